@@ -1,0 +1,131 @@
+#include "base/files.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+
+namespace vflbus {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string because(std::string_view what, const fs::path& path) {
+    return std::string(what) + " " + path.string() + ": " + std::strerror(errno);
+}
+
+Result<> write_all(int fd, std::string_view content, const fs::path& path) {
+    while (!content.empty()) {
+        const ssize_t n = ::write(fd, content.data(), content.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return fail(Errc::io, because("cannot write", path));
+        content.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return {};
+}
+
+Result<> sync_directory(const fs::path& directory) {
+    const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return fail(Errc::io, because("cannot open directory", directory));
+    const int rc = ::fsync(fd);
+    ::close(fd);
+    if (rc != 0) return fail(Errc::io, because("cannot sync directory", directory));
+    return {};
+}
+
+}  // namespace
+
+Result<std::string> read_file(const fs::path& path) {
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return fail(Errc::io, because("cannot read", path));
+    std::string content;
+    char buffer[65536];
+    for (;;) {
+        const ssize_t n = ::read(fd, buffer, sizeof buffer);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            const auto failure = fail(Errc::io, because("cannot read", path));
+            ::close(fd);
+            return failure;
+        }
+        if (n == 0) break;
+        content.append(buffer, static_cast<std::size_t>(n));
+    }
+    ::close(fd);
+    return content;
+}
+
+Result<> write_file_atomically(const fs::path& path, std::string_view content) {
+    const fs::path directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    std::error_code ec;
+    fs::create_directories(directory, ec);
+    if (ec) return fail(Errc::io, "cannot create " + directory.string() + ": " + ec.message());
+    const fs::path temporary = path.string() + ".tmp-" + std::to_string(::getpid());
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0) return fail(Errc::io, because("cannot write", path));
+    Result<> written = write_all(fd, content, path);
+    if (written && ::fsync(fd) != 0) written = fail(Errc::io, because("cannot sync", path));
+    ::close(fd);
+    if (written && ::rename(temporary.c_str(), path.c_str()) != 0)
+        written = fail(Errc::io, because("cannot put in place", path));
+    if (!written) {
+        ::unlink(temporary.c_str());
+        return written;
+    }
+    return sync_directory(directory);
+}
+
+DirectoryLock::DirectoryLock(DirectoryLock&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+
+DirectoryLock& DirectoryLock::operator=(DirectoryLock&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+}
+
+DirectoryLock::~DirectoryLock() {
+    if (fd_ >= 0) ::close(fd_);
+}
+
+Result<DirectoryLock> DirectoryLock::acquire(const fs::path& directory) {
+    std::error_code ec;
+    fs::create_directories(directory, ec);
+    if (ec) return fail(Errc::io, "cannot create " + directory.string() + ": " + ec.message());
+    const fs::path path = directory / "lock";
+    DirectoryLock lock;
+    lock.fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (lock.fd_ < 0) return fail(Errc::io, because("cannot open", path));
+    if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
+        std::string holder(32, '\0');
+        const ssize_t n = ::read(lock.fd_, holder.data(), holder.size());
+        holder.resize(n > 0 ? static_cast<std::size_t>(n) : 0);
+        return fail(Errc::io, "directory " + directory.string() + " is in use by process " +
+                                  (holder.empty() ? "(unknown)" : holder) +
+                                  "; stop it, or choose another directory");
+    }
+    const std::string pid = std::to_string(::getpid());
+    if (::ftruncate(lock.fd_, 0) != 0) return fail(Errc::io, because("cannot write", path));
+    if (auto written = write_all(lock.fd_, pid, path); !written) return tl::unexpected(written.error());
+    return lock;
+}
+
+Result<std::uint64_t> next_incarnation(const fs::path& directory, std::uint64_t wall_clock_ms) {
+    const fs::path path = directory / "incarnation";
+    std::uint64_t stored = 0;
+    if (fs::exists(path)) {
+        const auto text = read_file(path);
+        if (!text) return tl::unexpected(text.error());
+        const auto parsed = std::from_chars(text->data(), text->data() + text->size(), stored);
+        if (parsed.ec != std::errc{})
+            return fail(Errc::io, path.string() + " holds no number; delete it if no process uses it");
+    }
+    const std::uint64_t next = std::max(stored + 1, wall_clock_ms);
+    if (auto written = write_file_atomically(path, std::to_string(next)); !written)
+        return tl::unexpected(written.error());
+    return next;
+}
+
+}  // namespace vflbus

@@ -1,0 +1,41 @@
+#pragma once
+// Files that are either whole or absent, and a directory lock held for life.
+
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "base/errc.hpp"
+
+namespace vflbus {
+
+Result<std::string> read_file(const std::filesystem::path& path);
+
+/// Temporary file, fsync, rename, fsync of the directory: a reader sees the old file or the new one.
+Result<> write_file_atomically(const std::filesystem::path& path, std::string_view content);
+
+/// An exclusive lock on a directory, released when the object or the process ends.
+class DirectoryLock {
+ public:
+    DirectoryLock() = default;
+    DirectoryLock(DirectoryLock&& other) noexcept;
+    DirectoryLock& operator=(DirectoryLock&& other) noexcept;
+    DirectoryLock(const DirectoryLock&) = delete;
+    DirectoryLock& operator=(const DirectoryLock&) = delete;
+    ~DirectoryLock();
+
+    /// Creates `directory` when missing. Errors: io when it cannot be made or another process,
+    /// which the sentence names by its id, holds the lock.
+    static Result<DirectoryLock> acquire(const std::filesystem::path& directory);
+
+ private:
+    int fd_ = -1;
+};
+
+/// The next incarnation of the node that lives in `directory` (held by the caller's lock): above
+/// every earlier one, and not below the wall clock in milliseconds, so that a directory that was
+/// lost does not bring a node back as its own past. Stored with fsync before it is returned.
+Result<std::uint64_t> next_incarnation(const std::filesystem::path& directory,
+                                       std::uint64_t wall_clock_ms);
+
+}  // namespace vflbus
