@@ -1,0 +1,102 @@
+#pragma once
+// The final report of a run, as a plain struct, as JSON for programs and as a table for people.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "observe/table.hpp"
+
+namespace vflbus::observe {
+
+/// Names and values in the order in which they are shown. NaN and infinities are null in JSON.
+using Metrics = std::vector<std::pair<std::string, double>>;
+
+struct LeftOutColumn {
+    std::string column;
+    std::string reason;
+};
+
+struct PartyReport {
+    std::string name;
+    std::string role;                   ///< "master" or "member"
+    std::optional<std::uint32_t> rank;  ///< members only
+    std::uint64_t rows = 0;             ///< in its table
+    std::uint64_t rows_matched = 0;     ///< of those, in all other tables as well
+    std::uint64_t features = 0;         ///< columns that enter the model
+    std::vector<LeftOutColumn> left_out;
+    std::uint64_t missing_cells = 0;  ///< filled with the mean
+    std::uint64_t bytes_sent = 0;
+    std::uint64_t bytes_received = 0;
+    std::string version;
+    std::string host;
+    std::uint64_t pid = 0;
+};
+
+struct HistoryEntry {
+    std::uint64_t step = 0;
+    std::uint64_t epoch = 0;
+    double loss = 0;
+    std::string split;  ///< "train" or "test"
+    Metrics metrics;
+};
+
+struct RunReport {
+    std::string status;  ///< "completed", "failed" or "stopped"
+    std::string reason;  ///< one sentence; empty when completed
+    std::string run_id;  ///< 32 hexadecimal digits
+    std::string model;   ///< "linear", "logistic", ...
+    std::string task;
+    std::string protocol;
+    std::uint64_t seed = 0;
+    std::string config_hash;
+    std::string started;  ///< UTC, 2026-02-03T04:05:06Z
+    std::string finished;
+
+    std::vector<PartyReport> parties;  ///< master first, then members by rank
+    std::uint64_t rows_common = 0;
+    std::uint64_t rows_train = 0;
+    std::uint64_t rows_test = 0;
+
+    std::uint64_t steps = 0;
+    std::uint64_t epochs = 0;
+    double train_seconds = 0;
+    double total_seconds = 0;
+
+    Metrics train;
+    Metrics test;
+    Metrics label_holder_alone_train;
+    Metrics label_holder_alone_test;
+    std::vector<HistoryEntry> history;
+
+    std::uint64_t bytes_sent = 0;  ///< by all parties
+    std::uint64_t bytes_received = 0;
+    std::string model_dir;
+};
+
+/// One JSON object, keys in a fixed order. `indent` < 0: on one line.
+///
+///   status reason run_id model task protocol seed config_hash started finished
+///   parties [{name role rank rows rows_matched features left_out missing_cells version host pid}]
+///   rows {common train test parties {NAME: rows}}
+///   steps epochs train_seconds total_seconds
+///   metrics {train {} test {} label_holder_alone {train {} test {}}}
+///   history [{step epoch split loss metrics {}}]
+///   bytes {sent received parties {NAME: {sent received}}}
+///   model_dir
+std::string to_json(const RunReport& report, int indent = 2);
+
+/// The inverse. Null numbers become NaN, absent keys their defaults, unknown keys are ignored, so
+/// that reports of other versions can be listed. Errors: bad_data naming the key that has a wrong
+/// type, or the place where the text is no JSON; status and run_id must be there.
+Result<RunReport> from_json(std::string_view text);
+
+/// The table at the end of a run, at most 100 columns wide; escape codes only when `color`.
+std::string to_table(const RunReport& report, bool color = false);
+
+}  // namespace vflbus::observe
