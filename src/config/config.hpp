@@ -1,0 +1,213 @@
+#pragma once
+// The configuration of a process, as plain structs. Two halves (docs/configuration.md):
+//   agreed   [run] [model] [data]: the same at all parties, hashed and compared at JOIN (agreed.hpp)
+//   private  [bus] [output] [party.<name>]: never leave the party
+// The names, types, defaults, limits and sentences of all keys stand in one table (keys.hpp); a
+// default is the member initializer below.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/errc.hpp"
+
+namespace vflbus::config {
+
+// -- the agreed half --------------------------------------------------------------
+
+enum class Protocol : std::uint8_t { honest };
+enum class Task : std::uint8_t { linear, logistic, multilabel, softmax };
+enum class Optimizer : std::uint8_t { sgd, adam };
+enum class Duplicates : std::uint8_t { refuse, first, all };
+
+/// The name as it stands in a configuration, e.g. "logistic".
+std::string_view name_of(Protocol value) noexcept;
+std::string_view name_of(Task value) noexcept;
+std::string_view name_of(Optimizer value) noexcept;
+std::string_view name_of(Duplicates value) noexcept;
+
+/// `"none"`, `"balanced"`, or one positive number per class.
+struct ClassWeights {
+    enum class Rule : std::uint8_t { none, balanced, numbers };
+    Rule rule = Rule::none;
+    std::vector<double> numbers;  ///< empty unless `rule` is numbers
+    friend bool operator==(const ClassWeights&, const ClassWeights&) = default;
+};
+
+struct RunConfig {
+    std::uint64_t seed = 1;                ///< at most 2^63 - 1
+    Protocol protocol = Protocol::honest;
+    std::uint64_t world_size = 0;          ///< members, the master not counted; 0: not known here
+    std::string experiment_label;
+    friend bool operator==(const RunConfig&, const RunConfig&) = default;
+};
+
+struct ModelConfig {
+    Task task = Task::logistic;
+    bool sequential = false;
+    std::uint64_t epochs = 20;
+    std::uint64_t batch_size = 256;        ///< rows; 0: all rows in one batch
+    double learning_rate = 0.1;
+    Optimizer optimizer = Optimizer::sgd;
+    double momentum = 0;
+    double adam_beta1 = 0.9;
+    double adam_beta2 = 0.999;
+    double adam_epsilon = 1e-8;
+    double weight_decay = 0;               ///< lambda in X'r + lambda w; not on the intercept
+    double reg_lambda = 0.5;               ///< ridge of the sequential mode
+    bool intercept = true;
+    ClassWeights class_weights;
+    bool shuffle = true;
+    std::uint64_t report_train_metrics_iteration = 0;  ///< steps; 0: at the end only
+    std::uint64_t report_test_metrics_iteration = 0;   ///< steps; 0: at the end only
+    bool label_holder_alone = true;
+    friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
+};
+
+struct DataConfig {
+    std::uint64_t dataset_size = 0;        ///< first n common ids; 0: all
+    Duplicates duplicates = Duplicates::refuse;
+    double test_fraction = 0;              ///< in [0, 1)
+    std::string id_salt;
+    bool standardize = true;
+    std::uint64_t one_hot_max = 32;        ///< distinct values
+    friend bool operator==(const DataConfig&, const DataConfig&) = default;
+};
+
+struct AgreedHalf {
+    RunConfig run;
+    ModelConfig model;
+    DataConfig data;
+    friend bool operator==(const AgreedHalf&, const AgreedHalf&) = default;
+};
+
+// -- the private half -------------------------------------------------------------
+
+/// Durations in seconds, sizes in bytes.
+struct BusConfig {
+    std::string broker = "tcp://127.0.0.1:7423";
+    std::vector<std::string> bind;         ///< empty: the address in `broker`
+    bool insecure = false;
+    double heartbeat_interval = 1;
+    double suspect_after = 3;
+    double disconnect_idle_client_time = 10;
+    double time_between_idle_connections_checks = 0.5;
+    double recv_timeout = 600;
+    double rendezvous_timeout = 3600;
+    double wait_report_interval = 5;
+    double rejoin_grace = 30;
+    double hello_timeout = 60;
+    double hello_retry_min = 0.25;
+    double hello_retry_max = 8;
+    double hello_retry_jitter = 0.2;       ///< a fraction
+    double resolve_timeout = 5;
+    double progress_stall_after = 300;
+    double slow_peer_after = 10;
+    std::uint64_t chunk_bytes = std::uint64_t{512} << 10;
+    std::uint64_t frame_bytes_max = std::uint64_t{2} << 20;
+    std::uint64_t message_bytes_max = std::uint64_t{1} << 30;
+    std::uint64_t hop_window_bytes = std::uint64_t{512} << 10;
+    std::uint64_t body_budget_bytes = std::uint64_t{256} << 20;
+    std::uint64_t outstanding_max = 16;
+    std::uint64_t nodes_max = 4096;
+    std::uint64_t runs_max = 1024;
+    std::uint64_t restarts_max = 3;
+    friend bool operator==(const BusConfig&, const BusConfig&) = default;
+};
+
+struct OutputConfig {
+    std::string runs_dir = "runs";         ///< absolute after load()
+    std::string log_level = "info";        ///< trace, debug, info, warn, error or off
+    friend bool operator==(const OutputConfig&, const OutputConfig&) = default;
+};
+
+/// One `[party.<name>]` section. Paths are absolute after load(); empty means "not given".
+struct PartyConfig {
+    std::string data;
+    std::string test_data;
+    std::string predict_data;
+    std::string id = "id";
+    std::vector<std::string> label;        ///< column or columns; at the master only
+    std::vector<std::string> features;     ///< empty: every column that is not id, label or excluded
+    std::vector<std::string> exclude;
+    std::string source;                    ///< where the data set can be had, quoted when it is missing
+    friend bool operator==(const PartyConfig&, const PartyConfig&) = default;
+};
+
+// -- all of it --------------------------------------------------------------------
+
+struct Config : AgreedHalf {
+    BusConfig bus;
+    OutputConfig output;
+    std::map<std::string, PartyConfig> parties;  ///< by name: "master", "member-0", ...
+
+    /// The file that was read, as it was named; empty when there was none.
+    std::string file;
+    /// Who this process is: LoadOptions::self, or what VFLBUS_ROLE and VFLBUS_RANK say; may be empty.
+    std::string self;
+    /// Where each stated key was stated: "party.member-0.data" -> "conf/x.toml:12",
+    /// "--set", "VFLBUS_MODEL_TASK". A key that is not here has its default.
+    std::map<std::string, std::string> origins;
+
+    [[nodiscard]] bool stated(std::string_view key) const;
+    /// "conf/x.toml:12" or "the default".
+    [[nodiscard]] std::string origin_of(std::string_view key) const;
+    /// Whether any agreed key was stated. A party that states none accepts the owner's agreed half.
+    [[nodiscard]] bool has_agreed_half() const;
+};
+
+std::string member_name(std::uint64_t rank);  ///< "member-2"
+
+// -- reading ----------------------------------------------------------------------
+
+/// One `--set section.key=value`, or a flag of its own that stands for one (`--broker ADDRESS` is
+/// {"bus.broker=ADDRESS", "--broker"}); `flag` is what an error names.
+struct Override {
+    std::string text;
+    std::string flag = "--set";
+};
+
+struct LoadOptions {
+    /// `--config`. Empty: $VFLBUS_CONFIG, then ./vflbus.toml when it is there, then no file at all.
+    std::filesystem::path path;
+    /// False: read no file unless `path` names one (`launch --data` makes its own configuration).
+    bool search = true;
+    /// Strongest first to last: a later one of the same key wins.
+    std::vector<Override> sets;
+    /// The process environment (environment_of()); only names that start with VFLBUS_ matter.
+    std::map<std::string, std::string> environment;
+    /// What relative paths outside a file mean; the current directory when empty.
+    std::filesystem::path base_dir;
+    /// "master" or "member-K" when the command line says it; else VFLBUS_ROLE and VFLBUS_RANK do.
+    std::string self;
+    /// Defaults of this command, weaker than everything else and not counted as stated:
+    /// launch passes {"bus.rendezvous_timeout=60"}.
+    std::vector<std::string> defaults;
+};
+
+/// Reads, merges (flag over environment over file over default) and checks a configuration.
+/// Errors: bad_config. The sentence names file and line, flag or environment variable, the key and
+/// the nearest valid one; up to five problems are listed, one per line. A file that cannot be read is io.
+Result<Config> load(const LoadOptions& options);
+
+/// The variables of `environ` that start with VFLBUS_.
+std::map<std::string, std::string> environment_of(const char* const* environ_block);
+
+/// The rules between keys (also part of load()): for configurations that were made in code.
+Result<> check(const Config& config);
+
+/// What the process of one party needs: its section with data and id, a label at the master.
+/// Errors: bad_config, naming the party and the key to set.
+Result<> check_party(const Config& config, std::string_view party);
+
+/// check_party() for the master and member-0 to member-(world_size - 1), as `launch` needs it.
+Result<> check_launch(const Config& config);
+
+/// That the files of a party are there. Errors: io; the sentence names the party, the file, the key
+/// with its line, and where the set can be had when `source` says it.
+Result<> check_files(const Config& config, std::string_view party);
+
+}  // namespace vflbus::config
