@@ -1,0 +1,85 @@
+#pragma once
+// Which rows of which party are about the same record, and in what order all parties take them.
+//
+// Pure functions: each party hashes its ids (hash_ids), the master intersects what all sent
+// (intersect), each party turns its part of the answer into rows of its table (apply). The order is
+// that of the hashes, ascending; with duplicated ids (policy `all`) the rows of one id form the
+// cross product of the parties' rows, ordered lexicographically by (the master's row, member 0's,
+// member 1's, ...). No party's row order changes the outcome, except which row `first` keeps.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "base/hash.hpp"
+#include "data/table.hpp"
+
+namespace vflbus::data {
+
+/// What to do with an id that a party has on several rows.
+enum class Duplicates : std::uint8_t {
+    refuse,  ///< an error that names the id and two lines
+    first,   ///< the row that comes first in the file
+    all,     ///< every row; see above
+};
+
+/// Rows that an alignment with `all` may blow up to.
+inline constexpr std::uint64_t aligned_rows_max = 1'000'000'000;
+
+/// The ids of one party, hashed. `ids` and `counts` travel to the master; `rows` stays.
+struct LocalIds {
+    std::vector<Hash128> ids;           ///< unique, ascending
+    std::vector<std::uint32_t> counts;  ///< rows per id; empty when each id has one row
+    std::vector<std::uint32_t> rows;    ///< table rows, id by id: counts[0] rows of ids[0], ...
+    std::size_t duplicate_rows = 0;     ///< rows beyond the first of their id, kept or dropped
+};
+
+/// Hashes ids as BLAKE2b-128 under `salt`. With `all`, the rows of one id are ordered by content
+/// (labels, then features; numbers by value with missing ones first, then texts).
+/// Errors: bad_data for a duplicate under `refuse`.
+Result<LocalIds> hash_ids(const Table& table, std::string_view salt, Duplicates duplicates,
+                          std::string_view party);
+
+/// What one party sent, borrowed.
+struct PartyIds {
+    std::string_view party;                 ///< for sentences
+    std::span<const Hash128> ids;           ///< must be unique and ascending; checked
+    std::span<const std::uint32_t> counts;  ///< empty, or one positive number per id; checked
+};
+
+/// What the master sends back to one party.
+struct Selection {
+    std::vector<std::uint8_t> bitmap;  ///< bit i % 8 of byte i / 8: the party's i-th id is common
+    /// Per common id, only when some party has duplicates of a common id, otherwise empty: the
+    /// party's rows of this id are each repeated `inner` times, and that sequence `outer` times.
+    std::vector<std::uint32_t> outer;
+    std::vector<std::uint32_t> inner;
+};
+
+struct Intersection {
+    std::vector<Hash128> ids;           ///< the common ids in use, ascending
+    std::uint64_t rows = 0;             ///< aligned rows (= ids.size() without duplicates)
+    std::size_t common = 0;             ///< common ids before dataset_size cut them
+    std::vector<Selection> selections;  ///< per party, in the order given
+};
+
+/// `parties`: the master first, then the members by rank. `dataset_size`: use only the first n
+/// common ids (with all their rows); 0 = all.
+/// Errors: bad_data when nothing is common (with each party's count) or the rows exceed
+/// aligned_rows_max; malformed_message when a party's ids are not ascending and unique.
+Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t dataset_size = 0);
+
+/// One party's view of the aligned rows; all parties get the same ids in the same order.
+struct Aligned {
+    std::vector<std::uint32_t> rows;  ///< table row of each aligned row
+    std::vector<Hash128> ids;         ///< id hash of each aligned row; for the split
+};
+
+/// Errors: malformed_message when the selection does not fit the party's ids.
+Result<Aligned> apply(const LocalIds& local, const Selection& selection);
+
+}  // namespace vflbus::data

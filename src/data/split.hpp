@@ -1,0 +1,46 @@
+#pragma once
+// Train or test, by id: every party comes to the same answer without talking.
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <vector>
+
+#include "base/hash.hpp"
+#include "base/rng.hpp"
+
+namespace vflbus::data {
+
+/// Depends on the id, the seed and nothing else: a record stays on its side when others come or go.
+constexpr bool is_test(const Hash128& id, std::uint64_t seed, double fraction) noexcept {
+    std::uint64_t word = 0;
+    for (int i = 7; i >= 0; --i) word = word << 8 | id[static_cast<std::size_t>(i)];
+    constexpr std::uint64_t purpose = 0x74'65'73'74;  // "test"
+    return Rng(mix_seed(mix_seed(seed, purpose), word)).uniform() < fraction;
+}
+
+/// Positions in the aligned order, ascending. Rows of one id are always on the same side.
+struct Split {
+    std::vector<std::uint32_t> train;
+    std::vector<std::uint32_t> test;
+};
+
+inline Split split_rows(std::span<const Hash128> ids, std::uint64_t seed, double fraction) {
+    Split split;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+        auto& side = is_test(ids[i], seed, fraction) ? split.test : split.train;
+        side.push_back(static_cast<std::uint32_t>(i));
+    }
+    return split;
+}
+
+/// rows[positions[i]], for going from positions in the aligned order to rows of a table.
+inline std::vector<std::uint32_t> pick(std::span<const std::uint32_t> rows,
+                                       std::span<const std::uint32_t> positions) {
+    std::vector<std::uint32_t> picked;
+    picked.reserve(positions.size());
+    for (const std::uint32_t position : positions) picked.push_back(rows[position]);
+    return picked;
+}
+
+}  // namespace vflbus::data

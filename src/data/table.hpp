@@ -1,0 +1,101 @@
+#pragma once
+// One party's table: text ids, label columns, feature columns. Numbers lie column by column.
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "base/errc.hpp"
+
+namespace vflbus::data {
+
+/// Leaves numbers uninitialized on resize: every cell is written once, by the thread that parsed
+/// it.
+template <class T>
+struct DefaultInitAllocator : std::allocator<T> {
+    template <class U>
+    struct rebind {
+        using other = DefaultInitAllocator<U>;
+    };
+    DefaultInitAllocator() = default;
+    template <class U>
+    DefaultInitAllocator(const DefaultInitAllocator<U>&) noexcept {}
+    template <class U>
+    void construct(U* where) noexcept(std::is_nothrow_default_constructible_v<U>) {
+        ::new (static_cast<void*>(where)) U;
+    }
+    template <class U, class... Args>
+    void construct(U* where, Args&&... args) {
+        ::new (static_cast<void*>(where)) U(std::forward<Args>(args)...);
+    }
+};
+template <class T>
+using Buffer = std::vector<T, DefaultInitAllocator<T>>;
+
+/// The code of a missing cell in a text column; in a numeric column it is NaN.
+inline constexpr std::uint32_t missing_code = std::numeric_limits<std::uint32_t>::max();
+
+/// Record ids as text, in file order: one arena of characters and offsets into it.
+class Ids {
+  public:
+    [[nodiscard]] std::size_t size() const noexcept { return ends_.size(); }
+    [[nodiscard]] bool empty() const noexcept { return ends_.empty(); }
+    [[nodiscard]] std::string_view operator[](std::size_t row) const noexcept {
+        const std::uint64_t begin = row == 0 ? 0 : ends_[row - 1];
+        return std::string_view(arena_).substr(begin, ends_[row] - begin);
+    }
+    void reserve(std::size_t rows, std::size_t characters);
+    void push_back(std::string_view id);
+    /// Appends all of `other` and frees it.
+    void append(Ids&& other);
+
+  private:
+    std::string arena_;
+    std::vector<std::uint64_t> ends_;
+};
+
+enum class ColumnKind : std::uint8_t { numeric, text };
+
+struct Column {
+    std::string name;
+    ColumnKind kind = ColumnKind::numeric;
+    Buffer<double> numbers;       ///< numeric: one per row, NaN where missing, else finite
+    Buffer<std::uint32_t> codes;  ///< text: one per row, index into dictionary or missing_code
+    std::vector<std::string> dictionary;  ///< text: the distinct values, sorted bytewise
+
+    [[nodiscard]] bool is_missing(std::size_t row) const noexcept;
+    /// The cell as text: shortest form of a number, the value of a text, "" where missing.
+    [[nodiscard]] std::string text(std::size_t row) const;
+};
+
+/// A column that is not used, and why ("more than 10000 different texts").
+struct LeftOut {
+    std::string name;
+    std::string reason;
+};
+
+struct Table {
+    std::string path;   ///< where it came from, for sentences
+    std::string party;  ///< whose it is, for sentences
+    Ids ids;
+    std::vector<Column> labels;    ///< in the order asked for
+    std::vector<Column> features;  ///< in the order of the file
+    std::vector<LeftOut> left_out;
+    std::uint64_t first_line = 2;      ///< line of row 0
+    std::vector<std::uint64_t> lines;  ///< line of each row; empty when row r is on first_line + r
+
+    [[nodiscard]] std::size_t rows() const noexcept { return ids.size(); }
+    /// The line of the file (1 = the first) on which a row begins.
+    [[nodiscard]] std::uint64_t line_of(std::size_t row) const noexcept {
+        return lines.empty() ? first_line + row : lines[row];
+    }
+    [[nodiscard]] const Column* find_feature(std::string_view name) const noexcept;
+};
+
+}  // namespace vflbus::data
