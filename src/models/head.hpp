@@ -1,0 +1,141 @@
+#pragma once
+// The master's end of a linear model: labels, intercept, residual and loss. It turns the sum of all
+// parties' partial scores into the residual that every party's step needs.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "models/matrix.hpp"
+#include "models/optimizer.hpp"
+
+namespace vflbus::models {
+
+enum class Task : std::uint8_t { linear, logistic, multilabel, softmax };
+
+/// "linear", "logistic", "multilabel", "softmax", or bad_config.
+Result<Task> parse_task(std::string_view name);
+std::string_view name_of(Task task) noexcept;
+
+/// Labels of all aligned records and how many outputs a model of them has.
+///
+///   linear      values n x k (usually k = 1), real            outputs = k
+///   logistic    values n x 1, each 0 or 1                     outputs = 1
+///   multilabel  values n x k, each 0 or 1                     outputs = k
+///   softmax     values n x 1, class index 0 .. classes - 1    outputs = classes
+struct Labels {
+    Task task = Task::linear;
+    Matrix values;
+    std::size_t classes = 0;  ///< softmax only
+    std::vector<std::string>
+        names;  ///< of the outputs (labels or classes), for messages; may be empty
+
+    std::size_t rows() const noexcept { return values.rows(); }
+    std::size_t outputs() const noexcept { return task == Task::softmax ? classes : values.cols(); }
+    /// "label 'y'" or "label 3".
+    std::string describe(std::size_t output) const;
+};
+
+/// Refuses a label that is not finite, not 0 or 1, or not a class index (bad_data, naming the row).
+Result<> validate(const Labels& labels);
+
+struct ClassWeights {
+    enum class Kind : std::uint8_t { none, balanced, listed };
+    Kind kind = Kind::none;
+    /// listed: for softmax one weight per class; for logistic and multilabel two, for 0 and for 1
+    /// (multilabel: the same two for every label). Positive.
+    std::vector<double> listed;
+};
+
+struct HeadConfig {
+    bool intercept = true;
+    ClassWeights class_weights;
+    OptimizerConfig optimizer;  ///< of the intercept; its weight_decay is ignored
+};
+
+/// Everything of a Head that a commit stores.
+struct HeadState {
+    std::vector<double> intercept;  ///< k; empty without an intercept
+    OptimizerState optimizer;
+
+    bool operator==(const HeadState&) const = default;
+};
+
+struct HeadStep {
+    Matrix residual;  ///< b x k
+    double loss = 0;
+};
+
+/// With z = sum of partial scores + intercept, for a batch of b rows with weights c (1 without
+/// class weights), sums over outputs where there are several:
+///
+///   linear                r = (z - y) / b                 loss = sum 1/2 (z - y)^2 / b
+///   logistic, multilabel  r = c (sigmoid(z) - y) / b      loss = sum c (softplus(z) - y z) / b
+///   softmax               r = c (softmax(z) - onehot) / b loss = sum c (logsumexp(z) - z_y) / b
+///
+/// so r is exactly the gradient of the loss by z, and a party's gradient is X' r. The loss of the
+/// penalty (weight_decay) is not in it. "balanced" weights are n / (K * count), counted on the
+/// training rows, as in scikit-learn (multilabel: each label by itself, K = 2).
+///
+/// The intercept starts where the training labels alone put it, which saves many steps and is
+/// deterministic: linear the mean; logistic and multilabel the log-odds; softmax the logs of the
+/// shares, less their mean. Counts are taken with the class weights. It then follows its own
+/// optimizer (gradient: column sums of r), without weight decay.
+class Head {
+  public:
+    /// `train_rows`: the rows that training may see (empty: all). Refuses, with bad_data, a label
+    /// that has one class only among them, and with bad_config class weights that do not fit.
+    static Result<Head> create(Labels labels, const HeadConfig& config,
+                               std::span<const RowIndex> train_rows = {});
+
+    // -- training ---------------------------------------------------------------
+    /// z: b x k, sum of partial scores WITHOUT intercept, of the rows `rows`. Computes residual and
+    /// loss, then steps the intercept. Errc::diverged when the loss is not finite.
+    Result<HeadStep> forward_backward(ConstMatrixView z, std::span<const RowIndex> rows);
+    /// The same into a HeadStep that is used again.
+    Result<> forward_backward(ConstMatrixView z, std::span<const RowIndex> rows, HeadStep& out);
+
+    /// Loss alone, nothing is stepped (not finite when z is not).
+    double loss(ConstMatrixView z, std::span<const RowIndex> rows) const;
+
+    // -- prediction ---------------------------------------------------------------
+    /// z: n x k WITHOUT intercept -> n x k values (linear) or probabilities.
+    Matrix predict(ConstMatrixView z) const;
+
+    // -- properties -------------------------------------------------------------
+    Task task() const noexcept { return labels_.task; }
+    std::size_t outputs() const noexcept { return labels_.outputs(); }
+    const Labels& labels() const noexcept { return labels_; }
+    std::span<const double> intercept() const noexcept { return intercept_; }  ///< k, or empty
+    std::uint64_t steps() const noexcept { return steps_; }
+
+    // -- commits ----------------------------------------------------------------
+    HeadState state() const;
+    Result<> set_state(HeadState state);
+    /// Replaces the intercept (sequential mode, model files). k values, or none without intercept.
+    Result<> set_intercept(std::span<const double> intercept);
+
+  private:
+    Head(Labels labels, const HeadConfig& config);
+    double forward(ConstMatrixView z, std::span<const RowIndex> rows, Matrix* residual) const;
+
+    Labels labels_;
+    HeadConfig config_;
+    std::vector<double>
+        weights_;  ///< class weights: softmax [class], otherwise [2 * output + y]; or empty
+    std::vector<double> intercept_;
+    Optimizer optimizer_;
+    std::uint64_t steps_ = 0;
+};
+
+/// The same without labels: z (n x k, without intercept) -> values or probabilities. `intercept`
+/// has k values or none. What `vflbus predict` needs.
+Matrix predict(Task task, ConstMatrixView z, std::span<const double> intercept);
+
+/// The rows `rows` of `labels`, in that order (metrics on a part of the records).
+Labels select(const Labels& labels, std::span<const RowIndex> rows);
+
+}  // namespace vflbus::models
