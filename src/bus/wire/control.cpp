@@ -1,0 +1,180 @@
+#include "bus/wire/control.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+constexpr DecodeLimits control_limits{array_elements_max, depth_max, control_body_bytes_max};
+constexpr std::size_t name_bytes_max = 64;
+
+std::string read_name(Reader& reader) {
+    std::string name = reader.str(name_bytes_max);
+    if (reader.ok() && !is_valid_node_name(name)) reader.fault("not a node name");
+    return name;
+}
+
+Errc read_code(Reader& reader) { return static_cast<Errc>(reader.u64(UINT16_MAX)); }
+
+template <class T>
+Result<T> finished(Reader& reader, T&& value) {
+    if (auto done = reader.finish(); !done) return tl::unexpected(done.error());
+    return std::forward<T>(value);
+}
+
+}  // namespace
+
+Bytes encode(const Hello& m) {
+    Writer w;
+    w.array(7).str(m.name).str(m.role).i64(m.rank).u64(m.incarnation).u64(m.instance).str(m.version).strs(m.features);
+    return w.take();
+}
+
+Result<Hello> decode_hello(std::span<const std::uint8_t> body) {
+    Reader r("HELLO", body, 7, control_limits);
+    Hello m;
+    m.name = read_name(r);
+    m.role = r.str(16);
+    m.rank = r.i64();
+    m.incarnation = r.u64();
+    m.instance = r.u64();
+    m.version = r.str(64);
+    m.features = r.strs();
+    return finished(r, std::move(m));
+}
+
+Bytes encode(const Welcome& m) {
+    Writer w;
+    w.array(6).str(m.version).u64(m.heartbeat_ms).u64(m.suspect_ms).u64(m.lost_ms).u64(m.frame_bytes).u64(m.message_bytes);
+    return w.take();
+}
+
+Result<Welcome> decode_welcome(std::span<const std::uint8_t> body) {
+    Reader r("WELCOME", body, 6, control_limits);
+    Welcome m;
+    m.version = r.str(64);
+    m.heartbeat_ms = r.u64(3'600'000);
+    m.suspect_ms = r.u64(86'400'000);
+    m.lost_ms = r.u64(86'400'000);
+    m.frame_bytes = r.u64();
+    m.message_bytes = r.u64();
+    return finished(r, std::move(m));
+}
+
+Bytes encode(const Open& m) {
+    Writer w;
+    w.array(3).str(m.owner).array(m.participants.size());
+    for (const Participant& p : m.participants) w.array(3).str(p.name).str(p.role).i64(p.rank);
+    w.str(m.agreed);
+    return w.take();
+}
+
+Result<Open> decode_open(std::span<const std::uint8_t> body) {
+    Reader r("OPEN", body, 3, control_limits);
+    Open m;
+    m.owner = read_name(r);
+    m.participants.resize(r.enter());
+    for (Participant& p : m.participants) {
+        r.enter(3);
+        p.name = read_name(r);
+        p.role = r.str(16);
+        p.rank = r.i64();
+        r.leave();
+    }
+    r.leave();
+    m.agreed = r.str(control_body_bytes_max);
+    return finished(r, std::move(m));
+}
+
+Bytes encode(const Join& m) {
+    Writer w;
+    w.array(8).str(m.name).str(m.role).i64(m.rank).u64(m.incarnation).bin(m.config_hash).str(m.version);
+    w.u64(static_cast<std::uint64_t>(m.code)).str(m.sentence);
+    return w.take();
+}
+
+Result<Join> decode_join(std::span<const std::uint8_t> body) {
+    Reader r("JOIN", body, 8, control_limits);
+    Join m;
+    m.name = read_name(r);
+    m.role = r.str(16);
+    m.rank = r.i64();
+    m.incarnation = r.u64();
+    r.fixed_bin(m.config_hash);
+    m.version = r.str(64);
+    m.code = read_code(r);
+    m.sentence = r.str(16384);
+    return finished(r, std::move(m));
+}
+
+Bytes encode(const Ending& m) {
+    Writer w;
+    w.array(2).u64(static_cast<std::uint64_t>(m.code)).str(m.sentence);
+    return w.take();
+}
+
+Result<Ending> decode_ending(std::span<const std::uint8_t> body) {
+    Reader r("CLOSE", body, 2, control_limits);
+    Ending m;
+    m.code = read_code(r);
+    m.sentence = r.str(16384);
+    return finished(r, std::move(m));
+}
+
+Bytes encode(const PeerUp& m) {
+    Writer w;
+    w.array(4).str(m.name).str(m.role).i64(m.rank).u64(m.incarnation);
+    return w.take();
+}
+
+Result<PeerUp> decode_peer_up(std::span<const std::uint8_t> body) {
+    Reader r("PEER_UP", body, 4, control_limits);
+    PeerUp m;
+    m.name = read_name(r);
+    m.role = r.str(16);
+    m.rank = r.i64();
+    m.incarnation = r.u64();
+    return finished(r, std::move(m));
+}
+
+Bytes encode(const PeerSuspect& m) {
+    Writer w;
+    w.array(2).str(m.name).u64(m.silent_ms);
+    return w.take();
+}
+
+Result<PeerSuspect> decode_peer_suspect(std::span<const std::uint8_t> body) {
+    Reader r("PEER_SUSPECT", body, 2, control_limits);
+    PeerSuspect m;
+    m.name = read_name(r);
+    m.silent_ms = r.u64();
+    return finished(r, std::move(m));
+}
+
+Bytes encode(const PeerDown& m) {
+    Writer w;
+    w.array(3).str(m.name).u64(static_cast<std::uint64_t>(m.code)).u64(m.silent_ms);
+    return w.take();
+}
+
+Result<PeerDown> decode_peer_down(std::span<const std::uint8_t> body) {
+    Reader r("PEER_DOWN", body, 3, control_limits);
+    PeerDown m;
+    m.name = read_name(r);
+    m.code = read_code(r);
+    m.silent_ms = r.u64();
+    return finished(r, std::move(m));
+}
+
+Bytes encode_sentence(std::string_view sentence) {
+    Writer w;
+    w.array(1).str(sentence);
+    return w.take();
+}
+
+std::string decode_sentence(std::span<const std::uint8_t> body) {
+    if (body.empty()) return {};
+    Reader r("sentence", body, 1, control_limits);
+    std::string sentence = r.str(16384);
+    return r.finish() ? sentence : std::string{};
+}
+
+}  // namespace vflbus::bus

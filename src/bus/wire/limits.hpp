@@ -1,0 +1,34 @@
+#pragma once
+// Every bound of the bus in one place, unit last in the name (docs/protocol.md, section 10).
+// Those that a configuration may change are the defaults of `Limits`.
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vflbus::bus {
+
+inline constexpr std::size_t header_bytes = 97;
+inline constexpr std::size_t frames_max = 2;
+inline constexpr std::size_t frame_bytes_max = 2u << 20;
+inline constexpr std::size_t chunk_bytes = 512u << 10;
+inline constexpr std::uint64_t message_bytes_max = 1ULL << 30;
+inline constexpr std::size_t control_body_bytes_max = 1u << 20;
+inline constexpr std::size_t array_elements_max = 4096;
+inline constexpr std::size_t depth_max = 8;
+inline constexpr std::size_t nodes_max = 4096;
+inline constexpr std::size_t runs_max = 1024;
+inline constexpr std::size_t participants_max = 4096;
+inline constexpr std::size_t outstanding_requests_max = 16;
+inline constexpr std::uint64_t hop_window_bytes_min = 512u << 10;
+inline constexpr std::uint64_t hop_window_bytes_max = 16u << 20;
+inline constexpr std::uint64_t window_report_bytes = 128u << 10;
+inline constexpr std::uint64_t broker_queue_bytes_max = 64u << 20;
+inline constexpr std::size_t drr_quantum_bytes = 64u << 10;
+inline constexpr std::size_t anonymous_connections_max = 4096;
+
+static_assert(chunk_bytes + header_bytes <= frame_bytes_max);
+static_assert(window_report_bytes * 2 <= hop_window_bytes_min);
+static_assert(control_body_bytes_max <= frame_bytes_max);
+static_assert(hop_window_bytes_max < broker_queue_bytes_max);
+
+}  // namespace vflbus::bus
