@@ -20,7 +20,8 @@ constexpr Row rows[] = {
     {Errc::wrong_source, "wrong_source", "the frame claims a node that the connection is not"},
     {Errc::unknown_run, "unknown_run", "no such run here"},
     {Errc::retry, "retry", "not known yet; ask again after the rejoin grace"},
-    {Errc::not_a_participant, "not_a_participant", "source or destination takes no part in the run"},
+    {Errc::not_a_participant, "not_a_participant",
+     "source or destination takes no part in the run"},
     {Errc::not_owner, "not_owner", "only the owner of a run may do this"},
     {Errc::stale_term, "stale_term", "the frame belongs to an earlier term of the run"},
     {Errc::too_large, "too_large", "a frame or message exceeds its limit"},
@@ -64,24 +65,35 @@ std::string_view meaning_of(Errc code) noexcept {
 
 ExitCode exit_code(Errc code) noexcept {
     switch (code) {
-        case Errc::ok: return ExitCode::ok;
+        case Errc::ok:
+            return ExitCode::ok;
         case Errc::usage:
         case Errc::bad_config:
-        case Errc::insecure: return ExitCode::usage;
+        case Errc::insecure:
+            return ExitCode::usage;
         case Errc::bad_data:
-        case Errc::io: return ExitCode::bad_data;
+        case Errc::io:
+            return ExitCode::bad_data;
         case Errc::timed_out:
-        case Errc::unreachable: return ExitCode::party_missing;
-        case Errc::diverged: return ExitCode::diverged;
+        case Errc::unreachable:
+            return ExitCode::party_missing;
+        case Errc::diverged:
+            return ExitCode::diverged;
         case Errc::address:
         case Errc::unsupported_version:
-        case Errc::name_taken: return ExitCode::network;
-        case Errc::config_differs: return ExitCode::config_differs;
+        case Errc::name_taken:
+            return ExitCode::network;
+        case Errc::config_differs:
+            return ExitCode::config_differs;
         case Errc::superseded:
-        case Errc::stale_incarnation: return ExitCode::superseded;
-        case Errc::cancelled: return ExitCode::interrupted;
-        case Errc::internal: return ExitCode::internal;
-        default: return ExitCode::run_failed;
+        case Errc::stale_incarnation:
+            return ExitCode::superseded;
+        case Errc::cancelled:
+            return ExitCode::interrupted;
+        case Errc::internal:
+            return ExitCode::internal;
+        default:
+            return ExitCode::run_failed;
     }
 }
 

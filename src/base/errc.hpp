@@ -1,56 +1,55 @@
 #pragma once
-// Error codes. Their numbers travel in ERROR frames (docs/protocol.md, section 9) and must never change;
-// new codes are appended.
+// Error codes. Their numbers travel in ERROR frames (docs/protocol.md, section 9) and must never
+// change; new codes are appended.
 
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
-
 #include <tl/expected.hpp>
+#include <utility>
 
 namespace vflbus {
 
 enum class Errc : std::uint16_t {
     ok = 0,
     // -- the wire -------------------------------------------------------------
-    malformed_frame = 1,       ///< a frame is not what docs/protocol.md says
-    unsupported_version = 2,   ///< the peer speaks another protocol number
-    not_registered = 3,        ///< a frame came before HELLO; say HELLO and send again
-    name_taken = 4,            ///< another live process uses this node name
-    stale_incarnation = 5,     ///< a younger process of this name is known
-    superseded = 6,            ///< a younger process of this name has taken over
-    wrong_source = 7,          ///< the frame claims a node that the connection is not
-    unknown_run = 8,           ///< no such run here
-    retry = 9,                 ///< not known yet; ask again after the rejoin grace
-    not_a_participant = 10,    ///< source or destination takes no part in the run
-    not_owner = 11,            ///< only the owner of a run may do this
-    stale_term = 12,           ///< the frame belongs to an earlier term of the run
-    too_large = 13,            ///< a frame or message exceeds its limit
-    too_many = 14,             ///< a count exceeds its limit
-    unknown_message = 15,      ///< no handler for this message type
-    malformed_message = 16,    ///< the body of a message does not decode
-    peer_restarted = 17,       ///< the destination restarted; the request is void
-    peer_lost = 18,            ///< the destination was silent for too long
-    unreachable = 19,          ///< the destination is not connected
+    malformed_frame = 1,      ///< a frame is not what docs/protocol.md says
+    unsupported_version = 2,  ///< the peer speaks another protocol number
+    not_registered = 3,       ///< a frame came before HELLO; say HELLO and send again
+    name_taken = 4,           ///< another live process uses this node name
+    stale_incarnation = 5,    ///< a younger process of this name is known
+    superseded = 6,           ///< a younger process of this name has taken over
+    wrong_source = 7,         ///< the frame claims a node that the connection is not
+    unknown_run = 8,          ///< no such run here
+    retry = 9,                ///< not known yet; ask again after the rejoin grace
+    not_a_participant = 10,   ///< source or destination takes no part in the run
+    not_owner = 11,           ///< only the owner of a run may do this
+    stale_term = 12,          ///< the frame belongs to an earlier term of the run
+    too_large = 13,           ///< a frame or message exceeds its limit
+    too_many = 14,            ///< a count exceeds its limit
+    unknown_message = 15,     ///< no handler for this message type
+    malformed_message = 16,   ///< the body of a message does not decode
+    peer_restarted = 17,      ///< the destination restarted; the request is void
+    peer_lost = 18,           ///< the destination was silent for too long
+    unreachable = 19,         ///< the destination is not connected
     // -- runs -----------------------------------------------------------------
-    refused = 32,              ///< a party declined to take part
-    config_differs = 33,       ///< the agreed halves of two configurations differ
-    handler_failed = 34,       ///< a handler ended with an error
-    timed_out = 35,            ///< a wait reached its bound
-    cancelled = 36,            ///< stopped by a user
-    expired = 37,              ///< the message outlived its time to live
-    diverged = 38,             ///< loss or weights are no longer finite
-    run_ended = 39,            ///< the run is over
-    owner_lost = 40,           ///< the owner of the run is gone
+    refused = 32,         ///< a party declined to take part
+    config_differs = 33,  ///< the agreed halves of two configurations differ
+    handler_failed = 34,  ///< a handler ended with an error
+    timed_out = 35,       ///< a wait reached its bound
+    cancelled = 36,       ///< stopped by a user
+    expired = 37,         ///< the message outlived its time to live
+    diverged = 38,        ///< loss or weights are no longer finite
+    run_ended = 39,       ///< the run is over
+    owner_lost = 40,      ///< the owner of the run is gone
     // -- the program ----------------------------------------------------------
-    usage = 64,                ///< a command line that makes no sense
-    bad_config = 65,           ///< a configuration key, type or value is wrong
-    bad_data = 66,             ///< a table, cell, label or id is unusable
-    io = 67,                   ///< a file or directory cannot be read or written
-    address = 68,              ///< an address cannot be bound, resolved or used
-    insecure = 69,             ///< refused without an explicit --insecure
-    internal = 70,             ///< a bug of ours
+    usage = 64,       ///< a command line that makes no sense
+    bad_config = 65,  ///< a configuration key, type or value is wrong
+    bad_data = 66,    ///< a table, cell, label or id is unusable
+    io = 67,          ///< a file or directory cannot be read or written
+    address = 68,     ///< an address cannot be bound, resolved or used
+    insecure = 69,    ///< refused without an explicit --insecure
+    internal = 70,    ///< a bug of ours
 };
 
 /// What the process exits with (docs/operating.md lists them one by one).

@@ -79,7 +79,9 @@ Result<> write_file_atomically(const fs::path& path, std::string_view content) {
     return sync_directory(directory);
 }
 
-DirectoryLock::DirectoryLock(DirectoryLock&& other) noexcept : fd_(other.fd_) { other.fd_ = -1; }
+DirectoryLock::DirectoryLock(DirectoryLock&& other) noexcept : fd_(other.fd_) {
+    other.fd_ = -1;
+}
 
 DirectoryLock& DirectoryLock::operator=(DirectoryLock&& other) noexcept {
     std::swap(fd_, other.fd_);
@@ -108,7 +110,8 @@ Result<DirectoryLock> DirectoryLock::acquire(const fs::path& directory) {
     }
     const std::string pid = std::to_string(::getpid());
     if (::ftruncate(lock.fd_, 0) != 0) return fail(Errc::io, because("cannot write", path));
-    if (auto written = write_all(lock.fd_, pid, path); !written) return tl::unexpected(written.error());
+    if (auto written = write_all(lock.fd_, pid, path); !written)
+        return tl::unexpected(written.error());
     return lock;
 }
 
@@ -120,7 +123,8 @@ Result<std::uint64_t> next_incarnation(const fs::path& directory, std::uint64_t 
         if (!text) return tl::unexpected(text.error());
         const auto parsed = std::from_chars(text->data(), text->data() + text->size(), stored);
         if (parsed.ec != std::errc{})
-            return fail(Errc::io, path.string() + " holds no number; delete it if no process uses it");
+            return fail(Errc::io,
+                        path.string() + " holds no number; delete it if no process uses it");
     }
     const std::uint64_t next = std::max(stored + 1, wall_clock_ms);
     if (auto written = write_file_atomically(path, std::to_string(next)); !written)

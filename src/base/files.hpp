@@ -11,12 +11,13 @@ namespace vflbus {
 
 Result<std::string> read_file(const std::filesystem::path& path);
 
-/// Temporary file, fsync, rename, fsync of the directory: a reader sees the old file or the new one.
+/// Temporary file, fsync, rename, fsync of the directory: a reader sees the old file or the new
+/// one.
 Result<> write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 /// An exclusive lock on a directory, released when the object or the process ends.
 class DirectoryLock {
- public:
+  public:
     DirectoryLock() = default;
     DirectoryLock(DirectoryLock&& other) noexcept;
     DirectoryLock& operator=(DirectoryLock&& other) noexcept;
@@ -28,7 +29,7 @@ class DirectoryLock {
     /// which the sentence names by its id, holds the lock.
     static Result<DirectoryLock> acquire(const std::filesystem::path& directory);
 
- private:
+  private:
     int fd_ = -1;
 };
 

@@ -29,7 +29,8 @@ void blake2b(std::span<std::uint8_t> out, std::string_view bytes, std::string_vi
         key_bytes = hashed_key.size();
     }
     // generichash itself takes keys of any length up to 64; short ones are the caller's business
-    crypto_generichash(out.data(), out.size(), in, bytes.size(), key_bytes ? k : nullptr, key_bytes);
+    crypto_generichash(out.data(), out.size(), in, bytes.size(), key_bytes ? k : nullptr,
+                       key_bytes);
 }
 
 }  // namespace
@@ -86,8 +87,12 @@ NodeId node_id_of(std::string_view name) {
     return NodeId{value == 0 ? 1 : value};
 }
 
-std::string RunId::hex() const { return to_hex(bytes); }
-std::string RunId::short_hex() const { return hex().substr(0, 8); }
+std::string RunId::hex() const {
+    return to_hex(bytes);
+}
+std::string RunId::short_hex() const {
+    return hex().substr(0, 8);
+}
 
 Result<RunId> parse_run_id(std::string_view hex) {
     const auto digit = [](char c) -> int {
@@ -98,12 +103,14 @@ Result<RunId> parse_run_id(std::string_view hex) {
     };
     RunId id;
     if (hex.size() != 32)
-        return fail(Errc::usage, "a run id has 32 hexadecimal digits, not " + std::to_string(hex.size()));
+        return fail(Errc::usage,
+                    "a run id has 32 hexadecimal digits, not " + std::to_string(hex.size()));
     for (std::size_t i = 0; i < 16; ++i) {
         const int high = digit(hex[2 * i]);
         const int low = digit(hex[2 * i + 1]);
         if (high < 0 || low < 0)
-            return fail(Errc::usage, "a run id has 32 hexadecimal digits; \"" + std::string(hex) + "\" has others");
+            return fail(Errc::usage, "a run id has 32 hexadecimal digits; \"" + std::string(hex) +
+                                         "\" has others");
         id.bytes[i] = static_cast<std::uint8_t>(high << 4 | low);
     }
     return id;
@@ -112,8 +119,8 @@ Result<RunId> parse_run_id(std::string_view hex) {
 bool is_valid_node_name(std::string_view name) noexcept {
     if (name.empty() || name.size() > 64 || name[0] == '.' || name[0] == '-') return false;
     for (const char c : name) {
-        const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                        c == '.' || c == '_' || c == '-';
+        const bool ok = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                        (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
         if (!ok) return false;
     }
     return true;

@@ -33,8 +33,8 @@ struct RunId {
     std::array<std::uint8_t, 16> bytes{};
     friend constexpr auto operator<=>(const RunId&, const RunId&) = default;
     [[nodiscard]] constexpr bool none() const noexcept { return *this == RunId{}; }
-    [[nodiscard]] std::string hex() const;         ///< 32 hexadecimal digits
-    [[nodiscard]] std::string short_hex() const;   ///< the first 8, as shown to people
+    [[nodiscard]] std::string hex() const;        ///< 32 hexadecimal digits
+    [[nodiscard]] std::string short_hex() const;  ///< the first 8, as shown to people
 };
 
 Result<RunId> parse_run_id(std::string_view hex);

@@ -8,7 +8,7 @@ namespace vflbus {
 
 /// splitmix64 (Steele, Lea, Flood 2014).
 class Rng {
- public:
+  public:
     explicit constexpr Rng(std::uint64_t seed) noexcept : state_(seed) {}
 
     constexpr std::uint64_t next() noexcept {
@@ -34,11 +34,9 @@ class Rng {
     }
 
     /// Uniform in [0, 1) with 53 bits.
-    constexpr double uniform() noexcept {
-        return static_cast<double>(next() >> 11) * 0x1.0p-53;
-    }
+    constexpr double uniform() noexcept { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
 
- private:
+  private:
     std::uint64_t state_;
 };
 

@@ -17,7 +17,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
         row[0] = i;
         for (std::size_t j = 1; j <= b.size(); ++j) {
             const std::size_t above = row[j];
-            row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
+            row[j] =
+                std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
             diagonal = above;
         }
     }
@@ -58,7 +59,8 @@ std::string human_bytes(std::uint64_t bytes) {
         ++unit;
     }
     char text[32];
-    std::snprintf(text, sizeof text, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value, units[unit]);
+    std::snprintf(text, sizeof text, unit == 0 || value >= 100 ? "%.0f %s" : "%.1f %s", value,
+                  units[unit]);
     return text;
 }
 
@@ -67,7 +69,8 @@ std::string human_seconds(double seconds) {
     if (seconds < 60) {
         std::snprintf(text, sizeof text, seconds < 10 ? "%.2f s" : "%.1f s", seconds);
     } else if (seconds < 3600) {
-        std::snprintf(text, sizeof text, "%d min %d s", static_cast<int>(seconds) / 60, static_cast<int>(seconds) % 60);
+        std::snprintf(text, sizeof text, "%d min %d s", static_cast<int>(seconds) / 60,
+                      static_cast<int>(seconds) % 60);
     } else {
         std::snprintf(text, sizeof text, "%d h %d min", static_cast<int>(seconds / 3600),
                       static_cast<int>(std::fmod(seconds, 3600.0)) / 60);

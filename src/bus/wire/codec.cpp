@@ -3,12 +3,12 @@
 #include <bit>
 #include <cstring>
 #include <exception>
-
 #include <msgpack.hpp>
 
 namespace vflbus::bus {
 
-static_assert(std::endian::native == std::endian::little, "tensors travel as raw little-endian bytes");
+static_assert(std::endian::native == std::endian::little,
+              "tensors travel as raw little-endian bytes");
 
 // -- writer --------------------------------------------------------------------
 
@@ -84,7 +84,9 @@ Writer& Writer::reserve(std::size_t bytes) {
     impl_->sink.bytes.reserve(impl_->sink.bytes.size() + bytes);
     return *this;
 }
-Bytes Writer::take() { return std::move(impl_->sink.bytes); }
+Bytes Writer::take() {
+    return std::move(impl_->sink.bytes);
+}
 
 // -- reader --------------------------------------------------------------------
 
@@ -125,7 +127,8 @@ struct Reader::Impl {
     }
 };
 
-Reader::Reader(std::string_view what, std::span<const std::uint8_t> body, std::size_t elements, const DecodeLimits& limits)
+Reader::Reader(std::string_view what, std::span<const std::uint8_t> body, std::size_t elements,
+               const DecodeLimits& limits)
     : impl_(std::make_unique<Impl>()) {
     impl_->what = what;
     impl_->limits = limits;
@@ -135,18 +138,31 @@ Reader::Reader(std::string_view what, std::span<const std::uint8_t> body, std::s
     }
     try {
         std::size_t offset = 0;
-        const msgpack::unpack_limit bounds(limits.elements_max, 0, limits.bytes_max, limits.bytes_max, 0, limits.depth);
+        const msgpack::unpack_limit bounds(limits.elements_max, 0, limits.bytes_max,
+                                           limits.bytes_max, 0, limits.depth);
         // strings and binaries stay where they are: the caller keeps the body alive
         const auto in_place = [](msgpack::type::object_type, std::size_t, void*) { return true; };
-        impl_->handle = msgpack::unpack(reinterpret_cast<const char*>(body.data()), body.size(), offset, in_place, nullptr, bounds);
-        if (offset != body.size()) return impl_->fail("trailing bytes");
-    } catch (const std::exception& e) {  // unpack_error, bad_alloc: what a stranger's bytes can cause
-        return impl_->fail(std::string("not msgpack within the limits (") + e.what() + ")");
+        impl_->handle = msgpack::unpack(reinterpret_cast<const char*>(body.data()), body.size(),
+                                        offset, in_place, nullptr, bounds);
+        if (offset != body.size()) {
+            impl_->fail("trailing bytes");
+            return;
+        }
+    } catch (
+        const std::exception& e) {  // unpack_error, bad_alloc: what a stranger's bytes can cause
+        impl_->fail(std::string("not msgpack within the limits (") + e.what() + ")");
+        return;
     }
     const msgpack::object& outer = impl_->handle.get();
-    if (outer.type != msgpack::type::ARRAY) return impl_->fail("expected an array");
-    if (outer.via.array.size != elements)
-        return impl_->fail("expected " + std::to_string(elements) + " elements, found " + std::to_string(outer.via.array.size));
+    if (outer.type != msgpack::type::ARRAY) {
+        impl_->fail("expected an array");
+        return;
+    }
+    if (outer.via.array.size != elements) {
+        impl_->fail("expected " + std::to_string(elements) + " elements, found " +
+                    std::to_string(outer.via.array.size));
+        return;
+    }
     impl_->levels.push_back({outer.via.array.ptr, elements});
 }
 
@@ -166,7 +182,8 @@ std::int64_t Reader::i64() {
     const auto* o = impl_->take_any();
     if (o == nullptr) return 0;
     if (o->type == msgpack::type::NEGATIVE_INTEGER) return o->via.i64;
-    if (o->type == msgpack::type::POSITIVE_INTEGER && o->via.u64 <= INT64_MAX) return static_cast<std::int64_t>(o->via.u64);
+    if (o->type == msgpack::type::POSITIVE_INTEGER && o->via.u64 <= INT64_MAX)
+        return static_cast<std::int64_t>(o->via.u64);
     impl_->fail("expected an integer");
     return 0;
 }
@@ -268,15 +285,21 @@ std::size_t Reader::enter(std::size_t exact) {
 
 void Reader::leave() {
     if (!ok()) return;
-    if (impl_->levels.size() < 2 || impl_->levels.back().left != 0) return impl_->fail("too many elements");
+    if (impl_->levels.size() < 2 || impl_->levels.back().left != 0)
+        return impl_->fail("too many elements");
     impl_->levels.pop_back();
 }
 
-bool Reader::ok() const noexcept { return impl_->why.empty(); }
-void Reader::fault(std::string_view why) { impl_->fail(std::string(why)); }
+bool Reader::ok() const noexcept {
+    return impl_->why.empty();
+}
+void Reader::fault(std::string_view why) {
+    impl_->fail(std::string(why));
+}
 
 Result<> Reader::finish() {
-    if (ok() && (impl_->levels.size() != 1 || impl_->levels.back().left != 0)) impl_->fail("too many elements");
+    if (ok() && (impl_->levels.size() != 1 || impl_->levels.back().left != 0))
+        impl_->fail("too many elements");
     if (ok()) return {};
     return fail(Errc::malformed_message, impl_->what + ": " + impl_->why);
 }

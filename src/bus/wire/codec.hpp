@@ -1,5 +1,6 @@
 #pragma once
-// Bodies in msgpack. The only place that decodes what strangers send: limits, exact arity, whole input.
+// Bodies in msgpack. The only place that decodes what strangers send: limits, exact arity, whole
+// input.
 
 #include <cstdint>
 #include <memory>
@@ -17,7 +18,7 @@ using Bytes = std::vector<std::uint8_t>;
 
 /// Writes msgpack values one after another.
 class Writer {
- public:
+  public:
     Writer();
     ~Writer();
     Writer(Writer&&) noexcept;
@@ -39,7 +40,7 @@ class Writer {
 
     [[nodiscard]] Bytes take();
 
- private:
+  private:
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };
@@ -50,13 +51,14 @@ struct DecodeLimits {
     std::uint64_t bytes_max = message_bytes_max;
 };
 
-/// Reads a body that is one msgpack array. Every getter takes the next element; after the first fault all
-/// getters return zero values and `finish()` tells the fault. Views point into the input, which the caller
-/// keeps alive.
+/// Reads a body that is one msgpack array. Every getter takes the next element; after the first
+/// fault all getters return zero values and `finish()` tells the fault. Views point into the input,
+/// which the caller keeps alive.
 class Reader {
- public:
+  public:
     /// `what` names the message in sentences, `elements` is the exact arity of the outer array.
-    Reader(std::string_view what, std::span<const std::uint8_t> body, std::size_t elements, const DecodeLimits& limits = {});
+    Reader(std::string_view what, std::span<const std::uint8_t> body, std::size_t elements,
+           const DecodeLimits& limits = {});
     ~Reader();
     Reader(const Reader&) = delete;
     Reader& operator=(const Reader&) = delete;
@@ -79,7 +81,8 @@ class Reader {
     TensorView tensor();
     std::vector<std::uint32_t> u32s();
     std::vector<std::string> strs();
-    /// Enters the next element, an array of any length up to the limit (exactly `exact` if given); returns its length.
+    /// Enters the next element, an array of any length up to the limit (exactly `exact` if given);
+    /// returns its length.
     std::size_t enter(std::size_t exact = SIZE_MAX);
     void leave();  ///< after all its elements were taken
 
@@ -88,7 +91,7 @@ class Reader {
     /// Errc::malformed_message with the first fault, or success when every element was taken.
     [[nodiscard]] Result<> finish();
 
- private:
+  private:
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };

@@ -12,7 +12,9 @@ std::string read_name(Reader& reader) {
     return name;
 }
 
-Errc read_code(Reader& reader) { return static_cast<Errc>(reader.u64(UINT16_MAX)); }
+Errc read_code(Reader& reader) {
+    return static_cast<Errc>(reader.u64(UINT16_MAX));
+}
 
 template <class T>
 Result<T> finished(Reader& reader, T&& value) {
@@ -24,7 +26,14 @@ Result<T> finished(Reader& reader, T&& value) {
 
 Bytes encode(const Hello& m) {
     Writer w;
-    w.array(7).str(m.name).str(m.role).i64(m.rank).u64(m.incarnation).u64(m.instance).str(m.version).strs(m.features);
+    w.array(7)
+        .str(m.name)
+        .str(m.role)
+        .i64(m.rank)
+        .u64(m.incarnation)
+        .u64(m.instance)
+        .str(m.version)
+        .strs(m.features);
     return w.take();
 }
 
@@ -43,7 +52,13 @@ Result<Hello> decode_hello(std::span<const std::uint8_t> body) {
 
 Bytes encode(const Welcome& m) {
     Writer w;
-    w.array(6).str(m.version).u64(m.heartbeat_ms).u64(m.suspect_ms).u64(m.lost_ms).u64(m.frame_bytes).u64(m.message_bytes);
+    w.array(6)
+        .str(m.version)
+        .u64(m.heartbeat_ms)
+        .u64(m.suspect_ms)
+        .u64(m.lost_ms)
+        .u64(m.frame_bytes)
+        .u64(m.message_bytes);
     return w.take();
 }
 
@@ -86,7 +101,13 @@ Result<Open> decode_open(std::span<const std::uint8_t> body) {
 
 Bytes encode(const Join& m) {
     Writer w;
-    w.array(8).str(m.name).str(m.role).i64(m.rank).u64(m.incarnation).bin(m.config_hash).str(m.version);
+    w.array(8)
+        .str(m.name)
+        .str(m.role)
+        .i64(m.rank)
+        .u64(m.incarnation)
+        .bin(m.config_hash)
+        .str(m.version);
     w.u64(static_cast<std::uint64_t>(m.code)).str(m.sentence);
     return w.take();
 }

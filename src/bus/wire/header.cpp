@@ -32,7 +32,8 @@ constexpr HeaderBytes blank = [] {
     b[at_run - 2] = 0xc4;
     b[at_run - 1] = 16;
     b[at_term - 1] = 0xce;
-    for (const std::size_t at : {at_src, at_dst, at_request, at_answered, at_body, at_offset, at_aux})
+    for (const std::size_t at :
+         {at_src, at_dst, at_request, at_answered, at_body, at_offset, at_aux})
         b[at - 1] = 0xcf;
     b[at_type - 1] = 0xcd;
     return b;
@@ -55,22 +56,38 @@ T load(const std::uint8_t* at) noexcept {
 
 std::string_view name_of(Kind kind) noexcept {
     switch (kind) {
-        case Kind::hello: return "HELLO";
-        case Kind::welcome: return "WELCOME";
-        case Kind::ping: return "PING";
-        case Kind::pong: return "PONG";
-        case Kind::bye: return "BYE";
-        case Kind::open: return "OPEN";
-        case Kind::join: return "JOIN";
-        case Kind::close: return "CLOSE";
-        case Kind::request: return "REQUEST";
-        case Kind::reply: return "REPLY";
-        case Kind::error: return "ERROR";
-        case Kind::window: return "WINDOW";
-        case Kind::peer_up: return "PEER_UP";
-        case Kind::peer_suspect: return "PEER_SUSPECT";
-        case Kind::peer_down: return "PEER_DOWN";
-        case Kind::credit: return "CREDIT";
+        case Kind::hello:
+            return "HELLO";
+        case Kind::welcome:
+            return "WELCOME";
+        case Kind::ping:
+            return "PING";
+        case Kind::pong:
+            return "PONG";
+        case Kind::bye:
+            return "BYE";
+        case Kind::open:
+            return "OPEN";
+        case Kind::join:
+            return "JOIN";
+        case Kind::close:
+            return "CLOSE";
+        case Kind::request:
+            return "REQUEST";
+        case Kind::reply:
+            return "REPLY";
+        case Kind::error:
+            return "ERROR";
+        case Kind::window:
+            return "WINDOW";
+        case Kind::peer_up:
+            return "PEER_UP";
+        case Kind::peer_suspect:
+            return "PEER_SUSPECT";
+        case Kind::peer_down:
+            return "PEER_DOWN";
+        case Kind::credit:
+            return "CREDIT";
     }
     return "unknown kind";
 }
@@ -107,8 +124,8 @@ HeaderFault decode(std::span<const std::uint8_t> bytes, Header& out) noexcept {
     if (b[at_magic + 1] != wire_version) return HeaderFault::other_version;
     if (bytes.size() != header_bytes) return HeaderFault::stranger;
     unsigned wrong = 0;
-    for (const std::size_t at : {at_kind, at_flags, at_run, at_term, at_src, at_dst, at_request, at_answered,
-                                 at_body, at_offset, at_type, at_aux})
+    for (const std::size_t at : {at_kind, at_flags, at_run, at_term, at_src, at_dst, at_request,
+                                 at_answered, at_body, at_offset, at_type, at_aux})
         wrong |= static_cast<unsigned>(b[at - 1] ^ blank[at - 1]);
     wrong |= static_cast<unsigned>(b[at_run - 2] ^ blank[at_run - 2]);
     if (wrong != 0) return HeaderFault::stranger;
@@ -139,7 +156,8 @@ bool valid_chunk(const Header& h, std::uint64_t part_bytes) noexcept {
     if (h.body_offset > h.body_bytes || part_bytes > h.body_bytes - h.body_offset) return false;
     if (h.body_offset % chunk_bytes != 0) return false;
     if (h.body_bytes == 0) return h.body_offset == 0;
-    return part_bytes > 0 && (h.body_offset + part_bytes == h.body_bytes || part_bytes == chunk_bytes);
+    return part_bytes > 0 &&
+           (h.body_offset + part_bytes == h.body_bytes || part_bytes == chunk_bytes);
 }
 
 }  // namespace
@@ -149,23 +167,32 @@ bool valid(const Header& h, std::uint64_t part_bytes) noexcept {
     const bool in_run = !h.run.none();
     switch (h.kind) {
         case Kind::request:
-            return in_run && h.term != 0 && h.request != 0 && h.answered_below <= h.request && h.flags != flag::error &&
-                   valid_chunk(h, part_bytes);
-        case Kind::reply: return in_run && h.term != 0 && h.request != 0 && valid_chunk(h, part_bytes);
-        case Kind::open: return in_run && h.term != 0 && whole(h, part_bytes);
-        case Kind::join: return in_run && h.term != 0 && whole(h, part_bytes) && part_bytes > 0;
-        case Kind::close: return in_run && h.term != 0 && whole(h, part_bytes);
-        case Kind::credit: return in_run && h.term != 0 && part_bytes == 0 && whole(h, part_bytes);
+            return in_run && h.term != 0 && h.request != 0 && h.answered_below <= h.request &&
+                   h.flags != flag::error && valid_chunk(h, part_bytes);
+        case Kind::reply:
+            return in_run && h.term != 0 && h.request != 0 && valid_chunk(h, part_bytes);
+        case Kind::open:
+            return in_run && h.term != 0 && whole(h, part_bytes);
+        case Kind::join:
+            return in_run && h.term != 0 && whole(h, part_bytes) && part_bytes > 0;
+        case Kind::close:
+            return in_run && h.term != 0 && whole(h, part_bytes);
+        case Kind::credit:
+            return in_run && h.term != 0 && part_bytes == 0 && whole(h, part_bytes);
         case Kind::peer_up:
         case Kind::peer_suspect:
-        case Kind::peer_down: return in_run && whole(h, part_bytes);
+        case Kind::peer_down:
+            return in_run && whole(h, part_bytes);
         case Kind::hello:
-        case Kind::welcome: return !in_run && h.term == 0 && whole(h, part_bytes) && part_bytes > 0;
+        case Kind::welcome:
+            return !in_run && h.term == 0 && whole(h, part_bytes) && part_bytes > 0;
         case Kind::ping:
         case Kind::pong:
-        case Kind::window: return !in_run && h.term == 0 && part_bytes == 0 && whole(h, part_bytes);
+        case Kind::window:
+            return !in_run && h.term == 0 && part_bytes == 0 && whole(h, part_bytes);
         case Kind::bye:
-        case Kind::error: return whole(h, part_bytes);
+        case Kind::error:
+            return whole(h, part_bytes);
     }
     return false;
 }

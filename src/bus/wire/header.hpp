@@ -74,11 +74,13 @@ enum class HeaderFault : std::uint8_t {
 /// Checks every marker byte. On `none`, `out` holds the fields; nothing is said about their sense.
 HeaderFault decode(std::span<const std::uint8_t> bytes, Header& out) noexcept;
 
-/// Whether a header with a part of `part_bytes` bytes obeys the rules of its kind (sections 2, 3, 6).
-/// Everything that arrives is checked by this before a core looks at it.
+/// Whether a header with a part of `part_bytes` bytes obeys the rules of its kind (sections 2, 3,
+/// 6). Everything that arrives is checked by this before a core looks at it.
 bool valid(const Header& header, std::uint64_t part_bytes) noexcept;
 
 /// REQUEST, REPLY: what flow control counts and the broker routes by run.
-constexpr bool is_data(Kind kind) noexcept { return kind == Kind::request || kind == Kind::reply; }
+constexpr bool is_data(Kind kind) noexcept {
+    return kind == Kind::request || kind == Kind::reply;
+}
 
 }  // namespace vflbus::bus

@@ -1,6 +1,6 @@
 #pragma once
-// The bytes of a frame, owned by whoever made them (a ZeroMQ message, a vector, a shared buffer) and
-// moved from hand to hand without a copy or an allocation of their own.
+// The bytes of a frame, owned by whoever made them (a ZeroMQ message, a vector, a shared buffer)
+// and moved from hand to hand without a copy or an allocation of their own.
 
 #include <cstddef>
 #include <cstdint>
@@ -14,10 +14,10 @@
 
 namespace vflbus::bus {
 
-/// Move-only holder of any type that has `data()` and `size()` in bytes and moves without throwing; up to 64
-/// bytes of it live inside (a zmq message fits).
+/// Move-only holder of any type that has `data()` and `size()` in bytes and moves without throwing;
+/// up to 64 bytes of it live inside (a zmq message fits).
 class Payload {
- public:
+  public:
     Payload() noexcept = default;
     Payload(Payload&& other) noexcept { take(other); }
     Payload& operator=(Payload&& other) noexcept {
@@ -62,7 +62,7 @@ class Payload {
         if (ops_) std::exchange(ops_, nullptr)->destroy(storage_);
     }
 
- private:
+  private:
     static constexpr std::size_t capacity = 64;
 
     struct Ops {
@@ -80,8 +80,8 @@ class Payload {
     static constexpr Ops ops_of = {
         [](const unsigned char* at) noexcept {
             const H* h = std::launder(reinterpret_cast<const H*>(at));
-            return std::span<const std::uint8_t>(static_cast<const std::uint8_t*>(static_cast<const void*>(h->data())),
-                                                 h->size());
+            return std::span<const std::uint8_t>(
+                static_cast<const std::uint8_t*>(static_cast<const void*>(h->data())), h->size());
         },
         [](unsigned char* from, unsigned char* to) noexcept {
             H* h = as<H>(from);
@@ -102,13 +102,14 @@ class Payload {
 
 /// A part of a body that several frames (chunks, repeats) share.
 class SharedSlice {
- public:
-    SharedSlice(std::shared_ptr<const std::vector<std::uint8_t>> owner, std::size_t offset, std::size_t size) noexcept
+  public:
+    SharedSlice(std::shared_ptr<const std::vector<std::uint8_t>> owner, std::size_t offset,
+                std::size_t size) noexcept
         : owner_(std::move(owner)), offset_(offset), size_(size) {}
     [[nodiscard]] const std::uint8_t* data() const noexcept { return owner_->data() + offset_; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
- private:
+  private:
     std::shared_ptr<const std::vector<std::uint8_t>> owner_;
     std::size_t offset_;
     std::size_t size_;

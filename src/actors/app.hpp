@@ -1,0 +1,202 @@
+#pragma once
+// What a run looks like to those who take part in it. Everything here is free of I/O: an app is given events
+// and calls its Driver; the node (src/actors/node_core.hpp) connects both to a link, a simulator or a test.
+//
+// A ServerApp drives one run through a Driver. A ClientApp serves any number of runs: a table of handlers by message
+// type, with a Context per run. The master is a ServerApp, the member a ClientApp.
+
+#include <any>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "base/hash.hpp"
+#include "base/ids.hpp"
+#include "bus/wire/codec.hpp"
+#include "bus/wire/control.hpp"
+
+namespace vflbus::actors {
+
+using bus::Bytes;
+using MessageType = std::uint16_t;
+
+struct Metadata {
+    RunId run;
+    std::uint32_t term = 0;
+    std::uint64_t message_id = 0;  ///< of a request: counted per destination; of a reply: its own request's
+    NodeId src_node_id;
+    NodeId dst_node_id;
+    MessageType message_type = 0;
+};
+
+/// A request at its receiver, or a reply at its requester. A failed request comes back as a Message whose `error` says why.
+struct Message {
+    Metadata metadata;
+    Bytes content;
+    Failure error{Errc::ok, {}};
+    [[nodiscard]] bool has_content() const noexcept { return error.code == Errc::ok; }
+};
+
+/// How a run ended, as all participants hear it.
+using Ending = bus::Ending;
+
+/// What changed about a peer of the run.
+struct PeerEvent {
+    enum class What : std::uint8_t { up, suspect, down };
+    What what = What::up;
+    NodeId node;
+    std::string name;
+    std::uint64_t incarnation = 0;  ///< up only
+    Errc reason = Errc::ok;         ///< down only
+    Duration silent{};              ///< suspect and down
+};
+
+// -- client side ---------------------------------------------------------------
+
+/// What an owner proposes when it opens a run.
+struct Invitation {
+    RunId run;
+    std::uint32_t term = 0;
+    NodeId owner;
+    std::string owner_name;
+    std::vector<bus::Participant> participants;
+    std::string agreed;  ///< canonical text of the agreed half, see config/agreed
+};
+
+/// What a ClientApp keeps per run. Lives from the invitation to the end of the run.
+class Context {
+ public:
+    Context(Invitation invitation, std::string node_name, std::int64_t rank)
+        : invitation_(std::move(invitation)), node_name_(std::move(node_name)), rank_(rank) {}
+
+    [[nodiscard]] const Invitation& invitation() const noexcept { return invitation_; }
+    [[nodiscard]] const std::string& node_name() const noexcept { return node_name_; }
+    [[nodiscard]] std::int64_t rank() const noexcept { return rank_; }
+
+    /// State of the app in this run. `state<T>()` is null until `set_state`.
+    template <class T>
+    void set_state(std::shared_ptr<T> state) {
+        state_ = std::move(state);
+    }
+    template <class T>
+    [[nodiscard]] T* state() noexcept {
+        auto* held = std::any_cast<std::shared_ptr<T>>(&state_);
+        return held ? held->get() : nullptr;
+    }
+
+    /// Long handlers look at this at every batch and return early.
+    [[nodiscard]] bool cancelled() const noexcept { return cancelled_; }
+    void cancel() noexcept { cancelled_ = true; }
+
+    /// Set by `on_join`: the hash of the agreed half as this party holds it.
+    Hash256 config_hash{};
+
+ private:
+    Invitation invitation_;
+    std::string node_name_;
+    std::int64_t rank_;
+    std::any state_;
+    bool cancelled_ = false;
+};
+
+class ClientApp {
+ public:
+    /// The body of the reply, or the failure that the requester gets.
+    using Handler = std::function<Result<Bytes>(const Message&, Context&)>;
+    /// Decides whether to take part; sets `context.config_hash` and the state. May be called again for a newer term.
+    using JoinHandler = std::function<Result<>(Context&)>;
+    using EndHandler = std::function<void(const Ending&, Context&)>;
+
+    ClientApp& on(MessageType type, Handler handler) {
+        handlers_[type] = std::move(handler);
+        return *this;
+    }
+    ClientApp& on_join(JoinHandler handler) {
+        join_ = std::move(handler);
+        return *this;
+    }
+    ClientApp& on_end(EndHandler handler) {
+        end_ = std::move(handler);
+        return *this;
+    }
+
+    [[nodiscard]] const Handler* handler_of(MessageType type) const noexcept {
+        const auto found = handlers_.find(type);
+        return found == handlers_.end() ? nullptr : &found->second;
+    }
+    [[nodiscard]] Result<> join(Context& context) const { return join_ ? join_(context) : Result<>{}; }
+    void end(const Ending& ending, Context& context) const {
+        if (end_) end_(ending, context);
+    }
+
+ private:
+    std::map<MessageType, Handler> handlers_;
+    JoinHandler join_;
+    EndHandler end_;
+};
+
+// -- server side ---------------------------------------------------------------
+
+/// What the owner announces with OPEN.
+struct RunSpec {
+    RunId run;
+    std::uint32_t term = 1;
+    std::vector<bus::Participant> participants;
+    std::string agreed;
+    Hash256 config_hash{};
+};
+
+struct BytesMoved {
+    std::uint64_t sent = 0;
+    std::uint64_t received = 0;
+};
+
+/// The hands of a ServerApp. All calls return at once; what comes of them arrives as events.
+class Driver {
+ public:
+    virtual ~Driver() = default;
+
+    [[nodiscard]] virtual TimePoint now() const = 0;
+    /// Participants that have joined, in the order of the RunSpec.
+    [[nodiscard]] virtual std::vector<NodeId> get_node_ids() const = 0;
+    [[nodiscard]] virtual std::string name_of(NodeId node) const = 0;
+
+    /// Sends a request; its reply (or failure) comes to `on_reply` with this message id and source.
+    /// Errors: too_many (16 unanswered at this destination), not_a_participant.
+    virtual Result<std::uint64_t> push_message(NodeId dst, MessageType type, Bytes content) = 0;
+
+    /// `on_timer` is called at or after `at`; one timer, the last call counts.
+    virtual void set_timer(TimePoint at) = 0;
+
+    /// Ends the run for all with this reason; `on_closed` follows when the broker has confirmed or could not
+    /// within a few seconds. Nothing else arrives after this call.
+    virtual void close(Errc code, std::string sentence) = 0;
+
+    /// Bytes of bodies and headers of this run that this node moved.
+    [[nodiscard]] virtual BytesMoved bytes_moved() const = 0;
+};
+
+class ServerApp {
+ public:
+    virtual ~ServerApp() = default;
+
+    [[nodiscard]] virtual const RunSpec& spec() const = 0;
+    /// OPEN has been accepted by the broker for the first time.
+    virtual void on_opened(Driver& driver) = 0;
+    /// A participant joined, or declined (`join.code`). Comes again after reconnects.
+    virtual void on_join(Driver& driver, NodeId node, const bus::Join& join) = 0;
+    virtual void on_reply(Driver& driver, Message&& reply) = 0;
+    virtual void on_peer(Driver& driver, const PeerEvent& event) = 0;
+    virtual void on_timer(Driver& driver) = 0;
+    /// The link to the broker went down (`up` false) or came back.
+    virtual void on_link(Driver& driver, bool up, const std::string& sentence) = 0;
+    /// The run is over: `close` was confirmed, or the broker or link ended it.
+    virtual void on_closed(const Ending& ending) = 0;
+};
+
+}  // namespace vflbus::actors
