@@ -1,0 +1,47 @@
+#pragma once
+// A node as a process sees it: connect to a broker, serve a ClientApp, drive ServerApps.
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "actors/app.hpp"
+#include "base/errc.hpp"
+#include "bus/core/timings.hpp"
+#include "bus/zmq/context.hpp"
+
+namespace vflbus::actors {
+
+struct NodeOptions {
+    std::shared_ptr<bus::Context> context;
+    std::string broker;  ///< tcp://HOST:PORT, ipc://PATH or inproc://NAME
+    std::string name;    ///< e.g. member-2
+    std::string role;    ///< master, member, arbiter, serverapp, node
+    std::int64_t rank = -1;
+    /// Holds the node's lock and incarnation; one process per directory.
+    std::filesystem::path state_dir;
+    bus::Timings timings;
+    /// How long `drive` and `serve` keep trying to reach a broker that never answered.
+    Duration connect_timeout = std::chrono::seconds(3600);
+    /// Called when the node starts, or has waited some seconds, for something: one line for people.
+    std::function<void(const std::string&)> on_waiting;
+};
+
+class Node {
+ public:
+    virtual ~Node() = default;
+
+    /// Takes the state directory's lock and resolves the broker's host name (with a deadline, again after every
+    /// disconnect). Does not wait for the broker. Errors: io, address, usage.
+    static Result<std::unique_ptr<Node>> create(NodeOptions options);
+
+    /// Serves every run that invites this node, until `stop`; with `once` until the first run it took part in has
+    /// ended, and returns that run's ending. Errors: superseded, name_taken, unreachable (never reached the broker), ...
+    virtual Result<Ending> serve(ClientApp app, const bus::StopSignal& stop, bool once) = 0;
+
+    /// Drives one run to its end. When `stop` is set, the run is closed with `cancelled` first.
+    virtual Result<Ending> drive(ServerApp& app, const bus::StopSignal& stop) = 0;
+};
+
+}  // namespace vflbus::actors

@@ -1,0 +1,34 @@
+#pragma once
+// The broker as a process sees it: bind, run until told to stop.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "bus/core/timings.hpp"
+#include "bus/zmq/context.hpp"
+
+namespace vflbus::bus {
+
+struct BrokerOptions {
+    std::shared_ptr<Context> context;
+    /// tcp://HOST:PORT (port 0: any free one), ipc://PATH, inproc://NAME
+    std::vector<std::string> bind;
+    /// Allows addresses other than loopback, ipc and inproc: links are in the clear.
+    bool insecure = false;
+    Timings timings;
+};
+
+class BrokerLoop {
+ public:
+    virtual ~BrokerLoop() = default;
+    /// Binds all addresses. Errors: address (in use, not local, malformed), insecure.
+    static Result<std::unique_ptr<BrokerLoop>> bind(BrokerOptions options);
+    /// What was bound, with real port numbers: what nodes connect to.
+    [[nodiscard]] virtual const std::vector<std::string>& endpoints() const = 0;
+    /// Serves until `stop`; says BYE to all nodes.
+    virtual void run(const StopSignal& stop) = 0;
+};
+
+}  // namespace vflbus::bus
