@@ -62,7 +62,8 @@ class Progress {
     ProgressOptions options_;
     ProgressState state_;
     std::deque<Sample> samples_;  // of the last seconds, for steps/s
-    Sample first_{};
+    Sample first_{};              // the rate of the whole training counts from here
+    TimePoint begun_{};
     TimePoint shown_at_{};
     std::uint64_t shown_step_ = 0;
     bool started_ = false;

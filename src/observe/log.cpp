@@ -1,0 +1,210 @@
+#include "observe/log.hpp"
+
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <ctime>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "observe/console.hpp"
+
+namespace vflbus::observe::log {
+namespace {
+
+using FileSink = std::shared_ptr<spdlog::sinks::basic_file_sink_mt>;
+
+constexpr std::array<std::string_view, 6> names = {"trace", "debug", "info",
+                                                   "warn",  "error", "off"};
+
+std::atomic<Level> console_level{Level::info};
+std::atomic<Level> file_level{Level::debug};
+std::atomic<Level> threshold{Level::info};  // the lowest level that any sink wants
+std::atomic<Console*> console_override{nullptr};
+
+/// What changes seldom; never destroyed, as threads may log to the end.
+struct State {
+    std::shared_mutex mutex;
+    std::string identity;
+    std::map<std::pair<RunId, std::string>, FileSink> files;
+};
+
+State& state() {
+    static State* const instance = new State;
+    return *instance;
+}
+
+thread_local std::string thread_identity;
+
+void update_threshold() {
+    const bool files = !state().files.empty();
+    threshold = std::min(console_level.load(), files ? file_level.load() : Level::off);
+}
+
+void append_escaped(std::string& out, std::string_view text) {
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (c == '\n')
+            out += "\\n";
+        else if (byte < 0x20 || byte == 0x7F)
+            out += fmt::format("\\x{:02x}", byte);
+        else
+            out += c;
+    }
+}
+
+std::string utc_now() {
+    const auto now = std::chrono::system_clock::now();
+    const std::time_t whole = std::chrono::system_clock::to_time_t(now);
+    const auto ms =
+        std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() %
+        1000;
+    std::tm tm{};
+    ::gmtime_r(&whole, &tm);
+    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900,
+                       tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
+}
+
+std::string node_of(const Where& where) {
+    if (!where.node.empty()) return std::string(where.node);
+    if (!thread_identity.empty()) return thread_identity;
+    const std::shared_lock lock(state().mutex);
+    return state().identity;
+}
+
+FileSink file_of(const RunId& run, const std::string& party) {
+    if (run.none()) return {};
+    const std::shared_lock lock(state().mutex);
+    const auto found = state().files.find({run, party});
+    return found == state().files.end() ? FileSink{} : found->second;
+}
+
+std::string line_of(Level level, const Where& where, std::string_view node, std::string_view text) {
+    std::string line = utc_now();
+    line += ' ';
+    line += name_of(level);
+    if (!node.empty()) {
+        line += " node=";
+        append_escaped(line, node);
+    }
+    if (!where.run.none()) line += " run=" + where.run.short_hex();
+    if (where.step) line += fmt::format(" step={}", *where.step);
+    line += ' ';
+    append_escaped(line, text);
+    return line;
+}
+
+}  // namespace
+
+std::string_view name_of(Level level) noexcept {
+    return names[static_cast<std::size_t>(level)];
+}
+
+Result<Level> parse_level(std::string_view name) {
+    for (std::size_t i = 0; i < names.size(); ++i)
+        if (names[i] == name) return static_cast<Level>(i);
+    return fail(Errc::bad_config,
+                fmt::format("\"{}\" is no log level; use trace, debug, info, warn, "
+                            "error or off",
+                            name));
+}
+
+void set_level(Level level) noexcept {
+    const std::unique_lock lock(state().mutex);
+    console_level = level;
+    update_threshold();
+}
+
+void set_file_level(Level level) noexcept {
+    const std::unique_lock lock(state().mutex);
+    file_level = level;
+    update_threshold();
+}
+
+void set_identity(std::string_view node) {
+    const std::unique_lock lock(state().mutex);
+    state().identity = node;
+}
+
+void set_thread_identity(std::string_view node) {
+    thread_identity = node;
+}
+
+void set_console(Console* console) noexcept {
+    console_override = console;
+}
+
+Result<> attach_run(const RunId& run, std::string_view party, const std::filesystem::path& file) {
+    std::error_code ec;
+    if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), ec);
+    if (ec)
+        return fail(Errc::io, fmt::format("cannot create {} for the log of {}: {}",
+                                          file.parent_path().string(), party, ec.message()));
+    FileSink sink;
+    try {
+        sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
+    } catch (const spdlog::spdlog_ex& error) {
+        return fail(Errc::io, fmt::format("cannot write the log of {}: {}", party, error.what()));
+    }
+    sink->set_pattern("%v");
+    const std::unique_lock lock(state().mutex);
+    state().files[{run, std::string(party)}] = std::move(sink);
+    update_threshold();
+    return {};
+}
+
+void detach_run(const RunId& run, std::string_view party) {
+    const std::unique_lock lock(state().mutex);
+    state().files.erase({run, std::string(party)});
+    update_threshold();
+}
+
+bool enabled(Level level) noexcept {
+    return level >= threshold.load(std::memory_order_relaxed);
+}
+
+void write(Level level, const Where& where, fmt::string_view format, fmt::format_args args) {
+    const bool to_console = level >= console_level.load();
+    const std::string node = node_of(where);
+    const FileSink file = level >= file_level.load() ? file_of(where.run, node) : FileSink{};
+    if (!to_console && !file) return;
+
+    std::string line;
+    try {
+        line = line_of(level, where, node, fmt::vformat(format, args));
+        if (file) {
+            file->log(spdlog::details::log_msg({}, spdlog::level::info, line));
+            file->flush();
+        }
+    } catch (const std::exception&) {
+        // a full disk costs log lines, not the run; the console may still take the line
+    }
+    if (!to_console || line.empty()) return;
+    Console* const console = console_override.load();
+    (console != nullptr ? *console : Console::standard_error()).line(line);
+}
+
+std::string value(std::string_view text) {
+    const bool plain = !text.empty() && std::none_of(text.begin(), text.end(), [](char c) {
+        return static_cast<unsigned char>(c) <= 0x20 || c == 0x7F || c == '"' || c == '=';
+    });
+    if (plain) return std::string(text);
+    std::string out = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\') out += '\\';
+        out += c;
+    }
+    return out += '"';
+}
+
+}  // namespace vflbus::observe::log

@@ -1,0 +1,117 @@
+#include "observe/progress.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "base/text.hpp"
+#include "observe/table.hpp"
+
+namespace vflbus::observe {
+namespace {
+
+constexpr Duration sample_interval = std::chrono::milliseconds(500);
+constexpr std::size_t samples_max = 10;
+
+double seconds(Duration duration) {
+    return std::chrono::duration<double>(duration).count();
+}
+
+std::string rate_text(double per_second) {
+    if (per_second >= 100) return grouped(static_cast<std::uint64_t>(per_second + 0.5));
+    return fmt::format("{:.1f}", per_second);
+}
+
+}  // namespace
+
+Progress::Progress(Console& console, ProgressOptions options)
+    : console_(console), options_(options) {}
+
+Progress::~Progress() {
+    abandon();
+}
+
+void Progress::update(const ProgressState& state, TimePoint now) {
+    if (over_ || options_.quiet) return;
+    if (!started_ || state.step < state_.step) {
+        samples_.clear();
+        first_ = {now, state.step};
+        if (!started_) begun_ = shown_at_ = now;
+        started_ = true;
+    }
+    const bool due = state.report && !console_.terminal();
+    const Duration interval =
+        console_.terminal() ? options_.live_interval : options_.plain_interval;
+    // a metric is computed now and then only; between reports the last one stays on the line
+    ProgressState next = state;
+    if (std::isnan(next.metric) && !std::isnan(state_.metric)) {
+        next.metric = state_.metric;
+        next.metric_name = state_.metric_name;
+    }
+    if (std::isnan(next.loss)) next.loss = state_.loss;
+    state_ = std::move(next);
+    sample(now);
+    const bool first_live = console_.terminal() && !shown_;
+    if (!due && !first_live && now - shown_at_ < interval) return;
+
+    shown_at_ = now;
+    shown_step_ = state_.step;
+    shown_ = true;
+    if (console_.terminal())
+        console_.live(line(now));
+    else
+        console_.line(line(now));
+}
+
+void Progress::finish(TimePoint now) {
+    if (over_ || !started_) return;
+    over_ = true;
+    if (console_.terminal()) {
+        console_.live(line(now));
+        console_.end_live();
+    } else if (!shown_ || shown_step_ != state_.step) {
+        console_.line(line(now));
+    }
+}
+
+void Progress::abandon() {
+    if (over_) return;
+    over_ = true;
+    console_.live({});
+}
+
+void Progress::sample(TimePoint now) {
+    if (!samples_.empty() && now - samples_.back().at < sample_interval) return;
+    samples_.push_back({now, state_.step});
+    if (samples_.size() > samples_max) samples_.pop_front();
+}
+
+double Progress::rate(TimePoint now) const {
+    const Sample& since = over_ ? first_ : samples_.front();
+    const double passed = seconds(now - since.at);
+    return passed > 0 ? static_cast<double>(state_.step - since.step) / passed : 0;
+}
+
+std::string Progress::line(TimePoint now) const {
+    std::string out;
+    if (state_.epoch > 0) out += fmt::format("epoch {}/{}  ", state_.epoch, state_.epochs);
+    out += state_.steps > 0 ? fmt::format("step {}/{}", state_.step, state_.steps)
+                            : fmt::format("step {}", state_.step);
+    if (!std::isnan(state_.loss)) out += "  loss " + metric_text(state_.loss);
+    if (!std::isnan(state_.metric))
+        out += fmt::format("  {} {}", state_.metric_name, metric_text(state_.metric));
+    const double per_second = rate(now);
+    if (per_second > 0) out += fmt::format("  {} steps/s", rate_text(per_second));
+    if (over_) {
+        out += "  in " + human_seconds(seconds(now - begun_));
+    } else if (per_second > 0 && state_.steps > state_.step) {
+        const double left = static_cast<double>(state_.steps - state_.step) / per_second;
+        out += left < 60 ? fmt::format("  {:.0f} s left", std::ceil(left))
+                         : fmt::format("  {} left", human_seconds(left));
+    }
+    return out;
+}
+
+}  // namespace vflbus::observe

@@ -1,0 +1,384 @@
+#include "observe/report.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "base/text.hpp"
+
+namespace vflbus::observe {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// -- to JSON ----------------------------------------------------------------------
+
+Json number(double value) {
+    return std::isfinite(value) ? Json(value) : Json(nullptr);
+}
+
+Json metrics_json(const Metrics& metrics) {
+    Json out = Json::object();
+    for (const auto& [name, value] : metrics) out[name] = number(value);
+    return out;
+}
+
+Json party_json(const PartyReport& party) {
+    Json left_out = Json::array();
+    for (const LeftOutColumn& column : party.left_out)
+        left_out.push_back({{"column", column.column}, {"reason", column.reason}});
+    return {
+        {"name", party.name},
+        {"role", party.role},
+        {"rank", party.rank ? Json(*party.rank) : Json(nullptr)},
+        {"rows", party.rows},
+        {"rows_matched", party.rows_matched},
+        {"features", party.features},
+        {"left_out", std::move(left_out)},
+        {"missing_cells", party.missing_cells},
+        {"version", party.version},
+        {"host", party.host},
+        {"pid", party.pid},
+    };
+}
+
+Json history_json(const HistoryEntry& entry) {
+    return {{"step", entry.step},
+            {"epoch", entry.epoch},
+            {"split", entry.split},
+            {"loss", number(entry.loss)},
+            {"metrics", metrics_json(entry.metrics)}};
+}
+
+// -- from JSON --------------------------------------------------------------------
+
+/// Reads keys out of one object and remembers the first that has a wrong type.
+class Reader {
+  public:
+    Reader(const Json& json, std::string path, std::string& wrong)
+        : json_(json), path_(std::move(path)), wrong_(wrong) {
+        if (!json_.is_object()) complain({});
+    }
+
+    void read(const char* key, std::string& out) const {
+        if (const Json* found = find(key)) {
+            if (found->is_string())
+                out = found->get<std::string>();
+            else
+                complain(key);
+        }
+    }
+    void read(const char* key, std::uint64_t& out) const {
+        if (const Json* found = find(key)) {
+            if (found->is_number_unsigned())
+                out = found->get<std::uint64_t>();
+            else
+                complain(key);
+        }
+    }
+    void read(const char* key, double& out) const {
+        if (const Json* found = find(key)) {
+            if (found->is_null())
+                out = std::numeric_limits<double>::quiet_NaN();
+            else if (found->is_number())
+                out = found->get<double>();
+            else
+                complain(key);
+        }
+    }
+    void read(const char* key, std::optional<std::uint32_t>& out) const {
+        const Json* found = find(key);
+        if (found == nullptr || found->is_null()) return;
+        std::uint64_t wide = 0;
+        read(key, wide);
+        if (wide > std::numeric_limits<std::uint32_t>::max()) complain(key);
+        out = static_cast<std::uint32_t>(wide);
+    }
+    void read(const char* key, Metrics& out) const {
+        const Json* found = find(key);
+        if (found == nullptr) return;
+        const Reader inner(*found, path_of(key), wrong_);
+        if (!found->is_object()) return;
+        for (const auto& item : found->items()) {
+            double value = 0;
+            inner.read(item.key().c_str(), value);
+            out.emplace_back(item.key(), value);
+        }
+    }
+    template <class Visit>
+    void object(const char* key, Visit visit) const {
+        if (const Json* found = find(key)) visit(Reader(*found, path_of(key), wrong_));
+    }
+    template <class Visit>
+    void array(const char* key, Visit visit) const {
+        const Json* found = find(key);
+        if (found == nullptr) return;
+        if (!found->is_array()) return complain(key);
+        for (std::size_t i = 0; i < found->size(); ++i)
+            visit(Reader((*found)[i], fmt::format("{}[{}]", path_of(key), i), wrong_));
+    }
+    [[nodiscard]] bool has(const char* key) const { return find(key) != nullptr; }
+
+  private:
+    [[nodiscard]] const Json* find(const char* key) const {
+        if (!json_.is_object()) return nullptr;
+        const auto found = json_.find(key);
+        return found == json_.end() ? nullptr : &*found;
+    }
+    [[nodiscard]] std::string path_of(std::string_view key) const {
+        if (path_.empty() || key.empty()) return path_ + std::string(key);
+        return path_ + "." + std::string(key);
+    }
+    void complain(std::string_view key) const {
+        if (wrong_.empty()) wrong_ = path_of(key).empty() ? "the whole" : path_of(key);
+    }
+
+    const Json& json_;
+    std::string path_;
+    std::string& wrong_;
+};
+
+PartyReport read_party(const Reader& in) {
+    PartyReport party;
+    in.read("name", party.name);
+    in.read("role", party.role);
+    in.read("rank", party.rank);
+    in.read("rows", party.rows);
+    in.read("rows_matched", party.rows_matched);
+    in.read("features", party.features);
+    in.array("left_out", [&](const Reader& column) {
+        column.read("column", party.left_out.emplace_back().column);
+        column.read("reason", party.left_out.back().reason);
+    });
+    in.read("missing_cells", party.missing_cells);
+    in.read("version", party.version);
+    in.read("host", party.host);
+    in.read("pid", party.pid);
+    return party;
+}
+
+// -- to a table -------------------------------------------------------------------
+
+const double* find_metric(const Metrics& metrics, std::string_view name) {
+    for (const auto& [key, value] : metrics)
+        if (key == name) return &value;
+    return nullptr;
+}
+
+std::string parties_table(const RunReport& report, bool color) {
+    Table table({{"party"},
+                 {"rows", Align::right},
+                 {"matched", Align::right},
+                 {"features", Align::right},
+                 {"missing", Align::right},
+                 {"sent", Align::right},
+                 {"received", Align::right}});
+    for (const PartyReport& party : report.parties)
+        table.add({party.name, grouped(party.rows), grouped(party.rows_matched),
+                   grouped(party.features), grouped(party.missing_cells),
+                   human_bytes(party.bytes_sent), human_bytes(party.bytes_received)});
+    return table.text(table_columns_max, color);
+}
+
+std::string metrics_table(const RunReport& report, bool color) {
+    struct Source {
+        const char* title;
+        const Metrics* metrics;
+    };
+    std::vector<Source> sources;
+    std::vector<std::string> names;
+    for (const Source& source :
+         {Source{"train", &report.train}, Source{"test", &report.test},
+          Source{"label holder alone, train", &report.label_holder_alone_train},
+          Source{"label holder alone, test", &report.label_holder_alone_test}}) {
+        if (source.metrics->empty()) continue;
+        sources.push_back(source);
+        for (const auto& [name, value] : *source.metrics)
+            if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+    }
+    if (names.empty()) return {};
+    std::vector<Column> columns{{"metric"}};
+    for (const Source& source : sources) columns.push_back({source.title, Align::right});
+    Table table(std::move(columns));
+    for (const std::string& name : names) {
+        std::vector<std::string> cells{name};
+        for (const Source& source : sources) {
+            const double* value = find_metric(*source.metrics, name);
+            cells.push_back(value != nullptr ? metric_text(*value) : "");
+        }
+        table.add(std::move(cells));
+    }
+    return table.text(table_columns_max, color);
+}
+
+/// "label        text", the text broken at blanks so that no line is too wide.
+void append_fact(std::string& out, std::string_view label, std::string_view text) {
+    constexpr std::size_t indent = 10;
+    const std::string shown = printable(text);
+    std::string line = fmt::format("{:<{}}", label, indent);
+    bool empty = true;
+    for (const std::string& word : split(shown, ' ')) {
+        if (!empty && display_width(line) + 1 + display_width(word) > table_columns_max) {
+            out += line + '\n';
+            line.assign(indent, ' ');
+            empty = true;
+        }
+        if (!empty) line += ' ';
+        line += word;
+        empty = false;
+    }
+    out += line + '\n';
+}
+
+}  // namespace
+
+std::string to_json(const RunReport& report, int indent) {
+    Json out;
+    out["status"] = report.status;
+    out["reason"] = report.reason;
+    out["run_id"] = report.run_id;
+    out["model"] = report.model;
+    out["task"] = report.task;
+    out["protocol"] = report.protocol;
+    out["seed"] = report.seed;
+    out["config_hash"] = report.config_hash;
+    out["started"] = report.started;
+    out["finished"] = report.finished;
+    Json& parties = out["parties"] = Json::array();
+    Json rows = Json::object();
+    Json bytes = Json::object();
+    for (const PartyReport& party : report.parties) {
+        parties.push_back(party_json(party));
+        rows[party.name] = party.rows;
+        bytes[party.name] = {{"sent", party.bytes_sent}, {"received", party.bytes_received}};
+    }
+    out["rows"] = {{"common", report.rows_common},
+                   {"train", report.rows_train},
+                   {"test", report.rows_test},
+                   {"parties", std::move(rows)}};
+    out["steps"] = report.steps;
+    out["epochs"] = report.epochs;
+    out["train_seconds"] = number(report.train_seconds);
+    out["total_seconds"] = number(report.total_seconds);
+    out["metrics"] = {{"train", metrics_json(report.train)},
+                      {"test", metrics_json(report.test)},
+                      {"label_holder_alone",
+                       {{"train", metrics_json(report.label_holder_alone_train)},
+                        {"test", metrics_json(report.label_holder_alone_test)}}}};
+    Json& history = out["history"] = Json::array();
+    for (const HistoryEntry& entry : report.history) history.push_back(history_json(entry));
+    out["bytes"] = {{"sent", report.bytes_sent},
+                    {"received", report.bytes_received},
+                    {"parties", std::move(bytes)}};
+    out["model_dir"] = report.model_dir;
+    // a path or a column name need not be UTF-8
+    return out.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+Result<RunReport> from_json(std::string_view text) {
+    Json json;
+    try {
+        json = Json::parse(text);
+    } catch (const Json::parse_error& error) {
+        return fail(Errc::bad_data,
+                    fmt::format("the report is no JSON: it breaks off or goes wrong at byte {}",
+                                error.byte));
+    }
+    RunReport report;
+    std::string wrong;
+    const Reader in(json, "", wrong);
+    for (const char* key : {"status", "run_id"})
+        if (wrong.empty() && !in.has(key))
+            return fail(Errc::bad_data, fmt::format("the report has no \"{}\"", key));
+    in.read("status", report.status);
+    in.read("reason", report.reason);
+    in.read("run_id", report.run_id);
+    in.read("model", report.model);
+    in.read("task", report.task);
+    in.read("protocol", report.protocol);
+    in.read("seed", report.seed);
+    in.read("config_hash", report.config_hash);
+    in.read("started", report.started);
+    in.read("finished", report.finished);
+    in.array("parties", [&](const Reader& party) { report.parties.push_back(read_party(party)); });
+    in.object("rows", [&](const Reader& rows) {
+        rows.read("common", report.rows_common);
+        rows.read("train", report.rows_train);
+        rows.read("test", report.rows_test);
+    });
+    in.read("steps", report.steps);
+    in.read("epochs", report.epochs);
+    in.read("train_seconds", report.train_seconds);
+    in.read("total_seconds", report.total_seconds);
+    in.object("metrics", [&](const Reader& metrics) {
+        metrics.read("train", report.train);
+        metrics.read("test", report.test);
+        metrics.object("label_holder_alone", [&](const Reader& alone) {
+            alone.read("train", report.label_holder_alone_train);
+            alone.read("test", report.label_holder_alone_test);
+        });
+    });
+    in.array("history", [&](const Reader& item) {
+        HistoryEntry& entry = report.history.emplace_back();
+        item.read("step", entry.step);
+        item.read("epoch", entry.epoch);
+        item.read("split", entry.split);
+        item.read("loss", entry.loss);
+        item.read("metrics", entry.metrics);
+    });
+    in.object("bytes", [&](const Reader& bytes) {
+        bytes.read("sent", report.bytes_sent);
+        bytes.read("received", report.bytes_received);
+        bytes.object("parties", [&](const Reader& by_party) {
+            for (PartyReport& party : report.parties)
+                by_party.object(party.name.c_str(), [&](const Reader& own) {
+                    own.read("sent", party.bytes_sent);
+                    own.read("received", party.bytes_received);
+                });
+        });
+    });
+    in.read("model_dir", report.model_dir);
+    if (!wrong.empty())
+        return fail(Errc::bad_data, fmt::format("the report's \"{}\" has a wrong type", wrong));
+    return report;
+}
+
+std::string to_table(const RunReport& report, bool color) {
+    std::string out;
+    std::string head =
+        fmt::format("run {} {}: {}, protocol {}, seed {}", report.run_id.substr(0, 8),
+                    report.status, report.model, report.protocol, report.seed);
+    head = cut(printable(head), table_columns_max);
+    out += color ? "\x1b[1m" + head + "\x1b[0m\n" : head + '\n';
+    if (!report.reason.empty()) append_fact(out, "reason", report.reason);
+    if (!report.parties.empty()) out += '\n' + parties_table(report, color);
+    if (const std::string metrics = metrics_table(report, color); !metrics.empty())
+        out += '\n' + metrics;
+    out += '\n';
+    for (const PartyReport& party : report.parties) {
+        if (party.left_out.empty()) continue;
+        std::vector<std::string> columns;
+        for (const LeftOutColumn& column : party.left_out)
+            columns.push_back(fmt::format("{} ({})", column.column, column.reason));
+        append_fact(out, "left out", fmt::format("{}: {}", party.name, join_and(columns)));
+    }
+    append_fact(out, "rows",
+                fmt::format("{} common, {} train, {} test", grouped(report.rows_common),
+                            grouped(report.rows_train), grouped(report.rows_test)));
+    append_fact(out, "steps",
+                fmt::format("{} in {} epochs", grouped(report.steps), grouped(report.epochs)));
+    append_fact(out, "time",
+                fmt::format("{} training, {} in all", human_seconds(report.train_seconds),
+                            human_seconds(report.total_seconds)));
+    append_fact(out, "bytes",
+                fmt::format("{} sent, {} received by all parties", human_bytes(report.bytes_sent),
+                            human_bytes(report.bytes_received)));
+    if (!report.model_dir.empty()) append_fact(out, "model", report.model_dir);
+    return out;
+}
+
+}  // namespace vflbus::observe

@@ -1,0 +1,110 @@
+#include "observe/table.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+namespace vflbus::observe {
+namespace {
+
+constexpr std::size_t gap = 2;
+constexpr std::size_t column_width_min = 6;  // no column is cut below this
+constexpr std::string_view ellipsis = "…";
+
+bool starts_code_point(char c) {
+    return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U;
+}
+
+void append_cell(std::string& line, std::string_view cell, std::size_t width, Align align) {
+    const std::string shown = cut(cell, width);
+    const std::size_t blanks = width - display_width(shown);
+    if (align == Align::right) line.append(blanks, ' ');
+    line += shown;
+    if (align == Align::left) line.append(blanks, ' ');
+}
+
+}  // namespace
+
+std::size_t display_width(std::string_view text) noexcept {
+    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), starts_code_point));
+}
+
+std::string cut(std::string_view text, std::size_t width) {
+    if (display_width(text) <= width) return std::string(text);
+    if (width == 0) return {};
+    std::size_t end = 0;
+    for (std::size_t columns = 0; end < text.size(); ++end)
+        if (starts_code_point(text[end]) && columns++ == width - 1) break;
+    return std::string(text.substr(0, end)).append(ellipsis);
+}
+
+std::string printable(std::string_view text) {
+    std::string out(text);
+    for (char& c : out)
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
+    return out;
+}
+
+std::string grouped(std::uint64_t number) {
+    std::string digits = std::to_string(number);
+    for (std::size_t at = digits.size(); at > 3;) {
+        at -= 3;
+        digits.insert(at, 1, ',');
+    }
+    return digits;
+}
+
+std::string metric_text(double value) {
+    if (std::isnan(value)) return "-";
+    if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
+    const double size = std::fabs(value);
+    if (size != 0 && (size < 0.001 || size >= 1e7)) return fmt::format("{:.3e}", value);
+    return fmt::format("{:.4f}", value);
+}
+
+Table::Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
+
+Table& Table::add(std::vector<std::string> cells) {
+    cells.resize(columns_.size());
+    for (std::string& cell : cells) cell = printable(cell);
+    rows_.push_back(std::move(cells));
+    return *this;
+}
+
+std::string Table::text(std::size_t width, bool bold_header) const {
+    if (columns_.empty()) return {};
+    std::vector<std::size_t> widths;
+    for (std::size_t c = 0; c < columns_.size(); ++c) {
+        std::size_t widest = display_width(columns_[c].title);
+        for (const auto& row : rows_) widest = std::max(widest, display_width(row[c]));
+        widths.push_back(widest);
+    }
+    std::size_t total = gap * (widths.size() - 1);
+    for (const std::size_t w : widths) total += w;
+    while (total > width) {
+        const auto widest = std::max_element(widths.begin(), widths.end());
+        if (*widest <= column_width_min) break;
+        --*widest;
+        --total;
+    }
+
+    std::string out;
+    const auto append_line = [&](const auto& cell_of, bool bold) {
+        std::string line;
+        for (std::size_t c = 0; c < columns_.size(); ++c) {
+            if (c > 0) line.append(gap, ' ');
+            append_cell(line, cell_of(c), widths[c], columns_[c].align);
+        }
+        line.erase(line.find_last_not_of(' ') + 1);
+        out += bold ? "\x1b[1m" + line + "\x1b[0m" : line;
+        out += '\n';
+    };
+    append_line([&](std::size_t c) -> std::string_view { return columns_[c].title; }, bold_header);
+    for (const auto& row : rows_)
+        append_line([&](std::size_t c) -> std::string_view { return row[c]; }, false);
+    return out;
+}
+
+}  // namespace vflbus::observe

@@ -1,0 +1,191 @@
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "base/files.hpp"
+#include "base/text.hpp"
+#include "catch.hpp"
+#include "observe/log.hpp"
+#include "recorder.hpp"
+
+using namespace vflbus;
+using namespace vflbus::observe;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A recorded console and default levels, put back at the end.
+struct Fixture {
+    Recorder recorder;
+    Console console{recorder.output(false)};
+    fs::path directory = fs::temp_directory_path() / ("vflbus-log-" + std::to_string(::getpid()));
+    RunId run{};
+
+    Fixture() {
+        run.bytes = {0x1f, 0x0c, 0x9a, 0x33};
+        log::set_console(&console);
+        log::set_identity("member-0");
+    }
+    ~Fixture() {
+        log::set_console(nullptr);
+        log::set_identity("");
+        log::set_level(log::Level::info);
+        log::set_file_level(log::Level::debug);
+        fs::remove_all(directory);
+    }
+    Fixture(const Fixture&) = delete;
+    Fixture& operator=(const Fixture&) = delete;
+
+    /// What was written since the last call, without time stamps.
+    std::vector<std::string> lines() { return without_stamps(std::exchange(recorder.text, {})); }
+
+    static std::vector<std::string> without_stamps(const std::string& text) {
+        std::vector<std::string> out;
+        for (const std::string& line : split(text, '\n')) {
+            if (line.empty()) continue;
+            REQUIRE(line.size() > 25);
+            CHECK(line[4] == '-');
+            CHECK(line[10] == 'T');
+            CHECK(line.substr(23, 2) == "Z ");
+            out.push_back(line.substr(25));
+        }
+        return out;
+    }
+    std::vector<std::string> file(const fs::path& path) {
+        const auto content = read_file(path);
+        REQUIRE(content);
+        return without_stamps(*content);
+    }
+};
+
+using Lines = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("a line says level, node, run, step and text") {
+    Fixture f;
+    log::info("joined role={} rank={}", "member", 0);
+    log::warn({f.run}, "slow peer={}", "member-1");
+    log::error({f.run, 120}, "diverged loss={}", 1.5);
+    log::info({.node = "broker"}, "listening");
+    CHECK(f.lines() == Lines{"info node=member-0 joined role=member rank=0",
+                             "warn node=member-0 run=1f0c9a33 slow peer=member-1",
+                             "error node=member-0 run=1f0c9a33 step=120 diverged loss=1.5",
+                             "info node=broker listening"});
+}
+
+TEST_CASE("lines below the level are not formatted") {
+    Fixture f;
+    CHECK(log::enabled(log::Level::info));
+    CHECK_FALSE(log::enabled(log::Level::debug));
+    log::debug("hidden");
+    log::set_level(log::Level::warn);
+    log::info("hidden");
+    log::warn("shown");
+    log::set_level(log::Level::trace);
+    log::trace("shown too");
+    log::set_level(log::Level::off);
+    log::error("hidden");
+    CHECK_FALSE(log::enabled(log::Level::error));
+    CHECK(f.lines() == Lines{"warn node=member-0 shown", "trace node=member-0 shown too"});
+}
+
+TEST_CASE("level names read back, and others are refused with the names there are") {
+    for (const char* name : {"trace", "debug", "info", "warn", "error", "off"})
+        CHECK(log::name_of(log::parse_level(name).value()) == name);
+    const auto wrong = log::parse_level("loud");
+    REQUIRE_FALSE(wrong);
+    CHECK(wrong.error().code == Errc::bad_config);
+    CHECK(wrong.error().sentence.find("\"loud\"") != std::string::npos);
+    CHECK(wrong.error().sentence.find("trace, debug") != std::string::npos);
+}
+
+TEST_CASE("nobody forges a line") {
+    Fixture f;
+    log::info("peer name={}", "x\n2026 error node=master");
+    log::info("peer name={}", "\x1b[2J\r");
+    CHECK(f.lines() == Lines{"info node=member-0 peer name=x\\n2026 error node=master",
+                             "info node=member-0 peer name=\\x1b[2J\\x0d"});
+    CHECK(log::value("plain-1.5") == "plain-1.5");
+    CHECK(log::value("two words") == "\"two words\"");
+    CHECK(log::value("a\"b") == "\"a\\\"b\"");
+    CHECK(log::value("a=b") == "\"a=b\"");
+    CHECK(log::value("") == "\"\"");
+}
+
+TEST_CASE("a run's lines go to its party's file until it is detached") {
+    Fixture f;
+    const fs::path file = f.directory / "runs" / f.run.hex() / "member-0" / "log";
+    REQUIRE(log::attach_run(f.run, "member-0", file));
+    log::set_level(log::Level::warn);
+    RunId other = f.run;
+    other.bytes[15] = 1;
+    log::info({f.run, 7}, "kept");
+    log::debug({f.run}, "kept as well");
+    log::trace({f.run}, "too fine");
+    log::info({other}, "another run");
+    log::info({.run = f.run, .node = "member-1"}, "another party");
+    log::info("no run");
+    log::warn({f.run}, "both");
+    log::detach_run(f.run, "member-0");
+    log::info({f.run}, "late");
+    CHECK(f.file(file) == Lines{"info node=member-0 run=1f0c9a33 step=7 kept",
+                                "debug node=member-0 run=1f0c9a33 kept as well",
+                                "warn node=member-0 run=1f0c9a33 both"});
+    CHECK(f.lines() == Lines{"warn node=member-0 run=1f0c9a33 both"});
+    CHECK_FALSE(log::enabled(log::Level::debug));
+}
+
+TEST_CASE("a run that comes back appends to its log") {
+    Fixture f;
+    const fs::path file = f.directory / "log";
+    for (const char* text : {"first", "second"}) {
+        REQUIRE(log::attach_run(f.run, "member-0", file));
+        log::info({f.run}, "{}", text);
+        log::detach_run(f.run, "member-0");
+    }
+    CHECK(f.file(file).size() == 2);
+}
+
+TEST_CASE("a log file that cannot be made is an error with its path") {
+    Fixture f;
+    fs::create_directories(f.directory);
+    REQUIRE(write_file_atomically(f.directory / "file", "x"));
+    const auto inside_a_file = log::attach_run(f.run, "member-0", f.directory / "file" / "log");
+    REQUIRE_FALSE(inside_a_file);
+    CHECK(inside_a_file.error().code == Errc::io);
+    CHECK(inside_a_file.error().sentence.find((f.directory / "file").string()) !=
+          std::string::npos);
+    const auto a_directory = log::attach_run(f.run, "member-0", f.directory);
+    REQUIRE_FALSE(a_directory);
+    CHECK(a_directory.error().sentence.find(f.directory.string()) != std::string::npos);
+}
+
+TEST_CASE("parties that share a process have names and files of their own, and whole lines") {
+    Fixture f;
+    constexpr int parties = 4;
+    constexpr int lines_each = 50;
+    const auto file = [&](int party) { return f.directory / std::to_string(party) / "log"; };
+    std::vector<std::thread> threads;
+    for (int party = 0; party < parties; ++party)
+        threads.emplace_back([&, party] {
+            const std::string name = "party-" + std::to_string(party);
+            log::set_thread_identity(name);
+            (void)log::attach_run(f.run, name, file(party));
+            for (int i = 0; i < lines_each; ++i) log::info({f.run}, "line={}", i);
+            log::detach_run(f.run, name);
+        });
+    for (std::thread& thread : threads) thread.join();
+    for (int party = 0; party < parties; ++party) {
+        const auto lines = f.file(file(party));
+        REQUIRE(lines.size() == lines_each);
+        for (int i = 0; i < lines_each; ++i)
+            CHECK(lines[static_cast<std::size_t>(i)] ==
+                  "info node=party-" + std::to_string(party) +
+                      " run=1f0c9a33 line=" + std::to_string(i));
+    }
+    CHECK(f.lines().size() == parties * lines_each);
+    log::info("main thread");
+    CHECK(f.lines() == Lines{"info node=member-0 main thread"});
+}

@@ -1,0 +1,76 @@
+#include <limits>
+
+#include "catch.hpp"
+#include "observe/table.hpp"
+
+using namespace vflbus::observe;
+
+TEST_CASE("a table aligns its columns and has no trailing blanks") {
+    Table table({{"party"}, {"rows", Align::right}, {"note"}});
+    table.add({"master", "10,000", "labels"}).add({"member-0", "9"});
+    CHECK(table.text() ==
+          "party       rows  note\n"
+          "master    10,000  labels\n"
+          "member-0       9\n");
+    CHECK(table.rows() == 2);
+}
+
+TEST_CASE("a table counts code points, not bytes") {
+    Table table({{"column"}, {"n", Align::right}});
+    table.add({"größe", "1"}).add({"alter", "22"});
+    CHECK(table.text() == "column   n\ngröße    1\nalter   22\n");
+}
+
+TEST_CASE("a table that is too wide cuts its widest column") {
+    Table table({{"party"}, {"reason"}});
+    table.add({"member-0", std::string(200, 'x')});
+    const std::string text = table.text(40);
+    CHECK(text == "party     reason\nmember-0  " + std::string(29, 'x') + "…\n");
+}
+
+TEST_CASE("columns are not cut to nothing") {
+    Table table({{"aaaaaaaaaa"}, {"bbbbbbbbbb"}});
+    CHECK(table.text(3) == "aaaaa…  bbbbb…\n");
+}
+
+TEST_CASE("cells from files cannot steer a terminal") {
+    Table table({{"column"}});
+    table.add({"a\x1b[2Jb\nc\x7F"});
+    CHECK(table.text() == "column\na?[2Jb?c?\n");
+}
+
+TEST_CASE("only the header is bold, and only when asked") {
+    Table table({{"a"}});
+    table.add({"1"});
+    CHECK(table.text(100, true) == "\x1b[1ma\x1b[0m\n1\n");
+    CHECK(table.text(100, false) == "a\n1\n");
+    CHECK(Table({}).text().empty());
+}
+
+TEST_CASE("cut keeps code points whole") {
+    CHECK(cut("abc", 3) == "abc");
+    CHECK(cut("abcd", 3) == "ab…");
+    CHECK(cut("äöüß", 3) == "äö…");
+    CHECK(cut("äöü", 3) == "äöü");
+    CHECK(cut("abc", 1) == "…");
+    CHECK(cut("abc", 0).empty());
+    CHECK(display_width("äö…") == 3);
+}
+
+TEST_CASE("numbers are grouped in threes") {
+    CHECK(grouped(0) == "0");
+    CHECK(grouped(999) == "999");
+    CHECK(grouped(1000) == "1,000");
+    CHECK(grouped(1234567) == "1,234,567");
+    CHECK(grouped(std::numeric_limits<std::uint64_t>::max()) == "18,446,744,073,709,551,615");
+}
+
+TEST_CASE("metrics show four decimals, and the exponent where those would hide them") {
+    CHECK(metric_text(0) == "0.0000");
+    CHECK(metric_text(0.72224) == "0.7222");
+    CHECK(metric_text(-0.5) == "-0.5000");
+    CHECK(metric_text(0.000123456) == "1.235e-04");
+    CHECK(metric_text(123456789.0) == "1.235e+08");
+    CHECK(metric_text(std::numeric_limits<double>::quiet_NaN()) == "-");
+    CHECK(metric_text(-std::numeric_limits<double>::infinity()) == "-inf");
+}
