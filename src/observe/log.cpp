@@ -2,27 +2,40 @@
 
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/spdlog.h>
-#include <sys/time.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <ctime>
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <shared_mutex>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #include "observe/console.hpp"
 
 namespace vflbus::observe::log {
 namespace {
 
-using FileSink = std::shared_ptr<spdlog::sinks::basic_file_sink_mt>;
+/// The lock is ours, not one of spdlog's own: ThreadSanitizer does not see those of a library that
+/// was built without it.
+struct RunFile {
+    explicit RunFile(const std::string& path) : sink(path) { sink.set_pattern("%v"); }
+
+    void write(const std::string& line) {
+        const std::lock_guard lock(mutex);
+        sink.log(spdlog::details::log_msg({}, spdlog::level::info, line));
+        sink.flush();
+    }
+
+    std::mutex mutex;
+    spdlog::sinks::basic_file_sink_st sink;
+};
+using RunFilePointer = std::shared_ptr<RunFile>;
 
 constexpr std::array<std::string_view, 6> names = {"trace", "debug", "info",
                                                    "warn",  "error", "off"};
@@ -36,7 +49,7 @@ std::atomic<Console*> console_override{nullptr};
 struct State {
     std::shared_mutex mutex;
     std::string identity;
-    std::map<std::pair<RunId, std::string>, FileSink> files;
+    std::map<std::pair<RunId, std::string>, RunFilePointer> files;
 };
 
 State& state() {
@@ -82,11 +95,11 @@ std::string node_of(const Where& where) {
     return state().identity;
 }
 
-FileSink file_of(const RunId& run, const std::string& party) {
+RunFilePointer file_of(const RunId& run, const std::string& party) {
     if (run.none()) return {};
     const std::shared_lock lock(state().mutex);
     const auto found = state().files.find({run, party});
-    return found == state().files.end() ? FileSink{} : found->second;
+    return found == state().files.end() ? RunFilePointer{} : found->second;
 }
 
 std::string line_of(Level level, const Where& where, std::string_view node, std::string_view text) {
@@ -150,15 +163,14 @@ Result<> attach_run(const RunId& run, std::string_view party, const std::filesys
     if (ec)
         return fail(Errc::io, fmt::format("cannot create {} for the log of {}: {}",
                                           file.parent_path().string(), party, ec.message()));
-    FileSink sink;
+    RunFilePointer opened;
     try {
-        sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file.string());
+        opened = std::make_shared<RunFile>(file.string());
     } catch (const spdlog::spdlog_ex& error) {
         return fail(Errc::io, fmt::format("cannot write the log of {}: {}", party, error.what()));
     }
-    sink->set_pattern("%v");
     const std::unique_lock lock(state().mutex);
-    state().files[{run, std::string(party)}] = std::move(sink);
+    state().files[{run, std::string(party)}] = std::move(opened);
     update_threshold();
     return {};
 }
@@ -176,16 +188,14 @@ bool enabled(Level level) noexcept {
 void write(Level level, const Where& where, fmt::string_view format, fmt::format_args args) {
     const bool to_console = level >= console_level.load();
     const std::string node = node_of(where);
-    const FileSink file = level >= file_level.load() ? file_of(where.run, node) : FileSink{};
+    const RunFilePointer file =
+        level >= file_level.load() ? file_of(where.run, node) : RunFilePointer{};
     if (!to_console && !file) return;
 
     std::string line;
     try {
         line = line_of(level, where, node, fmt::vformat(format, args));
-        if (file) {
-            file->log(spdlog::details::log_msg({}, spdlog::level::info, line));
-            file->flush();
-        }
+        if (file) file->write(line);
     } catch (const std::exception&) {
         // a full disk costs log lines, not the run; the console may still take the line
     }
