@@ -1,0 +1,72 @@
+#!/bin/sh
+# tidy.sh ROOT: the rules of the tree that no compiler checks. One line per breach: file:line: text,
+# below the rule that it breaks. Exit code 1 when there is one.
+set -u
+cd "$1" || exit 2
+
+# Tracked files and those that are about to be; without git, everything outside build directories.
+all=$(git ls-files -co --exclude-standard 2>/dev/null)
+[ -n "$all" ] || all=$(find . \( -name .git -o -name build -o -name 'build-[!a]*' -o -name build-asan -o -name runs \) -prune \
+    -o -type f -print | sed 's|^\./||')
+all=$(printf '%s\n' "$all" | grep -v '^tests/tidy/' | while IFS= read -r file; do [ -f "$file" ] && echo "$file"; done)
+
+# files PATTERN [EXCEPT]: paths that match one extended regular expression and not the other
+files() { printf '%s\n' "$all" | grep -E "$1" | grep -vE "${2:-^$}"; }
+
+# breach RULE LINES: LINES are the places, none when empty
+breach() {
+    [ -z "$2" ] && return 0
+    printf '%s\n%s\n\n' "$1" "$2"
+}
+
+# forbid RULE PATTERN: in the files named on standard input
+forbid() { breach "$1" "$(tr '\n' '\0' | xargs -0 -r grep -nHIE -e "$2" /dev/null)"; }
+
+code='\.[ch]pp$'
+header='^[[:space:]]*#[[:space:]]*include[[:space:]]*'
+
+rules() {
+    files "$code" | forbid 'Includes name the room, never ../' "$header[\"<][^\">]*\.\./"
+
+    files '^(src|cli)/.*\.[ch]pp$' '^src/bus/zmq/' |
+        forbid 'ZeroMQ is seen by src/bus/zmq alone' "$header[<\"]zmq"
+
+    files '^(src|cli)/.*\.[ch]pp$' '^src/(bus/wire/|actors/messages)' |
+        forbid 'msgpack is seen by src/bus/wire and src/actors/messages* alone' "$header[<\"]msgpack"
+
+    # State machines and arithmetic take an event and a time; only loops read clocks or wait.
+    files '^src/(bus/core|bus/wire|models)/.*\.[ch]pp$' |
+        forbid 'No clocks, random devices, threads or sockets in src/bus/core, src/bus/wire and src/models' \
+            "_clock::now|clock_gettime|gettimeofday|std::time\(|random_(bytes|u64|run_id|device)|std::(thread|jthread|async|mutex|condition_variable)|$header<(thread|mutex|future|condition_variable|random|sys/socket\.h|poll\.h|sys/time\.h|time\.h|ctime)>"
+
+    # Results must be the same on every machine and standard library.
+    files '^src/.*\.[ch]pp$' |
+        forbid 'No standard distributions, shuffles or random devices: base/rng.hpp' \
+            'std::([a-z_]+_distribution|shuffle|random_device|mt19937|rand)\b'
+
+    files '^src/.*\.[ch]pp$' '^src/observe/console\.cpp$' |
+        forbid 'Libraries do not print' \
+            'std::(cout|cerr|clog)\b|(^|[^a-z_])(printf|puts|putchar|perror|fputs)\(|fprintf\((stderr|stdout)'
+
+    # A heavy header costs seconds wherever it is seen (docs/hacking.md).
+    files '^(src|cli)/.*\.hpp$' |
+        forbid 'Heavy headers are included by a .cpp, never by a header' \
+            "$header<(spdlog/|nlohmann/json\.hpp|toml\+\+/|CLI/|msgpack)"
+    for heavy in 'spdlog/' 'toml\+\+/' 'CLI/'; do
+        seen=$(files '^(src|cli)/.*\.cpp$' | tr '\n' '\0' | xargs -0 -r grep -lE "$header<$heavy" /dev/null)
+        [ "$(printf '%s\n' "$seen" | grep -c .)" -le 1 ] ||
+            breach "<$heavy...> is included by one .cpp only" "$seen"
+    done
+
+    breach 'A header begins with #pragma once' "$(files '^(src|cli|tests|bench)/.*\.hpp$' |
+        while IFS= read -r file; do [ "$(grep -vE '^[[:space:]]*(//.*)?$' "$file" | head -1)" = '#pragma once' ] || echo "$file"; done)"
+
+    files . | forbid 'No paths of one machine' '(^|[^A-Za-z0-9_.])/(work|home|root|Users)/[A-Za-z0-9_]'
+
+    breach 'A TODO says why it is left ("TODO: " and a sentence)' "$(files '\.([ch]pp|py|sh|toml|md|build)$|^dev$' |
+        tr '\n' '\0' | xargs -0 -r grep -nHwE 'TODO|FIXME|XXX|HACK' /dev/null | grep -vE 'TODO: .{20,}')"
+
+}
+
+report=$(rules)
+[ -z "$report" ] || { printf '%s\n' "$report"; exit 1; }
