@@ -1,2 +1,0 @@
-#define VFLBUS_KERNELS kernels_avx2
-#include "models/kernels_impl.hpp"
