@@ -82,8 +82,9 @@ struct HeadStep {
 ///
 /// The intercept starts where the training labels alone put it, which saves many steps and is
 /// deterministic: linear the mean; logistic and multilabel the log-odds; softmax the logs of the
-/// shares, less their mean. Counts are taken with the class weights. It then follows its own
-/// optimizer (gradient: column sums of r), without weight decay.
+/// shares, less their mean (a class without training rows counts as half a record). Counts are
+/// taken with the class weights. It then follows its own optimizer (gradient: column sums of r),
+/// without weight decay.
 class Head {
   public:
     /// `train_rows`: the rows that training may see (empty: all). Refuses, with bad_data, a label
@@ -110,7 +111,7 @@ class Head {
     std::size_t outputs() const noexcept { return labels_.outputs(); }
     const Labels& labels() const noexcept { return labels_; }
     std::span<const double> intercept() const noexcept { return intercept_; }  ///< k, or empty
-    std::uint64_t steps() const noexcept { return steps_; }
+    std::uint64_t steps() const noexcept { return optimizer_.state().steps; }
 
     // -- commits ----------------------------------------------------------------
     HeadState state() const;
@@ -121,6 +122,9 @@ class Head {
   private:
     Head(Labels labels, const HeadConfig& config);
     double forward(ConstMatrixView z, std::span<const RowIndex> rows, Matrix* residual) const;
+    Result<> weigh(std::span<const RowIndex> train_rows);
+    Result<> start_intercept(std::span<const RowIndex> train_rows);
+    std::vector<double> counts(std::span<const RowIndex> train_rows) const;
 
     Labels labels_;
     HeadConfig config_;
@@ -128,7 +132,6 @@ class Head {
         weights_;  ///< class weights: softmax [class], otherwise [2 * output + y]; or empty
     std::vector<double> intercept_;
     Optimizer optimizer_;
-    std::uint64_t steps_ = 0;
 };
 
 /// The same without labels: z (n x k, without intercept) -> values or probabilities. `intercept`

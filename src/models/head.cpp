@@ -1,0 +1,371 @@
+#include "models/head.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+#include "models/kernels.hpp"
+#include "models/math.hpp"
+
+namespace vflbus::models {
+
+Result<Task> parse_task(std::string_view name) {
+    for (const Task task : {Task::linear, Task::logistic, Task::multilabel, Task::softmax})
+        if (name == name_of(task)) return task;
+    return fail(Errc::bad_config,
+                "model.task = \"" + std::string(name) +
+                    "\" must be \"linear\", \"logistic\", \"multilabel\" or \"softmax\".");
+}
+
+std::string_view name_of(Task task) noexcept {
+    switch (task) {
+        case Task::linear:
+            return "linear";
+        case Task::logistic:
+            return "logistic";
+        case Task::multilabel:
+            return "multilabel";
+        case Task::softmax:
+            return "softmax";
+    }
+    return "unknown";
+}
+
+// -- labels -----------------------------------------------------------------------
+
+std::string Labels::describe(std::size_t output) const {
+    const std::string kind = task == Task::softmax ? "class " : "label ";
+    if (output < names.size()) return kind + "'" + names[output] + "'";
+    return kind + std::to_string(output);
+}
+
+Result<> validate(const Labels& labels) {
+    if (labels.values.empty())
+        return fail(Errc::bad_data, "there are no labels; name a label column at the master.");
+    if ((labels.task == Task::logistic || labels.task == Task::softmax) &&
+        labels.values.cols() != 1)
+        return fail(Errc::bad_data, "model.task = \"" + std::string(name_of(labels.task)) +
+                                        "\" takes one label column, but there are " +
+                                        std::to_string(labels.values.cols()) + ".");
+    if (labels.task == Task::softmax && labels.classes < 2)
+        return fail(Errc::bad_data,
+                    "the label has one class only; nothing can be learned from it.");
+    for (std::size_t c = 0; c < labels.values.cols(); ++c) {
+        for (std::size_t i = 0; i < labels.rows(); ++i) {
+            const double y = labels.values(i, c);
+            std::string_view rule;
+            if (labels.task == Task::linear) {
+                if (!std::isfinite(y)) rule = "a finite number";
+            } else if (labels.task == Task::softmax) {
+                if (!(y >= 0 && y < static_cast<double>(labels.classes) && y == std::floor(y)))
+                    rule = "a class index";
+            } else if (y != 0 && y != 1) {
+                rule = "0 or 1";
+            }
+            if (!rule.empty())
+                return fail(Errc::bad_data,
+                            (labels.task == Task::softmax ? "the label" : labels.describe(c)) +
+                                " is " + std::to_string(y) + " in record " + std::to_string(i) +
+                                ", where model.task = \"" + std::string(name_of(labels.task)) +
+                                "\" needs " + std::string(rule) + ".");
+        }
+    }
+    return {};
+}
+
+Labels select(const Labels& labels, std::span<const RowIndex> rows) {
+    Labels out{labels.task, {}, labels.classes, labels.names};
+    gather_rows(labels.values, rows, out.values);
+    return out;
+}
+
+// -- creation -----------------------------------------------------------------------
+
+namespace {
+
+OptimizerConfig without_decay(OptimizerConfig config) {
+    config.weight_decay = 0;
+    return config;
+}
+
+}  // namespace
+
+Head::Head(Labels labels, const HeadConfig& config)
+    : labels_(std::move(labels)),
+      config_(config),
+      intercept_(config.intercept ? labels_.outputs() : 0, 0.0),
+      optimizer_(without_decay(config.optimizer), intercept_.size()) {}
+
+Result<Head> Head::create(Labels labels, const HeadConfig& config,
+                          std::span<const RowIndex> train_rows) {
+    if (Result<> ok = validate(config.optimizer); !ok)
+        return tl::unexpected<Failure>(std::move(ok.error()));
+    if (Result<> ok = validate(labels); !ok) return tl::unexpected<Failure>(std::move(ok.error()));
+    std::vector<RowIndex> all;
+    if (train_rows.empty()) {
+        all.resize(labels.rows());
+        std::iota(all.begin(), all.end(), RowIndex{0});
+        train_rows = all;
+    }
+    Head head(std::move(labels), config);
+    if (Result<> ok = head.weigh(train_rows); !ok)
+        return tl::unexpected<Failure>(std::move(ok.error()));
+    if (Result<> ok = head.start_intercept(train_rows); !ok)
+        return tl::unexpected<Failure>(std::move(ok.error()));
+    return head;
+}
+
+/// How many training rows each class has: softmax [class], otherwise [2 * output + y].
+std::vector<double> Head::counts(std::span<const RowIndex> train_rows) const {
+    const bool softmax = task() == Task::softmax;
+    std::vector<double> out(softmax ? labels_.classes : 2 * outputs(), 0.0);
+    for (std::size_t c = 0; c < labels_.values.cols(); ++c)
+        for (const RowIndex row : train_rows)
+            out[(softmax ? 0 : 2 * c) + static_cast<std::size_t>(labels_.values(row, c))] += 1;
+    return out;
+}
+
+/// Refuses what has one class only, and sets the class weights.
+Result<> Head::weigh(std::span<const RowIndex> train_rows) {
+    const ClassWeights& wanted = config_.class_weights;
+    if (task() == Task::linear) {
+        if (wanted.kind != ClassWeights::Kind::none)
+            return fail(Errc::bad_config,
+                        "model.class_weights has no meaning with model.task = \"linear\"; leave it "
+                        "out.");
+        return {};
+    }
+    const bool softmax = task() == Task::softmax;
+    const std::vector<double> count = counts(train_rows);
+    const std::size_t group = softmax ? count.size() : 2;
+    for (std::size_t begin = 0; begin < count.size(); begin += group) {
+        const auto present =
+            std::count_if(count.begin() + static_cast<std::ptrdiff_t>(begin),
+                          count.begin() + static_cast<std::ptrdiff_t>(begin + group),
+                          [](double n) { return n > 0; });
+        if (present < 2)
+            return fail(Errc::bad_data, (softmax ? "the label" : labels_.describe(begin / 2)) +
+                                            " has one class only among the " +
+                                            std::to_string(train_rows.size()) +
+                                            " training rows; nothing can be learned from it.");
+        if (wanted.kind == ClassWeights::Kind::balanced) {
+            const double n = static_cast<double>(train_rows.size());
+            for (std::size_t c = begin; c < begin + group; ++c)
+                weights_.push_back(count[c] > 0 ? n / (static_cast<double>(present) * count[c])
+                                                : 1);
+        }
+    }
+    if (wanted.kind == ClassWeights::Kind::listed) {
+        if (wanted.listed.size() != group)
+            return fail(Errc::bad_config,
+                        "model.class_weights lists " + std::to_string(wanted.listed.size()) +
+                            " weights where " + std::to_string(group) + " classes need one each.");
+        for (const double weight : wanted.listed)
+            if (!(weight > 0 && std::isfinite(weight)))
+                return fail(Errc::bad_config, "model.class_weights holds " +
+                                                  std::to_string(weight) +
+                                                  "; each weight must be positive and finite.");
+        for (std::size_t begin = 0; begin < count.size(); begin += group)
+            weights_.insert(weights_.end(), wanted.listed.begin(), wanted.listed.end());
+    }
+    return {};
+}
+
+Result<> Head::start_intercept(std::span<const RowIndex> train_rows) {
+    if (intercept_.empty()) return {};
+    if (task() == Task::linear) {
+        Matrix y;
+        gather_rows(labels_.values, train_rows, y);
+        column_sums(y, intercept_);
+        for (double& value : intercept_) value /= static_cast<double>(train_rows.size());
+        if (!all_finite(intercept_))
+            return fail(Errc::bad_data, "the labels are too large: their mean is not finite.");
+        return {};
+    }
+    std::vector<double> shares = counts(train_rows);
+    for (double& share : shares) share = share > 0 ? share : 0.5;
+    for (std::size_t c = 0; c < weights_.size(); ++c) shares[c] *= weights_[c];
+    for (double& share : shares) share = models::log(share);
+    if (task() == Task::softmax) {
+        const double mean = lane_sum(shares) / static_cast<double>(shares.size());
+        for (std::size_t c = 0; c < intercept_.size(); ++c) intercept_[c] = shares[c] - mean;
+    } else {
+        for (std::size_t c = 0; c < intercept_.size(); ++c)
+            intercept_[c] = shares[2 * c + 1] - shares[2 * c];
+    }
+    return {};
+}
+
+// -- prediction ---------------------------------------------------------------------
+
+namespace {
+
+void add_intercept(MatrixView z, std::span<const double> intercept) {
+    assert(intercept.empty() || intercept.size() == z.cols);
+    for (std::size_t c = 0; c < intercept.size(); ++c)
+        for (double& value : z.col(c)) value += intercept[c];
+}
+
+/// z becomes softmax(z), row by row; `log_sum` (if any) the rows' log(sum(exp(z))).
+void softmax_rows(MatrixView z, std::span<double> log_sum) {
+    std::vector<double> most(z.rows, -HUGE_VAL);
+    for (std::size_t c = 0; c < z.cols; ++c)
+        for (std::size_t i = 0; i < z.rows; ++i)
+            most[i] = most[i] < z.col(c)[i] ? z.col(c)[i] : most[i];
+    for (std::size_t c = 0; c < z.cols; ++c)
+        for (std::size_t i = 0; i < z.rows; ++i) z.col(c)[i] -= most[i];
+    models::exp(z.span(), z.span());
+    std::vector<double> sum(z.rows, 0.0);
+    for (std::size_t c = 0; c < z.cols; ++c)
+        for (std::size_t i = 0; i < z.rows; ++i) sum[i] += z.col(c)[i];
+    for (std::size_t c = 0; c < z.cols; ++c)
+        for (std::size_t i = 0; i < z.rows; ++i) z.col(c)[i] /= sum[i];
+    if (log_sum.empty()) return;
+    models::log(sum, log_sum);
+    for (std::size_t i = 0; i < z.rows; ++i) log_sum[i] += most[i];
+}
+
+}  // namespace
+
+Matrix predict(Task task, ConstMatrixView z, std::span<const double> intercept) {
+    Matrix out(z);
+    add_intercept(out.view(), intercept);
+    if (task == Task::logistic || task == Task::multilabel)
+        models::sigmoid(out.span(), out.span());
+    else if (task == Task::softmax)
+        softmax_rows(out.view(), {});
+    return out;
+}
+
+Matrix Head::predict(ConstMatrixView z) const {
+    return models::predict(task(), z, intercept_);
+}
+
+// -- training -----------------------------------------------------------------------
+
+double Head::forward(ConstMatrixView z_sum, std::span<const RowIndex> rows,
+                     Matrix* residual) const {
+    assert(z_sum.rows == rows.size() && z_sum.cols == outputs() && !rows.empty());
+    const std::size_t b = rows.size();
+    const double size = static_cast<double>(b);
+    Matrix z(z_sum);
+    add_intercept(z.view(), intercept_);
+    if (residual != nullptr) residual->resize_uninitialized(b, outputs());
+    std::vector<double> row_loss(b);
+    double loss = 0;
+
+    if (task() == Task::softmax) {
+        const auto y = labels_.values.col(0);
+        std::vector<double> own(b);
+        for (std::size_t i = 0; i < b; ++i) own[i] = z(i, static_cast<std::size_t>(y[rows[i]]));
+        softmax_rows(z.view(), row_loss);
+        for (std::size_t i = 0; i < b; ++i) {
+            const auto label = static_cast<std::size_t>(y[rows[i]]);
+            row_loss[i] -= own[i];
+            if (!weights_.empty()) row_loss[i] *= weights_[label];
+        }
+        loss = lane_sum(row_loss) / size;
+        if (residual == nullptr) return loss;
+        for (std::size_t i = 0; i < b; ++i) z(i, static_cast<std::size_t>(y[rows[i]])) -= 1;
+        for (std::size_t c = 0; c < outputs(); ++c) {
+            const auto p = z.col(c);
+            const auto r = residual->col(c);
+            for (std::size_t i = 0; i < b; ++i) {
+                const double weight =
+                    weights_.empty() ? 1 : weights_[static_cast<std::size_t>(y[rows[i]])];
+                r[i] = weight * p[i] / size;
+            }
+        }
+        return loss;
+    }
+
+    std::vector<double> work(b);
+    for (std::size_t c = 0; c < outputs(); ++c) {
+        const auto y = labels_.values.col(c);
+        const auto score = z.col(c);
+        const double* weights = weights_.empty() ? nullptr : weights_.data() + 2 * c;
+        if (task() == Task::linear) {
+            for (std::size_t i = 0; i < b; ++i) {
+                const double miss = score[i] - y[rows[i]];
+                row_loss[i] = 0.5 * (miss * miss);
+                if (residual != nullptr) residual->col(c)[i] = miss / size;
+            }
+        } else {
+            models::softplus(score, work);
+            for (std::size_t i = 0; i < b; ++i) {
+                row_loss[i] = work[i] - y[rows[i]] * score[i];
+                if (weights != nullptr) row_loss[i] *= y[rows[i]] == 1 ? weights[1] : weights[0];
+            }
+            if (residual != nullptr) {
+                models::sigmoid(score, work);
+                for (std::size_t i = 0; i < b; ++i) {
+                    const double truth = y[rows[i]];
+                    const double weight =
+                        weights == nullptr ? 1 : (truth == 1 ? weights[1] : weights[0]);
+                    residual->col(c)[i] = weight * (work[i] - truth) / size;
+                }
+            }
+        }
+        loss += lane_sum(row_loss) / size;
+    }
+    return loss;
+}
+
+Result<> Head::forward_backward(ConstMatrixView z, std::span<const RowIndex> rows, HeadStep& out) {
+    out.loss = forward(z, rows, &out.residual);
+    if (!std::isfinite(out.loss) || !all_finite(out.residual.span()))
+        return fail(Errc::diverged, "the loss is no longer finite at step " +
+                                        std::to_string(steps() + 1) +
+                                        "; lower model.learning_rate (now " +
+                                        std::to_string(config_.optimizer.learning_rate) +
+                                        ") or standardize the columns.");
+    std::vector<double> slope(intercept_.size());
+    if (!slope.empty()) column_sums(out.residual, slope);
+    optimizer_.step(intercept_, slope);
+    if (!all_finite(intercept_))
+        return fail(Errc::diverged, "the intercept is no longer finite after step " +
+                                        std::to_string(steps()) +
+                                        "; lower model.learning_rate (now " +
+                                        std::to_string(config_.optimizer.learning_rate) + ").");
+    return {};
+}
+
+Result<HeadStep> Head::forward_backward(ConstMatrixView z, std::span<const RowIndex> rows) {
+    HeadStep out;
+    if (Result<> ok = forward_backward(z, rows, out); !ok)
+        return tl::unexpected<Failure>(std::move(ok.error()));
+    return out;
+}
+
+double Head::loss(ConstMatrixView z, std::span<const RowIndex> rows) const {
+    return forward(z, rows, nullptr);
+}
+
+// -- commits ------------------------------------------------------------------------
+
+HeadState Head::state() const {
+    return {intercept_, optimizer_.state()};
+}
+
+Result<> Head::set_state(HeadState state) {
+    if (state.intercept.size() != intercept_.size() || !all_finite(state.intercept))
+        return set_intercept(state.intercept);  // says what is wrong and changes nothing
+    if (Result<> ok = optimizer_.set_state(std::move(state.optimizer)); !ok) return ok;
+    return set_intercept(state.intercept);
+}
+
+Result<> Head::set_intercept(std::span<const double> intercept) {
+    if (intercept.size() != intercept_.size())
+        return fail(Errc::bad_data, "the stored intercept has " + std::to_string(intercept.size()) +
+                                        " values where this model has " +
+                                        std::to_string(intercept_.size()) +
+                                        "; it belongs to another configuration.");
+    if (!all_finite(intercept))
+        return fail(Errc::bad_data, "the intercept is not finite; use another model file.");
+    std::copy(intercept.begin(), intercept.end(), intercept_.begin());
+    return {};
+}
+
+}  // namespace vflbus::models

@@ -1,0 +1,2 @@
+#define VFLBUS_KERNELS kernels_avx512
+#include "models/kernels_impl.hpp"
