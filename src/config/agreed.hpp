@@ -22,17 +22,18 @@ std::string canonical_agreed(const AgreedHalf& half);
 Hash256 agreed_hash(const AgreedHalf& half);
 
 /// Reads what canonical_agreed() wrote at another party. Input is not trusted: anything but the
-/// canonical text of a valid agreed half is refused (too_large, malformed_message, bad_config), a key
-/// that this version does not know by name and with the nearest one that it knows.
+/// canonical text of a valid agreed half is refused (too_large, malformed_message, bad_config), a
+/// key that this version does not know by name and with the nearest one that it knows.
 Result<AgreedHalf> parse_canonical(std::string_view text);
 
 /// One entry per key whose values differ, e.g. "model.epochs (20 here, 10 at master)".
 std::vector<std::string> differing_keys(const AgreedHalf& here, const AgreedHalf& there,
                                         std::string_view there_name = "master");
 
-/// What a member does at JOIN with the agreed half of the run's owner: one that states no agreed key
-/// takes it over; one that does keeps its own when they are equal. Errors: those of
+/// What a member does at JOIN with the agreed half of the run's owner: one that states no agreed
+/// key takes it over; one that does keeps its own when they are equal. Errors: those of
 /// parse_canonical(), and config_differs with all keys that differ.
-Result<> agree(Config& mine, std::string_view canonical_of_owner, std::string_view owner = "master");
+Result<> agree(Config& mine, std::string_view canonical_of_owner,
+               std::string_view owner = "master");
 
 }  // namespace vflbus::config

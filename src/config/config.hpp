@@ -1,7 +1,7 @@
 #pragma once
 // The configuration of a process, as plain structs. Two halves (docs/configuration.md):
-//   agreed   [run] [model] [data]: the same at all parties, hashed and compared at JOIN (agreed.hpp)
-//   private  [bus] [output] [party.<name>]: never leave the party
+//   agreed   [run] [model] [data]: the same at all parties, hashed and compared at JOIN
+//   (agreed.hpp) private  [bus] [output] [party.<name>]: never leave the party
 // The names, types, defaults, limits and sentences of all keys stand in one table (keys.hpp); a
 // default is the member initializer below.
 
@@ -38,9 +38,9 @@ struct ClassWeights {
 };
 
 struct RunConfig {
-    std::uint64_t seed = 1;                ///< at most 2^63 - 1
+    std::uint64_t seed = 1;  ///< at most 2^53
     Protocol protocol = Protocol::honest;
-    std::uint64_t world_size = 0;          ///< members, the master not counted; 0: not known here
+    std::uint64_t world_size = 0;  ///< members, the master not counted; 0: not known here
     std::string experiment_label;
     friend bool operator==(const RunConfig&, const RunConfig&) = default;
 };
@@ -49,15 +49,15 @@ struct ModelConfig {
     Task task = Task::logistic;
     bool sequential = false;
     std::uint64_t epochs = 20;
-    std::uint64_t batch_size = 256;        ///< rows; 0: all rows in one batch
+    std::uint64_t batch_size = 256;  ///< rows; 0: all rows in one batch
     double learning_rate = 0.1;
     Optimizer optimizer = Optimizer::sgd;
     double momentum = 0;
     double adam_beta1 = 0.9;
     double adam_beta2 = 0.999;
     double adam_epsilon = 1e-8;
-    double weight_decay = 0;               ///< lambda in X'r + lambda w; not on the intercept
-    double reg_lambda = 0.5;               ///< ridge of the sequential mode
+    double weight_decay = 0;  ///< lambda in X'r + lambda w; not on the intercept
+    double reg_lambda = 0.5;  ///< ridge of the sequential mode
     bool intercept = true;
     ClassWeights class_weights;
     bool shuffle = true;
@@ -68,12 +68,12 @@ struct ModelConfig {
 };
 
 struct DataConfig {
-    std::uint64_t dataset_size = 0;        ///< first n common ids; 0: all
+    std::uint64_t dataset_size = 0;  ///< first n common ids; 0: all
     Duplicates duplicates = Duplicates::refuse;
-    double test_fraction = 0;              ///< in [0, 1)
+    double test_fraction = 0;  ///< in [0, 1)
     std::string id_salt;
     bool standardize = true;
-    std::uint64_t one_hot_max = 32;        ///< distinct values
+    std::uint64_t one_hot_max = 32;  ///< distinct values
     friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };
 
@@ -89,7 +89,7 @@ struct AgreedHalf {
 /// Durations in seconds, sizes in bytes.
 struct BusConfig {
     std::string broker = "tcp://127.0.0.1:7423";
-    std::vector<std::string> bind;         ///< empty: the address in `broker`
+    std::vector<std::string> bind;  ///< empty: the address in `broker`
     bool insecure = false;
     double heartbeat_interval = 1;
     double suspect_after = 3;
@@ -102,7 +102,7 @@ struct BusConfig {
     double hello_timeout = 60;
     double hello_retry_min = 0.25;
     double hello_retry_max = 8;
-    double hello_retry_jitter = 0.2;       ///< a fraction
+    double hello_retry_jitter = 0.2;  ///< a fraction
     double resolve_timeout = 5;
     double progress_stall_after = 300;
     double slow_peer_after = 10;
@@ -119,8 +119,8 @@ struct BusConfig {
 };
 
 struct OutputConfig {
-    std::string runs_dir = "runs";         ///< absolute after load()
-    std::string log_level = "info";        ///< trace, debug, info, warn, error or off
+    std::string runs_dir = "runs";   ///< absolute after load()
+    std::string log_level = "info";  ///< trace, debug, info, warn, error or off
     friend bool operator==(const OutputConfig&, const OutputConfig&) = default;
 };
 
@@ -130,10 +130,10 @@ struct PartyConfig {
     std::string test_data;
     std::string predict_data;
     std::string id = "id";
-    std::vector<std::string> label;        ///< column or columns; at the master only
-    std::vector<std::string> features;     ///< empty: every column that is not id, label or excluded
+    std::vector<std::string> label;     ///< column or columns; at the master only
+    std::vector<std::string> features;  ///< empty: every column that is not id, label or excluded
     std::vector<std::string> exclude;
-    std::string source;                    ///< where the data set can be had, quoted when it is missing
+    std::string source;  ///< where the data set can be had, quoted when it is missing
     friend bool operator==(const PartyConfig&, const PartyConfig&) = default;
 };
 
@@ -146,7 +146,8 @@ struct Config : AgreedHalf {
 
     /// The file that was read, as it was named; empty when there was none.
     std::string file;
-    /// Who this process is: LoadOptions::self, or what VFLBUS_ROLE and VFLBUS_RANK say; may be empty.
+    /// Who this process is: LoadOptions::self, or what VFLBUS_ROLE and VFLBUS_RANK say; may be
+    /// empty.
     std::string self;
     /// Where each stated key was stated: "party.member-0.data" -> "conf/x.toml:12",
     /// "--set", "VFLBUS_MODEL_TASK". A key that is not here has its default.
@@ -190,7 +191,8 @@ struct LoadOptions {
 
 /// Reads, merges (flag over environment over file over default) and checks a configuration.
 /// Errors: bad_config. The sentence names file and line, flag or environment variable, the key and
-/// the nearest valid one; up to five problems are listed, one per line. A file that cannot be read is io.
+/// the nearest valid one; up to five problems are listed, one per line. A file that cannot be read
+/// is io.
 Result<Config> load(const LoadOptions& options);
 
 /// The variables of `environ` that start with VFLBUS_.

@@ -1,0 +1,230 @@
+// The rules between keys, and what each command needs.
+
+#include <algorithm>
+#include <filesystem>
+#include <initializer_list>
+#include <system_error>
+
+#include "base/text.hpp"
+#include "config/config.hpp"
+#include "config/value.hpp"
+
+namespace vflbus::config {
+namespace {
+
+/// Where the first of `keys` that was stated was stated, as the beginning of a sentence.
+std::string at(const Config& config, std::initializer_list<std::string_view> keys) {
+    for (const std::string_view key : keys)
+        if (config.stated(key)) return config.origin_of(key) + ": ";
+    return config.file.empty() ? "" : config.file + ": ";
+}
+
+std::string task_text(const Config& config) {
+    return "model.task = " + quote(name_of(config.model.task));
+}
+
+void check_bus(const Config& config, Problems& problems) {
+    const BusConfig& bus = config.bus;
+    const auto below = [&](std::string_view low, double low_value, std::string_view high,
+                           double high_value, bool equal_is_fine) {
+        if (low_value < high_value || (equal_is_fine && low_value == high_value)) return;
+        const std::string first = "bus." + std::string(low);
+        const std::string second = "bus." + std::string(high);
+        problems.add(at(config, {first, second}) + first + " = " + shortest(low_value) +
+                     " must be " + (equal_is_fine ? "at most " : "below ") + second + " = " +
+                     shortest(high_value));
+    };
+    below("heartbeat_interval", bus.heartbeat_interval, "suspect_after", bus.suspect_after, false);
+    below("suspect_after", bus.suspect_after, "disconnect_idle_client_time",
+          bus.disconnect_idle_client_time, false);
+    below("time_between_idle_connections_checks", bus.time_between_idle_connections_checks,
+          "disconnect_idle_client_time", bus.disconnect_idle_client_time, true);
+    below("hello_retry_min", bus.hello_retry_min, "hello_retry_max", bus.hello_retry_max, true);
+    const auto bytes = [](std::uint64_t value) { return static_cast<double>(value); };
+    below("chunk_bytes", bytes(bus.chunk_bytes), "frame_bytes_max", bytes(bus.frame_bytes_max),
+          false);
+    below("chunk_bytes", bytes(bus.chunk_bytes), "hop_window_bytes", bytes(bus.hop_window_bytes),
+          true);
+}
+
+void check_party_section(const Config& config, const std::string& name, const PartyConfig& party,
+                         Problems& problems) {
+    const std::string prefix = "party." + name + ".";
+    const auto has = [](const std::vector<std::string>& list, const std::string& item) {
+        return std::ranges::find(list, item) != list.end();
+    };
+    if (party.id.empty())
+        problems.add(at(config, {prefix + "id"}) + prefix +
+                     "id is empty; name the column of the record ids");
+    if (name != "master" && !party.label.empty())
+        problems.add(at(config, {prefix + "label"}) + prefix +
+                     "label: only the master holds labels; the nearest is party.master.label");
+    for (const std::string& label : party.label) {
+        if (label == party.id)
+            problems.add(at(config, {prefix + "label"}) + prefix + "label names the id column " +
+                         quote(label) + "; name another column");
+        if (has(party.features, label))
+            problems.add(at(config, {prefix + "features"}) + prefix + "features names the label " +
+                         quote(label) + "; leave it out");
+        if (has(party.exclude, label))
+            problems.add(at(config, {prefix + "exclude"}) + prefix + "exclude names the label " +
+                         quote(label) + "; leave it out");
+    }
+    for (const std::string& feature : party.features) {
+        if (feature == party.id)
+            problems.add(at(config, {prefix + "features"}) + prefix +
+                         "features names the id column " + quote(feature) + "; leave it out");
+        if (has(party.exclude, feature))
+            problems.add(at(config, {prefix + "exclude"}) + quote(feature) + " is in both " +
+                         prefix + "features and " + prefix + "exclude; leave it out of one");
+    }
+    if (!party.test_data.empty() && config.data.test_fraction > 0)
+        problems.add(at(config, {prefix + "test_data", "data.test_fraction"}) + prefix +
+                     "test_data and data.test_fraction = " + shortest(config.data.test_fraction) +
+                     " contradict each other; set data.test_fraction = 0 or leave test_data out");
+}
+
+void check_parties(const Config& config, Problems& problems) {
+    for (const auto& [name, party] : config.parties) {
+        check_party_section(config, name, party, problems);
+        const auto rank = member_rank(name);
+        if (rank && config.run.world_size > 0 && *rank >= config.run.world_size)
+            problems.add(
+                at(config, {"party." + name, "party." + name + ".data", "run.world_size"}) +
+                "[party." + name + "] contradicts run.world_size = " +
+                std::to_string(config.run.world_size) + " (" + config.origin_of("run.world_size") +
+                "): members are member-0 to " + member_name(config.run.world_size - 1));
+    }
+    // With sections of several parties in one place, test tables are there for all or for none.
+    std::string with;
+    std::string without;
+    for (const auto& [name, party] : config.parties) {
+        if (party.data.empty()) continue;
+        (party.test_data.empty() ? without : with) = name;
+    }
+    if (!with.empty() && !without.empty())
+        problems.add(at(config, {"party." + with + ".test_data"}) + "party." + with +
+                     ".test_data is there, but party." + without +
+                     ".test_data is not; give a test table to every party or to none");
+}
+
+void check_labels(const Config& config, Problems& problems) {
+    const auto master = config.parties.find("master");
+    if (master == config.parties.end() || master->second.label.empty()) return;
+    const std::size_t labels = master->second.label.size();
+    if (config.model.task == Task::multilabel ? labels >= 2 : labels == 1) return;
+    problems.add(at(config, {"party.master.label", "model.task"}) + "party.master.label names " +
+                 std::to_string(labels) + (labels == 1 ? " column" : " columns") + ", but " +
+                 task_text(config) +
+                 (config.model.task == Task::multilabel
+                      ? " needs several; the nearest task for one is \"logistic\""
+                      : " takes one; the nearest task for several is \"multilabel\""));
+}
+
+Failure bad(std::string sentence) {
+    return {Errc::bad_config, std::move(sentence)};
+}
+
+}  // namespace
+
+void check_agreed(const Config& config, Problems& problems) {
+    const ModelConfig& model = config.model;
+    if (model.sequential && model.task != Task::linear)
+        problems.add(at(config, {"model.sequential", "model.task"}) +
+                     "model.sequential = true is for model.task = \"linear\" only, not " +
+                     quote(name_of(model.task)) +
+                     "; set model.sequential = false or model.task = "
+                     "\"linear\"");
+    if (model.momentum != 0 && model.optimizer == Optimizer::adam)
+        problems.add(at(config, {"model.momentum", "model.optimizer"}) +
+                     "model.momentum = " + shortest(model.momentum) +
+                     " is for model.optimizer = \"sgd\" only, not \"adam\"; set model.momentum = 0 "
+                     "(adam has model.adam_beta1)");
+    if (model.sequential && model.momentum != 0 && model.optimizer == Optimizer::sgd)
+        problems.add(at(config, {"model.momentum", "model.sequential"}) +
+                     "model.momentum = " + shortest(model.momentum) +
+                     " has no meaning with model.sequential = true; set model.momentum = 0");
+    if (model.sequential && model.weight_decay != 0)
+        problems.add(at(config, {"model.weight_decay", "model.sequential"}) +
+                     "model.weight_decay = " + shortest(model.weight_decay) +
+                     " has no meaning with model.sequential = true; the nearest is "
+                     "model.reg_lambda");
+    if (model.class_weights.rule != ClassWeights::Rule::none && model.task == Task::linear)
+        problems.add(at(config, {"model.class_weights", "model.task"}) +
+                     "model.class_weights has no meaning with model.task = \"linear\", which has "
+                     "no classes; set model.class_weights = \"none\"");
+    const std::size_t numbers = model.class_weights.numbers.size();
+    if (model.class_weights.rule == ClassWeights::Rule::numbers && numbers != 2 &&
+        (model.task == Task::logistic || model.task == Task::multilabel))
+        problems.add(at(config, {"model.class_weights", "model.task"}) +
+                     "model.class_weights has " + std::to_string(numbers) + " numbers, but " +
+                     task_text(config) + " has two classes; write [negative, positive]");
+}
+
+Result<> check(const Config& config) {
+    Problems problems;
+    check_agreed(config, problems);
+    check_bus(config, problems);
+    check_parties(config, problems);
+    check_labels(config, problems);
+    if (!problems.none()) return tl::unexpected(problems.failure());
+    return {};
+}
+
+Result<> check_party(const Config& config, std::string_view party) {
+    const std::string name(party);
+    const std::string prefix = "party." + name;
+    const std::string where = config.file.empty() ? "" : config.file + ": ";
+    const auto found = config.parties.find(name);
+    if (found == config.parties.end()) {
+        std::vector<std::string> names;
+        for (const auto& [known, section] : config.parties) names.push_back(known);
+        return tl::unexpected(
+            bad(where + name + " has no section [" + prefix + "]; " +
+                (names.empty() ? "no party has one" : "there are sections for " + join_and(names)) +
+                "; add one with data and id, or set VFLBUS_PARTY_DATA"));
+    }
+    if (found->second.data.empty())
+        return tl::unexpected(bad(where + name + " has no table: set " + prefix +
+                                  ".data to its CSV file, or VFLBUS_PARTY_DATA"));
+    if (name == "master" && found->second.label.empty())
+        return tl::unexpected(bad(where +
+                                  "the master has no label: set party.master.label to its column, "
+                                  "or VFLBUS_PARTY_LABEL"));
+    if (name == "master" && config.run.world_size == 0)
+        return tl::unexpected(bad(where +
+                                  "run.world_size is missing: say how many members take part (the "
+                                  "master not counted), or set VFLBUS_RUN_WORLD_SIZE"));
+    return {};
+}
+
+Result<> check_launch(const Config& config) {
+    if (auto master = check_party(config, "master"); !master) return master;
+    for (std::uint64_t rank = 0; rank < config.run.world_size; ++rank)
+        if (auto member = check_party(config, member_name(rank)); !member) return member;
+    return {};
+}
+
+Result<> check_files(const Config& config, std::string_view party) {
+    const std::string name(party);
+    const auto found = config.parties.find(name);
+    if (found == config.parties.end()) return {};
+    const PartyConfig& section = found->second;
+    for (const auto& [key, path] :
+         {std::pair<std::string, const std::string&>{"data", section.data},
+          {"test_data", section.test_data},
+          {"predict_data", section.predict_data}}) {
+        std::error_code error;
+        if (path.empty() || std::filesystem::is_regular_file(path, error)) continue;
+        const std::string full = "party." + name + "." + key;
+        const bool there = std::filesystem::exists(path, error);
+        return fail(Errc::io,
+                    at(config, {full}) + name + ": the file of " + full + ", " + path +
+                        (there ? ", is not a file" : ", is not there") +
+                        (section.source.empty() ? "; name the right one"
+                                                : "; the set can be had from " + section.source));
+    }
+    return {};
+}
+
+}  // namespace vflbus::config
