@@ -1,0 +1,42 @@
+#pragma once
+// Files and wall time as actors see them: the seam where tests and the simulation put theirs.
+
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "base/errc.hpp"
+
+namespace vflbus::actors {
+
+class Env {
+  public:
+    virtual ~Env() = default;
+
+    virtual Result<std::string> read_file(const std::filesystem::path& path) = 0;
+    /// Whole or not at all; makes the directories above and syncs them.
+    virtual Result<> write_file(const std::filesystem::path& path, std::string_view content) = 0;
+    [[nodiscard]] virtual bool exists(const std::filesystem::path& path) = 0;
+    /// UTC, "2026-02-03T04:05:06Z"; for reports only.
+    [[nodiscard]] virtual std::string utc_now() = 0;
+};
+
+/// The real one. Safe to use from several threads.
+std::unique_ptr<Env> make_file_env();
+
+/// Files in memory. Not thread safe.
+class MemoryEnv final : public Env {
+  public:
+    Result<std::string> read_file(const std::filesystem::path& path) override;
+    Result<> write_file(const std::filesystem::path& path, std::string_view content) override;
+    [[nodiscard]] bool exists(const std::filesystem::path& path) override;
+    [[nodiscard]] std::string utc_now() override { return now; }
+
+    std::map<std::string, std::string> files;
+    std::string now = "2026-01-01T00:00:00Z";
+    Failure write_failure{Errc::ok, {}};  ///< what the next writes fail with, unless ok
+};
+
+}  // namespace vflbus::actors

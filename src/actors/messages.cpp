@@ -1,0 +1,352 @@
+#include "actors/messages.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <tuple>
+
+#include "data/labels.hpp"
+
+namespace vflbus::actors {
+namespace {
+
+using bus::Reader;
+using bus::Writer;
+
+constexpr std::size_t id_bytes = std::tuple_size_v<Hash128>;
+/// Around the raw bytes of a tensor: array and string markers, shape, length.
+constexpr std::size_t tensor_overhead_bytes = 48;
+
+Body bytes_of(std::span<const Hash128> ids) {
+    return {reinterpret_cast<const std::uint8_t*>(ids.data()), ids.size() * id_bytes};
+}
+
+Writer& tensor(Writer& w, models::ConstMatrixView m) {
+    return w.tensor(m.span(), m.rows, m.cols);
+}
+
+TableKind read_table(Reader& r) { return static_cast<TableKind>(r.u64(table_kinds - 1)); }
+
+template <class T>
+Result<T> finish(Reader& r, T&& message) {
+    if (auto done = r.finish(); !done) return tl::unexpected(done.error());
+    return std::forward<T>(message);
+}
+
+Result<StepRequest> decode_stepping(std::string_view what, Body body) {
+    Reader r(what, body, 2);
+    StepRequest m;
+    m.step = r.u64();
+    m.tensor = r.tensor();
+    return finish(r, std::move(m));
+}
+
+}  // namespace
+
+namespace message {
+
+std::string name_of(MessageType type) {
+    switch (type) {
+        case echo:
+            return "echo";
+        case finish:
+            return "finish";
+        case release:
+            return "release";
+        case align:
+            return "align";
+        case select:
+            return "select";
+        case begin:
+            return "begin";
+        case step:
+            return "step";
+        case solve:
+            return "solve";
+        case evaluate:
+            return "evaluate";
+        case load_model:
+            return "load_model";
+        case round:
+            return "round";
+        default:
+            return "message " + std::to_string(type);
+    }
+}
+
+}  // namespace message
+
+std::string_view name_of(TableKind kind) noexcept {
+    switch (kind) {
+        case TableKind::train:
+            return "training table";
+        case TableKind::test:
+            return "test table";
+        case TableKind::predict:
+            return "prediction table";
+    }
+    return "table";
+}
+
+void copy_tensor(const TensorView& from, models::Matrix& out) {
+    out.resize_uninitialized(from.rows, from.cols);
+    from.copy_to(out.span());
+}
+
+// -- encoding -------------------------------------------------------------------
+
+Bytes encode_empty() {
+    Writer w;
+    return w.array(0).take();
+}
+
+Bytes encode(const AlignRequest& m) {
+    Writer w;
+    return w.array(1).u64(static_cast<std::uint64_t>(m.table)).take();
+}
+
+Bytes encode(const AlignReply& m, const data::LocalIds& local) {
+    Writer w;
+    const Body ids = bytes_of(local.ids);
+    w.reserve(ids.size() + local.counts.size() * sizeof(std::uint32_t) + 128);
+    w.array(7).boolean(m.present).bin(ids).u32s(local.counts);
+    return w.u64(m.rows).u64(m.duplicate_rows).u64(m.missing_cells).u64(m.columns).take();
+}
+
+Bytes encode(const SelectRequest& m) {
+    Writer w;
+    const auto& s = m.selection;
+    w.reserve(s.bitmap.size() + (s.outer.size() + s.inner.size()) * sizeof(std::uint32_t) + 64);
+    w.array(5).u64(static_cast<std::uint64_t>(m.table));
+    return w.bin(s.bitmap).u32s(s.outer).u32s(s.inner).u64(m.rows).take();
+}
+
+Bytes encode(const SelectReply& m) {
+    Writer w;
+    return w.array(1).u64(m.rows).take();
+}
+
+Bytes encode(const BeginRequest& m) {
+    Writer w;
+    return w.array(1).u64(m.outputs).take();
+}
+
+Bytes encode(const BeginReply& m, models::ConstMatrixView scores) {
+    Writer w;
+    w.reserve(scores.size() * sizeof(double) + 4096);
+    w.array(6).u64(m.features).u64(m.filled_cells);
+    const std::size_t listed = std::min(m.left_out.size(), left_out_max);
+    w.array(listed);
+    for (std::size_t i = 0; i < listed; ++i)
+        w.array(2).str(m.left_out[i].first).str(m.left_out[i].second);
+    w.u64(m.train_rows).u64(m.test_rows);
+    return tensor(w, scores).take();
+}
+
+Bytes encode_step(std::uint64_t step, models::ConstMatrixView values) {
+    Writer w;
+    w.reserve(values.size() * sizeof(double) + tensor_overhead_bytes);
+    w.array(2).u64(step);
+    return tensor(w, values).take();
+}
+
+Bytes encode_scores(models::ConstMatrixView scores) {
+    Writer w;
+    w.reserve(scores.size() * sizeof(double) + tensor_overhead_bytes);
+    w.array(1);
+    return tensor(w, scores).take();
+}
+
+Bytes encode_solved(models::ConstMatrixView scores, models::ConstMatrixView next) {
+    Writer w;
+    w.reserve((scores.size() + next.size()) * sizeof(double) + 2 * tensor_overhead_bytes);
+    w.array(2);
+    tensor(w, scores);
+    return tensor(w, next).take();
+}
+
+Bytes encode(const EvaluateRequest& m) {
+    Writer w;
+    return w.array(3).u64(static_cast<std::uint64_t>(m.table)).u64(m.first).u64(m.rows).take();
+}
+
+Bytes encode(const LoadModelRequest& m) {
+    Writer w;
+    return w.array(1).bin(m.run.bytes).take();
+}
+
+Bytes encode(const LoadModelReply& m) {
+    Writer w;
+    return w.array(4).bin(m.run.bytes).bin(m.agreed).u64(m.features).u64(m.outputs).take();
+}
+
+Bytes encode(const RoundRequest& m) {
+    Writer w;
+    w.array(4).u64(static_cast<std::uint64_t>(m.moment)).u64(m.step).u64(m.round);
+    return w.bin(m.payload).take();
+}
+
+Bytes encode(const RoundReply& m) {
+    Writer w;
+    return w.array(1).bin(m.payload).take();
+}
+
+Bytes encode(const FinishReply& m) {
+    Writer w;
+    return w.array(3).bin(m.digest).str(m.path).u64(m.bytes).take();
+}
+
+// -- decoding -------------------------------------------------------------------
+
+Result<> decode_empty(std::string_view what, Body body) {
+    Reader r(what, body, 0);
+    return r.finish();
+}
+
+Result<AlignRequest> decode_align_request(Body body) {
+    Reader r("align", body, 1);
+    AlignRequest m;
+    m.table = read_table(r);
+    return finish(r, std::move(m));
+}
+
+Result<AlignReply> decode_align_reply(Body body) {
+    Reader r("align reply", body, 7);
+    AlignReply m;
+    m.present = r.boolean();
+    const Body ids = r.bin();
+    if (ids.size() % id_bytes != 0) r.fault("the ids are not a multiple of 16 bytes");
+    m.counts = r.u32s();
+    m.rows = r.u64();
+    m.duplicate_rows = r.u64();
+    m.missing_cells = r.u64();
+    m.columns = r.u64();
+    if (auto done = r.finish(); !done) return tl::unexpected(done.error());
+    m.ids.resize(ids.size() / id_bytes);
+    if (!ids.empty()) std::memcpy(m.ids.data(), ids.data(), ids.size());
+    return m;
+}
+
+Result<SelectRequest> decode_select_request(Body body) {
+    Reader r("select", body, 5);
+    SelectRequest m;
+    m.table = read_table(r);
+    const Body bitmap = r.bin();
+    m.selection.bitmap.assign(bitmap.begin(), bitmap.end());
+    m.selection.outer = r.u32s();
+    m.selection.inner = r.u32s();
+    m.rows = r.u64(UINT32_MAX);
+    return finish(r, std::move(m));
+}
+
+Result<SelectReply> decode_select_reply(Body body) {
+    Reader r("select reply", body, 1);
+    SelectReply m;
+    m.rows = r.u64();
+    return finish(r, std::move(m));
+}
+
+Result<BeginRequest> decode_begin_request(Body body) {
+    Reader r("begin", body, 1);
+    BeginRequest m;
+    m.outputs = r.u64(data::classes_max);
+    if (r.ok() && m.outputs == 0) r.fault("no outputs");
+    return finish(r, std::move(m));
+}
+
+Result<BeginReply> decode_begin_reply(Body body) {
+    Reader r("begin reply", body, 6);
+    BeginReply m;
+    m.features = r.u64();
+    m.filled_cells = r.u64();
+    const std::size_t listed = r.enter();
+    for (std::size_t i = 0; i < listed && r.ok(); ++i) {
+        r.enter(2);
+        std::string column = r.str();
+        m.left_out.emplace_back(std::move(column), r.str());
+        r.leave();
+    }
+    r.leave();
+    m.train_rows = r.u64();
+    m.test_rows = r.u64();
+    m.scores = r.tensor();
+    return finish(r, std::move(m));
+}
+
+Result<StepRequest> decode_step_request(Body body) { return decode_stepping("step", body); }
+Result<StepRequest> decode_solve_request(Body body) { return decode_stepping("solve", body); }
+
+Result<StepReply> decode_step_reply(Body body) {
+    Reader r("step reply", body, 1);
+    StepReply m;
+    m.scores = r.tensor();
+    return finish(r, std::move(m));
+}
+
+Result<SolveReply> decode_solve_reply(Body body) {
+    Reader r("solve reply", body, 2);
+    SolveReply m;
+    m.scores = r.tensor();
+    m.next = r.tensor();
+    return finish(r, std::move(m));
+}
+
+Result<EvaluateRequest> decode_evaluate_request(Body body) {
+    Reader r("evaluate", body, 3);
+    EvaluateRequest m;
+    m.table = read_table(r);
+    m.first = r.u64(UINT32_MAX);
+    m.rows = r.u64(UINT32_MAX);
+    return finish(r, std::move(m));
+}
+
+Result<EvaluateReply> decode_evaluate_reply(Body body) {
+    Reader r("evaluate reply", body, 1);
+    EvaluateReply m;
+    m.scores = r.tensor();
+    return finish(r, std::move(m));
+}
+
+Result<LoadModelRequest> decode_load_model_request(Body body) {
+    Reader r("load_model", body, 1);
+    LoadModelRequest m;
+    r.fixed_bin(m.run.bytes);
+    return finish(r, std::move(m));
+}
+
+Result<LoadModelReply> decode_load_model_reply(Body body) {
+    Reader r("load_model reply", body, 4);
+    LoadModelReply m;
+    r.fixed_bin(m.run.bytes);
+    r.fixed_bin(m.agreed);
+    m.features = r.u64();
+    m.outputs = r.u64();
+    return finish(r, std::move(m));
+}
+
+Result<RoundRequest> decode_round_request(Body body) {
+    Reader r("round", body, 4);
+    RoundRequest m;
+    m.moment = static_cast<Moment>(r.u64(1));
+    m.step = r.u64();
+    m.round = r.u64();
+    m.payload = r.bin();
+    return finish(r, std::move(m));
+}
+
+Result<RoundReply> decode_round_reply(Body body) {
+    Reader r("round reply", body, 1);
+    RoundReply m;
+    m.payload = r.bin();
+    return finish(r, std::move(m));
+}
+
+Result<FinishReply> decode_finish_reply(Body body) {
+    Reader r("finish reply", body, 3);
+    FinishReply m;
+    r.fixed_bin(m.digest);
+    m.path = r.str();
+    m.bytes = r.u64();
+    return finish(r, std::move(m));
+}
+
+}  // namespace vflbus::actors

@@ -1,0 +1,180 @@
+#pragma once
+// Every message of vertical training, in one place: docs/training.md, section 2. Structs that hold
+// spans or tensors borrow from the body they were decoded from.
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "actors/app.hpp"
+#include "base/errc.hpp"
+#include "base/hash.hpp"
+#include "bus/wire/codec.hpp"
+#include "data/align.hpp"
+#include "models/matrix.hpp"
+
+namespace vflbus::actors {
+
+namespace message {
+inline constexpr MessageType echo = 1;
+inline constexpr MessageType finish = 2;
+inline constexpr MessageType release = 3;
+inline constexpr MessageType align = 16;
+inline constexpr MessageType select = 17;
+inline constexpr MessageType begin = 18;
+inline constexpr MessageType step = 19;
+inline constexpr MessageType solve = 20;
+inline constexpr MessageType evaluate = 21;
+inline constexpr MessageType load_model = 22;
+inline constexpr MessageType round = 23;
+
+/// "step"; "message 77" when it is none of ours.
+std::string name_of(MessageType type);
+}  // namespace message
+
+/// Which of a party's tables.
+enum class TableKind : std::uint8_t { train = 0, test = 1, predict = 2 };
+inline constexpr std::size_t table_kinds = 3;
+/// "training table", "test table", "prediction table".
+std::string_view name_of(TableKind kind) noexcept;
+
+/// Longest list of left out columns that travels; the rest is only counted.
+inline constexpr std::size_t left_out_max = 1000;
+
+using Body = std::span<const std::uint8_t>;
+using TensorView = bus::Reader::TensorView;
+
+/// out (resized) = the tensor.
+void copy_tensor(const TensorView& from, models::Matrix& out);
+
+// -- requests -----------------------------------------------------------------
+
+struct AlignRequest {
+    TableKind table = TableKind::train;
+};
+struct AlignReply {
+    bool present = false;
+    std::vector<Hash128> ids;           ///< unique, ascending
+    std::vector<std::uint32_t> counts;  ///< empty: one row per id
+    std::uint64_t rows = 0;             ///< of the party's table
+    std::uint64_t duplicate_rows = 0;
+    std::uint64_t missing_cells = 0;
+    std::uint64_t columns = 0;          ///< feature columns of the table
+};
+
+struct SelectRequest {
+    TableKind table = TableKind::train;
+    data::Selection selection;
+    std::uint64_t rows = 0;
+};
+struct SelectReply {
+    std::uint64_t rows = 0;
+};
+
+struct BeginRequest {
+    std::uint64_t outputs = 1;
+};
+struct BeginReply {
+    std::uint64_t features = 0;
+    std::uint64_t filled_cells = 0;
+    std::vector<std::pair<std::string, std::string>> left_out;  ///< column, reason
+    std::uint64_t train_rows = 0;
+    std::uint64_t test_rows = 0;
+    TensorView scores;
+};
+
+/// step and solve.
+struct StepRequest {
+    std::uint64_t step = 0;
+    TensorView tensor;  ///< residual or target
+};
+struct StepReply {
+    TensorView scores;
+};
+struct SolveReply {
+    TensorView scores;  ///< of this batch with the new weights
+    TensorView next;    ///< of the next batch
+};
+
+struct EvaluateRequest {
+    TableKind table = TableKind::train;
+    std::uint64_t first = 0;
+    std::uint64_t rows = 0;
+};
+struct EvaluateReply {
+    TensorView scores;
+};
+
+struct LoadModelRequest {
+    RunId run;
+};
+struct LoadModelReply {
+    RunId run;
+    Hash256 agreed{};
+    std::uint64_t features = 0;
+    std::uint64_t outputs = 0;
+};
+
+/// One extra round of a protocol; what `payload` holds is the protocol's business.
+enum class Moment : std::uint8_t { setup = 0, step = 1 };
+struct RoundRequest {
+    Moment moment = Moment::setup;
+    std::uint64_t step = 0;
+    std::uint64_t round = 0;
+    Body payload;
+};
+struct RoundReply {
+    Body payload;
+};
+
+struct FinishReply {
+    Hash256 digest{};
+    std::string path;
+    std::uint64_t bytes = 0;
+};
+
+// -- encoding -------------------------------------------------------------------
+
+Bytes encode_empty();  ///< `[]`
+Bytes encode(const AlignRequest& m);
+/// `local` and the numbers of `m`; the ids of `m` are not looked at.
+Bytes encode(const AlignReply& m, const data::LocalIds& local);
+Bytes encode(const SelectRequest& m);
+Bytes encode(const SelectReply& m);
+Bytes encode(const BeginRequest& m);
+Bytes encode(const BeginReply& m, models::ConstMatrixView scores);
+Bytes encode_step(std::uint64_t step, models::ConstMatrixView tensor);  ///< step and solve
+Bytes encode_scores(models::ConstMatrixView scores);                    ///< step and evaluate reply
+Bytes encode_solved(models::ConstMatrixView scores, models::ConstMatrixView next);
+Bytes encode(const EvaluateRequest& m);
+Bytes encode(const LoadModelRequest& m);
+Bytes encode(const LoadModelReply& m);
+Bytes encode(const RoundRequest& m);
+Bytes encode(const RoundReply& m);
+Bytes encode(const FinishReply& m);
+
+// -- decoding: malformed_message with the first fault ---------------------------
+
+Result<> decode_empty(std::string_view what, Body body);
+Result<AlignRequest> decode_align_request(Body body);
+Result<AlignReply> decode_align_reply(Body body);
+Result<SelectRequest> decode_select_request(Body body);
+Result<SelectReply> decode_select_reply(Body body);
+Result<BeginRequest> decode_begin_request(Body body);
+Result<BeginReply> decode_begin_reply(Body body);
+Result<StepRequest> decode_step_request(Body body);
+Result<StepReply> decode_step_reply(Body body);
+Result<StepRequest> decode_solve_request(Body body);
+Result<SolveReply> decode_solve_reply(Body body);
+Result<EvaluateRequest> decode_evaluate_request(Body body);
+Result<EvaluateReply> decode_evaluate_reply(Body body);
+Result<LoadModelRequest> decode_load_model_request(Body body);
+Result<LoadModelReply> decode_load_model_reply(Body body);
+Result<RoundRequest> decode_round_request(Body body);
+Result<RoundReply> decode_round_reply(Body body);
+Result<FinishReply> decode_finish_reply(Body body);
+
+}  // namespace vflbus::actors

@@ -1,0 +1,181 @@
+#pragma once
+// What all masters share: gathering the members, rounds of requests with a bound on every wait,
+// alignment, and one way to fail. Subclasses: TrainMaster, CheckMaster, PredictMaster.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "actors/app.hpp"
+#include "actors/env.hpp"
+#include "actors/member.hpp"
+#include "actors/messages.hpp"
+#include "actors/party.hpp"
+#include "actors/tables.hpp"
+#include "config/config.hpp"
+#include "observe/progress.hpp"
+#include "observe/report.hpp"
+
+namespace vflbus::actors {
+
+struct MasterOptions {
+    RunId run;                 ///< chosen by the caller, e.g. random_run_id()
+    std::uint32_t term = 1;
+    std::string name = "master";
+    config::Config config;     ///< agreed half (world_size not 0), [bus] timeouts
+    TableSource tables;        ///< csv_tables(config, name) in a process
+    Env* env = nullptr;        ///< must outlive the master
+    std::filesystem::path runs_dir;   ///< results go to runs_dir/<run_id>/
+    std::filesystem::path out_dir;    ///< when not empty: model parts go to out_dir/<party>/ instead
+    std::filesystem::path model_dir;  ///< predict: its part is in model_dir/<name>/ (empty: runs_dir)
+    std::string version;       ///< of this program; another one at a member is logged
+    LogHook log;
+    /// After every step, and with `report` set whenever metrics were computed.
+    std::function<void(const observe::ProgressState&, TimePoint)> progress;
+};
+
+/// The state of a run at the master: docs/training.md, section 4.
+enum class Phase : std::uint8_t {
+    opening,
+    gathering,
+    aligning,
+    selecting,
+    beginning,
+    training,
+    evaluating,
+    comparing,
+    finishing,
+    releasing,
+    closing,
+    done,
+};
+std::string_view name_of(Phase phase) noexcept;
+
+class RunMaster : public ServerApp {
+  public:
+    ~RunMaster() override;
+
+    // -- ServerApp ----------------------------------------------------------------
+    [[nodiscard]] const RunSpec& spec() const final { return spec_; }
+    void on_opened(Driver& driver) final;
+    void on_join(Driver& driver, NodeId node, const bus::Join& join) final;
+    void on_reply(Driver& driver, Message&& reply) final;
+    void on_peer(Driver& driver, const PeerEvent& event) final;
+    void on_timer(Driver& driver) final;
+    void on_link(Driver& driver, bool up, const std::string& sentence) final;
+    void on_closed(const Ending& ending) final;
+
+    // -- results ------------------------------------------------------------------
+    [[nodiscard]] Phase phase() const noexcept { return phase_; }
+    [[nodiscard]] bool done() const noexcept { return phase_ == Phase::done; }
+    /// Filled as far as the run came; `status` and `reason` are final when done().
+    [[nodiscard]] const observe::RunReport& report() const noexcept { return report_; }
+    /// ok, or why the run failed.
+    [[nodiscard]] const Failure& outcome() const noexcept { return outcome_; }
+
+  protected:
+    enum class Purpose : std::uint8_t { train, check, predict };
+    RunMaster(MasterOptions options, Purpose purpose);
+
+    struct Pending {
+        std::uint64_t id = 0;
+        MessageType type = 0;
+        std::uint64_t tag = 0;
+    };
+    struct Member {
+        NodeId node;
+        std::string name;
+        bool joined = false;
+        bool up = false;
+        std::uint64_t incarnation = 0;
+        std::string version;
+        std::vector<Pending> pending;
+        std::uint64_t bytes_to = 0;
+        std::uint64_t bytes_from = 0;
+    };
+
+    // -- for subclasses -------------------------------------------------------------
+    /// All members have joined and the own tables of this purpose are loaded.
+    virtual void on_gathered() = 0;
+    /// A reply without error. `body` is borrowed. A failure ends the run; its sentence gets the
+    /// party's name in front.
+    virtual Result<> on_answer(std::size_t member, const Pending& request, Bytes&& body) = 0;
+    /// The last outstanding reply has come and was accepted.
+    virtual void on_all_answered() = 0;
+    /// Phase::comparing only: a slice of work.
+    virtual void on_slice() {}
+    /// The run is about to be closed, well or not (`outcome_`, `report_` are set).
+    virtual void on_ending() {}
+
+    void enter(Phase phase);
+    void send(std::size_t member, MessageType type, Bytes body, std::uint64_t tag = 0);
+    void send_all(MessageType type, const Bytes& body, std::uint64_t tag = 0);
+    [[nodiscard]] bool waiting() const noexcept { return outstanding_ != 0; }
+    /// Ends the run; the first call counts.
+    void fail_run(Errc code, std::string sentence);
+    void fail_run(const Failure& failure) { fail_run(failure.code, failure.sentence); }
+    /// RELEASE to all, then CLOSE.
+    void release_all();
+    /// ", at step 12 of 240" while training, otherwise ", while aligning".
+    [[nodiscard]] virtual std::string where() const;
+    void log(observe::log::Level level, const std::string& text) const;
+    /// Again `on_slice` as soon as other events have been served.
+    void slice_soon();
+    [[nodiscard]] bool over() const noexcept { return phase_ >= Phase::closing; }
+    [[nodiscard]] std::filesystem::path run_dir() const;
+    [[nodiscard]] std::filesystem::path model_root() const;
+
+    // -- alignment, shared ------------------------------------------------------------
+    /// Sends align for `kind` to all members.
+    void ask_ids(TableKind kind);
+    Result<> take_ids(std::size_t member, const Pending& request, Body body);
+    /// Whether all parties have this table; an error that names the parties when only some have.
+    Result<bool> present(TableKind kind) const;
+    /// Intersects what came, sends each member its selection and applies the master's own.
+    Result<> select_common(TableKind kind);
+    Result<> take_selected(std::size_t member, const Pending& request, Body body);
+    [[nodiscard]] std::uint64_t common_ids(TableKind kind) const;
+    [[nodiscard]] std::uint64_t aligned_rows(TableKind kind) const;
+
+    MasterOptions options_;
+    Driver* driver_ = nullptr;  ///< valid within events only
+    std::vector<Member> members_;
+    std::unique_ptr<Party> own_;
+    observe::RunReport report_;
+    Failure outcome_{Errc::ok, {}};
+
+  private:
+    struct TableIds {
+        std::vector<AlignReply> of_members;
+        std::uint64_t common = 0;
+        std::uint64_t rows = 0;
+    };
+
+    void tick();
+    void arm();
+    void gather();
+    void answered();
+    void write_report();
+    void close(Errc code, const std::string& sentence);
+    [[nodiscard]] std::vector<std::string> missing() const;
+    [[nodiscard]] std::vector<std::string> silent() const;
+
+    RunSpec spec_;
+    Purpose purpose_;
+    Phase phase_ = Phase::opening;
+    std::size_t outstanding_ = 0;
+    TimePoint opened_{};
+    TimePoint waiting_since_{};
+    TimePoint reported_{};
+    TimePoint link_down_since_{};
+    bool link_up_ = true;
+    bool started_ = false;
+    std::string link_sentence_;
+    TableIds ids_[table_kinds];
+};
+
+}  // namespace vflbus::actors
