@@ -101,8 +101,9 @@ struct TransformReport {
 Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
                  const PreprocessOptions& options, PreprocessReport* report = nullptr);
 
-/// Columns are looked up by name. Errors: bad_data when one is missing or has become text
-/// (or a number) since training.
+/// Columns are looked up by name. A text column whose cells here all look like numbers is matched
+/// by their shortest form. Errors: bad_data when a column is missing, or holds text and was numbers
+/// in training.
 Result<Design> transform(const Preprocessor& preprocessor, const Table& table,
                          std::span<const std::uint32_t> rows, TransformReport* report = nullptr);
 

@@ -50,6 +50,7 @@ class Ids {
         const std::uint64_t begin = row == 0 ? 0 : ends_[row - 1];
         return std::string_view(arena_).substr(begin, ends_[row] - begin);
     }
+    [[nodiscard]] std::size_t characters() const noexcept { return arena_.size(); }
     void reserve(std::size_t rows, std::size_t characters);
     void push_back(std::string_view id);
     /// Appends all of `other` and frees it.

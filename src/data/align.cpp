@@ -1,0 +1,237 @@
+#include "data/align.hpp"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <new>
+
+#include "base/text.hpp"
+#include "data/csv_schema.hpp"
+
+namespace vflbus::data {
+namespace {
+
+struct HashedRow {
+    Hash128 id;
+    std::uint32_t row;
+};
+
+/// Three-way order of two rows by content, missing cells first.
+int compare_rows(const Column& column, std::uint32_t a, std::uint32_t b) noexcept {
+    if (column.kind == ColumnKind::text) {
+        // dictionaries are sorted; missing_code + 1 wraps to 0
+        const std::uint32_t x = column.codes[a] + 1;
+        const std::uint32_t y = column.codes[b] + 1;
+        return x < y ? -1 : static_cast<int>(x > y);
+    }
+    const double x = column.numbers[a];
+    const double y = column.numbers[b];
+    if (std::isnan(x) || std::isnan(y))
+        return static_cast<int>(std::isnan(y)) - static_cast<int>(std::isnan(x));
+    return x < y ? -1 : static_cast<int>(x > y);
+}
+
+bool content_less(const Table& table, std::uint32_t a, std::uint32_t b) noexcept {
+    for (const auto* columns : {&table.labels, &table.features})
+        for (const Column& column : *columns)
+            if (const int order = compare_rows(column, a, b); order != 0) return order < 0;
+    return a < b;
+}
+
+std::string prefix(std::string_view party, const std::string& path) {
+    return party.empty() ? path : std::string(party) + ": " + path;
+}
+
+tl::unexpected<Failure> malformed(std::string_view party, const char* what) {
+    return fail(Errc::malformed_message, std::string(party) + " " + what);
+}
+
+std::uint64_t count_at(std::span<const std::uint32_t> counts, std::size_t index) noexcept {
+    return counts.empty() ? 1 : counts[index];
+}
+
+}  // namespace
+
+Result<LocalIds> hash_ids(const Table& table, std::string_view salt, Duplicates duplicates,
+                          std::string_view party) {
+    std::vector<HashedRow> hashed(table.rows());
+    for (std::uint32_t row = 0; row < hashed.size(); ++row)
+        hashed[row] = {hash128(table.ids[row], salt), row};
+    std::sort(hashed.begin(), hashed.end(), [](const HashedRow& a, const HashedRow& b) {
+        return a.id != b.id ? a.id < b.id : a.row < b.row;
+    });
+
+    LocalIds local;
+    local.rows.reserve(hashed.size());
+    std::uint32_t refused = missing_code;  // the first row of the file whose id came before
+    std::uint32_t refused_first = 0;
+    for (std::size_t begin = 0, end = 0; begin < hashed.size(); begin = end) {
+        while (end < hashed.size() && hashed[end].id == hashed[begin].id) ++end;
+        const std::size_t count = end - begin;
+        local.ids.push_back(hashed[begin].id);
+        local.duplicate_rows += count - 1;
+        if (count > 1 && hashed[begin + 1].row < refused) {
+            refused = hashed[begin + 1].row;
+            refused_first = hashed[begin].row;
+        }
+        const std::size_t kept = duplicates == Duplicates::all ? count : 1;
+        const auto at = local.rows.size();
+        for (std::size_t i = 0; i < kept; ++i) local.rows.push_back(hashed[begin + i].row);
+        if (kept == 1) {
+            if (!local.counts.empty()) local.counts.push_back(1);
+            continue;
+        }
+        if (local.counts.empty()) local.counts.assign(local.ids.size() - 1, 1);
+        local.counts.push_back(static_cast<std::uint32_t>(kept));
+        std::sort(local.rows.begin() + static_cast<std::ptrdiff_t>(at), local.rows.end(),
+                  [&](std::uint32_t a, std::uint32_t b) { return content_less(table, a, b); });
+    }
+    if (duplicates == Duplicates::refuse && refused != missing_code)
+        return fail(Errc::bad_data,
+                    prefix(party, table.path) + ", line " + std::to_string(table.line_of(refused)) +
+                        ": the id " + shown(table.ids[refused]) + " was on line " +
+                        std::to_string(table.line_of(refused_first)) + " already (" +
+                        std::to_string(local.duplicate_rows) +
+                        " such rows in all); remove them, or set data.duplicates to \"first\" or "
+                        "\"all\"");
+    return local;
+}
+
+Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t dataset_size) {
+    if (parties.empty()) return fail(Errc::internal, "no parties to align");
+    Intersection result;
+    result.selections.resize(parties.size());
+    for (std::size_t p = 0; p < parties.size(); ++p) {
+        const PartyIds& sent = parties[p];
+        if (!sent.counts.empty() && sent.counts.size() != sent.ids.size())
+            return malformed(sent.party, "sent ids and counts of different lengths");
+        if (std::find(sent.counts.begin(), sent.counts.end(), 0U) != sent.counts.end())
+            return malformed(sent.party, "sent an id that it has on no row");
+        for (std::size_t i = 1; i < sent.ids.size(); ++i)
+            if (!(sent.ids[i - 1] < sent.ids[i]))
+                return malformed(sent.party, "sent ids that are not unique and ascending");
+        result.selections[p].bitmap.assign((sent.ids.size() + 7) / 8, 0);
+    }
+
+    // one walk through all lists at once, led by the master's
+    std::vector<std::size_t> at(parties.size(), 0);
+    bool repeats = false;
+    for (at[0] = 0; at[0] < parties[0].ids.size(); ++at[0]) {
+        const Hash128& id = parties[0].ids[at[0]];
+        bool common = true;
+        for (std::size_t p = 1; p < parties.size() && common; ++p) {
+            const auto ids = parties[p].ids;
+            while (at[p] < ids.size() && ids[at[p]] < id) ++at[p];
+            common = at[p] < ids.size() && ids[at[p]] == id;
+        }
+        if (!common) continue;
+        ++result.common;
+        if (dataset_size != 0 && result.common > dataset_size) continue;
+        result.ids.push_back(id);
+        std::uint64_t rows = 1;
+        for (std::size_t p = 0; p < parties.size(); ++p) {
+            result.selections[p].bitmap[at[p] / 8] |= static_cast<std::uint8_t>(1 << (at[p] % 8));
+            // both factors are below 2^32
+            rows = std::min(rows * count_at(parties[p].counts, at[p]), aligned_rows_max + 1);
+        }
+        repeats |= rows > 1;
+        result.rows += rows;
+        if (result.rows > aligned_rows_max)
+            return fail(Errc::bad_data,
+                        "with data.duplicates = \"all\" the parties' duplicated ids "
+                        "make more than " +
+                            std::to_string(aligned_rows_max) +
+                            " rows; use \"first\", or remove duplicates");
+    }
+    if (result.ids.empty()) {
+        std::vector<std::string> sizes;
+        for (const PartyIds& sent : parties)
+            sizes.push_back(std::string(sent.party) + " has " + std::to_string(sent.ids.size()));
+        return fail(Errc::bad_data,
+                    "no id is common to all parties (" + join_and(sizes) +
+                        " different ids); check that their id columns mean the same "
+                        "and are written the same way");
+    }
+    if (!repeats) return result;
+
+    const std::size_t n = result.ids.size();
+    std::vector<std::vector<std::uint32_t>> counts(parties.size());
+    for (std::size_t p = 0; p < parties.size(); ++p)
+        for (std::size_t i = 0; i < parties[p].ids.size(); ++i)
+            if ((result.selections[p].bitmap[i / 8] >> (i % 8) & 1) != 0)
+                counts[p].push_back(static_cast<std::uint32_t>(count_at(parties[p].counts, i)));
+    std::vector<std::uint32_t> product(n, 1);
+    for (std::size_t p = 0; p < parties.size(); ++p) {
+        result.selections[p].outer = product;
+        for (std::size_t i = 0; i < n; ++i) product[i] *= counts[p][i];
+    }
+    product.assign(n, 1);
+    for (std::size_t p = parties.size(); p-- > 0;) {
+        result.selections[p].inner = product;
+        for (std::size_t i = 0; i < n; ++i) product[i] *= counts[p][i];
+    }
+    return result;
+}
+
+Result<Aligned> apply(const LocalIds& local, const Selection& selection) {
+    const auto refuse = [](const char* what) {
+        return fail(Errc::malformed_message,
+                    std::string("the master's alignment does not fit the ids sent to it: ") + what);
+    };
+    const std::size_t n = local.ids.size();
+    if (selection.bitmap.size() != (n + 7) / 8) return refuse("the bitmap has another length");
+    if (n % 8 != 0 && selection.bitmap.back() >> (n % 8) != 0)
+        return refuse("the bitmap selects what is not there");
+    std::size_t common = 0;
+    for (const std::uint8_t byte : selection.bitmap)
+        common += static_cast<std::size_t>(std::popcount(byte));
+    const bool repeats = !selection.outer.empty() || !selection.inner.empty();
+    if (repeats && (selection.outer.size() != common || selection.inner.size() != common))
+        return refuse("the repeats have another length");
+
+    // lengths first: nothing is allocated on a peer's word alone
+    std::uint64_t total = 0;
+    std::size_t chosen = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+        if ((selection.bitmap[i / 8] >> (i % 8) & 1) == 0) continue;
+        std::uint64_t rows = count_at(local.counts, i);
+        if (repeats) {
+            const std::uint64_t outer = selection.outer[chosen];
+            const std::uint64_t inner = selection.inner[chosen];
+            if (outer == 0 || inner == 0 || outer > aligned_rows_max || inner > aligned_rows_max)
+                return refuse("a repeat is out of range");
+            rows = std::min(rows * outer, aligned_rows_max + 1) * inner;
+        } else if (rows != 1) {
+            return refuse("a duplicated id has no repeats");
+        }
+        ++chosen;
+        total += std::min(rows, aligned_rows_max + 1);
+        if (total > aligned_rows_max) return refuse("it has too many rows");
+    }
+
+    try {
+        Aligned aligned;
+        aligned.rows.reserve(total);
+        aligned.ids.reserve(total);
+        chosen = 0;
+        std::size_t begin = 0;
+        for (std::size_t i = 0; i < n; ++i) {
+            const std::size_t count = count_at(local.counts, i);
+            if ((selection.bitmap[i / 8] >> (i % 8) & 1) != 0) {
+                const std::uint32_t outer = repeats ? selection.outer[chosen] : 1;
+                const std::uint32_t inner = repeats ? selection.inner[chosen] : 1;
+                for (std::uint32_t o = 0; o < outer; ++o)
+                    for (std::size_t r = begin; r < begin + count; ++r)
+                        aligned.rows.insert(aligned.rows.end(), inner, local.rows[r]);
+                aligned.ids.resize(aligned.rows.size(), local.ids[i]);
+                ++chosen;
+            }
+            begin += count;
+        }
+        return aligned;
+    } catch (const std::bad_alloc&) {
+        return fail(Errc::bad_data, "the aligned rows do not fit into memory");
+    }
+}
+
+}  // namespace vflbus::data

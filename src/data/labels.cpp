@@ -1,0 +1,224 @@
+#include "data/labels.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <string_view>
+
+#include "base/text.hpp"
+#include "data/csv_schema.hpp"
+#include "data/number.hpp"
+
+namespace vflbus::data {
+namespace {
+
+std::string file_of(const Table& table) {
+    return table.party.empty() ? table.path : table.party + ": " + table.path;
+}
+
+tl::unexpected<Failure> refuse(const Table& table, const Column& column, const std::string& what) {
+    return fail(Errc::bad_data, file_of(table) + ", label " + shown(column.name) + ": " + what);
+}
+
+Result<> check_shape(const Table& table, Task task, std::size_t columns) {
+    if (table.labels.empty())
+        return fail(Errc::bad_data, file_of(table) + ": no label column is named; set label");
+    if (task != Task::multilabel && columns != 1)
+        return fail(Errc::bad_data, file_of(table) + ": task " + std::string(name_of(task)) +
+                                        " needs one label column, not " + std::to_string(columns) +
+                                        "; name one, or set task to multilabel");
+    return {};
+}
+
+/// Refuses labels that are not known on some row.
+Result<> check_present(const Table& table, const Column& column,
+                       std::span<const std::uint32_t> rows) {
+    std::size_t missing = 0;
+    std::uint32_t first = missing_code;
+    for (const std::uint32_t row : rows) {
+        if (!column.is_missing(row)) continue;
+        ++missing;
+        first = std::min(first, row);
+    }
+    if (missing == 0) return {};
+    return refuse(table, column,
+                  std::to_string(missing) + " of " + std::to_string(rows.size()) +
+                      " rows have no label, the first on line " +
+                      std::to_string(table.line_of(first)) + "; fill them in or remove the rows");
+}
+
+/// The distinct values on `rows`, ascending (numbers by value, texts bytewise); at most
+/// classes_max + 1 of them.
+std::vector<std::string> distinct_values(const Column& column,
+                                         std::span<const std::uint32_t> rows) {
+    std::vector<std::string> names;
+    if (column.kind == ColumnKind::text) {
+        std::vector<char> seen(column.dictionary.size(), 0);
+        for (const std::uint32_t row : rows) seen[column.codes[row]] = 1;
+        for (std::size_t code = 0; code < seen.size() && names.size() <= classes_max; ++code)
+            if (seen[code] != 0) names.push_back(column.dictionary[code]);
+        return names;
+    }
+    std::vector<double> values;
+    for (const std::uint32_t row : rows) {
+        const double value = column.numbers[row] + 0.0;  // -0 becomes 0
+        const auto at = std::lower_bound(values.begin(), values.end(), value);
+        if (at != values.end() && *at == value) continue;
+        values.insert(at, value);
+        if (values.size() > classes_max) break;
+    }
+    for (const double value : values) names.push_back(shortest(value));
+    return names;
+}
+
+Result<std::vector<std::string>> fit_classes(const Table& table, const Column& column, Task task,
+                                             std::span<const std::uint32_t> rows) {
+    std::vector<std::string> names = distinct_values(column, rows);
+    if (names.empty()) return refuse(table, column, "there are no rows to learn from");
+    if (names.size() == 1)
+        return refuse(
+            table, column,
+            "every row has the same class " + shown(names[0]) + "; there is nothing to learn");
+    if (names.size() > classes_max)
+        return refuse(table, column,
+                      "more than " + std::to_string(classes_max) +
+                          " different values; is it a number to be predicted? Then "
+                          "set task to linear");
+    if (task != Task::softmax && names.size() > 2) {
+        constexpr std::size_t named_max = 5;
+        std::vector<std::string> some;
+        for (const std::string& name : names)
+            if (some.size() < named_max) some.push_back(shown(name));
+        if (names.size() > named_max)
+            some.push_back(std::to_string(names.size() - named_max) + " more");
+        return refuse(table, column,
+                      "task " + std::string(name_of(task)) + " needs two classes, but there are " +
+                          std::to_string(names.size()) + ": " + join_and(some) +
+                          (task == Task::logistic ? "; set task to softmax" : ""));
+    }
+    return names;
+}
+
+/// Maps cells to class numbers; unknown ones to missing_code.
+class Classifier {
+  public:
+    Classifier(const Column& column, const std::vector<std::string>& classes) : column_(column) {
+        if (column.kind == ColumnKind::text) {
+            for (const std::string& text : column.dictionary) {
+                const auto found = std::find(classes.begin(), classes.end(), text);
+                of_code_.push_back(found == classes.end()
+                                       ? missing_code
+                                       : static_cast<std::uint32_t>(found - classes.begin()));
+            }
+            return;
+        }
+        for (std::uint32_t i = 0; i < classes.size(); ++i)
+            if (const auto value = parse_number(classes[i])) of_value_.emplace_back(*value, i);
+        std::sort(of_value_.begin(), of_value_.end());
+    }
+
+    [[nodiscard]] std::uint32_t operator()(std::uint32_t row) const noexcept {
+        if (column_.kind == ColumnKind::text) return of_code_[column_.codes[row]];
+        const double value = column_.numbers[row] + 0.0;
+        const auto at = std::lower_bound(of_value_.begin(), of_value_.end(),
+                                         std::pair<double, std::uint32_t>(value, 0));
+        return at != of_value_.end() && at->first == value ? at->second : missing_code;
+    }
+
+  private:
+    const Column& column_;
+    std::vector<std::uint32_t> of_code_;
+    std::vector<std::pair<double, std::uint32_t>> of_value_;
+};
+
+}  // namespace
+
+std::size_t LabelCoding::outputs() const noexcept {
+    if (task == Task::softmax) return classes.empty() ? 0 : classes.front().size();
+    return columns.size();
+}
+
+std::vector<std::string> LabelCoding::output_names() const {
+    return task == Task::softmax && !classes.empty() ? classes.front() : columns;
+}
+
+Result<LabelCoding> fit_labels(const Table& table, Task task, std::span<const std::uint32_t> rows) {
+    if (auto ok = check_shape(table, task, table.labels.size()); !ok)
+        return tl::unexpected(ok.error());
+    LabelCoding coding;
+    coding.task = task;
+    for (const Column& column : table.labels) {
+        coding.columns.push_back(column.name);
+        if (task == Task::linear && column.kind == ColumnKind::text)
+            return refuse(table, column,
+                          "task linear needs numbers, but it holds text such as " +
+                              shown(column.dictionary.front()));
+        if (auto ok = check_present(table, column, rows); !ok) return tl::unexpected(ok.error());
+        if (task == Task::linear) {
+            if (rows.empty()) return refuse(table, column, "there are no rows to learn from");
+            continue;
+        }
+        auto classes = fit_classes(table, column, task, rows);
+        if (!classes) return tl::unexpected(classes.error());
+        coding.classes.push_back(std::move(*classes));
+    }
+    return coding;
+}
+
+Result<Labels> encode_labels(const Table& table, const LabelCoding& coding,
+                             std::span<const std::uint32_t> rows) {
+    Labels labels;
+    labels.rows = rows.size();
+    labels.cols = coding.columns.size();
+    if (coding.task == Task::softmax)
+        labels.classes.resize(rows.size());
+    else
+        labels.values.resize(rows.size() * labels.cols);
+    for (std::size_t k = 0; k < coding.columns.size(); ++k) {
+        const auto found =
+            std::find_if(table.labels.begin(), table.labels.end(),
+                         [&](const Column& c) { return c.name == coding.columns[k]; });
+        if (found == table.labels.end())
+            return fail(Errc::bad_data,
+                        file_of(table) + " has no label column " + shown(coding.columns[k]));
+        const Column& column = *found;
+        if (auto ok = check_present(table, column, rows); !ok) return tl::unexpected(ok.error());
+        if (coding.task == Task::linear) {
+            if (column.kind == ColumnKind::text)
+                return refuse(table, column,
+                              "task linear needs numbers, but it holds text such as " +
+                                  shown(column.dictionary.front()));
+            for (std::size_t i = 0; i < rows.size(); ++i)
+                labels.values[i] = column.numbers[rows[i]];
+            continue;
+        }
+        const Classifier class_of(column, coding.classes[k]);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const std::uint32_t c = class_of(rows[i]);
+            if (c == missing_code)
+                return refuse(table, column,
+                              "line " + std::to_string(table.line_of(rows[i])) + " has the class " +
+                                  shown(column.text(rows[i])) + ", which training did not know");
+            if (coding.task == Task::softmax)
+                labels.classes[i] = c;
+            else
+                labels.values[i * labels.cols + k] = c;
+        }
+    }
+    return labels;
+}
+
+std::vector<std::vector<std::uint64_t>> class_counts(const LabelCoding& coding,
+                                                     const Labels& labels) {
+    std::vector<std::vector<std::uint64_t>> counts;
+    if (coding.task == Task::softmax) {
+        counts.emplace_back(coding.outputs(), 0);
+        for (const std::uint32_t c : labels.classes) ++counts[0][c];
+    } else if (coding.task != Task::linear) {
+        counts.assign(labels.cols, {0, 0});
+        for (std::size_t i = 0; i < labels.values.size(); ++i)
+            ++counts[i % labels.cols][labels.values[i] > 0.5];
+    }
+    return counts;
+}
+
+}  // namespace vflbus::data

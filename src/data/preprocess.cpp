@@ -1,0 +1,327 @@
+#include "data/preprocess.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <new>
+
+#include "base/text.hpp"
+#include "data/csv_schema.hpp"
+
+namespace vflbus::data {
+
+std::size_t Preprocessor::width() const noexcept {
+    std::size_t width = 0;
+    for (const PreparedColumn& column : columns) width += column.width();
+    return width;
+}
+
+std::vector<std::string> Preprocessor::feature_names() const {
+    std::vector<std::string> names;
+    for (const PreparedColumn& column : columns) {
+        if (column.kind == ColumnKind::numeric) names.push_back(column.name);
+        for (const std::string& category : column.categories)
+            names.push_back(column.name + "=" + category);
+    }
+    return names;
+}
+
+Design::Design(std::size_t rows, std::size_t cols) : rows_(rows), cols_(cols) {
+    constexpr std::size_t alignment = 64;
+    if (cols != 0 && rows > std::numeric_limits<std::size_t>::max() / sizeof(double) / cols - 64)
+        throw std::bad_alloc();
+    const std::size_t bytes =
+        (rows * cols * sizeof(double) + alignment - 1) / alignment * alignment;
+    if (bytes == 0) return;
+    data_.reset(static_cast<double*>(std::aligned_alloc(alignment, bytes)));
+    if (!data_) throw std::bad_alloc();
+}
+
+// -- fit ------------------------------------------------------------------------
+
+namespace {
+
+struct Fitted {
+    PreparedColumn column;
+    std::string removed;        ///< why it is not used, or empty
+    std::uint64_t missing = 0;  ///< training cells
+};
+
+Fitted fit_numeric(const Column& source, std::span<const std::uint32_t> rows, bool standardize) {
+    Fitted fitted;
+    PreparedColumn& column = fitted.column;
+    column.name = source.name;
+    double sum = 0;
+    double low = std::numeric_limits<double>::infinity();
+    double high = -low;
+    for (const std::uint32_t row : rows) {
+        const double value = source.numbers[row];
+        if (std::isnan(value)) {
+            ++fitted.missing;
+            continue;
+        }
+        sum += value;
+        low = std::min(low, value);
+        high = std::max(high, value);
+    }
+    const std::uint64_t present = rows.size() - fitted.missing;
+    if (present == 0) {
+        fitted.removed = "all training cells are missing";
+        return fitted;
+    }
+    if (low == high) {
+        fitted.removed = "it is constant on the training rows";
+        return fitted;
+    }
+    const double mean = sum / static_cast<double>(present);
+    double squares = 0;
+    for (const std::uint32_t row : rows) {
+        const double value = source.numbers[row];
+        if (!std::isnan(value)) squares += (value - mean) * (value - mean);
+    }
+    // missing cells become the mean: they count as rows and add nothing
+    const double scale = std::sqrt(squares / static_cast<double>(rows.size()));
+    column.fill = mean;
+    if (!std::isfinite(mean) || (standardize && !std::isfinite(scale))) {
+        fitted.removed = "its numbers are too large to add up";
+    } else if (standardize && scale < std::numeric_limits<double>::min()) {
+        fitted.removed = "its numbers are too close to each other to be scaled";
+    } else if (standardize) {
+        column.mean = mean;
+        column.scale = scale;
+    }
+    return fitted;
+}
+
+Fitted fit_text(const Column& source, std::span<const std::uint32_t> rows, std::size_t values_max) {
+    Fitted fitted;
+    PreparedColumn& column = fitted.column;
+    column.name = source.name;
+    column.kind = ColumnKind::text;
+    std::vector<char> seen(source.dictionary.size(), 0);
+    for (const std::uint32_t row : rows) {
+        const std::uint32_t code = source.codes[row];
+        if (code == missing_code)
+            ++fitted.missing;
+        else
+            seen[code] = 1;
+    }
+    const auto values = static_cast<std::size_t>(std::count(seen.begin(), seen.end(), 1));
+    if (values == 0) {
+        fitted.removed = "all training cells are missing";
+    } else if (values == 1 && fitted.missing == 0) {
+        fitted.removed = "it is constant on the training rows";
+    } else if (values > values_max) {
+        fitted.removed = std::to_string(values) +
+                         " different texts, more than one_hot_max = " + std::to_string(values_max);
+    } else {
+        for (std::size_t code = 0; code < seen.size(); ++code)
+            if (seen[code] != 0) column.categories.push_back(source.dictionary[code]);
+    }
+    return fitted;
+}
+
+}  // namespace
+
+Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
+                 const PreprocessOptions& options, PreprocessReport* report) {
+    Preprocessor preprocessor;
+    PreprocessReport found;
+    found.removed = table.left_out;
+    for (const Column& source : table.features) {
+        Fitted fitted = source.kind == ColumnKind::numeric
+                            ? fit_numeric(source, rows, options.standardize)
+                            : fit_text(source, rows, options.one_hot_max);
+        if (!fitted.removed.empty()) {
+            found.removed.push_back({source.name, std::move(fitted.removed)});
+            continue;
+        }
+        if (source.kind == ColumnKind::text) {
+            found.one_hot.push_back({source.name, fitted.column.categories.size()});
+            if (fitted.missing > 0) found.blank.push_back({source.name, fitted.missing});
+        } else if (fitted.missing > 0) {
+            found.filled.push_back({source.name, fitted.missing});
+            found.filled_cells += fitted.missing;
+        }
+        preprocessor.columns.push_back(std::move(fitted.column));
+    }
+    if (report != nullptr) *report = std::move(found);
+    return preprocessor;
+}
+
+// -- transform ------------------------------------------------------------------
+
+namespace {
+
+/// A prepared column, its source and its place in the design.
+struct Step {
+    const PreparedColumn* plan;
+    std::size_t source;  ///< index in table.features
+    std::size_t offset;  ///< first column of the design
+};
+
+Result<std::vector<Step>> plan_steps(const Preprocessor& preprocessor, const Table& table) {
+    const std::string file = table.party.empty() ? table.path : table.party + ": " + table.path;
+    std::vector<Step> steps;
+    std::size_t offset = 0;
+    for (const PreparedColumn& plan : preprocessor.columns) {
+        const Column* source = table.find_feature(plan.name);
+        if (source == nullptr) {
+            std::vector<std::string> names;
+            for (const Column& column : table.features) names.push_back(column.name);
+            const std::string near = nearest(plan.name, names);
+            return fail(Errc::bad_data,
+                        file + " has no column " + shown(plan.name) +
+                            ", which the model was trained with" +
+                            (near.empty() ? "; add it" : "; is it " + shown(near) + " now?"));
+        }
+        if (plan.kind == ColumnKind::numeric && source->kind == ColumnKind::text)
+            return fail(Errc::bad_data, file + ", column " + shown(plan.name) +
+                                            " holds text such as " +
+                                            shown(source->dictionary.front()) +
+                                            ", but it was numbers when the model was trained");
+        steps.push_back({&plan, static_cast<std::size_t>(source - table.features.data()), offset});
+        offset += plan.width();
+    }
+    return steps;
+}
+
+/// Up to eight numeric columns at once: a row of them is one cache line of the design.
+constexpr std::size_t lane_max = 8;
+
+struct Lane {
+    const double* numbers;
+    double fill, mean, scale;
+    std::size_t offset;
+    std::uint64_t filled;
+};
+
+void write_lanes(std::span<Lane> lanes, std::span<const std::uint32_t> rows, Design& design) {
+    double* out = design.data();
+    for (const std::uint32_t row : rows) {
+        for (Lane& lane : lanes) {
+            double value = lane.numbers[row];
+            if (std::isnan(value)) {
+                value = lane.fill;
+                ++lane.filled;
+            }
+            out[lane.offset] = (value - lane.mean) / lane.scale;
+        }
+        out += design.cols();
+    }
+}
+
+void write_one_hot(const Step& step, const Column& source, std::span<const std::uint32_t> rows,
+                   Design& design, TransformReport& report) {
+    const auto& categories = step.plan->categories;
+    constexpr auto none = std::numeric_limits<std::uint32_t>::max();
+    const auto category_of = [&](const std::string& text) {
+        const auto found = std::lower_bound(categories.begin(), categories.end(), text);
+        return found != categories.end() && *found == text
+                   ? static_cast<std::uint32_t>(found - categories.begin())
+                   : none;
+    };
+    std::vector<std::uint32_t> of_code;
+    for (const std::string& text : source.dictionary) of_code.push_back(category_of(text));
+    std::uint64_t unseen = 0;
+    double* out = design.data() + step.offset;
+    for (const std::uint32_t row : rows) {
+        std::fill_n(out, categories.size(), 0.0);
+        if (!source.is_missing(row)) {
+            // a few rows of a text column may all look like numbers
+            const std::uint32_t category = source.kind == ColumnKind::text
+                                               ? of_code[source.codes[row]]
+                                               : category_of(source.text(row));
+            if (category == none)
+                ++unseen;
+            else
+                out[category] = 1;
+        }
+        out += design.cols();
+    }
+    if (unseen == 0) return;
+    report.unseen.push_back({step.plan->name, unseen});
+    report.unseen_values += unseen;
+}
+
+/// Writes steps [begin, end), all numeric or a single text, into one design.
+void write_group(std::span<const Step> group, const Table& table,
+                 std::span<const std::uint32_t> rows, Design& design, TransformReport& report) {
+    if (group.front().plan->kind == ColumnKind::text) {
+        write_one_hot(group.front(), table.features[group.front().source], rows, design, report);
+        return;
+    }
+    std::vector<Lane> lanes;
+    for (const Step& step : group)
+        lanes.push_back({table.features[step.source].numbers.data(), step.plan->fill,
+                         step.plan->mean, step.plan->scale, step.offset, 0});
+    write_lanes(lanes, rows, design);
+    for (std::size_t i = 0; i < group.size(); ++i) {
+        if (lanes[i].filled == 0) continue;
+        report.filled.push_back({group[i].plan->name, lanes[i].filled});
+        report.filled_cells += lanes[i].filled;
+    }
+}
+
+/// `consumed(source)` is called when a column has gone into all designs.
+template <class Consumed>
+Result<std::vector<Design>> transform_sets(const Preprocessor& preprocessor, const Table& table,
+                                           std::span<const std::span<const std::uint32_t>> row_sets,
+                                           std::vector<TransformReport>& reports,
+                                           const Consumed& consumed) {
+    const auto steps = plan_steps(preprocessor, table);
+    if (!steps) return tl::unexpected(steps.error());
+    try {
+        std::vector<Design> designs;
+        for (const auto& rows : row_sets) designs.emplace_back(rows.size(), preprocessor.width());
+        reports.assign(row_sets.size(), {});
+        for (std::size_t begin = 0, end = 0; begin < steps->size(); begin = end) {
+            end = begin + 1;
+            if ((*steps)[begin].plan->kind == ColumnKind::numeric)
+                while (end < steps->size() && end - begin < lane_max &&
+                       (*steps)[end].plan->kind == ColumnKind::numeric)
+                    ++end;
+            const std::span group(steps->data() + begin, end - begin);
+            for (std::size_t set = 0; set < row_sets.size(); ++set)
+                write_group(group, table, row_sets[set], designs[set], reports[set]);
+            for (const Step& step : group) consumed(step.source);
+        }
+        return designs;
+    } catch (const std::bad_alloc&) {
+        return fail(Errc::bad_data, table.path + " does not fit into memory");
+    }
+}
+
+}  // namespace
+
+Result<Design> transform(const Preprocessor& preprocessor, const Table& table,
+                         std::span<const std::uint32_t> rows, TransformReport* report) {
+    std::vector<TransformReport> reports;
+    const std::span<const std::uint32_t> sets[] = {rows};
+    auto designs = transform_sets(preprocessor, table, sets, reports, [](std::size_t) {});
+    if (!designs) return tl::unexpected(designs.error());
+    if (report != nullptr) *report = std::move(reports.front());
+    return std::move(designs->front());
+}
+
+Result<std::vector<Design>> transform_and_free(
+    const Preprocessor& preprocessor, Table& table,
+    std::span<const std::span<const std::uint32_t>> row_sets,
+    std::vector<TransformReport>* reports) {
+    const auto release = [&](std::size_t source) {
+        table.features[source].numbers = {};
+        table.features[source].codes = {};
+    };
+    // what no step reads goes first
+    for (std::size_t i = 0; i < table.features.size(); ++i)
+        if (std::none_of(preprocessor.columns.begin(), preprocessor.columns.end(),
+                         [&](const PreparedColumn& c) { return c.name == table.features[i].name; }))
+            release(i);
+    std::vector<TransformReport> own;
+    auto designs = transform_sets(preprocessor, table, row_sets, own, release);
+    table.features.clear();
+    if (designs && reports != nullptr) *reports = std::move(own);
+    return designs;
+}
+
+}  // namespace vflbus::data
