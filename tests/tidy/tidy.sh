@@ -58,7 +58,8 @@ rules() {
             breach "<$heavy...> is included by one .cpp only" "$seen"
     done
 
-    breach 'A header begins with #pragma once' "$(files '^(src|cli|tests|bench)/.*\.hpp$' |
+    # *_impl.hpp are meant to be compiled several times over
+    breach 'A header begins with #pragma once' "$(files '^(src|cli|tests|bench)/.*\.hpp$' '_impl\.hpp$' |
         while IFS= read -r file; do [ "$(grep -vE '^[[:space:]]*(//.*)?$' "$file" | head -1)" = '#pragma once' ] || echo "$file"; done)"
 
     files . | forbid 'No paths of one machine' '(^|[^A-Za-z0-9_.])/(work|home|root|Users)/[A-Za-z0-9_]'
