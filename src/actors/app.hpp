@@ -1,9 +1,11 @@
 #pragma once
-// What a run looks like to those who take part in it. Everything here is free of I/O: an app is given events
-// and calls its Driver; the node (src/actors/node_core.hpp) connects both to a link, a simulator or a test.
+// What a run looks like to those who take part in it. Everything here is free of I/O: an app is
+// given events and calls its Driver; the node (src/actors/node_core.hpp) connects both to a link, a
+// simulator or a test.
 //
-// A ServerApp drives one run through a Driver. A ClientApp serves any number of runs: a table of handlers by message
-// type, with a Context per run. The master is a ServerApp, the member a ClientApp.
+// A ServerApp drives one run through a Driver. A ClientApp serves any number of runs: a table of
+// handlers by message type, with a Context per run. The master is a ServerApp, the member a
+// ClientApp.
 
 #include <any>
 #include <cstdint>
@@ -28,13 +30,15 @@ using MessageType = std::uint16_t;
 struct Metadata {
     RunId run;
     std::uint32_t term = 0;
-    std::uint64_t message_id = 0;  ///< of a request: counted per destination; of a reply: its own request's
+    std::uint64_t message_id =
+        0;  ///< of a request: counted per destination; of a reply: its own request's
     NodeId src_node_id;
     NodeId dst_node_id;
     MessageType message_type = 0;
 };
 
-/// A request at its receiver, or a reply at its requester. A failed request comes back as a Message whose `error` says why.
+/// A request at its receiver, or a reply at its requester. A failed request comes back as a Message
+/// whose `error` says why.
 struct Message {
     Metadata metadata;
     Bytes content;
@@ -70,7 +74,7 @@ struct Invitation {
 
 /// What a ClientApp keeps per run. Lives from the invitation to the end of the run.
 class Context {
- public:
+  public:
     Context(Invitation invitation, std::string node_name, std::int64_t rank)
         : invitation_(std::move(invitation)), node_name_(std::move(node_name)), rank_(rank) {}
 
@@ -96,7 +100,7 @@ class Context {
     /// Set by `on_join`: the hash of the agreed half as this party holds it.
     Hash256 config_hash{};
 
- private:
+  private:
     Invitation invitation_;
     std::string node_name_;
     std::int64_t rank_;
@@ -105,10 +109,11 @@ class Context {
 };
 
 class ClientApp {
- public:
+  public:
     /// The body of the reply, or the failure that the requester gets.
     using Handler = std::function<Result<Bytes>(const Message&, Context&)>;
-    /// Decides whether to take part; sets `context.config_hash` and the state. May be called again for a newer term.
+    /// Decides whether to take part; sets `context.config_hash` and the state. May be called again
+    /// for a newer term.
     using JoinHandler = std::function<Result<>(Context&)>;
     using EndHandler = std::function<void(const Ending&, Context&)>;
 
@@ -129,12 +134,14 @@ class ClientApp {
         const auto found = handlers_.find(type);
         return found == handlers_.end() ? nullptr : &found->second;
     }
-    [[nodiscard]] Result<> join(Context& context) const { return join_ ? join_(context) : Result<>{}; }
+    [[nodiscard]] Result<> join(Context& context) const {
+        return join_ ? join_(context) : Result<>{};
+    }
     void end(const Ending& ending, Context& context) const {
         if (end_) end_(ending, context);
     }
 
- private:
+  private:
     std::map<MessageType, Handler> handlers_;
     JoinHandler join_;
     EndHandler end_;
@@ -158,7 +165,7 @@ struct BytesMoved {
 
 /// The hands of a ServerApp. All calls return at once; what comes of them arrives as events.
 class Driver {
- public:
+  public:
     virtual ~Driver() = default;
 
     [[nodiscard]] virtual TimePoint now() const = 0;
@@ -173,8 +180,8 @@ class Driver {
     /// `on_timer` is called at or after `at`; one timer, the last call counts.
     virtual void set_timer(TimePoint at) = 0;
 
-    /// Ends the run for all with this reason; `on_closed` follows when the broker has confirmed or could not
-    /// within a few seconds. Nothing else arrives after this call.
+    /// Ends the run for all with this reason; `on_closed` follows when the broker has confirmed or
+    /// could not within a few seconds. Nothing else arrives after this call.
     virtual void close(Errc code, std::string sentence) = 0;
 
     /// Bytes of bodies and headers of this run that this node moved.
@@ -182,7 +189,7 @@ class Driver {
 };
 
 class ServerApp {
- public:
+  public:
     virtual ~ServerApp() = default;
 
     [[nodiscard]] virtual const RunSpec& spec() const = 0;

@@ -29,15 +29,16 @@ struct NodeOptions {
 };
 
 class Node {
- public:
+  public:
     virtual ~Node() = default;
 
-    /// Takes the state directory's lock and resolves the broker's host name (with a deadline, again after every
-    /// disconnect). Does not wait for the broker. Errors: io, address, usage.
+    /// Takes the state directory's lock and resolves the broker's host name (with a deadline, again
+    /// after every disconnect). Does not wait for the broker. Errors: io, address, usage.
     static Result<std::unique_ptr<Node>> create(NodeOptions options);
 
-    /// Serves every run that invites this node, until `stop`; with `once` until the first run it took part in has
-    /// ended, and returns that run's ending. Errors: superseded, name_taken, unreachable (never reached the broker), ...
+    /// Serves every run that invites this node, until `stop`; with `once` until the first run it
+    /// took part in has ended, and returns that run's ending. Errors: superseded, name_taken,
+    /// unreachable (never reached the broker), ...
     virtual Result<Ending> serve(ClientApp app, const bus::StopSignal& stop, bool once) = 0;
 
     /// Drives one run to its end. When `stop` is set, the run is closed with `cancelled` first.

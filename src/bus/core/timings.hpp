@@ -16,8 +16,9 @@ struct Timings {
     Duration without_hello = std::chrono::seconds(60);  ///< a connection that never says HELLO
     Duration hello_retry_min = std::chrono::milliseconds(250);
     Duration hello_retry_max = std::chrono::seconds(8);
-    Duration name_probe = std::chrono::seconds(1);      ///< an old holder of a name has this long to answer
-    Duration resend = std::chrono::seconds(1);          ///< a request answered with `retry`
+    Duration name_probe =
+        std::chrono::seconds(1);                ///< an old holder of a name has this long to answer
+    Duration resend = std::chrono::seconds(1);  ///< a request answered with `retry`
 };
 
 }  // namespace vflbus::bus

@@ -21,7 +21,7 @@ struct BrokerOptions {
 };
 
 class BrokerLoop {
- public:
+  public:
     virtual ~BrokerLoop() = default;
     /// Binds all addresses. Errors: address (in use, not local, malformed), insecure.
     static Result<std::unique_ptr<BrokerLoop>> bind(BrokerOptions options);

@@ -1,0 +1,131 @@
+#pragma once
+// The broker as a state machine: frames and ticks in, frames out. It routes and watches
+// connections, and that is all (docs/protocol.md, sections 4 and 5). No sockets, no clock, no
+// threads, no order that depends on a hash.
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "bus/core/flow.hpp"
+#include "bus/core/timings.hpp"
+#include "bus/wire/control.hpp"
+#include "bus/wire/header.hpp"
+#include "bus/wire/payload.hpp"
+
+namespace vflbus::bus {
+
+/// A connection, named by the transport; never reused while the broker lives.
+using ConnId = std::uint64_t;
+
+class BrokerTransport {
+  public:
+    virtual ~BrokerTransport() = default;
+    /// Never blocks. Moves from the frame on `ok` only.
+    virtual SendResult send(ConnId to, Frame& frame) = 0;
+};
+
+struct BrokerConfig {
+    Timings timings;
+    std::string version;
+    /// One line per change of state; may be empty.
+    std::function<void(const std::string& line)> log;
+};
+
+struct BrokerCounters {
+    std::uint64_t frames_in = 0;
+    std::uint64_t frames_routed = 0;
+    std::uint64_t bytes_routed = 0;
+    std::uint64_t strangers = 0;  ///< frames that were not ours
+    std::uint64_t refused = 0;    ///< frames answered with ERROR
+};
+
+class BrokerCore {
+  public:
+    BrokerCore(BrokerConfig config, BrokerTransport& transport, TimePoint now);
+    ~BrokerCore();
+    BrokerCore(const BrokerCore&) = delete;
+    BrokerCore& operator=(const BrokerCore&) = delete;
+
+    /// One message of a connection; `frames` is how many it had (more than 2: dropped).
+    void on_frame(ConnId from, Payload head, Payload body, std::size_t frames, TimePoint now);
+    /// Time has passed. `now` may jump: what the loop slept too long is not held against the nodes.
+    void on_tick(TimePoint now);
+    /// When `on_tick` wants to be called next.
+    [[nodiscard]] TimePoint next_deadline() const;
+    /// BYE to everybody.
+    void shutdown(std::string_view sentence);
+
+    // -- properties ------------------------------------------------------------
+    [[nodiscard]] const BrokerCounters& counters() const noexcept { return counters_; }
+    [[nodiscard]] std::size_t nodes() const noexcept { return nodes_.size(); }
+    [[nodiscard]] std::size_t runs() const noexcept { return runs_.size(); }
+    [[nodiscard]] std::size_t connections() const noexcept { return connections_.size(); }
+    [[nodiscard]] std::uint64_t queued_bytes() const noexcept;
+
+  private:
+    struct Node;
+    struct Run;
+    struct Member;
+    struct Connection;
+
+    // -- arrival ---------------------------------------------------------------
+    void on_hello(ConnId from, Connection& connection, const Header& header, const Payload& body,
+                  TimePoint now);
+    void on_control(Node& node, const Header& header, Payload& body, TimePoint now);
+    void on_open(Node& node, const Header& header, const Payload& body, TimePoint now);
+    void on_join(Node& node, const Header& header, const Payload& body, TimePoint now);
+    void on_close(Node& node, const Header& header, const Payload& body, TimePoint now);
+    void route(Node& node, const Header& header, Payload&& head, Payload&& body, TimePoint now);
+
+    // -- nodes -----------------------------------------------------------------
+    void accept(ConnId from, Hello hello, TimePoint now);
+    void refuse_hello(ConnId from, Errc code, const std::string& sentence);
+    void settle_probe(Node& node, bool old_one_lives, TimePoint now);
+    void disconnect(Node& node, TimePoint now);
+    void set_liveness(Node& node, TimePoint now);
+    void heard(Node& node, TimePoint now);
+    void announce_up(Run& run, Node& node, TimePoint now);
+    void forget_if_idle(NodeId id);
+
+    // -- runs ------------------------------------------------------------------
+    Run* find_run(const RunId& id);
+    void end_run(Run& run, const Ending& ending, NodeId except, TimePoint now);
+    template <class Visit>
+    void for_each_joined(Run& run, Visit&& visit);
+
+    // -- sending ---------------------------------------------------------------
+    void send_control(Node& node, Kind kind, const Header& header, Bytes body, TimePoint now);
+    void send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
+                    TimePoint now);
+    void send_raw(ConnId to, const Header& header, Bytes body);
+    void consume(Node& node, std::size_t bytes, TimePoint now);
+    void credit_back(std::vector<HopSender::Left>& left, TimePoint now);
+    void flush(Node& node, TimePoint now);
+    void log(const std::string& line) const;
+
+    struct NodeSink;
+
+    BrokerConfig config_;
+    BrokerTransport& transport_;
+    std::unordered_map<ConnId, Connection> connections_;  // looked up only, never walked for effect
+    std::map<NodeId, std::unique_ptr<Node>> nodes_;
+    std::map<RunId, std::unique_ptr<Run>> runs_;
+    BrokerCounters counters_;
+    TimePoint started_;
+    TimePoint last_tick_;
+    Duration lag_{};                ///< how late the loop was, forgotten slowly
+    std::uint64_t generation_ = 1;  ///< changes whenever a route may have changed
+    std::uint64_t next_session_ = 1;
+    std::size_t anonymous_ = 0;
+    bool retry_flush_ = false;
+    ConnId last_conn_ = 0;
+    Node* last_node_ = nullptr;
+    std::vector<HopSender::Left> left_;
+};
+
+}  // namespace vflbus::bus

@@ -1,0 +1,121 @@
+#pragma once
+// Flow control on one hop: docs/protocol.md, section 7. The sender keeps at most a window of bytes
+// in ZeroMQ's pipes, where nothing can be reordered; the rest waits here, one queue per run.
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <vector>
+
+#include "base/ids.hpp"
+#include "bus/wire/limits.hpp"
+#include "bus/wire/payload.hpp"
+
+namespace vflbus::bus {
+
+enum class SendResult : std::uint8_t {
+    ok,
+    full,  ///< the transport takes no more now; the frame is untouched
+    gone,  ///< there is no such connection any more; the frame is untouched
+};
+
+/// Where frames of one hop go. Moves from the frame on `ok` only.
+class FrameSink {
+  public:
+    virtual ~FrameSink() = default;
+    virtual SendResult send(Frame& frame) = 0;
+};
+
+/// Who has to be told when a waiting frame leaves its queue (the broker counts a frame as consumed
+/// then).
+struct Origin {
+    NodeId node;
+    std::uint64_t session = 0;  ///< 0: nobody
+};
+
+class HopSender {
+  public:
+    struct Left {
+        Origin origin;
+        std::size_t bytes = 0;
+    };
+
+    /// A frame that flow control counts. Goes out at once when the window is open and nothing waits
+    /// before it, otherwise waits in the queue of `run`. `gone`: the frame is dropped.
+    SendResult data(const RunId& run, Frame&& frame, Origin origin, FrameSink& sink, TimePoint now);
+    /// A frame that passes all queues; waits only while the transport is full.
+    SendResult control(Frame&& frame, FrameSink& sink);
+
+    /// The other side has consumed `total` bytes since the session began (WINDOW). A total that
+    /// goes back or beyond what was sent is ignored: returns false.
+    bool consumed(std::uint64_t total, TimePoint now);
+    /// Sends what may go now. `left` gets the origins of frames that had to wait.
+    SendResult flush(FrameSink& sink, TimePoint now, std::vector<Left>& left);
+
+    /// A new session: counters and estimates start again, what waits is dropped.
+    void reset(std::vector<Left>& left);
+    void drop_run(const RunId& run, std::vector<Left>& left);
+
+    // -- properties ------------------------------------------------------------
+    [[nodiscard]] std::uint64_t window_bytes() const noexcept { return window_; }
+    [[nodiscard]] std::uint64_t in_flight_bytes() const noexcept { return sent_ - consumed_; }
+    [[nodiscard]] std::uint64_t queued_bytes() const noexcept { return queued_; }
+    [[nodiscard]] bool waiting() const noexcept { return queued_ > 0 || !control_.empty(); }
+    /// Something waits for the transport, not for the window: try `flush` again soon.
+    [[nodiscard]] bool blocked() const noexcept { return blocked_; }
+
+  private:
+    struct Entry {
+        Frame frame;
+        Origin origin;
+    };
+    struct Lane {
+        std::deque<Entry> entries;
+        std::uint64_t deficit = 0;
+    };
+
+    [[nodiscard]] bool open() const noexcept { return in_flight_bytes() < window_; }
+    void count_sent(std::size_t bytes, TimePoint now);
+    void drop(Lane& lane, std::vector<Left>& left);
+
+    std::deque<Frame> control_;
+    std::map<RunId, Lane> lanes_;
+    std::deque<RunId> round_;  ///< lanes with entries, in the order they are served
+    std::uint64_t queued_ = 0;
+    bool blocked_ = false;
+
+    std::uint64_t sent_ = 0;
+    std::uint64_t consumed_ = 0;
+    std::uint64_t window_ = hop_window_bytes_min;
+
+    // one measurement at a time: when were the bytes up to `probe_until_` sent, and what was
+    // consumed then
+    bool probing_ = false;
+    bool limited_ = false;  ///< the window held something back during this measurement
+    std::uint64_t probe_until_ = 0;
+    std::uint64_t probe_from_ = 0;
+    TimePoint probe_start_{};
+    double rtt_min_s_ = 0;
+    std::array<double, 8> rates_{};  ///< bytes/s of the last measurements
+    std::size_t rate_next_ = 0;
+};
+
+/// The receiving side of a hop: what was consumed and what of it was reported.
+class HopReceiver {
+  public:
+    /// Counts; true when a WINDOW is due.
+    bool consume(std::size_t bytes) noexcept {
+        consumed_ += bytes;
+        return consumed_ - reported_ >= window_report_bytes;
+    }
+    /// The total to report; marks it reported.
+    std::uint64_t report() noexcept { return reported_ = consumed_; }
+    void reset() noexcept { consumed_ = reported_ = 0; }
+
+  private:
+    std::uint64_t consumed_ = 0;
+    std::uint64_t reported_ = 0;
+};
+
+}  // namespace vflbus::bus

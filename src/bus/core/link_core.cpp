@@ -1,0 +1,729 @@
+#include "bus/core/link_core.hpp"
+
+#include <algorithm>
+
+namespace vflbus::bus {
+namespace {
+
+constexpr Duration close_patience = std::chrono::seconds(5);
+constexpr Duration full_retry = std::chrono::milliseconds(20);
+
+struct EncodedHeader {
+    std::vector<std::uint8_t> bytes;
+    [[nodiscard]] const std::uint8_t* data() const noexcept { return bytes.data(); }
+    [[nodiscard]] std::size_t size() const noexcept { return bytes.size(); }
+};
+
+Payload encoded(const Header& header) {
+    const HeaderBytes bytes = encode(header);
+    return Payload::hold(EncodedHeader{{bytes.begin(), bytes.end()}});
+}
+
+}  // namespace
+
+struct LinkCore::Pending {
+    std::uint16_t type = 0;
+    std::shared_ptr<const Bytes> body;
+    TimePoint again_at{};  ///< send it again then; zero: not scheduled
+};
+
+struct LinkCore::Answer {
+    std::uint16_t type = 0;
+    std::uint8_t flags = 0;
+    std::shared_ptr<const Bytes> body;  ///< null: still being handled
+};
+
+struct LinkCore::Partial {
+    std::uint16_t type = 0;
+    std::uint8_t flags = 0;
+    std::uint64_t total = 0;
+    Bytes bytes;
+    bool complete = false;
+};
+
+struct LinkCore::Peer {
+    std::uint64_t incarnation = 0;  ///< 0: not known yet
+    // -- what we ask of it
+    std::uint64_t next_request = 1;
+    std::map<std::uint64_t, Pending> pending;
+    std::map<std::uint64_t, Partial> replies;
+    // -- what it asks of us
+    std::uint64_t next_expected = 1;
+    std::map<std::uint64_t, Partial> requests;  ///< arriving, or whole and waiting for their turn
+    std::map<std::uint64_t, Answer> answers;    ///< handed over, and what we said
+
+    [[nodiscard]] std::uint64_t answered_below() const {
+        return pending.empty() ? next_request : pending.begin()->first;
+    }
+    void forget_inbound() {
+        next_expected = 1;
+        requests.clear();
+        answers.clear();
+    }
+};
+
+struct LinkCore::Run {
+    RunId id;
+    std::uint32_t term = 0;
+    NodeId owner;
+    bool ours = false;
+    Bytes announcement;  ///< the body of our OPEN or JOIN
+    std::map<NodeId, Peer> peers;
+    LinkBytes bytes;
+    bool opened = false;
+    std::optional<Ending> closing;
+    TimePoint close_until{};
+    TimePoint announce_at{};  ///< say it again then; zero: not scheduled
+};
+
+LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
+    : config_(std::move(config)),
+      transport_(transport),
+      id_(node_id_of(config_.hello.name)),
+      jitter_(config_.seed) {}
+
+LinkCore::~LinkCore() = default;
+
+LinkCore::Run* LinkCore::find(const RunId& run) {
+    const auto found = runs_.find(run);
+    return found == runs_.end() ? nullptr : &found->second;
+}
+
+// -- the connection --------------------------------------------------------------
+
+void LinkCore::start(TimePoint now) {
+    state_ = State::greeting;
+    hello_wait_ = config_.timings.hello_retry_min;
+    last_heard_ = now;
+    last_sent_ = now;
+    greet(now);
+}
+
+/// HELLO, and again after a while that doubles, with 20 % jitter so that nodes do not come in step.
+void LinkCore::greet(TimePoint now) {
+    Header header;
+    header.kind = Kind::hello;
+    header.src = id_;
+    Bytes body = encode(config_.hello);
+    header.body_bytes = body.size();
+    Frame frame{encoded(header), Payload::hold(std::move(body))};
+    if (transport_.send(frame) != SendResult::ok) {
+        next_hello_ = now + full_retry;  // not connected yet: that was no try
+        return;
+    }
+    last_sent_ = now;
+    const double factor = 0.8 + 0.4 * jitter_.uniform();
+    next_hello_ =
+        now +
+        Duration(static_cast<std::int64_t>(static_cast<double>(hello_wait_.count()) * factor));
+    hello_wait_ = std::min(hello_wait_ * 2, config_.timings.hello_retry_max);
+}
+
+void LinkCore::on_welcome(const Payload& body, TimePoint now) {
+    const auto welcome = decode_welcome(body.bytes());
+    if (!welcome)
+        return die({Errc::malformed_frame,
+                    "the broker's WELCOME is malformed; use the same vflbus version everywhere"});
+    out_.reset(left_);
+    left_.clear();
+    in_.reset();
+    state_ = State::up;
+    said_down_ = false;
+    hello_wait_ = config_.timings.hello_retry_min;
+    events_.push_back(LinkUp{welcome->version});
+    for (auto& [id, run] : runs_) announce(run, now);
+    for (auto& [id, run] : runs_) {
+        if (run.closing) continue;
+        for (auto& [node, peer] : run.peers) {
+            peer.replies.clear();
+            for (const auto& [number, pending] : peer.pending) send_pending(run, node, number, now);
+        }
+    }
+}
+
+/// OPEN or CLOSE of a run of ours, JOIN of another's.
+void LinkCore::announce(Run& run, TimePoint now) {
+    run.announce_at = {};
+    if (state_ != State::up) return;
+    Header header;
+    header.run = run.id;
+    header.term = run.term;
+    if (run.closing) {
+        run.announce_at = now + std::chrono::seconds(1);
+        return send_control(Kind::close, header, encode(*run.closing));
+    }
+    if (!run.ours) header.dst = run.owner;
+    send_control(run.ours ? Kind::open : Kind::join, header, run.announcement);
+}
+
+void LinkCore::on_tick(TimePoint now) {
+    if (state_ == State::idle || state_ == State::dead) return;
+    const Timings& t = config_.timings;
+    const Duration silent = now - last_heard_;
+    if (state_ == State::up && silent > t.lost) {
+        state_ = State::greeting;
+        if (!said_down_) {
+            said_down_ = true;
+            events_.push_back(LinkDown{
+                "the broker has not been heard of for " +
+                std::to_string(std::chrono::duration_cast<std::chrono::seconds>(silent).count()) +
+                " s"});
+        }
+        transport_.reconnect();
+        last_heard_ = now;
+        hello_wait_ = t.hello_retry_min;
+        next_hello_ = now;
+    }
+    if (state_ == State::greeting) {
+        if (silent > t.lost) {  // perhaps the connection itself is stuck
+            transport_.reconnect();
+            last_heard_ = now;
+        }
+        if (now >= next_hello_) greet(now);
+    }
+    if (state_ == State::up) {
+        if (now - last_sent_ >= t.heartbeat ||
+            (silent >= t.suspect && now - last_sent_ >= t.heartbeat / 2)) {
+            Header ping;
+            ping.request = ++pings_;
+            ping.aux = progress_;
+            send_control(Kind::ping, ping, {});
+            last_sent_ = now;
+        }
+        for (auto& [id, run] : runs_) {
+            if (run.announce_at != TimePoint{} && now >= run.announce_at) announce(run, now);
+            for (auto& [node, peer] : run.peers)
+                for (auto& [number, pending] : peer.pending)
+                    if (pending.again_at != TimePoint{} && now >= pending.again_at)
+                        send_pending(run, node, number, now);
+        }
+        if (out_.waiting()) flush(now);
+    }
+    for (auto it = runs_.begin(); it != runs_.end();) {
+        Run& run = it->second;
+        if (run.closing && now >= run.close_until) {
+            events_.push_back(RunClosed{run.id, *run.closing, false});
+            it = runs_.erase(it);
+        } else {
+            ++it;
+        }
+    }
+}
+
+TimePoint LinkCore::next_deadline() const {
+    if (state_ == State::idle || state_ == State::dead) return TimePoint::max();
+    TimePoint next = last_heard_ + config_.timings.lost;
+    if (state_ == State::greeting) next = std::min(next, next_hello_);
+    if (state_ == State::up) {
+        next = std::min(next, last_sent_ + config_.timings.heartbeat);
+        if (out_.blocked()) next = std::min(next, last_sent_ + full_retry);
+    }
+    const auto consider = [&](TimePoint at) {
+        if (at != TimePoint{}) next = std::min(next, at);
+    };
+    for (const auto& [id, run] : runs_) {
+        consider(run.announce_at);
+        if (run.closing) consider(run.close_until);
+        for (const auto& [node, peer] : run.peers)
+            for (const auto& [number, pending] : peer.pending) consider(pending.again_at);
+    }
+    return next;
+}
+
+void LinkCore::die(Failure failure) {
+    state_ = State::dead;
+    events_.push_back(LinkFatal{std::move(failure)});
+}
+
+void LinkCore::bye(std::string_view sentence) {
+    if (state_ == State::up) send_control(Kind::bye, Header{}, encode_sentence(sentence));
+    state_ = State::dead;
+}
+
+bool LinkCore::next_event(LinkEvent& out) {
+    if (events_.empty()) return false;
+    out = std::move(events_.front());
+    events_.pop_front();
+    return true;
+}
+
+// -- frames in -------------------------------------------------------------------
+
+void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoint now) {
+    if (state_ == State::idle || state_ == State::dead) return;
+    Header header;
+    if (frames > frames_max || decode(head.bytes(), header) != HeaderFault::none ||
+        !valid(header, body.size())) {
+        if (frames <= frames_max && decode(head.bytes(), header) == HeaderFault::other_version)
+            die({Errc::unsupported_version,
+                 "the broker speaks another protocol version; use the same vflbus version "
+                 "everywhere"});
+        return;
+    }
+    last_heard_ = now;
+    if (is_data(header.kind)) {
+        if (state_ != State::up) return;
+        if (in_.consume(head.size() + body.size())) {
+            Header window;
+            window.aux = in_.report();
+            send_control(Kind::window, window, {});
+            last_sent_ = now;
+        }
+        return header.kind == Kind::request ? on_request(header, body, now)
+                                            : on_reply(header, body, now);
+    }
+    switch (header.kind) {
+        case Kind::welcome:
+            return on_welcome(body, now);
+        case Kind::ping: {
+            Header pong;
+            pong.request = header.request;
+            pong.aux = progress_;
+            return send_control(Kind::pong, pong, {});
+        }
+        case Kind::window:
+            if (state_ != State::up) return;
+            out_.consumed(header.aux, now);
+            if (out_.waiting()) flush(now);
+            return;
+        case Kind::bye: {
+            const auto code = static_cast<Errc>(header.aux);
+            std::string sentence = decode_sentence(body.bytes());
+            if (code != Errc::ok) return die({code, std::move(sentence)});
+            // the broker goes away in order; another one may come at its address
+            state_ = State::greeting;
+            hello_wait_ = config_.timings.hello_retry_min;
+            next_hello_ = now + hello_wait_;
+            if (!said_down_) {
+                said_down_ = true;
+                events_.push_back(LinkDown{"the broker has ended"});
+            }
+            return;
+        }
+        case Kind::error:
+            return on_error(header, body, now);
+        case Kind::open: {
+            if (Run* run = find(header.run); run != nullptr && run->ours) {
+                if ((header.flags & flag::answer) != 0 && header.term == run->term &&
+                    !run->opened) {
+                    run->opened = true;
+                    events_.push_back(RunOpened{run->id});
+                }
+                return;
+            }
+            auto open = decode_open(body.bytes());
+            if (!open || node_id_of(open->owner) != header.src) return;
+            Run* run = find(header.run);
+            if (run != nullptr && header.term < run->term) return;
+            if (run != nullptr && header.term == run->term)
+                return announce(*run, now);  // we have answered that
+            events_.push_back(RunInvited{header.run, header.term, header.src, std::move(*open)});
+            return;
+        }
+        case Kind::join: {
+            const Run* run = find(header.run);
+            auto join = decode_join(body.bytes());
+            if (run == nullptr || !run->ours || run->term != header.term || !join) return;
+            events_.push_back(RunJoined{header.run, header.src, std::move(*join)});
+            return;
+        }
+        case Kind::close: {
+            Run* run = find(header.run);
+            if (run == nullptr) return;
+            const bool confirmed = (header.flags & flag::answer) != 0;
+            if (confirmed && !run->closing) return;
+            Ending ending = run->closing.value_or(Ending{Errc::run_ended, "the run was closed"});
+            if (!confirmed)
+                if (auto told = decode_ending(body.bytes())) ending = std::move(*told);
+            events_.push_back(RunClosed{header.run, std::move(ending), confirmed});
+            forget_run(header.run);
+            return;
+        }
+        case Kind::peer_up:
+        case Kind::peer_suspect:
+        case Kind::peer_down:
+            return on_peer(header, body, now);
+        default:
+            return;  // PONG has done its work by arriving
+    }
+}
+
+void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now) {
+    const auto code = static_cast<Errc>(header.aux);
+    std::string sentence = decode_sentence(body.bytes());
+    switch (code) {
+        case Errc::not_registered:
+            if (state_ == State::up) {
+                state_ = State::greeting;
+                hello_wait_ = config_.timings.hello_retry_min;
+                greet(now);
+            }
+            return;
+        case Errc::name_taken:
+        case Errc::stale_incarnation:
+        case Errc::superseded:
+        case Errc::unsupported_version:
+            return die({code, std::move(sentence)});
+        case Errc::too_many:
+        case Errc::malformed_frame:
+        case Errc::wrong_source:
+            if (header.run.none()) return die({code, std::move(sentence)});
+            break;
+        default:
+            break;
+    }
+    Run* run = find(header.run);
+    if (run == nullptr) return;
+    const auto peer = run->peers.find(header.dst);
+    const auto pending_of = [&]() -> Pending* {
+        if (peer == run->peers.end()) return nullptr;
+        const auto found = peer->second.pending.find(header.request);
+        return found == peer->second.pending.end() ? nullptr : &found->second;
+    };
+    switch (code) {
+        case Errc::retry:
+        case Errc::unknown_run:
+            // a broker that came back empty: say who we are in this run, then the request again
+            if (code == Errc::unknown_run && !run->ours) {
+                events_.push_back(RunClosed{
+                    header.run, Ending{Errc::unknown_run, "the run is over: " + sentence}, false});
+                return forget_run(header.run);
+            }
+            if (run->announce_at == TimePoint{}) run->announce_at = now + config_.timings.resend;
+            if (Pending* pending = pending_of()) pending->again_at = now + config_.timings.resend;
+            return;
+        case Errc::unreachable:
+        case Errc::not_a_participant:
+            return;  // the request waits for PEER_UP
+        case Errc::stale_term:
+        case Errc::not_owner:
+        case Errc::wrong_source:
+        case Errc::malformed_frame:
+        case Errc::too_many:
+            if (header.request != 0 && code == Errc::malformed_frame) {
+                if (pending_of() != nullptr) {
+                    events_.push_back(ReplyArrived{header.run,
+                                                   run->term,
+                                                   header.dst,
+                                                   header.request,
+                                                   header.type,
+                                                   {},
+                                                   {code, sentence}});
+                    peer->second.pending.erase(header.request);
+                }
+                return;
+            }
+            events_.push_back(RunClosed{header.run, Ending{code, std::move(sentence)}, false});
+            return forget_run(header.run);
+        default:
+            return;
+    }
+}
+
+void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now) {
+    Run* run = find(header.run);
+    if (run == nullptr) return;
+    PeerChanged event;
+    event.run = header.run;
+    event.node = NodeId{header.aux};
+    if (header.kind == Kind::peer_up) {
+        auto up = decode_peer_up(body.bytes());
+        if (!up || header.term != run->term) return;
+        event.name = std::move(up->name);
+        event.incarnation = up->incarnation;
+        Peer& peer = run->peers[event.node];
+        const bool restarted = peer.incarnation != 0 && peer.incarnation != up->incarnation;
+        peer.incarnation = up->incarnation;
+        peer.replies.clear();
+        if (restarted) {
+            peer.forget_inbound();
+            for (const auto& [number, pending] : peer.pending)
+                events_.push_back(
+                    ReplyArrived{run->id,
+                                 run->term,
+                                 event.node,
+                                 number,
+                                 pending.type,
+                                 {},
+                                 {Errc::peer_restarted,
+                                  event.name + " restarted and has lost what it was asked"}});
+            peer.pending.clear();
+        }
+        events_.push_back(event);
+        for (const auto& [number, pending] : peer.pending)
+            send_pending(*run, event.node, number, now);
+        return;
+    }
+    if (header.kind == Kind::peer_suspect) {
+        auto suspect = decode_peer_suspect(body.bytes());
+        if (!suspect) return;
+        event.what = PeerChanged::What::suspect;
+        event.name = std::move(suspect->name);
+        event.silent_ms = suspect->silent_ms;
+    } else {
+        auto down = decode_peer_down(body.bytes());
+        if (!down) return;
+        event.what = PeerChanged::What::down;
+        event.name = std::move(down->name);
+        event.reason = down->code;
+        event.silent_ms = down->silent_ms;
+    }
+    events_.push_back(std::move(event));
+}
+
+/// Adds one part. True when the body is whole. A part that does not fit what is there discards it:
+/// its sender begins again.
+bool LinkCore::assemble(Partial& partial, const Header& header,
+                        std::span<const std::uint8_t> part) {
+    if (header.body_offset == 0) {
+        partial = Partial{};
+        partial.type = header.type;
+        partial.flags = header.flags;
+        partial.total = header.body_bytes;
+        if (header.body_bytes > chunk_bytes) partial.bytes.reserve(header.body_bytes);
+    } else if (partial.complete || partial.bytes.size() != header.body_offset ||
+               partial.total != header.body_bytes) {
+        return partial.complete;
+    }
+    partial.bytes.insert(partial.bytes.end(), part.begin(), part.end());
+    return partial.complete = partial.bytes.size() == partial.total;
+}
+
+void LinkCore::on_request(const Header& header, const Payload& body, TimePoint now) {
+    Run* run = find(header.run);
+    if (run == nullptr || run->term != header.term || run->closing) return;
+    run->bytes.received += header_bytes + body.size();
+    Peer& peer = run->peers[header.src];
+    // what the sender counts as answered needs no memory, and leaves no gap
+    peer.answers.erase(peer.answers.begin(), peer.answers.lower_bound(header.answered_below));
+    peer.requests.erase(peer.requests.begin(), peer.requests.lower_bound(header.answered_below));
+    peer.next_expected = std::max(peer.next_expected, header.answered_below);
+
+    const std::uint64_t number = header.request;
+    if (number < peer.next_expected) {
+        const auto known = peer.answers.find(number);
+        const bool last = header.body_offset + body.size() == header.body_bytes;
+        if (last && known != peer.answers.end() && known->second.body != nullptr)
+            send_answer(*run, header.src, number, now);
+        return;
+    }
+    if (number - header.answered_below >= outstanding_requests_max)
+        return;  // beyond what a sender may have open
+    Partial& partial = peer.requests[number];
+    if (partial.complete && header.body_offset == 0) return;  // it waits for its turn already
+    if (assemble(partial, header, body.bytes())) deliver_in_order(*run, header.src, peer);
+}
+
+void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
+    for (auto it = peer.requests.find(peer.next_expected);
+         it != peer.requests.end() && it->second.complete;
+         it = peer.requests.find(peer.next_expected)) {
+        const std::uint64_t number = peer.next_expected++;
+        Partial partial = std::move(it->second);
+        peer.requests.erase(it);
+        peer.answers[number] = Answer{partial.type, 0, nullptr};
+        events_.push_back(
+            RequestArrived{run.id, run.term, from, number, partial.type, std::move(partial.bytes)});
+    }
+}
+
+void LinkCore::on_reply(const Header& header, const Payload& body, TimePoint) {
+    Run* run = find(header.run);
+    if (run == nullptr || run->term != header.term) return;
+    run->bytes.received += header_bytes + body.size();
+    const auto at = run->peers.find(header.src);
+    if (at == run->peers.end()) return;
+    Peer& peer = at->second;
+    const auto pending = peer.pending.find(header.request);
+    if (pending == peer.pending.end()) return;
+    Partial& partial = peer.replies[header.request];
+    if (!assemble(partial, header, body.bytes())) return;
+    ReplyArrived event{run->id,
+                       run->term,
+                       header.src,
+                       header.request,
+                       pending->second.type,
+                       std::move(partial.bytes),
+                       {Errc::ok, {}}};
+    if ((partial.flags & flag::error) != 0) {
+        auto ending = decode_ending(event.body);
+        event.error = ending
+                          ? Failure{ending->code, std::move(ending->sentence)}
+                          : Failure{Errc::malformed_message, "an error reply that does not decode"};
+        if (event.error.code == Errc::ok) event.error.code = Errc::handler_failed;
+        event.body.clear();
+    }
+    peer.replies.erase(header.request);
+    peer.pending.erase(pending);
+    events_.push_back(std::move(event));
+}
+
+// -- runs ------------------------------------------------------------------------
+
+void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoint now) {
+    Run& entry = runs_[run];
+    entry = Run{};
+    entry.id = run;
+    entry.term = term;
+    entry.owner = id_;
+    entry.ours = true;
+    entry.announcement = encode(open);
+    for (const Participant& participant : open.participants)
+        entry.peers[node_id_of(participant.name)];
+    announce(entry, now);
+}
+
+void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join,
+                        TimePoint now) {
+    if (join.code != Errc::ok) {
+        runs_.erase(run);
+        if (state_ != State::up) return;
+        Header header;
+        header.run = run;
+        header.term = term;
+        header.dst = owner;
+        return send_control(Kind::join, header, encode(join));
+    }
+    Run& entry = runs_[run];
+    entry = Run{};
+    entry.id = run;
+    entry.term = term;
+    entry.owner = owner;
+    entry.announcement = encode(join);
+    announce(entry, now);
+}
+
+void LinkCore::close_run(const RunId& run, Ending ending, TimePoint now) {
+    Run* entry = find(run);
+    if (entry == nullptr || entry->closing) return;
+    entry->closing = std::move(ending);
+    entry->close_until = now + close_patience;
+    out_.drop_run(run, left_);
+    left_.clear();
+    announce(*entry, now);
+}
+
+void LinkCore::forget_run(const RunId& run) {
+    out_.drop_run(run, left_);
+    left_.clear();
+    runs_.erase(run);
+}
+
+LinkBytes LinkCore::bytes_of(const RunId& run) const {
+    const auto found = runs_.find(run);
+    return found == runs_.end() ? LinkBytes{} : found->second.bytes;
+}
+
+// -- messages --------------------------------------------------------------------
+
+Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::uint16_t type,
+                                        Bytes body, TimePoint now) {
+    Run* run = find(run_id);
+    if (run == nullptr || run->closing)
+        return fail(Errc::run_ended, "run " + run_id.short_hex() + " is over here");
+    if (body.size() > message_bytes_max)
+        return fail(Errc::too_large, "a message of " + std::to_string(body.size()) +
+                                         " bytes exceeds the limit of " +
+                                         std::to_string(message_bytes_max));
+    Peer& peer = run->peers[dst];
+    if (peer.pending.size() >= outstanding_requests_max)
+        return fail(Errc::too_many, std::to_string(outstanding_requests_max) +
+                                        " requests to one node are unanswered");
+    const std::uint64_t number = peer.next_request++;
+    peer.pending[number] = Pending{type, std::make_shared<const Bytes>(std::move(body)), {}};
+    if (state_ == State::up) send_pending(*run, dst, number, now);
+    return number;
+}
+
+void LinkCore::send_pending(Run& run, NodeId dst, std::uint64_t number, TimePoint now) {
+    Peer& peer = run.peers[dst];
+    Pending& pending = peer.pending.at(number);
+    pending.again_at = {};
+    Header header;
+    header.kind = Kind::request;
+    header.run = run.id;
+    header.term = run.term;
+    header.dst = dst;
+    header.request = number;
+    header.answered_below = peer.answered_below();
+    header.type = pending.type;
+    send_body(run, header, pending.body, now);
+}
+
+void LinkCore::reply(const RunId& run, NodeId dst, std::uint64_t number, Bytes body,
+                     TimePoint now) {
+    finish_reply(run, dst, number, Answer{0, 0, std::make_shared<const Bytes>(std::move(body))},
+                 now);
+}
+
+void LinkCore::reply_error(const RunId& run, NodeId dst, std::uint64_t number,
+                           const Failure& failure, TimePoint now) {
+    finish_reply(
+        run, dst, number,
+        Answer{0, flag::error,
+               std::make_shared<const Bytes>(encode(Ending{failure.code, failure.sentence}))},
+        now);
+}
+
+void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t number, Answer answer,
+                            TimePoint now) {
+    Run* run = find(run_id);
+    if (run == nullptr) return;
+    const auto peer = run->peers.find(dst);
+    if (peer == run->peers.end()) return;
+    const auto slot = peer->second.answers.find(number);
+    if (slot == peer->second.answers.end() || slot->second.body != nullptr) return;
+    answer.type = slot->second.type;
+    slot->second = std::move(answer);
+    if (state_ == State::up) send_answer(*run, dst, number, now);
+}
+
+void LinkCore::send_answer(Run& run, NodeId dst, std::uint64_t number, TimePoint now) {
+    const Answer& answer = run.peers[dst].answers.at(number);
+    Header header;
+    header.kind = Kind::reply;
+    header.flags = answer.flags;
+    header.run = run.id;
+    header.term = run.term;
+    header.dst = dst;
+    header.request = number;
+    header.type = answer.type;
+    send_body(run, header, answer.body, now);
+}
+
+void LinkCore::send_body(Run& run, Header header, const std::shared_ptr<const Bytes>& body,
+                         TimePoint now) {
+    header.src = id_;
+    header.body_bytes = body->size();
+    std::uint64_t offset = 0;
+    do {
+        const std::size_t part =
+            static_cast<std::size_t>(std::min<std::uint64_t>(chunk_bytes, body->size() - offset));
+        header.body_offset = offset;
+        Frame frame;
+        frame.header = encoded(header);
+        if (part > 0) frame.body = Payload::hold(SharedSlice(body, offset, part));
+        run.bytes.sent += frame.size();
+        out_.data(run.id, std::move(frame), Origin{}, transport_, now);
+        offset += part;
+    } while (offset < body->size());
+    last_sent_ = now;
+}
+
+void LinkCore::send_control(Kind kind, Header header, Bytes body) {
+    header.kind = kind;
+    header.src = id_;
+    header.body_bytes = body.size();
+    Frame frame;
+    frame.header = encoded(header);
+    if (!body.empty()) frame.body = Payload::hold(std::move(body));
+    out_.control(std::move(frame), transport_);
+}
+
+void LinkCore::flush(TimePoint now) {
+    out_.flush(transport_, now, left_);
+    left_.clear();
+    last_sent_ = now;
+}
+
+}  // namespace vflbus::bus

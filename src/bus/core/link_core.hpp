@@ -1,0 +1,204 @@
+#pragma once
+// A node's side of the bus as a state machine: HELLO and liveness, the hop to the broker, and
+// requests that are handled once (docs/protocol.md, sections 4 to 7). Frames, ticks and calls in;
+// frames and events out.
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/rng.hpp"
+#include "bus/core/flow.hpp"
+#include "bus/core/timings.hpp"
+#include "bus/wire/control.hpp"
+#include "bus/wire/header.hpp"
+#include "bus/wire/payload.hpp"
+
+namespace vflbus::bus {
+
+class LinkTransport : public FrameSink {
+  public:
+    /// Drops the connection with all it holds and begins a new one.
+    virtual void reconnect() = 0;
+};
+
+struct LinkConfig {
+    Hello hello;
+    Timings timings;
+    std::uint64_t seed = 0;  ///< of the jitter
+};
+
+// -- what a link tells its user ---------------------------------------------------
+
+/// The broker has answered HELLO; runs are announced again by the link itself.
+struct LinkUp {
+    std::string broker_version;
+};
+/// The broker has not been heard of for too long; the link tries again by itself.
+struct LinkDown {
+    std::string sentence;
+};
+/// The link is over for good: superseded, name_taken, unsupported_version, ...
+struct LinkFatal {
+    Failure failure;
+};
+/// Somebody invites this node to a run. Answer with `join_run`.
+struct RunInvited {
+    RunId run;
+    std::uint32_t term = 0;
+    NodeId owner;
+    Open open;
+};
+/// The broker has taken our OPEN.
+struct RunOpened {
+    RunId run;
+};
+struct RunJoined {
+    RunId run;
+    NodeId node;
+    Join join;
+};
+/// The run is over here: closed by its owner or the broker, or our own CLOSE was confirmed
+/// (`confirmed`).
+struct RunClosed {
+    RunId run;
+    Ending ending;
+    bool confirmed = false;
+};
+struct PeerChanged {
+    enum class What : std::uint8_t { up, suspect, down };
+    RunId run;
+    What what = What::up;
+    NodeId node;
+    std::string name;
+    std::uint64_t incarnation = 0;
+    Errc reason = Errc::ok;
+    std::uint64_t silent_ms = 0;
+};
+struct RequestArrived {
+    RunId run;
+    std::uint32_t term = 0;
+    NodeId from;
+    std::uint64_t number = 0;
+    std::uint16_t type = 0;
+    Bytes body;
+};
+/// The reply to our request, or why there will be none.
+struct ReplyArrived {
+    RunId run;
+    std::uint32_t term = 0;
+    NodeId from;
+    std::uint64_t number = 0;
+    std::uint16_t type = 0;
+    Bytes body;
+    Failure error{Errc::ok, {}};
+};
+using LinkEvent = std::variant<LinkUp, LinkDown, LinkFatal, RunInvited, RunOpened, RunJoined,
+                               RunClosed, PeerChanged, RequestArrived, ReplyArrived>;
+
+struct LinkBytes {
+    std::uint64_t sent = 0;
+    std::uint64_t received = 0;
+};
+
+class LinkCore {
+  public:
+    LinkCore(LinkConfig config, LinkTransport& transport);
+    ~LinkCore();
+    LinkCore(const LinkCore&) = delete;
+    LinkCore& operator=(const LinkCore&) = delete;
+
+    // -- events in -------------------------------------------------------------
+    void start(TimePoint now);
+    void on_frame(Payload head, Payload body, std::size_t frames, TimePoint now);
+    void on_tick(TimePoint now);
+    [[nodiscard]] TimePoint next_deadline() const;
+
+    // -- events out ------------------------------------------------------------
+    [[nodiscard]] bool next_event(LinkEvent& out);
+    [[nodiscard]] bool has_event() const noexcept { return !events_.empty(); }
+
+    // -- runs ------------------------------------------------------------------
+    /// Announces a run of ours, now and after every reconnect, until `close_run`.
+    void open_run(const RunId& run, std::uint32_t term, Open open, TimePoint now);
+    /// Answers an invitation, now and after every reconnect. A refusal (join.code) is sent once.
+    void join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join, TimePoint now);
+    /// Ends a run of ours for all; RunClosed{confirmed} follows, also when nobody confirms for 5 s.
+    void close_run(const RunId& run, Ending ending, TimePoint now);
+    /// Forgets a run without telling anybody.
+    void forget_run(const RunId& run);
+
+    // -- messages --------------------------------------------------------------
+    /// Errors: not_a_participant (no such run here), too_many, too_large.
+    Result<std::uint64_t> request(const RunId& run, NodeId dst, std::uint16_t type, Bytes body,
+                                  TimePoint now);
+    /// Answers a RequestArrived; ignored when the run is gone or the number is not being handled.
+    void reply(const RunId& run, NodeId dst, std::uint64_t number, Bytes body, TimePoint now);
+    void reply_error(const RunId& run, NodeId dst, std::uint64_t number, const Failure& failure,
+                     TimePoint now);
+
+    /// Leaves the bus in order.
+    void bye(std::string_view sentence);
+    /// Travels with the heartbeat: grows whenever the node's workers get on.
+    void set_progress(std::uint64_t progress) noexcept { progress_ = progress; }
+
+    // -- properties ------------------------------------------------------------
+    [[nodiscard]] bool up() const noexcept { return state_ == State::up; }
+    [[nodiscard]] NodeId id() const noexcept { return id_; }
+    [[nodiscard]] LinkBytes bytes_of(const RunId& run) const;
+    [[nodiscard]] std::uint64_t queued_bytes() const noexcept { return out_.queued_bytes(); }
+
+  private:
+    enum class State : std::uint8_t { idle, greeting, up, dead };
+    struct Pending;
+    struct Answer;
+    struct Partial;
+    struct Peer;
+    struct Run;
+
+    void on_welcome(const Payload& body, TimePoint now);
+    void on_error(const Header& header, const Payload& body, TimePoint now);
+    void on_peer(const Header& header, const Payload& body, TimePoint now);
+    void on_request(const Header& header, const Payload& body, TimePoint now);
+    void on_reply(const Header& header, const Payload& body, TimePoint now);
+    void greet(TimePoint now);
+    void announce(Run& run, TimePoint now);
+    void send_pending(Run& run, NodeId dst, std::uint64_t number, TimePoint now);
+    void send_answer(Run& run, NodeId dst, std::uint64_t number, TimePoint now);
+    void send_body(Run& run, Header header, const std::shared_ptr<const Bytes>& body,
+                   TimePoint now);
+    void send_control(Kind kind, Header header, Bytes body);
+    void deliver_in_order(Run& run, NodeId from, Peer& peer);
+    void finish_reply(const RunId& run, NodeId dst, std::uint64_t number, Answer answer,
+                      TimePoint now);
+    void flush(TimePoint now);
+    void die(Failure failure);
+    Run* find(const RunId& run);
+    [[nodiscard]] bool assemble(Partial& partial, const Header& header,
+                                std::span<const std::uint8_t> part);
+
+    LinkConfig config_;
+    LinkTransport& transport_;
+    NodeId id_;
+    State state_ = State::idle;
+    Rng jitter_;
+    std::map<RunId, Run> runs_;
+    std::deque<LinkEvent> events_;
+    HopSender out_;
+    HopReceiver in_;
+    TimePoint last_heard_{};
+    TimePoint last_sent_{};
+    TimePoint next_hello_{};
+    Duration hello_wait_{};
+    bool said_down_ = false;
+    std::uint64_t progress_ = 0;
+    std::uint64_t pings_ = 0;
+    std::vector<HopSender::Left> left_;
+};
+
+}  // namespace vflbus::bus

@@ -1,0 +1,151 @@
+#include "bus/zmq/broker_loop.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+
+#include "bus/core/broker_core.hpp"
+#include "bus/zmq/address.hpp"
+#include "bus/zmq/context_impl.hpp"
+#include "observe/log.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+TimePoint clock_now() {
+    return std::chrono::steady_clock::now();
+}
+
+// The ROUTER names connections by 0x00 and four bytes of its own choosing; they come back as a
+// number.
+constexpr std::size_t routing_id_bytes = 5;
+
+class RouterTransport final : public BrokerTransport {
+  public:
+    explicit RouterTransport(zmq::socket_t& socket) : socket_(socket) {}
+
+    SendResult send(ConnId to, Frame& frame) override {
+        unsigned char id[routing_id_bytes] = {0};
+        const auto number = static_cast<std::uint32_t>(to);
+        std::memcpy(id + 1, &number, 4);
+        for (;;) {
+            if (zmq_send(socket_.handle(), id, sizeof id, ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0) break;
+            if (errno == EINTR) continue;
+            return errno == EAGAIN ? SendResult::full : SendResult::gone;
+        }
+        // the pipe has taken the routing id, so it takes the rest
+        zmq::message_t head = to_message(std::move(frame.header));
+        const bool with_body = !frame.body.empty();
+        push(head, with_body);
+        if (with_body) {
+            zmq::message_t body = to_message(std::move(frame.body));
+            push(body, false);
+        }
+        return SendResult::ok;
+    }
+
+  private:
+    void push(zmq::message_t& message, bool more) {
+        while (zmq_msg_send(message.handle(), socket_.handle(),
+                            ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0)
+            if (errno != EINTR)
+                return;  // the connection went away in between: the next frame will say so
+    }
+
+    zmq::socket_t& socket_;
+};
+
+class Loop final : public BrokerLoop {
+  public:
+    Loop(std::shared_ptr<Context> context, const Timings& timings)
+        : context_(std::move(context)),
+          socket_(context_->zmq, zmq::socket_type::router),
+          transport_(socket_),
+          core_(config_of(timings), transport_, clock_now()) {
+        set_common_options(socket_);
+        socket_.set(zmq::sockopt::router_mandatory, true);
+        socket_.set(zmq::sockopt::ipv6, true);
+    }
+
+    Result<> bind(const std::string& text, bool insecure) {
+        auto address = parse_address(text);
+        if (!address) return tl::unexpected(address.error());
+        if (!address->local_only && !insecure)
+            return fail(Errc::insecure,
+                        "address " + text +
+                            " is open to other hosts and links are in the clear; bind to loopback "
+                            "or ipc, or allow it with --insecure on a private network");
+        const auto numeric = resolve(*address, std::chrono::seconds(5));
+        if (!numeric) return tl::unexpected(numeric.error());
+        try {
+            socket_.bind(*numeric);
+        } catch (const zmq::error_t& e) {
+            const char* why = e.num() == EADDRINUSE
+                                  ? "is in use by another process; choose another, or stop that one"
+                                  : e.what();
+            return fail(Errc::address, "cannot bind " + text + ": it " + why);
+        }
+        endpoints_.push_back(socket_.get(zmq::sockopt::last_endpoint));
+        return {};
+    }
+
+    const std::vector<std::string>& endpoints() const override { return endpoints_; }
+
+    void run(const StopSignal& stop) override {
+        Incoming in;
+        while (!stop.stopped()) {
+            TimePoint now = clock_now();
+            bool idle = false;
+            // drain a burst, then look at the clock and the stop signal again
+            for (int i = 0; i < burst_messages; ++i) {
+                if (!receive(socket_, true, in)) {
+                    idle = true;
+                    break;
+                }
+                if (in.frames == 0 || in.routing_id.size() != routing_id_bytes) continue;
+                std::uint32_t number;
+                std::memcpy(&number, static_cast<const unsigned char*>(in.routing_id.data()) + 1,
+                            4);
+                core_.on_frame(number, std::move(in.head), std::move(in.body), in.frames, now);
+            }
+            if (now >= core_.next_deadline()) core_.on_tick(now);
+            if (!idle) continue;
+            const auto wait =
+                std::chrono::ceil<std::chrono::milliseconds>(core_.next_deadline() - clock_now());
+            zmq_pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0},
+                                      {nullptr, stop.fd(), ZMQ_POLLIN, 0}};
+            if (zmq_poll(items, 2, std::max<long>(0, wait.count())) < 0 && errno != EINTR) break;
+        }
+        core_.shutdown("the broker has ended");
+    }
+
+  private:
+    static constexpr int burst_messages = 64;
+
+    static BrokerConfig config_of(const Timings& timings) {
+        BrokerConfig config;
+        config.timings = timings;
+        config.version = VFLBUS_VERSION;
+        config.log = [](const std::string& line) { observe::log::info("{}", line); };
+        return config;
+    }
+
+    std::shared_ptr<Context> context_;
+    zmq::socket_t socket_;
+    RouterTransport transport_;
+    BrokerCore core_;
+    std::vector<std::string> endpoints_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<BrokerLoop>> BrokerLoop::bind(BrokerOptions options) {
+    if (options.bind.empty()) return fail(Errc::address, "the broker has no address to bind");
+    auto loop = std::make_unique<Loop>(options.context, options.timings);
+    for (const std::string& address : options.bind)
+        if (auto bound = loop->bind(address, options.insecure); !bound)
+            return tl::unexpected(bound.error());
+    return loop;
+}
+
+}  // namespace vflbus::bus

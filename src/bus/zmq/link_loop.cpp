@@ -1,0 +1,169 @@
+#include "bus/zmq/link_loop.hpp"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <future>
+#include <optional>
+#include <thread>
+
+#include "bus/zmq/address.hpp"
+#include "bus/zmq/context_impl.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+TimePoint clock_now() {
+    return std::chrono::steady_clock::now();
+}
+
+constexpr Duration resolve_patience = std::chrono::seconds(5);
+
+class Loop final : public LinkLoop, private LinkTransport {
+  public:
+    Loop(std::shared_ptr<Context> context, Address address, LinkConfig config)
+        : context_(std::move(context)),
+          address_(std::move(address)),
+          core_(std::move(config), *this),
+          wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+    ~Loop() override {
+        if (resolving_.joinable()) resolving_.join();
+        ::close(wake_);
+    }
+
+    LinkCore& core() override { return core_; }
+
+    void start() override {
+        reconnect();
+        core_.start(clock_now());
+    }
+
+    void poll(TimePoint until, const StopSignal* stop) override {
+        TimePoint now = clock_now();
+        if (!drain(now)) {
+            const TimePoint next = std::min(until, core_.next_deadline());
+            long wait = -1;
+            if (next != TimePoint::max())
+                wait = std::max<long>(
+                    0, std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
+            if (pending_.has_value()) wait = std::min<long>(wait < 0 ? 20 : wait, 20);
+            zmq_pollitem_t items[3] = {};
+            int n = 0;
+            items[n++] = {nullptr, wake_, ZMQ_POLLIN, 0};
+            if (stop != nullptr) items[n++] = {nullptr, stop->fd(), ZMQ_POLLIN, 0};
+            if (socket_) items[n++] = {socket_->handle(), 0, ZMQ_POLLIN, 0};
+            zmq_poll(items, n, wait);
+            if ((items[0].revents & ZMQ_POLLIN) != 0) {
+                std::uint64_t count;
+                [[maybe_unused]] const ssize_t got = ::read(wake_, &count, sizeof count);
+            }
+            now = clock_now();
+            drain(now);
+        }
+        if (pending_ && pending_->wait_for(std::chrono::seconds(0)) == std::future_status::ready)
+            finish_connect(pending_->get());
+        if (now >= core_.next_deadline()) core_.on_tick(now);
+    }
+
+    void wake() noexcept override {
+        const std::uint64_t one = 1;
+        [[maybe_unused]] const ssize_t n = ::write(wake_, &one, sizeof one);
+    }
+
+    std::string trouble() const override { return trouble_; }
+
+  private:
+    static constexpr int burst_messages = 64;
+
+    /// Feeds what has arrived; true when there was anything.
+    bool drain(TimePoint now) {
+        bool any = false;
+        Incoming in;
+        for (int i = 0; socket_ && i < burst_messages; ++i) {
+            if (!receive(*socket_, false, in)) break;
+            any = true;
+            core_.on_frame(std::move(in.head), std::move(in.body), in.frames, now);
+        }
+        return any;
+    }
+
+    SendResult send(Frame& frame) override {
+        if (!socket_) return SendResult::full;
+        const bool with_body = !frame.body.empty();
+        zmq::message_t head = to_message(std::move(frame.header));
+        while (zmq_msg_send(head.handle(), socket_->handle(),
+                            ZMQ_DONTWAIT | (with_body ? ZMQ_SNDMORE : 0)) < 0) {
+            if (errno == EINTR) continue;
+            frame.header = Payload::hold(std::move(head));
+            return SendResult::full;
+        }
+        if (with_body) {
+            zmq::message_t body = to_message(std::move(frame.body));
+            while (zmq_msg_send(body.handle(), socket_->handle(), ZMQ_DONTWAIT) < 0)
+                if (errno != EINTR)
+                    break;  // the connection went away in between: silence will tell
+        }
+        return SendResult::ok;
+    }
+
+    void reconnect() override {
+        socket_.reset();
+        if (pending_) return;  // a lookup is under way already
+        if (resolving_.joinable()) resolving_.join();
+        if (address_.transport != Address::Transport::tcp || address_.numeric)
+            return finish_connect(address_.text());
+        std::promise<Result<std::string>> promise;
+        pending_ = promise.get_future();
+        resolving_ = std::thread([promise = std::move(promise), address = address_]() mutable {
+            promise.set_value(resolve(address, resolve_patience));
+        });
+    }
+
+    void finish_connect(const Result<std::string>& numeric) {
+        pending_.reset();
+        if (!numeric) {
+            trouble_ = numeric.error().sentence;
+            return;  // the core asks for another connection after a while
+        }
+        trouble_.clear();
+        socket_.emplace(context_->zmq, zmq::socket_type::dealer);
+        set_common_options(*socket_);
+        socket_->set(zmq::sockopt::immediate,
+                     true);  // nothing is queued for a broker that is not there
+        socket_->set(zmq::sockopt::reconnect_ivl, 50);
+        socket_->set(zmq::sockopt::reconnect_ivl_max, 2000);
+        socket_->set(zmq::sockopt::ipv6, true);
+        try {
+            socket_->connect(*numeric);
+        } catch (const zmq::error_t& e) {
+            trouble_ = "cannot connect to " + *numeric + ": " + e.what();
+            socket_.reset();
+        }
+    }
+
+    std::shared_ptr<Context> context_;
+    Address address_;
+    std::optional<zmq::socket_t> socket_;
+    LinkCore core_;
+    std::optional<std::future<Result<std::string>>> pending_;
+    std::thread resolving_;
+    std::string trouble_;
+    int wake_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<LinkLoop>> LinkLoop::create(std::shared_ptr<Context> context,
+                                                   const std::string& broker, LinkConfig config) {
+    auto address = parse_address(broker);
+    if (!address) return tl::unexpected(address.error());
+    if (address->host == "*" ||
+        (address->transport == Address::Transport::tcp && address->port == 0))
+        return fail(Errc::address,
+                    "address " + broker + " cannot be connected to; name a host and a port");
+    return std::make_unique<Loop>(std::move(context), std::move(*address), std::move(config));
+}
+
+}  // namespace vflbus::bus

@@ -1,0 +1,32 @@
+#pragma once
+// A link's socket and its waiting. Not thread-safe: whoever holds the node's lock calls it; only
+// `wake` may be called from anywhere.
+
+#include <memory>
+#include <string>
+
+#include "base/errc.hpp"
+#include "bus/core/link_core.hpp"
+#include "bus/zmq/context.hpp"
+
+namespace vflbus::bus {
+
+class LinkLoop {
+  public:
+    virtual ~LinkLoop() = default;
+    /// Errors: address (malformed). Does not connect before `start`.
+    static Result<std::unique_ptr<LinkLoop>> create(std::shared_ptr<Context> context,
+                                                    const std::string& broker, LinkConfig config);
+
+    [[nodiscard]] virtual LinkCore& core() = 0;
+    virtual void start() = 0;
+    /// Waits for frames, `wake`, `stop` (may be null) or `until`, whichever comes first, and feeds
+    /// what there is to the core.
+    virtual void poll(TimePoint until, const StopSignal* stop) = 0;
+    /// Makes the present or next `poll` return.
+    virtual void wake() noexcept = 0;
+    /// Why the last attempt to reach the broker failed; empty when nothing is known to be wrong.
+    [[nodiscard]] virtual std::string trouble() const = 0;
+};
+
+}  // namespace vflbus::bus
