@@ -8,6 +8,7 @@
 // ClientApp.
 
 #include <any>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -94,8 +95,8 @@ class Context {
     }
 
     /// Long handlers look at this at every batch and return early.
-    [[nodiscard]] bool cancelled() const noexcept { return cancelled_; }
-    void cancel() noexcept { cancelled_ = true; }
+    [[nodiscard]] bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
+    void cancel() noexcept { cancelled_.store(true, std::memory_order_relaxed); }
 
     /// Set by `on_join`: the hash of the agreed half as this party holds it.
     Hash256 config_hash{};
@@ -105,7 +106,7 @@ class Context {
     std::string node_name_;
     std::int64_t rank_;
     std::any state_;
-    bool cancelled_ = false;
+    std::atomic<bool> cancelled_{false};
 };
 
 class ClientApp {

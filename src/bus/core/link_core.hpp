@@ -121,7 +121,10 @@ class LinkCore {
 
     // -- events out ------------------------------------------------------------
     [[nodiscard]] bool next_event(LinkEvent& out);
-    [[nodiscard]] bool has_event() const noexcept { return !events_.empty(); }
+    template <class Visit>
+    void for_each_event(Visit&& visit) const {
+        for (const LinkEvent& event : events_) visit(event);
+    }
 
     // -- runs ------------------------------------------------------------------
     /// Announces a run of ours, now and after every reconnect, until `close_run`.
