@@ -15,7 +15,7 @@
 namespace vflbus::data {
 
 inline constexpr std::uint32_t synth_members_max = 64;
-inline constexpr std::uint64_t synth_rows_max = 20'000'000;
+inline constexpr std::uint64_t synth_rows_max = 5'000'000;
 
 struct SynthOptions {
     Task task = Task::logistic;
@@ -25,7 +25,7 @@ struct SynthOptions {
     std::filesystem::path out_dir = ".";
     std::uint32_t labels = 5;        ///< multilabel: label columns, 1 to 32
     std::uint32_t classes = 4;       ///< softmax: classes, 3 to 32
-    double overlap = 0.8;            ///< share of the bank's people that each member knows, (0, 1]
+    double overlap = 0.8;            ///< share of the bank's people that all parties know, (0, 1]
     double missing_fraction = 0.03;  ///< of the feature cells, [0, 0.9]
     bool test_files = false;         ///< also <party>_test.csv: a fifth as many other people
     bool predict_files = false;      ///< also <party>_predict.csv: yet others, without labels
@@ -46,8 +46,8 @@ struct SynthReport {
     std::vector<std::string> labels;  ///< names of the label columns
     std::uint64_t common = 0;         ///< ids that all parties have
     std::uint64_t bytes = 0;          ///< written in all
-    /// The signal: per output (label, or class), per party in order, the weight of each numeric
-    /// signal column in units of its standard deviation, as (column name, weight).
+    /// The signal: per output (label, or class), per party in the order above, per signal column
+    /// (name, weight of one standard deviation; of a text, of the rank of its value).
     std::vector<std::vector<std::vector<std::pair<std::string, double>>>> weights;
 };
 
