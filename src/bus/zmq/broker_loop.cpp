@@ -64,7 +64,6 @@ class Loop final : public BrokerLoop {
           core_(config_of(timings), transport_, clock_now()) {
         set_common_options(socket_);
         socket_.set(zmq::sockopt::router_mandatory, true);
-        socket_.set(zmq::sockopt::ipv6, true);
     }
 
     Result<> bind(const std::string& text, bool insecure) {
@@ -78,6 +77,8 @@ class Loop final : public BrokerLoop {
         const auto numeric = resolve(*address, std::chrono::seconds(5));
         if (!numeric) return tl::unexpected(numeric.error());
         try {
+            // only where asked for: a v4 address bound by a v6 socket reads ::ffff:127.0.0.1
+            socket_.set(zmq::sockopt::ipv6, address->host == "*" || numeric->find('[') != std::string::npos);
             socket_.bind(*numeric);
         } catch (const zmq::error_t& e) {
             const char* why = e.num() == EADDRINUSE
