@@ -199,6 +199,8 @@ std::string to_toml(const Config& given, const fs::path& relative_to) {
         "# A configuration of vflbus; every key is explained in docs/configuration.md.\n";
     for (const Section& section : sections()) {
         if (section.name == "party") continue;
+        // a party that does not know how many take part has no agreed half to state
+        if (section.half == Half::agreed && config.run.world_size == 0) continue;
         std::string body;
         for (const Key& key : keys()) {
             if (key.section != section.name) continue;
@@ -207,7 +209,6 @@ std::string to_toml(const Config& given, const fs::path& relative_to) {
                 if (key.name == "runs_dir" && !config.stated("output.runs_dir")) continue;
                 if (equal(field, key.field(defaults, no_party))) continue;
             }
-            if (key.name == "world_size" && config.run.world_size == 0) continue;
             entry(body, key, field, relative_to);
         }
         if (body.empty()) continue;

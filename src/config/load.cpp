@@ -372,6 +372,8 @@ class Loader {
 
     void find_world_size() {
         if (config_.stated("run.world_size")) return;
+        // one party's own section and nothing agreed: the owner knows
+        if (!config_.has_agreed_half() && !config_.parties.contains("master")) return;
         std::uint64_t members = 0;
         std::string stray;
         for (const auto& [name, party] : config_.parties)
@@ -383,7 +385,6 @@ class Loader {
             config_.run.world_size = members;
             return;
         }
-        if (!config_.has_agreed_half()) return;  // one party's own section: the owner knows
         problems_.add(party_origin(stray) + ": run.world_size is missing: [party." + stray +
                       "] is there, but not all members below it are; say how many members take "
                       "part, such as run.world_size = " +
