@@ -22,7 +22,10 @@ class Metrics {
     /// NaN when there is no such metric.
     double get(std::string_view name) const noexcept;
     bool contains(std::string_view name) const noexcept;
-    const std::vector<std::pair<std::string, double>>& entries() const noexcept { return entries_; }
+    const std::vector<std::pair<std::string, double>>& entries() const& noexcept {
+        return entries_;
+    }
+    void entries() const&& = delete;  // would dangle: keep the Metrics
     /// The one figure that names the model's quality: linear r2, logistic auc, multilabel
     /// auc_macro, softmax accuracy.
     const std::string& headline() const noexcept { return headline_; }
