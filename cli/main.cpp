@@ -1,1 +1,42 @@
-int main() { return 0; }
+// vflbus: one binary for all parts. Reads the command line and hands over to one command.
+
+#include <csignal>
+#include <exception>
+#include <string>
+#include <variant>
+
+#include "arguments.hpp"
+#include "base/errc.hpp"
+#include "commands.hpp"
+#include "output.hpp"
+#include "signals.hpp"
+
+namespace {
+
+using namespace vflbus;
+
+int dispatch(const cli::Command& command) {
+    return std::visit(
+        [](const auto& arguments) -> int {
+            if constexpr (std::is_same_v<std::decay_t<decltype(arguments)>, cli::Exit>)
+                return arguments.code;
+            else {
+                if (const int code = cli::prepare_process(arguments); code != 0) return code;
+                return run(arguments);
+            }
+        },
+        command);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    std::signal(SIGPIPE, SIG_IGN);
+    try {
+        return cli::finish_output(dispatch(cli::parse(argc, argv)));
+    } catch (const std::exception& failure) {
+        cli::error_line(std::string("internal error: ") + failure.what() +
+                        "; please report it with the command line");
+        return static_cast<int>(ExitCode::internal);
+    }
+}

@@ -1,0 +1,135 @@
+// vflbus actor
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "actors/master.hpp"
+#include "base/hash.hpp"
+#include "commands.hpp"
+#include "observe/log.hpp"
+#include "output.hpp"
+#include "party.hpp"
+#include "settings.hpp"
+#include "signals.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+struct Self {
+    std::string party;
+    std::optional<std::uint64_t> rank;  ///< of a member
+};
+
+/// Who this is, by flags, then by VFLBUS_ROLE and VFLBUS_RANK.
+Result<Self> find_self(const ActorArguments& arguments) {
+    const auto variable = [](const char* name) {
+        const char* const value = std::getenv(name);
+        return std::string(value == nullptr ? "" : value);
+    };
+    std::string role = arguments.role;
+    if (role.empty()) role = variable("VFLBUS_ROLE");
+    const std::string rank_text = variable("VFLBUS_RANK");
+    if (role.empty())
+        return fail(Errc::usage, arguments.rank || !rank_text.empty()
+                                     ? "a rank alone is not enough: say --role member as well, or "
+                                       "set VFLBUS_ROLE"
+                                     : "who is this: say --role master, or --role member --rank R, "
+                                       "or set VFLBUS_ROLE and VFLBUS_RANK");
+    if (role == "arbiter" || role == "serverapp")
+        return fail(Errc::usage,
+                    "--role " + role + " is not built yet; this version has master and member");
+    if (role == "master") {
+        if (arguments.rank) return fail(Errc::usage, "a master has no --rank; leave it out");
+        return Self{"master", {}};
+    }
+    if (role != "member")
+        return fail(Errc::usage, "--role " + role + " is unknown; it must be master or member");
+    std::optional<std::uint64_t> rank = arguments.rank;
+    if (!rank && !rank_text.empty()) {
+        std::uint64_t number = 0;
+        const char* const end = rank_text.data() + rank_text.size();
+        const auto [at, code] = std::from_chars(rank_text.data(), end, number);
+        if (code != std::errc{} || at != end)
+            return fail(Errc::usage, "VFLBUS_RANK: \"" + rank_text +
+                                         "\" is no rank; it must be an integer from 0, such as 0");
+        rank = number;
+    }
+    if (!rank) return fail(Errc::usage, "a member needs its rank: --rank R, or VFLBUS_RANK");
+    return Self{config::member_name(*rank), rank};
+}
+
+int finish_member(const ActorArguments& arguments, const std::string& party,
+                  const Failure& ending) {
+    const bool good = ending.code == Errc::ok;
+    if (!good) error_line(ending.sentence);
+    if (arguments.json)
+        print(JsonObject()
+                  .add("status", good ? "completed" : "failed")
+                  .add("reason", ending.sentence)
+                  .add("error", good ? std::string_view() : name_of(ending.code))
+                  .add("party", party)
+                  .text() +
+              "\n");
+    return static_cast<int>(exit_code(ending.code));
+}
+
+}  // namespace
+
+int run(const ActorArguments& arguments) {
+    const auto self = find_self(arguments);
+    if (!self) return report_failure(arguments, self.error());
+    if (self->rank && !arguments.run_id.empty())
+        return report_failure(
+            arguments, {Errc::usage, "--run-id is for the master; a member is invited to runs"});
+    if (self->rank && !arguments.name.empty() && arguments.name != self->party)
+        return report_failure(arguments, {Errc::usage, "--name " + arguments.name +
+                                                           ": the member of this rank is called " +
+                                                           self->party + "; leave --name out"});
+    if (!arguments.name.empty() && !is_valid_node_name(arguments.name))
+        return report_failure(arguments,
+                              {Errc::usage, "--name " + arguments.name +
+                                                ": a node name has 1 to 64 of A-Z a-z 0-9 . _ - "
+                                                "and does not begin with . or -"});
+    RunId run_id = random_run_id();
+    if (!arguments.run_id.empty()) {
+        const auto parsed = parse_run_id(arguments.run_id);
+        if (!parsed) return report_failure(arguments, parsed.error());
+        run_id = *parsed;
+    }
+    LoadMore more;
+    more.self = self->party;
+    const auto config = load_config(arguments, broker_flag(arguments.broker), more);
+    if (!config) return report_failure(arguments, config.error());
+    if (const auto good = config::check_party(*config, self->party); !good)
+        return report_failure(arguments, good.error());
+    if (const auto good = config::check_files(*config, self->party); !good)
+        return report_failure(arguments, good.error());
+
+    observe::log::set_identity(self->party);
+    bus::StopSignal stop;
+    const SignalScope signals(stop);
+    PartyOptions options;
+    options.context = bus::make_context();
+    options.node_name = arguments.name;
+    options.state_dir = arguments.state_dir;
+    options.out_dir = arguments.out;
+    options.model_dir = arguments.model_dir;
+    options.quiet = arguments.quiet;
+    if (self->rank) {
+        if (arguments.parent) options.logs = RunLogs::nowhere_else;
+        return finish_member(arguments, self->party,
+                             serve_member(*config, *self->rank, options, stop, arguments.once));
+    }
+
+    const auto env = actors::make_file_env();
+    auto master = actors::make_train_master(master_options(*config, run_id, options, *env));
+    if (!master) return report_failure(arguments, master.error());
+    const Failure outcome = drive(**master, *config, options, stop);
+    return report_run(arguments, (*master)->report(), run_id, outcome);
+}
+
+}  // namespace vflbus::cli

@@ -1,0 +1,326 @@
+// The only file that includes CLI11: what can be said on the command line, and its help.
+
+#include "arguments.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <charconv>
+
+#include "base/errc.hpp"
+#include "base/text.hpp"
+#include "output.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+constexpr int usage = static_cast<int>(ExitCode::usage);
+
+void add_output(CLI::App& app, Common& common, bool json = true) {
+    if (json)
+        app.add_flag("--json", common.json, "one JSON object on standard output, for programs");
+    auto* quiet = app.add_flag("-q,--quiet", common.quiet, "warnings and errors only");
+    app.add_flag("-v,--verbose", common.verbose, "more log lines on standard error")
+        ->excludes(quiet);
+    app.add_option("--parent", common.parent, "end when this process does")->group("");
+    app.add_flag("--parent-tells", common.parent_tells)->group("");
+}
+
+void add_config(CLI::App& app, Common& common) {
+    app.add_option("-c,--config", common.config,
+                   "configuration file; default: $VFLBUS_CONFIG, then ./vflbus.toml")
+        ->type_name("FILE");
+    app.add_option("-s,--set", common.sets,
+                   "any key of docs/configuration.md, e.g. --set model.epochs=5; may be repeated")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+}
+
+/// N may follow --local and --threads: an option of no or one value.
+CLI::callback_t take_members(bool& wanted, std::optional<std::uint64_t>& members) {
+    return [&wanted, &members](const CLI::results_t& values) {
+        wanted = true;
+        // without a value: one empty text, or "{}", depending on the version of CLI11
+        if (values.empty() || values[0].empty() || values[0] == "{}") return true;
+        std::uint64_t number = 0;
+        const char* const end = values[0].data() + values[0].size();
+        const auto [at, code] = std::from_chars(values[0].data(), end, number);
+        if (code != std::errc{} || at != end || number == 0)
+            throw CLI::ValidationError("N is the number of members, at least 1, not '" + values[0] +
+                                       "'");
+        members = number;
+        return true;
+    };
+}
+
+void add_local(CLI::App& app, Local& local, const std::string& what) {
+    auto* as_processes = app.add_option("--local", take_members(local.local, local.members),
+                                        "start " + what + " as processes of this machine")
+                             ->type_name("[N]")
+                             ->expected(0, 1);
+    app.add_option("--threads", take_members(local.threads, local.members),
+                   "start " + what + " as threads of this process")
+        ->type_name("[N]")
+        ->expected(0, 1)
+        ->excludes(as_processes);
+    app.add_option_function<std::string>(
+           "--transport",
+           [&local](const std::string& name) {
+               if (name != "tcp" && name != "ipc")
+                   throw CLI::ValidationError("--transport is tcp or ipc, not '" + name + "'");
+               local.transport = name == "tcp" ? Transport::tcp : Transport::ipc;
+           },
+           "between local processes; default ipc")
+        ->type_name("tcp|ipc");
+}
+
+/// "vflbus data synth"
+std::string path_of(const CLI::App& app) {
+    const CLI::App* const above = app.get_parent();
+    return (above == nullptr ? "" : path_of(*above) + " ") + app.get_name();
+}
+
+/// "did you mean --rank?", or where to read on.
+std::string hint(const CLI::App& app, const std::vector<std::string>& left_over) {
+    if (!left_over.empty()) {
+        std::vector<std::string> known;
+        for (const CLI::Option* option : app.get_options())
+            if (!option->get_group().empty())
+                for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+        for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
+            known.push_back(command->get_name());
+        if (const std::string near = nearest(left_over[0], known); !near.empty())
+            return "; did you mean " + near + "?";
+    }
+    return "; see " + path_of(app) + " --help";
+}
+
+std::string first_line(std::string text) {
+    text.resize(std::min(text.size(), text.find('\n')));
+    return text;
+}
+
+}  // namespace
+
+Command parse(int argc, const char* const* argv) {
+    CLI::App app(
+        "vflbus trains one model on the columns of several parties whose data stays where it is.",
+        "vflbus");
+    app.require_subcommand(0, 1);
+    bool version = false;
+    app.add_flag("--version", version, "the version of this program");
+    app.footer(
+        "Examples:\n"
+        "  vflbus launch --local                     an example of its own, trained over "
+        "processes\n"
+        "  vflbus launch --local --data bank.csv --data shop.csv --label y --id id\n"
+        "  vflbus launch --local --config conf/credit.toml --set model.epochs=5\n"
+        "  vflbus broker                             and, in other shells or on other machines,\n"
+        "  vflbus actor --role master --config my.toml\n"
+        "  vflbus actor --role member --rank 0 --config my.toml\n"
+        "\n"
+        "Results go to standard output, progress and logs to standard error. Exit codes, files "
+        "and\n"
+        "environment variables: docs/operating.md. Configuration keys: vflbus config reference.");
+
+    BrokerArguments broker;
+    auto* on_broker = app.add_subcommand("broker", "Route messages between nodes.");
+    on_broker
+        ->add_option("-b,--bind", broker.bind,
+                     "tcp://HOST:PORT (port 0: any free one) or ipc://PATH; may be repeated")
+        ->type_name("ADDRESS")
+        ->allow_extra_args(false);
+    on_broker->add_flag("--insecure", broker.insecure,
+                        "allow addresses beyond this machine; links are not encrypted yet");
+    add_config(*on_broker, broker);
+    add_output(*on_broker, broker);
+    on_broker->footer(
+        "Prints the addresses it listens on, one per line, and serves until SIGINT or SIGTERM.\n"
+        "Examples:\n"
+        "  vflbus broker\n"
+        "  vflbus broker --bind tcp://127.0.0.1:0 --bind ipc:///run/vflbus.sock\n"
+        "  vflbus broker --bind tcp://10.0.0.1:7423 --insecure    a private network only");
+
+    ActorArguments actor;
+    auto* on_actor = app.add_subcommand("actor", "Take part in runs as master or member.");
+    on_actor->add_option("--role", actor.role, "master, member, arbiter or serverapp")
+        ->type_name("ROLE");
+    on_actor->add_option("--rank", actor.rank, "of a member, 0 to world_size - 1")->type_name("R");
+    on_actor->add_flag("--once", actor.once, "a member ends with its first run, and its exit code")
+        ->envname("VFLBUS_ONCE");
+    on_actor->add_option("--name", actor.name, "node name; default master or member-R")
+        ->type_name("NAME")
+        ->envname("VFLBUS_NAME");
+    on_actor->add_option("--broker", actor.broker, "where the broker listens")
+        ->type_name("ADDRESS");
+    on_actor
+        ->add_option("--out", actor.out,
+                     "where this party keeps its part of the model; default: the run's directory")
+        ->type_name("DIR")
+        ->envname("VFLBUS_OUT");
+    on_actor
+        ->add_option("--run-id", actor.run_id, "32 hexadecimal digits; master only, default random")
+        ->type_name("ID")
+        ->envname("VFLBUS_RUN_ID");
+    on_actor
+        ->add_option("--state-dir", actor.state_dir,
+                     "lock and incarnation of this node; default: under the runs directory")
+        ->type_name("DIR")
+        ->envname("VFLBUS_STATE_DIR");
+    on_actor->add_option("--model-dir", actor.model_dir)->group("");
+    add_config(*on_actor, actor);
+    add_output(*on_actor, actor);
+    on_actor->footer(
+        "Every flag may be an environment variable instead: VFLBUS_ROLE, VFLBUS_RANK,\n"
+        "VFLBUS_BROKER, VFLBUS_CONFIG, VFLBUS_MODEL_EPOCHS, ... (docs/operating.md).\n"
+        "Examples:\n"
+        "  vflbus actor --role master --config conf/credit.toml\n"
+        "  vflbus actor --role member --rank 1 --broker tcp://127.0.0.1:7423 --config my.toml\n"
+        "  VFLBUS_ROLE=member VFLBUS_RANK=1 vflbus actor --once");
+
+    LaunchArguments launch;
+    auto* on_launch =
+        app.add_subcommand("launch", "Broker, master and members at once, for one training.");
+    add_local(*on_launch, launch, "broker, master and members");
+    on_launch->add_option("--data", launch.data, "own CSV files, one per party; may be repeated")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
+    on_launch
+        ->add_option("--label", launch.label,
+                     "label column of own files; the first file that has it is the master's")
+        ->type_name("COLUMN")
+        ->allow_extra_args(false);
+    on_launch->add_option("--id", launch.id, "id column of own files; default id")
+        ->type_name("COLUMN")
+        ->allow_extra_args(false);
+    on_launch
+        ->add_option("--task", launch.task,
+                     "linear, logistic, multilabel or softmax; default: what the label looks like")
+        ->type_name("TASK");
+    on_launch
+        ->add_option("--out", launch.out,
+                     "where the parts of the model go; default: the run's directory")
+        ->type_name("DIR");
+    on_launch->add_option("--run-id", launch.run_id, "32 hexadecimal digits; default random")
+        ->type_name("ID");
+    add_config(*on_launch, launch);
+    add_output(*on_launch, launch);
+    on_launch->footer(
+        "Without configuration and --data it makes an example of its own and trains on it.\n"
+        "Examples:\n"
+        "  vflbus launch --local\n"
+        "  vflbus launch --local --config conf/credit.toml --transport tcp\n"
+        "  vflbus launch --threads --config conf/credit.toml --json\n"
+        "  vflbus launch --local --data bank.csv --data shop.csv --label y --id id");
+
+    CheckArguments check;
+    auto* on_check =
+        app.add_subcommand("check", "Join and align without training; shows who is there.");
+    add_local(*on_check, check, "broker and members");
+    on_check->add_option("--broker", check.broker, "where the broker listens")
+        ->type_name("ADDRESS");
+    add_config(*on_check, check);
+    add_output(*on_check, check);
+    on_check->footer(
+        "Per party: version, round trip, rows, match rate.\n"
+        "Examples:\n"
+        "  vflbus check --config conf/credit.toml            members run elsewhere\n"
+        "  vflbus check --config conf/credit.toml --local    starts them, for a look at the data");
+
+    PredictArguments predict;
+    auto* on_predict = app.add_subcommand("predict", "Run a trained model on new rows.");
+    add_local(*on_predict, predict, "broker and members");
+    on_predict
+        ->add_option("--model", predict.model,
+                     "the directory of the training, e.g. runs/1f0c9a33...")
+        ->type_name("DIR")
+        ->required();
+    on_predict->add_option("--out", predict.out, "CSV of ids and predictions; - is standard output")
+        ->type_name("FILE");
+    on_predict->add_option("--broker", predict.broker, "where the broker listens")
+        ->type_name("ADDRESS");
+    add_config(*on_predict, predict);
+    add_output(*on_predict, predict);
+    on_predict->footer(
+        "The rows are those of predict_data in each party's section; the configuration is the one\n"
+        "that launch saved with the model, unless --config names another.\n"
+        "Examples:\n"
+        "  vflbus predict --local --model runs/1f0c9a33... --out p.csv\n"
+        "  vflbus predict --config my.toml --model runs/1f0c9a33...    members run elsewhere");
+
+    SynthArguments synth;
+    auto* on_data = app.add_subcommand("data", "Make data.");
+    on_data->require_subcommand(1);
+    auto* on_synth = on_data->add_subcommand(
+        "synth", "A credit example: a bank and companies that know its customers.");
+    on_synth->add_option("--task", synth.task, "linear, logistic, multilabel or softmax")
+        ->type_name("TASK");
+    on_synth->add_option("--out", synth.out, "directory for the files")
+        ->type_name("DIR")
+        ->required();
+    on_synth->add_option("--members", synth.members, "companies besides the bank; default 2")
+        ->type_name("N");
+    on_synth->add_option("--rows", synth.rows, "customers of the bank; default 10000")
+        ->type_name("N");
+    on_synth->add_option("--seed", synth.seed, "same seed, same files; default 1")->type_name("S");
+    on_synth->add_option("--labels", synth.labels, "label columns of multilabel; default 5")
+        ->type_name("N");
+    on_synth->add_option("--classes", synth.classes, "classes of softmax; default 4")
+        ->type_name("N");
+    on_synth->add_flag("--test-files", synth.test_files, "other people for a test, as own files");
+    on_synth->add_flag("--predict-files", synth.predict_files,
+                       "yet other people, without labels, to predict");
+    add_output(*on_synth, synth);
+    on_synth->footer("Example:\n  vflbus data synth --task logistic --out data --members 2");
+
+    ConfigCheckArguments config_check;
+    ConfigReferenceArguments config_reference;
+    auto* on_config = app.add_subcommand("config", "Look at configurations.");
+    on_config->require_subcommand(1);
+    auto* on_config_check =
+        on_config->add_subcommand("check", "Read a configuration and say what is wrong.");
+    add_config(*on_config_check, config_check);
+    add_output(*on_config_check, config_check);
+    auto* on_config_reference =
+        on_config->add_subcommand("reference", "All keys, as docs/configuration.md.");
+    add_output(*on_config_reference, config_reference, false);
+
+    VersionArguments version_arguments;
+    auto* on_version = app.add_subcommand("version", "The version of this program.");
+    add_output(*on_version, version_arguments);
+
+    const auto deepest = [&app] {
+        const CLI::App* at = &app;
+        while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+        return at;
+    };
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::CallForHelp&) {
+        const CLI::App* const above = deepest()->get_parent();
+        print(deepest()->help(above == nullptr ? "" : path_of(*above)));
+        return Exit{0};
+    } catch (const CLI::ExtrasError& failure) {
+        const CLI::App* at = deepest();
+        const std::vector<std::string> extras = at->remaining(true);
+        error_line("unknown argument " + (extras.empty() ? first_line(failure.what()) : extras[0]) +
+                   hint(*at, extras));
+        return Exit{usage};
+    } catch (const CLI::ParseError& failure) {
+        error_line(first_line(failure.what()) + hint(*deepest(), {}));
+        return Exit{usage};
+    }
+
+    if (version || on_version->parsed()) return version_arguments;
+    if (on_broker->parsed()) return broker;
+    if (on_actor->parsed()) return actor;
+    if (on_launch->parsed()) return launch;
+    if (on_check->parsed()) return check;
+    if (on_predict->parsed()) return predict;
+    if (on_synth->parsed()) return synth;
+    if (on_config_check->parsed()) return config_check;
+    if (on_config_reference->parsed()) return config_reference;
+    print(app.help());
+    return Exit{0};
+}
+
+}  // namespace vflbus::cli

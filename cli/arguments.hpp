@@ -1,0 +1,100 @@
+#pragma once
+// The command line as plain structs. Only arguments.cpp sees CLI11.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace vflbus::cli {
+
+/// What every command that reads a configuration takes.
+struct Common {
+    std::string config;             ///< --config
+    std::vector<std::string> sets;  ///< --set key=value, strongest last
+    bool json = false;
+    bool quiet = false;
+    bool verbose = false;
+    /// --parent, not shown: end when this process does. Set by `launch` for what it starts.
+    std::optional<int> parent;
+    /// --parent-tells, not shown: a failure goes to standard output as JSON, and the parent, which
+    /// shares our standard error, says it.
+    bool parent_tells = false;
+};
+
+struct BrokerArguments : Common {
+    std::vector<std::string> bind;
+    bool insecure = false;
+};
+
+struct ActorArguments : Common {
+    std::string role;  ///< master, member, arbiter or serverapp; empty: VFLBUS_ROLE
+    std::optional<std::uint64_t> rank;
+    bool once = false;
+    std::string name;
+    std::string broker;
+    std::string out;     ///< --out: where this party keeps its model and report
+    std::string run_id;  ///< master only
+    std::string state_dir;
+    std::string model_dir;  ///< --model-dir, not shown: where `predict --local` has the parts
+};
+
+enum class Transport : std::uint8_t { tcp, ipc };
+
+/// How `launch`, `check` and `predict` start the parties themselves.
+struct Local {
+    bool local = false;                    ///< as processes of this machine
+    bool threads = false;                  ///< as threads of this process
+    std::optional<std::uint64_t> members;  ///< the N after --local or --threads
+    Transport transport = Transport::ipc;
+};
+
+struct LaunchArguments : Common, Local {
+    std::vector<std::string> data;   ///< own files, one per party
+    std::vector<std::string> label;  ///< label columns
+    std::vector<std::string> id;     ///< id column, one for all files or one per file
+    std::string task;                ///< empty: guessed from the label
+    std::string out;
+    std::string run_id;
+};
+
+struct CheckArguments : Common, Local {
+    std::string broker;
+};
+
+struct PredictArguments : Common, Local {
+    std::string broker;
+    std::string model;  ///< runs/<run_id>
+    std::string out;    ///< CSV file; empty: predictions.csv in the run's directory
+};
+
+struct SynthArguments : Common {
+    std::string task = "logistic";
+    std::string out;
+    std::uint64_t members = 2;
+    std::uint64_t rows = 10'000;
+    std::uint64_t seed = 1;
+    std::uint64_t labels = 5;
+    std::uint64_t classes = 4;
+    bool test_files = false;
+    bool predict_files = false;
+};
+
+struct ConfigCheckArguments : Common {};
+struct ConfigReferenceArguments : Common {};
+struct VersionArguments : Common {};
+
+/// Nothing left to do: help was shown, or the command line made no sense and was told so.
+struct Exit {
+    int code = 0;
+};
+
+using Command = std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
+                             PredictArguments, SynthArguments, ConfigCheckArguments,
+                             ConfigReferenceArguments, VersionArguments>;
+
+/// Help goes to standard output, a sentence on what is wrong to standard error.
+Command parse(int argc, const char* const* argv);
+
+}  // namespace vflbus::cli

@@ -1,0 +1,143 @@
+// vflbus check
+
+#include <string>
+
+#include "actors/master.hpp"
+#include "base/files.hpp"
+#include "base/hash.hpp"
+#include "base/text.hpp"
+#include "bus/zmq/context.hpp"
+#include "commands.hpp"
+#include "config/document.hpp"
+#include "observe/table.hpp"
+#include "output.hpp"
+#include "parties.hpp"
+#include "party.hpp"
+#include "settings.hpp"
+#include "signals.hpp"
+#include "thread_run.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+double milliseconds(Duration duration) {
+    return std::chrono::duration<double, std::milli>(duration).count();
+}
+
+std::string fixed(double value, int digits) {
+    char text[64];
+    std::snprintf(text, sizeof text, "%.*f", digits, value);
+    return text;
+}
+
+std::string as_json(const actors::CheckMaster& master, const RunId& run) {
+    std::vector<std::string> parties;
+    for (const actors::CheckedParty& party : master.parties())
+        parties.push_back(JsonObject()
+                              .add("name", party.name)
+                              .add("version", party.version)
+                              .add("round_trip_ms", milliseconds(party.round_trip_median))
+                              .add("round_trip_min_ms", milliseconds(party.round_trip_min))
+                              .add("rows", party.rows)
+                              .add("duplicate_rows", party.duplicate_rows)
+                              .add("missing_cells", party.missing_cells)
+                              .add("columns", party.columns)
+                              .add("match_rate", party.match_rate)
+                              .text());
+    return JsonObject()
+               .add("status", "completed")
+               .add("reason", "")
+               .add("run_id", run.hex())
+               .add_json("parties", json_array(parties))
+               .add("common", master.common())
+               .add("common_test", master.common_test())
+               .text() +
+           "\n";
+}
+
+std::string as_table(const actors::CheckMaster& master) {
+    using observe::Align;
+    observe::Table table({{"party"},
+                          {"version"},
+                          {"round trip", Align::right},
+                          {"rows", Align::right},
+                          {"repeated", Align::right},
+                          {"columns", Align::right},
+                          {"missing", Align::right},
+                          {"matched", Align::right}});
+    for (const actors::CheckedParty& party : master.parties())
+        table.add({party.name, party.version,
+                   party.round_trip_median == Duration{}
+                       ? "-"
+                       : fixed(milliseconds(party.round_trip_median), 3) + " ms",
+                   observe::grouped(party.rows), observe::grouped(party.duplicate_rows),
+                   observe::grouped(party.columns), observe::grouped(party.missing_cells),
+                   fixed(100 * party.match_rate, 1) + " %"});
+    std::string text =
+        table.text() + "\n" + observe::grouped(master.common()) + " ids are common to all parties";
+    if (master.common_test() != 0)
+        text += ", " + observe::grouped(master.common_test()) + " in the test tables";
+    return text + ".\n";
+}
+
+Failure check_as_master(const CheckArguments& arguments, const config::Config& config,
+                        const RunId& run, const PartyOptions& options,
+                        const bus::StopSignal& stop) {
+    const auto env = actors::make_file_env();
+    auto master = actors::make_check_master(master_options(config, run, options, *env));
+    if (!master) return master.error();
+    Failure outcome = drive(**master, config, options, stop);
+    if (outcome.code == Errc::ok)
+        print(arguments.json ? as_json(**master, run) : as_table(**master));
+    return outcome;
+}
+
+}  // namespace
+
+int run(const CheckArguments& arguments) {
+    LoadMore more;
+    more.self = "master";
+    more.defaults = {"bus.rendezvous_timeout=60"};
+    const auto config = load_config(arguments, broker_flag(arguments.broker), more);
+    if (!config) return report_failure(arguments, config.error());
+    const RunId run_id = random_run_id();
+    const fs::path run_dir = fs::path(config->output.runs_dir) / run_id.hex();
+    if (!arguments.local && !arguments.threads) {
+        if (const auto good = config::check_party(*config, "master"); !good)
+            return report_failure(arguments, good.error());
+        if (const auto good = config::check_files(*config, "master"); !good)
+            return report_failure(arguments, good.error());
+        bus::StopSignal stop;
+        const SignalScope signals(stop);
+        PartyOptions options;
+        options.context = bus::make_context();
+        options.quiet = arguments.quiet;
+        return report_end(arguments, check_as_master(arguments, *config, run_id, options, stop));
+    }
+    if (const auto good = check_local(*config, arguments); !good)
+        return report_failure(arguments, good.error());
+    if (arguments.threads) {
+        ThreadPlan plan;
+        plan.config = &*config;
+        plan.run_dir = run_dir;
+        plan.verbose = arguments.verbose;
+        plan.quiet = arguments.quiet;
+        plan.master = [&](const PartyOptions& options, const bus::StopSignal& stop) {
+            return check_as_master(arguments, *config, run_id, options, stop);
+        };
+        return report_end(arguments, run_in_threads(plan));
+    }
+    const fs::path file = run_dir / "vflbus.toml";
+    if (const auto written = write_file_atomically(file, config::to_toml(*config, run_dir));
+        !written)
+        return report_failure(arguments, written.error());
+    LocalPlan plan = plan_of(arguments, arguments.transport, *config, run_dir);
+    plan.master.arguments = {"check", "--config", file.string()};
+    if (arguments.json) plan.master.arguments.emplace_back("--json");
+    append_common(plan.master.arguments, arguments, *config);
+    return report_local(arguments, run_locally(plan));
+}
+
+}  // namespace vflbus::cli

@@ -1,0 +1,19 @@
+#pragma once
+// One function per command; each is in a file of its own and returns the exit code of the process
+// (docs/operating.md).
+
+#include "arguments.hpp"
+
+namespace vflbus::cli {
+
+int run(const BrokerArguments& arguments);
+int run(const ActorArguments& arguments);
+int run(const LaunchArguments& arguments);
+int run(const CheckArguments& arguments);
+int run(const PredictArguments& arguments);
+int run(const SynthArguments& arguments);
+int run(const ConfigCheckArguments& arguments);
+int run(const ConfigReferenceArguments& arguments);
+int run(const VersionArguments& arguments);
+
+}  // namespace vflbus::cli

@@ -1,0 +1,110 @@
+#include "output.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "base/text.hpp"
+#include "observe/console.hpp"
+
+namespace vflbus::cli {
+
+void print(std::string_view text) {
+    std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+int finish_output(int code) {
+    errno = 0;
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
+    if (errno == EPIPE) return code;
+    error_line("the result could not be written to standard output");
+    return code == 0 ? static_cast<int>(ExitCode::internal) : code;
+}
+
+void error_line(std::string_view sentence) {
+    observe::Console::standard_error().line("vflbus: " + std::string(sentence));
+}
+
+void note(const Common& common, std::string_view sentence) {
+    if (!common.quiet) error_line(sentence);
+}
+
+int report_failure(const Common& common, const Failure& failure) {
+    if (!common.parent_tells) error_line(failure.sentence);
+    if (common.json || common.parent_tells)
+        print(JsonObject()
+                  .add("status", failure.code == Errc::cancelled ? "stopped" : "failed")
+                  .add("reason", failure.sentence)
+                  .add("error", name_of(failure.code))
+                  .text() +
+              "\n");
+    return static_cast<int>(exit_code(failure.code));
+}
+
+int report_end(const Common& common, const Failure& outcome) {
+    return outcome.code == Errc::ok ? 0 : report_failure(common, outcome);
+}
+
+int report_run(const Common& common, observe::RunReport report, const RunId& run,
+               const Failure& outcome) {
+    const bool good = outcome.code == Errc::ok;
+    if (report.run_id.empty()) report.run_id = run.hex();
+    if (!good) {
+        report.status = outcome.code == Errc::cancelled ? "stopped" : "failed";
+        report.reason = outcome.sentence;
+        if (!common.parent_tells) error_line(outcome.sentence);
+    }
+    if (common.json)
+        print(observe::to_json(report) + "\n");
+    else if (good)
+        print(observe::to_table(report, ::isatty(1) == 1));
+    return static_cast<int>(exit_code(outcome.code));
+}
+
+std::string json_string(std::string_view text) {
+    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+JsonObject& JsonObject::add_json(std::string_view key, std::string_view json) {
+    if (!members_.empty()) members_ += ", ";
+    members_ += json_string(key);
+    members_ += ": ";
+    members_ += json;
+    return *this;
+}
+
+JsonObject& JsonObject::add(std::string_view key, std::string_view text) {
+    return add_json(key, json_string(text));
+}
+
+JsonObject& JsonObject::add(std::string_view key, std::uint64_t number) {
+    return add_json(key, std::to_string(number));
+}
+
+JsonObject& JsonObject::add(std::string_view key, double number) {
+    return add_json(key, std::isfinite(number) ? shortest(number) : "null");
+}
+
+JsonObject& JsonObject::add(std::string_view key, bool value) {
+    return add_json(key, value ? "true" : "false");
+}
+
+JsonObject& JsonObject::add(std::string_view key, const std::vector<std::string>& texts) {
+    std::vector<std::string> quoted;
+    for (const std::string& text : texts) quoted.push_back(json_string(text));
+    return add_json(key, json_array(quoted));
+}
+
+std::string json_array(const std::vector<std::string>& values_as_json) {
+    std::string text = "[";
+    for (const std::string& value : values_as_json) {
+        if (text.size() > 1) text += ", ";
+        text += value;
+    }
+    return text + "]";
+}
+
+}  // namespace vflbus::cli

@@ -1,0 +1,61 @@
+#pragma once
+// Results go to standard output, everything else to standard error.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "arguments.hpp"
+#include "base/errc.hpp"
+#include "base/ids.hpp"
+#include "observe/report.hpp"
+
+namespace vflbus::cli {
+
+/// Writes to standard output. A reader that went away is no error until finish_output().
+void print(std::string_view text);
+
+/// Flushes standard output; `code`, or ExitCode::internal when a result could not be written
+/// (a full disk; not a closed pipe).
+int finish_output(int code);
+
+/// "vflbus: <sentence>" on standard error.
+void error_line(std::string_view sentence);
+/// "vflbus: <sentence>" on standard error unless --quiet.
+void note(const Common& common, std::string_view sentence);
+
+/// Says why the command failed, as --json on standard output as well, and returns the exit code.
+int report_failure(const Common& common, const Failure& failure);
+
+/// 0, or what report_failure() returns.
+int report_end(const Common& common, const Failure& outcome);
+
+/// The end of a training: the table, or --json, on standard output, and the sentence of a failure
+/// on standard error. Returns the exit code.
+int report_run(const Common& common, observe::RunReport report, const RunId& run,
+               const Failure& outcome);
+
+/// A JSON object, keys in the order of the calls.
+class JsonObject {
+  public:
+    JsonObject& add(std::string_view key, std::string_view text);
+    JsonObject& add(std::string_view key, const char* text) {
+        return add(key, std::string_view(text));
+    }
+    JsonObject& add(std::string_view key, std::uint64_t number);
+    JsonObject& add(std::string_view key, double number);  ///< null when not finite
+    JsonObject& add(std::string_view key, bool value);
+    JsonObject& add(std::string_view key, const std::vector<std::string>& texts);
+    /// `json` is JSON already.
+    JsonObject& add_json(std::string_view key, std::string_view json);
+    [[nodiscard]] std::string text() const { return "{" + members_ + "}"; }
+
+  private:
+    std::string members_;
+};
+
+std::string json_array(const std::vector<std::string>& values_as_json);
+std::string json_string(std::string_view text);
+
+}  // namespace vflbus::cli

@@ -1,0 +1,70 @@
+#include "parties.hpp"
+
+#include "base/text.hpp"
+
+namespace vflbus::cli {
+
+Result<> check_local(const config::Config& config, const Local& local) {
+    if (local.members && *local.members != config.run.world_size)
+        return fail(Errc::usage, std::string(local.threads ? "--threads " : "--local ") +
+                                     std::to_string(*local.members) +
+                                     " contradicts the configuration, which has " +
+                                     std::to_string(config.run.world_size) +
+                                     (config.run.world_size == 1 ? " member" : " members") +
+                                     "; leave the number out, or change run.world_size");
+    if (const auto good = config::check_launch(config); !good) return good;
+    for (const auto& [name, party] : config.parties)
+        if (const auto good = config::check_files(config, name); !good) return good;
+    return {};
+}
+
+void append_common(std::vector<std::string>& arguments, const Common& common,
+                   const config::Config& config) {
+    const auto set = [&](const std::string& assignment) {
+        arguments.insert(arguments.end(), {"--set", assignment});
+    };
+    set("output.runs_dir=" + config.output.runs_dir);
+    set("bus.rendezvous_timeout=" + shortest(config.bus.rendezvous_timeout));
+    if (common.quiet) arguments.emplace_back("--quiet");
+    if (common.verbose) arguments.emplace_back("--verbose");
+}
+
+LocalPlan plan_of(const Common& common, Transport transport, const config::Config& config,
+                  const std::filesystem::path& run_dir) {
+    LocalPlan plan;
+    plan.transport = transport;
+    plan.broker_log = run_dir / "broker" / "log";
+    const std::string file = (run_dir / "vflbus.toml").string();
+    plan.broker_arguments = {"--config", file, "--verbose"};
+    plan.master.name = "master";
+    Common log_all = common;  // the log of a member keeps everything
+    log_all.quiet = false;
+    log_all.verbose = true;
+    for (std::uint64_t rank = 0; rank < config.run.world_size; ++rank) {
+        ChildOptions member;
+        member.name = config::member_name(rank);
+        member.log = run_dir / member.name / "log";
+        member.arguments = {"actor",
+                            "--role",
+                            "member",
+                            "--rank",
+                            std::to_string(rank),
+                            "--once",
+                            "--json",
+                            "--config",
+                            file,
+                            "--state-dir",
+                            (run_dir / member.name / "state").string()};
+        append_common(member.arguments, log_all, config);
+        plan.members.push_back(std::move(member));
+    }
+    return plan;
+}
+
+std::vector<ChildOptions*> all_of(LocalPlan& plan) {
+    std::vector<ChildOptions*> all{&plan.master};
+    for (ChildOptions& member : plan.members) all.push_back(&member);
+    return all;
+}
+
+}  // namespace vflbus::cli

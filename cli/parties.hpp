@@ -1,0 +1,32 @@
+#pragma once
+// The processes that `launch`, `check` and `predict` start with --local.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "arguments.hpp"
+#include "base/errc.hpp"
+#include "config/config.hpp"
+#include "local_run.hpp"
+
+namespace vflbus::cli {
+
+/// That all parties are described, their files are there, and N, where it was said, is the number
+/// of members.
+Result<> check_local(const config::Config& config, const Local& local);
+
+/// Broker and members, with logs under `run_dir`, reading <run_dir>/vflbus.toml. The master is the
+/// caller's.
+LocalPlan plan_of(const Common& common, Transport transport, const config::Config& config,
+                  const std::filesystem::path& run_dir);
+
+/// What a child is told beyond its configuration: --quiet and --verbose, and what the configuration
+/// says that the written one may not.
+void append_common(std::vector<std::string>& arguments, const Common& common,
+                   const config::Config& config);
+
+/// Master and members, not the broker.
+std::vector<ChildOptions*> all_of(LocalPlan& plan);
+
+}  // namespace vflbus::cli

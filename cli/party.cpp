@@ -1,0 +1,154 @@
+#include "party.hpp"
+
+#include <map>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "actors/tables.hpp"
+#include "observe/console.hpp"
+#include "observe/log.hpp"
+#include "settings.hpp"
+#include "version.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+namespace fs = std::filesystem;
+namespace log = observe::log;
+
+/// Log lines of the runs of one party, each run with a file of its own.
+class RunLog {
+  public:
+    RunLog(std::string party, fs::path runs_dir, RunLogs where)
+        : party_(std::move(party)), runs_dir_(std::move(runs_dir)), where_(where) {}
+
+    ~RunLog() {
+        for (const RunId& run : attached_) log::detach_run(run, party_);
+    }
+    RunLog(const RunLog&) = delete;
+    RunLog& operator=(const RunLog&) = delete;
+
+    void write(log::Level level, const RunId& run, const std::string& text) {
+        attach(run);
+        if (where_ == RunLogs::to_files_only && level == log::Level::info)
+            level = log::Level::debug;
+        if (log::enabled(level))
+            log::write(level, {run, {}, party_}, "{}", fmt::make_format_args(text));
+    }
+
+    void attach(const RunId& run) {
+        const std::lock_guard lock(mutex_);
+        if (where_ == RunLogs::nowhere_else || run.none() || !attached_.insert(run).second) return;
+        const auto file = runs_dir_ / run.hex() / party_ / "log";
+        if (const auto opened = log::attach_run(run, party_, file); !opened)
+            log::warn("no log file: {}", opened.error().sentence);
+    }
+
+    void detach(const RunId& run) {
+        const std::lock_guard lock(mutex_);
+        if (attached_.erase(run) != 0) log::detach_run(run, party_);
+    }
+
+  private:
+    std::string party_;
+    fs::path runs_dir_;
+    RunLogs where_;
+    std::mutex mutex_;
+    std::set<RunId> attached_;
+};
+
+Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
+                                                const PartyOptions& options,
+                                                const std::string& party, std::int64_t rank) {
+    actors::NodeOptions node;
+    node.context = options.context;
+    node.broker = options.broker.empty() ? config.bus.broker : options.broker;
+    node.name = options.node_name.empty() ? party : options.node_name;
+    node.role = rank < 0 ? "master" : "member";
+    node.rank = rank;
+    node.state_dir = options.state_dir.empty()
+                         ? fs::path(config.output.runs_dir) / "nodes" / node.name
+                         : options.state_dir;
+    node.timings = timings_of(config.bus);
+    node.connect_timeout = seconds(config.bus.rendezvous_timeout);
+    const log::Level level =
+        options.logs == RunLogs::to_files_only ? log::Level::debug : log::Level::info;
+    node.on_waiting = [party, level](const std::string& line) {
+        if (log::enabled(level))
+            log::write(level, {{}, {}, party}, "{}", fmt::make_format_args(line));
+    };
+    return actors::Node::create(std::move(node));
+}
+
+}  // namespace
+
+Failure serve_member(const config::Config& config, std::uint64_t rank, const PartyOptions& options,
+                     const bus::StopSignal& stop, bool once) {
+    const std::string name = config::member_name(rank);
+    log::set_thread_identity(name);
+    const auto env = actors::make_file_env();
+    RunLog run_log(name, config.output.runs_dir, options.logs);
+
+    actors::MemberOptions member;
+    member.name = name;
+    member.config = config;
+    member.tables = actors::csv_tables(config, name);
+    member.env = env.get();
+    member.runs_dir = config.output.runs_dir;
+    member.out_dir = options.out_dir;
+    member.model_dir = options.model_dir;
+    member.log = [&run_log](log::Level level, const RunId& run, const std::string& text) {
+        run_log.write(level, run, text);
+    };
+    actors::ClientApp app = actors::make_member_app(std::move(member));
+    app.on_end([inner = app, &run_log](const bus::Ending& ending, actors::Context& context) {
+        inner.end(ending, context);
+        run_log.detach(context.invitation().run);
+    });
+
+    auto node = make_node(config, options, name, static_cast<std::int64_t>(rank));
+    if (!node) return node.error();
+    const auto ending = (*node)->serve(std::move(app), stop, once);
+    if (!ending) return ending.error();
+    return {ending->code, ending->sentence};
+}
+
+actors::MasterOptions master_options(const config::Config& config, const RunId& run,
+                                     const PartyOptions& options, actors::Env& env) {
+    actors::MasterOptions master;
+    master.run = run;
+    master.config = config;
+    master.tables = actors::csv_tables(config, master.name);
+    master.env = &env;
+    master.runs_dir = config.output.runs_dir;
+    master.out_dir = options.out_dir;
+    master.model_dir = options.model_dir;
+    master.version = version_text;
+    auto run_log = std::make_shared<RunLog>(master.name, config.output.runs_dir, options.logs);
+    run_log->attach(run);
+    master.log = [run_log](log::Level level, const RunId& of, const std::string& text) {
+        run_log->write(level, of, text);
+    };
+    auto progress = std::make_shared<observe::Progress>(
+        observe::Console::standard_error(), observe::ProgressOptions{.quiet = options.quiet});
+    master.progress = [progress](const observe::ProgressState& state, TimePoint now) {
+        progress->update(state, now);
+        if (state.steps != 0 && state.step >= state.steps && state.report) progress->finish(now);
+    };
+    return master;
+}
+
+Failure drive(actors::RunMaster& master, const config::Config& config, const PartyOptions& options,
+              const bus::StopSignal& stop) {
+    log::set_thread_identity("master");
+    auto node = make_node(config, options, "master", -1);
+    if (!node) return node.error();
+    const auto ending = (*node)->drive(master, stop);
+    if (!ending) return ending.error();
+    if (master.outcome().code != Errc::ok) return master.outcome();
+    if (ending->code != Errc::ok) return {ending->code, ending->sentence};
+    return {Errc::ok, {}};
+}
+
+}  // namespace vflbus::cli

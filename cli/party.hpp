@@ -1,0 +1,50 @@
+#pragma once
+// One party within this process: a member that serves, or a master that drives one run.
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "actors/env.hpp"
+#include "actors/member.hpp"
+#include "actors/node.hpp"
+#include "actors/run_master.hpp"
+#include "arguments.hpp"
+#include "base/errc.hpp"
+#include "config/config.hpp"
+#include "observe/progress.hpp"
+
+namespace vflbus::cli {
+
+/// Where log lines of runs go besides standard error.
+enum class RunLogs : std::uint8_t {
+    to_files,       ///< runs/<run_id>/<party>/log as well
+    to_files_only,  ///< there, and to standard error with --verbose only (threads)
+    nowhere_else,   ///< standard error is that file already (children of `launch`)
+};
+
+struct PartyOptions {
+    std::shared_ptr<bus::Context> context;
+    std::string broker;
+    std::string node_name;            ///< empty: the party's name
+    std::filesystem::path state_dir;  ///< empty: runs_dir/nodes/<name>
+    std::filesystem::path out_dir;
+    std::filesystem::path model_dir;
+    RunLogs logs = RunLogs::to_files;
+    bool quiet = false;
+};
+
+/// Serves until `stop`; with `once` until the end of the first run. What that ended with, or why it
+/// could not be served.
+Failure serve_member(const config::Config& config, std::uint64_t rank, const PartyOptions& options,
+                     const bus::StopSignal& stop, bool once);
+
+/// What a master needs to be made. `env` must outlive it.
+actors::MasterOptions master_options(const config::Config& config, const RunId& run,
+                                     const PartyOptions& options, actors::Env& env);
+
+/// Drives `master` to its end, with progress on standard error. ok, or why the run failed.
+Failure drive(actors::RunMaster& master, const config::Config& config, const PartyOptions& options,
+              const bus::StopSignal& stop);
+
+}  // namespace vflbus::cli

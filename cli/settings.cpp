@@ -1,0 +1,49 @@
+#include "settings.hpp"
+
+#include <unistd.h>
+
+#include "observe/log.hpp"
+
+namespace vflbus::cli {
+
+Result<config::Config> load_config(const Common& common, const std::vector<config::Override>& flags,
+                                   const LoadMore& more) {
+    config::LoadOptions options;
+    options.path = common.config;
+    options.search = more.search;
+    options.environment = config::environment_of(environ);
+    options.self = more.self;
+    options.defaults = more.defaults;
+    for (const std::string& set : common.sets) options.sets.push_back({set});
+    options.sets.insert(options.sets.end(), flags.begin(), flags.end());
+    auto config = config::load(options);
+    if (!config) return config;
+    if (!common.quiet && !common.verbose)
+        if (const auto level = observe::log::parse_level(config->output.log_level))
+            observe::log::set_level(*level);
+    return config;
+}
+
+std::vector<config::Override> broker_flag(const std::string& broker) {
+    if (broker.empty()) return {};
+    return {{"bus.broker=" + broker, "--broker"}};
+}
+
+Duration seconds(double value) {
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
+}
+
+bus::Timings timings_of(const config::BusConfig& bus) {
+    bus::Timings timings;
+    timings.heartbeat = seconds(bus.heartbeat_interval);
+    timings.suspect = seconds(bus.suspect_after);
+    timings.lost = seconds(bus.disconnect_idle_client_time);
+    timings.check = seconds(bus.time_between_idle_connections_checks);
+    timings.rejoin_grace = seconds(bus.rejoin_grace);
+    timings.without_hello = seconds(bus.hello_timeout);
+    timings.hello_retry_min = seconds(bus.hello_retry_min);
+    timings.hello_retry_max = seconds(bus.hello_retry_max);
+    return timings;
+}
+
+}  // namespace vflbus::cli

@@ -1,0 +1,62 @@
+#include "signals.hpp"
+
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <csignal>
+
+#include "base/errc.hpp"
+#include "observe/log.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+constexpr std::array<int, 3> watched{SIGINT, SIGTERM, SIGHUP};
+
+std::atomic<bus::StopSignal*> target{nullptr};
+std::atomic<void (*)() noexcept> before_exit{nullptr};
+static_assert(std::atomic<bus::StopSignal*>::is_always_lock_free);
+
+void on_signal(int) {
+    const int saved = errno;
+    bus::StopSignal* stop = target.load();
+    if (stop != nullptr && !stop->stopped()) {
+        stop->stop();
+    } else {
+        if (const auto last = before_exit.load()) last();
+        ::_exit(static_cast<int>(ExitCode::interrupted));
+    }
+    errno = saved;
+}
+
+}  // namespace
+
+int prepare_process(const Common& common) {
+    if (common.quiet) observe::log::set_level(observe::log::Level::warn);
+    if (common.verbose) observe::log::set_level(observe::log::Level::debug);
+    if (common.parent) {
+        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+        if (::getppid() != *common.parent) return static_cast<int>(ExitCode::interrupted);
+    }
+    return 0;
+}
+
+SignalScope::SignalScope(bus::StopSignal& stop, void (*at_once)() noexcept) {
+    target = &stop;
+    before_exit = at_once;
+    struct sigaction action{};
+    action.sa_handler = on_signal;
+    sigemptyset(&action.sa_mask);
+    action.sa_flags = SA_RESTART;
+    for (const int signal : watched) ::sigaction(signal, &action, nullptr);
+}
+
+SignalScope::~SignalScope() {
+    for (const int signal : watched) std::signal(signal, SIG_DFL);
+    target = nullptr;
+    before_exit = nullptr;
+}
+
+}  // namespace vflbus::cli
