@@ -73,6 +73,10 @@ void scores_columns(const double* x, size_t b, size_t d, const double* w, double
 }
 
 void scores(const double* x, size_t b, size_t d, const double* w, size_t k, double* z) {
+    if (d == 0) {  // no features: x may be null, which no offset may be added to
+        for (size_t i = 0; i < b * k; ++i) z[i] = 0;
+        return;
+    }
     constexpr size_t most = many_registers ? 10 : 5;
     while (k > 0) {
         const size_t ct = k < most ? k : most;

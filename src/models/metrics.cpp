@@ -236,7 +236,7 @@ void multilabel_metrics(const Labels& labels, ConstMatrixView p, Metrics& out) {
     out.set("f1_macro", mean_over(y, p, f1));
     out.set("f1_micro", f1(y.span(), p.span()));
     for (std::size_t c = 0; c < y.cols && c < labels.names.size(); ++c)
-        out.set("auc_" + labels.names[c], auc(y.col(c), p.col(c)));
+        out.set("auc[" + labels.names[c] + "]", auc(y.col(c), p.col(c)));
 }
 
 double softmax_log_loss(ConstMatrixView p, std::span<const std::size_t> label) {

@@ -46,7 +46,7 @@ std::string_view headline_metric(Task task) noexcept;
 ///   linear      loss r2 rmse mae                                  (several outputs: their mean)
 ///   logistic    loss auc ks accuracy f1
 ///   multilabel  loss auc_macro auc_micro ks accuracy label_accuracy f1_macro f1_micro,
-///               then auc_<name> for each label that has a name
+///               then auc[<name>] for each label that has a name
 ///   softmax     loss accuracy auc_macro auc_micro ks f1_macro f1_micro
 ///
 /// loss: linear 1/2 mean square; logistic log loss; multilabel the labels' mean log loss; softmax

@@ -77,9 +77,9 @@ TEST_CASE("labels with names get an AUC each") {
     p(0, 0) = 0.9;
     p(2, 1) = 0.7;
     const Metrics got = metrics_for(labels, p);
-    CHECK(got.get("auc_late") == 1);
-    CHECK(got.get("auc_lost") == Approx(1.0 / 3));
-    CHECK(got.entries().back().first == "auc_lost");
+    CHECK(got.get("auc[late]") == 1);
+    CHECK(got.get("auc[lost]") == Approx(1.0 / 3));
+    CHECK(got.entries().back().first == "auc[lost]");
     CHECK(std::isnan(got.get("no such metric")));
     CHECK_FALSE(got.contains("no such metric"));
 }

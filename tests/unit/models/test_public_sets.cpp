@@ -217,6 +217,17 @@ TEST_CASE("default_credit reaches the joined AUC in 20 epochs at batch 256", "[p
     CHECK(trained("default_credit", set, {20, 256, adam(0.002)}) >= 0.7222);
 }
 
+TEST_CASE("default_credit with permuted labels learns nothing", "[public]") {
+    if (absent()) return;
+    Set set =
+        load(Task::logistic, {"default_credit_hetero_guest.csv", "default_credit_hetero_host.csv"});
+    const auto order = batches(set.labels.rows(), set.labels.rows(), 99, 0).front();
+    set.labels = select(set.labels, order);
+    const double auc = trained("default_credit, permuted", set, {20, 256, adam(0.002)});
+    CHECK(auc > 0.47);
+    CHECK(auc < 0.53);
+}
+
 TEST_CASE("breast reaches the joined AUC", "[public]") {
     if (absent()) return;
     Set set = load(Task::logistic, {"breast_hetero_guest.csv", "breast_hetero_host.csv"});

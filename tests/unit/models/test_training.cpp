@@ -1,6 +1,8 @@
 // A run over split columns against the joined fit, party models, and the label holder alone.
 
 #include <algorithm>
+#include <bit>
+#include <cstdint>
 
 #include "models/local_trainer.hpp"
 #include "models/sequential.hpp"
@@ -192,6 +194,32 @@ TEST_CASE("training is the same to the bit on every instruction set") {
     use_isa(best_isa());
     CHECK(weights[0] == weights[1]);
     CHECK(weights[0] == weights[2]);
+}
+
+TEST_CASE("trained weights have the bits of every other build") {
+    // FNV-1a over weights and intercept; no compiler, flag or machine may change one bit
+    const auto hash_of = [](const LocalTrainer& trainer) {
+        std::uint64_t hash = 0xcbf29ce484222325ULL;
+        for (const auto values : {trainer.model().weights().span(), trainer.head().intercept()})
+            for (const double x : values)
+                hash = (hash ^ std::bit_cast<std::uint64_t>(x)) * 0x100000001b3ULL;
+        return hash;
+    };
+    const auto trained = [&](Task task, OptimizerKind kind, bool sequential) {
+        const Problem problem = make_problem(task, 300);
+        const OptimizerConfig optimizer = optimizer_of(kind);
+        LocalTrainer trainer =
+            value_of(LocalTrainer::create(problem.joined.view(), problem.labels,
+                                          {{true, {}, optimizer}, optimizer, sequential, 0.5}));
+        for (std::size_t epoch = 0; epoch < 5; ++epoch)
+            for (const auto& rows : batches(300, 37, 2, epoch)) value_of(trainer.step(rows));
+        return hash_of(trainer);
+    };
+    CHECK(trained(Task::linear, OptimizerKind::sgd, false) == 0xa75fe9d1e6ca45a9ULL);
+    CHECK(trained(Task::linear, OptimizerKind::sgd, true) == 0x7f35acc0d129c553ULL);
+    CHECK(trained(Task::logistic, OptimizerKind::adam, false) == 0xa02d7d4982b2cdd9ULL);
+    CHECK(trained(Task::multilabel, OptimizerKind::sgd, false) == 0x6a6de92729b38635ULL);
+    CHECK(trained(Task::softmax, OptimizerKind::adam, false) == 0xf3513ad98d1af2c1ULL);
 }
 
 // -- the sequential mode --------------------------------------------------------------
