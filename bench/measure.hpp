@@ -1,0 +1,29 @@
+#pragma once
+// The measurements, one function per section of the report.
+
+#include <string>
+
+#include "figures.hpp"
+
+namespace vflbus::bench {
+
+struct Settings {
+    bool quick = false;  ///< shows that everything runs; its figures mean little
+    int rounds = 0;      ///< 0: as each section likes
+};
+
+/// Broker against relay: messages/s, bytes/s, processor time, round trips, memory of the idle
+/// broker.
+void measure_routing(Report& report, const Settings& settings);
+/// A step of training against scatter and gather through the relay plus the bare arithmetic.
+void measure_step(Report& report, const Settings& settings);
+/// The arithmetic kernels against Eigen.
+void measure_kernels(Report& report, const Settings& settings);
+/// read_csv: speed per core, peak memory.
+void measure_csv(Report& report, const Settings& settings);
+
+/// Seconds of one step's arithmetic with Eigen alone: the scores and gradients of `members` blocks
+/// of rows x features, and the residual; mean over `steps`.
+double bare_arithmetic(int steps, int members, int rows, int features);
+
+}  // namespace vflbus::bench
