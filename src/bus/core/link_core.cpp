@@ -160,7 +160,10 @@ void LinkCore::on_tick(TimePoint now) {
     if (state_ == State::idle || state_ == State::dead) return;
     const Timings& t = config_.timings;
     const Duration silent = now - last_heard_;
-    if (state_ == State::up && silent > t.lost) {
+    // earlier than the broker gives this node up, so that a connection that died in silence costs
+    // no run
+    const Duration stale = (t.suspect + t.lost) / 2;
+    if (state_ == State::up && silent >= stale) {
         state_ = State::greeting;
         if (!said_down_) {
             said_down_ = true;
@@ -175,7 +178,7 @@ void LinkCore::on_tick(TimePoint now) {
         next_hello_ = now;
     }
     if (state_ == State::greeting) {
-        if (silent > t.lost) {  // perhaps the connection itself is stuck
+        if (silent >= stale) {  // perhaps the connection itself is stuck
             transport_.reconnect();
             last_heard_ = now;
         }
@@ -212,7 +215,7 @@ void LinkCore::on_tick(TimePoint now) {
 
 TimePoint LinkCore::next_deadline() const {
     if (state_ == State::idle || state_ == State::dead) return TimePoint::max();
-    TimePoint next = last_heard_ + config_.timings.lost;
+    TimePoint next = last_heard_ + (config_.timings.suspect + config_.timings.lost) / 2;
     if (state_ == State::greeting) next = std::min(next, next_hello_);
     if (state_ == State::up) {
         next = std::min(next, last_sent_ + config_.timings.heartbeat);
@@ -367,7 +370,9 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
         case Errc::too_many:
         case Errc::malformed_frame:
         case Errc::wrong_source:
-            if (header.run.none()) return die({code, std::move(sentence)});
+            // an answer to HELLO; later ones are about single frames
+            if (header.run.none() && state_ == State::greeting)
+                return die({code, std::move(sentence)});
             break;
         default:
             break;
