@@ -34,7 +34,9 @@ class FileEnv final : public Env {
 
 }  // namespace
 
-std::unique_ptr<Env> make_file_env() { return std::make_unique<FileEnv>(); }
+std::unique_ptr<Env> make_file_env() {
+    return std::make_unique<FileEnv>();
+}
 
 Result<std::string> MemoryEnv::read_file(const std::filesystem::path& path) {
     const auto found = files.find(path.string());

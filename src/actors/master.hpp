@@ -23,8 +23,8 @@ struct CheckedParty {
     std::uint64_t duplicate_rows = 0;
     std::uint64_t missing_cells = 0;
     std::uint64_t columns = 0;
-    double match_rate = 0;            ///< common ids / its own ids
-    Duration round_trip_min{};        ///< of an empty echo; 0 for the master itself
+    double match_rate = 0;      ///< common ids / its own ids
+    Duration round_trip_min{};  ///< of an empty echo; 0 for the master itself
     Duration round_trip_median{};
 };
 
@@ -44,16 +44,16 @@ Result<std::unique_ptr<CheckMaster>> make_check_master(MasterOptions options);
 // -- predict ----------------------------------------------------------------------
 
 struct PredictOptions {
-    RunId model;                      ///< the training run whose model parts are used
-    std::filesystem::path out;        ///< the CSV; empty: not written (see csv())
+    RunId model;                ///< the training run whose model parts are used
+    std::filesystem::path out;  ///< the CSV; empty: not written (see csv())
 };
 
 /// `vflbus predict`: all parties score their prediction tables with their own model parts. Metrics
 /// are in report().test when the master's table has the labels.
 ///
 /// CSV: the id column's name, then `prediction` (linear: the value; logistic: the probability),
-/// `prediction_<label>` each (multilabel), or `prediction` (the class) and `probability_<class>` each
-/// (softmax), in the order of the master's file.
+/// `prediction_<label>` each (multilabel), or `prediction` (the class) and `probability_<class>`
+/// each (softmax), in the order of the master's file.
 class PredictMaster : public RunMaster {
   public:
     [[nodiscard]] virtual const std::string& csv() const noexcept = 0;

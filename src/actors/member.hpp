@@ -16,14 +16,14 @@
 namespace vflbus::actors {
 
 /// One line about a change of state; `step` only while training.
-using LogHook = std::function<void(observe::log::Level level, const RunId& run,
-                                   const std::string& text)>;
+using LogHook =
+    std::function<void(observe::log::Level level, const RunId& run, const std::string& text)>;
 
 struct MemberOptions {
-    std::string name;           ///< "member-2"
-    config::Config config;      ///< the private half, and the agreed one when it is stated
-    TableSource tables;         ///< csv_tables(config, name) in a process
-    Env* env = nullptr;         ///< must outlive the app
+    std::string name;                 ///< "member-2"
+    config::Config config;            ///< the private half, and the agreed one when it is stated
+    TableSource tables;               ///< csv_tables(config, name) in a process
+    Env* env = nullptr;               ///< must outlive the app
     std::filesystem::path runs_dir;   ///< its part goes to runs_dir/<run_id>/<name>/model.json
     std::filesystem::path out_dir;    ///< when not empty: to out_dir/<name>/model.json
     std::filesystem::path model_dir;  ///< predict: parts are in model_dir/<name>/ (empty: runs_dir)

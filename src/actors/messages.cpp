@@ -24,7 +24,9 @@ Writer& tensor(Writer& w, models::ConstMatrixView m) {
     return w.tensor(m.span(), m.rows, m.cols);
 }
 
-TableKind read_table(Reader& r) { return static_cast<TableKind>(r.u64(table_kinds - 1)); }
+TableKind read_table(Reader& r) {
+    return static_cast<TableKind>(r.u64(table_kinds - 1));
+}
 
 template <class T>
 Result<T> finish(Reader& r, T&& message) {
@@ -272,8 +274,12 @@ Result<BeginReply> decode_begin_reply(Body body) {
     return finish(r, std::move(m));
 }
 
-Result<StepRequest> decode_step_request(Body body) { return decode_stepping("step", body); }
-Result<StepRequest> decode_solve_request(Body body) { return decode_stepping("solve", body); }
+Result<StepRequest> decode_step_request(Body body) {
+    return decode_stepping("step", body);
+}
+Result<StepRequest> decode_solve_request(Body body) {
+    return decode_stepping("solve", body);
+}
 
 Result<StepReply> decode_step_reply(Body body) {
     Reader r("step reply", body, 1);

@@ -62,7 +62,7 @@ struct AlignReply {
     std::uint64_t rows = 0;             ///< of the party's table
     std::uint64_t duplicate_rows = 0;
     std::uint64_t missing_cells = 0;
-    std::uint64_t columns = 0;          ///< feature columns of the table
+    std::uint64_t columns = 0;  ///< feature columns of the table
 };
 
 struct SelectRequest {

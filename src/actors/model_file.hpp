@@ -19,18 +19,18 @@ namespace vflbus::actors {
 struct ModelPart {
     RunId run;
     std::string party;
-    std::string role;        ///< "master" or "member"
+    std::string role;  ///< "master" or "member"
     std::int64_t rank = -1;
     std::uint64_t world_size = 0;
     std::string protocol;
     std::string task;
     std::uint64_t seed = 0;
     std::uint64_t steps = 0;
-    Hash256 agreed{};        ///< hash of the agreed half
+    Hash256 agreed{};  ///< hash of the agreed half
     std::uint64_t outputs = 0;
     std::vector<data::PreparedColumn> columns;
-    std::vector<double> weights;    ///< features x outputs, column-major
-    std::vector<double> intercept;  ///< the master's; outputs, or none
+    std::vector<double> weights;              ///< features x outputs, column-major
+    std::vector<double> intercept;            ///< the master's; outputs, or none
     std::optional<data::LabelCoding> labels;  ///< the master's
     std::uint64_t train_rows = 0;
     std::uint64_t filled_cells = 0;

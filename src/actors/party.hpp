@@ -76,6 +76,7 @@ class Party {
     [[nodiscard]] std::size_t features() const noexcept;
     [[nodiscard]] std::size_t outputs() const noexcept;
     [[nodiscard]] BatchSchedule& schedule() noexcept { return schedule_; }
+    [[nodiscard]] const BatchSchedule& schedule() const noexcept { return schedule_; }
     [[nodiscard]] const data::PreprocessReport& prepared() const noexcept { return prepared_; }
     [[nodiscard]] models::DesignView design(TableKind kind) const noexcept;
 
@@ -106,7 +107,7 @@ class Party {
     models::Matrix batch_;
 };
 
-/// The same task in the words of the other rooms.
+/// The optimizer in the words of the models room.
 models::OptimizerConfig optimizer_of(const config::ModelConfig& model);
 
 }  // namespace vflbus::actors

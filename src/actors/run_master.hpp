@@ -15,6 +15,7 @@
 #include "actors/member.hpp"
 #include "actors/messages.hpp"
 #include "actors/party.hpp"
+#include "actors/purpose.hpp"
 #include "actors/tables.hpp"
 #include "config/config.hpp"
 #include "observe/progress.hpp"
@@ -23,16 +24,17 @@
 namespace vflbus::actors {
 
 struct MasterOptions {
-    RunId run;                 ///< chosen by the caller, e.g. random_run_id()
+    RunId run;  ///< chosen by the caller, e.g. random_run_id()
     std::uint32_t term = 1;
     std::string name = "master";
-    config::Config config;     ///< agreed half (world_size not 0), [bus] timeouts
-    TableSource tables;        ///< csv_tables(config, name) in a process
-    Env* env = nullptr;        ///< must outlive the master
-    std::filesystem::path runs_dir;   ///< results go to runs_dir/<run_id>/
-    std::filesystem::path out_dir;    ///< when not empty: model parts go to out_dir/<party>/ instead
-    std::filesystem::path model_dir;  ///< predict: its part is in model_dir/<name>/ (empty: runs_dir)
-    std::string version;       ///< of this program; another one at a member is logged
+    config::Config config;           ///< agreed half (world_size not 0), [bus] timeouts
+    TableSource tables;              ///< csv_tables(config, name) in a process
+    Env* env = nullptr;              ///< must outlive the master
+    std::filesystem::path runs_dir;  ///< results go to runs_dir/<run_id>/
+    std::filesystem::path out_dir;   ///< when not empty: model parts go to out_dir/<party>/ instead
+    std::filesystem::path
+        model_dir;        ///< predict: its part is in model_dir/<name>/ (empty: runs_dir)
+    std::string version;  ///< of this program; another one at a member is logged
     LogHook log;
     /// After every step, and with `report` set whenever metrics were computed.
     std::function<void(const observe::ProgressState&, TimePoint)> progress;
@@ -78,7 +80,6 @@ class RunMaster : public ServerApp {
     [[nodiscard]] const Failure& outcome() const noexcept { return outcome_; }
 
   protected:
-    enum class Purpose : std::uint8_t { train, check, predict };
     RunMaster(MasterOptions options, Purpose purpose);
 
     struct Pending {
@@ -122,6 +123,8 @@ class RunMaster : public ServerApp {
     void release_all();
     /// ", at step 12 of 240" while training, otherwise ", while aligning".
     [[nodiscard]] virtual std::string where() const;
+    /// What to do about an error of a member, ": lower ..."; empty when its sentence says enough.
+    [[nodiscard]] virtual std::string advice(Errc) const { return {}; }
     void log(observe::log::Level level, const std::string& text) const;
     /// Again `on_slice` as soon as other events have been served.
     void slice_soon();

@@ -1,0 +1,273 @@
+#include "actors/party.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "bus/wire/limits.hpp"
+#include "data/split.hpp"
+
+namespace vflbus::actors {
+namespace {
+
+data::Duplicates duplicates_of(config::Duplicates value) {
+    switch (value) {
+        case config::Duplicates::refuse:
+            return data::Duplicates::refuse;
+        case config::Duplicates::first:
+            return data::Duplicates::first;
+        case config::Duplicates::all:
+            return data::Duplicates::all;
+    }
+    return data::Duplicates::refuse;
+}
+
+std::uint64_t missing_cells_of(const data::Table& table) {
+    std::uint64_t missing = 0;
+    for (const data::Column& column : table.features) {
+        if (column.kind == data::ColumnKind::numeric)
+            missing += static_cast<std::uint64_t>(std::ranges::count_if(
+                column.numbers, [](double value) { return std::isnan(value); }));
+        else
+            missing +=
+                static_cast<std::uint64_t>(std::ranges::count(column.codes, data::missing_code));
+    }
+    return missing;
+}
+
+models::DesignView view_of(const data::Design& design) {
+    return {design.data(), design.rows(), design.cols()};
+}
+
+std::string shape(std::size_t rows, std::size_t cols) {
+    return std::to_string(rows) + " x " + std::to_string(cols);
+}
+
+}  // namespace
+
+models::OptimizerConfig optimizer_of(const config::ModelConfig& model) {
+    models::OptimizerConfig out;
+    out.kind = model.optimizer == config::Optimizer::adam ? models::OptimizerKind::adam
+                                                          : models::OptimizerKind::sgd;
+    out.learning_rate = model.learning_rate;
+    out.momentum = model.momentum;
+    out.beta1 = model.adam_beta1;
+    out.beta2 = model.adam_beta2;
+    out.epsilon = model.adam_epsilon;
+    out.weight_decay = model.weight_decay;
+    return out;
+}
+
+Party::Party(std::string name, config::AgreedHalf agreed, TableSource tables)
+    : name_(std::move(name)), agreed_(std::move(agreed)), tables_(std::move(tables)) {}
+
+// -- tables and alignment -----------------------------------------------------------
+
+Result<bool> Party::load(TableKind kind) {
+    Side& s = side(kind);
+    if (!s.loaded) {
+        auto table = tables_(kind);
+        if (!table) return tl::unexpected(std::move(table.error()));
+        s.table = std::move(*table);
+        s.loaded = true;
+    }
+    return s.table != nullptr;
+}
+
+Result<AlignReply> Party::align(TableKind kind) {
+    AlignReply reply;
+    const auto present = load(kind);
+    if (!present) return tl::unexpected(present.error());
+    if (!*present) return reply;
+    Side& s = side(kind);
+    auto local = data::hash_ids(*s.table, agreed_.data.id_salt,
+                                duplicates_of(agreed_.data.duplicates), name_);
+    if (!local) return tl::unexpected(std::move(local.error()));
+    s.local = std::move(*local);
+    s.aligned = true;
+    reply.present = true;
+    reply.rows = s.table->rows();
+    reply.duplicate_rows = s.local.duplicate_rows;
+    reply.missing_cells = missing_cells_of(*s.table);
+    reply.columns = s.table->features.size() + s.table->left_out.size();
+    return reply;
+}
+
+Result<> Party::select(TableKind kind, const data::Selection& selection, std::uint64_t rows) {
+    Side& s = side(kind);
+    auto common = data::apply(s.local, selection);
+    if (!common) return tl::unexpected(std::move(common.error()));
+    if (common->rows.size() != rows)
+        return fail(Errc::malformed_message,
+                    name_ + " comes to " + std::to_string(common->rows.size()) +
+                        " aligned rows, the master to " + std::to_string(rows));
+    s.common = std::move(*common);
+    s.selected = true;
+    if (kind == TableKind::predict) s.rows = std::move(s.common.rows);
+    return {};
+}
+
+bool Party::aligned(TableKind kind) const noexcept {
+    return side(kind).aligned;
+}
+bool Party::selected(TableKind kind) const noexcept {
+    return side(kind).selected;
+}
+const data::LocalIds& Party::local(TableKind kind) const noexcept {
+    return side(kind).local;
+}
+const data::Table* Party::table(TableKind kind) const noexcept {
+    return side(kind).table.get();
+}
+std::span<const std::uint32_t> Party::rows(TableKind kind) const noexcept {
+    return side(kind).rows;
+}
+
+// -- training -----------------------------------------------------------------------
+
+Result<> Party::split() {
+    Side& train = side(TableKind::train);
+    Side& test = side(TableKind::test);
+    if (test.selected) {
+        train.rows = train.common.rows;
+        test.rows = test.common.rows;
+    } else if (agreed_.data.test_fraction > 0) {
+        const auto sides =
+            data::split_rows(train.common.ids, agreed_.run.seed, agreed_.data.test_fraction);
+        train.rows = data::pick(train.common.rows, sides.train);
+        test.rows = data::pick(train.common.rows, sides.test);
+    } else {
+        train.rows = train.common.rows;
+        test.rows.clear();
+    }
+    if (train.rows.empty())
+        return fail(Errc::bad_data, "all " + std::to_string(train.common.rows.size()) +
+                                        " common rows fall to the test side; lower "
+                                        "data.test_fraction or give more rows");
+    return {};
+}
+
+Result<> Party::build(std::size_t outputs) {
+    Side& train = side(TableKind::train);
+    Side& test = side(TableKind::test);
+    data::PreprocessOptions options;
+    options.standardize = agreed_.data.standardize;
+    options.one_hot_max = static_cast<std::uint32_t>(agreed_.data.one_hot_max);
+    prepared_ = {};
+    preprocessor_ = data::fit(*train.table, train.rows, options, &prepared_);
+
+    auto design = data::transform(preprocessor_, *train.table, train.rows);
+    if (!design) return tl::unexpected(std::move(design.error()));
+    train.design = std::move(*design);
+    const data::Table& of_test = test.selected ? *test.table : *train.table;
+    auto test_design = data::transform(preprocessor_, of_test, test.rows);
+    if (!test_design) return tl::unexpected(std::move(test_design.error()));
+    test.design = std::move(*test_design);
+
+    const auto optimizer = optimizer_of(agreed_.model);
+    if (auto valid = models::validate(optimizer); !valid) return valid;
+    model_.emplace(preprocessor_.width(), outputs, optimizer);
+    schedule_ = BatchSchedule(agreed_, static_cast<std::uint32_t>(train.rows.size()));
+    return {};
+}
+
+void Party::drop_tables() {
+    for (const TableKind kind : {TableKind::train, TableKind::test}) {
+        Side& s = side(kind);
+        s.table.reset();
+        s.local = {};
+        s.common = {};
+    }
+}
+
+Result<> Party::batch_scores(std::uint64_t step, models::Matrix& z) {
+    if (step >= schedule_.steps()) {
+        z.resize(0, outputs());
+        return {};
+    }
+    models::gather_batch(design(TableKind::train), schedule_.rows(step), batch_);
+    model_->scores(batch_, z);
+    return {};
+}
+
+Result<> Party::update(models::ConstMatrixView residual) {
+    if (residual.rows != batch_.rows() || residual.cols != outputs())
+        return fail(Errc::malformed_message,
+                    "a residual of " + shape(residual.rows, residual.cols) + " where " + name_ +
+                        " has a batch of " + shape(batch_.rows(), outputs()));
+    return model_->update(batch_, residual);
+}
+
+Result<> Party::solve(models::ConstMatrixView target, models::Matrix& z) {
+    if (target.rows != batch_.rows() || target.cols != outputs())
+        return fail(Errc::malformed_message, "a target of " + shape(target.rows, target.cols) +
+                                                 " where " + name_ + " has a batch of " +
+                                                 shape(batch_.rows(), outputs()));
+    return model_->fit_ridge(batch_, target, agreed_.model.reg_lambda, z);
+}
+
+Result<> Party::scores(TableKind kind, std::uint64_t first, std::uint64_t count,
+                       models::Matrix& z) const {
+    const models::DesignView all = design(kind);
+    if (first > all.rows || count > all.rows - first)
+        return fail(Errc::malformed_message, "rows " + std::to_string(first) + " to " +
+                                                 std::to_string(first + count) + " of a " +
+                                                 std::string(name_of(kind)) + " of " +
+                                                 std::to_string(all.rows) + " at " + name_);
+    if (count * outputs() * sizeof(double) > bus::message_bytes_max / 2)
+        return fail(Errc::too_large, "scores of " + shape(count, outputs()) +
+                                         " are too large for one message; ask for fewer rows");
+    const models::DesignView part(all.data == nullptr ? nullptr : all.data + first * all.stride,
+                                  count, all.cols, all.stride);
+    z.resize_uninitialized(count, outputs());
+    models::design_scores(part, model_->weights(), z.view());
+    return {};
+}
+
+// -- model parts --------------------------------------------------------------------
+
+ModelPart Party::part() const {
+    ModelPart part;
+    part.party = name_;
+    part.world_size = agreed_.run.world_size;
+    part.protocol = config::name_of(agreed_.run.protocol);
+    part.task = config::name_of(agreed_.model.task);
+    part.seed = agreed_.run.seed;
+    part.steps = schedule_.steps();
+    part.outputs = outputs();
+    part.columns = preprocessor_.columns;
+    const auto weights = model_->weights().span();
+    part.weights.assign(weights.begin(), weights.end());
+    part.train_rows = side(TableKind::train).rows.size();
+    part.filled_cells = prepared_.filled_cells;
+    part.left_out = prepared_.removed;
+    return part;
+}
+
+Result<> Party::use(const ModelPart& part) {
+    preprocessor_.columns = part.columns;
+    model_.emplace(part.features(), part.outputs, models::OptimizerConfig{});
+    return model_->set_weights(part.weights);
+}
+
+Result<> Party::build_predict() {
+    Side& s = side(TableKind::predict);
+    auto design = data::transform(preprocessor_, *s.table, s.rows);
+    if (!design) return tl::unexpected(std::move(design.error()));
+    s.design = std::move(*design);
+    return {};
+}
+
+// -- properties ---------------------------------------------------------------------
+
+std::size_t Party::features() const noexcept {
+    return model_ ? model_->features() : 0;
+}
+std::size_t Party::outputs() const noexcept {
+    return model_ ? model_->outputs() : 0;
+}
+models::DesignView Party::design(TableKind kind) const noexcept {
+    return view_of(side(kind).design);
+}
+
+}  // namespace vflbus::actors

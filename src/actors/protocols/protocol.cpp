@@ -1,0 +1,30 @@
+#include "actors/protocols/protocol.hpp"
+
+#include "actors/protocols/honest.hpp"
+
+namespace vflbus::actors {
+namespace {
+
+Failure unusable(std::string_view name) {
+    for (const std::string_view planned : {"masked", "encrypted", "arbitered"})
+        if (name == planned)
+            return {Errc::bad_config, "run.protocol \"" + std::string(name) +
+                                          "\" is not built yet; this version has \"honest\""};
+    return {Errc::bad_config,
+            "unknown run.protocol \"" + std::string(name) + "\"; this version has \"honest\""};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<MasterProtocol>> make_master_protocol(std::string_view name,
+                                                             std::size_t members) {
+    if (name == "honest") return make_honest_master(members);
+    return tl::unexpected(unusable(name));
+}
+
+Result<std::unique_ptr<MemberProtocol>> make_member_protocol(std::string_view name) {
+    if (name == "honest") return make_honest_member();
+    return tl::unexpected(unusable(name));
+}
+
+}  // namespace vflbus::actors

@@ -1,0 +1,20 @@
+#pragma once
+// What a run is for, as the line before the agreed text says it: docs/training.md, section 1.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "base/errc.hpp"
+
+namespace vflbus::actors {
+
+enum class Purpose : std::uint8_t { train, check, predict };
+
+/// The agreed text of OPEN.
+std::string with_purpose(Purpose purpose, std::string_view canonical);
+/// The purpose and the canonical text behind it (borrowed). malformed_message for another purpose.
+Result<std::pair<Purpose, std::string_view>> purpose_of(std::string_view agreed);
+
+}  // namespace vflbus::actors
