@@ -218,6 +218,7 @@ Command parse(int argc, const char* const* argv) {
     add_local(*on_check, check, "broker and members");
     on_check->add_option("--broker", check.broker, "where the broker listens")
         ->type_name("ADDRESS");
+    on_check->add_option("--state-dir", check.state_dir)->group("");
     add_config(*on_check, check);
     add_output(*on_check, check);
     on_check->footer(
@@ -238,6 +239,7 @@ Command parse(int argc, const char* const* argv) {
         ->type_name("FILE");
     on_predict->add_option("--broker", predict.broker, "where the broker listens")
         ->type_name("ADDRESS");
+    on_predict->add_option("--state-dir", predict.state_dir)->group("");
     add_config(*on_predict, predict);
     add_output(*on_predict, predict);
     on_predict->footer(

@@ -61,10 +61,12 @@ struct LaunchArguments : Common, Local {
 
 struct CheckArguments : Common, Local {
     std::string broker;
+    std::string state_dir;
 };
 
 struct PredictArguments : Common, Local {
     std::string broker;
+    std::string state_dir;
     std::string model;  ///< runs/<run_id>
     std::string out;    ///< CSV file; empty: predictions.csv in the run's directory
 };

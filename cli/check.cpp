@@ -114,6 +114,7 @@ int run(const CheckArguments& arguments) {
         PartyOptions options;
         options.context = bus::make_context();
         options.quiet = arguments.quiet;
+        options.state_dir = arguments.state_dir;
         return report_end(arguments, check_as_master(arguments, *config, run_id, options, stop));
     }
     if (const auto good = check_local(*config, arguments); !good)
@@ -136,6 +137,8 @@ int run(const CheckArguments& arguments) {
     LocalPlan plan = plan_of(arguments, arguments.transport, *config, run_dir);
     plan.master.arguments = {"check", "--config", file.string()};
     if (arguments.json) plan.master.arguments.emplace_back("--json");
+    plan.master.arguments.insert(plan.master.arguments.end(),
+                                 {"--state-dir", (run_dir / "master" / "state").string()});
     append_common(plan.master.arguments, arguments, *config);
     return report_local(arguments, run_locally(plan));
 }

@@ -31,8 +31,6 @@ class RunLog {
 
     void write(log::Level level, const RunId& run, const std::string& text) {
         attach(run);
-        if (where_ == RunLogs::to_files_only && level == log::Level::info)
-            level = log::Level::debug;
         if (log::enabled(level))
             log::write(level, {run, {}, party_}, "{}", fmt::make_format_args(text));
     }
@@ -72,12 +70,7 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
                          : options.state_dir;
     node.timings = timings_of(config.bus);
     node.connect_timeout = seconds(config.bus.rendezvous_timeout);
-    const log::Level level =
-        options.logs == RunLogs::to_files_only ? log::Level::debug : log::Level::info;
-    node.on_waiting = [party, level](const std::string& line) {
-        if (log::enabled(level))
-            log::write(level, {{}, {}, party}, "{}", fmt::make_format_args(line));
-    };
+    node.on_waiting = [party](const std::string& line) { log::info({{}, {}, party}, "{}", line); };
     return actors::Node::create(std::move(node));
 }
 

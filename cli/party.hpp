@@ -18,9 +18,8 @@ namespace vflbus::cli {
 
 /// Where log lines of runs go besides standard error.
 enum class RunLogs : std::uint8_t {
-    to_files,       ///< runs/<run_id>/<party>/log as well
-    to_files_only,  ///< there, and to standard error with --verbose only (threads)
-    nowhere_else,   ///< standard error is that file already (children of `launch`)
+    to_files,      ///< runs/<run_id>/<party>/log as well
+    nowhere_else,  ///< standard error is that file already (children of `launch`)
 };
 
 struct PartyOptions {

@@ -120,6 +120,7 @@ int run(const PredictArguments& given) {
         PartyOptions options;
         options.context = bus::make_context();
         options.quiet = arguments.quiet;
+        options.state_dir = arguments.state_dir;
         return report_end(arguments, predict_as_master(job, options, stop));
     }
     if (const auto good = check_local(*config, arguments); !good)
@@ -149,6 +150,8 @@ int run(const PredictArguments& given) {
                              "--out",
                              out.empty() ? "-" : fs::absolute(out).string()};
     if (arguments.json) plan.master.arguments.emplace_back("--json");
+    plan.master.arguments.insert(plan.master.arguments.end(),
+                                 {"--state-dir", (run_dir / "master" / "state").string()});
     append_common(plan.master.arguments, arguments, *config);
     for (ChildOptions& member : plan.members)
         member.arguments.insert(member.arguments.end(), {"--model-dir", arguments.model});
