@@ -1,0 +1,284 @@
+#include <sys/stat.h>
+
+#include <cmath>
+
+#include "base/rng.hpp"
+#include "data/csv.hpp"
+#include "scratch.hpp"
+
+using namespace vflbus;
+using namespace vflbus::data;
+using Catch::Matchers::Contains;
+
+namespace {
+CsvOptions with_features(std::vector<std::string> features) {
+    CsvOptions options;
+    options.features = std::move(features);
+    return options;
+}
+}  // namespace
+
+TEST_CASE("a plain table is read by name in any order of columns") {
+    const Table t = table_of("x,y,id,z\n1,0,a,10\n2.5,1,b,-3e2\n", with_labels({"y"}));
+    REQUIRE(t.rows() == 2);
+    CHECK(t.ids[0] == "a");
+    CHECK(t.ids[1] == "b");
+    REQUIRE(t.features.size() == 2);
+    CHECK(t.features[0].name == "x");
+    CHECK(t.features[0].numbers[1] == 2.5);
+    CHECK(t.features[1].numbers[1] == -300);
+    REQUIRE(t.labels.size() == 1);
+    CHECK(t.labels[0].numbers[1] == 1);
+    CHECK(t.line_of(1) == 3);
+}
+
+TEST_CASE("quotes, CRLF, byte order mark, blank lines and a missing last line feed are fine") {
+    const std::string rows[] = {
+        "id,x,t\na,1,u v\nb,2,w\n",
+        "\xef\xbb\xbfid,x,t\r\na,1,u v\r\nb,2,w\r\n",
+        "id,x,t\na,1,u v\nb,2,w",
+        "\n\nid,x,t\n\na,1,u v\n\r\n\nb,2,w\n\n\n",
+        "\"id\",\"x\",\"t\"\n\"a\",\"1\",\"u v\"\n\"b\",\"2\",\"w\"\n",
+        " id , x ,t\n a , 1 ,  \"u v\"  \nb,\t2,w \n",
+        "id,x,t\r\na,1,u v\r\nb,2,w",
+    };
+    for (const std::string& text : rows) {
+        INFO(text);
+        const Table t = table_of(text);
+        REQUIRE(t.rows() == 2);
+        CHECK(t.ids[0] == "a");
+        CHECK(t.ids[1] == "b");
+        CHECK(t.features[0].numbers[0] == 1);
+        CHECK(t.features[0].numbers[1] == 2);
+        CHECK(t.features[1].kind == ColumnKind::text);
+        CHECK(t.features[1].text(0) == "u v");
+        CHECK(t.features[1].text(1) == "w");
+    }
+}
+
+TEST_CASE("a quoted cell may hold commas, quotes and line feeds, and lines are counted right") {
+    const Table t = table_of("id,t,x\na,\"one, \"\"two\"\"\nthree\",1\n\nb,\"\",2\nc,\"\"\"\",3\n");
+    REQUIRE(t.rows() == 3);
+    CHECK(t.features[0].text(0) == "one, \"two\"\nthree");
+    CHECK(t.features[0].is_missing(1));
+    CHECK(t.features[0].text(2) == "\"");
+    CHECK(t.line_of(0) == 2);
+    CHECK(t.line_of(1) == 5);
+    CHECK(t.line_of(2) == 6);
+}
+
+TEST_CASE("missing cells are NaN in numbers and have the missing code in texts") {
+    const Table t = table_of(
+        "id,x,t\n1,,\n2,NA,NA\n3,?,?\n4,NaN,nan\n5,null,NULL\n6,N/A,None\n7,#N/A,<NA>\n8, ,\" \"\n"
+        "9,5,na\n");
+    for (std::size_t row = 0; row < 8; ++row) {
+        INFO(row);
+        CHECK(std::isnan(t.features[0].numbers[row]));
+        CHECK(t.features[1].is_missing(row));
+    }
+    CHECK(t.features[0].numbers[8] == 5);
+    CHECK(t.features[1].text(8) == "na");  // not in the list
+}
+
+TEST_CASE("ids are text and keep their spelling") {
+    const Table t = table_of("id,x\n1,1\n1.0,1\n007,1\nNA,1\n\" a,b \",1\n");
+    CHECK(t.ids[0] == "1");
+    CHECK(t.ids[1] == "1.0");
+    CHECK(t.ids[2] == "007");
+    CHECK(t.ids[3] == "NA");
+    CHECK(t.ids[4] == "a,b");
+}
+
+TEST_CASE("dictionaries are sorted whatever the order of rows") {
+    const Table t = table_of("id,t\n1,b\n2,c\n3,a\n4,b\n");
+    CHECK(t.features[0].dictionary == std::vector<std::string>{"a", "b", "c"});
+    CHECK(t.features[0].codes[0] == 1);
+    CHECK(t.features[0].codes[3] == 1);
+}
+
+TEST_CASE("chosen and excluded columns") {
+    CsvOptions exclude;
+    exclude.exclude = {"b"};
+    CHECK(table_of("id,a,b,c\n1,1,x,3\n", exclude).features.size() == 2);
+    const Table t = table_of("id,a,b,c\n1,1,x,3\n", with_features({"c", "a"}));
+    REQUIRE(t.features.size() == 2);
+    CHECK(t.features[0].name == "a");  // in the order of the file
+    const Table labels = table_of("p,id,q\n1,a,2\n", with_labels({"q", "p"}));
+    CHECK(labels.labels[0].name == "q");
+    CHECK(labels.labels[1].numbers[0] == 1);
+    CHECK(labels.features.empty());
+}
+
+TEST_CASE("a column without a name is left out and said so") {
+    const Table t = table_of(",id,x\n0,a,1\n1,b,2\n");
+    CHECK(t.features.size() == 1);
+    REQUIRE(t.left_out.size() == 1);
+    CHECK(t.left_out[0].name == "column 1");
+}
+
+TEST_CASE("numeric when nine tenths of the first cells are numbers") {
+    std::string nine = "id,x\n", eight = "id,x\n";
+    for (int i = 0; i < 10; ++i) {
+        nine += "r" + std::to_string(i) + (i == 7 ? ",oops\n" : ",1\n");
+        eight += "r" + std::to_string(i) + (i >= 8 ? ",oops\n" : ",1\n");
+    }
+    CHECK(refusal(nine) ==
+          "t.csv, line 9, column 'x': 'oops' is not a number as the rest of the column is; correct "
+          "it, leave the cell empty or exclude the column");
+    CHECK(table_of(eight).features[0].kind == ColumnKind::text);
+}
+
+TEST_CASE("a column without a cell in the sample is decided by what comes") {
+    std::string head = "id,x,y\n";
+    for (int i = 0; i < 10'001; ++i) head += std::to_string(i) + ",,\n";
+    const Table numbers = table_of(head + "a,4,\n");
+    CHECK(numbers.features[0].kind == ColumnKind::numeric);
+    CHECK(numbers.features[0].numbers[10'001] == 4);
+    CHECK(numbers.features[1].kind == ColumnKind::numeric);
+    const Table texts = table_of(head + "a,4,\nb,four,\n");
+    CHECK(texts.features[0].kind == ColumnKind::text);
+    CHECK(texts.features[0].text(10'001) == "4");
+    CHECK(texts.features[0].text(10'002) == "four");
+}
+
+TEST_CASE("a text of too many values is left out, a label of too many is refused") {
+    std::string many = "id,t,x\n";
+    for (std::size_t i = 0; i <= text_values_max; ++i)
+        many += std::to_string(i) + ",v" + std::to_string(i) + ",1\n";
+    const Table t = table_of(many);
+    CHECK(t.features.size() == 1);
+    REQUIRE(t.left_out.size() == 1);
+    CHECK(t.left_out[0].name == "t");
+    CHECK(t.left_out[0].reason == "more than 10000 different texts");
+    CHECK_THAT(refusal(many, with_labels({"t"})), Contains("column 't'"));
+}
+
+TEST_CASE("each fault in a file is one sentence with its place") {
+    CHECK(refusal("") ==
+          "t.csv is empty; its first line must name the columns, separated by commas");
+    CHECK_THAT(refusal("\n\r\n"), Contains("is empty"));
+    CHECK(refusal("id,x\n") == "t.csv has a header but no rows");
+    CHECK(refusal("id,x,x\n1,2,3\n") ==
+          "t.csv, line 1: columns 2 and 3 are both named 'x'; rename one");
+    CHECK(refusal("id,x\na,1\nb,2,3\n") ==
+          "t.csv, line 3: the row has 3 or more cells, the header names 2 columns; add what is "
+          "missing, or put text with commas in quotes");
+    CHECK_THAT(refusal("id,x\na,1\nb\n"), Contains("line 3: the row has 1 cells"));
+    CHECK(refusal("id,x\na,1\n ,2\n") ==
+          "t.csv, line 3, column 'id': the id is empty; every row needs one");
+    CHECK_THAT(refusal("id,x\na,\"1\nb,2\n"), Contains("line 2: a quote in the row that begins"));
+    CHECK_THAT(refusal("id,t\na,5\" wide\nb,6\" wide\n"),
+               Contains("line 2, column 't': a quote inside an unquoted cell"));
+    CHECK_THAT(refusal("id,t\na,\"x\"y\n"), Contains("line 2, column 't'"));
+    CHECK_THAT(refusal("i\"d\",t\na,b\n"), Contains("line 1: the header has a quote"));
+    // far down, after a cell of several lines
+    CHECK_THAT(refusal("id,t,x\na,\"1\n2\n3\",1\nb,c,1\nc,d,1\nd,e,1\ne,f,1\nf,g,1\ng,h,1\nh,i,1\n"
+                       "i,j,1\nj,k,zwölf\n"),
+               Contains("line 13, column 'x': 'zwölf' is not a number"));
+}
+
+TEST_CASE("columns that are not there or make no sense are named") {
+    CsvOptions id;
+    id.id_column = "idd";
+    CHECK(refusal("id,x\na,1\n", id) ==
+          "t.csv, line 1: there is no column 'idd' for the id; did you mean 'id'?");
+    CHECK_THAT(refusal("id,xylophone\na,1\n", with_labels({"quux"})),
+               Contains("no column 'quux' for a label; the file has 'id' and 'xylophone'"));
+    CHECK_THAT(refusal("id,age\na,1\n", with_features({"agee"})), Contains("did you mean 'age'?"));
+    CHECK_THAT(refusal("id,x\na,1\n", with_labels({"id"})),
+               Contains("column 'id' cannot be both the id and a label"));
+    CHECK_THAT(refusal("id,x\na,1\n", with_features({"x", "x"})), Contains("listed twice"));
+    CsvOptions both = with_features({"x"});
+    both.exclude = {"x"};
+    CHECK_THAT(refusal("id,x\na,1\n", both), Contains("cannot be both a feature and excluded"));
+    CsvOptions unknown;
+    unknown.exclude = {"nothing"};
+    CHECK_THAT(refusal("id,x\na,1\n", unknown), Contains("'nothing'"));
+}
+
+TEST_CASE("what is not a readable file is said with the party") {
+    CsvOptions options;
+    options.path = "/nonexistent/bank.csv";
+    options.id_column = "id";
+    options.party = "master";
+    auto table = read_csv(options);
+    REQUIRE_FALSE(table);
+    CHECK(table.error().code == Errc::io);
+    CHECK(table.error().sentence ==
+          "master: cannot open /nonexistent/bank.csv: No such file or directory");
+    const Scratch scratch;
+    options.path = scratch.path.string();
+    table = read_csv(options);
+    REQUIRE_FALSE(table);
+    CHECK_THAT(table.error().sentence, Contains("is not a regular file"));
+    options.path = (scratch.path / "pipe").string();
+    REQUIRE(::mkfifo(options.path.c_str(), 0600) == 0);
+    table = read_csv(options);  // and does not wait for a writer
+    REQUIRE_FALSE(table);
+    CHECK_THAT(table.error().sentence, Contains("is not a regular file"));
+}
+
+namespace {
+/// About 12 MB: three chunks.
+std::string large_file(bool faulty) {
+    Rng rng(3);
+    std::string text = "id,a,t,b,wide\n";
+    const char* const words[] = {"north", "south", "\"east, or\nwest\"", "", "\"say \"\"hi\"\"\""};
+    for (int i = 0; i < 130'000; ++i) {
+        text += "id" + std::to_string(i) + "," + std::to_string(rng.below(1000)) + "." +
+                std::to_string(rng.below(1000)) + "," + words[rng.below(5)] + ",";
+        if (faulty && (i == 60'000 || i == 120'000))
+            text += "broken" + std::to_string(i);
+        else if (rng.below(10) != 0)
+            text += std::to_string(rng.uniform());
+        text += "," + std::string(50 + rng.below(20), 'x') + "\n";
+    }
+    return text;
+}
+}  // namespace
+
+TEST_CASE("the result and the first fault do not depend on the number of threads") {
+    const Scratch scratch;
+    CsvOptions options;
+    options.id_column = "id";
+    options.path = scratch.write(large_file(false));
+    std::uint64_t done = 0;
+    options.threads = 1;
+    const auto one = read_csv(options, [&](std::uint64_t bytes, std::uint64_t total) {
+        CHECK(bytes > done);
+        CHECK(bytes <= total);
+        done = bytes;
+    });
+    REQUIRE(one);
+    CHECK(done > 8'000'000);
+    for (const unsigned threads : {2U, 5U}) {
+        options.threads = threads;
+        const auto more = read_csv(options);
+        REQUIRE(more);
+        REQUIRE(more->rows() == one->rows());
+        REQUIRE(more->features.size() == 4);
+        bool same = more->lines == one->lines;
+        for (std::size_t row = 0; row < one->rows(); ++row) {
+            same &= more->ids[row] == one->ids[row];
+            for (std::size_t c = 0; c < 4; ++c)
+                same &= more->features[c].text(row) == one->features[c].text(row);
+        }
+        CHECK(same);
+        CHECK(more->features[1].dictionary == one->features[1].dictionary);
+    }
+    options.path = scratch.write(large_file(true));
+    options.threads = 1;
+    const std::string sentence = read_csv(options).error().sentence;
+    CHECK_THAT(sentence, Contains("'broken60000'"));
+    options.threads = 4;
+    for (int i = 0; i < 3; ++i) CHECK(read_csv(options).error().sentence == sentence);
+}
+
+TEST_CASE("the header alone can be asked for") {
+    const Scratch scratch;
+    const auto names =
+        read_csv_header(scratch.write("\xef\xbb\xbfid,\"a, b\",c\n\"never closed\n"));
+    REQUIRE(names);
+    CHECK(*names == std::vector<std::string>{"id", "a, b", "c"});
+    CHECK_FALSE(read_csv_header(scratch.write("")));
+}
