@@ -49,7 +49,8 @@ TEST_CASE("the same options give the same bytes, on every machine") {
         CHECK(*content == *read_file(two.path / name));
         all += *content;
     }
-    CHECK(to_hex(hash256(all)) == "c547972ee842d243c13c34edecee615aa745890c4da3eae0945fff920d8bfafe");
+    CHECK(to_hex(hash256(all)) ==
+          "c547972ee842d243c13c34edecee615aa745890c4da3eae0945fff920d8bfafe");
 }
 
 TEST_CASE("the parties know overlapping people in different orders") {
