@@ -39,17 +39,26 @@ constexpr HeaderBytes blank = [] {
     return b;
 }();
 
+/// The wire is big-endian; spelled out because compilers do not fold the loop of shifts at -O2.
+template <class T>
+T swapped(T value) noexcept {
+    if constexpr (std::endian::native == std::endian::big) return value;
+    if constexpr (sizeof(T) == 2) return __builtin_bswap16(value);
+    if constexpr (sizeof(T) == 4) return __builtin_bswap32(value);
+    if constexpr (sizeof(T) == 8) return __builtin_bswap64(value);
+}
+
 template <class T>
 void store(std::uint8_t* at, T value) noexcept {
-    for (std::size_t i = 0; i < sizeof(T); ++i)
-        at[i] = static_cast<std::uint8_t>(value >> (8 * (sizeof(T) - 1 - i)));
+    value = swapped(value);
+    std::memcpy(at, &value, sizeof value);
 }
 
 template <class T>
 T load(const std::uint8_t* at) noexcept {
-    T value = 0;
-    for (std::size_t i = 0; i < sizeof(T); ++i) value = static_cast<T>(value << 8 | at[i]);
-    return value;
+    T value;
+    std::memcpy(&value, at, sizeof value);
+    return swapped(value);
 }
 
 }  // namespace
