@@ -116,12 +116,13 @@ void BrokerCore::log(const std::string& line) const {
 
 // -- arrival -------------------------------------------------------------------
 
-void BrokerCore::on_frame(ConnId from, Payload head, Payload body, std::size_t frames,
-                          TimePoint now) {
+void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoint now) {
     ++counters_.frames_in;
     Header header;
-    const HeaderFault fault =
-        frames > frames_max ? HeaderFault::stranger : decode(head.bytes(), header);
+    const std::span<const std::uint8_t> head = frame.header.bytes();
+    Payload& body = frame.body;
+    const std::size_t body_bytes = body.size();
+    const HeaderFault fault = frames > frames_max ? HeaderFault::stranger : decode(head, header);
     if (fault == HeaderFault::stranger) {
         ++counters_.strangers;
         return;
@@ -156,7 +157,7 @@ void BrokerCore::on_frame(ConnId from, Payload head, Payload body, std::size_t f
                                             "; use the same vflbus version on all parties"));
         }
         if (header.kind == Kind::hello) {
-            if (!valid(header, body.size())) {
+            if (!valid(header, body_bytes)) {
                 ++counters_.strangers;
                 return;
             }
@@ -172,18 +173,18 @@ void BrokerCore::on_frame(ConnId from, Payload head, Payload body, std::size_t f
         return send_raw(from, answer, encode_sentence("say HELLO first"));
     }
     if (header.kind == Kind::hello) {
-        if (valid(header, body.size())) on_hello(from, connections_.at(from), header, body, now);
+        if (valid(header, body_bytes)) on_hello(from, connections_.at(from), header, body, now);
         return;
     }
     heard(*node, now);
-    if (fault != HeaderFault::none || !valid(header, body.size()))
+    if (fault != HeaderFault::none || !valid(header, body_bytes))
         return send_error(*node, header, Errc::malformed_frame,
                           "the frame does not obey the rules of its kind", now);
     if (header.src != node->id)
         return send_error(
             *node, header, Errc::wrong_source,
             "this connection is " + node->hello.name + " and cannot send for another node", now);
-    if (is_data(header.kind)) return route(*node, header, std::move(head), std::move(body), now);
+    if (is_data(header.kind)) return route(*node, header, frame, head.size() + body_bytes, now);
     on_control(*node, header, body, now);
 }
 
@@ -246,9 +247,8 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
     }
 }
 
-void BrokerCore::route(Node& node, const Header& header, Payload&& head, Payload&& body,
+void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size_t bytes,
                        TimePoint now) {
-    const std::size_t bytes = head.size() + body.size();
     Node::Route& route = node.route;
     if (route.generation != generation_ || route.dst != header.dst || route.term != header.term ||
         route.run != header.run) {
@@ -281,10 +281,10 @@ void BrokerCore::route(Node& node, const Header& header, Payload&& head, Payload
     counters_.bytes_routed += bytes;
     // a destination that is far behind holds back those who send to it, not the broker's memory
     const bool defer = target.out.queued_bytes() > broker_queue_bytes_max;
-    Frame frame{std::move(head), std::move(body)};
     NodeSink sink(transport_, target.conn);
     const Origin origin = defer ? Origin{node.id, node.session} : Origin{};
-    const SendResult result = target.out.data(header.run, std::move(frame), origin, sink, now);
+    const SendResult result =
+        target.out.data(header.run, std::move(frame), bytes, origin, sink, now);
     if (result == SendResult::gone) {
         consume(node, bytes, now);
         const std::string name = target.hello.name;

@@ -51,8 +51,13 @@ class BrokerCore {
     BrokerCore(const BrokerCore&) = delete;
     BrokerCore& operator=(const BrokerCore&) = delete;
 
-    /// One message of a connection; `frames` is how many it had (more than 2: dropped).
-    void on_frame(ConnId from, Payload head, Payload body, std::size_t frames, TimePoint now);
+    /// One message of a connection; `frames` is how many it had (more than 2: dropped). Moves from
+    /// `frame` only what it keeps or passes on, so that a loop may receive into it again.
+    void on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoint now);
+    void on_frame(ConnId from, Payload head, Payload body, std::size_t frames, TimePoint now) {
+        Frame frame{std::move(head), std::move(body)};
+        on_frame(from, frame, frames, now);
+    }
     /// Time has passed. `now` may jump: what the loop slept too long is not held against the nodes.
     void on_tick(TimePoint now);
     /// When `on_tick` wants to be called next.
@@ -80,7 +85,7 @@ class BrokerCore {
     void on_open(Node& node, const Header& header, const Payload& body, TimePoint now);
     void on_join(Node& node, const Header& header, const Payload& body, TimePoint now);
     void on_close(Node& node, const Header& header, const Payload& body, TimePoint now);
-    void route(Node& node, const Header& header, Payload&& head, Payload&& body, TimePoint now);
+    void route(Node& node, const Header& header, Frame& frame, std::size_t bytes, TimePoint now);
 
     // -- nodes -----------------------------------------------------------------
     void accept(ConnId from, Hello hello, TimePoint now);

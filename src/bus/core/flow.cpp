@@ -15,9 +15,8 @@ void HopSender::count_sent(std::size_t bytes, TimePoint now) {
     sent_ += bytes;
 }
 
-SendResult HopSender::data(const RunId& run, Frame&& frame, Origin origin, FrameSink& sink,
-                           TimePoint now) {
-    const std::size_t bytes = frame.size();
+SendResult HopSender::data(const RunId& run, Frame&& frame, std::size_t bytes, Origin origin,
+                           FrameSink& sink, TimePoint now) {
     if (queued_ == 0 && control_.empty() && open()) {
         const SendResult result = sink.send(frame);
         if (result == SendResult::ok) count_sent(bytes, now);
@@ -31,7 +30,7 @@ SendResult HopSender::data(const RunId& run, Frame&& frame, Origin origin, Frame
         lane.deficit = 0;
         round_.push_back(run);
     }
-    lane.entries.push_back({std::move(frame), origin});
+    lane.entries.push_back({std::move(frame), bytes, origin});
     queued_ += bytes;
     return SendResult::full;
 }
@@ -85,7 +84,7 @@ SendResult HopSender::flush(FrameSink& sink, TimePoint now, std::vector<Left>& l
         lane.deficit += drr_quantum_bytes;
         while (!lane.entries.empty() && open()) {
             Entry& entry = lane.entries.front();
-            const std::size_t bytes = entry.frame.size();
+            const std::size_t bytes = entry.bytes;
             if (lane.deficit < bytes) break;
             const SendResult result = sink.send(entry.frame);
             if (result == SendResult::full) blocked_ = true;
@@ -107,8 +106,8 @@ SendResult HopSender::flush(FrameSink& sink, TimePoint now, std::vector<Left>& l
 
 void HopSender::drop(Lane& lane, std::vector<Left>& left) {
     for (const Entry& entry : lane.entries) {
-        queued_ -= entry.frame.size();
-        if (entry.origin.session != 0) left.push_back({entry.origin, entry.frame.size()});
+        queued_ -= entry.bytes;
+        if (entry.origin.session != 0) left.push_back({entry.origin, entry.bytes});
     }
 }
 

@@ -43,7 +43,14 @@ class HopSender {
 
     /// A frame that flow control counts. Goes out at once when the window is open and nothing waits
     /// before it, otherwise waits in the queue of `run`. `gone`: the frame is dropped.
-    SendResult data(const RunId& run, Frame&& frame, Origin origin, FrameSink& sink, TimePoint now);
+    SendResult data(const RunId& run, Frame&& frame, Origin origin, FrameSink& sink,
+                    TimePoint now) {
+        const std::size_t bytes = frame.size();
+        return data(run, std::move(frame), bytes, origin, sink, now);
+    }
+    /// The same for a caller that knows the frame's size.
+    SendResult data(const RunId& run, Frame&& frame, std::size_t bytes, Origin origin,
+                    FrameSink& sink, TimePoint now);
     /// A frame that passes all queues; waits only while the transport is full.
     SendResult control(Frame&& frame, FrameSink& sink);
 
@@ -68,6 +75,7 @@ class HopSender {
   private:
     struct Entry {
         Frame frame;
+        std::size_t bytes = 0;
         Origin origin;
     };
     struct Lane {

@@ -1,5 +1,7 @@
 #include "bus/zmq/broker_loop.hpp"
 
+#include <poll.h>
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -33,25 +35,15 @@ class RouterTransport final : public BrokerTransport {
             if (errno == EINTR) continue;
             return errno == EAGAIN ? SendResult::full : SendResult::gone;
         }
-        // the pipe has taken the routing id, so it takes the rest
-        zmq::message_t head = to_message(std::move(frame.header));
+        // the pipe has taken the routing id, so it takes the rest; when the connection goes away in
+        // between, the next frame will say so
         const bool with_body = !frame.body.empty();
-        push(head, with_body);
-        if (with_body) {
-            zmq::message_t body = to_message(std::move(frame.body));
-            push(body, false);
-        }
+        if (send_part(socket_, frame.header, with_body) == 0 && with_body)
+            send_part(socket_, frame.body, false);
         return SendResult::ok;
     }
 
   private:
-    void push(zmq::message_t& message, bool more) {
-        while (zmq_msg_send(message.handle(), socket_.handle(),
-                            ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0)
-            if (errno != EINTR)
-                return;  // the connection went away in between: the next frame will say so
-    }
-
     zmq::socket_t& socket_;
 };
 
@@ -78,7 +70,8 @@ class Loop final : public BrokerLoop {
         if (!numeric) return tl::unexpected(numeric.error());
         try {
             // only where asked for: a v4 address bound by a v6 socket reads ::ffff:127.0.0.1
-            socket_.set(zmq::sockopt::ipv6, address->host == "*" || numeric->find('[') != std::string::npos);
+            socket_.set(zmq::sockopt::ipv6,
+                        address->host == "*" || numeric->find('[') != std::string::npos);
             socket_.bind(*numeric);
         } catch (const zmq::error_t& e) {
             const char* why = e.num() == EADDRINUSE
@@ -94,8 +87,9 @@ class Loop final : public BrokerLoop {
 
     void run(const StopSignal& stop) override {
         Incoming in;
+        pollfd ready[] = {{descriptor_of(socket_), POLLIN, 0}, {stop.fd(), POLLIN, 0}};
         while (!stop.stopped()) {
-            TimePoint now = clock_now();
+            const TimePoint now = clock_now();
             bool idle = false;
             // drain a burst, then look at the clock and the stop signal again
             for (int i = 0; i < burst_messages; ++i) {
@@ -107,15 +101,18 @@ class Loop final : public BrokerLoop {
                 std::uint32_t number;
                 std::memcpy(&number, static_cast<const unsigned char*>(in.routing_id.data()) + 1,
                             4);
-                core_.on_frame(number, std::move(in.head), std::move(in.body), in.frames, now);
+                core_.on_frame(number, in.frame, in.frames, now);
             }
-            if (now >= core_.next_deadline()) core_.on_tick(now);
+            if (now >= core_.next_deadline()) {
+                core_.on_tick(now);
+                continue;  // a tick may have sent: the descriptor holds only right after a receive
+            }
             if (!idle) continue;
             const auto wait =
                 std::chrono::ceil<std::chrono::milliseconds>(core_.next_deadline() - clock_now());
-            zmq_pollitem_t items[] = {{socket_.handle(), 0, ZMQ_POLLIN, 0},
-                                      {nullptr, stop.fd(), ZMQ_POLLIN, 0}};
-            if (zmq_poll(items, 2, std::max<long>(0, wait.count())) < 0 && errno != EINTR) break;
+            if (::poll(ready, 2, static_cast<int>(std::max<long>(0, wait.count()))) < 0 &&
+                errno != EINTR)
+                break;
         }
         core_.shutdown("the broker has ended");
     }

@@ -66,34 +66,66 @@ zmq::message_t to_message(Payload&& payload) {
     return message;
 }
 
+int send_part(zmq::socket_t& socket, Payload& payload, bool more) {
+    const int flags = ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0);
+    auto* own = payload.get_if<zmq::message_t>();
+    if (own == nullptr) {
+        payload = Payload::hold(to_message(std::move(payload)));
+        own = payload.get_if<zmq::message_t>();
+    }
+    while (zmq_msg_send(own->handle(), socket.handle(), flags) < 0)
+        if (errno != EINTR) return errno;
+    return 0;
+}
+
+namespace {
+
+/// The message inside a payload, to receive into; a payload that holds something else gets one.
+zmq::message_t& message_in(Payload& payload) {
+    if (auto* own = payload.get_if<zmq::message_t>()) return *own;
+    payload = Payload::hold(zmq::message_t());
+    return *payload.get_if<zmq::message_t>();
+}
+
+bool next_part(zmq::socket_t& socket, zmq::message_t& into) {
+    for (;;) {
+        if (zmq_msg_recv(into.handle(), socket.handle(), ZMQ_DONTWAIT) >= 0) return true;
+        if (errno == EINTR) continue;
+        if (errno == EAGAIN) return false;
+        throw zmq::error_t();
+    }
+}
+
+}  // namespace
+
 bool receive(zmq::socket_t& socket, bool with_routing_id, Incoming& out) {
     out.frames = 0;
-    zmq::message_t part;
-    const auto next = [&](zmq::message_t& into) {
-        for (;;) {
-            try {
-                return socket.recv(into, zmq::recv_flags::dontwait).has_value();
-            } catch (const zmq::error_t& e) {
-                if (e.num() != EINTR) throw;
-            }
-        }
-    };
     if (with_routing_id) {
-        if (!next(out.routing_id)) return false;
+        if (!next_part(socket, out.routing_id)) return false;
         if (!out.routing_id.more()) return true;  // a peer that sends nothing at all
     }
-    if (!next(part)) return with_routing_id;
+    zmq::message_t& head = message_in(out.frame.header);
+    if (!next_part(socket, head)) return with_routing_id;
     out.frames = 1;
-    bool more = part.more();
-    out.head = Payload::hold(std::move(part));
-    out.body.reset();
+    if (!head.more()) {
+        out.frame.body.reset();
+        return true;
+    }
+    zmq::message_t& body = message_in(out.frame.body);
+    if (!next_part(socket, body)) return true;  // parts of one message arrive together
+    out.frames = 2;
+    bool more = body.more();
     while (more) {
         zmq::message_t rest;
-        if (!next(rest)) break;  // parts of one message arrive together
+        if (!next_part(socket, rest)) break;
         more = rest.more();
-        if (++out.frames == 2) out.body = Payload::hold(std::move(rest));
+        ++out.frames;
     }
     return true;
+}
+
+int descriptor_of(zmq::socket_t& socket) {
+    return socket.get(zmq::sockopt::fd);
 }
 
 }  // namespace vflbus::bus

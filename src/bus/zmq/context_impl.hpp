@@ -21,14 +21,22 @@ void set_common_options(zmq::socket_t& socket);
 /// A payload as a message: its own when it is one, shared when large, copied when small.
 zmq::message_t to_message(Payload&& payload);
 
+/// Sends a payload as one part: its own message when it is one, otherwise `to_message` of it. 0, or
+/// the errno of a failure, which leaves the payload as it was in content.
+int send_part(zmq::socket_t& socket, Payload& payload, bool more);
+
 /// One incoming multipart message. `frames` counts those after the routing id; only two are kept.
+/// Reused from message to message: what its payloads hold is received into in place.
 struct Incoming {
     zmq::message_t routing_id;
-    Payload head;
-    Payload body;
+    Frame frame;
     std::size_t frames = 0;
 };
-/// False when nothing is there. Never blocks.
+/// False when nothing is there. Never blocks. After false the socket's descriptor (ZMQ_FD) becomes
+/// readable when there is something again, until the next call on the socket.
 bool receive(zmq::socket_t& socket, bool with_routing_id, Incoming& out);
+
+/// The descriptor of a socket, for poll(2) right after a `receive` that found nothing.
+int descriptor_of(zmq::socket_t& socket);
 
 }  // namespace vflbus::bus

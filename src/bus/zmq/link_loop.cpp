@@ -1,5 +1,6 @@
 #include "bus/zmq/link_loop.hpp"
 
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -49,13 +50,14 @@ class Loop final : public LinkLoop, private LinkTransport {
                 wait = std::max<long>(
                     0, std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
             if (pending_.has_value()) wait = std::min<long>(wait < 0 ? 20 : wait, 20);
-            zmq_pollitem_t items[3] = {};
-            int n = 0;
-            items[n++] = {nullptr, wake_, ZMQ_POLLIN, 0};
-            if (stop != nullptr) items[n++] = {nullptr, stop->fd(), ZMQ_POLLIN, 0};
-            if (socket_) items[n++] = {socket_->handle(), 0, ZMQ_POLLIN, 0};
-            zmq_poll(items, n, wait);
-            if ((items[0].revents & ZMQ_POLLIN) != 0) {
+            // `drain` has just found nothing: the socket's descriptor says when that changes
+            pollfd ready[3] = {};
+            nfds_t n = 0;
+            ready[n++] = {wake_, POLLIN, 0};
+            if (stop != nullptr) ready[n++] = {stop->fd(), POLLIN, 0};
+            if (socket_) ready[n++] = {descriptor_, POLLIN, 0};
+            ::poll(ready, n, static_cast<int>(wait));
+            if ((ready[0].revents & POLLIN) != 0) {
                 std::uint64_t count;
                 [[maybe_unused]] const ssize_t got = ::read(wake_, &count, sizeof count);
             }
@@ -80,11 +82,10 @@ class Loop final : public LinkLoop, private LinkTransport {
     /// Feeds what has arrived; true when there was anything.
     bool drain(TimePoint now) {
         bool any = false;
-        Incoming in;
         for (int i = 0; socket_ && i < burst_messages; ++i) {
-            if (!receive(*socket_, false, in)) break;
+            if (!receive(*socket_, false, in_)) break;
             any = true;
-            core_.on_frame(std::move(in.head), std::move(in.body), in.frames, now);
+            core_.on_frame(std::move(in_.frame.header), std::move(in_.frame.body), in_.frames, now);
         }
         return any;
     }
@@ -92,19 +93,9 @@ class Loop final : public LinkLoop, private LinkTransport {
     SendResult send(Frame& frame) override {
         if (!socket_) return SendResult::full;
         const bool with_body = !frame.body.empty();
-        zmq::message_t head = to_message(std::move(frame.header));
-        while (zmq_msg_send(head.handle(), socket_->handle(),
-                            ZMQ_DONTWAIT | (with_body ? ZMQ_SNDMORE : 0)) < 0) {
-            if (errno == EINTR) continue;
-            frame.header = Payload::hold(std::move(head));
-            return SendResult::full;
-        }
-        if (with_body) {
-            zmq::message_t body = to_message(std::move(frame.body));
-            while (zmq_msg_send(body.handle(), socket_->handle(), ZMQ_DONTWAIT) < 0)
-                if (errno != EINTR)
-                    break;  // the connection went away in between: silence will tell
-        }
+        if (send_part(*socket_, frame.header, with_body) != 0) return SendResult::full;
+        // when the connection goes away in between, silence will tell
+        if (with_body) send_part(*socket_, frame.body, false);
         return SendResult::ok;
     }
 
@@ -136,6 +127,7 @@ class Loop final : public LinkLoop, private LinkTransport {
         socket_->set(zmq::sockopt::reconnect_ivl_max, 2000);
         socket_->set(zmq::sockopt::ipv6, true);
         try {
+            descriptor_ = descriptor_of(*socket_);
             socket_->connect(*numeric);
         } catch (const zmq::error_t& e) {
             trouble_ = "cannot connect to " + *numeric + ": " + e.what();
@@ -146,6 +138,8 @@ class Loop final : public LinkLoop, private LinkTransport {
     std::shared_ptr<Context> context_;
     Address address_;
     std::optional<zmq::socket_t> socket_;
+    int descriptor_ = -1;  ///< of socket_
+    Incoming in_;
     LinkCore core_;
     std::optional<std::future<Result<std::string>>> pending_;
     std::thread resolving_;
