@@ -88,9 +88,11 @@ constexpr Size sizes[] = {{"64 B", 64, false, 0.8},
 }  // namespace
 
 void measure_routing(Report& report, const Settings& settings) {
-    const int rounds = settings.rounds > 0 ? settings.rounds : settings.quick ? 2 : 11;
-    const int ms = settings.quick ? 50 : 300;
-    const int pings = settings.quick ? 200 : 2000;
+    const int rounds = settings.rounds > 0 ? settings.rounds : settings.quick ? 2 : 15;
+    const int ms = settings.quick ? 30 : 200;
+    // a pair of processes may share a core for a while: many short rounds, not few long ones
+    const int trips = settings.quick ? 4 : 40;
+    const int pings = settings.quick ? 50 : 200;
     report.section(
         "Broker against relay",
         "producer -> broker or relay -> consumer, three processes, tcp loopback, at most 2 "
@@ -130,10 +132,10 @@ void measure_routing(Report& report, const Settings& settings) {
     }
     std::vector<double> p50[2];
     std::vector<double> p99[2];
-    for (int round = -1; round < rounds; ++round) {
+    for (int round = -1; round < trips; ++round) {
         int side = 0;
         for (System* system : {&ours, &theirs}) {
-            const System::RoundTrip trip = system->ping(round < 0 ? pings / 4 : pings);
+            const System::RoundTrip trip = system->ping(pings);
             if (round >= 0) {
                 p50[side].push_back(1e6 * trip.p50);
                 p99[side].push_back(1e6 * trip.p99);
