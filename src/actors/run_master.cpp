@@ -51,6 +51,13 @@ std::string about(const std::string& party, const std::string& sentence) {
     return sentence.find(party) == std::string::npos ? party + ": " + sentence : sentence;
 }
 
+/// Several problems of a configuration come one per line.
+std::string one_line(std::string text) {
+    for (std::size_t at = text.find('\n'); at != std::string::npos; at = text.find('\n', at))
+        text.replace(at, 1, "; ");
+    return text;
+}
+
 std::string plural(std::span<const std::string> names, std::string_view one,
                    std::string_view several) {
     return join_and(names) + " " + std::string(names.size() == 1 ? one : several);
@@ -149,7 +156,7 @@ void RunMaster::on_join(Driver& driver, NodeId node, const bus::Join& join) {
     if (found == members_.end()) return;
     Member& member = *found;
     if (join.code != Errc::ok)
-        return fail_run(join.code, member.name + " declined: " + join.sentence);
+        return fail_run(join.code, member.name + " declined: " + one_line(join.sentence));
     if (join.config_hash != spec_.config_hash)
         return fail_run(Errc::config_differs,
                         member.name +
@@ -278,6 +285,8 @@ void RunMaster::on_link(Driver& driver, bool up, const std::string& sentence) {
     driver_ = &driver;
     if (over()) return;
     if (!up && link_up_) link_down_since_ = driver.now();
+    // requests are sent again now; nobody was silent while the link was down
+    if (up && !link_up_) waiting_since_ = driver.now();
     link_up_ = up;
     if (!up) link_sentence_ = sentence;
     log(up ? Level::info : Level::warn, up ? "the broker is back" : "lost the broker: " + sentence);
@@ -331,10 +340,12 @@ void RunMaster::tick() {
                                  " of " + text_of(seconds(bus.rendezvous_timeout)));
         return;
     }
-    if (!link_up_ && now - link_down_since_ >= seconds(bus.recv_timeout))
+    if (!link_up_ && phase_ != Phase::releasing) {
+        if (now - link_down_since_ < seconds(bus.recv_timeout)) return;
         return fail_run(Errc::unreachable, "the broker has not been reachable for " +
                                                text_of(now - link_down_since_) + where() + " (" +
                                                link_sentence_ + "): start it again, then the run");
+    }
     if (outstanding_ == 0) return;
     const auto names = silent();
     if (phase_ == Phase::releasing) {
@@ -364,12 +375,13 @@ void RunMaster::arm() {
     TimePoint at = now + seconds(std::min(bus.wait_report_interval, bus.recv_timeout));
     if (phase_ == Phase::gathering)
         at = std::min(at, opened_ + seconds(bus.rendezvous_timeout));
-    else if (outstanding_ != 0)
+    else if (outstanding_ != 0 && (link_up_ || phase_ == Phase::releasing))
         at = std::min(
             at, waiting_since_ + std::min(seconds(bus.recv_timeout), phase_ == Phase::releasing
                                                                          ? release_timeout
                                                                          : Duration::max() / 4));
-    if (!link_up_) at = std::min(at, link_down_since_ + seconds(bus.recv_timeout));
+    if (!link_up_ && phase_ > Phase::gathering)
+        at = std::min(at, link_down_since_ + seconds(bus.recv_timeout));
     driver_->set_timer(std::max(at, now + std::chrono::milliseconds(1)));
 }
 

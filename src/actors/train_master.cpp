@@ -515,8 +515,7 @@ Result<std::unique_ptr<RunMaster>> make_train_master(MasterOptions options) {
     auto protocol = make_master_protocol(config::name_of(config.run.protocol),
                                          static_cast<std::size_t>(config.run.world_size));
     if (!protocol) return tl::unexpected(std::move(protocol.error()));
-    if (config.model.sequential && config.model.task != config::Task::linear)
-        return fail(Errc::bad_config, "model.sequential needs model.task = \"linear\"");
+    if (auto sound = config::check(config); !sound) return tl::unexpected(std::move(sound.error()));
     return std::make_unique<TrainMaster>(std::move(options), std::move(*protocol));
 }
 

@@ -1,0 +1,340 @@
+// One fault at a time: the right code, and a sentence that names the party.
+
+#include "actors/protocols/protocol.hpp"
+#include "catch.hpp"
+#include "world.hpp"
+
+using namespace vflbus;
+using namespace vflbus::actors;
+using namespace vflbus::actors::test;
+
+namespace {
+
+void expect_failure(Play& play, Errc code, std::initializer_list<std::string> words) {
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    CHECK(ending.code == code);
+    for (const std::string& word : words) {
+        CAPTURE(word);
+        CHECK(ending.sentence.find(word) != std::string::npos);
+    }
+    CHECK(ending.sentence.find('\n') == std::string::npos);
+    CHECK(play.master->done());
+    CHECK(play.master->outcome().code == code);
+    CHECK(play.master->report().status == (code == Errc::cancelled ? "stopped" : "failed"));
+    CHECK(play.master->report().reason == ending.sentence);
+    CHECK(play.file(0).empty());
+}
+
+/// Lets `n` requests of this type pass to the member, then says no.
+auto from(std::size_t member, MessageType type, std::size_t n, std::function<bool()> what) {
+    return [=, seen = std::size_t{0}](std::size_t who, Message& m) mutable {
+        if (who != member || m.metadata.message_type != type || seen++ < n) return true;
+        return what();
+    };
+}
+
+}  // namespace
+
+TEST_CASE("a member that never comes") {
+    Play play{World{}};
+    play.absent[1] = true;
+    expect_failure(play, Errc::timed_out, {"member-1 did not join", "rendezvous_timeout"});
+    CHECK(play.master->outcome().sentence.find("member-0") == std::string::npos);
+    std::size_t waits = 0;
+    for (const auto& line : play.log)
+        waits += line.find("waits for member-1 since") != std::string::npos;
+    CHECK(waits >= 10);  // every 5 s of 60
+    CHECK(play.harness->now() - TimePoint{} >= std::chrono::seconds(60));
+    CHECK(play.harness->now() - TimePoint{} < std::chrono::seconds(61));
+}
+
+TEST_CASE("a member whose table is no good declines at once") {
+    Play play{World{}};
+    play.failures[2] = {Errc::bad_data,
+                        "member-1: shop.csv line 7, column age: \"x\" is no number"};
+    expect_failure(play, Errc::bad_data, {"member-1", "shop.csv line 7", "age"});
+}
+
+TEST_CASE("the master's own table is no good") {
+    Play play{World{}};
+    play.failures[0] = {Errc::io, "master: cannot read bank.csv"};
+    expect_failure(play, Errc::io, {"master", "bank.csv"});
+}
+
+TEST_CASE("a configuration that differs") {
+    Play play{World{}};
+    play.member_config[1] = play.config;
+    play.member_config[1].model.epochs = 9;
+    play.member_config[1].origins["model.epochs"] = "mine.toml:3";
+    expect_failure(play, Errc::config_differs, {"member-1", "model.epochs"});
+    SECTION("an equal one is fine") {
+        Play equal{World{}};
+        equal.member_config[1] = equal.config;
+        equal.member_config[1].origins["model.epochs"] = "mine.toml:3";
+        CHECK(equal.play().code == Errc::ok);
+    }
+}
+
+TEST_CASE("a member with another configuration hash") {
+    Play play{World{}};
+    play.set().on_join_hook = [](std::size_t member, bus::Join& join) {
+        if (member == 1) join.config_hash[0] ^= 1;
+        return true;
+    };
+    expect_failure(play, Errc::config_differs, {"member-1"});
+}
+
+TEST_CASE("no common ids") {
+    Play play{World{}};
+    play.tables[2][TableKind::train] =
+        std::make_shared<data::Table>(play.world.table(2, {1000, 1001, 1002}));
+    expect_failure(play, Errc::bad_data, {"member-1"});
+}
+
+TEST_CASE("duplicated ids") {
+    Play play{World{}};
+    play.tables[1][TableKind::train] =
+        std::make_shared<data::Table>(play.world.table(1, {1, 2, 4, 5, 4, 6}));
+    expect_failure(play, Errc::bad_data, {"member-0", "u4"});
+}
+
+TEST_CASE("a label with one class") {
+    Play play{World{}};
+    auto table = play.world.table(0, play.world.order(0, 1));
+    for (auto& y : table.labels[0].numbers) y = 1;
+    play.tables[0][TableKind::train] = std::make_shared<data::Table>(std::move(table));
+    expect_failure(play, Errc::bad_data, {"y0"});
+}
+
+TEST_CASE("a loss that diverges") {
+    World world;
+    world.task = config::Task::linear;
+    Play play(world);
+    play.config.model.learning_rate = 1000;
+    play.config.model.epochs = 200;
+    expect_failure(play, Errc::diverged, {"step ", "learning_rate", "1000"});
+}
+
+TEST_CASE("a member that is gone") {
+    Play play{World{}};
+    auto& harness = play.set();
+    const auto type = GENERATE(message::align, message::begin, message::step, message::finish);
+    harness.on_request = from(1, type, 0, [&] {
+        harness.peer(1, PeerEvent::What::suspect, std::chrono::seconds(3));
+        harness.peer(1, PeerEvent::What::down, std::chrono::seconds(10));
+        return false;
+    });
+    expect_failure(play, Errc::peer_lost, {"member-1 is gone", "10"});
+}
+
+TEST_CASE("a member that is gone in the middle, by step") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_request = from(0, message::step, 4, [&] {
+        harness.peer(0, PeerEvent::What::down, std::chrono::seconds(10));
+        return false;
+    });
+    expect_failure(play, Errc::peer_lost, {"member-0", "at step 5 of"});
+}
+
+TEST_CASE("a member that restarts") {
+    Play play{World{}};
+    auto& harness = play.set();
+    SECTION("seen by its incarnation") {
+        harness.on_request = from(1, message::step, 3, [&] {
+            harness.peer(1, PeerEvent::What::up, {}, 2);
+            return false;
+        });
+    }
+    SECTION("seen by a failed request") {
+        harness.on_reply_hook = from(1, message::step, 3, [] { return false; });
+        harness.on_reply_hook = [](std::size_t member, Message& reply) {
+            if (member == 1 && reply.metadata.message_type == message::step)
+                reply.error = {Errc::peer_restarted, "void"};
+            return true;
+        };
+    }
+    SECTION("seen by a second JOIN") {
+        harness.on_request = from(1, message::step, 3, [&] {
+            harness.on_join_hook = [](std::size_t, bus::Join& join) {
+                join.incarnation = 5;
+                return true;
+            };
+            harness.join(1);
+            return false;
+        });
+    }
+    expect_failure(play, Errc::peer_restarted, {"member-1 was restarted", "start the run again"});
+}
+
+TEST_CASE("a member that goes and comes back before the start") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_join_hook = [&, gone = false](std::size_t member, bus::Join& join) mutable {
+        if (member == 1 && !gone) {
+            gone = true;
+            join.incarnation = 1;
+            harness.later([&harness] { harness.peer(0, PeerEvent::What::down); });
+            harness.later([&harness] { harness.join(0); });
+            harness.later([&harness] { harness.join(1); });
+            return false;
+        }
+        return true;
+    };
+    CHECK(play.play().code == Errc::ok);
+}
+
+TEST_CASE("a member that does not answer") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_reply_hook = from(1, message::step, 2, [] { return false; });
+    expect_failure(play, Errc::timed_out,
+                   {"member-1 did not answer step", "at step 3 of", "recv_timeout"});
+    CHECK(play.harness->now() - TimePoint{} < std::chrono::seconds(31));
+}
+
+TEST_CASE("an error reply") {
+    Play play{World{}};
+    play.set().on_reply_hook = [](std::size_t member, Message& reply) {
+        if (member == 0 && reply.metadata.message_type == message::begin)
+            reply.error = {Errc::handler_failed, "out of memory"};
+        return true;
+    };
+    expect_failure(play, Errc::handler_failed, {"member-0: out of memory", "beginning"});
+}
+
+TEST_CASE("a broker that is gone for too long") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_request = from(1, message::step, 2, [&] {
+        harness.link(false);
+        return false;
+    });
+    expect_failure(play, Errc::unreachable, {"broker", "at step 3"});
+}
+
+TEST_CASE("a broker that is gone at the very end costs nothing") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_request = from(1, message::release, 0, [&] {
+        harness.link(false);
+        return false;
+    });
+    CHECK(play.play().code == Errc::ok);
+}
+
+TEST_CASE("a broker that comes back in time") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_request = from(1, message::step, 2, [&] {
+        harness.link(false);
+        harness.advance(std::chrono::seconds(29));
+        harness.link(true);
+        return true;
+    });
+    CHECK(play.play().code == Errc::ok);
+}
+
+TEST_CASE("a broker that ends the run") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_request = from(1, message::step, 2, [&] {
+        harness.finish({Errc::cancelled, "stopped by a user"});
+        return false;
+    });
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::cancelled);
+    CHECK(play.master->report().status == "stopped");
+    CHECK(play.master->done());
+}
+
+TEST_CASE("a member whose model cannot be stored") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_request = [&](std::size_t, Message& m) {
+        if (m.metadata.message_type == message::finish)
+            play.env.write_failure = {Errc::io, "no space left"};
+        return true;
+    };
+    expect_failure(play, Errc::io, {"member-", "no space left"});
+}
+
+TEST_CASE("a report that cannot be stored") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_reply_hook = [&, answers = 0](std::size_t, Message& m) mutable {
+        // the master's own model part is written in the same event as the report
+        if (m.metadata.message_type == message::finish && ++answers == 2)
+            play.env.write_failure = {Errc::io, "no space left"};
+        return true;
+    };
+    expect_failure(play, Errc::io, {"master", "no space left"});
+}
+
+TEST_CASE("a member that is gone before it confirms the end costs nothing") {
+    Play play{World{}};
+    auto& harness = play.set();
+    const bool silent = GENERATE(true, false);
+    harness.on_request = from(1, message::release, 0, [&harness, silent] {
+        if (!silent) harness.peer(1, PeerEvent::What::down);
+        return false;
+    });
+    CHECK(play.play().code == Errc::ok);
+    CHECK(play.master->report().status == "completed");
+}
+
+TEST_CASE("protocols that are not built") {
+    for (const char* name : {"masked", "encrypted", "arbitered"}) {
+        const auto master = make_master_protocol(name, 2);
+        REQUIRE(!master);
+        CHECK(master.error().code == Errc::bad_config);
+        CHECK(master.error().sentence.find("not built yet") != std::string::npos);
+        CHECK(!make_member_protocol(name));
+    }
+    CHECK(make_master_protocol("telepathy", 2).error().sentence.find("unknown") !=
+          std::string::npos);
+    CHECK(make_master_protocol("honest", 2));
+    CHECK(make_member_protocol("honest"));
+}
+
+TEST_CASE("a run without members is refused") {
+    Play play{World{}};
+    play.config.run.world_size = 0;
+    const auto made = make_train_master(play.master_options());
+    REQUIRE(!made);
+    CHECK(made.error().code == Errc::bad_config);
+    CHECK(made.error().sentence.find("world_size") != std::string::npos);
+}
+
+TEST_CASE("a member of another rank") {
+    Play play{World{}};
+    auto& harness = play.set();
+    const Invitation invitation{play.run, 1,  node_id_of("master"),
+                                "master", {}, play.master->spec().agreed};
+    Context context(invitation, "member-7", 7);
+    const auto joined = play.member(0).join(context);
+    REQUIRE(!joined);
+    CHECK(joined.error().code == Errc::not_a_participant);
+    CHECK(joined.error().sentence.find("world_size") != std::string::npos);
+    (void)harness;
+}
+
+TEST_CASE("an agreed text that is none") {
+    Play play{World{}};
+    play.set();
+    for (const std::string text : {"", "rubbish", "purpose = dance\n", "purpose = check"}) {
+        Context context({play.run, 1, node_id_of("master"), "master", {}, text}, "member-0", 0);
+        CHECK(!play.member(0).join(context));
+    }
+}
+
+TEST_CASE("a member told to stop") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_request = [&](std::size_t member, Message& m) {
+        if (member == 0 && m.metadata.message_type == message::step) harness.context(0).cancel();
+        return true;
+    };
+    expect_failure(play, Errc::cancelled, {"member-0"});
+}

@@ -1,0 +1,212 @@
+// Model files, and predictions that repeat what training reported.
+
+#include <charconv>
+#include <sstream>
+
+#include "catch.hpp"
+#include "data/split.hpp"
+#include "models/metrics.hpp"
+#include "world.hpp"
+
+using namespace vflbus;
+using namespace vflbus::actors;
+using namespace vflbus::actors::test;
+
+namespace {
+
+/// The people on the test side of `play`.
+std::vector<std::size_t> test_people(const Play& play) {
+    std::vector<std::size_t> out;
+    for (std::size_t row = 0; row < play.world.rows; ++row) {
+        bool all = true;
+        for (std::size_t p = 0; p <= play.world.members; ++p) all = all && row % (p + 7) != 3;
+        const auto id = hash128("u" + std::to_string(row), play.config.data.id_salt);
+        if (all && data::is_test(id, play.config.run.seed, play.config.data.test_fraction))
+            out.push_back(row);
+    }
+    return out;
+}
+
+/// A prediction run over the same Env.
+void predict(Play& play, Play& trained, const std::vector<std::size_t>& people, bool labels) {
+    play.env = trained.env;
+    play.run.bytes[0] = 0xcd;
+    for (std::size_t p = 0; p <= play.world.members; ++p) {
+        auto order = people;
+        Rng rng(p + 40);
+        for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[rng.below(i)]);
+        auto table = play.world.table(p, order);
+        if (!labels) table.labels.clear();
+        play.tables[p].clear();
+        play.tables[p][TableKind::predict] = std::make_shared<data::Table>(std::move(table));
+    }
+    PredictOptions options;
+    options.model = trained.run;
+    options.out = "out.csv";
+    auto made = make_predict_master(play.master_options(), options);
+    INFO((made ? "" : made.error().sentence));
+    REQUIRE(made);
+    play.set(std::move(*made));
+}
+
+std::vector<std::vector<std::string>> cells(const std::string& csv) {
+    std::vector<std::vector<std::string>> out;
+    std::istringstream lines(csv);
+    for (std::string line; std::getline(lines, line);) out.push_back(split(line, ','));
+    return out;
+}
+
+double number(const std::string& text) {
+    double value = 0;
+    std::from_chars(text.data(), text.data() + text.size(), value);
+    return value;
+}
+
+}  // namespace
+
+TEST_CASE("predictions on the test rows repeat the reported metrics") {
+    World world;
+    world.task = GENERATE(config::Task::logistic, config::Task::linear, config::Task::multilabel,
+                          config::Task::softmax);
+    world.master_features = GENERATE(true, false);
+    CAPTURE(config::name_of(world.task));
+    Play trained(world);
+    REQUIRE(trained.play().code == Errc::ok);
+    const auto people = test_people(trained);
+    REQUIRE(people.size() == trained.master->report().rows_test);
+
+    Play play(world);
+    predict(play, trained, people, true);
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    REQUIRE(play.master->report().test.size() == trained.master->report().test.size());
+    for (const auto& [name, value] : trained.master->report().test) {
+        CAPTURE(name);
+        CHECK(play.metric(play.master->report().test, name) == Approx(value).margin(1e-9));
+    }
+
+    const auto rows = cells(play.env.files.at("out.csv"));
+    REQUIRE(rows.size() == people.size() + 1);
+    CHECK(rows[0][0] == "id");
+    // the master's own row order
+    const auto& ids = play.tables[0][TableKind::predict]->ids;
+    for (std::size_t i = 0; i < ids.size(); ++i) CHECK(rows[i + 1][0] == ids[i]);
+    if (world.task == config::Task::softmax) {
+        CHECK(rows[0] == std::vector<std::string>{"id", "prediction", "probability_0",
+                                                  "probability_1", "probability_2"});
+        std::size_t right = 0;
+        for (std::size_t i = 1; i < rows.size(); ++i) {
+            const auto row = static_cast<std::size_t>(number(rows[i][0].substr(1)));
+            right += number(rows[i][1]) == world.label(row, 0);
+            CHECK(number(rows[i][2]) + number(rows[i][3]) + number(rows[i][4]) ==
+                  Approx(1).margin(1e-12));
+        }
+        CHECK(static_cast<double>(right) / static_cast<double>(people.size()) ==
+              Approx(trained.metric(trained.master->report().test, "accuracy")).margin(1e-12));
+    }
+    if (world.task == config::Task::logistic) {
+        CHECK(rows[0] == std::vector<std::string>{"id", "prediction"});
+        std::vector<double> y, p;
+        for (std::size_t i = 1; i < rows.size(); ++i) {
+            y.push_back(world.label(static_cast<std::size_t>(number(rows[i][0].substr(1))), 0));
+            p.push_back(number(rows[i][1]));
+        }
+        CHECK(models::auc(y, p) ==
+              Approx(trained.metric(trained.master->report().test, "auc")).margin(1e-12));
+    }
+    if (world.task == config::Task::multilabel)
+        CHECK(rows[0] ==
+              std::vector<std::string>{"id", "prediction_y0", "prediction_y1", "prediction_y2"});
+}
+
+TEST_CASE("predictions without labels have no metrics") {
+    Play trained{World{}};
+    REQUIRE(trained.play().code == Errc::ok);
+    Play play{World{}};
+    predict(play, trained, {1, 2, 5, 6, 8}, false);
+    REQUIRE(play.play().code == Errc::ok);
+    CHECK(play.master->report().test.empty());
+    CHECK(cells(play.env.files.at("out.csv")).size() == 6);
+}
+
+TEST_CASE("predictions with parts that do not belong together") {
+    Play trained{World{}};
+    REQUIRE(trained.play().code == Errc::ok);
+    const std::string part = "runs/" + trained.run.hex() + "/member-1/model.json";
+    Play play{World{}};
+    std::string word = "member-1";
+    SECTION("a part is missing") {
+        trained.env.files.erase(part);
+    }
+    SECTION("a part is damaged") {
+        trained.env.files[part].resize(trained.env.files[part].size() / 2);
+    }
+    SECTION("a part is of another run") {
+        Play other{World{}};
+        other.run.bytes[1] = 9;
+        REQUIRE(other.play().code == Errc::ok);
+        trained.env.files[part] = other.file(2);
+    }
+    SECTION("a column is missing") {
+        predict(play, trained, {1, 2, 5}, false);
+        auto table = play.world.table(2, {1, 2, 5});
+        table.features.pop_back();
+        play.tables[2][TableKind::predict] = std::make_shared<data::Table>(std::move(table));
+        word = "x2_2";
+    }
+    SECTION("a table is missing") {
+        predict(play, trained, {1, 2, 5}, false);
+        play.tables[2].clear();
+        word = "predict_data";
+    }
+    if (!play.harness) predict(play, trained, {1, 2, 5}, false);
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    CHECK(ending.code != Errc::ok);
+    CHECK(ending.sentence.find(word) != std::string::npos);
+    CHECK(!play.env.files.contains("out.csv"));
+}
+
+TEST_CASE("predict refuses what is no model") {
+    Play trained{World{}};
+    REQUIRE(trained.play().code == Errc::ok);
+    Play play{World{}};
+    play.env = trained.env;
+    PredictOptions options;
+    options.model = trained.run;
+    options.model.bytes[5] = 1;
+    CHECK(make_predict_master(play.master_options(), options).error().code == Errc::io);
+    options.model = trained.run;
+    play.config.model.task = config::Task::linear;
+    CHECK(make_predict_master(play.master_options(), options).error().code == Errc::bad_config);
+    play.config.model.task = config::Task::logistic;
+    play.config.run.world_size = 5;
+    CHECK(make_predict_master(play.master_options(), options).error().code == Errc::bad_config);
+}
+
+TEST_CASE("a model part comes back as it went") {
+    Play trained{World{}};
+    REQUIRE(trained.play().code == Errc::ok);
+    for (std::size_t p = 0; p < 3; ++p) {
+        const ModelPart part = trained.part(p);
+        CHECK(to_json(part) == trained.file(p));
+        CHECK(part.run == trained.run);
+        CHECK(part.labels.has_value() == (p == 0));
+    }
+    SECTION("cut anywhere or with a wrong size it is refused") {
+        const std::string text = trained.file(1);
+        for (std::size_t cut = 0; cut + 3 < text.size(); cut += 97)
+            CHECK(!parse_model_part(text.substr(0, cut), "x"));
+        ModelPart part = trained.part(1);
+        part.weights.pop_back();
+        part.weights.push_back(1);
+        CHECK(parse_model_part(to_json(part), "x"));
+        part.columns.pop_back();
+        part.columns.push_back({"text", data::ColumnKind::text, 0, 0, 1, {"a", "b"}});
+        part.weights.push_back(1);
+        CHECK(parse_model_part(to_json(part), "x"));
+        part.outputs = 2;
+        CHECK(!parse_model_part(text + "x", "x"));
+    }
+}

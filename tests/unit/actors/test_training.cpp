@@ -1,0 +1,303 @@
+// A whole run on the harness: what it learns, and that nothing but data and configuration matters.
+
+#include "actors/master_labels.hpp"
+#include "actors/party.hpp"
+#include "catch.hpp"
+#include "models/local_trainer.hpp"
+#include "observe/report.hpp"
+#include "world.hpp"
+
+using namespace vflbus;
+using namespace vflbus::actors;
+using namespace vflbus::actors::test;
+
+namespace {
+
+/// The weights of all parties in one matrix, the master's rows first: features x outputs.
+models::Matrix joined_weights(const Play& play) {
+    std::vector<ModelPart> parts;
+    std::size_t rows = 0;
+    for (std::size_t p = 0; p <= play.world.members; ++p) {
+        parts.push_back(play.part(p));
+        rows += parts.back().features();
+    }
+    models::Matrix out(rows, parts[0].outputs);
+    std::size_t first = 0;
+    for (const ModelPart& part : parts) {
+        for (std::size_t c = 0; c < part.outputs; ++c)
+            for (std::size_t j = 0; j < part.features(); ++j)
+                out(first + j, c) = part.weights[c * part.features() + j];
+        first += part.features();
+    }
+    return out;
+}
+
+/// The same people with all columns at one party, in the vertical run's order.
+struct Joined {
+    Joined(const Play& play, config::Config config) {
+        std::vector<std::size_t> common;
+        for (std::size_t row = 0; row < play.world.rows; ++row) {
+            bool all = true;
+            for (std::size_t p = 0; p <= play.world.members; ++p) all = all && row % (p + 7) != 3;
+            if (all) common.push_back(row);
+        }
+        data::Table table = play.world.table(0, common);
+        for (std::size_t p = 1; p <= play.world.members; ++p)
+            for (auto& column : play.world.table(p, common).features)
+                table.features.push_back(column);
+        auto shared = std::make_shared<const data::Table>(std::move(table));
+        party =
+            std::make_unique<Party>("joined", config, [shared](TableKind kind) -> Result<TablePtr> {
+                return kind == TableKind::train ? shared : TablePtr{};
+            });
+        REQUIRE(party->align(TableKind::train));
+        const auto& local = party->local(TableKind::train);
+        const data::PartyIds ids[] = {{"joined", local.ids, local.counts}};
+        const auto all = data::intersect(ids, config.data.dataset_size);
+        REQUIRE(all);
+        REQUIRE(party->select(TableKind::train, all->selections[0], all->rows));
+        REQUIRE(party->split());
+        const auto rows = party->rows(TableKind::train);
+        const auto coding = data::fit_labels(*shared, data_task(config.model.task), rows);
+        REQUIRE(coding);
+        auto labels = labels_of(*shared, *coding, rows);
+        REQUIRE(labels);
+        REQUIRE(party->build(coding->outputs()));
+        models::LocalConfig local_config;
+        local_config.head = head_config(config.model);
+        local_config.optimizer = optimizer_of(config.model);
+        local_config.sequential = config.model.sequential;
+        local_config.reg_lambda = config.model.reg_lambda;
+        auto made = models::LocalTrainer::create(party->design(TableKind::train),
+                                                 std::move(*labels), local_config);
+        REQUIRE(made);
+        trainer = std::make_unique<models::LocalTrainer>(std::move(*made));
+        for (std::uint64_t step = 0; step < party->schedule().steps(); ++step)
+            REQUIRE(trainer->step(party->schedule().rows(step)));
+    }
+    std::unique_ptr<Party> party;
+    std::unique_ptr<models::LocalTrainer> trainer;
+};
+
+void check_equal_to_joined(const Play& play, const config::Config& config, double tolerance) {
+    const Joined joined(play, config);
+    const models::Matrix weights = joined_weights(play);
+    const auto expected = joined.trainer->model().weights();
+    REQUIRE(weights.rows() == expected.rows);
+    REQUIRE(weights.cols() == expected.cols);
+    for (std::size_t i = 0; i < weights.size(); ++i)
+        CHECK(std::abs(weights.data()[i] - expected.data[i]) < tolerance);
+    const auto intercept = play.part(0).intercept;
+    REQUIRE(intercept.size() == joined.trainer->head().intercept().size());
+    for (std::size_t c = 0; c < intercept.size(); ++c)
+        CHECK(std::abs(intercept[c] - joined.trainer->head().intercept()[c]) < tolerance);
+}
+
+}  // namespace
+
+TEST_CASE("a vertical run learns what the joined fit learns") {
+    World world;
+    world.task = GENERATE(config::Task::logistic, config::Task::linear, config::Task::multilabel,
+                          config::Task::softmax);
+    world.master_features = GENERATE(true, false);
+    CAPTURE(config::name_of(world.task), world.master_features);
+    Play play(world);
+    if (world.task == config::Task::softmax) {
+        play.config.model.optimizer = config::Optimizer::adam;
+        play.config.model.momentum = 0;
+        play.config.model.learning_rate = 0.05;
+    }
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    check_equal_to_joined(play, play.config, 1e-11);
+
+    const auto& report = play.master->report();
+    CHECK(report.status == "completed");
+    CHECK(report.reason.empty());
+    CHECK(report.steps == play.progress.back().steps);
+    CHECK(report.steps == report.epochs * ((report.rows_train + 31) / 32));
+    CHECK(report.rows_train + report.rows_test == report.rows_common);
+    CHECK(report.rows_test > 10);
+    CHECK(report.parties.size() == 3);
+    CHECK(report.parties[1].features == 3);
+    CHECK(report.parties[0].features == (world.master_features ? 3U : 0U));
+    CHECK(report.bytes_sent > 0);
+    CHECK(report.train_seconds > 0);
+    const std::string headline = world.task == config::Task::linear     ? "r2"
+                                 : world.task == config::Task::logistic ? "auc"
+                                 : world.task == config::Task::softmax  ? "accuracy"
+                                                                        : "auc_macro";
+    if (world.master_features) {
+        CHECK(play.metric(report.train, headline) > 0.8);
+        CHECK(play.metric(report.test, headline) > 0.7);
+    }
+    CHECK(play.metric(report.test, headline) >
+          play.metric(report.label_holder_alone_test, headline) + 0.05);
+    CHECK(play.env.files.contains("runs/" + play.run.hex() + "/report.json"));
+    CHECK(play.env.files.contains("runs/" + play.run.hex() + "/agreed.txt"));
+    const auto stored =
+        observe::from_json(play.env.files.at("runs/" + play.run.hex() + "/report.json"));
+    REQUIRE(stored);
+    CHECK(stored->status == "completed");
+    bool noticed = false;
+    for (const auto& line : play.log) noticed = noticed || line.find("in the clear") != line.npos;
+    CHECK(noticed);
+}
+
+TEST_CASE("the same bits, whatever the order of rows and of arrival") {
+    World world;
+    world.members = 3;
+    std::vector<std::string> first;
+    for (std::uint64_t variant = 1; variant <= 4; ++variant) {
+        Play play(world, variant);
+        play.harness_seed = variant * 17;
+        REQUIRE(play.play().code == Errc::ok);
+        std::vector<std::string> files;
+        for (std::size_t p = 0; p <= world.members; ++p) files.push_back(play.file(p));
+        if (variant == 1) first = files;
+        CHECK(files == first);
+        CHECK(!files[0].empty());
+    }
+    // and they can differ
+    Play other(world);
+    other.config.run.seed = 6;
+    REQUIRE(other.play().code == Errc::ok);
+    CHECK(other.file(1) != first[1]);
+}
+
+TEST_CASE("metrics at intervals do not disturb the training") {
+    Play plain{World{}};
+    REQUIRE(plain.play().code == Errc::ok);
+    Play reporting{World{}};
+    reporting.config.model.report_train_metrics_iteration = 5;
+    reporting.config.model.report_test_metrics_iteration = 3;
+    REQUIRE(reporting.play().code == Errc::ok);
+    CHECK(plain.part(1).weights == reporting.part(1).weights);
+    CHECK(plain.part(0).intercept == reporting.part(0).intercept);
+    const auto steps = reporting.master->report().steps;
+    std::size_t train = 0, test = 0;
+    for (const auto& entry : reporting.master->report().history)
+        ++(entry.split == "train" ? train : test);
+    CHECK(train == steps / 5 + (steps % 5 != 0));
+    CHECK(test == steps / 3 + (steps % 3 != 0));
+    CHECK(plain.master->report().history.size() == 2);
+}
+
+TEST_CASE("sequential mode") {
+    World world;
+    world.task = config::Task::linear;
+    world.master_features = GENERATE(true, false);
+    Play play(world);
+    play.config.model.sequential = true;
+    play.config.model.momentum = play.config.model.weight_decay = 0;
+    play.config.model.batch_size = GENERATE(0, 64);
+    play.config.model.epochs = 8;
+    play.config.model.report_test_metrics_iteration = 2;
+    REQUIRE(play.play().code == Errc::ok);
+    if (world.master_features) CHECK(play.metric(play.master->report().test, "r2") > 0.9);
+
+    SECTION("with one member and a labels-only master it is the joined fit") {
+        World one = world;
+        one.members = 1;
+        one.master_features = false;
+        Play single(one);
+        single.config.model = play.config.model;
+        REQUIRE(single.play().code == Errc::ok);
+        check_equal_to_joined(single, single.config, 1e-12);
+    }
+    SECTION("the same bits again") {
+        Play again(world, 9);
+        again.harness_seed = 5;
+        again.config = play.config;
+        REQUIRE(again.play().code == Errc::ok);
+        for (std::size_t p = 0; p < 3; ++p) CHECK(again.file(p) == play.file(p));
+    }
+}
+
+TEST_CASE("a labels-only master is compared with the constant predictor") {
+    World world;
+    world.master_features = false;
+    Play play(world);
+    REQUIRE(play.play().code == Errc::ok);
+    CHECK(play.metric(play.master->report().label_holder_alone_train, "auc") == 0.5);
+    SECTION("unless nobody asks") {
+        Play quiet(world);
+        quiet.config.model.label_holder_alone = false;
+        REQUIRE(quiet.play().code == Errc::ok);
+        CHECK(quiet.master->report().label_holder_alone_train.empty());
+        CHECK(quiet.file(1).size() == play.file(1).size());
+    }
+}
+
+TEST_CASE("test tables at every party") {
+    World world;
+    Play play(world);
+    play.config.data.test_fraction = 0;
+    World others = world;
+    others.seed = 70;
+    others.rows = 90;
+    for (std::size_t p = 0; p < 3; ++p)
+        play.tables[p][TableKind::test] =
+            std::make_shared<data::Table>(others.table(p, others.order(p, 3)));
+    SECTION("are aligned by themselves") {
+        REQUIRE(play.play().code == Errc::ok);
+        CHECK(play.master->report().rows_test > 40);
+        CHECK(play.master->report().rows_train == play.master->report().rows_common);
+        CHECK(play.metric(play.master->report().test, "auc") > 0.8);
+    }
+    SECTION("or at none") {
+        play.tables[2].erase(TableKind::test);
+        const Ending ending = play.play();
+        CHECK(ending.code == Errc::bad_config);
+        CHECK(ending.sentence.find("member-1 has none") != std::string::npos);
+    }
+    SECTION("and not with a fraction as well") {
+        play.config.data.test_fraction = 0.5;
+        CHECK(play.play().code == Errc::bad_config);
+    }
+}
+
+TEST_CASE("without test rows there are no test metrics") {
+    Play play{World{}};
+    play.config.data.test_fraction = 0;
+    REQUIRE(play.play().code == Errc::ok);
+    CHECK(play.master->report().test.empty());
+    CHECK(play.master->report().label_holder_alone_test.empty());
+    CHECK(!play.master->report().train.empty());
+}
+
+TEST_CASE("dataset_size takes the first common ids") {
+    Play play{World{}};
+    play.config.data.dataset_size = 50;
+    play.config.data.test_fraction = 0;
+    REQUIRE(play.play().code == Errc::ok);
+    CHECK(play.master->report().rows_train == 50);
+    CHECK(play.master->report().parties[1].rows_matched > 150);
+}
+
+TEST_CASE("one round trip per step") {
+    Play play{World{}};
+    play.config.data.test_fraction = 0;
+    REQUIRE(play.play().code == Errc::ok);
+    // per member: align train and test, select, begin, the steps, evaluate, finish, release
+    CHECK(play.harness->pushed == 2 * (play.master->report().steps + 7));
+}
+
+TEST_CASE("check joins, echoes and aligns") {
+    Play play{World{}};
+    auto made = make_check_master(play.master_options());
+    REQUIRE(made);
+    auto* check = made->get();
+    REQUIRE(play.set(std::move(*made)).run().code == Errc::ok);
+    REQUIRE(check->parties().size() == 3);
+    CHECK(check->common() > 150);
+    CHECK(check->common_test() == 0);
+    CHECK(check->parties()[1].version == "0.1.0");
+    CHECK(check->parties()[1].rows == play.world.order(1, 1).size());
+    CHECK(check->parties()[1].match_rate > 0.5);
+    CHECK(check->parties()[1].match_rate <= 1);
+    CHECK(check->parties()[2].round_trip_min > Duration::zero());
+    CHECK(check->parties()[2].round_trip_min <= check->parties()[2].round_trip_median);
+    CHECK(play.env.files.empty());
+}

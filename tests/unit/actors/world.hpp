@@ -1,0 +1,203 @@
+#pragma once
+// Small parties with made-up tables, and a run of them on the harness.
+
+#include <cmath>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actors/env.hpp"
+#include "actors/master.hpp"
+#include "actors/member.hpp"
+#include "actors/model_file.hpp"
+#include "base/text.hpp"
+#include "harness.hpp"
+
+namespace vflbus::actors::test {
+
+using TablePtr = std::shared_ptr<const data::Table>;
+
+/// n people; party p holds `features` columns x_p_j about them, the master labels from a linear
+/// signal over all columns.
+struct World {
+    config::Task task = config::Task::logistic;
+    std::size_t members = 2;
+    std::size_t rows = 300;
+    std::size_t features = 3;
+    bool master_features = true;
+    std::uint64_t seed = 7;
+
+    [[nodiscard]] double value(std::size_t row, std::size_t party, std::size_t column) const {
+        Rng rng(mix_seed(mix_seed(seed, row), party * 100 + column + 1));
+        return rng.uniform() * 4 - 2 + static_cast<double>(column);
+    }
+    [[nodiscard]] double noise(std::size_t row, std::size_t output) const {
+        return (Rng(mix_seed(mix_seed(seed, row), 9999 + output)).uniform() - 0.5) * 0.8;
+    }
+    [[nodiscard]] double signal(std::size_t row, std::size_t output) const {
+        double z = noise(row, output);
+        for (std::size_t p = 0; p <= members; ++p)
+            for (std::size_t j = 0; j < features; ++j)
+                z += (value(row, p, j) - static_cast<double>(j)) *
+                     std::cos(static_cast<double>(p * 7 + j * 3 + output * 5));
+        return z;
+    }
+    [[nodiscard]] std::size_t label_columns() const {
+        return task == config::Task::multilabel ? 3 : 1;
+    }
+    [[nodiscard]] double label(std::size_t row, std::size_t column) const {
+        if (task == config::Task::linear) return signal(row, 0);
+        if (task != config::Task::softmax) return signal(row, column) > 0 ? 1 : 0;
+        std::size_t best = 0;
+        for (std::size_t c = 1; c < 3; ++c)
+            if (signal(row, c) > signal(row, best)) best = c;
+        return static_cast<double>(best);
+    }
+
+    /// Party 0 is the master. `order`: which people, in which order.
+    [[nodiscard]] data::Table table(std::size_t party,
+                                    const std::vector<std::size_t>& order) const {
+        data::Table out;
+        out.path = "table-" + std::to_string(party) + ".csv";
+        out.party = party == 0 ? "master" : config::member_name(party - 1);
+        for (const std::size_t row : order) out.ids.push_back("u" + std::to_string(row));
+        if (party == 0)
+            for (std::size_t c = 0; c < label_columns(); ++c) {
+                data::Column column;
+                column.name = "y" + std::to_string(c);
+                for (const std::size_t row : order) column.numbers.push_back(label(row, c));
+                out.labels.push_back(std::move(column));
+            }
+        if (party != 0 || master_features)
+            for (std::size_t j = 0; j < features; ++j) {
+                data::Column column;
+                column.name = "x" + std::to_string(party) + "_" + std::to_string(j);
+                for (const std::size_t row : order) column.numbers.push_back(value(row, party, j));
+                out.features.push_back(std::move(column));
+            }
+        return out;
+    }
+
+    /// Row order of a party: shuffled, without every (party + 7)-th person.
+    [[nodiscard]] std::vector<std::size_t> order(std::size_t party, std::uint64_t shuffle) const {
+        std::vector<std::size_t> out;
+        for (std::size_t row = 0; row < rows; ++row)
+            if (row % (party + 7) != 3) out.push_back(row);
+        Rng rng(mix_seed(shuffle, party));
+        for (std::size_t i = out.size(); i > 1; --i) std::swap(out[i - 1], out[rng.below(i)]);
+        return out;
+    }
+
+    [[nodiscard]] config::Config config() const {
+        config::Config out;
+        out.run.seed = 5;
+        out.run.world_size = members;
+        out.model.task = task;
+        out.model.epochs = 4;
+        out.model.batch_size = 32;
+        out.model.learning_rate = task == config::Task::linear ? 0.05 : 0.3;
+        out.model.momentum = 0.5;
+        out.model.weight_decay = 0.001;
+        out.data.test_fraction = 0.2;
+        out.bus.rendezvous_timeout = 60;
+        out.bus.recv_timeout = 30;
+        return out;
+    }
+};
+
+/// Everything around one run; tests change what they like before `play`.
+struct Play {
+    explicit Play(const World& of, std::uint64_t shuffle = 1)
+        : world(of), config(of.config()), member_config(of.members) {
+        tables.resize(world.members + 1);
+        for (std::size_t p = 0; p <= world.members; ++p)
+            tables[p][TableKind::train] =
+                std::make_shared<data::Table>(world.table(p, world.order(p, shuffle)));
+        run.bytes[0] = 0xab;
+    }
+
+    static std::string name(std::size_t party) {
+        return party == 0 ? "master" : config::member_name(party - 1);
+    }
+    TableSource source(std::size_t party) {
+        return [this, party](TableKind kind) -> Result<TablePtr> {
+            if (const auto failure = failures.find(party); failure != failures.end())
+                return tl::unexpected(failure->second);
+            const auto found = tables[party].find(kind);
+            return found == tables[party].end() ? TablePtr{} : found->second;
+        };
+    }
+    MasterOptions master_options() {
+        MasterOptions options;
+        options.run = run;
+        options.config = config;
+        options.tables = source(0);
+        options.env = &env;
+        options.runs_dir = "runs";
+        options.version = "0.1.0";
+        options.log = [this](observe::log::Level, const RunId&, const std::string& text) {
+            log.push_back(text);
+        };
+        options.progress = [this](const observe::ProgressState& state, TimePoint) {
+            progress.push_back(state);
+        };
+        return options;
+    }
+    ClientApp member(std::size_t rank) {
+        MemberOptions options;
+        options.name = config::member_name(rank);
+        options.config = member_config[rank];
+        options.tables = source(rank + 1);
+        options.env = &env;
+        options.runs_dir = "runs";
+        return make_member_app(std::move(options));
+    }
+    /// Without running it.
+    Harness& set(std::unique_ptr<RunMaster> app) {
+        master = std::move(app);
+        harness = std::make_unique<Harness>(*master, harness_seed);
+        for (std::size_t rank = 0; rank < world.members; ++rank)
+            if (!absent[rank]) harness->serve(rank, member(rank));
+        return *harness;
+    }
+    Harness& set() {
+        auto made = make_train_master(master_options());
+        if (!made) throw std::runtime_error(made.error().sentence);
+        return set(std::move(*made));
+    }
+    Ending play() { return (harness ? *harness : set()).run(); }
+
+    [[nodiscard]] std::string file(std::size_t party) const {
+        const auto found = env.files.find("runs/" + run.hex() + "/" + name(party) + "/model.json");
+        return found == env.files.end() ? "" : found->second;
+    }
+    [[nodiscard]] ModelPart part(std::size_t party) const {
+        auto part = parse_model_part(file(party), name(party));
+        if (!part) throw std::runtime_error(part.error().sentence);
+        return *part;
+    }
+    [[nodiscard]] double metric(const observe::Metrics& metrics, std::string_view which) const {
+        for (const auto& [key, value] : metrics)
+            if (key == which) return value;
+        return std::nan("");
+    }
+
+    World world;
+    config::Config config;
+    std::vector<config::Config> member_config;
+    std::vector<std::map<TableKind, TablePtr>> tables;
+    std::map<std::size_t, Failure> failures;
+    std::map<std::size_t, bool> absent;
+    std::uint64_t harness_seed = 1;
+    RunId run;
+    MemoryEnv env;
+    std::vector<std::string> log;
+    std::vector<observe::ProgressState> progress;
+    std::unique_ptr<RunMaster> master;
+    std::unique_ptr<Harness> harness;
+};
+
+}  // namespace vflbus::actors::test
