@@ -18,8 +18,9 @@ constexpr actors::MessageType question = 300;
 
 actors::Bytes answer_to(std::span<const std::uint8_t> body, const std::string& member) {
     const Hash256 hash = hash256(body);
-    actors::Bytes out(hash.begin(), hash.end());
-    out.insert(out.end(), member.begin(), member.end());
+    actors::Bytes out(hash.size() + member.size());
+    std::copy(hash.begin(), hash.end(), out.begin());
+    std::copy(member.begin(), member.end(), out.begin() + static_cast<std::ptrdiff_t>(hash.size()));
     return out;
 }
 

@@ -128,6 +128,7 @@ class World {
     TimePoint now_;
     std::uint64_t sequence_ = 0;
     std::uint64_t events_done_ = 0;
+    std::uint64_t at_this_time_ = 0;
     std::priority_queue<Event, std::vector<Event>, Later> queue_;
     std::unique_ptr<BrokerSide> broker_side_;
     std::unique_ptr<bus::BrokerCore> broker_;

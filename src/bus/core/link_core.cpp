@@ -73,6 +73,7 @@ struct LinkCore::Run {
     bool opened = false;
     std::optional<Ending> closing;
     TimePoint close_until{};
+    bool given_up = false;    ///< the user was told that nobody confirmed
     TimePoint announce_at{};  ///< say it again then; zero: not scheduled
 };
 
@@ -202,14 +203,11 @@ void LinkCore::on_tick(TimePoint now) {
         }
         if (out_.waiting()) flush(now);
     }
-    for (auto it = runs_.begin(); it != runs_.end();) {
-        Run& run = it->second;
-        if (run.closing && now >= run.close_until) {
-            events_.push_back(RunClosed{run.id, *run.closing, false});
-            it = runs_.erase(it);
-        } else {
-            ++it;
-        }
+    for (auto& [id, run] : runs_) {
+        if (!run.closing || run.given_up || now < run.close_until) continue;
+        // the user waits no longer; the link goes on saying CLOSE while it lives
+        run.given_up = true;
+        events_.push_back(RunClosed{id, *run.closing, false});
     }
 }
 
@@ -225,8 +223,9 @@ TimePoint LinkCore::next_deadline() const {
         if (at != TimePoint{}) next = std::min(next, at);
     };
     for (const auto& [id, run] : runs_) {
+        if (run.closing && !run.given_up) consider(run.close_until);
+        if (state_ != State::up) continue;  // all else is said again after WELCOME anyway
         consider(run.announce_at);
-        if (run.closing) consider(run.close_until);
         for (const auto& [node, peer] : run.peers)
             for (const auto& [number, pending] : peer.pending) consider(pending.again_at);
     }
@@ -338,7 +337,8 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
             Ending ending = run->closing.value_or(Ending{Errc::run_ended, "the run was closed"});
             if (!confirmed)
                 if (auto told = decode_ending(body.bytes())) ending = std::move(*told);
-            events_.push_back(RunClosed{header.run, std::move(ending), confirmed});
+            if (!run->given_up)
+                events_.push_back(RunClosed{header.run, std::move(ending), confirmed});
             forget_run(header.run);
             return;
         }
