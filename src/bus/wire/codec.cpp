@@ -47,7 +47,12 @@ Writer& Writer::i64(std::int64_t value) {
     return *this;
 }
 Writer& Writer::f64(double value) {
-    impl_->packer.pack_double(value);
+    // packer::pack_double turns whole numbers into integers: -0.0 would lose its sign, and 2^64 is
+    // undefined
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    char bytes[9] = {static_cast<char>(0xcb)};
+    for (int i = 0; i < 8; ++i) bytes[1 + i] = static_cast<char>(bits >> (56 - 8 * i));
+    impl_->sink.write(bytes, sizeof bytes);
     return *this;
 }
 Writer& Writer::boolean(bool value) {

@@ -177,7 +177,7 @@ bool valid(const Header& h, std::uint64_t part_bytes) noexcept {
     switch (h.kind) {
         case Kind::request:
             return in_run && h.term != 0 && h.request != 0 && h.answered_below <= h.request &&
-                   h.flags != flag::error && valid_chunk(h, part_bytes);
+                   (h.flags & flag::error) == 0 && valid_chunk(h, part_bytes);
         case Kind::reply:
             return in_run && h.term != 0 && h.request != 0 && valid_chunk(h, part_bytes);
         case Kind::open:
