@@ -54,6 +54,7 @@ struct BrokerCore::Node {
     struct Probe {
         ConnId conn = 0;
         Hello hello;
+        std::uint64_t hello_number = 0;
         TimePoint deadline{};
     };
     std::optional<Probe> probe;
@@ -129,16 +130,20 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
     }
 
     Node* node = nullptr;
+    bool crowded = false;
     if (from == last_conn_ && last_node_ != nullptr) {
         node = last_node_;
     } else {
         auto found = connections_.find(from);
         if (found == connections_.end()) {
-            if (anonymous_ >= anonymous_connections_max) {
+            // those who never say HELLO must not keep out those who do
+            const bool full = anonymous_ >= anonymous_connections_max;
+            if (full && (fault != HeaderFault::none || header.kind != Kind::hello)) {
                 ++counters_.strangers;
                 return;
             }
             ++anonymous_;
+            crowded = full;
             found = connections_.emplace(from, Connection{nullptr, now}).first;
         }
         node = found->second.node;
@@ -146,23 +151,24 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
             last_conn_ = from;
             last_node_ = node;
         }
-        if (fault == HeaderFault::other_version) {
-            ++counters_.refused;
-            Header answer;
-            answer.kind = Kind::error;
-            answer.aux = static_cast<std::uint64_t>(Errc::unsupported_version);
-            return send_raw(from, answer,
-                            encode_sentence("this broker speaks protocol version " +
-                                            std::to_string(wire_version) +
-                                            "; use the same vflbus version on all parties"));
-        }
-        if (header.kind == Kind::hello) {
-            if (!valid(header, body_bytes)) {
-                ++counters_.strangers;
-                return;
+    }
+    if (fault == HeaderFault::other_version)
+        return refuse_hello(from, Errc::unsupported_version,
+                            "this broker speaks protocol version " + std::to_string(wire_version) +
+                                "; use the same vflbus version on all parties");
+    if (header.kind == Kind::hello) {
+        if (valid(header, body_bytes))
+            on_hello(from, node, header, body, now);
+        else
+            ++counters_.strangers;
+        if (crowded) {
+            const auto still = connections_.find(from);
+            if (still != connections_.end() && still->second.node == nullptr) {
+                connections_.erase(still);
+                --anonymous_;
             }
-            return on_hello(from, found->second, header, body, now);
         }
+        return;
     }
     if (node == nullptr) {
         ++counters_.refused;
@@ -172,12 +178,11 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
         answer.aux = static_cast<std::uint64_t>(Errc::not_registered);
         return send_raw(from, answer, encode_sentence("say HELLO first"));
     }
-    if (header.kind == Kind::hello) {
-        if (valid(header, body_bytes)) on_hello(from, connections_.at(from), header, body, now);
-        return;
-    }
-    heard(*node, now);
-    if (fault != HeaderFault::none || !valid(header, body_bytes))
+    // the last word of a process is no sign that it lives: a newcomer that waits for its name gets
+    // it
+    const bool leaves = header.kind == Kind::bye && header.src == node->id;
+    if (!leaves || !node->probe) heard(*node, now);
+    if (!valid(header, body_bytes))
         return send_error(*node, header, Errc::malformed_frame,
                           "the frame does not obey the rules of its kind", now);
     if (header.src != node->id)
@@ -206,10 +211,12 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
         case Kind::bye: {
             log("node left name=" + node.hello.name);
             disconnect(node, now);
-            node.state = Node::State::lost;
+            // unless a newcomer that waited for the name has it now
+            if (node.conn == 0) node.state = Node::State::lost;
             for (const RunId& id : node.runs) {
                 Run& run = *runs_.at(id);
                 for_each_joined(run, [&](Node& peer) {
+                    if (peer.id == node.id) return;
                     Header h;
                     h.run = id;
                     h.term = run.term;
@@ -241,6 +248,8 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
                 retry_flush_ = true;
             return;
         }
+        case Kind::error:
+            return;  // an ERROR is never answered with an ERROR
         default:
             return send_error(node, header, Errc::malformed_frame,
                               std::string(name_of(header.kind)) + " is not for the broker", now);
@@ -272,7 +281,7 @@ void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size
         if (!run->takes_part(header.dst) || target == nodes_.end())
             return refuse(Errc::not_a_participant,
                           "the destination takes no part in run " + run->id.short_hex());
-        if (target->second->conn == 0)
+        if (target->second->conn == 0 || target->second->state == Node::State::lost)
             return refuse(Errc::unreachable, target->second->hello.name + " is not connected");
         route = {header.run, header.term, header.dst, generation_, target->second.get()};
     }
@@ -297,7 +306,7 @@ void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size
 
 // -- nodes ---------------------------------------------------------------------
 
-void BrokerCore::on_hello(ConnId from, Connection& connection, const Header&, const Payload& body,
+void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, const Payload& body,
                           TimePoint now) {
     auto decoded = decode_hello(body.bytes());
     if (!decoded) {
@@ -306,24 +315,25 @@ void BrokerCore::on_hello(ConnId from, Connection& connection, const Header&, co
     }
     Hello hello = std::move(*decoded);
     const NodeId id = node_id_of(hello.name);
-    if (connection.node != nullptr && connection.node->id != id)
-        return refuse_hello(from, Errc::wrong_source,
-                            "this connection is " + connection.node->hello.name +
-                                " and cannot become " + hello.name);
+    if (known != nullptr && known->id != id)
+        return refuse_hello(
+            from, Errc::wrong_source,
+            "this connection is " + known->hello.name + " and cannot become " + hello.name);
     const auto found = nodes_.find(id);
     if (found == nodes_.end()) {
         if (nodes_.size() >= nodes_max)
             return refuse_hello(
                 from, Errc::too_many,
                 "this broker serves " + std::to_string(nodes_max) + " nodes already");
-        return accept(from, std::move(hello), now);
+        return accept(from, std::move(hello), header.request, now);
     }
     Node& node = *found->second;
     if (node.hello.name != hello.name)
         return refuse_hello(from, Errc::name_taken,
                             "the name " + hello.name + " has the same node id as " +
                                 node.hello.name + "; choose another");
-    if (node.hello.instance == hello.instance) return accept(from, std::move(hello), now);
+    if (node.hello.instance == hello.instance)
+        return accept(from, std::move(hello), header.request, now);
 
     const std::string taken = hello.name +
                               " is already connected as another process; stop that one, or give "
@@ -331,13 +341,18 @@ void BrokerCore::on_hello(ConnId from, Connection& connection, const Header&, co
     if (hello.incarnation < node.hello.incarnation)
         return refuse_hello(from, Errc::stale_incarnation,
                             "a younger process is known as " + hello.name);
-    const bool gone = node.conn == 0 || now - node.last_heard > config_.timings.suspect + lag_;
-    if (gone) return accept(from, std::move(hello), now);
+    // the loop may have slept and not ticked since: what the old process said meanwhile is still to
+    // be read
+    const Duration late = now - last_tick_ - config_.timings.check;
+    const Duration patience = config_.timings.suspect + std::max({lag_, late, Duration{}});
+    const bool gone = node.conn == 0 || now - node.last_heard > patience;
+    if (gone) return accept(from, std::move(hello), header.request, now);
     if (hello.incarnation == node.hello.incarnation)
         return refuse_hello(from, Errc::name_taken, taken);
     if (node.probe) {
         // the same newcomer repeats itself; a third one has to wait for its turn
-        if (node.probe->conn != from) refuse_hello(from, Errc::name_taken, taken);
+        if (node.probe->conn != from) return refuse_hello(from, Errc::name_taken, taken);
+        node.probe->hello_number = header.request;
         return;
     }
     // asked directly: a connection that is dead already answers by being gone
@@ -346,9 +361,10 @@ void BrokerCore::on_hello(ConnId from, Connection& connection, const Header&, co
     Frame frame = make_frame(ping, {});
     if (transport_.send(node.conn, frame) == SendResult::gone) {
         disconnect(node, now);
-        return accept(from, std::move(hello), now);
+        return accept(from, std::move(hello), header.request, now);
     }
-    node.probe = Node::Probe{from, std::move(hello), now + config_.timings.name_probe};
+    node.probe =
+        Node::Probe{from, std::move(hello), header.request, now + config_.timings.name_probe};
 }
 
 void BrokerCore::refuse_hello(ConnId from, Errc code, const std::string& sentence) {
@@ -368,10 +384,10 @@ void BrokerCore::settle_probe(Node& node, bool old_one_lives, TimePoint now) {
             probe.hello.name +
                 " is already connected as another process; stop that one, or give this one "
                 "another --rank or --name");
-    accept(probe.conn, std::move(probe.hello), now);
+    accept(probe.conn, std::move(probe.hello), probe.hello_number, now);
 }
 
-void BrokerCore::accept(ConnId from, Hello hello, TimePoint now) {
+void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now) {
     const NodeId id = node_id_of(hello.name);
     auto& slot = nodes_[id];
     const bool known = slot != nullptr;
@@ -424,6 +440,7 @@ void BrokerCore::accept(ConnId from, Hello hello, TimePoint now) {
         " version=" + node.hello.version + (same_process ? " again=true" : ""));
 
     Header header;
+    header.request = hello_number;
     header.aux = node.session;
     const Timings& t = config_.timings;
     send_control(node, Kind::welcome, header,
@@ -457,6 +474,7 @@ void BrokerCore::heard(Node& node, TimePoint now) {
     if (node.probe) settle_probe(node, true, now);
     if (node.state == Node::State::up) return;
     node.state = Node::State::up;
+    ++generation_;
     log("node back name=" + node.hello.name);
     for (const RunId& id : node.runs) {
         Run& run = *runs_.at(id);
@@ -479,7 +497,7 @@ void BrokerCore::announce_up(Run& run, Node& node, TimePoint now) {
     for_each_joined(run, [&](Node& peer) {
         if (peer.id == node.id) return;
         up(peer, node);
-        up(node, peer);
+        if (peer.conn != 0) up(node, peer);  // else it was found to be gone just now
     });
 }
 
@@ -494,6 +512,13 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
     if (state <= node.state) return;
     node.state = state;
     const bool lost = state == Node::State::lost;
+    if (lost) {
+        // what waits for it would hold back its senders in all their runs; they send again when it
+        // is up
+        ++generation_;
+        node.out.drop_all(left_);
+        credit_back(left_, now);
+    }
     log(std::string(lost ? "node lost name=" : "node suspect name=") + node.hello.name +
         " silent_ms=" + std::to_string(to_ms(silent)));
     for (const RunId& id : node.runs) {
@@ -732,6 +757,7 @@ void BrokerCore::on_tick(TimePoint now) {
         const auto found = nodes_.find(id);
         if (found == nodes_.end()) continue;
         Node& node = *found->second;
+        if (node.conn == 0 && (node.out.waiting() || node.probe)) disconnect(node, now);
         if (node.probe && now >= node.probe->deadline) settle_probe(node, false, now);
         set_liveness(node, now);
         if (node.out.waiting() && node.conn != 0) flush(node, now);

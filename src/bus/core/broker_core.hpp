@@ -79,7 +79,7 @@ class BrokerCore {
     struct Connection;
 
     // -- arrival ---------------------------------------------------------------
-    void on_hello(ConnId from, Connection& connection, const Header& header, const Payload& body,
+    void on_hello(ConnId from, const Node* known, const Header& header, const Payload& body,
                   TimePoint now);
     void on_control(Node& node, const Header& header, Payload& body, TimePoint now);
     void on_open(Node& node, const Header& header, const Payload& body, TimePoint now);
@@ -88,7 +88,7 @@ class BrokerCore {
     void route(Node& node, const Header& header, Frame& frame, std::size_t bytes, TimePoint now);
 
     // -- nodes -----------------------------------------------------------------
-    void accept(ConnId from, Hello hello, TimePoint now);
+    void accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now);
     void refuse_hello(ConnId from, Errc code, const std::string& sentence);
     void settle_probe(Node& node, bool old_one_lives, TimePoint now);
     void disconnect(Node& node, TimePoint now);

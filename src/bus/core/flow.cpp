@@ -1,6 +1,7 @@
 #include "bus/core/flow.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace vflbus::bus {
 
@@ -81,11 +82,16 @@ SendResult HopSender::flush(FrameSink& sink, TimePoint now, std::vector<Left>& l
         }
         const RunId run = round_.front();
         Lane& lane = lanes_[run];
-        lane.deficit += drr_quantum_bytes;
-        while (!lane.entries.empty() && open()) {
+        // a turn that the window or the transport cut short goes on later, without a second quantum
+        if (!std::exchange(served_, true)) lane.deficit += drr_quantum_bytes;
+        while (!lane.entries.empty()) {
             Entry& entry = lane.entries.front();
             const std::size_t bytes = entry.bytes;
             if (lane.deficit < bytes) break;
+            if (!open()) {
+                limited_ = true;
+                return SendResult::full;
+            }
             const SendResult result = sink.send(entry.frame);
             if (result == SendResult::full) blocked_ = true;
             if (result != SendResult::ok) return result;
@@ -96,6 +102,7 @@ SendResult HopSender::flush(FrameSink& sink, TimePoint now, std::vector<Left>& l
             lane.entries.pop_front();
         }
         round_.pop_front();
+        served_ = false;
         if (lane.entries.empty())
             lanes_.erase(run);
         else
@@ -111,6 +118,13 @@ void HopSender::drop(Lane& lane, std::vector<Left>& left) {
     }
 }
 
+void HopSender::drop_all(std::vector<Left>& left) {
+    for (auto& [run, lane] : lanes_) drop(lane, left);
+    lanes_.clear();
+    round_.clear();
+    served_ = false;
+}
+
 void HopSender::reset(std::vector<Left>& left) {
     for (auto& [run, lane] : lanes_) drop(lane, left);
     *this = HopSender();
@@ -121,6 +135,7 @@ void HopSender::drop_run(const RunId& run, std::vector<Left>& left) {
     if (found == lanes_.end()) return;
     drop(found->second, left);
     lanes_.erase(found);
+    if (!round_.empty() && round_.front() == run) served_ = false;
     std::erase(round_, run);
 }
 

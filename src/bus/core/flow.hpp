@@ -63,6 +63,8 @@ class HopSender {
     /// A new session: counters and estimates start again, what waits is dropped.
     void reset(std::vector<Left>& left);
     void drop_run(const RunId& run, std::vector<Left>& left);
+    /// Drops what waits for the window; the session goes on.
+    void drop_all(std::vector<Left>& left);
 
     // -- properties ------------------------------------------------------------
     [[nodiscard]] std::uint64_t window_bytes() const noexcept { return window_; }
@@ -90,6 +92,7 @@ class HopSender {
     std::deque<Frame> control_;
     std::map<RunId, Lane> lanes_;
     std::deque<RunId> round_;  ///< lanes with entries, in the order they are served
+    bool served_ = false;      ///< the first of them has its quantum of this turn already
     std::uint64_t queued_ = 0;
     bool blocked_ = false;
 

@@ -105,6 +105,7 @@ void LinkCore::greet(TimePoint now) {
     Header header;
     header.kind = Kind::hello;
     header.src = id_;
+    header.request = ++hellos_;
     Bytes body = encode(config_.hello);
     header.body_bytes = body.size();
     Frame frame{encoded(header), Payload::hold(std::move(body))};
@@ -120,7 +121,10 @@ void LinkCore::greet(TimePoint now) {
     hello_wait_ = std::min(hello_wait_ * 2, config_.timings.hello_retry_max);
 }
 
-void LinkCore::on_welcome(const Payload& body, TimePoint now) {
+void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint now) {
+    // A broker that was slow answers each of our HELLOs, and begins a session with each. Only the
+    // last one counts: what we sent after an earlier answer would be counted at one end alone.
+    if (state_ != State::greeting || header.request != hellos_) return;
     const auto welcome = decode_welcome(body.bytes());
     if (!welcome)
         return die({Errc::malformed_frame,
@@ -179,7 +183,7 @@ void LinkCore::on_tick(TimePoint now) {
         next_hello_ = now;
     }
     if (state_ == State::greeting) {
-        if (silent >= stale) {  // perhaps the connection itself is stuck
+        if (now - last_heard_ >= stale) {  // perhaps the connection itself is stuck
             transport_.reconnect();
             last_heard_ = now;
         }
@@ -276,7 +280,7 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
     }
     switch (header.kind) {
         case Kind::welcome:
-            return on_welcome(body, now);
+            return on_welcome(header, body, now);
         case Kind::ping: {
             Header pong;
             pong.request = header.request;
@@ -319,6 +323,8 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
             if (run != nullptr && header.term < run->term) return;
             if (run != nullptr && header.term == run->term)
                 return announce(*run, now);  // we have answered that
+            // whatever comes of the earlier term from now on is no news
+            if (run != nullptr) forget_run(header.run);
             events_.push_back(RunInvited{header.run, header.term, header.src, std::move(*open)});
             return;
         }
@@ -378,7 +384,7 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
             break;
     }
     Run* run = find(header.run);
-    if (run == nullptr) return;
+    if (run == nullptr || header.term != run->term) return;  // about a term that is over here
     const auto peer = run->peers.find(header.dst);
     const auto pending_of = [&]() -> Pending* {
         if (peer == run->peers.end()) return nullptr;
@@ -631,7 +637,8 @@ Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::ui
                                          " bytes exceeds the limit of " +
                                          std::to_string(message_bytes_max));
     Peer& peer = run->peers[dst];
-    if (peer.pending.size() >= outstanding_requests_max)
+    // counted from the oldest: the receiver remembers no more numbers than that
+    if (peer.next_request - peer.answered_below() >= outstanding_requests_max)
         return fail(Errc::too_many, std::to_string(outstanding_requests_max) +
                                         " requests to one node are unanswered");
     const std::uint64_t number = peer.next_request++;

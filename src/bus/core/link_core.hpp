@@ -164,7 +164,7 @@ class LinkCore {
     struct Peer;
     struct Run;
 
-    void on_welcome(const Payload& body, TimePoint now);
+    void on_welcome(const Header& header, const Payload& body, TimePoint now);
     void on_error(const Header& header, const Payload& body, TimePoint now);
     void on_peer(const Header& header, const Payload& body, TimePoint now);
     void on_request(const Header& header, const Payload& body, TimePoint now);
@@ -201,6 +201,7 @@ class LinkCore {
     bool said_down_ = false;
     std::uint64_t progress_ = 0;
     std::uint64_t pings_ = 0;
+    std::uint64_t hellos_ = 0;  ///< HELLOs sent: the number of the last one
     std::vector<HopSender::Left> left_;
 };
 
