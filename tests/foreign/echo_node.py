@@ -1,0 +1,73 @@
+#!/usr/bin/python3
+"""A node of vflbus, written from docs/protocol.md alone: joins the runs it is invited to, and echoes."""
+import hashlib, random, struct, sys, time
+import msgpack, zmq
+
+address, name = sys.argv[1:]
+HELLO, WELCOME, PING, PONG, BYE, OPEN, JOIN, CLOSE, REQUEST, REPLY, ERROR, WINDOW = range(1, 13)
+LAYOUT = struct.Struct(">BBHBBBBBB16sBIBQBQBQBQBQBQBHBQ")  # section 2
+CHUNK = WINDOW_BYTES = 512 << 10
+me = int.from_bytes(hashlib.blake2b(b"vflbus-node:" + name.encode(), digest_size=16).digest()[:8], "little") or 1
+incarnation, instance = time.time_ns() // 1_000_000, random.getrandbits(64)
+sock = zmq.Context().socket(zmq.DEALER)
+sock.connect(address)
+terms, bodies, answers, waiting = {}, {}, {}, []  # by run; by (run, source, number); frames behind the window
+up, hellos, next_hello = False, 0, 0.0
+taken = reported = sent = consumed = 0  # bytes on this hop, section 7
+
+def send(kind, body=b"", run=bytes(16), term=0, dst=0, request=0, type=0, flags=0, aux=0):
+    for offset in range(0, max(len(body), 1), CHUNK):
+        part = body[offset:offset + CHUNK]
+        head = LAYOUT.pack(0x9D, 0xCD, 0xAF01, 0xCC, kind, 0xCC, flags, 0xC4, 16, run, 0xCE, term, 0xCF, me, 0xCF, dst,
+                           0xCF, request, 0xCF, 0, 0xCF, len(body), 0xCF, offset, 0xCD, type, 0xCF, aux)
+        frames = [head, part] if part else [head]
+        waiting.append(frames) if kind == REPLY else sock.send_multipart(frames)
+
+while True:
+    if not up and time.monotonic() >= next_hello:
+        hellos, next_hello = hellos + 1, time.monotonic() + min(8, 0.25 * 2 ** hellos)
+        send(HELLO, msgpack.packb([name, "node", -1, incarnation, instance, "py", []]), request=hellos)
+    while waiting and sent - consumed < WINDOW_BYTES:
+        sent += sum(map(len, waiting[0]))
+        sock.send_multipart(waiting.pop(0))
+    if taken - reported >= 128 << 10:
+        send(WINDOW, aux=taken)
+        reported = taken
+    if not sock.poll(250):
+        up and send(PING)
+        continue
+    head, part = (sock.recv_multipart() + [b""])[:2]
+    (kind, flags, run, term, src, dst, request, below, total, offset, type, aux) = [
+        LAYOUT.unpack(head)[i] for i in (4, 6, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27)]
+    key = (run, src, request)
+    if kind == WELCOME and request == hellos:
+        up, taken, reported, sent, consumed, waiting = True, 0, 0, 0, 0, []
+    elif kind == PING:
+        send(PONG, request=request)
+    elif kind == OPEN:
+        owner, participants, agreed = msgpack.unpackb(part)
+        role, rank = next(p[1:] for p in participants if p[0] == name)
+        if terms.get(run) != term:  # a new run, or a new term: nothing of the old one counts
+            bodies, answers, terms[run] = {}, {}, term
+        digest = hashlib.blake2b(agreed.encode(), digest_size=32).digest()
+        send(JOIN, msgpack.packb([name, role, rank, incarnation, digest, "py", 0, ""]), run, term, src)
+    elif kind == REQUEST:
+        taken += len(head) + len(part)
+        answers = {k: v for k, v in answers.items() if k[:2] != key[:2] or k[2] >= below}
+        if terms.get(run) == term and offset == (offset and len(bodies.get(key, b""))) and request >= below:
+            bodies[key] = bodies.get(key, b"") * (offset > 0) + part
+            if len(bodies[key]) == total:
+                body = bodies.pop(key)
+                wrong = (msgpack.packb([15, name + " only echoes"]), 1)  # unknown_message
+                answers.setdefault(key, (body, 0) if type == 1 else wrong)
+                send(REPLY, answers[key][0], run, term, src, request, type, answers[key][1])
+    elif kind == WINDOW:
+        consumed = aux
+    elif kind == CLOSE and terms.pop(run, None):
+        send(BYE)
+        sock.close(1000)
+        sys.exit(0)
+    elif kind == ERROR and aux == 3:  # not_registered
+        up = False
+    elif kind == BYE or kind == ERROR and run == bytes(16):
+        sys.exit("the broker says %d %s" % (aux, msgpack.unpackb(part) if part else ""))

@@ -1,0 +1,147 @@
+// Drives a node in Python that was written from docs/protocol.md alone (echo_node.py): it joins a
+// run and gives back what it is sent, also 3 MiB in chunks. Exit code 77: skipped.
+
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <thread>
+
+#include "actors/node.hpp"
+#include "base/hash.hpp"
+#include "bus/zmq/broker_loop.hpp"
+
+using namespace vflbus;
+using namespace vflbus::actors;
+
+extern char** environ;
+
+namespace {
+
+constexpr MessageType echo = 1;
+constexpr const char* python = "/usr/bin/python3";
+
+pid_t spawn(std::vector<std::string> words) {
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    pid_t pid = -1;
+    return posix_spawn(&pid, python, nullptr, nullptr, argv.data(), environ) == 0 ? pid : -1;
+}
+
+int exit_code_of(pid_t pid) {
+    int status = 0;
+    ::waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+class Owner final : public ServerApp {
+  public:
+    Owner() {
+        spec_.run = random_run_id();
+        spec_.participants = {{"pythonic", "node", 0}};
+        spec_.agreed = "[run]\nseed = 1\n";
+    }
+    const RunSpec& spec() const override { return spec_; }
+    void on_opened(Driver& driver) override {
+        driver.set_timer(driver.now() + std::chrono::seconds(25));
+    }
+    void on_join(Driver& driver, NodeId node, const bus::Join& join) override {
+        if (!sent_.empty()) return;
+        if (join.config_hash != hash256(spec_.agreed)) fault("the configuration hash is wrong");
+        for (const std::size_t bytes : {0u, 1u, 1000u, 3u << 20, 512u << 10, 7u}) {
+            Bytes body(bytes);
+            for (std::size_t i = 0; i < bytes; ++i)
+                body[i] = static_cast<std::uint8_t>(i * 131 + (i >> 11));
+            push(driver, node, echo, std::move(body));
+        }
+        push(driver, node, 300, {});
+    }
+    void on_reply(Driver& driver, Message&& reply) override {
+        const auto at = sent_.find(reply.metadata.message_id);
+        if (at == sent_.end()) return fault("a reply to nothing");
+        if (at->second.type == echo && (!reply.has_content() || reply.content != at->second.body))
+            fault("an echo that differs: " + reply.error.sentence);
+        if (at->second.type != echo && reply.error.code != Errc::unknown_message)
+            fault("an unknown message was answered");
+        sent_.erase(at);
+        if (sent_.empty()) driver.close(Errc::ok, "done");
+    }
+    void on_peer(Driver&, const PeerEvent&) override {}
+    void on_timer(Driver& driver) override {
+        fault("the node did not answer in time");
+        driver.close(Errc::timed_out, "too late");
+    }
+    void on_link(Driver&, bool, const std::string&) override {}
+    void on_closed(const Ending&) override {}
+
+    bool good = true;
+
+  private:
+    struct Sent {
+        MessageType type;
+        Bytes body;
+    };
+    void push(Driver& driver, NodeId node, MessageType type, Bytes body) {
+        const auto number = driver.push_message(node, type, body);
+        if (!number) return fault(number.error().sentence);
+        sent_[*number] = {type, std::move(body)};
+    }
+    void fault(const std::string& sentence) {
+        good = false;
+        std::fprintf(stderr, "%s\n", sentence.c_str());
+    }
+    RunSpec spec_;
+    std::map<std::uint64_t, Sent> sent_;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    if (argc != 2) return 1;
+    if (const pid_t pid = spawn({python, "-c", "import zmq, msgpack"});
+        pid < 0 || exit_code_of(pid) != 0) {
+        std::printf(
+            "skipped: %s has no zmq and msgpack (apt install python3-zmq python3-msgpack)\n",
+            python);
+        return 77;
+    }
+    std::string directory = (std::filesystem::temp_directory_path() / "vflbus-XXXXXX").string();
+    if (::mkdtemp(directory.data()) == nullptr) return 1;
+    const std::string address = "ipc://" + directory + "/broker";
+    const pid_t node_pid = spawn({python, argv[1], address, "pythonic"});
+
+    bool good = node_pid > 0;
+    {
+        const auto context = bus::make_context();
+        bus::BrokerOptions options;
+        options.context = context;
+        options.bind = {address};
+        auto broker = bus::BrokerLoop::bind(options);
+        bus::StopSignal broker_stop;
+        bus::StopSignal stop;
+        std::thread serving([&] { (*broker)->run(broker_stop); });
+        NodeOptions owner;
+        owner.context = context;
+        owner.broker = address;
+        owner.name = "owner";
+        owner.role = "serverapp";
+        owner.state_dir = directory + "/owner";
+        auto node = Node::create(owner);
+        Owner app;
+        const auto ending = (*node)->drive(app, stop);
+        good = good && app.good && ending && ending->code == Errc::ok;
+        if (!good) ::kill(node_pid, SIGTERM);
+        const int code = exit_code_of(node_pid);
+        if (code != 0) std::fprintf(stderr, "the node ended with %d\n", code);
+        good = good && code == 0;
+        broker_stop.stop();
+        serving.join();
+    }
+    std::filesystem::remove_all(directory);
+    return good ? 0 : 1;
+}

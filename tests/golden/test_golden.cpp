@@ -1,0 +1,182 @@
+// The wire, byte for byte: one frame of each kind against tests/golden/frames. A difference is a
+// new protocol: read docs/protocol.md first, then run with VFLBUS_ACCEPT=1 to write the files anew.
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
+#include "bus/wire/control.hpp"
+#include "bus/wire/header.hpp"
+#include "catch.hpp"
+
+using namespace vflbus;
+using namespace vflbus::bus;
+
+namespace {
+
+/// 16 bytes a line, the header and the body apart.
+std::string hex_text(std::span<const std::uint8_t> head, std::span<const std::uint8_t> body) {
+    std::string out;
+    const auto part = [&](std::string_view title, std::span<const std::uint8_t> bytes) {
+        out += title;
+        static constexpr char digits[] = "0123456789abcdef";
+        for (std::size_t i = 0; i < bytes.size(); ++i) {
+            out += i % 16 == 0 ? '\n' : ' ';
+            out += digits[bytes[i] >> 4];
+            out += digits[bytes[i] & 15];
+        }
+        out += '\n';
+    };
+    part("header", head);
+    if (!body.empty()) part("body", body);
+    return out;
+}
+
+Header in_run(Kind kind) {
+    Header h;
+    h.kind = kind;
+    for (std::size_t i = 0; i < 16; ++i) h.run.bytes[i] = static_cast<std::uint8_t>(i + 1);
+    h.term = 3;
+    return h;
+}
+
+void golden(const std::string& name, Header header, const Bytes& body = {}) {
+    header.body_bytes = std::max<std::uint64_t>(header.body_bytes, body.size());
+    CHECK(valid(header, body.size()));
+    const HeaderBytes head = encode(header);
+    const std::string now = hex_text(head, body);
+    const std::string path = std::string(VFLBUS_GOLDEN_DIR) + "/" + name + ".hex";
+    const char* accept = std::getenv("VFLBUS_ACCEPT");
+    if (accept != nullptr && std::string_view(accept) == "1") {
+        std::ofstream(path, std::ios::binary) << now;
+        return;
+    }
+    std::ifstream file(path, std::ios::binary);
+    const std::string then{std::istreambuf_iterator<char>(file), {}};
+    INFO(path);
+    CHECK(then == now);
+}
+
+}  // namespace
+
+TEST_CASE("golden frames") {
+    const NodeId master = node_id_of("master");
+    const NodeId member = node_id_of("member-0");
+
+    Header h;
+    h.kind = Kind::hello;
+    h.src = member;
+    h.request = 1;
+    golden("hello", h,
+           encode(Hello{
+               "member-0", "member", 0, 1700000000000, 0x0123456789abcdef, "0.1.0", {"chunks"}}));
+
+    h = {};
+    h.kind = Kind::welcome;
+    h.dst = member;
+    h.request = 1;
+    h.aux = 7;
+    golden("welcome", h,
+           encode(Welcome{"0.1.0", 1000, 3000, 10000, frame_bytes_max, message_bytes_max}));
+
+    h = {};
+    h.kind = Kind::ping;
+    h.src = member;
+    h.request = 12;
+    h.aux = 345;
+    golden("ping", h);
+    h.kind = Kind::pong;
+    h.src = {};
+    h.dst = member;
+    golden("pong", h);
+
+    h = {};
+    h.kind = Kind::bye;
+    h.dst = member;
+    h.aux = static_cast<std::uint64_t>(Errc::superseded);
+    golden("bye", h, encode_sentence("a younger process has taken over the name member-0"));
+
+    h = in_run(Kind::open);
+    h.src = master;
+    golden("open", h,
+           encode(Open{"master",
+                       {{"member-0", "member", 0}, {"arbiter", "arbiter", -1}},
+                       "[run]\nseed = 1\n"}));
+    h.flags = flag::answer;
+    h.src = {};
+    h.dst = master;
+    golden("open_answer", h);
+
+    h = in_run(Kind::join);
+    h.src = member;
+    h.dst = master;
+    Join join{"member-0", "member", 0, 1700000000000, {}, "0.1.0", Errc::ok, ""};
+    for (std::size_t i = 0; i < 32; ++i) join.config_hash[i] = static_cast<std::uint8_t>(255 - i);
+    golden("join", h, encode(join));
+    join.code = Errc::config_differs;
+    join.sentence = "run.seed differs: 1 here, 2 at the master";
+    golden("join_refusal", h, encode(join));
+
+    h = in_run(Kind::close);
+    h.src = master;
+    golden("close", h, encode(Ending{Errc::ok, "trained"}));
+
+    h = in_run(Kind::request);
+    h.src = master;
+    h.dst = member;
+    h.request = 9;
+    h.answered_below = 8;
+    h.type = 16;
+    h.aux = 0x1122334455667788;
+    const double values[] = {1.0, -2.5, 0.0, 4.0, 5.0, -0.0};
+    Writer w;
+    w.array(4).u64(300).f64(2.0).boolean(true).tensor(values, 2, 3);
+    golden("request", h, w.take());
+    h.body_bytes = 2 * chunk_bytes + 3;
+    h.body_offset = 2 * chunk_bytes;
+    golden("request_last_chunk", h, Bytes{1, 2, 3});
+    h.body_bytes = h.body_offset = 0;
+    h.flags = flag::urgent;
+    golden("request_empty_urgent", h);
+
+    h = in_run(Kind::reply);
+    h.src = member;
+    h.dst = master;
+    h.request = 9;
+    h.type = 16;
+    const std::uint32_t words[] = {1, 0xfffffffe};
+    w = Writer();
+    w.array(2).u32s(words).strs(std::vector<std::string>{"age", "h\xC3\xB6he"});
+    golden("reply", h, w.take());
+    h.flags = flag::error;
+    golden("reply_error", h, encode(Ending{Errc::unknown_message, "no handler for type 16"}));
+
+    h = in_run(Kind::error);
+    h.dst = member;
+    h.request = 9;
+    h.type = 16;
+    h.aux = static_cast<std::uint64_t>(Errc::unreachable);
+    golden("error", h, encode_sentence("member-0 is not connected"));
+
+    h = {};
+    h.kind = Kind::window;
+    h.src = member;
+    h.aux = 131072;
+    golden("window", h);
+
+    h = in_run(Kind::peer_up);
+    h.dst = master;
+    h.aux = member.value;
+    golden("peer_up", h, encode(PeerUp{"member-0", "member", 0, 1700000000000}));
+    h.kind = Kind::peer_suspect;
+    golden("peer_suspect", h, encode(PeerSuspect{"member-0", 3100}));
+    h.kind = Kind::peer_down;
+    golden("peer_down", h, encode(PeerDown{"member-0", Errc::peer_lost, 10250}));
+
+    h = in_run(Kind::credit);
+    h.src = member;
+    h.dst = master;
+    h.aux = 1 << 20;
+    golden("credit", h);
+}

@@ -1,0 +1,252 @@
+#pragma once
+// A broker by hand: frames in, frames out, time as told. Reads like a story:
+//
+//     hello("member-0");                          a node introduces itself
+//     expect(Kind::welcome).to("member-0");       the next frame to that node
+//     request("master", "member-0");
+//     expect(Kind::request).from("master").to("member-0");
+//     nothing_more();
+//
+// After the manner of the deterministic fixture of the C++ Actor Framework.
+
+#include <deque>
+#include <map>
+#include <set>
+#include <string>
+
+#include "bus/core/broker_core.hpp"
+#include "catch.hpp"
+
+namespace vflbus::bus {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+inline RunId run_of(std::uint8_t n) {
+    RunId run;
+    run.bytes.fill(n);
+    return run;
+}
+
+struct SentFrame {
+    ConnId to = 0;
+    Header header;
+    Bytes body;
+};
+
+class FakeRouter final : public BrokerTransport {
+  public:
+    SendResult send(ConnId to, Frame& frame) override {
+        if (gone.count(to) != 0) return SendResult::gone;
+        if (full.count(to) != 0) return SendResult::full;
+        const Frame taken = std::move(frame);
+        SentFrame sent;
+        sent.to = to;
+        REQUIRE(decode(taken.header.bytes(), sent.header) == HeaderFault::none);
+        const auto body = taken.body.bytes();
+        sent.body.assign(body.begin(), body.end());
+        INFO(name_of(sent.header.kind) << " of the broker obeys the rules of its kind");
+        CHECK(valid(sent.header, sent.body.size()));
+        frames.push_back(std::move(sent));
+        return SendResult::ok;
+    }
+
+    std::deque<SentFrame> frames;
+    std::set<ConnId> gone;
+    std::set<ConnId> full;
+};
+
+class BrokerFixture {
+  public:
+    static Timings default_timings() { return {}; }
+
+    BrokerFixture() : broker(config(), router, start) {}
+
+    static BrokerConfig config() {
+        BrokerConfig c;
+        c.version = "0.1.0";
+        return c;
+    }
+
+    // -- what happens ----------------------------------------------------------
+    /// `name` is also the name of the connection until `connect` gives it another.
+    ConnId conn(const std::string& name) {
+        auto& id = conns_[name];
+        if (id == 0) id = next_conn_++;
+        return id;
+    }
+    /// The node has a new connection from now on; the old one is named by what is returned.
+    ConnId connect(const std::string& name) {
+        const ConnId old = conns_[name];
+        conns_[name] = next_conn_++;
+        return old;
+    }
+
+    void frame(ConnId from, const Header& header, Bytes body = {}, std::size_t frames = 0) {
+        Header complete = header;
+        complete.body_bytes = std::max<std::uint64_t>(complete.body_bytes, body.size());
+        raw(from, encode(complete), std::move(body), frames);
+    }
+    void raw(ConnId from, std::span<const std::uint8_t> head, Bytes body = {},
+             std::size_t frames = 0) {
+        if (frames == 0) frames = body.empty() ? 1 : 2;
+        Payload payload;
+        if (!body.empty()) payload = Payload::hold(std::move(body));
+        broker.on_frame(from, Payload::copy_of(head), std::move(payload), frames, now);
+    }
+
+    void hello(const std::string& name, std::uint64_t incarnation = 1, std::uint64_t instance = 0) {
+        Header header;
+        header.kind = Kind::hello;
+        header.src = node_id_of(name);
+        const Hello hello{name,    "member", -1, incarnation, instance == 0 ? 77 : instance,
+                          "0.1.0", {}};
+        frame(conn(name), header, encode(hello));
+    }
+    /// HELLO and its WELCOME.
+    void join_bus(const std::string& name) {
+        hello(name);
+        expect(Kind::welcome).to(name);
+    }
+    void send(const std::string& from, Kind kind, Bytes body = {}, RunId run = {},
+              std::uint32_t term = 0) {
+        Header header;
+        header.kind = kind;
+        header.src = node_id_of(from);
+        header.run = run;
+        header.term = term;
+        frame(conn(from), header, std::move(body));
+    }
+    void ping(const std::string& from) { send(from, Kind::ping); }
+    void bye(const std::string& from) { send(from, Kind::bye); }
+    void open(const std::string& owner, const std::vector<std::string>& participants,
+              RunId run = run_of(1), std::uint32_t term = 1) {
+        Open open{owner, {}, "agreed"};
+        for (const auto& name : participants) open.participants.push_back({name, "member", 0});
+        send(owner, Kind::open, encode(open), run, term);
+    }
+    void join(const std::string& name, RunId run = run_of(1), std::uint32_t term = 1,
+              Errc code = Errc::ok) {
+        const Join join{name, "member", 0, 1, {}, "0.1.0", code, ""};
+        send(name, Kind::join, encode(join), run, term);
+    }
+    void close(const std::string& owner, RunId run = run_of(1), std::uint32_t term = 1) {
+        send(owner, Kind::close, encode(Ending{Errc::ok, "done"}), run, term);
+    }
+    Header data_header(Kind kind, const std::string& from, const std::string& to,
+                       RunId run = run_of(1), std::uint32_t term = 1) {
+        Header header;
+        header.kind = kind;
+        header.src = node_id_of(from);
+        header.dst = node_id_of(to);
+        header.run = run;
+        header.term = term;
+        header.request = 1;
+        header.answered_below = kind == Kind::request ? 1 : 0;
+        header.type = 300;
+        return header;
+    }
+    void request(const std::string& from, const std::string& to, std::size_t bytes = 0,
+                 RunId run = run_of(1), std::uint32_t term = 1) {
+        frame(conn(from), data_header(Kind::request, from, to, run, term), Bytes(bytes, 5));
+    }
+    void reply(const std::string& from, const std::string& to, std::size_t bytes = 0,
+               RunId run = run_of(1), std::uint32_t term = 1) {
+        frame(conn(from), data_header(Kind::reply, from, to, run, term), Bytes(bytes, 6));
+    }
+    /// WINDOW from a node: it has consumed that much.
+    void window(const std::string& from, std::uint64_t total) {
+        Header header;
+        header.kind = Kind::window;
+        header.src = node_id_of(from);
+        header.aux = total;
+        frame(conn(from), header);
+    }
+    /// Time passes in steps of the broker's own ticks.
+    void pass(Duration d) {
+        const TimePoint until = now + d;
+        while (now < until) {
+            now = std::min(until, now + Timings{}.check);
+            broker.on_tick(now);
+        }
+    }
+    /// A run of `owner` and participants that have all joined, with all its frames out of the way.
+    void run_with(const std::string& owner, const std::vector<std::string>& participants,
+                  RunId run = run_of(1), std::uint32_t term = 1) {
+        if (known_.insert(owner).second) join_bus(owner);
+        for (const auto& name : participants)
+            if (known_.insert(name).second) join_bus(name);
+        open(owner, participants, run, term);
+        for (const auto& name : participants) join(name, run, term);
+        router.frames.clear();
+    }
+
+    // -- what is expected ------------------------------------------------------
+    class Expectation {
+      public:
+        Expectation(BrokerFixture& fixture, Kind kind) : fixture_(fixture), kind_(kind) {}
+        Expectation& from(const std::string& name) {
+            src_ = node_id_of(name);
+            return *this;
+        }
+        Expectation& about(const std::string& name) {
+            about_ = node_id_of(name);
+            return *this;
+        }
+        Expectation& code(Errc code) {
+            code_ = code;
+            return *this;
+        }
+        SentFrame to(const std::string& name) { return to(fixture_.conn(name)); }
+        SentFrame to(ConnId conn) {
+            INFO("expected " << name_of(kind_) << " to connection " << conn);
+            auto& frames = fixture_.router.frames;
+            for (auto it = frames.begin(); it != frames.end(); ++it) {
+                if (it->to != conn) continue;
+                SentFrame sent = std::move(*it);
+                frames.erase(it);
+                INFO("found " << name_of(sent.header.kind));
+                if (sent.header.kind == Kind::error) INFO(decode_sentence(sent.body));
+                CHECK(sent.header.kind == kind_);
+                if (src_) CHECK(sent.header.src == *src_);
+                if (about_) CHECK(sent.header.aux == about_->value);
+                if (code_) CHECK(sent.header.aux == static_cast<std::uint64_t>(*code_));
+                return sent;
+            }
+            FAIL_CHECK("there is no frame");
+            return {};
+        }
+
+      private:
+        BrokerFixture& fixture_;
+        Kind kind_;
+        std::optional<NodeId> src_;
+        std::optional<NodeId> about_;
+        std::optional<Errc> code_;
+    };
+    Expectation expect(Kind kind) { return Expectation(*this, kind); }
+    SentFrame expect_error(Errc code, const std::string& name) {
+        return expect(Kind::error).code(code).to(name);
+    }
+    void nothing_more() {
+        for (const SentFrame& frame : router.frames) {
+            INFO("unexpected " << name_of(frame.header.kind) << " to connection " << frame.to
+                               << ": " << decode_sentence(frame.body));
+            CHECK(false);
+        }
+        router.frames.clear();
+    }
+    void ignore() { router.frames.clear(); }
+
+    const TimePoint start{std::chrono::hours(1)};
+    TimePoint now = start;
+    FakeRouter router;
+    BrokerCore broker;
+
+  private:
+    std::map<std::string, ConnId> conns_;
+    std::set<std::string> known_;
+    ConnId next_conn_ = 1;
+};
+
+}  // namespace vflbus::bus

@@ -1,0 +1,258 @@
+#pragma once
+// A link by hand: what the broker says goes in, what the link says and tells its user comes out.
+
+#include <deque>
+#include <string>
+
+#include "bus/core/link_core.hpp"
+#include "catch.hpp"
+
+namespace vflbus::bus {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class FakeDealer final : public LinkTransport {
+  public:
+    struct Sent {
+        Header header;
+        Bytes body;
+    };
+    SendResult send(Frame& frame) override {
+        if (full) return SendResult::full;
+        const Frame taken = std::move(frame);
+        Sent sent;
+        REQUIRE(decode(taken.header.bytes(), sent.header) == HeaderFault::none);
+        const auto body = taken.body.bytes();
+        sent.body.assign(body.begin(), body.end());
+        INFO(name_of(sent.header.kind) << " of the link obeys the rules of its kind");
+        CHECK(valid(sent.header, sent.body.size()));
+        if (is_data(sent.header.kind)) data_bytes += header_bytes + sent.body.size();
+        frames.push_back(std::move(sent));
+        return SendResult::ok;
+    }
+    void reconnect() override { ++reconnects; }
+
+    std::deque<Sent> frames;
+    bool full = false;
+    int reconnects = 0;
+    std::uint64_t data_bytes = 0;  ///< what flow control counted, since WELCOME
+};
+
+class LinkFixture {
+  public:
+    static LinkConfig config() {
+        LinkConfig c;
+        c.hello = {"member-0", "member", 0, 3, 0xABC, "0.1.0", {}};
+        c.seed = 1;
+        return c;
+    }
+    LinkFixture() : link(config(), wire) {}
+
+    static RunId run_of(std::uint8_t n) {
+        RunId run;
+        run.bytes.fill(n);
+        return run;
+    }
+
+    // -- the broker says -------------------------------------------------------
+    void frame(Header header, Bytes body = {}, std::size_t frames = 0) {
+        header.body_bytes = std::max<std::uint64_t>(header.body_bytes, body.size());
+        if (frames == 0) frames = body.empty() ? 1 : 2;
+        const HeaderBytes head = encode(header);
+        Payload payload;
+        if (!body.empty()) payload = Payload::hold(std::move(body));
+        link.on_frame(Payload::copy_of(head), std::move(payload), frames, now);
+    }
+    void welcome() {
+        Header header;
+        header.kind = Kind::welcome;
+        header.request = last_hello;
+        wire.data_bytes = 0;
+        frame(header,
+              encode(Welcome{"0.1.0", 1000, 3000, 10000, frame_bytes_max, message_bytes_max}));
+    }
+    /// The broker consumes whatever the link has to send.
+    void consume_all() {
+        Header header;
+        header.kind = Kind::window;
+        do {
+            header.aux = wire.data_bytes;
+            frame(header);
+        } while (header.aux != wire.data_bytes);
+    }
+    void error(Errc code, RunId run = {}, std::uint32_t term = 0, std::uint64_t request = 0,
+               NodeId dst = {}) {
+        Header header;
+        header.kind = Kind::error;
+        header.aux = static_cast<std::uint64_t>(code);
+        header.run = run;
+        header.term = term;
+        header.request = request;
+        header.dst = dst;
+        frame(header, encode_sentence("because"));
+    }
+    void bye(Errc code) {
+        Header header;
+        header.kind = Kind::bye;
+        header.aux = static_cast<std::uint64_t>(code);
+        frame(header, encode_sentence("because"));
+    }
+    void open(const std::string& owner, std::uint32_t term = 1, RunId run = run_of(1)) {
+        Header header;
+        header.kind = Kind::open;
+        header.run = run;
+        header.term = term;
+        header.src = node_id_of(owner);
+        frame(header, encode(Open{owner, {{"member-0", "member", 0}}, "agreed"}));
+    }
+    void opened(RunId run = run_of(1), std::uint32_t term = 1) {
+        Header header;
+        header.kind = Kind::open;
+        header.flags = flag::answer;
+        header.run = run;
+        header.term = term;
+        frame(header);
+    }
+    void close(bool answer, RunId run = run_of(1), std::uint32_t term = 1) {
+        Header header;
+        header.kind = Kind::close;
+        header.run = run;
+        header.term = term;
+        if (answer) header.flags = flag::answer;
+        frame(header, answer ? Bytes{} : encode(Ending{Errc::diverged, "NaN"}));
+    }
+    void peer_up(const std::string& name, std::uint64_t incarnation = 1, RunId run = run_of(1),
+                 std::uint32_t term = 1) {
+        Header header;
+        header.kind = Kind::peer_up;
+        header.run = run;
+        header.term = term;
+        header.aux = node_id_of(name).value;
+        frame(header, encode(PeerUp{name, "member", 1, incarnation}));
+    }
+    Header data(Kind kind, const std::string& from, std::uint64_t number,
+                std::uint64_t answered_below = 1, RunId run = run_of(1), std::uint32_t term = 1) {
+        Header header;
+        header.kind = kind;
+        header.src = node_id_of(from);
+        header.dst = link.id();
+        header.run = run;
+        header.term = term;
+        header.request = number;
+        if (kind == Kind::request) header.answered_below = answered_below;
+        header.type = 300;
+        return header;
+    }
+    void request(const std::string& from, std::uint64_t number, std::uint64_t answered_below = 1,
+                 Bytes body = {1}) {
+        frame(data(Kind::request, from, number, answered_below), std::move(body));
+    }
+    void reply(const std::string& from, std::uint64_t number, Bytes body = {2}) {
+        frame(data(Kind::reply, from, number), std::move(body));
+    }
+    /// One chunk of a body of `total` bytes that counts up.
+    void chunk(Header header, std::uint64_t total, std::uint64_t index) {
+        header.body_bytes = total;
+        header.body_offset = index * chunk_bytes;
+        Bytes part(static_cast<std::size_t>(
+            std::min<std::uint64_t>(chunk_bytes, total - header.body_offset)));
+        for (std::size_t i = 0; i < part.size(); ++i) part[i] = pattern(header.body_offset + i);
+        frame(header, std::move(part));
+    }
+    static std::uint8_t pattern(std::uint64_t i) {
+        return static_cast<std::uint8_t>(i * 131 + (i >> 9));
+    }
+
+    /// Time passes: ticks whenever the link asks for one.
+    void pass(Duration d) {
+        const TimePoint until = now + d;
+        int ticks = 0;
+        while (now < until) {
+            now = std::max(now + milliseconds(1), std::min(until, link.next_deadline()));
+            now = std::min(now, until);
+            link.on_tick(now);
+            REQUIRE(++ticks < 100000);
+        }
+    }
+
+    // -- what is expected ------------------------------------------------------
+    FakeDealer::Sent expect(Kind kind) {
+        INFO("expected " << name_of(kind));
+        if (wire.frames.empty()) {
+            FAIL_CHECK("there is no frame");
+            return {};
+        }
+        FakeDealer::Sent sent = std::move(wire.frames.front());
+        wire.frames.pop_front();
+        INFO("found " << name_of(sent.header.kind));
+        CHECK(sent.header.kind == kind);
+        CHECK(sent.header.src == link.id());
+        if (sent.header.kind == Kind::hello) last_hello = sent.header.request;
+        return sent;
+    }
+    void nothing_sent() {
+        for (const auto& sent : wire.frames) {
+            INFO("unexpected " << name_of(sent.header.kind));
+            CHECK(false);
+        }
+        wire.frames.clear();
+    }
+    template <class Event>
+    Event event() {
+        LinkEvent got;
+        if (!link.next_event(got)) {
+            FAIL_CHECK("there is no event");
+            return {};
+        }
+        auto* wanted = std::get_if<Event>(&got);
+        if (wanted == nullptr) {
+            INFO("event " << got.index());
+            FAIL_CHECK("another event");
+            return {};
+        }
+        return std::move(*wanted);
+    }
+    void no_event() {
+        LinkEvent got;
+        while (link.next_event(got)) {
+            INFO("event " << got.index());
+            FAIL_CHECK("unexpected event");
+        }
+    }
+    void ignore() {
+        for (const auto& sent : wire.frames)
+            if (sent.header.kind == Kind::hello) last_hello = sent.header.request;
+        wire.frames.clear();
+        LinkEvent got;
+        while (link.next_event(got)) {
+        }
+    }
+    bool dead() { return link.next_deadline() == TimePoint::max() && !link.up(); }
+
+    // -- where stories begin ---------------------------------------------------
+    void come_up() {
+        link.start(now);
+        expect(Kind::hello);
+        welcome();
+        event<LinkUp>();
+    }
+    void own_run(std::uint32_t term = 1) {
+        link.open_run(run_of(1), term,
+                      Open{"member-0", {{"member-1", "member", 1}, {"member-2", "member", 2}}, ""},
+                      now);
+        ignore();
+    }
+    void joined_run(std::uint32_t term = 1) {
+        link.join_run(run_of(1), term, node_id_of("master"),
+                      Join{"member-0", "member", 0, 3, {}, "0.1.0", Errc::ok, ""}, now);
+        ignore();
+    }
+
+    FakeDealer wire;
+    LinkCore link;
+    TimePoint now{std::chrono::hours(1)};
+    std::uint64_t last_hello = 0;
+};
+
+}  // namespace vflbus::bus

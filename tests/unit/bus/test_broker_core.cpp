@@ -1,0 +1,936 @@
+// The broker as a state machine: the tables of docs/protocol.md, sections 4 and 5, row by row.
+
+#include "broker_fixture.hpp"
+
+using namespace vflbus;
+using namespace vflbus::bus;
+
+// -- section 4: HELLO ------------------------------------------------------------
+
+TEST_CASE_METHOD(BrokerFixture, "HELLO: nothing known, anything is welcome") {
+    Header header;
+    header.kind = Kind::hello;
+    header.request = 5;
+    header.src = node_id_of("member-0");
+    frame(conn("member-0"), header, encode(Hello{"member-0", "member", 0, 0, 1, "0.1.0", {}}));
+    const SentFrame welcome = expect(Kind::welcome).to("member-0");
+    nothing_more();
+    CHECK(welcome.header.dst == node_id_of("member-0"));
+    CHECK(welcome.header.aux != 0);      // the session
+    CHECK(welcome.header.request == 5);  // which HELLO it answers
+    const auto body = decode_welcome(welcome.body);
+    REQUIRE(body);
+    CHECK(body->version == "0.1.0");
+    CHECK(body->heartbeat_ms == 1000);
+    CHECK(body->suspect_ms == 3000);
+    CHECK(body->lost_ms == 10000);
+    CHECK(body->frame_bytes == frame_bytes_max);
+    CHECK(body->message_bytes == message_bytes_max);
+    CHECK(broker.nodes() == 1);
+}
+
+TEST_CASE_METHOD(BrokerFixture, "HELLO: the same instance is welcome again, the connection moves") {
+    join_bus("member-0");
+    hello("member-0");  // on the same connection
+    const auto second = expect(Kind::welcome).to("member-0").header.aux;
+    const ConnId old = connect("member-0");
+    hello("member-0");
+    CHECK(expect(Kind::welcome).to("member-0").header.aux > second);
+    nothing_more();  // no BYE: it is the same process
+    CHECK(broker.nodes() == 1);
+    // the old connection is forgotten
+    Header ping_header;
+    ping_header.kind = Kind::ping;
+    ping_header.src = node_id_of("member-0");
+    frame(old, ping_header);
+    expect(Kind::error).code(Errc::not_registered).to(old);
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "HELLO: another instance after BYE, after silence, after a gone connection") {
+    join_bus("member-0");
+    SECTION("the old connection was silent") {
+        pass(seconds(4));
+        const ConnId old = connect("member-0");
+        hello("member-0", 1, 88);  // not lower is enough
+        expect(Kind::welcome).to("member-0");
+        const auto bye_frame = expect(Kind::bye).code(Errc::superseded).to(old);
+        CHECK_FALSE(decode_sentence(bye_frame.body).empty());
+    }
+    SECTION("the old connection is gone") {
+        const ConnId old = connect("member-0");
+        router.gone.insert(old);
+        hello("member-0", 2, 88);  // heard of lately, so the broker asks, and sees that it is gone
+        expect(Kind::welcome).to("member-0");
+    }
+    SECTION("the old process said BYE") {
+        bye("member-0");
+        connect("member-0");
+        hello("member-0", 1, 88);
+        expect(Kind::welcome).to("member-0");
+    }
+    nothing_more();
+    CHECK(broker.nodes() == 1);
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "HELLO: a lower incarnation than that of a silent process is stale") {
+    hello("member-0", 5);
+    expect(Kind::welcome).to("member-0");
+    pass(seconds(4));
+    connect("member-0");
+    hello("member-0", 4, 88);
+    expect_error(Errc::stale_incarnation, "member-0");
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "HELLO: a higher incarnation while the old one was heard of lately") {
+    join_bus("member-0");
+    const ConnId old = connect("member-0");
+    hello("member-0", 2, 88);
+    expect(Kind::ping).to(old);
+    nothing_more();  // nobody has the name yet but the old one
+    Header answer;
+    answer.src = node_id_of("member-0");
+
+    SECTION("an answer keeps the name") {
+        now += milliseconds(900);
+        answer.kind = Kind::pong;
+        frame(old, answer);
+        expect_error(Errc::name_taken, "member-0");
+        nothing_more();
+        answer.kind = Kind::ping;
+        frame(old, answer);
+        expect(Kind::pong).to(old);
+    }
+    SECTION("any frame is an answer") {
+        answer.kind = Kind::ping;
+        frame(old, answer);
+        expect_error(Errc::name_taken, "member-0");
+        expect(Kind::pong).to(old);
+    }
+    SECTION("no answer within a second gives the name away") {
+        pass(milliseconds(750));
+        nothing_more();
+        pass(milliseconds(500));
+        expect(Kind::bye).code(Errc::superseded).to(old);
+        expect(Kind::welcome).to("member-0");
+        nothing_more();
+    }
+    SECTION("BYE of the old process gives the name away at once") {
+        answer.kind = Kind::bye;
+        frame(old, answer);
+        expect(Kind::welcome).to("member-0");
+        nothing_more();
+        pass(seconds(2));
+        ping("member-0");
+        expect(Kind::pong).to("member-0");
+    }
+    SECTION("the newcomer may repeat itself, and its last HELLO is the one that is answered") {
+        Header again;
+        again.kind = Kind::hello;
+        again.src = node_id_of("member-0");
+        again.request = 2;
+        frame(conn("member-0"), again, encode(Hello{"member-0", "member", -1, 2, 88, "0.1.0", {}}));
+        nothing_more();
+        pass(milliseconds(1250));
+        expect(Kind::bye).to(old);
+        CHECK(expect(Kind::welcome).to("member-0").header.request == 2);
+    }
+    SECTION("a third process does not get in between") {
+        const ConnId second = connect("member-0");
+        hello("member-0", 3, 99);
+        expect_error(Errc::name_taken, "member-0");
+        pass(milliseconds(1250));
+        expect(Kind::bye).to(old);
+        expect(Kind::welcome).to(second);
+    }
+    CHECK(broker.nodes() == 1);
+}
+
+TEST_CASE_METHOD(
+    BrokerFixture,
+    "HELLO: an equal or lower incarnation of another instance while the old one is heard of") {
+    hello("member-0", 5);
+    expect(Kind::welcome).to("member-0");
+    connect("member-0");
+    hello("member-0", 5, 88);
+    expect_error(Errc::name_taken, "member-0");
+    hello("member-0", 4, 88);
+    expect_error(Errc::stale_incarnation, "member-0");
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "HELLO: a connection that is a node cannot become another") {
+    join_bus("member-0");
+    Header header;
+    header.kind = Kind::hello;
+    frame(conn("member-0"), header, encode(Hello{"member-1", "member", 1, 1, 5, "0.1.0", {}}));
+    expect_error(Errc::wrong_source, "member-0");
+    nothing_more();
+    CHECK(broker.nodes() == 1);
+}
+
+TEST_CASE_METHOD(BrokerFixture, "HELLO: a malformed body is refused with a sentence") {
+    Header header;
+    header.kind = Kind::hello;
+    frame(conn("x"), header, Bytes{0x90});
+    const auto error = expect_error(Errc::malformed_frame, "x");
+    CHECK(decode_sentence(error.body).find("HELLO") != std::string::npos);
+    CHECK(broker.nodes() == 0);
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "before HELLO every kind is answered with not_registered, but BYE and ERROR") {
+    for (int kind = 3; kind <= 16; ++kind) {
+        Header header;
+        header.kind = static_cast<Kind>(kind);
+        frame(conn("x"), header);
+        if (header.kind == Kind::bye || header.kind == Kind::error)
+            nothing_more();
+        else
+            expect_error(Errc::not_registered, "x");
+    }
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "strangers get no answer, other versions do") {
+    raw(conn("x"), Bytes{});
+    raw(conn("x"), Bytes{'G', 'E', 'T', ' ', '/'});
+    raw(conn("x"), Bytes(97, 0x9d));
+    Header header;
+    header.kind = Kind::ping;
+    raw(conn("x"), encode(header), Bytes{1}, 3);  // too many frames
+    nothing_more();
+    CHECK(broker.counters().strangers == 4);
+    CHECK(broker.connections() == 0);  // and take no room
+
+    HeaderBytes other = encode(header);
+    other[3] = 2;
+    raw(conn("x"), other);
+    expect_error(Errc::unsupported_version, "x");
+    // also from a node that is known, first and later
+    join_bus("member-0");
+    for (int i = 0; i < 2; ++i) {
+        raw(conn("member-0"), other);
+        expect_error(Errc::unsupported_version, "member-0");
+        ping("member-0");
+        expect(Kind::pong).to("member-0");
+    }
+}
+
+TEST_CASE_METHOD(BrokerFixture, "a frame with a foreign source goes nowhere") {
+    run_with("master", {"member-0", "member-1"});
+    Header header = data_header(Kind::request, "member-1", "master");
+    frame(conn("member-0"), header);
+    expect_error(Errc::wrong_source, "member-0");
+    for (const Kind kind : {Kind::ping, Kind::open, Kind::close, Kind::bye}) {
+        Header h;
+        h.kind = kind;
+        h.src = node_id_of("member-1");
+        if (kind == Kind::open || kind == Kind::close) {
+            h.run = run_of(1);
+            h.term = 1;
+        }
+        frame(conn("member-0"), h);
+        expect_error(Errc::wrong_source, "member-0");
+    }
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "connections that never say HELLO are forgotten and bounded") {
+    Header header;
+    header.kind = Kind::ping;
+    for (std::size_t i = 0; i < anonymous_connections_max + 10; ++i) frame(1000 + i, header);
+    CHECK(broker.connections() == anonymous_connections_max);
+    CHECK(router.frames.size() == anonymous_connections_max);
+    ignore();
+    SECTION("a real node gets in all the same") {
+        join_bus("member-0");
+        nothing_more();
+    }
+    SECTION("they are forgotten after a minute, whatever they send") {
+        pass(seconds(30));
+        frame(1000, header);
+        pass(seconds(31));
+        CHECK(broker.connections() == 0);
+        ignore();
+        frame(1000, header);
+        CHECK(broker.connections() == 1);
+    }
+}
+
+// -- section 4: liveness -----------------------------------------------------------
+
+TEST_CASE_METHOD(BrokerFixture, "PING is answered with PONG of the same number") {
+    join_bus("member-0");
+    Header header;
+    header.kind = Kind::ping;
+    header.src = node_id_of("member-0");
+    header.request = 42;
+    frame(conn("member-0"), header);
+    CHECK(expect(Kind::pong).to("member-0").header.request == 42);
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "a silent node is suspect, then lost, then back") {
+    run_with("master", {"member-0", "member-1"});
+    const auto others_live = [&](Duration d) {
+        const TimePoint until = now + d;
+        while (now < until) {
+            pass(milliseconds(250));
+            ping("master");
+            ping("member-1");
+        }
+    };
+    const auto drop_pongs = [&] {
+        std::erase_if(router.frames,
+                      [](const SentFrame& f) { return f.header.kind == Kind::pong; });
+    };
+    others_live(milliseconds(2750));
+    drop_pongs();
+    nothing_more();
+    others_live(milliseconds(500));
+    drop_pongs();
+    for (const char* peer : {"master", "member-1"}) {
+        const auto suspect = expect(Kind::peer_suspect).about("member-0").to(peer);
+        const auto body = decode_peer_suspect(suspect.body);
+        REQUIRE(body);
+        CHECK(body->name == "member-0");
+        CHECK(body->silent_ms >= 3000);
+    }
+    nothing_more();
+    SECTION("it speaks: everybody hears of everybody") {
+        ping("member-0");
+        expect(Kind::peer_up).about("member-0").to("master");
+        expect(Kind::peer_up).about("member-0").to("member-1");
+        expect(Kind::peer_up).about("master").to("member-0");
+        expect(Kind::peer_up).about("member-1").to("member-0");
+        expect(Kind::pong).to("member-0");
+        nothing_more();
+    }
+    SECTION("it stays silent") {
+        others_live(seconds(7));
+        drop_pongs();
+        for (const char* peer : {"master", "member-1"}) {
+            const auto down =
+                decode_peer_down(expect(Kind::peer_down).about("member-0").to(peer).body);
+            REQUIRE(down);
+            CHECK(down->code == Errc::peer_lost);
+            CHECK(down->silent_ms >= 10000);
+        }
+        nothing_more();
+        request("master", "member-0");
+        expect_error(Errc::unreachable, "master");
+        ping("member-0");
+        expect(Kind::peer_up).about("member-0").to("master");
+        expect(Kind::peer_up).about("member-0").to("member-1");
+        expect(Kind::peer_up).about("master").to("member-0");
+        expect(Kind::peer_up).about("member-1").to("member-0");
+        expect(Kind::pong).to("member-0");
+        request("master", "member-0");
+        expect(Kind::request).from("master").to("member-0");
+        nothing_more();
+    }
+}
+
+TEST_CASE_METHOD(BrokerFixture, "the broker's own lag is nobody's silence") {
+    run_with("master", {"member-0"});
+    pass(seconds(1));
+    now += seconds(60);  // the machine slept: one late tick, and only then the frames
+    broker.on_tick(now);
+    nothing_more();
+    pass(seconds(1));
+    nothing_more();
+    pass(seconds(60));  // but silence after that is silence
+    expect(Kind::peer_suspect).about("member-0").to("master");
+}
+
+TEST_CASE_METHOD(BrokerFixture, "a newcomer does not profit from the broker's lag") {
+    join_bus("member-0");
+    pass(seconds(1));
+    now += seconds(60);
+    const ConnId old = connect("member-0");
+    hello("member-0", 2, 88);  // read before the next tick and before what the old one said
+    expect(Kind::ping).to(old);
+    nothing_more();
+}
+
+TEST_CASE_METHOD(
+    BrokerFixture,
+    "a registered node is never closed for having nothing to do, a lost one is forgotten") {
+    join_bus("member-0");
+    for (int i = 0; i < 200; ++i) {
+        pass(seconds(2));
+        ping("member-0");
+        expect(Kind::pong).to("member-0");
+    }
+    nothing_more();
+    pass(seconds(11));
+    CHECK(broker.nodes() == 0);
+    CHECK(broker.connections() == 0);
+    ping("member-0");
+    expect_error(Errc::not_registered, "member-0");
+}
+
+TEST_CASE_METHOD(BrokerFixture, "BYE announces PEER_DOWN at once") {
+    run_with("master", {"member-0", "member-1"});
+    bye("member-0");
+    expect(Kind::peer_down).about("member-0").to("master");
+    expect(Kind::peer_down).about("member-0").to("member-1");
+    nothing_more();
+    request("master", "member-0");
+    expect_error(Errc::unreachable, "master");
+    // it is invited again when it comes back
+    connect("member-0");
+    hello("member-0", 2, 88);
+    expect(Kind::welcome).to("member-0");
+    expect(Kind::open).from("master").to("member-0");
+    nothing_more();
+    join("member-0");
+    expect(Kind::join).from("member-0").to("master");
+    expect(Kind::peer_up).about("member-0").to("master");
+}
+
+TEST_CASE_METHOD(BrokerFixture, "a run whose owner is lost is closed after the rejoin grace") {
+    run_with("master", {"member-0"});
+    const auto member_lives = [&](Duration d) {
+        const TimePoint until = now + d;
+        while (now < until) {
+            pass(seconds(1));
+            ping("member-0");
+            if (router.frames.back().header.kind == Kind::pong) router.frames.pop_back();
+        }
+    };
+    SECTION("lost by silence") {
+        member_lives(seconds(11));
+        expect(Kind::peer_suspect).about("master").to("member-0");
+        expect(Kind::peer_down).about("master").to("member-0");
+        std::erase_if(router.frames, [&](const auto& f) { return f.to == conn("master"); });
+        member_lives(seconds(28));
+    }
+    SECTION("lost by BYE") {
+        bye("master");
+        expect(Kind::peer_down).about("master").to("member-0");
+        member_lives(seconds(29));
+    }
+    nothing_more();
+    CHECK(broker.runs() == 1);
+    member_lives(seconds(4));
+    const auto ending = decode_ending(expect(Kind::close).to("member-0").body);
+    REQUIRE(ending);
+    CHECK(ending->code == Errc::owner_lost);
+    CHECK(ending->sentence.find("master") != std::string::npos);
+    CHECK(broker.runs() == 0);
+}
+
+TEST_CASE_METHOD(BrokerFixture, "an owner that comes back within the grace keeps its run") {
+    run_with("master", {"member-0"});
+    bye("master");
+    pass(seconds(5));
+    connect("master");
+    hello("master", 2, 88);
+    ignore();
+    open("master", {"member-0"});
+    expect(Kind::open).to("master");
+    const auto join_again = expect(Kind::join).from("member-0").to("master");
+    CHECK(decode_join(join_again.body)->name == "member-0");
+    expect(Kind::peer_up).about("member-0").to("master");
+    expect(Kind::peer_up).about("master").to("member-0");
+    nothing_more();
+    ping("member-0");
+    pass(seconds(2));
+    CHECK(broker.runs() == 1);
+}
+
+// -- section 5: OPEN -----------------------------------------------------------------
+
+TEST_CASE_METHOD(
+    BrokerFixture,
+    "OPEN of an unknown run invites those who are there, and the others when they come") {
+    join_bus("master");
+    join_bus("member-0");
+    open("master", {"member-0", "member-1"});
+    const auto answer = expect(Kind::open).to("master");
+    CHECK(answer.header.flags == flag::answer);
+    CHECK(answer.body.empty());
+    const auto invitation = expect(Kind::open).from("master").to("member-0");
+    CHECK(invitation.header.term == 1);
+    CHECK(decode_open(invitation.body)->participants.size() == 2);
+    nothing_more();
+    hello("member-1");
+    expect(Kind::welcome).to("member-1");
+    expect(Kind::open).from("master").to("member-1");
+    nothing_more();
+    CHECK(broker.runs() == 1);
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "OPEN of a known run by its owner: same term, then higher, then lower") {
+    run_with("master", {"member-0", "member-1"});
+    open("master", {"member-0", "member-1"});
+    expect(Kind::open).to("master");
+    expect(Kind::join).to("master");  // the joins of this term, again
+    expect(Kind::join).to("master");
+    ignore();
+    open("master", {"member-0", "member-1"}, run_of(1), 2);
+    CHECK(expect(Kind::open).to("master").header.term == 2);
+    CHECK(expect(Kind::open).to("member-0").header.term == 2);
+    CHECK(expect(Kind::open).to("member-1").header.term == 2);
+    nothing_more();  // joins of a lower term are forgotten
+    request("master", "member-0", 0, run_of(1), 2);
+    expect_error(Errc::not_a_participant, "master");
+    open("master", {"member-0", "member-1"}, run_of(1), 1);
+    expect_error(Errc::stale_term, "master");
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "OPEN of another's run, in another's name, or malformed") {
+    run_with("master", {"member-0"});
+    open("member-0", {"member-0"});
+    expect_error(Errc::not_owner, "member-0");
+    send("member-0", Kind::open, encode(Open{"master", {}, ""}), run_of(2), 1);
+    expect_error(Errc::wrong_source, "member-0");
+    send("member-0", Kind::open, Bytes{0x90}, run_of(2), 1);
+    expect_error(Errc::malformed_frame, "member-0");
+    send("member-0", Kind::open, {}, run_of(2), 1);
+    expect_error(Errc::malformed_frame, "member-0");
+    open("member-0", {"master", "master"}, run_of(2));
+    const auto twice = expect_error(Errc::malformed_frame, "member-0");
+    CHECK(decode_sentence(twice.body).find("twice") != std::string::npos);
+    nothing_more();
+    CHECK(broker.runs() == 1);
+}
+
+TEST_CASE_METHOD(BrokerFixture, "there are not more runs than the limit") {
+    join_bus("master");
+    for (std::size_t i = 0; i <= runs_max; ++i) {
+        RunId run = run_of(9);
+        run.bytes[0] = static_cast<std::uint8_t>(i);
+        run.bytes[1] = static_cast<std::uint8_t>(i >> 8);
+        open("master", {}, run);
+        if (i < runs_max)
+            expect(Kind::open).to("master");
+        else
+            expect_error(Errc::too_many, "master");
+    }
+    CHECK(broker.runs() == runs_max);
+}
+
+TEST_CASE_METHOD(BrokerFixture, "participants that a second OPEN leaves out are out") {
+    run_with("master", {"member-0", "member-1"});
+    open("master", {"member-1"});
+    ignore();
+    join("member-1");
+    ignore();
+    request("master", "member-0");
+    expect_error(Errc::not_a_participant, "master");
+    join("member-0");
+    expect_error(Errc::not_a_participant, "member-0");
+    request("master", "member-1");
+    expect(Kind::request).to("member-1");
+    nothing_more();
+}
+
+// -- section 5: JOIN -----------------------------------------------------------------
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "JOIN of a participant is forwarded, and everybody hears of everybody") {
+    join_bus("master");
+    join_bus("member-0");
+    join_bus("member-1");
+    open("master", {"member-0", "member-1"});
+    ignore();
+    join("member-0");
+    const auto forwarded = expect(Kind::join).from("member-0").to("master");
+    CHECK(decode_join(forwarded.body)->name == "member-0");
+    expect(Kind::peer_up).about("member-0").to("master");
+    expect(Kind::peer_up).about("master").to("member-0");
+    nothing_more();
+    join("member-1");
+    expect(Kind::join).from("member-1").to("master");
+    expect(Kind::peer_up).about("member-1").to("master");
+    expect(Kind::peer_up).about("member-1").to("member-0");
+    expect(Kind::peer_up).about("master").to("member-1");
+    expect(Kind::peer_up).about("member-0").to("member-1");
+    nothing_more();
+    join("member-1");  // again: the owner hears it again, the peers know
+    expect(Kind::join).from("member-1").to("master");
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "JOIN with a refusal is forwarded and joins nobody") {
+    join_bus("master");
+    join_bus("member-0");
+    open("master", {"member-0"});
+    ignore();
+    join("member-0", run_of(1), 1, Errc::config_differs);
+    CHECK(decode_join(expect(Kind::join).to("master").body)->code == Errc::config_differs);
+    nothing_more();
+    request("master", "member-0");
+    expect_error(Errc::not_a_participant, "master");
+}
+
+TEST_CASE_METHOD(BrokerFixture, "JOIN otherwise") {
+    run_with("master", {"member-0"});
+    join_bus("stranger");
+    join("stranger");
+    expect_error(Errc::not_a_participant, "stranger");
+    join("member-0", run_of(1), 2);
+    expect_error(Errc::stale_term, "member-0");
+    join("member-0", run_of(2));
+    expect_error(Errc::retry, "member-0");
+    send("member-0", Kind::join, encode(Join{"master", "member", 0, 1, {}, "", Errc::ok, ""}),
+         run_of(1), 1);
+    expect_error(Errc::wrong_source, "member-0");
+    send("member-0", Kind::join, Bytes{0x90}, run_of(1), 1);
+    expect_error(Errc::malformed_frame, "member-0");
+    now += seconds(31);
+    join("member-0", run_of(2));
+    expect_error(Errc::unknown_run, "member-0");
+    nothing_more();
+}
+
+// -- section 5: CLOSE ----------------------------------------------------------------
+
+TEST_CASE_METHOD(BrokerFixture, "CLOSE of the owner ends the run for all, and is answered") {
+    run_with("master", {"member-0", "member-1"});
+    close("master");
+    for (const char* member : {"member-0", "member-1"}) {
+        const auto told = expect(Kind::close).to(member);
+        CHECK(told.header.flags == 0);
+        CHECK(decode_ending(told.body)->sentence == "done");
+    }
+    CHECK(expect(Kind::close).to("master").header.flags == flag::answer);
+    nothing_more();
+    CHECK(broker.runs() == 0);
+    close("master");  // it may not have heard the answer
+    CHECK(expect(Kind::close).to("master").header.flags == flag::answer);
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "CLOSE otherwise") {
+    run_with("master", {"member-0"});
+    close("member-0");
+    expect_error(Errc::not_owner, "member-0");
+    send("master", Kind::close, Bytes{0x90}, run_of(1), 1);
+    expect_error(Errc::malformed_frame, "master");
+    nothing_more();
+    CHECK(broker.runs() == 1);
+}
+
+// -- section 5: anything else ----------------------------------------------------------
+
+TEST_CASE_METHOD(BrokerFixture, "anything else is malformed") {
+    run_with("master", {"member-0"});
+    for (int kind = 0; kind < 256; ++kind) {
+        switch (static_cast<Kind>(kind)) {
+            case Kind::hello:
+            case Kind::ping:
+            case Kind::pong:
+            case Kind::bye:
+            case Kind::open:
+            case Kind::join:
+            case Kind::close:
+            case Kind::request:
+            case Kind::reply:
+            case Kind::window:
+            case Kind::credit:
+            case Kind::error:
+                continue;
+            default:
+                break;
+        }
+        INFO("kind " << kind);
+        send("member-0", static_cast<Kind>(kind), {}, run_of(1), 1);
+        expect_error(Errc::malformed_frame, "member-0");
+        send("member-0", static_cast<Kind>(kind), Bytes{0x90});
+        expect_error(Errc::malformed_frame, "member-0");
+    }
+    send("member-0", Kind::error);  // never answered
+    nothing_more();
+}
+
+// -- routing ---------------------------------------------------------------------------
+
+TEST_CASE_METHOD(BrokerFixture, "requests and replies go to their destination, untouched") {
+    run_with("master", {"member-0", "member-1"});
+    for (int i = 0; i < 2; ++i) {  // looked up, then remembered
+        request("master", "member-0", 100);
+        const auto sent = expect(Kind::request).from("master").to("member-0");
+        CHECK(sent.body == Bytes(100, 5));
+        Header header = data_header(Kind::request, "master", "member-0");
+        header.body_bytes = 100;
+        CHECK(sent.header == header);
+        reply("member-0", "master", 50);
+        CHECK(expect(Kind::reply).from("member-0").to("master").body == Bytes(50, 6));
+        request("member-0", "member-1");  // between members
+        expect(Kind::request).from("member-0").to("member-1");
+    }
+    nothing_more();
+    CHECK(broker.counters().frames_routed == 6);
+}
+
+TEST_CASE_METHOD(BrokerFixture, "nothing crosses from one run to another") {
+    run_with("master", {"member-0"}, run_of(1));
+    run_with("master-b", {"member-1"}, run_of(2));
+    request("master", "member-0");  // the route is remembered
+    ignore();
+    request("master", "member-1", 0, run_of(1));  // not in run 1
+    auto error = expect_error(Errc::not_a_participant, "master");
+    CHECK(error.header.request == 1);
+    CHECK(error.header.dst == node_id_of("member-1"));
+    CHECK(error.header.type == 300);
+    CHECK(error.header.run == run_of(1));
+    request("master", "member-1", 0, run_of(2));  // the sender is not in run 2
+    expect_error(Errc::not_a_participant, "master");
+    request("master", "member-0", 0, run_of(2));
+    expect_error(Errc::not_a_participant, "master");
+    request("master", "nobody");
+    expect_error(Errc::not_a_participant, "master");
+    Header to_broker = data_header(Kind::request, "master", "member-0");
+    to_broker.dst = broker_node;
+    frame(conn("master"), to_broker);
+    expect_error(Errc::not_a_participant, "master");
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "frames of another term, of unknown runs, and before joining go nowhere") {
+    run_with("master", {"member-0"});
+    request("master", "member-0", 0, run_of(1), 2);
+    expect_error(Errc::stale_term, "master");
+    request("master", "member-0", 0, run_of(7));
+    expect_error(Errc::retry, "master");
+    now += seconds(31);
+    request("master", "member-0", 0, run_of(7));
+    expect_error(Errc::unknown_run, "master");
+
+    join_bus("member-1");
+    open("master", {"member-0", "member-1"}, run_of(2));
+    join("member-0", run_of(2));
+    ignore();
+    request("master", "member-1", 0, run_of(2));
+    expect_error(Errc::not_a_participant, "master");
+    request("member-1", "master", 0, run_of(2));
+    expect_error(Errc::not_a_participant, "member-1");
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "a remembered route is forgotten when anything changes") {
+    run_with("master", {"member-0"});
+    request("master", "member-0");
+    expect(Kind::request).to("member-0");
+    SECTION("the destination has a new connection and has not joined again") {
+        connect("member-0");
+        hello("member-0");
+        ignore();
+        request("master", "member-0");
+        expect_error(Errc::not_a_participant, "master");
+        join("member-0");
+        ignore();
+        request("master", "member-0");
+        expect(Kind::request).to("member-0");
+    }
+    SECTION("the connection is gone") {
+        router.gone.insert(conn("member-0"));
+        request("master", "member-0");
+        expect_error(Errc::unreachable, "master");
+        request("master", "member-0");
+        expect_error(Errc::unreachable, "master");
+    }
+    SECTION("the run is closed") {
+        close("master");
+        ignore();
+        request("master", "member-0");
+        expect_error(Errc::retry, "master");
+    }
+    SECTION("the source joins nothing any more") {
+        connect("master");
+        hello("master");
+        ignore();
+        request("master", "member-0");
+        expect_error(Errc::not_a_participant, "master");
+    }
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "CREDIT goes where a REPLY would, or nowhere without a word") {
+    run_with("master", {"member-0"});
+    Header credit = data_header(Kind::credit, "member-0", "master");
+    credit.aux = 99;
+    frame(conn("member-0"), credit);
+    CHECK(expect(Kind::credit).from("member-0").to("master").header.aux == 99);
+    credit.term = 2;
+    frame(conn("member-0"), credit);
+    credit.term = 1;
+    credit.dst = node_id_of("nobody");
+    frame(conn("member-0"), credit);
+    nothing_more();
+}
+
+// -- section 7: windows at the broker ----------------------------------------------------
+
+TEST_CASE_METHOD(BrokerFixture, "the broker reports what it consumed and keeps to the window") {
+    run_with("master", {"member-0"});
+    std::uint64_t sent = 0;
+    std::uint64_t delivered = 0;
+    std::uint64_t reported = 0;
+    const auto collect = [&] {
+        for (const SentFrame& f : router.frames) {
+            if (f.header.kind == Kind::request) delivered += header_bytes + f.body.size();
+            if (f.header.kind == Kind::window) reported = f.header.aux;
+        }
+        ignore();
+    };
+    for (int i = 0; i < 20; ++i) {
+        request("master", "member-0", 100'000);
+        sent += 100'000 + header_bytes;
+    }
+    collect();
+    CHECK(sent - reported < window_report_bytes + 100'097);
+    CHECK(delivered >= hop_window_bytes_min);
+    CHECK(delivered < hop_window_bytes_min + 100'097);
+    CHECK(broker.queued_bytes() == sent - delivered);
+    window("member-0", delivered);
+    collect();
+    CHECK(delivered > hop_window_bytes_min + 400'000);
+    window("member-0", sent + 1);
+    expect_error(Errc::malformed_frame, "member-0");
+    // a new session: the queue is dropped, counters begin again
+    hello("member-0");
+    CHECK(broker.queued_bytes() == 0);
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "a destination far behind holds back its senders, not the broker's memory") {
+    run_with("master", {"member-0", "member-1"});
+    const std::uint64_t per_frame = chunk_bytes + header_bytes;
+    Header header = data_header(Kind::request, "master", "member-0");
+    header.body_bytes = chunk_bytes;
+    std::uint64_t sent = 0;
+    while (broker.queued_bytes() <= broker_queue_bytes_max) {
+        frame(conn("master"), header, Bytes(chunk_bytes, 1));
+        sent += per_frame;
+    }
+    const auto reported = [&] {
+        std::uint64_t total = 0;
+        for (const SentFrame& f : router.frames)
+            if (f.header.kind == Kind::window && f.to == conn("master")) total = f.header.aux;
+        return total;
+    };
+    CHECK(reported() == sent);
+    for (int i = 0; i < 4; ++i) frame(conn("master"), header, Bytes(chunk_bytes, 1));
+    CHECK(reported() == sent);  // not consumed yet
+    const std::uint64_t deferred = 4 * per_frame;
+
+    SECTION("the destination takes it all") {
+        std::uint64_t taken = 0;
+        for (int i = 0; i < 2000 && broker.queued_bytes() > 0; ++i) {
+            for (const SentFrame& f : router.frames)
+                if (f.header.kind == Kind::request) taken += header_bytes + f.body.size();
+            std::erase_if(router.frames,
+                          [](const auto& f) { return f.header.kind == Kind::request; });
+            now += milliseconds(1);
+            window("member-0", taken);
+        }
+        CHECK(broker.queued_bytes() == 0);
+    }
+    SECTION("the destination starts a new session") {
+        hello("member-0");
+    }
+    SECTION("the destination says BYE") {
+        bye("member-0");
+    }
+    SECTION("the run is closed") {
+        close("master");
+    }
+    SECTION("the connection turns out to be gone") {
+        router.gone.insert(conn("member-0"));
+        SECTION("by a data frame") {
+            window("member-0", header_bytes + chunk_bytes);
+        }
+        SECTION("by a control frame") {
+            ping("member-0");
+        }
+        broker.on_tick(now);
+    }
+    SECTION("the destination is lost") {
+        for (int i = 0; i < 22; ++i) {
+            ping("master");
+            pass(milliseconds(500));
+        }
+    }
+    CHECK(reported() == sent + deferred);  // its sender may go on in all its runs
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "connections that turn out to be gone in the middle of a broadcast") {
+    run_with("master", {"member-0", "member-1", "member-2"});
+    router.gone.insert(conn("member-0"));
+    router.gone.insert(conn("member-2"));
+    SECTION("CLOSE") {
+        close("master");
+        expect(Kind::close).to("member-1");
+        CHECK(expect(Kind::close).to("master").header.flags == flag::answer);
+        nothing_more();
+        CHECK(broker.runs() == 0);
+    }
+    SECTION("PEER_DOWN") {
+        bye("master");
+        expect(Kind::peer_down).to("member-1");
+        nothing_more();
+        pass(seconds(1));
+    }
+    SECTION("a JOIN when the owner is gone") {
+        router.gone.insert(conn("master"));
+        connect("member-0");
+        hello("member-0");
+        ignore();
+        join("member-0");
+        expect(Kind::peer_up).about("member-0").to("member-1");
+        expect(Kind::peer_up).about("member-1").to("member-0");
+        ignore();
+    }
+    SECTION("PEER_UP of a node whose own connection is gone") {
+        router.gone.insert(conn("member-1"));
+        pass(seconds(4));
+        ignore();
+        ping("member-1");  // the frame came, the connection went
+        pass(seconds(1));
+    }
+    // whatever was found out, the broker goes on
+    pass(seconds(60));
+    connect("member-0");
+    hello("member-0", 9, 99);
+    expect(Kind::welcome).to("member-0");
+    ping("member-0");
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "control frames wait while a transport is full, and go out in order") {
+    run_with("master", {"member-0"});
+    router.full.insert(conn("member-0"));
+    ping("member-0");
+    open("master", {"member-0"}, run_of(2));
+    std::erase_if(router.frames, [&](const auto& f) { return f.to != conn("member-0"); });
+    nothing_more();
+    CHECK(broker.next_deadline() - now <= milliseconds(250));
+    broker.on_tick(now);
+    CHECK(broker.next_deadline() - now <= milliseconds(2));
+    router.full.clear();
+    broker.on_tick(now);
+    expect(Kind::pong).to("member-0");
+    expect(Kind::open).from("master").to("member-0");
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "shutdown says BYE to all nodes") {
+    join_bus("member-0");
+    join_bus("member-1");
+    broker.shutdown("over");
+    CHECK(decode_sentence(expect(Kind::bye).code(Errc::ok).to("member-0").body) == "over");
+    expect(Kind::bye).to("member-1");
+    nothing_more();
+}

@@ -1,0 +1,231 @@
+// Control bodies: round trips, and a seeded fuzz loop over random and mutated bodies. Nothing may
+// crash, and what is accepted means the same after it was encoded again.
+
+#include <functional>
+#include <optional>
+
+#include "base/rng.hpp"
+#include "bus/wire/control.hpp"
+#include "catch.hpp"
+
+using namespace vflbus;
+using namespace vflbus::bus;
+
+namespace {
+
+Hello a_hello() {
+    return {"member-2", "member", 2, 17, 0xDEADBEEFCAFEF00D, "0.1.0", {"chunks", "credit"}};
+}
+Open an_open() {
+    return {"master", {{"member-0", "member", 0}, {"member-1", "member", 1}}, "[run]\nseed = 1\n"};
+}
+Join a_join() {
+    Join join{"member-0", "member", 0, 3, {}, "0.1.0", Errc::config_differs, "run.seed differs"};
+    join.config_hash[5] = 9;
+    return join;
+}
+
+/// Decodes; when accepted, encodes again: the result, or nothing.
+using Again = std::function<std::optional<Bytes>(std::span<const std::uint8_t>)>;
+
+template <class Decode>
+Again again(Decode decode) {
+    return [decode](std::span<const std::uint8_t> body) -> std::optional<Bytes> {
+        const auto value = decode(body);
+        if (!value) return std::nullopt;
+        return encode(*value);
+    };
+}
+
+struct Body {
+    const char* name;
+    Bytes bytes;
+    Again decode_and_encode;
+};
+
+std::vector<Body> all_bodies() {
+    return {
+        {"HELLO", encode(a_hello()), again(decode_hello)},
+        {"WELCOME", encode(Welcome{"0.1.0", 1000, 3000, 10000, 2 << 20, 1 << 30}),
+         again(decode_welcome)},
+        {"OPEN", encode(an_open()), again(decode_open)},
+        {"JOIN", encode(a_join()), again(decode_join)},
+        {"CLOSE", encode(Ending{Errc::diverged, "loss is NaN in step 3"}), again(decode_ending)},
+        {"PEER_UP", encode(PeerUp{"member-0", "member", 0, 3}), again(decode_peer_up)},
+        {"PEER_SUSPECT", encode(PeerSuspect{"member-0", 3100}), again(decode_peer_suspect)},
+        {"PEER_DOWN", encode(PeerDown{"member-0", Errc::peer_lost, 10000}),
+         again(decode_peer_down)},
+    };
+}
+
+}  // namespace
+
+TEST_CASE("control bodies survive the wire") {
+    const auto hello = decode_hello(encode(a_hello()));
+    REQUIRE(hello);
+    CHECK(hello->name == "member-2");
+    CHECK(hello->role == "member");
+    CHECK(hello->rank == 2);
+    CHECK(hello->incarnation == 17);
+    CHECK(hello->instance == 0xDEADBEEFCAFEF00D);
+    CHECK(hello->version == "0.1.0");
+    CHECK(hello->features == std::vector<std::string>{"chunks", "credit"});
+
+    const auto welcome = decode_welcome(encode(Welcome{"v", 1, 2, 3, 4, 5}));
+    REQUIRE(welcome);
+    CHECK(welcome->heartbeat_ms == 1);
+    CHECK(welcome->suspect_ms == 2);
+    CHECK(welcome->lost_ms == 3);
+    CHECK(welcome->frame_bytes == 4);
+    CHECK(welcome->message_bytes == 5);
+
+    const auto open = decode_open(encode(an_open()));
+    REQUIRE(open);
+    CHECK(open->owner == "master");
+    CHECK(open->participants == an_open().participants);
+    CHECK(open->agreed == an_open().agreed);
+
+    const auto join = decode_join(encode(a_join()));
+    REQUIRE(join);
+    CHECK(join->config_hash == a_join().config_hash);
+    CHECK(join->code == Errc::config_differs);
+    CHECK(join->sentence == "run.seed differs");
+    CHECK(join->rank == 0);
+    CHECK(join->incarnation == 3);
+
+    const auto ending = decode_ending(encode(Ending{Errc::diverged, "x"}));
+    REQUIRE(ending);
+    CHECK(ending->code == Errc::diverged);
+
+    const auto up = decode_peer_up(encode(PeerUp{"n", "r", -1, 5}));
+    REQUIRE(up);
+    CHECK(up->rank == -1);
+    CHECK(up->incarnation == 5);
+    const auto suspect = decode_peer_suspect(encode(PeerSuspect{"n", 6}));
+    REQUIRE(suspect);
+    CHECK(suspect->silent_ms == 6);
+    const auto down = decode_peer_down(encode(PeerDown{"n", Errc::superseded, 7}));
+    REQUIRE(down);
+    CHECK(down->code == Errc::superseded);
+    CHECK(down->silent_ms == 7);
+
+    CHECK(decode_sentence(encode_sentence("why")) == "why");
+    CHECK(decode_sentence({}).empty());
+    const Bytes garbage{0xff, 1};
+    CHECK(decode_sentence(garbage).empty());
+}
+
+TEST_CASE("names that are no node names are refused where they stand") {
+    for (const std::string name : {"", ".x", "-x", "a b", "a/b", "a\n", "\xC3\xA9"}) {
+        INFO(name);
+        Hello hello = a_hello();
+        hello.name = name;
+        CHECK_FALSE(decode_hello(encode(hello)));
+        Open open = an_open();
+        open.owner = name;
+        CHECK_FALSE(decode_open(encode(open)));
+        open = an_open();
+        open.participants[1].name = name;
+        CHECK_FALSE(decode_open(encode(open)));
+        Join join = a_join();
+        join.name = name;
+        CHECK_FALSE(decode_join(encode(join)));
+        CHECK_FALSE(decode_peer_up(encode(PeerUp{name, "r", 0, 0})));
+        CHECK_FALSE(decode_peer_suspect(encode(PeerSuspect{name, 0})));
+        CHECK_FALSE(decode_peer_down(encode(PeerDown{name, Errc::ok, 0})));
+    }
+    Hello hello = a_hello();
+    hello.name = std::string(64, 'a');
+    CHECK(decode_hello(encode(hello)));
+    hello.name = std::string(65, 'a');
+    CHECK_FALSE(decode_hello(encode(hello)));
+}
+
+TEST_CASE("limits of control bodies") {
+    Hello hello = a_hello();
+    hello.role = std::string(17, 'r');
+    CHECK_FALSE(decode_hello(encode(hello)));
+    hello = a_hello();
+    hello.version = std::string(65, 'v');
+    CHECK_FALSE(decode_hello(encode(hello)));
+
+    Open open = an_open();
+    open.participants.assign(participants_max, {"member-0", "member", 0});
+    CHECK(decode_open(encode(open)));
+    open.participants.push_back({"member-0", "member", 0});
+    CHECK_FALSE(decode_open(encode(open)));
+    open = an_open();
+    open.agreed = std::string(control_body_bytes_max, 'a');
+    CHECK_FALSE(decode_open(encode(open)));
+
+    Writer w;  // a code that is no code
+    w.array(2).u64(65536).str("");
+    const Bytes body = w.take();
+    CHECK_FALSE(decode_ending(body));
+    w = Writer();
+    w.array(8).str("a").str("b").i64(0).u64(0).bin(Bytes(31)).str("v").u64(0).str("");
+    const Bytes short_hash = w.take();
+    CHECK_FALSE(decode_join(short_hash));
+}
+
+TEST_CASE("a body of one kind is not one of another") {
+    const auto bodies = all_bodies();
+    for (const Body& a : bodies)
+        for (const Body& b : bodies) {
+            if (a.name == b.name) continue;
+            INFO(a.name << " read as " << b.name);
+            CHECK_FALSE(b.decode_and_encode(a.bytes));
+        }
+}
+
+TEST_CASE("fuzz: whatever is accepted means the same when it was encoded again") {
+    Rng rng(20260203);
+    std::size_t accepted = 0;
+    for (const Body& body : all_bodies()) {
+        REQUIRE(body.decode_and_encode(body.bytes) == body.bytes);
+        for (int round = 0; round < 3000; ++round) {
+            Bytes bytes = body.bytes;
+            const std::uint64_t edits = 1 + rng.below(3);
+            for (std::uint64_t i = 0; i < edits; ++i) {
+                const auto at = static_cast<std::ptrdiff_t>(rng.below(bytes.size()));
+                const auto value = static_cast<std::uint8_t>(rng.next());
+                switch (rng.below(5)) {
+                    case 0:
+                        bytes[static_cast<std::size_t>(at)] = value;
+                        break;
+                    case 1:
+                        bytes[static_cast<std::size_t>(at)] ^=
+                            static_cast<std::uint8_t>(1u << rng.below(8));
+                        break;
+                    case 2:
+                        bytes.insert(bytes.begin() + at, value);
+                        break;
+                    case 3:
+                        if (bytes.size() > 1) bytes.erase(bytes.begin() + at);
+                        break;
+                    default:
+                        bytes.resize(static_cast<std::size_t>(at) + 1);
+                        break;
+                }
+            }
+            const auto once = body.decode_and_encode(bytes);
+            if (!once) continue;
+            ++accepted;
+            const auto twice = body.decode_and_encode(*once);
+            REQUIRE(twice.has_value());
+            REQUIRE(*twice == *once);
+        }
+    }
+    CHECK(accepted > 100);  // the loop reaches what lies behind the checks
+    const auto bodies = all_bodies();
+    for (int round = 0; round < 20000; ++round) {
+        Bytes bytes(rng.below(64));
+        for (auto& b : bytes) b = static_cast<std::uint8_t>(rng.next());
+        // half of them begin as an array of the right length
+        const Body& body = bodies[rng.below(bodies.size())];
+        if (!bytes.empty() && rng.below(2) == 0) bytes[0] = body.bytes[0];
+        if (const auto once = body.decode_and_encode(bytes))
+            REQUIRE(body.decode_and_encode(*once) == once);
+        (void)decode_sentence(bytes);
+    }
+}

@@ -1,0 +1,807 @@
+// A node's side of the bus as a state machine: docs/protocol.md, sections 4 to 7.
+
+#include "link_fixture.hpp"
+
+using namespace vflbus;
+using namespace vflbus::bus;
+
+// -- the connection ------------------------------------------------------------------
+
+TEST_CASE_METHOD(LinkFixture, "HELLO is said again after a while that doubles to 8 s") {
+    link.start(now);
+    const auto first = expect(Kind::hello);
+    const auto hello = decode_hello(first.body);
+    REQUIRE(hello);
+    CHECK(hello->name == "member-0");
+    CHECK(hello->incarnation == 3);
+    CHECK(hello->instance == 0xABC);
+    double wait_s = 0.25;
+    for (int i = 0; i < 12; ++i) {
+        const TimePoint before = now;
+        while (wire.frames.empty()) pass(milliseconds(5));
+        const double waited = std::chrono::duration<double>(now - before).count();
+        CHECK(waited >= 0.8 * wait_s - 0.01);
+        CHECK(waited <= 1.2 * wait_s + 0.01);
+        wait_s = std::min(8.0, 2 * wait_s);
+        CHECK(expect(Kind::hello).header.request == first.header.request + 1 + std::uint64_t(i));
+        nothing_sent();
+    }
+    no_event();
+    CHECK_FALSE(link.up());
+    CHECK(wire.reconnects >= 1);  // perhaps the connection itself was stuck
+}
+
+TEST_CASE_METHOD(LinkFixture, "a transport that is not connected yet is no try") {
+    wire.full = true;
+    link.start(now);
+    pass(seconds(3));
+    wire.full = false;
+    pass(milliseconds(25));
+    expect(Kind::hello);
+    nothing_sent();
+}
+
+TEST_CASE_METHOD(LinkFixture, "only the WELCOME to the last HELLO counts") {
+    link.start(now);
+    expect(Kind::hello);
+    const std::uint64_t first = last_hello;
+    pass(milliseconds(400));
+    expect(Kind::hello);
+    const std::uint64_t second = last_hello;
+    last_hello = first;
+    welcome();
+    no_event();
+    CHECK_FALSE(link.up());
+    last_hello = second;
+    welcome();
+    event<LinkUp>();
+    CHECK(link.up());
+    welcome();  // once
+    no_event();
+}
+
+TEST_CASE_METHOD(LinkFixture, "WELCOME announces runs again and sends what is pending again") {
+    come_up();
+    own_run();
+    link.join_run(run_of(2), 4, node_id_of("master"),
+                  Join{"member-0", "member", 0, 3, {}, "", Errc::ok, ""}, now);
+    REQUIRE(link.request(run_of(1), node_id_of("member-1"), 300, Bytes(10, 1), now));
+    REQUIRE(link.request(run_of(1), node_id_of("member-2"), 301, Bytes(chunk_bytes + 1, 1), now));
+    ignore();
+    error(Errc::not_registered);
+    CHECK_FALSE(link.up());
+    error(Errc::not_registered);  // one per frame that was under way: one HELLO is enough
+    expect(Kind::hello);
+    nothing_sent();
+    welcome();
+    event<LinkUp>();
+    CHECK(expect(Kind::open).header.run == run_of(1));
+    const auto join = expect(Kind::join).header;
+    CHECK(join.run == run_of(2));
+    CHECK(join.term == 4);
+    CHECK(join.dst == node_id_of("master"));
+    consume_all();
+    std::size_t bytes = 0;
+    for (int i = 0; i < 3; ++i) bytes += expect(Kind::request).body.size();
+    CHECK(bytes == 10 + chunk_bytes + 1);
+    nothing_sent();
+}
+
+TEST_CASE_METHOD(LinkFixture, "an idle link pings, a busy one does not") {
+    come_up();
+    pass(milliseconds(999));
+    nothing_sent();
+    link.set_progress(17);
+    pass(milliseconds(2));
+    CHECK(expect(Kind::ping).header.aux == 17);
+    nothing_sent();
+    Header ping;
+    ping.kind = Kind::ping;
+    ping.request = 9;
+    frame(ping);
+    const auto pong = expect(Kind::pong).header;
+    CHECK(pong.request == 9);
+    CHECK(pong.aux == 17);
+}
+
+TEST_CASE_METHOD(LinkFixture,
+                 "a silent broker: the link says so, opens a new connection and says HELLO again") {
+    come_up();
+    pass(seconds(10));
+    CHECK(link.up());
+    no_event();
+    ignore();
+    pass(milliseconds(10));
+    CHECK_FALSE(link.up());
+    event<LinkDown>();
+    CHECK(wire.reconnects == 1);
+    CHECK(expect(Kind::hello).header.request == 2);
+    pass(seconds(60));
+    no_event();  // said once
+    ignore();
+    welcome();
+    event<LinkUp>();
+}
+
+TEST_CASE_METHOD(LinkFixture, "BYE of the broker: another may come at its address") {
+    come_up();
+    bye(Errc::ok);
+    CHECK_FALSE(link.up());
+    event<LinkDown>();
+    pass(milliseconds(400));
+    expect(Kind::hello);
+    welcome();
+    event<LinkUp>();
+}
+
+TEST_CASE("fatal codes end the link") {
+    for (const Errc code :
+         {Errc::name_taken, Errc::stale_incarnation, Errc::superseded, Errc::unsupported_version,
+          Errc::too_many, Errc::malformed_frame, Errc::wrong_source})
+        for (const bool up : {false, true}) {
+            LinkFixture f;
+            f.link.start(f.now);
+            f.expect(Kind::hello);
+            if (up) {
+                f.welcome();
+                f.event<LinkUp>();
+            }
+            INFO(name_of(code) << (up ? " when up" : " when greeting"));
+            f.error(code);
+            CHECK(f.event<LinkFatal>().failure.code == code);
+            CHECK(f.dead());
+            f.pass(seconds(20));
+            f.welcome();
+            f.nothing_sent();
+            f.no_event();
+        }
+    LinkFixture f;
+    f.come_up();
+    f.bye(Errc::superseded);
+    CHECK(f.event<LinkFatal>().failure.code == Errc::superseded);
+    CHECK(f.dead());
+}
+
+TEST_CASE_METHOD(LinkFixture, "a broker of another version or with a malformed WELCOME is fatal") {
+    link.start(now);
+    SECTION("version") {
+        Header header;
+        header.kind = Kind::welcome;
+        HeaderBytes head = encode(header);
+        head[3] = 9;
+        link.on_frame(Payload::copy_of(head), {}, 1, now);
+        CHECK(event<LinkFatal>().failure.code == Errc::unsupported_version);
+    }
+    SECTION("WELCOME") {
+        expect(Kind::hello);
+        Header header;
+        header.kind = Kind::welcome;
+        header.request = last_hello;
+        frame(header, Bytes{0x90});
+        CHECK(event<LinkFatal>().failure.code == Errc::malformed_frame);
+    }
+    CHECK(dead());
+}
+
+TEST_CASE_METHOD(LinkFixture, "an orderly end is said") {
+    come_up();
+    link.bye("done");
+    CHECK(decode_sentence(expect(Kind::bye).body) == "done");
+    CHECK(dead());
+}
+
+// -- runs ------------------------------------------------------------------------------
+
+TEST_CASE_METHOD(LinkFixture, "a run of ours: OPEN, answer, JOINs, CLOSE, answer") {
+    come_up();
+    link.open_run(run_of(1), 2, Open{"member-0", {{"member-1", "member", 1}}, "text"}, now);
+    const auto sent = expect(Kind::open);
+    CHECK(sent.header.term == 2);
+    CHECK(decode_open(sent.body)->agreed == "text");
+    opened(run_of(1), 1);  // of an earlier term
+    no_event();
+    opened(run_of(1), 2);
+    CHECK(event<RunOpened>().run == run_of(1));
+    opened(run_of(1), 2);
+    no_event();  // once
+    Header header;
+    header.kind = Kind::join;
+    header.run = run_of(1);
+    header.term = 2;
+    header.src = node_id_of("member-1");
+    const Bytes join = encode(Join{"member-1", "member", 1, 1, {}, "", Errc::ok, ""});
+    frame(header, join);
+    CHECK(event<RunJoined>().node == node_id_of("member-1"));
+    header.term = 1;
+    frame(header, join);
+    no_event();
+    link.close_run(run_of(1), Ending{Errc::ok, "done"}, now);
+    link.close_run(run_of(1), Ending{Errc::internal, "again"}, now);
+    CHECK(decode_ending(expect(Kind::close).body)->sentence == "done");
+    nothing_sent();
+    const auto over = link.request(run_of(1), node_id_of("member-1"), 300, {}, now);
+    REQUIRE_FALSE(over);
+    CHECK(over.error().code == Errc::run_ended);
+    close(true, run_of(1), 2);
+    const auto closed = event<RunClosed>();
+    CHECK(closed.confirmed);
+    CHECK(closed.ending.sentence == "done");
+    no_event();
+}
+
+TEST_CASE_METHOD(LinkFixture,
+                 "CLOSE is repeated, survives a new session, and is given up after 5 s") {
+    come_up();
+    own_run();
+    link.close_run(run_of(1), Ending{Errc::ok, "done"}, now);
+    expect(Kind::close);
+    pass(milliseconds(1100));
+    while (wire.frames.size() > 1) wire.frames.pop_front();  // a PING may come first
+    CHECK(wire.frames.back().header.kind == Kind::close);
+    ignore();
+    error(Errc::not_registered);
+    ignore();
+    welcome();
+    event<LinkUp>();
+    expect(Kind::close);
+    ignore();
+    pass(milliseconds(3800));
+    no_event();
+    pass(milliseconds(200));
+    const auto closed = event<RunClosed>();
+    CHECK_FALSE(closed.confirmed);
+    CHECK(closed.ending.code == Errc::ok);
+}
+
+TEST_CASE_METHOD(LinkFixture, "an invitation, its answer, and what the broker may say of it") {
+    come_up();
+    open("master");
+    const auto invited = event<RunInvited>();
+    CHECK(invited.owner == node_id_of("master"));
+    CHECK(invited.term == 1);
+    CHECK(invited.open.agreed == "agreed");
+    SECTION("joined: a repeated OPEN is answered by the link itself") {
+        joined_run();
+        open("master");
+        no_event();
+        CHECK(expect(Kind::join).header.dst == node_id_of("master"));
+        SECTION("OPEN of a higher term is a new invitation") {
+            open("master", 2);
+            CHECK(event<RunInvited>().term == 2);
+            nothing_sent();
+            // what the broker still says of the first term does not touch the second
+            error(Errc::stale_term, run_of(1), 1);
+            error(Errc::unknown_run, run_of(1), 1);
+            no_event();
+            joined_run(2);
+            error(Errc::stale_term, run_of(1), 1, 3, node_id_of("master"));
+            no_event();
+            request("master", 1);  // of the first term
+            no_event();
+            open("master", 1);  // lower
+            no_event();
+            error(Errc::stale_term, run_of(1), 2);
+            CHECK(event<RunClosed>().ending.code == Errc::stale_term);
+        }
+        SECTION("closed by the owner") {
+            close(false);
+            const auto closed = event<RunClosed>();
+            CHECK(closed.ending.code == Errc::diverged);
+            CHECK_FALSE(closed.confirmed);
+            close(false);
+            no_event();
+        }
+        SECTION("the broker does not know it yet: again after a second") {
+            error(Errc::retry, run_of(1), 1);
+            ignore();
+            pass(milliseconds(999));
+            std::erase_if(wire.frames, [](auto& s) { return s.header.kind == Kind::ping; });
+            nothing_sent();
+            pass(milliseconds(2));
+            std::erase_if(wire.frames, [](auto& s) { return s.header.kind == Kind::ping; });
+            expect(Kind::join);
+        }
+        SECTION("the run is over") {
+            error(Errc::unknown_run, run_of(1), 1);
+            CHECK(event<RunClosed>().ending.code == Errc::unknown_run);
+        }
+        SECTION("forgotten without a word") {
+            link.forget_run(run_of(1));
+            request("master", 1);
+            nothing_sent();
+            no_event();
+        }
+    }
+    SECTION("a refusal is sent once") {
+        link.join_run(run_of(1), 1, node_id_of("master"),
+                      Join{"member-0", "member", 0, 3, {}, "", Errc::refused, "no"}, now);
+        CHECK(decode_join(expect(Kind::join).body)->code == Errc::refused);
+        error(Errc::not_registered);
+        ignore();
+        welcome();
+        event<LinkUp>();
+        nothing_sent();
+        open("master");  // asked again, it decides again
+        event<RunInvited>();
+    }
+    SECTION("an invitation in a false name is no invitation") {
+        Header header;
+        header.kind = Kind::open;
+        header.run = run_of(2);
+        header.term = 1;
+        header.src = node_id_of("other");
+        frame(header, encode(Open{"master", {}, ""}));
+        frame(header, Bytes{0x90});
+        no_event();
+    }
+}
+
+TEST_CASE("errors about a run of ours") {
+    for (const Errc code : {Errc::stale_term, Errc::not_owner, Errc::wrong_source, Errc::too_many,
+                            Errc::malformed_frame}) {
+        LinkFixture f;
+        f.come_up();
+        f.own_run();
+        f.error(code, LinkFixture::run_of(1), 1);
+        INFO(name_of(code));
+        CHECK(f.event<RunClosed>().ending.code == code);
+        f.no_event();
+    }
+    LinkFixture f;
+    f.come_up();
+    f.own_run();
+    f.error(Errc::unknown_run, LinkFixture::run_of(1), 1);  // a broker that came back empty
+    f.no_event();
+    f.pass(milliseconds(1001));
+    std::erase_if(f.wire.frames, [](auto& s) { return s.header.kind == Kind::ping; });
+    f.expect(Kind::open);
+}
+
+TEST_CASE_METHOD(LinkFixture, "what changes about peers is told") {
+    come_up();
+    own_run();
+    peer_up("member-1", 4);
+    auto change = event<PeerChanged>();
+    CHECK(change.what == PeerChanged::What::up);
+    CHECK(change.incarnation == 4);
+    CHECK(change.name == "member-1");
+    Header header;
+    header.kind = Kind::peer_suspect;
+    header.run = run_of(1);
+    header.term = 1;
+    header.aux = node_id_of("member-1").value;
+    frame(header, encode(PeerSuspect{"member-1", 3000}));
+    change = event<PeerChanged>();
+    CHECK(change.what == PeerChanged::What::suspect);
+    CHECK(change.silent_ms == 3000);
+    header.kind = Kind::peer_down;
+    frame(header, encode(PeerDown{"member-1", Errc::peer_lost, 10000}));
+    change = event<PeerChanged>();
+    CHECK(change.what == PeerChanged::What::down);
+    CHECK(change.reason == Errc::peer_lost);
+    // malformed, of another run, of another term
+    frame(header, Bytes{0x90});
+    header.kind = Kind::peer_up;
+    frame(header, Bytes{0x90});
+    header.kind = Kind::peer_suspect;
+    frame(header, Bytes{0x90});
+    peer_up("member-1", 4, run_of(9));
+    peer_up("member-1", 4, run_of(1), 2);
+    no_event();
+}
+
+// -- requests of ours --------------------------------------------------------------------
+
+TEST_CASE_METHOD(LinkFixture, "a request and its reply") {
+    come_up();
+    own_run();
+    const NodeId dst = node_id_of("member-1");
+    const auto number = link.request(run_of(1), dst, 300, Bytes{1, 2, 3}, now);
+    REQUIRE(number);
+    CHECK(*number == 1);
+    const auto sent = expect(Kind::request);
+    CHECK(sent.header.dst == dst);
+    CHECK(sent.header.request == 1);
+    CHECK(sent.header.answered_below == 1);
+    CHECK(sent.header.type == 300);
+    CHECK(sent.body == Bytes{1, 2, 3});
+    reply("member-2", 1);  // of somebody who was not asked
+    reply("member-1", 2);  // of something that was not asked
+    no_event();
+    reply("member-1", 1, {9});
+    const auto arrived = event<ReplyArrived>();
+    CHECK(arrived.number == 1);
+    CHECK(arrived.body == Bytes{9});
+    CHECK(arrived.error.code == Errc::ok);
+    CHECK(arrived.type == 300);
+    reply("member-1", 1, {9});  // repeated
+    no_event();
+    REQUIRE(link.request(run_of(1), dst, 300, {}, now));
+    const auto second = expect(Kind::request);
+    CHECK(second.header.request == 2);
+    CHECK(second.header.answered_below == 2);
+    CHECK(link.bytes_of(run_of(1)).sent == 2 * header_bytes + 3);
+    CHECK(link.bytes_of(run_of(1)).received == 4 * (header_bytes + 1));
+}
+
+TEST_CASE_METHOD(LinkFixture, "an error reply is a failure, whatever it holds") {
+    come_up();
+    own_run();
+    const NodeId dst = node_id_of("member-1");
+    const auto fails_with = [&](Bytes body) {
+        const auto number = link.request(run_of(1), dst, 300, {}, now);
+        Header header = data(Kind::reply, "member-1", *number);
+        header.flags = flag::error;
+        frame(header, std::move(body));
+        auto arrived = event<ReplyArrived>();
+        CHECK(arrived.body.empty());
+        return arrived.error.code;
+    };
+    CHECK(fails_with(encode(Ending{Errc::handler_failed, "x"})) == Errc::handler_failed);
+    CHECK(fails_with(Bytes{0x90}) == Errc::malformed_message);
+    CHECK(fails_with({}) == Errc::malformed_message);
+    CHECK(fails_with(encode(Ending{Errc::ok, "an error that is none"})) != Errc::ok);
+}
+
+TEST_CASE_METHOD(LinkFixture, "at most 16 requests from the oldest unanswered on") {
+    come_up();
+    own_run();
+    const NodeId dst = node_id_of("member-1");
+    for (std::uint64_t i = 1; i <= 16; ++i) REQUIRE(link.request(run_of(1), dst, 300, {}, now));
+    const auto refused = link.request(run_of(1), dst, 300, {}, now);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Errc::too_many);
+    CHECK(link.request(run_of(1), node_id_of("member-2"), 300, {}, now));  // per destination
+    // answered out of order: the receiver keeps 16 numbers from the oldest, not 16 open ones
+    for (std::uint64_t i = 2; i <= 16; ++i) reply("member-1", i);
+    CHECK_FALSE(link.request(run_of(1), dst, 300, {}, now));
+    reply("member-1", 1);
+    ignore();
+    const auto next = link.request(run_of(1), dst, 300, {}, now);
+    REQUIRE(next);
+    CHECK(*next == 17);
+    CHECK(expect(Kind::request).header.answered_below == 17);
+}
+
+TEST_CASE_METHOD(LinkFixture, "requests that cannot be made") {
+    come_up();
+    CHECK(link.request(run_of(1), node_id_of("member-1"), 300, {}, now).error().code ==
+          Errc::run_ended);
+}
+
+TEST_CASE_METHOD(LinkFixture, "a request made while the link is down goes out with WELCOME") {
+    link.start(now);
+    expect(Kind::hello);
+    own_run();
+    REQUIRE(link.request(run_of(1), node_id_of("member-1"), 300, Bytes{1}, now));
+    nothing_sent();
+    welcome();
+    expect(Kind::open);
+    CHECK(expect(Kind::request).header.request == 1);
+}
+
+TEST_CASE_METHOD(LinkFixture,
+                 "a request is sent again, whole, on PEER_UP and a second after retry") {
+    come_up();
+    own_run();
+    const NodeId dst = node_id_of("member-1");
+    REQUIRE(link.request(run_of(1), dst, 300, Bytes(chunk_bytes + 5, 1), now));
+    const auto whole = [&] {
+        consume_all();
+        CHECK(expect(Kind::request).header.body_offset == 0);
+        CHECK(expect(Kind::request).header.body_offset == chunk_bytes);
+        nothing_sent();
+    };
+    whole();
+    error(Errc::unreachable, run_of(1), 1, 1, dst);  // waits for PEER_UP
+    pass(milliseconds(500));
+    nothing_sent();
+    peer_up("member-1", 4);
+    whole();
+    peer_up("member-1", 4);
+    whole();
+    event<PeerChanged>();
+    event<PeerChanged>();
+    error(Errc::retry, run_of(1), 1, 1, dst);
+    pass(milliseconds(1001));
+    std::erase_if(wire.frames, [](auto& s) { return s.header.kind == Kind::ping; });
+    expect(Kind::open);  // who we are in this run, then the request
+    whole();
+    no_event();
+}
+
+TEST_CASE_METHOD(LinkFixture, "requests to a peer that restarted fail") {
+    come_up();
+    own_run();
+    peer_up("member-1", 4);
+    REQUIRE(link.request(run_of(1), node_id_of("member-1"), 300, {}, now));
+    REQUIRE(link.request(run_of(1), node_id_of("member-1"), 301, {}, now));
+    REQUIRE(link.request(run_of(1), node_id_of("member-2"), 302, {}, now));
+    request("member-1", 1);
+    ignore();
+    peer_up("member-1", 5);
+    const auto first = event<ReplyArrived>();
+    CHECK(first.number == 1);
+    CHECK(first.error.code == Errc::peer_restarted);
+    CHECK(event<ReplyArrived>().type == 301);
+    CHECK(event<PeerChanged>().incarnation == 5);
+    no_event();
+    nothing_sent();
+    // its own numbers begin again
+    request("member-1", 1);
+    CHECK(event<RequestArrived>().number == 1);
+    REQUIRE(link.request(run_of(1), node_id_of("member-1"), 300, {}, now));
+    const auto sent = expect(Kind::request).header;
+    CHECK(sent.request == 3);
+    CHECK(sent.answered_below == 3);  // the new process need not wait for 1 and 2
+}
+
+TEST_CASE_METHOD(LinkFixture, "a request that the broker calls malformed fails, the run goes on") {
+    come_up();
+    own_run();
+    REQUIRE(link.request(run_of(1), node_id_of("member-1"), 300, {}, now));
+    ignore();
+    error(Errc::malformed_frame, run_of(1), 1, 1, node_id_of("member-1"));
+    CHECK(event<ReplyArrived>().error.code == Errc::malformed_frame);
+    error(Errc::malformed_frame, run_of(1), 1, 1, node_id_of("member-1"));
+    no_event();
+}
+
+// -- requests of others ----------------------------------------------------------------
+
+TEST_CASE_METHOD(LinkFixture, "a request is handled once and its answer repeated") {
+    come_up();
+    joined_run();
+    request("master", 1);
+    const auto arrived = event<RequestArrived>();
+    CHECK(arrived.from == node_id_of("master"));
+    CHECK(arrived.type == 300);
+    request("master", 1);  // while it is being handled
+    no_event();
+    nothing_sent();
+    link.reply(run_of(1), node_id_of("master"), 1, Bytes{7}, now);
+    CHECK(expect(Kind::reply).body == Bytes{7});
+    link.reply(run_of(1), node_id_of("master"), 1, Bytes{8}, now);  // answered already
+    link.reply(run_of(1), node_id_of("master"), 2, Bytes{8}, now);  // never asked
+    link.reply(run_of(9), node_id_of("master"), 1, Bytes{8}, now);
+    link.reply(run_of(1), node_id_of("member-1"), 1, Bytes{8}, now);
+    nothing_sent();
+    request("master", 1);
+    const auto again = expect(Kind::reply);
+    CHECK(again.body == Bytes{7});
+    CHECK(again.header.type == 300);
+    no_event();
+    request("master", 2, 2);  // answered below 2: the stored answer is freed
+    event<RequestArrived>();
+    request("master", 1);
+    nothing_sent();
+    no_event();
+    link.reply_error(run_of(1), node_id_of("master"), 2, {Errc::handler_failed, "x"}, now);
+    const auto failed = expect(Kind::reply);
+    CHECK(failed.header.flags == flag::error);
+    CHECK(decode_ending(failed.body)->code == Errc::handler_failed);
+}
+
+TEST_CASE_METHOD(LinkFixture, "order is kept when a later request arrives first") {
+    come_up();
+    joined_run();
+    for (const std::uint64_t number : {3, 2}) {
+        request("master", number, 1, Bytes{std::uint8_t(number)});
+        no_event();
+    }
+    request("master", 3, 1, Bytes{99});  // a duplicate of what waits
+    request("master", 1, 1, Bytes{1});
+    for (const std::uint64_t number : {1, 2, 3}) {
+        const auto arrived = event<RequestArrived>();
+        CHECK(arrived.number == number);
+        CHECK(arrived.body == Bytes{std::uint8_t(number)});
+    }
+    no_event();
+    request("master", 20, 4);  // 4 is the oldest: 19 is the last that may come
+    no_event();
+    request("master", 4 + 15, 4);
+    request("master", 4, 4);
+    CHECK(event<RequestArrived>().number == 4);
+    no_event();
+}
+
+TEST_CASE_METHOD(LinkFixture, "numbers that were given up leave no gap") {
+    come_up();
+    joined_run();
+    request("master", 7, 7);  // 1 to 6 were answered or given up
+    CHECK(event<RequestArrived>().number == 7);
+    request("master", 6, 6);
+    no_event();
+    nothing_sent();
+}
+
+TEST_CASE_METHOD(LinkFixture,
+                 "requests of runs that are not here, of other terms, and of strangers' numbers") {
+    come_up();
+    request("master", 1);
+    joined_run();
+    frame(data(Kind::request, "master", 1, 1, run_of(1), 2), Bytes{1});
+    frame(data(Kind::request, "master", 1, 1, run_of(2), 1), Bytes{1});
+    no_event();
+    nothing_sent();
+}
+
+TEST_CASE_METHOD(LinkFixture, "bodies in chunks, whole and torn") {
+    come_up();
+    joined_run();
+    const std::uint64_t total = 3 * chunk_bytes + 17;
+    const Header header = data(Kind::request, "master", 1);
+    const auto whole = [&] {
+        const auto arrived = event<RequestArrived>();
+        REQUIRE(arrived.body.size() == total);
+        bool right = true;
+        for (std::uint64_t i = 0; i < total; i += 101)
+            right = right && arrived.body[static_cast<std::size_t>(i)] == pattern(i);
+        CHECK(right);
+        no_event();
+    };
+    SECTION("in order") {
+        for (const int i : {0, 1, 2, 3}) chunk(header, total, std::uint64_t(i));
+        whole();
+    }
+    SECTION("torn, and again from the beginning") {
+        for (const int i : {0, 1, 0, 1, 2, 0, 1, 2, 3}) {
+            no_event();
+            chunk(header, total, std::uint64_t(i));
+        }
+        whole();
+    }
+    SECTION("parts that do not fit are dropped") {
+        for (const int i : {1, 3, 0, 2, 1, 1, 3, 2}) chunk(header, total, std::uint64_t(i));
+        chunk(header, total + 1, 3);  // of another length
+        no_event();
+        chunk(header, total, 3);
+        whole();
+    }
+    SECTION("a duplicate of the last part after the whole") {
+        for (const int i : {0, 1, 2, 3}) chunk(header, total, std::uint64_t(i));
+        whole();
+        chunk(header, total, 3);
+        chunk(header, total, 0);
+        no_event();
+        link.reply(run_of(1), node_id_of("master"), 1, Bytes{1}, now);
+        ignore();
+        chunk(header, total, 0);
+        std::erase_if(wire.frames, [](auto& s) { return s.header.kind == Kind::window; });
+        nothing_sent();
+        chunk(header, total, 3);  // the last part asks for the answer
+        std::erase_if(wire.frames, [](auto& s) { return s.header.kind == Kind::window; });
+        expect(Kind::reply);
+    }
+    SECTION("replies") {
+        link.forget_run(run_of(1));
+        own_run();
+        REQUIRE(link.request(run_of(1), node_id_of("member-1"), 300, {}, now));
+        const Header back = data(Kind::reply, "member-1", 1);
+        for (const int i : {0, 1, 0, 1, 2}) chunk(back, total, std::uint64_t(i));
+        no_event();
+        peer_up("member-1");  // what was under way is lost: it is sent again from the beginning
+        event<PeerChanged>();
+        chunk(back, total, 3);
+        no_event();
+        for (const int i : {0, 1, 2, 3}) chunk(back, total, std::uint64_t(i));
+        CHECK(event<ReplyArrived>().body.size() == total);
+    }
+}
+
+TEST_CASE_METHOD(LinkFixture, "two bodies may arrive interleaved") {
+    come_up();
+    joined_run();
+    const std::uint64_t total = chunk_bytes + 3;
+    chunk(data(Kind::request, "master", 2), total, 0);
+    chunk(data(Kind::request, "master", 1), total, 0);
+    chunk(data(Kind::request, "master", 2), total, 1);
+    no_event();
+    chunk(data(Kind::request, "master", 1), total, 1);
+    CHECK(event<RequestArrived>().number == 1);
+    CHECK(event<RequestArrived>().number == 2);
+}
+
+// -- the hop -----------------------------------------------------------------------------
+
+TEST_CASE_METHOD(LinkFixture, "the link keeps to the window and reports what it consumed") {
+    come_up();
+    own_run();
+    REQUIRE(link.request(run_of(1), node_id_of("member-1"), 300, Bytes(4u << 20, 1), now));
+    std::uint64_t sent = 0;
+    for (const auto& f : wire.frames) sent += header_bytes + f.body.size();
+    CHECK(sent <= hop_window_bytes_min + chunk_bytes + header_bytes);
+    CHECK(link.queued_bytes() > 0);
+    wire.frames.clear();
+    Header window;
+    window.kind = Kind::window;
+    window.aux = 1 << 30;  // more than was sent: ignored
+    frame(window);
+    nothing_sent();
+    window.aux = sent;
+    frame(window);
+    CHECK_FALSE(wire.frames.empty());
+    pass(milliseconds(100));
+    link.open_run(run_of(2), 1, Open{"member-0", {}, ""}, now);
+    CHECK(wire.frames.back().header.kind == Kind::open);  // control passes
+    ignore();
+
+    std::uint64_t received = 0;
+    std::uint64_t reported = 0;
+    Header header = data(Kind::reply, "member-1", 1);
+    for (std::uint64_t i = 0; i < 6; ++i) {
+        chunk(header, 6 * chunk_bytes, i);
+        received += chunk_bytes + header_bytes;
+        for (const auto& f : wire.frames)
+            if (f.header.kind == Kind::window) reported = f.header.aux;
+        CHECK(received - reported < window_report_bytes);
+    }
+    // a new session: both counters begin again, the queue is dropped and filled again
+    error(Errc::not_registered);
+    ignore();
+    welcome();
+    window.aux = 1;
+    frame(window);
+    CHECK(link.up());
+}
+
+// -- every state, every event ------------------------------------------------------------
+
+TEST_CASE("every kind of frame in every state: no crash, no false event") {
+    enum class State { idle, greeting, up, owner, member, closing, dead };
+    for (const State state : {State::idle, State::greeting, State::up, State::owner, State::member,
+                              State::closing, State::dead})
+        for (int kind = 0; kind <= 17; ++kind)
+            for (int variant = 0; variant < 4; ++variant) {
+                LinkFixture f;
+                if (state != State::idle) f.link.start(f.now);
+                if (state != State::idle && state != State::greeting) {
+                    f.expect(Kind::hello);
+                    f.welcome();
+                }
+                if (state == State::owner || state == State::closing) f.own_run();
+                if (state == State::closing)
+                    f.link.close_run(LinkFixture::run_of(1), Ending{Errc::ok, "done"}, f.now);
+                if (state == State::member) f.joined_run();
+                if (state == State::dead) f.error(Errc::superseded);
+                f.ignore();
+                const bool was_up = f.link.up();
+                Header header;
+                header.kind = static_cast<Kind>(kind);
+                header.src = node_id_of("member-1");
+                header.request = 1;
+                if ((variant & 1) != 0) {
+                    header.run = LinkFixture::run_of(1);
+                    header.term = 1;
+                }
+                f.frame(header, (variant & 2) != 0 ? Bytes{0x90} : Bytes{});
+                f.pass(milliseconds(1));
+                INFO("state " << int(state) << " kind " << kind << " variant " << variant);
+                const auto k = header.kind;
+                const bool ends = k == Kind::bye;
+                if (!ends) CHECK(f.link.up() == was_up);
+                if (state == State::idle || state == State::dead) {
+                    f.nothing_sent();
+                    f.no_event();
+                } else if (state == State::greeting && k == Kind::welcome && variant == 2) {
+                    CHECK(f.dead());  // the broker says what we do not understand
+                    f.ignore();
+                } else if (!ends && k != Kind::close && k != Kind::request) {
+                    f.no_event();
+                }
+                f.pass(seconds(3));
+            }
+}
+
+TEST_CASE_METHOD(LinkFixture, "bytes that are no frame do nothing") {
+    come_up();
+    link.on_frame({}, {}, 1, now);
+    link.on_frame(Payload::copy_of(Bytes{'x'}), {}, 1, now);
+    Header header;
+    header.kind = Kind::bye;
+    header.aux = static_cast<std::uint64_t>(Errc::superseded);
+    frame(header, {}, 3);
+    CHECK(link.up());
+    no_event();
+    nothing_sent();
+}

@@ -1,0 +1,505 @@
+// Broker and nodes over real sockets, as processes use them: threads of this one, loopback only.
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <map>
+#include <thread>
+#include <zmq.hpp>
+
+#include "actors/node.hpp"
+#include "base/hash.hpp"
+#include "base/rng.hpp"
+#include "bus/wire/header.hpp"
+#include "bus/zmq/broker_loop.hpp"
+#include "bus/zmq/link_loop.hpp"
+#include "catch.hpp"
+
+using namespace vflbus;
+using namespace vflbus::actors;
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr MessageType echo_type = 1;
+constexpr MessageType slow_type = 300;
+
+struct Directory {
+    fs::path path;
+    Directory() {
+        std::string text = (fs::temp_directory_path() / "vflbus-XXXXXX").string();
+        REQUIRE(::mkdtemp(text.data()) != nullptr);
+        path = text;
+    }
+    ~Directory() { fs::remove_all(path); }
+};
+
+bus::Timings quick() {
+    bus::Timings t;
+    t.heartbeat = milliseconds(100);
+    t.suspect = milliseconds(400);
+    t.lost = milliseconds(900);
+    t.check = milliseconds(50);
+    t.name_probe = milliseconds(200);
+    return t;
+}
+
+/// A broker in a thread.
+class Broker {
+  public:
+    Broker(std::shared_ptr<bus::Context> context, const std::string& address,
+           bus::Timings timings = {}) {
+        bus::BrokerOptions options;
+        options.context = std::move(context);
+        options.bind = {address};
+        options.timings = timings;
+        // an address that was closed a moment ago may take a moment to be free
+        for (int i = 0; i < 100; ++i) {
+            auto bound = bus::BrokerLoop::bind(options);
+            if (bound) {
+                loop_ = std::move(*bound);
+                break;
+            }
+            std::this_thread::sleep_for(milliseconds(20));
+        }
+        REQUIRE(loop_ != nullptr);
+        endpoint = loop_->endpoints()[0];
+        thread_ = std::thread([this] { loop_->run(stop_); });
+    }
+    ~Broker() {
+        stop_.stop();
+        thread_.join();
+    }
+    std::string endpoint;
+
+  private:
+    std::unique_ptr<bus::BrokerLoop> loop_;
+    bus::StopSignal stop_;
+    std::thread thread_;
+};
+
+NodeOptions options_of(std::shared_ptr<bus::Context> context, const std::string& broker,
+                       const std::string& name, const fs::path& state, bus::Timings timings = {}) {
+    NodeOptions options;
+    options.context = std::move(context);
+    options.broker = broker;
+    options.name = name;
+    options.role = name == "master" ? "master" : "member";
+    options.state_dir = state;
+    options.timings = timings;
+    options.connect_timeout = seconds(20);
+    return options;
+}
+
+/// A node that serves in a thread; `result` once `wait` has returned.
+class Serving {
+  public:
+    Serving(NodeOptions options, ClientApp app, bool once = true)
+        : thread_([this, options = std::move(options), app = std::move(app), once]() mutable {
+              auto node = Node::create(std::move(options));
+              if (!node)
+                  result = tl::unexpected(node.error());
+              else
+                  result = (*node)->serve(std::move(app), stop_, once);
+          }) {}
+    ~Serving() {
+        stop_.stop();
+        wait();
+    }
+    void wait() {
+        if (thread_.joinable()) thread_.join();
+    }
+    void stop() { stop_.stop(); }
+    Result<Ending> result = Ending{Errc::internal, "still serving"};
+
+  private:
+    bus::StopSignal stop_;
+    std::thread thread_;
+};
+
+/// Sends `total` echoes to each participant, a few at a time, and counts the answers to each.
+class EchoOwner : public ServerApp {
+  public:
+    EchoOwner(const std::vector<std::string>& names, int total_count, std::size_t bytes_each)
+        : total(total_count), bytes(bytes_each) {
+        spec_.run = random_run_id();
+        for (const auto& name : names) spec_.participants.push_back({name, "member", 0});
+    }
+    const RunSpec& spec() const override { return spec_; }
+    void on_opened(Driver& driver) override { driver.set_timer(driver.now() + seconds(30)); }
+    void on_join(Driver& driver, NodeId node, const bus::Join& join) override {
+        if (join.code != Errc::ok || !pushed_.emplace(node, 0).second) return;
+        for (int i = 0; i < 8; ++i) push(driver, node);
+    }
+    void push(Driver& driver, NodeId node) {
+        if (pushed_[node] == total) return;
+        Bytes body(bytes, static_cast<std::uint8_t>(pushed_[node]++));
+        const auto number = driver.push_message(node, echo_type, body);
+        if (!number) return fault(number.error().sentence);
+        open_[{node, *number}] = std::move(body);
+    }
+    void on_reply(Driver& driver, Message&& reply) override {
+        const auto at = open_.find({reply.metadata.src_node_id, reply.metadata.message_id});
+        if (at == open_.end()) return fault("a reply to nothing, or a second one");
+        if (reply.content != at->second) fault("an echo that differs: " + reply.error.sentence);
+        open_.erase(at);
+        answered.fetch_add(1);
+        push(driver, reply.metadata.src_node_id);
+        if (answered == total * static_cast<int>(spec_.participants.size()))
+            driver.close(Errc::ok, "done");
+    }
+    void on_peer(Driver&, const PeerEvent& event) override {
+        if (event.what != PeerEvent::What::up) ++troubles;
+    }
+    void on_timer(Driver& driver) override {
+        fault("too late");
+        driver.close(Errc::timed_out, "too late");
+    }
+    void on_link(Driver&, bool up, const std::string&) override { (up ? ups : downs)++; }
+    void on_closed(const Ending&) override {}
+    void fault(const std::string& sentence) { faults.push_back(sentence); }
+
+    int total;
+    std::size_t bytes;
+    std::atomic<int> answered{0};
+    std::vector<std::string> faults;
+    int ups = 0, downs = 0, troubles = 0;
+
+  protected:
+    RunSpec spec_;
+    std::map<NodeId, int> pushed_;
+    std::map<std::pair<NodeId, std::uint64_t>, Bytes> open_;
+};
+
+Result<Ending> drive(NodeOptions options, ServerApp& app) {
+    auto node = Node::create(std::move(options));
+    if (!node) return tl::unexpected(node.error());
+    const bus::StopSignal stop;
+    return (*node)->drive(app, stop);
+}
+
+void check_echoes(const EchoOwner& app, const Result<Ending>& ending) {
+    REQUIRE(ending);
+    INFO(ending->sentence);
+    CHECK(ending->code == Errc::ok);
+    for (const auto& fault : app.faults) {
+        INFO(fault);
+        CHECK(false);
+    }
+    CHECK(app.answered == app.total * static_cast<int>(app.spec().participants.size()));
+}
+
+/// A plain TCP connection to where a broker listens.
+class Tcp {
+  public:
+    explicit Tcp(const std::string& endpoint) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+        sockaddr_in to{};
+        to.sin_family = AF_INET;
+        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        to.sin_port =
+            htons(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
+        connected = ::connect(fd_, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
+    }
+    ~Tcp() { ::close(fd_); }
+    void send(std::string_view bytes) {
+        (void)::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    bool connected = false;
+
+  private:
+    int fd_;
+};
+
+}  // namespace
+
+TEST_CASE("two nodes echo over tcp, ipc and inproc") {
+    for (const std::string transport : {"tcp", "ipc", "inproc"}) {
+        INFO(transport);
+        Directory dir;
+        const auto context = bus::make_context();
+        const std::string address = transport == "tcp"   ? "tcp://127.0.0.1:*"
+                                    : transport == "ipc" ? "ipc://" + (dir.path / "b").string()
+                                                         : "inproc://broker";
+        Broker broker(context, address);
+        Serving a(options_of(context, broker.endpoint, "member-0", dir.path / "a"), ClientApp{});
+        Serving b(options_of(context, broker.endpoint, "member-1", dir.path / "b0"), ClientApp{});
+        EchoOwner app({"member-0", "member-1"}, 100, 20'000);
+        check_echoes(app,
+                     drive(options_of(context, broker.endpoint, "master", dir.path / "m"), app));
+        EchoOwner large({"member-0"}, 1, 3u << 20);
+        a.wait();
+        b.wait();
+        REQUIRE(a.result);
+        CHECK(a.result->sentence == "done");
+        CHECK(b.result);
+    }
+}
+
+TEST_CASE("a broker that is restarted in the middle of traffic: every request is answered once") {
+    Directory dir;
+    const auto context = bus::make_context();
+    const std::string address = "ipc://" + (dir.path / "broker").string();
+    auto broker = std::make_unique<Broker>(context, address, quick());
+    Serving a(options_of(context, address, "member-0", dir.path / "a", quick()), ClientApp{});
+    Serving b(options_of(context, address, "member-1", dir.path / "b", quick()), ClientApp{});
+    EchoOwner app({"member-0", "member-1"}, 1500, 30'000);
+    std::thread restarts([&] {
+        for (const int when : {100, 1200}) {
+            while (app.answered < when) std::this_thread::sleep_for(milliseconds(1));
+            broker.reset();
+            broker = std::make_unique<Broker>(context, address, quick());
+        }
+    });
+    const auto ending = drive(options_of(context, address, "master", dir.path / "m", quick()), app);
+    restarts.join();
+    check_echoes(app, ending);
+    CHECK(app.ups >= 2);
+}
+
+TEST_CASE("addresses that cannot be bound") {
+    Directory dir;
+    const auto context = bus::make_context();
+    const auto error_of = [&](std::vector<std::string> addresses, bool insecure = false) {
+        bus::BrokerOptions options;
+        options.context = context;
+        options.bind = std::move(addresses);
+        options.insecure = insecure;
+        auto bound = bus::BrokerLoop::bind(options);
+        return bound ? Failure{Errc::ok, {}} : bound.error();
+    };
+    Broker broker(context, "tcp://127.0.0.1:*");
+    const Failure in_use = error_of({broker.endpoint});
+    CHECK(in_use.code == Errc::address);
+    CHECK(in_use.sentence.find("in use") != std::string::npos);
+    CHECK(in_use.sentence.find(broker.endpoint) != std::string::npos);
+    for (const std::string wide : {"tcp://0.0.0.0:*", "tcp://*:*", "tcp://[::]:*"}) {
+        INFO(wide);
+        const Failure refused = error_of({wide});
+        CHECK(refused.code == Errc::insecure);
+        CHECK(refused.sentence.find("--insecure") != std::string::npos);
+    }
+    CHECK(error_of({"tcp://0.0.0.0:*"}, true).code == Errc::ok);
+    CHECK(error_of({"tcp://127.0.0.1:*", "ipc://" + (dir.path / "x").string()}).code == Errc::ok);
+    for (const std::string bad : {"", "127.0.0.1:5", "tcp://127.0.0.1", "tcp://127.0.0.1:70000",
+                                  "tcp://:5", "udp://127.0.0.1:5", "ipc://", "inproc://"}) {
+        INFO(bad);
+        CHECK(error_of({bad}).code == Errc::address);
+    }
+    CHECK(error_of({}).code == Errc::address);
+    CHECK(error_of({"ipc://" + std::string(200, 'x')}).code == Errc::address);
+}
+
+TEST_CASE("a second node of one name is refused while the first lives") {
+    Directory dir;
+    const auto context = bus::make_context();
+    Broker broker(context, "inproc://b", quick());
+    Serving first(options_of(context, broker.endpoint, "member-0", dir.path / "a", quick()),
+                  ClientApp{}, false);
+    EchoOwner app({"member-0"}, 1, 1);
+    check_echoes(
+        app, drive(options_of(context, broker.endpoint, "master", dir.path / "m", quick()), app));
+    // a state directory of its own: a later clock, a higher incarnation
+    Serving second(options_of(context, broker.endpoint, "member-0", dir.path / "b", quick()),
+                   ClientApp{});
+    second.wait();
+    REQUIRE_FALSE(second.result);
+    CHECK(second.result.error().code == Errc::name_taken);
+    CHECK(second.result.error().sentence.find("member-0") != std::string::npos);
+    // and one in the same directory before it says anything
+    auto same = Node::create(options_of(context, broker.endpoint, "member-0", dir.path / "a"));
+    CHECK_FALSE(same);
+    EchoOwner again({"member-0"}, 5, 10);  // the first was not disturbed
+    check_echoes(
+        again,
+        drive(options_of(context, broker.endpoint, "master", dir.path / "m", quick()), again));
+}
+
+TEST_CASE("a node that disappeared gives its name to the next incarnation at once") {
+    Directory dir;
+    const auto context = bus::make_context();
+    Broker broker(context, "tcp://127.0.0.1:*");  // default times: suspect only after 3 s
+    bus::LinkConfig config;
+    config.hello = {"member-0", "member", 0, 1, 99, "0.1.0", {}};
+    {
+        auto gone = bus::LinkLoop::create(bus::make_context(), broker.endpoint, config);
+        REQUIRE(gone);
+        (*gone)->start();
+        const TimePoint until = std::chrono::steady_clock::now() + seconds(5);
+        while (!(*gone)->core().up() && std::chrono::steady_clock::now() < until)
+            (*gone)->poll(std::chrono::steady_clock::now() + milliseconds(50), nullptr);
+        REQUIRE((*gone)->core().up());
+    }  // its socket is closed without BYE, as after SIGKILL
+    Serving next(options_of(context, broker.endpoint, "member-0", dir.path / "a"), ClientApp{});
+    EchoOwner app({"member-0"}, 1, 1);
+    check_echoes(app, drive(options_of(context, broker.endpoint, "master", dir.path / "m"), app));
+    CHECK(app.troubles == 0);
+}
+
+TEST_CASE("garbage at the port while traffic goes on") {
+    Directory dir;
+    const auto context = bus::make_context();
+    Broker broker(context, "tcp://127.0.0.1:*");
+    Serving member(options_of(context, broker.endpoint, "member-0", dir.path / "a"), ClientApp{});
+    EchoOwner app({"member-0"}, 2000, 2'000);
+    std::atomic<bool> over{false};
+    std::atomic<int> rounds{0};
+    std::thread vandal([&] {
+        Rng rng(7);
+        zmq::context_t other;
+        while (!over) {
+            {
+                Tcp http(broker.endpoint);
+                http.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+                Tcp silent(broker.endpoint);
+                Tcp noise(broker.endpoint);
+                std::string bytes(1 + rng.below(300), '\0');
+                for (char& c : bytes) c = static_cast<char>(rng.next());
+                noise.send(bytes);
+                // a ZMTP greeting that goes wrong afterwards
+                Tcp zmtp(broker.endpoint);
+                std::string greeting = std::string("\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL", 16);
+                greeting.resize(64);
+                zmtp.send(greeting + bytes);
+            }
+            zmq::socket_t dealer(other, zmq::socket_type::dealer);
+            dealer.set(zmq::sockopt::linger, 50);
+            dealer.set(zmq::sockopt::sndtimeo, 500);
+            dealer.connect(broker.endpoint);
+            const auto send = [&](std::vector<std::size_t> sizes) {
+                for (std::size_t i = 0; i < sizes.size(); ++i) {
+                    zmq::message_t part(sizes[i]);
+                    auto* at = static_cast<std::uint8_t*>(part.data());
+                    for (std::size_t k = 0; k < std::min<std::size_t>(sizes[i], 200); ++k)
+                        at[k] = static_cast<std::uint8_t>(rng.next());
+                    if (!dealer.send(part, i + 1 < sizes.size() ? zmq::send_flags::sndmore
+                                                                : zmq::send_flags::none))
+                        return;
+                }
+            };
+            send({0});
+            send({97});
+            send({97, 10});
+            send({1, 1, 1});
+            send({0, 0, 0, 0, 0, 0});
+            // headers of ours with wild fields, as a stranger and with stolen names
+            for (int i = 0; i < 50; ++i) {
+                bus::Header header;
+                header.kind = static_cast<bus::Kind>(rng.below(20));
+                header.flags = static_cast<std::uint8_t>(rng.below(16));
+                header.term = static_cast<std::uint32_t>(rng.below(3));
+                header.src = rng.below(2) ? node_id_of("master") : NodeId{rng.next()};
+                header.dst = node_id_of("member-0");
+                if (rng.below(2)) header.run = app.spec().run;
+                header.request = rng.below(3);
+                header.body_bytes = rng.below(2) ? 10 : rng.next();
+                const bus::HeaderBytes head = bus::encode(header);
+                dealer.send(zmq::buffer(head), zmq::send_flags::sndmore);
+                dealer.send(zmq::buffer(std::string(10, '\x90')), zmq::send_flags::none);
+            }
+            send({3u << 20});  // beyond the largest frame: the broker hangs up on this one
+            rounds.fetch_add(1);
+            std::this_thread::sleep_for(milliseconds(5));
+        }
+    });
+    const auto ending = drive(options_of(context, broker.endpoint, "master", dir.path / "m"), app);
+    over = true;
+    vandal.join();
+    check_echoes(app, ending);
+    CHECK(rounds > 0);
+    CHECK(app.troubles == 0);
+    CHECK(app.downs == 0);
+}
+
+namespace {
+
+/// Asks for one slow thing; may close the run while it is being done.
+class SlowOwner final : public EchoOwner {
+  public:
+    explicit SlowOwner(Duration close_after) : EchoOwner({"member-0"}, 0, 0), wait_(close_after) {}
+    void on_opened(Driver&) override {}
+    void on_join(Driver& driver, NodeId node, const bus::Join&) override {
+        if (pushed_.emplace(node, 0).second) {
+            (void)driver.push_message(node, slow_type, {});
+            driver.set_timer(driver.now() + wait_);
+        }
+    }
+    void on_reply(Driver& driver, Message&& reply) override {
+        answered.fetch_add(1);
+        if (!reply.has_content()) fault(reply.error.sentence);
+        driver.close(Errc::ok, "done");
+    }
+    void on_timer(Driver& driver) override { driver.close(Errc::cancelled, "enough"); }
+
+  private:
+    Duration wait_;
+};
+
+}  // namespace
+
+TEST_CASE("a handler that takes long does not make its node suspect") {
+    Directory dir;
+    const auto context = bus::make_context();
+    Broker broker(context, "ipc://" + (dir.path / "b").string(), quick());
+    ClientApp app;
+    app.on(slow_type, [](const Message&, Context&) -> Result<Bytes> {
+        std::this_thread::sleep_for(seconds(2));  // twice the time after which a node is lost
+        return Bytes{1};
+    });
+    Serving member(options_of(context, broker.endpoint, "member-0", dir.path / "a", quick()),
+                   std::move(app));
+    SlowOwner owner(seconds(20));
+    const auto ending =
+        drive(options_of(context, broker.endpoint, "master", dir.path / "m", quick()), owner);
+    REQUIRE(ending);
+    CHECK(ending->code == Errc::ok);
+    CHECK(owner.answered == 1);
+    CHECK(owner.faults.empty());
+    CHECK(owner.troubles == 0);
+}
+
+TEST_CASE("CLOSE cancels a handler that is still at work") {
+    Directory dir;
+    const auto context = bus::make_context();
+    Broker broker(context, "inproc://b");
+    std::atomic<bool> cancelled{false};
+    ClientApp app;
+    app.on(slow_type, [&](const Message&, Context& run) -> Result<Bytes> {
+        for (int i = 0; i < 2000 && !run.cancelled(); ++i)
+            std::this_thread::sleep_for(milliseconds(5));
+        cancelled = run.cancelled();
+        return fail(Errc::cancelled, "as asked");
+    });
+    Serving member(options_of(context, broker.endpoint, "member-0", dir.path / "a"),
+                   std::move(app));
+    SlowOwner owner(milliseconds(100));
+    const auto ending =
+        drive(options_of(context, broker.endpoint, "master", dir.path / "m"), owner);
+    member.wait();
+    REQUIRE(ending);
+    CHECK(ending->code == Errc::cancelled);
+    CHECK(cancelled);
+    REQUIRE(member.result);
+    CHECK(member.result->code == Errc::cancelled);
+}
+
+TEST_CASE("a node that finds no broker gives up with a sentence") {
+    Directory dir;
+    auto options = options_of(bus::make_context(), "ipc://" + (dir.path / "nobody").string(),
+                              "member-0", dir.path / "a");
+    options.connect_timeout = milliseconds(200);
+    auto node = Node::create(options);
+    REQUIRE(node);
+    const bus::StopSignal stop;
+    const auto result = (*node)->serve(ClientApp{}, stop, true);
+    REQUIRE_FALSE(result);
+    CHECK(result.error().code == Errc::unreachable);
+    CHECK(result.error().sentence.find("member-0") != std::string::npos);
+}
