@@ -69,6 +69,7 @@ TEST_CASE("predictions on the test rows repeat the reported metrics") {
     world.task = GENERATE(config::Task::logistic, config::Task::linear, config::Task::multilabel,
                           config::Task::softmax);
     world.master_features = GENERATE(true, false);
+    world.messy = !world.master_features;
     CAPTURE(config::name_of(world.task));
     Play trained(world);
     REQUIRE(trained.play().code == Errc::ok);

@@ -166,6 +166,41 @@ TEST_CASE("the same bits, whatever the order of rows and of arrival") {
     CHECK(other.file(1) != first[1]);
 }
 
+TEST_CASE("the same bits with duplicated ids") {
+    World world;
+    std::vector<std::string> first;
+    for (std::uint64_t variant = 1; variant <= 3; ++variant) {
+        Play play(world, variant);
+        play.config.data.duplicates = config::Duplicates::all;
+        for (const std::size_t p : {0U, 2U}) {
+            auto order = world.order(p, variant);
+            const std::vector<std::size_t> twice(order.begin(), order.end());
+            for (const std::size_t row : twice)
+                if (row % (p + 5) == 1) order.insert(order.begin() + 3, row);
+            play.tables[p][TableKind::train] = std::make_shared<data::Table>(world.table(p, order));
+        }
+        REQUIRE(play.play().code == Errc::ok);
+        CHECK(play.master->report().rows_common > play.master->report().parties[1].rows_matched);
+        std::vector<std::string> files;
+        for (std::size_t p = 0; p <= world.members; ++p) files.push_back(play.file(p));
+        if (variant == 1) first = files;
+        CHECK(files == first);
+    }
+}
+
+TEST_CASE("missing cells, texts and constants are counted and named") {
+    World world;
+    world.messy = true;
+    Play play(world);
+    REQUIRE(play.play().code == Errc::ok);
+    const auto& party = play.master->report().parties[1];
+    CHECK(party.features == 6);  // three numbers, three regions
+    CHECK(party.missing_cells > 5);
+    REQUIRE(party.left_out.size() == 1);
+    CHECK(party.left_out[0].column == "constant");
+    CHECK(play.master->report().parties[0].missing_cells == 0);
+}
+
 TEST_CASE("metrics at intervals do not disturb the training") {
     Play plain{World{}};
     REQUIRE(plain.play().code == Errc::ok);

@@ -29,6 +29,7 @@ struct World {
     std::size_t features = 3;
     bool master_features = true;
     std::uint64_t seed = 7;
+    bool messy = false;  ///< members: missing cells, a text column and a constant one
 
     [[nodiscard]] double value(std::size_t row, std::size_t party, std::size_t column) const {
         Rng rng(mix_seed(mix_seed(seed, row), party * 100 + column + 1));
@@ -76,8 +77,26 @@ struct World {
                 data::Column column;
                 column.name = "x" + std::to_string(party) + "_" + std::to_string(j);
                 for (const std::size_t row : order) column.numbers.push_back(value(row, party, j));
+                if (messy && party != 0 && j == 0)
+                    for (std::size_t r = 0; r < order.size(); ++r)
+                        if (order[r] % 11 == 0) column.numbers[r] = std::nan("");
                 out.features.push_back(std::move(column));
             }
+        if (messy && party != 0) {
+            data::Column text;
+            text.name = "region, of " + std::to_string(party);
+            text.kind = data::ColumnKind::text;
+            text.dictionary = {"east", "north", "west"};
+            data::Column constant;
+            constant.name = "constant";
+            for (const std::size_t row : order) {
+                text.codes.push_back(row % 13 == 0 ? data::missing_code
+                                                   : static_cast<std::uint32_t>(row % 3));
+                constant.numbers.push_back(4);
+            }
+            out.features.push_back(std::move(text));
+            out.features.push_back(std::move(constant));
+        }
         return out;
     }
 
