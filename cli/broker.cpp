@@ -1,5 +1,7 @@
 // vflbus broker
 
+#include <unistd.h>
+
 #include <memory>
 #include <string>
 
@@ -38,7 +40,13 @@ int run(const BrokerArguments& arguments) {
         for (const std::string& endpoint : (*broker)->endpoints()) print(endpoint + "\n");
     }
     if (const int failed = finish_output(0); failed != 0) return failed;
+    const std::vector<std::string> endpoints = (*broker)->endpoints();
     (*broker)->run(stop);
+    broker->reset();
+    // libzmq leaves the files of its sockets behind
+    for (const std::string& endpoint : endpoints)
+        if (endpoint.starts_with("ipc://") && endpoint[6] != '@')
+            ::unlink(endpoint.c_str() + sizeof "ipc://" - 1);
     return 0;
 }
 

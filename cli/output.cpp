@@ -12,14 +12,20 @@
 
 namespace vflbus::cli {
 
+namespace {
+bool reader_left = false;
+}
+
 void print(std::string_view text) {
+    errno = 0;
     std::fwrite(text.data(), 1, text.size(), stdout);
+    if (std::ferror(stdout) != 0 && errno == EPIPE) reader_left = true;
 }
 
 int finish_output(int code) {
     errno = 0;
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return code;
-    if (errno == EPIPE) return code;
+    if (reader_left || errno == EPIPE) return code;
     error_line("the result could not be written to standard output");
     return code == 0 ? static_cast<int>(ExitCode::internal) : code;
 }

@@ -102,6 +102,8 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
 
     auto node = make_node(config, options, name, static_cast<std::int64_t>(rank));
     if (!node) return node.error();
+    log::info({{}, {}, name}, "serves runs rank={} broker={}", rank,
+              log::value(options.broker.empty() ? config.bus.broker : options.broker));
     const auto ending = (*node)->serve(std::move(app), stop, once);
     if (!ending) return ending.error();
     return {ending->code, ending->sentence};

@@ -12,6 +12,7 @@ Result<config::Config> load_config(const Common& common, const std::vector<confi
     options.path = common.config;
     options.search = more.search;
     options.environment = config::environment_of(environ);
+    options.environment.erase("VFLBUS_RUN_ID");  // --run-id; no key of [run]
     options.self = more.self;
     options.defaults = more.defaults;
     for (const std::string& set : common.sets) options.sets.push_back({set});

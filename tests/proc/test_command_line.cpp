@@ -1,0 +1,110 @@
+// What can be said on the command line, and what is said back.
+
+#include <nlohmann/json.hpp>
+
+#include "catch.hpp"
+#include "support.hpp"
+
+using namespace proc;
+using Json = nlohmann::json;
+
+TEST_CASE("help and version go to standard output", "[command_line]") {
+    const TempDir dir;
+    for (const std::string command : {"broker", "actor", "launch", "check", "predict"}) {
+        const Finished help = run(dir, {command, "--help"});
+        INFO(command);
+        CHECK(help.exit_code == 0);
+        CHECK(help.out.find("vflbus " + command) != std::string::npos);
+        CHECK(help.out.find("Example") != std::string::npos);
+        CHECK(help.err.empty());
+        CHECK(help.out.find("--parent") == std::string::npos);
+    }
+    CHECK(run(dir, {"--help"}).out.find("launch") != std::string::npos);
+    CHECK(run(dir, {"version"}).out.substr(0, 7) == "vflbus ");
+    CHECK(run(dir, {"--version"}).out == run(dir, {"version"}).out);
+    CHECK(Json::parse(run(dir, {"version", "--json"}).out)["name"] == "vflbus");
+}
+
+TEST_CASE("what is wrong is said in one line with the nearest word", "[command_line]") {
+    const TempDir dir;
+    const std::vector<std::pair<Words, std::string>> wrong{
+        {{"lanch"}, "did you mean launch?"},
+        {{"launch", "--lokal"}, "did you mean --local?"},
+        {{"launch", "--local", "x"}, "N is the number of members"},
+        {{"launch", "--local", "--threads"}, "excludes"},
+        {{"launch", "--local", "--transport", "udp"}, "tcp or ipc"},
+        {{"actor"}, "--role"},
+        {{"actor", "--role", "member"}, "--rank"},
+        {{"actor", "--role", "member", "--rank", "x"}, "--rank"},
+        {{"actor", "--role", "arbiter"}, "not built yet"},
+        {{"actor", "--role", "serverapp"}, "not built yet"},
+        {{"actor", "--role", "bystander"}, "master or member"},
+        {{"data", "synth", "--out", "d", "--task", "logistik"}, "did you mean logistic?"},
+        {{"data", "synth"}, "--out"},
+        {{"predict"}, "--model"},
+        {{"launch", "--label", "y"}, "--data"}};
+    for (const auto& [words, needle] : wrong) {
+        const Finished finished = run(dir, words);
+        INFO(words[0] << ": " << finished.err);
+        CHECK(finished.exit_code == 2);
+        CHECK(finished.err.find(needle) != std::string::npos);
+        CHECK(finished.err.find('\n') == finished.err.size() - 1);
+        CHECK(finished.out.empty());
+    }
+}
+
+TEST_CASE("config check and reference", "[command_line]") {
+    const TempDir dir;
+    make_example(dir);
+    const Finished good = run(dir, {"config", "check", "--config", "run.toml"});
+    INFO(good.err);
+    CHECK(good.exit_code == 0);
+    CHECK(good.out.find("good") != std::string::npos);
+    const Json said = Json::parse(run(dir, {"config", "check", "-c", "run.toml", "--json"}).out);
+    CHECK(said["world_size"] == 2);
+    CHECK(said["parties"].size() == 3);
+
+    // flag over environment over file
+    const auto hash = [&](const Words& more, const Variables& variables) {
+        Words words{"config", "check", "-c", "run.toml", "--json"};
+        words.insert(words.end(), more.begin(), more.end());
+        return Json::parse(run(dir, words, variables).out)["agreed_hash"].get<std::string>();
+    };
+    const Variables nine{{"VFLBUS_MODEL_EPOCHS", "9"}};
+    CHECK(hash({}, {}) != hash({}, nine));
+    CHECK(hash({"--set", "model.epochs=4"}, nine) == hash({}, {}));
+
+    const Finished reference = run(dir, {"config", "reference"});
+    CHECK(reference.exit_code == 0);
+    CHECK(reference.out.find("rendezvous_timeout") != std::string::npos);
+}
+
+TEST_CASE("data synth makes the same files for the same seed", "[command_line]") {
+    const TempDir dir;
+    const auto synth = [&](const std::string& out, const std::string& seed) {
+        const Finished made = run(dir, {"data", "synth", "--out", out, "--rows", "200", "--members",
+                                        "3", "--seed", seed, "--json"});
+        REQUIRE(made.exit_code == 0);
+        CHECK(Json::parse(made.out)["parties"].size() == 4);
+        return slurp(dir / (out + "/bank.csv"));
+    };
+    const std::string first = synth("a", "1");
+    CHECK(first.size() > 1000);
+    CHECK(synth("b", "1") == first);
+    CHECK(synth("c", "2") != first);
+}
+
+TEST_CASE("a reader of the output that goes away kills nobody", "[command_line]") {
+    const TempDir dir;
+    make_example(dir);
+    // the shell's own status is that of the last command, so vflbus writes its own into a file
+    spit(dir / "pipe.sh",
+         "(\"$VFLBUS\" launch --local --config run.toml --json; echo $? >code) | true\n"
+         "exit 0\n");
+    const std::string binary = std::getenv("VFLBUS_BINARY");
+    const std::string command = "cd '" + dir.path().string() + "' && TMPDIR='" + dir / "tmp" +
+                                "' VFLBUS='" + binary + "' sh pipe.sh 2>err";
+    CHECK(std::system(command.c_str()) == 0);
+    CHECK(slurp(dir / "code") == "0\n");
+    CHECK(left_behind(dir) == "");
+}

@@ -1,0 +1,93 @@
+// Signals and crashes: everything ends in order, with one sentence, and nothing is left.
+
+#include <csignal>
+
+#include "catch.hpp"
+#include "support.hpp"
+
+using namespace proc;
+
+namespace {
+
+/// A training that does not end by itself within these tests.
+Words endless(const std::string& how) {
+    return {"launch",   how,    "--config", "run.toml",
+            "--run-id", run_id, "--set",    "model.epochs=1000000",
+            "--json"};
+}
+
+/// The process id in a party's lock file; 0 when there is none.
+pid_t pid_of(const TempDir& dir, const std::string& party) {
+    const std::string text = slurp(fs::path(dir / "runs") / run_id / party / "state" / "lock");
+    return text.empty() ? 0 : static_cast<pid_t>(std::stol(text));
+}
+
+}  // namespace
+
+TEST_CASE("SIGINT and SIGTERM end a training in order", "[ending]") {
+    for (const std::string how : {"--local", "--threads"}) {
+        for (const int number : {SIGINT, SIGTERM}) {
+            INFO(how << " signal " << number);
+            const TempDir dir;
+            make_example(dir);
+            Process launch(dir, endless(how));
+            REQUIRE(launch.await_output("epoch ", true));
+            launch.signal(number);
+            const Finished finished = launch.wait();
+            INFO(finished.err);
+            CHECK(finished.exit_code == 130);
+            CHECK(finished.out.find("\"stopped\"") != std::string::npos);
+            CHECK(left_behind(dir) == "");
+            CHECK(models(fs::path(dir / "runs") / run_id).empty());
+        }
+    }
+}
+
+TEST_CASE("a second signal ends everything at once", "[ending]") {
+    const TempDir dir;
+    make_example(dir);
+    Process launch(dir, endless("--local"));
+    REQUIRE(launch.await_output("epoch ", true));
+    // a master that does not answer makes the first one last
+    const pid_t master = pid_of(dir, "master");
+    REQUIRE(master > 0);
+    ::kill(master, SIGSTOP);
+    launch.signal(SIGTERM);
+    launch.signal(SIGINT);
+    const Finished finished = launch.wait();
+    CHECK(finished.exit_code == 130);
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a launch that is killed takes its children along", "[ending]") {
+    const TempDir dir;
+    make_example(dir);
+    Words words = endless("--local");
+    words.insert(words.end(), {"--transport", "tcp"});
+    Process launch(dir, words);
+    REQUIRE(launch.await_output("epoch ", true));
+    launch.signal(SIGKILL);
+    CHECK(launch.wait().exit_code == 128 + SIGKILL);
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a child that dies ends the run with its name", "[ending]") {
+    for (const std::string victim : {"member-1", "master"}) {
+        INFO(victim);
+        const TempDir dir;
+        make_example(dir);
+        Process launch(dir, endless("--local"));
+        REQUIRE(launch.await_output("epoch ", true));
+        const pid_t pid = pid_of(dir, victim);
+        REQUIRE(pid > 0);
+        ::kill(pid, SIGKILL);
+        const Finished finished = launch.wait();
+        INFO(finished.err);
+        CHECK(finished.exit_code != 0);
+        CHECK(finished.exit_code != -1);
+        const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
+        CHECK(sentence.find(victim) != std::string::npos);
+        CHECK(finished.out.find("\"failed\"") != std::string::npos);
+        CHECK(left_behind(dir) == "");
+    }
+}

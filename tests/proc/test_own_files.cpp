@@ -1,0 +1,110 @@
+// launch --data: one's own files, without a configuration.
+
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "catch.hpp"
+#include "support.hpp"
+
+using namespace proc;
+using Json = nlohmann::json;
+
+namespace {
+
+/// Two tables about 120 people; column y of the second one is as `label` says.
+void make_tables(const TempDir& dir, const std::function<std::string(int)>& label) {
+    std::string left = "id,a,b\n";
+    std::string right = "c,y,id\n";
+    for (int i = 0; i < 120; ++i) {
+        left +=
+            std::to_string(i) + "," + std::to_string(i % 7) + "," + std::to_string(i % 11) + "\n";
+        right +=
+            std::to_string(i % 5) + "," + label(i) + "," + std::to_string((i + 40) % 120) + "\n";
+    }
+    spit(dir / "left.csv", left);
+    spit(dir / "right.csv", right);
+}
+
+Finished launch(const TempDir& dir, const Words& more) {
+    Words words{"launch", "--local", "--data", "left.csv", "--data", "right.csv", "--json"};
+    words.insert(words.end(), more.begin(), more.end());
+    return run(dir, words);
+}
+
+}  // namespace
+
+TEST_CASE("the task is guessed from the label", "[own_files]") {
+    const std::map<std::string, std::function<std::string(int)>> labels{
+        {"logistic", [](int i) { return std::string(i % 3 == 0 ? "yes" : "no"); }},
+        {"softmax", [](int i) { return std::to_string(1 + i % 4); }},
+        {"linear", [](int i) { return std::to_string(i % 37) + ".5"; }}};
+    for (const auto& [task, label] : labels) {
+        INFO(task);
+        const TempDir dir;
+        make_tables(dir, label);
+        const Finished finished = launch(dir, {"--label", "y"});
+        INFO(finished.err);
+        REQUIRE(finished.exit_code == 0);
+        const Json report = Json::parse(finished.out);
+        CHECK(report["task"] == task);
+        CHECK(report["parties"].size() == 2);
+        CHECK(report["rows"]["common"] == 120);
+        CHECK(report["rows"]["test"].get<int>() > 5);
+        CHECK(finished.err.find("task " + task) != std::string::npos);
+        // the configuration that was made can be used again
+        const std::string saved = "runs/" + report["run_id"].get<std::string>() + "/vflbus.toml";
+        CHECK(finished.err.find(saved) != std::string::npos);
+        const Finished again = run(dir, {"launch", "--threads", "--config", saved, "--json"});
+        INFO(again.err);
+        REQUIRE(again.exit_code == 0);
+        CHECK(Json::parse(again.out)["metrics"]["test"] == report["metrics"]["test"]);
+    }
+}
+
+TEST_CASE("--task and --set say otherwise", "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::to_string(i % 4); });
+    const Finished finished =
+        launch(dir, {"--label", "y", "--task", "linear", "--set", "data.test_fraction=0"});
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    const Json report = Json::parse(finished.out);
+    CHECK(report["task"] == "linear");
+    CHECK(report["rows"]["test"] == 0);
+}
+
+TEST_CASE("a label column in another file is not a feature", "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::to_string(i % 2); });
+    std::string left = "id,a,y\n";
+    for (int i = 0; i < 120; ++i)
+        left += std::to_string((i + 40) % 120) + "," + std::to_string(i % 7) + "," +
+                std::to_string(i % 2) + "\n";
+    spit(dir / "left.csv", left);
+    const Finished finished = launch(dir, {"--label", "y"});
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    // the first file with the label is the master's
+    CHECK(finished.err.find("right.csv has the label column y as well") != std::string::npos);
+    const Json report = Json::parse(finished.out);
+    CHECK(report["parties"][1]["features"] == 1);
+}
+
+TEST_CASE("files that do not fit are refused with the nearest column", "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::to_string(i % 2); });
+    const std::vector<std::tuple<Words, int, std::string>> wrong{
+        {{"--label", "yy"}, 3, "yy"},
+        {{"--label", "y", "--id", "idd"}, 3, "did you mean id?"},
+        {{}, 2, "--label is missing"},
+        {{"--label", "y", "--config", "x.toml"}, 2, "leave --config out"},
+        {{"--label", "y", "--data", "nowhere.csv"}, 3, "nowhere.csv"},
+        {{"--label", "y", "--task", "guess"}, 2, "--task guess"}};
+    for (const auto& [words, code, needle] : wrong) {
+        const Finished finished = launch(dir, words);
+        INFO(finished.err);
+        CHECK(finished.exit_code == code);
+        CHECK(finished.err.find(needle) != std::string::npos);
+        CHECK(left_behind(dir) == "");
+    }
+}
