@@ -36,6 +36,9 @@ struct Section {
 };
 constexpr Section sections[] = {
     {"routing", measure_routing},
+    {"step", measure_step},
+    {"kernels", measure_kernels},
+    {"csv", measure_csv},
 };
 
 int bench(const std::vector<std::string>& arguments) {
@@ -90,6 +93,9 @@ int vflbus::bench::run_role(const std::vector<std::string>& arguments) {
     const std::string& role = arguments.front();
     if (role == "peer") return run_peer(rest);
     if (role == "broker") return run_broker(rest);
+    if (role == "master") return run_step_master(rest);
+    if (role == "member") return run_step_member(rest);
+    if (role == "csv") return run_csv(rest);
     throw std::runtime_error("there is no role " + role);
 }
 
