@@ -43,7 +43,7 @@ class Loop final : public LinkLoop, private LinkTransport {
 
     void poll(TimePoint until, const StopSignal* stop) override {
         TimePoint now = clock_now();
-        if (!drain(now)) {
+        if (!drain(now, burst_messages)) {
             const TimePoint next = std::min(until, core_.next_deadline());
             long wait = -1;
             if (next != TimePoint::max())
@@ -62,7 +62,8 @@ class Loop final : public LinkLoop, private LinkTransport {
                 [[maybe_unused]] const ssize_t got = ::read(wake_, &count, sizeof count);
             }
             now = clock_now();
-            drain(now);
+            // what woke us; whether there is more, the next call finds out before it waits
+            drain(now, 1);
         }
         if (pending_ && pending_->wait_for(std::chrono::seconds(0)) == std::future_status::ready)
             finish_connect(pending_->get());
@@ -80,9 +81,9 @@ class Loop final : public LinkLoop, private LinkTransport {
     static constexpr int burst_messages = 64;
 
     /// Feeds what has arrived; true when there was anything.
-    bool drain(TimePoint now) {
+    bool drain(TimePoint now, int messages_max) {
         bool any = false;
-        for (int i = 0; socket_ && i < burst_messages; ++i) {
+        for (int i = 0; socket_ && i < messages_max; ++i) {
             if (!receive(*socket_, false, in_)) break;
             any = true;
             core_.on_frame(std::move(in_.frame.header), std::move(in_.frame.body), in_.frames, now);
