@@ -46,8 +46,10 @@ RunSpec spec_of(const MasterOptions& options, Purpose purpose) {
     return spec;
 }
 
-/// Sentences of readers name the party already; those of codecs do not.
-std::string about(const std::string& party, const std::string& sentence) {
+/// Sentences of readers name the party already; those of codecs do not. Without a full stop, so
+/// that it can be gone on with.
+std::string about(const std::string& party, std::string sentence) {
+    if (sentence.ends_with('.')) sentence.pop_back();
     return sentence.find(party) == std::string::npos ? party + ": " + sentence : sentence;
 }
 
@@ -156,7 +158,7 @@ void RunMaster::on_join(Driver& driver, NodeId node, const bus::Join& join) {
     if (found == members_.end()) return;
     Member& member = *found;
     if (join.code != Errc::ok)
-        return fail_run(join.code, member.name + " declined: " + one_line(join.sentence));
+        return fail_run(join.code, about(member.name, one_line(join.sentence)));
     if (join.config_hash != spec_.config_hash)
         return fail_run(Errc::config_differs,
                         member.name +
@@ -219,12 +221,12 @@ void RunMaster::on_reply(Driver& driver, Message&& reply) {
                                             error.sentence +
                                             "): see to it, then start the run again");
         return fail_run(error.code == Errc::ok ? Errc::handler_failed : error.code,
-                        about(member.name, error.sentence) + where() + advice(error.code));
+                        about(member.name, error.sentence) + where() + advice(error));
     }
     const auto index = static_cast<std::size_t>(found - members_.begin());
     if (auto taken = on_answer(index, request, std::move(reply.content)); !taken)
         return fail_run(taken.error().code, about(member.name, taken.error().sentence) + where() +
-                                                advice(taken.error().code));
+                                                advice(taken.error()));
     answered();
 }
 

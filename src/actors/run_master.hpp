@@ -124,7 +124,7 @@ class RunMaster : public ServerApp {
     /// ", at step 12 of 240" while training, otherwise ", while aligning".
     [[nodiscard]] virtual std::string where() const;
     /// What to do about an error of a member, ": lower ..."; empty when its sentence says enough.
-    [[nodiscard]] virtual std::string advice(Errc) const { return {}; }
+    [[nodiscard]] virtual std::string advice(const Failure&) const { return {}; }
     void log(observe::log::Level level, const std::string& text) const;
     /// Again `on_slice` as soon as other events have been served.
     void slice_soon();

@@ -248,9 +248,11 @@ class TrainMaster final : public RunMaster {
 
     void diverged(const Failure& failure) {
         if (failure.code != Errc::diverged) return fail_run(failure);
+        std::string why = failure.sentence;
+        if (why.ends_with('.')) why.pop_back();
         fail_run(Errc::diverged, "the training diverged at step " + std::to_string(step_ + 1) +
-                                     " of " + std::to_string(steps_) + " (" + failure.sentence +
-                                     ")" + advice(Errc::diverged));
+                                     " of " + std::to_string(steps_) + ": " + why +
+                                     advice(failure));
     }
 
     // -- sequential -----------------------------------------------------------------
@@ -474,11 +476,13 @@ class TrainMaster final : public RunMaster {
         return RunMaster::where();
     }
 
-    std::string advice(Errc code) const override {
-        if (code != Errc::diverged) return {};
+    std::string advice(const Failure& failure) const override {
+        // the models room says itself which key to change
+        if (failure.code != Errc::diverged || failure.sentence.find("model.") != std::string::npos)
+            return {};
         if (sequential())
-            return ": raise model.reg_lambda, which is " + shortest(model().reg_lambda);
-        return ": lower model.learning_rate, which is " + shortest(model().learning_rate);
+            return "; raise model.reg_lambda (now " + shortest(model().reg_lambda) + ")";
+        return "; lower model.learning_rate (now " + shortest(model().learning_rate) + ")";
     }
 
     std::unique_ptr<MasterProtocol> protocol_;
