@@ -34,7 +34,7 @@ std::string lines_of(Config& config) {
 
 std::string shown_name(std::string_view name) {
     constexpr std::size_t longest = 64;
-    return quote(name.substr(0, longest)) + (name.size() > longest ? "..." : "");
+    return quote(printable(name.substr(0, longest))) + (name.size() > longest ? "..." : "");
 }
 
 }  // namespace
@@ -92,7 +92,8 @@ Result<AgreedHalf> parse_canonical(std::string_view text) {
         const Key& key = *known[index];
         if (const std::string wrong = assign(key, *value, key.field(config, nobody), {});
             !wrong.empty())
-            return fail(Errc::bad_config, std::string(what) + "is refused: " + *found + wrong);
+            return fail(Errc::bad_config,
+                        std::string(what) + "is refused: " + *found + printable(wrong));
     }
     for (std::size_t i = 0; i < known.size(); ++i)
         if (!seen[i])
@@ -127,7 +128,10 @@ Result<> agree(Config& mine, std::string_view canonical_of_owner, std::string_vi
     auto theirs = parse_canonical(canonical_of_owner);
     if (!theirs) return tl::unexpected(theirs.error());
     if (!mine.has_agreed_half()) {
-        static_cast<AgreedHalf&>(mine) = *std::move(theirs);
+        Config taken = mine;
+        static_cast<AgreedHalf&>(taken) = *std::move(theirs);
+        if (auto fits = check(taken); !fits) return fits;
+        mine = std::move(taken);
         return {};
     }
     const std::vector<std::string> differing = differing_keys(mine, *theirs, owner);

@@ -31,8 +31,9 @@ std::vector<std::string> differing_keys(const AgreedHalf& here, const AgreedHalf
                                         std::string_view there_name = "master");
 
 /// What a member does at JOIN with the agreed half of the run's owner: one that states no agreed
-/// key takes it over; one that does keeps its own when they are equal. Errors: those of
-/// parse_canonical(), and config_differs with all keys that differ.
+/// key takes it over, if its own sections fit (bad_config); one that does keeps its own when they
+/// are equal. Errors: also those of parse_canonical(), and config_differs with all keys that
+/// differ. `mine` is unchanged then.
 Result<> agree(Config& mine, std::string_view canonical_of_owner,
                std::string_view owner = "master");
 

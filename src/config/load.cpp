@@ -19,6 +19,12 @@ std::vector<std::string> key_names(std::string_view section) {
     return names;
 }
 
+/// nearest() on a word that may be as long as a file.
+template <class Names>
+std::string near_one(std::string_view word, const Names& names) {
+    return nearest(word.substr(0, 64), names);
+}
+
 std::string upper(std::string_view text) {
     std::string out(text);
     for (char& c : out) {
@@ -52,8 +58,8 @@ std::string nearest_section(std::string_view section) {
     while (digits.size() > 1 && digits[0] == '0') digits.erase(0, 1);
     const std::string member = "party.member-" + (digits.empty() ? "0" : digits.substr(0, 4));
     names.push_back(member);
-    std::string near = nearest(section, names);
-    if (near.empty()) near = nearest("party." + std::string(section), names);
+    std::string near = near_one(section, names);
+    if (near.empty()) near = near_one("party." + std::string(section), names);
     if (near.empty() && section.starts_with("party")) near = member;
     if (!near.empty()) return "the nearest is [" + near + "]";
     return "sections are [run], [model], [data], [bus], [output], [party.master] and "
@@ -64,7 +70,7 @@ std::string nearest_section(std::string_view section) {
 std::string nearest_key(std::string_view section, std::string_view name) {
     const std::string_view in_table = table_section(section);
     const std::vector<std::string> here = key_names(in_table);
-    if (const std::string near = nearest(lower(name), here); !near.empty())
+    if (const std::string near = near_one(lower(name), here); !near.empty())
         return "the nearest is " + std::string(section) + "." + near;
     for (const Key& key : keys())  // the right name in the wrong section
         if (key.name == name && key.section != "party") return "the nearest is " + full_name(key);
@@ -73,7 +79,7 @@ std::string nearest_key(std::string_view section, std::string_view name) {
                std::string(name);
     std::vector<std::string> all;
     for (const Key& key : keys()) all.push_back(full_name(key));
-    if (const std::string near = nearest(std::string(section) + "." + std::string(name), all);
+    if (const std::string near = near_one(std::string(section) + "." + std::string(name), all);
         !near.empty())
         return "the nearest is " + near;
     return "[" + std::string(section) + "] has " + join_and(here);
@@ -130,7 +136,7 @@ class Loader {
         if (role && *role != "member") {
             const std::vector<std::string> roles{"master", "member", "serverapp", "broker"};
             if (std::ranges::find(roles, *role) == roles.end()) {
-                const std::string near = nearest(*role, roles);
+                const std::string near = near_one(*role, roles);
                 problems_.add("VFLBUS_ROLE: " + quote(*role) +
                               " is unknown: it must be master or member" +
                               (near.empty() ? "" : "; the nearest is \"" + near + "\""));
@@ -207,7 +213,7 @@ class Loader {
             std::vector<std::string> known;
             for (const Key& key : keys())
                 if (key.section != "party") known.push_back("VFLBUS_" + upper(full_name(key)));
-            const std::string near = nearest(name, known);
+            const std::string near = near_one(name, known);
             problems_.add(name + ": there is no key " + std::string(section.name) + "." +
                           lower(rest.substr(prefix.size())) + "; " +
                           (near.empty()
@@ -247,7 +253,7 @@ class Loader {
             for (const Key& candidate : keys())
                 if (candidate.section == "party")
                     known.push_back(std::string(stem) + upper(candidate.name));
-            const std::string near = nearest(name, known);
+            const std::string near = near_one(name, known);
             problems_.add(
                 name + ": there is no key party." + (party.empty() ? "<name>" : party) + "." +
                 lower(rest) + "; " +
@@ -360,7 +366,7 @@ class Loader {
                        full_name(key);
         std::vector<std::string> names;
         for (const Key& key : keys()) names.emplace_back(key.name);
-        const std::string near = nearest(name, names);
+        const std::string near = near_one(name, names);
         for (const Key& key : keys())
             if (!near.empty() && key.name == near)
                 return "unknown key " + name + " outside of a section; the nearest is " +

@@ -31,27 +31,34 @@ void append_utf8(std::string& out, std::uint32_t point) {
     }
 }
 
-/// Well-formed UTF-8 without control characters.
+/// Bytes of the well-formed UTF-8 character, no control character, at the front of `text`; 0 if
+/// there is none.
+std::size_t plain_character(std::string_view text) noexcept {
+    if (text.empty()) return 0;
+    const auto first = static_cast<unsigned char>(text[0]);
+    if (first < 0x20 || first == 0x7f) return 0;
+    if (first < 0x80) return 1;
+    const std::size_t length = first >> 5 == 0x06   ? 2
+                               : first >> 4 == 0x0e ? 3
+                               : first >> 3 == 0x1e ? 4
+                                                    : 0;
+    if (length == 0 || length > text.size()) return 0;
+    std::uint32_t point = first & (0x7fu >> length);
+    for (std::size_t k = 1; k < length; ++k) {
+        const auto next = static_cast<unsigned char>(text[k]);
+        if (next >> 6 != 2) return 0;
+        point = point << 6 | (next & 0x3fu);
+    }
+    constexpr std::uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const bool surrogate = point >= 0xd800 && point < 0xe000;
+    return point < least[length] || point > 0x10ffff || surrogate ? 0 : length;
+}
+
 bool is_plain_text(std::string_view text) noexcept {
-    for (std::size_t i = 0; i < text.size();) {
-        const auto first = static_cast<unsigned char>(text[i]);
-        if (first < 0x20 || first == 0x7f) return false;
-        const std::size_t length = first < 0x80         ? 1
-                                   : first >> 5 == 0x06 ? 2
-                                   : first >> 4 == 0x0e ? 3
-                                   : first >> 3 == 0x1e ? 4
-                                                        : 0;
-        if (length == 0 || i + length > text.size()) return false;
-        std::uint32_t point = length == 1 ? first : first & (0x7fu >> length);
-        for (std::size_t k = 1; k < length; ++k) {
-            const auto next = static_cast<unsigned char>(text[i + k]);
-            if (next >> 6 != 2) return false;
-            point = point << 6 | (next & 0x3fu);
-        }
-        constexpr std::uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-        if (point < least[length] || point > 0x10ffff || (point >= 0xd800 && point < 0xe000))
-            return false;
-        i += length;
+    while (!text.empty()) {
+        const std::size_t length = plain_character(text);
+        if (length == 0) return false;
+        text.remove_prefix(length);
     }
     return true;
 }
@@ -395,9 +402,10 @@ std::string assign_weights(const Key& key, const Raw& raw, Field field) {
         }
     } else if (const auto* list = std::get_if<std::vector<Raw>>(&raw.value)) {
         weights.rule = ClassWeights::Rule::numbers;
-        if (list->size() < 2 || list->size() > list_entries_max)
+        if (list->size() < 2 || list->size() > classes_max)
             return " has " + std::to_string(list->size()) +
-                   " numbers, but needs one per class, at least 2; the default is \"none\"";
+                   " numbers, but needs one per class, from 2 to " + std::to_string(classes_max) +
+                   "; the default is \"none\"";
         for (const Raw& entry : *list) {
             double number = 0;
             if (const auto* integer = std::get_if<std::int64_t>(&entry.value))
@@ -611,9 +619,24 @@ std::string full_name(const Key& key) {
 
 // -- problems -----------------------------------------------------------------------
 
+std::string printable(std::string_view text) {
+    std::string out;
+    while (!text.empty()) {
+        const std::size_t length = plain_character(text);
+        if (length == 0 && text[0] != '\n')
+            out += '?';
+        else
+            out += text.substr(0, std::max<std::size_t>(length, 1));
+        text.remove_prefix(std::max<std::size_t>(length, 1));
+    }
+    return out;
+}
+
 void Problems::add(std::string problem) {
     constexpr std::size_t told_max = 5;
-    if (count_++ < told_max) lines_.push_back(std::move(problem));
+    constexpr std::size_t line_bytes_max = 2000;
+    if (problem.size() > line_bytes_max) problem = problem.substr(0, line_bytes_max) + "...";
+    if (count_++ < told_max) lines_.push_back(printable(problem));
 }
 
 Failure Problems::failure() const {

@@ -62,6 +62,10 @@ std::string full_name(const Key& key);
 
 // -- problems -----------------------------------------------------------------------
 
+/// `text` with a question mark for every byte that is no well-formed UTF-8 or a control character
+/// (newlines stay): sentences end up on terminals and in JSON.
+std::string printable(std::string_view text);
+
 /// Collects what is wrong; the first five are told.
 class Problems {
   public:
@@ -87,6 +91,7 @@ std::optional<std::uint64_t> member_rank(std::string_view party);
 inline constexpr std::uint64_t world_size_max =
     4095;  // participants of a run, the master included: 4096
 inline constexpr std::size_t text_bytes_max = 4096;
+inline constexpr std::size_t classes_max = 1'000;
 inline constexpr std::size_t list_entries_max = 10'000;
 inline constexpr std::size_t file_bytes_max = std::size_t{1} << 20;
 

@@ -107,6 +107,8 @@ TEST_CASE("text from the network is refused unless it is canonical, valid and kn
     CHECK(unknown.code == Errc::bad_config);
     CHECK(unknown.sentence.find("\"model.epocs\"") != std::string::npos);
     CHECK(unknown.sentence.find("nearest here is model.epochs") != std::string::npos);
+    const Failure bytes = refused(replaced(good, "model.epochs", "model.epoc\xff\x1b[2J"));
+    CHECK(bytes.sentence.find("\"model.epoc??[2J\"") != std::string::npos);
     const Failure own = refused(good + "bus.recv_timeout = 1\n");
     CHECK(own.sentence.find("\"bus.recv_timeout\"") != std::string::npos);
     const Failure missing = refused(replaced(good, "model.epochs = 20\n", ""));
@@ -136,6 +138,13 @@ TEST_CASE("a member without an agreed half takes over the owner's, another compa
     REQUIRE(agree(bare, owners).has_value());
     CHECK(static_cast<AgreedHalf&>(bare) == sample());
     CHECK(bare.parties.size() == 1);
+
+    Config third = value_of(load_text("[party.member-3]\ndata = \"x.csv\"\n"));
+    const auto misfit = agree(third, owners);
+    REQUIRE_FALSE(misfit.has_value());
+    CHECK(misfit.error().sentence.find("[party.member-3] contradicts run.world_size = 3") !=
+          std::string::npos);
+    CHECK(third.run.world_size == 0);
 
     Config stating = value_of(load_text("[model]\nepochs = 20\n[run]\nworld_size = 3\n"));
     const auto result = agree(stating, owners);

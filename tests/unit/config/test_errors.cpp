@@ -205,7 +205,8 @@ TEST_CASE("flags are refused by their name") {
         {"model.class_weights=1,x", {"--set: ", "model.class_weights", "\"x\", a string"}},
         {"model.shuffle=yes", {"--set: ", "true or false"}},
         {"bus.broker=localhost", {"--set: ", "nearest is \"tcp://localhost\""}},
-        {"run.experiment_label=\xff", {"--set: ", "UTF-8"}},
+        {"run.experiment_label=\xff", {"--set: ", "\"?\"", "UTF-8"}},
+        {"model.\xc3=1", {"--set: ", "unknown key model.?;"}},
     };
     for (const Bad& bad : cases) {
         INFO(bad.text);
