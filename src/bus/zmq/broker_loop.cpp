@@ -56,6 +56,8 @@ class Loop final : public BrokerLoop {
           core_(config_of(timings), transport_, clock_now()) {
         set_common_options(socket_);
         socket_.set(zmq::sockopt::router_mandatory, true);
+        // windows bound data; this bounds the answers to those who ask and never read
+        socket_.set(zmq::sockopt::sndhwm, router_messages_max);
     }
 
     Result<> bind(const std::string& text, bool insecure) {
@@ -119,6 +121,7 @@ class Loop final : public BrokerLoop {
 
   private:
     static constexpr int burst_messages = 64;
+    static constexpr int router_messages_max = 200'000;  ///< the widest window of 64 B messages
 
     static BrokerConfig config_of(const Timings& timings) {
         BrokerConfig config;

@@ -234,13 +234,42 @@ TEST_CASE("two nodes echo over tcp, ipc and inproc") {
         EchoOwner app({"member-0", "member-1"}, 100, 20'000);
         check_echoes(app,
                      drive(options_of(context, broker.endpoint, "master", dir.path / "m"), app));
-        EchoOwner large({"member-0"}, 1, 3u << 20);
         a.wait();
         b.wait();
         REQUIRE(a.result);
         CHECK(a.result->sentence == "done");
         CHECK(b.result);
     }
+}
+
+TEST_CASE("bodies larger than a window go through in chunks") {
+    Directory dir;
+    const auto context = bus::make_context();
+    Broker broker(context, "tcp://127.0.0.1:*");
+    Serving a(options_of(context, broker.endpoint, "member-0", dir.path / "a"), ClientApp{});
+    EchoOwner app({"member-0"}, 10, (3u << 20) + 17);
+    check_echoes(app, drive(options_of(context, broker.endpoint, "master", dir.path / "m"), app));
+}
+
+TEST_CASE("a node that asks and never reads does not stop the others") {
+    Directory dir;
+    const auto context = bus::make_context();
+    Broker broker(context, "tcp://127.0.0.1:*");
+    Serving a(options_of(context, broker.endpoint, "member-0", dir.path / "a"), ClientApp{});
+    zmq::context_t other;
+    zmq::socket_t deaf(other, zmq::socket_type::dealer);
+    deaf.set(zmq::sockopt::linger, 0);
+    deaf.set(zmq::sockopt::rcvhwm, 1);
+    deaf.set(zmq::sockopt::rcvbuf, 4096);
+    deaf.set(zmq::sockopt::sndtimeo, 2000);
+    deaf.connect(broker.endpoint);
+    bus::Header ping;
+    ping.kind = bus::Kind::ping;
+    const bus::HeaderBytes head = bus::encode(ping);
+    for (int i = 0; i < 20'000; ++i)
+        if (!deaf.send(zmq::buffer(head), zmq::send_flags::none)) break;
+    EchoOwner app({"member-0"}, 200, 100);
+    check_echoes(app, drive(options_of(context, broker.endpoint, "master", dir.path / "m"), app));
 }
 
 TEST_CASE("a broker that is restarted in the middle of traffic: every request is answered once") {
