@@ -3,13 +3,15 @@
 #include <memory>
 #include <sstream>
 
+#include "bus/wire/limits.hpp"
 #include "measure.hpp"
 #include "process.hpp"
 
 namespace vflbus::bench {
 namespace {
 
-constexpr std::uint64_t credit_bytes = 2u << 20;
+// the two hop windows that a broker begins with
+constexpr std::uint64_t credit_bytes = 2 * bus::hop_window_bytes_min;
 
 /// A broker or a relay with two peers.
 class System {
@@ -95,8 +97,10 @@ void measure_routing(Report& report, const Settings& settings) {
     const int pings = settings.quick ? 50 : 200;
     report.section(
         "Broker against relay",
-        "producer -> broker or relay -> consumer, three processes, tcp loopback, at most 2 "
-        "MiB in flight end to end for both; 1 MiB = two frames");
+        "producer -> broker or relay -> consumer, three processes, tcp loopback; at most 1 MiB in "
+        "flight end to end for both (the broker's two hop windows hold besides); 1 MiB bodies are "
+        "two "
+        "frames");
     {
         Child broker(own_path(), {"role", "broker", "tcp://127.0.0.1:*"});
         broker.hear();

@@ -111,6 +111,12 @@ class Scatter {
                                    std::to_string(slot), std::to_string(member_count + 1)}));
         for (Child& peer : peers_) peer.hear();
     }
+    /// Processor time of all its processes so far.
+    [[nodiscard]] double cpu_seconds() const {
+        double sum = router_.cpu_seconds();
+        for (const Child& peer : peers_) sum += peer.cpu_seconds();
+        return sum;
+    }
     /// Seconds per scatter and gather.
     double run(int steps) {
         for (std::size_t i = 1; i < peers_.size(); ++i)
@@ -197,6 +203,11 @@ class Training {
         master_.say("steps " + std::to_string(steps));
         return answer_seconds(master_) / steps;
     }
+    [[nodiscard]] double cpu_seconds() const {
+        double sum = broker_.cpu_seconds() + master_.cpu_seconds();
+        for (const Child& member : members_) sum += member.cpu_seconds();
+        return sum;
+    }
     [[nodiscard]] const Child& member() const noexcept { return members_.front(); }
 
   private:
@@ -218,6 +229,8 @@ void measure_step(Report& report, const Settings& settings) {
                    "relay's scatter and gather with as many + the bare arithmetic alone");
     std::vector<double> ours;
     std::vector<double> bound;
+    std::vector<double> ours_cpu;
+    std::vector<double> bound_cpu;
     std::vector<double> through_relay;
     std::vector<double> through_broker;
     std::vector<double> arithmetic;
@@ -228,13 +241,19 @@ void measure_step(Report& report, const Settings& settings) {
         Scatter relay(false);
         Scatter raw(true);
         for (int round = -1; round < rounds; ++round) {
+            double cpu = training.cpu_seconds();
             const double step = training.run(steps);
+            const double step_cpu = (training.cpu_seconds() - cpu) / steps;
+            cpu = relay.cpu_seconds();
             const double scatter = relay.run(steps);
+            const double scatter_cpu = (relay.cpu_seconds() - cpu) / steps;
             const double bare = bare_arithmetic(steps, member_count, batch_rows, feature_count);
             const double routed = raw.run(steps);
             if (round < 0) continue;
             ours.push_back(1e6 * step);
             bound.push_back(1e6 * (scatter + bare));
+            ours_cpu.push_back(1e6 * step_cpu);
+            bound_cpu.push_back(1e6 * (scatter_cpu + bare));
             through_relay.push_back(1e6 * scatter);
             through_broker.push_back(1e6 * routed);
             arithmetic.push_back(1e6 * bare);
@@ -243,6 +262,7 @@ void measure_step(Report& report, const Settings& settings) {
         member = static_cast<double>(training.member().memory_bytes("VmHWM"));
     }
     report.add(paired("step", "us", ours, bound, Bar{Bar::Kind::at_most, 1.5}));
+    report.add(paired("step, CPU of all processes", "us", ours_cpu, bound_cpu));
     report.add(paired("scatter and gather, raw peers", "us", through_broker, through_relay, {},
                       "broker, relay"));
     report.add(single("bare arithmetic (Eigen)", "us", spread_of(arithmetic).median));
