@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -94,6 +95,15 @@ Figure single(std::string name, std::string unit, double value, std::optional<Ba
     return figure;
 }
 
+Report::Report() {
+    if (::getloadavg(&load_, 1) != 1) load_ = 0;
+    const long cores = ::sysconf(_SC_NPROCESSORS_ONLN);
+    std::printf("%s, %ld cores, load %.1f%s\n", processor().c_str(), cores, load_,
+                load_ > 0.5 * static_cast<double>(cores)
+                    ? ": others are at work here, ratios will scatter"
+                    : "");
+}
+
 void Report::section(const std::string& title, const std::string& what) {
     section_ = title;
     std::printf("\n%s\n  %s\n  %-34s %12s %12s  %-20s %s\n", title.c_str(), what.c_str(), "figure",
@@ -121,7 +131,9 @@ void Report::add(Figure figure) {
 
 std::string Report::json() const {
     nlohmann::ordered_json out;
-    out["machine"] = {{"processor", processor()}, {"cores", ::sysconf(_SC_NPROCESSORS_ONLN)}};
+    out["machine"] = {{"processor", processor()},
+                      {"cores", ::sysconf(_SC_NPROCESSORS_ONLN)},
+                      {"load_before", load_}};
     out["figures"] = nlohmann::ordered_json::array();
     for (const auto& [section, f] : entries_) {
         nlohmann::ordered_json one{{"section", section},

@@ -51,6 +51,8 @@ class Report {
     /// Prints the section's heading now and its figures as they come.
     void section(const std::string& title, const std::string& what);
     void add(Figure figure);
+    /// Says what machine this is and how busy others keep it.
+    Report();
     /// The machine and all figures as JSON.
     [[nodiscard]] std::string json() const;
     /// One line: how many bars hold.
@@ -61,6 +63,7 @@ class Report {
         std::string section;
         Figure figure;
     };
+    double load_ = 0;  ///< runnable processes before we began, mean of a minute
     std::string section_;
     std::vector<Entry> entries_;
 };

@@ -1,4 +1,5 @@
-// vflbus-bench: what is measured, against what. docs/hacking.md says how to read it.
+// vflbus-bench: what is measured, against what. One function per section in measure.hpp; what the
+// two sides of a ratio have in common is in peer.hpp and at the top of step.cpp.
 
 #include <sys/prctl.h>
 

@@ -1,6 +1,6 @@
 // Broker against relay, the same peers before either.
 
-#include <memory>
+#include <iterator>
 #include <sstream>
 
 #include "bus/wire/limits.hpp"
@@ -90,10 +90,12 @@ constexpr Size sizes[] = {{"64 B", 64, false, 0.8},
 }  // namespace
 
 void measure_routing(Report& report, const Settings& settings) {
-    const int rounds = settings.rounds > 0 ? settings.rounds : settings.quick ? 2 : 15;
-    const int ms = settings.quick ? 30 : 200;
-    // a pair of processes may share a core for a while: many short rounds, not few long ones
-    const int trips = settings.quick ? 4 : 40;
+    // Which processes share a core changes all figures by a factor and lasts: many short rounds,
+    // and new processes now and then.
+    const int placements = settings.quick ? 1 : 3;
+    const int rounds = settings.rounds > 0 ? settings.rounds : settings.quick ? 2 : 6;
+    const int trips = settings.quick ? 4 : 20;
+    const int ms = settings.quick ? 30 : 150;
     const int pings = settings.quick ? 50 : 200;
     report.section(
         "Broker against relay",
@@ -108,50 +110,55 @@ void measure_routing(Report& report, const Settings& settings) {
                           static_cast<double>(broker.memory_bytes("VmRSS")) / 1e6,
                           Bar{Bar::Kind::at_most, 20}));
     }
-    System ours(true);
-    System theirs(false);
-    for (const Size& size : sizes) {
-        std::vector<double> rate[2];
-        std::vector<double> bytes[2];
-        std::vector<double> cpu[2];
-        for (int round = -1; round < rounds; ++round) {
-            int side = 0;
-            for (System* system : {&ours, &theirs}) {
-                const System::Flow flow = system->flow(round < 0 ? ms / 3 : ms, size.bytes);
-                if (round >= 0) {
-                    rate[side].push_back(flow.messages_per_s);
-                    bytes[side].push_back(flow.bytes_per_s);
-                    cpu[side].push_back(flow.router_cpu_us);
-                }
-                ++side;
-            }
+    struct Pair {
+        std::vector<double> ours;
+        std::vector<double> theirs;
+        void add(double our, double their) {
+            ours.push_back(our);
+            theirs.push_back(their);
         }
-        const Bar bar{Bar::Kind::at_least, size.bar};
+    };
+    struct Flows {
+        Pair rate, bytes, cpu;
+    } flows[std::size(sizes)];
+    Pair p50;
+    Pair p99;
+    double after = 0;
+    for (int placement = 0; placement < placements; ++placement) {
+        System ours(true);
+        System theirs(false);
+        for (std::size_t i = 0; i < std::size(sizes); ++i)
+            for (int round = -1; round < rounds; ++round) {
+                const int time = round < 0 ? ms / 3 : ms;
+                const System::Flow our = ours.flow(time, sizes[i].bytes);
+                const System::Flow their = theirs.flow(time, sizes[i].bytes);
+                if (round < 0) continue;
+                flows[i].rate.add(our.messages_per_s, their.messages_per_s);
+                flows[i].bytes.add(our.bytes_per_s, their.bytes_per_s);
+                flows[i].cpu.add(our.router_cpu_us, their.router_cpu_us);
+            }
+        for (int round = -1; round < trips; ++round) {
+            const System::RoundTrip our = ours.ping(pings);
+            const System::RoundTrip their = theirs.ping(pings);
+            if (round < 0) continue;
+            p50.add(1e6 * our.p50, 1e6 * their.p50);
+            p99.add(1e6 * our.p99, 1e6 * their.p99);
+        }
+        after = static_cast<double>(ours.router().memory_bytes("VmRSS")) / 1e6;
+    }
+    for (std::size_t i = 0; i < std::size(sizes); ++i) {
+        const Size& size = sizes[i];
+        const Pair& flow = size.by_bytes ? flows[i].bytes : flows[i].rate;
         const std::string name = size.name;
-        if (size.by_bytes)
-            report.add(paired(name, "bytes/s", bytes[0], bytes[1], bar));
-        else
-            report.add(paired(name, "messages/s", rate[0], rate[1], bar));
-        report.add(paired(name + ", CPU of the router", "us/message", cpu[0], cpu[1]));
+        report.add(paired(name, size.by_bytes ? "bytes/s" : "messages/s", flow.ours, flow.theirs,
+                          Bar{Bar::Kind::at_least, size.bar}));
+        report.add(paired(name + ", CPU of the router", "us/message", flows[i].cpu.ours,
+                          flows[i].cpu.theirs));
     }
-    std::vector<double> p50[2];
-    std::vector<double> p99[2];
-    for (int round = -1; round < trips; ++round) {
-        int side = 0;
-        for (System* system : {&ours, &theirs}) {
-            const System::RoundTrip trip = system->ping(pings);
-            if (round >= 0) {
-                p50[side].push_back(1e6 * trip.p50);
-                p99[side].push_back(1e6 * trip.p99);
-            }
-            ++side;
-        }
-    }
-    report.add(
-        paired("round trip of 64 B, p50", "us", p50[0], p50[1], Bar{Bar::Kind::at_most, 1.3}));
-    report.add(paired("round trip of 64 B, p99", "us", p99[0], p99[1]));
-    report.add(single("broker after all that, resident", "MB",
-                      static_cast<double>(ours.router().memory_bytes("VmRSS")) / 1e6));
+    report.add(paired("round trip of 64 B, p50", "us", p50.ours, p50.theirs,
+                      Bar{Bar::Kind::at_most, 1.3}));
+    report.add(paired("round trip of 64 B, p99", "us", p99.ours, p99.theirs));
+    report.add(single("broker after all that, resident", "MB", after));
 }
 
 }  // namespace vflbus::bench
