@@ -95,7 +95,9 @@ class Context {
     }
 
     /// Long handlers look at this at every batch and return early.
-    [[nodiscard]] bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
+    [[nodiscard]] bool cancelled() const noexcept {
+        return cancelled_.load(std::memory_order_relaxed);
+    }
     void cancel() noexcept { cancelled_.store(true, std::memory_order_relaxed); }
 
     /// Set by `on_join`: the hash of the agreed half as this party holds it.
@@ -181,6 +183,10 @@ class Driver {
     /// `on_timer` is called at or after `at`; one timer, the last call counts.
     virtual void set_timer(TimePoint at) = 0;
 
+    /// Begins a new, higher term of the run: requests under way are void, and on_join comes again
+    /// of every participant.
+    virtual void reopen(std::uint32_t term) = 0;
+
     /// Ends the run for all with this reason; `on_closed` follows when the broker has confirmed or
     /// could not within a few seconds. Nothing else arrives after this call.
     virtual void close(Errc code, std::string sentence) = 0;
@@ -201,6 +207,10 @@ class ServerApp {
     virtual void on_reply(Driver& driver, Message&& reply) = 0;
     virtual void on_peer(Driver& driver, const PeerEvent& event) = 0;
     virtual void on_timer(Driver& driver) = 0;
+    /// The user wants the run to stop. An app with something to save saves it, then closes.
+    virtual void on_stop(Driver& driver) {
+        driver.close(Errc::cancelled, "the run was stopped by its owner");
+    }
     /// The link to the broker went down (`up` false) or came back.
     virtual void on_link(Driver& driver, bool up, const std::string& sentence) = 0;
     /// The run is over: `close` was confirmed, or the broker or link ended it.

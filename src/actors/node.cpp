@@ -24,6 +24,8 @@ TimePoint clock_now() {
 constexpr Duration takeover_after = milliseconds(5);
 constexpr Duration watch_every = milliseconds(10);
 constexpr Duration idle_watch_every = milliseconds(250);
+/// How long an app may take to stop in order.
+constexpr Duration stop_patience = seconds(20);
 
 /// The link has one keeper at a time: whoever holds the lock. That is the main thread, which polls
 /// and, with the lock released, runs the handlers, so that a short step costs no change of thread.
@@ -117,8 +119,9 @@ class ProcessNode final : public Node, private NodeLock {
         }
         const TimePoint begin = clock_now();
         TimePoint next_word = begin + seconds(5);
-        bool cancelled = false;
-        TimePoint cancel_until{};
+        bool cancelled = false;  // the app was asked to stop
+        bool closed = false;     // its run was closed over its head
+        TimePoint stop_until{};
         for (;;) {
             core_.pump();
             active_.store(drives || core_.runs() > 0, std::memory_order_relaxed);
@@ -127,13 +130,21 @@ class ProcessNode final : public Node, private NodeLock {
             const TimePoint now = clock_now();
             if (stop.stopped()) {
                 if (!drives) return finish({Errc::cancelled, options_.name + " was stopped"});
+                const bool at_once = stop.urgent() || (cancelled && now >= stop_until);
+                if (at_once && !closed) {
+                    closed = true;
+                    stop_until = now + seconds(2);
+                    core_.stop_driven(true);
+                    continue;
+                }
                 if (!cancelled) {
                     cancelled = true;
-                    cancel_until = now + seconds(2);
-                    core_.cancel_driven("the run was stopped by its owner");
-                } else if (now >= cancel_until) {
-                    return finish({Errc::cancelled, "the run was stopped by its owner"});
+                    stop_until = now + stop_patience;
+                    core_.stop_driven(false);
+                    continue;
                 }
+                if (closed && now >= stop_until)
+                    return finish({Errc::cancelled, "the run was ended at once by its owner"});
             }
             if (!core_.was_up()) {
                 if (now - begin >= options_.connect_timeout) {
@@ -158,7 +169,7 @@ class ProcessNode final : public Node, private NodeLock {
             TimePoint until = core_.next_deadline();
             if (!core_.was_up())
                 until = std::min(until, std::min(next_word, begin + options_.connect_timeout));
-            if (cancelled) until = std::min(until, cancel_until);
+            if (cancelled) until = std::min({until, stop_until, now + milliseconds(50)});
             loop_->poll(until, cancelled ? nullptr : &stop);
         }
     }

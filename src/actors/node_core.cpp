@@ -19,7 +19,8 @@ struct NodeCore::Unlocked {
 /// Called by the driven app, whose handlers run with the lock released.
 class NodeCore::DriverImpl final : public Driver {
   public:
-    DriverImpl(NodeCore& core, const RunSpec& spec) : core_(core), run_(spec.run) {
+    DriverImpl(NodeCore& core, const RunSpec& spec)
+        : core_(core), run_(spec.run), term_(spec.term), spec_(spec) {
         for (const bus::Participant& participant : spec.participants)
             names_.emplace_back(node_id_of(participant.name), participant.name);
     }
@@ -46,8 +47,17 @@ class NodeCore::DriverImpl final : public Driver {
 
     void set_timer(TimePoint at) override { timer_ = at; }
 
+    void reopen(std::uint32_t term) override {
+        const std::lock_guard guard(core_.lock_);
+        term_ = term;
+        joined_.clear();
+        core_.link_.open_run(
+            run_, term, bus::Open{core_.config_.name, spec_.participants, spec_.agreed}, now());
+    }
+
     void close(Errc code, std::string sentence) override {
         const std::lock_guard guard(core_.lock_);
+        if (closing_) return;
         moved_ = core_.link_.bytes_of(run_);
         closing_ = true;
         core_.link_.close_run(run_, Ending{code, std::move(sentence)}, now());
@@ -68,6 +78,8 @@ class NodeCore::DriverImpl final : public Driver {
 
     NodeCore& core_;
     RunId run_;
+    std::uint32_t term_;
+    RunSpec spec_;
     std::vector<std::pair<NodeId, std::string>> names_;
     std::map<NodeId, bool> joined_;
     TimePoint timer_ = TimePoint::max();
@@ -96,11 +108,14 @@ void NodeCore::drive(ServerApp& app) {
                    config_.now());
 }
 
-void NodeCore::cancel_driven(const std::string& sentence) {
-    if (driven_app_ == nullptr) return;
-    driver_->moved_ = link_.bytes_of(driver_->run_);
-    driver_->closing_ = true;
-    link_.close_run(driver_->run_, Ending{Errc::cancelled, sentence}, config_.now());
+void NodeCore::stop_driven(bool at_once) {
+    if (driven_app_ == nullptr || driver_->closing_) return;
+    if (at_once) {
+        const Unlocked unlocked(lock_);
+        return driver_->close(Errc::cancelled, "the run was ended at once by its owner");
+    }
+    const Unlocked unlocked(lock_);
+    driven_app_->on_stop(*driver_);
 }
 
 bool NodeCore::driven(const RunId& run) const {
@@ -246,14 +261,14 @@ void NodeCore::on(bus::RunOpened& event) {
 }
 
 void NodeCore::on(bus::RunJoined& event) {
-    if (!driven(event.run) || driver_->closing_) return;
+    if (!driven(event.run) || driver_->closing_ || event.term != driver_->term_) return;
     driver_->joined(event.node, event.join.code == Errc::ok);
     const Unlocked unlocked(lock_);
     driven_app_->on_join(*driver_, event.node, event.join);
 }
 
 void NodeCore::on(bus::PeerChanged& event) {
-    if (!driven(event.run) || driver_->closing_) return;
+    if (!driven(event.run) || driver_->closing_ || event.term != driver_->term_) return;
     using What = bus::PeerChanged::What;
     PeerEvent told;
     told.what = event.what == What::up        ? PeerEvent::What::up
@@ -269,7 +284,7 @@ void NodeCore::on(bus::PeerChanged& event) {
 }
 
 void NodeCore::on(bus::ReplyArrived& event) {
-    if (!driven(event.run) || driver_->closing_) return;
+    if (!driven(event.run) || driver_->closing_ || event.term != driver_->term_) return;
     Message reply;
     reply.metadata = {event.run, event.term, event.number, event.from, link_.id(), event.type};
     reply.content = std::move(event.body);

@@ -46,8 +46,8 @@ class NodeCore {
     void serve(ClientApp app);
     /// Opens the app's run. One at a time.
     void drive(ServerApp& app);
-    /// Ends the driven run, or nothing when there is none.
-    void cancel_driven(const std::string& sentence);
+    /// Asks the driven app to stop; `at_once` closes its run over its head.
+    void stop_driven(bool at_once);
 
     /// Handles all events of the link and the timer of the driven app. Called with the lock held.
     void pump();

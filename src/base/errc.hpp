@@ -33,15 +33,18 @@ enum class Errc : std::uint16_t {
     peer_lost = 18,           ///< the destination was silent for too long
     unreachable = 19,         ///< the destination is not connected
     // -- runs -----------------------------------------------------------------
-    refused = 32,         ///< a party declined to take part
-    config_differs = 33,  ///< the agreed halves of two configurations differ
-    handler_failed = 34,  ///< a handler ended with an error
-    timed_out = 35,       ///< a wait reached its bound
-    cancelled = 36,       ///< stopped by a user
-    expired = 37,         ///< the message outlived its time to live
-    diverged = 38,        ///< loss or weights are no longer finite
-    run_ended = 39,       ///< the run is over
-    owner_lost = 40,      ///< the owner of the run is gone
+    refused = 32,            ///< a party declined to take part
+    config_differs = 33,     ///< the agreed halves of two configurations differ
+    handler_failed = 34,     ///< a handler ended with an error
+    timed_out = 35,          ///< a wait reached its bound
+    cancelled = 36,          ///< stopped by a user
+    expired = 37,            ///< the message outlived its time to live
+    diverged = 38,           ///< loss or weights are no longer finite
+    run_ended = 39,          ///< the run is over
+    owner_lost = 40,         ///< the owner of the run is gone
+    state_lost = 41,         ///< a party no longer has the commit that the run needs
+    too_many_restarts = 42,  ///< a party restarts again and again without getting on
+    stalled = 43,            ///< a worker is busy and does not get on
     // -- the program ----------------------------------------------------------
     usage = 64,       ///< a command line that makes no sense
     bad_config = 65,  ///< a configuration key, type or value is wrong

@@ -332,7 +332,7 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
             const Run* run = find(header.run);
             auto join = decode_join(body.bytes());
             if (run == nullptr || !run->ours || run->term != header.term || !join) return;
-            events_.push_back(RunJoined{header.run, header.src, std::move(*join)});
+            events_.push_back(RunJoined{header.run, header.term, header.src, std::move(*join)});
             return;
         }
         case Kind::close: {
@@ -436,6 +436,7 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
     if (run == nullptr) return;
     PeerChanged event;
     event.run = header.run;
+    event.term = run->term;
     event.node = NodeId{header.aux};
     if (header.kind == Kind::peer_up) {
         auto up = decode_peer_up(body.bytes());
@@ -573,7 +574,11 @@ void LinkCore::on_reply(const Header& header, const Payload& body, TimePoint) {
 
 void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoint now) {
     Run& entry = runs_[run];
+    out_.drop_run(run, left_);
+    left_.clear();
+    const LinkBytes moved = entry.bytes;  // of earlier terms
     entry = Run{};
+    entry.bytes = moved;
     entry.id = run;
     entry.term = term;
     entry.owner = id_;

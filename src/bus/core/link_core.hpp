@@ -60,6 +60,7 @@ struct RunOpened {
 };
 struct RunJoined {
     RunId run;
+    std::uint32_t term = 0;
     NodeId node;
     Join join;
 };
@@ -73,6 +74,7 @@ struct RunClosed {
 struct PeerChanged {
     enum class What : std::uint8_t { up, suspect, down };
     RunId run;
+    std::uint32_t term = 0;
     What what = What::up;
     NodeId node;
     std::string name;
@@ -127,7 +129,8 @@ class LinkCore {
     }
 
     // -- runs ------------------------------------------------------------------
-    /// Announces a run of ours, now and after every reconnect, until `close_run`.
+    /// Announces a run of ours, now and after every reconnect, until `close_run`. With a higher
+    /// term: what was under way in the old one is forgotten.
     void open_run(const RunId& run, std::uint32_t term, Open open, TimePoint now);
     /// Answers an invitation, now and after every reconnect. A refusal (join.code) is sent once.
     void join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join, TimePoint now);

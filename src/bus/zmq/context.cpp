@@ -35,7 +35,7 @@ StopSignal::~StopSignal() {
 }
 
 void StopSignal::stop() noexcept {
-    stopped_.store(true, std::memory_order_release);
+    calls_.fetch_add(1, std::memory_order_acq_rel);
     const std::uint64_t one = 1;
     const int saved = errno;
     [[maybe_unused]] const ssize_t n = ::write(fd_, &one, sizeof one);

@@ -12,7 +12,7 @@ namespace vflbus::bus {
 class Context;
 std::shared_ptr<Context> make_context(int io_threads = 1);
 
-/// Set once, from any thread or from a signal handler.
+/// Set from any thread or from a signal handler.
 class StopSignal {
   public:
     StopSignal();
@@ -20,13 +20,19 @@ class StopSignal {
     StopSignal(const StopSignal&) = delete;
     StopSignal& operator=(const StopSignal&) = delete;
 
-    void stop() noexcept;  ///< async-signal-safe
-    [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_acquire); }
+    /// Async-signal-safe. The first call asks for an orderly end, the second for one at once.
+    void stop() noexcept;
+    [[nodiscard]] bool urgent() const noexcept {
+        return calls_.load(std::memory_order_acquire) > 1;
+    }
+    [[nodiscard]] bool stopped() const noexcept {
+        return calls_.load(std::memory_order_acquire) > 0;
+    }
     [[nodiscard]] int fd() const noexcept { return fd_; }  ///< readable once stopped
 
   private:
     int fd_;
-    std::atomic<bool> stopped_{false};
+    std::atomic<int> calls_{0};
 };
 
 }  // namespace vflbus::bus

@@ -135,6 +135,11 @@ class Harness final : public Driver {
             if (member.node == node) return member.participant.name;
         return "?";
     }
+    void reopen(std::uint32_t) override {
+        queue_.clear();
+        for (std::size_t i = 0; i < members_.size(); ++i)
+            if (members_[i].app) later([this, i] { join(i); });
+    }
     Result<std::uint64_t> push_message(NodeId dst, MessageType type, Bytes content) override {
         for (std::size_t i = 0; i < members_.size(); ++i) {
             if (members_[i].node != dst) continue;
