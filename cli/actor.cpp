@@ -33,12 +33,11 @@ Result<Self> find_self(const ActorArguments& arguments) {
     std::string role = arguments.role;
     if (role.empty()) role = variable("VFLBUS_ROLE");
     const std::string rank_text = variable("VFLBUS_RANK");
+    if (role.empty() && (arguments.rank || !rank_text.empty())) role = "member";
     if (role.empty())
-        return fail(Errc::usage, arguments.rank || !rank_text.empty()
-                                     ? "a rank alone is not enough: say --role member as well, or "
-                                       "set VFLBUS_ROLE"
-                                     : "who is this: say --role master, or --role member --rank R, "
-                                       "or set VFLBUS_ROLE and VFLBUS_RANK");
+        return fail(Errc::usage,
+                    "who is this: say --role master, or --role member --rank R, or set VFLBUS_ROLE "
+                    "and VFLBUS_RANK");
     if (role == "arbiter" || role == "serverapp")
         return fail(Errc::usage,
                     "--role " + role + " is not built yet; this version has master and member");
@@ -121,8 +120,11 @@ int run(const ActorArguments& arguments) {
     options.quiet = arguments.quiet;
     if (self->rank) {
         if (arguments.parent) options.logs = RunLogs::nowhere_else;
-        return finish_member(arguments, self->party,
-                             serve_member(*config, *self->rank, options, stop, arguments.once));
+        Failure ending = serve_member(*config, *self->rank, options, stop, arguments.once);
+        // to be stopped is how a member that stays is meant to end
+        if (!arguments.once && stop.stopped() && ending.code == Errc::cancelled)
+            ending = {Errc::ok, {}};
+        return finish_member(arguments, self->party, ending);
     }
 
     const auto env = actors::make_file_env();

@@ -1,5 +1,7 @@
 // The bars of the public data sets, when ../shared/data is there.
 
+#include <cstdio>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "catch.hpp"
@@ -10,11 +12,13 @@ using Json = nlohmann::json;
 
 namespace {
 
-bool have_sets() {
+/// Without the sets the process ends as skipped, which meson shows as such.
+void need_sets() {
     const char* const where = std::getenv("VFLBUS_SHARED_DATA");
-    if (where != nullptr && fs::is_directory(where)) return true;
-    WARN("skipped: there is no ../shared/data beside the repository");
-    return false;
+    if (where != nullptr && fs::is_directory(where)) return;
+    std::puts("skipped: there is no ../shared/data beside the repository");
+    std::fflush(stdout);
+    std::_Exit(77);
 }
 
 Json train(const TempDir& dir, const std::string& name, const Words& more = {}) {
@@ -32,7 +36,7 @@ Json train(const TempDir& dir, const std::string& name, const Words& more = {}) 
 }  // namespace
 
 TEST_CASE("the public sets reach their bars", "[public_sets]") {
-    if (!have_sets()) return;
+    need_sets();
     struct Bar {
         std::string name, side, metric;
         double at_least;
@@ -50,7 +54,7 @@ TEST_CASE("the public sets reach their bars", "[public_sets]") {
 }
 
 TEST_CASE("permuted labels teach nothing", "[public_sets]") {
-    if (!have_sets()) return;
+    need_sets();
     const TempDir dir;
     // labels move by a third of the rows; everything else stays
     const std::string text =

@@ -1,5 +1,6 @@
 // One run, every way of starting it: the same model, bit for bit, and the same report.
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "catch.hpp"
@@ -150,4 +151,28 @@ TEST_CASE("check shows who is there and what is common", "[training]") {
     }
     const Finished table = run(dir, {"check", "--local", "--config", "run.toml"});
     CHECK(table.out.find("ids are common to all parties") != std::string::npos);
+}
+
+TEST_CASE("the examples in conf/ run on generated data alone", "[training]") {
+    const TempDir dir;
+    const fs::path conf = fs::path(std::getenv("VFLBUS_SOURCE")) / "conf";
+    fs::copy(conf, dir / "conf", fs::copy_options::recursive);
+    for (const std::string task : {"linear", "logistic", "multilabel", "softmax"})
+        REQUIRE(
+            run(dir, {"data", "synth", "--task", task, "--rows", "300", "--out", "data/" + task})
+                .exit_code == 0);
+    for (const auto& entry : fs::directory_iterator(dir / "conf")) {
+        if (!entry.is_regular_file()) continue;
+        INFO(entry.path().filename());
+        const Finished finished = run(dir, {"launch", "--threads", "--config",
+                                            entry.path().string(), "--set", "model.epochs=2"});
+        INFO(finished.err);
+        CHECK(finished.exit_code == 0);
+    }
+    for (const std::string party : {"master", "member-0", "member-1"}) {
+        const Finished good =
+            run(dir, {"config", "check", "-c", "conf/parties/" + party + ".toml"});
+        INFO(good.err);
+        CHECK(good.exit_code == 0);
+    }
 }
