@@ -3,10 +3,10 @@
 // frames with valid headers. The same code talks to the broker and to the relay; the relay needs
 // neither HELLO nor WINDOW, and addresses are slots instead of node ids.
 //
-// Bytes in flight. Whatever lies between, the producer has at most `credit_bytes` (header and body)
-// sent and not yet reported by the consumer, which reports every 128 KiB with an empty REPLY.
-// Through the broker the hop windows of docs/protocol.md, section 7, hold as well, in both
-// directions.
+// Bytes in flight, equal on both sides: the producer has at most 1 MiB (header and body) sent and
+// not yet reported by the consumer, which reports every 128 KiB with an empty REPLY. Not equal:
+// through the broker the hop windows of docs/protocol.md, section 7, hold as well, in both
+// directions, so that for each 128 KiB it handles two WINDOWs that the relay knows nothing of.
 
 #include <string>
 #include <vector>
