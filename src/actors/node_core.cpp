@@ -139,9 +139,15 @@ void NodeCore::pump() {
 
 void NodeCore::note_endings() {
     link_.for_each_event([this](const bus::LinkEvent& event) {
-        if (const auto* closed = std::get_if<bus::RunClosed>(&event))
-            if (const auto found = contexts_.find(closed->run); found != contexts_.end())
-                found->second->cancel();
+        if (std::holds_alternative<bus::LinkFatal>(event))
+            for (const auto& [run, context] : contexts_) context->cancel();
+        const auto* closed = std::get_if<bus::RunClosed>(&event);
+        const auto* invited = std::get_if<bus::RunInvited>(&event);
+        if (closed == nullptr && invited == nullptr) return;
+        const auto found = contexts_.find(closed != nullptr ? closed->run : invited->run);
+        if (found == contexts_.end()) return;
+        if (closed != nullptr || invited->term > found->second->invitation().term)
+            found->second->cancel();
     });
 }
 
@@ -169,6 +175,8 @@ void NodeCore::on(bus::LinkFatal& event) {
 
 void NodeCore::on(bus::RunInvited& event) {
     const auto known = contexts_.find(event.run);
+    // asked twice before the first answer was out: the link has repeated that answer itself
+    if (known != contexts_.end() && known->second->invitation().term >= event.term) return;
     if (known != contexts_.end())
         end_context(RunId(event.run),
                     Ending{Errc::stale_term, "a newer term of the run has begun"});
@@ -188,7 +196,13 @@ void NodeCore::on(bus::RunInvited& event) {
     Result<> agreed = app_ ? Result<>{} : fail(Errc::refused, config_.name + " serves no runs");
     if (app_) {
         const Unlocked unlocked(lock_);
-        agreed = app_->join(*context);
+        try {  // as in `handle`: a user's handler must not end the node
+            agreed = app_->join(*context);
+        } catch (const std::exception& e) {
+            agreed = fail(Errc::handler_failed, config_.name + ": " + e.what());
+        } catch (...) {
+            agreed = fail(Errc::handler_failed, config_.name + " could not join");
+        }
     }
     join.config_hash = context->config_hash;
     if (!agreed) {
@@ -212,6 +226,10 @@ Result<Bytes> NodeCore::handle(const Message& message, Context& context) {
         return (*handler)(message, context);
     } catch (const std::exception& e) {  // a user's handler must not end the node
         return fail(Errc::handler_failed, config_.name + ": " + e.what());
+    } catch (...) {
+        return fail(Errc::handler_failed, config_.name + ": the handler of message type " +
+                                              std::to_string(message.metadata.message_type) +
+                                              " failed");
     }
 }
 
@@ -246,7 +264,10 @@ void NodeCore::end_context(const RunId& run, const Ending& ending) {
     context->cancel();
     {
         const Unlocked unlocked(lock_);
-        if (app_) app_->end(ending, *context);
+        try {
+            if (app_) app_->end(ending, *context);
+        } catch (...) {  // the run is over either way, and nobody waits for an answer
+        }
     }
     if (!served_ending_ && ending.code != Errc::stale_term) served_ending_ = ending;
 }

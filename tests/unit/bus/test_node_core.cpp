@@ -1,0 +1,358 @@
+// What a node does with what its link tells it: runs it serves, the run it drives.
+
+#include <stdexcept>
+
+#include "actors/node_core.hpp"
+#include "link_fixture.hpp"
+
+using namespace vflbus;
+using namespace vflbus::actors;
+using bus::Kind;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+/// Says whether it is held, so that handlers can tell.
+struct CountingLock final : NodeLock {
+    void lock() override { ++held; }
+    void unlock() override { --held; }
+    int held = 1;
+};
+
+class NodeFixture : public bus::LinkFixture {
+  public:
+    NodeFixture()
+        : core({"member-0", "member", 0, 3, "0.1.0", [this] { return now; }}, link, lock) {
+        link.start(now);
+        expect(Kind::hello);
+        welcome();
+        core.pump();
+        CHECK(core.was_up());
+    }
+    /// The node is invited to run 1 and joins.
+    void take_part(std::uint32_t term = 1) {
+        open("master", term);
+        core.pump();
+        CHECK(bus::decode_join(expect(Kind::join).body)->code == Errc::ok);
+    }
+    bus::Ending error_reply() {
+        const auto sent = expect(Kind::reply);
+        CHECK(sent.header.flags == bus::flag::error);
+        const auto ending = bus::decode_ending(sent.body);
+        return ending ? *ending : bus::Ending{};
+    }
+    void typed_request(std::uint64_t number, MessageType type, Bytes body = {1}) {
+        auto header = data(Kind::request, "master", number);
+        header.type = type;
+        frame(header, std::move(body));
+        core.pump();
+    }
+
+    CountingLock lock;
+    NodeCore core;
+};
+
+/// Writes down what it is told.
+class Recorder final : public ServerApp {
+  public:
+    Recorder() {
+        spec_.run = bus::LinkFixture::run_of(1);
+        spec_.participants = {{"member-2", "member", 2}, {"member-1", "member", 1}};
+    }
+    const RunSpec& spec() const override { return spec_; }
+    void on_opened(Driver& driver) override {
+        said.push_back("opened");
+        driver_ = &driver;
+    }
+    void on_join(Driver&, NodeId, const bus::Join& join) override {
+        said.push_back("join " + join.name);
+    }
+    void on_reply(Driver&, Message&& reply) override {
+        said.push_back(reply.has_content() ? "reply" : std::string(name_of(reply.error.code)));
+    }
+    void on_peer(Driver&, const PeerEvent& event) override { said.push_back("peer " + event.name); }
+    void on_timer(Driver&) override { said.push_back("timer"); }
+    void on_link(Driver&, bool up, const std::string&) override {
+        said.push_back(up ? "up" : "down");
+    }
+    void on_closed(const Ending& ending) override {
+        said.push_back("closed " + std::string(name_of(ending.code)));
+    }
+    RunSpec spec_;
+    std::vector<std::string> said;
+    Driver* driver_ = nullptr;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(NodeFixture, "an invitation reaches the app, and its answer the owner") {
+    ClientApp app;
+    app.on_join([&](actors::Context& context) -> Result<> {
+        CHECK(lock.held == 0);  // handlers run with the lock released
+        CHECK(context.invitation().agreed == "agreed");
+        CHECK(context.invitation().owner_name == "master");
+        CHECK(context.node_name() == "member-0");
+        CHECK(context.rank() == 0);
+        context.config_hash[0] = 42;
+        return {};
+    });
+    core.serve(std::move(app));
+    open("master");
+    core.pump();
+    const auto join = bus::decode_join(expect(Kind::join).body);
+    REQUIRE(join);
+    CHECK(join->code == Errc::ok);
+    CHECK(join->config_hash[0] == 42);
+    CHECK(join->incarnation == 3);
+    CHECK(core.runs() == 1);
+    CHECK(lock.held == 1);
+}
+
+TEST_CASE_METHOD(NodeFixture,
+                 "a refusal says why, and is the end of it for a node that serves once") {
+    ClientApp app;
+    SECTION("by the app") {
+        app.on_join([](actors::Context&) -> Result<> {
+            return fail(Errc::config_differs, "run.seed differs");
+        });
+        core.serve(std::move(app));
+    }
+    SECTION("by an exception") {
+        app.on_join([](actors::Context&) -> Result<> { throw std::runtime_error("no disk"); });
+        core.serve(std::move(app));
+    }
+    SECTION("by something that is no exception") {
+        app.on_join([](actors::Context&) -> Result<> { throw 7; });
+        core.serve(std::move(app));
+    }
+    SECTION("by a node that serves nobody") {}
+    open("master");
+    core.pump();
+    const auto join = bus::decode_join(expect(Kind::join).body);
+    REQUIRE(join);
+    CHECK(join->code != Errc::ok);
+    CHECK_FALSE(join->sentence.empty());
+    CHECK(core.runs() == 0);
+    REQUIRE(core.first_served_ending());
+    CHECK(core.first_served_ending()->code == join->code);
+    CHECK(lock.held == 1);
+}
+
+TEST_CASE_METHOD(NodeFixture, "requests: echo, handled, unknown, failed, thrown") {
+    ClientApp app;
+    app.on(300, [&](const Message& message, actors::Context& context) -> Result<Bytes> {
+        CHECK(lock.held == 0);
+        CHECK(message.metadata.src_node_id == node_id_of("master"));
+        CHECK(message.metadata.dst_node_id == link.id());
+        CHECK(message.metadata.term == 1);
+        auto state = std::make_shared<int>(context.state<int>() ? *context.state<int>() + 1 : 1);
+        context.set_state(state);
+        return Bytes{static_cast<std::uint8_t>(*state)};
+    });
+    app.on(301, [](const Message&, actors::Context&) -> Result<Bytes> {
+        return fail(Errc::diverged, "NaN");
+    });
+    app.on(302, [](const Message&, actors::Context&) -> Result<Bytes> {
+        throw std::runtime_error("oops");
+    });
+    app.on(303, [](const Message&, actors::Context&) -> Result<Bytes> { throw 7; });
+    core.serve(std::move(app));
+    take_part();
+    typed_request(1, 1, Bytes{9, 8});
+    CHECK(expect(Kind::reply).body == Bytes{9, 8});
+    typed_request(2, 300);
+    CHECK(expect(Kind::reply).body == Bytes{1});
+    typed_request(3, 300);
+    CHECK(expect(Kind::reply).body == Bytes{2});
+    typed_request(4, 999);
+    const auto unknown = error_reply();
+    CHECK(unknown.code == Errc::unknown_message);
+    CHECK(unknown.sentence.find("999") != std::string::npos);
+    typed_request(5, 301);
+    CHECK(error_reply().code == Errc::diverged);
+    typed_request(6, 302);
+    const auto thrown = error_reply();
+    CHECK(thrown.code == Errc::handler_failed);
+    CHECK(thrown.sentence.find("oops") != std::string::npos);
+    typed_request(7, 303);
+    CHECK(error_reply().code == Errc::handler_failed);
+    CHECK(core.handled() == 7);
+    CHECK(lock.held == 1);
+}
+
+TEST_CASE_METHOD(NodeFixture, "the end of a run reaches the app, also when its handler throws") {
+    ClientApp app;
+    int ended = 0;
+    app.on_end([&](const Ending& ending, actors::Context& context) {
+        ++ended;
+        CHECK(ending.code == Errc::diverged);
+        CHECK(context.cancelled());
+        throw std::runtime_error("late");
+    });
+    core.serve(std::move(app));
+    take_part();
+    CHECK_FALSE(core.first_served_ending());
+    close(false);
+    core.pump();
+    CHECK(ended == 1);
+    CHECK(core.runs() == 0);
+    REQUIRE(core.first_served_ending());
+    CHECK(core.first_served_ending()->code == Errc::diverged);
+    typed_request(1, 300);  // of a run that is over
+    nothing_sent();
+}
+
+TEST_CASE_METHOD(NodeFixture, "a newer term begins with a new context, and asks the app once") {
+    ClientApp app;
+    int joins = 0;
+    std::vector<Errc> endings;
+    app.on_join([&](actors::Context&) -> Result<> {
+        ++joins;
+        return {};
+    });
+    app.on_end([&](const Ending& ending, actors::Context&) { endings.push_back(ending.code); });
+    core.serve(std::move(app));
+    take_part();
+    open("master", 2);
+    open("master", 2);  // again, before the node has looked
+    core.pump();
+    CHECK(joins == 2);
+    CHECK(endings == std::vector<Errc>{Errc::stale_term});
+    CHECK(core.runs() == 1);
+    CHECK(expect(Kind::join).header.term == 2);
+    CHECK_FALSE(core.first_served_ending());
+}
+
+TEST_CASE_METHOD(NodeFixture, "whoever keeps the link cancels handlers whose run is over") {
+    ClientApp app;
+    bool cancelled = false;
+    SECTION("closed") {
+        app.on(300, [&](const Message&, actors::Context& context) -> Result<Bytes> {
+            CHECK_FALSE(context.cancelled());
+            close(false);
+            core.note_endings();
+            cancelled = context.cancelled();
+            return Bytes{};
+        });
+    }
+    SECTION("begun anew") {
+        app.on(300, [&](const Message&, actors::Context& context) -> Result<Bytes> {
+            open("master", 2);
+            core.note_endings();
+            cancelled = context.cancelled();
+            return Bytes{};
+        });
+    }
+    SECTION("the link is over") {
+        app.on(300, [&](const Message&, actors::Context& context) -> Result<Bytes> {
+            bye(Errc::superseded);
+            core.note_endings();
+            cancelled = context.cancelled();
+            return Bytes{};
+        });
+    }
+    core.serve(std::move(app));
+    take_part();
+    typed_request(1, 300);
+    CHECK(cancelled);
+    for (const auto& sent : wire.frames) CHECK(sent.header.kind != Kind::reply);
+}
+
+TEST_CASE_METHOD(NodeFixture, "the link's end is the end of all runs") {
+    ClientApp app;
+    int ended = 0;
+    app.on_end([&](const Ending& ending, actors::Context&) {
+        ++ended;
+        CHECK(ending.code == Errc::superseded);
+    });
+    core.serve(std::move(app));
+    take_part();
+    bye(Errc::superseded);
+    core.pump();
+    CHECK(ended == 1);
+    REQUIRE(core.fatal());
+    CHECK(core.fatal()->code == Errc::superseded);
+}
+
+TEST_CASE_METHOD(NodeFixture, "a driven run from OPEN to its end") {
+    Recorder app;
+    core.drive(app);
+    expect(Kind::open);
+    opened();
+    core.pump();
+    REQUIRE(app.driver_ != nullptr);
+    Driver& driver = *app.driver_;
+    CHECK(driver.get_node_ids().empty());
+    const auto join_of = [&](const std::string& name, Errc code) {
+        bus::Header header;
+        header.kind = Kind::join;
+        header.run = run_of(1);
+        header.term = 1;
+        header.src = node_id_of(name);
+        frame(header, bus::encode(bus::Join{name, "member", 0, 1, {}, "", code, ""}));
+        core.pump();
+    };
+    join_of("member-1", Errc::ok);
+    join_of("member-2", Errc::ok);
+    // in the order of the RunSpec
+    CHECK(driver.get_node_ids() ==
+          std::vector<NodeId>{node_id_of("member-2"), node_id_of("member-1")});
+    CHECK(driver.name_of(node_id_of("member-1")) == "member-1");
+    join_of("member-2", Errc::refused);
+    CHECK(driver.get_node_ids().size() == 1);
+    REQUIRE(driver.push_message(node_id_of("member-1"), 300, Bytes{1}));
+    expect(Kind::request);
+    reply("member-1", 1);
+    core.pump();
+    CHECK(driver.bytes_moved().sent == bus::header_bytes + 1);
+    CHECK(driver.bytes_moved().received == bus::header_bytes + 1);
+    driver.set_timer(now + seconds(1));
+    driver.set_timer(now + seconds(2));  // the last call counts
+    CHECK(core.next_deadline() == now + seconds(2));
+    now += seconds(2);
+    core.pump();
+    core.pump();
+    peer_up("member-1");
+    core.pump();
+    app.said.push_back("--");
+    driver.set_timer(now);
+    driver.close(Errc::ok, "done");
+    const auto moved = driver.bytes_moved();
+    CHECK(core.next_deadline() == TimePoint::max());
+    peer_up("member-1");  // nothing else arrives after close
+    reply("member-1", 1);
+    core.pump();
+    close(true);
+    core.pump();
+    CHECK(driver.bytes_moved().sent == moved.sent);
+    CHECK(app.said == std::vector<std::string>{"opened", "join member-1", "join member-2",
+                                               "join member-2", "reply", "timer", "peer member-1",
+                                               "--", "closed ok"});
+    REQUIRE(core.driven_ending());
+    CHECK(core.driven_ending()->code == Errc::ok);
+    CHECK(lock.held == 1);
+}
+
+TEST_CASE_METHOD(NodeFixture, "a driven run that others end") {
+    Recorder app;
+    core.drive(app);
+    SECTION("cancelled") {
+        core.stop_driven(true);
+        pass(seconds(6));  // nobody confirms
+        core.pump();
+        CHECK(core.driven_ending()->code == Errc::cancelled);
+        core.stop_driven(true);  // nothing to stop any more
+    }
+    SECTION("by the broker") {
+        error(Errc::not_owner, run_of(1), 1);
+        core.pump();
+        CHECK(core.driven_ending()->code == Errc::not_owner);
+    }
+    SECTION("by the link") {
+        bye(Errc::superseded);
+        core.pump();
+        CHECK(core.driven_ending()->code == Errc::superseded);
+    }
+    CHECK(app.said.back().starts_with("closed"));
+}
