@@ -7,6 +7,7 @@ namespace {
 
 constexpr Duration close_patience = std::chrono::seconds(5);
 constexpr Duration full_retry = std::chrono::milliseconds(20);
+constexpr std::uint64_t reserve_bytes_max = 64u << 20;
 
 struct EncodedHeader {
     std::vector<std::uint8_t> bytes;
@@ -492,7 +493,9 @@ bool LinkCore::assemble(Partial& partial, const Header& header,
         partial.type = header.type;
         partial.flags = header.flags;
         partial.total = header.body_bytes;
-        if (header.body_bytes > chunk_bytes) partial.bytes.reserve(header.body_bytes);
+        // an announced length is only a claim: what is large grows as it comes
+        if (header.body_bytes > chunk_bytes)
+            partial.bytes.reserve(std::min<std::uint64_t>(header.body_bytes, reserve_bytes_max));
     } else if (partial.complete || partial.bytes.size() != header.body_offset ||
                partial.total != header.body_bytes) {
         return partial.complete;
