@@ -235,6 +235,18 @@ Result<Bytes> NodeCore::handle(const Message& message, Context& context) {
 
 void NodeCore::on(bus::RequestArrived& event) {
     const auto found = contexts_.find(event.run);
+    if (found == contexts_.end() && driven(event.run)) {  // a run of ours: it only asks
+        if (event.type == echo_type)
+            return link_.reply(event.run, event.from, event.number, std::move(event.body),
+                               config_.now());
+        return link_.reply_error(
+            event.run, event.from, event.number,
+            {Errc::unknown_message, config_.name +
+                                        ", which owns the run, has no handler for "
+                                        "message type " +
+                                        std::to_string(event.type)},
+            config_.now());
+    }
     if (found == contexts_.end()) {
         return link_.reply_error(event.run, event.from, event.number,
                                  {Errc::unknown_run, config_.name + " is not in this run"},

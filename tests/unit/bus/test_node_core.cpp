@@ -307,6 +307,11 @@ TEST_CASE_METHOD(NodeFixture, "a driven run from OPEN to its end") {
     core.pump();
     CHECK(driver.bytes_moved().sent == bus::header_bytes + 1);
     CHECK(driver.bytes_moved().received == bus::header_bytes + 1);
+    // a participant asks the owner: it answers echo alone
+    typed_request(1, 1, Bytes{5});
+    CHECK(expect(Kind::reply).body == Bytes{5});
+    typed_request(2, 300);
+    CHECK(error_reply().code == Errc::unknown_message);
     driver.set_timer(now + seconds(1));
     driver.set_timer(now + seconds(2));  // the last call counts
     CHECK(core.next_deadline() == now + seconds(2));
