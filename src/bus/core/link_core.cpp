@@ -672,6 +672,12 @@ void LinkCore::send_pending(Run& run, NodeId dst, std::uint64_t number, TimePoin
 
 void LinkCore::reply(const RunId& run, NodeId dst, std::uint64_t number, Bytes body,
                      TimePoint now) {
+    if (body.size() > message_bytes_max)  // no frame of it would pass: the asker would wait forever
+        return reply_error(run, dst, number,
+                           {Errc::too_large, "an answer of " + std::to_string(body.size()) +
+                                                 " bytes exceeds the limit of " +
+                                                 std::to_string(message_bytes_max)},
+                           now);
     finish_reply(run, dst, number, Answer{0, 0, std::make_shared<const Bytes>(std::move(body))},
                  now);
 }
