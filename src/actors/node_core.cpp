@@ -134,6 +134,9 @@ void NodeCore::pump() {
         const Unlocked unlocked(lock_);
         driven_app_->on_timer(*driver_);
     }
+    // whoever kept the link meanwhile may have left events, and the next poll would not wake for
+    // them
+    while (!fatal_ && link_.next_event(event)) std::visit([this](auto& e) { on(e); }, event);
     link_.set_progress(handled_);
 }
 

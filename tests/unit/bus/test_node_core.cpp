@@ -72,7 +72,10 @@ class Recorder final : public ServerApp {
         said.push_back(reply.has_content() ? "reply" : std::string(name_of(reply.error.code)));
     }
     void on_peer(Driver&, const PeerEvent& event) override { said.push_back("peer " + event.name); }
-    void on_timer(Driver&) override { said.push_back("timer"); }
+    void on_timer(Driver&) override {
+        said.push_back("timer");
+        if (meanwhile) meanwhile();
+    }
     void on_link(Driver&, bool up, const std::string&) override {
         said.push_back(up ? "up" : "down");
     }
@@ -82,6 +85,7 @@ class Recorder final : public ServerApp {
     RunSpec spec_;
     std::vector<std::string> said;
     Driver* driver_ = nullptr;
+    std::function<void()> meanwhile;  ///< what arrives while the timer's handler is at work
 };
 
 }  // namespace
@@ -360,4 +364,16 @@ TEST_CASE_METHOD(NodeFixture, "a driven run that others end") {
         CHECK(core.driven_ending()->code == Errc::superseded);
     }
     CHECK(app.said.back().starts_with("closed"));
+}
+
+TEST_CASE_METHOD(NodeFixture,
+                 "what arrives while the timer is handled does not wait for the next frame") {
+    Recorder app;
+    core.drive(app);
+    opened();
+    core.pump();
+    app.meanwhile = [this] { peer_up("member-1"); };
+    app.driver_->set_timer(now);
+    core.pump();
+    CHECK(app.said.back() == "peer member-1");
 }
