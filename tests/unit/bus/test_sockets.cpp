@@ -42,6 +42,17 @@ struct Directory {
     ~Directory() { fs::remove_all(path); }
 };
 
+/// inproc, but not under ThreadSanitizer: libzmq hands messages from thread to thread in place, by
+/// means that it does not see, and every byte of them would be a report.
+#ifdef __SANITIZE_THREAD__
+constexpr bool inproc_too = false;
+#else
+constexpr bool inproc_too = true;
+#endif
+std::string local_address(const Directory& dir) {
+    return inproc_too ? "inproc://b" : "ipc://" + (dir.path / "broker.ipc").string();
+}
+
 bus::Timings quick() {
     bus::Timings t;
     t.heartbeat = milliseconds(100);
@@ -223,6 +234,7 @@ class Tcp {
 TEST_CASE("two nodes echo over tcp, ipc and inproc") {
     for (const std::string transport : {"tcp", "ipc", "inproc"}) {
         INFO(transport);
+        if (transport == "inproc" && !inproc_too) continue;
         Directory dir;
         const auto context = bus::make_context();
         const std::string address = transport == "tcp"   ? "tcp://127.0.0.1:*"
@@ -329,7 +341,7 @@ TEST_CASE("addresses that cannot be bound") {
 TEST_CASE("a second node of one name is refused while the first lives") {
     Directory dir;
     const auto context = bus::make_context();
-    Broker broker(context, "inproc://b", quick());
+    Broker broker(context, local_address(dir), quick());
     Serving first(options_of(context, broker.endpoint, "member-0", dir.path / "a", quick()),
                   ClientApp{}, false);
     EchoOwner app({"member-0"}, 1, 1);
@@ -497,7 +509,7 @@ TEST_CASE("a handler that takes long does not make its node suspect") {
 TEST_CASE("CLOSE cancels a handler that is still at work") {
     Directory dir;
     const auto context = bus::make_context();
-    Broker broker(context, "inproc://b");
+    Broker broker(context, local_address(dir));
     std::atomic<bool> cancelled{false};
     ClientApp app;
     app.on(slow_type, [&](const Message&, Context& run) -> Result<Bytes> {
