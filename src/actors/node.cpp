@@ -72,8 +72,8 @@ class ProcessNode final : public Node, private NodeLock {
 
   private:
     NodeCoreConfig core_config(std::uint64_t incarnation) const {
-        return {options_.name, options_.role,  options_.rank,
-                incarnation,   VFLBUS_VERSION, clock_now};
+        return {options_.name,  options_.role, options_.rank,        incarnation,
+                VFLBUS_VERSION, clock_now,     options_.link_timeout};
     }
 
     // -- NodeLock: around every handler ------------------------------------------
@@ -104,6 +104,8 @@ class ProcessNode final : public Node, private NodeLock {
                 while (busy_since_.load(std::memory_order_acquire) != 0) {
                     loop_->poll(clock_now() + milliseconds(50), nullptr);
                     core_.note_endings();
+                    const bus::StopSignal* stop = stop_.load(std::memory_order_acquire);
+                    if (stop != nullptr && stop->stopped()) core_.cancel_handlers();
                 }
             }
             waiting.lock();
@@ -112,6 +114,7 @@ class ProcessNode final : public Node, private NodeLock {
 
     template <class Over>
     Result<Ending> run(const bus::StopSignal& stop, Over&& over, bool drives) {
+        stop_.store(&stop, std::memory_order_release);
         const std::lock_guard guard(mutex_);
         if (!started_) {
             started_ = true;
@@ -175,9 +178,10 @@ class ProcessNode final : public Node, private NodeLock {
     }
 
     Result<Ending> finish(Ending ending) {
+        stop_.store(nullptr, std::memory_order_release);
         if (loop_->core().up()) {
             loop_->core().bye("done");
-            loop_->poll(clock_now() + milliseconds(20), nullptr);  // lets the BYE leave
+            loop_->close();
         }
         return ending;
     }
@@ -191,6 +195,7 @@ class ProcessNode final : public Node, private NodeLock {
     const std::optional<Ending> never_;
     std::atomic<std::int64_t> busy_since_{0};  ///< when the present handler began; 0: none runs
     std::atomic<bool> active_{false};
+    std::atomic<const bus::StopSignal*> stop_{nullptr};  ///< while `run` runs
     std::mutex keeper_mutex_;
     std::condition_variable keeper_wakes_;
     bool ending_ = false;

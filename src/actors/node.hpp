@@ -24,6 +24,8 @@ struct NodeOptions {
     bus::Timings timings;
     /// How long `drive` and `serve` keep trying to reach a broker that never answered.
     Duration connect_timeout = std::chrono::seconds(3600);
+    /// How long a run that this node serves outlives the link to the broker.
+    Duration link_timeout = std::chrono::seconds(360);
     /// Called when the node starts, or has waited some seconds, for something: one line for people.
     std::function<void(const std::string&)> on_waiting;
 };

@@ -1,7 +1,10 @@
 #include "actors/node_core.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <mutex>
+
+#include "base/text.hpp"
 
 namespace vflbus::actors {
 
@@ -123,7 +126,11 @@ bool NodeCore::driven(const RunId& run) const {
 }
 
 TimePoint NodeCore::next_deadline() const {
-    return driven_app_ != nullptr && !driver_->closing_ ? driver_->timer_ : TimePoint::max();
+    TimePoint next = TimePoint::max();
+    if (driven_app_ != nullptr && !driver_->closing_) next = driver_->timer_;
+    if (down_since_ && !contexts_.empty())
+        next = std::min(next, *down_since_ + config_.link_timeout);
+    return next;
 }
 
 void NodeCore::pump() {
@@ -134,10 +141,25 @@ void NodeCore::pump() {
         const Unlocked unlocked(lock_);
         driven_app_->on_timer(*driver_);
     }
+    if (down_since_ && config_.now() - *down_since_ >= config_.link_timeout) {
+        const Ending ending{
+            Errc::unreachable,
+            "the broker was not reachable for " +
+                human_seconds(std::chrono::duration<double>(config_.link_timeout).count())};
+        while (!contexts_.empty()) {
+            const RunId run = contexts_.begin()->first;
+            link_.forget_run(run);
+            end_context(run, ending);
+        }
+    }
     // whoever kept the link meanwhile may have left events, and the next poll would not wake for
     // them
     while (!fatal_ && link_.next_event(event)) std::visit([this](auto& e) { on(e); }, event);
     link_.set_progress(handled_);
+}
+
+void NodeCore::cancel_handlers() {
+    for (const auto& [run, context] : contexts_) context->cancel();
 }
 
 void NodeCore::note_endings() {
@@ -156,12 +178,14 @@ void NodeCore::note_endings() {
 
 void NodeCore::on(bus::LinkUp&) {
     was_up_ = true;
+    down_since_.reset();
     if (driven_app_ == nullptr || driver_->closing_) return;
     const Unlocked unlocked(lock_);
     driven_app_->on_link(*driver_, true, {});
 }
 
 void NodeCore::on(bus::LinkDown& event) {
+    if (!down_since_) down_since_ = config_.now();
     if (driven_app_ == nullptr || driver_->closing_) return;
     const Unlocked unlocked(lock_);
     driven_app_->on_link(*driver_, false, event.sentence);

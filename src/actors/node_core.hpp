@@ -32,6 +32,8 @@ struct NodeCoreConfig {
     std::uint64_t incarnation = 0;
     std::string version;
     std::function<TimePoint()> now;
+    /// Contexts end when the broker was not heard of for so long.
+    Duration link_timeout = std::chrono::seconds(360);
 };
 
 class NodeCore {
@@ -56,6 +58,8 @@ class NodeCore {
     /// Called with the lock held by whoever keeps the link while a handler runs: cancels contexts
     /// whose end has arrived.
     void note_endings();
+    /// The node is to stop: handlers that look at it return early.
+    void cancel_handlers();
 
     // -- properties ------------------------------------------------------------
     /// The driven run is over.
@@ -102,6 +106,7 @@ class NodeCore {
     std::optional<Ending> served_ending_;
     std::optional<Failure> fatal_;
     bool was_up_ = false;
+    std::optional<TimePoint> down_since_;  ///< no link since then
     bool opened_ = false;
     std::uint64_t handled_ = 0;
 };

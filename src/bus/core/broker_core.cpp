@@ -215,15 +215,7 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
             if (node.conn == 0) node.state = Node::State::lost;
             for (const RunId& id : node.runs) {
                 Run& run = *runs_.at(id);
-                for_each_joined(run, [&](Node& peer) {
-                    if (peer.id == node.id) return;
-                    Header h;
-                    h.run = id;
-                    h.term = run.term;
-                    h.aux = node.id.value;
-                    send_control(peer, Kind::peer_down, h,
-                                 encode(PeerDown{node.hello.name, Errc::peer_lost, 0}), now);
-                });
+                announce_down(run, node, Errc::peer_lost, Duration{}, now);
                 if (run.owner == node.id) run.owner_lost_at = now;
             }
             return forget_if_idle(node.id);
@@ -501,6 +493,19 @@ void BrokerCore::announce_up(Run& run, Node& node, TimePoint now) {
     });
 }
 
+/// Tells the others of the run that `node` takes no part in it any more.
+void BrokerCore::announce_down(Run& run, Node& node, Errc code, Duration silent, TimePoint now) {
+    for_each_joined(run, [&](Node& peer) {
+        if (peer.id == node.id) return;
+        Header h;
+        h.run = run.id;
+        h.term = run.term;
+        h.aux = node.id.value;
+        send_control(peer, Kind::peer_down, h,
+                     encode(PeerDown{node.hello.name, code, to_ms(silent)}), now);
+    });
+}
+
 void BrokerCore::set_liveness(Node& node, TimePoint now) {
     const Duration silent = now - node.last_heard;
     const Timings& t = config_.timings;
@@ -524,19 +529,18 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
     for (const RunId& id : node.runs) {
         Run& run = *runs_.at(id);
         if (lost && run.owner == node.id) run.owner_lost_at = now;
+        if (lost) {
+            announce_down(run, node, Errc::peer_lost, silent, now);
+            continue;
+        }
         for_each_joined(run, [&](Node& peer) {
             if (peer.id == node.id) return;
             Header h;
             h.run = id;
             h.term = run.term;
             h.aux = node.id.value;
-            if (lost)
-                send_control(peer, Kind::peer_down, h,
-                             encode(PeerDown{node.hello.name, Errc::peer_lost, to_ms(silent)}),
-                             now);
-            else
-                send_control(peer, Kind::peer_suspect, h,
-                             encode(PeerSuspect{node.hello.name, to_ms(silent)}), now);
+            send_control(peer, Kind::peer_suspect, h,
+                         encode(PeerSuspect{node.hello.name, to_ms(silent)}), now);
         });
     }
 }
@@ -686,6 +690,10 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
     if (!was_joined)
         log("joined run=" + run->id.short_hex() + " node=" + node.hello.name +
             " code=" + std::string(name_of(join->code)));
+    // first who it is, then that it joined: a request pushed at once must not meet the news of a
+    // restart
+    if (member->joined && !was_joined) announce_up(*run, node, now);
+    if (!member->joined && was_joined) announce_down(*run, node, Errc::refused, Duration{}, now);
     const auto owner = nodes_.find(run->owner);
     if (run->owner_here && owner != nodes_.end() && owner->second->conn != 0) {
         Header forward;
@@ -694,7 +702,6 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
         forward.src = node.id;
         send_control(*owner->second, Kind::join, forward, member->join, now);
     }
-    if (member->joined && !was_joined) announce_up(*run, node, now);
 }
 
 void BrokerCore::on_close(Node& node, const Header& header, const Payload& body, TimePoint now) {
@@ -702,6 +709,10 @@ void BrokerCore::on_close(Node& node, const Header& header, const Payload& body,
     if (run != nullptr && run->owner != node.id)
         return send_error(node, header, Errc::not_owner,
                           "run " + run->id.short_hex() + " belongs to " + run->owner_name, now);
+    if (run != nullptr && header.term < run->term)
+        return send_error(node, header, Errc::stale_term,
+                          "run " + run->id.short_hex() + " is in term " + std::to_string(run->term),
+                          now);
     if (run != nullptr) {
         auto ending = decode_ending(body.bytes());
         if (!ending)

@@ -95,6 +95,7 @@ class BrokerCore {
     void set_liveness(Node& node, TimePoint now);
     void heard(Node& node, TimePoint now);
     void announce_up(Run& run, Node& node, TimePoint now);
+    void announce_down(Run& run, Node& node, Errc code, Duration silent, TimePoint now);
     void forget_if_idle(NodeId id);
 
     // -- runs ------------------------------------------------------------------

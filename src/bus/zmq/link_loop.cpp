@@ -75,6 +75,12 @@ class Loop final : public LinkLoop, private LinkTransport {
         [[maybe_unused]] const ssize_t n = ::write(wake_, &one, sizeof one);
     }
 
+    void close() override {
+        if (!socket_) return;
+        socket_->set(zmq::sockopt::linger, 250);
+        socket_.reset();
+    }
+
     std::string trouble() const override { return trouble_; }
 
   private:

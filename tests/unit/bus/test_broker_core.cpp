@@ -389,8 +389,9 @@ TEST_CASE_METHOD(BrokerFixture, "BYE announces PEER_DOWN at once") {
     expect(Kind::open).from("master").to("member-0");
     nothing_more();
     join("member-0");
-    expect(Kind::join).from("member-0").to("master");
     expect(Kind::peer_up).about("member-0").to("master");
+    expect(Kind::peer_up).about("master").to("member-0");
+    expect(Kind::join).from("member-0").to("master");
 }
 
 TEST_CASE_METHOD(BrokerFixture, "a run whose owner is lost is closed after the rejoin grace") {
@@ -543,17 +544,18 @@ TEST_CASE_METHOD(BrokerFixture,
     open("master", {"member-0", "member-1"});
     ignore();
     join("member-0");
-    const auto forwarded = expect(Kind::join).from("member-0").to("master");
-    CHECK(decode_join(forwarded.body)->name == "member-0");
+    // the news of a restart comes first, so that what is asked on JOIN is asked of the new process
     expect(Kind::peer_up).about("member-0").to("master");
     expect(Kind::peer_up).about("master").to("member-0");
+    const auto forwarded = expect(Kind::join).from("member-0").to("master");
+    CHECK(decode_join(forwarded.body)->name == "member-0");
     nothing_more();
     join("member-1");
-    expect(Kind::join).from("member-1").to("master");
     expect(Kind::peer_up).about("member-1").to("master");
     expect(Kind::peer_up).about("member-1").to("member-0");
     expect(Kind::peer_up).about("master").to("member-1");
     expect(Kind::peer_up).about("member-0").to("member-1");
+    expect(Kind::join).from("member-1").to("master");
     nothing_more();
     join("member-1");  // again: the owner hears it again, the peers know
     expect(Kind::join).from("member-1").to("master");
@@ -570,6 +572,29 @@ TEST_CASE_METHOD(BrokerFixture, "JOIN with a refusal is forwarded and joins nobo
     nothing_more();
     request("master", "member-0");
     expect_error(Errc::not_a_participant, "master");
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "a participant that joined and then declines is announced as down") {
+    join_bus("master");
+    join_bus("member-0");
+    open("master", {"member-0"});
+    join("member-0");
+    ignore();
+    join("member-0", run_of(1), 1, Errc::bad_data);
+    const auto down = expect(Kind::peer_down).about("member-0").to("master");
+    CHECK(decode_peer_down(down.body)->code == Errc::refused);
+    expect(Kind::join).from("member-0").to("master");
+    nothing_more();
+}
+
+TEST_CASE_METHOD(BrokerFixture, "CLOSE of an earlier term does not end the run") {
+    join_bus("master");
+    open("master", {"member-0"}, run_of(1), 2);
+    ignore();
+    send("master", Kind::close, encode(Ending{Errc::ok, ""}), run_of(1), 1);
+    expect_error(Errc::stale_term, "master");
+    CHECK(broker.runs() == 1);
 }
 
 TEST_CASE_METHOD(BrokerFixture, "JOIN otherwise") {
