@@ -1,5 +1,6 @@
 #include "actors/env.hpp"
 
+#include <algorithm>
 #include <array>
 #include <ctime>
 #include <utility>
@@ -20,6 +21,23 @@ class FileEnv final : public Env {
     bool exists(const std::filesystem::path& path) override {
         std::error_code ignored;
         return std::filesystem::exists(path, ignored);
+    }
+    Result<std::vector<std::string>> list(const std::filesystem::path& directory) override {
+        std::vector<std::string> names;
+        std::error_code ec;
+        std::filesystem::directory_iterator at(directory, ec);
+        if (ec == std::errc::no_such_file_or_directory) return names;
+        for (; !ec && at != std::filesystem::directory_iterator(); at.increment(ec))
+            names.push_back(at->path().filename().string());
+        if (ec) return fail(Errc::io, "cannot list " + directory.string() + ": " + ec.message());
+        std::ranges::sort(names);
+        return names;
+    }
+    Result<> remove(const std::filesystem::path& path) override {
+        std::error_code ec;
+        std::filesystem::remove_all(path, ec);
+        if (ec) return fail(Errc::io, "cannot remove " + path.string() + ": " + ec.message());
+        return {};
     }
     std::string utc_now() override {
         const std::time_t now = std::time(nullptr);
@@ -48,6 +66,26 @@ Result<std::string> MemoryEnv::read_file(const std::filesystem::path& path) {
 Result<> MemoryEnv::write_file(const std::filesystem::path& path, std::string_view content) {
     if (write_failure.code != Errc::ok) return tl::unexpected(write_failure);
     files[path.string()] = content;
+    return {};
+}
+
+Result<std::vector<std::string>> MemoryEnv::list(const std::filesystem::path& directory) {
+    const std::string prefix = directory.string() + "/";
+    std::vector<std::string> names;
+    for (auto at = files.lower_bound(prefix); at != files.end() && at->first.starts_with(prefix);
+         ++at) {
+        std::string name = at->first.substr(prefix.size());
+        name.resize(std::min(name.size(), name.find('/')));
+        if (names.empty() || names.back() != name) names.push_back(std::move(name));
+    }
+    return names;
+}
+
+Result<> MemoryEnv::remove(const std::filesystem::path& path) {
+    const std::string prefix = path.string() + "/";
+    std::erase_if(files, [&](const auto& file) {
+        return file.first == path.string() || file.first.starts_with(prefix);
+    });
     return {};
 }
 

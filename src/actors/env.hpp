@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/errc.hpp"
 
@@ -19,6 +20,10 @@ class Env {
     /// Whole or not at all; makes the directories above and syncs them.
     virtual Result<> write_file(const std::filesystem::path& path, std::string_view content) = 0;
     [[nodiscard]] virtual bool exists(const std::filesystem::path& path) = 0;
+    /// Names of what is in a directory, ascending; none when there is no such directory.
+    virtual Result<std::vector<std::string>> list(const std::filesystem::path& directory) = 0;
+    /// A file, or a directory with all that is in it. What is not there is no error.
+    virtual Result<> remove(const std::filesystem::path& path) = 0;
     /// UTC, "2026-02-03T04:05:06Z"; for reports only.
     [[nodiscard]] virtual std::string utc_now() = 0;
 };
@@ -32,6 +37,8 @@ class MemoryEnv final : public Env {
     Result<std::string> read_file(const std::filesystem::path& path) override;
     Result<> write_file(const std::filesystem::path& path, std::string_view content) override;
     [[nodiscard]] bool exists(const std::filesystem::path& path) override;
+    Result<std::vector<std::string>> list(const std::filesystem::path& directory) override;
+    Result<> remove(const std::filesystem::path& path) override;
     [[nodiscard]] std::string utc_now() override { return now; }
 
     std::map<std::string, std::string> files;

@@ -1,9 +1,13 @@
 #include "actors/member.hpp"
 
+#include <array>
 #include <exception>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <utility>
 
+#include "actors/commit_file.hpp"
 #include "actors/messages.hpp"
 #include "actors/model_file.hpp"
 #include "actors/party.hpp"
@@ -50,6 +54,7 @@ struct MemberRun {
     models::Matrix next;
     models::Matrix target;
     FinishReply written;
+    CommitStore store;
 };
 
 class MemberApp {
@@ -80,20 +85,45 @@ class MemberApp {
         context.config_hash = config::agreed_hash(mine);
         auto run = std::make_shared<MemberRun>(purpose->first, mine, options_);
         run->protocol = std::move(*protocol);
+        if (run->purpose == Purpose::train) {
+            run->store = CommitStore(
+                *options_.env, options_.runs_dir / invitation.run.hex() / options_.name / "state");
+            const auto known = run->store.term();
+            if (!known) return tl::unexpected(known.error());
+            if (invitation.term < *known)
+                return fail(Errc::stale_term,
+                            options_.name + " has joined term " + std::to_string(*known) +
+                                " of run " + invitation.run.short_hex() +
+                                " and takes no part in term " + std::to_string(invitation.term) +
+                                ": another process has taken the run over");
+        }
+        const Tables earlier = tables_of(invitation.run);
         if (run->purpose != Purpose::predict)
             if (auto loaded = run->party.load(TableKind::train); !loaded)
                 return tl::unexpected(std::move(loaded.error()));
+        if (run->purpose == Purpose::train)
+            if (auto stored = run->store.write_term(invitation.term); !stored)
+                return fail(stored.error().code,
+                            options_.name + " cannot store the term: " + stored.error().sentence);
         context.set_state(std::move(run));
         log(Level::info, context,
-            "joined a " + purpose_text(purpose->first) + " run of " + invitation.owner_name);
+            "joined a " + purpose_text(purpose->first) + " run of " + invitation.owner_name +
+                (invitation.term > 1 ? ", term " + std::to_string(invitation.term) : ""));
         return {};
     }
 
     void end(const Ending& ending, Context& context) const {
         MemberRun* run = context.state<MemberRun>();
         if (run == nullptr) return;
-        if (ending.code == Errc::ok)
+        if (ending.code == Errc::stale_term) keep_tables(context.invitation().run, run->party);
+        if (ending.code == Errc::ok) {
             log(Level::info, context, "the run has ended");
+            // the owner has all that it needs; without this the run could be resumed
+            if (run->purpose == Purpose::train)
+                if (auto done = run->store.remove(); !done)
+                    log(Level::warn, context, "cannot remove its state: " + done.error().sentence);
+        } else if (ending.code == Errc::stale_term)
+            log(Level::info, context, ending.sentence);
         else
             log(Level::warn, context,
                 "the run has ended: " + ending.sentence +
@@ -184,6 +214,52 @@ class MemberApp {
         auto shared = scores_of(run, run.step, run.scores);
         if (!shared) return tl::unexpected(std::move(shared.error()));
         return encode_scores(*shared);
+    }
+
+    // -- commits ------------------------------------------------------------------
+    Result<Bytes> commit(MemberRun& run, Body body, Context& context) const {
+        const auto step = decode_commit_request(body);
+        if (!step) return tl::unexpected(step.error());
+        if (run.state != State::training || *step != run.step)
+            return wrong_step(run, message::commit, *step);
+        const auto digest = run.store.write(
+            {context.invitation().run, run.step, run.party.alignment(), run.party.state(), {}});
+        if (!digest)
+            return fail(digest.error().code,
+                        options_.name + " cannot store its commit: " + digest.error().sentence);
+        return encode(StoredCommit{run.step, *digest});
+    }
+
+    Result<Bytes> commits(MemberRun& run, Body body, Context& context) const {
+        if (auto decoded = decode_empty("commits", body); !decoded)
+            return tl::unexpected(decoded.error());
+        if (run.state != State::training || run.step != 0)
+            return out_of_order(run, message::commits);
+        const auto stored = run.store.intact(context.invitation().run);
+        if (!stored) return tl::unexpected(stored.error());
+        return encode(std::span<const StoredCommit>(*stored));
+    }
+
+    Result<Bytes> restore(MemberRun& run, Body body, Context& context) const {
+        const auto request = decode_restore_request(body);
+        if (!request) return tl::unexpected(request.error());
+        if (run.state != State::training || run.step != 0 ||
+            request->step > run.party.schedule().steps())
+            return out_of_order(run, message::restore);
+        auto commit = run.store.read(*request);
+        if (!commit)
+            return fail(commit.error().code, options_.name + ": " + commit.error().sentence);
+        if (commit->run != context.invitation().run || commit->step != request->step)
+            return fail(Errc::state_lost, options_.name + " has a commit of another run");
+        if (auto same = same_alignment(options_.name, *commit, run.party); !same)
+            return tl::unexpected(std::move(same.error()));
+        if (auto done = run.party.restore(std::move(commit->party)); !done)
+            return tl::unexpected(std::move(done.error()));
+        run.step = request->step;
+        log(Level::info, context, "is back at step " + std::to_string(run.step));
+        auto shared = scores_of(run, run.step, run.scores);
+        if (!shared) return tl::unexpected(std::move(shared.error()));
+        return encode_restored(run.step, *shared);
     }
 
     Result<Bytes> solve(MemberRun& run, Body body, Context&) const {
@@ -322,7 +398,26 @@ class MemberApp {
         return run.protocol->share(step, z);
     }
 
+    // -- tables from one term to the next -------------------------------------------
+    using Tables = std::array<std::shared_ptr<const data::Table>, 2>;
+
+    /// What a party has not let go yet need not be read again by the join that follows at once.
+    void keep_tables(const RunId& run, const Party& party) const {
+        const std::lock_guard lock(mutex_);
+        kept_[run] = {party.shared_table(TableKind::train), party.shared_table(TableKind::test)};
+    }
+    Tables tables_of(const RunId& run) const {
+        const std::lock_guard lock(mutex_);
+        const auto found = kept_.find(run);
+        if (found == kept_.end()) return {};
+        Tables tables = std::move(found->second);
+        kept_.erase(found);
+        return tables;
+    }
+
     MemberOptions options_;
+    mutable std::mutex mutex_;
+    mutable std::map<RunId, Tables> kept_;
 };
 
 }  // namespace
@@ -333,11 +428,13 @@ ClientApp make_member_app(MemberOptions options) {
     app.on_join([member](Context& context) { return member->join(context); });
     app.on_end([member](const Ending& ending, Context& context) { member->end(ending, context); });
     const std::pair<MessageType, MemberApp::Method> table[] = {
-        {message::align, &MemberApp::align},   {message::select, &MemberApp::select},
-        {message::begin, &MemberApp::begin},   {message::step, &MemberApp::step},
-        {message::solve, &MemberApp::solve},   {message::evaluate, &MemberApp::evaluate},
-        {message::round, &MemberApp::round},   {message::load_model, &MemberApp::load_model},
-        {message::finish, &MemberApp::finish}, {message::release, &MemberApp::release},
+        {message::align, &MemberApp::align},     {message::select, &MemberApp::select},
+        {message::begin, &MemberApp::begin},     {message::step, &MemberApp::step},
+        {message::solve, &MemberApp::solve},     {message::evaluate, &MemberApp::evaluate},
+        {message::round, &MemberApp::round},     {message::load_model, &MemberApp::load_model},
+        {message::finish, &MemberApp::finish},   {message::release, &MemberApp::release},
+        {message::commit, &MemberApp::commit},   {message::commits, &MemberApp::commits},
+        {message::restore, &MemberApp::restore},
     };
     for (const auto& [type, method] : table)
         app.on(type, [member, method = method](const Message& message, Context& context) {

@@ -34,6 +34,14 @@ Result<T> finish(Reader& r, T&& message) {
     return std::forward<T>(message);
 }
 
+Result<StoredCommit> decode_stored(std::string_view what, Body body) {
+    Reader r(what, body, 2);
+    StoredCommit m;
+    m.step = r.u64();
+    r.fixed_bin(m.digest);
+    return finish(r, std::move(m));
+}
+
 Result<StepRequest> decode_stepping(std::string_view what, Body body) {
     Reader r(what, body, 2);
     StepRequest m;
@@ -54,6 +62,12 @@ std::string name_of(MessageType type) {
             return "finish";
         case release:
             return "release";
+        case commit:
+            return "commit";
+        case commits:
+            return "commits";
+        case restore:
+            return "restore";
         case align:
             return "align";
         case select:
@@ -195,6 +209,27 @@ Bytes encode(const RoundReply& m) {
 Bytes encode(const FinishReply& m) {
     Writer w;
     return w.array(3).bin(m.digest).str(m.path).u64(m.bytes).take();
+}
+
+Bytes encode_commit(std::uint64_t step) {
+    Writer w;
+    return w.array(1).u64(step).take();
+}
+
+Bytes encode(const StoredCommit& m) {
+    Writer w;
+    return w.array(2).u64(m.step).bin(m.digest).take();
+}
+
+Bytes encode(std::span<const StoredCommit> commits) {
+    Writer w;
+    w.array(commits.size());
+    for (const StoredCommit& commit : commits) w.array(2).u64(commit.step).bin(commit.digest);
+    return w.take();
+}
+
+Bytes encode_restored(std::uint64_t step, models::ConstMatrixView scores) {
+    return encode_step(step, scores);
 }
 
 // -- decoding -------------------------------------------------------------------
@@ -353,6 +388,47 @@ Result<FinishReply> decode_finish_reply(Body body) {
     m.path = r.str();
     m.bytes = r.u64();
     return finish(r, std::move(m));
+}
+
+Result<std::uint64_t> decode_commit_request(Body body) {
+    Reader r("commit", body, 1);
+    const std::uint64_t step = r.u64();
+    return finish(r, std::uint64_t{step});
+}
+
+Result<StoredCommit> decode_commit_reply(Body body) {
+    return decode_stored("commit reply", body);
+}
+Result<StoredCommit> decode_restore_request(Body body) {
+    return decode_stored("restore", body);
+}
+
+Result<std::vector<StoredCommit>> decode_commits_reply(Body body) {
+    // an array of as many as there are: read as one element
+    Bytes wrapped{0x91};
+    wrapped.insert(wrapped.end(), body.begin(), body.end());
+    Reader r("commits reply", wrapped, 1);
+    std::vector<StoredCommit> out;
+    const std::size_t count = r.enter();
+    if (count > commits_listed_max) r.fault("too many commits");
+    for (std::size_t i = 0; i < count && r.ok(); ++i) {
+        r.enter(2);
+        StoredCommit m;
+        m.step = r.u64();
+        r.fixed_bin(m.digest);
+        r.leave();
+        if (!out.empty() && m.step <= out.back().step) r.fault("the steps do not ascend");
+        out.push_back(m);
+    }
+    if (r.ok()) r.leave();
+    if (auto done = r.finish(); !done) return tl::unexpected(done.error());
+    return out;
+}
+
+Result<RestoreReply> decode_restore_reply(Body body) {
+    auto read = decode_stepping("restore reply", body);
+    if (!read) return tl::unexpected(std::move(read.error()));
+    return RestoreReply{read->step, read->tensor};
 }
 
 }  // namespace vflbus::actors

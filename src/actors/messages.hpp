@@ -22,6 +22,9 @@ namespace message {
 inline constexpr MessageType echo = 1;
 inline constexpr MessageType finish = 2;
 inline constexpr MessageType release = 3;
+inline constexpr MessageType commit = 4;
+inline constexpr MessageType commits = 5;
+inline constexpr MessageType restore = 6;
 inline constexpr MessageType align = 16;
 inline constexpr MessageType select = 17;
 inline constexpr MessageType begin = 18;
@@ -136,6 +139,20 @@ struct FinishReply {
     std::uint64_t bytes = 0;
 };
 
+/// Commits that one party lists at most; it keeps two.
+inline constexpr std::size_t commits_listed_max = 16;
+
+/// A commit as it lies at one party; what commit answers and restore asks for.
+struct StoredCommit {
+    std::uint64_t step = 0;
+    Hash256 digest{};  ///< of the file
+    friend bool operator==(const StoredCommit&, const StoredCommit&) = default;
+};
+struct RestoreReply {
+    std::uint64_t step = 0;
+    TensorView scores;  ///< of batch `step`
+};
+
 // -- encoding -------------------------------------------------------------------
 
 Bytes encode_empty();  ///< `[]`
@@ -155,6 +172,10 @@ Bytes encode(const LoadModelReply& m);
 Bytes encode(const RoundRequest& m);
 Bytes encode(const RoundReply& m);
 Bytes encode(const FinishReply& m);
+Bytes encode_commit(std::uint64_t step);
+Bytes encode(const StoredCommit& m);  ///< commit reply and restore
+Bytes encode(std::span<const StoredCommit> commits);
+Bytes encode_restored(std::uint64_t step, models::ConstMatrixView scores);
 
 // -- decoding: malformed_message with the first fault ---------------------------
 
@@ -176,5 +197,10 @@ Result<LoadModelReply> decode_load_model_reply(Body body);
 Result<RoundRequest> decode_round_request(Body body);
 Result<RoundReply> decode_round_reply(Body body);
 Result<FinishReply> decode_finish_reply(Body body);
+Result<std::uint64_t> decode_commit_request(Body body);
+Result<StoredCommit> decode_commit_reply(Body body);
+Result<std::vector<StoredCommit>> decode_commits_reply(Body body);
+Result<StoredCommit> decode_restore_request(Body body);
+Result<RestoreReply> decode_restore_reply(Body body);
 
 }  // namespace vflbus::actors

@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "actors/hex.hpp"
+
 namespace vflbus::actors {
 namespace {
 
@@ -46,23 +48,6 @@ std::optional<data::Task> task_of(std::string_view name) {
          {data::Task::linear, data::Task::logistic, data::Task::multilabel, data::Task::softmax})
         if (data::name_of(task) == name) return task;
     return {};
-}
-
-template <std::size_t N>
-bool from_hex(std::string_view hex, std::array<std::uint8_t, N>& out) {
-    if (hex.size() != 2 * N) return false;
-    const auto digit = [](char c) {
-        if (c >= '0' && c <= '9') return c - '0';
-        if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-        return -1;
-    };
-    for (std::size_t i = 0; i < N; ++i) {
-        const int high = digit(hex[2 * i]);
-        const int low = digit(hex[2 * i + 1]);
-        if (high < 0 || low < 0) return false;
-        out[i] = static_cast<std::uint8_t>(high * 16 + low);
-    }
-    return true;
 }
 
 /// Why the parts of a file do not fit each other; empty when they do.

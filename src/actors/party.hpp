@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "actors/messages.hpp"
@@ -22,6 +23,15 @@
 #include "models/party_model.hpp"
 
 namespace vflbus::actors {
+
+/// What a commit says about the rows and features it was made with, so that a restored party can
+/// tell whose table is another one by now.
+struct AlignmentDigest {
+    Hash256 table{};     ///< ids and feature columns of the party's own tables
+    Hash256 rows{};      ///< ids of the aligned rows in order, and the split
+    Hash256 features{};  ///< features after preprocessing: names, scaling, numbers; and labels
+    friend bool operator==(const AlignmentDigest&, const AlignmentDigest&) = default;
+};
 
 class Party {
   public:
@@ -39,6 +49,10 @@ class Party {
     [[nodiscard]] const data::LocalIds& local(TableKind kind) const noexcept;
     /// Null before load.
     [[nodiscard]] const data::Table* table(TableKind kind) const noexcept;
+    /// The table with a share in it, for another Party of the same process.
+    [[nodiscard]] std::shared_ptr<const data::Table> shared_table(TableKind kind) const {
+        return side(kind).table;
+    }
     /// Table rows of one side: train and test after `split`, predict after `select`. Test rows are
     /// of the test table when it was selected, otherwise of the training table.
     [[nodiscard]] std::span<const std::uint32_t> rows(TableKind kind) const noexcept;
@@ -62,6 +76,13 @@ class Party {
     Result<> scores(TableKind kind, std::uint64_t first, std::uint64_t count,
                     models::Matrix& z) const;
 
+    // -- commits ----------------------------------------------------------------------
+    /// Of what `build` was given.
+    [[nodiscard]] const AlignmentDigest& alignment() const noexcept { return alignment_; }
+    [[nodiscard]] models::PartyState state() const { return model_->state(); }
+    /// Replaces weights and optimizer. bad_data when the sizes do not fit.
+    Result<> restore(models::PartyState state) { return model_->set_state(std::move(state)); }
+
     // -- model parts ------------------------------------------------------------------
     /// Features, scaling and weights; the caller fills in run, role and the rest.
     [[nodiscard]] ModelPart part() const;
@@ -81,6 +102,8 @@ class Party {
     [[nodiscard]] models::DesignView design(TableKind kind) const noexcept;
 
   private:
+    AlignmentDigest digest() const;
+
     struct Side {
         std::shared_ptr<const data::Table> table;
         bool loaded = false;
@@ -102,6 +125,7 @@ class Party {
     std::array<Side, table_kinds> sides_;
     data::Preprocessor preprocessor_;
     data::PreprocessReport prepared_;
+    AlignmentDigest alignment_;
     std::optional<models::PartyModel> model_;
     BatchSchedule schedule_;
     models::Matrix batch_;

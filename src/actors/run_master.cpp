@@ -79,6 +79,8 @@ std::string_view name_of(Phase phase) noexcept {
             return "selecting";
         case Phase::beginning:
             return "beginning";
+        case Phase::restoring:
+            return "restoring";
         case Phase::training:
             return "training";
         case Phase::evaluating:
@@ -132,12 +134,21 @@ RunMaster::~RunMaster() = default;
 void RunMaster::on_opened(Driver& driver) {
     driver_ = &driver;
     if (phase_ != Phase::opening) return;
-    opened_ = reported_ = waiting_since_ = driver.now();
-    report_.started = options_.env->utc_now();
+    opened_ = gathering_since_ = reported_ = waiting_since_ = driver.now();
+    if (!only_releases_) report_.started = options_.env->utc_now();
     enter(Phase::gathering);
-    log(Level::info, "opened the run, waits for " + std::to_string(members_.size()) +
+    log(Level::info, "opened the run" +
+                         (spec_.term > 1 ? " in term " + std::to_string(spec_.term) : "") +
+                         ", waits for " + std::to_string(members_.size()) +
                          (members_.size() == 1 ? " member" : " members"));
+    load_tables();
+    if (over()) return;
+    arm();
+    gather();
+}
 
+void RunMaster::load_tables() {
+    if (only_releases_) return;
     const TableKind first = purpose_ == Purpose::predict ? TableKind::predict : TableKind::train;
     const auto loaded = own_->load(first);
     if (!loaded) return fail_run(loaded.error());
@@ -147,8 +158,6 @@ void RunMaster::on_opened(Driver& driver) {
                                               "predict_data in [party." + options_.name + "]");
     if (purpose_ != Purpose::predict)
         if (const auto test = own_->load(TableKind::test); !test) return fail_run(test.error());
-    arm();
-    gather();
 }
 
 void RunMaster::on_join(Driver& driver, NodeId node, const bus::Join& join) {
@@ -157,6 +166,8 @@ void RunMaster::on_join(Driver& driver, NodeId node, const bus::Join& join) {
     const auto found = std::ranges::find(members_, node, &Member::node);
     if (found == members_.end()) return;
     Member& member = *found;
+    if (join.code != Errc::ok && only_releases_)
+        return log(Level::warn, about(member.name, one_line(join.sentence)));
     if (join.code != Errc::ok)
         return fail_run(join.code, about(member.name, one_line(join.sentence)));
     if (join.config_hash != spec_.config_hash)
@@ -165,14 +176,16 @@ void RunMaster::on_join(Driver& driver, NodeId node, const bus::Join& join) {
                             " came with another configuration hash; give all parties the "
                             "same [run], [model] and [data]");
     if (started_) {
-        if (join.incarnation != member.incarnation)
-            fail_run(Errc::peer_restarted, member.name + " was restarted" + where() +
-                                               "; its state of this run is gone: start the run "
-                                               "again");
-        return;
+        if (phase_ == Phase::releasing) return;
+        if (join.incarnation != member.incarnation) return restarted(member, join.incarnation);
+        return back(member);
     }
     const bool again = member.joined;
+    if (started_ever_ && member.incarnation != 0 && join.incarnation != member.incarnation &&
+        !count(member))
+        return;
     member.joined = member.up = true;
+    member.down = false;
     member.incarnation = join.incarnation;
     member.version = join.version;
     report_.parties[static_cast<std::size_t>(found - members_.begin()) + 1].version = join.version;
@@ -188,7 +201,7 @@ void RunMaster::on_join(Driver& driver, NodeId node, const bus::Join& join) {
 void RunMaster::gather() {
     if (phase_ != Phase::gathering) return;
     if (!std::ranges::all_of(members_, &Member::joined)) return;
-    started_ = true;
+    started_ = started_ever_ = true;
     log(Level::info, "all members have joined");
     waiting_since_ = reported_ = driver_->now();
     on_gathered();
@@ -204,7 +217,7 @@ void RunMaster::on_reply(Driver& driver, Message&& reply) {
     if (pending == member.pending.end()) return;
     const Pending request = *pending;
     member.pending.erase(pending);
-    --outstanding_;
+    --(request.background ? aside_ : outstanding_);
     member.bytes_from += wire_bytes(reply.content.size());
 
     if (!reply.has_content()) {
@@ -213,13 +226,12 @@ void RunMaster::on_reply(Driver& driver, Message&& reply) {
             log(Level::warn, about(member.name, error.sentence));
             return answered();
         }
-        if (error.code == Errc::peer_restarted)
-            return fail_run(error.code, member.name + " was restarted" + where() +
-                                            "; its state of this run is gone: start the run again");
+        if (error.code == Errc::peer_restarted) return restarted(member, 0);
         if (error.code == Errc::peer_lost || error.code == Errc::unreachable)
             return fail_run(error.code, member.name + " was lost" + where() + " (" +
-                                            error.sentence +
-                                            "): see to it, then start the run again");
+                                            error.sentence + ")" + then_again("see to it"));
+        if (on_refused(request, {error.code, about(member.name, error.sentence)}))
+            return answered();
         return fail_run(error.code == Errc::ok ? Errc::handler_failed : error.code,
                         about(member.name, error.sentence) + where() + advice(error));
     }
@@ -227,7 +239,7 @@ void RunMaster::on_reply(Driver& driver, Message&& reply) {
     if (auto taken = on_answer(index, request, std::move(reply.content)); !taken)
         return fail_run(taken.error().code, about(member.name, taken.error().sentence) + where() +
                                                 advice(taken.error()));
-    answered();
+    if (!request.background) answered();
 }
 
 void RunMaster::answered() {
@@ -243,14 +255,11 @@ void RunMaster::on_peer(Driver& driver, const PeerEvent& event) {
     if (found == members_.end()) return;
     Member& member = *found;
     switch (event.what) {
-        case PeerEvent::What::up:
-            member.up = true;
-            if (started_ && phase_ != Phase::releasing && event.incarnation != 0 &&
-                event.incarnation != member.incarnation)
-                fail_run(Errc::peer_restarted, member.name + " was restarted" + where() +
-                                                   "; its state of this run is gone: start the "
-                                                   "run again");
-            return;
+        case PeerEvent::What::up: {
+            const bool restart = started_ && phase_ != Phase::releasing && event.incarnation != 0 &&
+                                 event.incarnation != member.incarnation;
+            return restart ? restarted(member, event.incarnation) : back(member);
+        }
         case PeerEvent::What::suspect:
             log(Level::warn, member.name + " has been silent for " + text_of(event.silent));
             return;
@@ -258,6 +267,9 @@ void RunMaster::on_peer(Driver& driver, const PeerEvent& event) {
             break;
     }
     member.up = false;
+    member.down = true;
+    member.down_since = driver.now();
+    member.silent = event.silent;
     if (!started_) {
         if (member.joined) log(Level::warn, member.name + " is gone again before the start");
         member.joined = false;
@@ -265,20 +277,26 @@ void RunMaster::on_peer(Driver& driver, const PeerEvent& event) {
     }
     if (phase_ == Phase::releasing) {
         log(Level::warn, member.name + " is gone before it confirmed the end of the run");
-        outstanding_ -= member.pending.size();
+        for (const Pending& pending : member.pending)
+            --(pending.background ? aside_ : outstanding_);
         member.pending.clear();
         return answered();
     }
     const Errc code = event.reason == Errc::ok ? Errc::peer_lost : event.reason;
     const std::string how =
         event.silent > Duration::zero() ? ", silent for " + text_of(event.silent) : "";
-    fail_run(code, member.name + " is gone" + where() + how + ": start it again, then the run");
+    if (!recoverable())
+        return fail_run(
+            code, member.name + " is gone" + where() + how + ": start it again, then the run");
+    log(Level::warn, member.name + " is gone" + where() + how + "; waits " +
+                         text_of(seconds(options_.config.bus.rejoin_grace)) + " for it");
+    if (phase_ != Phase::comparing) arm();
 }
 
 void RunMaster::on_timer(Driver& driver) {
     driver_ = &driver;
     if (over() || phase_ == Phase::opening) return;
-    if (phase_ == Phase::comparing) return on_slice();
+    if (phase_ == Phase::comparing && !halted()) return on_slice();
     tick();
     if (!over()) arm();
 }
@@ -288,7 +306,10 @@ void RunMaster::on_link(Driver& driver, bool up, const std::string& sentence) {
     if (over()) return;
     if (!up && link_up_) link_down_since_ = driver.now();
     // requests are sent again now; nobody was silent while the link was down
-    if (up && !link_up_) waiting_since_ = driver.now();
+    if (up && !link_up_) {
+        waiting_since_ = aside_since_ = driver.now();
+        for (Member& member : members_) member.down_since = driver.now();
+    }
     link_up_ = up;
     if (!up) link_sentence_ = sentence;
     log(up ? Level::info : Level::warn, up ? "the broker is back" : "lost the broker: " + sentence);
@@ -327,63 +348,122 @@ std::vector<std::string> RunMaster::silent() const {
 void RunMaster::tick() {
     const TimePoint now = driver_->now();
     const auto& bus = options_.config.bus;
+    if (phase_ == Phase::gathering) return tick_gathering();
     const bool report = now - reported_ >= seconds(bus.wait_report_interval);
     if (report) reported_ = now;
-
-    if (phase_ == Phase::gathering) {
-        const auto names = missing();
-        if (now - opened_ >= seconds(bus.rendezvous_timeout))
-            return fail_run(Errc::timed_out,
-                            plural(names, "did not join", "did not join") + " within " +
-                                text_of(now - opened_) +
-                                ": start what is missing, or raise bus.rendezvous_timeout");
-        if (report && !names.empty())
-            log(Level::info, "waits for " + join_and(names) + " since " + text_of(now - opened_) +
-                                 " of " + text_of(seconds(bus.rendezvous_timeout)));
-        return;
-    }
     if (!link_up_ && phase_ != Phase::releasing) {
         if (now - link_down_since_ < seconds(bus.recv_timeout)) return;
         return fail_run(Errc::unreachable, "the broker has not been reachable for " +
                                                text_of(now - link_down_since_) + where() + " (" +
-                                               link_sentence_ + "): start it again, then the run");
+                                               link_sentence_ + ")" + then_again("start it again"));
     }
-    if (outstanding_ == 0) return;
     const auto names = silent();
     if (phase_ == Phase::releasing) {
         if (now - waiting_since_ < std::min(release_timeout, seconds(bus.recv_timeout))) return;
         log(Level::warn, plural(names, "has", "have") + " not confirmed the end of the run");
         return close(Errc::ok, "completed");
     }
-    if (now - waiting_since_ >= seconds(bus.recv_timeout)) {
-        MessageType type = 0;
-        for (const Member& member : members_)
-            if (!member.pending.empty()) type = member.pending.front().type;
-        return fail_run(
-            Errc::timed_out,
-            names.front() +
-                (names.size() > 1 ? " (and " + std::to_string(names.size() - 1) + " more)" : "") +
-                " did not answer " + message::name_of(type) + " within " +
-                text_of(now - waiting_since_) + where() + ": see to it, or raise bus.recv_timeout");
-    }
-    if (report && now - waiting_since_ >= seconds(bus.wait_report_interval))
+    if (tick_down() || tick_timeouts()) return;
+    if (report && !names.empty() && now - waiting_since_ >= seconds(bus.wait_report_interval))
         log(Level::info,
             "waits for " + join_and(names) + " since " + text_of(now - waiting_since_) + where());
+}
+
+void RunMaster::tick_gathering() {
+    const TimePoint now = driver_->now();
+    const auto& bus = options_.config.bus;
+    const auto names = missing();
+    const Duration waited = now - gathering_since_;
+    if (only_releases_ && waited >= seconds(bus.rejoin_grace)) {
+        log(Level::warn, "does not wait for " + join_and(names) +
+                             " any longer: the run is "
+                             "complete");
+        return release_all();
+    }
+    if (!started_ever_ && waited >= seconds(bus.rendezvous_timeout))
+        return fail_run(Errc::timed_out, plural(names, "did not join", "did not join") +
+                                             " within " + text_of(waited) +
+                                             ": start what is missing, or raise "
+                                             "bus.rendezvous_timeout");
+    if (started_ever_) {
+        if (link_up_ && tick_down()) return;
+        if (waited >= seconds(bus.recv_timeout))
+            return fail_run(Errc::timed_out,
+                            plural(names, "has", "have") + " not joined again within " +
+                                text_of(waited) +
+                                (link_up_ ? "" : ", without a broker (" + link_sentence_ + ")") +
+                                then_again("see to it"));
+    }
+    if (now - reported_ < seconds(bus.wait_report_interval)) return;
+    reported_ = now;
+    if (!names.empty())
+        log(Level::info,
+            "waits for " + join_and(names) + " since " + text_of(waited) + " of " +
+                text_of(seconds(started_ever_ ? bus.recv_timeout : bus.rendezvous_timeout)));
+}
+
+/// Fails the run when a member has been gone for too long.
+bool RunMaster::tick_down() {
+    const Duration grace = seconds(options_.config.bus.rejoin_grace);
+    for (const Member& member : members_) {
+        const Duration gone = driver_->now() - member.down_since;
+        if (!member.down || gone < grace) continue;
+        fail_run(Errc::peer_lost, member.name + " is gone" + where() + ", silent for " +
+                                      text_of(member.silent + gone) + " and not back within " +
+                                      text_of(grace) + then_again("start it again"));
+        return true;
+    }
+    return false;
+}
+
+/// The first member that is there and owes a reply; null when there is none.
+const RunMaster::Member* RunMaster::late(bool background) const {
+    for (const Member& member : members_)
+        if (!member.down && std::ranges::find(member.pending, background, &Pending::background) !=
+                                member.pending.end())
+            return &member;
+    return nullptr;
+}
+
+/// Fails the run when a member that is there has not answered for too long.
+bool RunMaster::tick_timeouts() {
+    for (const bool background : {false, true}) {
+        const Duration waited = driver_->now() - (background ? aside_since_ : waiting_since_);
+        if (waited < seconds(options_.config.bus.recv_timeout)) continue;
+        const Member* member = late(background);
+        if (member == nullptr) continue;
+        const auto pending = std::ranges::find(member->pending, background, &Pending::background);
+        const std::size_t others = silent().size() - 1;
+        fail_run(Errc::timed_out,
+                 member->name + (others > 0 ? " (and " + std::to_string(others) + " more)" : "") +
+                     " did not answer " + message::name_of(pending->type) + " within " +
+                     text_of(waited) + where() + ": see to it, or raise bus.recv_timeout");
+        return true;
+    }
+    return false;
 }
 
 void RunMaster::arm() {
     const auto& bus = options_.config.bus;
     const TimePoint now = driver_->now();
     TimePoint at = now + seconds(std::min(bus.wait_report_interval, bus.recv_timeout));
-    if (phase_ == Phase::gathering)
-        at = std::min(at, opened_ + seconds(bus.rendezvous_timeout));
-    else if (outstanding_ != 0 && (link_up_ || phase_ == Phase::releasing))
-        at = std::min(
-            at, waiting_since_ + std::min(seconds(bus.recv_timeout), phase_ == Phase::releasing
-                                                                         ? release_timeout
-                                                                         : Duration::max() / 4));
-    if (!link_up_ && phase_ > Phase::gathering)
-        at = std::min(at, link_down_since_ + seconds(bus.recv_timeout));
+    const Duration reply = seconds(bus.recv_timeout);
+    if (phase_ == Phase::gathering) {
+        at = std::min(at,
+                      gathering_since_ + (started_ever_ ? reply : seconds(bus.rendezvous_timeout)));
+        if (only_releases_) at = std::min(at, gathering_since_ + seconds(bus.rejoin_grace));
+    } else if (!link_up_ && phase_ != Phase::releasing) {
+        at = std::min(at, link_down_since_ + reply);
+    } else {
+        if (late(false) != nullptr)
+            at = std::min(
+                at, waiting_since_ +
+                        (phase_ == Phase::releasing ? std::min(reply, release_timeout) : reply));
+        if (late(true) != nullptr) at = std::min(at, aside_since_ + reply);
+    }
+    if (recoverable() && started_ever_ && link_up_ && phase_ != Phase::releasing)
+        for (const Member& member : members_)
+            if (member.down) at = std::min(at, member.down_since + seconds(bus.rejoin_grace));
     driver_->set_timer(std::max(at, now + std::chrono::milliseconds(1)));
 }
 
@@ -415,8 +495,76 @@ void RunMaster::send(std::size_t index, MessageType type, Bytes body, std::uint6
     waiting_since_ = driver_->now();
 }
 
+void RunMaster::send_aside(std::size_t index, MessageType type, Bytes body) {
+    send(index, type, std::move(body));
+    if (over()) return;
+    members_[index].pending.back().background = true;
+    --outstanding_;
+    ++aside_;
+    aside_since_ = driver_->now();
+}
+
 void RunMaster::send_all(MessageType type, const Bytes& body, std::uint64_t tag) {
     for (std::size_t i = 0; i < members_.size(); ++i) send(i, type, body, tag);
+}
+
+// -- recovery -----------------------------------------------------------------------
+
+/// The same process as before; its requests are sent again now.
+void RunMaster::back(Member& member) {
+    member.up = true;
+    if (!std::exchange(member.down, false) || !started_) return;
+    log(Level::info, member.name + " is back");
+    waiting_since_ = aside_since_ = driver_->now();
+}
+
+/// Notes a restart; false when it was one too many and the run has failed.
+bool RunMaster::count(const Member& member) {
+    const std::uint64_t restarts = count_restart(member.name);
+    if (restarts <= options_.config.bus.restarts_max) return true;
+    fail_run(Errc::too_many_restarts, member.name + " was restarted " + std::to_string(restarts) +
+                                          " times without a newer commit" + where() +
+                                          then_again("see its log, or raise bus.restarts_max"));
+    return false;
+}
+
+void RunMaster::restarted(Member& member, std::uint64_t incarnation) {
+    if (!recoverable())
+        return fail_run(Errc::peer_restarted, member.name + " was restarted" + where() +
+                                                  "; its state of this run is gone: start the run "
+                                                  "again");
+    member.incarnation = incarnation;
+    member.up = true;
+    member.down = false;
+    if (!count(member)) return;
+    log(Level::warn, member.name + " was restarted" + where() + "; the run begins term " +
+                         std::to_string(spec_.term + 1));
+    begin_term();
+}
+
+void RunMaster::begin_term() {
+    if (auto stored = on_new_term(spec_.term + 1); !stored) return fail_run(stored.error());
+    ++spec_.term;
+    for (Member& member : members_) {
+        member.joined = false;
+        member.pending.clear();
+    }
+    outstanding_ = aside_ = 0;
+    started_ = false;
+    for (TableIds& ids : ids_) ids = {};
+    own_ = std::make_unique<Party>(options_.name, options_.config, options_.tables);
+    gathering_since_ = reported_ = waiting_since_ = driver_->now();
+    enter(Phase::gathering);
+    // the members load their tables while the master loads its own
+    driver_->reopen(spec_.term);
+    load_tables();
+    if (!over()) arm();
+}
+
+std::string RunMaster::then_again(const std::string& what) const {
+    return ": " + what + ", then " +
+           (recoverable() ? "go on with `--resume " + options_.run.hex() + "`"
+                          : "start the run again");
 }
 
 // -- ending -------------------------------------------------------------------------
@@ -426,7 +574,7 @@ void RunMaster::fail_run(Errc code, std::string sentence) {
     outcome_ = {code, std::move(sentence)};
     report_.status = code == Errc::cancelled ? "stopped" : "failed";
     report_.reason = outcome_.sentence;
-    log(Level::error, outcome_.sentence);
+    log(code == Errc::cancelled ? Level::info : Level::error, outcome_.sentence);
     close(code, outcome_.sentence);
 }
 
@@ -437,6 +585,7 @@ void RunMaster::release_all() {
     // written before RELEASE: a member forgets its part of the run only when the owner has its own
     write_report();
     if (over()) return;
+    if (auto stored = on_complete(); !stored) return fail_run(stored.error());
     const Bytes body = bus::encode(bus::Ending{Errc::ok, "completed"});
     for (std::size_t i = 0; i < members_.size(); ++i)
         if (members_[i].up) send(i, message::release, body);
@@ -451,6 +600,7 @@ void RunMaster::close(Errc code, const std::string& sentence) {
 }
 
 void RunMaster::write_report() {
+    if (only_releases_) return;
     if (driver_ != nullptr) {
         report_.total_seconds = in_seconds(driver_->now() - opened_);
         const BytesMoved moved = driver_->bytes_moved();

@@ -16,6 +16,7 @@
 #include "actors/messages.hpp"
 #include "actors/party.hpp"
 #include "actors/purpose.hpp"
+#include "actors/run_record.hpp"
 #include "actors/tables.hpp"
 #include "config/config.hpp"
 #include "observe/progress.hpp"
@@ -26,6 +27,9 @@ namespace vflbus::actors {
 struct MasterOptions {
     RunId run;  ///< chosen by the caller, e.g. random_run_id()
     std::uint32_t term = 1;
+    /// Training: goes on with the run that runs_dir holds a record of, in the term after the stored
+    /// one (`term` is not looked at). The agreed half must be the same.
+    bool resume = false;
     std::string name = "master";
     config::Config config;           ///< agreed half (world_size not 0), [bus] timeouts
     TableSource tables;              ///< csv_tables(config, name) in a process
@@ -47,6 +51,7 @@ enum class Phase : std::uint8_t {
     aligning,
     selecting,
     beginning,
+    restoring,
     training,
     evaluating,
     comparing,
@@ -86,13 +91,17 @@ class RunMaster : public ServerApp {
         std::uint64_t id = 0;
         MessageType type = 0;
         std::uint64_t tag = 0;
+        bool background = false;
     };
     struct Member {
         NodeId node;
         std::string name;
         bool joined = false;
         bool up = false;
-        std::uint64_t incarnation = 0;
+        bool down = false;  ///< PEER_DOWN, and not back since
+        TimePoint down_since{};
+        Duration silent{};              ///< when it was found to be gone
+        std::uint64_t incarnation = 0;  ///< 0: not known
         std::string version;
         std::vector<Pending> pending;
         std::uint64_t bytes_to = 0;
@@ -109,12 +118,33 @@ class RunMaster : public ServerApp {
     virtual void on_all_answered() = 0;
     /// Phase::comparing only: a slice of work.
     virtual void on_slice() {}
+    /// Phase::comparing, in place of on_slice when the master waits for something.
+    [[nodiscard]] virtual bool halted() const { return false; }
     /// The run is about to be closed, well or not (`outcome_`, `report_` are set).
     virtual void on_ending() {}
+    /// What needs to be stored before RELEASE, after the report.
+    virtual Result<> on_complete() { return {}; }
+    /// A party's error reply that is not to end the run at once; `error` names the party.
+    virtual bool on_refused(const Pending&, const Failure&) { return false; }
+
+    // -- recovery -------------------------------------------------------------------
+    /// Whether the run can go on in a new term. The base class fails it otherwise.
+    [[nodiscard]] virtual bool recoverable() const { return false; }
+    /// One more restart of `party`; how many there were since the last commit.
+    virtual std::uint64_t count_restart(const std::string&) { return 0; }
+    /// The run goes on in `term`: stores that, then forgets everything of the earlier one.
+    virtual Result<> on_new_term(std::uint32_t) { return {}; }
+    /// Everything is written and stored already; the run is only gathered and released.
+    [[nodiscard]] bool only_releases() const noexcept { return only_releases_; }
+    void only_release() noexcept { only_releases_ = true; }
+    /// ": start it again, then go on with `--resume RUN`", in the words of this run.
+    [[nodiscard]] std::string then_again(const std::string& what) const;
 
     void enter(Phase phase);
     void send(std::size_t member, MessageType type, Bytes body, std::uint64_t tag = 0);
     void send_all(MessageType type, const Bytes& body, std::uint64_t tag = 0);
+    /// A request that on_all_answered does not wait for.
+    void send_aside(std::size_t member, MessageType type, Bytes body);
     [[nodiscard]] bool waiting() const noexcept { return outstanding_ != 0; }
     /// Ends the run; the first call counts.
     void fail_run(Errc code, std::string sentence);
@@ -158,7 +188,16 @@ class RunMaster : public ServerApp {
         std::uint64_t rows = 0;
     };
 
+    void restarted(Member& member, std::uint64_t incarnation);
+    void back(Member& member);
+    bool count(const Member& member);
+    void begin_term();
+    void load_tables();
     void tick();
+    void tick_gathering();
+    [[nodiscard]] bool tick_down();
+    [[nodiscard]] bool tick_timeouts();
+    [[nodiscard]] const Member* late(bool background) const;
     void arm();
     void gather();
     void answered();
@@ -171,12 +210,17 @@ class RunMaster : public ServerApp {
     Purpose purpose_;
     Phase phase_ = Phase::opening;
     std::size_t outstanding_ = 0;
+    std::size_t aside_ = 0;
     TimePoint opened_{};
+    TimePoint gathering_since_{};
+    TimePoint aside_since_{};
     TimePoint waiting_since_{};
     TimePoint reported_{};
     TimePoint link_down_since_{};
     bool link_up_ = true;
-    bool started_ = false;
+    bool started_ = false;       ///< all have joined this term
+    bool started_ever_ = false;  ///< ... or an earlier one
+    bool only_releases_ = false;
     std::string link_sentence_;
     TableIds ids_[table_kinds];
 };

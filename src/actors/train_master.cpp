@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "actors/commit_file.hpp"
 #include "actors/evaluation.hpp"
 #include "actors/master.hpp"
 #include "actors/master_labels.hpp"
@@ -25,8 +26,37 @@ constexpr std::size_t slice_rows = 16384;
 
 class TrainMaster final : public RunMaster {
   public:
-    TrainMaster(MasterOptions options, std::unique_ptr<MasterProtocol> protocol)
-        : RunMaster(std::move(options), Purpose::train), protocol_(std::move(protocol)) {}
+    TrainMaster(MasterOptions options, std::unique_ptr<MasterProtocol> protocol, RunRecord record)
+        : RunMaster(std::move(options), Purpose::train),
+          protocol_(std::move(protocol)),
+          record_(std::move(record)),
+          store_(*options_.env, run_dir() / options_.name / "state") {}
+
+    /// The run is complete: `report` is what was stored at its end.
+    void only_release(observe::RunReport report) {
+        RunMaster::only_release();
+        report_ = std::move(report);
+    }
+
+    /// The step under way ends, all commit, then the run is closed.
+    void on_stop(Driver& driver) override {
+        driver_ = &driver;
+        if (over() || phase() == Phase::releasing || stopping_) return;
+        stopping_ = true;
+        switch (phase()) {
+            case Phase::training:
+            case Phase::evaluating:
+                log(Level::info, "stops after this step");
+                return;
+            case Phase::comparing:
+                enter(Phase::finishing);
+                [[fallthrough]];
+            case Phase::finishing:
+                return stop_here();
+            default:
+                fail_run(Errc::cancelled, "stopped" + where() + continued());
+        }
+    }
 
   private:
     const config::ModelConfig& model() const { return options_.config.model; }
@@ -34,6 +64,7 @@ class TrainMaster final : public RunMaster {
 
     // -- aligning -------------------------------------------------------------------
     void on_gathered() override {
+        if (only_releases()) return release_all();
         log(Level::warn, protocol_->notice());
         const auto path = run_dir() / "agreed.txt";
         if (auto done = options_.env->write_file(path, config::canonical_agreed(options_.config));
@@ -113,6 +144,7 @@ class TrainMaster final : public RunMaster {
         auto& party = report_.parties[0];
         party.features = own_->features();
         party.missing_cells = own_->prepared().filled_cells;
+        party.left_out.clear();
         for (const auto& column : own_->prepared().removed)
             party.left_out.push_back({column.name, column.reason});
         steps_ = own_->schedule().steps();
@@ -143,6 +175,7 @@ class TrainMaster final : public RunMaster {
         auto& party = report_.parties[member + 1];
         party.features = reply.features;
         party.missing_cells = reply.filled_cells;
+        party.left_out.clear();
         for (const auto& [column, reason] : reply.left_out)
             party.left_out.push_back({column, reason});
         return take_scores(0, member, reply.scores);
@@ -184,12 +217,16 @@ class TrainMaster final : public RunMaster {
             if (report_.parties[p].features == 0)
                 log(p == 0 ? Level::info : Level::warn,
                     report_.parties[p].name + " has no features in the model");
-        train_began_ = driver_->now();
+        if (train_began_ == TimePoint{}) train_began_ = driver_->now();
+        committed_at_ = driver_->now();
         if (sequential()) sequential_.emplace(*head_, sequence().size());
-        next_step();
+        if (step_ == 0) return next_step();
+        if (step_ == steps_) train_ended_ = driver_->now();
+        settle();
     }
 
     void next_step() {
+        if (stopping_) return stop_here();
         if (step_ == steps_) return on_trained();
         if (sequential()) return begin_sequential();
         auto sum = holding_ ? models::ConstMatrixView(held_) : models::ConstMatrixView{};
@@ -215,6 +252,13 @@ class TrainMaster final : public RunMaster {
         ++step_;
         report_.steps = step_;
         if (step_ == steps_) train_ended_ = driver_->now();
+        settle();
+    }
+
+    /// After a step, or when its commit was restored: what is due before the next one.
+    void settle() {
+        if (commit_due()) begin_commit();
+        if (over()) return;
         const bool last = step_ == steps_;
         const auto due = [&](std::uint64_t every) { return every != 0 && step_ % every == 0; };
         if (last || due(model().report_train_metrics_iteration)) sides_.push_back(TableKind::train);
@@ -353,9 +397,249 @@ class TrainMaster final : public RunMaster {
         on_evaluated();
     }
 
+    // -- commits --------------------------------------------------------------------
+    bool commit_due() const {
+        if (committing_ || committed_ == step_) return false;
+        const auto& bus = options_.config.bus;
+        if (step_ == steps_ || (bus.commit_steps != 0 && step_ - committed_ >= bus.commit_steps))
+            return true;
+        const Duration since = driver_->now() - committed_at_;
+        return bus.commit_interval > 0 &&
+               std::chrono::duration<double>(since).count() >= bus.commit_interval;
+    }
+
+    /// All parties store their state after `step_` steps; the training goes on meanwhile.
+    void begin_commit() {
+        Commit commit{options_.run, step_, own_->alignment(), own_->state(), MasterCommit{}};
+        commit.master->head = head_->state();
+        commit.master->loss = work_.loss;
+        // the evaluation at this step is done again when it is restored
+        for (const observe::HistoryEntry& entry : report_.history)
+            if (entry.step < step_) commit.master->history.push_back(entry);
+        const auto digest = store_.write(commit);
+        if (!digest)
+            return fail_run(digest.error().code,
+                            options_.name + " cannot store its commit: " + digest.error().sentence);
+        committing_.emplace();
+        committing_->step = step_;
+        committing_->digests[options_.name] = *digest;
+        for (std::size_t i = 0; i < members_.size(); ++i)
+            send_aside(i, message::commit, encode_commit(step_));
+    }
+
+    Result<> on_commit(std::size_t member, const StoredCommit& reply) {
+        if (!committing_ || reply.step != committing_->step)
+            return fail(Errc::malformed_message,
+                        "answers for commit " + std::to_string(reply.step));
+        committing_->digests[members_[member].name] = reply.digest;
+        if (committing_->digests.size() == members_.size() + 1) record_commit();
+        return {};
+    }
+
+    /// All parties have it: from here on the run goes back no further.
+    void record_commit() {
+        committed_ = committing_->step;
+        committed_at_ = driver_->now();
+        std::erase_if(record_.commits, [&](const RecordedCommit& commit) {
+            return commit.step >= committing_->step;
+        });
+        record_.commits.push_back(std::move(*committing_));
+        committing_.reset();
+        while (record_.commits.size() > 2) record_.commits.erase(record_.commits.begin());
+        record_.restarts.clear();
+        if (auto done = store_record(); !done) return fail_run(done.error());
+        // the last one was due while this one was under way
+        if ((step_ == steps_ || halted_) && committed_ != step_) return begin_commit();
+        if (halted_) return stop_here();
+        if (finish_held_) finish();
+    }
+
+    Result<> store_record() {
+        const auto path = run_record_path(options_.runs_dir, options_.run);
+        if (auto done = options_.env->write_file(path, to_json(record_)); !done)
+            return fail(done.error().code, options_.name + " cannot store the record of the run: " +
+                                               done.error().sentence);
+        return {};
+    }
+
+    // -- stopping -------------------------------------------------------------------
+    std::string continued() const { return "; `--resume " + options_.run.hex() + "` continues it"; }
+
+    /// Between two steps: commits unless that is done, then closes the run.
+    void stop_here() {
+        halted_ = true;
+        if (committing_) return;
+        if (committed_ != step_) return begin_commit();
+        fail_run(Errc::cancelled, "stopped at step " + std::to_string(step_) + " of " +
+                                      std::to_string(steps_) + continued());
+    }
+
+    bool halted() const override { return halted_; }
+
+    // -- recovery -------------------------------------------------------------------
+    bool recoverable() const override { return true; }
+
+    std::uint64_t count_restart(const std::string& party) override {
+        return ++record_.restarts[party];
+    }
+
+    Result<> on_new_term(std::uint32_t term) override {
+        record_.term = term;
+        if (auto done = store_record(); !done) return done;
+        auto protocol =
+            make_master_protocol(config::name_of(options_.config.run.protocol), members_.size());
+        if (!protocol) return tl::unexpected(std::move(protocol.error()));
+        protocol_ = std::move(*protocol);
+        sequential_.reset();
+        alone_.reset();
+        head_.reset();
+        in_round_ = holding_ = finish_held_ = halted_ = false;
+        step_ = alone_step_ = 0;
+        work_ = {};
+        parts_.clear();
+        sides_.clear();
+        evaluation_ = {};
+        committing_.reset();
+        committed_ = 0;
+        held_commits_.clear();
+        refusal_ = {Errc::ok, {}};
+        report_.steps = 0;
+        report_.history.clear();
+        report_.train.clear();
+        report_.test.clear();
+        report_.label_holder_alone_train.clear();
+        report_.label_holder_alone_test.clear();
+        return {};
+    }
+
+    void ask_commits() {
+        if (record_.commits.empty()) return start_training();
+        enter(Phase::restoring);
+        held_commits_.assign(members_.size(), {});
+        choosing_ = true;
+        send_all(message::commits, encode_empty());
+    }
+
+    static bool holds(std::span<const StoredCommit> held, const RecordedCommit& commit,
+                      const std::string& party) {
+        const auto digest = commit.digests.find(party);
+        return digest != commit.digests.end() &&
+               std::ranges::find(held, StoredCommit{commit.step, digest->second}) != held.end();
+    }
+
+    /// The highest recorded commit that all parties hold.
+    void choose_commit() {
+        choosing_ = false;
+        const auto own = store_.intact(options_.run);
+        if (!own) return fail_run(own.error());
+        std::vector<std::string> without;
+        for (auto commit = record_.commits.rbegin(); commit != record_.commits.rend(); ++commit) {
+            std::vector<std::string> lack;
+            if (!holds(*own, *commit, options_.name)) lack.push_back(options_.name);
+            for (std::size_t i = 0; i < members_.size(); ++i)
+                if (!holds(held_commits_[i], *commit, members_[i].name))
+                    lack.push_back(members_[i].name);
+            if (lack.empty()) return restore(*commit);
+            const std::string what = join_and(lack) + (lack.size() == 1 ? " has" : " have") +
+                                     " lost commit " + std::to_string(commit->step) +
+                                     " of this run";
+            log(Level::warn, what);
+            if (without.empty()) without.push_back(what);
+        }
+        if (options_.config.bus.on_state_lost == config::StateLost::fail)
+            return fail_run(Errc::state_lost,
+                            without.front() +
+                                ", and no earlier one is left: put the state directory back, or "
+                                "set bus.on_state_lost to \"restart\" to train from the first "
+                                "step");
+        log(Level::warn, "no commit is left: trains from the first step");
+        record_.commits.clear();
+        if (auto done = store_record(); !done) return fail_run(done.error());
+        start_training();
+    }
+
+    void restore(const RecordedCommit& recorded) {
+        auto commit = store_.read({recorded.step, recorded.digests.at(options_.name)});
+        if (!commit) return fail_run(commit.error());
+        if (!commit->master || commit->step > steps_)
+            return fail_run(Errc::state_lost, options_.name + " has a commit of another party");
+        if (auto same = same_alignment(options_.name, *commit, *own_); !same)
+            return hold_or_fail(recorded, same.error());
+        if (auto done = own_->restore(std::move(commit->party)); !done)
+            return fail_run(done.error());
+        if (auto done = head_->set_state(std::move(commit->master->head)); !done)
+            return fail_run(done.error());
+        step_ = committed_ = report_.steps = commit->step;
+        work_.loss = commit->master->loss;
+        report_.history = std::move(commit->master->history);
+        for (const observe::HistoryEntry& entry : report_.history)
+            (entry.split == "train" ? report_.train : report_.test) = entry.metrics;
+        if (auto done = next_own_scores(step_); !done) return fail_run(done.error());
+        ask_restore(recorded);
+    }
+
+    void ask_restore(const RecordedCommit& recorded) {
+        log(Level::info,
+            "goes on from step " + std::to_string(recorded.step) + " of " + std::to_string(steps_));
+        for (std::size_t i = 0; i < members_.size(); ++i)
+            send(i, message::restore,
+                 encode(StoredCommit{recorded.step, recorded.digests.at(members_[i].name)}));
+    }
+
+    /// When the rows differ because of another party's table, that party is to be named.
+    void hold_or_fail(const RecordedCommit& recorded, const Failure& failure) {
+        if (failure.code == Errc::bad_data) return fail_run(failure);
+        refusal_ = failure;
+        ask_restore(recorded);
+    }
+
+    bool on_refused(const Pending& request, const Failure& error) override {
+        if (request.type != message::restore) return false;
+        if (refusal_.code == Errc::ok || error.code == Errc::bad_data) refusal_ = error;
+        return true;
+    }
+
+    Result<> on_restored(std::size_t member, const RestoreReply& reply) {
+        if (refusal_.code != Errc::ok) return {};
+        if (reply.step != step_)
+            return fail(Errc::malformed_message, "is at step " + std::to_string(reply.step) +
+                                                     " where " + std::to_string(step_) +
+                                                     " was to be restored");
+        return take_scores(step_, member, reply.scores);
+    }
+
+    void on_all_restored() {
+        if (choosing_) return choose_commit();
+        if (refusal_.code != Errc::ok) return fail_run(refusal_);
+        start_training();
+    }
+
+    /// Before RELEASE: a master that dies from here on has nothing left to do but that.
+    Result<> on_complete() override {
+        if (only_releases()) return {};
+        record_.phase = RunRecord::Phase::finished;
+        return store_record();
+    }
+
+    void on_ending() override {
+        if (outcome_.code == Errc::ok) {
+            if (auto done = store_.remove(); !done)
+                log(Level::warn, "cannot remove the commits: " + done.error().sentence);
+            return;
+        }
+        // who resumes the run has seen to what made it fail
+        if (record_.restarts.empty() || outcome_.code == Errc::io) return;
+        record_.restarts.clear();
+        if (auto done = store_record(); !done) log(Level::warn, done.error().sentence);
+    }
+
     // -- comparing ------------------------------------------------------------------
     void on_evaluated() {
         report_.train_seconds = std::chrono::duration<double>(train_ended_ - train_began_).count();
+        if (stopping_) {
+            enter(Phase::finishing);
+            return stop_here();
+        }
         if (!alone_) return finish();
         alone_step_ = 0;
         enter(Phase::comparing);
@@ -388,6 +672,8 @@ class TrainMaster final : public RunMaster {
     // -- finishing ------------------------------------------------------------------
     void finish() {
         enter(Phase::finishing);
+        finish_held_ = committed_ != steps_;
+        if (finish_held_) return;
         send_all(message::finish, encode_empty());
     }
 
@@ -423,6 +709,22 @@ class TrainMaster final : public RunMaster {
                 if (!reply) return tl::unexpected(reply.error());
                 return on_begun(member, *reply);
             }
+            case message::commit: {
+                const auto reply = decode_commit_reply(body);
+                if (!reply) return tl::unexpected(reply.error());
+                return on_commit(member, *reply);
+            }
+            case message::commits: {
+                auto reply = decode_commits_reply(body);
+                if (!reply) return tl::unexpected(reply.error());
+                held_commits_[member] = std::move(*reply);
+                return {};
+            }
+            case message::restore: {
+                const auto reply = decode_restore_reply(body);
+                if (!reply) return tl::unexpected(reply.error());
+                return on_restored(member, *reply);
+            }
             case message::step: {
                 const auto reply = decode_step_reply(body);
                 if (!reply) return tl::unexpected(reply.error());
@@ -457,7 +759,9 @@ class TrainMaster final : public RunMaster {
             case Phase::selecting:
                 return on_selected();
             case Phase::beginning:
-                return in_round_ ? run_rounds(Moment::setup, round_ + 1) : start_training();
+                return in_round_ ? run_rounds(Moment::setup, round_ + 1) : ask_commits();
+            case Phase::restoring:
+                return on_all_restored();
             case Phase::training:
                 if (sequential()) return next_turn();
                 return run_rounds(Moment::step, in_round_ ? round_ + 1 : 0);
@@ -508,7 +812,67 @@ class TrainMaster final : public RunMaster {
     std::vector<models::Matrix> parts_;  ///< sequential: scores of the next batch, own first
     std::deque<TableKind> sides_;        ///< still to evaluate
     Evaluation evaluation_;
+
+    RunRecord record_;
+    CommitStore store_;
+    std::optional<RecordedCommit> committing_;  ///< asked for, not reported by all
+    std::uint64_t committed_ = 0;               ///< the step of the last recorded one
+    TimePoint committed_at_{};
+    bool stopping_ = false;     ///< the user wants to stop
+    bool halted_ = false;       ///< ... and the step under way has ended
+    bool finish_held_ = false;  ///< finishing waits for the last commit
+    bool choosing_ = false;     ///< restoring: commits is asked, restore is not
+    std::vector<std::vector<StoredCommit>> held_commits_;
+    Failure refusal_{Errc::ok, {}};  ///< of a restore, until all have answered
 };
+
+RunRecord new_record(const MasterOptions& options) {
+    RunRecord record;
+    record.run = options.run;
+    record.owner = options.name;
+    record.term = options.term;
+    for (std::uint64_t rank = 0; rank < options.config.run.world_size; ++rank)
+        record.members.push_back(config::member_name(rank));
+    record.agreed = config::canonical_agreed(options.config);
+    return record;
+}
+
+/// The record of the run that is resumed, in its next term. What makes the two configurations
+/// differ is named.
+Result<RunRecord> next_record(const MasterOptions& options) {
+    auto record = read_run_record(*options.env, options.runs_dir, options.run);
+    if (!record) return record;
+    if (record->owner != options.name)
+        return fail(Errc::not_owner, "run " + options.run.short_hex() + " is owned by " +
+                                         record->owner + ", not by " + options.name);
+    const auto then = config::parse_canonical(record->agreed);
+    if (!then) return tl::unexpected(then.error());
+    if (const auto differing = config::differing_keys(options.config, *then, "its start");
+        !differing.empty())
+        return fail(Errc::config_differs,
+                    "run " + options.run.short_hex() + " cannot be resumed with another " +
+                        "configuration: it differs in " + join_and(differing) +
+                        "; make them equal, or begin a new run");
+    if (record->term == UINT32_MAX)
+        return fail(Errc::too_many, "run " + options.run.short_hex() + " has used up its terms");
+    ++record->term;
+    if (record->phase == RunRecord::Phase::finished) return record;
+    const std::uint64_t restarts = ++record->restarts[options.name];
+    if (restarts > options.config.bus.restarts_max) {
+        record->restarts.clear();
+        --record->term;
+        if (auto done = options.env->write_file(run_record_path(options.runs_dir, options.run),
+                                                to_json(*record));
+            !done)
+            return tl::unexpected(done.error());
+        return fail(Errc::too_many_restarts,
+                    options.name + " was restarted " + std::to_string(restarts) +
+                        " times without a newer commit: see its log, or raise bus.restarts_max; "
+                        "then go on with `--resume " +
+                        options.run.hex() + "`");
+    }
+    return record;
+}
 
 }  // namespace
 
@@ -520,7 +884,29 @@ Result<std::unique_ptr<RunMaster>> make_train_master(MasterOptions options) {
                                          static_cast<std::size_t>(config.run.world_size));
     if (!protocol) return tl::unexpected(std::move(protocol.error()));
     if (auto sound = config::check(config); !sound) return tl::unexpected(std::move(sound.error()));
-    return std::make_unique<TrainMaster>(std::move(options), std::move(*protocol));
+    Result<RunRecord> record = options.resume ? next_record(options) : new_record(options);
+    if (!record) return tl::unexpected(std::move(record.error()));
+    options.term = record->term;
+    const bool finished = record->phase == RunRecord::Phase::finished;
+    std::optional<observe::RunReport> report;
+    if (finished) {
+        const auto path = options.runs_dir / options.run.hex() / "report.json";
+        const auto text = options.env->read_file(path);
+        if (!text) return tl::unexpected(text.error());
+        auto read = observe::from_json(*text);
+        if (!read) return tl::unexpected(std::move(read.error()));
+        report = std::move(*read);
+    }
+    // before the OPEN of this term
+    if (auto done = options.env->write_file(run_record_path(options.runs_dir, options.run),
+                                            to_json(*record));
+        !done)
+        return fail(done.error().code,
+                    options.name + " cannot store the record of the run: " + done.error().sentence);
+    auto master =
+        std::make_unique<TrainMaster>(std::move(options), std::move(*protocol), std::move(*record));
+    if (report) master->only_release(std::move(*report));
+    return master;
 }
 
 }  // namespace vflbus::actors

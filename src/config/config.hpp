@@ -86,6 +86,12 @@ struct AgreedHalf {
 
 // -- the private half -------------------------------------------------------------
 
+/// What an owner does when no commit is left that all parties hold.
+enum class StateLost : std::uint8_t {
+    fail,     ///< ends the run
+    restart,  ///< trains from the first step
+};
+
 /// Durations in seconds, sizes in bytes.
 struct BusConfig {
     std::string broker = "tcp://127.0.0.1:7423";
@@ -115,6 +121,9 @@ struct BusConfig {
     std::uint64_t nodes_max = 4096;
     std::uint64_t runs_max = 1024;
     std::uint64_t restarts_max = 3;
+    double commit_interval = 10;     ///< 0: never by time
+    std::uint64_t commit_steps = 0;  ///< 0: never by steps
+    StateLost on_state_lost = StateLost::fail;
     friend bool operator==(const BusConfig&, const BusConfig&) = default;
 };
 

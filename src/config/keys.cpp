@@ -13,6 +13,7 @@ constexpr string_view protocols[] = {"honest"};
 constexpr string_view tasks[] = {"linear", "logistic", "multilabel", "softmax"};
 constexpr string_view optimizers[] = {"sgd", "adam"};
 constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
+constexpr string_view state_lost_rules[] = {"fail", "restart"};
 constexpr string_view log_levels[] = {"trace", "debug", "info", "warn", "error", "off"};
 
 constexpr double int_max = 9007199254740992.0;  // 2^53, exact as a double
@@ -331,7 +332,9 @@ constexpr Key key_table[] = {
      .name = "rejoin_grace",
      .type = Type::number,
      .field = IN_CONFIG(bus.rejoin_grace),
-     .doc = "How long a broker that came back answers an unknown run with retry.",
+     .doc = "How long a broker that came back answers an unknown run with retry, and a training "
+            "waits for "
+            "a member that is gone.",
      .unit = "s",
      .min = 0,
      .max = day},
@@ -465,6 +468,30 @@ constexpr Key key_table[] = {
      .unit = "restarts",
      .min = 0,
      .max = 1000},
+    {.section = "bus",
+     .name = "commit_interval",
+     .type = Type::number,
+     .field = IN_CONFIG(bus.commit_interval),
+     .doc = "All parties store their state this often while training; 0: not by time. At the "
+            "master.",
+     .unit = "s",
+     .min = 0,
+     .max = week},
+    {.section = "bus",
+     .name = "commit_steps",
+     .type = Type::integer,
+     .field = IN_CONFIG(bus.commit_steps),
+     .doc = "The same after this many steps; 0: not by steps. At the master.",
+     .unit = "steps",
+     .min = 0,
+     .max = int_max},
+    {.section = "bus",
+     .name = "on_state_lost",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(bus.on_state_lost),
+     .doc = "What becomes of a run whose parties have no common commit any more: fail, or restart "
+            "the training from its first step. At the master.",
+     .choices = state_lost_rules},
 
     // -- [output] ---------------------------------------------------------------
     {.section = "output",

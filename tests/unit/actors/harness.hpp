@@ -19,7 +19,7 @@ namespace vflbus::actors::test {
 
 class Harness final : public Driver {
   public:
-    explicit Harness(ServerApp& app, std::uint64_t seed = 1) : app_(app), rng_(seed) {
+    explicit Harness(ServerApp& app, std::uint64_t seed = 1) : app_(&app), rng_(seed) {
         for (const auto& participant : app.spec().participants)
             members_.push_back({participant, node_id_of(participant.name), nullptr, nullptr});
     }
@@ -32,6 +32,34 @@ class Harness final : public Driver {
     /// Before a JOIN reaches the master.
     std::function<bool(std::size_t member, bus::Join& join)> on_join_hook;
 
+    /// Before the n-th event, counted from 1.
+    std::function<void(std::size_t n)> before_event;
+
+    /// Kills a member and starts it again with `app`: what it held of the run and what was on its
+    /// way to or from it is gone. It joins by itself.
+    void restart(std::size_t member, ClientApp app) {
+        Member& m = members_[member];
+        m.context.reset();
+        m.app = std::make_unique<ClientApp>(std::move(app));
+        ++m.incarnation;
+        std::erase_if(queue_, [&](const Event& event) { return event.lane == member; });
+        later([this, member] { join(member); }, member);
+    }
+    /// Kills a member for good.
+    void kill(std::size_t member) {
+        members_[member].context.reset();
+        members_[member].app.reset();
+        std::erase_if(queue_, [&](const Event& event) { return event.lane == member; });
+    }
+    /// The master was killed and another one opens the run, in a higher term.
+    void replace(ServerApp& app) {
+        app_ = &app;
+        queue_.clear();
+        timer_.reset();
+        ending_.reset();
+        later([this] { open(); });
+    }
+
     void serve(std::size_t member, ClientApp app) {
         members_[member].app = std::make_unique<ClientApp>(std::move(app));
     }
@@ -40,17 +68,21 @@ class Harness final : public Driver {
     Ending run(std::size_t events_max = 2'000'000) {
         if (!opened_) {
             opened_ = true;
-            app_.on_opened(*this);
-            for (std::size_t i = 0; i < members_.size(); ++i)
-                if (members_[i].app) later([this, i] { join(i); });
+            open();
         }
         for (std::size_t n = 0; n < events_max && !ending_; ++n)
             if (!next()) break;
         return ending_.value_or(Ending{Errc::internal, "the run did not end"});
     }
+    void open() {
+        app_->on_opened(*this);
+        for (std::size_t i = 0; i < members_.size(); ++i)
+            if (members_[i].app) later([this, i] { join(i); }, i);
+    }
     /// One event; false when nothing is left to happen.
     bool next() {
         if (ending_) return false;
+        if (before_event && (!queue_.empty() || timer_)) before_event(++events_);
         if (!queue_.empty()) {
             const std::size_t pick = rng_.below(queue_.size());
             // of one member's messages the order is kept
@@ -69,7 +101,7 @@ class Harness final : public Driver {
         if (!timer_) return false;
         now_ = std::max(now_, *timer_);
         timer_.reset();
-        app_.on_timer(*this);
+        app_->on_timer(*this);
         return true;
     }
     void later(std::function<void()> event, std::size_t lane = SIZE_MAX) {
@@ -77,41 +109,46 @@ class Harness final : public Driver {
     }
     void advance(Duration time) { now_ += time; }
     void peer(std::size_t member, PeerEvent::What what, Duration silent = {},
-              std::uint64_t incarnation = 1) {
+              std::uint64_t incarnation = 0) {
         PeerEvent event;
         event.what = what;
         event.node = members_[member].node;
         event.name = members_[member].participant.name;
         event.silent = silent;
-        event.incarnation = incarnation;
+        event.incarnation = incarnation == 0 ? members_[member].incarnation : incarnation;
         if (what == PeerEvent::What::down) event.reason = Errc::peer_lost;
-        app_.on_peer(*this, event);
+        app_->on_peer(*this, event);
     }
-    void link(bool up) { app_.on_link(*this, up, "connection refused"); }
+    void link(bool up) { app_->on_link(*this, up, "connection refused"); }
     /// A reply that the member did not write.
     void reply(std::size_t member, std::uint64_t id, MessageType type, Failure error) {
         Message message = answer(member, id, type);
         message.error = std::move(error);
-        app_.on_reply(*this, std::move(message));
+        app_->on_reply(*this, std::move(message));
     }
     void join(std::size_t i) {
         Member& member = members_[i];
-        Invitation invitation{app_.spec().run, app_.spec().term,         node_id_of("master"),
-                              "master",        app_.spec().participants, app_.spec().agreed};
+        if (member.context)
+            member.app->end({Errc::stale_term, "a newer term of the run has begun"},
+                            *member.context);
+        Invitation invitation{app_->spec().run, app_->spec().term,         node_id_of("master"),
+                              "master",         app_->spec().participants, app_->spec().agreed};
         member.context =
             std::make_unique<Context>(invitation, member.participant.name, member.participant.rank);
         bus::Join join;
         join.name = member.participant.name;
         join.rank = member.participant.rank;
-        join.incarnation = 1;
+        join.incarnation = member.incarnation;
         join.version = "0.1.0";
-        if (const auto joined = member.app->join(*member.context); !joined) {
+        const auto joined = member.app->join(*member.context);
+        join.config_hash = member.context->config_hash;
+        if (!joined) {
             join.code = joined.error().code;
             join.sentence = joined.error().sentence;
+            member.context.reset();
         }
-        join.config_hash = member.context->config_hash;
         if (on_join_hook && !on_join_hook(i, join)) return;
-        app_.on_join(*this, member.node, join);
+        app_->on_join(*this, member.node, join);
     }
     /// A request straight to a member, past the master.
     Result<Bytes> ask(std::size_t member, MessageType type, Bytes body) {
@@ -137,8 +174,9 @@ class Harness final : public Driver {
     }
     void reopen(std::uint32_t) override {
         queue_.clear();
+        ++terms;
         for (std::size_t i = 0; i < members_.size(); ++i)
-            if (members_[i].app) later([this, i] { join(i); });
+            if (members_[i].app) later([this, i] { join(i); }, i);
     }
     Result<std::uint64_t> push_message(NodeId dst, MessageType type, Bytes content) override {
         for (std::size_t i = 0; i < members_.size(); ++i) {
@@ -167,10 +205,11 @@ class Harness final : public Driver {
         for (Member& member : members_)
             if (member.app && member.context) member.app->end(ending, *member.context);
         ending_ = ending;
-        app_.on_closed(ending);
+        app_->on_closed(ending);
     }
 
     std::uint64_t pushed = 0;
+    std::uint64_t terms = 1;
     Ending closed_with;
 
   private:
@@ -180,6 +219,7 @@ class Harness final : public Driver {
         std::unique_ptr<ClientApp> app;
         std::unique_ptr<Context> context;
         std::uint64_t requests = 0;
+        std::uint64_t incarnation = 1;
     };
     struct Event {
         std::size_t lane = SIZE_MAX;
@@ -188,8 +228,8 @@ class Harness final : public Driver {
 
     Message answer(std::size_t member, std::uint64_t id, MessageType type) const {
         Message message;
-        message.metadata.run = app_.spec().run;
-        message.metadata.term = app_.spec().term;
+        message.metadata.run = app_->spec().run;
+        message.metadata.term = app_->spec().term;
         message.metadata.message_id = id;
         message.metadata.src_node_id = members_[member].node;
         message.metadata.message_type = type;
@@ -200,9 +240,12 @@ class Harness final : public Driver {
         Message request = answer(i, id, type);
         request.content = std::move(body);
         if (on_request && !on_request(i, request)) return;
+        if (!members_[i].app) return;
         Message reply = answer(i, id, type);
         if (type == message::echo) {
             reply.content = request.content;
+        } else if (!members_[i].context) {
+            reply.error = {Errc::unknown_run, "not in this run"};
         } else if (const auto* handler = members_[i].app->handler_of(type); handler == nullptr) {
             reply.error = {Errc::unknown_message, "no handler"};
         } else if (auto result = (*handler)(request, *members_[i].context); result) {
@@ -214,12 +257,12 @@ class Harness final : public Driver {
             [this, i, reply = std::move(reply)]() mutable {
                 if (on_reply_hook && !on_reply_hook(i, reply)) return;
                 moved_.received += reply.content.size();
-                app_.on_reply(*this, std::move(reply));
+                app_->on_reply(*this, std::move(reply));
             },
             i);
     }
 
-    ServerApp& app_;
+    ServerApp* app_;
     Rng rng_;
     std::vector<Member> members_;
     std::deque<Event> queue_;
@@ -228,6 +271,7 @@ class Harness final : public Driver {
     std::optional<Ending> ending_;
     BytesMoved moved_;
     bool opened_ = false;
+    std::size_t events_ = 0;
 };
 
 }  // namespace vflbus::actors::test

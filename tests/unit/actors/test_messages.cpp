@@ -11,8 +11,9 @@ using namespace vflbus::actors::test;
 namespace {
 
 constexpr MessageType all_types[] = {
-    message::align,    message::select,     message::begin, message::step,   message::solve,
-    message::evaluate, message::load_model, message::round, message::finish, message::release};
+    message::align,    message::select,     message::begin,  message::step,   message::solve,
+    message::evaluate, message::load_model, message::round,  message::finish, message::release,
+    message::commit,   message::commits,    message::restore};
 
 /// Flips, cuts, repeats, or makes up bytes.
 Bytes mutate(Bytes body, Rng& rng) {
@@ -94,6 +95,28 @@ TEST_CASE("messages come back as they went") {
     CHECK(finished->bytes == 77);
     CHECK(decode_evaluate_request(encode(EvaluateRequest{TableKind::test, 5, 6}))->rows == 6);
     CHECK(!decode_evaluate_request(encode(BeginRequest{3})));
+
+    const std::vector<StoredCommit> commits{{4, {1, 2}}, {90, {3}}};
+    CHECK(*decode_commits_reply(encode(std::span(commits))) == commits);
+    CHECK(decode_commits_reply(encode_empty())->empty());
+    CHECK(*decode_commit_reply(encode(commits[1])) == commits[1]);
+    CHECK(*decode_restore_request(encode(commits[0])) == commits[0]);
+    CHECK(*decode_commit_request(encode_commit(12)) == 12);
+    const std::vector<StoredCommit> twice{commits[1], commits[1]};
+    CHECK(!decode_commits_reply(encode(std::span(twice))));
+    const std::vector<StoredCommit> many = [] {
+        std::vector<StoredCommit> all;
+        for (std::uint64_t i = 0; i <= commits_listed_max; ++i) all.push_back({i, {}});
+        return all;
+    }();
+    CHECK(!decode_commits_reply(encode(std::span(many))));
+    CHECK(!decode_commits_reply({}));
+    CHECK(!decode_commit_reply(encode_commit(12)));
+    const Bytes restored_body = encode_restored(7, m);
+    const auto restored = decode_restore_reply(restored_body);
+    REQUIRE(restored);
+    CHECK(restored->step == 7);
+    CHECK(restored->scores.rows == 3);
     CHECK(!decode_begin_request(encode(BeginRequest{0})));
     CHECK(!decode_empty("finish", encode(BeginRequest{3})));
     CHECK(decode_empty("finish", encode_empty()));
@@ -125,12 +148,17 @@ TEST_CASE(
             if (type == m.metadata.message_type || type == message::release ||
                 type == message::evaluate)
                 continue;
-            if (type == message::finish && m.metadata.message_type == message::evaluate) continue;
+            if (type == message::finish && (m.metadata.message_type == message::evaluate ||
+                                            m.metadata.message_type == message::commit))
+                continue;
             if ((type == message::align || type == message::select || type == message::begin) &&
                 m.metadata.message_type <= message::begin)
                 continue;
             const auto answer = harness.ask(member, type, good[type]);
-            if (type == message::finish && answer) continue;
+            // what is stored may be stored and listed again
+            if ((type == message::finish || type == message::commit || type == message::commits) &&
+                answer)
+                continue;
             CHECK(!answer);
             if (!answer) {
                 ++refused;

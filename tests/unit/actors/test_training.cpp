@@ -315,8 +315,9 @@ TEST_CASE("one round trip per step") {
     Play play{World{}};
     play.config.data.test_fraction = 0;
     REQUIRE(play.play().code == Errc::ok);
-    // per member: align train and test, select, begin, the steps, evaluate, finish, release
-    CHECK(play.harness->pushed == 2 * (play.master->report().steps + 7));
+    // per member: align train and test, select, begin, the steps, the last commit, evaluate,
+    // finish, release
+    CHECK(play.harness->pushed == 2 * (play.master->report().steps + 8));
 }
 
 TEST_CASE("check joins, echoes and aligns") {

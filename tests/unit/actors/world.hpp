@@ -123,6 +123,8 @@ struct World {
         out.data.test_fraction = 0.2;
         out.bus.rendezvous_timeout = 60;
         out.bus.recv_timeout = 30;
+        out.bus.rejoin_grace = 20;
+        out.bus.commit_interval = 0;
         return out;
     }
 };
@@ -187,6 +189,25 @@ struct Play {
         if (!made) throw std::runtime_error(made.error().sentence);
         return set(std::move(*made));
     }
+    /// The master dies and comes back with --resume.
+    void resume_master() {
+        auto options = master_options();
+        options.resume = true;
+        master.reset();
+        auto made = make_train_master(std::move(options));
+        if (!made) throw std::runtime_error(made.error().sentence);
+        master = std::move(*made);
+        harness->replace(*master);
+    }
+    void restart_member(std::size_t rank) { harness->restart(rank, member(rank)); }
+    /// Files of one party's state directory, by name.
+    [[nodiscard]] std::vector<std::string> state(std::size_t party) {
+        return env.list("runs/" + run.hex() + "/" + name(party) + "/state").value();
+    }
+    std::string& state_file(std::size_t party, const std::string& file) {
+        return env.files.at("runs/" + run.hex() + "/" + name(party) + "/state/" + file);
+    }
+
     Ending play() { return (harness ? *harness : set()).run(); }
 
     [[nodiscard]] std::string file(std::size_t party) const {

@@ -1,0 +1,792 @@
+// A run is killed somewhere, goes on, and must come to the same bits as one that was left alone.
+//
+// Method: the events of an undisturbed run are counted; then, for each of them, the run is played
+// again and one process is killed just before that event. Model files, metrics and history are
+// compared with those of the undisturbed run.
+
+#include <filesystem>
+#include <set>
+
+#include "actors/commit_file.hpp"
+#include "actors/run_record.hpp"
+#include "catch.hpp"
+#include "observe/report.hpp"
+#include "world.hpp"
+
+using namespace vflbus;
+using namespace vflbus::actors;
+using namespace vflbus::actors::test;
+
+namespace {
+
+World small(config::Task task) {
+    World world;
+    world.task = task;
+    world.rows = 130;
+    world.features = 2;
+    return world;
+}
+
+/// Nine or so steps, a commit after every two, metrics in between.
+void configure(Play& play) {
+    play.config.model.epochs = 3;
+    play.config.model.report_test_metrics_iteration = 2;
+    play.config.model.report_train_metrics_iteration = 3;
+    play.config.bus.commit_steps = 2;
+    if (play.world.task == config::Task::softmax) {
+        play.config.model.optimizer = config::Optimizer::adam;
+        play.config.model.momentum = 0;
+    }
+    if (play.world.task == config::Task::linear) {
+        play.config.model.sequential = true;
+        play.config.model.momentum = play.config.model.weight_decay = 0;
+    }
+}
+
+/// All of a run that must not depend on what happened to it.
+struct Facts {
+    std::vector<std::string> files;
+    observe::Metrics train, test, alone;
+    std::vector<std::string> history;
+    std::uint64_t steps = 0;
+
+    explicit Facts(const Play& play) {
+        for (std::size_t p = 0; p <= play.world.members; ++p) files.push_back(play.file(p));
+        const auto& report = play.master->report();
+        train = report.train;
+        test = report.test;
+        alone = report.label_holder_alone_test;
+        steps = report.steps;
+        for (const auto& entry : report.history) {
+            std::string line = entry.split + std::to_string(entry.step) + "/" +
+                               std::to_string(entry.epoch) + " " + shortest(entry.loss);
+            for (const auto& [name, value] : entry.metrics)
+                line += " " + name + "=" + shortest(value);
+            history.push_back(std::move(line));
+        }
+    }
+    bool operator==(const Facts&) const = default;
+};
+
+struct Undisturbed {
+    explicit Undisturbed(const World& world) : play(world) {
+        configure(play);
+        play.set().before_event = [this](std::size_t n) { events = n; };
+        const Ending ending = play.play();
+        INFO(ending.sentence);
+        REQUIRE(ending.code == Errc::ok);
+    }
+    Play play;
+    std::size_t events = 0;
+};
+
+/// Nobody needs the commits of a run that is over.
+void check_clean(Play& play) {
+    for (std::size_t p = 0; p <= play.world.members; ++p) CHECK(play.state(p).empty());
+    const auto record = read_run_record(play.env, "runs", play.run);
+    REQUIRE(record);
+    CHECK(record->phase == RunRecord::Phase::finished);
+}
+
+/// Step requests that reached member 0.
+struct StepCounter {
+    explicit StepCounter(Play& play) {
+        play.harness->on_request = [this](std::size_t member, Message& m) {
+            if (member == 0 && (m.metadata.message_type == message::step ||
+                                m.metadata.message_type == message::solve))
+                ++steps;
+            return true;
+        };
+    }
+    std::uint64_t steps = 0;
+};
+
+/// Plays until the n-th step request to member-0, then does `what` in place of it.
+void at_step(Play& play, std::size_t n, std::function<void()> what) {
+    play.harness->on_request = [=, seen = std::size_t{0}](std::size_t member, Message& m) mutable {
+        if (member != 0 || m.metadata.message_type != message::step || ++seen != n) return true;
+        what();
+        return false;
+    };
+}
+
+bool logged(const Play& play, const std::string& text) {
+    for (const auto& line : play.log)
+        if (line.find(text) != std::string::npos) return true;
+    return false;
+}
+
+}  // namespace
+
+TEST_CASE("a kill before any event costs no bit") {
+    const auto task = GENERATE(config::Task::logistic, config::Task::softmax, config::Task::linear);
+    const World world = small(task);
+    Undisturbed plain(world);
+    const Facts expected(plain.play);
+    REQUIRE(plain.events > 60);
+    std::map<std::size_t, std::set<Phase>> phases;  // by victim, 0 the master
+    for (std::size_t victim = 0; victim < 3; ++victim)
+        for (std::size_t n = 2; n <= plain.events; ++n) {
+            CAPTURE(config::name_of(task), victim, n);
+            Play play(world);
+            configure(play);
+            StepCounter counter((play.set(), play));
+            bool done = false;
+            play.harness->before_event = [&](std::size_t at) {
+                if (at != n || done) return;
+                // a process that dies when the run is closed has nothing to do with it
+                if (play.master->phase() >= Phase::closing) return;
+                done = true;
+                phases[victim].insert(play.master->phase());
+                if (victim == 0)
+                    play.resume_master();
+                else
+                    play.restart_member(victim - 1);
+            };
+            const Ending ending = play.harness->run();
+            INFO(ending.sentence);
+            REQUIRE(ending.code == Errc::ok);
+            REQUIRE(Facts(play) == expected);
+            CHECK(counter.steps <= expected.steps + play.config.bus.commit_steps + 1);
+            if (done) CHECK(play.master->outcome().code == Errc::ok);
+            check_clean(play);
+        }
+    for (std::size_t victim = 0; victim < 3; ++victim)
+        for (const Phase phase :
+             {Phase::gathering, Phase::aligning, Phase::selecting, Phase::beginning,
+              Phase::training, Phase::evaluating, Phase::finishing, Phase::releasing}) {
+            CAPTURE(victim, name_of(phase));
+            CHECK(phases[victim].contains(phase));
+        }
+    CHECK(phases[0].contains(Phase::comparing));
+}
+
+TEST_CASE("kills at random, also while another one is being recovered from") {
+    const World world = small(config::Task::logistic);
+    Undisturbed plain(world);
+    const Facts expected(plain.play);
+    std::set<Phase> phases;
+    for (std::uint64_t seed = 1; seed <= 120; ++seed) {
+        CAPTURE(seed);
+        Rng rng(seed);
+        Play play(world);
+        configure(play);
+        play.config.bus.restarts_max = 1000;
+        play.harness_seed = seed;
+        std::size_t kills = 1 + rng.below(8);
+        const std::size_t rate = 3 + rng.below(40);
+        play.set().before_event = [&](std::size_t) {
+            if (kills == 0 || rng.below(rate) != 0 || play.master->phase() >= Phase::closing)
+                return;
+            --kills;
+            phases.insert(play.master->phase());
+            if (const std::size_t victim = rng.below(3); victim == 0)
+                play.resume_master();
+            else
+                play.restart_member(victim - 1);
+        };
+        const Ending ending = play.harness->run();
+        INFO(ending.sentence);
+        REQUIRE(ending.code == Errc::ok);
+        REQUIRE(Facts(play) == expected);
+    }
+    CHECK(phases.contains(Phase::restoring));
+}
+
+TEST_CASE("a commit that not all have reported is not gone back to") {
+    // the kill comes between the reply of one member and that of the other
+    const World world = small(config::Task::logistic);
+    const Facts expected(Undisturbed(world).play);
+    for (const std::size_t victim : {0U, 1U, 2U})
+        for (std::size_t nth = 1; nth <= 10; ++nth) {
+            CAPTURE(victim, nth);
+            Play play(world);
+            configure(play);
+            play.set().on_reply_hook = [&, seen = std::size_t{0}](std::size_t, Message& m) mutable {
+                if (m.metadata.message_type != message::commit || ++seen != nth) return true;
+                if (victim == 0)
+                    play.resume_master();
+                else
+                    play.restart_member(victim - 1);
+                return false;
+            };
+            const Ending ending = play.harness->run();
+            INFO(ending.sentence);
+            REQUIRE(ending.code == Errc::ok);
+            CHECK(Facts(play) == expected);
+        }
+}
+
+TEST_CASE("how a restarted member is noticed") {
+    const World world = small(config::Task::logistic);
+    const Facts expected(Undisturbed(world).play);
+    Play play(world);
+    configure(play);
+    play.set();
+    SECTION("by its incarnation") {
+        at_step(play, 4, [&] {
+            play.restart_member(0);
+            play.harness->peer(0, PeerEvent::What::up);
+        });
+    }
+    SECTION("by PEER_DOWN and then PEER_UP") {
+        at_step(play, 4, [&] {
+            play.harness->peer(0, PeerEvent::What::down, std::chrono::seconds(10));
+            play.harness->advance(std::chrono::seconds(15));
+            play.restart_member(0);
+            play.harness->peer(0, PeerEvent::What::up);
+        });
+    }
+    SECTION("by a request that failed") {
+        play.harness->on_reply_hook = [&, done = false](std::size_t member,
+                                                        Message& reply) mutable {
+            if (member == 0 && !done && reply.metadata.message_type == message::step) {
+                done = true;
+                play.restart_member(0);
+                reply.error = {Errc::peer_restarted, "void"};
+            }
+            return true;
+        };
+    }
+    REQUIRE(play.harness->run().code == Errc::ok);
+    CHECK(Facts(play) == expected);
+    CHECK(play.harness->terms == 2);
+    CHECK(logged(play, "member-0 was restarted, at step"));
+}
+
+TEST_CASE("a member that is away for less than the grace") {
+    const World world = small(config::Task::logistic);
+    const Facts expected(Undisturbed(world).play);
+    Play play(world);
+    configure(play);
+    play.set();
+    play.harness->on_request = [&, done = false](std::size_t member, Message& m) mutable {
+        if (member == 1 && !done && m.metadata.message_type == message::step) {
+            done = true;
+            play.harness->peer(1, PeerEvent::What::down, std::chrono::seconds(10));
+            play.harness->advance(std::chrono::seconds(19));
+            play.harness->peer(1, PeerEvent::What::up);
+        }
+        return true;
+    };
+    REQUIRE(play.harness->run().code == Errc::ok);
+    CHECK(Facts(play) == expected);
+    CHECK(play.harness->terms == 1);
+    CHECK(logged(play, "member-1 is gone, at step 1 of"));
+    CHECK(logged(play, "member-1 is back"));
+}
+
+TEST_CASE("a member that never comes back ends the run in time, also while recovering") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    TimePoint gone{};
+    const auto die = [&] {
+        gone = play.harness->now();
+        play.harness->peer(1, PeerEvent::What::down, std::chrono::seconds(10));
+        play.harness->kill(1);
+    };
+    const bool gathering = GENERATE(false, true);
+    CAPTURE(gathering);
+    at_step(play, 4, [&] {
+        die();
+        if (gathering) play.restart_member(0);
+    });
+    const Ending ending = play.harness->run();
+    CHECK(ending.code == Errc::peer_lost);
+    INFO(ending.sentence);
+    CHECK(ending.sentence.find("member-1 is gone") != std::string::npos);
+    CHECK(ending.sentence.find("silent for 30") != std::string::npos);
+    CHECK(ending.sentence.find("--resume " + play.run.hex()) != std::string::npos);
+    CHECK(play.harness->now() - gone <= std::chrono::seconds(21));
+    SECTION("and can be resumed") {
+        const Facts expected(Undisturbed(play.world).play);
+        play.harness->on_request = {};
+        play.resume_master();
+        play.restart_member(1);
+        REQUIRE(play.harness->run().code == Errc::ok);
+        CHECK(Facts(play) == expected);
+    }
+}
+
+TEST_CASE("a member that does not come to the gathering again") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    at_step(play, 4, [&] {
+        play.restart_member(0);
+        play.harness->on_join_hook = [](std::size_t member, bus::Join&) { return member != 1; };
+    });
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::timed_out);
+    CHECK(ending.sentence.find("member-1 has not joined again") != std::string::npos);
+}
+
+TEST_CASE("a damaged commit is passed over for the one before") {
+    const World world = small(config::Task::logistic);
+    const Facts expected(Undisturbed(world).play);
+    const std::size_t party = GENERATE(0U, 1U, 2U);
+    Play play(world);
+    configure(play);
+    play.set();
+    SECTION("one bit") {
+        at_step(play, 6, [&] {
+            REQUIRE(play.state(party).size() >= 2);
+            play.state_file(party, "commit-4")[40] ^= 1;
+            play.restart_member(1);
+        });
+    }
+    SECTION("torn") {
+        at_step(play, 6, [&] {
+            play.state_file(party, "commit-4").resize(60);
+            play.restart_member(1);
+        });
+    }
+    SECTION("not there") {
+        at_step(play, 6, [&] {
+            play.env.files.erase("runs/" + play.run.hex() + "/" + Play::name(party) +
+                                 "/state/commit-4");
+            play.restart_member(1);
+        });
+    }
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(Facts(play) == expected);
+    CHECK(logged(play, Play::name(party) + " has lost commit 4 of this run"));
+    CHECK(logged(play, "goes on from step 2 of"));
+}
+
+TEST_CASE("a state directory that was lost") {
+    const World world = small(config::Task::logistic);
+    const std::size_t party = GENERATE(0U, 2U);
+    Play play(world);
+    configure(play);
+    const auto lose = [&] {
+        CHECK(play.env.remove("runs/" + play.run.hex() + "/" + Play::name(party) + "/state"));
+        play.restart_member(1);
+    };
+    SECTION("fails the run by name") {
+        play.set();
+        at_step(play, 6, lose);
+        const Ending ending = play.harness->run();
+        INFO(ending.sentence);
+        CHECK(ending.code == Errc::state_lost);
+        CHECK(ending.sentence.find(Play::name(party) + " has lost commit 4") != std::string::npos);
+        CHECK(play.file(0).empty());
+    }
+    SECTION("or begins again, as asked for") {
+        play.config.bus.on_state_lost = config::StateLost::restart;
+        play.set();
+        at_step(play, 6, lose);
+        REQUIRE(play.harness->run().code == Errc::ok);
+        CHECK(logged(play, "trains from the first step"));
+        CHECK(Facts(play) == Facts(Undisturbed(world).play));
+    }
+}
+
+TEST_CASE("a member that restarts again and again") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    std::size_t restarts = 0;
+    play.harness->on_request = [&](std::size_t member, Message& m) {
+        const auto type = m.metadata.message_type;
+        if (member != 1 || (type != message::step && type != message::restore)) return true;
+        ++restarts;
+        play.restart_member(1);
+        return false;
+    };
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::too_many_restarts);
+    CHECK(ending.sentence.find("member-1 was restarted 4 times") != std::string::npos);
+    CHECK(restarts == 4);
+}
+
+TEST_CASE("restarts with commits in between are not counted together") {
+    const World world = small(config::Task::logistic);
+    Play play(world);
+    configure(play);
+    play.config.bus.restarts_max = 1;
+    play.set();
+    std::size_t restarts = 0;
+    std::size_t steps = 0;
+    play.harness->on_request = [&](std::size_t member, Message& m) {
+        if (member != 1 || m.metadata.message_type != message::step || ++steps % 5 != 0)
+            return true;
+        ++restarts;
+        play.restart_member(1);
+        return false;
+    };
+    REQUIRE(play.harness->run().code == Errc::ok);
+    CHECK(restarts >= 2);
+    CHECK(Facts(play) == Facts(Undisturbed(world).play));
+}
+
+TEST_CASE("a master that restarts again and again") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    at_step(play, 1, [] {});
+    for (int i = 0; i < 3; ++i) play.resume_master();
+    auto options = play.master_options();
+    options.resume = true;
+    const auto refused = make_train_master(options);
+    REQUIRE(!refused);
+    CHECK(refused.error().code == Errc::too_many_restarts);
+    CHECK(make_train_master(options));  // who tries again has looked at it
+}
+
+TEST_CASE("an earlier term is refused") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    const auto join = [&](std::uint32_t term, ClientApp& app) {
+        Context context(
+            {play.run, term, node_id_of("master"), "master", {}, play.master->spec().agreed},
+            "member-0", 0);
+        return app.join(context);
+    };
+    ClientApp first = play.member(0);
+    REQUIRE(join(3, first));
+    CHECK(play.state_file(1, "term") == "3\n");
+    ClientApp second = play.member(0);  // another process, the same directory
+    CHECK(join(3, second));
+    const auto refused = join(2, second);
+    REQUIRE(!refused);
+    CHECK(refused.error().code == Errc::stale_term);
+    CHECK(refused.error().sentence.find("member-0 has joined term 3") != std::string::npos);
+    play.state_file(1, "term") = "three";
+    CHECK(join(4, second).error().code == Errc::state_lost);
+    play.env.write_failure = {Errc::io, "no space left"};
+    play.env.files.clear();
+    CHECK(join(1, second).error().code == Errc::io);
+}
+
+TEST_CASE("a table that was changed behind the back of a run") {
+    const World world = small(config::Task::logistic);
+    Play play(world);
+    configure(play);
+    play.set();
+    const std::size_t party = GENERATE(0U, 2U);
+    data::Table table = *play.tables[party][TableKind::train];
+    SECTION("one value") {  // of somebody whom all parties know
+        std::size_t person = 40;
+        while (person % 7 == 3 || person % 8 == 3 || person % 9 == 3) ++person;
+        const auto order = world.order(party, 1);
+        const auto at = std::ranges::find(order, person) - order.begin();
+        table.features[0].numbers[static_cast<std::size_t>(at)] += 1e-9;
+    }
+    SECTION("one person less") {
+        auto order = world.order(party, 1);
+        order.pop_back();
+        table = world.table(party, order);
+    }
+    SECTION("a column of another name") {
+        table.features[1].name += "_new";
+    }
+    SECTION("a label") {
+        if (party != 0) return;
+        for (double& y : table.labels[0].numbers) y = 1 - y;
+    }
+    at_step(play, 6, [&] {
+        play.tables[party][TableKind::train] = std::make_shared<data::Table>(table);
+        if (party == 0)
+            play.resume_master();
+        else
+            play.restart_member(party - 1);
+    });
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::bad_data);
+    CHECK(ending.sentence.find(Play::name(party) + " has another table than at step 4") !=
+          std::string::npos);
+}
+
+TEST_CASE("the same rows in another order are the same table") {
+    const World world = small(config::Task::logistic);
+    Play play(world);
+    configure(play);
+    play.set();
+    at_step(play, 6, [&] {
+        for (std::size_t p = 0; p < 3; ++p)
+            play.tables[p][TableKind::train] =
+                std::make_shared<data::Table>(world.table(p, world.order(p, 99)));
+        play.resume_master();
+    });
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(Facts(play) == Facts(Undisturbed(world).play));
+}
+
+TEST_CASE("stopped and resumed at any event") {
+    const World world = small(GENERATE(config::Task::logistic, config::Task::linear));
+    Undisturbed plain(world);
+    const Facts expected(plain.play);
+    std::size_t stopped = 0;
+    for (std::size_t n = 2; n <= plain.events; ++n) {
+        CAPTURE(n);
+        Play play(world);
+        configure(play);
+        play.set();
+        std::string phase;
+        play.harness->before_event = [&](std::size_t at) {
+            if (at != n) return;
+            phase = name_of(play.master->phase());
+            play.master->on_stop(*play.harness);
+        };
+        Ending ending = play.harness->run();
+        INFO(phase << ": " << ending.sentence);
+        if (ending.code == Errc::ok) {  // too late: all was written
+            CHECK((phase == "releasing" || phase == "closing" || phase == "done"));
+            continue;
+        }
+        ++stopped;
+        REQUIRE(ending.code == Errc::cancelled);
+        CHECK(ending.sentence.find("stopped") == 0);
+        CHECK(ending.sentence.find("; `--resume " + play.run.hex() + "` continues it") !=
+              std::string::npos);
+        CHECK(play.master->report().status == "stopped");
+        if (phase == "training") {
+            CHECK(ending.sentence.find("stopped at step ") == 0);
+            // all parties hold exactly the step that is named
+            const auto record = read_run_record(play.env, "runs", play.run);
+            REQUIRE(record);
+            REQUIRE(!record->commits.empty());
+            CHECK(ending.sentence.find("at step " + std::to_string(record->commits.back().step) +
+                                       " of ") != std::string::npos);
+        }
+        play.resume_master();
+        ending = play.harness->run();
+        REQUIRE(ending.code == Errc::ok);
+        REQUIRE(Facts(play) == expected);
+    }
+    CHECK(stopped > 40);
+}
+
+TEST_CASE("commits by time") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.config.bus.commit_steps = 0;
+    play.config.bus.commit_interval = 1;
+    play.set();
+    std::size_t commits = 0;
+    bool open = false;
+    play.harness->on_request = [&](std::size_t member, Message& m) {
+        if (member != 0) return true;
+        if (m.metadata.message_type == message::step)
+            play.harness->advance(std::chrono::milliseconds(400));
+        if (m.metadata.message_type == message::commit) {
+            ++commits;
+            CHECK(!open);  // the next one only when all have reported this one
+            open = true;
+        }
+        return true;
+    };
+    play.harness->on_reply_hook = [&](std::size_t member, Message& m) {
+        if (member == 0 && m.metadata.message_type == message::commit) open = false;
+        return true;
+    };
+    REQUIRE(play.harness->run().code == Errc::ok);
+    const auto steps = play.master->report().steps;
+    CHECK(commits >= steps / 3);
+    CHECK(commits <= steps / 3 + 1);
+}
+
+TEST_CASE("a commit that cannot be stored") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    play.harness->on_request = [&](std::size_t, Message& m) {
+        if (m.metadata.message_type == message::commit)
+            play.env.write_failure = {Errc::io, "no space left"};
+        return true;
+    };
+    const Ending ending = play.harness->run();
+    CHECK(ending.code == Errc::io);
+    CHECK(ending.sentence.find("no space left") != std::string::npos);
+    CHECK(ending.sentence.find("member-") == 0);
+}
+
+TEST_CASE("a commit that is never reported") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    play.harness->on_reply_hook = [](std::size_t member, Message& m) {
+        return member != 1 || m.metadata.message_type != message::commit;
+    };
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::timed_out);
+    CHECK(ending.sentence.find("member-1 did not answer commit") != std::string::npos);
+}
+
+TEST_CASE("resuming what is not there, or otherwise configured") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    auto options = play.master_options();
+    options.resume = true;
+    auto made = make_train_master(options);
+    REQUIRE(!made);
+    CHECK(made.error().code == Errc::state_lost);
+
+    play.set();
+    CHECK(play.env.files.contains("runs/" + play.run.hex() + "/run.json"));  // before OPEN
+    options.config.model.learning_rate = 9;
+    made = make_train_master(options);
+    REQUIRE(!made);
+    CHECK(made.error().code == Errc::config_differs);
+    CHECK(made.error().sentence.find("model.learning_rate") != std::string::npos);
+
+    options = play.master_options();
+    options.resume = true;
+    options.config.bus.recv_timeout = 7;  // the private half is everybody's own
+    made = make_train_master(options);
+    REQUIRE(made);
+    CHECK((*made)->spec().term == 2);
+    CHECK(read_run_record(play.env, "runs", play.run)->term == 2);
+
+    options.name = "master-b";
+    CHECK(make_train_master(options).error().code == Errc::not_owner);
+    play.env.files["runs/" + play.run.hex() + "/run.json"].resize(50);
+    CHECK(read_run_record(play.env, "runs", play.run).error().code == Errc::state_lost);
+}
+
+TEST_CASE("a finished run is only released") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    REQUIRE(play.harness->run().code == Errc::ok);
+    const Facts expected(play);
+    const auto report = play.env.files.at("runs/" + play.run.hex() + "/report.json");
+    const auto again = GENERATE(true, false);
+    CAPTURE(again);
+    play.resume_master();
+    std::size_t others = 0;
+    play.harness->on_request = [&](std::size_t, Message& m) {
+        others += m.metadata.message_type != message::release;
+        return true;
+    };
+    if (!again) play.harness->kill(1);
+    REQUIRE(play.harness->run().code == Errc::ok);
+    CHECK(others == 0);
+    CHECK(Facts(play) == expected);
+    CHECK(play.env.files.at("runs/" + play.run.hex() + "/report.json") == report);
+    CHECK(play.state(1).empty());
+}
+
+TEST_CASE("a check or prediction still fails at once") {
+    Play play{World{}};
+    auto made = make_check_master(play.master_options());
+    REQUIRE(made);
+    play.set(std::move(*made));
+    const bool restart = GENERATE(true, false);
+    play.harness->on_request = [&](std::size_t member, Message& m) {
+        if (member != 1 || m.metadata.message_type != message::align) return true;
+        if (restart)
+            play.restart_member(1);
+        else
+            play.harness->peer(1, PeerEvent::What::down, std::chrono::seconds(10));
+        return false;
+    };
+    const Ending ending = play.harness->run();
+    CHECK(ending.code == (restart ? Errc::peer_restarted : Errc::peer_lost));
+    CHECK(ending.sentence.find("member-1") == 0);
+    CHECK(play.harness->now() - TimePoint{} < std::chrono::seconds(1));
+}
+
+// -- files ----------------------------------------------------------------------------
+
+TEST_CASE("a commit file comes back as it went, and no damage passes") {
+    Commit commit;
+    commit.run.bytes[3] = 9;
+    commit.step = 77;
+    commit.alignment.rows[1] = 4;
+    commit.party.weights = {1.5, -0.0, 1e-300};
+    commit.party.optimizer = {76, {0.1, 0.2, 0.3}, {}};
+    commit.master.emplace();
+    commit.master->head = {{0.25}, {76, {1}, {2}}};
+    commit.master->loss = 0.5;
+    commit.master->history = {{5, 1, 0.75, "test", {{"auc", 0.5}, {"f1", std::nan("")}}}};
+    const std::string file = encode(commit);
+    const auto back = decode_commit(file, "x");
+    REQUIRE(back);
+    CHECK(back->run == commit.run);
+    CHECK(back->step == 77);
+    CHECK(back->alignment == commit.alignment);
+    CHECK(back->party == commit.party);
+    REQUIRE(back->master);
+    CHECK(back->master->head == commit.master->head);
+    CHECK(back->master->history[0].metrics[0].first == "auc");
+    CHECK(encode(*back) == file);
+    for (std::size_t at = 0; at < file.size(); ++at) {
+        std::string damaged = file;
+        damaged[at] ^= 0x10;
+        const auto refused = decode_commit(damaged, "state/commit-77");
+        REQUIRE(!refused);
+        CHECK(refused.error().code == Errc::state_lost);
+        CHECK(refused.error().sentence.find("state/commit-77") == 0);
+        CHECK(!decode_commit(file.substr(0, at), "x"));
+    }
+}
+
+TEST_CASE("a state directory keeps two commits, on disk as in memory") {
+    namespace fs = std::filesystem;
+    const fs::path root = fs::temp_directory_path() / ("vflbus-state-" + random_run_id().hex());
+    const auto disk = make_file_env();
+    MemoryEnv memory;
+    for (Env* env : {static_cast<Env*>(disk.get()), static_cast<Env*>(&memory)}) {
+        CommitStore store(*env, root / "state");
+        RunId run;
+        run.bytes[0] = 1;
+        CHECK(store.intact(run)->empty());
+        CHECK(*store.term() == 0);
+        REQUIRE(store.write_term(7));
+        CHECK(*store.term() == 7);
+        const auto write = [&](std::uint64_t step) {
+            return *store.write({run, step, {}, {{static_cast<double>(step)}, {}}, {}});
+        };
+        write(2);
+        const Hash256 four = write(4);
+        const Hash256 ten = write(10);
+        CHECK(*store.intact(run) == std::vector<StoredCommit>{{4, four}, {10, ten}});
+        CHECK(store.read({10, ten})->party.weights == std::vector<double>{10});
+        CHECK(store.read({10, four}).error().code == Errc::state_lost);
+        CHECK(store.read({2, ten}).error().code == Errc::state_lost);
+        // back to 4 and on in smaller steps: 10 is no commit of this course any more
+        const Hash256 six = write(6);
+        CHECK(*store.intact(run) == std::vector<StoredCommit>{{4, four}, {6, six}});
+        RunId other;
+        other.bytes[0] = 2;
+        CHECK(store.intact(other)->empty());
+        REQUIRE(store.remove());
+        CHECK(store.intact(run)->empty());
+        CHECK(!env->exists(root / "state"));
+        CHECK(store.remove());
+    }
+    fs::remove_all(root);
+}
+
+TEST_CASE("a record comes back as it went") {
+    RunRecord record;
+    record.run.bytes[5] = 1;
+    record.owner = "master";
+    record.term = 4;
+    record.members = {"member-0", "member-1"};
+    record.agreed = "model.task = \"logistic\"\n";
+    record.commits = {{10, {{"master", Hash256{1}}, {"member-0", Hash256{2}}}}};
+    record.restarts = {{"member-1", 2}};
+    const std::string text = to_json(record);
+    const auto back = parse_run_record(text, "run.json");
+    REQUIRE(back);
+    CHECK(back->run == record.run);
+    CHECK(back->commits == record.commits);
+    CHECK(back->restarts == record.restarts);
+    CHECK(to_json(*back) == text);
+    for (std::size_t length = 0; length + 2 < text.size(); length += 7)
+        CHECK(parse_run_record(text.substr(0, length), "run.json").error().code ==
+              Errc::state_lost);
+}
