@@ -13,6 +13,7 @@
 #include "observe/log.hpp"
 #include "output.hpp"
 #include "party.hpp"
+#include "resume.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
 
@@ -93,6 +94,9 @@ int run(const ActorArguments& arguments) {
                               {Errc::usage, "--name " + arguments.name +
                                                 ": a node name has 1 to 64 of A-Z a-z 0-9 . _ - "
                                                 "and does not begin with . or -"});
+    if (self->rank && !arguments.resume.empty())
+        return report_failure(
+            arguments, {Errc::usage, "--resume is for the master; a member is invited to runs"});
     RunId run_id = random_run_id();
     if (!arguments.run_id.empty()) {
         const auto parsed = parse_run_id(arguments.run_id);
@@ -101,8 +105,25 @@ int run(const ActorArguments& arguments) {
     }
     LoadMore more;
     more.self = self->party;
-    const auto config = load_config(arguments, broker_flag(arguments.broker), more);
+    Result<config::Config> config;
+    if (arguments.resume.empty()) {
+        config = load_config(arguments, broker_flag(arguments.broker), more);
+    } else {
+        auto resumed =
+            find_resumed(arguments, arguments.resume, broker_flag(arguments.broker), more);
+        if (!resumed) return report_failure(arguments, resumed.error());
+        run_id = resumed->run;
+        if (resumed->completed)
+            return report_run(arguments, std::move(*resumed->completed), run_id, {Errc::ok, {}});
+        config = std::move(resumed->config);
+    }
     if (!config) return report_failure(arguments, config.error());
+    if (!self->rank && arguments.resume.empty() && can_resume(config->output.runs_dir, run_id))
+        return report_failure(
+            arguments,
+            {Errc::usage, "there is a run " + run_id.hex() + " in " + config->output.runs_dir +
+                              " already, which is never overwritten; go on with "
+                              "it by --resume, or choose another --run-id"});
     if (const auto good = config::check_party(*config, self->party); !good)
         return report_failure(arguments, good.error());
     if (const auto good = config::check_files(*config, self->party); !good)
@@ -110,7 +131,7 @@ int run(const ActorArguments& arguments) {
 
     observe::log::set_identity(self->party);
     bus::StopSignal stop;
-    const SignalScope signals(stop);
+    const SignalScope signals(stop, nullptr, self->rank ? Second::ends : Second::closes);
     PartyOptions options;
     options.context = bus::make_context();
     options.node_name = arguments.name;
@@ -128,9 +149,15 @@ int run(const ActorArguments& arguments) {
     }
 
     const auto env = actors::make_file_env();
-    auto master = actors::make_train_master(master_options(*config, run_id, options, *env));
+    actors::MasterOptions for_master = master_options(*config, run_id, options, *env);
+    for_master.resume = !arguments.resume.empty();
+    auto master = actors::make_train_master(std::move(for_master));
     if (!master) return report_failure(arguments, master.error());
-    const Failure outcome = drive(**master, *config, options, stop);
+    Failure outcome = drive(**master, *config, options, stop);
+    if (!arguments.parent)  // who has started this one says how to go on
+        outcome.sentence = with_command(
+            std::move(outcome.sentence), run_id,
+            resume_command("vflbus actor --role master", *config, run_id, arguments.out));
     return report_run(arguments, (*master)->report(), run_id, outcome);
 }
 

@@ -157,10 +157,17 @@ Command parse(int argc, const char* const* argv) {
                      "where this party keeps its part of the model; default: the run's directory")
         ->type_name("DIR")
         ->envname("VFLBUS_OUT");
+    auto* actor_run = on_actor
+                          ->add_option("--run-id", actor.run_id,
+                                       "32 hexadecimal digits; master only, default random")
+                          ->type_name("ID")
+                          ->envname("VFLBUS_RUN_ID");
     on_actor
-        ->add_option("--run-id", actor.run_id, "32 hexadecimal digits; master only, default random")
-        ->type_name("ID")
-        ->envname("VFLBUS_RUN_ID");
+        ->add_option("--resume", actor.resume,
+                     "go on with this run from its last commit; master only. The id, or its first "
+                     "digits")
+        ->type_name("RUN")
+        ->excludes(actor_run);
     on_actor
         ->add_option("--state-dir", actor.state_dir,
                      "lock and incarnation of this node; default: under the runs directory")
@@ -181,9 +188,11 @@ Command parse(int argc, const char* const* argv) {
     auto* on_launch =
         app.add_subcommand("launch", "Broker, master and members at once, for one training.");
     add_local(*on_launch, launch, "broker, master and members");
-    on_launch->add_option("--data", launch.data, "own CSV files, one per party; may be repeated")
-        ->type_name("FILE")
-        ->allow_extra_args(false);
+    auto* own_data =
+        on_launch
+            ->add_option("--data", launch.data, "own CSV files, one per party; may be repeated")
+            ->type_name("FILE")
+            ->allow_extra_args(false);
     on_launch
         ->add_option("--label", launch.label,
                      "label column of own files; the first file that has it is the master's")
@@ -200,8 +209,15 @@ Command parse(int argc, const char* const* argv) {
         ->add_option("--out", launch.out,
                      "where the parts of the model go; default: the run's directory")
         ->type_name("DIR");
-    on_launch->add_option("--run-id", launch.run_id, "32 hexadecimal digits; default random")
-        ->type_name("ID");
+    auto* launch_run =
+        on_launch->add_option("--run-id", launch.run_id, "32 hexadecimal digits; default random")
+            ->type_name("ID");
+    on_launch
+        ->add_option("--resume", launch.resume,
+                     "go on with this run from its last commit. The id, or its first digits")
+        ->type_name("RUN")
+        ->excludes(launch_run)
+        ->excludes(own_data);
     add_config(*on_launch, launch);
     add_output(*on_launch, launch);
     on_launch->footer(
@@ -210,6 +226,7 @@ Command parse(int argc, const char* const* argv) {
         "  vflbus launch --local\n"
         "  vflbus launch --local --config conf/credit.toml --transport tcp\n"
         "  vflbus launch --threads --config conf/credit.toml --json\n"
+        "  vflbus launch --local --resume 1f0c9a33            what was stopped, or died\n"
         "  vflbus launch --local --data bank.csv --data shop.csv --label y --id id");
 
     CheckArguments check;

@@ -36,6 +36,7 @@ struct ActorArguments : Common {
     std::string broker;
     std::string out;     ///< --out: where this party keeps its model and report
     std::string run_id;  ///< master only
+    std::string resume;  ///< master only: the run to go on with
     std::string state_dir;
     std::string model_dir;  ///< --model-dir, not shown: where `predict --local` has the parts
 };
@@ -57,6 +58,7 @@ struct LaunchArguments : Common, Local {
     std::string task;                ///< empty: guessed from the label
     std::string out;
     std::string run_id;
+    std::string resume;  ///< the run to go on with
 };
 
 struct CheckArguments : Common, Local {

@@ -138,7 +138,7 @@ int run(const CheckArguments& arguments) {
     plan.master.arguments = {"check", "--config", file.string()};
     if (arguments.json) plan.master.arguments.emplace_back("--json");
     plan.master.arguments.insert(plan.master.arguments.end(),
-                                 {"--state-dir", (run_dir / "master" / "state").string()});
+                                 {"--state-dir", (run_dir / "master" / "node").string()});
     append_common(plan.master.arguments, arguments, *config);
     return report_local(arguments, run_locally(plan));
 }

@@ -13,6 +13,7 @@
 #include "own_files.hpp"
 #include "parties.hpp"
 #include "party.hpp"
+#include "resume.hpp"
 #include "settings.hpp"
 #include "thread_run.hpp"
 
@@ -56,19 +57,104 @@ Result<Made> configure(const LaunchArguments& arguments, const RunId& run) {
     return Made{std::move(*loaded), false};
 }
 
-LocalOutcome launch_processes(const LaunchArguments& arguments, const config::Config& config,
-                              const RunId& run, const fs::path& run_dir) {
-    LocalPlan plan = plan_of(arguments, arguments.transport, config, run_dir);
-    plan.master.arguments = {"actor",       "--role",
-                             "master",      "--json",
-                             "--run-id",    run.hex(),
-                             "--config",    (run_dir / "vflbus.toml").string(),
-                             "--state-dir", (run_dir / "master" / "state").string()};
-    append_common(plan.master.arguments, arguments, config);
+/// One training: new, or gone on with.
+struct Job {
+    RunId run;
+    fs::path run_dir;
+    config::Config config;
+    fs::path file;  ///< the configuration, as the children read it
+    bool resume = false;
+    std::string go_on;  ///< the command that continues it
+};
+
+Result<Job> new_job(const LaunchArguments& arguments, const RunId& run) {
+    auto made = configure(arguments, run);
+    if (!made) return tl::unexpected(made.error());
+    Job job{
+        run, fs::path(made->config.output.runs_dir) / run.hex(), std::move(made->config), {}, false,
+        {}};
+    if (const auto good = check_local(job.config, arguments); !good)
+        return tl::unexpected(good.error());
+    job.file = job.run_dir / "vflbus.toml";
+    std::error_code ignored;
+    for (const char* const file : {"vflbus.toml", "report.json", "run.json"})
+        if (fs::exists(job.run_dir / file, ignored))
+            return fail(Errc::usage, job.run_dir.string() +
+                                         " holds an earlier run, which is never overwritten; "
+                                         "choose another --run-id");
+    if (const auto written =
+            write_file_atomically(job.file, config::to_toml(job.config, job.run_dir));
+        !written)
+        return tl::unexpected(written.error());
+    if (made->own) note(arguments, "the configuration is " + job.file.string());
+    return job;
+}
+
+Result<Job> old_job(const LaunchArguments& arguments, Resumed resumed) {
+    Job job{resumed.run, resumed.run_dir, std::move(resumed.config), {}, true, {}};
+    if (const auto good = check_local(job.config, arguments); !good)
+        return tl::unexpected(good.error());
+    // what --config and --set say now is beside what the run was begun with
+    job.file = job.run_dir / "resumed.toml";
+    if (const auto written =
+            write_file_atomically(job.file, config::to_toml(job.config, job.run_dir));
+        !written)
+        return tl::unexpected(written.error());
+    return job;
+}
+
+LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) {
+    LocalPlan plan =
+        plan_of(arguments, arguments.transport, job.config, job.run_dir, job.file.filename());
+    const fs::path runs_dir = job.config.output.runs_dir;
+    const auto of_master = [&, runs_dir](bool resume) {
+        std::vector<std::string> words{"actor",
+                                       "--role",
+                                       "master",
+                                       "--json",
+                                       "--config",
+                                       job.file.string(),
+                                       "--state-dir",
+                                       (job.run_dir / "master" / "node").string(),
+                                       resume ? "--resume" : "--run-id",
+                                       job.run.hex()};
+        append_common(words, arguments, job.config);
+        if (!arguments.out.empty()) words.insert(words.end(), {"--out", arguments.out});
+        return words;
+    };
+    plan.master.arguments = of_master(job.resume);
     if (!arguments.out.empty())
-        for (ChildOptions* child : all_of(plan))
-            child->arguments.insert(child->arguments.end(), {"--out", arguments.out});
-    return run_locally(plan);
+        for (ChildOptions& member : plan.members)
+            member.arguments.insert(member.arguments.end(), {"--out", arguments.out});
+    plan.run_dir = job.run_dir;
+    plan.restarts_max = job.config.bus.restarts_max;
+    plan.progress = [&] { return last_commit(runs_dir, job.run); };
+    plan.master_again = [&] { return of_master(can_resume(runs_dir, job.run)); };
+    LocalOutcome outcome = run_locally(plan);
+    if (outcome.failure.sentence == plan.stopped_sentence && can_resume(runs_dir, job.run))
+        outcome.failure.sentence += "; `--resume " + job.run.hex() + "` continues it";
+    return outcome;
+}
+
+Failure launch_threads(const LaunchArguments& arguments, const Job& job,
+                       observe::RunReport& report) {
+    ThreadPlan plan;
+    plan.config = &job.config;
+    plan.run_dir = job.run_dir;
+    plan.verbose = arguments.verbose;
+    plan.quiet = arguments.quiet;
+    plan.master = [&](const PartyOptions& options, const bus::StopSignal& stop) -> Failure {
+        const auto env = actors::make_file_env();
+        actors::MasterOptions for_master = master_options(job.config, job.run, options, *env);
+        for_master.resume = job.resume;
+        auto master = actors::make_train_master(std::move(for_master));
+        if (!master) return master.error();
+        Failure outcome = drive(**master, job.config, options, stop);
+        report = (*master)->report();
+        return outcome;
+    };
+    plan.out_dir = arguments.out;
+    return run_in_threads(plan);
 }
 
 }  // namespace
@@ -80,55 +166,40 @@ int run(const LaunchArguments& arguments) {
         if (!parsed) return report_failure(arguments, parsed.error());
         run_id = *parsed;
     }
-    const auto stop_here = [&](const Failure& failure) {
-        return report_run(arguments, {}, run_id, failure);
-    };
-    const auto made = configure(arguments, run_id);
-    if (!made) return stop_here(made.error());
-    const config::Config& config = made->config;
-    if (const auto good = check_local(config, arguments); !good) return stop_here(good.error());
-
-    const fs::path run_dir = fs::path(config.output.runs_dir) / run_id.hex();
-    const fs::path saved = run_dir / "vflbus.toml";
-    std::error_code ignored;
-    if (fs::exists(saved, ignored) || fs::exists(run_dir / "report.json", ignored))
-        return stop_here({Errc::usage, run_dir.string() +
-                                           " holds an earlier run, which is never overwritten; "
-                                           "choose another --run-id"});
-    if (const auto written = write_file_atomically(saved, config::to_toml(config, run_dir));
-        !written)
-        return stop_here(written.error());
-    if (made->own) note(arguments, "the configuration is " + saved.string());
+    Result<Job> job;
+    if (arguments.resume.empty()) {
+        job = new_job(arguments, run_id);
+    } else {
+        LoadMore more;
+        more.defaults = {"bus.rendezvous_timeout=60"};
+        auto resumed = find_resumed(arguments, arguments.resume, {}, more);
+        if (!resumed) return report_failure(arguments, resumed.error());
+        run_id = resumed->run;
+        if (resumed->completed)
+            return report_run(arguments, std::move(*resumed->completed), run_id, {Errc::ok, {}});
+        job = old_job(arguments, std::move(*resumed));
+    }
+    if (!job) return report_run(arguments, {}, run_id, job.error());
+    job->go_on =
+        resume_command(arguments.threads ? "vflbus launch --threads" : "vflbus launch --local",
+                       job->config, run_id, arguments.out);
 
     Failure failure{Errc::ok, {}};
     observe::RunReport report;
     int exit_status = 0;
     if (arguments.threads) {
-        ThreadPlan plan;
-        plan.config = &config;
-        plan.run_dir = run_dir;
-        plan.verbose = arguments.verbose;
-        plan.quiet = arguments.quiet;
-        plan.master = [&](const PartyOptions& options, const bus::StopSignal& stop) -> Failure {
-            const auto env = actors::make_file_env();
-            auto master = actors::make_train_master(master_options(config, run_id, options, *env));
-            if (!master) return master.error();
-            Failure outcome = drive(**master, config, options, stop);
-            report = (*master)->report();
-            return outcome;
-        };
-        plan.out_dir = arguments.out;
-        failure = run_in_threads(plan);
+        failure = launch_threads(arguments, *job, report);
         exit_status = static_cast<int>(exit_code(failure.code));
     } else {
-        LocalOutcome outcome = launch_processes(arguments, config, run_id, run_dir);
-        failure = outcome.failure;
+        LocalOutcome outcome = launch_processes(arguments, *job);
+        failure = std::move(outcome.failure);
         exit_status = outcome.exit_code;
         if (auto parsed = observe::from_json(outcome.output)) report = std::move(*parsed);
     }
+    failure.sentence = with_command(std::move(failure.sentence), run_id, job->go_on);
     report_run(arguments, std::move(report), run_id, failure);
     if (failure.code == Errc::ok && !arguments.json)
-        print("\nPredict with it: vflbus predict --local --model " + run_dir.string() + "\n");
+        print("\nPredict with it: vflbus predict --local --model " + job->run_dir.string() + "\n");
     return exit_status;
 }
 

@@ -2,8 +2,10 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -24,6 +26,7 @@ constexpr auto broker_start = std::chrono::seconds(20);
 constexpr auto master_explains = std::chrono::seconds(3);  // what a member's end means to it
 constexpr auto members_end = std::chrono::seconds(15);     // by themselves, after the master
 constexpr auto signal_answer = std::chrono::seconds(5);    // from SIGTERM to SIGKILL
+constexpr auto master_stops = std::chrono::seconds(30);    // the same when all commit before
 
 constexpr int interrupted = static_cast<int>(ExitCode::interrupted);
 
@@ -32,11 +35,17 @@ void at_once() noexcept {
     remove_private_directory();
 }
 
-/// What a child said as its reason with --json; otherwise the last line of its log.
-std::string reason_of(const Child& child) {
+/// What a child said as its reason with --json; empty when it said none.
+std::string said_by(const Child& child) {
     const auto said = nlohmann::json::parse(child.output(), nullptr, false);
     if (said.is_object() && said.contains("reason") && said["reason"].is_string())
-        if (const auto text = said["reason"].get<std::string>(); !text.empty()) return text;
+        return said["reason"].get<std::string>();
+    return {};
+}
+
+/// That; otherwise the last line of its log.
+std::string reason_of(const Child& child) {
+    if (std::string text = said_by(child); !text.empty()) return text;
     if (!child.log().empty()) {
         if (const auto log = read_file(child.log())) {
             std::string_view text = trim(*log);
@@ -64,6 +73,11 @@ Failure failure_of(const Child& child) {
     return {code_of(child), named ? reason : child.name() + ": " + reason};
 }
 
+/// The exit code of a launch that this child is the cause of.
+int status_of(const Child& child) {
+    return child.by_signal() != 0 ? static_cast<int>(ExitCode::run_failed) : child.exit_status();
+}
+
 class LocalRun {
   public:
     explicit LocalRun(const LocalPlan& plan) : plan_(plan), signals_(stop_, at_once) {}
@@ -81,6 +95,19 @@ class LocalRun {
     }
 
   private:
+    /// One process, and those that took its place.
+    struct Place {
+        ChildOptions options;
+        std::unique_ptr<Child> child;
+        std::uint64_t restarts = 0;  ///< since `progress`
+        std::uint64_t progress = 0;
+        std::uint64_t restarts_ever = 0;
+        bool told = false;  ///< to end
+        bool seen = false;  ///< its end was dealt with
+        [[nodiscard]] bool running() const { return child->running(); }
+    };
+
+    // -- start ----------------------------------------------------------------------
     Result<> start() {
         std::string bind = "tcp://127.0.0.1:0";
         if (plan_.transport == Transport::ipc) {
@@ -89,139 +116,213 @@ class LocalRun {
             directory_.emplace(std::move(*directory));
             bind = "ipc://" + (directory_->path() / "bus").string();
         }
-        ChildOptions broker{"broker", {"broker", "--bind", bind, "--json"}, plan_.broker_log};
-        broker.arguments.insert(broker.arguments.end(), plan_.broker_arguments.begin(),
-                                plan_.broker_arguments.end());
-        if (Result<> spawned = spawn(broker); !spawned) return spawned;
+        const auto broker_at = [&](const std::string& address) {
+            ChildOptions broker{
+                "broker", {"broker", "--bind", address, "--json"}, plan_.broker_log};
+            broker.arguments.insert(broker.arguments.end(), plan_.broker_arguments.begin(),
+                                    plan_.broker_arguments.end());
+            return broker;
+        };
+        places_.reserve(plan_.members.size() + 2);
+        if (Result<> spawned = spawn(broker_at(bind)); !spawned) return spawned;
         const auto endpoint = await_endpoint();
         if (!endpoint) return tl::unexpected(endpoint.error());
+        broker().options = broker_at(*endpoint);  // where the others look for it
         for (ChildOptions member : plan_.members) {
             member.arguments.insert(member.arguments.end(), {"--broker", *endpoint});
-            if (Result<> spawned = spawn(member); !spawned) return spawned;
+            if (Result<> spawned = spawn(std::move(member)); !spawned) return spawned;
         }
+        master_more_ = {"--broker", *endpoint, "--parent-tells"};
         ChildOptions master = plan_.master;
-        master.arguments.insert(master.arguments.end(), {"--broker", *endpoint, "--parent-tells"});
-        if (Result<> spawned = spawn(master); !spawned) return spawned;
-        master_ = children_.back().get();
+        master.arguments.insert(master.arguments.end(), master_more_.begin(), master_more_.end());
+        if (Result<> spawned = spawn(std::move(master)); !spawned) return spawned;
+        master_ = &places_.back();
         return {};
     }
 
-    Result<> spawn(const ChildOptions& options) {
+    Result<> spawn(ChildOptions options) {
         auto child = Child::spawn(options);
         if (!child) return tl::unexpected(child.error());
-        children_.push_back(std::make_unique<Child>(std::move(*child)));
+        places_.push_back({std::move(options), std::make_unique<Child>(std::move(*child))});
         return {};
     }
 
     Result<std::string> await_endpoint() {
-        Child& broker = *children_.front();
         const auto until = Clock::now() + broker_start;
-        while (broker.output().find('\n') == std::string::npos) {
+        const auto told = [&] { return broker().child->output().find('\n') != std::string::npos; };
+        while (!told()) {
             wait(until);
             if (stop_.stopped()) return fail(Errc::cancelled, "stopped before the run began");
-            if (!broker.running() && broker.output().find('\n') == std::string::npos)
-                return fail(Errc::internal, "the broker " + reason_of(broker));
+            if (!broker().running() && !told() && !start_again(broker()))
+                return fail(Errc::internal, "the broker " + reason_of(*broker().child));
             if (Clock::now() >= until)
                 return fail(Errc::timed_out, "the broker did not start within 20 s; its log is " +
-                                                 broker.log().string());
+                                                 plan_.broker_log.string());
         }
-        const auto said = nlohmann::json::parse(broker.output(), nullptr, false);
+        const auto said = nlohmann::json::parse(broker().child->output(), nullptr, false);
         if (said.is_object() && said.contains("endpoints") && !said["endpoints"].empty())
             return said["endpoints"][0].get<std::string>();
-        return tl::unexpected(failure_of(broker));
+        return tl::unexpected(failure_of(*broker().child));
     }
 
+    // -- while it runs ----------------------------------------------------------------
     /// Until a child says something or ends, a signal comes, or `until`.
     void wait(Clock::time_point until) {
         std::vector<pollfd> fds;
         if (!stop_seen_) fds.push_back({stop_.fd(), POLLIN, 0});
         bool blind = false;
-        for (const auto& child : children_) {
-            if (child->output_fd() >= 0) fds.push_back({child->output_fd(), POLLIN, 0});
-            if (child->running() && child->end_fd() >= 0)
-                fds.push_back({child->end_fd(), POLLIN, 0});
-            blind = blind || (child->running() && child->end_fd() < 0);
+        for (const Place& place : places_) {
+            const Child& child = *place.child;
+            if (child.output_fd() >= 0) fds.push_back({child.output_fd(), POLLIN, 0});
+            if (child.running() && child.end_fd() >= 0) fds.push_back({child.end_fd(), POLLIN, 0});
+            blind = blind || (child.running() && child.end_fd() < 0);
         }
         auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
         left = std::clamp(left, std::chrono::milliseconds(0), std::chrono::milliseconds(1000));
         if (blind) left = std::min(left, std::chrono::milliseconds(20));  // a kernel before 5.3
         ::poll(fds.data(), static_cast<nfds_t>(fds.size()), static_cast<int>(left.count()));
-        for (const auto& child : children_) {
-            child->read_output();
-            child->reap();
+        for (const Place& place : places_) {
+            place.child->read_output();
+            place.child->reap();
         }
+    }
+
+    /// Whether a child that has ended is running again.
+    bool start_again(Place& place) {
+        // a restarted broker may find its port taken by one of the attempts to reach it
+        const bool by_signal = place.child->by_signal() != 0;
+        const bool no_address = &place == &broker() && place.restarts_ever > 0 &&
+                                place.child->exit_status() == static_cast<int>(ExitCode::network);
+        if (stop_seen_ || asked_ || (!by_signal && !no_address)) return false;
+        sweep(place.child->pid());
+        const std::uint64_t progress = plan_.progress ? plan_.progress() : 0;
+        if (progress != place.progress) place.restarts = 0;
+        place.progress = progress;
+        if (place.restarts >= plan_.restarts_max) return false;
+        if (no_address) wait(Clock::now() + std::chrono::milliseconds(200));
+        if (&place == master_ && plan_.master_again) {
+            place.options.arguments = plan_.master_again();
+            place.options.arguments.insert(place.options.arguments.end(), master_more_.begin(),
+                                           master_more_.end());
+        }
+        auto child = Child::spawn(place.options);
+        if (!child) {
+            error_line(child.error().sentence);
+            return false;
+        }
+        ++place.restarts;
+        ++place.restarts_ever;
+        error_line(place.options.name + " " + place.child->ending() + " and is started again (" +
+                   std::to_string(place.restarts) + " of at most " +
+                   std::to_string(plan_.restarts_max) + " times without a new commit)");
+        place.child = std::make_unique<Child>(std::move(*child));
+        return true;
+    }
+
+    /// Files that a killed process has begun and not put in place.
+    void sweep(pid_t pid) const {
+        if (plan_.run_dir.empty()) return;
+        const std::string ending = ".tmp-" + std::to_string(pid);
+        std::vector<std::filesystem::path> found;
+        std::error_code ec;
+        for (std::filesystem::recursive_directory_iterator at(plan_.run_dir, ec), end;
+             !ec && at != end; at.increment(ec))
+            if (at->path().filename().string().ends_with(ending)) found.push_back(at->path());
+        for (const auto& file : found) std::filesystem::remove(file, ec);
     }
 
     /// Until the master has ended.
     void watch() {
-        Child* first_lost = nullptr;
+        Place* first_lost = nullptr;
         auto until = Clock::time_point::max();
-        bool asked = false;  // the master was told to end
-        while (master_->running()) {
+        while (master_->running() || start_again(*master_)) {
             wait(until == Clock::time_point::max() ? Clock::now() + std::chrono::seconds(1)
                                                    : until);
             if (stop_.stopped() && !stop_seen_) {
-                stop_seen_ = true;
-                asked = true;
-                master_->signal(SIGTERM);
-                until = Clock::now() + signal_answer;
+                stop_seen_ = asked_ = true;
+                master_->child->signal(SIGTERM);
+                until = Clock::now() + master_stops;
             }
-            for (const auto& child : children_) {
-                const bool lost = !child->running() && child.get() != master_ &&
-                                  (child->exit_status() != 0 || child == children_.front());
-                if (lost && first_lost == nullptr) {
-                    first_lost = child.get();
-                    if (!asked) until = Clock::now() + master_explains;
-                }
+            for (Place& place : places_) {
+                if (&place == master_ || place.running() || place.seen || start_again(place))
+                    continue;
+                place.seen = true;
+                if (place.child->exit_status() == 0 && &place != &broker()) continue;
+                if (first_lost != nullptr) continue;
+                first_lost = &place;
+                // without it nothing can be stopped in order
+                if (stop_seen_)
+                    master_->child->signal(SIGTERM);
+                else
+                    until = Clock::now() + master_explains;
             }
             if (master_->running() && Clock::now() >= until) {
-                master_->signal(asked ? SIGKILL : SIGTERM);
-                asked = true;
+                // the second one ends a run without waiting for anybody
+                master_->child->signal(asked_ ? SIGKILL : SIGTERM);
+                if (!asked_) master_->child->signal(SIGINT);
+                asked_ = true;
                 until = Clock::now() + signal_answer;
             }
         }
-        outcome_.output = master_->output();
-        outcome_.exit_code = master_->exit_status();
+        outcome_.output = master_->child->output();
+        outcome_.exit_code = status_of(*master_->child);
         if (stop_seen_) {
-            outcome_.exit_code = outcome_.exit_code == 0 ? 0 : interrupted;
-            if (outcome_.exit_code != 0)
-                outcome_.failure = {Errc::cancelled, "stopped by a signal"};
-        } else if (first_lost != nullptr && asked) {
-            outcome_.failure = failure_of(*first_lost);
-            outcome_.exit_code = first_lost->exit_status() == 0
+            if (outcome_.exit_code == 0) return;
+            outcome_.exit_code = interrupted;
+            outcome_.failure = {Errc::cancelled, plan_.stopped_sentence};
+            if (std::string said = said_by(*master_->child);
+                master_->child->exit_status() == interrupted && !said.empty())
+                outcome_.failure.sentence = std::move(said);
+        } else if (first_lost != nullptr && asked_) {
+            outcome_.failure = failure_of(*first_lost->child);
+            outcome_.exit_code = first_lost->child->exit_status() == 0
                                      ? static_cast<int>(ExitCode::run_failed)
-                                     : first_lost->exit_status();
+                                     : status_of(*first_lost->child);
         } else if (outcome_.exit_code != 0) {
-            outcome_.failure = failure_of(*master_);
+            outcome_.failure = failure_of(*master_->child);
         }
     }
 
+    // -- end --------------------------------------------------------------------------
     /// Members end by themselves with the run; whoever does not is told to. The broker is last.
     void end_all() {
         const auto all_members_ended = [this] {
-            for (const auto& child : children_)
-                if (child->running() && child != children_.front()) return false;
-            return true;
+            return std::ranges::all_of(places_, [this](const Place& place) {
+                return !place.running() || &place == &places_.front();
+            });
         };
-        if (master_ != nullptr && outcome_.exit_code == 0 && !stop_seen_)
+        const bool good = master_ != nullptr && outcome_.exit_code == 0 && !stop_seen_;
+        // a member, or a broker, that was started again may not know that the run is over
+        const bool some_lost = std::ranges::any_of(places_, [](const Place& place) {
+            return place.restarts_ever > 0 || (!place.running() && place.child->by_signal() != 0);
+        });
+        if (good && !some_lost)
             wait_until(all_members_ended, members_end);
         else if (master_ != nullptr)
             wait_until(all_members_ended, std::chrono::seconds(2));
-        for (std::size_t i = 1; i < children_.size(); ++i) children_[i]->signal(SIGTERM);
-        wait_until(all_members_ended, signal_answer);
-        for (std::size_t i = 1; i < children_.size(); ++i) children_[i]->signal(SIGKILL);
-        if (!children_.empty()) {
-            children_.front()->signal(SIGTERM);
-            wait_until([this] { return !children_.front()->running(); }, signal_answer);
+        for (std::size_t i = 1; i < places_.size(); ++i) {
+            places_[i].told = places_[i].running();
+            places_[i].child->signal(SIGTERM);
         }
-        if (outcome_.exit_code == 0 && master_ != nullptr) {
-            for (const auto& child : children_) {
-                if (child == children_.front() || child->exit_status() == 0) continue;
-                outcome_.exit_code = child->exit_status();
-                outcome_.failure = failure_of(*child);
+        wait_until(all_members_ended, signal_answer);
+        for (std::size_t i = 1; i < places_.size(); ++i) places_[i].child->signal(SIGKILL);
+        if (!places_.empty()) {
+            broker().child->signal(SIGTERM);
+            wait_until([this] { return !broker().running(); }, signal_answer);
+        }
+        for (const Place& place : places_)
+            if (!place.running() && place.child->by_signal() != 0) sweep(place.child->pid());
+        if (good) {
+            for (const Place& place : places_) {
+                // all parts of the model were written before the master ended
+                if (&place == &broker() || place.child->exit_status() == 0 ||
+                    place.child->by_signal() != 0 || (place.told && some_lost))
+                    continue;
+                outcome_.exit_code = place.child->exit_status();
+                outcome_.failure = failure_of(*place.child);
             }
         }
-        children_.clear();
+        places_.clear();
         directory_.reset();
     }
 
@@ -231,13 +332,17 @@ class LocalRun {
         while (!condition() && Clock::now() < until) wait(until);
     }
 
+    [[nodiscard]] Place& broker() { return places_.front(); }
+
     const LocalPlan& plan_;
     bus::StopSignal stop_;
     SignalScope signals_;
     bool stop_seen_ = false;
+    bool asked_ = false;  ///< the master was told to end
     std::optional<PrivateDirectory> directory_;
-    std::vector<std::unique_ptr<Child>> children_;  // the broker first
-    Child* master_ = nullptr;
+    std::vector<Place> places_;  ///< the broker first, the master last; never moves
+    Place* master_ = nullptr;
+    std::vector<std::string> master_more_;
     LocalOutcome outcome_;
 };
 

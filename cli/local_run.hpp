@@ -1,7 +1,9 @@
 #pragma once
 // Broker, master and members as processes of this machine, from start to end.
 
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -17,6 +19,17 @@ struct LocalPlan {
     std::vector<std::string> broker_arguments;  ///< beyond --bind
     ChildOptions master;                        ///< --broker is added to the arguments
     std::vector<ChildOptions> members;          ///< likewise
+
+    // -- for runs that can go on; empty for others, which end with the first child that dies -----
+    /// Restarts of one child that a signal ended, as long as `progress` does not change.
+    std::uint64_t restarts_max = 0;
+    std::function<std::uint64_t()> progress;
+    /// In place of master.arguments when it is started again.
+    std::function<std::vector<std::string>()> master_again;
+    /// What a killed process leaves half-written is removed from here.
+    std::filesystem::path run_dir;
+    /// Said when it was ended by a signal before the master could say where.
+    std::string stopped_sentence = "stopped by a signal";
 };
 
 struct LocalOutcome {
@@ -26,8 +39,9 @@ struct LocalOutcome {
 };
 
 /// Returns when all processes have ended; none is left and nothing but logs and results lies
-/// around. SIGINT and SIGTERM end the run in order: master, members, broker. The second one ends
-/// this process and the others at once.
+/// around. A child that a signal ends is started again, within the plan's limits. SIGINT and
+/// SIGTERM end the run in order: master, members, broker. The second one ends this process and the
+/// others at once.
 LocalOutcome run_locally(const LocalPlan& plan);
 
 /// Hands on what the master printed, or says why not. Returns the exit code.

@@ -30,11 +30,11 @@ void append_common(std::vector<std::string>& arguments, const Common& common,
 }
 
 LocalPlan plan_of(const Common& common, Transport transport, const config::Config& config,
-                  const std::filesystem::path& run_dir) {
+                  const std::filesystem::path& run_dir, const std::filesystem::path& file_name) {
     LocalPlan plan;
     plan.transport = transport;
     plan.broker_log = run_dir / "broker" / "log";
-    const std::string file = (run_dir / "vflbus.toml").string();
+    const std::string file = (run_dir / file_name).string();
     plan.broker_arguments = {"--config", file, "--verbose"};
     plan.master.name = "master";
     Common log_all = common;  // the log of a member keeps everything
@@ -54,7 +54,7 @@ LocalPlan plan_of(const Common& common, Transport transport, const config::Confi
                             "--config",
                             file,
                             "--state-dir",
-                            (run_dir / member.name / "state").string()};
+                            (run_dir / member.name / "node").string()};
         append_common(member.arguments, log_all, config);
         plan.members.push_back(std::move(member));
     }

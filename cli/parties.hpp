@@ -16,10 +16,11 @@ namespace vflbus::cli {
 /// of members.
 Result<> check_local(const config::Config& config, const Local& local);
 
-/// Broker and members, with logs under `run_dir`, reading <run_dir>/vflbus.toml. The master is the
+/// Broker and members, with logs under `run_dir`, reading <run_dir>/`file`. The master is the
 /// caller's.
 LocalPlan plan_of(const Common& common, Transport transport, const config::Config& config,
-                  const std::filesystem::path& run_dir);
+                  const std::filesystem::path& run_dir,
+                  const std::filesystem::path& file = "vflbus.toml");
 
 /// What a child is told beyond its configuration: --quiet and --verbose, and what the configuration
 /// says that the written one may not.

@@ -38,7 +38,7 @@ struct PartyOptions {
 Failure serve_member(const config::Config& config, std::uint64_t rank, const PartyOptions& options,
                      const bus::StopSignal& stop, bool once);
 
-/// What a master needs to be made. `env` must outlive it.
+/// What the master of a new run needs to be made. `env` must outlive it.
 actors::MasterOptions master_options(const config::Config& config, const RunId& run,
                                      const PartyOptions& options, actors::Env& env);
 

@@ -151,7 +151,7 @@ int run(const PredictArguments& given) {
                              out.empty() ? "-" : fs::absolute(out).string()};
     if (arguments.json) plan.master.arguments.emplace_back("--json");
     plan.master.arguments.insert(plan.master.arguments.end(),
-                                 {"--state-dir", (run_dir / "master" / "state").string()});
+                                 {"--state-dir", (run_dir / "master" / "node").string()});
     append_common(plan.master.arguments, arguments, *config);
     for (ChildOptions& member : plan.members)
         member.arguments.insert(member.arguments.end(), {"--model-dir", arguments.model});

@@ -51,6 +51,8 @@ class Child {
 
     /// After its end: what it exited with, or 128 + the signal that ended it.
     [[nodiscard]] int exit_status() const noexcept { return exit_status_; }
+    /// The signal that ended it; 0 when none did.
+    [[nodiscard]] int by_signal() const noexcept { return by_signal_; }
     /// "ended with exit code 3", "was ended by signal 9 (Killed)".
     [[nodiscard]] std::string ending() const;
 

@@ -34,7 +34,7 @@ Failure run_in_threads(const ThreadPlan& plan) {
     bus::StopSignal stop_master;
     bus::StopSignal stop_members;
     bus::StopSignal stop_broker;
-    const SignalScope signals(stop_master);
+    const SignalScope signals(stop_master, nullptr, Second::closes);
 
     PartyOptions options;
     options.context = bus::make_context();
@@ -61,7 +61,7 @@ Failure run_in_threads(const ThreadPlan& plan) {
         members.emplace_back([&, rank] {
             PartyOptions mine = options;
             const std::string name = config::member_name(rank);
-            mine.state_dir = plan.run_dir / name / "state";
+            mine.state_dir = plan.run_dir / name / "node";
             mine.model_dir = plan.model_dir;
             Failure ending = serve_member(config, rank, mine, stop_members, true);
             if (ending.code != Errc::ok && ending.sentence.find(name) == std::string::npos)
@@ -86,7 +86,7 @@ Failure run_in_threads(const ThreadPlan& plan) {
     });
 
     PartyOptions mine = options;
-    mine.state_dir = plan.run_dir / "master" / "state";
+    mine.state_dir = plan.run_dir / "master" / "node";
     Failure outcome = plan.master(mine, stop_master);
     {
         std::unique_lock lock(endings.mutex);

@@ -14,7 +14,7 @@ namespace vflbus::cli {
 
 struct ThreadPlan {
     const config::Config* config = nullptr;
-    std::filesystem::path run_dir;    ///< state of the nodes goes to <run_dir>/<party>/state
+    std::filesystem::path run_dir;    ///< state of the nodes goes to <run_dir>/<party>/node
     std::filesystem::path model_dir;  ///< PartyOptions::model_dir of the members
     std::filesystem::path out_dir;    ///< PartyOptions::out_dir of all
     bool verbose = false;
@@ -24,7 +24,7 @@ struct ThreadPlan {
 };
 
 /// Returns when all threads have ended. SIGINT and SIGTERM stop the master, which ends the run for
-/// all; the second one ends the process.
+/// all; the second one ends it without waiting for anybody.
 Failure run_in_threads(const ThreadPlan& plan);
 
 }  // namespace vflbus::cli

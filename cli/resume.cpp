@@ -1,0 +1,129 @@
+#include "resume.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "actors/env.hpp"
+#include "actors/run_record.hpp"
+#include "base/files.hpp"
+#include "base/text.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::size_t id_digits = 32;
+constexpr std::size_t named_max = 4;  // of those that some digits could mean
+
+bool is_hex(std::string_view text) {
+    return std::ranges::all_of(
+        text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+Result<RunId> find_run(const fs::path& runs_dir, std::string text) {
+    for (char& c : text)
+        if (c >= 'A' && c <= 'F') c = static_cast<char>(c - 'A' + 'a');
+    if (text.empty() || text.size() > id_digits || !is_hex(text))
+        return fail(Errc::usage, "--resume " + text +
+                                     " is no run; say its 32 hexadecimal digits, or the first of "
+                                     "them");
+    std::vector<std::string> trainings;
+    std::vector<std::string> others;  // checks, predictions, and what never began
+    std::error_code ec;
+    for (const auto& entry : fs::directory_iterator(runs_dir, ec)) {
+        const std::string name = entry.path().filename().string();
+        if (name.size() != id_digits || !is_hex(name) || !name.starts_with(text)) continue;
+        const bool training = fs::exists(entry.path() / "run.json", ec);
+        (training ? trainings : others).push_back(name);
+    }
+    if (trainings.empty() && others.size() == 1) trainings = others;
+    if (trainings.empty())
+        return fail(Errc::usage, "there is no run " + text + " in " + runs_dir.string() +
+                                     "; if it is elsewhere, say where with "
+                                     "--set output.runs_dir=DIR");
+    if (trainings.size() == 1) return parse_run_id(trainings.front());
+    std::ranges::sort(trainings);
+    const std::size_t more = trainings.size() - std::min(trainings.size(), named_max);
+    trainings.resize(trainings.size() - more);
+    return fail(Errc::usage, "--resume " + text + " may be " + join_and(trainings) +
+                                 (more == 0 ? "" : " (and " + std::to_string(more) + " more)") +
+                                 ": say more digits");
+}
+
+/// The report of a run that is over and has left nothing that its parties could still need.
+Result<std::optional<observe::RunReport>> completed(const fs::path& run_dir,
+                                                    const actors::RunRecord& record) {
+    if (record.phase != actors::RunRecord::Phase::finished) return std::nullopt;
+    std::error_code ec;
+    for (const auto& file : fs::directory_iterator(run_dir / record.owner / "state", ec))
+        if (file.path().filename().string().starts_with("commit-")) return std::nullopt;
+    const auto text = read_file(run_dir / "report.json");
+    if (!text) return tl::unexpected(text.error());
+    auto report = observe::from_json(*text);
+    if (!report) return tl::unexpected(report.error());
+    return std::move(*report);
+}
+
+}  // namespace
+
+Result<Resumed> find_resumed(const Common& common, const std::string& text,
+                             const std::vector<config::Override>& flags, const LoadMore& more) {
+    auto config = load_config(common, flags, more);
+    if (!config) return tl::unexpected(config.error());
+    const fs::path runs_dir = config->output.runs_dir;
+    const auto run = find_run(runs_dir, text);
+    if (!run) return tl::unexpected(run.error());
+    Resumed resumed{*run, runs_dir / run->hex(), {}, {}};
+
+    const auto env = actors::make_file_env();
+    const auto record = actors::read_run_record(*env, runs_dir, *run);
+    if (!record) return tl::unexpected(record.error());
+    auto report = completed(resumed.run_dir, *record);
+    if (!report) return tl::unexpected(report.error());
+    resumed.completed = std::move(*report);
+
+    const fs::path saved = resumed.run_dir / "vflbus.toml";
+    std::error_code ec;
+    if (common.config.empty() && std::getenv("VFLBUS_CONFIG") == nullptr && fs::exists(saved, ec)) {
+        Common with_saved = common;
+        with_saved.config = saved.string();
+        std::vector<config::Override> all = flags;
+        all.push_back({"output.runs_dir=" + fs::absolute(runs_dir).string(), "--resume"});
+        config = load_config(with_saved, all, more);
+        if (!config) return tl::unexpected(config.error());
+    }
+    resumed.config = std::move(*config);
+    return resumed;
+}
+
+bool can_resume(const fs::path& runs_dir, const RunId& run) {
+    std::error_code ec;
+    return fs::exists(actors::run_record_path(runs_dir, run), ec);
+}
+
+std::uint64_t last_commit(const fs::path& runs_dir, const RunId& run) {
+    const auto env = actors::make_file_env();
+    const auto record = actors::read_run_record(*env, runs_dir, run);
+    return record && !record->commits.empty() ? record->commits.back().step : 0;
+}
+
+std::string resume_command(std::string_view command, const config::Config& config, const RunId& run,
+                           const std::string& out) {
+    std::string text = std::string(command) + " --resume " + run.hex();
+    std::error_code ec;
+    if (!fs::equivalent(config.output.runs_dir, "runs", ec))
+        text += " --set output.runs_dir=" + fs::absolute(config.output.runs_dir).string();
+    if (!out.empty()) text += " --out " + fs::absolute(out).string();
+    return text;
+}
+
+std::string with_command(std::string sentence, const RunId& run, const std::string& command) {
+    const std::string option = "`--resume " + run.hex() + "`";
+    const std::size_t at = sentence.find(option);
+    if (at != std::string::npos && !command.empty())
+        sentence.replace(at, option.size(), "`" + command + "`");
+    return sentence;
+}
+
+}  // namespace vflbus::cli
