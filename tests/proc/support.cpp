@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
 #include <string_view>
@@ -124,8 +125,8 @@ bool Process::reap() {
     return !running_;
 }
 
-Finished Process::wait() {
-    const auto until = std::chrono::steady_clock::now() + patience;
+Finished Process::wait(std::chrono::seconds at_most) {
+    const auto until = std::chrono::steady_clock::now() + at_most;
     while (!reap() && std::chrono::steady_clock::now() < until) nap();
     return {exit_code_, out(), err()};
 }
@@ -210,6 +211,42 @@ std::map<std::string, std::string> models(const fs::path& run_dir) {
         if (fs::exists(entry.path() / "model.json"))
             found[entry.path().filename()] = slurp(entry.path() / "model.json");
     return found;
+}
+
+// -- runs under way -------------------------------------------------------------------
+
+Record record(const fs::path& run_dir) {
+    const auto in = nlohmann::json::parse(slurp(run_dir / "run.json"), nullptr, false);
+    if (!in.is_object()) return {};
+    Record found{in.value("term", std::uint64_t{0}), in.value("phase", std::string()), 0};
+    if (in.contains("commits") && !in["commits"].empty())
+        found.step = in["commits"].back().value("step", std::uint64_t{0});
+    return found;
+}
+
+pid_t child_of(const Process& launch, const std::string& who) {
+    std::string mark = who == "broker"   ? " broker --bind "
+                       : who == "master" ? " --role master "
+                                         : " --rank " + who.substr(who.rfind('-') + 1) + " ";
+    const std::string parent = " --parent " + std::to_string(launch.pid()) + " ";
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+        const std::string pid = entry.path().filename();
+        if (!std::ranges::all_of(pid, [](char c) { return c >= '0' && c <= '9'; })) continue;
+        std::string line = slurp(entry.path() / "cmdline") + " ";
+        std::ranges::replace(line, '\0', ' ');
+        if (line.find(mark) != std::string::npos && line.find(parent) != std::string::npos)
+            return static_cast<pid_t>(std::stol(pid));
+    }
+    return 0;
+}
+
+bool await(Process& process, const std::function<bool()>& done) {
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (!done()) {
+        if (process.reap() || std::chrono::steady_clock::now() >= until) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return true;
 }
 
 std::string first_endpoint(Process& broker) {

@@ -4,7 +4,9 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -51,15 +53,14 @@ class Process {
 
     [[nodiscard]] pid_t pid() const { return pid_; }
     void signal(int number) const;
-    Finished wait();
+    Finished wait(std::chrono::seconds at_most = patience);
     /// Whether standard output (or error) holds `text` before patience ends or the process does.
     bool await_output(const std::string& text, bool in_err = false);
     [[nodiscard]] std::string out() const;
     [[nodiscard]] std::string err() const;
+    bool reap();  ///< whether it has ended
 
   private:
-    bool reap();
-
     fs::path out_;
     fs::path err_;
     pid_t pid_ = -1;
@@ -83,6 +84,22 @@ void make_example(const TempDir& dir, const std::string& task = "logistic");
 
 /// All model files under runs/<run_id>/, by party.
 std::map<std::string, std::string> models(const fs::path& run_dir);
+
+// -- runs under way -------------------------------------------------------------------
+
+/// The record of a run, read while it is written. Empty when there is none yet.
+struct Record {
+    std::uint64_t term = 0;
+    std::string phase;
+    std::uint64_t step = 0;  ///< of the last commit
+};
+Record record(const fs::path& run_dir);
+
+/// The child of `launch` that is "broker", "master" or "member-K"; 0 when there is none just now.
+pid_t child_of(const Process& launch, const std::string& who);
+
+/// Looks again and again, until `done` or the end of `process` or of patience. Whether it is done.
+bool await(Process& process, const std::function<bool()>& done);
 
 /// The broker of a test: port or path of the kernel's or the test's choice.
 std::string first_endpoint(Process& broker);

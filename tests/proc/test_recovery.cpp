@@ -1,0 +1,319 @@
+// Processes that are killed, stopped and started again in the middle of a training: the same model,
+// bit for bit, or an end within bounds with a sentence. Moments are found by what the run has
+// stored, not by waiting for a time. The kills driver (kills.cpp) does the same at random.
+
+#include <csignal>
+#include <memory>
+#include <thread>
+
+#include "catch.hpp"
+#include "support.hpp"
+
+using namespace proc;
+using Clock = std::chrono::steady_clock;
+using Models = std::map<std::string, std::string>;
+
+namespace {
+
+/// Some thousand steps, so that a training takes some seconds, and 20 commits.
+const Words long_enough{"--set", "model.epochs=700",     "--set", "bus.commit_steps=200",
+                        "--set", "bus.commit_interval=0"};
+
+Words with(Words words, const Words& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+}
+
+Words launch(const TempDir& dir, const std::string& runs, const Words& more = {}) {
+    return with(with({"launch", "--local", "--config", "run.toml", "--json", "--run-id", run_id,
+                      "--set", "output.runs_dir=" + dir / runs},
+                     long_enough),
+                more);
+}
+
+Words resume(const TempDir& dir, const std::string& runs, const Words& more = {}) {
+    return with({"launch", "--local", "--json", "--resume", run_id.substr(0, 6), "--set",
+                 "output.runs_dir=" + dir / runs},
+                more);
+}
+
+fs::path run_dir(const TempDir& dir, const std::string& runs) {
+    return fs::path(dir / runs) / run_id;
+}
+
+/// Of the training that nothing happens to; made once, as it only depends on the example.
+const Models& undisturbed() {
+    static const Models found = [] {
+        const TempDir dir;
+        make_example(dir);
+        Words words = launch(dir, "runs");
+        words[1] = "--threads";
+        const Finished finished = run(dir, words);
+        INFO(finished.err);
+        REQUIRE(finished.exit_code == 0);
+        return models(run_dir(dir, "runs"));
+    }();
+    REQUIRE(found.size() == 3);
+    return found;
+}
+
+/// Until the run has stored a commit above `step`. False when it ended before.
+bool commits_beyond(Process& process, const fs::path& run, std::uint64_t step) {
+    return await(process, [&] { return record(run).step > step; });
+}
+
+/// A broker, a master and two members as one would start them by hand.
+struct ByHand {
+    ByHand(const TempDir& in, const Words& for_all)
+        : dir(in),
+          more(with(long_enough, for_all)),
+          broker(dir, with({"broker", "--bind", "ipc://" + dir / "bus"}, for_all)) {
+        REQUIRE(broker.await_output("ipc://"));
+        for (const char* const rank : {"0", "1"})
+            members.push_back(std::make_unique<Process>(dir, member(rank)));
+        master = std::make_unique<Process>(dir, with(as_master(), {"--run-id", run_id}));
+    }
+    [[nodiscard]] Words party(const Words& words) const {
+        return with(with(words, {"--broker", "ipc://" + dir / "bus", "--config", "run.toml",
+                                 "--json", "--set", "output.runs_dir=" + dir / "runs"}),
+                    more);
+    }
+    [[nodiscard]] Words member(const std::string& rank) const {
+        return party({"actor", "--role", "member", "--rank", rank, "--once"});
+    }
+    [[nodiscard]] Words as_master() const { return party({"actor", "--role", "master"}); }
+
+    const TempDir& dir;
+    Words more;
+    Process broker;
+    std::vector<std::unique_ptr<Process>> members;
+    std::unique_ptr<Process> master;
+};
+
+/// Silence is found out sooner than by default.
+const Words impatient{"--set", "bus.heartbeat_interval=0.3",
+                      "--set", "bus.suspect_after=1",
+                      "--set", "bus.disconnect_idle_client_time=3",
+                      "--set", "bus.time_between_idle_connections_checks=0.2",
+                      "--set", "bus.rejoin_grace=2"};
+
+}  // namespace
+
+TEST_CASE("launch goes on when each of its children is killed", "[recovery]") {
+    undisturbed();
+    const TempDir dir;
+    make_example(dir);
+    Process process(dir, launch(dir, "runs"));
+    const fs::path run = run_dir(dir, "runs");
+    for (const std::string victim : {"member-1", "master", "broker"}) {
+        INFO(victim << "\n" << process.err());
+        REQUIRE(commits_beyond(process, run, record(run).step));
+        const pid_t pid = child_of(process, victim);
+        REQUIRE(pid > 0);
+        REQUIRE(::kill(pid, SIGKILL) == 0);
+        REQUIRE(process.await_output(victim + " was ended by signal 9", true));
+    }
+    const Finished finished = process.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 0);
+    CHECK(finished.out.find("\"completed\"") != std::string::npos);
+    CHECK(models(run) == undisturbed());
+    CHECK(record(run).phase == "finished");
+    CHECK(record(run).term >= 3);  // once for the member, once for the master
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("killed over tcp as well, at the start and at the end", "[recovery_long]") {
+    undisturbed();
+    for (const std::string victim : {"broker", "master", "member-0"}) {
+        const TempDir dir;
+        make_example(dir);
+        Process process(dir, launch(dir, "runs", {"--transport", "tcp"}));
+        const fs::path run = run_dir(dir, "runs");
+        INFO(victim);
+        // as soon as it is there; then in the middle; then when model files are written
+        REQUIRE(await(process, [&] { return child_of(process, victim) > 0; }));
+        ::kill(child_of(process, victim), SIGKILL);
+        REQUIRE(commits_beyond(process, run, 1000));
+        ::kill(child_of(process, victim), SIGKILL);
+        if (await(process, [&] { return !models(run).empty(); }))
+            if (const pid_t pid = child_of(process, victim); pid > 0) ::kill(pid, SIGKILL);
+        const Finished finished = process.wait();
+        INFO(finished.err);
+        CHECK(finished.exit_code == 0);
+        CHECK(models(run) == undisturbed());
+        CHECK(left_behind(dir) == "");
+    }
+}
+
+TEST_CASE("launch gives up on a child that dies again and again", "[recovery]") {
+    const TempDir dir;
+    make_example(dir);
+    Process process(dir, launch(dir, "runs",
+                                {"--set", "bus.restarts_max=1", "--set", "bus.commit_steps=0",
+                                 "--set", "model.epochs=100000"}));
+    for (int kill = 0; kill < 2; ++kill) {
+        REQUIRE(await(process, [&] { return child_of(process, "member-1") > 0; }));
+        const pid_t pid = child_of(process, "member-1");
+        ::kill(pid, SIGKILL);
+        await(process, [&] { return child_of(process, "member-1") != pid; });
+    }
+    const Finished finished = process.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 5);
+    CHECK(finished.err.find("started again (1 of at most 1") != std::string::npos);
+    const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
+    CHECK(sentence.find("member-1") != std::string::npos);
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a run that was stopped goes on with --resume", "[recovery]") {
+    undisturbed();
+    const TempDir dir;
+    make_example(dir);
+    const fs::path run = run_dir(dir, "runs");
+    {
+        Process process(dir, launch(dir, "runs"));
+        REQUIRE(commits_beyond(process, run, 0));
+        process.signal(SIGINT);
+        const Finished finished = process.wait();
+        INFO(finished.err);
+        CHECK(finished.exit_code == 130);
+        const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
+        CHECK(sentence.find("stopped at step ") != std::string::npos);
+        CHECK(sentence.find("vflbus launch --local --resume " + run_id) != std::string::npos);
+        CHECK(finished.out.find("\"stopped\"") != std::string::npos);
+        CHECK(left_behind(dir) == "");
+    }
+    CHECK(models(run).empty());
+
+    const Finished other = proc::run(dir, resume(dir, "runs", {"--set", "model.epochs=5"}));
+    INFO(other.err);
+    CHECK(other.exit_code == 8);
+    CHECK(other.err.find("model.epochs") != std::string::npos);
+
+    const Finished finished = proc::run(dir, resume(dir, "runs"));
+    INFO(finished.err);
+    CHECK(finished.exit_code == 0);
+    CHECK(models(run) == undisturbed());
+    CHECK(left_behind(dir) == "");
+
+    const Finished again = proc::run(dir, resume(dir, "runs"));
+    INFO(again.err);
+    CHECK(again.exit_code == 0);
+    CHECK(again.out == finished.out);
+}
+
+TEST_CASE("--resume says which run it does not find", "[recovery]") {
+    const TempDir dir;
+    make_example(dir);
+    const auto said = [&](const std::string& which, const Words& command) {
+        return run(dir, with(command, {"--config", "run.toml", "--resume", which}));
+    };
+    for (const std::string name :
+         {"00112233445566778899aabbccddee01", "00112233445566778899aabbccddee02"})
+        spit(fs::path(dir / "runs") / name / "run.json", "{}");
+    spit(fs::path(dir / "runs") / "f0000000000000000000000000000000" / "report.json", "{}");
+    for (const Words& command : {Words{"launch", "--local"}, Words{"actor", "--role", "master"}}) {
+        Finished finished = said("77", command);
+        CHECK(finished.exit_code == 2);
+        CHECK(finished.err.find("there is no run 77 in ") != std::string::npos);
+        finished = said("0011", command);
+        CHECK(finished.exit_code == 2);
+        CHECK(finished.err.find("ddee01 and 0011") != std::string::npos);
+        finished = said("last", command);
+        CHECK(finished.exit_code == 2);
+        CHECK(finished.err.find("32 hexadecimal digits") != std::string::npos);
+        finished = said("00112233445566778899aabbccddee01", command);
+        CHECK(finished.exit_code == 5);
+        CHECK(finished.err.find("is damaged") != std::string::npos);
+        finished = said("f0", command);
+        CHECK(finished.exit_code == 5);
+        CHECK(finished.err.find("run.json is missing") != std::string::npos);
+    }
+    const Finished member = said("0011", {"actor", "--role", "member", "--rank", "0"});
+    CHECK(member.exit_code == 2);
+    CHECK(member.err.find("--resume is for the master") != std::string::npos);
+}
+
+TEST_CASE("a member that is stopped for a while goes on", "[recovery]") {
+    undisturbed();
+    const TempDir dir;
+    make_example(dir);
+    ByHand hand(dir, impatient);
+    const fs::path run = run_dir(dir, "runs");
+    REQUIRE(commits_beyond(*hand.master, run, 0));
+    hand.members[1]->signal(SIGSTOP);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // between suspect and lost
+    hand.members[1]->signal(SIGCONT);
+    const Finished finished = hand.master->wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 0);
+    for (const auto& member : hand.members) CHECK(member->wait().exit_code == 0);
+    CHECK(models(run) == undisturbed());
+    CHECK(record(run).term == 1);
+}
+
+TEST_CASE("a member that is killed and not started again ends the run", "[recovery]") {
+    const TempDir dir;
+    make_example(dir);
+    ByHand hand(dir, with(impatient, {"--set", "model.epochs=100000"}));
+    const fs::path run = run_dir(dir, "runs");
+    REQUIRE(commits_beyond(*hand.master, run, 0));
+    hand.members[1]->signal(SIGKILL);
+    const auto killed = Clock::now();
+    const Finished finished = hand.master->wait();
+    const std::chrono::duration<double> took = Clock::now() - killed;
+    INFO(finished.err);
+    CHECK(took.count() < 3 + 2 + 2);  // lost + grace + 2 s
+    CHECK(finished.exit_code == 5);
+    const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
+    CHECK(sentence.find("member-1") != std::string::npos);
+    CHECK(sentence.find("step ") != std::string::npos);
+    CHECK(sentence.find("vflbus actor --role master --resume " + run_id) != std::string::npos);
+    const Finished other = hand.members[0]->wait();
+    INFO(other.err);
+    CHECK(other.exit_code == 5);
+    CHECK(other.err.find("member-1") != std::string::npos);
+    CHECK(hand.members[1]->wait().exit_code == 128 + SIGKILL);
+    hand.broker.signal(SIGTERM);
+    CHECK(hand.broker.wait().exit_code == 0);
+}
+
+TEST_CASE("a master that was killed is started again by hand", "[recovery]") {
+    undisturbed();
+    const TempDir dir;
+    make_example(dir);
+    ByHand hand(dir, impatient);
+    const fs::path run = run_dir(dir, "runs");
+    REQUIRE(commits_beyond(*hand.master, run, 0));
+    hand.master->signal(SIGKILL);
+    CHECK(hand.master->wait().exit_code == 128 + SIGKILL);
+    hand.master = std::make_unique<Process>(dir, with(hand.as_master(), {"--resume", run_id}));
+    const Finished finished = hand.master->wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 0);
+    for (const auto& member : hand.members) {
+        const Finished ended = member->wait();
+        INFO(ended.err);
+        CHECK(ended.exit_code == 0);
+    }
+    CHECK(models(run) == undisturbed());
+}
+
+TEST_CASE("members with --once end with the code of a run that is stopped", "[recovery]") {
+    const TempDir dir;
+    make_example(dir);
+    ByHand hand(dir, {});
+    REQUIRE(commits_beyond(*hand.master, run_dir(dir, "runs"), 0));
+    hand.master->signal(SIGTERM);
+    const Finished finished = hand.master->wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 130);
+    for (const auto& member : hand.members) {
+        const Finished ended = member->wait();
+        INFO(ended.err);
+        CHECK(ended.exit_code == 130);
+        CHECK(ended.err.find("stopped at step ") != std::string::npos);
+    }
+}
