@@ -96,9 +96,19 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
         run_log.write(level, run, text);
     };
     actors::ClientApp app = actors::make_member_app(std::move(member));
-    app.on_end([inner = app, &run_log](const bus::Ending& ending, actors::Context& context) {
+    std::string unconfirmed;
+    app.on_end([&, inner = app](const bus::Ending& ending, actors::Context& context) {
         inner.end(ending, context);
-        run_log.detach(context.invitation().run);
+        const RunId run = context.invitation().run;
+        run_log.detach(run);
+        const fs::path root = options.out_dir.empty()
+                                  ? fs::path(config.output.runs_dir) / run.hex()
+                                  : options.out_dir;
+        std::error_code ec;
+        const fs::path part = root / name / "model.json";
+        if (ending.code != Errc::ok && fs::exists(part, ec))
+            unconfirmed = "; " + part.string() +
+                          " is written, but the master has not confirmed that all others are";
     });
 
     auto node = make_node(config, options, name, static_cast<std::int64_t>(rank));
@@ -107,7 +117,7 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
               log::value(options.broker.empty() ? config.bus.broker : options.broker));
     const auto ending = (*node)->serve(std::move(app), stop, once);
     if (!ending) return ending.error();
-    return {ending->code, ending->sentence};
+    return {ending->code, ending->sentence + (once ? unconfirmed : "")};
 }
 
 actors::MasterOptions master_options(const config::Config& config, const RunId& run,

@@ -15,8 +15,8 @@ using Models = std::map<std::string, std::string>;
 
 namespace {
 
-/// Some thousand steps, so that a training takes some seconds, and 20 commits.
-const Words long_enough{"--set", "model.epochs=700",     "--set", "bus.commit_steps=200",
+/// Some thousand steps, so that a training takes some seconds, and some 20 commits.
+const Words long_enough{"--set", "model.epochs=500",     "--set", "bus.commit_steps=150",
                         "--set", "bus.commit_interval=0"};
 
 Words with(Words words, const Words& more) {
@@ -299,6 +299,24 @@ TEST_CASE("a master that was killed is started again by hand", "[recovery]") {
         CHECK(ended.exit_code == 0);
     }
     CHECK(models(run) == undisturbed());
+}
+
+TEST_CASE("members end with a reason when their master is killed for good", "[recovery_long]") {
+    const TempDir dir;
+    make_example(dir);
+    ByHand hand(dir, with(impatient, {"--set", "model.epochs=100000"}));
+    REQUIRE(commits_beyond(*hand.master, run_dir(dir, "runs"), 0));
+    hand.master->signal(SIGKILL);
+    const auto killed = Clock::now();
+    for (const auto& member : hand.members) {
+        const Finished ended = member->wait();
+        INFO(ended.err);
+        CHECK(ended.exit_code == 5);
+        CHECK(ended.out.find("\"owner_lost\"") != std::string::npos);
+        CHECK(ended.err.find("master") != std::string::npos);
+    }
+    const std::chrono::duration<double> took = Clock::now() - killed;
+    CHECK(took.count() < 3 + 2 + 2);  // lost + grace + 2 s
 }
 
 TEST_CASE("members with --once end with the code of a run that is stopped", "[recovery]") {
