@@ -116,12 +116,9 @@ class MemberApp {
         MemberRun* run = context.state<MemberRun>();
         if (run == nullptr) return;
         if (ending.code == Errc::stale_term) keep_tables(context.invitation().run, run->party);
-        if (ending.code == Errc::ok) {
+        if (ending.code == Errc::ok || run->state == State::released) {
             log(Level::info, context, "the run has ended");
-            // the owner has all that it needs; without this the run could be resumed
-            if (run->purpose == Purpose::train)
-                if (auto done = run->store.remove(); !done)
-                    log(Level::warn, context, "cannot remove its state: " + done.error().sentence);
+            remove_state(*run, context);
         } else if (ending.code == Errc::stale_term)
             log(Level::info, context, ending.sentence);
         else
@@ -356,10 +353,19 @@ class MemberApp {
         return encode(run.written);
     }
 
-    Result<Bytes> release(MemberRun& run, Body body, Context&) const {
+    /// The owner has stored all that it needs: it will never ask for a commit of this run again.
+    /// RELEASE says so, and CLOSE with ok to a process that came back too late for it.
+    void remove_state(MemberRun& run, Context& context) const {
+        if (run.purpose != Purpose::train) return;
+        if (auto done = run.store.remove(); !done)
+            log(Level::warn, context, "cannot remove its state: " + done.error().sentence);
+    }
+
+    Result<Bytes> release(MemberRun& run, Body body, Context& context) const {
         if (auto decoded = bus::decode_ending(body); !decoded)
             return tl::unexpected(decoded.error());
         run.state = State::released;
+        remove_state(run, context);
         return encode_empty();
     }
 

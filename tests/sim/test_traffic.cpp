@@ -237,3 +237,36 @@ TEST_CASE("every question is handled once and answered, whatever breaks") {
         CHECK(coverage[fault] > 0);
     }
 }
+
+TEST_CASE("a day of nothing to do loses nobody and grows nothing") {
+    World world(7, Faults{});
+    const std::vector<bus::Participant> members{{"member-0", "member", 0},
+                                                {"member-1", "member", 1}};
+    for (const bus::Participant& member : members)
+        world.add_node(member.name, member.role, member.rank,
+                       [](actors::NodeCore& core) { core.serve(actors::ClientApp{}); });
+    Asker asker(world, 3, members, 1);
+    world.add_node("master", "master", -1, [&](actors::NodeCore& core) { core.drive(asker); });
+    world.run_until([&] { return asker.done; }, std::chrono::seconds(10));
+    REQUIRE(asker.done);
+    const auto hour = [&] {
+        const std::uint64_t before = world.events();
+        world.run_until([] { return false; }, std::chrono::hours(1));
+        return world.events() - before;
+    };
+    hour();
+    const std::uint64_t an_early_hour = hour();
+    for (int h = 0; h < 21; ++h) hour();
+    const std::uint64_t a_late_hour = hour();
+    CHECK(world.violation().empty());
+    CHECK(world.broker()->nodes() == 3);
+    CHECK(world.broker()->connections() == 3);
+    CHECK(world.broker()->queued_bytes() == 0);
+    CHECK(world.coverage().counts.empty());
+    CHECK(a_late_hour <= an_early_hour + an_early_hour / 100);
+    for (const std::string& line : world.story()) {
+        INFO(line);
+        CHECK(line.find("lost") == std::string::npos);
+        CHECK(line.find("suspect") == std::string::npos);
+    }
+}

@@ -38,6 +38,8 @@ struct World::Node {
     std::uint64_t life = 0;        ///< events of an earlier life do nothing
     std::uint64_t connection = 0;  ///< 0: none
     bool connecting = false;
+    bool returning = false;
+    bool dying = false;  ///< what it does now leaves no trace outside
     TimePoint paused_until{};
     TimePoint cut_off_until{};
     TimePoint busy_until{};
@@ -80,6 +82,10 @@ class World::NodeSide final : public bus::LinkTransport {
     NodeSide(World& world, Node& node) : world_(world), node_(node) {}
 
     bus::SendResult send(bus::Frame& frame) override {
+        if (node_.dying) {
+            frame = bus::Frame{};
+            return bus::SendResult::ok;
+        }
         const auto found = world_.connections_.find(node_.connection);
         if (node_.connection == 0 || found == world_.connections_.end())
             return bus::SendResult::full;
@@ -269,6 +275,10 @@ actors::NodeCore* World::core(std::size_t node) {
     return nodes_[node]->core.get();
 }
 
+bool World::will_return(std::size_t node) const {
+    return nodes_[node]->returning || nodes_[node]->dying;
+}
+
 void World::start_node(Node& node) {
     ++node.life;
     ++node.incarnation;
@@ -277,6 +287,8 @@ void World::start_node(Node& node) {
     node.armed = {};
     node.connection = 0;
     node.connecting = false;
+    node.dying = false;
+    node.returning = false;
     node.side = std::make_unique<NodeSide>(*this, node);
     bus::LinkConfig config;
     config.hello = {node.name, node.role, node.rank, node.incarnation, rng_.next(), "sim", {}};
@@ -452,11 +464,21 @@ void World::kill(std::size_t index, std::optional<Duration> down) {
     node.link.reset();
     if (node.connection != 0) drop_connection(node.connection);
     node.connection = 0;
+    node.returning = down.has_value();
     if (!down) return;
     after(*down, [this, &node, life = node.life] {
         if (life != node.life) return;
         tell(node.name + " starts again");
         start_node(node);
+    });
+}
+
+void World::die_now(std::size_t index, Duration down) {
+    Node& node = *nodes_[index];
+    if (!node.link || node.dying) return;
+    node.dying = true;
+    at(now_, [this, index, down, life = node.life] {
+        if (life == nodes_[index]->life) kill(index, down);
     });
 }
 

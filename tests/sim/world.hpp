@@ -33,7 +33,7 @@ struct Faults {
     double partitions = 0;       ///< a node's frames wait for a while
     double pauses = 0;           ///< SIGSTOP and SIGCONT
     double garbage = 0;  ///< malformed frames from strangers and from a node's own connection
-    double kills = 0;    ///< SIGKILL; the node comes back with a new incarnation unless it must not
+    double kills = 0;    ///< SIGKILL; the node comes back with a new incarnation
     Duration handler_max = std::chrono::milliseconds(1);
     Duration pause_max = std::chrono::seconds(4);
     Duration partition_max = std::chrono::seconds(4);
@@ -67,11 +67,16 @@ class World {
     void partition(std::size_t node, Duration length);
     void kill(std::size_t node, std::optional<Duration> down);
     void send_garbage(std::size_t node);
+    /// For a disk: the node's process dies in what it is doing now; nothing that it sends from
+    /// here on leaves, and it starts again after `down`.
+    void die_now(std::size_t node, Duration down);
 
     // -- properties ----------------------------------------------------------------
     [[nodiscard]] TimePoint now() const noexcept { return now_; }
     [[nodiscard]] Duration elapsed() const noexcept { return now_ - begin_; }
     [[nodiscard]] actors::NodeCore* core(std::size_t node);
+    /// It is dying or down, and somebody will start it again.
+    [[nodiscard]] bool will_return(std::size_t node) const;
     [[nodiscard]] const bus::BrokerCore* broker() const { return broker_.get(); }
     /// The same for the same seed; differs when anything anywhere differs.
     [[nodiscard]] std::uint64_t trace() const noexcept { return trace_; }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/text.hpp"
 
@@ -343,8 +344,17 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
         return refuse_hello(from, Errc::name_taken, taken);
     if (node.probe) {
         // the same newcomer repeats itself; a third one has to wait for its turn
-        if (node.probe->conn != from) return refuse_hello(from, Errc::name_taken, taken);
-        node.probe->hello_number = header.request;
+        Node::Probe& waiting = *node.probe;
+        if (waiting.hello.instance != hello.instance) {
+            if (hello.incarnation <= waiting.hello.incarnation)
+                return refuse_hello(from, Errc::name_taken, taken);
+            // a process that was restarted twice within a second: the younger one waits instead
+            refuse_hello(waiting.conn, Errc::superseded,
+                         "a younger process asks for the name " + hello.name);
+            waiting.hello = std::move(hello);
+        }
+        waiting.conn = from;  // its connection may have broken meanwhile
+        waiting.hello_number = header.request;
         return;
     }
     // asked directly: a connection that is dead already answers by being gone
@@ -391,6 +401,13 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     }
     Node& node = *slot;
     const bool same_process = known && node.hello.instance == hello.instance;
+    // the question is settled; what waits for it is this process itself, or has lost
+    if (const auto probe = std::exchange(node.probe, std::nullopt);
+        probe && probe->hello.instance != hello.instance)
+        refuse_hello(probe->conn, Errc::name_taken,
+                     hello.name +
+                         " is already connected as another process; stop that one, or "
+                         "give this one another --rank or --name");
     if (known && node.conn != 0 && node.conn != from) {
         if (!same_process) {
             Header bye;

@@ -138,13 +138,30 @@ TEST_CASE_METHOD(BrokerFixture,
         expect(Kind::bye).to(old);
         CHECK(expect(Kind::welcome).to("member-0").header.request == 2);
     }
-    SECTION("a third process does not get in between") {
+    SECTION("the newcomer may come again on another connection") {
+        connect("member-0");
+        hello("member-0", 2, 88);
+        nothing_more();
+        pass(milliseconds(1250));
+        expect(Kind::bye).to(old);
+        expect(Kind::welcome).to("member-0");
+    }
+    SECTION("a third process of the same age does not get in between") {
         const ConnId second = connect("member-0");
-        hello("member-0", 3, 99);
+        hello("member-0", 2, 99);
         expect_error(Errc::name_taken, "member-0");
         pass(milliseconds(1250));
         expect(Kind::bye).to(old);
         expect(Kind::welcome).to(second);
+    }
+    SECTION("a younger one waits in its place") {
+        const ConnId second = conn("member-0");
+        connect("member-0");
+        hello("member-0", 3, 99);
+        expect(Kind::error).code(Errc::superseded).to(second);
+        pass(milliseconds(1250));
+        expect(Kind::bye).to(old);
+        expect(Kind::welcome).to("member-0");
     }
     CHECK(broker.nodes() == 1);
 }
@@ -345,6 +362,24 @@ TEST_CASE_METHOD(BrokerFixture, "the broker's own lag is nobody's silence") {
     nothing_more();
     pass(seconds(60));  // but silence after that is silence
     expect(Kind::peer_suspect).about("member-0").to("master");
+}
+
+TEST_CASE_METHOD(BrokerFixture, "a newcomer that is believed while it waits waits no longer") {
+    join_bus("member-0");
+    const ConnId old = conn("member-0");
+    ignore();
+    pass(milliseconds(2500));
+    connect("member-0");
+    hello("member-0", 2, 88);
+    expect(Kind::ping).to(old);
+    pass(milliseconds(750));  // the old one is suspect by now
+    ignore();
+    hello("member-0", 2, 88);
+    expect(Kind::bye).code(Errc::superseded).to(old);
+    expect(Kind::welcome).to("member-0");
+    ping("member-0");
+    expect(Kind::pong).to("member-0");
+    nothing_more();
 }
 
 TEST_CASE_METHOD(BrokerFixture, "a newcomer does not profit from the broker's lag") {
