@@ -130,6 +130,7 @@ LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) 
     plan.restarts_max = job.config.bus.restarts_max;
     plan.progress = [&] { return last_commit(runs_dir, job.run); };
     plan.master_again = [&] { return of_master(can_resume(runs_dir, job.run)); };
+    plan.at_once_sentence = "ended at once; `" + job.go_on + "` continues it";
     LocalOutcome outcome = run_locally(plan);
     if (outcome.failure.sentence == plan.stopped_sentence && can_resume(runs_dir, job.run))
         outcome.failure.sentence += "; `--resume " + job.run.hex() + "` continues it";

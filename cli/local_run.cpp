@@ -1,10 +1,14 @@
 #include "local_run.hpp"
 
 #include <poll.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -30,9 +34,12 @@ constexpr auto master_stops = std::chrono::seconds(30);    // the same when all 
 
 constexpr int interrupted = static_cast<int>(ExitCode::interrupted);
 
+std::array<char, 1024> last_words{};  // a line, said by a signal handler
+
 void at_once() noexcept {
     kill_children();
     remove_private_directory();
+    if (::write(STDERR_FILENO, last_words.data(), std::strlen(last_words.data())) < 0) return;
 }
 
 /// What a child said as its reason with --json; empty when it said none.
@@ -80,7 +87,11 @@ int status_of(const Child& child) {
 
 class LocalRun {
   public:
-    explicit LocalRun(const LocalPlan& plan) : plan_(plan), signals_(stop_, at_once) {}
+    explicit LocalRun(const LocalPlan& plan) : plan_(plan), signals_(stop_, at_once) {
+        if (!plan.at_once_sentence.empty())
+            std::snprintf(last_words.data(), last_words.size(), "vflbus: %s\n",
+                          plan.at_once_sentence.c_str());
+    }
 
     LocalOutcome run() {
         if (Result<> started = start(); !started) {

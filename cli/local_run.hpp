@@ -30,6 +30,8 @@ struct LocalPlan {
     std::filesystem::path run_dir;
     /// Said when it was ended by a signal before the master could say where.
     std::string stopped_sentence = "stopped by a signal";
+    /// Said when the second signal has ended everything; at most 1,000 characters.
+    std::string at_once_sentence;
 };
 
 struct LocalOutcome {

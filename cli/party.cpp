@@ -101,9 +101,8 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
         inner.end(ending, context);
         const RunId run = context.invitation().run;
         run_log.detach(run);
-        const fs::path root = options.out_dir.empty()
-                                  ? fs::path(config.output.runs_dir) / run.hex()
-                                  : options.out_dir;
+        const fs::path root = options.out_dir.empty() ? fs::path(config.output.runs_dir) / run.hex()
+                                                      : options.out_dir;
         std::error_code ec;
         const fs::path part = root / name / "model.json";
         if (ending.code != Errc::ok && fs::exists(part, ec))

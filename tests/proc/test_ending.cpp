@@ -56,6 +56,7 @@ TEST_CASE("a second signal ends everything at once", "[ending]") {
     launch.signal(SIGINT);
     const Finished finished = launch.wait();
     CHECK(finished.exit_code == 130);
+    CHECK(finished.err.find("--resume " + run_id) != std::string::npos);
     CHECK(left_behind(dir) == "");
 }
 
