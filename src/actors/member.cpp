@@ -134,8 +134,7 @@ class MemberApp {
 
     Result<Bytes> handle(Method method, const Message& message, Context& context) const {
         MemberRun* run = context.state<MemberRun>();
-        if (run == nullptr)
-            return fail(Errc::handler_failed, options_.name + " is not in this run");
+        if (run == nullptr) return fail(Errc::unknown_run, options_.name + " is not in this run");
         if (context.cancelled()) return fail(Errc::cancelled, options_.name + " was told to stop");
         try {
             return (this->*method)(*run, message.content, context);
@@ -385,8 +384,14 @@ class MemberApp {
     }
 
     tl::unexpected<Failure> out_of_order(const MemberRun& run, MessageType type) const {
-        return fail(Errc::handler_failed, options_.name + " cannot take " + message::name_of(type) +
-                                              " while " + std::string(name_of(run.state)));
+        // an owner that asks this of a party that only joined takes it for one that had begun
+        const bool lost =
+            run.purpose == Purpose::train && run.state == State::joined &&
+            (type == message::step || type == message::solve || type == message::commit ||
+             type == message::evaluate || type == message::finish);
+        return fail(lost ? Errc::state_lost : Errc::handler_failed,
+                    options_.name + " cannot take " + message::name_of(type) + " while " +
+                        std::string(name_of(run.state)));
     }
     tl::unexpected<Failure> wrong_step(const MemberRun& run, MessageType type,
                                        std::uint64_t step) const {

@@ -227,6 +227,10 @@ void RunMaster::on_reply(Driver& driver, Message&& reply) {
             return answered();
         }
         if (error.code == Errc::peer_restarted) return restarted(member, 0);
+        // the process is the same one, but it has given up the run in between
+        if (recoverable() && request.type != message::restore &&
+            (error.code == Errc::unknown_run || error.code == Errc::state_lost))
+            return restarted(member, member.incarnation);
         if (error.code == Errc::peer_lost || error.code == Errc::unreachable)
             return fail_run(error.code, member.name + " was lost" + where() + " (" +
                                             error.sentence + ")" + then_again("see to it"));
@@ -288,6 +292,7 @@ void RunMaster::on_peer(Driver& driver, const PeerEvent& event) {
     if (!recoverable())
         return fail_run(
             code, member.name + " is gone" + where() + how + ": start it again, then the run");
+    if (stopped_without(member.name)) return;
     log(Level::warn, member.name + " is gone" + where() + how + "; waits " +
                          text_of(seconds(options_.config.bus.rejoin_grace)) + " for it");
     if (phase_ != Phase::comparing) arm();
@@ -536,7 +541,7 @@ void RunMaster::restarted(Member& member, std::uint64_t incarnation) {
     member.incarnation = incarnation;
     member.up = true;
     member.down = false;
-    if (!count(member)) return;
+    if (stopped_without(member.name) || !count(member)) return;
     log(Level::warn, member.name + " was restarted" + where() + "; the run begins term " +
                          std::to_string(spec_.term + 1));
     begin_term();

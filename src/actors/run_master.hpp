@@ -130,6 +130,8 @@ class RunMaster : public ServerApp {
     // -- recovery -------------------------------------------------------------------
     /// Whether the run can go on in a new term. The base class fails it otherwise.
     [[nodiscard]] virtual bool recoverable() const { return false; }
+    /// The user wants the run to stop and `party` is gone: whether that ended it at once.
+    virtual bool stopped_without(const std::string&) { return false; }
     /// One more restart of `party`; how many there were since the last commit.
     virtual std::uint64_t count_restart(const std::string&) { return 0; }
     /// The run goes on in `term`: stores that, then forgets everything of the earlier one.

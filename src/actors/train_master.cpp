@@ -474,6 +474,14 @@ class TrainMaster final : public RunMaster {
                                       std::to_string(steps_) + continued());
     }
 
+    bool stopped_without(const std::string& party) override {
+        if (!stopping_) return false;
+        fail_run(Errc::cancelled, "stopped" + where() + ", without " + party +
+                                      ", which is gone; the last commit is that of step " +
+                                      std::to_string(committed_) + continued());
+        return true;
+    }
+
     bool halted() const override { return halted_; }
 
     // -- recovery -------------------------------------------------------------------

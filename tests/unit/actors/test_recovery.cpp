@@ -254,6 +254,48 @@ TEST_CASE("how a restarted member is noticed") {
     CHECK(logged(play, "member-0 was restarted, at step"));
 }
 
+TEST_CASE("a member that gave up the run and joined again as the same process") {
+    const World world = small(config::Task::logistic);
+    const Facts expected(Undisturbed(world).play);
+    Play play(world);
+    configure(play);
+    play.set();
+    const auto type = GENERATE(message::step, message::commit, message::evaluate, message::finish);
+    play.harness->on_request = [&, seen = 0](std::size_t member, Message& m) mutable {
+        if (member == 1 && m.metadata.message_type == type && ++seen == 1) play.harness->join(1);
+        return true;
+    };
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(Facts(play) == expected);
+    CHECK(play.harness->terms == 2);
+}
+
+TEST_CASE("a stop does not wait for a member that is gone") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    const bool restart = GENERATE(true, false);
+    at_step(play, 6, [&] {
+        play.master->on_stop(*play.harness);
+        if (restart)
+            play.restart_member(0);
+        else
+            play.harness->peer(0, PeerEvent::What::down);
+    });
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::cancelled);
+    CHECK(ending.sentence.find("without member-0, which is gone; the last commit is that of step "
+                               "4; `--resume ") != std::string::npos);
+    CHECK(play.harness->now() - TimePoint{} < std::chrono::seconds(1));
+    play.harness->on_request = {};
+    play.resume_master();
+    REQUIRE(play.harness->run().code == Errc::ok);
+    CHECK(Facts(play) == Facts(Undisturbed(play.world).play));
+}
+
 TEST_CASE("a member that is away for less than the grace") {
     const World world = small(config::Task::logistic);
     const Facts expected(Undisturbed(world).play);
