@@ -365,6 +365,23 @@ TEST_CASE("a member that does not come to the gathering again") {
     CHECK(ending.sentence.find("member-1 has not joined again") != std::string::npos);
 }
 
+TEST_CASE("what was asked in an earlier term is no longer waited for") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    play.harness->on_request = [&, seen = 0](std::size_t member, Message& m) mutable {
+        if (m.metadata.message_type != message::step) return true;
+        if (member == 1) return seen < 5;
+        if (++seen == 4) play.restart_member(0);
+        return seen != 4;
+    };
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    CHECK(play.harness->terms == 2);
+    CHECK(ending.code == Errc::timed_out);
+    CHECK(ending.sentence.find("member-1 did not answer step") == 0);
+}
+
 TEST_CASE("a damaged commit is passed over for the one before") {
     const World world = small(config::Task::logistic);
     const Facts expected(Undisturbed(world).play);
@@ -422,8 +439,17 @@ TEST_CASE("a state directory that was lost") {
         play.config.bus.on_state_lost = config::StateLost::restart;
         play.set();
         at_step(play, 6, lose);
+        std::vector<std::uint64_t> commits;
+        play.harness->on_reply_hook = [&](std::size_t member, Message& m) {
+            if (member == 0 && m.metadata.message_type == message::commit)
+                commits.push_back(decode_commit_reply(m.content)->step);
+            return true;
+        };
         REQUIRE(play.harness->run().code == Errc::ok);
         CHECK(logged(play, "trains from the first step"));
+        REQUIRE(commits.size() > 4);
+        commits.resize(4);
+        CHECK(commits == std::vector<std::uint64_t>{2, 4, 2, 4});
         CHECK(Facts(play) == Facts(Undisturbed(world).play));
     }
 }
