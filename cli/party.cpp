@@ -151,6 +151,8 @@ Failure drive(actors::RunMaster& master, const config::Config& config, const Par
     log::set_thread_identity("master");
     auto node = make_node(config, options, "master", -1);
     if (!node) return node.error();
+    log::info({master.spec().run, {}, "master"}, "drives the run broker={}",
+              log::value(options.broker.empty() ? config.bus.broker : options.broker));
     const auto ending = (*node)->drive(master, stop);
     if (!ending) return ending.error();
     if (master.outcome().code != Errc::ok) return master.outcome();
