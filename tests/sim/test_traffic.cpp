@@ -243,8 +243,15 @@ TEST_CASE("a day of nothing to do loses nobody and grows nothing") {
     const std::vector<bus::Participant> members{{"member-0", "member", 0},
                                                 {"member-1", "member", 1}};
     for (const bus::Participant& member : members)
-        world.add_node(member.name, member.role, member.rank,
-                       [](actors::NodeCore& core) { core.serve(actors::ClientApp{}); });
+        world.add_node(
+            member.name, member.role, member.rank, [name = member.name](actors::NodeCore& core) {
+                actors::ClientApp app;
+                app.on(question,
+                       [name](const Message& m, actors::Context&) -> Result<actors::Bytes> {
+                           return answer_to(m.content, name);
+                       });
+                core.serve(std::move(app));
+            });
     Asker asker(world, 3, members, 1);
     world.add_node("master", "master", -1, [&](actors::NodeCore& core) { core.drive(asker); });
     world.run_until([&] { return asker.done; }, std::chrono::seconds(10));
