@@ -315,9 +315,11 @@ void RunMaster::on_link(Driver& driver, bool up, const std::string& sentence) {
         waiting_since_ = aside_since_ = driver.now();
         for (Member& member : members_) member.down_since = driver.now();
     }
+    // the first connection is no news
+    if (up && !link_up_) log(Level::info, "the broker is back");
+    if (!up) log(Level::warn, "lost the broker: " + sentence);
     link_up_ = up;
     if (!up) link_sentence_ = sentence;
-    log(up ? Level::info : Level::warn, up ? "the broker is back" : "lost the broker: " + sentence);
 }
 
 void RunMaster::on_closed(const Ending& ending) {

@@ -801,7 +801,7 @@ void BrokerCore::on_tick(TimePoint now) {
         Run& run = *runs_.at(id);
         end_run(run,
                 {Errc::owner_lost, run.owner_name + ", which drove run " + id.short_hex() +
-                                       ", is gone; start the run again"},
+                                       ", is gone; whoever owns the run can go on with --resume"},
                 broker_node, now);
     }
     if (anonymous_ > 0) {
