@@ -53,7 +53,7 @@ expect 'never by a header' src/config/a.hpp '#pragma once\n#include <toml++/toml
 expect 'by one .cpp only' src/config/a.cpp '#include <spdlog/fmt/fmt.h>'
 expect '#pragma once' src/data/e.hpp 'int x;'
 expect 'one machine' conf/a.toml 'data = "/home/me/a.csv"'
-expect 'one machine' docs/a.md 'see /work/main'
+expect 'one machine' docs/a.md 'see /Users/me/src'
 expect 'TODO' src/data/f.cpp '// TODO later'
 expect 'TODO' docs/b.md 'FIXME: this is a sentence that is long enough'
 exit "$failures"
