@@ -448,8 +448,8 @@ ClientApp make_member_app(MemberOptions options) {
         {message::restore, &MemberApp::restore},
     };
     for (const auto& [type, method] : table)
-        app.on(type, [member, method = method](const Message& message, Context& context) {
-            return member->handle(method, message, context);
+        app.on(type, [member, call = method](const Message& message, Context& context) {
+            return member->handle(call, message, context);
         });
     return app;
 }

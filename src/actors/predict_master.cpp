@@ -149,7 +149,7 @@ class Predict final : public PredictMaster {
         const auto rows = own_->rows(TableKind::predict);
         std::vector<std::uint32_t> order(rows.size());
         std::iota(order.begin(), order.end(), 0U);
-        std::ranges::stable_sort(order, {}, [&](std::uint32_t i) { return rows[i]; });
+        std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(rows[i], i); });
         for (const std::uint32_t i : order) {
             csv_ += csv_cell(table.ids[rows[i]]);
             if (softmax) {
