@@ -366,14 +366,16 @@ constexpr Key key_table[] = {
      .name = "hello_retry_jitter",
      .type = Type::number,
      .field = IN_CONFIG(bus.hello_retry_jitter),
-     .doc = "Share by which each such pause is varied at random.",
+     .doc = "Share by which each such pause is varied at random."
+            " Checked, but not in force yet: the built-in value holds.",
      .min = 0,
      .max = 1},
     {.section = "bus",
      .name = "resolve_timeout",
      .type = Type::number,
      .field = IN_CONFIG(bus.resolve_timeout),
-     .doc = "The longest wait for the address of a host name.",
+     .doc = "The longest wait for the address of a host name."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "s",
      .min = 0.1,
      .max = day},
@@ -382,7 +384,8 @@ constexpr Key key_table[] = {
      .type = Type::number,
      .field = IN_CONFIG(bus.progress_stall_after),
      .doc = "A party that is alive but makes no progress is reported after this time; a second "
-            "time fails the run.",
+            "time fails the run."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "s",
      .min = 1,
      .max = week},
@@ -390,7 +393,8 @@ constexpr Key key_table[] = {
      .name = "slow_peer_after",
      .type = Type::number,
      .field = IN_CONFIG(bus.slow_peer_after),
-     .doc = "A peer is slow when no byte of its queue has drained for this long.",
+     .doc = "A peer is slow when no byte of its queue has drained for this long."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "s",
      .min = 0.1,
      .max = day},
@@ -398,7 +402,8 @@ constexpr Key key_table[] = {
      .name = "chunk_bytes",
      .type = Type::integer,
      .field = IN_CONFIG(bus.chunk_bytes),
-     .doc = "Bodies are sent in pieces of this size.",
+     .doc = "Bodies are sent in pieces of this size."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "bytes",
      .min = 4096,
      .max = 524288},
@@ -406,7 +411,8 @@ constexpr Key key_table[] = {
      .name = "frame_bytes_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.frame_bytes_max),
-     .doc = "A larger frame is refused.",
+     .doc = "A larger frame is refused."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "bytes",
      .min = 8192,
      .max = 2097152},
@@ -414,7 +420,8 @@ constexpr Key key_table[] = {
      .name = "message_bytes_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.message_bytes_max),
-     .doc = "A larger message body is refused.",
+     .doc = "A larger message body is refused."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "bytes",
      .min = 65536,
      .max = 1073741824},
@@ -423,7 +430,8 @@ constexpr Key key_table[] = {
      .type = Type::integer,
      .field = IN_CONFIG(bus.hop_window_bytes),
      .doc = "Bytes under way between a link and the broker at the start; it grows with the "
-            "bandwidth.",
+            "bandwidth."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "bytes",
      .min = 524288,
      .max = 16777216},
@@ -432,7 +440,8 @@ constexpr Key key_table[] = {
      .type = Type::integer,
      .field = IN_CONFIG(bus.body_budget_bytes),
      .doc = "A receiver's memory for bodies under way; the one largest message is always let "
-            "through.",
+            "through."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "bytes",
      .min = 1048576,
      .max = 1099511627776.0},
@@ -440,7 +449,8 @@ constexpr Key key_table[] = {
      .name = "outstanding_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.outstanding_max),
-     .doc = "Unanswered requests per source and destination.",
+     .doc = "Unanswered requests per source and destination."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "requests",
      .min = 1,
      .max = 16},
@@ -448,7 +458,8 @@ constexpr Key key_table[] = {
      .name = "nodes_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.nodes_max),
-     .doc = "Nodes that a broker takes at a time.",
+     .doc = "Nodes that a broker takes at a time."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "nodes",
      .min = 1,
      .max = 4096},
@@ -456,7 +467,8 @@ constexpr Key key_table[] = {
      .name = "runs_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.runs_max),
-     .doc = "Runs that a broker takes at a time.",
+     .doc = "Runs that a broker takes at a time."
+            " Checked, but not in force yet: the built-in value holds.",
      .unit = "runs",
      .min = 1,
      .max = 1024},
