@@ -259,16 +259,20 @@ class LocalRun {
                     continue;
                 place.seen = true;
                 if (place.child->exit_status() == 0 && &place != &broker()) continue;
+                // a member may hear of an orderly stop, and end by it, before the master has ended
+                if (stop_seen_ && place.child->exit_status() == interrupted &&
+                    place.child->by_signal() == 0 && &place != &broker())
+                    continue;
                 if (first_lost != nullptr) continue;
                 first_lost = &place;
                 // without it nothing can be stopped in order
-                if (stop_seen_)
+                if (stop_seen_ && &place == &broker())
                     master_->child->signal(SIGTERM);
                 else
                     until = Clock::now() + master_explains;
             }
             if (master_->running() && Clock::now() >= until) {
-                // the second one ends a run without waiting for anybody
+                // the second SIGTERM ends a run without waiting for anybody
                 master_->child->signal(asked_ ? SIGKILL : SIGTERM);
                 if (!asked_) master_->child->signal(SIGINT);
                 asked_ = true;
