@@ -86,8 +86,9 @@ class BrokerCore {
     void on_join(Node& node, const Header& header, const Payload& body, TimePoint now);
     void on_close(Node& node, const Header& header, const Payload& body, TimePoint now);
     void route(Node& node, const Header& header, Frame& frame, std::size_t bytes, TimePoint now);
+    void route_credit(Node& node, const Header& header);
 
-    // -- nodes -----------------------------------------------------------------
+    // -- nodes: broker_nodes.cpp -------------------------------------------------
     void accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now);
     void refuse_hello(ConnId from, Errc code, const std::string& sentence);
     void settle_probe(Node& node, bool old_one_lives, TimePoint now);
@@ -98,13 +99,13 @@ class BrokerCore {
     void announce_down(Run& run, Node& node, Errc code, Duration silent, TimePoint now);
     void forget_if_idle(NodeId id);
 
-    // -- runs ------------------------------------------------------------------
+    // -- runs: broker_runs.cpp ---------------------------------------------------
     Run* find_run(const RunId& id);
     void end_run(Run& run, const Ending& ending, NodeId except, TimePoint now);
     template <class Visit>
     void for_each_joined(Run& run, Visit&& visit);
 
-    // -- sending ---------------------------------------------------------------
+    // -- sending: broker_routes.cpp ----------------------------------------------
     void send_control(Node& node, Kind kind, const Header& header, Bytes body, TimePoint now);
     void send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
                     TimePoint now);

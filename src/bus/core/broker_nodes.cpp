@@ -1,0 +1,253 @@
+// Who is connected, under which name, and who has fallen silent: docs/protocol.md, section 4.
+
+#include "bus/core/broker_state.hpp"
+
+namespace vflbus::bus {
+
+void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, const Payload& body,
+                          TimePoint now) {
+    auto decoded = decode_hello(body.bytes());
+    if (!decoded) {
+        ++counters_.refused;
+        return refuse_hello(from, Errc::malformed_frame, decoded.error().sentence);
+    }
+    Hello hello = std::move(*decoded);
+    const NodeId id = node_id_of(hello.name);
+    if (known != nullptr && known->id != id)
+        return refuse_hello(
+            from, Errc::wrong_source,
+            "this connection is " + known->hello.name + " and cannot become " + hello.name);
+    const auto found = nodes_.find(id);
+    if (found == nodes_.end()) {
+        if (nodes_.size() >= nodes_max)
+            return refuse_hello(
+                from, Errc::too_many,
+                "this broker serves " + std::to_string(nodes_max) + " nodes already");
+        return accept(from, std::move(hello), header.request, now);
+    }
+    Node& node = *found->second;
+    if (node.hello.name != hello.name)
+        return refuse_hello(from, Errc::name_taken,
+                            "the name " + hello.name + " has the same node id as " +
+                                node.hello.name + "; choose another");
+    if (node.hello.instance == hello.instance)
+        return accept(from, std::move(hello), header.request, now);
+
+    const std::string taken = hello.name +
+                              " is already connected as another process; stop that one, or give "
+                              "this one another --rank or --name";
+    if (hello.incarnation < node.hello.incarnation)
+        return refuse_hello(from, Errc::stale_incarnation,
+                            "a younger process is known as " + hello.name);
+    // the loop may have slept and not ticked since: what the old process said meanwhile is still to
+    // be read
+    const Duration late = now - last_tick_ - config_.timings.check;
+    const Duration patience = config_.timings.suspect + std::max({lag_, late, Duration{}});
+    const bool gone = node.conn == 0 || now - node.last_heard > patience;
+    if (gone) return accept(from, std::move(hello), header.request, now);
+    if (hello.incarnation == node.hello.incarnation)
+        return refuse_hello(from, Errc::name_taken, taken);
+    if (node.probe) {
+        // the same newcomer repeats itself; a third one has to wait for its turn
+        Node::Probe& waiting = *node.probe;
+        if (waiting.hello.instance != hello.instance) {
+            if (hello.incarnation <= waiting.hello.incarnation)
+                return refuse_hello(from, Errc::name_taken, taken);
+            // a process that was restarted twice within a second: the younger one waits instead
+            refuse_hello(waiting.conn, Errc::superseded,
+                         "a younger process asks for the name " + hello.name);
+            waiting.hello = std::move(hello);
+        }
+        waiting.conn = from;  // its connection may have broken meanwhile
+        waiting.hello_number = header.request;
+        return;
+    }
+    // asked directly: a connection that is dead already answers by being gone
+    Header ping;
+    ping.kind = Kind::ping;
+    Frame frame = make_frame(ping, {});
+    if (transport_.send(node.conn, frame) == SendResult::gone) {
+        disconnect(node, now);
+        return accept(from, std::move(hello), header.request, now);
+    }
+    node.probe =
+        Node::Probe{from, std::move(hello), header.request, now + config_.timings.name_probe};
+}
+
+void BrokerCore::refuse_hello(ConnId from, Errc code, const std::string& sentence) {
+    ++counters_.refused;
+    Header answer;
+    answer.kind = Kind::error;
+    answer.aux = static_cast<std::uint64_t>(code);
+    send_raw(from, answer, encode_sentence(sentence));
+}
+
+void BrokerCore::settle_probe(Node& node, bool old_one_lives, TimePoint now) {
+    Node::Probe probe = std::move(*node.probe);
+    node.probe.reset();
+    if (old_one_lives)
+        return refuse_hello(
+            probe.conn, Errc::name_taken,
+            probe.hello.name +
+                " is already connected as another process; stop that one, or give this one "
+                "another --rank or --name");
+    accept(probe.conn, std::move(probe.hello), probe.hello_number, now);
+}
+
+void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now) {
+    const NodeId id = node_id_of(hello.name);
+    auto& slot = nodes_[id];
+    const bool known = slot != nullptr;
+    if (!known) {
+        slot = std::make_unique<Node>();
+        slot->id = id;
+        for (const auto& [run_id, run] : runs_)
+            if (run->owner == id || run->find(id) != nullptr) slot->runs.insert(run_id);
+    }
+    Node& node = *slot;
+    const bool same_process = known && node.hello.instance == hello.instance;
+    // the question is settled; what waits for it is this process itself, or has lost
+    if (const auto probe = std::exchange(node.probe, std::nullopt);
+        probe && probe->hello.instance != hello.instance)
+        refuse_hello(probe->conn, Errc::name_taken,
+                     hello.name +
+                         " is already connected as another process; stop that one, or "
+                         "give this one another --rank or --name");
+    if (known && node.conn != 0 && node.conn != from) {
+        if (!same_process) {
+            Header bye;
+            bye.kind = Kind::bye;
+            bye.aux = static_cast<std::uint64_t>(Errc::superseded);
+            send_raw(node.conn, bye,
+                     encode_sentence("a younger process has taken over the name " + hello.name));
+        }
+        connections_.erase(node.conn);
+    }
+    if (node.conn != from) {
+        const auto connection = connections_.find(from);
+        if (connection != connections_.end() && connection->second.node == nullptr &&
+            anonymous_ > 0)
+            --anonymous_;
+        connections_[from] = Connection{&node, now};
+    }
+    last_conn_ = 0;
+    last_node_ = nullptr;
+    ++generation_;
+    node.out.reset(left_);
+    credit_back(left_, now);
+    node.in.reset();
+    node.hello = std::move(hello);
+    node.conn = from;
+    node.session = next_session_++;
+    node.state = Node::State::up;
+    node.last_heard = now;
+    // it takes part again once it has said so in this session
+    for (const RunId& run_id : node.runs) {
+        Run& run = *runs_.at(run_id);
+        if (run.owner == id) {
+            run.owner_here = false;
+        } else if (Member* member = run.find(id)) {
+            member->joined = false;
+        }
+    }
+    log("node up name=" + node.hello.name + " role=" + node.hello.role +
+        " version=" + node.hello.version + (same_process ? " again=true" : ""));
+
+    Header header;
+    header.request = hello_number;
+    header.aux = node.session;
+    const Timings& t = config_.timings;
+    send_control(node, Kind::welcome, header,
+                 encode(Welcome{config_.version, to_ms(t.heartbeat), to_ms(t.suspect),
+                                to_ms(t.lost), frame_bytes_max, message_bytes_max}),
+                 now);
+    for (const RunId& run_id : node.runs) {
+        Run& run = *runs_.at(run_id);
+        if (run.owner == id) continue;
+        Header open;
+        open.run = run_id;
+        open.term = run.term;
+        open.src = run.owner;
+        send_control(node, Kind::open, open, run.open, now);
+    }
+}
+
+void BrokerCore::disconnect(Node& node, TimePoint now) {
+    if (node.conn != 0) connections_.erase(node.conn);
+    node.conn = 0;
+    last_conn_ = 0;
+    last_node_ = nullptr;
+    ++generation_;
+    node.out.reset(left_);
+    credit_back(left_, now);
+    if (node.probe) settle_probe(node, false, now);
+}
+
+void BrokerCore::heard(Node& node, TimePoint now) {
+    node.last_heard = now;
+    if (node.probe) settle_probe(node, true, now);
+    if (node.state == Node::State::up) return;
+    node.state = Node::State::up;
+    ++generation_;
+    log("node back name=" + node.hello.name);
+    for (const RunId& id : node.runs) {
+        Run& run = *runs_.at(id);
+        if (run.takes_part(node.id)) announce_up(run, node, now);
+    }
+}
+
+void BrokerCore::set_liveness(Node& node, TimePoint now) {
+    const Duration silent = now - node.last_heard;
+    const Timings& t = config_.timings;
+    Node::State state = Node::State::up;
+    if (silent > t.lost + lag_)
+        state = Node::State::lost;
+    else if (silent > t.suspect + lag_)
+        state = Node::State::suspect;
+    if (state <= node.state) return;
+    node.state = state;
+    const bool lost = state == Node::State::lost;
+    if (lost) {
+        // what waits for it would hold back its senders in all their runs; they send again when it
+        // is up
+        ++generation_;
+        node.out.drop_all(left_);
+        credit_back(left_, now);
+    }
+    log(std::string(lost ? "node lost name=" : "node suspect name=") + node.hello.name +
+        " silent_ms=" + std::to_string(to_ms(silent)));
+    for (const RunId& id : node.runs) {
+        Run& run = *runs_.at(id);
+        if (lost && run.owner == node.id) run.owner_lost_at = now;
+        if (lost) {
+            announce_down(run, node, Errc::peer_lost, silent, now);
+            continue;
+        }
+        for_each_joined(run, [&](Node& peer) {
+            if (peer.id == node.id) return;
+            Header h;
+            h.run = id;
+            h.term = run.term;
+            h.aux = node.id.value;
+            send_control(peer, Kind::peer_suspect, h,
+                         encode(PeerSuspect{node.hello.name, to_ms(silent)}), now);
+        });
+    }
+}
+
+/// A node that is gone and named in no run takes no room.
+void BrokerCore::forget_if_idle(NodeId id) {
+    const auto found = nodes_.find(id);
+    if (found == nodes_.end() || found->second->state != Node::State::lost ||
+        !found->second->runs.empty())
+        return;
+    if (found->second->conn != 0) disconnect(*found->second, found->second->last_heard);
+    if (nodes_.count(id) == 0 || nodes_.at(id)->conn != 0)
+        return;  // a probe was settled in its favor
+    last_conn_ = 0;
+    last_node_ = nullptr;
+    ++generation_;
+    nodes_.erase(id);
+}
+
+}  // namespace vflbus::bus

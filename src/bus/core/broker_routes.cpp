@@ -1,0 +1,144 @@
+// Frames on their way: docs/protocol.md, sections 5 to 7.
+
+#include "bus/core/broker_state.hpp"
+
+namespace vflbus::bus {
+
+void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size_t bytes,
+                       TimePoint now) {
+    Node::Route& route = node.route;
+    if (route.generation != generation_ || route.dst != header.dst || route.term != header.term ||
+        route.run != header.run) {
+        const auto refuse = [&](Errc code, const std::string& sentence) {
+            consume(node, bytes, now);
+            send_error(node, header, code, sentence, now);
+        };
+        Run* run = find_run(header.run);
+        if (run == nullptr) {
+            const bool may_come = now - started_ < config_.timings.rejoin_grace;
+            return refuse(may_come ? Errc::retry : Errc::unknown_run,
+                          "run " + header.run.short_hex() + " is not known here");
+        }
+        if (header.term != run->term)
+            return refuse(Errc::stale_term, "run " + run->id.short_hex() + " is in term " +
+                                                std::to_string(run->term));
+        if (!run->takes_part(node.id))
+            return refuse(Errc::not_a_participant,
+                          node.hello.name + " has not joined run " + run->id.short_hex());
+        const auto target = nodes_.find(header.dst);
+        if (!run->takes_part(header.dst) || target == nodes_.end())
+            return refuse(Errc::not_a_participant,
+                          "the destination takes no part in run " + run->id.short_hex());
+        if (target->second->conn == 0 || target->second->state == Node::State::lost)
+            return refuse(Errc::unreachable, target->second->hello.name + " is not connected");
+        route = {header.run, header.term, header.dst, generation_, target->second.get()};
+    }
+    Node& target = *route.target;
+    ++counters_.frames_routed;
+    counters_.bytes_routed += bytes;
+    // a destination that is far behind holds back those who send to it, not the broker's memory
+    const bool defer = target.out.queued_bytes() > broker_queue_bytes_max;
+    NodeSink sink(transport_, target.conn);
+    const Origin origin = defer ? Origin{node.id, node.session} : Origin{};
+    const SendResult result =
+        target.out.data(header.run, std::move(frame), bytes, origin, sink, now);
+    if (result == SendResult::gone) {
+        consume(node, bytes, now);
+        const std::string name = target.hello.name;
+        disconnect(target, now);
+        return send_error(node, header, Errc::unreachable, name + " is not connected", now);
+    }
+    if (result == SendResult::full && target.out.blocked()) retry_flush_ = true;
+    if (!defer || result == SendResult::ok) consume(node, bytes, now);
+}
+
+void BrokerCore::route_credit(Node& node, const Header& header) {
+    Run* run = find_run(header.run);
+    Node* target = nullptr;
+    if (run != nullptr && run->term == header.term && run->takes_part(node.id) &&
+        run->takes_part(header.dst)) {
+        const auto found = nodes_.find(header.dst);
+        if (found != nodes_.end() && found->second->conn != 0) target = found->second.get();
+    }
+    if (target == nullptr) return;  // restated by its sender when the peer is up again
+    NodeSink sink(transport_, target->conn);
+    if (target->out.control(make_frame(header, {}), sink) == SendResult::full) retry_flush_ = true;
+}
+
+// -- sending -------------------------------------------------------------------
+
+void BrokerCore::send_raw(ConnId to, const Header& header, Bytes body) {
+    Header complete = header;
+    complete.body_bytes = body.size();
+    Frame frame = make_frame(complete, std::move(body));
+    (void)transport_.send(to, frame);  // a stranger that is gone or full is not worth a queue
+}
+
+void BrokerCore::send_control(Node& node, Kind kind, const Header& header, Bytes body,
+                              TimePoint now) {
+    if (node.conn == 0) return;
+    Header complete = header;
+    complete.kind = kind;
+    complete.dst = node.id;
+    complete.body_bytes = body.size();
+    NodeSink sink(transport_, node.conn);
+    const SendResult result = node.out.control(make_frame(complete, std::move(body)), sink);
+    if (result == SendResult::full) retry_flush_ = true;
+    if (result == SendResult::gone) {
+        // only noted: the caller may be walking over nodes; liveness and the next frame to it do
+        // the rest
+        connections_.erase(node.conn);
+        node.conn = 0;
+        last_conn_ = 0;
+        last_node_ = nullptr;
+        ++generation_;
+        (void)now;
+    }
+}
+
+void BrokerCore::send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
+                            TimePoint now) {
+    ++counters_.refused;
+    Header header;
+    header.run = about.run;
+    header.term = about.term;
+    header.request = about.request;
+    header.type = about.type;
+    header.aux = static_cast<std::uint64_t>(code);
+    header.kind = Kind::error;
+    header.dst = about.dst;
+    Bytes body = encode_sentence(sentence);
+    header.body_bytes = body.size();
+    if (node.conn == 0) return;
+    NodeSink sink(transport_, node.conn);
+    if (node.out.control(make_frame(header, std::move(body)), sink) == SendResult::full)
+        retry_flush_ = true;
+    (void)now;
+}
+
+void BrokerCore::consume(Node& node, std::size_t bytes, TimePoint now) {
+    if (!node.in.consume(bytes)) return;
+    Header header;
+    header.aux = node.in.report();
+    send_control(node, Kind::window, header, {}, now);
+}
+
+void BrokerCore::credit_back(std::vector<HopSender::Left>& left, TimePoint now) {
+    std::vector<HopSender::Left> taken;
+    taken.swap(left);
+    for (const HopSender::Left& entry : taken) {
+        const auto found = nodes_.find(entry.origin.node);
+        if (found != nodes_.end() && found->second->session == entry.origin.session)
+            consume(*found->second, entry.bytes, now);
+    }
+}
+
+void BrokerCore::flush(Node& node, TimePoint now) {
+    NodeSink sink(transport_, node.conn);
+    const SendResult result = node.out.flush(sink, now, left_);
+    if (result == SendResult::gone) disconnect(node, now);
+    if (node.out.blocked()) retry_flush_ = true;
+    if (!left_.empty()) credit_back(left_, now);
+}
+
+}  // namespace vflbus::bus

@@ -1,0 +1,216 @@
+// Who takes part in what: docs/protocol.md, section 5.
+
+#include "bus/core/broker_state.hpp"
+
+namespace vflbus::bus {
+
+BrokerCore::Run* BrokerCore::find_run(const RunId& id) {
+    const auto found = runs_.find(id);
+    return found == runs_.end() ? nullptr : found->second.get();
+}
+
+void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, TimePoint now) {
+    auto open = decode_open(body.bytes());
+    if (!open) return send_error(node, header, Errc::malformed_frame, open.error().sentence, now);
+    if (open->owner != node.hello.name)
+        return send_error(node, header, Errc::wrong_source,
+                          "only " + node.hello.name + " itself opens runs in its name", now);
+    std::vector<Member> members;
+    for (Participant& participant : open->participants) {
+        const NodeId id = node_id_of(participant.name);
+        members.push_back({std::move(participant), id, false, {}});
+    }
+    std::sort(members.begin(), members.end(),
+              [](const Member& a, const Member& b) { return a.id < b.id; });
+    for (std::size_t i = 1; i < members.size(); ++i)
+        if (members[i].id == members[i - 1].id)
+            return send_error(
+                node, header, Errc::malformed_frame,
+                members[i].participant.name + " is named twice in run " + header.run.short_hex(),
+                now);
+
+    Run* run = find_run(header.run);
+    if (run == nullptr) {
+        if (runs_.size() >= runs_max)
+            return send_error(node, header, Errc::too_many,
+                              "this broker has " + std::to_string(runs_max) + " runs already", now);
+        auto fresh = std::make_unique<Run>();
+        fresh->id = header.run;
+        fresh->owner = node.id;
+        fresh->owner_name = node.hello.name;
+        run = fresh.get();
+        runs_.emplace(header.run, std::move(fresh));
+        log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
+            " term=" + std::to_string(header.term));
+    } else if (run->owner != node.id) {
+        return send_error(node, header, Errc::not_owner,
+                          "run " + run->id.short_hex() + " belongs to " + run->owner_name, now);
+    } else if (header.term < run->term) {
+        return send_error(node, header, Errc::stale_term,
+                          "run " + run->id.short_hex() + " is in term " + std::to_string(run->term),
+                          now);
+    }
+    const bool same =
+        header.term == run->term && run->members.size() == members.size() &&
+        std::equal(members.begin(), members.end(), run->members.begin(),
+                   [](const Member& a, const Member& b) { return a.participant == b.participant; });
+    if (!same) {
+        for (const Member& member : run->members) {
+            const auto found = nodes_.find(member.id);
+            if (found != nodes_.end()) found->second->runs.erase(run->id);
+        }
+        run->members = std::move(members);
+    }
+    run->term = header.term;
+    run->open.assign(body.bytes().begin(), body.bytes().end());
+    run->owner_here = true;
+    node.runs.insert(run->id);
+    ++generation_;
+
+    Header answer;
+    answer.run = run->id;
+    answer.term = run->term;
+    answer.flags = flag::answer;
+    send_control(node, Kind::open, answer, {}, now);
+    for (Member& member : run->members) {
+        const auto found = nodes_.find(member.id);
+        if (found == nodes_.end()) continue;
+        Node& participant = *found->second;
+        participant.runs.insert(run->id);
+        if (member.joined) {  // the owner came back: it hears again who is in
+            Header join;
+            join.run = run->id;
+            join.term = run->term;
+            join.src = member.id;
+            send_control(node, Kind::join, join, member.join, now);
+        } else if (participant.conn != 0) {
+            Header invite;
+            invite.run = run->id;
+            invite.term = run->term;
+            invite.src = run->owner;
+            send_control(participant, Kind::open, invite, run->open, now);
+        }
+    }
+    announce_up(*run, node, now);
+}
+
+void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, TimePoint now) {
+    auto join = decode_join(body.bytes());
+    if (!join) return send_error(node, header, Errc::malformed_frame, join.error().sentence, now);
+    if (join->name != node.hello.name)
+        return send_error(node, header, Errc::wrong_source,
+                          "only " + node.hello.name + " itself joins in its name", now);
+    Run* run = find_run(header.run);
+    if (run == nullptr) {
+        const bool may_come = now - started_ < config_.timings.rejoin_grace;
+        return send_error(node, header, may_come ? Errc::retry : Errc::unknown_run,
+                          "run " + header.run.short_hex() + " is not known here", now);
+    }
+    Member* member = run->find(node.id);
+    if (member == nullptr)
+        return send_error(node, header, Errc::not_a_participant,
+                          node.hello.name + " is not named in run " + run->id.short_hex(), now);
+    if (header.term != run->term)
+        return send_error(node, header, Errc::stale_term,
+                          "run " + run->id.short_hex() + " is in term " + std::to_string(run->term),
+                          now);
+    const bool was_joined = member->joined;
+    member->joined = join->code == Errc::ok;
+    member->join.assign(body.bytes().begin(), body.bytes().end());
+    ++generation_;
+    if (!was_joined)
+        log("joined run=" + run->id.short_hex() + " node=" + node.hello.name +
+            " code=" + std::string(name_of(join->code)));
+    // first who it is, then that it joined: a request pushed at once must not meet the news of a
+    // restart
+    if (member->joined && !was_joined) announce_up(*run, node, now);
+    if (!member->joined && was_joined) announce_down(*run, node, Errc::refused, Duration{}, now);
+    const auto owner = nodes_.find(run->owner);
+    if (run->owner_here && owner != nodes_.end() && owner->second->conn != 0) {
+        Header forward;
+        forward.run = run->id;
+        forward.term = run->term;
+        forward.src = node.id;
+        send_control(*owner->second, Kind::join, forward, member->join, now);
+    }
+}
+
+void BrokerCore::on_close(Node& node, const Header& header, const Payload& body, TimePoint now) {
+    Run* run = find_run(header.run);
+    if (run != nullptr && run->owner != node.id)
+        return send_error(node, header, Errc::not_owner,
+                          "run " + run->id.short_hex() + " belongs to " + run->owner_name, now);
+    if (run != nullptr && header.term < run->term)
+        return send_error(node, header, Errc::stale_term,
+                          "run " + run->id.short_hex() + " is in term " + std::to_string(run->term),
+                          now);
+    if (run != nullptr) {
+        auto ending = decode_ending(body.bytes());
+        if (!ending)
+            return send_error(node, header, Errc::malformed_frame, ending.error().sentence, now);
+        end_run(*run, *ending, node.id, now);
+    }
+    // a run that is not known is closed already
+    Header answer;
+    answer.run = header.run;
+    answer.term = header.term;
+    answer.flags = flag::answer;
+    send_control(node, Kind::close, answer, {}, now);
+}
+
+void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoint now) {
+    const RunId id = run.id;
+    const Bytes body = encode(ending);
+    log("run closed run=" + id.short_hex() + " code=" + std::string(name_of(ending.code)));
+    std::vector<NodeId> everybody{run.owner};
+    for (const Member& member : run.members) everybody.push_back(member.id);
+    Header header;
+    header.run = id;
+    header.term = run.term;
+    for (const NodeId node_id : everybody) {
+        const auto found = nodes_.find(node_id);
+        if (found == nodes_.end()) continue;
+        Node& node = *found->second;
+        node.runs.erase(id);
+        node.out.drop_run(id, left_);
+        if (node_id != except && node.conn != 0) send_control(node, Kind::close, header, body, now);
+    }
+    credit_back(left_, now);
+    ++generation_;
+    runs_.erase(id);
+    for (const NodeId node_id : everybody) forget_if_idle(node_id);
+}
+
+/// Tells the others of the run that `node` takes part, and `node` of those that do.
+void BrokerCore::announce_up(Run& run, Node& node, TimePoint now) {
+    const auto up = [&](Node& to, const Node& about) {
+        Header h;
+        h.run = run.id;
+        h.term = run.term;
+        h.aux = about.id.value;
+        send_control(to, Kind::peer_up, h,
+                     encode(PeerUp{about.hello.name, about.hello.role, about.hello.rank,
+                                   about.hello.incarnation}),
+                     now);
+    };
+    for_each_joined(run, [&](Node& peer) {
+        if (peer.id == node.id) return;
+        up(peer, node);
+        if (peer.conn != 0) up(node, peer);  // else it was found to be gone just now
+    });
+}
+
+/// Tells the others of the run that `node` takes no part in it any more.
+void BrokerCore::announce_down(Run& run, Node& node, Errc code, Duration silent, TimePoint now) {
+    for_each_joined(run, [&](Node& peer) {
+        if (peer.id == node.id) return;
+        Header h;
+        h.run = run.id;
+        h.term = run.term;
+        h.aux = node.id.value;
+        send_control(peer, Kind::peer_down, h,
+                     encode(PeerDown{node.hello.name, code, to_ms(silent)}), now);
+    });
+}
+
+}  // namespace vflbus::bus

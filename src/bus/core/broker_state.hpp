@@ -1,0 +1,117 @@
+#pragma once
+// What a broker knows of connections, nodes and runs. Private to the broker_*.cpp files.
+
+#include <algorithm>
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "bus/core/broker_core.hpp"
+
+namespace vflbus::bus {
+
+inline std::uint64_t to_ms(Duration d) {
+    return static_cast<std::uint64_t>(std::max<std::int64_t>(
+        0, std::chrono::duration_cast<std::chrono::milliseconds>(d).count()));
+}
+
+inline Frame make_frame(const Header& header, Bytes body) {
+    struct HeaderHolder {
+        std::vector<std::uint8_t> bytes;
+        [[nodiscard]] const std::uint8_t* data() const noexcept { return bytes.data(); }
+        [[nodiscard]] std::size_t size() const noexcept { return bytes.size(); }
+    };
+    const HeaderBytes encoded = encode(header);
+    Frame frame;
+    frame.header = Payload::hold(HeaderHolder{{encoded.begin(), encoded.end()}});
+    if (!body.empty()) frame.body = Payload::hold(std::move(body));
+    return frame;
+}
+
+struct BrokerCore::Connection {
+    Node* node = nullptr;  ///< null: anonymous
+    TimePoint since{};
+};
+
+struct BrokerCore::Node {
+    enum class State : std::uint8_t { up, suspect, lost };
+
+    NodeId id;
+    Hello hello;
+    ConnId conn = 0;  ///< 0: not connected
+    std::uint64_t session = 0;
+    State state = State::up;
+    TimePoint last_heard{};
+    HopSender out;
+    HopReceiver in;
+    std::set<RunId> runs;  ///< that it owns or is named in
+
+    /// Another process that claims this name, while the one that has it is asked for a sign of
+    /// life.
+    struct Probe {
+        ConnId conn = 0;
+        Hello hello;
+        std::uint64_t hello_number = 0;
+        TimePoint deadline{};
+    };
+    std::optional<Probe> probe;
+
+    /// Where its last frame went.
+    struct Route {
+        RunId run;
+        std::uint32_t term = 0;
+        NodeId dst;
+        std::uint64_t generation = 0;
+        Node* target = nullptr;
+    } route;
+};
+
+struct BrokerCore::Member {
+    Participant participant;
+    NodeId id;
+    bool joined = false;
+    Bytes join;  ///< the JOIN body, for an owner that comes back
+};
+
+struct BrokerCore::Run {
+    RunId id;
+    std::uint32_t term = 0;
+    NodeId owner;
+    std::string owner_name;
+    bool owner_here = false;  ///< it has sent OPEN in its present session
+    TimePoint owner_lost_at{};
+    Bytes open;
+    std::vector<Member> members;  ///< ascending by node id
+
+    Member* find(NodeId node) {
+        const auto at =
+            std::lower_bound(members.begin(), members.end(), node,
+                             [](const Member& m, NodeId value) { return m.id < value; });
+        return at != members.end() && at->id == node ? &*at : nullptr;
+    }
+    bool takes_part(NodeId node) {
+        if (node == owner) return owner_here;
+        const Member* member = find(node);
+        return member != nullptr && member->joined;
+    }
+};
+
+struct BrokerCore::NodeSink final : FrameSink {
+    NodeSink(BrokerTransport& transport, ConnId conn) : transport_(transport), conn_(conn) {}
+    SendResult send(Frame& frame) override { return transport_.send(conn_, frame); }
+    BrokerTransport& transport_;
+    ConnId conn_;
+};
+
+template <class Visit>
+void BrokerCore::for_each_joined(Run& run, Visit&& visit) {
+    const auto with = [&](NodeId id) {
+        const auto found = nodes_.find(id);
+        if (found != nodes_.end() && found->second->conn != 0) visit(*found->second);
+    };
+    if (run.owner_here) with(run.owner);
+    for (const Member& member : run.members)
+        if (member.joined) with(member.id);
+}
+
+}  // namespace vflbus::bus

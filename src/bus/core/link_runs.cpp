@@ -1,0 +1,70 @@
+// Runs that this node owns or takes part in: docs/protocol.md, section 5.
+
+#include "bus/core/link_state.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+constexpr Duration close_patience = std::chrono::seconds(5);
+
+}  // namespace
+
+void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoint now) {
+    Run& entry = runs_[run];
+    out_.drop_run(run, left_);
+    left_.clear();
+    const LinkBytes moved = entry.bytes;  // of earlier terms
+    entry = Run{};
+    entry.bytes = moved;
+    entry.id = run;
+    entry.term = term;
+    entry.owner = id_;
+    entry.ours = true;
+    entry.announcement = encode(open);
+    for (const Participant& participant : open.participants)
+        entry.peers[node_id_of(participant.name)];
+    announce(entry, now);
+}
+
+void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join,
+                        TimePoint now) {
+    if (join.code != Errc::ok) {
+        runs_.erase(run);
+        if (state_ != State::up) return;
+        Header header;
+        header.run = run;
+        header.term = term;
+        header.dst = owner;
+        return send_control(Kind::join, header, encode(join));
+    }
+    Run& entry = runs_[run];
+    entry = Run{};
+    entry.id = run;
+    entry.term = term;
+    entry.owner = owner;
+    entry.announcement = encode(join);
+    announce(entry, now);
+}
+
+void LinkCore::close_run(const RunId& run, Ending ending, TimePoint now) {
+    Run* entry = find(run);
+    if (entry == nullptr || entry->closing) return;
+    entry->closing = std::move(ending);
+    entry->close_until = now + close_patience;
+    out_.drop_run(run, left_);
+    left_.clear();
+    announce(*entry, now);
+}
+
+void LinkCore::forget_run(const RunId& run) {
+    out_.drop_run(run, left_);
+    left_.clear();
+    runs_.erase(run);
+}
+
+LinkBytes LinkCore::bytes_of(const RunId& run) const {
+    const auto found = runs_.find(run);
+    return found == runs_.end() ? LinkBytes{} : found->second.bytes;
+}
+
+}  // namespace vflbus::bus
