@@ -73,6 +73,16 @@ void add_local(CLI::App& app, Local& local, const std::string& what) {
         ->type_name("tcp|ipc");
 }
 
+void add_container(CLI::App& app, Container& container) {
+    app.add_option("--image", container.image,
+                   "image of containers; default localhost/vflbus:VERSION")
+        ->type_name("IMAGE")
+        ->envname("VFLBUS_IMAGE");
+    app.add_option("--memory", container.memory, "limit of each container; default 2g")
+        ->type_name("SIZE");
+    app.add_option("--cpus", container.cpus, "limit of each container; default 2")->type_name("N");
+}
+
 /// "vflbus data synth"
 std::string path_of(const CLI::App& app) {
     const CLI::App* const above = app.get_parent();
@@ -188,6 +198,18 @@ Command parse(int argc, const char* const* argv) {
     auto* on_launch =
         app.add_subcommand("launch", "Broker, master and members at once, for one training.");
     add_local(*on_launch, launch, "broker, master and members");
+    auto* as_containers = on_launch
+                              ->add_option("--podman", take_members(launch.podman, launch.members),
+                                           "start broker, master and members as containers")
+                              ->type_name("[N]")
+                              ->expected(0, 1)
+                              ->excludes("--local")
+                              ->excludes("--threads");
+    on_launch
+        ->add_flag("--keep", launch.keep,
+                   "leave the containers for `vflbus agent`; they serve until it stops them")
+        ->needs(as_containers);
+    add_container(*on_launch, launch.container);
     auto* own_data =
         on_launch
             ->add_option("--data", launch.data, "own CSV files, one per party; may be repeated")
@@ -227,6 +249,7 @@ Command parse(int argc, const char* const* argv) {
         "  vflbus launch --local --config conf/credit.toml --transport tcp\n"
         "  vflbus launch --threads --config conf/credit.toml --json\n"
         "  vflbus launch --local --resume 1f0c9a33            what was stopped, or died\n"
+        "  vflbus launch --podman 3                           containers; docs/deploy.md\n"
         "  vflbus launch --local --data bank.csv --data shop.csv --label y --id id");
 
     CheckArguments check;
@@ -303,6 +326,97 @@ Command parse(int argc, const char* const* argv) {
         on_config->add_subcommand("reference", "All keys, as docs/configuration.md.");
     add_output(*on_config_reference, config_reference, false);
 
+    HealthArguments health;
+    auto* on_health = app.add_subcommand("health", "Whether a broker or a party is up.");
+    on_health->add_option("--role", health.role, "broker, master, member, ...; default: the broker")
+        ->type_name("ROLE");
+    on_health->add_option("--rank", health.rank, "of a member")->type_name("R");
+    on_health->add_option("--name", health.name, "node name, where it has one of its own")
+        ->type_name("NAME");
+    on_health->add_option("--broker", health.broker, "where the broker listens")
+        ->type_name("ADDRESS");
+    on_health->add_option("--state-dir", health.state_dir, "that of the party")->type_name("DIR");
+    on_health->add_flag("--ready", health.ready, "of a party: its broker must answer as well");
+    add_config(*on_health, health);
+    add_output(*on_health, health);
+    on_health->footer(
+        "Exit code 0: up; 1: not, with the reason on standard error. Takes less than half a "
+        "second.\n"
+        "VFLBUS_ROLE, VFLBUS_RANK, VFLBUS_BROKER and VFLBUS_STATE_DIR count as for actor.\n"
+        "Examples:\n"
+        "  vflbus health --broker tcp://10.0.0.1:7423\n"
+        "  vflbus health --role member --rank 0 --ready");
+
+    AgentArguments agent;
+    auto* on_agent = app.add_subcommand("agent", "One party of this host as a container.");
+    on_agent->require_subcommand(1);
+    using Action = AgentArguments::Action;
+    std::vector<std::pair<CLI::App*, Action>> agent_actions;
+    const auto add_agent = [&](Action action, const char* name, const char* what) {
+        auto* app_of = on_agent->add_subcommand(name, what);
+        app_of->add_option("--role", agent.role, "broker, master or member")->type_name("ROLE");
+        app_of->add_option("--rank", agent.rank, "of a member")->type_name("R");
+        if (action != Action::start)
+            app_of->add_option("--run-id", agent.run_id, "of what `launch --podman --keep` left")
+                ->type_name("RUN");
+        add_output(*app_of, agent);
+        agent_actions.emplace_back(app_of, action);
+        return app_of;
+    };
+    auto* on_agent_start = add_agent(Action::start, "start", "Start it; it stays until stopped.");
+    on_agent_start->add_option("--broker", agent.broker, "where the broker listens")
+        ->type_name("ADDRESS");
+    on_agent_start->add_option("-b,--bind", agent.bind, "a broker's own address")
+        ->type_name("ADDRESS");
+    on_agent_start->add_flag("--insecure", agent.insecure,
+                             "a broker: allow addresses beyond this machine");
+    on_agent_start->add_flag("--infer", agent.infer,
+                             "a master predicts with --model instead of training; members serve "
+                             "both alike");
+    on_agent_start
+        ->add_option("--model", agent.model, "with --infer: runs/<run_id> of the training")
+        ->type_name("DIR");
+    add_config(*on_agent_start, agent);
+    add_container(*on_agent_start, agent);
+    on_agent_start->footer(
+        "Network of the host; data and configuration read-only; results and state under "
+        "output.runs_dir.\n"
+        "Examples:\n"
+        "  vflbus agent start --role broker --bind tcp://10.0.0.1:7423 --insecure\n"
+        "  vflbus agent start --role member --rank 0 --config shop.toml --broker "
+        "tcp://10.0.0.1:7423\n"
+        "  VFLBUS_RANK=0 VFLBUS_BROKER=tcp://10.0.0.1:7423 vflbus agent start --config shop.toml");
+    auto* on_agent_stop = add_agent(Action::stop, "stop", "Stop and remove it; its state stays.");
+    on_agent_stop->add_flag("--all", agent.all, "all agents of this host");
+    add_agent(Action::status, "status", "Whether it runs, and whether it is up.");
+    add_agent(Action::logs, "logs", "What it has logged.")
+        ->add_flag("-f,--follow", agent.follow, "go on with what it logs");
+
+    ExportArguments exported;
+    auto* on_export = app.add_subcommand("export", "A configuration as files of other systems.");
+    on_export->require_subcommand(1);
+    std::vector<std::pair<CLI::App*, ExportArguments::Form>> export_forms;
+    const auto add_export = [&](ExportArguments::Form form, const char* name, const char* what) {
+        auto* app_of = on_export->add_subcommand(name, what);
+        app_of->add_option("--out", exported.out, "where they are written; default standard output")
+            ->type_name(form == ExportArguments::Form::kube ? "FILE" : "DIR");
+        app_of->add_option("--run-id", exported.run_id, "32 hexadecimal digits; default random")
+            ->type_name("ID");
+        add_config(*app_of, exported);
+        add_container(*app_of, exported);
+        add_output(*app_of, exported);
+        export_forms.emplace_back(app_of, form);
+        return app_of;
+    };
+    add_export(ExportArguments::Form::kube, "kube", "YAML for kubectl apply, or podman kube play.")
+        ->add_flag("--podman", exported.podman, "the form that podman 4.3 plays");
+    add_export(ExportArguments::Form::systemd, "systemd", "One unit per process.");
+    on_export->footer(
+        "Examples:\n"
+        "  vflbus export kube --config conf/credit.toml --out credit.yaml\n"
+        "  vflbus export kube --podman --config conf/credit.toml | podman kube play -\n"
+        "  vflbus export systemd --config conf/credit.toml --out units");
+
     VersionArguments version_arguments;
     auto* on_version = app.add_subcommand("version", "The version of this program.");
     add_output(*on_version, version_arguments);
@@ -336,6 +450,17 @@ Command parse(int argc, const char* const* argv) {
     if (on_check->parsed()) return check;
     if (on_predict->parsed()) return predict;
     if (on_synth->parsed()) return synth;
+    if (on_health->parsed()) return health;
+    for (const auto& [app_of, action] : agent_actions)
+        if (app_of->parsed()) {
+            agent.action = action;
+            return agent;
+        }
+    for (const auto& [app_of, form] : export_forms)
+        if (app_of->parsed()) {
+            exported.form = form;
+            return exported;
+        }
     if (on_config_check->parsed()) return config_check;
     if (on_config_reference->parsed()) return config_reference;
     print(app.help());

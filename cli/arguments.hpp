@@ -51,7 +51,17 @@ struct Local {
     Transport transport = Transport::ipc;
 };
 
+/// Limits of a container, and what it runs.
+struct Container {
+    std::string image;  ///< empty: localhost/vflbus:VERSION
+    std::string memory = "2g";
+    std::string cpus = "2";
+};
+
 struct LaunchArguments : Common, Local {
+    bool podman = false;  ///< as containers
+    bool keep = false;    ///< leaves them
+    Container container;
     std::vector<std::string> data;   ///< own files, one per party
     std::vector<std::string> label;  ///< label columns
     std::vector<std::string> id;     ///< id column, one for all files or one per file
@@ -85,6 +95,38 @@ struct SynthArguments : Common {
     bool predict_files = false;
 };
 
+struct HealthArguments : Common {
+    std::string role;  ///< broker, master, member, ...; empty: VFLBUS_ROLE, else the broker
+    std::optional<std::uint64_t> rank;
+    std::string name;
+    std::string broker;
+    std::string state_dir;
+    bool ready = false;  ///< of a party: its broker answers as well
+};
+
+struct AgentArguments : Common, Container {
+    enum class Action : std::uint8_t { start, stop, status, logs };
+    Action action = Action::status;
+    std::string role;  ///< broker, master or member; empty: VFLBUS_ROLE
+    std::optional<std::uint64_t> rank;
+    std::string broker;
+    std::string bind;    ///< of a broker
+    std::string run_id;  ///< a run that `launch --podman --keep` left
+    std::string model;   ///< with infer: runs/<run_id> of the training
+    bool insecure = false;
+    bool infer = false;
+    bool follow = false;
+    bool all = false;
+};
+
+struct ExportArguments : Common, Container {
+    enum class Form : std::uint8_t { kube, systemd };
+    Form form = Form::kube;
+    bool podman = false;  ///< kube: what `podman kube play` of version 4.3 runs
+    std::string out;      ///< empty: standard output
+    std::string run_id;
+};
+
 struct ConfigCheckArguments : Common {};
 struct ConfigReferenceArguments : Common {};
 struct VersionArguments : Common {};
@@ -94,9 +136,10 @@ struct Exit {
     int code = 0;
 };
 
-using Command = std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
-                             PredictArguments, SynthArguments, ConfigCheckArguments,
-                             ConfigReferenceArguments, VersionArguments>;
+using Command =
+    std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
+                 PredictArguments, SynthArguments, ConfigCheckArguments, ConfigReferenceArguments,
+                 HealthArguments, AgentArguments, ExportArguments, VersionArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

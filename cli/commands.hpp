@@ -14,6 +14,9 @@ int run(const PredictArguments& arguments);
 int run(const SynthArguments& arguments);
 int run(const ConfigCheckArguments& arguments);
 int run(const ConfigReferenceArguments& arguments);
+int run(const HealthArguments& arguments);
+int run(const AgentArguments& arguments);
+int run(const ExportArguments& arguments);
 int run(const VersionArguments& arguments);
 
 }  // namespace vflbus::cli

@@ -116,8 +116,11 @@ Result<Child> Child::spawn(const ChildOptions& options) {
 
     const Attributes attributes;
     Child child;
-    const int failed = ::posix_spawn(&child.pid_, "/proc/self/exe", &actions.value,
-                                     &attributes.value, argv.data(), environment.data());
+    // where a script starts us by a loader of its own (container/pack), we are not the executable
+    const char* const program = std::getenv("VFLBUS_PROGRAM");
+    const int failed =
+        ::posix_spawn(&child.pid_, program != nullptr ? program : "/proc/self/exe", &actions.value,
+                      &attributes.value, argv.data(), environment.data());
     ::close(pipe[1]);
     if (failed != 0) {
         ::close(pipe[0]);
