@@ -8,6 +8,7 @@
 #include "base/hash.hpp"
 #include "commands.hpp"
 #include "config/document.hpp"
+#include "container_run.hpp"
 #include "local_run.hpp"
 #include "output.hpp"
 #include "own_files.hpp"
@@ -137,6 +138,10 @@ LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) 
     return outcome;
 }
 
+LocalOutcome launch_containers(const LaunchArguments& arguments, const Job& job) {
+    return run_in_containers(arguments, {job.run, job.run_dir, job.config, job.resume, job.go_on});
+}
+
 Failure launch_threads(const LaunchArguments& arguments, const Job& job,
                        observe::RunReport& report) {
     ThreadPlan plan;
@@ -181,9 +186,10 @@ int run(const LaunchArguments& arguments) {
         job = old_job(arguments, std::move(*resumed));
     }
     if (!job) return report_run(arguments, {}, run_id, job.error());
-    job->go_on =
-        resume_command(arguments.threads ? "vflbus launch --threads" : "vflbus launch --local",
-                       job->config, run_id, arguments.out);
+    job->go_on = resume_command(arguments.threads  ? "vflbus launch --threads"
+                                : arguments.podman ? "vflbus launch --podman"
+                                                   : "vflbus launch --local",
+                                job->config, run_id, arguments.out);
 
     Failure failure{Errc::ok, {}};
     observe::RunReport report;
@@ -192,7 +198,8 @@ int run(const LaunchArguments& arguments) {
         failure = launch_threads(arguments, *job, report);
         exit_status = static_cast<int>(exit_code(failure.code));
     } else {
-        LocalOutcome outcome = launch_processes(arguments, *job);
+        LocalOutcome outcome = arguments.podman ? launch_containers(arguments, *job)
+                                                : launch_processes(arguments, *job);
         failure = std::move(outcome.failure);
         exit_status = outcome.exit_code;
         if (auto parsed = observe::from_json(outcome.output)) report = std::move(*parsed);

@@ -1,10 +1,12 @@
 #include "local_run.hpp"
 
 #include <poll.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -36,8 +38,20 @@ constexpr int interrupted = static_cast<int>(ExitCode::interrupted);
 
 std::array<char, 1024> last_words{};  // a line, said by a signal handler
 
+std::vector<char*> last_command;  // run by a signal handler; empty: none
+
 void at_once() noexcept {
     kill_children();
+    if (!last_command.empty()) {
+        const pid_t pid = ::fork();
+        if (pid == 0) {
+            ::setpgid(0, 0);
+            ::execv(last_command[0], last_command.data());
+            ::_exit(1);
+        }
+        while (pid > 0 && ::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+        }
+    }
     remove_private_directory();
     if (::write(STDERR_FILENO, last_words.data(), std::strlen(last_words.data())) < 0) return;
 }
@@ -58,6 +72,7 @@ std::string reason_of(const Child& child) {
             std::string_view text = trim(*log);
             text = text.substr(text.rfind('\n') + 1);
             if (text.starts_with("vflbus: ")) return std::string(text.substr(8));
+            if (text.starts_with("Error: ")) return "podman: " + std::string(text.substr(7));
         }
     }
     return child.ending() + (child.log().empty() ? "" : "; its log is " + child.log().string());
@@ -87,11 +102,17 @@ int status_of(const Child& child) {
 
 class LocalRun {
   public:
-    explicit LocalRun(const LocalPlan& plan) : plan_(plan), signals_(stop_, at_once) {
+    explicit LocalRun(const LocalPlan& plan)
+        : plan_(plan), at_once_command_(plan.at_once_command), signals_(stop_, at_once) {
         if (!plan.at_once_sentence.empty())
             std::snprintf(last_words.data(), last_words.size(), "vflbus: %s\n",
                           plan.at_once_sentence.c_str());
+        for (std::string& word : at_once_command_) last_command.push_back(word.data());
+        if (!last_command.empty()) last_command.push_back(nullptr);
     }
+    ~LocalRun() { last_command.clear(); }
+    LocalRun(const LocalRun&) = delete;
+    LocalRun& operator=(const LocalRun&) = delete;
 
     LocalOutcome run() {
         if (Result<> started = start(); !started) {
@@ -120,25 +141,30 @@ class LocalRun {
 
     // -- start ----------------------------------------------------------------------
     Result<> start() {
-        std::string bind = "tcp://127.0.0.1:0";
-        if (plan_.transport == Transport::ipc) {
+        std::string bind = plan_.broker_bind.empty() ? "tcp://127.0.0.1:0" : plan_.broker_bind;
+        if (plan_.broker_bind.empty() && plan_.transport == Transport::ipc) {
             auto directory = PrivateDirectory::create();
             if (!directory) return tl::unexpected(directory.error());
             directory_.emplace(std::move(*directory));
             bind = "ipc://" + (directory_->path() / "bus").string();
         }
         const auto broker_at = [&](const std::string& address) {
-            ChildOptions broker{
-                "broker", {"broker", "--bind", address, "--json"}, plan_.broker_log};
+            ChildOptions broker{"broker",
+                                {"broker", "--bind", address, "--json"},
+                                plan_.broker_log,
+                                plan_.broker_command};
             broker.arguments.insert(broker.arguments.end(), plan_.broker_arguments.begin(),
                                     plan_.broker_arguments.end());
             return broker;
         };
         places_.reserve(plan_.members.size() + 2);
         if (Result<> spawned = spawn(broker_at(bind)); !spawned) return spawned;
-        const auto endpoint = await_endpoint();
-        if (!endpoint) return tl::unexpected(endpoint.error());
-        broker().options = broker_at(*endpoint);  // where the others look for it
+        Result<std::string> endpoint = plan_.broker_address;
+        if (endpoint->empty()) {
+            endpoint = await_endpoint();
+            if (!endpoint) return tl::unexpected(endpoint.error());
+            broker().options = broker_at(*endpoint);  // where the others look for it
+        }
         for (ChildOptions member : plan_.members) {
             member.arguments.insert(member.arguments.end(), {"--broker", *endpoint});
             if (Result<> spawned = spawn(std::move(member)); !spawned) return spawned;
@@ -205,7 +231,7 @@ class LocalRun {
         const bool no_address = &place == &broker() && place.restarts_ever > 0 &&
                                 place.child->exit_status() == static_cast<int>(ExitCode::network);
         if (stop_seen_ || asked_ || (!by_signal && !no_address)) return false;
-        sweep(place.child->pid());
+        sweep(place);
         const std::uint64_t progress = plan_.progress ? plan_.progress() : 0;
         if (progress != place.progress) place.restarts = 0;
         place.progress = progress;
@@ -231,13 +257,16 @@ class LocalRun {
     }
 
     /// Files that a killed process has begun and not put in place.
-    void sweep(pid_t pid) const {
-        if (plan_.run_dir.empty()) return;
-        const std::string ending = ".tmp-" + std::to_string(pid);
+    void sweep(const Place& place) const {
+        const bool contained = !place.options.command.empty();
+        const std::filesystem::path dir =
+            contained ? (plan_.own_dir ? plan_.own_dir(place.options.name) : "") : plan_.run_dir;
+        if (dir.empty()) return;
+        const std::string ending = ".tmp-" + std::to_string(contained ? 1 : place.child->pid());
         std::vector<std::filesystem::path> found;
         std::error_code ec;
-        for (std::filesystem::recursive_directory_iterator at(plan_.run_dir, ec), end;
-             !ec && at != end; at.increment(ec))
+        for (std::filesystem::recursive_directory_iterator at(dir, ec), end; !ec && at != end;
+             at.increment(ec))
             if (at->path().filename().string().ends_with(ending)) found.push_back(at->path());
         for (const auto& file : found) std::filesystem::remove(file, ec);
     }
@@ -311,6 +340,11 @@ class LocalRun {
         const bool some_lost = std::ranges::any_of(places_, [](const Place& place) {
             return place.restarts_ever > 0 || (!place.running() && place.child->by_signal() != 0);
         });
+        if (good && plan_.keep) {
+            for (const Place& place : places_) place.child->signal(SIGKILL);  // not what it attends
+            places_.clear();
+            return;
+        }
         if (good && !some_lost)
             wait_until(all_members_ended, members_end);
         else if (master_ != nullptr)
@@ -326,7 +360,7 @@ class LocalRun {
             wait_until([this] { return !broker().running(); }, signal_answer);
         }
         for (const Place& place : places_)
-            if (!place.running() && place.child->by_signal() != 0) sweep(place.child->pid());
+            if (!place.running() && place.child->by_signal() != 0) sweep(place);
         if (good) {
             for (const Place& place : places_) {
                 // all parts of the model were written before the master ended
@@ -350,6 +384,7 @@ class LocalRun {
     [[nodiscard]] Place& broker() { return places_.front(); }
 
     const LocalPlan& plan_;
+    std::vector<std::string> at_once_command_;  ///< what last_command points into
     bus::StopSignal stop_;
     SignalScope signals_;
     bool stop_seen_ = false;

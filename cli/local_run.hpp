@@ -28,6 +28,16 @@ struct LocalPlan {
     std::function<std::vector<std::string>()> master_again;
     /// What a killed process leaves half-written is removed from here.
     std::filesystem::path run_dir;
+    /// The same, of one party that runs in a container, where every process is number 1.
+    std::function<std::filesystem::path(const std::string& name)> own_dir;
+    // -- for containers -----------------------------------------------------------------
+    std::vector<std::string> broker_command;  ///< ChildOptions::command of the broker
+    std::string broker_bind;                  ///< within its container
+    std::string broker_address;               ///< where the others find it: known beforehand
+    /// The second signal leaves this to be run; a path and its arguments.
+    std::vector<std::string> at_once_command;
+    bool keep = false;  ///< broker and members go on after a run that was completed
+
     /// Said when it was ended by a signal before the master could say where.
     std::string stopped_sentence = "stopped by a signal";
     /// Said when the second signal has ended everything; at most 1,000 characters.

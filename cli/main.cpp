@@ -3,12 +3,14 @@
 #include <csignal>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "arguments.hpp"
 #include "base/errc.hpp"
 #include "commands.hpp"
 #include "output.hpp"
+#include "process.hpp"
 #include "signals.hpp"
 
 namespace {
@@ -31,6 +33,7 @@ int dispatch(const cli::Command& command) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    if (argc > 1 && std::string_view(argv[1]) == "--tied") return cli::run_tied(argc, argv);
     std::signal(SIGPIPE, SIG_IGN);
     try {
         return cli::finish_output(dispatch(cli::parse(argc, argv)));

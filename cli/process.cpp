@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -102,8 +104,15 @@ Result<Child> Child::spawn(const ChildOptions& options) {
                                          O_WRONLY | O_CREAT | O_APPEND, 0644);
     }
     std::vector<std::string> words{"vflbus"};
-    words.insert(words.end(), options.arguments.begin(), options.arguments.end());
-    words.insert(words.end(), {"--parent", std::to_string(::getpid())});
+    const std::string self = std::to_string(::getpid());
+    if (options.command.empty()) {
+        words.insert(words.end(), options.arguments.begin(), options.arguments.end());
+        words.insert(words.end(), {"--parent", self});
+    } else {
+        words.insert(words.end(), {"--tied", self});
+        words.insert(words.end(), options.command.begin(), options.command.end());
+        words.insert(words.end(), options.arguments.begin(), options.arguments.end());
+    }
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -131,6 +140,7 @@ Result<Child> Child::spawn(const ChildOptions& options) {
     child.name_ = options.name;
     child.log_ = options.log;
     child.running_ = true;
+    child.foreign_ = !options.command.empty();
     child.output_fd_ = pipe[0];
     ::fcntl(child.output_fd_, F_SETFL, O_NONBLOCK);
     child.end_fd_ = static_cast<int>(::syscall(SYS_pidfd_open, child.pid_, 0));
@@ -147,6 +157,7 @@ Child::Child(Child&& other) noexcept
       end_fd_(std::exchange(other.end_fd_, -1)),
       exit_status_(other.exit_status_),
       by_signal_(other.by_signal_),
+      foreign_(other.foreign_),
       output_(std::move(other.output_)) {}
 
 Child::~Child() {
@@ -189,6 +200,9 @@ bool Child::reap() {
         exit_status_ = 128 + by_signal_;
     } else if (ended == pid_) {
         exit_status_ = WEXITSTATUS(status);
+        constexpr int interrupted = static_cast<int>(ExitCode::interrupted);
+        if (foreign_ && exit_status_ > interrupted && exit_status_ < 128 + NSIG)
+            by_signal_ = exit_status_ - 128;
     } else {
         exit_status_ = static_cast<int>(ExitCode::internal);
     }
@@ -206,6 +220,15 @@ std::string Child::ending() const {
         return "was ended by signal " + std::to_string(by_signal_) + " (" +
                ::sigdescr_np(by_signal_) + ")";
     return "ended with exit code " + std::to_string(exit_status_);
+}
+
+int run_tied(int argc, char** argv) {
+    ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (argc < 4 || std::to_string(::getppid()) != argv[2])
+        return static_cast<int>(ExitCode::interrupted);
+    ::execvp(argv[3], argv + 3);
+    std::fprintf(stderr, "Error: cannot start %s: %s\n", argv[3], reason(errno).c_str());
+    return static_cast<int>(ExitCode::internal);
 }
 
 void kill_children() noexcept {

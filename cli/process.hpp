@@ -15,6 +15,9 @@ struct ChildOptions {
     std::string name;                    ///< for sentences: "member-0"
     std::vector<std::string> arguments;  ///< of this very program, without its own name
     std::filesystem::path log;           ///< standard error is appended here; empty: our own
+    /// Another program and its first arguments, in place of this one: `podman run ...`. It ends
+    /// with us as well; exit codes above 130 are those of a signal that it tells us of.
+    std::vector<std::string> command;
 };
 
 /// This program again, by posix_spawn of /proc/self/exe, in a process group of its own (Ctrl-C
@@ -67,8 +70,13 @@ class Child {
     int end_fd_ = -1;
     int exit_status_ = 0;
     int by_signal_ = 0;
+    bool foreign_ = false;  ///< not this program
     std::string output_;
 };
+
+/// --tied PID COMMAND...: that command in place of this process, ended when process PID ends.
+/// Returns only the exit code of what could not be started.
+int run_tied(int argc, char** argv);
 
 /// Ends all children at once. Async-signal-safe.
 void kill_children() noexcept;

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 #include "observe/table.hpp"
@@ -22,10 +23,17 @@ void write_to_standard_error(std::string_view text) {
     }
 }
 
+/// The width of a terminal that what we write reaches through somebody else, as in a container; 0
+/// when nobody says so.
+std::size_t columns_beyond() {
+    const char* const text = std::getenv("VFLBUS_TERMINAL");
+    return text == nullptr ? 0 : std::strtoul(text, nullptr, 10);
+}
+
 std::size_t columns_of_standard_error() {
     winsize size{};
-    if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
-    return size.ws_col;
+    if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0) return size.ws_col;
+    return columns_beyond() != 0 ? columns_beyond() : 80;
 }
 
 }  // namespace
@@ -34,8 +42,9 @@ Console::Console(Output output) : output_(std::move(output)) {}
 
 Console& Console::standard_error() {
     // never destroyed: threads and static destructors may log to the end
-    static Console* const console = new Console(
-        {write_to_standard_error, ::isatty(STDERR_FILENO) == 1, columns_of_standard_error});
+    static Console* const console =
+        new Console({write_to_standard_error, ::isatty(STDERR_FILENO) == 1 || columns_beyond() != 0,
+                     columns_of_standard_error});
     return *console;
 }
 

@@ -1,0 +1,329 @@
+#include "container_run.hpp"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <optional>
+#include <system_error>
+
+#include "base/files.hpp"
+#include "base/text.hpp"
+#include "config/document.hpp"
+#include "container_spec.hpp"
+#include "output.hpp"
+#include "parties.hpp"
+#include "podman.hpp"
+#include "resume.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Where a container finds its configuration.
+constexpr const char* config_inside = "/etc/vflbus/vflbus.toml";
+
+std::string terminal_columns() {
+    winsize size{};
+    if (::isatty(STDERR_FILENO) != 1) return {};
+    if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return "80";
+    return std::to_string(size.ws_col);
+}
+
+void give(const fs::path& path, const std::string& user) {
+    if (::geteuid() != 0) return;
+    const std::size_t colon = user.find(':');
+    const auto uid = static_cast<uid_t>(std::stoul(user));
+    const auto gid = static_cast<gid_t>(std::stoul(user.substr(colon + 1)));
+    if (::lchown(path.c_str(), uid, gid) != 0) return;  // the container will say what it misses
+    std::error_code ec;
+    if (!fs::is_directory(fs::symlink_status(path, ec))) return;
+    for (const auto& entry : fs::recursive_directory_iterator(path, ec))
+        if (::lchown(entry.path().c_str(), uid, gid) != 0) return;
+}
+
+/// Moves a file or directory in place of another; a copy where that is another file system.
+void move_over(const fs::path& from, const fs::path& to) {
+    std::error_code ec;
+    fs::create_directories(to.parent_path(), ec);
+    fs::rename(from, to, ec);
+    if (!ec) return;
+    if (fs::is_directory(from, ec)) {
+        for (const auto& entry : fs::directory_iterator(from, ec))
+            move_over(entry.path(), to / entry.path().filename());
+        fs::remove(from, ec);
+        return;
+    }
+    fs::copy_file(from, to, fs::copy_options::overwrite_existing, ec);
+    if (!ec) fs::remove(from, ec);
+}
+
+class ContainerRun {
+  public:
+    ContainerRun(const LaunchArguments& arguments, const ContainerJob& job, Podman podman)
+        : arguments_(arguments),
+          job_(job),
+          podman_(std::move(podman)),
+          image_(image_or_default(arguments.container.image)),
+          staging_(job.run_dir / "containers"),
+          network_("vflbus-" + job.run.hex().substr(0, 12)) {}
+
+    LocalOutcome run() {
+        LocalOutcome outcome;
+        if (Result<> ready = prepare(); !ready) {
+            outcome.failure = ready.error();
+            outcome.exit_code = static_cast<int>(exit_code(ready.error().code));
+        } else {
+            outcome = run_locally(plan());
+        }
+        const bool keep = arguments_.keep && outcome.exit_code == 0;
+        if (!keep) remove_containers();
+        collect(keep);
+        return outcome;
+    }
+
+  private:
+    struct Party {
+        std::string name;
+        std::string user;
+        std::vector<Mount> mounts;
+        fs::path own;  ///< what it sees as the runs directory
+    };
+
+    // -- before ------------------------------------------------------------------------
+    Result<> prepare() {
+        if (Result<> image = podman_.has_image(image_); !image) return image;
+        collect(false);  // what a launch that was killed has left
+        names_.push_back("broker");
+        names_.push_back("master");
+        for (std::uint64_t rank = 0; rank < job_.config.run.world_size; ++rank)
+            names_.push_back(config::member_name(rank));
+        for (std::size_t i = 1; i < names_.size(); ++i)
+            if (Result<> party = prepare_party(names_[i]); !party) return party;
+        made_ = true;
+        const auto made = podman_({"network", "create", "--internal", "--disable-dns", "--label",
+                                   "vflbus.run=" + job_.run.hex(), network_});
+        if (!made) return tl::unexpected(made.error());
+        const auto subnet =
+            podman_({"network", "inspect", "--format", "{{(index .Subnets 0).Subnet}}", network_});
+        if (!subnet) return tl::unexpected(subnet.error());
+        auto ip = broker_ip(*subnet);
+        if (!ip) return tl::unexpected(ip.error());
+        broker_ip_ = std::move(*ip);
+        return {};
+    }
+
+    Result<> prepare_party(const std::string& name) {
+        Party party{name, {}, {}, staging_ / name};
+        auto mounts = data_mounts(job_.config.parties.at(name));
+        if (!mounts) return tl::unexpected(mounts.error());
+        party.mounts = std::move(*mounts);
+        party.user = user_for(party.mounts);
+
+        // what it goes on from
+        const fs::path runs_dir = job_.config.output.runs_dir;
+        const fs::path own_run = party.own / job_.run.hex();
+        std::error_code ec;
+        fs::create_directories(own_run, ec);
+        if (ec) return fail(Errc::io, "cannot create " + own_run.string() + ": " + ec.message());
+        if (job_.resume) {
+            if (fs::exists(job_.run_dir / name, ec)) move_over(job_.run_dir / name, own_run / name);
+            if (name == "master")
+                for (const char* const file : {"run.json", "agreed.txt", "report.json"})
+                    if (fs::exists(job_.run_dir / file, ec))
+                        fs::copy_file(job_.run_dir / file, own_run / file,
+                                      fs::copy_options::overwrite_existing, ec);
+        }
+        // a mount below the runs directory needs a place there, which the container could not make
+        for (const Mount& mount : party.mounts) {
+            const fs::path below = mount.inside.lexically_relative(runs_dir);
+            if (below.empty() || *below.begin() == "..") continue;
+            fs::create_directories((party.own / below).parent_path(), ec);
+        }
+        const fs::path file = staging_ / (name + ".toml");
+        if (auto written = write_file_atomically(file, config::to_toml(only_of(job_.config, name)));
+            !written)
+            return written;
+        // nobody but the party, and on the host nobody but who started this
+        fs::permissions(file, fs::perms::owner_read | fs::perms::owner_write, ec);
+        fs::permissions(party.own, fs::perms::owner_all, ec);
+        give(file, party.user);
+        give(party.own, party.user);
+        party.mounts.push_back({file, config_inside, false});
+        party.mounts.push_back({party.own, runs_dir, true});
+        parties_.push_back(std::move(party));
+        return {};
+    }
+
+    // -- while it runs -------------------------------------------------------------------
+    [[nodiscard]] std::string container(const std::string& name) const {
+        return network_ + "-" + name;
+    }
+
+    [[nodiscard]] ContainerSpec spec(const std::string& name) const {
+        ContainerSpec spec;
+        spec.name = container(name);
+        spec.image = image_;
+        spec.memory = arguments_.container.memory;
+        spec.cpus = arguments_.container.cpus;
+        spec.labels = {{"vflbus.run", job_.run.hex()}, {"vflbus.party", name}};
+        spec.removed = !arguments_.keep;
+        spec.network = {"--network", network_, "--dns", "none"};
+        if (name == "broker") {
+            spec.network.insert(spec.network.end(),
+                                {"--ip", broker_ip_, "--mac-address", mac_of(broker_ip_)});
+            spec.variables = {{"VFLBUS_ROLE", "broker"}};
+            spec.user = user_for({});
+        } else {
+            spec.network.insert(spec.network.end(), {"--add-host", "broker:" + broker_ip_});
+            spec.variables = {{"VFLBUS_CONFIG", config_inside},
+                              {"VFLBUS_STATE_DIR", node_dir(name)}};
+            if (name == "master") {
+                spec.variables.emplace_back("VFLBUS_ROLE", "master");
+                if (const std::string columns = terminal_columns(); !columns.empty())
+                    spec.variables.emplace_back("VFLBUS_TERMINAL", columns);
+            } else {
+                spec.variables.emplace_back("VFLBUS_RANK", name.substr(sizeof "member-" - 1));
+            }
+            const auto party = std::ranges::find(parties_, name, &Party::name);
+            spec.user = party->user;
+            spec.mounts = party->mounts;
+        }
+        return spec;
+    }
+
+    /// As the container sees it.
+    [[nodiscard]] std::string node_dir(const std::string& name) const {
+        return (fs::path(job_.config.output.runs_dir) / job_.run.hex() / name / "node").string();
+    }
+
+    [[nodiscard]] ChildOptions child(const std::string& name) const {
+        ChildOptions options;
+        options.name = name;
+        options.command = podman_.command(run_words(spec(name)));
+        if (name != "master") options.log = job_.run_dir / name / "log";
+        if (name == "broker") return options;
+        options.arguments = {"actor", "--json"};
+        Common common = arguments_;
+        if (name != "master") {
+            common.quiet = false;
+            common.verbose = true;  // the log of a member keeps everything
+            if (!arguments_.keep) options.arguments.emplace_back("--once");
+        }
+        append_common(options.arguments, common, job_.config);
+        return options;
+    }
+
+    LocalPlan plan() {
+        const fs::path masters_runs = staging_ / "master";
+        LocalPlan plan;
+        plan.broker_log = job_.run_dir / "broker" / "log";
+        plan.broker_command = child("broker").command;
+        plan.broker_bind = "tcp://0.0.0.0:" + std::to_string(broker_port);
+        // beyond its network nobody can reach it
+        plan.broker_arguments = {"--insecure", "--verbose"};
+        plan.broker_address = "tcp://broker:" + std::to_string(broker_port);
+        const auto of_master = [this](bool resume) {
+            std::vector<std::string> words = child("master").arguments;
+            words.insert(words.end(), {resume ? "--resume" : "--run-id", job_.run.hex()});
+            return words;
+        };
+        plan.master = child("master");
+        plan.master.arguments = of_master(job_.resume);
+        for (std::size_t i = 2; i < names_.size(); ++i) plan.members.push_back(child(names_[i]));
+        plan.restarts_max = job_.config.bus.restarts_max;
+        plan.progress = [this, masters_runs] { return last_commit(masters_runs, job_.run); };
+        plan.master_again = [this, masters_runs, of_master] {
+            return of_master(can_resume(masters_runs, job_.run));
+        };
+        plan.own_dir = [this](const std::string& name) {
+            return name == "broker" ? fs::path() : staging_ / name;
+        };
+        plan.keep = arguments_.keep;
+        plan.at_once_sentence = "ended at once; `" + job_.go_on + "` continues it";
+        plan.at_once_command = {"/bin/sh", "-c", removal()};
+        return plan;
+    }
+
+    // -- after ---------------------------------------------------------------------------
+    /// Of all containers and the network, as one line for a shell.
+    [[nodiscard]] std::string removal() const {
+        std::string podman;
+        for (const std::string& word : podman_.command({})) podman += "'" + word + "' ";
+        std::string line = podman + "rm -f -i -t 0";
+        for (const std::string& name : names_) line += " " + container(name);
+        return line + " >/dev/null 2>&1; " + podman + "network rm -f " + network_ +
+               " >/dev/null 2>&1";
+    }
+
+    void remove_containers() {
+        if (!made_) return;
+        (void)run_command({"/bin/sh", "-c", removal()});
+    }
+
+    /// Everything that parties have written, from where they saw it to where the run is.
+    void collect(bool keep) {
+        std::error_code ec;
+        if (!fs::exists(staging_, ec)) return;
+        const std::string caller = std::to_string(::geteuid()) + ":" + std::to_string(::getegid());
+        std::vector<fs::path> owns;
+        for (const auto& entry : fs::directory_iterator(staging_, ec))
+            if (entry.is_directory(ec)) owns.push_back(entry.path());
+        for (const fs::path& own : owns) {
+            const std::string name = own.filename().string();
+            const fs::path from = own / job_.run.hex();
+            // its log lines have come to us already
+            if (name != "master") fs::remove(from / name / "log", ec);
+            if (!keep) give(own, caller);
+            for (const fs::path& what :
+                 {from / name, from / "report.json", from / "agreed.txt", from / "run.json"}) {
+                if (!fs::exists(what, ec) || (name != "master" && what != from / name)) continue;
+                const fs::path to = job_.run_dir / what.filename();
+                if (keep) {
+                    fs::copy(what, to,
+                             fs::copy_options::recursive | fs::copy_options::overwrite_existing,
+                             ec);
+                } else if (fs::is_directory(what, ec)) {
+                    for (const auto& entry : fs::directory_iterator(what, ec))
+                        move_over(entry.path(), to / entry.path().filename());
+                } else {
+                    move_over(what, to);
+                }
+            }
+        }
+        if (!keep) fs::remove_all(staging_, ec);
+        if (arguments_.out.empty()) return;
+        for (const std::string& name : names_) {
+            const fs::path part = job_.run_dir / name / "model.json";
+            if (fs::exists(part, ec))
+                move_over(part, fs::path(arguments_.out) / name / "model.json");
+        }
+    }
+
+    const LaunchArguments& arguments_;
+    const ContainerJob& job_;
+    Podman podman_;
+    std::string image_;
+    fs::path staging_;  ///< per party: its configuration, and what it sees as the runs directory
+    std::string network_;
+    std::string broker_ip_;
+    std::vector<std::string> names_;  ///< the broker, the master, the members
+    std::vector<Party> parties_;
+    bool made_ = false;
+};
+
+}  // namespace
+
+LocalOutcome run_in_containers(const LaunchArguments& arguments, const ContainerJob& job) {
+    auto podman = Podman::find();
+    if (!podman) {
+        LocalOutcome outcome;
+        outcome.failure = podman.error();
+        outcome.exit_code = static_cast<int>(exit_code(podman.error().code));
+        return outcome;
+    }
+    return ContainerRun(arguments, job, std::move(*podman)).run();
+}
+
+}  // namespace vflbus::cli
