@@ -71,6 +71,7 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
     node.timings = timings_of(config.bus);
     node.connect_timeout = seconds(config.bus.rendezvous_timeout);
     node.link_timeout = seconds(config.bus.recv_timeout);
+    node.workers = config.bus.workers;
     node.on_waiting = [party](const std::string& line) { log::info({{}, {}, party}, "{}", line); };
     return actors::Node::create(std::move(node));
 }

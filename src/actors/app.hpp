@@ -111,10 +111,30 @@ class Context {
     std::atomic<bool> cancelled_{false};
 };
 
+/// Takes the answer to one request, once, from any thread and at any time; later calls (of copies
+/// as well), and calls after the end of the run or the node, do nothing.
+class Replier {
+  public:
+    using Take = std::function<void(Result<Bytes>&&)>;
+    explicit Replier(Take take) : slot_(std::make_shared<Slot>()) { slot_->take = std::move(take); }
+    void operator()(Result<Bytes> answer) const {
+        if (!slot_->used.exchange(true)) slot_->take(std::move(answer));
+    }
+
+  private:
+    struct Slot {
+        std::atomic<bool> used{false};
+        Take take;
+    };
+    std::shared_ptr<Slot> slot_;
+};
+
 class ClientApp {
   public:
     /// The body of the reply, or the failure that the requester gets.
     using Handler = std::function<Result<Bytes>(const Message&, Context&)>;
+    /// Returns at once and answers later by the Replier: for work that is done elsewhere.
+    using DeferredHandler = std::function<void(Message&&, Context&, Replier)>;
     /// Decides whether to take part; sets `context.config_hash` and the state. May be called again
     /// for a newer term.
     using JoinHandler = std::function<Result<>(Context&)>;
@@ -122,6 +142,10 @@ class ClientApp {
 
     ClientApp& on(MessageType type, Handler handler) {
         handlers_[type] = std::move(handler);
+        return *this;
+    }
+    ClientApp& on_deferred(MessageType type, DeferredHandler handler) {
+        deferred_[type] = std::move(handler);
         return *this;
     }
     ClientApp& on_join(JoinHandler handler) {
@@ -137,6 +161,10 @@ class ClientApp {
         const auto found = handlers_.find(type);
         return found == handlers_.end() ? nullptr : &found->second;
     }
+    [[nodiscard]] const DeferredHandler* deferred_handler_of(MessageType type) const noexcept {
+        const auto found = deferred_.find(type);
+        return found == deferred_.end() ? nullptr : &found->second;
+    }
     [[nodiscard]] Result<> join(Context& context) const {
         return join_ ? join_(context) : Result<>{};
     }
@@ -146,6 +174,7 @@ class ClientApp {
 
   private:
     std::map<MessageType, Handler> handlers_;
+    std::map<MessageType, DeferredHandler> deferred_;
     JoinHandler join_;
     EndHandler end_;
 };
@@ -166,7 +195,8 @@ struct BytesMoved {
     std::uint64_t received = 0;
 };
 
-/// The hands of a ServerApp. All calls return at once; what comes of them arrives as events.
+/// The hands of a ServerApp. All calls return at once; what comes of them arrives as events. Called
+/// from the handlers of the run's events, unless stated otherwise.
 class Driver {
   public:
     virtual ~Driver() = default;
@@ -190,6 +220,10 @@ class Driver {
     /// Ends the run for all with this reason; `on_closed` follows when the broker has confirmed or
     /// could not within a few seconds. Nothing else arrives after this call.
     virtual void close(Errc code, std::string sentence) = 0;
+
+    /// Calls `work` as the next event of the run, on the thread that handles its events. May be
+    /// called from any thread; what comes after the end of the run is not called.
+    virtual void post(std::function<void()> work) = 0;
 
     /// Bytes of bodies and headers of this run that this node moved.
     [[nodiscard]] virtual BytesMoved bytes_moved() const = 0;

@@ -1,8 +1,10 @@
 #include "actors/node.hpp"
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "actors/node_core.hpp"
 #include "base/files.hpp"
@@ -27,28 +29,40 @@ constexpr Duration idle_watch_every = milliseconds(250);
 /// How long an app may take to stop in order.
 constexpr Duration stop_patience = seconds(20);
 
-/// The link has one keeper at a time: whoever holds the lock. That is the main thread, which polls
-/// and, with the lock released, runs the handlers, so that a short step costs no change of thread.
-/// While a handler takes long, the keeper thread takes the lock and polls instead: beats go out,
-/// frames come in.
+/// Handlers at once when nothing is configured.
+std::size_t default_workers() {
+    return std::max<std::size_t>(2, std::thread::hardware_concurrency());
+}
+
+/// Leader and followers. The leader polls the link and, with the lock released, runs the handlers
+/// itself, so that a short one costs no change of thread. When a handler takes longer than
+/// `takeover_after`, a follower becomes the leader: beats go out, frames come in, and what other
+/// runs have to do is done by it, until a third thread takes over from it, and so on up to the
+/// number of workers; beyond it, the leader keeps the link alone. Who returns from a long handler
+/// answers, does what else is ready, and follows. The thread that called `run` leads whenever it
+/// can, since it alone sees to the end.
 class ProcessNode final : public Node, private NodeLock {
   public:
     ProcessNode(NodeOptions options, DirectoryLock directory, std::uint64_t incarnation,
                 std::unique_ptr<bus::LinkLoop> loop)
         : options_(std::move(options)),
+          workers_(options_.workers != 0 ? options_.workers : default_workers()),
           directory_(std::move(directory)),
           loop_(std::move(loop)),
-          core_(core_config(incarnation), loop_->core(), *this),
-          keeper_([this] { keep(); }) {}
+          core_(core_config(incarnation), loop_->core(), *this) {
+        followers_.emplace_back([this] { follow(); });
+    }
 
     ~ProcessNode() override {
+        std::vector<std::thread> followers;
         {
-            const std::lock_guard guard(keeper_mutex_);
+            const std::lock_guard guard(mutex_);
             ending_ = true;
+            followers.swap(followers_);  // none is added from here on
         }
-        keeper_wakes_.notify_all();
+        changed_.notify_all();
         loop_->wake();
-        keeper_.join();
+        for (std::thread& follower : followers) follower.join();
     }
 
     Result<Ending> serve(ClientApp app, const bus::StopSignal& stop, bool once) override {
@@ -71,51 +85,106 @@ class ProcessNode final : public Node, private NodeLock {
     }
 
   private:
-    NodeCoreConfig core_config(std::uint64_t incarnation) const {
-        return {options_.name,  options_.role, options_.rank,        incarnation,
-                VFLBUS_VERSION, clock_now,     options_.link_timeout};
+    NodeCoreConfig core_config(std::uint64_t incarnation) {
+        NodeCoreConfig config;
+        config.name = options_.name;
+        config.role = options_.role;
+        config.rank = options_.rank;
+        config.incarnation = incarnation;
+        config.version = VFLBUS_VERSION;
+        config.now = clock_now;
+        config.link_timeout = options_.link_timeout;
+        config.workers = workers_;
+        config.wake = [this] { loop_->wake(); };
+        return config;
     }
 
     // -- NodeLock: around every handler ------------------------------------------
     void lock() override {
-        busy_since_.store(0, std::memory_order_release);
-        if (!mutex_.try_lock()) {
-            loop_->wake();  // the keeper is in its poll
-            mutex_.lock();
-        }
+        mutex_.lock();
+        if (leader_ == std::this_thread::get_id())
+            busy_since_ = {};
+        else
+            loop_->wake();  // somebody else leads: what comes of this handler is news to it
     }
     void unlock() override {
+        if (leader_ == std::this_thread::get_id()) {
+            busy_since_ = clock_now();
+            if (wanted_) changed_.notify_all();
+        }
         mutex_.unlock();
-        busy_since_.store(clock_now().time_since_epoch().count(), std::memory_order_release);
     }
 
-    void keep() {
-        std::unique_lock waiting(keeper_mutex_);
-        while (!ending_) {
-            keeper_wakes_.wait_for(
-                waiting, active_.load(std::memory_order_relaxed) ? watch_every : idle_watch_every);
-            const auto since = busy_since_.load(std::memory_order_acquire);
-            if (ending_ || since == 0 ||
-                clock_now().time_since_epoch().count() - since < takeover_after.count())
-                continue;
-            waiting.unlock();
-            {
-                const std::lock_guard guard(mutex_);
-                while (busy_since_.load(std::memory_order_acquire) != 0) {
-                    loop_->poll(clock_now() + milliseconds(50), nullptr);
-                    core_.note_endings();
-                    const bus::StopSignal* stop = stop_.load(std::memory_order_acquire);
-                    if (stop != nullptr && stop->stopped()) core_.cancel_handlers();
-                }
-            }
-            waiting.lock();
+    // -- leading, with the lock held -------------------------------------------------
+    /// For the thread in `run`: at once when nobody leads or the leader is in a handler, otherwise
+    /// as soon as it is out of its poll.
+    void lead(std::unique_lock<std::mutex>& held) {
+        const auto me = std::this_thread::get_id();
+        while (leader_ != std::thread::id() && leader_ != me && busy_since_ == TimePoint{}) {
+            wanted_ = true;
+            loop_->wake();
+            changed_.wait(held);
         }
+        wanted_ = false;
+        leader_ = me;
+        busy_since_ = {};
+    }
+
+    void take_over(std::unique_lock<std::mutex>& held) {
+        const auto me = std::this_thread::get_id();
+        leader_ = me;
+        busy_since_ = {};
+        if (idle_ == 0 && followers_.size() < workers_ && !ending_)
+            followers_.emplace_back([this] { follow(); });
+        changed_.notify_one();  // somebody else watches now
+        while (leader_ == me && !wanted_ && !ending_) {
+            core_.pump();
+            say_when_full();
+            if (leader_ != me || wanted_ || ending_) break;
+            const bool stopped = stop_ != nullptr && stop_->stopped();
+            if (stopped) core_.cancel_handlers();
+            loop_->poll(core_.next_deadline(), stopped ? nullptr : stop_, &held);
+        }
+        if (leader_ == me) {
+            leader_ = {};
+            changed_.notify_all();
+        }
+    }
+
+    void follow() {
+        std::unique_lock held(mutex_);
+        while (!ending_) {
+            ++idle_;
+            if (watched_) {
+                changed_.wait(held);
+            } else {
+                watched_ = true;
+                changed_.wait_for(held, active_ ? watch_every : idle_watch_every);
+                watched_ = false;
+            }
+            --idle_;
+            if (ending_ || busy_since_ == TimePoint{} || clock_now() - busy_since_ < takeover_after)
+                continue;
+            take_over(held);
+        }
+    }
+
+    void say_when_full() {
+        if (core_.queued() == 0 || core_.busy() < workers_) return;
+        const TimePoint now = clock_now();
+        if (now < next_full_word_) return;
+        next_full_word_ = now + seconds(60);
+        if (options_.on_waiting)
+            options_.on_waiting(options_.name + " works on " + std::to_string(workers_) +
+                                " runs at once, its limit ([bus] workers); " +
+                                std::to_string(core_.queued()) + " more wait");
     }
 
     template <class Over>
     Result<Ending> run(const bus::StopSignal& stop, Over&& over, bool drives) {
-        stop_.store(&stop, std::memory_order_release);
-        const std::lock_guard guard(mutex_);
+        std::unique_lock held(mutex_);
+        stop_ = &stop;
+        lead(held);
         if (!started_) {
             started_ = true;
             loop_->start();
@@ -127,12 +196,20 @@ class ProcessNode final : public Node, private NodeLock {
         TimePoint stop_until{};
         for (;;) {
             core_.pump();
-            active_.store(drives || core_.runs() > 0, std::memory_order_relaxed);
-            if (core_.fatal() && !over()) return tl::unexpected(*core_.fatal());
-            if (over()) return finish(*over());
+            lead(held);
+            say_when_full();
+            if (const bool active = drives || core_.runs() > 0; active != active_) {
+                active_ = active;
+                changed_.notify_all();  // watch more often, or less
+            }
+            if (core_.fatal() && !over()) {
+                resign();
+                return tl::unexpected(*core_.fatal());
+            }
+            if (over()) return finish(*over(), held);
             const TimePoint now = clock_now();
             if (stop.stopped()) {
-                if (!drives) return finish({Errc::cancelled, options_.name + " was stopped"});
+                if (!drives) return finish({Errc::cancelled, options_.name + " was stopped"}, held);
                 const bool at_once = stop.urgent() || (cancelled && now >= stop_until);
                 if (at_once && !closed) {
                     closed = true;
@@ -147,11 +224,13 @@ class ProcessNode final : public Node, private NodeLock {
                     continue;
                 }
                 if (closed && now >= stop_until)
-                    return finish({Errc::cancelled, "the run was ended at once by its owner"});
+                    return finish({Errc::cancelled, "the run was ended at once by its owner"},
+                                  held);
             }
             if (!core_.was_up()) {
                 if (now - begin >= options_.connect_timeout) {
                     std::string why = loop_->trouble();
+                    resign();
                     return fail(
                         Errc::unreachable,
                         options_.name + " could not reach the broker at " + options_.broker +
@@ -173,12 +252,24 @@ class ProcessNode final : public Node, private NodeLock {
             if (!core_.was_up())
                 until = std::min(until, std::min(next_word, begin + options_.connect_timeout));
             if (cancelled) until = std::min({until, stop_until, now + milliseconds(50)});
-            loop_->poll(until, cancelled ? nullptr : &stop);
+            loop_->poll(until, cancelled ? nullptr : &stop, &held);
         }
     }
 
-    Result<Ending> finish(Ending ending) {
-        stop_.store(nullptr, std::memory_order_release);
+    void resign() {
+        stop_ = nullptr;
+        leader_ = {};
+    }
+
+    /// Handlers of other runs may be at work in other threads: they are told, and waited for.
+    Result<Ending> finish(Ending ending, std::unique_lock<std::mutex>& held) {
+        core_.stop_handling();
+        while (core_.busy() > 0) {
+            core_.cancel_handlers();
+            loop_->poll(clock_now() + milliseconds(50), nullptr, &held);
+            core_.pump();
+        }
+        resign();
         if (loop_->core().up()) {
             loop_->core().bye("done");
             loop_->close();
@@ -187,19 +278,24 @@ class ProcessNode final : public Node, private NodeLock {
     }
 
     NodeOptions options_;
+    std::size_t workers_;
     DirectoryLock directory_;
-    std::mutex mutex_;
     std::unique_ptr<bus::LinkLoop> loop_;
+    std::mutex mutex_;  ///< guards all that follows, and the link
     NodeCore core_;
     bool started_ = false;
     const std::optional<Ending> never_;
-    std::atomic<std::int64_t> busy_since_{0};  ///< when the present handler began; 0: none runs
-    std::atomic<bool> active_{false};
-    std::atomic<const bus::StopSignal*> stop_{nullptr};  ///< while `run` runs
-    std::mutex keeper_mutex_;
-    std::condition_variable keeper_wakes_;
+    const bus::StopSignal* stop_ = nullptr;  ///< while `run` runs
+    std::thread::id leader_;                 ///< none: nobody polls
+    TimePoint busy_since_{};                 ///< when the leader's handler began; 0: it is in none
+    bool wanted_ = false;                    ///< `run` wants to lead
+    bool active_ = false;
     bool ending_ = false;
-    std::thread keeper_;
+    bool watched_ = false;  ///< a follower looks at busy_since_ from time to time
+    std::size_t idle_ = 0;  ///< followers
+    TimePoint next_full_word_{};
+    std::condition_variable changed_;
+    std::vector<std::thread> followers_;
 };
 
 }  // namespace
@@ -223,6 +319,7 @@ Result<std::unique_ptr<Node>> Node::create(NodeOptions options) {
     link.hello.incarnation = *incarnation;
     link.hello.instance = random_u64();
     link.hello.version = VFLBUS_VERSION;
+    link.hello.features = options.features;
     link.timings = options.timings;
     link.seed = link.hello.instance;
     auto loop = bus::LinkLoop::create(options.context, options.broker, std::move(link));

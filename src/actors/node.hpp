@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "actors/app.hpp"
 #include "base/errc.hpp"
@@ -26,6 +27,10 @@ struct NodeOptions {
     Duration connect_timeout = std::chrono::seconds(3600);
     /// How long a run that this node serves outlives the link to the broker.
     Duration link_timeout = std::chrono::seconds(360);
+    /// Handlers at once; runs beyond it wait for their turn. 0: one per processor, 2 at least.
+    std::size_t workers = 0;
+    /// What this node can do beyond the protocol's core, for HELLO: "apps".
+    std::vector<std::string> features;
     /// Called when the node starts, or has waited some seconds, for something: one line for people.
     std::function<void(const std::string&)> on_waiting;
 };

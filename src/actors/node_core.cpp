@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <mutex>
+#include <utility>
 
 #include "base/text.hpp"
 
@@ -10,11 +11,42 @@ namespace vflbus::actors {
 
 /// Type 1 of docs/protocol.md, section 8: every node answers it.
 constexpr MessageType echo_type = 1;
+/// Section 5: a run that has this participant is open to all nodes that serve apps.
+constexpr std::string_view any_node = "*";
 
 struct NodeCore::Unlocked {
     explicit Unlocked(NodeLock& lock) : lock_(lock) { lock_.unlock(); }
     ~Unlocked() { lock_.lock(); }
     NodeLock& lock_;
+};
+
+/// What other threads leave for the node. Outlives it, since a Replier may.
+struct NodeCore::Mail {
+    struct Answer {
+        RunId run;
+        std::uint32_t term;
+        NodeId to;
+        std::uint64_t number;
+        Result<Bytes> answer;
+    };
+    struct Posted {
+        RunId run;
+        Call call;
+    };
+
+    template <class Letter>
+    void put(std::vector<Letter> Mail::* box, Letter letter) {
+        const std::lock_guard guard(mutex);
+        if (closed) return;
+        (this->*box).push_back(std::move(letter));
+        if (wake) wake();
+    }
+
+    std::mutex mutex;
+    bool closed = false;
+    std::function<void()> wake;
+    std::vector<Answer> answers;
+    std::vector<Posted> posted;
 };
 
 // -- driver ----------------------------------------------------------------------
@@ -25,7 +57,8 @@ class NodeCore::DriverImpl final : public Driver {
     DriverImpl(NodeCore& core, const RunSpec& spec)
         : core_(core), run_(spec.run), term_(spec.term), spec_(spec) {
         for (const bus::Participant& participant : spec.participants)
-            names_.emplace_back(node_id_of(participant.name), participant.name);
+            if (participant.name != any_node)
+                names_.emplace_back(node_id_of(participant.name), participant.name);
     }
 
     TimePoint now() const override { return core_.config_.now(); }
@@ -48,7 +81,14 @@ class NodeCore::DriverImpl final : public Driver {
         return core_.link_.request(run_, dst, type, std::move(content), now());
     }
 
-    void set_timer(TimePoint at) override { timer_ = at; }
+    void set_timer(TimePoint at) override {
+        const std::lock_guard guard(core_.lock_);
+        timer_ = at;
+    }
+
+    void post(std::function<void()> work) override {
+        core_.mail_->put(&Mail::posted, Mail::Posted{run_, std::move(work)});
+    }
 
     void reopen(std::uint32_t term) override {
         const std::lock_guard guard(core_.lock_);
@@ -72,7 +112,9 @@ class NodeCore::DriverImpl final : public Driver {
         return {moved.sent, moved.received};
     }
 
-    void joined(NodeId node, bool in) {
+    void joined(NodeId node, const std::string& name, bool in) {
+        if (std::ranges::none_of(names_, [&](const auto& known) { return known.first == node; }))
+            names_.emplace_back(node, name);
         if (in)
             joined_[node] = true;
         else
@@ -93,9 +135,14 @@ class NodeCore::DriverImpl final : public Driver {
 // -- node ------------------------------------------------------------------------
 
 NodeCore::NodeCore(NodeCoreConfig config, bus::LinkCore& link, NodeLock& lock)
-    : config_(std::move(config)), link_(link), lock_(lock) {}
+    : config_(std::move(config)), link_(link), lock_(lock), mail_(std::make_shared<Mail>()) {
+    mail_->wake = config_.wake;
+}
 
-NodeCore::~NodeCore() = default;
+NodeCore::~NodeCore() {
+    const std::lock_guard guard(mail_->mutex);
+    mail_->closed = true;
+}
 
 void NodeCore::serve(ClientApp app) {
     app_ = std::move(app);
@@ -117,85 +164,185 @@ void NodeCore::stop_driven(bool at_once) {
         const Unlocked unlocked(lock_);
         return driver_->close(Errc::cancelled, "the run was ended at once by its owner");
     }
-    const Unlocked unlocked(lock_);
-    driven_app_->on_stop(*driver_);
+    enqueue(RunId(driver_->run_), Call([this] { driven_app_->on_stop(*driver_); }));
 }
 
 bool NodeCore::driven(const RunId& run) const {
     return driven_app_ != nullptr && driver_->run_ == run;
 }
 
+bool NodeCore::timer_due() const {
+    if (driven_app_ == nullptr || driver_->closing_ || config_.now() < driver_->timer_)
+        return false;
+    const auto strand = strands_.find(driver_->run_);
+    return strand == strands_.end() || (!strand->second.busy && strand->second.waiting.empty());
+}
+
 TimePoint NodeCore::next_deadline() const {
     TimePoint next = TimePoint::max();
-    if (driven_app_ != nullptr && !driver_->closing_) next = driver_->timer_;
+    // a strand that is busy, or has more to do, comes by here again
+    if (driven_app_ != nullptr && !driver_->closing_ && handling_ && busy_ < config_.workers) {
+        const auto strand = strands_.find(driver_->run_);
+        if (strand == strands_.end() || !strand->second.busy) next = driver_->timer_;
+    }
     if (down_since_ && !contexts_.empty())
         next = std::min(next, *down_since_ + config_.link_timeout);
     return next;
 }
 
-void NodeCore::pump() {
+// -- strands -----------------------------------------------------------------------
+
+void NodeCore::enqueue(const RunId& run, Work work) {
+    Strand& strand = strands_[run];
+    strand.waiting.push_back(std::move(work));
+    if (strand.busy || strand.ready) return;
+    strand.ready = true;
+    ready_.push_back(run);
+}
+
+/// Takes what the link and other threads have left, and puts it into the strands.
+void NodeCore::collect() {
     bus::LinkEvent event;
-    while (!fatal_ && link_.next_event(event)) std::visit([this](auto& e) { on(e); }, event);
-    if (driven_app_ != nullptr && !driver_->closing_ && config_.now() >= driver_->timer_) {
-        driver_->timer_ = TimePoint::max();
-        const Unlocked unlocked(lock_);
-        driven_app_->on_timer(*driver_);
-    }
-    if (down_since_ && config_.now() - *down_since_ >= config_.link_timeout) {
-        const Ending ending{
-            Errc::unreachable,
-            "the broker was not reachable for " +
-                human_seconds(std::chrono::duration<double>(config_.link_timeout).count())};
-        while (!contexts_.empty()) {
-            const RunId run = contexts_.begin()->first;
-            link_.forget_run(run);
-            end_context(run, ending);
+    while (!failing_ && link_.next_event(event)) {
+        if (std::holds_alternative<bus::LinkUp>(event)) {
+            was_up_ = true;
+            down_since_.reset();
+        } else if (std::holds_alternative<bus::LinkDown>(event)) {
+            if (!down_since_) down_since_ = config_.now();
+        } else if (const auto* fatal = std::get_if<bus::LinkFatal>(&event)) {
+            fail_all(fatal->failure);
+            continue;
         }
+        const RunId* const run = std::visit(
+            [](const auto& e) -> const RunId* {
+                if constexpr (requires { e.run; })
+                    return &e.run;
+                else
+                    return nullptr;
+            },
+            event);
+        if (run == nullptr) {  // about the link
+            if (driven_app_ != nullptr) enqueue(RunId(driver_->run_), std::move(event));
+            continue;
+        }
+        const RunId of = *run;
+        const auto context = contexts_.find(of);
+        if (context != contexts_.end()) {
+            const auto* invited = std::get_if<bus::RunInvited>(&event);
+            if (std::holds_alternative<bus::RunClosed>(event) ||
+                (invited != nullptr && invited->term > context->second->invitation().term))
+                context->second->cancel();
+        }
+        enqueue(of, std::move(event));
     }
-    // whoever kept the link meanwhile may have left events, and the next poll would not wake for
-    // them
-    while (!fatal_ && link_.next_event(event)) std::visit([this](auto& e) { on(e); }, event);
+    std::vector<Mail::Answer> answers;
+    std::vector<Mail::Posted> posted;
+    {
+        const std::lock_guard guard(mail_->mutex);
+        answers.swap(mail_->answers);
+        posted.swap(mail_->posted);
+    }
+    for (Mail::Answer& a : answers) answer(a.run, a.term, a.to, a.number, std::move(a.answer));
+    for (Mail::Posted& p : posted)
+        if (driven(p.run) && !driver_->closing_) enqueue(p.run, std::move(p.call));
+}
+
+/// What strands had to do is void; each hears of the end when its handler has returned.
+void NodeCore::fail_all(const Failure& failure) {
+    failing_ = failure;
+    ready_.clear();
+    for (auto& [run, strand] : strands_) {
+        strand.waiting.clear();
+        strand.ready = false;
+    }
+    const Ending ending{failure.code, failure.sentence};
+    if (driven_app_ != nullptr) enqueue(driver_->run_, bus::RunClosed{driver_->run_, ending});
+    for (const auto& [run, context] : contexts_) {
+        context->cancel();
+        enqueue(run, bus::RunClosed{run, ending});
+    }
+}
+
+void NodeCore::work(const RunId& run, Work work) {
+    ++busy_;
+    strands_[run].busy = true;
+    if (auto* event = std::get_if<bus::LinkEvent>(&work)) {
+        std::visit([this](auto& e) { on(e); }, *event);
+    } else if (driven(run) && !driver_->closing_) {
+        const Unlocked unlocked(lock_);
+        std::get<Call>(work)();
+    }
+    --busy_;
+    Strand& strand = strands_.at(run);
+    strand.busy = false;
+    if (!strand.waiting.empty()) {
+        strand.ready = true;
+        ready_.push_back(run);
+    } else if (!driven(run) && contexts_.count(run) == 0) {
+        strands_.erase(run);
+    }
+}
+
+/// Handles one event of a strand that is free, or the timer. False: nothing to do for this thread.
+bool NodeCore::work_once() {
+    if (!handling_ || busy_ >= config_.workers) return false;
+    if (!ready_.empty()) {
+        const RunId run = ready_.front();
+        ready_.pop_front();
+        Strand& strand = strands_.at(run);
+        strand.ready = false;
+        Work next = std::move(strand.waiting.front());
+        strand.waiting.pop_front();
+        work(run, std::move(next));
+        return true;
+    }
+    if (!timer_due()) return false;
+    driver_->timer_ = TimePoint::max();
+    work(RunId(driver_->run_), Call([this] { driven_app_->on_timer(*driver_); }));
+    return true;
+}
+
+void NodeCore::pump() {
+    do {
+        collect();
+        while (work_once()) collect();
+        give_up_link();
+    } while (handling_ && busy_ < config_.workers && !ready_.empty());
+    if (failing_ && busy_ == 0 && ready_.empty()) fatal_ = failing_;
     link_.set_progress(handled_);
+}
+
+/// Runs that this node serves do not outlive the link for longer than link_timeout.
+void NodeCore::give_up_link() {
+    if (!down_since_ || contexts_.empty() || failing_ ||
+        config_.now() - *down_since_ < config_.link_timeout)
+        return;
+    const Ending ending{
+        Errc::unreachable,
+        "the broker was not reachable for " +
+            human_seconds(std::chrono::duration<double>(config_.link_timeout).count())};
+    down_since_ = config_.now();  // once per period
+    for (const auto& [run, context] : contexts_) {
+        context->cancel();
+        link_.forget_run(run);
+        enqueue(run, bus::RunClosed{run, ending});
+    }
 }
 
 void NodeCore::cancel_handlers() {
     for (const auto& [run, context] : contexts_) context->cancel();
 }
 
-void NodeCore::note_endings() {
-    link_.for_each_event([this](const bus::LinkEvent& event) {
-        if (std::holds_alternative<bus::LinkFatal>(event))
-            for (const auto& [run, context] : contexts_) context->cancel();
-        const auto* closed = std::get_if<bus::RunClosed>(&event);
-        const auto* invited = std::get_if<bus::RunInvited>(&event);
-        if (closed == nullptr && invited == nullptr) return;
-        const auto found = contexts_.find(closed != nullptr ? closed->run : invited->run);
-        if (found == contexts_.end()) return;
-        if (closed != nullptr || invited->term > found->second->invitation().term)
-            found->second->cancel();
-    });
-}
-
 void NodeCore::on(bus::LinkUp&) {
-    was_up_ = true;
-    down_since_.reset();
     if (driven_app_ == nullptr || driver_->closing_) return;
     const Unlocked unlocked(lock_);
     driven_app_->on_link(*driver_, true, {});
 }
 
 void NodeCore::on(bus::LinkDown& event) {
-    if (!down_since_) down_since_ = config_.now();
     if (driven_app_ == nullptr || driver_->closing_) return;
     const Unlocked unlocked(lock_);
     driven_app_->on_link(*driver_, false, event.sentence);
-}
-
-void NodeCore::on(bus::LinkFatal& event) {
-    fatal_ = event.failure;
-    const Ending ending{event.failure.code, event.failure.sentence};
-    if (driven_app_ != nullptr) end_driven(ending);
-    while (!contexts_.empty()) end_context(RunId(contexts_.begin()->first), ending);
 }
 
 // -- serving ---------------------------------------------------------------------
@@ -283,16 +430,38 @@ void NodeCore::on(bus::RequestArrived& event) {
     Message message;
     message.metadata = {event.run, event.term, event.number, event.from, link_.id(), event.type};
     message.content = std::move(event.body);
-    Result<Bytes> answer;
+    if (const auto* deferred = app_ ? app_->deferred_handler_of(event.type) : nullptr) {
+        Replier replier([mail = mail_, run = event.run, term = event.term, from = event.from,
+                         number = event.number](Result<Bytes>&& answer) {
+            mail->put(&Mail::answers, Mail::Answer{run, term, from, number, std::move(answer)});
+        });
+        const Unlocked unlocked(lock_);
+        try {
+            (*deferred)(std::move(message), context, replier);
+        } catch (const std::exception& e) {
+            replier(fail(Errc::handler_failed, config_.name + ": " + e.what()));
+        } catch (...) {
+            replier(fail(Errc::handler_failed, config_.name + ": the handler failed"));
+        }
+        return;
+    }
+    Result<Bytes> result;
     {
         const Unlocked unlocked(lock_);
-        answer = handle(message, context);
+        result = handle(message, context);
     }
+    answer(event.run, event.term, event.from, event.number, std::move(result));
+}
+
+void NodeCore::answer(const RunId& run, std::uint32_t term, NodeId to, std::uint64_t number,
+                      Result<Bytes> answer) {
     ++handled_;
+    const auto found = contexts_.find(run);
+    if (found == contexts_.end() || found->second->invitation().term != term) return;
     if (answer)
-        link_.reply(event.run, event.from, event.number, std::move(*answer), config_.now());
+        link_.reply(run, to, number, std::move(*answer), config_.now());
     else
-        link_.reply_error(event.run, event.from, event.number, answer.error(), config_.now());
+        link_.reply_error(run, to, number, answer.error(), config_.now());
 }
 
 void NodeCore::end_context(const RunId& run, const Ending& ending) {
@@ -322,7 +491,7 @@ void NodeCore::on(bus::RunOpened& event) {
 
 void NodeCore::on(bus::RunJoined& event) {
     if (!driven(event.run) || driver_->closing_ || event.term != driver_->term_) return;
-    driver_->joined(event.node, event.join.code == Errc::ok);
+    driver_->joined(event.node, event.join.name, event.join.code == Errc::ok);
     const Unlocked unlocked(lock_);
     driven_app_->on_join(*driver_, event.node, event.join);
 }

@@ -2,15 +2,20 @@
 // What a node does with what its link tells it: contexts of the runs it serves, and the run it
 // drives. Free of I/O: a process (node.cpp), the simulator and tests feed it.
 //
-// Handlers run with the lock released, so that somebody else can keep the link alive meanwhile. One
-// ordered strand: the next event is handled when the handler of the last has returned.
+// Each run is an ordered strand: its next event is handled when the handler of the last one has
+// returned. Strands are independent of each other. Handlers run with the lock released, so that
+// another thread may take the lock, call `pump` as well and handle what other strands have, up to
+// the number of workers. One thread alone finds the same behavior, one event at a time.
 
-#include <atomic>
+#include <cstddef>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "actors/app.hpp"
 #include "bus/core/link_core.hpp"
@@ -34,6 +39,11 @@ struct NodeCoreConfig {
     std::function<TimePoint()> now;
     /// Contexts end when the broker was not heard of for so long.
     Duration link_timeout = std::chrono::seconds(360);
+    /// Handlers at once. Runs beyond it wait for their turn.
+    std::size_t workers = 1;
+    /// Makes somebody call `pump` soon. Called from any thread, when an answer was deferred or work
+    /// was posted; may be empty when one thread does all.
+    std::function<void()> wake{};
 };
 
 class NodeCore {
@@ -51,15 +61,15 @@ class NodeCore {
     /// Asks the driven app to stop; `at_once` closes its run over its head.
     void stop_driven(bool at_once);
 
-    /// Handles all events of the link and the timer of the driven app. Called with the lock held.
+    /// Handles the events of all strands that are free, and the timer of the driven app. Called
+    /// with the lock held, by any number of threads; cancels contexts whose end has arrived.
     void pump();
     /// When the driven app wants `pump` for its timer.
     [[nodiscard]] TimePoint next_deadline() const;
-    /// Called with the lock held by whoever keeps the link while a handler runs: cancels contexts
-    /// whose end has arrived.
-    void note_endings();
     /// The node is to stop: handlers that look at it return early.
     void cancel_handlers();
+    /// From now on `pump` begins no handler.
+    void stop_handling() noexcept { handling_ = false; }
 
     // -- properties ------------------------------------------------------------
     /// The driven run is over.
@@ -70,19 +80,39 @@ class NodeCore {
     [[nodiscard]] const std::optional<Ending>& first_served_ending() const noexcept {
         return served_ending_;
     }
+    /// The link is over for good, and so are all runs.
     [[nodiscard]] const std::optional<Failure>& fatal() const noexcept { return fatal_; }
     [[nodiscard]] bool was_up() const noexcept { return was_up_; }
     [[nodiscard]] std::size_t runs() const noexcept { return contexts_.size(); }
+    /// Handlers at work.
+    [[nodiscard]] std::size_t busy() const noexcept { return busy_; }
+    /// Runs that could be worked on, were there another worker.
+    [[nodiscard]] std::size_t queued() const noexcept { return ready_.size(); }
     /// Grows with every handled message: the progress that travels with the heartbeat.
     [[nodiscard]] std::uint64_t handled() const noexcept { return handled_; }
 
   private:
     class DriverImpl;
     struct Unlocked;
+    struct Mail;
+    using Call = std::function<void()>;
+    using Work = std::variant<bus::LinkEvent, Call>;
+    struct Strand {
+        std::deque<Work> waiting;
+        bool busy = false;
+        bool ready = false;  ///< in ready_
+    };
 
+    void collect();
+    void enqueue(const RunId& run, Work work);
+    bool work_once();
+    void work(const RunId& run, Work work);
+    void give_up_link();
+    [[nodiscard]] bool timer_due() const;
+    void fail_all(const Failure& failure);
     void on(bus::LinkUp& event);
     void on(bus::LinkDown& event);
-    void on(bus::LinkFatal& event);
+    void on(bus::LinkFatal&) {}  ///< handled by collect()
     void on(bus::RunInvited& event);
     void on(bus::RunOpened& event);
     void on(bus::RunJoined& event);
@@ -94,6 +124,8 @@ class NodeCore {
     void end_context(const RunId& run, const Ending& ending);
     void end_driven(const Ending& ending);
     Result<Bytes> handle(const Message& message, Context& context);
+    void answer(const RunId& run, std::uint32_t term, NodeId to, std::uint64_t number,
+                Result<Bytes> answer);
 
     NodeCoreConfig config_;
     bus::LinkCore& link_;
@@ -104,7 +136,13 @@ class NodeCore {
     std::unique_ptr<DriverImpl> driver_;
     std::optional<Ending> driven_ending_;
     std::optional<Ending> served_ending_;
+    std::optional<Failure> failing_;  ///< fatal, but strands have still to hear of it
     std::optional<Failure> fatal_;
+    std::map<RunId, Strand> strands_;
+    std::deque<RunId> ready_;  ///< strands that have work and are free, in order of their turn
+    std::size_t busy_ = 0;
+    bool handling_ = true;
+    std::shared_ptr<Mail> mail_;
     bool was_up_ = false;
     std::optional<TimePoint> down_since_;  ///< no link since then
     bool opened_ = false;

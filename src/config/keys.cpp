@@ -481,6 +481,15 @@ constexpr Key key_table[] = {
      .min = 0,
      .max = 1000},
     {.section = "bus",
+     .name = "workers",
+     .type = Type::integer,
+     .field = IN_CONFIG(bus.workers),
+     .doc =
+         "Runs that a node works on at the same time; further ones wait for their turn, which the "
+         "log says. 0: one per processor, 2 at least.",
+     .min = 0,
+     .max = 1024},
+    {.section = "bus",
      .name = "commit_interval",
      .type = Type::number,
      .field = IN_CONFIG(bus.commit_interval),

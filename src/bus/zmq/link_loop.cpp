@@ -41,7 +41,8 @@ class Loop final : public LinkLoop, private LinkTransport {
         core_.start(clock_now());
     }
 
-    void poll(TimePoint until, const StopSignal* stop) override {
+    void poll(TimePoint until, const StopSignal* stop,
+              std::unique_lock<std::mutex>* held) override {
         TimePoint now = clock_now();
         if (!drain(now, burst_messages)) {
             const TimePoint next = std::min(until, core_.next_deadline());
@@ -56,13 +57,16 @@ class Loop final : public LinkLoop, private LinkTransport {
             ready[n++] = {wake_, POLLIN, 0};
             if (stop != nullptr) ready[n++] = {stop->fd(), POLLIN, 0};
             if (socket_) ready[n++] = {descriptor_, POLLIN, 0};
+            if (held != nullptr) held->unlock();
             ::poll(ready, n, static_cast<int>(wait));
+            if (held != nullptr) held->lock();
             if ((ready[0].revents & POLLIN) != 0) {
                 std::uint64_t count;
                 [[maybe_unused]] const ssize_t got = ::read(wake_, &count, sizeof count);
             }
             now = clock_now();
-            // what woke us; whether there is more, the next call finds out before it waits
+            // what woke us; whether there is more, the next call finds out before it waits. Another
+            // thread may have replaced the socket meanwhile, or taken what woke us
             drain(now, 1);
         }
         if (pending_ && pending_->wait_for(std::chrono::seconds(0)) == std::future_status::ready)

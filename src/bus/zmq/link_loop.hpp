@@ -3,6 +3,7 @@
 // `wake` may be called from anywhere.
 
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "base/errc.hpp"
@@ -21,8 +22,11 @@ class LinkLoop {
     [[nodiscard]] virtual LinkCore& core() = 0;
     virtual void start() = 0;
     /// Waits for frames, `wake`, `stop` (may be null) or `until`, whichever comes first, and feeds
-    /// what there is to the core.
-    virtual void poll(TimePoint until, const StopSignal* stop) = 0;
+    /// what there is to the core. `held` is the caller's lock on the link: it is released while
+    /// nothing is there to do, so that others may use the core; who does so then calls `wake`. One
+    /// thread at a time polls.
+    virtual void poll(TimePoint until, const StopSignal* stop,
+                      std::unique_lock<std::mutex>* held = nullptr) = 0;
     /// Makes the present or next `poll` return.
     virtual void wake() noexcept = 0;
     /// Closes the connection after what was sent has left, or after a quarter of a second.

@@ -191,6 +191,7 @@ class Harness final : public Driver {
         }
         return fail(Errc::not_a_participant, "no such node");
     }
+    void post(std::function<void()> work) override { work(); }
     void set_timer(TimePoint at) override { timer_ = at; }
     void close(Errc code, std::string sentence) override {
         queue_.clear();
