@@ -106,11 +106,14 @@ int run(const ActorArguments& arguments) {
     LoadMore more;
     more.self = self->party;
     Result<config::Config> config;
-    if (arguments.resume.empty()) {
+    std::string resume = arguments.resume;
+    if (resume.empty()) {
         config = load_config(arguments, broker_flag(arguments.broker), more);
-    } else {
-        auto resumed =
-            find_resumed(arguments, arguments.resume, broker_flag(arguments.broker), more);
+        if (config && arguments.or_resume && can_resume(config->output.runs_dir, run_id))
+            resume = run_id.hex();
+    }
+    if (!resume.empty()) {
+        auto resumed = find_resumed(arguments, resume, broker_flag(arguments.broker), more);
         if (!resumed) return report_failure(arguments, resumed.error());
         run_id = resumed->run;
         if (resumed->completed)
@@ -118,7 +121,7 @@ int run(const ActorArguments& arguments) {
         config = std::move(resumed->config);
     }
     if (!config) return report_failure(arguments, config.error());
-    if (!self->rank && arguments.resume.empty() && can_resume(config->output.runs_dir, run_id))
+    if (!self->rank && resume.empty() && can_resume(config->output.runs_dir, run_id))
         return report_failure(
             arguments,
             {Errc::usage, "there is a run " + run_id.hex() + " in " + config->output.runs_dir +
@@ -150,7 +153,7 @@ int run(const ActorArguments& arguments) {
 
     const auto env = actors::make_file_env();
     actors::MasterOptions for_master = master_options(*config, run_id, options, *env);
-    for_master.resume = !arguments.resume.empty();
+    for_master.resume = !resume.empty();
     auto master = actors::make_train_master(std::move(for_master));
     if (!master) return report_failure(arguments, master.error());
     Failure outcome = drive(**master, *config, options, stop);

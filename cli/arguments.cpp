@@ -173,6 +173,10 @@ Command parse(int argc, const char* const* argv) {
                           ->type_name("ID")
                           ->envname("VFLBUS_RUN_ID");
     on_actor
+        ->add_flag("--or-resume", actor.or_resume,
+                   "with --run-id: go on with that run if it was begun; for supervisors")
+        ->needs(actor_run);
+    on_actor
         ->add_option("--resume", actor.resume,
                      "go on with this run from its last commit; master only. The id, or its first "
                      "digits")
@@ -414,7 +418,8 @@ Command parse(int argc, const char* const* argv) {
     on_export->footer(
         "Examples:\n"
         "  vflbus export kube --config conf/credit.toml --out credit.yaml\n"
-        "  vflbus export kube --podman --config conf/credit.toml | podman kube play -\n"
+        "  vflbus export kube --podman --config conf/credit.toml --out pod.yaml\n"
+        "  podman kube play --network none pod.yaml\n"
         "  vflbus export systemd --config conf/credit.toml --out units");
 
     VersionArguments version_arguments;

@@ -34,9 +34,10 @@ struct ActorArguments : Common {
     bool once = false;
     std::string name;
     std::string broker;
-    std::string out;     ///< --out: where this party keeps its model and report
-    std::string run_id;  ///< master only
-    std::string resume;  ///< master only: the run to go on with
+    std::string out;         ///< --out: where this party keeps its model and report
+    std::string run_id;      ///< master only
+    std::string resume;      ///< master only: the run to go on with
+    bool or_resume = false;  ///< --run-id of a run that was begun goes on with it
     std::string state_dir;
     std::string model_dir;  ///< --model-dir, not shown: where `predict --local` has the parts
 };

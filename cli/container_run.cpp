@@ -31,18 +31,6 @@ std::string terminal_columns() {
     return std::to_string(size.ws_col);
 }
 
-void give(const fs::path& path, const std::string& user) {
-    if (::geteuid() != 0) return;
-    const std::size_t colon = user.find(':');
-    const auto uid = static_cast<uid_t>(std::stoul(user));
-    const auto gid = static_cast<gid_t>(std::stoul(user.substr(colon + 1)));
-    if (::lchown(path.c_str(), uid, gid) != 0) return;  // the container will say what it misses
-    std::error_code ec;
-    if (!fs::is_directory(fs::symlink_status(path, ec))) return;
-    for (const auto& entry : fs::recursive_directory_iterator(path, ec))
-        if (::lchown(entry.path().c_str(), uid, gid) != 0) return;
-}
-
 /// Moves a file or directory in place of another; a copy where that is another file system.
 void move_over(const fs::path& from, const fs::path& to) {
     std::error_code ec;
@@ -169,6 +157,10 @@ class ContainerRun {
         spec.cpus = arguments_.container.cpus;
         spec.labels = {{"vflbus.run", job_.run.hex()}, {"vflbus.party", name}};
         spec.removed = !arguments_.keep;
+        if (arguments_.keep) {  // for `agent stop`
+            spec.labels.emplace_back("vflbus.containers", fs::absolute(staging_).string());
+            spec.labels.emplace_back("vflbus.network", network_);
+        }
         spec.network = {"--network", network_, "--dns", "none"};
         if (name == "broker") {
             spec.network.insert(spec.network.end(),

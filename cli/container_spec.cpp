@@ -81,6 +81,18 @@ std::string user_for(const std::vector<Mount>& mounts) {
     return "10001:10001";
 }
 
+void give(const fs::path& path, const std::string& user) {
+    if (::geteuid() != 0) return;
+    const std::size_t colon = user.find(':');
+    const auto uid = static_cast<uid_t>(std::stoul(user));
+    const auto gid = static_cast<gid_t>(std::stoul(user.substr(colon + 1)));
+    if (::lchown(path.c_str(), uid, gid) != 0) return;  // the container will say what it misses
+    std::error_code ec;
+    if (!fs::is_directory(fs::symlink_status(path, ec))) return;
+    for (const auto& entry : fs::recursive_directory_iterator(path, ec))
+        if (::lchown(entry.path().c_str(), uid, gid) != 0) return;
+}
+
 Result<std::string> broker_ip(const std::string& subnet) {
     in_addr net{};
     const std::size_t slash = std::min(subnet.find('/'), subnet.size());

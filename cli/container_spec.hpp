@@ -53,6 +53,9 @@ config::Config only_of(const config::Config& config, const std::string& party);
 /// everybody may read. Without root it is the caller.
 std::string user_for(const std::vector<Mount>& mounts);
 
+/// Gives a file, or a directory with all that is in it, to "uid:gid". Only root can.
+void give(const std::filesystem::path& path, const std::string& user);
+
 /// The address of the broker in "10.89.0.0/24", near the end, and its fixed hardware address:
 /// whoever takes over an address with another hardware address is not reached for a while.
 Result<std::string> broker_ip(const std::string& subnet);
