@@ -65,6 +65,8 @@ class ProcessNode final : public Node, private NodeLock {
         for (std::thread& follower : followers) follower.join();
     }
 
+    void on_query(QueryHandler handler) override { core_.on_query(std::move(handler)); }
+
     Result<Ending> serve(ClientApp app, const bus::StopSignal& stop, bool once) override {
         core_.serve(std::move(app));
         return run(

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "actors/app.hpp"
+#include "actors/node_core.hpp"
 #include "base/errc.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/zmq/context.hpp"
@@ -42,6 +43,9 @@ class Node {
     /// Takes the state directory's lock and resolves the broker's host name (with a deadline, again
     /// after every disconnect). Does not wait for the broker. Errors: io, address, usage.
     static Result<std::unique_ptr<Node>> create(NodeOptions options);
+
+    /// Who answers questions about runs; before `serve` and `drive`.
+    virtual void on_query(QueryHandler handler) = 0;
 
     /// Serves every run that invites this node, until `stop`; with `once` until the first run it
     /// took part in has ended, and returns that run's ending. Errors: superseded, name_taken,

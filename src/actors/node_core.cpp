@@ -200,8 +200,20 @@ void NodeCore::enqueue(const RunId& run, Work work) {
     ready_.push_back(run);
 }
 
+void NodeCore::answer_queries() {
+    bus::QueryArrived query;
+    while (link_.next_query(query)) {
+        if (query_handler_)
+            link_.answer(query, query_handler_(query));
+        else
+            link_.answer(query,
+                         fail(Errc::unknown_message, config_.name + " answers no questions"));
+    }
+}
+
 /// Takes what the link and other threads have left, and puts it into the strands.
 void NodeCore::collect() {
+    answer_queries();
     bus::LinkEvent event;
     while (!failing_ && link_.next_event(event)) {
         if (std::holds_alternative<bus::LinkUp>(event)) {

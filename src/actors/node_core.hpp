@@ -30,6 +30,10 @@ class NodeLock {
     virtual void unlock() {}
 };
 
+/// Answers what others ask (docs/protocol.md, section 12). Called by whoever keeps the link, also
+/// while a handler runs: it must be quick, and touch nothing of an app.
+using QueryHandler = std::function<Result<Bytes>(const bus::QueryArrived&)>;
+
 struct NodeCoreConfig {
     std::string name;
     std::string role;
@@ -58,6 +62,8 @@ class NodeCore {
     void serve(ClientApp app);
     /// Opens the app's run. One at a time.
     void drive(ServerApp& app);
+    /// Without one, questions are answered with `unknown_message`.
+    void on_query(QueryHandler handler) { query_handler_ = std::move(handler); }
     /// Asks the driven app to stop; `at_once` closes its run over its head.
     void stop_driven(bool at_once);
 
@@ -126,11 +132,13 @@ class NodeCore {
     Result<Bytes> handle(const Message& message, Context& context);
     void answer(const RunId& run, std::uint32_t term, NodeId to, std::uint64_t number,
                 Result<Bytes> answer);
+    void answer_queries();
 
     NodeCoreConfig config_;
     bus::LinkCore& link_;
     NodeLock& lock_;
     std::optional<ClientApp> app_;
+    QueryHandler query_handler_;
     std::map<RunId, std::unique_ptr<Context>> contexts_;
     ServerApp* driven_app_ = nullptr;
     std::unique_ptr<DriverImpl> driver_;

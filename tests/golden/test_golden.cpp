@@ -8,6 +8,7 @@
 
 #include "bus/wire/control.hpp"
 #include "bus/wire/header.hpp"
+#include "bus/wire/questions.hpp"
 #include "catch.hpp"
 
 using namespace vflbus;
@@ -179,4 +180,18 @@ TEST_CASE("golden frames") {
     h.dst = master;
     h.aux = 1 << 20;
     golden("credit", h);
+
+    h = in_run(Kind::query);
+    h.term = 0;
+    h.src = member;
+    h.dst = master;
+    h.request = 4;
+    h.type = static_cast<std::uint16_t>(Question::log);
+    golden("query", h, encode_from(65536));
+    h.kind = Kind::answer;
+    h.src = master;
+    h.dst = member;
+    golden("answer", h, encode(LogAnswer{65536, 65550, true, "2026 a line\n"}));
+    h.flags = flag::error;
+    golden("answer_error", h, encode(Ending{Errc::refused, "member-0 does not share its log"}));
 }

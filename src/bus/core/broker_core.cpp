@@ -111,15 +111,19 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
             return;
         case Kind::bye: {
             log("node left name=" + node.hello.name);
+            const NodeId id = node.id;
+            node.left = true;
             disconnect(node, now);
             // unless a newcomer that waited for the name has it now
             if (node.conn == 0) node.state = Node::State::lost;
-            for (const RunId& id : node.runs) {
-                Run& run = *runs_.at(id);
+            for (const RunId& run_id : node.runs) {
+                Run& run = *runs_.at(run_id);
                 announce_down(run, node, Errc::peer_lost, Duration{}, now);
                 if (run.owner == node.id) run.owner_lost_at = now;
             }
-            return forget_if_idle(node.id);
+            if (node.conn == 0) note(node);
+            end_runs_of(node, now);
+            return forget_if_idle(id);
         }
         case Kind::open:
             return on_open(node, header, body, now);
@@ -129,6 +133,10 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
             return on_close(node, header, body, now);
         case Kind::credit:
             return route_credit(node, header);
+        case Kind::query:
+            return on_query(node, header, body, now);
+        case Kind::answer:
+            return on_answer(node, header, body, now);
         case Kind::error:
             return;  // an ERROR is never answered with an ERROR
         default:
@@ -159,6 +167,10 @@ void BrokerCore::on_tick(TimePoint now) {
         if (node.probe && now >= node.probe->deadline) settle_probe(node, false, now);
         set_liveness(node, now);
         if (node.out.waiting() && node.conn != 0) flush(node, now);
+        const bool owner_gone =
+            node.state == Node::State::lost || (node.conn == 0 && node.gone_at != TimePoint{} &&
+                                                now - node.gone_at >= t.reconnect_grace);
+        if (owner_gone && !node.runs.empty()) end_runs_of(node, now);
         forget_if_idle(id);
     }
     std::vector<RunId> orphans;
@@ -174,6 +186,8 @@ void BrokerCore::on_tick(TimePoint now) {
                                        ", is gone; whoever owns the run can go on with --resume"},
                 broker_node, now);
     }
+    std::erase_if(asked_, [&](const auto& entry) { return now >= entry.second.until; });
+    if (now - sizes_noted_ >= std::chrono::seconds(10)) note_sizes(now);
     if (anonymous_ > 0) {
         std::erase_if(connections_, [&](const auto& entry) {
             const bool stale =

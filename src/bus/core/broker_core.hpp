@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bus/core/flow.hpp"
+#include "bus/core/ledger.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/wire/control.hpp"
 #include "bus/wire/header.hpp"
@@ -34,6 +35,10 @@ struct BrokerConfig {
     std::string version;
     /// One line per change of state; may be empty.
     std::function<void(const std::string& line)> log;
+    /// Where runs and nodes are noted; null: questions are answered with what is there now.
+    Ledger* ledger = nullptr;
+    /// Milliseconds since 1970 at a time; empty: since the epoch of the clock.
+    std::function<std::uint64_t(TimePoint)> wall_ms;
 };
 
 struct BrokerCounters {
@@ -58,6 +63,10 @@ class BrokerCore {
         Frame frame{std::move(head), std::move(body)};
         on_frame(from, frame, frames, now);
     }
+    /// The transport has seen that this connection was closed.
+    void on_disconnected(ConnId conn, TimePoint now);
+    /// The ledger's answer to the question of this token.
+    void answer(std::uint64_t token, Result<Bytes> body, TimePoint now);
     /// Time has passed. `now` may jump: what the loop slept too long is not held against the nodes.
     void on_tick(TimePoint now);
     /// When `on_tick` wants to be called next.
@@ -77,6 +86,7 @@ class BrokerCore {
     struct Run;
     struct Member;
     struct Connection;
+    struct Asked;
 
     // -- arrival ---------------------------------------------------------------
     void on_hello(ConnId from, const Node* known, const Header& header, const Payload& body,
@@ -105,6 +115,27 @@ class BrokerCore {
     template <class Visit>
     void for_each_joined(Run& run, Visit&& visit);
 
+    template <class Visit>
+    void for_each_peer(Run& run, const Node& node, Visit&& visit);
+    bool settle_state(Run& run, TimePoint now);
+    void invite(Node& node);
+    bool leave_open_runs(Node& node);
+    void end_runs_of(Node& owner, TimePoint now);
+
+    // -- questions: broker_queries.cpp -------------------------------------------
+    void on_query(Node& node, const Header& header, Payload& body, TimePoint now);
+    void on_answer(Node& node, const Header& header, Payload& body, TimePoint now);
+    void ask_ledger(Node& node, const Header& header, LedgerQuestion question, TimePoint now);
+    void send_answer(Node& to, const Header& query, NodeId from, const Result<Bytes>& body,
+                     TimePoint now);
+    void on_note(Node& node, const Header& header, const Payload& body, TimePoint now);
+    [[nodiscard]] RunRow row_of(const Run& run) const;
+    [[nodiscard]] NodeRow row_of(const Node& node) const;
+    void note(Run& run);
+    void note(Node& node);
+    void note_sizes(TimePoint now);
+    [[nodiscard]] std::uint64_t wall_ms(TimePoint at) const;
+
     // -- sending: broker_routes.cpp ----------------------------------------------
     void send_control(Node& node, Kind kind, const Header& header, Bytes body, TimePoint now);
     void send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
@@ -122,6 +153,11 @@ class BrokerCore {
     std::unordered_map<ConnId, Connection> connections_;  // looked up only, never walked for effect
     std::map<NodeId, std::unique_ptr<Node>> nodes_;
     std::map<RunId, std::unique_ptr<Run>> runs_;
+    /// Who has asked whom under which number.
+    std::map<std::pair<NodeId, std::uint64_t>, Asked> asked_;
+    std::map<std::uint64_t, std::pair<NodeId, Header>> asked_of_ledger_;
+    std::uint64_t next_token_ = 1;
+    TimePoint sizes_noted_{};
     BrokerCounters counters_;
     TimePoint started_;
     TimePoint last_tick_;

@@ -106,6 +106,12 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     }
     Node& node = *slot;
     const bool same_process = known && node.hello.instance == hello.instance;
+    if (known && !same_process) {
+        node.state = Node::State::up;  // not to be forgotten with them
+        end_runs_of(node, now);  // those that cannot go on without the process that drove them
+        asked_.erase(asked_.lower_bound({id, 0}), asked_.upper_bound({id, UINT64_MAX}));
+    }
+    if (!known) slot->first_seen = now;
     // the question is settled; what waits for it is this process itself, or has lost
     if (const auto probe = std::exchange(node.probe, std::nullopt);
         probe && probe->hello.instance != hello.instance)
@@ -140,6 +146,8 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     node.conn = from;
     node.session = next_session_++;
     node.state = Node::State::up;
+    node.left = false;
+    node.gone_at = {};
     node.last_heard = now;
     // it takes part again once it has said so in this session
     for (const RunId& run_id : node.runs) {
@@ -161,6 +169,8 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
                  encode(Welcome{config_.version, to_ms(t.heartbeat), to_ms(t.suspect),
                                 to_ms(t.lost), frame_bytes_max, message_bytes_max}),
                  now);
+    invite(node);
+    note(node);
     for (const RunId& run_id : node.runs) {
         Run& run = *runs_.at(run_id);
         if (run.owner == id) continue;
@@ -172,8 +182,43 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     }
 }
 
+/// A node that serves apps takes part in every run that is open to all.
+void BrokerCore::invite(Node& node) {
+    if (!lists(node.hello, feature_apps)) return;
+    for (const auto& [id, run] : runs_)
+        if (run->open_to_all && run->owner != node.id) {
+            run->add(node.id, {node.hello.name, node.hello.role, node.hello.rank});
+            node.runs.insert(id);
+        }
+}
+
+/// It is gone: who is invited by being there takes no part any more.
+bool BrokerCore::leave_open_runs(Node& node) {
+    const auto left = std::erase_if(node.runs, [&](const RunId& id) {
+        Run& run = *runs_.at(id);
+        if (!run.open_to_all || run.owner == node.id) return false;
+        std::erase_if(run.members, [&](const Member& member) { return member.id == node.id; });
+        return true;
+    });
+    if (left != 0) ++generation_;
+    return left != 0;
+}
+
+void BrokerCore::on_disconnected(ConnId conn, TimePoint now) {
+    const auto found = connections_.find(conn);
+    if (found == connections_.end()) return;
+    Node* const node = found->second.node;
+    if (node == nullptr) {
+        if (anonymous_ > 0) --anonymous_;
+        connections_.erase(found);
+        return;
+    }
+    disconnect(*node, now);
+}
+
 void BrokerCore::disconnect(Node& node, TimePoint now) {
     if (node.conn != 0) connections_.erase(node.conn);
+    if (node.gone_at == TimePoint{}) node.gone_at = now;
     node.conn = 0;
     last_conn_ = 0;
     last_node_ = nullptr;
@@ -190,6 +235,7 @@ void BrokerCore::heard(Node& node, TimePoint now) {
     node.state = Node::State::up;
     ++generation_;
     log("node back name=" + node.hello.name);
+    note(node);
     for (const RunId& id : node.runs) {
         Run& run = *runs_.at(id);
         if (run.takes_part(node.id)) announce_up(run, node, now);
@@ -216,6 +262,7 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
     }
     log(std::string(lost ? "node lost name=" : "node suspect name=") + node.hello.name +
         " silent_ms=" + std::to_string(to_ms(silent)));
+    note(node);
     for (const RunId& id : node.runs) {
         Run& run = *runs_.at(id);
         if (lost && run.owner == node.id) run.owner_lost_at = now;
@@ -223,8 +270,7 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
             announce_down(run, node, Errc::peer_lost, silent, now);
             continue;
         }
-        for_each_joined(run, [&](Node& peer) {
-            if (peer.id == node.id) return;
+        for_each_peer(run, node, [&](Node& peer) {
             Header h;
             h.run = id;
             h.term = run.term;
@@ -238,9 +284,13 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
 /// A node that is gone and named in no run takes no room.
 void BrokerCore::forget_if_idle(NodeId id) {
     const auto found = nodes_.find(id);
-    if (found == nodes_.end() || found->second->state != Node::State::lost ||
-        !found->second->runs.empty())
-        return;
+    if (found == nodes_.end() || found->second->state != Node::State::lost) return;
+    // it may have missed how they went on: should it come back, it says HELLO again and is told
+    if (leave_open_runs(*found->second) && found->second->conn != 0) {
+        disconnect(*found->second, found->second->last_heard);
+        if (found->second->conn != 0) return;  // a probe was settled in its favor
+    }
+    if (!found->second->runs.empty()) return;
     if (found->second->conn != 0) disconnect(*found->second, found->second->last_heard);
     if (nodes_.count(id) == 0 || nodes_.at(id)->conn != 0)
         return;  // a probe was settled in its favor

@@ -25,17 +25,26 @@ void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size
         if (!run->takes_part(node.id))
             return refuse(Errc::not_a_participant,
                           node.hello.name + " has not joined run " + run->id.short_hex());
+        if (run->open_to_all && node.id != run->owner && header.dst != run->owner)
+            return refuse(
+                Errc::not_a_participant,
+                "those who take part in run " + run->id.short_hex() + " talk with its owner alone");
         const auto target = nodes_.find(header.dst);
         if (!run->takes_part(header.dst) || target == nodes_.end())
             return refuse(Errc::not_a_participant,
                           "the destination takes no part in run " + run->id.short_hex());
         if (target->second->conn == 0 || target->second->state == Node::State::lost)
             return refuse(Errc::unreachable, target->second->hello.name + " is not connected");
-        route = {header.run, header.term, header.dst, generation_, target->second.get()};
+        route = {header.run, header.term, header.dst, generation_, target->second.get(), run};
     }
     Node& target = *route.target;
     ++counters_.frames_routed;
     counters_.bytes_routed += bytes;
+    const std::uint64_t begins = header.body_offset == 0 ? 1 : 0;
+    node.messages += begins;
+    node.bytes += bytes;
+    route.through->messages += begins;
+    route.through->bytes += bytes;
     // a destination that is far behind holds back those who send to it, not the broker's memory
     const bool defer = target.out.queued_bytes() > broker_queue_bytes_max;
     NodeSink sink(transport_, target.conn);
@@ -56,7 +65,8 @@ void BrokerCore::route_credit(Node& node, const Header& header) {
     Run* run = find_run(header.run);
     Node* target = nullptr;
     if (run != nullptr && run->term == header.term && run->takes_part(node.id) &&
-        run->takes_part(header.dst)) {
+        run->takes_part(header.dst) &&
+        (!run->open_to_all || node.id == run->owner || header.dst == run->owner)) {
         const auto found = nodes_.find(header.dst);
         if (found != nodes_.end() && found->second->conn != 0) target = found->second.get();
     }
@@ -91,8 +101,8 @@ void BrokerCore::send_control(Node& node, Kind kind, const Header& header, Bytes
         node.conn = 0;
         last_conn_ = 0;
         last_node_ = nullptr;
+        node.gone_at = now;
         ++generation_;
-        (void)now;
     }
 }
 

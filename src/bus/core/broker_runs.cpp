@@ -15,7 +15,9 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
     if (open->owner != node.hello.name)
         return send_error(node, header, Errc::wrong_source,
                           "only " + node.hello.name + " itself opens runs in its name", now);
+    const bool to_all = open->to_everybody();
     std::vector<Member> members;
+    if (to_all) open->participants.clear();
     for (Participant& participant : open->participants) {
         const NodeId id = node_id_of(participant.name);
         members.push_back({std::move(participant), id, false, {}});
@@ -38,6 +40,9 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
         fresh->id = header.run;
         fresh->owner = node.id;
         fresh->owner_name = node.hello.name;
+        fresh->owner_role = node.hello.role;
+        fresh->needs_owner = node.hello.role == "serverapp";
+        fresh->created = now;
         run = fresh.get();
         runs_.emplace(header.run, std::move(fresh));
         log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
@@ -50,8 +55,15 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
                           "run " + run->id.short_hex() + " is in term " + std::to_string(run->term),
                           now);
     }
+    if (to_all)
+        for (const auto& [id, other] : nodes_)
+            if (id != node.id && other->state != Node::State::lost &&
+                lists(other->hello, feature_apps))
+                members.push_back(
+                    {{other->hello.name, other->hello.role, other->hello.rank}, id, false, {}});
     const bool same =
-        header.term == run->term && run->members.size() == members.size() &&
+        header.term == run->term && run->open_to_all == to_all &&
+        run->members.size() == members.size() &&
         std::equal(members.begin(), members.end(), run->members.begin(),
                    [](const Member& a, const Member& b) { return a.participant == b.participant; });
     if (!same) {
@@ -61,6 +73,7 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
         }
         run->members = std::move(members);
     }
+    run->open_to_all = to_all;
     run->term = header.term;
     run->open.assign(body.bytes().begin(), body.bytes().end());
     run->owner_here = true;
@@ -92,6 +105,19 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
         }
     }
     announce_up(*run, node, now);
+    settle_state(*run, now);
+    note(*run);
+}
+
+/// A run is on when all have joined; one that is open to all, from the start.
+bool BrokerCore::settle_state(Run& run, TimePoint now) {
+    const bool all_in =
+        run.open_to_all || std::all_of(run.members.begin(), run.members.end(),
+                                       [](const Member& member) { return member.joined; });
+    if (run.state == RunState::running || !all_in) return false;
+    run.state = RunState::running;
+    run.running_since = now;
+    return true;
 }
 
 void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, TimePoint now) {
@@ -125,6 +151,7 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
     // restart
     if (member->joined && !was_joined) announce_up(*run, node, now);
     if (!member->joined && was_joined) announce_down(*run, node, Errc::refused, Duration{}, now);
+    if (settle_state(*run, now)) note(*run);
     const auto owner = nodes_.find(run->owner);
     if (run->owner_here && owner != nodes_.end() && owner->second->conn != 0) {
         Header forward;
@@ -162,6 +189,12 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
     const RunId id = run.id;
     const Bytes body = encode(ending);
     log("run closed run=" + id.short_hex() + " code=" + std::string(name_of(ending.code)));
+    run.state = ending.code == Errc::ok          ? RunState::completed
+                : ending.code == Errc::cancelled ? RunState::stopped
+                                                 : RunState::failed;
+    run.ending = ending;
+    run.finished = now;
+    note(run);
     std::vector<NodeId> everybody{run.owner};
     for (const Member& member : run.members) everybody.push_back(member.id);
     Header header;
@@ -181,6 +214,20 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
     for (const NodeId node_id : everybody) forget_if_idle(node_id);
 }
 
+/// The process that drove them is gone, and nothing can go on with them.
+void BrokerCore::end_runs_of(Node& owner, TimePoint now) {
+    std::vector<RunId> over;
+    for (const RunId& id : owner.runs) {
+        const Run& run = *runs_.at(id);
+        if (run.needs_owner && run.owner == owner.id) over.push_back(id);
+    }
+    for (const RunId& id : over)
+        end_run(*runs_.at(id),
+                {Errc::owner_lost, owner.hello.name + ", which drove run " + id.short_hex() +
+                                       ", is gone; start it again for a new run"},
+                owner.id, now);
+}
+
 /// Tells the others of the run that `node` takes part, and `node` of those that do.
 void BrokerCore::announce_up(Run& run, Node& node, TimePoint now) {
     const auto up = [&](Node& to, const Node& about) {
@@ -193,8 +240,7 @@ void BrokerCore::announce_up(Run& run, Node& node, TimePoint now) {
                                    about.hello.incarnation}),
                      now);
     };
-    for_each_joined(run, [&](Node& peer) {
-        if (peer.id == node.id) return;
+    for_each_peer(run, node, [&](Node& peer) {
         up(peer, node);
         if (peer.conn != 0) up(node, peer);  // else it was found to be gone just now
     });
@@ -202,8 +248,7 @@ void BrokerCore::announce_up(Run& run, Node& node, TimePoint now) {
 
 /// Tells the others of the run that `node` takes no part in it any more.
 void BrokerCore::announce_down(Run& run, Node& node, Errc code, Duration silent, TimePoint now) {
-    for_each_joined(run, [&](Node& peer) {
-        if (peer.id == node.id) return;
+    for_each_peer(run, node, [&](Node& peer) {
         Header h;
         h.run = run.id;
         h.term = run.term;

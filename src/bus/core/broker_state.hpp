@@ -28,6 +28,17 @@ inline Frame make_frame(const Header& header, Bytes body) {
     return frame;
 }
 
+inline bool lists(const Hello& hello, std::string_view feature) {
+    return std::find(hello.features.begin(), hello.features.end(), feature) != hello.features.end();
+}
+
+struct BrokerCore::Asked {
+    NodeId of;
+    RunId run;
+    std::uint16_t type = 0;
+    TimePoint until{};
+};
+
 struct BrokerCore::Connection {
     Node* node = nullptr;  ///< null: anonymous
     TimePoint since{};
@@ -41,7 +52,14 @@ struct BrokerCore::Node {
     ConnId conn = 0;  ///< 0: not connected
     std::uint64_t session = 0;
     State state = State::up;
+    bool left = false;  ///< it has said BYE
     TimePoint last_heard{};
+    TimePoint gone_at{};  ///< its connection was closed then; zero: it was not
+    TimePoint first_seen{};
+    std::uint64_t messages = 0;  ///< sent by it, and routed
+    std::uint64_t bytes = 0;
+    std::uint64_t noted_bytes = 0;
+    std::size_t noted_runs = 0;
     HopSender out;
     HopReceiver in;
     std::set<RunId> runs;  ///< that it owns or is named in
@@ -63,6 +81,7 @@ struct BrokerCore::Node {
         NodeId dst;
         std::uint64_t generation = 0;
         Node* target = nullptr;
+        Run* through = nullptr;
     } route;
 };
 
@@ -82,12 +101,33 @@ struct BrokerCore::Run {
     TimePoint owner_lost_at{};
     Bytes open;
     std::vector<Member> members;  ///< ascending by node id
+    bool open_to_all = false;     ///< members come and go; they hear of the owner alone
+    bool needs_owner = false;     ///< ends with the process that drives it
+    // -- what is told about it
+    std::string owner_role;
+    RunState state = RunState::starting;
+    Ending ending;
+    TimePoint created{};
+    TimePoint running_since{};
+    TimePoint finished{};
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;
+    std::uint64_t noted_bytes = 0;
 
     Member* find(NodeId node) {
         const auto at =
             std::lower_bound(members.begin(), members.end(), node,
                              [](const Member& m, NodeId value) { return m.id < value; });
         return at != members.end() && at->id == node ? &*at : nullptr;
+    }
+    void add(NodeId node, Participant participant) {
+        const auto at =
+            std::lower_bound(members.begin(), members.end(), node,
+                             [](const Member& m, NodeId value) { return m.id < value; });
+        if (at != members.end() && at->id == node)
+            at->participant = std::move(participant);
+        else
+            members.insert(at, Member{std::move(participant), node, false, {}});
     }
     bool takes_part(NodeId node) {
         if (node == owner) return owner_here;
@@ -102,6 +142,20 @@ struct BrokerCore::NodeSink final : FrameSink {
     BrokerTransport& transport_;
     ConnId conn_;
 };
+
+/// Those who hear of `node` in this run: all others, in an open run only the owner, or of it.
+template <class Visit>
+void BrokerCore::for_each_peer(Run& run, const Node& node, Visit&& visit) {
+    if (run.open_to_all && node.id != run.owner) {
+        const auto owner = nodes_.find(run.owner);
+        if (run.owner_here && owner != nodes_.end() && owner->second->conn != 0)
+            visit(*owner->second);
+        return;
+    }
+    for_each_joined(run, [&](Node& peer) {
+        if (peer.id != node.id) visit(peer);
+    });
+}
 
 template <class Visit>
 void BrokerCore::for_each_joined(Run& run, Visit&& visit) {

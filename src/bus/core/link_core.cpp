@@ -71,6 +71,7 @@ void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint n
     hello_wait_ = config_.timings.hello_retry_min;
     events_.push_back(LinkUp{welcome->version});
     for (auto& [id, run] : runs_) announce(run, now);
+    for (const auto& [number, asked] : asked_) send_query(number, asked);
     for (auto& [id, run] : runs_) {
         if (run.closing) continue;
         for (auto& [node, peer] : run.peers) {
@@ -141,6 +142,7 @@ void LinkCore::on_tick(TimePoint now) {
         }
         if (out_.waiting()) flush(now);
     }
+    expire_queries(now);
     for (auto& [id, run] : runs_) {
         if (!run.closing || run.given_up || now < run.close_until) continue;
         // the user waits no longer; the link goes on saying CLOSE while it lives
@@ -160,6 +162,7 @@ TimePoint LinkCore::next_deadline() const {
     const auto consider = [&](TimePoint at) {
         if (at != TimePoint{}) next = std::min(next, at);
     };
+    for (const auto& [number, asked] : asked_) consider(asked.deadline);
     for (const auto& [id, run] : runs_) {
         if (run.closing && !run.given_up) consider(run.close_until);
         if (state_ != State::up) continue;  // all else is said again after WELCOME anyway
@@ -242,6 +245,10 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
         }
         case Kind::error:
             return on_error(header, body, now);
+        case Kind::query:
+            return on_query(header, body);
+        case Kind::answer:
+            return on_answer(header, body);
         case Kind::open: {
             if (Run* run = find(header.run); run != nullptr && run->ours) {
                 if ((header.flags & flag::answer) != 0 && header.term == run->term &&

@@ -18,6 +18,7 @@
 #include "bus/wire/control.hpp"
 #include "bus/wire/header.hpp"
 #include "bus/wire/payload.hpp"
+#include "bus/wire/questions.hpp"
 
 namespace vflbus::bus {
 
@@ -103,6 +104,26 @@ struct ReplyArrived {
 using LinkEvent = std::variant<LinkUp, LinkDown, LinkFatal, RunInvited, RunOpened, RunJoined,
                                RunClosed, PeerChanged, RequestArrived, ReplyArrived>;
 
+// -- questions, beside all runs --------------------------------------------------------
+
+/// Somebody asks this node (docs/protocol.md, section 12).
+struct QueryArrived {
+    NodeId from;
+    RunId run;
+    std::uint64_t number = 0;
+    std::uint16_t question = 0;
+    Bytes body;
+};
+/// What came of a question of ours; `error` says why there is no answer.
+struct AnswerArrived {
+    NodeId from;
+    RunId run;
+    std::uint64_t number = 0;
+    std::uint16_t question = 0;
+    Bytes body;
+    Failure error{Errc::ok, {}};
+};
+
 struct LinkBytes {
     std::uint64_t sent = 0;
     std::uint64_t received = 0;
@@ -148,6 +169,16 @@ class LinkCore {
     void reply_error(const RunId& run, NodeId dst, std::uint64_t number, const Failure& failure,
                      TimePoint now);
 
+    // -- questions ---------------------------------------------------------------
+    /// Asks a node, or the broker (`broker_node`), again after a reconnect; its answer, or
+    /// `timed_out` at `deadline`, comes to next_answer under the number returned.
+    std::uint64_t query(NodeId dst, const RunId& run, Question question, Bytes body,
+                        TimePoint deadline, TimePoint now);
+    /// Questions to this node, in the order in which they came; answer each.
+    [[nodiscard]] bool next_query(QueryArrived& out);
+    void answer(const QueryArrived& query, const Result<Bytes>& body);
+    [[nodiscard]] bool next_answer(AnswerArrived& out);
+
     /// Leaves the bus in order.
     void bye(std::string_view sentence);
     /// Travels with the heartbeat: grows whenever the node's workers get on.
@@ -166,7 +197,12 @@ class LinkCore {
     struct Partial;
     struct Peer;
     struct Run;
+    struct Asked;
 
+    void on_query(const Header& header, const Payload& body);
+    void on_answer(const Header& header, const Payload& body);
+    void send_query(std::uint64_t number, const Asked& asked);
+    void expire_queries(TimePoint now);
     void on_welcome(const Header& header, const Payload& body, TimePoint now);
     void on_error(const Header& header, const Payload& body, TimePoint now);
     void on_peer(const Header& header, const Payload& body, TimePoint now);
@@ -195,6 +231,10 @@ class LinkCore {
     Rng jitter_;
     std::map<RunId, Run> runs_;
     std::deque<LinkEvent> events_;
+    std::map<std::uint64_t, Asked> asked_;
+    std::uint64_t next_query_ = 1;
+    std::deque<QueryArrived> queries_;
+    std::deque<AnswerArrived> answers_;
     HopSender out_;
     HopReceiver in_;
     TimePoint last_heard_{};

@@ -18,6 +18,15 @@ inline Payload encoded(const Header& header) {
     return Payload::hold(EncodedHeader{{bytes.begin(), bytes.end()}});
 }
 
+/// A question of ours that has no answer yet.
+struct LinkCore::Asked {
+    NodeId dst;
+    RunId run;
+    Question question{};
+    Bytes body;
+    TimePoint deadline{};
+};
+
 struct LinkCore::Pending {
     std::uint16_t type = 0;
     std::shared_ptr<const Bytes> body;

@@ -8,11 +8,13 @@
 namespace vflbus::bus {
 
 struct Timings {
-    Duration heartbeat = std::chrono::seconds(1);       ///< heartbeat_interval: an idle link pings
-    Duration suspect = std::chrono::seconds(3);         ///< suspect_after
-    Duration lost = std::chrono::seconds(10);           ///< disconnect_idle_client_time
-    Duration check = std::chrono::milliseconds(250);    ///< time_between_idle_connections_checks
-    Duration rejoin_grace = std::chrono::seconds(30);   ///< rejoin_grace
+    Duration heartbeat = std::chrono::seconds(1);      ///< heartbeat_interval: an idle link pings
+    Duration suspect = std::chrono::seconds(3);        ///< suspect_after
+    Duration lost = std::chrono::seconds(10);          ///< disconnect_idle_client_time
+    Duration check = std::chrono::milliseconds(250);   ///< time_between_idle_connections_checks
+    Duration rejoin_grace = std::chrono::seconds(30);  ///< rejoin_grace
+    /// A closed connection of an owner that nobody can replace may come back within this.
+    Duration reconnect_grace = std::chrono::seconds(1);
     Duration without_hello = std::chrono::seconds(60);  ///< a connection that never says HELLO
     Duration hello_retry_min = std::chrono::milliseconds(250);
     Duration hello_retry_max = std::chrono::seconds(8);

@@ -89,9 +89,11 @@ Result<Open> decode_open(std::span<const std::uint8_t> body) {
     m.participants.resize(r.enter());
     for (Participant& p : m.participants) {
         r.enter(3);
-        p.name = read_name(r);
+        p.name = r.str(name_bytes_max);
         p.role = r.str(16);
         p.rank = r.i64();
+        const bool all = m.participants.size() == 1 && p == any_node;
+        if (r.ok() && !all && !is_valid_node_name(p.name)) r.fault("not a node name");
         r.leave();
     }
     r.leave();

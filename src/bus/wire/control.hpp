@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/hash.hpp"
@@ -38,10 +39,19 @@ struct Participant {
     friend bool operator==(const Participant&, const Participant&) = default;
 };
 
+/// The one participant of an open run, to which every node with `feature_apps` is invited.
+inline const Participant any_node{"*", "member", -1};
+inline constexpr std::string_view feature_apps = "apps";
+inline constexpr std::string_view feature_serve = "serve";
+inline constexpr std::string_view feature_asks = "asks";
+
 struct Open {
     std::string owner;
     std::vector<Participant> participants;
     std::string agreed;  ///< the agreed half of the configuration, canonical text
+    [[nodiscard]] bool to_everybody() const {
+        return participants.size() == 1 && participants[0] == any_node;
+    }
 };
 
 struct Join {

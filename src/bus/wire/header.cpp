@@ -97,6 +97,10 @@ std::string_view name_of(Kind kind) noexcept {
             return "PEER_DOWN";
         case Kind::credit:
             return "CREDIT";
+        case Kind::query:
+            return "QUERY";
+        case Kind::answer:
+            return "ANSWER";
     }
     return "unknown kind";
 }
@@ -192,6 +196,12 @@ bool valid(const Header& h, std::uint64_t part_bytes) noexcept {
         case Kind::peer_suspect:
         case Kind::peer_down:
             return in_run && whole(h, part_bytes);
+        case Kind::query:
+            return h.term == 0 && h.request != 0 && whole(h, part_bytes) &&
+                   part_bytes <= query_body_bytes_max && (h.flags & flag::error) == 0;
+        case Kind::answer:
+            return h.term == 0 && h.request != 0 && whole(h, part_bytes) &&
+                   part_bytes <= answer_body_bytes_max;
         case Kind::hello:
         case Kind::welcome:
             return !in_run && h.term == 0 && whole(h, part_bytes) && part_bytes > 0;

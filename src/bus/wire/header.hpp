@@ -32,6 +32,8 @@ enum class Kind : std::uint8_t {
     peer_suspect = 14,
     peer_down = 15,
     credit = 16,
+    query = 17,
+    answer = 18,
 };
 
 std::string_view name_of(Kind kind) noexcept;

@@ -25,10 +25,17 @@ inline constexpr std::uint64_t window_report_bytes = 128u << 10;
 inline constexpr std::uint64_t broker_queue_bytes_max = 64u << 20;
 inline constexpr std::size_t drr_quantum_bytes = 64u << 10;
 inline constexpr std::size_t anonymous_connections_max = 4096;
+inline constexpr std::size_t queries_max = 16;  ///< unanswered, per asker
+inline constexpr int query_memory_s = 60;       ///< the broker passes answers on for so long
+inline constexpr std::size_t query_body_bytes_max = 128u << 10;
+inline constexpr std::size_t answer_body_bytes_max = 256u << 10;
+inline constexpr std::size_t rows_max = 500;  ///< of one answer
+inline constexpr std::size_t row_names_max = 256;
 
 static_assert(chunk_bytes + header_bytes <= frame_bytes_max);
 static_assert(window_report_bytes * 2 <= hop_window_bytes_min);
 static_assert(control_body_bytes_max <= frame_bytes_max);
+static_assert(answer_body_bytes_max <= control_body_bytes_max);
 static_assert(hop_window_bytes_max < broker_queue_bytes_max);
 
 }  // namespace vflbus::bus

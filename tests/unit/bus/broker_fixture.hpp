@@ -95,12 +95,18 @@ class BrokerFixture {
         broker.on_frame(from, Payload::copy_of(head), std::move(payload), frames, now);
     }
 
-    void hello(const std::string& name, std::uint64_t incarnation = 1, std::uint64_t instance = 0) {
+    void hello(const std::string& name, std::uint64_t incarnation = 1, std::uint64_t instance = 0,
+               const std::string& role = "member", std::vector<std::string> features = {}) {
         Header header;
         header.kind = Kind::hello;
         header.src = node_id_of(name);
-        const Hello hello{name,    "member", -1, incarnation, instance == 0 ? 77 : instance,
-                          "0.1.0", {}};
+        const Hello hello{name,
+                          role,
+                          -1,
+                          incarnation,
+                          instance == 0 ? 77 : instance,
+                          "0.1.0",
+                          std::move(features)};
         frame(conn(name), header, encode(hello));
     }
     /// HELLO and its WELCOME.

@@ -6,6 +6,7 @@
 
 #include "base/rng.hpp"
 #include "bus/wire/control.hpp"
+#include "bus/wire/questions.hpp"
 #include "catch.hpp"
 
 using namespace vflbus;
@@ -23,6 +24,29 @@ Join a_join() {
     Join join{"member-0", "member", 0, 3, {}, "0.1.0", Errc::config_differs, "run.seed differs"};
     join.config_hash[5] = 9;
     return join;
+}
+
+RunRow a_run_row() {
+    RunRow row;
+    row.run.bytes.fill(7);
+    row.state = RunState::failed;
+    row.code = Errc::owner_lost;
+    row.reason = "server, which drove run 07070707, is gone";
+    row.owner = "server";
+    row.role = "serverapp";
+    row.open = true;
+    row.participants = 2;
+    row.names = {"n-0", "n-1"};
+    row.created_ms = 1'700'000'000'000;
+    row.started_ms = row.created_ms + 1;
+    row.finished_ms = row.created_ms + 2;
+    row.messages = 12;
+    row.bytes = 3456;
+    row.term = 2;
+    return row;
+}
+NodeRow a_node_row() {
+    return {"member-2", "member", 2, NodeState::suspect, "0.1.0", {"apps"}, 1, 2, 3, 4, 5};
 }
 
 /// Decodes; when accepted, encodes again: the result, or nothing.
@@ -56,6 +80,39 @@ std::vector<Body> all_bodies() {
         {"PEER_DOWN", encode(PeerDown{"member-0", Errc::peer_lost, 10000}),
          again(decode_peer_down)},
     };
+}
+
+/// Of QUERY and ANSWER: the header says which question it is, so that some look alike.
+std::vector<Body> question_bodies() {
+    return {
+        {"runs", encode(RunsQuery{"running", 20}), again(decode_runs_query)},
+        {"note", encode(NoteQuery{RunState::pending, "waits"}), again(decode_note_query)},
+        {"run rows", encode(std::span<const RunRow>(std::vector{a_run_row(), a_run_row()})),
+         [](std::span<const std::uint8_t> body) -> std::optional<Bytes> {
+             const auto rows = decode_run_rows(body);
+             if (!rows) return std::nullopt;
+             return encode(std::span<const RunRow>(*rows));
+         }},
+        {"node rows", encode(std::span<const NodeRow>(std::vector{a_node_row()})),
+         [](std::span<const std::uint8_t> body) -> std::optional<Bytes> {
+             const auto rows = decode_node_rows(body);
+             if (!rows) return std::nullopt;
+             return encode(std::span<const NodeRow>(*rows));
+         }},
+        {"status", encode(RunStatus{"training", 3, 40, 1, 2, 0.5}), again(decode_status)},
+        {"metrics",
+         encode(MetricsAnswer{9, {{3, 1, "train", 0.5, {{"auc", 0.75}, {"accuracy", 0.5}}}}}),
+         again(decode_metrics)},
+        {"log", encode(LogAnswer{10, 20, false, "a line\n"}), again(decode_log)},
+        {"submit", encode(SubmitQuery{"run.seed = 1\n", "credit"}), again(decode_submit)},
+        {"submitted", encode(SubmitAnswer{RunState::pending, 2}), again(decode_submit_answer)},
+    };
+}
+
+std::vector<Body> every_body() {
+    std::vector<Body> bodies = all_bodies();
+    for (Body& body : question_bodies()) bodies.push_back(std::move(body));
+    return bodies;
 }
 
 }  // namespace
@@ -181,7 +238,7 @@ TEST_CASE("a body of one kind is not one of another") {
 TEST_CASE("fuzz: whatever is accepted means the same when it was encoded again") {
     Rng rng(20260203);
     std::size_t accepted = 0;
-    for (const Body& body : all_bodies()) {
+    for (const Body& body : every_body()) {
         REQUIRE(body.decode_and_encode(body.bytes) == body.bytes);
         for (int round = 0; round < 3000; ++round) {
             Bytes bytes = body.bytes;
@@ -217,7 +274,7 @@ TEST_CASE("fuzz: whatever is accepted means the same when it was encoded again")
         }
     }
     CHECK(accepted > 100);  // the loop reaches what lies behind the checks
-    const auto bodies = all_bodies();
+    const auto bodies = every_body();
     for (int round = 0; round < 20000; ++round) {
         Bytes bytes(rng.below(64));
         for (auto& b : bytes) b = static_cast<std::uint8_t>(rng.next());
@@ -228,4 +285,43 @@ TEST_CASE("fuzz: whatever is accepted means the same when it was encoded again")
             REQUIRE(body.decode_and_encode(*once) == once);
         (void)decode_sentence(bytes);
     }
+}
+
+TEST_CASE("an open run is one entry of its own, and no node is called so") {
+    const Open to_all{"server", {any_node}, "agreed"};
+    const auto open = decode_open(encode(to_all));
+    REQUIRE(open);
+    CHECK(open->to_everybody());
+    CHECK_FALSE(decode_open(encode(Open{"server", {any_node, {"n-0", "member", 0}}, ""})));
+    CHECK_FALSE(decode_open(encode(Open{"server", {{"*", "member", 0}}, ""})));
+    CHECK_FALSE(decode_open(encode(Open{"server", {{"*", "master", -1}}, ""})));
+    CHECK_FALSE(decode_open(encode(Open{"*", {any_node}, ""})));
+    CHECK_FALSE(decode_open(encode(an_open()))->to_everybody());
+}
+
+TEST_CASE("rows mean the same after the wire, and those that do not fit are left out") {
+    std::vector<RunRow> rows(3, a_run_row());
+    rows[1].state = RunState::running;
+    const auto same = decode_run_rows(encode(std::span<const RunRow>(rows)));
+    REQUIRE(same);
+    CHECK(*same == rows);
+    const std::vector<NodeRow> nodes{a_node_row()};
+    const auto node = decode_node_rows(encode(std::span<const NodeRow>(nodes)));
+    REQUIRE(node);
+    CHECK(*node == nodes);
+
+    rows.assign(rows_max + 5, a_run_row());
+    const Bytes many = encode(std::span<const RunRow>(rows));
+    CHECK(many.size() <= answer_body_bytes_max);
+    CHECK(decode_run_rows(many)->size() == rows_max);
+    for (RunRow& row : rows) row.names.assign(row_names_max, std::string(64, 'n'));
+    const Bytes wide = encode(std::span<const RunRow>(rows));
+    CHECK(wide.size() <= answer_body_bytes_max);
+    CHECK_FALSE(decode_run_rows(wide)->empty());
+}
+
+TEST_CASE("a prefix of a run is made of hexadecimal digits") {
+    CHECK(*decode_run_query(encode_run_query("0f")) == "0f");
+    CHECK_FALSE(decode_run_query(encode_run_query("xyz")));
+    CHECK_FALSE(decode_run_query(encode_run_query(std::string(33, 'a'))));
 }

@@ -61,6 +61,7 @@ Header good(Kind kind) {
             break;
     }
     if (kind == Kind::request) h.answered_below = 1;
+    if (kind == Kind::query || kind == Kind::answer) h.request = 1;
     return h;
 }
 
@@ -69,10 +70,10 @@ bool valid_with(Header h, std::uint64_t body) {
     return valid(h, body);
 }
 
-constexpr Kind all_kinds[] = {Kind::hello,   Kind::welcome, Kind::ping,         Kind::pong,
-                              Kind::bye,     Kind::open,    Kind::join,         Kind::close,
-                              Kind::request, Kind::reply,   Kind::error,        Kind::window,
-                              Kind::peer_up, Kind::credit,  Kind::peer_suspect, Kind::peer_down};
+constexpr Kind all_kinds[] = {
+    Kind::hello,   Kind::welcome, Kind::ping,         Kind::pong,      Kind::bye,   Kind::open,
+    Kind::join,    Kind::close,   Kind::request,      Kind::reply,     Kind::error, Kind::window,
+    Kind::peer_up, Kind::credit,  Kind::peer_suspect, Kind::peer_down, Kind::query, Kind::answer};
 
 }  // namespace
 
@@ -161,12 +162,12 @@ TEST_CASE("every kind has a name and one good header") {
         const bool wants_body = kind == Kind::hello || kind == Kind::welcome || kind == Kind::join;
         CHECK(valid_with(good(kind), wants_body ? 1 : 0));
     }
-    CHECK(name_of(static_cast<Kind>(17)) == "unknown kind");
+    CHECK(name_of(static_cast<Kind>(19)) == "unknown kind");
 }
 
 TEST_CASE("unknown kinds and flags are refused") {
     Header h = good(Kind::request);
-    for (const int kind : {0, 17, 18, 128, 255}) {
+    for (const int kind : {0, 19, 20, 128, 255}) {
         h.kind = static_cast<Kind>(kind);
         CHECK_FALSE(valid_with(h, 0));
     }
@@ -230,6 +231,31 @@ TEST_CASE("control kinds travel whole and within their limit") {
         h.body_offset = chunk_bytes;
         h.body_bytes = chunk_bytes + 10;
         CHECK_FALSE(valid(h, 10));
+    }
+}
+
+TEST_CASE("questions have a number and no term, with or without a run, and bounds of their own") {
+    for (const Kind kind : {Kind::query, Kind::answer}) {
+        INFO(name_of(kind));
+        const std::uint64_t most =
+            kind == Kind::query ? query_body_bytes_max : answer_body_bytes_max;
+        Header h = good(kind);
+        CHECK(valid_with(h, 0));
+        CHECK(valid_with(h, most));
+        CHECK_FALSE(valid_with(h, most + 1));
+        h.run = a_run();
+        CHECK(valid_with(h, 1));
+        h.term = 1;
+        CHECK_FALSE(valid_with(h, 1));
+        h = good(kind);
+        h.request = 0;
+        CHECK_FALSE(valid_with(h, 1));
+        h = good(kind);
+        h.body_bytes = 10;
+        CHECK_FALSE(valid(h, 9));
+        h = good(kind);
+        h.flags = flag::error;
+        CHECK(valid_with(h, 1) == (kind == Kind::answer));
     }
 }
 

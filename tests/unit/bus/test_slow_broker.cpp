@@ -34,7 +34,13 @@ struct World final : BrokerTransport {
         LinkCore link;
     };
 
-    World() : broker(BrokerConfig{{}, "0.1.0", {}}, *this, now) {
+    static BrokerConfig config() {
+        BrokerConfig c;
+        c.version = "0.1.0";
+        return c;
+    }
+
+    World() : broker(config(), *this, now) {
         for (const char* name : {"master", "member-0"})
             nodes.push_back(std::make_unique<Node>(name, nodes.size() + 1));
     }

@@ -1,0 +1,236 @@
+// Questions, and what is noted for those who ask: docs/protocol.md, section 12.
+
+#include <iterator>
+
+#include "bus/core/broker_state.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+constexpr Duration sizes_noted_at_most_every = std::chrono::seconds(1);
+
+bool begins_with(const RunId& run, std::string_view prefix) {
+    return run.hex().starts_with(prefix);
+}
+
+}  // namespace
+
+void BrokerCore::on_query(Node& node, const Header& header, Payload& body, TimePoint now) {
+    const auto refuse = [&](Errc code, std::string sentence) {
+        send_answer(node, header, broker_node, fail(code, std::move(sentence)), now);
+    };
+    if (header.dst == broker_node) {
+        const auto of_ledger = [&](std::string text, std::uint64_t limit) {
+            ask_ledger(node, header,
+                       {0, static_cast<Question>(header.type), std::move(text), limit}, now);
+        };
+        switch (static_cast<Question>(header.type)) {
+            case Question::runs: {
+                auto query = decode_runs_query(body.bytes());
+                if (!query) return refuse(query.error().code, query.error().sentence);
+                return of_ledger(std::move(query->status), query->limit);
+            }
+            case Question::run: {
+                auto prefix = decode_run_query(body.bytes());
+                if (!prefix) return refuse(prefix.error().code, prefix.error().sentence);
+                return of_ledger(std::move(*prefix), 20);
+            }
+            case Question::nodes: {
+                const auto limit = decode_nodes_query(body.bytes());
+                if (!limit) return refuse(limit.error().code, limit.error().sentence);
+                return of_ledger({}, *limit);
+            }
+            case Question::note:
+                return on_note(node, header, body, now);
+            default:
+                return refuse(Errc::unknown_message,
+                              "the broker knows no question " + std::to_string(header.type));
+        }
+    }
+    const auto target = nodes_.find(header.dst);
+    if (target == nodes_.end() || target->second->conn == 0 ||
+        target->second->state == Node::State::lost)
+        return refuse(Errc::unreachable, target == nodes_.end()
+                                             ? "who was asked is not connected"
+                                             : target->second->hello.name + " is not connected");
+    const auto mine = asked_.lower_bound({node.id, 0});
+    const auto end = asked_.upper_bound({node.id, UINT64_MAX});
+    if (static_cast<std::size_t>(std::distance(mine, end)) >= queries_max &&
+        asked_.count({node.id, header.request}) == 0)
+        return refuse(Errc::too_many,
+                      std::to_string(queries_max) + " questions wait for an answer already");
+    asked_[{node.id, header.request}] = {header.dst, header.run, header.type,
+                                         now + std::chrono::seconds(query_memory_s)};
+    const auto bytes = body.bytes();
+    send_control(*target->second, Kind::query, header, Bytes(bytes.begin(), bytes.end()), now);
+}
+
+void BrokerCore::on_answer(Node& node, const Header& header, Payload& body, TimePoint now) {
+    const auto asked = asked_.find({header.dst, header.request});
+    if (asked == asked_.end() || asked->second.of != node.id || asked->second.run != header.run ||
+        asked->second.type != header.type)
+        return;  // nobody asked, or waits no longer
+    asked_.erase(asked);
+    const auto asker = nodes_.find(header.dst);
+    if (asker == nodes_.end()) return;
+    const auto bytes = body.bytes();
+    send_control(*asker->second, Kind::answer, header, Bytes(bytes.begin(), bytes.end()), now);
+}
+
+void BrokerCore::send_answer(Node& to, const Header& query, NodeId from, const Result<Bytes>& body,
+                             TimePoint now) {
+    Header header;
+    header.run = query.run;
+    header.src = from;
+    header.request = query.request;
+    header.type = query.type;
+    if (!body) header.flags = flag::error;
+    send_control(to, Kind::answer, header,
+                 body ? *body : encode(Ending{body.error().code, body.error().sentence}), now);
+}
+
+void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion question,
+                            TimePoint now) {
+    question.limit = std::min<std::uint64_t>(question.limit, rows_max);
+    if (config_.ledger != nullptr) {
+        if (now - sizes_noted_ >= sizes_noted_at_most_every) note_sizes(now);
+        question.token = next_token_++;
+        const std::uint64_t token = question.token;
+        if (!config_.ledger->ask(std::move(question)))
+            return send_answer(node, header, broker_node,
+                               fail(Errc::too_many,
+                                    "the broker has many questions to answer; "
+                                    "ask again in a moment"),
+                               now);
+        asked_of_ledger_[token] = {node.id, header};
+        return;
+    }
+    if (question.question == Question::nodes) {
+        std::vector<NodeRow> rows;
+        for (const auto& [id, other] : nodes_)
+            if (!lists(other->hello, feature_asks) && rows.size() < question.limit)
+                rows.push_back(row_of(*other));
+        std::sort(rows.begin(), rows.end(),
+                  [](const NodeRow& a, const NodeRow& b) { return a.name < b.name; });
+        return send_answer(node, header, broker_node, encode(std::span<const NodeRow>(rows)), now);
+    }
+    std::vector<RunRow> rows;
+    for (const auto& [id, run] : runs_) {
+        const bool asked_for = question.question == Question::run
+                                   ? begins_with(id, question.text)
+                                   : question.text.empty() || question.text == name_of(run->state);
+        if (asked_for && rows.size() < question.limit) rows.push_back(row_of(*run));
+    }
+    std::stable_sort(rows.begin(), rows.end(),
+                     [](const RunRow& a, const RunRow& b) { return a.created_ms > b.created_ms; });
+    send_answer(node, header, broker_node, encode(std::span<const RunRow>(rows)), now);
+}
+
+void BrokerCore::answer(std::uint64_t token, Result<Bytes> body, TimePoint now) {
+    const auto found = asked_of_ledger_.find(token);
+    if (found == asked_of_ledger_.end()) return;
+    const auto [asker, query] = found->second;
+    asked_of_ledger_.erase(found);
+    const auto node = nodes_.find(asker);
+    if (node != nodes_.end()) send_answer(*node->second, query, broker_node, body, now);
+}
+
+/// A master that waits for submissions tells of a run that is not opened yet.
+void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, TimePoint now) {
+    const auto told = decode_note_query(body.bytes());
+    if (!told) return send_answer(node, header, broker_node, tl::unexpected(told.error()), now);
+    const bool fits = told->state == RunState::pending || told->state == RunState::starting ||
+                      told->state == RunState::failed || told->state == RunState::stopped;
+    if (header.run.none() || !fits || !lists(node.hello, feature_serve))
+        return send_answer(node, header, broker_node,
+                           fail(Errc::refused, node.hello.name + " cannot note that"), now);
+    // what is open is known better here
+    if (config_.ledger != nullptr && find_run(header.run) == nullptr) {
+        RunRow row;
+        row.run = header.run;
+        row.state = told->state;
+        if (row.state == RunState::failed) row.code = Errc::refused;
+        if (row.state == RunState::stopped) row.code = Errc::cancelled;
+        row.reason = told->sentence;
+        row.owner = node.hello.name;
+        row.role = node.hello.role;
+        row.created_ms = wall_ms(now);
+        if (finished(row.state)) row.finished_ms = row.created_ms;
+        config_.ledger->note(std::move(row));
+    }
+    send_answer(node, header, broker_node, encode_empty(), now);
+}
+
+// -- rows ------------------------------------------------------------------------
+
+std::uint64_t BrokerCore::wall_ms(TimePoint at) const {
+    if (at == TimePoint{}) return 0;
+    return config_.wall_ms ? config_.wall_ms(at) : to_ms(at.time_since_epoch());
+}
+
+RunRow BrokerCore::row_of(const Run& run) const {
+    RunRow row;
+    row.run = run.id;
+    row.state = run.state;
+    row.code = run.ending.code;
+    row.reason = run.ending.sentence;
+    row.owner = run.owner_name;
+    row.role = run.owner_role;
+    row.open = run.open_to_all;
+    row.participants = run.members.size();
+    for (const Member& member : run.members) {
+        if (row.names.size() == row_names_max) break;
+        row.names.push_back(member.participant.name);
+    }
+    std::sort(row.names.begin(), row.names.end());
+    row.created_ms = wall_ms(run.created);
+    row.started_ms = wall_ms(run.running_since);
+    row.finished_ms = wall_ms(run.finished);
+    row.messages = run.messages;
+    row.bytes = run.bytes;
+    row.term = run.term;
+    return row;
+}
+
+NodeRow BrokerCore::row_of(const Node& node) const {
+    NodeRow row;
+    row.name = node.hello.name;
+    row.role = node.hello.role;
+    row.rank = node.hello.rank;
+    row.state = node.left                            ? NodeState::left
+                : node.state == Node::State::lost    ? NodeState::lost
+                : node.state == Node::State::suspect ? NodeState::suspect
+                                                     : NodeState::up;
+    row.version = node.hello.version;
+    row.features = node.hello.features;
+    row.first_seen_ms = wall_ms(node.first_seen);
+    row.last_seen_ms = wall_ms(node.last_heard);
+    row.runs = node.runs.size();
+    row.messages = node.messages;
+    row.bytes = node.bytes;
+    return row;
+}
+
+void BrokerCore::note(Run& run) {
+    if (config_.ledger == nullptr) return;
+    run.noted_bytes = run.bytes;
+    config_.ledger->note(row_of(run));
+}
+
+void BrokerCore::note(Node& node) {
+    if (config_.ledger == nullptr || lists(node.hello, feature_asks)) return;
+    node.noted_bytes = node.bytes;
+    node.noted_runs = node.runs.size();
+    config_.ledger->note(row_of(node));
+}
+
+void BrokerCore::note_sizes(TimePoint now) {
+    sizes_noted_ = now;
+    if (config_.ledger == nullptr) return;
+    for (const auto& [id, run] : runs_)
+        if (run->bytes != run->noted_bytes) note(*run);
+    for (const auto& [id, node] : nodes_)
+        if (node->bytes != node->noted_bytes || node->runs.size() != node->noted_runs) note(*node);
+}
+
+}  // namespace vflbus::bus
