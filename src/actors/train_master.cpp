@@ -228,6 +228,10 @@ class TrainMaster final : public RunMaster {
     void next_step() {
         if (stopping_) return stop_here();
         if (step_ == steps_) return on_trained();
+        // or more than commit_steps steps would have to be done again
+        const std::uint64_t most = options_.config.bus.commit_steps;
+        step_held_ = committing_ && most != 0 && step_ - committed_ >= most;
+        if (step_held_) return;
         if (sequential()) return begin_sequential();
         auto sum = holding_ ? models::ConstMatrixView(held_) : models::ConstMatrixView{};
         if (!holding_) {
@@ -451,6 +455,7 @@ class TrainMaster final : public RunMaster {
         // the last one was due while this one was under way
         if ((step_ == steps_ || halted_) && committed_ != step_) return begin_commit();
         if (halted_) return stop_here();
+        if (step_held_) return next_step();
         if (finish_held_) finish();
     }
 
@@ -501,7 +506,7 @@ class TrainMaster final : public RunMaster {
         sequential_.reset();
         alone_.reset();
         head_.reset();
-        in_round_ = holding_ = finish_held_ = halted_ = false;
+        in_round_ = holding_ = step_held_ = finish_held_ = halted_ = false;
         step_ = alone_step_ = 0;
         work_ = {};
         parts_.clear();
@@ -784,7 +789,8 @@ class TrainMaster final : public RunMaster {
 
     std::string where() const override {
         if (phase() == Phase::training)
-            return ", at step " + std::to_string(step_ + 1) + " of " + std::to_string(steps_);
+            return ", at step " + std::to_string(step_held_ ? step_ : step_ + 1) + " of " +
+                   std::to_string(steps_);
         return RunMaster::where();
     }
 
@@ -828,6 +834,7 @@ class TrainMaster final : public RunMaster {
     TimePoint committed_at_{};
     bool stopping_ = false;     ///< the user wants to stop
     bool halted_ = false;       ///< ... and the step under way has ended
+    bool step_held_ = false;    ///< the next step waits for the commit under way
     bool finish_held_ = false;  ///< finishing waits for the last commit
     bool choosing_ = false;     ///< restoring: commits is asked, restore is not
     std::vector<std::vector<StoredCommit>> held_commits_;

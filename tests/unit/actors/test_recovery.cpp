@@ -11,6 +11,7 @@
 #include "actors/run_record.hpp"
 #include "catch.hpp"
 #include "observe/report.hpp"
+#include "sanitized.hpp"
 #include "world.hpp"
 
 using namespace vflbus;
@@ -116,6 +117,9 @@ bool logged(const Play& play, const std::string& text) {
     return false;
 }
 
+/// Of what is tried everywhere or with every seed.
+constexpr std::size_t stride = sanitized ? 7 : 1;
+
 }  // namespace
 
 TEST_CASE("a kill before any event costs no bit") {
@@ -126,7 +130,7 @@ TEST_CASE("a kill before any event costs no bit") {
     REQUIRE(plain.events > 60);
     std::map<std::size_t, std::set<Phase>> phases;  // by victim, 0 the master
     for (std::size_t victim = 0; victim < 3; ++victim)
-        for (std::size_t n = 2; n <= plain.events; ++n) {
+        for (std::size_t n = 2; n <= plain.events; n += stride) {
             CAPTURE(config::name_of(task), victim, n);
             Play play(world);
             configure(play);
@@ -147,10 +151,11 @@ TEST_CASE("a kill before any event costs no bit") {
             INFO(ending.sentence);
             REQUIRE(ending.code == Errc::ok);
             REQUIRE(Facts(play) == expected);
-            CHECK(counter.steps <= expected.steps + play.config.bus.commit_steps + 1);
+            CHECK(counter.steps <= expected.steps + play.config.bus.commit_steps);
             if (done) CHECK(play.master->outcome().code == Errc::ok);
             check_clean(play);
         }
+    if (sanitized) return;  // not every phase is hit by every 7th event
     for (std::size_t victim = 0; victim < 3; ++victim)
         for (const Phase phase :
              {Phase::gathering, Phase::aligning, Phase::selecting, Phase::beginning,
@@ -166,7 +171,7 @@ TEST_CASE("kills at random, also while another one is being recovered from") {
     Undisturbed plain(world);
     const Facts expected(plain.play);
     std::set<Phase> phases;
-    for (std::uint64_t seed = 1; seed <= 120; ++seed) {
+    for (std::uint64_t seed = 1; seed <= 120; seed += stride) {
         CAPTURE(seed);
         Rng rng(seed);
         Play play(world);
@@ -595,7 +600,7 @@ TEST_CASE("stopped and resumed at any event") {
     Undisturbed plain(world);
     const Facts expected(plain.play);
     std::size_t stopped = 0;
-    for (std::size_t n = 2; n <= plain.events; ++n) {
+    for (std::size_t n = 2; n <= plain.events; n += stride) {
         CAPTURE(n);
         Play play(world);
         configure(play);
@@ -632,7 +637,7 @@ TEST_CASE("stopped and resumed at any event") {
         REQUIRE(ending.code == Errc::ok);
         REQUIRE(Facts(play) == expected);
     }
-    CHECK(stopped > 40);
+    CHECK(stopped > 40 / stride);
 }
 
 TEST_CASE("commits by time") {

@@ -6,6 +6,7 @@
 #include "base/rng.hpp"
 #include "config/agreed.hpp"
 #include "config/keys.hpp"
+#include "sanitized.hpp"
 #include "support.hpp"
 
 using namespace vflbus;
@@ -165,7 +166,7 @@ TEST_CASE("mutated canonical text never crashes, and what is taken is canonical"
     const std::string good = canonical_agreed(sample());
     Rng rng(4711);
     std::size_t taken = 0;
-    for (int round = 0; round < 20'000; ++round) {
+    for (int round = 0; round < (sanitized ? 4'000 : 20'000); ++round) {
         std::string text = good;
         const std::uint64_t edits = 1 + rng.below(4);
         for (std::uint64_t edit = 0; edit < edits && !text.empty(); ++edit) {
@@ -196,5 +197,5 @@ TEST_CASE("mutated canonical text never crashes, and what is taken is canonical"
         ++taken;
         CHECK(canonical_agreed(*result) == text);
     }
-    CHECK(taken > 100);  // digits that became other digits
+    CHECK(taken > 20);  // digits that became other digits
 }
