@@ -261,7 +261,8 @@ struct Driver {
             static_cast<unsigned long long>(options.commit_steps));
         std::printf("kills: %llu, completed with the undisturbed model: %llu\n",
                     static_cast<unsigned long long>(killed), static_cast<unsigned long long>(good));
-        return failed || killed != good || killed < options.kills ? 1 : 0;
+        const bool too_often = again > options.commit_steps;
+        return failed || too_often || killed != good || killed < options.kills ? 1 : 0;
     }
 
     Options options;

@@ -97,11 +97,17 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 // -- processes ----------------------------------------------------------------------
 
-Process::Process(const TempDir& dir, const Words& arguments, const Variables& variables) {
+Process::Process(const TempDir& dir, const Words& arguments, const Variables& variables,
+                 const Words& prefix) {
+    Words words = prefix;
+    words.push_back(binary());
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    const std::string program = words.front();
+    words.erase(words.begin());
     const std::string number = std::to_string(counter++);
     out_ = dir / ("out-" + number);
     err_ = dir / ("err-" + number);
-    pid_ = spawn(dir, binary(), arguments, variables, out_, err_);
+    pid_ = spawn(dir, program, words, variables, out_, err_);
     running_ = true;
 }
 

@@ -43,10 +43,12 @@ struct Finished {
     std::string err;
 };
 
-/// vflbus with these arguments, in `dir`, without any VFLBUS_* variable but those given.
+/// vflbus with these arguments, in `dir`, without any VFLBUS_* variable but those given. `prefix`
+/// is a command that executes the command behind it.
 class Process {
   public:
-    Process(const TempDir& dir, const Words& arguments, const Variables& variables = {});
+    Process(const TempDir& dir, const Words& arguments, const Variables& variables = {},
+            const Words& prefix = {});
     ~Process();  ///< ends it if it still runs
     Process(const Process&) = delete;
     Process& operator=(const Process&) = delete;

@@ -56,7 +56,7 @@ void check_launch(const TempDir& dir, const Case& one) {
 
 }  // namespace
 
-TEST_CASE("tables that cannot be used", "[bad_input]") {
+TEST_CASE("tables that cannot be used", "[bad_input][short]") {
     const TempDir dir;
     make_example(dir);
     const std::string shop = slurp(dir / "data/shop.csv");
@@ -210,7 +210,7 @@ TEST_CASE("two members of one rank", "[bad_input]") {
     first.wait();
 }
 
-TEST_CASE("configurations that differ between parties", "[bad_input]") {
+TEST_CASE("configurations that differ between parties", "[bad_input][short]") {
     const TempDir dir;
     make_example(dir);
     spit(dir / "other.toml", replaced(slurp(dir / "run.toml"), "epochs = 4", "epochs = 5"));

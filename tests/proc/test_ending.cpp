@@ -24,7 +24,7 @@ pid_t pid_of(const TempDir& dir, const std::string& party) {
 
 }  // namespace
 
-TEST_CASE("SIGINT and SIGTERM end a training in order", "[ending]") {
+TEST_CASE("SIGINT and SIGTERM end a training in order", "[ending][short]") {
     for (const std::string how : {"--local", "--threads"}) {
         for (const int number : {SIGINT, SIGTERM}) {
             INFO(how << " signal " << number);

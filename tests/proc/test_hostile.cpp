@@ -57,7 +57,7 @@ std::string noise(std::size_t bytes, unsigned seed) {
 
 }  // namespace
 
-TEST_CASE("garbage and port scanners do not disturb a run", "[hostile]") {
+TEST_CASE("garbage and port scanners do not disturb a run", "[hostile][short]") {
     const TempDir dir;
     make_example(dir);
     Process broker(dir, {"broker", "--bind", "tcp://127.0.0.1:0"});

@@ -89,7 +89,8 @@ TEST_CASE("the metric recomputed from the predictions is the reported one", "[pr
     }
 }
 
-TEST_CASE("rows without labels are predicted, over processes and threads alike", "[predict]") {
+TEST_CASE("rows without labels are predicted, over processes and threads alike",
+          "[predict][short]") {
     const TempDir dir;
     make_example(dir);
     const Finished trained =

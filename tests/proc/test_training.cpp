@@ -21,7 +21,7 @@ Finished train(const TempDir& dir, const Words& how, const std::string& runs) {
 
 }  // namespace
 
-TEST_CASE("tcp, ipc and threads give the same model bit for bit", "[training]") {
+TEST_CASE("tcp, ipc and threads give the same model bit for bit", "[training][short]") {
     const TempDir dir;
     make_example(dir);
     const std::map<std::string, Words> ways{{"ipc", {"--local"}},
