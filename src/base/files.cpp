@@ -8,6 +8,10 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <mutex>
+#include <set>
+
+#include "base/durable.hpp"
 
 namespace vflbus {
 namespace {
@@ -28,14 +32,67 @@ Result<> write_all(int fd, std::string_view content, const fs::path& path) {
     return {};
 }
 
-Result<> sync_directory(const fs::path& directory) {
-    const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return fail(Errc::io, because("cannot open directory", directory));
-    const int rc = ::fsync(fd);
-    ::close(fd);
-    if (rc != 0) return fail(Errc::io, because("cannot sync directory", directory));
-    return {};
-}
+class PosixSteps final : public FileSteps {
+  public:
+    PosixSteps() = default;
+    ~PosixSteps() override { close(); }
+    PosixSteps(const PosixSteps&) = delete;
+    PosixSteps& operator=(const PosixSteps&) = delete;
+
+    bool is_directory(const fs::path& path) override {
+        std::error_code ignored;
+        return fs::is_directory(path, ignored);
+    }
+    Result<> make_directory(const fs::path& path) override {
+        std::error_code ec;
+        fs::create_directory(path, ec);
+        if (ec) return fail(Errc::io, "cannot create " + path.string() + ": " + ec.message());
+        return {};
+    }
+    Result<> write(const fs::path& path, std::string_view content) override {
+        close();
+        fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+        if (fd_ < 0) return fail(Errc::io, because("cannot write", path));
+        return write_all(fd_, content, path);
+    }
+    Result<> sync(const fs::path& path) override {
+        const bool synced = fd_ >= 0 && ::fsync(fd_) == 0;
+        Result<> done = synced ? Result<>{} : fail(Errc::io, because("cannot sync", path));
+        close();
+        return done;
+    }
+    Result<> rename(const fs::path& from, const fs::path& to) override {
+        if (::rename(from.c_str(), to.c_str()) == 0) return {};
+        return fail(Errc::io, because("cannot put in place", to));
+    }
+    Result<> sync_directory(const fs::path& path) override {
+        const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0) return fail(Errc::io, because("cannot open directory", path));
+        const int rc = ::fsync(fd);
+        ::close(fd);
+        if (rc != 0) return fail(Errc::io, because("cannot sync directory", path));
+        return {};
+    }
+    void discard(const fs::path& path) noexcept override { ::unlink(path.c_str()); }
+    bool is_durable(const fs::path& directory) override {
+        const std::lock_guard lock(durable_mutex);
+        return durable.contains(directory.string()) && is_directory(directory);
+    }
+    void note_durable(const fs::path& directory) override {
+        const std::lock_guard lock(durable_mutex);
+        durable.insert(directory.string());
+    }
+
+  private:
+    static inline std::mutex durable_mutex;
+    static inline std::set<std::string> durable;
+
+    void close() noexcept {
+        if (fd_ >= 0) ::close(fd_);
+        fd_ = -1;
+    }
+    int fd_ = -1;  ///< of the file written last, until it is synced
+};
 
 }  // namespace
 
@@ -60,23 +117,9 @@ Result<std::string> read_file(const fs::path& path) {
 }
 
 Result<> write_file_atomically(const fs::path& path, std::string_view content) {
-    const fs::path directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
-    std::error_code ec;
-    fs::create_directories(directory, ec);
-    if (ec) return fail(Errc::io, "cannot create " + directory.string() + ": " + ec.message());
-    const fs::path temporary = path.string() + ".tmp-" + std::to_string(::getpid());
-    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) return fail(Errc::io, because("cannot write", path));
-    Result<> written = write_all(fd, content, path);
-    if (written && ::fsync(fd) != 0) written = fail(Errc::io, because("cannot sync", path));
-    ::close(fd);
-    if (written && ::rename(temporary.c_str(), path.c_str()) != 0)
-        written = fail(Errc::io, because("cannot put in place", path));
-    if (!written) {
-        ::unlink(temporary.c_str());
-        return written;
-    }
-    return sync_directory(directory);
+    PosixSteps steps;
+    return write_durably(steps, path, path.string() + ".tmp-" + std::to_string(::getpid()),
+                         content);
 }
 
 DirectoryLock::DirectoryLock(DirectoryLock&& other) noexcept : fd_(other.fd_) {
