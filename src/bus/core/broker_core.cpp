@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/planted.hpp"
 #include "bus/core/broker_state.hpp"
 
 namespace vflbus::bus {
@@ -18,7 +19,8 @@ void BrokerCore::log(const std::string& line) const {
 
 // -- arrival -------------------------------------------------------------------
 
-void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoint now) {
+void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoint clock) {
+    const TimePoint now = awake(clock);
     ++counters_.frames_in;
     Header header;
     const std::span<const std::uint8_t> head = frame.header.bytes();
@@ -147,12 +149,18 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
 
 // -- time ----------------------------------------------------------------------
 
-void BrokerCore::on_tick(TimePoint now) {
+/// The clock without the time that the loop has slept: whoever paused the whole machine paused us
+/// as well, and that time is nobody's silence. All times here but those of callers are such.
+TimePoint BrokerCore::awake(TimePoint clock) {
+    const Duration check = config_.timings.check;
+    const Duration late = clock - slept_ - last_tick_ - check;
+    if (late > check && !VFLBUS_PLANTED(lag_ignored)) slept_ += late;
+    return clock - slept_;
+}
+
+void BrokerCore::on_tick(TimePoint clock) {
     const Timings& t = config_.timings;
-    // whoever paused the whole machine paused us as well: that time is nobody's silence
-    const Duration late = now - last_tick_ - t.check;
-    lag_ = std::max<Duration>(
-        {late > t.check ? late : Duration{}, lag_ - (now - last_tick_) / 4, Duration{}});
+    const TimePoint now = awake(clock);
     last_tick_ = now;
     retry_flush_ = false;
 
@@ -176,7 +184,9 @@ void BrokerCore::on_tick(TimePoint now) {
     std::vector<RunId> orphans;
     for (const auto& [id, run] : runs_) {
         const auto owner = nodes_.find(run->owner);
-        const bool lost = owner == nodes_.end() || owner->second->state == Node::State::lost;
+        // one that is back, but with nothing to say of this run, does not keep it either
+        const bool lost =
+            owner == nodes_.end() || owner->second->state == Node::State::lost || !run->owner_here;
         if (lost && now - run->owner_lost_at > t.rejoin_grace) orphans.push_back(id);
     }
     for (const RunId& id : orphans) {
@@ -199,7 +209,7 @@ void BrokerCore::on_tick(TimePoint now) {
 }
 
 TimePoint BrokerCore::next_deadline() const {
-    return last_tick_ +
+    return last_tick_ + slept_ +
            (retry_flush_ ? std::min<Duration>(std::chrono::milliseconds(2), config_.timings.check)
                          : config_.timings.check);
 }

@@ -58,17 +58,18 @@ class BrokerCore {
 
     /// One message of a connection; `frames` is how many it had (more than 2: dropped). Moves from
     /// `frame` only what it keeps or passes on, so that a loop may receive into it again.
-    void on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoint now);
-    void on_frame(ConnId from, Payload head, Payload body, std::size_t frames, TimePoint now) {
+    void on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoint clock);
+    void on_frame(ConnId from, Payload head, Payload body, std::size_t frames, TimePoint clock) {
         Frame frame{std::move(head), std::move(body)};
-        on_frame(from, frame, frames, now);
+        on_frame(from, frame, frames, clock);
     }
     /// The transport has seen that this connection was closed.
-    void on_disconnected(ConnId conn, TimePoint now);
+    void on_disconnected(ConnId conn, TimePoint clock);
     /// The ledger's answer to the question of this token.
-    void answer(std::uint64_t token, Result<Bytes> body, TimePoint now);
-    /// Time has passed. `now` may jump: what the loop slept too long is not held against the nodes.
-    void on_tick(TimePoint now);
+    void answer(std::uint64_t token, Result<Bytes> body, TimePoint clock);
+    /// Time has passed. The clock may jump: what the loop slept too long is not held against the
+    /// nodes.
+    void on_tick(TimePoint clock);
     /// When `on_tick` wants to be called next.
     [[nodiscard]] TimePoint next_deadline() const;
     /// BYE to everybody.
@@ -110,6 +111,7 @@ class BrokerCore {
     void forget_if_idle(NodeId id);
 
     // -- runs: broker_runs.cpp ---------------------------------------------------
+    TimePoint awake(TimePoint clock);
     Run* find_run(const RunId& id);
     void end_run(Run& run, const Ending& ending, NodeId except, TimePoint now);
     template <class Visit>
@@ -161,7 +163,7 @@ class BrokerCore {
     BrokerCounters counters_;
     TimePoint started_;
     TimePoint last_tick_;
-    Duration lag_{};                ///< how late the loop was, forgotten slowly
+    Duration slept_{};              ///< how much of the clock the loop has missed
     std::uint64_t generation_ = 1;  ///< changes whenever a route may have changed
     std::uint64_t next_session_ = 1;
     std::size_t anonymous_ = 0;

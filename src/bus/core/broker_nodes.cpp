@@ -39,14 +39,11 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
     if (hello.incarnation < node.hello.incarnation)
         return refuse_hello(from, Errc::stale_incarnation,
                             "a younger process is known as " + hello.name);
-    // the loop may have slept and not ticked since: what the old process said meanwhile is still to
-    // be read
-    const Duration late = now - last_tick_ - config_.timings.check;
-    const Duration patience = config_.timings.suspect + std::max({lag_, late, Duration{}});
-    const bool gone = node.conn == 0 || now - node.last_heard > patience;
-    if (gone) return accept(from, std::move(hello), header.request, now);
+    // taken for the process that was there, it would be asked for what that one knew
     if (hello.incarnation == node.hello.incarnation)
         return refuse_hello(from, Errc::name_taken, taken);
+    const bool gone = node.conn == 0 || now - node.last_heard > config_.timings.suspect;
+    if (gone) return accept(from, std::move(hello), header.request, now);
     if (node.probe) {
         // the same newcomer repeats itself; a third one has to wait for its turn
         Node::Probe& waiting = *node.probe;
@@ -154,6 +151,7 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
         Run& run = *runs_.at(run_id);
         if (run.owner == id) {
             run.owner_here = false;
+            run.owner_lost_at = now;
         } else if (Member* member = run.find(id)) {
             member->joined = false;
         }
@@ -204,7 +202,7 @@ bool BrokerCore::leave_open_runs(Node& node) {
     return left != 0;
 }
 
-void BrokerCore::on_disconnected(ConnId conn, TimePoint now) {
+void BrokerCore::on_disconnected(ConnId conn, TimePoint clock) {
     const auto found = connections_.find(conn);
     if (found == connections_.end()) return;
     Node* const node = found->second.node;
@@ -213,7 +211,7 @@ void BrokerCore::on_disconnected(ConnId conn, TimePoint now) {
         connections_.erase(found);
         return;
     }
-    disconnect(*node, now);
+    disconnect(*node, awake(clock));
 }
 
 void BrokerCore::disconnect(Node& node, TimePoint now) {
@@ -246,9 +244,9 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
     const Duration silent = now - node.last_heard;
     const Timings& t = config_.timings;
     Node::State state = Node::State::up;
-    if (silent > t.lost + lag_)
+    if (silent > t.lost)
         state = Node::State::lost;
-    else if (silent > t.suspect + lag_)
+    else if (silent > t.suspect)
         state = Node::State::suspect;
     if (state <= node.state) return;
     node.state = state;

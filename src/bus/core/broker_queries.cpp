@@ -126,13 +126,13 @@ void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion que
     send_answer(node, header, broker_node, encode(std::span<const RunRow>(rows)), now);
 }
 
-void BrokerCore::answer(std::uint64_t token, Result<Bytes> body, TimePoint now) {
+void BrokerCore::answer(std::uint64_t token, Result<Bytes> body, TimePoint clock) {
     const auto found = asked_of_ledger_.find(token);
     if (found == asked_of_ledger_.end()) return;
     const auto [asker, query] = found->second;
     asked_of_ledger_.erase(found);
     const auto node = nodes_.find(asker);
-    if (node != nodes_.end()) send_answer(*node->second, query, broker_node, body, now);
+    if (node != nodes_.end()) send_answer(*node->second, query, broker_node, body, awake(clock));
 }
 
 /// A master that waits for submissions tells of a run that is not opened yet.

@@ -176,6 +176,18 @@ class BrokerFixture {
             broker.on_tick(now);
         }
     }
+    /// Time passes while these say every second that they live; `quiet`: what comes of it is
+    /// dropped.
+    void pass_alive(Duration d, const std::vector<std::string>& names, bool quiet = true) {
+        const TimePoint until = now + d;
+        while (now < until) {
+            pass(std::chrono::seconds(1));
+            for (const std::string& name : names) ping(name);
+            std::erase_if(router.frames, [&](const auto& frame) {
+                return quiet || frame.header.kind == Kind::pong;
+            });
+        }
+    }
     /// A run of `owner` and participants that have all joined, with all its frames out of the way.
     void run_with(const std::string& owner, const std::vector<std::string>& participants,
                   RunId run = run_of(1), std::uint32_t term = 1) {

@@ -52,7 +52,7 @@ TEST_CASE_METHOD(BrokerFixture,
     SECTION("the old connection was silent") {
         pass(seconds(4));
         const ConnId old = connect("member-0");
-        hello("member-0", 1, 88);  // not lower is enough
+        hello("member-0", 2, 88);
         expect(Kind::welcome).to("member-0");
         const auto bye_frame = expect(Kind::bye).code(Errc::superseded).to(old);
         CHECK_FALSE(decode_sentence(bye_frame.body).empty());
@@ -480,6 +480,42 @@ TEST_CASE_METHOD(BrokerFixture, "an owner that comes back within the grace keeps
     CHECK(broker.runs() == 1);
 }
 
+TEST_CASE_METHOD(
+    BrokerFixture,
+    "an owner that comes back with nothing to say of its run loses it after the grace") {
+    run_with("master", {"member-0"});
+    connect("master");
+    hello("master", 2, 88);
+    ignore();
+    pass_alive(seconds(29), {"master", "member-0"});
+    CHECK(broker.runs() == 1);
+    pass_alive(seconds(4), {"master", "member-0"}, false);
+    for (int n = 0; n < 2; ++n) {  // to both, in the order of their ids
+        REQUIRE(router.frames.size() >= 1);
+        const auto ending = decode_ending(router.frames.front().body);
+        router.frames.erase(router.frames.begin());
+        REQUIRE(ending);
+        CHECK(ending->code == Errc::owner_lost);
+    }
+    CHECK(broker.runs() == 0);
+}
+
+TEST_CASE_METHOD(BrokerFixture, "time that the loop slept is nobody's silence, however often") {
+    run_with("master", {"member-0"});
+    for (int sleeps = 0; sleeps < 5; ++sleeps) {
+        now += seconds(8);
+        broker.on_tick(now);
+        pass(milliseconds(1500));
+        ping("master");
+    }
+    // awake for 7.5 s of 47.5
+    for (const SentFrame& frame : router.frames) CHECK(frame.header.kind != Kind::peer_down);
+    pass(seconds(3));
+    CHECK(std::ranges::count(router.frames, Kind::peer_down,
+                             [](const SentFrame& frame) { return frame.header.kind; }) == 1);
+    ignore();
+}
+
 // -- section 5: OPEN -----------------------------------------------------------------
 
 TEST_CASE_METHOD(
@@ -646,7 +682,7 @@ TEST_CASE_METHOD(BrokerFixture, "JOIN otherwise") {
     expect_error(Errc::wrong_source, "member-0");
     send("member-0", Kind::join, Bytes{0x90}, run_of(1), 1);
     expect_error(Errc::malformed_frame, "member-0");
-    now += seconds(31);
+    pass_alive(seconds(31), {"master", "member-0"});
     join("member-0", run_of(2));
     expect_error(Errc::unknown_run, "member-0");
     nothing_more();
@@ -765,7 +801,7 @@ TEST_CASE_METHOD(BrokerFixture,
     expect_error(Errc::stale_term, "master");
     request("master", "member-0", 0, run_of(7));
     expect_error(Errc::retry, "master");
-    now += seconds(31);
+    pass_alive(seconds(31), {"master", "member-0"});
     request("master", "member-0", 0, run_of(7));
     expect_error(Errc::unknown_run, "master");
 
