@@ -227,6 +227,15 @@ Result<Commit> CommitStore::read(const StoredCommit& which) {
     return decode_commit(*file, path.string());
 }
 
+Result<> CommitStore::forget_after(std::uint64_t step) {
+    const auto all = steps();
+    if (!all) return tl::unexpected(all.error());
+    for (const std::uint64_t at : *all)
+        if (at > step)
+            if (auto done = env_->remove(path_of(at)); !done) return done;
+    return {};
+}
+
 Result<std::uint32_t> CommitStore::term() {
     const std::filesystem::path path = directory_ / "term";
     if (!env_->exists(path)) return 0;

@@ -63,6 +63,10 @@ class CommitStore {
     /// Errors: state_lost when it is not there, damaged, or another one.
     Result<Commit> read(const StoredCommit& which);
 
+    /// Removes the commits above `step`: the run goes on from there, and one of a course that was
+    /// given up would be taken for the one before the next.
+    Result<> forget_after(std::uint64_t step);
+
     /// The highest term that was joined; 0 when none was.
     Result<std::uint32_t> term();
     Result<> write_term(std::uint32_t term);

@@ -251,6 +251,8 @@ class MemberApp {
             return tl::unexpected(std::move(same.error()));
         if (auto done = run.party.restore(std::move(commit->party)); !done)
             return tl::unexpected(std::move(done.error()));
+        if (auto done = run.store.forget_after(request->step); !done)
+            return tl::unexpected(std::move(done.error()));
         run.step = request->step;
         log(Level::info, context, "is back at step " + std::to_string(run.step));
         auto shared = scores_of(run, run.step, run.scores);
@@ -384,12 +386,18 @@ class MemberApp {
     }
 
     tl::unexpected<Failure> out_of_order(const MemberRun& run, MessageType type) const {
-        // an owner that asks this of a party that only joined takes it for one that had begun
+        // an owner that asks this of a party that only joined takes it for one that was further
+        const bool fresh = !run.party.aligned(TableKind::train);
         const bool lost =
             run.purpose == Purpose::train && run.state == State::joined &&
             (type == message::step || type == message::solve || type == message::commit ||
-             type == message::evaluate || type == message::finish);
-        return fail(lost ? Errc::state_lost : Errc::handler_failed,
+             type == message::evaluate || type == message::finish ||
+             (fresh && (type == message::select || type == message::begin ||
+                        type == message::commits || type == message::restore)));
+        // of a restore, state_lost says that the commit is not there
+        return fail(!lost                      ? Errc::handler_failed
+                    : type == message::restore ? Errc::unknown_run
+                                               : Errc::state_lost,
                     options_.name + " cannot take " + message::name_of(type) + " while " +
                         std::string(name_of(run.state)));
     }

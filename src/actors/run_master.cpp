@@ -228,8 +228,8 @@ void RunMaster::on_reply(Driver& driver, Message&& reply) {
         }
         if (error.code == Errc::peer_restarted) return restarted(member, 0);
         // the process is the same one, but it has given up the run in between
-        if (recoverable() && request.type != message::restore &&
-            (error.code == Errc::unknown_run || error.code == Errc::state_lost))
+        if (recoverable() && (error.code == Errc::unknown_run ||
+                              (error.code == Errc::state_lost && request.type != message::restore)))
             return restarted(member, member.incarnation);
         if (error.code == Errc::peer_lost || error.code == Errc::unreachable)
             return fail_run(error.code, member.name + " was lost" + where() + " (" +

@@ -580,6 +580,7 @@ class TrainMaster final : public RunMaster {
             return hold_or_fail(recorded, same.error());
         if (auto done = own_->restore(std::move(commit->party)); !done)
             return fail_run(done.error());
+        if (auto done = store_.forget_after(recorded.step); !done) return fail_run(done.error());
         if (auto done = head_->set_state(std::move(commit->master->head)); !done)
             return fail_run(done.error());
         step_ = committed_ = report_.steps = commit->step;

@@ -538,6 +538,29 @@ TEST_CASE("an earlier term is refused") {
     CHECK(join(1, second).error().code == Errc::io);
 }
 
+TEST_CASE("a party that only joined, again, says that it is not where its owner takes it to be") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    ClientApp app = play.member(0);
+    Context context({play.run, 1, node_id_of("master"), "master", {}, play.master->spec().agreed},
+                    "member-0", 0);
+    REQUIRE(app.join(context));
+    const auto asked = [&](MessageType type, Bytes body) {
+        Message request;
+        request.metadata.run = play.run;
+        request.metadata.message_type = type;
+        request.content = std::move(body);
+        return (*app.handler_of(type))(request, context).error().code;
+    };
+    const SelectRequest select{TableKind::train, {}, 0};
+    CHECK(asked(message::select, encode(select)) == Errc::state_lost);
+    CHECK(asked(message::begin, encode(BeginRequest{1})) == Errc::state_lost);
+    CHECK(asked(message::commits, encode_empty()) == Errc::state_lost);
+    CHECK(asked(message::commit, encode_commit(0)) == Errc::state_lost);
+    CHECK(asked(message::restore, encode(StoredCommit{1, {}})) == Errc::unknown_run);
+}
+
 TEST_CASE("a table that was changed behind the back of a run") {
     const World world = small(config::Task::logistic);
     Play play(world);
@@ -832,6 +855,11 @@ TEST_CASE("a state directory keeps two commits, on disk as in memory") {
         // back to 4 and on in smaller steps: 10 is no commit of this course any more
         const Hash256 six = write(6);
         CHECK(*store.intact(run) == std::vector<StoredCommit>{{4, four}, {6, six}});
+        // restored from 6: what the given-up course wrote after it must not stand in for it
+        write(8);
+        REQUIRE(store.forget_after(6));
+        const Hash256 nine = write(9);
+        CHECK(*store.intact(run) == std::vector<StoredCommit>{{6, six}, {9, nine}});
         RunId other;
         other.bytes[0] = 2;
         CHECK(store.intact(other)->empty());
