@@ -58,11 +58,11 @@ TEST_CASE("what passes leaves no mark on the model; what does not pass ends with
     const Outcome calm = train(1, Scenario{});
     std::map<std::string, std::uint64_t> coverage;
     std::size_t completed = 0;
-    const auto [first, last, one] = seeds(60);
-    for (std::uint64_t seed = first; seed <= last; ++seed) {
+    constexpr std::uint64_t last = 60;
+    for (std::uint64_t seed = 1; seed <= last; ++seed) {
         const Outcome out = train(seed, with(passing(seed)));
         for (const auto& [name, count] : out.coverage) coverage[name] += count;
-        INFO("replay with VFLBUS_SIM_SEED=" << seed << "\n" << out.story << "\n" << out.violation);
+        INFO("seed " << seed << "\n" << out.story << "\n" << out.violation);
         REQUIRE(out.violation.empty());
         REQUIRE(out.ended);
         CHECK(out.contexts_left == 0);
@@ -75,7 +75,6 @@ TEST_CASE("what passes leaves no mark on the model; what does not pass ends with
             }
         }
     }
-    if (one) return;
     INFO("completed " << completed << " of " << 2 * last);
     CHECK(completed * 10 >= 2 * last * 9);
     for (const char* fault :

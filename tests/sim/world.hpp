@@ -4,7 +4,11 @@
 //
 // The network is TCP as ZeroMQ shows it: frames of a connection arrive in order or not at all; what
 // is lost is the tail of a connection that breaks; a break is told to one side, both or none; the
-// node's side connects again by itself.
+// node's side connects again by itself. Every process has a clock of its own, which may leap.
+//
+// What holds after every event is checked here (`violation`): bounds on queues, one live
+// incarnation per name at the broker, frames only between those who are registered, nobody declared
+// lost who spoke in time, one owner per run.
 
 #include <cstdint>
 #include <deque>
@@ -13,8 +17,8 @@
 #include <memory>
 #include <optional>
 #include <queue>
-#include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "actors/node_core.hpp"
@@ -45,35 +49,78 @@ struct Coverage {
     std::uint64_t& operator[](const std::string& name) { return counts[name]; }
 };
 
+struct WorldOptions {
+    Faults faults;
+    bus::Timings timings;
+    /// Contexts end when the broker was not heard of for so long.
+    Duration link_timeout = std::chrono::seconds(360);
+    std::size_t story_lines = 400;
+};
+
 class World {
   public:
-    World(std::uint64_t seed, Faults faults, bus::Timings timings = {});
+    World(std::uint64_t seed, WorldOptions options);
+    World(std::uint64_t seed, Faults faults);
     ~World();
+    World(const World&) = delete;
+    World& operator=(const World&) = delete;
 
     using Setup = std::function<void(actors::NodeCore& core)>;
-    /// `setup` is called for every process of that name: at the start and after each kill.
-    std::size_t add_node(std::string name, std::string role, std::int64_t rank, Setup setup);
+    /// A place where a process of that name runs; several places may have one name. `setup` is
+    /// called for every process: at the start and after each kill.
+    std::size_t add_node(std::string name, std::string role, std::int64_t rank, Setup setup,
+                         bool running = true);
 
     /// Runs until `done` or until the simulated time is over; false: time was over.
     bool run_until(const std::function<bool()>& done, Duration limit);
+    void at(TimePoint when, std::function<void()> action);
+    void after(Duration d, std::function<void()> action) { at(now_ + d, std::move(action)); }
     /// From now on no new faults; what is under way heals.
     void heal() { faults_on_ = false; }
 
-    // -- by hand -----------------------------------------------------------------
-    enum class Told : std::uint8_t { both, node, broker, none };
-    void cut(std::size_t node, Told told);
-    void restart_broker(Duration down);
-    void pause(std::size_t node, Duration length);
-    void partition(std::size_t node, Duration length);
+    // -- processes -----------------------------------------------------------------
+    /// The next process of a place that is down. `behind`: its incarnation is so much below the
+    /// next one of its name (a clock that was set back).
+    void start(std::size_t node, std::uint64_t behind = 0);
     void kill(std::size_t node, std::optional<Duration> down);
-    void send_garbage(std::size_t node);
     /// For a disk: the node's process dies in what it is doing now; nothing that it sends from
     /// here on leaves, and it starts again after `down`.
     void die_now(std::size_t node, Duration down);
+    /// The process ends in order: BYE.
+    void leave(std::size_t node);
+    /// Calls into a running process, as a signal handler would.
+    void act(std::size_t node, const std::function<void(actors::NodeCore&)>& call);
+    /// A process whose link is over for good (superseded, name_taken, ...). Without a hook that is
+    /// a violation.
+    std::function<void(std::size_t node, const Failure& failure)> on_fatal;
+
+    // -- faults by hand --------------------------------------------------------------
+    enum class Told : std::uint8_t { both, node, broker, none };
+    void cut(std::size_t node, Told told);
+    /// The next frame that is one of several chunks is the last of its connection.
+    void cut_in_body() { cut_in_body_ = true; }
+    void partition(std::size_t node, Duration length);
+    void pause(std::size_t node, Duration length);
+    void leap(std::size_t node, Duration by);
+    /// The pipes between a node and the broker take nothing for a while.
+    void choke(std::size_t node, Duration length);
+    /// Its handlers take up to `most` for a while.
+    void slow(std::size_t node, Duration most, Duration length);
+    void restart_broker(Duration down);
+    void pause_broker(Duration length);
+    void leap_broker(Duration by);
+    void send_garbage(std::size_t node);
+    /// Somebody (a place without a process) joins the bus for a moment, with a well-formed REQUEST
+    /// or OPEN of a run that is another's. False: there is none.
+    bool intrude(std::size_t node);
 
     // -- properties ----------------------------------------------------------------
     [[nodiscard]] TimePoint now() const noexcept { return now_; }
     [[nodiscard]] Duration elapsed() const noexcept { return now_ - begin_; }
+    [[nodiscard]] std::size_t nodes() const noexcept { return nodes_.size(); }
+    [[nodiscard]] const std::string& name(std::size_t node) const;
+    [[nodiscard]] std::uint64_t incarnation(std::size_t node) const;
+    [[nodiscard]] bool running(std::size_t node) const;
     [[nodiscard]] actors::NodeCore* core(std::size_t node);
     /// It is dying or down, and somebody will start it again.
     [[nodiscard]] bool will_return(std::size_t node) const;
@@ -93,55 +140,98 @@ class World {
   private:
     struct Node;
     struct Connection;
+    class BrokerSide;
+    class NodeSide;
+
+    /// What is due at a moment: an action, or a frame that arrives.
     struct Event {
+        enum class What : std::uint8_t { action, frame_to_node, frame_to_broker };
+        What what = What::action;
+        std::uint64_t connection = 0;
+        std::function<void()> action;
+        bus::Frame frame;
+    };
+    struct Due {
         TimePoint at;
         std::uint64_t sequence;
-        std::function<void()> action;
+        std::uint32_t slot;
     };
     struct Later {
-        bool operator()(const Event& a, const Event& b) const {
+        bool operator()(const Due& a, const Due& b) const {
             return a.at != b.at ? a.at > b.at : a.sequence > b.sequence;
         }
     };
 
-    void at(TimePoint when, std::function<void()> action);
-    void after(Duration d, std::function<void()> action) { at(now_ + d, std::move(action)); }
+    Event& schedule(TimePoint when);
+    void frame_at(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame);
     Duration between(Duration low, Duration high);
+    [[nodiscard]] TimePoint clock_of(const Node& node) const;
+    [[nodiscard]] TimePoint broker_clock() const { return now_ + broker_leapt_; }
     void start_broker();
     void arm_broker();
-    void start_node(Node& node);
     void arm_node(Node& node);
     void wake_node(Node& node);
     void pump(Node& node);
     void connect(Node& node, Duration delay);
     void drop_connection(std::uint64_t id);
-    void arrive_at_broker(std::uint64_t connection, std::shared_ptr<bus::Frame> frame);
-    void arrive_at_node(std::uint64_t connection, std::shared_ptr<bus::Frame> frame);
+    void arrive_at_broker(std::uint64_t connection, bus::Frame&& frame, bool from_link = true);
+    void arrive_at_node(std::uint64_t connection, bus::Frame&& frame);
+    /// Counts, and checks, what the broker sends.
+    void watch_broker(const Connection& connection, const bus::Frame& frame);
+    void watch_arrival_at_broker(const Connection& connection, const bus::Header& header);
+    void watch_arrival_at_node(Node& node, const bus::Header& header);
     void draw_faults();
     void check();
+    void check_bounds();
     void mix(std::uint64_t value);
     [[nodiscard]] bool chance(double per_second);
 
-    class BrokerSide;
-    class NodeSide;
-
     Rng rng_;
-    Faults faults_;
-    bus::Timings timings_;
+    WorldOptions options_;
+    Faults& faults_;
     bool faults_on_ = true;
+    bool cut_in_body_ = false;
     TimePoint begin_;
     TimePoint now_;
     std::uint64_t sequence_ = 0;
     std::uint64_t events_done_ = 0;
     std::uint64_t at_this_time_ = 0;
-    std::priority_queue<Event, std::vector<Event>, Later> queue_;
+    std::vector<Event> slots_;
+    std::vector<std::uint32_t> free_slots_;
+    std::priority_queue<Due, std::vector<Due>, Later> queue_;
     std::unique_ptr<BrokerSide> broker_side_;
     std::unique_ptr<bus::BrokerCore> broker_;
     std::uint64_t broker_life_ = 0;
     TimePoint broker_armed_{};
+    TimePoint broker_paused_until_{};
+    Duration broker_leapt_{};
+    int broker_disturbed_ = 0;  ///< pauses and leaps so far
     std::vector<std::unique_ptr<Node>> nodes_;
+    std::map<std::string, std::uint64_t> incarnations_;  ///< the last one of each name
     std::map<std::uint64_t, Connection> connections_;
     std::uint64_t next_connection_ = 1;
+
+    /// Who the broker has welcomed last under a name, in its present life.
+    struct Registered {
+        std::size_t node = 0;
+        std::uint64_t life = 0;
+        std::uint64_t connection = 0;
+        std::uint64_t incarnation = 0;
+    };
+    std::map<std::string, Registered> registered_;
+    /// Runs that the broker has opened in its present life.
+    struct OpenRun {
+        std::string owner;
+        std::uint32_t term = 0;
+        bus::Bytes body;  ///< of the OPEN
+    };
+    std::map<RunId, OpenRun> open_runs_;
+    std::uint64_t serving_ = 0;  ///< the connection whose frame the broker handles now
+    /// The highest number so far, by kind, run, term, source and destination.
+    std::map<std::tuple<bus::Kind, RunId, std::uint32_t, std::uint64_t, std::uint64_t>,
+             std::uint64_t>
+        highest_;
+
     std::uint64_t trace_ = 0x9e3779b97f4a7c15ULL;
     Coverage coverage_;
     std::deque<std::string> story_;

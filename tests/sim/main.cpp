@@ -1,0 +1,311 @@
+// vflbus-sim: seeds of the simulation, one with its story or many.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bugs.hpp"
+#include "swarm.hpp"
+
+using namespace vflbus;
+using namespace vflbus::sim;
+
+namespace {
+
+constexpr const char* help = R"(vflbus-sim --seed S [--story] [--bug NAME]
+vflbus-sim --seeds N [--from F] [--jobs J] [--bug NAME]
+vflbus-sim --bugs [--seeds N]
+vflbus-sim --list-bugs
+
+  --seed S      one seed; --story tells what happened in it
+  --seeds N     N seeds, from F (1) on, in J processes (1); prints how often each kind of fault and
+                each way of recovery occurred; from 2000 seeds on one that never did is a failure
+  --bug NAME    with this bug planted in the product
+  --bugs        each planted bug, until the first seed that finds it, N (2000) seeds at most
+
+Exit codes: 0 all is well, 1 a seed failed, or a bug was not found, 2 wrong arguments.
+)";
+
+struct Arguments {
+    std::optional<std::uint64_t> seed;
+    std::optional<std::uint64_t> seeds;
+    std::uint64_t from = 1;
+    std::uint64_t jobs = 1;
+    bool story = false;
+    bool bugs = false;
+    bool list = false;
+    const Bug* bug = nullptr;
+};
+
+[[noreturn]] void wrong(const std::string& what) {
+    std::fprintf(stderr, "vflbus-sim: %s\n%s", what.c_str(), help);
+    std::exit(2);
+}
+
+Arguments parse(int argc, char** argv) {
+    Arguments out;
+    for (int i = 1; i < argc; ++i) {
+        const std::string flag = argv[i];
+        const auto value = [&]() -> std::string {
+            if (++i == argc) wrong(flag + " needs a value");
+            return argv[i];
+        };
+        const auto number = [&] {
+            const std::string text = value();
+            char* end = nullptr;
+            const std::uint64_t n = std::strtoull(text.c_str(), &end, 10);
+            if (text.empty() || *end != 0) wrong(flag + " needs a number, not " + text);
+            return n;
+        };
+        if (flag == "--seed") {
+            out.seed = number();
+        } else if (flag == "--seeds") {
+            out.seeds = number();
+        } else if (flag == "--from") {
+            out.from = number();
+        } else if (flag == "--jobs") {
+            out.jobs = std::max<std::uint64_t>(1, number());
+        } else if (flag == "--story") {
+            out.story = true;
+        } else if (flag == "--bugs") {
+            out.bugs = true;
+        } else if (flag == "--list-bugs") {
+            out.list = true;
+        } else if (flag == "--bug") {
+            const std::string name = value();
+            out.bug = find_bug(name);
+            if (out.bug == nullptr) wrong("there is no bug " + name + "; see --list-bugs");
+        } else if (flag == "--help") {
+            std::printf("%s", help);
+            std::exit(0);
+        } else {
+            wrong("there is no flag " + flag);
+        }
+    }
+    if ((out.bug != nullptr || out.bugs) && !bugs_built)
+        wrong("no bugs are planted in this binary: use vflbus-sim-planted");
+    if (!out.seed && !out.seeds && !out.bugs && !out.list) wrong("say --seed or --seeds");
+    return out;
+}
+
+double seconds_since(std::chrono::steady_clock::time_point begin) {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+std::string replay_of(std::uint64_t seed, const Arguments& arguments) {
+    std::string command = std::string(bugs_built ? "vflbus-sim-planted" : "vflbus-sim") +
+                          " --seed " + std::to_string(seed) + " --story";
+    if (arguments.bug != nullptr) command += " --bug " + std::string(arguments.bug->name);
+    return command;
+}
+
+void tell_failure(const SeedResult& result, const Arguments& arguments, std::size_t lines) {
+    std::string story = result.story;
+    std::size_t begin = story.size();
+    for (std::size_t n = 0; n <= lines && begin != std::string::npos && begin > 0; ++n)
+        begin = story.rfind('\n', begin - 1);
+    if (begin != std::string::npos && begin > 0) story = "...\n" + story.substr(begin + 1);
+    std::printf("%s\nseed %" PRIu64 " FAILED: %s\nreplay it with\n  build/tests/sim/%s\n",
+                story.c_str(), result.seed, result.violation.c_str(),
+                replay_of(result.seed, arguments).c_str());
+}
+
+int one_seed(const Arguments& arguments) {
+    const SeedResult result = simulate(*arguments.seed, true);
+    if (arguments.story) std::printf("%s", result.story.c_str());
+    if (!result.violation.empty()) tell_failure(result, arguments, arguments.story ? 0 : 40);
+    std::printf("seed %" PRIu64 ": %s, trace %016" PRIx64 ", %" PRIu64 " steps, %" PRIu64
+                " faults, %" PRIu64 " events, %.1f simulated s\n",
+                result.seed, result.violation.empty() ? "well" : "FAILED", result.trace,
+                result.steps, result.faults, result.events, result.seconds);
+    return result.violation.empty() ? 0 : 1;
+}
+
+// -- many seeds --------------------------------------------------------------------------
+
+struct Sums {
+    std::uint64_t seeds = 0;
+    std::uint64_t steps = 0;
+    std::uint64_t faults = 0;
+    std::uint64_t events = 0;
+    std::uint64_t fewest_steps = UINT64_MAX;
+    double seconds = 0;
+    std::map<std::string, std::uint64_t> coverage;
+    std::vector<std::uint64_t> failed;
+};
+
+/// What a process has to say, line by line.
+void report(int fd, const std::string& line) {
+    std::size_t at = 0;
+    while (at < line.size()) {
+        const ssize_t n = ::write(fd, line.data() + at, line.size() - at);
+        if (n <= 0) std::_Exit(3);
+        at += static_cast<std::size_t>(n);
+    }
+}
+
+/// Every `jobs`-th seed from `first` on; ends at the first that fails.
+[[noreturn]] void work(int fd, std::uint64_t first, std::uint64_t end, std::uint64_t jobs) {
+    Sums sums;
+    for (std::uint64_t seed = first; seed < end; seed += jobs) {
+        report(fd, "now " + std::to_string(seed) + "\n");
+        const SeedResult result = simulate(seed, false);
+        ++sums.seeds;
+        sums.steps += result.steps;
+        sums.faults += result.faults;
+        sums.events += result.events;
+        sums.seconds += result.seconds;
+        for (const auto& [name, n] : result.coverage) sums.coverage[name] += n;
+        if (!result.violation.empty()) {
+            report(fd, "failed " + std::to_string(seed) + "\n");
+            break;
+        }
+    }
+    std::string text = "sums " + std::to_string(sums.seeds) + " " + std::to_string(sums.steps) +
+                       " " + std::to_string(sums.faults) + " " + std::to_string(sums.events) + " " +
+                       std::to_string(sums.seconds) + "\n";
+    for (const auto& [name, n] : sums.coverage) text += "+" + std::to_string(n) + " " + name + "\n";
+    report(fd, text + "end\n");
+    std::_Exit(0);
+}
+
+/// Reads all lines of the workers. A worker that dies has failed at its last seed.
+Sums run_jobs(std::uint64_t from, std::uint64_t count, std::uint64_t jobs) {
+    struct Worker {
+        pid_t pid = 0;
+        FILE* in = nullptr;
+    };
+    std::vector<Worker> workers;
+    std::fflush(stdout);
+    for (std::uint64_t job = 0; job < std::min(jobs, std::max<std::uint64_t>(count, 1)); ++job) {
+        int fds[2];
+        if (::pipe(fds) != 0) std::exit(3);
+        const pid_t pid = ::fork();
+        if (pid < 0) std::exit(3);
+        if (pid == 0) {
+            ::close(fds[0]);
+            work(fds[1], from + job, from + count, jobs);
+        }
+        ::close(fds[1]);
+        workers.push_back({pid, ::fdopen(fds[0], "r")});
+    }
+    Sums sums;
+    for (const Worker& worker : workers) {
+        char line[512];
+        std::uint64_t now = 0;
+        bool ended = false;
+        while (std::fgets(line, sizeof line, worker.in) != nullptr) {
+            line[std::strcspn(line, "\n")] = 0;
+            if (std::sscanf(line, "now %" SCNu64, &now) == 1) continue;
+            std::uint64_t n = 0;
+            if (std::sscanf(line, "failed %" SCNu64, &n) == 1) sums.failed.push_back(n);
+            std::uint64_t a = 0, b = 0, c = 0;
+            double seconds = 0;
+            if (std::sscanf(line, "sums %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %lf", &n,
+                            &a, &b, &c, &seconds) == 5) {
+                sums.seeds += n;
+                sums.steps += a;
+                sums.faults += b;
+                sums.events += c;
+                sums.seconds += seconds;
+            }
+            if (line[0] == '+') {
+                char* name = nullptr;
+                n = std::strtoull(line + 1, &name, 10);
+                sums.coverage[name + 1] += n;
+            }
+            ended = ended || std::strcmp(line, "end") == 0;
+        }
+        std::fclose(worker.in);
+        int status = 0;
+        ::waitpid(worker.pid, &status, 0);
+        if (!ended) {
+            std::printf("the process that ran seed %" PRIu64 " died (status %d)\n", now, status);
+            sums.failed.push_back(now);
+        }
+    }
+    std::ranges::sort(sums.failed);
+    return sums;
+}
+
+int many_seeds(const Arguments& arguments) {
+    const auto begin = std::chrono::steady_clock::now();
+    const std::uint64_t count = *arguments.seeds;
+    Sums sums = run_jobs(arguments.from, count, arguments.jobs);
+    std::size_t missing = 0;
+    for (const std::string_view name : expected_coverage())
+        missing += sums.coverage.emplace(name, 0).first->second == 0 ? 1 : 0;
+    for (const auto& [name, n] : sums.coverage) std::printf("%12" PRIu64 "  %s\n", n, name.c_str());
+    const double took = seconds_since(begin);
+    const double seeds = static_cast<double>(std::max<std::uint64_t>(sums.seeds, 1));
+    std::printf("%" PRIu64 " seeds in %.1f s (%.1f ms each in %" PRIu64
+                " jobs); a seed: %.0f steps, %.1f faults, %.0f events, %.0f simulated s\n",
+                sums.seeds, took, 1000 * took / seeds, arguments.jobs,
+                static_cast<double>(sums.steps) / seeds, static_cast<double>(sums.faults) / seeds,
+                static_cast<double>(sums.events) / seeds, sums.seconds / seeds);
+    if (!sums.failed.empty()) {
+        std::fflush(stdout);
+        // in a process of its own: it may die there
+        const pid_t pid = ::fork();
+        if (pid == 0) {
+            tell_failure(simulate(sums.failed.front(), true), arguments, 60);
+            std::fflush(stdout);
+            std::_Exit(0);
+        }
+        int status = 0;
+        ::waitpid(pid, &status, 0);
+        std::printf("%zu failed, the first is seed %" PRIu64 "\n", sums.failed.size(),
+                    sums.failed.front());
+        return 1;
+    }
+    if (missing > 0 && count >= 2000) {
+        std::printf("%zu of what should occur never did\n", missing);
+        return 1;
+    }
+    return 0;
+}
+
+/// Each bug by itself: `bug, first seed that finds it`.
+int all_bugs(const Arguments& arguments) {
+    const std::uint64_t count = arguments.seeds.value_or(2000);
+    std::size_t hidden = 0;
+    for (const Bug& bug : bugs()) {
+        const auto begin = std::chrono::steady_clock::now();
+        plant(&bug);
+        const std::uint64_t from = arguments.from == 0 ? bug.near : arguments.from;
+        const Sums sums = run_jobs(from, count, arguments.jobs);
+        const bool found = !sums.failed.empty();
+        std::printf("%-28s %-10s %5.1f s  %s\n", std::string(bug.name).c_str(),
+                    found ? ("seed " + std::to_string(sums.failed.front())).c_str() : "NOT FOUND",
+                    seconds_since(begin), std::string(bug.sentence).c_str());
+        std::fflush(stdout);
+        hidden += found ? 0 : 1;
+    }
+    std::printf("%zu bugs, %zu not found\n", bugs().size(), hidden);
+    return hidden == 0 ? 0 : 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const Arguments arguments = parse(argc, argv);
+    if (arguments.list) {
+        for (const Bug& bug : bugs())
+            std::printf("%-28s %s\n", std::string(bug.name).c_str(),
+                        std::string(bug.sentence).c_str());
+        return 0;
+    }
+    prepare();  // without a bug: the models that all others are compared with
+    if (arguments.bugs) return all_bugs(arguments);
+    plant(arguments.bug);
+    return arguments.seed ? one_seed(arguments) : many_seeds(arguments);
+}

@@ -1,0 +1,865 @@
+#include "swarm.hpp"
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <set>
+#include <stdexcept>
+
+#include "actors/master.hpp"
+#include "actors/member.hpp"
+#include "actors/messages.hpp"
+#include "actors/run_record.hpp"
+#include "questions.hpp"
+#include "training.hpp"
+
+namespace vflbus::sim {
+namespace {
+
+using actors::Message;
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+
+constexpr std::size_t table_rows = 40;
+constexpr std::size_t variants = 4;
+/// After this the world is whole, and everything has to come to its end.
+constexpr Duration fault_time = minutes(3);
+constexpr Duration healing_time = minutes(30);
+
+// -- what is drawn --------------------------------------------------------------------
+
+enum class Kind : std::uint8_t {
+    cut,
+    cut_in_body,
+    partition,
+    pause,
+    kill,
+    power_loss,
+    death_in_write,
+    broker_restart,
+    broker_pause,
+    leap,
+    broker_leap,
+    slow,
+    choke,
+    garbage,
+    intrusion,
+    twin_member,
+    twin_master,
+    disk_full,
+    stop,
+    stop_now,
+    damage,
+    wipe,
+    count,
+};
+constexpr std::size_t kinds = static_cast<std::size_t>(Kind::count);
+
+struct Plan {
+    WorldOptions world;
+    std::array<std::size_t, 2> variant{};
+    std::uint64_t commit_steps = 0;
+    double commit_interval = 0;
+    std::uint64_t restarts_max = 1000;
+    bool restart_when_lost = false;
+    std::size_t faults = 0;  ///< so many, then the world heals
+    Duration gap{};          ///< between two of them, on average
+    std::set<Kind> on;
+    double deaths_per_step = 0;
+};
+
+Plan draw(std::uint64_t seed) {
+    Rng rng(mix_seed(seed, 1));
+    Plan plan;
+    WorldOptions& world = plan.world;
+    world.link_timeout = seconds(60);
+    const Duration delays[] = {milliseconds(1), milliseconds(5), milliseconds(20)};
+    world.faults.delay_max = delays[rng.below(3)];
+    const Duration handlers[] = {milliseconds(1), milliseconds(5), milliseconds(30)};
+    world.faults.handler_max = handlers[rng.below(3)];
+    for (std::size_t& variant : plan.variant) variant = rng.below(variants);
+    const std::uint64_t steps[] = {1, 3, 10, 40, 0};
+    plan.commit_steps = steps[rng.below(5)];
+    if (plan.commit_steps == 0) plan.commit_interval = 0.3;
+    if (rng.below(4) == 0) plan.restarts_max = 3;
+    plan.restart_when_lost = rng.below(2) == 0;
+    plan.faults = 6 + rng.below(9);
+    plan.gap = milliseconds(100 + rng.below(900));
+    for (std::size_t kind = 0; kind < kinds; ++kind)
+        if (rng.below(3) != 0) plan.on.insert(static_cast<Kind>(kind));
+    // what costs a run its model, or a user's patience, is rare
+    for (const Kind rare : {Kind::wipe, Kind::damage, Kind::twin_member, Kind::twin_master,
+                            Kind::stop_now, Kind::disk_full})
+        if (rng.below(3) != 0) plan.on.erase(rare);
+    if (plan.on.contains(Kind::death_in_write) && rng.below(2) == 0) plan.deaths_per_step = 0.01;
+    return plan;
+}
+
+config::Config configuration(std::size_t owner, const Plan& plan) {
+    static const std::vector<std::string> common{"model.epochs=25",
+                                                 "model.batch_size=8",
+                                                 "run.world_size=2",
+                                                 "data.test_fraction=0.2",
+                                                 "model.report_test_metrics_iteration=20",
+                                                 "party.master.data=none.csv",
+                                                 "party.master.id=id",
+                                                 "party.master.label=y",
+                                                 "bus.recv_timeout=60",
+                                                 "bus.rendezvous_timeout=120"};
+    static const std::vector<std::string> models[variants] = {
+        {"model.task=logistic", "model.learning_rate=0.1"},
+        {"model.task=logistic", "model.learning_rate=0.02", "model.optimizer=adam"},
+        {"model.task=linear", "model.sequential=true", "model.reg_lambda=0.5"},
+        {"model.task=linear", "model.learning_rate=0.05", "model.momentum=0.9",
+         "model.label_holder_alone=true"},
+    };
+    const std::size_t variant = plan.variant[owner];
+    // parsing costs more than a hundred steps
+    static std::map<std::pair<std::size_t, std::size_t>, config::Config> parsed;
+    const auto known = parsed.find({owner, variant});
+    if (known == parsed.end()) {
+        std::vector<std::string> settings = common;
+        settings.insert(settings.end(), models[variant].begin(), models[variant].end());
+        settings.push_back("run.seed=" + std::to_string(owner + 5));
+        parsed[{owner, variant}] = configure(settings);
+    }
+    config::Config config = parsed.at({owner, variant});
+    config.bus.commit_interval = plan.commit_interval;
+    config.bus.commit_steps = plan.commit_steps;
+    config.bus.restarts_max = plan.restarts_max;
+    config.bus.on_state_lost =
+        plan.restart_when_lost ? config::StateLost::restart : config::StateLost::fail;
+    return config;
+}
+
+std::shared_ptr<const data::Table> table_of(std::size_t place) {
+    static const std::shared_ptr<const data::Table> tables[] = {
+        make_table("member-0", table_rows, 2, false, 2),
+        make_table("member-1", table_rows, 3, false, 3),
+        make_table("master", table_rows, 1, true, 1),
+    };
+    return tables[std::min<std::size_t>(place, 2)];
+}
+
+/// By path: what a finished run leaves, and its history.
+using Files = std::map<std::string, std::string>;
+
+// -- the swarm ------------------------------------------------------------------------
+
+class Swarm {
+  public:
+    Swarm(std::uint64_t seed, Plan plan, bool with_story)
+        : plan_(std::move(plan)),
+          rng_(mix_seed(seed, 2)),
+          world_(mix_seed(seed, 3), with_stories(plan_.world, with_story)) {
+        world_.on_fatal = [this](std::size_t place, const Failure& failure) {
+            on_fatal(place, failure);
+        };
+        build(seed);
+    }
+
+    void run();
+    /// What the undisturbed runs came to, to be compared.
+    std::array<Files, 2> results() const { return {runs_[0].result, runs_[1].result}; }
+    void compare(const std::array<Files, 2>& calm);
+    SeedResult result(std::uint64_t seed, bool with_story);
+
+  private:
+    // places: two members, two masters, the one who asks questions, a second process of some name
+    static constexpr std::size_t member_0 = 0;
+    static constexpr std::size_t master_a = 2;
+    static constexpr std::size_t asker = 4;
+    static constexpr std::size_t twin_member = 5;  ///< of member-0, on a machine of its own
+    static constexpr std::size_t twin_master = 6;  ///< of master-a, with the same files
+    static constexpr std::size_t intruder = 7;
+    static constexpr std::size_t places = 8;
+
+    struct Machine {
+        std::unique_ptr<Disk> disk;
+        bool power_lost = false;
+        TimePoint full_until{};
+    };
+    struct Run {
+        RunId id;
+        std::unique_ptr<actors::RunMaster> master;  ///< of the present process
+        std::unique_ptr<actors::RunMaster> twin;
+        bool settled = false;  ///< the end of the present process was taken in
+        bool complete = false;
+        bool over = false;  ///< complete, or nothing can continue it
+        Files result;
+        std::uint64_t ends_after_healing = 0;
+        std::uint64_t longest = 0;  ///< steps
+        std::uint64_t steps = 0;
+    };
+
+    static WorldOptions with_stories(WorldOptions options, bool with_story) {
+        options.story_lines = with_story ? 600 : 0;
+        return options;
+    }
+
+    void build(std::uint64_t seed);
+    void setup_member(std::size_t place, actors::NodeCore& core);
+    void setup_master(std::size_t place, actors::NodeCore& core);
+    void on_log(const RunId& run, const std::string& text);
+    Disk::Fate fate_of_step(std::size_t place);
+    void boot(std::size_t place);
+    [[nodiscard]] std::size_t machine_of(std::size_t place) const {
+        return place == twin_master ? master_a : place;
+    }
+    [[nodiscard]] bool is_master(std::size_t place) const {
+        return place == master_a || place == master_a + 1 || place == twin_master;
+    }
+
+    void plan_next_fault();
+    void strike();
+    bool strike(Kind kind);
+    Duration length();
+    std::size_t any_place();
+    void heal();
+    void poll();
+    void ended(std::size_t r, const Failure& outcome, std::string_view status);
+    void go_on(std::size_t r);
+    void on_fatal(std::size_t place, const Failure& failure);
+    bool excusable(Errc code) const;
+    void finish();
+
+    std::uint64_t& count(const std::string& name) { return world_.coverage()[name]; }
+
+    Plan plan_;
+    Rng rng_;
+    World world_;
+    std::array<Machine, places> machines_;
+    std::array<Run, 2> runs_;
+    std::unique_ptr<Asker> asker_;
+    std::uint64_t askers_ = 0;
+    std::size_t struck_ = 0;
+    bool healed_ = false;
+    bool state_hurt_ = false;  ///< a commit was removed or damaged by hand
+    bool twin_came_ = false;
+    std::set<RunId> lost_last_;  ///< runs whose present term has found the last commit lost
+    /// (place, incarnation, run, term): joins, and the last request handled since
+    struct Served {
+        std::uint64_t joins = 0;
+        std::uint64_t last = 0;
+    };
+    std::map<std::tuple<std::size_t, std::uint64_t, RunId, std::uint32_t>, Served> served_;
+};
+
+void Swarm::build(std::uint64_t seed) {
+    for (std::size_t r = 0; r < 2; ++r) runs_[r].id.bytes[0] = static_cast<std::uint8_t>(r + 1);
+    for (std::size_t place = 0; place < places; ++place) {
+        machines_[place].disk = std::make_unique<Disk>(mix_seed(seed, 100 + place));
+        machines_[place].disk->fate = [this, place] { return fate_of_step(place); };
+    }
+    const auto member = [this](std::size_t place) {
+        return [this, place](actors::NodeCore& core) { setup_member(place, core); };
+    };
+    const auto master = [this](std::size_t place) {
+        return [this, place](actors::NodeCore& core) { setup_master(place, core); };
+    };
+    world_.add_node("member-0", "member", 0, member(0));
+    world_.add_node("member-1", "member", 1, member(1));
+    world_.add_node("master-a", "master", -1, master(2));
+    world_.add_node("master-b", "master", -1, master(3));
+    world_.add_node("asker", "serverapp", -1, [this, seed](actors::NodeCore& core) {
+        const std::vector<bus::Participant> members{{"member-0", "member", 0},
+                                                    {"member-1", "member", 1}};
+        asker_ = std::make_unique<Asker>(world_, mix_seed(seed, 1000 + askers_++), members, 12);
+        core.drive(*asker_);
+    });
+    world_.add_node("member-0", "member", 0, member(twin_member), false);
+    world_.add_node("master-a", "master", -1, master(twin_master), false);
+    world_.add_node("intruder", "node", -1, [](actors::NodeCore&) {}, false);
+    if (plan_.faults > 0) plan_next_fault();
+}
+
+void Swarm::boot(std::size_t place) {
+    Machine& machine = machines_[machine_of(place)];
+    if (machine.power_lost && machine.disk->lose_power()) ++count("unsynced writes lost");
+    machine.power_lost = false;
+    machine.disk->begin();
+}
+
+void Swarm::on_log(const RunId& run, const std::string& text) {
+    world_.tell(run.short_hex() + " " + text);
+    const auto has = [&](std::string_view part) { return text.find(part) != std::string::npos; };
+    if (has("begins term")) {
+        ++count("term raised");
+        lost_last_.erase(run);
+    } else if (has("goes on from step")) {
+        ++count(lost_last_.erase(run) != 0 ? "restored the commit before the last"
+                                           : "restored the last commit");
+    } else if (has("lost commit")) {
+        lost_last_.insert(run);
+    } else if (has("no commit is left")) {
+        ++count("began again at the first step");
+        lost_last_.erase(run);
+    } else if (has(" is back") && has("member")) {
+        ++count("came back within the grace");
+    } else if (has("the broker is back")) {
+        ++count("owner's link came back");
+    } else if (has("unconfirmed")) {
+        ++count("a part written, unconfirmed");
+    }
+}
+
+/// Only a member's own runs, in their own term, from their owner, each request once and in order.
+void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
+    boot(place);
+    const std::string name = world_.name(place);
+    const std::size_t rank = place == twin_member ? 0 : place;
+    actors::MemberOptions options;
+    options.name = name;
+    options.tables = source(table_of(rank));
+    options.env = machines_[place].disk.get();
+    options.runs_dir = "runs";
+    options.log = [this](observe::log::Level, const RunId& run, const std::string& text) {
+        on_log(run, text);
+    };
+    const auto trains =
+        std::make_shared<const actors::ClientApp>(actors::make_member_app(std::move(options)));
+    const std::uint64_t incarnation = world_.incarnation(place);
+    const auto key = [place, incarnation](const actors::Invitation& invitation) {
+        return std::tuple(place, incarnation, invitation.run, invitation.term);
+    };
+    actors::ClientApp app;
+    app.on_join([this, trains, key](actors::Context& context) -> Result<> {
+        Served& served = served_[key(context.invitation())];
+        ++served.joins;
+        served.last = 0;
+        if (context.invitation().agreed == questions) return {};
+        return trains->join(context);
+    });
+    app.on_end([trains](const actors::Ending& ending, actors::Context& context) {
+        if (context.invitation().agreed != questions) trains->end(ending, context);
+    });
+    const auto guard = [this, name, key](const Message& m, const actors::Context& context) {
+        const actors::Invitation& invitation = context.invitation();
+        if (m.metadata.run != invitation.run || m.metadata.term != invitation.term)
+            world_.violate(name + " was given a request of another run or term");
+        if (m.metadata.src_node_id != invitation.owner)
+            world_.violate(name + " was given a request of somebody who does not own the run");
+        Served& served = served_[key(invitation)];
+        if (m.metadata.message_id <= served.last)
+            world_.violate(name + " was given request " + std::to_string(m.metadata.message_id) +
+                           " after " + std::to_string(served.last));
+        served.last = m.metadata.message_id;
+    };
+    app.on(question, [guard, name](const Message& m, actors::Context& context) {
+        guard(m, context);
+        return Result<actors::Bytes>(answer_to(m.content, name));
+    });
+    for (actors::MessageType type = 2; type < 64; ++type)
+        if (const auto* handler = trains->handler_of(type); handler != nullptr)
+            app.on(type, [this, guard, handler, trains, type](const Message& m,
+                                                              actors::Context& context) {
+                guard(m, context);
+                auto answer = (*handler)(m, context);
+                if (type == actors::message::restore && !answer) ++count("restore refused");
+                return answer;
+            });
+    core.serve(std::move(app));
+}
+
+void Swarm::setup_master(std::size_t place, actors::NodeCore& core) {
+    boot(place);
+    const std::size_t r = place == twin_master ? 0 : place - master_a;
+    Run& run = runs_[r];
+    actors::MasterOptions options;
+    options.run = run.id;
+    options.name = world_.name(place);
+    options.config = configuration(r, plan_);
+    options.tables = source(table_of(place));
+    options.env = machines_[machine_of(place)].disk.get();
+    options.runs_dir = "runs";
+    options.log = [this](observe::log::Level, const RunId& id, const std::string& text) {
+        on_log(id, text);
+    };
+    options.progress = [&run](const observe::ProgressState& state, TimePoint) {
+        run.steps += state.report ? 0 : 1;
+    };
+    options.resume = options.env->exists(actors::run_record_path("runs", options.run));
+    if (options.resume) ++count("resumed");
+    auto master = actors::make_train_master(std::move(options));
+    if (place != twin_master) run.settled = false;
+    auto& slot = place == twin_master ? run.twin : run.master;
+    slot.reset();
+    if (!master) {
+        world_.tell(world_.name(place) + " does not start: " + master.error().sentence);
+        if (world_.will_return(place)) return;  // it died in its first write
+        world_.after(milliseconds(1), [this, place, life = world_.incarnation(place)] {
+            if (world_.incarnation(place) == life) world_.leave(place);
+        });
+        if (place == twin_master) return;
+        run.settled = true;
+        return ended(r, master.error(), "failed");
+    }
+    slot = std::move(*master);
+    core.drive(*slot);
+}
+
+// -- faults -----------------------------------------------------------------------------
+
+Disk::Fate Swarm::fate_of_step(std::size_t place) {
+    Machine& machine = machines_[place];
+    if (world_.now() < machine.full_until) {
+        ++count("write to a full disk");
+        return Disk::Fate::full;
+    }
+    if (healed_ || plan_.deaths_per_step == 0 || struck_ >= plan_.faults ||
+        rng_.uniform() >= plan_.deaths_per_step)
+        return Disk::Fate::done;
+    ++struck_;
+    machine.power_lost = rng_.below(2) == 0;
+    ++count(machine.power_lost ? "power lost in a write" : "death in a write");
+    // the twin of a master has the same machine, and may be the one who writes
+    if (place == master_a) world_.die_now(twin_master, milliseconds(50 + rng_.below(1500)));
+    world_.die_now(place, milliseconds(50 + rng_.below(1500)));
+    return Disk::Fate::dies;
+}
+
+void Swarm::plan_next_fault() {
+    const auto mean = static_cast<std::uint64_t>(plan_.gap / milliseconds(1));
+    world_.after(milliseconds(1 + rng_.below(2 * mean)), [this] {
+        if (healed_) return;
+        strike();
+        if (struck_ < plan_.faults) plan_next_fault();
+    });
+}
+
+void Swarm::strike() {
+    for (int tries = 0; tries < 20; ++tries) {
+        const auto kind = static_cast<Kind>(rng_.below(kinds));
+        if (!plan_.on.contains(kind)) continue;
+        if (!strike(kind)) continue;
+        ++struck_;
+        return;
+    }
+}
+
+/// Most are short, some longer than `suspect`, few longer than `lost` or the rejoin grace.
+Duration Swarm::length() {
+    const std::uint64_t draw = rng_.below(20);
+    if (draw < 10) return milliseconds(5 + rng_.below(500));
+    if (draw < 16) return milliseconds(500 + rng_.below(4500));
+    if (draw < 19) return milliseconds(5000 + rng_.below(10000));
+    return milliseconds(15000 + rng_.below(50000));
+}
+
+std::size_t Swarm::any_place() {
+    std::vector<std::size_t> up;
+    for (std::size_t place = 0; place < places; ++place)
+        if (world_.running(place)) up.push_back(place);
+    return up.empty() ? 0 : up[rng_.below(up.size())];
+}
+
+bool Swarm::strike(Kind kind) {
+    const std::size_t place = any_place();
+    if (!world_.running(place)) return false;
+    switch (kind) {
+        case Kind::cut:
+            world_.cut(place, static_cast<World::Told>(rng_.below(4)));
+            return true;
+        case Kind::cut_in_body:
+            world_.cut_in_body();
+            return true;
+        case Kind::partition:
+            world_.partition(place, length());
+            return true;
+        case Kind::pause:
+            world_.pause(place, length());
+            return true;
+        case Kind::kill:
+            world_.kill(place, length());
+            return true;
+        case Kind::power_loss: {
+            if (place == asker) return false;
+            const std::size_t machine = machine_of(place);
+            machines_[machine].power_lost = true;
+            ++count("power lost");
+            if (machine == master_a && place != twin_master && world_.running(twin_master))
+                world_.kill(twin_master, {});
+            if (place == twin_master && world_.running(master_a)) world_.kill(master_a, length());
+            world_.kill(place, length());
+            return true;
+        }
+        case Kind::death_in_write:
+            return false;  // comes with the writes
+        case Kind::broker_restart:
+            world_.restart_broker(std::min<Duration>(length(), seconds(20)));
+            return true;
+        case Kind::broker_pause:
+            world_.pause_broker(length());
+            return true;
+        case Kind::leap:
+            world_.leap(place, length());
+            return true;
+        case Kind::broker_leap:
+            world_.leap_broker(length());
+            return true;
+        case Kind::slow:
+            world_.slow(place, length(), length());
+            return true;
+        case Kind::choke:
+            world_.choke(place, std::min<Duration>(length(), milliseconds(300)));
+            return true;
+        case Kind::garbage:
+            for (int i = 0; i < 5; ++i) world_.send_garbage(place);
+            return true;
+        case Kind::intrusion:
+            return world_.intrude(intruder);
+        case Kind::twin_member:
+        case Kind::twin_master: {
+            const std::size_t twin = kind == Kind::twin_member ? twin_member : twin_master;
+            if (world_.running(twin) || world_.will_return(twin)) return false;
+            if (twin == twin_master && runs_[0].over) return false;
+            twin_came_ = true;
+            ++count(twin == twin_member ? "a second process of a member"
+                                        : "a second process of a master");
+            world_.tell("fault: a second process of " + world_.name(twin) + " starts");
+            world_.start(twin, rng_.below(3));
+            return true;
+        }
+        case Kind::disk_full: {
+            if (place == asker) return false;
+            machines_[machine_of(place)].full_until = world_.now() + length();
+            ++count("disk full for a while");
+            world_.tell("fault: the disk of " + world_.name(place) + " is full for a while");
+            return true;
+        }
+        case Kind::stop:
+        case Kind::stop_now: {
+            const std::size_t r = rng_.below(2);
+            if (!world_.running(master_a + r) || runs_[r].over) return false;
+            ++count(kind == Kind::stop ? "stopped in order" : "stopped at once");
+            world_.tell("fault: a user stops " + world_.name(master_a + r) +
+                        (kind == Kind::stop ? "" : " at once"));
+            world_.act(master_a + r,
+                       [&](actors::NodeCore& core) { core.stop_driven(kind == Kind::stop_now); });
+            return true;
+        }
+        case Kind::damage: {
+            // the newest commit of a member in one of the runs
+            const std::size_t member = rng_.below(2);
+            std::string newest;
+            std::uint64_t best = 0;
+            machines_[member].disk->for_each_file([&](const std::string& path, const std::string&) {
+                const std::size_t at = path.find("/commit-");
+                if (at == std::string::npos || path.ends_with(".tmp") ||
+                    path.find(runs_[rng_.below(2)].id.hex()) == std::string::npos)
+                    return;
+                const std::uint64_t step = std::strtoull(path.c_str() + at + 8, nullptr, 10);
+                if (step >= best) newest = path;
+                best = std::max(best, step);
+            });
+            if (newest.empty()) return false;
+            state_hurt_ = true;
+            ++count("a commit is damaged");
+            world_.tell("fault: " + newest + " of " + world_.name(member) +
+                        " is damaged, and the process dies");
+            machines_[member].disk->damage(newest);
+            if (world_.running(member)) world_.kill(member, milliseconds(100));
+            return true;
+        }
+        case Kind::wipe: {
+            const std::size_t member = rng_.below(2);
+            if (!world_.running(member)) return false;
+            state_hurt_ = true;
+            ++count("a member's disk is lost");
+            world_.tell("fault: " + world_.name(member) + " dies and loses its disk");
+            world_.kill(member, milliseconds(100 + rng_.below(1000)));
+            machines_[member].disk->wipe();
+            return true;
+        }
+        case Kind::count:
+            break;
+    }
+    return false;
+}
+
+// -- ends of processes --------------------------------------------------------------------
+
+/// A process whose name was taken, or which is too old, ends; whoever watches it starts it again.
+void Swarm::on_fatal(std::size_t place, const Failure& failure) {
+    ++count("process ended: " + std::string(name_of(failure.code)));
+    const bool twin = place == twin_member || place == twin_master;
+    if (!twin && !twin_came_)
+        world_.violate(world_.name(place) +
+                       " was sent away although it is the only one: " + failure.sentence);
+    world_.after(milliseconds(1), [this, place, twin, life = world_.incarnation(place)] {
+        if (world_.incarnation(place) != life || !world_.running(place)) return;
+        world_.kill(place, twin || is_master(place)
+                               ? std::optional<Duration>{}
+                               : std::optional<Duration>{milliseconds(500 + rng_.below(4000))});
+    });
+}
+
+/// Reasons for which a run may end while something is broken.
+bool Swarm::excusable(Errc code) const {
+    switch (code) {
+        case Errc::peer_lost:
+        case Errc::timed_out:
+        case Errc::unreachable:
+        case Errc::cancelled:
+        case Errc::io:
+        case Errc::owner_lost:
+        case Errc::too_many_restarts:
+            return true;
+        case Errc::state_lost:
+            return state_hurt_ || twin_came_;
+        case Errc::stale_term:
+        case Errc::superseded:
+        case Errc::name_taken:
+        case Errc::stale_incarnation:
+            return twin_came_;
+        default:
+            return false;
+    }
+}
+
+void Swarm::ended(std::size_t r, const Failure& outcome, std::string_view status) {
+    Run& run = runs_[r];
+    if (status == "completed") {
+        run.complete = run.over = true;
+        return;
+    }
+    ++count("run ended: " + std::string(name_of(outcome.code)));
+    const std::string what = "the run of " + world_.name(master_a + r) + " ended (" +
+                             std::string(name_of(outcome.code)) + "): " + outcome.sentence;
+    world_.tell(what);
+    if (outcome.sentence.empty()) world_.violate("a run ended without a reason");
+    if (!excusable(outcome.code)) world_.violate("without a fault that explains it, " + what);
+    if (outcome.code == Errc::state_lost && (state_hurt_ || twin_came_) &&
+        !plan_.restart_when_lost) {
+        ++count("run lost with its state");
+        run.over = true;
+        return;
+    }
+    if (healed_ && ++run.ends_after_healing > 4)
+        world_.violate("again and again, with nothing broken, " + what);
+    world_.after(milliseconds(500 + rng_.below(4000)), [this, r] { go_on(r); });
+}
+
+/// A user resumes the run.
+void Swarm::go_on(std::size_t r) {
+    const std::size_t place = master_a + r;
+    if (runs_[r].over || world_.running(place) || world_.will_return(place)) return;
+    world_.start(place);
+}
+
+/// Processes that have done their work end.
+void Swarm::poll() {
+    if (healed_)
+        for (const std::size_t twin : {twin_member, twin_master})
+            if (world_.running(twin)) world_.kill(twin, {});
+    for (std::size_t r = 0; r < 2; ++r) {
+        Run& run = runs_[r];
+        const std::size_t place = master_a + r;
+        if (run.twin && run.twin->done() && world_.running(twin_master)) {
+            world_.leave(twin_master);
+        }
+        if (run.settled || !run.master || !run.master->done() || world_.will_return(place))
+            continue;
+        run.settled = true;
+        const std::string status = run.master->report().status;
+        const Failure outcome = run.master->outcome();
+        world_.after(milliseconds(1), [this, place, life = world_.incarnation(place)] {
+            if (world_.incarnation(place) == life) world_.leave(place);
+        });
+        ended(r, outcome, status);
+    }
+}
+
+void Swarm::heal() {
+    if (healed_) return;
+    healed_ = true;
+    world_.heal();
+    world_.tell("the world is whole again");
+    for (Machine& machine : machines_) machine.full_until = {};
+}
+
+void Swarm::run() {
+    const auto over = [this] {
+        poll();
+        return runs_[0].over && runs_[1].over && asker_->done;
+    };
+    world_.run_until([&] { return over() || (struck_ >= plan_.faults && plan_.faults > 0); },
+                     fault_time);
+    heal();
+    const bool in_time = world_.run_until(
+        [&] {
+            // whoever is down for no reason any more is started
+            return over();
+        },
+        healing_time);
+    if (!world_.violation().empty()) return;
+    if (!in_time) {
+        for (std::size_t place = 0; place < places; ++place) world_.tell(world_.describe(place));
+        world_.tell(asker_->open_questions());
+        return world_.violate("not everything came to its end within bounded time");
+    }
+    finish();
+}
+
+/// Everybody hears of it, and nothing stays.
+void Swarm::finish() {
+    const auto quiet = [this] {
+        std::size_t left = world_.broker() == nullptr ? 1 : world_.broker()->runs();
+        for (std::size_t place = 0; place < places; ++place)
+            if (world_.core(place) != nullptr) left += world_.core(place)->runs();
+        return left == 0;
+    };
+    if (!world_.run_until(quiet, minutes(5)) && world_.violation().empty())
+        world_.violate("something of a run is left in memory");
+    for (Run& run : runs_) {
+        if (!run.complete) continue;
+        for (std::size_t place = 0; place < 4; ++place)
+            machines_[place].disk->for_each_file([&](const std::string& path,
+                                                     const std::string& content) {
+                if (path.find(run.id.hex()) != std::string::npos && path.ends_with("model.json"))
+                    run.result[path] = content;
+            });
+        const observe::RunReport& report = run.master->report();
+        char text[64];
+        for (const observe::HistoryEntry& entry : report.history) {
+            std::snprintf(text, sizeof text, "%llu %a ",
+                          static_cast<unsigned long long>(entry.step), entry.loss);
+            run.result["history"] += text + entry.split + "\n";
+        }
+    }
+}
+
+void Swarm::compare(const std::array<Files, 2>& calm) {
+    if (!world_.violation().empty()) return;
+    for (std::size_t r = 0; r < 2; ++r) {
+        if (!runs_[r].complete) continue;
+        for (const auto& [path, content] : calm[r]) {
+            const auto found = runs_[r].result.find(path);
+            const bool there = found != runs_[r].result.end();
+            // a disk that is lost takes a finished part with it, and a second process has its own
+            if (there ? found->second != content : !state_hurt_ && !twin_came_)
+                world_.violate("of the run of " + world_.name(master_a + r) + ", " + path +
+                               (there ? " is not that of the undisturbed run" : " is missing"));
+        }
+    }
+}
+
+SeedResult Swarm::result(std::uint64_t seed, bool with_story) {
+    SeedResult out;
+    out.seed = seed;
+    out.trace = world_.trace();
+    out.violation = world_.violation();
+    out.steps = runs_[0].steps + runs_[1].steps;
+    out.faults = struck_;
+    out.events = world_.events();
+    out.seconds = std::chrono::duration<double>(world_.elapsed()).count();
+    out.coverage = world_.coverage().counts;
+    if (with_story)
+        for (const std::string& line : world_.story()) out.story += line + "\n";
+    return out;
+}
+
+/// By owner and variant.
+const Files& calm_result(std::size_t owner, std::size_t variant) {
+    static std::array<std::array<Files, 2>, variants> known;
+    auto& of_variant = known[variant];
+    if (of_variant[0].empty()) {
+        Plan plan;
+        plan.world.link_timeout = seconds(60);
+        plan.variant = {variant, variant};
+        plan.commit_steps = 7;
+        Swarm calm(1, plan, true);
+        calm.run();
+        of_variant = calm.results();
+        if (of_variant[0].size() != 4 || of_variant[1].size() != 4)
+            throw std::runtime_error(
+                "the undisturbed run does not complete: " + calm.result(0, true).violation + "\n" +
+                calm.result(0, true).story);
+    }
+    return of_variant[owner];
+}
+
+}  // namespace
+
+void prepare() {
+    for (std::size_t variant = 0; variant < variants; ++variant) (void)calm_result(0, variant);
+}
+
+SeedResult simulate(std::uint64_t seed, bool with_story) {
+    const Plan plan = draw(seed);
+    const std::array<Files, 2> calm{calm_result(0, plan.variant[0]),
+                                    calm_result(1, plan.variant[1])};
+    Swarm swarm(seed, plan, with_story);
+    swarm.run();
+    swarm.compare(calm);
+    return swarm.result(seed, with_story);
+}
+
+std::vector<std::string_view> expected_coverage() {
+    return {
+        // faults
+        "cut told to both sides",
+        "cut told to the node",
+        "cut told to the broker",
+        "cut told to nobody",
+        "cut inside a body",
+        "partition",
+        "pause",
+        "kill",
+        "power lost",
+        "unsynced writes lost",
+        "death in a write",
+        "power lost in a write",
+        "broker restarted",
+        "broker stopped for a while",
+        "clock leaps",
+        "broker's clock leaps",
+        "slow worker",
+        "full pipes",
+        "garbage",
+        "a run is claimed by another owner",
+        "a request from outside of the run",
+        "a second process of a member",
+        "a second process of a master",
+        "disk full for a while",
+        "write to a full disk",
+        "stopped in order",
+        "stopped at once",
+        "a commit is damaged",
+        "a member's disk is lost",
+        // ways of recovery
+        "welcome to the same process again",
+        "welcome to another process of the name",
+        "link reconnected by itself",
+        "owner's link came back",
+        "request sent again",
+        "answer sent again",
+        "duplicate of a request arrived",
+        "peer lost by silence",
+        "came back within the grace",
+        "term raised",
+        "resumed",
+        "restored the last commit",
+        "restored the commit before the last",
+        "began again at the first step",
+        "run lost with its state",
+        "a part written, unconfirmed",
+        "error retry",
+        "error unreachable",
+        "error stale_term",
+        "process ended: superseded",
+        "process ended: name_taken",
+        "process ended: stale_incarnation",
+        "run ended: peer_lost",
+        "run ended: cancelled",
+        "run ended: io",
+        "run ended: owner_lost",
+        "run ended: too_many_restarts",
+        "run ended: timed_out",
+        "run ended: state_lost",
+        "run of questions ended: owner_lost",
+    };
+}
+
+}  // namespace vflbus::sim

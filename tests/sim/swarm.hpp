@@ -1,0 +1,38 @@
+#pragma once
+// One seed of the simulation: two trainings and a run of questions at once on the same members,
+// about ten faults of the kinds that this seed has drawn, then the world heals. Everything follows
+// from the seed.
+//
+// At the end every run is complete with the model of the undisturbed run, bit for bit, or has ended
+// with a reason that a fault accounts for; whoever was stopped, or failed by what has healed, was
+// resumed like a user would. Nothing of a run is left in any process.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace vflbus::sim {
+
+struct SeedResult {
+    std::uint64_t seed = 0;
+    std::uint64_t trace = 0;
+    std::string violation;  ///< empty: all is well
+    std::string story;      ///< only when asked for
+    std::uint64_t steps = 0;
+    std::uint64_t faults = 0;
+    std::uint64_t events = 0;
+    double seconds = 0;  ///< simulated
+    std::map<std::string, std::uint64_t> coverage;
+};
+
+/// Computes the models of the undisturbed runs, which all seeds are compared with.
+void prepare();
+
+SeedResult simulate(std::uint64_t seed, bool with_story);
+
+/// What a batch of a few thousand seeds must have met: kinds of faults, ways of recovery.
+std::vector<std::string_view> expected_coverage();
+
+}  // namespace vflbus::sim
