@@ -118,7 +118,7 @@ void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion que
     for (const auto& [id, run] : runs_) {
         const bool asked_for = question.question == Question::run
                                    ? begins_with(id, question.text)
-                                   : question.text.empty() || question.text == name_of(run->state);
+                                   : matches(run->state, question.text);
         if (asked_for && rows.size() < question.limit) rows.push_back(row_of(*run));
     }
     std::stable_sort(rows.begin(), rows.end(),

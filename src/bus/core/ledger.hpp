@@ -26,6 +26,16 @@ class Ledger {
     virtual void note(NodeRow row) = 0;
     /// What was noted before is part of the answer. False: too many questions wait already.
     virtual bool ask(LedgerQuestion question) = 0;
+
+    // -- answers, for the loop that feeds them to the broker -----------------------
+    struct Answer {
+        std::uint64_t token = 0;
+        Result<Bytes> body;
+    };
+    /// Readable when there are answers; -1: there never are.
+    [[nodiscard]] virtual int answers_fd() const { return -1; }
+    /// False: there is none at present.
+    virtual bool next_answer(Answer&) { return false; }
 };
 
 }  // namespace vflbus::bus

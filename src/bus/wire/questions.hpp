@@ -46,6 +46,11 @@ constexpr bool finished(RunState state) noexcept {
     return state == RunState::completed || state == RunState::failed || state == RunState::stopped;
 }
 
+/// Whether `status`, a name of a state, "finished" or nothing, stands for it too.
+inline bool matches(RunState state, std::string_view status) noexcept {
+    return status.empty() || status == name_of(state) || (status == "finished" && finished(state));
+}
+
 enum class NodeState : std::uint8_t { up = 0, suspect = 1, lost = 2, left = 3, unknown = 4 };
 std::string_view name_of(NodeState state) noexcept;
 
