@@ -5,9 +5,11 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <iterator>
 
 #include "bus/core/broker_core.hpp"
 #include "bus/zmq/address.hpp"
+#include "bus/zmq/closed_connections.hpp"
 #include "bus/zmq/context_impl.hpp"
 #include "observe/log.hpp"
 
@@ -49,11 +51,13 @@ class RouterTransport final : public BrokerTransport {
 
 class Loop final : public BrokerLoop {
   public:
-    Loop(std::shared_ptr<Context> context, const Timings& timings)
+    Loop(std::shared_ptr<Context> context, const Timings& timings, Ledger* ledger)
         : context_(std::move(context)),
           socket_(context_->zmq, zmq::socket_type::router),
+          closed_(context_->zmq, socket_),
           transport_(socket_),
-          core_(config_of(timings), transport_, clock_now()) {
+          ledger_(ledger),
+          core_(config_of(timings, ledger), transport_, clock_now()) {
         set_common_options(socket_);
         socket_.set(zmq::sockopt::router_mandatory, true);
         // windows bound data; this bounds the answers to those who ask and never read
@@ -89,9 +93,17 @@ class Loop final : public BrokerLoop {
 
     void run(const StopSignal& stop) override {
         Incoming in;
-        pollfd ready[] = {{descriptor_of(socket_), POLLIN, 0}, {stop.fd(), POLLIN, 0}};
+        // poll ignores those that are not there: -1
+        pollfd ready[] = {{descriptor_of(socket_), POLLIN, 0},
+                          {stop.fd(), POLLIN, 0},
+                          {closed_.descriptor(), POLLIN, 0},
+                          {ledger_ == nullptr ? -1 : ledger_->answers_fd(), POLLIN, 0}};
+        TimePoint now;
+        const auto closed = [&](std::uint32_t connection) {
+            core_.on_disconnected(connection, now);
+        };
         while (!stop.stopped()) {
-            const TimePoint now = clock_now();
+            now = clock_now();
             bool idle = false;
             // drain a burst, then look at the clock and the stop signal again
             for (int i = 0; i < burst_messages; ++i) {
@@ -103,18 +115,24 @@ class Loop final : public BrokerLoop {
                 std::uint32_t number;
                 std::memcpy(&number, static_cast<const unsigned char*>(in.routing_id.data()) + 1,
                             4);
+                if (is_hello(in))
+                    closed_.said_hello(number, *in.frame.header.get_if<zmq::message_t>(), closed);
                 core_.on_frame(number, in.frame, in.frames, now);
             }
             if (now >= core_.next_deadline()) {
+                closed_.read(closed);
                 core_.on_tick(now);
                 continue;  // a tick may have sent: the descriptor holds only right after a receive
             }
             if (!idle) continue;
             const auto wait =
                 std::chrono::ceil<std::chrono::milliseconds>(core_.next_deadline() - clock_now());
-            if (::poll(ready, 2, static_cast<int>(std::max<long>(0, wait.count()))) < 0 &&
+            if (::poll(ready, std::size(ready), static_cast<int>(std::max<long>(0, wait.count()))) <
+                    0 &&
                 errno != EINTR)
                 break;
+            if (ready[2].revents != 0) closed_.read(closed);
+            if (ready[3].revents != 0) pass_answers();
         }
         core_.shutdown("the broker has ended");
     }
@@ -123,17 +141,39 @@ class Loop final : public BrokerLoop {
     static constexpr int burst_messages = 64;
     static constexpr int router_messages_max = 200'000;  ///< the widest window of 64 B messages
 
-    static BrokerConfig config_of(const Timings& timings) {
+    static bool is_hello(const Incoming& in) {
+        const auto head = in.frame.header.bytes();
+        return head.size() == header_bytes && head[5] == static_cast<std::uint8_t>(Kind::hello);
+    }
+
+    void pass_answers() {
+        Ledger::Answer answer;
+        while (ledger_->next_answer(answer))
+            core_.answer(answer.token, std::move(answer.body), clock_now());
+    }
+
+    static BrokerConfig config_of(const Timings& timings, Ledger* ledger) {
         BrokerConfig config;
         config.timings = timings;
         config.version = VFLBUS_VERSION;
+        config.ledger = ledger;
+        config.wall_ms = [](TimePoint at) {
+            const auto then =
+                std::chrono::system_clock::now() +
+                std::chrono::duration_cast<std::chrono::system_clock::duration>(at - clock_now());
+            return static_cast<std::uint64_t>(std::max<std::int64_t>(
+                0, std::chrono::duration_cast<std::chrono::milliseconds>(then.time_since_epoch())
+                       .count()));
+        };
         config.log = [](const std::string& line) { observe::log::info("{}", line); };
         return config;
     }
 
     std::shared_ptr<Context> context_;
     zmq::socket_t socket_;
+    ClosedConnections closed_;
     RouterTransport transport_;
+    Ledger* ledger_;
     BrokerCore core_;
     std::vector<std::string> endpoints_;
 };
@@ -142,7 +182,7 @@ class Loop final : public BrokerLoop {
 
 Result<std::unique_ptr<BrokerLoop>> BrokerLoop::bind(BrokerOptions options) {
     if (options.bind.empty()) return fail(Errc::address, "the broker has no address to bind");
-    auto loop = std::make_unique<Loop>(options.context, options.timings);
+    auto loop = std::make_unique<Loop>(options.context, options.timings, options.ledger);
     for (const std::string& address : options.bind)
         if (auto bound = loop->bind(address, options.insecure); !bound)
             return tl::unexpected(bound.error());

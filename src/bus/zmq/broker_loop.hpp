@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/errc.hpp"
+#include "bus/core/ledger.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/zmq/context.hpp"
 
@@ -18,6 +19,8 @@ struct BrokerOptions {
     /// Allows addresses other than loopback, ipc and inproc: links are in the clear.
     bool insecure = false;
     Timings timings;
+    /// Where runs and nodes are noted, and questions about them answered; null: nothing is kept.
+    Ledger* ledger = nullptr;
 };
 
 class BrokerLoop {
