@@ -422,8 +422,8 @@ class TrainMaster final : public RunMaster {
             if (entry.step < step_) commit.master->history.push_back(entry);
         const auto digest = store_.write(commit);
         if (!digest)
-            return fail_run(digest.error().code,
-                            options_.name + " cannot store its commit: " + digest.error().sentence);
+            return fail_run(digest.error().code, options_.name + " cannot store its commit: " +
+                                                     digest.error().sentence + room_first());
         committing_.emplace();
         committing_->step = step_;
         committing_->digests[options_.name] = *digest;
@@ -463,9 +463,12 @@ class TrainMaster final : public RunMaster {
         const auto path = run_record_path(options_.runs_dir, options_.run);
         if (auto done = options_.env->write_file(path, to_json(record_)); !done)
             return fail(done.error().code, options_.name + " cannot store the record of the run: " +
-                                               done.error().sentence);
+                                               done.error().sentence + room_first());
         return {};
     }
+
+    /// What to do about a file that could not be written.
+    std::string room_first() const { return then_again("make room there"); }
 
     // -- stopping -------------------------------------------------------------------
     std::string continued() const { return "; `--resume " + options_.run.hex() + "` continues it"; }
@@ -701,7 +704,7 @@ class TrainMaster final : public RunMaster {
         const auto path = model_root() / options_.name / "model.json";
         if (auto done = options_.env->write_file(path, to_json(part)); !done)
             return fail_run(done.error().code, options_.name + " cannot store its model part: " +
-                                                   done.error().sentence);
+                                                   done.error().sentence + room_first());
         report_.model_dir = model_root().string();
         release_all();
     }
@@ -796,6 +799,7 @@ class TrainMaster final : public RunMaster {
     }
 
     std::string advice(const Failure& failure) const override {
+        if (failure.code == Errc::io && phase() >= Phase::restoring) return room_first();
         // the models room says itself which key to change
         if (failure.code != Errc::diverged || failure.sentence.find("model.") != std::string::npos)
             return {};
