@@ -157,7 +157,7 @@ int run(const ActorArguments& arguments) {
     auto master = actors::make_train_master(std::move(for_master));
     if (!master) return report_failure(arguments, master.error());
     Failure outcome = drive(**master, *config, options, stop);
-    if (!arguments.parent)  // who has started this one says how to go on
+    if (!arguments.parent && !arguments.parent_tells)  // who has started this one says how to go on
         outcome.sentence = with_command(
             std::move(outcome.sentence), run_id,
             resume_command("vflbus actor --role master", *config, run_id, arguments.out));

@@ -218,7 +218,7 @@ int stop(const AgentArguments& arguments, const Podman& podman) {
                                    one.name});
         if (auto stopped = podman({"stop", "--time", "30", one.name}); !stopped)
             return report_failure(arguments, stopped.error());
-        if (auto removed = podman({"rm", "--force", one.name}); !removed)
+        if (auto removed = podman({"rm", "--force", "--volumes", one.name}); !removed)
             return report_failure(arguments, removed.error());
         note(arguments, one.name + " is stopped and removed");
         if (!place) continue;

@@ -170,6 +170,7 @@ class ContainerRun {
         } else {
             spec.network.insert(spec.network.end(), {"--add-host", "broker:" + broker_ip_});
             spec.variables = {{"VFLBUS_CONFIG", config_inside},
+                              {"VFLBUS_BROKER", broker_address()},
                               {"VFLBUS_STATE_DIR", node_dir(name)}};
             if (name == "master") {
                 spec.variables.emplace_back("VFLBUS_ROLE", "master");
@@ -184,6 +185,8 @@ class ContainerRun {
         }
         return spec;
     }
+
+    static std::string broker_address() { return "tcp://broker:" + std::to_string(broker_port); }
 
     /// As the container sees it.
     [[nodiscard]] std::string node_dir(const std::string& name) const {
@@ -215,7 +218,7 @@ class ContainerRun {
         plan.broker_bind = "tcp://0.0.0.0:" + std::to_string(broker_port);
         // beyond its network nobody can reach it
         plan.broker_arguments = {"--insecure", "--verbose"};
-        plan.broker_address = "tcp://broker:" + std::to_string(broker_port);
+        plan.broker_address = broker_address();
         const auto of_master = [this](bool resume) {
             std::vector<std::string> words = child("master").arguments;
             words.insert(words.end(), {resume ? "--resume" : "--run-id", job_.run.hex()});
@@ -243,7 +246,7 @@ class ContainerRun {
     [[nodiscard]] std::string removal() const {
         std::string podman;
         for (const std::string& word : podman_.command({})) podman += "'" + word + "' ";
-        std::string line = podman + "rm -f -i -t 0";
+        std::string line = podman + "rm -f -i -v -t 0";
         for (const std::string& name : names_) line += " " + container(name);
         return line + " >/dev/null 2>&1; " + podman + "network rm -f " + network_ +
                " >/dev/null 2>&1";

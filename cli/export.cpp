@@ -30,6 +30,12 @@ Result<std::map<std::string, std::string>> make_places(
         std::error_code ec;
         fs::create_directories(place, ec);
         if (ec) return fail(Errc::io, "cannot create " + place.string() + ": " + ec.message());
+        const fs::path file = place.string() + ".toml";
+        if (const auto written = write_file_atomically(file, contained_toml(config, party));
+            !written)
+            return tl::unexpected(written.error());
+        fs::permissions(file, fs::perms::owner_read | fs::perms::owner_write, ec);
+        give(file, user);
         give(place, user);
         places[party] = fs::absolute(place).string();
     }

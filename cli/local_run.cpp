@@ -355,7 +355,8 @@ class LocalRun {
         }
         wait_until(all_members_ended, signal_answer);
         for (std::size_t i = 1; i < places_.size(); ++i) places_[i].child->signal(SIGKILL);
-        if (!places_.empty()) {
+        // a broker in a container holds nothing that its removal could lose
+        if (!places_.empty() && !(good && !plan_.broker_command.empty())) {
             broker().child->signal(SIGTERM);
             wait_until([this] { return !broker().running(); }, signal_answer);
         }
