@@ -10,11 +10,11 @@
 #include <string>
 #include <vector>
 
-#include "../../cli/container_spec.hpp"
-#include "../../cli/deployment.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "catch.hpp"
+#include "container_spec.hpp"
+#include "deployment.hpp"
 
 using namespace vflbus;
 using namespace vflbus::cli;
