@@ -89,17 +89,25 @@ Result<Address> parse_address(std::string_view text) {
 }
 
 Result<std::string> resolve(const Address& address, Duration patience) {
-    if (address.transport != Address::Transport::tcp || address.numeric) return address.text();
-    struct Lookup {
-        std::mutex mutex;
-        std::condition_variable changed;
-        bool done = false;
-        std::string number;
-        std::string error;
-    };
-    auto lookup = std::make_shared<Lookup>();
-    // getaddrinfo cannot be interrupted: the thread is left to itself when it takes too long
-    std::thread([lookup, host = address.host] {
+    return Lookup(address).wait(patience);
+}
+
+struct Lookup::Shared {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+    std::string number;
+    std::string error;
+};
+
+Lookup::Lookup(Address address)
+    : address_(std::move(address)), shared_(std::make_shared<Shared>()) {
+    if (address_.transport != Address::Transport::tcp || address_.numeric) {
+        shared_->done = true;
+        shared_->number = address_.host;
+        return;
+    }
+    std::thread([shared = shared_, host = address_.host] {
         addrinfo hints{};
         hints.ai_family = AF_UNSPEC;
         hints.ai_socktype = SOCK_STREAM;
@@ -117,22 +125,37 @@ Result<std::string> resolve(const Address& address, Duration patience) {
                 number = text;
         }
         if (found != nullptr) ::freeaddrinfo(found);
-        const std::lock_guard lock(lookup->mutex);
-        lookup->done = true;
-        lookup->number = number;
-        lookup->error = rc != 0 ? ::gai_strerror(rc) : "no address";
-        lookup->changed.notify_all();
+        const std::lock_guard lock(shared->mutex);
+        shared->done = true;
+        shared->number = number;
+        shared->error = rc != 0 ? ::gai_strerror(rc) : "no address";
+        shared->changed.notify_all();
     }).detach();
-    std::unique_lock lock(lookup->mutex);
-    if (!lookup->changed.wait_for(lock, patience, [&] { return lookup->done; }))
+}
+
+std::optional<Result<std::string>> Lookup::answer() const {
+    const std::lock_guard lock(shared_->mutex);
+    if (!shared_->done) return std::nullopt;
+    if (address_.transport != Address::Transport::tcp || address_.numeric) return address_.text();
+    if (shared_->number.empty())
         return fail(Errc::address,
-                    "host \"" + address.host + "\" could not be resolved in " +
-                        human_seconds(std::chrono::duration<double>(patience).count()) +
-                        ": the name server does not answer");
-    if (lookup->number.empty())
-        return fail(Errc::address,
-                    "host \"" + address.host + "\" could not be resolved: " + lookup->error);
-    return numeric_text(lookup->number, address.port);
+                    "host \"" + address_.host + "\" could not be resolved: " + shared_->error);
+    return numeric_text(shared_->number, address_.port);
+}
+
+Result<std::string> Lookup::wait(Duration patience) const {
+    {
+        std::unique_lock lock(shared_->mutex);
+        shared_->changed.wait_for(lock, patience, [&] { return shared_->done; });
+    }
+    if (auto known = answer()) return std::move(*known);
+    return tl::unexpected(unanswered(patience));
+}
+
+Failure Lookup::unanswered(Duration patience) const {
+    return {Errc::address, "host \"" + address_.host + "\" could not be resolved in " +
+                               human_seconds(std::chrono::duration<double>(patience).count()) +
+                               ": the name server does not answer"};
 }
 
 }  // namespace vflbus::bus

@@ -2,6 +2,8 @@
 // Addresses as people write them, and their resolution by the program: libzmq would resolve inside
 // its I/O thread, where a silent DNS server stalls every socket of the process.
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -27,5 +29,24 @@ Result<Address> parse_address(std::string_view text);
 /// The numeric form of a tcp address; waits at most `patience` for the resolver. Errors: address,
 /// with the name.
 Result<std::string> resolve(const Address& address, Duration patience);
+
+/// A host name on its way to a number, by a thread that nobody waits for: the system's lookup
+/// cannot be interrupted, and a name server that is silent must not keep anybody from ending.
+class Lookup {
+  public:
+    explicit Lookup(Address address);
+    /// Nothing before it is known. Errors: address, with the name.
+    [[nodiscard]] std::optional<Result<std::string>> answer() const;
+    /// Waits at most so long.
+    [[nodiscard]] Result<std::string> wait(Duration patience) const;
+
+    /// What to say when there was none for so long.
+    [[nodiscard]] Failure unanswered(Duration patience) const;
+
+  private:
+    struct Shared;
+    Address address_;
+    std::shared_ptr<Shared> shared_;
+};
 
 }  // namespace vflbus::bus

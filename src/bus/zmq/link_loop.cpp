@@ -5,9 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <future>
 #include <optional>
-#include <thread>
 
 #include "bus/zmq/address.hpp"
 #include "bus/zmq/context_impl.hpp"
@@ -29,10 +27,7 @@ class Loop final : public LinkLoop, private LinkTransport {
           core_(std::move(config), *this),
           wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
-    ~Loop() override {
-        if (resolving_.joinable()) resolving_.join();
-        ::close(wake_);
-    }
+    ~Loop() override { ::close(wake_); }
 
     LinkCore& core() override { return core_; }
 
@@ -69,8 +64,12 @@ class Loop final : public LinkLoop, private LinkTransport {
             // thread may have replaced the socket meanwhile, or taken what woke us
             drain(now, 1);
         }
-        if (pending_ && pending_->wait_for(std::chrono::seconds(0)) == std::future_status::ready)
-            finish_connect(pending_->get());
+        if (pending_) {
+            if (const auto known = pending_->answer())
+                finish_connect(*known);
+            else if (now >= pending_until_)
+                finish_connect(tl::unexpected(pending_->unanswered(resolve_patience)));
+        }
         if (now >= core_.next_deadline()) core_.on_tick(now);
     }
 
@@ -113,14 +112,10 @@ class Loop final : public LinkLoop, private LinkTransport {
     void reconnect() override {
         socket_.reset();
         if (pending_) return;  // a lookup is under way already
-        if (resolving_.joinable()) resolving_.join();
         if (address_.transport != Address::Transport::tcp || address_.numeric)
             return finish_connect(address_.text());
-        std::promise<Result<std::string>> promise;
-        pending_ = promise.get_future();
-        resolving_ = std::thread([promise = std::move(promise), address = address_]() mutable {
-            promise.set_value(resolve(address, resolve_patience));
-        });
+        pending_.emplace(address_);
+        pending_until_ = clock_now() + resolve_patience;
     }
 
     void finish_connect(const Result<std::string>& numeric) {
@@ -152,8 +147,8 @@ class Loop final : public LinkLoop, private LinkTransport {
     int descriptor_ = -1;  ///< of socket_
     Incoming in_;
     LinkCore core_;
-    std::optional<std::future<Result<std::string>>> pending_;
-    std::thread resolving_;
+    std::optional<Lookup> pending_;
+    TimePoint pending_until_{};
     std::string trouble_;
     int wake_;
 };
