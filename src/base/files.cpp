@@ -80,10 +80,13 @@ class PosixSteps final : public FileSteps {
     }
     void note_durable(const fs::path& directory) override {
         const std::lock_guard lock(durable_mutex);
+        // directories come and go with the runs of a process that goes on for months
+        if (durable.size() >= durable_max) durable.clear();
         durable.insert(directory.string());
     }
 
   private:
+    static constexpr std::size_t durable_max = 32;
     static inline std::mutex durable_mutex;
     static inline std::set<std::string> durable;
 
