@@ -145,18 +145,26 @@ struct Driver {
         return report;
     }
 
+    /// So many epochs that an undisturbed training takes `seconds` on the machine as busy as it is.
     void calibrate() {
+        const bool chosen = options.commit_steps != 0;
+        if (!chosen) options.commit_steps = 1000;
         epochs = 100;
-        options.commit_steps = options.commit_steps == 0 ? 1000 : options.commit_steps;
-        auto report = undisturbed();
-        const double seconds = std::max(report["train_seconds"].get<double>(), 1e-3);
-        const double per_second = report["steps"].get<double>() / seconds;
-        epochs = static_cast<std::uint64_t>(100 * options.seconds / seconds) + 1;
-        options.commit_steps = static_cast<std::uint64_t>(per_second) + 1;
-        report = undisturbed();
-        steps = report["steps"].get<std::uint64_t>();
+        double seconds = 0;
+        for (;;) {
+            const auto report = undisturbed();
+            seconds = std::max(report["train_seconds"].get<double>(), 1e-3);
+            steps = report["steps"].get<std::uint64_t>();
+            if (seconds >= options.seconds) break;
+            // a short one says little about a long one
+            const double factor = std::min(8.0, 1.1 * options.seconds / seconds);
+            epochs = static_cast<std::uint64_t>(static_cast<double>(epochs) * factor) + 1;
+            if (!chosen)
+                options.commit_steps =
+                    static_cast<std::uint64_t>(static_cast<double>(steps) / seconds) + 1;
+        }
         std::fprintf(stderr, "undisturbed: %llu steps in %.1f s, a commit every %llu steps\n",
-                     static_cast<unsigned long long>(steps), report["train_seconds"].get<double>(),
+                     static_cast<unsigned long long>(steps), seconds,
                      static_cast<unsigned long long>(options.commit_steps));
     }
 
