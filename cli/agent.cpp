@@ -175,7 +175,12 @@ int start(const AgentArguments& arguments, const Podman& podman) {
             spec.command = {"predict", "--model", model.string()};
         } else {
             // after a crash the container goes on with its run
-            const RunId run = random_run_id();
+            RunId run = random_run_id();
+            if (!arguments.run_id.empty()) {
+                const auto said = parse_run_id(arguments.run_id);
+                if (!said) return report_failure(arguments, said.error());
+                run = *said;
+            }
             spec.labels.back().second = run.hex();
             spec.command = {"actor", "--run-id", run.hex(), "--or-resume"};
         }

@@ -368,6 +368,10 @@ Command parse(int argc, const char* const* argv) {
         return app_of;
     };
     auto* on_agent_start = add_agent(Action::start, "start", "Start it; it stays until stopped.");
+    on_agent_start
+        ->add_option("--run-id", agent.run_id,
+                     "of a master: 32 hexadecimal digits of a new run, or of one to go on with")
+        ->type_name("ID");
     on_agent_start->add_option("--broker", agent.broker, "where the broker listens")
         ->type_name("ADDRESS");
     on_agent_start->add_option("-b,--bind", agent.bind, "a broker's own address")

@@ -112,7 +112,7 @@ struct AgentArguments : Common, Container {
     std::optional<std::uint64_t> rank;
     std::string broker;
     std::string bind;    ///< of a broker
-    std::string run_id;  ///< a run that `launch --podman --keep` left
+    std::string run_id;  ///< start: that of a master; else what `launch --podman --keep` left
     std::string model;   ///< with infer: runs/<run_id> of the training
     bool insecure = false;
     bool infer = false;
