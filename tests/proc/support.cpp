@@ -250,7 +250,7 @@ bool await(Process& process, const std::function<bool()>& done) {
     const auto until = std::chrono::steady_clock::now() + patience;
     while (!done()) {
         if (process.reap() || std::chrono::steady_clock::now() >= until) return false;
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        nap();
     }
     return true;
 }

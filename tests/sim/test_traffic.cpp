@@ -7,6 +7,7 @@
 
 #include "catch.hpp"
 #include "questions.hpp"
+#include "sanitized.hpp"
 #include "world.hpp"
 
 using namespace vflbus;
@@ -121,7 +122,7 @@ TEST_CASE("a seed tells the same story twice, another seed another one") {
 
 TEST_CASE("every question is handled once and answered, whatever breaks") {
     std::map<std::string, std::uint64_t> coverage;
-    for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+    for (std::uint64_t seed = 1; seed <= (sanitized ? 8 : 40); ++seed) {
         const Outcome out = traffic(seed, drawn(seed), 60);
         for (const auto& [name, count] : out.coverage) coverage[name] += count;
         if (out.finished && out.violation.empty()) continue;
@@ -129,6 +130,7 @@ TEST_CASE("every question is handled once and answered, whatever breaks") {
                      << out.story << "\n"
                      << (out.violation.empty() ? "not finished" : out.violation));
     }
+    if (sanitized) return;  // a few seeds do not have them all
     for (const char* fault : {"broker restarted", "cut told to both sides", "cut told to the node",
                               "cut told to the broker", "cut told to nobody", "partition", "pause",
                               "garbage", "link reconnected by itself"}) {
