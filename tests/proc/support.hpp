@@ -19,7 +19,7 @@ using Words = std::vector<std::string>;
 using Variables = std::map<std::string, std::string>;
 
 /// No wait of these tests is longer; a test that reaches it fails.
-inline constexpr auto patience = std::chrono::seconds(60);
+inline constexpr auto patience = std::chrono::seconds(120);
 
 /// A directory of a test, removed at its end. $TMPDIR of what is started lies in it.
 class TempDir {
