@@ -323,6 +323,7 @@ Result<std::unique_ptr<Node>> Node::create(NodeOptions options) {
     link.hello.version = VFLBUS_VERSION;
     link.hello.features = options.features;
     link.timings = options.timings;
+    link.limits = options.limits;
     link.seed = link.hello.instance;
     auto loop = bus::LinkLoop::create(options.context, options.broker, std::move(link));
     if (!loop) return tl::unexpected(loop.error());

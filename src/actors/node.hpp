@@ -10,6 +10,7 @@
 #include "actors/app.hpp"
 #include "actors/node_core.hpp"
 #include "base/errc.hpp"
+#include "bus/core/limits.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/zmq/context.hpp"
 
@@ -24,6 +25,7 @@ struct NodeOptions {
     /// Holds the node's lock and incarnation; one process per directory.
     std::filesystem::path state_dir;
     bus::Timings timings;
+    bus::Limits limits;
     /// How long `drive` and `serve` keep trying to reach a broker that never answered.
     Duration connect_timeout = std::chrono::seconds(3600);
     /// How long a run that this node serves outlives the link to the broker.

@@ -277,6 +277,7 @@ void NodeCore::fail_all(const Failure& failure) {
 
 void NodeCore::work(const RunId& run, Work work) {
     ++busy_;
+    const std::uint64_t begun = link_.begin_work();
     strands_[run].busy = true;
     if (auto* event = std::get_if<bus::LinkEvent>(&work)) {
         std::visit([this](auto& e) { on(e); }, *event);
@@ -285,6 +286,7 @@ void NodeCore::work(const RunId& run, Work work) {
         std::get<Call>(work)();
     }
     --busy_;
+    link_.end_work(begun);
     Strand& strand = strands_.at(run);
     strand.busy = false;
     if (!strand.waiting.empty()) {
@@ -321,7 +323,6 @@ void NodeCore::pump() {
         give_up_link();
     } while (handling_ && busy_ < config_.workers && !ready_.empty());
     if (failing_ && busy_ == 0 && ready_.empty()) fatal_ = failing_;
-    link_.set_progress(handled_);
 }
 
 /// Runs that this node serves do not outlive the link for longer than link_timeout.

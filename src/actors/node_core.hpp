@@ -94,7 +94,7 @@ class NodeCore {
     [[nodiscard]] std::size_t busy() const noexcept { return busy_; }
     /// Runs that could be worked on, were there another worker.
     [[nodiscard]] std::size_t queued() const noexcept { return ready_.size(); }
-    /// Grows with every handled message: the progress that travels with the heartbeat.
+    /// Grows with every handled message.
     [[nodiscard]] std::uint64_t handled() const noexcept { return handled_; }
 
   private:

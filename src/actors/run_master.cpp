@@ -265,11 +265,21 @@ void RunMaster::on_peer(Driver& driver, const PeerEvent& event) {
             return restart ? restarted(member, event.incarnation) : back(member);
         }
         case PeerEvent::What::suspect:
-            log(Level::warn, member.name + " has been silent for " + text_of(event.silent));
+            if (event.reason == Errc::stalled)
+                log(Level::warn, member.name + " is alive but has not got on for " +
+                                     text_of(event.silent) + where() +
+                                     "; after as long again the run fails");
+            else if (event.reason == Errc::timed_out)
+                log(Level::warn, member.name + " has taken nothing from the broker for " +
+                                     text_of(event.silent) + where());
+            else
+                log(Level::warn, member.name + " has been silent for " + text_of(event.silent));
             return;
         case PeerEvent::What::down:
             break;
     }
+    if (event.reason == Errc::stalled && started_ && phase_ != Phase::releasing)
+        return stalled(member, event.silent);
     member.up = false;
     member.down = true;
     member.down_since = driver.now();
@@ -286,7 +296,8 @@ void RunMaster::on_peer(Driver& driver, const PeerEvent& event) {
         member.pending.clear();
         return answered();
     }
-    const Errc code = event.reason == Errc::ok ? Errc::peer_lost : event.reason;
+    // gone in whatever way
+    const Errc code = event.reason == Errc::refused ? event.reason : Errc::peer_lost;
     const std::string how =
         event.silent > Duration::zero() ? ", silent for " + text_of(event.silent) : "";
     if (!recoverable())
@@ -296,6 +307,19 @@ void RunMaster::on_peer(Driver& driver, const PeerEvent& event) {
     log(Level::warn, member.name + " is gone" + where() + how + "; waits " +
                          text_of(seconds(options_.config.bus.rejoin_grace)) + " for it");
     if (phase_ != Phase::comparing) arm();
+}
+
+/// The process lives, so there is nobody to wait for: what it was asked will not be answered.
+void RunMaster::stalled(const Member& member, Duration since) {
+    if (member.pending.empty()) {
+        log(Level::warn, member.name + " is alive but has not got on for " + text_of(since));
+        return;
+    }
+    fail_run(Errc::stalled, member.name + " is alive but has not got on for " + text_of(since) +
+                                " and did not answer " +
+                                message::name_of(member.pending.front().type) + where() +
+                                then_again("see what it does and start it again, or raise "
+                                           "bus.progress_stall_after"));
 }
 
 void RunMaster::on_timer(Driver& driver) {

@@ -199,6 +199,7 @@ class RunMaster : public ServerApp {
     void tick_gathering();
     [[nodiscard]] bool tick_down();
     [[nodiscard]] bool tick_timeouts();
+    void stalled(const Member& member, Duration since);
     [[nodiscard]] const Member* late(bool background) const;
     void arm();
     void gather();

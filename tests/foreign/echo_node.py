@@ -4,7 +4,7 @@ import hashlib, random, struct, sys, time
 import msgpack, zmq
 
 address, name = sys.argv[1:]
-HELLO, WELCOME, PING, PONG, BYE, OPEN, JOIN, CLOSE, REQUEST, REPLY, ERROR, WINDOW = range(1, 13)
+HELLO, WELCOME, PING, PONG, BYE, OPEN, JOIN, CLOSE, REQUEST, REPLY, ERROR, WINDOW, CREDIT = [*range(1, 13), 16]
 LAYOUT = struct.Struct(">BBHBBBBBB16sBIBQBQBQBQBQBQBHBQ")  # section 2
 CHUNK = WINDOW_BYTES = 512 << 10
 me = int.from_bytes(hashlib.blake2b(b"vflbus-node:" + name.encode(), digest_size=16).digest()[:8], "little") or 1
@@ -53,6 +53,8 @@ while True:
         send(JOIN, msgpack.packb([name, role, rank, incarnation, digest, "py", 0, ""]), run, term, src)
     elif kind == REQUEST:
         taken += len(head) + len(part)
+        if offset == 0 and total > 64 << 10:  # there is always room here
+            send(CREDIT, run=run, term=term, dst=src, request=request, aux=total)
         answers = {k: v for k, v in answers.items() if k[:2] != key[:2] or k[2] >= below}
         if terms.get(run) == term and offset == (offset and len(bodies.get(key, b""))) and request >= below:
             bodies[key] = bodies.get(key, b"") * (offset > 0) + part

@@ -171,15 +171,27 @@ TEST_CASE("golden frames") {
     h.aux = member.value;
     golden("peer_up", h, encode(PeerUp{"member-0", "member", 0, 1700000000000}));
     h.kind = Kind::peer_suspect;
-    golden("peer_suspect", h, encode(PeerSuspect{"member-0", 3100}));
+    golden("peer_suspect", h, encode(PeerSuspect{"member-0", Errc::stalled, 300100}));
     h.kind = Kind::peer_down;
     golden("peer_down", h, encode(PeerDown{"member-0", Errc::peer_lost, 10250}));
 
     h = in_run(Kind::credit);
     h.src = member;
     h.dst = master;
-    h.aux = 1 << 20;
+    h.request = 9;
+    h.aux = 9 << 20;
     golden("credit", h);
+    h.flags = flag::answer;
+    h.aux = credit_all;
+    golden("credit_all", h);
+
+    h = {};
+    h.kind = Kind::ping;
+    h.flags = flag::busy;
+    h.src = member;
+    h.request = 6;
+    h.aux = 0x2A;
+    golden("ping_busy", h);
 
     h = in_run(Kind::query);
     h.term = 0;

@@ -99,12 +99,13 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
 void BrokerCore::on_control(Node& node, const Header& header, Payload& body, TimePoint now) {
     switch (header.kind) {
         case Kind::ping: {
+            note_progress(node, header, now);
             Header pong;
             pong.request = header.request;
             return send_control(node, Kind::pong, pong, {}, now);
         }
         case Kind::pong:
-            return;
+            return note_progress(node, header, now);
         case Kind::window:
             if (!node.out.consumed(header.aux, now))
                 return send_error(node, header, Errc::malformed_frame,
@@ -120,7 +121,10 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
             if (node.conn == 0) node.state = Node::State::lost;
             for (const RunId& run_id : node.runs) {
                 Run& run = *runs_.at(run_id);
-                announce_down(run, node, Errc::peer_lost, Duration{}, now);
+                announce_down(
+                    run, node,
+                    header.aux <= 0xffff ? static_cast<Errc>(header.aux) : Errc::peer_lost,
+                    Duration{}, now);
                 if (run.owner == node.id) run.owner_lost_at = now;
             }
             if (node.conn == 0) note(node);
@@ -174,6 +178,8 @@ void BrokerCore::on_tick(TimePoint clock) {
         if (node.conn == 0 && (node.out.waiting() || node.probe)) disconnect(node, now);
         if (node.probe && now >= node.probe->deadline) settle_probe(node, false, now);
         set_liveness(node, now);
+        set_stall(node, now);
+        set_slow(node, now);
         if (node.out.waiting() && node.conn != 0) flush(node, now);
         const bool owner_gone =
             node.state == Node::State::lost || (node.conn == 0 && node.gone_at != TimePoint{} &&

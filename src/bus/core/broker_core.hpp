@@ -13,6 +13,7 @@
 
 #include "bus/core/flow.hpp"
 #include "bus/core/ledger.hpp"
+#include "bus/core/limits.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/wire/control.hpp"
 #include "bus/wire/header.hpp"
@@ -39,6 +40,7 @@ struct BrokerConfig {
     Ledger* ledger = nullptr;
     /// Milliseconds since 1970 at a time; empty: since the epoch of the clock.
     std::function<std::uint64_t(TimePoint)> wall_ms;
+    Limits limits{};
 };
 
 struct BrokerCounters {
@@ -105,8 +107,12 @@ class BrokerCore {
     void settle_probe(Node& node, bool old_one_lives, TimePoint now);
     void disconnect(Node& node, TimePoint now);
     void set_liveness(Node& node, TimePoint now);
+    void note_progress(Node& node, const Header& beat, TimePoint now);
+    void set_stall(Node& node, TimePoint now);
+    void set_slow(Node& node, TimePoint now);
     void heard(Node& node, TimePoint now);
     void announce_up(Run& run, Node& node, TimePoint now);
+    void announce_suspect(Node& node, Errc code, Duration since, TimePoint now);
     void announce_down(Run& run, Node& node, Errc code, Duration silent, TimePoint now);
     void forget_if_idle(NodeId id);
 

@@ -1,5 +1,6 @@
 // Who is connected, under which name, and who has fallen silent: docs/protocol.md, section 4.
 
+#include "base/text.hpp"
 #include "bus/core/broker_state.hpp"
 
 namespace vflbus::bus {
@@ -19,10 +20,10 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
             "this connection is " + known->hello.name + " and cannot become " + hello.name);
     const auto found = nodes_.find(id);
     if (found == nodes_.end()) {
-        if (nodes_.size() >= nodes_max)
+        if (nodes_.size() >= config_.limits.nodes)
             return refuse_hello(
                 from, Errc::too_many,
-                "this broker serves " + std::to_string(nodes_max) + " nodes already");
+                "this broker serves " + std::to_string(config_.limits.nodes) + " nodes already");
         return accept(from, std::move(hello), header.request, now);
     }
     Node& node = *found->second;
@@ -96,7 +97,7 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     auto& slot = nodes_[id];
     const bool known = slot != nullptr;
     if (!known) {
-        slot = std::make_unique<Node>();
+        slot = std::make_unique<Node>(config_.limits.hop_window);
         slot->id = id;
         for (const auto& [run_id, run] : runs_)
             if (run->owner == id || run->find(id) != nullptr) slot->runs.insert(run_id);
@@ -104,8 +105,13 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     Node& node = *slot;
     const bool same_process = known && node.hello.instance == hello.instance;
     if (known && !same_process) {
+        const bool was_lost = node.state == Node::State::lost;
         node.state = Node::State::up;  // not to be forgotten with them
         end_runs_of(node, now);  // those that cannot go on without the process that drove them
+        // those who work with the old process hear at once that it is no more
+        for (const RunId& run_id : node.runs)
+            if (Run& run = *runs_.at(run_id); !was_lost && run.takes_part(id))
+                announce_down(run, node, Errc::superseded, Duration{}, now);
         asked_.erase(asked_.lower_bound({id, 0}), asked_.upper_bound({id, UINT64_MAX}));
     }
     if (!known) slot->first_seen = now;
@@ -146,6 +152,12 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     node.left = false;
     node.gone_at = {};
     node.last_heard = now;
+    node.progress = 0;
+    node.busy = false;
+    node.progress_since = now;
+    node.drained_since = now;
+    node.stall = Node::Stall::none;
+    node.slow = false;
     // it takes part again once it has said so in this session
     for (const RunId& run_id : node.runs) {
         Run& run = *runs_.at(run_id);
@@ -165,7 +177,7 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     const Timings& t = config_.timings;
     send_control(node, Kind::welcome, header,
                  encode(Welcome{config_.version, to_ms(t.heartbeat), to_ms(t.suspect),
-                                to_ms(t.lost), frame_bytes_max, message_bytes_max}),
+                                to_ms(t.lost), config_.limits.frame, config_.limits.message}),
                  now);
     invite(node);
     note(node);
@@ -265,18 +277,80 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
         Run& run = *runs_.at(id);
         if (lost && run.owner == node.id) run.owner_lost_at = now;
         if (lost) {
-            announce_down(run, node, Errc::peer_lost, silent, now);
+            announce_down(run, node, node.conn == 0 ? Errc::unreachable : Errc::peer_lost, silent,
+                          now);
+        }
+    }
+    if (!lost)
+        announce_suspect(node, node.conn == 0 ? Errc::unreachable : Errc::peer_lost, silent, now);
+}
+
+/// PING and PONG say whether the node works on something, and a number that changes when it gets
+/// on.
+void BrokerCore::note_progress(Node& node, const Header& beat, TimePoint now) {
+    const bool busy = (beat.flags & flag::busy) != 0;
+    if (busy && node.busy && beat.aux == node.progress) return;
+    node.busy = busy;
+    node.progress = beat.aux;
+    node.progress_since = now;
+    const auto stall = std::exchange(node.stall, Node::Stall::none);
+    if (stall == Node::Stall::none) return;
+    log("node gets on name=" + node.hello.name);
+    if (stall != Node::Stall::down || node.state != Node::State::up) return;
+    for (const RunId& id : node.runs) {
+        Run& run = *runs_.at(id);
+        if (run.takes_part(node.id)) announce_up(run, node, now);
+    }
+}
+
+/// Alive, busy, and not getting on: told once, and after as long again its runs are told that they
+/// cannot count on it. Runs that it owns are closed: nobody else would end them.
+void BrokerCore::set_stall(Node& node, TimePoint now) {
+    if (!node.busy || node.conn == 0 || node.state != Node::State::up) return;
+    const Duration stuck = now - node.progress_since;
+    const Duration patience = config_.timings.progress_stall;
+    if (node.stall == Node::Stall::none && stuck > patience) {
+        node.stall = Node::Stall::told;
+        log("node stalled name=" + node.hello.name + " busy_ms=" + std::to_string(to_ms(stuck)));
+        return announce_suspect(node, Errc::stalled, stuck, now);
+    }
+    if (node.stall != Node::Stall::told || stuck <= 2 * patience) return;
+    node.stall = Node::Stall::down;
+    log("node stalled for too long name=" + node.hello.name +
+        " busy_ms=" + std::to_string(to_ms(stuck)));
+    const std::vector<RunId> ids(node.runs.begin(), node.runs.end());
+    for (const RunId& id : ids) {
+        Run& run = *runs_.at(id);
+        if (run.owner != node.id) {
+            announce_down(run, node, Errc::stalled, stuck, now);
             continue;
         }
-        for_each_peer(run, node, [&](Node& peer) {
-            Header h;
-            h.run = id;
-            h.term = run.term;
-            h.aux = node.id.value;
-            send_control(peer, Kind::peer_suspect, h,
-                         encode(PeerSuspect{node.hello.name, to_ms(silent)}), now);
-        });
+        end_run(run,
+                {Errc::stalled,
+                 run.owner_name + ", which drives run " + id.short_hex() +
+                     ", is alive but has not got on for " +
+                     human_seconds(std::chrono::duration<double>(stuck).count()) +
+                     (run.needs_owner ? "; start it again for a new run"
+                                      : "; whoever owns the run can go on with --resume")},
+                broker_node, now);
     }
+}
+
+/// Bytes wait for the node and it takes none.
+void BrokerCore::set_slow(Node& node, TimePoint now) {
+    const std::uint64_t drained = node.out.consumed_bytes();
+    if (node.out.queued_bytes() == 0 || drained != node.drained || node.conn == 0) {
+        if (std::exchange(node.slow, false)) log("node takes data again name=" + node.hello.name);
+        node.drained = drained;
+        node.drained_since = now;
+        return;
+    }
+    const Duration since = now - node.drained_since;
+    if (node.slow || since <= config_.timings.slow_peer) return;
+    node.slow = true;
+    log("node slow name=" + node.hello.name +
+        " queued_bytes=" + std::to_string(node.out.queued_bytes()));
+    announce_suspect(node, Errc::timed_out, since, now);
 }
 
 /// A node that is gone and named in no run takes no room.

@@ -37,6 +37,14 @@ void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size
             return refuse(Errc::unreachable, target->second->hello.name + " is not connected");
         route = {header.run, header.term, header.dst, generation_, target->second.get(), run};
     }
+    if (header.body_bytes > config_.limits.message) {
+        consume(node, bytes, now);
+        return send_error(node, header, Errc::too_large,
+                          "a message of " + std::to_string(header.body_bytes) +
+                              " bytes exceeds the limit of " +
+                              std::to_string(config_.limits.message) + " at the broker",
+                          now);
+    }
     Node& target = *route.target;
     ++counters_.frames_routed;
     counters_.bytes_routed += bytes;

@@ -33,9 +33,10 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
 
     Run* run = find_run(header.run);
     if (run == nullptr) {
-        if (runs_.size() >= runs_max)
-            return send_error(node, header, Errc::too_many,
-                              "this broker has " + std::to_string(runs_max) + " runs already", now);
+        if (runs_.size() >= config_.limits.runs)
+            return send_error(
+                node, header, Errc::too_many,
+                "this broker has " + std::to_string(config_.limits.runs) + " runs already", now);
         auto fresh = std::make_unique<Run>();
         fresh->id = header.run;
         fresh->owner = node.id;
@@ -244,6 +245,21 @@ void BrokerCore::announce_up(Run& run, Node& node, TimePoint now) {
         up(peer, node);
         if (peer.conn != 0) up(node, peer);  // else it was found to be gone just now
     });
+}
+
+/// Tells those who work with `node` that something is wrong with it.
+void BrokerCore::announce_suspect(Node& node, Errc code, Duration since, TimePoint now) {
+    for (const RunId& id : node.runs) {
+        Run& run = *runs_.at(id);
+        for_each_peer(run, node, [&](Node& peer) {
+            Header h;
+            h.run = id;
+            h.term = run.term;
+            h.aux = node.id.value;
+            send_control(peer, Kind::peer_suspect, h,
+                         encode(PeerSuspect{node.hello.name, code, to_ms(since)}), now);
+        });
+    }
 }
 
 /// Tells the others of the run that `node` takes no part in it any more.

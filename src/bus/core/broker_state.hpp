@@ -46,6 +46,9 @@ struct BrokerCore::Connection {
 
 struct BrokerCore::Node {
     enum class State : std::uint8_t { up, suspect, lost };
+    enum class Stall : std::uint8_t { none, told, down };
+
+    explicit Node(std::uint64_t window_bytes) : out(window_bytes) {}
 
     NodeId id;
     Hello hello;
@@ -60,6 +63,13 @@ struct BrokerCore::Node {
     std::uint64_t bytes = 0;
     std::uint64_t noted_bytes = 0;
     std::size_t noted_runs = 0;
+    std::uint64_t progress = 0;  ///< of its last beat
+    bool busy = false;           ///< it said so in its last beat
+    TimePoint progress_since{};
+    Stall stall = Stall::none;
+    bool slow = false;          ///< nothing of its queue has left for a while, and that was said
+    std::uint64_t drained = 0;  ///< what it had consumed then
+    TimePoint drained_since{};
     HopSender out;
     HopReceiver in;
     std::set<RunId> runs;  ///< that it owns or is named in

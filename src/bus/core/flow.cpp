@@ -57,8 +57,8 @@ bool HopSender::consumed(std::uint64_t total, TimePoint now) {
     rates_[rate_next_++ % rates_.size()] = static_cast<double>(total - probe_from_) / seconds;
     if (limited_) {
         const double rate = *std::max_element(rates_.begin(), rates_.end());
-        window_ = std::clamp(static_cast<std::uint64_t>(2 * rate * rtt_min_s_),
-                             hop_window_bytes_min, hop_window_bytes_max);
+        window_ = std::clamp(static_cast<std::uint64_t>(2 * rate * rtt_min_s_), window_min_,
+                             std::max(window_min_, hop_window_bytes_max));
     }
     return true;
 }
@@ -127,7 +127,7 @@ void HopSender::drop_all(std::vector<Left>& left) {
 
 void HopSender::reset(std::vector<Left>& left) {
     for (auto& [run, lane] : lanes_) drop(lane, left);
-    *this = HopSender();
+    *this = HopSender(window_min_);
 }
 
 void HopSender::drop_run(const RunId& run, std::vector<Left>& left) {

@@ -36,6 +36,10 @@ struct Origin {
 
 class HopSender {
   public:
+    /// `window_bytes`: at the start, and at least.
+    explicit HopSender(std::uint64_t window_bytes = hop_window_bytes_min) noexcept
+        : window_(window_bytes), window_min_(window_bytes) {}
+
     struct Left {
         Origin origin;
         std::size_t bytes = 0;
@@ -69,6 +73,7 @@ class HopSender {
     // -- properties ------------------------------------------------------------
     [[nodiscard]] std::uint64_t window_bytes() const noexcept { return window_; }
     [[nodiscard]] std::uint64_t in_flight_bytes() const noexcept { return sent_ - consumed_; }
+    [[nodiscard]] std::uint64_t consumed_bytes() const noexcept { return consumed_; }
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept { return queued_; }
     [[nodiscard]] bool waiting() const noexcept { return queued_ > 0 || !control_.empty(); }
     /// Something waits for the transport, not for the window: try `flush` again soon.
@@ -98,7 +103,8 @@ class HopSender {
 
     std::uint64_t sent_ = 0;
     std::uint64_t consumed_ = 0;
-    std::uint64_t window_ = hop_window_bytes_min;
+    std::uint64_t window_;
+    std::uint64_t window_min_;
 
     // one measurement at a time: when were the bytes up to `probe_until_` sent, and what was
     // consumed then

@@ -15,7 +15,11 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
     : config_(std::move(config)),
       transport_(transport),
       id_(node_id_of(config_.hello.name)),
-      jitter_(config_.seed) {}
+      jitter_(config_.seed),
+      out_(config_.limits.hop_window),
+      chunk_(config_.limits.chunk),
+      message_max_(config_.limits.message),
+      budget_(config_.limits.body_budget) {}
 
 LinkCore::~LinkCore() = default;
 
@@ -31,10 +35,11 @@ void LinkCore::start(TimePoint now) {
     hello_wait_ = config_.timings.hello_retry_min;
     last_heard_ = now;
     last_sent_ = now;
+    last_beat_ = now;
     greet(now);
 }
 
-/// HELLO, and again after a while that doubles, with 20 % jitter so that nodes do not come in step.
+/// HELLO, and again after a while that doubles, with jitter so that nodes do not come in step.
 void LinkCore::greet(TimePoint now) {
     Header header;
     header.kind = Kind::hello;
@@ -48,7 +53,8 @@ void LinkCore::greet(TimePoint now) {
         return;
     }
     last_sent_ = now;
-    const double factor = 0.8 + 0.4 * jitter_.uniform();
+    const double jitter = config_.timings.hello_retry_jitter;
+    const double factor = 1 - jitter + 2 * jitter * jitter_.uniform();
     next_hello_ =
         now +
         Duration(static_cast<std::int64_t>(static_cast<double>(hello_wait_.count()) * factor));
@@ -66,19 +72,26 @@ void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint n
     out_.reset(left_);
     left_.clear();
     in_.reset();
+    chunk_ = std::clamp<std::size_t>(welcome->frame_bytes, chunk_bytes_min, config_.limits.chunk);
+    frame_max_ = std::max<std::size_t>(welcome->frame_bytes, chunk_bytes_min);
+    message_max_ = std::min(config_.limits.message, welcome->message_bytes);
     state_ = State::up;
     said_down_ = false;
     hello_wait_ = config_.timings.hello_retry_min;
     events_.push_back(LinkUp{welcome->version});
-    for (auto& [id, run] : runs_) announce(run, now);
+    std::vector<RunId> ids;
+    for (const auto& [id, run] : runs_) ids.push_back(id);
+    for (const RunId& id : ids)
+        if (Run* run = find(id)) announce(*run, now);
     for (const auto& [number, asked] : asked_) send_query(number, asked);
     for (auto& [id, run] : runs_) {
         if (run.closing) continue;
         for (auto& [node, peer] : run.peers) {
-            peer.replies.clear();
-            for (const auto& [number, pending] : peer.pending) send_pending(run, node, number, now);
+            peer.forget_partials();
+            begin_all(run, node, peer, now);
         }
     }
+    serve_waiting();
 }
 
 /// OPEN or CLOSE of a run of ours, JOIN of another's.
@@ -92,11 +105,21 @@ void LinkCore::announce(Run& run, TimePoint now) {
         run.announce_at = now + std::chrono::seconds(1);
         return send_control(Kind::close, header, encode(*run.closing));
     }
+    if (run.announcement.size() > std::min(frame_max_, control_body_bytes_max)) {
+        events_.push_back(RunClosed{
+            run.id,
+            Ending{Errc::too_large, "what announces run " + run.id.short_hex() + " has " +
+                                        std::to_string(run.announcement.size()) +
+                                        " bytes, more than a frame may have at the broker"},
+            false});
+        return forget_run(RunId(run.id));
+    }
     if (!run.ours) header.dst = run.owner;
     send_control(run.ours ? Kind::open : Kind::join, header, run.announcement);
 }
 
 void LinkCore::on_tick(TimePoint now) {
+    time_ = now;
     if (state_ == State::idle || state_ == State::dead) return;
     const Timings& t = config_.timings;
     const Duration silent = now - last_heard_;
@@ -125,22 +148,26 @@ void LinkCore::on_tick(TimePoint now) {
         if (now >= next_hello_) greet(now);
     }
     if (state_ == State::up) {
-        if (now - last_sent_ >= t.heartbeat ||
+        const bool beat = now - last_beat_ >= t.heartbeat;
+        if (beat) last_beat_ = now;
+        const Progress progress = beat ? this->progress() : Progress{};
+        // a worker that hangs while another one sends must be seen, and that it has ended as well
+        if (now - last_sent_ >= t.heartbeat || progress.busy || (beat && said_busy_) ||
             (silent >= t.suspect && now - last_sent_ >= t.heartbeat / 2)) {
             Header ping;
             ping.request = ++pings_;
-            ping.aux = progress_;
-            send_control(Kind::ping, ping, {});
+            send_beat(Kind::ping, ping);
             last_sent_ = now;
         }
+        std::vector<RunId> due;
+        for (const auto& [id, run] : runs_)
+            if (run.announce_at != TimePoint{} && now >= run.announce_at) due.push_back(id);
+        for (const RunId& id : due) announce(runs_.at(id), now);
         for (auto& [id, run] : runs_) {
-            if (run.announce_at != TimePoint{} && now >= run.announce_at) announce(run, now);
-            for (auto& [node, peer] : run.peers)
-                for (auto& [number, pending] : peer.pending)
-                    if (pending.again_at != TimePoint{} && now >= pending.again_at)
-                        send_pending(run, node, number, now);
+            for (auto& [node, peer] : run.peers) resend_due(run, node, peer, now);
         }
         if (out_.waiting()) flush(now);
+        reclaim();
     }
     expire_queries(now);
     for (auto& [id, run] : runs_) {
@@ -151,12 +178,23 @@ void LinkCore::on_tick(TimePoint now) {
     }
 }
 
+/// Requests of which nothing was heard for a while, or that the broker did not know where to send.
+void LinkCore::resend_due(Run& run, NodeId dst, Peer& peer, TimePoint now) {
+    if (run.closing) return;
+    for (auto& [number, pending] : peer.pending) {
+        if (pending.again_at == TimePoint{} || now < pending.again_at) continue;
+        pending.again_wait = 2 * std::max(pending.again_wait, config_.timings.resend_unheard);
+        pending.again_at = now + pending.again_wait;
+        if (!peer.down) begin(run, dst, peer, {number, false}, now);
+    }
+}
+
 TimePoint LinkCore::next_deadline() const {
     if (state_ == State::idle || state_ == State::dead) return TimePoint::max();
     TimePoint next = last_heard_ + (config_.timings.suspect + config_.timings.lost) / 2;
     if (state_ == State::greeting) next = std::min(next, next_hello_);
     if (state_ == State::up) {
-        next = std::min(next, last_sent_ + config_.timings.heartbeat);
+        next = std::min(next, std::min(last_sent_, last_beat_) + config_.timings.heartbeat);
         if (out_.blocked()) next = std::min(next, last_sent_ + full_retry);
     }
     const auto consider = [&](TimePoint at) {
@@ -184,6 +222,8 @@ void LinkCore::bye(std::string_view sentence) {
 }
 
 bool LinkCore::next_event(LinkEvent& out) {
+    out = LinkEvent{};
+    reclaim();
     if (events_.empty()) return false;
     out = std::move(events_.front());
     events_.pop_front();
@@ -204,6 +244,7 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
         return;
     }
     last_heard_ = now;
+    time_ = now;
     if (is_data(header.kind)) {
         if (state_ != State::up) return;
         if (in_.consume(head.size() + body.size())) {
@@ -221,8 +262,7 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
         case Kind::ping: {
             Header pong;
             pong.request = header.request;
-            pong.aux = progress_;
-            return send_control(Kind::pong, pong, {});
+            return send_beat(Kind::pong, pong);
         }
         case Kind::window:
             if (state_ != State::up) return;
@@ -293,6 +333,9 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
         case Kind::peer_suspect:
         case Kind::peer_down:
             return on_peer(header, body, now);
+        case Kind::credit:
+            if (state_ == State::up) on_credit(header, now);
+            return;
         default:
             return;  // PONG has done its work by arriving
     }
@@ -351,18 +394,12 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
         case Errc::not_owner:
         case Errc::wrong_source:
         case Errc::malformed_frame:
+        case Errc::too_large:
         case Errc::too_many:
-            if (header.request != 0 && code == Errc::malformed_frame) {
-                if (pending_of() != nullptr) {
-                    events_.push_back(ReplyArrived{header.run,
-                                                   run->term,
-                                                   header.dst,
-                                                   header.request,
-                                                   header.type,
-                                                   {},
-                                                   {code, sentence}});
-                    peer->second.pending.erase(header.request);
-                }
+            if (header.request != 0 && (code == Errc::malformed_frame || code == Errc::too_large)) {
+                if (pending_of() != nullptr)
+                    fail_pending(*run, header.dst, peer->second, header.request, {code, sentence},
+                                 now);
                 return;
             }
             events_.push_back(RunClosed{header.run, Ending{code, std::move(sentence)}, false});
@@ -387,7 +424,8 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
         Peer& peer = run->peers[event.node];
         const bool restarted = peer.incarnation != 0 && peer.incarnation != up->incarnation;
         peer.incarnation = up->incarnation;
-        peer.replies.clear();
+        peer.down = false;
+        peer.forget_partials();
         if (restarted) {
             peer.forget_inbound();
             for (const auto& [number, pending] : peer.pending)
@@ -403,8 +441,8 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
             peer.pending.clear();
         }
         events_.push_back(event);
-        for (const auto& [number, pending] : peer.pending)
-            send_pending(*run, event.node, number, now);
+        begin_all(*run, event.node, peer, now);
+        serve_waiting();
         return;
     }
     if (header.kind == Kind::peer_suspect) {
@@ -412,6 +450,7 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
         if (!suspect) return;
         event.what = PeerChanged::What::suspect;
         event.name = std::move(suspect->name);
+        event.reason = suspect->code;
         event.silent_ms = suspect->silent_ms;
     } else {
         auto down = decode_peer_down(body.bytes());
@@ -420,6 +459,12 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
         event.name = std::move(down->name);
         event.reason = down->code;
         event.silent_ms = down->silent_ms;
+        if (header.term == run->term) {
+            Peer& peer = run->peers[event.node];
+            peer.down = true;
+            peer.forget_partials();  // its room is for others; it begins again when it is back
+            serve_waiting();
+        }
     }
     events_.push_back(std::move(event));
 }
@@ -434,6 +479,14 @@ void LinkCore::send_control(Kind kind, Header header, Bytes body) {
     frame.header = encoded(header);
     if (!body.empty()) frame.body = Payload::hold(std::move(body));
     out_.control(std::move(frame), transport_);
+}
+
+void LinkCore::send_beat(Kind kind, Header header) {
+    const Progress now_at = progress();
+    said_busy_ = now_at.busy;
+    header.aux = now_at.number;
+    if (now_at.busy) header.flags = flag::busy;
+    send_control(kind, header, {});
 }
 
 void LinkCore::flush(TimePoint now) {

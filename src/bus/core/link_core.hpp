@@ -8,12 +8,15 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "base/rng.hpp"
+#include "bus/core/budget.hpp"
 #include "bus/core/flow.hpp"
+#include "bus/core/limits.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/wire/control.hpp"
 #include "bus/wire/header.hpp"
@@ -32,6 +35,7 @@ struct LinkConfig {
     Hello hello;
     Timings timings;
     std::uint64_t seed = 0;  ///< of the jitter
+    Limits limits{};
 };
 
 // -- what a link tells its user ---------------------------------------------------
@@ -90,6 +94,7 @@ struct RequestArrived {
     std::uint64_t number = 0;
     std::uint16_t type = 0;
     Bytes body;
+    BodyRoom room{};  ///< of the link's budget, held while this event lives
 };
 /// The reply to our request, or why there will be none.
 struct ReplyArrived {
@@ -100,6 +105,7 @@ struct ReplyArrived {
     std::uint16_t type = 0;
     Bytes body;
     Failure error{Errc::ok, {}};
+    BodyRoom room{};
 };
 using LinkEvent = std::variant<LinkUp, LinkDown, LinkFatal, RunInvited, RunOpened, RunJoined,
                                RunClosed, PeerChanged, RequestArrived, ReplyArrived>;
@@ -143,6 +149,7 @@ class LinkCore {
     [[nodiscard]] TimePoint next_deadline() const;
 
     // -- events out ------------------------------------------------------------
+    /// What `out` held is let go first: its user has got on with it, and its body makes room.
     [[nodiscard]] bool next_event(LinkEvent& out);
     template <class Visit>
     void for_each_event(Visit&& visit) const {
@@ -179,25 +186,59 @@ class LinkCore {
     void answer(const QueryArrived& query, const Result<Bytes>& body);
     [[nodiscard]] bool next_answer(AnswerArrived& out);
 
+    /// A request is work from its arrival to its answer; what else the user does that may hang, it
+    /// tells of here. Returns what `end_work` wants.
+    std::uint64_t begin_work() {
+        works_.insert(++works_begun_);
+        return works_begun_;
+    }
+    void end_work(std::uint64_t work) { works_.erase(work); }
+
     /// Leaves the bus in order.
     void bye(std::string_view sentence);
-    /// Travels with the heartbeat: grows whenever the node's workers get on.
-    void set_progress(std::uint64_t progress) noexcept { progress_ = progress; }
 
     // -- properties ------------------------------------------------------------
     [[nodiscard]] bool up() const noexcept { return state_ == State::up; }
     [[nodiscard]] NodeId id() const noexcept { return id_; }
     [[nodiscard]] LinkBytes bytes_of(const RunId& run) const;
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept { return out_.queued_bytes(); }
+    /// Of bodies that arrive or wait for the user, those that need credit.
+    [[nodiscard]] std::uint64_t reserved_bytes() const noexcept { return budget_.used_bytes(); }
+    /// Bytes held of bodies that are not handed over yet, of all sizes.
+    [[nodiscard]] std::uint64_t arriving_bytes() const noexcept;
+    /// Bodies that have begun to arrive and wait for room.
+    [[nodiscard]] std::size_t waiting_bodies() const noexcept { return waiting_.size(); }
+    /// The progress that PING carries (section 4): another number whenever the oldest thing that
+    /// this link's user works on gets done.
+    struct Progress {
+        std::uint64_t number = 0;
+        bool busy = false;
+    };
+    [[nodiscard]] Progress progress() const noexcept;
 
   private:
     enum class State : std::uint8_t { idle, greeting, up, dead };
+    struct Outgoing;
     struct Pending;
     struct Answer;
     struct Partial;
     struct Peer;
     struct Run;
     struct Asked;
+    /// One body between this node and another of a run: of a request, or of its reply.
+    struct BodyName {
+        std::uint64_t number = 0;
+        bool reply = false;
+        friend bool operator==(const BodyName&, const BodyName&) = default;
+    };
+    /// A body that has begun to arrive and waits for room.
+    struct Waiting {
+        RunId run;
+        std::uint32_t term = 0;
+        NodeId from;
+        BodyName name;
+        unsigned passed = 0;  ///< how often others were let past it
+    };
 
     void on_query(const Header& header, const Payload& body);
     void on_answer(const Header& header, const Payload& body);
@@ -208,21 +249,42 @@ class LinkCore {
     void on_peer(const Header& header, const Payload& body, TimePoint now);
     void on_request(const Header& header, const Payload& body, TimePoint now);
     void on_reply(const Header& header, const Payload& body, TimePoint now);
+    void on_credit(const Header& header, TimePoint now);
     void greet(TimePoint now);
     void announce(Run& run, TimePoint now);
-    void send_pending(Run& run, NodeId dst, std::uint64_t number, TimePoint now);
-    void send_answer(Run& run, NodeId dst, std::uint64_t number, TimePoint now);
-    void send_body(Run& run, Header header, const std::shared_ptr<const Bytes>& body,
-                   TimePoint now);
-    void send_control(Kind kind, Header header, Bytes body);
-    void deliver_in_order(Run& run, NodeId from, Peer& peer);
-    void finish_reply(const RunId& run, NodeId dst, std::uint64_t number, Answer answer,
+
+    // -- bodies out: link_messages.cpp ------------------------------------------
+    Outgoing* find_outgoing(Peer& peer, BodyName name);
+    void begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now);
+    void begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
+    void begin_next(Run& run, NodeId dst, Peer& peer, TimePoint now);
+    void advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
+    [[nodiscard]] bool may_begin(const Peer& peer, BodyName name, const Outgoing& out) const;
+    void done_with(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
+    void fail_pending(Run& run, NodeId dst, Peer& peer, std::uint64_t number, Failure failure,
                       TimePoint now);
+    void send_control(Kind kind, Header header, Bytes body);
+    void send_beat(Kind kind, Header header);
+    void resend_due(Run& run, NodeId dst, Peer& peer, TimePoint now);
+
+    // -- bodies in: link_arrivals.cpp -------------------------------------------
+    /// Adds one part. True when the body is whole and has its room.
+    [[nodiscard]] bool assemble(Run& run, NodeId from, Partial& partial, BodyName name,
+                                const Header& header, std::span<const std::uint8_t> part);
+    [[nodiscard]] bool in_turn(const Peer& peer, BodyName name) const;
+    void grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to);
+    void serve_waiting();
+    void reclaim() {
+        if (budget_.freed()) serve_waiting();
+    }
+    void deliver_in_order(Run& run, NodeId from, Peer& peer);
+    void deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t number);
+    [[nodiscard]] std::uint64_t share_bytes() const noexcept;
+    void finish_reply(const RunId& run, NodeId dst, std::uint64_t number, std::uint8_t flags,
+                      Bytes body, TimePoint now);
     void flush(TimePoint now);
     void die(Failure failure);
     Run* find(const RunId& run);
-    [[nodiscard]] bool assemble(Partial& partial, const Header& header,
-                                std::span<const std::uint8_t> part);
 
     LinkConfig config_;
     LinkTransport& transport_;
@@ -239,10 +301,19 @@ class LinkCore {
     HopReceiver in_;
     TimePoint last_heard_{};
     TimePoint last_sent_{};
+    TimePoint last_beat_{};  ///< when it was last seen whether a PING is due
+    bool said_busy_ = false;
     TimePoint next_hello_{};
     Duration hello_wait_{};
     bool said_down_ = false;
-    std::uint64_t progress_ = 0;
+    std::size_t chunk_ = 0;  ///< as large as the broker's frames allow
+    std::size_t frame_max_ = frame_bytes_max;
+    std::uint64_t message_max_ = 0;  ///< as large as the broker passes on
+    BodyBudget budget_;
+    std::deque<Waiting> waiting_;
+    std::uint64_t works_begun_ = 0;
+    std::set<std::uint64_t> works_;  ///< that the user has begun and not ended
+    TimePoint time_{};               ///< of the last call that brought one
     std::uint64_t pings_ = 0;
     std::uint64_t hellos_ = 0;  ///< HELLOs sent: the number of the last one
     std::vector<HopSender::Left> left_;

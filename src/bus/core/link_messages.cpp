@@ -1,206 +1,251 @@
-// Requests and their replies: docs/protocol.md, section 6.
+// Bodies on their way out: docs/protocol.md, sections 6 and 7.
 
 #include "bus/core/link_state.hpp"
 
 namespace vflbus::bus {
 namespace {
 
-constexpr std::uint64_t reserve_bytes_max = 64u << 20;
+std::string exceeds(const char* what, std::size_t bytes, std::uint64_t limit) {
+    return std::string(what) + " of " + std::to_string(bytes) + " bytes exceeds the limit of " +
+           std::to_string(limit);
+}
 
 }  // namespace
 
-// -- out -----------------------------------------------------------------------
+// -- from the user -----------------------------------------------------------------
 
 Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::uint16_t type,
                                         Bytes body, TimePoint now) {
     Run* run = find(run_id);
     if (run == nullptr || run->closing)
         return fail(Errc::run_ended, "run " + run_id.short_hex() + " is over here");
-    if (body.size() > message_bytes_max)
-        return fail(Errc::too_large, "a message of " + std::to_string(body.size()) +
-                                         " bytes exceeds the limit of " +
-                                         std::to_string(message_bytes_max));
+    if (body.size() > message_max_)
+        return fail(Errc::too_large, exceeds("a message", body.size(), message_max_));
     Peer& peer = run->peers[dst];
     // counted from the oldest: the receiver remembers no more numbers than that
     if (peer.next_request - peer.answered_below() >= outstanding_requests_max)
         return fail(Errc::too_many, std::to_string(outstanding_requests_max) +
                                         " requests to one node are unanswered");
     const std::uint64_t number = peer.next_request++;
-    peer.pending[number] = Pending{type, std::make_shared<const Bytes>(std::move(body)), {}};
-    if (state_ == State::up) send_pending(*run, dst, number, now);
+    Pending& pending = peer.pending[number];
+    pending.type = type;
+    pending.out.body = std::make_shared<const Bytes>(std::move(body));
+    if (state_ == State::up) begin(*run, dst, peer, {number, false}, now);
     return number;
-}
-
-void LinkCore::send_pending(Run& run, NodeId dst, std::uint64_t number, TimePoint now) {
-    Peer& peer = run.peers[dst];
-    Pending& pending = peer.pending.at(number);
-    pending.again_at = {};
-    Header header;
-    header.kind = Kind::request;
-    header.run = run.id;
-    header.term = run.term;
-    header.dst = dst;
-    header.request = number;
-    header.answered_below = peer.answered_below();
-    header.type = pending.type;
-    send_body(run, header, pending.body, now);
 }
 
 void LinkCore::reply(const RunId& run, NodeId dst, std::uint64_t number, Bytes body,
                      TimePoint now) {
-    if (body.size() > message_bytes_max)  // no frame of it would pass: the asker would wait forever
+    if (body.size() > message_max_)  // no frame of it would pass: the asker would wait forever
         return reply_error(run, dst, number,
-                           {Errc::too_large, "an answer of " + std::to_string(body.size()) +
-                                                 " bytes exceeds the limit of " +
-                                                 std::to_string(message_bytes_max)},
-                           now);
-    finish_reply(run, dst, number, Answer{0, 0, std::make_shared<const Bytes>(std::move(body))},
-                 now);
+                           {Errc::too_large, exceeds("an answer", body.size(), message_max_)}, now);
+    finish_reply(run, dst, number, 0, std::move(body), now);
 }
 
 void LinkCore::reply_error(const RunId& run, NodeId dst, std::uint64_t number,
                            const Failure& failure, TimePoint now) {
-    finish_reply(
-        run, dst, number,
-        Answer{0, flag::error,
-               std::make_shared<const Bytes>(encode(Ending{failure.code, failure.sentence}))},
-        now);
+    finish_reply(run, dst, number, flag::error, encode(Ending{failure.code, failure.sentence}),
+                 now);
 }
 
-void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t number, Answer answer,
-                            TimePoint now) {
+void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t number,
+                            std::uint8_t flags, Bytes body, TimePoint now) {
     Run* run = find(run_id);
     if (run == nullptr) return;
     const auto peer = run->peers.find(dst);
     if (peer == run->peers.end()) return;
     const auto slot = peer->second.answers.find(number);
-    if (slot == peer->second.answers.end() || slot->second.body != nullptr) return;
-    answer.type = slot->second.type;
-    slot->second = std::move(answer);
-    if (state_ == State::up) send_answer(*run, dst, number, now);
+    if (slot == peer->second.answers.end() || slot->second.out.body != nullptr) return;
+    slot->second.flags = flags;
+    slot->second.out.body = std::make_shared<const Bytes>(std::move(body));
+    if (state_ == State::up && !run->closing) begin(*run, dst, peer->second, {number, true}, now);
 }
 
-void LinkCore::send_answer(Run& run, NodeId dst, std::uint64_t number, TimePoint now) {
-    const Answer& answer = run.peers[dst].answers.at(number);
+// -- whose turn it is --------------------------------------------------------------
+
+LinkCore::Outgoing* LinkCore::find_outgoing(Peer& peer, BodyName name) {
+    if (name.reply) {
+        const auto found = peer.answers.find(name.number);
+        return found == peer.answers.end() || found->second.out.body == nullptr
+                   ? nullptr
+                   : &found->second.out;
+    }
+    const auto found = peer.pending.find(name.number);
+    return found == peer.pending.end() ? nullptr : &found->second.out;
+}
+
+/// After a reconnect at either end: every request again, from offset 0. Answers wait until they
+/// are asked for.
+void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
+    peer.asking.reset();
+    peer.queue.clear();
+    for (auto& [number, answer] : peer.answers) answer.out.state = Outgoing::State::idle;
+    std::vector<std::uint64_t> numbers;
+    for (auto& [number, pending] : peer.pending) {
+        pending.out.state = Outgoing::State::idle;
+        numbers.push_back(number);
+    }
+    for (const std::uint64_t number : numbers) begin(run, dst, peer, {number, false}, now);
+}
+
+/// Sends a body from offset 0, or queues it: of bodies that need credit only one goes without at a
+/// time, and requests begin in their order.
+void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
+    Outgoing* out = find_outgoing(peer, name);
+    if (out == nullptr) return;
+    if (out->body->size() > message_max_) {  // the broker that came back takes less
+        const Failure failure{Errc::too_large,
+                              exceeds("a message", out->body->size(), message_max_)};
+        if (!name.reply) return fail_pending(run, dst, peer, name.number, failure, now);
+        Answer& answer = peer.answers.at(name.number);
+        answer.flags = flag::error;
+        answer.out.body =
+            std::make_shared<const Bytes>(encode(Ending{failure.code, failure.sentence}));
+    }
+    if (peer.asking == name) peer.asking.reset();
+    const auto before = [&](const BodyName& other) {
+        return !other.reply && other.number < name.number;
+    };
+    if (!may_begin(peer, name, *out) ||
+        (!name.reply && std::any_of(peer.queue.begin(), peer.queue.end(), before))) {
+        if (out->state == Outgoing::State::queued) return;
+        out->state = Outgoing::State::queued;
+        const auto at =
+            name.reply
+                ? peer.queue.end()
+                : std::find_if(peer.queue.begin(), peer.queue.end(), [&](const BodyName& other) {
+                      return !other.reply && other.number > name.number;
+                  });
+        peer.queue.insert(at, name);
+        return;
+    }
+    if (out->state == Outgoing::State::queued) std::erase(peer.queue, name);
+    out->state = Outgoing::State::begun;
+    out->sent = 0;
+    out->credit = out->body->size();
+    if (out->large()) {
+        peer.asking = name;
+        out->credit = std::min(out->credit, credit_first_bytes);
+    }
+    advance(run, dst, peer, name, now);
+}
+
+bool LinkCore::may_begin(const Peer& peer, BodyName name, const Outgoing& out) const {
+    if (out.large() && peer.asking) return false;
+    if (name.reply || config_.limits.outstanding >= outstanding_requests_max) return true;
+    std::size_t under_way = 0;
+    for (const auto& [number, pending] : peer.pending)
+        if (number != name.number && pending.out.state == Outgoing::State::begun) ++under_way;
+    return under_way < config_.limits.outstanding;
+}
+
+void LinkCore::begin_next(Run& run, NodeId dst, Peer& peer, TimePoint now) {
+    if (state_ != State::up || run.closing) return;
+    bool request_waits = false;
+    for (std::size_t i = 0; i < peer.queue.size();) {
+        const BodyName name = peer.queue[i];
+        const Outgoing* out = find_outgoing(peer, name);
+        const bool begins =
+            out != nullptr && (name.reply || !request_waits) && may_begin(peer, name, *out);
+        if (out == nullptr) {
+            peer.queue.erase(peer.queue.begin() + static_cast<std::ptrdiff_t>(i));
+        } else if (begins) {
+            begin(run, dst, peer, name, now);  // takes it off the queue
+        } else {
+            request_waits = request_waits || !name.reply;
+            ++i;
+        }
+    }
+}
+
+/// The body is answered, given up or known to be there: who waited for it may go on.
+void LinkCore::done_with(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
+    if (peer.asking == name) peer.asking.reset();
+    if (!peer.queue.empty()) begin_next(run, dst, peer, now);
+}
+
+void LinkCore::fail_pending(Run& run, NodeId dst, Peer& peer, std::uint64_t number, Failure failure,
+                            TimePoint now) {
+    const auto found = peer.pending.find(number);
+    if (found == peer.pending.end()) return;
+    ReplyArrived event;
+    event.run = run.id;
+    event.term = run.term;
+    event.from = dst;
+    event.number = number;
+    event.type = found->second.type;
+    event.error = std::move(failure);
+    events_.push_back(std::move(event));
+    peer.pending.erase(found);
+    peer.replies.erase(number);
+    std::erase(peer.queue, BodyName{number, false});
+    done_with(run, dst, peer, {number, false}, now);
+}
+
+// -- frames ------------------------------------------------------------------------
+
+/// Sends what credit allows.
+void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
     Header header;
-    header.kind = Kind::reply;
-    header.flags = answer.flags;
     header.run = run.id;
     header.term = run.term;
-    header.dst = dst;
-    header.request = number;
-    header.type = answer.type;
-    send_body(run, header, answer.body, now);
-}
-
-void LinkCore::send_body(Run& run, Header header, const std::shared_ptr<const Bytes>& body,
-                         TimePoint now) {
     header.src = id_;
-    header.body_bytes = body->size();
-    std::uint64_t offset = 0;
+    header.dst = dst;
+    header.request = name.number;
+    if (name.reply) {
+        const Answer& answer = peer.answers.at(name.number);
+        header.kind = Kind::reply;
+        header.flags = answer.flags;
+        header.type = answer.type;
+    } else {
+        Pending& pending = peer.pending.at(name.number);
+        header.kind = Kind::request;
+        header.type = pending.type;
+        header.answered_below = peer.answered_below();
+        if (pending.again_wait == Duration{}) pending.again_wait = config_.timings.resend_unheard;
+        pending.again_at = now + pending.again_wait;
+    }
+    Outgoing& out = *find_outgoing(peer, name);
+    const std::uint64_t size = out.body->size();
+    header.body_bytes = size;
     do {
-        const std::size_t part =
-            static_cast<std::size_t>(std::min<std::uint64_t>(chunk_bytes, body->size() - offset));
-        header.body_offset = offset;
+        const std::uint64_t part = std::min<std::uint64_t>(chunk_, out.credit - out.sent);
+        if (part < chunk_bytes_min && out.sent + part < size) break;  // not worth a frame yet
+        header.body_offset = out.sent;
         Frame frame;
         frame.header = encoded(header);
-        if (part > 0) frame.body = Payload::hold(SharedSlice(body, offset, part));
+        if (part > 0)
+            frame.body = Payload::hold(SharedSlice(out.body, static_cast<std::size_t>(out.sent),
+                                                   static_cast<std::size_t>(part)));
         run.bytes.sent += frame.size();
         out_.data(run.id, std::move(frame), Origin{}, transport_, now);
-        offset += part;
-    } while (offset < body->size());
+        out.sent += part;
+    } while (out.sent < out.credit);
     last_sent_ = now;
 }
 
-// -- in ------------------------------------------------------------------------
-
-/// Adds one part. True when the body is whole. A part that does not fit what is there discards it:
-/// its sender begins again.
-bool LinkCore::assemble(Partial& partial, const Header& header,
-                        std::span<const std::uint8_t> part) {
-    if (header.body_offset == 0) {
-        partial = Partial{};
-        partial.type = header.type;
-        partial.flags = header.flags;
-        partial.total = header.body_bytes;
-        // an announced length is only a claim: what is large grows as it comes
-        if (header.body_bytes > chunk_bytes)
-            partial.bytes.reserve(std::min<std::uint64_t>(header.body_bytes, reserve_bytes_max));
-    } else if (partial.complete || partial.bytes.size() != header.body_offset ||
-               partial.total != header.body_bytes) {
-        return partial.complete;
-    }
-    partial.bytes.insert(partial.bytes.end(), part.begin(), part.end());
-    return partial.complete = partial.bytes.size() == partial.total;
-}
-
-void LinkCore::on_request(const Header& header, const Payload& body, TimePoint now) {
+void LinkCore::on_credit(const Header& header, TimePoint now) {
     Run* run = find(header.run);
     if (run == nullptr || run->term != header.term || run->closing) return;
-    run->bytes.received += header_bytes + body.size();
-    Peer& peer = run->peers[header.src];
-    // what the sender counts as answered needs no memory, and leaves no gap
-    peer.answers.erase(peer.answers.begin(), peer.answers.lower_bound(header.answered_below));
-    peer.requests.erase(peer.requests.begin(), peer.requests.lower_bound(header.answered_below));
-    peer.next_expected = std::max(peer.next_expected, header.answered_below);
-
-    const std::uint64_t number = header.request;
-    if (number < peer.next_expected) {
-        const auto known = peer.answers.find(number);
-        const bool last = header.body_offset + body.size() == header.body_bytes;
-        if (last && known != peer.answers.end() && known->second.body != nullptr)
-            send_answer(*run, header.src, number, now);
-        return;
-    }
-    if (number - header.answered_below >= outstanding_requests_max)
-        return;  // beyond what a sender may have open
-    Partial& partial = peer.requests[number];
-    if (partial.complete && header.body_offset == 0) return;  // it waits for its turn already
-    if (assemble(partial, header, body.bytes())) deliver_in_order(*run, header.src, peer);
-}
-
-void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
-    for (auto it = peer.requests.find(peer.next_expected);
-         it != peer.requests.end() && it->second.complete;
-         it = peer.requests.find(peer.next_expected)) {
-        const std::uint64_t number = peer.next_expected++;
-        Partial partial = std::move(it->second);
-        peer.requests.erase(it);
-        peer.answers[number] = Answer{partial.type, 0, nullptr};
-        events_.push_back(
-            RequestArrived{run.id, run.term, from, number, partial.type, std::move(partial.bytes)});
-    }
-}
-
-void LinkCore::on_reply(const Header& header, const Payload& body, TimePoint) {
-    Run* run = find(header.run);
-    if (run == nullptr || run->term != header.term) return;
-    run->bytes.received += header_bytes + body.size();
     const auto at = run->peers.find(header.src);
     if (at == run->peers.end()) return;
     Peer& peer = at->second;
-    const auto pending = peer.pending.find(header.request);
-    if (pending == peer.pending.end()) return;
-    Partial& partial = peer.replies[header.request];
-    if (!assemble(partial, header, body.bytes())) return;
-    ReplyArrived event{run->id,
-                       run->term,
-                       header.src,
-                       header.request,
-                       pending->second.type,
-                       std::move(partial.bytes),
-                       {Errc::ok, {}}};
-    if ((partial.flags & flag::error) != 0) {
-        auto ending = decode_ending(event.body);
-        event.error = ending
-                          ? Failure{ending->code, std::move(ending->sentence)}
-                          : Failure{Errc::malformed_message, "an error reply that does not decode"};
-        if (event.error.code == Errc::ok) event.error.code = Errc::handler_failed;
-        event.body.clear();
+    const BodyName name{header.request, (header.flags & flag::answer) != 0};
+    Outgoing* out = find_outgoing(peer, name);
+    if (out == nullptr || out->state != Outgoing::State::begun) return;
+    const std::uint64_t size = out->body->size();
+    if (!name.reply) {
+        Pending& pending = peer.pending.at(name.number);
+        pending.again_wait = config_.timings.resend_unheard;
+        pending.again_at = now + pending.again_wait;
     }
-    peer.replies.erase(header.request);
-    peer.pending.erase(pending);
-    events_.push_back(std::move(event));
+    if (header.aux == credit_all) {
+        out->sent = out->credit = size;
+    } else if (std::min(header.aux, size) > out->credit) {
+        out->credit = std::min(header.aux, size);
+        advance(*run, header.src, peer, name, now);
+    }
+    if (peer.asking == name) done_with(*run, header.src, peer, name, now);
 }
 
 }  // namespace vflbus::bus

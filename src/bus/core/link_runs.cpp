@@ -15,6 +15,7 @@ void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoi
     left_.clear();
     const LinkBytes moved = entry.bytes;  // of earlier terms
     entry = Run{};
+    reclaim();
     entry.bytes = moved;
     entry.id = run;
     entry.term = term;
@@ -39,6 +40,7 @@ void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join
     }
     Run& entry = runs_[run];
     entry = Run{};
+    reclaim();
     entry.id = run;
     entry.term = term;
     entry.owner = owner;
@@ -51,6 +53,11 @@ void LinkCore::close_run(const RunId& run, Ending ending, TimePoint now) {
     if (entry == nullptr || entry->closing) return;
     entry->closing = std::move(ending);
     entry->close_until = now + close_patience;
+    for (auto& [node, peer] : entry->peers) {  // nobody is listened to any more
+        peer.requests.clear();
+        peer.replies.clear();
+    }
+    reclaim();
     out_.drop_run(run, left_);
     left_.clear();
     announce(*entry, now);
@@ -60,6 +67,7 @@ void LinkCore::forget_run(const RunId& run) {
     out_.drop_run(run, left_);
     left_.clear();
     runs_.erase(run);
+    reclaim();
 }
 
 LinkBytes LinkCore::bytes_of(const RunId& run) const {

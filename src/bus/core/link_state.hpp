@@ -27,28 +27,55 @@ struct LinkCore::Asked {
     TimePoint deadline{};
 };
 
+/// A body on its way out, and how far it may go.
+struct LinkCore::Outgoing {
+    enum class State : std::uint8_t {
+        idle,    ///< not asked for, or not since the last reconnect
+        queued,  ///< waits for its turn
+        begun,
+    };
+    std::shared_ptr<const Bytes> body;
+    std::uint64_t sent = 0;
+    std::uint64_t credit = 0;
+    State state = State::idle;
+
+    [[nodiscard]] bool large() const noexcept { return body->size() > credit_free_bytes; }
+};
+
 struct LinkCore::Pending {
     std::uint16_t type = 0;
-    std::shared_ptr<const Bytes> body;
+    Outgoing out;
     TimePoint again_at{};  ///< send it again then; zero: not scheduled
+    Duration again_wait{};
 };
 
 struct LinkCore::Answer {
     std::uint16_t type = 0;
     std::uint8_t flags = 0;
-    std::shared_ptr<const Bytes> body;  ///< null: still being handled
+    std::uint64_t arrival = 0;  ///< of its request, among all that the user had to do
+    Outgoing out;               ///< no body: still being handled
 };
 
 struct LinkCore::Partial {
     std::uint16_t type = 0;
     std::uint8_t flags = 0;
-    std::uint64_t total = 0;
+    std::uint64_t total = ~std::uint64_t{0};  ///< not begun
     Bytes bytes;
-    bool complete = false;
+    BodyRoom room;
+    std::uint64_t granted = 0;  ///< how far its sender may go
+    bool waits = false;         ///< for room
+    bool refused = false;       ///< larger than this node takes
+
+    [[nodiscard]] bool large() const noexcept { return total > credit_free_bytes; }
+    [[nodiscard]] bool whole() const noexcept { return refused || bytes.size() == total; }
+    /// It takes no room that it does not have.
+    [[nodiscard]] bool housed() const noexcept { return refused || !large() || room != nullptr; }
+    [[nodiscard]] bool complete() const noexcept { return whole() && housed(); }
 };
 
 struct LinkCore::Peer {
     std::uint64_t incarnation = 0;  ///< 0: not known yet
+    bool down = false;
     // -- what we ask of it
     std::uint64_t next_request = 1;
     std::map<std::uint64_t, Pending> pending;
@@ -57,6 +84,9 @@ struct LinkCore::Peer {
     std::uint64_t next_expected = 1;
     std::map<std::uint64_t, Partial> requests;  ///< arriving, or whole and waiting for their turn
     std::map<std::uint64_t, Answer> answers;    ///< handed over, and what we said
+    // -- bodies on their way to it
+    std::optional<BodyName> asking;  ///< large, begun, and without credit so far: one at a time
+    std::deque<BodyName> queue;      ///< not begun; requests in order of their numbers
 
     [[nodiscard]] std::uint64_t answered_below() const {
         return pending.empty() ? next_request : pending.begin()->first;
@@ -65,6 +95,13 @@ struct LinkCore::Peer {
         next_expected = 1;
         requests.clear();
         answers.clear();
+        std::erase_if(queue, [](const BodyName& name) { return name.reply; });
+        if (asking && asking->reply) asking.reset();
+    }
+    /// Bodies of which a part is missing will be sent from their beginning.
+    void forget_partials() {
+        replies.clear();
+        std::erase_if(requests, [](const auto& entry) { return !entry.second.whole(); });
     }
 };
 

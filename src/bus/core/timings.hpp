@@ -21,6 +21,12 @@ struct Timings {
     Duration name_probe =
         std::chrono::seconds(1);                ///< an old holder of a name has this long to answer
     Duration resend = std::chrono::seconds(1);  ///< a request answered with `retry`
+    /// A request of which nothing is heard is sent again then; the wait doubles each time.
+    Duration resend_unheard = std::chrono::seconds(30);
+    double hello_retry_jitter = 0.2;                      ///< hello_retry_jitter, a share
+    Duration progress_stall = std::chrono::seconds(300);  ///< progress_stall_after
+    Duration slow_peer = std::chrono::seconds(10);        ///< slow_peer_after
+    Duration resolve = std::chrono::seconds(5);           ///< resolve_timeout
 };
 
 }  // namespace vflbus::bus

@@ -160,14 +160,15 @@ Result<PeerUp> decode_peer_up(std::span<const std::uint8_t> body) {
 
 Bytes encode(const PeerSuspect& m) {
     Writer w;
-    w.array(2).str(m.name).u64(m.silent_ms);
+    w.array(3).str(m.name).u64(static_cast<std::uint64_t>(m.code)).u64(m.silent_ms);
     return w.take();
 }
 
 Result<PeerSuspect> decode_peer_suspect(std::span<const std::uint8_t> body) {
-    Reader r("PEER_SUSPECT", body, 2, control_limits);
+    Reader r("PEER_SUSPECT", body, 3, control_limits);
     PeerSuspect m;
     m.name = read_name(r);
+    m.code = read_code(r);
     m.silent_ms = r.u64();
     return finished(r, std::move(m));
 }

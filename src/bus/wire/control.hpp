@@ -80,6 +80,7 @@ struct PeerUp {
 
 struct PeerSuspect {
     std::string name;
+    Errc code = Errc::peer_lost;  ///< what is wrong: docs/protocol.md, section 4
     std::uint64_t silent_ms = 0;
 };
 

@@ -167,16 +167,16 @@ bool whole(const Header& h, std::uint64_t part_bytes) noexcept {
 bool valid_chunk(const Header& h, std::uint64_t part_bytes) noexcept {
     if (h.body_bytes > message_bytes_max || part_bytes > chunk_bytes) return false;
     if (h.body_offset > h.body_bytes || part_bytes > h.body_bytes - h.body_offset) return false;
-    if (h.body_offset % chunk_bytes != 0) return false;
     if (h.body_bytes == 0) return h.body_offset == 0;
     return part_bytes > 0 &&
-           (h.body_offset + part_bytes == h.body_bytes || part_bytes == chunk_bytes);
+           (h.body_offset + part_bytes == h.body_bytes || part_bytes >= chunk_bytes_min);
 }
 
 }  // namespace
 
 bool valid(const Header& h, std::uint64_t part_bytes) noexcept {
     if ((h.flags & ~flag::all) != 0) return false;
+    if ((h.flags & flag::busy) != 0 && h.kind != Kind::ping && h.kind != Kind::pong) return false;
     const bool in_run = !h.run.none();
     switch (h.kind) {
         case Kind::request:
@@ -191,7 +191,8 @@ bool valid(const Header& h, std::uint64_t part_bytes) noexcept {
         case Kind::close:
             return in_run && h.term != 0 && whole(h, part_bytes);
         case Kind::credit:
-            return in_run && h.term != 0 && part_bytes == 0 && whole(h, part_bytes);
+            return in_run && h.term != 0 && h.request != 0 && part_bytes == 0 &&
+                   whole(h, part_bytes);
         case Kind::peer_up:
         case Kind::peer_suspect:
         case Kind::peer_down:

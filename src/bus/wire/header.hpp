@@ -41,9 +41,14 @@ std::string_view name_of(Kind kind) noexcept;
 namespace flag {
 inline constexpr std::uint8_t error = 1;   ///< a reply that carries [code, sentence]
 inline constexpr std::uint8_t answer = 2;  ///< the broker's answer to OPEN or CLOSE
-inline constexpr std::uint8_t urgent = 4;  ///< passes the queues of its run
-inline constexpr std::uint8_t all = error | answer | urgent;
+inline constexpr std::uint8_t urgent = 4;  ///< reserved
+inline constexpr std::uint8_t busy = 8;    ///< PING, PONG: the node works on something
+inline constexpr std::uint8_t all = error | answer | urgent | busy;
+
 }  // namespace flag
+
+/// The aux of a CREDIT that says: this body is here whole, send no more of it.
+inline constexpr std::uint64_t credit_all = ~std::uint64_t{0};
 
 struct Header {
     Kind kind{};

@@ -1,6 +1,6 @@
 #pragma once
 // Every bound of the bus in one place, unit last in the name (docs/protocol.md, section 10).
-// Those that a configuration may change are the defaults of `Limits`.
+// Those that a configuration may narrow are the defaults of `Limits` (core/limits.hpp).
 
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +11,7 @@ inline constexpr std::size_t header_bytes = 97;
 inline constexpr std::size_t frames_max = 2;
 inline constexpr std::size_t frame_bytes_max = 2u << 20;
 inline constexpr std::size_t chunk_bytes = 512u << 10;
+inline constexpr std::size_t chunk_bytes_min = 4096;  // of all parts of a body but the last
 inline constexpr std::uint64_t message_bytes_max = 1ULL << 30;
 inline constexpr std::size_t control_body_bytes_max = 1u << 20;
 inline constexpr std::size_t array_elements_max = 4096;
@@ -23,6 +24,12 @@ inline constexpr std::uint64_t hop_window_bytes_min = 512u << 10;
 inline constexpr std::uint64_t hop_window_bytes_max = 16u << 20;
 inline constexpr std::uint64_t window_report_bytes = 128u << 10;
 inline constexpr std::uint64_t broker_queue_bytes_max = 64u << 20;
+inline constexpr std::uint64_t body_budget_bytes = 256u << 20;
+inline constexpr std::uint64_t credit_free_bytes = 64u << 10;  // a body up to here needs no credit
+inline constexpr std::uint64_t credit_first_bytes = 1u << 20;  // of a larger one, without asking
+inline constexpr std::uint64_t credit_share_bytes_min = 1u << 20;
+inline constexpr std::uint64_t credit_share_bytes_max = 8u << 20;
+inline constexpr std::uint64_t credit_total_bytes = 32u << 20;  // granted and not yet here
 inline constexpr std::size_t drr_quantum_bytes = 64u << 10;
 inline constexpr std::size_t anonymous_connections_max = 4096;
 inline constexpr std::size_t queries_max = 16;  ///< unanswered, per asker
@@ -34,6 +41,9 @@ inline constexpr std::size_t row_names_max = 256;
 
 static_assert(chunk_bytes + header_bytes <= frame_bytes_max);
 static_assert(window_report_bytes * 2 <= hop_window_bytes_min);
+static_assert(chunk_bytes_min <= chunk_bytes);
+static_assert(credit_free_bytes <= chunk_bytes && chunk_bytes <= credit_first_bytes);
+static_assert(credit_total_bytes < broker_queue_bytes_max);
 static_assert(control_body_bytes_max <= frame_bytes_max);
 static_assert(answer_body_bytes_max <= control_body_bytes_max);
 static_assert(hop_window_bytes_max < broker_queue_bytes_max);

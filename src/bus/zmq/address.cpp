@@ -4,9 +4,13 @@
 #include <netdb.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <charconv>
 #include <condition_variable>
+#include <cstddef>
+#include <cstring>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -86,6 +90,26 @@ Result<Address> parse_address(std::string_view text) {
     address.numeric = address.host == "*" || is_number(address.host);
     address.local_only = is_loopback(address.host);
     return address;
+}
+
+bool answers(const std::string& ipc_path) {
+    sockaddr_un name{};
+    name.sun_family = AF_UNIX;
+    if (ipc_path.empty() || ipc_path.size() >= sizeof name.sun_path) return false;
+    std::memcpy(name.sun_path, ipc_path.data(), ipc_path.size());
+    auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + ipc_path.size());
+    if (ipc_path.front() == '@')
+        name.sun_path[0] = '\0';
+    else
+        ++length;
+    const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return false;
+    const void* address = &name;
+    const int rc = ::connect(fd, static_cast<const sockaddr*>(address), length);
+    // a full queue of connections is an answer as well
+    const bool there = rc == 0 || errno == EAGAIN || errno == EINPROGRESS;
+    ::close(fd);
+    return there;
 }
 
 Result<std::string> resolve(const Address& address, Duration patience) {

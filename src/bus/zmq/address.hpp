@@ -26,6 +26,9 @@ struct Address {
 /// tcp://HOST:PORT, tcp://[V6]:PORT, ipc://PATH, inproc://NAME; `*` as host means every interface.
 Result<Address> parse_address(std::string_view text);
 
+/// Whether a process listens on the ipc path (`@name`: in the abstract name space) right now.
+bool answers(const std::string& ipc_path);
+
 /// The numeric form of a tcp address; waits at most `patience` for the resolver. Errors: address,
 /// with the name.
 Result<std::string> resolve(const Address& address, Duration patience);

@@ -51,14 +51,17 @@ class RouterTransport final : public BrokerTransport {
 
 class Loop final : public BrokerLoop {
   public:
-    Loop(std::shared_ptr<Context> context, const Timings& timings, Ledger* ledger)
+    Loop(std::shared_ptr<Context> context, const Timings& timings, const Limits& limits,
+         Ledger* ledger)
         : context_(std::move(context)),
           socket_(context_->zmq, zmq::socket_type::router),
           closed_(context_->zmq, socket_),
           transport_(socket_),
+          resolve_patience_(timings.resolve),
           ledger_(ledger),
-          core_(config_of(timings, ledger), transport_, clock_now()) {
+          core_(config_of(timings, limits, ledger), transport_, clock_now()) {
         set_common_options(socket_);
+        socket_.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(limits.frame));
         socket_.set(zmq::sockopt::router_mandatory, true);
         // windows bound data; this bounds the answers to those who ask and never read
         socket_.set(zmq::sockopt::sndhwm, router_messages_max);
@@ -72,7 +75,12 @@ class Loop final : public BrokerLoop {
                         "address " + text +
                             " is open to other hosts and links are in the clear; bind to loopback "
                             "or ipc, or allow it with --insecure on a private network");
-        const auto numeric = resolve(*address, std::chrono::seconds(5));
+        // libzmq would take the path away from whoever listens there
+        if (address->transport == Address::Transport::ipc && answers(address->host))
+            return fail(Errc::address, "cannot bind " + text +
+                                           ": it is in use by another process; choose another, "
+                                           "or stop that one");
+        const auto numeric = resolve(*address, resolve_patience_);
         if (!numeric) return tl::unexpected(numeric.error());
         try {
             // only where asked for: a v4 address bound by a v6 socket reads ::ffff:127.0.0.1
@@ -152,9 +160,10 @@ class Loop final : public BrokerLoop {
             core_.answer(answer.token, std::move(answer.body), clock_now());
     }
 
-    static BrokerConfig config_of(const Timings& timings, Ledger* ledger) {
+    static BrokerConfig config_of(const Timings& timings, const Limits& limits, Ledger* ledger) {
         BrokerConfig config;
         config.timings = timings;
+        config.limits = limits;
         config.version = VFLBUS_VERSION;
         config.ledger = ledger;
         config.wall_ms = [](TimePoint at) {
@@ -173,6 +182,7 @@ class Loop final : public BrokerLoop {
     zmq::socket_t socket_;
     ClosedConnections closed_;
     RouterTransport transport_;
+    Duration resolve_patience_;
     Ledger* ledger_;
     BrokerCore core_;
     std::vector<std::string> endpoints_;
@@ -182,7 +192,8 @@ class Loop final : public BrokerLoop {
 
 Result<std::unique_ptr<BrokerLoop>> BrokerLoop::bind(BrokerOptions options) {
     if (options.bind.empty()) return fail(Errc::address, "the broker has no address to bind");
-    auto loop = std::make_unique<Loop>(options.context, options.timings, options.ledger);
+    auto loop =
+        std::make_unique<Loop>(options.context, options.timings, options.limits, options.ledger);
     for (const std::string& address : options.bind)
         if (auto bound = loop->bind(address, options.insecure); !bound)
             return tl::unexpected(bound.error());

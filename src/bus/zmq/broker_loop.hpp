@@ -7,6 +7,7 @@
 
 #include "base/errc.hpp"
 #include "bus/core/ledger.hpp"
+#include "bus/core/limits.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/zmq/context.hpp"
 
@@ -21,6 +22,7 @@ struct BrokerOptions {
     Timings timings;
     /// Where runs and nodes are noted, and questions about them answered; null: nothing is kept.
     Ledger* ledger = nullptr;
+    Limits limits;
 };
 
 class BrokerLoop {

@@ -17,13 +17,12 @@ TimePoint clock_now() {
     return std::chrono::steady_clock::now();
 }
 
-constexpr Duration resolve_patience = std::chrono::seconds(5);
-
 class Loop final : public LinkLoop, private LinkTransport {
   public:
     Loop(std::shared_ptr<Context> context, Address address, LinkConfig config)
         : context_(std::move(context)),
           address_(std::move(address)),
+          resolve_patience_(config.timings.resolve),
           core_(std::move(config), *this),
           wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
@@ -68,7 +67,7 @@ class Loop final : public LinkLoop, private LinkTransport {
             if (const auto known = pending_->answer())
                 finish_connect(*known);
             else if (now >= pending_until_)
-                finish_connect(tl::unexpected(pending_->unanswered(resolve_patience)));
+                finish_connect(tl::unexpected(pending_->unanswered(resolve_patience_)));
         }
         if (now >= core_.next_deadline()) core_.on_tick(now);
     }
@@ -115,7 +114,7 @@ class Loop final : public LinkLoop, private LinkTransport {
         if (address_.transport != Address::Transport::tcp || address_.numeric)
             return finish_connect(address_.text());
         pending_.emplace(address_);
-        pending_until_ = clock_now() + resolve_patience;
+        pending_until_ = clock_now() + resolve_patience_;
     }
 
     void finish_connect(const Result<std::string>& numeric) {
@@ -143,6 +142,7 @@ class Loop final : public LinkLoop, private LinkTransport {
 
     std::shared_ptr<Context> context_;
     Address address_;
+    Duration resolve_patience_;
     std::optional<zmq::socket_t> socket_;
     int descriptor_ = -1;  ///< of socket_
     Incoming in_;

@@ -109,14 +109,14 @@ class Harness final : public Driver {
     }
     void advance(Duration time) { now_ += time; }
     void peer(std::size_t member, PeerEvent::What what, Duration silent = {},
-              std::uint64_t incarnation = 0) {
+              std::uint64_t incarnation = 0, Errc reason = Errc::peer_lost) {
         PeerEvent event;
         event.what = what;
         event.node = members_[member].node;
         event.name = members_[member].participant.name;
         event.silent = silent;
         event.incarnation = incarnation == 0 ? members_[member].incarnation : incarnation;
-        if (what == PeerEvent::What::down) event.reason = Errc::peer_lost;
+        if (what != PeerEvent::What::up) event.reason = reason;
         app_->on_peer(*this, event);
     }
     void link(bool up) { app_->on_link(*this, up, "connection refused"); }

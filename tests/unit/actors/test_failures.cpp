@@ -129,6 +129,24 @@ TEST_CASE("a member that is gone") {
                    {"member-1 is gone", "silent for 30", "within 20", "--resume"});
 }
 
+TEST_CASE(
+    "a member that lives and does not get on is named, with what it was asked and since when") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_request = from(1, message::step, 4, [&] {
+        harness.peer(1, PeerEvent::What::suspect, std::chrono::seconds(300), 0, Errc::stalled);
+        harness.peer(1, PeerEvent::What::down, std::chrono::seconds(600), 0, Errc::stalled);
+        return false;
+    });
+    expect_failure(play, Errc::stalled,
+                   {"member-1 is alive but has not got on for 10 min", "did not answer step",
+                    "at step 5 of", "bus.progress_stall_after", "--resume"});
+    const auto& log = play.world.log;
+    CHECK(std::ranges::any_of(log, [](const std::string& line) {
+        return line.find("member-1 is alive but has not got on for 5 min") != std::string::npos;
+    }));
+}
+
 TEST_CASE("a member that is gone in the middle, by step") {
     Play play{World{}};
     auto& harness = play.set();

@@ -60,7 +60,7 @@ class BrokerFixture {
   public:
     static Timings default_timings() { return {}; }
 
-    BrokerFixture() : broker(config(), router, start) {}
+    explicit BrokerFixture(BrokerConfig c = config()) : broker(std::move(c), router, start) {}
 
     static BrokerConfig config() {
         BrokerConfig c;
@@ -124,6 +124,15 @@ class BrokerFixture {
         frame(conn(from), header, std::move(body));
     }
     void ping(const std::string& from) { send(from, Kind::ping); }
+    /// PING of a node that works on something.
+    void busy(const std::string& from, std::uint64_t progress) {
+        Header header;
+        header.kind = Kind::ping;
+        header.flags = flag::busy;
+        header.src = node_id_of(from);
+        header.aux = progress;
+        frame(conn(from), header);
+    }
     void bye(const std::string& from) { send(from, Kind::bye); }
     void open(const std::string& owner, const std::vector<std::string>& participants,
               RunId run = run_of(1), std::uint32_t term = 1) {

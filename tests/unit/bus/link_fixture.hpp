@@ -47,7 +47,7 @@ class LinkFixture {
         c.seed = 1;
         return c;
     }
-    LinkFixture() : link(config(), wire) {}
+    explicit LinkFixture(LinkConfig c = config()) : link(std::move(c), wire) {}
 
     static RunId run_of(std::uint8_t n) {
         RunId run;
@@ -91,6 +91,28 @@ class LinkFixture {
         header.request = request;
         header.dst = dst;
         frame(header, encode_sentence("because"));
+    }
+    /// The peer says how far our body may go; `of_reply`: that of our answer.
+    void credit(const std::string& from, std::uint64_t number, std::uint64_t up_to,
+                bool of_reply = false) {
+        Header header;
+        header.kind = Kind::credit;
+        header.src = node_id_of(from);
+        header.dst = link.id();
+        header.run = run_of(1);
+        header.term = 1;
+        header.request = number;
+        header.flags = of_reply ? flag::answer : std::uint8_t{0};
+        header.aux = up_to;
+        frame(header);
+    }
+    void peer_down(const std::string& name, Errc code = Errc::peer_lost) {
+        Header header;
+        header.kind = Kind::peer_down;
+        header.run = run_of(1);
+        header.term = 1;
+        header.aux = node_id_of(name).value;
+        frame(header, encode(PeerDown{name, code, 10000}));
     }
     void bye(Errc code) {
         Header header;
@@ -191,6 +213,10 @@ class LinkFixture {
         if (sent.header.kind == Kind::hello) last_hello = sent.header.request;
         return sent;
     }
+    FakeDealer::Sent expect_but_window(Kind kind) {
+        std::erase_if(wire.frames, [](auto& s) { return s.header.kind == Kind::window; });
+        return expect(kind);
+    }
     void nothing_sent() {
         for (const auto& sent : wire.frames) {
             INFO("unexpected " << name_of(sent.header.kind));
@@ -219,6 +245,25 @@ class LinkFixture {
             INFO("event " << got.index());
             FAIL_CHECK("unexpected event");
         }
+    }
+    /// Takes the events up to the next of this kind.
+    template <class Event>
+    Event event_after_others() {
+        LinkEvent got;
+        while (link.next_event(got))
+            if (auto* wanted = std::get_if<Event>(&got)) return std::move(*wanted);
+        FAIL_CHECK("there is no such event");
+        return {};
+    }
+    void ping_from_broker() {
+        Header header;
+        header.kind = Kind::ping;
+        frame(header);
+    }
+    void ignore_frames() {
+        for (const auto& sent : wire.frames)
+            if (sent.header.kind == Kind::hello) last_hello = sent.header.request;
+        wire.frames.clear();
     }
     void ignore() {
         for (const auto& sent : wire.frames)

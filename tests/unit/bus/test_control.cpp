@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <optional>
+#include <set>
+#include <string>
 
 #include "base/rng.hpp"
 #include "bus/wire/control.hpp"
@@ -76,7 +78,8 @@ std::vector<Body> all_bodies() {
         {"JOIN", encode(a_join()), again(decode_join)},
         {"CLOSE", encode(Ending{Errc::diverged, "loss is NaN in step 3"}), again(decode_ending)},
         {"PEER_UP", encode(PeerUp{"member-0", "member", 0, 3}), again(decode_peer_up)},
-        {"PEER_SUSPECT", encode(PeerSuspect{"member-0", 3100}), again(decode_peer_suspect)},
+        {"PEER_SUSPECT", encode(PeerSuspect{"member-0", Errc::peer_lost, 3100}),
+         again(decode_peer_suspect)},
         {"PEER_DOWN", encode(PeerDown{"member-0", Errc::peer_lost, 10000}),
          again(decode_peer_down)},
     };
@@ -158,8 +161,9 @@ TEST_CASE("control bodies survive the wire") {
     REQUIRE(up);
     CHECK(up->rank == -1);
     CHECK(up->incarnation == 5);
-    const auto suspect = decode_peer_suspect(encode(PeerSuspect{"n", 6}));
+    const auto suspect = decode_peer_suspect(encode(PeerSuspect{"n", Errc::stalled, 6}));
     REQUIRE(suspect);
+    CHECK(suspect->code == Errc::stalled);
     CHECK(suspect->silent_ms == 6);
     const auto down = decode_peer_down(encode(PeerDown{"n", Errc::superseded, 7}));
     REQUIRE(down);
@@ -188,7 +192,7 @@ TEST_CASE("names that are no node names are refused where they stand") {
         join.name = name;
         CHECK_FALSE(decode_join(encode(join)));
         CHECK_FALSE(decode_peer_up(encode(PeerUp{name, "r", 0, 0})));
-        CHECK_FALSE(decode_peer_suspect(encode(PeerSuspect{name, 0})));
+        CHECK_FALSE(decode_peer_suspect(encode(PeerSuspect{name, Errc::stalled, 0})));
         CHECK_FALSE(decode_peer_down(encode(PeerDown{name, Errc::ok, 0})));
     }
     Hello hello = a_hello();
@@ -230,6 +234,9 @@ TEST_CASE("a body of one kind is not one of another") {
     for (const Body& a : bodies)
         for (const Body& b : bodies) {
             if (a.name == b.name) continue;
+            // these two have one shape on purpose: what is wrong, and since when
+            const std::set<std::string> pair{a.name, b.name};
+            if (pair == std::set<std::string>{"PEER_SUSPECT", "PEER_DOWN"}) continue;
             INFO(a.name << " read as " << b.name);
             CHECK_FALSE(b.decode_and_encode(a.bytes));
         }

@@ -45,12 +45,12 @@ Header good(Kind kind) {
     switch (kind) {
         case Kind::request:
         case Kind::reply:
+        case Kind::credit:
             h.request = 1;
             [[fallthrough]];
         case Kind::open:
         case Kind::join:
         case Kind::close:
-        case Kind::credit:
         case Kind::peer_up:
         case Kind::peer_suspect:
         case Kind::peer_down:
@@ -173,6 +173,7 @@ TEST_CASE("unknown kinds and flags are refused") {
     }
     for (const Kind kind : all_kinds)
         for (int bit = 3; bit < 8; ++bit) {
+            if (bit == 3 && (kind == Kind::ping || kind == Kind::pong)) continue;  // busy
             Header bad = good(kind);
             bad.flags = static_cast<std::uint8_t>(1u << bit);
             CHECK_FALSE(valid_with(bad, 1));
@@ -279,7 +280,7 @@ TEST_CASE("requests and replies have a number, and requests carry no error") {
     CHECK(valid_with(h, 0));
 }
 
-TEST_CASE("chunks: each but the last of exactly the chunk size, none beyond the body") {
+TEST_CASE("chunks: none larger than a chunk, none beyond the body, small ones at the end only") {
     for (const Kind kind : {Kind::request, Kind::reply}) {
         const auto chunk = [&](std::uint64_t total, std::uint64_t offset, std::uint64_t part) {
             Header h = good(kind);
@@ -292,15 +293,17 @@ TEST_CASE("chunks: each but the last of exactly the chunk size, none beyond the 
         CHECK(chunk(chunk_bytes, 0, chunk_bytes));
         CHECK(chunk(chunk_bytes + 1, 0, chunk_bytes));
         CHECK(chunk(chunk_bytes + 1, chunk_bytes, 1));
+        CHECK(chunk(chunk_bytes + 1, 0, chunk_bytes - 1));
+        CHECK(chunk(chunk_bytes, 0, chunk_bytes_min));
+        CHECK(chunk(5, 2, 3));
         CHECK(chunk(message_bytes_max, message_bytes_max - chunk_bytes, chunk_bytes));
 
         CHECK_FALSE(chunk(0, 0, 1));                                // more than announced
         CHECK_FALSE(chunk(5, 0, 4));                                // a short first part
         CHECK_FALSE(chunk(5, 0, 0));                                // nothing of something
         CHECK_FALSE(chunk(5, 5, 0));                                // nothing at the end
-        CHECK_FALSE(chunk(5, 2, 3));                                // not at a chunk's border
         CHECK_FALSE(chunk(chunk_bytes + 1, 0, chunk_bytes + 1));    // too large a part
-        CHECK_FALSE(chunk(chunk_bytes + 1, 0, chunk_bytes - 1));    // too small a part
+        CHECK_FALSE(chunk(chunk_bytes, 0, chunk_bytes_min - 1));    // too small a part
         CHECK_FALSE(chunk(chunk_bytes + 1, chunk_bytes, 2));        // beyond the end
         CHECK_FALSE(chunk(chunk_bytes, 2 * chunk_bytes, 1));        // begins beyond the end
         CHECK_FALSE(chunk(0, chunk_bytes, 0));                      // an empty body has no offset

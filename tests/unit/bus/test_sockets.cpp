@@ -320,6 +320,21 @@ TEST_CASE("addresses that cannot be bound") {
     const Failure in_use = error_of({broker.endpoint});
     CHECK(in_use.code == Errc::address);
     CHECK(in_use.sentence.find("in use") != std::string::npos);
+    {
+        // libzmq would take the path away from the first broker, and its nodes with it
+        const std::string path = "ipc://" + (dir.path / "broker").string();
+        {
+            Broker first(context, path);
+            const Failure taken = error_of({path});
+            CHECK(taken.code == Errc::address);
+            CHECK(taken.sentence.find(path) != std::string::npos);
+            CHECK(taken.sentence.find("in use") != std::string::npos);
+        }
+        CHECK(error_of({path}).code == Errc::ok);  // what a dead one left behind is in nobody's way
+        const std::string name = "ipc://@vflbus-test-" + std::to_string(::getpid());
+        Broker abstract(context, name);
+        CHECK(error_of({name}).code == Errc::address);
+    }
     CHECK(in_use.sentence.find(broker.endpoint) != std::string::npos);
     for (const std::string wide : {"tcp://0.0.0.0:*", "tcp://*:*", "tcp://[::]:*"}) {
         INFO(wide);

@@ -1,0 +1,27 @@
+#pragma once
+// The bounds that a configuration may narrow (docs/configuration.md, section [bus]); those that
+// nobody may pass are in wire/limits.hpp.
+
+#include "bus/wire/limits.hpp"
+
+namespace vflbus::bus {
+
+struct Limits {
+    /// Bodies are sent in pieces of this size; a broker that takes smaller frames gets smaller
+    /// ones.
+    std::size_t chunk = chunk_bytes;
+    /// The largest frame that a broker takes; it says so in WELCOME.
+    std::size_t frame = frame_bytes_max;
+    /// The largest body that a link sends or takes, and a broker passes on.
+    std::uint64_t message = message_bytes_max;
+    /// What may be under way on a hop at the start, and always.
+    std::uint64_t hop_window = hop_window_bytes_min;
+    /// A receiver's memory for bodies under way (section 7), besides one that is larger than this.
+    std::uint64_t body_budget = body_budget_bytes;
+    /// Requests that are under way to one node of a run at a time; more of them wait in the link.
+    std::size_t outstanding = outstanding_requests_max;
+    std::size_t nodes = nodes_max;
+    std::size_t runs = runs_max;
+};
+
+}  // namespace vflbus::bus

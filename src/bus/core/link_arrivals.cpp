@@ -1,0 +1,282 @@
+// Bodies that arrive: docs/protocol.md, sections 6 and 7.
+
+#include "bus/core/link_state.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+/// A body that waits for room is passed by others that fit, but not for ever.
+constexpr unsigned passed_max = 64;
+
+}  // namespace
+
+void LinkCore::on_request(const Header& header, const Payload& body, TimePoint now) {
+    Run* run = find(header.run);
+    if (run == nullptr || run->term != header.term || run->closing) return;
+    run->bytes.received += header_bytes + body.size();
+    Peer& peer = run->peers[header.src];
+    const NodeId from = header.src;
+    // what the sender counts as answered needs no memory, and leaves no gap
+    const std::uint64_t below = header.answered_below;
+    peer.answers.erase(peer.answers.begin(), peer.answers.lower_bound(below));
+    peer.requests.erase(peer.requests.begin(), peer.requests.lower_bound(below));
+    peer.next_expected = std::max(peer.next_expected, below);
+    if (peer.asking && peer.asking->reply && peer.asking->number < below)
+        done_with(*run, from, peer, *peer.asking, now);
+
+    const std::uint64_t number = header.request;
+    const bool first = header.body_offset == 0;
+    const BodyName name{number, false};
+    if (number < peer.next_expected) {
+        const auto known = peer.answers.find(number);
+        if (!first || known == peer.answers.end()) return;
+        if (header.body_bytes > credit_free_bytes) grant(*run, from, name, credit_all);
+        if (known->second.out.body != nullptr) begin(*run, from, peer, {number, true}, now);
+        return;
+    }
+    if (number - below >= outstanding_requests_max) return;  // beyond what a sender may have open
+    Partial& partial = peer.requests[number];
+    if (first && partial.total == header.body_bytes && partial.whole()) {
+        // it waits for its turn, or for room; in the latter case its sender shall wait as well
+        if (partial.large() && partial.housed()) grant(*run, from, name, credit_all);
+        return;
+    }
+    if (assemble(*run, from, partial, name, header, body.bytes()))
+        deliver_in_order(*run, from, peer);
+    if (first && !waiting_.empty()) serve_waiting();
+}
+
+void LinkCore::on_reply(const Header& header, const Payload& body, TimePoint now) {
+    Run* run = find(header.run);
+    if (run == nullptr || run->term != header.term || run->closing) return;
+    run->bytes.received += header_bytes + body.size();
+    const auto at = run->peers.find(header.src);
+    if (at == run->peers.end()) return;
+    Peer& peer = at->second;
+    const std::uint64_t number = header.request;
+    const auto pending = peer.pending.find(number);
+    if (pending == peer.pending.end()) return;
+    pending->second.again_wait = config_.timings.resend_unheard;
+    pending->second.again_at = now + pending->second.again_wait;
+    if (header.body_bytes > config_.limits.message)
+        return fail_pending(
+            *run, header.src, peer, number,
+            {Errc::too_large,
+             "an answer of " + std::to_string(header.body_bytes) + " bytes exceeds the limit of " +
+                 std::to_string(config_.limits.message) + " here (bus.message_bytes_max)"},
+            now);
+    const bool first = header.body_offset == 0;
+    Partial& partial = peer.replies[number];
+    if (first && partial.large() && partial.total == header.body_bytes && partial.whole())
+        return;  // it waits for room
+    if (assemble(*run, header.src, partial, {number, true}, header, body.bytes()))
+        deliver_reply(*run, header.src, peer, number);
+    else if (first && !waiting_.empty())
+        serve_waiting();
+}
+
+/// A part that does not fit what is there is dropped: its sender begins again. So is one that goes
+/// beyond its credit.
+bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
+                        const Header& header, std::span<const std::uint8_t> part) {
+    if (header.body_offset == 0) {
+        BodyRoom room = partial.total == header.body_bytes ? std::move(partial.room) : nullptr;
+        const bool waits = partial.waits;
+        partial = Partial{};
+        partial.type = header.type;
+        partial.flags = header.flags;
+        partial.total = header.body_bytes;
+        partial.waits = waits;
+        if (header.body_bytes > config_.limits.message) {
+            partial.refused = true;
+            if (partial.large()) grant(run, from, name, credit_all);
+            return true;
+        }
+        // an announced length is only a claim: without room no memory is taken for it
+        if (!partial.large()) {
+            partial.bytes.reserve(static_cast<std::size_t>(partial.total));
+        } else if (room != nullptr) {
+            partial.room = std::move(room);
+        } else if (waiting_.empty() && !waits && in_turn(run.peers.at(from), name)) {
+            partial.room = budget_.take(partial.total);
+        }
+        if (partial.large() && partial.room == nullptr && !waits) {
+            partial.waits = true;
+            waiting_.push_back({run.id, run.term, from, name, 0});
+        }
+        if (partial.room != nullptr) {
+            partial.bytes.reserve(static_cast<std::size_t>(partial.total));
+            partial.granted = std::min(partial.total, part.size() + share_bytes());
+            grant(run, from, name, partial.granted);
+        }
+    } else if (partial.whole() || partial.bytes.size() != header.body_offset ||
+               partial.total != header.body_bytes) {
+        return false;
+    }
+    const std::uint64_t after = partial.bytes.size() + part.size();
+    if (partial.large() && after > std::max(partial.granted, credit_first_bytes)) return false;
+    partial.bytes.insert(partial.bytes.end(), part.begin(), part.end());
+    if (partial.room != nullptr && partial.granted < partial.total) {
+        const std::uint64_t share = share_bytes();
+        if (after + share / 2 >= partial.granted) {
+            partial.granted = std::max(partial.granted, std::min(partial.total, after + share));
+            grant(run, from, name, partial.granted);
+        }
+    }
+    return partial.complete();
+}
+
+void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
+    for (auto it = peer.requests.find(peer.next_expected);
+         it != peer.requests.end() && it->second.complete();
+         it = peer.requests.find(peer.next_expected)) {
+        const std::uint64_t number = peer.next_expected++;
+        Partial partial = std::move(it->second);
+        peer.requests.erase(it);
+        Answer& answer = peer.answers[number];
+        answer = Answer{};
+        answer.type = partial.type;
+        answer.arrival = ++works_begun_;
+        if (partial.refused) {
+            reply_error(run.id, from, number,
+                        {Errc::too_large, "a message of " + std::to_string(partial.total) +
+                                              " bytes exceeds the limit of " +
+                                              std::to_string(config_.limits.message) + " at " +
+                                              config_.hello.name + " (bus.message_bytes_max)"},
+                        time_);
+            continue;
+        }
+        events_.push_back(RequestArrived{run.id, run.term, from, number, partial.type,
+                                         std::move(partial.bytes), std::move(partial.room)});
+    }
+}
+
+void LinkCore::deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t number) {
+    const auto pending = peer.pending.find(number);
+    const auto found = peer.replies.find(number);
+    if (pending == peer.pending.end() || found == peer.replies.end()) return;
+    Partial partial = std::move(found->second);
+    peer.replies.erase(found);
+    ReplyArrived event;
+    event.run = run.id;
+    event.term = run.term;
+    event.from = from;
+    event.number = number;
+    event.type = pending->second.type;
+    event.body = std::move(partial.bytes);
+    event.room = std::move(partial.room);
+    if ((partial.flags & flag::error) != 0) {
+        auto ending = decode_ending(event.body);
+        event.error = ending
+                          ? Failure{ending->code, std::move(ending->sentence)}
+                          : Failure{Errc::malformed_message, "an error reply that does not decode"};
+        if (event.error.code == Errc::ok) event.error.code = Errc::handler_failed;
+        event.body.clear();
+        event.room.reset();
+    }
+    peer.pending.erase(pending);
+    events_.push_back(std::move(event));
+    done_with(run, from, peer, {number, false}, time_);
+}
+
+// -- credit ------------------------------------------------------------------------
+
+/// How far ahead of what is here a sender may go; what is granted to all and not here yet stays in
+/// bounds, because the broker may have to hold it.
+std::uint64_t LinkCore::share_bytes() const noexcept {
+    const std::uint64_t bodies = std::max<std::size_t>(1, budget_.bodies());
+    return std::clamp(credit_total_bytes / bodies, credit_share_bytes_min, credit_share_bytes_max);
+}
+
+void LinkCore::grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to) {
+    Header header;
+    header.run = run.id;
+    header.term = run.term;
+    header.dst = from;
+    header.request = name.number;
+    header.flags = name.reply ? flag::answer : std::uint8_t{0};
+    header.aux = up_to;
+    send_control(Kind::credit, header, {});
+}
+
+/// Requests of a node take room in the order in which they will be handed over: a later one must
+/// not hold what an earlier one waits for.
+bool LinkCore::in_turn(const Peer& peer, BodyName name) const {
+    if (name.reply) return true;
+    for (std::uint64_t number = peer.next_expected; number < name.number; ++number) {
+        const auto found = peer.requests.find(number);
+        if (found == peer.requests.end() || !found->second.housed()) return false;
+    }
+    return true;
+}
+
+void LinkCore::serve_waiting() {
+    bool again = true;
+    while (again) {
+        again = false;
+        for (std::size_t i = 0; i < waiting_.size();) {
+            const Waiting& waiting = waiting_[i];
+            Run* run = find(waiting.run);
+            const auto at =
+                run == nullptr ? decltype(run->peers.end()){} : run->peers.find(waiting.from);
+            Partial* partial = nullptr;
+            if (run != nullptr && run->term == waiting.term && at != run->peers.end()) {
+                auto& bodies = waiting.name.reply ? at->second.replies : at->second.requests;
+                const auto found = bodies.find(waiting.name.number);
+                if (found != bodies.end() && found->second.waits) partial = &found->second;
+            }
+            if (partial == nullptr || partial->housed()) {
+                if (partial != nullptr) partial->waits = false;
+                waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+                continue;
+            }
+            if (!in_turn(at->second, waiting.name)) {
+                ++i;
+                continue;
+            }
+            partial->room = budget_.take(partial->total);
+            if (partial->room == nullptr) {
+                if (waiting.passed >= passed_max) return;
+                ++i;
+                continue;
+            }
+            const Waiting served = waiting;
+            waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
+            for (std::size_t k = 0; k < i; ++k) ++waiting_[k].passed;
+            again = true;  // it may have been what others waited behind
+            partial->waits = false;
+            partial->bytes.reserve(static_cast<std::size_t>(partial->total));
+            partial->granted = std::min(partial->total, partial->bytes.size() + share_bytes());
+            grant(*run, served.from, served.name, partial->granted);
+            if (!partial->complete()) continue;
+            if (served.name.reply)
+                deliver_reply(*run, served.from, at->second, served.name.number);
+            else
+                deliver_in_order(*run, served.from, at->second);
+        }
+    }
+}
+
+// -- properties --------------------------------------------------------------------
+
+std::uint64_t LinkCore::arriving_bytes() const noexcept {
+    std::uint64_t total = 0;
+    for (const auto& [id, run] : runs_)
+        for (const auto& [node, peer] : run.peers) {
+            for (const auto& [number, partial] : peer.requests) total += partial.bytes.size();
+            for (const auto& [number, partial] : peer.replies) total += partial.bytes.size();
+        }
+    return total;
+}
+
+LinkCore::Progress LinkCore::progress() const noexcept {
+    std::uint64_t oldest = works_.empty() ? 0 : *works_.begin();
+    for (const auto& [id, run] : runs_)
+        for (const auto& [node, peer] : run.peers)
+            for (const auto& [number, answer] : peer.answers)
+                if (answer.out.body == nullptr && (oldest == 0 || answer.arrival < oldest))
+                    oldest = answer.arrival;
+    return {oldest != 0 ? oldest : works_begun_ + 1, oldest != 0};
+}
+
+}  // namespace vflbus::bus
