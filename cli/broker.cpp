@@ -31,6 +31,7 @@ int run(const BrokerArguments& arguments) {
     if (options.bind.empty()) options.bind = {config->bus.broker};
     options.insecure = arguments.insecure || config->bus.insecure;
     options.timings = timings_of(config->bus);
+    options.limits = limits_of(config->bus);
     auto broker = bus::BrokerLoop::bind(std::move(options));
     if (!broker) return report_failure(arguments, broker.error());
 

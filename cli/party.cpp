@@ -69,6 +69,7 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
                          ? fs::path(config.output.runs_dir) / "nodes" / node.name
                          : options.state_dir;
     node.timings = timings_of(config.bus);
+    node.limits = limits_of(config.bus);
     node.connect_timeout = seconds(config.bus.rendezvous_timeout);
     node.link_timeout = seconds(config.bus.recv_timeout);
     node.workers = config.bus.workers;

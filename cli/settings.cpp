@@ -44,7 +44,24 @@ bus::Timings timings_of(const config::BusConfig& bus) {
     timings.without_hello = seconds(bus.hello_timeout);
     timings.hello_retry_min = seconds(bus.hello_retry_min);
     timings.hello_retry_max = seconds(bus.hello_retry_max);
+    timings.hello_retry_jitter = bus.hello_retry_jitter;
+    timings.progress_stall = seconds(bus.progress_stall_after);
+    timings.slow_peer = seconds(bus.slow_peer_after);
+    timings.resolve = seconds(bus.resolve_timeout);
     return timings;
+}
+
+bus::Limits limits_of(const config::BusConfig& bus) {
+    bus::Limits limits;
+    limits.chunk = bus.chunk_bytes;
+    limits.frame = bus.frame_bytes_max;
+    limits.message = bus.message_bytes_max;
+    limits.hop_window = bus.hop_window_bytes;
+    limits.body_budget = bus.body_budget_bytes;
+    limits.outstanding = bus.outstanding_max;
+    limits.nodes = bus.nodes_max;
+    limits.runs = bus.runs_max;
+    return limits;
 }
 
 }  // namespace vflbus::cli

@@ -7,6 +7,7 @@
 
 #include "arguments.hpp"
 #include "base/errc.hpp"
+#include "bus/core/limits.hpp"
 #include "bus/core/timings.hpp"
 #include "config/config.hpp"
 
@@ -27,6 +28,7 @@ Result<config::Config> load_config(const Common& common,
 std::vector<config::Override> broker_flag(const std::string& broker);
 
 bus::Timings timings_of(const config::BusConfig& bus);
+bus::Limits limits_of(const config::BusConfig& bus);
 
 Duration seconds(double value);
 

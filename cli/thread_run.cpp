@@ -48,6 +48,7 @@ Failure run_in_threads(const ThreadPlan& plan) {
     for_broker.context = options.context;
     for_broker.bind = {options.broker};
     for_broker.timings = timings_of(config.bus);
+    for_broker.limits = limits_of(config.bus);
     auto broker = bus::BrokerLoop::bind(std::move(for_broker));
     if (!broker) return broker.error();
     std::thread broker_thread([&] {

@@ -366,16 +366,14 @@ constexpr Key key_table[] = {
      .name = "hello_retry_jitter",
      .type = Type::number,
      .field = IN_CONFIG(bus.hello_retry_jitter),
-     .doc = "Share by which each such pause is varied at random."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc = "Share by which each such pause is varied at random.",
      .min = 0,
      .max = 1},
     {.section = "bus",
      .name = "resolve_timeout",
      .type = Type::number,
      .field = IN_CONFIG(bus.resolve_timeout),
-     .doc = "The longest wait for the address of a host name."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc = "The longest wait for the address of a host name.",
      .unit = "s",
      .min = 0.1,
      .max = day},
@@ -383,9 +381,8 @@ constexpr Key key_table[] = {
      .name = "progress_stall_after",
      .type = Type::number,
      .field = IN_CONFIG(bus.progress_stall_after),
-     .doc = "A party that is alive but makes no progress is reported after this time; a second "
-            "time fails the run."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc = "A party that is alive and busy but does not get on for this long is reported; after "
+            "as long again the run fails. At the broker.",
      .unit = "s",
      .min = 1,
      .max = week},
@@ -393,8 +390,9 @@ constexpr Key key_table[] = {
      .name = "slow_peer_after",
      .type = Type::number,
      .field = IN_CONFIG(bus.slow_peer_after),
-     .doc = "A peer is slow when no byte of its queue has drained for this long."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc =
+         "A node for which bytes wait at the broker is reported when it takes none for this long. "
+         "At the broker.",
      .unit = "s",
      .min = 0.1,
      .max = day},
@@ -402,8 +400,7 @@ constexpr Key key_table[] = {
      .name = "chunk_bytes",
      .type = Type::integer,
      .field = IN_CONFIG(bus.chunk_bytes),
-     .doc = "Bodies are sent in pieces of this size."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc = "Bodies are sent in pieces of this size.",
      .unit = "bytes",
      .min = 4096,
      .max = 524288},
@@ -411,8 +408,7 @@ constexpr Key key_table[] = {
      .name = "frame_bytes_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.frame_bytes_max),
-     .doc = "A larger frame is refused."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc = "The largest frame that a broker takes; nodes cut their pieces to it. At the broker.",
      .unit = "bytes",
      .min = 8192,
      .max = 2097152},
@@ -420,8 +416,7 @@ constexpr Key key_table[] = {
      .name = "message_bytes_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.message_bytes_max),
-     .doc = "A larger message body is refused."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc = "A larger message body is neither sent nor taken, nor passed on by a broker.",
      .unit = "bytes",
      .min = 65536,
      .max = 1073741824},
@@ -430,8 +425,7 @@ constexpr Key key_table[] = {
      .type = Type::integer,
      .field = IN_CONFIG(bus.hop_window_bytes),
      .doc = "Bytes under way between a link and the broker at the start; it grows with the "
-            "bandwidth."
-            " Checked, but not in force yet: the built-in value holds.",
+            "bandwidth.",
      .unit = "bytes",
      .min = 524288,
      .max = 16777216},
@@ -439,9 +433,8 @@ constexpr Key key_table[] = {
      .name = "body_budget_bytes",
      .type = Type::integer,
      .field = IN_CONFIG(bus.body_budget_bytes),
-     .doc = "A receiver's memory for bodies under way; the one largest message is always let "
-            "through."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc = "A receiver's memory for bodies under way that are larger than 64 KiB; of those larger "
+            "than all of it one at a time is let through besides.",
      .unit = "bytes",
      .min = 1048576,
      .max = 1099511627776.0},
@@ -449,8 +442,7 @@ constexpr Key key_table[] = {
      .name = "outstanding_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.outstanding_max),
-     .doc = "Unanswered requests per source and destination."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc = "Requests under way to one node of a run at a time; more of them wait.",
      .unit = "requests",
      .min = 1,
      .max = 16},
@@ -458,8 +450,7 @@ constexpr Key key_table[] = {
      .name = "nodes_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.nodes_max),
-     .doc = "Nodes that a broker takes at a time."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc = "Nodes that a broker takes at a time.",
      .unit = "nodes",
      .min = 1,
      .max = 4096},
@@ -467,8 +458,7 @@ constexpr Key key_table[] = {
      .name = "runs_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.runs_max),
-     .doc = "Runs that a broker takes at a time."
-            " Checked, but not in force yet: the built-in value holds.",
+     .doc = "Runs that a broker takes at a time.",
      .unit = "runs",
      .min = 1,
      .max = 1024},
