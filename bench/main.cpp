@@ -31,7 +31,7 @@ constexpr const char* usage =
     "  --realtime      all processes before everything else on this machine (root), so that what\n"
     "                  others do here does not count; keep it short\n"
     "  --rounds N      pairs of rounds per figure\n"
-    "  --only SECTION  routing, step, kernels or csv; may be repeated\n"
+    "  --only SECTION  routing, sharing, step, kernels or csv; may be repeated\n"
     "  --json FILE     the figures as JSON as well\n";
 
 struct Section {
@@ -39,10 +39,8 @@ struct Section {
     void (*measure)(Report&, const Settings&);
 };
 constexpr Section sections[] = {
-    {"routing", measure_routing},
-    {"step", measure_step},
-    {"kernels", measure_kernels},
-    {"csv", measure_csv},
+    {"routing", measure_routing}, {"sharing", measure_sharing}, {"step", measure_step},
+    {"kernels", measure_kernels}, {"csv", measure_csv},
 };
 
 int bench(const std::vector<std::string>& arguments) {
@@ -105,6 +103,7 @@ int vflbus::bench::run_role(const std::vector<std::string>& arguments) {
     const std::string& role = arguments.front();
     if (role == "peer") return run_peer(rest);
     if (role == "broker") return run_broker(rest);
+    if (role == "sharer") return run_sharer(rest);
     if (role == "master") return run_step_master(rest);
     if (role == "member") return run_step_member(rest);
     if (role == "csv") return run_csv(rest);

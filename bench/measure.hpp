@@ -15,6 +15,8 @@ struct Settings {
 /// Broker against relay: messages/s, bytes/s, processor time, round trips, memory of the idle
 /// broker.
 void measure_routing(Report& report, const Settings& settings);
+/// One run's large bodies beside another's small messages, against each alone.
+void measure_sharing(Report& report, const Settings& settings);
 /// A step of training against scatter and gather through the relay plus the bare arithmetic.
 void measure_step(Report& report, const Settings& settings);
 /// The arithmetic kernels against Eigen.

@@ -28,6 +28,8 @@ int run_peer(const std::vector<std::string>& arguments);
 /// `broker ENDPOINT`: a broker as `vflbus broker` runs it; prints its endpoint.
 int run_broker(const std::vector<std::string>& arguments);
 
+/// `sharer BROKER owner|other`: sharing.cpp.
+int run_sharer(const std::vector<std::string>& arguments);
 /// `master BROKER STATE_DIR`, `member BROKER STATE_DIR RANK`: step.cpp.
 int run_step_master(const std::vector<std::string>& arguments);
 int run_step_member(const std::vector<std::string>& arguments);
