@@ -78,9 +78,27 @@ void add_container(CLI::App& app, Container& container) {
                    "image of containers; default localhost/vflbus:VERSION")
         ->type_name("IMAGE")
         ->envname("VFLBUS_IMAGE");
+    // 2g, 512m; 0.5, 2: podman's own words for others are of no help
+    const auto shape = [](const char* also, const char* example) {
+        return CLI::Validator(
+            [=](const std::string& text) {
+                const std::size_t digits = text.find_first_not_of("0123456789.");
+                const bool good =
+                    !text.empty() && text[0] >= '0' && text[0] <= '9' &&
+                    (digits == std::string::npos ||
+                     (digits + 1 == text.size() &&
+                      std::string_view(also).find(text[digits]) != std::string_view::npos));
+                return good ? std::string()
+                            : "a limit is such as " + std::string(example) + ", not '" + text + "'";
+            },
+            "");
+    };
     app.add_option("--memory", container.memory, "limit of each container; default 2g")
-        ->type_name("SIZE");
-    app.add_option("--cpus", container.cpus, "limit of each container; default 2")->type_name("N");
+        ->type_name("SIZE")
+        ->check(shape("bkmgBKMG", "2g or 512m"));
+    app.add_option("--cpus", container.cpus, "limit of each container; default 2")
+        ->type_name("N")
+        ->check(shape("", "2 or 0.5"));
 }
 
 /// "vflbus data synth"

@@ -48,7 +48,8 @@ enum class Transport : std::uint8_t { tcp, ipc };
 struct Local {
     bool local = false;                    ///< as processes of this machine
     bool threads = false;                  ///< as threads of this process
-    std::optional<std::uint64_t> members;  ///< the N after --local or --threads
+    bool podman = false;                   ///< as containers; `launch` only
+    std::optional<std::uint64_t> members;  ///< the N after --local, --threads or --podman
     Transport transport = Transport::ipc;
 };
 
@@ -60,8 +61,7 @@ struct Container {
 };
 
 struct LaunchArguments : Common, Local {
-    bool podman = false;  ///< as containers
-    bool keep = false;    ///< leaves them
+    bool keep = false;  ///< leaves containers
     Container container;
     std::vector<std::string> data;   ///< own files, one per party
     std::vector<std::string> label;  ///< label columns

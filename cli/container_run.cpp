@@ -81,7 +81,6 @@ class ContainerRun {
 
     // -- before ------------------------------------------------------------------------
     Result<> prepare() {
-        if (Result<> image = podman_.has_image(image_); !image) return image;
         collect(false);  // what a launch that was killed has left
         names_.push_back("broker");
         names_.push_back("master");
@@ -309,6 +308,12 @@ class ContainerRun {
 };
 
 }  // namespace
+
+Result<> containers_ready(const LaunchArguments& arguments) {
+    const auto podman = Podman::find();
+    if (!podman) return tl::unexpected(podman.error());
+    return podman->has_image(image_or_default(arguments.container.image));
+}
 
 LocalOutcome run_in_containers(const LaunchArguments& arguments, const ContainerJob& job) {
     auto podman = Podman::find();

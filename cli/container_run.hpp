@@ -20,6 +20,10 @@ struct ContainerJob {
     std::string go_on;  ///< the command that continues it
 };
 
+/// That podman works here and the image is there: before anything is made.
+/// Errors: usage.
+Result<> containers_ready(const LaunchArguments& arguments);
+
 /// As run_locally(): a network of its own without a way out, and in it one container per process,
 /// each with its own data, its own part of the configuration and its own state and nothing else.
 /// Supervised, started again and ended by the same rules. What the parties have written is in

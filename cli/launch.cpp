@@ -172,6 +172,9 @@ int run(const LaunchArguments& arguments) {
         if (!parsed) return report_failure(arguments, parsed.error());
         run_id = *parsed;
     }
+    if (arguments.podman)
+        if (const auto ready = containers_ready(arguments); !ready)
+            return report_failure(arguments, ready.error());
     Result<Job> job;
     if (arguments.resume.empty()) {
         job = new_job(arguments, run_id);

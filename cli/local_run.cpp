@@ -34,6 +34,7 @@ constexpr auto members_end = std::chrono::seconds(15);     // by themselves, aft
 constexpr auto signal_answer = std::chrono::seconds(5);    // from SIGTERM to SIGKILL
 constexpr auto master_stops = std::chrono::seconds(30);    // the same when all commit before
 
+constexpr int podman_failed = 125;  // before there was a process in the container
 constexpr int interrupted = static_cast<int>(ExitCode::interrupted);
 
 std::array<char, 1024> last_words{};  // a line, said by a signal handler
@@ -97,7 +98,9 @@ Failure failure_of(const Child& child) {
 
 /// The exit code of a launch that this child is the cause of.
 int status_of(const Child& child) {
-    return child.by_signal() != 0 ? static_cast<int>(ExitCode::run_failed) : child.exit_status();
+    const bool no_process = child.exit_status() >= podman_failed && child.exit_status() < 128;
+    return child.by_signal() != 0 || no_process ? static_cast<int>(ExitCode::run_failed)
+                                                : child.exit_status();
 }
 
 class LocalRun {
@@ -230,13 +233,16 @@ class LocalRun {
         const bool by_signal = place.child->by_signal() != 0;
         const bool no_address = &place == &broker() && place.restarts_ever > 0 &&
                                 place.child->exit_status() == static_cast<int>(ExitCode::network);
-        if (stop_seen_ || asked_ || (!by_signal && !no_address)) return false;
+        // the address of a container that was killed may not be free yet
+        const bool no_container = !place.options.command.empty() && place.restarts_ever > 0 &&
+                                  place.child->exit_status() == podman_failed;
+        if (stop_seen_ || asked_ || (!by_signal && !no_address && !no_container)) return false;
         sweep(place);
         const std::uint64_t progress = plan_.progress ? plan_.progress() : 0;
         if (progress != place.progress) place.restarts = 0;
         place.progress = progress;
         if (place.restarts >= plan_.restarts_max) return false;
-        if (no_address) wait(Clock::now() + std::chrono::milliseconds(200));
+        if (no_address || no_container) wait(Clock::now() + std::chrono::milliseconds(200));
         if (&place == master_ && plan_.master_again) {
             place.options.arguments = plan_.master_again();
             place.options.arguments.insert(place.options.arguments.end(), master_more_.begin(),

@@ -6,7 +6,9 @@ namespace vflbus::cli {
 
 Result<> check_local(const config::Config& config, const Local& local) {
     if (local.members && *local.members != config.run.world_size)
-        return fail(Errc::usage, std::string(local.threads ? "--threads " : "--local ") +
+        return fail(Errc::usage, std::string(local.threads  ? "--threads "
+                                             : local.podman ? "--podman "
+                                                            : "--local ") +
                                      std::to_string(*local.members) +
                                      " contradicts the configuration, which has " +
                                      std::to_string(config.run.world_size) +
