@@ -1,0 +1,84 @@
+#pragma once
+// The app's end of the socket to its node. Private to the child_*.cpp files.
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <thread>
+
+#include "apps/wire.hpp"
+
+namespace vflbus::apps {
+
+class ChildChannel final : public app::Host {
+  public:
+    struct Frame {
+        Told kind;
+        Bytes body;
+    };
+
+    explicit ChildChannel(int socket) : socket_(socket) {}
+
+    /// False when the node is gone.
+    bool read(Frame& frame) {
+        std::uint8_t head[told_head_bytes];
+        if (!read_all(head, sizeof head)) return false;
+        const auto told = get_head(head);
+        if (!told) return false;
+        frame.kind = told->kind;
+        frame.body.resize(told->length);
+        return read_all(frame.body.data(), frame.body.size());
+    }
+
+    /// From any thread. The process ends when the node is gone.
+    void write(Told kind, std::span<const std::uint8_t> body) {
+        std::uint8_t head[told_head_bytes];
+        put_head(kind, body.size(), head);
+        const std::lock_guard lock(mutex_);
+        if (!write_all(head, sizeof head) || !write_all(body.data(), body.size())) ::_exit(0);
+    }
+
+    void log(app::Level level, std::string_view text) noexcept override {
+        try {
+            write(Told::log, encode(LogLine{level, std::string(text.substr(0, 65'536))}));
+        } catch (...) {  // a line that cannot be made is lost
+        }
+    }
+
+    std::atomic<bool> cancelled{false};
+
+  private:
+    bool read_all(std::uint8_t* to, std::size_t n) {
+        while (n > 0) {
+            const ssize_t got = ::recv(socket_, to, n, 0);
+            if (got < 0 && errno == EINTR) continue;
+            if (got <= 0) return false;
+            to += got;
+            n -= static_cast<std::size_t>(got);
+        }
+        return true;
+    }
+    bool write_all(const std::uint8_t* from, std::size_t n) {
+        while (n > 0) {
+            const ssize_t put = ::send(socket_, from, n, MSG_NOSIGNAL);
+            if (put < 0 && errno == EINTR) continue;
+            if (put <= 0) return false;
+            from += put;
+            n -= static_cast<std::size_t>(put);
+        }
+        return true;
+    }
+
+    int socket_;
+    std::mutex mutex_;  ///< of writing
+};
+
+}  // namespace vflbus::apps

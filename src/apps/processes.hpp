@@ -1,0 +1,46 @@
+#pragma once
+// The processes of one app, as their node sees them: one thread that forks them by the helper,
+// writes to them and reads from them without ever waiting for one. All callbacks come on that
+// thread, and all calls but `post` are made on it.
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "apps/helper.hpp"
+#include "apps/wire.hpp"
+#include "base/ids.hpp"
+
+namespace vflbus::apps {
+
+class Processes {
+  public:
+    using Id = std::uint64_t;
+    struct Callbacks {
+        std::function<void(Told kind, Bytes&& body)> on_told;
+        /// It is gone; nothing more comes from it. "was ended by signal 9 (Killed)". `clean`: it
+        /// ended with exit code 0.
+        std::function<void(const std::string& how, bool clean)> on_end;
+    };
+
+    /// Starts the thread. `on_lost` is called when the helper has died, and all its processes.
+    static std::unique_ptr<Processes> make(Helper helper, std::function<void()> on_lost);
+    /// Ends all processes at once.
+    virtual ~Processes() = default;
+
+    /// Calls `work` on the thread. From any thread.
+    virtual void post(std::function<void()> work) = 0;
+
+    virtual Id start(Callbacks callbacks) = 0;
+    virtual void tell(Id process, Told kind, Bytes body) = 0;
+    /// Nothing more comes; the process ends when it has read what was sent.
+    virtual void close(Id process) = 0;
+    virtual void kill(Id process) = 0;
+    /// Calls `work` at that time, once.
+    virtual void at(TimePoint when, std::function<void()> work) = 0;
+    [[nodiscard]] virtual TimePoint now() const = 0;
+    /// Processes there are.
+    [[nodiscard]] virtual std::size_t count() const = 0;
+};
+
+}  // namespace vflbus::apps

@@ -1,0 +1,40 @@
+#pragma once
+// The owner of a run of apps: main of the ServerApp runs in a process of its own, which this
+// connects to the run (docs/apps.md, section 2).
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "actors/app.hpp"
+#include "apps/client_host.hpp"
+
+namespace vflbus::apps {
+
+struct ServerHostOptions {
+    std::string node_name;
+    RunId run;
+    app::Values run_config;
+    /// Empty: every node that serves apps, now and later.
+    std::vector<bus::Participant> participants;
+    Duration grace = std::chrono::seconds(5);
+    LogHook log;
+};
+
+class ServerHost : public actors::ServerApp {
+  public:
+    ~ServerHost() override = default;  ///< ends the process at once
+    static std::unique_ptr<ServerHost> make(Helper helper, ServerHostOptions options);
+
+    /// Once the run has ended: lets main return, for the grace at most. ok, or why the run failed.
+    virtual Failure finish() = 0;
+    /// Messages pushed, replies with content, errors.
+    struct Counts {
+        std::uint64_t pushed = 0;
+        std::uint64_t replies = 0;
+        std::uint64_t errors = 0;
+    };
+    [[nodiscard]] virtual Counts counts() const = 0;
+};
+
+}  // namespace vflbus::apps
