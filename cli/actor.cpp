@@ -3,12 +3,18 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
+#include <tuple>
 
 #include "actors/master.hpp"
+#include "apps/helper.hpp"
+#include "apps/wire.hpp"
 #include "base/hash.hpp"
+#include "base/text.hpp"
 #include "commands.hpp"
 #include "observe/log.hpp"
 #include "output.hpp"
@@ -39,15 +45,23 @@ Result<Self> find_self(const ActorArguments& arguments) {
         return fail(Errc::usage,
                     "who is this: say --role master, or --role member --rank R, or set VFLBUS_ROLE "
                     "and VFLBUS_RANK");
-    if (role == "arbiter" || role == "serverapp")
+    if (role == "arbiter")
         return fail(Errc::usage,
-                    "--role " + role + " is not built yet; this version has master and member");
+                    "--role arbiter is not built yet; this version has master, member "
+                    "and serverapp");
+    if (role == "serverapp") {
+        if (arguments.rank) return fail(Errc::usage, "a serverapp has no --rank; leave it out");
+        if (arguments.app.empty())
+            return fail(Errc::usage, "a serverapp needs --app FILE, its shared object");
+        return Self{"serverapp", {}};
+    }
     if (role == "master") {
         if (arguments.rank) return fail(Errc::usage, "a master has no --rank; leave it out");
         return Self{"master", {}};
     }
     if (role != "member")
-        return fail(Errc::usage, "--role " + role + " is unknown; it must be master or member");
+        return fail(Errc::usage,
+                    "--role " + role + " is unknown; it must be master, member or serverapp");
     std::optional<std::uint64_t> rank = arguments.rank;
     if (!rank && !rank_text.empty()) {
         std::uint64_t number = 0;
@@ -58,8 +72,85 @@ Result<Self> find_self(const ActorArguments& arguments) {
                                          "\" is no rank; it must be an integer from 0, such as 0");
         rank = number;
     }
-    if (!rank) return fail(Errc::usage, "a member needs its rank: --rank R, or VFLBUS_RANK");
+    if (!rank && !arguments.app.empty()) return Self{"node", {}};
+    if (!rank)
+        return fail(Errc::usage,
+                    "a member needs its rank, --rank R or VFLBUS_RANK, or a ClientApp, --app FILE");
     return Self{config::member_name(*rank), rank};
+}
+
+/// What the flags say beside those of trainings; checked before anything is started.
+Result<> check_app_flags(const ActorArguments& arguments, const Self& self) {
+    const bool server = self.party == "serverapp";
+    for (const auto& [given, flag, fits] :
+         {std::tuple{!arguments.app.empty(), "--app", self.party != "master"},
+          std::tuple{!arguments.run_config.empty(), "--run-config", server},
+          std::tuple{!arguments.node_config.empty(), "--node-config",
+                     !server && !arguments.app.empty()},
+          std::tuple{!arguments.resume.empty(), "--resume", !server},
+          std::tuple{!arguments.out.empty(), "--out", !server}})
+        if (given && !fits)
+            return fail(Errc::usage, std::string(flag) + " does not go with this actor, a " +
+                                         (server ? "serverapp" : self.party) +
+                                         "; see vflbus actor --help");
+    return {};
+}
+
+/// Loads the app, in a helper that is forked before any thread or ZeroMQ context is there.
+Result<apps::Helper> start_helper(const ActorArguments& arguments, apps::AppKind kind) {
+    apps::HelperOptions options;
+    options.app = arguments.app;
+    options.kind = kind;
+    options.output_to_error = arguments.json;
+    return apps::Helper::start(options);
+}
+
+std::string random_name(const char* role) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%s-%08llx", role,
+                  static_cast<unsigned long long>(random_u64() & 0xffffffffU));
+    return text;
+}
+
+int run_serverapp(const ActorArguments& arguments, const config::Config& config,
+                  const RunId& run_id, apps::Helper helper, apps::app::Values run_config) {
+    PartyOptions options;
+    options.node_name = arguments.name.empty() ? "serverapp-" + run_id.short_hex() : arguments.name;
+    options.state_dir = arguments.state_dir.empty()
+                            ? std::filesystem::path(config.output.runs_dir) / run_id.hex() /
+                                  options.node_name / "node"
+                            : std::filesystem::path(arguments.state_dir);
+    observe::log::set_identity(options.node_name);
+    bus::StopSignal stop;
+    const SignalScope signals(stop, nullptr, Second::closes);
+    options.context = bus::make_context();
+    const AppOutcome outcome =
+        drive_app(config, options, stop, run_id, std::move(helper), std::move(run_config));
+    const Failure& failure = outcome.failure;
+    const bool good = failure.code == Errc::ok;
+    if (!good && !arguments.parent_tells) error_line(failure.sentence);
+    if (arguments.json)
+        print(JsonObject()
+                  .add("status", good                              ? "completed"
+                                 : failure.code == Errc::cancelled ? "stopped"
+                                                                   : "failed")
+                  .add("reason", good ? std::string_view() : std::string_view(failure.sentence))
+                  .add("error", good ? std::string_view() : name_of(failure.code))
+                  .add("run_id", run_id.hex())
+                  .add("party", options.node_name)
+                  .add("messages", outcome.counts.pushed)
+                  .add("replies", outcome.counts.replies)
+                  .add("errors", outcome.counts.errors)
+                  .add("seconds", outcome.seconds)
+                  .text() +
+              "\n");
+    else if (good && !arguments.quiet)
+        note(arguments, "run " + run_id.short_hex() +
+                            " completed: " + std::to_string(outcome.counts.pushed) + " messages, " +
+                            std::to_string(outcome.counts.replies) + " replies, " +
+                            std::to_string(outcome.counts.errors) + " errors, " +
+                            human_seconds(outcome.seconds));
+    return static_cast<int>(exit_code(failure.code));
 }
 
 int finish_member(const ActorArguments& arguments, const std::string& party,
@@ -97,11 +188,48 @@ int run(const ActorArguments& arguments) {
     if (self->rank && !arguments.resume.empty())
         return report_failure(
             arguments, {Errc::usage, "--resume is for the master; a member is invited to runs"});
+    if (const auto good = check_app_flags(arguments, *self); !good)
+        return report_failure(arguments, good.error());
+    const bool server = self->party == "serverapp";
+    const bool apps_only = self->party == "node";
+    if (apps_only && !arguments.run_id.empty())
+        return report_failure(
+            arguments, {Errc::usage, "--run-id is for the owner of a run; a node is invited"});
+    auto values = apps::parse_values(server ? arguments.run_config : arguments.node_config,
+                                     server ? "--run-config" : "--node-config");
+    if (!values) return report_failure(arguments, values.error());
+    std::optional<apps::Helper> helper;
+    if (!arguments.app.empty()) {
+        auto started =
+            start_helper(arguments, server ? apps::AppKind::server : apps::AppKind::client);
+        if (!started) return report_failure(arguments, started.error());
+        helper.emplace(std::move(*started));
+    }
     RunId run_id = random_run_id();
     if (!arguments.run_id.empty()) {
         const auto parsed = parse_run_id(arguments.run_id);
         if (!parsed) return report_failure(arguments, parsed.error());
         run_id = *parsed;
+    }
+    if (server || apps_only) {
+        const auto config = load_config(arguments, broker_flag(arguments.broker), {});
+        if (!config) return report_failure(arguments, config.error());
+        if (server)
+            return run_serverapp(arguments, *config, run_id, std::move(*helper),
+                                 std::move(*values));
+        PartyOptions options;
+        options.node_name = arguments.name.empty() ? random_name("node") : arguments.name;
+        options.state_dir = arguments.state_dir;
+        if (arguments.parent) options.logs = RunLogs::nowhere_else;
+        observe::log::set_identity(options.node_name);
+        bus::StopSignal stop;
+        const SignalScope signals(stop, nullptr, Second::ends);
+        options.context = bus::make_context();
+        Failure ending = serve_apps(*config, options, stop, arguments.once,
+                                    {std::move(*helper), std::move(*values)});
+        if (!arguments.once && stop.stopped() && ending.code == Errc::cancelled)
+            ending = {Errc::ok, {}};
+        return finish_member(arguments, options.node_name, ending);
     }
     LoadMore more;
     more.self = self->party;
@@ -144,7 +272,10 @@ int run(const ActorArguments& arguments) {
     options.quiet = arguments.quiet;
     if (self->rank) {
         if (arguments.parent) options.logs = RunLogs::nowhere_else;
-        Failure ending = serve_member(*config, *self->rank, options, stop, arguments.once);
+        std::optional<NodeApp> app;
+        if (helper) app.emplace(NodeApp{std::move(*helper), std::move(*values)});
+        Failure ending =
+            serve_member(*config, *self->rank, options, stop, arguments.once, std::move(app));
         // to be stopped is how a member that stays is meant to end
         if (!arguments.once && stop.stopped() && ending.code == Errc::cancelled)
             ending = {Errc::ok, {}};

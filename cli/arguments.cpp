@@ -206,6 +206,21 @@ Command parse(int argc, const char* const* argv) {
         ->type_name("DIR")
         ->envname("VFLBUS_STATE_DIR");
     on_actor->add_option("--model-dir", actor.model_dir)->group("");
+    on_actor
+        ->add_option("--app", actor.app,
+                     "shared object of a ClientApp (member) or ServerApp (serverapp): docs/apps.md")
+        ->type_name("FILE")
+        ->envname("VFLBUS_APP");
+    on_actor
+        ->add_option("--run-config", actor.run_config,
+                     "configuration of a ServerApp's run, which all its nodes see; may be repeated")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    on_actor
+        ->add_option("--node-config", actor.node_config,
+                     "configuration of this node, which its ClientApp sees; may be repeated")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
     add_config(*on_actor, actor);
     add_output(*on_actor, actor);
     on_actor->footer(
@@ -214,7 +229,9 @@ Command parse(int argc, const char* const* argv) {
         "Examples:\n"
         "  vflbus actor --role master --config conf/credit.toml\n"
         "  vflbus actor --role member --rank 1 --broker tcp://127.0.0.1:7423 --config my.toml\n"
-        "  VFLBUS_ROLE=member VFLBUS_RANK=1 vflbus actor --once");
+        "  VFLBUS_ROLE=member VFLBUS_RANK=1 vflbus actor --once\n"
+        "  vflbus actor --role member --app ./client.so             apps; needs no rank\n"
+        "  vflbus actor --role serverapp --app ./server.so --run-config rounds=3");
 
     LaunchArguments launch;
     auto* on_launch =
@@ -262,6 +279,24 @@ Command parse(int argc, const char* const* argv) {
         ->type_name("RUN")
         ->excludes(launch_run)
         ->excludes(own_data);
+    auto* client =
+        on_launch
+            ->add_option("--client", launch.client,
+                         "ClientApp of all nodes: runs apps instead of a training (docs/apps.md)")
+            ->type_name("FILE")
+            ->excludes(own_data);
+    on_launch
+        ->add_option("--server", launch.servers,
+                     "ServerApp; may be repeated: all run at once on the same nodes")
+        ->type_name("FILE")
+        ->allow_extra_args(false)
+        ->needs(client);
+    on_launch
+        ->add_option("--run-config", launch.run_config,
+                     "configuration of the runs of all --server; may be repeated")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false)
+        ->needs(client);
     add_config(*on_launch, launch);
     add_output(*on_launch, launch);
     on_launch->footer(
@@ -272,7 +307,8 @@ Command parse(int argc, const char* const* argv) {
         "  vflbus launch --threads --config conf/credit.toml --json\n"
         "  vflbus launch --local --resume 1f0c9a33            what was stopped, or died\n"
         "  vflbus launch --podman 3                           containers; docs/deploy.md\n"
-        "  vflbus launch --local --data bank.csv --data shop.csv --label y --id id");
+        "  vflbus launch --local --data bank.csv --data shop.csv --label y --id id\n"
+        "  vflbus launch --local 5 --client client.so --server server.so --server server.so");
 
     CheckArguments check;
     auto* on_check =

@@ -40,6 +40,9 @@ struct ActorArguments : Common {
     bool or_resume = false;  ///< --run-id of a run that was begun goes on with it
     std::string state_dir;
     std::string model_dir;  ///< --model-dir, not shown: where `predict --local` has the parts
+    std::string app;        ///< --app: the shared object of a ClientApp or ServerApp
+    std::vector<std::string> run_config;   ///< --run-config key=value, of a ServerApp
+    std::vector<std::string> node_config;  ///< --node-config key=value, of a ClientApp
 };
 
 enum class Transport : std::uint8_t { tcp, ipc };
@@ -70,6 +73,9 @@ struct LaunchArguments : Common, Local {
     std::string out;
     std::string run_id;
     std::string resume;  ///< the run to go on with
+    std::string client;  ///< --client: runs of apps instead of a training
+    std::vector<std::string> servers;
+    std::vector<std::string> run_config;
 };
 
 struct CheckArguments : Common, Local {

@@ -9,6 +9,7 @@
 #include "commands.hpp"
 #include "config/document.hpp"
 #include "container_run.hpp"
+#include "launch_apps.hpp"
 #include "local_run.hpp"
 #include "output.hpp"
 #include "own_files.hpp"
@@ -166,6 +167,7 @@ Failure launch_threads(const LaunchArguments& arguments, const Job& job,
 }  // namespace
 
 int run(const LaunchArguments& arguments) {
+    if (!arguments.client.empty()) return launch_apps(arguments);
     RunId run_id = random_run_id();
     if (!arguments.run_id.empty()) {
         const auto parsed = parse_run_id(arguments.run_id);

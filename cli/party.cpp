@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "actors/tables.hpp"
+#include "apps/client_host.hpp"
 #include "observe/console.hpp"
 #include "observe/log.hpp"
 #include "settings.hpp"
@@ -56,14 +57,32 @@ class RunLog {
     std::set<RunId> attached_;
 };
 
+constexpr const char* apps_feature = "apps";
+
+log::Level level_of(apps::app::Level level) {
+    switch (level) {
+        case apps::app::Level::debug:
+            return log::Level::debug;
+        case apps::app::Level::warning:
+            return log::Level::warn;
+        case apps::app::Level::error:
+            return log::Level::error;
+        default:
+            return log::Level::info;
+    }
+}
+
 Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
                                                 const PartyOptions& options,
-                                                const std::string& party, std::int64_t rank) {
+                                                const std::string& party, const std::string& role,
+                                                std::int64_t rank,
+                                                std::vector<std::string> features = {}) {
     actors::NodeOptions node;
     node.context = options.context;
     node.broker = options.broker.empty() ? config.bus.broker : options.broker;
     node.name = options.node_name.empty() ? party : options.node_name;
-    node.role = rank < 0 ? "master" : "member";
+    node.role = role;
+    node.features = std::move(features);
     node.rank = rank;
     node.state_dir = options.state_dir.empty()
                          ? fs::path(config.output.runs_dir) / "nodes" / node.name
@@ -79,8 +98,80 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
 
 }  // namespace
 
+namespace {
+
+std::unique_ptr<apps::ClientHost> make_host(const config::Config& config, NodeApp app,
+                                            const std::string& name, RunLog& run_log) {
+    apps::ClientHostOptions options;
+    options.node_name = name;
+    options.node_config = std::move(app.config);
+    options.grace = seconds(config.bus.cancel_grace);
+    options.log = [&run_log](apps::app::Level level, const RunId& run, const std::string& text) {
+        run_log.write(level_of(level), run, text);
+    };
+    options.run_over = [&run_log](const RunId& run) { run_log.detach(run); };
+    return apps::ClientHost::make(std::move(app.helper), std::move(options));
+}
+
+std::vector<std::string> features_with(const apps::ClientHost* host) {
+    return host == nullptr ? std::vector<std::string>{} : std::vector<std::string>{apps_feature};
+}
+
+}  // namespace
+
+Failure serve_apps(const config::Config& config, const PartyOptions& options,
+                   const bus::StopSignal& stop, bool once, NodeApp app) {
+    const std::string name = options.node_name;
+    log::set_thread_identity(name);
+    RunLog run_log(name, config.output.runs_dir, options.logs);
+    const auto host = make_host(config, std::move(app), name, run_log);
+    actors::ClientApp none;
+    none.on_join([&](actors::Context&) -> Result<> {
+        return fail(Errc::refused, name + " serves apps only; a member of trainings has a rank");
+    });
+    auto node = make_node(config, options, name, "member", -1, {apps_feature});
+    if (!node) return node.error();
+    log::info({{}, {}, name}, "serves apps broker={}",
+              log::value(options.broker.empty() ? config.bus.broker : options.broker));
+    const auto ending = (*node)->serve(host->with(std::move(none)), stop, once);
+    if (!ending) return ending.error();
+    return {ending->code, ending->sentence};
+}
+
+AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
+                     const bus::StopSignal& stop, const RunId& run, apps::Helper helper,
+                     apps::app::Values run_config) {
+    const std::string name = options.node_name;
+    log::set_thread_identity(name);
+    RunLog run_log(name, config.output.runs_dir, options.logs);
+    run_log.attach(run);
+    apps::ServerHostOptions for_host;
+    for_host.node_name = name;
+    for_host.run = run;
+    for_host.run_config = std::move(run_config);
+    for_host.grace = seconds(config.bus.cancel_grace);
+    for_host.log = [&run_log](apps::app::Level level, const RunId& of, const std::string& text) {
+        run_log.write(level_of(level), of, text);
+    };
+    const auto begin = std::chrono::steady_clock::now();
+    const auto host = apps::ServerHost::make(std::move(helper), std::move(for_host));
+    AppOutcome outcome;
+    auto node = make_node(config, options, name, "serverapp", -1);
+    if (!node) {
+        outcome.failure = node.error();
+        return outcome;
+    }
+    const auto ending = (*node)->drive(*host, stop);
+    outcome.failure = host->finish();
+    if (!ending) outcome.failure = ending.error();
+    outcome.counts = host->counts();
+    outcome.seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    return outcome;
+}
+
 Failure serve_member(const config::Config& config, std::uint64_t rank, const PartyOptions& options,
-                     const bus::StopSignal& stop, bool once) {
+                     const bus::StopSignal& stop, bool once, std::optional<NodeApp> with_app) {
     const std::string name = config::member_name(rank);
     log::set_thread_identity(name);
     const auto env = actors::make_file_env();
@@ -112,7 +203,14 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
                           " is written, but the master has not confirmed that all others are";
     });
 
-    auto node = make_node(config, options, name, static_cast<std::int64_t>(rank));
+    std::unique_ptr<apps::ClientHost> host;
+    if (with_app) {
+        host = make_host(config, std::move(*with_app), name, run_log);
+        app = host->with(std::move(app));
+    }
+
+    auto node = make_node(config, options, name, "member", static_cast<std::int64_t>(rank),
+                          features_with(host.get()));
     if (!node) return node.error();
     log::info({{}, {}, name}, "serves runs rank={} broker={}", rank,
               log::value(options.broker.empty() ? config.bus.broker : options.broker));
@@ -151,7 +249,7 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
 Failure drive(actors::RunMaster& master, const config::Config& config, const PartyOptions& options,
               const bus::StopSignal& stop) {
     log::set_thread_identity("master");
-    auto node = make_node(config, options, "master", -1);
+    auto node = make_node(config, options, "master", "master", -1);
     if (!node) return node.error();
     log::info({master.spec().run, {}, "master"}, "drives the run broker={}",
               log::value(options.broker.empty() ? config.bus.broker : options.broker));

@@ -3,12 +3,15 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "actors/env.hpp"
 #include "actors/member.hpp"
 #include "actors/node.hpp"
 #include "actors/run_master.hpp"
+#include "apps/helper.hpp"
+#include "apps/server_host.hpp"
 #include "arguments.hpp"
 #include "base/errc.hpp"
 #include "config/config.hpp"
@@ -33,10 +36,29 @@ struct PartyOptions {
     bool quiet = false;
 };
 
+/// The ClientApp of a node.
+struct NodeApp {
+    apps::Helper helper;
+    apps::app::Values config;
+};
+
 /// Serves until `stop`; with `once` until the end of the first run. What that ended with, or why it
-/// could not be served.
+/// could not be served. With `app` runs of apps as well.
 Failure serve_member(const config::Config& config, std::uint64_t rank, const PartyOptions& options,
-                     const bus::StopSignal& stop, bool once);
+                     const bus::StopSignal& stop, bool once, std::optional<NodeApp> app = {});
+/// Serves runs of apps alone, under the node name of `options`.
+Failure serve_apps(const config::Config& config, const PartyOptions& options,
+                   const bus::StopSignal& stop, bool once, NodeApp app);
+
+/// The run of a ServerApp, and what came of it.
+struct AppOutcome {
+    Failure failure{Errc::ok, {}};
+    apps::ServerHost::Counts counts;
+    double seconds = 0;  ///< from connecting to the end of the run
+};
+AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
+                     const bus::StopSignal& stop, const RunId& run, apps::Helper helper,
+                     apps::app::Values run_config);
 
 /// What the master of a new run needs to be made. `env` must outlive it.
 actors::MasterOptions master_options(const config::Config& config, const RunId& run,

@@ -6,6 +6,8 @@ case $1 in
 /*) to=${DESTDIR-}$1 ;;
 *) to=$MESON_INSTALL_DESTDIR_PREFIX/$1 ;;
 esac
+mkdir -p "$to"
+install -m 644 "$MESON_SOURCE_ROOT/include/vflbus/app.hpp" "$to/app.hpp"
 cd "$MESON_SOURCE_ROOT/src"
 find . -name '*.hpp' | sed 's|^\./||' | LC_ALL=C sort | while IFS= read -r header; do
     mkdir -p "$to/$(dirname "$header")"

@@ -44,3 +44,17 @@ END
 # shellcheck disable=SC2046
 "$@" $(flags --cflags) "$root/program.cpp" -o "$root/program" $(flags --libs)
 test "$("$root/program")" = works
+
+# an app, with nothing but what vflbus-app.pc says; the installed program takes it
+example=$(dirname "$0")/../../examples/multi_run
+app_flags=$(pkg-config --define-variable=prefix="$root$prefix" --cflags vflbus-app)
+for app in client server; do
+    # shellcheck disable=SC2086
+    "$@" $app_flags -shared -fPIC "$example/$app.cpp" -o "$root/$app.so"
+done
+cd "$root"
+"$root$prefix/bin/vflbus" launch --local 2 --client client.so --server server.so 2>said || {
+    cat said
+    exit 1
+}
+grep -q 'Multi-run example complete!' said

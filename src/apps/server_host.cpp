@@ -137,6 +137,7 @@ class Host final : public ServerHost {
     // -- ServerHost ---------------------------------------------------------------------------
     Failure finish() override {
         std::unique_lock lock(mutex_);
+        driver_ = nullptr;  // it may be gone when this has returned
         gone_.wait_for(lock, options_.grace, [this] { return process_gone_; });
         return outcome_.value_or(Failure{Errc::internal, "the run did not end"});
     }

@@ -18,6 +18,7 @@
 namespace vflbus::apps {
 
 using bus::Bytes;
+namespace app = vflbus::app;
 
 inline constexpr std::size_t entries_max = 65'536;    ///< tensors, metrics or values of one record
 inline constexpr std::size_t elements_max = 1 << 20;  ///< of one list in a record

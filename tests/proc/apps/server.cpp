@@ -1,0 +1,153 @@
+// A ServerApp that tries what --run-config play=... says, with the nodes that are there.
+
+#include <chrono>
+#include <csignal>
+#include <stdexcept>
+#include <thread>
+#include <vflbus/app.hpp>
+
+using namespace vflbus::app;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+void demand(bool what, const std::string& else_say) {
+    if (!what) throw std::runtime_error("not so: " + else_say);
+}
+
+class Play {
+  public:
+    Play(Driver& driver, Context& context) : driver_(driver), context_(context) {
+        const auto nodes = context.run_config<std::size_t>("nodes", 1);
+        demand(driver.wait_for_nodes(nodes, seconds(30)), "the nodes came in time");
+        nodes_ = driver.get_node_ids();
+    }
+
+    Message ask(const std::string& type, NodeId node, Duration ttl = seconds(30),
+                Record record = {}) {
+        auto replies = driver_.send_and_receive(
+            {driver_.create_message(std::move(record), type, node, "g", ttl)}, seconds(60));
+        demand(replies.size() == 1, "one reply to " + type);
+        return replies[0];
+    }
+
+    /// One message of each kind of trouble, and that the node goes on after each.
+    void trouble() {
+        const NodeId node = nodes_.at(0);
+        log(INFO, "throws: ", ask("train.throws", node).error().reason);
+        demand(count(node) == 1, "an exception leaves the state");
+        log(INFO, "refuses: ", ask("evaluate", node).error().code, " ",
+            ask("evaluate", node).error().reason);
+        log(INFO, "unknown: ", ask("query.nobody", node).error().reason);
+        demand(count(node) == 2, "errors leave the state");
+        log(INFO, "crashes: ", ask("train.crashes", node).error().reason);
+        demand(count(node) == 1, "a crash loses the state");
+        const Message waited = ask("train.waits", node, milliseconds(300));
+        demand(waited.error().code == Error::expired, "who waits too long expires");
+        log(INFO, "waits: ", waited.error().reason);
+        demand(count(node) == 2, "who returns when told keeps the state");
+        const Message hung = ask("train.hangs", node, milliseconds(300));
+        demand(hung.error().code == Error::expired, "who hangs expires");
+        demand(count(node) == 1, "who is killed loses the state");
+        log(INFO, "all as promised");
+    }
+
+    std::int64_t count(NodeId node) {
+        const Message reply = ask("train", node);
+        demand(reply.has_content(), "a count, not: " + reply.error().reason);
+        return std::get<std::int64_t>(reply.content().metrics.at("count"));
+    }
+
+    /// Many messages to every node, whose answers come back each once.
+    void many() {
+        const int total = context_.run_config("total", 100);
+        for (int i = 0; i < total; ++i)
+            for (const NodeId node : nodes_) {
+                Record record;
+                record.config["i"] = i;
+                record.tensors["x"] = Tensor::of(std::vector<float>(100, static_cast<float>(i)));
+                const auto ids =
+                    driver_.push_messages({driver_.create_message(record, "train", node)});
+                demand(!ids[0].empty(), "a message is taken");
+            }
+        std::size_t replies = 0;
+        std::map<NodeId, std::int64_t> next;
+        while (auto reply = driver_.next_reply(seconds(30))) {
+            demand(reply->has_content(), reply->error().reason);
+            const NodeId from = reply->metadata().src_node_id;
+            demand(std::get<std::int64_t>(reply->content().metrics.at("count")) == ++next[from],
+                   "in order, each once");
+            demand(std::get<std::string>(reply->content().config.at("run")) == context_.run_id(),
+                   "of this run");
+            demand(std::get<std::string>(reply->content().config.at("label")) ==
+                       context_.run_config<std::string>("label", ""),
+                   "this run's configuration");
+            if (++replies == nodes_.size() * static_cast<std::size_t>(total)) break;
+        }
+        demand(replies == nodes_.size() * static_cast<std::size_t>(total), "all replies");
+        log(INFO, replies, " replies, all of this run");
+    }
+
+    void callback() {
+        std::atomic<int> came{0};
+        driver_.on_reply([&](Message reply) {
+            if (reply.has_content()) ++came;
+        });
+        for (int i = 0; i < 10; ++i)
+            (void)driver_.push_messages({driver_.create_message({}, "train", nodes_.at(0))});
+        for (int i = 0; i < 10'000 && came < 10; ++i) std::this_thread::sleep_for(milliseconds(1));
+        demand(came == 10, "all replies are called back");
+        driver_.on_reply({});
+        log(INFO, "called back");
+    }
+
+    void refused() {
+        const auto ids = driver_.push_messages(
+            {driver_.create_message({}, "train", 12345), driver_.create_message({}, "", nodes_[0]),
+             driver_.create_message({}, "train", nodes_[0], "", seconds(0)),
+             driver_.create_message({}, "train", nodes_[0])});
+        demand(ids[0].empty() && ids[1].empty() && ids[2].empty() && !ids[3].empty(),
+               "what cannot be sent has an empty id");
+        demand(driver_.wait_for_reply(seconds(30)), "a reply");
+        demand(driver_.pull_messages(ids).size() == 1, "one reply");
+        demand(driver_.pull_messages(ids).empty(), "each reply once");
+        log(INFO, "refused what it should");
+    }
+
+  private:
+    Driver& driver_;
+    Context& context_;
+    std::vector<NodeId> nodes_;
+};
+
+void server(Driver& driver, Context& context) {
+    const auto play = context.run_config<std::string>("play", "many");
+    if (play == "throws") throw std::runtime_error("main has had enough");
+    if (play == "crashes") std::raise(SIGABRT);
+    if (play == "hangs")
+        for (log(INFO, "hangs");;) std::this_thread::sleep_for(seconds(1));
+    if (play == "waits") {
+        log(INFO, "waits to be stopped");
+        while (!context.cancelled()) std::this_thread::sleep_for(milliseconds(5));
+        return;
+    }
+    Play scene(driver, context);
+    if (play == "many") scene.many();
+    if (play == "trouble") scene.trouble();
+    if (play == "callback") scene.callback();
+    if (play == "refused") scene.refused();
+    if (play == "holds") {  // a node at work for this run, until it is stopped
+        const Message reply = scene.ask("train.waits", driver.get_node_ids().at(0), seconds(60));
+        log(INFO, "held: ", reply.error().reason);
+    }
+    if (play == "gone") {  // a node that goes away in a handler
+        const Message reply = scene.ask("train.waits", driver.get_node_ids().at(0), seconds(60));
+        demand(!reply.has_content(), "no reply of a node that is gone");
+        log(INFO, "gone: ", reply.error().code, " ", reply.error().reason);
+    }
+}
+
+}  // namespace
+
+VFLBUS_SERVER_APP(server)

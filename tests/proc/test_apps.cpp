@@ -1,0 +1,366 @@
+// Apps as users build and start them: the example, trouble of every kind, and what is left behind.
+
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <regex>
+#include <set>
+#include <sstream>
+
+#include "catch.hpp"
+#include "support.hpp"
+
+using namespace proc;
+using Json = nlohmann::json;
+
+namespace {
+
+std::string app(const std::string& name) {
+    const char* const dir = std::getenv("VFLBUS_APPS");
+    if (dir == nullptr) throw std::runtime_error("VFLBUS_APPS is not set");
+    return std::string(dir) + "/" + name + ".so";
+}
+
+/// Broker and nodes that run until the end of the test.
+class Bus {
+  public:
+    explicit Bus(const TempDir& dir) : dir_(dir) {
+        broker_.emplace(dir, Words{"broker", "--bind", "ipc://" + (dir / "bus"), "--json"});
+        address = first_endpoint(*broker_);
+    }
+    ~Bus() {
+        for (auto& node : nodes) node->signal(SIGTERM);
+        for (auto& node : nodes) node->wait();
+        broker_->signal(SIGTERM);
+        broker_->wait();
+    }
+    Process& node(const std::string& name, const std::string& client, Words more = {}) {
+        Words words{"actor", "--role",   "member", "--app", app(client),           "--name",
+                    name,    "--broker", address,  "--set", "bus.cancel_grace=0.5"};
+        words.insert(words.end(), more.begin(), more.end());
+        nodes.push_back(std::make_unique<Process>(dir_, words));
+        REQUIRE(nodes.back()->await_output("serves apps", true));
+        return *nodes.back();
+    }
+    [[nodiscard]] Words server(const std::string& file, Words config = {}) const {
+        Words words{"actor",    "--role", "serverapp", "--app", app(file),
+                    "--broker", address,  "--json",    "--set", "bus.cancel_grace=0.5"};
+        for (const std::string& word : config) words.insert(words.end(), {"--run-config", word});
+        return words;
+    }
+    /// A run of the test's server; what it printed and said.
+    Finished play(const std::string& name, Words config = {}) {
+        config.push_back("play=" + name);
+        return run(dir_, server("test_server", config));
+    }
+    std::string address;
+    std::vector<std::unique_ptr<Process>> nodes;
+
+  private:
+    const TempDir& dir_;
+    std::optional<Process> broker_;
+};
+
+std::size_t count_of(const std::string& text, const std::string& what) {
+    std::size_t n = 0;
+    for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
+        ++n;
+    return n;
+}
+
+Json json_of(const Finished& finished) {
+    INFO(finished.out << finished.err);
+    Json said = Json::parse(finished.out, nullptr, false);
+    CHECK(said.is_object());
+    return said.is_object() ? said : Json::object();
+}
+
+/// The processes below a process, at any depth.
+std::set<pid_t> below(pid_t of) {
+    std::map<pid_t, pid_t> parent;
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+        const std::string name = entry.path().filename();
+        if (name.find_first_not_of("0123456789") != std::string::npos) continue;
+        const std::string stat = slurp(entry.path() / "stat");
+        const std::size_t at = stat.rfind(')');
+        if (at == std::string::npos) continue;
+        std::istringstream rest(stat.substr(at + 1));
+        std::string state;
+        pid_t up = 0;
+        rest >> state >> up;
+        parent[static_cast<pid_t>(std::stol(name))] = up;
+    }
+    std::set<pid_t> found;
+    for (bool more = true; more;) {
+        more = false;
+        for (const auto& [pid, up] : parent)
+            if ((up == of || found.count(up) != 0) && found.insert(pid).second) more = true;
+    }
+    return found;
+}
+
+bool gone(const std::set<pid_t>& pids) {
+    for (const pid_t pid : pids)
+        if (::kill(pid, 0) == 0) return false;
+    return true;
+}
+
+}  // namespace
+
+TEST_CASE("the example: two servers at once on five nodes, each with its own replies") {
+    const TempDir dir;
+    const Finished finished =
+        run(dir, {"launch", "--local", "5", "--client", app("echo_client"), "--server",
+                  app("sampling_server"), "--server", app("sampling_server"), "--json"});
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    const Json said = json_of(finished);
+    CHECK(said["status"] == "completed");
+    REQUIRE(said["runs"].size() == 2);
+    CHECK(finished.err.find("The echo differs") == std::string::npos);
+
+    // what the nodes handled, by run
+    std::map<std::string, std::multiset<std::string>> handled;
+    for (const auto& entry : fs::recursive_directory_iterator(dir / "runs"))
+        if (entry.path().filename() == "log") {
+            const std::string log = slurp(entry.path());
+            const std::regex line("node=(node-[0-9]) run=([0-9a-f]{8}) `train` not implemented");
+            for (std::sregex_iterator at(log.begin(), log.end(), line), end; at != end; ++at)
+                handled[(*at)[2]].insert((*at)[1]);
+        }
+    for (const Json& one : said["runs"]) {
+        CHECK(one["status"] == "completed");
+        CHECK(one["messages"] == 6);
+        CHECK(one["replies"] == 6);
+        CHECK(one["errors"] == 0);
+        const std::string run = one["run_id"].get<std::string>().substr(0, 8);
+        CHECK(handled[run].size() == 6);
+        const std::string mark = "run=" + run + " ";
+        for (int round = 1; round <= 3; ++round)
+            CHECK(count_of(finished.err, mark + "Starting server round " + std::to_string(round)) ==
+                  1);
+        CHECK(count_of(finished.err, mark + "Received replies from node IDs: [") == 3);
+        CHECK(count_of(finished.err, mark + "Multi-run example complete!") == 1);
+        // the ids it printed are those of the nodes that handled its messages
+        std::multiset<std::string> ids;
+        const std::regex line(mark + "Received replies from node IDs: \\[([0-9]+), ([0-9]+)\\]");
+        for (std::sregex_iterator at(finished.err.begin(), finished.err.end(), line), end;
+             at != end; ++at) {
+            CHECK((*at)[1] != (*at)[2]);
+            ids.insert((*at)[1]);
+            ids.insert((*at)[2]);
+        }
+        CHECK(ids.size() == 6);
+        std::map<std::string, std::size_t> per_node, per_id;
+        for (const std::string& node : handled[run]) ++per_node[node];
+        for (const std::string& id : ids) ++per_id[id];
+        std::multiset<std::size_t> nodes, printed;
+        for (const auto& [name, n] : per_node) nodes.insert(n);
+        for (const auto& [id, n] : per_id) printed.insert(n);
+        CHECK(nodes == printed);
+    }
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("what a handler may do wrong is told to its owner, and no other run notices") {
+    const TempDir dir;
+    {
+        Bus bus(dir);
+        bus.node("node-a", "test_client", {"--node-config", "place=here"});
+        Process others(dir, bus.server("test_server", {"play=many", "total=2000", "label=quiet"}));
+        const Finished trouble = bus.play("trouble");
+        INFO(trouble.err);
+        CHECK(trouble.exit_code == 0);
+        CHECK(trouble.err.find("throws: node-a: handler train.throws: no luck today") !=
+              std::string::npos);
+        CHECK(trouble.err.find("refuses: 32 node-a: not today") != std::string::npos);
+        CHECK(trouble.err.find("no handler for messages of type \"query.nobody\"") !=
+              std::string::npos);
+        CHECK(trouble.err.find("was ended by signal 11 (Segmentation fault) in handler "
+                               "train.crashes") != std::string::npos);
+        CHECK(trouble.err.find("all as promised") != std::string::npos);
+        const Finished quiet = others.wait();
+        INFO(quiet.err);
+        CHECK(quiet.exit_code == 0);
+        CHECK(quiet.err.find("2000 replies, all of this run") != std::string::npos);
+    }
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("many messages, callbacks, and messages that are refused") {
+    const TempDir dir;
+    {
+        Bus bus(dir);
+        for (const std::string name : {"node-a", "node-b", "node-c"}) bus.node(name, "test_client");
+        Process first(dir, bus.server("test_server", {"nodes=3", "label=first"}));
+        Process second(dir, bus.server("test_server", {"nodes=3", "label=second"}));
+        for (Process* each : {&first, &second}) {
+            const Finished finished = each->wait();
+            INFO(finished.err);
+            CHECK(finished.exit_code == 0);
+            CHECK(finished.err.find("300 replies, all of this run") != std::string::npos);
+            const Json said = json_of(finished);
+            CHECK(said["replies"] == 300);
+        }
+        CHECK(bus.play("callback").err.find("called back") != std::string::npos);
+        CHECK(bus.play("refused").err.find("refused what it should") != std::string::npos);
+    }
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("main that throws, crashes or hangs ends its run by name, and nodes are free") {
+    const TempDir dir;
+    {
+        Bus bus(dir);
+        Process& node = bus.node("node-a", "test_client");
+        const Finished thrown = bus.play("throws");
+        CHECK(thrown.exit_code == 5);
+        CHECK(json_of(thrown)["status"] == "failed");
+        CHECK(json_of(thrown)["error"] == "handler_failed");
+        CHECK(json_of(thrown)["reason"].get<std::string>().find("main has had enough") !=
+              std::string::npos);
+        const Finished crashed = bus.play("crashes");
+        CHECK(crashed.exit_code == 5);
+        CHECK(json_of(crashed)["reason"].get<std::string>().find("signal 6") != std::string::npos);
+
+        // stopped while main hangs, and while a handler is at work for it
+        Process hangs(dir, bus.server("test_server", {"play=hangs"}));
+        REQUIRE(hangs.await_output("hangs", true));
+        hangs.signal(SIGINT);
+        const Finished hung = hangs.wait();
+        CHECK(hung.exit_code == 130);
+        CHECK(json_of(hung)["status"] == "stopped");
+        Process holds(dir, bus.server("test_server", {"play=holds"}));
+        CHECK(await(holds, [&] { return below(node.pid()).size() == 2; }));
+        holds.signal(SIGTERM);
+        CHECK(holds.wait().exit_code == 130);
+        REQUIRE(node.await_output("told to stop", true));
+        CHECK(await(node, [&] { return below(node.pid()).size() == 1; }));  // the helper
+
+        // its owner is killed: nobody has told the node
+        Process killed(dir, bus.server("test_server", {"play=holds"}));
+        CHECK(await(killed, [&] { return below(node.pid()).size() == 2; }));
+        const auto family = below(killed.pid());
+        CHECK(family.size() == 2);
+        killed.signal(SIGKILL);
+        killed.wait();
+        CHECK(await(node, [&] { return gone(family) && below(node.pid()).size() == 1; }));
+        CHECK(bus.play("many").exit_code == 0);
+    }
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a node that goes away in a handler, and one that comes later") {
+    const TempDir dir;
+    {
+        Bus bus(dir);
+        Process early(dir, bus.server("test_server", {"play=gone"}));
+        Process& node = bus.node("node-a", "test_client");  // after the run has begun
+        CHECK(await(node, [&] { return below(node.pid()).size() == 2; }));
+        const auto family = below(node.pid());
+        SECTION("in order") {
+            node.signal(SIGTERM);
+        }
+        SECTION("killed, and started again") {
+            node.signal(SIGKILL);
+            node.wait();
+            bus.node("node-a", "test_client");
+        }
+        const Finished finished = early.wait();
+        INFO(finished.err);
+        CHECK(finished.exit_code == 0);
+        CHECK(finished.err.find("gone: 1") != std::string::npos);  // 17 or 18
+        CHECK(await(node, [&] { return gone(family); }) == true);
+    }
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("files that are no app, of another version or of the other kind are refused") {
+    const TempDir dir;
+    const auto refused = [&](const Words& more, const std::string& why) {
+        Words words{"actor", "--broker", "ipc://" + (dir / "nobody")};
+        words.insert(words.end(), more.begin(), more.end());
+        const Finished finished = run(dir, words);
+        INFO(finished.err);
+        CHECK(finished.exit_code == 2);
+        CHECK(finished.err.find(why) != std::string::npos);
+        CHECK(count_of(finished.err, "\n") == 1);
+    };
+    refused({"--role", "member", "--app", app("old_client")},
+            "was built for vflbus 0.0.9, this is vflbus 0.1.0");
+    refused({"--role", "member", "--app", app("no_app")}, "is no vflbus app");
+    refused({"--role", "member", "--app", app("test_server")}, "is a ServerApp");
+    refused({"--role", "serverapp", "--app", app("test_client")}, "is a ClientApp");
+    refused({"--role", "member", "--app", dir / "none.so"}, "there is no app");
+    spit(dir / "text.so", "not a library");
+    refused({"--role", "member", "--app", dir / "text.so"}, "is no app that can be loaded");
+    refused({"--role", "serverapp"}, "needs --app");
+    refused({"--role", "serverapp", "--app", app("test_server"), "--run-config", "x"},
+            "must be key=value");
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("launch of apps: Ctrl-C, failures and what they leave") {
+    const TempDir dir;
+    SECTION("stopped") {
+        Process launch(dir, {"launch", "--local", "2", "--client", app("test_client"), "--server",
+                             app("test_server"), "--server", app("test_server"), "--run-config",
+                             "play=waits", "--json"});
+        REQUIRE(launch.await_output("waits to be stopped", true));
+        launch.signal(SIGINT);
+        const Finished finished = launch.wait();
+        INFO(finished.err);
+        CHECK(finished.exit_code == 130);
+        CHECK(json_of(finished)["status"] == "stopped");
+    }
+    SECTION("one of them fails") {
+        const Finished finished =
+            run(dir, {"launch", "--local", "1", "--client", app("test_client"), "--server",
+                      app("test_server"), "--run-config", "play=throws"});
+        INFO(finished.err);
+        CHECK(finished.exit_code == 5);
+        CHECK(finished.err.find("main has had enough") != std::string::npos);
+        CHECK(finished.out.find("failed") != std::string::npos);
+    }
+    SECTION("killed") {
+        Process launch(dir, {"launch", "--local", "2", "--client", app("test_client"), "--server",
+                             app("test_server"), "--run-config", "play=holds"});
+        // broker, two nodes, server: three helpers, a handler and main
+        CHECK(await(launch, [&] { return below(launch.pid()).size() >= 9; }));
+        const auto family = below(launch.pid());
+        launch.signal(SIGKILL);
+        launch.wait();
+        for (int i = 0; i < 1000 && !gone(family); ++i) ::usleep(20'000);
+        CHECK(gone(family));
+        return;  // the socket's directory is nobody's to remove
+    }
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a member of trainings serves apps as well") {
+    const TempDir dir;
+    make_example(dir);
+    {
+        Bus bus(dir);
+        for (const std::string rank : {"0", "1"}) {
+            bus.nodes.push_back(std::make_unique<Process>(
+                dir, Words{"actor", "--role", "member", "--rank", rank, "--config", "run.toml",
+                           "--app", app("test_client"), "--broker", bus.address}));
+            REQUIRE(bus.nodes.back()->await_output("serves runs", true));
+        }
+        Process apps_run(dir, bus.server("test_server", {"nodes=2", "total=500"}));
+        const Finished training = run(dir, {"actor", "--role", "master", "--config", "run.toml",
+                                            "--broker", bus.address, "--json"});
+        INFO(training.err);
+        CHECK(training.exit_code == 0);
+        const Finished finished = apps_run.wait();
+        INFO(finished.err);
+        CHECK(finished.exit_code == 0);
+        CHECK(finished.err.find("1000 replies, all of this run") != std::string::npos);
+    }
+    CHECK(left_behind(dir) == "");
+}
