@@ -25,6 +25,7 @@ struct Job {
     Bytes envelope;
     TimePoint expires;
     std::int64_t ttl_ms = 0;
+    Processes::Timer timer = 0;  ///< of its expiry
 };
 
 class Host final : public ClientHost {
@@ -129,7 +130,8 @@ class Host final : public ClientHost {
             processes_->tell(run.process, Told::request,
                              encode_addressed(job.source, job.envelope));
             Bytes().swap(job.envelope);
-            processes_->at(job.expires, [this, key, serial = job.serial] { expire(key, serial); });
+            job.timer = processes_->at(job.expires,
+                                       [this, key, serial = job.serial] { expire(key, serial); });
             run.answered = false;
             run.current = std::move(job);
         }
@@ -153,6 +155,7 @@ class Host final : public ClientHost {
         if ((kind != Told::answer && kind != Told::refusal) || !run.current) return;
         const Job job = std::move(*run.current);
         run.current.reset();
+        processes_->cancel(job.timer);
         if (!run.answered) {
             if (kind == Told::answer) {
                 job.reply(body);
@@ -172,6 +175,7 @@ class Host final : public ClientHost {
         if (found == runs_.end()) return;
         Run& run = found->second;
         run.process = 0;
+        if (run.current) processes_->cancel(run.current->timer);
         if (run.over) return forget(found);
         const std::string lost = "; its state of the run is lost";
         if (run.current && !run.answered) {

@@ -83,8 +83,17 @@ class ProcessesImpl final : public Processes {
         if (children_.count(process) != 0 && !lost_) helper_->kill(process);
     }
 
-    void at(TimePoint when, std::function<void()> work) override {
-        timers_.emplace(when, std::move(work));
+    Timer at(TimePoint when, std::function<void()> work) override {
+        const Timer timer = ++last_timer_;
+        timers_.emplace(std::pair(when, timer), std::move(work));
+        timer_times_[timer] = when;
+        return timer;
+    }
+    void cancel(Timer timer) override {
+        const auto found = timer_times_.find(timer);
+        if (found == timer_times_.end()) return;
+        timers_.erase({found->second, timer});
+        timer_times_.erase(found);
     }
 
     TimePoint now() const override { return std::chrono::steady_clock::now(); }
@@ -120,8 +129,9 @@ class ProcessesImpl final : public Processes {
                 work.swap(posted_);
             }
             for (const auto& each : work) each();
-            while (!timers_.empty() && timers_.begin()->first <= now()) {
+            while (!timers_.empty() && timers_.begin()->first.first <= now()) {
                 const auto call = std::move(timers_.begin()->second);
+                timer_times_.erase(timers_.begin()->first.second);
                 timers_.erase(timers_.begin());
                 call();
             }
@@ -139,7 +149,8 @@ class ProcessesImpl final : public Processes {
             int wait = -1;
             if (!timers_.empty())
                 wait = static_cast<int>(std::max<std::int64_t>(
-                    0, std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first - now())
+                    0, std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first -
+                                                                    now())
                            .count()));
             ::poll(ready.data(), static_cast<nfds_t>(ready.size()), wait);
             if ((ready[0].revents & POLLIN) != 0) {
@@ -261,7 +272,9 @@ class ProcessesImpl final : public Processes {
     std::function<void()> on_lost_;
     int wake_;
     std::map<Id, Child> children_;
-    std::multimap<TimePoint, std::function<void()>> timers_;
+    std::map<std::pair<TimePoint, Timer>, std::function<void()>> timers_;
+    std::map<Timer, TimePoint> timer_times_;
+    Timer last_timer_ = 0;
     Id last_id_ = 0;
     bool lost_ = false;
     std::mutex mutex_;  ///< guards what follows

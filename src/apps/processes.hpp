@@ -36,8 +36,10 @@ class Processes {
     /// Nothing more comes; the process ends when it has read what was sent.
     virtual void close(Id process) = 0;
     virtual void kill(Id process) = 0;
-    /// Calls `work` at that time, once.
-    virtual void at(TimePoint when, std::function<void()> work) = 0;
+    using Timer = std::uint64_t;
+    /// Calls `work` at that time, once, unless it is cancelled before.
+    virtual Timer at(TimePoint when, std::function<void()> work) = 0;
+    virtual void cancel(Timer timer) = 0;
     [[nodiscard]] virtual TimePoint now() const = 0;
     /// Processes there are.
     [[nodiscard]] virtual std::size_t count() const = 0;

@@ -1,0 +1,227 @@
+// What many runs on the same nodes cost each other:
+//
+//   vflbus-bench-apps busy [SECONDS]        round trips of run B on a member with two workers,
+//   alone
+//                                           and while the handler of run A computes there
+//   vflbus-bench-apps runs VFLBUS CLIENT N  N runs of an app, one after another, on one node that
+//                                           VFLBUS serves: how long each takes to start, and memory
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "actors/node.hpp"
+#include "apps/wire.hpp"
+#include "base/hash.hpp"
+#include "bus/zmq/broker_loop.hpp"
+#include "process.hpp"
+
+namespace {
+
+using namespace vflbus;
+using namespace vflbus::actors;
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr MessageType echo_type = 1;
+constexpr MessageType compute_type = 300;
+
+double ms(Clock::duration d) {
+    return std::chrono::duration<double, std::milli>(d).count();
+}
+
+double quantile(std::vector<double> values, double q) {
+    if (values.empty()) return 0;
+    std::sort(values.begin(), values.end());
+    return values[std::min(values.size() - 1,
+                           static_cast<std::size_t>(q * static_cast<double>(values.size())))];
+}
+
+/// One run that sends `total` messages, one after another, each at least `pause` after the last.
+class Asker final : public ServerApp {
+  public:
+    Asker(std::vector<bus::Participant> who, std::string agreed, MessageType type, Bytes body,
+          std::size_t total)
+        : type_(type), body_(std::move(body)), total_(total) {
+        spec_.run = random_run_id();
+        spec_.participants = std::move(who);
+        spec_.agreed = std::move(agreed);
+    }
+    const RunSpec& spec() const override { return spec_; }
+    void on_opened(Driver&) override {}
+    void on_join(Driver& driver, NodeId node, const bus::Join& join) override {
+        if (join.code != Errc::ok) return driver.close(join.code, join.sentence);
+        if (node_.value != 0) return;
+        node_ = node;
+        push(driver);
+    }
+    void on_reply(Driver& driver, Message&& reply) override {
+        if (!reply.has_content()) return driver.close(reply.error.code, reply.error.sentence);
+        round_trips.push_back(ms(Clock::now() - sent_));
+        if (round_trips.size() == total_) return driver.close(Errc::ok, "done");
+        driver.set_timer(driver.now() + milliseconds(1));
+    }
+    void on_timer(Driver& driver) override { push(driver); }
+    void on_peer(Driver&, const PeerEvent&) override {}
+    void on_link(Driver&, bool, const std::string&) override {}
+    void on_closed(const Ending&) override {}
+
+    std::vector<double> round_trips;
+
+  private:
+    void push(Driver& driver) {
+        sent_ = Clock::now();
+        if (const auto number = driver.push_message(node_, type_, body_); !number)
+            driver.close(number.error().code, number.error().sentence);
+    }
+    RunSpec spec_;
+    MessageType type_;
+    Bytes body_;
+    std::size_t total_;
+    NodeId node_{};
+    Clock::time_point sent_{};
+};
+
+std::unique_ptr<Node> make_node(const std::shared_ptr<bus::Context>& context,
+                                const std::string& broker, const std::string& name,
+                                const std::string& role, const std::string& dir) {
+    NodeOptions options;
+    options.context = context;
+    options.broker = broker;
+    options.name = name;
+    options.role = role;
+    options.state_dir = dir + "/" + name;
+    options.connect_timeout = seconds(30);
+    options.workers = 2;
+    auto node = Node::create(std::move(options));
+    if (!node) throw std::runtime_error(node.error().sentence);
+    return std::move(*node);
+}
+
+void drive(Node& node, ServerApp& app) {
+    const bus::StopSignal stop;
+    const auto ending = node.drive(app, stop);
+    if (!ending || ending->code != Errc::ok)
+        throw std::runtime_error(ending ? ending->sentence : ending.error().sentence);
+}
+
+int busy(double length) {
+    const bench::ScratchDirectory dir;
+    const auto context = bus::make_context();
+    bus::BrokerOptions options;
+    options.context = context;
+    options.bind = {"ipc://" + dir.path() + "/bus"};
+    auto broker = bus::BrokerLoop::bind(std::move(options));
+    if (!broker) throw std::runtime_error(broker.error().sentence);
+    const std::string address = (*broker)->endpoints()[0];
+    bus::StopSignal stop;
+    std::thread broker_thread([&] { (*broker)->run(stop); });
+    std::atomic<bool> computing{false};
+    ClientApp app;
+    app.on(compute_type, [&](const Message&, Context& run) -> Result<Bytes> {
+        computing = true;
+        volatile double x = 1;
+        while (computing && !run.cancelled())
+            for (int i = 0; i < 10'000; ++i) x = x * 1.0000001;
+        return Bytes{1};
+    });
+    auto member = make_node(context, address, "member-0", "member", dir.path());
+    std::thread serving([&] { (void)member->serve(app, stop, false); });
+    const std::vector<bus::Participant> who{{"member-0", "member", 0}};
+    const auto measure = [&](const std::string& name) {
+        Asker owner(who, "", echo_type, Bytes(64), static_cast<std::size_t>(length * 500));
+        drive(*make_node(context, address, name, "master", dir.path()), owner);
+        owner.round_trips.erase(owner.round_trips.begin(),
+                                owner.round_trips.begin() + 10);  // the first, cold
+        return owner.round_trips;
+    };
+    const auto alone = measure("master-alone");
+    std::thread other([&] {
+        Asker owner(who, "", compute_type, Bytes(1), 1);
+        drive(*make_node(context, address, "master-a", "master", dir.path()), owner);
+    });
+    while (!computing) std::this_thread::sleep_for(milliseconds(1));
+    const auto loaded = measure("master-b");
+    computing = false;
+    other.join();
+    stop.stop();
+    serving.join();
+    broker_thread.join();
+    std::printf(
+        "{\"alone_p50_ms\": %.3f, \"alone_p99_ms\": %.3f, \"loaded_p50_ms\": %.3f, "
+        "\"loaded_p99_ms\": %.3f, \"round_trips\": %zu}\n",
+        quantile(alone, 0.5), quantile(alone, 0.99), quantile(loaded, 0.5), quantile(loaded, 0.99),
+        loaded.size());
+    return 0;
+}
+
+int runs(const std::string& vflbus, const std::string& client, std::size_t total) {
+    const bench::ScratchDirectory dir;
+    const std::string address = "ipc://" + dir.path() + "/bus";
+    bench::Child broker(vflbus, {"broker", "--bind", address, "--quiet"});
+    broker.hear();
+    bench::Child node(vflbus,
+                      {"actor", "--role", "member", "--app", client, "--name", "node-0", "--broker",
+                       address, "--quiet", "--state-dir", dir.path() + "/node-0", "--set",
+                       "output.runs_dir=" + dir.path() + "/runs"});
+    const auto context = bus::make_context();
+    apps::Envelope envelope;
+    envelope.message_type = "train";
+    envelope.ttl_ms = 60'000;
+    const Bytes record = apps::encode(app::Record{});
+    envelope.record = record;
+    const std::vector<bus::Participant> everybody{{"*", "member", -1}};
+    std::vector<double> starts;
+    std::uint64_t node_early = 0, broker_early = 0;
+    for (std::size_t i = 0; i < total; ++i) {
+        Asker owner(everybody, apps::agreed_text({}), apps::app_message_type,
+                    apps::encode(envelope), 1);
+        const auto begin = Clock::now();
+        drive(*make_node(context, address, "serverapp", "serverapp", dir.path()), owner);
+        starts.push_back(ms(Clock::now() - begin));
+        if (i == total / 10) {
+            node_early = node.memory_bytes("VmRSS");
+            broker_early = broker.memory_bytes("VmRSS");
+        }
+    }
+    const std::size_t tenth = std::max<std::size_t>(1, total / 10);
+    const std::vector<double> first(starts.begin(),
+                                    starts.begin() + static_cast<std::ptrdiff_t>(tenth));
+    const std::vector<double> last(starts.end() - static_cast<std::ptrdiff_t>(tenth), starts.end());
+    std::printf(
+        "{\"runs\": %zu, \"first_tenth_p50_ms\": %.3f, \"last_tenth_p50_ms\": %.3f, "
+        "\"node_kib_after_a_tenth\": %llu, \"node_kib\": %llu, \"broker_kib_after_a_tenth\": "
+        "%llu, \"broker_kib\": %llu}\n",
+        total, quantile(first, 0.5), quantile(last, 0.5),
+        static_cast<unsigned long long>(node_early >> 10),
+        static_cast<unsigned long long>(node.memory_bytes("VmRSS") >> 10),
+        static_cast<unsigned long long>(broker_early >> 10),
+        static_cast<unsigned long long>(broker.memory_bytes("VmRSS") >> 10));
+    return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const std::vector<std::string> words(argv + 1, argv + argc);
+    try {
+        if (!words.empty() && words[0] == "busy")
+            return busy(words.size() > 1 ? std::stod(words[1]) : 5);
+        if (words.size() == 4 && words[0] == "runs")
+            return runs(words[1], words[2], std::stoul(words[3]));
+    } catch (const std::exception& e) {
+        std::fprintf(stderr, "vflbus-bench-apps: %s\n", e.what());
+        return 1;
+    }
+    std::fprintf(stderr, "vflbus-bench-apps busy [SECONDS] | runs VFLBUS CLIENT.so N\n");
+    return 2;
+}
