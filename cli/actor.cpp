@@ -124,6 +124,9 @@ int run_serverapp(const ActorArguments& arguments, const config::Config& config,
     bus::StopSignal stop;
     const SignalScope signals(stop, nullptr, Second::closes);
     options.context = bus::make_context();
+    options.stop_asked = [&stop] { stop.stop(); };
+    options.desk = std::make_shared<RunDesk>(options.node_name, config.output.runs_dir,
+                                             config.output.share_log);
     const AppOutcome outcome =
         drive_app(config, options, stop, run_id, std::move(helper), std::move(run_config));
     const Failure& failure = outcome.failure;
@@ -173,6 +176,13 @@ int finish_member(const ActorArguments& arguments, const std::string& party,
 int run(const ActorArguments& arguments) {
     const auto self = find_self(arguments);
     if (!self) return report_failure(arguments, self.error());
+    if (arguments.serve) {
+        if (self->party != "master" || !arguments.run_id.empty() || !arguments.resume.empty())
+            return report_failure(arguments, {Errc::usage,
+                                              "--serve is for a master, and goes with neither "
+                                              "--run-id nor --resume: runs are submitted to it"});
+        return serve(arguments);
+    }
     if (self->rank && !arguments.run_id.empty())
         return report_failure(
             arguments, {Errc::usage, "--run-id is for the master; a member is invited to runs"});
@@ -282,6 +292,9 @@ int run(const ActorArguments& arguments) {
         return finish_member(arguments, self->party, ending);
     }
 
+    options.stop_asked = [&stop] { stop.stop(); };
+    options.desk =
+        std::make_shared<RunDesk>(self->party, config->output.runs_dir, config->output.share_log);
     const auto env = actors::make_file_env();
     actors::MasterOptions for_master = master_options(*config, run_id, options, *env);
     for_master.resume = !resume.empty();

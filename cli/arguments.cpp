@@ -159,6 +159,11 @@ Command parse(int argc, const char* const* argv) {
         ->allow_extra_args(false);
     on_broker->add_flag("--insecure", broker.insecure,
                         "allow addresses beyond this machine; links are not encrypted yet");
+    on_broker
+        ->add_option("--state-dir", broker.state_dir,
+                     "keeps its registry of runs and nodes here; default: in memory")
+        ->type_name("DIR")
+        ->envname("VFLBUS_STATE_DIR");
     add_config(*on_broker, broker);
     add_output(*on_broker, broker);
     on_broker->footer(
@@ -175,6 +180,8 @@ Command parse(int argc, const char* const* argv) {
     on_actor->add_option("--rank", actor.rank, "of a member, 0 to world_size - 1")->type_name("R");
     on_actor->add_flag("--once", actor.once, "a member ends with its first run, and its exit code")
         ->envname("VFLBUS_ONCE");
+    on_actor->add_flag("--serve", actor.serve,
+                       "a master that waits for runs that `vflbus run submit` hands it");
     on_actor->add_option("--name", actor.name, "node name; default master or member-R")
         ->type_name("NAME")
         ->envname("VFLBUS_NAME");
@@ -347,6 +354,64 @@ Command parse(int argc, const char* const* argv) {
         "  vflbus predict --local --model runs/1f0c9a33... --out p.csv\n"
         "  vflbus predict --config my.toml --model runs/1f0c9a33...    members run elsewhere");
 
+    const auto add_question = [&](CLI::App& on, BrokerQuestion& question) {
+        on.add_option("--broker", question.broker, "where the broker listens")
+            ->type_name("ADDRESS");
+        add_config(on, question);
+        add_output(on, question);
+    };
+    RunsArguments runs;
+    auto* on_runs = app.add_subcommand("runs", "The runs that a broker knows, youngest first.");
+    on_runs
+        ->add_option("--status", runs.status,
+                     "pending, starting, running, completed, failed, stopped, finished or unknown")
+        ->type_name("STATUS");
+    on_runs->add_option("--limit", runs.limit, "so many at most; default 50")->type_name("N");
+    add_question(*on_runs, runs);
+    on_runs->footer("Examples:\n  vflbus runs\n  vflbus runs --status failed --limit 5 --json");
+
+    NodesArguments nodes;
+    auto* on_nodes = app.add_subcommand("nodes", "The nodes that a broker knows.");
+    on_nodes->add_option("--limit", nodes.limit, "so many at most; default 500")->type_name("N");
+    add_question(*on_nodes, nodes);
+
+    RunShowArguments run_show;
+    RunStopArguments run_stop;
+    RunLogsArguments run_logs;
+    SubmitArguments submit;
+    auto* on_run = app.add_subcommand("run", "One run: show, stop, logs, submit.");
+    on_run->require_subcommand(1);
+    const auto add_run = [&](const char* name, const char* help, RunArguments& run) {
+        auto* on = on_run->add_subcommand(name, help);
+        on->add_option("RUN", run.run, "its id, or the first digits of it")->required();
+        add_question(*on, run);
+        return on;
+    };
+    auto* on_run_show = add_run(
+        "show", "Status, parties, times and sizes; its owner adds metrics and configuration.",
+        run_show);
+    auto* on_run_stop = add_run("stop", "Asks its owner to end it in order, and waits.", run_stop);
+    auto* on_run_logs =
+        add_run("logs", "Log lines of all parties that give theirs, merged by time.", run_logs);
+    on_run_logs->add_flag("-f,--follow", run_logs.follow, "goes on until the run is over");
+    auto* on_submit =
+        on_run->add_subcommand("submit", "Hands a training to a master that waits for them.");
+    on_submit->add_option("--to", submit.to, "node name of that master; default: the only one")
+        ->type_name("NAME");
+    on_submit->add_option("--label", submit.label, "a word about the run, for its log")
+        ->type_name("TEXT");
+    auto* submit_wait =
+        on_submit->add_flag("--wait", submit.wait, "until the run is over, with its exit code");
+    on_submit->add_flag("-f,--follow", submit.follow, "as --wait, and shows its log lines")
+        ->excludes(submit_wait);
+    add_question(*on_submit, submit);
+    on_submit->footer(
+        "The agreed half of the configuration is handed over; files of parties are theirs alone.\n"
+        "Examples:\n"
+        "  vflbus actor --role master --serve --config bank.toml     at the label holder\n"
+        "  vflbus run submit --config mine.toml --follow             anywhere\n"
+        "  vflbus run submit --config mine.toml --set model.epochs=5 --wait");
+
     SynthArguments synth;
     auto* on_data = app.add_subcommand("data", "Make data.");
     on_data->require_subcommand(1);
@@ -513,6 +578,12 @@ Command parse(int argc, const char* const* argv) {
     if (on_check->parsed()) return check;
     if (on_predict->parsed()) return predict;
     if (on_synth->parsed()) return synth;
+    if (on_runs->parsed()) return runs;
+    if (on_nodes->parsed()) return nodes;
+    if (on_run_show->parsed()) return run_show;
+    if (on_run_stop->parsed()) return run_stop;
+    if (on_run_logs->parsed()) return run_logs;
+    if (on_submit->parsed()) return submit;
     if (on_health->parsed()) return health;
     for (const auto& [app_of, action] : agent_actions)
         if (app_of->parsed()) {

@@ -26,12 +26,14 @@ struct Common {
 struct BrokerArguments : Common {
     std::vector<std::string> bind;
     bool insecure = false;
+    std::string state_dir;
 };
 
 struct ActorArguments : Common {
     std::string role;  ///< master, member, arbiter or serverapp; empty: VFLBUS_ROLE
     std::optional<std::uint64_t> rank;
     bool once = false;
+    bool serve = false;  ///< master only: waits for submissions
     std::string name;
     std::string broker;
     std::string out;         ///< --out: where this party keeps its model and report
@@ -90,6 +92,37 @@ struct PredictArguments : Common, Local {
     std::string out;    ///< CSV file; empty: predictions.csv in the run's directory
 };
 
+// -- questions to a broker: runs, nodes, run ... -------------------------------------
+
+struct BrokerQuestion : Common {
+    std::string broker;
+};
+
+struct RunsArguments : BrokerQuestion {
+    std::string status;  ///< empty: all
+    std::uint64_t limit = 50;
+};
+
+struct NodesArguments : BrokerQuestion {
+    std::uint64_t limit = 500;
+};
+
+struct RunArguments : BrokerQuestion {
+    std::string run;  ///< its id, or the first digits
+};
+struct RunShowArguments : RunArguments {};
+struct RunStopArguments : RunArguments {};
+struct RunLogsArguments : RunArguments {
+    bool follow = false;
+};
+
+struct SubmitArguments : BrokerQuestion {
+    std::string to;     ///< node name of the serving master; empty: the only one
+    std::string label;  ///< for people
+    bool wait = false;
+    bool follow = false;
+};
+
 struct SynthArguments : Common {
     std::string task = "logistic";
     std::string out;
@@ -143,10 +176,11 @@ struct Exit {
     int code = 0;
 };
 
-using Command =
-    std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
-                 PredictArguments, SynthArguments, ConfigCheckArguments, ConfigReferenceArguments,
-                 HealthArguments, AgentArguments, ExportArguments, VersionArguments>;
+using Command = std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
+                             PredictArguments, SynthArguments, ConfigCheckArguments,
+                             ConfigReferenceArguments, HealthArguments, AgentArguments,
+                             ExportArguments, VersionArguments, RunsArguments, NodesArguments,
+                             RunShowArguments, RunStopArguments, RunLogsArguments, SubmitArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

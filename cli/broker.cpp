@@ -2,12 +2,17 @@
 
 #include <unistd.h>
 
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "base/files.hpp"
 #include "bus/zmq/broker_loop.hpp"
 #include "commands.hpp"
+#include "observe/log.hpp"
 #include "output.hpp"
+#include "registry/registry.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
 
@@ -22,9 +27,25 @@ int run(const BrokerArguments& arguments) {
     const auto config = load_config(arguments, flags);
     if (!config) return report_failure(arguments, config.error());
 
+    std::optional<DirectoryLock> directory;
+    if (!arguments.state_dir.empty()) {
+        auto locked = DirectoryLock::acquire(arguments.state_dir);
+        if (!locked) return report_failure(arguments, locked.error());
+        directory = std::move(*locked);
+    }
+    registry::Options kept;
+    kept.file = config->bus.registry;
+    if (kept.file.empty() && directory)
+        kept.file = std::filesystem::path(arguments.state_dir) / "registry.db";
+    kept.runs_max = config->bus.registry_runs;
+    kept.warn = [](const std::string& text) { observe::log::warn("{}", text); };
+    const auto registry = registry::Registry::open(std::move(kept));
+    if (!registry) return report_failure(arguments, registry.error());
+
     bus::StopSignal stop;
     const SignalScope signals(stop);
     bus::BrokerOptions options;
+    options.ledger = registry->get();
     options.context = bus::make_context();
     options.bind = arguments.bind;
     if (options.bind.empty()) options.bind = config->bus.bind;

@@ -17,6 +17,14 @@ int run(const ConfigReferenceArguments& arguments);
 int run(const HealthArguments& arguments);
 int run(const AgentArguments& arguments);
 int run(const ExportArguments& arguments);
+int run(const RunsArguments& arguments);
+int run(const NodesArguments& arguments);
+int run(const RunShowArguments& arguments);
+int run(const RunStopArguments& arguments);
+int run(const RunLogsArguments& arguments);
+int run(const SubmitArguments& arguments);
 int run(const VersionArguments& arguments);
+/// `actor --role master --serve`
+int serve(const ActorArguments& arguments);
 
 }  // namespace vflbus::cli

@@ -93,7 +93,15 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
     node.link_timeout = seconds(config.bus.recv_timeout);
     node.workers = config.bus.workers;
     node.on_waiting = [party](const std::string& line) { log::info({{}, {}, party}, "{}", line); };
-    return actors::Node::create(std::move(node));
+    auto created = actors::Node::create(std::move(node));
+    if (created) {
+        const auto desk = options.desk ? options.desk
+                                       : std::make_shared<RunDesk>(party, config.output.runs_dir,
+                                                                   config.output.share_log);
+        (*created)->on_query(
+            [desk](const bus::QueryArrived& query) { return desk->answer(query); });
+    }
+    return created;
 }
 
 }  // namespace
@@ -161,7 +169,9 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
         outcome.failure = node.error();
         return outcome;
     }
+    if (options.desk) options.desk->drives(run, {}, options.stop_asked, {});
     const auto ending = (*node)->drive(*host, stop);
+    if (options.desk) options.desk->done();
     outcome.failure = host->finish();
     if (!ending) outcome.failure = ending.error();
     outcome.counts = host->counts();
@@ -239,8 +249,10 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
     };
     auto progress = std::make_shared<observe::Progress>(
         observe::Console::standard_error(), observe::ProgressOptions{.quiet = options.quiet});
-    master.progress = [progress](const observe::ProgressState& state, TimePoint now) {
+    master.progress = [progress, desk = options.desk](const observe::ProgressState& state,
+                                                      TimePoint now) {
         progress->update(state, now);
+        if (desk) desk->update(state);
         if (state.steps != 0 && state.step >= state.steps && state.report) progress->finish(now);
     };
     return master;
@@ -253,7 +265,11 @@ Failure drive(actors::RunMaster& master, const config::Config& config, const Par
     if (!node) return node.error();
     log::info({master.spec().run, {}, "master"}, "drives the run broker={}",
               log::value(options.broker.empty() ? config.bus.broker : options.broker));
+    if (options.desk)
+        options.desk->drives(master.spec().run, master.spec().agreed, options.stop_asked,
+                             [&master]() -> const auto& { return master.report().history; });
     const auto ending = (*node)->drive(master, stop);
+    if (options.desk) options.desk->done();
     if (!ending) return ending.error();
     if (master.outcome().code != Errc::ok) return master.outcome();
     if (ending->code != Errc::ok) return {ending->code, ending->sentence};

@@ -2,6 +2,7 @@
 // One party within this process: a member that serves, or a master that drives one run.
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +17,7 @@
 #include "base/errc.hpp"
 #include "config/config.hpp"
 #include "observe/progress.hpp"
+#include "run_desk.hpp"
 
 namespace vflbus::cli {
 
@@ -33,6 +35,10 @@ struct PartyOptions {
     std::filesystem::path out_dir;
     std::filesystem::path model_dir;
     RunLogs logs = RunLogs::to_files;
+    /// Asks this process to end its run in order, for those who ask over the bus; may be empty.
+    std::function<void()> stop_asked;
+    /// What this process answers about its runs; made on first use.
+    std::shared_ptr<RunDesk> desk;
     bool quiet = false;
 };
 

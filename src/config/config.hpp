@@ -126,12 +126,20 @@ struct BusConfig {
     double commit_interval = 10;     ///< 0: never by time
     std::uint64_t commit_steps = 0;  ///< 0: never by steps
     StateLost on_state_lost = StateLost::fail;
+    std::string registry;  ///< absolute after load(); empty: in the broker's state directory
+    std::uint64_t registry_runs = 10'000;
+    std::uint64_t submitted_at_once = 4;
+    std::uint64_t submitted_max = 64;
     friend bool operator==(const BusConfig&, const BusConfig&) = default;
 };
+
+/// For whose runs a party gives its log lines to those who ask over the bus.
+enum class ShareLog : std::uint8_t { owned, all, none };
 
 struct OutputConfig {
     std::string runs_dir = "runs";   ///< absolute after load()
     std::string log_level = "info";  ///< trace, debug, info, warn, error or off
+    ShareLog share_log = ShareLog::owned;
     friend bool operator==(const OutputConfig&, const OutputConfig&) = default;
 };
 

@@ -14,6 +14,7 @@ constexpr string_view tasks[] = {"linear", "logistic", "multilabel", "softmax"};
 constexpr string_view optimizers[] = {"sgd", "adam"};
 constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
 constexpr string_view state_lost_rules[] = {"fail", "restart"};
+constexpr string_view share_log_rules[] = {"owned", "all", "none"};
 constexpr string_view log_levels[] = {"trace", "debug", "info", "warn", "error", "off"};
 
 constexpr double int_max = 9007199254740992.0;  // 2^53, exact as a double
@@ -512,6 +513,34 @@ constexpr Key key_table[] = {
      .doc = "What becomes of a run whose parties have no common commit any more: fail, or restart "
             "the training from its first step. At the master.",
      .choices = state_lost_rules},
+    {.section = "bus",
+     .name = "registry",
+     .type = Type::path,
+     .field = IN_CONFIG(bus.registry),
+     .doc = "The file in which the broker keeps names, states, times and sizes of runs and nodes.",
+     .default_note = "`registry.db` in its --state-dir; without one they are kept in memory"},
+    {.section = "bus",
+     .name = "registry_runs",
+     .type = Type::integer,
+     .field = IN_CONFIG(bus.registry_runs),
+     .doc = "So many finished runs are kept in the registry; the oldest make room.",
+     .min = 1,
+     .max = 1e6},
+    {.section = "bus",
+     .name = "submitted_at_once",
+     .type = Type::integer,
+     .field = IN_CONFIG(bus.submitted_at_once),
+     .doc = "Submitted runs that a master with --serve has going at the same time; further ones "
+            "wait.",
+     .min = 1,
+     .max = 1024},
+    {.section = "bus",
+     .name = "submitted_max",
+     .type = Type::integer,
+     .field = IN_CONFIG(bus.submitted_max),
+     .doc = "Submitted runs that may wait at a master with --serve; further ones are refused.",
+     .min = 0,
+     .max = 10000},
 
     // -- [output] ---------------------------------------------------------------
     {.section = "output",
@@ -527,6 +556,14 @@ constexpr Key key_table[] = {
      .doc = "The least serious lines that are logged.",
      .choices = log_levels,
      .variable = "VFLBUS_LOG_LEVEL"},
+    {.section = "output",
+     .name = "share_log",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(output.share_log),
+     .doc = "Whose log lines `vflbus run logs` gets from this party: those of runs that it drives "
+            "itself (owned), of all runs, or none. A member's lines can name its files, its "
+            "columns, and what is wrong in a cell.",
+     .choices = share_log_rules},
 
     // -- [party.<name>] ---------------------------------------------------------
     {.section = "party",

@@ -173,7 +173,7 @@ RunRow BrokerCore::row_of(const Run& run) const {
     row.run = run.id;
     row.state = run.state;
     row.code = run.ending.code;
-    row.reason = run.ending.sentence;
+    if (run.ending.code != Errc::ok) row.reason = run.ending.sentence;
     row.owner = run.owner_name;
     row.role = run.owner_role;
     row.open = run.open_to_all;

@@ -1,0 +1,70 @@
+#pragma once
+// Questions to a broker and, through it, to owners and participants of runs: what `vflbus runs`,
+// `run` and `nodes` are made of (docs/protocol.md, section 12).
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "bus/wire/questions.hpp"
+#include "bus/zmq/context.hpp"
+#include "bus/zmq/link_loop.hpp"
+#include "config/config.hpp"
+
+namespace vflbus::cli {
+
+struct Ask {
+    NodeId of;  ///< broker_node: the broker itself
+    RunId run;
+    bus::Question what{};
+    bus::Bytes body;
+};
+
+/// A node that is here for questions only, and is not listed among nodes.
+class Asker {
+  public:
+    /// Errors: unreachable, naming the address, when the broker does not answer within 3 s;
+    /// address; cancelled.
+    static Result<Asker> connect(const config::Config& config, const bus::StopSignal& stop);
+
+    Asker(Asker&&) noexcept = default;
+    Asker& operator=(Asker&&) noexcept = default;
+    ~Asker();
+
+    /// One answer, or why there is none, per question and in their order. Errors of single
+    /// questions: those that were answered, and timed_out.
+    std::vector<Result<bus::Bytes>> ask(std::vector<Ask> questions);
+    Result<bus::Bytes> ask(Ask question);
+    /// Waits, keeping the link; false when asked to stop.
+    bool pause(Duration duration);
+
+    // -- of the broker -----------------------------------------------------------
+    Result<std::vector<bus::RunRow>> runs(const std::string& status, std::uint64_t limit);
+    Result<std::vector<bus::NodeRow>> nodes(std::uint64_t limit);
+    /// The one run whose id begins with `text`. Errors: unknown_run, usage for digits that several
+    /// runs have, which are named.
+    Result<bus::RunRow> run(const std::string& text);
+
+  private:
+    Asker() = default;
+    std::shared_ptr<bus::Context> context_;
+    std::unique_ptr<bus::LinkLoop> loop_;
+    const bus::StopSignal* stop_ = nullptr;
+};
+
+// -- what rows look like ------------------------------------------------------------
+
+/// "2026-02-03 04:05:06", UTC; "-" for 0.
+std::string time_text(std::uint64_t ms);
+/// "2026-02-03T04:05:06.789Z"; empty for 0.
+std::string time_json(std::uint64_t ms);
+/// From its start to its end, or to now; "-" when it has not started.
+std::string duration_text(const bus::RunRow& row, std::uint64_t now_ms);
+std::uint64_t wall_now_ms();
+/// "completed", "failed (owner_lost)".
+std::string state_text(const bus::RunRow& row);
+std::string to_json(const bus::RunRow& row);
+std::string to_json(const bus::NodeRow& row);
+
+}  // namespace vflbus::cli

@@ -1,0 +1,250 @@
+// vflbus run show, run stop and run logs: one run, asked of the broker, its owner and its
+// participants
+
+#include <algorithm>
+#include <map>
+
+#include "ask.hpp"
+#include "base/text.hpp"
+#include "commands.hpp"
+#include "observe/table.hpp"
+#include "output.hpp"
+#include "run_log.hpp"
+#include "settings.hpp"
+#include "signals.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+/// How long an owner may take to end in order; it gives up by itself before.
+constexpr Duration stop_patience = std::chrono::seconds(40);
+
+struct Found {
+    Asker asker;
+    bus::RunRow row;
+};
+
+Result<Found> find(const RunArguments& arguments, const bus::StopSignal& stop) {
+    const auto config = load_config(arguments, broker_flag(arguments.broker));
+    if (!config) return tl::unexpected(config.error());
+    auto asker = Asker::connect(*config, stop);
+    if (!asker) return tl::unexpected(asker.error());
+    auto row = asker->run(arguments.run);
+    if (!row) return tl::unexpected(row.error());
+    return Found{std::move(*asker), std::move(*row)};
+}
+
+Result<std::vector<bus::MetricEntry>> all_metrics(Asker& asker, const bus::RunRow& row) {
+    std::vector<bus::MetricEntry> entries;
+    for (;;) {
+        const auto body = asker.ask({node_id_of(row.owner), row.run, bus::Question::metrics,
+                                     bus::encode_from(entries.size())});
+        if (!body) return tl::unexpected(body.error());
+        auto answer = bus::decode_metrics(*body);
+        if (!answer) return tl::unexpected(answer.error());
+        for (bus::MetricEntry& entry : answer->entries) entries.push_back(std::move(entry));
+        if (answer->entries.empty() || entries.size() >= answer->total) return entries;
+    }
+}
+
+std::string to_json(const bus::MetricEntry& entry) {
+    JsonObject metrics;
+    for (const auto& [name, value] : entry.metrics) metrics.add(name, value);
+    return JsonObject()
+        .add("step", entry.step)
+        .add("epoch", entry.epoch)
+        .add("split", entry.split)
+        .add("loss", entry.loss)
+        .add_json("metrics", metrics.text())
+        .text();
+}
+
+std::string metrics_table(const std::vector<bus::MetricEntry>& entries) {
+    using observe::Align;
+    std::vector<observe::Column> columns{
+        {"STEP", Align::right}, {"EPOCH", Align::right}, {"ROWS"}, {"LOSS", Align::right}};
+    std::vector<std::string> names;
+    for (const bus::MetricEntry& entry : entries)
+        for (const auto& [name, value] : entry.metrics)
+            if (name != "loss" && std::find(names.begin(), names.end(), name) == names.end())
+                names.push_back(name);
+    for (const std::string& name : names) columns.push_back({name, Align::right});
+    observe::Table table(columns);
+    for (const bus::MetricEntry& entry : entries) {
+        std::vector<std::string> cells{std::to_string(entry.step), std::to_string(entry.epoch),
+                                       entry.split, observe::metric_text(entry.loss)};
+        for (const std::string& name : names) {
+            const auto found = std::find_if(entry.metrics.begin(), entry.metrics.end(),
+                                            [&](const auto& m) { return m.first == name; });
+            cells.push_back(found == entry.metrics.end() ? ""
+                                                         : observe::metric_text(found->second));
+        }
+        table.add(std::move(cells));
+    }
+    return table.text();
+}
+
+}  // namespace
+
+// -- show --------------------------------------------------------------------------
+
+int run(const RunShowArguments& arguments) {
+    bus::StopSignal stop;
+    const SignalScope signals(stop);
+    auto found = find(arguments, stop);
+    if (!found) return report_failure(arguments, found.error());
+    const bus::RunRow& row = found->row;
+
+    // what the broker does not keep: its owner has it, as long as it is there
+    const NodeId owner = node_id_of(row.owner);
+    auto answers =
+        found->asker.ask({{owner, row.run, bus::Question::status, bus::encode_empty()},
+                          {owner, row.run, bus::Question::configuration, bus::encode_empty()}});
+    const auto status = answers[0] ? bus::decode_status(*answers[0])
+                                   : Result<bus::RunStatus>(tl::unexpected(answers[0].error()));
+    const auto text = answers[1] ? bus::decode_text(*answers[1])
+                                 : Result<std::string>(tl::unexpected(answers[1].error()));
+    const auto metrics =
+        status ? all_metrics(found->asker, row)
+               : Result<std::vector<bus::MetricEntry>>(tl::unexpected(status.error()));
+
+    if (arguments.json) {
+        JsonObject object;
+        object.add_json("run", to_json(row));
+        object.add("owner_answers", status.has_value());
+        if (!status) object.add("owner_sentence", status.error().sentence);
+        if (status)
+            object.add_json("progress", JsonObject()
+                                            .add("phase", status->phase)
+                                            .add("step", status->step)
+                                            .add("steps", status->steps)
+                                            .add("epoch", status->epoch)
+                                            .add("epochs", status->epochs)
+                                            .add("loss", status->loss)
+                                            .text());
+        if (metrics) {
+            std::vector<std::string> entries;
+            for (const bus::MetricEntry& entry : *metrics) entries.push_back(to_json(entry));
+            object.add_json("metrics", json_array(entries));
+        }
+        if (text) object.add("configuration", *text);
+        print(object.text() + "\n");
+        return 0;
+    }
+
+    std::string names = join_and(row.names);
+    if (row.names.size() < row.participants)
+        names += " (" + std::to_string(row.participants) + " in all)";
+    observe::Table table({{"RUN"}, {row.run.hex()}});
+    table.add({"status", state_text(row)});
+    if (!row.reason.empty()) table.add({"reason", row.reason});
+    if (status && status->steps != 0)
+        table.add({"progress", status->phase + ", step " + std::to_string(status->step) + " of " +
+                                   std::to_string(status->steps) + ", loss " +
+                                   observe::metric_text(status->loss)});
+    else if (status)
+        table.add({"progress", status->phase});
+    table.add({"owner", row.owner + " (" + row.role + ")"});
+    table.add({"participants", names.empty() ? "-" : names});
+    table.add({"created (UTC)", time_text(row.created_ms)});
+    table.add({"started (UTC)", time_text(row.started_ms)});
+    if (row.finished_ms != 0) table.add({"finished (UTC)", time_text(row.finished_ms)});
+    table.add({"duration", duration_text(row, wall_now_ms())});
+    table.add({"messages", observe::grouped(row.messages)});
+    table.add({"bytes", human_bytes(row.bytes)});
+    if (row.term > 1) table.add({"term", std::to_string(row.term)});
+    print(table.text(200));
+    if (metrics && !metrics->empty()) print("\n" + metrics_table(*metrics));
+    if (text && !text->empty()) print("\n" + *text);
+    if (!status && !bus::finished(row.state))
+        note(arguments, row.owner + " does not tell more: " + status.error().sentence);
+    return 0;
+}
+
+// -- stop --------------------------------------------------------------------------
+
+int run(const RunStopArguments& arguments) {
+    bus::StopSignal stop;
+    const SignalScope signals(stop);
+    auto found = find(arguments, stop);
+    if (!found) return report_failure(arguments, found.error());
+    bus::RunRow row = found->row;
+    if (bus::finished(row.state))
+        return report_failure(
+            arguments, {Errc::run_ended,
+                        "run " + row.run.short_hex() + " is over already: " + state_text(row)});
+    const auto told = found->asker.ask({node_id_of(row.owner), row.run, bus::Question::stop,
+                                        bus::encode_text("stopped by `vflbus run stop`")});
+    if (!told)
+        return report_failure(
+            arguments, {told.error().code, row.owner + ", which drives run " + row.run.short_hex() +
+                                               ", was not told: " + told.error().sentence});
+    const TimePoint until = std::chrono::steady_clock::now() + stop_patience;
+    while (!bus::finished(row.state)) {
+        if (std::chrono::steady_clock::now() >= until)
+            return report_failure(
+                arguments, {Errc::timed_out, row.owner + " was told to stop run " +
+                                                 row.run.short_hex() + ", but has not ended it"});
+        if (!found->asker.pause(std::chrono::milliseconds(200)))
+            return report_failure(arguments, {Errc::cancelled, "interrupted"});
+        const auto now = found->asker.run(row.run.hex());
+        if (!now) return report_failure(arguments, now.error());
+        row = *now;
+    }
+    if (arguments.json)
+        print(JsonObject().add_json("run", to_json(row)).text() + "\n");
+    else
+        print("run " + row.run.short_hex() + " is " + state_text(row) +
+              (row.reason.empty() ? "" : ": " + row.reason) + "\n");
+    return 0;
+}
+
+// -- logs --------------------------------------------------------------------------
+
+int run(const RunLogsArguments& arguments) {
+    bus::StopSignal stop;
+    const SignalScope signals(stop);
+    auto found = find(arguments, stop);
+    if (!found) return report_failure(arguments, found.error());
+    RunLogReader reader(found->asker, found->row);
+    std::vector<std::string> objects;
+    for (;;) {
+        // before the lines are read: what was written until its end is read after it
+        const bool over = bus::finished(found->row.state) || !arguments.follow;
+        for (const LogLine& line : reader.read()) {
+            if (!arguments.json) {
+                print(line.text + "\n");
+                continue;
+            }
+            const std::string object =
+                JsonObject().add("party", line.party).add("line", line.text).text();
+            if (arguments.follow)
+                print(object + "\n");
+            else
+                objects.push_back(object);
+        }
+        if (arguments.follow) (void)finish_output(0);
+        if (over || stop.stopped()) break;
+        if (!found->asker.pause(std::chrono::milliseconds(500))) break;
+        if (const auto now = found->asker.run(found->row.run.hex())) {
+            found->row = *now;
+            reader.update(*now);
+        }
+    }
+    std::vector<std::string> missing;
+    for (const auto& [party, why] : reader.missing()) {
+        note(arguments, "no lines of " + party + ": " + why);
+        missing.push_back(JsonObject().add("party", party).add("reason", why).text());
+    }
+    if (arguments.json && !arguments.follow)
+        print(JsonObject()
+                  .add("run_id", found->row.run.hex())
+                  .add_json("lines", json_array(objects))
+                  .add_json("missing", json_array(missing))
+                  .text() +
+              "\n");
+    if (reader.anything() || reader.missing().empty()) return 0;
+    return static_cast<int>(exit_code(Errc::refused));
+}
+
+}  // namespace vflbus::cli

@@ -1,0 +1,144 @@
+#include "run_desk.hpp"
+
+#include <fstream>
+
+namespace vflbus::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using bus::Question;
+
+/// Whole lines from a position of a file.
+Result<bus::LogAnswer> read_lines(const fs::path& file, std::uint64_t from) {
+    bus::LogAnswer answer;
+    answer.from = from;
+    answer.next = from;
+    std::ifstream in(file, std::ios::binary);
+    in.seekg(static_cast<std::streamoff>(std::min<std::uint64_t>(from, INT64_MAX)));
+    if (!in) return answer;
+    std::string text(bus::log_text_bytes_max, '\0');
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(in.gcount()));
+    const bool full = text.size() == bus::log_text_bytes_max;
+    const std::size_t end = text.rfind('\n');
+    if (end == std::string::npos && !full) return answer;
+    if (end != std::string::npos) text.resize(end + 1);
+    answer.whole = !full;
+    answer.next = from + text.size();
+    answer.text = std::move(text);
+    return answer;
+}
+
+}  // namespace
+
+std::string shown_configuration(std::string_view agreed) {
+    std::string out;
+    while (!agreed.empty()) {
+        const std::size_t end = std::min(agreed.find('\n'), agreed.size());
+        const std::string_view line = agreed.substr(0, end);
+        agreed.remove_prefix(std::min(end + 1, agreed.size()));
+        if (line.starts_with("data.id_salt")) continue;
+        out += line;
+        out += '\n';
+    }
+    return out;
+}
+
+RunDesk::RunDesk(std::string party, fs::path runs_dir, config::ShareLog share)
+    : party_(std::move(party)), runs_dir_(std::move(runs_dir)), share_(share) {}
+
+void RunDesk::drives(const RunId& run, std::string agreed, std::function<void()> stop,
+                     History history) {
+    const std::lock_guard lock(mutex_);
+    run_ = run;
+    agreed_ = std::move(agreed);
+    stop_ = std::move(stop);
+    history_ = std::move(history);
+    status_ = {};
+    status_.phase = "gathering";
+    metrics_.clear();
+}
+
+void RunDesk::update(const observe::ProgressState& state) {
+    const std::lock_guard lock(mutex_);
+    status_.phase = state.steps != 0 && state.step >= state.steps ? "finishing" : "training";
+    status_.step = state.step;
+    status_.steps = state.steps;
+    status_.epoch = state.epoch;
+    status_.epochs = state.epochs;
+    status_.loss = state.loss;
+    if (!history_ || !state.report) return;
+    // what a recovery takes back comes again, the same
+    const std::vector<observe::HistoryEntry>& history = history_();
+    for (std::size_t i = metrics_.size(); i < history.size(); ++i)
+        metrics_.push_back({history[i].step, history[i].epoch, history[i].split, history[i].loss,
+                            history[i].metrics});
+}
+
+void RunDesk::done() {
+    const std::lock_guard lock(mutex_);
+    stop_ = nullptr;
+    history_ = nullptr;
+    status_.phase = "done";
+}
+
+Result<bus::Bytes> RunDesk::answer(const bus::QueryArrived& query) {
+    std::unique_lock lock(mutex_);
+    const bool owned = !run_.none() && query.run == run_;
+    const auto question = static_cast<Question>(query.question);
+    if (question == Question::log) {
+        lock.unlock();
+        return answer_log(query, owned);
+    }
+    const bool of_owner = question == Question::status || question == Question::metrics ||
+                          question == Question::configuration || question == Question::stop;
+    if (!of_owner)
+        return fail(Errc::unknown_message,
+                    party_ + " knows no question " + std::to_string(query.question));
+    if (!owned)
+        return fail(Errc::not_owner,
+                    party_ + " does not drive run " + query.run.short_hex() + " now");
+    switch (question) {
+        case Question::status:
+            return bus::encode(status_);
+        case Question::configuration:
+            return bus::encode_text(shown_configuration(agreed_));
+        case Question::metrics: {
+            const auto from = bus::decode_from(query.body);
+            if (!from) return tl::unexpected(from.error());
+            bus::MetricsAnswer answer;
+            answer.total = metrics_.size();
+            for (std::size_t i = *from;
+                 i < metrics_.size() && answer.entries.size() < bus::metric_entries_max; ++i)
+                answer.entries.push_back(metrics_[i]);
+            return bus::encode(answer);
+        }
+        default:
+            break;
+    }
+    if (!stop_) return fail(Errc::run_ended, "run " + run_.short_hex() + " is ending already");
+    const std::function<void()> stop = stop_;
+    lock.unlock();
+    stop();
+    return bus::encode_empty();
+}
+
+Result<bus::Bytes> RunDesk::answer_log(const bus::QueryArrived& query, bool owned) const {
+    const auto from = bus::decode_from(query.body);
+    if (!from) return tl::unexpected(from.error());
+    if (query.run.none()) return fail(Errc::unknown_run, "log lines are those of a run");
+    std::error_code ec;
+    const fs::path dir = runs_dir_ / query.run.hex();
+    // a run is owned by who has its record, also after it is over
+    owned = owned || (party_ == "master" && fs::exists(dir / "run.json", ec));
+    if (share_ == config::ShareLog::none || (share_ == config::ShareLog::owned && !owned))
+        return fail(Errc::refused, party_ + " keeps its log lines to itself (output.share_log)");
+    const fs::path file = dir / party_ / "log";
+    if (!fs::exists(file, ec))
+        return fail(Errc::unknown_run, party_ + " has no log of run " + query.run.short_hex());
+    const auto answer = read_lines(file, *from);
+    if (!answer) return tl::unexpected(answer.error());
+    return bus::encode(*answer);
+}
+
+}  // namespace vflbus::cli

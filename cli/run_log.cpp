@@ -1,0 +1,100 @@
+#include "run_log.hpp"
+
+#include <algorithm>
+
+namespace vflbus::cli {
+namespace {
+
+constexpr std::size_t time_digits = sizeof "2026-02-03T04:05:06.789Z" - 1;
+
+/// The time that a log line begins with; empty when it begins with something else.
+std::string_view time_of(std::string_view line) {
+    if (line.size() <= time_digits || line[4] != '-' || line[10] != 'T' ||
+        line[time_digits - 1] != 'Z')
+        return {};
+    return line.substr(0, time_digits);
+}
+
+struct TimedLine {
+    std::string time;
+    LogLine line;
+};
+
+}  // namespace
+
+RunLogReader::RunLogReader(Asker& asker, const bus::RunRow& row) : asker_(asker), run_(row.run) {
+    update(row);
+}
+
+void RunLogReader::update(const bus::RunRow& row) {
+    const auto add = [&](const std::string& name) {
+        const auto [at, fresh] = sources_.try_emplace(name);
+        if (fresh) at->second.node = name;
+    };
+    add(row.owner);
+    for (const std::string& name : row.names) add(name);
+}
+
+std::vector<LogLine> RunLogReader::read() {
+    std::vector<TimedLine> lines;
+    std::vector<std::string> parties;
+    for (const auto& [party, source] : sources_)
+        if (!source.refuses) parties.push_back(party);
+    while (!parties.empty()) {
+        std::vector<Ask> questions;
+        for (const std::string& party : parties)
+            questions.push_back({node_id_of(sources_[party].node), run_, bus::Question::log,
+                                 bus::encode_from(sources_[party].position)});
+        const auto answers = asker_.ask(std::move(questions));
+        std::vector<std::string> again;
+        for (std::size_t i = 0; i < parties.size(); ++i) {
+            Source& source = sources_[parties[i]];
+            const auto answer = answers[i]
+                                    ? bus::decode_log(*answers[i])
+                                    : Result<bus::LogAnswer>(tl::unexpected(answers[i].error()));
+            source.trouble.clear();
+            if (!answer) {
+                // the process of a submitted run is gone with it; who started it has its lines
+                const std::string suffix = "-" + run_.short_hex();
+                if (answer.error().code == Errc::unreachable && source.node.ends_with(suffix)) {
+                    source.node.resize(source.node.size() - suffix.size());
+                    again.push_back(parties[i]);
+                    continue;
+                }
+                source.trouble = answer.error().sentence;
+                source.refuses = answer.error().code == Errc::refused ||
+                                 answer.error().code == Errc::unknown_message;
+                continue;
+            }
+            anything_ = true;
+            std::string_view text = answer->text;
+            while (!text.empty()) {
+                const std::size_t end = std::min(text.find('\n'), text.size());
+                const std::string_view line = text.substr(0, end);
+                text.remove_prefix(std::min(end + 1, text.size()));
+                if (const std::string_view time = time_of(line); !time.empty())
+                    source.last_time = time;
+                lines.push_back({source.last_time, {parties[i], std::string(line)}});
+            }
+            const bool more = !answer->whole && answer->next > source.position;
+            source.position = answer->next;
+            if (more) again.push_back(parties[i]);
+        }
+        parties = std::move(again);
+    }
+    std::stable_sort(lines.begin(), lines.end(),
+                     [](const TimedLine& a, const TimedLine& b) { return a.time < b.time; });
+    std::vector<LogLine> out;
+    out.reserve(lines.size());
+    for (TimedLine& timed : lines) out.push_back(std::move(timed.line));
+    return out;
+}
+
+std::map<std::string, std::string> RunLogReader::missing() const {
+    std::map<std::string, std::string> out;
+    for (const auto& [party, source] : sources_)
+        if (!source.trouble.empty()) out[party] = source.trouble;
+    return out;
+}
+
+}  // namespace vflbus::cli

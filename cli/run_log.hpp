@@ -1,0 +1,47 @@
+#pragma once
+// The log lines of one run, of all parties that give theirs, merged by time.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ask.hpp"
+
+namespace vflbus::cli {
+
+struct LogLine {
+    std::string party;
+    std::string text;
+};
+
+class RunLogReader {
+  public:
+    /// `asker` must outlive it.
+    RunLogReader(Asker& asker, const bus::RunRow& row);
+
+    /// Takes over who takes part.
+    void update(const bus::RunRow& row);
+    /// What has been written since the last call, ordered by time.
+    std::vector<LogLine> read();
+    /// Whether any party has answered.
+    [[nodiscard]] bool anything() const noexcept { return anything_; }
+    /// Who gives no lines, and why.
+    [[nodiscard]] std::map<std::string, std::string> missing() const;
+
+  private:
+    struct Source {
+        std::string node;  ///< who is asked for the lines
+        std::uint64_t position = 0;
+        bool refuses = false;
+        std::string trouble;
+        std::string last_time;  ///< of the last line that had one
+    };
+
+    Asker& asker_;
+    RunId run_;
+    std::map<std::string, Source> sources_;
+    bool anything_ = false;
+};
+
+}  // namespace vflbus::cli
