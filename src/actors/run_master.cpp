@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "base/planted.hpp"
 #include "base/text.hpp"
 #include "bus/wire/limits.hpp"
 #include "config/agreed.hpp"
@@ -613,13 +614,17 @@ void RunMaster::release_all() {
     report_.status = "completed";
     report_.reason.clear();
     enter(Phase::releasing);
+    const auto send_release = [this] {
+        const Bytes body = bus::encode(bus::Ending{Errc::ok, "completed"});
+        for (std::size_t i = 0; i < members_.size(); ++i)
+            if (members_[i].up) send(i, message::release, body);
+    };
+    if (VFLBUS_PLANTED(released_before_stored)) send_release();
     // written before RELEASE: a member forgets its part of the run only when the owner has its own
     write_report();
     if (over()) return;
     if (auto stored = on_complete(); !stored) return fail_run(stored.error());
-    const Bytes body = bus::encode(bus::Ending{Errc::ok, "completed"});
-    for (std::size_t i = 0; i < members_.size(); ++i)
-        if (members_[i].up) send(i, message::release, body);
+    if (!VFLBUS_PLANTED(released_before_stored)) send_release();
     if (outstanding_ == 0) close(Errc::ok, "completed");
 }
 
@@ -645,7 +650,7 @@ void RunMaster::write_report() {
         report_.parties[rank + 1].bytes_received = members_[rank].bytes_to;
     }
     report_.finished = options_.env->utc_now();
-    if (purpose_ == Purpose::check) return;
+    if (purpose_ == Purpose::check || superseded()) return;
     const fs::path path = run_dir() / "report.json";
     if (auto done = options_.env->write_file(path, observe::to_json(report_)); !done) {
         if (phase_ == Phase::releasing)

@@ -136,6 +136,8 @@ class RunMaster : public ServerApp {
     virtual std::uint64_t count_restart(const std::string&) { return 0; }
     /// The run goes on in `term`: stores that, then forgets everything of the earlier one.
     virtual Result<> on_new_term(std::uint32_t) { return {}; }
+    /// Another process drives the run now: nothing of this one is written any more.
+    [[nodiscard]] virtual bool superseded() { return false; }
     /// Everything is written and stored already; the run is only gathered and released.
     [[nodiscard]] bool only_releases() const noexcept { return only_releases_; }
     void only_release() noexcept { only_releases_ = true; }

@@ -10,6 +10,7 @@
 #include "actors/evaluation.hpp"
 #include "actors/master.hpp"
 #include "actors/master_labels.hpp"
+#include "base/planted.hpp"
 #include "base/text.hpp"
 #include "config/agreed.hpp"
 #include "models/local_trainer.hpp"
@@ -414,6 +415,7 @@ class TrainMaster final : public RunMaster {
 
     /// All parties store their state after `step_` steps; the training goes on meanwhile.
     void begin_commit() {
+        if (auto ours = still_ours(); !ours) return fail_run(ours.error());
         Commit commit{options_.run, step_, own_->alignment(), own_->state(), MasterCommit{}};
         commit.master->head = head_->state();
         commit.master->loss = work_.loss;
@@ -436,7 +438,8 @@ class TrainMaster final : public RunMaster {
             return fail(Errc::malformed_message,
                         "answers for commit " + std::to_string(reply.step));
         committing_->digests[members_[member].name] = reply.digest;
-        if (committing_->digests.size() == members_.size() + 1) record_commit();
+        if (committing_->digests.size() == members_.size() + 1 || VFLBUS_PLANTED(commit_before_all))
+            record_commit();
         return {};
     }
 
@@ -459,7 +462,21 @@ class TrainMaster final : public RunMaster {
         if (finish_held_) finish();
     }
 
+    /// A second process has resumed the run from the same files, as the term in them says. What
+    /// this one would write now belongs to a course that was given up, like a commit that pushes
+    /// out one that counts.
+    bool superseded() override {
+        const auto stored = read_run_record(*options_.env, options_.runs_dir, options_.run);
+        return stored && stored->term > record_.term;
+    }
+    Result<> still_ours() {
+        if (!superseded()) return {};
+        return fail(Errc::superseded, "another process of " + options_.name +
+                                          " has taken over run " + options_.run.short_hex());
+    }
+
     Result<> store_record() {
+        if (auto ours = still_ours(); !ours) return ours;
         const auto path = run_record_path(options_.runs_dir, options_.run);
         if (auto done = options_.env->write_file(path, to_json(record_)); !done)
             return fail(done.error().code, options_.name + " cannot store the record of the run: " +
@@ -500,8 +517,10 @@ class TrainMaster final : public RunMaster {
     }
 
     Result<> on_new_term(std::uint32_t term) override {
+        if (auto ours = still_ours(); !ours) return ours;
         record_.term = term;
-        if (auto done = store_record(); !done) return done;
+        if (!VFLBUS_PLANTED(term_not_stored_by_owner))
+            if (auto done = store_record(); !done) return done;
         auto protocol =
             make_master_protocol(config::name_of(options_.config.run.protocol), members_.size());
         if (!protocol) return tl::unexpected(std::move(protocol.error()));
@@ -539,6 +558,8 @@ class TrainMaster final : public RunMaster {
     static bool holds(std::span<const StoredCommit> held, const RecordedCommit& commit,
                       const std::string& party) {
         const auto digest = commit.digests.find(party);
+        if (VFLBUS_PLANTED(digest_not_checked))
+            return std::ranges::find(held, commit.step, &StoredCommit::step) != held.end();
         return digest != commit.digests.end() &&
                std::ranges::find(held, StoredCommit{commit.step, digest->second}) != held.end();
     }

@@ -356,6 +356,24 @@ TEST_CASE("a member that never comes back ends the run in time, also while recov
     }
 }
 
+TEST_CASE("a master whose run another process has resumed writes nothing of it any more") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    std::map<std::string, std::string> files;
+    at_step(play, 4, [&] {
+        auto record = *read_run_record(play.env, "runs", play.run);
+        record.term += 2;
+        REQUIRE(play.env.write_file(run_record_path("runs", play.run), to_json(record)));
+        files = play.env.files;
+        play.restart_member(0);
+    });
+    const Ending ending = play.harness->run();
+    CHECK(ending.code == Errc::superseded);
+    CHECK(ending.sentence.find("another process of master has taken over run ") == 0);
+    CHECK(play.env.files == files);
+}
+
 TEST_CASE("a member that does not come to the gathering again") {
     Play play(small(config::Task::logistic));
     configure(play);
