@@ -13,6 +13,7 @@
 #include "actors/party.hpp"
 #include "actors/protocols/protocol.hpp"
 #include "actors/purpose.hpp"
+#include "base/planted.hpp"
 #include "base/text.hpp"
 #include "config/agreed.hpp"
 
@@ -101,7 +102,7 @@ class MemberApp {
         if (run->purpose != Purpose::predict)
             if (auto loaded = run->party.load(TableKind::train); !loaded)
                 return tl::unexpected(std::move(loaded.error()));
-        if (run->purpose == Purpose::train)
+        if (run->purpose == Purpose::train && !VFLBUS_PLANTED(term_not_stored))
             if (auto stored = run->store.write_term(invitation.term); !stored)
                 return fail(stored.error().code,
                             options_.name + " cannot store the term: " + stored.error().sentence);
@@ -249,6 +250,8 @@ class MemberApp {
             return fail(Errc::state_lost, options_.name + " has a commit of another run");
         if (auto same = same_alignment(options_.name, *commit, run.party); !same)
             return tl::unexpected(std::move(same.error()));
+        if (VFLBUS_PLANTED(optimizer_not_restored))
+            commit->party.optimizer = run.party.state().optimizer;
         if (auto done = run.party.restore(std::move(commit->party)); !done)
             return tl::unexpected(std::move(done.error()));
         if (auto done = run.store.forget_after(request->step); !done)

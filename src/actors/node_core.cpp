@@ -5,6 +5,7 @@
 #include <mutex>
 #include <utility>
 
+#include "base/planted.hpp"
 #include "base/text.hpp"
 
 namespace vflbus::actors {
@@ -538,6 +539,7 @@ void NodeCore::on(bus::ReplyArrived& event) {
 
 void NodeCore::on(bus::RunClosed& event) {
     if (driven(event.run)) return end_driven(event.ending);
+    if (VFLBUS_PLANTED(context_kept) && event.ending.code == Errc::ok) return;
     end_context(event.run, event.ending);
 }
 

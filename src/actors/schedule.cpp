@@ -1,5 +1,6 @@
 #include "actors/schedule.hpp"
 
+#include "base/planted.hpp"
 #include "data/batches.hpp"
 
 namespace vflbus::actors {
@@ -20,7 +21,8 @@ std::size_t BatchSchedule::batch_rows(std::uint64_t step) const noexcept {
 std::span<const models::RowIndex> BatchSchedule::rows(std::uint64_t step) {
     const std::uint64_t epoch = epoch_of(step);
     if (epoch != epoch_) {
-        order_ = data::epoch_order(seed_, epoch, n_, shuffle_);
+        order_ = data::epoch_order(seed_, VFLBUS_PLANTED(batch_of_the_process) ? epoch_ + 1 : epoch,
+                                   n_, shuffle_);
         epoch_ = epoch;
     }
     const auto bounds = data::batch_bounds(n_, batch_size_, step % batches_);

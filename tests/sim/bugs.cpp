@@ -23,8 +23,32 @@ constexpr Bug bug(PlantedBug number, std::string_view name, std::string_view sen
 #define VFLBUS_BUG(name, sentence, near) bug(PlantedBug::name, #name, sentence, near)
 
 constexpr Bug all[] = {
-    VFLBUS_BUG(no_deduplication, "a request that arrives again is handled again", 1),
-    VFLBUS_BUG(answers_freed_early, "answers are forgotten before the asker has them", 1),
+    VFLBUS_BUG(stale_incarnation, "the broker lets an earlier incarnation take over a name", 1),
+    VFLBUS_BUG(two_owners, "the broker lets another node open a run that has an owner", 1),
+    VFLBUS_BUG(routed_without_join,
+               "the broker passes on requests of those who take no part in the run", 1),
+    VFLBUS_BUG(window_leaked, "bytes of frames that the broker refuses are never reported consumed",
+               1),
+    VFLBUS_BUG(lag_ignored, "the broker counts time that it slept itself as silence of the nodes",
+               1),
+    VFLBUS_BUG(orphan_kept, "the broker keeps a run whose owner is back and says nothing of it", 1),
+    VFLBUS_BUG(context_kept, "a member keeps what it holds of a run that has ended", 1),
+    VFLBUS_BUG(file_not_synced, "a file is renamed before its content is synced", 1),
+    VFLBUS_BUG(directory_not_synced, "the directory of a renamed file is not synced", 1),
+    VFLBUS_BUG(new_directory_not_synced, "a new directory is not synced into the one above", 1),
+    VFLBUS_BUG(term_not_stored, "a member joins a term before it has stored it", 1),
+    VFLBUS_BUG(term_not_stored_by_owner, "the owner opens a new term before it has stored it", 1),
+    VFLBUS_BUG(commit_before_all,
+               "the owner records a commit when the first member has reported it", 1),
+    VFLBUS_BUG(digest_not_checked, "a damaged commit is restored", 1),
+    VFLBUS_BUG(commit_removed_early, "writing a commit removes the one before it at once", 1),
+    VFLBUS_BUG(later_commits_kept,
+               "restoring a commit leaves later ones of the course that was given up", 1),
+    VFLBUS_BUG(optimizer_not_restored, "restoring a commit leaves the optimizer as it began", 1),
+    VFLBUS_BUG(batch_of_the_process, "batches follow how often the process drew, not (seed, epoch)",
+               1),
+    VFLBUS_BUG(released_before_stored,
+               "members are released before the owner has stored that all is written", 1),
 };
 
 }  // namespace

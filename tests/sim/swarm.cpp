@@ -63,6 +63,7 @@ struct Plan {
     double commit_interval = 0;
     std::uint64_t restarts_max = 1000;
     bool restart_when_lost = false;
+    int patience = 60;       ///< recv_timeout in seconds
     std::size_t faults = 0;  ///< so many, then the world heals
     Duration gap{};          ///< between two of them, on average
     std::set<Kind> on;
@@ -73,7 +74,8 @@ Plan draw(std::uint64_t seed) {
     Rng rng(mix_seed(seed, 1));
     Plan plan;
     WorldOptions& world = plan.world;
-    world.link_timeout = seconds(60);
+    plan.patience = rng.below(3) == 0 ? 15 : 60;
+    world.link_timeout = seconds(plan.patience);
     const Duration delays[] = {milliseconds(1), milliseconds(5), milliseconds(20)};
     world.faults.delay_max = delays[rng.below(3)];
     const Duration handlers[] = {milliseconds(1), milliseconds(5), milliseconds(30)};
@@ -84,7 +86,7 @@ Plan draw(std::uint64_t seed) {
     if (plan.commit_steps == 0) plan.commit_interval = 0.3;
     if (rng.below(4) == 0) plan.restarts_max = 3;
     plan.restart_when_lost = rng.below(2) == 0;
-    plan.faults = 6 + rng.below(9);
+    plan.faults = 8 + rng.below(9);
     plan.gap = milliseconds(100 + rng.below(900));
     for (std::size_t kind = 0; kind < kinds; ++kind)
         if (rng.below(3) != 0) plan.on.insert(static_cast<Kind>(kind));
@@ -105,7 +107,6 @@ config::Config configuration(std::size_t owner, const Plan& plan) {
                                                  "party.master.data=none.csv",
                                                  "party.master.id=id",
                                                  "party.master.label=y",
-                                                 "bus.recv_timeout=60",
                                                  "bus.rendezvous_timeout=120"};
     static const std::vector<std::string> models[variants] = {
         {"model.task=logistic", "model.learning_rate=0.1"},
@@ -128,6 +129,7 @@ config::Config configuration(std::size_t owner, const Plan& plan) {
     config.bus.commit_interval = plan.commit_interval;
     config.bus.commit_steps = plan.commit_steps;
     config.bus.restarts_max = plan.restarts_max;
+    config.bus.recv_timeout = plan.patience;
     config.bus.on_state_lost =
         plan.restart_when_lost ? config::StateLost::restart : config::StateLost::fail;
     return config;
@@ -262,7 +264,9 @@ void Swarm::build(std::uint64_t seed) {
     world_.add_node("member-1", "member", 1, member(1));
     world_.add_node("master-a", "master", -1, master(2));
     world_.add_node("master-b", "master", -1, master(3));
-    world_.add_node("asker", "serverapp", -1, [this, seed](actors::NodeCore& core) {
+    // a run of a server app ends with its process, another one after the grace
+    const bool app = rng_.below(2) == 0;
+    world_.add_node("asker", app ? "serverapp" : "node", -1, [this, seed](actors::NodeCore& core) {
         const std::vector<bus::Participant> members{{"member-0", "member", 0},
                                                     {"member-1", "member", 1}};
         asker_ = std::make_unique<Asker>(world_, mix_seed(seed, 1000 + askers_++), members, 12);
@@ -831,6 +835,7 @@ std::vector<std::string_view> expected_coverage() {
         // ways of recovery
         "welcome to the same process again",
         "welcome to another process of the name",
+        "broker told of a closed connection",
         "link reconnected by itself",
         "owner's link came back",
         "request sent again",

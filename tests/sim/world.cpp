@@ -486,6 +486,17 @@ void World::drop_connection(std::uint64_t id) {
     connections_.erase(id);
 }
 
+/// ZeroMQ's monitor tells of some closed connections, a moment later.
+void World::tell_broker(std::uint64_t connection) {
+    if (rng_.below(2) == 0) return;
+    after(between(milliseconds(1), milliseconds(120)), [this, connection, life = broker_life_] {
+        if (life != broker_life_ || !broker_ || now_ < broker_paused_until_) return;
+        ++coverage_["broker told of a closed connection"];
+        broker_->on_disconnected(connection, broker_clock());
+        arm_broker();
+    });
+}
+
 void World::arm_node(Node& node) {
     if (!node.link) return;
     const auto here = [&](TimePoint t) { return t == TimePoint::max() ? t : t - node.leapt; };
@@ -675,7 +686,10 @@ void World::cut(std::size_t index, Told told) {
     connection.alive = false;
     const bool node_told = told == Told::both || told == Told::node;
     const bool broker_told = told == Told::both || told == Told::broker;
-    if (broker_told) connection.broker_knows = false;
+    if (broker_told) {
+        connection.broker_knows = false;
+        tell_broker(id);
+    }
     if (node_told) {
         node.connection = 0;
         connect(node, between(milliseconds(50), milliseconds(200)));
@@ -748,6 +762,7 @@ void World::kill(std::size_t index, std::optional<Duration> down) {
         drop_connection(connection);
     else if (connection != 0)
         after(milliseconds(100), [this, connection] { drop_connection(connection); });
+    if (connection != 0) tell_broker(connection);
     node.returning = down.has_value();
     if (!down) return;
     after(*down, [this, &node, life = node.life] {
@@ -864,7 +879,7 @@ bool World::intrude(std::size_t index) {
         header.dst = node_id_of(open->participants[rng_.below(open->participants.size())].name);
         header.request = 1 + rng_.below(3);
         header.answered_below = 1;
-        header.type = 1;
+        header.type = 16;
         say(header, bus::Bytes(20, 7));
     }
     return true;

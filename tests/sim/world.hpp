@@ -174,6 +174,7 @@ class World {
     void pump(Node& node);
     void connect(Node& node, Duration delay);
     void drop_connection(std::uint64_t id);
+    void tell_broker(std::uint64_t connection);
     void arrive_at_broker(std::uint64_t connection, bus::Frame&& frame, bool from_link = true);
     void arrive_at_node(std::uint64_t connection, bus::Frame&& frame);
     /// Counts, and checks, what the broker sends.

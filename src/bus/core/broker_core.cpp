@@ -191,8 +191,8 @@ void BrokerCore::on_tick(TimePoint clock) {
     for (const auto& [id, run] : runs_) {
         const auto owner = nodes_.find(run->owner);
         // one that is back, but with nothing to say of this run, does not keep it either
-        const bool lost =
-            owner == nodes_.end() || owner->second->state == Node::State::lost || !run->owner_here;
+        const bool lost = owner == nodes_.end() || owner->second->state == Node::State::lost ||
+                          (!run->owner_here && !VFLBUS_PLANTED(orphan_kept));
         if (lost && now - run->owner_lost_at > t.rejoin_grace) orphans.push_back(id);
     }
     for (const RunId& id : orphans) {

@@ -1,5 +1,6 @@
 // Frames on their way: docs/protocol.md, sections 5 to 7.
 
+#include "base/planted.hpp"
 #include "bus/core/broker_state.hpp"
 
 namespace vflbus::bus {
@@ -10,7 +11,7 @@ void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size
     if (route.generation != generation_ || route.dst != header.dst || route.term != header.term ||
         route.run != header.run) {
         const auto refuse = [&](Errc code, const std::string& sentence) {
-            consume(node, bytes, now);
+            if (!VFLBUS_PLANTED(window_leaked)) consume(node, bytes, now);
             send_error(node, header, code, sentence, now);
         };
         Run* run = find_run(header.run);
@@ -22,7 +23,7 @@ void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size
         if (header.term != run->term)
             return refuse(Errc::stale_term, "run " + run->id.short_hex() + " is in term " +
                                                 std::to_string(run->term));
-        if (!run->takes_part(node.id))
+        if (!run->takes_part(node.id) && !VFLBUS_PLANTED(routed_without_join))
             return refuse(Errc::not_a_participant,
                           node.hello.name + " has not joined run " + run->id.short_hex());
         if (run->open_to_all && node.id != run->owner && header.dst != run->owner)
