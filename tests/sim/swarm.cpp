@@ -246,6 +246,8 @@ class Swarm {
         std::uint64_t last = 0;
     };
     std::map<std::tuple<std::size_t, std::uint64_t, RunId, std::uint32_t>, Served> served_;
+    /// The last term that each disk's processes have joined.
+    std::map<std::pair<std::size_t, RunId>, std::uint32_t> terms_;
 };
 
 void Swarm::build(std::uint64_t seed) {
@@ -328,12 +330,19 @@ void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
         return std::tuple(place, incarnation, invitation.run, invitation.term);
     };
     actors::ClientApp app;
-    app.on_join([this, trains, key](actors::Context& context) -> Result<> {
+    app.on_join([this, trains, key, place](actors::Context& context) -> Result<> {
         Served& served = served_[key(context.invitation())];
         ++served.joins;
         served.last = 0;
         if (context.invitation().agreed == questions) return {};
-        return trains->join(context);
+        auto joined = trains->join(context);
+        std::uint32_t& term = terms_[{place, context.invitation().run}];
+        if (joined && context.invitation().term < term)
+            world_.violate(world_.name(place) + " joined term " +
+                           std::to_string(context.invitation().term) + " after " +
+                           std::to_string(term));
+        if (joined) term = context.invitation().term;
+        return joined;
     });
     app.on_end([trains](const actors::Ending& ending, actors::Context& context) {
         if (context.invitation().agreed != questions) trains->end(ending, context);
@@ -574,6 +583,7 @@ bool Swarm::strike(Kind kind) {
             world_.tell("fault: " + world_.name(member) + " dies and loses its disk");
             world_.kill(member, milliseconds(100 + rng_.below(1000)));
             machines_[member].disk->wipe();
+            std::erase_if(terms_, [&](const auto& entry) { return entry.first.first == member; });
             return true;
         }
         case Kind::count:

@@ -577,7 +577,9 @@ void World::watch_broker(const Connection& connection, const bus::Frame& frame) 
         const bool younger = known != registered_.end() &&
                              known->second.incarnation > node.incarnation &&
                              nodes_[known->second.node]->life == known->second.life &&
-                             now_ - nodes_[known->second.node]->spoke_at < options_.timings.suspect;
+                             now_ - nodes_[known->second.node]->spoke_at +
+                                     broker_disturbed_ * 2 * options_.timings.check <
+                                 options_.timings.lost;
         if (younger)
             violate("the broker took incarnation " + std::to_string(node.incarnation) + " of " +
                     node.name + " although it knew " + std::to_string(known->second.incarnation));
