@@ -12,7 +12,8 @@ struct Bug {
     std::string_view name;
     std::string_view sentence;
     std::uint64_t number = 0;
-    std::uint64_t near = 1;  ///< a seed shortly before one that finds it
+    /// A seed shortly before one that finds it; 0: none is known (only the long form tries it).
+    std::uint64_t near = 1;
 };
 
 /// Whether the product in this binary has them.

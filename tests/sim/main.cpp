@@ -279,6 +279,7 @@ int all_bugs(const Arguments& arguments) {
     const std::uint64_t count = arguments.seeds.value_or(2000);
     std::size_t hidden = 0;
     for (const Bug& bug : bugs()) {
+        if (arguments.from == 0 && bug.near == 0) continue;
         const auto begin = std::chrono::steady_clock::now();
         plant(&bug);
         const std::uint64_t from = arguments.from == 0 ? bug.near : arguments.from;

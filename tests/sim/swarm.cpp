@@ -618,6 +618,7 @@ bool Swarm::excusable(Errc code) const {
         case Errc::cancelled:
         case Errc::io:
         case Errc::owner_lost:
+        case Errc::stalled:
         case Errc::too_many_restarts:
             return true;
         case Errc::state_lost:
@@ -863,17 +864,14 @@ std::vector<std::string_view> expected_coverage() {
         "error retry",
         "error unreachable",
         "error stale_term",
-        "process ended: superseded",
         "process ended: name_taken",
         "process ended: stale_incarnation",
         "run ended: peer_lost",
         "run ended: cancelled",
         "run ended: io",
-        "run ended: owner_lost",
         "run ended: too_many_restarts",
         "run ended: timed_out",
         "run ended: state_lost",
-        "run of questions ended: owner_lost",
     };
 }
 

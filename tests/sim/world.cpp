@@ -618,7 +618,7 @@ void World::watch_broker(const Connection& connection, const bus::Frame& frame) 
     }
     if (header.kind == Kind::peer_down) {
         const auto down = bus::decode_peer_down(frame.body.bytes());
-        if (!down || down->silent_ms == 0) return;
+        if (!down || down->silent_ms == 0 || down->code != Errc::peer_lost) return;
         const auto peer = registered_.find(down->name);
         if (peer == registered_.end()) return;
         const Duration silent = now_ - nodes_[peer->second.node]->spoke_at;

@@ -1,5 +1,6 @@
 // Bodies that arrive: docs/protocol.md, sections 6 and 7.
 
+#include "base/planted.hpp"
 #include "bus/core/link_state.hpp"
 
 namespace vflbus::bus {
@@ -18,7 +19,9 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
     const NodeId from = header.src;
     // what the sender counts as answered needs no memory, and leaves no gap
     const std::uint64_t below = header.answered_below;
-    peer.answers.erase(peer.answers.begin(), peer.answers.lower_bound(below));
+    peer.answers.erase(
+        peer.answers.begin(),
+        peer.answers.lower_bound(VFLBUS_PLANTED(answers_freed_early) ? below + 1 : below));
     peer.requests.erase(peer.requests.begin(), peer.requests.lower_bound(below));
     peer.next_expected = std::max(peer.next_expected, below);
     if (peer.asking && peer.asking->reply && peer.asking->number < below)
@@ -29,7 +32,16 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
     const BodyName name{number, false};
     if (number < peer.next_expected) {
         const auto known = peer.answers.find(number);
+        if (VFLBUS_PLANTED(no_deduplication) && first && body.size() == header.body_bytes)
+            events_.push_back(RequestArrived{run->id,
+                                             run->term,
+                                             from,
+                                             number,
+                                             header.type,
+                                             Bytes(body.bytes().begin(), body.bytes().end()),
+                                             {}});
         if (!first || known == peer.answers.end()) return;
+        if (VFLBUS_PLANTED(duplicate_not_answered)) return;
         if (header.body_bytes > credit_free_bytes) grant(*run, from, name, credit_all);
         if (known->second.out.body != nullptr) begin(*run, from, peer, {number, true}, now);
         return;
@@ -82,7 +94,9 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
     if (header.body_offset == 0) {
         BodyRoom room = partial.total == header.body_bytes ? std::move(partial.room) : nullptr;
         const bool waits = partial.waits;
+        Bytes torn = std::move(partial.bytes);
         partial = Partial{};
+        if (VFLBUS_PLANTED(torn_body_kept)) partial.bytes = std::move(torn);
         partial.type = header.type;
         partial.flags = header.flags;
         partial.total = header.body_bytes;
@@ -118,7 +132,7 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
     partial.bytes.insert(partial.bytes.end(), part.begin(), part.end());
     if (partial.room != nullptr && partial.granted < partial.total) {
         const std::uint64_t share = share_bytes();
-        if (after + share / 2 >= partial.granted) {
+        if (after + share / 2 >= partial.granted && !VFLBUS_PLANTED(credit_not_extended)) {
             partial.granted = std::max(partial.granted, std::min(partial.total, after + share));
             grant(run, from, name, partial.granted);
         }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/planted.hpp"
 #include "bus/core/link_state.hpp"
 
 namespace vflbus::bus {
@@ -82,7 +83,9 @@ void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint n
     std::vector<RunId> ids;
     for (const auto& [id, run] : runs_) ids.push_back(id);
     for (const RunId& id : ids)
-        if (Run* run = find(id)) announce(*run, now);
+        if (Run* run = find(id);
+            run != nullptr && (run->ours || !VFLBUS_PLANTED(join_not_repeated)))
+            announce(*run, now);
     for (const auto& [number, asked] : asked_) send_query(number, asked);
     for (auto& [id, run] : runs_) {
         if (run.closing) continue;
@@ -422,7 +425,8 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
         event.name = std::move(up->name);
         event.incarnation = up->incarnation;
         Peer& peer = run->peers[event.node];
-        const bool restarted = peer.incarnation != 0 && peer.incarnation != up->incarnation;
+        const bool restarted = peer.incarnation != 0 && peer.incarnation != up->incarnation &&
+                               !VFLBUS_PLANTED(restart_not_noticed);
         peer.incarnation = up->incarnation;
         peer.down = false;
         peer.forget_partials();
