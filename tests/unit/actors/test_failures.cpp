@@ -141,7 +141,7 @@ TEST_CASE(
     expect_failure(play, Errc::stalled,
                    {"member-1 is alive but has not got on for 10 min", "did not answer step",
                     "at step 5 of", "bus.progress_stall_after", "--resume"});
-    const auto& log = play.world.log;
+    const auto& log = play.log;
     CHECK(std::ranges::any_of(log, [](const std::string& line) {
         return line.find("member-1 is alive but has not got on for 5 min") != std::string::npos;
     }));
