@@ -107,9 +107,6 @@ class Loop final : public BrokerLoop {
                           {closed_.descriptor(), POLLIN, 0},
                           {ledger_ == nullptr ? -1 : ledger_->answers_fd(), POLLIN, 0}};
         TimePoint now;
-        const auto closed = [&](std::uint32_t connection) {
-            core_.on_disconnected(connection, now);
-        };
         while (!stop.stopped()) {
             now = clock_now();
             bool idle = false;
@@ -124,22 +121,29 @@ class Loop final : public BrokerLoop {
                 std::memcpy(&number, static_cast<const unsigned char*>(in.routing_id.data()) + 1,
                             4);
                 if (is_hello(in))
-                    closed_.said_hello(number, *in.frame.header.get_if<zmq::message_t>(), closed);
+                    closed_.said_hello(number, *in.frame.header.get_if<zmq::message_t>());
                 core_.on_frame(number, in.frame, in.frames, now);
             }
-            if (now >= core_.next_deadline()) {
-                closed_.read(closed);
-                core_.on_tick(now);
-                continue;  // a tick may have sent: the descriptor holds only right after a receive
+            bool sent = false;
+            if (idle) {  // so what they had to say was heard
+                for (const std::uint32_t connection : closed_.take()) {
+                    core_.on_disconnected(connection, now);
+                    sent = true;
+                }
             }
-            if (!idle) continue;
+            if (now >= core_.next_deadline()) {
+                core_.on_tick(now);
+                sent = true;
+            }
+            // the descriptor holds only right after a receive that found nothing
+            if (!idle || sent) continue;
             const auto wait =
                 std::chrono::ceil<std::chrono::milliseconds>(core_.next_deadline() - clock_now());
             if (::poll(ready, std::size(ready), static_cast<int>(std::max<long>(0, wait.count()))) <
                     0 &&
                 errno != EINTR)
                 break;
-            if (ready[2].revents != 0) closed_.read(closed);
+            if (ready[2].revents != 0) closed_.read();
             if (ready[3].revents != 0) pass_answers();
         }
         core_.shutdown("the broker has ended");

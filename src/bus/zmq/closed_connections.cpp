@@ -29,7 +29,7 @@ ClosedConnections::~ClosedConnections() {
     if (descriptor_ >= 0) zmq_socket_monitor(router_.handle(), nullptr, 0);
 }
 
-void ClosedConnections::read(const Told& told) {
+void ClosedConnections::read() {
     if (descriptor_ < 0) return;
     zmq::message_t event;
     // an event is its number and its value, 6 bytes, then the address in a frame of its own
@@ -46,16 +46,14 @@ void ClosedConnections::read(const Told& told) {
         if (!whole || number != ZMQ_EVENT_DISCONNECTED) continue;
         const auto found = connection_of_.find(fd);
         if (found == connection_of_.end()) continue;
-        const std::uint32_t connection = found->second;
+        closed_.push_back(found->second);
         connection_of_.erase(found);
-        told(connection);
     }
 }
 
-void ClosedConnections::said_hello(std::uint32_t connection, const zmq::message_t& frame,
-                                   const Told& told) {
+void ClosedConnections::said_hello(std::uint32_t connection, const zmq::message_t& frame) {
     if (descriptor_ < 0) return;
-    read(told);
+    read();
     const int fd = zmq_msg_get(frame.handle(), ZMQ_SRCFD);
     if (fd >= 0) connection_of_[fd] = connection;
 }

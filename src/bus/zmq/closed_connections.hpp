@@ -6,10 +6,14 @@
 // I/O thread tells of a closed one before it closes it, so whoever reads the monitor to its end
 // before HELLO is looked at never takes a new connection for the old one of its descriptor. inproc
 // has no descriptors, and is not told.
+//
+// What a connection said before it was closed may still wait in the ROUTER when the monitor speaks:
+// a connection counts as closed only when nothing is left to receive.
 
 #include <cstdint>
-#include <functional>
 #include <map>
+#include <utility>
+#include <vector>
 #include <zmq.hpp>
 
 namespace vflbus::bus {
@@ -22,11 +26,13 @@ class ClosedConnections {
     ClosedConnections(const ClosedConnections&) = delete;
     ClosedConnections& operator=(const ClosedConnections&) = delete;
 
-    using Told = std::function<void(std::uint32_t connection)>;
     /// Reads all that the monitor has to say.
-    void read(const Told& told);
+    void read();
     /// A HELLO has come: ties its connection to its descriptor, after `read`.
-    void said_hello(std::uint32_t connection, const zmq::message_t& frame, const Told& told);
+    void said_hello(std::uint32_t connection, const zmq::message_t& frame);
+    /// Those that `read` has found since the last call. Called when the ROUTER had nothing to
+    /// receive after that `read`.
+    [[nodiscard]] std::vector<std::uint32_t> take() { return std::exchange(closed_, {}); }
     /// Readable when there may be something to read; -1 without a monitor.
     [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
 
@@ -35,6 +41,7 @@ class ClosedConnections {
     zmq::socket_t monitor_;
     int descriptor_ = -1;
     std::map<int, std::uint32_t> connection_of_;  ///< by file descriptor
+    std::vector<std::uint32_t> closed_;
 };
 
 }  // namespace vflbus::bus

@@ -79,7 +79,7 @@ class Loop final : public LinkLoop, private LinkTransport {
 
     void close() override {
         if (!socket_) return;
-        socket_->set(zmq::sockopt::linger, 250);
+        socket_->set(zmq::sockopt::linger, 3000);
         socket_.reset();
     }
 

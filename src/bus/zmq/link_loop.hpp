@@ -29,7 +29,7 @@ class LinkLoop {
                       std::unique_lock<std::mutex>* held = nullptr) = 0;
     /// Makes the present or next `poll` return.
     virtual void wake() noexcept = 0;
-    /// Closes the connection after what was sent has left, or after a quarter of a second.
+    /// Closes the connection after what was sent has left, or after three seconds.
     virtual void close() = 0;
     /// Why the last attempt to reach the broker failed; empty when nothing is known to be wrong.
     [[nodiscard]] virtual std::string trouble() const = 0;
