@@ -344,7 +344,9 @@ void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
         if (joined) term = context.invitation().term;
         return joined;
     });
-    app.on_end([trains](const actors::Ending& ending, actors::Context& context) {
+    app.on_end([this, trains, place](const actors::Ending& ending, actors::Context& context) {
+        // a run that is complete leaves no term behind
+        if (ending.code == Errc::ok) terms_.erase({place, context.invitation().run});
         if (context.invitation().agreed != questions) trains->end(ending, context);
     });
     const auto guard = [this, name, key](const Message& m, const actors::Context& context) {

@@ -201,6 +201,7 @@ bool World::run_until(const std::function<bool()>& done, Duration limit) {
         // a deadline in the past that nobody serves would spin a real process
         if (queue_.top().at > now_) at_this_time_ = 0;
         if (++at_this_time_ > 100'000) {
+            for (std::size_t node = 0; node < nodes_.size(); ++node) tell(describe(node));
             violate("time stands still");
             return false;
         }

@@ -123,6 +123,7 @@ void HopSender::drop_all(std::vector<Left>& left) {
     lanes_.clear();
     round_.clear();
     served_ = false;
+    blocked_ = blocked_ && waiting();  // nobody tries again for nothing
 }
 
 void HopSender::reset(std::vector<Left>& left) {
@@ -137,6 +138,7 @@ void HopSender::drop_run(const RunId& run, std::vector<Left>& left) {
     lanes_.erase(found);
     if (!round_.empty() && round_.front() == run) served_ = false;
     std::erase(round_, run);
+    blocked_ = blocked_ && waiting();
 }
 
 }  // namespace vflbus::bus

@@ -213,6 +213,21 @@ TEST_CASE("reset and drop_run tell those whose frames they drop") {
     CHECK(hop.sender.window_bytes() == hop_window_bytes_min);
 }
 
+TEST_CASE("a sender whose frames were all dropped waits for no transport") {
+    for (const bool all : {false, true}) {
+        Hop hop;
+        hop.sink.room = 0;
+        hop.data(1, 100);
+        REQUIRE(hop.sender.blocked());
+        if (all)
+            hop.sender.drop_all(hop.left);
+        else
+            hop.sender.drop_run(run_of(1), hop.left);
+        CHECK(!hop.sender.blocked());
+        CHECK(!hop.sender.waiting());
+    }
+}
+
 TEST_CASE("WINDOW totals that cannot be are ignored") {
     Hop hop;
     hop.data(1, 1000);
