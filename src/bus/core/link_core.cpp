@@ -208,6 +208,7 @@ TimePoint LinkCore::next_deadline() const {
         if (run.closing && !run.given_up) consider(run.close_until);
         if (state_ != State::up) continue;  // all else is said again after WELCOME anyway
         consider(run.announce_at);
+        if (run.closing) continue;
         for (const auto& [node, peer] : run.peers)
             for (const auto& [number, pending] : peer.pending) consider(pending.again_at);
     }
