@@ -378,7 +378,9 @@ void World::arrive_at_broker(std::uint64_t id, bus::Frame&& frame, bool from_lin
     mix(hash_of(frame.header.bytes()));
     mix(hash_of(frame.body.bytes()));
     if (right) watch_arrival_at_broker(found->second, header);
-    if (right && from_link && header.kind == Kind::open) {
+    const auto speaker = registered_.find(nodes_[found->second.node]->name);
+    if (right && from_link && header.kind == Kind::open && speaker != registered_.end() &&
+        speaker->second.connection == id) {
         auto& run = open_runs_[header.run];
         if (run.term <= header.term) {
             const std::string& name = nodes_[found->second.node]->name;
