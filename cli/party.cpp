@@ -169,7 +169,7 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
         outcome.failure = node.error();
         return outcome;
     }
-    if (options.desk) options.desk->drives(run, {}, options.stop_asked, {});
+    if (options.desk) options.desk->drives(run, host->spec().agreed, options.stop_asked, {});
     const auto ending = (*node)->drive(*host, stop);
     if (options.desk) options.desk->done();
     outcome.failure = host->finish();
