@@ -46,7 +46,6 @@ class AppsRun {
   public:
     AppsRun(const LaunchArguments& arguments, const config::Config& config, fs::path run_dir)
         : arguments_(arguments),
-          config_(config),
           run_dir_(std::move(run_dir)),
           patience_(after_signal + std::chrono::duration_cast<Clock::duration>(
                                        std::chrono::duration<double>(config.bus.cancel_grace))),
@@ -296,7 +295,6 @@ class AppsRun {
     }
 
     const LaunchArguments& arguments_;
-    const config::Config& config_;
     fs::path run_dir_;
     Clock::duration patience_;
     bus::StopSignal stop_;

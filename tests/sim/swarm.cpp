@@ -169,7 +169,6 @@ class Swarm {
 
   private:
     // places: two members, two masters, the one who asks questions, a second process of some name
-    static constexpr std::size_t member_0 = 0;
     static constexpr std::size_t master_a = 2;
     static constexpr std::size_t asker = 4;
     static constexpr std::size_t twin_member = 5;  ///< of member-0, on a machine of its own
