@@ -44,8 +44,14 @@ struct Directory {
 
 /// inproc, but not under ThreadSanitizer: libzmq hands messages from thread to thread in place, by
 /// means that it does not see, and every byte of them would be a report.
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__)
 constexpr bool inproc_too = false;
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+constexpr bool inproc_too = false;
+#else
+constexpr bool inproc_too = true;
+#endif
 #else
 constexpr bool inproc_too = true;
 #endif
