@@ -11,6 +11,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "bugs.hpp"
@@ -183,6 +184,9 @@ Sums run_jobs(std::uint64_t from, std::uint64_t count, std::uint64_t jobs) {
     struct Worker {
         pid_t pid = 0;
         FILE* in = nullptr;
+        std::uint64_t now = 0;  ///< the seed that it began last
+        std::vector<std::string> lines;
+        std::thread reader;  ///< all are read at once: a full pipe would hold its worker up
     };
     std::vector<Worker> workers;
     std::fflush(stdout);
@@ -196,16 +200,23 @@ Sums run_jobs(std::uint64_t from, std::uint64_t count, std::uint64_t jobs) {
             work(fds[1], from + job, from + count, jobs);
         }
         ::close(fds[1]);
-        workers.push_back({pid, ::fdopen(fds[0], "r")});
+        workers.push_back({pid, ::fdopen(fds[0], "r"), 0, {}, {}});
     }
+    for (Worker& worker : workers)  // after the last fork
+        worker.reader = std::thread([&worker] {
+            char line[512];
+            while (std::fgets(line, sizeof line, worker.in) != nullptr) {
+                line[std::strcspn(line, "\n")] = 0;
+                if (std::sscanf(line, "now %" SCNu64, &worker.now) != 1)
+                    worker.lines.emplace_back(line);
+            }
+        });
     Sums sums;
-    for (const Worker& worker : workers) {
-        char line[512];
-        std::uint64_t now = 0;
+    for (Worker& worker : workers) {
+        worker.reader.join();
         bool ended = false;
-        while (std::fgets(line, sizeof line, worker.in) != nullptr) {
-            line[std::strcspn(line, "\n")] = 0;
-            if (std::sscanf(line, "now %" SCNu64, &now) == 1) continue;
+        for (const std::string& text : worker.lines) {
+            const char* const line = text.c_str();
             std::uint64_t n = 0;
             if (std::sscanf(line, "failed %" SCNu64, &n) == 1) sums.failed.push_back(n);
             std::uint64_t a = 0, b = 0, c = 0;
@@ -229,8 +240,9 @@ Sums run_jobs(std::uint64_t from, std::uint64_t count, std::uint64_t jobs) {
         int status = 0;
         ::waitpid(worker.pid, &status, 0);
         if (!ended) {
-            std::printf("the process that ran seed %" PRIu64 " died (status %d)\n", now, status);
-            sums.failed.push_back(now);
+            std::printf("the process that ran seed %" PRIu64 " died (status %d)\n", worker.now,
+                        status);
+            sums.failed.push_back(worker.now);
         }
     }
     std::ranges::sort(sums.failed);
