@@ -28,18 +28,12 @@ TableKind read_table(Reader& r) {
     return static_cast<TableKind>(r.u64(table_kinds - 1));
 }
 
-template <class T>
-Result<T> finish(Reader& r, T&& message) {
-    if (auto done = r.finish(); !done) return tl::unexpected(done.error());
-    return std::forward<T>(message);
-}
-
 Result<StoredCommit> decode_stored(std::string_view what, Body body) {
     Reader r(what, body, 2);
     StoredCommit m;
     m.step = r.u64();
     r.fixed_bin(m.digest);
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<StepRequest> decode_stepping(std::string_view what, Body body) {
@@ -47,7 +41,7 @@ Result<StepRequest> decode_stepping(std::string_view what, Body body) {
     StepRequest m;
     m.step = r.u64();
     m.tensor = r.tensor();
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 }  // namespace
@@ -243,7 +237,7 @@ Result<AlignRequest> decode_align_request(Body body) {
     Reader r("align", body, 1);
     AlignRequest m;
     m.table = read_table(r);
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<AlignReply> decode_align_reply(Body body) {
@@ -272,14 +266,14 @@ Result<SelectRequest> decode_select_request(Body body) {
     m.selection.outer = r.u32s();
     m.selection.inner = r.u32s();
     m.rows = r.u64(UINT32_MAX);
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<SelectReply> decode_select_reply(Body body) {
     Reader r("select reply", body, 1);
     SelectReply m;
     m.rows = r.u64();
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<BeginRequest> decode_begin_request(Body body) {
@@ -287,7 +281,7 @@ Result<BeginRequest> decode_begin_request(Body body) {
     BeginRequest m;
     m.outputs = r.u64(data::classes_max);
     if (r.ok() && m.outputs == 0) r.fault("no outputs");
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<BeginReply> decode_begin_reply(Body body) {
@@ -306,7 +300,7 @@ Result<BeginReply> decode_begin_reply(Body body) {
     m.train_rows = r.u64();
     m.test_rows = r.u64();
     m.scores = r.tensor();
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<StepRequest> decode_step_request(Body body) {
@@ -320,7 +314,7 @@ Result<StepReply> decode_step_reply(Body body) {
     Reader r("step reply", body, 1);
     StepReply m;
     m.scores = r.tensor();
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<SolveReply> decode_solve_reply(Body body) {
@@ -328,7 +322,7 @@ Result<SolveReply> decode_solve_reply(Body body) {
     SolveReply m;
     m.scores = r.tensor();
     m.next = r.tensor();
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<EvaluateRequest> decode_evaluate_request(Body body) {
@@ -337,21 +331,21 @@ Result<EvaluateRequest> decode_evaluate_request(Body body) {
     m.table = read_table(r);
     m.first = r.u64(UINT32_MAX);
     m.rows = r.u64(UINT32_MAX);
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<EvaluateReply> decode_evaluate_reply(Body body) {
     Reader r("evaluate reply", body, 1);
     EvaluateReply m;
     m.scores = r.tensor();
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<LoadModelRequest> decode_load_model_request(Body body) {
     Reader r("load_model", body, 1);
     LoadModelRequest m;
     r.fixed_bin(m.run.bytes);
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<LoadModelReply> decode_load_model_reply(Body body) {
@@ -361,7 +355,7 @@ Result<LoadModelReply> decode_load_model_reply(Body body) {
     r.fixed_bin(m.agreed);
     m.features = r.u64();
     m.outputs = r.u64();
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<RoundRequest> decode_round_request(Body body) {
@@ -371,14 +365,14 @@ Result<RoundRequest> decode_round_request(Body body) {
     m.step = r.u64();
     m.round = r.u64();
     m.payload = r.bin();
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<RoundReply> decode_round_reply(Body body) {
     Reader r("round reply", body, 1);
     RoundReply m;
     m.payload = r.bin();
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<FinishReply> decode_finish_reply(Body body) {
@@ -387,13 +381,13 @@ Result<FinishReply> decode_finish_reply(Body body) {
     r.fixed_bin(m.digest);
     m.path = r.str();
     m.bytes = r.u64();
-    return finish(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Result<std::uint64_t> decode_commit_request(Body body) {
     Reader r("commit", body, 1);
     const std::uint64_t step = r.u64();
-    return finish(r, std::uint64_t{step});
+    return finished(r, std::uint64_t{step});
 }
 
 Result<StoredCommit> decode_commit_reply(Body body) {
@@ -421,8 +415,7 @@ Result<std::vector<StoredCommit>> decode_commits_reply(Body body) {
         out.push_back(m);
     }
     if (r.ok()) r.leave();
-    if (auto done = r.finish(); !done) return tl::unexpected(done.error());
-    return out;
+    return finished(r, std::move(out));
 }
 
 Result<RestoreReply> decode_restore_reply(Body body) {

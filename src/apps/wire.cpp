@@ -201,8 +201,7 @@ Result<app::Record> decode_record(std::span<const std::uint8_t> bytes) {
     }
     in.leave();
     record.config = take_values(in);
-    if (auto done = in.finish(); !done) return tl::unexpected(std::move(done.error()));
-    return record;
+    return finished(in, std::move(record));
 }
 
 Bytes encode_values(const app::Values& values) {
@@ -215,8 +214,7 @@ Bytes encode_values(const app::Values& values) {
 Result<app::Values> decode_values(std::span<const std::uint8_t> bytes) {
     Reader in("the configuration of an app", bytes, 1, limits);
     app::Values values = take_values(in);
-    if (auto done = in.finish(); !done) return tl::unexpected(std::move(done.error()));
-    return values;
+    return finished(in, std::move(values));
 }
 
 // -- envelopes ------------------------------------------------------------------------
@@ -245,8 +243,7 @@ Result<Envelope> decode_envelope(std::span<const std::uint8_t> body) {
     envelope.record = in.bin();
     if (envelope.ttl_ms < 0 || envelope.ttl_ms > ttl_ms_max)
         in.fault("a time to live out of range");
-    if (auto done = in.finish(); !done) return tl::unexpected(std::move(done.error()));
-    return envelope;
+    return finished(in, std::move(envelope));
 }
 
 Envelope envelope_of(const app::Metadata& metadata) {
@@ -418,8 +415,7 @@ Result<Begin> decode_begin(std::span<const std::uint8_t> body) {
     begin.rank = in.i64();
     begin.run_config = take_values(in);
     begin.node_config = take_values(in);
-    if (auto done = in.finish(); !done) return tl::unexpected(std::move(done.error()));
-    return begin;
+    return finished(in, std::move(begin));
 }
 
 Bytes encode(std::span<const NodeChange> changes) {
@@ -441,8 +437,7 @@ Result<std::vector<NodeChange>> decode_nodes(std::span<const std::uint8_t> body)
         in.leave();
     }
     in.leave();
-    if (auto done = in.finish(); !done) return tl::unexpected(std::move(done.error()));
-    return changes;
+    return finished(in, std::move(changes));
 }
 
 Bytes encode_addressed(std::uint64_t node, std::span<const std::uint8_t> envelope) {
@@ -456,8 +451,7 @@ Result<Addressed> decode_addressed(std::span<const std::uint8_t> body) {
     Addressed addressed;
     addressed.node = in.u64();
     addressed.envelope = in.bin(told_bytes_max);
-    if (auto done = in.finish(); !done) return tl::unexpected(std::move(done.error()));
-    return addressed;
+    return finished(in, std::move(addressed));
 }
 
 Bytes encode_replied(std::string_view message_id, std::uint64_t node,
@@ -473,8 +467,7 @@ Result<Replied> decode_replied(std::span<const std::uint8_t> body) {
     replied.message_id = in.str();
     replied.node = in.u64();
     replied.envelope = in.bin(told_bytes_max);
-    if (auto done = in.finish(); !done) return tl::unexpected(std::move(done.error()));
-    return replied;
+    return finished(in, std::move(replied));
 }
 
 Bytes encode(const FailedMessage& failed) {
@@ -490,8 +483,7 @@ Result<FailedMessage> decode_failed(std::span<const std::uint8_t> body) {
     failed.node = in.u64();
     failed.code = static_cast<int>(in.u64(65'535));
     failed.sentence = in.str(text_bytes_max);
-    if (auto done = in.finish(); !done) return tl::unexpected(std::move(done.error()));
-    return failed;
+    return finished(in, std::move(failed));
 }
 
 Bytes encode(const Outcome& outcome) {
@@ -505,8 +497,7 @@ Result<Outcome> decode_outcome(std::span<const std::uint8_t> body) {
     Outcome outcome;
     outcome.code = static_cast<int>(in.u64(65'535));
     outcome.sentence = in.str(text_bytes_max);
-    if (auto done = in.finish(); !done) return tl::unexpected(std::move(done.error()));
-    return outcome;
+    return finished(in, std::move(outcome));
 }
 
 Bytes encode(const LogLine& line) {
@@ -520,8 +511,7 @@ Result<LogLine> decode_log(std::span<const std::uint8_t> body) {
     LogLine line;
     line.level = static_cast<app::Level>(in.u64(static_cast<std::uint64_t>(app::Level::error)));
     line.text = in.str(text_bytes_max);
-    if (auto done = in.finish(); !done) return tl::unexpected(std::move(done.error()));
-    return line;
+    return finished(in, std::move(line));
 }
 
 }  // namespace vflbus::apps

@@ -7,6 +7,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/errc.hpp"
@@ -95,5 +96,12 @@ class Reader {
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };
+
+/// `value`, when `reader` has nothing to complain of; otherwise what it says.
+template <class T>
+Result<T> finished(Reader& reader, T&& value) {
+    if (auto done = reader.finish(); !done) return tl::unexpected(std::move(done.error()));
+    return std::forward<T>(value);
+}
 
 }  // namespace vflbus::bus

@@ -16,12 +16,6 @@ Errc read_code(Reader& reader) {
     return static_cast<Errc>(reader.u64(UINT16_MAX));
 }
 
-template <class T>
-Result<T> finished(Reader& reader, T&& value) {
-    if (auto done = reader.finish(); !done) return tl::unexpected(done.error());
-    return std::forward<T>(value);
-}
-
 }  // namespace
 
 Bytes encode(const Hello& m) {

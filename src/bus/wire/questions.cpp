@@ -14,12 +14,6 @@ constexpr std::array<std::string_view, 7> run_states = {
 constexpr std::array<std::string_view, 5> node_states = {"up", "suspect", "lost", "left",
                                                          "unknown"};
 
-template <class T>
-Result<T> finished_with(Reader& reader, T&& value) {
-    if (auto done = reader.finish(); !done) return tl::unexpected(done.error());
-    return std::forward<T>(value);
-}
-
 template <class State, std::size_t n>
 State state_of(Reader& reader, const std::array<std::string_view, n>& names) {
     const std::string text = reader.str(16);
@@ -98,7 +92,7 @@ Result<RunsQuery> decode_runs_query(std::span<const std::uint8_t> body) {
     RunsQuery m;
     m.status = r.str(16);
     m.limit = r.u64();
-    return finished_with(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Bytes encode_nodes_query(std::uint64_t limit) {
@@ -116,7 +110,7 @@ Result<std::string> decode_run_query(std::span<const std::uint8_t> body) {
     std::string prefix = r.str(32);
     if (r.ok() && prefix.find_first_not_of("0123456789abcdef") != std::string::npos)
         r.fault("an id is made of hexadecimal digits");
-    return finished_with(r, std::move(prefix));
+    return finished(r, std::move(prefix));
 }
 
 Bytes encode(const NoteQuery& m) {
@@ -129,7 +123,7 @@ Result<NoteQuery> decode_note_query(std::span<const std::uint8_t> body) {
     NoteQuery m;
     m.state = state_of<RunState>(r, run_states);
     m.sentence = r.str(sentence_bytes_max);
-    return finished_with(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Bytes encode(std::span<const RunRow> rows) {
@@ -169,7 +163,7 @@ Result<std::vector<RunRow>> decode_run_rows(std::span<const std::uint8_t> body) 
         if (!r.ok()) break;
     }
     r.leave();
-    return finished_with(r, std::move(rows));
+    return finished(r, std::move(rows));
 }
 
 Bytes encode(std::span<const NodeRow> rows) {
@@ -203,7 +197,7 @@ Result<std::vector<NodeRow>> decode_node_rows(std::span<const std::uint8_t> body
         if (!r.ok()) break;
     }
     r.leave();
-    return finished_with(r, std::move(rows));
+    return finished(r, std::move(rows));
 }
 
 // -- of those who take part in a run ---------------------------------------------------
@@ -222,7 +216,7 @@ Bytes encode_from(std::uint64_t from) {
 Result<std::uint64_t> decode_from(std::span<const std::uint8_t> body) {
     Reader r("question", body, 1, query_limits);
     const std::uint64_t from = r.u64();
-    return finished_with(r, std::uint64_t{from});
+    return finished(r, std::uint64_t{from});
 }
 
 Bytes encode_text(std::string_view text) {
@@ -233,7 +227,7 @@ Bytes encode_text(std::string_view text) {
 Result<std::string> decode_text(std::span<const std::uint8_t> body) {
     Reader r("text", body, 1, answer_limits);
     std::string text = r.str(text_bytes_max);
-    return finished_with(r, std::move(text));
+    return finished(r, std::move(text));
 }
 
 Bytes encode(const RunStatus& m) {
@@ -250,7 +244,7 @@ Result<RunStatus> decode_status(std::span<const std::uint8_t> body) {
     m.epoch = r.u64();
     m.epochs = r.u64();
     m.loss = r.f64();
-    return finished_with(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Bytes encode(const MetricsAnswer& m) {
@@ -287,7 +281,7 @@ Result<MetricsAnswer> decode_metrics(std::span<const std::uint8_t> body) {
         if (!r.ok()) break;
     }
     r.leave();
-    return finished_with(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Bytes encode(const LogAnswer& m) {
@@ -302,7 +296,7 @@ Result<LogAnswer> decode_log(std::span<const std::uint8_t> body) {
     m.next = r.u64();
     m.whole = r.boolean();
     m.text = r.str(log_text_bytes_max);
-    return finished_with(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Bytes encode(const SubmitQuery& m) {
@@ -315,7 +309,7 @@ Result<SubmitQuery> decode_submit(std::span<const std::uint8_t> body) {
     SubmitQuery m;
     m.agreed = r.str(text_bytes_max);
     m.label = r.str(256);
-    return finished_with(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 Bytes encode(const SubmitAnswer& m) {
@@ -328,7 +322,7 @@ Result<SubmitAnswer> decode_submit_answer(std::span<const std::uint8_t> body) {
     SubmitAnswer m;
     m.state = state_of<RunState>(r, run_states);
     m.ahead = r.u64();
-    return finished_with(r, std::move(m));
+    return finished(r, std::move(m));
 }
 
 }  // namespace vflbus::bus
