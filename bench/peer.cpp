@@ -366,7 +366,7 @@ int run_broker(const std::vector<std::string>& arguments) {
     if (arguments.size() != 1) throw std::runtime_error("broker ENDPOINT");
     observe::log::set_level(observe::log::Level::warn);
     bus::BrokerOptions options;
-    options.context = bus::make_context();
+    options.context = bus::make_context(1);
     options.bind = {arguments[0]};
     // raw peers are silent while others are measured
     options.timings.suspect = options.timings.lost = std::chrono::hours(1);

@@ -46,7 +46,7 @@ int run(const BrokerArguments& arguments) {
     const SignalScope signals(stop);
     bus::BrokerOptions options;
     options.ledger = registry->get();
-    options.context = bus::make_context();
+    options.context = bus::make_context(1);
     options.bind = arguments.bind;
     if (options.bind.empty()) options.bind = config->bus.bind;
     if (options.bind.empty()) options.bind = {config->bus.broker};

@@ -186,6 +186,19 @@ TEST_CASE("golden frames") {
     golden("credit_all", h);
 
     h = {};
+    h.kind = Kind::bulk;
+    h.src = member;
+    h.request = 0x0123456789ABCDEF;
+    h.aux = 17;
+    golden("bulk", h);
+    h = {};
+    h.kind = Kind::bulk;
+    h.flags = flag::answer;
+    h.dst = member;
+    h.aux = 17;
+    golden("bulk_answer", h);
+
+    h = {};
     h.kind = Kind::ping;
     h.flags = flag::busy;
     h.src = member;

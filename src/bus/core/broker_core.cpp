@@ -33,9 +33,11 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
     }
 
     Node* node = nullptr;
+    Lane lane = Lane::main;
     bool crowded = false;
     if (from == last_conn_ && last_node_ != nullptr) {
         node = last_node_;
+        lane = last_lane_;
     } else {
         auto found = connections_.find(from);
         if (found == connections_.end()) {
@@ -50,16 +52,21 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
             found = connections_.emplace(from, Connection{nullptr, now}).first;
         }
         node = found->second.node;
+        lane = found->second.lane;
         if (node != nullptr) {
             last_conn_ = from;
             last_node_ = node;
+            last_lane_ = lane;
         }
     }
     if (fault == HeaderFault::other_version)
         return refuse_hello(from, Errc::unsupported_version,
                             "this broker speaks protocol version " + std::to_string(wire_version) +
                                 "; use the same vflbus version on all parties");
-    if (header.kind == Kind::hello) {
+    const bool may_be_bulk = node == nullptr || (lane == Lane::bulk && node->id == header.src);
+    if (header.kind == Kind::bulk && may_be_bulk && valid(header, body_bytes))
+        return on_bulk(from, header, now);
+    if (header.kind == Kind::hello && lane == Lane::main) {
         if (valid(header, body_bytes))
             on_hello(from, node, header, body, now);
         else
@@ -83,7 +90,7 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
     }
     // the last word of a process is no sign that it lives: a newcomer that waits for its name gets
     // it
-    const bool leaves = header.kind == Kind::bye && header.src == node->id;
+    const bool leaves = header.kind == Kind::bye && header.src == node->id && lane == Lane::main;
     if (!leaves || !node->probe) heard(*node, now);
     if (!valid(header, body_bytes))
         return send_error(*node, header, Errc::malformed_frame,
@@ -92,7 +99,10 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
         return send_error(
             *node, header, Errc::wrong_source,
             "this connection is " + node->hello.name + " and cannot send for another node", now);
-    if (is_data(header.kind)) return route(*node, header, frame, head.size() + body_bytes, now);
+    if (lane == Lane::bulk)
+        return on_bulk_frame(*node, header, frame, head.size() + body_bytes, now);
+    if (is_data(header.kind))
+        return route(*node, Lane::main, header, frame, head.size() + body_bytes, now);
     on_control(*node, header, body, now);
 }
 
@@ -175,12 +185,13 @@ void BrokerCore::on_tick(TimePoint clock) {
         const auto found = nodes_.find(id);
         if (found == nodes_.end()) continue;
         Node& node = *found->second;
-        if (node.conn == 0 && (node.out.waiting() || node.probe)) disconnect(node, now);
+        if (node.conn == 0 && (node.out.waiting() || node.probe || node.bulk.conn != 0))
+            disconnect(node, now);
         if (node.probe && now >= node.probe->deadline) settle_probe(node, false, now);
         set_liveness(node, now);
         set_stall(node, now);
         set_slow(node, now);
-        if (node.out.waiting() && node.conn != 0) flush(node, now);
+        if ((node.out.waiting() || node.bulk.out.waiting()) && node.conn != 0) flush(node, now);
         const bool owner_gone =
             node.state == Node::State::lost || (node.conn == 0 && node.gone_at != TimePoint{} &&
                                                 now - node.gone_at >= t.reconnect_grace);
@@ -231,7 +242,7 @@ void BrokerCore::shutdown(std::string_view sentence) {
 
 std::uint64_t BrokerCore::queued_bytes() const noexcept {
     std::uint64_t total = 0;
-    for (const auto& [id, node] : nodes_) total += node->out.queued_bytes();
+    for (const auto& [id, node] : nodes_) total += node->queued_bytes();
     return total;
 }
 

@@ -98,7 +98,11 @@ class BrokerCore {
     void on_open(Node& node, const Header& header, const Payload& body, TimePoint now);
     void on_join(Node& node, const Header& header, const Payload& body, TimePoint now);
     void on_close(Node& node, const Header& header, const Payload& body, TimePoint now);
-    void route(Node& node, const Header& header, Frame& frame, std::size_t bytes, TimePoint now);
+    void on_bulk(ConnId from, const Header& header, TimePoint now);
+    void on_bulk_frame(Node& node, const Header& header, Frame& frame, std::size_t bytes,
+                       TimePoint now);
+    void route(Node& node, Lane lane, const Header& header, Frame& frame, std::size_t bytes,
+               TimePoint now);
     void route_credit(Node& node, const Header& header);
 
     // -- nodes: broker_nodes.cpp -------------------------------------------------
@@ -106,6 +110,8 @@ class BrokerCore {
     void refuse_hello(ConnId from, Errc code, const std::string& sentence);
     void settle_probe(Node& node, bool old_one_lives, TimePoint now);
     void disconnect(Node& node, TimePoint now);
+    void detach_bulk(Node& node, TimePoint now);
+    void lose_bulk(Node& node, TimePoint now);
     void set_liveness(Node& node, TimePoint now);
     void note_progress(Node& node, const Header& beat, TimePoint now);
     void set_stall(Node& node, TimePoint now);
@@ -149,7 +155,8 @@ class BrokerCore {
     void send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
                     TimePoint now);
     void send_raw(ConnId to, const Header& header, Bytes body);
-    void consume(Node& node, std::size_t bytes, TimePoint now);
+    void send_bulk(Node& node, Header header, TimePoint now);
+    void consume(Node& node, Lane lane, std::size_t bytes, TimePoint now);
     void credit_back(std::vector<HopSender::Left>& left, TimePoint now);
     void flush(Node& node, TimePoint now);
     void log(const std::string& line) const;
@@ -176,6 +183,7 @@ class BrokerCore {
     bool retry_flush_ = false;
     ConnId last_conn_ = 0;
     Node* last_node_ = nullptr;
+    Lane last_lane_ = Lane::main;
     std::vector<HopSender::Left> left_;
 };
 

@@ -146,6 +146,7 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     node.out.reset(left_);
     credit_back(left_, now);
     node.in.reset();
+    detach_bulk(node, now);
     node.hello = std::move(hello);
     node.conn = from;
     node.session = next_session_++;
@@ -224,6 +225,7 @@ void BrokerCore::on_disconnected(ConnId conn, TimePoint clock) {
         connections_.erase(found);
         return;
     }
+    if (found->second.lane == Lane::bulk) return lose_bulk(*node, awake(clock));
     disconnect(*node, awake(clock));
 }
 
@@ -236,7 +238,85 @@ void BrokerCore::disconnect(Node& node, TimePoint now) {
     ++generation_;
     node.out.reset(left_);
     credit_back(left_, now);
+    detach_bulk(node, now);
     if (node.probe) settle_probe(node, false, now);
+}
+
+// -- second connections --------------------------------------------------------
+
+/// Ties a connection to the session of a node, for the rest of large bodies (section 7).
+void BrokerCore::on_bulk(ConnId from, const Header& header, TimePoint now) {
+    const auto found = nodes_.find(header.src);
+    Node* const node = found == nodes_.end() ? nullptr : found->second.get();
+    if (node == nullptr || node->conn == 0 || node->session != header.aux ||
+        node->hello.instance != header.request)
+        return refuse_hello(from, Errc::not_registered,
+                            "BULK of a session that this broker does not know");
+    if (node->bulk.conn != from) {
+        detach_bulk(*node, now);  // nothing has been sent on one whose BULK is not answered
+        Connection& connection = connections_[from];
+        if (connection.node == nullptr && anonymous_ > 0) --anonymous_;
+        connection = Connection{node, now, Lane::bulk};
+        node->bulk.conn = from;
+        last_conn_ = 0;
+        last_node_ = nullptr;
+    }
+    heard(*node, now);
+    Header answer;
+    answer.kind = Kind::bulk;
+    answer.flags = flag::answer;
+    answer.aux = node->session;
+    send_bulk(*node, answer, now);
+}
+
+void BrokerCore::on_bulk_frame(Node& node, const Header& header, Frame& frame, std::size_t bytes,
+                               TimePoint now) {
+    switch (header.kind) {
+        case Kind::request:
+        case Kind::reply:
+            if (header.body_offset == 0) break;
+            return route(node, Lane::bulk, header, frame, bytes, now);
+        case Kind::window:
+            if (!node.bulk.out.consumed(header.aux, now)) break;
+            if (node.bulk.out.waiting()) flush(node, now);
+            return;
+        case Kind::ping: {
+            Header pong;
+            pong.kind = Kind::pong;
+            pong.request = header.request;
+            return send_bulk(node, pong, now);
+        }
+        case Kind::error:
+            return;
+        default:
+            break;
+    }
+    send_error(node, header, Errc::malformed_frame,
+               std::string(name_of(header.kind)) + " is not for a bulk connection", now);
+}
+
+/// Without its second connection the node has none: it may ask for another.
+void BrokerCore::detach_bulk(Node& node, TimePoint now) {
+    if (node.bulk.conn == 0) return;
+    connections_.erase(node.bulk.conn);
+    node.bulk.conn = 0;
+    last_conn_ = 0;
+    last_node_ = nullptr;
+    node.bulk.out.reset(left_);
+    credit_back(left_, now);
+    node.bulk.in.reset();
+}
+
+/// What was in it is lost, so both ends have to begin again: the node says HELLO.
+void BrokerCore::lose_bulk(Node& node, TimePoint now) {
+    detach_bulk(node, now);
+    if (node.conn == 0) return;
+    log("node lost its bulk connection name=" + node.hello.name);
+    Header error;
+    error.kind = Kind::error;
+    error.aux = static_cast<std::uint64_t>(Errc::not_registered);
+    send_control(node, Kind::error, error,
+                 encode_sentence("the bulk connection is closed: say HELLO again"), now);
 }
 
 void BrokerCore::heard(Node& node, TimePoint now) {
@@ -269,6 +349,7 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
         // is up
         ++generation_;
         node.out.drop_all(left_);
+        node.bulk.out.drop_all(left_);
         credit_back(left_, now);
     }
     log(std::string(lost ? "node lost name=" : "node suspect name=") + node.hello.name +
@@ -339,8 +420,8 @@ void BrokerCore::set_stall(Node& node, TimePoint now) {
 
 /// Bytes wait for the node and it takes none.
 void BrokerCore::set_slow(Node& node, TimePoint now) {
-    const std::uint64_t drained = node.out.consumed_bytes();
-    if (node.out.queued_bytes() == 0 || drained != node.drained || node.conn == 0) {
+    const std::uint64_t drained = node.consumed_bytes();
+    if (node.queued_bytes() == 0 || drained != node.drained || node.conn == 0) {
         if (std::exchange(node.slow, false)) log("node takes data again name=" + node.hello.name);
         node.drained = drained;
         node.drained_since = now;
@@ -350,7 +431,7 @@ void BrokerCore::set_slow(Node& node, TimePoint now) {
     if (node.slow || since <= config_.timings.slow_peer) return;
     node.slow = true;
     log("node slow name=" + node.hello.name +
-        " queued_bytes=" + std::to_string(node.out.queued_bytes()));
+        " queued_bytes=" + std::to_string(node.queued_bytes()));
     announce_suspect(node, Errc::timed_out, since, now);
 }
 
@@ -367,6 +448,7 @@ void BrokerCore::forget_if_idle(NodeId id) {
     if (found->second->conn != 0) disconnect(*found->second, found->second->last_heard);
     if (nodes_.count(id) == 0 || nodes_.at(id)->conn != 0)
         return;  // a probe was settled in its favor
+    detach_bulk(*nodes_.at(id), nodes_.at(id)->last_heard);
     last_conn_ = 0;
     last_node_ = nullptr;
     ++generation_;

@@ -5,13 +5,13 @@
 
 namespace vflbus::bus {
 
-void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size_t bytes,
+void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame, std::size_t bytes,
                        TimePoint now) {
     Node::Route& route = node.route;
     if (route.generation != generation_ || route.dst != header.dst || route.term != header.term ||
         route.run != header.run) {
         const auto refuse = [&](Errc code, const std::string& sentence) {
-            if (!VFLBUS_PLANTED(window_leaked)) consume(node, bytes, now);
+            if (!VFLBUS_PLANTED(window_leaked)) consume(node, lane, bytes, now);
             send_error(node, header, code, sentence, now);
         };
         Run* run = find_run(header.run);
@@ -39,7 +39,7 @@ void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size
         route = {header.run, header.term, header.dst, generation_, target->second.get(), run};
     }
     if (header.body_bytes > config_.limits.message) {
-        consume(node, bytes, now);
+        consume(node, lane, bytes, now);
         return send_error(node, header, Errc::too_large,
                           "a message of " + std::to_string(header.body_bytes) +
                               " bytes exceeds the limit of " +
@@ -55,19 +55,22 @@ void BrokerCore::route(Node& node, const Header& header, Frame& frame, std::size
     route.through->messages += begins;
     route.through->bytes += bytes;
     // a destination that is far behind holds back those who send to it, not the broker's memory
-    const bool defer = target.out.queued_bytes() > broker_queue_bytes_max;
-    NodeSink sink(transport_, target.conn);
-    const Origin origin = defer ? Origin{node.id, node.session} : Origin{};
-    const SendResult result =
-        target.out.data(header.run, std::move(frame), bytes, origin, sink, now);
+    const bool defer = target.queued_bytes() > broker_queue_bytes_max;
+    // what came on a first connection must not pass what is on its way on one
+    const bool bulk = lane == Lane::bulk && target.bulk.conn != 0;
+    HopSender& out = bulk ? target.bulk.out : target.out;
+    NodeSink sink(transport_, bulk ? target.bulk.conn : target.conn);
+    const Origin origin = defer ? Origin{node.id, node.session, lane} : Origin{};
+    const SendResult result = out.data(header.run, std::move(frame), bytes, origin, sink, now);
     if (result == SendResult::gone) {
-        consume(node, bytes, now);
+        consume(node, lane, bytes, now);
+        if (bulk) return lose_bulk(target, now);  // it comes back, and the body begins again
         const std::string name = target.hello.name;
         disconnect(target, now);
         return send_error(node, header, Errc::unreachable, name + " is not connected", now);
     }
-    if (result == SendResult::full && target.out.blocked()) retry_flush_ = true;
-    if (!defer || result == SendResult::ok) consume(node, bytes, now);
+    if (result == SendResult::full && out.blocked()) retry_flush_ = true;
+    if (!defer || result == SendResult::ok) consume(node, lane, bytes, now);
 }
 
 void BrokerCore::route_credit(Node& node, const Header& header) {
@@ -135,11 +138,23 @@ void BrokerCore::send_error(Node& node, const Header& about, Errc code, const st
     (void)now;
 }
 
-void BrokerCore::consume(Node& node, std::size_t bytes, TimePoint now) {
-    if (!node.in.consume(bytes)) return;
+/// Something without a body on the node's bulk connection.
+void BrokerCore::send_bulk(Node& node, Header header, TimePoint now) {
+    header.dst = node.id;
+    NodeSink sink(transport_, node.bulk.conn);
+    const SendResult result = node.bulk.out.control(make_frame(header, {}), sink);
+    if (result == SendResult::full) retry_flush_ = true;
+    if (result == SendResult::gone) lose_bulk(node, now);
+}
+
+void BrokerCore::consume(Node& node, Lane lane, std::size_t bytes, TimePoint now) {
+    HopReceiver& in = lane == Lane::bulk ? node.bulk.in : node.in;
+    if (!in.consume(bytes)) return;
     Header header;
-    header.aux = node.in.report();
-    send_control(node, Kind::window, header, {}, now);
+    header.kind = Kind::window;
+    header.aux = in.report();
+    if (lane == Lane::main) return send_control(node, Kind::window, header, {}, now);
+    if (node.bulk.conn != 0) send_bulk(node, header, now);
 }
 
 void BrokerCore::credit_back(std::vector<HopSender::Left>& left, TimePoint now) {
@@ -148,7 +163,7 @@ void BrokerCore::credit_back(std::vector<HopSender::Left>& left, TimePoint now) 
     for (const HopSender::Left& entry : taken) {
         const auto found = nodes_.find(entry.origin.node);
         if (found != nodes_.end() && found->second->session == entry.origin.session)
-            consume(*found->second, entry.bytes, now);
+            consume(*found->second, entry.origin.lane, entry.bytes, now);
     }
 }
 
@@ -156,7 +171,11 @@ void BrokerCore::flush(Node& node, TimePoint now) {
     NodeSink sink(transport_, node.conn);
     const SendResult result = node.out.flush(sink, now, left_);
     if (result == SendResult::gone) disconnect(node, now);
-    if (node.out.blocked()) retry_flush_ = true;
+    if (node.bulk.conn != 0) {
+        NodeSink bulk(transport_, node.bulk.conn);
+        if (node.bulk.out.flush(bulk, now, left_) == SendResult::gone) lose_bulk(node, now);
+    }
+    if (node.out.blocked() || node.bulk.out.blocked()) retry_flush_ = true;
     if (!left_.empty()) credit_back(left_, now);
 }
 

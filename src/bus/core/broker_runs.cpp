@@ -208,6 +208,7 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
         Node& node = *found->second;
         node.runs.erase(id);
         node.out.drop_run(id, left_);
+        node.bulk.out.drop_run(id, left_);
         if (node_id != except && node.conn != 0) send_control(node, Kind::close, header, body, now);
     }
     credit_back(left_, now);

@@ -42,13 +42,22 @@ struct BrokerCore::Asked {
 struct BrokerCore::Connection {
     Node* node = nullptr;  ///< null: anonymous
     TimePoint since{};
+    Lane lane = Lane::main;
 };
 
 struct BrokerCore::Node {
     enum class State : std::uint8_t { up, suspect, lost };
     enum class Stall : std::uint8_t { none, told, down };
 
-    explicit Node(std::uint64_t window_bytes) : out(window_bytes) {}
+    /// Its second connection (docs/protocol.md, section 7).
+    struct Bulk {
+        explicit Bulk(std::uint64_t window_bytes) : out(window_bytes) {}
+        ConnId conn = 0;  ///< 0: it has none
+        HopSender out;
+        HopReceiver in;
+    };
+
+    explicit Node(std::uint64_t window_bytes) : out(window_bytes), bulk(window_bytes) {}
 
     NodeId id;
     Hello hello;
@@ -72,6 +81,7 @@ struct BrokerCore::Node {
     TimePoint drained_since{};
     HopSender out;
     HopReceiver in;
+    Bulk bulk;
     std::set<RunId> runs;  ///< that it owns or is named in
 
     /// Another process that claims this name, while the one that has it is asked for a sign of
@@ -93,6 +103,13 @@ struct BrokerCore::Node {
         Node* target = nullptr;
         Run* through = nullptr;
     } route;
+
+    [[nodiscard]] std::uint64_t queued_bytes() const noexcept {
+        return out.queued_bytes() + bulk.out.queued_bytes();
+    }
+    [[nodiscard]] std::uint64_t consumed_bytes() const noexcept {
+        return out.consumed_bytes() + bulk.out.consumed_bytes();
+    }
 };
 
 struct BrokerCore::Member {

@@ -27,11 +27,16 @@ class FrameSink {
     virtual SendResult send(Frame& frame) = 0;
 };
 
+/// Which connection of a node: the one that says HELLO, or the one for the rest of large bodies
+/// (docs/protocol.md, section 7).
+enum class Lane : std::uint8_t { main, bulk };
+
 /// Who has to be told when a waiting frame leaves its queue (the broker counts a frame as consumed
 /// then).
 struct Origin {
     NodeId node;
     std::uint64_t session = 0;  ///< 0: nobody
+    Lane lane = Lane::main;
 };
 
 class HopSender {

@@ -101,6 +101,8 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
         partial.flags = header.flags;
         partial.total = header.body_bytes;
         partial.waits = waits;
+        partial.tag = header.aux;
+        if (header.aux != 0) want_bulk(time_);
         if (header.body_bytes > config_.limits.message) {
             partial.refused = true;
             if (partial.large()) grant(run, from, name, credit_all);
@@ -121,10 +123,10 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
         if (partial.room != nullptr) {
             partial.bytes.reserve(static_cast<std::size_t>(partial.total));
             partial.granted = std::min(partial.total, part.size() + share_bytes());
-            grant(run, from, name, partial.granted);
+            grant_share(run, from, name, partial);
         }
     } else if (partial.whole() || partial.bytes.size() != header.body_offset ||
-               partial.total != header.body_bytes) {
+               partial.total != header.body_bytes || partial.tag != header.aux) {
         return false;
     }
     const std::uint64_t after = partial.bytes.size() + part.size();
@@ -134,7 +136,7 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
         const std::uint64_t share = share_bytes();
         if (after + share / 2 >= partial.granted && !VFLBUS_PLANTED(credit_not_extended)) {
             partial.granted = std::max(partial.granted, std::min(partial.total, after + share));
-            grant(run, from, name, partial.granted);
+            grant_share(run, from, name, partial);
         }
     }
     return partial.complete();
@@ -213,6 +215,13 @@ void LinkCore::grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to) 
     send_control(Kind::credit, header, {});
 }
 
+/// The same for a body that is on its way. What follows the first chunk of one with a tag comes on
+/// the bulk connection, so that has to be there first.
+void LinkCore::grant_share(Run& run, NodeId from, BodyName name, Partial& partial) {
+    partial.held = partial.tag != 0 && bulk_.state == Bulk::State::asking;
+    if (!partial.held) grant(run, from, name, partial.granted);
+}
+
 /// Requests of a node take room in the order in which they will be handed over: a later one must
 /// not hold what an earlier one waits for.
 bool LinkCore::in_turn(const Peer& peer, BodyName name) const {
@@ -261,7 +270,7 @@ void LinkCore::serve_waiting() {
             partial->waits = false;
             partial->bytes.reserve(static_cast<std::size_t>(partial->total));
             partial->granted = std::min(partial->total, partial->bytes.size() + share_bytes());
-            grant(*run, served.from, served.name, partial->granted);
+            grant_share(*run, served.from, served.name, *partial);
             if (!partial->complete()) continue;
             if (served.name.reply)
                 deliver_reply(*run, served.from, at->second, served.name.number);

@@ -18,6 +18,7 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
       id_(node_id_of(config_.hello.name)),
       jitter_(config_.seed),
       out_(config_.limits.hop_window),
+      bulk_(config_.limits.hop_window),
       chunk_(config_.limits.chunk),
       message_max_(config_.limits.message),
       budget_(config_.limits.body_budget) {}
@@ -62,6 +63,19 @@ void LinkCore::greet(TimePoint now) {
     hello_wait_ = std::min(hello_wait_ * 2, config_.timings.hello_retry_max);
 }
 
+/// The broker does not know this session: another one.
+void LinkCore::greet_again(TimePoint now) {
+    if (state_ != State::up) return;
+    state_ = State::greeting;
+    hello_wait_ = config_.timings.hello_retry_min;
+    greet(now);
+}
+
+void LinkCore::reconnect() {
+    transport_.reconnect();
+    bulk_ = Bulk(config_.limits.hop_window);  // it is closed as well
+}
+
 void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint now) {
     // A broker that was slow answers each of our HELLOs, and begins a session with each. Only the
     // last one counts: what we sent after an earlier answer would be counted at one end alone.
@@ -73,6 +87,8 @@ void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint n
     out_.reset(left_);
     left_.clear();
     in_.reset();
+    end_bulk();
+    session_ = header.aux;
     chunk_ = std::clamp<std::size_t>(welcome->frame_bytes, chunk_bytes_min, config_.limits.chunk);
     frame_max_ = std::max<std::size_t>(welcome->frame_bytes, chunk_bytes_min);
     message_max_ = std::min(config_.limits.message, welcome->message_bytes);
@@ -129,7 +145,7 @@ void LinkCore::on_tick(TimePoint now) {
     // earlier than the broker gives this node up, so that a connection that died in silence costs
     // no run
     const Duration stale = (t.suspect + t.lost) / 2;
-    if (state_ == State::up && silent >= stale) {
+    if (state_ == State::up && (silent >= stale || bulk_silent(now, stale))) {
         state_ = State::greeting;
         if (!said_down_) {
             said_down_ = true;
@@ -138,14 +154,14 @@ void LinkCore::on_tick(TimePoint now) {
                 std::to_string(std::chrono::duration_cast<std::chrono::seconds>(silent).count()) +
                 " s"});
         }
-        transport_.reconnect();
+        reconnect();
         last_heard_ = now;
         hello_wait_ = t.hello_retry_min;
         next_hello_ = now;
     }
     if (state_ == State::greeting) {
         if (now - last_heard_ >= stale) {  // perhaps the connection itself is stuck
-            transport_.reconnect();
+            reconnect();
             last_heard_ = now;
         }
         if (now >= next_hello_) greet(now);
@@ -170,6 +186,7 @@ void LinkCore::on_tick(TimePoint now) {
             for (auto& [node, peer] : run.peers) resend_due(run, node, peer, now);
         }
         if (out_.waiting()) flush(now);
+        tick_bulk(now);
         reclaim();
     }
     expire_queries(now);
@@ -199,6 +216,7 @@ TimePoint LinkCore::next_deadline() const {
     if (state_ == State::up) {
         next = std::min(next, std::min(last_sent_, last_beat_) + config_.timings.heartbeat);
         if (out_.blocked()) next = std::min(next, last_sent_ + full_retry);
+        next = std::min(next, bulk_deadline());
     }
     const auto consider = [&](TimePoint at) {
         if (at != TimePoint{}) next = std::min(next, at);
@@ -236,7 +254,7 @@ bool LinkCore::next_event(LinkEvent& out) {
 
 // -- frames in -------------------------------------------------------------------
 
-void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoint now) {
+void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoint now, Lane lane) {
     if (state_ == State::idle || state_ == State::dead) return;
     Header header;
     if (frames > frames_max || decode(head.bytes(), header) != HeaderFault::none ||
@@ -247,8 +265,9 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
                  "everywhere"});
         return;
     }
-    last_heard_ = now;
     time_ = now;
+    if (lane == Lane::bulk) return on_bulk_frame(header, body, now);
+    last_heard_ = now;
     if (is_data(header.kind)) {
         if (state_ != State::up) return;
         if (in_.consume(head.size() + body.size())) {
@@ -350,12 +369,7 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
     std::string sentence = decode_sentence(body.bytes());
     switch (code) {
         case Errc::not_registered:
-            if (state_ == State::up) {
-                state_ = State::greeting;
-                hello_wait_ = config_.timings.hello_retry_min;
-                greet(now);
-            }
-            return;
+            return greet_again(now);
         case Errc::name_taken:
         case Errc::stale_incarnation:
         case Errc::superseded:

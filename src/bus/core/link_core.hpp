@@ -27,8 +27,12 @@ namespace vflbus::bus {
 
 class LinkTransport : public FrameSink {
   public:
-    /// Drops the connection with all it holds and begins a new one.
+    /// Drops the connections with all they hold and begins a new one.
     virtual void reconnect() = 0;
+    /// Begins a second connection, for bulk, and returns where its frames go; null where there is
+    /// none to be had. Good until `close_bulk` or `reconnect`.
+    virtual FrameSink* open_bulk() { return nullptr; }
+    virtual void close_bulk() {}
 };
 
 struct LinkConfig {
@@ -144,7 +148,8 @@ class LinkCore {
 
     // -- events in -------------------------------------------------------------
     void start(TimePoint now);
-    void on_frame(Payload head, Payload body, std::size_t frames, TimePoint now);
+    void on_frame(Payload head, Payload body, std::size_t frames, TimePoint now,
+                  Lane lane = Lane::main);
     void on_tick(TimePoint now);
     [[nodiscard]] TimePoint next_deadline() const;
 
@@ -201,7 +206,9 @@ class LinkCore {
     [[nodiscard]] bool up() const noexcept { return state_ == State::up; }
     [[nodiscard]] NodeId id() const noexcept { return id_; }
     [[nodiscard]] LinkBytes bytes_of(const RunId& run) const;
-    [[nodiscard]] std::uint64_t queued_bytes() const noexcept { return out_.queued_bytes(); }
+    [[nodiscard]] std::uint64_t queued_bytes() const noexcept {
+        return out_.queued_bytes() + bulk_.out.queued_bytes();
+    }
     /// Of bodies that arrive or wait for the user, those that need credit.
     [[nodiscard]] std::uint64_t reserved_bytes() const noexcept { return budget_.used_bytes(); }
     /// Bytes held of bodies that are not handed over yet, of all sizes.
@@ -251,6 +258,8 @@ class LinkCore {
     void on_reply(const Header& header, const Payload& body, TimePoint now);
     void on_credit(const Header& header, TimePoint now);
     void greet(TimePoint now);
+    void greet_again(TimePoint now);
+    void reconnect();
     void announce(Run& run, TimePoint now);
 
     // -- bodies out: link_messages.cpp ------------------------------------------
@@ -267,12 +276,42 @@ class LinkCore {
     void send_beat(Kind kind, Header header);
     void resend_due(Run& run, NodeId dst, Peer& peer, TimePoint now);
 
+    // -- the bulk connection: link_bulk.cpp -------------------------------------
+    struct Bulk {
+        enum class State : std::uint8_t {
+            none,         ///< nobody has needed it in this session
+            asking,       ///< opened; BULK is not answered yet
+            up,           ///< carries what follows the first chunks of large bodies
+            unavailable,  ///< this session goes without
+        };
+        explicit Bulk(std::uint64_t window_bytes) : out(window_bytes) {}
+        State state = State::none;
+        FrameSink* sink = nullptr;
+        HopSender out;
+        HopReceiver in;
+        TimePoint heard{};
+        TimePoint sent{};
+        TimePoint ask_at{};
+        TimePoint ask_until{};
+    };
+    void want_bulk(TimePoint now);
+    void ask_bulk(TimePoint now);
+    void settle_bulk(Bulk::State state, TimePoint now);
+    void end_bulk();
+    void on_bulk_frame(const Header& header, const Payload& body, TimePoint now);
+    [[nodiscard]] bool bulk_silent(TimePoint now, Duration stale) const noexcept;
+    void tick_bulk(TimePoint now);
+    [[nodiscard]] TimePoint bulk_deadline() const noexcept;
+    [[nodiscard]] std::uint64_t next_tag() noexcept;
+    void drop_frames(const RunId& run);
+
     // -- bodies in: link_arrivals.cpp -------------------------------------------
     /// Adds one part. True when the body is whole and has its room.
     [[nodiscard]] bool assemble(Run& run, NodeId from, Partial& partial, BodyName name,
                                 const Header& header, std::span<const std::uint8_t> part);
     [[nodiscard]] bool in_turn(const Peer& peer, BodyName name) const;
     void grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to);
+    void grant_share(Run& run, NodeId from, BodyName name, Partial& partial);
     void serve_waiting();
     void reclaim() {
         if (budget_.freed()) serve_waiting();
@@ -299,6 +338,9 @@ class LinkCore {
     std::deque<AnswerArrived> answers_;
     HopSender out_;
     HopReceiver in_;
+    Bulk bulk_;
+    std::uint64_t session_ = 0;  ///< as the last WELCOME called it
+    std::uint64_t tags_ = 0;
     TimePoint last_heard_{};
     TimePoint last_sent_{};
     TimePoint last_beat_{};  ///< when it was last seen whether a PING is due

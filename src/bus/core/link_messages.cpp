@@ -127,6 +127,15 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
         peer.asking = name;
         out->credit = std::min(out->credit, credit_first_bytes);
     }
+    out->tag = 0;
+    const std::uint64_t lead = std::min<std::uint64_t>(bulk_lead_bytes, chunk_);
+    if (out->body->size() > lead) {
+        want_bulk(now);
+        if (bulk_.state != Bulk::State::unavailable) {
+            out->tag = next_tag();
+            out->credit = lead;
+        }
+    }
     advance(run, dst, peer, name, now);
 }
 
@@ -184,7 +193,7 @@ void LinkCore::fail_pending(Run& run, NodeId dst, Peer& peer, std::uint64_t numb
 
 // -- frames ------------------------------------------------------------------------
 
-/// Sends what credit allows.
+/// Sends what credit allows; of a body with a tag, all but the first chunk on the bulk connection.
 void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
     Header header;
     header.run = run.id;
@@ -208,8 +217,13 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
     Outgoing& out = *find_outgoing(peer, name);
     const std::uint64_t size = out.body->size();
     header.body_bytes = size;
+    header.aux = out.tag;
+    const bool rest = out.tag != 0 && out.sent > 0;
+    if (rest && bulk_.state == Bulk::State::asking) return;  // goes on when that is settled
+    const bool bulk = rest && bulk_.state == Bulk::State::up;
     do {
-        const std::uint64_t part = std::min<std::uint64_t>(chunk_, out.credit - out.sent);
+        const std::uint64_t part = std::min<std::uint64_t>(
+            bulk ? std::min(chunk_, bulk_chunk_bytes) : chunk_, out.credit - out.sent);
         if (part < chunk_bytes_min && out.sent + part < size) break;  // not worth a frame yet
         header.body_offset = out.sent;
         Frame frame;
@@ -218,10 +232,13 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
             frame.body = Payload::hold(SharedSlice(out.body, static_cast<std::size_t>(out.sent),
                                                    static_cast<std::size_t>(part)));
         run.bytes.sent += frame.size();
-        out_.data(run.id, std::move(frame), Origin{}, transport_, now);
+        if (bulk)
+            bulk_.out.data(run.id, std::move(frame), Origin{}, *bulk_.sink, now);
+        else
+            out_.data(run.id, std::move(frame), Origin{}, transport_, now);
         out.sent += part;
     } while (out.sent < out.credit);
-    last_sent_ = now;
+    (bulk ? bulk_.sent : last_sent_) = now;
 }
 
 void LinkCore::on_credit(const Header& header, TimePoint now) {

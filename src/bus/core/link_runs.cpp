@@ -11,8 +11,7 @@ constexpr Duration close_patience = std::chrono::seconds(5);
 
 void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoint now) {
     Run& entry = runs_[run];
-    out_.drop_run(run, left_);
-    left_.clear();
+    drop_frames(run);
     const LinkBytes moved = entry.bytes;  // of earlier terms
     entry = Run{};
     reclaim();
@@ -58,16 +57,21 @@ void LinkCore::close_run(const RunId& run, Ending ending, TimePoint now) {
         peer.replies.clear();
     }
     reclaim();
-    out_.drop_run(run, left_);
-    left_.clear();
+    drop_frames(run);
     announce(*entry, now);
 }
 
 void LinkCore::forget_run(const RunId& run) {
-    out_.drop_run(run, left_);
-    left_.clear();
+    drop_frames(run);
     runs_.erase(run);
     reclaim();
+}
+
+/// What waits for the window is of a term that is over.
+void LinkCore::drop_frames(const RunId& run) {
+    out_.drop_run(run, left_);
+    bulk_.out.drop_run(run, left_);
+    left_.clear();
 }
 
 LinkBytes LinkCore::bytes_of(const RunId& run) const {

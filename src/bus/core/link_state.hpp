@@ -38,6 +38,7 @@ struct LinkCore::Outgoing {
     std::uint64_t sent = 0;
     std::uint64_t credit = 0;
     State state = State::idle;
+    std::uint64_t tag = 0;  ///< not 0: what follows the first chunk travels on the bulk connection
 
     [[nodiscard]] bool large() const noexcept { return body->size() > credit_free_bytes; }
 };
@@ -63,6 +64,8 @@ struct LinkCore::Partial {
     Bytes bytes;
     BodyRoom room;
     std::uint64_t granted = 0;  ///< how far its sender may go
+    std::uint64_t tag = 0;      ///< of all its parts
+    bool held = false;          ///< `granted` is said when the bulk connection is settled
     bool waits = false;         ///< for room
     bool refused = false;       ///< larger than this node takes
 

@@ -19,8 +19,9 @@ struct Timings {
     Duration hello_retry_min = std::chrono::milliseconds(250);
     Duration hello_retry_max = std::chrono::seconds(8);
     Duration name_probe =
-        std::chrono::seconds(1);                ///< an old holder of a name has this long to answer
-    Duration resend = std::chrono::seconds(1);  ///< a request answered with `retry`
+        std::chrono::seconds(1);  ///< an old holder of a name has this long to answer
+    Duration bulk_patience = std::chrono::seconds(5);  ///< then a link goes without one
+    Duration resend = std::chrono::seconds(1);         ///< a request answered with `retry`
     /// A request of which nothing is heard is sent again then; the wait doubles each time.
     Duration resend_unheard = std::chrono::seconds(30);
     double hello_retry_jitter = 0.2;                      ///< hello_retry_jitter, a share

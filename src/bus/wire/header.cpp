@@ -101,6 +101,8 @@ std::string_view name_of(Kind kind) noexcept {
             return "QUERY";
         case Kind::answer:
             return "ANSWER";
+        case Kind::bulk:
+            return "BULK";
     }
     return "unknown kind";
 }
@@ -210,6 +212,8 @@ bool valid(const Header& h, std::uint64_t part_bytes) noexcept {
         case Kind::pong:
         case Kind::window:
             return !in_run && h.term == 0 && part_bytes == 0 && whole(h, part_bytes);
+        case Kind::bulk:
+            return !in_run && h.term == 0 && h.aux != 0 && part_bytes == 0 && whole(h, part_bytes);
         case Kind::bye:
         case Kind::error:
             return whole(h, part_bytes);

@@ -34,6 +34,7 @@ enum class Kind : std::uint8_t {
     credit = 16,
     query = 17,
     answer = 18,
+    bulk = 19,
 };
 
 std::string_view name_of(Kind kind) noexcept;

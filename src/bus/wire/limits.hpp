@@ -27,6 +27,10 @@ inline constexpr std::uint64_t broker_queue_bytes_max = 64u << 20;
 inline constexpr std::uint64_t body_budget_bytes = 256u << 20;
 inline constexpr std::uint64_t credit_free_bytes = 64u << 10;  // a body up to here needs no credit
 inline constexpr std::uint64_t credit_first_bytes = 1u << 20;  // of a larger one, without asking
+// the first chunk of a body whose rest travels on bulk connections
+inline constexpr std::uint64_t bulk_lead_bytes = 256u << 10;
+// what they carry is cut so that no thread is long at one part while a small message waits for it
+inline constexpr std::size_t bulk_chunk_bytes = 64u << 10;
 inline constexpr std::uint64_t credit_share_bytes_min = 1u << 20;
 inline constexpr std::uint64_t credit_share_bytes_max = 8u << 20;
 inline constexpr std::uint64_t credit_total_bytes = 32u << 20;  // granted and not yet here
@@ -43,6 +47,8 @@ static_assert(chunk_bytes + header_bytes <= frame_bytes_max);
 static_assert(window_report_bytes * 2 <= hop_window_bytes_min);
 static_assert(chunk_bytes_min <= chunk_bytes);
 static_assert(credit_free_bytes <= chunk_bytes && chunk_bytes <= credit_first_bytes);
+static_assert(chunk_bytes_min <= bulk_chunk_bytes && bulk_chunk_bytes <= chunk_bytes);
+static_assert(credit_free_bytes <= bulk_lead_bytes && bulk_lead_bytes <= chunk_bytes);
 static_assert(credit_total_bytes < broker_queue_bytes_max);
 static_assert(control_body_bytes_max <= frame_bytes_max);
 static_assert(answer_body_bytes_max <= control_body_bytes_max);

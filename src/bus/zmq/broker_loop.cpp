@@ -120,8 +120,8 @@ class Loop final : public BrokerLoop {
                 std::uint32_t number;
                 std::memcpy(&number, static_cast<const unsigned char*>(in.routing_id.data()) + 1,
                             4);
-                if (is_hello(in))
-                    closed_.said_hello(number, *in.frame.header.get_if<zmq::message_t>());
+                if (introduces(in))
+                    closed_.introduced(number, *in.frame.header.get_if<zmq::message_t>());
                 core_.on_frame(number, in.frame, in.frames, now);
             }
             bool sent = false;
@@ -153,9 +153,11 @@ class Loop final : public BrokerLoop {
     static constexpr int burst_messages = 64;
     static constexpr int router_messages_max = 200'000;  ///< the widest window of 64 B messages
 
-    static bool is_hello(const Incoming& in) {
+    /// It may say whose connection this is.
+    static bool introduces(const Incoming& in) {
         const auto head = in.frame.header.bytes();
-        return head.size() == header_bytes && head[5] == static_cast<std::uint8_t>(Kind::hello);
+        return head.size() == header_bytes && (head[5] == static_cast<std::uint8_t>(Kind::hello) ||
+                                               head[5] == static_cast<std::uint8_t>(Kind::bulk));
     }
 
     void pass_answers() {

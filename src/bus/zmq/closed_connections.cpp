@@ -51,7 +51,7 @@ void ClosedConnections::read() {
     }
 }
 
-void ClosedConnections::said_hello(std::uint32_t connection, const zmq::message_t& frame) {
+void ClosedConnections::introduced(std::uint32_t connection, const zmq::message_t& frame) {
     if (descriptor_ < 0) return;
     read();
     const int fd = zmq_msg_get(frame.handle(), ZMQ_SRCFD);

@@ -10,7 +10,10 @@ namespace vflbus::bus {
 /// One per process. Nodes and a broker that talk over inproc:// share it. Create it after every
 /// fork or spawn.
 class Context;
-std::shared_ptr<Context> make_context(int io_threads = 1);
+/// A node's connections have an I/O thread each: one for the rest of large bodies, one for all
+/// else.
+inline constexpr int node_io_threads = 2;
+std::shared_ptr<Context> make_context(int io_threads = node_io_threads);
 
 /// Set from any thread or from a signal handler.
 class StopSignal {

@@ -38,7 +38,7 @@ class Loop final : public LinkLoop, private LinkTransport {
     void poll(TimePoint until, const StopSignal* stop,
               std::unique_lock<std::mutex>* held) override {
         TimePoint now = clock_now();
-        if (!drain(now, burst_messages)) {
+        if (!drain(now)) {
             const TimePoint next = std::min(until, core_.next_deadline());
             long wait = -1;
             if (next != TimePoint::max())
@@ -46,11 +46,12 @@ class Loop final : public LinkLoop, private LinkTransport {
                     0, std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
             if (pending_.has_value()) wait = std::min<long>(wait < 0 ? 20 : wait, 20);
             // `drain` has just found nothing: the socket's descriptor says when that changes
-            pollfd ready[3] = {};
+            pollfd ready[4] = {};
             nfds_t n = 0;
             ready[n++] = {wake_, POLLIN, 0};
             if (stop != nullptr) ready[n++] = {stop->fd(), POLLIN, 0};
             if (socket_) ready[n++] = {descriptor_, POLLIN, 0};
+            if (bulk_.socket) ready[n++] = {bulk_.descriptor, POLLIN, 0};
             if (held != nullptr) held->unlock();
             ::poll(ready, n, static_cast<int>(wait));
             if (held != nullptr) held->lock();
@@ -61,7 +62,7 @@ class Loop final : public LinkLoop, private LinkTransport {
             now = clock_now();
             // what woke us; whether there is more, the next call finds out before it waits. Another
             // thread may have replaced the socket meanwhile, or taken what woke us
-            drain(now, 1);
+            if (!receive_one(now)) receive_bulk(now);
         }
         if (pending_) {
             if (const auto known = pending_->answer())
@@ -78,9 +79,11 @@ class Loop final : public LinkLoop, private LinkTransport {
     }
 
     void close() override {
-        if (!socket_) return;
-        socket_->set(zmq::sockopt::linger, 3000);
-        socket_.reset();
+        for (auto* const socket : {&bulk_.socket, &socket_}) {
+            if (!*socket) continue;
+            (*socket)->set(zmq::sockopt::linger, 3000);
+            socket->reset();
+        }
     }
 
     std::string trouble() const override { return trouble_; }
@@ -88,27 +91,60 @@ class Loop final : public LinkLoop, private LinkTransport {
   private:
     static constexpr int burst_messages = 64;
 
-    /// Feeds what has arrived; true when there was anything.
-    bool drain(TimePoint now, int messages_max) {
+    /// Feeds what has arrived; true when there was anything. A part of a large body costs as much
+    /// as hundreds of small messages, so those pass it.
+    bool drain(TimePoint now) {
         bool any = false;
-        for (int i = 0; socket_ && i < messages_max; ++i) {
-            if (!receive(*socket_, false, in_)) break;
-            any = true;
-            core_.on_frame(std::move(in_.frame.header), std::move(in_.frame.body), in_.frames, now);
+        for (int i = 0; i < burst_messages; ++i) {
+            if (receive_one(now)) {
+                any = true;
+                continue;
+            }
+            return receive_bulk(now) || any;
         }
         return any;
     }
+    bool receive_one(TimePoint now) {
+        if (!socket_ || !receive(*socket_, false, in_)) return false;
+        core_.on_frame(std::move(in_.frame.header), std::move(in_.frame.body), in_.frames, now);
+        return true;
+    }
+    bool receive_bulk(TimePoint now) {
+        if (!bulk_.socket || !receive(*bulk_.socket, false, in_)) return false;
+        core_.on_frame(std::move(in_.frame.header), std::move(in_.frame.body), in_.frames, now,
+                       Lane::bulk);
+        return true;
+    }
 
     SendResult send(Frame& frame) override {
-        if (!socket_) return SendResult::full;
+        return socket_ ? send_on(*socket_, frame) : SendResult::full;
+    }
+    static SendResult send_on(zmq::socket_t& socket, Frame& frame) {
         const bool with_body = !frame.body.empty();
-        if (send_part(*socket_, frame.header, with_body) != 0) return SendResult::full;
+        if (send_part(socket, frame.header, with_body) != 0) return SendResult::full;
         // when the connection goes away in between, silence will tell
-        if (with_body) send_part(*socket_, frame.body, false);
+        if (with_body) send_part(socket, frame.body, false);
         return SendResult::ok;
     }
 
+    /// To the address that the first connection has found.
+    FrameSink* open_bulk() override {
+        if (!socket_) return nullptr;
+        try {
+            bulk_.socket.emplace(context_->zmq, zmq::socket_type::dealer);
+            set_dealer_options(*bulk_.socket, Lane::bulk);
+            bulk_.descriptor = descriptor_of(*bulk_.socket);
+            bulk_.socket->connect(endpoint_);
+        } catch (const zmq::error_t&) {  // no more sockets: it goes without
+            bulk_.socket.reset();
+            return nullptr;
+        }
+        return &bulk_;
+    }
+    void close_bulk() override { bulk_.socket.reset(); }
+
     void reconnect() override {
+        close_bulk();
         socket_.reset();
         if (pending_) return;  // a lookup is under way already
         if (address_.transport != Address::Transport::tcp || address_.numeric)
@@ -125,12 +161,8 @@ class Loop final : public LinkLoop, private LinkTransport {
         }
         trouble_.clear();
         socket_.emplace(context_->zmq, zmq::socket_type::dealer);
-        set_common_options(*socket_);
-        socket_->set(zmq::sockopt::immediate,
-                     true);  // nothing is queued for a broker that is not there
-        socket_->set(zmq::sockopt::reconnect_ivl, 50);
-        socket_->set(zmq::sockopt::reconnect_ivl_max, 2000);
-        socket_->set(zmq::sockopt::ipv6, true);
+        set_dealer_options(*socket_, Lane::main);
+        endpoint_ = *numeric;
         try {
             descriptor_ = descriptor_of(*socket_);
             socket_->connect(*numeric);
@@ -140,11 +172,33 @@ class Loop final : public LinkLoop, private LinkTransport {
         }
     }
 
+    void set_dealer_options(zmq::socket_t& socket, Lane lane) {
+        set_common_options(socket);
+        // an I/O thread that moves a gigabyte has no time for others
+        if (context_->zmq.get(zmq::ctxopt::io_threads) >= node_io_threads)
+            socket.set(zmq::sockopt::affinity, std::uint64_t{lane == Lane::main ? 1u : 2u});
+        socket.set(zmq::sockopt::immediate,
+                   true);  // nothing is queued for a broker that is not there
+        socket.set(zmq::sockopt::reconnect_ivl, 50);
+        socket.set(zmq::sockopt::reconnect_ivl_max, 2000);
+        socket.set(zmq::sockopt::ipv6, true);
+    }
+
+    struct BulkSocket final : FrameSink {
+        SendResult send(Frame& frame) override {
+            return socket ? send_on(*socket, frame) : SendResult::full;
+        }
+        std::optional<zmq::socket_t> socket;
+        int descriptor = -1;
+    };
+
     std::shared_ptr<Context> context_;
     Address address_;
     Duration resolve_patience_;
     std::optional<zmq::socket_t> socket_;
-    int descriptor_ = -1;  ///< of socket_
+    int descriptor_ = -1;   ///< of socket_
+    std::string endpoint_;  ///< that it connects to, in numbers
+    BulkSocket bulk_;
     Incoming in_;
     LinkCore core_;
     std::optional<Lookup> pending_;

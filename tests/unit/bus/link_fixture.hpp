@@ -17,26 +17,48 @@ class FakeDealer final : public LinkTransport {
     struct Sent {
         Header header;
         Bytes body;
+        Lane lane = Lane::main;
     };
     SendResult send(Frame& frame) override {
-        if (full) return SendResult::full;
+        return full ? SendResult::full : take(frame, Lane::main);
+    }
+    void reconnect() override { ++reconnects; }
+    FrameSink* open_bulk() override {
+        ++bulk_opened;
+        return has_bulk ? &bulk_ : nullptr;
+    }
+    void close_bulk() override { ++bulk_closed; }
+
+    std::deque<Sent> frames;  ///< of both connections
+    bool full = false;
+    int reconnects = 0;
+    std::uint64_t data_bytes = 0;  ///< what flow control counted, since WELCOME
+    bool has_bulk = false;         ///< there is a second connection to be had
+    int bulk_opened = 0;
+    int bulk_closed = 0;
+    std::uint64_t bulk_data_bytes = 0;  ///< the same of the second connection, since BULK
+
+  private:
+    SendResult take(Frame& frame, Lane lane) {
         const Frame taken = std::move(frame);
         Sent sent;
+        sent.lane = lane;
         REQUIRE(decode(taken.header.bytes(), sent.header) == HeaderFault::none);
         const auto body = taken.body.bytes();
         sent.body.assign(body.begin(), body.end());
         INFO(name_of(sent.header.kind) << " of the link obeys the rules of its kind");
         CHECK(valid(sent.header, sent.body.size()));
-        if (is_data(sent.header.kind)) data_bytes += header_bytes + sent.body.size();
+        if (is_data(sent.header.kind))
+            (lane == Lane::main ? data_bytes : bulk_data_bytes) += header_bytes + sent.body.size();
         frames.push_back(std::move(sent));
         return SendResult::ok;
     }
-    void reconnect() override { ++reconnects; }
 
-    std::deque<Sent> frames;
-    bool full = false;
-    int reconnects = 0;
-    std::uint64_t data_bytes = 0;  ///< what flow control counted, since WELCOME
+    struct BulkSink final : FrameSink {
+        explicit BulkSink(FakeDealer& all) : dealer(all) {}
+        SendResult send(Frame& frame) override { return dealer.take(frame, Lane::bulk); }
+        FakeDealer& dealer;
+    } bulk_{*this};
 };
 
 class LinkFixture {
@@ -56,18 +78,19 @@ class LinkFixture {
     }
 
     // -- the broker says -------------------------------------------------------
-    void frame(Header header, Bytes body = {}, std::size_t frames = 0) {
+    void frame(Header header, Bytes body = {}, std::size_t frames = 0, Lane lane = Lane::main) {
         header.body_bytes = std::max<std::uint64_t>(header.body_bytes, body.size());
         if (frames == 0) frames = body.empty() ? 1 : 2;
         const HeaderBytes head = encode(header);
         Payload payload;
         if (!body.empty()) payload = Payload::hold(std::move(body));
-        link.on_frame(Payload::copy_of(head), std::move(payload), frames, now);
+        link.on_frame(Payload::copy_of(head), std::move(payload), frames, now, lane);
     }
     void welcome() {
         Header header;
         header.kind = Kind::welcome;
         header.request = last_hello;
+        header.aux = ++session;
         wire.data_bytes = 0;
         frame(header,
               encode(Welcome{"0.1.0", 1000, 3000, 10000, frame_bytes_max, message_bytes_max}));
@@ -91,6 +114,15 @@ class LinkFixture {
         header.request = request;
         header.dst = dst;
         frame(header, encode_sentence("because"));
+    }
+    /// The broker answers BULK.
+    void bulk_is_up() {
+        Header header;
+        header.kind = Kind::bulk;
+        header.flags = flag::answer;
+        header.aux = session;
+        wire.bulk_data_bytes = 0;
+        frame(header, {}, 0, Lane::bulk);
     }
     /// The peer says how far our body may go; `of_reply`: that of our answer.
     void credit(const std::string& from, std::uint64_t number, std::uint64_t up_to,
@@ -298,6 +330,7 @@ class LinkFixture {
     LinkCore link;
     TimePoint now{std::chrono::hours(1)};
     std::uint64_t last_hello = 0;
+    std::uint64_t session = 0;
 };
 
 }  // namespace vflbus::bus

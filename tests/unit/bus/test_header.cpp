@@ -62,6 +62,7 @@ Header good(Kind kind) {
     }
     if (kind == Kind::request) h.answered_below = 1;
     if (kind == Kind::query || kind == Kind::answer) h.request = 1;
+    if (kind == Kind::bulk) h.aux = 1;
     return h;
 }
 
@@ -70,10 +71,11 @@ bool valid_with(Header h, std::uint64_t body) {
     return valid(h, body);
 }
 
-constexpr Kind all_kinds[] = {
-    Kind::hello,   Kind::welcome, Kind::ping,         Kind::pong,      Kind::bye,   Kind::open,
-    Kind::join,    Kind::close,   Kind::request,      Kind::reply,     Kind::error, Kind::window,
-    Kind::peer_up, Kind::credit,  Kind::peer_suspect, Kind::peer_down, Kind::query, Kind::answer};
+constexpr Kind all_kinds[] = {Kind::hello,   Kind::welcome, Kind::ping,         Kind::pong,
+                              Kind::bye,     Kind::open,    Kind::join,         Kind::close,
+                              Kind::request, Kind::reply,   Kind::error,        Kind::window,
+                              Kind::peer_up, Kind::credit,  Kind::peer_suspect, Kind::peer_down,
+                              Kind::query,   Kind::answer,  Kind::bulk};
 
 }  // namespace
 
@@ -162,12 +164,12 @@ TEST_CASE("every kind has a name and one good header") {
         const bool wants_body = kind == Kind::hello || kind == Kind::welcome || kind == Kind::join;
         CHECK(valid_with(good(kind), wants_body ? 1 : 0));
     }
-    CHECK(name_of(static_cast<Kind>(19)) == "unknown kind");
+    CHECK(name_of(static_cast<Kind>(20)) == "unknown kind");
 }
 
 TEST_CASE("unknown kinds and flags are refused") {
     Header h = good(Kind::request);
-    for (const int kind : {0, 19, 20, 128, 255}) {
+    for (const int kind : {0, 20, 21, 128, 255}) {
         h.kind = static_cast<Kind>(kind);
         CHECK_FALSE(valid_with(h, 0));
     }
@@ -199,7 +201,8 @@ TEST_CASE("kinds of a run need a run and a term, the others must not have them")
         h.run = RunId{};
         CHECK_FALSE(valid_with(h, 1));
     }
-    for (const Kind kind : {Kind::hello, Kind::welcome, Kind::ping, Kind::pong, Kind::window}) {
+    for (const Kind kind :
+         {Kind::hello, Kind::welcome, Kind::ping, Kind::pong, Kind::window, Kind::bulk}) {
         INFO(name_of(kind));
         const std::uint64_t body = kind == Kind::hello || kind == Kind::welcome ? 1 : 0;
         Header h = good(kind);
@@ -214,8 +217,14 @@ TEST_CASE("kinds of a run need a run and a term, the others must not have them")
 TEST_CASE("bodies where there must be one, none where there must be none") {
     for (const Kind kind : {Kind::hello, Kind::welcome, Kind::join})
         CHECK_FALSE(valid_with(good(kind), 0));
-    for (const Kind kind : {Kind::ping, Kind::pong, Kind::window, Kind::credit})
+    for (const Kind kind : {Kind::ping, Kind::pong, Kind::window, Kind::credit, Kind::bulk})
         CHECK_FALSE(valid_with(good(kind), 1));
+}
+
+TEST_CASE("BULK names a session") {
+    Header h = good(Kind::bulk);
+    h.aux = 0;
+    CHECK_FALSE(valid_with(h, 0));
 }
 
 TEST_CASE("control kinds travel whole and within their limit") {

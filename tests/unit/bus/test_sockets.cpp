@@ -261,12 +261,24 @@ TEST_CASE("two nodes echo over tcp, ipc and inproc") {
 }
 
 TEST_CASE("bodies larger than a window go through in chunks") {
-    Directory dir;
-    const auto context = bus::make_context();
-    Broker broker(context, "tcp://127.0.0.1:*");
-    Serving a(options_of(context, broker.endpoint, "member-0", dir.path / "a"), ClientApp{});
-    EchoOwner app({"member-0"}, 10, (3u << 20) + 17);
-    check_echoes(app, drive(options_of(context, broker.endpoint, "master", dir.path / "m"), app));
+    // with as many I/O threads as nodes have, and with one for both connections
+    for (const int io_threads : {bus::node_io_threads, 1})
+        for (const std::string transport : {"tcp", "ipc", "inproc"}) {
+            INFO(transport << ", " << io_threads << " I/O threads");
+            if (transport == "inproc" && !inproc_too) continue;
+            Directory dir;
+            const auto context = bus::make_context(io_threads);
+            const std::string address = transport == "tcp"   ? "tcp://127.0.0.1:*"
+                                        : transport == "ipc" ? "ipc://" + (dir.path / "b").string()
+                                                             : "inproc://broker";
+            Broker broker(context, address);
+            Serving a(options_of(context, broker.endpoint, "member-0", dir.path / "a"),
+                      ClientApp{});
+            EchoOwner app({"member-0"}, 10, (3u << 20) + 17);
+            check_echoes(
+                app, drive(options_of(context, broker.endpoint, "master", dir.path / "m"), app));
+            CHECK(app.ups == 1);
+        }
 }
 
 TEST_CASE("a node that asks and never reads does not stop the others") {
@@ -290,16 +302,18 @@ TEST_CASE("a node that asks and never reads does not stop the others") {
     check_echoes(app, drive(options_of(context, broker.endpoint, "master", dir.path / "m"), app));
 }
 
-TEST_CASE("a broker that is restarted in the middle of traffic: every request is answered once") {
+namespace {
+
+void restart_broker_under(int total, std::size_t bytes, int first, int second) {
     Directory dir;
     const auto context = bus::make_context();
     const std::string address = "ipc://" + (dir.path / "broker").string();
     auto broker = std::make_unique<Broker>(context, address, quick());
     Serving a(options_of(context, address, "member-0", dir.path / "a", quick()), ClientApp{});
     Serving b(options_of(context, address, "member-1", dir.path / "b", quick()), ClientApp{});
-    EchoOwner app({"member-0", "member-1"}, 1500, 30'000);
+    EchoOwner app({"member-0", "member-1"}, total, bytes);
     std::thread restarts([&] {
-        for (const int when : {100, 1200}) {
+        for (const int when : {first, second}) {
             while (app.answered < when) std::this_thread::sleep_for(milliseconds(1));
             broker.reset();
             broker = std::make_unique<Broker>(context, address, quick());
@@ -309,6 +323,16 @@ TEST_CASE("a broker that is restarted in the middle of traffic: every request is
     restarts.join();
     check_echoes(app, ending);
     CHECK(app.ups >= 2);
+}
+
+}  // namespace
+
+TEST_CASE("a broker that is restarted in the middle of traffic: every request is answered once") {
+    restart_broker_under(1500, 30'000, 100, 1200);
+}
+
+TEST_CASE("a broker that is restarted under bodies that travel on two connections") {
+    restart_broker_under(40, 1'500'000, 10, 40);
 }
 
 TEST_CASE("addresses that cannot be bound") {

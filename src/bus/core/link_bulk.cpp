@@ -1,0 +1,142 @@
+// The second connection of a link, for what follows the first chunks of large bodies:
+// docs/protocol.md, section 7.
+
+#include "bus/core/link_state.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+constexpr Duration ask_again = std::chrono::seconds(1);
+constexpr Duration full_retry = std::chrono::milliseconds(20);
+
+}  // namespace
+
+/// Opened when it is first needed: most nodes never move more than small messages.
+void LinkCore::want_bulk(TimePoint now) {
+    if (bulk_.state != Bulk::State::none || state_ != State::up) return;
+    bulk_.sink = transport_.open_bulk();
+    if (bulk_.sink == nullptr) {
+        bulk_.state = Bulk::State::unavailable;
+        return;
+    }
+    bulk_.state = Bulk::State::asking;
+    bulk_.ask_until = now + config_.timings.bulk_patience;
+    ask_bulk(now);
+}
+
+void LinkCore::ask_bulk(TimePoint now) {
+    Header header;
+    header.kind = Kind::bulk;
+    header.src = id_;
+    header.request = config_.hello.instance;
+    header.aux = session_;
+    Frame frame;
+    frame.header = encoded(header);
+    const bool sent = bulk_.sink->send(frame) == SendResult::ok;
+    bulk_.ask_at = now + (sent ? ask_again : full_retry);
+}
+
+/// Whoever waited for it goes on: with it, or without.
+void LinkCore::settle_bulk(Bulk::State state, TimePoint now) {
+    bulk_.state = state;
+    for (auto& [id, run] : runs_) {
+        if (run.closing) continue;
+        for (auto& [node, peer] : run.peers) {
+            const auto go_on = [&](BodyName name, const Outgoing& out) {
+                if (out.tag != 0 && out.state == Outgoing::State::begun && out.sent > 0 &&
+                    out.sent < out.credit)
+                    advance(run, node, peer, name, now);
+            };
+            for (const auto& [number, pending] : peer.pending) go_on({number, false}, pending.out);
+            for (const auto& [number, answer] : peer.answers)
+                if (answer.out.body != nullptr) go_on({number, true}, answer.out);
+            for (auto& [number, partial] : peer.requests)
+                if (partial.held) grant_share(run, node, {number, false}, partial);
+            for (auto& [number, partial] : peer.replies)
+                if (partial.held) grant_share(run, node, {number, true}, partial);
+        }
+    }
+}
+
+void LinkCore::end_bulk() {
+    if (bulk_.sink != nullptr) transport_.close_bulk();
+    bulk_ = Bulk(config_.limits.hop_window);
+}
+
+void LinkCore::on_bulk_frame(const Header& header, const Payload& body, TimePoint now) {
+    if (state_ != State::up || bulk_.sink == nullptr) return;
+    bulk_.heard = now;
+    if (bulk_.state == Bulk::State::asking) {
+        const bool answer = header.kind == Kind::bulk && (header.flags & flag::answer) != 0;
+        if (answer && header.aux == session_) settle_bulk(Bulk::State::up, now);
+        return;  // BULK is said again
+    }
+    if (is_data(header.kind)) {
+        if (bulk_.in.consume(header_bytes + body.size())) {
+            Header window;
+            window.kind = Kind::window;
+            window.src = id_;
+            window.aux = bulk_.in.report();
+            bulk_.out.control({encoded(window), {}}, *bulk_.sink);
+            bulk_.sent = now;
+        }
+        return header.kind == Kind::request ? on_request(header, body, now)
+                                            : on_reply(header, body, now);
+    }
+    if (header.kind == Kind::window) {
+        bulk_.out.consumed(header.aux, now);
+        if (bulk_.out.waiting()) {
+            bulk_.out.flush(*bulk_.sink, now, left_);
+            left_.clear();
+            bulk_.sent = now;
+        }
+    } else if (header.kind == Kind::error &&
+               static_cast<Errc>(header.aux) == Errc::not_registered) {
+        greet_again(now);  // the broker lost this connection, and what was in it
+    }
+}
+
+bool LinkCore::bulk_silent(TimePoint now, Duration stale) const noexcept {
+    return bulk_.state == Bulk::State::up && now - bulk_.heard >= stale;
+}
+
+void LinkCore::tick_bulk(TimePoint now) {
+    if (bulk_.state == Bulk::State::asking) {
+        if (now >= bulk_.ask_until) {
+            transport_.close_bulk();
+            bulk_.sink = nullptr;
+            return settle_bulk(Bulk::State::unavailable, now);
+        }
+        if (now >= bulk_.ask_at) ask_bulk(now);
+        return;
+    }
+    if (bulk_.state != Bulk::State::up) return;
+    if (bulk_.out.waiting()) {
+        bulk_.out.flush(*bulk_.sink, now, left_);
+        left_.clear();
+        bulk_.sent = now;
+    }
+    if (now - bulk_.sent < config_.timings.heartbeat) return;
+    Header ping;
+    ping.kind = Kind::ping;
+    ping.src = id_;
+    ping.request = ++pings_;
+    bulk_.out.control({encoded(ping), {}}, *bulk_.sink);
+    bulk_.sent = now;
+}
+
+TimePoint LinkCore::bulk_deadline() const noexcept {
+    if (bulk_.state == Bulk::State::asking) return std::min(bulk_.ask_at, bulk_.ask_until);
+    if (bulk_.state != Bulk::State::up) return TimePoint::max();
+    const Duration wait = bulk_.out.blocked() ? full_retry : config_.timings.heartbeat;
+    return std::min(bulk_.sent + wait,
+                    bulk_.heard + (config_.timings.suspect + config_.timings.lost) / 2);
+}
+
+/// Of no other body between two nodes, from whatever process, but by a chance of 2^-64.
+std::uint64_t LinkCore::next_tag() noexcept {
+    const std::uint64_t tag = mix_seed(config_.hello.instance, ++tags_);
+    return tag == 0 ? 1 : tag;
+}
+
+}  // namespace vflbus::bus
