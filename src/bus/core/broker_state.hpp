@@ -48,7 +48,7 @@ struct BrokerCore::Node {
     enum class State : std::uint8_t { up, suspect, lost };
     enum class Stall : std::uint8_t { none, told, down };
 
-    explicit Node(std::uint64_t window_bytes) : out(window_bytes) {}
+    explicit Node(const Limits& limits) : out(limits.hop_window), in(limits.window_report) {}
 
     NodeId id;
     Hello hello;

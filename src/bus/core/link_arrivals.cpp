@@ -128,7 +128,7 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
         return false;
     }
     const std::uint64_t after = partial.bytes.size() + part.size();
-    if (partial.large() && after > std::max(partial.granted, credit_first_bytes)) return false;
+    if (partial.large() && after > std::max(partial.granted, config_.limits.credit_first)) return false;
     partial.bytes.insert(partial.bytes.end(), part.begin(), part.end());
     if (partial.room != nullptr && partial.granted < partial.total) {
         const std::uint64_t share = share_bytes();
@@ -199,7 +199,8 @@ void LinkCore::deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t nu
 /// bounds, because the broker may have to hold it.
 std::uint64_t LinkCore::share_bytes() const noexcept {
     const std::uint64_t bodies = std::max<std::size_t>(1, budget_.bodies());
-    return std::clamp(credit_total_bytes / bodies, credit_share_bytes_min, credit_share_bytes_max);
+    const Limits& l = config_.limits;
+    return std::clamp(l.credit_total / bodies, l.credit_share_min, l.credit_share_max);
 }
 
 void LinkCore::grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to) {

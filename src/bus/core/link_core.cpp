@@ -18,6 +18,7 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
       id_(node_id_of(config_.hello.name)),
       jitter_(config_.seed),
       out_(config_.limits.hop_window),
+      in_(config_.limits.window_report),
       chunk_(config_.limits.chunk),
       message_max_(config_.limits.message),
       budget_(config_.limits.body_budget) {}

@@ -125,7 +125,7 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
     out->credit = out->body->size();
     if (out->large()) {
         peer.asking = name;
-        out->credit = std::min(out->credit, credit_first_bytes);
+        out->credit = std::min(out->credit, config_.limits.credit_first);
     }
     advance(run, dst, peer, name, now);
 }
