@@ -23,7 +23,11 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
         peer.answers.begin(),
         peer.answers.lower_bound(VFLBUS_PLANTED(answers_freed_early) ? below + 1 : below));
     peer.requests.erase(peer.requests.begin(), peer.requests.lower_bound(below));
-    peer.next_expected = std::max(peer.next_expected, below);
+    if (below > peer.next_expected) {
+        peer.next_expected = below;
+        if (!VFLBUS_PLANTED(turn_not_given))
+            deliver_in_order(*run, from, peer);  // what waited for those that will not come
+    }
     if (peer.asking && peer.asking->reply && peer.asking->number < below)
         done_with(*run, from, peer, *peer.asking, now);
 
@@ -128,7 +132,8 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
         return false;
     }
     const std::uint64_t after = partial.bytes.size() + part.size();
-    if (partial.large() && after > std::max(partial.granted, config_.limits.credit_first)) return false;
+    if (partial.large() && after > std::max(partial.granted, config_.limits.credit_first))
+        return false;
     partial.bytes.insert(partial.bytes.end(), part.begin(), part.end());
     if (partial.room != nullptr && partial.granted < partial.total) {
         const std::uint64_t share = share_bytes();
@@ -226,6 +231,7 @@ bool LinkCore::in_turn(const Peer& peer, BodyName name) const {
 }
 
 void LinkCore::serve_waiting() {
+    if (VFLBUS_PLANTED(room_not_passed_on)) return;
     bool again = true;
     while (again) {
         again = false;

@@ -622,6 +622,30 @@ TEST_CASE_METHOD(LinkFixture, "numbers that were given up leave no gap") {
     nothing_sent();
 }
 
+TEST_CASE_METHOD(LinkFixture, "what waits for a number that is given up then has its turn") {
+    come_up();
+    joined_run();
+    request("master", 2, 1, Bytes{2});
+    request("master", 4, 1, Bytes{4});
+    no_event();
+    SECTION("its sender repeats it") {
+        request("master", 2, 2, Bytes{2});
+    }
+    SECTION("another one says so") {
+        request("master", 4, 2, Bytes{4});
+    }
+    SECTION("a part of another one says so") {
+        chunk(data(Kind::request, "master", 5, 2), 2 * chunk_bytes, 0);
+    }
+    CHECK(event<RequestArrived>().number == 2);
+    no_event();
+    request("master", 4, 4, Bytes{4});
+    const auto arrived = event<RequestArrived>();
+    CHECK(arrived.number == 4);
+    CHECK(arrived.body == Bytes{4});
+    no_event();
+}
+
 TEST_CASE_METHOD(LinkFixture,
                  "requests of runs that are not here, of other terms, and of strangers' numbers") {
     come_up();
