@@ -30,7 +30,12 @@ struct SeedResult {
 /// Computes the models of the undisturbed runs, which all seeds are compared with.
 void prepare();
 
-SeedResult simulate(std::uint64_t seed, bool with_story);
+enum class Story : std::uint8_t {
+    none,
+    told,
+    with_frames,  ///< of all that arrive
+};
+SeedResult simulate(std::uint64_t seed, Story story);
 
 /// What a batch of a few thousand seeds must have met: kinds of faults, ways of recovery.
 std::vector<std::string_view> expected_coverage();
