@@ -287,7 +287,7 @@ class World {
     std::map<std::tuple<std::size_t, std::uint64_t, std::uint64_t>, AskedQuery> queries_;
     std::optional<std::size_t> forger_;
     bool repeat_answer_ = false;
-    /// By node, run and peer, as PEER_UP said.
+    /// By node, run and peer, as PEER_UP or JOIN said.
     std::map<std::tuple<std::size_t, RunId, NodeId>, std::uint64_t> known_incarnations_;
     std::uint64_t serving_ = 0;  ///< the connection whose frame the broker handles now
     /// The highest number so far, by kind, run, term, source and destination.

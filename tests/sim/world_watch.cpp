@@ -227,6 +227,9 @@ void World::watch_arrival_at_node(Node& node, const bus::Header& header,
     if (header.kind == Kind::peer_up)
         if (const auto up = bus::decode_peer_up(body))
             known_incarnations_[{node.index, header.run, NodeId{header.aux}}] = up->incarnation;
+    if (header.kind == Kind::join)
+        if (const auto join = bus::decode_join(body); join && join->code == Errc::ok)
+            known_incarnations_[{node.index, header.run, header.src}] = join->incarnation;
     if (!is_data(header.kind)) return;
     if (header.dst != node.link->id()) violate("a frame for another node reached " + node.name);
     if (header.kind != Kind::request || header.body_offset != 0) return;
