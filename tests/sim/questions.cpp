@@ -28,11 +28,10 @@ actors::Bytes answer_to(std::span<const std::uint8_t> body, const std::string& m
                         std::uint64_t incarnation) {
     const Hash256 hash = hash256(body);
     const std::string who = member + "/" + std::to_string(incarnation);
-    actors::Bytes out(hash.begin(), hash.end());
-    out.insert(out.end(), who.begin(), who.end());
-    const std::size_t head = out.size();
-    out.resize(head + word_of(body));
-    fill(std::span(out).subspan(head), word_of(hash));
+    actors::Bytes out(hash.size() + who.size() + word_of(body));
+    std::ranges::copy(hash, out.begin());
+    std::ranges::copy(who, out.begin() + static_cast<std::ptrdiff_t>(hash.size()));
+    fill(std::span(out).subspan(hash.size() + who.size()), word_of(hash));
     return out;
 }
 

@@ -513,7 +513,12 @@ void Swarm::setup_master(std::size_t place, actors::NodeCore& core) {
         run.steps += state.report ? 0 : 1;
     };
     options.resume = options.env->exists(actors::run_record_path("runs", options.run));
-    if (options.resume) ++count("resumed");
+    if (options.resume) {
+        ++count("resumed");
+        const auto record = actors::read_run_record(*options.env, options.runs_dir, options.run);
+        if (record && record->phase == actors::RunRecord::Phase::finished)
+            ++count("resumed to release the members");
+    }
     auto master = actors::make_train_master(std::move(options));
     if (place != twin_master) run.settled = false;
     auto& slot = place == twin_master ? run.twin : run.master;
@@ -970,6 +975,9 @@ std::vector<std::string_view> expected_coverage() {
         "garbage",
         "a run is claimed by another owner",
         "a request from outside of the run",
+        "a request past the owner of an open run",
+        "an answer is forged",
+        "an answer is repeated",
         "a second process of a member",
         "a second process of a master",
         "disk full for a while",
@@ -987,15 +995,29 @@ std::vector<std::string_view> expected_coverage() {
         "request sent again",
         "answer sent again",
         "duplicate of a request arrived",
+        "credit",
+        "a body waits for room",
+        "frames wait for the window",
         "peer lost by silence",
         "came back within the grace",
         "term raised",
         "resumed",
+        "resumed to release the members",
         "restored the last commit",
         "restored the commit before the last",
         "began again at the first step",
         "run lost with its state",
         "a part written, unconfirmed",
+        "question failed: peer_restarted",
+        "open run of questions ended: ok",
+        "run of questions ended: ok",
+        "run of a dead app closed",
+        "query answered by a node",
+        "query answered by the broker",
+        "query failed: unreachable",
+        "query failed: too_many",
+        "query failed: timed_out",
+        "error not_a_participant",
         "error retry",
         "error unreachable",
         "error stale_term",

@@ -26,6 +26,8 @@ void World::check_bounds() {
         // 16 requests and 16 answers to each of two peers of each run, of at most 2 MiB here
         if (node->link->queued_bytes() > 64u << 20)
             violate(node->name + " queues more than its limits allow");
+        if (node->link->queued_bytes() > 0) ++coverage_["frames wait for the window"];
+        if (node->link->waiting_bodies() > 0) ++coverage_["a body waits for room"];
         if (node->link->reserved_bytes() > options_.limits.body_budget + (2u << 20))
             violate(node->name + " has given more room than it has");
     }
