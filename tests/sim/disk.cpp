@@ -76,6 +76,17 @@ void Disk::damage(const std::string& path) {
     content[content.size() / 2] = static_cast<char>(content[content.size() / 2] ^ 4);
 }
 
+std::optional<std::string> Disk::stored(const fs::path& path) const {
+    const auto now = names_.find(path.string());
+    const auto then = stored_.find(path.string());
+    if (now == names_.end() || then == stored_.end() || now->second != then->second ||
+        !now->second->synced)
+        return {};
+    for (std::string at = directory_of(path.string()); at != "."; at = directory_of(at))
+        if (!stored_directories_.contains(at)) return {};
+    return now->second->content;
+}
+
 // -- steps ----------------------------------------------------------------------------
 
 Result<> Disk::step() {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -47,6 +48,8 @@ class Disk final : public actors::Env, private FileSteps {
     Result<> remove(const std::filesystem::path& path) override;
     std::string utc_now() override { return "2026-01-01T00:00:00Z"; }
 
+    /// What a file holds whatever a loss of power takes now; nothing when that is not sure.
+    [[nodiscard]] std::optional<std::string> stored(const std::filesystem::path& path) const;
     /// What a process would read now.
     template <class Visit>
     void for_each_file(Visit&& visit) const {

@@ -22,12 +22,12 @@ using namespace vflbus::sim;
 
 namespace {
 
-constexpr const char* help = R"(vflbus-sim --seed S [--story] [--bug NAME]
+constexpr const char* help = R"(vflbus-sim --seed S [--story | --frames] [--bug NAME]
 vflbus-sim --seeds N [--from F] [--jobs J] [--bug NAME]
 vflbus-sim --bugs [--seeds N]
 vflbus-sim --list-bugs
 
-  --seed S      one seed; --story tells what happened in it
+  --seed S      one seed; --story tells what happened in it, --frames all that was sent as well
   --seeds N     N seeds, from F (1) on, in J processes (1); prints how often each kind of fault and
                 each way of recovery occurred; from 2000 seeds on one that never did is a failure
   --bug NAME    with this bug planted in the product
@@ -42,6 +42,7 @@ struct Arguments {
     std::uint64_t from = 1;
     std::uint64_t jobs = 1;
     bool story = false;
+    bool frames = false;
     bool bugs = false;
     bool list = false;
     const Bug* bug = nullptr;
@@ -77,6 +78,8 @@ Arguments parse(int argc, char** argv) {
             out.jobs = std::max<std::uint64_t>(1, number());
         } else if (flag == "--story") {
             out.story = true;
+        } else if (flag == "--frames") {
+            out.story = out.frames = true;
         } else if (flag == "--bugs") {
             out.bugs = true;
         } else if (flag == "--list-bugs") {
@@ -121,7 +124,8 @@ void tell_failure(const SeedResult& result, const Arguments& arguments, std::siz
 }
 
 int one_seed(const Arguments& arguments) {
-    const SeedResult result = simulate(*arguments.seed, true);
+    const SeedResult result =
+        simulate(*arguments.seed, arguments.frames ? Story::with_frames : Story::told);
     if (arguments.story) std::printf("%s", result.story.c_str());
     if (!result.violation.empty()) tell_failure(result, arguments, arguments.story ? 0 : 40);
     std::printf("seed %" PRIu64 ": %s, trace %016" PRIx64 ", %" PRIu64 " steps, %" PRIu64
@@ -159,7 +163,7 @@ void report(int fd, const std::string& line) {
     Sums sums;
     for (std::uint64_t seed = first; seed < end; seed += jobs) {
         report(fd, "now " + std::to_string(seed) + "\n");
-        const SeedResult result = simulate(seed, false);
+        const SeedResult result = simulate(seed, Story::none);
         ++sums.seeds;
         sums.steps += result.steps;
         sums.faults += result.faults;
@@ -269,7 +273,7 @@ int many_seeds(const Arguments& arguments) {
         // in a process of its own: it may die there
         const pid_t pid = ::fork();
         if (pid == 0) {
-            tell_failure(simulate(sums.failed.front(), true), arguments, 60);
+            tell_failure(simulate(sums.failed.front(), Story::told), arguments, 60);
             std::fflush(stdout);
             std::_Exit(0);
         }

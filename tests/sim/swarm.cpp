@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cinttypes>
 #include <functional>
 #include <set>
 #include <stdexcept>
@@ -11,6 +12,7 @@
 #include "actors/messages.hpp"
 #include "actors/run_record.hpp"
 #include "questions.hpp"
+#include "stored.hpp"
 #include "training.hpp"
 
 namespace vflbus::sim {
@@ -45,6 +47,8 @@ enum class Kind : std::uint8_t {
     choke,
     garbage,
     intrusion,
+    trespass,
+    false_answer,
     twin_member,
     twin_master,
     disk_full,
@@ -55,6 +59,13 @@ enum class Kind : std::uint8_t {
     count,
 };
 constexpr std::size_t kinds = static_cast<std::size_t>(Kind::count);
+
+AskerPlan questions_plan() {
+    AskerPlan plan;
+    plan.members = {{"member-0", "member", 0}, {"member-1", "member", 1}};
+    plan.nodes = plan.members.size();
+    return plan;
+}
 
 struct Plan {
     WorldOptions world;
@@ -68,7 +79,27 @@ struct Plan {
     Duration gap{};          ///< between two of them, on average
     std::set<Kind> on;
     double deaths_per_step = 0;
+    AskerPlan asker = questions_plan();
+    bool app = false;  ///< the run of questions ends with the process that drives it
 };
+
+/// Small bodies do what large ones do: travel in many chunks, wait for credit, for room, for the
+/// window.
+bus::Limits draw_limits(Rng& rng) {
+    bus::Limits limits;
+    const std::size_t chunks[] = {4 << 10, 6 << 10, 16 << 10, 64 << 10};
+    limits.chunk = chunks[rng.below(4)];
+    limits.credit_share_min = 8 << 10;
+    limits.credit_share_max = (8 << 10) << rng.below(4);
+    limits.credit_total = (64 << 10) << rng.below(3);
+    limits.credit_first = (4 << 10) << rng.below(6);
+    limits.hop_window = (32 << 10) << rng.below(5);
+    limits.window_report = limits.hop_window >> (1 + rng.below(3));
+    limits.body_budget = (96 << 10) << rng.below(4);
+    limits.outstanding = 1 + rng.below(bus::outstanding_requests_max);
+    if (!bus::consistent(limits)) throw std::logic_error("limits that contradict each other");
+    return limits;
+}
 
 Plan draw(std::uint64_t seed) {
     Rng rng(mix_seed(seed, 1));
@@ -95,6 +126,14 @@ Plan draw(std::uint64_t seed) {
                             Kind::stop_now, Kind::disk_full})
         if (rng.below(3) != 0) plan.on.erase(rare);
     if (plan.on.contains(Kind::death_in_write) && rng.below(2) == 0) plan.deaths_per_step = 0.01;
+    plan.app = rng.below(2) == 0;
+    plan.asker.open = rng.below(2) == 0;
+    if (rng.below(4) != 0) {
+        world.limits = draw_limits(rng);
+        world.frames_vary = rng.below(2) == 0;
+        plan.asker.large_one_in = 4;
+        plan.asker.large_from = bus::credit_free_bytes;
+    }
     return plan;
 }
 
@@ -151,12 +190,22 @@ using Files = std::map<std::string, std::string>;
 
 class Swarm {
   public:
-    Swarm(std::uint64_t seed, Plan plan, bool with_story)
+    Swarm(std::uint64_t seed, Plan plan, Story story)
         : plan_(std::move(plan)),
           rng_(mix_seed(seed, 2)),
-          world_(mix_seed(seed, 3), with_stories(plan_.world, with_story)) {
+          world_(mix_seed(seed, 3), with_story(plan_.world, story)) {
         world_.on_fatal = [this](std::size_t place, const Failure& failure) {
             on_fatal(place, failure);
+        };
+        world_.on_send = [this](std::size_t place, const bus::Header& header,
+                                std::span<const std::uint8_t> part) {
+            if (stored_[place] == nullptr ||
+                std::ranges::find(runs_, header.run, &Run::id) == runs_.end())
+                return;
+            check(stored_[place]->on_send(header, part));
+        };
+        world_.on_answer = [this](std::size_t, const bus::AnswerArrived& answer) {
+            visitor_->on_answer(answer);
         };
         build(seed);
     }
@@ -165,7 +214,7 @@ class Swarm {
     /// What the undisturbed runs came to, to be compared.
     std::array<Files, 2> results() const { return {runs_[0].result, runs_[1].result}; }
     void compare(const std::array<Files, 2>& calm);
-    SeedResult result(std::uint64_t seed, bool with_story);
+    SeedResult result(std::uint64_t seed);
 
   private:
     // places: two members, two masters, the one who asks questions, a second process of some name
@@ -174,7 +223,9 @@ class Swarm {
     static constexpr std::size_t twin_member = 5;  ///< of member-0, on a machine of its own
     static constexpr std::size_t twin_master = 6;  ///< of master-a, with the same files
     static constexpr std::size_t intruder = 7;
-    static constexpr std::size_t places = 8;
+    static constexpr std::size_t guest = 8;    ///< comes later, and takes part in open runs alone
+    static constexpr std::size_t visitor = 9;  ///< asks beside all runs
+    static constexpr std::size_t places = 10;
 
     struct Machine {
         std::unique_ptr<Disk> disk;
@@ -194,12 +245,16 @@ class Swarm {
         std::uint64_t steps = 0;
     };
 
-    static WorldOptions with_stories(WorldOptions options, bool with_story) {
-        options.story_lines = with_story ? 600 : 0;
+    static WorldOptions with_story(WorldOptions options, Story story) {
+        options.frames_told = story == Story::with_frames;
+        options.story_lines = story == Story::none ? 0 : options.frames_told ? 1'000'000 : 600;
         return options;
     }
 
     void build(std::uint64_t seed);
+    void answer_queries(std::size_t place, actors::NodeCore& core);
+    void setup_guest(actors::NodeCore& core);
+    void visit();
     void setup_member(std::size_t place, actors::NodeCore& core);
     void setup_master(std::size_t place, actors::NodeCore& core);
     void on_log(const RunId& run, const std::string& text);
@@ -210,6 +265,9 @@ class Swarm {
     }
     [[nodiscard]] bool is_master(std::size_t place) const {
         return place == master_a || place == master_a + 1 || place == twin_master;
+    }
+    [[nodiscard]] bool has_disk(std::size_t place) const {
+        return place < asker || place == twin_member || place == twin_master;
     }
 
     void plan_next_fault();
@@ -224,6 +282,9 @@ class Swarm {
     void on_fatal(std::size_t place, const Failure& failure);
     bool excusable(Errc code) const;
     void finish();
+    void check(const std::string& wrong) {
+        if (!wrong.empty()) world_.violate(wrong);
+    }
 
     std::uint64_t& count(const std::string& name) { return world_.coverage()[name]; }
 
@@ -232,8 +293,10 @@ class Swarm {
     World world_;
     std::array<Machine, places> machines_;
     std::array<Run, 2> runs_;
+    std::array<std::unique_ptr<StoredFirst>, places> stored_;  ///< of the present processes
     std::unique_ptr<Asker> asker_;
     std::uint64_t askers_ = 0;
+    std::unique_ptr<Visitor> visitor_;
     std::size_t struck_ = 0;
     bool healed_ = false;
     bool state_hurt_ = false;  ///< a commit was removed or damaged by hand
@@ -261,22 +324,65 @@ void Swarm::build(std::uint64_t seed) {
     const auto master = [this](std::size_t place) {
         return [this, place](actors::NodeCore& core) { setup_master(place, core); };
     };
-    world_.add_node("member-0", "member", 0, member(0));
-    world_.add_node("member-1", "member", 1, member(1));
+    const std::vector<std::string> apps{std::string(bus::feature_apps)};
+    world_.add_node("member-0", "member", 0, member(0), true, apps);
+    world_.add_node("member-1", "member", 1, member(1), true, apps);
     world_.add_node("master-a", "master", -1, master(2));
     world_.add_node("master-b", "master", -1, master(3));
     // a run of a server app ends with its process, another one after the grace
-    const bool app = rng_.below(2) == 0;
-    world_.add_node("asker", app ? "serverapp" : "node", -1, [this, seed](actors::NodeCore& core) {
-        const std::vector<bus::Participant> members{{"member-0", "member", 0},
-                                                    {"member-1", "member", 1}};
-        asker_ = std::make_unique<Asker>(world_, mix_seed(seed, 1000 + askers_++), members, 12);
-        core.drive(*asker_);
-    });
-    world_.add_node("member-0", "member", 0, member(twin_member), false);
+    world_.add_node("asker", plan_.app ? "serverapp" : "node", -1,
+                    [this, seed](actors::NodeCore& core) {
+                        asker_ = std::make_unique<Asker>(
+                            world_, asker, mix_seed(seed, 1000 + askers_++), plan_.asker);
+                        answer_queries(asker, core);
+                        core.drive(*asker_);
+                    });
+    world_.add_node("member-0", "member", 0, member(twin_member), false, apps);
     world_.add_node("master-a", "master", -1, master(twin_master), false);
     world_.add_node("intruder", "node", -1, [](actors::NodeCore&) {}, false);
+    world_.add_node(
+        "guest", "node", -1, [this](actors::NodeCore& core) { setup_guest(core); }, false, apps);
+    visitor_ = std::make_unique<Visitor>(
+        world_, visitor, mix_seed(seed, 2000),
+        std::vector<std::string>{"member-0", "member-1", "master-a", "asker", "guest", "nobody"},
+        std::vector<RunId>{runs_[0].id, runs_[1].id});
+    world_.add_node("visitor", "node", -1, [this](actors::NodeCore&) { visitor_->begin(); }, true,
+                    {std::string(bus::feature_asks)});
+    if (plan_.asker.open)
+        world_.after(milliseconds(rng_.below(1500)), [this] { world_.start(guest); });
+    visit();
     if (plan_.faults > 0) plan_next_fault();
+}
+
+void Swarm::answer_queries(std::size_t place, actors::NodeCore& core) {
+    core.on_query([this, place](const bus::QueryArrived& query) {
+        return Result<bus::Bytes>(answer_query(query, world_.name(place)));
+    });
+}
+
+void Swarm::setup_guest(actors::NodeCore& core) {
+    actors::ClientApp app;
+    app.on_join([this](actors::Context& context) -> Result<> {
+        if (context.invitation().agreed != questions) world_.violate("the guest was invited");
+        return {};
+    });
+    app.on(question, [this, incarnation = world_.incarnation(guest)](const Message& m,
+                                                                     actors::Context& context) {
+        if (m.metadata.run != context.invitation().run ||
+            m.metadata.src_node_id != context.invitation().owner)
+            world_.violate("the guest was given a request of somebody else");
+        return Result<actors::Bytes>(answer_to(m.content, "guest", incarnation));
+    });
+    answer_queries(guest, core);
+    core.serve(std::move(app));
+}
+
+void Swarm::visit() {
+    world_.after(milliseconds(50 + rng_.below(1500)), [this] {
+        if (healed_) return;
+        visitor_->ask();
+        visit();
+    });
 }
 
 void Swarm::boot(std::size_t place) {
@@ -313,6 +419,8 @@ void Swarm::on_log(const RunId& run, const std::string& text) {
 void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
     boot(place);
     const std::string name = world_.name(place);
+    stored_[place] = std::make_unique<StoredFirst>(*machines_[place].disk, "runs", name);
+    answer_queries(place, core);
     const std::size_t rank = place == twin_member ? 0 : place;
     actors::MemberOptions options;
     options.name = name;
@@ -360,17 +468,22 @@ void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
                            " after " + std::to_string(served.last));
         served.last = m.metadata.message_id;
     };
-    app.on(question, [guard, name](const Message& m, actors::Context& context) {
+    app.on(question, [guard, name, incarnation](const Message& m, actors::Context& context) {
         guard(m, context);
-        return Result<actors::Bytes>(answer_to(m.content, name));
+        return Result<actors::Bytes>(answer_to(m.content, name, incarnation));
     });
     for (actors::MessageType type = 2; type < 64; ++type)
         if (const auto* handler = trains->handler_of(type); handler != nullptr)
-            app.on(type, [this, guard, handler, trains, type](const Message& m,
-                                                              actors::Context& context) {
+            app.on(type, [this, guard, handler, trains, type, place](const Message& m,
+                                                                     actors::Context& context) {
                 guard(m, context);
                 auto answer = (*handler)(m, context);
-                if (type == actors::message::restore && !answer) ++count("restore refused");
+                if (type != actors::message::restore) return answer;
+                const auto asked = actors::decode_restore_request(m.content);
+                if (!answer)
+                    ++count("restore refused");
+                else if (asked)
+                    check(stored_[place]->on_restored(m.metadata.run, asked->step));
                 return answer;
             });
     core.serve(std::move(app));
@@ -378,6 +491,9 @@ void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
 
 void Swarm::setup_master(std::size_t place, actors::NodeCore& core) {
     boot(place);
+    stored_[place] = std::make_unique<StoredFirst>(*machines_[machine_of(place)].disk, "runs",
+                                                   world_.name(place));
+    answer_queries(place, core);
     const std::size_t r = place == twin_master ? 0 : place - master_a;
     Run& run = runs_[r];
     actors::MasterOptions options;
@@ -387,14 +503,22 @@ void Swarm::setup_master(std::size_t place, actors::NodeCore& core) {
     options.tables = source(table_of(place));
     options.env = machines_[machine_of(place)].disk.get();
     options.runs_dir = "runs";
-    options.log = [this](observe::log::Level, const RunId& id, const std::string& text) {
+    options.log = [this, place](observe::log::Level, const RunId& id, const std::string& text) {
         on_log(id, text);
+        std::uint64_t step = 0;
+        if (std::sscanf(text.c_str(), "goes on from step %" SCNu64, &step) == 1)
+            check(stored_[place]->on_restored(id, step));
     };
     options.progress = [&run](const observe::ProgressState& state, TimePoint) {
         run.steps += state.report ? 0 : 1;
     };
     options.resume = options.env->exists(actors::run_record_path("runs", options.run));
-    if (options.resume) ++count("resumed");
+    if (options.resume) {
+        ++count("resumed");
+        const auto record = actors::read_run_record(*options.env, options.runs_dir, options.run);
+        if (record && record->phase == actors::RunRecord::Phase::finished)
+            ++count("resumed to release the members");
+    }
     auto master = actors::make_train_master(std::move(options));
     if (place != twin_master) run.settled = false;
     auto& slot = place == twin_master ? run.twin : run.master;
@@ -488,7 +612,7 @@ bool Swarm::strike(Kind kind) {
             world_.kill(place, length());
             return true;
         case Kind::power_loss: {
-            if (place == asker) return false;
+            if (!has_disk(place)) return false;
             const std::size_t machine = machine_of(place);
             machines_[machine].power_lost = true;
             ++count("power lost");
@@ -523,6 +647,14 @@ bool Swarm::strike(Kind kind) {
             return true;
         case Kind::intrusion:
             return world_.intrude(intruder);
+        case Kind::trespass:
+            return world_.trespass();
+        case Kind::false_answer:
+            if (rng_.below(2) == 0)
+                world_.repeat_answer();
+            else
+                world_.forge_answer(intruder);
+            return true;
         case Kind::twin_member:
         case Kind::twin_master: {
             const std::size_t twin = kind == Kind::twin_member ? twin_member : twin_master;
@@ -531,12 +663,20 @@ bool Swarm::strike(Kind kind) {
             twin_came_ = true;
             ++count(twin == twin_member ? "a second process of a member"
                                         : "a second process of a master");
-            world_.tell("fault: a second process of " + world_.name(twin) + " starts");
-            world_.start(twin, rng_.below(3));
+            // the first one is there, or asleep for longer than `suspect`, or dead
+            const std::size_t first = twin == twin_member ? 0 : master_a;
+            const std::uint64_t how = rng_.below(4);
+            if (how == 0) world_.pause(first, milliseconds(4500 + rng_.below(4000)));
+            if (how == 1 && world_.running(first)) world_.kill(first, milliseconds(4500));
+            world_.after(milliseconds(how == 0 ? 3500 : 1), [this, twin] {
+                if (world_.running(twin) || world_.will_return(twin)) return;
+                world_.tell("fault: a second process of " + world_.name(twin) + " starts");
+                world_.start(twin, rng_.below(3));
+            });
             return true;
         }
         case Kind::disk_full: {
-            if (place == asker) return false;
+            if (!has_disk(place)) return false;
             machines_[machine_of(place)].full_until = world_.now() + length();
             ++count("disk full for a while");
             world_.tell("fault: the disk of " + world_.name(place) + " is full for a while");
@@ -722,6 +862,7 @@ void Swarm::run() {
 void Swarm::finish() {
     const auto quiet = [this] {
         std::size_t left = world_.broker() == nullptr ? 1 : world_.broker()->runs();
+        left += visitor_->waits() ? 1 : 0;
         for (std::size_t place = 0; place < places; ++place)
             if (world_.core(place) != nullptr) left += world_.core(place)->runs();
         return left == 0;
@@ -761,7 +902,7 @@ void Swarm::compare(const std::array<Files, 2>& calm) {
     }
 }
 
-SeedResult Swarm::result(std::uint64_t seed, bool with_story) {
+SeedResult Swarm::result(std::uint64_t seed) {
     SeedResult out;
     out.seed = seed;
     out.trace = world_.trace();
@@ -771,8 +912,7 @@ SeedResult Swarm::result(std::uint64_t seed, bool with_story) {
     out.events = world_.events();
     out.seconds = std::chrono::duration<double>(world_.elapsed()).count();
     out.coverage = world_.coverage().counts;
-    if (with_story)
-        for (const std::string& line : world_.story()) out.story += line + "\n";
+    for (const std::string& line : world_.story()) out.story += line + "\n";
     return out;
 }
 
@@ -785,13 +925,12 @@ const Files& calm_result(std::size_t owner, std::size_t variant) {
         plan.world.link_timeout = seconds(60);
         plan.variant = {variant, variant};
         plan.commit_steps = 7;
-        Swarm calm(1, plan, true);
+        Swarm calm(1, plan, Story::told);
         calm.run();
         of_variant = calm.results();
         if (of_variant[0].size() != 4 || of_variant[1].size() != 4)
-            throw std::runtime_error(
-                "the undisturbed run does not complete: " + calm.result(0, true).violation + "\n" +
-                calm.result(0, true).story);
+            throw std::runtime_error("the undisturbed run does not complete: " +
+                                     calm.result(0).violation + "\n" + calm.result(0).story);
     }
     return of_variant[owner];
 }
@@ -802,14 +941,14 @@ void prepare() {
     for (std::size_t variant = 0; variant < variants; ++variant) (void)calm_result(0, variant);
 }
 
-SeedResult simulate(std::uint64_t seed, bool with_story) {
+SeedResult simulate(std::uint64_t seed, Story story) {
     const Plan plan = draw(seed);
     const std::array<Files, 2> calm{calm_result(0, plan.variant[0]),
                                     calm_result(1, plan.variant[1])};
-    Swarm swarm(seed, plan, with_story);
+    Swarm swarm(seed, plan, story);
     swarm.run();
     swarm.compare(calm);
-    return swarm.result(seed, with_story);
+    return swarm.result(seed);
 }
 
 std::vector<std::string_view> expected_coverage() {
@@ -836,6 +975,9 @@ std::vector<std::string_view> expected_coverage() {
         "garbage",
         "a run is claimed by another owner",
         "a request from outside of the run",
+        "a request past the owner of an open run",
+        "an answer is forged",
+        "an answer is repeated",
         "a second process of a member",
         "a second process of a master",
         "disk full for a while",
@@ -853,15 +995,29 @@ std::vector<std::string_view> expected_coverage() {
         "request sent again",
         "answer sent again",
         "duplicate of a request arrived",
+        "credit",
+        "a body waits for room",
+        "frames wait for the window",
         "peer lost by silence",
         "came back within the grace",
         "term raised",
         "resumed",
+        "resumed to release the members",
         "restored the last commit",
         "restored the commit before the last",
         "began again at the first step",
         "run lost with its state",
         "a part written, unconfirmed",
+        "question failed: peer_restarted",
+        "open run of questions ended: ok",
+        "run of questions ended: ok",
+        "run of a dead app closed",
+        "query answered by a node",
+        "query answered by the broker",
+        "query failed: unreachable",
+        "query failed: too_many",
+        "query failed: timed_out",
+        "error not_a_participant",
         "error retry",
         "error unreachable",
         "error stale_term",

@@ -1,7 +1,7 @@
 #pragma once
-// One seed of the simulation: two trainings and a run of questions at once on the same members,
-// about ten faults of the kinds that this seed has drawn, then the world heals. Everything follows
-// from the seed.
+// One seed of the simulation: two trainings and a run of questions, perhaps an open one, at once on
+// the same members, a visitor who asks beside them, about ten faults of the kinds that this seed has
+// drawn, then the world heals. Everything follows from the seed.
 //
 // At the end every run is complete with the model of the undisturbed run, bit for bit, or has ended
 // with a reason that a fault accounts for; whoever was stopped, or failed by what has healed, was
@@ -30,7 +30,12 @@ struct SeedResult {
 /// Computes the models of the undisturbed runs, which all seeds are compared with.
 void prepare();
 
-SeedResult simulate(std::uint64_t seed, bool with_story);
+enum class Story : std::uint8_t {
+    none,
+    told,
+    with_frames,  ///< of all that arrive
+};
+SeedResult simulate(std::uint64_t seed, Story story);
 
 /// What a batch of a few thousand seeds must have met: kinds of faults, ways of recovery.
 std::vector<std::string_view> expected_coverage();

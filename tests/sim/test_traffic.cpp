@@ -32,26 +32,32 @@ Outcome traffic(std::uint64_t seed, Faults faults, std::size_t questions) {
         {"member-0", "member", 0}, {"member-1", "member", 1}, {"member-2", "member", 2}};
     std::map<std::string, std::uint64_t> handled;
     std::set<std::string> seen;
-    for (const bus::Participant& member : members) {
+    for (std::size_t place = 0; place < members.size(); ++place) {
+        const bus::Participant& member = members[place];
         world.add_node(
-            member.name, member.role, member.rank, [&, name = member.name](actors::NodeCore& core) {
+            member.name, member.role, member.rank,
+            [&, place, name = member.name](actors::NodeCore& core) {
                 actors::ClientApp app;
-                app.on(
-                    question,
-                    [&, name](const Message& m, actors::Context& context) -> Result<actors::Bytes> {
-                        const std::string key = name + "/" + m.metadata.run.hex() + "/" +
-                                                std::to_string(m.metadata.message_id);
-                        if (!seen.insert(key).second) world.violate("handled twice: " + key);
-                        if (context.invitation().run != m.metadata.run)
-                            world.violate("a message of another run reached a context");
-                        ++handled[name];
-                        return answer_to(m.content, name);
-                    });
+                app.on(question,
+                       [&, name, incarnation = world.incarnation(place)](
+                           const Message& m, actors::Context& context) -> Result<actors::Bytes> {
+                           const std::string key = name + "/" + m.metadata.run.hex() + "/" +
+                                                   std::to_string(m.metadata.message_id);
+                           if (!seen.insert(key).second) world.violate("handled twice: " + key);
+                           if (context.invitation().run != m.metadata.run)
+                               world.violate("a message of another run reached a context");
+                           ++handled[name];
+                           return answer_to(m.content, name, incarnation);
+                       });
                 core.serve(std::move(app));
             });
     }
-    Asker first(world, seed * 2 + 1, members, questions);
-    Asker second(world, seed * 2 + 2, members, questions);
+    AskerPlan plan;
+    plan.members = members;
+    plan.nodes = members.size();
+    plan.number = questions;
+    Asker first(world, 3, seed * 2 + 1, plan);
+    Asker second(world, 4, seed * 2 + 2, plan);
     world.add_node("master-a", "master", -1, [&](actors::NodeCore& core) { core.drive(first); });
     world.add_node("master-b", "master", -1, [&](actors::NodeCore& core) { core.drive(second); });
 
@@ -143,17 +149,23 @@ TEST_CASE("a day of nothing to do loses nobody and grows nothing") {
     World world(7, Faults{});
     const std::vector<bus::Participant> members{{"member-0", "member", 0},
                                                 {"member-1", "member", 1}};
-    for (const bus::Participant& member : members)
-        world.add_node(
-            member.name, member.role, member.rank, [name = member.name](actors::NodeCore& core) {
-                actors::ClientApp app;
-                app.on(question,
-                       [name](const Message& m, actors::Context&) -> Result<actors::Bytes> {
-                           return answer_to(m.content, name);
+    for (std::size_t place = 0; place < members.size(); ++place)
+        world.add_node(members[place].name, members[place].role, members[place].rank,
+                       [&, place](actors::NodeCore& core) {
+                           actors::ClientApp app;
+                           app.on(
+                               question,
+                               [name = members[place].name, incarnation = world.incarnation(place)](
+                                   const Message& m, actors::Context&) -> Result<actors::Bytes> {
+                                   return answer_to(m.content, name, incarnation);
+                               });
+                           core.serve(std::move(app));
                        });
-                core.serve(std::move(app));
-            });
-    Asker asker(world, 3, members, 1);
+    AskerPlan plan;
+    plan.members = members;
+    plan.nodes = members.size();
+    plan.number = 1;
+    Asker asker(world, 2, 3, plan);
     world.add_node("master", "master", -1, [&](actors::NodeCore& core) { core.drive(asker); });
     world.run_until([&] { return asker.done; }, std::chrono::seconds(10));
     REQUIRE(asker.done);

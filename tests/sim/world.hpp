@@ -8,7 +8,8 @@
 //
 // What holds after every event is checked here (`violation`): bounds on queues, one live
 // incarnation per name at the broker, frames only between those who are registered, nobody declared
-// lost who spoke in time, one owner per run.
+// lost who spoke in time, one owner per run, nothing from one run to another, answers only to who
+// asked, and no run that outlives the process that drives it.
 
 #include <cstdint>
 #include <deque>
@@ -17,6 +18,8 @@
 #include <memory>
 #include <optional>
 #include <queue>
+#include <set>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -54,7 +57,11 @@ struct WorldOptions {
     bus::Timings timings;
     /// Contexts end when the broker was not heard of for so long.
     Duration link_timeout = std::chrono::seconds(360);
+    bus::Limits limits{};
+    /// Each life of the broker takes frames of another size.
+    bool frames_vary = false;
     std::size_t story_lines = 400;
+    bool frames_told = false;  ///< the story has every frame that arrives
 };
 
 class World {
@@ -69,7 +76,7 @@ class World {
     /// A place where a process of that name runs; several places may have one name. `setup` is
     /// called for every process: at the start and after each kill.
     std::size_t add_node(std::string name, std::string role, std::int64_t rank, Setup setup,
-                         bool running = true);
+                         bool running = true, std::vector<std::string> features = {});
 
     /// Runs until `done` or until the simulated time is over; false: time was over.
     bool run_until(const std::function<bool()>& done, Duration limit);
@@ -93,6 +100,16 @@ class World {
     /// A process whose link is over for good (superseded, name_taken, ...). Without a hook that is
     /// a violation.
     std::function<void(std::size_t node, const Failure& failure)> on_fatal;
+    /// A frame leaves a process: what it says must be true by now.
+    std::function<void(std::size_t node, const bus::Header& header,
+                       std::span<const std::uint8_t> part)>
+        on_send;
+
+    // -- questions (docs/protocol.md, section 12) ------------------------------------
+    /// A running process asks; the answer, or why there is none, comes to `on_answer`.
+    std::uint64_t ask(std::size_t node, NodeId dst, const RunId& run, bus::Question question,
+                      bus::Bytes body, Duration patience);
+    std::function<void(std::size_t node, const bus::AnswerArrived& answer)> on_answer;
 
     // -- faults by hand --------------------------------------------------------------
     enum class Told : std::uint8_t { both, node, broker, none };
@@ -113,6 +130,13 @@ class World {
     /// Somebody (a place without a process) joins the bus for a moment, with a well-formed REQUEST
     /// or OPEN of a run that is another's. False: there is none.
     bool intrude(std::size_t node);
+    /// Some node sends another one a request in an open run that neither owns. False: there is no
+    /// such run.
+    bool trespass();
+    /// The next question to a node is answered by this place without a process as well.
+    void forge_answer(std::size_t node) { forger_ = node; }
+    /// The next answer of a node reaches the broker twice.
+    void repeat_answer() { repeat_answer_ = true; }
 
     // -- properties ----------------------------------------------------------------
     [[nodiscard]] TimePoint now() const noexcept { return now_; }
@@ -120,6 +144,9 @@ class World {
     [[nodiscard]] std::size_t nodes() const noexcept { return nodes_.size(); }
     [[nodiscard]] const std::string& name(std::size_t node) const;
     [[nodiscard]] std::uint64_t incarnation(std::size_t node) const;
+    /// Which process of a peer the link of `node` takes for present in a run; 0: it was not told.
+    [[nodiscard]] std::uint64_t incarnation_known(std::size_t node, const RunId& run,
+                                                  NodeId peer) const;
     [[nodiscard]] bool running(std::size_t node) const;
     [[nodiscard]] actors::NodeCore* core(std::size_t node);
     /// It is dying or down, and somebody will start it again.
@@ -179,12 +206,28 @@ class World {
     void arrive_at_node(std::uint64_t connection, bus::Frame&& frame);
     /// Counts, and checks, what the broker sends.
     void watch_broker(const Connection& connection, const bus::Frame& frame);
+    void watch_welcome(const Connection& connection);
+    void watch_data(const Connection& connection, const bus::Header& header);
+    void watch_peer(const Node& node, const bus::Header& header, const bus::Frame& frame);
+    void watch_answer(const Connection& connection, const bus::Header& header);
+    void watch_open(const Node& node, const bus::Header& header,
+                    std::span<const std::uint8_t> body);
     void watch_arrival_at_broker(const Connection& connection, const bus::Header& header);
-    void watch_arrival_at_node(Node& node, const bus::Header& header);
+    void watch_arrival_at_node(Node& node, const bus::Header& header,
+                               std::span<const std::uint8_t> body);
+    void watch_log(const std::string& line);
+    /// A process is gone: a run that cannot go on without it has to end.
+    void watch_orphans(const Node& node);
+    void expect_closed(const RunId& run, std::uint64_t life);
     void draw_faults();
     void check();
     void check_bounds();
+    /// Well-formed frames on a connection, by hand.
+    void say(std::uint64_t connection, std::size_t node, bus::Header header, bus::Bytes body);
+    std::uint64_t connect_stranger(std::size_t node);
+    void answer_falsely(const bus::Header& query);
     void mix(std::uint64_t value);
+    void tell_frame(const std::string& from, const std::string& to, const bus::Frame& frame);
     [[nodiscard]] bool chance(double per_second);
 
     Rng rng_;
@@ -203,6 +246,7 @@ class World {
     std::unique_ptr<BrokerSide> broker_side_;
     std::unique_ptr<bus::BrokerCore> broker_;
     std::uint64_t broker_life_ = 0;
+    std::size_t frame_bytes_max_ = 0;  ///< of the broker's present life
     TimePoint broker_armed_{};
     TimePoint broker_paused_until_{};
     Duration broker_leapt_{};
@@ -218,15 +262,33 @@ class World {
         std::uint64_t life = 0;
         std::uint64_t connection = 0;
         std::uint64_t incarnation = 0;
+        TimePoint spoke_at{};  ///< its last frame that the broker's socket has got
+        bool left = false;     ///< it has said BYE
     };
     std::map<std::string, Registered> registered_;
     /// Runs that the broker has opened in its present life.
     struct OpenRun {
         std::string owner;
         std::uint32_t term = 0;
-        bus::Bytes body;  ///< of the OPEN
+        bus::Bytes body;       ///< of the OPEN
+        std::size_t node = 0;  ///< whose process has said it last
+        std::uint64_t life = 0;
+        bool to_all = false;
+        std::set<NodeId> named;
+
+        [[nodiscard]] bool may_talk(NodeId src, NodeId dst) const;
     };
     std::map<RunId, OpenRun> open_runs_;
+    /// What a process (its node and life) has asked under a number: whom, in which run, what.
+    struct AskedQuery {
+        std::vector<std::tuple<NodeId, RunId, std::uint16_t>> asked;
+        std::size_t answered = 0;
+    };
+    std::map<std::tuple<std::size_t, std::uint64_t, std::uint64_t>, AskedQuery> queries_;
+    std::optional<std::size_t> forger_;
+    bool repeat_answer_ = false;
+    /// By node, run and peer, as PEER_UP or JOIN said.
+    std::map<std::tuple<std::size_t, RunId, NodeId>, std::uint64_t> known_incarnations_;
     std::uint64_t serving_ = 0;  ///< the connection whose frame the broker handles now
     /// The highest number so far, by kind, run, term, source and destination.
     std::map<std::tuple<bus::Kind, RunId, std::uint32_t, std::uint64_t, std::uint64_t>,

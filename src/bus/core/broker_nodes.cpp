@@ -98,7 +98,7 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     auto& slot = nodes_[id];
     const bool known = slot != nullptr;
     if (!known) {
-        slot = std::make_unique<Node>(config_.limits.hop_window);
+        slot = std::make_unique<Node>(config_.limits);
         slot->id = id;
         for (const auto& [run_id, run] : runs_)
             if (run->owner == id || run->find(id) != nullptr) slot->runs.insert(run_id);

@@ -26,7 +26,8 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
         if (!run->takes_part(node.id) && !VFLBUS_PLANTED(routed_without_join))
             return refuse(Errc::not_a_participant,
                           node.hello.name + " has not joined run " + run->id.short_hex());
-        if (run->open_to_all && node.id != run->owner && header.dst != run->owner)
+        if (run->open_to_all && node.id != run->owner && header.dst != run->owner &&
+            !VFLBUS_PLANTED(open_run_talks))
             return refuse(
                 Errc::not_a_participant,
                 "those who take part in run " + run->id.short_hex() + " talk with its owner alone");

@@ -87,6 +87,8 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
     answer.term = run->term;
     answer.flags = flag::answer;
     send_control(node, Kind::open, answer, {}, now);
+    // who is there comes before who has joined, as in on_join
+    announce_up(*run, node, now);
     for (Member& member : run->members) {
         const auto found = nodes_.find(member.id);
         if (found == nodes_.end()) continue;
@@ -106,7 +108,6 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
             send_control(participant, Kind::open, invite, run->open, now);
         }
     }
-    announce_up(*run, node, now);
     settle_state(*run, now);
     note(*run);
 }
@@ -219,6 +220,7 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
 
 /// The process that drove them is gone, and nothing can go on with them.
 void BrokerCore::end_runs_of(Node& owner, TimePoint now) {
+    if (VFLBUS_PLANTED(app_outlived)) return;
     std::vector<RunId> over;
     for (const RunId& id : owner.runs) {
         const Run& run = *runs_.at(id);

@@ -51,13 +51,14 @@ struct BrokerCore::Node {
 
     /// Its second connection (docs/protocol.md, section 7).
     struct Bulk {
-        explicit Bulk(std::uint64_t window_bytes) : out(window_bytes) {}
+        explicit Bulk(const Limits& limits) : out(limits.hop_window), in(limits.window_report) {}
         ConnId conn = 0;  ///< 0: it has none
         HopSender out;
         HopReceiver in;
     };
 
-    explicit Node(std::uint64_t window_bytes) : out(window_bytes), bulk(window_bytes) {}
+    explicit Node(const Limits& limits)
+        : out(limits.hop_window), in(limits.window_report), bulk(limits) {}
 
     NodeId id;
     Hello hello;

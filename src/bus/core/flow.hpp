@@ -126,16 +126,21 @@ class HopSender {
 /// The receiving side of a hop: what was consumed and what of it was reported.
 class HopReceiver {
   public:
+    /// `report_bytes`: how much is consumed from one report to the next.
+    explicit HopReceiver(std::uint64_t report_bytes = window_report_bytes) noexcept
+        : report_bytes_(report_bytes) {}
+
     /// Counts; true when a WINDOW is due.
     bool consume(std::size_t bytes) noexcept {
         consumed_ += bytes;
-        return consumed_ - reported_ >= window_report_bytes;
+        return consumed_ - reported_ >= report_bytes_;
     }
     /// The total to report; marks it reported.
     std::uint64_t report() noexcept { return reported_ = consumed_; }
     void reset() noexcept { consumed_ = reported_ = 0; }
 
   private:
+    std::uint64_t report_bytes_;
     std::uint64_t consumed_ = 0;
     std::uint64_t reported_ = 0;
 };

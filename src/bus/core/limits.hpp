@@ -22,6 +22,26 @@ struct Limits {
     std::size_t outstanding = outstanding_requests_max;
     std::size_t nodes = nodes_max;
     std::size_t runs = runs_max;
+
+    // -- the same everywhere; the simulation makes them small, so that small bodies are like large
+    std::uint64_t window_report = window_report_bytes;
+    std::uint64_t credit_first = credit_first_bytes;
+    std::uint64_t bulk_lead = bulk_lead_bytes;
+    std::uint64_t credit_share_min = credit_share_bytes_min;
+    std::uint64_t credit_share_max = credit_share_bytes_max;
+    std::uint64_t credit_total = credit_total_bytes;
 };
+
+/// What has to hold among them, or a body would stop on its way.
+constexpr bool consistent(const Limits& l) noexcept {
+    return chunk_bytes_min <= l.chunk && l.chunk <= chunk_bytes &&
+           // a window that is used up is reported before
+           l.window_report * 2 <= l.hop_window && l.hop_window < broker_queue_bytes_max &&
+           // credit is extended while half a share is left, and a sender waits for a smallest chunk
+           chunk_bytes_min <= l.credit_first && chunk_bytes_min <= l.bulk_lead &&
+           2 * chunk_bytes_min <= l.credit_share_min && l.credit_share_min <= l.credit_share_max &&
+           l.credit_share_max <= l.credit_total && l.credit_total < broker_queue_bytes_max;
+}
+static_assert(consistent(Limits{}));
 
 }  // namespace vflbus::bus

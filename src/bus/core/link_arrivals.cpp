@@ -23,7 +23,11 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
         peer.answers.begin(),
         peer.answers.lower_bound(VFLBUS_PLANTED(answers_freed_early) ? below + 1 : below));
     peer.requests.erase(peer.requests.begin(), peer.requests.lower_bound(below));
-    peer.next_expected = std::max(peer.next_expected, below);
+    if (below > peer.next_expected) {
+        peer.next_expected = below;
+        if (!VFLBUS_PLANTED(turn_not_given))
+            deliver_in_order(*run, from, peer);  // what waited for those that will not come
+    }
     if (peer.asking && peer.asking->reply && peer.asking->number < below)
         done_with(*run, from, peer, *peer.asking, now);
 
@@ -130,7 +134,8 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
         return false;
     }
     const std::uint64_t after = partial.bytes.size() + part.size();
-    if (partial.large() && after > std::max(partial.granted, credit_first_bytes)) return false;
+    if (partial.large() && after > std::max(partial.granted, config_.limits.credit_first))
+        return false;
     partial.bytes.insert(partial.bytes.end(), part.begin(), part.end());
     if (partial.room != nullptr && partial.granted < partial.total) {
         const std::uint64_t share = share_bytes();
@@ -201,7 +206,8 @@ void LinkCore::deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t nu
 /// bounds, because the broker may have to hold it.
 std::uint64_t LinkCore::share_bytes() const noexcept {
     const std::uint64_t bodies = std::max<std::size_t>(1, budget_.bodies());
-    return std::clamp(credit_total_bytes / bodies, credit_share_bytes_min, credit_share_bytes_max);
+    const Limits& l = config_.limits;
+    return std::clamp(l.credit_total / bodies, l.credit_share_min, l.credit_share_max);
 }
 
 void LinkCore::grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to) {
@@ -234,6 +240,7 @@ bool LinkCore::in_turn(const Peer& peer, BodyName name) const {
 }
 
 void LinkCore::serve_waiting() {
+    if (VFLBUS_PLANTED(room_not_passed_on)) return;
     bool again = true;
     while (again) {
         again = false;

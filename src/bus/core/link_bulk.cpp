@@ -60,7 +60,7 @@ void LinkCore::settle_bulk(Bulk::State state, TimePoint now) {
 
 void LinkCore::end_bulk() {
     if (bulk_.sink != nullptr) transport_.close_bulk();
-    bulk_ = Bulk(config_.limits.hop_window);
+    bulk_ = Bulk(config_.limits);
 }
 
 void LinkCore::on_bulk_frame(const Header& header, const Payload& body, TimePoint now) {

@@ -18,7 +18,8 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
       id_(node_id_of(config_.hello.name)),
       jitter_(config_.seed),
       out_(config_.limits.hop_window),
-      bulk_(config_.limits.hop_window),
+      in_(config_.limits.window_report),
+      bulk_(config_.limits),
       chunk_(config_.limits.chunk),
       message_max_(config_.limits.message),
       budget_(config_.limits.body_budget) {}
@@ -73,7 +74,7 @@ void LinkCore::greet_again(TimePoint now) {
 
 void LinkCore::reconnect() {
     transport_.reconnect();
-    bulk_ = Bulk(config_.limits.hop_window);  // it is closed as well
+    bulk_ = Bulk(config_.limits);  // it is closed as well
 }
 
 void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint now) {
@@ -333,9 +334,12 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
             return;
         }
         case Kind::join: {
-            const Run* run = find(header.run);
+            Run* run = find(header.run);
             auto join = decode_join(body.bytes());
             if (run == nullptr || !run->ours || run->term != header.term || !join) return;
+            // of one that is not there now no PEER_UP has come before
+            if (join->code == Errc::ok)
+                know_process(*run, header.src, join->name, join->incarnation);
             events_.push_back(RunJoined{header.run, header.term, header.src, std::move(*join)});
             return;
         }
@@ -427,6 +431,31 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
     }
 }
 
+/// What another process of that name was asked, and what it had asked, is over.
+LinkCore::Peer& LinkCore::know_process(Run& run, NodeId node, const std::string& name,
+                                       std::uint64_t incarnation) {
+    Peer& peer = run.peers[node];
+    const bool restarted = peer.incarnation != 0 && peer.incarnation != incarnation &&
+                           !VFLBUS_PLANTED(restart_not_noticed);
+    peer.incarnation = incarnation;
+    if (!restarted) return peer;
+    peer.forget_partials();
+    peer.forget_inbound();
+    peer.asking.reset();
+    peer.queue.clear();
+    for (const auto& [number, pending] : peer.pending)
+        events_.push_back(ReplyArrived{
+            run.id,
+            run.term,
+            node,
+            number,
+            pending.type,
+            {},
+            {Errc::peer_restarted, name + " restarted and has lost what it was asked"}});
+    peer.pending.clear();
+    return peer;
+}
+
 void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now) {
     Run* run = find(header.run);
     if (run == nullptr) return;
@@ -439,26 +468,9 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
         if (!up || header.term != run->term) return;
         event.name = std::move(up->name);
         event.incarnation = up->incarnation;
-        Peer& peer = run->peers[event.node];
-        const bool restarted = peer.incarnation != 0 && peer.incarnation != up->incarnation &&
-                               !VFLBUS_PLANTED(restart_not_noticed);
-        peer.incarnation = up->incarnation;
+        Peer& peer = know_process(*run, event.node, event.name, up->incarnation);
         peer.down = false;
         peer.forget_partials();
-        if (restarted) {
-            peer.forget_inbound();
-            for (const auto& [number, pending] : peer.pending)
-                events_.push_back(
-                    ReplyArrived{run->id,
-                                 run->term,
-                                 event.node,
-                                 number,
-                                 pending.type,
-                                 {},
-                                 {Errc::peer_restarted,
-                                  event.name + " restarted and has lost what it was asked"}});
-            peer.pending.clear();
-        }
         events_.push_back(event);
         begin_all(*run, event.node, peer, now);
         serve_waiting();

@@ -254,6 +254,7 @@ class LinkCore {
     void on_welcome(const Header& header, const Payload& body, TimePoint now);
     void on_error(const Header& header, const Payload& body, TimePoint now);
     void on_peer(const Header& header, const Payload& body, TimePoint now);
+    Peer& know_process(Run& run, NodeId node, const std::string& name, std::uint64_t incarnation);
     void on_request(const Header& header, const Payload& body, TimePoint now);
     void on_reply(const Header& header, const Payload& body, TimePoint now);
     void on_credit(const Header& header, TimePoint now);
@@ -284,7 +285,7 @@ class LinkCore {
             up,           ///< carries what follows the first chunks of large bodies
             unavailable,  ///< this session goes without
         };
-        explicit Bulk(std::uint64_t window_bytes) : out(window_bytes) {}
+        explicit Bulk(const Limits& limits) : out(limits.hop_window), in(limits.window_report) {}
         State state = State::none;
         FrameSink* sink = nullptr;
         HopSender out;

@@ -125,11 +125,11 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
     out->credit = out->body->size();
     if (out->large()) {
         peer.asking = name;
-        out->credit = std::min(out->credit, credit_first_bytes);
+        out->credit = std::min(out->credit, config_.limits.credit_first);
     }
     out->tag = 0;
-    const std::uint64_t lead = std::min<std::uint64_t>(bulk_lead_bytes, chunk_);
-    if (out->body->size() > lead) {
+    const std::uint64_t lead = std::min<std::uint64_t>(config_.limits.bulk_lead, chunk_);
+    if (out->large() && out->body->size() > lead) {
         want_bulk(now);
         if (bulk_.state != Bulk::State::unavailable) {
             out->tag = next_tag();

@@ -44,12 +44,9 @@ inline constexpr std::size_t rows_max = 500;  ///< of one answer
 inline constexpr std::size_t row_names_max = 256;
 
 static_assert(chunk_bytes + header_bytes <= frame_bytes_max);
-static_assert(window_report_bytes * 2 <= hop_window_bytes_min);
-static_assert(chunk_bytes_min <= chunk_bytes);
 static_assert(credit_free_bytes <= chunk_bytes && chunk_bytes <= credit_first_bytes);
 static_assert(chunk_bytes_min <= bulk_chunk_bytes && bulk_chunk_bytes <= chunk_bytes);
 static_assert(credit_free_bytes <= bulk_lead_bytes && bulk_lead_bytes <= chunk_bytes);
-static_assert(credit_total_bytes < broker_queue_bytes_max);
 static_assert(control_body_bytes_max <= frame_bytes_max);
 static_assert(answer_body_bytes_max <= control_body_bytes_max);
 static_assert(hop_window_bytes_max < broker_queue_bytes_max);

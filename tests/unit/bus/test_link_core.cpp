@@ -543,6 +543,37 @@ TEST_CASE_METHOD(LinkFixture, "requests to a peer that restarted fail") {
     CHECK(sent.answered_below == 3);  // the new process need not wait for 1 and 2
 }
 
+TEST_CASE_METHOD(LinkFixture, "a JOIN tells of a process as PEER_UP does") {
+    come_up();
+    own_run();
+    const NodeId member = node_id_of("member-1");
+    const auto joins = [&](std::uint64_t incarnation, Errc code = Errc::ok) {
+        Header header;
+        header.kind = Kind::join;
+        header.run = run_of(1);
+        header.term = 1;
+        header.src = member;
+        frame(header, encode(Join{"member-1", "member", 1, incarnation, {}, "", code, ""}));
+    };
+    joins(4);  // it had joined before we came back, and is not there now
+    event<RunJoined>();
+    REQUIRE(link.request(run_of(1), member, 300, Bytes(credit_free_bytes + 1), now));
+    ignore();
+    joins(9, Errc::refused);
+    event<RunJoined>();
+    no_event();
+    SECTION("another process comes") {
+        peer_up("member-1", 5);
+    }
+    SECTION("another process had joined, and is gone as well") {
+        joins(5);
+    }
+    CHECK(event<ReplyArrived>().error.code == Errc::peer_restarted);
+    ignore();
+    REQUIRE(link.request(run_of(1), member, 300, Bytes(credit_free_bytes + 1), now));
+    CHECK(expect(Kind::request).header.request == 2);  // the first one holds nothing up
+}
+
 TEST_CASE_METHOD(LinkFixture, "a request that the broker calls malformed fails, the run goes on") {
     come_up();
     own_run();
@@ -620,6 +651,30 @@ TEST_CASE_METHOD(LinkFixture, "numbers that were given up leave no gap") {
     request("master", 6, 6);
     no_event();
     nothing_sent();
+}
+
+TEST_CASE_METHOD(LinkFixture, "what waits for a number that is given up then has its turn") {
+    come_up();
+    joined_run();
+    request("master", 2, 1, Bytes{2});
+    request("master", 4, 1, Bytes{4});
+    no_event();
+    SECTION("its sender repeats it") {
+        request("master", 2, 2, Bytes{2});
+    }
+    SECTION("another one says so") {
+        request("master", 4, 2, Bytes{4});
+    }
+    SECTION("a part of another one says so") {
+        chunk(data(Kind::request, "master", 5, 2), 2 * chunk_bytes, 0);
+    }
+    CHECK(event<RequestArrived>().number == 2);
+    no_event();
+    request("master", 4, 4, Bytes{4});
+    const auto arrived = event<RequestArrived>();
+    CHECK(arrived.number == 4);
+    CHECK(arrived.body == Bytes{4});
+    no_event();
 }
 
 TEST_CASE_METHOD(LinkFixture,

@@ -1,0 +1,47 @@
+#pragma once
+// What a world knows of processes and connections. Private to the world*.cpp files.
+
+#include "world.hpp"
+
+namespace vflbus::sim {
+
+inline constexpr Duration fault_period = std::chrono::milliseconds(100);
+
+struct World::Connection {
+    std::uint64_t id = 0;
+    std::size_t node = 0;
+    std::uint64_t life = 0;    ///< of the node when it was made
+    bool alive = true;         ///< frames still travel
+    bool broker_knows = true;  ///< the broker's side still takes frames for it
+    TimePoint to_broker{};     ///< nothing overtakes: the last arrival so far, each way
+    TimePoint to_node{};
+};
+
+struct World::Node {
+    std::size_t index = 0;
+    std::string name;
+    std::string role;
+    std::int64_t rank = -1;
+    std::vector<std::string> features;
+    Setup setup;
+    std::uint64_t incarnation = 0;
+    std::uint64_t life = 0;        ///< events of an earlier life do nothing
+    std::uint64_t connection = 0;  ///< 0: none
+    bool connecting = false;
+    bool returning = false;
+    bool dying = false;  ///< what it does now leaves no trace outside
+    bool told_fatal = false;
+    Duration leapt{};  ///< its clock is so far ahead
+    Duration slow_max{};
+    TimePoint slow_until{};
+    TimePoint choked_until{};
+    TimePoint paused_until{};
+    TimePoint cut_off_until{};
+    TimePoint busy_until{};
+    TimePoint armed{};
+    std::unique_ptr<NodeSide> side;
+    std::unique_ptr<bus::LinkCore> link;
+    std::unique_ptr<actors::NodeCore> core;
+};
+
+}  // namespace vflbus::sim

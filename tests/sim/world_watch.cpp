@@ -1,0 +1,245 @@
+// What must hold after every event, and what is counted.
+
+#include <algorithm>
+
+#include "world_state.hpp"
+
+namespace vflbus::sim {
+
+using bus::Kind;
+using std::chrono::milliseconds;
+
+void World::check() {
+    if (broker_ && broker_->queued_bytes() >
+                       nodes_.size() * (bus::broker_queue_bytes_max + bus::hop_window_bytes_max))
+        violate("the broker queues more than its limits allow");
+    if (events_done_ % 16 == 0) check_bounds();
+}
+
+void World::check_bounds() {
+    if (broker_) {
+        if (broker_->nodes() > incarnations_.size())
+            violate("the broker knows more nodes than there are names");
+    }
+    for (const auto& node : nodes_) {
+        if (!node->link) continue;
+        // 16 requests and 16 answers to each of two peers of each run, of at most 2 MiB here
+        if (node->link->queued_bytes() > 64u << 20)
+            violate(node->name + " queues more than its limits allow");
+        if (node->link->queued_bytes() > 0) ++coverage_["frames wait for the window"];
+        if (node->link->waiting_bodies() > 0) ++coverage_["a body waits for room"];
+        if (node->link->reserved_bytes() > options_.limits.body_budget + (2u << 20))
+            violate(node->name + " has given more room than it has");
+    }
+}
+
+bool World::OpenRun::may_talk(NodeId src, NodeId dst) const {
+    const NodeId drives = node_id_of(owner);
+    if (to_all) return src == drives || dst == drives;
+    const auto in = [&](NodeId id) { return id == drives || named.contains(id); };
+    return in(src) && in(dst);
+}
+
+void World::watch_broker(const Connection& connection, const bus::Frame& frame) {
+    const Node& node = *nodes_[connection.node];
+    bus::Header header;
+    if (bus::decode(frame.header.bytes(), header) != bus::HeaderFault::none) return;
+    const auto known = registered_.find(node.name);
+    switch (header.kind) {
+        case Kind::welcome:
+            return watch_welcome(connection);
+        case Kind::request:
+        case Kind::reply:
+            return watch_data(connection, header);
+        case Kind::error:
+            if (known != registered_.end() &&
+                header.aux == static_cast<std::uint64_t>(Errc::not_registered) &&
+                known->second.connection == connection.id)
+                registered_.erase(known);  // for a process that could not be told
+            return;
+        case Kind::close:
+            open_runs_.erase(header.run);
+            return;
+        case Kind::open: {
+            if ((header.flags & bus::flag::answer) == 0) return;
+            const auto run = open_runs_.find(header.run);
+            if (run != open_runs_.end() && run->second.owner != node.name)
+                violate("run " + header.run.short_hex() + " of " + run->second.owner +
+                        " was opened by " + node.name + " as well");
+            return;
+        }
+        case Kind::peer_up:
+        case Kind::peer_suspect:
+        case Kind::peer_down:
+            return watch_peer(node, header, frame);
+        case Kind::answer:
+            return watch_answer(connection, header);
+        default:
+            return;
+    }
+}
+
+/// While the broker knows a process of a name it takes no earlier one.
+void World::watch_welcome(const Connection& connection) {
+    const Node& node = *nodes_[connection.node];
+    const auto known = registered_.find(node.name);
+    // one that has left, or has been silent for as long as it takes to be lost, may be forgotten
+    const bool younger =
+        known != registered_.end() && !known->second.left &&
+        known->second.incarnation > node.incarnation &&
+        now_ - known->second.spoke_at + broker_disturbed_ * 2 * options_.timings.check <
+            options_.timings.lost;
+    if (younger)
+        violate("the broker took incarnation " + std::to_string(node.incarnation) + " of " +
+                node.name + " although it knew " + std::to_string(known->second.incarnation));
+    const bool same = known != registered_.end() && known->second.node == node.index &&
+                      known->second.life == connection.life;
+    ++coverage_[same                         ? "welcome to the same process again"
+                : known != registered_.end() ? "welcome to another process of the name"
+                                             : "welcome"];
+    registered_[node.name] = {node.index, connection.life, connection.id, node.incarnation, now_,
+                              false};
+}
+
+void World::watch_data(const Connection& connection, const bus::Header& header) {
+    const Node& node = *nodes_[connection.node];
+    const auto known = registered_.find(node.name);
+    if (known == registered_.end() || known->second.connection != connection.id)
+        violate("the broker sent a frame to a process that it had not welcomed last as " +
+                node.name);
+    const auto from = connections_.find(serving_);
+    if (from != connections_.end() && from->second.alive) {
+        const auto sender = registered_.find(nodes_[from->second.node]->name);
+        if (header.src == node_id_of(nodes_[from->second.node]->name) &&
+            sender->second.connection != serving_)
+            violate("the broker passed on a frame of a process that it no longer knows as " +
+                    sender->first);
+    }
+    const auto run = open_runs_.find(header.run);
+    if (run != open_runs_.end() && !run->second.may_talk(header.src, header.dst))
+        violate("the broker passed a frame to " + node.name + " that does not belong into run " +
+                header.run.short_hex() + " of " + run->second.owner);
+}
+
+void World::watch_peer(const Node& node, const bus::Header& header, const bus::Frame& frame) {
+    const auto run = open_runs_.find(header.run);
+    if (run != open_runs_.end() && run->second.to_all && node.name != run->second.owner &&
+        NodeId{header.aux} != node_id_of(run->second.owner))
+        violate(node.name + " was told of another participant of the open run of " +
+                run->second.owner);
+    if (header.kind != Kind::peer_down) return;
+    const auto down = bus::decode_peer_down(frame.body.bytes());
+    if (!down || down->silent_ms == 0 || down->code != Errc::peer_lost) return;
+    const auto peer = registered_.find(down->name);
+    if (peer == registered_.end()) return;
+    const Duration silent = now_ - peer->second.spoke_at;
+    // what is shorter than two checks the loop cannot tell from its own pace
+    if (silent + broker_disturbed_ * 2 * options_.timings.check < options_.timings.lost)
+        violate(down->name + " was declared lost although it spoke " +
+                std::to_string(silent / milliseconds(1)) + " ms ago");
+    ++coverage_["peer lost by silence"];
+}
+
+/// To who asked, from who was asked or the broker, and no more often than it was asked.
+void World::watch_answer(const Connection& connection, const bus::Header& header) {
+    const Node& node = *nodes_[connection.node];
+    const auto found = queries_.find({connection.node, connection.life, header.request});
+    if (found == queries_.end())
+        return violate(node.name + " was sent an answer to nothing that it asked");
+    AskedQuery& query = found->second;
+    const auto answers = [&](const auto& asked) {
+        const auto& [dst, run, type] = asked;
+        return (header.src == broker_node || header.src == dst) && header.run == run &&
+               header.type == type;
+    };
+    if (std::ranges::none_of(query.asked, answers))
+        violate(node.name +
+                " was sent an answer that is not of the node, the run or to the "
+                "question that it asked about");
+    if (++query.answered > query.asked.size()) violate(node.name + " was sent an answer twice");
+}
+
+void World::watch_open(const Node& node, const bus::Header& header,
+                       std::span<const std::uint8_t> body) {
+    OpenRun& run = open_runs_[header.run];
+    if (run.term > header.term || (!run.owner.empty() && run.owner != node.name)) return;
+    run.owner = node.name;
+    run.term = header.term;
+    run.node = node.index;
+    run.life = node.life;
+    run.body.assign(body.begin(), body.end());
+    run.named.clear();
+    const auto open = bus::decode_open(body);
+    if (!open) return;
+    run.to_all = open->to_everybody();
+    for (const bus::Participant& participant : open->participants)
+        run.named.insert(node_id_of(participant.name));
+}
+
+void World::watch_log(const std::string& line) {
+    tell("broker: " + line);
+    constexpr std::string_view closed = "run closed run=";
+    if (!line.starts_with(closed)) return;
+    const std::string run =
+        line.substr(closed.size(), line.find(' ', closed.size()) - closed.size());
+    std::erase_if(open_runs_, [&](const auto& entry) { return entry.first.short_hex() == run; });
+}
+
+/// (Other owners have the rejoin grace, anew with each of their processes.)
+void World::watch_orphans(const Node& node) {
+    if (node.role != "serverapp") return;
+    for (const auto& [id, run] : open_runs_)
+        if (run.node == node.index && run.life == node.life) expect_closed(id, node.life);
+}
+
+void World::expect_closed(const RunId& id, std::uint64_t life) {
+    const bus::Timings& t = options_.timings;
+    const TimePoint by =
+        std::max(now_, broker_paused_until_) + t.lost + t.reconnect_grace + 4 * t.check;
+    at(by, [this, id, life, broker = broker_life_, disturbed = broker_disturbed_] {
+        const auto run = open_runs_.find(id);
+        if (broker != broker_life_ || run == open_runs_.end() || run->second.life != life) {
+            ++coverage_["run of a dead app closed"];
+            return;
+        }
+        // time that the broker has slept counts for nothing
+        if (disturbed != broker_disturbed_) return expect_closed(id, life);
+        violate("run " + id.short_hex() + " is still there although " + run->second.owner +
+                ", which drove it, is gone");
+    });
+}
+
+void World::watch_arrival_at_broker(const Connection& connection, const bus::Header& header) {
+    if (header.kind == Kind::query)
+        queries_[{connection.node, connection.life, header.request}].asked.emplace_back(
+            header.dst, header.run, header.type);
+    if (!is_data(header.kind) || header.body_offset != 0) return;
+    std::uint64_t& highest =
+        highest_[{header.kind, header.run, header.term, header.src.value, header.dst.value}];
+    if (header.request <= highest)
+        ++coverage_[header.kind == Kind::request ? "request sent again" : "answer sent again"];
+    highest = std::max(highest, header.request);
+}
+
+void World::watch_arrival_at_node(Node& node, const bus::Header& header,
+                                  std::span<const std::uint8_t> body) {
+    if (header.kind == Kind::error)
+        ++coverage_["error " + std::string(name_of(static_cast<Errc>(header.aux)))];
+    if (header.kind == Kind::credit) ++coverage_["credit"];
+    if (header.kind == Kind::peer_up)
+        if (const auto up = bus::decode_peer_up(body))
+            known_incarnations_[{node.index, header.run, NodeId{header.aux}}] = up->incarnation;
+    if (header.kind == Kind::join)
+        if (const auto join = bus::decode_join(body); join && join->code == Errc::ok)
+            known_incarnations_[{node.index, header.run, header.src}] = join->incarnation;
+    if (!is_data(header.kind)) return;
+    if (header.dst != node.link->id()) violate("a frame for another node reached " + node.name);
+    if (header.kind != Kind::request || header.body_offset != 0) return;
+    // of this process alone: its life makes the key another one
+    std::uint64_t& highest = highest_[{Kind::hello, header.run, header.term, header.src.value,
+                                       (node.index << 32) + node.life}];
+    if (header.request <= highest) ++coverage_["duplicate of a request arrived"];
+    highest = std::max(highest, header.request);
+}
+
+}  // namespace vflbus::sim
