@@ -93,6 +93,7 @@ bus::Limits draw_limits(Rng& rng) {
     limits.credit_share_max = (8 << 10) << rng.below(4);
     limits.credit_total = (64 << 10) << rng.below(3);
     limits.credit_first = (4 << 10) << rng.below(6);
+    limits.bulk_lead = std::min<std::uint64_t>(limits.credit_first, (4 << 10) << rng.below(6));
     limits.hop_window = (32 << 10) << rng.below(5);
     limits.window_report = limits.hop_window >> (1 + rng.below(3));
     limits.body_budget = (96 << 10) << rng.below(4);
@@ -131,6 +132,7 @@ Plan draw(std::uint64_t seed) {
     if (rng.below(4) != 0) {
         world.limits = draw_limits(rng);
         world.frames_vary = rng.below(2) == 0;
+        world.bulk = rng.below(4) != 0;
         plan.asker.large_one_in = 4;
         plan.asker.large_from = bus::credit_free_bytes;
     }
@@ -597,7 +599,9 @@ bool Swarm::strike(Kind kind) {
     if (!world_.running(place)) return false;
     switch (kind) {
         case Kind::cut:
-            world_.cut(place, static_cast<World::Told>(rng_.below(4)));
+            world_.cut(
+                place, static_cast<World::Told>(rng_.below(4)),
+                world_.has_bulk(place) && rng_.below(2) == 0 ? bus::Lane::bulk : bus::Lane::main);
             return true;
         case Kind::cut_in_body:
             world_.cut_in_body();
@@ -958,6 +962,10 @@ std::vector<std::string_view> expected_coverage() {
         "cut told to the node",
         "cut told to the broker",
         "cut told to nobody",
+        "bulk cut told to both sides",
+        "bulk cut told to the node",
+        "bulk cut told to the broker",
+        "bulk cut told to nobody",
         "cut inside a body",
         "partition",
         "pause",
@@ -998,6 +1006,7 @@ std::vector<std::string_view> expected_coverage() {
         "credit",
         "a body waits for room",
         "frames wait for the window",
+        "frame on a bulk connection",
         "peer lost by silence",
         "came back within the grace",
         "term raised",

@@ -59,41 +59,7 @@ class World::NodeSide final : public bus::LinkTransport {
     NodeSide(World& world, Node& node) : world_(world), node_(node) {}
 
     bus::SendResult send(bus::Frame& frame) override {
-        if (node_.dying) {
-            frame = bus::Frame{};
-            return bus::SendResult::ok;
-        }
-        const auto found = world_.connections_.find(node_.connection);
-        if (node_.connection == 0 || found == world_.connections_.end() ||
-            world_.now_ < node_.choked_until)
-            return bus::SendResult::full;
-        Connection& connection = found->second;
-        bus::Frame taken = std::move(frame);
-        frame = bus::Frame{};
-        if (!connection.alive) return bus::SendResult::ok;
-        connection.to_broker = std::max(
-            {connection.to_broker,
-             world_.now_ + world_.between(world_.faults_.delay_min, world_.faults_.delay_max),
-             node_.cut_off_until});
-        bus::Header header;
-        (void)bus::decode(taken.header.bytes(), header);
-        if (world_.on_send) world_.on_send(node_.index, header, taken.body.bytes());
-        const bool part = world_.cut_in_body_ && bus::is_data(header.kind) &&
-                          header.body_offset + taken.body.size() < header.body_bytes;
-        world_.frame_at(connection.to_broker, Event::What::frame_to_broker, connection.id,
-                        std::move(taken));
-        if (part) {
-            world_.cut_in_body_ = false;
-            ++world_.coverage_["cut inside a body"];
-            // what was sent still arrives, what follows does not
-            world_.tell("fault: the connection of " + node_.name + " breaks inside a body");
-            world_.at(connection.to_broker,
-                      [&world = world_, index = node_.index, id = connection.id] {
-                          if (world.nodes_[index]->connection == id) world.cut(index, Told::both);
-                      });
-            connection.to_broker += milliseconds(1);
-        }
-        return bus::SendResult::ok;
+        return world_.send(node_, node_.connection, frame);
     }
 
     void reconnect() override {
@@ -102,16 +68,72 @@ class World::NodeSide final : public bus::LinkTransport {
             world_.drop_connection(node_.connection);
         }
         node_.connection = 0;
+        world_.close_bulk(node_);
         world_.connect(node_, world_.between(milliseconds(1), milliseconds(20)));
     }
 
+    bus::FrameSink* open_bulk() override {
+        if (!world_.options_.bulk) return nullptr;
+        ++world_.coverage_["bulk connection opened"];
+        node_.bulk_wanted = true;
+        world_.connect_bulk(node_);
+        return &bulk_;
+    }
+    void close_bulk() override { world_.close_bulk(node_); }
+
   private:
+    struct BulkSide final : bus::FrameSink {
+        explicit BulkSide(NodeSide& of) : side(of) {}
+        bus::SendResult send(bus::Frame& frame) override {
+            return side.world_.send(side.node_, side.node_.bulk, frame);
+        }
+        NodeSide& side;
+    };
+
     World& world_;
     Node& node_;
+    BulkSide bulk_{*this};
 };
+
+bus::SendResult World::send(Node& node, std::uint64_t id, bus::Frame& frame) {
+    if (node.dying) {
+        frame = bus::Frame{};
+        return bus::SendResult::ok;
+    }
+    const auto found = connections_.find(id);
+    if (id == 0 || found == connections_.end() || now_ < node.choked_until)
+        return bus::SendResult::full;
+    Connection& connection = found->second;
+    bus::Frame taken = std::move(frame);
+    frame = bus::Frame{};
+    if (!connection.alive) return bus::SendResult::ok;
+    connection.to_broker =
+        std::max({connection.to_broker, now_ + between(faults_.delay_min, faults_.delay_max),
+                  node.cut_off_until});
+    bus::Header header;
+    (void)bus::decode(taken.header.bytes(), header);
+    if (on_send) on_send(node.index, header, taken.body.bytes());
+    const bool part = cut_in_body_ && bus::is_data(header.kind) &&
+                      header.body_offset + taken.body.size() < header.body_bytes;
+    frame_at(connection.to_broker, Event::What::frame_to_broker, id, std::move(taken));
+    if (part) {
+        cut_in_body_ = false;
+        ++coverage_["cut inside a body"];
+        // what was sent still arrives, what follows does not
+        tell("fault: the connection of " + node.name + " breaks inside a body");
+        at(connection.to_broker, [this, index = node.index, id, lane = connection.lane] {
+            const Node& at_it = *nodes_[index];
+            if ((lane == bus::Lane::main ? at_it.connection : at_it.bulk) == id)
+                cut(index, Told::both, lane);
+        });
+        connection.to_broker += milliseconds(1);
+    }
+    return bus::SendResult::ok;
+}
 
 World::World(std::uint64_t seed, WorldOptions options)
     : rng_(seed),
+      bulk_rng_(mix_seed(seed, 2)),
       options_(options),
       faults_(options_.faults),
       begin_(TimePoint{} + std::chrono::hours(1)),
@@ -306,10 +328,7 @@ void World::restart_broker(Duration down) {
     for (const std::uint64_t id : ids) {
         Node& node = *nodes_[connections_.at(id).node];
         drop_connection(id);
-        if (node.connection == id) {
-            node.connection = 0;
-            connect(node, between(milliseconds(50), milliseconds(500)));
-        }
+        reconnect(node, id);
     }
     after(down, [this] {
         tell("the broker is back, empty");
@@ -435,6 +454,8 @@ void World::start(std::size_t index, std::uint64_t behind) {
     node.armed = {};
     node.connection = 0;
     node.connecting = false;
+    node.bulk = 0;
+    node.bulk_wanted = false;
     node.dying = false;
     node.returning = false;
     node.told_fatal = false;
@@ -483,6 +504,47 @@ void World::connect(Node& node, Duration delay) {
         connections_.emplace(connection.id, connection);
         arm_node(node);
     });
+}
+
+void World::reconnect(Node& node, std::uint64_t connection) {
+    if (node.connection == connection) {
+        node.connection = 0;
+        connect(node, between(milliseconds(50), milliseconds(500)));
+    } else if (node.bulk == connection) {
+        node.bulk = 0;
+        connect_bulk(node);
+    }
+}
+
+void World::connect_bulk(Node& node) {
+    const auto delay = milliseconds(1 + bulk_rng_.below(20));
+    after(delay, [this, &node, life = node.life] {
+        if (life != node.life || !node.bulk_wanted || node.bulk != 0) return;
+        if (!broker_ || now_ < node.cut_off_until || now_ < node.paused_until)
+            return connect_bulk(node);
+        Connection connection;
+        connection.id = next_connection_++;
+        connection.node = node.index;
+        connection.life = node.life;
+        connection.lane = bus::Lane::bulk;
+        node.bulk = connection.id;
+        connections_.emplace(connection.id, connection);
+        arm_node(node);
+    });
+}
+
+/// The node closes it: what is on its way arrives, or does not.
+void World::close_bulk(Node& node) {
+    node.bulk_wanted = false;
+    const std::uint64_t id = std::exchange(node.bulk, 0);
+    if (id == 0) return;
+    tell_broker(id);
+    if (bulk_rng_.below(2) == 0) return drop_connection(id);
+    after(milliseconds(100), [this, id] { drop_connection(id); });
+}
+
+bool World::has_bulk(std::size_t node) const {
+    return nodes_[node]->bulk != 0;
 }
 
 void World::drop_connection(std::uint64_t id) {
@@ -556,7 +618,7 @@ void World::arrive_at_node(std::uint64_t id, bus::Frame&& frame) {
     const auto found = connections_.find(id);
     if (found == connections_.end() || !found->second.alive) return;
     Node& node = *nodes_[found->second.node];
-    if (node.connection != id || !node.link) return;
+    if ((node.connection != id && node.bulk != id) || !node.link) return;
     if (now_ < node.paused_until)  // it lies in the socket's buffer; what follows arrives after it
         return frame_at(node.paused_until, Event::What::frame_to_node, id, std::move(frame));
     tell_frame("broker", node.name, frame);
@@ -568,7 +630,13 @@ void World::arrive_at_node(std::uint64_t id, bus::Frame&& frame) {
         !bus::valid(header, frame.body.size()))
         violate("the broker sent an invalid frame to " + node.name);
     watch_arrival_at_node(node, header, frame.body.bytes());
-    node.link->on_frame(std::move(frame.header), std::move(frame.body), 2, clock_of(node));
+    const bus::Lane lane = found->second.lane;
+    if (lane == bus::Lane::bulk) {
+        ++coverage_["frame on a bulk connection"];
+        if (is_data(header.kind) && header.body_offset == 0)
+            violate("the first chunk of a body came on the bulk connection of " + node.name);
+    }
+    node.link->on_frame(std::move(frame.header), std::move(frame.body), 2, clock_of(node), lane);
     wake_node(node);
 }
 

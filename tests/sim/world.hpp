@@ -58,6 +58,7 @@ struct WorldOptions {
     /// Contexts end when the broker was not heard of for so long.
     Duration link_timeout = std::chrono::seconds(360);
     bus::Limits limits{};
+    bool bulk = true;  ///< nodes can have second connections
     /// Each life of the broker takes frames of another size.
     bool frames_vary = false;
     std::size_t story_lines = 400;
@@ -113,7 +114,9 @@ class World {
 
     // -- faults by hand --------------------------------------------------------------
     enum class Told : std::uint8_t { both, node, broker, none };
-    void cut(std::size_t node, Told told);
+    void cut(std::size_t node, Told told, bus::Lane lane = bus::Lane::main);
+    /// It has a second connection now.
+    [[nodiscard]] bool has_bulk(std::size_t node) const;
     /// The next frame that is one of several chunks is the last of its connection.
     void cut_in_body() { cut_in_body_ = true; }
     void partition(std::size_t node, Duration length);
@@ -200,6 +203,11 @@ class World {
     void wake_node(Node& node);
     void pump(Node& node);
     void connect(Node& node, Duration delay);
+    void connect_bulk(Node& node);
+    void close_bulk(Node& node);
+    /// A connection of a node is gone at its side, which makes another one.
+    void reconnect(Node& node, std::uint64_t connection);
+    bus::SendResult send(Node& node, std::uint64_t connection, bus::Frame& frame);
     void drop_connection(std::uint64_t id);
     void tell_broker(std::uint64_t connection);
     void arrive_at_broker(std::uint64_t connection, bus::Frame&& frame, bool from_link = true);
@@ -231,6 +239,7 @@ class World {
     [[nodiscard]] bool chance(double per_second);
 
     Rng rng_;
+    Rng bulk_rng_;  ///< of its own, so that worlds without large bodies go on as they did
     WorldOptions options_;
     Faults& faults_;
     bool faults_on_ = true;
@@ -262,8 +271,9 @@ class World {
         std::uint64_t life = 0;
         std::uint64_t connection = 0;
         std::uint64_t incarnation = 0;
-        TimePoint spoke_at{};  ///< its last frame that the broker's socket has got
-        bool left = false;     ///< it has said BYE
+        std::uint64_t bulk = 0;  ///< whose BULK it has answered last
+        TimePoint spoke_at{};    ///< its last frame that the broker's socket has got
+        bool left = false;       ///< it has said BYE
     };
     std::map<std::string, Registered> registered_;
     /// Runs that the broker has opened in its present life.

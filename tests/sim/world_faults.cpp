@@ -31,16 +31,17 @@ void World::draw_faults() {
     after(fault_period, [this] { draw_faults(); });
 }
 
-void World::cut(std::size_t index, Told told) {
+void World::cut(std::size_t index, Told told, bus::Lane lane) {
     Node& node = *nodes_[index];
-    const auto found = connections_.find(node.connection);
-    if (node.connection == 0 || found == connections_.end() || !found->second.alive) return;
+    const std::uint64_t id = lane == bus::Lane::main ? node.connection : node.bulk;
+    const auto found = connections_.find(id);
+    if (id == 0 || found == connections_.end() || !found->second.alive) return;
     static constexpr const char* names[] = {"both sides", "the node", "the broker", "nobody"};
-    ++coverage_[std::string("cut told to ") + names[static_cast<std::size_t>(told)]];
-    tell("fault: the connection of " + node.name + " breaks, told to " +
+    const char* const which = lane == bus::Lane::main ? "" : "bulk ";
+    ++coverage_[std::string(which) + "cut told to " + names[static_cast<std::size_t>(told)]];
+    tell(std::string("fault: the ") + which + "connection of " + node.name + " breaks, told to " +
          names[static_cast<std::size_t>(told)]);
     Connection& connection = found->second;
-    const std::uint64_t id = connection.id;
     connection.alive = false;
     const bool node_told = told == Told::both || told == Told::node;
     const bool broker_told = told == Told::both || told == Told::broker;
@@ -48,17 +49,12 @@ void World::cut(std::size_t index, Told told) {
         connection.broker_knows = false;
         tell_broker(id);
     }
-    if (node_told) {
-        node.connection = 0;
-        connect(node, between(milliseconds(50), milliseconds(200)));
-    }
+    if (node_told) reconnect(node, id);
     // ZeroMQ's own heartbeats find a half-open connection in the end
     after(seconds(20), [this, id, index, life = node.life] {
         drop_connection(id);
         Node& cut_node = *nodes_[index];
-        if (life != cut_node.life || cut_node.connection != id) return;
-        cut_node.connection = 0;
-        connect(cut_node, between(milliseconds(50), milliseconds(200)));
+        if (life == cut_node.life) reconnect(cut_node, id);
     });
 }
 
@@ -115,6 +111,7 @@ void World::kill(std::size_t index, std::optional<Duration> down) {
     node.core.reset();
     node.link.reset();
     node.dying = false;
+    close_bulk(node);
     // what it had sent still arrives, or does not
     const std::uint64_t connection = std::exchange(node.connection, 0);
     if (connection != 0 && rng_.below(2) == 0)
@@ -150,6 +147,7 @@ void World::leave(std::size_t index) {
     node.core.reset();
     node.link.reset();
     node.returning = false;
+    close_bulk(node);
     const std::uint64_t connection = std::exchange(node.connection, 0);
     if (connection != 0) after(seconds(1), [this, connection] { drop_connection(connection); });
 }
@@ -171,7 +169,7 @@ void World::send_garbage(std::size_t index) {
     const std::uint64_t id = stranger ? 1'000'000'000 + rng_.below(1000) : node.connection;
     std::vector<std::uint8_t> head(rng_.below(2) == 0 ? bus::header_bytes : rng_.below(200));
     bus::Header header;
-    header.kind = static_cast<bus::Kind>(rng_.below(20));
+    header.kind = static_cast<bus::Kind>(rng_.below(21));
     header.flags = static_cast<std::uint8_t>(rng_.below(16));
     header.term = static_cast<std::uint32_t>(rng_.below(3));
     header.src = stranger ? node_id_of(node.name) : NodeId{rng_.next()};

@@ -10,7 +10,8 @@ inline constexpr Duration fault_period = std::chrono::milliseconds(100);
 struct World::Connection {
     std::uint64_t id = 0;
     std::size_t node = 0;
-    std::uint64_t life = 0;    ///< of the node when it was made
+    std::uint64_t life = 0;  ///< of the node when it was made
+    bus::Lane lane = bus::Lane::main;
     bool alive = true;         ///< frames still travel
     bool broker_knows = true;  ///< the broker's side still takes frames for it
     TimePoint to_broker{};     ///< nothing overtakes: the last arrival so far, each way
@@ -28,6 +29,8 @@ struct World::Node {
     std::uint64_t life = 0;        ///< events of an earlier life do nothing
     std::uint64_t connection = 0;  ///< 0: none
     bool connecting = false;
+    std::uint64_t bulk = 0;  ///< its second connection; 0: none
+    bool bulk_wanted = false;
     bool returning = false;
     bool dying = false;  ///< what it does now leaves no trace outside
     bool told_fatal = false;

@@ -52,10 +52,15 @@ void World::watch_broker(const Connection& connection, const bus::Frame& frame) 
         case Kind::reply:
             return watch_data(connection, header);
         case Kind::error:
-            if (known != registered_.end() &&
+            // (one that says so of a bulk connection knows the session)
+            if (known != registered_.end() && serving_ == connection.id &&
                 header.aux == static_cast<std::uint64_t>(Errc::not_registered) &&
                 known->second.connection == connection.id)
                 registered_.erase(known);  // for a process that could not be told
+            return;
+        case Kind::bulk:
+            if (known != registered_.end() && known->second.life == connection.life)
+                known->second.bulk = connection.id;
             return;
         case Kind::close:
             open_runs_.erase(header.run);
@@ -97,21 +102,24 @@ void World::watch_welcome(const Connection& connection) {
     ++coverage_[same                         ? "welcome to the same process again"
                 : known != registered_.end() ? "welcome to another process of the name"
                                              : "welcome"];
-    registered_[node.name] = {node.index, connection.life, connection.id, node.incarnation, now_,
+    registered_[node.name] = {node.index, connection.life, connection.id, node.incarnation, 0, now_,
                               false};
 }
 
 void World::watch_data(const Connection& connection, const bus::Header& header) {
     const Node& node = *nodes_[connection.node];
     const auto known = registered_.find(node.name);
-    if (known == registered_.end() || known->second.connection != connection.id)
+    const auto speaks_on = [](const Registered& one, std::uint64_t id) {
+        return one.connection == id || one.bulk == id;
+    };
+    if (known == registered_.end() || !speaks_on(known->second, connection.id))
         violate("the broker sent a frame to a process that it had not welcomed last as " +
                 node.name);
     const auto from = connections_.find(serving_);
     if (from != connections_.end() && from->second.alive) {
         const auto sender = registered_.find(nodes_[from->second.node]->name);
         if (header.src == node_id_of(nodes_[from->second.node]->name) &&
-            sender->second.connection != serving_)
+            !speaks_on(sender->second, serving_))
             violate("the broker passed on a frame of a process that it no longer knows as " +
                     sender->first);
     }

@@ -39,8 +39,9 @@ constexpr bool consistent(const Limits& l) noexcept {
            l.window_report * 2 <= l.hop_window && l.hop_window < broker_queue_bytes_max &&
            // credit is extended while half a share is left, and a sender waits for a smallest chunk
            chunk_bytes_min <= l.credit_first && chunk_bytes_min <= l.bulk_lead &&
-           2 * chunk_bytes_min <= l.credit_share_min && l.credit_share_min <= l.credit_share_max &&
-           l.credit_share_max <= l.credit_total && l.credit_total < broker_queue_bytes_max;
+           l.bulk_lead <= l.credit_first && 2 * chunk_bytes_min <= l.credit_share_min &&
+           l.credit_share_min <= l.credit_share_max && l.credit_share_max <= l.credit_total &&
+           l.credit_total < broker_queue_bytes_max;
 }
 static_assert(consistent(Limits{}));
 
