@@ -21,6 +21,9 @@ struct Common {
     /// --parent-tells, not shown: a failure goes to standard output as JSON, and the parent, which
     /// shares our standard error, says it.
     bool parent_tells = false;
+    /// --parent-goes-on, not shown: the parent goes on with our run when it is started again, so
+    /// that its end is ours at once and ends nothing in order.
+    bool parent_goes_on = false;
 };
 
 struct BrokerArguments : Common {

@@ -55,9 +55,9 @@ std::vector<LogLine> RunLogReader::read() {
             source.trouble.clear();
             if (!answer) {
                 // the process of a submitted run is gone with it; who started it has its lines
-                const std::string suffix = "-" + run_.short_hex();
-                if (answer.error().code == Errc::unreachable && source.node.ends_with(suffix)) {
-                    source.node.resize(source.node.size() - suffix.size());
+                const std::string master = serving_master(source.node, run_);
+                if (answer.error().code == Errc::unreachable && !master.empty()) {
+                    source.node = master;
                     again.push_back(parties[i]);
                     continue;
                 }
