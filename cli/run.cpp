@@ -268,7 +268,7 @@ int run(const RunLogsArguments& arguments) {
     for (;;) {
         // before the lines are read: what was written until its end is read after it
         const bool over = bus::finished(found->row.state) || !arguments.follow;
-        for (const LogLine& line : reader.read()) {
+        for (const LogLine& line : reader.read(over)) {
             if (!arguments.json) {
                 print(line.text + "\n");
                 continue;
@@ -290,7 +290,7 @@ int run(const RunLogsArguments& arguments) {
     }
     std::vector<std::string> missing;
     for (const auto& [party, why] : reader.missing()) {
-        note(arguments, "no lines of " + party + ": " + why);
+        note(arguments, why);
         missing.push_back(JsonObject().add("party", party).add("reason", why).text());
     }
     if (arguments.json && !arguments.follow)

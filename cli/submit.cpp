@@ -117,7 +117,7 @@ int run(const SubmitArguments& arguments) {
                                 human_seconds(std::chrono::duration<double>(patience).count()) +
                                 "; is " + *master + " running?"});
         if (reader)
-            for (const LogLine& line : reader->read())
+            for (const LogLine& line : reader->read(bus::finished(row.state)))
                 observe::Console::standard_error().line(line.text);
     }
     if (arguments.json)
