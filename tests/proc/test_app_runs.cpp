@@ -154,3 +154,130 @@ TEST_CASE("the log lines of a run of apps are followed, merged by time") {
     CHECK(followed.err.find("the last lines of server may be missing") != std::string::npos);
     bus.end();
 }
+
+namespace {
+
+/// The one child of `launch` whose command line holds `mark`; 0 when there is none just now.
+pid_t child_with(const Process& launch, const std::string& mark) {
+    const std::string parent = " --parent " + std::to_string(launch.pid()) + " ";
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+        const std::string pid = entry.path().filename();
+        if (pid.find_first_not_of("0123456789") != std::string::npos) continue;
+        std::string line = slurp(entry.path() / "cmdline") + " ";
+        std::replace(line.begin(), line.end(), '\0', ' ');
+        // the helper has the same command line as its node, which is its parent
+        const std::string stat = slurp(entry.path() / "stat");
+        const std::string up = " " + std::to_string(launch.pid()) + " ";
+        const std::size_t at = stat.rfind(')');
+        if (at == std::string::npos || stat.substr(at + 3, up.size()) != up) continue;
+        if (line.find(mark) != std::string::npos && line.find(parent) != std::string::npos)
+            return static_cast<pid_t>(std::stol(pid));
+    }
+    return 0;
+}
+
+std::size_t count_of(const std::string& text, const std::string& what) {
+    std::size_t n = 0;
+    for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
+        ++n;
+    return n;
+}
+
+/// Two nodes, and a run that says every round how many nodes have answered.
+Words launch_of(const std::string& play, const Words& more = {}) {
+    return with(
+        {"launch", "--local", "2", "--client", app("test_client"), "--server", app("test_server"),
+         "--run-config", "play=" + play, "--run-config", "nodes=2", "--json"},
+        with(short_grace, more));
+}
+
+}  // namespace
+
+TEST_CASE("launch of apps starts a killed node again: its messages fail, the next ones are taken") {
+    const TempDir dir;
+    Process launch(dir, launch_of("asks"));
+    for (int kill = 1; kill <= 2; ++kill) {
+        const std::string before = launch.err();
+        const std::size_t rounds = count_of(before, " of 2 answered");
+        REQUIRE(
+            await(launch, [&] { return count_of(launch.err(), "2 of 2 answered") > rounds + 2; }));
+        const pid_t node = child_with(launch, " --name node-1 ");
+        REQUIRE(node > 0);
+        ::kill(node, SIGKILL);
+        REQUIRE(launch.await_output(
+            "(" + std::to_string(kill) + " of at most 3 times in ten minutes)", true));
+        // it is there again, under the same name and with nothing of what it knew
+        const std::size_t all = count_of(launch.err(), "2 of 2 answered");
+        REQUIRE(await(launch, [&] { return count_of(launch.err(), "2 of 2 answered") > all + 2; }));
+    }
+    CHECK(launch.err().find("node-1 was ended by signal 9 (Killed) and is started again") !=
+          std::string::npos);
+    launch.signal(SIGINT);
+    const Finished finished = launch.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 130);
+    // what was under way to it, or was pushed while it was gone, is answered with why not
+    CHECK(count_of(finished.err, "failed: ") > 0);
+    std::istringstream lines(finished.err);
+    for (std::string line; std::getline(lines, line);)
+        if (line.find("failed: ") != std::string::npos)
+            CHECK((line.find("failed: 17 ") != std::string::npos ||
+                   line.find("failed: 18 ") != std::string::npos));
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("launch of apps starts a killed broker again, and the runs go on") {
+    const TempDir dir;
+    const std::string transport = GENERATE("ipc", "tcp");
+    Process launch(dir, launch_of("asks", {"--transport", transport}));
+    REQUIRE(launch.await_output("2 of 2 answered", true));
+    const pid_t broker = child_with(launch, " broker --bind ");
+    REQUIRE(broker > 0);
+    ::kill(broker, SIGKILL);
+    REQUIRE(
+        launch.await_output("broker was ended by signal 9 (Killed) and is started again", true));
+    const std::size_t before = count_of(launch.err(), "2 of 2 answered");
+    REQUIRE(await(launch, [&] { return count_of(launch.err(), "2 of 2 answered") > before + 10; }));
+    launch.signal(SIGINT);
+    const Finished finished = launch.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 130);
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("launch of apps does not start a server app again: its run fails by name") {
+    const TempDir dir;
+    Process launch(dir, launch_of("asks"));
+    REQUIRE(launch.await_output("2 of 2 answered", true));
+    const pid_t server = child_with(launch, " --name server-0 ");
+    REQUIRE(server > 0);
+    ::kill(server, SIGKILL);
+    const Finished finished = launch.wait();
+    INFO(finished.err << finished.out);
+    CHECK(finished.exit_code == 5);
+    CHECK(finished.err.find("server-0 was ended by signal 9 (Killed)") != std::string::npos);
+    CHECK(finished.err.find("started again") == std::string::npos);
+    CHECK(json::parse(finished.out)["runs"][0]["status"] == "failed");
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a node that is killed again and again stays away") {
+    const TempDir dir;
+    Process launch(dir, launch_of("asks", with(impatient, {"--set", "bus.restarts_max=1"})));
+    pid_t last = 0;
+    for (int i = 0; i < 2; ++i) {
+        pid_t node = 0;
+        REQUIRE(await(launch, [&] {
+            node = child_with(launch, " --name node-0 ");
+            return node > 0 && node != last && count_of(launch.err(), "2 of 2 answered") > 0;
+        }));
+        ::kill(node, SIGKILL);
+        last = node;
+    }
+    REQUIRE(launch.await_output("node-0 was ended by signal 9 (Killed); its log is ", true));
+    const std::size_t before = count_of(launch.err(), "1 of 1 answered");
+    REQUIRE(await(launch, [&] { return count_of(launch.err(), "1 of 1 answered") > before + 2; }));
+    launch.signal(SIGINT);
+    CHECK(launch.wait().exit_code == 130);
+    CHECK(left_behind(dir) == "");
+}
