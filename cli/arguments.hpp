@@ -83,14 +83,13 @@ struct LaunchArguments : Common, Local {
     std::vector<std::string> run_config;
 };
 
-struct CheckArguments : Common, Local {
+/// A run that is not continued.
+struct ShortRunArguments : Common, Local {
     std::string broker;
     std::string state_dir;
 };
-
-struct PredictArguments : Common, Local {
-    std::string broker;
-    std::string state_dir;
+struct CheckArguments : ShortRunArguments {};
+struct PredictArguments : ShortRunArguments {
     std::string model;  ///< runs/<run_id>
     std::string out;    ///< CSV file; empty: predictions.csv in the run's directory
 };
