@@ -3,6 +3,7 @@
 // was submitted, so that runs go on beside each other and a fault of one is its own. One that a
 // signal ends is resumed, and what is not over when this process dies is gone on with by the next.
 
+#include <algorithm>
 #include <csignal>
 #include <deque>
 #include <filesystem>
@@ -143,6 +144,7 @@ class Server {
     Result<> take_over() {
         auto left = file_.load();
         if (!left) return tl::unexpected(left.error());
+        std::vector<RunId> given_up;
         for (Submitted& what : *left) {
             if (what.begun) {
                 const fs::path node = run_dir(what.run) / "master" / "node";
@@ -153,10 +155,14 @@ class Server {
             log::info({what.run, {}, {}}, "taken over label={} begun={}", log::value(what.label),
                       what.begun);
             remember(what.run, RunState::pending);
-            if (what.begun && !count_restart(what))
-                over(what.run, RunState::failed, too_often(what, name_ + " was ended"));
-            else
-                queue_.push_back(std::move(what));
+            if (what.begun && !count_restart(what)) given_up.push_back(what.run);
+            queue_.push_back(std::move(what));
+        }
+        for (const RunId& run : given_up) {
+            const auto at = std::ranges::find(queue_, run, &Submitted::run);
+            Failure why = too_often(*at, name_ + " was ended");
+            queue_.erase(at);
+            over(run, RunState::failed, std::move(why));
         }
         return store();
     }
