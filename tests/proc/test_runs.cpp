@@ -392,7 +392,8 @@ TEST_CASE("a submitted run that is killed again and again fails, and says so", "
     CHECK(reason.find("--resume " + id) != std::string::npos);
     // its members are free at once, and the master takes the next one
     CHECK(run(dir, bus.ask({"run", "submit", "--config", "run.toml", "--wait"})).exit_code == 0);
-    for (const json& node : bus.asked({"nodes"})["nodes"])
+    const json nodes = bus.asked({"nodes"})["nodes"];
+    for (const json& node : nodes)
         if (node["role"] == "member") CHECK(node["runs"] == 0);
 }
 
