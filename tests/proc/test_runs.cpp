@@ -390,6 +390,14 @@ TEST_CASE("a submitted run that is killed again and again fails, and says so", "
                       " had been started again 1 time without a newer commit") !=
           std::string::npos);
     CHECK(reason.find("--resume " + id) != std::string::npos);
+    // nobody was left to write a report, but how far it came is known
+    const json shown = bus.asked({"run", "show", id});
+    CHECK(shown["owner_answers"] == true);
+    CHECK(shown["progress"]["phase"] == "interrupted");
+    CHECK(shown["metrics"].empty());
+    CHECK(shown["configuration"].get<std::string>().find("model.epochs = 1000000") !=
+          std::string::npos);
+    CHECK(shown["configuration"].get<std::string>().find("secret") == std::string::npos);
     // its members are free at once, and the master takes the next one
     CHECK(run(dir, bus.ask({"run", "submit", "--config", "run.toml", "--wait"})).exit_code == 0);
     const json nodes = bus.asked({"nodes"})["nodes"];
