@@ -1,15 +1,10 @@
-// What many runs on the same nodes cost each other:
-//
-//   vflbus-bench-apps busy [SECONDS]        round trips of run B on a member with two workers,
-//   alone
-//                                           and while the handler of run A computes there
-//   vflbus-bench-apps runs VFLBUS CLIENT N  N runs of an app, one after another, on one node that
-//                                           VFLBUS serves: how long each takes to start, and memory
+// What many runs on the same nodes cost each other: round trips of run B on a member with two
+// workers, alone and while the handler of run A computes there; and runs of an app one after
+// another on one node, how long each takes and what memory they leave.
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <functional>
 #include <map>
@@ -22,6 +17,7 @@
 #include "apps/wire.hpp"
 #include "base/hash.hpp"
 #include "bus/zmq/broker_loop.hpp"
+#include "measure.hpp"
 #include "process.hpp"
 
 namespace {
@@ -37,13 +33,6 @@ constexpr MessageType compute_type = 300;
 
 double ms(Clock::duration d) {
     return std::chrono::duration<double, std::milli>(d).count();
-}
-
-double quantile(std::vector<double> values, double q) {
-    if (values.empty()) return 0;
-    std::sort(values.begin(), values.end());
-    return values[std::min(values.size() - 1,
-                           static_cast<std::size_t>(q * static_cast<double>(values.size())))];
 }
 
 /// One run that sends `total` messages, one after another, each at least `pause` after the last.
@@ -114,7 +103,7 @@ void drive(Node& node, ServerApp& app) {
         throw std::runtime_error(ending ? ending->sentence : ending.error().sentence);
 }
 
-int busy(double length) {
+void busy(bench::Report& report, double length) {
     const bench::ScratchDirectory dir;
     const auto context = bus::make_context();
     bus::BrokerOptions options;
@@ -156,15 +145,17 @@ int busy(double length) {
     stop.stop();
     serving.join();
     broker_thread.join();
-    std::printf(
-        "{\"alone_p50_ms\": %.3f, \"alone_p99_ms\": %.3f, \"loaded_p50_ms\": %.3f, "
-        "\"loaded_p99_ms\": %.3f, \"round_trips\": %zu}\n",
-        quantile(alone, 0.5), quantile(alone, 0.99), quantile(loaded, 0.5), quantile(loaded, 0.99),
-        loaded.size());
-    return 0;
+    using bench::quantile;
+    report.add(bench::paired("round trip beside a busy worker, p50", "ms", {quantile(loaded, 0.5)},
+                             {quantile(alone, 0.5)}, bench::Bar{bench::Bar::Kind::at_most, 3}));
+    report.add(bench::single("round trip beside a busy worker, p99", "ms", quantile(loaded, 0.99),
+                             bench::Bar{bench::Bar::Kind::at_most, 20}));
+    report.add(bench::single("round trip alone, p99", "ms", quantile(alone, 0.99)));
 }
 
-int runs(const std::string& vflbus, const std::string& client, std::size_t total) {
+void one_after_another(bench::Report& report, std::size_t total) {
+    const std::string vflbus = bench::neighbor("../cli/vflbus");
+    const std::string client = bench::neighbor("bench_client.so");
     const bench::ScratchDirectory dir;
     const std::string address = "ipc://" + dir.path() + "/bus";
     bench::Child broker(vflbus, {"broker", "--bind", address, "--quiet"});
@@ -197,31 +188,27 @@ int runs(const std::string& vflbus, const std::string& client, std::size_t total
     const std::vector<double> first(starts.begin(),
                                     starts.begin() + static_cast<std::ptrdiff_t>(tenth));
     const std::vector<double> last(starts.end() - static_cast<std::ptrdiff_t>(tenth), starts.end());
-    std::printf(
-        "{\"runs\": %zu, \"first_tenth_p50_ms\": %.3f, \"last_tenth_p50_ms\": %.3f, "
-        "\"node_kib_after_a_tenth\": %llu, \"node_kib\": %llu, \"broker_kib_after_a_tenth\": "
-        "%llu, \"broker_kib\": %llu}\n",
-        total, quantile(first, 0.5), quantile(last, 0.5),
-        static_cast<unsigned long long>(node_early >> 10),
-        static_cast<unsigned long long>(node.memory_bytes("VmRSS") >> 10),
-        static_cast<unsigned long long>(broker_early >> 10),
-        static_cast<unsigned long long>(broker.memory_bytes("VmRSS") >> 10));
-    return 0;
+    const auto megabytes = [](std::uint64_t bytes) { return static_cast<double>(bytes) / 1e6; };
+    report.add(bench::paired("a run, last tenth against first", "ms", {bench::quantile(last, 0.5)},
+                             {bench::quantile(first, 0.5)},
+                             bench::Bar{bench::Bar::Kind::at_most, 1.2}));
+    report.add(bench::paired("node, memory at the end against a tenth", "MB",
+                             {megabytes(node.memory_bytes("VmRSS"))}, {megabytes(node_early)},
+                             bench::Bar{bench::Bar::Kind::at_most, 1.05}));
+    report.add(bench::paired("broker, memory at the end against a tenth", "MB",
+                             {megabytes(broker.memory_bytes("VmRSS"))}, {megabytes(broker_early)},
+                             bench::Bar{bench::Bar::Kind::at_most, 1.05}));
 }
 
 }  // namespace
 
-int main(int argc, char** argv) {
-    const std::vector<std::string> words(argv + 1, argv + argc);
-    try {
-        if (!words.empty() && words[0] == "busy")
-            return busy(words.size() > 1 ? std::stod(words[1]) : 5);
-        if (words.size() == 4 && words[0] == "runs")
-            return runs(words[1], words[2], std::stoul(words[3]));
-    } catch (const std::exception& e) {
-        std::fprintf(stderr, "vflbus-bench-apps: %s\n", e.what());
-        return 1;
-    }
-    std::fprintf(stderr, "vflbus-bench-apps busy [SECONDS] | runs VFLBUS CLIENT.so N\n");
-    return 2;
+void bench::measure_apps(Report& report, const Settings& settings) {
+    const std::size_t runs = settings.rounds > 0 ? static_cast<std::size_t>(settings.rounds)
+                             : settings.quick    ? 20
+                                                 : 2000;
+    report.section("Many runs on the same nodes",
+                   "64 B to a member with two workers, one of which another run keeps; then " +
+                       std::to_string(runs) + " runs of an app, one after another");
+    busy(report, settings.quick ? 0.1 : 5);
+    one_after_another(report, runs);
 }

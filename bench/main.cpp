@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "measure.hpp"
+#include "observe/log.hpp"
 #include "peer.hpp"
 #include "process.hpp"
 
@@ -30,8 +31,8 @@ constexpr const char* usage =
     "  --quick         shows that everything runs; figures mean little\n"
     "  --realtime      all processes before everything else on this machine (root), so that what\n"
     "                  others do here does not count; keep it short\n"
-    "  --rounds N      pairs of rounds per figure\n"
-    "  --only SECTION  routing, sharing, step, kernels or csv; may be repeated\n"
+    "  --rounds N      pairs of rounds per figure; in section apps, runs one after another\n"
+    "  --only SECTION  routing, sharing, step, kernels, csv, apps, nodes or runs; may be repeated\n"
     "  --json FILE     the figures as JSON as well\n";
 
 struct Section {
@@ -40,7 +41,8 @@ struct Section {
 };
 constexpr Section sections[] = {
     {"routing", measure_routing}, {"sharing", measure_sharing}, {"step", measure_step},
-    {"kernels", measure_kernels}, {"csv", measure_csv},
+    {"kernels", measure_kernels}, {"csv", measure_csv},         {"apps", measure_apps},
+    {"nodes", measure_nodes},     {"runs", measure_runs},
 };
 
 int bench(const std::vector<std::string>& arguments) {
@@ -116,6 +118,7 @@ int main(int argc, char** argv) {
     try {
         if (child) return run_role({arguments.begin() + 1, arguments.end()});
         ::signal(SIGPIPE, SIG_IGN);
+        vflbus::observe::log::set_level(vflbus::observe::log::Level::warn);
         return bench(arguments);
     } catch (const std::exception& e) {
         if (child) {

@@ -24,6 +24,13 @@ void measure_kernels(Report& report, const Settings& settings);
 /// read_csv: speed per core, peak memory.
 void measure_csv(Report& report, const Settings& settings);
 
+/// Apps: round trips beside a handler that computes; many runs one after another.
+void measure_apps(Report& report, const Settings& settings);
+/// One message to each of many nodes, and all replies.
+void measure_nodes(Report& report, const Settings& settings);
+/// Trainings at once on the same members, against one by one.
+void measure_runs(Report& report, const Settings& settings);
+
 /// Seconds of one step's arithmetic with Eigen alone: the scores and gradients of `members` blocks
 /// of rows x features, and the residual; mean over `steps`.
 double bare_arithmetic(int steps, int members, int rows, int features);

@@ -36,7 +36,8 @@ std::uint64_t memory_of(const std::string& pid, const std::string& key) {
 
 }  // namespace
 
-Child::Child(const std::string& program, const std::vector<std::string>& arguments)
+Child::Child(const std::string& program, const std::vector<std::string>& arguments,
+             const std::string& errors)
     : program_(program) {
     int to[2];
     int from[2];
@@ -45,6 +46,9 @@ Child::Child(const std::string& program, const std::vector<std::string>& argumen
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_adddup2(&actions, to[0], 0);
     posix_spawn_file_actions_adddup2(&actions, from[1], 1);
+    if (!errors.empty())
+        posix_spawn_file_actions_addopen(&actions, 2, errors.c_str(), O_WRONLY | O_CREAT | O_APPEND,
+                                         0644);
     std::vector<char*> argv{program_.data()};
     std::vector<std::string> copies = arguments;
     for (std::string& argument : copies) argv.push_back(argument.data());
@@ -109,6 +113,14 @@ std::string Child::hear(std::chrono::milliseconds patience) {
         if (n < 0 && errno != EINTR) give_up("read");
         if (n > 0) buffer_.append(chunk, static_cast<std::size_t>(n));
     }
+}
+
+int Child::wait() {
+    int status = 0;
+    while (::waitpid(pid_, &status, 0) < 0)
+        if (errno != EINTR) give_up("cannot wait for " + program_);
+    pid_ = -1;
+    return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 double Child::cpu_seconds() const {

@@ -15,8 +15,9 @@ namespace vflbus::bench {
 /// kernel when the bench itself dies. All calls throw std::runtime_error with a sentence.
 class Child {
   public:
-    /// `program`: a path. The child's standard error is ours.
-    Child(const std::string& program, const std::vector<std::string>& arguments);
+    /// `program`: a path. The child's standard error is ours, or is appended to a file.
+    Child(const std::string& program, const std::vector<std::string>& arguments,
+          const std::string& errors = {});
     Child(Child&& other) noexcept;
     Child& operator=(Child&&) = delete;
     ~Child();
@@ -24,6 +25,10 @@ class Child {
     void say(const std::string& line);
     /// The next line of its output.
     std::string hear(std::chrono::milliseconds patience = std::chrono::seconds(60));
+
+    /// Its exit code once it has ended, or 128 + the signal that ended it. What it prints until
+    /// then must fit into a pipe.
+    int wait();
 
     /// Processor time of all its threads so far, in seconds.
     [[nodiscard]] double cpu_seconds() const;

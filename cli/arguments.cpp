@@ -23,6 +23,7 @@ void add_output(CLI::App& app, Common& common, bool json = true) {
         ->excludes(quiet);
     app.add_option("--parent", common.parent, "end when this process does")->group("");
     app.add_flag("--parent-tells", common.parent_tells)->group("");
+    app.add_flag("--parent-goes-on", common.parent_goes_on)->group("");
 }
 
 void add_config(CLI::App& app, Common& common) {

@@ -21,6 +21,9 @@ struct Common {
     /// --parent-tells, not shown: a failure goes to standard output as JSON, and the parent, which
     /// shares our standard error, says it.
     bool parent_tells = false;
+    /// --parent-goes-on, not shown: the parent goes on with our run when it is started again, so
+    /// that its end is ours at once and ends nothing in order.
+    bool parent_goes_on = false;
 };
 
 struct BrokerArguments : Common {
@@ -80,14 +83,13 @@ struct LaunchArguments : Common, Local {
     std::vector<std::string> run_config;
 };
 
-struct CheckArguments : Common, Local {
+/// A run that is not continued.
+struct ShortRunArguments : Common, Local {
     std::string broker;
     std::string state_dir;
 };
-
-struct PredictArguments : Common, Local {
-    std::string broker;
-    std::string state_dir;
+struct CheckArguments : ShortRunArguments {};
+struct PredictArguments : ShortRunArguments {
     std::string model;  ///< runs/<run_id>
     std::string out;    ///< CSV file; empty: predictions.csv in the run's directory
 };

@@ -170,6 +170,12 @@ std::uint64_t wall_now_ms() {
                                           .count());
 }
 
+std::string serving_master(const std::string& owner, const RunId& run) {
+    const std::string suffix = "-" + run.short_hex();
+    if (!owner.ends_with(suffix)) return {};
+    return owner.substr(0, owner.size() - suffix.size());
+}
+
 std::string time_text(std::uint64_t ms) {
     if (ms == 0) return "-";
     const std::tm tm = utc(ms);

@@ -55,6 +55,9 @@ class Asker {
 
 // -- what rows look like ------------------------------------------------------------
 
+/// The master to which this run was submitted; empty when its owner is not a process of such.
+/// That process is gone with its run, and the master answers in its place.
+std::string serving_master(const std::string& owner, const RunId& run);
 /// "2026-02-03 04:05:06", UTC; "-" for 0.
 std::string time_text(std::uint64_t ms);
 /// "2026-02-03T04:05:06.789Z"; empty for 0.

@@ -1,26 +1,19 @@
 // vflbus check
 
+#include <filesystem>
 #include <string>
 
 #include "actors/master.hpp"
-#include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
-#include "bus/zmq/context.hpp"
 #include "commands.hpp"
-#include "config/document.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
-#include "parties.hpp"
 #include "party.hpp"
-#include "settings.hpp"
-#include "signals.hpp"
-#include "thread_run.hpp"
+#include "short_run.hpp"
 
 namespace vflbus::cli {
 namespace {
-
-namespace fs = std::filesystem;
 
 double milliseconds(Duration duration) {
     return std::chrono::duration<double, std::milli>(duration).count();
@@ -97,50 +90,17 @@ Failure check_as_master(const CheckArguments& arguments, const config::Config& c
 }  // namespace
 
 int run(const CheckArguments& arguments) {
-    LoadMore more;
-    more.self = "master";
-    more.defaults = {"bus.rendezvous_timeout=60"};
-    const auto config = load_config(arguments, broker_flag(arguments.broker), more);
+    const auto config = load_short(arguments);
     if (!config) return report_failure(arguments, config.error());
     const RunId run_id = random_run_id();
-    const fs::path run_dir = fs::path(config->output.runs_dir) / run_id.hex();
-    if (!arguments.local && !arguments.threads) {
-        if (const auto good = config::check_party(*config, "master"); !good)
-            return report_failure(arguments, good.error());
-        if (const auto good = config::check_files(*config, "master"); !good)
-            return report_failure(arguments, good.error());
-        bus::StopSignal stop;
-        const SignalScope signals(stop);
-        PartyOptions options;
-        options.context = bus::make_context();
-        options.quiet = arguments.quiet;
-        options.state_dir = arguments.state_dir;
-        return report_end(arguments, check_as_master(arguments, *config, run_id, options, stop));
-    }
-    if (const auto good = check_local(*config, arguments); !good)
-        return report_failure(arguments, good.error());
-    if (arguments.threads) {
-        ThreadPlan plan;
-        plan.config = &*config;
-        plan.run_dir = run_dir;
-        plan.verbose = arguments.verbose;
-        plan.quiet = arguments.quiet;
-        plan.master = [&](const PartyOptions& options, const bus::StopSignal& stop) {
-            return check_as_master(arguments, *config, run_id, options, stop);
-        };
-        return report_end(arguments, run_in_threads(plan));
-    }
-    const fs::path file = run_dir / "vflbus.toml";
-    if (const auto written = write_file_atomically(file, config::to_toml(*config, run_dir));
-        !written)
-        return report_failure(arguments, written.error());
-    LocalPlan plan = plan_of(arguments, arguments.transport, *config, run_dir);
-    plan.master.arguments = {"check", "--config", file.string()};
-    if (arguments.json) plan.master.arguments.emplace_back("--json");
-    plan.master.arguments.insert(plan.master.arguments.end(),
-                                 {"--state-dir", (run_dir / "master" / "node").string()});
-    append_common(plan.master.arguments, arguments, *config);
-    return report_local(arguments, run_locally(plan));
+    return run_short(arguments, {*config,
+                                 std::filesystem::path(config->output.runs_dir) / run_id.hex(),
+                                 [&](const PartyOptions& options, const bus::StopSignal& stop) {
+                                     return check_as_master(arguments, *config, run_id, options,
+                                                            stop);
+                                 },
+                                 {"check"},
+                                 {}});
 }
 
 }  // namespace vflbus::cli

@@ -1,5 +1,6 @@
 // vflbus launch --client: broker, nodes and server apps as processes of this machine, until the
-// last server app has ended.
+// last server app has ended. A node or broker that a signal ends is started again; a server app is
+// its run, which fails with it.
 
 #include "launch_apps.hpp"
 
@@ -22,6 +23,7 @@
 #include "base/text.hpp"
 #include "bus/zmq/context.hpp"
 #include "config/document.hpp"
+#include "ended_child.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
 #include "process.hpp"
@@ -36,6 +38,8 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto broker_start = std::chrono::seconds(20);
 constexpr auto after_signal = std::chrono::seconds(5);  // beyond the grace of the apps
+/// Apps commit nothing that would show that a node gets on: restarts are counted in this time.
+constexpr auto restarts_within = std::chrono::minutes(10);
 
 void at_once() noexcept {
     kill_children();
@@ -47,6 +51,7 @@ class AppsRun {
     AppsRun(const LaunchArguments& arguments, const config::Config& config, fs::path run_dir)
         : arguments_(arguments),
           run_dir_(std::move(run_dir)),
+          restarts_max_(config.bus.restarts_max),
           patience_(after_signal + std::chrono::duration_cast<Clock::duration>(
                                        std::chrono::duration<double>(config.bus.cancel_grace))),
           signals_(stop_, at_once) {}
@@ -59,8 +64,16 @@ class AppsRun {
     }
 
   private:
+    /// One process, and those that took its place.
+    struct Place {
+        ChildOptions options;
+        std::unique_ptr<Child> child;
+        Restarts restarts;
+        bool seen = false;  ///< its end was dealt with
+        [[nodiscard]] bool running() const { return child->running(); }
+    };
     struct Server {
-        std::size_t child;
+        std::size_t place;
         std::string run_id;
     };
 
@@ -74,13 +87,15 @@ class AppsRun {
             bind = "ipc://" + (directory_->path() / "bus").string();
         }
         const std::string file = (run_dir_ / "vflbus.toml").string();
-        if (auto done =
-                spawn("broker", {"broker", "--bind", bind, "--json", "--config", file, "--verbose"},
-                      run_dir_ / "broker" / "log");
-            !done)
+        const auto broker_at = [&](const std::string& address) {
+            return std::vector<std::string>{"broker",   "--bind", address,    "--json",
+                                            "--config", file,     "--verbose"};
+        };
+        if (auto done = spawn("broker", broker_at(bind), run_dir_ / "broker" / "log"); !done)
             return done;
         const auto endpoint = await_endpoint();
         if (!endpoint) return tl::unexpected(endpoint.error());
+        broker().options.arguments = broker_at(*endpoint);  // where the others look for it
         const std::uint64_t nodes = arguments_.members.value_or(2);
         for (std::uint64_t i = 0; i < nodes; ++i) {
             const std::string name = "node-" + std::to_string(i);
@@ -117,7 +132,7 @@ class AppsRun {
                 words.insert(words.end(), {"--run-config", word});
             if (arguments_.quiet) words.emplace_back("--quiet");
             if (arguments_.verbose) words.emplace_back("--verbose");
-            servers_.push_back({children_.size(), id});
+            servers_.push_back({places_.size(), id});
             if (auto done = spawn(name, std::move(words), {}); !done) return done;
         }
         return {};
@@ -130,26 +145,26 @@ class AppsRun {
         options.log = log;
         auto child = Child::spawn(options);
         if (!child) return tl::unexpected(child.error());
-        children_.push_back(std::make_unique<Child>(std::move(*child)));
+        places_.push_back({std::move(options), std::make_unique<Child>(std::move(*child)), {}});
         return {};
     }
 
     Result<std::string> await_endpoint() {
         const auto until = Clock::now() + broker_start;
-        Child& broker = *children_.front();
-        while (broker.output().find('\n') == std::string::npos) {
+        const auto& child = broker().child;
+        while (child->output().find('\n') == std::string::npos) {
             wait(until);
             if (stop_.stopped()) return fail(Errc::cancelled, "stopped before the runs began");
-            if (!broker.running() || Clock::now() >= until)
+            if (!child->running() || Clock::now() >= until)
                 return fail(Errc::internal, "the broker " +
-                                                (broker.running() ? std::string("did not start")
-                                                                  : broker.ending()) +
-                                                "; its log is " + broker.log().string());
+                                                (child->running() ? std::string("did not start")
+                                                                  : child->ending()) +
+                                                "; its log is " + child->log().string());
         }
-        const auto said = nlohmann::json::parse(broker.output(), nullptr, false);
+        const auto said = nlohmann::json::parse(child->output(), nullptr, false);
         if (!said.is_object() || !said.contains("endpoints") || said["endpoints"].empty())
             return fail(Errc::internal, "the broker did not say where it listens; its log is " +
-                                            broker.log().string());
+                                            child->log().string());
         return said["endpoints"][0].get<std::string>();
     }
 
@@ -158,54 +173,80 @@ class AppsRun {
         std::vector<pollfd> fds;
         if (!stop_seen_) fds.push_back({stop_.fd(), POLLIN, 0});
         bool blind = false;
-        for (const auto& child : children_) {
-            if (child->output_fd() >= 0) fds.push_back({child->output_fd(), POLLIN, 0});
-            if (child->running() && child->end_fd() >= 0)
-                fds.push_back({child->end_fd(), POLLIN, 0});
-            blind = blind || (child->running() && child->end_fd() < 0);
+        for (const Place& place : places_) {
+            const Child& child = *place.child;
+            if (child.output_fd() >= 0) fds.push_back({child.output_fd(), POLLIN, 0});
+            if (child.running() && child.end_fd() >= 0) fds.push_back({child.end_fd(), POLLIN, 0});
+            blind = blind || (child.running() && child.end_fd() < 0);
         }
         auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
         left = std::clamp(left, std::chrono::milliseconds(0), std::chrono::milliseconds(1000));
         if (blind) left = std::min(left, std::chrono::milliseconds(20));
         ::poll(fds.data(), static_cast<nfds_t>(fds.size()), static_cast<int>(left.count()));
-        for (const auto& child : children_) {
-            child->read_output();
-            child->reap();
+        for (const Place& place : places_) {
+            place.child->read_output();
+            place.child->reap();
         }
     }
 
     [[nodiscard]] bool servers_running() const {
-        return std::ranges::any_of(
-            servers_, [this](const Server& s) { return children_[s.child]->running(); });
+        return std::ranges::any_of(servers_,
+                                   [this](const Server& s) { return places_[s.place].running(); });
+    }
+    [[nodiscard]] bool nodes_running() const {
+        const auto end = places_.begin() + static_cast<std::ptrdiff_t>(servers_.front().place);
+        return std::any_of(places_.begin() + 1, end, [](const Place& p) { return p.running(); });
+    }
+    void signal_servers(int number) {
+        for (const Server& server : servers_) places_[server.place].child->signal(number);
+    }
+
+    /// Whether a broker or node that has ended is running again.
+    bool start_again(Place& place) {
+        // a restarted broker may find its port taken by one of the attempts to reach it
+        const bool no_address = &place == &broker() && place.restarts.ever() > 0 &&
+                                place.child->exit_status() == static_cast<int>(ExitCode::network);
+        if (stop_seen_ || (place.child->by_signal() == 0 && !no_address)) return false;
+        remove_half_written(run_dir_, place.child->pid());
+        const auto period = (Clock::now() - begin_) / restarts_within;
+        if (!place.restarts.again(restarts_max_, static_cast<std::uint64_t>(period))) return false;
+        if (no_address) wait(Clock::now() + std::chrono::milliseconds(200));
+        auto child = Child::spawn(place.options);
+        if (!child) {
+            error_line(child.error().sentence);
+            return false;
+        }
+        error_line(place.options.name + " " + place.child->ending() + " and is started again (" +
+                   std::to_string(place.restarts.count()) + " of at most " +
+                   std::to_string(restarts_max_) + " times in ten minutes)");
+        place.child = std::make_unique<Child>(std::move(*child));
+        return true;
     }
 
     /// Until the last server app has ended.
     Result<> watch() {
         auto until = Clock::time_point::max();
-        std::vector<bool> seen(children_.size());
         while (servers_running()) {
             wait(std::min(until, Clock::now() + std::chrono::seconds(1)));
             if (stop_.stopped() && !stop_seen_) {
                 stop_seen_ = true;
-                for (const Server& server : servers_) children_[server.child]->signal(SIGTERM);
+                signal_servers(SIGTERM);
                 until = Clock::now() + patience_;
             }
             if (Clock::now() >= until) {
-                for (const Server& server : servers_) children_[server.child]->signal(SIGKILL);
+                signal_servers(SIGKILL);
                 until = Clock::time_point::max();
             }
-            for (std::size_t i = 0; i < servers_.front().child; ++i) {
-                if (children_[i]->running() || seen[i]) continue;
-                seen[i] = true;
+            for (std::size_t i = 0; i < servers_.front().place; ++i) {
+                Place& place = places_[i];
+                if (place.running() || place.seen || start_again(place)) continue;
+                place.seen = true;
                 if (stop_seen_) continue;
-                const std::string what = children_[i]->name() + " " + children_[i]->ending() +
-                                         "; its log is " + children_[i]->log().string();
+                const std::string what = place.options.name + " " + place.child->ending() +
+                                         "; its log is " + place.child->log().string();
                 if (i == 0) return fail(Errc::internal, "the " + what);
                 error_line(what);  // the runs see for themselves what it means to them
-                if (std::all_of(seen.begin() + 1,
-                                seen.begin() + static_cast<long>(servers_.front().child),
-                                [](bool gone) { return gone; }))
-                    return fail(Errc::peer_lost, "all nodes have ended; " + what);
+                if (!nodes_running()) return fail(Errc::peer_lost, "all nodes have ended; " + what);
             }
         }
         return {};
@@ -216,19 +257,18 @@ class AppsRun {
         const auto end = [this](std::size_t from, std::size_t to) {
             const auto gone = [&] {
                 for (std::size_t i = from; i < to; ++i)
-                    if (children_[i]->running()) return false;
+                    if (places_[i].running()) return false;
                 return true;
             };
-            for (std::size_t i = from; i < to; ++i) children_[i]->signal(SIGTERM);
+            for (std::size_t i = from; i < to; ++i) places_[i].child->signal(SIGTERM);
             const auto until = Clock::now() + patience_;
             while (!gone() && Clock::now() < until) wait(until);
-            for (std::size_t i = from; i < to; ++i) children_[i]->signal(SIGKILL);
+            for (std::size_t i = from; i < to; ++i) places_[i].child->signal(SIGKILL);
             while (!gone()) wait(Clock::now() + std::chrono::seconds(1));
         };
-        if (children_.empty()) return;
-        const std::size_t first_server =
-            servers_.empty() ? children_.size() : servers_.front().child;
-        end(first_server, children_.size());
+        if (places_.empty()) return;
+        const std::size_t first_server = servers_.empty() ? places_.size() : servers_.front().place;
+        end(first_server, places_.size());
         end(1, first_server);
         end(0, 1);
     }
@@ -246,8 +286,8 @@ class AppsRun {
                               {"errors", Align::right},
                               {"time", Align::right}});
         for (const Server& server : servers_) {
-            if (server.child >= children_.size()) break;
-            const Child& child = *children_[server.child];
+            if (server.place >= places_.size()) break;
+            const Child& child = *places_[server.place].child;
             auto said = nlohmann::json::parse(child.output(), nullptr, false);
             if (!said.is_object()) {
                 said = {{"status", "failed"},    {"reason", child.name() + " " + child.ending()},
@@ -258,7 +298,7 @@ class AppsRun {
             }
             const std::string status = said.value("status", "failed");
             table.add({said.value("run_id", "").substr(0, 8),
-                       fs::path(arguments_.servers[server.child - servers_.front().child])
+                       fs::path(arguments_.servers[server.place - servers_.front().place])
                            .filename()
                            .string(),
                        status, std::to_string(said.value("messages", 0)),
@@ -294,14 +334,18 @@ class AppsRun {
         return code;
     }
 
+    [[nodiscard]] Place& broker() { return places_.front(); }
+
     const LaunchArguments& arguments_;
     fs::path run_dir_;
+    std::uint64_t restarts_max_;
+    Clock::time_point begin_ = Clock::now();
     Clock::duration patience_;
     bus::StopSignal stop_;
     SignalScope signals_;
     bool stop_seen_ = false;
     std::optional<PrivateDirectory> directory_;
-    std::vector<std::unique_ptr<Child>> children_;  ///< broker, nodes, servers
+    std::vector<Place> places_;  ///< broker, nodes, servers
     std::vector<Server> servers_;
 };
 

@@ -16,9 +16,8 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "base/files.hpp"
-#include "base/text.hpp"
 #include "bus/zmq/context.hpp"
+#include "ended_child.hpp"
 #include "output.hpp"
 #include "signals.hpp"
 
@@ -55,45 +54,6 @@ void at_once() noexcept {
     }
     remove_private_directory();
     if (::write(STDERR_FILENO, last_words.data(), std::strlen(last_words.data())) < 0) return;
-}
-
-/// What a child said as its reason with --json; empty when it said none.
-std::string said_by(const Child& child) {
-    const auto said = nlohmann::json::parse(child.output(), nullptr, false);
-    if (said.is_object() && said.contains("reason") && said["reason"].is_string())
-        return said["reason"].get<std::string>();
-    return {};
-}
-
-/// That; otherwise the last line of its log.
-std::string reason_of(const Child& child) {
-    if (std::string text = said_by(child); !text.empty()) return text;
-    if (!child.log().empty()) {
-        if (const auto log = read_file(child.log())) {
-            std::string_view text = trim(*log);
-            text = text.substr(text.rfind('\n') + 1);
-            if (text.starts_with("vflbus: ")) return std::string(text.substr(8));
-            if (text.starts_with("Error: ")) return "podman: " + std::string(text.substr(7));
-        }
-    }
-    return child.ending() + (child.log().empty() ? "" : "; its log is " + child.log().string());
-}
-
-Errc code_of(const Child& child) {
-    const auto said = nlohmann::json::parse(child.output(), nullptr, false);
-    if (said.is_object() && said.contains("error") && said["error"].is_string()) {
-        const auto name = said["error"].get<std::string>();
-        for (std::uint16_t number = 0; number < 128; ++number)
-            if (name_of(static_cast<Errc>(number)) == name && name != "unknown")
-                return static_cast<Errc>(number);
-    }
-    return Errc::internal;
-}
-
-Failure failure_of(const Child& child) {
-    const std::string reason = reason_of(child);
-    const bool named = reason.find(child.name()) != std::string::npos;
-    return {code_of(child), named ? reason : child.name() + ": " + reason};
 }
 
 /// The exit code of a launch that this child is the cause of.
@@ -134,9 +94,7 @@ class LocalRun {
     struct Place {
         ChildOptions options;
         std::unique_ptr<Child> child;
-        std::uint64_t restarts = 0;  ///< since `progress`
-        std::uint64_t progress = 0;
-        std::uint64_t restarts_ever = 0;
+        Restarts restarts;
         bool told = false;  ///< to end
         bool seen = false;  ///< its end was dealt with
         [[nodiscard]] bool running() const { return child->running(); }
@@ -183,7 +141,7 @@ class LocalRun {
     Result<> spawn(ChildOptions options) {
         auto child = Child::spawn(options);
         if (!child) return tl::unexpected(child.error());
-        places_.push_back({std::move(options), std::make_unique<Child>(std::move(*child))});
+        places_.push_back({std::move(options), std::make_unique<Child>(std::move(*child)), {}});
         return {};
     }
 
@@ -231,17 +189,15 @@ class LocalRun {
     bool start_again(Place& place) {
         // a restarted broker may find its port taken by one of the attempts to reach it
         const bool by_signal = place.child->by_signal() != 0;
-        const bool no_address = &place == &broker() && place.restarts_ever > 0 &&
+        const bool no_address = &place == &broker() && place.restarts.ever() > 0 &&
                                 place.child->exit_status() == static_cast<int>(ExitCode::network);
         // the address of a container that was killed may not be free yet
-        const bool no_container = !place.options.command.empty() && place.restarts_ever > 0 &&
+        const bool no_container = !place.options.command.empty() && place.restarts.ever() > 0 &&
                                   place.child->exit_status() == podman_failed;
         if (stop_seen_ || asked_ || (!by_signal && !no_address && !no_container)) return false;
         sweep(place);
-        const std::uint64_t progress = plan_.progress ? plan_.progress() : 0;
-        if (progress != place.progress) place.restarts = 0;
-        place.progress = progress;
-        if (place.restarts >= plan_.restarts_max) return false;
+        if (!place.restarts.again(plan_.restarts_max, plan_.progress ? plan_.progress() : 0))
+            return false;
         if (no_address || no_container) wait(Clock::now() + std::chrono::milliseconds(200));
         if (&place == master_ && plan_.master_again) {
             place.options.arguments = plan_.master_again();
@@ -253,10 +209,8 @@ class LocalRun {
             error_line(child.error().sentence);
             return false;
         }
-        ++place.restarts;
-        ++place.restarts_ever;
         error_line(place.options.name + " " + place.child->ending() + " and is started again (" +
-                   std::to_string(place.restarts) + " of at most " +
+                   std::to_string(place.restarts.count()) + " of at most " +
                    std::to_string(plan_.restarts_max) + " times without a new commit)");
         place.child = std::make_unique<Child>(std::move(*child));
         return true;
@@ -267,14 +221,7 @@ class LocalRun {
         const bool contained = !place.options.command.empty();
         const std::filesystem::path dir =
             contained ? (plan_.own_dir ? plan_.own_dir(place.options.name) : "") : plan_.run_dir;
-        if (dir.empty()) return;
-        const std::string ending = ".tmp-" + std::to_string(contained ? 1 : place.child->pid());
-        std::vector<std::filesystem::path> found;
-        std::error_code ec;
-        for (std::filesystem::recursive_directory_iterator at(dir, ec), end; !ec && at != end;
-             at.increment(ec))
-            if (at->path().filename().string().ends_with(ending)) found.push_back(at->path());
-        for (const auto& file : found) std::filesystem::remove(file, ec);
+        if (!dir.empty()) remove_half_written(dir, contained ? 1 : place.child->pid());
     }
 
     /// Until the master has ended.
@@ -344,7 +291,7 @@ class LocalRun {
         const bool good = master_ != nullptr && outcome_.exit_code == 0 && !stop_seen_;
         // a member, or a broker, that was started again may not know that the run is over
         const bool some_lost = std::ranges::any_of(places_, [](const Place& place) {
-            return place.restarts_ever > 0 || (!place.running() && place.child->by_signal() != 0);
+            return place.restarts.ever() > 0 || (!place.running() && place.child->by_signal() != 0);
         });
         if (good && plan_.keep) {
             for (const Place& place : places_) place.child->signal(SIGKILL);  // not what it attends

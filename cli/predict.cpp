@@ -7,16 +7,11 @@
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
-#include "bus/zmq/context.hpp"
 #include "commands.hpp"
-#include "config/document.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
-#include "parties.hpp"
 #include "party.hpp"
-#include "settings.hpp"
-#include "signals.hpp"
-#include "thread_run.hpp"
+#include "short_run.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -95,10 +90,7 @@ int run(const PredictArguments& given) {
     const fs::path saved = fs::path(arguments.model) / "vflbus.toml";
     if (arguments.config.empty() && fs::exists(saved, ignored)) arguments.config = saved.string();
 
-    LoadMore more;
-    more.self = "master";
-    more.defaults = {"bus.rendezvous_timeout=60"};
-    const auto config = load_config(arguments, broker_flag(arguments.broker), more);
+    const auto config = load_short(arguments);
     if (!config) return report_failure(arguments, config.error());
     if (arguments.json && arguments.out == "-")
         return report_failure(arguments, {Errc::usage,
@@ -110,52 +102,14 @@ int run(const PredictArguments& given) {
     if (arguments.out == "-") out.clear();
     const Job job{arguments, *config, run_id, *model, out};
 
-    if (!arguments.local && !arguments.threads) {
-        if (const auto good = config::check_party(*config, "master"); !good)
-            return report_failure(arguments, good.error());
-        if (const auto good = config::check_files(*config, "master"); !good)
-            return report_failure(arguments, good.error());
-        bus::StopSignal stop;
-        const SignalScope signals(stop);
-        PartyOptions options;
-        options.context = bus::make_context();
-        options.quiet = arguments.quiet;
-        options.state_dir = arguments.state_dir;
-        return report_end(arguments, predict_as_master(job, options, stop));
-    }
-    if (const auto good = check_local(*config, arguments); !good)
-        return report_failure(arguments, good.error());
-    if (arguments.threads) {
-        ThreadPlan plan;
-        plan.config = &*config;
-        plan.run_dir = run_dir;
-        plan.model_dir = arguments.model;
-        plan.verbose = arguments.verbose;
-        plan.quiet = arguments.quiet;
-        plan.master = [&](const PartyOptions& options, const bus::StopSignal& stop) {
-            return predict_as_master(job, options, stop);
-        };
-        return report_end(arguments, run_in_threads(plan));
-    }
-    const fs::path file = run_dir / "vflbus.toml";
-    if (const auto written = write_file_atomically(file, config::to_toml(*config, run_dir));
-        !written)
-        return report_failure(arguments, written.error());
-    LocalPlan plan = plan_of(arguments, arguments.transport, *config, run_dir);
-    plan.master.arguments = {"predict",
-                             "--config",
-                             file.string(),
-                             "--model",
-                             arguments.model,
-                             "--out",
-                             out.empty() ? "-" : fs::absolute(out).string()};
-    if (arguments.json) plan.master.arguments.emplace_back("--json");
-    plan.master.arguments.insert(plan.master.arguments.end(),
-                                 {"--state-dir", (run_dir / "master" / "node").string()});
-    append_common(plan.master.arguments, arguments, *config);
-    for (ChildOptions& member : plan.members)
-        member.arguments.insert(member.arguments.end(), {"--model-dir", arguments.model});
-    return report_local(arguments, run_locally(plan));
+    return run_short(arguments, {*config,
+                                 run_dir,
+                                 [&](const PartyOptions& options, const bus::StopSignal& stop) {
+                                     return predict_as_master(job, options, stop);
+                                 },
+                                 {"predict", "--model", arguments.model, "--out",
+                                  out.empty() ? "-" : fs::absolute(out).string()},
+                                 arguments.model});
 }
 
 }  // namespace vflbus::cli

@@ -2,6 +2,8 @@
 // participants
 
 #include <algorithm>
+#include <filesystem>
+#include <functional>
 #include <map>
 
 #include "ask.hpp"
@@ -9,6 +11,7 @@
 #include "commands.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
+#include "run_desk.hpp"
 #include "run_log.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
@@ -20,31 +23,82 @@ namespace {
 constexpr Duration stop_patience = std::chrono::seconds(40);
 
 struct Found {
+    config::Config config;
     Asker asker;
     bus::RunRow row;
 };
 
 Result<Found> find(const RunArguments& arguments, const bus::StopSignal& stop) {
-    const auto config = load_config(arguments, broker_flag(arguments.broker));
+    auto config = load_config(arguments, broker_flag(arguments.broker));
     if (!config) return tl::unexpected(config.error());
     auto asker = Asker::connect(*config, stop);
     if (!asker) return tl::unexpected(asker.error());
     auto row = asker->run(arguments.run);
     if (!row) return tl::unexpected(row.error());
-    return Found{std::move(*asker), std::move(*row)};
+    return Found{std::move(*config), std::move(*asker), std::move(*row)};
 }
 
-Result<std::vector<bus::MetricEntry>> all_metrics(Asker& asker, const bus::RunRow& row) {
+/// The process that drives the run or, when that is gone, the master to which it was submitted.
+Result<bus::Bytes> ask_owner(Found& found, bus::Question what, const bus::Bytes& body) {
+    const bus::RunRow& row = found.row;
+    auto answer = found.asker.ask({node_id_of(row.owner), row.run, what, body});
+    const std::string master = serving_master(row.owner, row.run);
+    if (answer || answer.error().code != Errc::unreachable || master.empty()) return answer;
+    auto instead = found.asker.ask({node_id_of(master), row.run, what, body});
+    return instead ? instead : answer;
+}
+
+// -- what the broker does not keep ---------------------------------------------------
+
+using AskIt = std::function<Result<bus::Bytes>(bus::Question, const bus::Bytes&)>;
+
+struct Told {
+    Result<bus::RunStatus> status;
+    Result<std::string> configuration;
+    Result<std::vector<bus::MetricEntry>> metrics;
+};
+
+Result<std::vector<bus::MetricEntry>> all_metrics(const AskIt& ask) {
     std::vector<bus::MetricEntry> entries;
     for (;;) {
-        const auto body = asker.ask({node_id_of(row.owner), row.run, bus::Question::metrics,
-                                     bus::encode_from(entries.size())});
+        const auto body = ask(bus::Question::metrics, bus::encode_from(entries.size()));
         if (!body) return tl::unexpected(body.error());
         auto answer = bus::decode_metrics(*body);
         if (!answer) return tl::unexpected(answer.error());
         for (bus::MetricEntry& entry : answer->entries) entries.push_back(std::move(entry));
         if (answer->entries.empty() || entries.size() >= answer->total) return entries;
     }
+}
+
+Told hear(const AskIt& ask) {
+    const auto status = ask(bus::Question::status, bus::encode_empty());
+    if (!status) {
+        const auto none = tl::unexpected(status.error());
+        return {none, none, none};
+    }
+    const auto text = ask(bus::Question::configuration, bus::encode_empty());
+    return {bus::decode_status(*status),
+            text ? bus::decode_text(*text) : Result<std::string>(tl::unexpected(text.error())),
+            all_metrics(ask)};
+}
+
+/// What the files of a training that ran here say; without `run.json` an error.
+Told read_files(const Found& found) {
+    RunDesk files("master", found.config.output.runs_dir, found.config.output.share_log);
+    return hear([&](bus::Question what, const bus::Bytes& body) {
+        return files.answer({{}, found.row.run, 0, static_cast<std::uint16_t>(what), body});
+    });
+}
+
+/// Where somebody finds it who is where the run was.
+std::string where_it_is(const bus::RunRow& row) {
+    const std::string dir = "runs/" + row.run.hex();
+    return row.owner + ", which drove it, is gone; " +
+           (row.role == "serverapp"
+                ? "what it logged is where it ran, in " + dir + "/" + row.owner + "/log"
+                : "metrics and configuration are where it ran, in " + dir +
+                      "/report.json and run.json") +
+           " (or the output.runs_dir there)";
 }
 
 std::string to_json(const bus::MetricEntry& entry) {
@@ -95,24 +149,28 @@ int run(const RunShowArguments& arguments) {
     if (!found) return report_failure(arguments, found.error());
     const bus::RunRow& row = found->row;
 
-    // what the broker does not keep: its owner has it, as long as it is there
-    const NodeId owner = node_id_of(row.owner);
-    auto answers =
-        found->asker.ask({{owner, row.run, bus::Question::status, bus::encode_empty()},
-                          {owner, row.run, bus::Question::configuration, bus::encode_empty()}});
-    const auto status = answers[0] ? bus::decode_status(*answers[0])
-                                   : Result<bus::RunStatus>(tl::unexpected(answers[0].error()));
-    const auto text = answers[1] ? bus::decode_text(*answers[1])
-                                 : Result<std::string>(tl::unexpected(answers[1].error()));
-    const auto metrics =
-        status ? all_metrics(found->asker, row)
-               : Result<std::vector<bus::MetricEntry>>(tl::unexpected(status.error()));
+    Told told = hear(
+        [&](bus::Question what, const bus::Bytes& body) { return ask_owner(*found, what, body); });
+    const bool owner_answers = told.status.has_value();
+    std::string sentence;
+    if (!owner_answers) {
+        sentence = bus::finished(row.state)
+                       ? where_it_is(row)
+                       : row.owner + " does not tell more: " + told.status.error().sentence;
+        if (Told files = read_files(*found); files.status) {
+            told = std::move(files);
+            sentence =
+                row.owner + " does not answer; metrics and configuration are from " +
+                (std::filesystem::path(found->config.output.runs_dir) / row.run.hex()).string();
+        }
+    }
+    const auto& [status, text, metrics] = told;
 
     if (arguments.json) {
         JsonObject object;
         object.add_json("run", to_json(row));
-        object.add("owner_answers", status.has_value());
-        if (!status) object.add("owner_sentence", status.error().sentence);
+        object.add("owner_answers", owner_answers);
+        if (!owner_answers) object.add("owner_sentence", sentence);
         if (status)
             object.add_json("progress", JsonObject()
                                             .add("phase", status->phase)
@@ -156,8 +214,7 @@ int run(const RunShowArguments& arguments) {
     print(table.text(200));
     if (metrics && !metrics->empty()) print("\n" + metrics_table(*metrics));
     if (text && !text->empty()) print("\n" + *text);
-    if (!status && !bus::finished(row.state))
-        note(arguments, row.owner + " does not tell more: " + status.error().sentence);
+    if (!sentence.empty()) note(arguments, sentence);
     return 0;
 }
 
@@ -173,8 +230,8 @@ int run(const RunStopArguments& arguments) {
         return report_failure(
             arguments, {Errc::run_ended,
                         "run " + row.run.short_hex() + " is over already: " + state_text(row)});
-    const auto told = found->asker.ask({node_id_of(row.owner), row.run, bus::Question::stop,
-                                        bus::encode_text("stopped by `vflbus run stop`")});
+    const auto told =
+        ask_owner(*found, bus::Question::stop, bus::encode_text("stopped by `vflbus run stop`"));
     if (!told)
         return report_failure(
             arguments, {told.error().code, row.owner + ", which drives run " + row.run.short_hex() +
@@ -211,7 +268,7 @@ int run(const RunLogsArguments& arguments) {
     for (;;) {
         // before the lines are read: what was written until its end is read after it
         const bool over = bus::finished(found->row.state) || !arguments.follow;
-        for (const LogLine& line : reader.read()) {
+        for (const LogLine& line : reader.read(over)) {
             if (!arguments.json) {
                 print(line.text + "\n");
                 continue;
@@ -233,7 +290,7 @@ int run(const RunLogsArguments& arguments) {
     }
     std::vector<std::string> missing;
     for (const auto& [party, why] : reader.missing()) {
-        note(arguments, "no lines of " + party + ": " + why);
+        note(arguments, why);
         missing.push_back(JsonObject().add("party", party).add("reason", why).text());
     }
     if (arguments.json && !arguments.follow)

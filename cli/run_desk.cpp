@@ -1,6 +1,10 @@
 #include "run_desk.hpp"
 
+#include <algorithm>
 #include <fstream>
+
+#include "actors/run_record.hpp"
+#include "base/files.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -27,6 +31,40 @@ Result<bus::LogAnswer> read_lines(const fs::path& file, std::uint64_t from) {
     answer.next = from + text.size();
     answer.text = std::move(text);
     return answer;
+}
+
+Result<bus::Bytes> metrics_from(const std::vector<bus::MetricEntry>& entries,
+                                std::span<const std::uint8_t> query) {
+    const auto from = bus::decode_from(query);
+    if (!from) return tl::unexpected(from.error());
+    bus::MetricsAnswer answer;
+    answer.total = entries.size();
+    for (std::size_t i = *from;
+         i < entries.size() && answer.entries.size() < bus::metric_entries_max; ++i)
+        answer.entries.push_back(entries[i]);
+    return bus::encode(answer);
+}
+
+bus::MetricEntry entry_of(const observe::HistoryEntry& entry) {
+    return {entry.step, entry.epoch, entry.split, entry.loss, entry.metrics};
+}
+
+double loss_of(const observe::Metrics& metrics) {
+    for (const auto& [name, value] : metrics)
+        if (name == "loss") return value;
+    return 0;
+}
+
+/// What was asked for on the way, and the end.
+std::vector<bus::MetricEntry> all_entries(const observe::RunReport& report) {
+    std::vector<bus::MetricEntry> entries;
+    for (const observe::HistoryEntry& entry : report.history) entries.push_back(entry_of(entry));
+    for (const auto& [split, metrics] : {std::pair{"train", &report.train}, {"test", &report.test}})
+        if (!metrics->empty() && std::ranges::none_of(entries, [&, name = split](const auto& e) {
+                return e.split == name && e.step == report.steps;
+            }))
+            entries.push_back({report.steps, report.epochs, split, loss_of(*metrics), *metrics});
+    return entries;
 }
 
 }  // namespace
@@ -71,8 +109,7 @@ void RunDesk::update(const observe::ProgressState& state) {
     // what a recovery takes back comes again, the same
     const std::vector<observe::HistoryEntry>& history = history_();
     for (std::size_t i = metrics_.size(); i < history.size(); ++i)
-        metrics_.push_back({history[i].step, history[i].epoch, history[i].split, history[i].loss,
-                            history[i].metrics});
+        metrics_.push_back(entry_of(history[i]));
 }
 
 void RunDesk::done() {
@@ -95,24 +132,17 @@ Result<bus::Bytes> RunDesk::answer(const bus::QueryArrived& query) {
     if (!of_owner)
         return fail(Errc::unknown_message,
                     party_ + " knows no question " + std::to_string(query.question));
-    if (!owned)
-        return fail(Errc::not_owner,
-                    party_ + " does not drive run " + query.run.short_hex() + " now");
+    if (!owned) {
+        lock.unlock();
+        return answer_from_files(query);
+    }
     switch (question) {
         case Question::status:
             return bus::encode(status_);
         case Question::configuration:
             return bus::encode_text(shown_configuration(agreed_));
-        case Question::metrics: {
-            const auto from = bus::decode_from(query.body);
-            if (!from) return tl::unexpected(from.error());
-            bus::MetricsAnswer answer;
-            answer.total = metrics_.size();
-            for (std::size_t i = *from;
-                 i < metrics_.size() && answer.entries.size() < bus::metric_entries_max; ++i)
-                answer.entries.push_back(metrics_[i]);
-            return bus::encode(answer);
-        }
+        case Question::metrics:
+            return metrics_from(metrics_, query.body);
         default:
             break;
     }
@@ -121,6 +151,31 @@ Result<bus::Bytes> RunDesk::answer(const bus::QueryArrived& query) {
     lock.unlock();
     stop();
     return bus::encode_empty();
+}
+
+Result<bus::Bytes> RunDesk::answer_from_files(const bus::QueryArrived& query) const {
+    const auto question = static_cast<Question>(query.question);
+    const auto env = actors::make_file_env();
+    const auto record = actors::read_run_record(*env, runs_dir_, query.run);
+    if (query.run.none() || !record || record->owner != party_ || question == Question::stop)
+        return fail(Errc::not_owner,
+                    party_ + " does not drive run " + query.run.short_hex() + " now");
+    if (question == Question::configuration)
+        return bus::encode_text(shown_configuration(record->agreed));
+    observe::RunReport report;
+    report.status = "interrupted";  // its process was killed: there is no report
+    report.steps = record->commits.empty() ? 0 : record->commits.back().step;
+    const auto text = read_file(runs_dir_ / query.run.hex() / "report.json");
+    if (text)
+        if (auto parsed = observe::from_json(*text)) report = std::move(*parsed);
+    const std::vector<bus::MetricEntry> entries = all_entries(report);
+    if (question == Question::metrics) return metrics_from(entries, query.body);
+    bus::RunStatus status;
+    status.phase = report.status;
+    status.step = status.steps = report.steps;
+    status.epoch = status.epochs = report.epochs;
+    if (!entries.empty()) status.loss = entries.back().loss;
+    return bus::encode(status);
 }
 
 Result<bus::Bytes> RunDesk::answer_log(const bus::QueryArrived& query, bool owned) const {

@@ -1,7 +1,8 @@
 #pragma once
 // What a process answers when it is asked about its runs (docs/protocol.md, section 12): status,
 // metrics and configuration of the run that it drives, log lines, stop. Nothing of it goes through
-// an app, so that it answers while a handler computes.
+// an app, so that it answers while a handler computes. Of trainings that it does not drive (now) it
+// answers what their files say, if it has them.
 
 #include <filesystem>
 #include <functional>
@@ -20,7 +21,7 @@ namespace vflbus::cli {
 /// All calls from any thread.
 class RunDesk {
   public:
-    /// Log lines of a run are those of `runs_dir`/RUN/`party`/log.
+    /// Files of a run are those in `runs_dir`/RUN, log lines those of `party`/log there.
     RunDesk(std::string party, std::filesystem::path runs_dir, config::ShareLog share);
 
     using History = std::function<const std::vector<observe::HistoryEntry>&()>;
@@ -35,6 +36,7 @@ class RunDesk {
 
   private:
     Result<bus::Bytes> answer_log(const bus::QueryArrived& query, bool owned) const;
+    Result<bus::Bytes> answer_from_files(const bus::QueryArrived& query) const;
 
     const std::string party_;
     const std::filesystem::path runs_dir_;

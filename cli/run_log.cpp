@@ -15,11 +15,6 @@ std::string_view time_of(std::string_view line) {
     return line.substr(0, time_digits);
 }
 
-struct TimedLine {
-    std::string time;
-    LogLine line;
-};
-
 }  // namespace
 
 RunLogReader::RunLogReader(Asker& asker, const bus::RunRow& row) : asker_(asker), run_(row.run) {
@@ -35,8 +30,8 @@ void RunLogReader::update(const bus::RunRow& row) {
     for (const std::string& name : row.names) add(name);
 }
 
-std::vector<LogLine> RunLogReader::read() {
-    std::vector<TimedLine> lines;
+/// Adds to what is held back.
+void RunLogReader::ask_all() {
     std::vector<std::string> parties;
     for (const auto& [party, source] : sources_)
         if (!source.refuses) parties.push_back(party);
@@ -55,9 +50,9 @@ std::vector<LogLine> RunLogReader::read() {
             source.trouble.clear();
             if (!answer) {
                 // the process of a submitted run is gone with it; who started it has its lines
-                const std::string suffix = "-" + run_.short_hex();
-                if (answer.error().code == Errc::unreachable && source.node.ends_with(suffix)) {
-                    source.node.resize(source.node.size() - suffix.size());
+                const std::string master = serving_master(source.node, run_);
+                if (answer.error().code == Errc::unreachable && !master.empty()) {
+                    source.node = master;
                     again.push_back(parties[i]);
                     continue;
                 }
@@ -74,7 +69,7 @@ std::vector<LogLine> RunLogReader::read() {
                 text.remove_prefix(std::min(end + 1, text.size()));
                 if (const std::string_view time = time_of(line); !time.empty())
                     source.last_time = time;
-                lines.push_back({source.last_time, {parties[i], std::string(line)}});
+                held_.push_back({source.last_time, {parties[i], std::string(line)}});
             }
             const bool more = !answer->whole && answer->next > source.position;
             source.position = answer->next;
@@ -82,18 +77,31 @@ std::vector<LogLine> RunLogReader::read() {
         }
         parties = std::move(again);
     }
-    std::stable_sort(lines.begin(), lines.end(),
+}
+
+std::vector<LogLine> RunLogReader::read(bool last) {
+    const std::string until = held_.empty() ? std::string() : held_.back().time;
+    ask_all();
+    std::stable_sort(held_.begin(), held_.end(),
                      [](const TimedLine& a, const TimedLine& b) { return a.time < b.time; });
+    const auto end = last ? held_.end()
+                          : std::upper_bound(held_.begin(), held_.end(), until,
+                                             [](const std::string& time, const TimedLine& line) {
+                                                 return time < line.time;
+                                             });
     std::vector<LogLine> out;
-    out.reserve(lines.size());
-    for (TimedLine& timed : lines) out.push_back(std::move(timed.line));
+    for (auto at = held_.begin(); at != end; ++at) out.push_back(std::move(at->line));
+    held_.erase(held_.begin(), end);
     return out;
 }
 
 std::map<std::string, std::string> RunLogReader::missing() const {
     std::map<std::string, std::string> out;
     for (const auto& [party, source] : sources_)
-        if (!source.trouble.empty()) out[party] = source.trouble;
+        if (!source.trouble.empty())
+            out[party] = (source.position == 0 ? "no lines of " + party
+                                               : "the last lines of " + party + " may be missing") +
+                         ": " + source.trouble;
     return out;
 }
 

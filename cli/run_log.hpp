@@ -22,8 +22,10 @@ class RunLogReader {
 
     /// Takes over who takes part.
     void update(const bus::RunRow& row);
-    /// What has been written since the last call, ordered by time.
-    std::vector<LogLine> read();
+    /// What has been written since the last call, ordered by time over all calls: the youngest
+    /// lines are held back for the next one, as another party may have been asked just before it
+    /// wrote an older one. `last`: nothing is held back.
+    std::vector<LogLine> read(bool last);
     /// Whether any party has answered.
     [[nodiscard]] bool anything() const noexcept { return anything_; }
     /// Who gives no lines, and why.
@@ -37,10 +39,16 @@ class RunLogReader {
         std::string trouble;
         std::string last_time;  ///< of the last line that had one
     };
+    struct TimedLine {
+        std::string time;
+        LogLine line;
+    };
+    void ask_all();
 
     Asker& asker_;
     RunId run_;
     std::map<std::string, Source> sources_;
+    std::vector<TimedLine> held_;
     bool anything_ = false;
 };
 

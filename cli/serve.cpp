@@ -1,13 +1,15 @@
 // vflbus actor --role master --serve: waits for runs that `vflbus run submit` hands over. Each is a
 // process of its own, `actor --role master` with this party's own files and the agreed half that
-// was submitted, so that runs go on beside each other and a fault of one is its own.
+// was submitted, so that runs go on beside each other and a fault of one is its own. One that a
+// signal ends is resumed, and what is not over when this process dies is gone on with by the next.
 
+#include <algorithm>
 #include <csignal>
 #include <deque>
 #include <filesystem>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
 
 #include "ask.hpp"
 #include "base/files.hpp"
@@ -17,6 +19,7 @@
 #include "commands.hpp"
 #include "config/agreed.hpp"
 #include "config/document.hpp"
+#include "ended_child.hpp"
 #include "observe/log.hpp"
 #include "output.hpp"
 #include "process.hpp"
@@ -24,6 +27,7 @@
 #include "run_desk.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
+#include "submitted.hpp"
 #include "version.hpp"
 
 namespace vflbus::cli {
@@ -37,6 +41,8 @@ using bus::RunState;
 constexpr Duration poll_while_running = std::chrono::milliseconds(100);
 constexpr Duration children_end = std::chrono::seconds(30);
 constexpr Duration note_patience = std::chrono::seconds(20);
+/// Children of a process that was killed are killed with it, but may take a moment.
+constexpr Duration predecessors_end = std::chrono::seconds(5);
 /// What became of so many runs is remembered, for those who submit twice.
 constexpr std::size_t known_max = 1024;
 
@@ -50,13 +56,16 @@ std::string child_name(const std::string& name, const RunId& run) {
 
 class Server {
   public:
-    Server(config::Config config, std::string name, std::unique_ptr<bus::LinkLoop> loop)
+    Server(config::Config config, std::string name, const fs::path& state_dir,
+           std::unique_ptr<bus::LinkLoop> loop)
         : config_(std::move(config)),
           name_(std::move(name)),
+          file_(state_dir),
           loop_(std::move(loop)),
           desk_("master", config_.output.runs_dir, config_.output.share_log) {}
 
     Failure run(const bus::StopSignal& stop) {
+        if (const auto taken = take_over(); !taken) return taken.error();
         loop_->start();
         log::info("waits for submissions broker={} at_once={} queue={}",
                   log::value(config_.bus.broker), config_.bus.submitted_at_once,
@@ -84,10 +93,10 @@ class Server {
     }
 
   private:
-    struct Waiting {
-        RunId run;
-        config::Config config;
-        std::string label;
+    struct Running {
+        Submitted what;
+        Child child;
+        bool told = false;  ///< to end
     };
 
     bus::LinkCore& link() { return loop_->core(); }
@@ -99,7 +108,7 @@ class Server {
             if (const auto* down = std::get_if<bus::LinkDown>(&event))
                 log::warn("link down: {}", down->sentence);
             if (std::holds_alternative<bus::LinkUp>(event))  // a broker that came back empty
-                for (const Waiting& waiting : queue_) note(waiting.run, RunState::pending, {});
+                note_all();
         }
         return {};
     }
@@ -131,6 +140,74 @@ class Server {
 
     // -- the queue ---------------------------------------------------------------
 
+    /// What the process before us has left.
+    Result<> take_over() {
+        auto left = file_.load();
+        if (!left) return tl::unexpected(left.error());
+        std::vector<RunId> given_up;
+        for (Submitted& what : *left) {
+            if (what.begun) {
+                const fs::path node = run_dir(what.run) / "master" / "node";
+                const TimePoint until = clock_now() + predecessors_end;
+                while (!DirectoryLock::acquire(node) && clock_now() < until)
+                    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+            }
+            log::info({what.run, {}, {}}, "taken over label={} begun={}", log::value(what.label),
+                      what.begun);
+            remember(what.run, RunState::pending);
+            if (what.begun && !count_restart(what)) given_up.push_back(what.run);
+            queue_.push_back(std::move(what));
+        }
+        for (const RunId& run : given_up) {
+            const auto at = std::ranges::find(queue_, run, &Submitted::run);
+            Failure why = too_often(*at, name_ + " was ended");
+            queue_.erase(at);
+            over(run, RunState::failed, std::move(why));
+        }
+        return store();
+    }
+
+    /// Whether another process may go on with it.
+    bool count_restart(Submitted& what) {
+        return what.restarts.again(config_.bus.restarts_max,
+                                   last_commit(config_.output.runs_dir, what.run));
+    }
+
+    Failure too_often(const Submitted& what, const std::string& again) const {
+        const std::string command =
+            resume_command("vflbus actor --role master --name " + child_name(name_, what.run),
+                           config_, what.run, {});
+        return {Errc::too_many_restarts,
+                again + " after run " + what.run.short_hex() + " had been started again " +
+                    std::to_string(what.restarts.count()) +
+                    (what.restarts.count() == 1 ? " time" : " times") +
+                    " without a newer commit (bus.restarts_max); its output is " +
+                    output_of(what.run).string() +
+                    (can_resume(config_.output.runs_dir, what.run)
+                         ? "; `" + command + "` goes on with it"
+                         : "")};
+    }
+
+    [[nodiscard]] fs::path run_dir(const RunId& run) const {
+        return fs::path(config_.output.runs_dir) / run.hex();
+    }
+    [[nodiscard]] fs::path output_of(const RunId& run) const {
+        return run_dir(run) / "master" / "output";
+    }
+
+    Result<> store() {
+        if (ending_) return file_.store({});
+        std::vector<const Submitted*> all;
+        for (const auto& [run, running] : running_) all.push_back(&running.what);
+        for (const Submitted& waiting : queue_) all.push_back(&waiting);
+        return file_.store(all);
+    }
+    /// Where nothing else can be done about it: the file is of use only when this process is
+    /// killed, and says then what was so before.
+    void store_or_warn() {
+        if (const auto stored = store(); !stored) log::warn("{}", stored.error().sentence);
+    }
+
     Result<bus::SubmitAnswer> submit(const RunId& run, const bus::SubmitQuery& submitted) {
         if (run.none()) return fail(Errc::malformed_message, "the submission has no run id");
         if (const auto known = known_.find(run); known != known_.end())
@@ -153,10 +230,19 @@ class Server {
             return tl::unexpected(good.error());
         if (const auto good = config::check_files(config, "master"); !good)
             return tl::unexpected(good.error());
-        if (can_resume(config_.output.runs_dir, run))
+        const fs::path file = run_dir(run) / "vflbus.toml";
+        std::error_code ec;
+        if (can_resume(config_.output.runs_dir, run) || fs::exists(file, ec))
             return fail(Errc::usage, "there is a run " + run.hex() + " already");
         const std::uint64_t ahead = queue_.size();
-        queue_.push_back({run, std::move(config), submitted.label});
+        queue_.push_back({run, submitted.label, false, {}});
+        auto stored = write_file_atomically(file, config::to_toml(config, run_dir(run)));
+        if (stored) stored = store();
+        if (!stored) {
+            queue_.pop_back();
+            fs::remove(file, ec);
+            return tl::unexpected(stored.error());
+        }
         log::info({run, {}, {}}, "submitted label={} ahead={}", log::value(submitted.label), ahead);
         remember(run, RunState::pending);
         start_next();
@@ -167,103 +253,145 @@ class Server {
 
     void start_next() {
         while (!queue_.empty() && running_.size() < config_.bus.submitted_at_once) {
-            Waiting next = std::move(queue_.front());
+            Submitted next = std::move(queue_.front());
             queue_.pop_front();
-            if (const auto started = start(next); !started) {
-                log::error({next.run, {}, {}}, "{}", started.error().sentence);
-                over(next.run, RunState::failed, started.error().sentence);
-            }
+            start(std::move(next));
         }
     }
 
-    Result<> start(const Waiting& next) {
-        const fs::path dir = fs::path(config_.output.runs_dir) / next.run.hex();
-        const fs::path file = dir / "vflbus.toml";
-        std::error_code ec;
-        fs::create_directories(dir, ec);
-        if (const auto written = write_file_atomically(file, config::to_toml(next.config, dir));
-            !written)
-            return tl::unexpected(written.error());
-        const std::string name = child_name(name_, next.run);
+    void start(Submitted next) {
+        const RunId run = next.run;
+        const fs::path dir = run_dir(run);
+        const std::string name = child_name(name_, run);
         ChildOptions options;
         options.name = name;
-        options.arguments = {"actor",        "--role",
-                             "master",       "--name",
-                             name,           "--run-id",
-                             next.run.hex(), "--config",
-                             file.string(),  "--json",
-                             "--set",        "output.runs_dir=" + config_.output.runs_dir,
-                             "--state-dir",  (dir / "master" / "node").string()};
-        options.log = dir / "master" / "output";
+        options.arguments = {"actor",
+                             "--role",
+                             "master",
+                             "--name",
+                             name,
+                             "--run-id",
+                             run.hex(),
+                             "--or-resume",
+                             "--config",
+                             (dir / "vflbus.toml").string(),
+                             "--json",
+                             "--set",
+                             "output.runs_dir=" + config_.output.runs_dir,
+                             "--state-dir",
+                             (dir / "master" / "node").string(),
+                             "--parent-goes-on"};
+        options.log = output_of(run);
         auto child = Child::spawn(options);
-        if (!child) return tl::unexpected(child.error());
-        remember(next.run, RunState::starting);
-        note(next.run, RunState::starting, {});
-        log::info({next.run, {}, {}}, "started as={} pid={}", name, child->pid());
-        running_.emplace(next.run, std::move(*child));
-        return {};
+        if (!child) {
+            log::error({run, {}, {}}, "{}", child.error().sentence);
+            return over(run, RunState::failed, child.error());
+        }
+        log::info({run, {}, {}}, "started as={} pid={}", name, child->pid());
+        next.begun = true;
+        running_.emplace(run, Running{std::move(next), std::move(*child)});
+        store_or_warn();
+        remember(run, RunState::starting);
+        note(run, RunState::starting, {});
     }
 
     void reap() {
         for (auto at = running_.begin(); at != running_.end();) {
-            at->second.read_output();
-            if (!at->second.reap()) {
+            at->second.child.read_output();
+            if (!at->second.child.reap()) {
                 ++at;
                 continue;
             }
-            const RunId run = at->first;
-            const Child child = std::move(at->second);
+            Running ended = std::move(at->second);
             at = running_.erase(at);
-            const bool good = child.by_signal() == 0 && child.exit_status() == 0;
-            const bool stopped = child.exit_status() == static_cast<int>(ExitCode::interrupted);
-            std::string reason = good ? "" : reason_of(child);
-            log::info({run, {}, {}}, "ended exit={} reason={}", child.exit_status(),
-                      log::value(reason));
-            over(run,
-                 good      ? RunState::completed
-                 : stopped ? RunState::stopped
-                           : RunState::failed,
-                 std::move(reason));
+            if (ended.child.by_signal() == 0 || ended.told)
+                finish(ended);
+            else
+                start_again(std::move(ended));
         }
     }
 
-    static std::string reason_of(const Child& child) {
-        const auto said = nlohmann::json::parse(child.output(), nullptr, false);
-        if (said.is_object() && said.contains("reason") && said["reason"].is_string())
-            return said["reason"].get<std::string>();
-        return child.name() + " " + child.ending() + "; its output is " + child.log().string();
+    void start_again(Running ended) {
+        remove_half_written(run_dir(ended.what.run), ended.child.pid());
+        const std::string how = ended.child.name() + " " + ended.child.ending();
+        if (!count_restart(ended.what)) {
+            Failure why = too_often(ended.what, how);
+            log::error({ended.what.run, {}, {}}, "{}", why.sentence);
+            return over(ended.what.run, RunState::failed, std::move(why));
+        }
+        log::warn({ended.what.run, {}, {}},
+                  "{} and is started again ({} of at most {} times without a newer commit)", how,
+                  ended.what.restarts.count(), config_.bus.restarts_max);
+        start(std::move(ended.what));
     }
 
-    /// A run that the broker saw open and close ended there; one that never came so far ends here.
-    void over(const RunId& run, RunState state, std::string reason) {
+    void finish(const Running& ended) {
+        const Child& child = ended.child;
+        const bool good = child.by_signal() == 0 && child.exit_status() == 0;
+        const bool stopped = child.by_signal() != 0
+                                 ? ended.told
+                                 : child.exit_status() == static_cast<int>(ExitCode::interrupted);
+        Failure why = good ? Failure{Errc::ok, {}} : failure_of(child);
+        log::info({ended.what.run, {}, {}}, "ended exit={} reason={}", child.exit_status(),
+                  log::value(why.sentence));
+        over(ended.what.run,
+             good      ? RunState::completed
+             : stopped ? RunState::stopped
+                       : RunState::failed,
+             std::move(why));
+    }
+
+    /// The broker knows how a run ended that was closed there; of others it is told.
+    void over(const RunId& run, RunState state, Failure why) {
         remember(run, state);
+        store_or_warn();
         if (state == RunState::completed) return;
+        why.code = state == RunState::stopped ? Errc::cancelled : why.code;
+        settle(run, state, std::move(why));
+    }
+
+    /// Asks the broker what it knows of a run before it is told.
+    void settle(const RunId& run, RunState state, Failure why) {
         const TimePoint now = clock_now();
         const auto number =
             link().query(broker_node, {}, Question::run, bus::encode_run_query(run.hex()),
                          now + note_patience, now);
-        ends_.emplace(number, End{run, state, std::move(reason)});
+        unsettled_.emplace(number, Unsettled{run, state, std::move(why)});
+    }
+
+    /// A broker that came back knows nothing, and one that we come back to waits to hear of what it
+    /// knows. What was opened, its owner says itself.
+    void note_all() {
+        for (const Submitted& waiting : queue_) note(waiting.run, RunState::pending, {});
+        for (const auto& [run, running] : running_) settle(run, RunState::starting, {});
     }
 
     void take_answers() {
         bus::AnswerArrived answer;
         while (link().next_answer(answer)) {
-            const auto found = ends_.find(answer.number);
-            if (found == ends_.end()) continue;
-            const End end = std::move(found->second);
-            ends_.erase(found);
+            const auto found = unsettled_.find(answer.number);
+            if (found == unsettled_.end()) {  // to a note
+                if (answer.error.code != Errc::ok)
+                    log::warn({answer.run, {}, {}}, "not noted: {}", answer.error.sentence);
+                continue;
+            }
+            const Unsettled it = std::move(found->second);
+            unsettled_.erase(found);
             const auto rows = bus::decode_run_rows(answer.body);
             const bool known = rows && rows->size() == 1;
-            if (!known || rows->front().state == RunState::pending ||
-                (rows->front().state == RunState::starting && rows->front().owner == name_))
-                note(end.run, end.state, end.reason);
+            const bool opened = known && rows->front().owner != name_;
+            const bool ended = known && bus::finished(rows->front().state);
+            if (it.state == RunState::starting ? !opened && running_.count(it.run) != 0
+                                               : !opened || !ended)
+                note(it.run, it.state, it.why);
         }
     }
 
-    void note(const RunId& run, RunState state, const std::string& sentence) {
+    void note(const RunId& run, RunState state, const Failure& why) {
         const TimePoint now = clock_now();
+        const Errc code = bus::finished(state) ? why.code : Errc::ok;
         (void)link().query(broker_node, run, Question::note,
-                           bus::encode(bus::NoteQuery{state, sentence.substr(0, 2000)}),
+                           bus::encode(bus::NoteQuery{state, code, why.sentence.substr(0, 2000)}),
                            now + note_patience, now);
     }
 
@@ -280,25 +408,35 @@ class Server {
     Result<bus::Bytes> stop_run(const RunId& run) {
         for (auto at = queue_.begin(); at != queue_.end(); ++at) {
             if (at->run != run) continue;
+            const bool begun = at->begun;
             queue_.erase(at);
-            remember(run, RunState::stopped);
-            note(run, RunState::stopped, "it was stopped before it began");
+            over(run, RunState::stopped,
+                 {Errc::cancelled,
+                  begun ? "it was stopped before it went on" : "it was stopped before it began"});
             return bus::encode_empty();
         }
         const auto found = running_.find(run);
         if (found == running_.end())
             return fail(Errc::not_owner, name_ + " does not drive run " + run.short_hex());
-        found->second.signal(SIGTERM);
+        found->second.told = true;
+        found->second.child.signal(SIGTERM);
         return bus::encode_empty();
     }
 
+    /// In order, so that nothing is gone on with.
     void end_all() {
-        for (const Waiting& waiting : queue_) {
+        ending_ = true;
+        store_or_warn();
+        for (const Submitted& waiting : queue_) {
             log::info({waiting.run, {}, {}}, "given up, it was not begun");
-            note(waiting.run, RunState::stopped, name_ + " was stopped before the run began");
+            note(waiting.run, RunState::stopped,
+                 {Errc::cancelled, name_ + " was stopped before the run began"});
         }
         queue_.clear();
-        for (auto& [run, child] : running_) child.signal(SIGTERM);
+        for (auto& [run, running] : running_) {
+            running.told = true;
+            running.child.signal(SIGTERM);
+        }
         const TimePoint until = clock_now() + children_end;
         while (!running_.empty() && clock_now() < until) {
             loop_->poll(clock_now() + poll_while_running, nullptr);
@@ -307,6 +445,9 @@ class Server {
             take_answers();
             reap();
         }
+        for (const auto& [run, running] : running_)
+            note(run, RunState::stopped,
+                 {Errc::cancelled, running.child.name() + " did not end when it was stopped"});
         running_.clear();  // what has not ended by now is killed
         const TimePoint notes = clock_now() + std::chrono::milliseconds(200);
         while (clock_now() < notes && link().up()) {
@@ -315,21 +456,24 @@ class Server {
         }
     }
 
-    struct End {
+    /// What the broker is told of a run once it has said what it knows.
+    struct Unsettled {
         RunId run;
         RunState state{};
-        std::string reason;
+        Failure why;
     };
 
     config::Config config_;
     std::string name_;
+    SubmittedFile file_;
     std::unique_ptr<bus::LinkLoop> loop_;
     RunDesk desk_;
-    std::deque<Waiting> queue_;
-    std::map<RunId, Child> running_;
+    std::deque<Submitted> queue_;
+    std::map<RunId, Running> running_;
+    bool ending_ = false;
     std::map<RunId, RunState> known_;
     std::deque<RunId> order_;
-    std::map<std::uint64_t, End> ends_;
+    std::map<std::uint64_t, Unsettled> unsettled_;
 };
 
 }  // namespace
@@ -371,7 +515,7 @@ int serve(const ActorArguments& arguments) {
     link.seed = link.hello.instance;
     auto loop = bus::LinkLoop::create(bus::make_context(), config->bus.broker, std::move(link));
     if (!loop) return report_failure(arguments, loop.error());
-    Server server(*config, name, std::move(*loop));
+    Server server(*config, name, state, std::move(*loop));
     const Failure ending = server.run(stop);
     if (ending.code != Errc::ok) return report_failure(arguments, ending);
     return 0;

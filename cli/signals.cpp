@@ -51,7 +51,7 @@ int prepare_process(const Common& common) {
     if (common.quiet) observe::log::set_level(observe::log::Level::warn);
     if (common.verbose) observe::log::set_level(observe::log::Level::debug);
     if (common.parent) {
-        ::prctl(PR_SET_PDEATHSIG, SIGTERM);
+        ::prctl(PR_SET_PDEATHSIG, common.parent_goes_on ? SIGKILL : SIGTERM);
         parent = *common.parent;
         if (::getppid() != *common.parent) return static_cast<int>(ExitCode::interrupted);
     }

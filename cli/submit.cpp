@@ -93,6 +93,10 @@ int run(const SubmitArguments& arguments) {
     row.run = run;
     row.owner = *master;
     std::optional<RunLogReader> reader;
+    // a broker that was started again learns from the master, or it does not
+    const Duration patience = seconds(config->bus.disconnect_idle_client_time) +
+                              seconds(config->bus.rejoin_grace) + std::chrono::seconds(10);
+    TimePoint known = std::chrono::steady_clock::now();
     while (!bus::finished(row.state)) {
         if (!asker->pause(std::chrono::milliseconds(300)))
             return report_failure(
@@ -100,13 +104,20 @@ int run(const SubmitArguments& arguments) {
                             "interrupted; run " + run.short_hex() + " goes on at " + *master});
         if (auto now = asker->run(run.hex())) {
             row = std::move(*now);
+            if (row.state != bus::RunState::unknown) known = std::chrono::steady_clock::now();
             if (arguments.follow && row.owner != *master) {
                 if (!reader) reader.emplace(*asker, row);
                 reader->update(row);
             }
         }
+        if (std::chrono::steady_clock::now() - known >= patience)
+            return report_failure(
+                arguments, {Errc::owner_lost,
+                            "nobody has told the broker of run " + run.short_hex() + " for " +
+                                human_seconds(std::chrono::duration<double>(patience).count()) +
+                                "; is " + *master + " running?"});
         if (reader)
-            for (const LogLine& line : reader->read())
+            for (const LogLine& line : reader->read(bus::finished(row.state)))
                 observe::Console::standard_error().line(line.text);
     }
     if (arguments.json)

@@ -2,10 +2,12 @@
 // master: vflbus runs, nodes, run show, stop, logs, submit.
 
 #include <algorithm>
+#include <csignal>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "catch.hpp"
+#include "parties.hpp"
 #include "support.hpp"
 
 using namespace proc;
@@ -16,7 +18,8 @@ namespace {
 /// A broker with a state directory, and two members that stay.
 class Bus {
   public:
-    explicit Bus(const TempDir& dir, Words member_flags = {}) : dir_(dir) {
+    explicit Bus(const TempDir& dir, const Words& member_flags = {}, Words broker_flags = {})
+        : dir_(dir), broker_flags_(std::move(broker_flags)) {
         make_example(dir);
         // members take over what the owner of a run says
         const std::string all = slurp(dir / "run.toml");
@@ -32,7 +35,8 @@ class Bus {
     }
     void start_broker(const std::string& bind) {
         broker = std::make_unique<Process>(
-            dir_, Words{"broker", "--bind", bind, "--state-dir", dir_ / "broker-state"});
+            dir_,
+            with({"broker", "--bind", bind, "--state-dir", dir_ / "broker-state"}, broker_flags_));
         first_endpoint(*broker);
     }
     Words master(const std::string& id, Words more = {}) const {
@@ -40,6 +44,37 @@ class Bus {
                     "--config", "run.toml", "--run-id", id};
         words.insert(words.end(), more.begin(), more.end());
         return words;
+    }
+    /// A master that waits for submissions, with these trainings' limits.
+    std::unique_ptr<Process> serve(const Words& more = {}) const {
+        const Words words{"actor", "--role",   "master",   "--serve", "--broker",
+                          address, "--config", "run.toml", "--set",   "bus.submitted_at_once=1"};
+        auto master = std::make_unique<Process>(dir_, with(words, more));
+        CHECK(await(*master, [&] {
+            const json nodes = asked({"nodes"})["nodes"];
+            return std::any_of(nodes.begin(), nodes.end(), [](const json& node) {
+                return node["name"] == "master" && node["status"] == "up" &&
+                       node["features"] == json({"serve"});
+            });
+        }));
+        return master;
+    }
+    /// The id of a run that is handed over.
+    std::string submit(Words words) const {
+        words = with({"run", "submit", "--config", "run.toml"}, words);
+        return run(dir_, ask(words)).out.substr(0, 32);
+    }
+    /// Somebody who waits for the end of the run that is submitted so.
+    std::unique_ptr<Process> submit_and_wait(Words words) const {
+        words = with({"run", "submit", "--config", "run.toml", "--wait", "--json"}, words);
+        auto waiting = std::make_unique<Process>(dir_, ask(words));
+        CHECK(waiting->await_output("submitted to master as run ", true));
+        return waiting;
+    }
+    static std::string id_of(const Process& waiting) {
+        const std::string text = waiting.err();
+        const std::string mark = "submitted to master as run ";
+        return text.substr(text.find(mark) + mark.size(), 32);
     }
     Words ask(Words words) const {
         words.insert(words.end(), {"--broker", address});
@@ -79,6 +114,7 @@ class Bus {
 
   private:
     const TempDir& dir_;
+    Words broker_flags_;
 };
 
 const Words endless{"--set", "model.epochs=1000000",
@@ -266,6 +302,178 @@ TEST_CASE("runs are submitted to a master that waits, one by one or some at once
 
     master.signal(15);
     CHECK(master.wait().exit_code == 0);
+}
+
+TEST_CASE("a submitted run whose process is killed goes on to the same model", "[serve]") {
+    const TempDir dir;
+    Bus bus(dir);
+    const Words limits{"--set", "bus.commit_steps=150", "--set", "bus.commit_interval=0"};
+    const Words epochs{"--set", "model.epochs=400"};
+    REQUIRE(run(dir, bus.master(run_id, with(limits, epochs))).exit_code == 0);
+    const auto expected = bus.models_of(run_id);
+
+    auto master = bus.serve(limits);
+    const auto waiting = bus.submit_and_wait(epochs);
+    const std::string id = Bus::id_of(*waiting);
+    const fs::path files = fs::path(dir / "runs") / id;
+    std::uint64_t step = 0;
+    for (int i = 0; i < 2; ++i) {
+        REQUIRE(commits_beyond(*master, files, step));
+        const pid_t child = child_of(*master, "master");
+        REQUIRE(child > 0);
+        ::kill(child, SIGKILL);
+        step = record(files).step;
+    }
+    const Finished finished = waiting->wait();
+    INFO(finished.err << master->err());
+    CHECK(finished.exit_code == 0);
+    CHECK(json::parse(finished.out)["run"]["status"] == "completed");
+    CHECK(json::parse(finished.out)["run"]["term"] == 3);
+    CHECK(master->err().find("(Killed) and is started again (1 of at most 3 times") !=
+          std::string::npos);
+    CHECK(bus.models_of(id) == expected);
+
+    // its process is gone, and the master that it was submitted to tells of it
+    const json shown = bus.asked({"run", "show", id});
+    CHECK(shown["owner_answers"] == true);
+    CHECK(shown["progress"]["phase"] == "completed");
+    CHECK(shown["metrics"].size() > 10);
+    CHECK(shown["metrics"].back()["metrics"].contains("auc"));
+    CHECK(shown["configuration"].get<std::string>().find("model.epochs = 400") !=
+          std::string::npos);
+    const json logs = bus.asked({"run", "logs", id});
+    CHECK(logs["lines"].size() > 3);
+    master->signal(SIGTERM);
+    CHECK(master->wait().exit_code == 0);
+    for (const auto& entry : fs::recursive_directory_iterator(files))
+        CHECK(entry.path().filename().string().find(".tmp-") == std::string::npos);
+
+    // who is where it ran, or is not, without that master
+    const json here = bus.asked({"run", "show", id});
+    CHECK(here["owner_answers"] == false);
+    CHECK(here["owner_sentence"].get<std::string>().find("/runs/" + id) != std::string::npos);
+    CHECK(here["metrics"] == shown["metrics"]);
+    const Finished elsewhere =
+        run(dir, bus.ask({"run", "show", id}), {{"VFLBUS_OUTPUT_RUNS_DIR", dir / "elsewhere"}});
+    CHECK(elsewhere.exit_code == 0);
+    CHECK(elsewhere.err.find("which drove it, is gone; metrics and configuration are where it "
+                             "ran, in runs/" +
+                             id + "/report.json") != std::string::npos);
+}
+
+TEST_CASE("a submitted run that is killed again and again fails, and says so", "[serve]") {
+    const TempDir dir;
+    Bus bus(dir);
+    auto master = bus.serve({"--set", "bus.restarts_max=1", "--set", "bus.commit_interval=1000"});
+    const auto waiting = bus.submit_and_wait(endless);
+    const std::string id = Bus::id_of(*waiting);
+    pid_t last = 0;
+    for (int i = 0; i < 2; ++i) {
+        pid_t child = 0;
+        REQUIRE(await(*master, [&] {
+            child = child_of(*master, "master");
+            const json row = bus.row(id);
+            return child > 0 && child != last && row["status"] == "running" && row["term"] == i + 1;
+        }));
+        ::kill(child, SIGKILL);
+        last = child;
+    }
+    const Finished finished = waiting->wait();
+    INFO(finished.out << finished.err << master->err());
+    CHECK(finished.exit_code == 5);
+    const json row = json::parse(finished.out)["run"];
+    CHECK(row["status"] == "failed");
+    CHECK(row["error"] == "too_many_restarts");
+    CHECK(row["participants"] == json({"member-0", "member-1"}));
+    const auto reason = row["reason"].get<std::string>();
+    CHECK(reason.find("was ended by signal 9 (Killed) after run " + id.substr(0, 8) +
+                      " had been started again 1 time without a newer commit") !=
+          std::string::npos);
+    CHECK(reason.find("--resume " + id) != std::string::npos);
+    // nobody was left to write a report, but how far it came is known
+    const json shown = bus.asked({"run", "show", id});
+    CHECK(shown["owner_answers"] == true);
+    CHECK(shown["progress"]["phase"] == "interrupted");
+    CHECK(shown["metrics"].empty());
+    CHECK(shown["configuration"].get<std::string>().find("model.epochs = 1000000") !=
+          std::string::npos);
+    CHECK(shown["configuration"].get<std::string>().find("secret") == std::string::npos);
+    // its members are free at once, and the master takes the next one
+    CHECK(run(dir, bus.ask({"run", "submit", "--config", "run.toml", "--wait"})).exit_code == 0);
+    const json nodes = bus.asked({"nodes"})["nodes"];
+    for (const json& node : nodes)
+        if (node["role"] == "member") CHECK(node["runs"] == 0);
+}
+
+TEST_CASE("a serving master that is killed and started again goes on with its queue", "[serve]") {
+    const TempDir dir;
+    Bus bus(dir);
+    const Words limits{"--set", "bus.commit_steps=150", "--set", "bus.commit_interval=0"};
+    const Words epochs{"--set", "model.epochs=400"};
+    REQUIRE(run(dir, bus.master(run_id, with(limits, epochs))).exit_code == 0);
+    auto master = bus.serve(limits);
+    const auto first = bus.submit_and_wait(epochs);
+    const std::string id = Bus::id_of(*first);
+    REQUIRE(commits_beyond(*master, fs::path(dir / "runs") / id, 0));
+    const auto second = bus.submit_and_wait({});
+    const std::string next = Bus::id_of(*second);
+    CHECK(bus.await_status(next, "pending"));
+    const pid_t child = child_of(*master, "master");
+    master->signal(SIGKILL);
+    master->wait();
+    master = bus.serve(limits);
+    CHECK(await(*master, [&] { return ::kill(child, 0) != 0; }));
+    for (Process* waiting : {first.get(), second.get()}) {
+        const Finished finished = waiting->wait();
+        INFO(finished.err << master->err());
+        CHECK(finished.exit_code == 0);
+    }
+    CHECK(bus.row(id)["status"] == "completed");
+    CHECK(bus.row(id)["term"] == 2);
+    CHECK(bus.row(next)["status"] == "completed");
+    CHECK(bus.models_of(id) == bus.models_of(run_id));
+
+    // what was stopped in order is not gone on with
+    const std::string running = bus.submit(endless);
+    REQUIRE(bus.await_status(running, "running"));
+    const std::string pending = bus.submit(endless);
+    master->signal(SIGTERM);
+    CHECK(master->wait().exit_code == 0);
+    CHECK(bus.row(running)["status"] == "stopped");
+    CHECK(bus.row(pending)["status"] == "stopped");
+    master = bus.serve(limits);
+    CHECK(child_of(*master, "master") == 0);
+    CHECK(bus.row(running)["status"] == "stopped");
+
+    // a queue that cannot be read is named, and nothing is lost silently
+    master->signal(SIGTERM);
+    master->wait();
+    spit(dir / "runs/nodes/master/submitted.json", "{\"format\": ");
+    const Finished damaged =
+        run(dir, bus.ask({"actor", "--role", "master", "--serve", "--config", "run.toml"}));
+    CHECK(damaged.exit_code == 3);
+    CHECK(damaged.err.find("runs/nodes/master/submitted.json") != std::string::npos);
+}
+
+TEST_CASE("what a serving master had taken is over when it does not come back", "[serve]") {
+    const TempDir dir;
+    Bus bus(dir, {}, impatient);
+    auto master = bus.serve();
+    const auto first = bus.submit_and_wait(endless);
+    REQUIRE(bus.await_status(Bus::id_of(*first), "running"));
+    const auto second = bus.submit_and_wait(endless);
+    CHECK(bus.await_status(Bus::id_of(*second), "pending"));
+    master->signal(SIGKILL);
+    master->wait();
+    for (Process* waiting : {first.get(), second.get()}) {
+        const Finished finished = waiting->wait();
+        INFO(finished.out << finished.err);
+        CHECK(finished.exit_code == 5);
+        const json row = json::parse(finished.out)["run"];
+        CHECK(row["status"] == "failed");
+        CHECK(row["error"] == "owner_lost");
+        CHECK(row["reason"].get<std::string>().find("is gone") != std::string::npos);
+    }
 }
 
 TEST_CASE("trainings at once on the same members give the models that they give alone",

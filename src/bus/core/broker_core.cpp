@@ -213,6 +213,7 @@ void BrokerCore::on_tick(TimePoint clock) {
                                        ", is gone; whoever owns the run can go on with --resume"},
                 broker_node, now);
     }
+    give_up_noted(now);
     std::erase_if(asked_, [&](const auto& entry) { return now >= entry.second.until; });
     if (now - sizes_noted_ >= std::chrono::seconds(10)) note_sizes(now);
     if (anonymous_ > 0) {

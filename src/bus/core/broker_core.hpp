@@ -90,6 +90,7 @@ class BrokerCore {
     struct Member;
     struct Connection;
     struct Asked;
+    struct Noted;
 
     // -- arrival ---------------------------------------------------------------
     void on_hello(ConnId from, const Node* known, const Header& header, const Payload& body,
@@ -145,7 +146,10 @@ class BrokerCore {
     void on_note(Node& node, const Header& header, const Payload& body, TimePoint now);
     [[nodiscard]] RunRow row_of(const Run& run) const;
     [[nodiscard]] NodeRow row_of(const Node& node) const;
+    void give_up_noted(TimePoint now);
     void note(Run& run);
+    void note(const RunId& run, const Noted& noted, RunState state, const Ending& ending,
+              TimePoint now);
     void note(Node& node);
     void note_sizes(TimePoint now);
     [[nodiscard]] std::uint64_t wall_ms(TimePoint at) const;
@@ -171,6 +175,8 @@ class BrokerCore {
     /// Who has asked whom under which number.
     std::map<std::pair<NodeId, std::uint64_t>, Asked> asked_;
     std::map<std::uint64_t, std::pair<NodeId, Header>> asked_of_ledger_;
+    /// Runs that wait at a serving master, or are about to be opened for it.
+    std::map<RunId, Noted> noted_;
     std::uint64_t next_token_ = 1;
     TimePoint sizes_noted_{};
     BrokerCounters counters_;

@@ -170,6 +170,8 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
             member->joined = false;
         }
     }
+    for (auto& [run_id, noted] : noted_)
+        if (noted.by == id) noted.here = false;
     log("node up name=" + node.hello.name + " role=" + node.hello.role +
         " version=" + node.hello.version + (same_process ? " again=true" : ""));
 

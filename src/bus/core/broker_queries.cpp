@@ -137,30 +137,70 @@ void BrokerCore::answer(std::uint64_t token, Result<Bytes> body, TimePoint clock
     if (node != nodes_.end()) send_answer(*node->second, query, broker_node, body, awake(clock));
 }
 
-/// A master that waits for submissions tells of a run that is not opened yet.
+/// A master that waits for submissions tells of one of them.
 void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, TimePoint now) {
     const auto told = decode_note_query(body.bytes());
-    if (!told) return send_answer(node, header, broker_node, tl::unexpected(told.error()), now);
-    const bool fits = told->state == RunState::pending || told->state == RunState::starting ||
-                      told->state == RunState::failed || told->state == RunState::stopped;
+    const auto refuse = [&](Errc code, const std::string& sentence) {
+        send_answer(node, header, broker_node, fail(code, sentence), now);
+    };
+    if (!told) return refuse(told.error().code, told.error().sentence);
+    const RunState state = told->state;
+    const bool waits = state == RunState::pending || state == RunState::starting;
+    const bool fits = waits                        ? told->code == Errc::ok
+                      : state == RunState::stopped ? told->code == Errc::cancelled
+                      : state == RunState::failed
+                          ? told->code != Errc::ok && told->code != Errc::cancelled
+                          : false;
     if (header.run.none() || !fits || !lists(node.hello, feature_serve))
-        return send_answer(node, header, broker_node,
-                           fail(Errc::refused, node.hello.name + " cannot note that"), now);
-    // what is open is known better here
-    if (config_.ledger != nullptr && find_run(header.run) == nullptr) {
-        RunRow row;
-        row.run = header.run;
-        row.state = told->state;
-        if (row.state == RunState::failed) row.code = Errc::refused;
-        if (row.state == RunState::stopped) row.code = Errc::cancelled;
-        row.reason = told->sentence;
-        row.owner = node.hello.name;
-        row.role = node.hello.role;
-        row.created_ms = wall_ms(now);
-        if (finished(row.state)) row.finished_ms = row.created_ms;
-        config_.ledger->note(std::move(row));
+        return refuse(Errc::refused, node.hello.name + " cannot note that");
+    if (Run* const run = find_run(header.run)) {
+        // what is open is known better here, but for the end of a process that cannot say it itself
+        if (!waits && run->owner_name == node.hello.name + "-" + run->id.short_hex())
+            end_run(*run, {told->code, told->sentence}, broker_node, now);
+        return send_answer(node, header, broker_node, encode_empty(), now);
+    }
+    if (config_.ledger == nullptr)
+        return send_answer(node, header, broker_node, encode_empty(), now);
+    if (waits) {
+        if (noted_.size() >= noted_runs_max && noted_.count(header.run) == 0)
+            return refuse(Errc::too_many, "this broker has notes of " +
+                                              std::to_string(noted_.size()) + " runs already");
+        const auto [at, fresh] = noted_.try_emplace(header.run);
+        if (fresh) at->second.since = now;
+        at->second.by = node.id;
+        at->second.by_name = node.hello.name;
+        at->second.by_role = node.hello.role;
+        at->second.here = true;
+        at->second.seen = now;
+        note(header.run, at->second, state, {}, now);
+    } else {
+        Noted noted{node.id, node.hello.name, node.hello.role, true, now, now};
+        if (const auto found = noted_.find(header.run); found != noted_.end())
+            noted.since = found->second.since;
+        noted_.erase(header.run);
+        note(header.run, noted, state, {told->code, told->sentence}, now);
     }
     send_answer(node, header, broker_node, encode_empty(), now);
+}
+
+/// What waits at a master that is gone for good waits for nothing.
+void BrokerCore::give_up_noted(TimePoint now) {
+    for (auto at = noted_.begin(); at != noted_.end();) {
+        auto& [run, noted] = *at;
+        const auto node = nodes_.find(noted.by);
+        if (noted.here && node != nodes_.end() && node->second->state != Node::State::lost)
+            noted.seen = now;
+        if (now - noted.seen <= config_.timings.rejoin_grace) {
+            ++at;
+            continue;
+        }
+        note(run, noted, RunState::failed,
+             {Errc::owner_lost, noted.by_name + ", at which run " + run.short_hex() +
+                                    " waited, is gone; when it is started again it goes on with "
+                                    "what it had taken"},
+             now);
+        at = noted_.erase(at);
+    }
 }
 
 // -- rows ------------------------------------------------------------------------
@@ -217,6 +257,20 @@ void BrokerCore::note(Run& run) {
     if (config_.ledger == nullptr) return;
     run.noted_bytes = run.bytes;
     config_.ledger->note(row_of(run));
+}
+
+void BrokerCore::note(const RunId& run, const Noted& noted, RunState state, const Ending& ending,
+                      TimePoint now) {
+    RunRow row;
+    row.run = run;
+    row.state = state;
+    row.code = ending.code;
+    row.reason = ending.sentence;
+    row.owner = noted.by_name;
+    row.role = noted.by_role;
+    row.created_ms = wall_ms(noted.since);
+    if (finished(state)) row.finished_ms = wall_ms(now);
+    config_.ledger->note(std::move(row));
 }
 
 void BrokerCore::note(Node& node) {

@@ -47,6 +47,7 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
         fresh->created = now;
         run = fresh.get();
         runs_.emplace(header.run, std::move(fresh));
+        noted_.erase(header.run);
         log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
             " term=" + std::to_string(header.term));
     } else if (run->owner != node.id && !VFLBUS_PLANTED(two_owners)) {

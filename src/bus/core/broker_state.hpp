@@ -39,6 +39,15 @@ struct BrokerCore::Asked {
     TimePoint until{};
 };
 
+struct BrokerCore::Noted {
+    NodeId by;
+    std::string by_name;
+    std::string by_role;
+    bool here = true;  ///< it was noted in the present session of that node
+    TimePoint since{};
+    TimePoint seen{};  ///< when that node was last known to be there
+};
+
 struct BrokerCore::Connection {
     Node* node = nullptr;  ///< null: anonymous
     TimePoint since{};

@@ -115,13 +115,14 @@ Result<std::string> decode_run_query(std::span<const std::uint8_t> body) {
 
 Bytes encode(const NoteQuery& m) {
     Writer w;
-    w.array(2).str(name_of(m.state)).str(m.sentence);
+    w.array(3).str(name_of(m.state)).u64(static_cast<std::uint64_t>(m.code)).str(m.sentence);
     return w.take();
 }
 Result<NoteQuery> decode_note_query(std::span<const std::uint8_t> body) {
-    Reader r("note", body, 2, query_limits);
+    Reader r("note", body, 3, query_limits);
     NoteQuery m;
     m.state = state_of<RunState>(r, run_states);
+    m.code = static_cast<Errc>(r.u64(UINT16_MAX));
     m.sentence = r.str(sentence_bytes_max);
     return finished(r, std::move(m));
 }

@@ -98,6 +98,7 @@ struct RunsQuery {
 };
 struct NoteQuery {
     RunState state = RunState::pending;
+    Errc code = Errc::ok;  ///< why it failed or was stopped
     std::string sentence;
 };
 

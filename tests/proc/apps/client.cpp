@@ -37,6 +37,7 @@ Message crashes(const Message&, Context&) {
 
 /// Returns when it is told to.
 Message waits(const Message& message, Context& context) {
+    log(INFO, "waits to be told");
     while (!context.cancelled()) std::this_thread::sleep_for(std::chrono::milliseconds(2));
     log(INFO, "told to stop");
     return message.create_reply({});

@@ -141,6 +141,33 @@ void server(Driver& driver, Context& context) {
         const Message reply = scene.ask("train.waits", driver.get_node_ids().at(0), seconds(60));
         log(INFO, "held: ", reply.error().reason);
     }
+    if (play == "hangs_there") {  // a handler that never returns
+        const Message reply = scene.ask("train.hangs", driver.get_node_ids().at(0), seconds(60));
+        log(INFO, "hung: ", reply.error().reason);
+    }
+    if (play == "talks") {  // all nodes, as long as it may
+        for (int i = 0; !context.cancelled(); ++i) {
+            log(INFO, "round ", i);
+            for (const NodeId node : driver.get_node_ids()) (void)scene.count(node);
+            std::this_thread::sleep_for(milliseconds(1));
+        }
+    }
+    if (play == "asks") {  // who is there, round after round
+        while (!context.cancelled()) {
+            std::vector<Message> messages;
+            for (const NodeId node : driver.get_node_ids())
+                messages.push_back(driver.create_message({}, "train", node));
+            std::size_t answered = 0;
+            for (const Message& reply : driver.send_and_receive(messages, seconds(60))) {
+                if (reply.has_content())
+                    ++answered;
+                else
+                    log(INFO, "failed: ", reply.error().code, " ", reply.error().reason);
+            }
+            log(INFO, answered, " of ", messages.size(), " answered");
+            std::this_thread::sleep_for(milliseconds(20));
+        }
+    }
     if (play == "gone") {  // a node that goes away in a handler
         const Message reply = scene.ask("train.waits", driver.get_node_ids().at(0), seconds(60));
         demand(!reply.has_content(), "no reply of a node that is gone");

@@ -89,7 +89,8 @@ std::vector<Body> all_bodies() {
 std::vector<Body> question_bodies() {
     return {
         {"runs", encode(RunsQuery{"running", 20}), again(decode_runs_query)},
-        {"note", encode(NoteQuery{RunState::pending, "waits"}), again(decode_note_query)},
+        {"note", encode(NoteQuery{RunState::failed, Errc::io, "no room"}),
+         again(decode_note_query)},
         {"run rows", encode(std::span<const RunRow>(std::vector{a_run_row(), a_run_row()})),
          [](std::span<const std::uint8_t> body) -> std::optional<Bytes> {
              const auto rows = decode_run_rows(body);

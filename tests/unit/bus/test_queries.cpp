@@ -62,6 +62,40 @@ struct LedgerFixture : Questions {
         c.ledger = &ledger;
         return c;
     }
+    void to(const std::string& from, Kind kind, Bytes body, RunId run = {},
+            std::uint32_t term = 0) {
+        Header header;
+        header.kind = kind;
+        header.src = node_id_of(from);
+        header.run = run;
+        header.term = term;
+        header.body_bytes = body.size();
+        with_ledger.on_frame(conn(from), Payload::copy_of(encode(header)),
+                             Payload::hold(std::move(body)), 2, now);
+    }
+    void hello_of(const std::string& name, std::vector<std::string> features = {},
+                  std::uint64_t incarnation = 1) {
+        to(name, Kind::hello,
+           encode(Hello{name, "member", -1, incarnation, 76 + incarnation, "0.1.0",
+                        std::move(features)}));
+    }
+    void note(const std::string& from, RunState state, Errc code = Errc::ok,
+              const std::string& sentence = {}) {
+        Header header = header_of(Kind::query, from, "", Question::note, 1, run_of(1));
+        Bytes body = encode(NoteQuery{state, code, sentence});
+        header.body_bytes = body.size();
+        with_ledger.on_frame(conn(from), Payload::copy_of(encode(header)),
+                             Payload::hold(std::move(body)), 2, now);
+    }
+    /// Time in which these nodes speak.
+    void pass_with(Duration duration, const std::vector<std::string>& names) {
+        for (Duration done{}; done < duration; done += seconds(1)) {
+            now += seconds(1);
+            for (const std::string& name : names) to(name, Kind::ping, {});
+            with_ledger.on_tick(now);
+        }
+        ignore();
+    }
     FakeLedger ledger;
     BrokerCore with_ledger;
 };
@@ -111,7 +145,7 @@ TEST_CASE_METHOD(Questions, "a question that is none is refused by name") {
     CHECK(refused("me").code == Errc::unknown_message);
     ask("me", "", Question::runs, {1, 2, 3});
     CHECK(refused("me").code == Errc::malformed_message);
-    ask("me", "", Question::note, encode(NoteQuery{RunState::pending, ""}), 1, run_of(1));
+    ask("me", "", Question::note, encode(NoteQuery{}), 1, run_of(1));
     CHECK(refused("me").code == Errc::refused);  // no serving master
     ask("me", "nobody", Question::status, encode_empty());
     CHECK(refused("me").code == Errc::unreachable);
@@ -163,21 +197,6 @@ TEST_CASE_METHOD(Questions, "who asks and asks is told to wait, until the broker
 }
 
 TEST_CASE_METHOD(LedgerFixture, "runs and nodes are noted when they change, and not per message") {
-    const auto to = [&](const std::string& from, Kind kind, Bytes body, RunId run = {},
-                        std::uint32_t term = 0) {
-        Header header;
-        header.kind = kind;
-        header.src = node_id_of(from);
-        header.run = run;
-        header.term = term;
-        header.body_bytes = body.size();
-        with_ledger.on_frame(conn(from), Payload::copy_of(encode(header)),
-                             Payload::hold(std::move(body)), 2, now);
-    };
-    const auto hello_of = [&](const std::string& name, std::vector<std::string> features = {}) {
-        to(name, Kind::hello,
-           encode(Hello{name, "member", -1, 1, 77, "0.1.0", std::move(features)}));
-    };
     hello_of("master");
     hello_of("member-0");
     hello_of("me", {"asks"});
@@ -227,6 +246,99 @@ TEST_CASE_METHOD(LedgerFixture, "runs and nodes are noted when they change, and 
     ledger.full = true;
     ask_it();
     CHECK(refused("me").code == Errc::too_many);
+}
+
+TEST_CASE_METHOD(LedgerFixture, "a run that waits at a master is over when the master is gone") {
+    hello_of("master", {"serve"});
+    hello_of("me");
+    ignore();
+    note("master", RunState::pending);
+    CHECK((expect(Kind::answer).to("master").header.flags & flag::error) == 0);
+    REQUIRE(ledger.runs.size() == 1);
+    CHECK(ledger.runs.back().state == RunState::pending);
+    CHECK(ledger.runs.back().owner == "master");
+    for (const auto& [state, code] : {std::pair{RunState::pending, Errc::io},
+                                      {RunState::failed, Errc::ok},
+                                      {RunState::failed, Errc::cancelled},
+                                      {RunState::stopped, Errc::io},
+                                      {RunState::completed, Errc::ok},
+                                      {RunState::running, Errc::ok}}) {
+        note("master", state, code);
+        CHECK(refused("master").code == Errc::refused);
+    }
+    pass_with(seconds(200), {"master", "me"});
+    CHECK(ledger.runs.size() == 1);  // it waits as long as its master is there
+    SECTION("silent") {
+        pass_with(seconds(10), {"me"});
+        CHECK(ledger.runs.size() == 1);
+        pass_with(seconds(200), {"me"});
+        REQUIRE(ledger.runs.size() == 2);
+        CHECK(ledger.runs.back().state == RunState::failed);
+        CHECK(ledger.runs.back().code == Errc::owner_lost);
+        CHECK(ledger.runs.back().finished_ms != 0);
+        hello_of("master", {"serve"});  // and comes back after all
+        note("master", RunState::pending);
+        CHECK(ledger.runs.back().state == RunState::pending);
+    }
+    SECTION("in order, having said nothing") {
+        to("master", Kind::bye, {});
+        pass_with(seconds(200), {"me"});
+        REQUIRE(ledger.runs.size() == 2);
+        CHECK(ledger.runs.back().code == Errc::owner_lost);
+    }
+    SECTION("back, without this run") {
+        with_ledger.on_disconnected(conn("master"), now);
+        pass_with(seconds(5), {"me"});
+        hello_of("master", {"serve"}, 2);
+        pass_with(seconds(200), {"master", "me"});
+        REQUIRE(ledger.runs.size() == 2);
+        CHECK(ledger.runs.back().code == Errc::owner_lost);
+    }
+    SECTION("back, with this run") {
+        with_ledger.on_disconnected(conn("master"), now);
+        pass_with(seconds(5), {"me"});
+        hello_of("master", {"serve"}, 2);
+        note("master", RunState::starting);
+        pass_with(seconds(200), {"master", "me"});
+        CHECK(ledger.runs.size() == 2);
+        CHECK(ledger.runs.back().state == RunState::starting);
+    }
+    SECTION("it says how it ended") {
+        note("master", RunState::failed, Errc::bad_data, "no rows");
+        pass_with(seconds(200), {"me"});
+        REQUIRE(ledger.runs.size() == 2);
+        CHECK(ledger.runs.back().code == Errc::bad_data);
+        CHECK(ledger.runs.back().reason == "no rows");
+    }
+    SECTION("it was opened") {
+        to("me", Kind::open, encode(Open{"me", {{"member-0", "member", 0}}, ""}), run_of(1), 1);
+        pass_with(seconds(200), {"me"});
+        CHECK(ledger.runs.back().state == RunState::starting);
+        CHECK(ledger.runs.back().owner == "me");
+    }
+}
+
+TEST_CASE_METHOD(LedgerFixture,
+                 "a serving master closes the run of a process of its own, and no other") {
+    const std::string child = "master-" + run_of(1).short_hex();
+    hello_of("master", {"serve"});
+    hello_of("other", {"serve"});
+    hello_of(child);
+    hello_of("member-0");
+    to(child, Kind::open, encode(Open{child, {{"member-0", "member", 0}}, ""}), run_of(1), 1);
+    ignore();
+    note("other", RunState::failed, Errc::io, "not mine");
+    note("master", RunState::starting);
+    CHECK(ledger.runs.back().state == RunState::starting);
+    CHECK(ledger.runs.back().owner == child);
+    ignore();
+    note("master", RunState::failed, Errc::too_many_restarts, "again and again");
+    CHECK(ledger.runs.back().state == RunState::failed);
+    CHECK(ledger.runs.back().code == Errc::too_many_restarts);
+    CHECK(ledger.runs.back().names == std::vector<std::string>{"member-0"});
+    const auto closed = decode_ending(expect(Kind::close).to("member-0").body);
+    REQUIRE(closed);
+    CHECK(closed->sentence == "again and again");
 }
 
 // -- the link ------------------------------------------------------------------------

@@ -1,0 +1,78 @@
+#include "short_run.hpp"
+
+#include "base/files.hpp"
+#include "bus/zmq/context.hpp"
+#include "config/document.hpp"
+#include "local_run.hpp"
+#include "output.hpp"
+#include "parties.hpp"
+#include "settings.hpp"
+#include "signals.hpp"
+#include "thread_run.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+int by_hand(const ShortRunArguments& arguments, const ShortRun& run) {
+    if (const auto good = config::check_party(run.config, "master"); !good)
+        return report_failure(arguments, good.error());
+    if (const auto good = config::check_files(run.config, "master"); !good)
+        return report_failure(arguments, good.error());
+    bus::StopSignal stop;
+    const SignalScope signals(stop);
+    PartyOptions options;
+    options.context = bus::make_context();
+    options.quiet = arguments.quiet;
+    options.state_dir = arguments.state_dir;
+    return report_end(arguments, run.as_master(options, stop));
+}
+
+int in_threads(const ShortRunArguments& arguments, const ShortRun& run) {
+    ThreadPlan plan;
+    plan.config = &run.config;
+    plan.run_dir = run.run_dir;
+    plan.model_dir = run.model_dir;
+    plan.verbose = arguments.verbose;
+    plan.quiet = arguments.quiet;
+    plan.master = run.as_master;
+    return report_end(arguments, run_in_threads(plan));
+}
+
+int in_processes(const ShortRunArguments& arguments, const ShortRun& run) {
+    const fs::path file = run.run_dir / "vflbus.toml";
+    if (const auto written = write_file_atomically(file, config::to_toml(run.config, run.run_dir));
+        !written)
+        return report_failure(arguments, written.error());
+    LocalPlan plan = plan_of(arguments, arguments.transport, run.config, run.run_dir);
+    plan.master.arguments = run.command;
+    plan.master.arguments.insert(
+        plan.master.arguments.end(),
+        {"--config", file.string(), "--state-dir", (run.run_dir / "master" / "node").string()});
+    if (arguments.json) plan.master.arguments.emplace_back("--json");
+    append_common(plan.master.arguments, arguments, run.config);
+    if (!run.model_dir.empty())
+        for (ChildOptions& member : plan.members)
+            member.arguments.insert(member.arguments.end(),
+                                    {"--model-dir", run.model_dir.string()});
+    return report_local(arguments, run_locally(plan));
+}
+
+}  // namespace
+
+Result<config::Config> load_short(const ShortRunArguments& arguments) {
+    LoadMore more;
+    more.self = "master";
+    more.defaults = {"bus.rendezvous_timeout=60"};
+    return load_config(arguments, broker_flag(arguments.broker), more);
+}
+
+int run_short(const ShortRunArguments& arguments, const ShortRun& run) {
+    if (!arguments.local && !arguments.threads) return by_hand(arguments, run);
+    if (const auto good = check_local(run.config, arguments); !good)
+        return report_failure(arguments, good.error());
+    return arguments.threads ? in_threads(arguments, run) : in_processes(arguments, run);
+}
+
+}  // namespace vflbus::cli

@@ -1,0 +1,64 @@
+#include "submitted.hpp"
+
+#include <nlohmann/json.hpp>
+#include <system_error>
+
+#include "base/files.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view format_name = "vflbus-submitted";
+constexpr int format_version = 1;
+
+}  // namespace
+
+Result<std::vector<Submitted>> SubmittedFile::load() const {
+    std::error_code ec;
+    if (!std::filesystem::exists(path_, ec)) return std::vector<Submitted>{};
+    const auto text = read_file(path_);
+    if (!text) return tl::unexpected(text.error());
+    const auto damaged = [this](const std::string& why) {
+        return fail(Errc::bad_data, path_.string() + ", the runs that were submitted, " + why +
+                                        "; remove it to begin without them");
+    };
+    const Json in = Json::parse(*text, nullptr, false);
+    if (!in.is_object()) return damaged("is no JSON object");
+    try {
+        if (in.at("format") != format_name || in.at("version") != format_version)
+            return damaged("was written by another version");
+        std::vector<Submitted> runs;
+        for (const Json& entry : in.at("runs")) {
+            const auto run = parse_run_id(entry.at("run_id").get<std::string>());
+            if (!run) return damaged("is damaged: " + run.error().sentence);
+            Submitted submitted{
+                *run, entry.at("label").get<std::string>(), entry.at("begun").get<bool>(), {}};
+            submitted.restarts.restore(entry.at("restarts").get<std::uint64_t>(),
+                                       entry.at("commit").get<std::uint64_t>());
+            runs.push_back(std::move(submitted));
+        }
+        return runs;
+    } catch (const Json::exception& wrong) {
+        return damaged(std::string("is damaged: ") + wrong.what());
+    }
+}
+
+Result<> SubmittedFile::store(const std::vector<const Submitted*>& runs) const {
+    Json all = Json::array();
+    for (const Submitted* const run : runs)
+        all.push_back({{"run_id", run->run.hex()},
+                       {"label", run->label},
+                       {"begun", run->begun},
+                       {"restarts", run->restarts.count()},
+                       {"commit", run->restarts.progress()}});
+    Json out;
+    out["format"] = format_name;
+    out["version"] = format_version;
+    out["runs"] = std::move(all);
+    return write_file_atomically(path_,
+                                 out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+}  // namespace vflbus::cli
