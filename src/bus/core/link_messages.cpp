@@ -22,8 +22,7 @@ Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::ui
     if (body.size() > message_max_)
         return fail(Errc::too_large, exceeds("a message", body.size(), message_max_));
     Peer& peer = run->peers[dst];
-    // counted from the oldest: the receiver remembers no more numbers than that
-    if (peer.next_request - peer.answered_below() >= outstanding_requests_max)
+    if (peer.pending.size() >= outstanding_requests_max)
         return fail(Errc::too_many, std::to_string(outstanding_requests_max) +
                                         " requests to one node are unanswered");
     const std::uint64_t number = peer.next_request++;
@@ -141,6 +140,9 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
 
 bool LinkCore::may_begin(const Peer& peer, BodyName name, const Outgoing& out) const {
     if (out.large() && peer.asking) return false;
+    // counted from the oldest: the receiver remembers no more numbers than that
+    if (!name.reply && name.number - peer.answered_below() >= outstanding_requests_max)
+        return false;
     if (name.reply || config_.limits.outstanding >= outstanding_requests_max) return true;
     std::size_t under_way = 0;
     for (const auto& [number, pending] : peer.pending)

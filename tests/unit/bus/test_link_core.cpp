@@ -450,7 +450,7 @@ TEST_CASE_METHOD(LinkFixture, "an error reply is a failure, whatever it holds") 
     CHECK(fails_with(encode(Ending{Errc::ok, "an error that is none"})) != Errc::ok);
 }
 
-TEST_CASE_METHOD(LinkFixture, "at most 16 requests from the oldest unanswered on") {
+TEST_CASE_METHOD(LinkFixture, "at most 16 unanswered requests, and none 16 above the oldest leaves") {
     come_up();
     own_run();
     const NodeId dst = node_id_of("member-1");
@@ -461,13 +461,17 @@ TEST_CASE_METHOD(LinkFixture, "at most 16 requests from the oldest unanswered on
     CHECK(link.request(run_of(1), node_id_of("member-2"), 300, {}, now));  // per destination
     // answered out of order: the receiver keeps 16 numbers from the oldest, not 16 open ones
     for (std::uint64_t i = 2; i <= 16; ++i) reply("member-1", i);
-    CHECK_FALSE(link.request(run_of(1), dst, 300, {}, now));
-    reply("member-1", 1);
     ignore();
-    const auto next = link.request(run_of(1), dst, 300, {}, now);
-    REQUIRE(next);
-    CHECK(*next == 17);
-    CHECK(expect(Kind::request).header.answered_below == 17);
+    for (std::uint64_t i = 17; i <= 31; ++i) REQUIRE(link.request(run_of(1), dst, 300, {}, now));
+    CHECK_FALSE(link.request(run_of(1), dst, 300, {}, now));
+    nothing_sent();  // they wait here
+    reply("member-1", 1);
+    for (std::uint64_t i = 17; i <= 31; ++i) {
+        const Header sent = expect(Kind::request).header;
+        CHECK(sent.request == i);
+        CHECK(sent.answered_below == 17);
+    }
+    nothing_sent();
 }
 
 TEST_CASE_METHOD(LinkFixture, "requests that cannot be made") {
