@@ -38,6 +38,7 @@ struct LinkCore::Outgoing {
     std::uint64_t sent = 0;
     std::uint64_t credit = 0;
     State state = State::idle;
+    bool housed = false;  ///< begun, and its receiver has given it room
 
     [[nodiscard]] bool large() const noexcept { return body->size() > credit_free_bytes; }
 };
