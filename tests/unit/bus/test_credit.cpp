@@ -366,6 +366,24 @@ TEST_CASE_METHOD(SmallBudget, "requests take room in the order in which they are
     nothing_held();
 }
 
+TEST_CASE_METHOD(SmallBudget,
+                 "a body whose turn comes because one before it was given up has room") {
+    joined_run();
+    Header second = asked(2);
+    whole(second, MiB);  // 1 is missing
+    CHECK(link.waiting_bodies() == 1);
+    ignore_frames();
+    second.answered_below = 2;
+    SECTION("its sender repeats it") {
+        part(second, MiB, 0, 1);
+    }
+    SECTION("another one says so") {
+        request("master", 3, 2);
+    }
+    CHECK(event<RequestArrived>().body.size() == MiB);
+    CHECK(link.waiting_bodies() == 0);
+}
+
 TEST_CASE_METHOD(SmallBudget, "a body that waits is passed by those that fit, but not for ever") {
     joined_run();
     whole(asked(1), 2 * MiB);
