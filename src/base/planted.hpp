@@ -15,7 +15,6 @@ enum class PlantedBug : std::uint8_t {
     answers_freed_early,
     duplicate_not_answered,
     torn_body_kept,
-    turn_not_given,
     credit_not_extended,
     room_not_passed_on,
     join_not_repeated,

@@ -28,8 +28,6 @@ constexpr Bug all[] = {
                "the oldest answer is forgotten before the asker says that it has it", 1),
     VFLBUS_BUG(duplicate_not_answered, "a request that arrives again is not answered again", 10),
     VFLBUS_BUG(torn_body_kept, "a body that begins again is added to what was there of it", 10),
-    VFLBUS_BUG(turn_not_given, "a request waits for ever for one before it that was given up",
-               1520),
     VFLBUS_BUG(credit_not_extended, "a receiver grants the first share of a large body alone", 1),
     VFLBUS_BUG(room_not_passed_on, "a body that waits for room gets none when some comes free", 1),
     VFLBUS_BUG(join_not_repeated,

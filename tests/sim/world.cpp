@@ -288,8 +288,6 @@ void World::violate(const std::string& what) {
 
 void World::start_broker() {
     ++broker_life_;
-    registered_.clear();
-    open_runs_.clear();
     broker_paused_until_ = now_;
     bus::BrokerConfig config;
     config.timings = options_.timings;
@@ -323,6 +321,8 @@ void World::restart_broker(Duration down) {
     tell("fault: the broker dies");
     ++broker_life_;
     broker_.reset();
+    registered_.clear();
+    open_runs_.clear();
     std::vector<std::uint64_t> ids;
     for (const auto& [id, connection] : connections_) ids.push_back(id);
     for (const std::uint64_t id : ids) {

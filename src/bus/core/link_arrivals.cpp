@@ -25,8 +25,9 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
     peer.requests.erase(peer.requests.begin(), peer.requests.lower_bound(below));
     if (below > peer.next_expected) {
         peer.next_expected = below;
-        if (!VFLBUS_PLANTED(turn_not_given))
-            deliver_in_order(*run, from, peer);  // what waited for those that will not come
+        // what waited for those that will not come
+        deliver_in_order(*run, from, peer);
+        if (!waiting_.empty()) serve_waiting();
     }
     if (peer.asking && peer.asking->reply && peer.asking->number < below)
         done_with(*run, from, peer, *peer.asking, now);

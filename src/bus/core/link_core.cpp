@@ -17,6 +17,7 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
       transport_(transport),
       id_(node_id_of(config_.hello.name)),
       jitter_(config_.seed),
+      next_query_(config_.hello.instance / 2 + 1),
       out_(config_.limits.hop_window),
       in_(config_.limits.window_report),
       bulk_(config_.limits),

@@ -334,7 +334,9 @@ class LinkCore {
     std::map<RunId, Run> runs_;
     std::deque<LinkEvent> events_;
     std::map<std::uint64_t, Asked> asked_;
-    std::uint64_t next_query_ = 1;
+    /// Begins elsewhere in every process: what an earlier one of the name was told late is not for
+    /// this one.
+    std::uint64_t next_query_;
     std::deque<QueryArrived> queries_;
     std::deque<AnswerArrived> answers_;
     HopSender out_;

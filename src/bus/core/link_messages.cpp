@@ -78,10 +78,14 @@ LinkCore::Outgoing* LinkCore::find_outgoing(Peer& peer, BodyName name) {
 void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
     peer.asking.reset();
     peer.queue.clear();
-    for (auto& [number, answer] : peer.answers) answer.out.state = Outgoing::State::idle;
+    const auto idle = [](Outgoing& out) {
+        out.state = Outgoing::State::idle;
+        out.housed = false;
+    };
+    for (auto& [number, answer] : peer.answers) idle(answer.out);
     std::vector<std::uint64_t> numbers;
     for (auto& [number, pending] : peer.pending) {
-        pending.out.state = Outgoing::State::idle;
+        idle(pending.out);
         numbers.push_back(number);
     }
     for (const std::uint64_t number : numbers) begin(run, dst, peer, {number, false}, now);
@@ -105,8 +109,10 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
     const auto before = [&](const BodyName& other) {
         return !other.reply && other.number < name.number;
     };
-    if (!may_begin(peer, name, *out) ||
-        (!name.reply && std::any_of(peer.queue.begin(), peer.queue.end(), before))) {
+    // one that has its room waits for nobody: who is asking may be waiting for that very room
+    if (!out->housed &&
+        (!may_begin(peer, name, *out) ||
+         (!name.reply && std::any_of(peer.queue.begin(), peer.queue.end(), before)))) {
         if (out->state == Outgoing::State::queued) return;
         out->state = Outgoing::State::queued;
         const auto at =
@@ -123,7 +129,7 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
     out->sent = 0;
     out->credit = out->body->size();
     if (out->large()) {
-        peer.asking = name;
+        if (!out->housed) peer.asking = name;
         out->credit = std::min(out->credit, config_.limits.credit_first);
     }
     out->tag = 0;
@@ -252,6 +258,7 @@ void LinkCore::on_credit(const Header& header, TimePoint now) {
     const BodyName name{header.request, (header.flags & flag::answer) != 0};
     Outgoing* out = find_outgoing(peer, name);
     if (out == nullptr || out->state != Outgoing::State::begun) return;
+    out->housed = true;
     const std::uint64_t size = out->body->size();
     if (!name.reply) {
         Pending& pending = peer.pending.at(name.number);

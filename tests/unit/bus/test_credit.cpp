@@ -139,6 +139,52 @@ TEST_CASE_METHOD(SmallBudget, "answers need credit as requests do, and pass requ
     CHECK(left(Kind::reply, 4) == MiB);
 }
 
+TEST_CASE_METHOD(SmallBudget, "a body that has its room begins again without waiting for others") {
+    const auto credit = [&](std::uint64_t number, std::uint8_t flags, std::uint64_t up_to) {
+        Header header = data(Kind::credit, flags == 0 ? "member-1" : "master", number);
+        header.type = 0;
+        header.flags = flags;
+        header.aux = up_to;
+        frame(header);
+    };
+    SECTION("an answer that is asked for again") {
+        joined_run();
+        for (const std::uint64_t n : {1, 2}) {
+            request("master", n);
+            event<RequestArrived>();
+            link.reply(run_of(1), node_id_of("master"), n, Bytes(2 * MiB), now);
+        }
+        CHECK(left(Kind::reply, 1) == MiB);
+        credit(1, flag::answer, MiB + chunk_bytes);
+        CHECK(left(Kind::reply, 1) == chunk_bytes);
+        CHECK(left(Kind::reply, 2) == MiB);  // asks, perhaps for the room that 1 has
+        request("master", 1);
+        CHECK(left(Kind::reply, 1) == MiB);
+        request("master", 2);  // 2 asks still: a third one waits
+        CHECK(left(Kind::reply, 2) == MiB);
+        request("master", 3);
+        event<RequestArrived>();
+        link.reply(run_of(1), node_id_of("master"), 3, Bytes(2 * MiB), now);
+        CHECK(left(Kind::reply, 3) == 0);
+    }
+    SECTION("a request of which nothing is heard") {
+        own_run();
+        ask(2 * MiB);
+        ask(2 * MiB);
+        CHECK(left(Kind::request, 1) == MiB);
+        credit(1, 0, MiB + chunk_bytes);
+        CHECK(left(Kind::request, 1) == chunk_bytes);
+        CHECK(left(Kind::request, 2) == MiB);
+        for (int s = 0; s < 31; ++s) {
+            Header pong;
+            pong.kind = Kind::pong;
+            frame(pong);
+            pass(seconds(1));
+        }
+        CHECK(left(Kind::request, 1) == MiB);
+    }
+}
+
 TEST_CASE_METHOD(SmallBudget, "after a reconnect bodies begin again, and so does credit") {
     own_run();
     ask(2 * MiB);
@@ -318,6 +364,24 @@ TEST_CASE_METHOD(SmallBudget, "requests take room in the order in which they are
     part(asked(2), 3 * MiB, 2, 6);
     CHECK(event<RequestArrived>().number == 2);
     nothing_held();
+}
+
+TEST_CASE_METHOD(SmallBudget,
+                 "a body whose turn comes because one before it was given up has room") {
+    joined_run();
+    Header second = asked(2);
+    whole(second, MiB);  // 1 is missing
+    CHECK(link.waiting_bodies() == 1);
+    ignore_frames();
+    second.answered_below = 2;
+    SECTION("its sender repeats it") {
+        part(second, MiB, 0, 1);
+    }
+    SECTION("another one says so") {
+        request("master", 3, 2);
+    }
+    CHECK(event<RequestArrived>().body.size() == MiB);
+    CHECK(link.waiting_bodies() == 0);
 }
 
 TEST_CASE_METHOD(SmallBudget, "a body that waits is passed by those that fit, but not for ever") {

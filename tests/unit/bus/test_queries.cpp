@@ -343,6 +343,20 @@ TEST_CASE_METHOD(LedgerFixture,
 
 // -- the link ------------------------------------------------------------------------
 
+TEST_CASE("an answer to an earlier process of the name is not taken for one's own") {
+    const auto first_number = [](std::uint64_t instance) {
+        LinkConfig config = LinkFixture::config();
+        config.hello.instance = instance;
+        LinkFixture process(config);
+        return process.link.query(broker_node, {}, Question::nodes, encode_nodes_query(1),
+                                  process.now + seconds(1), process.now);
+    };
+    for (const std::uint64_t instance : {std::uint64_t{0}, std::uint64_t{1000}, UINT64_MAX}) {
+        CHECK(first_number(instance) != 0);
+        CHECK(first_number(instance) != first_number(instance / 2 + 7));
+    }
+}
+
 TEST_CASE_METHOD(LinkFixture, "a link asks, and again after a reconnect, until its deadline") {
     come_up();
     const RunId run = run_of(4);
