@@ -1,5 +1,6 @@
 #include "run_desk.hpp"
 
+#include <cmath>
 #include <fstream>
 
 namespace vflbus::cli {
@@ -7,6 +8,16 @@ namespace {
 
 namespace fs = std::filesystem;
 using bus::Question;
+
+/// Of one answer about metrics: a half of what an ANSWER may hold. One entry always fits.
+constexpr std::size_t metrics_answer_bytes_max = 128u << 10;
+
+/// No less than it takes on the wire.
+std::size_t bytes_of(const bus::MetricEntry& entry) {
+    std::size_t bytes = 64 + entry.split.size();
+    for (const auto& [name, value] : entry.metrics) bytes += name.size() + 16;
+    return bytes;
+}
 
 /// Whole lines from a position of a file.
 Result<bus::LogAnswer> read_lines(const fs::path& file, std::uint64_t from) {
@@ -75,6 +86,16 @@ void RunDesk::update(const observe::ProgressState& state) {
                             history[i].metrics});
 }
 
+void RunDesk::add_metrics(std::uint64_t step, const std::map<std::string, double>& values) {
+    const auto loss = values.find("loss");
+    bus::MetricEntry entry;
+    entry.step = step;
+    entry.loss = loss == values.end() ? std::nan("") : loss->second;
+    entry.metrics.assign(values.begin(), values.end());
+    const std::lock_guard lock(mutex_);
+    if (metrics_.size() < metrics_kept_max) metrics_.push_back(std::move(entry));
+}
+
 void RunDesk::done() {
     const std::lock_guard lock(mutex_);
     stop_ = nullptr;
@@ -108,9 +129,13 @@ Result<bus::Bytes> RunDesk::answer(const bus::QueryArrived& query) {
             if (!from) return tl::unexpected(from.error());
             bus::MetricsAnswer answer;
             answer.total = metrics_.size();
+            std::size_t bytes = 0;
             for (std::size_t i = *from;
-                 i < metrics_.size() && answer.entries.size() < bus::metric_entries_max; ++i)
+                 i < metrics_.size() && answer.entries.size() < bus::metric_entries_max; ++i) {
+                bytes += bytes_of(metrics_[i]);
+                if (bytes > metrics_answer_bytes_max) break;
                 answer.entries.push_back(metrics_[i]);
+            }
             return bus::encode(answer);
         }
         default:

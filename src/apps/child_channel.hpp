@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -53,6 +54,15 @@ class ChildChannel final : public app::Host {
         }
     }
 
+    /// Told a few times a second at most.
+    void progress() noexcept override {
+        const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+        auto due = progress_due_.load(std::memory_order_relaxed);
+        constexpr auto pause = std::chrono::steady_clock::duration(std::chrono::milliseconds(250));
+        if (now < due || !progress_due_.compare_exchange_strong(due, now + pause.count())) return;
+        write(Told::progress, {});
+    }
+
     std::atomic<bool> cancelled{false};
 
   private:
@@ -79,6 +89,7 @@ class ChildChannel final : public app::Host {
 
     int socket_;
     std::mutex mutex_;  ///< of writing
+    std::atomic<std::chrono::steady_clock::rep> progress_due_{0};
 };
 
 }  // namespace vflbus::apps
