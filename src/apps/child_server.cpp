@@ -134,7 +134,6 @@ class ChildDriver final : public app::Driver {
         app::Context context({begin->run_id, begin->node_id, begin->node_name, begin->rank,
                               std::move(begin->run_config), std::move(begin->node_config),
                               &channel.cancelled});
-        channel.write(Told::ready, {});
         Outcome outcome;
         const int failed = static_cast<int>(Errc::handler_failed);
         try {

@@ -129,8 +129,8 @@ class Host final : public ClientHost {
             if (fresh) runs_.emplace(key, std::move(*fresh));
             const auto found = runs_.find(key);
             if (found == runs_.end() || found->second.over) return;
-            job->timer = processes_->at(
-                job->expires, [this, key, serial = job->serial] { expire(key, serial); });
+            job->timer = processes_->at(job->expires,
+                                        [this, key, serial = job->serial] { expire(key, serial); });
             found->second.waiting.push_back(std::move(*job));
             queue(key, found->second);
         });
@@ -217,10 +217,9 @@ class Host final : public ClientHost {
                 reply(body);
             } else {
                 const auto refusal = decode_outcome(body);
-                reply(refusal
-                          ? Result<Bytes>(fail(static_cast<Errc>(refusal->code),
-                                               options_.node_name + ": " + refusal->sentence))
-                          : tl::unexpected(refusal.error()));
+                reply(refusal ? Result<Bytes>(fail(static_cast<Errc>(refusal->code),
+                                                   options_.node_name + ": " + refusal->sentence))
+                              : tl::unexpected(refusal.error()));
             }
         }
         release(key, run);

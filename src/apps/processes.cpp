@@ -20,8 +20,10 @@ namespace vflbus::apps {
 namespace {
 
 constexpr std::size_t read_bytes = 256 << 10;
+/// A frame so small is written at once, so that its reader wakes up once.
+constexpr std::size_t one_piece_bytes = 64 << 10;
 /// From the taking of a spare process to its replacement.
-constexpr Duration refill_after = std::chrono::milliseconds(250);
+constexpr Duration refill_after = std::chrono::milliseconds(500);
 
 class ProcessesImpl final : public Processes {
   public:
@@ -67,6 +69,10 @@ class ProcessesImpl final : public Processes {
         if (found == children_.end() || found->second.shut || found->second.socket < 0) return;
         Bytes head(told_head_bytes);
         put_head(kind, body.size(), head.data());
+        if (body.size() <= one_piece_bytes) {
+            head.insert(head.end(), body.begin(), body.end());
+            body.clear();
+        }
         found->second.out.push_back(std::move(head));
         if (!body.empty()) found->second.out.push_back(std::move(body));
         write(found->second);

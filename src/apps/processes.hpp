@@ -27,8 +27,8 @@ class Processes {
         std::function<void(const std::string& how, bool clean)> on_end;
     };
 
-    /// Starts the thread, and as many processes as `spares` says. `on_lost` is called when the helper
-    /// has died, and all its processes.
+    /// Starts the thread, and as many processes as `spares` says. `on_lost` is called when the
+    /// helper has died, and all its processes.
     static std::unique_ptr<Processes> make(Helper helper, std::size_t spares,
                                            std::function<void()> on_lost);
     /// Ends all processes at once.
