@@ -113,6 +113,7 @@ std::unique_ptr<apps::ClientHost> make_host(const config::Config& config, NodeAp
     apps::ClientHostOptions options;
     options.node_name = name;
     options.node_config = std::move(app.config);
+    options.workers = config.bus.workers;
     options.grace = seconds(config.bus.cancel_grace);
     options.log = [&run_log](apps::app::Level level, const RunId& run, const std::string& text) {
         run_log.write(level_of(level), run, text);
@@ -161,6 +162,14 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
     for_host.log = [&run_log](apps::app::Level level, const RunId& of, const std::string& text) {
         run_log.write(level_of(level), of, text);
     };
+    if (options.desk)
+        for_host.metrics = [&run_log, &run, desk = options.desk](const apps::Metrics& metrics) {
+            desk->add_metrics(metrics.step, metrics.values);
+            std::string line = "metrics step=" + std::to_string(metrics.step);
+            for (const auto& [metric, value] : metrics.values)
+                line += fmt::format(" {}={}", metric, value);
+            run_log.write(log::Level::debug, run, line);
+        };
     const auto begin = std::chrono::steady_clock::now();
     const auto host = apps::ServerHost::make(std::move(helper), std::move(for_host));
     AppOutcome outcome;

@@ -1,6 +1,7 @@
 #include "run_desk.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 
 #include "actors/run_record.hpp"
@@ -11,6 +12,16 @@ namespace {
 
 namespace fs = std::filesystem;
 using bus::Question;
+
+/// Of one answer about metrics: a half of what an ANSWER may hold. One entry always fits.
+constexpr std::size_t metrics_answer_bytes_max = 128u << 10;
+
+/// No less than it takes on the wire.
+std::size_t bytes_of(const bus::MetricEntry& entry) {
+    std::size_t bytes = 64 + entry.split.size();
+    for (const auto& [name, value] : entry.metrics) bytes += name.size() + 16;
+    return bytes;
+}
 
 /// Whole lines from a position of a file.
 Result<bus::LogAnswer> read_lines(const fs::path& file, std::uint64_t from) {
@@ -39,9 +50,13 @@ Result<bus::Bytes> metrics_from(const std::vector<bus::MetricEntry>& entries,
     if (!from) return tl::unexpected(from.error());
     bus::MetricsAnswer answer;
     answer.total = entries.size();
+    std::size_t bytes = 0;
     for (std::size_t i = *from;
-         i < entries.size() && answer.entries.size() < bus::metric_entries_max; ++i)
+         i < entries.size() && answer.entries.size() < bus::metric_entries_max; ++i) {
+        bytes += bytes_of(entries[i]);
+        if (bytes > metrics_answer_bytes_max) break;
         answer.entries.push_back(entries[i]);
+    }
     return bus::encode(answer);
 }
 
@@ -110,6 +125,16 @@ void RunDesk::update(const observe::ProgressState& state) {
     const std::vector<observe::HistoryEntry>& history = history_();
     for (std::size_t i = metrics_.size(); i < history.size(); ++i)
         metrics_.push_back(entry_of(history[i]));
+}
+
+void RunDesk::add_metrics(std::uint64_t step, const std::map<std::string, double>& values) {
+    const auto loss = values.find("loss");
+    bus::MetricEntry entry;
+    entry.step = step;
+    entry.loss = loss == values.end() ? std::nan("") : loss->second;
+    entry.metrics.assign(values.begin(), values.end());
+    const std::lock_guard lock(mutex_);
+    if (metrics_.size() < metrics_kept_max) metrics_.push_back(std::move(entry));
 }
 
 void RunDesk::done() {

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -18,6 +19,8 @@
 
 namespace vflbus::cli {
 
+inline constexpr std::size_t metrics_kept_max = 10'000;
+
 /// All calls from any thread.
 class RunDesk {
   public:
@@ -29,6 +32,8 @@ class RunDesk {
     /// within `update` only; both may be empty.
     void drives(const RunId& run, std::string agreed, std::function<void()> stop, History history);
     void update(const observe::ProgressState& state);
+    /// One step of a run of an app. What is beyond `metrics_kept_max` steps is not kept.
+    void add_metrics(std::uint64_t step, const std::map<std::string, double>& values);
     /// That run is over, and nothing given to `drives` is called any more.
     void done();
 

@@ -11,6 +11,7 @@
 
 using namespace vflbus::app;
 using std::chrono::seconds;
+using std::chrono::steady_clock;
 
 namespace {
 
@@ -18,6 +19,7 @@ void server(Driver& driver, Context& context) {
     const auto num_nodes_per_round = context.run_config<std::size_t>("nodes-per-round", 2);
     const int num_rounds = context.run_config("rounds", 3);
     std::mt19937 random{std::random_device{}()};
+    steady_clock::time_point begin;  // of the first push
 
     for (int server_round = 1; server_round <= num_rounds; ++server_round) {
         log(INFO, "Starting server round ", server_round);
@@ -39,6 +41,7 @@ void server(Driver& driver, Context& context) {
             messages.push_back(driver.create_message(record, message_type::train, node_id,
                                                      std::to_string(server_round)));
         }
+        if (server_round == 1) begin = steady_clock::now();
         std::vector<std::string> message_ids = driver.push_messages(messages);
 
         // pull replies; a message that was refused has an empty id
@@ -64,6 +67,8 @@ void server(Driver& driver, Context& context) {
         }
         log(INFO, "Received replies from node IDs: ", src_node_ids);
     }
+    const std::chrono::duration<double, std::milli> took = steady_clock::now() - begin;
+    log(INFO, num_rounds, " rounds took ", took.count(), " ms");
     log(INFO, "Multi-run example complete!");
 }
 

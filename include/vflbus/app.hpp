@@ -258,6 +258,11 @@ class Context {
         return given_.cancelled != nullptr && given_.cancelled->load(std::memory_order_relaxed);
     }
 
+    /// A handler that takes minutes says now and then that it gets on; a line of its log says so as
+    /// well. Who is silent for `bus.progress_stall_after` (5 minutes) is reported as stalled, and
+    /// given up after as long again.
+    void progress() const;
+
     /// The app's own T of this run, made at the first call.
     template <class T>
     [[nodiscard]] T& state() {
@@ -300,11 +305,16 @@ inline constexpr Level WARNING = Level::warning;
 /// What the program does for an app. Set before anything of the app is called.
 struct Host {
     virtual void log(Level level, std::string_view text) noexcept = 0;
+    virtual void progress() noexcept = 0;
 
   protected:
     ~Host() = default;
 };
 inline Host* host = nullptr;
+
+inline void Context::progress() const {
+    if (host != nullptr) host->progress();
+}
 
 namespace detail {
 template <class T>
@@ -376,7 +386,8 @@ class Driver {
     virtual ~Driver() = default;
 
     [[nodiscard]] virtual const std::string& run_id() const = 0;
-    /// The nodes that take part now, in the order in which they came.
+    /// The nodes that take part now: those that were there when main began, then the others in the
+    /// order in which they came.
     [[nodiscard]] virtual std::vector<NodeId> get_node_ids() = 0;
     /// Empty when the node never was in this run.
     [[nodiscard]] virtual std::string name_of(NodeId node) = 0;
@@ -414,6 +425,11 @@ class Driver {
     /// From now on replies go to `take`, called one after another on a thread of the driver's, and
     /// are not there to be pulled. An empty function ends it. `take` must not throw.
     virtual void on_reply(std::function<void(Message)> take) = 0;
+
+    /// What `vflbus run show` has of this run over time: log_metrics({{"loss", 0.3}}, round). The
+    /// first 10,000 calls are kept. Throws std::invalid_argument for more than 64 metrics, or a
+    /// name that is empty or longer than 64 bytes.
+    virtual void log_metrics(const std::map<std::string, double>& metrics, std::uint64_t step) = 0;
 };
 
 /// main of a ServerApp. The run is completed when it returns, and failed with its text when it

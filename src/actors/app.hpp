@@ -116,15 +116,23 @@ class Context {
 class Replier {
   public:
     using Take = std::function<void(Result<Bytes>&&)>;
-    explicit Replier(Take take) : slot_(std::make_shared<Slot>()) { slot_->take = std::move(take); }
+    Replier(Take take, std::function<void()> progress) : slot_(std::make_shared<Slot>()) {
+        slot_->take = std::move(take);
+        slot_->progress = std::move(progress);
+    }
     void operator()(Result<Bytes> answer) const {
         if (!slot_->used.exchange(true)) slot_->take(std::move(answer));
+    }
+    /// The request is still worked on, and not stuck (docs/protocol.md, section 4, Progress).
+    void progress() const {
+        if (!slot_->used.load()) slot_->progress();
     }
 
   private:
     struct Slot {
         std::atomic<bool> used{false};
         Take take;
+        std::function<void()> progress;
     };
     std::shared_ptr<Slot> slot_;
 };
@@ -205,6 +213,8 @@ class Driver {
     /// Participants that have joined, in the order of the RunSpec.
     [[nodiscard]] virtual std::vector<NodeId> get_node_ids() const = 0;
     [[nodiscard]] virtual std::string name_of(NodeId node) const = 0;
+    /// From `on_opened` on: participants that were there, and will join or decline.
+    [[nodiscard]] virtual std::uint64_t asked() const = 0;
 
     /// Sends a request; its reply (or failure) comes to `on_reply` with this message id and source.
     /// Errors: too_many (16 unanswered at this destination), not_a_participant.

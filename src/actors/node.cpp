@@ -29,11 +29,6 @@ constexpr Duration idle_watch_every = milliseconds(250);
 /// How long an app may take to stop in order.
 constexpr Duration stop_patience = seconds(20);
 
-/// Handlers at once when nothing is configured.
-std::size_t default_workers() {
-    return std::max<std::size_t>(2, std::thread::hardware_concurrency());
-}
-
 /// Leader and followers. The leader polls the link and, with the lock released, runs the handlers
 /// itself, so that a short one costs no change of thread. When a handler takes longer than
 /// `takeover_after`, a follower becomes the leader: beats go out, frames come in, and what other
@@ -46,7 +41,7 @@ class ProcessNode final : public Node, private NodeLock {
     ProcessNode(NodeOptions options, DirectoryLock directory, std::uint64_t incarnation,
                 std::unique_ptr<bus::LinkLoop> loop)
         : options_(std::move(options)),
-          workers_(options_.workers != 0 ? options_.workers : default_workers()),
+          workers_(workers_of(options_.workers)),
           directory_(std::move(directory)),
           loop_(std::move(loop)),
           core_(core_config(incarnation), loop_->core(), *this) {
@@ -301,6 +296,11 @@ class ProcessNode final : public Node, private NodeLock {
 };
 
 }  // namespace
+
+std::size_t workers_of(std::size_t configured) {
+    if (configured != 0) return configured;
+    return std::max<std::size_t>(2, std::thread::hardware_concurrency());
+}
 
 Result<std::unique_ptr<Node>> Node::create(NodeOptions options) {
     if (!is_valid_node_name(options.name))

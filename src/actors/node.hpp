@@ -38,6 +38,9 @@ struct NodeOptions {
     std::function<void(const std::string&)> on_waiting;
 };
 
+/// What `workers` = 0 means: one per processor, 2 at least.
+std::size_t workers_of(std::size_t configured);
+
 class Node {
   public:
     virtual ~Node() = default;

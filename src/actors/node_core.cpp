@@ -30,6 +30,12 @@ struct NodeCore::Mail {
         std::uint64_t number;
         Result<Bytes> answer;
     };
+    struct Progress {
+        RunId run;
+        std::uint32_t term;
+        NodeId to;
+        std::uint64_t number;
+    };
     struct Posted {
         RunId run;
         Call call;
@@ -47,6 +53,7 @@ struct NodeCore::Mail {
     bool closed = false;
     std::function<void()> wake;
     std::vector<Answer> answers;
+    std::vector<Progress> progress;
     std::vector<Posted> posted;
 };
 
@@ -76,6 +83,8 @@ class NodeCore::DriverImpl final : public Driver {
             if (id == node) return name;
         return "node " + std::to_string(node.value);
     }
+
+    std::uint64_t asked() const override { return asked_; }
 
     Result<std::uint64_t> push_message(NodeId dst, MessageType type, Bytes content) override {
         const std::lock_guard guard(core_.lock_);
@@ -129,6 +138,7 @@ class NodeCore::DriverImpl final : public Driver {
     std::vector<std::pair<NodeId, std::string>> names_;
     std::map<NodeId, bool> joined_;
     TimePoint timer_ = TimePoint::max();
+    std::uint64_t asked_ = 0;
     bool closing_ = false;
     bus::LinkBytes moved_;
 };
@@ -249,12 +259,15 @@ void NodeCore::collect() {
         enqueue(of, std::move(event));
     }
     std::vector<Mail::Answer> answers;
+    std::vector<Mail::Progress> progress;
     std::vector<Mail::Posted> posted;
     {
         const std::lock_guard guard(mail_->mutex);
         answers.swap(mail_->answers);
+        progress.swap(mail_->progress);
         posted.swap(mail_->posted);
     }
+    for (const Mail::Progress& p : progress) link_.get_on(p.run, p.term, p.to, p.number);
     for (Mail::Answer& a : answers) answer(a.run, a.term, a.to, a.number, std::move(a.answer));
     for (Mail::Posted& p : posted)
         if (driven(p.run) && !driver_->closing_) enqueue(p.run, std::move(p.call));
@@ -445,10 +458,13 @@ void NodeCore::on(bus::RequestArrived& event) {
     message.metadata = {event.run, event.term, event.number, event.from, link_.id(), event.type};
     message.content = std::move(event.body);
     if (const auto* deferred = app_ ? app_->deferred_handler_of(event.type) : nullptr) {
-        Replier replier([mail = mail_, run = event.run, term = event.term, from = event.from,
-                         number = event.number](Result<Bytes>&& answer) {
-            mail->put(&Mail::answers, Mail::Answer{run, term, from, number, std::move(answer)});
-        });
+        const Mail::Progress asked{event.run, event.term, event.from, event.number};
+        Replier replier(
+            [mail = mail_, asked](Result<Bytes>&& answer) {
+                mail->put(&Mail::answers, Mail::Answer{asked.run, asked.term, asked.to,
+                                                       asked.number, std::move(answer)});
+            },
+            [mail = mail_, asked] { mail->put(&Mail::progress, asked); });
         const Unlocked unlocked(lock_);
         try {
             (*deferred)(std::move(message), context, replier);
@@ -499,6 +515,7 @@ void NodeCore::end_context(const RunId& run, const Ending& ending) {
 void NodeCore::on(bus::RunOpened& event) {
     if (!driven(event.run) || opened_ || driver_->closing_) return;
     opened_ = true;
+    driver_->asked_ = event.asked;
     const Unlocked unlocked(lock_);
     driven_app_->on_opened(*driver_);
 }

@@ -2,10 +2,13 @@
 // The app's end of the socket to its node. Private to the child_*.cpp files.
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -43,7 +46,7 @@ class ChildChannel final : public app::Host {
         std::uint8_t head[told_head_bytes];
         put_head(kind, body.size(), head);
         const std::lock_guard lock(mutex_);
-        if (!write_all(head, sizeof head) || !write_all(body.data(), body.size())) ::_exit(0);
+        if (!write_all(head, body)) ::_exit(0);
     }
 
     void log(app::Level level, std::string_view text) noexcept override {
@@ -51,6 +54,15 @@ class ChildChannel final : public app::Host {
             write(Told::log, encode(LogLine{level, std::string(text.substr(0, 65'536))}));
         } catch (...) {  // a line that cannot be made is lost
         }
+    }
+
+    /// Told a few times a second at most.
+    void progress() noexcept override {
+        const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
+        auto due = progress_due_.load(std::memory_order_relaxed);
+        constexpr auto pause = std::chrono::steady_clock::duration(std::chrono::milliseconds(250));
+        if (now < due || !progress_due_.compare_exchange_strong(due, now + pause.count())) return;
+        write(Told::progress, {});
     }
 
     std::atomic<bool> cancelled{false};
@@ -66,19 +78,28 @@ class ChildChannel final : public app::Host {
         }
         return true;
     }
-    bool write_all(const std::uint8_t* from, std::size_t n) {
-        while (n > 0) {
-            const ssize_t put = ::send(socket_, from, n, MSG_NOSIGNAL);
+    /// Both in one call, so that the node wakes up once.
+    bool write_all(std::span<const std::uint8_t> head, std::span<const std::uint8_t> body) {
+        while (!head.empty() || !body.empty()) {
+            iovec parts[] = {{const_cast<std::uint8_t*>(head.data()), head.size()},
+                             {const_cast<std::uint8_t*>(body.data()), body.size()}};
+            msghdr message{};
+            message.msg_iov = parts;
+            message.msg_iovlen = 2;
+            const ssize_t put = ::sendmsg(socket_, &message, MSG_NOSIGNAL);
             if (put < 0 && errno == EINTR) continue;
             if (put <= 0) return false;
-            from += put;
-            n -= static_cast<std::size_t>(put);
+            const auto done = static_cast<std::size_t>(put);
+            const std::size_t of_head = std::min(done, head.size());
+            head = head.subspan(of_head);
+            body = body.subspan(done - of_head);
         }
         return true;
     }
 
     int socket_;
     std::mutex mutex_;  ///< of writing
+    std::atomic<std::chrono::steady_clock::rep> progress_due_{0};
 };
 
 }  // namespace vflbus::apps

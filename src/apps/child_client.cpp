@@ -34,7 +34,6 @@ class Client {
         } catch (...) {
             broken = "the app could not be made";
         }
-        channel_.write(Told::ready, {});
         while (next(frame) && frame.kind == Told::request) {
             const Result<Bytes> answer = handle(client, broken, frame.body, context);
             if (answer)

@@ -108,6 +108,19 @@ class ChildDriver final : public app::Driver {
         changed_.notify_all();
     }
 
+    void log_metrics(const std::map<std::string, double>& metrics, std::uint64_t step) override {
+        if (metrics.size() > metrics_max)
+            throw std::invalid_argument("log_metrics: " + std::to_string(metrics.size()) +
+                                        " metrics; one step has " + std::to_string(metrics_max) +
+                                        " at most");
+        for (const auto& [name, value] : metrics)
+            if (name.empty() || name.size() > metric_name_bytes_max)
+                throw std::invalid_argument("log_metrics: the name \"" + name +
+                                            "\" must have 1 to " +
+                                            std::to_string(metric_name_bytes_max) + " bytes");
+        channel.write(Told::metrics, encode(Metrics{step, metrics}));
+    }
+
     // -- the other end ------------------------------------------------------------------
     int run(const app::Exported& exported) {
         exported.set_host(&channel);
@@ -121,7 +134,6 @@ class ChildDriver final : public app::Driver {
         app::Context context({begin->run_id, begin->node_id, begin->node_name, begin->rank,
                               std::move(begin->run_config), std::move(begin->node_config),
                               &channel.cancelled});
-        channel.write(Told::ready, {});
         Outcome outcome;
         const int failed = static_cast<int>(Errc::handler_failed);
         try {

@@ -1,24 +1,36 @@
 #include "apps/client_host.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <map>
 #include <optional>
 #include <utility>
 
+#include "actors/node.hpp"
 #include "apps/processes.hpp"
 #include "base/text.hpp"
 
 namespace vflbus::apps {
 namespace {
 
-/// What a Context of a run of apps holds.
+/// Processes kept ready, so that the first message of a run need not wait for a fork.
+constexpr std::size_t spare_processes = 2;
+/// What waits for a worker for so long is worth a line.
+constexpr Duration waiting_said_after = std::chrono::seconds(1);
+/// How often a handler's signs of life are passed on.
+constexpr Duration progress_every = std::chrono::seconds(1);
+
+/// What a Context of a run of apps holds. The strand of the run owns it.
 struct AppRun {
     std::uint64_t key = 0;
+    RunId id;
+    Begin begin;
+    bool asked = false;  ///< had a message, so that the thread of the processes knows of it
 };
 
 struct Job {
-    std::uint64_t serial = 0;
+    std::uint64_t serial;
     actors::Replier reply;
     std::uint64_t source = 0;
     std::string type;
@@ -31,7 +43,9 @@ struct Job {
 class Host final : public ClientHost {
   public:
     Host(Helper helper, ClientHostOptions options)
-        : options_(std::move(options)), processes_(Processes::make(std::move(helper), [this] {
+        : options_(std::move(options)),
+          workers_(actors::workers_of(options_.workers)),
+          processes_(Processes::make(std::move(helper), spare_processes, [this] {
               log(app::Level::error, {},
                   "the helper of apps has died; this node serves no more "
                   "apps: start it again");
@@ -46,10 +60,9 @@ class Host final : public ClientHost {
             return join(context, **config);
         });
         both.on_end([this, others](const actors::Ending& ending, actors::Context& context) {
-            if (const AppRun* run = context.state<AppRun>())
-                processes_->post([this, key = run->key] { end(key); });
-            else
-                others.end(ending, context);
+            const AppRun* const run = context.state<AppRun>();
+            if (run == nullptr) return others.end(ending, context);
+            if (run->asked) processes_->post([this, key = run->key] { end(key); });
         });
         both.on_deferred(app_message_type, [this](actors::Message&& message,
                                                   actors::Context& context, actors::Replier reply) {
@@ -65,6 +78,10 @@ class Host final : public ClientHost {
         std::deque<Job> waiting;
         std::optional<Job> current;
         bool answered = false;  ///< current has expired
+        bool queued = false;    ///< in queue_
+        bool said_to_wait = false;
+        Processes::Timer to_say = 0;  ///< that it waits
+        TimePoint progress_due;
         Processes::Id process = 0;
         bool over = false;
     };
@@ -75,30 +92,26 @@ class Host final : public ClientHost {
         context.config_hash = hash256(invitation.agreed);
         auto state = std::make_shared<AppRun>();
         state->key = ++last_key_;
-        Run run;
-        run.id = invitation.run;
-        run.begin = {invitation.run.hex(),
-                     node_id_of(options_.node_name).value,
-                     options_.node_name,
-                     context.rank(),
-                     config,
-                     options_.node_config};
-        processes_->post([this, key = state->key, run = std::make_shared<Run>(std::move(run))] {
-            runs_.emplace(key, std::move(*run));
-        });
+        state->id = invitation.run;
+        state->begin = {invitation.run.hex(),
+                        node_id_of(options_.node_name).value,
+                        options_.node_name,
+                        context.rank(),
+                        config,
+                        options_.node_config};
         context.set_state(std::move(state));
         return {};
     }
 
     void take(actors::Message&& message, actors::Context& context, actors::Replier reply) {
-        const AppRun* run = context.state<AppRun>();
+        AppRun* const run = context.state<AppRun>();
         if (run == nullptr)
             return reply(fail(Errc::unknown_message,
                               options_.node_name + " takes part in no app in this run"));
         auto envelope = decode_envelope(message.content);
         if (!envelope) return reply(tl::unexpected(envelope.error()));
         auto job = std::make_shared<Job>(
-            Job{0,
+            Job{++last_serial_,
                 std::move(reply),
                 message.metadata.src_node_id.value,
                 std::move(envelope->message_type),
@@ -106,35 +119,81 @@ class Host final : public ClientHost {
                 processes_->now() + std::chrono::milliseconds(envelope->ttl_ms),
                 envelope->ttl_ms});
         job->envelope = std::move(message.content);
-        processes_->post([this, key = run->key, job] {
+        std::shared_ptr<Run> fresh;
+        if (!std::exchange(run->asked, true)) {
+            fresh = std::make_shared<Run>();
+            fresh->id = run->id;
+            fresh->begin = std::move(run->begin);
+        }
+        processes_->post([this, key = run->key, job, fresh] {
+            if (fresh) runs_.emplace(key, std::move(*fresh));
             const auto found = runs_.find(key);
             if (found == runs_.end() || found->second.over) return;
+            job->timer = processes_->at(job->expires,
+                                        [this, key, serial = job->serial] { expire(key, serial); });
             found->second.waiting.push_back(std::move(*job));
-            advance(key, found->second);
+            queue(key, found->second);
         });
     }
 
     // -- on the thread of the processes -------------------------------------------------------
-    void advance(std::uint64_t key, Run& run) {
-        while (!run.current && !run.waiting.empty() && !run.over) {
-            Job job = std::move(run.waiting.front());
-            run.waiting.pop_front();
-            if (processes_->now() >= job.expires) {
-                job.reply(fail(Errc::expired, options_.node_name + ": message " + job.type +
-                                                  " waited longer than its time to live of " +
-                                                  ttl_of(job)));
-                continue;
-            }
-            if (run.process == 0) begin(key, run);
-            job.serial = ++last_serial_;
-            processes_->tell(run.process, Told::request,
-                             encode_addressed(job.source, job.envelope));
-            Bytes().swap(job.envelope);
-            job.timer = processes_->at(job.expires,
-                                       [this, key, serial = job.serial] { expire(key, serial); });
-            run.answered = false;
-            run.current = std::move(job);
+    /// A run whose next message could be handled gets in line for a worker.
+    void queue(std::uint64_t key, Run& run) {
+        if (run.current || run.waiting.empty() || run.over || run.queued) return;
+        run.queued = true;
+        queue_.push_back(key);
+        serve();
+        if (run.queued)
+            run.to_say = processes_->at(processes_->now() + waiting_said_after,
+                                        [this, key] { say_that_it_waits(key); });
+    }
+
+    void serve() {
+        while (at_work_ < workers_ && !queue_.empty()) {
+            const std::uint64_t key = queue_.front();
+            queue_.pop_front();
+            Run& run = runs_.at(key);
+            stop_waiting(run);
+            if (!run.waiting.empty() && !run.over) handle_next(key, run);
         }
+    }
+
+    void stop_waiting(Run& run) {
+        run.queued = false;
+        processes_->cancel(std::exchange(run.to_say, 0));
+        if (std::exchange(run.said_to_wait, false) && !run.waiting.empty() && !run.over)
+            log(app::Level::info, run.id, "goes on at " + options_.node_name);
+    }
+
+    void say_that_it_waits(std::uint64_t key) {
+        const auto found = runs_.find(key);
+        if (found == runs_.end() || !found->second.queued || found->second.waiting.empty()) return;
+        found->second.said_to_wait = true;
+        log(app::Level::info, found->second.id,
+            "waits at " + options_.node_name + ", where " + std::to_string(at_work_) +
+                " handlers of apps are at work, its limit ([bus] workers); " +
+                std::to_string(queue_.size()) + " runs wait");
+    }
+
+    void handle_next(std::uint64_t key, Run& run) {
+        Job job = std::move(run.waiting.front());
+        run.waiting.pop_front();
+        if (run.process == 0) begin(key, run);
+        processes_->tell(run.process, Told::request, encode_addressed(job.source, job.envelope));
+        Bytes().swap(job.envelope);
+        run.answered = false;
+        run.progress_due = processes_->now() + progress_every;
+        run.current = std::move(job);
+        ++at_work_;
+    }
+
+    /// The handler of `run` has returned, or is gone with its process.
+    void release(std::uint64_t key, Run& run) {
+        processes_->cancel(run.current->timer);
+        run.current.reset();
+        --at_work_;
+        queue(key, run);
+        serve();
     }
 
     void begin(std::uint64_t key, Run& run) {
@@ -148,26 +207,32 @@ class Host final : public ClientHost {
         const auto found = runs_.find(key);
         if (found == runs_.end()) return;
         Run& run = found->second;
-        if (kind == Told::log) {
+        if (kind == Told::log)
             if (const auto line = decode_log(body)) log(line->level, run.id, line->text);
-            return;
-        }
+        if (kind == Told::log || kind == Told::progress) return gets_on(run);
         if ((kind != Told::answer && kind != Told::refusal) || !run.current) return;
-        const Job job = std::move(*run.current);
-        run.current.reset();
-        processes_->cancel(job.timer);
+        const actors::Replier& reply = run.current->reply;
         if (!run.answered) {
             if (kind == Told::answer) {
-                job.reply(body);
+                reply(body);
             } else {
                 const auto refusal = decode_outcome(body);
-                job.reply(refusal
-                              ? Result<Bytes>(fail(static_cast<Errc>(refusal->code),
+                reply(refusal ? Result<Bytes>(fail(static_cast<Errc>(refusal->code),
                                                    options_.node_name + ": " + refusal->sentence))
                               : tl::unexpected(refusal.error()));
             }
         }
-        advance(key, run);
+        release(key, run);
+    }
+
+    /// A handler gives a sign of life. What waits for it, or for its place, is not stuck either.
+    void gets_on(Run& run) {
+        if (!run.current || processes_->now() < run.progress_due) return;
+        run.progress_due = processes_->now() + progress_every;
+        run.current->reply.progress();
+        for (const Job& job : run.waiting) job.reply.progress();
+        for (const std::uint64_t key : queue_)
+            for (const Job& job : runs_.at(key).waiting) job.reply.progress();
     }
 
     void ended(std::uint64_t key, const std::string& how) {
@@ -175,39 +240,48 @@ class Host final : public ClientHost {
         if (found == runs_.end()) return;
         Run& run = found->second;
         run.process = 0;
-        if (run.current) processes_->cancel(run.current->timer);
-        if (run.over) return forget(found);
-        const std::string lost = "; its state of the run is lost";
-        if (run.current && !run.answered) {
-            log(app::Level::warning, run.id,
-                "the app's process " + how + " in handler " + run.current->type + lost);
-            run.current->reply(
-                fail(Errc::handler_failed, options_.node_name + ": the app's process " + how +
-                                               " in handler " + run.current->type + lost));
-        } else {
-            log(app::Level::warning, run.id, "the app's process " + how + lost);
+        if (!run.over) {
+            const std::string lost = "; its state of the run is lost";
+            const bool in_handler = run.current && !run.answered;
+            const std::string what =
+                "the app's process " + how +
+                (in_handler ? " in handler " + run.current->type : std::string()) + lost;
+            log(app::Level::warning, run.id, what);
+            if (in_handler)
+                run.current->reply(fail(Errc::handler_failed, options_.node_name + ": " + what));
         }
-        run.current.reset();
-        advance(key, run);
+        if (run.current) release(key, run);
+        if (run.over) forget(found);
     }
 
     void expire(std::uint64_t key, std::uint64_t serial) {
         const auto found = runs_.find(key);
-        if (found == runs_.end()) return;
+        if (found == runs_.end() || found->second.over) return;
         Run& run = found->second;
-        if (!run.current || run.current->serial != serial || run.answered || run.over) return;
+        if (run.current && run.current->serial == serial) return expire_current(key, run);
+        const auto job = std::find_if(run.waiting.begin(), run.waiting.end(),
+                                      [serial](const Job& j) { return j.serial == serial; });
+        if (job == run.waiting.end()) return;
+        job->reply(fail(Errc::expired, options_.node_name + ": message " + job->type +
+                                           " waited longer than its time to live of " +
+                                           ttl_of(*job)));
+        run.waiting.erase(job);
+    }
+
+    void expire_current(std::uint64_t key, Run& run) {
         run.answered = true;
         run.current->reply(fail(Errc::expired, options_.node_name + ": handler " +
                                                    run.current->type +
                                                    " did not answer within the time to live of " +
                                                    ttl_of(*run.current)));
         processes_->tell(run.process, Told::cancel, {});
-        processes_->at(processes_->now() + options_.grace, [this, key, serial] {
-            const auto again = runs_.find(key);
-            if (again == runs_.end()) return;
-            if (again->second.current && again->second.current->serial == serial)
-                processes_->kill(again->second.process);
-        });
+        processes_->at(processes_->now() + options_.grace,
+                       [this, key, serial = run.current->serial] {
+                           const auto again = runs_.find(key);
+                           if (again == runs_.end()) return;
+                           if (again->second.current && again->second.current->serial == serial)
+                               processes_->kill(again->second.process);
+                       });
     }
 
     void end(std::uint64_t key) {
@@ -215,7 +289,12 @@ class Host final : public ClientHost {
         if (found == runs_.end()) return;
         Run& run = found->second;
         run.over = true;
+        for (const Job& job : run.waiting) processes_->cancel(job.timer);
         run.waiting.clear();
+        if (run.queued) {
+            std::erase(queue_, key);
+            stop_waiting(run);
+        }
         if (run.process == 0) return forget(found);
         if (run.current) processes_->tell(run.process, Told::cancel, {});
         processes_->tell(run.process, Told::end, {});
@@ -243,9 +322,12 @@ class Host final : public ClientHost {
     }
 
     ClientHostOptions options_;
+    const std::size_t workers_;
     std::atomic<std::uint64_t> last_key_{0};
-    std::uint64_t last_serial_ = 0;
+    std::atomic<std::uint64_t> last_serial_{0};
     std::map<std::uint64_t, Run> runs_;
+    std::deque<std::uint64_t> queue_;  ///< runs that wait for a worker, in their order
+    std::size_t at_work_ = 0;          ///< handlers that have begun and not returned
     std::unique_ptr<Processes> processes_;
 };
 

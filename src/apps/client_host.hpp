@@ -1,6 +1,7 @@
 #pragma once
 // Serves runs of apps on a node: each run's messages go to a process of its own, one at a time, and
-// its answers back (docs/apps.md, section 2).
+// its answers back (docs/apps.md, section 2). So many handlers are at work as there are workers;
+// further runs wait, and take turns message by message.
 
 #include <chrono>
 #include <functional>
@@ -18,6 +19,8 @@ using LogHook = std::function<void(app::Level level, const RunId& run, const std
 struct ClientHostOptions {
     std::string node_name;
     app::Values node_config;
+    /// Handlers at work at a time. 0: as actors::workers_of.
+    std::size_t workers = 0;
     /// From being told to stop to being killed.
     Duration grace = std::chrono::seconds(5);
     LogHook log;

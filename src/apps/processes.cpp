@@ -13,17 +13,23 @@
 #include <map>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace vflbus::apps {
 namespace {
 
 constexpr std::size_t read_bytes = 256 << 10;
+/// A frame so small is written at once, so that its reader wakes up once.
+constexpr std::size_t one_piece_bytes = 64 << 10;
+/// From the taking of a spare process to its replacement.
+constexpr Duration refill_after = std::chrono::milliseconds(500);
 
 class ProcessesImpl final : public Processes {
   public:
-    ProcessesImpl(Helper helper, std::function<void()> on_lost)
+    ProcessesImpl(Helper helper, std::size_t spares, std::function<void()> on_lost)
         : helper_(std::make_unique<Helper>(std::move(helper))),
+          spares_wanted_(spares),
           on_lost_(std::move(on_lost)),
           wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
           thread_([this] { run(); }) {}
@@ -50,15 +56,11 @@ class ProcessesImpl final : public Processes {
     }
 
     Id start(Callbacks callbacks) override {
-        const Id id = ++last_id_;
-        std::array<int, 2> pair{-1, -1};
-        const bool made = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) == 0;
-        Child& child = children_[id];
-        child.callbacks = std::move(callbacks);
-        child.socket = pair[0];
-        const bool asked = made && !lost_ && helper_->fork(id, pair[1]);
-        if (made) ::close(pair[1]);
-        if (!asked) post([this, id] { ended(id, "could not be started", false); });
+        if (spares_.empty()) return fork(std::move(callbacks));
+        const Id id = spares_.front();
+        spares_.pop_front();
+        children_.at(id).callbacks = std::move(callbacks);
+        refill_later();
         return id;
     }
 
@@ -67,6 +69,10 @@ class ProcessesImpl final : public Processes {
         if (found == children_.end() || found->second.shut || found->second.socket < 0) return;
         Bytes head(told_head_bytes);
         put_head(kind, body.size(), head.data());
+        if (body.size() <= one_piece_bytes) {
+            head.insert(head.end(), body.begin(), body.end());
+            body.clear();
+        }
         found->second.out.push_back(std::move(head));
         if (!body.empty()) found->second.out.push_back(std::move(body));
         write(found->second);
@@ -97,7 +103,6 @@ class ProcessesImpl final : public Processes {
     }
 
     TimePoint now() const override { return std::chrono::steady_clock::now(); }
-    std::size_t count() const override { return children_.size(); }
 
   private:
     struct Child {
@@ -113,6 +118,28 @@ class ProcessesImpl final : public Processes {
         std::uint64_t in_total = 0;  ///< 0: the head is not whole yet
     };
 
+    Id fork(Callbacks callbacks) {
+        const Id id = ++last_id_;
+        std::array<int, 2> pair{-1, -1};
+        const bool made = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) == 0;
+        Child& child = children_[id];
+        child.callbacks = std::move(callbacks);
+        child.socket = pair[0];
+        const bool asked = made && !lost_ && helper_->fork(id, pair[1]);
+        if (made) ::close(pair[1]);
+        if (!asked) post([this, id] { ended(id, "could not be started", false); });
+        return id;
+    }
+
+    void refill() {
+        refilling_ = false;
+        while (!lost_ && spares_.size() < spares_wanted_) spares_.push_back(fork({}));
+    }
+    void refill_later() {
+        if (std::exchange(refilling_, true)) return;
+        at(now() + refill_after, [this] { refill(); });
+    }
+
     void wake() noexcept {
         const std::uint64_t one = 1;
         [[maybe_unused]] const ssize_t n = ::write(wake_, &one, sizeof one);
@@ -121,6 +148,7 @@ class ProcessesImpl final : public Processes {
     void run() {
         std::vector<pollfd> ready;
         std::vector<Id> ids;
+        refill();
         for (;;) {
             std::deque<std::function<void()>> work;
             {
@@ -265,10 +293,14 @@ class ProcessesImpl final : public Processes {
         const Callbacks callbacks = std::move(found->second.callbacks);
         if (found->second.socket >= 0) ::close(found->second.socket);
         children_.erase(found);
+        if (std::erase(spares_, id) != 0 && !lost_) refill_later();
         if (callbacks.on_end) callbacks.on_end(how, clean);
     }
 
     std::unique_ptr<Helper> helper_;
+    const std::size_t spares_wanted_;
+    std::deque<Id> spares_;  ///< of children_: without callbacks so far
+    bool refilling_ = false;
     std::function<void()> on_lost_;
     int wake_;
     std::map<Id, Child> children_;
@@ -285,8 +317,9 @@ class ProcessesImpl final : public Processes {
 
 }  // namespace
 
-std::unique_ptr<Processes> Processes::make(Helper helper, std::function<void()> on_lost) {
-    return std::make_unique<ProcessesImpl>(std::move(helper), std::move(on_lost));
+std::unique_ptr<Processes> Processes::make(Helper helper, std::size_t spares,
+                                           std::function<void()> on_lost) {
+    return std::make_unique<ProcessesImpl>(std::move(helper), spares, std::move(on_lost));
 }
 
 }  // namespace vflbus::apps

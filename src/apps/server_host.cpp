@@ -1,5 +1,6 @@
 #include "apps/server_host.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <deque>
@@ -7,6 +8,7 @@
 #include <mutex>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "apps/processes.hpp"
 #include "base/text.hpp"
@@ -14,10 +16,13 @@
 namespace vflbus::apps {
 namespace {
 
+/// How long main waits for the nodes that are there to join its run.
+constexpr Duration join_patience = std::chrono::seconds(1);
+
 class Host final : public ServerHost {
   public:
     Host(Helper helper, ServerHostOptions options)
-        : options_(std::move(options)), processes_(Processes::make(std::move(helper), {})) {
+        : options_(std::move(options)), processes_(Processes::make(std::move(helper), 0, {})) {
         spec_.run = options_.run;
         spec_.agreed = agreed_text(options_.run_config);
         spec_.config_hash = hash256(spec_.agreed);
@@ -45,21 +50,23 @@ class Host final : public ServerHost {
             already = outcome_;
         }
         if (already) return driver.close(already->code, already->sentence);
-        const Begin begin{options_.run.hex(),  node_id_of(options_.node_name).value,
-                          options_.node_name,  -1,
-                          options_.run_config, {}};
-        tell(Told::begin, encode(begin));
+        begin_by_ = driver.now() + join_patience;
+        begin_when_all_joined(driver);
+        arm(driver);
     }
 
     void on_join(actors::Driver& driver, NodeId node, const bus::Join& join) override {
         names_[node] = join.name;
+        answered_.insert(node);
         if (join.code != Errc::ok) {
             refusals_[node] = join.sentence;
             log(app::Level::warning, join.name + " takes no part: " + join.sentence);
-            return leave(driver, node, Errc::refused, join.sentence);
+            leave(driver, node, Errc::refused, join.sentence);
+        } else {
+            refusals_.erase(node);
+            there(node, true);
         }
-        refusals_.erase(node);
-        there(node, true);
+        begin_when_all_joined(driver);
     }
 
     void on_peer(actors::Driver& driver, const actors::PeerEvent& event) override {
@@ -95,6 +102,7 @@ class Host final : public ServerHost {
 
     void on_timer(actors::Driver& driver) override {
         const TimePoint now = driver.now();
+        if (!begun_ && now >= begin_by_) begin();
         while (!expiries_.empty() && expiries_.begin()->first <= now) {
             const std::string id = expiries_.begin()->second;
             expiries_.erase(expiries_.begin());
@@ -156,6 +164,22 @@ class Host final : public ServerHost {
     };
 
     // -- on the strand of the run -----------------------------------------------------------
+    /// Main begins when it can see all nodes that were there, and not the first that answered.
+    void begin_when_all_joined(actors::Driver& driver) {
+        if (!begun_ && begin_by_ != TimePoint::max() && answered_.size() >= driver.asked()) begin();
+    }
+
+    void begin() {
+        begun_ = true;
+        const Begin begin{options_.run.hex(),  node_id_of(options_.node_name).value,
+                          options_.node_name,  -1,
+                          options_.run_config, {}};
+        tell(Told::begin, encode(begin));
+        std::vector<NodeChange> nodes;
+        for (const NodeId node : present_) nodes.push_back({node.value, names_[node], true});
+        if (!nodes.empty()) tell(Told::nodes, encode(std::span<const NodeChange>(nodes)));
+    }
+
     void there(NodeId node, bool is) {
         if (is ? !joined_.insert(node).second && present_.count(node) != 0
                : present_.count(node) == 0)
@@ -164,6 +188,7 @@ class Host final : public ServerHost {
             present_.insert(node);
         else
             present_.erase(node);
+        if (!begun_) return;
         const NodeChange change{node.value, names_[node], is};
         tell(Told::nodes, encode(std::span<const NodeChange>(&change, 1)));
     }
@@ -240,7 +265,8 @@ class Host final : public ServerHost {
     }
 
     void arm(actors::Driver& driver) {
-        driver.set_timer(expiries_.empty() ? TimePoint::max() : expiries_.begin()->first);
+        const TimePoint expiry = expiries_.empty() ? TimePoint::max() : expiries_.begin()->first;
+        driver.set_timer(begun_ ? expiry : std::min(expiry, begin_by_));
     }
 
     void failed(const std::string& id, NodeId node, const Failure& failure) {
@@ -266,6 +292,10 @@ class Host final : public ServerHost {
         switch (kind) {
             case Told::log:
                 if (const auto line = decode_log(body)) log(line->level, line->text);
+                return;
+            case Told::metrics:
+                if (auto metrics = decode_metrics(body); metrics && options_.metrics)
+                    options_.metrics(std::move(*metrics));
                 return;
             case Told::push: {
                 const auto addressed = decode_addressed(body);
@@ -316,6 +346,9 @@ class Host final : public ServerHost {
     actors::RunSpec spec_;
     // of the strand
     bool up_ = true;
+    bool begun_ = false;  ///< main was told to begin
+    TimePoint begin_by_ = TimePoint::max();
+    std::set<NodeId> answered_;  ///< joined or declined
     std::map<NodeId, std::string> names_;
     std::map<NodeId, std::string> refusals_;
     std::set<NodeId> joined_;

@@ -19,6 +19,8 @@ struct ServerHostOptions {
     std::vector<bus::Participant> participants;
     Duration grace = std::chrono::seconds(5);
     LogHook log;
+    /// What main says of itself over time; may be empty.
+    std::function<void(Metrics metrics)> metrics;
 };
 
 class ServerHost : public actors::ServerApp {

@@ -500,6 +500,30 @@ Result<Outcome> decode_outcome(std::span<const std::uint8_t> body) {
     return finished(in, std::move(outcome));
 }
 
+Bytes encode(const Metrics& metrics) {
+    Writer out;
+    out.array(2).u64(metrics.step).array(metrics.values.size());
+    for (const auto& [name, value] : metrics.values) out.array(2).str(name).f64(value);
+    return out.take();
+}
+
+Result<Metrics> decode_metrics(std::span<const std::uint8_t> body) {
+    Reader in("metrics of an app", body, 2, limits);
+    Metrics metrics;
+    metrics.step = in.u64();
+    const std::size_t n = in.enter();
+    if (n > metrics_max) in.fault("too many metrics");
+    for (std::size_t i = 0; i < n && in.ok(); ++i) {
+        in.enter(2);
+        std::string name = next_name(in, metrics.values);
+        if (name.empty() || name.size() > metric_name_bytes_max) in.fault("a name out of range");
+        metrics.values.emplace_hint(metrics.values.end(), std::move(name), in.f64());
+        in.leave();
+    }
+    in.leave();
+    return finished(in, std::move(metrics));
+}
+
 Bytes encode(const LogLine& line) {
     Writer out;
     out.array(2).u64(static_cast<std::uint64_t>(line.level)).str(line.text);

@@ -4,6 +4,7 @@
 // limits and nowhere else.
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -70,12 +71,13 @@ enum class Told : std::uint8_t {
     reply = 6,    ///< [message id, source, envelope]
     failed = 7,   ///< [message id, source, code, sentence]
     // app to node
-    ready = 16,    ///< []
-    answer = 17,   ///< [envelope]
-    refusal = 18,  ///< [code, sentence]
-    log = 19,      ///< [level, text]
-    push = 20,     ///< [destination, envelope]
-    done = 21,     ///< [code, sentence]: how main has ended
+    answer = 17,    ///< [envelope]
+    refusal = 18,   ///< [code, sentence]
+    log = 19,       ///< [level, text]
+    push = 20,      ///< [destination, envelope]
+    done = 21,      ///< [code, sentence]: how main has ended
+    progress = 22,  ///< []: a handler gets on
+    metrics = 23,   ///< [step, [[name, value], ...]]: of a ServerApp
 };
 
 inline constexpr std::uint64_t told_bytes_max = bus::message_bytes_max + 65'536;
@@ -142,6 +144,15 @@ struct Outcome {
 };
 Bytes encode(const Outcome& outcome);
 Result<Outcome> decode_outcome(std::span<const std::uint8_t> body);
+
+struct Metrics {
+    std::uint64_t step = 0;
+    std::map<std::string, double> values;
+};
+inline constexpr std::size_t metrics_max = 64;            ///< of one step
+inline constexpr std::size_t metric_name_bytes_max = 64;  ///< docs/protocol.md, section 12
+Bytes encode(const Metrics& metrics);
+Result<Metrics> decode_metrics(std::span<const std::uint8_t> body);
 
 struct LogLine {
     app::Level level = app::Level::info;

@@ -484,9 +484,9 @@ constexpr Key key_table[] = {
      .name = "workers",
      .type = Type::integer,
      .field = IN_CONFIG(bus.workers),
-     .doc =
-         "Runs that a node works on at the same time; further ones wait for their turn, which the "
-         "log says. 0: one per processor, 2 at least.",
+     .doc = "Runs that a node works on at the same time, and handlers of apps besides; further "
+            "ones wait "
+            "for their turn, which the log says. 0: one per processor, 2 at least.",
      .min = 0,
      .max = 1024},
     {.section = "bus",

@@ -65,6 +65,11 @@ class Bus {
     std::optional<Process> broker_;
 };
 
+/// Processes of a node that has nothing to do: its helper and two that wait for a run.
+constexpr std::size_t idle = 3;
+/// And one that serves a run.
+constexpr std::size_t at_work = idle + 1;
+
 std::size_t count_of(const std::string& text, const std::string& what) {
     std::size_t n = 0;
     for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
@@ -196,6 +201,53 @@ TEST_CASE("what a handler may do wrong is told to its owner, and no other run no
     CHECK(left_behind(dir) == "");
 }
 
+TEST_CASE("a node at its limit handles no more messages at a time, says so, and goes on") {
+    const TempDir dir;
+    {
+        Bus bus(dir);
+        Process& node = bus.node("node-a", "test_client", {"--set", "bus.workers=1"});
+        Process holds(dir, bus.server("test_server", {"play=holds"}));
+        CHECK(await(node, [&] { return below(node.pid()).size() == at_work; }));
+        const Finished late = bus.play("late");  // its time to live ends in the queue
+        INFO(late.err);
+        CHECK(late.exit_code == 0);
+        CHECK(late.err.find("late: 37") != std::string::npos);
+        Process waits(dir, bus.server("test_server", {"play=many", "total=3"}));
+        REQUIRE(node.await_output("waits at node-a, where 1 handlers of apps are at work", true));
+        CHECK_FALSE(waits.reap());
+        holds.signal(SIGTERM);
+        CHECK(holds.wait().exit_code == 130);
+        CHECK(waits.wait().exit_code == 0);
+        CHECK(node.err().find("goes on at node-a") != std::string::npos);
+        // who crashes, hangs or is killed gives its place back
+        CHECK(bus.play("trouble").err.find("all as promised") != std::string::npos);
+    }
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("what main logs of its metrics is shown over time") {
+    const TempDir dir;
+    {
+        Bus bus(dir);
+        Words words = bus.server("test_server", {"play=metrics"});
+        words.insert(words.end(), {"--run-id", run_id});
+        Process server(dir, words);
+        REQUIRE(server.await_output("logged", true));
+        const Json shown =
+            json_of(run(dir, {"run", "show", run_id, "--json", "--broker", bus.address}));
+        REQUIRE(shown["metrics"].size() == 300);
+        CHECK(shown["metrics"][0]["step"] == 1);
+        CHECK(shown["metrics"][3]["loss"] == 0.25);
+        CHECK(shown["metrics"][3]["metrics"]["loss"] == 0.25);
+        CHECK(shown["metrics"][299]["metrics"]["accuracy"] == 0.5);
+        server.signal(SIGINT);
+        CHECK(server.wait().exit_code == 130);
+        CHECK(slurp(dir.path() / "runs" / run_id / ("serverapp-" + run_id.substr(0, 8)) / "log")
+                  .find("metrics step=4 accuracy=0.5 loss=0.25") != std::string::npos);
+    }
+    CHECK(left_behind(dir) == "");
+}
+
 TEST_CASE("many messages, callbacks, and messages that are refused") {
     const TempDir dir;
     {
@@ -240,20 +292,20 @@ TEST_CASE("main that throws, crashes or hangs ends its run by name, and nodes ar
         CHECK(hung.exit_code == 130);
         CHECK(json_of(hung)["status"] == "stopped");
         Process holds(dir, bus.server("test_server", {"play=holds"}));
-        CHECK(await(holds, [&] { return below(node.pid()).size() == 2; }));
+        CHECK(await(holds, [&] { return below(node.pid()).size() == at_work; }));
         holds.signal(SIGTERM);
         CHECK(holds.wait().exit_code == 130);
         REQUIRE(node.await_output("told to stop", true));
-        CHECK(await(node, [&] { return below(node.pid()).size() == 1; }));  // the helper
+        CHECK(await(node, [&] { return below(node.pid()).size() == idle; }));
 
         // its owner is killed: nobody has told the node
         Process killed(dir, bus.server("test_server", {"play=holds"}));
-        CHECK(await(killed, [&] { return below(node.pid()).size() == 2; }));
+        CHECK(await(killed, [&] { return below(node.pid()).size() == at_work; }));
         const auto family = below(killed.pid());
         CHECK(family.size() == 2);
         killed.signal(SIGKILL);
         killed.wait();
-        CHECK(await(node, [&] { return gone(family) && below(node.pid()).size() == 1; }));
+        CHECK(await(node, [&] { return gone(family) && below(node.pid()).size() == idle; }));
         CHECK(bus.play("many").exit_code == 0);
     }
     CHECK(left_behind(dir) == "");
@@ -265,7 +317,7 @@ TEST_CASE("a node that goes away in a handler, and one that comes later") {
         Bus bus(dir);
         Process early(dir, bus.server("test_server", {"play=gone"}));
         Process& node = bus.node("node-a", "test_client");  // after the run has begun
-        CHECK(await(node, [&] { return below(node.pid()).size() == 2; }));
+        CHECK(await(node, [&] { return below(node.pid()).size() == at_work; }));
         const auto family = below(node.pid());
         SECTION("in order") {
             node.signal(SIGTERM);
@@ -334,8 +386,8 @@ TEST_CASE("launch of apps: Ctrl-C, failures and what they leave") {
     SECTION("killed") {
         Process launch(dir, {"launch", "--local", "2", "--client", app("test_client"), "--server",
                              app("test_server"), "--run-config", "play=holds"});
-        // broker, two nodes, server: three helpers, a handler and main
-        CHECK(await(launch, [&] { return below(launch.pid()).size() >= 9; }));
+        // broker, two nodes, one of them at work, server with helper and main
+        CHECK(await(launch, [&] { return below(launch.pid()).size() >= 6 + idle + at_work; }));
         const auto family = below(launch.pid());
         launch.signal(SIGKILL);
         launch.wait();

@@ -87,6 +87,10 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
     answer.run = run->id;
     answer.term = run->term;
     answer.flags = flag::answer;
+    for (const Member& member : run->members) {
+        const auto found = nodes_.find(member.id);
+        if (found != nodes_.end() && (member.joined || found->second->conn != 0)) ++answer.aux;
+    }
     send_control(node, Kind::open, answer, {}, now);
     // who is there comes before who has joined, as in on_join
     announce_up(*run, node, now);

@@ -288,6 +288,15 @@ void LinkCore::serve_waiting() {
     }
 }
 
+void LinkCore::get_on(const RunId& run, std::uint32_t term, NodeId from, std::uint64_t number) {
+    Run* const found = find(run);
+    if (found == nullptr || found->term != term) return;
+    const auto peer = found->peers.find(from);
+    if (peer == found->peers.end()) return;
+    const auto answer = peer->second.answers.find(number);
+    if (answer != peer->second.answers.end()) answer->second.arrival = ++works_begun_;
+}
+
 // -- properties --------------------------------------------------------------------
 
 std::uint64_t LinkCore::arriving_bytes() const noexcept {

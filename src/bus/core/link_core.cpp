@@ -319,7 +319,7 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
                 if ((header.flags & flag::answer) != 0 && header.term == run->term &&
                     !run->opened) {
                     run->opened = true;
-                    events_.push_back(RunOpened{run->id});
+                    events_.push_back(RunOpened{run->id, header.aux});
                 }
                 return;
             }

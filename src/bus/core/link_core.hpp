@@ -63,9 +63,10 @@ struct RunInvited {
     NodeId owner;
     Open open;
 };
-/// The broker has taken our OPEN.
+/// The broker has taken our OPEN. `asked`: participants of which a JOIN is to be expected now.
 struct RunOpened {
     RunId run;
+    std::uint64_t asked = 0;
 };
 struct RunJoined {
     RunId run;
@@ -191,6 +192,9 @@ class LinkCore {
     void answer(const QueryArrived& query, const Result<Bytes>& body);
     [[nodiscard]] bool next_answer(AnswerArrived& out);
 
+    /// A request that is not answered yet, and worked on, gets on: it counts as begun just now.
+    void get_on(const RunId& run, std::uint32_t term, NodeId from, std::uint64_t number);
+
     /// A request is work from its arrival to its answer; what else the user does that may hang, it
     /// tells of here. Returns what `end_work` wants.
     std::uint64_t begin_work() {
@@ -216,7 +220,7 @@ class LinkCore {
     /// Bodies that have begun to arrive and wait for room.
     [[nodiscard]] std::size_t waiting_bodies() const noexcept { return waiting_.size(); }
     /// The progress that PING carries (section 4): another number whenever the oldest thing that
-    /// this link's user works on gets done.
+    /// this link's user works on gets done, or gets on.
     struct Progress {
         std::uint64_t number = 0;
         bool busy = false;

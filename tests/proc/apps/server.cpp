@@ -132,6 +132,23 @@ void server(Driver& driver, Context& context) {
         while (!context.cancelled()) std::this_thread::sleep_for(milliseconds(5));
         return;
     }
+    if (play == "metrics") {
+        for (std::uint64_t step = 1; step <= 300; ++step)
+            driver.log_metrics({{"loss", 1.0 / static_cast<double>(step)}, {"accuracy", 0.5}},
+                               step);
+        for (const std::string& name : {std::string(), std::string(65, 'x')}) {
+            bool refused = false;
+            try {
+                driver.log_metrics({{name, 1}}, 1);
+            } catch (const std::invalid_argument&) {
+                refused = true;
+            }
+            demand(refused, "a name out of range is refused");
+        }
+        log(INFO, "logged");
+        while (!context.cancelled()) std::this_thread::sleep_for(milliseconds(5));
+        return;
+    }
     Play scene(driver, context);
     if (play == "many") scene.many();
     if (play == "trouble") scene.trouble();
@@ -167,6 +184,10 @@ void server(Driver& driver, Context& context) {
             log(INFO, answered, " of ", messages.size(), " answered");
             std::this_thread::sleep_for(milliseconds(20));
         }
+    }
+    if (play == "late") {
+        const Message reply = scene.ask("train", driver.get_node_ids().at(0), milliseconds(300));
+        log(INFO, "late: ", reply.error().code, " ", reply.error().reason);
     }
     if (play == "gone") {  // a node that goes away in a handler
         const Message reply = scene.ask("train.waits", driver.get_node_ids().at(0), seconds(60));

@@ -167,6 +167,7 @@ class Harness final : public Driver {
         for (const Member& member : members_) ids.push_back(member.node);
         return ids;
     }
+    std::uint64_t asked() const override { return 0; }
     std::string name_of(NodeId node) const override {
         for (const Member& member : members_)
             if (member.node == node) return member.participant.name;

@@ -90,6 +90,19 @@ TEST_CASE("an envelope comes back as it was, and its time to live is bounded") {
     CHECK_FALSE(decode_envelope(encode(envelope)));
 }
 
+TEST_CASE("metrics come back as they were, and are bounded") {
+    const Metrics metrics{7, {{"accuracy", 0.5}, {"loss", -1e300}}};
+    const auto back = decode_metrics(encode(metrics));
+    REQUIRE(back);
+    CHECK(back->step == 7);
+    CHECK(back->values == metrics.values);
+    Metrics many;
+    for (std::size_t i = 0; i <= metrics_max; ++i) many.values[std::to_string(i)] = 1;
+    CHECK_FALSE(decode_metrics(encode(many)));
+    CHECK_FALSE(decode_metrics(encode(Metrics{1, {{"", 1}}})));
+    CHECK_FALSE(decode_metrics(encode(Metrics{1, {{std::string(65, 'x'), 1}}})));
+}
+
 TEST_CASE("the agreed text tells runs of apps from trainings, and carries their configuration") {
     const auto values =
         parse_values({"rounds=3", "rate=0.5", "on=true", "name=a=b", "empty="}, "--run-config");

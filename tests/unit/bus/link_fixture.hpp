@@ -160,12 +160,13 @@ class LinkFixture {
         header.src = node_id_of(owner);
         frame(header, encode(Open{owner, {{"member-0", "member", 0}}, "agreed"}));
     }
-    void opened(RunId run = run_of(1), std::uint32_t term = 1) {
+    void opened(RunId run = run_of(1), std::uint32_t term = 1, std::uint64_t asked = 0) {
         Header header;
         header.kind = Kind::open;
         header.flags = flag::answer;
         header.run = run;
         header.term = term;
+        header.aux = asked;
         frame(header);
     }
     void close(bool answer, RunId run = run_of(1), std::uint32_t term = 1) {

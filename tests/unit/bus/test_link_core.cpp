@@ -207,8 +207,10 @@ TEST_CASE_METHOD(LinkFixture, "a run of ours: OPEN, answer, JOINs, CLOSE, answer
     CHECK(decode_open(sent.body)->agreed == "text");
     opened(run_of(1), 1);  // of an earlier term
     no_event();
-    opened(run_of(1), 2);
-    CHECK(event<RunOpened>().run == run_of(1));
+    opened(run_of(1), 2, 3);
+    const auto taken = event<RunOpened>();
+    CHECK(taken.run == run_of(1));
+    CHECK(taken.asked == 3);
     opened(run_of(1), 2);
     no_event();  // once
     Header header;

@@ -30,7 +30,7 @@ TEST_CASE_METHOD(OpenRuns, "open runs: who serves apps is invited, now and later
     join_bus("member-0");  // serves no apps
     server("server");
     open_to_all("server");
-    expect(Kind::open).to("server");
+    CHECK(expect(Kind::open).to("server").header.aux == 1);  // so many are asked
     CHECK(expect(Kind::open).from("server").to("n-0").header.run == run_of(1));
     nothing_more();
     app_node("n-1");

@@ -129,6 +129,42 @@ TEST_CASE_METHOD(OneWorker, "a node at its limit queues, and can say so") {
     CHECK(core.queued() == 0);
 }
 
+TEST_CASE_METHOD(StrandFixture, "work that is done elsewhere can say that it gets on") {
+    std::vector<Replier> repliers;
+    ClientApp app;
+    app.on_deferred(block_type, [&](actors::Message&&, actors::Context&, Replier reply) {
+        repliers.push_back(std::move(reply));
+    });
+    core.serve(std::move(app));
+    take_part(1);
+    ask(1, 1, block_type);
+    ask(1, 2, block_type);
+    core.pump();
+    REQUIRE(repliers.size() == 2);
+    const auto number = [this] {
+        CHECK(link.progress().busy);
+        return link.progress().number;
+    };
+    const auto first = number();
+    core.pump();
+    CHECK(number() == first);
+    repliers[1].progress();  // the oldest is still where it was
+    core.pump();
+    CHECK(number() == first);
+    repliers[0].progress();
+    core.pump();
+    const auto second = number();
+    CHECK(second != first);
+    repliers[0](Bytes{});
+    core.pump();
+    repliers[0].progress();  // too late
+    core.pump();
+    CHECK(number() == second);
+    repliers[1](Bytes{});
+    core.pump();
+    CHECK_FALSE(link.progress().busy);
+}
+
 TEST_CASE_METHOD(StrandFixture, "runs with much to do take turns") {
     std::string order;
     ClientApp app;
