@@ -27,8 +27,9 @@ Result<> make_directories(FileSteps& steps, const fs::path& directory) {
         if (VFLBUS_PLANTED(new_directory_not_synced)) continue;
         // what was there long before us may not be ours to open
         auto synced = steps.sync_directory(directory_of(*at));
-        if (!synced && !there) return synced;
-        if (synced || there) steps.note_durable(*at);
+        const bool not_ours = there && !synced && synced.error().code == Errc::refused;
+        if (!synced && !not_ours) return synced;
+        steps.note_durable(*at);
     }
     return {};
 }

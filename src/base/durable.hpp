@@ -21,7 +21,8 @@ class FileSteps {
     /// The content of the file that was written last.
     virtual Result<> sync(const std::filesystem::path& path) = 0;
     virtual Result<> rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
-    /// The names in a directory.
+    /// The names in a directory. Refused: this process cannot, now or ever (it is another's, or its
+    /// file system knows no such thing).
     virtual Result<> sync_directory(const std::filesystem::path& path) = 0;
     /// Directories that this process has synced into their parents. One that it found there may
     /// have been made by a process that died before it could do that.

@@ -22,6 +22,12 @@ std::string because(std::string_view what, const fs::path& path) {
     return std::string(what) + " " + path.string() + ": " + std::strerror(errno);
 }
 
+/// Whether it is of any use to try again.
+Errc of_errno() {
+    const int never[] = {EACCES, EPERM, EROFS, EINVAL, ENOTSUP, EBADF};
+    return std::ranges::find(never, errno) != std::end(never) ? Errc::refused : Errc::io;
+}
+
 Result<> write_all(int fd, std::string_view content, const fs::path& path) {
     while (!content.empty()) {
         const ssize_t n = ::write(fd, content.data(), content.size());
@@ -67,11 +73,11 @@ class PosixSteps final : public FileSteps {
     }
     Result<> sync_directory(const fs::path& path) override {
         const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0) return fail(Errc::io, because("cannot open directory", path));
-        const int rc = ::fsync(fd);
+        if (fd < 0) return fail(of_errno(), because("cannot open directory", path));
+        auto done = ::fsync(fd) == 0 ? Result<>{}
+                                     : fail(of_errno(), because("cannot sync directory", path));
         ::close(fd);
-        if (rc != 0) return fail(Errc::io, because("cannot sync directory", path));
-        return {};
+        return done;
     }
     void discard(const fs::path& path) noexcept override { ::unlink(path.c_str()); }
     bool is_durable(const fs::path& directory) override {

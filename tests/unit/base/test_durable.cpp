@@ -17,10 +17,11 @@ struct Steps final : FileSteps {
     std::set<std::string> directories;
     std::set<std::string> durable;
     std::string fails_at;
+    Errc fails_with = Errc::io;
 
     Result<> step(const std::string& what) {
         done.push_back(what);
-        if (what == fails_at) return fail(Errc::io, "no space left on device");
+        if (what == fails_at) return fail(fails_with, "no space left on device");
         return {};
     }
     bool is_directory(const fs::path& path) override {
@@ -74,7 +75,19 @@ TEST_CASE("a directory that an earlier process made may not be on the disk yet")
     Steps strange;
     strange.directories = {"a"};
     strange.fails_at = "sync names of .";
+    strange.fails_with = Errc::refused;
     CHECK(write_durably(strange, "a/file", "a/tmp", "text"));
+}
+
+TEST_CASE("a directory whose name could not be stored is not taken for stored the next time") {
+    Steps steps;
+    steps.fails_at = "sync names of .";
+    CHECK(!write_durably(steps, "a/file", "a/tmp", "text"));
+    CHECK(!write_durably(steps, "a/file", "a/tmp", "text"));  // it is there by now
+    steps.fails_at.clear();
+    steps.done.clear();
+    CHECK(write_durably(steps, "a/file", "a/tmp", "text"));
+    CHECK(steps.done.front() == "sync names of .");
 }
 
 TEST_CASE("what fails is told, and leaves no temporary file") {
