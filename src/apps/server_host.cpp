@@ -72,12 +72,13 @@ class Host final : public ServerHost {
     void on_peer(actors::Driver& driver, const actors::PeerEvent& event) override {
         using What = actors::PeerEvent::What;
         if (event.what == What::up && joined_.count(event.node) != 0) there(event.node, true);
-        if (event.what == What::down && event.reason != Errc::refused)
-            leave(driver, event.node, Errc::peer_lost,
-                  event.silent > Duration(0)
-                      ? "was not heard of for " +
-                            human_seconds(std::chrono::duration<double>(event.silent).count())
-                      : "has left");
+        if (event.what != What::down || event.reason == Errc::refused) return;
+        const std::string time = human_seconds(std::chrono::duration<double>(event.silent).count());
+        leave(driver, event.node, Errc::peer_lost,
+              event.reason == Errc::stalled
+                  ? "is busy and has not got on for " + time + " (bus.progress_stall_after)"
+              : event.silent > Duration(0) ? "was not heard of for " + time
+                                           : "has left");
     }
 
     void on_reply(actors::Driver& driver, actors::Message&& reply) override {

@@ -28,8 +28,10 @@ std::string app(const std::string& name) {
 /// Broker and nodes that run until the end of the test.
 class Bus {
   public:
-    explicit Bus(const TempDir& dir) : dir_(dir) {
-        broker_.emplace(dir, Words{"broker", "--bind", "ipc://" + (dir / "bus")});
+    explicit Bus(const TempDir& dir, const Words& more = {}) : dir_(dir) {
+        Words words{"broker", "--bind", "ipc://" + (dir / "bus")};
+        words.insert(words.end(), more.begin(), more.end());
+        broker_.emplace(dir, words);
         address = first_endpoint(*broker_);
     }
     ~Bus() {
@@ -221,6 +223,25 @@ TEST_CASE("a node at its limit handles no more messages at a time, says so, and 
         CHECK(node.err().find("goes on at node-a") != std::string::npos);
         // who crashes, hangs or is killed gives its place back
         CHECK(bus.play("trouble").err.find("all as promised") != std::string::npos);
+    }
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a handler that says that it gets on is not stalled, and one that does not is") {
+    const TempDir dir;
+    {
+        Bus bus(dir,
+                {"--set", "bus.progress_stall_after=2", "--set", "bus.heartbeat_interval=0.1"});
+        bus.node("node-a", "test_client");
+        Process works(dir, bus.server("test_server", {"play=long", "type=query.works"}));
+        REQUIRE(works.await_output("asks", true));
+        bus.node("node-b", "test_client");  // comes too late for the first
+        const Finished silent = bus.play("long", {"type=train.waits", "node=node-b"});
+        INFO(silent.err);
+        CHECK(silent.err.find("node-b is busy and has not got on for") != std::string::npos);
+        const Finished worked = works.wait();
+        INFO(worked.err);
+        CHECK(worked.err.find("came back") != std::string::npos);
     }
     CHECK(left_behind(dir) == "");
 }

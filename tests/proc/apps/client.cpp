@@ -58,6 +58,15 @@ Message prints(const Message& message, Context&) {
     return message.create_reply({});
 }
 
+/// Takes more than twice the stall time of the test.
+Message works(const Message& message, Context& context) {
+    for (int i = 0; i < 500 && !context.cancelled(); ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        context.progress();
+    }
+    return message.create_reply({});
+}
+
 ClientApp client() {
     return ClientApp()
         .train(count)
@@ -66,7 +75,8 @@ ClientApp client() {
         .on("train.waits", waits)
         .on("train.hangs", hangs)
         .evaluate(refuses)
-        .query(prints);
+        .query(prints)
+        .on("query.works", works);
 }
 
 }  // namespace

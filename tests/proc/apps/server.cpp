@@ -189,6 +189,15 @@ void server(Driver& driver, Context& context) {
         const Message reply = scene.ask("train", driver.get_node_ids().at(0), milliseconds(300));
         log(INFO, "late: ", reply.error().code, " ", reply.error().reason);
     }
+    if (play == "long") {
+        const auto name = context.run_config<std::string>("node", "node-a");
+        for (const NodeId node : driver.get_node_ids()) {
+            if (driver.name_of(node) != name) continue;
+            log(INFO, "asks");
+            const Message reply = scene.ask(context.run_config<std::string>("type", ""), node);
+            log(INFO, reply.has_content() ? "came back" : reply.error().reason);
+        }
+    }
     if (play == "gone") {  // a node that goes away in a handler
         const Message reply = scene.ask("train.waits", driver.get_node_ids().at(0), seconds(60));
         demand(!reply.has_content(), "no reply of a node that is gone");
