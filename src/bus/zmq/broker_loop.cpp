@@ -122,7 +122,11 @@ class Loop final : public BrokerLoop {
                             4);
                 if (introduces(in))
                     closed_.introduced(number, *in.frame.header.get_if<zmq::message_t>());
+                const bool large = in.frame.body.size() >= large_frame_bytes;
                 core_.on_frame(number, in.frame, in.frames, now);
+                // a ROUTER that always finds something to receive looks only at every hundredth
+                // part for connections that have something again; asked for its events it looks
+                if (large) (void)socket_.get(zmq::sockopt::events);
             }
             bool sent = false;
             if (idle) {  // so what they had to say was heard
@@ -151,6 +155,7 @@ class Loop final : public BrokerLoop {
 
   private:
     static constexpr int burst_messages = 64;
+    static constexpr std::size_t large_frame_bytes = 16u << 10;  ///< costs more than such a look
     static constexpr int router_messages_max = 200'000;  ///< the widest window of 64 B messages
 
     /// It may say whose connection this is.
