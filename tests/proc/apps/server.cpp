@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <csignal>
+#include <random>
 #include <stdexcept>
 #include <thread>
 #include <vflbus/app.hpp>
@@ -51,6 +52,22 @@ class Play {
         demand(hung.error().code == Error::expired, "who hangs expires");
         demand(count(node) == 1, "who is killed loses the state");
         log(INFO, "all as promised");
+    }
+
+    /// Rounds of two nodes each, all of which must answer; how many ms they took together.
+    double rounds(int number) {
+        const auto begin = std::chrono::steady_clock::now();
+        for (int round = 0; round < number; ++round) {
+            std::vector<Message> messages;
+            for (std::size_t i = 0; i < 2; ++i)
+                messages.push_back(driver_.create_message(
+                    {}, "train", nodes_[random_() % nodes_.size()], std::to_string(round)));
+            const auto replies = driver_.send_and_receive(messages, seconds(60));
+            demand(replies.size() == 2 && replies[0].has_content() && replies[1].has_content(),
+                   "two answers in a round");
+        }
+        return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+            .count();
     }
 
     std::int64_t count(NodeId node) {
@@ -119,6 +136,7 @@ class Play {
     Driver& driver_;
     Context& context_;
     std::vector<NodeId> nodes_;
+    std::mt19937 random_{std::random_device{}()};
 };
 
 void server(Driver& driver, Context& context) {
@@ -184,6 +202,12 @@ void server(Driver& driver, Context& context) {
             log(INFO, answered, " of ", messages.size(), " answered");
             std::this_thread::sleep_for(milliseconds(20));
         }
+    }
+    if (play == "rounds") {  // from a moment on that others know as well
+        const std::chrono::duration<double> at(context.run_config<double>("begin-at", 0));
+        std::this_thread::sleep_until(std::chrono::system_clock::time_point(
+            std::chrono::duration_cast<std::chrono::system_clock::duration>(at)));
+        log(INFO, "3 rounds took ", scene.rounds(3), " ms");
     }
     if (play == "late") {
         const Message reply = scene.ask("train", driver.get_node_ids().at(0), milliseconds(300));
