@@ -1,7 +1,6 @@
 #include "actors/train_master.hpp"
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 #include <utility>
 

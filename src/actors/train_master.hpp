@@ -64,7 +64,7 @@ class TrainMaster final : public RunMaster {
     // -- training: train_master.cpp -------------------------------------------------------
     void start_training();
     void next_step();
-    /// The sum of scores of the batch of this step.
+    /// The sum of scores of the next batch; it was kept if the protocol has evaluated since.
     Result<models::ConstMatrixView> batch_sum();
     void on_step_done();
     /// After a step, or when its commit was restored: what is due before the next one.
@@ -137,30 +137,38 @@ class TrainMaster final : public RunMaster {
     Result<> on_complete() override;
     void on_ending() override;
 
+    // -- what is trained --------------------------------------------------------------
     std::unique_ptr<MasterProtocol> protocol_;
     data::LabelCoding coding_;
     models::Labels test_labels_;
     std::optional<models::Head> head_;
-    std::optional<models::LocalTrainer> alone_;
-    std::optional<models::SequentialMaster> sequential_;
-    Moment moment_ = Moment::setup;
-    std::uint64_t round_ = 0;
-    bool in_round_ = false;
-    bool holding_ = false;    ///< held_ is the sum of the next batch
     std::uint64_t step_ = 0;  ///< steps done
     std::uint64_t steps_ = 0;
-    std::uint64_t alone_step_ = 0;
-    std::size_t turn_ = 0;
     TimePoint train_began_{};
     TimePoint train_ended_{};
+
+    // -- a step -----------------------------------------------------------------------
     models::HeadStep work_;
     models::Matrix own_scores_;
     models::Matrix held_;
-    models::Matrix solved_;
-    std::vector<models::Matrix> parts_;  ///< sequential: scores of the next batch, own first
-    std::deque<TableKind> sides_;        ///< still to evaluate
-    Evaluation evaluation_;
+    bool holding_ = false;           ///< held_ is the sum of the next batch
+    bool in_round_ = false;          ///< an extra round of the protocol, ...
+    std::uint64_t round_ = 0;        ///< ... this one,
+    Moment moment_ = Moment::setup;  ///< ... there
 
+    // -- a sequential step --------------------------------------------------------------
+    std::optional<models::SequentialMaster> sequential_;
+    std::vector<models::Matrix> parts_;  ///< scores of the next batch, own first
+    models::Matrix solved_;
+    std::size_t turn_ = 0;
+
+    // -- metrics ----------------------------------------------------------------------
+    std::deque<TableKind> sides_;  ///< still to evaluate
+    Evaluation evaluation_;
+    std::optional<models::LocalTrainer> alone_;
+    std::uint64_t alone_step_ = 0;
+
+    // -- commits ----------------------------------------------------------------------
     CommitLedger ledger_;
     CommitStore store_;
     bool stopping_ = false;          ///< the user wants to stop

@@ -1,3 +1,4 @@
+#include <string>
 #include <utility>
 
 #include "actors/train_master.hpp"

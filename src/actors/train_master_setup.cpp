@@ -1,6 +1,9 @@
-#include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "actors/master.hpp"
 #include "actors/master_labels.hpp"

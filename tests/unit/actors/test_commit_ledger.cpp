@@ -1,6 +1,10 @@
 // The owner's book of commits: when one is due, when all have it, which one a new term goes back
 // to, how often who was restarted, and what of that survives the owner.
 
+#include <chrono>
+#include <initializer_list>
+#include <map>
+
 #include "actors/commit_ledger.hpp"
 #include "catch.hpp"
 
