@@ -1,6 +1,10 @@
 #pragma once
 // What all masters share: gathering the members, rounds of requests with a bound on every wait,
 // alignment, and one way to fail. Subclasses: TrainMaster, CheckMaster, PredictMaster.
+//   run_master.cpp            events, requests, the end
+//   run_master_waiting.cpp    how long it waits for whom
+//   run_master_recovery.cpp   members that are back, or restarted
+//   run_master_alignment.cpp  which rows all parties have
 
 #include <cstdint>
 #include <filesystem>
@@ -192,6 +196,9 @@ class RunMaster : public ServerApp {
         std::uint64_t rows = 0;
     };
 
+    void warn_of(const Member& member, const PeerEvent& event);
+    void gone(Member& member, const PeerEvent& event);
+    void stalled(const Member& member, Duration since);
     void restarted(Member& member, std::uint64_t incarnation);
     void back(Member& member);
     bool count(const Member& member);
@@ -201,7 +208,6 @@ class RunMaster : public ServerApp {
     void tick_gathering();
     [[nodiscard]] bool tick_down();
     [[nodiscard]] bool tick_timeouts();
-    void stalled(const Member& member, Duration since);
     [[nodiscard]] const Member* late(bool background) const;
     void arm();
     void gather();

@@ -94,4 +94,9 @@ Result<RunRecord> read_run_record(Env& env, const std::filesystem::path& runs_di
     return record;
 }
 
+Result<> write_run_record(Env& env, const std::filesystem::path& runs_dir,
+                          const RunRecord& record) {
+    return env.write_file(run_record_path(runs_dir, record.run), to_json(record));
+}
+
 }  // namespace vflbus::actors

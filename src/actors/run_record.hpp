@@ -47,5 +47,7 @@ std::filesystem::path run_record_path(const std::filesystem::path& runs_dir, con
 /// Errors: state_lost when there is none or it is damaged.
 Result<RunRecord> read_run_record(Env& env, const std::filesystem::path& runs_dir,
                                   const RunId& run);
+/// Errors: io.
+Result<> write_run_record(Env& env, const std::filesystem::path& runs_dir, const RunRecord& record);
 
 }  // namespace vflbus::actors

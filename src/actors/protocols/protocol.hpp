@@ -34,6 +34,9 @@ class MasterProtocol {
     [[nodiscard]] virtual std::string notice() const = 0;
 
     /// Bodies of extra round `round`, one per member by rank; empty when there is no (further) one.
+    /// `honest` has none at all; it is asked nevertheless, before the first step of a term and in
+    /// every one that is not sequential, where protocols with key agreement or decryption (not
+    /// built yet) have theirs. An empty vector allocates nothing.
     virtual Result<std::vector<Bytes>> rounds(Moment moment, std::uint64_t step,
                                               std::uint64_t round) = 0;
     virtual Result<> on_round(Moment moment, std::uint64_t step, std::uint64_t round,
