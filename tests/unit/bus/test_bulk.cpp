@@ -290,14 +290,19 @@ namespace {
 struct BulkBroker : BrokerFixture {
     BulkBroker() { run_with("master", {"member-0", "member-1"}); }
 
-    /// `name` opens a second connection, which is called name/bulk here.
-    void attach(const std::string& name, std::uint64_t session, std::uint64_t instance = 77) {
+    /// `name` says BULK on a connection.
+    void say_bulk(ConnId on, const std::string& name, std::uint64_t session,
+                  std::uint64_t instance = 77) {
         Header header;
         header.kind = Kind::bulk;
         header.src = node_id_of(name);
         header.request = instance;
         header.aux = session;
-        frame(conn(name + "/bulk"), header);
+        frame(on, header);
+    }
+    /// It opens a second connection, which is called name/bulk here.
+    void attach(const std::string& name, std::uint64_t session, std::uint64_t instance = 77) {
+        say_bulk(conn(name + "/bulk"), name, session, instance);
     }
     void attached(const std::string& name, std::uint64_t session) {
         attach(name, session);
@@ -353,22 +358,12 @@ TEST_CASE_METHOD(BulkBroker, "BULK needs the session and the instance of a node 
     attached("master", of_master);
     attached("master", of_master);  // it had not heard the answer
     SECTION("nobody else's connection can be claimed") {
-        Header header;
-        header.kind = Kind::bulk;
-        header.src = node_id_of("member-0");
-        header.request = 77;
-        header.aux = of_member_0;
-        frame(conn("master/bulk"), header);
+        say_bulk(conn("master/bulk"), "member-0", of_member_0);
         expect_error(Errc::wrong_source, "master");
         nothing_more();
     }
     SECTION("a first connection is not a second one") {
-        Header header;
-        header.kind = Kind::bulk;
-        header.src = node_id_of("member-0");
-        header.request = 77;
-        header.aux = of_member_0;
-        frame(conn("member-0"), header);
+        say_bulk(conn("member-0"), "member-0", of_member_0);
         expect_error(Errc::malformed_frame, "member-0");
         nothing_more();
     }
