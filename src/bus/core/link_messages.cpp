@@ -257,8 +257,12 @@ void LinkCore::on_credit(const Header& header, TimePoint now) {
     Peer& peer = at->second;
     const BodyName name{header.request, (header.flags & flag::answer) != 0};
     Outgoing* out = find_outgoing(peer, name);
-    if (out == nullptr || out->state != Outgoing::State::begun) return;
+    if (out == nullptr) return;
     out->housed = true;
+    // its receiver holds the room that an earlier attempt has asked for; whoever asks now may be
+    // waiting for that very room
+    if (out->state == Outgoing::State::queued) return begin(*run, header.src, peer, name, now);
+    if (out->state == Outgoing::State::idle) return;  // begins when it is asked for
     const std::uint64_t size = out->body->size();
     if (!name.reply) {
         Pending& pending = peer.pending.at(name.number);

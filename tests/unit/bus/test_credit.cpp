@@ -92,8 +92,6 @@ TEST_CASE_METHOD(SmallBudget, "only one body without credit asks for it, request
     ask(5, "member-2");  // others do not wait
     CHECK(left(Kind::request, 1) == MiB + 5);
     nothing_sent();
-    credit("member-1", 2, 2 * MiB);  // of one that has not begun
-    nothing_sent();
     SECTION("it gets credit") {
         credit("member-1", 1, 2 * MiB);
         CHECK(left(Kind::request, 1) == MiB);
@@ -113,6 +111,40 @@ TEST_CASE_METHOD(SmallBudget, "only one body without credit asks for it, request
     CHECK(left(Kind::request, 2) == MiB);
     CHECK(left(Kind::request, 3) == 10);
     nothing_sent();
+}
+
+TEST_CASE_METHOD(SmallBudget, "a body whose turn has not come, and whose room is there, begins") {
+    // a first chunk that was on its way when all began again has got its receiver to make room
+    SECTION("a request") {
+        own_run();
+        ask(2 * MiB);
+        ask(3 * MiB);
+        CHECK(left(Kind::request, 1) == MiB);
+        nothing_sent();
+        credit("member-1", 2, 2 * MiB);
+        CHECK(left(Kind::request, 2) == MiB);  // from its beginning
+        credit("member-1", 2, 2 * MiB);
+        CHECK(left(Kind::request, 2) == MiB);
+    }
+    SECTION("an answer, also when it is asked for only then") {
+        joined_run();
+        for (std::uint64_t n = 1; n <= 2; ++n) {
+            request("master", n);
+            event<RequestArrived>();
+            link.reply(run_of(1), node_id_of("master"), n, Bytes(2 * MiB, 7), now);
+        }
+        CHECK(left(Kind::reply, 1) == MiB);
+        credit("master", 1, 2 * MiB, true);
+        CHECK(left(Kind::reply, 1) == MiB);
+        CHECK(left(Kind::reply, 2) == MiB);
+        peer_up("master", 1);
+        credit("master", 2, 2 * MiB, true);
+        ignore_frames();
+        request("master", 1);
+        CHECK(left(Kind::reply, 1) == MiB);
+        request("master", 2);
+        CHECK(left(Kind::reply, 2) == MiB);
+    }
 }
 
 TEST_CASE_METHOD(SmallBudget, "answers need credit as requests do, and pass requests that wait") {
