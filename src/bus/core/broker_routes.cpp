@@ -60,6 +60,12 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     // what came on a first connection must not pass what is on its way on one
     const bool bulk = lane == Lane::bulk && target.bulk.conn != 0;
     HopSender& out = bulk ? target.bulk.out : target.out;
+    if (bulk) {
+        target.bulk.beside.bulk(header.run);
+        out.narrow(target.bulk.beside.now(now));
+    } else if (lane == Lane::main) {
+        target.bulk.beside.data(header.run, header.body_bytes, now);
+    }
     NodeSink sink(transport_, bulk ? target.bulk.conn : target.conn);
     const Origin origin = defer ? Origin{node.id, node.session, lane} : Origin{};
     const SendResult result = out.data(header.run, std::move(frame), bytes, origin, sink, now);
@@ -174,6 +180,7 @@ void BrokerCore::flush(Node& node, TimePoint now) {
     if (result == SendResult::gone) disconnect(node, now);
     if (node.bulk.conn != 0) {
         NodeSink bulk(transport_, node.bulk.conn);
+        node.bulk.out.narrow(node.bulk.beside.now(now));
         if (node.bulk.out.flush(bulk, now, left_) == SendResult::gone) lose_bulk(node, now);
     }
     if (node.out.blocked() || node.bulk.out.blocked()) retry_flush_ = true;

@@ -60,10 +60,13 @@ struct BrokerCore::Node {
 
     /// Its second connection (docs/protocol.md, section 7).
     struct Bulk {
-        explicit Bulk(const Limits& limits) : out(limits.hop_window), in(limits.window_report) {}
+        explicit Bulk(const Limits& limits)
+            : out(limits.hop_window),
+              in(std::min<std::uint64_t>(limits.window_report, bulk_chunk_bytes)) {}
         ConnId conn = 0;  ///< 0: it has none
         HopSender out;
         HopReceiver in;
+        Beside beside;
     };
 
     explicit Node(const Limits& limits)

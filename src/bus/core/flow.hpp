@@ -2,6 +2,7 @@
 // Flow control on one hop: docs/protocol.md, section 7. The sender keeps at most a window of bytes
 // in ZeroMQ's pipes, where nothing can be reordered; the rest waits here, one queue per run.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -72,6 +73,9 @@ class HopSender {
     /// A new session: counters and estimates start again, what waits is dropped.
     void reset(std::vector<Left>& left);
     void drop_run(const RunId& run, std::vector<Left>& left);
+    /// Whether no more may be under way than keeps the line busy, so that the machine has time for
+    /// others.
+    void narrow(bool on) noexcept { narrow_ = on; }
     /// Drops what waits for the window; the session goes on.
     void drop_all(std::vector<Left>& left);
 
@@ -95,7 +99,10 @@ class HopSender {
         std::uint64_t deficit = 0;
     };
 
-    [[nodiscard]] bool open() const noexcept { return in_flight_bytes() < window_; }
+    [[nodiscard]] bool open() const noexcept {
+        return in_flight_bytes() <
+               (narrow_ ? std::max(std::min(bulk_beside_bytes, window_min_), line_) : window_);
+    }
     void count_sent(std::size_t bytes, TimePoint now);
     void drop(Lane& lane, std::vector<Left>& left);
 
@@ -110,6 +117,8 @@ class HopSender {
     std::uint64_t consumed_ = 0;
     std::uint64_t window_;
     std::uint64_t window_min_;
+    std::uint64_t line_ = 0;  ///< bandwidth times delay
+    bool narrow_ = false;
 
     // one measurement at a time: when were the bytes up to `probe_until_` sent, and what was
     // consumed then
@@ -121,6 +130,22 @@ class HopSender {
     double rtt_min_s_ = 0;
     std::array<double, 8> rates_{};  ///< bytes/s of the last measurements
     std::size_t rate_next_ = 0;
+};
+
+/// When small messages of other runs than the one that moves bulk were last about.
+class Beside {
+  public:
+    void bulk(const RunId& run) noexcept { bulk_run_ = run; }
+    /// A REQUEST or REPLY on a first connection.
+    void data(const RunId& run, std::uint64_t body_bytes, TimePoint now) noexcept {
+        if (body_bytes <= credit_free_bytes && run != bulk_run_) at_ = now;
+    }
+    [[nodiscard]] bool now(TimePoint now) const noexcept { return now - at_ < memory; }
+
+  private:
+    static constexpr Duration memory = std::chrono::milliseconds(50);
+    RunId bulk_run_;
+    TimePoint at_{};
 };
 
 /// The receiving side of a hop: what was consumed and what of it was reported.

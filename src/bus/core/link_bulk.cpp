@@ -72,6 +72,7 @@ void LinkCore::on_bulk_frame(const Header& header, const Payload& body, TimePoin
         return;  // BULK is said again
     }
     if (is_data(header.kind)) {
+        bulk_.beside.bulk(header.run);
         if (bulk_.in.consume(header_bytes + body.size())) {
             Header window;
             window.kind = Kind::window;
@@ -85,15 +86,19 @@ void LinkCore::on_bulk_frame(const Header& header, const Payload& body, TimePoin
     }
     if (header.kind == Kind::window) {
         bulk_.out.consumed(header.aux, now);
-        if (bulk_.out.waiting()) {
-            bulk_.out.flush(*bulk_.sink, now, left_);
-            left_.clear();
-            bulk_.sent = now;
-        }
+        flush_bulk(now);
     } else if (header.kind == Kind::error &&
                static_cast<Errc>(header.aux) == Errc::not_registered) {
         greet_again(now);  // the broker lost this connection, and what was in it
     }
+}
+
+void LinkCore::flush_bulk(TimePoint now) {
+    if (!bulk_.out.waiting()) return;
+    bulk_.out.narrow(bulk_.beside.now(now));
+    bulk_.out.flush(*bulk_.sink, now, left_);
+    left_.clear();
+    bulk_.sent = now;
 }
 
 bool LinkCore::bulk_silent(TimePoint now, Duration stale) const noexcept {
@@ -111,11 +116,7 @@ void LinkCore::tick_bulk(TimePoint now) {
         return;
     }
     if (bulk_.state != Bulk::State::up) return;
-    if (bulk_.out.waiting()) {
-        bulk_.out.flush(*bulk_.sink, now, left_);
-        left_.clear();
-        bulk_.sent = now;
-    }
+    flush_bulk(now);
     if (now - bulk_.sent < config_.timings.heartbeat) return;
     Header ping;
     ping.kind = Kind::ping;

@@ -272,6 +272,7 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
     last_heard_ = now;
     if (is_data(header.kind)) {
         if (state_ != State::up) return;
+        bulk_.beside.data(header.run, header.body_bytes, now);
         if (in_.consume(head.size() + body.size())) {
             Header window;
             window.aux = in_.report();

@@ -289,7 +289,9 @@ class LinkCore {
             up,           ///< carries what follows the first chunks of large bodies
             unavailable,  ///< this session goes without
         };
-        explicit Bulk(const Limits& limits) : out(limits.hop_window), in(limits.window_report) {}
+        explicit Bulk(const Limits& limits)
+            : out(limits.hop_window),
+              in(std::min<std::uint64_t>(limits.window_report, bulk_chunk_bytes)) {}
         State state = State::none;
         FrameSink* sink = nullptr;
         HopSender out;
@@ -298,6 +300,7 @@ class LinkCore {
         TimePoint sent{};
         TimePoint ask_at{};
         TimePoint ask_until{};
+        Beside beside;
     };
     void want_bulk(TimePoint now);
     void ask_bulk(TimePoint now);
@@ -305,6 +308,7 @@ class LinkCore {
     void end_bulk();
     void on_bulk_frame(const Header& header, const Payload& body, TimePoint now);
     [[nodiscard]] bool bulk_silent(TimePoint now, Duration stale) const noexcept;
+    void flush_bulk(TimePoint now);
     void tick_bulk(TimePoint now);
     [[nodiscard]] TimePoint bulk_deadline() const noexcept;
     [[nodiscard]] std::uint64_t next_tag() noexcept;

@@ -240,10 +240,14 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
             frame.body = Payload::hold(SharedSlice(out.body, static_cast<std::size_t>(out.sent),
                                                    static_cast<std::size_t>(part)));
         run.bytes.sent += frame.size();
-        if (bulk)
+        if (bulk) {
+            bulk_.beside.bulk(run.id);
+            bulk_.out.narrow(bulk_.beside.now(now));
             bulk_.out.data(run.id, std::move(frame), Origin{}, *bulk_.sink, now);
-        else
+        } else {
+            bulk_.beside.data(run.id, size, now);
             out_.data(run.id, std::move(frame), Origin{}, transport_, now);
+        }
         out.sent += part;
     } while (out.sent < out.credit);
     (bulk ? bulk_.sent : last_sent_) = now;

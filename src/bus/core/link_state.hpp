@@ -39,7 +39,7 @@ struct LinkCore::Outgoing {
     std::uint64_t credit = 0;
     State state = State::idle;
     std::uint64_t tag = 0;  ///< not 0: what follows the first chunk travels on the bulk connection
-    bool housed = false;  ///< begun, and its receiver has given it room
+    bool housed = false;    ///< begun, and its receiver has given it room
 
     [[nodiscard]] bool large() const noexcept { return body->size() > credit_free_bytes; }
 };

@@ -31,6 +31,8 @@ inline constexpr std::uint64_t credit_first_bytes = 1u << 20;  // of a larger on
 inline constexpr std::uint64_t bulk_lead_bytes = 256u << 10;
 // what they carry is cut so that no thread is long at one part while a small message waits for it
 inline constexpr std::size_t bulk_chunk_bytes = 64u << 10;
+// under way on a bulk connection, at least, while small messages of other runs are about
+inline constexpr std::uint64_t bulk_beside_bytes = 192u << 10;
 inline constexpr std::uint64_t credit_share_bytes_min = 1u << 20;
 inline constexpr std::uint64_t credit_share_bytes_max = 8u << 20;
 inline constexpr std::uint64_t credit_total_bytes = 32u << 20;  // granted and not yet here
@@ -47,6 +49,7 @@ inline constexpr std::size_t row_names_max = 256;
 static_assert(chunk_bytes + header_bytes <= frame_bytes_max);
 static_assert(credit_free_bytes <= chunk_bytes && chunk_bytes <= credit_first_bytes);
 static_assert(chunk_bytes_min <= bulk_chunk_bytes && bulk_chunk_bytes <= chunk_bytes);
+static_assert(2 * bulk_chunk_bytes <= bulk_beside_bytes);
 static_assert(credit_free_bytes <= bulk_lead_bytes && bulk_lead_bytes <= chunk_bytes);
 static_assert(control_body_bytes_max <= frame_bytes_max);
 static_assert(answer_body_bytes_max <= control_body_bytes_max);

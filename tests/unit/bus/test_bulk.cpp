@@ -331,6 +331,7 @@ TEST_CASE_METHOD(BulkBroker, "what came on a bulk connection goes out on one, if
     attached("master", of_master);
     part("master", "member-0", 256 * KiB, Lane::bulk);
     CHECK(expect(Kind::request).from("master").to("member-0").header.aux == 5);
+    expect(Kind::window).to("master/bulk");
     attached("member-0", of_member_0);
     part("master", "member-0", 320 * KiB, Lane::bulk);
     expect(Kind::request).from("master").to("member-0/bulk");
@@ -419,6 +420,40 @@ TEST_CASE_METHOD(BulkBroker, "each connection has its window and its reports") {
     expect(Kind::request).to("member-0/bulk");
 }
 
+TEST_CASE_METHOD(BulkBroker,
+                 "while small messages of another run are about, less bulk is under way") {
+    attached("master", of_master);
+    attached("member-0", of_member_0);
+    run_with("master", {"member-0"}, run_of(2));
+    const auto parts_sent = [&] {
+        return std::count_if(router.frames.begin(), router.frames.end(),
+                             [](auto& s) { return s.header.kind == Kind::request; });
+    };
+    SECTION("of another") {
+        request("master", "member-0", 100, run_of(2));
+        router.frames.clear();
+        for (std::uint64_t i = 1; i <= 40; ++i)
+            part("master", "member-0", i * 64 * KiB, Lane::bulk);
+        CHECK(parts_sent() == 3);  // 192 KiB, and not 512
+        router.frames.clear();
+        now += milliseconds(60);
+        Header consumed;
+        consumed.kind = Kind::window;
+        consumed.src = node_id_of("member-0");
+        consumed.aux = 64 * KiB + header_bytes;
+        frame(conn("member-0/bulk"), consumed);
+        CHECK(parts_sent() == 6);  // they are gone: all of the window again
+    }
+    SECTION("of its own they count for nothing") {
+        part("master", "member-0", 64 * KiB, Lane::bulk);
+        request("master", "member-0", 100);
+        router.frames.clear();
+        for (std::uint64_t i = 2; i <= 40; ++i)
+            part("master", "member-0", i * 64 * KiB, Lane::bulk);
+        CHECK(parts_sent() == 7);
+    }
+}
+
 TEST_CASE_METHOD(BulkBroker, "a node that has lost its bulk connection says HELLO again") {
     attached("master", of_master);
     attached("member-0", of_member_0);
@@ -436,6 +471,7 @@ TEST_CASE_METHOD(BulkBroker, "a node that has lost its bulk connection says HELL
         pass(seconds(1));
     }
     expect_error(Errc::not_registered, "member-0");
+    std::erase_if(router.frames, [](auto& s) { return s.header.kind == Kind::window; });
     nothing_more();
     router.gone.clear();
     router.full.clear();
