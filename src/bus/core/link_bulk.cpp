@@ -7,7 +7,6 @@ namespace vflbus::bus {
 namespace {
 
 constexpr Duration ask_again = std::chrono::seconds(1);
-constexpr Duration full_retry = std::chrono::milliseconds(20);
 
 }  // namespace
 

@@ -6,11 +6,6 @@
 #include "bus/core/link_state.hpp"
 
 namespace vflbus::bus {
-namespace {
-
-constexpr Duration full_retry = std::chrono::milliseconds(20);
-
-}  // namespace
 
 LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
     : config_(std::move(config)),

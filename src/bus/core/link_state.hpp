@@ -7,6 +7,9 @@
 
 namespace vflbus::bus {
 
+/// To the next try, where a connection takes nothing more or is not there yet.
+inline constexpr Duration full_retry = std::chrono::milliseconds(20);
+
 struct EncodedHeader {
     std::vector<std::uint8_t> bytes;
     [[nodiscard]] const std::uint8_t* data() const noexcept { return bytes.data(); }
