@@ -115,6 +115,7 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
             return send_control(node, Kind::pong, pong, {}, now);
         }
         case Kind::pong:
+            if (node.probe && header.request == node.probe->number) settle_probe(node, true, now);
             return note_progress(node, header, now);
         case Kind::window:
             if (!node.out.consumed(header.aux, now))

@@ -85,6 +85,7 @@ class BrokerCore {
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept;
 
   private:
+    struct Probe;
     struct Node;
     struct Run;
     struct Member;
@@ -109,6 +110,7 @@ class BrokerCore {
     // -- nodes: broker_nodes.cpp -------------------------------------------------
     void accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now);
     void refuse_hello(ConnId from, Errc code, const std::string& sentence);
+    void ask_for_life(Node& node, Probe probe, TimePoint now);
     void settle_probe(Node& node, bool old_one_lives, TimePoint now);
     void disconnect(Node& node, TimePoint now);
     void detach_bulk(Node& node, TimePoint now);
@@ -190,6 +192,7 @@ class BrokerCore {
     ConnId last_conn_ = 0;
     Node* last_node_ = nullptr;
     Lane last_lane_ = Lane::main;
+    std::uint64_t probes_ = 0;
     std::vector<HopSender::Left> left_;
 };
 

@@ -5,6 +5,15 @@
 #include "bus/core/broker_state.hpp"
 
 namespace vflbus::bus {
+namespace {
+
+std::string taken(const std::string& name) {
+    return name +
+           " is already connected as another process; stop that one, or give this one another "
+           "--rank or --name";
+}
+
+}  // namespace
 
 void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, const Payload& body,
                           TimePoint now) {
@@ -35,23 +44,20 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
     if (node.hello.instance == hello.instance)
         return accept(from, std::move(hello), header.request, now);
 
-    const std::string taken = hello.name +
-                              " is already connected as another process; stop that one, or give "
-                              "this one another --rank or --name";
     if (hello.incarnation < node.hello.incarnation && !VFLBUS_PLANTED(stale_incarnation))
         return refuse_hello(from, Errc::stale_incarnation,
                             "a younger process is known as " + hello.name);
     // taken for the process that was there, it would be asked for what that one knew
     if (hello.incarnation == node.hello.incarnation)
-        return refuse_hello(from, Errc::name_taken, taken);
+        return refuse_hello(from, Errc::name_taken, taken(hello.name));
     const bool gone = node.conn == 0 || now - node.last_heard > config_.timings.suspect;
     if (gone) return accept(from, std::move(hello), header.request, now);
     if (node.probe) {
         // the same newcomer repeats itself; a third one has to wait for its turn
-        Node::Probe& waiting = *node.probe;
+        Probe& waiting = *node.probe;
         if (waiting.hello.instance != hello.instance) {
             if (hello.incarnation <= waiting.hello.incarnation)
-                return refuse_hello(from, Errc::name_taken, taken);
+                return refuse_hello(from, Errc::name_taken, taken(hello.name));
             // a process that was restarted twice within a second: the younger one waits instead
             refuse_hello(waiting.conn, Errc::superseded,
                          "a younger process asks for the name " + hello.name);
@@ -61,16 +67,21 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
         waiting.hello_number = header.request;
         return;
     }
-    // asked directly: a connection that is dead already answers by being gone
+    ask_for_life(node, Probe{from, std::move(hello), header.request, 0, now, {}}, now);
+}
+
+/// Asked directly: a connection that is dead already answers by being gone.
+void BrokerCore::ask_for_life(Node& node, Probe probe, TimePoint now) {
     Header ping;
     ping.kind = Kind::ping;
+    ping.request = probe.number = ++probes_;
+    probe.deadline = now + config_.timings.name_probe;
     Frame frame = make_frame(ping, {});
     if (transport_.send(node.conn, frame) == SendResult::gone) {
         disconnect(node, now);
-        return accept(from, std::move(hello), header.request, now);
+        return accept(probe.conn, std::move(probe.hello), probe.hello_number, now);
     }
-    node.probe =
-        Node::Probe{from, std::move(hello), header.request, now + config_.timings.name_probe};
+    node.probe = std::move(probe);
 }
 
 void BrokerCore::refuse_hello(ConnId from, Errc code, const std::string& sentence) {
@@ -82,14 +93,9 @@ void BrokerCore::refuse_hello(ConnId from, Errc code, const std::string& sentenc
 }
 
 void BrokerCore::settle_probe(Node& node, bool old_one_lives, TimePoint now) {
-    Node::Probe probe = std::move(*node.probe);
+    Probe probe = std::move(*node.probe);
     node.probe.reset();
-    if (old_one_lives)
-        return refuse_hello(
-            probe.conn, Errc::name_taken,
-            probe.hello.name +
-                " is already connected as another process; stop that one, or give this one "
-                "another --rank or --name");
+    if (old_one_lives) return refuse_hello(probe.conn, Errc::name_taken, taken(probe.hello.name));
     accept(probe.conn, std::move(probe.hello), probe.hello_number, now);
 }
 
@@ -116,13 +122,13 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
         asked_.erase(asked_.lower_bound({id, 0}), asked_.upper_bound({id, UINT64_MAX}));
     }
     if (!known) slot->first_seen = now;
-    // the question is settled; what waits for it is this process itself, or has lost
-    if (const auto probe = std::exchange(node.probe, std::nullopt);
-        probe && probe->hello.instance != hello.instance)
-        refuse_hello(probe->conn, Errc::name_taken,
-                     hello.name +
-                         " is already connected as another process; stop that one, or "
-                         "give this one another --rank or --name");
+    auto probe = std::exchange(node.probe, std::nullopt);
+    if (probe && probe->hello.instance == hello.instance) probe.reset();  // it waits no longer
+    // (the HELLO of the one that was asked may have been on its way when it ended)
+    if (probe && (!same_process || now - probe->asked > config_.timings.suspect)) {
+        refuse_hello(probe->conn, Errc::name_taken, taken(hello.name));
+        probe.reset();
+    }
     if (known && node.conn != 0 && node.conn != from) {
         if (!same_process) {
             Header bye;
@@ -194,6 +200,9 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
         open.src = run.owner;
         send_control(node, Kind::open, open, run.open, now);
     }
+    if (!probe) return;
+    if (node.conn != 0) return ask_for_life(node, std::move(*probe), now);
+    accept(probe->conn, std::move(probe->hello), probe->hello_number, now);
 }
 
 /// A node that serves apps takes part in every run that is open to all.
@@ -323,7 +332,14 @@ void BrokerCore::lose_bulk(Node& node, TimePoint now) {
 
 void BrokerCore::heard(Node& node, TimePoint now) {
     node.last_heard = now;
-    if (node.probe) settle_probe(node, true, now);
+    if (node.probe) {
+        // what a process had sent before it ended may be read after the HELLO of the next one; so
+        // only the answer to the PING is a sign of life, and everything else a reason to wait
+        if (now - node.probe->asked > config_.timings.suspect || VFLBUS_PLANTED(late_word_believed))
+            settle_probe(node, true, now);
+        else
+            node.probe->deadline = now + config_.timings.name_probe;
+    }
     if (node.state == Node::State::up) return;
     node.state = Node::State::up;
     ++generation_;

@@ -56,7 +56,7 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     route.through->messages += begins;
     route.through->bytes += bytes;
     // a destination that is far behind holds back those who send to it, not the broker's memory
-    const bool defer = target.queued_bytes() > broker_queue_bytes_max;
+    const bool defer = target.queued_bytes() > config_.limits.broker_queue;
     // what came on a first connection must not pass what is on its way on one
     const bool bulk = lane == Lane::bulk && target.bulk.conn != 0;
     HopSender& out = bulk ? target.bulk.out : target.out;

@@ -54,6 +54,16 @@ struct BrokerCore::Connection {
     Lane lane = Lane::main;
 };
 
+/// Another process that claims a name, while the one that has it is asked for a sign of life.
+struct BrokerCore::Probe {
+    ConnId conn = 0;
+    Hello hello;
+    std::uint64_t hello_number = 0;
+    std::uint64_t number = 0;  ///< of the PING
+    TimePoint asked{};         ///< first
+    TimePoint deadline{};
+};
+
 struct BrokerCore::Node {
     enum class State : std::uint8_t { up, suspect, lost };
     enum class Stall : std::uint8_t { none, told, down };
@@ -61,7 +71,7 @@ struct BrokerCore::Node {
     /// Its second connection (docs/protocol.md, section 7).
     struct Bulk {
         explicit Bulk(const Limits& limits)
-            : out(limits.hop_window),
+            : out(limits.hop_window, limits.hop_window_max),
               in(std::min<std::uint64_t>(limits.window_report, bulk_chunk_bytes)) {}
         ConnId conn = 0;  ///< 0: it has none
         HopSender out;
@@ -70,7 +80,7 @@ struct BrokerCore::Node {
     };
 
     explicit Node(const Limits& limits)
-        : out(limits.hop_window), in(limits.window_report), bulk(limits) {}
+        : out(limits.hop_window, limits.hop_window_max), in(limits.window_report), bulk(limits) {}
 
     NodeId id;
     Hello hello;
@@ -97,14 +107,6 @@ struct BrokerCore::Node {
     Bulk bulk;
     std::set<RunId> runs;  ///< that it owns or is named in
 
-    /// Another process that claims this name, while the one that has it is asked for a sign of
-    /// life.
-    struct Probe {
-        ConnId conn = 0;
-        Hello hello;
-        std::uint64_t hello_number = 0;
-        TimePoint deadline{};
-    };
     std::optional<Probe> probe;
 
     /// Where its last frame went.

@@ -57,9 +57,9 @@ bool HopSender::consumed(std::uint64_t total, TimePoint now) {
     rates_[rate_next_++ % rates_.size()] = static_cast<double>(total - probe_from_) / seconds;
     if (limited_) {
         const double rate = *std::max_element(rates_.begin(), rates_.end());
-        line_ = std::min(static_cast<std::uint64_t>(rate * rtt_min_s_), hop_window_bytes_max);
-        window_ = std::clamp(static_cast<std::uint64_t>(2 * rate * rtt_min_s_), window_min_,
-                             std::max(window_min_, hop_window_bytes_max));
+        line_ = std::min(static_cast<std::uint64_t>(rate * rtt_min_s_), window_max_);
+        window_ =
+            std::clamp(static_cast<std::uint64_t>(2 * rate * rtt_min_s_), window_min_, window_max_);
     }
     return true;
 }
@@ -129,7 +129,7 @@ void HopSender::drop_all(std::vector<Left>& left) {
 
 void HopSender::reset(std::vector<Left>& left) {
     for (auto& [run, lane] : lanes_) drop(lane, left);
-    *this = HopSender(window_min_);
+    *this = HopSender(window_min_, window_max_);
 }
 
 void HopSender::drop_run(const RunId& run, std::vector<Left>& left) {

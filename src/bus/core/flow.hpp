@@ -42,9 +42,12 @@ struct Origin {
 
 class HopSender {
   public:
-    /// `window_bytes`: at the start, and at least.
-    explicit HopSender(std::uint64_t window_bytes = hop_window_bytes_min) noexcept
-        : window_(window_bytes), window_min_(window_bytes) {}
+    /// `window_bytes`: at the start, and at least; it grows to `window_bytes_max` at most.
+    explicit HopSender(std::uint64_t window_bytes = hop_window_bytes_min,
+                       std::uint64_t window_bytes_max = hop_window_bytes_max) noexcept
+        : window_(window_bytes),
+          window_min_(window_bytes),
+          window_max_(std::max(window_bytes, window_bytes_max)) {}
 
     struct Left {
         Origin origin;
@@ -117,6 +120,7 @@ class HopSender {
     std::uint64_t consumed_ = 0;
     std::uint64_t window_;
     std::uint64_t window_min_;
+    std::uint64_t window_max_;
     std::uint64_t line_ = 0;  ///< bandwidth times delay
     bool narrow_ = false;
 

@@ -24,7 +24,10 @@ struct Limits {
     std::size_t runs = runs_max;
 
     // -- the same everywhere; the simulation makes them small, so that small bodies are like large
+    std::uint64_t hop_window_max = hop_window_bytes_max;
     std::uint64_t window_report = window_report_bytes;
+    /// What waits at a broker for one node before those who send to it are held back.
+    std::uint64_t broker_queue = broker_queue_bytes_max;
     std::uint64_t credit_first = credit_first_bytes;
     std::uint64_t bulk_lead = bulk_lead_bytes;
     std::uint64_t credit_share_min = credit_share_bytes_min;
@@ -36,12 +39,12 @@ struct Limits {
 constexpr bool consistent(const Limits& l) noexcept {
     return chunk_bytes_min <= l.chunk && l.chunk <= chunk_bytes &&
            // a window that is used up is reported before
-           l.window_report * 2 <= l.hop_window && l.hop_window < broker_queue_bytes_max &&
+           l.window_report * 2 <= l.hop_window && l.hop_window < l.broker_queue &&
            // credit is extended while half a share is left, and a sender waits for a smallest chunk
            chunk_bytes_min <= l.credit_first && chunk_bytes_min <= l.bulk_lead &&
            l.bulk_lead <= l.credit_first && 2 * chunk_bytes_min <= l.credit_share_min &&
            l.credit_share_min <= l.credit_share_max && l.credit_share_max <= l.credit_total &&
-           l.credit_total < broker_queue_bytes_max;
+           l.credit_total < l.broker_queue;
 }
 static_assert(consistent(Limits{}));
 

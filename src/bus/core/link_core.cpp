@@ -13,7 +13,7 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
       id_(node_id_of(config_.hello.name)),
       jitter_(config_.seed),
       next_query_(config_.hello.instance / 2 + 1),
-      out_(config_.limits.hop_window),
+      out_(config_.limits.hop_window, config_.limits.hop_window_max),
       in_(config_.limits.window_report),
       bulk_(config_.limits),
       chunk_(config_.limits.chunk),

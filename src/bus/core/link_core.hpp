@@ -290,7 +290,7 @@ class LinkCore {
             unavailable,  ///< this session goes without
         };
         explicit Bulk(const Limits& limits)
-            : out(limits.hop_window),
+            : out(limits.hop_window, limits.hop_window_max),
               in(std::min<std::uint64_t>(limits.window_report, bulk_chunk_bytes)) {}
         State state = State::none;
         FrameSink* sink = nullptr;

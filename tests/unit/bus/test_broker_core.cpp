@@ -89,7 +89,8 @@ TEST_CASE_METHOD(BrokerFixture,
     join_bus("member-0");
     const ConnId old = connect("member-0");
     hello("member-0", 2, 88);
-    expect(Kind::ping).to(old);
+    const TimePoint asked = now;
+    const std::uint64_t number = expect(Kind::ping).to(old).header.request;
     nothing_more();  // nobody has the name yet but the old one
     Header answer;
     answer.src = node_id_of("member-0");
@@ -97,6 +98,7 @@ TEST_CASE_METHOD(BrokerFixture,
     SECTION("an answer keeps the name") {
         now += milliseconds(900);
         answer.kind = Kind::pong;
+        answer.request = number;
         frame(old, answer);
         expect_error(Errc::name_taken, "member-0");
         nothing_more();
@@ -104,11 +106,48 @@ TEST_CASE_METHOD(BrokerFixture,
         frame(old, answer);
         expect(Kind::pong).to(old);
     }
-    SECTION("any frame is an answer") {
+    SECTION("what the old process had sent before it ended is no answer") {
+        now += milliseconds(900);
         answer.kind = Kind::ping;
         frame(old, answer);
+        expect(Kind::pong).to(old);
+        answer.kind = Kind::pong;  // to some other PING
+        answer.request = number + 1;
+        frame(old, answer);
+        pass(milliseconds(750));
+        nothing_more();
+        pass(milliseconds(500));
+        expect(Kind::bye).code(Errc::superseded).to(old);
+        expect(Kind::welcome).to("member-0");
+    }
+    SECTION("who goes on speaking keeps the name") {
+        answer.kind = Kind::ping;
+        for (int i = 0; i < 8; ++i) {
+            pass(milliseconds(500));
+            frame(old, answer);
+            if (now - asked <= Timings{}.suspect) {
+                expect(Kind::pong).to(old);
+                nothing_more();
+            }
+        }
         expect_error(Errc::name_taken, "member-0");
         expect(Kind::pong).to(old);
+    }
+    SECTION("nor is its own HELLO, said again before it ended") {
+        now += milliseconds(900);
+        Header again;
+        again.kind = Kind::hello;
+        again.src = node_id_of("member-0");
+        again.request = 2;
+        frame(old, again, encode(Hello{"member-0", "member", 0, 1, 77, "0.1.0", {}}));
+        expect(Kind::welcome).to(old);
+        expect(Kind::ping).to(old);
+        nothing_more();
+        pass(milliseconds(750));
+        nothing_more();
+        pass(milliseconds(500));
+        expect(Kind::bye).code(Errc::superseded).to(old);
+        expect(Kind::welcome).to("member-0");
     }
     SECTION("no answer within a second gives the name away") {
         pass(milliseconds(750));
