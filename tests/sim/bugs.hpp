@@ -12,8 +12,6 @@ struct Bug {
     std::string_view name;
     std::string_view sentence;
     std::uint64_t number = 0;
-    /// A seed shortly before one that finds it; 0: none is known (only the long form tries it).
-    std::uint64_t near = 1;
 };
 
 /// Whether the product in this binary has them.

@@ -143,6 +143,7 @@ struct Sums {
     std::uint64_t faults = 0;
     std::uint64_t events = 0;
     std::uint64_t fewest_steps = UINT64_MAX;
+    std::uint64_t fewest_faults = UINT64_MAX;
     double seconds = 0;
     std::map<std::string, std::uint64_t> coverage;
     std::vector<std::uint64_t> failed;
@@ -166,6 +167,8 @@ void report(int fd, const std::string& line) {
         const SeedResult result = simulate(seed, Story::none);
         ++sums.seeds;
         sums.steps += result.steps;
+        sums.fewest_steps = std::min(sums.fewest_steps, result.steps);
+        sums.fewest_faults = std::min(sums.fewest_faults, result.faults);
         sums.faults += result.faults;
         sums.events += result.events;
         sums.seconds += result.seconds;
@@ -177,7 +180,8 @@ void report(int fd, const std::string& line) {
     }
     std::string text = "sums " + std::to_string(sums.seeds) + " " + std::to_string(sums.steps) +
                        " " + std::to_string(sums.faults) + " " + std::to_string(sums.events) + " " +
-                       std::to_string(sums.seconds) + "\n";
+                       std::to_string(sums.seconds) + " " + std::to_string(sums.fewest_steps) +
+                       " " + std::to_string(sums.fewest_faults) + "\n";
     for (const auto& [name, n] : sums.coverage) text += "+" + std::to_string(n) + " " + name + "\n";
     report(fd, text + "end\n");
     std::_Exit(0);
@@ -223,10 +227,14 @@ Sums run_jobs(std::uint64_t from, std::uint64_t count, std::uint64_t jobs) {
             const char* const line = text.c_str();
             std::uint64_t n = 0;
             if (std::sscanf(line, "failed %" SCNu64, &n) == 1) sums.failed.push_back(n);
-            std::uint64_t a = 0, b = 0, c = 0;
+            std::uint64_t a = 0, b = 0, c = 0, steps = 0, faults = 0;
             double seconds = 0;
-            if (std::sscanf(line, "sums %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %lf", &n,
-                            &a, &b, &c, &seconds) == 5) {
+            if (std::sscanf(line,
+                            "sums %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %lf %" SCNu64
+                            " %" SCNu64,
+                            &n, &a, &b, &c, &seconds, &steps, &faults) == 7) {
+                sums.fewest_steps = std::min(sums.fewest_steps, steps);
+                sums.fewest_faults = std::min(sums.fewest_faults, faults);
                 sums.seeds += n;
                 sums.steps += a;
                 sums.faults += b;
@@ -264,9 +272,11 @@ int many_seeds(const Arguments& arguments) {
     const double took = seconds_since(begin);
     const double seeds = static_cast<double>(std::max<std::uint64_t>(sums.seeds, 1));
     std::printf("%" PRIu64 " seeds in %.1f s (%.1f ms each in %" PRIu64
-                " jobs); a seed: %.0f steps, %.1f faults, %.0f events, %.0f simulated s\n",
+                " jobs); a seed: %.0f steps (%" PRIu64 " at least), %.1f faults (%" PRIu64
+                "), %.0f events, %.0f simulated s\n",
                 sums.seeds, took, 1000 * took / seeds, arguments.jobs,
-                static_cast<double>(sums.steps) / seeds, static_cast<double>(sums.faults) / seeds,
+                static_cast<double>(sums.steps) / seeds, sums.fewest_steps,
+                static_cast<double>(sums.faults) / seeds, sums.fewest_faults,
                 static_cast<double>(sums.events) / seeds, sums.seconds / seeds);
     if (!sums.failed.empty()) {
         std::fflush(stdout);
@@ -296,11 +306,9 @@ int all_bugs(const Arguments& arguments) {
     std::size_t hidden = 0;
     std::size_t tried = 0;
     for (const Bug& bug : bugs()) {
-        if (arguments.from == 0 && bug.near == 0) continue;
         const auto begin = std::chrono::steady_clock::now();
         plant(&bug);
-        const std::uint64_t from = arguments.from == 0 ? bug.near : arguments.from;
-        const Sums sums = run_jobs(from, count, arguments.jobs);
+        const Sums sums = run_jobs(arguments.from, count, arguments.jobs);
         const bool found = !sums.failed.empty();
         std::printf("%-28s %-10s %5.1f s  %s\n", std::string(bug.name).c_str(),
                     found ? ("seed " + std::to_string(sums.failed.front())).c_str() : "NOT FOUND",

@@ -84,6 +84,7 @@ class Visitor {
     void begin() { open_.clear(); }
     /// Asks one question or a burst of them.
     void ask();
+    void may_ask_about(const RunId& run) { runs_.push_back(run); }
     void on_answer(const bus::AnswerArrived& answer);
     [[nodiscard]] bool waits() const noexcept { return !open_.empty(); }
 

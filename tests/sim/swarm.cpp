@@ -25,8 +25,11 @@ using std::chrono::seconds;
 
 constexpr std::size_t table_rows = 40;
 constexpr std::size_t variants = 4;
+/// Of every seed, at least.
+constexpr std::uint64_t steps_least = 200;
+constexpr std::size_t faults_least = 10;
 /// After this the world is whole, and everything has to come to its end.
-constexpr Duration fault_time = minutes(3);
+constexpr Duration fault_time = minutes(10);
 constexpr Duration healing_time = minutes(30);
 
 // -- what is drawn --------------------------------------------------------------------
@@ -37,6 +40,7 @@ enum class Kind : std::uint8_t {
     partition,
     pause,
     kill,
+    quick_restart,
     power_loss,
     death_in_write,
     broker_restart,
@@ -95,7 +99,9 @@ bus::Limits draw_limits(Rng& rng) {
     limits.credit_first = (4 << 10) << rng.below(6);
     limits.bulk_lead = std::min<std::uint64_t>(limits.credit_first, (4 << 10) << rng.below(6));
     limits.hop_window = (32 << 10) << rng.below(5);
+    limits.hop_window_max = limits.hop_window << rng.below(4);
     limits.window_report = limits.hop_window >> (1 + rng.below(3));
+    limits.broker_queue = (std::max(limits.hop_window, limits.credit_total) + 1) << rng.below(3);
     limits.body_budget = (96 << 10) << rng.below(4);
     limits.outstanding = 1 + rng.below(bus::outstanding_requests_max);
     if (!bus::consistent(limits)) throw std::logic_error("limits that contradict each other");
@@ -118,8 +124,11 @@ Plan draw(std::uint64_t seed) {
     if (plan.commit_steps == 0) plan.commit_interval = 0.3;
     if (rng.below(4) == 0) plan.restarts_max = 3;
     plan.restart_when_lost = rng.below(2) == 0;
-    plan.faults = 8 + rng.below(9);
-    plan.gap = milliseconds(100 + rng.below(900));
+    plan.faults = faults_least + rng.below(7);
+    // some strike one after the other has healed, most while the same training goes on
+    const Duration step = 2 * world.faults.delay_max + world.faults.handler_max;
+    plan.gap = rng.below(3) == 0 ? Duration(milliseconds(100 + rng.below(900)))
+                                 : step * static_cast<std::int64_t>(3 + rng.below(28));
     for (std::size_t kind = 0; kind < kinds; ++kind)
         if (rng.below(3) != 0) plan.on.insert(static_cast<Kind>(kind));
     // what costs a run its model, or a user's patience, is rare
@@ -135,6 +144,7 @@ Plan draw(std::uint64_t seed) {
         world.bulk = rng.below(4) != 0;
         plan.asker.large_one_in = 4;
         plan.asker.large_from = bus::credit_free_bytes;
+        world.body_bytes_max = 2 * bus::credit_free_bytes + 1024;
     }
     return plan;
 }
@@ -201,9 +211,7 @@ class Swarm {
         };
         world_.on_send = [this](std::size_t place, const bus::Header& header,
                                 std::span<const std::uint8_t> part) {
-            if (stored_[place] == nullptr ||
-                std::ranges::find(runs_, header.run, &Run::id) == runs_.end())
-                return;
+            if (stored_[place] == nullptr || !trainings_.contains(header.run)) return;
             check(stored_[place]->on_send(header, part));
         };
         world_.on_answer = [this](std::size_t, const bus::AnswerArrived& answer) {
@@ -213,8 +221,8 @@ class Swarm {
     }
 
     void run();
-    /// What the undisturbed runs came to, to be compared.
-    std::array<Files, 2> results() const { return {runs_[0].result, runs_[1].result}; }
+    /// What the last complete run of each master came to.
+    std::array<Files, 2> results();
     void compare(const std::array<Files, 2>& calm);
     SeedResult result(std::uint64_t seed);
 
@@ -234,14 +242,15 @@ class Swarm {
         bool power_lost = false;
         TimePoint full_until{};
     };
+    /// A master's present training. When it is over and the seed has not seen enough, another one
+    /// begins.
     struct Run {
         RunId id;
         std::unique_ptr<actors::RunMaster> master;  ///< of the present process
         std::unique_ptr<actors::RunMaster> twin;
         bool settled = false;  ///< the end of the present process was taken in
-        bool complete = false;
-        bool over = false;  ///< complete, or nothing can continue it
-        Files result;
+        bool over = false;     ///< complete, or nothing can continue it, and no other one begins
+        std::map<RunId, std::string> complete;  ///< with its history
         std::uint64_t ends_after_healing = 0;
         std::uint64_t longest = 0;  ///< steps
         std::uint64_t steps = 0;
@@ -280,10 +289,16 @@ class Swarm {
     void heal();
     void poll();
     void ended(std::size_t r, const Failure& outcome, std::string_view status);
+    void training_over(std::size_t r);
     void go_on(std::size_t r);
+    Files files_of(const RunId& run, const std::string& history);
     void on_fatal(std::size_t place, const Failure& failure);
     bool excusable(Errc code) const;
     void finish();
+    /// The seed has seen what it was to see, so that nothing new begins.
+    [[nodiscard]] bool enough() const {
+        return healed_ ? runs_[0].steps + runs_[1].steps >= steps_least : struck_ >= plan_.faults;
+    }
     void check(const std::string& wrong) {
         if (!wrong.empty()) world_.violate(wrong);
     }
@@ -295,9 +310,11 @@ class Swarm {
     World world_;
     std::array<Machine, places> machines_;
     std::array<Run, 2> runs_;
+    std::set<RunId> trainings_;
     std::array<std::unique_ptr<StoredFirst>, places> stored_;  ///< of the present processes
     std::unique_ptr<Asker> asker_;
     std::uint64_t askers_ = 0;
+    std::uint64_t asker_over_ = 0;  ///< the last one after which another one begins
     std::unique_ptr<Visitor> visitor_;
     std::size_t struck_ = 0;
     bool healed_ = false;
@@ -315,7 +332,10 @@ class Swarm {
 };
 
 void Swarm::build(std::uint64_t seed) {
-    for (std::size_t r = 0; r < 2; ++r) runs_[r].id.bytes[0] = static_cast<std::uint8_t>(r + 1);
+    for (std::size_t r = 0; r < 2; ++r) {
+        runs_[r].id.bytes[0] = static_cast<std::uint8_t>(r + 1);
+        trainings_.insert(runs_[r].id);
+    }
     for (std::size_t place = 0; place < places; ++place) {
         machines_[place].disk = std::make_unique<Disk>(mix_seed(seed, 100 + place));
         machines_[place].disk->fate = [this, place] { return fate_of_step(place); };
@@ -560,8 +580,8 @@ Disk::Fate Swarm::fate_of_step(std::size_t place) {
 }
 
 void Swarm::plan_next_fault() {
-    const auto mean = static_cast<std::uint64_t>(plan_.gap / milliseconds(1));
-    world_.after(milliseconds(1 + rng_.below(2 * mean)), [this] {
+    const auto mean = static_cast<std::uint64_t>(plan_.gap.count());
+    world_.after(Duration(1 + static_cast<std::int64_t>(rng_.below(2 * mean))), [this] {
         if (healed_) return;
         strike();
         if (struck_ < plan_.faults) plan_next_fault();
@@ -614,6 +634,12 @@ bool Swarm::strike(Kind kind) {
             return true;
         case Kind::kill:
             world_.kill(place, length());
+            return true;
+        case Kind::quick_restart:
+            // the broker may read the next process's HELLO before the last words of this one
+            ++count("restarted while the broker is stopped");
+            world_.pause_broker(milliseconds(50 + rng_.below(1000)));
+            world_.kill(place, milliseconds(1 + rng_.below(40)));
             return true;
         case Kind::power_loss: {
             if (!has_disk(place)) return false;
@@ -781,8 +807,14 @@ bool Swarm::excusable(Errc code) const {
 void Swarm::ended(std::size_t r, const Failure& outcome, std::string_view status) {
     Run& run = runs_[r];
     if (status == "completed") {
-        run.complete = run.over = true;
-        return;
+        std::string& history = run.complete[run.id];
+        char text[64];
+        for (const observe::HistoryEntry& entry : run.master->report().history) {
+            std::snprintf(text, sizeof text, "%llu %a ",
+                          static_cast<unsigned long long>(entry.step), entry.loss);
+            history += text + entry.split + "\n";
+        }
+        return training_over(r);
     }
     ++count("run ended: " + std::string(name_of(outcome.code)));
     const std::string what = "the run of " + world_.name(master_a + r) + " ended (" +
@@ -793,15 +825,27 @@ void Swarm::ended(std::size_t r, const Failure& outcome, std::string_view status
     if (outcome.code == Errc::state_lost && (state_hurt_ || twin_came_) &&
         !plan_.restart_when_lost) {
         ++count("run lost with its state");
-        run.over = true;
-        return;
+        return training_over(r);
     }
     if (healed_ && ++run.ends_after_healing > 4)
         world_.violate("again and again, with nothing broken, " + what);
     world_.after(milliseconds(500 + rng_.below(4000)), [this, r] { go_on(r); });
 }
 
-/// A user resumes the run.
+void Swarm::training_over(std::size_t r) {
+    Run& run = runs_[r];
+    if (enough()) {
+        run.over = true;
+        return;
+    }
+    ++count("another training begins");
+    ++run.id.bytes[1];
+    trainings_.insert(run.id);
+    visitor_->may_ask_about(run.id);
+    world_.after(milliseconds(50 + rng_.below(500)), [this, r] { go_on(r); });
+}
+
+/// A user resumes the run, or begins another one.
 void Swarm::go_on(std::size_t r) {
     const std::size_t place = master_a + r;
     if (runs_[r].over || world_.running(place) || world_.will_return(place)) return;
@@ -813,6 +857,16 @@ void Swarm::poll() {
     if (healed_)
         for (const std::size_t twin : {twin_member, twin_master})
             if (world_.running(twin)) world_.kill(twin, {});
+    if (asker_->done && !enough() && world_.running(asker) && asker_over_ != askers_) {
+        asker_over_ = askers_;
+        const auto gaps = static_cast<std::int64_t>(4 + rng_.below(12));
+        world_.after(gaps * plan_.gap, [this, life = world_.incarnation(asker)] {
+            if (world_.incarnation(asker) != life || !world_.running(asker)) return;
+            ++count("another run of questions begins");
+            world_.leave(asker);
+            world_.start(asker);
+        });
+    }
     for (std::size_t r = 0; r < 2; ++r) {
         Run& run = runs_[r];
         const std::size_t place = master_a + r;
@@ -873,37 +927,54 @@ void Swarm::finish() {
     };
     if (!world_.run_until(quiet, minutes(5)) && world_.violation().empty())
         world_.violate("something of a run is left in memory");
-    for (Run& run : runs_) {
-        if (!run.complete) continue;
-        for (std::size_t place = 0; place < 4; ++place)
-            machines_[place].disk->for_each_file([&](const std::string& path,
-                                                     const std::string& content) {
-                if (path.find(run.id.hex()) != std::string::npos && path.ends_with("model.json"))
-                    run.result[path] = content;
+    if (plan_.faults == 0) return;
+    if (struck_ < plan_.faults)
+        world_.violate("only " + std::to_string(struck_) + " faults of " +
+                       std::to_string(plan_.faults) + " have struck");
+    if (const std::uint64_t steps = runs_[0].steps + runs_[1].steps; steps < steps_least)
+        world_.violate("only " + std::to_string(steps) + " steps were made");
+}
+
+/// What a complete training leaves, without its name.
+Files Swarm::files_of(const RunId& run, const std::string& history) {
+    Files files{{"history", history}};
+    const auto nameless = [id = run.hex()](std::string text) {
+        for (std::size_t at = text.find(id); at != std::string::npos; at = text.find(id, at))
+            text.replace(at, id.size(), "RUN");
+        return text;
+    };
+    for (std::size_t place = 0; place < 4; ++place)
+        machines_[place].disk->for_each_file(
+            [&](const std::string& path, const std::string& content) {
+                if (path.ends_with("model.json") && path.find(run.hex()) != std::string::npos)
+                    files[world_.name(place) + ": " + nameless(path)] = nameless(content);
             });
-        const observe::RunReport& report = run.master->report();
-        char text[64];
-        for (const observe::HistoryEntry& entry : report.history) {
-            std::snprintf(text, sizeof text, "%llu %a ",
-                          static_cast<unsigned long long>(entry.step), entry.loss);
-            run.result["history"] += text + entry.split + "\n";
-        }
-    }
+    return files;
+}
+
+std::array<Files, 2> Swarm::results() {
+    std::array<Files, 2> out;
+    for (std::size_t r = 0; r < 2; ++r)
+        for (const auto& [id, history] : runs_[r].complete) out[r] = files_of(id, history);
+    return out;
 }
 
 void Swarm::compare(const std::array<Files, 2>& calm) {
     if (!world_.violation().empty()) return;
-    for (std::size_t r = 0; r < 2; ++r) {
-        if (!runs_[r].complete) continue;
-        for (const auto& [path, content] : calm[r]) {
-            const auto found = runs_[r].result.find(path);
-            const bool there = found != runs_[r].result.end();
-            // a disk that is lost takes a finished part with it, and a second process has its own
-            if (there ? found->second != content : !state_hurt_ && !twin_came_)
-                world_.violate("of the run of " + world_.name(master_a + r) + ", " + path +
-                               (there ? " is not that of the undisturbed run" : " is missing"));
+    for (std::size_t r = 0; r < 2; ++r)
+        for (const auto& [id, history] : runs_[r].complete) {
+            const Files files = files_of(id, history);
+            for (const auto& [path, content] : calm[r]) {
+                const auto found = files.find(path);
+                const bool there = found != files.end();
+                // a disk that is lost takes a finished part with it, and a second process has its
+                // own
+                if (there ? found->second != content : !state_hurt_ && !twin_came_)
+                    world_.violate("of run " + id.short_hex() + " of " + world_.name(master_a + r) +
+                                   ", " + path +
+                                   (there ? " is not that of the undisturbed run" : " is missing"));
+            }
         }
-    }
 }
 
 SeedResult Swarm::result(std::uint64_t seed) {
@@ -958,6 +1029,8 @@ SeedResult simulate(std::uint64_t seed, Story story) {
 std::vector<std::string_view> expected_coverage() {
     return {
         // faults
+        "another training begins",
+        "another run of questions begins",
         "cut told to both sides",
         "cut told to the node",
         "cut told to the broker",
@@ -970,6 +1043,7 @@ std::vector<std::string_view> expected_coverage() {
         "partition",
         "pause",
         "kill",
+        "restarted while the broker is stopped",
         "power lost",
         "unsynced writes lost",
         "death in a write",

@@ -113,6 +113,8 @@ bus::SendResult World::send(Node& node, std::uint64_t id, bus::Frame& frame) {
     bus::Header header;
     (void)bus::decode(taken.header.bytes(), header);
     if (on_send) on_send(node.index, header, taken.body.bytes());
+    if (header.kind == Kind::hello) connection.hello = header.request;
+    if (bus::is_data(header.kind)) watch_window(connection, true, taken.size());
     const bool part = cut_in_body_ && bus::is_data(header.kind) &&
                       header.body_offset + taken.body.size() < header.body_bytes;
     frame_at(connection.to_broker, Event::What::frame_to_broker, id, std::move(taken));
@@ -144,7 +146,7 @@ World::World(std::uint64_t seed, WorldOptions options)
          " report=" + std::to_string(l.window_report) + " credit_first=" +
          std::to_string(l.credit_first) + " share=" + std::to_string(l.credit_share_min) + ".." +
          std::to_string(l.credit_share_max) + " total=" + std::to_string(l.credit_total) +
-         " room=" + std::to_string(l.body_budget) +
+         " room=" + std::to_string(l.body_budget) + " queue=" + std::to_string(l.broker_queue) +
          " outstanding=" + std::to_string(l.outstanding));
     start_broker();
     const Faults& f = faults_;
@@ -500,6 +502,7 @@ void World::connect(Node& node, Duration delay) {
         connection.id = next_connection_++;
         connection.node = node.index;
         connection.life = node.life;
+        connection.incarnation = node.incarnation;
         node.connection = connection.id;
         connections_.emplace(connection.id, connection);
         arm_node(node);
@@ -526,6 +529,7 @@ void World::connect_bulk(Node& node) {
         connection.id = next_connection_++;
         connection.node = node.index;
         connection.life = node.life;
+        connection.incarnation = node.incarnation;
         connection.lane = bus::Lane::bulk;
         node.bulk = connection.id;
         connections_.emplace(connection.id, connection);
@@ -540,7 +544,7 @@ void World::close_bulk(Node& node) {
     if (id == 0) return;
     tell_broker(id);
     if (bulk_rng_.below(2) == 0) return drop_connection(id);
-    after(milliseconds(100), [this, id] { drop_connection(id); });
+    drop_when_read(id, milliseconds(100));
 }
 
 bool World::has_bulk(std::size_t node) const {
@@ -549,6 +553,12 @@ bool World::has_bulk(std::size_t node) const {
 
 void World::drop_connection(std::uint64_t id) {
     connections_.erase(id);
+}
+
+/// Closed by the node: a broker that is stopped still reads what has arrived.
+void World::drop_when_read(std::uint64_t id, Duration later) {
+    at(std::max(now_ + later, broker_paused_until_ + Duration{1}),
+       [this, id] { drop_connection(id); });
 }
 
 /// ZeroMQ's monitor tells of some closed connections, a moment later.
@@ -629,7 +639,7 @@ void World::arrive_at_node(std::uint64_t id, bus::Frame&& frame) {
     if (bus::decode(frame.header.bytes(), header) != bus::HeaderFault::none ||
         !bus::valid(header, frame.body.size()))
         violate("the broker sent an invalid frame to " + node.name);
-    watch_arrival_at_node(node, header, frame.body.bytes());
+    watch_arrival_at_node(node, found->second, header, frame.body.bytes());
     const bus::Lane lane = found->second.lane;
     if (lane == bus::Lane::bulk) {
         ++coverage_["frame on a bulk connection"];

@@ -58,7 +58,8 @@ struct WorldOptions {
     /// Contexts end when the broker was not heard of for so long.
     Duration link_timeout = std::chrono::seconds(360);
     bus::Limits limits{};
-    bool bulk = true;  ///< nodes can have second connections
+    std::size_t body_bytes_max = 2u << 20;  ///< of what is sent in this world
+    bool bulk = true;                       ///< nodes can have second connections
     /// Each life of the broker takes frames of another size.
     bool frames_vary = false;
     std::size_t story_lines = 400;
@@ -209,19 +210,23 @@ class World {
     void reconnect(Node& node, std::uint64_t connection);
     bus::SendResult send(Node& node, std::uint64_t connection, bus::Frame& frame);
     void drop_connection(std::uint64_t id);
+    void drop_when_read(std::uint64_t id, Duration later);
     void tell_broker(std::uint64_t connection);
     void arrive_at_broker(std::uint64_t connection, bus::Frame&& frame, bool from_link = true);
     void arrive_at_node(std::uint64_t connection, bus::Frame&& frame);
     /// Counts, and checks, what the broker sends.
-    void watch_broker(const Connection& connection, const bus::Frame& frame);
-    void watch_welcome(const Connection& connection);
-    void watch_data(const Connection& connection, const bus::Header& header);
+    void watch_broker(Connection& connection, const bus::Frame& frame);
+    void watch_welcome(Connection& connection);
+    void watch_data(Connection& connection, const bus::Header& header, std::size_t bytes);
+    /// `hop` is that of who sends the frame: it may cross the line, not begin beyond it.
+    void watch_window(Connection& connection, bool by_node, std::size_t bytes);
+    void watch_report(Connection& connection, bool by_node, std::uint64_t total);
     void watch_peer(const Node& node, const bus::Header& header, const bus::Frame& frame);
     void watch_answer(const Connection& connection, const bus::Header& header);
     void watch_open(const Node& node, const bus::Header& header,
                     std::span<const std::uint8_t> body);
-    void watch_arrival_at_broker(const Connection& connection, const bus::Header& header);
-    void watch_arrival_at_node(Node& node, const bus::Header& header,
+    void watch_arrival_at_broker(Connection& connection, const bus::Header& header);
+    void watch_arrival_at_node(Node& node, Connection& connection, const bus::Header& header,
                                std::span<const std::uint8_t> body);
     void watch_log(const std::string& line);
     /// A process is gone: a run that cannot go on without it has to end.
@@ -229,7 +234,6 @@ class World {
     void expect_closed(const RunId& run, std::uint64_t life);
     void draw_faults();
     void check();
-    void check_bounds();
     /// Well-formed frames on a connection, by hand.
     void say(std::uint64_t connection, std::size_t node, bus::Header header, bus::Bytes body);
     std::uint64_t connect_stranger(std::size_t node);

@@ -117,7 +117,7 @@ void World::kill(std::size_t index, std::optional<Duration> down) {
     if (connection != 0 && rng_.below(2) == 0)
         drop_connection(connection);
     else if (connection != 0)
-        after(milliseconds(100), [this, connection] { drop_connection(connection); });
+        drop_when_read(connection, milliseconds(100));
     if (connection != 0) tell_broker(connection);
     node.returning = down.has_value();
     if (!down) return;
@@ -149,7 +149,7 @@ void World::leave(std::size_t index) {
     node.returning = false;
     close_bulk(node);
     const std::uint64_t connection = std::exchange(node.connection, 0);
-    if (connection != 0) after(seconds(1), [this, connection] { drop_connection(connection); });
+    if (connection != 0) drop_when_read(connection, seconds(1));
 }
 
 void World::act(std::size_t index, const std::function<void(actors::NodeCore&)>& call) {
@@ -206,6 +206,7 @@ std::uint64_t World::connect_stranger(std::size_t index) {
     connection.node = index;
     connection.life = ++node.life;
     node.incarnation = ++incarnations_.try_emplace(node.name, 1000).first->second;
+    connection.incarnation = node.incarnation;
     connections_.emplace(connection.id, connection);
     after(seconds(1), [this, id = connection.id] { drop_connection(id); });
     bus::Header header;

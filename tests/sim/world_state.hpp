@@ -10,11 +10,21 @@ inline constexpr Duration fault_period = std::chrono::milliseconds(100);
 struct World::Connection {
     std::uint64_t id = 0;
     std::size_t node = 0;
-    std::uint64_t life = 0;  ///< of the node when it was made
+    std::uint64_t life = 0;         ///< of the node when it was made
+    std::uint64_t incarnation = 0;  ///< of its process then
     bus::Lane lane = bus::Lane::main;
     bool alive = true;         ///< frames still travel
     bool broker_knows = true;  ///< the broker's side still takes frames for it
-    TimePoint to_broker{};     ///< nothing overtakes: the last arrival so far, each way
+    /// What one side has sent that flow control counts, and what of it was reported to it, since
+    /// WELCOME or BULK, as the frames say it.
+    struct Hop {
+        std::uint64_t sent = 0;
+        std::uint64_t reported = 0;
+    };
+    Hop by_node;
+    Hop by_broker;
+    std::uint64_t hello = 0;  ///< the number of the node's last HELLO on it
+    TimePoint to_broker{};    ///< nothing overtakes: the last arrival so far, each way
     TimePoint to_node{};
 };
 

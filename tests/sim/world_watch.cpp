@@ -10,25 +10,25 @@ using bus::Kind;
 using std::chrono::milliseconds;
 
 void World::check() {
-    if (broker_ && broker_->queued_bytes() >
-                       nodes_.size() * (bus::broker_queue_bytes_max + bus::hop_window_bytes_max))
-        violate("the broker queues more than its limits allow");
-    if (events_done_ % 16 == 0) check_bounds();
-}
-
-void World::check_bounds() {
+    const bus::Limits& limits = options_.limits;
     if (broker_) {
+        // beyond the limit of a queue there is what others have under way on their connections
+        const std::uint64_t frame = limits.chunk + bus::header_bytes;
+        const std::uint64_t window = std::max(limits.hop_window, limits.hop_window_max);
+        if (broker_->queued_bytes() >
+            nodes_.size() * (limits.broker_queue + frame + 2 * (window + frame)))
+            violate("the broker queues more than its limits allow");
         if (broker_->nodes() > incarnations_.size())
             violate("the broker knows more nodes than there are names");
     }
     for (const auto& node : nodes_) {
         if (!node->link) continue;
-        // 16 requests and 16 answers to each of two peers of each run, of at most 2 MiB here
-        if (node->link->queued_bytes() > 64u << 20)
+        // 16 requests and 16 answers at once
+        if (node->link->queued_bytes() > 32 * options_.body_bytes_max)
             violate(node->name + " queues more than its limits allow");
         if (node->link->queued_bytes() > 0) ++coverage_["frames wait for the window"];
         if (node->link->waiting_bodies() > 0) ++coverage_["a body waits for room"];
-        if (node->link->reserved_bytes() > options_.limits.body_budget + (2u << 20))
+        if (node->link->reserved_bytes() > limits.body_budget + options_.body_bytes_max)
             violate(node->name + " has given more room than it has");
     }
 }
@@ -40,7 +40,7 @@ bool World::OpenRun::may_talk(NodeId src, NodeId dst) const {
     return in(src) && in(dst);
 }
 
-void World::watch_broker(const Connection& connection, const bus::Frame& frame) {
+void World::watch_broker(Connection& connection, const bus::Frame& frame) {
     const Node& node = *nodes_[connection.node];
     bus::Header header;
     if (bus::decode(frame.header.bytes(), header) != bus::HeaderFault::none) return;
@@ -50,7 +50,7 @@ void World::watch_broker(const Connection& connection, const bus::Frame& frame) 
             return watch_welcome(connection);
         case Kind::request:
         case Kind::reply:
-            return watch_data(connection, header);
+            return watch_data(connection, header, frame.size());
         case Kind::error:
             // (one that says so of a bulk connection knows the session)
             if (known != registered_.end() && serving_ == connection.id &&
@@ -84,29 +84,46 @@ void World::watch_broker(const Connection& connection, const bus::Frame& frame) 
     }
 }
 
+void World::watch_window(Connection& connection, bool by_node, std::size_t bytes) {
+    Connection::Hop& hop = by_node ? connection.by_node : connection.by_broker;
+    const bus::Limits& limits = options_.limits;
+    if (hop.sent - hop.reported >= std::max(limits.hop_window, limits.hop_window_max))
+        violate((by_node ? nodes_[connection.node]->name + " sends the broker"
+                         : "the broker sends " + nodes_[connection.node]->name) +
+                " more than the window allows");
+    hop.sent += bytes;
+}
+
+void World::watch_report(Connection& connection, bool by_node, std::uint64_t total) {
+    Connection::Hop& hop = by_node ? connection.by_node : connection.by_broker;
+    if (total <= hop.sent) hop.reported = std::max(hop.reported, total);
+}
+
 /// While the broker knows a process of a name it takes no earlier one.
-void World::watch_welcome(const Connection& connection) {
+void World::watch_welcome(Connection& connection) {
+    connection.by_broker = {};
     const Node& node = *nodes_[connection.node];
     const auto known = registered_.find(node.name);
     // one that has left, or has been silent for as long as it takes to be lost, may be forgotten
     const bool younger =
         known != registered_.end() && !known->second.left &&
-        known->second.incarnation > node.incarnation &&
+        known->second.incarnation > connection.incarnation &&
         now_ - known->second.spoke_at + broker_disturbed_ * 2 * options_.timings.check <
             options_.timings.lost;
     if (younger)
-        violate("the broker took incarnation " + std::to_string(node.incarnation) + " of " +
+        violate("the broker took incarnation " + std::to_string(connection.incarnation) + " of " +
                 node.name + " although it knew " + std::to_string(known->second.incarnation));
     const bool same = known != registered_.end() && known->second.node == node.index &&
                       known->second.life == connection.life;
     ++coverage_[same                         ? "welcome to the same process again"
                 : known != registered_.end() ? "welcome to another process of the name"
                                              : "welcome"];
-    registered_[node.name] = {node.index, connection.life, connection.id, node.incarnation, 0, now_,
-                              false};
+    registered_[node.name] = {
+        node.index, connection.life, connection.id, connection.incarnation, 0, now_, false};
 }
 
-void World::watch_data(const Connection& connection, const bus::Header& header) {
+void World::watch_data(Connection& connection, const bus::Header& header, std::size_t bytes) {
+    watch_window(connection, false, bytes);
     const Node& node = *nodes_[connection.node];
     const auto known = registered_.find(node.name);
     const auto speaks_on = [](const Registered& one, std::uint64_t id) {
@@ -217,7 +234,8 @@ void World::expect_closed(const RunId& id, std::uint64_t life) {
     });
 }
 
-void World::watch_arrival_at_broker(const Connection& connection, const bus::Header& header) {
+void World::watch_arrival_at_broker(Connection& connection, const bus::Header& header) {
+    if (header.kind == Kind::window) watch_report(connection, false, header.aux);
     if (header.kind == Kind::query)
         queries_[{connection.node, connection.life, header.request}].asked.emplace_back(
             header.dst, header.run, header.type);
@@ -229,11 +247,13 @@ void World::watch_arrival_at_broker(const Connection& connection, const bus::Hea
     highest = std::max(highest, header.request);
 }
 
-void World::watch_arrival_at_node(Node& node, const bus::Header& header,
+void World::watch_arrival_at_node(Node& node, Connection& connection, const bus::Header& header,
                                   std::span<const std::uint8_t> body) {
     if (header.kind == Kind::error)
         ++coverage_["error " + std::string(name_of(static_cast<Errc>(header.aux)))];
     if (header.kind == Kind::credit) ++coverage_["credit"];
+    if (header.kind == Kind::welcome && header.request == connection.hello) connection.by_node = {};
+    if (header.kind == Kind::window) watch_report(connection, true, header.aux);
     if (header.kind == Kind::peer_up)
         if (const auto up = bus::decode_peer_up(body))
             known_incarnations_[{node.index, header.run, NodeId{header.aux}}] = up->incarnation;
