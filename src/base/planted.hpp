@@ -12,10 +12,12 @@ namespace vflbus {
 enum class PlantedBug : std::uint8_t {
     none,
     no_deduplication,
+    term_not_checked,
     answers_freed_early,
     duplicate_not_answered,
     torn_body_kept,
     credit_not_extended,
+    credit_of_earlier_attempt,
     room_not_passed_on,
     join_not_repeated,
     restart_not_noticed,

@@ -23,11 +23,14 @@ constexpr Bug bug(PlantedBug number, std::string_view name, std::string_view sen
 
 constexpr Bug all[] = {
     VFLBUS_BUG(no_deduplication, "a request that arrives again is handled again"),
+    VFLBUS_BUG(term_not_checked, "a link takes requests and replies of an earlier term"),
     VFLBUS_BUG(answers_freed_early,
                "the oldest answer is forgotten before the asker says that it has it"),
     VFLBUS_BUG(duplicate_not_answered, "a request that arrives again is not answered again"),
     VFLBUS_BUG(torn_body_kept, "a body that begins again is added to what was there of it"),
     VFLBUS_BUG(credit_not_extended, "a receiver grants the first share of a large body alone"),
+    VFLBUS_BUG(credit_of_earlier_attempt,
+               "CREDIT for an earlier attempt of a body lets the rest of a later one go"),
     VFLBUS_BUG(room_not_passed_on, "a body that waits for room gets none when some comes free"),
     VFLBUS_BUG(join_not_repeated,
                "a member does not say JOIN again in a new session with the broker"),

@@ -345,6 +345,7 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
             if (run == nullptr) return;
             const bool confirmed = (header.flags & flag::answer) != 0;
             if (confirmed && !run->closing) return;
+            if (header.term < run->term) return;  // about one that this process has left behind
             Ending ending = run->closing.value_or(Ending{Errc::run_ended, "the run was closed"});
             if (!confirmed)
                 if (auto told = decode_ending(body.bytes())) ending = std::move(*told);

@@ -319,7 +319,7 @@ class LinkCore {
     [[nodiscard]] bool assemble(Run& run, NodeId from, Partial& partial, BodyName name,
                                 const Header& header, std::span<const std::uint8_t> part);
     [[nodiscard]] bool in_turn(const Peer& peer, BodyName name) const;
-    void grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to);
+    void grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to, std::uint64_t tag = 0);
     void grant_share(Run& run, NodeId from, BodyName name, Partial& partial);
     void serve_waiting();
     void reclaim() {

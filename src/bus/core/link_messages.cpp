@@ -1,5 +1,6 @@
 // Bodies on their way out: docs/protocol.md, sections 6 and 7.
 
+#include "base/planted.hpp"
 #include "bus/core/link_state.hpp"
 
 namespace vflbus::bus {
@@ -267,6 +268,10 @@ void LinkCore::on_credit(const Header& header, TimePoint now) {
     // waiting for that very room
     if (out->state == Outgoing::State::queued) return begin(*run, header.src, peer, name, now);
     if (out->state == Outgoing::State::idle) return;  // begins when it is asked for
+    // for an earlier attempt: what follows the first chunk of this one must not arrive before it
+    if (header.answered_below != out->tag && out->tag != 0 && header.aux != credit_all &&
+        !VFLBUS_PLANTED(credit_of_earlier_attempt))
+        return;
     const std::uint64_t size = out->body->size();
     if (!name.reply) {
         Pending& pending = peer.pending.at(name.number);

@@ -163,6 +163,29 @@ TEST_CASE_METHOD(BulkLink,
     CHECK(rest.header.aux != 0);
 }
 
+TEST_CASE_METHOD(BulkLink, "CREDIT for an earlier attempt does not let the rest of a later one go") {
+    own_run();
+    ask(2 * MiB);
+    bulk_is_up();
+    const std::uint64_t earlier = wire.tags[{1, false}];
+    ignore_frames();
+    // the first chunk of the next attempt waits in the link
+    wire.full = true;
+    peer_up("member-1");
+    wire.full = false;
+    wire.tags[{1, false}] = earlier;
+    credit("member-1", 1, MiB);
+    nothing_sent();
+    pass(milliseconds(50));
+    std::erase_if(wire.frames, [](auto& s) { return !is_data(s.header.kind); });
+    const auto first = expect_on(Lane::main, Kind::request);
+    CHECK(first.header.body_offset == 0);
+    CHECK(first.header.aux != earlier);
+    nothing_sent();
+    credit("member-1", 1, MiB);
+    CHECK(expect_on(Lane::bulk, Kind::request).header.aux == first.header.aux);
+}
+
 // -- the receiver ----------------------------------------------------------------------
 
 TEST_CASE_METHOD(BulkLink, "CREDIT for a body with a tag waits for the bulk connection") {
@@ -179,6 +202,7 @@ TEST_CASE_METHOD(BulkLink, "CREDIT for a body with a tag waits for the bulk conn
     }
     const auto granted = expect_on(Lane::main, Kind::credit);
     CHECK(granted.header.aux == MiB);
+    CHECK(granted.header.answered_below == 77);
     part(tagged(77), MiB, 100 * KiB, 512 * KiB, wire.bulk_closed == 0 ? Lane::bulk : Lane::main);
     part(tagged(77), MiB, 512 * KiB, MiB, wire.bulk_closed == 0 ? Lane::bulk : Lane::main);
     CHECK(event<RequestArrived>().body == pattern_of(MiB));

@@ -538,6 +538,10 @@ TEST_CASE_METHOD(Limited, "messages larger than the limit are neither sent nor t
     const auto reply = event<ReplyArrived>();
     CHECK(reply.error.code == Errc::too_large);
     CHECK(reply.number == 1);
+    // who answers waits for no CREDIT, nor do its other bodies
+    const auto enough = expect_but_window(Kind::credit);
+    CHECK(enough.header.aux == credit_all);
+    CHECK(enough.header.flags == flag::answer);
 
     request("member-1", 1);
     event<RequestArrived>();

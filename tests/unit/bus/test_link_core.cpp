@@ -238,6 +238,15 @@ TEST_CASE_METHOD(LinkFixture, "a run of ours: OPEN, answer, JOINs, CLOSE, answer
     no_event();
 }
 
+TEST_CASE_METHOD(LinkFixture, "CLOSE of an earlier term ends no later one") {
+    come_up();
+    own_run(2);
+    close(false, run_of(1), 1);
+    no_event();
+    close(false, run_of(1), 2);
+    CHECK(event<RunClosed>().ending.code == Errc::diverged);
+}
+
 TEST_CASE_METHOD(LinkFixture,
                  "CLOSE is repeated, survives a new session, and is given up after 5 s") {
     come_up();
