@@ -102,6 +102,8 @@ class Context {
 
     /// Set by `on_join`: the hash of the agreed half as this party holds it.
     Hash256 config_hash{};
+    /// Which process of the owner this node works with; 0 while it has not heard of one.
+    std::uint64_t owner_incarnation = 0;
 
   private:
     Invitation invitation_;

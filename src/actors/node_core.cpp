@@ -510,6 +510,33 @@ void NodeCore::end_context(const RunId& run, const Ending& ending) {
     if (!served_ending_ && ending.code != Errc::stale_term) served_ending_ = ending;
 }
 
+/// Each process of an owner begins a term of its own. One that comes in the term of an earlier
+/// process does not know that there was one: its disk was set back, and the state here is not what
+/// it takes it for. It is refused; resumed it takes a later term, and restores a commit.
+void NodeCore::watch_owner(const bus::PeerChanged& event) {
+    const auto found = contexts_.find(event.run);
+    if (found == contexts_.end() || event.what != bus::PeerChanged::What::up) return;
+    const Invitation& invitation = found->second->invitation();
+    if (invitation.owner != event.node || invitation.term != event.term) return;
+    std::uint64_t& known = found->second->owner_incarnation;
+    if (known == 0) known = event.incarnation;
+    if (known == event.incarnation || VFLBUS_PLANTED(owner_set_back)) return;
+    bus::Join join;
+    join.name = config_.name;
+    join.role = config_.role;
+    join.rank = config_.rank;
+    join.incarnation = config_.incarnation;
+    join.version = config_.version;
+    join.code = Errc::stale_term;
+    join.sentence = config_.name + " has joined term " + std::to_string(event.term) + " of run " +
+                    event.run.short_hex() + " with an earlier process of " + invitation.owner_name +
+                    ", whose stored state was set back since then: go on with `--resume " +
+                    event.run.hex() + "`";
+    const RunId run = event.run;
+    end_context(run, Ending{join.code, join.sentence});
+    link_.join_run(run, event.term, event.node, std::move(join), config_.now());
+}
+
 // -- driving ---------------------------------------------------------------------
 
 void NodeCore::on(bus::RunOpened& event) {
@@ -528,7 +555,8 @@ void NodeCore::on(bus::RunJoined& event) {
 }
 
 void NodeCore::on(bus::PeerChanged& event) {
-    if (!driven(event.run) || driver_->closing_ || event.term != driver_->term_) return;
+    if (!driven(event.run)) return watch_owner(event);
+    if (driver_->closing_ || event.term != driver_->term_) return;
     using What = bus::PeerChanged::What;
     PeerEvent told;
     told.what = event.what == What::up        ? PeerEvent::What::up

@@ -124,6 +124,7 @@ class NodeCore {
     void on(bus::RunJoined& event);
     void on(bus::RunClosed& event);
     void on(bus::PeerChanged& event);
+    void watch_owner(const bus::PeerChanged& event);
     void on(bus::RequestArrived& event);
     void on(bus::ReplyArrived& event);
     [[nodiscard]] bool driven(const RunId& run) const;

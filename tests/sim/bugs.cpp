@@ -23,7 +23,7 @@ constexpr Bug bug(PlantedBug number, std::string_view name, std::string_view sen
 
 constexpr Bug all[] = {
     VFLBUS_BUG(no_deduplication, "a request that arrives again is handled again"),
-    VFLBUS_BUG(term_not_checked, "a link takes requests and replies of an earlier term"),
+    VFLBUS_BUG(term_not_checked, "broker, links and members go on in an earlier term"),
     VFLBUS_BUG(answers_freed_early,
                "the oldest answer is forgotten before the asker says that it has it"),
     VFLBUS_BUG(duplicate_not_answered, "a request that arrives again is not answered again"),
@@ -31,6 +31,8 @@ constexpr Bug all[] = {
     VFLBUS_BUG(credit_not_extended, "a receiver grants the first share of a large body alone"),
     VFLBUS_BUG(credit_of_earlier_attempt,
                "CREDIT for an earlier attempt of a body lets the rest of a later one go"),
+    VFLBUS_BUG(gap_not_told,
+               "a receiver that has lost its memory waits for requests answered before that"),
     VFLBUS_BUG(room_not_passed_on, "a body that waits for room gets none when some comes free"),
     VFLBUS_BUG(join_not_repeated,
                "a member does not say JOIN again in a new session with the broker"),
@@ -50,6 +52,8 @@ constexpr Bug all[] = {
                "bytes of frames that the broker refuses are never reported consumed"),
     VFLBUS_BUG(lag_ignored, "the broker counts time that it slept itself as silence of the nodes"),
     VFLBUS_BUG(orphan_kept, "the broker keeps a run whose owner is back and says nothing of it"),
+    VFLBUS_BUG(owner_set_back,
+               "a member goes on with an owner whose disk was set back within the term"),
     VFLBUS_BUG(context_kept, "a member keeps what it holds of a run that has ended"),
     VFLBUS_BUG(file_not_synced, "a file is renamed before its content is synced"),
     VFLBUS_BUG(directory_not_synced, "the directory of a renamed file is not synced"),

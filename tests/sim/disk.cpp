@@ -69,6 +69,20 @@ void Disk::wipe() {
     stored_directories_.clear();
 }
 
+Disk::Backup Disk::backup() const {
+    Backup out{{}, directories_};
+    for (const auto& [name, inode] : names_) out.files[name] = inode->content;
+    return out;
+}
+
+void Disk::set_back(const Backup& backup) {
+    names_.clear();
+    for (const auto& [name, content] : backup.files)
+        names_[name] = std::make_shared<Inode>(Inode{content, true});
+    stored_ = names_;
+    directories_ = stored_directories_ = backup.directories;
+}
+
 void Disk::damage(const std::string& path) {
     const auto found = names_.find(path);
     if (found == names_.end() || found->second->content.empty()) return;

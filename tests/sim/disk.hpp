@@ -18,6 +18,12 @@
 namespace vflbus::sim {
 
 class Disk final : public actors::Env, private FileSteps {
+    struct Inode {
+        std::string content;
+        bool synced = false;
+    };
+    using Names = std::map<std::string, std::shared_ptr<Inode>>;
+
   public:
     explicit Disk(std::uint64_t seed = 0) : rng_(seed) {}
 
@@ -37,6 +43,13 @@ class Disk final : public actors::Env, private FileSteps {
     bool lose_power();
     /// Somebody removes everything.
     void wipe();
+    struct Backup {
+        std::map<std::string, std::string> files;
+        std::set<std::string> directories;
+    };
+    [[nodiscard]] Backup backup() const;
+    /// Somebody puts a backup in place of all that is there.
+    void set_back(const Backup& backup);
     /// Flips a bit in the middle of a file.
     void damage(const std::string& path);
 
@@ -57,12 +70,6 @@ class Disk final : public actors::Env, private FileSteps {
     }
 
   private:
-    struct Inode {
-        std::string content;
-        bool synced = false;
-    };
-    using Names = std::map<std::string, std::shared_ptr<Inode>>;
-
     bool is_directory(const std::filesystem::path& path) override;
     Result<> make_directory(const std::filesystem::path& path) override;
     Result<> write(const std::filesystem::path& path, std::string_view content) override;

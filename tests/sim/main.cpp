@@ -279,8 +279,12 @@ int many_seeds(const Arguments& arguments) {
                 static_cast<double>(sums.faults) / seeds, sums.fewest_faults,
                 static_cast<double>(sums.events) / seeds, sums.seconds / seeds);
     if (!sums.failed.empty()) {
+        // said first, and told in a process of its own: it may die there, or never end
+        std::printf("%zu failed, the first is seed %" PRIu64
+                    "; replay it with\n  build/tests/sim/%s\n",
+                    sums.failed.size(), sums.failed.front(),
+                    replay_of(sums.failed.front(), arguments).c_str());
         std::fflush(stdout);
-        // in a process of its own: it may die there
         const pid_t pid = ::fork();
         if (pid == 0) {
             tell_failure(simulate(sums.failed.front(), Story::told), arguments, 60);
@@ -289,8 +293,6 @@ int many_seeds(const Arguments& arguments) {
         }
         int status = 0;
         ::waitpid(pid, &status, 0);
-        std::printf("%zu failed, the first is seed %" PRIu64 "\n", sums.failed.size(),
-                    sums.failed.front());
         return 1;
     }
     if (missing > 0 && count >= 2000) {

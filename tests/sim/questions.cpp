@@ -59,6 +59,7 @@ void Asker::on_reply(actors::Driver& driver, Message&& reply) {
     const auto key = std::pair(reply.metadata.src_node_id, reply.metadata.message_id);
     const auto open = open_.find(key);
     if (open == open_.end()) return world_.violate("a reply to nothing that was asked");
+    ++replies;
     Asked asked = std::move(open->second);
     open_.erase(open);
     if (!reply.has_content()) {

@@ -51,7 +51,8 @@ class Asker final : public actors::ServerApp {
     [[nodiscard]] std::string open_questions() const;
 
     bool done = false;
-    actors::Ending ending;  ///< when done
+    actors::Ending ending;      ///< when done
+    std::uint64_t replies = 0;  ///< so far
 
   private:
     struct Asked {

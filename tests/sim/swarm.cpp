@@ -28,6 +28,9 @@ constexpr std::size_t variants = 4;
 /// Of every seed, at least.
 constexpr std::uint64_t steps_least = 200;
 constexpr std::size_t faults_least = 10;
+/// Nothing may stand still for so long while nothing is broken: less than it takes to send a
+/// request again of which nothing is heard, which is for what nobody has thought of.
+constexpr Duration standstill = seconds(25);
 /// After this the world is whole, and everything has to come to its end.
 constexpr Duration fault_time = minutes(10);
 constexpr Duration healing_time = minutes(30);
@@ -60,6 +63,7 @@ enum class Kind : std::uint8_t {
     stop_now,
     damage,
     wipe,
+    set_back,
     count,
 };
 constexpr std::size_t kinds = static_cast<std::size_t>(Kind::count);
@@ -241,6 +245,7 @@ class Swarm {
         std::unique_ptr<Disk> disk;
         bool power_lost = false;
         TimePoint full_until{};
+        bool full_noticed = false;
     };
     /// A master's present training. When it is over and the seed has not seen enough, another one
     /// begins.
@@ -252,7 +257,6 @@ class Swarm {
         bool over = false;     ///< complete, or nothing can continue it, and no other one begins
         std::map<RunId, std::string> complete;  ///< with its history
         std::uint64_t ends_after_healing = 0;
-        std::uint64_t longest = 0;  ///< steps
         std::uint64_t steps = 0;
     };
 
@@ -284,10 +288,12 @@ class Swarm {
     void plan_next_fault();
     void strike();
     bool strike(Kind kind);
+    void set_back(std::size_t r, const RunId& run, const Disk::Backup& backup);
     Duration length();
     std::size_t any_place();
     void heal();
     void poll();
+    void watch_progress();
     void ended(std::size_t r, const Failure& outcome, std::string_view status);
     void training_over(std::size_t r);
     void go_on(std::size_t r);
@@ -316,6 +322,11 @@ class Swarm {
     std::uint64_t askers_ = 0;
     std::uint64_t asker_over_ = 0;  ///< the last one after which another one begins
     std::unique_ptr<Visitor> visitor_;
+    struct Progress {
+        std::uint64_t value = 0;
+        TimePoint at{};
+    };
+    std::array<Progress, 3> progress_;  ///< of the trainings and the questions, once healed
     std::size_t struck_ = 0;
     bool healed_ = false;
     bool state_hurt_ = false;  ///< a commit was removed or damaged by hand
@@ -565,6 +576,7 @@ Disk::Fate Swarm::fate_of_step(std::size_t place) {
     Machine& machine = machines_[place];
     if (world_.now() < machine.full_until) {
         ++count("write to a full disk");
+        if (!std::exchange(machine.full_noticed, true)) ++struck_;
         return Disk::Fate::full;
     }
     if (healed_ || plan_.deaths_per_step == 0 || struck_ >= plan_.faults ||
@@ -619,13 +631,12 @@ bool Swarm::strike(Kind kind) {
     if (!world_.running(place)) return false;
     switch (kind) {
         case Kind::cut:
-            world_.cut(
+            return world_.cut(
                 place, static_cast<World::Told>(rng_.below(4)),
                 world_.has_bulk(place) && rng_.below(2) == 0 ? bus::Lane::bulk : bus::Lane::main);
-            return true;
         case Kind::cut_in_body:
-            world_.cut_in_body();
-            return true;
+            world_.cut_in_body([this] { ++struck_; });
+            return false;  // counts when it happens
         case Kind::partition:
             world_.partition(place, length());
             return true;
@@ -708,9 +719,10 @@ bool Swarm::strike(Kind kind) {
         case Kind::disk_full: {
             if (!has_disk(place)) return false;
             machines_[machine_of(place)].full_until = world_.now() + length();
+            machines_[machine_of(place)].full_noticed = false;
             ++count("disk full for a while");
             world_.tell("fault: the disk of " + world_.name(place) + " is full for a while");
-            return true;
+            return false;  // counts when something is to be written
         }
         case Kind::stop:
         case Kind::stop_now: {
@@ -757,10 +769,32 @@ bool Swarm::strike(Kind kind) {
             std::erase_if(terms_, [&](const auto& entry) { return entry.first.first == member; });
             return true;
         }
+        case Kind::set_back: {
+            const std::size_t r = rng_.below(2);
+            if (!world_.running(master_a + r) || runs_[r].over) return false;
+            world_.after(length(), [this, r, id = runs_[r].id,
+                                    backup = machines_[master_a + r].disk->backup()] {
+                set_back(r, id, backup);
+            });
+            return false;  // counts when it happens
+        }
         case Kind::count:
             break;
     }
     return false;
+}
+
+/// A master's machine is restored from a backup: its run is in an earlier term there.
+void Swarm::set_back(std::size_t r, const RunId& run, const Disk::Backup& backup) {
+    const std::size_t place = master_a + r;
+    if (healed_ || runs_[r].over || runs_[r].id != run || !world_.running(place)) return;
+    ++struck_;
+    state_hurt_ = true;
+    ++count("a master's disk is set back");
+    world_.tell("fault: " + world_.name(place) + " dies, and its disk is set back");
+    if (r == 0 && world_.running(twin_master)) world_.kill(twin_master, {});
+    world_.kill(place, milliseconds(100 + rng_.below(1000)));
+    machines_[place].disk->set_back(backup);
 }
 
 // -- ends of processes --------------------------------------------------------------------
@@ -793,8 +827,8 @@ bool Swarm::excusable(Errc code) const {
         case Errc::too_many_restarts:
             return true;
         case Errc::state_lost:
-            return state_hurt_ || twin_came_;
         case Errc::stale_term:
+            return state_hurt_ || twin_came_;
         case Errc::superseded:
         case Errc::name_taken:
         case Errc::stale_incarnation:
@@ -854,6 +888,7 @@ void Swarm::go_on(std::size_t r) {
 
 /// Processes that have done their work end.
 void Swarm::poll() {
+    watch_progress();
     if (healed_)
         for (const std::size_t twin : {twin_member, twin_master})
             if (world_.running(twin)) world_.kill(twin, {});
@@ -882,6 +917,22 @@ void Swarm::poll() {
             if (world_.incarnation(place) == life) world_.leave(place);
         });
         ended(r, outcome, status);
+    }
+}
+
+void Swarm::watch_progress() {
+    if (!healed_) return;
+    for (std::size_t i = 0; i < progress_.size(); ++i) {
+        if (i < 2 ? runs_[i].over : asker_->done) continue;
+        const std::size_t place = i < 2 ? master_a + i : asker;
+        const std::uint64_t value =
+            (i < 2 ? runs_[i].steps : asker_->replies) + (world_.incarnation(place) << 32);
+        Progress& progress = progress_[i];
+        if (progress.value != value) progress = {value, world_.now()};
+        if (world_.now() - std::max(progress.at, world_.calm_from()) <= standstill) continue;
+        for (std::size_t p = 0; p < places; ++p)
+            if (world_.core(p) != nullptr) world_.tell(world_.describe(p));
+        world_.violate("with nothing broken, " + world_.name(place) + " does not get on");
     }
 }
 
@@ -1068,6 +1119,7 @@ std::vector<std::string_view> expected_coverage() {
         "stopped at once",
         "a commit is damaged",
         "a member's disk is lost",
+        "a master's disk is set back",
         // ways of recovery
         "welcome to the same process again",
         "welcome to another process of the name",

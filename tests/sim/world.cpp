@@ -119,7 +119,7 @@ bus::SendResult World::send(Node& node, std::uint64_t id, bus::Frame& frame) {
                       header.body_offset + taken.body.size() < header.body_bytes;
     frame_at(connection.to_broker, Event::What::frame_to_broker, id, std::move(taken));
     if (part) {
-        cut_in_body_ = false;
+        std::exchange(cut_in_body_, nullptr)();
         ++coverage_["cut inside a body"];
         // what was sent still arrives, what follows does not
         tell("fault: the connection of " + node.name + " breaks inside a body");
@@ -320,6 +320,7 @@ void World::arm_broker() {
 void World::restart_broker(Duration down) {
     if (!broker_) return;
     ++coverage_["broker restarted"];
+    disturbed_until(now_ + down);
     tell("fault: the broker dies");
     ++broker_life_;
     broker_.reset();
@@ -341,6 +342,7 @@ void World::restart_broker(Duration down) {
 void World::pause_broker(Duration length) {
     if (!broker_) return;
     ++coverage_["broker stopped for a while"];
+    disturbed_until(now_ + length);
     tell("fault: the broker is stopped for a while");
     broker_paused_until_ = std::max(broker_paused_until_, now_ + length);
     ++broker_disturbed_;
@@ -351,6 +353,7 @@ void World::pause_broker(Duration length) {
 void World::leap_broker(Duration by) {
     if (!broker_) return;
     ++coverage_["broker's clock leaps"];
+    disturbed_until(now_);
     tell("fault: the broker's clock leaps");
     broker_leapt_ += by;
     ++broker_disturbed_;

@@ -115,11 +115,12 @@ class World {
 
     // -- faults by hand --------------------------------------------------------------
     enum class Told : std::uint8_t { both, node, broker, none };
-    void cut(std::size_t node, Told told, bus::Lane lane = bus::Lane::main);
+    /// False: there is nothing to cut.
+    bool cut(std::size_t node, Told told, bus::Lane lane = bus::Lane::main);
     /// It has a second connection now.
     [[nodiscard]] bool has_bulk(std::size_t node) const;
     /// The next frame that is one of several chunks is the last of its connection.
-    void cut_in_body() { cut_in_body_ = true; }
+    void cut_in_body(std::function<void()> when_cut = [] {}) { cut_in_body_ = std::move(when_cut); }
     void partition(std::size_t node, Duration length);
     void pause(std::size_t node, Duration length);
     void leap(std::size_t node, Duration by);
@@ -144,6 +145,8 @@ class World {
 
     // -- properties ----------------------------------------------------------------
     [[nodiscard]] TimePoint now() const noexcept { return now_; }
+    /// When the last fault so far is, or was, over.
+    [[nodiscard]] TimePoint calm_from() const noexcept { return calm_from_; }
     [[nodiscard]] Duration elapsed() const noexcept { return now_ - begin_; }
     [[nodiscard]] std::size_t nodes() const noexcept { return nodes_.size(); }
     [[nodiscard]] const std::string& name(std::size_t node) const;
@@ -233,6 +236,7 @@ class World {
     void watch_orphans(const Node& node);
     void expect_closed(const RunId& run, std::uint64_t life);
     void draw_faults();
+    void disturbed_until(TimePoint when);
     void check();
     /// Well-formed frames on a connection, by hand.
     void say(std::uint64_t connection, std::size_t node, bus::Header header, bus::Bytes body);
@@ -247,7 +251,8 @@ class World {
     WorldOptions options_;
     Faults& faults_;
     bool faults_on_ = true;
-    bool cut_in_body_ = false;
+    std::function<void()> cut_in_body_;
+    TimePoint calm_from_{};
     TimePoint begin_;
     TimePoint now_;
     std::uint64_t sequence_ = 0;

@@ -31,16 +31,17 @@ void World::draw_faults() {
     after(fault_period, [this] { draw_faults(); });
 }
 
-void World::cut(std::size_t index, Told told, bus::Lane lane) {
+bool World::cut(std::size_t index, Told told, bus::Lane lane) {
     Node& node = *nodes_[index];
     const std::uint64_t id = lane == bus::Lane::main ? node.connection : node.bulk;
     const auto found = connections_.find(id);
-    if (id == 0 || found == connections_.end() || !found->second.alive) return;
+    if (id == 0 || found == connections_.end() || !found->second.alive) return false;
     static constexpr const char* names[] = {"both sides", "the node", "the broker", "nobody"};
     const char* const which = lane == bus::Lane::main ? "" : "bulk ";
     ++coverage_[std::string(which) + "cut told to " + names[static_cast<std::size_t>(told)]];
     tell(std::string("fault: the ") + which + "connection of " + node.name + " breaks, told to " +
          names[static_cast<std::size_t>(told)]);
+    disturbed_until(now_ + seconds(20));
     Connection& connection = found->second;
     connection.alive = false;
     const bool node_told = told == Told::both || told == Told::node;
@@ -56,10 +57,17 @@ void World::cut(std::size_t index, Told told, bus::Lane lane) {
         Node& cut_node = *nodes_[index];
         if (life == cut_node.life) reconnect(cut_node, id);
     });
+    return true;
+}
+
+/// From `when` on nothing is broken any more, as far as is known now.
+void World::disturbed_until(TimePoint when) {
+    calm_from_ = std::max(calm_from_, when);
 }
 
 void World::partition(std::size_t index, Duration length) {
     ++coverage_["partition"];
+    disturbed_until(now_ + length);
     tell("fault: " + nodes_[index]->name + " is cut off for a while");
     nodes_[index]->cut_off_until = std::max(nodes_[index]->cut_off_until, now_ + length);
 }
@@ -68,6 +76,7 @@ void World::pause(std::size_t index, Duration length) {
     Node& node = *nodes_[index];
     if (!node.link) return;
     ++coverage_["pause"];
+    disturbed_until(now_ + length);
     tell("fault: " + node.name + " is stopped for a while");
     node.paused_until = std::max(node.paused_until, now_ + length);
     node.armed = {};
@@ -78,6 +87,7 @@ void World::leap(std::size_t index, Duration by) {
     Node& node = *nodes_[index];
     if (!node.link) return;
     ++coverage_["clock leaps"];
+    disturbed_until(now_);
     tell("fault: the clock of " + node.name + " leaps");
     node.leapt += by;
     node.armed = {};
@@ -88,6 +98,7 @@ void World::choke(std::size_t index, Duration length) {
     Node& node = *nodes_[index];
     if (!node.link) return;
     ++coverage_["full pipes"];
+    disturbed_until(now_ + length);
     tell("fault: the pipes of " + node.name + " are full for a while");
     node.choked_until = std::max(node.choked_until, now_ + length);
 }
@@ -96,6 +107,7 @@ void World::slow(std::size_t index, Duration most, Duration length) {
     Node& node = *nodes_[index];
     if (!node.link) return;
     ++coverage_["slow worker"];
+    disturbed_until(now_ + length + most);
     tell("fault: " + node.name + " works slowly for a while");
     node.slow_max = most;
     node.slow_until = now_ + length;
@@ -105,6 +117,7 @@ void World::kill(std::size_t index, std::optional<Duration> down) {
     Node& node = *nodes_[index];
     if (!node.link) return;
     ++coverage_["kill"];
+    disturbed_until(now_ + down.value_or(Duration{}));
     tell("fault: " + node.name + " is killed");
     watch_orphans(node);
     ++node.life;

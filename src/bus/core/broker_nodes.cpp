@@ -51,6 +51,11 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
     if (hello.incarnation == node.hello.incarnation)
         return refuse_hello(from, Errc::name_taken, taken(hello.name));
     const bool gone = node.conn == 0 || now - node.last_heard > config_.timings.suspect;
+    if (gone && node.probe && node.probe->hello.instance != hello.instance) {
+        // whoever waits for the name has it, and is asked for it in turn where it is the older one
+        settle_probe(node, false, now);
+        return on_hello(from, known, header, body, now);
+    }
     if (gone) return accept(from, std::move(hello), header.request, now);
     if (node.probe) {
         // the same newcomer repeats itself; a third one has to wait for its turn

@@ -202,9 +202,11 @@ void LinkCore::deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t nu
         event.body.clear();
         event.room.reset();
     }
+    const bool oldest = pending == peer.pending.begin();
     peer.pending.erase(pending);
     events_.push_back(std::move(event));
     done_with(run, from, peer, {number, false}, time_);
+    if (oldest) oldest_moved(run, from, peer, number + 1, time_);
 }
 
 // -- credit ------------------------------------------------------------------------

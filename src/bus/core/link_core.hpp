@@ -275,6 +275,7 @@ class LinkCore {
     void advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
     [[nodiscard]] bool may_begin(const Peer& peer, BodyName name, const Outgoing& out) const;
     void done_with(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
+    void oldest_moved(Run& run, NodeId dst, Peer& peer, std::uint64_t known, TimePoint now);
     void fail_pending(Run& run, NodeId dst, Peer& peer, std::uint64_t number, Failure failure,
                       TimePoint now);
     void send_control(Kind kind, Header header, Bytes body);

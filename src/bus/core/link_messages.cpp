@@ -89,6 +89,7 @@ void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
         idle(pending.out);
         numbers.push_back(number);
     }
+    if (!numbers.empty()) peer.gaps_below = std::max(peer.gaps_below, numbers.back() + 1);
     for (const std::uint64_t number : numbers) begin(run, dst, peer, {number, false}, now);
 }
 
@@ -194,10 +195,27 @@ void LinkCore::fail_pending(Run& run, NodeId dst, Peer& peer, std::uint64_t numb
     event.type = found->second.type;
     event.error = std::move(failure);
     events_.push_back(std::move(event));
+    // whoever waits for that number is told by the next one that it will not come
+    peer.gaps_below = std::max(peer.gaps_below, peer.pending.rbegin()->first + 1);
+    const bool oldest = found == peer.pending.begin();
     peer.pending.erase(found);
     peer.replies.erase(number);
     std::erase(peer.queue, BodyName{number, false});
     done_with(run, dst, peer, {number, false}, now);
+    if (oldest) oldest_moved(run, dst, peer, number, now);
+}
+
+/// A receiver that has lost its memory of the run, or was never sent a request that was given up,
+/// waits for numbers that will not come; `answered_below` of a frame tells it, and where no other
+/// frame is due the oldest request is said again. `known`: what the receiver knows to be next.
+void LinkCore::oldest_moved(Run& run, NodeId dst, Peer& peer, std::uint64_t known, TimePoint now) {
+    if (state_ != State::up || run.closing || peer.down || peer.pending.empty()) return;
+    const auto& [number, oldest] = *peer.pending.begin();
+    if (number <= known || number >= peer.gaps_below || oldest.said_below == number) return;
+    if (VFLBUS_PLANTED(gap_not_told)) return;
+    // (one that has room is not waited for)
+    if (oldest.out.state == Outgoing::State::begun && !oldest.out.housed)
+        begin(run, dst, peer, {number, false}, now);
 }
 
 // -- frames ------------------------------------------------------------------------
@@ -219,7 +237,7 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
         Pending& pending = peer.pending.at(name.number);
         header.kind = Kind::request;
         header.type = pending.type;
-        header.answered_below = peer.answered_below();
+        header.answered_below = pending.said_below = peer.answered_below();
         if (pending.again_wait == Duration{}) pending.again_wait = config_.timings.resend_unheard;
         pending.again_at = now + pending.again_wait;
     }

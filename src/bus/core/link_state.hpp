@@ -52,6 +52,7 @@ struct LinkCore::Pending {
     Outgoing out;
     TimePoint again_at{};  ///< send it again then; zero: not scheduled
     Duration again_wait{};
+    std::uint64_t said_below = 0;  ///< `answered_below` of its last frame
 };
 
 struct LinkCore::Answer {
@@ -87,6 +88,8 @@ struct LinkCore::Peer {
     std::uint64_t next_request = 1;
     std::map<std::uint64_t, Pending> pending;
     std::map<std::uint64_t, Partial> replies;
+    /// Below it, numbers that were answered or given up may be unknown to the receiver.
+    std::uint64_t gaps_below = 0;
     // -- what it asks of us
     std::uint64_t next_expected = 1;
     std::map<std::uint64_t, Partial> requests;  ///< arriving, or whole and waiting for their turn

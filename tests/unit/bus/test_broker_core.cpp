@@ -193,6 +193,21 @@ TEST_CASE_METHOD(BrokerFixture,
         expect(Kind::bye).to(old);
         expect(Kind::welcome).to(second);
     }
+    SECTION("an older one does not get in between when the name is free") {
+        const ConnId second = conn("member-0");
+        connect("member-0");
+        const ConnId third = conn("member-0");
+        hello("member-0", 4, 99);  // waits instead of the second
+        expect(Kind::error).code(Errc::superseded).to(second);
+        router.gone.insert(old);
+        answer.kind = Kind::ping;
+        frame(old, answer);  // its last, and the answer finds that it is gone
+        nothing_more();
+        connect("member-0");
+        hello("member-0", 3, 98);  // of a process that is gone as well
+        expect(Kind::welcome).to(third);
+        expect_error(Errc::stale_incarnation, "member-0");
+    }
     SECTION("a younger one waits in its place") {
         const ConnId second = conn("member-0");
         connect("member-0");

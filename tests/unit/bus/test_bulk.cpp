@@ -163,7 +163,8 @@ TEST_CASE_METHOD(BulkLink,
     CHECK(rest.header.aux != 0);
 }
 
-TEST_CASE_METHOD(BulkLink, "CREDIT for an earlier attempt does not let the rest of a later one go") {
+TEST_CASE_METHOD(BulkLink,
+                 "CREDIT for an earlier attempt does not let the rest of a later one go") {
     own_run();
     ask(2 * MiB);
     bulk_is_up();

@@ -238,6 +238,36 @@ TEST_CASE_METHOD(LinkFixture, "a run of ours: OPEN, answer, JOINs, CLOSE, answer
     no_event();
 }
 
+TEST_CASE_METHOD(LinkFixture,
+                 "who has lost its memory is told of the numbers that were answered before") {
+    come_up();
+    own_run();
+    for (int i = 0; i < 4; ++i)
+        REQUIRE(link.request(run_of(1), node_id_of("member-1"), 300, Bytes(8), now));
+    const auto answer = [&](std::uint64_t number) {
+        frame(data(Kind::reply, "member-1", number), Bytes{1});
+        CHECK(event<ReplyArrived>().number == number);
+    };
+    answer(2);
+    answer(3);
+    ignore();
+    SECTION("after it was away") {
+        peer_up("member-1");
+        CHECK(expect(Kind::request).header.request == 1);
+        CHECK(expect(Kind::request).header.request == 4);
+        ignore();
+        answer(1);
+        // it would wait for 2 and 3
+        const auto again = expect(Kind::request);
+        CHECK(again.header.request == 4);
+        CHECK(again.header.answered_below == 4);
+    }
+    SECTION("but not in a session in which it answered them") {
+        answer(1);
+    }
+    nothing_sent();
+}
+
 TEST_CASE_METHOD(LinkFixture, "CLOSE of an earlier term ends no later one") {
     come_up();
     own_run(2);
@@ -461,7 +491,8 @@ TEST_CASE_METHOD(LinkFixture, "an error reply is a failure, whatever it holds") 
     CHECK(fails_with(encode(Ending{Errc::ok, "an error that is none"})) != Errc::ok);
 }
 
-TEST_CASE_METHOD(LinkFixture, "at most 16 unanswered requests, and none 16 above the oldest leaves") {
+TEST_CASE_METHOD(LinkFixture,
+                 "at most 16 unanswered requests, and none 16 above the oldest leaves") {
     come_up();
     own_run();
     const NodeId dst = node_id_of("member-1");
