@@ -322,7 +322,7 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
             auto open = decode_open(body.bytes());
             if (!open || node_id_of(open->owner) != header.src) return;
             Run* run = find(header.run);
-            if (run != nullptr && header.term < run->term) return;
+            if (run != nullptr && header.term < run->term) return decline_earlier(*run, header);
             if (run != nullptr && header.term == run->term)
                 return announce(*run, now);  // we have answered that
             // whatever comes of the earlier term from now on is no news
@@ -430,6 +430,28 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
 }
 
 /// What another process of that name was asked, and what it had asked, is over.
+/// The owner's disk was set back, or another process with older files owns the run now: nobody
+/// else would tell it.
+void LinkCore::decline_earlier(const Run& run, const Header& open) {
+    Header header;
+    header.run = run.id;
+    header.term = open.term;
+    header.dst = open.src;
+    const Hello& me = config_.hello;
+    send_control(Kind::join, header,
+                 encode(Join{me.name,
+                             me.role,
+                             me.rank,
+                             me.incarnation,
+                             {},
+                             me.version,
+                             Errc::stale_term,
+                             me.name + " has joined term " + std::to_string(run.term) + " of run " +
+                                 run.id.short_hex() + " and takes no part in term " +
+                                 std::to_string(open.term) + ": go on with `--resume " +
+                                 run.id.hex() + "`"}));
+}
+
 LinkCore::Peer& LinkCore::know_process(Run& run, NodeId node, const std::string& name,
                                        std::uint64_t incarnation) {
     Peer& peer = run.peers[node];

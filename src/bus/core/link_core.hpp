@@ -258,6 +258,7 @@ class LinkCore {
     void on_welcome(const Header& header, const Payload& body, TimePoint now);
     void on_error(const Header& header, const Payload& body, TimePoint now);
     void on_peer(const Header& header, const Payload& body, TimePoint now);
+    void decline_earlier(const Run& run, const Header& open);
     Peer& know_process(Run& run, NodeId node, const std::string& name, std::uint64_t incarnation);
     void on_request(const Header& header, const Payload& body, TimePoint now);
     void on_reply(const Header& header, const Payload& body, TimePoint now);

@@ -268,6 +268,20 @@ TEST_CASE_METHOD(LinkFixture,
     nothing_sent();
 }
 
+TEST_CASE_METHOD(LinkFixture, "OPEN of an earlier term than the joined one is declined") {
+    come_up();
+    joined_run(3);
+    open("master", 2);
+    const auto sent = expect(Kind::join);
+    CHECK(sent.header.term == 2);
+    const auto join = decode_join(sent.body);
+    REQUIRE(join);
+    CHECK(join->code == Errc::stale_term);
+    CHECK(join->sentence.find("term 3") != std::string::npos);
+    no_event();
+    nothing_sent();
+}
+
 TEST_CASE_METHOD(LinkFixture, "CLOSE of an earlier term ends no later one") {
     come_up();
     own_run(2);
