@@ -665,6 +665,41 @@ TEST_CASE("bulk is read where small messages never end") {
     CHECK(pongs < many);
 }
 
+TEST_CASE("who chooses a routing id of the right length is a stranger all the same") {
+    Directory dir;
+    Broker broker(bus::make_context(), "tcp://127.0.0.1:*");
+    zmq::context_t other;
+    const auto hello = [&](zmq::socket_t& socket, std::uint64_t incarnation) {
+        socket.set(zmq::sockopt::linger, 0);
+        socket.connect(broker.endpoint);
+        bus::Header header;
+        header.kind = bus::Kind::hello;
+        header.src = node_id_of("member-0");
+        const Bytes body =
+            bus::encode(bus::Hello{"member-0", "member", 0, incarnation, incarnation, "test", {}});
+        header.body_bytes = body.size();
+        const bus::HeaderBytes head = bus::encode(header);
+        socket.send(zmq::buffer(head), zmq::send_flags::sndmore);
+        socket.send(zmq::buffer(body), zmq::send_flags::none);
+    };
+    zmq::socket_t stranger(other, zmq::socket_type::dealer);
+    stranger.set(zmq::sockopt::routing_id,
+                 "\x01"
+                 "abcd");
+    hello(stranger, 9);
+    std::this_thread::sleep_for(milliseconds(200));  // a broker that heeds it has done so by then
+    // else it would have the name, at a connection that is perhaps somebody else's
+    zmq::socket_t member(other, zmq::socket_type::dealer);
+    member.set(zmq::sockopt::rcvtimeo, 20'000);
+    hello(member, 1);
+    zmq::message_t part;
+    REQUIRE(member.recv(part));
+    bus::Header header;
+    REQUIRE(bus::decode({part.data<std::uint8_t>(), part.size()}, header) ==
+            bus::HeaderFault::none);
+    CHECK(header.kind == bus::Kind::welcome);
+}
+
 TEST_CASE("a handler that takes long does not make its node suspect") {
     Directory dir;
     const auto context = bus::make_context();
