@@ -150,7 +150,7 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
                           now);
     const bool was_joined = member->joined;
     member->joined = join->code == Errc::ok;
-    member->join.assign(body.bytes().begin(), body.bytes().end());
+    member->join = encode(*join);  // and not what came, which may have a sentence without end
     ++generation_;
     if (!was_joined)
         log("joined run=" + run->id.short_hex() + " node=" + node.hello.name +

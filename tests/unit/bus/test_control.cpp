@@ -230,6 +230,40 @@ TEST_CASE("limits of control bodies") {
     CHECK_FALSE(decode_join(short_hash));
 }
 
+TEST_CASE("a sentence is cut where it is too long, and its receivers have it all the same") {
+    const std::string just(sentence_bytes_max, 'a');
+    const std::string before(sentence_bytes_max - 1, 'a');
+    const auto cut = [](const std::string& text) { return std::string(cut_sentence(text)); };
+    CHECK(cut(just) == just);
+    CHECK(cut(just + "b") == just);
+    CHECK(cut(before + "\xC3\xA9") == before);  // not half an e with an accent
+    CHECK(cut(before.substr(1) + "\xC3\xA9!") == before.substr(1) + "\xC3\xA9");
+    for (std::size_t shift = 1; shift <= 3; ++shift)
+        CHECK(cut(before.substr(shift - 1) + "\xF0\x9F\x9A\x8C") == before.substr(shift - 1));
+    CHECK(cut(std::string(9000, '\x80')).size() == sentence_bytes_max);  // that is no UTF-8
+
+    for (const std::size_t bytes : {5'000u, 20'000u, 3u << 20}) {
+        INFO(bytes);
+        const std::string text(bytes, 'a');
+        CHECK(decode_ending(encode(Ending{Errc::handler_failed, text}))->sentence == just);
+        CHECK(decode_sentence(encode_sentence(text)) == just);
+        Join join = a_join();
+        join.sentence = text;
+        CHECK(decode_join(encode(join))->sentence == just);
+        CHECK(decode_note_query(encode(NoteQuery{RunState::failed, Errc::io, text}))->sentence ==
+              just);
+        RunRow row = a_run_row();
+        row.reason = text;
+        const auto rows = decode_run_rows(encode(std::span<const RunRow>(std::vector{row, row})));
+        REQUIRE(rows);
+        REQUIRE(rows->size() == 2);
+        CHECK(rows->at(1).reason == just);
+    }
+    Writer w;  // of a peer that does not cut
+    w.array(2).u64(1).str(std::string(20'000, 'a'));
+    CHECK(decode_ending(w.take())->sentence == just);
+}
+
 TEST_CASE("a body of one kind is not one of another") {
     const auto bodies = all_bodies();
     for (const Body& a : bodies)

@@ -439,3 +439,20 @@ TEST_CASE_METHOD(LinkFixture, "a link is asked, answers, and says when it is ask
     frame(header, encode_from(0));
     CHECK(decode_ending(expect(Kind::answer).body)->code == Errc::too_many);
 }
+
+TEST_CASE_METHOD(LedgerFixture, "an owner that says much about its end hides no runs") {
+    hello_of("master");
+    to("master", Kind::open, encode(Open{"master", {{"member-0", "member", 0}}, ""}), run_of(1), 1);
+    Writer w;  // one that knows no bound
+    w.array(2).u64(static_cast<std::uint64_t>(Errc::handler_failed)).str(std::string(20'000, 'x'));
+    to("master", Kind::close, w.take(), run_of(1), 1);
+    CHECK(with_ledger.runs() == 0);
+    REQUIRE_FALSE(ledger.runs.empty());
+    const RunRow noted = ledger.runs.back();
+    CHECK(noted.state == RunState::failed);
+    CHECK(noted.reason.size() == sentence_bytes_max);
+    const auto rows = decode_run_rows(encode(std::span<const RunRow>(std::vector{noted})));
+    REQUIRE(rows);
+    CHECK(rows->front().reason == noted.reason);
+    ignore();
+}
