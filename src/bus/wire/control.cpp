@@ -40,7 +40,11 @@ Result<Hello> decode_hello(std::span<const std::uint8_t> body) {
     m.incarnation = r.u64();
     m.instance = r.u64();
     m.version = r.str(64);
-    m.features = r.strs();
+    const std::size_t features = r.enter();
+    if (features > features_max) r.fault("too many features");
+    for (std::size_t i = 0; i < features && r.ok(); ++i)
+        m.features.push_back(r.str(feature_bytes_max));
+    r.leave();
     return finished(r, std::move(m));
 }
 

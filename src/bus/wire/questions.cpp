@@ -34,14 +34,20 @@ std::size_t room_of(const NodeRow& row) {
     return bytes;
 }
 
+/// From the first on as many as an answer holds, without those that would take the room of many
+/// others.
 template <class Row>
-std::size_t that_fit(std::span<const Row> rows) {
+std::vector<const Row*> that_fit(std::span<const Row> rows) {
+    std::vector<const Row*> out;
     std::size_t room = 0;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        room += room_of(rows[i]);
-        if (i == rows_max || room > rows_bytes_max) return i;
+    for (const Row& row : rows) {
+        const std::size_t bytes = room_of(row);
+        if (bytes > row_bytes_max) continue;
+        room += bytes;
+        if (out.size() == rows_max || room > rows_bytes_max) break;
+        out.push_back(&row);
     }
-    return rows.size();
+    return out;
 }
 
 }  // namespace
@@ -127,10 +133,11 @@ Result<NoteQuery> decode_note_query(std::span<const std::uint8_t> body) {
 }
 
 Bytes encode(std::span<const RunRow> rows) {
-    rows = rows.first(that_fit(rows));
+    const auto fitting = that_fit(rows);
     Writer w;
-    w.array(1).array(rows.size());
-    for (const RunRow& row : rows) {
+    w.array(1).array(fitting.size());
+    for (const RunRow* at : fitting) {
+        const RunRow& row = *at;
         w.array(15).bin(row.run.bytes).str(name_of(row.state));
         w.u64(static_cast<std::uint64_t>(row.code))
             .sentence(row.reason)
@@ -170,10 +177,11 @@ Result<std::vector<RunRow>> decode_run_rows(std::span<const std::uint8_t> body) 
 }
 
 Bytes encode(std::span<const NodeRow> rows) {
-    rows = rows.first(that_fit(rows));
+    const auto fitting = that_fit(rows);
     Writer w;
-    w.array(1).array(rows.size());
-    for (const NodeRow& row : rows) {
+    w.array(1).array(fitting.size());
+    for (const NodeRow* at : fitting) {
+        const NodeRow& row = *at;
         w.array(11).str(row.name).str(row.role).i64(row.rank).str(name_of(row.state));
         w.str(row.version).strs(row.features).u64(row.first_seen_ms).u64(row.last_seen_ms);
         w.u64(row.runs).u64(row.messages).u64(row.bytes);
