@@ -208,9 +208,10 @@ void BrokerCore::on_tick(TimePoint clock) {
         if (lost && now - run->owner_lost_at > t.rejoin_grace) orphans.push_back(id);
     }
     for (const RunId& id : orphans) {
-        Run& run = *runs_.at(id);
-        end_run(run,
-                {Errc::owner_lost, run.owner_name + ", which drove run " + id.short_hex() +
+        Run* const run = find_run(id);
+        if (run == nullptr) continue;  // ended with one of the others
+        end_run(*run,
+                {Errc::owner_lost, run->owner_name + ", which drove run " + id.short_hex() +
                                        ", is gone; whoever owns the run can go on with --resume"},
                 broker_node, now);
     }

@@ -420,18 +420,19 @@ void BrokerCore::set_stall(Node& node, TimePoint now) {
         " busy_ms=" + std::to_string(to_ms(stuck)));
     const std::vector<RunId> ids(node.runs.begin(), node.runs.end());
     for (const RunId& id : ids) {
-        Run& run = *runs_.at(id);
-        if (run.owner != node.id) {
-            announce_down(run, node, Errc::stalled, stuck, now);
+        Run* const run = find_run(id);
+        if (run == nullptr) continue;  // ended with one of the others
+        if (run->owner != node.id) {
+            announce_down(*run, node, Errc::stalled, stuck, now);
             continue;
         }
-        end_run(run,
+        end_run(*run,
                 {Errc::stalled,
-                 run.owner_name + ", which drives run " + id.short_hex() +
+                 run->owner_name + ", which drives run " + id.short_hex() +
                      ", is alive but has not got on for " +
                      human_seconds(std::chrono::duration<double>(stuck).count()) +
-                     (run.needs_owner ? "; start it again for a new run"
-                                      : "; whoever owns the run can go on with --resume")},
+                     (run->needs_owner ? "; start it again for a new run"
+                                       : "; whoever owns the run can go on with --resume")},
                 broker_node, now);
     }
 }

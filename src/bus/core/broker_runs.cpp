@@ -232,10 +232,12 @@ void BrokerCore::end_runs_of(Node& owner, TimePoint now) {
         if (run.needs_owner && run.owner == owner.id) over.push_back(id);
     }
     for (const RunId& id : over)
-        end_run(*runs_.at(id),
-                {Errc::owner_lost, owner.hello.name + ", which drove run " + id.short_hex() +
-                                       ", is gone; start it again for a new run"},
-                owner.id, now);
+        // with one of them its owner may have been given to a newcomer, which ends the others
+        if (Run* const run = find_run(id))
+            end_run(*run,
+                    {Errc::owner_lost, owner.hello.name + ", which drove run " + id.short_hex() +
+                                           ", is gone; start it again for a new run"},
+                    owner.id, now);
 }
 
 /// Tells the others of the run that `node` takes part, and `node` of those that do.
