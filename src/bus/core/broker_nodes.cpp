@@ -192,13 +192,8 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     invite(node);
     note(node);
     for (const RunId& run_id : node.runs) {
-        Run& run = *runs_.at(run_id);
-        if (run.owner == id) continue;
-        Header open;
-        open.run = run_id;
-        open.term = run.term;
-        open.src = run.owner;
-        send_control(node, Kind::open, open, run.open, now);
+        const Run& run = *runs_.at(run_id);
+        if (run.owner != id) send_open(node, run, now);
     }
     if (!probe) return;
     if (node.conn != 0) return ask_for_life(node, std::move(*probe), now);

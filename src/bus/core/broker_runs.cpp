@@ -78,7 +78,10 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
     }
     run->open_to_all = to_all;
     run->term = header.term;
-    run->open.assign(body.bytes().begin(), body.bytes().end());
+    const auto said = body.bytes();
+    if (run->open == nullptr ||
+        !std::equal(said.begin(), said.end(), run->open->begin(), run->open->end()))
+        run->open = std::make_shared<const Bytes>(said.begin(), said.end());
     run->owner_here = true;
     node.runs.insert(run->id);
     ++generation_;
@@ -106,11 +109,7 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
             join.src = member.id;
             send_control(node, Kind::join, join, member.join, now);
         } else if (participant.conn != 0) {
-            Header invite;
-            invite.run = run->id;
-            invite.term = run->term;
-            invite.src = run->owner;
-            send_control(participant, Kind::open, invite, run->open, now);
+            send_open(participant, *run, now);
         }
     }
     settle_state(*run, now);

@@ -27,6 +27,9 @@ inline constexpr std::uint64_t hop_window_bytes_min = 512u << 10;
 inline constexpr std::uint64_t hop_window_bytes_max = 16u << 20;
 inline constexpr std::uint64_t window_report_bytes = 128u << 10;
 inline constexpr std::uint64_t broker_queue_bytes_max = 64u << 20;
+// control frames that wait at a broker for a node whose connection takes no more
+inline constexpr std::size_t control_queue_frames_max = 16'384;
+inline constexpr std::uint64_t control_queue_bytes_max = 64u << 20;
 inline constexpr std::uint64_t body_budget_bytes = 256u << 20;
 inline constexpr std::uint64_t credit_free_bytes = 64u << 10;  // a body up to here needs no credit
 inline constexpr std::uint64_t credit_first_bytes = 1u << 20;  // of a larger one, without asking
@@ -44,6 +47,7 @@ inline constexpr std::size_t anonymous_connections_max = 4096;
 inline constexpr std::size_t queries_max = 16;         ///< unanswered, per asker
 inline constexpr std::size_t noted_runs_max = 16'384;  ///< that wait at serving masters
 inline constexpr int query_memory_s = 60;              ///< the broker passes answers on for so long
+inline constexpr int query_again_s = 1;  ///< and a repeated question no sooner than that
 inline constexpr std::size_t query_body_bytes_max = 128u << 10;
 inline constexpr std::size_t answer_body_bytes_max = 256u << 10;
 inline constexpr std::size_t rows_max = 500;  ///< of one answer

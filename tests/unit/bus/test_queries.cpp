@@ -440,6 +440,51 @@ TEST_CASE_METHOD(LinkFixture, "a link is asked, answers, and says when it is ask
     CHECK(decode_ending(expect(Kind::answer).body)->code == Errc::too_many);
 }
 
+TEST_CASE_METHOD(Questions, "a question that waits is passed on once, however often it is said") {
+    for (const char* name : {"me", "master"}) join_bus(name);
+    const auto passed_on = [&] {
+        const auto n =
+            std::count_if(router.frames.begin(), router.frames.end(),
+                          [&](const SentFrame& sent) { return sent.header.kind == Kind::query; });
+        std::erase_if(router.frames,
+                      [](const SentFrame& sent) { return sent.header.kind == Kind::query; });
+        return n;
+    };
+    const auto again = [&](int times) {
+        for (int i = 0; i < times; ++i) ask("me", "master", Question::status, encode_empty(), 5);
+    };
+    again(100);
+    CHECK(passed_on() == 1);
+    nothing_more();
+    // nor another one under its number
+    ask("me", "master", Question::metrics, encode_from(0), 5);
+    CHECK(refused("me").code == Errc::too_many);
+    SECTION("again after a second") {
+        pass_alive(seconds(1), {"me", "master"});
+        again(100);
+        CHECK(passed_on() == 1);
+    }
+    SECTION("again to a node that begins anew") {
+        hello("master");
+        ignore();
+        again(100);
+        CHECK(passed_on() == 1);
+    }
+    SECTION("again from a node that begins anew") {
+        hello("me");
+        ignore();
+        again(100);
+        CHECK(passed_on() == 1);
+    }
+    SECTION("a number that was answered is free") {
+        say("master", "me", Question::status, encode_empty(), 5);
+        expect(Kind::answer).from("master").to("me");
+        ask("me", "master", Question::metrics, encode_from(0), 5);
+        CHECK(passed_on() == 1);
+    }
+    nothing_more();
+}
+
 TEST_CASE_METHOD(LedgerFixture, "an owner that says much about its end hides no runs") {
     hello_of("master");
     to("master", Kind::open, encode(Open{"master", {{"member-0", "member", 0}}, ""}), run_of(1), 1);
