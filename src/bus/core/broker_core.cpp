@@ -149,7 +149,7 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
         case Kind::close:
             return on_close(node, header, body, now);
         case Kind::credit:
-            return route_credit(node, header);
+            return route_credit(node, header, now);
         case Kind::query:
             return on_query(node, header, body, now);
         case Kind::answer:
@@ -208,9 +208,10 @@ void BrokerCore::on_tick(TimePoint clock) {
         if (lost && now - run->owner_lost_at > t.rejoin_grace) orphans.push_back(id);
     }
     for (const RunId& id : orphans) {
-        Run& run = *runs_.at(id);
-        end_run(run,
-                {Errc::owner_lost, run.owner_name + ", which drove run " + id.short_hex() +
+        Run* const run = find_run(id);
+        if (run == nullptr) continue;  // ended with one of the others
+        end_run(*run,
+                {Errc::owner_lost, run->owner_name + ", which drove run " + id.short_hex() +
                                        ", is gone; whoever owns the run can go on with --resume"},
                 broker_node, now);
     }
@@ -245,6 +246,13 @@ void BrokerCore::shutdown(std::string_view sentence) {
 std::uint64_t BrokerCore::queued_bytes() const noexcept {
     std::uint64_t total = 0;
     for (const auto& [id, node] : nodes_) total += node->queued_bytes();
+    return total;
+}
+
+std::size_t BrokerCore::queued_controls() const noexcept {
+    std::size_t total = 0;
+    for (const auto& [id, node] : nodes_)
+        total += node->out.queued_controls() + node->bulk.out.queued_controls();
     return total;
 }
 

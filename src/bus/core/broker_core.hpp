@@ -83,6 +83,8 @@ class BrokerCore {
     [[nodiscard]] std::size_t runs() const noexcept { return runs_.size(); }
     [[nodiscard]] std::size_t connections() const noexcept { return connections_.size(); }
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept;
+    /// Control frames that wait for connections that take no more.
+    [[nodiscard]] std::size_t queued_controls() const noexcept;
 
   private:
     struct Probe;
@@ -105,7 +107,7 @@ class BrokerCore {
                        TimePoint now);
     void route(Node& node, Lane lane, const Header& header, Frame& frame, std::size_t bytes,
                TimePoint now);
-    void route_credit(Node& node, const Header& header);
+    void route_credit(Node& node, const Header& header, TimePoint now);
 
     // -- nodes: broker_nodes.cpp -------------------------------------------------
     void accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now);
@@ -157,6 +159,8 @@ class BrokerCore {
     [[nodiscard]] std::uint64_t wall_ms(TimePoint at) const;
 
     // -- sending: broker_routes.cpp ----------------------------------------------
+    void post(Node& node, Frame&& frame, TimePoint now);
+    void send_open(Node& node, const Run& run, TimePoint now);
     void send_control(Node& node, Kind kind, const Header& header, Bytes body, TimePoint now);
     void send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
                     TimePoint now);

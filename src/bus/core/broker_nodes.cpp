@@ -197,13 +197,8 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     invite(node);
     note(node);
     for (const RunId& run_id : node.runs) {
-        Run& run = *runs_.at(run_id);
-        if (run.owner == id) continue;
-        Header open;
-        open.run = run_id;
-        open.term = run.term;
-        open.src = run.owner;
-        send_control(node, Kind::open, open, run.open, now);
+        const Run& run = *runs_.at(run_id);
+        if (run.owner != id) send_open(node, run, now);
     }
     if (!probe) return;
     if (node.conn != 0) return ask_for_life(node, std::move(*probe), now);
@@ -425,18 +420,19 @@ void BrokerCore::set_stall(Node& node, TimePoint now) {
         " busy_ms=" + std::to_string(to_ms(stuck)));
     const std::vector<RunId> ids(node.runs.begin(), node.runs.end());
     for (const RunId& id : ids) {
-        Run& run = *runs_.at(id);
-        if (run.owner != node.id) {
-            announce_down(run, node, Errc::stalled, stuck, now);
+        Run* const run = find_run(id);
+        if (run == nullptr) continue;  // ended with one of the others
+        if (run->owner != node.id) {
+            announce_down(*run, node, Errc::stalled, stuck, now);
             continue;
         }
-        end_run(run,
+        end_run(*run,
                 {Errc::stalled,
-                 run.owner_name + ", which drives run " + id.short_hex() +
+                 run->owner_name + ", which drives run " + id.short_hex() +
                      ", is alive but has not got on for " +
                      human_seconds(std::chrono::duration<double>(stuck).count()) +
-                     (run.needs_owner ? "; start it again for a new run"
-                                      : "; whoever owns the run can go on with --resume")},
+                     (run->needs_owner ? "; start it again for a new run"
+                                       : "; whoever owns the run can go on with --resume")},
                 broker_node, now);
     }
 }

@@ -56,12 +56,22 @@ void BrokerCore::on_query(Node& node, const Header& header, Payload& body, TimeP
                                              : target->second->hello.name + " is not connected");
     const auto mine = asked_.lower_bound({node.id, 0});
     const auto end = asked_.upper_bound({node.id, UINT64_MAX});
-    if (static_cast<std::size_t>(std::distance(mine, end)) >= queries_max &&
-        asked_.count({node.id, header.request}) == 0)
+    const std::uint64_t session = target->second->session;
+    if (const auto same = asked_.find({node.id, header.request}); same != asked_.end()) {
+        // it is on its way: passed on as often as it is said it would pile up without bound
+        const Asked& last = same->second;
+        if (last.asker_session == node.session && last.session == session &&
+            now - last.at < std::chrono::seconds(query_again_s)) {
+            if (last.of == header.dst && last.run == header.run && last.type == header.type) return;
+            return refuse(Errc::too_many, "another question of this number waits for an answer");
+        }
+    } else if (static_cast<std::size_t>(std::distance(mine, end)) >= queries_max) {
         return refuse(Errc::too_many,
                       std::to_string(queries_max) + " questions wait for an answer already");
-    asked_[{node.id, header.request}] = {header.dst, header.run, header.type,
-                                         now + std::chrono::seconds(query_memory_s)};
+    }
+    asked_[{node.id, header.request}] = {
+        header.dst,   header.run, header.type, now + std::chrono::seconds(query_memory_s),
+        node.session, session,    now};
     const auto bytes = body.bytes();
     send_control(*target->second, Kind::query, header, Bytes(bytes.begin(), bytes.end()), now);
 }

@@ -80,7 +80,7 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     if (!defer || result == SendResult::ok) consume(node, lane, bytes, now);
 }
 
-void BrokerCore::route_credit(Node& node, const Header& header) {
+void BrokerCore::route_credit(Node& node, const Header& header, TimePoint now) {
     Run* run = find_run(header.run);
     Node* target = nullptr;
     if (run != nullptr && run->term == header.term && run->takes_part(node.id) &&
@@ -90,8 +90,7 @@ void BrokerCore::route_credit(Node& node, const Header& header) {
         if (found != nodes_.end() && found->second->conn != 0) target = found->second.get();
     }
     if (target == nullptr) return;  // restated by its sender when the peer is up again
-    NodeSink sink(transport_, target->conn);
-    if (target->out.control(make_frame(header, {}), sink) == SendResult::full) retry_flush_ = true;
+    post(*target, make_frame(header, {}), now);
 }
 
 // -- sending -------------------------------------------------------------------
@@ -103,19 +102,19 @@ void BrokerCore::send_raw(ConnId to, const Header& header, Bytes body) {
     (void)transport_.send(to, frame);  // a stranger that is gone or full is not worth a queue
 }
 
-void BrokerCore::send_control(Node& node, Kind kind, const Header& header, Bytes body,
-                              TimePoint now) {
+/// Past all queues. Who takes nothing of ever more has no session any longer, as if it were gone:
+/// it says HELLO for another, which repairs everything.
+void BrokerCore::post(Node& node, Frame&& frame, TimePoint now) {
     if (node.conn == 0) return;
-    Header complete = header;
-    complete.kind = kind;
-    complete.dst = node.id;
-    complete.body_bytes = body.size();
     NodeSink sink(transport_, node.conn);
-    const SendResult result = node.out.control(make_frame(complete, std::move(body)), sink);
+    const SendResult result =
+        node.out.control(std::move(frame), sink, control_queue_frames_max, control_queue_bytes_max);
     if (result == SendResult::full) retry_flush_ = true;
     if (result == SendResult::gone) {
-        // only noted: the caller may be walking over nodes; liveness and the next frame to it do
-        // the rest
+        if (node.out.queued_controls() != 0)
+            log("node takes nothing and is given up name=" + node.hello.name);
+        // only noted: the caller may be walking over nodes; liveness, which drops what waits, and
+        // the next frame to it do the rest
         connections_.erase(node.conn);
         node.conn = 0;
         last_conn_ = 0;
@@ -123,6 +122,27 @@ void BrokerCore::send_control(Node& node, Kind kind, const Header& header, Bytes
         node.gone_at = now;
         ++generation_;
     }
+}
+
+void BrokerCore::send_control(Node& node, Kind kind, const Header& header, Bytes body,
+                              TimePoint now) {
+    Header complete = header;
+    complete.kind = kind;
+    complete.dst = node.id;
+    complete.body_bytes = body.size();
+    post(node, make_frame(complete, std::move(body)), now);
+}
+
+/// OPEN to one who is invited. A megabyte for each of a thousand nodes is one megabyte here.
+void BrokerCore::send_open(Node& node, const Run& run, TimePoint now) {
+    Header header;
+    header.kind = Kind::open;
+    header.run = run.id;
+    header.term = run.term;
+    header.src = run.owner;
+    header.dst = node.id;
+    header.body_bytes = run.open->size();
+    post(node, frame_of(header, Payload::hold(SharedSlice(run.open, 0, run.open->size()))), now);
 }
 
 void BrokerCore::send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
@@ -138,18 +158,15 @@ void BrokerCore::send_error(Node& node, const Header& about, Errc code, const st
     header.dst = about.dst;
     Bytes body = encode_sentence(sentence);
     header.body_bytes = body.size();
-    if (node.conn == 0) return;
-    NodeSink sink(transport_, node.conn);
-    if (node.out.control(make_frame(header, std::move(body)), sink) == SendResult::full)
-        retry_flush_ = true;
-    (void)now;
+    post(node, make_frame(header, std::move(body)), now);
 }
 
 /// Something without a body on the node's bulk connection.
 void BrokerCore::send_bulk(Node& node, Header header, TimePoint now) {
     header.dst = node.id;
     NodeSink sink(transport_, node.bulk.conn);
-    const SendResult result = node.bulk.out.control(make_frame(header, {}), sink);
+    const SendResult result = node.bulk.out.control(
+        make_frame(header, {}), sink, control_queue_frames_max, control_queue_bytes_max);
     if (result == SendResult::full) retry_flush_ = true;
     if (result == SendResult::gone) lose_bulk(node, now);
 }

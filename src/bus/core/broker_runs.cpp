@@ -78,7 +78,10 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
     }
     run->open_to_all = to_all;
     run->term = header.term;
-    run->open.assign(body.bytes().begin(), body.bytes().end());
+    const auto said = body.bytes();
+    if (run->open == nullptr ||
+        !std::equal(said.begin(), said.end(), run->open->begin(), run->open->end()))
+        run->open = std::make_shared<const Bytes>(said.begin(), said.end());
     run->owner_here = true;
     node.runs.insert(run->id);
     ++generation_;
@@ -106,11 +109,7 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
             join.src = member.id;
             send_control(node, Kind::join, join, member.join, now);
         } else if (participant.conn != 0) {
-            Header invite;
-            invite.run = run->id;
-            invite.term = run->term;
-            invite.src = run->owner;
-            send_control(participant, Kind::open, invite, run->open, now);
+            send_open(participant, *run, now);
         }
     }
     settle_state(*run, now);
@@ -150,7 +149,7 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
                           now);
     const bool was_joined = member->joined;
     member->joined = join->code == Errc::ok;
-    member->join.assign(body.bytes().begin(), body.bytes().end());
+    member->join = encode(*join);  // and not what came, which may have a sentence without end
     ++generation_;
     if (!was_joined)
         log("joined run=" + run->id.short_hex() + " node=" + node.hello.name +
@@ -232,10 +231,12 @@ void BrokerCore::end_runs_of(Node& owner, TimePoint now) {
         if (run.needs_owner && run.owner == owner.id) over.push_back(id);
     }
     for (const RunId& id : over)
-        end_run(*runs_.at(id),
-                {Errc::owner_lost, owner.hello.name + ", which drove run " + id.short_hex() +
-                                       ", is gone; start it again for a new run"},
-                owner.id, now);
+        // with one of them its owner may have been given to a newcomer, which ends the others
+        if (Run* const run = find_run(id))
+            end_run(*run,
+                    {Errc::owner_lost, owner.hello.name + ", which drove run " + id.short_hex() +
+                                           ", is gone; start it again for a new run"},
+                    owner.id, now);
 }
 
 /// Tells the others of the run that `node` takes part, and `node` of those that do.

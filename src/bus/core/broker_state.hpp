@@ -15,7 +15,7 @@ inline std::uint64_t to_ms(Duration d) {
         0, std::chrono::duration_cast<std::chrono::milliseconds>(d).count()));
 }
 
-inline Frame make_frame(const Header& header, Bytes body) {
+inline Frame frame_of(const Header& header, Payload body) {
     struct HeaderHolder {
         std::vector<std::uint8_t> bytes;
         [[nodiscard]] const std::uint8_t* data() const noexcept { return bytes.data(); }
@@ -24,8 +24,11 @@ inline Frame make_frame(const Header& header, Bytes body) {
     const HeaderBytes encoded = encode(header);
     Frame frame;
     frame.header = Payload::hold(HeaderHolder{{encoded.begin(), encoded.end()}});
-    if (!body.empty()) frame.body = Payload::hold(std::move(body));
+    frame.body = std::move(body);
     return frame;
+}
+inline Frame make_frame(const Header& header, Bytes body) {
+    return frame_of(header, body.empty() ? Payload() : Payload::hold(std::move(body)));
 }
 
 inline bool lists(const Hello& hello, std::string_view feature) {
@@ -37,6 +40,10 @@ struct BrokerCore::Asked {
     RunId run;
     std::uint16_t type = 0;
     TimePoint until{};
+    // -- when it was passed on last
+    std::uint64_t asker_session = 0;
+    std::uint64_t session = 0;  ///< of who was asked
+    TimePoint at{};
 };
 
 struct BrokerCore::Noted {
@@ -141,10 +148,10 @@ struct BrokerCore::Run {
     std::string owner_name;
     bool owner_here = false;  ///< it has sent OPEN in its present session
     TimePoint owner_lost_at{};
-    Bytes open;
-    std::vector<Member> members;  ///< ascending by node id
-    bool open_to_all = false;     ///< members come and go; they hear of the owner alone
-    bool needs_owner = false;     ///< ends with the process that drives it
+    std::shared_ptr<const Bytes> open;  ///< the body of OPEN, one for all who are invited
+    std::vector<Member> members;        ///< ascending by node id
+    bool open_to_all = false;           ///< members come and go; they hear of the owner alone
+    bool needs_owner = false;           ///< ends with the process that drives it
     // -- what is told about it
     std::string owner_role;
     RunState state = RunState::starting;

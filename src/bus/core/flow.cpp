@@ -36,12 +36,17 @@ SendResult HopSender::data(const RunId& run, Frame&& frame, std::size_t bytes, O
     return SendResult::full;
 }
 
-SendResult HopSender::control(Frame&& frame, FrameSink& sink) {
+SendResult HopSender::control(Frame&& frame, FrameSink& sink, std::size_t waiting_frames_max,
+                              std::uint64_t waiting_bytes_max) {
     if (control_.empty()) {
         const SendResult result = sink.send(frame);
         if (result != SendResult::full) return result;
     }
+    const std::size_t bytes = frame.size();
+    if (control_.size() >= waiting_frames_max || control_bytes_ + bytes > waiting_bytes_max)
+        return SendResult::gone;
     blocked_ = true;
+    control_bytes_ += bytes;
     control_.push_back(std::move(frame));
     return SendResult::full;
 }
@@ -67,12 +72,14 @@ bool HopSender::consumed(std::uint64_t total, TimePoint now) {
 SendResult HopSender::flush(FrameSink& sink, TimePoint now, std::vector<Left>& left) {
     blocked_ = false;
     while (!control_.empty()) {
+        const std::size_t bytes = control_.front().size();
         const SendResult result = sink.send(control_.front());
         if (result == SendResult::full) {
             blocked_ = true;
             return result;
         }
         if (result == SendResult::gone) return result;
+        control_bytes_ -= bytes;
         control_.pop_front();
     }
     // deficit round robin over the runs that wait

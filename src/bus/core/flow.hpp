@@ -64,8 +64,10 @@ class HopSender {
     /// The same for a caller that knows the frame's size.
     SendResult data(const RunId& run, Frame&& frame, std::size_t bytes, Origin origin,
                     FrameSink& sink, TimePoint now);
-    /// A frame that passes all queues; waits only while the transport is full.
-    SendResult control(Frame&& frame, FrameSink& sink);
+    /// A frame that passes all queues; waits only while the transport is full. `gone`: the frame is
+    /// dropped, also where as much waits already as may.
+    SendResult control(Frame&& frame, FrameSink& sink, std::size_t waiting_frames_max = SIZE_MAX,
+                       std::uint64_t waiting_bytes_max = UINT64_MAX);
 
     /// The other side has consumed `total` bytes since the session began (WINDOW). A total that
     /// goes back or beyond what was sent is ignored: returns false.
@@ -87,6 +89,7 @@ class HopSender {
     [[nodiscard]] std::uint64_t in_flight_bytes() const noexcept { return sent_ - consumed_; }
     [[nodiscard]] std::uint64_t consumed_bytes() const noexcept { return consumed_; }
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept { return queued_; }
+    [[nodiscard]] std::size_t queued_controls() const noexcept { return control_.size(); }
     [[nodiscard]] bool waiting() const noexcept { return queued_ > 0 || !control_.empty(); }
     /// Something waits for the transport, not for the window: try `flush` again soon.
     [[nodiscard]] bool blocked() const noexcept { return blocked_; }
@@ -110,6 +113,7 @@ class HopSender {
     void drop(Lane& lane, std::vector<Left>& left);
 
     std::deque<Frame> control_;
+    std::uint64_t control_bytes_ = 0;
     std::map<RunId, Lane> lanes_;
     std::deque<RunId> round_;  ///< lanes with entries, in the order they are served
     bool served_ = false;      ///< the first of them has its quantum of this turn already

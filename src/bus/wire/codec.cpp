@@ -10,6 +10,17 @@ namespace vflbus::bus {
 static_assert(std::endian::native == std::endian::little,
               "tensors travel as raw little-endian bytes");
 
+std::string_view cut_sentence(std::string_view sentence) noexcept {
+    if (sentence.size() <= sentence_bytes_max) return sentence;
+    const auto inside = [&](std::size_t at) {
+        return (static_cast<unsigned char>(sentence[at]) & 0xC0) == 0x80;
+    };
+    std::size_t end = sentence_bytes_max;
+    // a character has at most three bytes after its first; what has more is no UTF-8
+    for (int i = 0; i < 3 && inside(end); ++i) --end;
+    return sentence.substr(0, inside(end) ? sentence_bytes_max : end);
+}
+
 // -- writer --------------------------------------------------------------------
 
 struct Writer::Impl {
@@ -66,6 +77,9 @@ Writer& Writer::str(std::string_view value) {
     impl_->packer.pack_str(static_cast<std::uint32_t>(value.size()));
     impl_->packer.pack_str_body(value.data(), static_cast<std::uint32_t>(value.size()));
     return *this;
+}
+Writer& Writer::sentence(std::string_view value) {
+    return str(cut_sentence(value));
 }
 Writer& Writer::bin(std::span<const std::uint8_t> value) {
     impl_->raw(value.data(), value.size());
@@ -216,6 +230,12 @@ std::string Reader::str(std::size_t bytes_max) {
         return {};
     }
     return std::string(o->via.str.ptr, o->via.str.size);
+}
+
+std::string Reader::sentence() {
+    const auto* o = impl_->take(msgpack::type::STR, "a string");
+    if (o == nullptr) return {};
+    return std::string(cut_sentence({o->via.str.ptr, o->via.str.size}));
 }
 
 std::span<const std::uint8_t> Reader::bin(std::uint64_t bytes_max) {

@@ -17,6 +17,9 @@ namespace vflbus::bus {
 
 using Bytes = std::vector<std::uint8_t>;
 
+/// As much of it as a sentence may have, cut between characters.
+std::string_view cut_sentence(std::string_view sentence) noexcept;
+
 /// Writes msgpack values one after another.
 class Writer {
   public:
@@ -31,6 +34,9 @@ class Writer {
     Writer& f64(double value);
     Writer& boolean(bool value);
     Writer& str(std::string_view value);
+    /// A string for people, cut when it is too long: what an exception of somebody's app says may
+    /// have any length, and must not keep the news from its receivers.
+    Writer& sentence(std::string_view value);
     Writer& bin(std::span<const std::uint8_t> value);
     /// ["f64", [rows, cols], bytes]: raw little-endian, column-major.
     Writer& tensor(std::span<const double> values, std::size_t rows, std::size_t cols);
@@ -69,6 +75,8 @@ class Reader {
     double f64();
     bool boolean();
     std::string str(std::size_t bytes_max = 4096);
+    /// Of any length that the body may have; what is too long is cut.
+    std::string sentence();
     std::span<const std::uint8_t> bin(std::uint64_t bytes_max = message_bytes_max);
     /// Fills `out` (must be a fixed number of bytes).
     void fixed_bin(std::span<std::uint8_t> out);

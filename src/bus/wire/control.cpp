@@ -40,7 +40,11 @@ Result<Hello> decode_hello(std::span<const std::uint8_t> body) {
     m.incarnation = r.u64();
     m.instance = r.u64();
     m.version = r.str(64);
-    m.features = r.strs();
+    const std::size_t features = r.enter();
+    if (features > features_max) r.fault("too many features");
+    for (std::size_t i = 0; i < features && r.ok(); ++i)
+        m.features.push_back(r.str(feature_bytes_max));
+    r.leave();
     return finished(r, std::move(m));
 }
 
@@ -104,7 +108,7 @@ Bytes encode(const Join& m) {
         .u64(m.incarnation)
         .bin(m.config_hash)
         .str(m.version);
-    w.u64(static_cast<std::uint64_t>(m.code)).str(m.sentence);
+    w.u64(static_cast<std::uint64_t>(m.code)).sentence(m.sentence);
     return w.take();
 }
 
@@ -118,13 +122,13 @@ Result<Join> decode_join(std::span<const std::uint8_t> body) {
     r.fixed_bin(m.config_hash);
     m.version = r.str(64);
     m.code = read_code(r);
-    m.sentence = r.str(16384);
+    m.sentence = r.sentence();
     return finished(r, std::move(m));
 }
 
 Bytes encode(const Ending& m) {
     Writer w;
-    w.array(2).u64(static_cast<std::uint64_t>(m.code)).str(m.sentence);
+    w.array(2).u64(static_cast<std::uint64_t>(m.code)).sentence(m.sentence);
     return w.take();
 }
 
@@ -132,7 +136,7 @@ Result<Ending> decode_ending(std::span<const std::uint8_t> body) {
     Reader r("CLOSE", body, 2, control_limits);
     Ending m;
     m.code = read_code(r);
-    m.sentence = r.str(16384);
+    m.sentence = r.sentence();
     return finished(r, std::move(m));
 }
 
@@ -184,14 +188,14 @@ Result<PeerDown> decode_peer_down(std::span<const std::uint8_t> body) {
 
 Bytes encode_sentence(std::string_view sentence) {
     Writer w;
-    w.array(1).str(sentence);
+    w.array(1).sentence(sentence);
     return w.take();
 }
 
 std::string decode_sentence(std::span<const std::uint8_t> body) {
     if (body.empty()) return {};
     Reader r("sentence", body, 1, control_limits);
-    std::string sentence = r.str(16384);
+    std::string sentence = r.sentence();
     return r.finish() ? sentence : std::string{};
 }
 

@@ -14,6 +14,9 @@ inline constexpr std::size_t chunk_bytes = 512u << 10;
 inline constexpr std::size_t chunk_bytes_min = 4096;  // of all parts of a body but the last
 inline constexpr std::uint64_t message_bytes_max = 1ULL << 30;
 inline constexpr std::size_t control_body_bytes_max = 1u << 20;
+inline constexpr std::size_t sentence_bytes_max = 4096;  // longer ones are cut
+inline constexpr std::size_t features_max = 16;          // of a HELLO
+inline constexpr std::size_t feature_bytes_max = 32;
 inline constexpr std::size_t array_elements_max = 4096;
 inline constexpr std::size_t depth_max = 8;
 inline constexpr std::size_t nodes_max = 4096;
@@ -24,6 +27,9 @@ inline constexpr std::uint64_t hop_window_bytes_min = 512u << 10;
 inline constexpr std::uint64_t hop_window_bytes_max = 16u << 20;
 inline constexpr std::uint64_t window_report_bytes = 128u << 10;
 inline constexpr std::uint64_t broker_queue_bytes_max = 64u << 20;
+// control frames that wait at a broker for a node whose connection takes no more
+inline constexpr std::size_t control_queue_frames_max = 16'384;
+inline constexpr std::uint64_t control_queue_bytes_max = 64u << 20;
 inline constexpr std::uint64_t body_budget_bytes = 256u << 20;
 inline constexpr std::uint64_t credit_free_bytes = 64u << 10;  // a body up to here needs no credit
 inline constexpr std::uint64_t credit_first_bytes = 1u << 20;  // of a larger one, without asking
@@ -41,10 +47,12 @@ inline constexpr std::size_t anonymous_connections_max = 4096;
 inline constexpr std::size_t queries_max = 16;         ///< unanswered, per asker
 inline constexpr std::size_t noted_runs_max = 16'384;  ///< that wait at serving masters
 inline constexpr int query_memory_s = 60;              ///< the broker passes answers on for so long
+inline constexpr int query_again_s = 1;  ///< and a repeated question no sooner than that
 inline constexpr std::size_t query_body_bytes_max = 128u << 10;
 inline constexpr std::size_t answer_body_bytes_max = 256u << 10;
 inline constexpr std::size_t rows_max = 500;  ///< of one answer
 inline constexpr std::size_t row_names_max = 256;
+inline constexpr std::size_t row_bytes_max = 32u << 10;  ///< a larger one is left out
 
 static_assert(chunk_bytes + header_bytes <= frame_bytes_max);
 static_assert(credit_free_bytes <= chunk_bytes && chunk_bytes <= credit_first_bytes);
@@ -52,6 +60,7 @@ static_assert(chunk_bytes_min <= bulk_chunk_bytes && bulk_chunk_bytes <= chunk_b
 static_assert(2 * bulk_chunk_bytes <= bulk_beside_bytes);
 static_assert(credit_free_bytes <= bulk_lead_bytes && bulk_lead_bytes <= chunk_bytes);
 static_assert(control_body_bytes_max <= frame_bytes_max);
+static_assert(sentence_bytes_max + row_names_max * 69 + 1024 <= row_bytes_max);
 static_assert(answer_body_bytes_max <= control_body_bytes_max);
 static_assert(hop_window_bytes_max < broker_queue_bytes_max);
 

@@ -6,7 +6,6 @@ namespace {
 constexpr DecodeLimits query_limits{array_elements_max, depth_max, query_body_bytes_max};
 constexpr DecodeLimits answer_limits{array_elements_max, depth_max, answer_body_bytes_max};
 constexpr std::size_t text_bytes_max = query_body_bytes_max;
-constexpr std::size_t sentence_bytes_max = 4096;
 constexpr std::size_t rows_bytes_max = answer_body_bytes_max - 1024;
 
 constexpr std::array<std::string_view, 7> run_states = {
@@ -25,7 +24,7 @@ State state_of(Reader& reader, const std::array<std::string_view, n>& names) {
 
 /// More than what the row takes on the wire.
 std::size_t room_of(const RunRow& row) {
-    std::size_t bytes = 160 + row.reason.size() + row.owner.size() + row.role.size();
+    std::size_t bytes = 160 + cut_sentence(row.reason).size() + row.owner.size() + row.role.size();
     for (const std::string& name : row.names) bytes += name.size() + 5;
     return bytes;
 }
@@ -35,14 +34,20 @@ std::size_t room_of(const NodeRow& row) {
     return bytes;
 }
 
+/// From the first on as many as an answer holds, without those that would take the room of many
+/// others.
 template <class Row>
-std::size_t that_fit(std::span<const Row> rows) {
+std::vector<const Row*> that_fit(std::span<const Row> rows) {
+    std::vector<const Row*> out;
     std::size_t room = 0;
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-        room += room_of(rows[i]);
-        if (i == rows_max || room > rows_bytes_max) return i;
+    for (const Row& row : rows) {
+        const std::size_t bytes = room_of(row);
+        if (bytes > row_bytes_max) continue;
+        room += bytes;
+        if (out.size() == rows_max || room > rows_bytes_max) break;
+        out.push_back(&row);
     }
-    return rows.size();
+    return out;
 }
 
 }  // namespace
@@ -115,7 +120,7 @@ Result<std::string> decode_run_query(std::span<const std::uint8_t> body) {
 
 Bytes encode(const NoteQuery& m) {
     Writer w;
-    w.array(3).str(name_of(m.state)).u64(static_cast<std::uint64_t>(m.code)).str(m.sentence);
+    w.array(3).str(name_of(m.state)).u64(static_cast<std::uint64_t>(m.code)).sentence(m.sentence);
     return w.take();
 }
 Result<NoteQuery> decode_note_query(std::span<const std::uint8_t> body) {
@@ -123,17 +128,21 @@ Result<NoteQuery> decode_note_query(std::span<const std::uint8_t> body) {
     NoteQuery m;
     m.state = state_of<RunState>(r, run_states);
     m.code = static_cast<Errc>(r.u64(UINT16_MAX));
-    m.sentence = r.str(sentence_bytes_max);
+    m.sentence = r.sentence();
     return finished(r, std::move(m));
 }
 
 Bytes encode(std::span<const RunRow> rows) {
-    rows = rows.first(that_fit(rows));
+    const auto fitting = that_fit(rows);
     Writer w;
-    w.array(1).array(rows.size());
-    for (const RunRow& row : rows) {
+    w.array(1).array(fitting.size());
+    for (const RunRow* at : fitting) {
+        const RunRow& row = *at;
         w.array(15).bin(row.run.bytes).str(name_of(row.state));
-        w.u64(static_cast<std::uint64_t>(row.code)).str(row.reason).str(row.owner).str(row.role);
+        w.u64(static_cast<std::uint64_t>(row.code))
+            .sentence(row.reason)
+            .str(row.owner)
+            .str(row.role);
         w.boolean(row.open).u64(row.participants).strs(row.names);
         w.u64(row.created_ms).u64(row.started_ms).u64(row.finished_ms);
         w.u64(row.messages).u64(row.bytes).u64(row.term);
@@ -148,7 +157,7 @@ Result<std::vector<RunRow>> decode_run_rows(std::span<const std::uint8_t> body) 
         r.fixed_bin(row.run.bytes);
         row.state = state_of<RunState>(r, run_states);
         row.code = static_cast<Errc>(r.u64(UINT16_MAX));
-        row.reason = r.str(sentence_bytes_max);
+        row.reason = r.sentence();
         row.owner = r.str(64);
         row.role = r.str(16);
         row.open = r.boolean();
@@ -168,10 +177,11 @@ Result<std::vector<RunRow>> decode_run_rows(std::span<const std::uint8_t> body) 
 }
 
 Bytes encode(std::span<const NodeRow> rows) {
-    rows = rows.first(that_fit(rows));
+    const auto fitting = that_fit(rows);
     Writer w;
-    w.array(1).array(rows.size());
-    for (const NodeRow& row : rows) {
+    w.array(1).array(fitting.size());
+    for (const NodeRow* at : fitting) {
+        const NodeRow& row = *at;
         w.array(11).str(row.name).str(row.role).i64(row.rank).str(name_of(row.state));
         w.str(row.version).strs(row.features).u64(row.first_seen_ms).u64(row.last_seen_ms);
         w.u64(row.runs).u64(row.messages).u64(row.bytes);

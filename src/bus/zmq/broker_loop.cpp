@@ -116,10 +116,12 @@ class Loop final : public BrokerLoop {
                     idle = true;
                     break;
                 }
-                if (in.frames == 0 || in.routing_id.size() != routing_id_bytes) continue;
+                const auto* id = static_cast<const unsigned char*>(in.routing_id.data());
+                // an id that a peer has chosen is none of ours, whatever its length
+                if (in.frames == 0 || in.routing_id.size() != routing_id_bytes || id[0] != 0)
+                    continue;
                 std::uint32_t number;
-                std::memcpy(&number, static_cast<const unsigned char*>(in.routing_id.data()) + 1,
-                            4);
+                std::memcpy(&number, id + 1, 4);
                 if (introduces(in))
                     closed_.introduced(number, *in.frame.header.get_if<zmq::message_t>());
                 const bool large = in.frame.body.size() >= large_frame_bytes;

@@ -94,15 +94,10 @@ class Loop final : public LinkLoop, private LinkTransport {
     /// Feeds what has arrived; true when there was anything. A part of a large body costs as much
     /// as hundreds of small messages, so those pass it.
     bool drain(TimePoint now) {
-        bool any = false;
-        for (int i = 0; i < burst_messages; ++i) {
-            if (receive_one(now)) {
-                any = true;
-                continue;
-            }
-            return receive_bulk(now) || any;
-        }
-        return any;
+        int got = 0;
+        while (got < burst_messages && receive_one(now)) ++got;
+        // also where small messages never end: bulk that is not read would be taken for dead
+        return receive_bulk(now) || got > 0;
     }
     bool receive_one(TimePoint now) {
         if (!socket_ || !receive(*socket_, false, in_)) return false;

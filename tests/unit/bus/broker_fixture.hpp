@@ -32,6 +32,7 @@ struct SentFrame {
     ConnId to = 0;
     Header header;
     Bytes body;
+    const void* held_at = nullptr;  ///< where the broker had the body
 };
 
 class FakeRouter final : public BrokerTransport {
@@ -45,6 +46,7 @@ class FakeRouter final : public BrokerTransport {
         REQUIRE(decode(taken.header.bytes(), sent.header) == HeaderFault::none);
         const auto body = taken.body.bytes();
         sent.body.assign(body.begin(), body.end());
+        sent.held_at = body.data();
         INFO(name_of(sent.header.kind) << " of the broker obeys the rules of its kind");
         CHECK(valid(sent.header, sent.body.size()));
         frames.push_back(std::move(sent));

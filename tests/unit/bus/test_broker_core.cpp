@@ -1091,3 +1091,59 @@ TEST_CASE_METHOD(BrokerFixture, "shutdown says BYE to all nodes") {
     expect(Kind::bye).to("member-1");
     nothing_more();
 }
+
+TEST_CASE_METHOD(BrokerFixture, "who asks without end and reads nothing is given up") {
+    run_with("master", {"member-0", "member-1"});
+    const ConnId conn_id = conn("member-0");
+    router.full.insert(conn_id);
+    const auto flood = [&](auto&& once) {
+        std::size_t most = 0;
+        for (int i = 0; i < 20'000; ++i) {
+            once();
+            most = std::max(most, broker.queued_controls());
+            ignore();
+        }
+        CHECK(most == control_queue_frames_max);
+    };
+    SECTION("PING") {
+        flood([&] { ping("member-0"); });
+    }
+    SECTION("what is answered with ERROR") {
+        flood([&] { send("member-0", Kind::welcome, encode(Welcome{})); });
+    }
+    SECTION("CREDIT of somebody else") {
+        flood([&] { frame(conn("master"), data_header(Kind::credit, "master", "member-0")); });
+    }
+    pass(milliseconds(500));
+    CHECK(broker.queued_controls() == 0);
+    router.full.clear();
+    ignore();
+    // its session is over; the next one has all that there is
+    ping("member-0");
+    expect_error(Errc::not_registered, "member-0");
+    hello("member-0");
+    expect(Kind::welcome).to("member-0");
+    expect(Kind::open).to("member-0");
+    nothing_more();
+    // and the others have seen no more of it than that
+    ping("member-1");
+    expect(Kind::pong).to("member-1");
+}
+
+TEST_CASE_METHOD(BrokerFixture, "a run's OPEN is there once for all who are invited") {
+    join_bus("master");
+    for (const char* name : {"member-0", "member-1", "member-2"}) join_bus(name);
+    std::set<const void*> at;
+    for (int i = 0; i < 2; ++i) {  // said again as well
+        open("master", {"member-0", "member-1", "member-2"});
+        expect(Kind::open).to("master");
+        for (const char* name : {"member-0", "member-1", "member-2"})
+            at.insert(expect(Kind::open).to(name).held_at);
+    }
+    connect("member-1");
+    hello("member-1");
+    expect(Kind::welcome).to("member-1");
+    at.insert(expect(Kind::open).to("member-1").held_at);
+    CHECK(at.size() == 1);
+    nothing_more();
+}

@@ -211,6 +211,14 @@ TEST_CASE("limits of control bodies") {
     hello.version = std::string(65, 'v');
     CHECK_FALSE(decode_hello(encode(hello)));
 
+    hello = a_hello();
+    hello.features.assign(features_max, std::string(feature_bytes_max, 'f'));
+    CHECK(decode_hello(encode(hello))->features == hello.features);
+    hello.features[3] += 'f';
+    CHECK_FALSE(decode_hello(encode(hello)));
+    hello.features.assign(features_max + 1, "f");
+    CHECK_FALSE(decode_hello(encode(hello)));
+
     Open open = an_open();
     open.participants.assign(participants_max, {"member-0", "member", 0});
     CHECK(decode_open(encode(open)));
@@ -228,6 +236,63 @@ TEST_CASE("limits of control bodies") {
     w.array(8).str("a").str("b").i64(0).u64(0).bin(Bytes(31)).str("v").u64(0).str("");
     const Bytes short_hash = w.take();
     CHECK_FALSE(decode_join(short_hash));
+}
+
+TEST_CASE("a sentence is cut where it is too long, and its receivers have it all the same") {
+    const std::string just(sentence_bytes_max, 'a');
+    const std::string before(sentence_bytes_max - 1, 'a');
+    const auto cut = [](const std::string& text) { return std::string(cut_sentence(text)); };
+    CHECK(cut(just) == just);
+    CHECK(cut(just + "b") == just);
+    CHECK(cut(before + "\xC3\xA9") == before);  // not half an e with an accent
+    CHECK(cut(before.substr(1) + "\xC3\xA9!") == before.substr(1) + "\xC3\xA9");
+    for (std::size_t shift = 1; shift <= 3; ++shift)
+        CHECK(cut(before.substr(shift - 1) + "\xF0\x9F\x9A\x8C") == before.substr(shift - 1));
+    CHECK(cut(std::string(9000, '\x80')).size() == sentence_bytes_max);  // that is no UTF-8
+
+    for (const std::size_t bytes : {5'000u, 20'000u, 3u << 20}) {
+        INFO(bytes);
+        const std::string text(bytes, 'a');
+        CHECK(decode_ending(encode(Ending{Errc::handler_failed, text}))->sentence == just);
+        CHECK(decode_sentence(encode_sentence(text)) == just);
+        Join join = a_join();
+        join.sentence = text;
+        CHECK(decode_join(encode(join))->sentence == just);
+        CHECK(decode_note_query(encode(NoteQuery{RunState::failed, Errc::io, text}))->sentence ==
+              just);
+        RunRow row = a_run_row();
+        row.reason = text;
+        const auto rows = decode_run_rows(encode(std::span<const RunRow>(std::vector{row, row})));
+        REQUIRE(rows);
+        REQUIRE(rows->size() == 2);
+        CHECK(rows->at(1).reason == just);
+    }
+    Writer w;  // of a peer that does not cut
+    w.array(2).u64(1).str(std::string(20'000, 'a'));
+    CHECK(decode_ending(w.take())->sentence == just);
+}
+
+TEST_CASE("a row that takes the room of many does not hide the others") {
+    std::vector<NodeRow> nodes{a_node_row(), a_node_row(), a_node_row()};
+    nodes[0].name = "0";
+    nodes[0].features.assign(65, std::string(4000, 'f'));
+    auto left = decode_node_rows(encode(std::span<const NodeRow>(nodes)));
+    REQUIRE(left);
+    CHECK(left->size() == 2);
+    nodes[0].features.assign(10, std::string(4000, 'f'));
+    left = decode_node_rows(encode(std::span<const NodeRow>(nodes)));
+    REQUIRE(left);
+    CHECK(left->size() == 2);
+
+    RunRow run = a_run_row();  // the largest that there is fits
+    run.reason.assign(sentence_bytes_max, 'r');
+    run.names.assign(row_names_max, std::string(64, 'n'));
+    std::vector<RunRow> runs(rows_max, run);
+    const Bytes body = encode(std::span<const RunRow>(runs));
+    CHECK(body.size() <= answer_body_bytes_max);
+    CHECK(decode_run_rows(body)->size() > 10);
+    runs.assign(rows_max + 1, a_run_row());
+    CHECK(decode_run_rows(encode(std::span<const RunRow>(runs)))->size() == rows_max);
 }
 
 TEST_CASE("a body of one kind is not one of another") {

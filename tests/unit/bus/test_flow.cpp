@@ -228,6 +228,28 @@ TEST_CASE("a sender whose frames were all dropped waits for no transport") {
     }
 }
 
+TEST_CASE("control frames wait within bounds, in frames and in bytes") {
+    Hop hop;
+    const auto control = [&](std::size_t bytes) {
+        return hop.sender.control(frame_of(1, bytes), hop.sink, 10, 1000);
+    };
+    hop.sink.room = 0;
+    for (int i = 0; i < 10; ++i) CHECK(control(50) == SendResult::full);
+    CHECK(control(50) == SendResult::gone);
+    CHECK(hop.sender.queued_controls() == 10);
+    hop.sink.room = SIZE_MAX;
+    hop.flush();
+    CHECK(hop.sink.bytes == 500);
+    hop.sink.room = 0;
+    CHECK(control(1000) == SendResult::full);
+    CHECK(control(1) == SendResult::gone);
+    hop.sender.reset(hop.left);
+    CHECK(control(1000) == SendResult::full);
+    hop.sink.room = SIZE_MAX;
+    hop.flush();
+    CHECK(control(5000) == SendResult::ok);  // the bound is on what waits
+}
+
 TEST_CASE("WINDOW totals that cannot be are ignored") {
     Hop hop;
     hop.data(1, 1000);

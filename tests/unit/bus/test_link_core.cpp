@@ -238,6 +238,24 @@ TEST_CASE_METHOD(LinkFixture, "a run of ours: OPEN, answer, JOINs, CLOSE, answer
     no_event();
 }
 
+TEST_CASE_METHOD(LinkFixture, "CLOSE with a sentence of any length gets through") {
+    come_up();
+    own_run();
+    for (const std::size_t bytes : {20'000u, 3u << 20}) {
+        INFO(bytes);
+        link.open_run(run_of(2), 1, Open{"member-0", {{"member-1", "member", 1}}, ""}, now);
+        ignore();
+        link.close_run(run_of(2), Ending{Errc::handler_failed, std::string(bytes, 'x')}, now);
+        const auto sent = expect(Kind::close);
+        const auto ending = decode_ending(sent.body);
+        REQUIRE(ending);
+        CHECK(ending->code == Errc::handler_failed);
+        CHECK(ending->sentence == std::string(sentence_bytes_max, 'x'));
+        close(true, run_of(2));
+        ignore();
+    }
+}
+
 TEST_CASE_METHOD(LinkFixture,
                  "who has lost its memory is told of the numbers that were answered before") {
     come_up();

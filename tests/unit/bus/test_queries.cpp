@@ -439,3 +439,65 @@ TEST_CASE_METHOD(LinkFixture, "a link is asked, answers, and says when it is ask
     frame(header, encode_from(0));
     CHECK(decode_ending(expect(Kind::answer).body)->code == Errc::too_many);
 }
+
+TEST_CASE_METHOD(Questions, "a question that waits is passed on once, however often it is said") {
+    for (const char* name : {"me", "master"}) join_bus(name);
+    const auto passed_on = [&] {
+        const auto n =
+            std::count_if(router.frames.begin(), router.frames.end(),
+                          [&](const SentFrame& sent) { return sent.header.kind == Kind::query; });
+        std::erase_if(router.frames,
+                      [](const SentFrame& sent) { return sent.header.kind == Kind::query; });
+        return n;
+    };
+    const auto again = [&](int times) {
+        for (int i = 0; i < times; ++i) ask("me", "master", Question::status, encode_empty(), 5);
+    };
+    again(100);
+    CHECK(passed_on() == 1);
+    nothing_more();
+    // nor another one under its number
+    ask("me", "master", Question::metrics, encode_from(0), 5);
+    CHECK(refused("me").code == Errc::too_many);
+    SECTION("again after a second") {
+        pass_alive(seconds(1), {"me", "master"});
+        again(100);
+        CHECK(passed_on() == 1);
+    }
+    SECTION("again to a node that begins anew") {
+        hello("master");
+        ignore();
+        again(100);
+        CHECK(passed_on() == 1);
+    }
+    SECTION("again from a node that begins anew") {
+        hello("me");
+        ignore();
+        again(100);
+        CHECK(passed_on() == 1);
+    }
+    SECTION("a number that was answered is free") {
+        say("master", "me", Question::status, encode_empty(), 5);
+        expect(Kind::answer).from("master").to("me");
+        ask("me", "master", Question::metrics, encode_from(0), 5);
+        CHECK(passed_on() == 1);
+    }
+    nothing_more();
+}
+
+TEST_CASE_METHOD(LedgerFixture, "an owner that says much about its end hides no runs") {
+    hello_of("master");
+    to("master", Kind::open, encode(Open{"master", {{"member-0", "member", 0}}, ""}), run_of(1), 1);
+    Writer w;  // one that knows no bound
+    w.array(2).u64(static_cast<std::uint64_t>(Errc::handler_failed)).str(std::string(20'000, 'x'));
+    to("master", Kind::close, w.take(), run_of(1), 1);
+    CHECK(with_ledger.runs() == 0);
+    REQUIRE_FALSE(ledger.runs.empty());
+    const RunRow noted = ledger.runs.back();
+    CHECK(noted.state == RunState::failed);
+    CHECK(noted.reason.size() == sentence_bytes_max);
+    const auto rows = decode_run_rows(encode(std::span<const RunRow>(std::vector{noted})));
+    REQUIRE(rows);
+    CHECK(rows->front().reason == noted.reason);
+    ignore();
+}

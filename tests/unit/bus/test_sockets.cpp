@@ -20,6 +20,7 @@
 #include "bus/zmq/broker_loop.hpp"
 #include "bus/zmq/link_loop.hpp"
 #include "catch.hpp"
+#include "light_node.hpp"
 
 using namespace vflbus;
 using namespace vflbus::actors;
@@ -539,6 +540,165 @@ class SlowOwner final : public EchoOwner {
 };
 
 }  // namespace
+
+namespace {
+
+/// A broker by hand: a ROUTER that says what it is told to.
+class RawRouter {
+  public:
+    RawRouter() : socket_(context_, zmq::socket_type::router) {
+        socket_.set(zmq::sockopt::linger, 0);
+        socket_.set(zmq::sockopt::sndhwm, 0);
+        socket_.set(zmq::sockopt::rcvhwm, 0);
+        socket_.bind("tcp://127.0.0.1:*");
+        endpoint = socket_.get(zmq::sockopt::last_endpoint);
+    }
+    void say(const std::string& to, bus::Header header, const Bytes& body = {}) {
+        header.body_bytes = std::max<std::uint64_t>(header.body_bytes, body.size());
+        const bus::HeaderBytes head = bus::encode(header);
+        socket_.send(zmq::buffer(to), zmq::send_flags::sndmore);
+        socket_.send(zmq::buffer(head),
+                     body.empty() ? zmq::send_flags::none : zmq::send_flags::sndmore);
+        if (!body.empty()) socket_.send(zmq::buffer(body), zmq::send_flags::none);
+    }
+    /// The next message: who from, and its header.
+    bool hear(std::string& from, bus::Header& header) {
+        zmq::message_t part;
+        if (!socket_.recv(part, zmq::recv_flags::dontwait)) return false;
+        from = part.to_string();
+        bool first = true;
+        while (part.more()) {
+            (void)socket_.recv(part);
+            if (first)
+                REQUIRE(bus::decode({part.data<std::uint8_t>(), part.size()}, header) ==
+                        bus::HeaderFault::none);
+            first = false;
+        }
+        return true;
+    }
+    std::string endpoint;
+
+  private:
+    zmq::context_t context_;
+    zmq::socket_t socket_;
+};
+
+}  // namespace
+
+TEST_CASE("bulk is read where small messages never end") {
+    RawRouter broker;
+    bus::LightNode node(bus::make_context(), broker.endpoint, "member-0");
+    const RunId run = random_run_id();
+    const NodeId master = node_id_of("master");
+    std::string main;
+    std::string bulk;
+    std::string from;
+    bus::Header heard;
+    bus::Header said;
+    const auto clock = [] { return std::chrono::steady_clock::now(); };
+    const TimePoint end = clock() + seconds(60);
+    const auto until = [&](bus::Kind kind) {  // that kind was heard; a bound on hanging
+        while (clock() < end) {
+            node.poll(clock() + milliseconds(1));
+            while (broker.hear(from, heard))
+                if (heard.kind == kind) return true;
+        }
+        return false;
+    };
+    const auto of_run = [&](bus::Kind kind) {
+        bus::Header header;
+        header.kind = kind;
+        header.run = run;
+        header.term = 1;
+        header.src = master;
+        header.dst = node.id();
+        return header;
+    };
+    REQUIRE(until(bus::Kind::hello));
+    main = from;
+    said.kind = bus::Kind::welcome;
+    said.request = heard.request;
+    said.aux = 7;
+    broker.say(main, said,
+               bus::encode(bus::Welcome{"test", 3'600'000, 3'600'000, 3'600'000,
+                                        bus::frame_bytes_max, bus::message_bytes_max}));
+    broker.say(main, of_run(bus::Kind::open),
+               bus::encode(bus::Open{"master", {{"member-0", "member", 0}}, ""}));
+    REQUIRE(until(bus::Kind::join));
+    // the first chunk of a body whose rest travels on bulk connections
+    bus::Header chunk = of_run(bus::Kind::request);
+    chunk.request = 1;
+    chunk.answered_below = 1;
+    chunk.type = slow_type;
+    chunk.body_bytes = 4u << 20;
+    chunk.aux = 99;
+    broker.say(main, chunk, Bytes(bus::bulk_lead_bytes, 1));
+    REQUIRE(until(bus::Kind::bulk));
+    bulk = from;
+    CHECK(bulk != main);
+    said = {};
+    said.kind = bus::Kind::bulk;
+    said.flags = bus::flag::answer;
+    said.aux = 7;
+    broker.say(bulk, said);
+    REQUIRE(until(bus::Kind::credit));  // so its answer was read
+
+    // it answers each of these, and what comes on bulk with WINDOW there
+    constexpr int many = 20'000;
+    said = {};
+    said.kind = bus::Kind::ping;
+    for (int i = 0; i < many; ++i) broker.say(main, said);
+    chunk.body_offset = bus::bulk_lead_bytes;
+    broker.say(bulk, chunk, Bytes(bus::bulk_chunk_bytes, 2));
+    int pongs = 0;
+    bool window = false;
+    while (!window && pongs < many && clock() < end) {
+        // what a poll takes has come again before the next one: it never finds nothing
+        std::this_thread::sleep_for(milliseconds(pongs == 0 ? 100 : 3));
+        node.poll();
+        while (broker.hear(from, heard)) {
+            if (from == main && heard.kind == bus::Kind::pong) ++pongs;
+            if (from == bulk && heard.kind == bus::Kind::window) window = true;
+        }
+    }
+    CHECK(window);
+    CHECK(pongs < many);
+}
+
+TEST_CASE("who chooses a routing id of the right length is a stranger all the same") {
+    Directory dir;
+    Broker broker(bus::make_context(), "tcp://127.0.0.1:*");
+    zmq::context_t other;
+    const auto hello = [&](zmq::socket_t& socket, std::uint64_t incarnation) {
+        socket.set(zmq::sockopt::linger, 0);
+        socket.connect(broker.endpoint);
+        bus::Header header;
+        header.kind = bus::Kind::hello;
+        header.src = node_id_of("member-0");
+        const Bytes body =
+            bus::encode(bus::Hello{"member-0", "member", 0, incarnation, incarnation, "test", {}});
+        header.body_bytes = body.size();
+        const bus::HeaderBytes head = bus::encode(header);
+        socket.send(zmq::buffer(head), zmq::send_flags::sndmore);
+        socket.send(zmq::buffer(body), zmq::send_flags::none);
+    };
+    zmq::socket_t stranger(other, zmq::socket_type::dealer);
+    stranger.set(zmq::sockopt::routing_id,
+                 "\x01"
+                 "abcd");
+    hello(stranger, 9);
+    std::this_thread::sleep_for(milliseconds(200));  // a broker that heeds it has done so by then
+    // else it would have the name, at a connection that is perhaps somebody else's
+    zmq::socket_t member(other, zmq::socket_type::dealer);
+    member.set(zmq::sockopt::rcvtimeo, 20'000);
+    hello(member, 1);
+    zmq::message_t part;
+    REQUIRE(member.recv(part));
+    bus::Header header;
+    REQUIRE(bus::decode({part.data<std::uint8_t>(), part.size()}, header) ==
+            bus::HeaderFault::none);
+    CHECK(header.kind == bus::Kind::welcome);
+}
 
 TEST_CASE("a handler that takes long does not make its node suspect") {
     Directory dir;
