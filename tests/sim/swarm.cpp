@@ -42,6 +42,7 @@ enum class Kind : std::uint8_t {
     cut_in_body,
     partition,
     pause,
+    owner_asleep,
     kill,
     quick_restart,
     power_loss,
@@ -136,8 +137,8 @@ Plan draw(std::uint64_t seed) {
     for (std::size_t kind = 0; kind < kinds; ++kind)
         if (rng.below(3) != 0) plan.on.insert(static_cast<Kind>(kind));
     // what costs a run its model, or a user's patience, is rare
-    for (const Kind rare : {Kind::wipe, Kind::damage, Kind::twin_member, Kind::twin_master,
-                            Kind::stop_now, Kind::disk_full})
+    for (const Kind rare : {Kind::owner_asleep, Kind::wipe, Kind::damage, Kind::twin_member,
+                            Kind::twin_master, Kind::stop_now, Kind::disk_full})
         if (rng.below(3) != 0) plan.on.erase(rare);
     if (plan.on.contains(Kind::death_in_write) && rng.below(2) == 0) plan.deaths_per_step = 0.01;
     plan.app = rng.below(2) == 0;
@@ -643,6 +644,14 @@ bool Swarm::strike(Kind kind) {
         case Kind::pause:
             world_.pause(place, length());
             return true;
+        case Kind::owner_asleep: {
+            // for longer than the broker keeps its run, which the members forget then
+            const std::size_t owner = rng_.below(2) == 0 ? asker : master_a + rng_.below(2);
+            if (!world_.running(owner)) return false;
+            ++count("an owner sleeps until its run is closed");
+            world_.pause(owner, milliseconds(41'000 + rng_.below(8000)));
+            return true;
+        }
         case Kind::kill:
             world_.kill(place, length());
             return true;
@@ -1094,6 +1103,7 @@ std::vector<std::string_view> expected_coverage() {
         "partition",
         "pause",
         "kill",
+        "an owner sleeps until its run is closed",
         "restarted while the broker is stopped",
         "power lost",
         "unsynced writes lost",
