@@ -113,7 +113,7 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
         partial.total = header.body_bytes;
         partial.waits = waits;
         partial.tag = header.aux;
-        if (header.aux != 0) want_bulk(time_);
+        if (on_bulk(header.aux)) want_bulk(time_);
         if (header.body_bytes > config_.limits.message) {
             partial.refused = true;
             if (partial.large()) grant(run, from, name, credit_all);
@@ -232,10 +232,10 @@ void LinkCore::grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to, 
     send_control(Kind::credit, header, {});
 }
 
-/// The same for a body that is on its way. What follows the first chunk of one with a tag comes on
+/// The same for a body that is on its way. What follows the first chunk of some comes on
 /// the bulk connection, so that has to be there first.
 void LinkCore::grant_share(Run& run, NodeId from, BodyName name, Partial& partial) {
-    partial.held = partial.tag != 0 && bulk_.state == Bulk::State::asking;
+    partial.held = on_bulk(partial.tag) && bulk_.state == Bulk::State::asking;
     if (!partial.held) grant(run, from, name, partial.granted, partial.tag);
 }
 

@@ -42,7 +42,7 @@ void LinkCore::settle_bulk(Bulk::State state, TimePoint now) {
         if (run.closing) continue;
         for (auto& [node, peer] : run.peers) {
             const auto go_on = [&](BodyName name, const Outgoing& out) {
-                if (out.tag != 0 && out.state == Outgoing::State::begun && out.sent > 0 &&
+                if (on_bulk(out.tag) && out.state == Outgoing::State::begun && out.sent > 0 &&
                     out.sent < out.credit)
                     advance(run, node, peer, name, now);
             };
@@ -133,10 +133,10 @@ TimePoint LinkCore::bulk_deadline() const noexcept {
                     bulk_.heard + (config_.timings.suspect + config_.timings.lost) / 2);
 }
 
-/// Of no other body between two nodes, from whatever process, but by a chance of 2^-64.
-std::uint64_t LinkCore::next_tag() noexcept {
-    const std::uint64_t tag = mix_seed(config_.hello.instance, ++tags_);
-    return tag == 0 ? 1 : tag;
+/// Of no other body between two nodes, from whatever process, but by a chance of 2^-63.
+std::uint64_t LinkCore::next_tag(bool bulk) noexcept {
+    const std::uint64_t tag = mix_seed(config_.hello.instance, ++tags_) & ~std::uint64_t{1};
+    return bulk ? tag | 1 : std::max<std::uint64_t>(tag, 2);
 }
 
 }  // namespace vflbus::bus

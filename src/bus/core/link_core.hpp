@@ -313,7 +313,7 @@ class LinkCore {
     void flush_bulk(TimePoint now);
     void tick_bulk(TimePoint now);
     [[nodiscard]] TimePoint bulk_deadline() const noexcept;
-    [[nodiscard]] std::uint64_t next_tag() noexcept;
+    [[nodiscard]] std::uint64_t next_tag(bool bulk) noexcept;
     void drop_frames(const RunId& run);
 
     // -- bodies in: link_arrivals.cpp -------------------------------------------

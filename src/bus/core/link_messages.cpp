@@ -135,13 +135,13 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
         out->credit = std::min(out->credit, config_.limits.credit_first);
     }
     out->tag = 0;
-    const std::uint64_t lead = std::min<std::uint64_t>(config_.limits.bulk_lead, chunk_);
-    if (out->large() && out->body->size() > lead) {
-        want_bulk(now);
-        if (bulk_.state != Bulk::State::unavailable) {
-            out->tag = next_tag();
-            out->credit = lead;
-        }
+    if (out->large()) {
+        const std::uint64_t lead = std::min<std::uint64_t>(config_.limits.bulk_lead, chunk_);
+        const bool longer = out->body->size() > lead;
+        if (longer) want_bulk(now);
+        const bool bulk = longer && bulk_.state != Bulk::State::unavailable;
+        out->tag = next_tag(bulk);
+        if (bulk) out->credit = lead;
     }
     advance(run, dst, peer, name, now);
 }
@@ -213,14 +213,15 @@ void LinkCore::oldest_moved(Run& run, NodeId dst, Peer& peer, std::uint64_t know
     const auto& [number, oldest] = *peer.pending.begin();
     if (number <= known || number >= peer.gaps_below || oldest.said_below == number) return;
     if (VFLBUS_PLANTED(gap_not_told)) return;
-    // (one that has room is not waited for)
-    if (oldest.out.state == Outgoing::State::begun && !oldest.out.housed)
+    // (one that has room, or is being answered, is not waited for)
+    if (oldest.out.state == Outgoing::State::begun && !oldest.out.housed &&
+        !peer.replies.contains(number))
         begin(run, dst, peer, {number, false}, now);
 }
 
 // -- frames ------------------------------------------------------------------------
 
-/// Sends what credit allows; of a body with a tag, all but the first chunk on the bulk connection.
+/// Sends what credit allows, what follows the first chunk of some on the bulk connection.
 void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
     Header header;
     header.run = run.id;
@@ -245,7 +246,7 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
     const std::uint64_t size = out.body->size();
     header.body_bytes = size;
     header.aux = out.tag;
-    const bool rest = out.tag != 0 && out.sent > 0;
+    const bool rest = on_bulk(out.tag) && out.sent > 0;
     if (rest && bulk_.state == Bulk::State::asking) return;  // goes on when that is settled
     const bool bulk = rest && bulk_.state == Bulk::State::up;
     do {
@@ -286,8 +287,9 @@ void LinkCore::on_credit(const Header& header, TimePoint now) {
     // waiting for that very room
     if (out->state == Outgoing::State::queued) return begin(*run, header.src, peer, name, now);
     if (out->state == Outgoing::State::idle) return;  // begins when it is asked for
-    // for an earlier attempt: what follows the first chunk of this one must not arrive before it
-    if (header.answered_below != out->tag && out->tag != 0 && header.aux != credit_all &&
+    // For an earlier attempt: of this one the receiver would drop what it has not granted, and what
+    // arrives on the bulk connection before the first chunk does.
+    if (header.answered_below != out->tag && header.aux != credit_all &&
         !VFLBUS_PLANTED(credit_of_earlier_attempt))
         return;
     const std::uint64_t size = out->body->size();

@@ -30,6 +30,11 @@ struct LinkCore::Asked {
     TimePoint deadline{};
 };
 
+/// What follows the first chunk travels on bulk connections.
+inline bool on_bulk(std::uint64_t tag) noexcept {
+    return (tag & 1) != 0;
+}
+
 /// A body on its way out, and how far it may go.
 struct LinkCore::Outgoing {
     enum class State : std::uint8_t {
@@ -41,7 +46,7 @@ struct LinkCore::Outgoing {
     std::uint64_t sent = 0;
     std::uint64_t credit = 0;
     State state = State::idle;
-    std::uint64_t tag = 0;  ///< not 0: what follows the first chunk travels on the bulk connection
+    std::uint64_t tag = 0;  ///< of this attempt; small ones have 0
     bool housed = false;    ///< begun, and its receiver has given it room
 
     [[nodiscard]] bool large() const noexcept { return body->size() > credit_free_bytes; }

@@ -4,6 +4,7 @@
 #include <deque>
 #include <map>
 #include <string>
+#include <tuple>
 
 #include "bus/core/link_core.hpp"
 #include "catch.hpp"
@@ -38,8 +39,9 @@ class FakeDealer final : public LinkTransport {
     int bulk_opened = 0;
     int bulk_closed = 0;
     std::uint64_t bulk_data_bytes = 0;  ///< the same of the second connection, since BULK
-    /// Of the body of a request, or of a reply, that was begun last under a number.
-    std::map<std::pair<std::uint64_t, bool>, std::uint64_t> tags;
+    /// Of the body of a request, or of a reply, that was begun last under a number, by its
+    /// destination.
+    std::map<std::tuple<NodeId, std::uint64_t, bool>, std::uint64_t> tags;
 
   private:
     SendResult take(Frame& frame, Lane lane) {
@@ -54,7 +56,8 @@ class FakeDealer final : public LinkTransport {
         if (is_data(sent.header.kind))
             (lane == Lane::main ? data_bytes : bulk_data_bytes) += header_bytes + sent.body.size();
         if (is_data(sent.header.kind) && sent.header.body_offset == 0)
-            tags[{sent.header.request, sent.header.kind == Kind::reply}] = sent.header.aux;
+            tags[{sent.header.dst, sent.header.request, sent.header.kind == Kind::reply}] =
+                sent.header.aux;
         frames.push_back(std::move(sent));
         return SendResult::ok;
     }
@@ -140,7 +143,7 @@ class LinkFixture {
         header.term = 1;
         header.request = number;
         header.flags = of_reply ? flag::answer : std::uint8_t{0};
-        header.answered_below = wire.tags[{number, of_reply}];
+        header.answered_below = wire.tags[{header.src, number, of_reply}];
         header.aux = up_to;
         frame(header);
     }

@@ -147,6 +147,25 @@ TEST_CASE_METHOD(SmallBudget, "a body whose turn has not come, and whose room is
     }
 }
 
+TEST_CASE_METHOD(SmallBudget, "CREDIT for an earlier attempt says only that there is room") {
+    own_run();
+    ask(3 * MiB);
+    const auto tag = [&] { return wire.tags[{node_id_of("member-1"), 1, false}]; };
+    const std::uint64_t earlier = tag();
+    CHECK(left(Kind::request, 1) == MiB);
+    peer_up("member-1");
+    CHECK(left(Kind::request, 1) == MiB);
+    const std::uint64_t present = tag();
+    CHECK(present != earlier);
+    // its receiver would drop what it has not granted to this one
+    wire.tags[{node_id_of("member-1"), 1, false}] = earlier;
+    credit("member-1", 1, 3 * MiB);
+    CHECK(left(Kind::request, 1) == 0);
+    wire.tags[{node_id_of("member-1"), 1, false}] = present;
+    credit("member-1", 1, 3 * MiB);
+    CHECK(left(Kind::request, 1) == 2 * MiB);
+}
+
 TEST_CASE_METHOD(SmallBudget, "answers need credit as requests do, and pass requests that wait") {
     joined_run();
     request("master", 1);
@@ -176,6 +195,7 @@ TEST_CASE_METHOD(SmallBudget, "a body that has its room begins again without wai
         Header header = data(Kind::credit, flags == 0 ? "member-1" : "master", number);
         header.type = 0;
         header.flags = flags;
+        header.answered_below = wire.tags[{header.src, number, flags != 0}];
         header.aux = up_to;
         frame(header);
     };
