@@ -32,7 +32,8 @@ constexpr const char* usage =
     "  --realtime      all processes before everything else on this machine (root), so that what\n"
     "                  others do here does not count; keep it short\n"
     "  --rounds N      pairs of rounds per figure; in section apps, runs one after another\n"
-    "  --only SECTION  routing, sharing, step, kernels, csv, apps, nodes or runs; may be repeated\n"
+    "  --only SECTION  routing, sharing, step, kernels, csv, apps, nodes, commits or runs; may be\n"
+    "                  repeated\n"
     "  --json FILE     the figures as JSON as well\n";
 
 struct Section {
@@ -42,7 +43,7 @@ struct Section {
 constexpr Section sections[] = {
     {"routing", measure_routing}, {"sharing", measure_sharing}, {"step", measure_step},
     {"kernels", measure_kernels}, {"csv", measure_csv},         {"apps", measure_apps},
-    {"nodes", measure_nodes},     {"runs", measure_runs},
+    {"nodes", measure_nodes},     {"commits", measure_commits}, {"runs", measure_runs},
 };
 
 int bench(const std::vector<std::string>& arguments) {

@@ -28,6 +28,8 @@ void measure_csv(Report& report, const Settings& settings);
 void measure_apps(Report& report, const Settings& settings);
 /// One message to each of many nodes, and all replies.
 void measure_nodes(Report& report, const Settings& settings);
+/// A training with commits every second, against none.
+void measure_commits(Report& report, const Settings& settings);
 /// Trainings at once on the same members, against one by one.
 void measure_runs(Report& report, const Settings& settings);
 

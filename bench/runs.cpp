@@ -1,4 +1,4 @@
-// Trainings one after another, then all at once, on the same three members.
+// Trainings on the same three members: one after another, then all at once; with commits, without.
 
 #include <sys/resource.h>
 
@@ -65,7 +65,8 @@ class Play {
         double cpu_seconds = 0;           ///< of all processes
         std::vector<std::string> models;  ///< all parts, by run and party
     };
-    Outcome train(const std::string& name, bool together) {
+    Outcome train(const std::string& name, bool together,
+                  const std::vector<std::string>& settings = {}) {
         const std::string address = "ipc://" + dir_ + "/" + name;
         const std::string runs_dir = dir_ + "/runs-" + name;
         const std::vector<std::string> common{"--broker", address, "--quiet", "--set",
@@ -105,6 +106,10 @@ class Play {
                 "--set",
                 "model.learning_rate=" + std::to_string(0.05 + 0.01 * i)};
             words.insert(words.end(), common.begin(), common.end());
+            for (const std::string& setting : settings) {
+                words.emplace_back("--set");
+                words.push_back(setting);
+            }
             masters.push_back(std::make_unique<Child>(vflbus_, words, errors));
             if (!together) expect_good(*masters.back(), errors);
         }
@@ -140,6 +145,28 @@ class Play {
 };
 
 }  // namespace
+
+void measure_commits(Report& report, const Settings& settings) {
+    report.section("Commits", "a training with a commit every second, against one without any");
+    Play play(1, settings.quick ? 700 : 10'000, settings.quick ? 2 : 400);
+    std::vector<double> with;
+    std::vector<double> without;
+    std::size_t same = 0;
+    const int rounds = settings.rounds > 0 ? settings.rounds : settings.quick ? 1 : 7;
+    for (int round = 0; round < rounds; ++round) {
+        const std::string n = std::to_string(round);
+        const Play::Outcome often =
+            play.train("with" + n, false, {"bus.commit_interval=1", "bus.commit_steps=0"});
+        const Play::Outcome never =
+            play.train("without" + n, false, {"bus.commit_interval=0", "bus.commit_steps=0"});
+        with.push_back(often.seconds);
+        without.push_back(never.seconds);
+        same += often.models == never.models ? 1 : 0;
+    }
+    report.add(single("models that are the same", "share", static_cast<double>(same) / rounds,
+                      Bar{Bar::Kind::at_least, 1}));
+    report.add(paired("time of the training", "s", with, without, Bar{Bar::Kind::at_most, 1.03}));
+}
 
 void measure_runs(Report& report, const Settings& settings) {
     const int runs = settings.quick ? 3 : 16;

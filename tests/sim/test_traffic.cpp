@@ -2,6 +2,8 @@
 // breaks, every question is handled once per process of a member and answered rightly, and a seed
 // tells the same story twice.
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <set>
 
@@ -145,6 +147,10 @@ TEST_CASE("every question is handled once and answered, whatever breaks") {
     }
 }
 
+std::size_t memory_in_use() {
+    return sanitized ? 0 : ::mallinfo2().uordblks;
+}
+
 TEST_CASE("a day of nothing to do loses nobody and grows nothing") {
     World world(7, Faults{});
     const std::vector<bus::Participant> members{{"member-0", "member", 0},
@@ -176,8 +182,11 @@ TEST_CASE("a day of nothing to do loses nobody and grows nothing") {
     };
     hour();
     const std::uint64_t an_early_hour = hour();
+    const std::size_t memory = memory_in_use();
     for (int h = 0; h < 21; ++h) hour();
     const std::uint64_t a_late_hour = hour();
+    // (of the world as well; a vector that has its size may take its last step)
+    CHECK(memory_in_use() <= memory + 16'384);
     CHECK(world.violation().empty());
     CHECK(world.broker()->nodes() == 3);
     CHECK(world.broker()->connections() == 3);
