@@ -61,15 +61,18 @@ TEST_CASE("a second signal ends everything at once", "[ending]") {
 }
 
 TEST_CASE("a launch that is killed takes its children along", "[ending]") {
-    const TempDir dir;
-    make_example(dir);
-    Words words = endless("--local");
-    words.insert(words.end(), {"--transport", "tcp"});
-    Process launch(dir, words);
-    REQUIRE(launch.await_output("epoch ", true));
-    launch.signal(SIGKILL);
-    CHECK(launch.wait().exit_code == 128 + SIGKILL);
-    CHECK(left_behind(dir) == "");
+    for (const std::string transport : {"ipc", "tcp"}) {
+        INFO(transport);
+        const TempDir dir;
+        make_example(dir);
+        Words words = endless("--local");
+        words.insert(words.end(), {"--transport", transport});
+        Process launch(dir, words);
+        REQUIRE(launch.await_output("epoch ", true));
+        launch.signal(SIGKILL);
+        CHECK(launch.wait().exit_code == 128 + SIGKILL);
+        CHECK(left_behind(dir) == "");
+    }
 }
 
 TEST_CASE("a child that dies and is not started again ends the run with its name", "[ending]") {
