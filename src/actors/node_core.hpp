@@ -60,7 +60,7 @@ class NodeCore {
 
     /// Takes part in the runs that invite this node.
     void serve(ClientApp app);
-    /// Opens the app's run. One at a time.
+    /// Opens the app's run, once the broker has welcomed this node. One at a time.
     void drive(ServerApp& app);
     /// Without one, questions are answered with `unknown_message`.
     void on_query(QueryHandler handler) { query_handler_ = std::move(handler); }
@@ -128,6 +128,7 @@ class NodeCore {
     void on(bus::ReplyArrived& event);
     [[nodiscard]] bool driven(const RunId& run) const;
     void end_context(const RunId& run, const Ending& ending);
+    bool begin_driven();
     void end_driven(const Ending& ending);
     Result<Bytes> handle(const Message& message, Context& context);
     void answer(const RunId& run, std::uint32_t term, NodeId to, std::uint64_t number,
@@ -153,7 +154,8 @@ class NodeCore {
     std::shared_ptr<Mail> mail_;
     bool was_up_ = false;
     std::optional<TimePoint> down_since_;  ///< no link since then
-    bool opened_ = false;
+    bool begun_ = false;                   ///< the driven run was announced
+    bool opened_ = false;                  ///< ... and that was confirmed
     std::uint64_t handled_ = 0;
 };
 

@@ -310,6 +310,7 @@ void TrainMaster::on_ending() {
             log(Level::warn, "cannot remove the commits: " + done.error().sentence);
         return;
     }
+    if (files_are_others()) return;
     // who resumes the run has seen to what made it fail
     if (outcome_.code == Errc::io) return;
     if (auto done = advised(ledger_.forget_restarts()); !done)
