@@ -183,6 +183,10 @@ void NodeCore::stop_driven(bool at_once) {
     enqueue(RunId(driver_->run_), Call([this] { driven_app_->on_stop(*driver_); }));
 }
 
+void NodeCore::abandon_driven(const Ending& ending) {
+    if (driven_app_ != nullptr) end_driven(ending);
+}
+
 bool NodeCore::driven(const RunId& run) const {
     return driven_app_ != nullptr && driver_->run_ == run;
 }

@@ -66,6 +66,8 @@ class NodeCore {
     void on_query(QueryHandler handler) { query_handler_ = std::move(handler); }
     /// Asks the driven app to stop; `at_once` closes its run over its head.
     void stop_driven(bool at_once);
+    /// The driven run is over for this process, whatever becomes of it. No handler may be at work.
+    void abandon_driven(const Ending& ending);
 
     /// Handles the events of all strands that are free, and the timer of the driven app. Called
     /// with the lock held, by any number of threads; cancels contexts whose end has arrived.

@@ -320,6 +320,7 @@ void RunMaster::on_closed(const Ending& ending) {
                     ending.sentence + (started_ ? where() : "")};
         report_.status = ending.code == Errc::cancelled ? "stopped" : "failed";
         report_.reason = outcome_.sentence;
+        on_ending();
         write_report();
     }
     enter(Phase::done);

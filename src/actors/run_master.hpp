@@ -125,7 +125,7 @@ class RunMaster : public ServerApp {
     virtual void on_slice() {}
     /// Phase::comparing, in place of on_slice when the master waits for something.
     [[nodiscard]] virtual bool halted() const { return false; }
-    /// The run is about to be closed, well or not (`outcome_`, `report_` are set).
+    /// The run is about to be closed, or others have ended it (`outcome_`, `report_` are set).
     virtual void on_ending() {}
     /// What needs to be stored before RELEASE, after the report.
     virtual Result<> on_complete() { return {}; }

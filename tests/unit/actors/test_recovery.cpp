@@ -567,6 +567,56 @@ TEST_CASE("a master that the broker does not welcome leaves no trace in the run"
     }
 }
 
+TEST_CASE("a master that others end forgets the restarts, unless another one has its name") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set().open();
+    play.resume_master();
+    REQUIRE(play.harness->next());
+    const auto code = GENERATE(Errc::unreachable, Errc::cancelled, Errc::superseded,
+                               Errc::name_taken, Errc::stale_incarnation);
+    CAPTURE(name_of(code));
+    const auto files = play.env.files;
+    play.harness->finish({code, "it is over"});
+    CHECK(play.master->outcome().code == code);
+    // that other one may not have stored its term yet
+    const bool taken = code != Errc::unreachable && code != Errc::cancelled;
+    CHECK((play.env.files == files) == taken);
+    CHECK(play.record().restarts.empty() == !taken);
+    CHECK(play.record().term == 2);
+}
+
+TEST_CASE("resumed again and again, and ended with a reason each time") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set().open();
+    const bool disk = GENERATE(true, false);
+    CAPTURE(disk);
+    for (int i = 0; i < 4; ++i) {
+        play.resume_master();
+        if (disk)  // of a member; that of the master has room
+            play.harness->on_reply_hook = [](std::size_t member, Message& m) {
+                if (member == 1 && m.metadata.message_type == message::commit)
+                    m = {m.metadata, {}, {Errc::io, "no space left"}};
+                return true;
+            };
+        else
+            play.harness->before_event = [&](std::size_t n) {
+                if (n % 20 == 0) play.harness->finish({Errc::unreachable, "no broker"});
+            };
+        const Ending ending = play.harness->run();
+        INFO(ending.sentence);
+        REQUIRE(ending.code == (disk ? Errc::io : Errc::unreachable));
+        CHECK(play.record().restarts.empty());
+    }
+    play.harness->on_reply_hook = {};
+    play.harness->before_event = {};
+    play.resume_master();
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::ok);
+}
+
 TEST_CASE("a new run never overwrites one that began meanwhile") {
     Play play(small(config::Task::logistic));
     configure(play);

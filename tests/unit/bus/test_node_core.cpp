@@ -355,6 +355,12 @@ TEST_CASE_METHOD(NodeFixture, "a driven run that others end") {
         CHECK(core.driven_ending()->code == Errc::cancelled);
         for (const auto& sent : wire.frames) CHECK(sent.header.kind != Kind::open);
     }
+    SECTION("abandoned") {
+        core.abandon_driven({Errc::cancelled, "it is over"});
+        CHECK(core.driven_ending()->code == Errc::cancelled);
+        core.abandon_driven({Errc::internal, "again"});  // nothing to end any more
+        CHECK(core.driven_ending()->code == Errc::cancelled);
+    }
     if (!core.driven_ending()) core.pump();
     SECTION("cancelled") {
         core.stop_driven(true);
