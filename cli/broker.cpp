@@ -67,8 +67,12 @@ int run(const BrokerArguments& arguments) {
     broker->reset();
     // libzmq leaves the files of its sockets behind
     for (const std::string& endpoint : endpoints)
-        if (endpoint.starts_with("ipc://") && endpoint[6] != '@')
-            ::unlink(endpoint.c_str() + sizeof "ipc://" - 1);
+        if (endpoint.starts_with("ipc://") && endpoint[6] != '@') {
+            const std::filesystem::path socket(endpoint.substr(sizeof "ipc://" - 1));
+            ::unlink(socket.c_str());
+            // that the socket has a directory of its own, only the parent knew how to remove
+            if (orphaned(arguments)) ::rmdir(socket.parent_path().c_str());
+        }
     return 0;
 }
 

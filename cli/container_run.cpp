@@ -7,6 +7,7 @@
 #include <optional>
 #include <system_error>
 
+#include "actors/run_record.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "config/document.hpp"
@@ -236,6 +237,7 @@ class ContainerRun {
         };
         plan.keep = arguments_.keep;
         plan.at_once_sentence = "ended at once; `" + job_.go_on + "` continues it";
+        plan.at_once_needs = actors::run_record_path(masters_runs, job_.run);
         plan.at_once_command = {"/bin/sh", "-c", removal()};
         return plan;
     }

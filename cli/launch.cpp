@@ -4,6 +4,7 @@
 #include <string>
 
 #include "actors/master.hpp"
+#include "actors/run_record.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "commands.hpp"
@@ -133,6 +134,7 @@ LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) 
     plan.progress = [&] { return last_commit(runs_dir, job.run); };
     plan.master_again = [&] { return of_master(can_resume(runs_dir, job.run)); };
     plan.at_once_sentence = "ended at once; `" + job.go_on + "` continues it";
+    plan.at_once_needs = actors::run_record_path(runs_dir, job.run);
     LocalOutcome outcome = run_locally(plan);
     if (outcome.failure.sentence == plan.stopped_sentence && can_resume(runs_dir, job.run))
         outcome.failure.sentence += "; `--resume " + job.run.hex() + "` continues it";

@@ -8,6 +8,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
@@ -36,7 +37,10 @@ constexpr auto master_stops = std::chrono::seconds(30);    // the same when all 
 constexpr int podman_failed = 125;  // before there was a process in the container
 constexpr int interrupted = static_cast<int>(ExitCode::interrupted);
 
-std::array<char, 1024> last_words{};  // a line, said by a signal handler
+// what a signal handler says: a line, and where that must be for it to be true (empty: nothing)
+std::array<char, 1024> last_words{};
+std::array<char, PATH_MAX> last_words_need{};
+const std::string never_began_line = std::string("vflbus: ") + LocalPlan::never_began + "\n";
 
 std::vector<char*> last_command;  // run by a signal handler; empty: none
 
@@ -53,7 +57,9 @@ void at_once() noexcept {
         }
     }
     remove_private_directory();
-    if (::write(STDERR_FILENO, last_words.data(), std::strlen(last_words.data())) < 0) return;
+    const bool begun = last_words_need[0] == '\0' || ::access(last_words_need.data(), F_OK) == 0;
+    const char* const words = begun ? last_words.data() : never_began_line.c_str();
+    if (::write(STDERR_FILENO, words, std::strlen(words)) < 0) return;
 }
 
 /// The exit code of a launch that this child is the cause of.
@@ -70,6 +76,8 @@ class LocalRun {
         if (!plan.at_once_sentence.empty())
             std::snprintf(last_words.data(), last_words.size(), "vflbus: %s\n",
                           plan.at_once_sentence.c_str());
+        std::snprintf(last_words_need.data(), last_words_need.size(), "%s",
+                      plan.at_once_needs.c_str());
         for (std::string& word : at_once_command_) last_command.push_back(word.data());
         if (!last_command.empty()) last_command.push_back(nullptr);
     }

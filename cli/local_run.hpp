@@ -42,6 +42,9 @@ struct LocalPlan {
     std::string stopped_sentence = "stopped by a signal";
     /// Said when the second signal has ended everything; at most 1,000 characters.
     std::string at_once_sentence;
+    /// Without this file there is nothing yet that could go on, and `never_began` is said.
+    std::filesystem::path at_once_needs;
+    static constexpr const char* never_began = "ended at once, before the run began";
 };
 
 struct LocalOutcome {

@@ -58,6 +58,10 @@ int prepare_process(const Common& common) {
     return 0;
 }
 
+bool orphaned(const Common& common) {
+    return common.parent && ::getppid() != *common.parent;
+}
+
 SignalScope::SignalScope(bus::StopSignal& stop, void (*at_once)() noexcept, Second second) {
     target = &stop;
     on_second = second;

@@ -12,6 +12,9 @@ namespace vflbus::cli {
 /// gone already, exit with this code.
 int prepare_process(const Common& common);
 
+/// Whether --parent is gone.
+bool orphaned(const Common& common);
+
 /// What the second signal does.
 enum class Second : std::uint8_t {
     ends,    ///< the process, at once

@@ -245,7 +245,13 @@ class ServerApp {
   public:
     virtual ~ServerApp() = default;
 
+    /// Its term may be another one after `on_welcome`; the rest stays.
     [[nodiscard]] virtual const RunSpec& spec() const = 0;
+    /// The broker has welcomed this node under its name, for the first time; OPEN is sent when this
+    /// returns. What has to be stored before the run is spoken of is stored here and not earlier: a
+    /// process that another one keeps from the run must leave no trace in it. A failure ends the
+    /// run for this process, with `on_closed`.
+    virtual Result<> on_welcome() { return {}; }
     /// OPEN has been accepted by the broker for the first time.
     virtual void on_opened(Driver& driver) = 0;
     /// A participant joined, or declined (`join.code`). Comes again after reconnects.

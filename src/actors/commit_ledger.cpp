@@ -42,6 +42,11 @@ Result<> CommitLedger::store() const {
     return {};
 }
 
+Result<> CommitLedger::open(RunRecord record) {
+    record_ = std::move(record);
+    return store();
+}
+
 Result<> CommitLedger::begin_term(std::uint32_t term) {
     // before the term is raised, which would hide that another process has raised it
     if (auto ours = still_ours(); !ours) return ours;

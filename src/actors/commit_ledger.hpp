@@ -32,7 +32,7 @@ struct CommitChoice {
 /// with what is wrong with the file.
 class CommitLedger {
   public:
-    /// `record` is stored. `env` must outlive this.
+    /// `record` is stored by `open`. `env` must outlive this.
     CommitLedger(Env& env, std::filesystem::path runs_dir, RunRecord record)
         : env_(&env), runs_dir_(std::move(runs_dir)), record_(std::move(record)) {}
 
@@ -43,6 +43,8 @@ class CommitLedger {
     [[nodiscard]] bool superseded() const;
     /// The same as an error.
     [[nodiscard]] Result<> still_ours() const;
+    /// This process drives the run from here on, in the term of `record`, which is stored.
+    Result<> open(RunRecord record);
     /// Stored; then nothing is left of the earlier term but what is recorded.
     Result<> begin_term(std::uint32_t term);
     /// Model parts and report are written: who resumes the run has only to release it.

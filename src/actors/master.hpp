@@ -11,7 +11,9 @@ namespace vflbus::actors {
 
 /// Trains one model. Afterwards report() is filled, and the model parts, report.json and agreed.txt
 /// are written.
-/// Errors: bad_config for an agreed half that no run can have (world_size 0, an unbuilt protocol).
+/// Nothing is written before the broker has welcomed the process that drives it.
+/// Errors: bad_config for an agreed half that no run can have (world_size 0, an unbuilt protocol);
+/// of a run that is to be resumed: state_lost, not_owner, config_differs, too_many.
 Result<std::unique_ptr<RunMaster>> make_train_master(MasterOptions options);
 
 // -- check ------------------------------------------------------------------------

@@ -220,9 +220,12 @@ class ProcessNode final : public Node, private NodeLock {
                     core_.stop_driven(false);
                     continue;
                 }
-                if (closed && now >= stop_until)
-                    return finish({Errc::cancelled, "the run was ended at once by its owner"},
-                                  held);
+                if (closed && now >= stop_until) {
+                    const Ending ending{Errc::cancelled, "the run was ended at once by its owner"};
+                    auto finished = finish(ending, held);
+                    core_.abandon_driven(ending);
+                    return finished;
+                }
             }
             if (!core_.was_up()) {
                 if (now - begin >= options_.connect_timeout) {

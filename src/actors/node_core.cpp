@@ -113,7 +113,10 @@ class NodeCore::DriverImpl final : public Driver {
         if (closing_) return;
         moved_ = core_.link_.bytes_of(run_);
         closing_ = true;
-        core_.link_.close_run(run_, Ending{code, std::move(sentence)}, now());
+        Ending ending{code, std::move(sentence)};
+        if (core_.begun_) return core_.link_.close_run(run_, std::move(ending), now());
+        // nobody else has heard of the run
+        core_.enqueue(run_, bus::RunClosed{run_, std::move(ending)});
     }
 
     BytesMoved bytes_moved() const override {
@@ -160,13 +163,15 @@ void NodeCore::serve(ClientApp app) {
 }
 
 void NodeCore::drive(ServerApp& app) {
-    const RunSpec& spec = app.spec();
     driven_app_ = &app;
     driven_ending_.reset();
-    opened_ = false;
-    driver_ = std::make_unique<DriverImpl>(*this, spec);
-    link_.open_run(spec.run, spec.term, bus::Open{config_.name, spec.participants, spec.agreed},
-                   config_.now());
+    begun_ = opened_ = false;
+    driver_ = std::make_unique<DriverImpl>(*this, app.spec());
+    if (!link_.up()) return;  // it begins with the link
+    enqueue(RunId(driver_->run_), Call([this] {
+                const std::lock_guard guard(lock_);
+                begin_driven();
+            }));
 }
 
 void NodeCore::stop_driven(bool at_once) {
@@ -176,6 +181,10 @@ void NodeCore::stop_driven(bool at_once) {
         return driver_->close(Errc::cancelled, "the run was ended at once by its owner");
     }
     enqueue(RunId(driver_->run_), Call([this] { driven_app_->on_stop(*driver_); }));
+}
+
+void NodeCore::abandon_driven(const Ending& ending) {
+    if (driven_app_ != nullptr) end_driven(ending);
 }
 
 bool NodeCore::driven(const RunId& run) const {
@@ -361,7 +370,7 @@ void NodeCore::cancel_handlers() {
 }
 
 void NodeCore::on(bus::LinkUp&) {
-    if (driven_app_ == nullptr || driver_->closing_) return;
+    if (driven_app_ == nullptr || driver_->closing_ || !begin_driven()) return;
     const Unlocked unlocked(lock_);
     driven_app_->on_link(*driver_, true, {});
 }
@@ -538,6 +547,27 @@ void NodeCore::watch_owner(const bus::PeerChanged& event) {
 }
 
 // -- driving ---------------------------------------------------------------------
+
+/// False: the run does not begin.
+bool NodeCore::begin_driven() {
+    if (begun_) return true;
+    Result<> ready;
+    {
+        const Unlocked unlocked(lock_);
+        ready = driven_app_->on_welcome();
+    }
+    if (driver_->closing_) return false;  // over its head
+    if (!ready) {
+        end_driven({ready.error().code, ready.error().sentence});
+        return false;
+    }
+    begun_ = true;
+    const RunSpec& spec = driven_app_->spec();
+    driver_->term_ = spec.term;
+    link_.open_run(spec.run, spec.term, bus::Open{config_.name, spec.participants, spec.agreed},
+                   config_.now());
+    return true;
+}
 
 void NodeCore::on(bus::RunOpened& event) {
     if (!driven(event.run) || opened_ || driver_->closing_) return;

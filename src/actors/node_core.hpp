@@ -60,12 +60,14 @@ class NodeCore {
 
     /// Takes part in the runs that invite this node.
     void serve(ClientApp app);
-    /// Opens the app's run. One at a time.
+    /// Opens the app's run, once the broker has welcomed this node. One at a time.
     void drive(ServerApp& app);
     /// Without one, questions are answered with `unknown_message`.
     void on_query(QueryHandler handler) { query_handler_ = std::move(handler); }
     /// Asks the driven app to stop; `at_once` closes its run over its head.
     void stop_driven(bool at_once);
+    /// The driven run is over for this process, whatever becomes of it. No handler may be at work.
+    void abandon_driven(const Ending& ending);
 
     /// Handles the events of all strands that are free, and the timer of the driven app. Called
     /// with the lock held, by any number of threads; cancels contexts whose end has arrived.
@@ -129,6 +131,7 @@ class NodeCore {
     void on(bus::ReplyArrived& event);
     [[nodiscard]] bool driven(const RunId& run) const;
     void end_context(const RunId& run, const Ending& ending);
+    bool begin_driven();
     void end_driven(const Ending& ending);
     Result<Bytes> handle(const Message& message, Context& context);
     void answer(const RunId& run, std::uint32_t term, NodeId to, std::uint64_t number,
@@ -154,7 +157,8 @@ class NodeCore {
     std::shared_ptr<Mail> mail_;
     bool was_up_ = false;
     std::optional<TimePoint> down_since_;  ///< no link since then
-    bool opened_ = false;
+    bool begun_ = false;                   ///< the driven run was announced
+    bool opened_ = false;                  ///< ... and that was confirmed
     std::uint64_t handled_ = 0;
 };
 

@@ -320,6 +320,7 @@ void RunMaster::on_closed(const Ending& ending) {
                     ending.sentence + (started_ ? where() : "")};
         report_.status = ending.code == Errc::cancelled ? "stopped" : "failed";
         report_.reason = outcome_.sentence;
+        on_ending();
         write_report();
     }
     enter(Phase::done);
@@ -414,7 +415,7 @@ void RunMaster::write_report() {
         report_.parties[rank + 1].bytes_received = members_[rank].bytes_to;
     }
     report_.finished = options_.env->utc_now();
-    if (purpose_ == Purpose::check || superseded()) return;
+    if (purpose_ == Purpose::check || files_are_others()) return;
     const fs::path path = run_dir() / "report.json";
     if (auto done = options_.env->write_file(path, observe::to_json(report_)); !done) {
         if (phase_ == Phase::releasing)

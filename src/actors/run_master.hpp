@@ -31,8 +31,9 @@ namespace vflbus::actors {
 struct MasterOptions {
     RunId run;  ///< chosen by the caller, e.g. random_run_id()
     std::uint32_t term = 1;
-    /// Training: goes on with the run that runs_dir holds a record of, in the term after the stored
-    /// one (`term` is not looked at). The agreed half must be the same.
+    /// Training: goes on with the run that runs_dir holds a record of, in the term after the one
+    /// that is stored when the broker welcomes this process (`term` is not looked at). The agreed
+    /// half must be the same.
     bool resume = false;
     std::string name = "master";
     config::Config config;           ///< agreed half (world_size not 0), [bus] timeouts
@@ -124,7 +125,7 @@ class RunMaster : public ServerApp {
     virtual void on_slice() {}
     /// Phase::comparing, in place of on_slice when the master waits for something.
     [[nodiscard]] virtual bool halted() const { return false; }
-    /// The run is about to be closed, well or not (`outcome_`, `report_` are set).
+    /// The run is about to be closed, or others have ended it (`outcome_`, `report_` are set).
     virtual void on_ending() {}
     /// What needs to be stored before RELEASE, after the report.
     virtual Result<> on_complete() { return {}; }
@@ -140,8 +141,11 @@ class RunMaster : public ServerApp {
     virtual std::uint64_t count_restart(const std::string&) { return 0; }
     /// The run goes on in `term`: stores that, then forgets everything of the earlier one.
     virtual Result<> on_new_term(std::uint32_t) { return {}; }
-    /// Another process drives the run now: nothing of this one is written any more.
-    [[nodiscard]] virtual bool superseded() { return false; }
+    /// The files of the run are not this process's to write: it has not begun its term, or another
+    /// process drives the run now.
+    [[nodiscard]] virtual bool files_are_others() { return false; }
+    /// Before the run is opened.
+    void set_term(std::uint32_t term) noexcept { spec_.term = term; }
     /// Everything is written and stored already; the run is only gathered and released.
     [[nodiscard]] bool only_releases() const noexcept { return only_releases_; }
     void only_release() noexcept { only_releases_ = true; }

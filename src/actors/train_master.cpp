@@ -310,9 +310,10 @@ void TrainMaster::on_ending() {
             log(Level::warn, "cannot remove the commits: " + done.error().sentence);
         return;
     }
-    // who resumes the run has seen to what made it fail
-    if (outcome_.code == Errc::io) return;
-    if (auto done = advised(ledger_.forget_restarts()); !done)
+    if (files_are_others()) return;
+    // who resumes the run has seen to what made it fail; the full disk may be a member's, and of
+    // its own there is a sentence already
+    if (auto done = advised(ledger_.forget_restarts()); !done && outcome_.code != Errc::io)
         log(Level::warn, done.error().sentence);
 }
 

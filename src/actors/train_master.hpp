@@ -25,12 +25,11 @@ namespace vflbus::actors {
 
 class TrainMaster final : public RunMaster {
   public:
-    /// `record` is stored, in the term of `options`.
+    /// `record` is the one that would be stored now, in the term of `options`.
     TrainMaster(MasterOptions options, std::unique_ptr<MasterProtocol> protocol, RunRecord record);
 
-    /// The run is complete: `report` is what was stored at its end.
-    void only_release(observe::RunReport report);
-
+    /// Stores the record of the run in this process's term.
+    Result<> on_welcome() override;
     /// The step under way ends, all commit, then the run is closed.
     void on_stop(Driver& driver) override;
 
@@ -104,7 +103,7 @@ class TrainMaster final : public RunMaster {
     void begin_commit();
     Result<> on_commit(std::size_t member, const StoredCommit& reply);
     void on_committed();
-    [[nodiscard]] bool superseded() override { return ledger_.superseded(); }
+    [[nodiscard]] bool files_are_others() override;
     /// What to do about a file that could not be written.
     [[nodiscard]] std::string room_first() const { return then_again("make room there"); }
     /// What came of storing the record, with what to do when it could not be.
@@ -170,6 +169,7 @@ class TrainMaster final : public RunMaster {
 
     // -- commits ----------------------------------------------------------------------
     CommitLedger ledger_;
+    bool begun_ = false;  ///< the record is stored in this process's term
     CommitStore store_;
     bool stopping_ = false;          ///< the user wants to stop
     bool halted_ = false;            ///< ... and the step under way has ended

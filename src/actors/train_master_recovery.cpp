@@ -68,7 +68,16 @@ void TrainMaster::on_stop(Driver& driver) {
     }
 }
 
+/// Told by the broker that another process has its name, this one may look before that one has
+/// stored its term.
+bool TrainMaster::files_are_others() {
+    const bool name_lost = outcome_.code == Errc::superseded || outcome_.code == Errc::name_taken ||
+                           outcome_.code == Errc::stale_incarnation;
+    return !begun_ || name_lost || ledger_.superseded();
+}
+
 std::string TrainMaster::continued() const {
+    if (!begun_ && !options_.resume) return {};
     return "; `--resume " + options_.run.hex() + "` continues it";
 }
 

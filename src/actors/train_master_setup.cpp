@@ -22,11 +22,6 @@ TrainMaster::TrainMaster(MasterOptions options, std::unique_ptr<MasterProtocol> 
       ledger_(*options_.env, options_.runs_dir, std::move(record)),
       store_(*options_.env, run_dir() / options_.name / "state") {}
 
-void TrainMaster::only_release(observe::RunReport report) {
-    RunMaster::only_release();
-    report_ = std::move(report);
-}
-
 // -- aligning ------------------------------------------------------------------------
 
 void TrainMaster::on_gathered() {
@@ -184,20 +179,23 @@ Result<RunRecord> next_record(const MasterOptions& options) {
     if (record->term == UINT32_MAX)
         return fail(Errc::too_many, "run " + options.run.short_hex() + " has used up its terms");
     ++record->term;
-    if (record->phase == RunRecord::Phase::finished) return record;
-    const std::uint64_t restarts = ++record->restarts[options.name];
-    if (restarts > options.config.bus.restarts_max) {
-        record->restarts.clear();
-        --record->term;
-        if (auto done = write_run_record(*options.env, options.runs_dir, *record); !done)
-            return tl::unexpected(done.error());
-        return fail(Errc::too_many_restarts,
-                    options.name + " was restarted " + std::to_string(restarts) +
-                        " times without a newer commit: see its log, or raise bus.restarts_max; "
-                        "then go on with `--resume " +
-                        options.run.hex() + "`");
-    }
     return record;
+}
+
+/// The owner restarts once more. One time too often is an error, and the next one is looked at as
+/// the first.
+Result<> count_own_restart(const MasterOptions& options, RunRecord& record) {
+    const std::uint64_t restarts = ++record.restarts[options.name];
+    if (restarts <= options.config.bus.restarts_max) return {};
+    RunRecord forgotten = record;
+    forgotten.restarts.clear();
+    --forgotten.term;
+    if (auto done = write_run_record(*options.env, options.runs_dir, forgotten); !done) return done;
+    return fail(Errc::too_many_restarts,
+                options.name + " was restarted " + std::to_string(restarts) +
+                    " times without a newer commit: see its log, or raise bus.restarts_max; "
+                    "then go on with `--resume " +
+                    options.run.hex() + "`");
 }
 
 /// Of a run that is complete.
@@ -220,20 +218,32 @@ Result<std::unique_ptr<RunMaster>> make_train_master(MasterOptions options) {
     Result<RunRecord> record = options.resume ? next_record(options) : new_record(options);
     if (!record) return tl::unexpected(std::move(record.error()));
     options.term = record->term;
-    std::optional<observe::RunReport> report;
+    return std::make_unique<TrainMaster>(std::move(options), std::move(*protocol),
+                                         std::move(*record));
+}
+
+/// The record is read again: what it said when this process was made may be old by now, as another
+/// one may have had the run until a moment ago.
+Result<> TrainMaster::on_welcome() {
+    if (!options_.resume && options_.env->exists(run_record_path(options_.runs_dir, options_.run)))
+        return fail(Errc::usage, "there is a run " + options_.run.hex() + " in " +
+                                     options_.runs_dir.string() +
+                                     " already, which is never overwritten; go on with it by "
+                                     "--resume, or choose another --run-id");
+    Result<RunRecord> record = options_.resume ? next_record(options_) : new_record(options_);
+    if (!record) return tl::unexpected(std::move(record.error()));
     if (record->phase == RunRecord::Phase::finished) {
-        auto stored = stored_report(options);
+        auto stored = stored_report(options_);
         if (!stored) return tl::unexpected(std::move(stored.error()));
-        report = std::move(*stored);
+        report_ = std::move(*stored);
+        only_release();
+    } else if (options_.resume) {
+        if (auto good = count_own_restart(options_, *record); !good) return good;
     }
-    // before the OPEN of this term
-    if (auto done = write_run_record(*options.env, options.runs_dir, *record); !done)
-        return fail(done.error().code,
-                    options.name + " cannot store the record of the run: " + done.error().sentence);
-    auto master =
-        std::make_unique<TrainMaster>(std::move(options), std::move(*protocol), std::move(*record));
-    if (report) master->only_release(std::move(*report));
-    return master;
+    set_term(record->term);
+    if (auto done = advised(ledger_.open(std::move(*record))); !done) return done;
+    begun_ = true;
+    return {};
 }
 
 }  // namespace vflbus::actors

@@ -60,16 +60,39 @@ TEST_CASE("a second signal ends everything at once", "[ending]") {
     CHECK(left_behind(dir) == "");
 }
 
-TEST_CASE("a launch that is killed takes its children along", "[ending]") {
+TEST_CASE("a second signal before the run began promises nothing", "[ending]") {
     const TempDir dir;
     make_example(dir);
-    Words words = endless("--local");
-    words.insert(words.end(), {"--transport", "tcp"});
-    Process launch(dir, words);
-    REQUIRE(launch.await_output("epoch ", true));
-    launch.signal(SIGKILL);
-    CHECK(launch.wait().exit_code == 128 + SIGKILL);
+    Process launch(dir, endless("--local"));
+    // the broker's log comes with the first child; a broker that is stopped keeps all others away
+    pid_t broker = 0;
+    REQUIRE(await(launch, [&] { return (broker = child_of(launch, "broker")) != 0; }));
+    ::kill(broker, SIGSTOP);
+    const bool begun = fs::exists(fs::path(dir / "runs") / run_id / "run.json");
+    launch.signal(SIGTERM);
+    launch.signal(SIGINT);
+    const Finished finished = launch.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 130);
+    if (begun) WARN("the run had begun already");
+    CHECK(begun == (finished.err.find("--resume") != std::string::npos));
+    CHECK(begun == (finished.err.find("before the run began") == std::string::npos));
     CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a launch that is killed takes its children along", "[ending]") {
+    for (const std::string transport : {"ipc", "tcp"}) {
+        INFO(transport);
+        const TempDir dir;
+        make_example(dir);
+        Words words = endless("--local");
+        words.insert(words.end(), {"--transport", transport});
+        Process launch(dir, words);
+        REQUIRE(launch.await_output("epoch ", true));
+        launch.signal(SIGKILL);
+        CHECK(launch.wait().exit_code == 128 + SIGKILL);
+        CHECK(left_behind(dir) == "");
+    }
 }
 
 TEST_CASE("a child that dies and is not started again ends the run with its name", "[ending]") {

@@ -158,6 +158,41 @@ TEST_CASE("--resume says which run it does not find", "[recovery][short]") {
     CHECK(member.err.find("--resume is for the master") != std::string::npos);
 }
 
+TEST_CASE("whoever is kept from a run that is under way leaves it alone", "[recovery]") {
+    undisturbed();
+    const TempDir dir;
+    make_example(dir);
+    Process process(dir, launch(dir, "runs"));
+    const fs::path run = run_dir(dir, "runs");
+    REQUIRE(commits_beyond(process, run, 0));
+    SECTION("by a directory that is in use") {
+        const Finished second = proc::run(dir, resume(dir, "runs"));
+        INFO(second.err);
+        CHECK(second.exit_code == 3);
+        CHECK(second.err.find("in use") != std::string::npos);
+    }
+    SECTION("by a broker that is not there") {
+        for (int i = 0; i < 4; ++i) {
+            const Finished second = proc::run(
+                dir, {"actor", "--role", "master", "--json", "--resume", run_id, "--broker",
+                      "ipc://" + dir / "nobody", "--state-dir", dir / "other", "--set",
+                      "output.runs_dir=" + dir / "runs", "--set", "bus.rendezvous_timeout=0.2"});
+            INFO(second.err);
+            CHECK(second.exit_code == 4);
+            CHECK(second.err.find("could not reach the broker") != std::string::npos);
+        }
+    }
+    CHECK(record(run).term == 1);
+    CHECK(slurp(run / "run.json").find("\"restarts\": {}") != std::string::npos);
+    CHECK(record(run).phase == "running");  // or the run is too short for this test
+    const Finished finished = process.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 0);
+    CHECK(models(run) == undisturbed());
+    CHECK(record(run).term == 1);
+    CHECK(left_behind(dir) == "");
+}
+
 TEST_CASE("a member that is stopped for a while goes on", "[recovery]") {
     undisturbed();
     const TempDir dir;

@@ -127,7 +127,7 @@ Plan draw(std::uint64_t seed) {
     const std::uint64_t steps[] = {1, 3, 10, 40, 0};
     plan.commit_steps = steps[rng.below(5)];
     if (plan.commit_steps == 0) plan.commit_interval = 0.3;
-    if (rng.below(4) == 0) plan.restarts_max = 3;
+    if (rng.below(4) == 0) plan.restarts_max = 1;  // two in a row are rare enough
     plan.restart_when_lost = rng.below(2) == 0;
     plan.faults = faults_least + rng.below(7);
     // some strike one after the other has healed, most while the same training goes on
@@ -841,6 +841,7 @@ bool Swarm::excusable(Errc code) const {
         case Errc::superseded:
         case Errc::name_taken:
         case Errc::stale_incarnation:
+        case Errc::usage:  // a new run that the twin has begun meanwhile
             return twin_came_;
         default:
             return false;

@@ -66,15 +66,15 @@ class Harness final : public Driver {
 
     /// Delivers what happens until the run is over or `until_idle` messages were handled.
     Ending run(std::size_t events_max = 2'000'000) {
-        if (!opened_) {
-            opened_ = true;
-            open();
-        }
+        if (!opened_) open();
         for (std::size_t n = 0; n < events_max && !ending_; ++n)
             if (!next()) break;
         return ending_.value_or(Ending{Errc::internal, "the run did not end"});
     }
     void open() {
+        opened_ = true;
+        if (const auto ready = app_->on_welcome(); !ready)
+            return finish({ready.error().code, ready.error().sentence});
         app_->on_opened(*this);
         for (std::size_t i = 0; i < members_.size(); ++i)
             if (members_[i].app) later([this, i] { join(i); }, i);

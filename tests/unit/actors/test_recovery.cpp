@@ -519,15 +519,132 @@ TEST_CASE("restarts with commits in between are not counted together") {
 TEST_CASE("a master that restarts again and again") {
     Play play(small(config::Task::logistic));
     configure(play);
-    play.set();
-    at_step(play, 1, [] {});
-    for (int i = 0; i < 3; ++i) play.resume_master();
+    play.set().open();
+    for (int i = 0; i < 3; ++i) {
+        play.resume_master();
+        REQUIRE(play.harness->next());  // the broker welcomes it, then it is killed
+    }
+    CHECK(play.record().restarts.at("master") == 3);
+    play.resume_master();
+    const Ending refused = play.harness->run();
+    CHECK(refused.code == Errc::too_many_restarts);
+    CHECK(play.record().term == 4);  // that of the last one that began
+    play.resume_master();            // who tries again has looked at it
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::ok);
+}
+
+TEST_CASE("a master that the broker does not welcome leaves no trace in the run") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    SECTION("of a new run") {
+        play.set();
+        play.harness->finish({Errc::name_taken, "the name is taken"});
+        CHECK(play.env.files.empty());
+        CHECK(play.master->outcome().code == Errc::name_taken);
+        CHECK(play.master->report().status == "failed");
+    }
+    SECTION("of a run under way") {
+        play.set().open();
+        const auto files = play.env.files;
+        const auto resumed = [&] {
+            auto options = play.master_options();
+            options.resume = true;
+            return make_train_master(std::move(options));
+        };
+        for (int i = 0; i < 5; ++i) {
+            auto other = resumed();
+            REQUIRE(other);
+            (*other)->on_closed({Errc::name_taken, "the name is taken"});
+            CHECK((*other)->outcome().code == Errc::name_taken);
+            CHECK(play.env.files == files);
+            CHECK(resumed());  // and never reaches the broker
+            CHECK(play.env.files == files);
+        }
+        REQUIRE(play.harness->run().code == Errc::ok);
+        CHECK(play.record().term == 1);
+    }
+}
+
+TEST_CASE("a master that others end forgets the restarts, unless another one has its name") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set().open();
+    play.resume_master();
+    REQUIRE(play.harness->next());
+    const auto code = GENERATE(Errc::unreachable, Errc::cancelled, Errc::superseded,
+                               Errc::name_taken, Errc::stale_incarnation);
+    CAPTURE(name_of(code));
+    const auto files = play.env.files;
+    play.harness->finish({code, "it is over"});
+    CHECK(play.master->outcome().code == code);
+    // that other one may not have stored its term yet
+    const bool taken = code != Errc::unreachable && code != Errc::cancelled;
+    CHECK((play.env.files == files) == taken);
+    CHECK(play.record().restarts.empty() == !taken);
+    CHECK(play.record().term == 2);
+}
+
+TEST_CASE("resumed again and again, and ended with a reason each time") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set().open();
+    const bool disk = GENERATE(true, false);
+    CAPTURE(disk);
+    for (int i = 0; i < 4; ++i) {
+        play.resume_master();
+        if (disk)  // of a member; that of the master has room
+            play.harness->on_reply_hook = [](std::size_t member, Message& m) {
+                if (member == 1 && m.metadata.message_type == message::commit)
+                    m = {m.metadata, {}, {Errc::io, "no space left"}};
+                return true;
+            };
+        else
+            play.harness->before_event = [&](std::size_t n) {
+                if (n % 20 == 0) play.harness->finish({Errc::unreachable, "no broker"});
+            };
+        const Ending ending = play.harness->run();
+        INFO(ending.sentence);
+        REQUIRE(ending.code == (disk ? Errc::io : Errc::unreachable));
+        CHECK(play.record().restarts.empty());
+    }
+    play.harness->on_reply_hook = {};
+    play.harness->before_event = {};
+    play.resume_master();
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::ok);
+}
+
+TEST_CASE("a new run never overwrites one that began meanwhile") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    auto late = make_train_master(play.master_options());
+    REQUIRE(late);
+    play.set().open();
+    const auto files = play.env.files;
+    CHECK((*late)->on_welcome().error().code == Errc::usage);
+    (*late)->on_closed({Errc::usage, "there is one"});
+    CHECK(play.env.files == files);
+}
+
+TEST_CASE("a run that was completed since the master was made is only released") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set().open();
     auto options = play.master_options();
     options.resume = true;
-    const auto refused = make_train_master(options);
-    REQUIRE(!refused);
-    CHECK(refused.error().code == Errc::too_many_restarts);
-    CHECK(make_train_master(options));  // who tries again has looked at it
+    auto late = make_train_master(std::move(options));
+    REQUIRE(late);
+    REQUIRE(play.harness->run().code == Errc::ok);
+    const auto report = play.env.files.at("runs/" + play.run.hex() + "/report.json");
+    play.master = std::move(*late);
+    play.harness->replace(*play.master);
+    REQUIRE(play.harness->run().code == Errc::ok);
+    CHECK(observe::to_json(play.master->report()) == report);
+    CHECK(play.record().phase == RunRecord::Phase::finished);
+    CHECK(play.record().restarts.empty());
 }
 
 TEST_CASE("an earlier term is refused") {
@@ -748,7 +865,10 @@ TEST_CASE("resuming what is not there, or otherwise configured") {
     CHECK(made.error().code == Errc::state_lost);
 
     play.set();
-    CHECK(play.env.files.contains("runs/" + play.run.hex() + "/run.json"));  // before OPEN
+    const std::string file = "runs/" + play.run.hex() + "/run.json";
+    CHECK(!play.env.files.contains(file));
+    REQUIRE(play.master->on_welcome());
+    CHECK(play.env.files.contains(file));  // before OPEN
     options.config.model.learning_rate = 9;
     made = make_train_master(options);
     REQUIRE(!made);
@@ -760,8 +880,10 @@ TEST_CASE("resuming what is not there, or otherwise configured") {
     options.config.bus.recv_timeout = 7;  // the private half is everybody's own
     made = make_train_master(options);
     REQUIRE(made);
+    CHECK(play.record().term == 1);
+    REQUIRE((*made)->on_welcome());
     CHECK((*made)->spec().term == 2);
-    CHECK(read_run_record(play.env, "runs", play.run)->term == 2);
+    CHECK(play.record().term == 2);
 
     options.name = "master-b";
     CHECK(make_train_master(options).error().code == Errc::not_owner);

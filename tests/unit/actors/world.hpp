@@ -13,6 +13,7 @@
 #include "actors/master.hpp"
 #include "actors/member.hpp"
 #include "actors/model_file.hpp"
+#include "actors/run_record.hpp"
 #include "base/text.hpp"
 #include "harness.hpp"
 
@@ -199,6 +200,7 @@ struct Play {
         master = std::move(*made);
         harness->replace(*master);
     }
+    [[nodiscard]] RunRecord record() { return read_run_record(env, "runs", run).value(); }
     void restart_member(std::size_t rank) { harness->restart(rank, member(rank)); }
     /// Files of one party's state directory, by name.
     [[nodiscard]] std::vector<std::string> state(std::size_t party) {

@@ -61,6 +61,7 @@ class Recorder final : public ServerApp {
         spec_.participants = {{"member-2", "member", 2}, {"member-1", "member", 1}};
     }
     const RunSpec& spec() const override { return spec_; }
+    Result<> on_welcome() override { return welcomed ? welcomed() : Result<>{}; }
     void on_opened(Driver& driver) override {
         said.push_back("opened");
         driver_ = &driver;
@@ -85,6 +86,7 @@ class Recorder final : public ServerApp {
     RunSpec spec_;
     std::vector<std::string> said;
     Driver* driver_ = nullptr;
+    std::function<Result<>()> welcomed;
     std::function<void()> meanwhile;  ///< what arrives while the timer's handler is at work
 };
 
@@ -282,6 +284,7 @@ TEST_CASE_METHOD(NodeFixture, "the link's end is the end of all runs") {
 TEST_CASE_METHOD(NodeFixture, "a driven run from OPEN to its end") {
     Recorder app;
     core.drive(app);
+    core.pump();
     expect(Kind::open);
     opened();
     core.pump();
@@ -346,6 +349,19 @@ TEST_CASE_METHOD(NodeFixture, "a driven run from OPEN to its end") {
 TEST_CASE_METHOD(NodeFixture, "a driven run that others end") {
     Recorder app;
     core.drive(app);
+    SECTION("cancelled before it was announced") {
+        core.stop_driven(true);
+        core.pump();
+        CHECK(core.driven_ending()->code == Errc::cancelled);
+        for (const auto& sent : wire.frames) CHECK(sent.header.kind != Kind::open);
+    }
+    SECTION("abandoned") {
+        core.abandon_driven({Errc::cancelled, "it is over"});
+        CHECK(core.driven_ending()->code == Errc::cancelled);
+        core.abandon_driven({Errc::internal, "again"});  // nothing to end any more
+        CHECK(core.driven_ending()->code == Errc::cancelled);
+    }
+    if (!core.driven_ending()) core.pump();
     SECTION("cancelled") {
         core.stop_driven(true);
         pass(seconds(6));  // nobody confirms
@@ -366,10 +382,49 @@ TEST_CASE_METHOD(NodeFixture, "a driven run that others end") {
     CHECK(app.said.back().starts_with("closed"));
 }
 
+TEST_CASE_METHOD(NodeFixture, "what a driven run has to store is stored before it is announced") {
+    Recorder app;
+    SECTION("and may raise the term") {
+        app.welcomed = [&]() -> Result<> {
+            for (const auto& sent : wire.frames) CHECK(sent.header.kind != Kind::open);
+            app.spec_.term = 7;
+            return {};
+        };
+        core.drive(app);
+        CHECK(app.spec_.term == 1);
+        core.pump();
+        CHECK(expect(Kind::open).header.term == 7);
+        CHECK(lock.held == 1);
+        core.pump();
+        CHECK(!core.driven_ending());
+    }
+    SECTION("or it is not announced at all") {
+        app.welcomed = [] { return fail(Errc::io, "no space left"); };
+        core.drive(app);
+        core.pump();
+        for (const auto& sent : wire.frames) CHECK(sent.header.kind != Kind::open);
+        REQUIRE(core.driven_ending());
+        CHECK(core.driven_ending()->code == Errc::io);
+        CHECK(app.said == std::vector<std::string>{"closed io"});
+    }
+    SECTION("stopped over its head meanwhile") {
+        app.welcomed = [&]() -> Result<> {
+            core.stop_driven(true);
+            return {};
+        };
+        core.drive(app);
+        core.pump();
+        for (const auto& sent : wire.frames) CHECK(sent.header.kind != Kind::open);
+        REQUIRE(core.driven_ending());
+        CHECK(core.driven_ending()->code == Errc::cancelled);
+    }
+}
+
 TEST_CASE_METHOD(NodeFixture,
                  "what arrives while the timer is handled does not wait for the next frame") {
     Recorder app;
     core.drive(app);
+    core.pump();
     opened();
     core.pump();
     app.meanwhile = [this] { peer_up("member-1"); };
