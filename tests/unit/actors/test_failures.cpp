@@ -261,6 +261,13 @@ TEST_CASE("a report that cannot be stored") {
     expect_failure(play, Errc::io, {"master", "no space left"});
 }
 
+TEST_CASE("a member whose state cannot be read is named, not the owner of the path") {
+    Play play{World{}};
+    play.env.files["runs/" + play.run.hex() + "/member-1/state/term"] = "three";
+    expect_failure(play, Errc::state_lost, {"/member-1/state/term is damaged"});
+    CHECK(play.master->outcome().sentence.find("member-1: runs/") == 0);
+}
+
 TEST_CASE("a member that is gone before it confirms the end costs nothing") {
     Play play{World{}};
     auto& harness = play.set();
