@@ -418,8 +418,8 @@ void RunMaster::write_report() {
     const fs::path path = run_dir() / "report.json";
     if (auto done = options_.env->write_file(path, observe::to_json(report_)); !done) {
         if (phase_ == Phase::releasing)
-            fail_run(done.error().code,
-                     options_.name + " cannot store the report: " + done.error().sentence);
+            fail_run(done.error().code, options_.name + " cannot store the report: " +
+                                            done.error().sentence + then_again("make room there"));
         else
             log(Level::warn, "cannot store the report: " + done.error().sentence);
     }
