@@ -317,7 +317,7 @@ void RunMaster::on_closed(const Ending& ending) {
     if (phase_ != Phase::closing) {
         // the broker, the link or the user ended it
         outcome_ = {ending.code == Errc::ok ? Errc::run_ended : ending.code,
-                    ending.sentence + (started_ ? where() : "")};
+                    ending.sentence + (started_ ? where() : "") + way_on(ending.code)};
         report_.status = ending.code == Errc::cancelled ? "stopped" : "failed";
         report_.reason = outcome_.sentence;
         write_report();
