@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -156,6 +157,28 @@ int run_serverapp(const ActorArguments& arguments, const config::Config& config,
     return static_cast<int>(exit_code(failure.code));
 }
 
+/// The command that goes on with the run of this master when it is pasted. The broker knows the
+/// owner of a run by its name; and what the flags said is in no file.
+std::string own_resume_command(const ActorArguments& arguments, const config::Config& config,
+                               const RunId& run) {
+    namespace fs = std::filesystem;
+    std::string command = "vflbus actor --role master";
+    if (!arguments.name.empty() && arguments.name != "master")
+        command += " --name " + arguments.name;
+    command = resume_command(command, config, run, arguments.out);
+    std::error_code ec;
+    // that one is found by itself
+    const fs::path saved = fs::path(config.output.runs_dir) / run.hex() / "vflbus.toml";
+    if (!arguments.config.empty() && !fs::equivalent(arguments.config, saved, ec))
+        command += " --config " + shell_word(fs::absolute(arguments.config).string());
+    if (!arguments.broker.empty()) command += " --broker " + shell_word(arguments.broker);
+    for (const std::string& set : arguments.sets)
+        if (!set.starts_with("output.runs_dir=")) command += " --set " + shell_word(set);
+    if (!arguments.state_dir.empty() && !arguments.parent_goes_on)
+        command += " --state-dir " + shell_word(fs::absolute(arguments.state_dir).string());
+    return command;
+}
+
 int finish_member(const ActorArguments& arguments, const std::string& party,
                   const Failure& ending) {
     const bool good = ending.code == Errc::ok;
@@ -301,10 +324,10 @@ int run(const ActorArguments& arguments) {
     auto master = actors::make_train_master(std::move(for_master));
     if (!master) return report_failure(arguments, master.error());
     Failure outcome = drive(**master, *config, options, stop);
-    if (!arguments.parent && !arguments.parent_tells)  // who has started this one says how to go on
-        outcome.sentence = with_command(
-            std::move(outcome.sentence), run_id,
-            resume_command("vflbus actor --role master", *config, run_id, arguments.out));
+    // `launch` says itself how to go on; a serving master leaves a run that ended to the user
+    if (!arguments.parent_tells && (!arguments.parent || arguments.parent_goes_on))
+        outcome.sentence = with_command(std::move(outcome.sentence), run_id,
+                                        own_resume_command(arguments, *config, run_id));
     return report_run(arguments, (*master)->report(), run_id, outcome);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "output.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -24,32 +25,53 @@ Errc code_of(const Child& child) {
     return Errc::internal;
 }
 
+/// The last line of its log, when that is a sentence that begins so; empty when it is not.
+std::string last_line(const Child& child, std::string_view begin) {
+    if (child.log().empty()) return {};
+    const auto log = read_file(child.log());
+    if (!log) return {};
+    std::string_view text = trim(*log);
+    text = text.substr(text.rfind('\n') + 1);
+    return text.starts_with(begin) ? std::string(text.substr(begin.size())) : std::string();
+}
+
+bool begins_with_member(std::string_view sentence) {
+    constexpr std::string_view member = "member-";
+    if (!sentence.starts_with(member)) return false;
+    const std::size_t end = sentence.find_first_not_of("0123456789", member.size());
+    return end != member.size() && begins_with_name(sentence, sentence.substr(0, end));
+}
+
 }  // namespace
 
 std::string said_by(const Child& child) {
     const auto said = nlohmann::json::parse(child.output(), nullptr, false);
     if (said.is_object() && said.contains("reason") && said["reason"].is_string())
-        return said["reason"].get<std::string>();
-    return {};
+        if (auto reason = said["reason"].get<std::string>(); !reason.empty()) return reason;
+    // a process that was killed said nothing; what is there is of those before it
+    return child.by_signal() != 0 ? std::string() : last_line(child, "vflbus: ");
 }
 
-std::string reason_of(const Child& child) {
-    if (std::string text = said_by(child); !text.empty()) return text;
-    if (!child.log().empty()) {
-        if (const auto log = read_file(child.log())) {
-            std::string_view text = trim(*log);
-            text = text.substr(text.rfind('\n') + 1);
-            if (text.starts_with("vflbus: ")) return std::string(text.substr(8));
-            if (text.starts_with("Error: ")) return "podman: " + std::string(text.substr(7));
-        }
-    }
-    return child.ending() + (child.log().empty() ? "" : "; its log is " + child.log().string());
+std::string end_of(const Child& child) {
+    if (const std::string podman = last_line(child, "Error: "); !podman.empty())
+        return child.name() + ": podman: " + podman;
+    return child.name() + " " + child.ending();
+}
+
+std::string log_of(const Child& child) {
+    return child.log().empty() ? "" : "; its log is " + child.log().string();
+}
+
+std::string named(const std::string& who, const std::string& sentence) {
+    const bool by_itself = begins_with_name(sentence, who) ||
+                           begins_with_name(sentence, "master") || begins_with_member(sentence);
+    return by_itself ? sentence : who + ": " + sentence;
 }
 
 Failure failure_of(const Child& child) {
-    const std::string reason = reason_of(child);
-    const bool named = reason.find(child.name()) != std::string::npos;
-    return {code_of(child), named ? reason : child.name() + ": " + reason};
+    const std::string said = said_by(child);
+    return {code_of(child),
+            said.empty() ? end_of(child) + log_of(child) : named(child.name(), said)};
 }
 
 void remove_half_written(const fs::path& directory, int pid) {
@@ -68,6 +90,20 @@ bool Restarts::again(std::uint64_t at_most, std::uint64_t progress) noexcept {
     if (count_ >= at_most) return false;
     ++count_;
     ++ever_;
+    return true;
+}
+
+bool spawn_again(const ChildOptions& options, const Restarts& restarts, std::uint64_t at_most,
+                 std::string_view since, std::unique_ptr<Child>& child) {
+    auto again = Child::spawn(options);
+    if (!again) {
+        error_line(again.error().sentence);
+        return false;
+    }
+    error_line(options.name + " " + child->ending() + " and is started again (" +
+               std::to_string(restarts.count()) + " of at most " + std::to_string(at_most) +
+               " times " + std::string(since) + ")");
+    child = std::make_unique<Child>(std::move(*again));
     return true;
 }
 

@@ -4,19 +4,28 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/errc.hpp"
 #include "process.hpp"
 
 namespace vflbus::cli {
 
-/// What a child said as its reason with --json; empty when it said none.
+/// The reason that a child gave itself, with --json or as the last line of its log; empty when it
+/// gave none.
 std::string said_by(const Child& child);
-/// That; otherwise the last line of its log; otherwise how it ended.
-std::string reason_of(const Child& child);
-/// That with its name, and the code that it said with --json.
+/// "member-1 was ended by signal 9 (Killed)", or what podman said about it.
+std::string end_of(const Child& child);
+/// "; its log is ...", if it has one.
+std::string log_of(const Child& child);
+/// What it said, otherwise how it ended and where its log is, with its name; and the code that it
+/// said with --json.
 Failure failure_of(const Child& child);
+
+/// "member-1: ..." unless the sentence begins with a party already.
+std::string named(const std::string& who, const std::string& sentence);
 
 /// Removes files below `directory` that the process `pid` has begun and not put in place.
 void remove_half_written(const std::filesystem::path& directory, int pid);
@@ -39,5 +48,10 @@ class Restarts {
     std::uint64_t progress_ = 0;
     std::uint64_t ever_ = 0;
 };
+
+/// Puts another process in the place of a child that has ended, and says so: "... (2 of at most 3
+/// times since ...)". False when it could not be started.
+bool spawn_again(const ChildOptions& options, const Restarts& restarts, std::uint64_t at_most,
+                 std::string_view since, std::unique_ptr<Child>& child);
 
 }  // namespace vflbus::cli

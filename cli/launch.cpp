@@ -131,6 +131,7 @@ LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) 
             member.arguments.insert(member.arguments.end(), {"--out", arguments.out});
     plan.run_dir = job.run_dir;
     plan.restarts_max = job.config.bus.restarts_max;
+    plan.go_on = [&] { return can_resume(runs_dir, job.run) ? job.go_on : std::string(); };
     plan.progress = [&] { return last_commit(runs_dir, job.run); };
     plan.master_again = [&] { return of_master(can_resume(runs_dir, job.run)); };
     plan.at_once_sentence = "ended at once; `" + job.go_on + "` continues it";

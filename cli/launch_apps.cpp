@@ -211,16 +211,8 @@ class AppsRun {
         const auto period = (Clock::now() - begin_) / restarts_within;
         if (!place.restarts.again(restarts_max_, static_cast<std::uint64_t>(period))) return false;
         if (no_address) wait(Clock::now() + std::chrono::milliseconds(200));
-        auto child = Child::spawn(place.options);
-        if (!child) {
-            error_line(child.error().sentence);
-            return false;
-        }
-        error_line(place.options.name + " " + place.child->ending() + " and is started again (" +
-                   std::to_string(place.restarts.count()) + " of at most " +
-                   std::to_string(restarts_max_) + " times in ten minutes)");
-        place.child = std::make_unique<Child>(std::move(*child));
-        return true;
+        return spawn_again(place.options, place.restarts, restarts_max_, "in ten minutes",
+                           place.child);
     }
 
     /// Until the last server app has ended.

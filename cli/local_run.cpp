@@ -160,7 +160,7 @@ class LocalRun {
             wait(until);
             if (stop_.stopped()) return fail(Errc::cancelled, "stopped before the run began");
             if (!broker().running() && !told() && !start_again(broker()))
-                return fail(Errc::internal, "the broker " + reason_of(*broker().child));
+                return fail(Errc::internal, failure_of(*broker().child).sentence);
             if (Clock::now() >= until)
                 return fail(Errc::timed_out, "the broker did not start within 20 s; its log is " +
                                                  plan_.broker_log.string());
@@ -212,16 +212,30 @@ class LocalRun {
             place.options.arguments.insert(place.options.arguments.end(), master_more_.begin(),
                                            master_more_.end());
         }
-        auto child = Child::spawn(place.options);
-        if (!child) {
-            error_line(child.error().sentence);
-            return false;
+        return spawn_again(place.options, place.restarts, plan_.restarts_max,
+                           "without a new commit", place.child);
+    }
+
+    /// Why the run has ended with this child: what it said; otherwise how it ended, and how the run
+    /// goes on.
+    [[nodiscard]] Failure given_up(const Place& place) const {
+        const Child& child = *place.child;
+        Failure failure = failure_of(child);
+        const std::string go_on = plan_.go_on ? plan_.go_on() : "";
+        if (go_on.empty() || !said_by(child).empty()) return failure;
+        const std::uint64_t times = place.restarts.count();
+        const std::uint64_t step = plan_.progress();
+        failure.sentence = end_of(child);
+        if (times > 0) {
+            failure.code = Errc::too_many_restarts;
+            failure.sentence += " after it had been started again " + std::to_string(times) +
+                                (times == 1 ? " time" : " times") +
+                                " without a newer commit (bus.restarts_max)";
         }
-        error_line(place.options.name + " " + place.child->ending() + " and is started again (" +
-                   std::to_string(place.restarts.count()) + " of at most " +
-                   std::to_string(plan_.restarts_max) + " times without a new commit)");
-        place.child = std::make_unique<Child>(std::move(*child));
-        return true;
+        failure.sentence += (step > 0 ? "; the last commit is that of step " + std::to_string(step)
+                                      : std::string("; nothing is committed yet")) +
+                            log_of(child) + "; `" + go_on + "` continues it";
+        return failure;
     }
 
     /// Files that a killed process has begun and not put in place.
@@ -279,12 +293,12 @@ class LocalRun {
                 master_->child->exit_status() == interrupted && !said.empty())
                 outcome_.failure.sentence = std::move(said);
         } else if (first_lost != nullptr && asked_) {
-            outcome_.failure = failure_of(*first_lost->child);
+            outcome_.failure = given_up(*first_lost);
             outcome_.exit_code = first_lost->child->exit_status() == 0
                                      ? static_cast<int>(ExitCode::run_failed)
                                      : status_of(*first_lost->child);
         } else if (outcome_.exit_code != 0) {
-            outcome_.failure = failure_of(*master_->child);
+            outcome_.failure = given_up(*master_);
         }
     }
 

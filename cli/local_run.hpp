@@ -23,7 +23,10 @@ struct LocalPlan {
     // -- for runs that can go on; empty for others, which end with the first child that dies -----
     /// Restarts of one child that a signal ended, as long as `progress` does not change.
     std::uint64_t restarts_max = 0;
-    std::function<std::uint64_t()> progress;
+    std::function<std::uint64_t()> progress;  ///< the step of the last commit
+    /// The command that goes on with the run; empty while nothing is stored that it could go on
+    /// with.
+    std::function<std::string()> go_on;
     /// In place of master.arguments when it is started again.
     std::function<std::vector<std::string>()> master_again;
     /// What a killed process leaves half-written is removed from here.

@@ -108,13 +108,25 @@ std::uint64_t last_commit(const fs::path& runs_dir, const RunId& run) {
     return record && !record->commits.empty() ? record->commits.back().step : 0;
 }
 
+std::string shell_word(const std::string& word) {
+    const auto plain = [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+               std::string_view("%+,-./:=@_").find(c) != std::string_view::npos;
+    };
+    if (!word.empty() && std::ranges::all_of(word, plain)) return word;
+    std::string quoted = "'";
+    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return quoted + "'";
+}
+
 std::string resume_command(std::string_view command, const config::Config& config, const RunId& run,
                            const std::string& out) {
     std::string text = std::string(command) + " --resume " + run.hex();
     std::error_code ec;
     if (!fs::equivalent(config.output.runs_dir, "runs", ec))
-        text += " --set output.runs_dir=" + fs::absolute(config.output.runs_dir).string();
-    if (!out.empty()) text += " --out " + fs::absolute(out).string();
+        text +=
+            " --set output.runs_dir=" + shell_word(fs::absolute(config.output.runs_dir).string());
+    if (!out.empty()) text += " --out " + shell_word(fs::absolute(out).string());
     return text;
 }
 

@@ -37,6 +37,9 @@ bool can_resume(const std::filesystem::path& runs_dir, const RunId& run);
 /// The step of the last commit in that record; 0 when there is none.
 std::uint64_t last_commit(const std::filesystem::path& runs_dir, const RunId& run);
 
+/// A word as a shell takes it.
+std::string shell_word(const std::string& word);
+
 /// "vflbus launch --local --resume 0123..., and where that run is if not under ./runs.
 std::string resume_command(std::string_view command, const config::Config& config, const RunId& run,
                            const std::string& out);

@@ -8,6 +8,7 @@
 
 #include "bus/zmq/broker_loop.hpp"
 #include "bus/zmq/context.hpp"
+#include "ended_child.hpp"
 #include "observe/log.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
@@ -65,8 +66,7 @@ Failure run_in_threads(const ThreadPlan& plan) {
             mine.state_dir = plan.run_dir / name / "node";
             mine.model_dir = plan.model_dir;
             Failure ending = serve_member(config, rank, mine, stop_members, true);
-            if (ending.code != Errc::ok && ending.sentence.find(name) == std::string::npos)
-                ending.sentence = name + ": " + ending.sentence;
+            if (ending.code != Errc::ok) ending.sentence = named(name, ending.sentence);
             const std::lock_guard lock(endings.mutex);
             ++endings.ended;
             if (ending.code != Errc::ok && !endings.first_failure)

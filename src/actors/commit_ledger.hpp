@@ -77,6 +77,10 @@ class CommitLedger {
     Result<> record(TimePoint now);
     /// The step of the last one recorded or restored; 0 when there is none.
     [[nodiscard]] std::uint64_t last() const noexcept { return recorded_; }
+    /// The same while a new term has not gone back to it yet.
+    [[nodiscard]] std::uint64_t last_recorded() const noexcept {
+        return recorded_ != 0 || empty() ? recorded_ : record_.commits.back().step;
+    }
 
     // -- going back to one ----------------------------------------------------------
     [[nodiscard]] bool empty() const noexcept { return record_.commits.empty(); }

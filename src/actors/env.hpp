@@ -44,6 +44,7 @@ class MemoryEnv final : public Env {
     std::map<std::string, std::string> files;
     std::string now = "2026-01-01T00:00:00Z";
     Failure write_failure{Errc::ok, {}};  ///< what the next writes fail with, unless ok
+    std::string refused;                  ///< ... if they are to a file of this name; empty: all
 };
 
 }  // namespace vflbus::actors

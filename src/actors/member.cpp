@@ -90,7 +90,7 @@ class MemberApp {
             run->store = CommitStore(
                 *options_.env, options_.runs_dir / invitation.run.hex() / options_.name / "state");
             const auto known = run->store.term();
-            if (!known) return tl::unexpected(known.error());
+            if (!known) return tl::unexpected(own(known.error()));
             if (invitation.term < *known && !VFLBUS_PLANTED(term_not_checked))
                 return fail(Errc::stale_term,
                             options_.name + " has joined term " + std::to_string(*known) +
@@ -233,7 +233,7 @@ class MemberApp {
         if (run.state != State::training || run.step != 0)
             return out_of_order(run, message::commits);
         const auto stored = run.store.intact(context.invitation().run);
-        if (!stored) return tl::unexpected(stored.error());
+        if (!stored) return tl::unexpected(own(stored.error()));
         return encode(std::span<const StoredCommit>(*stored));
     }
 
@@ -244,8 +244,7 @@ class MemberApp {
             request->step > run.party.schedule().steps())
             return out_of_order(run, message::restore);
         auto commit = run.store.read(*request);
-        if (!commit)
-            return fail(commit.error().code, options_.name + ": " + commit.error().sentence);
+        if (!commit) return tl::unexpected(own(std::move(commit.error())));
         if (commit->run != context.invitation().run || commit->step != request->step)
             return fail(Errc::state_lost, options_.name + " has a commit of another run");
         if (auto same = same_alignment(options_.name, *commit, run.party); !same)
@@ -255,7 +254,7 @@ class MemberApp {
         if (auto done = run.party.restore(std::move(commit->party)); !done)
             return tl::unexpected(std::move(done.error()));
         if (auto done = run.store.forget_after(request->step); !done)
-            return tl::unexpected(std::move(done.error()));
+            return tl::unexpected(own(std::move(done.error())));
         run.step = request->step;
         log(Level::info, context, "is back at step " + std::to_string(run.step));
         auto shared = scores_of(run, run.step, run.scores);
@@ -377,6 +376,12 @@ class MemberApp {
     static std::string purpose_text(Purpose purpose) {
         if (purpose == Purpose::train) return "training";
         return purpose == Purpose::check ? "check" : "predict";
+    }
+
+    /// Sentences of the store know files, not whose they are.
+    [[nodiscard]] Failure own(Failure failure) const {
+        failure.sentence = options_.name + ": " + failure.sentence;
+        return failure;
     }
 
     void log(Level level, const Context& context, const std::string& text) const {

@@ -317,7 +317,7 @@ void RunMaster::on_closed(const Ending& ending) {
     if (phase_ != Phase::closing) {
         // the broker, the link or the user ended it
         outcome_ = {ending.code == Errc::ok ? Errc::run_ended : ending.code,
-                    ending.sentence + (started_ ? where() : "")};
+                    ending.sentence + (started_ ? where() : "") + way_on(ending.code)};
         report_.status = ending.code == Errc::cancelled ? "stopped" : "failed";
         report_.reason = outcome_.sentence;
         on_ending();
@@ -419,8 +419,8 @@ void RunMaster::write_report() {
     const fs::path path = run_dir() / "report.json";
     if (auto done = options_.env->write_file(path, observe::to_json(report_)); !done) {
         if (phase_ == Phase::releasing)
-            fail_run(done.error().code,
-                     options_.name + " cannot store the report: " + done.error().sentence);
+            fail_run(done.error().code, options_.name + " cannot store the report: " +
+                                            done.error().sentence + then_again("make room there"));
         else
             log(Level::warn, "cannot store the report: " + done.error().sentence);
     }

@@ -135,6 +135,8 @@ class RunMaster : public ServerApp {
     // -- recovery -------------------------------------------------------------------
     /// Whether the run can go on in a new term. The base class fails it otherwise.
     [[nodiscard]] virtual bool recoverable() const { return false; }
+    /// How to go on with a run that others than this one have ended: "; ..." or nothing.
+    [[nodiscard]] virtual std::string way_on(Errc) const { return {}; }
     /// The user wants the run to stop and `party` is gone: whether that ended it at once.
     virtual bool stopped_without(const std::string&) { return false; }
     /// One more restart of `party`; how many there were since the last commit.
@@ -158,6 +160,8 @@ class RunMaster : public ServerApp {
     /// A request that on_all_answered does not wait for.
     void send_aside(std::size_t member, MessageType type, Bytes body);
     [[nodiscard]] bool waiting() const noexcept { return outstanding_ != 0; }
+    /// A member that is gone; null when all are there.
+    [[nodiscard]] const Member* first_down() const;
     /// Ends the run; the first call counts.
     void fail_run(Errc code, std::string sentence);
     void fail_run(const Failure& failure) { fail_run(failure.code, failure.sentence); }

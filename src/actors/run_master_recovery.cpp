@@ -1,5 +1,6 @@
 // Members that are back, or restarted: the run goes on in a new term.
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -16,6 +17,11 @@ void RunMaster::back(Member& member) {
     if (!std::exchange(member.down, false) || !started_) return;
     log(Level::info, member.name + " is back");
     waiting_since_ = aside_since_ = driver_->now();
+}
+
+const RunMaster::Member* RunMaster::first_down() const {
+    const auto found = std::ranges::find(members_, true, &Member::down);
+    return found == members_.end() ? nullptr : &*found;
 }
 
 /// Notes a restart; false when it was one too many and the run has failed.

@@ -21,11 +21,11 @@ inline std::string text_of(Duration value) {
     return human_seconds(in_seconds(value));
 }
 
-/// Sentences of readers name the party already; those of codecs do not. Without a full stop, so
-/// that it can be gone on with.
+/// Sentences of readers begin with the party already; those of codecs do not. Without a full stop,
+/// so that it can be gone on with.
 inline std::string about(const std::string& party, std::string sentence) {
     if (sentence.ends_with('.')) sentence.pop_back();
-    return sentence.find(party) == std::string::npos ? party + ": " + sentence : sentence;
+    return begins_with_name(sentence, party) ? sentence : party + ": " + sentence;
 }
 
 inline std::string plural(std::span<const std::string> names, std::string_view one,

@@ -111,6 +111,9 @@ class TrainMaster final : public RunMaster {
 
     // -- stopping: train_master_recovery.cpp ----------------------------------------------
     [[nodiscard]] std::string continued() const;
+    /// "; the last commit is that of step 12; ...", or where there is none.
+    [[nodiscard]] std::string from_last_commit() const;
+    [[nodiscard]] std::string way_on(Errc code) const override;
     /// Between two steps: commits unless that is done, then closes the run.
     void stop_here();
     bool stopped_without(const std::string& party) override;

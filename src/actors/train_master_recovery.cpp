@@ -56,6 +56,11 @@ void TrainMaster::on_stop(Driver& driver) {
     switch (phase()) {
         case Phase::training:
         case Phase::evaluating:
+            // the step needs all, and nobody who is gone answers
+            if (const Member* gone = first_down()) {
+                stopped_without(gone->name);
+                return;
+            }
             log(Level::info, "stops after this step");
             return;
         case Phase::comparing:
@@ -83,6 +88,11 @@ std::string TrainMaster::continued() const {
 
 void TrainMaster::stop_here() {
     halted_ = true;
+    if (ledger_.last() != step_)
+        if (const Member* gone = first_down()) {
+            stopped_without(gone->name);
+            return;
+        }
     if (ledger_.under_way()) return;
     if (ledger_.last() != step_) return begin_commit();
     fail_run(Errc::cancelled, "stopped at step " + std::to_string(step_) + " of " +
@@ -91,10 +101,22 @@ void TrainMaster::stop_here() {
 
 bool TrainMaster::stopped_without(const std::string& party) {
     if (!stopping_) return false;
-    fail_run(Errc::cancelled, "stopped" + where() + ", without " + party +
-                                  ", which is gone; the last commit is that of step " +
-                                  std::to_string(ledger_.last()) + continued());
+    fail_run(Errc::cancelled,
+             "stopped" + where() + ", without " + party + ", which is gone" + from_last_commit());
     return true;
+}
+
+std::string TrainMaster::from_last_commit() const {
+    return (ledger_.empty()
+                ? std::string("; nothing is committed yet")
+                : "; the last commit is that of step " + std::to_string(ledger_.last_recorded())) +
+           continued();
+}
+
+std::string TrainMaster::way_on(Errc code) const {
+    // another process goes on with it, and must not be taken its run away
+    if (code == Errc::superseded || code == Errc::name_taken || code == Errc::stale_term) return {};
+    return from_last_commit();
 }
 
 // -- recovery ------------------------------------------------------------------------

@@ -33,7 +33,7 @@ void TrainMaster::on_gathered() {
         return fail_run(done.error().code, options_.name +
                                                " cannot store the agreed "
                                                "configuration: " +
-                                               done.error().sentence);
+                                               done.error().sentence + room_first());
     enter(Phase::aligning);
     ask_ids(TableKind::train);
     ask_ids(TableKind::test);

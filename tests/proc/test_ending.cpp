@@ -111,7 +111,8 @@ TEST_CASE("a child that dies and is not started again ends the run with its name
         INFO(finished.err);
         CHECK(finished.exit_code == 5);
         const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
-        CHECK(sentence.find(victim) != std::string::npos);
+        CHECK(sentence.find("vflbus: " + victim + " was ended by signal 9 (Killed); ") == 0);
+        CHECK(sentence.find("`vflbus launch --local --resume " + run_id) != std::string::npos);
         CHECK(finished.out.find("\"failed\"") != std::string::npos);
         CHECK(left_behind(dir) == "");
     }

@@ -3,6 +3,7 @@
 // stored, not by waiting for a time. The kills driver (kills.cpp) does the same at random.
 
 #include <csignal>
+#include <cstdlib>
 #include <thread>
 
 #include "catch.hpp"
@@ -13,10 +14,18 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
-/// A machine that is busy may take longer, and is told; not for ever.
+/// What is promised is the bound. VFLBUS_SLACK, in seconds, is what a machine that is known to be
+/// slow may take beyond it.
 void within(double seconds, double bound) {
-    if (seconds >= bound) WARN("took " << seconds << " s instead of " << bound);
-    CHECK(seconds < bound + 20);
+    const char* const slack = std::getenv("VFLBUS_SLACK");
+    const double at_most = bound + (slack == nullptr ? 0 : std::atof(slack));
+    INFO("took " << seconds << " s, promised are " << bound << " s, VFLBUS_SLACK is "
+                 << (slack == nullptr ? "not set" : slack));
+    CHECK(seconds < at_most);
+}
+
+double since(Clock::time_point begin) {
+    return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
 }  // namespace
@@ -84,9 +93,23 @@ TEST_CASE("launch gives up on a child that dies again and again", "[recovery]") 
     INFO(finished.err);
     CHECK(finished.exit_code == 5);
     CHECK(finished.err.find("started again (1 of at most 1") != std::string::npos);
-    const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
-    CHECK(sentence.find("member-1") != std::string::npos);
+    const std::string sentence = sentence_of(finished);
+    CHECK(sentence.find("vflbus: member-1 was ended by signal 9 (Killed) after it had been started "
+                        "again 1 time without a newer commit (bus.restarts_max); ") == 0);
+    CHECK(sentence.find("; its log is ") != std::string::npos);
+    CHECK(sentence.find("`vflbus launch --local --resume " + run_id) != std::string::npos);
     CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("the party whose state cannot be read is named", "[recovery]") {
+    const TempDir dir;
+    make_example(dir);
+    const fs::path term = run_dir(dir, "runs") / "member-1" / "state" / "term";
+    fs::create_directories(term);
+    const Finished finished = run(dir, launch(dir, "runs"));
+    INFO(finished.err);
+    CHECK(finished.exit_code == 3);
+    CHECK(sentence_of(finished).find("vflbus: member-1: cannot read ") == 0);
 }
 
 TEST_CASE("a run that was stopped goes on with --resume", "[recovery]") {
@@ -222,9 +245,9 @@ TEST_CASE("a member that is killed and not started again ends the run", "[recove
     hand.members[1]->signal(SIGKILL);
     const auto killed = Clock::now();
     const Finished finished = hand.master->wait();
-    const std::chrono::duration<double> took = Clock::now() - killed;
+    const double took = since(killed);
     INFO(finished.err);
-    within(took.count(), 3 + 2 + 2);  // lost + grace + 2 s
+    within(took, 3 + 2 + 2);  // lost + grace + 2 s
     CHECK(finished.exit_code == 5);
     const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
     CHECK(sentence.find("member-1") != std::string::npos);
@@ -237,6 +260,62 @@ TEST_CASE("a member that is killed and not started again ends the run", "[recove
     CHECK(hand.members[1]->wait().exit_code == 128 + SIGKILL);
     hand.broker->signal(SIGTERM);
     CHECK(hand.broker->wait().exit_code == 0);
+}
+
+TEST_CASE("a stop does not wait for a member that is gone already", "[recovery]") {
+    const TempDir dir;
+    make_example(dir);
+    ByHand hand(dir,
+                with(impatient, {"--set", "model.epochs=100000", "--set", "bus.rejoin_grace=60"}));
+    hand.start_all();
+    REQUIRE(commits_beyond(*hand.master, run_dir(dir, "runs"), 0));
+    hand.members[1]->signal(SIGSTOP);
+    REQUIRE(hand.master->await_output("member-1 is gone", true));
+    hand.master->signal(SIGINT);
+    const auto stopped = Clock::now();
+    const Finished finished = hand.master->wait();
+    INFO(finished.err);
+    within(since(stopped), 5);  // no patience with anybody is as short
+    CHECK(finished.exit_code == 130);
+    const std::string sentence = sentence_of(finished);
+    CHECK(sentence.find("without member-1, which is gone; the last commit is that of step ") !=
+          std::string::npos);
+    CHECK(sentence.find("`vflbus actor --role master --resume " + run_id) != std::string::npos);
+}
+
+TEST_CASE("the second signal to a master leaves the way on, and that works", "[recovery]") {
+    const TempDir dir;
+    make_example(dir);
+    ByHand hand(dir, {"--set", "bus.commit_interval=0.5"});
+    for (const std::string member : {"member-0", "member-1"}) hand.start(member);
+    hand.start("master", {"--run-id", run_id, "--name", "bank"});
+    REQUIRE(commits_beyond(*hand.master, run_dir(dir, "runs"), 0));
+    hand.members[1]->signal(SIGSTOP);
+    const auto moment = std::chrono::milliseconds(300);
+    std::this_thread::sleep_for(moment);
+    hand.master->signal(SIGINT);  // waits for the step that member-1 does not answer
+    std::this_thread::sleep_for(moment);
+    hand.master->signal(SIGINT);
+    Finished finished = hand.master->wait();
+    hand.members[1]->signal(SIGCONT);
+    INFO(finished.err);
+    CHECK(finished.exit_code == 130);
+    const std::string sentence = sentence_of(finished);
+    CHECK(sentence.find("ended at once by its owner, at step ") != std::string::npos);
+    CHECK(sentence.find("; the last commit is that of step ") != std::string::npos);
+    const std::string begin = "`vflbus actor --role master --name bank --resume " + run_id;
+    const std::size_t at = sentence.find(begin);
+    REQUIRE(at != std::string::npos);
+    // what stands between the quotes, as it is
+    std::string command = sentence.substr(at + 1 + sizeof "vflbus" - 1);
+    command.resize(command.find('`'));
+    for (const std::string member : {"member-0", "member-1"}) hand.start(member);
+    const std::string line = "cd '" + dir.path().string() + "' && '" +
+                             std::getenv("VFLBUS_BINARY") + "'" + command + " >out 2>err";
+    INFO(line);
+    CHECK(std::system(line.c_str()) == 0);
+    INFO(slurp(dir / "err"));
+    CHECK(models(run_dir(dir, "runs")) == undisturbed());
 }
 
 TEST_CASE("a master that was killed is started again by hand", "[recovery]") {
@@ -276,8 +355,7 @@ TEST_CASE("members end with a reason when their master is killed for good", "[re
         CHECK(ended.out.find("\"owner_lost\"") != std::string::npos);
         CHECK(ended.err.find("master") != std::string::npos);
     }
-    const std::chrono::duration<double> took = Clock::now() - killed;
-    within(took.count(), 3 + 2 + 2);  // lost + grace + 2 s
+    within(since(killed), 3 + 2 + 2);  // lost + grace + 2 s
 }
 
 TEST_CASE("members with --once end with the code of a run that is stopped", "[recovery]") {

@@ -291,6 +291,11 @@ TEST_CASE("runs are submitted to a master that waits, one by one or some at once
     CHECK(bus.row(two)["status"] == "pending");
     CHECK(bus.asked({"run", "stop", two})["run"]["status"] == "stopped");
     CHECK(bus.asked({"run", "stop", one})["run"]["status"] == "stopped");
+    // its own words say how to go on, under the name that owns it
+    const fs::path output = fs::path(dir / "runs") / one / "master" / "output";
+    const std::string command =
+        "`vflbus actor --role master --name master-" + one.substr(0, 8) + " --resume " + one;
+    CHECK(await(master, [&] { return slurp(output).find(command) != std::string::npos; }));
 
     // what cannot be trained is refused, or fails, in a sentence
     Words failing = submit;

@@ -261,6 +261,33 @@ TEST_CASE("a report that cannot be stored") {
     expect_failure(play, Errc::io, {"master", "no space left"});
 }
 
+TEST_CASE("a file that cannot be stored is named, with the way on") {
+    Play play{World{}};
+    const std::string file = GENERATE("report.json", "agreed.txt");
+    CAPTURE(file);
+    play.set();  // the record of the run is stored
+    play.env.write_failure = {Errc::io, "cannot write " + file + ": No space left on device"};
+    play.env.refused = file;
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::io);
+    CHECK(ending.sentence.find("master cannot store the ") == 0);
+    CHECK(ending.sentence.find(file +
+                               ": No space left on device: make room there, then go on "
+                               "with `--resume " +
+                               play.run.hex() + "`") != std::string::npos);
+    play.env.write_failure = {Errc::ok, {}};
+    play.resume_master();
+    CHECK(play.harness->run().code == Errc::ok);
+}
+
+TEST_CASE("a member whose state cannot be read is named, not the owner of the path") {
+    Play play{World{}};
+    play.env.files["runs/" + play.run.hex() + "/member-1/state/term"] = "three";
+    expect_failure(play, Errc::state_lost, {"/member-1/state/term is damaged"});
+    CHECK(play.master->outcome().sentence.find("member-1: runs/") == 0);
+}
+
 TEST_CASE("a member that is gone before it confirms the end costs nothing") {
     Play play{World{}};
     auto& harness = play.set();

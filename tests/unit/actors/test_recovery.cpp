@@ -281,13 +281,13 @@ TEST_CASE("a stop does not wait for a member that is gone") {
     Play play(small(config::Task::logistic));
     configure(play);
     play.set();
-    const bool restart = GENERATE(true, false);
+    const std::string when = GENERATE("restarted after", "gone after", "gone before");
+    CAPTURE(when);
     at_step(play, 6, [&] {
+        if (when == "gone before") play.harness->peer(0, PeerEvent::What::down);
         play.master->on_stop(*play.harness);
-        if (restart)
-            play.restart_member(0);
-        else
-            play.harness->peer(0, PeerEvent::What::down);
+        if (when == "restarted after") play.restart_member(0);
+        if (when == "gone after") play.harness->peer(0, PeerEvent::What::down);
     });
     const Ending ending = play.harness->run();
     INFO(ending.sentence);
@@ -299,6 +299,82 @@ TEST_CASE("a stop does not wait for a member that is gone") {
     play.resume_master();
     REQUIRE(play.harness->run().code == Errc::ok);
     CHECK(Facts(play) == Facts(Undisturbed(play.world).play));
+}
+
+TEST_CASE("a stop does not wait for the commit of a member that is gone") {
+    const World world = small(config::Task::logistic);
+    const Facts expected(Undisturbed(world).play);
+    Play play(world);
+    configure(play);
+    play.set();
+    bool asked = false;  // for the last commit, which is never reported
+    play.harness->on_request = [&](std::size_t member, Message& m) {
+        if (member != 1 || m.metadata.message_type != message::commit) return true;
+        if (*decode_commit_request(m.content) != expected.steps) return true;
+        asked = true;
+        return false;
+    };
+    const Phase phase = GENERATE(Phase::comparing, Phase::finishing);
+    const bool before = GENERATE(true, false);
+    CAPTURE(name_of(phase), before);
+    bool stopped = false;
+    play.harness->before_event = [&](std::size_t) {
+        if (!asked || stopped || play.master->phase() != phase) return;
+        stopped = true;
+        if (before) play.harness->peer(1, PeerEvent::What::down);
+        play.master->on_stop(*play.harness);
+        if (!before) play.harness->peer(1, PeerEvent::What::down);
+    };
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    REQUIRE(stopped);
+    CHECK(ending.code == Errc::cancelled);
+    CHECK(
+        ending.sentence.find("without member-1, which is gone; the last commit is that of step ") !=
+        std::string::npos);
+    CHECK(ending.sentence.find("; `--resume ") != std::string::npos);
+    CHECK(play.harness->now() - TimePoint{} < std::chrono::seconds(1));
+    play.harness->on_request = {};
+    play.harness->before_event = {};
+    play.resume_master();
+    REQUIRE(play.harness->run().code == Errc::ok);
+    CHECK(Facts(play) == expected);
+}
+
+TEST_CASE("a run that others end says how it goes on") {
+    const World world = small(config::Task::logistic);
+    Play play(world);
+    configure(play);
+    play.set();
+    std::string way_on = "; the last commit is that of step 4; `--resume ";
+    SECTION("at once, by its owner") {
+        at_step(play, 6, [&] {
+            play.harness->finish({Errc::cancelled, "the run was ended at once by its owner"});
+        });
+    }
+    SECTION("without a commit") {
+        way_on = "; nothing is committed yet; `--resume ";
+        at_step(play, 1, [&] { play.harness->finish({Errc::unreachable, "no broker"}); });
+    }
+    SECTION("before a new term is back at its commit") {
+        at_step(play, 6, [&] {
+            play.restart_member(0);
+            play.harness->finish({Errc::cancelled, "the run was ended at once by its owner"});
+        });
+    }
+    SECTION("but not when another process has it") {
+        way_on.clear();
+        at_step(play, 6, [&] { play.harness->finish({Errc::superseded, "another process"}); });
+    }
+    play.harness->run();
+    const Failure& outcome = play.master->outcome();
+    INFO(outcome.sentence);
+    if (way_on.empty())
+        CHECK(outcome.sentence.find("--resume") == std::string::npos);
+    else
+        CHECK(outcome.sentence.find(way_on + play.run.hex() + "` continues it") !=
+              std::string::npos);
+    CHECK(play.master->report().reason == outcome.sentence);
 }
 
 TEST_CASE("a member that is away for less than the grace") {

@@ -89,3 +89,14 @@ TEST_CASE("numbers print as the shortest text that reads back") {
     CHECK(shortest(0.1) == "0.1");
     CHECK(shortest(1.0 / 3) == "0.3333333333333333");
 }
+
+TEST_CASE("a sentence names who it begins with, not who is further on or in a path") {
+    CHECK(begins_with_name("member-1 is gone", "member-1"));
+    CHECK(begins_with_name("member-1: cannot read a.csv", "member-1"));
+    CHECK(begins_with_name("member-1", "member-1"));
+    CHECK_FALSE(begins_with_name("member-10 is gone", "member-1"));
+    CHECK_FALSE(begins_with_name("member-1/state/term is damaged", "member-1"));
+    CHECK_FALSE(begins_with_name("cannot read runs/member-1/state/term", "member-1"));
+    CHECK_FALSE(begins_with_name("member", "member-1"));
+    CHECK_FALSE(begins_with_name("", "member-1"));
+}
