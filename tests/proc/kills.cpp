@@ -174,9 +174,11 @@ struct Driver {
 
     /// Waits until the run is in `wanted`; false when it was over before.
     bool await_phase(Process& process, const fs::path& run, Phase wanted) {
+        // (the master takes some 30 ms from there through the welcome to the first step)
         if (wanted == Phase::alignment)
-            while (!process.reap() && (child_of(process, "master") == 0 || record(run).term == 0))
-                std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            while (!process.reap() &&
+                   slurp(run / "master" / "log").find("drives the run") == std::string::npos)
+                std::this_thread::sleep_for(std::chrono::microseconds(200));
         if (wanted == Phase::steps || wanted == Phase::commit) {
             // somewhere in the middle, and after a commit that is newer than the last kill's
             const std::uint64_t from = record(run).step;
@@ -210,8 +212,8 @@ struct Driver {
             if (killed + done >= options.kills) break;
             const std::string& victim = victims[turn++ % victims.size()];
             if (!await_phase(process, run, wanted)) continue;
-            if (wanted == Phase::alignment || wanted == Phase::recovery)
-                std::this_thread::sleep_for(Seconds(uniform(0, 0.05)));
+            if (wanted == Phase::alignment) std::this_thread::sleep_for(Seconds(uniform(0, 0.03)));
+            if (wanted == Phase::recovery) std::this_thread::sleep_for(Seconds(uniform(0, 0.05)));
             const pid_t pid = child_of(process, victim);
             const Phase phase = phase_of(run, steps);
             if (pid == 0 || phase == Phase::over || ::kill(pid, SIGKILL) != 0) continue;

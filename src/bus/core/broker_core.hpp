@@ -102,9 +102,6 @@ class BrokerCore {
     void on_open(Node& node, const Header& header, const Payload& body, TimePoint now);
     void on_join(Node& node, const Header& header, const Payload& body, TimePoint now);
     void on_close(Node& node, const Header& header, const Payload& body, TimePoint now);
-    void on_bulk(ConnId from, const Header& header, TimePoint now);
-    void on_bulk_frame(Node& node, const Header& header, Frame& frame, std::size_t bytes,
-                       TimePoint now);
     void route(Node& node, Lane lane, const Header& header, Frame& frame, std::size_t bytes,
                TimePoint now);
     void route_credit(Node& node, const Header& header, TimePoint now);
@@ -115,8 +112,6 @@ class BrokerCore {
     void ask_for_life(Node& node, Probe probe, TimePoint now);
     void settle_probe(Node& node, bool old_one_lives, TimePoint now);
     void disconnect(Node& node, TimePoint now);
-    void detach_bulk(Node& node, TimePoint now);
-    void lose_bulk(Node& node, TimePoint now);
     void set_liveness(Node& node, TimePoint now);
     void note_progress(Node& node, const Header& beat, TimePoint now);
     void set_stall(Node& node, TimePoint now);
@@ -126,6 +121,14 @@ class BrokerCore {
     void announce_suspect(Node& node, Errc code, Duration since, TimePoint now);
     void announce_down(Run& run, Node& node, Errc code, Duration silent, TimePoint now);
     void forget_if_idle(NodeId id);
+
+    // -- second connections: broker_bulk.cpp --------------------------------------
+    void on_bulk(ConnId from, const Header& header, TimePoint now);
+    void on_bulk_frame(Node& node, const Header& header, Frame& frame, std::size_t bytes,
+                       TimePoint now);
+    void detach_bulk(Node& node, TimePoint now);
+    void lose_bulk(Node& node, TimePoint now);
+    void send_bulk(Node& node, Header header, TimePoint now);
 
     // -- runs: broker_runs.cpp ---------------------------------------------------
     TimePoint awake(TimePoint clock);
@@ -165,7 +168,6 @@ class BrokerCore {
     void send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
                     TimePoint now);
     void send_raw(ConnId to, const Header& header, Bytes body);
-    void send_bulk(Node& node, Header header, TimePoint now);
     void consume(Node& node, Lane lane, std::size_t bytes, TimePoint now);
     void credit_back(std::vector<HopSender::Left>& left, TimePoint now);
     void flush(Node& node, TimePoint now);

@@ -161,16 +161,6 @@ void BrokerCore::send_error(Node& node, const Header& about, Errc code, const st
     post(node, make_frame(header, std::move(body)), now);
 }
 
-/// Something without a body on the node's bulk connection.
-void BrokerCore::send_bulk(Node& node, Header header, TimePoint now) {
-    header.dst = node.id;
-    NodeSink sink(transport_, node.bulk.conn);
-    const SendResult result = node.bulk.out.control(
-        make_frame(header, {}), sink, control_queue_frames_max, control_queue_bytes_max);
-    if (result == SendResult::full) retry_flush_ = true;
-    if (result == SendResult::gone) lose_bulk(node, now);
-}
-
 void BrokerCore::consume(Node& node, Lane lane, std::size_t bytes, TimePoint now) {
     HopReceiver& in = lane == Lane::bulk ? node.bulk.in : node.in;
     if (!in.consume(bytes)) return;

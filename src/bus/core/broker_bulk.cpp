@@ -1,0 +1,92 @@
+// Second connections of nodes, for the rest of large bodies: docs/protocol.md, section 7.
+
+#include "bus/core/broker_state.hpp"
+
+namespace vflbus::bus {
+
+/// Ties a connection to the session of a node, for the rest of large bodies (section 7).
+void BrokerCore::on_bulk(ConnId from, const Header& header, TimePoint now) {
+    const auto found = nodes_.find(header.src);
+    Node* const node = found == nodes_.end() ? nullptr : found->second.get();
+    if (node == nullptr || node->conn == 0 || node->session != header.aux ||
+        node->hello.instance != header.request)
+        return refuse_hello(from, Errc::not_registered,
+                            "BULK of a session that this broker does not know");
+    if (node->bulk.conn != from) {
+        detach_bulk(*node, now);  // nothing has been sent on one whose BULK is not answered
+        Connection& connection = connections_[from];
+        if (connection.node == nullptr && anonymous_ > 0) --anonymous_;
+        connection = Connection{node, now, Lane::bulk};
+        node->bulk.conn = from;
+        last_conn_ = 0;
+        last_node_ = nullptr;
+    }
+    heard(*node, now);
+    Header answer;
+    answer.kind = Kind::bulk;
+    answer.flags = flag::answer;
+    answer.aux = node->session;
+    send_bulk(*node, answer, now);
+}
+
+void BrokerCore::on_bulk_frame(Node& node, const Header& header, Frame& frame, std::size_t bytes,
+                               TimePoint now) {
+    switch (header.kind) {
+        case Kind::request:
+        case Kind::reply:
+            if (header.body_offset == 0) break;
+            return route(node, Lane::bulk, header, frame, bytes, now);
+        case Kind::window:
+            if (!node.bulk.out.consumed(header.aux, now)) break;
+            if (node.bulk.out.waiting()) flush(node, now);
+            return;
+        case Kind::ping: {
+            Header pong;
+            pong.kind = Kind::pong;
+            pong.request = header.request;
+            return send_bulk(node, pong, now);
+        }
+        case Kind::error:
+            return;
+        default:
+            break;
+    }
+    send_error(node, header, Errc::malformed_frame,
+               std::string(name_of(header.kind)) + " is not for a bulk connection", now);
+}
+
+/// Without its second connection the node has none: it may ask for another.
+void BrokerCore::detach_bulk(Node& node, TimePoint now) {
+    if (node.bulk.conn == 0) return;
+    connections_.erase(node.bulk.conn);
+    node.bulk.conn = 0;
+    last_conn_ = 0;
+    last_node_ = nullptr;
+    node.bulk.out.reset(left_);
+    credit_back(left_, now);
+    node.bulk.in.reset();
+}
+
+/// What was in it is lost, so both ends have to begin again: the node says HELLO.
+void BrokerCore::lose_bulk(Node& node, TimePoint now) {
+    detach_bulk(node, now);
+    if (node.conn == 0) return;
+    log("node lost its bulk connection name=" + node.hello.name);
+    Header error;
+    error.kind = Kind::error;
+    error.aux = static_cast<std::uint64_t>(Errc::not_registered);
+    send_control(node, Kind::error, error,
+                 encode_sentence("the bulk connection is closed: say HELLO again"), now);
+}
+
+/// Something without a body on the node's bulk connection.
+void BrokerCore::send_bulk(Node& node, Header header, TimePoint now) {
+    header.dst = node.id;
+    NodeSink sink(transport_, node.bulk.conn);
+    const SendResult result = node.bulk.out.control(
+        make_frame(header, {}), sink, control_queue_frames_max, control_queue_bytes_max);
+    if (result == SendResult::full) retry_flush_ = true;
+    if (result == SendResult::gone) lose_bulk(node, now);
+}
+
+}  // namespace vflbus::bus
