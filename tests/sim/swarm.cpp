@@ -28,6 +28,7 @@ constexpr std::size_t variants = 4;
 /// Of every seed, at least.
 constexpr std::uint64_t steps_least = 200;
 constexpr std::size_t faults_least = 10;
+constexpr std::uint64_t many_restarts = 1000;
 /// Nothing may stand still for so long while nothing is broken: less than it takes to send a
 /// request again of which nothing is heard, which is for what nobody has thought of.
 constexpr Duration standstill = seconds(25);
@@ -81,7 +82,7 @@ struct Plan {
     std::array<std::size_t, 2> variant{};
     std::uint64_t commit_steps = 0;
     double commit_interval = 0;
-    std::uint64_t restarts_max = 1000;
+    std::uint64_t restarts_max = many_restarts;
     bool restart_when_lost = false;
     int patience = 60;       ///< recv_timeout in seconds
     std::size_t faults = 0;  ///< so many, then the world heals
@@ -329,6 +330,7 @@ class Swarm {
     };
     std::array<Progress, 3> progress_;  ///< of the trainings and the questions, once healed
     std::size_t struck_ = 0;
+    std::set<Kind> drawn_;  ///< of what has been tried
     bool healed_ = false;
     bool state_hurt_ = false;  ///< a commit was removed or damaged by hand
     bool twin_came_ = false;
@@ -585,6 +587,7 @@ Disk::Fate Swarm::fate_of_step(std::size_t place) {
         return Disk::Fate::done;
     ++struck_;
     machine.power_lost = rng_.below(2) == 0;
+    drawn_.insert(Kind::death_in_write);
     ++count(machine.power_lost ? "power lost in a write" : "death in a write");
     // the twin of a master has the same machine, and may be the one who writes
     if (place == master_a) world_.die_now(twin_master, milliseconds(50 + rng_.below(1500)));
@@ -605,6 +608,7 @@ void Swarm::strike() {
     for (int tries = 0; tries < 20; ++tries) {
         const auto kind = static_cast<Kind>(rng_.below(kinds));
         if (!plan_.on.contains(kind)) continue;
+        drawn_.insert(kind);
         if (!strike(kind)) continue;
         ++struck_;
         return;
@@ -829,12 +833,15 @@ bool Swarm::excusable(Errc code) const {
         case Errc::peer_lost:
         case Errc::timed_out:
         case Errc::unreachable:
-        case Errc::cancelled:
-        case Errc::io:
         case Errc::owner_lost:
         case Errc::stalled:
+            return true;  // (in every seed something was cut, killed or asleep)
+        case Errc::cancelled:
+            return drawn_.contains(Kind::stop) || drawn_.contains(Kind::stop_now);
+        case Errc::io:
+            return drawn_.contains(Kind::disk_full) || drawn_.contains(Kind::death_in_write);
         case Errc::too_many_restarts:
-            return true;
+            return plan_.restarts_max < many_restarts;
         case Errc::state_lost:
         case Errc::stale_term:
             return state_hurt_ || twin_came_;
