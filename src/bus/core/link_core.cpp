@@ -513,7 +513,10 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
         if (header.term == run->term) {
             Peer& peer = run->peers[event.node];
             peer.down = true;
-            peer.forget_partials();  // its room is for others; it begins again when it is back
+            // its room is for others, whole bodies that wait for their turn included: it begins all
+            // again when it is back
+            peer.forget_partials();
+            peer.requests.clear();
             serve_waiting();
         }
     }

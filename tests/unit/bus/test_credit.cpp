@@ -282,6 +282,22 @@ TEST_CASE_METHOD(SmallBudget,
     CHECK(left(Kind::request, 1) == 10);
 }
 
+TEST_CASE_METHOD(SmallBudget, "a peer that is gone holds no room, not even with what is whole") {
+    joined_run();
+    part(asked(1), 2 * MiB, 0, 2);
+    whole(asked(2), 2 * MiB);  // waits for its turn
+    CHECK(link.reserved_bytes() == 4 * MiB);
+    peer_down("master");
+    CHECK(link.reserved_bytes() == 0);
+    CHECK(link.arriving_bytes() == 0);
+    peer_up("master");
+    ignore();
+    whole(asked(1), 2 * MiB);
+    whole(asked(2), 2 * MiB);
+    CHECK(event<RequestArrived>().number == 1);
+    CHECK(event<RequestArrived>().number == 2);
+}
+
 TEST_CASE_METHOD(SmallBudget, "while an answer arrives its request is not sent again") {
     own_run();
     ask(10);
