@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cinttypes>
 #include <cstdio>
@@ -210,13 +211,19 @@ Sums run_jobs(std::uint64_t from, std::uint64_t count, std::uint64_t jobs) {
         ::close(fds[1]);
         workers.push_back({pid, ::fdopen(fds[0], "r"), 0, {}, {}});
     }
+    std::atomic<std::uint64_t> begun{0};
     for (Worker& worker : workers)  // after the last fork
-        worker.reader = std::thread([&worker] {
+        worker.reader = std::thread([&worker, &begun, count] {
             char line[512];
             while (std::fgets(line, sizeof line, worker.in) != nullptr) {
                 line[std::strcspn(line, "\n")] = 0;
-                if (std::sscanf(line, "now %" SCNu64, &worker.now) != 1)
+                if (std::strncmp(line, "failed ", 7) == 0)
+                    std::fprintf(stderr, "seed %s failed; the others go on\n", line + 7);
+                if (std::sscanf(line, "now %" SCNu64, &worker.now) != 1) {
                     worker.lines.emplace_back(line);
+                } else if (const std::uint64_t n = ++begun; n % 10'000 == 0) {
+                    std::fprintf(stderr, "%" PRIu64 " of %" PRIu64 " seeds\n", n, count);
+                }
             }
         });
     Sums sums;
