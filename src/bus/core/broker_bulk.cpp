@@ -21,6 +21,7 @@ void BrokerCore::on_bulk(ConnId from, const Header& header, TimePoint now) {
         last_conn_ = 0;
         last_node_ = nullptr;
     }
+    node->bulk.heard = now;
     heard(*node, now);
     Header answer;
     answer.kind = Kind::bulk;
@@ -31,6 +32,7 @@ void BrokerCore::on_bulk(ConnId from, const Header& header, TimePoint now) {
 
 void BrokerCore::on_bulk_frame(Node& node, const Header& header, Frame& frame, std::size_t bytes,
                                TimePoint now) {
+    node.bulk.heard = now;
     switch (header.kind) {
         case Kind::request:
         case Kind::reply:

@@ -81,6 +81,7 @@ struct BrokerCore::Node {
             : out(limits.hop_window, limits.hop_window_max),
               in(std::min<std::uint64_t>(limits.window_report, bulk_chunk_bytes)) {}
         ConnId conn = 0;  ///< 0: it has none
+        TimePoint heard{};
         HopSender out;
         HopReceiver in;
         Beside beside;

@@ -395,6 +395,24 @@ TEST_CASE_METHOD(BulkBroker, "BULK needs the session and the instance of a node 
     }
 }
 
+TEST_CASE_METHOD(BulkBroker, "a bulk connection on which nothing comes is taken for closed") {
+    attached("master", of_master);
+    Header ping;
+    ping.kind = Kind::ping;
+    ping.src = node_id_of("master");
+    const std::vector<std::string> all{"master", "member-0", "member-1"};
+    for (int i = 0; i < 3; ++i) {
+        pass_alive(seconds(9), all);
+        frame(conn("master/bulk"), ping);
+        expect(Kind::pong).to("master/bulk");
+    }
+    nothing_more();
+    pass_alive(seconds(9), all);
+    pass_alive(seconds(2), all, false);
+    expect_error(Errc::not_registered, "master");
+    nothing_more();
+}
+
 TEST_CASE_METHOD(BulkBroker,
                  "a bulk connection carries what follows first chunks, and nothing else") {
     attached("master", of_master);
