@@ -31,7 +31,6 @@ enum class PlantedBug : std::uint8_t {
     answer_from_anybody,
     answer_passed_on_twice,
     window_leaked,
-    dead_bulk_kept,
     lag_ignored,
     orphan_kept,
     owner_set_back,

@@ -50,8 +50,6 @@ constexpr Bug all[] = {
     VFLBUS_BUG(answer_passed_on_twice, "the broker passes on a second answer to one question"),
     VFLBUS_BUG(window_leaked,
                "bytes of frames that the broker refuses are never reported consumed"),
-    VFLBUS_BUG(dead_bulk_kept,
-               "the broker goes on sending on a bulk connection that its node has given up"),
     VFLBUS_BUG(lag_ignored, "the broker counts time that it slept itself as silence of the nodes"),
     VFLBUS_BUG(orphan_kept, "the broker keeps a run whose owner is back and says nothing of it"),
     VFLBUS_BUG(owner_set_back,

@@ -190,9 +190,7 @@ void BrokerCore::on_tick(TimePoint clock) {
             disconnect(node, now);
         if (node.probe && now >= node.probe->deadline) settle_probe(node, false, now);
         // its node has given it up perhaps, and nobody has told: what goes there is lost
-        if (node.bulk.conn != 0 && now - node.bulk.heard > t.lost &&
-            !VFLBUS_PLANTED(dead_bulk_kept))
-            lose_bulk(node, now);
+        if (node.bulk.conn != 0 && now - node.bulk.heard > t.lost) lose_bulk(node, now);
         set_liveness(node, now);
         set_stall(node, now);
         set_slow(node, now);
