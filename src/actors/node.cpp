@@ -38,13 +38,12 @@ constexpr Duration stop_patience = seconds(20);
 /// can, since it alone sees to the end.
 class ProcessNode final : public Node, private NodeLock {
   public:
-    ProcessNode(NodeOptions options, DirectoryLock directory, std::uint64_t incarnation,
-                std::unique_ptr<bus::LinkLoop> loop)
+    ProcessNode(NodeOptions options, DirectoryLock directory, std::unique_ptr<bus::LinkLoop> loop)
         : options_(std::move(options)),
           workers_(workers_of(options_.workers)),
           directory_(std::move(directory)),
           loop_(std::move(loop)),
-          core_(core_config(incarnation), loop_->core(), *this) {
+          core_(core_config(), loop_->core(), *this) {
         followers_.emplace_back([this] { follow(); });
     }
 
@@ -82,13 +81,10 @@ class ProcessNode final : public Node, private NodeLock {
     }
 
   private:
-    NodeCoreConfig core_config(std::uint64_t incarnation) {
+    NodeCoreConfig core_config() {
         NodeCoreConfig config;
         config.name = options_.name;
-        config.role = options_.role;
         config.rank = options_.rank;
-        config.incarnation = incarnation;
-        config.version = VFLBUS_VERSION;
         config.now = clock_now;
         config.link_timeout = options_.link_timeout;
         config.workers = workers_;
@@ -330,7 +326,7 @@ Result<std::unique_ptr<Node>> Node::create(NodeOptions options) {
     link.seed = link.hello.instance;
     auto loop = bus::LinkLoop::create(options.context, options.broker, std::move(link));
     if (!loop) return tl::unexpected(loop.error());
-    return std::make_unique<ProcessNode>(std::move(options), std::move(*directory), *incarnation,
+    return std::make_unique<ProcessNode>(std::move(options), std::move(*directory),
                                          std::move(*loop));
 }
 

@@ -397,12 +397,7 @@ void NodeCore::on(bus::RunInvited& event) {
                           event.open.participants,
                           std::move(event.open.agreed)};
     auto context = std::make_unique<Context>(std::move(invitation), config_.name, config_.rank);
-    bus::Join join;
-    join.name = config_.name;
-    join.role = config_.role;
-    join.rank = config_.rank;
-    join.incarnation = config_.incarnation;
-    join.version = config_.version;
+    bus::Join join = link_.own_join();
     Result<> agreed = app_ ? Result<>{} : fail(Errc::refused, config_.name + " serves no runs");
     if (app_) {
         const Unlocked unlocked(lock_);
@@ -530,12 +525,7 @@ void NodeCore::watch_owner(const bus::PeerChanged& event) {
     std::uint64_t& known = found->second->owner_incarnation;
     if (known == 0) known = event.incarnation;
     if (known == event.incarnation || VFLBUS_PLANTED(owner_set_back)) return;
-    bus::Join join;
-    join.name = config_.name;
-    join.role = config_.role;
-    join.rank = config_.rank;
-    join.incarnation = config_.incarnation;
-    join.version = config_.version;
+    bus::Join join = link_.own_join();
     join.code = Errc::stale_term;
     join.sentence = config_.name + " has joined term " + std::to_string(event.term) + " of run " +
                     event.run.short_hex() + " with an earlier process of " + invitation.owner_name +

@@ -36,10 +36,7 @@ using QueryHandler = std::function<Result<Bytes>(const bus::QueryArrived&)>;
 
 struct NodeCoreConfig {
     std::string name;
-    std::string role;
     std::int64_t rank = -1;
-    std::uint64_t incarnation = 0;
-    std::string version;
     std::function<TimePoint()> now;
     /// Contexts end when the broker was not heard of for so long.
     Duration link_timeout = std::chrono::seconds(360);

@@ -473,8 +473,8 @@ void World::start(std::size_t index, std::uint64_t behind) {
     config.seed = rng_.next();
     node.link = std::make_unique<bus::LinkCore>(std::move(config), *node.side);
     node.core = std::make_unique<actors::NodeCore>(
-        actors::NodeCoreConfig{node.name, node.role, node.rank, node.incarnation, "sim",
-                               [this, &node] { return clock_of(node); }, options_.link_timeout},
+        actors::NodeCoreConfig{node.name, node.rank, [this, &node] { return clock_of(node); },
+                               options_.link_timeout},
         *node.link, no_lock_);
     connect(node, between(milliseconds(1), milliseconds(50)));
     node.setup(*node.core);

@@ -429,7 +429,16 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
     }
 }
 
-/// What another process of that name was asked, and what it had asked, is over.
+Join LinkCore::own_join() const {
+    Join join;
+    join.name = config_.hello.name;
+    join.role = config_.hello.role;
+    join.rank = config_.hello.rank;
+    join.incarnation = config_.hello.incarnation;
+    join.version = config_.hello.version;
+    return join;
+}
+
 /// The owner's disk was set back, or another process with older files owns the run now: nobody
 /// else would tell it.
 void LinkCore::decline_earlier(const Run& run, const Header& open) {
@@ -437,21 +446,15 @@ void LinkCore::decline_earlier(const Run& run, const Header& open) {
     header.run = run.id;
     header.term = open.term;
     header.dst = open.src;
-    const Hello& me = config_.hello;
-    send_control(Kind::join, header,
-                 encode(Join{me.name,
-                             me.role,
-                             me.rank,
-                             me.incarnation,
-                             {},
-                             me.version,
-                             Errc::stale_term,
-                             me.name + " has joined term " + std::to_string(run.term) + " of run " +
-                                 run.id.short_hex() + " and takes no part in term " +
-                                 std::to_string(open.term) + ": go on with `--resume " +
-                                 run.id.hex() + "`"}));
+    Join join = own_join();
+    join.code = Errc::stale_term;
+    join.sentence = join.name + " has joined term " + std::to_string(run.term) + " of run " +
+                    run.id.short_hex() + " and takes no part in term " + std::to_string(open.term) +
+                    ": go on with `--resume " + run.id.hex() + "`";
+    send_control(Kind::join, header, encode(join));
 }
 
+/// What another process of that name was asked, and what it had asked, is over.
 LinkCore::Peer& LinkCore::know_process(Run& run, NodeId node, const std::string& name,
                                        std::uint64_t incarnation) {
     Peer& peer = run.peers[node];
@@ -515,7 +518,7 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
             peer.down = true;
             // its room is for others, whole bodies that wait for their turn included: it begins all
             // again when it is back
-            peer.forget_partials();
+            peer.replies.clear();
             peer.requests.clear();
             serve_waiting();
         }

@@ -166,6 +166,8 @@ class LinkCore {
     /// Announces a run of ours, now and after every reconnect, until `close_run`. With a higher
     /// term: what was under way in the old one is forgotten.
     void open_run(const RunId& run, std::uint32_t term, Open open, TimePoint now);
+    /// What this node says of itself when it joins a run; the rest is the caller's.
+    [[nodiscard]] Join own_join() const;
     /// Answers an invitation, now and after every reconnect. A refusal (join.code) is sent once.
     void join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join, TimePoint now);
     /// Ends a run of ours for all; RunClosed{confirmed} follows, also when nobody confirms for 5 s.

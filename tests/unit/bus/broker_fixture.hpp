@@ -94,7 +94,7 @@ class BrokerFixture {
         if (frames == 0) frames = body.empty() ? 1 : 2;
         Payload payload;
         if (!body.empty()) payload = Payload::hold(std::move(body));
-        broker.on_frame(from, Payload::copy_of(head), std::move(payload), frames, now);
+        addressed->on_frame(from, Payload::copy_of(head), std::move(payload), frames, now);
     }
 
     void hello(const std::string& name, std::uint64_t incarnation = 1, std::uint64_t instance = 0,
@@ -271,6 +271,7 @@ class BrokerFixture {
     TimePoint now = start;
     FakeRouter router;
     BrokerCore broker;
+    BrokerCore* addressed = &broker;  ///< where frames go: a test may have a broker of its own
 
   private:
     std::map<std::string, ConnId> conns_;

@@ -22,8 +22,7 @@ struct CountingLock final : NodeLock {
 
 class NodeFixture : public bus::LinkFixture {
   public:
-    NodeFixture()
-        : core({"member-0", "member", 0, 3, "0.1.0", [this] { return now; }}, link, lock) {
+    NodeFixture() : core({"member-0", 0, [this] { return now; }}, link, lock) {
         link.start(now);
         expect(Kind::hello);
         welcome();

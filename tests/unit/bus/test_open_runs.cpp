@@ -256,22 +256,10 @@ struct SoonLost : OpenRuns {
         c.timings.lost = c.timings.suspect + milliseconds(500);
         return c;
     }
-    SoonLost() : early(config_of(), router, start) {}
-    void to(const std::string& from, Kind kind, Bytes body = {}, RunId run = {},
-            std::uint32_t term = 0) {
-        Header header;
-        header.kind = kind;
-        header.src = node_id_of(from);
-        header.run = run;
-        header.term = term;
-        header.body_bytes = body.size();
-        const std::size_t frames = body.empty() ? 1 : 2;
-        early.on_frame(conn(from), Payload::copy_of(encode(header)),
-                       body.empty() ? Payload() : Payload::hold(std::move(body)), frames, now);
-    }
+    SoonLost() : early(config_of(), router, start) { addressed = &early; }
     void comes(const std::string& name, std::uint64_t incarnation = 1) {
-        to(name, Kind::hello,
-           encode(Hello{name, "serverapp", -1, incarnation, incarnation, "0.1.0", {"apps"}}));
+        send(name, Kind::hello,
+             encode(Hello{name, "serverapp", -1, incarnation, incarnation, "0.1.0", {"apps"}}));
     }
     BrokerCore early;
 };
@@ -281,14 +269,14 @@ struct SoonLost : OpenRuns {
 TEST_CASE_METHOD(SoonLost, "a newcomer that gets the name while the runs of the old one end") {
     comes("old");
     comes("other");
-    to("other", Kind::open, encode(Open{"other", {any_node}, ""}), run_of(3), 1);
+    send("other", Kind::open, encode(Open{"other", {any_node}, ""}), run_of(3), 1);
     for (const std::uint8_t n : {1, 2})
-        to("old", Kind::open, encode(Open{"old", {any_node}, ""}), run_of(n), 1);
+        send("old", Kind::open, encode(Open{"old", {any_node}, ""}), run_of(n), 1);
     REQUIRE(early.runs() == 3);
     bool asked = false;
     for (Duration passed{}; passed < seconds(5); passed += milliseconds(250)) {
         now += milliseconds(250);
-        to("other", Kind::ping);
+        send("other", Kind::ping);
         if (passed > milliseconds(2500) && !std::exchange(asked, true)) {
             connect("old");
             comes("old", 2);

@@ -56,28 +56,17 @@ class Questions : public BrokerFixture {
 };
 
 struct LedgerFixture : Questions {
-    LedgerFixture() : with_ledger(config_with(ledger), router, start) {}
+    LedgerFixture() : with_ledger(config_with(ledger), router, start) { addressed = &with_ledger; }
     static BrokerConfig config_with(FakeLedger& ledger) {
         BrokerConfig c = config();
         c.ledger = &ledger;
         return c;
     }
-    void to(const std::string& from, Kind kind, Bytes body, RunId run = {},
-            std::uint32_t term = 0) {
-        Header header;
-        header.kind = kind;
-        header.src = node_id_of(from);
-        header.run = run;
-        header.term = term;
-        header.body_bytes = body.size();
-        with_ledger.on_frame(conn(from), Payload::copy_of(encode(header)),
-                             Payload::hold(std::move(body)), 2, now);
-    }
     void hello_of(const std::string& name, std::vector<std::string> features = {},
                   std::uint64_t incarnation = 1) {
-        to(name, Kind::hello,
-           encode(Hello{name, "member", -1, incarnation, 76 + incarnation, "0.1.0",
-                        std::move(features)}));
+        send(name, Kind::hello,
+             encode(Hello{name, "member", -1, incarnation, 76 + incarnation, "0.1.0",
+                          std::move(features)}));
     }
     void note(const std::string& from, RunState state, Errc code = Errc::ok,
               const std::string& sentence = {}) {
@@ -91,7 +80,7 @@ struct LedgerFixture : Questions {
     void pass_with(Duration duration, const std::vector<std::string>& names) {
         for (Duration done{}; done < duration; done += seconds(1)) {
             now += seconds(1);
-            for (const std::string& name : names) to(name, Kind::ping, {});
+            for (const std::string& name : names) send(name, Kind::ping, {});
             with_ledger.on_tick(now);
         }
         ignore();
@@ -201,11 +190,12 @@ TEST_CASE_METHOD(LedgerFixture, "runs and nodes are noted when they change, and 
     hello_of("member-0");
     hello_of("me", {"asks"});
     CHECK(ledger.nodes.size() == 2);  // who asks is no news
-    to("master", Kind::open, encode(Open{"master", {{"member-0", "member", 0}}, ""}), run_of(1), 1);
+    send("master", Kind::open, encode(Open{"master", {{"member-0", "member", 0}}, ""}), run_of(1),
+         1);
     REQUIRE(ledger.runs.size() == 1);
     CHECK(ledger.runs.back().state == RunState::starting);
-    to("member-0", Kind::join, encode(Join{"member-0", "member", 0, 1, {}, "", Errc::ok, ""}),
-       run_of(1), 1);
+    send("member-0", Kind::join, encode(Join{"member-0", "member", 0, 1, {}, "", Errc::ok, ""}),
+         run_of(1), 1);
     REQUIRE(ledger.runs.size() == 2);
     CHECK(ledger.runs.back().state == RunState::running);
     CHECK(ledger.runs.back().started_ms != 0);
@@ -218,7 +208,7 @@ TEST_CASE_METHOD(LedgerFixture, "runs and nodes are noted when they change, and 
     now += seconds(11);
     with_ledger.on_tick(now);  // sizes, now and then
     CHECK(ledger.runs.back().messages == 100);
-    to("master", Kind::close, encode(Ending{Errc::cancelled, "enough"}), run_of(1), 1);
+    send("master", Kind::close, encode(Ending{Errc::cancelled, "enough"}), run_of(1), 1);
     CHECK(ledger.runs.back().state == RunState::stopped);
     CHECK(ledger.runs.back().reason == "enough");
     CHECK(ledger.runs.back().finished_ms != 0);
@@ -281,7 +271,7 @@ TEST_CASE_METHOD(LedgerFixture, "a run that waits at a master is over when the m
         CHECK(ledger.runs.back().state == RunState::pending);
     }
     SECTION("in order, having said nothing") {
-        to("master", Kind::bye, {});
+        send("master", Kind::bye, {});
         pass_with(seconds(200), {"me"});
         REQUIRE(ledger.runs.size() == 2);
         CHECK(ledger.runs.back().code == Errc::owner_lost);
@@ -311,7 +301,7 @@ TEST_CASE_METHOD(LedgerFixture, "a run that waits at a master is over when the m
         CHECK(ledger.runs.back().reason == "no rows");
     }
     SECTION("it was opened") {
-        to("me", Kind::open, encode(Open{"me", {{"member-0", "member", 0}}, ""}), run_of(1), 1);
+        send("me", Kind::open, encode(Open{"me", {{"member-0", "member", 0}}, ""}), run_of(1), 1);
         pass_with(seconds(200), {"me"});
         CHECK(ledger.runs.back().state == RunState::starting);
         CHECK(ledger.runs.back().owner == "me");
@@ -325,7 +315,7 @@ TEST_CASE_METHOD(LedgerFixture,
     hello_of("other", {"serve"});
     hello_of(child);
     hello_of("member-0");
-    to(child, Kind::open, encode(Open{child, {{"member-0", "member", 0}}, ""}), run_of(1), 1);
+    send(child, Kind::open, encode(Open{child, {{"member-0", "member", 0}}, ""}), run_of(1), 1);
     ignore();
     note("other", RunState::failed, Errc::io, "not mine");
     note("master", RunState::starting);
@@ -487,10 +477,11 @@ TEST_CASE_METHOD(Questions, "a question that waits is passed on once, however of
 
 TEST_CASE_METHOD(LedgerFixture, "an owner that says much about its end hides no runs") {
     hello_of("master");
-    to("master", Kind::open, encode(Open{"master", {{"member-0", "member", 0}}, ""}), run_of(1), 1);
+    send("master", Kind::open, encode(Open{"master", {{"member-0", "member", 0}}, ""}), run_of(1),
+         1);
     Writer w;  // one that knows no bound
     w.array(2).u64(static_cast<std::uint64_t>(Errc::handler_failed)).str(std::string(20'000, 'x'));
-    to("master", Kind::close, w.take(), run_of(1), 1);
+    send("master", Kind::close, w.take(), run_of(1), 1);
     CHECK(with_ledger.runs() == 0);
     REQUIRE_FALSE(ledger.runs.empty());
     const RunRow noted = ledger.runs.back();

@@ -53,10 +53,7 @@ class StrandFixture : public bus::LinkFixture {
     NodeCoreConfig core_config(std::size_t workers) {
         NodeCoreConfig c;
         c.name = "member-0";
-        c.role = "member";
         c.rank = 0;
-        c.incarnation = 3;
-        c.version = "0.1.0";
         c.now = [this] { return now; };
         c.workers = workers;
         c.wake = [this] { ++wakes; };
