@@ -1,7 +1,8 @@
 #pragma once
 // One seed of the simulation: two trainings and a run of questions, perhaps an open one, at once on
-// the same members, a visitor who asks beside them, about ten faults of the kinds that this seed
-// has drawn, then the world heals. Everything follows from the seed.
+// the same members, a visitor who asks beside them, ten to sixteen faults of the kinds that this
+// seed has drawn, then the world heals. What is over before that begins anew, so that each seed has
+// 200 steps or more. Everything follows from the seed.
 //
 // At the end every run is complete with the model of the undisturbed run, bit for bit, or has ended
 // with a reason that a fault accounts for; whoever was stopped, or failed by what has healed, was
