@@ -74,20 +74,22 @@ void LinkCore::on_reply(const Header& header, const Payload& body, TimePoint now
     Peer& peer = at->second;
     const std::uint64_t number = header.request;
     const auto pending = peer.pending.find(number);
-    if (pending == peer.pending.end()) return;
+    const bool awaited = pending != peer.pending.end();
+    // of what is not awaited any more, or not taken, its sender must not wait for CREDIT, with all
+    // its other large bodies behind it
+    if ((!awaited || header.body_bytes > config_.limits.message) && header.body_offset == 0 &&
+        header.body_bytes > credit_free_bytes)
+        grant(*run, header.src, {number, true}, credit_all);
+    if (!awaited) return;
     pending->second.again_wait = config_.timings.resend_unheard;
     pending->second.again_at = now + pending->second.again_wait;
-    if (header.body_bytes > config_.limits.message) {
-        // or it would wait for CREDIT, and all other large bodies of its sender behind it
-        if (header.body_offset == 0 && header.body_bytes > credit_free_bytes)
-            grant(*run, header.src, {number, true}, credit_all);
+    if (header.body_bytes > config_.limits.message)
         return fail_pending(
             *run, header.src, peer, number,
             {Errc::too_large,
              "an answer of " + std::to_string(header.body_bytes) + " bytes exceeds the limit of " +
                  std::to_string(config_.limits.message) + " here (bus.message_bytes_max)"},
             now);
-    }
     const bool first = header.body_offset == 0;
     Partial& partial = peer.replies[number];
     if (first && partial.large() && partial.total == header.body_bytes && partial.whole())

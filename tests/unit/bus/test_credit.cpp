@@ -298,6 +298,24 @@ TEST_CASE_METHOD(SmallBudget, "a peer that is gone holds no room, not even with 
     CHECK(event<RequestArrived>().number == 2);
 }
 
+TEST_CASE_METHOD(SmallBudget,
+                 "an answer that is here already, and begins again, waits for no CREDIT") {
+    own_run();
+    ask(10);
+    whole(answered(1), MiB);
+    CHECK(event<ReplyArrived>().body.size() == MiB);
+    ignore_frames();
+    part(answered(1), MiB, 0, 1);  // the request had arrived twice
+    const auto enough = expect_but_window(Kind::credit);
+    CHECK(enough.header.request == 1);
+    CHECK(enough.header.aux == credit_all);
+    CHECK(enough.header.flags == flag::answer);
+    part(answered(1), MiB, 1, 2);
+    part(answered(1), credit_free_bytes, 0, 1);
+    nothing_but_windows();
+    nothing_held();
+}
+
 TEST_CASE_METHOD(SmallBudget, "while an answer arrives its request is not sent again") {
     own_run();
     ask(10);
