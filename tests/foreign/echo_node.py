@@ -15,11 +15,11 @@ terms, bodies, answers, waiting = {}, {}, {}, []  # by run; by (run, source, num
 up, hellos, next_hello = False, 0, 0.0
 taken = reported = sent = consumed = 0  # bytes on this hop, section 7
 
-def send(kind, body=b"", run=bytes(16), term=0, dst=0, request=0, type=0, flags=0, aux=0):
+def send(kind, body=b"", run=bytes(16), term=0, dst=0, request=0, type=0, flags=0, aux=0, below=0):
     for offset in range(0, max(len(body), 1), CHUNK):
         part = body[offset:offset + CHUNK]
         head = LAYOUT.pack(0x9D, 0xCD, 0xAF01, 0xCC, kind, 0xCC, flags, 0xC4, 16, run, 0xCE, term, 0xCF, me, 0xCF, dst,
-                           0xCF, request, 0xCF, 0, 0xCF, len(body), 0xCF, offset, 0xCD, type, 0xCF, aux)
+                           0xCF, request, 0xCF, below, 0xCF, len(body), 0xCF, offset, 0xCD, type, 0xCF, aux)
         frames = [head, part] if part else [head]
         waiting.append(frames) if kind == REPLY else sock.send_multipart(frames)
 
@@ -53,8 +53,8 @@ while True:
         send(JOIN, msgpack.packb([name, role, rank, incarnation, digest, "py", 0, ""]), run, term, src)
     elif kind == REQUEST:
         taken += len(head) + len(part)
-        if offset == 0 and total > 64 << 10:  # there is always room here
-            send(CREDIT, run=run, term=term, dst=src, request=request, aux=total)
+        if offset == 0 and total > 64 << 10:  # there is always room here, for the attempt of this tag
+            send(CREDIT, run=run, term=term, dst=src, request=request, aux=total, below=aux)
         answers = {k: v for k, v in answers.items() if k[:2] != key[:2] or k[2] >= below}
         if terms.get(run) == term and offset == (offset and len(bodies.get(key, b""))) and request >= below:
             bodies[key] = bodies.get(key, b"") * (offset > 0) + part
