@@ -30,7 +30,7 @@ Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::ui
     Pending& pending = peer.pending[number];
     pending.type = type;
     pending.out.body = std::make_shared<const Bytes>(std::move(body));
-    if (state_ == State::up) begin(*run, dst, peer, {number, false}, now);
+    begin(*run, dst, peer, {number, false}, now);
     return number;
 }
 
@@ -58,7 +58,7 @@ void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t numbe
     if (slot == peer->second.answers.end() || slot->second.out.body != nullptr) return;
     slot->second.flags = flags;
     slot->second.out.body = std::make_shared<const Bytes>(std::move(body));
-    if (state_ == State::up && !run->closing) begin(*run, dst, peer->second, {number, true}, now);
+    begin(*run, dst, peer->second, {number, true}, now);
 }
 
 // -- whose turn it is --------------------------------------------------------------
@@ -94,10 +94,11 @@ void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
 }
 
 /// Sends a body from offset 0, or queues it: of bodies that need credit only one goes without at a
-/// time, and requests begin in their order.
+/// time, and requests begin in their order. Without a session nothing leaves: between HELLO and
+/// WELCOME the broker alone would count it for the window, and WELCOME begins all anyway.
 void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
     Outgoing* out = find_outgoing(peer, name);
-    if (out == nullptr) return;
+    if (out == nullptr || state_ != State::up || run.closing) return;
     if (out->body->size() > message_max_) {  // the broker that came back takes less
         const Failure failure{Errc::too_large,
                               exceeds("a message", out->body->size(), message_max_)};
