@@ -219,7 +219,8 @@ class Driver {
     [[nodiscard]] virtual std::uint64_t asked() const = 0;
 
     /// Sends a request; its reply (or failure) comes to `on_reply` with this message id and source.
-    /// Errors: too_many (16 unanswered at this destination), not_a_participant.
+    /// To a run that others have just ended it goes nowhere: `on_closed` comes next, and says why.
+    /// Errors: too_many (16 unanswered at this destination), too_large, run_ended (after `close`).
     virtual Result<std::uint64_t> push_message(NodeId dst, MessageType type, Bytes content) = 0;
 
     /// `on_timer` is called at or after `at`; one timer, the last call counts.

@@ -88,7 +88,10 @@ class NodeCore::DriverImpl final : public Driver {
 
     Result<std::uint64_t> push_message(NodeId dst, MessageType type, Bytes content) override {
         const std::lock_guard guard(core_.lock_);
-        return core_.link_.request(run_, dst, type, std::move(content), now());
+        auto number = core_.link_.request(run_, dst, type, std::move(content), now());
+        // the link has let go of the run; its end, with the reason, is on its way to the app
+        if (!number && number.error().code == Errc::run_ended && !closing_) return 0;
+        return number;
     }
 
     void set_timer(TimePoint at) override {

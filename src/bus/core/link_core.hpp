@@ -176,7 +176,7 @@ class LinkCore {
     void forget_run(const RunId& run);
 
     // -- messages --------------------------------------------------------------
-    /// Errors: not_a_participant (no such run here), too_many, too_large.
+    /// Errors: run_ended (no such run here, or it is closing), too_many, too_large.
     Result<std::uint64_t> request(const RunId& run, NodeId dst, std::uint16_t type, Bytes body,
                                   TimePoint now);
     /// Answers a RequestArrived; ignored when the run is gone or the number is not being handled.

@@ -381,6 +381,24 @@ TEST_CASE_METHOD(NodeFixture, "a driven run that others end") {
     CHECK(app.said.back().starts_with("closed"));
 }
 
+TEST_CASE_METHOD(NodeFixture,
+                 "a request in a run that others have just ended is no failure of its own") {
+    Recorder app;
+    core.drive(app);
+    core.pump();
+    expect(Kind::open);
+    opened();
+    core.pump();
+    REQUIRE(app.driver_ != nullptr);
+    close(false);  // the app is in a handler, and does not know yet
+    CHECK(app.driver_->push_message(node_id_of("member-1"), 300, Bytes{1}));
+    core.pump();
+    CHECK(app.said.back() == "closed diverged");
+    REQUIRE(core.driven_ending());
+    CHECK(core.driven_ending()->sentence == "NaN");
+    for (const auto& sent : wire.frames) CHECK(sent.header.kind != Kind::request);
+}
+
 TEST_CASE_METHOD(NodeFixture, "what a driven run has to store is stored before it is announced") {
     Recorder app;
     SECTION("and may raise the term") {
