@@ -242,7 +242,8 @@ void RunMaster::on_peer(Driver& driver, const PeerEvent& event) {
         case PeerEvent::What::suspect:
             return warn_of(member, event);
         case PeerEvent::What::down:
-            if (event.reason == Errc::stalled && started_ && phase_ != Phase::releasing)
+            // it is there, and a member that has joined will not join again when it gets on
+            if (event.reason == Errc::stalled && phase_ != Phase::releasing)
                 return stalled(member, event.silent);
             return gone(member, event);
     }

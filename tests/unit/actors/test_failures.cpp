@@ -174,6 +174,28 @@ TEST_CASE("a member that goes and comes back before the start") {
     CHECK(play.play().code == Errc::ok);
 }
 
+TEST_CASE("a member that hung before the start does not have to join again") {
+    Play play{World{}};
+    auto& harness = play.set();
+    harness.on_join_hook = [&, hung = false](std::size_t member, bus::Join& join) mutable {
+        if (member != 1 || hung) return true;
+        hung = true;
+        join.incarnation = 1;
+        // after the other one has joined
+        harness.later(
+            [&harness] {
+                using What = PeerEvent::What;
+                harness.peer(0, What::suspect, std::chrono::seconds(300), 0, Errc::stalled);
+                harness.peer(0, What::down, std::chrono::seconds(600), 0, Errc::stalled);
+                harness.peer(0, What::up);
+                harness.later([&harness] { harness.join(1); });
+            },
+            0);
+        return false;
+    };
+    CHECK(play.play().code == Errc::ok);
+}
+
 TEST_CASE("a member that does not answer") {
     Play play{World{}};
     auto& harness = play.set();
