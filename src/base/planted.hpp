@@ -32,6 +32,8 @@ enum class PlantedBug : std::uint8_t {
     answer_passed_on_twice,
     window_leaked,
     lag_ignored,
+    stall_not_noticed,
+    progress_ignored,
     orphan_kept,
     owner_set_back,
     context_kept,

@@ -168,6 +168,7 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     node.progress = 0;
     node.busy = false;
     node.progress_since = now;
+    node.beat_at = now;
     node.drained_since = now;
     node.stall = Node::Stall::none;
     node.slow = false;
@@ -312,7 +313,9 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
 /// on.
 void BrokerCore::note_progress(Node& node, const Header& beat, TimePoint now) {
     const bool busy = (beat.flags & flag::busy) != 0;
-    if (busy && node.busy && beat.aux == node.progress) return;
+    node.beat_at = now;
+    if (busy && node.busy && (beat.aux == node.progress || VFLBUS_PLANTED(progress_ignored)))
+        return;
     node.busy = busy;
     node.progress = beat.aux;
     node.progress_since = now;
@@ -330,8 +333,10 @@ void BrokerCore::note_progress(Node& node, const Header& beat, TimePoint now) {
 /// cannot count on it. Runs that it owns are closed: nobody else would end them.
 void BrokerCore::set_stall(Node& node, TimePoint now) {
     if (!node.busy || node.conn == 0 || node.state != Node::State::up) return;
-    const Duration stuck = now - node.progress_since;
+    // from beat to beat: of one that is silent nobody knows whether it gets on
+    const Duration stuck = node.beat_at - node.progress_since;
     const Duration patience = config_.timings.progress_stall;
+    if (VFLBUS_PLANTED(stall_not_noticed)) return;
     if (node.stall == Node::Stall::none && stuck > patience) {
         node.stall = Node::Stall::told;
         log("node stalled name=" + node.hello.name + " busy_ms=" + std::to_string(to_ms(stuck)));

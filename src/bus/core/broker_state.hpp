@@ -106,6 +106,7 @@ struct BrokerCore::Node {
     std::uint64_t progress = 0;  ///< of its last beat
     bool busy = false;           ///< it said so in its last beat
     TimePoint progress_since{};
+    TimePoint beat_at{};  ///< its last beat
     Stall stall = Stall::none;
     bool slow = false;          ///< nothing of its queue has left for a while, and that was said
     std::uint64_t drained = 0;  ///< what it had consumed then

@@ -182,6 +182,17 @@ TEST_CASE_METHOD(Watched, "a dead process is not a hung worker") {
     nothing_more();
 }
 
+TEST_CASE_METHOD(Watched,
+                 "how long a worker hangs is what its beats say, not how long it is silent") {
+    hang("member-0", seconds(59));
+    pass_alive(seconds(2), {"member-0"});  // stopped, perhaps
+    nothing_more();
+    hang("member-0", seconds(1));  // not stopped: it hangs indeed
+    CHECK(suspect("master").code == Errc::stalled);
+    CHECK(suspect("member-1").code == Errc::stalled);
+    nothing_more();
+}
+
 TEST_CASE_METHOD(Watched, "the run of an owner that hangs is closed, with the reason") {
     hang("master", seconds(62));
     CHECK(suspect("member-0", "master").code == Errc::stalled);
