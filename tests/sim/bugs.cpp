@@ -51,6 +51,8 @@ constexpr Bug all[] = {
     VFLBUS_BUG(window_leaked,
                "bytes of frames that the broker refuses are never reported consumed"),
     VFLBUS_BUG(lag_ignored, "the broker counts time that it slept itself as silence of the nodes"),
+    VFLBUS_BUG(stall_not_noticed, "the broker says nothing of a worker that hangs"),
+    VFLBUS_BUG(progress_ignored, "the broker does not see that a busy worker gets on"),
     VFLBUS_BUG(orphan_kept, "the broker keeps a run whose owner is back and says nothing of it"),
     VFLBUS_BUG(owner_set_back,
                "a member goes on with an owner whose disk was set back within the term"),

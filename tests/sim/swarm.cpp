@@ -53,6 +53,7 @@ enum class Kind : std::uint8_t {
     leap,
     broker_leap,
     slow,
+    hang,
     choke,
     garbage,
     intrusion,
@@ -132,6 +133,7 @@ Plan draw(std::uint64_t seed) {
     plan.restart_when_lost = rng.below(2) == 0;
     plan.faults = faults_least + rng.below(7);
     // some strike one after the other has healed, most while the same training goes on
+    if (rng.below(2) == 0) world.timings.progress_stall = seconds(2 + rng.below(9));
     const Duration step = 2 * world.faults.delay_max + world.faults.handler_max;
     plan.gap = rng.below(3) == 0 ? Duration(milliseconds(100 + rng.below(900)))
                                  : step * static_cast<std::int64_t>(3 + rng.below(28));
@@ -139,7 +141,7 @@ Plan draw(std::uint64_t seed) {
         if (rng.below(3) != 0) plan.on.insert(static_cast<Kind>(kind));
     // what costs a run its model, or a user's patience, is rare
     for (const Kind rare : {Kind::owner_asleep, Kind::wipe, Kind::damage, Kind::twin_member,
-                            Kind::twin_master, Kind::stop_now, Kind::disk_full})
+                            Kind::twin_master, Kind::stop_now, Kind::disk_full, Kind::hang})
         if (rng.below(3) != 0) plan.on.erase(rare);
     if (plan.on.contains(Kind::death_in_write) && rng.below(2) == 0) plan.deaths_per_step = 0.01;
     plan.app = rng.below(2) == 0;
@@ -693,6 +695,18 @@ bool Swarm::strike(Kind kind) {
         case Kind::slow:
             world_.slow(place, length(), length());
             return true;
+        case Kind::hang: {
+            // of a member or a master, rather; half of the time until after it is given up
+            const Duration patience = plan_.world.timings.progress_stall;
+            const auto most = static_cast<std::uint64_t>(2 * patience.count());
+            const Duration more(1 + static_cast<std::int64_t>(rng_.below(most)));
+            const std::size_t whose = rng_.below(4);
+            world_.hang(world_.running(whose) ? whose : place,
+                        patience > seconds(60) ? length()
+                        : rng_.below(2) == 0   ? more
+                                               : 2 * patience + seconds(3) + more);
+            return true;
+        }
         case Kind::choke:
             world_.choke(place, std::min<Duration>(length(), milliseconds(300)));
             return true;
@@ -834,8 +848,9 @@ bool Swarm::excusable(Errc code) const {
         case Errc::timed_out:
         case Errc::unreachable:
         case Errc::owner_lost:
-        case Errc::stalled:
             return true;  // (in every seed something was cut, killed or asleep)
+        case Errc::stalled:
+            return drawn_.contains(Kind::hang) || drawn_.contains(Kind::slow);
         case Errc::cancelled:
             return drawn_.contains(Kind::stop) || drawn_.contains(Kind::stop_now);
         case Errc::io:
@@ -1122,6 +1137,7 @@ std::vector<std::string_view> expected_coverage() {
         "clock leaps",
         "broker's clock leaps",
         "slow worker",
+        "hung worker",
         "full pipes",
         "garbage",
         "a run is claimed by another owner",
@@ -1152,6 +1168,8 @@ std::vector<std::string_view> expected_coverage() {
         "frames wait for the window",
         "frame on a bulk connection",
         "peer lost by silence",
+        "given up as stalled",
+        "a hung worker was noticed in time",
         "came back within the grace",
         "term raised",
         "resumed",
@@ -1182,6 +1200,7 @@ std::vector<std::string_view> expected_coverage() {
         "run ended: too_many_restarts",
         "run ended: timed_out",
         "run ended: state_lost",
+        "run ended: stalled",
     };
 }
 

@@ -114,7 +114,10 @@ bus::SendResult World::send(Node& node, std::uint64_t id, bus::Frame& frame) {
     (void)bus::decode(taken.header.bytes(), header);
     if (on_send) on_send(node.index, header, taken.body.bytes());
     if (header.kind == Kind::hello) connection.hello = header.request;
-    if (bus::is_data(header.kind)) watch_window(connection, true, taken.size());
+    if (bus::is_data(header.kind)) {
+        if (!node.link->up()) violate(node.name + " sends a body before it is welcomed");
+        watch_window(connection, true, taken.size());
+    }
     const bool part = cut_in_body_ && bus::is_data(header.kind) &&
                       header.body_offset + taken.body.size() < header.body_bytes;
     frame_at(connection.to_broker, Event::What::frame_to_broker, id, std::move(taken));
@@ -456,6 +459,8 @@ void World::start(std::size_t index, std::uint64_t behind) {
     node.paused_until = now_;
     node.choked_until = now_;
     node.slow_until = now_;
+    node.work = 0;
+    node.worked = {};
     node.armed = {};
     node.connection = 0;
     node.connecting = false;
@@ -621,10 +626,34 @@ void World::pump(Node& node) {
     bus::AnswerArrived answer;
     while (!node.dying && node.link->next_answer(answer))
         if (on_answer) on_answer(node.index, answer);
-    if (node.core->handled() != handled)
-        node.busy_until =
-            now_ +
-            between(Duration{1000}, now_ < node.slow_until ? node.slow_max : faults_.handler_max);
+    if (node.core->handled() == handled) return;
+    if (now_ < node.slow_until)
+        occupy(node, now_ + between(Duration{1000}, node.slow_max));
+    else
+        node.busy_until = now_ + between(Duration{1000}, faults_.handler_max);
+}
+
+void World::occupy(Node& node, TimePoint until) {
+    node.busy_until = std::max(node.busy_until, until);
+    if (node.work != 0) return;  // it goes on for longer
+    node.work = node.link->begin_work();
+    node.working_since = now_;
+    released_at(node, node.busy_until);
+}
+
+void World::released_at(Node& node, TimePoint when) {
+    at(when, [this, &node, life = node.life] {
+        if (life != node.life) return;
+        const TimePoint then = std::max(node.busy_until, node.paused_until);
+        if (now_ < then) return released_at(node, then);
+        node.link->end_work(std::exchange(node.work, 0));
+        const Duration took = now_ - node.working_since;
+        if (took >= node.worked || now_ - node.worked_until > news_age()) {
+            node.worked = took;
+            node.worked_until = now_;
+        }
+        wake_node(node);
+    });
 }
 
 void World::arrive_at_node(std::uint64_t id, bus::Frame&& frame) {

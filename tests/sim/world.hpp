@@ -128,6 +128,8 @@ class World {
     void choke(std::size_t node, Duration length);
     /// Its handlers take up to `most` for a while.
     void slow(std::size_t node, Duration most, Duration length);
+    /// Its worker does not get on for a while, the link does.
+    void hang(std::size_t node, Duration length);
     void restart_broker(Duration down);
     void pause_broker(Duration length);
     void leap_broker(Duration by);
@@ -205,6 +207,9 @@ class World {
     void arm_broker();
     void arm_node(Node& node);
     void wake_node(Node& node);
+    /// Its worker is at work until then, and its link knows.
+    void occupy(Node& node, TimePoint until);
+    void released_at(Node& node, TimePoint when);
     void pump(Node& node);
     void connect(Node& node, Duration delay);
     void connect_bulk(Node& node);
@@ -232,11 +237,19 @@ class World {
     void watch_arrival_at_node(Node& node, Connection& connection, const bus::Header& header,
                                std::span<const std::uint8_t> body);
     void watch_log(const std::string& line);
+    void watch_stall(std::string_view name);
+    /// As old can be what the broker knows of a worker when it judges, with nothing in between.
+    [[nodiscard]] Duration news_age() const {
+        return options_.timings.heartbeat + options_.timings.check + std::chrono::milliseconds(100);
+    }
+    /// Unless something comes between, the broker has given the node up by then.
+    void expect_stalled(Node& node, TimePoint until);
     /// A process is gone: a run that cannot go on without it has to end.
     void watch_orphans(const Node& node);
     void expect_closed(const RunId& run, std::uint64_t life);
     void draw_faults();
     void disturbed_until(TimePoint when);
+    static void delay(Node& node, TimePoint until);
     void check();
     /// Well-formed frames on a connection, by hand.
     void say(std::uint64_t connection, std::size_t node, bus::Header header, bus::Bytes body);
@@ -283,6 +296,7 @@ class World {
         std::uint64_t bulk = 0;  ///< whose BULK it has answered last
         TimePoint spoke_at{};    ///< its last frame that the broker's socket has got
         bool left = false;       ///< it has said BYE
+        TimePoint since{};       ///< when it was welcomed
     };
     std::map<std::string, Registered> registered_;
     /// Runs that the broker has opened in its present life.

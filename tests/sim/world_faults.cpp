@@ -65,11 +65,17 @@ void World::disturbed_until(TimePoint when) {
     calm_from_ = std::max(calm_from_, when);
 }
 
+/// What a node says may come late, or at once, until then.
+void World::delay(Node& node, TimePoint until) {
+    node.delayed_until = std::max(node.delayed_until, until);
+}
+
 void World::partition(std::size_t index, Duration length) {
     ++coverage_["partition"];
     disturbed_until(now_ + length);
     tell("fault: " + nodes_[index]->name + " is cut off for a while");
     nodes_[index]->cut_off_until = std::max(nodes_[index]->cut_off_until, now_ + length);
+    delay(*nodes_[index], now_ + length);
 }
 
 void World::pause(std::size_t index, Duration length) {
@@ -79,6 +85,7 @@ void World::pause(std::size_t index, Duration length) {
     disturbed_until(now_ + length);
     tell("fault: " + node.name + " is stopped for a while");
     node.paused_until = std::max(node.paused_until, now_ + length);
+    delay(node, now_ + length);
     node.armed = {};
     arm_node(node);
 }
@@ -90,6 +97,7 @@ void World::leap(std::size_t index, Duration by) {
     disturbed_until(now_);
     tell("fault: the clock of " + node.name + " leaps");
     node.leapt += by;
+    delay(node, now_);
     node.armed = {};
     arm_node(node);
 }
@@ -101,6 +109,7 @@ void World::choke(std::size_t index, Duration length) {
     disturbed_until(now_ + length);
     tell("fault: the pipes of " + node.name + " are full for a while");
     node.choked_until = std::max(node.choked_until, now_ + length);
+    delay(node, now_ + length);
 }
 
 void World::slow(std::size_t index, Duration most, Duration length) {
@@ -111,6 +120,17 @@ void World::slow(std::size_t index, Duration most, Duration length) {
     tell("fault: " + node.name + " works slowly for a while");
     node.slow_max = most;
     node.slow_until = now_ + length;
+}
+
+void World::hang(std::size_t index, Duration length) {
+    Node& node = *nodes_[index];
+    if (!node.link) return;
+    ++coverage_["hung worker"];
+    disturbed_until(now_ + length);
+    tell("fault: the worker of " + node.name + " hangs for a while");
+    occupy(node, now_ + length);
+    expect_stalled(node, now_ + length);
+    arm_node(node);
 }
 
 void World::kill(std::size_t index, std::optional<Duration> down) {

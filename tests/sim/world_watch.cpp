@@ -118,8 +118,8 @@ void World::watch_welcome(Connection& connection) {
     ++coverage_[same                         ? "welcome to the same process again"
                 : known != registered_.end() ? "welcome to another process of the name"
                                              : "welcome"];
-    registered_[node.name] = {
-        node.index, connection.life, connection.id, connection.incarnation, 0, now_, false};
+    registered_[node.name] = {node.index, connection.life, connection.id, connection.incarnation, 0,
+                              now_,       false,           now_};
 }
 
 void World::watch_data(Connection& connection, const bus::Header& header, std::size_t bytes) {
@@ -203,11 +203,54 @@ void World::watch_open(const Node& node, const bus::Header& header,
 
 void World::watch_log(const std::string& line) {
     tell("broker: " + line);
+    constexpr std::string_view stalled = "node stalled for too long name=";
+    if (line.starts_with(stalled))
+        watch_stall(std::string_view(line).substr(stalled.size(),
+                                                  line.find(' ', stalled.size()) - stalled.size()));
     constexpr std::string_view closed = "run closed run=";
     if (!line.starts_with(closed)) return;
     const std::string run =
         line.substr(closed.size(), line.find(' ', closed.size()) - closed.size());
     std::erase_if(open_runs_, [&](const auto& entry) { return entry.first.short_hex() == run; });
+}
+
+/// Only one that hangs is told to hang.
+void World::watch_stall(std::string_view name) {
+    ++coverage_["given up as stalled"];
+    const auto known = registered_.find(std::string(name));
+    if (known == registered_.end()) return;
+    Node& node = *nodes_[known->second.node];
+    if (node.life != known->second.life) return;  // it has died since
+    ++node.given_up;
+    const Duration stall = 2 * options_.timings.progress_stall;
+    if (now_ - node.delayed_until < stall || broker_disturbed_ > 0) return;
+    Duration worked{};
+    if (node.work != 0) worked = now_ - node.working_since;
+    if (now_ - node.worked_until <= news_age()) worked = std::max(worked, node.worked);
+    if (worked < stall - milliseconds(100))
+        violate(node.name + " was given up as stalled although it got on");
+}
+
+void World::expect_stalled(Node& node, TimePoint until) {
+    const bus::Timings& t = options_.timings;
+    // an older request that waits behind the work counts until it is answered, or void
+    if (node.link->progress().number != node.work) return;
+    const TimePoint by = now_ + 2 * t.progress_stall + 2 * news_age() + 2 * t.check;
+    const auto known = registered_.find(node.name);
+    if (by >= until || now_ < broker_paused_until_ || known == registered_.end() ||
+        known->second.life != node.life)
+        return;
+    at(by, [this, &node, from = now_, life = node.life, work = node.work, broker = broker_life_,
+            since = known->second.since, disturbed = broker_disturbed_, given_up = node.given_up] {
+        const bool undisturbed = life == node.life && work == node.work && broker == broker_life_ &&
+                                 disturbed == broker_disturbed_ && node.delayed_until <= from;
+        const auto now_known = registered_.find(node.name);
+        if (!undisturbed || now_known == registered_.end() || now_known->second.since != since)
+            return;
+        ++coverage_["a hung worker was noticed in time"];
+        if (node.given_up == given_up)
+            violate(node.name + " hangs, and the broker has not noticed");
+    });
 }
 
 /// (Other owners have the rejoin grace, anew with each of their processes.)
