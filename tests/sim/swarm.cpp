@@ -132,8 +132,8 @@ Plan draw(std::uint64_t seed) {
     if (rng.below(4) == 0) plan.restarts_max = 1;  // two in a row are rare enough
     plan.restart_when_lost = rng.below(2) == 0;
     plan.faults = faults_least + rng.below(7);
-    // some strike one after the other has healed, most while the same training goes on
     if (rng.below(2) == 0) world.timings.progress_stall = seconds(2 + rng.below(9));
+    // some strike one after the other has healed, most while the same training goes on
     const Duration step = 2 * world.faults.delay_max + world.faults.handler_max;
     plan.gap = rng.below(3) == 0 ? Duration(milliseconds(100 + rng.below(900)))
                                  : step * static_cast<std::int64_t>(3 + rng.below(28));

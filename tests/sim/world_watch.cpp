@@ -96,7 +96,17 @@ void World::watch_window(Connection& connection, bool by_node, std::size_t bytes
 
 void World::watch_report(Connection& connection, bool by_node, std::uint64_t total) {
     Connection::Hop& hop = by_node ? connection.by_node : connection.by_broker;
-    if (total <= hop.sent) hop.reported = std::max(hop.reported, total);
+    const Node& node = *nodes_[connection.node];
+    const auto known = registered_.find(node.name);
+    // (a report that had to wait may be the first thing on another connection)
+    const bool counted = known != registered_.end() && (known->second.connection == connection.id ||
+                                                        known->second.bulk == connection.id);
+    // both count from the same WELCOME on, or the window closes for good some day
+    if (total > hop.sent && counted)
+        violate((by_node ? "more was consumed of " + node.name : node.name + " has consumed more") +
+                " than was sent in the session");
+    if (total > hop.sent) return;
+    hop.reported = std::max(hop.reported, total);
 }
 
 /// While the broker knows a process of a name it takes no earlier one.
