@@ -69,9 +69,14 @@ void BrokerCore::on_query(Node& node, const Header& header, Payload& body, TimeP
         return refuse(Errc::too_many,
                       std::to_string(queries_max) + " questions wait for an answer already");
     }
-    asked_[{node.id, header.request}] = {
-        header.dst,   header.run, header.type, now + std::chrono::seconds(query_memory_s),
-        node.session, session,    now};
+    asked_[{node.id, header.request}] = {node.hello.instance,
+                                         header.dst,
+                                         header.run,
+                                         header.type,
+                                         now + std::chrono::seconds(query_memory_s),
+                                         node.session,
+                                         session,
+                                         now};
     const auto bytes = body.bytes();
     send_control(*target->second, Kind::query, header, Bytes(bytes.begin(), bytes.end()), now);
 }
@@ -82,9 +87,11 @@ void BrokerCore::on_answer(Node& node, const Header& header, Payload& body, Time
         (asked->second.of != node.id && !VFLBUS_PLANTED(answer_from_anybody)) ||
         asked->second.run != header.run || asked->second.type != header.type)
         return;  // nobody asked, or waits no longer
+    const std::uint64_t instance = asked->second.instance;
     if (!VFLBUS_PLANTED(answer_passed_on_twice)) asked_.erase(asked);
     const auto asker = nodes_.find(header.dst);
-    if (asker == nodes_.end()) return;
+    // (an earlier process of the name has asked)
+    if (asker == nodes_.end() || asker->second->hello.instance != instance) return;
     const auto bytes = body.bytes();
     send_control(*asker->second, Kind::answer, header, Bytes(bytes.begin(), bytes.end()), now);
 }

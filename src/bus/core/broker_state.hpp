@@ -36,6 +36,7 @@ inline bool lists(const Hello& hello, std::string_view feature) {
 }
 
 struct BrokerCore::Asked {
+    std::uint64_t instance = 0;  ///< which process asks
     NodeId of;
     RunId run;
     std::uint16_t type = 0;

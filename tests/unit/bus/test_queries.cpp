@@ -430,6 +430,25 @@ TEST_CASE_METHOD(LinkFixture, "a link is asked, answers, and says when it is ask
     CHECK(decode_ending(expect(Kind::answer).body)->code == Errc::too_many);
 }
 
+TEST_CASE_METHOD(Questions, "an answer is for the process that asked, in whatever session") {
+    for (const char* name : {"me", "master"}) join_bus(name);
+    ask("me", "master", Question::status, encode_empty(), 5);
+    expect(Kind::query).to("master");
+    SECTION("the same one again") {
+        hello("me");
+        ignore();
+        say("master", "me", Question::status, encode_empty(), 5);
+        expect(Kind::answer).from("master").to("me");
+    }
+    SECTION("another one of the name") {
+        bye("me");
+        hello("me", 2, 78);
+        expect(Kind::welcome).to("me");
+        say("master", "me", Question::status, encode_empty(), 5);
+    }
+    nothing_more();
+}
+
 TEST_CASE_METHOD(Questions, "a question that waits is passed on once, however often it is said") {
     for (const char* name : {"me", "master"}) join_bus(name);
     const auto passed_on = [&] {
