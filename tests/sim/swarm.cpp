@@ -893,7 +893,8 @@ void Swarm::ended(std::size_t r, const Failure& outcome, std::string_view status
         ++count("run lost with its state");
         return training_over(r);
     }
-    if (healed_ && ++run.ends_after_healing > 4)
+    // (one whose disk was set back is refused in each term that its members have joined)
+    if (healed_ && ++run.ends_after_healing > (state_hurt_ ? 12 : 4))
         world_.violate("again and again, with nothing broken, " + what);
     world_.after(milliseconds(500 + rng_.below(4000)), [this, r] { go_on(r); });
 }
