@@ -157,6 +157,17 @@ TEST_CASE("a member that is gone in the middle, by step") {
     expect_failure(play, Errc::peer_lost, {"member-0", "at step 5 of"});
 }
 
+TEST_CASE("a member that is gone in an evaluation between two steps, by step") {
+    Play play{World{}};
+    play.config.model.report_test_metrics_iteration = 5;
+    auto& harness = play.set();
+    harness.on_request = from(0, message::evaluate, 0, [&] {
+        harness.peer(0, PeerEvent::What::down, std::chrono::seconds(10));
+        return false;
+    });
+    expect_failure(play, Errc::peer_lost, {"member-0", "while evaluating, after step 5 of"});
+}
+
 TEST_CASE("a member that goes and comes back before the start") {
     Play play{World{}};
     auto& harness = play.set();
