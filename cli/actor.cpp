@@ -125,7 +125,7 @@ int run_serverapp(const ActorArguments& arguments, const config::Config& config,
     bus::StopSignal stop;
     const SignalScope signals(stop, nullptr, Second::closes);
     options.context = bus::make_context();
-    options.stop_asked = [&stop] { stop.stop(); };
+    options.stop_asked = [&stop] { stop.ask(); };
     options.desk = std::make_shared<RunDesk>(options.node_name, config.output.runs_dir,
                                              config.output.share_log);
     const AppOutcome outcome =
@@ -166,14 +166,8 @@ std::string own_resume_command(const ActorArguments& arguments, const config::Co
     if (!arguments.name.empty() && arguments.name != "master")
         command += " --name " + arguments.name;
     command = resume_command(command, config, run, arguments.out);
-    std::error_code ec;
-    // that one is found by itself
-    const fs::path saved = fs::path(config.output.runs_dir) / run.hex() / "vflbus.toml";
-    if (!arguments.config.empty() && !fs::equivalent(arguments.config, saved, ec))
-        command += " --config " + shell_word(fs::absolute(arguments.config).string());
     if (!arguments.broker.empty()) command += " --broker " + shell_word(arguments.broker);
-    for (const std::string& set : arguments.sets)
-        if (!set.starts_with("output.runs_dir=")) command += " --set " + shell_word(set);
+    command += settings_again(arguments, fs::path(config.output.runs_dir) / run.hex());
     if (!arguments.state_dir.empty() && !arguments.parent_goes_on)
         command += " --state-dir " + shell_word(fs::absolute(arguments.state_dir).string());
     return command;
@@ -315,7 +309,7 @@ int run(const ActorArguments& arguments) {
         return finish_member(arguments, self->party, ending);
     }
 
-    options.stop_asked = [&stop] { stop.stop(); };
+    options.stop_asked = [&stop] { stop.ask(); };
     options.desk =
         std::make_shared<RunDesk>(self->party, config->output.runs_dir, config->output.share_log);
     const auto env = actors::make_file_env();

@@ -162,6 +162,11 @@ Result<bus::RunRow> Asker::run(const std::string& text) {
                 "several runs begin with " + text + ": " + join_and(ids) + "; say more digits");
 }
 
+Duration forgotten_after(const config::Config& config) {
+    return seconds(config.bus.disconnect_idle_client_time) + seconds(config.bus.rejoin_grace) +
+           std::chrono::seconds(10);
+}
+
 // -- what rows look like ------------------------------------------------------------
 
 std::uint64_t wall_now_ms() {

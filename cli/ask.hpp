@@ -53,6 +53,10 @@ class Asker {
     const bus::StopSignal* stop_ = nullptr;
 };
 
+/// For so long a broker may know nothing of a run that goes on: one that was started again learns
+/// of it from those who take part.
+Duration forgotten_after(const config::Config& config);
+
 // -- what rows look like ------------------------------------------------------------
 
 /// The master to which this run was submitted; empty when its owner is not a process of such.

@@ -106,6 +106,18 @@ Result<Job> old_job(const LaunchArguments& arguments, Resumed resumed) {
     return job;
 }
 
+/// The command that continues the run when it is pasted: what the flags of a resumed run said is
+/// not in the file that is found by itself.
+std::string own_resume_command(const LaunchArguments& arguments, const Job& job) {
+    std::string command = resume_command(arguments.threads  ? "vflbus launch --threads"
+                                         : arguments.podman ? "vflbus launch --podman"
+                                                            : "vflbus launch --local",
+                                         job.config, job.run, arguments.out);
+    if (arguments.local && arguments.transport == Transport::tcp) command += " --transport tcp";
+    if (job.resume) command += settings_again(arguments, job.run_dir);
+    return command;
+}
+
 LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) {
     LocalPlan plan =
         plan_of(arguments, arguments.transport, job.config, job.run_dir, job.file.filename());
@@ -194,10 +206,7 @@ int run(const LaunchArguments& arguments) {
         job = old_job(arguments, std::move(*resumed));
     }
     if (!job) return report_run(arguments, {}, run_id, job.error());
-    job->go_on = resume_command(arguments.threads  ? "vflbus launch --threads"
-                                : arguments.podman ? "vflbus launch --podman"
-                                                   : "vflbus launch --local",
-                                job->config, run_id, arguments.out);
+    job->go_on = own_resume_command(arguments, *job);
 
     Failure failure{Errc::ok, {}};
     observe::RunReport report;

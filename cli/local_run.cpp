@@ -216,16 +216,17 @@ class LocalRun {
                            "without a new commit", place.child);
     }
 
-    /// Why the run has ended with this child: what it said; otherwise how it ended, and how the run
-    /// goes on.
+    /// Why the run has ended with this child: what it said, otherwise how it ended. The master says
+    /// itself how the run goes on; for others that is said here.
     [[nodiscard]] Failure given_up(const Place& place) const {
         const Child& child = *place.child;
         Failure failure = failure_of(child);
         const std::string go_on = plan_.go_on ? plan_.go_on() : "";
-        if (go_on.empty() || !said_by(child).empty()) return failure;
-        const std::uint64_t times = place.restarts.count();
+        const bool said = !said_by(child).empty();
+        if (go_on.empty() || (said && &place == master_)) return failure;
+        const std::uint64_t times = said ? 0 : place.restarts.count();
         const std::uint64_t step = plan_.progress();
-        failure.sentence = end_of(child);
+        if (!said) failure.sentence = end_of(child);
         if (times > 0) {
             failure.code = Errc::too_many_restarts;
             failure.sentence += " after it had been started again " + std::to_string(times) +
@@ -287,11 +288,15 @@ class LocalRun {
         outcome_.exit_code = status_of(*master_->child);
         if (stop_seen_) {
             if (outcome_.exit_code == 0) return;
+            std::string said = said_by(*master_->child);
+            const bool by_itself = master_->child->by_signal() == 0 && !said.empty();
+            if (by_itself && master_->child->exit_status() != interrupted) {
+                outcome_.failure = given_up(*master_);  // the stop itself has failed
+                return;
+            }
             outcome_.exit_code = interrupted;
-            outcome_.failure = {Errc::cancelled, plan_.stopped_sentence};
-            if (std::string said = said_by(*master_->child);
-                master_->child->exit_status() == interrupted && !said.empty())
-                outcome_.failure.sentence = std::move(said);
+            outcome_.failure = {Errc::cancelled,
+                                by_itself ? std::move(said) : plan_.stopped_sentence};
         } else if (first_lost != nullptr && asked_) {
             outcome_.failure = given_up(*first_lost);
             outcome_.exit_code = first_lost->child->exit_status() == 0

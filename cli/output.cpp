@@ -61,6 +61,7 @@ int report_run(const Common& common, observe::RunReport report, const RunId& run
     if (!good) {
         report.status = outcome.code == Errc::cancelled ? "stopped" : "failed";
         report.reason = outcome.sentence;
+        report.error = name_of(outcome.code);
         if (!common.parent_tells) error_line(outcome.sentence);
     }
     if (common.json)

@@ -130,6 +130,16 @@ std::string resume_command(std::string_view command, const config::Config& confi
     return text;
 }
 
+std::string settings_again(const Common& common, const fs::path& run_dir) {
+    std::string text;
+    std::error_code ec;
+    if (!common.config.empty() && !fs::equivalent(common.config, run_dir / "vflbus.toml", ec))
+        text += " --config " + shell_word(fs::absolute(common.config).string());
+    for (const std::string& set : common.sets)
+        if (!set.starts_with("output.runs_dir=")) text += " --set " + shell_word(set);
+    return text;
+}
+
 std::string with_command(std::string sentence, const RunId& run, const std::string& command) {
     const std::string option = "`--resume " + run.hex() + "`";
     const std::size_t at = sentence.find(option);

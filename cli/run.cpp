@@ -234,8 +234,12 @@ int run(const RunStopArguments& arguments) {
         ask_owner(*found, bus::Question::stop, bus::encode_text("stopped by `vflbus run stop`"));
     if (!told)
         return report_failure(
-            arguments, {told.error().code, row.owner + ", which drives run " + row.run.short_hex() +
-                                               ", was not told: " + told.error().sentence});
+            arguments,
+            {told.error().code,
+             row.owner + ", which drives run " + row.run.short_hex() +
+                 (told.error().code == Errc::timed_out
+                      ? ", has not answered in time; it may have heard, and stop the run still"
+                      : ", was not told: " + told.error().sentence)});
     const TimePoint until = std::chrono::steady_clock::now() + stop_patience;
     while (!bus::finished(row.state)) {
         if (std::chrono::steady_clock::now() >= until)
@@ -265,9 +269,12 @@ int run(const RunLogsArguments& arguments) {
     if (!found) return report_failure(arguments, found.error());
     RunLogReader reader(found->asker, found->row);
     std::vector<std::string> objects;
+    const Duration patience = forgotten_after(found->config);
+    TimePoint known = std::chrono::steady_clock::now();
+    bool forgotten = false;
     for (;;) {
         // before the lines are read: what was written until its end is read after it
-        const bool over = bus::finished(found->row.state) || !arguments.follow;
+        const bool over = bus::finished(found->row.state) || !arguments.follow || forgotten;
         for (const LogLine& line : reader.read(over)) {
             if (!arguments.json) {
                 print(line.text + "\n");
@@ -286,7 +293,9 @@ int run(const RunLogsArguments& arguments) {
         if (const auto now = found->asker.run(found->row.run.hex())) {
             found->row = *now;
             reader.update(*now);
+            if (now->state != bus::RunState::unknown) known = std::chrono::steady_clock::now();
         }
+        forgotten = std::chrono::steady_clock::now() - known >= patience;
     }
     std::vector<std::string> missing;
     for (const auto& [party, why] : reader.missing()) {
@@ -300,6 +309,13 @@ int run(const RunLogsArguments& arguments) {
                   .add_json("missing", json_array(missing))
                   .text() +
               "\n");
+    if (forgotten)
+        return report_failure(
+            arguments, {Errc::unreachable,
+                        "the broker at " + found->config.bus.broker + " has told nothing of run " +
+                            found->row.run.short_hex() + " for " +
+                            human_seconds(std::chrono::duration<double>(patience).count()) +
+                            "; when it is there again, `vflbus run logs` goes on with the lines"});
     if (reader.anything() || reader.missing().empty()) return 0;
     return static_cast<int>(exit_code(Errc::refused));
 }

@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <thread>
+#include <utility>
 
 #include "ask.hpp"
 #include "base/files.hpp"
@@ -107,8 +108,9 @@ class Server {
             if (const auto* fatal = std::get_if<bus::LinkFatal>(&event)) return fatal->failure;
             if (const auto* down = std::get_if<bus::LinkDown>(&event))
                 log::warn("link down: {}", down->sentence);
-            if (std::holds_alternative<bus::LinkUp>(event))  // a broker that came back empty
-                note_all();
+            if (!std::holds_alternative<bus::LinkUp>(event)) continue;
+            if (!ready_) go_on();
+            note_all();  // to a broker that came back empty as well
         }
         return {};
     }
@@ -144,7 +146,6 @@ class Server {
     Result<> take_over() {
         auto left = file_.load();
         if (!left) return tl::unexpected(left.error());
-        std::vector<RunId> given_up;
         for (Submitted& what : *left) {
             if (what.begun) {
                 const fs::path node = run_dir(what.run) / "master" / "node";
@@ -155,16 +156,25 @@ class Server {
             log::info({what.run, {}, {}}, "taken over label={} begun={}", log::value(what.label),
                       what.begun);
             remember(what.run, RunState::pending);
-            if (what.begun && !count_restart(what)) given_up.push_back(what.run);
             queue_.push_back(std::move(what));
         }
+        return {};
+    }
+
+    /// The broker has let us in: only now is it a restart.
+    void go_on() {
+        ready_ = true;
+        std::vector<RunId> given_up;
+        for (Submitted& what : queue_)
+            if (what.begun && !count_restart(what)) given_up.push_back(what.run);
         for (const RunId& run : given_up) {
             const auto at = std::ranges::find(queue_, run, &Submitted::run);
             Failure why = too_often(*at, name_ + " was ended");
+            log::error({run, {}, {}}, "{}", why.sentence);
             queue_.erase(at);
             over(run, RunState::failed, std::move(why));
         }
-        return store();
+        store_or_warn();
     }
 
     /// Whether another process may go on with it.
@@ -212,6 +222,9 @@ class Server {
         if (run.none()) return fail(Errc::malformed_message, "the submission has no run id");
         if (const auto known = known_.find(run); known != known_.end())
             return bus::SubmitAnswer{known->second, 0};
+        if (ending_)
+            return fail(Errc::refused,
+                        name_ + " is being stopped; submit it again when it is back");
         if (queue_.size() >= config_.bus.submitted_max &&
             running_.size() >= config_.bus.submitted_at_once)
             return fail(Errc::too_many, std::to_string(queue_.size()) +
@@ -252,7 +265,7 @@ class Server {
     }
 
     void start_next() {
-        while (!queue_.empty() && running_.size() < config_.bus.submitted_at_once) {
+        while (ready_ && !queue_.empty() && running_.size() < config_.bus.submitted_at_once) {
             Submitted next = std::move(queue_.front());
             queue_.pop_front();
             start(std::move(next));
@@ -418,9 +431,13 @@ class Server {
         const auto found = running_.find(run);
         if (found == running_.end())
             return fail(Errc::not_owner, name_ + " does not drive run " + run.short_hex());
-        found->second.told = true;
-        found->second.child.signal(SIGTERM);
+        tell_to_end(found->second);
         return bus::encode_empty();
+    }
+
+    /// Once: a second signal would end the run without a commit.
+    static void tell_to_end(Running& running) {
+        if (!std::exchange(running.told, true)) running.child.signal(SIGTERM);
     }
 
     /// In order, so that nothing is gone on with.
@@ -433,10 +450,7 @@ class Server {
                  {Errc::cancelled, name_ + " was stopped before the run began"});
         }
         queue_.clear();
-        for (auto& [run, running] : running_) {
-            running.told = true;
-            running.child.signal(SIGTERM);
-        }
+        for (auto& [run, running] : running_) tell_to_end(running);
         const TimePoint until = clock_now() + children_end;
         while (!running_.empty() && clock_now() < until) {
             loop_->poll(clock_now() + poll_while_running, nullptr);
@@ -470,7 +484,8 @@ class Server {
     RunDesk desk_;
     std::deque<Submitted> queue_;
     std::map<RunId, Running> running_;
-    bool ending_ = false;
+    bool ready_ = false;   ///< it was on the bus
+    bool ending_ = false;  ///< it is being stopped
     std::map<RunId, RunState> known_;
     std::deque<RunId> order_;
     std::map<std::uint64_t, Unsettled> unsettled_;

@@ -93,9 +93,7 @@ int run(const SubmitArguments& arguments) {
     row.run = run;
     row.owner = *master;
     std::optional<RunLogReader> reader;
-    // a broker that was started again learns from the master, or it does not
-    const Duration patience = seconds(config->bus.disconnect_idle_client_time) +
-                              seconds(config->bus.rejoin_grace) + std::chrono::seconds(10);
+    const Duration patience = forgotten_after(*config);
     TimePoint known = std::chrono::steady_clock::now();
     while (!bus::finished(row.state)) {
         if (!asker->pause(std::chrono::milliseconds(300)))

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -183,10 +184,10 @@ Result<RunRecord> next_record(const MasterOptions& options) {
 }
 
 /// The owner restarts once more. One time too often is an error, and the next one is looked at as
-/// the first.
+/// the first. Once it may even where nobody is started again: a user has said so.
 Result<> count_own_restart(const MasterOptions& options, RunRecord& record) {
     const std::uint64_t restarts = ++record.restarts[options.name];
-    if (restarts <= options.config.bus.restarts_max) return {};
+    if (restarts <= std::max<std::uint64_t>(1, options.config.bus.restarts_max)) return {};
     RunRecord forgotten = record;
     forgotten.restarts.clear();
     --forgotten.term;

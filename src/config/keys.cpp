@@ -467,7 +467,8 @@ constexpr Key key_table[] = {
      .name = "restarts_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.restarts_max),
-     .doc = "Restarts of one party without a newer commit, after which the run fails.",
+     .doc = "Restarts of one party without a newer commit, after which the run fails. `--resume` "
+            "may always be said once.",
      .unit = "restarts",
      .min = 0,
      .max = 1000},

@@ -240,6 +240,7 @@ std::string to_json(const RunReport& report, int indent) {
     Json out;
     out["status"] = report.status;
     out["reason"] = report.reason;
+    if (!report.error.empty()) out["error"] = report.error;
     out["run_id"] = report.run_id;
     out["model"] = report.model;
     out["task"] = report.task;

@@ -49,6 +49,7 @@ struct HistoryEntry {
 struct RunReport {
     std::string status;  ///< "completed", "failed" or "stopped"
     std::string reason;  ///< one sentence; empty when completed
+    std::string error;   ///< the name of its code, of a report that is printed; else empty
     std::string run_id;  ///< 32 hexadecimal digits
     std::string model;   ///< "linear", "logistic", ...
     std::string task;
@@ -81,7 +82,7 @@ struct RunReport {
 
 /// One JSON object, keys in a fixed order. `indent` < 0: on one line.
 ///
-///   status reason run_id model task protocol seed config_hash started finished
+///   status reason [error] run_id model task protocol seed config_hash started finished
 ///   parties [{name role rank rows rows_matched features left_out missing_cells version host pid}]
 ///   rows {common train test parties {NAME: rows}}
 ///   steps epochs train_seconds total_seconds

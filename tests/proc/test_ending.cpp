@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "catch.hpp"
+#include "parties.hpp"
 #include "support.hpp"
 
 using namespace proc;
@@ -116,4 +117,65 @@ TEST_CASE("a child that dies and is not started again ends the run with its name
         CHECK(finished.out.find("\"failed\"") != std::string::npos);
         CHECK(left_behind(dir) == "");
     }
+}
+
+TEST_CASE("a run whose children are not started again is resumed by its user all the same",
+          "[ending]") {
+    const TempDir dir;
+    make_example(dir);
+    const Words never{"--set", "bus.restarts_max=0"};
+    Words words = with(endless("--local"), never);
+    words.insert(words.end(), {"--transport", "tcp"});
+    for (int time = 0; time < 2; ++time) {
+        Process launch(dir, words);
+        REQUIRE(launch.await_output("epoch ", true));
+        launch.signal(SIGTERM);
+        const Finished finished = launch.wait();
+        INFO(finished.err);
+        CHECK(finished.exit_code == 130);
+        CHECK(finished.out.find("\"error\": \"cancelled\"") != std::string::npos);
+        // what the flags said is in the command, unless the run was begun with it
+        CHECK(finished.err.find("`vflbus launch --local --resume " + run_id + " --transport tcp" +
+                                (time == 0 ? "" : " --set bus.restarts_max=0") +
+                                "` continues it") != std::string::npos);
+        words =
+            with({"launch", "--local", "--resume", run_id, "--transport", "tcp", "--json"}, never);
+    }
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a stop that fails says so", "[ending]") {
+    const TempDir dir;
+    make_example(dir);
+    Process launch(dir, with(endless("--local"), {"--set", "bus.commit_interval=0"}));
+    REQUIRE(launch.await_output("epoch ", true));
+    // what cannot hold the last commit
+    const fs::path state = fs::path(dir / "runs") / run_id / "member-0" / "state";
+    REQUIRE(fs::is_directory(state));
+    fs::remove_all(state);
+    spit(state, "no directory");
+    launch.signal(SIGTERM);
+    const Finished finished = launch.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 3);
+    CHECK(finished.err.find("vflbus: member-0 cannot store") != std::string::npos);
+    CHECK(finished.err.find(state.string()) != std::string::npos);
+    CHECK(finished.err.find("stopped by a signal") == std::string::npos);
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("of a member that ends by itself the way on is said as well", "[ending]") {
+    const TempDir dir;
+    make_example(dir);
+    Process launch(dir, endless("--local"));
+    REQUIRE(launch.await_output("epoch ", true));
+    const pid_t member = pid_of(dir, "member-0");
+    REQUIRE(member > 0);
+    ::kill(member, SIGTERM);
+    const Finished finished = launch.wait();
+    INFO(finished.err);
+    const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
+    CHECK(sentence.starts_with("vflbus: member-0 was stopped; "));
+    CHECK(sentence.find("`vflbus launch --local --resume " + run_id) != std::string::npos);
+    CHECK(left_behind(dir) == "");
 }

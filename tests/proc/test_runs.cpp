@@ -5,6 +5,7 @@
 #include <csignal>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <thread>
 
 #include "catch.hpp"
 #include "parties.hpp"
@@ -210,6 +211,43 @@ TEST_CASE("a run is seen, followed and stopped from elsewhere", "[runs]") {
     bus.start_broker(bus.address);
     CHECK(bus.row(run_id)["status"] == "stopped");
     CHECK(run(dir, bus.ask({"run", "show", "77"})).err.find("knows no run 77") !=
+          std::string::npos);
+}
+
+TEST_CASE("to be told twice to stop is no hurry", "[runs]") {
+    const TempDir dir;
+    Bus bus(dir);
+    Process master(dir, bus.master(run_id, endless));
+    REQUIRE(bus.await_status(run_id, "running"));
+    REQUIRE(commits_beyond(master, fs::path(dir / "runs") / run_id, 0));
+    master.signal(SIGSTOP);  // it hears of both at once
+    Process first(dir, bus.ask({"run", "stop", run_id}));
+    Process second(dir, bus.ask({"run", "stop", run_id}));
+    std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+    master.signal(SIGCONT);
+    const Finished finished = master.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 130);
+    CHECK(finished.err.find("at once") == std::string::npos);
+    CHECK(finished.err.find("--resume " + run_id) != std::string::npos);
+    first.wait();
+    second.wait();
+}
+
+TEST_CASE("who follows a run hears when nothing is told of it any more", "[runs]") {
+    const TempDir dir;
+    Bus bus(dir, {"--set", "output.share_log=all"});
+    Process master(dir, bus.master(run_id, endless));
+    REQUIRE(bus.await_status(run_id, "running"));
+    Process follower(dir, bus.ask(with({"run", "logs", "--follow", run_id}, impatient)));
+    INFO(follower.err());
+    REQUIRE(follower.await_output("member-1"));
+    bus.broker->signal(SIGKILL);
+    bus.broker->wait();
+    const Finished finished = follower.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 4);
+    CHECK(finished.err.find("the broker at " + bus.address + " has told nothing of run 00112233") !=
           std::string::npos);
 }
 
@@ -458,6 +496,57 @@ TEST_CASE("a serving master that is killed and started again goes on with its qu
         run(dir, bus.ask({"actor", "--role", "master", "--serve", "--config", "run.toml"}));
     CHECK(damaged.exit_code == 3);
     CHECK(damaged.err.find("runs/nodes/master/submitted.json") != std::string::npos);
+}
+
+TEST_CASE("a master that finds its name taken keeps its queue, however often it is started",
+          "[serve]") {
+    const TempDir dir;
+    Bus bus(dir);
+    const Words limits{"--set", "bus.commit_steps=150", "--set", "bus.commit_interval=0"};
+    auto master = bus.serve(limits);
+    const auto waiting = bus.submit_and_wait({"--set", "model.epochs=400"});
+    REQUIRE(commits_beyond(*master, fs::path(dir / "runs") / Bus::id_of(*waiting), 0));
+    master->signal(SIGKILL);
+    master->wait();
+    {
+        // called `master` as well
+        Process other(dir, bus.master(other_id, with(endless, {"--state-dir", dir / "other"})));
+        REQUIRE(bus.await_status(other_id, "running"));
+        for (int time = 0; time < 5; ++time) {
+            const Finished refused =
+                run(dir, bus.ask({"actor", "--role", "master", "--serve", "--config", "run.toml"}));
+            INFO(refused.err);
+            CHECK(refused.exit_code == 7);
+            CHECK(refused.err.find("master") != std::string::npos);
+        }
+        other.signal(SIGTERM);
+        other.wait();
+    }
+    master = bus.serve(limits);
+    const Finished finished = waiting->wait();
+    INFO(finished.err << master->err());
+    CHECK(finished.exit_code == 0);
+}
+
+TEST_CASE("a master that is being stopped takes no more runs", "[serve]") {
+    const TempDir dir;
+    Bus bus(dir);
+    auto master = bus.serve();
+    const std::string running = bus.submit(endless);
+    REQUIRE(bus.await_status(running, "running"));
+    REQUIRE(commits_beyond(*master, fs::path(dir / "runs") / running, 0));
+    bus.members[0]->signal(SIGSTOP);  // so that the stop takes a while
+    master->signal(SIGTERM);
+    REQUIRE(await(*master, [&] {
+        return slurp(dir / "runs/nodes/master/submitted.json").find(running) == std::string::npos;
+    }));
+    const Finished late = run(dir, bus.ask({"run", "submit", "--config", "run.toml"}));
+    bus.members[0]->signal(SIGCONT);
+    INFO(late.err);
+    CHECK(late.exit_code != 0);
+    CHECK(late.err.find("is being stopped; submit it again") != std::string::npos);
+    CHECK(master->wait().exit_code == 0);
+    CHECK(bus.row(running)["status"] == "stopped");
 }
 
 TEST_CASE("what a serving master had taken is over when it does not come back", "[serve]") {

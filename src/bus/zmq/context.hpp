@@ -25,6 +25,10 @@ class StopSignal {
 
     /// Async-signal-safe. The first call asks for an orderly end, the second for one at once.
     void stop() noexcept;
+    /// For an orderly end, however often it is asked for.
+    void ask() noexcept {
+        if (!stopped()) stop();
+    }
     [[nodiscard]] bool urgent() const noexcept {
         return calls_.load(std::memory_order_acquire) > 1;
     }
