@@ -122,7 +122,7 @@ struct BusConfig {
     std::uint64_t runs_max = 1024;
     std::uint64_t restarts_max = 3;
     double cancel_grace = 5;
-    std::uint64_t workers = 0;  ///< 0: one per processor, 2 at least
+    std::uint64_t workers = 0;       ///< 0: one per processor, 2 at least
     double commit_interval = 10;     ///< 0: never by time
     std::uint64_t commit_steps = 0;  ///< 0: never by steps
     StateLost on_state_lost = StateLost::fail;

@@ -1,6 +1,6 @@
-#include <filesystem>
-
 #include <unistd.h>
+
+#include <filesystem>
 
 #include "base/files.hpp"
 #include "base/hash.hpp"
@@ -46,7 +46,8 @@ TEST_CASE("run ids survive their text form and refuse others") {
 }
 
 TEST_CASE("every error code has a name and a sentence") {
-    for (const auto code : {Errc::malformed_frame, Errc::diverged, Errc::internal, Errc::owner_lost}) {
+    for (const auto code :
+         {Errc::malformed_frame, Errc::diverged, Errc::internal, Errc::owner_lost}) {
         CHECK(name_of(code) != "unknown");
         CHECK_FALSE(meaning_of(code).empty());
     }
