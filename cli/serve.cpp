@@ -87,7 +87,7 @@ class Server {
             reap();
             start_next();
         }
-        end_all();
+        if (ready_) end_all();  // otherwise it has begun nothing, and leaves all to the next one
         link().bye("done");
         loop_->close();
         return {Errc::ok, {}};
@@ -158,7 +158,7 @@ class Server {
             remember(what.run, RunState::pending);
             queue_.push_back(std::move(what));
         }
-        return {};
+        return store();  // where that cannot be, nothing is promised
     }
 
     /// The broker has let us in: only now is it a restart.

@@ -522,6 +522,14 @@ TEST_CASE("a master that finds its name taken keeps its queue, however often it 
         other.signal(SIGTERM);
         other.wait();
     }
+    {
+        // nor does one that was stopped before it reached a broker give it up
+        Process nowhere(dir, {"actor", "--role", "master", "--serve", "--config", "run.toml",
+                              "--broker", "ipc://" + dir / "nobody"});
+        REQUIRE(nowhere.await_output("waits for submissions", true));
+        nowhere.signal(SIGTERM);
+        nowhere.wait();
+    }
     master = bus.serve(limits);
     const Finished finished = waiting->wait();
     INFO(finished.err << master->err());
