@@ -141,8 +141,11 @@ void RunMaster::on_join(Driver& driver, NodeId node, const bus::Join& join) {
     const auto found = std::ranges::find(members_, node, &Member::node);
     if (found == members_.end()) return;
     Member& member = *found;
-    if (join.code != Errc::ok && only_releases_)
-        return log(Level::warn, about(member.name, one_line(join.sentence)));
+    member.declined = join.code != Errc::ok;
+    if (member.declined && only_releases_) {
+        log(Level::warn, about(member.name, one_line(join.sentence)));
+        return gather();
+    }
     if (join.code != Errc::ok)
         return fail_run(join.code, about(member.name, one_line(join.sentence)));
     if (join.config_hash != spec_.config_hash)
@@ -175,7 +178,9 @@ void RunMaster::on_join(Driver& driver, NodeId node, const bus::Join& join) {
 
 void RunMaster::gather() {
     if (phase_ != Phase::gathering) return;
-    if (!std::ranges::all_of(members_, &Member::joined)) return;
+    const auto answered = [](const Member& member) { return member.joined || member.declined; };
+    if (!std::ranges::all_of(members_, answered)) return;
+    if (const auto names = missing(); !names.empty()) return release_without(names);
     started_ = started_ever_ = true;
     log(Level::info, "all members have joined");
     waiting_since_ = reported_ = driver_->now();

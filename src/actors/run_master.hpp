@@ -102,6 +102,7 @@ class RunMaster : public ServerApp {
         NodeId node;
         std::string name;
         bool joined = false;
+        bool declined = false;  ///< its last JOIN, of a run that is only released
         bool up = false;
         bool down = false;  ///< PEER_DOWN, and not back since
         TimePoint down_since{};
@@ -223,6 +224,8 @@ class RunMaster : public ServerApp {
     void write_report();
     void close(Errc code, const std::string& sentence);
     [[nodiscard]] std::vector<std::string> missing() const;
+    /// A complete run waits for these members no longer.
+    void release_without(const std::vector<std::string>& names);
     [[nodiscard]] std::vector<std::string> silent() const;
 
     RunSpec spec_;

@@ -56,17 +56,17 @@ void RunMaster::tick() {
             "waits for " + join_and(names) + " since " + text_of(now - waiting_since_) + where());
 }
 
+void RunMaster::release_without(const std::vector<std::string>& names) {
+    log(Level::warn, "does not wait for " + join_and(names) + " any longer: the run is complete");
+    release_all();
+}
+
 void RunMaster::tick_gathering() {
     const TimePoint now = driver_->now();
     const auto& bus = options_.config.bus;
     const auto names = missing();
     const Duration waited = now - gathering_since_;
-    if (only_releases_ && waited >= seconds(bus.rejoin_grace)) {
-        log(Level::warn, "does not wait for " + join_and(names) +
-                             " any longer: the run is "
-                             "complete");
-        return release_all();
-    }
+    if (only_releases_ && waited >= seconds(bus.rejoin_grace)) return release_without(names);
     if (!started_ever_ && waited >= seconds(bus.rendezvous_timeout))
         return fail_run(Errc::timed_out, plural(names, "did not join", "did not join") +
                                              " within " + text_of(waited) +

@@ -990,6 +990,25 @@ TEST_CASE("a finished run is only released") {
     CHECK(play.state(1).empty());
 }
 
+TEST_CASE("a finished run does not wait for a member that declines to be released") {
+    Play play(small(config::Task::logistic));
+    configure(play);
+    play.set();
+    REQUIRE(play.harness->run().code == Errc::ok);
+    play.resume_master();
+    play.harness->on_join_hook = [&](std::size_t member, bus::Join& join) {
+        if (member == 0) {
+            join.code = Errc::io;
+            join.sentence = "member-0 cannot store the term";
+        }
+        return true;
+    };
+    const TimePoint begun = play.harness->now();
+    REQUIRE(play.harness->run().code == Errc::ok);
+    CHECK(play.harness->now() - begun < std::chrono::seconds(15));  // less than the grace
+    CHECK(play.state(1).empty());
+}
+
 TEST_CASE("a check or prediction still fails at once") {
     Play play{World{}};
     auto made = make_check_master(play.master_options());
