@@ -150,7 +150,7 @@ Plan draw(std::uint64_t seed) {
         world.limits = draw_limits(rng);
         world.frames_vary = rng.below(2) == 0;
         world.bulk = rng.below(4) != 0;
-        plan.asker.large_one_in = 4;
+        plan.asker.large_one_in = 2;
         plan.asker.large_from = bus::credit_free_bytes;
         world.body_bytes_max = 2 * bus::credit_free_bytes + 1024;
     }
