@@ -102,7 +102,7 @@ class RunMaster : public ServerApp {
         NodeId node;
         std::string name;
         bool joined = false;
-        bool declined = false;  ///< its last JOIN, of a run that is only released
+        bool declined = false;  ///< in its last JOIN
         bool up = false;
         bool down = false;  ///< PEER_DOWN, and not back since
         TimePoint down_since{};
@@ -168,7 +168,7 @@ class RunMaster : public ServerApp {
     void fail_run(const Failure& failure) { fail_run(failure.code, failure.sentence); }
     /// RELEASE to all, then CLOSE.
     void release_all();
-    /// ", at step 12 of 240" while training, otherwise ", while aligning".
+    /// ", at step 12 of 240" while training, otherwise " (while aligning)".
     [[nodiscard]] virtual std::string where() const;
     /// What to do about an error of a member, ": lower ..."; empty when its sentence says enough.
     [[nodiscard]] virtual std::string advice(const Failure&) const { return {}; }

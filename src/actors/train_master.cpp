@@ -79,11 +79,12 @@ void TrainMaster::on_all_answered() {
 }
 
 std::string TrainMaster::where() const {
-    const std::string all = " of " + std::to_string(steps_);
-    if (phase() == Phase::training)
-        return ", at step " + std::to_string(step_held_ ? step_ : step_ + 1) + all;
-    if (phase() == Phase::evaluating)  // (in the course of a training as well)
-        return " (while evaluating, after step " + std::to_string(step_) + all + ")";
+    const auto at = [this](std::uint64_t step) {
+        return ", at step " + std::to_string(step) + " of " + std::to_string(steps_);
+    };
+    if (phase() == Phase::training) return at(step_held_ ? step_ : step_ + 1);
+    // in the course of a training as well
+    if (phase() == Phase::evaluating) return at(step_) + RunMaster::where();
     return RunMaster::where();
 }
 
