@@ -315,7 +315,7 @@ int run(const RunLogsArguments& arguments) {
                         "the broker at " + found->config.bus.broker + " has told nothing of run " +
                             found->row.run.short_hex() + " for " +
                             human_seconds(std::chrono::duration<double>(patience).count()) +
-                            "; when it is there again, `vflbus run logs` goes on with the lines"});
+                            "; when it is there again, ask again"});
     if (reader.anything() || reader.missing().empty()) return 0;
     return static_cast<int>(exit_code(Errc::refused));
 }

@@ -142,12 +142,12 @@ void RunMaster::on_join(Driver& driver, NodeId node, const bus::Join& join) {
     if (found == members_.end()) return;
     Member& member = *found;
     member.declined = join.code != Errc::ok;
-    if (member.declined && only_releases_) {
-        log(Level::warn, about(member.name, one_line(join.sentence)));
+    if (member.declined) {
+        const std::string why = about(member.name, one_line(join.sentence));
+        if (!only_releases_) return fail_run(join.code, why);
+        log(Level::warn, why);
         return gather();
     }
-    if (join.code != Errc::ok)
-        return fail_run(join.code, about(member.name, one_line(join.sentence)));
     if (join.config_hash != spec_.config_hash)
         return fail_run(Errc::config_differs,
                         member.name +
