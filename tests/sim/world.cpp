@@ -347,6 +347,7 @@ void World::pause_broker(Duration length) {
     ++coverage_["broker stopped for a while"];
     disturbed_until(now_ + length);
     tell("fault: the broker is stopped for a while");
+    if (now_ >= broker_paused_until_) broker_paused_from_ = now_;
     broker_paused_until_ = std::max(broker_paused_until_, now_ + length);
     ++broker_disturbed_;
     broker_armed_ = {};

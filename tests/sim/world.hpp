@@ -237,7 +237,7 @@ class World {
     void watch_arrival_at_node(Node& node, Connection& connection, const bus::Header& header,
                                std::span<const std::uint8_t> body);
     void watch_log(const std::string& line);
-    void watch_stall(std::string_view name);
+    void watch_stall(const std::string& name);
     /// As old can be what the broker knows of a worker when it judges, with nothing in between.
     [[nodiscard]] Duration news_age() const {
         return options_.timings.heartbeat + options_.timings.check + std::chrono::milliseconds(100);
@@ -279,6 +279,7 @@ class World {
     std::uint64_t broker_life_ = 0;
     std::size_t frame_bytes_max_ = 0;  ///< of the broker's present life
     TimePoint broker_armed_{};
+    TimePoint broker_paused_from_{};
     TimePoint broker_paused_until_{};
     Duration broker_leapt_{};
     int broker_disturbed_ = 0;  ///< pauses and leaps so far
@@ -297,6 +298,10 @@ class World {
         TimePoint spoke_at{};    ///< its last frame that the broker's socket has got
         bool left = false;       ///< it has said BYE
         TimePoint since{};       ///< when it was welcomed
+
+        [[nodiscard]] bool speaks_on(std::uint64_t id) const {
+            return connection == id || bulk == id;
+        }
     };
     std::map<std::string, Registered> registered_;
     /// Runs that the broker has opened in its present life.

@@ -47,7 +47,7 @@ bool World::cut(std::size_t index, Told told, bus::Lane lane) {
     // what lies unread in the socket of a broker that is stopped is lost with it
     const auto known = registered_.find(node.name);
     if (known != registered_.end() && known->second.connection == id && now_ < broker_paused_until_)
-        known->second.spoke_at -= options_.timings.lost;
+        known->second.spoke_at = std::min(known->second.spoke_at, broker_paused_from_);
     const bool node_told = told == Told::both || told == Told::node;
     const bool broker_told = told == Told::both || told == Told::broker;
     if (broker_told) {

@@ -96,17 +96,17 @@ void World::watch_window(Connection& connection, bool by_node, std::size_t bytes
 
 void World::watch_report(Connection& connection, bool by_node, std::uint64_t total) {
     Connection::Hop& hop = by_node ? connection.by_node : connection.by_broker;
-    const Node& node = *nodes_[connection.node];
-    const auto known = registered_.find(node.name);
+    if (total <= hop.sent) {
+        hop.reported = std::max(hop.reported, total);
+        return;
+    }
+    const std::string& name = nodes_[connection.node]->name;
+    const auto known = registered_.find(name);
     // (a report that had to wait may be the first thing on another connection)
-    const bool counted = known != registered_.end() && (known->second.connection == connection.id ||
-                                                        known->second.bulk == connection.id);
+    if (known == registered_.end() || !known->second.speaks_on(connection.id)) return;
     // both count from the same WELCOME on, or the window closes for good some day
-    if (total > hop.sent && counted)
-        violate((by_node ? "more was consumed of " + node.name : node.name + " has consumed more") +
-                " than was sent in the session");
-    if (total > hop.sent) return;
-    hop.reported = std::max(hop.reported, total);
+    violate((by_node ? "more was consumed of " + name : name + " has consumed more") +
+            " than was sent in the session");
 }
 
 /// While the broker knows a process of a name it takes no earlier one.
@@ -128,25 +128,26 @@ void World::watch_welcome(Connection& connection) {
     ++coverage_[same                         ? "welcome to the same process again"
                 : known != registered_.end() ? "welcome to another process of the name"
                                              : "welcome"];
-    registered_[node.name] = {node.index, connection.life, connection.id, connection.incarnation, 0,
-                              now_,       false,           now_};
+    registered_[node.name] = {.node = node.index,
+                              .life = connection.life,
+                              .connection = connection.id,
+                              .incarnation = connection.incarnation,
+                              .spoke_at = now_,
+                              .since = now_};
 }
 
 void World::watch_data(Connection& connection, const bus::Header& header, std::size_t bytes) {
     watch_window(connection, false, bytes);
     const Node& node = *nodes_[connection.node];
     const auto known = registered_.find(node.name);
-    const auto speaks_on = [](const Registered& one, std::uint64_t id) {
-        return one.connection == id || one.bulk == id;
-    };
-    if (known == registered_.end() || !speaks_on(known->second, connection.id))
+    if (known == registered_.end() || !known->second.speaks_on(connection.id))
         violate("the broker sent a frame to a process that it had not welcomed last as " +
                 node.name);
     const auto from = connections_.find(serving_);
     if (from != connections_.end() && from->second.alive) {
         const auto sender = registered_.find(nodes_[from->second.node]->name);
         if (header.src == node_id_of(nodes_[from->second.node]->name) &&
-            !speaks_on(sender->second, serving_))
+            !sender->second.speaks_on(serving_))
             violate("the broker passed on a frame of a process that it no longer knows as " +
                     sender->first);
     }
@@ -213,21 +214,21 @@ void World::watch_open(const Node& node, const bus::Header& header,
 
 void World::watch_log(const std::string& line) {
     tell("broker: " + line);
-    constexpr std::string_view stalled = "node stalled for too long name=";
-    if (line.starts_with(stalled))
-        watch_stall(std::string_view(line).substr(stalled.size(),
-                                                  line.find(' ', stalled.size()) - stalled.size()));
-    constexpr std::string_view closed = "run closed run=";
-    if (!line.starts_with(closed)) return;
-    const std::string run =
-        line.substr(closed.size(), line.find(' ', closed.size()) - closed.size());
+    const auto word_after = [&](std::string_view begin) {
+        if (!line.starts_with(begin)) return std::string();
+        return line.substr(begin.size(), line.find(' ', begin.size()) - begin.size());
+    };
+    if (const std::string name = word_after("node stalled for too long name="); !name.empty())
+        watch_stall(name);
+    const std::string run = word_after("run closed run=");
+    if (run.empty()) return;
     std::erase_if(open_runs_, [&](const auto& entry) { return entry.first.short_hex() == run; });
 }
 
 /// Only one that hangs is told to hang.
-void World::watch_stall(std::string_view name) {
+void World::watch_stall(const std::string& name) {
     ++coverage_["given up as stalled"];
-    const auto known = registered_.find(std::string(name));
+    const auto known = registered_.find(name);
     if (known == registered_.end()) return;
     Node& node = *nodes_[known->second.node];
     if (node.life != known->second.life) return;  // it has died since

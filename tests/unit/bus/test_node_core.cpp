@@ -35,6 +35,14 @@ class NodeFixture : public bus::LinkFixture {
         core.pump();
         CHECK(bus::decode_join(expect(Kind::join).body)->code == Errc::ok);
     }
+    /// The broker has confirmed the run that the app drives.
+    void drive_opened(ServerApp& app) {
+        core.drive(app);
+        core.pump();
+        expect(Kind::open);
+        opened();
+        core.pump();
+    }
     bus::Ending error_reply() {
         const auto sent = expect(Kind::reply);
         CHECK(sent.header.flags == bus::flag::error);
@@ -282,11 +290,7 @@ TEST_CASE_METHOD(NodeFixture, "the link's end is the end of all runs") {
 
 TEST_CASE_METHOD(NodeFixture, "a driven run from OPEN to its end") {
     Recorder app;
-    core.drive(app);
-    core.pump();
-    expect(Kind::open);
-    opened();
-    core.pump();
+    drive_opened(app);
     REQUIRE(app.driver_ != nullptr);
     Driver& driver = *app.driver_;
     CHECK(driver.get_node_ids().empty());
@@ -384,11 +388,7 @@ TEST_CASE_METHOD(NodeFixture, "a driven run that others end") {
 TEST_CASE_METHOD(NodeFixture,
                  "a request in a run that others have just ended is no failure of its own") {
     Recorder app;
-    core.drive(app);
-    core.pump();
-    expect(Kind::open);
-    opened();
-    core.pump();
+    drive_opened(app);
     REQUIRE(app.driver_ != nullptr);
     close(false);  // the app is in a handler, and does not know yet
     CHECK(app.driver_->push_message(node_id_of("member-1"), 300, Bytes{1}));
