@@ -51,6 +51,23 @@ void close_fd(int& fd) noexcept {
     fd = -1;
 }
 
+/// While it lives no signal is handled in this thread: a handler that ends all children must not
+/// come between one's start (or its end) and the note of it, which it goes by.
+class SignalsHeld {
+  public:
+    SignalsHeld() {
+        sigset_t all;
+        sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before_);
+    }
+    ~SignalsHeld() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+    SignalsHeld(const SignalsHeld&) = delete;
+    SignalsHeld& operator=(const SignalsHeld&) = delete;
+
+  private:
+    sigset_t before_{};
+};
+
 struct FileActions {
     posix_spawn_file_actions_t value;
     FileActions() { posix_spawn_file_actions_init(&value); }
@@ -127,16 +144,19 @@ Result<Child> Child::spawn(const ChildOptions& options) {
     Child child;
     // where a script starts us by a loader of its own (container/pack), we are not the executable
     const char* const program = std::getenv("VFLBUS_PROGRAM");
-    const int failed =
-        ::posix_spawn(&child.pid_, program != nullptr ? program : "/proc/self/exe", &actions.value,
-                      &attributes.value, argv.data(), environment.data());
+    int failed = 0;
+    {
+        const SignalsHeld held;
+        failed = ::posix_spawn(&child.pid_, program != nullptr ? program : "/proc/self/exe",
+                               &actions.value, &attributes.value, argv.data(), environment.data());
+        if (failed == 0) remember(child.pid_);
+    }
     ::close(pipe[1]);
     if (failed != 0) {
         ::close(pipe[0]);
         child.pid_ = -1;
         return fail(Errc::io, "cannot start " + options.name + ": " + reason(failed));
     }
-    remember(child.pid_);
     child.name_ = options.name;
     child.log_ = options.log;
     child.running_ = true;
@@ -162,6 +182,7 @@ Child::Child(Child&& other) noexcept
 
 Child::~Child() {
     if (running_) {
+        const SignalsHeld held;
         signal(SIGKILL);
         int status = 0;
         while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
@@ -191,9 +212,13 @@ void Child::read_output() {
 bool Child::reap() {
     if (!running_) return true;
     int status = 0;
-    const pid_t ended = ::waitpid(pid_, &status, WNOHANG);
-    if (ended == 0 || (ended < 0 && errno == EINTR)) return false;
-    forget(pid_);
+    pid_t ended = 0;
+    {
+        const SignalsHeld held;  // once it is reaped, its number may be another process's
+        ended = ::waitpid(pid_, &status, WNOHANG);
+        if (ended == 0 || (ended < 0 && errno == EINTR)) return false;
+        forget(pid_);
+    }
     running_ = false;
     if (ended == pid_ && WIFSIGNALED(status)) {
         by_signal_ = WTERMSIG(status);
@@ -244,6 +269,7 @@ Result<PrivateDirectory> PrivateDirectory::create() {
     // a socket's path holds 107 characters
     if (base.size() + sizeof "/vflbus-XXXXXX/bus" > private_directory.size()) base = "/tmp";
     std::string path = base + "/vflbus-XXXXXX";
+    const SignalsHeld held;  // it is removed by the same handler
     if (::mkdtemp(path.data()) == nullptr)
         return fail(Errc::io, "cannot make a directory in " + base + " for the bus: " +
                                   reason(errno) + "; set TMPDIR, or use --transport tcp");
