@@ -405,6 +405,10 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
                 return forget_run(header.run);
             }
             if (run->announce_at == TimePoint{}) run->announce_at = now + config_.timings.resend;
+            if (!run->ours && header.request == 0) {  // to JOIN: nobody of the run is there
+                for (auto& [node, other] : run->peers) other.forget_arriving();
+                serve_waiting();
+            }
             if (Pending* pending = pending_of()) pending->again_at = now + config_.timings.resend;
             return;
         case Errc::unreachable:
@@ -516,10 +520,7 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
         if (header.term == run->term) {
             Peer& peer = run->peers[event.node];
             peer.down = true;
-            // its room is for others, whole bodies that wait for their turn included: it begins all
-            // again when it is back
-            peer.replies.clear();
-            peer.requests.clear();
+            peer.forget_arriving();
             serve_waiting();
         }
     }

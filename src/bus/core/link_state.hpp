@@ -118,6 +118,12 @@ struct LinkCore::Peer {
         replies.clear();
         std::erase_if(requests, [](const auto& entry) { return !entry.second.whole(); });
     }
+    /// It is gone. Its room is for others, that of whole bodies which wait for their turn included:
+    /// it begins all again when it is back.
+    void forget_arriving() {
+        replies.clear();
+        requests.clear();
+    }
 };
 
 struct LinkCore::Run {

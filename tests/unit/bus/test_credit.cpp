@@ -287,7 +287,19 @@ TEST_CASE_METHOD(SmallBudget, "a peer that is gone holds no room, not even with 
     part(asked(1), 2 * MiB, 0, 2);
     whole(asked(2), 2 * MiB);  // waits for its turn
     CHECK(link.reserved_bytes() == 4 * MiB);
-    peer_down("master");
+    SECTION("as the broker says") {
+        peer_down("master");
+    }
+    SECTION("as far as a broker knows that came back empty") {
+        error(Errc::not_registered);
+        expect_but_window(Kind::credit);
+        expect(Kind::credit);
+        expect(Kind::hello);
+        welcome();
+        expect(Kind::join);
+        CHECK(link.reserved_bytes() == 2 * MiB);  // of what is whole: the broker may be the same
+        error(Errc::retry, run_of(1), 1, 0, node_id_of("master"));
+    }
     CHECK(link.reserved_bytes() == 0);
     CHECK(link.arriving_bytes() == 0);
     peer_up("master");
