@@ -258,6 +258,9 @@ void World::expect_stalled(Node& node, TimePoint until) {
         const auto now_known = registered_.find(node.name);
         if (!undisturbed || now_known == registered_.end() || now_known->second.since != since)
             return;
+        // a connection that is cut, and nobody knows it, is silent
+        const auto connection = connections_.find(now_known->second.connection);
+        if (connection == connections_.end() || !connection->second.alive) return;
         ++coverage_["a hung worker was noticed in time"];
         if (node.given_up == given_up)
             violate(node.name + " hangs, and the broker has not noticed");
