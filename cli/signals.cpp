@@ -68,7 +68,8 @@ SignalScope::SignalScope(bus::StopSignal& stop, void (*at_once)() noexcept, Seco
     before_exit = at_once;
     struct sigaction action{};
     action.sa_handler = on_signal;
-    sigemptyset(&action.sa_mask);
+    sigemptyset(&action.sa_mask);  // they are counted one after another
+    for (const int signal : watched) sigaddset(&action.sa_mask, signal);
     action.sa_flags = SA_RESTART;
     for (const int signal : watched) ::sigaction(signal, &action, nullptr);
     if (second == Second::closes) ::sigaction(SIGALRM, &action, nullptr);

@@ -64,6 +64,7 @@ void ByHand::start(const std::string& who, const Words& also) {
                 "--json", "--set",
                 "output.runs_dir=" + (party.runs_dir.empty() ? dir / "runs" : party.runs_dir)});
     auto& place = who == "master" ? master : members.at(std::stoul(who.substr(7)));
+    place.reset();  // the new one finds its directories free
     place = std::make_unique<Process>(dir, with(with(with(words, more), party.words), also),
                                       Variables{}, party.prefix);
 }

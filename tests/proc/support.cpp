@@ -159,7 +159,7 @@ Finished run(const TempDir& dir, const Words& arguments, const Variables& variab
     return Process(dir, arguments, variables).wait();
 }
 
-std::string left_behind(const TempDir& dir) {
+std::string left_running(const TempDir& dir) {
     std::string found;
     // a killed parent's children need a moment to follow it
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
@@ -177,6 +177,11 @@ std::string left_behind(const TempDir& dir) {
     } while (!found.empty() && std::chrono::steady_clock::now() < until);
     for (const auto& entry : fs::recursive_directory_iterator(dir.path() / "tmp"))
         found += "file " + entry.path().string() + "\n";
+    return found;
+}
+
+std::string left_behind(const TempDir& dir) {
+    std::string found = left_running(dir);
     for (const auto& entry : fs::recursive_directory_iterator(dir.path()))
         if (entry.path().filename().string().find(".tmp") != std::string::npos)
             found += "half-written " + entry.path().string() + "\n";

@@ -75,6 +75,8 @@ Finished run(const TempDir& dir, const Words& arguments, const Variables& variab
 /// What a finished command must not leave: processes that know `dir`, sockets and other files in
 /// its $TMPDIR, half-written files. One line each; empty when all is well.
 std::string left_behind(const TempDir& dir);
+/// The same without half-written files, for one that was ended at once.
+std::string left_running(const TempDir& dir);
 
 std::string slurp(const fs::path& file);
 void spit(const fs::path& file, const std::string& text);

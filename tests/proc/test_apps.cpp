@@ -236,7 +236,7 @@ TEST_CASE("a handler that says that it gets on is not stalled, and one that does
         Process works(dir, bus.server("test_server", {"play=long", "type=query.works"}));
         REQUIRE(works.await_output("asks", true));
         bus.node("node-b", "test_client");  // comes too late for the first
-        const Finished silent = bus.play("long", {"type=train.waits", "node=node-b"});
+        const Finished silent = bus.play("long", {"nodes=2", "type=train.waits", "node=node-b"});
         INFO(silent.err);
         CHECK(silent.err.find("node-b is busy and has not got on for") != std::string::npos);
         const Finished worked = works.wait();
