@@ -162,6 +162,7 @@ TEST_CASE("a member that never comes is named", "[bad_input]") {
     const std::string address = first_endpoint(broker);
     Process member(dir, {"actor", "--role", "member", "--rank", "0", "--once", "--config",
                          "run.toml", "--broker", address});
+    REQUIRE(broker.await_output("node up name=member-0", true));
     const Finished master =
         run(dir, {"actor", "--role", "master", "--config", "run.toml", "--broker", address, "--set",
                   "bus.rendezvous_timeout=1.5", "--set", "bus.wait_report_interval=0.5"});

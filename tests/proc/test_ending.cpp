@@ -92,7 +92,7 @@ TEST_CASE("a launch that is killed takes its children along", "[ending]") {
         REQUIRE(launch.await_output("epoch ", true));
         launch.signal(SIGKILL);
         CHECK(launch.wait().exit_code == 128 + SIGKILL);
-        CHECK(left_behind(dir) == "");
+        CHECK(left_running(dir) == "");
     }
 }
 

@@ -457,7 +457,7 @@ TEST_CASE("a serving master that is killed and started again goes on with its qu
     const TempDir dir;
     Bus bus(dir);
     const Words limits{"--set", "bus.commit_steps=150", "--set", "bus.commit_interval=0"};
-    const Words epochs{"--set", "model.epochs=400"};
+    const Words epochs{"--set", "model.epochs=1200"};  // until the second one waits
     REQUIRE(run(dir, bus.master(run_id, with(limits, epochs))).exit_code == 0);
     auto master = bus.serve(limits);
     const auto first = bus.submit_and_wait(epochs);
@@ -467,6 +467,7 @@ TEST_CASE("a serving master that is killed and started again goes on with its qu
     const std::string next = Bus::id_of(*second);
     CHECK(bus.await_status(next, "pending"));
     const pid_t child = child_of(*master, "master");
+    REQUIRE(child > 0);
     master->signal(SIGKILL);
     master->wait();
     master = bus.serve(limits);

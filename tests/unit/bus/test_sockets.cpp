@@ -397,7 +397,9 @@ TEST_CASE("addresses that cannot be bound") {
 TEST_CASE("a second node of one name is refused while the first lives") {
     Directory dir;
     const auto context = bus::make_context();
-    Broker broker(context, local_address(dir), quick());
+    bus::Timings timings = quick();
+    timings.name_probe = seconds(5);  // who lives answers at once
+    Broker broker(context, local_address(dir), timings);
     Serving first(options_of(context, broker.endpoint, "member-0", dir.path / "a", quick()),
                   ClientApp{}, false);
     EchoOwner app({"member-0"}, 1, 1);
@@ -703,17 +705,20 @@ TEST_CASE("who chooses a routing id of the right length is a stranger all the sa
 TEST_CASE("a handler that takes long does not make its node suspect") {
     Directory dir;
     const auto context = bus::make_context();
-    Broker broker(context, "ipc://" + (dir.path / "b").string(), quick());
+    bus::Timings timings = quick();
+    timings.suspect = seconds(1);
+    timings.lost = milliseconds(1500);
+    Broker broker(context, "ipc://" + (dir.path / "b").string(), timings);
     ClientApp app;
     app.on(slow_type, [](const Message&, Context&) -> Result<Bytes> {
-        std::this_thread::sleep_for(seconds(2));  // twice the time after which a node is lost
+        std::this_thread::sleep_for(seconds(3));  // twice the time after which a node is lost
         return Bytes{1};
     });
-    Serving member(options_of(context, broker.endpoint, "member-0", dir.path / "a", quick()),
+    Serving member(options_of(context, broker.endpoint, "member-0", dir.path / "a", timings),
                    std::move(app));
     SlowOwner owner(seconds(20));
     const auto ending =
-        drive(options_of(context, broker.endpoint, "master", dir.path / "m", quick()), owner);
+        drive(options_of(context, broker.endpoint, "master", dir.path / "m", timings), owner);
     REQUIRE(ending);
     CHECK(ending->code == Errc::ok);
     CHECK(owner.answered == 1);
