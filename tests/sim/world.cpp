@@ -460,7 +460,7 @@ void World::start(std::size_t index, std::uint64_t behind) {
     node.paused_until = now_;
     node.choked_until = now_;
     node.slow_until = now_;
-    node.work = node.given_up_at = 0;
+    node.work = node.given_up = 0;
     node.worked = {};
     node.armed = {};
     node.connection = 0;

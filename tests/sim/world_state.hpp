@@ -54,11 +54,10 @@ struct World::Node {
     /// What its worker does, as the link knows: a number, 0 for nothing.
     std::uint64_t work = 0;
     TimePoint working_since{};
-    Duration worked{};              ///< on the longest thing that has ended lately
-    TimePoint worked_until{};       ///< ... then
-    TimePoint delayed_until{};      ///< what it says may come late until then
-    std::uint64_t given_up = 0;     ///< so often, as stalled
-    std::uint64_t given_up_at = 0;  ///< the work that it did then
+    Duration worked{};           ///< on the longest thing that has ended lately
+    TimePoint worked_until{};    ///< ... then
+    TimePoint delayed_until{};   ///< what it says may come late until then
+    std::uint64_t given_up = 0;  ///< the work that it did when it was last given up as stalled
     TimePoint armed{};
     std::unique_ptr<NodeSide> side;
     std::unique_ptr<bus::LinkCore> link;
