@@ -150,8 +150,7 @@ TEST_CASE("one commit that cannot be written", "[disk]") {
         const Process& victim = who == "master" ? *hand.master : *hand.members[1];
         const std::uint64_t step = record(run).step;
         const auto traps = [&](auto&& each) {
-            // (the very next one may be under way)
-            for (std::uint64_t next = step + 150 * 2; next < step + 150 * 7; next += 150)
+            for (std::uint64_t next = step + 150; next < step + 150 * 6; next += 150)
                 each(run / who / "state" /
                      ("commit-" + std::to_string(next) + ".tmp-" + std::to_string(victim.pid())));
         };
