@@ -13,7 +13,7 @@
 #include <thread>
 #include <vector>
 
-#include "actors/node.hpp"
+#include "actors/node/node.hpp"
 #include "apps/wire.hpp"
 #include "base/hash.hpp"
 #include "bus/zmq/broker_loop.hpp"

@@ -12,7 +12,7 @@
 
 #include "actors/master.hpp"
 #include "actors/messages.hpp"
-#include "actors/node.hpp"
+#include "actors/node/node.hpp"
 #include "base/rng.hpp"
 #include "measure.hpp"
 #include "observe/log.hpp"

@@ -9,7 +9,7 @@
 
 #include "actors/env.hpp"
 #include "actors/member.hpp"
-#include "actors/node.hpp"
+#include "actors/node/node.hpp"
 #include "actors/run_master.hpp"
 #include "apps/helper.hpp"
 #include "apps/server_host.hpp"

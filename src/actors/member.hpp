@@ -7,8 +7,8 @@
 #include <functional>
 #include <string>
 
-#include "actors/app.hpp"
 #include "actors/env.hpp"
+#include "actors/node/app.hpp"
 #include "actors/tables.hpp"
 #include "config/config.hpp"
 #include "observe/log.hpp"

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "actors/app.hpp"
+#include "actors/node/app.hpp"
 #include "base/errc.hpp"
 #include "base/hash.hpp"
 #include "bus/wire/codec.hpp"

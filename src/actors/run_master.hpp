@@ -14,10 +14,10 @@
 #include <string_view>
 #include <vector>
 
-#include "actors/app.hpp"
 #include "actors/env.hpp"
 #include "actors/member.hpp"
 #include "actors/messages.hpp"
+#include "actors/node/app.hpp"
 #include "actors/party.hpp"
 #include "actors/purpose.hpp"
 #include "actors/run_record.hpp"

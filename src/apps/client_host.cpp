@@ -7,7 +7,7 @@
 #include <optional>
 #include <utility>
 
-#include "actors/node.hpp"
+#include "actors/node/node.hpp"
 #include "apps/processes.hpp"
 #include "base/text.hpp"
 

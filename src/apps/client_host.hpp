@@ -8,7 +8,7 @@
 #include <memory>
 #include <string>
 
-#include "actors/app.hpp"
+#include "actors/node/app.hpp"
 #include "apps/helper.hpp"
 #include "apps/wire.hpp"
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "actors/app.hpp"
+#include "actors/node/app.hpp"
 #include "apps/client_host.hpp"
 
 namespace vflbus::apps {

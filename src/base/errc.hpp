@@ -3,6 +3,7 @@
 // change; new codes are appended.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -76,11 +77,16 @@ std::string_view name_of(Errc code) noexcept;
 std::string_view meaning_of(Errc code) noexcept;
 ExitCode exit_code(Errc code) noexcept;
 
-/// Why something did not succeed: a code for programs, one sentence for people that names the
-/// party, the file or key, and what to do.
+/// Why something did not succeed. Programs decide by the code and the fields; people read the
+/// sentence, which names the party, the file or key, and what to do. Nothing decides by searching
+/// in a sentence.
 struct Failure {
     Errc code = Errc::internal;
-    std::string sentence;
+    std::string sentence;    ///< what happened
+    std::string party = {};  ///< whose fault it is; empty: not known, or nobody's
+    std::string phase = {};  ///< of the run: "aligning", "training"; empty: no run yet
+    std::optional<std::uint64_t> step = {};  ///< of the training, counted from 1
+    std::string hint = {};  ///< what to do about it; empty when the sentence says it
 };
 
 template <class T = void>

@@ -11,7 +11,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "actors/node.hpp"
+#include "actors/node/node.hpp"
 #include "base/hash.hpp"
 #include "bus/zmq/broker_loop.hpp"
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "actors/app.hpp"
+#include "actors/node/app.hpp"
 #include "world.hpp"
 
 namespace vflbus::sim {

@@ -24,7 +24,7 @@
 #include <tuple>
 #include <vector>
 
-#include "actors/node_core.hpp"
+#include "actors/node/node_core.hpp"
 #include "base/rng.hpp"
 #include "bus/core/broker_core.hpp"
 #include "bus/core/link_core.hpp"

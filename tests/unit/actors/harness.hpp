@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "actors/app.hpp"
 #include "actors/messages.hpp"
+#include "actors/node/app.hpp"
 #include "base/rng.hpp"
 
 namespace vflbus::actors::test {

@@ -2,7 +2,7 @@
 
 #include <stdexcept>
 
-#include "actors/node_core.hpp"
+#include "actors/node/node_core.hpp"
 #include "link_fixture.hpp"
 
 using namespace vflbus;

@@ -13,7 +13,7 @@
 #include <thread>
 #include <zmq.hpp>
 
-#include "actors/node.hpp"
+#include "actors/node/node.hpp"
 #include "base/hash.hpp"
 #include "base/rng.hpp"
 #include "bus/wire/header.hpp"

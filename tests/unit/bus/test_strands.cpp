@@ -8,8 +8,8 @@
 #include <mutex>
 #include <thread>
 
-#include "actors/node.hpp"
-#include "actors/node_core.hpp"
+#include "actors/node/node.hpp"
+#include "actors/node/node_core.hpp"
 #include "base/hash.hpp"
 #include "bus/zmq/broker_loop.hpp"
 #include "link_fixture.hpp"

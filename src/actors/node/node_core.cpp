@@ -1,4 +1,4 @@
-#include "actors/node_core.hpp"
+#include "actors/node/node_core.hpp"
 
 #include <algorithm>
 #include <exception>

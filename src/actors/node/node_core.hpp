@@ -17,7 +17,7 @@
 #include <variant>
 #include <vector>
 
-#include "actors/app.hpp"
+#include "actors/node/app.hpp"
 #include "bus/core/link_core.hpp"
 
 namespace vflbus::actors {

@@ -1,4 +1,4 @@
-#include "actors/node.hpp"
+#include "actors/node/node.hpp"
 
 #include <algorithm>
 #include <condition_variable>
@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "actors/node_core.hpp"
+#include "actors/node/node_core.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "actors/app.hpp"
-#include "actors/node_core.hpp"
+#include "actors/node/app.hpp"
+#include "actors/node/node_core.hpp"
 #include "base/errc.hpp"
 #include "bus/core/limits.hpp"
 #include "bus/core/timings.hpp"
