@@ -1,0 +1,145 @@
+// What a seed draws: faults, limits, what is trained.
+
+#include <stdexcept>
+
+#include "swarm_state.hpp"
+
+namespace vflbus::sim {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::size_t table_rows = 40;
+
+AskerPlan questions_plan() {
+    AskerPlan plan;
+    plan.members = {{"member-0", "member", 0}, {"member-1", "member", 1}};
+    plan.nodes = plan.members.size();
+    return plan;
+}
+
+/// Small bodies do what large ones do: travel in many chunks, wait for credit, for room, for the
+/// window.
+bus::Limits draw_limits(Rng& rng) {
+    bus::Limits limits;
+    const std::size_t chunks[] = {4 << 10, 6 << 10, 16 << 10, 64 << 10};
+    limits.chunk = chunks[rng.below(4)];
+    limits.credit_share_min = 8 << 10;
+    limits.credit_share_max = (8 << 10) << rng.below(4);
+    limits.credit_total = (64 << 10) << rng.below(3);
+    limits.credit_first = (4 << 10) << rng.below(6);
+    limits.bulk_lead = std::min<std::uint64_t>(limits.credit_first, (4 << 10) << rng.below(6));
+    limits.hop_window = (32 << 10) << rng.below(5);
+    limits.hop_window_max = limits.hop_window << rng.below(4);
+    limits.window_report = limits.hop_window >> (1 + rng.below(3));
+    limits.broker_queue = (std::max(limits.hop_window, limits.credit_total) + 1) << rng.below(3);
+    limits.body_budget = (96 << 10) << rng.below(4);
+    limits.outstanding = 1 + rng.below(bus::outstanding_requests_max);
+    if (!bus::consistent(limits)) throw std::logic_error("limits that contradict each other");
+    return limits;
+}
+
+}  // namespace
+
+Plan draw(std::uint64_t seed) {
+    Rng rng(mix_seed(seed, 1));
+    Plan plan;
+    plan.asker = questions_plan();
+    WorldOptions& world = plan.world;
+    plan.patience = rng.below(3) == 0 ? 15 : 60;
+    world.link_timeout = seconds(plan.patience);
+    const Duration delays[] = {milliseconds(1), milliseconds(5), milliseconds(20)};
+    world.faults.delay_max = delays[rng.below(3)];
+    const Duration handlers[] = {milliseconds(1), milliseconds(5), milliseconds(30)};
+    world.faults.handler_max = handlers[rng.below(3)];
+    for (std::size_t& variant : plan.variant) variant = rng.below(variants);
+    const std::uint64_t steps[] = {1, 3, 10, 40, 0};
+    plan.commit_steps = steps[rng.below(5)];
+    if (plan.commit_steps == 0) plan.commit_interval = 0.3;
+    if (rng.below(4) == 0) plan.restarts_max = 1;  // two in a row are rare enough
+    plan.restart_when_lost = rng.below(2) == 0;
+    plan.faults = faults_least + rng.below(7);
+    if (rng.below(2) == 0) world.timings.progress_stall = seconds(2 + rng.below(9));
+    // some strike one after the other has healed, most while the same training goes on
+    const Duration step = 2 * world.faults.delay_max + world.faults.handler_max;
+    plan.gap = rng.below(3) == 0 ? Duration(milliseconds(100 + rng.below(900)))
+                                 : step * static_cast<std::int64_t>(3 + rng.below(28));
+    for (std::size_t kind = 0; kind < fault_kinds; ++kind)
+        if (rng.below(3) != 0) plan.on.insert(static_cast<FaultKind>(kind));
+    // what costs a run its model, or a user's patience, is rare
+    for (const FaultKind rare :
+         {FaultKind::owner_asleep, FaultKind::wipe, FaultKind::damage, FaultKind::twin_member,
+          FaultKind::twin_master, FaultKind::stop_now, FaultKind::disk_full, FaultKind::hang})
+        if (rng.below(3) != 0) plan.on.erase(rare);
+    if (plan.on.contains(FaultKind::death_in_write) && rng.below(2) == 0)
+        plan.deaths_per_step = 0.01;
+    plan.app = rng.below(2) == 0;
+    plan.asker.open = rng.below(2) == 0;
+    if (rng.below(4) != 0) {
+        world.limits = draw_limits(rng);
+        world.frames_vary = rng.below(2) == 0;
+        world.bulk = rng.below(4) != 0;
+        plan.asker.large_one_in = 2;
+        plan.asker.large_from = bus::credit_free_bytes;
+        world.body_bytes_max = 2 * bus::credit_free_bytes + 1024;
+    }
+    return plan;
+}
+
+Plan calm_plan(std::size_t variant) {
+    Plan plan;
+    plan.asker = questions_plan();
+    plan.world.link_timeout = seconds(60);
+    plan.variant = {variant, variant};
+    plan.commit_steps = 7;
+    return plan;
+}
+
+config::Config configuration(std::size_t owner, const Plan& plan) {
+    static const std::vector<std::string> common{"model.epochs=25",
+                                                 "model.batch_size=8",
+                                                 "run.world_size=2",
+                                                 "data.test_fraction=0.2",
+                                                 "model.report_test_metrics_iteration=20",
+                                                 "party.master.data=none.csv",
+                                                 "party.master.id=id",
+                                                 "party.master.label=y",
+                                                 "bus.rendezvous_timeout=120"};
+    static const std::vector<std::string> models[variants] = {
+        {"model.task=logistic", "model.learning_rate=0.1"},
+        {"model.task=logistic", "model.learning_rate=0.02", "model.optimizer=adam"},
+        {"model.task=linear", "model.sequential=true", "model.reg_lambda=0.5"},
+        {"model.task=linear", "model.learning_rate=0.05", "model.momentum=0.9",
+         "model.label_holder_alone=true"},
+    };
+    const std::size_t variant = plan.variant[owner];
+    // parsing costs more than a hundred steps
+    static std::map<std::pair<std::size_t, std::size_t>, config::Config> parsed;
+    const auto known = parsed.find({owner, variant});
+    if (known == parsed.end()) {
+        std::vector<std::string> settings = common;
+        settings.insert(settings.end(), models[variant].begin(), models[variant].end());
+        settings.push_back("run.seed=" + std::to_string(owner + 5));
+        parsed[{owner, variant}] = configure(settings);
+    }
+    config::Config config = parsed.at({owner, variant});
+    config.bus.commit_interval = plan.commit_interval;
+    config.bus.commit_steps = plan.commit_steps;
+    config.bus.restarts_max = plan.restarts_max;
+    config.bus.recv_timeout = plan.patience;
+    config.bus.on_state_lost =
+        plan.restart_when_lost ? config::StateLost::restart : config::StateLost::fail;
+    return config;
+}
+
+std::shared_ptr<const data::Table> table_of(std::size_t place) {
+    static const std::shared_ptr<const data::Table> tables[] = {
+        make_table("member-0", table_rows, 2, false, 2),
+        make_table("member-1", table_rows, 3, false, 3),
+        make_table("master", table_rows, 1, true, 1),
+    };
+    return tables[std::min<std::size_t>(place, 2)];
+}
+
+}  // namespace vflbus::sim
