@@ -19,7 +19,8 @@ constexpr std::uint64_t format_version = 1;
 constexpr std::size_t checksum_bytes = std::tuple_size_v<Hash256>;
 constexpr std::string_view prefix = "commit-";
 /// A history grows with the run, other than a message.
-constexpr bus::DecodeLimits limits{.elements_max = std::size_t{1} << 26};
+constexpr bus::DecodeLimits limits{.elements_max = std::size_t{1} << 26,
+                                   .elements_total_max = std::size_t{1} << 29};
 
 void put(Writer& w, const std::vector<double>& values) {
     w.reserve(values.size() * sizeof(double) + 64);

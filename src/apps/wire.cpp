@@ -13,7 +13,10 @@ namespace {
 using bus::Reader;
 using bus::Writer;
 
-constexpr bus::DecodeLimits limits{entries_max, 8, told_bytes_max};
+constexpr bus::DecodeLimits limits{.elements_max = entries_max,
+                                   .depth = 8,
+                                   .bytes_max = told_bytes_max,
+                                   .elements_total_max = 8 * entries_max};
 
 template <class T>
 std::span<const std::uint8_t> raw(const std::vector<T>& values) {

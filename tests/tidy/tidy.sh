@@ -31,8 +31,9 @@ rules() {
     files '^(src|cli)/.*\.[ch]pp$' '^src/bus/zmq/' |
         forbid 'ZeroMQ is seen by src/bus/zmq alone' "$header[<\"]zmq"
 
-    files '^(src|cli)/.*\.[ch]pp$' '^src/(bus/wire/|actors/messages)' |
-        forbid 'msgpack is seen by src/bus/wire and src/actors/messages* alone' "$header[<\"]msgpack"
+    # src/bus/wire/codec.cpp decodes within its limits; the library is what tests compare it with
+    files '^(src|cli)/.*\.[ch]pp$' |
+        forbid 'msgpack is seen by tests alone' "$header[<\"]msgpack"
 
     # State machines and arithmetic take an event and a time; only loops read clocks or wait.
     files '^src/(bus/core|bus/wire|models)/.*\.[ch]pp$' |

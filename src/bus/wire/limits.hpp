@@ -18,6 +18,8 @@ inline constexpr std::size_t sentence_bytes_max = 4096;  // longer ones are cut
 inline constexpr std::size_t features_max = 16;          // of a HELLO
 inline constexpr std::size_t feature_bytes_max = 32;
 inline constexpr std::size_t array_elements_max = 4096;
+// of all arrays of a body together: each of them may be small, and nested they fill a gigabyte
+inline constexpr std::size_t elements_in_total_max = 65'536;
 inline constexpr std::size_t depth_max = 8;
 inline constexpr std::size_t nodes_max = 4096;
 inline constexpr std::size_t runs_max = 1024;

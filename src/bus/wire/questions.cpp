@@ -22,6 +22,14 @@ State state_of(Reader& reader, const std::array<std::string_view, n>& names) {
     return State{};
 }
 
+/// Enters an array of at most `most` elements; more are a fault.
+std::size_t enter_up_to(Reader& reader, std::size_t most, std::string_view what) {
+    const std::size_t n = reader.enter();
+    if (n <= most) return n;
+    reader.fault("too many " + std::string(what));
+    return 0;
+}
+
 /// More than what the row takes on the wire.
 std::size_t room_of(const RunRow& row) {
     std::size_t bytes = 160 + cut_sentence(row.reason).size() + row.owner.size() + row.role.size();
@@ -151,7 +159,7 @@ Bytes encode(std::span<const RunRow> rows) {
 }
 Result<std::vector<RunRow>> decode_run_rows(std::span<const std::uint8_t> body) {
     Reader r("run rows", body, 1, answer_limits);
-    std::vector<RunRow> rows(r.enter());
+    std::vector<RunRow> rows(enter_up_to(r, rows_max, "rows"));
     for (RunRow& row : rows) {
         r.enter(15);
         r.fixed_bin(row.run.bytes);
@@ -190,7 +198,7 @@ Bytes encode(std::span<const NodeRow> rows) {
 }
 Result<std::vector<NodeRow>> decode_node_rows(std::span<const std::uint8_t> body) {
     Reader r("node rows", body, 1, answer_limits);
-    std::vector<NodeRow> rows(r.enter());
+    std::vector<NodeRow> rows(enter_up_to(r, rows_max, "rows"));
     for (NodeRow& row : rows) {
         r.enter(11);
         row.name = r.str(64);
@@ -272,7 +280,7 @@ Result<MetricsAnswer> decode_metrics(std::span<const std::uint8_t> body) {
     Reader r("metrics", body, 2, answer_limits);
     MetricsAnswer m;
     m.total = r.u64();
-    m.entries.resize(r.enter());
+    m.entries.resize(enter_up_to(r, metric_entries_max, "entries"));
     for (MetricEntry& entry : m.entries) {
         r.enter(5);
         entry.step = r.u64();

@@ -179,6 +179,29 @@ TEST_CASE("a type is the type") {
     CHECK(one([](Writer& w) { w.str(""); }, [](Reader& r) { CHECK(r.bin().empty()); }));
     CHECK(one([](Writer& w) { w.str(""); }, [](Reader& r) { CHECK(r.enter() == 0); }));
     CHECK(one([](Writer& w) { w.str("a"); }, [](Reader& r) { CHECK(r.strs().empty()); }));
+    CHECK(one([](Writer& w) { w.map(0); }, [](Reader& r) { CHECK(r.enter() == 0); }));
+    CHECK(one([](Writer& w) { w.array(0); }, [](Reader& r) { CHECK(r.enter_map() == 0); }));
+}
+
+TEST_CASE("keys and values of a map are taken in turn") {
+    Writer w;
+    w.array(2).map(2).u64(1).str("a").u64(2).str("b").u64(9);
+    const Bytes body = w.take();
+    Reader r("THING", body, 2);
+    CHECK(r.enter_map() == 2);
+    CHECK(r.u64() == 1);
+    CHECK(r.str() == "a");
+    CHECK(r.u64() == 2);
+    CHECK(r.str() == "b");
+    r.leave();
+    CHECK(r.u64() == 9);
+    CHECK(r.finish());
+    Reader half("THING", body, 2);
+    half.enter_map();
+    half.u64();
+    half.str();
+    half.leave();
+    CHECK(refused(half, "too many elements"));
 }
 
 TEST_CASE("bodies that are no array, maps and extensions are refused") {
@@ -231,6 +254,49 @@ TEST_CASE("limits of elements, depth and bytes") {
     const Bytes deep = nested(100000);
     Reader r("THING", deep, 1);
     CHECK(refused(r, "within the limits"));
+}
+
+TEST_CASE("arrays that are small each are refused when they are many together") {
+    // 4,096 arrays of 4,096 nils: 16 MiB that would be 400 MB of objects
+    Bytes body{0x91, 0xdc, 0x10, 0x00};
+    const Bytes inner = [] {
+        Bytes nils(3 + 4096, 0xc0);
+        nils[0] = 0xdc;
+        nils[1] = 0x10;
+        nils[2] = 0x00;
+        return nils;
+    }();
+    for (int i = 0; i < 4096; ++i) body.insert(body.end(), inner.begin(), inner.end());
+    Reader r("THING", body, 1);
+    CHECK(refused(r, "too many elements"));
+
+    DecodeLimits limits;
+    limits.elements_total_max = 7;
+    const auto of_two = [&](std::size_t second) {  // 2 elements, and 2 and `second` in them
+        Writer w;
+        w.array(2).array(2).u64(1).u64(2).array(second);
+        for (std::size_t i = 0; i < second; ++i) w.u64(i);
+        const Bytes bytes = w.take();
+        return Reader("THING", bytes, 2, limits).ok();
+    };
+    CHECK(of_two(3));
+    CHECK_FALSE(of_two(4));
+    Writer w;  // a map has two elements for each pair
+    w.array(1).map(3).u64(1).u64(1).u64(2).u64(2).u64(3).u64(3);
+    const Bytes seven = w.take();
+    CHECK(Reader("THING", seven, 1, limits).ok());
+    limits.elements_total_max = 6;
+    CHECK_FALSE(Reader("THING", seven, 1, limits).ok());
+}
+
+TEST_CASE("an array has no more elements than the body has bytes left") {
+    // an element has a byte at least, so a caller may take memory for what `enter` returns
+    for (const Bytes& body : {Bytes{0x91, 0xdc, 0x10, 0x00, 1, 2, 3}, Bytes{0x91, 0x95, 1, 2},
+                              Bytes{0x91, 0x82, 1, 2, 3}}) {
+        Reader r("THING", body, 1);
+        CHECK(r.enter() == 0);
+        CHECK(refused(r, "cut off"));
+    }
 }
 
 TEST_CASE("getters have limits of their own") {

@@ -393,6 +393,19 @@ TEST_CASE("rows mean the same after the wire, and those that do not fit are left
     CHECK_FALSE(decode_run_rows(wide)->empty());
 }
 
+TEST_CASE("an answer has no more rows than the limit, whatever it claims") {
+    Writer w;
+    w.array(1).array(rows_max + 1);
+    for (std::size_t i = 0; i <= rows_max; ++i) w.array(0);
+    const Bytes rows = w.take();
+    CHECK(decode_run_rows(rows).error().sentence.find("too many rows") != std::string::npos);
+    CHECK(decode_node_rows(rows).error().sentence.find("too many rows") != std::string::npos);
+    w = Writer();
+    w.array(2).u64(9).array(metric_entries_max + 1);
+    for (std::size_t i = 0; i <= metric_entries_max; ++i) w.array(0);
+    CHECK(decode_metrics(w.take()).error().sentence.find("too many entries") != std::string::npos);
+}
+
 TEST_CASE("a prefix of a run is made of hexadecimal digits") {
     CHECK(*decode_run_query(encode_run_query("0f")) == "0f");
     CHECK_FALSE(decode_run_query(encode_run_query("xyz")));
