@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "light_node.hpp"
 #include "measure.hpp"
 #include "process.hpp"
@@ -19,10 +20,6 @@ using namespace vflbus::bus;
 using std::chrono::milliseconds;
 
 constexpr double patience_s = 120;
-
-TimePoint clock_now() {
-    return std::chrono::steady_clock::now();
-}
 
 std::string name_of_node(std::size_t i) {
     return "n-" + std::to_string(i);

@@ -5,6 +5,7 @@
 #include <ctime>
 #include <map>
 
+#include "base/clock.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "output.hpp"
@@ -16,10 +17,6 @@ namespace {
 
 constexpr Duration connect_patience = std::chrono::seconds(3);
 constexpr Duration answer_patience = std::chrono::seconds(5);
-
-TimePoint clock_now() {
-    return std::chrono::steady_clock::now();
-}
 
 std::tm utc(std::uint64_t ms) {
     const auto whole = static_cast<std::time_t>(ms / 1000);

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "ask.hpp"
+#include "base/clock.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
@@ -46,10 +47,6 @@ constexpr Duration note_patience = std::chrono::seconds(20);
 constexpr Duration predecessors_end = std::chrono::seconds(5);
 /// What became of so many runs is remembered, for those who submit twice.
 constexpr std::size_t known_max = 1024;
-
-TimePoint clock_now() {
-    return std::chrono::steady_clock::now();
-}
 
 std::string child_name(const std::string& name, const RunId& run) {
     return name + "-" + run.short_hex();

@@ -15,7 +15,7 @@ namespace {
 using bus::Reader;
 using bus::Writer;
 
-constexpr std::uint64_t format_version = 1;
+constexpr std::uint64_t commit_file_version = 1;
 constexpr std::size_t checksum_bytes = std::tuple_size_v<Hash256>;
 constexpr std::string_view prefix = "commit-";
 /// A history grows with the run, other than a message.
@@ -107,7 +107,7 @@ std::optional<T> number(std::string_view text) {
 
 std::string encode(const Commit& commit) {
     Writer w;
-    w.array(6).u64(format_version).bin(commit.run.bytes).u64(commit.step);
+    w.array(6).u64(commit_file_version).bin(commit.run.bytes).u64(commit.step);
     w.array(3).bin(commit.alignment.table).bin(commit.alignment.rows);
     w.bin(commit.alignment.features);
     w.array(2);
@@ -137,7 +137,7 @@ Result<Commit> decode_commit(std::string_view file, std::string_view path) {
 
     Commit commit;
     Reader r("commit file", bytes_of(body), 6, limits);
-    if (r.u64() != format_version && r.ok())
+    if (r.u64() != commit_file_version && r.ok())
         return damaged("it has another version; use the vflbus that wrote it");
     r.fixed_bin(commit.run.bytes);
     commit.step = r.u64();

@@ -12,7 +12,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view format_name = "vflbus-model";
-constexpr int format_version = 1;
+constexpr int model_file_version = 1;
 
 Json to_json(const data::PreparedColumn& column) {
     Json out;
@@ -115,7 +115,7 @@ std::size_t ModelPart::features() const noexcept {
 std::string to_json(const ModelPart& part) {
     Json out;
     out["format"] = format_name;
-    out["version"] = format_version;
+    out["version"] = model_file_version;
     out["run_id"] = part.run.hex();
     out["party"] = part.party;
     out["role"] = part.role;
@@ -163,7 +163,7 @@ Result<ModelPart> parse_model_part(std::string_view text, std::string_view path)
     try {
         if (in.at("format") != format_name)
             return fail(Errc::bad_data, where + " is no model file of vflbus");
-        if (in.at("version") != format_version)
+        if (in.at("version") != model_file_version)
             return fail(Errc::bad_data, where +
                                             " has another version of the model format; use the "
                                             "vflbus that wrote it");

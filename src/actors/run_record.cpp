@@ -11,14 +11,14 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::string_view format_name = "vflbus-run";
-constexpr int format_version = 1;
+constexpr int record_version = 1;
 
 }  // namespace
 
 std::string to_json(const RunRecord& record) {
     Json out;
     out["format"] = format_name;
-    out["version"] = format_version;
+    out["version"] = record_version;
     out["run_id"] = record.run.hex();
     out["owner"] = record.owner;
     out["term"] = record.term;
@@ -45,7 +45,7 @@ Result<RunRecord> parse_run_record(std::string_view text, std::string_view path)
     if (in.is_discarded() || !in.is_object()) return damaged("it is not a JSON object");
     try {
         if (in.at("format") != format_name) return damaged("it is no record of a run");
-        if (in.at("version") != format_version)
+        if (in.at("version") != record_version)
             return damaged("it has another version; use the vflbus that wrote it");
         RunRecord record;
         const auto run = parse_run_id(in.at("run_id").get<std::string>());

@@ -40,9 +40,9 @@ struct Job {
     Processes::Timer timer = 0;  ///< of its expiry
 };
 
-class Host final : public ClientHost {
+class ClientHostImpl final : public ClientHost {
   public:
-    Host(Helper helper, ClientHostOptions options)
+    ClientHostImpl(Helper helper, ClientHostOptions options)
         : options_(std::move(options)),
           workers_(actors::workers_of(options_.workers)),
           processes_(Processes::make(std::move(helper), spare_processes, [this] {
@@ -334,7 +334,7 @@ class Host final : public ClientHost {
 }  // namespace
 
 std::unique_ptr<ClientHost> ClientHost::make(Helper helper, ClientHostOptions options) {
-    return std::make_unique<Host>(std::move(helper), std::move(options));
+    return std::make_unique<ClientHostImpl>(std::move(helper), std::move(options));
 }
 
 }  // namespace vflbus::apps

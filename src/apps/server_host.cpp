@@ -19,9 +19,9 @@ namespace {
 /// How long main waits for the nodes that are there to join its run.
 constexpr Duration join_patience = std::chrono::seconds(1);
 
-class Host final : public ServerHost {
+class ServerHostImpl final : public ServerHost {
   public:
-    Host(Helper helper, ServerHostOptions options)
+    ServerHostImpl(Helper helper, ServerHostOptions options)
         : options_(std::move(options)), processes_(Processes::make(std::move(helper), 0, {})) {
         spec_.run = options_.run;
         spec_.agreed = agreed_text(options_.run_config);
@@ -35,7 +35,7 @@ class Host final : public ServerHost {
         });
     }
 
-    ~Host() override {
+    ~ServerHostImpl() override {
         processes_.reset();  // before what its callbacks use
     }
 
@@ -376,7 +376,7 @@ class Host final : public ServerHost {
 }  // namespace
 
 std::unique_ptr<ServerHost> ServerHost::make(Helper helper, ServerHostOptions options) {
-    return std::make_unique<Host>(std::move(helper), std::move(options));
+    return std::make_unique<ServerHostImpl>(std::move(helper), std::move(options));
 }
 
 }  // namespace vflbus::apps

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "actors/node/node_core.hpp"
+#include "base/clock.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
@@ -17,10 +18,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-TimePoint clock_now() {
-    return std::chrono::steady_clock::now();
-}
 
 /// How long a handler may run before somebody else takes care of the link.
 constexpr Duration takeover_after = milliseconds(5);

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <iterator>
 
+#include "base/clock.hpp"
 #include "bus/core/broker_core.hpp"
 #include "bus/zmq/address.hpp"
 #include "bus/zmq/closed_connections.hpp"
@@ -15,10 +16,6 @@
 
 namespace vflbus::bus {
 namespace {
-
-TimePoint clock_now() {
-    return std::chrono::steady_clock::now();
-}
 
 // The ROUTER names connections by 0x00 and four bytes of its own choosing; they come back as a
 // number.
@@ -49,10 +46,10 @@ class RouterTransport final : public BrokerTransport {
     zmq::socket_t& socket_;
 };
 
-class Loop final : public BrokerLoop {
+class BrokerLoopImpl final : public BrokerLoop {
   public:
-    Loop(std::shared_ptr<Context> context, const Timings& timings, const Limits& limits,
-         Ledger* ledger)
+    BrokerLoopImpl(std::shared_ptr<Context> context, const Timings& timings, const Limits& limits,
+                   Ledger* ledger)
         : context_(std::move(context)),
           socket_(context_->zmq, zmq::socket_type::router),
           closed_(context_->zmq, socket_),
@@ -205,8 +202,8 @@ class Loop final : public BrokerLoop {
 
 Result<std::unique_ptr<BrokerLoop>> BrokerLoop::bind(BrokerOptions options) {
     if (options.bind.empty()) return fail(Errc::address, "the broker has no address to bind");
-    auto loop =
-        std::make_unique<Loop>(options.context, options.timings, options.limits, options.ledger);
+    auto loop = std::make_unique<BrokerLoopImpl>(options.context, options.timings, options.limits,
+                                                 options.ledger);
     for (const std::string& address : options.bind)
         if (auto bound = loop->bind(address, options.insecure); !bound)
             return tl::unexpected(bound.error());

@@ -7,26 +7,23 @@
 #include <cerrno>
 #include <optional>
 
+#include "base/clock.hpp"
 #include "bus/zmq/address.hpp"
 #include "bus/zmq/context_impl.hpp"
 
 namespace vflbus::bus {
 namespace {
 
-TimePoint clock_now() {
-    return std::chrono::steady_clock::now();
-}
-
-class Loop final : public LinkLoop, private LinkTransport {
+class LinkLoopImpl final : public LinkLoop, private LinkTransport {
   public:
-    Loop(std::shared_ptr<Context> context, Address address, LinkConfig config)
+    LinkLoopImpl(std::shared_ptr<Context> context, Address address, LinkConfig config)
         : context_(std::move(context)),
           address_(std::move(address)),
           resolve_patience_(config.timings.resolve),
           core_(std::move(config), *this),
           wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
-    ~Loop() override { ::close(wake_); }
+    ~LinkLoopImpl() override { ::close(wake_); }
 
     LinkCore& core() override { return core_; }
 
@@ -212,7 +209,8 @@ Result<std::unique_ptr<LinkLoop>> LinkLoop::create(std::shared_ptr<Context> cont
         (address->transport == Address::Transport::tcp && address->port == 0))
         return fail(Errc::address,
                     "address " + broker + " cannot be connected to; name a host and a port");
-    return std::make_unique<Loop>(std::move(context), std::move(*address), std::move(config));
+    return std::make_unique<LinkLoopImpl>(std::move(context), std::move(*address),
+                                          std::move(config));
 }
 
 }  // namespace vflbus::bus

@@ -2,19 +2,13 @@
 
 #include <poll.h>
 
+#include "base/clock.hpp"
 #include "base/text.hpp"
 #include "bus/wire/header.hpp"
 #include "bus/zmq/address.hpp"
 #include "bus/zmq/context_impl.hpp"
 
 namespace vflbus::bus {
-namespace {
-
-TimePoint clock_now() {
-    return std::chrono::steady_clock::now();
-}
-
-}  // namespace
 
 Result<Duration> probe_broker(const std::shared_ptr<Context>& context, const std::string& text,
                               Duration patience) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "base/clock.hpp"
 #include "bus/zmq/broker_loop.hpp"
 #include "catch.hpp"
 #include "light_node.hpp"
@@ -15,10 +16,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 namespace {
-
-TimePoint clock_now() {
-    return std::chrono::steady_clock::now();
-}
 
 RunId run_of(std::uint8_t n) {
     RunId run;
