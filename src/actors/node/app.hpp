@@ -1,7 +1,7 @@
 #pragma once
 // What a run looks like to those who take part in it. Everything here is free of I/O: an app is
-// given events and calls its Driver; the node (src/actors/node_core.hpp) connects both to a link, a
-// simulator or a test.
+// given events and calls its Driver; the node (src/actors/node/node_core.hpp) connects both to a
+// link, a simulator or a test.
 //
 // A ServerApp drives one run through a Driver. A ClientApp serves any number of runs: a table of
 // handlers by message type, with a Context per run. The master is a ServerApp, the member a
@@ -38,12 +38,19 @@ struct Metadata {
     MessageType message_type = 0;
 };
 
+/// A node bounds the memory that large bodies take of it (docs/protocol.md, section 7). This is the
+/// room of one of them: it comes back when the last copy goes, on whatever thread. Null for a body
+/// so small that it needs none.
+using ContentRoom = std::shared_ptr<const void>;
+
 /// A request at its receiver, or a reply at its requester. A failed request comes back as a Message
 /// whose `error` says why.
 struct Message {
     Metadata metadata;
     Bytes content;
     Failure error{Errc::ok, {}};
+    /// Whoever takes `content` and keeps it keeps this as long.
+    ContentRoom room{};
     [[nodiscard]] bool has_content() const noexcept { return error.code == Errc::ok; }
 };
 
@@ -114,16 +121,22 @@ class Context {
 };
 
 /// Takes the answer to one request, once, from any thread and at any time; later calls (of copies
-/// as well), and calls after the end of the run or the node, do nothing.
+/// as well), and calls after the end of the run or the node, do nothing. The room of the request's
+/// body is held until then: a request that nobody answers still costs its sender the room that it
+/// takes, and not the node more and more memory.
 class Replier {
   public:
     using Take = std::function<void(Result<Bytes>&&)>;
-    Replier(Take take, std::function<void()> progress) : slot_(std::make_shared<Slot>()) {
+    Replier(Take take, std::function<void()> progress, ContentRoom room = {})
+        : slot_(std::make_shared<Slot>()) {
         slot_->take = std::move(take);
         slot_->progress = std::move(progress);
+        slot_->room = std::move(room);
     }
     void operator()(Result<Bytes> answer) const {
-        if (!slot_->used.exchange(true)) slot_->take(std::move(answer));
+        if (slot_->used.exchange(true)) return;
+        slot_->take(std::move(answer));
+        slot_->room.reset();
     }
     /// The request is still worked on, and not stuck (docs/protocol.md, section 4, Progress).
     void progress() const {
@@ -135,6 +148,7 @@ class Replier {
         std::atomic<bool> used{false};
         Take take;
         std::function<void()> progress;
+        ContentRoom room;
     };
     std::shared_ptr<Slot> slot_;
 };
@@ -242,6 +256,8 @@ class Driver {
     [[nodiscard]] virtual BytesMoved bytes_moved() const = 0;
 };
 
+/// What a run's owner does when something happens in its run. A handler that throws has its run
+/// closed with `handler_failed` and the text of the exception; `on_closed` follows.
 class ServerApp {
   public:
     virtual ~ServerApp() = default;

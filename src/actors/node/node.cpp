@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "actors/node/node_core.hpp"
+#include "actors/node/thrown.hpp"
+#include "base/assert.hpp"
 #include "base/clock.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
@@ -25,17 +28,44 @@ constexpr Duration watch_every = milliseconds(10);
 constexpr Duration idle_watch_every = milliseconds(250);
 /// How long an app may take to stop in order.
 constexpr Duration stop_patience = seconds(20);
+/// How long the broker may take to confirm the end of a run that is closed over its app's head.
+constexpr Duration close_patience = seconds(2);
+/// While an app stops: how often its thread looks whether it is done.
+constexpr Duration stopping_look_every = milliseconds(50);
+constexpr Duration waiting_word_every = seconds(5);
+constexpr Duration full_word_every = seconds(60);
 
-/// Leader and followers. The leader polls the link and, with the lock released, runs the handlers
-/// itself, so that a short one costs no change of thread. When a handler takes longer than
-/// `takeover_after`, a follower becomes the leader: beats go out, frames come in, and what other
-/// runs have to do is done by it, until a third thread takes over from it, and so on up to the
-/// number of workers; beyond it, the leader keeps the link alone. Who returns from a long handler
-/// answers, does what else is ready, and follows. The thread that called `run` leads whenever it
-/// can, since it alone sees to the end.
+double seconds_of(Duration duration) {
+    return std::chrono::duration<double>(duration).count();
+}
+
+/// Leader and followers.
+///
+/// A node has one link and some threads. If one thread polled the link and others ran the handlers,
+/// every message would cost two changes of thread. If the thread that polls ran the handlers
+/// itself, a handler that computes for a minute would keep back heartbeats and all other runs. So
+/// one thread, the leader, polls and runs handlers between polls, with the lock released. When its
+/// handler has taken longer than `takeover_after`, a follower becomes the leader: it sends beats,
+/// takes frames in and handles what other runs have to do, until a third thread takes over from it,
+/// and so on up to the number of workers. Beyond that the leader keeps the link alone. A thread
+/// that returns from a long handler sends the answer, does what else is ready, and follows. The
+/// thread that called `run` leads whenever it can, since it alone sees to the end.
+///
+/// One rule keeps a received event from lying about until the next beat: **whoever polls has pumped
+/// since the link was last fed, and has held the lock since.** What goes wrong without it:
+///   1. T1, the thread in `run`, is in a long handler. The follower T2 leads and waits in `poll`.
+///   2. T1's handler returns. T1 pumps, finds nothing, and wants to lead: it wakes T2 and waits.
+///   3. T2 comes out of `poll`. A frame has arrived in the same moment, so the link has an event.
+///   4. T2 sees that T1 wants to lead, and makes way without having pumped.
+///   5. T1 leads and polls. The frame was the last one, so it waits until the next beat is due.
+/// Step 5 breaks the rule. `pump_due_` is set when a poll returns and cleared when a pump does,
+/// which leaves no event behind; `poll` asserts that it is clear. Both happen under the lock,
+/// and nothing between a pump and the next poll releases it but `lead`, after which `run` looks
+/// again. So in any interleaving an event is followed by a pump before anybody waits.
 class ProcessNode final : public Node, private NodeLock {
   public:
-    ProcessNode(NodeOptions options, DirectoryLock directory, std::unique_ptr<bus::LinkLoop> loop)
+    ProcessNode(NodeOptions options, std::optional<DirectoryLock> directory,
+                std::unique_ptr<bus::LinkLoop> loop)
         : options_(std::move(options)),
           workers_(workers_of(options_.workers)),
           directory_(std::move(directory)),
@@ -78,6 +108,14 @@ class ProcessNode final : public Node, private NodeLock {
     }
 
   private:
+    using Over = std::function<const std::optional<Ending>&()>;
+    /// What the thread in `run` knows of the end that the user has asked for.
+    struct Stopping {
+        bool asked = false;   ///< the app was asked to stop
+        bool closed = false;  ///< its run was closed over its head
+        TimePoint until{};    ///< of the patience with either
+    };
+
     NodeCoreConfig core_config() {
         NodeCoreConfig config;
         config.name = options_.name;
@@ -89,20 +127,23 @@ class ProcessNode final : public Node, private NodeLock {
         return config;
     }
 
-    // -- NodeLock: around every handler ------------------------------------------
+    // -- NodeLock ------------------------------------------------------------------
+    /// A handler calls its driver. What comes of that is news to a leader in another thread.
     void lock() override {
         mutex_.lock();
-        if (leader_ == std::this_thread::get_id())
-            busy_since_ = {};
-        else
-            loop_->wake();  // somebody else leads: what comes of this handler is news to it
+        if (leader_ != std::this_thread::get_id()) loop_->wake();
     }
-    void unlock() override {
+    void unlock() override { mutex_.unlock(); }
+    void release_for_handler() override {
         if (leader_ == std::this_thread::get_id()) {
             busy_since_ = clock_now();
             if (wanted_) changed_.notify_all();
         }
         mutex_.unlock();
+    }
+    void take_after_handler() override {
+        lock();
+        if (leader_ == std::this_thread::get_id()) busy_since_ = {};
     }
 
     // -- leading, with the lock held -------------------------------------------------
@@ -120,6 +161,18 @@ class ProcessNode final : public Node, private NodeLock {
         busy_since_ = {};
     }
 
+    void pump() {
+        core_.pump();
+        pump_due_ = false;
+    }
+
+    void poll(TimePoint until, const bus::StopSignal* stop, std::unique_lock<std::mutex>& held) {
+        VFLBUS_ASSERT(!pump_due_, "what was received is handled before anybody waits for more");
+        VFLBUS_ASSERT(leader_ == std::this_thread::get_id(), "one thread at a time polls");
+        loop_->poll(until, stop, &held);
+        pump_due_ = true;  // and not before: another thread may have pumped while this one waited
+    }
+
     void take_over(std::unique_lock<std::mutex>& held) {
         const auto me = std::this_thread::get_id();
         leader_ = me;
@@ -128,17 +181,21 @@ class ProcessNode final : public Node, private NodeLock {
             followers_.emplace_back([this] { follow(); });
         changed_.notify_one();  // somebody else watches now
         while (leader_ == me && !wanted_ && !ending_) {
-            core_.pump();
+            pump();
             say_when_full();
             if (leader_ != me || wanted_ || ending_) break;
             const bool stopped = stop_ != nullptr && stop_->stopped();
             if (stopped) core_.cancel_handlers();
-            loop_->poll(core_.next_deadline(), stopped ? nullptr : stop_, &held);
+            poll(core_.next_deadline(), stopped ? nullptr : stop_, held);
         }
-        if (leader_ == me) {
-            leader_ = {};
-            changed_.notify_all();
-        }
+        make_way();
+    }
+
+    void make_way() {
+        if (leader_ != std::this_thread::get_id()) return;
+        leader_ = {};
+        busy_since_ = {};
+        changed_.notify_all();
     }
 
     void follow() {
@@ -155,7 +212,13 @@ class ProcessNode final : public Node, private NodeLock {
             --idle_;
             if (ending_ || busy_since_ == TimePoint{} || clock_now() - busy_since_ < takeover_after)
                 continue;
-            take_over(held);
+            try {
+                take_over(held);
+            } catch (...) {  // of the node itself; what handlers throw, the core has dealt with
+                broken_ = Failure{Errc::internal, options_.name + ": " + what_was_thrown()};
+                make_way();
+                loop_->wake();
+            }
         }
     }
 
@@ -163,95 +226,117 @@ class ProcessNode final : public Node, private NodeLock {
         if (core_.queued() == 0 || core_.busy() < workers_) return;
         const TimePoint now = clock_now();
         if (now < next_full_word_) return;
-        next_full_word_ = now + seconds(60);
+        next_full_word_ = now + full_word_every;
         if (options_.on_waiting)
             options_.on_waiting(options_.name + " works on " + std::to_string(workers_) +
                                 " runs at once, its limit ([bus] workers); " +
                                 std::to_string(core_.queued()) + " more wait");
     }
 
-    template <class Over>
-    Result<Ending> run(const bus::StopSignal& stop, Over&& over, bool drives) {
+    // -- the thread that sees to the end -----------------------------------------------
+    Result<Ending> run(const bus::StopSignal& stop, const Over& over, bool drives) {
         std::unique_lock held(mutex_);
+        try {
+            return run_until_over(stop, over, drives, held);
+        } catch (...) {
+            return give_up({Errc::internal, options_.name + ": " + what_was_thrown()});
+        }
+    }
+
+    Result<Ending> run_until_over(const bus::StopSignal& stop, const Over& over, bool drives,
+                                  std::unique_lock<std::mutex>& held) {
         stop_ = &stop;
         lead(held);
         if (!started_) {
             started_ = true;
             loop_->start();
         }
-        const TimePoint begin = clock_now();
-        TimePoint next_word = begin + seconds(5);
-        bool cancelled = false;  // the app was asked to stop
-        bool closed = false;     // its run was closed over its head
-        TimePoint stop_until{};
+        begin_ = clock_now();
+        next_word_ = begin_ + waiting_word_every;
+        Stopping stopping;
         for (;;) {
-            core_.pump();
+            pump();
             lead(held);
             say_when_full();
             if (const bool active = drives || core_.runs() > 0; active != active_) {
                 active_ = active;
                 changed_.notify_all();  // watch more often, or less
             }
+            if (broken_) return give_up(*broken_);
             if (core_.fatal() && !over()) {
                 resign();
                 return tl::unexpected(*core_.fatal());
             }
             if (over()) return finish(*over(), held);
-            const TimePoint now = clock_now();
             if (stop.stopped()) {
                 if (!drives) return finish({Errc::cancelled, options_.name + " was stopped"}, held);
-                const bool at_once = stop.urgent() || (cancelled && now >= stop_until);
-                if (at_once && !closed) {
-                    closed = true;
-                    stop_until = now + seconds(2);
-                    core_.stop_driven(true);
-                    continue;
-                }
-                if (!cancelled) {
-                    cancelled = true;
-                    stop_until = now + stop_patience;
-                    core_.stop_driven(false);
-                    continue;
-                }
-                if (closed && now >= stop_until) {
-                    const Ending ending{Errc::cancelled, "the run was ended at once by its owner"};
-                    auto finished = finish(ending, held);
-                    core_.abandon_driven(ending);
-                    return finished;
-                }
+                if (auto ended = stop_in_order(stopping, stop.urgent(), held)) return *ended;
             }
-            if (!core_.was_up()) {
-                if (now - begin >= options_.connect_timeout) {
-                    std::string why = loop_->trouble();
-                    resign();
-                    return fail(
-                        Errc::unreachable,
-                        options_.name + " could not reach the broker at " + options_.broker +
-                            " in " +
-                            human_seconds(std::chrono::duration<double>(now - begin).count()) +
-                            (why.empty() ? "; is it running there?" : ": " + why));
-                }
-                if (now >= next_word) {
-                    next_word = now + seconds(5);
-                    if (options_.on_waiting) {
-                        const std::string why = loop_->trouble();
-                        options_.on_waiting(options_.name + " waits for the broker at " +
-                                            options_.broker +
-                                            (why.empty() ? "" : " (" + why + ")"));
-                    }
-                }
-            }
-            TimePoint until = core_.next_deadline();
             if (!core_.was_up())
-                until = std::min(until, std::min(next_word, begin + options_.connect_timeout));
-            if (cancelled) until = std::min({until, stop_until, now + milliseconds(50)});
-            loop_->poll(until, cancelled ? nullptr : &stop, &held);
+                if (auto unreachable = wait_for_broker()) return tl::unexpected(*unreachable);
+            // a pump is due when the leader before this one has made way with an event in hand, or
+            // the app was asked to stop
+            if (!pump_due_) poll(next_look(stopping), stopping.asked ? nullptr : &stop, held);
         }
+    }
+
+    TimePoint next_look(const Stopping& stopping) const {
+        TimePoint until = core_.next_deadline();
+        if (!core_.was_up())
+            until = std::min({until, next_word_, begin_ + options_.connect_timeout});
+        if (stopping.asked)
+            until = std::min({until, stopping.until, clock_now() + stopping_look_every});
+        return until;
+    }
+
+    /// First the app is asked, then its run is closed, then it is left. Empty: not yet the end.
+    std::optional<Result<Ending>> stop_in_order(Stopping& stopping, bool urgent,
+                                                std::unique_lock<std::mutex>& held) {
+        const TimePoint now = clock_now();
+        const bool at_once = urgent || (stopping.asked && now >= stopping.until);
+        if (at_once && !stopping.closed) {
+            stopping.asked = stopping.closed = true;
+            stopping.until = now + close_patience;
+            core_.stop_driven(true);
+            pump_due_ = true;
+        } else if (!stopping.asked) {
+            stopping.asked = true;
+            stopping.until = now + stop_patience;
+            core_.stop_driven(false);
+            pump_due_ = true;
+        } else if (stopping.closed && now >= stopping.until) {
+            const Ending ending{Errc::cancelled, "the run was ended at once by its owner"};
+            auto finished = finish(ending, held);
+            core_.abandon_driven(ending);
+            return finished;
+        }
+        return {};
+    }
+
+    /// Says every few seconds that it waits. A failure: it has waited long enough.
+    std::optional<Failure> wait_for_broker() {
+        const TimePoint now = clock_now();
+        if (now - begin_ >= options_.connect_timeout) {
+            const std::string why = loop_->trouble();
+            resign();
+            return Failure{Errc::unreachable,
+                           options_.name + " could not reach the broker at " + options_.broker +
+                               " in " + human_seconds(seconds_of(now - begin_)) +
+                               (why.empty() ? "; is it running there?" : ": " + why)};
+        }
+        if (now < next_word_) return {};
+        next_word_ = now + waiting_word_every;
+        if (options_.on_waiting) {
+            const std::string why = loop_->trouble();
+            options_.on_waiting(options_.name + " waits for the broker at " + options_.broker +
+                                (why.empty() ? "" : " (" + why + ")"));
+        }
+        return {};
     }
 
     void resign() {
         stop_ = nullptr;
-        leader_ = {};
+        make_way();
     }
 
     /// Handlers of other runs may be at work in other threads: they are told, and waited for.
@@ -259,33 +344,53 @@ class ProcessNode final : public Node, private NodeLock {
         core_.stop_handling();
         while (core_.busy() > 0) {
             core_.cancel_handlers();
-            loop_->poll(clock_now() + milliseconds(50), nullptr, &held);
-            core_.pump();
+            pump();
+            poll(clock_now() + stopping_look_every, nullptr, held);
         }
+        pump();  // answers that were given meanwhile
         resign();
-        if (loop_->core().up()) {
-            loop_->core().bye("done");
-            loop_->close();
-        }
+        say_goodbye();
         return ending;
+    }
+
+    /// The node itself has failed. Its peers are told, if that is still possible.
+    Result<Ending> give_up(Failure failure) {
+        core_.stop_handling();
+        core_.cancel_handlers();
+        resign();
+        try {
+            say_goodbye();
+        } catch (...) {  // silence tells them as well, only later
+        }
+        return tl::unexpected(std::move(failure));
+    }
+
+    void say_goodbye() {
+        if (!loop_->core().up()) return;
+        loop_->core().bye("done");
+        loop_->close();
     }
 
     NodeOptions options_;
     std::size_t workers_;
-    DirectoryLock directory_;
+    std::optional<DirectoryLock> directory_;
     std::unique_ptr<bus::LinkLoop> loop_;
     std::mutex mutex_;  ///< guards all that follows, and the link
     NodeCore core_;
     bool started_ = false;
     const std::optional<Ending> never_;
+    TimePoint begin_{};                      ///< of `run`
+    TimePoint next_word_{};                  ///< that it still waits for the broker
     const bus::StopSignal* stop_ = nullptr;  ///< while `run` runs
     std::thread::id leader_;                 ///< none: nobody polls
     TimePoint busy_since_{};                 ///< when the leader's handler began; 0: it is in none
+    bool pump_due_ = false;                  ///< there may be events that no pump has seen
     bool wanted_ = false;                    ///< `run` wants to lead
     bool active_ = false;
     bool ending_ = false;
-    bool watched_ = false;  ///< a follower looks at busy_since_ from time to time
-    std::size_t idle_ = 0;  ///< followers
+    bool watched_ = false;           ///< a follower looks at busy_since_ from time to time
+    std::size_t idle_ = 0;           ///< followers
+    std::optional<Failure> broken_;  ///< a follower came upon a fault of the node itself
     TimePoint next_full_word_{};
     std::condition_variable changed_;
     std::vector<std::thread> followers_;
@@ -325,6 +430,10 @@ Result<std::unique_ptr<Node>> Node::create(NodeOptions options) {
     if (!loop) return tl::unexpected(loop.error());
     return std::make_unique<ProcessNode>(std::move(options), std::move(*directory),
                                          std::move(*loop));
+}
+
+std::unique_ptr<Node> Node::over(NodeOptions options, std::unique_ptr<bus::LinkLoop> loop) {
+    return std::make_unique<ProcessNode>(std::move(options), std::nullopt, std::move(loop));
 }
 
 }  // namespace vflbus::actors

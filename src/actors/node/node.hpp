@@ -14,6 +14,10 @@
 #include "bus/core/timings.hpp"
 #include "bus/zmq/context.hpp"
 
+namespace vflbus::bus {
+class LinkLoop;
+}
+
 namespace vflbus::actors {
 
 struct NodeOptions {
@@ -48,6 +52,10 @@ class Node {
     /// Takes the state directory's lock and resolves the broker's host name (with a deadline, again
     /// after every disconnect). Does not wait for the broker. Errors: io, address, usage.
     static Result<std::unique_ptr<Node>> create(NodeOptions options);
+
+    /// A node without a directory, over a loop of the caller's. For tests, which decide with it
+    /// when a thread's poll returns, and with what.
+    static std::unique_ptr<Node> over(NodeOptions options, std::unique_ptr<bus::LinkLoop> loop);
 
     /// Who answers questions about runs; before `serve` and `drive`.
     virtual void on_query(QueryHandler handler) = 0;

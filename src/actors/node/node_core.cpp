@@ -1,10 +1,11 @@
 #include "actors/node/node_core.hpp"
 
 #include <algorithm>
-#include <exception>
 #include <mutex>
 #include <utility>
 
+#include "actors/node/thrown.hpp"
+#include "base/assert.hpp"
 #include "base/planted.hpp"
 #include "base/text.hpp"
 
@@ -16,12 +17,15 @@ constexpr MessageType echo_type = 1;
 constexpr std::string_view any_node = "*";
 
 struct NodeCore::Unlocked {
-    explicit Unlocked(NodeLock& lock) : lock_(lock) { lock_.unlock(); }
-    ~Unlocked() { lock_.lock(); }
+    explicit Unlocked(NodeLock& lock) : lock_(lock) { lock_.release_for_handler(); }
+    ~Unlocked() { lock_.take_after_handler(); }
+    Unlocked(const Unlocked&) = delete;
+    Unlocked& operator=(const Unlocked&) = delete;
     NodeLock& lock_;
 };
 
-/// What other threads leave for the node. Outlives it, since a Replier may.
+/// What other threads leave for the node: answers, signs of progress, posted work, and rooms whose
+/// content is gone. Outlives the node, since a Replier may.
 struct NodeCore::Mail {
     struct Answer {
         RunId run;
@@ -55,6 +59,7 @@ struct NodeCore::Mail {
     std::vector<Answer> answers;
     std::vector<Progress> progress;
     std::vector<Posted> posted;
+    std::vector<std::uint64_t> rooms;
 };
 
 // -- driver ----------------------------------------------------------------------
@@ -226,17 +231,32 @@ void NodeCore::enqueue(const RunId& run, Work work) {
 void NodeCore::answer_queries() {
     bus::QueryArrived query;
     while (link_.next_query(query)) {
-        if (query_handler_)
-            link_.answer(query, query_handler_(query));
-        else
-            link_.answer(query,
-                         fail(Errc::unknown_message, config_.name + " answers no questions"));
+        Result<Bytes> answer = fail(Errc::unknown_message, config_.name + " answers no questions");
+        if (query_handler_) {
+            try {
+                answer = query_handler_(query);
+            } catch (...) {
+                answer = fail(Errc::handler_failed, config_.name + ": " + what_was_thrown());
+            }
+        }
+        link_.answer(query, answer);
     }
 }
 
-/// Takes what the link and other threads have left, and puts it into the strands.
-void NodeCore::collect() {
-    answer_queries();
+ContentRoom NodeCore::keep_room(bus::BodyRoom room) {
+    if (!room) return {};
+    const std::uint64_t number = ++last_room_;
+    rooms_.emplace(number, std::move(room));
+    return {static_cast<const void*>(this), [mail = mail_, number](const void*) {
+                try {
+                    mail->put(&Mail::rooms, number);
+                } catch (...) {  // no memory for a number: the room stays taken
+                }
+            }};
+}
+
+/// What the link has received, put into the strands.
+void NodeCore::take_events() {
     bus::LinkEvent event;
     while (!failing_ && link_.next_event(event)) {
         if (std::holds_alternative<bus::LinkUp>(event)) {
@@ -270,15 +290,24 @@ void NodeCore::collect() {
         }
         enqueue(of, std::move(event));
     }
+}
+
+/// Takes what the link and other threads have left, and puts it into the strands.
+void NodeCore::collect() {
     std::vector<Mail::Answer> answers;
     std::vector<Mail::Progress> progress;
     std::vector<Mail::Posted> posted;
+    std::vector<std::uint64_t> rooms;
     {
         const std::lock_guard guard(mail_->mutex);
         answers.swap(mail_->answers);
         progress.swap(mail_->progress);
         posted.swap(mail_->posted);
+        rooms.swap(mail_->rooms);
     }
+    for (const std::uint64_t number : rooms) rooms_.erase(number);
+    answer_queries();
+    take_events();  // gives the rooms to those that wait for one
     for (const Mail::Progress& p : progress) link_.get_on(p.run, p.term, p.to, p.number);
     for (Mail::Answer& a : answers) answer(a.run, a.term, a.to, a.number, std::move(a.answer));
     for (Mail::Posted& p : posted)
@@ -301,6 +330,18 @@ void NodeCore::fail_all(const Failure& failure) {
     }
 }
 
+/// Calls a handler of the driven app with the lock released. If it throws, the run is closed with
+/// the cause: a process that ended by `terminate` would be started again, and fail again.
+template <class Handler>
+void NodeCore::call_driven(Handler&& handler) {
+    const Unlocked unlocked(lock_);
+    try {
+        handler();
+    } catch (...) {
+        driver_->close(Errc::handler_failed, config_.name + " failed: " + what_was_thrown());
+    }
+}
+
 void NodeCore::work(const RunId& run, Work work) {
     ++busy_;
     const std::uint64_t begun = link_.begin_work();
@@ -308,9 +349,9 @@ void NodeCore::work(const RunId& run, Work work) {
     if (auto* event = std::get_if<bus::LinkEvent>(&work)) {
         std::visit([this](auto& e) { on(e); }, *event);
     } else if (driven(run) && !driver_->closing_) {
-        const Unlocked unlocked(lock_);
-        std::get<Call>(work)();
+        call_driven(std::get<Call>(work));
     }
+    VFLBUS_ASSERT(busy_ > 0, "a handler that returns had begun");
     --busy_;
     link_.end_work(begun);
     Strand& strand = strands_.at(run);
@@ -374,14 +415,12 @@ void NodeCore::cancel_handlers() {
 
 void NodeCore::on(bus::LinkUp&) {
     if (driven_app_ == nullptr || driver_->closing_ || !begin_driven()) return;
-    const Unlocked unlocked(lock_);
-    driven_app_->on_link(*driver_, true, {});
+    call_driven([this] { driven_app_->on_link(*driver_, true, {}); });
 }
 
 void NodeCore::on(bus::LinkDown& event) {
     if (driven_app_ == nullptr || driver_->closing_) return;
-    const Unlocked unlocked(lock_);
-    driven_app_->on_link(*driver_, false, event.sentence);
+    call_driven([&] { driven_app_->on_link(*driver_, false, event.sentence); });
 }
 
 // -- serving ---------------------------------------------------------------------
@@ -406,10 +445,8 @@ void NodeCore::on(bus::RunInvited& event) {
         const Unlocked unlocked(lock_);
         try {  // as in `handle`: a user's handler must not end the node
             agreed = app_->join(*context);
-        } catch (const std::exception& e) {
-            agreed = fail(Errc::handler_failed, config_.name + ": " + e.what());
         } catch (...) {
-            agreed = fail(Errc::handler_failed, config_.name + " could not join");
+            agreed = fail(Errc::handler_failed, config_.name + ": " + what_was_thrown());
         }
     }
     join.config_hash = context->config_hash;
@@ -432,56 +469,54 @@ Result<Bytes> NodeCore::handle(const Message& message, Context& context) {
                                                std::to_string(message.metadata.message_type));
     try {
         return (*handler)(message, context);
-    } catch (const std::exception& e) {  // a user's handler must not end the node
-        return fail(Errc::handler_failed, config_.name + ": " + e.what());
+    } catch (...) {  // a user's handler must not end the node
+        return fail(Errc::handler_failed, config_.name + ": " + what_was_thrown());
+    }
+}
+
+/// A request of a run that this node does not serve.
+void NodeCore::refuse(const bus::RequestArrived& event) {
+    const Failure failure =
+        driven(event.run)
+            ? Failure{Errc::unknown_message,
+                      config_.name + ", which owns the run, has no handler for message type " +
+                          std::to_string(event.type)}
+            : Failure{Errc::unknown_run, config_.name + " is not in this run"};
+    link_.reply_error(event.run, event.from, event.number, failure, config_.now());
+}
+
+/// The handler returns at once and answers later.
+void NodeCore::defer(const ClientApp::DeferredHandler& handler, bus::RequestArrived& event,
+                     Message message, Context& context) {
+    const Mail::Progress asked{event.run, event.term, event.from, event.number};
+    message.room = keep_room(std::move(event.room));
+    Replier replier(
+        [mail = mail_, asked](Result<Bytes>&& answer) {
+            mail->put(&Mail::answers, Mail::Answer{asked.run, asked.term, asked.to, asked.number,
+                                                   std::move(answer)});
+        },
+        [mail = mail_, asked] { mail->put(&Mail::progress, asked); }, message.room);
+    const Unlocked unlocked(lock_);
+    try {
+        handler(std::move(message), context, replier);
     } catch (...) {
-        return fail(Errc::handler_failed, config_.name + ": the handler of message type " +
-                                              std::to_string(message.metadata.message_type) +
-                                              " failed");
+        replier(fail(Errc::handler_failed, config_.name + ": " + what_was_thrown()));
     }
 }
 
 void NodeCore::on(bus::RequestArrived& event) {
     const auto found = contexts_.find(event.run);
-    if (found == contexts_.end() && driven(event.run)) {  // a run of ours: it only asks
-        if (event.type == echo_type)
-            return link_.reply(event.run, event.from, event.number, std::move(event.body),
-                               config_.now());
-        return link_.reply_error(
-            event.run, event.from, event.number,
-            {Errc::unknown_message, config_.name +
-                                        ", which owns the run, has no handler for "
-                                        "message type " +
-                                        std::to_string(event.type)},
-            config_.now());
-    }
     if (found == contexts_.end()) {
-        return link_.reply_error(event.run, event.from, event.number,
-                                 {Errc::unknown_run, config_.name + " is not in this run"},
-                                 config_.now());
+        if (!driven(event.run) || event.type != echo_type) return refuse(event);
+        return link_.reply(event.run, event.from, event.number, std::move(event.body),
+                           config_.now());
     }
     Context& context = *found->second;
     Message message;
     message.metadata = {event.run, event.term, event.number, event.from, link_.id(), event.type};
     message.content = std::move(event.body);
-    if (const auto* deferred = app_ ? app_->deferred_handler_of(event.type) : nullptr) {
-        const Mail::Progress asked{event.run, event.term, event.from, event.number};
-        Replier replier(
-            [mail = mail_, asked](Result<Bytes>&& answer) {
-                mail->put(&Mail::answers, Mail::Answer{asked.run, asked.term, asked.to,
-                                                       asked.number, std::move(answer)});
-            },
-            [mail = mail_, asked] { mail->put(&Mail::progress, asked); });
-        const Unlocked unlocked(lock_);
-        try {
-            (*deferred)(std::move(message), context, replier);
-        } catch (const std::exception& e) {
-            replier(fail(Errc::handler_failed, config_.name + ": " + e.what()));
-        } catch (...) {
-            replier(fail(Errc::handler_failed, config_.name + ": the handler failed"));
-        }
-        return;
-    }
+    if (const auto* deferred = app_ ? app_->deferred_handler_of(event.type) : nullptr)
+        return defer(*deferred, event, std::move(message), context);
     Result<Bytes> result;
     {
         const Unlocked unlocked(lock_);
@@ -547,7 +582,11 @@ bool NodeCore::begin_driven() {
     Result<> ready;
     {
         const Unlocked unlocked(lock_);
-        ready = driven_app_->on_welcome();
+        try {
+            ready = driven_app_->on_welcome();
+        } catch (...) {
+            ready = fail(Errc::handler_failed, config_.name + " failed: " + what_was_thrown());
+        }
     }
     if (driver_->closing_) return false;  // over its head
     if (!ready) {
@@ -566,15 +605,13 @@ void NodeCore::on(bus::RunOpened& event) {
     if (!driven(event.run) || opened_ || driver_->closing_) return;
     opened_ = true;
     driver_->asked_ = event.asked;
-    const Unlocked unlocked(lock_);
-    driven_app_->on_opened(*driver_);
+    call_driven([this] { driven_app_->on_opened(*driver_); });
 }
 
 void NodeCore::on(bus::RunJoined& event) {
     if (!driven(event.run) || driver_->closing_ || event.term != driver_->term_) return;
     driver_->joined(event.node, event.join.name, event.join.code == Errc::ok);
-    const Unlocked unlocked(lock_);
-    driven_app_->on_join(*driver_, event.node, event.join);
+    call_driven([&] { driven_app_->on_join(*driver_, event.node, event.join); });
 }
 
 void NodeCore::on(bus::PeerChanged& event) {
@@ -590,8 +627,7 @@ void NodeCore::on(bus::PeerChanged& event) {
     told.incarnation = event.incarnation;
     told.reason = event.reason;
     told.silent = std::chrono::milliseconds(event.silent_ms);
-    const Unlocked unlocked(lock_);
-    driven_app_->on_peer(*driver_, told);
+    call_driven([&] { driven_app_->on_peer(*driver_, told); });
 }
 
 void NodeCore::on(bus::ReplyArrived& event) {
@@ -600,9 +636,9 @@ void NodeCore::on(bus::ReplyArrived& event) {
     reply.metadata = {event.run, event.term, event.number, event.from, link_.id(), event.type};
     reply.content = std::move(event.body);
     reply.error = std::move(event.error);
+    reply.room = keep_room(std::move(event.room));
     ++handled_;
-    const Unlocked unlocked(lock_);
-    driven_app_->on_reply(*driver_, std::move(reply));
+    call_driven([&] { driven_app_->on_reply(*driver_, std::move(reply)); });
 }
 
 void NodeCore::on(bus::RunClosed& event) {
@@ -613,11 +649,17 @@ void NodeCore::on(bus::RunClosed& event) {
 
 void NodeCore::end_driven(const Ending& ending) {
     ServerApp* app = std::exchange(driven_app_, nullptr);
+    Ending known = ending;
     {
         const Unlocked unlocked(lock_);
-        app->on_closed(ending);
+        try {
+            app->on_closed(ending);
+        } catch (...) {  // the run is over; what it had still to do, like its report, is not done
+            if (known.code == Errc::ok)
+                known = {Errc::handler_failed, config_.name + " failed: " + what_was_thrown()};
+        }
     }
-    driven_ending_ = ending;
+    driven_ending_ = std::move(known);
 }
 
 }  // namespace vflbus::actors

@@ -28,6 +28,10 @@ class NodeLock {
     virtual ~NodeLock() = default;
     virtual void lock() {}
     virtual void unlock() {}
+    /// Around every handler: it runs with the lock released. A handler that calls its driver takes
+    /// the lock for the call.
+    virtual void release_for_handler() { unlock(); }
+    virtual void take_after_handler() { lock(); }
 };
 
 /// Answers what others ask (docs/protocol.md, section 12). Called by whoever keeps the link, also
@@ -109,6 +113,10 @@ class NodeCore {
     };
 
     void collect();
+    void take_events();
+    [[nodiscard]] ContentRoom keep_room(bus::BodyRoom room);
+    template <class Handler>
+    void call_driven(Handler&& handler);
     void enqueue(const RunId& run, Work work);
     bool work_once();
     void work(const RunId& run, Work work);
@@ -131,6 +139,9 @@ class NodeCore {
     bool begin_driven();
     void end_driven(const Ending& ending);
     Result<Bytes> handle(const Message& message, Context& context);
+    void defer(const ClientApp::DeferredHandler& handler, bus::RequestArrived& event,
+               Message message, Context& context);
+    void refuse(const bus::RequestArrived& event);
     void answer(const RunId& run, std::uint32_t term, NodeId to, std::uint64_t number,
                 Result<Bytes> answer);
     void answer_queries();
@@ -152,6 +163,10 @@ class NodeCore {
     std::size_t busy_ = 0;
     bool handling_ = true;
     std::shared_ptr<Mail> mail_;
+    /// Of contents that apps hold. They are given back where the link is used, under the lock, and
+    /// not on the thread that happens to let the last copy of a ContentRoom go.
+    std::map<std::uint64_t, bus::BodyRoom> rooms_;
+    std::uint64_t last_room_ = 0;
     bool was_up_ = false;
     std::optional<TimePoint> down_since_;  ///< no link since then
     bool begun_ = false;                   ///< the driven run was announced

@@ -1,5 +1,7 @@
 // What a node does with what its link tells it: runs it serves, the run it drives.
 
+#include <new>
+#include <optional>
 #include <stdexcept>
 
 #include "actors/node/node_core.hpp"
@@ -448,4 +450,215 @@ TEST_CASE_METHOD(NodeFixture,
     app.driver_->set_timer(now);
     core.pump();
     CHECK(app.said.back() == "peer member-1");
+}
+
+// -- handlers that throw -------------------------------------------------------------
+
+namespace {
+
+/// Throws in one of its handlers.
+class Thrower final : public ServerApp {
+  public:
+    explicit Thrower(std::string where) : where_(std::move(where)) {
+        spec_.run = bus::LinkFixture::run_of(1);
+        spec_.participants = {{"member-1", "member", 1}};
+    }
+    const RunSpec& spec() const override { return spec_; }
+    Result<> on_welcome() override {
+        here("welcome");
+        return {};
+    }
+    void on_opened(Driver& driver) override {
+        driver_ = &driver;
+        here("opened");
+    }
+    void on_join(Driver& driver, NodeId node, const bus::Join&) override {
+        here("join");
+        (void)driver.push_message(node, 300, Bytes{1});
+    }
+    void on_reply(Driver&, Message&&) override { here("reply"); }
+    void on_peer(Driver&, const PeerEvent&) override { here("peer"); }
+    void on_timer(Driver&) override { here("timer"); }
+    void on_stop(Driver&) override { here("stop"); }
+    void on_link(Driver&, bool up, const std::string&) override { here(up ? "up" : "down"); }
+    void on_closed(const Ending& ending) override {
+        closed = ending;
+        here("closed");
+    }
+    Driver* driver_ = nullptr;
+    std::optional<Ending> closed;
+
+  private:
+    void here(const std::string& name) const {
+        if (name == where_) throw std::bad_alloc();
+    }
+    RunSpec spec_;
+    std::string where_;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(NodeFixture, "a handler of a driven app that throws has its run closed") {
+    const std::string where =
+        GENERATE("opened", "join", "reply", "peer", "timer", "stop", "down", "posted");
+    Thrower app(where);
+    drive_opened(app);
+    const auto member = node_id_of("member-1");
+    if (where != "opened") {
+        bus::Header join;
+        join.kind = Kind::join;
+        join.run = run_of(1);
+        join.term = 1;
+        join.src = member;
+        frame(join, bus::encode(bus::Join{"member-1", "member", 1, 1, {}, "0.1.0", Errc::ok, ""}));
+        core.pump();
+    }
+    if (where != "opened" && where != "join") expect(Kind::request);
+    if (where == "reply") reply("member-1", 1);
+    if (where == "peer") peer_down("member-1");
+    if (where == "timer") app.driver_->set_timer(now);
+    if (where == "stop") core.stop_driven(false);
+    if (where == "down") {
+        pass(seconds(30));
+        ignore_frames();
+    }
+    if (where == "posted") app.driver_->post([] { throw std::bad_alloc(); });
+    core.pump();
+    CHECK_FALSE(app.closed);
+    if (where == "down") {  // the end of the run is told when there is somebody to tell it
+        pass(seconds(10));
+        core.pump();
+    } else {
+        const auto told = bus::decode_ending(expect(Kind::close).body);
+        REQUIRE(told);
+        CHECK(told->code == Errc::handler_failed);
+        CHECK(told->sentence == "member-0 failed: out of memory");
+        close(true);
+        core.pump();
+    }
+    REQUIRE(app.closed);
+    CHECK(app.closed->code == Errc::handler_failed);
+    REQUIRE(core.driven_ending());
+    CHECK(core.driven_ending()->code == Errc::handler_failed);
+    CHECK(core.busy() == 0);
+}
+
+TEST_CASE_METHOD(NodeFixture, "a driven app that throws before its run is known ends without it") {
+    Thrower app("welcome");
+    core.drive(app);
+    core.pump();
+    nothing_sent();
+    REQUIRE(core.driven_ending());
+    CHECK(core.driven_ending()->code == Errc::handler_failed);
+}
+
+TEST_CASE_METHOD(NodeFixture, "a driven app that throws at the end of its run has failed") {
+    Thrower app("closed");
+    drive_opened(app);
+    app.driver_->close(Errc::ok, "done");
+    expect(Kind::close);
+    close(true);
+    core.pump();
+    REQUIRE(core.driven_ending());
+    CHECK(core.driven_ending()->code == Errc::handler_failed);
+    CHECK(core.driven_ending()->sentence == "member-0 failed: out of memory");
+}
+
+TEST_CASE_METHOD(NodeFixture, "a question whose handler throws is answered with the cause") {
+    core.on_query([](const bus::QueryArrived&) -> Result<Bytes> { throw std::bad_alloc(); });
+    bus::Header query;
+    query.kind = Kind::query;
+    query.src = node_id_of("asker");
+    query.dst = link.id();
+    query.request = 7;
+    query.type = 16;
+    frame(query, Bytes{0x90});
+    core.pump();
+    const auto answer = expect(Kind::answer);
+    CHECK(answer.header.flags == bus::flag::error);
+    CHECK(bus::decode_ending(answer.body)->sentence == "member-0: out of memory");
+}
+
+// -- room ----------------------------------------------------------------------------
+
+TEST_CASE_METHOD(NodeFixture, "the room of a deferred request is held until it is answered") {
+    std::vector<std::pair<Message, Replier>> held;
+    ClientApp app;
+    app.on_deferred(300, [&](Message&& message, actors::Context&, Replier reply) {
+        held.emplace_back(std::move(message), std::move(reply));
+    });
+    core.serve(std::move(app));
+    take_part();
+    constexpr std::uint64_t large = 256 << 10;
+    const auto send = [this](std::uint64_t number) {
+        for (std::uint64_t i = 0; i * bus::chunk_bytes < large; ++i)
+            chunk(data(Kind::request, "master", number), large, i);
+        core.pump();
+        ignore_frames();
+    };
+    send(1);
+    REQUIRE(held.size() == 1);
+    CHECK(link.reserved_bytes() == large);
+    SECTION("and its content is let go") {
+        held[0].second(Bytes{1});
+        core.pump();
+        CHECK(link.reserved_bytes() == large);  // the content is still in memory
+        held.clear();
+        core.pump();
+        CHECK(link.reserved_bytes() == 0);
+    }
+    SECTION("also when its content is let go before") {
+        held[0].first = Message{};
+        core.pump();
+        CHECK(link.reserved_bytes() == large);
+        held[0].second(Bytes{1});
+        core.pump();
+        CHECK(link.reserved_bytes() == 0);
+    }
+    SECTION("or its run has ended") {
+        close(false);
+        core.pump();
+        CHECK(link.reserved_bytes() == large);
+        held.clear();
+        core.pump();
+        CHECK(link.reserved_bytes() == 0);
+    }
+    SECTION("or nobody will ever answer it") {
+        held.clear();
+        core.pump();
+        CHECK(link.reserved_bytes() == 0);
+    }
+}
+
+TEST_CASE_METHOD(NodeFixture, "the room of a reply is held as long as the driven app keeps it") {
+    struct Keeper final : ServerApp {
+        Keeper() {
+            spec_.run = run_of(1);
+            spec_.participants = {{"member-1", "member", 1}};
+        }
+        const RunSpec& spec() const override { return spec_; }
+        void on_opened(Driver& driver) override {
+            (void)driver.push_message(node_id_of("member-1"), 300, Bytes{1});
+        }
+        void on_join(Driver&, NodeId, const bus::Join&) override {}
+        void on_reply(Driver&, Message&& reply) override { kept = std::move(reply); }
+        void on_peer(Driver&, const PeerEvent&) override {}
+        void on_timer(Driver&) override {}
+        void on_link(Driver&, bool, const std::string&) override {}
+        void on_closed(const Ending&) override {}
+        RunSpec spec_;
+        std::optional<Message> kept;
+    } app;
+    drive_opened(app);
+    expect(Kind::request);
+    constexpr std::uint64_t large = 256 << 10;
+    for (std::uint64_t i = 0; i * bus::chunk_bytes < large; ++i)
+        chunk(data(Kind::reply, "member-1", 1), large, i);
+    core.pump();
+    REQUIRE(app.kept);
+    CHECK(app.kept->content.size() == large);
+    CHECK(link.reserved_bytes() == large);
+    app.kept.reset();
+    core.pump();
+    CHECK(link.reserved_bytes() == 0);
 }
