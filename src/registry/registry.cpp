@@ -4,7 +4,9 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
+#include <cstring>
 #include <deque>
 #include <mutex>
 #include <thread>
@@ -28,10 +30,10 @@ constexpr std::uint64_t trim_every = 256;
 
 class Writer final : public Registry {
   public:
-    Writer(Options options, std::unique_ptr<Store> store)
+    Writer(Options options, std::unique_ptr<Store> store, int ready)
         : options_(std::move(options)),
           store_(std::move(store)),
-          ready_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+          ready_(ready),
           thread_([this] { write(); }) {}
 
     ~Writer() override {
@@ -220,7 +222,10 @@ Result<std::unique_ptr<Registry>> Registry::open(Options options) {
     if (const auto done = (*store)->forget_what_ran(); !done) return tl::unexpected(done.error());
     if (const auto done = (*store)->trim(options.runs_max, options.nodes_max); !done)
         return tl::unexpected(done.error());
-    return std::unique_ptr<Registry>(new Writer(std::move(options), std::move(*store)));
+    const int ready = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (ready < 0)  // nobody would hear of an answer
+        return fail(Errc::io, std::string("cannot make an eventfd: ") + std::strerror(errno));
+    return std::unique_ptr<Registry>(new Writer(std::move(options), std::move(*store), ready));
 }
 
 }  // namespace vflbus::registry

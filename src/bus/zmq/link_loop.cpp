@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 #include <optional>
 
 #include "base/clock.hpp"
@@ -16,12 +17,12 @@ namespace {
 
 class LinkLoopImpl final : public LinkLoop, private LinkTransport {
   public:
-    LinkLoopImpl(std::shared_ptr<Context> context, Address address, LinkConfig config)
+    LinkLoopImpl(std::shared_ptr<Context> context, Address address, LinkConfig config, int wake)
         : context_(std::move(context)),
           address_(std::move(address)),
           resolve_patience_(config.timings.resolve),
           core_(std::move(config), *this),
-          wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+          wake_(wake) {}
 
     ~LinkLoopImpl() override { ::close(wake_); }
 
@@ -141,8 +142,12 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
         if (pending_) return;  // a lookup is under way already
         if (address_.transport != Address::Transport::tcp || address_.numeric)
             return finish_connect(address_.text());
-        pending_.emplace(address_);
-        pending_until_ = clock_now() + resolve_patience_;
+        try {
+            pending_.emplace(address_);
+            pending_until_ = clock_now() + resolve_patience_;
+        } catch (const std::exception& e) {  // no more threads
+            trouble_ = "cannot look up " + address_.text() + ": " + e.what();
+        }
     }
 
     void finish_connect(const Result<std::string>& numeric) {
@@ -152,10 +157,10 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
             return;  // the core asks for another connection after a while
         }
         trouble_.clear();
-        socket_.emplace(context_->zmq, zmq::socket_type::dealer);
-        set_dealer_options(*socket_, Lane::main);
         endpoint_ = *numeric;
-        try {
+        try {  // a process without descriptors has no socket to be had: it asks again later
+            socket_.emplace(context_->zmq, zmq::socket_type::dealer);
+            set_dealer_options(*socket_, Lane::main);
             descriptor_ = descriptor_of(*socket_);
             socket_->connect(*numeric);
         } catch (const zmq::error_t& e) {
@@ -209,8 +214,11 @@ Result<std::unique_ptr<LinkLoop>> LinkLoop::create(std::shared_ptr<Context> cont
         (address->transport == Address::Transport::tcp && address->port == 0))
         return fail(Errc::address,
                     "address " + broker + " cannot be connected to; name a host and a port");
+    const int wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (wake < 0)  // nobody could wake such a loop
+        return fail(Errc::io, std::string("cannot make an eventfd: ") + std::strerror(errno));
     return std::make_unique<LinkLoopImpl>(std::move(context), std::move(*address),
-                                          std::move(config));
+                                          std::move(config), wake);
 }
 
 }  // namespace vflbus::bus

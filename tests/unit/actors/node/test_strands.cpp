@@ -1,7 +1,12 @@
 // Runs side by side on one node: each in order, none in the way of another, up to the number of
 // workers.
 
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
@@ -12,6 +17,7 @@
 #include "actors/node/node_core.hpp"
 #include "base/hash.hpp"
 #include "bus/zmq/broker_loop.hpp"
+#include "bus/zmq/link_loop.hpp"
 #include "link_fixture.hpp"
 
 using namespace vflbus;
@@ -353,21 +359,35 @@ struct Party {
         REQUIRE(::mkdtemp(text.data()) != nullptr);
         dir = text;
         address = "ipc://" + (dir / "bus").string();
+        start_broker();
+    }
+    ~Party() {
+        end_broker();
+        fs::remove_all(dir);
+    }
+    void start_broker() {
         bus::BrokerOptions options;
         options.context = context;
         options.bind = {address};
         auto bound = bus::BrokerLoop::bind(std::move(options));
         REQUIRE(bound);
         broker = std::move(*bound);
-        thread = std::thread([this] { broker->run(stop_broker); });
+        stop_broker = std::make_unique<bus::StopSignal>();
+        thread = std::thread([this] { broker->run(*stop_broker); });
     }
-    ~Party() {
-        stop_broker.stop();
+    void end_broker() {
+        stop_broker->stop();
         thread.join();
-        fs::remove_all(dir);
+        broker.reset();
     }
     std::unique_ptr<Node> node(const std::string& name, std::size_t workers = 0,
                                std::function<void(const std::string&)> on_waiting = {}) {
+        auto made = Node::create(options_of(name, workers, std::move(on_waiting)));
+        REQUIRE(made);
+        return std::move(*made);
+    }
+    NodeOptions options_of(const std::string& name, std::size_t workers = 0,
+                           std::function<void(const std::string&)> on_waiting = {}) const {
         NodeOptions options;
         options.context = context;
         options.broker = address;
@@ -377,9 +397,7 @@ struct Party {
         options.connect_timeout = seconds(20);
         options.workers = workers;
         options.on_waiting = std::move(on_waiting);
-        auto made = Node::create(std::move(options));
-        REQUIRE(made);
-        return std::move(*made);
+        return options;
     }
     Errc drive(const std::string& name, MessageType type, int total) {
         Asker asker(type, total);
@@ -389,7 +407,7 @@ struct Party {
     }
 
     std::unique_ptr<bus::BrokerLoop> broker;
-    bus::StopSignal stop_broker;
+    std::unique_ptr<bus::StopSignal> stop_broker;
     std::thread thread;
 };
 
@@ -493,4 +511,75 @@ TEST_CASE("a node that is stopped waits for handlers in all of its threads") {
     stop_owners.stop();
     stop_owners.stop();  // at once
     for (std::thread& owner : owners) owner.join();
+}
+
+// -- a process without descriptors -------------------------------------------------------
+
+namespace {
+
+/// All descriptors of this process are taken while it lives.
+class NoDescriptors {
+  public:
+    NoDescriptors() {
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &before_) == 0);
+        const rlimit few{std::min<rlim_t>(before_.rlim_cur, 512), before_.rlim_max};
+        REQUIRE(::setrlimit(RLIMIT_NOFILE, &few) == 0);
+        for (int fd = ::dup(STDERR_FILENO); fd >= 0; fd = ::dup(STDERR_FILENO))
+            taken_.push_back(fd);
+        REQUIRE(errno == EMFILE);
+    }
+    ~NoDescriptors() {
+        for (const int fd : taken_) ::close(fd);
+        ::setrlimit(RLIMIT_NOFILE, &before_);
+    }
+
+  private:
+    rlimit before_{};
+    std::vector<int> taken_;
+};
+
+}  // namespace
+
+TEST_CASE("a node that nobody could wake is not made") {
+    const Party party;
+    auto options = party.options_of("member-0");
+    Result<std::unique_ptr<bus::LinkLoop>> loop = [&] {
+        const NoDescriptors none;
+        return bus::LinkLoop::create(options.context, options.broker, {});
+    }();
+    REQUIRE_FALSE(loop);
+    CHECK(loop.error().code == Errc::io);
+    CHECK(loop.error().sentence.find("Too many open files") != std::string::npos);
+}
+
+TEST_CASE("a node that has no descriptor for a new connection tries again") {
+    Party party;
+    auto options = party.options_of("member-0");
+    options.timings.heartbeat = milliseconds(50);
+    options.timings.suspect = milliseconds(150);
+    options.timings.lost = milliseconds(300);
+    options.timings.hello_retry_max = milliseconds(500);
+    auto member = Node::create(std::move(options));
+    REQUIRE(member);
+    ClientApp app;
+    app.on(note_type, [](const Message& message, actors::Context&) -> Result<Bytes> {
+        return message.content;
+    });
+    bus::StopSignal stop;
+    std::atomic<bool> ended{false};
+    std::thread serving([&] {
+        (void)(*member)->serve(std::move(app), stop, false);
+        ended = true;
+    });
+    CHECK(party.drive("master-a", note_type, 3) == Errc::ok);
+    party.end_broker();
+    {
+        const NoDescriptors none;  // the node opens several connections in this time, in vain
+        std::this_thread::sleep_for(seconds(2));
+    }
+    CHECK_FALSE(ended);
+    party.start_broker();
+    CHECK(party.drive("master-b", note_type, 3) == Errc::ok);
+    stop.stop();
+    serving.join();
 }
