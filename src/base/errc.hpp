@@ -87,6 +87,9 @@ struct Failure {
     std::string phase = {};  ///< of the run: "aligning", "training"; empty: no run yet
     std::optional<std::uint64_t> step = {};  ///< of the training, counted from 1
     std::string hint = {};  ///< what to do about it; empty when the sentence says it
+    /// What other parties may be told instead of the sentence, which quotes cells, ids or column
+    /// names of one party's table; empty: they may read the sentence.
+    std::string for_others = {};
 };
 
 template <class T = void>

@@ -5,30 +5,35 @@
 #include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <utility>
 
 namespace vflbus {
 namespace {
 
+/// Insertions, deletions, replacements and swaps of neighbours that lead from one to the other.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
+    std::vector<std::size_t> before(b.size() + 1);  // the row before the last one
+    std::vector<std::size_t> last(b.size() + 1);
     std::vector<std::size_t> row(b.size() + 1);
-    std::iota(row.begin(), row.end(), std::size_t{0});
+    std::iota(last.begin(), last.end(), std::size_t{0});
     for (std::size_t i = 1; i <= a.size(); ++i) {
-        std::size_t diagonal = row[0];
         row[0] = i;
         for (std::size_t j = 1; j <= b.size(); ++j) {
-            const std::size_t above = row[j];
-            row[j] =
-                std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-            diagonal = above;
+            row[j] = std::min(
+                {last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                row[j] = std::min(row[j], before[j - 2] + 1);
         }
+        std::swap(before, last);
+        std::swap(last, row);
     }
-    return row[b.size()];
+    return last[b.size()];
 }
 
 }  // namespace
 
 std::string nearest(std::string_view word, std::span<const std::string> candidates) {
-    const std::size_t limit = std::max<std::size_t>(2, word.size() / 3);
+    const std::size_t limit = word.size() < 4 ? 1 : std::max<std::size_t>(2, word.size() / 3);
     std::size_t best = limit + 1;
     std::string found;
     for (const std::string& candidate : candidates) {
@@ -84,6 +89,76 @@ std::string shortest(double value) {
     char text[32];
     const auto end = std::to_chars(text, text + sizeof text, value).ptr;
     return std::string(text, end);
+}
+
+std::size_t utf8_character(std::string_view text) noexcept {
+    if (text.empty()) return 0;
+    const auto first = static_cast<unsigned char>(text[0]);
+    if (first < 0x80) return 1;
+    const std::size_t length = first >> 5 == 0x06   ? 2
+                               : first >> 4 == 0x0e ? 3
+                               : first >> 3 == 0x1e ? 4
+                                                    : 0;
+    if (length == 0 || length > text.size()) return 0;
+    std::uint32_t point = first & (0x7fu >> length);
+    for (std::size_t k = 1; k < length; ++k) {
+        const auto next = static_cast<unsigned char>(text[k]);
+        if (next >> 6 != 2) return 0;
+        point = point << 6 | (next & 0x3fu);
+    }
+    constexpr std::uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    const bool surrogate = point >= 0xd800 && point < 0xe000;
+    return point < least[length] || point > 0x10ffff || surrogate ? 0 : length;
+}
+
+void append_utf8(std::string& out, std::uint32_t code_point) {
+    const auto byte = [&out](std::uint32_t b) { out.push_back(static_cast<char>(b)); };
+    const auto rest = [&](int shift) { byte(0x80 | (code_point >> shift & 0x3f)); };
+    if (code_point < 0x80) {
+        byte(code_point);
+    } else if (code_point < 0x800) {
+        byte(0xc0 | code_point >> 6);
+        rest(0);
+    } else if (code_point < 0x10000) {
+        byte(0xe0 | code_point >> 12);
+        rest(6);
+        rest(0);
+    } else {
+        byte(0xf0 | code_point >> 18);
+        rest(12);
+        rest(6);
+        rest(0);
+    }
+}
+
+namespace {
+
+/// Whether one well-formed character does something to a terminal instead of being shown.
+bool acts_on_terminal(std::string_view character) noexcept {
+    const auto at = [&](std::size_t i) { return static_cast<unsigned char>(character[i]); };
+    if (character.size() == 1) return at(0) < 0x20 || at(0) == 0x7f;
+    if (character.size() == 2) return at(0) == 0xc2 && at(1) < 0xa0;  // U+0080 to U+009F
+    if (character.size() != 3 || at(0) != 0xe2) return false;
+    // U+202A to U+202E and U+2066 to U+2069: direction of writing; U+2028 and U+2029: line ends
+    return (at(1) == 0x80 && at(2) >= 0xa8 && at(2) <= 0xae) ||
+           (at(1) == 0x81 && at(2) >= 0xa6 && at(2) <= 0xa9);
+}
+
+}  // namespace
+
+std::string printable(std::string_view text) {
+    std::string out;
+    out.reserve(text.size());
+    while (!text.empty()) {
+        const std::size_t length = utf8_character(text);
+        const std::size_t taken = std::max<std::size_t>(length, 1);
+        if (length == 0 || acts_on_terminal(text.substr(0, length)))
+            out += '?';
+        else
+            out += text.substr(0, taken);
+        text.remove_prefix(taken);
+    }
+    return out;
 }
 
 std::vector<std::string> split(std::string_view text, char separator) {

@@ -12,46 +12,12 @@ namespace {
 
 // -- UTF-8 ------------------------------------------------------------------------
 
-void append_utf8(std::string& out, std::uint32_t point) {
-    const auto byte = [&out](std::uint32_t b) { out.push_back(static_cast<char>(b)); };
-    if (point < 0x80) {
-        byte(point);
-    } else if (point < 0x800) {
-        byte(0xc0 | point >> 6);
-        byte(0x80 | (point & 0x3f));
-    } else if (point < 0x10000) {
-        byte(0xe0 | point >> 12);
-        byte(0x80 | (point >> 6 & 0x3f));
-        byte(0x80 | (point & 0x3f));
-    } else {
-        byte(0xf0 | point >> 18);
-        byte(0x80 | (point >> 12 & 0x3f));
-        byte(0x80 | (point >> 6 & 0x3f));
-        byte(0x80 | (point & 0x3f));
-    }
-}
-
 /// Bytes of the well-formed UTF-8 character, no control character, at the front of `text`; 0 if
 /// there is none.
 std::size_t plain_character(std::string_view text) noexcept {
     if (text.empty()) return 0;
     const auto first = static_cast<unsigned char>(text[0]);
-    if (first < 0x20 || first == 0x7f) return 0;
-    if (first < 0x80) return 1;
-    const std::size_t length = first >> 5 == 0x06   ? 2
-                               : first >> 4 == 0x0e ? 3
-                               : first >> 3 == 0x1e ? 4
-                                                    : 0;
-    if (length == 0 || length > text.size()) return 0;
-    std::uint32_t point = first & (0x7fu >> length);
-    for (std::size_t k = 1; k < length; ++k) {
-        const auto next = static_cast<unsigned char>(text[k]);
-        if (next >> 6 != 2) return 0;
-        point = point << 6 | (next & 0x3fu);
-    }
-    constexpr std::uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    const bool surrogate = point >= 0xd800 && point < 0xe000;
-    return point < least[length] || point > 0x10ffff || surrogate ? 0 : length;
+    return first < 0x20 || first == 0x7f ? 0 : utf8_character(text);
 }
 
 bool is_plain_text(std::string_view text) noexcept {

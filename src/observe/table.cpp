@@ -6,6 +6,8 @@
 #include <cmath>
 #include <utility>
 
+#include "base/text.hpp"
+
 namespace vflbus::observe {
 namespace {
 
@@ -41,10 +43,7 @@ std::string cut(std::string_view text, std::size_t width) {
 }
 
 std::string printable(std::string_view text) {
-    std::string out(text);
-    for (char& c : out)
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = '?';
-    return out;
+    return vflbus::printable(text);
 }
 
 std::string grouped(std::uint64_t number) {

@@ -101,3 +101,14 @@ TEST_CASE("a sentence names who it begins with, not who is further on or in a pa
     CHECK_FALSE(begins_with_name("member", "member-1"));
     CHECK_FALSE(begins_with_name("", "member-1"));
 }
+
+TEST_CASE("nothing that acts on a terminal is left of a text that is shown") {
+    CHECK(printable("K\xc3\xb6ln, 5 \xe2\x82\xac") == "K\xc3\xb6ln, 5 \xe2\x82\xac");
+    CHECK(printable("a\x1b[2Jb\n\t\x7f") == "a?[2Jb???");
+    CHECK(printable("\xc2\x9b") == "?");                  // CSI in one character
+    CHECK(printable("\x9b") == "?");                      // and in one byte
+    CHECK(printable("K\xf6ln") == "K?ln");                // Latin-1
+    CHECK(printable("\xe2\x80\xae") == "?");              // writes the rest from right to left
+    CHECK(printable("\xc0\xaf\xed\xa0\x80") == "?????");  // no UTF-8
+    CHECK(printable("\xf0\x9f\x8c\x8d!") == "\xf0\x9f\x8c\x8d!");
+}
