@@ -12,7 +12,7 @@
 #include <stdexcept>
 
 #include "base/rng.hpp"
-#include "data/csv.hpp"
+#include "data/source.hpp"
 #include "measure.hpp"
 #include "models/kernels.hpp"
 #include "peer.hpp"
@@ -152,14 +152,13 @@ void measure_kernels(Report& report, const Settings& settings) {
 
 int run_csv(const std::vector<std::string>& arguments) {
     if (arguments.size() != 2) throw std::runtime_error("csv FILE THREADS");
-    data::CsvOptions options;
-    options.path = arguments[0];
+    data::SourceOptions options;
+    options.location = arguments[0];
     options.threads = static_cast<unsigned>(std::stoul(arguments[1]));
-    options.id_column = "id";
     const std::uint64_t before = own_memory_bytes("VmRSS");
     const double begin = now_seconds();
     const double cpu = cpu_seconds();
-    const auto table = data::read_csv(options);
+    const auto table = data::read_table(options, {});
     if (!table) throw std::runtime_error(table.error().sentence);
     std::printf("%.9f %.9f %zu %zu %llu\n", now_seconds() - begin, cpu_seconds() - cpu,
                 table->rows(), table->features.size(),

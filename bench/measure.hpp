@@ -21,7 +21,7 @@ void measure_sharing(Report& report, const Settings& settings);
 void measure_step(Report& report, const Settings& settings);
 /// The arithmetic kernels against Eigen.
 void measure_kernels(Report& report, const Settings& settings);
-/// read_csv: speed per core, peak memory.
+/// read_table of a CSV file: speed per core, peak memory.
 void measure_csv(Report& report, const Settings& settings);
 
 /// Apps: round trips beside a handler that computes; many runs one after another.

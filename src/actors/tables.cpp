@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <mutex>
 #include <utility>
 
@@ -11,7 +12,7 @@ namespace {
 struct Files {
     config::PartyConfig party;
     std::string name;
-    data::CsvProgress progress;
+    data::ReadProgress progress;
     std::mutex mutex;
     std::array<std::weak_ptr<const data::Table>, table_kinds> shared;
 
@@ -21,30 +22,25 @@ struct Files {
     }
 
     Result<std::shared_ptr<const data::Table>> read(TableKind kind) {
-        data::CsvOptions options;
-        options.path = path(kind);
-        options.id_column = party.id;
-        options.labels = party.label;
-        options.features = party.features;
-        options.exclude = party.exclude;
-        options.party = name;
-        if (kind == TableKind::predict && !options.labels.empty()) {
-            const auto header = data::read_csv_header(options.path, name);
-            if (!header) return tl::unexpected(with_source(header.error()));
-            const bool all = std::ranges::all_of(options.labels, [&](const std::string& label) {
-                return std::ranges::find(*header, label) != header->end();
-            });
-            if (!all) {
-                // what is there of the labels is still no feature
-                for (const std::string& label : options.labels)
-                    if (std::ranges::find(*header, label) != header->end())
-                        options.exclude.push_back(label);
-                options.labels.clear();
-            }
-        }
-        auto table = data::read_csv(options, progress);
+        auto source = data::open_source({path(kind), name});
+        if (!source) return tl::unexpected(with_source(source.error()));
+        data::TableRequest request{party.id, party.label, party.features, party.exclude};
+        if (kind == TableKind::predict) without_absent_labels((*source)->columns(), request);
+        auto table = (*source)->read(request, progress);
         if (!table) return tl::unexpected(with_source(table.error()));
         return std::make_shared<const data::Table>(std::move(*table));
+    }
+
+    /// Rows to be predicted may come without labels. When not all label columns are there none is
+    /// used, and those that are there do not become features.
+    static void without_absent_labels(const std::vector<std::string>& columns,
+                                      data::TableRequest& request) {
+        const auto there = [&](const std::string& label) {
+            return std::ranges::find(columns, label) != columns.end();
+        };
+        if (std::ranges::all_of(request.labels, there)) return;
+        std::ranges::copy_if(request.labels, std::back_inserter(request.exclude), there);
+        request.labels.clear();
     }
 
     Failure with_source(Failure failure) const {
@@ -57,7 +53,7 @@ struct Files {
 }  // namespace
 
 TableSource csv_tables(const config::Config& config, const std::string& party,
-                       data::CsvProgress progress) {
+                       data::ReadProgress progress) {
     auto files = std::make_shared<Files>();
     files->name = party;
     files->progress = std::move(progress);

@@ -8,7 +8,7 @@
 #include "actors/messages.hpp"
 #include "base/errc.hpp"
 #include "config/config.hpp"
-#include "data/csv.hpp"
+#include "data/source.hpp"
 #include "data/table.hpp"
 
 namespace vflbus::actors {
@@ -21,6 +21,6 @@ using TableSource = std::function<Result<std::shared_ptr<const data::Table>>(Tab
 /// and forgotten when none does, so that a later run sees the file as it is then.
 /// The prediction table carries labels when the file has all label columns.
 TableSource csv_tables(const config::Config& config, const std::string& party,
-                       data::CsvProgress progress = {});
+                       data::ReadProgress progress = {});
 
 }  // namespace vflbus::actors

@@ -5,8 +5,9 @@
 #include <cmath>
 #include <new>
 
+#include "base/assert.hpp"
 #include "base/text.hpp"
-#include "data/csv_schema.hpp"
+#include "data/place.hpp"
 
 namespace vflbus::data {
 namespace {
@@ -38,12 +39,21 @@ bool content_less(const Table& table, std::uint32_t a, std::uint32_t b) noexcept
     return a < b;
 }
 
-std::string prefix(std::string_view party, const std::string& path) {
-    return party.empty() ? path : std::string(party) + ": " + path;
-}
-
 tl::unexpected<Failure> malformed(std::string_view party, const char* what) {
     return fail(Errc::malformed_message, std::string(party) + " " + what);
+}
+
+/// `second`: the first row of the table whose id was on an earlier one, `first`.
+Failure duplicate(const Table& table, std::string_view party, std::uint32_t first,
+                  std::uint32_t second, std::size_t duplicate_rows) {
+    Place place = table.place_of(second);
+    place.party = std::string(party);
+    const std::string rest = on_line(table.place_of(first), place.file) + " already (" +
+                             std::to_string(duplicate_rows) +
+                             " such rows in all); remove them, or set data.duplicates to \"first\" "
+                             "or \"all\"";
+    return fault(Errc::bad_data, place, ": the id " + shown(table.ids[second]) + " was " + rest,
+                 ": its id was " + rest);
 }
 
 std::uint64_t count_at(std::span<const std::uint32_t> counts, std::size_t index) noexcept {
@@ -87,33 +97,40 @@ Result<LocalIds> hash_ids(const Table& table, std::string_view salt, Duplicates 
                   [&](std::uint32_t a, std::uint32_t b) { return content_less(table, a, b); });
     }
     if (duplicates == Duplicates::refuse && refused != missing_code)
-        return fail(Errc::bad_data,
-                    prefix(party, table.path) + ", line " + std::to_string(table.line_of(refused)) +
-                        ": the id " + shown(table.ids[refused]) + " was on line " +
-                        std::to_string(table.line_of(refused_first)) + " already (" +
-                        std::to_string(local.duplicate_rows) +
-                        " such rows in all); remove them, or set data.duplicates to \"first\" or "
-                        "\"all\"");
+        return tl::unexpected(
+            duplicate(table, party, refused_first, refused, local.duplicate_rows));
+    VFLBUS_ASSERT(local.counts.empty() || local.counts.size() == local.ids.size(),
+                  "every id has a count, or none has");
     return local;
 }
 
-Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t dataset_size) {
-    if (parties.empty()) return fail(Errc::internal, "no parties to align");
-    Intersection result;
-    result.selections.resize(parties.size());
-    for (std::size_t p = 0; p < parties.size(); ++p) {
-        const PartyIds& sent = parties[p];
-        if (!sent.counts.empty() && sent.counts.size() != sent.ids.size())
-            return malformed(sent.party, "sent ids and counts of different lengths");
-        if (std::find(sent.counts.begin(), sent.counts.end(), 0U) != sent.counts.end())
-            return malformed(sent.party, "sent an id that it has on no row");
-        for (std::size_t i = 1; i < sent.ids.size(); ++i)
-            if (!(sent.ids[i - 1] < sent.ids[i]))
-                return malformed(sent.party, "sent ids that are not unique and ascending");
-        result.selections[p].bitmap.assign((sent.ids.size() + 7) / 8, 0);
-    }
+namespace {
 
-    // one walk through all lists at once, led by the master's
+/// A party's ids are unique and ascending, and its counts positive and as many.
+Result<> check_sent(const PartyIds& sent) {
+    if (!sent.counts.empty() && sent.counts.size() != sent.ids.size())
+        return malformed(sent.party, "sent ids and counts of different lengths");
+    if (std::find(sent.counts.begin(), sent.counts.end(), 0U) != sent.counts.end())
+        return malformed(sent.party, "sent an id that it has on no row");
+    for (std::size_t i = 1; i < sent.ids.size(); ++i)
+        if (!(sent.ids[i - 1] < sent.ids[i]))
+            return malformed(sent.party, "sent ids that are not unique and ascending");
+    return {};
+}
+
+Failure nothing_common(std::span<const PartyIds> parties) {
+    std::vector<std::string> sizes;
+    for (const PartyIds& sent : parties)
+        sizes.push_back(std::string(sent.party) + " has " + std::to_string(sent.ids.size()));
+    return {Errc::bad_data, "no id is common to all parties (" + join_and(sizes) +
+                                " different ids); check that their id columns mean the same "
+                                "and are written the same way"};
+}
+
+/// Walks through all lists at once, led by the master's, and marks what is in each of them. True
+/// when a common id has several rows.
+Result<bool> mark_common(std::span<const PartyIds> parties, std::uint64_t dataset_size,
+                         Intersection& result) {
     std::vector<std::size_t> at(parties.size(), 0);
     bool repeats = false;
     for (at[0] = 0; at[0] < parties[0].ids.size(); ++at[0]) {
@@ -143,23 +160,20 @@ Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t 
                             std::to_string(aligned_rows_max) +
                             " rows; use \"first\", or remove duplicates");
     }
-    if (result.ids.empty()) {
-        std::vector<std::string> sizes;
-        for (const PartyIds& sent : parties)
-            sizes.push_back(std::string(sent.party) + " has " + std::to_string(sent.ids.size()));
-        return fail(Errc::bad_data,
-                    "no id is common to all parties (" + join_and(sizes) +
-                        " different ids); check that their id columns mean the same "
-                        "and are written the same way");
-    }
-    if (!repeats) return result;
+    return repeats;
+}
 
+/// Of each common id: how often a party's rows are repeated, and that sequence again, so that all
+/// parties come to the same cross product.
+void fill_repeats(std::span<const PartyIds> parties, Intersection& result) {
     const std::size_t n = result.ids.size();
     std::vector<std::vector<std::uint32_t>> counts(parties.size());
-    for (std::size_t p = 0; p < parties.size(); ++p)
+    for (std::size_t p = 0; p < parties.size(); ++p) {
         for (std::size_t i = 0; i < parties[p].ids.size(); ++i)
             if ((result.selections[p].bitmap[i / 8] >> (i % 8) & 1) != 0)
                 counts[p].push_back(static_cast<std::uint32_t>(count_at(parties[p].counts, i)));
+        VFLBUS_ASSERT(counts[p].size() == n, "every party has every common id once");
+    }
     std::vector<std::uint32_t> product(n, 1);
     for (std::size_t p = 0; p < parties.size(); ++p) {
         result.selections[p].outer = product;
@@ -170,6 +184,22 @@ Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t 
         result.selections[p].inner = product;
         for (std::size_t i = 0; i < n; ++i) product[i] *= counts[p][i];
     }
+}
+
+}  // namespace
+
+Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t dataset_size) {
+    VFLBUS_ASSERT(!parties.empty(), "an alignment has parties");
+    Intersection result;
+    result.selections.resize(parties.size());
+    for (std::size_t p = 0; p < parties.size(); ++p) {
+        if (auto ok = check_sent(parties[p]); !ok) return tl::unexpected(ok.error());
+        result.selections[p].bitmap.assign((parties[p].ids.size() + 7) / 8, 0);
+    }
+    const auto repeats = mark_common(parties, dataset_size, result);
+    if (!repeats) return tl::unexpected(repeats.error());
+    if (result.ids.empty()) return tl::unexpected(nothing_common(parties));
+    if (*repeats) fill_repeats(parties, result);
     return result;
 }
 

@@ -1,5 +1,5 @@
 #pragma once
-// Reads a party's table from a CSV file (RFC 4180).
+// Tables in CSV files (RFC 4180).
 //
 // Accepted: a header line; quoted fields with commas, doubled quotes and line breaks in them; LF or
 // CRLF; a UTF-8 byte order mark; any order of columns; a last line with or without line break;
@@ -12,14 +12,20 @@
 // that is neither missing nor a number is refused. A column with nothing but missing cells in those
 // rows is numeric when all its later cells are numbers, otherwise text. A text feature of more than
 // text_values_max different values is left out by name.
+//
+// A file is read twice: the first pass finds where records begin (csv_scan), so that in the second
+// several threads can parse pieces of it at once (csv_parser). The table does not depend on the
+// number of threads, and neither does the sentence of a refusal.
 
-#include <cstdint>
-#include <functional>
+#include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/errc.hpp"
-#include "data/table.hpp"
+#include "data/csv_scan.hpp"
+#include "data/input.hpp"
+#include "data/source.hpp"
 
 namespace vflbus::data {
 
@@ -29,25 +35,15 @@ inline constexpr std::size_t row_bytes_max = 64u << 20;
 inline constexpr std::size_t sample_rows = 10'000;
 inline constexpr std::size_t sample_cells = 1'000;
 
-struct CsvOptions {
-    std::string path;
-    std::string id_column;
-    std::vector<std::string> labels;
-    std::vector<std::string> features;  ///< empty: every column that is not id, label or excluded
-    std::vector<std::string> exclude;   ///< columns to ignore
-    std::string party;                  ///< named in sentences; may be empty
-    unsigned threads = 0;               ///< 0: as many as the machine has; the result is the same
+/// One of the files that a table consists of.
+struct CsvFile {
+    std::string name;  ///< for sentences
+    Input input;
+    CsvLayout layout;  ///< filled in when it is read
 };
 
-/// Called now and then from one of the reading threads (never from two at once).
-using CsvProgress = std::function<void(std::uint64_t bytes_done, std::uint64_t bytes_total)>;
-
-/// Errors: io (no such file, not a regular file), bad_data (everything else); the sentence names
-/// party, file, line and column, and what to do. The same sentence whatever the thread count.
-Result<Table> read_csv(const CsvOptions& options, const CsvProgress& progress = {});
-
-/// The column names of a file, as read_csv sees them.
-Result<std::vector<std::string>> read_csv_header(const std::string& path,
-                                                 const std::string& party = {});
+/// The table of one or more files that have the same header. Reads the header of the first; the
+/// rest is read when a table is asked for. `files` is not empty.
+Result<std::unique_ptr<Source>> open_csv(const SourceOptions& options, std::vector<CsvFile> files);
 
 }  // namespace vflbus::data

@@ -1,63 +1,12 @@
 #include "data/csv_scan.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <utility>
+#include <vector>
 
 #include "data/csv.hpp"
 
 namespace vflbus::data {
-
-InputFile::InputFile(InputFile&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)), size_(other.size_), path_(std::move(other.path_)) {}
-
-InputFile& InputFile::operator=(InputFile&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    std::swap(size_, other.size_);
-    std::swap(path_, other.path_);
-    return *this;
-}
-
-InputFile::~InputFile() {
-    if (fd_ >= 0) ::close(fd_);
-}
-
-Result<InputFile> InputFile::open(const std::string& path) {
-    InputFile file;
-    file.path_ = path;
-    // O_NONBLOCK: opening a named pipe must not wait for a writer
-    file.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file.fd_ < 0) return fail(Errc::io, "cannot open " + path + ": " + std::strerror(errno));
-    struct stat info{};
-    if (::fstat(file.fd_, &info) != 0)
-        return fail(Errc::io, "cannot read " + path + ": " + std::strerror(errno));
-    if (!S_ISREG(info.st_mode))
-        return fail(Errc::io, path + " is not a regular file; give the path of a CSV file");
-    file.size_ = static_cast<std::uint64_t>(info.st_size);
-    (void)::posix_fadvise(file.fd_, 0, 0, POSIX_FADV_SEQUENTIAL);
-    return file;
-}
-
-Result<> InputFile::read(std::uint64_t offset, char* out, std::size_t count) const {
-    while (count > 0) {
-        const ssize_t n = ::pread(fd_, out, count, static_cast<off_t>(offset));
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return fail(Errc::io, "cannot read " + path_ + ": " + std::strerror(errno));
-        if (n == 0)
-            return fail(Errc::io, path_ +
-                                      " became shorter while it was read; start again when "
-                                      "nobody writes to it");
-        offset += static_cast<std::uint64_t>(n);
-        out += n;
-        count -= static_cast<std::size_t>(n);
-    }
-    return {};
-}
 
 namespace {
 
@@ -135,48 +84,71 @@ class Scanner {
 
 }  // namespace
 
-Result<CsvLayout> scan_csv(const InputFile& file, const std::string& where, bool header_only) {
-    CsvLayout layout;
-    std::vector<char> block(std::min<std::uint64_t>(file.size(), 1u << 20));
-    std::uint64_t offset = 0;
-    if (file.size() >= 3) {
-        char mark[3];
-        if (auto ok = file.read(0, mark, 3); !ok) return tl::unexpected(ok.error());
-        if (std::memcmp(mark, "\xef\xbb\xbf", 3) == 0) offset = 3;
+namespace {
+
+Failure at_line(const Place& file, std::uint64_t line, std::string_view what) {
+    Place place = file;
+    place.line = line;
+    return fault(Errc::bad_data, place, what);
+}
+
+/// Where the text begins: behind a UTF-8 byte order mark.
+Result<std::uint64_t> text_begin(const Input& input) {
+    constexpr std::uint64_t mark_bytes = 3;
+    if (input.size() < mark_bytes) return 0;
+    char mark[mark_bytes];
+    if (auto ok = input.read(0, mark, mark_bytes); !ok) return tl::unexpected(ok.error());
+    return std::memcmp(mark, "\xef\xbb\xbf", mark_bytes) == 0 ? mark_bytes : 0;
+}
+
+/// Hands the lines of a block to the scanner. `offset`: that of the block in the file.
+void scan_block(const char* begin, std::size_t count, std::uint64_t offset, Scanner& scanner) {
+    const char* p = begin;
+    const char* const end = begin + count;
+    const bool quotes = std::memchr(p, '"', count) != nullptr;
+    while (p != end) {
+        const auto* feed =
+            static_cast<const char*>(std::memchr(p, '\n', static_cast<std::size_t>(end - p)));
+        const char* const stop = feed != nullptr ? feed : end;
+        const char* const next = feed != nullptr ? feed + 1 : end;
+        scanner.piece(p, stop, quotes, feed != nullptr,
+                      offset + static_cast<std::uint64_t>(next - begin));
+        p = next;
     }
+}
+
+}  // namespace
+
+Result<CsvLayout> scan_csv(const Input& input, const Place& file, bool header_only) {
+    const auto unreadable = [&](const Failure& why) {
+        return tl::unexpected(fault(why.code, file, " " + why.sentence));
+    };
+    CsvLayout layout;
+    std::vector<char> block(std::min<std::uint64_t>(input.size(), 1u << 20));
+    const auto begin = text_begin(input);
+    if (!begin) return unreadable(begin.error());
+    std::uint64_t offset = *begin;
     Scanner scanner(offset, layout);
-    while (offset < file.size()) {
-        const std::size_t count = std::min<std::uint64_t>(block.size(), file.size() - offset);
-        if (auto ok = file.read(offset, block.data(), count); !ok)
-            return tl::unexpected(ok.error());
-        const char* p = block.data();
-        const char* const end = p + count;
-        const bool quotes = std::memchr(p, '"', count) != nullptr;
-        while (p != end) {
-            const auto* feed =
-                static_cast<const char*>(std::memchr(p, '\n', static_cast<std::size_t>(end - p)));
-            const char* const stop = feed != nullptr ? feed : end;
-            const char* const next = feed != nullptr ? feed + 1 : end;
-            scanner.piece(p, stop, quotes, feed != nullptr,
-                          offset + static_cast<std::uint64_t>(next - block.data()));
-            p = next;
-        }
+    while (offset < input.size()) {
+        const std::size_t count = std::min<std::uint64_t>(block.size(), input.size() - offset);
+        if (auto ok = input.read(offset, block.data(), count); !ok) return unreadable(ok.error());
+        scan_block(block.data(), count, offset, scanner);
         offset += count;
         if (offset - std::min(offset, scanner.record_begin()) > row_bytes_max)
-            return fail(Errc::bad_data,
-                        where + ", line " + std::to_string(scanner.record_line()) +
-                            ": the row that begins here is longer than 64 MiB; look for a quote "
-                            "that is never closed");
+            return tl::unexpected(at_line(file, scanner.record_line(),
+                                          ": the row that begins here is longer than 64 MiB; look "
+                                          "for a quote that is never closed"));
         if (header_only && scanner.has_header()) return layout;
     }
     if (scanner.in_quotes())
-        return fail(Errc::bad_data, where + ", line " + std::to_string(scanner.record_line()) +
-                                        ": a quote in the row that begins here is never closed; "
-                                        "close it, or double it if it is part of the text");
+        return tl::unexpected(at_line(file, scanner.record_line(),
+                                      ": a quote in the row that begins here is never closed; "
+                                      "close it, or double it if it is part of the text"));
     scanner.finish(offset);
     if (!scanner.has_header())
-        return fail(Errc::bad_data,
-                    where + " is empty; its first line must name the columns, separated by commas");
+        return tl::unexpected(
+            fault(Errc::bad_data, file,
+                  " is empty; its first line must name the columns, separated by commas"));
     return layout;
 }
 

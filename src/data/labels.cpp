@@ -5,27 +5,34 @@
 #include <string_view>
 
 #include "base/text.hpp"
-#include "data/csv_schema.hpp"
 #include "data/number.hpp"
+#include "data/place.hpp"
 
 namespace vflbus::data {
 namespace {
 
-std::string file_of(const Table& table) {
-    return table.party.empty() ? table.path : table.party + ": " + table.path;
+tl::unexpected<Failure> refuse(const Table& table, const std::string& what) {
+    return tl::unexpected(fault(Errc::bad_data, table.place(), what));
+}
+
+/// `what` may quote cells: others are told `what_for_others`.
+tl::unexpected<Failure> refuse(const Table& table, const Column& column, const std::string& what,
+                               const std::string& what_for_others) {
+    return tl::unexpected(fault(Errc::bad_data, table.place(),
+                                ", label " + shown(column.name) + ": " + what,
+                                ", a label: " + what_for_others));
 }
 
 tl::unexpected<Failure> refuse(const Table& table, const Column& column, const std::string& what) {
-    return fail(Errc::bad_data, file_of(table) + ", label " + shown(column.name) + ": " + what);
+    return refuse(table, column, what, what);
 }
 
 Result<> check_shape(const Table& table, Task task, std::size_t columns) {
-    if (table.labels.empty())
-        return fail(Errc::bad_data, file_of(table) + ": no label column is named; set label");
+    if (table.labels.empty()) return refuse(table, ": no label column is named; set label");
     if (task != Task::multilabel && columns != 1)
-        return fail(Errc::bad_data, file_of(table) + ": task " + std::string(name_of(task)) +
-                                        " needs one label column, not " + std::to_string(columns) +
-                                        "; name one, or set task to multilabel");
+        return refuse(table, ": task " + std::string(name_of(task)) +
+                                 " needs one label column, not " + std::to_string(columns) +
+                                 "; name one, or set task to multilabel");
     return {};
 }
 
@@ -42,8 +49,9 @@ Result<> check_present(const Table& table, const Column& column,
     if (missing == 0) return {};
     return refuse(table, column,
                   std::to_string(missing) + " of " + std::to_string(rows.size()) +
-                      " rows have no label, the first on line " +
-                      std::to_string(table.line_of(first)) + "; fill them in or remove the rows");
+                      " rows have no label, the first " +
+                      on_line(table.place_of(first), table.path) +
+                      "; fill them in or remove the rows");
 }
 
 /// The distinct values on `rows`, ascending (numbers by value, texts bytewise); at most
@@ -77,7 +85,8 @@ Result<std::vector<std::string>> fit_classes(const Table& table, const Column& c
     if (names.size() == 1)
         return refuse(
             table, column,
-            "every row has the same class " + shown(names[0]) + "; there is nothing to learn");
+            "every row has the same class " + shown(names[0]) + "; there is nothing to learn",
+            "every row has the same class; there is nothing to learn");
     if (names.size() > classes_max)
         return refuse(table, column,
                       "more than " + std::to_string(classes_max) +
@@ -90,12 +99,29 @@ Result<std::vector<std::string>> fit_classes(const Table& table, const Column& c
             if (some.size() < named_max) some.push_back(shown(name));
         if (names.size() > named_max)
             some.push_back(std::to_string(names.size() - named_max) + " more");
-        return refuse(table, column,
-                      "task " + std::string(name_of(task)) + " needs two classes, but there are " +
-                          std::to_string(names.size()) + ": " + join_and(some) +
-                          (task == Task::logistic ? "; set task to softmax" : ""));
+        const std::string count = "task " + std::string(name_of(task)) +
+                                  " needs two classes, but there are " +
+                                  std::to_string(names.size());
+        const std::string advice = task == Task::logistic ? "; set task to softmax" : "";
+        return refuse(table, column, count + ": " + join_and(some) + advice, count + advice);
     }
     return names;
+}
+
+tl::unexpected<Failure> text_for_linear(const Table& table, const Column& column) {
+    const std::string what = "task linear needs numbers, but it holds text";
+    // a column of missing cells has no text to show
+    const std::string example =
+        column.dictionary.empty() ? "" : " such as " + shown(column.dictionary.front());
+    return refuse(table, column, what + example, what);
+}
+
+tl::unexpected<Failure> unknown_class(const Table& table, const Column& column, std::uint32_t row) {
+    const std::string line = on_line(table.place_of(row), table.path);
+    return refuse(
+        table, column,
+        "the class " + shown(column.text(row)) + " " + line + " is one that training did not know",
+        "the class " + line + " is one that training did not know");
 }
 
 /// Maps cells to class numbers; unknown ones to missing_code.
@@ -149,9 +175,7 @@ Result<LabelCoding> fit_labels(const Table& table, Task task, std::span<const st
     for (const Column& column : table.labels) {
         coding.columns.push_back(column.name);
         if (task == Task::linear && column.kind == ColumnKind::text)
-            return refuse(table, column,
-                          "task linear needs numbers, but it holds text such as " +
-                              shown(column.dictionary.front()));
+            return text_for_linear(table, column);
         if (auto ok = check_present(table, column, rows); !ok) return tl::unexpected(ok.error());
         if (task == Task::linear) {
             if (rows.empty()) return refuse(table, column, "there are no rows to learn from");
@@ -178,15 +202,13 @@ Result<Labels> encode_labels(const Table& table, const LabelCoding& coding,
             std::find_if(table.labels.begin(), table.labels.end(),
                          [&](const Column& c) { return c.name == coding.columns[k]; });
         if (found == table.labels.end())
-            return fail(Errc::bad_data,
-                        file_of(table) + " has no label column " + shown(coding.columns[k]));
+            return tl::unexpected(fault(Errc::bad_data, table.place(),
+                                        " has no label column " + shown(coding.columns[k]),
+                                        " has not all label columns"));
         const Column& column = *found;
         if (auto ok = check_present(table, column, rows); !ok) return tl::unexpected(ok.error());
         if (coding.task == Task::linear) {
-            if (column.kind == ColumnKind::text)
-                return refuse(table, column,
-                              "task linear needs numbers, but it holds text such as " +
-                                  shown(column.dictionary.front()));
+            if (column.kind == ColumnKind::text) return text_for_linear(table, column);
             for (std::size_t i = 0; i < rows.size(); ++i)
                 labels.values[i] = column.numbers[rows[i]];
             continue;
@@ -194,10 +216,7 @@ Result<Labels> encode_labels(const Table& table, const LabelCoding& coding,
         const Classifier class_of(column, coding.classes[k]);
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const std::uint32_t c = class_of(rows[i]);
-            if (c == missing_code)
-                return refuse(table, column,
-                              "line " + std::to_string(table.line_of(rows[i])) + " has the class " +
-                                  shown(column.text(rows[i])) + ", which training did not know");
+            if (c == missing_code) return unknown_class(table, column, rows[i]);
             if (coding.task == Task::softmax)
                 labels.classes[i] = c;
             else

@@ -6,7 +6,7 @@
 #include <new>
 
 #include "base/text.hpp"
-#include "data/csv_schema.hpp"
+#include "data/place.hpp"
 
 namespace vflbus::data {
 
@@ -161,7 +161,6 @@ struct Step {
 };
 
 Result<std::vector<Step>> plan_steps(const Preprocessor& preprocessor, const Table& table) {
-    const std::string file = table.party.empty() ? table.path : table.party + ": " + table.path;
     std::vector<Step> steps;
     std::size_t offset = 0;
     for (const PreparedColumn& plan : preprocessor.columns) {
@@ -170,16 +169,19 @@ Result<std::vector<Step>> plan_steps(const Preprocessor& preprocessor, const Tab
             std::vector<std::string> names;
             for (const Column& column : table.features) names.push_back(column.name);
             const std::string near = nearest(plan.name, names);
-            return fail(Errc::bad_data,
-                        file + " has no column " + shown(plan.name) +
-                            ", which the model was trained with" +
-                            (near.empty() ? "; add it" : "; is it " + shown(near) + " now?"));
+            return tl::unexpected(
+                fault(Errc::bad_data, table.place(),
+                      " has no column " + shown(plan.name) + ", which the model was trained with" +
+                          (near.empty() ? "; add it" : "; is it " + shown(near) + " now?"),
+                      " has not all columns that the model was trained with"));
         }
         if (plan.kind == ColumnKind::numeric && source->kind == ColumnKind::text)
-            return fail(Errc::bad_data, file + ", column " + shown(plan.name) +
-                                            " holds text such as " +
-                                            shown(source->dictionary.front()) +
-                                            ", but it was numbers when the model was trained");
+            return tl::unexpected(
+                fault(Errc::bad_data, table.place(),
+                      ", column " + shown(plan.name) + " holds text such as " +
+                          shown(source->dictionary.front()) +
+                          ", but it was numbers when the model was trained",
+                      ": a column holds text, but it was numbers when the model was trained"));
         steps.push_back({&plan, static_cast<std::size_t>(source - table.features.data()), offset});
         offset += plan.width();
     }
@@ -288,7 +290,7 @@ Result<std::vector<Design>> transform_sets(const Preprocessor& preprocessor, con
         }
         return designs;
     } catch (const std::bad_alloc&) {
-        return fail(Errc::bad_data, table.path + " does not fit into memory");
+        return tl::unexpected(fault(Errc::bad_data, table.place(), " does not fit into memory"));
     }
 }
 

@@ -1,7 +1,9 @@
 #include "data/table.hpp"
 
+#include <algorithm>
 #include <cmath>
 
+#include "base/assert.hpp"
 #include "base/text.hpp"
 
 namespace vflbus::data {
@@ -30,6 +32,18 @@ bool Column::is_missing(std::size_t row) const noexcept {
 std::string Column::text(std::size_t row) const {
     if (is_missing(row)) return {};
     return kind == ColumnKind::numeric ? shortest(numbers[row]) : dictionary[codes[row]];
+}
+
+Place Table::place_of(std::size_t row) const {
+    VFLBUS_ASSERT(row < rows(), "a row whose place is asked for is in the table");
+    if (parts.empty()) return {party, path, lines.empty() ? row + 1 : lines[row], {}, 0, "row"};
+    const auto after = std::upper_bound(
+        parts.begin(), parts.end(), row,
+        [](std::size_t wanted, const TablePart& part) { return wanted < part.first_row; });
+    VFLBUS_ASSERT(after != parts.begin(), "the first part of a table begins with its first row");
+    const TablePart& part = after[-1];
+    return {party, part.file,
+            lines.empty() ? part.first_line + (row - part.first_row) : lines[row]};
 }
 
 const Column* Table::find_feature(std::string_view name) const noexcept {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/errc.hpp"
+#include "data/place.hpp"
 
 namespace vflbus::data {
 
@@ -81,21 +82,30 @@ struct LeftOut {
     std::string reason;
 };
 
+/// One of the files that a table was read from: its rows follow those of the one before.
+struct TablePart {
+    std::string file;              ///< as it is named in sentences
+    std::uint64_t first_row = 0;   ///< of the table
+    std::uint64_t first_line = 2;  ///< of the file, where `first_row` is
+};
+
 struct Table {
     std::string path;   ///< where it came from, for sentences
     std::string party;  ///< whose it is, for sentences
     Ids ids;
     std::vector<Column> labels;    ///< in the order asked for
-    std::vector<Column> features;  ///< in the order of the file
+    std::vector<Column> features;  ///< in the order of the source
     std::vector<LeftOut> left_out;
-    std::uint64_t first_line = 2;      ///< line of row 0
-    std::vector<std::uint64_t> lines;  ///< line of each row; empty when row r is on first_line + r
+    std::vector<TablePart> parts;  ///< by first_row; empty for a table that was made in memory
+    /// The line of each row in its file; empty when the rows of a part are on lines that follow
+    /// one another.
+    std::vector<std::uint64_t> lines;
 
     [[nodiscard]] std::size_t rows() const noexcept { return ids.size(); }
-    /// The line of the file (1 = the first) on which a row begins.
-    [[nodiscard]] std::uint64_t line_of(std::size_t row) const noexcept {
-        return lines.empty() ? first_line + row : lines[row];
-    }
+    /// The table as a whole, for the beginning of a sentence.
+    [[nodiscard]] Place place() const { return {party, path}; }
+    /// The file and line (1 = the first) on which a row begins.
+    [[nodiscard]] Place place_of(std::size_t row) const;
     [[nodiscard]] const Column* find_feature(std::string_view name) const noexcept;
 };
 

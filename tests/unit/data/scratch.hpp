@@ -11,6 +11,7 @@
 
 #include "catch.hpp"
 #include "data/csv.hpp"
+#include "data/source.hpp"
 
 namespace vflbus::data {
 
@@ -35,31 +36,42 @@ struct Scratch {
     }
 };
 
-inline Result<Table> read_text(std::string_view content, CsvOptions options = {}) {
+/// Where a table is and which of its columns to take.
+struct ReadOptions : SourceOptions, TableRequest {};
+
+inline Result<Table> read(const ReadOptions& options, const ReadProgress& progress = {}) {
+    return read_table(options, options, progress);
+}
+
+inline Result<Table> read_text(std::string_view content, ReadOptions options = {}) {
     const Scratch scratch;
-    options.path = scratch.write(content);
-    if (options.id_column.empty()) options.id_column = "id";
-    auto table = read_csv(options);
+    options.location = scratch.write(content);
+    auto table = read(options);
     if (!table) {  // the scratch directory is of no interest to a test
         std::string& sentence = table.error().sentence;
-        if (const auto at = sentence.find(options.path); at != std::string::npos)
-            sentence.replace(at, options.path.size(), "t.csv");
+        if (const auto at = sentence.find(options.location); at != std::string::npos)
+            sentence.replace(at, options.location.size(), "t.csv");
     }
     return table;
 }
 
-inline Table table_of(std::string_view content, CsvOptions options = {}) {
+inline Table table_of(std::string_view content, ReadOptions options = {}) {
     auto table = read_text(content, std::move(options));
     if (!table) FAIL(table.error().sentence);
     return std::move(*table);
 }
 
-/// The sentence of the refusal.
-inline std::string refusal(std::string_view content, CsvOptions options = {}) {
+/// The refusal of a table.
+inline Failure failure_of(std::string_view content, ReadOptions options = {}) {
     const auto table = read_text(content, std::move(options));
-    if (table) return "accepted";
+    if (table) return {Errc::ok, "accepted"};
     CHECK(table.error().code == Errc::bad_data);
-    return table.error().sentence;
+    return table.error();
+}
+
+/// The sentence of the refusal.
+inline std::string refusal(std::string_view content, ReadOptions options = {}) {
+    return failure_of(content, std::move(options)).sentence;
 }
 
 inline std::vector<std::uint32_t> all_rows(const Table& table) {
@@ -68,8 +80,8 @@ inline std::vector<std::uint32_t> all_rows(const Table& table) {
     return rows;
 }
 
-inline CsvOptions with_labels(std::vector<std::string> labels) {
-    CsvOptions options;
+inline ReadOptions with_labels(std::vector<std::string> labels) {
+    ReadOptions options;
     options.labels = std::move(labels);
     return options;
 }

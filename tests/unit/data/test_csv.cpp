@@ -11,8 +11,8 @@ using namespace vflbus::data;
 using Catch::Matchers::Contains;
 
 namespace {
-CsvOptions with_features(std::vector<std::string> features) {
-    CsvOptions options;
+ReadOptions with_features(std::vector<std::string> features) {
+    ReadOptions options;
     options.features = std::move(features);
     return options;
 }
@@ -29,7 +29,7 @@ TEST_CASE("a plain table is read by name in any order of columns") {
     CHECK(t.features[1].numbers[1] == -300);
     REQUIRE(t.labels.size() == 1);
     CHECK(t.labels[0].numbers[1] == 1);
-    CHECK(t.line_of(1) == 3);
+    CHECK(t.place_of(1).line == 3);
 }
 
 TEST_CASE("quotes, CRLF, byte order mark, blank lines and a missing last line feed are fine") {
@@ -62,9 +62,9 @@ TEST_CASE("a quoted cell may hold commas, quotes and line feeds, and lines are c
     CHECK(t.features[0].text(0) == "one, \"two\"\nthree");
     CHECK(t.features[0].is_missing(1));
     CHECK(t.features[0].text(2) == "\"");
-    CHECK(t.line_of(0) == 2);
-    CHECK(t.line_of(1) == 5);
-    CHECK(t.line_of(2) == 6);
+    CHECK(t.place_of(0).line == 2);
+    CHECK(t.place_of(1).line == 5);
+    CHECK(t.place_of(2).line == 6);
 }
 
 TEST_CASE("missing cells are NaN in numbers and have the missing code in texts") {
@@ -97,7 +97,7 @@ TEST_CASE("dictionaries are sorted whatever the order of rows") {
 }
 
 TEST_CASE("chosen and excluded columns") {
-    CsvOptions exclude;
+    ReadOptions exclude;
     exclude.exclude = {"b"};
     CHECK(table_of("id,a,b,c\n1,1,x,3\n", exclude).features.size() == 2);
     const Table t = table_of("id,a,b,c\n1,1,x,3\n", with_features({"c", "a"}));
@@ -178,8 +178,8 @@ TEST_CASE("each fault in a file is one sentence with its place") {
 }
 
 TEST_CASE("columns that are not there or make no sense are named") {
-    CsvOptions id;
-    id.id_column = "idd";
+    ReadOptions id;
+    id.id = "idd";
     CHECK(refusal("id,x\na,1\n", id) ==
           "t.csv, line 1: there is no column 'idd' for the id; did you mean 'id'?");
     CHECK_THAT(refusal("id,xylophone\na,1\n", with_labels({"quux"})),
@@ -188,34 +188,34 @@ TEST_CASE("columns that are not there or make no sense are named") {
     CHECK_THAT(refusal("id,x\na,1\n", with_labels({"id"})),
                Contains("column 'id' cannot be both the id and a label"));
     CHECK_THAT(refusal("id,x\na,1\n", with_features({"x", "x"})), Contains("listed twice"));
-    CsvOptions both = with_features({"x"});
+    ReadOptions both = with_features({"x"});
     both.exclude = {"x"};
     CHECK_THAT(refusal("id,x\na,1\n", both), Contains("cannot be both a feature and excluded"));
-    CsvOptions unknown;
+    ReadOptions unknown;
     unknown.exclude = {"nothing"};
     CHECK_THAT(refusal("id,x\na,1\n", unknown), Contains("'nothing'"));
 }
 
 TEST_CASE("what is not a readable file is said with the party") {
-    CsvOptions options;
-    options.path = "/nonexistent/bank.csv";
-    options.id_column = "id";
+    ReadOptions options;
+    options.location = "/nonexistent/bank.csv";
+    options.id = "id";
     options.party = "master";
-    auto table = read_csv(options);
+    auto table = data::read(options);
     REQUIRE_FALSE(table);
     CHECK(table.error().code == Errc::io);
     CHECK(table.error().sentence ==
-          "master: cannot open /nonexistent/bank.csv: No such file or directory");
+          "master: /nonexistent/bank.csv cannot be opened: No such file or directory");
     const Scratch scratch;
-    options.path = scratch.path.string();
-    table = read_csv(options);
+    options.location = scratch.path.string();
+    table = data::read(options);
     REQUIRE_FALSE(table);
-    CHECK_THAT(table.error().sentence, Contains("is not a regular file"));
-    options.path = (scratch.path / "pipe").string();
-    REQUIRE(::mkfifo(options.path.c_str(), 0600) == 0);
-    table = read_csv(options);  // and does not wait for a writer
+    CHECK_THAT(table.error().sentence, Contains("not a regular file"));
+    options.location = (scratch.path / "pipe").string();
+    REQUIRE(::mkfifo(options.location.c_str(), 0600) == 0);
+    table = data::read(options);  // and does not wait for a writer
     REQUIRE_FALSE(table);
-    CHECK_THAT(table.error().sentence, Contains("is not a regular file"));
+    CHECK_THAT(table.error().sentence, Contains("not a regular file"));
 }
 
 namespace {
@@ -239,12 +239,12 @@ std::string large_file(bool faulty) {
 
 TEST_CASE("the result and the first fault do not depend on the number of threads") {
     const Scratch scratch;
-    CsvOptions options;
-    options.id_column = "id";
-    options.path = scratch.write(large_file(false));
+    ReadOptions options;
+    options.id = "id";
+    options.location = scratch.write(large_file(false));
     std::uint64_t done = 0;
     options.threads = 1;
-    const auto one = read_csv(options, [&](std::uint64_t bytes, std::uint64_t total) {
+    const auto one = data::read(options, [&](std::uint64_t bytes, std::uint64_t total) {
         CHECK(bytes > done);
         CHECK(bytes <= total);
         done = bytes;
@@ -253,7 +253,7 @@ TEST_CASE("the result and the first fault do not depend on the number of threads
     CHECK(done > 8'000'000);
     for (const unsigned threads : {2U, 5U}) {
         options.threads = threads;
-        const auto more = read_csv(options);
+        const auto more = data::read(options);
         REQUIRE(more);
         REQUIRE(more->rows() == one->rows());
         REQUIRE(more->features.size() == 4);
@@ -266,19 +266,81 @@ TEST_CASE("the result and the first fault do not depend on the number of threads
         CHECK(same);
         CHECK(more->features[1].dictionary == one->features[1].dictionary);
     }
-    options.path = scratch.write(large_file(true));
+    options.location = scratch.write(large_file(true));
     options.threads = 1;
-    const std::string sentence = read_csv(options).error().sentence;
+    const std::string sentence = data::read(options).error().sentence;
     CHECK_THAT(sentence, Contains("'broken60000'"));
     options.threads = 4;
-    for (int i = 0; i < 3; ++i) CHECK(read_csv(options).error().sentence == sentence);
+    for (int i = 0; i < 3; ++i) CHECK(data::read(options).error().sentence == sentence);
 }
 
-TEST_CASE("the header alone can be asked for") {
+TEST_CASE("the columns are known before the rows are read") {
     const Scratch scratch;
-    const auto names =
-        read_csv_header(scratch.write("\xef\xbb\xbfid,\"a, b\",c\n\"never closed\n"));
-    REQUIRE(names);
-    CHECK(*names == std::vector<std::string>{"id", "a, b", "c"});
-    CHECK_FALSE(read_csv_header(scratch.write("")));
+    const auto source = open_source({scratch.write("\xef\xbb\xbfid,\"a, b\",c\n\"never closed\n")});
+    REQUIRE(source);
+    CHECK((*source)->columns() == std::vector<std::string>{"id", "a, b", "c"});
+    CHECK_FALSE((*source)->read({}));
+    CHECK_FALSE(open_source({scratch.write("")}));
+}
+
+TEST_CASE("a source is read again, with other columns and as it is then") {
+    const Scratch scratch;
+    const auto source = open_source({scratch.write("id,x,y\na,1,2\n")});
+    REQUIRE(source);
+    TableRequest request;
+    request.labels = {"y"};
+    const auto one = (*source)->read(request);
+    REQUIRE(one);
+    CHECK(one->features.size() == 1);
+    request.labels.clear();
+    const auto two = (*source)->read(request);
+    REQUIRE(two);
+    CHECK(two->features.size() == 2);
+}
+
+TEST_CASE("others are not told what stands in the table") {
+    const auto told = [](std::string_view text, ReadOptions options = {}) {
+        options.party = "member-0";
+        const Failure failure = failure_of(text, std::move(options));
+        CHECK(failure.party == "member-0");
+        CHECK_THAT(failure.sentence, Contains("secret"));
+        CHECK_THAT(failure.for_others, !Contains("secret"));
+        CHECK_THAT(failure.for_others, Contains("member-0: t.csv"));
+        return failure.for_others;
+    };
+    std::string cell = "id,secret\n";
+    for (int i = 0; i < 20; ++i) cell += std::to_string(i) + ",1\n";
+    CHECK(told(cell + "a,secret\n") ==
+          "member-0: t.csv, line 22, column 2: a cell is not a number as the rest of the column "
+          "is; correct it, leave the cell empty or exclude the column");
+    CHECK(told("secret,x,secret\n1,2,3\n") ==
+          "member-0: t.csv, line 1: columns 1 and 3 have the same name; rename one");
+    CHECK_THAT(told("secret,x\n1,2\n"), Contains("a column that was to be the id is not there"));
+    CHECK_THAT(told("id,secret\n1,\"2\"3\n"), Contains("line 2, column 2: a quote"));
+    CHECK_THAT(told("id,x\n1,2\n", with_labels({"secret"})), Contains("to be a label"));
+    CHECK_THAT(told("id,secret\n1,2\n", with_features({"secret", "secret"})),
+               Contains("a column is listed twice as a feature"));
+}
+
+TEST_CASE("a kind of source that is not there is said, with those that are") {
+    const auto source = open_source({"oracle:scott@tiger", "master"});
+    REQUIRE_FALSE(source);
+    CHECK(source.error().code == Errc::bad_config);
+    CHECK_THAT(
+        source.error().sentence,
+        Contains("there is no kind of source 'oracle'; there is file: (the path of a file)"));
+    const Scratch scratch;
+    scratch.write("id,x\na,1\n", "ten:one.csv");
+    CHECK(open_source({(scratch.path / "ten:one.csv").string()}));
+    CHECK(open_source({"file:" + (scratch.path / "ten:one.csv").string()}));
+}
+
+TEST_CASE("the place of a row is its line in the file") {
+    const Table t = table_of("id,t\na,\"1\n2\"\n\nb,3\n");
+    CHECK(t.place_of(0).line == 2);
+    CHECK(t.place_of(1).line == 5);
+    CHECK_THAT(t.place_of(1).text(), Contains("t.csv, line 5"));
+    CHECK(Place{"p", "a/b.csv", 3, "x", 2}.text() == "p: a/b.csv, line 3, column 'x'");
+    CHECK(Place{"p", "a/b.csv", 3, "x", 2}.text_for_others() == "p: b.csv, line 3, column 2");
+    CHECK(Place{"p", "exec:psql -W secret"}.text_for_others() == "p: the output of its command");
 }

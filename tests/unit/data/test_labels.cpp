@@ -89,7 +89,8 @@ TEST_CASE("a class that training did not know is refused with its line") {
     const Table test = table_of("id,y\na,1\nb,2\n", with_labels({"y"}));
     const auto labels = encode_labels(test, *coding, all_rows(test));
     REQUIRE_FALSE(labels);
-    CHECK_THAT(labels.error().sentence, Contains("line 3 has the class '2'"));
+    CHECK_THAT(labels.error().sentence,
+               Contains("the class '2' on line 3 is one that training did not know"));
     const Table other = table_of("id,x\na,1\n");
     CHECK_THAT(encode_labels(other, *coding, all_rows(other)).error().sentence,
                Contains("has no label column 'y'"));

@@ -26,12 +26,12 @@ bool present() {
 
 Table real(const std::string& name, const std::string& id, std::vector<std::string> labels = {},
            std::vector<std::string> exclude = {}) {
-    CsvOptions options;
-    options.path = directory() + "/" + name;
-    options.id_column = id;
+    ReadOptions options;
+    options.location = directory() + "/" + name;
+    options.id = id;
     options.labels = std::move(labels);
     options.exclude = std::move(exclude);
-    auto table = read_csv(options);
+    auto table = data::read(options);
     if (!table) FAIL(table.error().sentence);
     return std::move(*table);
 }

@@ -20,11 +20,11 @@ SynthReport make(SynthOptions options, const Scratch& scratch) {
 }
 
 Table read(const std::filesystem::path& path, const SynthReport& report, bool labels) {
-    CsvOptions options;
-    options.path = path.string();
-    options.id_column = report.id_column;
+    ReadOptions options;
+    options.location = path.string();
+    options.id = report.id_column;
     if (labels) options.labels = report.labels;
-    auto table = read_csv(options);
+    auto table = data::read(options);
     if (!table) FAIL(table.error().sentence);
     return std::move(*table);
 }

@@ -1,0 +1,73 @@
+#include "data/source.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <new>
+#include <stdexcept>
+#include <system_error>
+
+#include "base/text.hpp"
+#include "data/file_source.hpp"
+#include "data/place.hpp"
+
+namespace vflbus::data {
+namespace {
+
+constexpr Scheme scheme_table[] = {
+    {"file", "the path of a file", open_file},
+};
+
+/// The word before the first colon when it can be a scheme; empty for a plain path.
+std::string_view scheme_of(std::string_view location) noexcept {
+    const std::size_t colon = location.find(':');
+    if (colon == std::string_view::npos || colon < 2) return {};
+    const std::string_view word = location.substr(0, colon);
+    const bool fits = std::ranges::all_of(word, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '+' || c == '-';
+    });
+    return fits ? word : std::string_view{};
+}
+
+Failure unknown_scheme(const SourceOptions& options, std::string_view word) {
+    std::vector<std::string> known;
+    for (const Scheme& scheme : scheme_table)
+        known.push_back(std::string(scheme.name) + ": (" + std::string(scheme.meaning) + ")");
+    return fault(Errc::bad_config, {options.party, options.location},
+                 ": there is no kind of source " + shown(word) + "; there is " + join_and(known));
+}
+
+}  // namespace
+
+std::span<const Scheme> schemes() noexcept {
+    return scheme_table;
+}
+
+Result<std::unique_ptr<Source>> open_source(const SourceOptions& options) {
+    const std::string_view word = scheme_of(options.location);
+    if (word.empty()) return scheme_table[0].open(options);
+    for (const Scheme& scheme : scheme_table) {
+        if (word != scheme.name) continue;
+        SourceOptions rest = options;
+        rest.location = options.location.substr(word.size() + 1);
+        return scheme.open(rest);
+    }
+    // a file may have a colon in its name
+    std::error_code ec;
+    if (std::filesystem::exists(options.location, ec)) return scheme_table[0].open(options);
+    return tl::unexpected(unknown_scheme(options, word));
+}
+
+Result<Table> read_table(const SourceOptions& options, const TableRequest& request,
+                         const ReadProgress& progress) {
+    try {
+        auto source = open_source(options);
+        if (!source) return tl::unexpected(std::move(source.error()));
+        return (*source)->read(request, progress);
+    } catch (const std::bad_alloc&) {
+    } catch (const std::length_error&) {
+    }
+    return tl::unexpected(
+        fault(Errc::bad_data, {options.party, options.location}, " does not fit into memory"));
+}
+
+}  // namespace vflbus::data
