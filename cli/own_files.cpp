@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+#include <cstdlib>
+#include <memory>
 #include <set>
+#include <string_view>
 
 #include "base/text.hpp"
-#include "data/csv.hpp"
+#include "data/source.hpp"
 #include "data/synth.hpp"
 #include "output.hpp"
 #include "settings.hpp"
@@ -34,47 +36,24 @@ std::string or_nearest(const std::string& name, const Columns& columns) {
     return "; its columns are " + join_and(shown) + (columns.size() > shown.size() ? ", ..." : "");
 }
 
-config::Task to_config(data::Task task) {
-    switch (task) {
-        case data::Task::linear:
-            return config::Task::linear;
-        case data::Task::logistic:
-            return config::Task::logistic;
-        case data::Task::multilabel:
-            return config::Task::multilabel;
-        case data::Task::softmax:
-            return config::Task::softmax;
-    }
-    return config::Task::logistic;
-}
-
-/// What the label column looks like, and in words.
+/// The task that a label column asks for, and why.
 struct Guess {
     data::Task task;
     std::string because;
 };
 
-Result<Guess> guess_task(const std::string& file, const std::string& id, const std::string& label,
-                         const Columns& columns) {
-    data::CsvOptions options;
-    options.path = file;
-    options.id_column = id;
-    options.labels = {label};
-    for (const std::string& column : columns)
-        if (column != id && column != label) options.exclude.push_back(column);
-    const auto table = data::read_csv(options);
-    if (!table) return tl::unexpected(table.error());
-    const data::Column& column = table->labels.front();
-    const std::string of = "label column " + label + " of " + file;
-    if (column.kind == data::ColumnKind::text) {
-        const std::size_t values = column.dictionary.size();
-        if (values == 2) return Guess{data::Task::logistic, "two values"};
-        if (values > 50 * guessed_classes_max)
-            return fail(Errc::bad_data, of + " has " + std::to_string(values) +
-                                            " different texts; a label is a number, or one of a "
-                                            "few classes: choose another column, or --task");
-        return Guess{data::Task::softmax, std::to_string(values) + " classes"};
-    }
+Result<Guess> guess_from_texts(const data::Column& column, const std::string& file) {
+    const std::size_t values = column.dictionary.size();
+    if (values == 2) return Guess{data::Task::logistic, "two values"};
+    if (values > 50 * guessed_classes_max)
+        return fail(Errc::bad_data, "label column " + column.name + " of " + file + " has " +
+                                        std::to_string(values) +
+                                        " different texts; a label is a number, or one of a "
+                                        "few classes: choose another column, or --task");
+    return Guess{data::Task::softmax, std::to_string(values) + " classes"};
+}
+
+Guess guess_from_numbers(const data::Column& column) {
     std::set<double> values;
     bool whole = true;
     for (const double value : column.numbers) {
@@ -83,19 +62,24 @@ Result<Guess> guess_task(const std::string& file, const std::string& id, const s
         values.insert(value);
         if (values.size() > guessed_classes_max) break;
     }
-    if (values.size() <= 2) return Guess{data::Task::logistic, "two values"};
+    if (values.size() <= 2) return {data::Task::logistic, "two values"};
     if (whole && values.size() <= guessed_classes_max)
-        return Guess{data::Task::softmax, std::to_string(values.size()) + " whole numbers"};
-    return Guess{data::Task::linear, "many numbers"};
+        return {data::Task::softmax, std::to_string(values.size()) + " whole numbers"};
+    return {data::Task::linear, "many numbers"};
 }
 
-void default_test_fraction(config::Config& config) {
-    if (!config.stated("data.test_fraction")) config.data.test_fraction = example_test_fraction;
-}
+// -- the files of `launch --data` -----------------------------------------------------
 
-}  // namespace
+/// One party's file.
+struct OwnFile {
+    std::string path;
+    std::string id;  ///< the column of its record ids
+    std::unique_ptr<data::Source> source;
 
-Result<config::Config> configure_files(const LaunchArguments& arguments) {
+    [[nodiscard]] const Columns& columns() const { return source->columns(); }
+};
+
+Result<> check_usage(const LaunchArguments& arguments) {
     if (!arguments.config.empty())
         return fail(Errc::usage,
                     "--data makes a configuration of its own; leave --config out, or put the files "
@@ -111,88 +95,147 @@ Result<config::Config> configure_files(const LaunchArguments& arguments) {
         return fail(Errc::usage, "--id was given " + std::to_string(arguments.id.size()) +
                                      " times for " + std::to_string(files) +
                                      " files; give it once, or once per file");
-    const auto id_of = [&](std::size_t file) -> std::string {
-        if (arguments.id.empty()) return "id";
-        return arguments.id.size() == 1 ? arguments.id[0] : arguments.id[file];
-    };
+    return {};
+}
 
-    // -- who holds the label ---------------------------------------------------------
-    std::vector<Columns> columns(files);
-    std::size_t holder = files;
+Result<std::vector<OwnFile>> open_files(const LaunchArguments& arguments) {
+    std::vector<OwnFile> files;
+    for (std::size_t i = 0; i < arguments.data.size(); ++i) {
+        auto source = data::open_source({arguments.data[i]});
+        if (!source) return tl::unexpected(std::move(source.error()));
+        const std::string id = arguments.id.empty()       ? "id"
+                               : arguments.id.size() == 1 ? arguments.id[0]
+                                                          : arguments.id[i];
+        files.push_back({arguments.data[i], id, std::move(*source)});
+        if (!has(files.back().columns(), id))
+            return fail(Errc::bad_data, arguments.data[i] + " has no id column " + id +
+                                            or_nearest(id, files.back().columns()) +
+                                            " Say it with --id");
+    }
+    return files;
+}
+
+/// The first file that has all label columns.
+Result<std::size_t> find_holder(const std::vector<OwnFile>& files, const Columns& labels) {
     Columns all;
-    for (std::size_t i = 0; i < files; ++i) {
-        auto header = data::read_csv_header(arguments.data[i]);
-        if (!header) return tl::unexpected(header.error());
-        columns[i] = std::move(*header);
-        all.insert(all.end(), columns[i].begin(), columns[i].end());
-        if (!has(columns[i], id_of(i)))
-            return fail(Errc::bad_data, arguments.data[i] + " has no id column " + id_of(i) +
-                                            or_nearest(id_of(i), columns[i]) + " Say it with --id");
-        const bool holds = std::ranges::all_of(
-            arguments.label, [&](const std::string& label) { return has(columns[i], label); });
-        if (holds && holder == files) holder = i;
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        const Columns& columns = files[i].columns();
+        if (std::ranges::all_of(labels, [&](const auto& label) { return has(columns, label); }))
+            return i;
+        all.insert(all.end(), columns.begin(), columns.end());
     }
-    if (holder == files) {
-        for (const std::string& label : arguments.label)
-            if (!has(all, label))
-                return fail(Errc::bad_data,
-                            "no file has a label column " + label + or_nearest(label, all));
-        return fail(Errc::bad_data, "no file has all label columns " + join_and(arguments.label) +
-                                        "; one party must hold them all");
-    }
+    for (const std::string& label : labels)
+        if (!has(all, label))
+            return fail(Errc::bad_data,
+                        "no file has a label column " + label + or_nearest(label, all));
+    return fail(Errc::bad_data, "no file has all label columns " + join_and(labels) +
+                                    "; one party must hold them all");
+}
 
-    // -- the parties -----------------------------------------------------------------
-    LoadMore more;
-    more.search = false;
-    more.defaults = {"bus.rendezvous_timeout=60"};
-    auto loaded = load_config(arguments, {}, more);
-    if (!loaded) return loaded;
-    config::Config& config = *loaded;
+Result<Guess> guess_task(OwnFile& file, const std::string& label) {
+    data::TableRequest request;
+    request.id = file.id;
+    request.labels = {label};
+    for (const std::string& column : file.columns())
+        if (!column.empty() && column != file.id && column != label)
+            request.exclude.push_back(column);
+    const auto table = file.source->read(request);
+    if (!table) return tl::unexpected(table.error());
+    const data::Column& column = table->labels.front();
+    if (column.kind == data::ColumnKind::text) return guess_from_texts(column, file.path);
+    return guess_from_numbers(column);
+}
+
+/// Whether somebody says what model.task is, so that nothing has to be guessed.
+bool states_task(const LaunchArguments& arguments) {
+    constexpr std::string_view key = "model.task=";
+    const bool by_set = std::ranges::any_of(
+        arguments.sets, [&](const std::string& set) { return trim(set).starts_with(key); });
+    const char* const by_environment = std::getenv("VFLBUS_MODEL_TASK");
+    return by_set || (by_environment != nullptr && *by_environment != '\0');
+}
+
+/// What decides the task when nothing states it, as a default of this command: all rules between
+/// keys are checked against it.
+Result<std::vector<std::string>> task_default(const LaunchArguments& arguments, OwnFile& holder) {
+    if (states_task(arguments)) return std::vector<std::string>{};
+    if (arguments.label.size() > 1) return std::vector<std::string>{"model.task=multilabel"};
+    const auto guess = guess_task(holder, arguments.label[0]);
+    if (!guess) return tl::unexpected(guess.error());
+    const std::string task(data::name_of(guess->task));
+    note(arguments, "task " + task + ": label column " + arguments.label[0] + " has " +
+                        guess->because + "; --task says otherwise");
+    return std::vector<std::string>{"model.task=" + task};
+}
+
+/// `--task`, which counts more than --set and the environment.
+Result<std::vector<config::Override>> task_flag(const LaunchArguments& arguments) {
+    if (arguments.task.empty()) return std::vector<config::Override>{};
+    const auto task = parse_task(arguments.task);
+    if (!task) return tl::unexpected(task.error());
+    return std::vector<config::Override>{{"model.task=" + arguments.task, "--task"}};
+}
+
+/// The sections of all parties: the label holder is the master, the others are members in the
+/// order of the files.
+Result<> name_parties(const LaunchArguments& arguments, const std::vector<OwnFile>& files,
+                      std::size_t holder, config::Config& config) {
     std::uint64_t rank = 0;
-    for (std::size_t i = 0; i < files; ++i) {
+    for (std::size_t i = 0; i < files.size(); ++i) {
         const std::string party = i == holder ? "master" : config::member_name(rank++);
         config::PartyConfig& section = config.parties[party];
-        section.data = fs::absolute(arguments.data[i]).lexically_normal().string();
-        section.id = id_of(i);
+        section.data = fs::absolute(files[i].path).lexically_normal().string();
+        section.id = files[i].id;
         if (i == holder) {
             section.label = arguments.label;
             continue;
         }
         for (const std::string& label : arguments.label) {
-            if (!has(columns[i], label)) continue;
+            if (!has(files[i].columns(), label)) continue;
             section.exclude.push_back(label);
-            note(arguments, arguments.data[i] + " has the label column " + label +
+            note(arguments, files[i].path + " has the label column " + label +
                                 " as well; it is left out there");
         }
     }
     if (config.stated("run.world_size") && config.run.world_size != rank)
         return fail(Errc::usage, "run.world_size is " + std::to_string(config.run.world_size) +
                                      " (" + config.origin_of("run.world_size") + "), but " +
-                                     std::to_string(files) + " files make " + std::to_string(rank) +
-                                     " members and a master");
+                                     std::to_string(files.size()) + " files make " +
+                                     std::to_string(rank) + " members and a master");
     config.run.world_size = rank;
+    return {};
+}
 
-    // -- the task --------------------------------------------------------------------
-    if (!arguments.task.empty()) {
-        const auto task = parse_task(arguments.task);
+void default_test_fraction(config::Config& config) {
+    if (!config.stated("data.test_fraction")) config.data.test_fraction = example_test_fraction;
+}
+
+}  // namespace
+
+Result<config::Config> configure_files(const LaunchArguments& arguments) {
+    if (auto ok = check_usage(arguments); !ok) return tl::unexpected(ok.error());
+    auto flags = task_flag(arguments);
+    if (!flags) return tl::unexpected(flags.error());
+    auto files = open_files(arguments);
+    if (!files) return tl::unexpected(files.error());
+    const auto holder = find_holder(*files, arguments.label);
+    if (!holder) return tl::unexpected(holder.error());
+
+    LoadMore more;
+    more.search = false;
+    more.defaults = {"bus.rendezvous_timeout=60"};
+    if (flags->empty()) {
+        const auto task = task_default(arguments, (*files)[*holder]);
         if (!task) return tl::unexpected(task.error());
-        config.model.task = to_config(*task);
-    } else if (!config.stated("model.task")) {
-        if (arguments.label.size() > 1) {
-            config.model.task = config::Task::multilabel;
-        } else {
-            const auto guess = guess_task(arguments.data[holder], id_of(holder), arguments.label[0],
-                                          columns[holder]);
-            if (!guess) return tl::unexpected(guess.error());
-            config.model.task = to_config(guess->task);
-            note(arguments, "task " + std::string(data::name_of(guess->task)) + ": label column " +
-                                arguments.label[0] + " has " + guess->because +
-                                "; --task says otherwise");
-        }
+        more.defaults.insert(more.defaults.end(), task->begin(), task->end());
     }
-    default_test_fraction(config);
-    if (const auto good = config::check(config); !good) return tl::unexpected(good.error());
-    return loaded;
+    auto config = load_config(arguments, *flags, more);
+    if (!config) return config;
+    if (auto ok = name_parties(arguments, *files, *holder, *config); !ok)
+        return tl::unexpected(ok.error());
+    default_test_fraction(*config);
+    if (const auto good = config::check(*config); !good) return tl::unexpected(good.error());
+    return config;
 }
 
 Result<config::Config> configure_example(const LaunchArguments& arguments,
@@ -200,20 +243,15 @@ Result<config::Config> configure_example(const LaunchArguments& arguments,
     LoadMore more;
     more.search = false;
     more.defaults = {"bus.rendezvous_timeout=60"};
-    auto loaded = load_config(arguments, {}, more);
+    const auto flags = task_flag(arguments);
+    if (!flags) return tl::unexpected(flags.error());
+    auto loaded = load_config(arguments, *flags, more);
     if (!loaded) return loaded;
     config::Config& config = *loaded;
+    const auto task = parse_task(config::name_of(config.model.task));
+    if (!task) return tl::unexpected(task.error());
     data::SynthOptions options;
-    if (!arguments.task.empty()) {
-        const auto task = parse_task(arguments.task);
-        if (!task) return tl::unexpected(task.error());
-        options.task = *task;
-        config.model.task = to_config(*task);
-    } else {
-        const auto task = parse_task(config::name_of(config.model.task));
-        if (!task) return tl::unexpected(task.error());
-        options.task = *task;
-    }
+    options.task = *task;
     const std::uint64_t members =
         arguments.members.value_or(config.run.world_size == 0 ? 2 : config.run.world_size);
     options.members = static_cast<std::uint32_t>(std::min<std::uint64_t>(members, 1'000'000));
