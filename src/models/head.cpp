@@ -81,6 +81,80 @@ Labels select(const Labels& labels, std::span<const RowIndex> rows) {
     return out;
 }
 
+// -- class weights ------------------------------------------------------------------
+
+namespace {
+
+/// How many of the rows each class has: softmax [class], otherwise [2 * output + y].
+std::vector<double> class_counts(const Labels& labels, std::span<const RowIndex> rows) {
+    const bool softmax = labels.task == Task::softmax;
+    std::vector<double> out(softmax ? labels.classes : 2 * labels.outputs(), 0.0);
+    for (std::size_t c = 0; c < labels.values.cols(); ++c)
+        for (const RowIndex row : rows)
+            out[(softmax ? 0 : 2 * c) + static_cast<std::size_t>(labels.values(row, c))] += 1;
+    return out;
+}
+
+std::vector<RowIndex> all_rows(std::size_t n) {
+    std::vector<RowIndex> rows(n);
+    std::iota(rows.begin(), rows.end(), RowIndex{0});
+    return rows;
+}
+
+Result<> check_listed(const ClassWeights& wanted, std::size_t classes) {
+    if (wanted.listed.size() != classes)
+        return fail(Errc::bad_config, "model.class_weights lists " +
+                                          std::to_string(wanted.listed.size()) + " weights where " +
+                                          std::to_string(classes) + " classes need one each.");
+    for (const double weight : wanted.listed)
+        if (!(weight > 0 && std::isfinite(weight)))
+            return fail(Errc::bad_config, "model.class_weights holds " + std::to_string(weight) +
+                                              "; each weight must be positive and finite.");
+    return {};
+}
+
+}  // namespace
+
+Result<std::vector<double>> weights_of_classes(const Labels& labels, const ClassWeights& wanted,
+                                               std::span<const RowIndex> train_rows) {
+    std::vector<double> weights;
+    if (labels.task == Task::linear) {
+        if (wanted.kind != ClassWeights::Kind::none)
+            return fail(Errc::bad_config,
+                        "model.class_weights has no meaning with model.task = \"linear\"; leave it "
+                        "out.");
+        return weights;
+    }
+    const std::vector<RowIndex> all =
+        train_rows.empty() ? all_rows(labels.rows()) : std::vector<RowIndex>{};
+    if (train_rows.empty()) train_rows = all;
+    const bool softmax = labels.task == Task::softmax;
+    const std::vector<double> count = class_counts(labels, train_rows);
+    const std::size_t group = softmax ? count.size() : 2;
+    if (wanted.kind == ClassWeights::Kind::listed)
+        if (Result<> ok = check_listed(wanted, group); !ok)
+            return tl::unexpected<Failure>(std::move(ok.error()));
+    for (std::size_t begin = 0; begin < count.size(); begin += group) {
+        const auto present =
+            std::count_if(count.begin() + static_cast<std::ptrdiff_t>(begin),
+                          count.begin() + static_cast<std::ptrdiff_t>(begin + group),
+                          [](double n) { return n > 0; });
+        if (present < 2)
+            return fail(Errc::bad_data, (softmax ? "the label" : labels.describe(begin / 2)) +
+                                            " has one class only among the " +
+                                            std::to_string(train_rows.size()) +
+                                            " training rows; nothing can be learned from it.");
+        if (wanted.kind == ClassWeights::Kind::balanced) {
+            const double n = static_cast<double>(train_rows.size());
+            for (std::size_t c = begin; c < begin + group; ++c)
+                weights.push_back(count[c] > 0 ? n / (static_cast<double>(present) * count[c]) : 1);
+        } else if (wanted.kind == ClassWeights::Kind::listed) {
+            weights.insert(weights.end(), wanted.listed.begin(), wanted.listed.end());
+        }
+    }
+    return weights;
+}
+
 // -- creation -----------------------------------------------------------------------
 
 namespace {
@@ -105,72 +179,17 @@ Result<Head> Head::create(Labels labels, const HeadConfig& config,
     if (Result<> ok = validate(labels); !ok) return tl::unexpected<Failure>(std::move(ok.error()));
     std::vector<RowIndex> all;
     if (train_rows.empty()) {
-        all.resize(labels.rows());
-        std::iota(all.begin(), all.end(), RowIndex{0});
+        all = all_rows(labels.rows());
         train_rows = all;
     }
     Head head(std::move(labels), config);
-    if (Result<> ok = head.weigh(train_rows); !ok)
-        return tl::unexpected<Failure>(std::move(ok.error()));
+    Result<std::vector<double>> weights =
+        weights_of_classes(head.labels_, config.class_weights, train_rows);
+    if (!weights) return tl::unexpected<Failure>(std::move(weights.error()));
+    head.weights_ = std::move(*weights);
     if (Result<> ok = head.start_intercept(train_rows); !ok)
         return tl::unexpected<Failure>(std::move(ok.error()));
     return head;
-}
-
-/// How many training rows each class has: softmax [class], otherwise [2 * output + y].
-std::vector<double> Head::counts(std::span<const RowIndex> train_rows) const {
-    const bool softmax = task() == Task::softmax;
-    std::vector<double> out(softmax ? labels_.classes : 2 * outputs(), 0.0);
-    for (std::size_t c = 0; c < labels_.values.cols(); ++c)
-        for (const RowIndex row : train_rows)
-            out[(softmax ? 0 : 2 * c) + static_cast<std::size_t>(labels_.values(row, c))] += 1;
-    return out;
-}
-
-/// Refuses what has one class only, and sets the class weights.
-Result<> Head::weigh(std::span<const RowIndex> train_rows) {
-    const ClassWeights& wanted = config_.class_weights;
-    if (task() == Task::linear) {
-        if (wanted.kind != ClassWeights::Kind::none)
-            return fail(Errc::bad_config,
-                        "model.class_weights has no meaning with model.task = \"linear\"; leave it "
-                        "out.");
-        return {};
-    }
-    const bool softmax = task() == Task::softmax;
-    const std::vector<double> count = counts(train_rows);
-    const std::size_t group = softmax ? count.size() : 2;
-    for (std::size_t begin = 0; begin < count.size(); begin += group) {
-        const auto present =
-            std::count_if(count.begin() + static_cast<std::ptrdiff_t>(begin),
-                          count.begin() + static_cast<std::ptrdiff_t>(begin + group),
-                          [](double n) { return n > 0; });
-        if (present < 2)
-            return fail(Errc::bad_data, (softmax ? "the label" : labels_.describe(begin / 2)) +
-                                            " has one class only among the " +
-                                            std::to_string(train_rows.size()) +
-                                            " training rows; nothing can be learned from it.");
-        if (wanted.kind == ClassWeights::Kind::balanced) {
-            const double n = static_cast<double>(train_rows.size());
-            for (std::size_t c = begin; c < begin + group; ++c)
-                weights_.push_back(count[c] > 0 ? n / (static_cast<double>(present) * count[c])
-                                                : 1);
-        }
-    }
-    if (wanted.kind == ClassWeights::Kind::listed) {
-        if (wanted.listed.size() != group)
-            return fail(Errc::bad_config,
-                        "model.class_weights lists " + std::to_string(wanted.listed.size()) +
-                            " weights where " + std::to_string(group) + " classes need one each.");
-        for (const double weight : wanted.listed)
-            if (!(weight > 0 && std::isfinite(weight)))
-                return fail(Errc::bad_config, "model.class_weights holds " +
-                                                  std::to_string(weight) +
-                                                  "; each weight must be positive and finite.");
-        for (std::size_t begin = 0; begin < count.size(); begin += group)
-            weights_.insert(weights_.end(), wanted.listed.begin(), wanted.listed.end());
-    }
-    return {};
 }
 
 Result<> Head::start_intercept(std::span<const RowIndex> train_rows) {
@@ -184,7 +203,7 @@ Result<> Head::start_intercept(std::span<const RowIndex> train_rows) {
             return fail(Errc::bad_data, "the labels are too large: their mean is not finite.");
         return {};
     }
-    std::vector<double> shares = counts(train_rows);
+    std::vector<double> shares = class_counts(labels_, train_rows);
     for (double& share : shares) share = share > 0 ? share : 0.5;
     for (std::size_t c = 0; c < weights_.size(); ++c) shares[c] *= weights_[c];
     for (double& share : shares) share = models::log(share);

@@ -50,6 +50,13 @@ struct ClassWeights {
     std::vector<double> listed;
 };
 
+/// One weight per class, as a loss multiplies rows with it: softmax [class], otherwise
+/// [2 * output + y]; empty without class weights. Counts are taken on `train_rows` (empty: all
+/// rows). Refuses, with bad_data, a label that has one class only among them, and with bad_config
+/// class weights that do not fit the task or its classes.
+Result<std::vector<double>> weights_of_classes(const Labels& labels, const ClassWeights& wanted,
+                                               std::span<const RowIndex> train_rows = {});
+
 struct HeadConfig {
     bool intercept = true;
     ClassWeights class_weights;
@@ -122,9 +129,7 @@ class Head {
   private:
     Head(Labels labels, const HeadConfig& config);
     double forward(ConstMatrixView z, std::span<const RowIndex> rows, Matrix* residual) const;
-    Result<> weigh(std::span<const RowIndex> train_rows);
     Result<> start_intercept(std::span<const RowIndex> train_rows);
-    std::vector<double> counts(std::span<const RowIndex> train_rows) const;
 
     Labels labels_;
     HeadConfig config_;

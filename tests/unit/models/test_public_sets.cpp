@@ -13,7 +13,8 @@
 
 #include "models/local_trainer.hpp"
 #include "models/sequential.hpp"
-#include "support.hpp"
+#include "solver_cases.hpp"
+#include "solver_support.hpp"
 
 using namespace vflbus::models;
 using namespace support;
@@ -255,6 +256,102 @@ TEST_CASE("motor by sequential least squares, full batch, lambda 0.5, 20 epochs"
     Set set = load(Task::linear, {"motor_hetero_guest.csv", "motor_hetero_host_1.csv",
                                   "motor_hetero_host_2.csv"});
     CHECK(trained("motor_sequential", set, {20, 0, sgd(0.05, 0.9), true, 0.5}) >= 0.92);
+}
+
+// -- L-BFGS: scikit-learn's figures, with no hyperparameter chosen ------------------------
+
+namespace {
+
+/// scikit-learn's figures of a set; see make_solver_cases.py.
+SharedCase stored(const std::string& name) {
+    for (const SharedCase& which : shared_cases)
+        if (which.name == name) return which;
+    FAIL("no stored case " << name);
+    return {};
+}
+
+double figure(const Labels& labels, ConstMatrixView predictions) {
+    const Metrics metrics = metrics_for(labels, predictions);
+    return metrics.get(labels.task == Task::linear     ? "rmse"
+                       : labels.task == Task::logistic ? "auc"
+                                                       : "accuracy");
+}
+
+struct Solved {
+    std::uint64_t round_trips = 0;
+    double figure = 0;
+};
+
+/// By the vertical halves, or by the label holder's columns alone.
+Solved solved(const Set& set, const LbfgsTrainerConfig& config,
+              std::span<const double> row_weights = {}) {
+    VerticalTraining training(set.parties, set.labels, config, row_weights);
+    training.run();
+    CHECK(training.master->end() == LbfgsEnd::converged);
+    const Solved out{training.parties[0].rounds(),
+                     figure(set.labels, training.predict(set.parties))};
+    if (std::getenv("VFLBUS_SHOW") != nullptr)
+        std::cout << "lbfgs " << out.figure << " in " << out.round_trips << " round trips\n";
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("L-BFGS reaches scikit-learn's figures on every set, and the label holder alone too",
+          "[public]") {
+    if (absent()) return;
+    struct Files {
+        const char* name;
+        Task task;
+        std::vector<std::string> files;
+        std::uint64_t round_trips_max;
+    };
+    const std::vector<Files> sets = {
+        {"default_credit",
+         Task::logistic,
+         {"default_credit_hetero_guest.csv", "default_credit_hetero_host.csv"},
+         40},
+        {"breast", Task::logistic, {"breast_hetero_guest.csv", "breast_hetero_host.csv"}, 25},
+        {"vehicle",
+         Task::softmax,
+         {"vehicle_scale_hetero_guest.csv", "vehicle_scale_hetero_host.csv"},
+         60},
+        {"motor",
+         Task::linear,
+         {"motor_hetero_guest.csv", "motor_hetero_host_1.csv", "motor_hetero_host_2.csv"},
+         15},
+        {"mnist",
+         Task::softmax,
+         {"mnist_labels_train.csv", "mnist_left_train.csv", "mnist_right_train.csv"},
+         160}};
+    for (const Files& which : sets) {
+        Set set = load(which.task, which.files);
+        for (Design& design : set.parties) standardize(design);
+        const SharedCase expected = stored(which.name);
+        const double allowed = which.task == Task::linear ? 0.005 * expected.joined : 0.002;
+        INFO(which.name);
+        const Solved joined = solved(set, {});
+        CHECK(joined.figure == Approx(expected.joined).margin(allowed));
+        CHECK(joined.round_trips <= which.round_trips_max);
+        if (std::isnan(expected.alone)) continue;
+        set.parties.resize(1);
+        CHECK(solved(set, {}).figure == Approx(expected.alone).margin(allowed));
+    }
+}
+
+TEST_CASE("weights of classes and rows give scikit-learn's figures on default_credit", "[public]") {
+    if (absent()) return;
+    Set set =
+        load(Task::logistic, {"default_credit_hetero_guest.csv", "default_credit_hetero_host.csv"});
+    for (Design& design : set.parties) standardize(design);
+    LbfgsTrainerConfig balanced;
+    balanced.class_weights.kind = ClassWeights::Kind::balanced;
+    CHECK(solved(set, balanced).figure ==
+          Approx(stored("default_credit, balanced").joined).margin(2e-5));
+    std::vector<double> weights(set.labels.rows());
+    for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = static_cast<double>(1 + i % 3);
+    CHECK(solved(set, {}, weights).figure ==
+          Approx(stored("default_credit, row weights").joined).margin(2e-5));
 }
 
 TEST_CASE("mnist by softmax and a master with labels only reaches its test accuracy", "[public]") {
