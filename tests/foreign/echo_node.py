@@ -26,7 +26,7 @@ def send(kind, body=b"", run=bytes(16), term=0, dst=0, request=0, type=0, flags=
 while True:
     if not up and time.monotonic() >= next_hello:
         hellos, next_hello = hellos + 1, time.monotonic() + min(8, 0.25 * 2 ** hellos)
-        send(HELLO, msgpack.packb([name, "node", -1, incarnation, instance, "py", []]), request=hellos)
+        send(HELLO, msgpack.packb([name, "node", -1, incarnation, instance, "py", [], {}]), request=hellos)
     while waiting and sent - consumed < WINDOW_BYTES:
         sent += sum(map(len, waiting[0]))
         sock.send_multipart(waiting.pop(0))
@@ -45,12 +45,16 @@ while True:
     elif kind == PING:
         send(PONG, request=request)
     elif kind == OPEN:
-        owner, participants, agreed = msgpack.unpackb(part)
+        owner, participants, agreed, extensions = msgpack.unpackb(part, strict_map_key=False)
+        unknown = [number for number in extensions if number % 2 == 0]  # odd ones may be ignored
         role, rank = next(p[1:] for p in participants if p[0] == name)
+        digest = hashlib.blake2b(agreed.encode(), digest_size=32).digest()
+        code, why = (2, name + " does not know extension %d" % unknown[0]) if unknown else (0, "")  # unsupported_version
+        send(JOIN, msgpack.packb([name, role, rank, incarnation, digest, "py", code, why, {1: b"odd"}]), run, term, src)
+        if unknown:
+            continue
         if terms.get(run) != term:  # a new run, or a new term: nothing of the old one counts
             bodies, answers, terms[run] = {}, {}, term
-        digest = hashlib.blake2b(agreed.encode(), digest_size=32).digest()
-        send(JOIN, msgpack.packb([name, role, rank, incarnation, digest, "py", 0, ""]), run, term, src)
     elif kind == REQUEST:
         taken += len(head) + len(part)
         if offset == 0 and total > 64 << 10:  # there is always room here, for the attempt of this tag

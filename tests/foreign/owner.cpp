@@ -1,5 +1,6 @@
 // Drives a node in Python that was written from docs/protocol.md alone (echo_node.py): it joins a
-// run and gives back what it is sent, also 3 MiB in chunks. Exit code 77: skipped.
+// run and gives back what it is sent, also 3 MiB in chunks; a run with an extension that it has to
+// understand it declines. Exit code 77: skipped.
 
 #include <spawn.h>
 #include <sys/wait.h>
@@ -41,7 +42,8 @@ int exit_code_of(pid_t pid) {
 
 class Owner final : public ServerApp {
   public:
-    Owner() {
+    explicit Owner(bus::Extensions extensions) {
+        spec_.extensions = std::move(extensions);
         spec_.run = random_run_id();
         spec_.participants = {{"pythonic", "node", 0}};
         spec_.agreed = "[run]\nseed = 1\n";
@@ -52,6 +54,9 @@ class Owner final : public ServerApp {
     }
     void on_join(Driver& driver, NodeId node, const bus::Join& join) override {
         if (!sent_.empty()) return;
+        if (join.extensions != bus::Extensions{{1, {'o', 'd', 'd'}}})
+            fault("the extensions of its JOIN are others");
+        if (join.code != Errc::ok) return driver.close(join.code, join.sentence);
         if (join.config_hash != hash256(spec_.agreed)) fault("the configuration hash is wrong");
         for (const std::size_t bytes : {0u, 1u, 1000u, 3u << 20, 512u << 10, 7u}) {
             Bytes body(bytes);
@@ -131,10 +136,18 @@ int main(int argc, char** argv) {
         owner.name = "owner";
         owner.role = "serverapp";
         owner.state_dir = directory + "/owner";
-        auto node = Node::create(owner);
-        Owner app;
-        const auto ending = (*node)->drive(app, stop);
-        good = good && app.good && ending && ending->code == Errc::ok;
+        const auto drive = [&](Owner& app) {
+            const auto ending = (*Node::create(owner))->drive(app, stop);
+            good = good && app.good && ending;
+            return ending ? *ending : Ending{ending.error().code, ending.error().sentence};
+        };
+        // an extension that has to be understood and is not; then one that may be ignored
+        Owner refused(bus::Extensions{{2, {1}}});
+        const Ending no = drive(refused);
+        good = good && no.code == Errc::unsupported_version &&
+               no.sentence == "pythonic does not know extension 2";
+        Owner app(bus::Extensions{{3, {1}}});
+        good = drive(app).code == Errc::ok && good;
         if (!good) ::kill(node_pid, SIGTERM);
         const int code = exit_code_of(node_pid);
         if (code != 0) std::fprintf(stderr, "the node ended with %d\n", code);

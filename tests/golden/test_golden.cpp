@@ -69,9 +69,19 @@ TEST_CASE("golden frames") {
     h.kind = Kind::hello;
     h.src = member;
     h.request = 1;
-    golden("hello", h,
-           encode(Hello{
-               "member-0", "member", 0, 1700000000000, 0x0123456789abcdef, "0.1.0", {"chunks"}}));
+    golden(
+        "hello", h,
+        encode(Hello{
+            "member-0", "member", 0, 1700000000000, 0x0123456789abcdef, "0.1.0", {"chunks"}, {}}));
+    golden("hello_extensions", h,
+           encode(Hello{"member-0",
+                        "member",
+                        0,
+                        1700000000000,
+                        0x0123456789abcdef,
+                        "0.1.0",
+                        {},
+                        {{1, {0xAA}}, {256, {}}, {65535, Bytes(300, 0x11)}}}));
 
     h = {};
     h.kind = Kind::welcome;
@@ -79,7 +89,7 @@ TEST_CASE("golden frames") {
     h.request = 1;
     h.aux = 7;
     golden("welcome", h,
-           encode(Welcome{"0.1.0", 1000, 3000, 10000, frame_bytes_max, message_bytes_max}));
+           encode(Welcome{"0.1.0", 1000, 3000, 10000, frame_bytes_max, message_bytes_max, {}}));
 
     h = {};
     h.kind = Kind::ping;
@@ -103,7 +113,8 @@ TEST_CASE("golden frames") {
     golden("open", h,
            encode(Open{"master",
                        {{"member-0", "member", 0}, {"arbiter", "arbiter", -1}},
-                       "[run]\nseed = 1\n"}));
+                       "[run]\nseed = 1\n",
+                       {{32768, {1, 2, 3}}}}));
     h.flags = flag::answer;
     h.src = {};
     h.dst = master;
@@ -112,7 +123,7 @@ TEST_CASE("golden frames") {
     h = in_run(Kind::join);
     h.src = member;
     h.dst = master;
-    Join join{"member-0", "member", 0, 1700000000000, {}, "0.1.0", Errc::ok, ""};
+    Join join{"member-0", "member", 0, 1700000000000, {}, "0.1.0", Errc::ok, "", {{32769, {4}}}};
     for (std::size_t i = 0; i < 32; ++i) join.config_hash[i] = static_cast<std::uint8_t>(255 - i);
     golden("join", h, encode(join));
     join.code = Errc::config_differs;

@@ -37,6 +37,15 @@ actors::Bytes answer_to(std::span<const std::uint8_t> body, const std::string& m
 
 // -- a run of questions ----------------------------------------------------------------
 
+bus::Extensions open_extensions(const RunId& run) {
+    return {{1, {run.bytes.begin(), run.bytes.end()}}, {1001, bus::Bytes(500, 1)}};
+}
+
+bus::Extensions join_extensions(const bus::Extensions& open, const std::string& member) {
+    if (open.empty()) return {};
+    return {{3, {member.begin(), member.end()}}, {5, open.at(1)}};
+}
+
 Asker::Asker(World& world, std::size_t place, std::uint64_t seed, AskerPlan plan)
     : world_(world), place_(place), rng_(seed), plan_(std::move(plan)) {
     for (std::uint8_t& byte : spec_.run.bytes) byte = static_cast<std::uint8_t>(rng_.next());
@@ -45,10 +54,13 @@ Asker::Asker(World& world, std::size_t place, std::uint64_t seed, AskerPlan plan
     else
         spec_.participants = plan_.members;
     spec_.agreed = questions;
+    if (plan_.extensions) spec_.extensions = open_extensions(spec_.run);
 }
 
 void Asker::on_join(actors::Driver& driver, NodeId node, const bus::Join& join) {
     if (join.code != Errc::ok) world_.violate(join.name + " declined: " + join.sentence);
+    if (join.extensions != join_extensions(spec_.extensions, join.name))
+        world_.violate("the extensions of the JOIN of " + join.name + " are not what it said");
     if (asked_.count(node) != 0) return;
     asked_[node] = 0;
     names_[node] = join.name;

@@ -30,7 +30,12 @@ struct AskerPlan {
     /// One question, and one answer, of so many is longer than `large_from` bytes, up to twice.
     std::uint64_t large_one_in = 40;
     std::uint64_t large_from = bus::chunk_bytes;
+    bool extensions = false;  ///< OPEN and JOIN have some that may be ignored
 };
+
+/// What OPEN of such a run has, and what the JOIN of `member` answers to it.
+bus::Extensions open_extensions(const RunId& run);
+bus::Extensions join_extensions(const bus::Extensions& open, const std::string& member);
 
 /// Asks each member `number` questions, four at a time, and again what was lost with a process.
 class Asker final : public actors::ServerApp {

@@ -78,10 +78,19 @@ void Swarm::answer_queries(std::size_t place, actors::NodeCore& core) {
     });
 }
 
+void Swarm::join_questions(actors::Context& context) {
+    const actors::Invitation& invitation = context.invitation();
+    if (invitation.extensions !=
+        (plan_.asker.extensions ? open_extensions(invitation.run) : bus::Extensions{}))
+        world_.violate("the extensions of the OPEN are not what the owner said");
+    context.join_extensions = join_extensions(invitation.extensions, context.node_name());
+}
+
 void Swarm::setup_guest(actors::NodeCore& core) {
     actors::ClientApp app;
     app.on_join([this](actors::Context& context) -> Result<> {
         if (context.invitation().agreed != questions) world_.violate("the guest was invited");
+        join_questions(context);
         return {};
     });
     app.on(question, [this, incarnation = world_.incarnation(guest)](const Message& m,
@@ -159,7 +168,12 @@ void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
         Served& served = served_[key(context.invitation())];
         ++served.joins;
         served.last = 0;
-        if (context.invitation().agreed == questions) return {};
+        if (context.invitation().agreed == "not understood")
+            world_.violate("an invitation that is not understood reached a member");
+        if (context.invitation().agreed == questions) {
+            join_questions(context);
+            return {};
+        }
         auto joined = trains->join(context);
         std::uint32_t& term = terms_[{place, context.invitation().run}];
         if (joined && context.invitation().term < term)

@@ -84,6 +84,7 @@ Plan draw(std::uint64_t seed) {
         plan.asker.large_from = bus::credit_free_bytes;
         world.body_bytes_max = 2 * bus::credit_free_bytes + 1024;
     }
+    world.extensions = plan.asker.extensions = rng.below(2) == 0;
     return plan;
 }
 

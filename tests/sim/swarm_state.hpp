@@ -149,6 +149,7 @@ class Swarm {
 
     void build(std::uint64_t seed);
     void answer_queries(std::size_t place, actors::NodeCore& core);
+    void join_questions(actors::Context& context);
     void setup_guest(actors::NodeCore& core);
     void visit();
     void setup_member(std::size_t place, actors::NodeCore& core);

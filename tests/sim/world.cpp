@@ -300,6 +300,7 @@ void World::start_broker() {
     config.limits = options_.limits;
     if (options_.frames_vary && rng_.below(2) == 0) config.limits.frame = 2 * bus::chunk_bytes_min;
     frame_bytes_max_ = config.limits.frame;
+    if (options_.extensions) config.welcome_extensions = {{7, {1, 2, 3}}};
     config.log = [this](const std::string& line) { watch_log(line); };
     broker_ = std::make_unique<bus::BrokerCore>(std::move(config), *broker_side_, broker_clock());
     broker_armed_ = {};
@@ -383,7 +384,7 @@ void World::arrive_at_broker(std::uint64_t id, bus::Frame&& frame, bool from_lin
     mix(id);
     mix(hash_of(frame.header.bytes()));
     mix(hash_of(frame.body.bytes()));
-    if (right) watch_arrival_at_broker(found->second, header);
+    if (right) watch_arrival_at_broker(found->second, header, frame.body.bytes());
     const auto speaker = registered_.find(nodes_[found->second.node]->name);
     const bool known = speaker != registered_.end() && speaker->second.connection == id;
     if (known && frame.body.size() > frame_bytes_max_)
@@ -474,6 +475,7 @@ void World::start(std::size_t index, std::uint64_t behind) {
     bus::LinkConfig config;
     config.hello = {node.name,   node.role, node.rank,    node.incarnation,
                     rng_.next(), "sim",     node.features};
+    if (options_.extensions) config.hello.extensions = {{1, {1}}, {301, {}}};
     config.timings = options_.timings;
     config.limits = options_.limits;
     config.seed = rng_.next();

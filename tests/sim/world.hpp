@@ -60,6 +60,7 @@ struct WorldOptions {
     bus::Limits limits{};
     std::size_t body_bytes_max = 2u << 20;  ///< of what is sent in this world
     bool bulk = true;                       ///< nodes can have second connections
+    bool extensions = false;                ///< HELLO and WELCOME have some that may be ignored
     /// Each life of the broker takes frames of another size.
     bool frames_vary = false;
     std::size_t story_lines = 400;
@@ -135,7 +136,8 @@ class World {
     void leap_broker(Duration by);
     void send_garbage(std::size_t node);
     /// Somebody (a place without a process) joins the bus for a moment, with a well-formed REQUEST
-    /// or OPEN of a run that is another's. False: there is none.
+    /// or OPEN of a run that is another's, or with an extension that has to be understood and is
+    /// not. False: there is no run.
     bool intrude(std::size_t node);
     /// Some node sends another one a request in an open run that neither owns. False: there is no
     /// such run.
@@ -233,7 +235,8 @@ class World {
     void watch_answer(const Connection& connection, const bus::Header& header);
     void watch_open(const Node& node, const bus::Header& header,
                     std::span<const std::uint8_t> body);
-    void watch_arrival_at_broker(Connection& connection, const bus::Header& header);
+    void watch_arrival_at_broker(Connection& connection, const bus::Header& header,
+                                 std::span<const std::uint8_t> body);
     void watch_arrival_at_node(Node& node, Connection& connection, const bus::Header& header,
                                std::span<const std::uint8_t> body);
     void watch_log(const std::string& line);
@@ -253,7 +256,9 @@ class World {
     void check();
     /// Well-formed frames on a connection, by hand.
     void say(std::uint64_t connection, std::size_t node, bus::Header header, bus::Bytes body);
-    std::uint64_t connect_stranger(std::size_t node);
+    std::uint64_t connect_stranger(std::size_t node, bus::Extensions extensions = {});
+    /// HELLO, or OPEN of a run of its own, with an extension that must be understood.
+    void say_unknown_extension(std::size_t node);
     void answer_falsely(const bus::Header& query);
     void mix(std::uint64_t value);
     void tell_frame(const std::string& from, const std::string& to, const bus::Frame& frame);

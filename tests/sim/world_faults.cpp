@@ -236,7 +236,7 @@ void World::send_garbage(std::size_t index) {
 
 // -- frames by hand ----------------------------------------------------------------
 
-std::uint64_t World::connect_stranger(std::size_t index) {
+std::uint64_t World::connect_stranger(std::size_t index, bus::Extensions extensions) {
     Node& node = *nodes_[index];
     Connection connection;
     connection.id = next_connection_++;
@@ -244,13 +244,22 @@ std::uint64_t World::connect_stranger(std::size_t index) {
     connection.life = ++node.life;
     node.incarnation = ++incarnations_.try_emplace(node.name, 1000).first->second;
     connection.incarnation = node.incarnation;
+    connection.not_understood = std::ranges::any_of(
+        extensions, [](const auto& entry) { return bus::must_be_understood(entry.first); });
     connections_.emplace(connection.id, connection);
     after(seconds(1), [this, id = connection.id] { drop_connection(id); });
     bus::Header header;
     header.kind = Kind::hello;
     header.request = 1;
     say(connection.id, index, header,
-        bus::encode(bus::Hello{node.name, "node", -1, node.incarnation, rng_.next(), "sim", {}}));
+        bus::encode(bus::Hello{node.name,
+                               "node",
+                               -1,
+                               node.incarnation,
+                               rng_.next(),
+                               "sim",
+                               {},
+                               std::move(extensions)}));
     return connection.id;
 }
 
@@ -262,9 +271,36 @@ void World::say(std::uint64_t connection, std::size_t index, bus::Header header,
         {bus::Payload::copy_of(bus::encode(header)), bus::Payload::hold(std::move(body))}, false);
 }
 
+void World::say_unknown_extension(std::size_t index) {
+    const Node& node = *nodes_[index];
+    ++coverage_["an extension that is not understood"];
+    if (rng_.below(2) == 0) {
+        tell("fault: " + node.name + " says HELLO with an extension that nobody understands");
+        connect_stranger(index, {{2, {1, 2}}});
+        return;
+    }
+    const Node& invited = *nodes_[rng_.below(nodes_.size())];
+    tell("fault: " + node.name + " invites " + invited.name +
+         " with an extension that nobody understands");
+    const std::uint64_t connection = connect_stranger(index);
+    bus::Header header;
+    header.kind = Kind::open;
+    for (std::uint8_t& byte : header.run.bytes) byte = static_cast<std::uint8_t>(rng_.next());
+    header.term = 1;
+    bus::Open open{node.name, {{invited.name, "member", 0}}, "not understood", {{400, {}}}};
+    if (invited.name == node.name) open.participants.clear();
+    say(connection, index, header, bus::encode(open));
+    header.kind = Kind::close;
+    say(connection, index, header, bus::encode(bus::Ending{Errc::ok, "that was all"}));
+}
+
 bool World::intrude(std::size_t index) {
     Node& node = *nodes_[index];
     if (!broker_ || now_ < broker_paused_until_ || node.link) return false;
+    if (rng_.below(3) == 0) {
+        say_unknown_extension(index);
+        return true;
+    }
     const auto found =
         std::ranges::find_if(open_runs_, [&](const auto&) { return rng_.below(2) == 0; });
     if (found == open_runs_.end()) return false;
@@ -280,7 +316,7 @@ bool World::intrude(std::size_t index) {
         header.kind = Kind::open;
         header.term = run.term + 1;
         say(connection, index, header,
-            bus::encode(bus::Open{node.name, open->participants, open->agreed}));
+            bus::encode(bus::Open{node.name, open->participants, open->agreed, {}}));
     } else {
         ++coverage_["a request from outside of the run"];
         tell("fault: " + node.name + " sends a request in the run of " + run.owner);

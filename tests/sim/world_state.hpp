@@ -23,8 +23,9 @@ struct World::Connection {
     };
     Hop by_node;
     Hop by_broker;
-    std::uint64_t hello = 0;  ///< the number of the node's last HELLO on it
-    TimePoint to_broker{};    ///< nothing overtakes: the last arrival so far, each way
+    std::uint64_t hello = 0;      ///< the number of the node's last HELLO on it
+    bool not_understood = false;  ///< its HELLO has an extension that the broker has to refuse
+    TimePoint to_broker{};        ///< nothing overtakes: the last arrival so far, each way
     TimePoint to_node{};
 };
 

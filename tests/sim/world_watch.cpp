@@ -52,6 +52,9 @@ void World::watch_broker(Connection& connection, const bus::Frame& frame) {
         case Kind::reply:
             return watch_data(connection, header, frame.size());
         case Kind::error:
+            if (connection.not_understood &&
+                header.aux == static_cast<std::uint64_t>(Errc::unsupported_version))
+                ++coverage_["HELLO refused for an extension"];
             // (one that says so of a bulk connection knows the session)
             if (known != registered_.end() && serving_ == connection.id &&
                 header.aux == static_cast<std::uint64_t>(Errc::not_registered) &&
@@ -112,6 +115,8 @@ void World::watch_report(Connection& connection, bool by_node, std::uint64_t tot
 /// While the broker knows a process of a name it takes no earlier one.
 void World::watch_welcome(Connection& connection) {
     connection.by_broker = {};
+    if (connection.not_understood)
+        violate("the broker welcomed a HELLO with an extension that it does not understand");
     const Node& node = *nodes_[connection.node];
     const auto known = registered_.find(node.name);
     // one that has left, or has been silent for as long as it takes to be lost, may be forgotten
@@ -291,8 +296,13 @@ void World::expect_closed(const RunId& id, std::uint64_t life) {
     });
 }
 
-void World::watch_arrival_at_broker(Connection& connection, const bus::Header& header) {
+void World::watch_arrival_at_broker(Connection& connection, const bus::Header& header,
+                                    std::span<const std::uint8_t> body) {
     if (header.kind == Kind::window) watch_report(connection, false, header.aux);
+    if (header.kind == Kind::join)
+        if (const auto join = bus::decode_join(body);
+            join && join->code == Errc::unsupported_version)
+            ++coverage_["run declined for an extension"];
     if (header.kind == Kind::query)
         queries_[{connection.node, connection.life, header.request}].asked.emplace_back(
             header.dst, header.run, header.type);

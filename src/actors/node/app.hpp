@@ -77,7 +77,8 @@ struct Invitation {
     NodeId owner;
     std::string owner_name;
     std::vector<bus::Participant> participants;
-    std::string agreed;  ///< canonical text of the agreed half, see config/agreed
+    std::string agreed;            ///< canonical text of the agreed half, see config/agreed
+    bus::Extensions extensions{};  ///< of its OPEN
 };
 
 /// What a ClientApp keeps per run. Lives from the invitation to the end of the run.
@@ -109,6 +110,8 @@ class Context {
 
     /// Set by `on_join`: the hash of the agreed half as this party holds it.
     Hash256 config_hash{};
+    /// Set by `on_join`: what this party's JOIN tells the owner besides.
+    bus::Extensions join_extensions{};
     /// Which process of the owner this node works with; 0 while it has not heard of one.
     std::uint64_t owner_incarnation = 0;
 
@@ -212,6 +215,8 @@ struct RunSpec {
     std::vector<bus::Participant> participants;
     std::string agreed;
     Hash256 config_hash{};
+    /// Of its OPEN, for the participants. `reopen` says those that `spec()` has by then.
+    bus::Extensions extensions{};
 };
 
 struct BytesMoved {
@@ -262,7 +267,8 @@ class ServerApp {
   public:
     virtual ~ServerApp() = default;
 
-    /// Its term may be another one after `on_welcome`; the rest stays.
+    /// Its term may be another one after `on_welcome`, its extensions before each `reopen`; the
+    /// rest stays.
     [[nodiscard]] virtual const RunSpec& spec() const = 0;
     /// The broker has welcomed this node under its name, for the first time; OPEN is sent when this
     /// returns. What has to be stored before the run is spoken of is stored here and not earlier: a

@@ -423,6 +423,8 @@ Result<std::unique_ptr<Node>> Node::create(NodeOptions options) {
     link.hello.instance = random_u64();
     link.hello.version = VFLBUS_VERSION;
     link.hello.features = options.features;
+    link.hello.extensions = options.extensions;
+    link.understood = options.extensions_understood;
     link.timings = options.timings;
     link.limits = options.limits;
     link.seed = link.hello.instance;

@@ -38,6 +38,10 @@ struct NodeOptions {
     std::size_t workers = 0;
     /// What this node can do beyond the protocol's core, for HELLO: "apps".
     std::vector<std::string> features;
+    /// Extensions that this process tells the broker with HELLO, and the numbers of those that it
+    /// knows in the broker's WELCOME, an owner's OPEN or a participant's JOIN.
+    bus::Extensions extensions{};
+    bus::ExtensionNumbers extensions_understood{};
     /// Called when the node starts, or has waited some seconds, for something: one line for people.
     std::function<void(const std::string&)> on_waiting;
 };

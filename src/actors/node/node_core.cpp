@@ -112,8 +112,10 @@ class NodeCore::DriverImpl final : public Driver {
         const std::lock_guard guard(core_.lock_);
         term_ = term;
         joined_.clear();
-        core_.link_.open_run(
-            run_, term, bus::Open{core_.config_.name, spec_.participants, spec_.agreed}, now());
+        core_.link_.open_run(run_, term,
+                             bus::Open{core_.config_.name, spec_.participants, spec_.agreed,
+                                       core_.driven_app_->spec().extensions},
+                             now());
     }
 
     void close(Errc code, std::string sentence) override {
@@ -437,7 +439,8 @@ void NodeCore::on(bus::RunInvited& event) {
                           event.owner,
                           event.open.owner,
                           event.open.participants,
-                          std::move(event.open.agreed)};
+                          std::move(event.open.agreed),
+                          std::move(event.open.extensions)};
     auto context = std::make_unique<Context>(std::move(invitation), config_.name, config_.rank);
     bus::Join join = link_.own_join();
     Result<> agreed = app_ ? Result<>{} : fail(Errc::refused, config_.name + " serves no runs");
@@ -450,6 +453,7 @@ void NodeCore::on(bus::RunInvited& event) {
         }
     }
     join.config_hash = context->config_hash;
+    join.extensions = context->join_extensions;
     if (!agreed) {
         join.code = agreed.error().code;
         join.sentence = agreed.error().sentence;
@@ -596,7 +600,8 @@ bool NodeCore::begin_driven() {
     begun_ = true;
     const RunSpec& spec = driven_app_->spec();
     driver_->term_ = spec.term;
-    link_.open_run(spec.run, spec.term, bus::Open{config_.name, spec.participants, spec.agreed},
+    link_.open_run(spec.run, spec.term,
+                   bus::Open{config_.name, spec.participants, spec.agreed, spec.extensions},
                    config_.now());
     return true;
 }

@@ -41,6 +41,9 @@ struct BrokerConfig {
     /// Milliseconds since 1970 at a time; empty: since the epoch of the clock.
     std::function<std::uint64_t(TimePoint)> wall_ms;
     Limits limits{};
+    /// Extensions of HELLO that this broker knows the meaning of.
+    ExtensionNumbers understood{};
+    Extensions welcome_extensions{};
 };
 
 struct BrokerCounters {

@@ -24,6 +24,9 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
     }
     Hello hello = std::move(*decoded);
     const NodeId id = node_id_of(hello.name);
+    if (const auto unknown = first_not_understood(hello.extensions, config_.understood))
+        return refuse_hello(from, Errc::unsupported_version,
+                            not_understood("HELLO of " + hello.name, *unknown, "this broker"));
     if (known != nullptr && known->id != id)
         return refuse_hello(
             from, Errc::wrong_source,
@@ -191,10 +194,11 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     header.request = hello_number;
     header.aux = node.session;
     const Timings& t = config_.timings;
-    send_control(node, Kind::welcome, header,
-                 encode(Welcome{config_.version, to_ms(t.heartbeat), to_ms(t.suspect),
-                                to_ms(t.lost), config_.limits.frame, config_.limits.message}),
-                 now);
+    send_control(
+        node, Kind::welcome, header,
+        encode(Welcome{config_.version, to_ms(t.heartbeat), to_ms(t.suspect), to_ms(t.lost),
+                       config_.limits.frame, config_.limits.message, config_.welcome_extensions}),
+        now);
     invite(node);
     note(node);
     for (const RunId& run_id : node.runs) {

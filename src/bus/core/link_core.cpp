@@ -81,6 +81,9 @@ void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint n
     if (!welcome)
         return die({Errc::malformed_frame,
                     "the broker's WELCOME is malformed; use the same vflbus version everywhere"});
+    if (const auto unknown = first_not_understood(welcome->extensions, config_.understood))
+        return die({Errc::unsupported_version,
+                    not_understood("the broker's WELCOME", *unknown, config_.hello.name)});
     out_.reset(left_);
     left_.clear();
     in_.reset();
@@ -92,7 +95,7 @@ void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint n
     state_ = State::up;
     said_down_ = false;
     hello_wait_ = config_.timings.hello_retry_min;
-    events_.push_back(LinkUp{welcome->version});
+    events_.push_back(LinkUp{welcome->version, welcome->extensions});
     std::vector<RunId> ids;
     for (const auto& [id, run] : runs_) ids.push_back(id);
     for (const RunId& id : ids)
@@ -327,6 +330,11 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
                 return announce(*run, now);  // we have answered that
             // whatever comes of the earlier term from now on is no news
             if (run != nullptr) forget_run(header.run);
+            if (const auto unknown = first_not_understood(open->extensions, config_.understood))
+                return decline(
+                    header, Errc::unsupported_version,
+                    not_understood("run " + header.run.short_hex() + " of " + open->owner, *unknown,
+                                   config_.hello.name));
             events_.push_back(RunInvited{header.run, header.term, header.src, std::move(*open)});
             return;
         }
@@ -334,6 +342,12 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
             Run* run = find(header.run);
             auto join = decode_join(body.bytes());
             if (run == nullptr || !run->ours || run->term != header.term || !join) return;
+            if (const auto unknown = first_not_understood(join->extensions, config_.understood);
+                unknown && join->code == Errc::ok) {
+                join->code = Errc::unsupported_version;
+                join->sentence =
+                    not_understood("JOIN of " + join->name, *unknown, config_.hello.name);
+            }
             // of one that is not there now no PEER_UP has come before
             if (join->code == Errc::ok)
                 know_process(*run, header.src, join->name, join->incarnation);
@@ -446,15 +460,22 @@ Join LinkCore::own_join() const {
 /// The owner's disk was set back, or another process with older files owns the run now: nobody
 /// else would tell it.
 void LinkCore::decline_earlier(const Run& run, const Header& open) {
+    decline(open, Errc::stale_term,
+            config_.hello.name + " has joined term " + std::to_string(run.term) + " of run " +
+                run.id.short_hex() + " and takes no part in term " + std::to_string(open.term) +
+                ": go on with `--resume " + run.id.hex() + "`");
+}
+
+/// Answers an OPEN that this node's user never hears of.
+void LinkCore::decline(const Header& open, Errc code, std::string sentence) {
+    if (state_ != State::up) return;
     Header header;
-    header.run = run.id;
+    header.run = open.run;
     header.term = open.term;
     header.dst = open.src;
     Join join = own_join();
-    join.code = Errc::stale_term;
-    join.sentence = join.name + " has joined term " + std::to_string(run.term) + " of run " +
-                    run.id.short_hex() + " and takes no part in term " + std::to_string(open.term) +
-                    ": go on with `--resume " + run.id.hex() + "`";
+    join.code = code;
+    join.sentence = std::move(sentence);
     send_control(Kind::join, header, encode(join));
 }
 

@@ -40,6 +40,8 @@ struct LinkConfig {
     Timings timings;
     std::uint64_t seed = 0;  ///< of the jitter
     Limits limits{};
+    /// Extensions of WELCOME, OPEN and JOIN that this node knows the meaning of.
+    ExtensionNumbers understood{};
 };
 
 // -- what a link tells its user ---------------------------------------------------
@@ -47,6 +49,7 @@ struct LinkConfig {
 /// The broker has answered HELLO; runs are announced again by the link itself.
 struct LinkUp {
     std::string broker_version;
+    Extensions extensions{};  ///< of its WELCOME
 };
 /// The broker has not been heard of for too long; the link tries again by itself.
 struct LinkDown {
@@ -261,6 +264,7 @@ class LinkCore {
     void on_error(const Header& header, const Payload& body, TimePoint now);
     void on_peer(const Header& header, const Payload& body, TimePoint now);
     void decline_earlier(const Run& run, const Header& open);
+    void decline(const Header& open, Errc code, std::string sentence);
     Peer& know_process(Run& run, NodeId node, const std::string& name, std::uint64_t incarnation);
     void on_request(const Header& header, const Payload& body, TimePoint now);
     void on_reply(const Header& header, const Payload& body, TimePoint now);

@@ -1,5 +1,6 @@
 // Runs that this node owns or takes part in: docs/protocol.md, section 5.
 
+#include "base/assert.hpp"
 #include "bus/core/link_state.hpp"
 
 namespace vflbus::bus {
@@ -10,6 +11,7 @@ constexpr Duration close_patience = std::chrono::seconds(5);
 }  // namespace
 
 void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoint now) {
+    VFLBUS_ASSERT(within_limits(open.extensions), "extensions of an OPEN are within the limits");
     Run& entry = runs_[run];
     drop_frames(run);
     const LinkBytes moved = entry.bytes;  // of earlier terms
@@ -28,6 +30,7 @@ void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoi
 
 void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join,
                         TimePoint now) {
+    VFLBUS_ASSERT(within_limits(join.extensions), "extensions of a JOIN are within the limits");
     if (join.code != Errc::ok) {
         runs_.erase(run);
         if (state_ != State::up) return;

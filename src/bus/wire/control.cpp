@@ -20,7 +20,7 @@ Errc read_code(Reader& reader) {
 
 Bytes encode(const Hello& m) {
     Writer w;
-    w.array(7)
+    w.array(8)
         .str(m.name)
         .str(m.role)
         .i64(m.rank)
@@ -28,11 +28,12 @@ Bytes encode(const Hello& m) {
         .u64(m.instance)
         .str(m.version)
         .strs(m.features);
+    write(w, m.extensions);
     return w.take();
 }
 
 Result<Hello> decode_hello(std::span<const std::uint8_t> body) {
-    Reader r("HELLO", body, 7, control_limits);
+    Reader r("HELLO", body, 8, control_limits);
     Hello m;
     m.name = read_name(r);
     m.role = r.str(16);
@@ -45,23 +46,25 @@ Result<Hello> decode_hello(std::span<const std::uint8_t> body) {
     for (std::size_t i = 0; i < features && r.ok(); ++i)
         m.features.push_back(r.str(feature_bytes_max));
     r.leave();
+    m.extensions = read_extensions(r);
     return finished(r, std::move(m));
 }
 
 Bytes encode(const Welcome& m) {
     Writer w;
-    w.array(6)
+    w.array(7)
         .str(m.version)
         .u64(m.heartbeat_ms)
         .u64(m.suspect_ms)
         .u64(m.lost_ms)
         .u64(m.frame_bytes)
         .u64(m.message_bytes);
+    write(w, m.extensions);
     return w.take();
 }
 
 Result<Welcome> decode_welcome(std::span<const std::uint8_t> body) {
-    Reader r("WELCOME", body, 6, control_limits);
+    Reader r("WELCOME", body, 7, control_limits);
     Welcome m;
     m.version = r.str(64);
     m.heartbeat_ms = r.u64(3'600'000);
@@ -69,19 +72,21 @@ Result<Welcome> decode_welcome(std::span<const std::uint8_t> body) {
     m.lost_ms = r.u64(86'400'000);
     m.frame_bytes = r.u64();
     m.message_bytes = r.u64();
+    m.extensions = read_extensions(r);
     return finished(r, std::move(m));
 }
 
 Bytes encode(const Open& m) {
     Writer w;
-    w.array(3).str(m.owner).array(m.participants.size());
+    w.array(4).str(m.owner).array(m.participants.size());
     for (const Participant& p : m.participants) w.array(3).str(p.name).str(p.role).i64(p.rank);
     w.str(m.agreed);
+    write(w, m.extensions);
     return w.take();
 }
 
 Result<Open> decode_open(std::span<const std::uint8_t> body) {
-    Reader r("OPEN", body, 3, control_limits);
+    Reader r("OPEN", body, 4, control_limits);
     Open m;
     m.owner = read_name(r);
     m.participants.resize(r.enter());
@@ -96,12 +101,13 @@ Result<Open> decode_open(std::span<const std::uint8_t> body) {
     }
     r.leave();
     m.agreed = r.str(control_body_bytes_max);
+    m.extensions = read_extensions(r);
     return finished(r, std::move(m));
 }
 
 Bytes encode(const Join& m) {
     Writer w;
-    w.array(8)
+    w.array(9)
         .str(m.name)
         .str(m.role)
         .i64(m.rank)
@@ -109,11 +115,12 @@ Bytes encode(const Join& m) {
         .bin(m.config_hash)
         .str(m.version);
     w.u64(static_cast<std::uint64_t>(m.code)).sentence(m.sentence);
+    write(w, m.extensions);
     return w.take();
 }
 
 Result<Join> decode_join(std::span<const std::uint8_t> body) {
-    Reader r("JOIN", body, 8, control_limits);
+    Reader r("JOIN", body, 9, control_limits);
     Join m;
     m.name = read_name(r);
     m.role = r.str(16);
@@ -123,6 +130,7 @@ Result<Join> decode_join(std::span<const std::uint8_t> body) {
     m.version = r.str(64);
     m.code = read_code(r);
     m.sentence = r.sentence();
+    m.extensions = read_extensions(r);
     return finished(r, std::move(m));
 }
 

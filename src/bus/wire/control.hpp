@@ -10,6 +10,7 @@
 
 #include "base/hash.hpp"
 #include "bus/wire/codec.hpp"
+#include "bus/wire/extensions.hpp"
 
 namespace vflbus::bus {
 
@@ -21,6 +22,7 @@ struct Hello {
     std::uint64_t instance = 0;
     std::string version;
     std::vector<std::string> features;
+    Extensions extensions{};  ///< for the broker
 };
 
 struct Welcome {
@@ -30,6 +32,7 @@ struct Welcome {
     std::uint64_t lost_ms = 0;
     std::uint64_t frame_bytes = 0;
     std::uint64_t message_bytes = 0;
+    Extensions extensions{};  ///< for the node
 };
 
 struct Participant {
@@ -48,7 +51,8 @@ inline constexpr std::string_view feature_asks = "asks";
 struct Open {
     std::string owner;
     std::vector<Participant> participants;
-    std::string agreed;  ///< the agreed half of the configuration, canonical text
+    std::string agreed;       ///< the agreed half of the configuration, canonical text
+    Extensions extensions{};  ///< for the participants
     [[nodiscard]] bool to_everybody() const {
         return participants.size() == 1 && participants[0] == any_node;
     }
@@ -63,6 +67,7 @@ struct Join {
     std::string version;
     Errc code = Errc::ok;  ///< ok, or why the participant declines
     std::string sentence;
+    Extensions extensions{};  ///< for the owner
 };
 
 /// CLOSE, and the body of a REPLY with flag `error`.

@@ -17,6 +17,9 @@ inline constexpr std::size_t control_body_bytes_max = 1u << 20;
 inline constexpr std::size_t sentence_bytes_max = 4096;  // longer ones are cut
 inline constexpr std::size_t features_max = 16;          // of a HELLO
 inline constexpr std::size_t feature_bytes_max = 32;
+// of HELLO, WELCOME, OPEN or JOIN: entries, and their bytes together
+inline constexpr std::size_t extensions_max = 16;
+inline constexpr std::size_t extension_bytes_max = 64u << 10;
 inline constexpr std::size_t array_elements_max = 4096;
 // of all arrays of a body together: each of them may be small, and nested they fill a gigabyte
 inline constexpr std::size_t elements_in_total_max = 65'536;

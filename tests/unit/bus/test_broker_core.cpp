@@ -243,6 +243,60 @@ TEST_CASE_METHOD(BrokerFixture, "HELLO: a connection that is a node cannot becom
     CHECK(broker.nodes() == 1);
 }
 
+TEST_CASE_METHOD(BrokerFixture, "HELLO: an odd extension may be unknown, an even one may not") {
+    const auto say = [&](const std::string& name, Extensions extensions) {
+        Header header;
+        header.kind = Kind::hello;
+        header.src = node_id_of(name);
+        frame(conn(name), header,
+              encode(Hello{name, "member", 0, 1, 5, "0.1.0", {}, std::move(extensions)}));
+    };
+    say("member-0", {{1, {1}}, {65535, {}}});
+    expect(Kind::welcome).to("member-0");
+    say("member-1", {{1, {1}}, {4, {}}});
+    const auto refused = expect_error(Errc::unsupported_version, "member-1");
+    CHECK(decode_sentence(refused.body) ==
+          "HELLO of member-1 has extension 4, which has to be understood and is not known to this "
+          "broker; use the same vflbus version on all parties, or do without what needs it");
+    CHECK(broker.nodes() == 1);
+    nothing_more();
+}
+
+TEST_CASE("what a broker understands it takes, and what it adds to WELCOME arrives") {
+    BrokerConfig config = BrokerFixture::config();
+    config.understood = {4};
+    config.welcome_extensions = {{6, {7}}};
+    BrokerFixture f(std::move(config));
+    Header header;
+    header.kind = Kind::hello;
+    header.src = node_id_of("member-0");
+    f.frame(f.conn("member-0"), header,
+            encode(Hello{"member-0", "member", 0, 1, 5, "0.1.0", {}, {{4, {}}}}));
+    const auto welcome = decode_welcome(f.expect(Kind::welcome).to("member-0").body);
+    REQUIRE(welcome);
+    CHECK(welcome->extensions == Extensions{{6, {7}}});
+}
+
+TEST_CASE_METHOD(BrokerFixture, "extensions of OPEN and JOIN pass the broker, whatever they are") {
+    join_bus("master");
+    join_bus("member-0");
+    const Extensions from_owner{{2, {1}}, {3, {}}};
+    const Open open{"master", {{"member-0", "member", 0}}, "agreed", from_owner};
+    send("master", Kind::open, encode(open), run_of(1), 1);
+    expect(Kind::open).to("master");
+    CHECK(decode_open(expect(Kind::open).to("member-0").body)->extensions == from_owner);
+    const Extensions from_member{{4, Bytes(extension_bytes_max)}};
+    const Join join{"member-0", "member", 0, 1, {}, "0.1.0", Errc::ok, "", from_member};
+    send("member-0", Kind::join, encode(join), run_of(1), 1);
+    expect(Kind::peer_up).to("master");
+    CHECK(decode_join(expect(Kind::join).to("master").body)->extensions == from_member);
+    // also when the owner has come back and is told again
+    send("master", Kind::open, encode(open), run_of(1), 1);
+    expect(Kind::open).to("master");
+    expect(Kind::peer_up).to("master");
+    CHECK(decode_join(expect(Kind::join).to("master").body)->extensions == from_member);
+}
+
 TEST_CASE_METHOD(BrokerFixture, "HELLO: a malformed body is refused with a sentence") {
     Header header;
     header.kind = Kind::hello;

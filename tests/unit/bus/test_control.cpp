@@ -17,13 +17,19 @@ using namespace vflbus::bus;
 namespace {
 
 Hello a_hello() {
-    return {"member-2", "member", 2, 17, 0xDEADBEEFCAFEF00D, "0.1.0", {"chunks", "credit"}};
+    return {
+        "member-2",           "member", 2, 17, 0xDEADBEEFCAFEF00D, "0.1.0", {"chunks", "credit"},
+        {{1, {7}}, {300, {}}}};
 }
 Open an_open() {
-    return {"master", {{"member-0", "member", 0}, {"member-1", "member", 1}}, "[run]\nseed = 1\n"};
+    return {"master",
+            {{"member-0", "member", 0}, {"member-1", "member", 1}},
+            "[run]\nseed = 1\n",
+            {{2, {1, 2, 3}}}};
 }
 Join a_join() {
-    Join join{"member-0", "member", 0, 3, {}, "0.1.0", Errc::config_differs, "run.seed differs"};
+    Join join{"member-0",           "member",           0,         3, {}, "0.1.0",
+              Errc::config_differs, "run.seed differs", {{3, {9}}}};
     join.config_hash[5] = 9;
     return join;
 }
@@ -72,7 +78,7 @@ struct Body {
 std::vector<Body> all_bodies() {
     return {
         {"HELLO", encode(a_hello()), again(decode_hello)},
-        {"WELCOME", encode(Welcome{"0.1.0", 1000, 3000, 10000, 2 << 20, 1 << 30}),
+        {"WELCOME", encode(Welcome{"0.1.0", 1000, 3000, 10000, 2 << 20, 1 << 30, {{5, {}}}}),
          again(decode_welcome)},
         {"OPEN", encode(an_open()), again(decode_open)},
         {"JOIN", encode(a_join()), again(decode_join)},
@@ -177,6 +183,59 @@ TEST_CASE("control bodies survive the wire") {
     CHECK(decode_sentence(garbage).empty());
 }
 
+TEST_CASE("extensions come back, and a body without them is malformed") {
+    CHECK(decode_hello(encode(a_hello()))->extensions == a_hello().extensions);
+    CHECK(decode_open(encode(an_open()))->extensions == an_open().extensions);
+    CHECK(decode_join(encode(a_join()))->extensions == a_join().extensions);
+    const Extensions some{{1, {}}, {2, Bytes(1000, 3)}, {65535, {1}}};
+    CHECK(decode_welcome(encode(Welcome{"v", 1, 2, 3, 4, 5, some}))->extensions == some);
+    Writer w;
+    w.array(6).str("v").u64(1).u64(2).u64(3).u64(4).u64(5);
+    CHECK_FALSE(decode_welcome(w.take()));
+}
+
+TEST_CASE("extensions are bounded, in rising order and bytes") {
+    const auto accepts = [](auto&& put) {
+        Writer w;
+        w.array(7).str("v").u64(1).u64(2).u64(3).u64(4).u64(5);
+        put(w);
+        return bool(decode_welcome(w.take()));
+    };
+    const auto entries = [](std::size_t n, std::size_t bytes) {
+        return [=](Writer& w) {
+            w.map(n);
+            for (std::size_t i = 1; i <= n; ++i) w.u64(i).bin(Bytes(bytes));
+        };
+    };
+    CHECK(accepts(entries(0, 0)));
+    CHECK(accepts(entries(extensions_max, extension_bytes_max / extensions_max)));
+    CHECK_FALSE(accepts(entries(extensions_max, extension_bytes_max / extensions_max + 1)));
+    CHECK_FALSE(accepts(entries(extensions_max + 1, 0)));
+    CHECK(accepts(entries(1, extension_bytes_max)));
+    CHECK_FALSE(accepts(entries(1, extension_bytes_max + 1)));
+    CHECK_FALSE(accepts([](Writer& w) { w.map(1).u64(0).bin({}); }));
+    CHECK_FALSE(accepts([](Writer& w) { w.map(1).u64(65536).bin({}); }));
+    CHECK_FALSE(accepts([](Writer& w) { w.map(2).u64(2).bin({}).u64(1).bin({}); }));
+    CHECK_FALSE(accepts([](Writer& w) { w.map(2).u64(1).bin({}).u64(1).bin({}); }));
+    CHECK_FALSE(accepts([](Writer& w) { w.map(1).u64(1).str(""); }));
+    CHECK_FALSE(accepts([](Writer& w) { w.map(1).str("1").bin({}); }));
+    CHECK_FALSE(accepts([](Writer& w) { w.array(0); }));
+
+    CHECK(within_limits({}));
+    CHECK(within_limits({{1, Bytes(extension_bytes_max)}}));
+    CHECK_FALSE(within_limits({{1, Bytes(extension_bytes_max)}, {2, {1}}}));
+    CHECK_FALSE(within_limits({{0, {}}}));
+}
+
+TEST_CASE("an odd extension may be ignored, an even one must be understood") {
+    const Extensions both{{3, {}}, {4, {}}, {5, {}}, {6, {}}};
+    CHECK(first_not_understood({}, {}) == std::nullopt);
+    CHECK(first_not_understood({{1, {}}, {65535, {}}}, {}) == std::nullopt);
+    CHECK(first_not_understood(both, {}) == 4);
+    CHECK(first_not_understood(both, {4}) == 6);
+    CHECK(first_not_understood(both, {4, 6}) == std::nullopt);
+}
+
 TEST_CASE("names that are no node names are refused where they stand") {
     for (const std::string name : {"", ".x", "-x", "a b", "a/b", "a\n", "\xC3\xA9"}) {
         INFO(name);
@@ -233,7 +292,7 @@ TEST_CASE("limits of control bodies") {
     const Bytes body = w.take();
     CHECK_FALSE(decode_ending(body));
     w = Writer();
-    w.array(8).str("a").str("b").i64(0).u64(0).bin(Bytes(31)).str("v").u64(0).str("");
+    w.array(9).str("a").str("b").i64(0).u64(0).bin(Bytes(31)).str("v").u64(0).str("").map(0);
     const Bytes short_hash = w.take();
     CHECK_FALSE(decode_join(short_hash));
 }

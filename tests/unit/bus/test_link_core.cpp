@@ -195,6 +195,78 @@ TEST_CASE_METHOD(LinkFixture, "a broker of another version or with a malformed W
     CHECK(dead());
 }
 
+TEST_CASE_METHOD(LinkFixture, "WELCOME with an extension that must be understood is fatal") {
+    link.start(now);
+    expect(Kind::hello);
+    Header header;
+    header.kind = Kind::welcome;
+    header.request = last_hello;
+    header.aux = 1;
+    SECTION("an odd one is seen by the user") {
+        frame(header, encode(Welcome{"0.1.0", 1, 2, 3, 1 << 20, 1 << 20, {{9, {8}}}}));
+        CHECK(event<LinkUp>().extensions == Extensions{{9, {8}}});
+    }
+    SECTION("an even one ends the link") {
+        frame(header, encode(Welcome{"0.1.0", 1, 2, 3, 1 << 20, 1 << 20, {{8, {8}}}}));
+        const auto fatal = event<LinkFatal>();
+        CHECK(fatal.failure.code == Errc::unsupported_version);
+        CHECK(fatal.failure.sentence.find("WELCOME has extension 8, which has to be understood") !=
+              std::string::npos);
+        CHECK(dead());
+    }
+}
+
+TEST_CASE("a run with an extension that must be understood and is not, is declined at once") {
+    for (const bool known : {false, true}) {
+        LinkConfig config = LinkFixture::config();
+        if (known) config.understood = {300};
+        LinkFixture f(std::move(config));
+        f.come_up();
+        Header header;
+        header.kind = Kind::open;
+        header.run = LinkFixture::run_of(1);
+        header.term = 4;
+        header.src = node_id_of("master");
+        const Extensions extensions{{299, {}}, {300, {1, 2}}};
+        f.frame(header, encode(Open{"master", {{"member-0", "member", 0}}, "agreed", extensions}));
+        if (known) {
+            CHECK(f.event<RunInvited>().open.extensions == extensions);
+            f.nothing_sent();
+            continue;
+        }
+        f.no_event();
+        const auto sent = f.expect(Kind::join);
+        CHECK(sent.header.term == 4);
+        CHECK(sent.header.dst == node_id_of("master"));
+        const auto join = decode_join(sent.body);
+        REQUIRE(join);
+        CHECK(join->code == Errc::unsupported_version);
+        CHECK(join->sentence.find("has extension 300") != std::string::npos);
+        CHECK(join->sentence.find("not known to member-0") != std::string::npos);
+    }
+}
+
+TEST_CASE_METHOD(LinkFixture, "a JOIN with an extension that the owner does not know declines") {
+    come_up();
+    own_run();
+    const auto say = [&](Extensions extensions) {
+        Header header;
+        header.kind = Kind::join;
+        header.run = run_of(1);
+        header.term = 1;
+        header.src = node_id_of("member-1");
+        frame(header,
+              encode(Join{
+                  "member-1", "member", 1, 1, {}, "0.1.0", Errc::ok, "", std::move(extensions)}));
+        return event<RunJoined>().join;
+    };
+    CHECK(say({{3, {1}}}).code == Errc::ok);
+    CHECK(say({{3, {1}}}).extensions == Extensions{{3, {1}}});
+    const Join declined = say({{2, {}}});
+    CHECK(declined.code == Errc::unsupported_version);
+    CHECK(declined.sentence.find("JOIN of member-1 has extension 2") == 0);
+}
+
 TEST_CASE_METHOD(LinkFixture, "an orderly end is said") {
     come_up();
     link.bye("done");

@@ -124,6 +124,38 @@ TEST_CASE_METHOD(NodeFixture, "an invitation reaches the app, and its answer the
     CHECK(lock.held == 1);
 }
 
+TEST_CASE_METHOD(NodeFixture, "an app sees the extensions of OPEN, and its own travel with JOIN") {
+    ClientApp app;
+    app.on_join([](actors::Context& context) -> Result<> {
+        CHECK(context.invitation().extensions == bus::Extensions{{3, {1, 2}}});
+        context.join_extensions = {{5, {6}}};
+        return {};
+    });
+    core.serve(std::move(app));
+    bus::Header header;
+    header.kind = Kind::open;
+    header.run = run_of(1);
+    header.term = 1;
+    header.src = node_id_of("master");
+    frame(header,
+          encode(bus::Open{"master", {{"member-0", "member", 0}}, "agreed", {{3, {1, 2}}}}));
+    core.pump();
+    CHECK(bus::decode_join(expect(Kind::join).body)->extensions == bus::Extensions{{5, {6}}});
+}
+
+TEST_CASE_METHOD(NodeFixture, "a driven run says its extensions, and those of each new term") {
+    Recorder app;
+    app.spec_.extensions = {{7, {1}}};
+    core.drive(app);
+    core.pump();
+    CHECK(bus::decode_open(expect(Kind::open).body)->extensions == bus::Extensions{{7, {1}}});
+    opened();
+    core.pump();
+    app.spec_.extensions = {{7, {2}}};
+    app.driver_->reopen(2);
+    CHECK(bus::decode_open(expect(Kind::open).body)->extensions == bus::Extensions{{7, {2}}});
+}
+
 TEST_CASE_METHOD(NodeFixture,
                  "a refusal says why, and is the end of it for a node that serves once") {
     ClientApp app;
