@@ -33,7 +33,7 @@ constexpr const char* usage =
     "                  others do here does not count; keep it short\n"
     "  --rounds N      pairs of rounds per figure; in section apps, runs one after another\n"
     "  --only SECTION  routing, sharing, step, kernels, csv, apps, nodes, commits or runs; may be\n"
-    "                  repeated\n"
+    "                  runs; may be repeated\n"
     "  --json FILE     the figures as JSON as well\n";
 
 struct Section {
@@ -42,8 +42,9 @@ struct Section {
 };
 constexpr Section sections[] = {
     {"routing", measure_routing}, {"sharing", measure_sharing}, {"step", measure_step},
-    {"kernels", measure_kernels}, {"csv", measure_csv},         {"apps", measure_apps},
-    {"nodes", measure_nodes},     {"commits", measure_commits}, {"runs", measure_runs},
+    {"kernels", measure_kernels}, {"solver", measure_solver},   {"csv", measure_csv},
+    {"apps", measure_apps},       {"nodes", measure_nodes},     {"commits", measure_commits},
+    {"runs", measure_runs},
 };
 
 int bench(const std::vector<std::string>& arguments) {
@@ -110,6 +111,7 @@ int vflbus::bench::run_role(const std::vector<std::string>& arguments) {
     if (role == "master") return run_step_master(rest);
     if (role == "member") return run_step_member(rest);
     if (role == "csv") return run_csv(rest);
+    if (role == "solver") return run_solver(rest);
     throw std::runtime_error("there is no role " + role);
 }
 

@@ -23,6 +23,8 @@ void measure_step(Report& report, const Settings& settings);
 void measure_kernels(Report& report, const Settings& settings);
 /// read_table of a CSV file: speed per core, peak memory.
 void measure_csv(Report& report, const Settings& settings);
+/// Training to convergence by L-BFGS, against scikit-learn.
+void measure_solver(Report& report, const Settings& settings);
 
 /// Apps: round trips beside a handler that computes; many runs one after another.
 void measure_apps(Report& report, const Settings& settings);

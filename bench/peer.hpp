@@ -37,5 +37,7 @@ int run_step_member(const std::vector<std::string>& arguments);
 /// `csv FILE THREADS`: reads the file -> SECONDS CPU_SECONDS ROWS CELLS PEAK_BYTES (beyond the
 /// start)
 int run_csv(const std::vector<std::string>& arguments);
+/// solver ROWS COLUMNS: trains to convergence; prints processor seconds, round trips, peak memory.
+int run_solver(const std::vector<std::string>& arguments);
 
 }  // namespace vflbus::bench

@@ -19,7 +19,7 @@ Result<> validate(const LbfgsConfig& config) {
 }
 
 std::size_t lbfgs_memory(std::size_t rows, std::size_t outputs) noexcept {
-    constexpr std::size_t budget = (std::size_t{192} << 20) / sizeof(double);
+    constexpr std::size_t budget = (std::size_t{128} << 20) / sizeof(double);
     constexpr std::size_t memory_min = 6;
     constexpr std::size_t memory_max = 30;
     const std::size_t vectors = budget / std::max<std::size_t>(1, rows * outputs);

@@ -58,7 +58,7 @@ struct LbfgsConfig {
 Result<> validate(const LbfgsConfig& config);
 
 /// How many gradients are remembered: 30, or fewer where the master's n x outputs numbers of
-/// m + 1 vectors would pass 192 MiB, but at least 6. A function of the shape alone, the same
+/// m + 1 vectors would pass 128 MiB, but at least 6. A function of the shape alone, the same
 /// everywhere.
 std::size_t lbfgs_memory(std::size_t rows, std::size_t outputs) noexcept;
 

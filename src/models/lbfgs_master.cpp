@@ -70,30 +70,37 @@ LbfgsMaster::LbfgsMaster(Objective objective, bool intercept, const LbfgsConfig&
 // -- a round --------------------------------------------------------------------------
 
 void LbfgsMaster::begin_answers() {
-    sum_scores_.resize(objective_.rows(), objective_.outputs());
+    for (PanelMatrix& memory : memory_)
+        for (std::size_t p = 0; p < memory.panels(); ++p)
+            std::ranges::fill(memory.panel(p).col(slots_.gradient(rounds_)), 0.0);
     sum_scalars_.assign(slots_.scalars(objective_.groups(), objective_.outputs()), 0.0);
 }
 
 Result<> LbfgsMaster::add(ConstMatrixView scores, std::span<const double> scalars) {
-    if (scores.rows != sum_scores_.rows() || scores.cols != sum_scores_.cols() ||
+    if (scores.rows != z_.rows() || scores.cols != z_.cols() ||
         scalars.size() != sum_scalars_.size())
         return fail(Errc::malformed_message,
                     "an answer of L-BFGS has scores of " + std::to_string(scores.rows) + " x " +
                         std::to_string(scores.cols) + " and " + std::to_string(scalars.size()) +
-                        " products where " + std::to_string(sum_scores_.rows()) + " x " +
-                        std::to_string(sum_scores_.cols()) + " and " +
-                        std::to_string(sum_scalars_.size()) + " belong.");
+                        " products where " + std::to_string(z_.rows()) + " x " +
+                        std::to_string(z_.cols()) + " and " + std::to_string(sum_scalars_.size()) +
+                        " belong.");
     if (!all_finite(scores.span()) || !all_finite(scalars))
         return fail(Errc::diverged,
                     "the scores of round " + std::to_string(rounds_) + " are no longer finite.");
-    models::add(sum_scores_.view(), scores);
+    for (std::size_t c = 0; c < memory_.size(); ++c)
+        for (std::size_t p = 0; p < memory_[c].panels(); ++p) {
+            const auto sum = memory_[c].panel(p).col(slots_.gradient(rounds_));
+            const auto term = rows_of_column(scores, c, PanelMatrix::first_row(p), sum.size());
+            for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += term[i];
+        }
     for (std::size_t i = 0; i < scalars.size(); ++i) sum_scalars_[i] += scalars[i];
     return {};
 }
 
 Result<> LbfgsMaster::advance() {
     take_step();
-    take_memory();
+    take_step_scores();
     take_products();
     for (std::size_t g = 0; g < groups_.size(); ++g) judge(g);
     ++rounds_;
@@ -118,16 +125,13 @@ void LbfgsMaster::take_step() {
     losses_ = step_losses_;
 }
 
-/// X s is the step's; X g takes the place of the oldest one.
-void LbfgsMaster::take_memory() {
+/// X s is that of the step that was taken.
+void LbfgsMaster::take_step_scores() {
     for (std::size_t c = 0; c < memory_.size(); ++c)
         for (std::size_t p = 0; p < memory_[c].panels(); ++p) {
-            const MatrixView panel = memory_[c].panel(p);
-            const std::size_t first = PanelMatrix::first_row(p);
-            std::ranges::copy(rows_of_column(sum_scores_, c, first, panel.rows),
-                              panel.col(slots_.gradient(rounds_)).begin());
-            std::ranges::copy(rows_of_column(step_scores_, c, first, panel.rows),
-                              panel.col(slots_.step()).begin());
+            const auto to = memory_[c].panel(p).col(slots_.step());
+            std::ranges::copy(rows_of_column(step_scores_, c, PanelMatrix::first_row(p), to.size()),
+                              to.begin());
         }
 }
 

@@ -68,9 +68,11 @@ class LbfgsMaster {
     // -- a round ------------------------------------------------------------------
     /// What all parties are asked next; valid until advance(). Not to be sent once done().
     const LbfgsRequest& request() const noexcept { return request_; }
+    /// The sum of X g replaces that of the oldest gradient: state() is not to be asked for before
+    /// advance().
     void begin_answers();
     /// One party's answer, in rank order. malformed_message when its shapes do not fit, diverged
-    /// when a number is not finite; the sums are then not to be used.
+    /// when a number is not finite; the training then goes on from a state that was stored before.
     Result<> add(ConstMatrixView scores, std::span<const double> scalars);
     /// Chooses the next step. Errc::diverged when the loss is no longer finite.
     Result<> advance();
@@ -128,7 +130,7 @@ class LbfgsMaster {
     }
     double value(std::size_t group) const noexcept;
     void take_step();
-    void take_memory();
+    void take_step_scores();
     void take_products();
     void judge(std::size_t group);
     double intercept_slope(std::size_t output) const;
@@ -165,7 +167,6 @@ class LbfgsMaster {
 
     // -- scratch ----------------------------------------------------------------------
     Matrix step_scores_;  ///< X s of the step that is being chosen: n x k
-    Matrix sum_scores_;   ///< X g, summed over the answers
     std::vector<double> sum_scalars_;
     std::vector<double> step_losses_;  ///< at the end of the step, per group
     ObjectiveScratch scratch_;

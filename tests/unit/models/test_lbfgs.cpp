@@ -516,8 +516,8 @@ TEST_CASE("a configuration without sense is refused by its key") {
 
 TEST_CASE("the memory shrinks with the table, never below six gradients") {
     CHECK(lbfgs_memory(100, 1) == 30);
-    CHECK(lbfgs_memory(800'000, 1) == 30);
-    CHECK(lbfgs_memory(2'000'000, 1) == 11);
+    CHECK(lbfgs_memory(500'000, 1) == 30);
+    CHECK(lbfgs_memory(2'000'000, 1) == 7);
     CHECK(lbfgs_memory(2'000'000, 10) == 6);
     CHECK(lbfgs_memory(0, 1) == 30);
 }
