@@ -1,5 +1,6 @@
 #include "models/local_trainer.hpp"
 
+#include <algorithm>
 #include <cassert>
 #include <cmath>
 #include <string>
@@ -49,11 +50,23 @@ Result<double> LocalTrainer::step_sequential(std::span<const RowIndex> rows) {
         return tl::unexpected<Failure>(std::move(ok.error()));
     const Result<Matrix> target = master.target(0);
     if (!target) return tl::unexpected<Failure>(target.error());
-    if (Result<> ok = model_.fit_ridge(batch_, *target, config_.reg_lambda, scores_); !ok)
+    if (Result<> ok = factor(rows); !ok) return tl::unexpected<Failure>(std::move(ok.error()));
+    if (Result<> ok = model_.fit_ridge(*factors_, batch_, *target, config_.reg_lambda, scores_);
+        !ok)
         return tl::unexpected<Failure>(std::move(ok.error()));
     if (Result<> ok = master.accept(0, scores_); !ok)
         return tl::unexpected<Failure>(std::move(ok.error()));
     return master.finish();
+}
+
+/// The factors of the batch, unless they are those of the last one.
+Result<> LocalTrainer::factor(std::span<const RowIndex> rows) {
+    if (factors_ && std::ranges::equal(factored_rows_, rows)) return {};
+    Result<RidgeFactors> factors = RidgeFactors::create(batch_);
+    if (!factors) return tl::unexpected<Failure>(std::move(factors.error()));
+    factors_ = *std::move(factors);
+    factored_rows_.assign(rows.begin(), rows.end());
+    return {};
 }
 
 Matrix LocalTrainer::predict(std::span<const RowIndex> rows) const {

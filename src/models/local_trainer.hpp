@@ -5,13 +5,14 @@
 
 #include <optional>
 #include <span>
-#include <string_view>
+#include <vector>
 
 #include "base/errc.hpp"
 #include "models/head.hpp"
 #include "models/matrix.hpp"
 #include "models/metrics.hpp"
 #include "models/party_model.hpp"
+#include "models/ridge.hpp"
 
 namespace vflbus::models {
 
@@ -45,6 +46,7 @@ class LocalTrainer {
   private:
     LocalTrainer(DesignView design, Head head, PartyModel model, const LocalConfig& config);
     Result<double> step_sequential(std::span<const RowIndex> rows);
+    Result<> factor(std::span<const RowIndex> rows);
 
     DesignView design_;
     Head head_;
@@ -53,6 +55,8 @@ class LocalTrainer {
     Matrix batch_;
     Matrix scores_;
     HeadStep work_;
+    std::optional<RidgeFactors> factors_;  ///< of the rows of the last sequential step, ...
+    std::vector<RowIndex> factored_rows_;  ///< ... in this order
 };
 
 }  // namespace vflbus::models

@@ -5,7 +5,7 @@
 #include <string>
 #include <utility>
 
-#include "models/sequential.hpp"
+#include "base/assert.hpp"
 
 namespace vflbus::models {
 
@@ -36,8 +36,15 @@ Result<> PartyModel::apply_gradient(ConstMatrixView G) {
 
 Result<> PartyModel::fit_ridge(ConstMatrixView X, ConstMatrixView target, double reg_lambda,
                                Matrix& z) {
-    assert(target.cols == outputs());
-    Result<Matrix> solved = ridge_solve(X, target, reg_lambda);
+    const Result<RidgeFactors> factors = RidgeFactors::create(X);
+    if (!factors) return tl::unexpected<Failure>(factors.error());
+    return fit_ridge(*factors, X, target, reg_lambda, z);
+}
+
+Result<> PartyModel::fit_ridge(const RidgeFactors& factors, ConstMatrixView X,
+                               ConstMatrixView target, double reg_lambda, Matrix& z) {
+    VFLBUS_ASSERT(target.cols == outputs() && X.cols == features(), "the model's own shapes");
+    Result<Matrix> solved = factors.solve(target, reg_lambda);
     if (!solved) return tl::unexpected<Failure>(std::move(solved.error()));
     weights_ = *std::move(solved);
     scores(X, z);

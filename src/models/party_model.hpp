@@ -9,6 +9,7 @@
 #include "models/kernels.hpp"
 #include "models/matrix.hpp"
 #include "models/optimizer.hpp"
+#include "models/ridge.hpp"
 
 namespace vflbus::models {
 
@@ -40,6 +41,9 @@ class PartyModel {
     /// The sequential mode: replaces W by the ridge solution for `target` (b x k), what the other
     /// parties leave of y, and writes the new scores X W to `z`. See sequential.hpp.
     Result<> fit_ridge(ConstMatrixView X, ConstMatrixView target, double reg_lambda, Matrix& z);
+    /// The same, bit for bit, with the factors of X that were computed before.
+    Result<> fit_ridge(const RidgeFactors& factors, ConstMatrixView X, ConstMatrixView target,
+                       double reg_lambda, Matrix& z);
 
     // -- whole designs ------------------------------------------------------------
     /// n x k scores of every row; bit for bit the batch scores of those rows.

@@ -4,14 +4,7 @@
 //
 //   t_p = y - intercept - sum of the other parties' scores          (master, b x k)
 //   w_p = argmin |X_p w - t_p|^2 + reg_lambda |w|^2                 (party p)
-//       = V diag(s / (s^2 + reg_lambda)) U' t_p   with X_p = U diag(s) V'
-//
-// so w_p solves (X_p' X_p + reg_lambda I) w = X_p' t_p. The sum of squares is not divided by the
-// batch. With reg_lambda = 0, singular values up to max(b, d) * 2^-52 * s_max count as zero and the
-// shortest solution is taken.
-//
-// The singular values come from our own Householder QR and one-sided Jacobi rotations, because a
-// library's would differ between builds.
+//       = V diag(s / (s^2 + reg_lambda)) U' t_p   with X_p = U diag(s) V' (ridge.hpp)
 
 #include <span>
 #include <vector>
@@ -21,10 +14,6 @@
 #include "models/matrix.hpp"
 
 namespace vflbus::models {
-
-/// X: b x d, target: b x k, reg_lambda >= 0 -> W: d x k. Errc::diverged when X or target hold
-/// numbers that are not finite.
-Result<Matrix> ridge_solve(ConstMatrixView X, ConstMatrixView target, double reg_lambda);
 
 /// The master's side, for linear tasks. Per batch: `begin`, then for each party p in rank order
 /// `target(p)` -> the party's fit_ridge -> `accept(p, z_p)`, then `finish`.

@@ -259,6 +259,51 @@ TEST_CASE("without a penalty the shortest solution is taken") {
     CHECK(ridge_solve(X, t, 1).error().code == Errc::diverged);
 }
 
+TEST_CASE("factors that are used again give the bits of those that are not") {
+    Rng rng(9);
+    for (const auto& [b, d] : {std::pair<std::size_t, std::size_t>{60, 7}, {7, 7}, {5, 12}}) {
+        const Matrix X = random_matrix(b, d, rng);
+        const RidgeFactors factors = value_of(RidgeFactors::create(X));
+        PartyModel once(d, 2, {});
+        PartyModel each_time(d, 2, {});
+        for (const double lambda : {0.0, 0.5, 3.0}) {
+            const Matrix target = random_matrix(b, 2, rng);
+            Matrix z, z_each_time;
+            require_ok(once.fit_ridge(factors, X, target, lambda, z));
+            require_ok(each_time.fit_ridge(X, target, lambda, z_each_time));
+            CHECK(once.state() == each_time.state());
+            CHECK(std::ranges::equal(z.span(), z_each_time.span()));
+        }
+    }
+    Matrix broken = random_matrix(4, 2, rng);
+    broken(1, 1) = NAN;
+    CHECK(RidgeFactors::create(broken).error().code == Errc::diverged);
+}
+
+TEST_CASE("the label holder alone factors the same rows once, others anew") {
+    const Problem problem = make_problem(Task::linear, 120);
+    LocalConfig config;
+    config.sequential = true;
+    config.reg_lambda = 0.5;
+    LocalTrainer trainer =
+        value_of(LocalTrainer::create(problem.joined.view(), problem.labels, config));
+    Head head = value_of(Head::create(problem.labels, {}));
+    PartyModel model(10, 1, {});
+    SequentialMaster master(head, 1);
+    Matrix batch;
+    std::vector<Matrix> scores(1);
+    for (const auto& rows : {first_rows(120), first_rows(120), first_rows(60), first_rows(60, 60),
+                             first_rows(60, 60), first_rows(120)}) {
+        value_of(trainer.step(rows));
+        gather_batch(problem.joined.view(), rows, batch);
+        model.scores(batch, scores[0]);
+        require_ok(master.begin(scores, rows));
+        require_ok(model.fit_ridge(batch, value_of(master.target(0)), 0.5, scores[0]));
+        require_ok(master.accept(0, scores[0]));
+        CHECK(trainer.model().state() == model.state());
+    }
+}
+
 TEST_CASE("one party after another arrives at the joined least squares") {
     const Problem problem = make_problem(Task::linear, 200);
     const std::vector<RowIndex> rows = first_rows(200);
