@@ -18,7 +18,7 @@ using actors::Message;
 
 namespace {
 
-struct Outcome {
+struct TrafficOutcome {
     bool finished = false;
     std::uint64_t trace = 0;
     std::uint64_t handled = 0;
@@ -28,7 +28,7 @@ struct Outcome {
     double seconds = 0;
 };
 
-Outcome traffic(std::uint64_t seed, Faults faults, std::size_t questions) {
+TrafficOutcome traffic(std::uint64_t seed, Faults faults, std::size_t questions) {
     World world(seed, faults);
     const std::vector<bus::Participant> members{
         {"member-0", "member", 0}, {"member-1", "member", 1}, {"member-2", "member", 2}};
@@ -63,7 +63,7 @@ Outcome traffic(std::uint64_t seed, Faults faults, std::size_t questions) {
     world.add_node("master-a", "master", -1, [&](actors::NodeCore& core) { core.drive(first); });
     world.add_node("master-b", "master", -1, [&](actors::NodeCore& core) { core.drive(second); });
 
-    Outcome out;
+    TrafficOutcome out;
     // faults for a minute, then the network heals and everything must come to its end
     world.run_until(
         [&] { return (first.done && second.done) || world.elapsed() > std::chrono::seconds(60); },
@@ -111,7 +111,7 @@ Faults drawn(std::uint64_t seed) {
 }  // namespace
 
 TEST_CASE("without faults two owners get all their answers quickly") {
-    const Outcome out = traffic(1, Faults{}, 50);
+    const TrafficOutcome out = traffic(1, Faults{}, 50);
     INFO(out.story);
     CHECK(out.violation.empty());
     CHECK(out.finished);
@@ -120,9 +120,9 @@ TEST_CASE("without faults two owners get all their answers quickly") {
 }
 
 TEST_CASE("a seed tells the same story twice, another seed another one") {
-    const Outcome once = traffic(42, all_faults(), 60);
-    const Outcome again = traffic(42, all_faults(), 60);
-    const Outcome other = traffic(43, all_faults(), 60);
+    const TrafficOutcome once = traffic(42, all_faults(), 60);
+    const TrafficOutcome again = traffic(42, all_faults(), 60);
+    const TrafficOutcome other = traffic(43, all_faults(), 60);
     CHECK(once.trace == again.trace);
     CHECK(once.story == again.story);
     CHECK(once.trace != other.trace);
@@ -131,7 +131,7 @@ TEST_CASE("a seed tells the same story twice, another seed another one") {
 TEST_CASE("every question is handled once and answered, whatever breaks") {
     std::map<std::string, std::uint64_t> coverage;
     for (std::uint64_t seed = 1; seed <= (sanitized ? 8 : 40); ++seed) {
-        const Outcome out = traffic(seed, drawn(seed), 60);
+        const TrafficOutcome out = traffic(seed, drawn(seed), 60);
         for (const auto& [name, count] : out.coverage) coverage[name] += count;
         if (out.finished && out.violation.empty()) continue;
         FAIL("seed " << seed << "\n"

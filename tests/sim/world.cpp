@@ -490,12 +490,12 @@ void World::start(std::size_t index, std::uint64_t behind) {
     arm_node(node);
 }
 
-std::uint64_t World::ask(std::size_t index, NodeId dst, const RunId& run, bus::Question question,
+std::uint64_t World::ask(std::size_t index, NodeId dst, const RunId& run, bus::Question kind,
                          bus::Bytes body, Duration patience) {
     Node& node = *nodes_[index];
     const TimePoint now = clock_of(node);
     const std::uint64_t number =
-        node.link->query(dst, run, question, std::move(body), now + patience, now);
+        node.link->query(dst, run, kind, std::move(body), now + patience, now);
     arm_node(node);
     return number;
 }

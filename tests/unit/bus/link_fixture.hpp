@@ -14,6 +14,9 @@ namespace vflbus::bus {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+/// What bodies and credit are counted in.
+inline constexpr std::uint64_t MiB = 1u << 20;
+
 class FakeDealer final : public LinkTransport {
   public:
     struct Sent {

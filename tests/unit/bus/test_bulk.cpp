@@ -10,7 +10,6 @@ using namespace vflbus::bus;
 namespace {
 
 constexpr std::uint64_t KiB = 1u << 10;
-constexpr std::uint64_t MiB = 1u << 20;
 
 struct BulkLink : LinkFixture {
     BulkLink() {

@@ -8,8 +8,6 @@ using namespace vflbus::bus;
 
 namespace {
 
-constexpr std::uint64_t MiB = 1u << 20;
-
 struct SmallBudget : LinkFixture {
     static LinkConfig small() {
         LinkConfig c = config();

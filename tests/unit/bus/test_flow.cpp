@@ -12,7 +12,7 @@ using std::chrono::milliseconds;
 
 namespace {
 
-RunId run_of(std::uint8_t n) {
+RunId run_number(std::uint8_t n) {
     RunId run;
     run.bytes[0] = n;
     return run;
@@ -50,7 +50,7 @@ struct Hop {
     TimePoint now{std::chrono::seconds(1000)};
 
     SendResult data(std::uint8_t mark, std::size_t bytes, Origin origin = {}) {
-        return sender.data(run_of(mark), frame_of(mark, bytes), origin, sink, now);
+        return sender.data(run_number(mark), frame_of(mark, bytes), origin, sink, now);
     }
     void flush() { sender.flush(sink, now, left); }
     /// The other side takes everything that is under way.
@@ -201,10 +201,10 @@ TEST_CASE("reset and drop_run tell those whose frames they drop") {
     hop.data(1, 100, alice);
     hop.data(2, 200, bob);
     hop.data(2, 300, bob);
-    hop.sender.drop_run(run_of(2), hop.left);
+    hop.sender.drop_run(run_number(2), hop.left);
     CHECK(hop.left.size() == 2);
     CHECK(hop.sender.queued_bytes() == 100);
-    hop.sender.drop_run(run_of(2), hop.left);
+    hop.sender.drop_run(run_number(2), hop.left);
     CHECK(hop.left.size() == 2);
     hop.sender.reset(hop.left);
     CHECK(hop.left.size() == 3);
@@ -222,7 +222,7 @@ TEST_CASE("a sender whose frames were all dropped waits for no transport") {
         if (all)
             hop.sender.drop_all(hop.left);
         else
-            hop.sender.drop_run(run_of(1), hop.left);
+            hop.sender.drop_run(run_number(1), hop.left);
         CHECK(!hop.sender.blocked());
         CHECK(!hop.sender.waiting());
     }

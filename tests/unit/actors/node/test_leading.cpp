@@ -13,6 +13,7 @@
 
 #include "actors/node/node.hpp"
 #include "bus/zmq/link_loop.hpp"
+#include "gate.hpp"
 #include "link_fixture.hpp"
 
 using namespace vflbus;
@@ -21,28 +22,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 namespace {
-
-constexpr MessageType block_type = 300;
-constexpr MessageType note_type = 301;
-
-/// Opens once. Bounded, so that a test that fails does not hang.
-class Gate {
-  public:
-    void open() {
-        const std::lock_guard guard(mutex_);
-        open_ = true;
-        changed_.notify_all();
-    }
-    bool wait() {
-        std::unique_lock held(mutex_);
-        return changed_.wait_for(held, seconds(30), [this] { return open_; });
-    }
-
-  private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool open_ = false;
-};
 
 /// What each call of `poll` does: `script[n]` for the nth one, and after that it waits for a wake.
 /// Runs with the node's lock held, as the real one does but while it waits.

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
@@ -18,6 +17,7 @@
 #include "base/hash.hpp"
 #include "bus/zmq/broker_loop.hpp"
 #include "bus/zmq/link_loop.hpp"
+#include "gate.hpp"
 #include "link_fixture.hpp"
 
 using namespace vflbus;
@@ -28,9 +28,6 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 namespace {
-
-constexpr MessageType block_type = 300;
-constexpr MessageType note_type = 301;
 
 class StrandFixture : public bus::LinkFixture {
   public:
@@ -328,25 +325,6 @@ class Asker final : public ServerApp {
     RunSpec spec_;
     MessageType type_;
     int left_;
-};
-
-/// Opens once; bounded, so that a test that fails does not hang.
-class Gate {
-  public:
-    void open() {
-        const std::lock_guard lock(mutex_);
-        open_ = true;
-        changed_.notify_all();
-    }
-    bool wait() {
-        std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, seconds(30), [this] { return open_; });
-    }
-
-  private:
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    bool open_ = false;
 };
 
 struct Party {
