@@ -9,6 +9,7 @@
 #include "models/lbfgs_master.hpp"
 #include "models/lbfgs_party.hpp"
 #include "models/lbfgs_trainer.hpp"
+#include "models/metrics.hpp"
 #include "support.hpp"
 
 namespace support {
@@ -76,6 +77,16 @@ inline double largest_difference(std::span<const double> a, std::span<const doub
     double most = 0;
     for (std::size_t i = 0; i < a.size(); ++i) most = std::max(most, std::abs(a[i] - b[i]));
     return most;
+}
+
+/// RMSE, AUC (multilabel: their mean) or accuracy, as solver_cases.hpp has them.
+inline double figure(const vflbus::models::Labels& labels, ConstMatrixView predictions) {
+    using namespace vflbus::models;
+    const Metrics metrics = metrics_for(labels, predictions);
+    return metrics.get(labels.task == Task::linear       ? "rmse"
+                       : labels.task == Task::logistic   ? "auc"
+                       : labels.task == Task::multilabel ? "auc_macro"
+                                                         : "accuracy");
 }
 
 }  // namespace support

@@ -9,6 +9,7 @@
 
 #include "base/rng.hpp"
 #include "catch.hpp"
+#include "models/head.hpp"
 #include "models/matrix.hpp"
 
 namespace support {
@@ -18,6 +19,10 @@ using vflbus::models::ConstMatrixView;
 using vflbus::models::DesignView;
 using vflbus::models::Matrix;
 using vflbus::models::RowIndex;
+using vflbus::models::Task;
+
+inline const std::vector<Task> all_tasks = {Task::linear, Task::logistic, Task::multilabel,
+                                            Task::softmax};
 
 /// Roughly normal: twelve uniforms less six.
 inline double normal(Rng& rng) {

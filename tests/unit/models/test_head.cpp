@@ -28,8 +28,6 @@ Labels of(Task task, std::vector<double> values, std::size_t classes = 0) {
     return {task, Matrix(ConstMatrixView{values.data(), values.size(), 1}), classes, {}};
 }
 
-const std::vector<Task> all_tasks = {Task::linear, Task::logistic, Task::multilabel, Task::softmax};
-
 }  // namespace
 
 TEST_CASE("the residual is the gradient of the loss, with and without class weights") {

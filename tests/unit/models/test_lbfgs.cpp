@@ -15,20 +15,9 @@ using namespace support;
 
 namespace {
 
-const std::vector<Task> all_tasks = {Task::linear, Task::logistic, Task::multilabel, Task::softmax};
-
 SolverTable some_table(Task task, std::size_t n = 300, std::size_t d = 12,
                        const std::string& kind = "plain") {
     return make_table({"", task, n, d, kind, 0}, 77);
-}
-
-/// RMSE, AUC (multilabel: their mean) or accuracy, as solver_cases.hpp has them.
-double figure(const Labels& labels, ConstMatrixView predictions) {
-    const Metrics metrics = metrics_for(labels, predictions);
-    return metrics.get(labels.task == Task::linear       ? "rmse"
-                       : labels.task == Task::logistic   ? "auc"
-                       : labels.task == Task::multilabel ? "auc_macro"
-                                                         : "accuracy");
 }
 
 LbfgsTrainerConfig config_of(double l2, double tolerance = 1e-4) {

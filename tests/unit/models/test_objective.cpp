@@ -11,7 +11,8 @@ using namespace support;
 
 namespace {
 
-Labels some_labels(Task task, std::size_t n, Rng& rng) {
+/// Linear and multilabel: three columns each.
+Labels labels_in_threes(Task task, std::size_t n, Rng& rng) {
     Labels out;
     out.task = task;
     out.classes = task == Task::softmax ? 4 : 0;
@@ -43,8 +44,6 @@ std::vector<double> some_weights(std::size_t n) {
     return out;
 }
 
-const std::vector<Task> all_tasks = {Task::linear, Task::logistic, Task::multilabel, Task::softmax};
-
 }  // namespace
 
 TEST_CASE("the residual is the slope of the mean loss, the curvature that of the residual") {
@@ -55,7 +54,7 @@ TEST_CASE("the residual is the slope of the mean loss, the curvature that of the
             ClassWeights classes;
             if (weighted && task != Task::linear) classes.kind = ClassWeights::Kind::balanced;
             const Objective objective =
-                value_of(Objective::create(some_labels(task, 23, rng), true, classes,
+                value_of(Objective::create(labels_in_threes(task, 23, rng), true, classes,
                                            weighted ? some_weights(23) : std::vector<double>{}));
             INFO(name_of(task));
             for (std::size_t group = 0; group < objective.groups(); ++group) {
@@ -91,7 +90,7 @@ TEST_CASE("the residual is the slope of the mean loss, the curvature that of the
 TEST_CASE("a row of weight 3 counts like three rows, one of weight 0 like none") {
     Rng rng(2);
     for (const Task task : all_tasks) {
-        const Labels labels = some_labels(task, 40, rng);
+        const Labels labels = labels_in_threes(task, 40, rng);
         std::vector<double> weights(40);
         std::vector<RowIndex> repeated;
         for (RowIndex i = 0; i < 40; ++i) {
@@ -116,7 +115,7 @@ TEST_CASE("a row of weight 3 counts like three rows, one of weight 0 like none")
 TEST_CASE("linear labels are scaled to mean 0 and variance 1, whatever their size") {
     Rng rng(3);
     for (const double size : {1e-200, 1e-3, 1.0, 1e7, 1e200}) {
-        Labels labels = some_labels(Task::linear, 60, rng);
+        Labels labels = labels_in_threes(Task::linear, 60, rng);
         for (double& y : labels.values.span()) y *= size;
         const Objective objective = value_of(Objective::create(labels, true, {}));
         for (std::size_t c = 0; c < 3; ++c) {
@@ -129,7 +128,7 @@ TEST_CASE("linear labels are scaled to mean 0 and variance 1, whatever their siz
         CHECK(through_zero.shift()[0] == 0);
         CHECK(through_zero.unit()[0] == Approx(40 * size).epsilon(0.1));
     }
-    Labels constant = some_labels(Task::linear, 10, rng);
+    Labels constant = labels_in_threes(Task::linear, 10, rng);
     constant.values.fill(0.1);
     const Objective objective = value_of(Objective::create(constant, true, {}));
     CHECK(objective.shift()[0] == Approx(0.1).epsilon(1e-15));
@@ -139,8 +138,8 @@ TEST_CASE("linear labels are scaled to mean 0 and variance 1, whatever their siz
 TEST_CASE("the start is the best constant: the residual adds up to 0") {
     Rng rng(4);
     for (const Task task : all_tasks) {
-        const Objective objective =
-            value_of(Objective::create(some_labels(task, 50, rng), true, {}, some_weights(50)));
+        const Objective objective = value_of(
+            Objective::create(labels_in_threes(task, 50, rng), true, {}, some_weights(50)));
         for (std::size_t group = 0; group < objective.groups(); ++group) {
             Matrix z(50, objective.group_outputs());
             for (std::size_t c = 0; c < z.cols(); ++c)
@@ -157,7 +156,7 @@ TEST_CASE("the start is the best constant: the residual adds up to 0") {
 
 TEST_CASE("what has no sense as a label or a weight is refused") {
     Rng rng(5);
-    const Labels labels = some_labels(Task::logistic, 10, rng);
+    const Labels labels = labels_in_threes(Task::logistic, 10, rng);
     const auto code = [&](std::vector<double> weights) {
         return Objective::create(labels, true, {}, weights).error().code;
     };
@@ -171,7 +170,7 @@ TEST_CASE("what has no sense as a label or a weight is refused") {
     CHECK(Objective::create(one_class, true, {}).error().code == Errc::bad_data);
     ClassWeights three{ClassWeights::Kind::listed, {1, 2, 3}};
     CHECK(Objective::create(labels, true, three).error().code == Errc::bad_config);
-    Labels number = some_labels(Task::linear, 10, rng);
+    Labels number = labels_in_threes(Task::linear, 10, rng);
     CHECK(Objective::create(number, true, {ClassWeights::Kind::balanced, {}}).error().code ==
           Errc::bad_config);
     number.values(3, 0) = NAN;

@@ -270,13 +270,6 @@ SharedCase stored(const std::string& name) {
     return {};
 }
 
-double figure(const Labels& labels, ConstMatrixView predictions) {
-    const Metrics metrics = metrics_for(labels, predictions);
-    return metrics.get(labels.task == Task::linear     ? "rmse"
-                       : labels.task == Task::logistic ? "auc"
-                                                       : "accuracy");
-}
-
 struct Solved {
     std::uint64_t round_trips = 0;
     double figure = 0;
