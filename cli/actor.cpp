@@ -132,14 +132,11 @@ int run_serverapp(const ActorArguments& arguments, const config::Config& config,
         drive_app(config, options, stop, run_id, std::move(helper), std::move(run_config));
     const Failure& failure = outcome.failure;
     const bool good = failure.code == Errc::ok;
-    if (!good && !arguments.parent_tells) error_line(failure.sentence);
+    if (!good && !arguments.parent_tells) error_line(explained(failure));
     if (arguments.json)
         print(JsonObject()
-                  .add("status", good                              ? "completed"
-                                 : failure.code == Errc::cancelled ? "stopped"
-                                                                   : "failed")
-                  .add("reason", good ? std::string_view() : std::string_view(failure.sentence))
-                  .add("error", good ? std::string_view() : name_of(failure.code))
+                  .add("status", status_of(failure))
+                  .add(failure)
                   .add("run_id", run_id.hex())
                   .add("party", options.node_name)
                   .add("messages", outcome.counts.pushed)
@@ -176,14 +173,9 @@ std::string own_resume_command(const ActorArguments& arguments, const config::Co
 int finish_member(const ActorArguments& arguments, const std::string& party,
                   const Failure& ending) {
     const bool good = ending.code == Errc::ok;
-    if (!good) error_line(ending.sentence);
+    if (!good) error_line(explained(ending));
     if (arguments.json)
-        print(JsonObject()
-                  .add("status", good ? "completed" : "failed")
-                  .add("reason", ending.sentence)
-                  .add("error", good ? std::string_view() : name_of(ending.code))
-                  .add("party", party)
-                  .text() +
+        print(JsonObject().add("status", status_of(ending)).add(ending).add("party", party).text() +
               "\n");
     return static_cast<int>(exit_code(ending.code));
 }
@@ -316,13 +308,10 @@ int run(const ActorArguments& arguments) {
     actors::MasterOptions for_master = master_options(*config, run_id, options, *env);
     for_master.resume = !resume.empty();
     auto master = actors::make_train_master(std::move(for_master));
-    if (!master) return report_failure(arguments, master.error());
-    Failure outcome = drive(**master, *config, options, stop);
-    // `launch` says itself how to go on; a serving master leaves a run that ended to the user
-    if (!arguments.parent_tells && (!arguments.parent || arguments.parent_goes_on))
-        outcome.sentence = with_command(std::move(outcome.sentence), run_id,
-                                        own_resume_command(arguments, *config, run_id));
-    return report_run(arguments, (*master)->report(), run_id, outcome);
+    const std::string resume_by = own_resume_command(arguments, *config, run_id);
+    if (!master) return report_failure(arguments, master.error(), resume_by);
+    const Failure outcome = drive(**master, *config, options, stop);
+    return report_run(arguments, (*master)->report(), run_id, outcome, resume_by);
 }
 
 }  // namespace vflbus::cli

@@ -228,9 +228,7 @@ class ContainerRun {
         plan.master.arguments = of_master(job_.resume);
         for (std::size_t i = 2; i < names_.size(); ++i) plan.members.push_back(child(names_[i]));
         plan.restarts_max = job_.config.bus.restarts_max;
-        plan.go_on = [this, masters_runs] {
-            return can_resume(masters_runs, job_.run) ? job_.go_on : std::string();
-        };
+        plan.can_resume = [this, masters_runs] { return can_resume(masters_runs, job_.run); };
         plan.progress = [this, masters_runs] { return last_commit(masters_runs, job_.run); };
         plan.master_again = [this, masters_runs, of_master] {
             return of_master(can_resume(masters_runs, job_.run));

@@ -1,12 +1,12 @@
 #include "ended_child.hpp"
 
-#include <nlohmann/json.hpp>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "observe/report.hpp"
 #include "output.hpp"
 
 namespace vflbus::cli {
@@ -14,19 +14,10 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Errc code_of(const Child& child) {
-    const auto said = nlohmann::json::parse(child.output(), nullptr, false);
-    if (said.is_object() && said.contains("error") && said["error"].is_string()) {
-        const auto name = said["error"].get<std::string>();
-        for (std::uint16_t number = 0; number < 128; ++number)
-            if (name_of(static_cast<Errc>(number)) == name && name != "unknown")
-                return static_cast<Errc>(number);
-    }
-    return Errc::internal;
-}
-
-/// The last line of its log, when that is a sentence that begins so; empty when it is not.
-std::string last_line(const Child& child, std::string_view begin) {
+/// What podman, which knows no JSON, has said last in the log of a container that it could not
+/// start; empty when it is something else that the log ends with.
+std::string said_by_podman(const Child& child) {
+    constexpr std::string_view begin = "Error: ";
     if (child.log().empty()) return {};
     const auto log = read_file(child.log());
     if (!log) return {};
@@ -35,25 +26,14 @@ std::string last_line(const Child& child, std::string_view begin) {
     return text.starts_with(begin) ? std::string(text.substr(begin.size())) : std::string();
 }
 
-bool begins_with_member(std::string_view sentence) {
-    constexpr std::string_view member = "member-";
-    if (!sentence.starts_with(member)) return false;
-    const std::size_t end = sentence.find_first_not_of("0123456789", member.size());
-    return end != member.size() && begins_with_name(sentence, sentence.substr(0, end));
-}
-
 }  // namespace
 
-std::string said_by(const Child& child) {
-    const auto said = nlohmann::json::parse(child.output(), nullptr, false);
-    if (said.is_object() && said.contains("reason") && said["reason"].is_string())
-        if (auto reason = said["reason"].get<std::string>(); !reason.empty()) return reason;
-    // a process that was killed said nothing; what is there is of those before it
-    return child.by_signal() != 0 ? std::string() : last_line(child, "vflbus: ");
+std::optional<Failure> said_by(const Child& child) {
+    return observe::failure_in(child.output());
 }
 
 std::string end_of(const Child& child) {
-    if (const std::string podman = last_line(child, "Error: "); !podman.empty())
+    if (const std::string podman = said_by_podman(child); !podman.empty())
         return child.name() + ": podman: " + podman;
     return child.name() + " " + child.ending();
 }
@@ -62,16 +42,18 @@ std::string log_of(const Child& child) {
     return child.log().empty() ? "" : "; its log is " + child.log().string();
 }
 
-std::string named(const std::string& who, const std::string& sentence) {
-    const bool by_itself = begins_with_name(sentence, who) ||
-                           begins_with_name(sentence, "master") || begins_with_member(sentence);
-    return by_itself ? sentence : who + ": " + sentence;
+Failure named(const std::string& who, Failure failure) {
+    if (!failure.party.empty()) return failure;
+    failure.sentence = who + ": " + failure.sentence;
+    failure.party = who;
+    return failure;
 }
 
 Failure failure_of(const Child& child) {
-    const std::string said = said_by(child);
-    return {code_of(child),
-            said.empty() ? end_of(child) + log_of(child) : named(child.name(), said)};
+    if (auto said = said_by(child)) return named(child.name(), std::move(*said));
+    Failure failure{Errc::internal, end_of(child) + log_of(child)};
+    failure.party = child.name();
+    return failure;
 }
 
 void remove_half_written(const fs::path& directory, int pid) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,19 +14,19 @@
 
 namespace vflbus::cli {
 
-/// The reason that a child gave itself, with --json or as the last line of its log; empty when it
-/// gave none.
-std::string said_by(const Child& child);
+/// What a child has said itself about why it failed, as JSON on its standard output; none when it
+/// was killed or broke down before it could.
+std::optional<Failure> said_by(const Child& child);
 /// "member-1 was ended by signal 9 (Killed)", or what podman said about it.
 std::string end_of(const Child& child);
 /// "; its log is ...", if it has one.
 std::string log_of(const Child& child);
-/// What it said, otherwise how it ended and where its log is, with its name; and the code that it
-/// said with --json.
+/// What it said, otherwise how it ended and where its log is; the sentence names it.
 Failure failure_of(const Child& child);
 
-/// "member-1: ..." unless the sentence begins with a party already.
-std::string named(const std::string& who, const std::string& sentence);
+/// The failure with "member-1: " in front of its sentence and as its party, unless it has a party
+/// already: then its sentence can stand alone.
+Failure named(const std::string& who, Failure failure);
 
 /// Removes files below `directory` that the process `pid` has begun and not put in place.
 void remove_half_written(const std::filesystem::path& directory, int pid);

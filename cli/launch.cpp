@@ -143,15 +143,12 @@ LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) 
             member.arguments.insert(member.arguments.end(), {"--out", arguments.out});
     plan.run_dir = job.run_dir;
     plan.restarts_max = job.config.bus.restarts_max;
-    plan.go_on = [&] { return can_resume(runs_dir, job.run) ? job.go_on : std::string(); };
+    plan.can_resume = [&] { return can_resume(runs_dir, job.run); };
     plan.progress = [&] { return last_commit(runs_dir, job.run); };
     plan.master_again = [&] { return of_master(can_resume(runs_dir, job.run)); };
     plan.at_once_sentence = "ended at once; `" + job.go_on + "` continues it";
     plan.at_once_needs = actors::run_record_path(runs_dir, job.run);
-    LocalOutcome outcome = run_locally(plan);
-    if (outcome.failure.sentence == plan.stopped_sentence && can_resume(runs_dir, job.run))
-        outcome.failure.sentence += "; `--resume " + job.run.hex() + "` continues it";
-    return outcome;
+    return run_locally(plan);
 }
 
 LocalOutcome launch_containers(const LaunchArguments& arguments, const Job& job) {
@@ -221,8 +218,7 @@ int run(const LaunchArguments& arguments) {
         exit_status = outcome.exit_code;
         if (auto parsed = observe::from_json(outcome.output)) report = std::move(*parsed);
     }
-    failure.sentence = with_command(std::move(failure.sentence), run_id, job->go_on);
-    report_run(arguments, std::move(report), run_id, failure);
+    report_run(arguments, std::move(report), run_id, failure, job->go_on);
     if (failure.code == Errc::ok && !arguments.json)
         print("\nPredict with it: vflbus predict --local --model " + job->run_dir.string() + "\n");
     return exit_status;

@@ -160,7 +160,7 @@ class LocalRun {
             wait(until);
             if (stop_.stopped()) return fail(Errc::cancelled, "stopped before the run began");
             if (!broker().running() && !told() && !start_again(broker()))
-                return fail(Errc::internal, failure_of(*broker().child).sentence);
+                return tl::unexpected(failure_of(*broker().child));
             if (Clock::now() >= until)
                 return fail(Errc::timed_out, "the broker did not start within 20 s; its log is " +
                                                  plan_.broker_log.string());
@@ -216,14 +216,16 @@ class LocalRun {
                            "without a new commit", place.child);
     }
 
+    [[nodiscard]] bool can_resume() const { return plan_.can_resume && plan_.can_resume(); }
+
     /// Why the run has ended with this child: what it said, otherwise how it ended. The master says
-    /// itself how the run goes on; for others that is said here.
+    /// itself whether the run can go on; for others that is said here.
     [[nodiscard]] Failure given_up(const Place& place) const {
         const Child& child = *place.child;
         Failure failure = failure_of(child);
-        const std::string go_on = plan_.go_on ? plan_.go_on() : "";
-        const bool said = !said_by(child).empty();
-        if (go_on.empty() || (said && &place == master_)) return failure;
+        const bool said = said_by(child).has_value();
+        if (!can_resume() || (said && &place == master_)) return failure;
+        failure.resumable = true;
         const std::uint64_t times = said ? 0 : place.restarts.count();
         const std::uint64_t step = plan_.progress();
         if (!said) failure.sentence = end_of(child);
@@ -235,7 +237,7 @@ class LocalRun {
         }
         failure.sentence += (step > 0 ? "; the last commit is that of step " + std::to_string(step)
                                       : std::string("; nothing is committed yet")) +
-                            log_of(child) + "; `" + go_on + "` continues it";
+                            log_of(child);
         return failure;
     }
 
@@ -288,15 +290,16 @@ class LocalRun {
         outcome_.exit_code = status_of(*master_->child);
         if (stop_seen_) {
             if (outcome_.exit_code == 0) return;
-            std::string said = said_by(*master_->child);
-            const bool by_itself = master_->child->by_signal() == 0 && !said.empty();
+            auto said = said_by(*master_->child);
+            const bool by_itself = master_->child->by_signal() == 0 && said;
             if (by_itself && master_->child->exit_status() != interrupted) {
                 outcome_.failure = given_up(*master_);  // the stop itself has failed
                 return;
             }
             outcome_.exit_code = interrupted;
-            outcome_.failure = {Errc::cancelled,
-                                by_itself ? std::move(said) : plan_.stopped_sentence};
+            outcome_.failure =
+                by_itself ? std::move(*said) : Failure{Errc::cancelled, plan_.stopped_sentence};
+            if (!by_itself) outcome_.failure.resumable = can_resume();
         } else if (first_lost != nullptr && asked_) {
             outcome_.failure = given_up(*first_lost);
             outcome_.exit_code = first_lost->child->exit_status() == 0

@@ -24,9 +24,8 @@ struct LocalPlan {
     /// Restarts of one child that a signal ended, as long as `progress` does not change.
     std::uint64_t restarts_max = 0;
     std::function<std::uint64_t()> progress;  ///< the step of the last commit
-    /// The command that goes on with the run; empty while nothing is stored that it could go on
-    /// with.
-    std::function<std::string()> go_on;
+    /// Whether something is stored that the run could go on with.
+    std::function<bool()> can_resume;
     /// In place of master.arguments when it is started again.
     std::function<std::vector<std::string>()> master_again;
     /// What a killed process leaves half-written is removed from here.
@@ -52,7 +51,7 @@ struct LocalPlan {
 
 struct LocalOutcome {
     int exit_code = 0;
-    Failure failure{Errc::ok, {}};  ///< why not, in one sentence
+    Failure failure{Errc::ok, {}};  ///< why not
     std::string output;             ///< of the master on standard output
 };
 

@@ -38,15 +38,15 @@ void note(const Common& common, std::string_view sentence) {
     if (!common.quiet) error_line(sentence);
 }
 
-int report_failure(const Common& common, const Failure& failure) {
-    if (!common.parent_tells) error_line(failure.sentence);
+std::string_view status_of(const Failure& outcome) {
+    if (outcome.code == Errc::ok) return "completed";
+    return outcome.code == Errc::cancelled ? "stopped" : "failed";
+}
+
+int report_failure(const Common& common, const Failure& failure, std::string_view resume) {
+    if (!common.parent_tells) error_line(explained(failure, resume));
     if (common.json || common.parent_tells)
-        print(JsonObject()
-                  .add("status", failure.code == Errc::cancelled ? "stopped" : "failed")
-                  .add("reason", failure.sentence)
-                  .add("error", name_of(failure.code))
-                  .text() +
-              "\n");
+        print(JsonObject().add("status", status_of(failure)).add(failure, resume).text() + "\n");
     return static_cast<int>(exit_code(failure.code));
 }
 
@@ -55,14 +55,14 @@ int report_end(const Common& common, const Failure& outcome) {
 }
 
 int report_run(const Common& common, observe::RunReport report, const RunId& run,
-               const Failure& outcome) {
+               const Failure& outcome, std::string_view resume) {
     const bool good = outcome.code == Errc::ok;
     if (report.run_id.empty()) report.run_id = run.hex();
+    report.failure = outcome;
     if (!good) {
-        report.status = outcome.code == Errc::cancelled ? "stopped" : "failed";
-        report.reason = outcome.sentence;
-        report.error = name_of(outcome.code);
-        if (!common.parent_tells) error_line(outcome.sentence);
+        report.status = status_of(outcome);
+        report.reason = explained(outcome, resume);
+        if (!common.parent_tells) error_line(report.reason);
     }
     if (common.json)
         print(observe::to_json(report) + "\n");
@@ -103,6 +103,13 @@ JsonObject& JsonObject::add(std::string_view key, const std::vector<std::string>
     std::vector<std::string> quoted;
     for (const std::string& text : texts) quoted.push_back(json_string(text));
     return add_json(key, json_array(quoted));
+}
+
+JsonObject& JsonObject::add(const Failure& failure, std::string_view resume) {
+    const bool good = failure.code == Errc::ok;
+    add("reason", good ? std::string() : explained(failure, resume));
+    add("error", good ? std::string_view() : name_of(failure.code));
+    return good ? *this : add_json("failure", observe::to_json(failure));
 }
 
 std::string json_array(const std::vector<std::string>& values_as_json) {

@@ -26,7 +26,8 @@ void error_line(std::string_view sentence);
 void note(const Common& common, std::string_view sentence);
 
 /// Says why the command failed, as --json on standard output as well, and returns the exit code.
-int report_failure(const Common& common, const Failure& failure);
+/// `resume`: the command that goes on with the run, for a failure that is resumable.
+int report_failure(const Common& common, const Failure& failure, std::string_view resume = {});
 
 /// 0, or what report_failure() returns.
 int report_end(const Common& common, const Failure& outcome);
@@ -34,7 +35,10 @@ int report_end(const Common& common, const Failure& outcome);
 /// The end of a training: the table, or --json, on standard output, and the sentence of a failure
 /// on standard error. Returns the exit code.
 int report_run(const Common& common, observe::RunReport report, const RunId& run,
-               const Failure& outcome);
+               const Failure& outcome, std::string_view resume = {});
+
+/// "completed", "failed" or "stopped", as `status` in --json says it.
+std::string_view status_of(const Failure& outcome);
 
 /// A JSON object, keys in the order of the calls.
 class JsonObject {
@@ -47,6 +51,8 @@ class JsonObject {
     JsonObject& add(std::string_view key, double number);  ///< null when not finite
     JsonObject& add(std::string_view key, bool value);
     JsonObject& add(std::string_view key, const std::vector<std::string>& texts);
+    /// `reason`, `error` and the fields of `failure`; `resume` as in report_failure().
+    JsonObject& add(const Failure& failure, std::string_view resume = {});
     /// `json` is JSON already.
     JsonObject& add_json(std::string_view key, std::string_view json);
     [[nodiscard]] std::string text() const { return "{" + members_ + "}"; }

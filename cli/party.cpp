@@ -122,6 +122,13 @@ std::unique_ptr<apps::ClientHost> make_host(const config::Config& config, NodeAp
     return apps::ClientHost::make(std::move(app.helper), std::move(options));
 }
 
+/// How serving has ended. What a node says of its end names that node already.
+Failure ended(const Result<bus::Ending>& ending, const std::string& name) {
+    Failure failure = ending ? Failure{ending->code, ending->sentence} : ending.error();
+    failure.party = name;
+    return failure;
+}
+
 std::vector<std::string> features_with(const apps::ClientHost* host) {
     return host == nullptr ? std::vector<std::string>{} : std::vector<std::string>{apps_feature};
 }
@@ -142,9 +149,7 @@ Failure serve_apps(const config::Config& config, const PartyOptions& options,
     if (!node) return node.error();
     log::info({{}, {}, name}, "serves apps broker={}",
               log::value(options.broker.empty() ? config.bus.broker : options.broker));
-    const auto ending = (*node)->serve(host->with(std::move(none)), stop, once);
-    if (!ending) return ending.error();
-    return {ending->code, ending->sentence};
+    return ended((*node)->serve(host->with(std::move(none)), stop, once), name);
 }
 
 AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
@@ -233,9 +238,9 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
     if (!node) return node.error();
     log::info({{}, {}, name}, "serves runs rank={} broker={}", rank,
               log::value(options.broker.empty() ? config.bus.broker : options.broker));
-    const auto ending = (*node)->serve(std::move(app), stop, once);
-    if (!ending) return ending.error();
-    return {ending->code, ending->sentence + (once ? unconfirmed : "")};
+    Failure ending = ended((*node)->serve(std::move(app), stop, once), name);
+    if (once) ending.sentence += unconfirmed;
+    return ending;
 }
 
 actors::MasterOptions master_options(const config::Config& config, const RunId& run,

@@ -140,12 +140,4 @@ std::string settings_again(const Common& common, const fs::path& run_dir) {
     return text;
 }
 
-std::string with_command(std::string sentence, const RunId& run, const std::string& command) {
-    const std::string option = "`--resume " + run.hex() + "`";
-    const std::size_t at = sentence.find(option);
-    if (at != std::string::npos && !command.empty())
-        sentence.replace(at, option.size(), "`" + command + "`");
-    return sentence;
-}
-
 }  // namespace vflbus::cli

@@ -48,7 +48,4 @@ std::string resume_command(std::string_view command, const config::Config& confi
 /// Without what is found by itself: the file that is saved with the run, and where that is.
 std::string settings_again(const Common& common, const std::filesystem::path& run_dir);
 
-/// A sentence that tells to use `--resume RUN`, with the whole command.
-std::string with_command(std::string sentence, const RunId& run, const std::string& command);
-
 }  // namespace vflbus::cli

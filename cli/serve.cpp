@@ -167,7 +167,7 @@ class Server {
         for (const RunId& run : given_up) {
             const auto at = std::ranges::find(queue_, run, &Submitted::run);
             Failure why = too_often(*at, name_ + " was ended");
-            log::error({run, {}, {}}, "{}", why.sentence);
+            log::error({run, {}, {}}, "{}", explained(why, resume_of(run)));
             queue_.erase(at);
             over(run, RunState::failed, std::move(why));
         }
@@ -181,18 +181,21 @@ class Server {
     }
 
     Failure too_often(const Submitted& what, const std::string& again) const {
-        const std::string command =
-            resume_command("vflbus actor --role master --name " + child_name(name_, what.run),
-                           config_, what.run, {});
-        return {Errc::too_many_restarts,
-                again + " after run " + what.run.short_hex() + " had been started again " +
-                    std::to_string(what.restarts.count()) +
-                    (what.restarts.count() == 1 ? " time" : " times") +
-                    " without a newer commit (bus.restarts_max); its output is " +
-                    output_of(what.run).string() +
-                    (can_resume(config_.output.runs_dir, what.run)
-                         ? "; `" + command + "` goes on with it"
-                         : "")};
+        Failure failure{Errc::too_many_restarts,
+                        again + " after run " + what.run.short_hex() + " had been started again " +
+                            std::to_string(what.restarts.count()) +
+                            (what.restarts.count() == 1 ? " time" : " times") +
+                            " without a newer commit (bus.restarts_max); its output is " +
+                            output_of(what.run).string()};
+        failure.party = name_;
+        failure.resumable = can_resume(config_.output.runs_dir, what.run);
+        return failure;
+    }
+
+    /// The command that goes on with a run without this master.
+    [[nodiscard]] std::string resume_of(const RunId& run) const {
+        return resume_command("vflbus actor --role master --name " + child_name(name_, run),
+                              config_, run, {});
     }
 
     [[nodiscard]] fs::path run_dir(const RunId& run) const {
@@ -326,7 +329,7 @@ class Server {
         const std::string how = ended.child.name() + " " + ended.child.ending();
         if (!count_restart(ended.what)) {
             Failure why = too_often(ended.what, how);
-            log::error({ended.what.run, {}, {}}, "{}", why.sentence);
+            log::error({ended.what.run, {}, {}}, "{}", explained(why, resume_of(ended.what.run)));
             return over(ended.what.run, RunState::failed, std::move(why));
         }
         log::warn({ended.what.run, {}, {}},
@@ -401,7 +404,8 @@ class Server {
         const TimePoint now = clock_now();
         const Errc code = bus::finished(state) ? why.code : Errc::ok;
         (void)link().query(broker_node, run, Question::note,
-                           bus::encode(bus::NoteQuery{state, code, why.sentence.substr(0, 2000)}),
+                           bus::encode(bus::NoteQuery{
+                               state, code, explained(why, resume_of(run)).substr(0, 2000)}),
                            now + note_patience, now);
     }
 

@@ -66,7 +66,7 @@ Failure run_in_threads(const ThreadPlan& plan) {
             mine.state_dir = plan.run_dir / name / "node";
             mine.model_dir = plan.model_dir;
             Failure ending = serve_member(config, rank, mine, stop_members, true);
-            if (ending.code != Errc::ok) ending.sentence = named(name, ending.sentence);
+            if (ending.code != Errc::ok) ending = named(name, std::move(ending));
             const std::lock_guard lock(endings.mutex);
             ++endings.ended;
             if (ending.code != Errc::ok && !endings.first_failure)

@@ -127,9 +127,10 @@ class Predict final : public PredictMaster {
         write_csv(table, predictions);
         if (!predict_.out.empty())
             if (auto done = options_.env->write_file(predict_.out, csv_); !done)
-                return fail_run(done.error().code,
-                                options_.name + " cannot store the predictions: " +
-                                    done.error().sentence + then_again("make room there"));
+                return fail_run(then_again(
+                    done.error().code,
+                    options_.name + " cannot store the predictions: " + done.error().sentence,
+                    "make room there"));
         enter(Phase::finishing);
         release_all();
     }

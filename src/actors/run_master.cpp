@@ -212,17 +212,23 @@ void RunMaster::on_reply(Driver& driver, Message&& reply) {
                               (error.code == Errc::state_lost && request.type != message::restore)))
             return restarted(member, member.incarnation);
         if (error.code == Errc::peer_lost || error.code == Errc::unreachable)
-            return fail_run(error.code, member.name + " was lost" + where() + " (" +
-                                            error.sentence + ")" + then_again("see to it"));
+            return fail_run(then_again(
+                error.code, member.name + " was lost" + where() + " (" + error.sentence + ")",
+                "see to it"));
         if (on_refused(request, {error.code, about(member.name, error.sentence)}))
             return answered();
-        return fail_run(error.code == Errc::ok ? Errc::handler_failed : error.code,
-                        about(member.name, error.sentence) + where() + advice(error));
+        Failure failure{error.code == Errc::ok ? Errc::handler_failed : error.code,
+                        about(member.name, error.sentence) + where()};
+        add_advice(failure);
+        return fail_run(std::move(failure));
     }
     const auto index = static_cast<std::size_t>(found - members_.begin());
-    if (auto taken = on_answer(index, request, std::move(reply.content)); !taken)
-        return fail_run(taken.error().code, about(member.name, taken.error().sentence) + where() +
-                                                advice(taken.error()));
+    if (auto taken = on_answer(index, request, std::move(reply.content)); !taken) {
+        Failure failure = taken.error();
+        failure.sentence = about(member.name, failure.sentence) + where();
+        add_advice(failure);
+        return fail_run(std::move(failure));
+    }
     if (!request.background) answered();
 }
 
@@ -323,9 +329,11 @@ void RunMaster::on_closed(const Ending& ending) {
     if (phase_ != Phase::closing) {
         // the broker, the link or the user ended it
         outcome_ = {ending.code == Errc::ok ? Errc::run_ended : ending.code,
-                    ending.sentence + (started_ ? where() : "") + way_on(ending.code)};
+                    ending.sentence + (started_ ? where() : "")};
+        outcome_.party = options_.name;
+        add_resume_hint(outcome_);
         report_.status = ending.code == Errc::cancelled ? "stopped" : "failed";
-        report_.reason = outcome_.sentence;
+        report_.reason = told();
         on_ending();
         write_report();
     }
@@ -372,13 +380,19 @@ void RunMaster::send_all(MessageType type, const Bytes& body, std::uint64_t tag)
 
 // -- ending -------------------------------------------------------------------------
 
-void RunMaster::fail_run(Errc code, std::string sentence) {
+void RunMaster::fail_run(Failure failure) {
     if (over() || outcome_.code != Errc::ok) return;
-    outcome_ = {code, std::move(sentence)};
+    outcome_ = std::move(failure);
+    if (outcome_.party.empty()) outcome_.party = options_.name;  // at least who has said it
+    const Errc code = outcome_.code;
     report_.status = code == Errc::cancelled ? "stopped" : "failed";
-    report_.reason = outcome_.sentence;
-    log(code == Errc::cancelled ? Level::info : Level::error, outcome_.sentence);
-    close(code, outcome_.sentence);
+    report_.reason = told();
+    log(code == Errc::cancelled ? Level::info : Level::error, report_.reason);
+    close(code, report_.reason);
+}
+
+std::string RunMaster::told() const {
+    return explained(outcome_, "--resume " + options_.run.hex());
 }
 
 void RunMaster::release_all() {
@@ -425,8 +439,10 @@ void RunMaster::write_report() {
     const fs::path path = run_dir() / "report.json";
     if (auto done = options_.env->write_file(path, observe::to_json(report_)); !done) {
         if (phase_ == Phase::releasing)
-            fail_run(done.error().code, options_.name + " cannot store the report: " +
-                                            done.error().sentence + then_again("make room there"));
+            fail_run(
+                then_again(done.error().code,
+                           options_.name + " cannot store the report: " + done.error().sentence,
+                           "make room there"));
         else
             log(Level::warn, "cannot store the report: " + done.error().sentence);
     }

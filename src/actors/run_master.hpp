@@ -136,8 +136,9 @@ class RunMaster : public ServerApp {
     // -- recovery -------------------------------------------------------------------
     /// Whether the run can go on in a new term. The base class fails it otherwise.
     [[nodiscard]] virtual bool recoverable() const { return false; }
-    /// How to go on with a run that others than this one have ended: "; ..." or nothing.
-    [[nodiscard]] virtual std::string way_on(Errc) const { return {}; }
+    /// Adds what is committed, and whether the run can be resumed, to the failure of a run that
+    /// others than this process have ended.
+    virtual void add_resume_hint(Failure&) const {}
     /// The user wants the run to stop and `party` is gone: whether that ended it at once.
     virtual bool stopped_without(const std::string&) { return false; }
     /// One more restart of `party`; how many there were since the last commit.
@@ -152,8 +153,10 @@ class RunMaster : public ServerApp {
     /// Everything is written and stored already; the run is only gathered and released.
     [[nodiscard]] bool only_releases() const noexcept { return only_releases_; }
     void only_release() noexcept { only_releases_ = true; }
-    /// ": start it again, then go on with `--resume RUN`", in the words of this run.
-    [[nodiscard]] std::string then_again(const std::string& what) const;
+    /// The failure with a hint: `what` is to be done, then the run goes on (or is started again,
+    /// when it cannot be resumed).
+    [[nodiscard]] Failure then_again(Errc code, std::string sentence,
+                                     const std::string& what) const;
 
     void enter(Phase phase);
     void send(std::size_t member, MessageType type, Bytes body, std::uint64_t tag = 0);
@@ -164,14 +167,14 @@ class RunMaster : public ServerApp {
     /// A member that is gone; null when all are there.
     [[nodiscard]] const Member* first_down() const;
     /// Ends the run; the first call counts.
-    void fail_run(Errc code, std::string sentence);
-    void fail_run(const Failure& failure) { fail_run(failure.code, failure.sentence); }
+    void fail_run(Failure failure);
+    void fail_run(Errc code, std::string sentence) { fail_run({code, std::move(sentence)}); }
     /// RELEASE to all, then CLOSE.
     void release_all();
     /// ", at step 12 of 240" while training, otherwise " (while aligning)".
     [[nodiscard]] virtual std::string where() const;
-    /// What to do about an error of a member, ": lower ..."; empty when its sentence says enough.
-    [[nodiscard]] virtual std::string advice(const Failure&) const { return {}; }
+    /// Adds what to do about an error of a member, where its sentence does not say it.
+    virtual void add_advice(Failure&) const {}
     void log(observe::log::Level level, const std::string& text) const;
     /// Again `on_slice` as soon as other events have been served.
     void slice_soon();
@@ -223,6 +226,9 @@ class RunMaster : public ServerApp {
     void answered();
     void write_report();
     void close(Errc code, const std::string& sentence);
+    /// For the report, the log and other parties, who do not know by which command this process
+    /// would be started again.
+    [[nodiscard]] std::string told() const;
     [[nodiscard]] std::vector<std::string> missing() const;
     /// A complete run waits for these members no longer.
     void release_without(const std::vector<std::string>& names);

@@ -28,9 +28,10 @@ const RunMaster::Member* RunMaster::first_down() const {
 bool RunMaster::count(const Member& member) {
     const std::uint64_t restarts = count_restart(member.name);
     if (restarts <= options_.config.bus.restarts_max) return true;
-    fail_run(Errc::too_many_restarts, member.name + " was restarted " + std::to_string(restarts) +
-                                          " times without a newer commit" + where() +
-                                          then_again("see its log, or raise bus.restarts_max"));
+    fail_run(then_again(Errc::too_many_restarts,
+                        member.name + " was restarted " + std::to_string(restarts) +
+                            " times without a newer commit" + where(),
+                        "see its log, or raise bus.restarts_max"));
     return false;
 }
 
@@ -67,10 +68,11 @@ void RunMaster::begin_term() {
     if (!over()) arm();
 }
 
-std::string RunMaster::then_again(const std::string& what) const {
-    return ": " + what + ", then " +
-           (recoverable() ? "go on with `--resume " + options_.run.hex() + "`"
-                          : "start the run again");
+Failure RunMaster::then_again(Errc code, std::string sentence, const std::string& what) const {
+    Failure failure{code, std::move(sentence)};
+    failure.resumable = recoverable();
+    failure.hint = failure.resumable ? what : what + ", then start the run again";
+    return failure;
 }
 
 }  // namespace vflbus::actors

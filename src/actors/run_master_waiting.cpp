@@ -40,9 +40,11 @@ void RunMaster::tick() {
     if (report) reported_ = now;
     if (!link_up_ && phase_ != Phase::releasing) {
         if (now - link_down_since_ < seconds(bus.recv_timeout)) return;
-        return fail_run(Errc::unreachable, "the broker has not been reachable for " +
-                                               text_of(now - link_down_since_) + where() + " (" +
-                                               link_sentence_ + ")" + then_again("start it again"));
+        return fail_run(then_again(Errc::unreachable,
+                                   "the broker has not been reachable for " +
+                                       text_of(now - link_down_since_) + where() + " (" +
+                                       link_sentence_ + ")",
+                                   "start it again"));
     }
     const auto names = silent();
     if (phase_ == Phase::releasing) {
@@ -75,11 +77,11 @@ void RunMaster::tick_gathering() {
     if (started_ever_) {
         if (link_up_ && tick_down()) return;
         if (waited >= seconds(bus.recv_timeout))
-            return fail_run(Errc::timed_out,
-                            plural(names, "has", "have") + " not joined again within " +
-                                text_of(waited) +
-                                (link_up_ ? "" : ", without a broker (" + link_sentence_ + ")") +
-                                then_again("see to it"));
+            return fail_run(then_again(
+                Errc::timed_out,
+                plural(names, "has", "have") + " not joined again within " + text_of(waited) +
+                    (link_up_ ? "" : ", without a broker (" + link_sentence_ + ")"),
+                "see to it"));
     }
     if (now - reported_ < seconds(bus.wait_report_interval)) return;
     reported_ = now;
@@ -95,9 +97,11 @@ bool RunMaster::tick_down() {
     for (const Member& member : members_) {
         const Duration gone = driver_->now() - member.down_since;
         if (!member.down || gone < grace) continue;
-        fail_run(Errc::peer_lost, member.name + " is gone" + where() + ", silent for " +
-                                      text_of(member.silent + gone) + " and not back within " +
-                                      text_of(grace) + then_again("start it again"));
+        fail_run(then_again(Errc::peer_lost,
+                            member.name + " is gone" + where() + ", silent for " +
+                                text_of(member.silent + gone) + " and not back within " +
+                                text_of(grace),
+                            "start it again"));
         return true;
     }
     return false;
@@ -164,11 +168,11 @@ void RunMaster::stalled(const Member& member, Duration since) {
         log(Level::warn, member.name + " is alive but has not got on for " + text_of(since));
         return;
     }
-    fail_run(Errc::stalled, member.name + " is alive but has not got on for " + text_of(since) +
-                                " and did not answer " +
-                                message::name_of(member.pending.front().type) + where() +
-                                then_again("see what it does and start it again, or raise "
-                                           "bus.progress_stall_after"));
+    fail_run(then_again(Errc::stalled,
+                        member.name + " is alive but has not got on for " + text_of(since) +
+                            " and did not answer " + message::name_of(member.pending.front().type) +
+                            where(),
+                        "see what it does and start it again, or raise bus.progress_stall_after"));
 }
 
 }  // namespace vflbus::actors

@@ -88,13 +88,15 @@ std::string TrainMaster::where() const {
     return RunMaster::where();
 }
 
-std::string TrainMaster::advice(const Failure& failure) const {
-    if (failure.code == Errc::io && phase() >= Phase::restoring) return room_first();
+void TrainMaster::add_advice(Failure& failure) const {
+    if (failure.code == Errc::io && phase() >= Phase::restoring) failure = room_first({}, failure);
     // the models room says itself which key to change
     if (failure.code != Errc::diverged || failure.sentence.find("model.") != std::string::npos)
-        return {};
-    if (sequential()) return "; raise model.reg_lambda (now " + shortest(model().reg_lambda) + ")";
-    return "; lower model.learning_rate (now " + shortest(model().learning_rate) + ")";
+        return;
+    failure.hint = sequential()
+                       ? "raise model.reg_lambda (now " + shortest(model().reg_lambda)
+                       : "lower model.learning_rate (now " + shortest(model().learning_rate);
+    failure.hint += ")";
 }
 
 // -- extra rounds of the protocol ----------------------------------------------------
@@ -222,8 +224,10 @@ void TrainMaster::diverged(const Failure& failure) {
     if (failure.code != Errc::diverged) return fail_run(failure);
     std::string why = failure.sentence;
     if (why.ends_with('.')) why.pop_back();
-    fail_run(Errc::diverged, "the training diverged at step " + std::to_string(step_ + 1) + " of " +
-                                 std::to_string(steps_) + ": " + why + advice(failure));
+    Failure told{Errc::diverged, "the training diverged at step " + std::to_string(step_ + 1) +
+                                     " of " + std::to_string(steps_) + ": " + why};
+    add_advice(told);
+    fail_run(std::move(told));
 }
 
 // -- sequential ----------------------------------------------------------------------
@@ -295,8 +299,7 @@ void TrainMaster::on_finished() {
     part.labels = coding_;
     const auto path = model_root() / options_.name / "model.json";
     if (auto done = options_.env->write_file(path, to_json(part)); !done)
-        return fail_run(done.error().code, options_.name + " cannot store its model part: " +
-                                               done.error().sentence + room_first());
+        return fail_run(room_first(options_.name + " cannot store its model part: ", done.error()));
     report_.model_dir = model_root().string();
     release_all();
 }
@@ -317,7 +320,7 @@ void TrainMaster::on_ending() {
     // who resumes the run has seen to what made it fail; the full disk may be a member's, and of
     // its own there is a sentence already
     if (auto done = advised(ledger_.forget_restarts()); !done && outcome_.code != Errc::io)
-        log(Level::warn, done.error().sentence);
+        log(Level::warn, explained(done.error(), "--resume " + options_.run.hex()));
 }
 
 }  // namespace vflbus::actors

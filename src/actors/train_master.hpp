@@ -41,7 +41,7 @@ class TrainMaster final : public RunMaster {
     Result<> on_answer(std::size_t member, const Pending& request, Bytes&& body) override;
     void on_all_answered() override;
     [[nodiscard]] std::string where() const override;
-    [[nodiscard]] std::string advice(const Failure& failure) const override;
+    void add_advice(Failure& failure) const override;
 
     // -- aligning: train_master_setup.cpp -----------------------------------------------
     void on_gathered() override;
@@ -104,16 +104,19 @@ class TrainMaster final : public RunMaster {
     Result<> on_commit(std::size_t member, const StoredCommit& reply);
     void on_committed();
     [[nodiscard]] bool files_are_others() override;
-    /// What to do about a file that could not be written.
-    [[nodiscard]] std::string room_first() const { return then_again("make room there"); }
+    /// The failure of a file that could not be written: room is to be made for it.
+    [[nodiscard]] Failure room_first(const std::string& what, const Failure& why) const {
+        return then_again(why.code, what + why.sentence, "make room there");
+    }
     /// What came of storing the record, with what to do when it could not be.
     [[nodiscard]] Result<> advised(Result<> stored) const;
 
     // -- stopping: train_master_recovery.cpp ----------------------------------------------
-    [[nodiscard]] std::string continued() const;
-    /// "; the last commit is that of step 12; ...", or where there is none.
-    [[nodiscard]] std::string from_last_commit() const;
-    [[nodiscard]] std::string way_on(Errc code) const override;
+    /// A run that the user has stopped: resumable once its record is stored.
+    [[nodiscard]] Failure stopped(std::string sentence) const;
+    /// "; the last commit is that of step 12", or that there is none.
+    [[nodiscard]] std::string last_commit_sentence() const;
+    void add_resume_hint(Failure& failure) const override;
     /// Between two steps: commits unless that is done, then closes the run.
     void stop_here();
     bool stopped_without(const std::string& party) override;

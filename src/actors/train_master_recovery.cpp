@@ -19,8 +19,7 @@ void TrainMaster::begin_commit() {
         if (entry.step < step_) commit.master->history.push_back(entry);
     const auto digest = store_.write(commit);
     if (!digest)
-        return fail_run(digest.error().code, options_.name + " cannot store its commit: " +
-                                                 digest.error().sentence + room_first());
+        return fail_run(room_first(options_.name + " cannot store its commit: ", digest.error()));
     ledger_.begin(step_, *digest);
     for (std::size_t i = 0; i < members_.size(); ++i)
         send_aside(i, message::commit, encode_commit(step_));
@@ -43,7 +42,8 @@ void TrainMaster::on_committed() {
 }
 
 Result<> TrainMaster::advised(Result<> stored) const {
-    if (!stored && stored.error().code != Errc::superseded) stored.error().sentence += room_first();
+    if (!stored && stored.error().code != Errc::superseded)
+        stored.error() = room_first({}, stored.error());
     return stored;
 }
 
@@ -69,7 +69,7 @@ void TrainMaster::on_stop(Driver& driver) {
         case Phase::finishing:
             return stop_here();
         default:
-            fail_run(Errc::cancelled, "stopped" + where() + continued());
+            fail_run(stopped("stopped" + where()));
     }
 }
 
@@ -81,9 +81,10 @@ bool TrainMaster::files_are_others() {
     return !begun_ || name_lost || ledger_.superseded();
 }
 
-std::string TrainMaster::continued() const {
-    if (!begun_ && !options_.resume) return {};
-    return "; `--resume " + options_.run.hex() + "` continues it";
+Failure TrainMaster::stopped(std::string sentence) const {
+    Failure failure{Errc::cancelled, std::move(sentence)};
+    failure.resumable = begun_ || options_.resume;
+    return failure;
 }
 
 void TrainMaster::stop_here() {
@@ -95,28 +96,29 @@ void TrainMaster::stop_here() {
         }
     if (ledger_.under_way()) return;
     if (ledger_.last() != step_) return begin_commit();
-    fail_run(Errc::cancelled, "stopped at step " + std::to_string(step_) + " of " +
-                                  std::to_string(steps_) + continued());
+    fail_run(stopped("stopped at step " + std::to_string(step_) + " of " + std::to_string(steps_)));
 }
 
 bool TrainMaster::stopped_without(const std::string& party) {
     if (!stopping_) return false;
-    fail_run(Errc::cancelled,
-             "stopped" + where() + ", without " + party + ", which is gone" + from_last_commit());
+    fail_run(stopped("stopped" + where() + ", without " + party + ", which is gone" +
+                     last_commit_sentence()));
     return true;
 }
 
-std::string TrainMaster::from_last_commit() const {
-    return (ledger_.empty()
-                ? std::string("; nothing is committed yet")
-                : "; the last commit is that of step " + std::to_string(ledger_.last_recorded())) +
-           continued();
+std::string TrainMaster::last_commit_sentence() const {
+    return ledger_.empty()
+               ? std::string("; nothing is committed yet")
+               : "; the last commit is that of step " + std::to_string(ledger_.last_recorded());
 }
 
-std::string TrainMaster::way_on(Errc code) const {
+void TrainMaster::add_resume_hint(Failure& failure) const {
     // another process goes on with it, and must not be taken its run away
-    if (code == Errc::superseded || code == Errc::name_taken || code == Errc::stale_term) return {};
-    return from_last_commit();
+    if (failure.code == Errc::superseded || failure.code == Errc::name_taken ||
+        failure.code == Errc::stale_term)
+        return;
+    failure.sentence += last_commit_sentence();
+    failure.resumable = begun_ || options_.resume;
 }
 
 // -- recovery ------------------------------------------------------------------------

@@ -31,10 +31,8 @@ void TrainMaster::on_gathered() {
     const auto path = run_dir() / "agreed.txt";
     if (auto done = options_.env->write_file(path, config::canonical_agreed(options_.config));
         !done)
-        return fail_run(done.error().code, options_.name +
-                                               " cannot store the agreed "
-                                               "configuration: " +
-                                               done.error().sentence + room_first());
+        return fail_run(
+            room_first(options_.name + " cannot store the agreed configuration: ", done.error()));
     enter(Phase::aligning);
     ask_ids(TableKind::train);
     ask_ids(TableKind::test);
@@ -192,11 +190,12 @@ Result<> count_own_restart(const MasterOptions& options, RunRecord& record) {
     forgotten.restarts.clear();
     --forgotten.term;
     if (auto done = write_run_record(*options.env, options.runs_dir, forgotten); !done) return done;
-    return fail(Errc::too_many_restarts,
-                options.name + " was restarted " + std::to_string(restarts) +
-                    " times without a newer commit: see its log, or raise bus.restarts_max; "
-                    "then go on with `--resume " +
-                    options.run.hex() + "`");
+    Failure failure{Errc::too_many_restarts, options.name + " was restarted " +
+                                                 std::to_string(restarts) +
+                                                 " times without a newer commit"};
+    failure.hint = "see its log, or raise bus.restarts_max";
+    failure.resumable = true;
+    return tl::unexpected(std::move(failure));
 }
 
 /// Of a run that is complete.

@@ -67,6 +67,21 @@ std::string_view meaning_of(Errc code) noexcept {
     return "an error code this version does not know";
 }
 
+std::optional<Errc> errc_named(std::string_view name) noexcept {
+    for (const Row& row : rows)
+        if (row.name == name) return row.code;
+    return std::nullopt;
+}
+
+std::string explained(const Failure& failure, std::string_view resume) {
+    std::string text = failure.sentence;
+    if (!failure.hint.empty()) text += "; " + failure.hint;
+    if (!failure.resumable || resume.empty()) return text;
+    const std::string command = "`" + std::string(resume) + "`";
+    return text + (failure.hint.empty() ? "; " + command + " continues it"
+                                        : ", then go on with " + command);
+}
+
 ExitCode exit_code(Errc code) noexcept {
     switch (code) {
         case Errc::ok:

@@ -75,22 +75,33 @@ enum class ExitCode : int {
 std::string_view name_of(Errc code) noexcept;
 /// One sentence that says what the code means.
 std::string_view meaning_of(Errc code) noexcept;
+/// The code of that short name; none for a name that is not listed.
+std::optional<Errc> errc_named(std::string_view name) noexcept;
 ExitCode exit_code(Errc code) noexcept;
 
 /// Why something did not succeed. Programs decide by the code and the fields; people read the
-/// sentence, which names the party, the file or key, and what to do. Nothing decides by searching
-/// in a sentence.
+/// sentence, which names the party, the file or key. Nothing decides by searching in a sentence.
 struct Failure {
     Errc code = Errc::internal;
-    std::string sentence;    ///< what happened
-    std::string party = {};  ///< whose fault it is; empty: not known, or nobody's
+    std::string sentence;  ///< what happened
+    /// Whose fault it is, or who has said it. Then the sentence can stand alone; when it is empty,
+    /// whoever passes the failure on names the party in front of the sentence.
+    std::string party = {};
     std::string phase = {};  ///< of the run: "aligning", "training"; empty: no run yet
     std::optional<std::uint64_t> step = {};  ///< of the training, counted from 1
-    std::string hint = {};  ///< what to do about it; empty when the sentence says it
+    std::string hint = {};   ///< what to do about it; empty when the sentence says it
+    bool resumable = false;  ///< the run can go on from its last commit, by --resume
     /// What other parties may be told instead of the sentence, which quotes cells, ids or column
     /// names of one party's table; empty: they may read the sentence.
     std::string for_others = {};
 };
+
+/// The whole failure for people: what happened, then what to do about it and, when the run can go
+/// on, the command that goes on with it. `resume` is that command, as it can be typed; a party that
+/// knows it only in part says "--resume 1f0c9a33...".
+///   member-1 is gone, silent for 30 s; start it again, then go on with `--resume 1f0c9a33`
+///   stopped at step 12 of 240; `--resume 1f0c9a33` continues it
+std::string explained(const Failure& failure, std::string_view resume = {});
 
 template <class T = void>
 using Result = tl::expected<T, Failure>;

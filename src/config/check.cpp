@@ -121,8 +121,11 @@ void check_labels(const Config& config, Problems& problems) {
                       : " takes one; the nearest task for several is \"multilabel\""));
 }
 
-Failure bad(std::string sentence) {
-    return {Errc::bad_config, std::move(sentence)};
+/// What is missing for the process of `party`, which the sentence names.
+Failure bad(const std::string& party, std::string sentence) {
+    Failure failure{Errc::bad_config, std::move(sentence)};
+    failure.party = party;
+    return failure;
 }
 
 }  // namespace
@@ -179,22 +182,23 @@ Result<> check_party(const Config& config, std::string_view party) {
     if (found == config.parties.end()) {
         std::vector<std::string> names;
         for (const auto& [known, section] : config.parties) names.push_back(known);
-        return tl::unexpected(
-            bad(where + name + " has no section [" + prefix + "]; " +
+        return tl::unexpected(bad(
+            name,
+            where + name + " has no section [" + prefix + "]; " +
                 (names.empty() ? "no party has one" : "there are sections for " + join_and(names)) +
                 "; add one with data and id, or set VFLBUS_PARTY_DATA"));
     }
     if (found->second.data.empty())
-        return tl::unexpected(bad(where + name + " has no table: set " + prefix +
-                                  ".data to its CSV file, or VFLBUS_PARTY_DATA"));
+        return tl::unexpected(bad(name, where + name + " has no table: set " + prefix +
+                                            ".data to its CSV file, or VFLBUS_PARTY_DATA"));
     if (name == "master" && found->second.label.empty())
-        return tl::unexpected(bad(where +
-                                  "the master has no label: set party.master.label to its column, "
-                                  "or VFLBUS_PARTY_LABEL"));
+        return tl::unexpected(
+            bad(name, where + "the master has no label: set party.master.label to its column, "
+                              "or VFLBUS_PARTY_LABEL"));
     if (name == "master" && config.run.world_size == 0)
-        return tl::unexpected(bad(where +
-                                  "run.world_size is missing: say how many members take part (the "
-                                  "master not counted), or set VFLBUS_RUN_WORLD_SIZE"));
+        return tl::unexpected(
+            bad(name, where + "run.world_size is missing: say how many members take part (the "
+                              "master not counted), or set VFLBUS_RUN_WORLD_SIZE"));
     return {};
 }
 
@@ -218,11 +222,12 @@ Result<> check_files(const Config& config, std::string_view party) {
         if (path.empty() || std::filesystem::is_regular_file(path, error)) continue;
         const std::string full = "party." + name + "." + key;
         const bool there = std::filesystem::exists(path, error);
-        return fail(Errc::io,
-                    at(config, {full}) + name + ": the file of " + full + ", " + path +
-                        (there ? ", is not a file" : ", is not there") +
-                        (section.source.empty() ? "; name the right one"
-                                                : "; the set can be had from " + section.source));
+        Failure failure{Errc::io, at(config, {full}) + name + ": the file of " + full + ", " +
+                                      path + (there ? ", is not a file" : ", is not there")};
+        failure.party = name;
+        failure.hint = section.source.empty() ? "name the right one"
+                                              : "the set can be had from " + section.source;
+        return tl::unexpected(std::move(failure));
     }
     return {};
 }

@@ -54,6 +54,17 @@ Json history_json(const HistoryEntry& entry) {
             {"metrics", metrics_json(entry.metrics)}};
 }
 
+Json failure_json(const Failure& failure) {
+    return {{"error", name_of(failure.code)},
+            {"sentence", failure.sentence},
+            {"party", failure.party},
+            {"phase", failure.phase},
+            {"step", failure.step ? Json(*failure.step) : Json(nullptr)},
+            {"hint", failure.hint},
+            {"resumable", failure.resumable},
+            {"for_others", failure.for_others}};
+}
+
 // -- from JSON --------------------------------------------------------------------
 
 /// Reads keys out of one object and remembers the first that has a wrong type.
@@ -68,6 +79,14 @@ class Reader {
         if (const Json* found = find(key)) {
             if (found->is_string())
                 out = found->get<std::string>();
+            else
+                complain(key);
+        }
+    }
+    void read(const char* key, bool& out) const {
+        if (const Json* found = find(key)) {
+            if (found->is_boolean())
+                out = found->get<bool>();
             else
                 complain(key);
         }
@@ -89,6 +108,13 @@ class Reader {
             else
                 complain(key);
         }
+    }
+    void read(const char* key, std::optional<std::uint64_t>& out) const {
+        const Json* found = find(key);
+        if (found == nullptr || found->is_null()) return;
+        std::uint64_t number = 0;
+        read(key, number);
+        out = number;
     }
     void read(const char* key, std::optional<std::uint32_t>& out) const {
         const Json* found = find(key);
@@ -159,6 +185,21 @@ PartyReport read_party(const Reader& in) {
     in.read("host", party.host);
     in.read("pid", party.pid);
     return party;
+}
+
+Failure read_failure(const Reader& in) {
+    Failure failure;
+    std::string error;
+    in.read("error", error);
+    failure.code = errc_named(error).value_or(Errc::internal);
+    in.read("sentence", failure.sentence);
+    in.read("party", failure.party);
+    in.read("phase", failure.phase);
+    in.read("step", failure.step);
+    in.read("hint", failure.hint);
+    in.read("resumable", failure.resumable);
+    in.read("for_others", failure.for_others);
+    return failure;
 }
 
 // -- to a table -------------------------------------------------------------------
@@ -240,7 +281,10 @@ std::string to_json(const RunReport& report, int indent) {
     Json out;
     out["status"] = report.status;
     out["reason"] = report.reason;
-    if (!report.error.empty()) out["error"] = report.error;
+    if (report.failure.code != Errc::ok) {
+        out["error"] = name_of(report.failure.code);
+        out["failure"] = failure_json(report.failure);
+    }
     out["run_id"] = report.run_id;
     out["model"] = report.model;
     out["task"] = report.task;
@@ -280,6 +324,21 @@ std::string to_json(const RunReport& report, int indent) {
     return out.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
+std::string to_json(const Failure& failure) {
+    return failure_json(failure).dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::optional<Failure> failure_in(std::string_view printed) {
+    const Json json = Json::parse(printed, nullptr, false);
+    if (!json.is_object()) return std::nullopt;
+    const auto found = json.find("failure");
+    if (found == json.end() || !found->is_object()) return std::nullopt;
+    std::string wrong;
+    Failure failure = read_failure(Reader(*found, "failure", wrong));
+    if (!wrong.empty()) return std::nullopt;
+    return failure;
+}
+
 Result<RunReport> from_json(std::string_view text) {
     Json json;
     try {
@@ -297,6 +356,7 @@ Result<RunReport> from_json(std::string_view text) {
             return fail(Errc::bad_data, fmt::format("the report has no \"{}\"", key));
     in.read("status", report.status);
     in.read("reason", report.reason);
+    in.object("failure", [&](const Reader& of) { report.failure = read_failure(of); });
     in.read("run_id", report.run_id);
     in.read("model", report.model);
     in.read("task", report.task);

@@ -49,7 +49,8 @@ struct HistoryEntry {
 struct RunReport {
     std::string status;  ///< "completed", "failed" or "stopped"
     std::string reason;  ///< one sentence; empty when completed
-    std::string error;   ///< the name of its code, of a report that is printed; else empty
+    /// Of a report that is printed, when the run is not completed: the same as fields.
+    Failure failure{Errc::ok, {}};
     std::string run_id;  ///< 32 hexadecimal digits
     std::string model;   ///< "linear", "logistic", ...
     std::string task;
@@ -82,7 +83,7 @@ struct RunReport {
 
 /// One JSON object, keys in a fixed order. `indent` < 0: on one line.
 ///
-///   status reason [error] run_id model task protocol seed config_hash started finished
+///   status reason [error failure {}] run_id model task protocol seed config_hash started finished
 ///   parties [{name role rank rows rows_matched features left_out missing_cells version host pid}]
 ///   rows {common train test parties {NAME: rows}}
 ///   steps epochs train_seconds total_seconds
@@ -96,6 +97,14 @@ std::string to_json(const RunReport& report, int indent = 2);
 /// that reports of other versions can be listed. Errors: bad_data naming the key that has a wrong
 /// type, or the place where the text is no JSON; status and run_id must be there.
 Result<RunReport> from_json(std::string_view text);
+
+/// A failure as one JSON object on one line: what a child process tells its parent.
+///   error sentence party phase step hint resumable for_others
+/// `error` is the short name of the code; `step` is null when there is none.
+std::string to_json(const Failure& failure);
+/// The member "failure" of the JSON object that a process has printed; none when there is no such
+/// member. A code that this version does not know becomes `internal`.
+std::optional<Failure> failure_in(std::string_view printed);
 
 /// The table at the end of a run, at most 100 columns wide; escape codes only when `color`.
 std::string to_table(const RunReport& report, bool color = false);

@@ -306,7 +306,7 @@ TEST_CASE("a file that cannot be stored is named, with the way on") {
     CHECK(ending.code == Errc::io);
     CHECK(ending.sentence.find("master cannot store the ") == 0);
     CHECK(ending.sentence.find(file +
-                               ": No space left on device: make room there, then go on "
+                               ": No space left on device; make room there, then go on "
                                "with `--resume " +
                                play.run.hex() + "`") != std::string::npos);
     play.env.write_failure = {Errc::ok, {}};
