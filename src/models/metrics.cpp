@@ -14,15 +14,10 @@ namespace vflbus::models {
 namespace {
 
 constexpr double undefined = std::numeric_limits<double>::quiet_NaN();
-constexpr double smallest_share = 0x1p-52;  // scikit-learn clips probabilities to [eps, 1 - eps]
 
 bool usable(std::span<const double> y, std::span<const double> prediction) {
     assert(y.size() == prediction.size());
     return !y.empty() && all_finite(prediction);
-}
-
-double clipped(double p) {
-    return std::min(std::max(p, smallest_share), 1 - smallest_share);
 }
 
 double mean(std::span<const double> values) {
@@ -72,6 +67,11 @@ Confusion confusion(std::span<const double> y, std::span<const double> probabili
 
 }  // namespace
 
+double clipped_probability(double p) noexcept {
+    constexpr double least = 0x1p-52;
+    return std::min(std::max(p, least), 1 - least);
+}
+
 // -- single figures ---------------------------------------------------------------------
 
 double auc(std::span<const double> y, std::span<const double> score) {
@@ -102,7 +102,8 @@ double log_loss(std::span<const double> y, std::span<const double> probability) 
     if (!usable(y, probability)) return undefined;
     std::vector<double> share(y.size());
     for (std::size_t i = 0; i < y.size(); ++i)
-        share[i] = y[i] == 1 ? clipped(probability[i]) : 1 - clipped(probability[i]);
+        share[i] = y[i] == 1 ? clipped_probability(probability[i])
+                             : 1 - clipped_probability(probability[i]);
     models::log(share, share);
     return -mean(share);
 }
@@ -243,8 +244,8 @@ double softmax_log_loss(ConstMatrixView p, std::span<const std::size_t> label) {
     std::vector<double> share(p.rows);
     for (std::size_t i = 0; i < p.rows; ++i) {
         double sum = 0;
-        for (std::size_t c = 0; c < p.cols; ++c) sum += clipped(p(i, c));
-        share[i] = clipped(p(i, label[i])) / sum;
+        for (std::size_t c = 0; c < p.cols; ++c) sum += clipped_probability(p(i, c));
+        share[i] = clipped_probability(p(i, label[i])) / sum;
     }
     models::log(share, share);
     return -mean(share);

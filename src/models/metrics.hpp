@@ -55,6 +55,9 @@ std::string_view headline_metric(Task task) noexcept;
 /// labels. ks of several labels or classes is the mean over one-versus-rest.
 Metrics metrics_for(const Labels& labels, ConstMatrixView predictions);
 
+/// A probability as log losses take it, within [2^-52, 1 - 2^-52]: scikit-learn's rule.
+double clipped_probability(double p) noexcept;
+
 // -- single figures; y holds 0 and 1, both spans have n elements ----------------
 double auc(std::span<const double> y, std::span<const double> score);
 /// max |true positive rate - false positive rate| over all thresholds.

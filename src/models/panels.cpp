@@ -52,21 +52,27 @@ std::span<const double> rows_of_column(ConstMatrixView m, std::size_t c, std::si
 }
 
 void panel_scores(const PanelMatrix& X, ConstMatrixView W, MatrixView Z) {
-    VFLBUS_ASSERT(X.cols() == W.rows && Z.rows == X.rows() && Z.cols == W.cols,
+    VFLBUS_ASSERT(Z.rows == X.rows(), "scores of all rows");
+    panel_scores(X, 0, W, Z);
+}
+
+void panel_scores(const PanelMatrix& X, std::size_t first, ConstMatrixView W, MatrixView Z) {
+    VFLBUS_ASSERT(X.cols() == W.rows && first + Z.rows <= X.rows() && Z.cols == W.cols,
                   "scores have the shapes n x d, d x k, n x k");
     const KernelTable& table = kernels();
     Matrix scores;
-    for (std::size_t p = 0; p < X.panels(); ++p) {
-        const ConstMatrixView panel = X.panel(p);
-        const std::size_t first = PanelMatrix::first_row(p);
-        if (W.cols == 1) {
-            table.scores(panel.data, panel.rows, panel.cols, W.data, 1, Z.data + first);
-            continue;
-        }
-        scores.resize_uninitialized(panel.rows, W.cols);
-        table.scores(panel.data, panel.rows, panel.cols, W.data, W.cols, scores.data());
-        for (std::size_t c = 0; c < W.cols; ++c)
-            std::ranges::copy(scores.col(c), Z.col(c).begin() + static_cast<std::ptrdiff_t>(first));
+    for (std::size_t done = 0; done < Z.rows;) {
+        const ConstMatrixView panel = X.panel((first + done) / panel_rows);
+        const std::size_t skipped = (first + done) % panel_rows;
+        const std::size_t rows = std::min(panel.rows - skipped, Z.rows - done);
+        const bool in_place = W.cols == 1 && rows == panel.rows;
+        if (!in_place) scores.resize_uninitialized(panel.rows, W.cols);
+        table.scores(panel.data, panel.rows, panel.cols, W.data, W.cols,
+                     in_place ? Z.data + done : scores.data());
+        for (std::size_t c = 0; !in_place && c < W.cols; ++c)
+            std::ranges::copy(scores.col(c).subspan(skipped, rows),
+                              Z.col(c).begin() + static_cast<std::ptrdiff_t>(done));
+        done += rows;
     }
 }
 

@@ -74,6 +74,9 @@ class PanelMatrix {
 /// Z = X W. X: n x d, W: d x k, Z: n x k (written). Bit for bit partial_scores of the same rows.
 void panel_scores(const PanelMatrix& X, ConstMatrixView W, MatrixView Z);
 
+/// The same for Z.rows rows from `first` on.
+void panel_scores(const PanelMatrix& X, std::size_t first, ConstMatrixView W, MatrixView Z);
+
 /// G = X' R. X: n x d, R: n x k, G: d x k (written).
 void panel_gradient(const PanelMatrix& X, ConstMatrixView R, MatrixView G);
 

@@ -77,6 +77,29 @@ TEST_CASE("products of panels have the stated order on every instruction set") {
     use_isa(best_isa());
 }
 
+TEST_CASE("scores of some rows are those of all rows") {
+    Rng rng(6);
+    const Matrix x = random_matrix(700, 5, rng);
+    const PanelMatrix panels = PanelMatrix::copy_of(row_major(x).view());
+    for (const std::size_t k : {1, 3}) {
+        const Matrix w = random_matrix(5, k, rng);
+        Matrix all(700, k);
+        panel_scores(panels, w, all.view());
+        for (const auto& [first, rows] : {std::pair<std::size_t, std::size_t>{0, 700},
+                                          {0, 1},
+                                          {255, 2},
+                                          {256, 256},
+                                          {100, 500},
+                                          {699, 1},
+                                          {700, 0}}) {
+            Matrix some(rows, k);
+            panel_scores(panels, first, w, some.view());
+            for (std::size_t c = 0; c < k; ++c)
+                CHECK(same_bits(some.col(c), std::as_const(all).col(c).subspan(first, rows)));
+        }
+    }
+}
+
 TEST_CASE("a table without columns has zero scores and no gradient") {
     const PanelMatrix none(300, 0);
     Matrix z(300, 2);
