@@ -134,6 +134,28 @@ class Scatter {
 
 }  // namespace
 
+/// Between two steps: waits for `steps N`; the node's keeper looks after the link meanwhile.
+class Rounds final : public actors::RunObserver {
+  public:
+    void on_step(const observe::ProgressState&, TimePoint) override {
+        if (--left_ > 0) return;
+        if (begun_)
+            std::printf("done %.9f\n", now_seconds() - begin_);
+        else
+            std::printf("ready\n");
+        begun_ = true;
+        std::fflush(stdout);
+        std::string verb;
+        if (!(std::cin >> verb >> left_)) std::_Exit(0);
+        begin_ = now_seconds();
+    }
+
+  private:
+    bool begun_ = false;
+    int left_ = 0;
+    double begin_ = 0;
+};
+
 int run_step_master(const std::vector<std::string>& arguments) {
     if (arguments.size() != 2) throw std::runtime_error("master BROKER STATE_DIR");
     const auto node = make_node(arguments[0], arguments[1], "master", "master", -1);
@@ -145,22 +167,7 @@ int run_step_master(const std::vector<std::string>& arguments) {
     options.env = env.get();
     options.runs_dir = arguments[1] + "/runs";
     options.version = "bench";
-    bool begun = false;
-    int left = 0;
-    double begin = 0;
-    // between two steps: waits for `steps N`; the node's keeper looks after the link meanwhile
-    options.progress = [&](const observe::ProgressState&, TimePoint) {
-        if (--left > 0) return;
-        if (begun)
-            std::printf("done %.9f\n", now_seconds() - begin);
-        else
-            std::printf("ready\n");
-        begun = true;
-        std::fflush(stdout);
-        std::string verb;
-        if (!(std::cin >> verb >> left)) std::_Exit(0);
-        begin = now_seconds();
-    };
+    options.observers.push_back(std::make_shared<Rounds>());
     auto app = actors::make_train_master(std::move(options));
     if (!app) throw std::runtime_error(app.error().sentence);
     const bus::StopSignal never;

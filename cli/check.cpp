@@ -27,7 +27,7 @@ std::string fixed(double value, int digits) {
 
 std::string as_json(const actors::CheckMaster& master, const RunId& run) {
     std::vector<std::string> parties;
-    for (const actors::CheckedParty& party : master.parties())
+    for (const actors::CheckedParty& party : master.checked())
         parties.push_back(JsonObject()
                               .add("name", party.name)
                               .add("version", party.version)
@@ -60,7 +60,7 @@ std::string as_table(const actors::CheckMaster& master) {
                           {"columns", Align::right},
                           {"missing", Align::right},
                           {"matched", Align::right}});
-    for (const actors::CheckedParty& party : master.parties())
+    for (const actors::CheckedParty& party : master.checked())
         table.add({party.name, party.version,
                    party.round_trip_median == Duration{}
                        ? "-"

@@ -7,7 +7,7 @@
 #include <optional>
 #include <system_error>
 
-#include "actors/run_record.hpp"
+#include "actors/run/run_record.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "config/document.hpp"

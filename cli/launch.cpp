@@ -4,7 +4,7 @@
 #include <string>
 
 #include "actors/master.hpp"
-#include "actors/run_record.hpp"
+#include "actors/run/run_record.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "commands.hpp"

@@ -18,6 +18,38 @@ namespace {
 namespace fs = std::filesystem;
 namespace log = observe::log;
 
+/// The progress line of a training on standard error.
+class ProgressLine final : public actors::RunObserver {
+  public:
+    explicit ProgressLine(bool quiet)
+        : line_(observe::Console::standard_error(), observe::ProgressOptions{.quiet = quiet}) {}
+    void on_step(const observe::ProgressState& state, TimePoint now) override {
+        line_.update(state, now);
+    }
+    void on_metrics(const observe::ProgressState& state, const observe::HistoryEntry&,
+                    TimePoint now) override {
+        line_.update(state, now);
+        if (state.steps != 0 && state.step >= state.steps) line_.finish(now);
+    }
+
+  private:
+    observe::Progress line_;
+};
+
+/// Keeps the desk informed, which answers those who ask about the run.
+class DeskObserver final : public actors::RunObserver {
+  public:
+    explicit DeskObserver(std::shared_ptr<RunDesk> desk) : desk_(std::move(desk)) {}
+    void on_step(const observe::ProgressState& state, TimePoint) override { desk_->update(state); }
+    void on_metrics(const observe::ProgressState& state, const observe::HistoryEntry&,
+                    TimePoint) override {
+        desk_->update(state);
+    }
+
+  private:
+    std::shared_ptr<RunDesk> desk_;
+};
+
 /// Log lines of the runs of one party, each run with a file of its own.
 class RunLog {
   public:
@@ -261,18 +293,12 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
         if (level == log::Level::error) level = log::Level::debug;
         run_log->write(level, of, text);
     };
-    auto progress = std::make_shared<observe::Progress>(
-        observe::Console::standard_error(), observe::ProgressOptions{.quiet = options.quiet});
-    master.progress = [progress, desk = options.desk](const observe::ProgressState& state,
-                                                      TimePoint now) {
-        progress->update(state, now);
-        if (desk) desk->update(state);
-        if (state.steps != 0 && state.step >= state.steps && state.report) progress->finish(now);
-    };
+    master.observers.push_back(std::make_shared<ProgressLine>(options.quiet));
+    if (options.desk) master.observers.push_back(std::make_shared<DeskObserver>(options.desk));
     return master;
 }
 
-Failure drive(actors::RunMaster& master, const config::Config& config, const PartyOptions& options,
+Failure drive(actors::Run& master, const config::Config& config, const PartyOptions& options,
               const bus::StopSignal& stop) {
     log::set_thread_identity("master");
     auto node = make_node(config, options, "master", "master", -1);

@@ -10,7 +10,7 @@
 #include "actors/env.hpp"
 #include "actors/member.hpp"
 #include "actors/node/node.hpp"
-#include "actors/run_master.hpp"
+#include "actors/run/run.hpp"
 #include "apps/helper.hpp"
 #include "apps/server_host.hpp"
 #include "arguments.hpp"
@@ -71,7 +71,7 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
                                      const PartyOptions& options, actors::Env& env);
 
 /// Drives `master` to its end, with progress on standard error. ok, or why the run failed.
-Failure drive(actors::RunMaster& master, const config::Config& config, const PartyOptions& options,
+Failure drive(actors::Run& master, const config::Config& config, const PartyOptions& options,
               const bus::StopSignal& stop);
 
 }  // namespace vflbus::cli

@@ -26,7 +26,7 @@ Result<RunId> run_of_model(const fs::path& directory) {
         return fail(Errc::io, "--model " + directory.string() +
                                   " holds no model: " + text.error().sentence +
                                   "; name the directory of a training, such as runs/<run_id>");
-    const auto parsed = actors::parse_model_part(*text, part.string());
+    const auto parsed = actors::parse_model_head(*text, part.string());
     if (!parsed) return tl::unexpected(parsed.error());
     return parsed->run;
 }

@@ -4,7 +4,7 @@
 #include <cstdlib>
 
 #include "actors/env.hpp"
-#include "actors/run_record.hpp"
+#include "actors/run/run_record.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
 

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <fstream>
 
-#include "actors/run_record.hpp"
+#include "actors/run/run_record.hpp"
 #include "base/files.hpp"
 
 namespace vflbus::cli {

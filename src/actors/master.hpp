@@ -1,11 +1,14 @@
 #pragma once
-// The three masters. Each is a ServerApp: give it to Node::drive, then read its results.
+// The masters of the three kinds of run. Each is a ServerApp: give it to Node::drive, then read its
+// results.
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "actors/run_master.hpp"
+#include "actors/model_file.hpp"
+#include "actors/run/run.hpp"
 
 namespace vflbus::actors {
 
@@ -14,7 +17,7 @@ namespace vflbus::actors {
 /// Nothing is written before the broker has welcomed the process that drives it.
 /// Errors: bad_config for an agreed half that no run can have (world_size 0, an unbuilt protocol);
 /// of a run that is to be resumed: state_lost, not_owner, config_differs, too_many.
-Result<std::unique_ptr<RunMaster>> make_train_master(MasterOptions options);
+Result<std::unique_ptr<Run>> make_train_master(MasterOptions options);
 
 // -- check ------------------------------------------------------------------------
 
@@ -30,16 +33,24 @@ struct CheckedParty {
     Duration round_trip_median{};
 };
 
-/// `vflbus check`: joins, echoes and aligns without training.
-class CheckMaster : public RunMaster {
-  public:
-    [[nodiscard]] virtual const std::vector<CheckedParty>& parties() const noexcept = 0;
-    [[nodiscard]] virtual std::uint64_t common() const noexcept = 0;
-    /// Of the test tables, when all parties have them.
-    [[nodiscard]] virtual std::uint64_t common_test() const noexcept = 0;
+struct CheckResult {
+    std::vector<CheckedParty> parties;  ///< the master first, then members by rank
+    std::uint64_t common = 0;
+    std::uint64_t common_test = 0;  ///< of the test tables, when all parties have them
+};
 
-  protected:
-    using RunMaster::RunMaster;
+/// `vflbus check`: joins, echoes and aligns without training.
+class CheckMaster final : public Run {
+  public:
+    explicit CheckMaster(MasterOptions options);
+    [[nodiscard]] const std::vector<CheckedParty>& checked() const noexcept {
+        return result_.parties;
+    }
+    [[nodiscard]] std::uint64_t common() const noexcept { return result_.common; }
+    [[nodiscard]] std::uint64_t common_test() const noexcept { return result_.common_test; }
+
+  private:
+    CheckResult result_;
 };
 Result<std::unique_ptr<CheckMaster>> make_check_master(MasterOptions options);
 
@@ -50,19 +61,35 @@ struct PredictOptions {
     std::filesystem::path out;  ///< the CSV; empty: not written (see csv())
 };
 
+/// The master's part of the model, and where the predictions go.
+struct PredictJob {
+    ModelHead head;
+    std::string text;  ///< of the part
+    std::string path;
+    std::filesystem::path root;  ///< of the model
+    std::filesystem::path out;
+};
+
+struct PredictResult {
+    std::string csv;
+    std::uint64_t rows = 0;
+};
+
 /// `vflbus predict`: all parties score their prediction tables with their own model parts. Metrics
 /// are in report().test when the master's table has the labels.
 ///
 /// CSV: the id column's name, then `prediction` (linear: the value; logistic: the probability),
 /// `prediction_<label>` each (multilabel), or `prediction` (the class) and `probability_<class>`
 /// each (softmax), in the order of the master's file.
-class PredictMaster : public RunMaster {
+class PredictMaster final : public Run {
   public:
-    [[nodiscard]] virtual const std::string& csv() const noexcept = 0;
-    [[nodiscard]] virtual std::uint64_t rows() const noexcept = 0;
+    PredictMaster(MasterOptions options, PredictJob job);
+    [[nodiscard]] const std::string& csv() const noexcept { return result_.csv; }
+    [[nodiscard]] std::uint64_t rows() const noexcept { return result_.rows; }
 
-  protected:
-    using RunMaster::RunMaster;
+  private:
+    PredictJob job_;
+    PredictResult result_;
 };
 Result<std::unique_ptr<PredictMaster>> make_predict_master(MasterOptions options,
                                                            PredictOptions predict);

@@ -5,14 +5,16 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <utility>
 
-#include "actors/commit_file.hpp"
+#include "actors/alignment/alignment.hpp"
 #include "actors/messages.hpp"
 #include "actors/model_file.hpp"
 #include "actors/party.hpp"
-#include "actors/protocols/protocol.hpp"
 #include "actors/purpose.hpp"
+#include "actors/run/commit_file.hpp"
+#include "actors/training/algorithm.hpp"
 #include "base/planted.hpp"
 #include "base/text.hpp"
 #include "config/agreed.hpp"
@@ -39,25 +41,27 @@ std::string_view name_of(State state) noexcept {
     return "unknown";
 }
 
-/// What a member keeps of one run.
+/// What a member keeps of one run in one term.
 struct MemberRun {
     MemberRun(Purpose what_for, config::AgreedHalf agreed, const MemberOptions& options)
-        : purpose(what_for), party(options.name, std::move(agreed), options.tables) {}
+        : purpose(what_for), party({}, std::move(agreed), options.tables) {}
+
+    [[nodiscard]] bool training_over() const { return half->done(step); }
 
     Purpose purpose;
     Party party;
-    std::unique_ptr<MemberProtocol> protocol;
+    const Algorithm* algorithm = nullptr;
+    std::unique_ptr<MemberHalf> half;  ///< on `party`
     State state = State::joined;
     std::uint64_t step = 0;  ///< the next one
     bool model_loaded = false;
     bool predict_built = false;
-    models::Matrix scores;
-    models::Matrix next;
-    models::Matrix target;
     FinishReply written;
     CommitStore store;
 };
 
+/// Serves runs. What it answers to errors does not name it: who receives them knows whom they are
+/// from.
 class MemberApp {
   public:
     explicit MemberApp(MemberOptions options) : options_(std::move(options)) {}
@@ -75,28 +79,30 @@ class MemberApp {
             (context.rank() < 0 ||
              static_cast<std::uint64_t>(context.rank()) >= mine.run.world_size))
             return fail(Errc::not_a_participant,
-                        options_.name + " has rank " + std::to_string(context.rank()) +
+                        "has rank " + std::to_string(context.rank()) +
                             ", but the run has members 0 to " +
                             std::to_string(mine.run.world_size - 1) +
                             " (run.world_size): start it with another --rank");
 
-        auto protocol = make_member_protocol(config::name_of(mine.run.protocol));
-        if (!protocol) return tl::unexpected(std::move(protocol.error()));
-
+        const auto algorithm = algorithm_of(mine);
+        if (!algorithm) return tl::unexpected(algorithm.error());
         context.config_hash = config::agreed_hash(mine);
         auto run = std::make_shared<MemberRun>(purpose->first, mine, options_);
-        run->protocol = std::move(*protocol);
+        run->algorithm = *algorithm;
+        auto half = run->algorithm->member({run->party, invitation.term});
+        if (!half) return tl::unexpected(std::move(half.error()));
+        run->half = std::move(*half);
         if (run->purpose == Purpose::train) {
             run->store = CommitStore(
                 *options_.env, options_.runs_dir / invitation.run.hex() / options_.name / "state");
             const auto known = run->store.term();
-            if (!known) return tl::unexpected(own(known.error()));
+            if (!known) return tl::unexpected(known.error());
             if (invitation.term < *known && !VFLBUS_PLANTED(term_not_checked))
-                return fail(Errc::stale_term,
-                            options_.name + " has joined term " + std::to_string(*known) +
-                                " of run " + invitation.run.short_hex() +
-                                " and takes no part in term " + std::to_string(invitation.term) +
-                                ": another process has taken the run over");
+                return fail(Errc::stale_term, "has joined term " + std::to_string(*known) +
+                                                  " of run " + invitation.run.short_hex() +
+                                                  " and takes no part in term " +
+                                                  std::to_string(invitation.term) +
+                                                  ": another process has taken the run over");
         }
         const Tables earlier = tables_of(invitation.run);
         if (run->purpose != Purpose::predict)
@@ -105,7 +111,7 @@ class MemberApp {
         if (run->purpose == Purpose::train && !VFLBUS_PLANTED(term_not_stored))
             if (auto stored = run->store.write_term(invitation.term); !stored)
                 return fail(stored.error().code,
-                            options_.name + " cannot store the term: " + stored.error().sentence);
+                            "cannot store the term: " + stored.error().sentence);
         context.set_state(std::move(run));
         log(Level::info, context,
             "joined a " + purpose_text(purpose->first) + " run of " + invitation.owner_name +
@@ -130,238 +136,266 @@ class MemberApp {
         context.set_state(std::shared_ptr<MemberRun>{});
     }
 
-    // -- messages -----------------------------------------------------------------
+    /// What the owner is told of a failure here. A sentence that quotes this party's table stays in
+    /// its own log.
+    tl::unexpected<Failure> for_the_owner(Failure failure, const Context& context) const {
+        if (!failure.for_others.empty()) {
+            log(Level::error, context, failure.sentence);
+            failure.sentence = std::move(failure.for_others);
+            failure.for_others.clear();
+        }
+        return tl::unexpected(std::move(failure));
+    }
+
+    // -- messages of every run ------------------------------------------------------
     using Method = Result<Bytes> (MemberApp::*)(MemberRun&, Body, Context&) const;
 
-    Result<Bytes> handle(Method method, const Message& message, Context& context) const {
+    /// When a message is taken. Anything else is refused and changes nothing.
+    enum class When : std::uint8_t {
+        before_training,  ///< while the run is set up
+        first_step,       ///< the training has begun and no step is done
+        between_steps,    ///< the training has begun
+        after_last_step,  ///< also again, for the same answer
+        any_moment,
+    };
+    struct Row {
+        MessageType type;
+        When when;
+        Method method;
+    };
+    static const std::array<Row, 8>& rows();
+
+    Result<Bytes> handle(const Message& message, Context& context) const {
         MemberRun* run = context.state<MemberRun>();
-        if (run == nullptr) return fail(Errc::unknown_run, options_.name + " is not in this run");
-        if (context.cancelled()) return fail(Errc::cancelled, options_.name + " was told to stop");
+        if (run == nullptr) return fail(Errc::unknown_run, "not in this run");
+        if (context.cancelled()) return fail(Errc::cancelled, "was told to stop");
+        const MessageType type = message.metadata.message_type;
         try {
-            return (this->*method)(*run, message.content, context);
+            for (const Row& row : rows())
+                if (row.type == type)
+                    return allowed(*run, row.when)
+                               ? (this->*row.method)(*run, message.content, context)
+                               : out_of_order(*run, type);
+            return answer_half(*run, message, context);
         } catch (const std::exception& e) {  // bad_alloc
-            return fail(Errc::handler_failed, options_.name + " failed in " +
-                                                  message::name_of(message.metadata.message_type) +
-                                                  ": " + e.what());
+            return fail(Errc::handler_failed,
+                        "failed in " + message::name_of(type) + ": " + e.what());
         }
+    }
+
+    static bool allowed(const MemberRun& run, When when) {
+        const bool trains = run.state == State::training;
+        switch (when) {
+            case When::before_training:
+                return run.state == State::joined;
+            case When::first_step:
+                return trains && run.step == 0;
+            case When::between_steps:
+                return trains;
+            case When::after_last_step:
+                return run.state == State::finished || (trains && run.training_over());
+            case When::any_moment:
+                return true;
+        }
+        return false;
     }
 
     Result<Bytes> align(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_align_request(body);
         if (!request) return tl::unexpected(request.error());
-        if (run.state != State::joined || run.party.aligned(request->table))
-            return out_of_order(run, message::align);
-        auto reply = run.party.align(request->table);
-        if (!reply) return tl::unexpected(std::move(reply.error()));
-        if (reply->present)
+        if (run.party.aligned(request->table)) return out_of_order(run, message::align);
+        auto reply = answer_align(run.party, request->table);
+        if (reply && run.party.aligned(request->table))
             log(Level::info, context,
                 "sends " + std::to_string(run.party.local(request->table).ids.size()) +
-                    " hashed ids of its " + std::string(name_of(request->table)));
-        return encode(*reply, run.party.local(request->table));
+                    " hashed ids of its " + std::string(actors::name_of(request->table)));
+        return reply;
     }
 
     Result<Bytes> select(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_select_request(body);
         if (!request) return tl::unexpected(request.error());
-        if (run.state != State::joined || !run.party.aligned(request->table) ||
-            run.party.selected(request->table))
+        if (!run.party.aligned(request->table) || run.party.selected(request->table))
             return out_of_order(run, message::select);
-        if (auto done = run.party.select(request->table, request->selection, request->rows); !done)
-            return tl::unexpected(std::move(done.error()));
-        log(Level::info, context,
-            std::to_string(request->rows) + " rows of its " + std::string(name_of(request->table)) +
-                " are common");
-        return encode(SelectReply{request->rows});
+        auto reply = answer_select(run.party, *request);
+        if (reply)
+            log(Level::info, context,
+                std::to_string(request->rows) + " rows of its " +
+                    std::string(actors::name_of(request->table)) + " are common");
+        return reply;
     }
 
-    Result<Bytes> begin(MemberRun& run, Body body, Context& context) const {
-        const auto request = decode_begin_request(body);
-        if (!request) return tl::unexpected(request.error());
-        if (run.state != State::joined || run.purpose != Purpose::train ||
-            !run.party.selected(TableKind::train))
-            return out_of_order(run, message::begin);
-        if (auto done = run.party.split(); !done) return tl::unexpected(std::move(done.error()));
-        if (auto done = run.party.build(request->outputs); !done)
-            return tl::unexpected(std::move(done.error()));
-        BeginReply reply;
-        reply.features = run.party.features();
-        reply.filled_cells = run.party.prepared().filled_cells;
-        for (const auto& column : run.party.prepared().removed)
-            reply.left_out.emplace_back(column.name.substr(0, 1024), column.reason.substr(0, 1024));
-        reply.train_rows = run.party.rows(TableKind::train).size();
-        reply.test_rows = run.party.rows(TableKind::test).size();
-        auto shared = scores_of(run, 0, run.scores);
-        if (!shared) return tl::unexpected(std::move(shared.error()));
+    // -- messages of the algorithm ----------------------------------------------------
+    static bool allowed(const MemberRun& run, actors::When when) {
+        const bool trains = run.state == State::training;
+        switch (when) {
+            case actors::When::begins:
+                return run.state == State::joined && run.purpose == Purpose::train &&
+                       run.party.selected(TableKind::train);
+            case actors::When::in_step:
+            case actors::When::ends_step:
+                return trains && !run.training_over();
+            case actors::When::any_rows:
+                return run.purpose == Purpose::predict
+                           ? run.state == State::joined && run.model_loaded &&
+                                 run.party.selected(TableKind::predict)
+                           : trains || run.state == State::finished;
+            case actors::When::any_moment:
+                return true;
+        }
+        return false;
+    }
+
+    Result<Bytes> answer_half(MemberRun& run, const Message& message, Context& context) const {
+        const MessageType type = message.metadata.message_type;
+        const MemberHandler* handler = nullptr;
+        for (const MemberHandler& row : run.algorithm->handlers)
+            if (row.type == type) handler = &row;
+        if (handler == nullptr || !allowed(run, handler->when)) return out_of_order(run, type);
+        if (auto ready = prepare(run, handler->when); !ready)
+            return tl::unexpected(std::move(ready.error()));
+        MemberCall call;
+        call.type = type;
+        call.body = message.content;
+        call.step = run.step;
+        call.steps = run.state == State::joined ? 0 : run.half->steps();
+        call.predicts = run.purpose == Purpose::predict;
+        auto reply = handler->handle(*run.half, call);
+        if (!reply) return reply;
+        if (handler->when == actors::When::begins) begun(run, context);
+        if (handler->when == actors::When::ends_step) ++run.step;
+        return reply;
+    }
+
+    /// The numbers that a message needs, made when it is the first to need them.
+    static Result<> prepare(MemberRun& run, actors::When when) {
+        if (when == actors::When::begins) {
+            if (auto done = run.party.split(); !done) return done;
+            return run.party.build();
+        }
+        if (when != actors::When::any_rows || run.purpose != Purpose::predict || run.predict_built)
+            return {};
+        auto done = run.party.build_predict();
+        run.predict_built = done.has_value();
+        return done;
+    }
+
+    void begun(MemberRun& run, const Context& context) const {
         run.party.drop_tables();
         run.state = State::training;
         log(Level::info, context,
-            "trains " + std::to_string(reply.features) + " features on " +
-                std::to_string(reply.train_rows) + " rows, " +
-                std::to_string(run.party.schedule().steps()) + " steps");
-        return encode(reply, *shared);
-    }
-
-    Result<Bytes> step(MemberRun& run, Body body, Context&) const {
-        const auto request = decode_step_request(body);
-        if (!request) return tl::unexpected(request.error());
-        if (!expects(run, request->step)) return wrong_step(run, message::step, request->step);
-        if (auto done = run.protocol->gradient(run.step, request->tensor, run.party); !done)
-            return tl::unexpected(std::move(done.error()));
-        ++run.step;
-        auto shared = scores_of(run, run.step, run.scores);
-        if (!shared) return tl::unexpected(std::move(shared.error()));
-        return encode_scores(*shared);
+            "trains " + std::to_string(run.party.features()) + " features on " +
+                std::to_string(run.party.rows(TableKind::train).size()) + " rows, " +
+                std::to_string(run.half->steps()) + " steps");
     }
 
     // -- commits ------------------------------------------------------------------
     Result<Bytes> commit(MemberRun& run, Body body, Context& context) const {
         const auto step = decode_commit_request(body);
         if (!step) return tl::unexpected(step.error());
-        if (run.state != State::training || *step != run.step)
-            return wrong_step(run, message::commit, *step);
-        const auto digest = run.store.write(
-            {context.invitation().run, run.step, run.party.alignment(), run.party.state(), {}});
+        MemberCall call;
+        call.type = message::commit;
+        call.step = run.step;
+        call.steps = run.half->steps();
+        if (auto due = call.due(*step); !due) return tl::unexpected(std::move(due.error()));
+        Commit commit;
+        commit.run = context.invitation().run;
+        commit.step = run.step;
+        commit.alignment = run.party.alignment();
+        commit.algorithm = run.half->format();
+        commit.state = run.half->save();
+        const auto digest = run.store.write(commit);
         if (!digest)
-            return fail(digest.error().code,
-                        options_.name + " cannot store its commit: " + digest.error().sentence);
+            return fail(digest.error().code, "cannot store its commit: " + digest.error().sentence);
         return encode(StoredCommit{run.step, *digest});
     }
 
     Result<Bytes> commits(MemberRun& run, Body body, Context& context) const {
         if (auto decoded = decode_empty("commits", body); !decoded)
             return tl::unexpected(decoded.error());
-        if (run.state != State::training || run.step != 0)
-            return out_of_order(run, message::commits);
         const auto stored = run.store.intact(context.invitation().run);
-        if (!stored) return tl::unexpected(own(stored.error()));
+        if (!stored) return tl::unexpected(stored.error());
         return encode(std::span<const StoredCommit>(*stored));
     }
 
     Result<Bytes> restore(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_restore_request(body);
         if (!request) return tl::unexpected(request.error());
-        if (run.state != State::training || run.step != 0 ||
-            request->step > run.party.schedule().steps())
-            return out_of_order(run, message::restore);
-        auto commit = run.store.read(*request);
-        if (!commit) return tl::unexpected(own(std::move(commit.error())));
+        if (request->step > run.half->steps()) return out_of_order(run, message::restore);
+        const auto commit = run.store.read(*request);
+        if (!commit) return tl::unexpected(commit.error());
         if (commit->run != context.invitation().run || commit->step != request->step)
-            return fail(Errc::state_lost, options_.name + " has a commit of another run");
-        if (auto same = same_alignment(options_.name, *commit, run.party); !same)
+            return fail(Errc::state_lost, "has a commit of another run");
+        if (auto same = same_alignment(*commit, run.party.alignment()); !same)
             return tl::unexpected(std::move(same.error()));
-        if (VFLBUS_PLANTED(optimizer_not_restored))
-            commit->party.optimizer = run.party.state().optimizer;
-        if (auto done = run.party.restore(std::move(commit->party)); !done)
-            return tl::unexpected(std::move(done.error()));
+        if (auto same = same_algorithm(*commit, run.half->format()); !same)
+            return tl::unexpected(std::move(same.error()));
+        auto reply = run.half->restore(request->step, commit->state);
+        if (!reply) return reply;
         if (auto done = run.store.forget_after(request->step); !done)
-            return tl::unexpected(own(std::move(done.error())));
+            return tl::unexpected(std::move(done.error()));
         run.step = request->step;
         log(Level::info, context, "is back at step " + std::to_string(run.step));
-        auto shared = scores_of(run, run.step, run.scores);
-        if (!shared) return tl::unexpected(std::move(shared.error()));
-        return encode_restored(run.step, *shared);
+        return reply;
     }
 
-    Result<Bytes> solve(MemberRun& run, Body body, Context&) const {
-        const auto request = decode_solve_request(body);
-        if (!request) return tl::unexpected(request.error());
-        if (!expects(run, request->step) || !run.party.agreed().model.sequential)
-            return wrong_step(run, message::solve, request->step);
-        copy_tensor(request->tensor, run.target);
-        if (auto done = run.party.solve(run.target, run.scores); !done)
-            return tl::unexpected(std::move(done.error()));
-        ++run.step;
-        if (auto done = run.party.batch_scores(run.step, run.next); !done)
-            return tl::unexpected(std::move(done.error()));
-        return encode_solved(run.scores, run.next);
-    }
-
-    Result<Bytes> evaluate(MemberRun& run, Body body, Context&) const {
-        const auto request = decode_evaluate_request(body);
-        if (!request) return tl::unexpected(request.error());
-        const bool training = run.state == State::training || run.state == State::finished;
-        const bool predicting = run.state == State::joined && run.model_loaded &&
-                                run.party.selected(TableKind::predict);
-        if (request->table == TableKind::predict ? !predicting : !training)
-            return out_of_order(run, message::evaluate);
-        if (predicting && !run.predict_built) {
-            if (auto done = run.party.build_predict(); !done)
-                return tl::unexpected(std::move(done.error()));
-            run.predict_built = true;
-        }
-        if (auto done = run.party.scores(request->table, request->first, request->rows, run.target);
-            !done)
-            return tl::unexpected(std::move(done.error()));
-        auto shared = run.protocol->share(run.step, run.target);
-        if (!shared) return tl::unexpected(std::move(shared.error()));
-        return encode_scores(*shared);
-    }
-
-    Result<Bytes> round(MemberRun& run, Body body, Context&) const {
-        const auto request = decode_round_request(body);
-        if (!request) return tl::unexpected(request.error());
-        auto payload =
-            run.protocol->answer(request->moment, request->step, request->round, request->payload);
-        if (!payload) return tl::unexpected(std::move(payload.error()));
-        return encode(RoundReply{*payload});
-    }
-
+    // -- parts of models ------------------------------------------------------------
     Result<Bytes> load_model(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_load_model_request(body);
         if (!request) return tl::unexpected(request.error());
-        if (run.state != State::joined || run.purpose != Purpose::predict || run.model_loaded)
+        if (run.purpose != Purpose::predict || run.model_loaded)
             return out_of_order(run, message::load_model);
         const fs::path root = options_.model_dir.empty() ? options_.runs_dir / request->run.hex()
                                                          : options_.model_dir;
         const fs::path path = root / options_.name / "model.json";
         const auto text = options_.env->read_file(path);
         if (!text)
-            return fail(text.error().code, options_.name + " has no part of model " +
-                                               request->run.short_hex() + ": " +
-                                               text.error().sentence);
-        const auto part = parse_model_part(*text, path.string());
-        if (!part) return tl::unexpected(part.error());
-        if (part->run != request->run)
-            return fail(Errc::bad_data, options_.name + " has a part of run " +
-                                            part->run.short_hex() + " in " + path.string() +
-                                            ", the master asks for run " +
+            return fail(text.error().code, "has no part of model " + request->run.short_hex() +
+                                               ": " + text.error().sentence);
+        const auto head = parse_model_head(*text, path.string());
+        if (!head) return tl::unexpected(head.error());
+        if (auto same = check_format(*head, run.half->format(), path.string()); !same)
+            return tl::unexpected(std::move(same.error()));
+        if (head->run != request->run)
+            return fail(Errc::bad_data, "has a part of run " + head->run.short_hex() + " in " +
+                                            path.string() + ", the master asks for run " +
                                             request->run.short_hex());
-        if (auto done = run.party.use(*part); !done) return tl::unexpected(std::move(done.error()));
+        if (auto done = run.half->use(*text, path.string()); !done)
+            return tl::unexpected(std::move(done.error()));
         run.model_loaded = true;
-        log(Level::info, context, "uses its part of model " + part->run.short_hex());
-        return encode(LoadModelReply{part->run, part->agreed, part->features(), part->outputs});
+        log(Level::info, context, "uses its part of model " + head->run.short_hex());
+        LoadModelReply reply;
+        reply.run = head->run;
+        reply.agreed = head->agreed;
+        reply.features = run.half->features();
+        reply.outputs = run.half->outputs();
+        return encode(reply);
     }
 
     Result<Bytes> finish(MemberRun& run, Body body, Context& context) const {
         if (auto decoded = decode_empty("finish", body); !decoded)
             return tl::unexpected(decoded.error());
         if (run.state == State::finished) return encode(run.written);
-        if (run.state != State::training || run.step != run.party.schedule().steps())
-            return out_of_order(run, message::finish);
-        ModelPart part = run.party.part();
-        part.run = context.invitation().run;
-        part.role = "member";
-        part.rank = context.rank();
-        part.agreed = context.config_hash;
-        const std::string text = to_json(part);
-        const fs::path root =
-            options_.out_dir.empty() ? options_.runs_dir / part.run.hex() : options_.out_dir;
+        ModelHead head = model_head(run.party.agreed(), options_.name);
+        head.run = context.invitation().run;
+        head.role = "member";
+        head.rank = context.rank();
+        head.agreed = context.config_hash;
+        head.format = run.half->format();
+        const auto text = run.half->part(std::move(head));
+        if (!text) return tl::unexpected(text.error());
+        if (auto fits = check_model_size(text->size()); !fits)
+            return tl::unexpected(std::move(fits.error()));
+        const fs::path root = options_.out_dir.empty()
+                                  ? options_.runs_dir / context.invitation().run.hex()
+                                  : options_.out_dir;
         const fs::path path = root / options_.name / "model.json";
-        if (auto done = options_.env->write_file(path, text); !done)
-            return fail(done.error().code,
-                        options_.name + " cannot store its model part: " + done.error().sentence);
-        run.written = {hash256(text), path.string(), text.size()};
+        if (auto done = options_.env->write_file(path, *text); !done)
+            return fail(done.error().code, "cannot store its model part: " + done.error().sentence);
+        run.written = {hash256(*text), path.string(), text->size()};
         run.state = State::finished;
         log(Level::info, context, "has written its model part to " + path.string());
         return encode(run.written);
-    }
-
-    /// The owner has stored all that it needs: it will never ask for a commit of this run again.
-    /// RELEASE says so, and CLOSE with ok to a process that came back too late for it.
-    void remove_state(MemberRun& run, Context& context) const {
-        if (run.purpose != Purpose::train) return;
-        if (auto done = run.store.remove(); !done)
-            log(Level::warn, context, "cannot remove its state: " + done.error().sentence);
     }
 
     Result<Bytes> release(MemberRun& run, Body body, Context& context) const {
@@ -378,51 +412,40 @@ class MemberApp {
         return purpose == Purpose::check ? "check" : "predict";
     }
 
-    /// Sentences of the store know files, not whose they are.
-    [[nodiscard]] Failure own(Failure failure) const {
-        failure.sentence = options_.name + ": " + failure.sentence;
-        return failure;
+    /// The owner has stored all that it needs: it will never ask for a commit of this run again.
+    /// RELEASE says so, and CLOSE with ok to a process that came back too late for it.
+    void remove_state(MemberRun& run, Context& context) const {
+        if (run.purpose != Purpose::train) return;
+        if (auto done = run.store.remove(); !done)
+            log(Level::warn, context, "cannot remove its state: " + done.error().sentence);
     }
 
     void log(Level level, const Context& context, const std::string& text) const {
         if (options_.log) options_.log(level, context.invitation().run, text);
     }
 
-    static bool expects(const MemberRun& run, std::uint64_t step) {
-        return run.state == State::training && step == run.step &&
-               step < run.party.schedule().steps();
+    /// Whether an owner that asks this of a party that merely joined takes it for one that was
+    /// further: a process that has given up the run in between, and lost its state.
+    static bool meant_for_later(const MemberRun& run, MessageType type) {
+        if (run.purpose != Purpose::train || run.state != State::joined) return false;
+        if (type == message::commit || type == message::finish) return true;
+        const bool fresh = !run.party.aligned(TableKind::train);
+        if (type == message::select || type == message::commits || type == message::restore)
+            return fresh;
+        for (const MemberHandler& row : run.algorithm->handlers)
+            if (row.type == type && row.when != actors::When::any_moment)
+                return fresh || row.when != actors::When::begins;
+        return false;
     }
 
     tl::unexpected<Failure> out_of_order(const MemberRun& run, MessageType type) const {
-        // an owner that asks this of a party that only joined takes it for one that was further
-        const bool fresh = !run.party.aligned(TableKind::train);
-        const bool lost =
-            run.purpose == Purpose::train && run.state == State::joined &&
-            (type == message::step || type == message::solve || type == message::commit ||
-             type == message::evaluate || type == message::finish ||
-             (fresh && (type == message::select || type == message::begin ||
-                        type == message::commits || type == message::restore)));
+        const bool lost = meant_for_later(run, type);
         // of a restore, state_lost says that the commit is not there
-        return fail(!lost                      ? Errc::handler_failed
-                    : type == message::restore ? Errc::unknown_run
-                                               : Errc::state_lost,
-                    options_.name + " cannot take " + message::name_of(type) + " while " +
-                        std::string(name_of(run.state)));
-    }
-    tl::unexpected<Failure> wrong_step(const MemberRun& run, MessageType type,
-                                       std::uint64_t step) const {
-        if (run.state != State::training) return out_of_order(run, type);
-        return fail(Errc::handler_failed,
-                    options_.name + " got " + message::name_of(type) + " " + std::to_string(step) +
-                        " where step " + std::to_string(run.step) + " of " +
-                        std::to_string(run.party.schedule().steps()) + " is due");
-    }
-
-    static Result<models::ConstMatrixView> scores_of(MemberRun& run, std::uint64_t step,
-                                                     models::Matrix& z) {
-        if (auto done = run.party.batch_scores(step, z); !done)
-            return tl::unexpected(std::move(done.error()));
-        return run.protocol->share(step, z);
+        return fail(
+            !lost                      ? Errc::handler_failed
+            : type == message::restore ? Errc::unknown_run
+                                       : Errc::state_lost,
+            "cannot take " + message::name_of(type) + " while " + std::string(name_of(run.state)));
     }
 
     // -- tables from one term to the next -------------------------------------------
@@ -447,25 +470,39 @@ class MemberApp {
     mutable std::map<RunId, Tables> kept_;
 };
 
+const std::array<MemberApp::Row, 8>& MemberApp::rows() {
+    static constexpr std::array<Row, 8> table{{
+        {message::align, When::before_training, &MemberApp::align},
+        {message::select, When::before_training, &MemberApp::select},
+        {message::load_model, When::before_training, &MemberApp::load_model},
+        {message::commit, When::between_steps, &MemberApp::commit},
+        {message::commits, When::first_step, &MemberApp::commits},
+        {message::restore, When::first_step, &MemberApp::restore},
+        {message::finish, When::after_last_step, &MemberApp::finish},
+        {message::release, When::any_moment, &MemberApp::release},
+    }};
+    return table;
+}
+
 }  // namespace
 
 ClientApp make_member_app(MemberOptions options) {
     const auto member = std::make_shared<const MemberApp>(std::move(options));
     ClientApp app;
-    app.on_join([member](Context& context) { return member->join(context); });
+    app.on_join([member](Context& context) {
+        auto joined = member->join(context);
+        return joined ? joined : member->for_the_owner(std::move(joined.error()), context);
+    });
     app.on_end([member](const Ending& ending, Context& context) { member->end(ending, context); });
-    const std::pair<MessageType, MemberApp::Method> table[] = {
-        {message::align, &MemberApp::align},     {message::select, &MemberApp::select},
-        {message::begin, &MemberApp::begin},     {message::step, &MemberApp::step},
-        {message::solve, &MemberApp::solve},     {message::evaluate, &MemberApp::evaluate},
-        {message::round, &MemberApp::round},     {message::load_model, &MemberApp::load_model},
-        {message::finish, &MemberApp::finish},   {message::release, &MemberApp::release},
-        {message::commit, &MemberApp::commit},   {message::commits, &MemberApp::commits},
-        {message::restore, &MemberApp::restore},
-    };
-    for (const auto& [type, method] : table)
-        app.on(type, [member, call = method](const Message& message, Context& context) {
-            return member->handle(call, message, context);
+    std::set<MessageType> types;
+    for (const MemberApp::Row& row : MemberApp::rows()) types.insert(row.type);
+    for (const Algorithm* algorithm : algorithms())
+        for (const MemberHandler& handler : algorithm->handlers) types.insert(handler.type);
+    for (const MessageType type : types)
+        app.on(type, [member](const Message& message, Context& context) {
+            auto reply = member->handle(message, context);
+            return reply ? std::move(reply)
+                         : member->for_the_owner(std::move(reply.error()), context);
         });
     return app;
 }

@@ -7,8 +7,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "actors/run/text.hpp"
 #include "base/hash.hpp"
-#include "bus/wire/limits.hpp"
 #include "data/split.hpp"
 
 namespace vflbus::actors {
@@ -76,24 +76,7 @@ class Digest {
     std::string pieces_;
 };
 
-std::string shape(std::size_t rows, std::size_t cols) {
-    return std::to_string(rows) + " x " + std::to_string(cols);
-}
-
 }  // namespace
-
-models::OptimizerConfig optimizer_of(const config::ModelConfig& model) {
-    models::OptimizerConfig out;
-    out.kind = model.optimizer == config::Optimizer::adam ? models::OptimizerKind::adam
-                                                          : models::OptimizerKind::sgd;
-    out.learning_rate = model.learning_rate;
-    out.momentum = model.momentum;
-    out.beta1 = model.adam_beta1;
-    out.beta2 = model.adam_beta2;
-    out.epsilon = model.adam_epsilon;
-    out.weight_decay = model.weight_decay;
-    return out;
-}
 
 Party::Party(std::string name, config::AgreedHalf agreed, TableSource tables)
     : name_(std::move(name)), agreed_(std::move(agreed)), tables_(std::move(tables)) {}
@@ -104,7 +87,7 @@ Result<bool> Party::load(TableKind kind) {
     Side& s = side(kind);
     if (!s.loaded) {
         auto table = tables_(kind);
-        if (!table) return tl::unexpected(std::move(table.error()));
+        if (!table) return tl::unexpected(named(std::move(table.error())));
         s.table = std::move(*table);
         s.loaded = true;
     }
@@ -117,9 +100,9 @@ Result<AlignReply> Party::align(TableKind kind) {
     if (!present) return tl::unexpected(present.error());
     if (!*present) return reply;
     Side& s = side(kind);
-    auto local = data::hash_ids(*s.table, agreed_.data.id_salt,
-                                duplicates_of(agreed_.data.duplicates), name_);
-    if (!local) return tl::unexpected(std::move(local.error()));
+    auto local =
+        data::hash_ids(*s.table, agreed_.data.id_salt, duplicates_of(agreed_.data.duplicates), {});
+    if (!local) return tl::unexpected(named(std::move(local.error())));
     s.local = std::move(*local);
     s.aligned = true;
     reply.present = true;
@@ -132,12 +115,12 @@ Result<AlignReply> Party::align(TableKind kind) {
 
 Result<> Party::select(TableKind kind, const data::Selection& selection, std::uint64_t rows) {
     Side& s = side(kind);
-    auto common = data::apply(s.local, selection);
-    if (!common) return tl::unexpected(std::move(common.error()));
+    auto common = data::apply(s.local, selection, rows);
+    if (!common) return tl::unexpected(named(std::move(common.error())));
     if (common->rows.size() != rows)
-        return fail(Errc::malformed_message,
-                    name_ + " comes to " + std::to_string(common->rows.size()) +
-                        " aligned rows, the master to " + std::to_string(rows));
+        return tl::unexpected(named(
+            {Errc::malformed_message, "comes to " + std::to_string(common->rows.size()) +
+                                          " aligned rows, the master to " + std::to_string(rows)}));
     s.common = std::move(*common);
     s.selected = true;
     if (kind == TableKind::predict) s.rows = std::move(s.common.rows);
@@ -184,7 +167,7 @@ Result<> Party::split() {
     return {};
 }
 
-Result<> Party::build(std::size_t outputs) {
+Result<> Party::build() {
     Side& train = side(TableKind::train);
     Side& test = side(TableKind::test);
     data::PreprocessOptions options;
@@ -194,18 +177,14 @@ Result<> Party::build(std::size_t outputs) {
     preprocessor_ = data::fit(*train.table, train.rows, options, &prepared_);
 
     auto design = data::transform(preprocessor_, *train.table, train.rows);
-    if (!design) return tl::unexpected(std::move(design.error()));
+    if (!design) return tl::unexpected(named(std::move(design.error())));
     train.design = std::move(*design);
     const data::Table& of_test = test.selected ? *test.table : *train.table;
     auto test_design = data::transform(preprocessor_, of_test, test.rows);
-    if (!test_design) return tl::unexpected(std::move(test_design.error()));
+    if (!test_design) return tl::unexpected(named(std::move(test_design.error())));
     test.design = std::move(*test_design);
 
     alignment_ = digest();
-    const auto optimizer = optimizer_of(agreed_.model);
-    if (auto valid = models::validate(optimizer); !valid) return valid;
-    model_.emplace(preprocessor_.width(), outputs, optimizer);
-    schedule_ = BatchSchedule(agreed_, static_cast<std::uint32_t>(train.rows.size()));
     return {};
 }
 
@@ -257,92 +236,26 @@ void Party::drop_tables() {
     }
 }
 
-Result<> Party::batch_scores(std::uint64_t step, models::Matrix& z) {
-    if (step >= schedule_.steps()) {
-        z.resize(0, outputs());
-        return {};
-    }
-    models::gather_batch(design(TableKind::train), schedule_.rows(step), batch_);
-    model_->scores(batch_, z);
-    return {};
-}
+// -- prediction ---------------------------------------------------------------------
 
-Result<> Party::update(models::ConstMatrixView residual) {
-    if (residual.rows != batch_.rows() || residual.cols != outputs())
-        return fail(Errc::malformed_message,
-                    "a residual of " + shape(residual.rows, residual.cols) + " where " + name_ +
-                        " has a batch of " + shape(batch_.rows(), outputs()));
-    return model_->update(batch_, residual);
-}
-
-Result<> Party::solve(models::ConstMatrixView target, models::Matrix& z) {
-    if (target.rows != batch_.rows() || target.cols != outputs())
-        return fail(Errc::malformed_message, "a target of " + shape(target.rows, target.cols) +
-                                                 " where " + name_ + " has a batch of " +
-                                                 shape(batch_.rows(), outputs()));
-    return model_->fit_ridge(batch_, target, agreed_.model.reg_lambda, z);
-}
-
-Result<> Party::scores(TableKind kind, std::uint64_t first, std::uint64_t count,
-                       models::Matrix& z) const {
-    const models::DesignView all = design(kind);
-    if (first > all.rows || count > all.rows - first)
-        return fail(Errc::malformed_message, "rows " + std::to_string(first) + " to " +
-                                                 std::to_string(first + count) + " of a " +
-                                                 std::string(name_of(kind)) + " of " +
-                                                 std::to_string(all.rows) + " at " + name_);
-    if (count * outputs() * sizeof(double) > bus::message_bytes_max / 2)
-        return fail(Errc::too_large, "scores of " + shape(count, outputs()) +
-                                         " are too large for one message; ask for fewer rows");
-    const models::DesignView part(all.data == nullptr ? nullptr : all.data + first * all.stride,
-                                  count, all.cols, all.stride);
-    z.resize_uninitialized(count, outputs());
-    models::design_scores(part, model_->weights(), z.view());
-    return {};
-}
-
-// -- model parts --------------------------------------------------------------------
-
-ModelPart Party::part() const {
-    ModelPart part;
-    part.party = name_;
-    part.world_size = agreed_.run.world_size;
-    part.protocol = config::name_of(agreed_.run.protocol);
-    part.task = config::name_of(agreed_.model.task);
-    part.seed = agreed_.run.seed;
-    part.steps = schedule_.steps();
-    part.outputs = outputs();
-    part.columns = preprocessor_.columns;
-    const auto weights = model_->weights().span();
-    part.weights.assign(weights.begin(), weights.end());
-    part.train_rows = side(TableKind::train).rows.size();
-    part.filled_cells = prepared_.filled_cells;
-    part.left_out = prepared_.removed;
-    return part;
-}
-
-Result<> Party::use(const ModelPart& part) {
-    preprocessor_.columns = part.columns;
-    model_.emplace(part.features(), part.outputs, models::OptimizerConfig{});
-    return model_->set_weights(part.weights);
+void Party::use(std::vector<data::PreparedColumn> columns) {
+    preprocessor_.columns = std::move(columns);
 }
 
 Result<> Party::build_predict() {
     Side& s = side(TableKind::predict);
     auto design = data::transform(preprocessor_, *s.table, s.rows);
-    if (!design) return tl::unexpected(std::move(design.error()));
+    if (!design) return tl::unexpected(named(std::move(design.error())));
     s.design = std::move(*design);
     return {};
 }
 
 // -- properties ---------------------------------------------------------------------
 
-std::size_t Party::features() const noexcept {
-    return model_ ? model_->features() : 0;
+Failure Party::named(Failure failure) const {
+    return name_.empty() ? std::move(failure) : of_party(name_, std::move(failure));
 }
-std::size_t Party::outputs() const noexcept {
-    return model_ ? model_->outputs() : 0;
-}
+
 models::DesignView Party::design(TableKind kind) const noexcept {
     return view_of(side(kind).design);
 }

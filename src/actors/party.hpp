@@ -1,40 +1,33 @@
 #pragma once
-// One party's share of a run, whoever it is: its tables, alignment, designs, batches and its block
-// of the model. Members answer messages with it; the master has one for its own features.
+// What one party brings into a run, whoever it is: its tables, which of their rows all parties
+// have, how these are split, and the numbers that its features become.
+//
+// Members answer messages with it; the master has one for its own features. It knows nothing of
+// models: the halves of an algorithm (training/algorithm.hpp) are built on its designs.
 
 #include <array>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "actors/messages.hpp"
-#include "actors/model_file.hpp"
-#include "actors/schedule.hpp"
+#include "actors/run/commit_file.hpp"
 #include "actors/tables.hpp"
 #include "base/errc.hpp"
 #include "config/config.hpp"
 #include "data/align.hpp"
 #include "data/preprocess.hpp"
 #include "models/matrix.hpp"
-#include "models/party_model.hpp"
 
 namespace vflbus::actors {
 
-/// What a commit says about the rows and features it was made with, so that a restored party can
-/// tell whose table is another one by now.
-struct AlignmentDigest {
-    Hash256 table{};     ///< ids and feature columns of the party's own tables
-    Hash256 rows{};      ///< ids of the aligned rows in order, and the split
-    Hash256 features{};  ///< features after preprocessing: names, scaling, numbers; and labels
-    friend bool operator==(const AlignmentDigest&, const AlignmentDigest&) = default;
-};
-
 class Party {
   public:
+    /// `name` goes in front of the sentences of its failures; a member's is empty, because who
+    /// receives them knows whose they are.
     Party(std::string name, config::AgreedHalf agreed, TableSource tables);
 
     // -- tables and alignment -------------------------------------------------------
@@ -60,46 +53,31 @@ class Party {
     // -- training -------------------------------------------------------------------
     /// Train and test rows, by the test table or by test_fraction. bad_data without training rows.
     Result<> split();
-    /// Preprocessing, designs, schedule and zero weights for `outputs` outputs. Needs `split`.
-    Result<> build(std::size_t outputs);
+    /// Preprocessing and designs. Needs `split`.
+    Result<> build();
     /// Lets the training and test tables go (after build; the master reads its labels first).
     void drop_tables();
-
-    /// Gathers batch `step` and writes its scores (b x k) to `z`.
-    Result<> batch_scores(std::uint64_t step, models::Matrix& z);
-    /// One optimizer step on the batch gathered last.
-    Result<> update(models::ConstMatrixView residual);
-    /// Ridge solution on the batch gathered last; its new scores to `z`.
-    Result<> solve(models::ConstMatrixView target, models::Matrix& z);
-
-    /// Scores of rows [first, first + count) of one side.
-    Result<> scores(TableKind kind, std::uint64_t first, std::uint64_t count,
-                    models::Matrix& z) const;
 
     // -- commits ----------------------------------------------------------------------
     /// Of what `build` was given.
     [[nodiscard]] const AlignmentDigest& alignment() const noexcept { return alignment_; }
-    [[nodiscard]] models::PartyState state() const { return model_->state(); }
-    /// Replaces weights and optimizer. bad_data when the sizes do not fit.
-    Result<> restore(models::PartyState state) { return model_->set_state(std::move(state)); }
 
-    // -- model parts ------------------------------------------------------------------
-    /// Features, scaling and weights; the caller fills in run, role and the rest.
-    [[nodiscard]] ModelPart part() const;
-    /// Prediction: takes over a stored part. Checks that its numbers fit.
-    Result<> use(const ModelPart& part);
-    /// Prediction: the design of the selected rows (after use and select).
+    // -- prediction -------------------------------------------------------------------
+    /// Takes over the columns of a stored model part.
+    void use(std::vector<data::PreparedColumn> columns);
+    /// The design of the selected rows (after use and select).
     Result<> build_predict();
 
     // -- properties -------------------------------------------------------------------
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     [[nodiscard]] const config::AgreedHalf& agreed() const noexcept { return agreed_; }
-    [[nodiscard]] std::size_t features() const noexcept;
-    [[nodiscard]] std::size_t outputs() const noexcept;
-    [[nodiscard]] BatchSchedule& schedule() noexcept { return schedule_; }
-    [[nodiscard]] const BatchSchedule& schedule() const noexcept { return schedule_; }
+    /// Features after preprocessing: the width of its designs.
+    [[nodiscard]] std::size_t features() const noexcept { return preprocessor_.width(); }
+    [[nodiscard]] const data::Preprocessor& preprocessor() const noexcept { return preprocessor_; }
     [[nodiscard]] const data::PreprocessReport& prepared() const noexcept { return prepared_; }
     [[nodiscard]] models::DesignView design(TableKind kind) const noexcept;
+    /// A failure of its tables, with its name in front if it has one.
+    [[nodiscard]] Failure named(Failure failure) const;
 
   private:
     AlignmentDigest digest() const;
@@ -126,12 +104,6 @@ class Party {
     data::Preprocessor preprocessor_;
     data::PreprocessReport prepared_;
     AlignmentDigest alignment_;
-    std::optional<models::PartyModel> model_;
-    BatchSchedule schedule_;
-    models::Matrix batch_;
 };
-
-/// The optimizer in the words of the models room.
-models::OptimizerConfig optimizer_of(const config::ModelConfig& model);
 
 }  // namespace vflbus::actors

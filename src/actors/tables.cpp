@@ -22,7 +22,7 @@ struct Files {
     }
 
     Result<std::shared_ptr<const data::Table>> read(TableKind kind) {
-        auto source = data::open_source({path(kind), name});
+        auto source = data::open_source({.location = path(kind)});
         if (!source) return tl::unexpected(with_source(source.error()));
         data::TableRequest request{party.id, party.label, party.features, party.exclude};
         if (kind == TableKind::predict) without_absent_labels((*source)->columns(), request);
@@ -62,7 +62,7 @@ TableSource csv_tables(const config::Config& config, const std::string& party,
     return [files](TableKind kind) -> Result<std::shared_ptr<const data::Table>> {
         if (files->path(kind).empty()) {
             if (kind == TableKind::train)
-                return fail(Errc::bad_config, files->name + " has no table: set data in [party." +
+                return fail(Errc::bad_config, "no table is given: set data in [party." +
                                                   files->name + "] or give --data FILE");
             return nullptr;
         }

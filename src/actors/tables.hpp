@@ -13,8 +13,9 @@
 
 namespace vflbus::actors {
 
-/// A null pointer means that the party has no such table. Sentences name party, file and column.
-/// May be called from the strands of several runs at once.
+/// A null pointer means that the party has no such table. Sentences name file and column; whose
+/// they are is added by Party, or by those who receive them. May be called from the strands of
+/// several runs at once.
 using TableSource = std::function<Result<std::shared_ptr<const data::Table>>(TableKind)>;
 
 /// Reads the CSV files of `[party.<party>]`. A table is shared by runs that use it at the same time

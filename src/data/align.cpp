@@ -203,7 +203,8 @@ Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t 
     return result;
 }
 
-Result<Aligned> apply(const LocalIds& local, const Selection& selection) {
+Result<Aligned> apply(const LocalIds& local, const Selection& selection,
+                      std::uint64_t rows_max) {
     const auto refuse = [](const char* what) {
         return fail(Errc::malformed_message,
                     std::string("the master's alignment does not fit the ids sent to it: ") + what);
@@ -236,7 +237,7 @@ Result<Aligned> apply(const LocalIds& local, const Selection& selection) {
         }
         ++chosen;
         total += std::min(rows, aligned_rows_max + 1);
-        if (total > aligned_rows_max) return refuse("it has too many rows");
+        if (total > rows_max) return refuse("it has too many rows");
     }
 
     try {

@@ -79,7 +79,9 @@ struct Aligned {
     std::vector<Hash128> ids;         ///< id hash of each aligned row; for the split
 };
 
-/// Errors: malformed_message when the selection does not fit the party's ids.
-Result<Aligned> apply(const LocalIds& local, const Selection& selection);
+/// Errors: malformed_message when the selection does not fit the party's ids, or makes more than
+/// `rows_max` rows; nothing is allocated then.
+Result<Aligned> apply(const LocalIds& local, const Selection& selection,
+                      std::uint64_t rows_max = aligned_rows_max);
 
 }  // namespace vflbus::data

@@ -3,7 +3,7 @@
 #include <cstdlib>
 
 #include "actors/messages.hpp"
-#include "actors/run_record.hpp"
+#include "actors/run/run_record.hpp"
 #include "bus/wire/control.hpp"
 
 namespace vflbus::sim {

@@ -6,7 +6,7 @@
 
 #include "actors/member.hpp"
 #include "actors/messages.hpp"
-#include "actors/run_record.hpp"
+#include "actors/run/run_record.hpp"
 #include "swarm_state.hpp"
 
 namespace vflbus::sim {
@@ -24,6 +24,16 @@ constexpr Duration standstill = seconds(25);
 /// After this the world is whole, and everything has to come to its end.
 constexpr Duration fault_time = minutes(10);
 constexpr Duration healing_time = minutes(30);
+
+/// Counts the steps of a training, to see that it gets on.
+class StepCounter final : public actors::RunObserver {
+  public:
+    explicit StepCounter(std::uint64_t& steps) : steps_(&steps) {}
+    void on_step(const observe::ProgressState&, TimePoint) override { ++*steps_; }
+
+  private:
+    std::uint64_t* steps_;
+};
 
 }  // namespace
 
@@ -241,9 +251,7 @@ void Swarm::setup_master(std::size_t place, actors::NodeCore& core) {
         if (std::sscanf(text.c_str(), "goes on from step %" SCNu64, &step) == 1)
             check(stored_[place]->on_restored(id, step));
     };
-    options.progress = [&run](const observe::ProgressState& state, TimePoint) {
-        run.steps += state.report ? 0 : 1;
-    };
+    options.observers.push_back(std::make_shared<StepCounter>(run.steps));
     options.resume = options.env->exists(actors::run_record_path("runs", options.run));
     if (options.resume) {
         ++count("resumed");

@@ -132,8 +132,8 @@ class Swarm {
     /// begins.
     struct Run {
         RunId id;
-        std::unique_ptr<actors::RunMaster> master;  ///< of the present process
-        std::unique_ptr<actors::RunMaster> twin;
+        std::unique_ptr<actors::Run> master;  ///< of the present process
+        std::unique_ptr<actors::Run> twin;
         bool settled = false;  ///< the end of the present process was taken in
         bool over = false;     ///< complete, or nothing can continue it, and no other one begins
         std::map<RunId, std::string> complete;  ///< with its history

@@ -4,7 +4,7 @@
 
 #include "actors/master.hpp"
 #include "actors/member.hpp"
-#include "actors/run_record.hpp"
+#include "actors/run/run_record.hpp"
 
 namespace vflbus::sim {
 
@@ -120,7 +120,7 @@ Outcome train(std::uint64_t world_seed, const Scenario& scenario) {
                            core.serve(actors::make_member_app(std::move(options)));
                        });
     }
-    std::vector<std::unique_ptr<actors::RunMaster>> masters(2);
+    std::vector<std::unique_ptr<actors::Run>> masters(2);
     out.runs.resize(2);
     for (std::size_t r = 0; r < 2; ++r) {
         world.add_node(names[2 + r], "master", -1, [&, r](actors::NodeCore& core) {

@@ -1,84 +1,68 @@
 #include "actors/protocols/honest.hpp"
 
 #include <algorithm>
-#include <utility>
-#include <vector>
 
 namespace vflbus::actors {
 namespace {
 
 class HonestMaster final : public MasterProtocol {
   public:
-    explicit HonestMaster(std::size_t members) : parts_(members) {}
-
     std::string_view name() const noexcept override { return "honest"; }
     std::string notice() const override {
         return "protocol honest: the master sees every member's partial scores, and every member "
-               "the "
-               "residuals, in the clear";
+               "the residuals, in the clear";
     }
 
-    Result<std::vector<Bytes>> rounds(Moment, std::uint64_t, std::uint64_t) override {
-        return std::vector<Bytes>{};
-    }
-    Result<> on_round(Moment, std::uint64_t, std::uint64_t, std::size_t, Body) override {
-        return fail(Errc::internal, "honest has no rounds of its own");
-    }
+    Task<> begin(Parties&) override { co_return; }
+    Task<> within_step(Parties&, std::uint64_t) override { co_return; }
 
-    Result<> start(std::uint64_t, models::ConstMatrixView own) override {
-        sum_.resize_uninitialized(own.rows, own.cols);
-        std::copy_n(own.data, own.size(), sum_.data());
+    Result<> start(const Stamp&, models::ConstMatrixView own, models::Matrix& sum) override {
+        sum.resize_uninitialized(own.rows, own.cols);
+        std::copy_n(own.data, own.size(), sum.data());
         return {};
     }
 
-    Result<> add(std::uint64_t, std::size_t rank, const TensorView& scores) override {
-        if (scores.rows != sum_.rows() || scores.cols != sum_.cols())
+    Result<> add(const Stamp&, std::size_t, const TensorView& scores,
+                 models::Matrix& sum) override {
+        if (scores.rows != sum.rows() || scores.cols != sum.cols())
             return fail(Errc::malformed_message,
                         "scores of " + std::to_string(scores.rows) + " x " +
-                            std::to_string(scores.cols) + " where " + std::to_string(sum_.rows()) +
-                            " x " + std::to_string(sum_.cols()) + " belong");
-        copy_tensor(scores, parts_[rank]);
+                            std::to_string(scores.cols) + " where " + std::to_string(sum.rows()) +
+                            " x " + std::to_string(sum.cols()) + " belong");
+        copy_tensor(scores, part_);
+        models::add(sum.view(), part_);
         return {};
     }
 
-    Result<models::ConstMatrixView> sum(std::uint64_t) override {
-        for (const models::Matrix& part : parts_) models::add(sum_.view(), part);
-        return std::as_const(sum_).view();
-    }
+    Result<> finish(const Stamp&, models::Matrix&) override { return {}; }
 
-    Result<models::ConstMatrixView> outgoing(std::uint64_t,
+    Result<models::ConstMatrixView> outgoing(const Stamp&,
                                              models::ConstMatrixView residual) override {
         return residual;
     }
 
   private:
-    std::vector<models::Matrix> parts_;  // by rank, added in that order
-    models::Matrix sum_;
+    models::Matrix part_;
 };
 
 class HonestMember final : public MemberProtocol {
   public:
-    Result<models::ConstMatrixView> share(std::uint64_t, models::ConstMatrixView z) override {
+    Result<models::ConstMatrixView> share(const Stamp&, models::ConstMatrixView z) override {
         return z;
     }
-
-    Result<> gradient(std::uint64_t, const TensorView& residual, Party& party) override {
-        copy_tensor(residual, residual_);
-        return party.update(residual_);
+    Result<> incoming(const Stamp&, const TensorView& sent, models::Matrix& residual) override {
+        copy_tensor(sent, residual);
+        return {};
     }
-
-    Result<Bytes> answer(Moment, std::uint64_t, std::uint64_t, Body) override {
-        return fail(Errc::handler_failed, "honest has no rounds of its own");
+    Result<Bytes> answer(const RoundRequest&) override {
+        return fail(Errc::handler_failed, "the protocol honest has no rounds of its own");
     }
-
-  private:
-    models::Matrix residual_;
 };
 
 }  // namespace
 
-std::unique_ptr<MasterProtocol> make_honest_master(std::size_t members) {
-    return std::make_unique<HonestMaster>(members);
+std::unique_ptr<MasterProtocol> make_honest_master() {
+    return std::make_unique<HonestMaster>();
 }
 std::unique_ptr<MemberProtocol> make_honest_member() {
     return std::make_unique<HonestMember>();

@@ -7,7 +7,7 @@
 
 namespace vflbus::actors {
 
-std::unique_ptr<MasterProtocol> make_honest_master(std::size_t members);
+std::unique_ptr<MasterProtocol> make_honest_master();
 std::unique_ptr<MemberProtocol> make_honest_member();
 
 }  // namespace vflbus::actors

@@ -16,9 +16,13 @@ Failure unusable(std::string_view name) {
 
 }  // namespace
 
-Result<std::unique_ptr<MasterProtocol>> make_master_protocol(std::string_view name,
-                                                             std::size_t members) {
-    if (name == "honest") return make_honest_master(members);
+std::string protocol_notice(const config::AgreedHalf& agreed) {
+    const auto protocol = make_master_protocol(config::name_of(agreed.run.protocol));
+    return protocol ? (*protocol)->notice() : std::string();
+}
+
+Result<std::unique_ptr<MasterProtocol>> make_master_protocol(std::string_view name) {
+    if (name == "honest") return make_honest_master();
     return tl::unexpected(unusable(name));
 }
 

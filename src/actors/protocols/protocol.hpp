@@ -1,29 +1,55 @@
 #pragma once
-// How sums of scores and gradients are reached. Master and members go through these two interfaces
-// and nothing else, so that a protocol that hides scores (masked, encrypted, arbitered: DESIGN.md,
-// section 6) is a further implementation and no change of the training.
+// How sums of scores and gradients are reached. Algorithms go through these two interfaces with
+// everything that a privacy protocol masks or encrypts (scores of steps and of evaluations,
+// residuals), so that such a protocol is a further implementation and no change of an algorithm.
 //
-// A step as the interfaces see it, for batch t:
-//   member  share(t, z_k)                  what travels as its scores
-//   master  start(t, own) ; add(rank, ...) for every member ; sum(t) -> z
-//   master  outgoing(t, r)                 what travels as the residual
-//   member  gradient(t, ..., party)        steps the member's weights
-// Extra rounds (key agreement before the first step; decryption of blinded gradients within a step)
-// are messages of type `round`: the master sends what rounds() gives until it gives nothing, each
-// answered by the member's answer().
+// A step as the interfaces see it, for the scores z of batch t:
+//   member  share(stamp, z_k)              what travels as its scores
+//   master  start(stamp, own, sum); add(stamp, rank, ..., sum) by rank; finish(stamp, sum) -> z
+//   master  outgoing(stamp, r)             what travels as the residual
+//   member  incoming(stamp, ..., r)        what it steps its weights with
+//
+// Every tensor has a stamp, which says what it covers. Masks are keyed by it, and never by the step
+// alone: an evaluation between two steps has scores of the same step as the batch that waits, and
+// the difference of two tensors under one mask would be in the clear.
+//
+// Extra rounds (key agreement before the first step; decryption of blinded gradients within one)
+// are messages of type `round`, which a protocol sends to whom it likes: all members, some of
+// them, or an arbiter (run/parties.hpp).
 
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "actors/messages.hpp"
-#include "actors/party.hpp"
+#include "actors/run/parties.hpp"
+#include "actors/run/task.hpp"
 #include "base/errc.hpp"
+#include "config/config.hpp"
 #include "models/matrix.hpp"
 
 namespace vflbus::actors {
+
+/// What a tensor covers. No two tensors of one run have the same stamp, and a stamp means the same
+/// tensor at all parties.
+struct Stamp {
+    enum class Tensor : std::uint8_t {
+        scores,    ///< of rows of a batch, or of a side
+        residual,  ///< of a batch
+    };
+    std::uint32_t term = 0;
+    std::uint64_t step = 0;
+    /// Of scores that are evaluated: which side. Of a batch: TableKind::train.
+    TableKind table = TableKind::train;
+    /// Of scores that are evaluated: the first row. Of a batch: `batch`, as its rows are those of
+    /// the step.
+    std::uint64_t first_row = batch;
+    Tensor tensor = Tensor::scores;
+
+    static constexpr std::uint64_t batch = UINT64_MAX;
+    friend auto operator<=>(const Stamp&, const Stamp&) = default;
+};
 
 class MasterProtocol {
   public:
@@ -33,25 +59,25 @@ class MasterProtocol {
     /// What others get to see in this protocol; logged at the start of every run.
     [[nodiscard]] virtual std::string notice() const = 0;
 
-    /// Bodies of extra round `round`, one per member by rank; empty when there is no (further) one.
-    /// `honest` has none at all; it is asked nevertheless, before the first step of a term and in
-    /// every one that is not sequential, where protocols with key agreement or decryption (not
-    /// built yet) have theirs. An empty vector allocates nothing.
-    virtual Result<std::vector<Bytes>> rounds(Moment moment, std::uint64_t step,
-                                              std::uint64_t round) = 0;
-    virtual Result<> on_round(Moment moment, std::uint64_t step, std::uint64_t round,
-                              std::size_t rank, Body payload) = 0;
+    /// Before the first request of the algorithm in a term: key agreement and the like.
+    virtual Task<> begin(Parties& parties) = 0;
+    /// Whether `within_step` has something to do; false costs a step nothing.
+    [[nodiscard]] virtual bool has_rounds_in_step() const noexcept { return false; }
+    /// After the replies to a step have come: rounds that end it.
+    virtual Task<> within_step(Parties& parties, std::uint64_t step) = 0;
 
-    /// The sum begins with the master's own scores (b x k).
-    virtual Result<> start(std::uint64_t step, models::ConstMatrixView own) = 0;
-    /// Scores of one member as they came, in any order. malformed_message when the shape differs.
-    virtual Result<> add(std::uint64_t step, std::size_t rank, const TensorView& scores) = 0;
-    /// b x k, without intercept; the terms are added by rank, whatever the order of arrival.
-    /// Valid until the next call.
-    virtual Result<models::ConstMatrixView> sum(std::uint64_t step) = 0;
+    /// The sum (b x k) begins with the master's own scores.
+    virtual Result<> start(const Stamp& stamp, models::ConstMatrixView own,
+                           models::Matrix& sum) = 0;
+    /// Scores of one member as they came. Called by rank, so that the terms are added in that
+    /// order. malformed_message when the shape differs.
+    virtual Result<> add(const Stamp& stamp, std::size_t rank, const TensorView& scores,
+                         models::Matrix& sum) = 0;
+    /// All members have been added: `sum` is what it is called, without intercept.
+    virtual Result<> finish(const Stamp& stamp, models::Matrix& sum) = 0;
 
-    /// What members receive for the residual of `step`. Valid until the next call.
-    virtual Result<models::ConstMatrixView> outgoing(std::uint64_t step,
+    /// What members receive for the residual (b x k). Valid until the next call.
+    virtual Result<models::ConstMatrixView> outgoing(const Stamp& stamp,
                                                      models::ConstMatrixView residual) = 0;
 };
 
@@ -60,17 +86,19 @@ class MemberProtocol {
     virtual ~MemberProtocol() = default;
 
     /// What travels in place of the scores `z` (b x k). Valid until the next call.
-    virtual Result<models::ConstMatrixView> share(std::uint64_t step,
+    virtual Result<models::ConstMatrixView> share(const Stamp& stamp,
                                                   models::ConstMatrixView z) = 0;
-    /// Steps the party's weights with what outgoing() sent (b x k).
-    virtual Result<> gradient(std::uint64_t step, const TensorView& residual, Party& party) = 0;
-    virtual Result<Bytes> answer(Moment moment, std::uint64_t step, std::uint64_t round,
-                                 Body payload) = 0;
+    /// The residual (b x k) of what outgoing() sent.
+    virtual Result<> incoming(const Stamp& stamp, const TensorView& sent,
+                              models::Matrix& residual) = 0;
+    virtual Result<Bytes> answer(const RoundRequest& request) = 0;
 };
 
-/// Errors: bad_config, "not built yet" for protocols that DESIGN.md names, otherwise unknown.
-Result<std::unique_ptr<MasterProtocol>> make_master_protocol(std::string_view name,
-                                                             std::size_t members);
+/// What others get to see of each party in this run; "" for a protocol that is not built.
+std::string protocol_notice(const config::AgreedHalf& agreed);
+
+/// Errors: bad_config.
+Result<std::unique_ptr<MasterProtocol>> make_master_protocol(std::string_view name);
 Result<std::unique_ptr<MemberProtocol>> make_member_protocol(std::string_view name);
 
 }  // namespace vflbus::actors

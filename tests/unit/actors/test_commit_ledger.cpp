@@ -5,7 +5,7 @@
 #include <initializer_list>
 #include <map>
 
-#include "actors/commit_ledger.hpp"
+#include "actors/run/commit_ledger.hpp"
 #include "catch.hpp"
 
 using namespace vflbus;

@@ -51,15 +51,14 @@ TEST_CASE("a member that never comes") {
 
 TEST_CASE("a member whose table is no good declines at once") {
     Play play{World{}};
-    play.failures[2] = {Errc::bad_data,
-                        "member-1: shop.csv line 7, column age: \"x\" is no number"};
-    expect_failure(play, Errc::bad_data, {"member-1", "shop.csv line 7", "age"});
+    play.failures[2] = {Errc::bad_data, "shop.csv line 7, column age: \"x\" is no number"};
+    expect_failure(play, Errc::bad_data, {"member-1: shop.csv line 7", "age"});
 }
 
 TEST_CASE("the master's own table is no good") {
     Play play{World{}};
-    play.failures[0] = {Errc::io, "master: cannot read bank.csv"};
-    expect_failure(play, Errc::io, {"master", "bank.csv"});
+    play.failures[0] = {Errc::io, "cannot read bank.csv"};
+    expect_failure(play, Errc::io, {"master: cannot read bank.csv"});
 }
 
 TEST_CASE("a configuration that differs") {
@@ -96,7 +95,12 @@ TEST_CASE("duplicated ids") {
     Play play{World{}};
     play.tables[1][TableKind::train] =
         std::make_shared<data::Table>(play.world.table(1, {1, 2, 4, 5, 4, 6}));
-    expect_failure(play, Errc::bad_data, {"member-0", "u4"});
+    expect_failure(play, Errc::bad_data, {"member-0: table-1.csv", "row 5"});
+    // whose id it is stays with the member
+    CHECK(play.master->outcome().sentence.find("u4") == std::string::npos);
+    CHECK(std::ranges::any_of(play.member_log, [](const std::string& line) {
+        return line.find("u4") != std::string::npos;
+    }));
 }
 
 TEST_CASE("a label with one class") {
@@ -104,7 +108,13 @@ TEST_CASE("a label with one class") {
     auto table = play.world.table(0, play.world.order(0, 1));
     for (auto& y : table.labels[0].numbers) y = 1;
     play.tables[0][TableKind::train] = std::make_shared<data::Table>(std::move(table));
-    expect_failure(play, Errc::bad_data, {"y0"});
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::bad_data);
+    CHECK(ending.sentence.find("master: table-0.csv, a label") == 0);
+    // the members are not told which label, or which class
+    CHECK(ending.sentence.find("y0") == std::string::npos);
+    CHECK(play.master->outcome().sentence.find("y0") != std::string::npos);
+    CHECK(play.master->report().reason == play.master->outcome().sentence);
 }
 
 TEST_CASE("a loss that diverges") {
@@ -335,15 +345,14 @@ TEST_CASE("a member that is gone before it confirms the end costs nothing") {
 
 TEST_CASE("protocols that are not built") {
     for (const char* name : {"masked", "encrypted", "arbitered"}) {
-        const auto master = make_master_protocol(name, 2);
+        const auto master = make_master_protocol(name);
         REQUIRE(!master);
         CHECK(master.error().code == Errc::bad_config);
         CHECK(master.error().sentence.find("not built yet") != std::string::npos);
         CHECK(!make_member_protocol(name));
     }
-    CHECK(make_master_protocol("telepathy", 2).error().sentence.find("unknown") !=
-          std::string::npos);
-    CHECK(make_master_protocol("honest", 2));
+    CHECK(make_master_protocol("telepathy").error().sentence.find("unknown") != std::string::npos);
+    CHECK(make_master_protocol("honest"));
     CHECK(make_member_protocol("honest"));
 }
 

@@ -154,7 +154,7 @@ TEST_CASE("predictions with parts that do not belong together") {
         auto table = play.world.table(2, {1, 2, 5});
         table.features.pop_back();
         play.tables[2][TableKind::predict] = std::make_shared<data::Table>(std::move(table));
-        word = "x2_2";
+        word = "member-1: table-2.csv has not all columns";
     }
     SECTION("a table is missing") {
         predict(play, trained, {1, 2, 5}, false);

@@ -1,6 +1,7 @@
 // A whole run on the harness: what it learns, and that nothing but data and configuration matters.
 
-#include "actors/master_labels.hpp"
+#include "actors/training/labels.hpp"
+#include "actors/training/linear/block.hpp"
 #include "actors/party.hpp"
 #include "catch.hpp"
 #include "models/local_trainer.hpp"
@@ -62,20 +63,22 @@ struct Joined {
         REQUIRE(coding);
         auto labels = labels_of(*shared, *coding, rows);
         REQUIRE(labels);
-        REQUIRE(party->build(coding->outputs()));
+        REQUIRE(party->build());
+        schedule = linear::BatchSchedule(config, static_cast<std::uint32_t>(rows.size()));
         models::LocalConfig local_config;
-        local_config.head = head_config(config.model);
-        local_config.optimizer = optimizer_of(config.model);
+        local_config.head = linear::head_config(config.model);
+        local_config.optimizer = linear::optimizer_of(config.model);
         local_config.sequential = config.model.sequential;
         local_config.reg_lambda = config.model.reg_lambda;
         auto made = models::LocalTrainer::create(party->design(TableKind::train),
                                                  std::move(*labels), local_config);
         REQUIRE(made);
         trainer = std::make_unique<models::LocalTrainer>(std::move(*made));
-        for (std::uint64_t step = 0; step < party->schedule().steps(); ++step)
-            REQUIRE(trainer->step(party->schedule().rows(step)));
+        for (std::uint64_t step = 0; step < schedule.steps(); ++step)
+            REQUIRE(trainer->step(schedule.rows(step)));
     }
     std::unique_ptr<Party> party;
+    linear::BatchSchedule schedule;
     std::unique_ptr<models::LocalTrainer> trainer;
 };
 
@@ -326,14 +329,14 @@ TEST_CASE("check joins, echoes and aligns") {
     REQUIRE(made);
     auto* check = made->get();
     REQUIRE(play.set(std::move(*made)).run().code == Errc::ok);
-    REQUIRE(check->parties().size() == 3);
+    REQUIRE(check->checked().size() == 3);
     CHECK(check->common() > 150);
     CHECK(check->common_test() == 0);
-    CHECK(check->parties()[1].version == "0.1.0");
-    CHECK(check->parties()[1].rows == play.world.order(1, 1).size());
-    CHECK(check->parties()[1].match_rate > 0.5);
-    CHECK(check->parties()[1].match_rate <= 1);
-    CHECK(check->parties()[2].round_trip_min > Duration::zero());
-    CHECK(check->parties()[2].round_trip_min <= check->parties()[2].round_trip_median);
+    CHECK(check->checked()[1].version == "0.1.0");
+    CHECK(check->checked()[1].rows == play.world.order(1, 1).size());
+    CHECK(check->checked()[1].match_rate > 0.5);
+    CHECK(check->checked()[1].match_rate <= 1);
+    CHECK(check->checked()[2].round_trip_min > Duration::zero());
+    CHECK(check->checked()[2].round_trip_min <= check->checked()[2].round_trip_median);
     CHECK(play.env.files.empty());
 }

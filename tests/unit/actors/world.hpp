@@ -12,8 +12,8 @@
 #include "actors/env.hpp"
 #include "actors/master.hpp"
 #include "actors/member.hpp"
-#include "actors/model_file.hpp"
-#include "actors/run_record.hpp"
+#include "actors/run/run_record.hpp"
+#include "actors/training/linear/part.hpp"
 #include "base/text.hpp"
 #include "harness.hpp"
 
@@ -64,7 +64,6 @@ struct World {
                                     const std::vector<std::size_t>& order) const {
         data::Table out;
         out.path = "table-" + std::to_string(party) + ".csv";
-        out.party = party == 0 ? "master" : config::member_name(party - 1);
         for (const std::size_t row : order) out.ids.push_back("u" + std::to_string(row));
         if (party == 0)
             for (std::size_t c = 0; c < label_columns(); ++c) {
@@ -163,9 +162,7 @@ struct Play {
         options.log = [this](observe::log::Level, const RunId&, const std::string& text) {
             log.push_back(text);
         };
-        options.progress = [this](const observe::ProgressState& state, TimePoint) {
-            progress.push_back(state);
-        };
+        options.observers.push_back(std::make_shared<Watcher>(*this));
         return options;
     }
     ClientApp member(std::size_t rank) {
@@ -175,10 +172,13 @@ struct Play {
         options.tables = source(rank + 1);
         options.env = &env;
         options.runs_dir = "runs";
+        options.log = [this](observe::log::Level, const RunId&, const std::string& text) {
+            member_log.push_back(text);
+        };
         return make_member_app(std::move(options));
     }
     /// Without running it.
-    Harness& set(std::unique_ptr<RunMaster> app) {
+    Harness& set(std::unique_ptr<Run> app) {
         master = std::move(app);
         harness = std::make_unique<Harness>(*master, harness_seed);
         for (std::size_t rank = 0; rank < world.members; ++rank)
@@ -227,6 +227,23 @@ struct Play {
         return std::nan("");
     }
 
+    /// Notes what an observer is told.
+    struct Watcher final : RunObserver {
+        explicit Watcher(Play& of) : play(&of) {}
+        void on_phase(Phase phase, TimePoint) override { play->phases.push_back(phase); }
+        void on_step(const observe::ProgressState& state, TimePoint) override {
+            play->progress.push_back(state);
+        }
+        void on_metrics(const observe::ProgressState& state, const observe::HistoryEntry&,
+                        TimePoint) override {
+            play->progress.push_back(state);
+        }
+        void on_end(const observe::RunReport& report, const Failure& outcome) override {
+            play->ends.emplace_back(report.status, outcome.code);
+        }
+        Play* play;
+    };
+
     World world;
     config::Config config;
     std::vector<config::Config> member_config;
@@ -237,8 +254,11 @@ struct Play {
     RunId run;
     MemoryEnv env;
     std::vector<std::string> log;
+    std::vector<std::string> member_log;  ///< of all members
     std::vector<observe::ProgressState> progress;
-    std::unique_ptr<RunMaster> master;
+    std::vector<Phase> phases;
+    std::vector<std::pair<std::string, Errc>> ends;
+    std::unique_ptr<Run> master;
     std::unique_ptr<Harness> harness;
 };
 

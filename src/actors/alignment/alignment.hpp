@@ -1,0 +1,85 @@
+#pragma once
+// Which rows all parties have, and in what order all take them.
+//
+// Every party hashes its ids under the salt of the agreed configuration and sends the hashes; the
+// master intersects them and tells each party which of its ids are in use. docs/training.md,
+// section 2. Both halves are in hashed.cpp.
+//
+// What others claim is bounded by what they have sent: a member's counts must fit its rows and the
+// policy for duplicates, and the aligned rows, which both sides allocate, may not be more than
+// `aligned_rows_max` of what the parties hold. Both are checked before anything is allocated.
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "actors/messages.hpp"
+#include "actors/party.hpp"
+#include "actors/run/task.hpp"
+#include "base/errc.hpp"
+
+namespace vflbus::actors {
+
+class Run;
+
+/// Aligned rows for every row (or id) that a party really holds. Duplicated ids multiply: somebody
+/// with 5 rows at one party and 6 at another makes 30.
+inline constexpr std::uint64_t aligned_rows_per_row_max = 256;
+/// ... but so many are fine for any table.
+inline constexpr std::uint64_t aligned_rows_any = 100'000;
+
+/// The most aligned rows that parties with `rows` rows or ids at hand may make of them.
+std::uint64_t aligned_rows_bound(std::uint64_t rows) noexcept;
+
+/// The master's half, for one term.
+class Alignment {
+  public:
+    /// Both must outlive this.
+    Alignment(Run& run, Party& own);
+
+    /// Asks all members for the ids of these tables, and hashes the own ones meanwhile.
+    Task<> gather(std::vector<TableKind> kinds);
+    /// Whether all parties have this table; an error that names the parties when only some have.
+    [[nodiscard]] Result<bool> present(TableKind kind) const;
+    /// Intersects, sends each member its selection, and selects the own rows.
+    Task<> select(std::vector<TableKind> kinds);
+
+    [[nodiscard]] std::uint64_t common_ids(TableKind kind) const { return of(kind).common; }
+    [[nodiscard]] std::uint64_t rows(TableKind kind) const { return of(kind).rows; }
+    /// What a party said of its table: the master first, then members by rank. `ids` are gone
+    /// after `select`.
+    [[nodiscard]] const AlignReply& told(TableKind kind, std::size_t party) const {
+        return party == 0 ? of(kind).own : of(kind).of_members[party - 1];
+    }
+    [[nodiscard]] std::uint64_t ids(TableKind kind, std::size_t party) const;
+
+  private:
+    struct TableIds {
+        AlignReply own;
+        std::vector<AlignReply> of_members;
+        std::vector<std::uint64_t> ids;  ///< how many each party has
+        std::uint64_t common = 0;
+        std::uint64_t rows = 0;
+    };
+    TableIds& of(TableKind kind) { return tables_[static_cast<std::size_t>(kind)]; }
+    [[nodiscard]] const TableIds& of(TableKind kind) const {
+        return tables_[static_cast<std::size_t>(kind)];
+    }
+    [[nodiscard]] Result<> check_claims(const AlignReply& reply) const;
+    /// The selections, the master's first.
+    Result<std::vector<data::Selection>> intersect(TableKind kind);
+    void report(TableKind kind);
+
+    Run* run_;
+    Party* own_;
+    std::array<TableIds, table_kinds> tables_;
+};
+
+// -- the member's half --------------------------------------------------------------
+
+/// The reply to `align` of a table that has not been aligned yet.
+Result<Bytes> answer_align(Party& party, TableKind kind);
+/// The reply to `select` of a table that has been.
+Result<Bytes> answer_select(Party& party, const SelectRequest& request);
+
+}  // namespace vflbus::actors

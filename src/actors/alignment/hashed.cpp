@@ -1,0 +1,189 @@
+#include <algorithm>
+#include <numeric>
+#include <string>
+#include <utility>
+
+#include "actors/alignment/alignment.hpp"
+#include "actors/run/run.hpp"
+
+namespace vflbus::actors {
+
+using observe::log::Level;
+
+std::uint64_t aligned_rows_bound(std::uint64_t rows) noexcept {
+    const std::uint64_t most = data::aligned_rows_max / aligned_rows_per_row_max;
+    return std::max(aligned_rows_any, std::min(rows, most) * aligned_rows_per_row_max);
+}
+
+namespace {
+
+Result<> check_rows(std::uint64_t aligned, std::uint64_t held) {
+    if (aligned <= aligned_rows_bound(held)) return {};
+    return fail(Errc::bad_data, "the parties' duplicated ids make " + std::to_string(aligned) +
+                                    " aligned rows of " + std::to_string(held) + ", more than " +
+                                    std::to_string(aligned_rows_bound(held)) +
+                                    "; use data.duplicates = \"first\", or remove duplicates");
+}
+
+}  // namespace
+
+// -- the master ---------------------------------------------------------------------
+
+Alignment::Alignment(Run& run, Party& own) : run_(&run), own_(&own) {}
+
+std::uint64_t Alignment::ids(TableKind kind, std::size_t party) const {
+    return of(kind).ids.at(party);
+}
+
+Task<> Alignment::gather(std::vector<TableKind> kinds) {
+    std::vector<Replies> asked;
+    for (const TableKind kind : kinds) {
+        AlignRequest request;
+        request.table = kind;
+        asked.push_back(run_->parties().ask_all(message::align, encode(request)));
+    }
+    for (const TableKind kind : kinds) of(kind).own = co_await own_->align(kind);
+    for (std::size_t k = 0; k < kinds.size(); ++k) {
+        TableIds& table = of(kinds[k]);
+        const std::vector<Bytes> replies = co_await asked[k];
+        table.ids.assign(1, own_->local(kinds[k]).ids.size());
+        table.of_members.clear();
+        for (std::size_t i = 0; i < replies.size(); ++i) {
+            AlignReply reply = co_await run_->said_by(i, decode_align_reply(replies[i]));
+            co_await run_->said_by(i, check_claims(reply));
+            table.ids.push_back(reply.ids.size());
+            table.of_members.push_back(std::move(reply));
+        }
+    }
+}
+
+/// Counts say how many rows of its table a member has for each id.
+Result<> Alignment::check_claims(const AlignReply& reply) const {
+    if (reply.counts.empty()) return {};
+    if (own_->agreed().data.duplicates != config::Duplicates::all)
+        return fail(Errc::malformed_message,
+                    "sent counts of duplicated ids, which data.duplicates does not allow");
+    const std::uint64_t rows =
+        std::accumulate(reply.counts.begin(), reply.counts.end(), std::uint64_t{0});
+    if (rows <= reply.rows) return {};
+    return fail(Errc::malformed_message, "sent counts of " + std::to_string(rows) +
+                                             " rows for a table of " + std::to_string(reply.rows));
+}
+
+Result<bool> Alignment::present(TableKind kind) const {
+    std::vector<std::string> with;
+    std::vector<std::string> without;
+    (own_->aligned(kind) ? with : without).push_back(run_->options().name);
+    const auto& of_members = of(kind).of_members;
+    for (std::size_t i = 0; i < of_members.size(); ++i)
+        (of_members[i].present ? with : without).push_back(run_->parties()[i].name);
+    if (with.empty()) return false;
+    if (without.empty()) return true;
+    const std::string key = kind == TableKind::train  ? "data"
+                            : kind == TableKind::test ? "test_data"
+                                                      : "predict_data";
+    return fail(Errc::bad_config, plural(with, "has", "have") + " a " + std::string(name_of(kind)) +
+                                      ", " + plural(without, "has", "have") + " none: set " + key +
+                                      " at every party" +
+                                      (kind == TableKind::test ? " or at none" : ""));
+}
+
+Result<std::vector<data::Selection>> Alignment::intersect(TableKind kind) {
+    TableIds& table = of(kind);
+    std::vector<data::PartyIds> parties;
+    const data::LocalIds& own = own_->local(kind);
+    std::uint64_t held = own.rows.size();
+    parties.push_back({run_->options().name, own.ids, own.counts});
+    for (std::size_t i = 0; i < table.of_members.size(); ++i) {
+        const AlignReply& member = table.of_members[i];
+        parties.push_back({run_->parties()[i].name, member.ids, member.counts});
+        held = std::max<std::uint64_t>(held, member.ids.size());
+    }
+    const std::uint64_t size = kind == TableKind::train ? run_->config().data.dataset_size : 0;
+    auto common = data::intersect(parties, size);
+    if (!common) {
+        Failure failure = std::move(common.error());
+        if (kind != TableKind::train)
+            failure.sentence = std::string(name_of(kind)) + ": " + failure.sentence;
+        return tl::unexpected(std::move(failure));
+    }
+    if (common->rows > UINT32_MAX)
+        return fail(Errc::bad_data, "the " + std::string(name_of(kind)) + "s have " +
+                                        std::to_string(common->rows) +
+                                        " aligned rows, more than 2^32 - 1");
+    if (auto bounded = check_rows(common->rows, held); !bounded)
+        return tl::unexpected(std::move(bounded.error()));
+    table.common = common->common;
+    table.rows = common->rows;
+    return std::move(common->selections);
+}
+
+void Alignment::report(TableKind kind) {
+    const TableIds& table = of(kind);
+    if (kind != TableKind::test) {
+        observe::RunReport& report = run_->results();
+        report.rows_common = table.rows;
+        for (std::size_t p = 0; p < report.parties.size(); ++p) {
+            auto& party = report.parties[p];
+            party.rows = p == 0 ? own_->table(kind)->rows() : table.of_members[p - 1].rows;
+            party.rows_matched = table.common;
+        }
+    }
+    run_->log(Level::info, std::to_string(table.common) + " ids of the " +
+                               std::string(name_of(kind)) + "s are common, " +
+                               std::to_string(table.rows) + " rows are used");
+}
+
+Task<> Alignment::select(std::vector<TableKind> kinds) {
+    std::vector<Replies> asked;
+    for (const TableKind kind : kinds) {
+        TableIds& table = of(kind);
+        std::vector<data::Selection> selections = co_await intersect(kind);
+        report(kind);
+        std::vector<Bytes> bodies;
+        for (std::size_t i = 0; i < table.of_members.size(); ++i) {
+            SelectRequest request;
+            request.table = kind;
+            request.selection = std::move(selections[i + 1]);
+            request.rows = table.rows;
+            bodies.push_back(encode(request));
+            table.of_members[i].ids = {};
+            table.of_members[i].counts = {};
+        }
+        asked.push_back(run_->parties().ask_each(message::select, std::move(bodies)));
+        co_await own_->select(kind, selections[0], table.rows);
+    }
+    for (std::size_t k = 0; k < kinds.size(); ++k) {
+        const std::vector<Bytes> replies = co_await asked[k];
+        for (std::size_t i = 0; i < replies.size(); ++i) {
+            const auto reply = co_await run_->said_by(i, decode_select_reply(replies[i]));
+            Result<> same;
+            if (reply.rows != rows(kinds[k]))
+                same = fail(Errc::malformed_message, "came to " + std::to_string(reply.rows) +
+                                                         " aligned rows, the master to " +
+                                                         std::to_string(rows(kinds[k])));
+            co_await run_->said_by(i, same);
+        }
+    }
+}
+
+// -- the member ---------------------------------------------------------------------
+
+Result<Bytes> answer_align(Party& party, TableKind kind) {
+    const auto reply = party.align(kind);
+    if (!reply) return tl::unexpected(reply.error());
+    return encode(*reply, party.local(kind));
+}
+
+Result<Bytes> answer_select(Party& party, const SelectRequest& request) {
+    // the repeats multiply the party's own rows: how often, it learns from the master alone
+    if (auto bounded = check_rows(request.rows, party.local(request.table).rows.size()); !bounded)
+        return tl::unexpected(std::move(bounded.error()));
+    if (auto done = party.select(request.table, request.selection, request.rows); !done)
+        return tl::unexpected(std::move(done.error()));
+    SelectReply reply;
+    reply.rows = request.rows;
+    return encode(reply);
+}
+
+}  // namespace vflbus::actors

@@ -1,0 +1,81 @@
+// Metrics in the course of a training.
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "actors/programs.hpp"
+#include "actors/run/commits.hpp"
+#include "actors/training/algorithm.hpp"
+#include "base/text.hpp"
+#include "models/metrics.hpp"
+
+namespace vflbus::actors {
+namespace {
+
+/// The sides whose metrics are due after `step` steps.
+std::vector<TableKind> sides_due(const Run& run, const MasterHalf& model, std::uint64_t step) {
+    const config::ModelConfig& config = run.config().model;
+    const bool last = model.done(step);
+    const auto due = [&](std::uint64_t every) { return every != 0 && step % every == 0; };
+    std::vector<TableKind> sides;
+    if (last || due(config.report_train_metrics_iteration)) sides.push_back(TableKind::train);
+    if (run.report().rows_test != 0 && (last || due(config.report_test_metrics_iteration)))
+        sides.push_back(TableKind::test);
+    return sides;
+}
+
+Result<> check_finite(const models::Matrix& scores, const config::ModelConfig& model) {
+    if (models::all_finite(scores.span())) return {};
+    Failure failure{Errc::diverged, "scores are no longer finite"};
+    failure.hint = model.sequential
+                       ? "raise model.reg_lambda (now " + shortest(model.reg_lambda) + ")"
+                       : "lower model.learning_rate (now " + shortest(model.learning_rate) + ")";
+    return tl::unexpected(std::move(failure));
+}
+
+void note_metrics(Run& run, const MasterHalf& model, TableKind side, std::uint64_t step,
+                  const models::Metrics& metrics) {
+    const bool train = side == TableKind::train;
+    observe::RunReport& report = run.results();
+    (train ? report.train : report.test) = metrics.entries();
+    observe::HistoryEntry entry;
+    entry.step = step;
+    entry.epoch = model.place(step).epoch;
+    entry.split = train ? "train" : "test";
+    entry.loss = metrics.get("loss");
+    entry.metrics = metrics.entries();
+    report.history.push_back(std::move(entry));
+    observe::ProgressState state = progress_of(model, step, run.commits().loss());
+    state.report = true;
+    state.metric_name = (train ? "train " : "test ") + metrics.headline();
+    state.metric = metrics.headline_value();
+    run.report_metrics(state, report.history.back());
+}
+
+}  // namespace
+
+observe::ProgressState progress_of(const MasterHalf& model, std::uint64_t step, double loss) {
+    observe::ProgressState state;
+    const TrainingPlace next = model.place(step + 1);
+    state.epochs = next.epochs;
+    state.epoch = std::min(next.epoch, next.epochs);
+    state.step = step;
+    state.steps = model.steps();
+    state.loss = loss;
+    return state;
+}
+
+Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step) {
+    const std::vector<TableKind> sides = sides_due(run, model, step);
+    for (const TableKind side : sides) {
+        run.enter(Phase::evaluating);
+        const models::Matrix scores = co_await model.scores(side, step);
+        co_await check_finite(scores, run.config().model);
+        const models::Labels& truth = side == TableKind::train ? labels.train : labels.test;
+        note_metrics(run, model, side, step, models::metrics_for(truth, model.predict(scores)));
+    }
+    if (!sides.empty() && !model.done(step)) run.enter(Phase::training);
+}
+
+}  // namespace vflbus::actors

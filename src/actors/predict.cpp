@@ -1,0 +1,176 @@
+// `vflbus predict`: all parties score their prediction tables with their own parts of a model.
+
+#include <algorithm>
+#include <numeric>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "actors/alignment/alignment.hpp"
+#include "actors/master.hpp"
+#include "actors/model_file.hpp"
+#include "actors/programs.hpp"
+#include "actors/protocols/protocol.hpp"
+#include "actors/training/algorithm.hpp"
+#include "base/text.hpp"
+#include "models/metrics.hpp"
+
+namespace vflbus::actors {
+namespace {
+
+using observe::log::Level;
+
+std::string csv_cell(std::string_view text) {
+    const bool plain = text.find_first_of(",\"\r\n") == std::string_view::npos &&
+                       (text.empty() || (trim(text).size() == text.size()));
+    if (plain) return std::string(text);
+    std::string out = "\"";
+    for (const char c : text) {
+        if (c == '"') out += '"';
+        out += c;
+    }
+    return out += '"';
+}
+
+std::string csv_header(const MasterHalf& model, const std::string& id) {
+    const bool softmax = model.coding().task == data::Task::softmax;
+    std::string line = csv_cell(id);
+    if (softmax || model.outputs() == 1) line += ",prediction";
+    if (softmax || model.outputs() > 1)
+        for (const std::string& name : model.coding().output_names())
+            line += "," + csv_cell((softmax ? "probability_" : "prediction_") + name);
+    return line + "\n";
+}
+
+/// In the order of the master's file; rows of one id keep their aligned order.
+std::string csv_of(const Run& run, const MasterHalf& model, const Party& own,
+                   const models::Matrix& predictions) {
+    const data::Table& table = *own.table(TableKind::predict);
+    const bool softmax = model.coding().task == data::Task::softmax;
+    const auto names = model.coding().output_names();
+    const auto section = run.config().parties.find(run.options().name);
+    std::string csv =
+        csv_header(model, section == run.config().parties.end() ? "id" : section->second.id);
+    const auto rows = own.rows(TableKind::predict);
+    std::vector<std::uint32_t> order(rows.size());
+    std::iota(order.begin(), order.end(), 0U);
+    std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(rows[i], i); });
+    for (const std::uint32_t i : order) {
+        csv += csv_cell(table.ids[rows[i]]);
+        if (softmax) {
+            std::size_t best = 0;
+            for (std::size_t c = 1; c < predictions.cols(); ++c)
+                if (predictions(i, c) > predictions(i, best)) best = c;
+            csv += "," + csv_cell(names[best]);
+        }
+        for (std::size_t c = 0; c < predictions.cols(); ++c)
+            csv += "," + shortest(predictions(i, c));
+        csv += '\n';
+    }
+    return csv;
+}
+
+/// Metrics, when the master's table has the labels.
+void measure(Run& run, const MasterHalf& model, const Party& own,
+             const models::Matrix& predictions) {
+    const data::Table& table = *own.table(TableKind::predict);
+    if (table.labels.empty()) return;
+    const auto labels = labels_of(table, model.coding(), own.rows(TableKind::predict));
+    if (!labels) return run.log(Level::warn, "no metrics: " + labels.error().sentence);
+    const models::Metrics metrics = models::metrics_for(*labels, predictions);
+    run.results().test = metrics.entries();
+}
+
+Result<> loaded(Run& run, const PredictJob& job, std::size_t member, std::uint64_t outputs,
+                Body body) {
+    const auto reply = decode_load_model_reply(body);
+    if (!reply) return tl::unexpected(reply.error());
+    if (reply->run != job.head.run || reply->agreed != job.head.agreed || reply->outputs != outputs)
+        return fail(Errc::bad_data, "the model part is of another training");
+    run.results().parties[member + 1].features = reply->features;
+    return {};
+}
+
+}  // namespace
+
+Task<> predict(Run& run, const PredictJob& job, PredictResult& result) {
+    Party own(run.options().name, run.config(), run.options().tables);
+    co_await load_own(own, TableKind::predict);
+    co_await run.gathered();
+    run.log(Level::warn, protocol_notice(run.config()));
+    const Algorithm* const algorithm = co_await algorithm_of(run.config());
+    const MasterSetting setting{run, own, nullptr};
+    const std::unique_ptr<MasterHalf> model =
+        co_await algorithm->predict(setting, job.text, job.path);
+    run.results().model_dir = job.root.string();
+    run.results().parties[0].features = model->features();
+
+    run.enter(Phase::aligning);
+    LoadModelRequest load;
+    load.run = job.head.run;
+    Replies loading = run.parties().ask_all(message::load_model, encode(load));
+    Alignment alignment(run, own);
+    const std::vector<TableKind> kinds{TableKind::predict};
+    co_await alignment.gather(kinds);
+    const std::vector<Bytes> replies = co_await loading;
+    for (std::size_t i = 0; i < replies.size(); ++i)
+        co_await run.said_by(i, loaded(run, job, i, model->outputs(), replies[i]));
+    co_await alignment.present(TableKind::predict);
+    run.enter(Phase::selecting);
+    co_await alignment.select(kinds);
+    co_await own.build_predict();
+
+    run.enter(Phase::evaluating);
+    const models::Matrix scores = co_await model->scores(TableKind::predict, 0);
+    const models::Matrix predictions = model->predict(scores);
+    result.rows = alignment.rows(TableKind::predict);
+    run.results().rows_test = result.rows;
+    measure(run, *model, own, predictions);
+    result.csv = csv_of(run, *model, own, predictions);
+    if (!job.out.empty())
+        co_await run.stored("the predictions", run.env().write_file(job.out, result.csv));
+    run.enter(Phase::finishing);
+}
+
+Result<std::unique_ptr<PredictMaster>> make_predict_master(MasterOptions options,
+                                                           PredictOptions predict) {
+    const auto root =
+        options.model_dir.empty() ? options.runs_dir / predict.model.hex() : options.model_dir;
+    const auto path = root / options.name / "model.json";
+    const auto text = options.env->read_file(path);
+    if (!text)
+        return fail(text.error().code, options.name +
+                                           " has no part of the model: " + text.error().sentence +
+                                           "; name the run or directory of a training");
+    auto part = parse_model_head(*text, path.string());
+    if (!part) return tl::unexpected(std::move(part.error()));
+    if (!predict.model.none() && part->run != predict.model)
+        return fail(Errc::bad_data, path.string() + " is of run " + part->run.hex() + ", not of " +
+                                        predict.model.hex());
+    if (part->role != "master")
+        return fail(Errc::bad_data, path.string() + " is not the part of a master");
+    if (part->task != config::name_of(options.config.model.task))
+        return fail(Errc::bad_config, "the model is " + part->task + ", model.task says " +
+                                          std::string(config::name_of(options.config.model.task)) +
+                                          ": use the configuration of the training");
+    if (options.config.run.world_size == 0) options.config.run.world_size = part->world_size;
+    if (options.config.run.world_size != part->world_size)
+        return fail(Errc::bad_config, "the model has " + std::to_string(part->world_size) +
+                                          " members, run.world_size says " +
+                                          std::to_string(options.config.run.world_size));
+    const auto algorithm = algorithm_of(options.config);
+    if (!algorithm) return tl::unexpected(algorithm.error());
+    if (auto same = check_format(*part, {std::string((*algorithm)->format), part->format.version},
+                                 path.string());
+        !same)
+        return tl::unexpected(std::move(same.error()));
+    PredictJob job{std::move(*part), *text, path.string(), root, predict.out};
+    return std::make_unique<PredictMaster>(std::move(options), std::move(job));
+}
+
+PredictMaster::PredictMaster(MasterOptions options, PredictJob job)
+    : Run(std::move(options), Purpose::predict,
+          [this](Run& run) { return predict(run, job_, result_); }),
+      job_(std::move(job)) {}
+
+}  // namespace vflbus::actors

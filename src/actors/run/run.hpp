@@ -1,0 +1,263 @@
+#pragma once
+// One run as its master drives it: events come in, a Task goes on, and the run ends once.
+//
+// What a run is for is a function that reads from top to bottom (train.cpp, predict.cpp,
+// check.cpp): its program. Run is what all programs share and none should have to think of: who
+// has joined, how long is waited for whom and what is said meanwhile, members that die and come
+// back, the user who wants to stop, the report, and the one way to fail.
+//
+//   run.cpp        events, the one way to fail, the end
+//   waiting.cpp    how long it waits for whom
+//   recovery.cpp   members that are back, or were restarted: a new term
+//
+// A new term destroys the Task of the old one and runs the program again, from its first line.
+// What it needs of the old term it gets from a commit (commits.hpp), and from nowhere else.
+//
+// How a failure becomes a sentence. Whoever finds something wrong says what happened, and fills
+// `party` once the sentence names a party. `fail` adds what only the run knows: the phase, the step
+// and, for what a member said or did, where the run was; then what to do about it (`hint`), and
+// whether the run can go on (`resumable`). People get all that as one sentence (`told`); nobody
+// looks into it.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actors/env.hpp"
+#include "actors/member.hpp"
+#include "actors/node/app.hpp"
+#include "actors/purpose.hpp"
+#include "actors/run/observer.hpp"
+#include "actors/run/parties.hpp"
+#include "actors/run/phase.hpp"
+#include "actors/run/run_record.hpp"
+#include "actors/run/task.hpp"
+#include "actors/run/text.hpp"
+#include "actors/tables.hpp"
+#include "config/config.hpp"
+#include "observe/report.hpp"
+
+namespace vflbus::actors {
+
+class Commits;
+
+struct MasterOptions {
+    RunId run;  ///< chosen by the caller, e.g. random_run_id()
+    std::uint32_t term = 1;
+    /// Training: goes on with the run that runs_dir holds a record of, in the term after the one
+    /// that is stored when the broker welcomes this process (`term` is not looked at). The agreed
+    /// half must be the same.
+    bool resume = false;
+    std::string name = "master";
+    config::Config config;           ///< agreed half (world_size not 0), [bus] timeouts
+    TableSource tables;              ///< csv_tables(config, name) in a process
+    Env* env = nullptr;              ///< must outlive the master
+    std::filesystem::path runs_dir;  ///< results go to runs_dir/<run_id>/
+    std::filesystem::path out_dir;   ///< when not empty: model parts go to out_dir/<party>/ instead
+    std::filesystem::path
+        model_dir;        ///< predict: its part is in model_dir/<name>/ (empty: runs_dir)
+    std::string version;  ///< of this program; another one at a member is logged
+    LogHook log;
+    std::vector<std::shared_ptr<RunObserver>> observers;
+};
+
+class Run : public ServerApp {
+  public:
+    /// What the run is for. Called at the beginning of every term.
+    using Program = std::function<Task<>(Run&)>;
+
+    /// With `record` the run is a training: it stores commits and can be recovered. `record` is the
+    /// one that would be stored now, in the term of `options`.
+    Run(MasterOptions options, Purpose purpose, Program program,
+        std::optional<RunRecord> record = {});
+    ~Run() override;
+
+    // -- ServerApp ----------------------------------------------------------------
+    [[nodiscard]] const RunSpec& spec() const final { return spec_; }
+    Result<> on_welcome() final;
+    void on_opened(Driver& driver) final;
+    void on_join(Driver& driver, NodeId node, const bus::Join& join) final;
+    void on_reply(Driver& driver, Message&& reply) final;
+    void on_peer(Driver& driver, const PeerEvent& event) final;
+    void on_timer(Driver& driver) final;
+    void on_stop(Driver& driver) final;
+    void on_link(Driver& driver, bool up, const std::string& sentence) final;
+    void on_closed(const Ending& ending) final;
+
+    // -- results ------------------------------------------------------------------
+    [[nodiscard]] Phase phase() const noexcept { return phase_; }
+    [[nodiscard]] bool done() const noexcept { return phase_ == Phase::done; }
+    /// Filled as far as the run came; `status` and `reason` are final when done().
+    [[nodiscard]] const observe::RunReport& report() const noexcept { return report_; }
+    /// ok, or why the run failed.
+    [[nodiscard]] const Failure& outcome() const noexcept { return outcome_; }
+
+    // -- for programs: what they wait for -------------------------------------------
+    class Gathered;
+    class Pause;
+    /// All parties have joined this term.
+    [[nodiscard]] Gathered gathered();
+    /// Other events are served, then the Task goes on; also when the user wants to stop.
+    [[nodiscard]] Pause pause();
+    [[nodiscard]] WaitingPlace& place() noexcept { return place_; }
+
+    // -- for programs: what they are made of ------------------------------------------
+    [[nodiscard]] Parties& parties() noexcept { return parties_; }
+    /// Of a training only.
+    [[nodiscard]] Commits& commits() noexcept { return *commits_; }
+    [[nodiscard]] const MasterOptions& options() const noexcept { return options_; }
+    [[nodiscard]] const config::Config& config() const noexcept { return options_.config; }
+    [[nodiscard]] Env& env() const noexcept { return *options_.env; }
+    [[nodiscard]] observe::RunReport& results() noexcept { return report_; }
+    [[nodiscard]] std::uint32_t term() const noexcept { return spec_.term; }
+    [[nodiscard]] TimePoint now() const { return driver_->now(); }
+    [[nodiscard]] std::filesystem::path directory() const;
+    /// Where model parts go.
+    [[nodiscard]] std::filesystem::path model_root() const;
+    /// Everything is written and stored already; the run is only gathered and released.
+    [[nodiscard]] bool only_releases() const noexcept { return only_releases_; }
+    /// The user wants the run to stop.
+    [[nodiscard]] bool stopping() const noexcept { return stopping_; }
+
+    // -- for programs: what they say --------------------------------------------------
+    void enter(Phase phase);
+    void log(observe::log::Level level, const std::string& text) const;
+    /// The training has done `step` of `steps` steps. `held`: the next one waits for a commit.
+    void note_step(std::uint64_t step, std::uint64_t steps, bool held = false) noexcept;
+    /// Before the first step of a term, and after the last one of the training.
+    void training_begins();
+    void training_ends();
+    /// To the observers.
+    void report_step(const observe::ProgressState& state);
+    void report_metrics(const observe::ProgressState& state, const observe::HistoryEntry& entry);
+    /// What was found wrong with what a party has sent: named after that party.
+    template <class T>
+    [[nodiscard]] Result<T> said_by(std::size_t party, Result<T> result) const {
+        if (!result)
+            return tl::unexpected(of_party(parties_[party].name, std::move(result.error())));
+        return result;
+    }
+    /// The user wants the run to stop, and `party`, which is gone, is needed for that.
+    [[nodiscard]] Result<> stops_without(const std::string& party) const;
+    /// What went wrong with a file of the run here: "master cannot store WHAT: ...", and the way
+    /// on.
+    [[nodiscard]] Result<> stored(const std::string& what, Result<> done) const;
+
+  private:
+    friend class Commits;
+
+    // -- run.cpp ----------------------------------------------------------------------
+    /// The Task of a new term.
+    void start_program();
+    /// After every event: the Task goes on if what it waits for has come, and ends the run when it
+    /// is over. The only place where a Task is resumed or destroyed.
+    void go_on();
+    void gather();
+    void taken_over(const Parties::Peer& peer, const bus::Join& join, bool again);
+    void refused(const Parties::Answered& answered, Failure error);
+    /// Ends the run; the first call counts.
+    void fail(Failure failure);
+    /// Phase, step, place and hint: see above.
+    [[nodiscard]] Failure completed(Failure failure) const;
+    /// A failure that `party` is at fault for, found by the run itself, whose sentence says where
+    /// it was: `what` is to be done, and then the run goes on, or is started again.
+    [[nodiscard]] Failure then_again(Errc code, std::string party, std::string sentence,
+                                     const std::string& what) const;
+    /// For a file that could not be written.
+    void add_room_hint(Failure& failure) const;
+    /// How the run ended, for the report, the log and other parties, who do not know by which
+    /// command this process would be started again.
+    [[nodiscard]] std::string told() const;
+    /// RELEASE to all, then CLOSE.
+    void release_all();
+    void close(Errc code, const std::string& sentence);
+    void end_of_run();
+    void write_report();
+    void reset_results();
+    /// ", at step 12 of 240" while training, otherwise " (while aligning)".
+    [[nodiscard]] std::string where() const;
+    [[nodiscard]] bool over() const noexcept { return phase_ >= Phase::closing; }
+    /// The step that is under way, counted from 1; nothing before and after the training.
+    [[nodiscard]] std::optional<std::uint64_t> step_under_way() const noexcept;
+
+    // -- waiting.cpp ------------------------------------------------------------------
+    void tick();
+    void tick_gathering();
+    [[nodiscard]] bool fail_without_broker();
+    [[nodiscard]] bool fail_for_gone();
+    [[nodiscard]] bool fail_for_late();
+    void arm();
+    /// A complete run waits for these parties no longer.
+    void release_without(const std::vector<std::string>& names);
+
+    // -- recovery.cpp -----------------------------------------------------------------
+    [[nodiscard]] bool recoverable() const noexcept { return commits_ != nullptr; }
+    void warn_of(const Parties::Peer& peer, const PeerEvent& event);
+    void gone(std::size_t party, const PeerEvent& event);
+    void stalled(const Parties::Peer& peer, Duration since);
+    void restarted(Parties::Peer& peer, std::uint64_t incarnation);
+    void back(Parties::Peer& peer);
+    /// Notes a restart; false when it was one too many and the run has failed.
+    bool count_restart(const Parties::Peer& peer);
+    void begin_term();
+    /// The user wants the run to stop and `party` is gone: whether that ended it at once.
+    bool stopped_without(const std::string& party);
+
+    MasterOptions options_;
+    RunSpec spec_;
+    Purpose purpose_;
+    Program program_;
+    WaitingPlace place_;
+    Parties parties_;
+    std::unique_ptr<Commits> commits_;
+    std::unique_ptr<Task<>> task_;
+    bool in_task_ = false;      ///< the Task runs just now: it must not be destroyed
+    Driver* driver_ = nullptr;  ///< valid within events only
+    observe::RunReport report_;
+    Failure outcome_{Errc::ok, {}};
+    Phase phase_ = Phase::opening;
+
+    TimePoint opened_{};
+    TimePoint train_began_{};
+    TimePoint gathering_since_{};
+    TimePoint reported_{};
+    TimePoint link_down_since_{};
+    std::string link_sentence_;
+    bool link_up_ = true;
+    bool started_ = false;       ///< all have joined this term
+    bool started_ever_ = false;  ///< ... or an earlier one
+    bool only_releases_ = false;
+    bool stopping_ = false;
+    bool slice_due_ = false;  ///< the timer that a Pause waits for has come
+
+    std::uint64_t step_ = 0;   ///< steps done in this term
+    std::uint64_t steps_ = 0;  ///< of the whole training
+    bool step_held_ = false;   ///< the next step waits for the commit under way
+};
+
+class Run::Gathered final : public Wait {
+  public:
+    explicit Gathered(Run& run) : Wait(run.place_), run_(&run) {}
+    [[nodiscard]] bool ready() const noexcept override { return run_->started_; }
+
+  private:
+    const Run* run_;
+};
+
+class Run::Pause final : public Wait {
+  public:
+    explicit Pause(Run& run) : Wait(run.place_), run_(&run) {}
+    [[nodiscard]] bool ready() const noexcept override {
+        return run_->slice_due_ || run_->stopping_;
+    }
+
+  private:
+    const Run* run_;
+};
+
+}  // namespace vflbus::actors

@@ -1,0 +1,214 @@
+// A training, from gathering to the model parts. docs/training.md, section 4.
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actors/alignment/alignment.hpp"
+#include "actors/master.hpp"
+#include "actors/model_file.hpp"
+#include "actors/programs.hpp"
+#include "actors/protocols/protocol.hpp"
+#include "actors/run/commits.hpp"
+#include "actors/training/algorithm.hpp"
+#include "base/text.hpp"
+#include "config/agreed.hpp"
+#include "models/metrics.hpp"
+
+namespace vflbus::actors {
+namespace {
+
+using observe::log::Level;
+
+/// Phases aligning and selecting.
+Task<> align(Run& run, Party& own) {
+    run.enter(Phase::aligning);
+    Alignment alignment(run, own);
+    std::vector<TableKind> kinds{TableKind::train, TableKind::test};
+    co_await alignment.gather(kinds);
+    const bool test = co_await alignment.present(TableKind::test);
+    co_await alignment.present(TableKind::train);
+    const double fraction = run.config().data.test_fraction;
+    Result<> one_of_two;
+    if (test && fraction > 0)
+        one_of_two =
+            fail(Errc::bad_config, "all parties have a test table and data.test_fraction is " +
+                                       shortest(fraction) + ": use one of the two");
+    co_await one_of_two;
+    run.enter(Phase::selecting);
+    if (!test) kinds.pop_back();
+    co_await alignment.select(kinds);
+}
+
+void report_own(Run& run, const Party& own) {
+    observe::RunReport& report = run.results();
+    report.rows_train = own.rows(TableKind::train).size();
+    report.rows_test = own.rows(TableKind::test).size();
+    report.epochs = run.config().model.epochs;
+    auto& party = report.parties[0];
+    party.features = own.features();
+    party.missing_cells = own.prepared().filled_cells;
+    party.left_out.clear();
+    for (const auto& column : own.prepared().removed)
+        party.left_out.push_back({column.name, column.reason});
+}
+
+Result<> store_agreed(Run& run) {
+    return run.stored("the agreed configuration",
+                      run.env().write_file(run.directory() / "agreed.txt",
+                                           config::canonical_agreed(run.config())));
+}
+
+/// The end of a training that the user stops: all parties commit the step that was done last.
+Task<> stop(Run& run, std::uint64_t step) {
+    const bool committed = run.commits().last_recorded_here() == step;
+    const Parties::Peer* const gone = run.parties().first_down();
+    if (!committed && gone != nullptr) co_await run.stops_without(gone->name);
+    co_await run.commits().recorded(step);
+    const Result<> stopped = tl::unexpected(run.commits().stopped());
+    co_await stopped;
+}
+
+/// What is due after `step` steps, or when the commit of that step was restored.
+Task<> settle(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step, double loss) {
+    run.note_step(step, model.steps());
+    if (model.done(step)) run.training_ends();
+    co_await run.commits().after(step, loss);
+    run.report_step(progress_of(model, step, loss));
+    co_await evaluate(run, model, labels, step);
+}
+
+void warn_of_empty_parties(const Run& run) {
+    for (const auto& party : run.report().parties)
+        if (party.features == 0)
+            run.log(party.role == "master" ? Level::info : Level::warn,
+                    party.name + " has no features in the model");
+}
+
+/// Trains the label holder alone, some steps at a time, for comparison.
+Task<> compare(Run& run, MasterHalf& model, const Labels& labels) {
+    Baseline* const baseline = model.baseline();
+    if (baseline == nullptr) co_return;
+    run.enter(Phase::comparing);
+    for (bool more = true; more;) {
+        co_await run.pause();
+        if (run.stopping()) co_return;
+        const Result<bool> trained = baseline->slice();
+        if (!trained)
+            run.log(Level::warn, "the label holder alone diverged: " + trained.error().sentence);
+        more = trained && *trained;
+    }
+    observe::RunReport& report = run.results();
+    const models::Metrics train =
+        models::metrics_for(labels.train, baseline->predict(TableKind::train));
+    report.label_holder_alone_train = train.entries();
+    if (report.rows_test == 0) co_return;
+    const models::Metrics test =
+        models::metrics_for(labels.test, baseline->predict(TableKind::test));
+    report.label_holder_alone_test = test.entries();
+}
+
+Result<> store_part(Run& run, const MasterHalf& model) {
+    ModelHead head = model_head(run.config(), run.options().name);
+    head.run = run.options().run;
+    head.role = "master";
+    head.agreed = run.spec().config_hash;
+    head.format = model.format();
+    const auto text = model.part(std::move(head));
+    if (!text) return tl::unexpected(text.error());
+    if (auto fits = check_model_size(text->size()); !fits) return fits;
+    run.results().model_dir = run.model_root().string();
+    return run.stored(
+        "its model part",
+        run.env().write_file(run.model_root() / run.options().name / "model.json", *text));
+}
+
+/// All parties write their parts of the model.
+Task<> finish(Run& run, const MasterHalf& model) {
+    Replies asked = run.parties().ask_all(message::finish, encode_empty());
+    const std::vector<Bytes> replies = co_await asked;
+    for (std::size_t i = 0; i < replies.size(); ++i) {
+        const FinishReply reply = co_await run.said_by(i, decode_finish_reply(replies[i]));
+        run.log(Level::info, run.parties()[i].name + " has written its model part (" +
+                                 human_bytes(reply.bytes) + ")");
+    }
+    co_await store_part(run, model);
+}
+
+}  // namespace
+
+Result<> load_own(Party& own, TableKind kind) {
+    const auto there = own.load(kind);
+    if (!there) return tl::unexpected(there.error());
+    if (*there) return {};
+    const std::string key = kind == TableKind::predict ? "predict_data" : "data";
+    return fail(Errc::bad_config, own.name() + " has no " + std::string(name_of(kind)) + ": set " +
+                                      key + " in [party." + own.name() + "]");
+}
+
+Task<> train(Run& run) {
+    if (run.only_releases()) {
+        co_await run.gathered();
+        co_return;
+    }
+    Party own(run.options().name, run.config(), run.options().tables);
+    co_await load_own(own, TableKind::train);
+    co_await own.load(TableKind::test);
+    co_await run.gathered();
+    const Algorithm* const algorithm = co_await algorithm_of(run.config());
+    run.log(Level::warn, protocol_notice(run.config()));
+    co_await store_agreed(run);
+
+    co_await align(run, own);
+    co_await own.split();
+    const Labels labels = co_await read_labels(own, run.config().model.task);
+    co_await own.build();
+    own.drop_tables();
+    const MasterSetting setting{run, own, &labels};
+    const std::unique_ptr<MasterHalf> model = co_await algorithm->train(setting);
+    report_own(run, own);
+    run.enter(Phase::beginning);
+    co_await model->begin();
+
+    std::uint64_t step = co_await run.commits().restore(own, *model);
+    run.enter(Phase::training);
+    warn_of_empty_parties(run);
+    run.training_begins();
+    run.note_step(step, model->steps());
+    if (step != 0) co_await settle(run, *model, labels, step, run.commits().loss());
+    while (!model->done(step) && !run.stopping()) {
+        co_await run.commits().room_after(step);
+        if (run.stopping()) break;
+        const StepResult done = co_await model->step(step);
+        ++step;
+        co_await settle(run, *model, labels, step, done.loss);
+    }
+    if (!model->done(step)) {
+        co_await stop(run, step);
+        co_return;
+    }
+    if (!run.stopping()) co_await compare(run, *model, labels);
+    run.enter(Phase::finishing);
+    if (run.stopping()) co_await stop(run, step);
+    co_await run.commits().recorded(step);
+    if (run.stopping()) co_await stop(run, step);
+    co_await finish(run, *model);
+}
+
+// -- making one ----------------------------------------------------------------------
+
+Result<std::unique_ptr<Run>> make_train_master(MasterOptions options) {
+    const auto& config = options.config;
+    if (config.run.world_size == 0)
+        return fail(Errc::bad_config, "run.world_size is not set: say how many members take part");
+    if (auto algorithm = algorithm_of(config); !algorithm)
+        return tl::unexpected(std::move(algorithm.error()));
+    if (auto sound = config::check(config); !sound) return tl::unexpected(std::move(sound.error()));
+    Result<RunRecord> record = options.resume ? next_record(options) : new_record(options);
+    if (!record) return tl::unexpected(std::move(record.error()));
+    options.term = record->term;
+    return std::make_unique<Run>(std::move(options), Purpose::train, train, std::move(*record));
+}
+
+}  // namespace vflbus::actors

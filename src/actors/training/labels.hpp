@@ -1,0 +1,33 @@
+#pragma once
+// The label holder's labels, in the words of the models room.
+
+#include <span>
+
+#include "actors/party.hpp"
+#include "base/errc.hpp"
+#include "config/config.hpp"
+#include "data/labels.hpp"
+#include "data/table.hpp"
+#include "models/head.hpp"
+
+namespace vflbus::actors {
+
+data::Task data_task(config::Task task) noexcept;
+models::Task models_task(config::Task task) noexcept;
+
+/// Labels of the given table rows under a coding.
+Result<models::Labels> labels_of(const data::Table& table, const data::LabelCoding& coding,
+                                 std::span<const std::uint32_t> rows);
+
+/// What a training knows of its labels.
+struct Labels {
+    data::LabelCoding coding;
+    models::Labels train;  ///< of the training rows, in the aligned order
+    models::Labels test;   ///< of the test rows
+};
+
+/// After `split`, while the tables are there. The coding is made of the training rows, and of the
+/// test rows where they come from the same table. Errors: bad_data.
+Result<Labels> read_labels(const Party& own, config::Task task);
+
+}  // namespace vflbus::actors

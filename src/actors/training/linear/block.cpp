@@ -1,0 +1,119 @@
+#include "actors/training/linear/block.hpp"
+
+#include <utility>
+
+#include "bus/wire/limits.hpp"
+
+namespace vflbus::actors::linear {
+namespace {
+
+std::string shape(std::size_t rows, std::size_t cols) {
+    return std::to_string(rows) + " x " + std::to_string(cols);
+}
+
+}  // namespace
+
+models::OptimizerConfig optimizer_of(const config::ModelConfig& model) {
+    models::OptimizerConfig out;
+    out.kind = model.optimizer == config::Optimizer::adam ? models::OptimizerKind::adam
+                                                          : models::OptimizerKind::sgd;
+    out.learning_rate = model.learning_rate;
+    out.momentum = model.momentum;
+    out.beta1 = model.adam_beta1;
+    out.beta2 = model.adam_beta2;
+    out.epsilon = model.adam_epsilon;
+    out.weight_decay = model.weight_decay;
+    return out;
+}
+
+models::HeadConfig head_config(const config::ModelConfig& model) {
+    models::HeadConfig head;
+    head.intercept = model.intercept;
+    switch (model.class_weights.rule) {
+        case config::ClassWeights::Rule::none:
+            break;
+        case config::ClassWeights::Rule::balanced:
+            head.class_weights.kind = models::ClassWeights::Kind::balanced;
+            break;
+        case config::ClassWeights::Rule::numbers:
+            head.class_weights.kind = models::ClassWeights::Kind::listed;
+            head.class_weights.listed = model.class_weights.numbers;
+            break;
+    }
+    head.optimizer = optimizer_of(model);
+    return head;
+}
+
+Result<Block> Block::create(const Party& party, std::size_t outputs) {
+    const auto optimizer = optimizer_of(party.agreed().model);
+    if (auto valid = models::validate(optimizer); !valid)
+        return tl::unexpected(std::move(valid.error()));
+    Block block(party, models::PartyModel(party.features(), outputs, optimizer));
+    block.schedule_ = BatchSchedule(
+        party.agreed(), static_cast<std::uint32_t>(party.rows(TableKind::train).size()));
+    return block;
+}
+
+Result<Block> Block::create(Party& party, const ModelPart& part) {
+    party.use(part.columns);
+    Block block(party,
+                models::PartyModel(part.features(), part.outputs, models::OptimizerConfig{}));
+    if (auto done = block.model_.set_weights(part.weights); !done)
+        return tl::unexpected(std::move(done.error()));
+    return block;
+}
+
+void Block::batch_scores(std::uint64_t step, models::Matrix& z) {
+    if (step >= schedule_.steps()) return z.resize(0, outputs());
+    models::gather_batch(party_->design(TableKind::train), schedule_.rows(step), batch_);
+    model_.scores(batch_, z);
+}
+
+Result<> Block::update(models::ConstMatrixView residual) {
+    if (residual.rows != batch_.rows() || residual.cols != outputs())
+        return fail(Errc::malformed_message,
+                    "a residual of " + shape(residual.rows, residual.cols) +
+                        " came where the batch has " + shape(batch_.rows(), outputs()));
+    return model_.update(batch_, residual);
+}
+
+Result<> Block::solve(models::ConstMatrixView target, models::Matrix& z) {
+    if (target.rows != batch_.rows() || target.cols != outputs())
+        return fail(Errc::malformed_message, "a target of " + shape(target.rows, target.cols) +
+                                                 " came where the batch has " +
+                                                 shape(batch_.rows(), outputs()));
+    return model_.fit_ridge(batch_, target, party_->agreed().model.reg_lambda, z);
+}
+
+Result<> Block::scores(TableKind side, std::uint64_t first, std::uint64_t count,
+                       models::Matrix& z) const {
+    const models::DesignView all = party_->design(side);
+    if (first > all.rows || count > all.rows - first)
+        return fail(Errc::malformed_message,
+                    "rows " + std::to_string(first) + " to " + std::to_string(first + count) +
+                        " of a " + std::string(name_of(side)) + " of " + std::to_string(all.rows));
+    if (count * outputs() * sizeof(double) > bus::message_bytes_max / 2)
+        return fail(Errc::too_large, "scores of " + shape(count, outputs()) +
+                                         " are too large for one message; ask for fewer rows");
+    const models::DesignView part(all.data == nullptr ? nullptr : all.data + first * all.stride,
+                                  count, all.cols, all.stride);
+    z.resize_uninitialized(count, outputs());
+    models::design_scores(part, model_.weights(), z.view());
+    return {};
+}
+
+ModelPart Block::part(ModelHead head) const {
+    ModelPart part;
+    static_cast<ModelHead&>(part) = std::move(head);
+    part.steps = schedule_.steps();
+    part.outputs = outputs();
+    part.columns = party_->preprocessor().columns;
+    const auto weights = model_.weights().span();
+    part.weights.assign(weights.begin(), weights.end());
+    part.train_rows = party_->rows(TableKind::train).size();
+    part.filled_cells = party_->prepared().filled_cells;
+    part.left_out = party_->prepared().removed;
+    return part;
+}
+
+}  // namespace vflbus::actors::linear

@@ -1,0 +1,65 @@
+#pragma once
+// One party's block of a linear model: its weights, the optimizer that steps them, and the batches
+// that all parties take in the same order. Both halves have one, on the designs of their Party.
+
+#include <cstdint>
+
+#include "actors/model_file.hpp"
+#include "actors/party.hpp"
+#include "actors/training/linear/part.hpp"
+#include "actors/training/linear/schedule.hpp"
+#include "base/errc.hpp"
+#include "config/config.hpp"
+#include "models/head.hpp"
+#include "models/matrix.hpp"
+#include "models/party_model.hpp"
+
+namespace vflbus::actors::linear {
+
+/// The optimizer and the label holder's link, in the words of the models room.
+models::OptimizerConfig optimizer_of(const config::ModelConfig& model);
+models::HeadConfig head_config(const config::ModelConfig& model);
+
+class Block {
+  public:
+    /// Zero weights for `outputs` outputs on the designs of `party` (built), which outlives this.
+    static Result<Block> create(const Party& party, std::size_t outputs);
+    /// For a prediction: the weights of a stored part, whose columns `party` uses from here on.
+    static Result<Block> create(Party& party, const ModelPart& part);
+
+    // -- training -------------------------------------------------------------------
+    /// Gathers batch `step` and writes its scores (b x k, or 0 x k after the last) to `z`.
+    void batch_scores(std::uint64_t step, models::Matrix& z);
+    /// One optimizer step on the batch gathered last. malformed_message when the shape differs.
+    Result<> update(models::ConstMatrixView residual);
+    /// Ridge solution on the batch gathered last; its new scores to `z`.
+    Result<> solve(models::ConstMatrixView target, models::Matrix& z);
+    /// Scores of rows [first, first + count) of one side. malformed_message for rows that are not
+    /// there, too_large for more than a message holds.
+    Result<> scores(TableKind side, std::uint64_t first, std::uint64_t count,
+                    models::Matrix& z) const;
+
+    // -- properties -----------------------------------------------------------------
+    [[nodiscard]] BatchSchedule& schedule() noexcept { return schedule_; }
+    [[nodiscard]] const BatchSchedule& schedule() const noexcept { return schedule_; }
+    [[nodiscard]] std::size_t features() const noexcept { return model_.features(); }
+    [[nodiscard]] std::size_t outputs() const noexcept { return model_.outputs(); }
+
+    // -- commits and parts ------------------------------------------------------------
+    [[nodiscard]] models::PartyState state() const { return model_.state(); }
+    /// Replaces weights and optimizer. bad_data when the sizes do not fit.
+    Result<> restore(models::PartyState state) { return model_.set_state(std::move(state)); }
+    /// Features, scaling and weights under `head`.
+    [[nodiscard]] ModelPart part(ModelHead head) const;
+
+  private:
+    Block(const Party& party, models::PartyModel model)
+        : party_(&party), model_(std::move(model)) {}
+
+    const Party* party_;
+    models::PartyModel model_;
+    BatchSchedule schedule_;
+    models::Matrix batch_;
+};
+
+}  // namespace vflbus::actors::linear

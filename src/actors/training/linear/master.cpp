@@ -1,0 +1,251 @@
+#include "actors/training/linear/master.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/text.hpp"
+
+namespace vflbus::actors::linear {
+namespace {
+
+/// Rows that the baseline takes in between two looks at the bus.
+constexpr std::size_t slice_rows = 16384;
+
+/// The label holder's columns alone, trained as the common model is.
+class LinearBaseline final : public Baseline {
+  public:
+    LinearBaseline(models::LocalTrainer trainer, const Party& own)
+        : trainer_(std::move(trainer)),
+          own_(&own),
+          schedule_(own.agreed(), static_cast<std::uint32_t>(own.rows(TableKind::train).size())) {}
+
+    Result<bool> slice() override {
+        // without features the constant predictor stays where the labels put it
+        if (own_->features() == 0) return false;
+        std::size_t rows = 0;
+        while (step_ < schedule_.steps() && rows < slice_rows) {
+            const auto batch = schedule_.rows(step_++);
+            rows += batch.size();
+            if (auto loss = trainer_.step(batch); !loss)
+                return tl::unexpected(std::move(loss.error()));
+        }
+        return step_ < schedule_.steps();
+    }
+    models::Matrix predict(TableKind side) const override {
+        return trainer_.predict(own_->design(side));
+    }
+
+  private:
+    models::LocalTrainer trainer_;
+    const Party* own_;
+    BatchSchedule schedule_;
+    std::uint64_t step_ = 0;
+};
+
+/// Predicts only: its subclasses' steps are never asked for.
+class PredictingMaster final : public LinearMaster {
+  public:
+    explicit PredictingMaster(const MasterSetting& setting) : LinearMaster(setting) {}
+    Task<StepResult> step(std::uint64_t) override {
+        VFLBUS_ASSERT(false, "a prediction has no steps");
+        co_return StepResult{};
+    }
+
+  private:
+    Result<> start_scores(std::uint64_t) override { return {}; }
+    Result<> take_scores(std::uint64_t, std::size_t, const TensorView&) override { return {}; }
+};
+
+}  // namespace
+
+// -- making one ---------------------------------------------------------------------
+
+Result<> LinearMaster::make_protocol() {
+    auto protocol = make_master_protocol(config::name_of(run_->config().run.protocol));
+    if (!protocol) return tl::unexpected(std::move(protocol.error()));
+    protocol_ = std::move(*protocol);
+    return {};
+}
+
+Result<> LinearMaster::prepare() {
+    if (auto done = make_protocol(); !done) return done;
+    coding_ = labels_->coding;
+    auto head = models::Head::create(labels_->train, head_config(run_->config().model));
+    if (!head) return tl::unexpected(std::move(head.error()));
+    head_.emplace(std::move(*head));
+    task_ = head_->task();
+    auto block = Block::create(*own_, head_->outputs());
+    if (!block) return tl::unexpected(std::move(block.error()));
+    block_.emplace(std::move(*block));
+    if (auto fits = check_sizes(); !fits) return fits;
+    return run_->config().model.label_holder_alone ? make_baseline() : Result<>{};
+}
+
+Result<> LinearMaster::make_baseline() {
+    const config::ModelConfig& model = run_->config().model;
+    models::LocalConfig local;
+    local.head = head_config(model);
+    local.optimizer = optimizer_of(model);
+    local.sequential = model.sequential;
+    local.reg_lambda = model.reg_lambda;
+    auto trainer =
+        models::LocalTrainer::create(own_->design(TableKind::train), labels_->train, local);
+    if (!trainer) return tl::unexpected(std::move(trainer.error()));
+    baseline_ = std::make_unique<LinearBaseline>(std::move(*trainer), *own_);
+    return {};
+}
+
+Result<> LinearMaster::prepare(const ModelPart& part) {
+    if (auto done = make_protocol(); !done) return done;
+    coding_ = *part.labels;
+    intercept_ = part.intercept;
+    task_ = models_task(run_->config().model.task);
+    auto block = Block::create(*own_, part);
+    if (!block) return tl::unexpected(std::move(block.error()));
+    block_.emplace(std::move(*block));
+    return {};
+}
+
+Result<> LinearMaster::check_sizes() const {
+    const std::uint64_t most = run_->config().bus.message_bytes_max;
+    const std::uint64_t rows = block_->schedule().batch_rows(0);
+    const std::uint64_t row_bytes = outputs() * sizeof(double);
+    // a quarter is left for the numbers beside the tensor, and for what a protocol adds
+    if (rows == 0 || rows <= (most - most / 4) / row_bytes) return {};
+    return fail(Errc::too_large, "a batch of " + std::to_string(rows) + " rows with " +
+                                     std::to_string(outputs()) + " outputs makes messages of " +
+                                     human_bytes(rows * row_bytes) + ", more than a message of " +
+                                     human_bytes(most) +
+                                     " (bus.message_bytes_max) holds: lower model.batch_size");
+}
+
+Result<std::unique_ptr<MasterHalf>> make_predicting_master(const MasterSetting& setting,
+                                                           std::string_view text,
+                                                           std::string_view path) {
+    const auto part = parse_model_part(text, path);
+    if (!part) return tl::unexpected(part.error());
+    if (!part->labels)
+        return fail(Errc::bad_data, std::string(path) + " is not the part of a master");
+    auto master = std::make_unique<PredictingMaster>(setting);
+    if (auto done = master->prepare(*part); !done) return tl::unexpected(std::move(done.error()));
+    return master;
+}
+
+// -- training -----------------------------------------------------------------------
+
+Stamp LinearMaster::stamp(std::uint64_t step, Stamp::Tensor tensor) const {
+    return {run_->term(), step, TableKind::train, Stamp::batch, tensor};
+}
+
+Task<> LinearMaster::begin() {
+    co_await protocol_->begin(parties());
+    BeginRequest request;
+    request.outputs = outputs();
+    Replies asked = parties().ask_all(message::begin, encode(request));
+    co_await start_scores(0);
+    const std::vector<Bytes> replies = co_await asked;
+    for (std::size_t i = 0; i < replies.size(); ++i)
+        co_await run_->said_by(i, begun(i, replies[i]));
+}
+
+Result<> LinearMaster::begun(std::size_t rank, Body body) {
+    const auto reply = decode_begin_reply(body);
+    if (!reply) return tl::unexpected(reply.error());
+    observe::RunReport& report = run_->results();
+    if (reply->train_rows != report.rows_train || reply->test_rows != report.rows_test)
+        return fail(Errc::malformed_message, "splits into " + std::to_string(reply->train_rows) +
+                                                 " and " + std::to_string(reply->test_rows) +
+                                                 " rows, the master into " +
+                                                 std::to_string(report.rows_train) + " and " +
+                                                 std::to_string(report.rows_test));
+    auto& party = report.parties[rank + 1];
+    party.features = reply->features;
+    party.missing_cells = reply->filled_cells;
+    party.left_out.clear();
+    for (const auto& [column, reason] : reply->left_out) party.left_out.push_back({column, reason});
+    return take_scores(0, rank, reply->scores);
+}
+
+TrainingPlace LinearMaster::place(std::uint64_t step) const {
+    const BatchSchedule& schedule = block_->schedule();
+    return {step == 0 ? 0 : schedule.epoch_of(step - 1) + 1, schedule.epochs()};
+}
+
+// -- scores of whole tables ------------------------------------------------------------
+
+Task<models::Matrix> LinearMaster::scores(TableKind side, std::uint64_t step) {
+    const std::uint64_t rows = own_->design(side).rows;
+    const std::uint64_t most =
+        std::max<std::uint64_t>(1, evaluate_reply_bytes_max / (outputs() * sizeof(double)));
+    models::Matrix all;
+    models::Matrix own;
+    models::Matrix sum;
+    all.resize_uninitialized(rows, outputs());
+    for (std::uint64_t first = 0; first < rows; first += most) {
+        EvaluateRequest request;
+        request.table = side;
+        request.first = first;
+        request.rows = std::min(most, rows - first);
+        Stamp stamp;
+        stamp.term = run_->term();
+        stamp.step = step;
+        stamp.table = side;
+        stamp.first_row = first;
+        Replies asked = parties().ask_all(message::evaluate, encode(request));
+        co_await block_->scores(side, first, request.rows, own);
+        co_await protocol_->start(stamp, own, sum);
+        const std::vector<Bytes> replies = co_await asked;
+        for (std::size_t i = 0; i < replies.size(); ++i) {
+            const auto reply = co_await run_->said_by(i, decode_evaluate_reply(replies[i]));
+            co_await run_->said_by(i, protocol_->add(stamp, i, reply.scores, sum));
+        }
+        co_await protocol_->finish(stamp, sum);
+        for (std::size_t c = 0; c < sum.cols(); ++c)
+            std::ranges::copy(std::as_const(sum).col(c),
+                              all.col(c).begin() + static_cast<std::ptrdiff_t>(first));
+    }
+    co_return all;
+}
+
+models::Matrix LinearMaster::predict(const models::Matrix& scores) const {
+    return head_ ? head_->predict(scores) : models::predict(task_, scores, intercept_);
+}
+
+// -- commits and parts ----------------------------------------------------------------
+
+StateFormat LinearMaster::format() const {
+    return {std::string(format_name), format_version};
+}
+
+std::string LinearMaster::save() const {
+    return StateWriter().party(block_->state()).head(head_->state()).take();
+}
+
+Result<> LinearMaster::restore(std::uint64_t step, std::string_view state) {
+    StateReader reader(state);
+    models::PartyState party = reader.party();
+    models::HeadState head = reader.head();
+    if (auto done = reader.finish(); !done) return done;
+    if (auto done = block_->restore(std::move(party)); !done) return done;
+    if (auto done = head_->set_state(std::move(head)); !done) return done;
+    return start_scores(step);
+}
+
+Result<> LinearMaster::restored(std::uint64_t step, std::size_t rank, Body body) {
+    const auto reply = decode_restore_reply(body);
+    if (!reply) return tl::unexpected(reply.error());
+    if (reply->step != step)
+        return fail(Errc::malformed_message, "is at step " + std::to_string(reply->step) +
+                                                 " where " + std::to_string(step) +
+                                                 " was to be restored");
+    return take_scores(step, rank, reply->scores);
+}
+
+Result<std::string> LinearMaster::part(ModelHead head) const {
+    ModelPart part = block_->part(std::move(head));
+    part.intercept.assign(head_->intercept().begin(), head_->intercept().end());
+    part.labels = coding_;
+    return to_json(part);
+}
+
+}  // namespace vflbus::actors::linear

@@ -1,0 +1,174 @@
+// The member's half of all linear algorithms: scores of its own columns, and steps of its own
+// weights with what the master sends.
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "actors/protocols/protocol.hpp"
+#include "actors/training/linear/block.hpp"
+#include "actors/training/linear/linear.hpp"
+#include "actors/training/linear/state.hpp"
+#include "base/planted.hpp"
+
+namespace vflbus::actors::linear {
+namespace {
+
+class LinearMember final : public MemberHalf {
+  public:
+    LinearMember(const MemberSetting& setting, std::unique_ptr<MemberProtocol> protocol)
+        : party_(&setting.party), term_(setting.term), protocol_(std::move(protocol)) {}
+
+    // -- messages -----------------------------------------------------------------------
+    Result<Bytes> begin(const MemberCall& call) {
+        const auto request = decode_begin_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        auto block = Block::create(*party_, request->outputs);
+        if (!block) return tl::unexpected(std::move(block.error()));
+        block_.emplace(std::move(*block));
+        BeginReply reply;
+        reply.features = block_->features();
+        reply.filled_cells = party_->prepared().filled_cells;
+        for (const auto& column : party_->prepared().removed)
+            reply.left_out.emplace_back(column.name.substr(0, 1024), column.reason.substr(0, 1024));
+        reply.train_rows = party_->rows(TableKind::train).size();
+        reply.test_rows = party_->rows(TableKind::test).size();
+        const auto shared = batch_scores(0);
+        if (!shared) return tl::unexpected(shared.error());
+        return encode(reply, *shared);
+    }
+
+    Result<Bytes> step(const MemberCall& call) {
+        const auto request = decode_step_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
+        const Stamp stamp = stamp_of(call.step, Stamp::Tensor::residual);
+        if (auto done = protocol_->incoming(stamp, request->tensor, residual_); !done)
+            return tl::unexpected(std::move(done.error()));
+        if (auto done = block_->update(residual_); !done)
+            return tl::unexpected(std::move(done.error()));
+        const auto shared = batch_scores(call.step + 1);
+        if (!shared) return tl::unexpected(shared.error());
+        return encode_scores(*shared);
+    }
+
+    Result<Bytes> solve(const MemberCall& call) {
+        const auto request = decode_solve_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
+        copy_tensor(request->tensor, residual_);
+        if (auto done = block_->solve(residual_, scores_); !done)
+            return tl::unexpected(std::move(done.error()));
+        block_->batch_scores(call.step + 1, next_);
+        return encode_solved(scores_, next_);
+    }
+
+    Result<Bytes> evaluate(const MemberCall& call) {
+        const auto request = decode_evaluate_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if ((request->table == TableKind::predict) != call.predicts)
+            return fail(Errc::handler_failed, "cannot evaluate a " +
+                                                  std::string(name_of(request->table)) + " in a " +
+                                                  (call.predicts ? "prediction" : "training"));
+        if (auto done = block_->scores(request->table, request->first, request->rows, rows_); !done)
+            return tl::unexpected(std::move(done.error()));
+        Stamp stamp;
+        stamp.term = term_;
+        stamp.step = call.step;
+        stamp.table = request->table;
+        stamp.first_row = request->first;
+        const auto shared = protocol_->share(stamp, rows_);
+        if (!shared) return tl::unexpected(shared.error());
+        return encode_scores(*shared);
+    }
+
+    Result<Bytes> round(const MemberCall& call) {
+        const auto request = decode_round_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        auto payload = protocol_->answer(*request);
+        if (!payload) return tl::unexpected(std::move(payload.error()));
+        RoundReply reply;
+        reply.payload = *payload;
+        return encode(reply);
+    }
+
+    // -- MemberHalf ---------------------------------------------------------------------
+    std::uint64_t steps() const override { return block_->schedule().steps(); }
+    StateFormat format() const override { return {std::string(format_name), format_version}; }
+    std::string save() const override { return StateWriter().party(block_->state()).take(); }
+
+    Result<Bytes> restore(std::uint64_t step, std::string_view bytes) override {
+        StateReader reader(bytes);
+        models::PartyState state = reader.party();
+        if (auto done = reader.finish(); !done) return tl::unexpected(std::move(done.error()));
+        if (VFLBUS_PLANTED(optimizer_not_restored)) state.optimizer = block_->state().optimizer;
+        if (auto done = block_->restore(std::move(state)); !done)
+            return tl::unexpected(std::move(done.error()));
+        const auto shared = batch_scores(step);
+        if (!shared) return tl::unexpected(shared.error());
+        return encode_restored(step, *shared);
+    }
+
+    Result<std::string> part(ModelHead head) const override {
+        return to_json(block_->part(std::move(head)));
+    }
+
+    Result<> use(std::string_view text, std::string_view path) override {
+        const auto part = parse_model_part(text, path);
+        if (!part) return tl::unexpected(part.error());
+        auto block = Block::create(*party_, *part);
+        if (!block) return tl::unexpected(std::move(block.error()));
+        block_.emplace(std::move(*block));
+        return {};
+    }
+    std::uint64_t features() const override { return block_ ? block_->features() : 0; }
+    std::uint64_t outputs() const override { return block_ ? block_->outputs() : 0; }
+
+  private:
+    [[nodiscard]] Stamp stamp_of(std::uint64_t step, Stamp::Tensor tensor) const {
+        return {term_, step, TableKind::train, Stamp::batch, tensor};
+    }
+    Result<models::ConstMatrixView> batch_scores(std::uint64_t step) {
+        block_->batch_scores(step, scores_);
+        return protocol_->share(stamp_of(step, Stamp::Tensor::scores), scores_);
+    }
+
+    Party* party_;
+    std::uint32_t term_;
+    std::unique_ptr<MemberProtocol> protocol_;
+    std::optional<Block> block_;
+    models::Matrix residual_;
+    models::Matrix scores_;
+    models::Matrix next_;
+    models::Matrix rows_;
+};
+
+LinearMember& linear_half(MemberHalf& half) {
+    return static_cast<LinearMember&>(half);
+}
+
+}  // namespace
+
+Result<Bytes> answer_begin(MemberHalf& half, const MemberCall& call) {
+    return linear_half(half).begin(call);
+}
+Result<Bytes> answer_step(MemberHalf& half, const MemberCall& call) {
+    return linear_half(half).step(call);
+}
+Result<Bytes> answer_solve(MemberHalf& half, const MemberCall& call) {
+    return linear_half(half).solve(call);
+}
+Result<Bytes> answer_evaluate(MemberHalf& half, const MemberCall& call) {
+    return linear_half(half).evaluate(call);
+}
+Result<Bytes> answer_round(MemberHalf& half, const MemberCall& call) {
+    return linear_half(half).round(call);
+}
+
+Result<std::unique_ptr<MemberHalf>> make_member(const MemberSetting& setting) {
+    auto protocol = make_member_protocol(config::name_of(setting.party.agreed().run.protocol));
+    if (!protocol) return tl::unexpected(std::move(protocol.error()));
+    return std::make_unique<LinearMember>(setting, std::move(*protocol));
+}
+
+}  // namespace vflbus::actors::linear

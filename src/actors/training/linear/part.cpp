@@ -1,0 +1,165 @@
+#include "actors/training/linear/part.hpp"
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "actors/hex.hpp"
+
+namespace vflbus::actors {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view part_format_name = "vflbus-model";
+constexpr int part_format_version = 1;
+
+Json to_json(const data::PreparedColumn& column) {
+    Json out;
+    out["name"] = column.name;
+    if (column.kind == data::ColumnKind::numeric) {
+        out["kind"] = "numeric";
+        out["fill"] = column.fill;
+        out["mean"] = column.mean;
+        out["scale"] = column.scale;
+    } else {
+        out["kind"] = "text";
+        out["categories"] = column.categories;
+    }
+    return out;
+}
+
+data::PreparedColumn column_of(const Json& in) {
+    data::PreparedColumn column;
+    column.name = in.at("name").get<std::string>();
+    if (in.at("kind") == "numeric") {
+        column.fill = in.at("fill").get<double>();
+        column.mean = in.at("mean").get<double>();
+        column.scale = in.at("scale").get<double>();
+    } else {
+        column.kind = data::ColumnKind::text;
+        column.categories = in.at("categories").get<std::vector<std::string>>();
+    }
+    return column;
+}
+
+std::optional<data::Task> task_of(std::string_view name) {
+    for (const data::Task task :
+         {data::Task::linear, data::Task::logistic, data::Task::multilabel, data::Task::softmax})
+        if (data::name_of(task) == name) return task;
+    return {};
+}
+
+/// Why the parts of a file do not fit each other; empty when they do.
+std::string fault_of(const ModelPart& part) {
+    const auto task = task_of(part.task);
+    if (!task) return "unknown task \"" + part.task + "\"";
+    if (part.outputs == 0 || part.outputs > data::classes_max) return "outputs is out of range";
+    if (part.weights.size() != part.features() * part.outputs)
+        return std::to_string(part.weights.size()) + " weights for " +
+               std::to_string(part.features()) + " features and " + std::to_string(part.outputs) +
+               " outputs";
+    if (!part.intercept.empty() && part.intercept.size() != part.outputs)
+        return "intercept has not one number per output";
+    for (const double weight : part.weights)
+        if (!std::isfinite(weight)) return "a weight is not finite";
+    for (const auto& column : part.columns)
+        if (column.kind == data::ColumnKind::numeric && !(column.scale > 0))
+            return "the scale of \"" + column.name + "\" is not positive";
+    if (part.labels && part.labels->outputs() != part.outputs)
+        return "the labels do not fit the outputs";
+    return {};
+}
+
+ModelPart part_of(const ModelHead& head, const Json& in) {
+    ModelPart part;
+    static_cast<ModelHead&>(part) = head;
+    for (const Json& column : in.at("columns")) part.columns.push_back(column_of(column));
+    for (const Json& output : in.at("weights"))
+        for (const Json& weight : output) part.weights.push_back(weight.get<double>());
+    part.intercept = in.at("intercept").get<std::vector<double>>();
+    if (const auto labels = in.find("labels"); labels != in.end()) {
+        data::LabelCoding coding;
+        coding.task = task_of(part.task).value_or(data::Task::linear);
+        coding.columns = labels->at("columns").get<std::vector<std::string>>();
+        coding.classes = labels->at("classes").get<std::vector<std::vector<std::string>>>();
+        part.labels = std::move(coding);
+    }
+    const Json& report = in.at("report");
+    part.train_rows = report.at("train_rows").get<std::uint64_t>();
+    part.filled_cells = report.at("filled_cells").get<std::uint64_t>();
+    for (const Json& column : report.at("left_out"))
+        part.left_out.push_back(
+            {column.at("column").get<std::string>(), column.at("reason").get<std::string>()});
+    return part;
+}
+
+}  // namespace
+
+std::size_t ModelPart::features() const noexcept {
+    std::size_t width = 0;
+    for (const auto& column : columns) width += column.width();
+    return width;
+}
+
+std::string to_json(const ModelPart& part) {
+    Json out;
+    out["format"] = part_format_name;
+    out["version"] = part_format_version;
+    out["run_id"] = part.run.hex();
+    out["party"] = part.party;
+    out["role"] = part.role;
+    out["rank"] = part.rank;
+    out["world_size"] = part.world_size;
+    out["protocol"] = part.protocol;
+    out["task"] = part.task;
+    out["seed"] = part.seed;
+    out["steps"] = part.steps;
+    out["config_hash"] = to_hex(part.agreed);
+    out["outputs"] = part.outputs;
+    data::Preprocessor names;
+    names.columns = part.columns;
+    out["features"] = names.feature_names();
+    Json columns = Json::array();
+    for (const auto& column : part.columns) columns.push_back(to_json(column));
+    out["columns"] = std::move(columns);
+    // one list per output, so that weights[c][j] belongs to features[j]
+    Json weights = Json::array();
+    const std::size_t d = part.features();
+    for (std::size_t c = 0; c < part.outputs; ++c) {
+        Json output = Json::array();
+        for (std::size_t j = 0; j < d; ++j) output.push_back(part.weights[c * d + j]);
+        weights.push_back(std::move(output));
+    }
+    out["weights"] = std::move(weights);
+    out["intercept"] = part.intercept;
+    if (part.labels)
+        out["labels"] = {{"columns", part.labels->columns}, {"classes", part.labels->classes}};
+    Json left_out = Json::array();
+    for (const auto& column : part.left_out)
+        left_out.push_back({{"column", column.name}, {"reason", column.reason}});
+    out["report"] = {{"train_rows", part.train_rows},
+                     {"filled_cells", part.filled_cells},
+                     {"left_out", std::move(left_out)}};
+    // names come from files and may be any bytes
+    return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+Result<ModelPart> parse_model_part(std::string_view text, std::string_view path) {
+    const auto head = parse_model_head(text, path);
+    if (!head) return tl::unexpected(head.error());
+    if (auto same = check_format(*head, {"linear", part_format_version}, path); !same)
+        return tl::unexpected(std::move(same.error()));
+    const std::string where(path);
+    try {
+        const Json in = Json::parse(text);
+        ModelPart part = part_of(*head, in);
+        if (const std::string fault = fault_of(part); !fault.empty())
+            return fail(Errc::bad_data, where + " is damaged: " + fault);
+        return part;
+    } catch (const Json::exception& e) {
+        return fail(Errc::bad_data, where + " is damaged: " + e.what());
+    }
+}
+
+}  // namespace vflbus::actors

@@ -1,0 +1,32 @@
+#include "actors/training/linear/schedule.hpp"
+
+#include "base/planted.hpp"
+#include "data/batches.hpp"
+
+namespace vflbus::actors::linear {
+
+BatchSchedule::BatchSchedule(const config::AgreedHalf& agreed, std::uint32_t train_rows)
+    : seed_(agreed.run.seed),
+      epochs_(agreed.model.epochs),
+      batches_(data::batches_per_epoch(train_rows, agreed.model.batch_size)),
+      batch_size_(agreed.model.batch_size),
+      n_(train_rows),
+      shuffle_(agreed.model.shuffle) {}
+
+std::size_t BatchSchedule::batch_rows(std::uint64_t step) const noexcept {
+    if (step >= steps()) return 0;
+    return data::batch_bounds(n_, batch_size_, step % batches_).size();
+}
+
+std::span<const models::RowIndex> BatchSchedule::rows(std::uint64_t step) {
+    const std::uint64_t epoch = epoch_of(step);
+    if (epoch != epoch_) {
+        order_ = data::epoch_order(seed_, VFLBUS_PLANTED(batch_of_the_process) ? epoch_ + 1 : epoch,
+                                   n_, shuffle_);
+        epoch_ = epoch;
+    }
+    const auto bounds = data::batch_bounds(n_, batch_size_, step % batches_);
+    return std::span(order_).subspan(bounds.begin, bounds.size());
+}
+
+}  // namespace vflbus::actors::linear

@@ -1,0 +1,39 @@
+#pragma once
+// Which training rows each step takes: a function of (seed, epoch), the same at every party.
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "config/config.hpp"
+#include "models/matrix.hpp"
+
+namespace vflbus::actors::linear {
+
+class BatchSchedule {
+  public:
+    BatchSchedule() = default;
+    BatchSchedule(const config::AgreedHalf& agreed, std::uint32_t train_rows);
+
+    [[nodiscard]] std::uint64_t steps() const noexcept { return epochs_ * batches_; }
+    [[nodiscard]] std::uint64_t epochs() const noexcept { return epochs_; }
+    [[nodiscard]] std::uint64_t batches() const noexcept { return batches_; }
+    [[nodiscard]] std::uint64_t epoch_of(std::uint64_t step) const noexcept {
+        return batches_ == 0 ? 0 : step / batches_;
+    }
+    [[nodiscard]] std::size_t batch_rows(std::uint64_t step) const noexcept;
+    /// Positions among the training rows. Valid until the next call. `step` < steps().
+    std::span<const models::RowIndex> rows(std::uint64_t step);
+
+  private:
+    std::uint64_t seed_ = 0;
+    std::uint64_t epochs_ = 0;
+    std::uint64_t batches_ = 0;
+    std::size_t batch_size_ = 0;
+    std::uint32_t n_ = 0;
+    bool shuffle_ = true;
+    std::uint64_t epoch_ = UINT64_MAX;
+    std::vector<models::RowIndex> order_;
+};
+
+}  // namespace vflbus::actors::linear
