@@ -161,7 +161,9 @@ TEST_CASE("one commit that cannot be written", "[disk]") {
         const Finished finished = hand.master->wait();
         INFO(finished.err);
         CHECK(finished.exit_code != 0);
-        CHECK(says(sentence_of(finished), {who + " cannot store its commit", "/state/commit-",
+        // of another party the owner says who it was
+        const std::string subject = who == "master" ? who : who + ":";
+        CHECK(says(sentence_of(finished), {subject + " cannot store its commit", "/state/commit-",
                                            "No space left on device", "--resume " + run_id}));
         for (const auto& member : hand.members) CHECK(member->wait().exit_code > 0);
         traps([](const fs::path& file) { fs::remove(file); });

@@ -160,7 +160,7 @@ TEST_CASE("a stop that fails says so", "[ending]") {
     const Finished finished = launch.wait();
     INFO(finished.err);
     CHECK(finished.exit_code == 3);
-    CHECK(finished.err.find("vflbus: member-0 cannot store") != std::string::npos);
+    CHECK(finished.err.find("vflbus: member-0: cannot store") != std::string::npos);
     CHECK(finished.err.find(state.string()) != std::string::npos);
     CHECK(finished.err.find("stopped by a signal") == std::string::npos);
     CHECK(left_behind(dir) == "");

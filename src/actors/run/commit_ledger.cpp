@@ -5,6 +5,7 @@
 #include <span>
 #include <utility>
 
+#include "base/assert.hpp"
 #include "base/planted.hpp"
 #include "base/text.hpp"
 
@@ -82,6 +83,7 @@ bool CommitLedger::due(std::uint64_t step, bool last, TimePoint now,
 }
 
 void CommitLedger::begin(std::uint64_t step, const Hash256& own) {
+    VFLBUS_ASSERT(!committing_, "one commit is under way at a time");
     committing_.emplace();
     committing_->step = step;
     committing_->digests[record_.owner] = own;
@@ -96,6 +98,7 @@ Result<bool> CommitLedger::reported(const std::string& party, const StoredCommit
 }
 
 Result<> CommitLedger::record(TimePoint now) {
+    VFLBUS_ASSERT(committing_.has_value(), "the commit that is recorded is under way");
     recorded_ = committing_->step;
     recorded_at_ = now;
     auto& commits = record_.commits;

@@ -156,6 +156,8 @@ Result<> Commits::after(std::uint64_t step, double loss) {
 }
 
 Commit Commits::commit_of(std::uint64_t step) const {
+    VFLBUS_ASSERT(own_ != nullptr && model_ != nullptr, "a commit is made of a model on its rows");
+    VFLBUS_ASSERT(step == run_->step_, "what is stored is the state between two steps");
     Commit commit;
     commit.run = run_->options().run;
     commit.step = step;

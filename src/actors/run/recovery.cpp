@@ -6,6 +6,7 @@
 
 #include "actors/run/commits.hpp"
 #include "actors/run/run.hpp"
+#include "base/assert.hpp"
 
 namespace vflbus::actors {
 
@@ -96,6 +97,8 @@ void Run::restarted(Parties::Peer& peer, std::uint64_t incarnation) {
 }
 
 void Run::begin_term() {
+    VFLBUS_ASSERT(!in_task_, "a Task does not end its own term");
+    VFLBUS_ASSERT(recoverable(), "only a run with commits has a second term");
     task_.reset();
     if (auto done = commits_->begin_term(spec_.term + 1); !done)
         return fail(std::move(done.error()));

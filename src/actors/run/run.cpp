@@ -69,6 +69,7 @@ Run::Gathered Run::gathered() {
 }
 
 Run::Pause Run::pause() {
+    VFLBUS_ASSERT(driver_ != nullptr, "a Task runs within an event");
     slice_due_ = false;
     driver_->set_timer(driver_->now());
     return Pause(*this);
@@ -345,6 +346,7 @@ void Run::enter(Phase phase) {
 // -- the one way to fail ------------------------------------------------------------
 
 void Run::fail(Failure failure) {
+    VFLBUS_ASSERT(!in_task_, "a Task fails by a failed Result, not over its own head");
     if (over() || outcome_.code != Errc::ok) return;
     outcome_ = completed(std::move(failure));
     report_.status = outcome_.code == Errc::cancelled ? "stopped" : "failed";
@@ -492,6 +494,7 @@ void Run::reset_results() {
 // -- small things -------------------------------------------------------------------
 
 void Run::note_step(std::uint64_t step, std::uint64_t steps, bool held) noexcept {
+    VFLBUS_ASSERT(step <= steps, "no more steps are done than there are");
     step_ = report_.steps = step;
     steps_ = steps;
     step_held_ = held;

@@ -223,6 +223,12 @@ TEST_CASE("a member that does not answer") {
     harness.on_reply_hook = from(1, message::step, 2, [] { return false; });
     expect_failure(play, Errc::timed_out,
                    {"member-1 did not answer step", "at step 3 of", "recv_timeout"});
+    const Failure& outcome = play.master->outcome();
+    CHECK(outcome.party == "member-1");
+    CHECK(outcome.phase == "training");
+    CHECK(outcome.step == 3);
+    CHECK(outcome.hint == "see to it, or raise bus.recv_timeout");
+    CHECK(play.ends == std::vector<std::pair<std::string, Errc>>{{"failed", Errc::timed_out}});
     CHECK(play.harness->now() - TimePoint{} < std::chrono::seconds(31));
 }
 
@@ -234,6 +240,9 @@ TEST_CASE("an error reply") {
         return true;
     };
     expect_failure(play, Errc::handler_failed, {"member-0: out of memory", "beginning"});
+    CHECK(play.master->outcome().party == "member-0");
+    CHECK(play.master->outcome().phase == "beginning");
+    CHECK(!play.master->outcome().step);
 }
 
 TEST_CASE("a broker that is gone for too long") {

@@ -1,0 +1,148 @@
+// What parties claim, and what is too large, is refused before anything is allocated or written.
+
+#include <bit>
+#include <functional>
+
+#include "actors/alignment/alignment.hpp"
+#include "actors/model_file.hpp"
+#include "actors/run/commit_file.hpp"
+#include "catch.hpp"
+#include "world.hpp"
+
+using namespace vflbus;
+using namespace vflbus::actors;
+using namespace vflbus::actors::test;
+
+namespace {
+
+/// member-1 changes what it says about its ids.
+Ending with_claims(Play& play, const std::function<void(AlignReply&, data::LocalIds&)>& lie) {
+    play.set().on_reply_hook = [&](std::size_t member, Message& m) {
+        if (member != 1 || m.metadata.message_type != message::align) return true;
+        auto reply = decode_align_reply(m.content);
+        REQUIRE(reply);
+        if (!reply->present) return true;
+        data::LocalIds ids;
+        ids.ids = reply->ids;
+        ids.counts = reply->counts;
+        lie(*reply, ids);
+        m.content = encode(*reply, ids);
+        return true;
+    };
+    return play.harness->run();
+}
+
+}  // namespace
+
+TEST_CASE("counts that a member claims must fit its rows") {
+    Play play{World{}};
+    play.config.data.duplicates = config::Duplicates::all;
+    const Ending ending = with_claims(play, [](AlignReply&, data::LocalIds& ids) {
+        ids.counts.assign(ids.ids.size(), 5'000'000);
+    });
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::malformed_message);
+    CHECK(ending.sentence.find("member-1: sent counts of ") == 0);
+}
+
+TEST_CASE("counts are for those who may have duplicates") {
+    Play play{World{}};
+    const Ending ending = with_claims(play, [](AlignReply&, data::LocalIds& ids) {
+        ids.counts.assign(ids.ids.size(), 1);
+        ids.counts.back() = 2;
+    });
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::malformed_message);
+    CHECK(ending.sentence.find("data.duplicates does not allow") != std::string::npos);
+}
+
+TEST_CASE("a member that lies about its rows as well makes no more aligned rows than the bound") {
+    Play play{World{}};
+    play.config.data.duplicates = config::Duplicates::all;
+    const Ending ending = with_claims(play, [](AlignReply& reply, data::LocalIds& ids) {
+        ids.counts.assign(ids.ids.size(), 5'000);
+        reply.rows = 5'000 * ids.ids.size();
+    });
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::bad_data);
+    CHECK(ending.sentence.find("aligned rows") != std::string::npos);
+}
+
+TEST_CASE("a master that claims too many rows is refused by a member") {
+    Play play{World{}};
+    play.config.data.duplicates = config::Duplicates::all;
+    auto& harness = play.set();
+    harness.on_request = [&](std::size_t member, Message& m) {
+        if (member != 1 || m.metadata.message_type != message::select) return true;
+        auto request = decode_select_request(m.content);
+        REQUIRE(request);
+        std::size_t common = 0;
+        for (const std::uint8_t byte : request->selection.bitmap)
+            common += static_cast<std::size_t>(std::popcount(byte));
+        request->selection.outer.assign(common, 1000);
+        request->selection.inner.assign(common, 5000);
+        SECTION("with the number that its selection makes") {
+            request->rows = std::min<std::uint64_t>(common * 5'000'000, UINT32_MAX);
+        }
+        SECTION("with the number that all others come to") {}
+        m.content = encode(*request);
+        return true;
+    };
+    const Ending ending = harness.run();
+    INFO(ending.sentence);
+    CHECK((ending.code == Errc::bad_data || ending.code == Errc::malformed_message));
+    CHECK(ending.sentence.find("member-1: ") == 0);
+}
+
+TEST_CASE("the bound on aligned rows") {
+    CHECK(aligned_rows_bound(0) == aligned_rows_any);
+    CHECK(aligned_rows_bound(10) == aligned_rows_any);
+    CHECK(aligned_rows_bound(1'000'000) == 1'000'000 * aligned_rows_per_row_max);
+    CHECK(aligned_rows_bound(UINT64_MAX) <= data::aligned_rows_max);
+}
+
+TEST_CASE("a state that could not be read back is not written") {
+    MemoryEnv env;
+    Commit commit;
+    commit.step = 4;
+    commit.state = std::string(1000, 'x');
+    CommitStore small(env, "state", 999);
+    const auto refused = small.write(commit);
+    REQUIRE(!refused);
+    CHECK(refused.error().code == Errc::too_large);
+    CHECK(refused.error().sentence.find("more than the 999") != std::string::npos);
+    CHECK(env.files.empty());
+    CommitStore enough(env, "state", 1000);
+    const auto digest = enough.write(commit);
+    REQUIRE(digest);
+    CHECK(enough.read({4, *digest})->state == commit.state);
+}
+
+TEST_CASE("a commit of an earlier version is refused by name, and not taken for a lost one") {
+    MemoryEnv env;
+    CommitStore store(env, "state");
+    env.files["state/commit-4"] = std::string("\x96\x01\xc4\x10 and more", 14);
+    const auto listed = store.intact({});
+    REQUIRE(!listed);
+    CHECK(listed.error().code == Errc::state_lost);
+    CHECK(listed.error().sentence.find("state/commit-4 was written by an earlier version") == 0);
+}
+
+TEST_CASE("a model part that could not be read back is not written") {
+    CHECK(check_model_size(100, 100));
+    const auto refused = check_model_size(101, 100);
+    REQUIRE(!refused);
+    CHECK(refused.error().code == Errc::too_large);
+    CHECK(check_model_size(model_bytes_max));
+}
+
+TEST_CASE("a batch whose scores fit no message is refused before the first step") {
+    Play play{World{}};
+    play.config.model.batch_size = 200;
+    play.config.bus.message_bytes_max = 1024;
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::too_large);
+    CHECK(ending.sentence.find("lower model.batch_size") != std::string::npos);
+    CHECK(play.master->report().steps == 0);
+}
