@@ -1,5 +1,6 @@
 #include "data/columns.hpp"
 
+#include <algorithm>
 #include <cctype>
 #include <string_view>
 #include <unordered_map>
@@ -10,6 +11,7 @@ namespace vflbus::data {
 namespace {
 
 constexpr std::string_view id_role = "the id";
+constexpr std::string_view model_role = "the model (it was trained with it)";
 
 /// Whether a column may be meant as the record ids: a feature is never suggested for them.
 bool sounds_like_id(std::string_view name) {
@@ -49,9 +51,12 @@ class Chooser {
     Result<ChosenColumns> choose() {
         if (auto ok = name_columns(); !ok) return tl::unexpected(ok.error());
         if (auto ok = claim_all(); !ok) return tl::unexpected(ok.error());
-        if (request_.features.empty())
-            for (std::size_t i = 0; i < names_.size(); ++i)
-                if (role_[i].empty() && !names_[i].empty()) chosen_.columns[i].use = Use::feature;
+        for (const KnownColumn& known : request_.known)
+            if (const auto found = index_.find(known.name); found != index_.end())
+                chosen_.columns[found->second].known = &known;
+        if (!request_.of_model) {
+            if (auto ok = apply_rules(); !ok) return tl::unexpected(ok.error());
+        }
         return std::move(chosen_);
     }
 
@@ -66,17 +71,26 @@ class Chooser {
             chosen_.columns.push_back({names_[i]});
             if (names_[i].empty()) {
                 chosen_.left_out.push_back(
-                    {"column " + std::to_string(i + 1), "it has no name in the header"});
+                    {"column " + std::to_string(i + 1),
+                     i == 0 ? "it has no name in the header, as row numbers of pandas and R have "
+                              "none"
+                            : "it has no name in the header"});
                 continue;
             }
             const auto [found, fresh] = index_.emplace(names_[i], i);
             if (fresh) continue;
-            const std::string both =
-                "columns " + std::to_string(found->second + 1) + " and " + std::to_string(i + 1);
-            return refuse(both + " are both named " + shown(names_[i]) + "; rename one",
-                          both + " have the same name; rename one");
+            // a model does not look at what it does not use
+            if (!request_.of_model) return named_twice(found->second, i);
+            twice_.emplace(found->second, i);
         }
         return {};
+    }
+
+    tl::unexpected<Failure> named_twice(std::size_t one, std::size_t other) const {
+        const std::string both =
+            "columns " + std::to_string(one + 1) + " and " + std::to_string(other + 1);
+        return refuse(both + " are both named " + shown(names_[one]) + "; rename one",
+                      both + " have the same name; rename one");
     }
 
     /// The column `name` is asked to be `as` ("a label").
@@ -86,7 +100,9 @@ class Chooser {
         if (found == index_.end())
             return refuse("there is no column " + shown(name) + " for " + wanted +
                               instead_of(name, as, names_),
-                          "a column that was to be " + wanted + " is not there");
+                          "a column for " + wanted + " is not there");
+        if (const auto other = twice_.find(found->second); other != twice_.end())
+            return named_twice(found->second, other->second);
         std::string_view& taken = role_[found->second];
         if (taken == as)
             return refuse("column " + shown(name) + " is listed twice as " + wanted,
@@ -100,9 +116,11 @@ class Chooser {
     }
 
     Result<> claim_all() {
-        const auto id = claim(request_.id, id_role);
-        if (!id) return tl::unexpected(id.error());
-        chosen_.columns[*id].use = Use::id;
+        if (request_.id != row_number_id) {
+            const auto id = claim(request_.id, id_role);
+            if (!id) return tl::unexpected(id.error());
+            chosen_.columns[*id].use = Use::id;
+        }
         for (std::size_t k = 0; k < request_.labels.size(); ++k) {
             const auto column = claim(request_.labels[k], "a label");
             if (!column) return tl::unexpected(column.error());
@@ -110,7 +128,7 @@ class Chooser {
             chosen_.columns[*column].label = k;
         }
         for (const std::string& name : request_.features) {
-            const auto column = claim(name, "a feature");
+            const auto column = claim(name, request_.of_model ? model_role : "a feature");
             if (!column) return tl::unexpected(column.error());
             chosen_.columns[*column].use = Use::feature;
         }
@@ -121,11 +139,56 @@ class Chooser {
         return {};
     }
 
+    /// Every column that is declared is what it is declared to be, and every one that nobody names
+    /// is a feature, unless features are listed.
+    Result<> apply_rules() {
+        for (const ColumnRule& rule : request_.columns) {
+            const bool fits = std::ranges::any_of(names_, [&](const std::string& name) {
+                return rule.is_name() ? rule.pattern == name : matches(rule.pattern, name);
+            });
+            if (fits) continue;
+            const std::string kind = " as " + std::string(name_of(rule.kind));
+            if (rule.is_name())
+                return refuse("there is no column " + shown(rule.pattern) + " to be read" + kind +
+                                  " (columns)" + instead_of(rule.pattern, {}, names_),
+                              "a column that was to be read" + kind + " is not there");
+            chosen_.notes.push_back("no column fits the pattern " + shown(rule.pattern) +
+                                    " (columns)");
+        }
+        for (std::size_t i = 0; i < names_.size(); ++i) {
+            ChosenColumn& column = chosen_.columns[i];
+            column.rule = names_[i].empty() ? nullptr : rule_for(names_[i], request_.columns);
+            const bool free = role_[i].empty() && !names_[i].empty() && request_.features.empty();
+            if (free && is_learned_from(column)) column.use = Use::feature;
+        }
+        return {};
+    }
+
+    /// Whether a column that nobody names becomes a feature; if not, says why.
+    bool is_learned_from(const ChosenColumn& column) {
+        if (column.rule == nullptr) {
+            // what pandas calls an index column that was written and read again
+            if (!column.name.starts_with("Unnamed: ")) return true;
+            chosen_.left_out.push_back({column.name, "it is an index column of pandas"});
+            return false;
+        }
+        if (column.rule->kind == DeclaredKind::ignore) return false;
+        if (column.rule->kind == DeclaredKind::text)
+            chosen_.left_out.push_back(
+                {column.name, "it is declared as text, which nothing here learns from"});
+        else if (column.rule->kind == DeclaredKind::id)
+            chosen_.left_out.push_back({column.name, "it is declared as an id"});
+        else
+            return true;
+        return false;
+    }
+
     const std::vector<std::string>& names_;
     const TableRequest& request_;
     const Place& header_;
     ChosenColumns chosen_;
     std::unordered_map<std::string_view, std::size_t> index_;
+    std::unordered_map<std::size_t, std::size_t> twice_;  ///< columns of one name
     std::vector<std::string_view> role_;  ///< what each column was asked to be; empty: nothing
 };
 
@@ -134,6 +197,26 @@ class Chooser {
 Result<ChosenColumns> choose_columns(const std::vector<std::string>& names,
                                      const TableRequest& request, const Place& header) {
     return Chooser(names, request, header).choose();
+}
+
+Result<> skip_rows(const TableRequest& request, Table& table) {
+    if (!request.skip_missing_ids && !request.skip_missing_labels) return {};
+    std::vector<std::uint8_t> keep(table.rows(), 1);
+    for (std::size_t row = 0; row < table.rows(); ++row) {
+        const bool no_id = table.ids[row].empty();
+        const bool no_label =
+            request.skip_missing_labels &&
+            std::ranges::any_of(table.labels, [&](const Column& c) { return c.is_missing(row); });
+        table.rows_without_id += no_id;
+        table.rows_without_label += !no_id && no_label;
+        keep[row] = !no_id && !no_label;
+    }
+    if (table.rows_without_id + table.rows_without_label == 0) return {};
+    keep_rows(table, keep);
+    if (table.rows() == 0)
+        return tl::unexpected(
+            fault(Errc::bad_data, table.place(), " has no row with an id and a label"));
+    return {};
 }
 
 }  // namespace vflbus::data

@@ -1,31 +1,24 @@
 #include "data/csv_cells.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 namespace vflbus::data {
 namespace {
 
-constexpr bool is_blank(char c) noexcept {
-    return c == ' ' || c == '\t' || c == '\r';
-}
-
-std::string_view trimmed(const char* begin, const char* end) noexcept {
-    while (begin != end && is_blank(*begin)) ++begin;
-    while (begin != end && is_blank(end[-1])) --end;
+std::string_view trimmed(const char* begin, const char* end, const Dialect& dialect) noexcept {
+    while (begin != end && dialect.is_blank(*begin)) ++begin;
+    while (begin != end && dialect.is_blank(end[-1])) --end;
     return {begin, static_cast<std::size_t>(end - begin)};
 }
 
-constexpr auto special = [] {
-    std::array<bool, 256> table{};
-    table[','] = table['\n'] = table['"'] = true;
-    return table;
-}();
+CellStop stop_at(const char*& p, const Dialect& dialect) noexcept {
+    return *p++ == dialect.separator ? CellStop::separator : CellStop::row;
+}
 
 /// `p` is behind the opening quote.
-CellStop read_quoted(const char*& p, const char* end, std::string& scratch, std::string_view& text,
-                     std::uint64_t& line) {
+CellStop read_quoted(const char*& p, const char* end, const Dialect& dialect, std::string& scratch,
+                     std::string_view& text, std::uint64_t& line) {
     const char* begin = p;
     bool copied = false;
     scratch.clear();
@@ -38,9 +31,9 @@ CellStop read_quoted(const char*& p, const char* end, std::string& scratch, std:
             line += static_cast<std::uint64_t>(std::count(begin, quote, '\n'));
             if (copied) {
                 scratch.append(begin, quote);
-                text = trimmed(scratch.data(), scratch.data() + scratch.size());
+                text = trimmed(scratch.data(), scratch.data() + scratch.size(), dialect);
             } else {
-                text = trimmed(begin, quote);
+                text = trimmed(begin, quote, dialect);
             }
             break;
         }
@@ -50,24 +43,25 @@ CellStop read_quoted(const char*& p, const char* end, std::string& scratch, std:
         begin = ++p;
         if (p == end) return CellStop::open_quote;
     }
-    while (is_blank(*p)) ++p;
-    if (*p != ',' && *p != '\n') return CellStop::stray_quote;
-    return *p++ == ',' ? CellStop::comma : CellStop::row;
+    while (dialect.is_blank(*p)) ++p;
+    if (*p != dialect.separator && *p != '\n') return CellStop::stray_quote;
+    return stop_at(p, dialect);
 }
 
 }  // namespace
 
-CellStop read_cell(const char*& p, const char* end, std::string& scratch, std::string_view& text,
-                   std::uint64_t& line) {
+CellStop read_cell(const char*& p, const char* end, const Dialect& dialect, std::string& scratch,
+                   std::string_view& text, std::uint64_t& line) {
     const char* const begin = p;
-    while (!special[static_cast<unsigned char>(*p)]) ++p;
+    while (!dialect.ends_cell[static_cast<unsigned char>(*p)]) ++p;
     if (*p == '"') {
-        if (!std::all_of(begin, p, is_blank)) return CellStop::stray_quote;
+        if (!std::all_of(begin, p, [&](char c) { return dialect.is_blank(c); }))
+            return CellStop::stray_quote;
         ++p;
-        return read_quoted(p, end, scratch, text, line);
+        return read_quoted(p, end, dialect, scratch, text, line);
     }
-    text = trimmed(begin, p);
-    return *p++ == ',' ? CellStop::comma : CellStop::row;
+    text = trimmed(begin, p, dialect);
+    return stop_at(p, dialect);
 }
 
 bool is_missing_text(std::string_view text) noexcept {

@@ -5,31 +5,31 @@
 #include <string>
 #include <string_view>
 
+#include "data/csv_dialect.hpp"
+
 namespace vflbus::data {
 
 enum class CellStop : std::uint8_t {
-    comma,        ///< another cell of the row follows
+    separator,    ///< another cell of the row follows
     row,          ///< the row ended with this cell
     stray_quote,  ///< a quote inside an unquoted cell, or text after a closing quote
     open_quote,   ///< the buffer ended inside quotes
 };
 
-/// Reads the cell at `p` and moves `p` behind its comma or line feed. `text` is the cell without
-/// quotes and without surrounding blanks; it points into the buffer or into `scratch`. Line feeds
-/// inside quotes are added to `line`. The byte before `end` must be LF.
-CellStop read_cell(const char*& p, const char* end, std::string& scratch, std::string_view& text,
-                   std::uint64_t& line);
+/// Reads the cell at `p` and moves `p` behind its separator or line feed. `text` is the cell
+/// without quotes and without surrounding blanks; it points into the buffer or into `scratch`. Line
+/// feeds inside quotes are added to `line`. The byte before `end` must be LF.
+CellStop read_cell(const char*& p, const char* end, const Dialect& dialect, std::string& scratch,
+                   std::string_view& text, std::uint64_t& line);
 
-/// Skips blank lines, counting them; false at the end of the buffer.
-inline bool skip_blank_lines(const char*& p, const char* end, std::uint64_t& line) noexcept {
+/// Skips blank lines, counting them; false at the end of the buffer, which must be LF.
+inline bool skip_blank_lines(const char*& p, const char* end, const Dialect& dialect,
+                             std::uint64_t& line) noexcept {
     while (p != end) {
-        if (*p == '\n') {
-            p += 1;
-        } else if (*p == '\r' && p + 1 != end && p[1] == '\n') {
-            p += 2;
-        } else {
-            return true;
-        }
+        const char* q = p;
+        while (dialect.is_nothing(*q)) ++q;  // never beyond the last LF
+        if (*q != '\n') return true;
+        p = q + 1;
         ++line;
     }
     return false;

@@ -1,25 +1,25 @@
-// The sample: which columns are numbers and which are texts.
+// The sample of a CSV file that decides what its columns are read as.
 
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "data/column_kinds.hpp"
 #include "data/csv_cells.hpp"
 #include "data/csv_parser.hpp"
-#include "data/number.hpp"
 
 namespace vflbus::data {
 namespace {
 
-struct Tally {
-    std::size_t cells = 0;  ///< that are not missing
-    std::size_t numbers = 0;
-};
-
 class Sample {
   public:
-    explicit Sample(CsvJob& job) : job_(job), tallies_(job.chosen.columns.size()) {
+    explicit Sample(CsvJob& job)
+        : job_(job),
+          decision_(job.request, job.options.format, job.dialect.decimal),
+          style_(decision_.stated_style()),
+          tallies_(job.chosen.columns.size()) {
         for (const ChosenColumn& column : job.chosen.columns) open_columns_ += column.has_values();
     }
 
@@ -30,19 +30,28 @@ class Sample {
             if (auto ok = buffer.read(job_, chunk); !ok) return ok;
             const char* p = buffer.bytes.data();
             std::uint64_t line = 0;
-            while (!full() && skip_blank_lines(p, buffer.end, line)) sound_ = row(p, buffer.end);
+            while (!full() && skip_blank_lines(p, buffer.end, job_.dialect, line))
+                sound_ = row(p, buffer.end);
         }
         return {};
     }
 
-    void decide() const {
+    void decide() {
         for (std::size_t c = 0; c < tallies_.size(); ++c) {
-            const Tally& tally = tallies_[c];
             ChosenColumn& column = job_.chosen.columns[c];
-            column.undecided = tally.cells == 0;
-            column.kind =
-                tally.numbers * 10 >= tally.cells * 9 ? ColumnKind::numeric : ColumnKind::text;
+            if (column.has_values()) decision_.decide(column, tallies_[c]);
         }
+        for (std::string& note : decision_.notes()) job_.chosen.notes.push_back(std::move(note));
+    }
+
+    /// Columns without a name and without a cell are the separators that end each line.
+    void forget_empty_columns() {
+        std::erase_if(job_.chosen.left_out, [&](const LeftOut& column) {
+            for (std::size_t c = 1; c < tallies_.size(); ++c)
+                if (column.name == "column " + std::to_string(c + 1))
+                    return job_.chosen.columns[c].name.empty() && tallies_[c].cells() == 0;
+            return false;
+        });
     }
 
   private:
@@ -56,21 +65,29 @@ class Sample {
         std::uint64_t line = 0;
         for (std::size_t c = 0;; ++c) {
             std::string_view text;
-            const CellStop stop = read_cell(p, end, scratch_, text, line);
-            if ((stop != CellStop::comma && stop != CellStop::row) || c == tallies_.size())
+            const CellStop stop = read_cell(p, end, job_.dialect, scratch_, text, line);
+            if (stop != CellStop::separator && stop != CellStop::row) return false;
+            if (c < tallies_.size())
+                cell(c, text);
+            else if (!text.empty())
                 return false;
-            Tally& tally = tallies_[c];
-            if (job_.chosen.columns[c].has_values() && tally.cells < sample_cells &&
-                !is_missing_text(text)) {
-                tally.numbers += parse_number(text).has_value();
-                open_columns_ -= ++tally.cells == sample_cells;
-            }
             if (stop == CellStop::row) return true;
         }
     }
 
+    void cell(std::size_t c, std::string_view text) {
+        const ChosenColumn& column = job_.chosen.columns[c];
+        KindTally& tally = tallies_[c];
+        if (!column.has_values() && !column.name.empty()) return;
+        if (tally.cells() == sample_cells || is_missing_text(text)) return;
+        tally.add(text, style_);
+        open_columns_ -= column.has_values() && tally.cells() == sample_cells;
+    }
+
     CsvJob& job_;
-    std::vector<Tally> tallies_;
+    KindDecision decision_;
+    NumberStyle style_;
+    std::vector<KindTally> tallies_;
     std::size_t open_columns_ = 0;  ///< that have fewer than sample_cells cells so far
     std::size_t rows_ = 0;
     std::string scratch_;
@@ -83,6 +100,7 @@ Result<> decide_kinds(CsvJob& job) {
     Sample sample(job);
     if (auto ok = sample.take(); !ok) return ok;
     sample.decide();
+    sample.forget_empty_columns();
     return {};
 }
 

@@ -12,7 +12,9 @@
 #include <thread>
 
 #include "base/assert.hpp"
+#include "data/column_kinds.hpp"
 #include "data/csv_cells.hpp"
+#include "data/dates.hpp"
 #include "data/number.hpp"
 #include "data/text_codes.hpp"
 
@@ -29,7 +31,7 @@ Place CsvJob::place(std::size_t file, std::uint64_t line, std::size_t column) co
 Result<> ChunkBuffer::read(const CsvJob& job, const FileChunk& of) {
     const std::size_t size = of.chunk.end - of.chunk.begin;
     bytes.resize(size + 1 + number_padding);
-    if (auto ok = job.files[of.file].input.read(of.chunk.begin, bytes.data(), size); !ok)
+    if (auto ok = job.files[of.file].text.input.read(of.chunk.begin, bytes.data(), size); !ok)
         return tl::unexpected(
             fault(ok.error().code, job.place(of.file, 0), " " + ok.error().sentence));
     char* last = bytes.data() + size;
@@ -46,6 +48,7 @@ struct Target {
     Use use = Use::skip;
     bool undecided = false;
     bool is_number = false;          ///< the cells go into the next column of numbers
+    bool is_plain = false;           ///< numbers that parse_plain_number() may take
     std::uint32_t* codes = nullptr;  ///< text columns: where the cells go
     std::size_t text = 0;            ///< text columns: index among them
 };
@@ -139,10 +142,11 @@ class Parser {
             targets_[c].use = column.use;
             targets_[c].undecided = column.undecided;
             if (!column.has_values()) continue;
-            Column made{column.name, column.kind, {}, {}, {}};
+            Column made{column.name, column.kind, {}, {}, {}, column.date};
             if (column.kind == ColumnKind::numeric) {
                 made.numbers.resize(job_.rows);
                 targets_[c].is_number = true;
+                targets_[c].is_plain = column.date == DateForm::none;
                 columns_of_numbers_.push_back(made.numbers.data());
             } else {
                 made.codes.resize(job_.rows);
@@ -236,7 +240,7 @@ class Parser {
         std::uint64_t block_row = row;  // the first one in the block
         double* number = work.block.data();
         ids.reserve(chunk.rows, 0);
-        for (; skip_blank_lines(p, end, line); ++row, ++line) {
+        for (; skip_blank_lines(p, end, job_.dialect, line); ++row, ++line) {
             if (row == chunk.first_row + chunk.rows) return changed(of.file);
             if (row - block_row == block_rows_) {
                 flush(work.block, block_row, row);
@@ -255,17 +259,19 @@ class Parser {
     Result<> parse_row(std::size_t file, std::uint64_t row, const char*& p, const char* end,
                        std::uint64_t& line, double*& number, Work& work, Ids& ids) {
         const std::size_t columns = targets_.size();
+        const char separator = job_.dialect.separator;
+        const char decimal = job_.dialect.decimal;
         const std::uint64_t row_line = line;
         for (std::size_t c = 0; c < columns; ++c) {
             const Target& target = targets_[c];
             CellStop stop;
-            if (target.is_number && parse_plain_number(p, *number)) {
+            if (target.is_plain && parse_plain_number(p, *number, separator, decimal)) {
                 ++number;
-                stop = *p++ == ',' ? CellStop::comma : CellStop::row;
+                stop = *p++ == separator ? CellStop::separator : CellStop::row;
             } else {
                 const std::uint64_t cell_line = line;
                 std::string_view text;
-                stop = read_cell(p, end, work.scratch, text, line);
+                stop = read_cell(p, end, job_.dialect, work.scratch, text, line);
                 if (stop == CellStop::stray_quote || stop == CellStop::open_quote)
                     return stray_quote(file, cell_line, c);
                 Result<> ok;
@@ -278,10 +284,24 @@ class Parser {
                 if (!ok) return ok;
             }
             if (stop == CellStop::row && c + 1 < columns) return ragged(file, row_line, c + 1, "");
-            if (stop == CellStop::comma && c + 1 == columns)
+            if (stop == CellStop::separator && c + 1 == columns &&
+                !only_empty_cells(p, end, line, work.scratch))
                 return ragged(file, row_line, columns + 1, " or more");
         }
+        if (numbered_) ids.push_back(std::to_string(row + 1));
         return {};
+    }
+
+    /// Reads the cells beyond the last column. True when there is nothing in them.
+    bool only_empty_cells(const char*& p, const char* end, std::uint64_t& line,
+                          std::string& scratch) const {
+        for (;;) {
+            std::string_view text;
+            const CellStop stop = read_cell(p, end, job_.dialect, scratch, text, line);
+            if (!text.empty() || (stop != CellStop::separator && stop != CellStop::row))
+                return false;
+            if (stop == CellStop::row) return true;
+        }
     }
 
     void flush(const std::vector<double>& block, std::uint64_t begin, std::uint64_t end) const {
@@ -295,17 +315,30 @@ class Parser {
 
     Result<> store_id(std::size_t file, std::uint64_t line, std::size_t c, std::string_view text,
                       Ids& ids) const {
-        if (text.empty())
-            return refuse(job_.place(file, line, c), ": the id is empty; every row needs one");
-        ids.push_back(text);
+        // an empty id marks a row that keep_rows() will leave out
+        const bool skip = job_.request.skip_missing_ids;
+        if (text.empty() && !skip)
+            return refuse(job_.place(file, line, c),
+                          ": the id is empty; every row needs one, or set data.missing_id to "
+                          "\"skip\"");
+        ids.push_back(skip && is_missing_text(text) ? std::string_view{} : text);
         return {};
+    }
+
+    std::optional<double> number_of(const ChosenColumn& column, std::string_view text) const {
+        if (column.date != DateForm::none) return parse_date(text, column.date);
+        if (column.style.decimal == '.')
+            if (const auto number = parse_number(text)) return number;
+        if (column.style.plain()) return std::nullopt;
+        return parse_styled(text, column.style);
     }
 
     Result<> store_number(std::size_t file, std::uint64_t line, std::size_t c,
                           std::string_view text, double& cell) {
         cell = std::numeric_limits<double>::quiet_NaN();
         if (is_missing_text(text)) return {};
-        if (const auto number = parse_number(text)) {
+        const ChosenColumn& column = job_.chosen.columns[c];
+        if (const auto number = number_of(column, text)) {
             cell = *number;
             return {};
         }
@@ -313,12 +346,28 @@ class Parser {
             found_text_[c] = true;
             return {};
         }
-        constexpr std::string_view what =
-            " is not a number as the rest of the column is; correct it, leave the cell empty or "
-            "exclude the column";
+        const std::string what = why_not(column, text);
         return tl::unexpected(fault(Errc::bad_data, job_.place(file, line, c),
-                                    ": " + shown(text) + std::string(what),
-                                    ": a cell" + std::string(what)));
+                                    ": " + shown(text) + what, ": a cell" + what));
+    }
+
+    /// Why a cell does not fit its column, and what to do.
+    std::string why_not(const ChosenColumn& column, std::string_view text) const {
+        const std::string how = column.use == Use::label ? " as this label has to be"
+                                : column.known != nullptr
+                                    ? " as the column was when the model was trained"
+                                : column.rule != nullptr ? " as the column is declared to be"
+                                                         : " as the rest of the column is";
+        const std::string correct =
+            column.use == Use::label ? "; correct it, or set model.task to one with classes"
+                                     : "; correct it, leave the cell empty or exclude the column";
+        if (column.date != DateForm::none)
+            return " is not a date (" + std::string(name_of(column.date)) + ")" + how + correct;
+        const char sign = grouping_of(text, column.style.decimal);
+        if (sign != '\0')
+            return " is not a number" + how +
+                   "; if its digits are grouped set thousands, else correct it";
+        return " is not a number" + how + correct;
     }
 
     void store_text(const Target& target, std::uint64_t row, std::string_view text,
@@ -396,7 +445,8 @@ class Parser {
         Place place = job_.place(0, 0);
         place.column = label.name;
         return refuse(place, ": a label of more than " + too_many +
-                                 " cannot be learned; is it the right column?");
+                                 " cannot be learned; is it the right column? A number to be "
+                                 "predicted needs task linear");
     }
 
     tl::unexpected<Failure> changed(std::size_t file) const {
@@ -410,10 +460,11 @@ class Parser {
     std::vector<Target> targets_;              ///< per column of the file
     std::vector<double*> columns_of_numbers_;  ///< in the order of the file
     std::size_t block_rows_ = 0;
-    std::vector<Ids> ids_;                             ///< per chunk
-    std::vector<std::unique_ptr<SharedTexts>> texts_;  ///< per text column
-    std::vector<std::atomic<bool>> found_text_;        ///< per column of the file
-    std::atomic<std::size_t> next_{0};                 ///< the chunk to be parsed next
+    bool numbered_ = job_.request.id == row_number_id;  ///< ids are numbers of rows
+    std::vector<Ids> ids_;                              ///< per chunk
+    std::vector<std::unique_ptr<SharedTexts>> texts_;   ///< per text column
+    std::vector<std::atomic<bool>> found_text_;         ///< per column of the file
+    std::atomic<std::size_t> next_{0};                  ///< the chunk to be parsed next
     std::atomic<bool> stopped_{false};
     std::mutex mutex_;
     std::optional<Failure> failure_;  ///< guarded by mutex_
@@ -429,17 +480,20 @@ Result<Table> parse_csv(CsvJob& job) {
         table.path = job.options.location;
         table.party = job.options.party;
         table.left_out = job.chosen.left_out;
+        table.notes = job.chosen.notes;
         Parser parser(job, table);
         if (auto ok = parser.run(); !ok) return tl::unexpected(ok.error());
         const std::vector<std::size_t> late = parser.late_texts();
-        if (late.empty()) {
-            if (auto ok = parser.finish(); !ok) return tl::unexpected(ok.error());
-            return table;
-        }
         for (const std::size_t c : late) {
             job.chosen.columns[c].kind = ColumnKind::text;
             job.chosen.columns[c].undecided = false;
         }
+        if (!late.empty()) continue;
+        if (auto ok = parser.finish(); !ok) return tl::unexpected(ok.error());
+        if (auto ok = skip_rows(job.request, table); !ok) return tl::unexpected(ok.error());
+        if (job.request.labels_as == LabelsAs::classes)
+            for (Column& label : table.labels) make_numbers(label);
+        return table;
     }
 }
 

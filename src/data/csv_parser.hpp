@@ -8,6 +8,7 @@
 #include "base/errc.hpp"
 #include "data/columns.hpp"
 #include "data/csv.hpp"
+#include "data/csv_dialect.hpp"
 #include "data/source.hpp"
 #include "data/table.hpp"
 
@@ -24,6 +25,7 @@ struct CsvJob {
     const SourceOptions& options;
     const TableRequest& request;
     const std::vector<CsvFile>& files;
+    const Dialect& dialect;
     std::vector<FileChunk> chunks;  ///< in the order of the rows
     std::uint64_t rows = 0;
     std::uint64_t bytes = 0;  ///< of all files, for the progress
@@ -44,7 +46,7 @@ struct ChunkBuffer {
     Result<> read(const CsvJob& job, const FileChunk& of);
 };
 
-/// Sets the kind of each used column from the first rows (rule in csv.hpp). What is malformed here
+/// Sets the kind of each used column from the first rows (column_kinds.hpp). What is malformed here
 /// ends the sample and is reported by parse_csv.
 Result<> decide_kinds(CsvJob& job);
 

@@ -5,23 +5,26 @@
 #include <vector>
 
 #include "data/csv.hpp"
+#include "data/encoding.hpp"
 
 namespace vflbus::data {
-
 namespace {
 
 /// Cuts lines into records and records into chunks.
 class Scanner {
   public:
-    Scanner(std::uint64_t offset, CsvLayout& layout) : layout_(layout) {
-        record_begin_ = chunk_.begin = offset;
+    Scanner(const CsvText& of, CsvLayout& layout)
+        : dialect_(of.dialect), layout_(layout), line_(of.skip_lines + 1), record_line_(line_) {
+        record_begin_ = chunk_.begin = of.text.begin;
+        chunk_.first_line = line_;
     }
 
     /// A piece of a line that is followed by a line feed (`ended`) or by the rest of that line.
     /// `next` = offset behind the piece and its line feed.
     void piece(const char* begin, const char* end, bool quotes, bool ended, std::uint64_t next) {
         if (quotes) in_quotes_ ^= (std::count(begin, end, '"') & 1) != 0;
-        content_ |= end - begin > 1 || (end != begin && *begin != '\r');
+        if (!content_)
+            content_ = std::any_of(begin, end, [&](char c) { return !dialect_.is_nothing(c); });
         if (!ended) return;
         ++line_;
         if (!in_quotes_) end_record(next);
@@ -72,33 +75,21 @@ class Scanner {
         start_chunk(end);
     }
 
+    const Dialect& dialect_;
     CsvLayout& layout_;
     CsvChunk chunk_;
-    std::uint64_t line_ = 1;
-    std::uint64_t record_line_ = 1;
+    std::uint64_t line_;
+    std::uint64_t record_line_;
     std::uint64_t record_begin_ = 0;
     bool in_quotes_ = false;
     bool content_ = false;
     bool has_header_ = false;
 };
 
-}  // namespace
-
-namespace {
-
 Failure at_line(const Place& file, std::uint64_t line, std::string_view what) {
     Place place = file;
     place.line = line;
     return fault(Errc::bad_data, place, what);
-}
-
-/// Where the text begins: behind a UTF-8 byte order mark.
-Result<std::uint64_t> text_begin(const Input& input) {
-    constexpr std::uint64_t mark_bytes = 3;
-    if (input.size() < mark_bytes) return 0;
-    char mark[mark_bytes];
-    if (auto ok = input.read(0, mark, mark_bytes); !ok) return tl::unexpected(ok.error());
-    return std::memcmp(mark, "\xef\xbb\xbf", mark_bytes) == 0 ? mark_bytes : 0;
 }
 
 /// Hands the lines of a block to the scanner. `offset`: that of the block in the file.
@@ -117,29 +108,61 @@ void scan_block(const char* begin, std::size_t count, std::uint64_t offset, Scan
     }
 }
 
+/// Looks for what is no text. False when there is something.
+class TextCheck {
+  public:
+    explicit TextCheck(const TextInput& text)
+        : needed_(!text.checked), begin_(text.begin), offset_(text.begin) {}
+
+    bool add(const char* data, std::size_t count, CsvLayout& layout) {
+        if (!needed_) return true;
+        if (const void* const zero = std::memchr(data, 0, count); zero != nullptr) {
+            layout.fault =
+                offset_ + static_cast<std::uint64_t>(static_cast<const char*>(zero) - data);
+            layout.zero_byte = true;
+            return false;
+        }
+        offset_ += count;
+        return utf8_.add(data, count) || wrong(layout);
+    }
+
+    bool finish(CsvLayout& layout) { return !needed_ || utf8_.finish() || wrong(layout); }
+
+  private:
+    bool wrong(CsvLayout& layout) const {
+        layout.fault = begin_ + utf8_.fault();
+        return false;
+    }
+
+    bool needed_;
+    std::uint64_t begin_;   ///< offset of the text
+    std::uint64_t offset_;  ///< of the next block
+    Utf8Check utf8_;
+};
+
 }  // namespace
 
-Result<CsvLayout> scan_csv(const Input& input, const Place& file, bool header_only) {
-    const auto unreadable = [&](const Failure& why) {
-        return tl::unexpected(fault(why.code, file, " " + why.sentence));
-    };
+Result<CsvLayout> scan_csv(const CsvText& of, const Place& file) {
+    const Input& input = of.text.input;
     CsvLayout layout;
+    Scanner scanner(of, layout);
+    TextCheck check(of.text);
     std::vector<char> block(std::min<std::uint64_t>(input.size(), 1u << 20));
-    const auto begin = text_begin(input);
-    if (!begin) return unreadable(begin.error());
-    std::uint64_t offset = *begin;
-    Scanner scanner(offset, layout);
+    std::uint64_t offset = of.text.begin;
     while (offset < input.size()) {
         const std::size_t count = std::min<std::uint64_t>(block.size(), input.size() - offset);
-        if (auto ok = input.read(offset, block.data(), count); !ok) return unreadable(ok.error());
+        if (auto ok = input.read(offset, block.data(), count); !ok)
+            return tl::unexpected(fault(ok.error().code, file, " " + ok.error().sentence));
+        if (!check.add(block.data(), count, layout)) return layout;
         scan_block(block.data(), count, offset, scanner);
         offset += count;
         if (offset - std::min(offset, scanner.record_begin()) > row_bytes_max)
             return tl::unexpected(at_line(file, scanner.record_line(),
                                           ": the row that begins here is longer than 64 MiB; look "
                                           "for a quote that is never closed"));
-        if (header_only && scanner.has_header()) return layout;
+        if (of.header_only && scanner.has_header()) return layout;
     }
+    if (!check.finish(layout)) return layout;
     if (scanner.in_quotes())
         return tl::unexpected(at_line(file, scanner.record_line(),
                                       ": a quote in the row that begins here is never closed; "

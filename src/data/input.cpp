@@ -14,30 +14,30 @@
 
 namespace vflbus::data {
 
-Input::Input(Input&& other) noexcept
-    : fd_(std::exchange(other.fd_, -1)),
-      bytes_(std::move(other.bytes_)),
-      size_(std::exchange(other.size_, 0)) {}
+/// Where the bytes are: in a file, or in memory.
+struct Input::Store {
+    Store() = default;
+    Store(const Store&) = delete;
+    Store& operator=(const Store&) = delete;
+    ~Store() {
+        if (fd >= 0) ::close(fd);
+    }
 
-Input& Input::operator=(Input&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    std::swap(bytes_, other.bytes_);
-    std::swap(size_, other.size_);
-    return *this;
-}
+    int fd = -1;  ///< -1: in memory
+    std::string bytes;
+};
 
-Input::~Input() {
-    if (fd_ >= 0) ::close(fd_);
-}
+Input::Input(std::shared_ptr<const Store> store, std::uint64_t size)
+    : store_(std::move(store)), size_(size) {}
 
 Result<Input> Input::open(const std::string& path) {
-    Input input;
+    auto store = std::make_shared<Store>();
     // O_NONBLOCK: opening a named pipe must not wait for a writer
-    input.fd_ = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (input.fd_ < 0)
+    store->fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (store->fd < 0)
         return fail(Errc::io, std::string("cannot be opened: ") + std::strerror(errno));
     struct stat info{};
-    if (::fstat(input.fd_, &info) != 0)
+    if (::fstat(store->fd, &info) != 0)
         return fail(Errc::io, std::string("cannot be read: ") + std::strerror(errno));
     if (S_ISDIR(info.st_mode))
         return fail(Errc::io,
@@ -47,27 +47,28 @@ Result<Input> Input::open(const std::string& path) {
         return fail(Errc::io,
                     "is not a regular file; give the path of a CSV file, or exec:cat and the path "
                     "of a pipe");
-    input.size_ = static_cast<std::uint64_t>(info.st_size);
-    (void)::posix_fadvise(input.fd_, 0, 0, POSIX_FADV_SEQUENTIAL);
-    return input;
+    (void)::posix_fadvise(store->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    return Input(std::move(store), static_cast<std::uint64_t>(info.st_size));
 }
 
 Input Input::of_bytes(std::string bytes) {
-    Input input;
-    input.bytes_ = std::move(bytes);
-    input.size_ = input.bytes_.size();
-    return input;
+    auto store = std::make_shared<Store>();
+    store->bytes = std::move(bytes);
+    const std::uint64_t size = store->bytes.size();
+    return {std::move(store), size};
 }
 
 Result<> Input::read(std::uint64_t offset, char* out, std::size_t count) const {
-    if (fd_ < 0) {
+    if (count == 0) return {};
+    VFLBUS_ASSERT(store_ != nullptr, "what has no bytes is not read");
+    if (store_->fd < 0) {
         VFLBUS_ASSERT(offset <= size_ && count <= size_ - offset,
                       "what is read of bytes in memory lies within them");
-        std::copy_n(bytes_.data() + offset, count, out);
+        std::copy_n(store_->bytes.data() + offset, count, out);
         return {};
     }
     while (count > 0) {
-        const ssize_t n = ::pread(fd_, out, count, static_cast<off_t>(offset));
+        const ssize_t n = ::pread(store_->fd, out, count, static_cast<off_t>(offset));
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) return fail(Errc::io, std::string("cannot be read: ") + std::strerror(errno));
         if (n == 0)
@@ -138,11 +139,21 @@ Result<> Spool::append(const char* data, std::size_t count) {
 }
 
 Input Spool::finish() {
-    Input input;
-    input.fd_ = std::exchange(fd_, -1);
-    input.bytes_ = std::move(bytes_);
-    input.size_ = std::exchange(size_, 0);
-    return input;
+    auto store = std::make_shared<Input::Store>();
+    store->fd = std::exchange(fd_, -1);
+    store->bytes = std::move(bytes_);
+    return {std::move(store), std::exchange(size_, 0)};
+}
+
+Result<> receive(int fd, Spool& spool) {
+    std::string block(std::size_t{256} << 10, '\0');
+    for (;;) {
+        const ssize_t n = ::read(fd, block.data(), block.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return fail(Errc::io, std::string("cannot be read: ") + std::strerror(errno));
+        if (n == 0) return {};
+        if (auto ok = spool.append(block.data(), static_cast<std::size_t>(n)); !ok) return ok;
+    }
 }
 
 }  // namespace vflbus::data

@@ -10,15 +10,11 @@
 
 namespace vflbus::data {
 
-/// A file, or bytes that were unpacked, decoded or received and are kept for as long as this lives.
+/// A file, or bytes that were unpacked, decoded or received. Copies share what they read from,
+/// which is kept for as long as one of them lives.
 class Input {
   public:
-    Input() = default;
-    Input(Input&& other) noexcept;
-    Input& operator=(Input&& other) noexcept;
-    Input(const Input&) = delete;
-    Input& operator=(const Input&) = delete;
-    ~Input();
+    Input() = default;  ///< no bytes
 
     /// Errors: io; the sentence says why, without the path: "cannot be opened: ...". A named pipe
     /// is refused, not waited for.
@@ -34,8 +30,10 @@ class Input {
 
   private:
     friend class Spool;
-    int fd_ = -1;  ///< -1: the bytes are in memory
-    std::string bytes_;
+    struct Store;
+    Input(std::shared_ptr<const Store> store, std::uint64_t size);
+
+    std::shared_ptr<const Store> store_;
     std::uint64_t size_ = 0;
 };
 
@@ -63,6 +61,9 @@ class Spool {
     int fd_ = -1;
     std::uint64_t size_ = 0;
 };
+
+/// Appends all that can be read from `fd` until its end. Errors: io.
+Result<> receive(int fd, Spool& spool);
 
 inline constexpr std::size_t spool_memory_bytes = std::size_t{64} << 20;
 

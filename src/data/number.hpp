@@ -52,12 +52,14 @@ inline const char* take_digits(const char* q, std::uint64_t& value) noexcept {
 }  // namespace detail
 
 /// The common case of parse_number inside a CSV buffer: when a number that needs no care starts at
-/// `p` and ends at ',', LF or CR LF, stores it and moves `p` to that ',' or LF. Otherwise returns
-/// false and leaves `p`. The buffer must end with LF and number_padding more bytes.
+/// `p` and ends at `separator`, LF or CR LF, stores it and moves `p` to that separator or LF.
+/// Otherwise returns false and leaves `p`. `decimal` stands where a fraction begins. The buffer
+/// must end with LF and number_padding more bytes.
 ///
 /// Exact because both the digits (below 2^53) and the power of ten (up to 10^22) are doubles
 /// without error, so that the one division or product is the only rounding (Clinger 1990).
-inline bool parse_plain_number(const char*& p, double& out) noexcept {
+inline bool parse_plain_number(const char*& p, double& out, char separator = ',',
+                               char decimal = '.') noexcept {
     const char* q = p;
     const bool negative = *q == '-';
     q += negative;
@@ -67,7 +69,7 @@ inline bool parse_plain_number(const char*& p, double& out) noexcept {
     for (unsigned d; (d = static_cast<unsigned char>(*q - '0')) < 10; ++q) digits = digits * 10 + d;
     auto count = q - start;
     std::int64_t exponent = 0;
-    if (*q == '.') {
+    if (*q == decimal) {
         const char* const fraction = ++q;
         q = detail::take_digits(q, digits);
         exponent = fraction - q;
@@ -85,7 +87,7 @@ inline bool parse_plain_number(const char*& p, double& out) noexcept {
         exponent += down ? -static_cast<std::int64_t>(power) : static_cast<std::int64_t>(power);
     }
     if (*q == '\r') ++q;  // never the last character
-    if (*q != '\n' && (*q != ',' || q[-1] == '\r')) return false;
+    if (*q != '\n' && (*q != separator || q[-1] == '\r')) return false;
     if (digits > (std::uint64_t{1} << 53) || exponent < -22 || exponent > 22) return false;
     auto value = static_cast<double>(digits);
     if (exponent < 0)

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "base/text.hpp"
+#include "data/exec_source.hpp"
 #include "data/file_source.hpp"
 #include "data/place.hpp"
 
@@ -15,6 +16,7 @@ namespace {
 
 constexpr Scheme scheme_table[] = {
     {"file", "the path of a file", open_file},
+    {"exec", "a command that writes a table", open_exec},
 };
 
 /// The word before the first colon when it can be a scheme; empty for a plain path.
@@ -42,7 +44,20 @@ std::span<const Scheme> schemes() noexcept {
     return scheme_table;
 }
 
-Result<std::unique_ptr<Source>> open_source(const SourceOptions& options) {
+namespace {
+
+/// Runs `work`; a lack of memory becomes a failure at `place`.
+template <class T, class Work>
+Result<T> with_memory(const Place& place, const Work& work) {
+    try {
+        return work();
+    } catch (const std::bad_alloc&) {
+    } catch (const std::length_error&) {
+    }
+    return tl::unexpected(fault(Errc::bad_data, place, " does not fit into memory"));
+}
+
+Result<std::unique_ptr<Source>> open_by_scheme(const SourceOptions& options) {
     const std::string_view word = scheme_of(options.location);
     if (word.empty()) return scheme_table[0].open(options);
     for (const Scheme& scheme : scheme_table) {
@@ -57,17 +72,22 @@ Result<std::unique_ptr<Source>> open_source(const SourceOptions& options) {
     return tl::unexpected(unknown_scheme(options, word));
 }
 
+}  // namespace
+
+Result<Table> Source::read(const TableRequest& request, const ReadProgress& progress) {
+    return with_memory<Table>(place(), [&] { return do_read(request, progress); });
+}
+
+Result<std::unique_ptr<Source>> open_source(const SourceOptions& options) {
+    return with_memory<std::unique_ptr<Source>>({options.party, options.location},
+                                                [&] { return open_by_scheme(options); });
+}
+
 Result<Table> read_table(const SourceOptions& options, const TableRequest& request,
                          const ReadProgress& progress) {
-    try {
-        auto source = open_source(options);
-        if (!source) return tl::unexpected(std::move(source.error()));
-        return (*source)->read(request, progress);
-    } catch (const std::bad_alloc&) {
-    } catch (const std::length_error&) {
-    }
-    return tl::unexpected(
-        fault(Errc::bad_data, {options.party, options.location}, " does not fit into memory"));
+    auto source = open_source(options);
+    if (!source) return tl::unexpected(std::move(source.error()));
+    return (*source)->read(request, progress);
 }
 
 }  // namespace vflbus::data

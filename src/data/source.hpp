@@ -6,6 +6,7 @@
 // scheme, the word before its first colon, in the list of source.cpp: a new kind of source is one
 // file with a function that opens it, and a row in that list.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,6 +16,9 @@
 #include <vector>
 
 #include "base/errc.hpp"
+#include "data/column_rules.hpp"
+#include "data/csv_dialect.hpp"
+#include "data/place.hpp"
 #include "data/table.hpp"
 
 namespace vflbus::data {
@@ -22,17 +26,35 @@ namespace vflbus::data {
 struct SourceOptions {
     std::string location = {};  ///< "data/bank.csv"; "SCHEME:..." for one of schemes()
     std::string party = {};     ///< whose table it is, for sentences; may be empty
-    unsigned threads = 0;       ///< 0: as many as the machine has; the table is the same
+    TextFormat format = {};     ///< what is known of the text
+    std::chrono::duration<double> timeout{600};  ///< of a command
+    unsigned threads = 0;  ///< 0: as many as the machine has; the table is the same
 };
 
-/// Which columns of a source become a table. The order of `features` does not matter: a table has
-/// them in the order of the source.
+/// TableRequest::id for tables whose rows are in the same order at all parties: the record id is
+/// the number of the row, from 1 on.
+inline constexpr std::string_view row_number_id = "@row";
+
+/// What label columns hold. `guess`: what they look like.
+enum class LabelsAs : std::uint8_t { guess, numbers, classes };
+
+/// Which columns of a source become a table, and how. The order of `features` does not matter: a
+/// table has them in the order of the source.
 struct TableRequest {
-    std::string id = "id";                 ///< the column of the record ids
-    std::vector<std::string> labels = {};  ///< in this order in the table
-    std::vector<std::string> features =
-        {};  ///< empty: every column that is not named elsewhere here
-    std::vector<std::string> exclude = {};  ///< columns to leave out
+    std::string id = "id";                   ///< the column of the record ids, or row_number_id
+    std::vector<std::string> labels = {};    ///< in this order in the table
+    std::vector<std::string> features = {};  ///< empty: every column that is not named elsewhere
+    std::vector<std::string> exclude = {};   ///< columns to leave out
+    std::vector<ColumnRule> columns = {};    ///< what columns are declared to be
+    /// How columns were read when the model was trained: what a column was then it is now, whatever
+    /// it looks like.
+    std::vector<KnownColumn> known = {};
+    /// `features` are those of a model: all of them are needed, and nothing else is read, also when
+    /// there are none.
+    bool of_model = false;
+    LabelsAs labels_as = LabelsAs::guess;
+    bool skip_missing_ids = false;     ///< rows without an id are left out and counted
+    bool skip_missing_labels = false;  ///< rows without a label are left out and counted
 };
 
 /// Called now and then from one of the reading threads, never from two at once.
@@ -49,10 +71,20 @@ class Source {
     /// The column names in the order of the source; empty for a column without one.
     [[nodiscard]] virtual const std::vector<std::string>& columns() const noexcept = 0;
 
+    /// What was guessed so far, as parts of a sentence about the source, each with the key that
+    /// states it: "cells are separated by ';' (separator)".
+    [[nodiscard]] virtual const std::vector<std::string>& notes() const noexcept = 0;
+
     /// Reads the rows. May be called again, with another request.
     /// Errors: io when the source cannot be read, bad_data for everything in it that is wrong. The
     /// sentence names party, place and what to do; Failure::for_others quotes nothing of the table.
-    virtual Result<Table> read(const TableRequest& request, const ReadProgress& progress = {}) = 0;
+    Result<Table> read(const TableRequest& request, const ReadProgress& progress = {});
+
+  private:
+    /// May throw what std::vector throws when memory is short; read() makes a failure of it.
+    virtual Result<Table> do_read(const TableRequest& request, const ReadProgress& progress) = 0;
+    /// The source as a whole, for the beginning of a sentence.
+    [[nodiscard]] virtual Place place() const = 0;
 };
 
 struct Scheme {

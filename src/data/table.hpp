@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -12,6 +13,7 @@
 #include <vector>
 
 #include "base/errc.hpp"
+#include "data/dates.hpp"
 #include "data/place.hpp"
 
 namespace vflbus::data {
@@ -64,12 +66,22 @@ class Ids {
 
 enum class ColumnKind : std::uint8_t { numeric, text };
 
+/// How the cells of a column are read. A model keeps it: the same column of another file may look
+/// different when few rows of it are there (codes 01 and 02 of 01, 02 and A1), and is read as the
+/// model knows it.
+struct KnownColumn {
+    std::string name;
+    ColumnKind kind = ColumnKind::numeric;
+    DateForm date = DateForm::none;  ///< numeric: the numbers are days of dates in this form
+};
+
 struct Column {
     std::string name;
     ColumnKind kind = ColumnKind::numeric;
     Buffer<double> numbers;       ///< numeric: one per row, NaN where missing, else finite
     Buffer<std::uint32_t> codes;  ///< text: one per row, index into dictionary or missing_code
-    std::vector<std::string> dictionary;  ///< text: the distinct values, sorted bytewise
+    std::vector<std::string> dictionary = {};  ///< text: the distinct values, sorted bytewise
+    DateForm date = DateForm::none;            ///< numeric: days of dates in this form
 
     [[nodiscard]] bool is_missing(std::size_t row) const noexcept;
     /// The cell as text: shortest form of a number, the value of a text, "" where missing.
@@ -96,6 +108,9 @@ struct Table {
     std::vector<Column> labels;    ///< in the order asked for
     std::vector<Column> features;  ///< in the order of the source
     std::vector<LeftOut> left_out;
+    std::vector<std::string> notes;  ///< what was guessed on the way, and by which key it is stated
+    std::uint64_t rows_without_id = 0;     ///< that were skipped
+    std::uint64_t rows_without_label = 0;  ///< that were skipped
     std::vector<TablePart> parts;  ///< by first_row; empty for a table that was made in memory
     /// The line of each row in its file; empty when the rows of a part are on lines that follow
     /// one another.
@@ -108,5 +123,18 @@ struct Table {
     [[nodiscard]] Place place_of(std::size_t row) const;
     [[nodiscard]] const Column* find_feature(std::string_view name) const noexcept;
 };
+
+/// How the features of a table were read.
+std::vector<KnownColumn> known_columns(const Table& table);
+
+/// A numeric column becomes one of texts: each number in its shortest form.
+void make_texts(Column& column);
+
+/// A text column whose texts are all numbers becomes numeric. False when one is none, or there is
+/// no text.
+bool make_numbers(Column& column);
+
+/// Keeps the rows for which keep[row] is not 0, in their order and with their places.
+void keep_rows(Table& table, std::span<const std::uint8_t> keep);
 
 }  // namespace vflbus::data

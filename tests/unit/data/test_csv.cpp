@@ -165,7 +165,9 @@ TEST_CASE("each fault in a file is one sentence with its place") {
           "missing, or put text with commas in quotes");
     CHECK_THAT(refusal("id,x\na,1\nb\n"), Contains("line 3: the row has 1 cells"));
     CHECK(refusal("id,x\na,1\n ,2\n") ==
-          "t.csv, line 3, column 'id': the id is empty; every row needs one");
+          "t.csv, line 3, column 'id': the id is empty; every row needs one, or set "
+          "data.missing_id to "
+          "\"skip\"");
     CHECK_THAT(refusal("id,x\na,\"1\nb,2\n"), Contains("line 2: a quote in the row that begins"));
     CHECK_THAT(refusal("id,t\na,5\" wide\nb,6\" wide\n"),
                Contains("line 2, column 't': a quote inside an unquoted cell"));
@@ -315,9 +317,10 @@ TEST_CASE("others are not told what stands in the table") {
           "is; correct it, leave the cell empty or exclude the column");
     CHECK(told("secret,x,secret\n1,2,3\n") ==
           "member-0: t.csv, line 1: columns 1 and 3 have the same name; rename one");
-    CHECK_THAT(told("secret,x\n1,2\n"), Contains("a column that was to be the id is not there"));
+    CHECK_THAT(told("secret,x\n1,2\n"), Contains("a column for the id is not there"));
     CHECK_THAT(told("id,secret\n1,\"2\"3\n"), Contains("line 2, column 2: a quote"));
-    CHECK_THAT(told("id,x\n1,2\n", with_labels({"secret"})), Contains("to be a label"));
+    CHECK_THAT(told("id,x\n1,2\n", with_labels({"secret"})),
+               Contains("a column for a label is not there"));
     CHECK_THAT(told("id,secret\n1,2\n", with_features({"secret", "secret"})),
                Contains("a column is listed twice as a feature"));
 }

@@ -1,0 +1,142 @@
+#include "data/column_kinds.hpp"
+
+#include <algorithm>
+
+#include "base/text.hpp"
+#include "data/number.hpp"
+#include "data/place.hpp"
+
+namespace vflbus::data {
+namespace {
+
+bool is_all_digits(std::string_view text) noexcept {
+    return std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// "zip, area and 3 more"
+std::string some_of(const std::vector<std::string>& columns) {
+    constexpr std::size_t named_max = 5;
+    std::vector<std::string> some;
+    for (const std::string& column : columns)
+        if (some.size() < named_max) some.push_back(shown(column));
+    if (columns.size() > named_max)
+        some.push_back(std::to_string(columns.size() - named_max) + " more");
+    return join_and(some);
+}
+
+}  // namespace
+
+void KindTally::add(std::string_view text, const NumberStyle& stated) {
+    ++cells_;
+    if (stated.plain() ? parse_number(text).has_value() : parse_styled(text, stated).has_value()) {
+        ++numbers_;
+        if (is_all_digits(text)) {
+            ++digits_;
+            zeros_ |= text.size() > 1 && text.front() == '0';
+        }
+        return;
+    }
+    const char sign = grouping_of(text, stated.decimal);
+    for (std::size_t i = 0; i < groupings.size(); ++i) grouped_[i] += groupings[i] == sign;
+    dates_.add(text);
+}
+
+char KindTally::grouping() const noexcept {
+    for (std::size_t i = 0; i < groupings.size(); ++i)
+        if (grouped_[i] > 0 && (numbers_ + grouped_[i]) * 10 >= cells_ * 9) return groupings[i];
+    return '\0';
+}
+
+void KindDecision::decide(ChosenColumn& column, const KindTally& tally) {
+    column.undecided = false;
+    if (column.known != nullptr) return as_known(column, tally);
+    if (column.rule != nullptr) return as_declared(column, tally);
+    if (column.use == Use::label && request_.labels_as != LabelsAs::guess)
+        return as_label(column, tally);
+    by_cells(column, tally);
+}
+
+void KindDecision::as_numbers(ChosenColumn& column, const KindTally& tally, bool marks) {
+    column.kind = ColumnKind::numeric;
+    const char usual = decimal_ == '.' ? ',' : '.';
+    char thousands = tally.grouping();
+    // $1,200.50: where marks are expected groups are, too
+    if (thousands == '\0' && marks) thousands = usual;
+    column.style = {decimal_, stated_.thousands.value_or(thousands), marks};
+}
+
+void KindDecision::as_known(ChosenColumn& column, const KindTally& tally) {
+    column.kind = column.known->kind;
+    column.date = column.known->date;
+    if (column.kind == ColumnKind::numeric) as_numbers(column, tally, true);
+}
+
+void KindDecision::as_declared(ChosenColumn& column, const KindTally& tally) {
+    column.kind = ColumnKind::numeric;
+    switch (column.rule->kind) {
+        case DeclaredKind::number:
+            return as_numbers(column, tally, true);
+        case DeclaredKind::date: {
+            const DateForm form = tally.dates().form();
+            column.date = form == DateForm::none ? DateForm::ymd : form;
+            return;
+        }
+        case DeclaredKind::date_dmy:
+            column.date = DateForm::dmy;
+            return;
+        case DeclaredKind::date_mdy:
+            column.date = DateForm::mdy;
+            return;
+        case DeclaredKind::category:
+        case DeclaredKind::text:
+        case DeclaredKind::id:
+        case DeclaredKind::ignore:
+            column.kind = ColumnKind::text;
+            return;
+    }
+}
+
+void KindDecision::as_label(ChosenColumn& column, const KindTally& tally) {
+    if (request_.labels_as == LabelsAs::classes) {
+        column.kind = ColumnKind::text;  // 1, 2, 3, 5 and U are classes; see make_numbers()
+        return;
+    }
+    if (tally.dates().form() != DateForm::none) return by_cells(column, tally);
+    as_numbers(column, tally, false);
+}
+
+void KindDecision::by_cells(ChosenColumn& column, const KindTally& tally) {
+    column.undecided = tally.cells() == 0;
+    if (tally.is_codes()) {
+        column.kind = ColumnKind::text;
+        codes_.push_back(column.name);
+    } else if (tally.is_numbers() || (tally.grouping() != '\0' && !stated_.thousands)) {
+        as_numbers(column, tally, false);
+        if (column.style.thousands != '\0' && !stated_.thousands) grouped_.push_back(column.name);
+    } else if (tally.dates().form() != DateForm::none) {
+        column.kind = ColumnKind::numeric;
+        column.date = tally.dates().form();
+        dates_.push_back(column.name);
+    } else {
+        column.kind = ColumnKind::text;
+        if (tally.dates().ambiguous()) ambiguous_dates_.push_back(column.name);
+    }
+}
+
+std::vector<std::string> KindDecision::notes() const {
+    std::vector<std::string> notes;
+    const auto add = [&](const char* what, const std::vector<std::string>& columns,
+                         const char* key) {
+        if (!columns.empty())
+            notes.push_back(what + some_of(columns) + " (" + std::string(key) + ")");
+    };
+    add("numbers with leading zeros are taken for codes, that is categories: ", codes_,
+        "columns: \"number\"");
+    add("numbers have their digits in groups: ", grouped_, "thousands");
+    add("dates become days since 1970: ", dates_, "columns: \"category\"");
+    add("dates of which day and month cannot be told apart are taken for categories: ",
+        ambiguous_dates_, "columns: \"date-dmy\" or \"date-mdy\"");
+    return notes;
+}
+
+}  // namespace vflbus::data

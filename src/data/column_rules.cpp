@@ -1,0 +1,90 @@
+#include "data/column_rules.hpp"
+
+#include "base/text.hpp"
+
+namespace vflbus::data {
+namespace {
+
+struct Name {
+    DeclaredKind kind;
+    std::string_view name;
+};
+constexpr Name names[] = {{DeclaredKind::number, "number"},
+                          {DeclaredKind::category, "category"},
+                          {DeclaredKind::text, "text"},
+                          {DeclaredKind::date, "date"},
+                          {DeclaredKind::date_dmy, "date-dmy"},
+                          {DeclaredKind::date_mdy, "date-mdy"},
+                          {DeclaredKind::id, "id"},
+                          {DeclaredKind::ignore, "ignore"}};
+
+}  // namespace
+
+std::string_view name_of(DeclaredKind kind) noexcept {
+    for (const Name& row : names)
+        if (row.kind == kind) return row.name;
+    return "unknown";
+}
+
+Result<std::vector<ColumnRule>> parse_column_rules(std::span<const std::string> rules) {
+    std::vector<ColumnRule> parsed;
+    for (const std::string& rule : rules) {
+        const std::size_t equals = rule.rfind('=');
+        const std::string_view kind = equals == std::string::npos
+                                          ? std::string_view{}
+                                          : trim(std::string_view(rule).substr(equals + 1));
+        const Name* found = nullptr;
+        std::vector<std::string> known;
+        for (const Name& row : names) {
+            known.emplace_back(row.name);
+            if (row.name == kind) found = &row;
+        }
+        if (found == nullptr) {
+            const std::string near = nearest(kind, known);
+            return fail(Errc::bad_config,
+                        "columns: \"" + printable(rule) + "\" names no kind; a column is one of " +
+                            join_and(known) + (near.empty() ? "" : "; did you mean " + near + "?"));
+        }
+        const std::string pattern(trim(std::string_view(rule).substr(0, equals)));
+        if (pattern.empty())
+            return fail(Errc::bad_config, "columns: \"" + printable(rule) + "\" names no column");
+        parsed.push_back({pattern, found->kind});
+    }
+    return parsed;
+}
+
+bool matches(std::string_view pattern, std::string_view text) noexcept {
+    // the last '*' takes one character more whenever the rest does not fit
+    std::size_t p = 0;
+    std::size_t t = 0;
+    std::size_t star = std::string_view::npos;
+    std::size_t star_text = 0;
+    while (t < text.size()) {
+        if (p < pattern.size() && pattern[p] == '*') {
+            star = p++;
+            star_text = t;
+        } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
+            ++p;
+            ++t;
+        } else if (star != std::string_view::npos) {
+            p = star + 1;
+            t = ++star_text;
+        } else {
+            return false;
+        }
+    }
+    while (p < pattern.size() && pattern[p] == '*') ++p;
+    return p == pattern.size();
+}
+
+const ColumnRule* rule_for(std::string_view column, std::span<const ColumnRule> rules) noexcept {
+    const ColumnRule* best = nullptr;
+    for (const ColumnRule& rule : rules) {
+        if (rule.is_name() && rule.pattern == column) return &rule;
+        if (rule.is_name() || !matches(rule.pattern, column)) continue;
+        if (best == nullptr || rule.pattern.size() >= best->pattern.size()) best = &rule;
+    }
+    return best;
+}
+
+}  // namespace vflbus::data

@@ -1,0 +1,174 @@
+#include "data/dates.hpp"
+
+#include <array>
+#include <cstddef>
+
+namespace vflbus::data {
+namespace {
+
+constexpr bool is_digit(char c) noexcept {
+    return c >= '0' && c <= '9';
+}
+
+/// Takes `min` to `max` digits from the front; -1 when there are fewer or more.
+int take_number(std::string_view& text, std::size_t min, std::size_t max) noexcept {
+    int value = 0;
+    std::size_t digits = 0;
+    while (digits < text.size() && is_digit(text[digits])) {
+        if (digits == max) return -1;
+        value = value * 10 + (text[digits] - '0');
+        ++digits;
+    }
+    if (digits < min) return -1;
+    text.remove_prefix(digits);
+    return value;
+}
+
+bool take(std::string_view& text, char c) noexcept {
+    if (text.empty() || text.front() != c) return false;
+    text.remove_prefix(1);
+    return true;
+}
+
+constexpr bool is_leap(int year) noexcept {
+    return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+}
+
+bool is_day(int year, int month, int day) noexcept {
+    constexpr std::array<int, 12> days = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    if (year < 1 || month < 1 || month > 12 || day < 1) return false;
+    const int last =
+        days[static_cast<std::size_t>(month - 1)] + (month == 2 && is_leap(year) ? 1 : 0);
+    return day <= last;
+}
+
+/// Days since 1970-01-01 (H. Hinnant, "chrono-compatible low-level date algorithms").
+std::int64_t days_since_1970(int year, int month, int day) noexcept {
+    const std::int64_t y = year - (month <= 2 ? 1 : 0);
+    const std::int64_t era = y / 400;  // years are positive
+    const std::int64_t year_of_era = y - era * 400;
+    const std::int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
+    const std::int64_t day_of_era =
+        year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    return era * 146'097 + day_of_era - 719'468;
+}
+
+/// Minutes of an offset such as Z, +02:00, -0530 at the end of a time.
+std::optional<int> take_offset(std::string_view& text) noexcept {
+    if (text.empty()) return 0;
+    if (take(text, 'Z') || take(text, 'z')) return 0;
+    const bool minus = text.front() == '-';
+    if (!take(text, '+') && !take(text, '-')) return std::nullopt;
+    if (text.size() < 2 || !is_digit(text[0]) || !is_digit(text[1])) return std::nullopt;
+    const int hours = (text[0] - '0') * 10 + (text[1] - '0');
+    text.remove_prefix(2);
+    int minutes = 0;
+    if (!text.empty()) {
+        (void)take(text, ':');
+        minutes = take_number(text, 2, 2);
+    }
+    if (hours > 14 || minutes < 0 || minutes > 59) return std::nullopt;
+    return (minus ? -1 : 1) * (hours * 60 + minutes);
+}
+
+/// The time of day at the end of a date, as a fraction of a day; 0 when there is none.
+std::optional<double> take_time(std::string_view& text) noexcept {
+    if (text.empty()) return 0;
+    if (!take(text, 'T') && !take(text, 't') && !take(text, ' ')) return std::nullopt;
+    while (take(text, ' ')) {
+    }
+    const int hour = take_number(text, 1, 2);
+    if (hour < 0 || hour > 23 || !take(text, ':')) return std::nullopt;
+    const int minute = take_number(text, 2, 2);
+    if (minute < 0 || minute > 59) return std::nullopt;
+    double seconds = 0;
+    if (take(text, ':')) {
+        const int whole = take_number(text, 2, 2);
+        if (whole < 0 || whole > 60) return std::nullopt;
+        seconds = whole;
+        if (take(text, '.') || take(text, ',')) {
+            double digit = 0.1;
+            if (text.empty() || !is_digit(text.front())) return std::nullopt;
+            for (; !text.empty() && is_digit(text.front()); digit /= 10) {
+                seconds += (text.front() - '0') * digit;
+                text.remove_prefix(1);
+            }
+        }
+    }
+    while (take(text, ' ')) {
+    }
+    const auto offset = take_offset(text);
+    if (!offset) return std::nullopt;
+    return (hour * 3600.0 + minute * 60.0 + seconds - *offset * 60.0) / 86'400.0;
+}
+
+}  // namespace
+
+std::string_view name_of(DateForm form) noexcept {
+    switch (form) {
+        case DateForm::none:
+            return "none";
+        case DateForm::ymd:
+            return "ymd";
+        case DateForm::dmy:
+            return "dmy";
+        case DateForm::mdy:
+            return "mdy";
+    }
+    return "none";
+}
+
+DateForm parse_date_form(std::string_view name) noexcept {
+    for (const DateForm form : {DateForm::ymd, DateForm::dmy, DateForm::mdy})
+        if (name == name_of(form)) return form;
+    return DateForm::none;
+}
+
+std::optional<double> parse_date(std::string_view text, DateForm form) noexcept {
+    if (form == DateForm::none) return std::nullopt;
+    const bool year_first = form == DateForm::ymd;
+    const int first = year_first ? take_number(text, 4, 4) : take_number(text, 1, 2);
+    if (first < 0 || text.empty()) return std::nullopt;
+    const char separator = text.front();
+    if (separator != '-' && separator != '/' && (separator != '.' || form != DateForm::dmy))
+        return std::nullopt;
+    if (!take(text, separator)) return std::nullopt;
+    const int second = take_number(text, 1, 2);
+    if (second < 0 || !take(text, separator)) return std::nullopt;
+    const int third = year_first ? take_number(text, 1, 2) : take_number(text, 4, 4);
+    if (third < 0) return std::nullopt;
+    const int year = year_first ? first : third;
+    const int month = form == DateForm::mdy ? first : second;
+    const int day = year_first ? third : form == DateForm::mdy ? second : first;
+    if (!is_day(year, month, day)) return std::nullopt;
+    const auto time = take_time(text);
+    if (!time || !text.empty()) return std::nullopt;
+    return static_cast<double>(days_since_1970(year, month, day)) + *time;
+}
+
+void DateGuess::add(std::string_view text) noexcept {
+    ++texts_;
+    // what has no separator in its first five characters is no date: one look for most texts
+    if (text.size() < 8 || !is_digit(text.front())) return;
+    ymd_ += parse_date(text, DateForm::ymd).has_value();
+    const bool dmy = parse_date(text, DateForm::dmy).has_value();
+    dmy_ += dmy;
+    mdy_ += parse_date(text, DateForm::mdy).has_value();
+    dotted_ += dmy && text.substr(0, 3).find('.') != std::string_view::npos;
+}
+
+DateForm DateGuess::form() const noexcept {
+    if (texts_ == 0) return DateForm::none;
+    if (ymd_ == texts_) return DateForm::ymd;
+    const bool dmy = dmy_ == texts_;
+    const bool mdy = mdy_ == texts_;
+    if (dmy && (!mdy || dotted_ == texts_)) return DateForm::dmy;
+    if (mdy && !dmy) return DateForm::mdy;
+    return DateForm::none;
+}
+
+bool DateGuess::ambiguous() const noexcept {
+    return texts_ > 0 && dmy_ == texts_ && mdy_ == texts_ && dotted_ != texts_;
+}
+
+}  // namespace vflbus::data
