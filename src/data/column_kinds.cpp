@@ -10,7 +10,7 @@ namespace vflbus::data {
 namespace {
 
 bool is_all_digits(std::string_view text) noexcept {
-    return std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+    return std::ranges::all_of(text, is_digit);
 }
 
 /// "zip, area and 3 more"

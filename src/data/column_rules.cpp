@@ -5,23 +5,23 @@
 namespace vflbus::data {
 namespace {
 
-struct Name {
+struct KindName {
     DeclaredKind kind;
     std::string_view name;
 };
-constexpr Name names[] = {{DeclaredKind::number, "number"},
-                          {DeclaredKind::category, "category"},
-                          {DeclaredKind::text, "text"},
-                          {DeclaredKind::date, "date"},
-                          {DeclaredKind::date_dmy, "date-dmy"},
-                          {DeclaredKind::date_mdy, "date-mdy"},
-                          {DeclaredKind::id, "id"},
-                          {DeclaredKind::ignore, "ignore"}};
+constexpr KindName kind_names[] = {{DeclaredKind::number, "number"},
+                                   {DeclaredKind::category, "category"},
+                                   {DeclaredKind::text, "text"},
+                                   {DeclaredKind::date, "date"},
+                                   {DeclaredKind::date_dmy, "date-dmy"},
+                                   {DeclaredKind::date_mdy, "date-mdy"},
+                                   {DeclaredKind::id, "id"},
+                                   {DeclaredKind::ignore, "ignore"}};
 
 }  // namespace
 
 std::string_view name_of(DeclaredKind kind) noexcept {
-    for (const Name& row : names)
+    for (const KindName& row : kind_names)
         if (row.kind == kind) return row.name;
     return "unknown";
 }
@@ -33,9 +33,9 @@ Result<std::vector<ColumnRule>> parse_column_rules(std::span<const std::string> 
         const std::string_view kind = equals == std::string::npos
                                           ? std::string_view{}
                                           : trim(std::string_view(rule).substr(equals + 1));
-        const Name* found = nullptr;
+        const KindName* found = nullptr;
         std::vector<std::string> known;
-        for (const Name& row : names) {
+        for (const KindName& row : kind_names) {
             known.emplace_back(row.name);
             if (row.name == kind) found = &row;
         }

@@ -84,7 +84,7 @@ Dialect::Dialect(char between) : separator(between) {
 namespace {
 
 /// The first rows of a text under one separator.
-struct Rows {
+struct FirstRows {
     std::vector<std::vector<std::string>> cells;  ///< the header first
     bool sound = true;                            ///< no stray quotes
 
@@ -94,8 +94,8 @@ struct Rows {
 };
 
 /// `text` ends with LF.
-Rows split_rows(std::string_view text, const Dialect& dialect) {
-    Rows rows;
+FirstRows split_rows(std::string_view text, const Dialect& dialect) {
+    FirstRows rows;
     const char* p = text.data();
     const char* const end = p + text.size();
     std::string scratch;
@@ -118,14 +118,14 @@ Rows split_rows(std::string_view text, const Dialect& dialect) {
 
 /// How many of the rows below the header have as many cells as it, where empty ones at the end do
 /// not count; and how many have one more.
-struct Fit {
+struct HeaderFit {
     std::size_t rows = 0;
     std::size_t same = 0;
     std::size_t one_more = 0;
 };
 
-Fit fit_of(const Rows& rows) {
-    Fit fit;
+HeaderFit fit_of(const FirstRows& rows) {
+    HeaderFit fit;
     for (std::size_t r = 1; r < rows.cells.size(); ++r) {
         std::vector<std::string> cells = rows.cells[r];
         const std::size_t all = cells.size();
@@ -139,8 +139,8 @@ Fit fit_of(const Rows& rows) {
 
 struct Candidate {
     char separator = ',';
-    Rows rows;
-    Fit fit;
+    FirstRows rows;
+    HeaderFit fit;
 
     /// Nearly all rows have as many cells as the header, and these are two or more.
     [[nodiscard]] bool fits() const noexcept {
@@ -172,7 +172,7 @@ struct DecimalTally {
 };
 
 /// ',' when some column is numbers with a decimal comma, and none is with a decimal point.
-char choose_decimal(const Rows& rows, char separator, char thousands) {
+char choose_decimal(const FirstRows& rows, char separator, char thousands) {
     if (separator == ',') return '.';
     bool comma = false;
     bool point = false;
@@ -261,7 +261,7 @@ Sniffed sniff(std::string_view head, bool all, const TextFormat& stated) {
         choose_decimal(chosen.rows, chosen.separator, stated.thousands.value_or('\0')));
     if (!stated.decimal && sniffed.dialect.decimal == ',')
         sniffed.notes.emplace_back("numbers have a decimal comma (decimal)");
-    const Fit& fit = chosen.fit;
+    const HeaderFit& fit = chosen.fit;
     sniffed.row_names = fit.rows > 0 && fit.one_more == fit.rows && chosen.rows.columns() > 0;
     return sniffed;
 }

@@ -3,12 +3,10 @@
 #include <array>
 #include <cstddef>
 
+#include "data/number.hpp"
+
 namespace vflbus::data {
 namespace {
-
-constexpr bool is_digit(char c) noexcept {
-    return c >= '0' && c <= '9';
-}
 
 /// Takes `min` to `max` digits from the front; -1 when there are fewer or more.
 int take_number(std::string_view& text, std::size_t min, std::size_t max) noexcept {

@@ -10,15 +10,15 @@
 namespace vflbus::data {
 namespace {
 
-struct Name {
+struct EncodingName {
     Encoding encoding;
     std::string_view name;
 };
-constexpr Name names[] = {{Encoding::utf8, "utf-8"},
-                          {Encoding::latin1, "latin-1"},
-                          {Encoding::windows1252, "windows-1252"},
-                          {Encoding::utf16le, "utf-16le"},
-                          {Encoding::utf16be, "utf-16be"}};
+constexpr EncodingName encoding_names[] = {{Encoding::utf8, "utf-8"},
+                                           {Encoding::latin1, "latin-1"},
+                                           {Encoding::windows1252, "windows-1252"},
+                                           {Encoding::utf16le, "utf-16le"},
+                                           {Encoding::utf16be, "utf-16be"}};
 
 /// Windows-1252 from 0x80 to 0x9f; 0 where it has no character. The rest is as in Latin-1.
 constexpr std::array<std::uint16_t, 32> windows1252_signs = {
@@ -30,14 +30,14 @@ constexpr unsigned char byte_of(char c) noexcept {
     return static_cast<unsigned char>(c);
 }
 
-constexpr bool is_high(char c) noexcept {
+constexpr bool is_high_byte(char c) noexcept {
     return byte_of(c) >= 0x80;
 }
 
 }  // namespace
 
 std::string_view name_of(Encoding encoding) noexcept {
-    for (const Name& row : names)
+    for (const EncodingName& row : encoding_names)
         if (row.encoding == encoding) return row.name;
     return "unknown";
 }
@@ -47,7 +47,7 @@ Result<std::optional<Encoding>> parse_encoding(std::string_view name) {
     for (const char c : name)
         plain += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c == '_' ? '-' : c;
     if (plain.empty() || plain == "auto") return std::optional<Encoding>{};
-    for (const Name& row : names)
+    for (const EncodingName& row : encoding_names)
         if (row.name == plain) return std::optional(row.encoding);
     const std::pair<std::string_view, Encoding> others[] = {
         {"utf8", Encoding::utf8},         {"utf-16", Encoding::utf16le},
@@ -144,7 +144,7 @@ class Western {
   public:
     void add(std::string_view text) {
         for (std::size_t i = 0; i < text.size();) {
-            if (!is_high(text[i])) {
+            if (!is_high_byte(text[i])) {
                 end_run();
                 before_ = text[i++];
                 continue;

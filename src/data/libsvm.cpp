@@ -32,16 +32,16 @@ std::string_view next_word(std::string_view& row) {
     return word;
 }
 
-struct Cell {
+struct SparseCell {
     std::uint32_t column = 0;
     double value = 0;
 };
 
 /// "7:1.25"; nothing when it is none.
-std::optional<Cell> parse_cell(std::string_view word) {
+std::optional<SparseCell> parse_cell(std::string_view word) {
     const std::size_t colon = word.find(':');
     if (colon == std::string_view::npos || colon == 0) return std::nullopt;
-    Cell cell;
+    SparseCell cell;
     const auto [end, error] = std::from_chars(word.data(), word.data() + colon, cell.column);
     if (error != std::errc{} || end != word.data() + colon) return std::nullopt;
     const auto value = parse_number(word.substr(colon + 1));
@@ -51,9 +51,9 @@ std::optional<Cell> parse_cell(std::string_view word) {
 }
 
 /// All rows of a file, cell by cell.
-struct Rows {
+struct SparseRows {
     std::vector<double> labels;
-    std::vector<Cell> cells;            ///< row by row
+    std::vector<SparseCell> cells;      ///< row by row
     std::vector<std::uint64_t> begins;  ///< of each row in `cells`
     std::vector<std::uint64_t> lines;
     std::uint32_t first_column = 1;  ///< 0 when a cell says so
@@ -63,7 +63,7 @@ struct Rows {
 /// Reads rows; says what is wrong as the rest of a sentence about the line.
 class RowReader {
   public:
-    std::string add(std::string_view row, std::uint64_t line, Rows& rows) {
+    std::string add(std::string_view row, std::uint64_t line, SparseRows& rows) {
         const std::string_view label = next_word(row);
         if (label.empty()) return {};
         const auto value = parse_number(label);
@@ -150,7 +150,7 @@ class LibsvmSource final : public Source {
             const std::uint64_t end =
                 row + 1 < typed.rows ? rows_.begins[row + 1] : rows_.cells.size();
             for (std::uint64_t i = rows_.begins[row]; i < end; ++i) {
-                const Cell& cell = rows_.cells[i];
+                const SparseCell& cell = rows_.cells[i];
                 auto& numbers = typed.columns[cell.column - rows_.first_column + 1].numbers;
                 if (!numbers.empty()) numbers[row] = cell.value;
             }
@@ -162,7 +162,7 @@ class LibsvmSource final : public Source {
 
     SourceOptions options_;
     std::string name_;
-    Rows rows_;
+    SparseRows rows_;
     std::vector<std::string> names_;
     std::vector<std::string> notes_;
 };

@@ -24,7 +24,7 @@
 namespace vflbus::data {
 namespace {
 
-constexpr std::string_view magic = "\x93NUMPY";
+constexpr std::string_view npy_magic = "\x93NUMPY";
 
 /// The type of a cell: "<f8", "|S12".
 struct CellType {
@@ -33,14 +33,14 @@ struct CellType {
     bool big_endian = false;
 };
 
-struct Field {
+struct NpyField {
     std::string name;
     CellType type;
     std::size_t offset = 0;  ///< in a record
 };
 
-struct Shape {
-    std::vector<Field> fields;  ///< of a record; a matrix has one per column
+struct NpyShape {
+    std::vector<NpyField> fields;  ///< of a record; a matrix has one per column
     std::size_t rows = 0;
     std::size_t record_bytes = 0;
     bool by_column = false;  ///< a matrix in Fortran's order
@@ -83,7 +83,7 @@ class HeaderParser {
     explicit HeaderParser(std::string_view text) : rest_(text) {}
 
     /// What is wrong, as the rest of a sentence about the file; empty when all is well.
-    std::string parse(Shape& shape) {
+    std::string parse(NpyShape& shape) {
         if (!take('{')) return damaged;
         while (!take('}')) {
             const auto key = string();
@@ -140,7 +140,7 @@ class HeaderParser {
                ", which are not read; there are numbers (f, i, u, b) and texts (S, U)";
     }
 
-    std::string descr(Shape& shape) {
+    std::string descr(NpyShape& shape) {
         if (!take('[')) {
             const auto text = string();
             if (!text) return damaged;
@@ -181,7 +181,7 @@ class HeaderParser {
         return {};
     }
 
-    std::string settle(Shape& shape) {
+    std::string settle(NpyShape& shape) {
         if (shape.fields.empty()) return damaged;
         if (sizes_.empty() || sizes_.size() > (structured_ ? 1U : 2U))
             return " is no table: it has " + std::to_string(sizes_.size()) + " dimensions";
@@ -296,7 +296,7 @@ class NpySource final : public Source {
         const std::uint64_t there = input_.size() - shape_.data_begin;
         if (shape_.record_bytes != 0 && shape_.rows > there / shape_.record_bytes)
             return refuse(Errc::bad_data, " is cut off: it is shorter than its header says");
-        for (const Field& field : shape_.fields) names_.push_back(field.name);
+        for (const NpyField& field : shape_.fields) names_.push_back(field.name);
         return {};
     }
 
@@ -341,7 +341,7 @@ class NpySource final : public Source {
         return make_table(options_, request, std::move(typed));
     }
 
-    static bool is_text(const Field& field) noexcept {
+    static bool is_text(const NpyField& field) noexcept {
         return field.type.kind == 'S' || field.type.kind == 'U';
     }
 
@@ -378,7 +378,7 @@ class NpySource final : public Source {
     }
 
     Result<> store(const char* cell, std::size_t row, Target& target) const {
-        const Field& field = shape_.fields[target.field];
+        const NpyField& field = shape_.fields[target.field];
         if (is_text(field)) {
             auto text = text_of(cell, field.type);
             if (!text)
@@ -417,7 +417,7 @@ class NpySource final : public Source {
     SourceOptions options_;
     std::string name_;
     Input input_;
-    Shape shape_;
+    NpyShape shape_;
     std::vector<std::string> names_;
     std::vector<std::string> notes_;
 };
@@ -425,7 +425,7 @@ class NpySource final : public Source {
 }  // namespace
 
 bool is_npy(std::string_view head) noexcept {
-    return head.starts_with(magic);
+    return head.starts_with(npy_magic);
 }
 
 Result<std::unique_ptr<Source>> open_npy(const SourceOptions& options, NamedInput input) {

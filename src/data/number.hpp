@@ -10,6 +10,10 @@
 
 namespace vflbus::data {
 
+constexpr bool is_digit(char c) noexcept {
+    return c >= '0' && c <= '9';
+}
+
 /// A finite decimal number (optional sign, digits, point, exponent) that takes up all of `text`;
 /// nothing else: no "inf", no hexadecimal, no thousands separators. Correctly rounded.
 std::optional<double> parse_number(std::string_view text) noexcept;

@@ -8,10 +8,6 @@
 namespace vflbus::data {
 namespace {
 
-constexpr bool is_digit(char c) noexcept {
-    return c >= '0' && c <= '9';
-}
-
 /// Blanks within numbers: no-break space, narrow no-break space, thin space.
 constexpr std::array<std::string_view, 3> wide_blanks = {"\xc2\xa0", "\xe2\x80\xaf",
                                                          "\xe2\x80\x89"};

@@ -136,7 +136,7 @@ Result<Input> unpack(const Input& input, Packing packing) {
 namespace {
 
 /// A kind of file by its first bytes.
-struct Kind {
+struct FileKind {
     std::string_view magic;
     std::string_view what;    ///< "is a Parquet file"
     std::string_view advice;  ///< FILE stands for the file
@@ -149,7 +149,7 @@ constexpr std::string_view by_spreadsheet =
     "save the sheet as CSV, or read it through a command: exec:xlsx2csv FILE, or exec:ssconvert "
     "-T Gnumeric_stf:stf_csv FILE fd://1";
 
-constexpr Kind kinds[] = {
+constexpr FileKind file_kinds[] = {
     {"PAR1"sv, "is a Parquet file", by_pandas_parquet},
     {"PK\x03\x04"sv, "is a zip file, as Excel and LibreOffice write them", by_spreadsheet},
     {"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"sv, "is an Excel file of the old kind (xls)",
@@ -207,7 +207,7 @@ std::string with_file(std::string_view advice, std::string_view file) {
 
 std::string why_no_table(std::string_view head, std::string_view file) {
     const std::string_view from_first_sign = trim(head);
-    for (const Kind& kind : kinds)
+    for (const FileKind& kind : file_kinds)
         if (head.starts_with(kind.magic) ||
             (kind.magic.front() >= ' ' && kind.magic.front() < '\x7f' &&
              std::string_view("<{[").find(kind.magic.front()) != std::string_view::npos &&
