@@ -262,7 +262,7 @@ Sniffed sniff(std::string_view head, bool all, const TextFormat& stated) {
     if (!stated.decimal && sniffed.dialect.decimal == ',')
         sniffed.notes.emplace_back("numbers have a decimal comma (decimal)");
     const HeaderFit& fit = chosen.fit;
-    sniffed.row_names = fit.rows > 0 && fit.one_more == fit.rows && chosen.rows.columns() > 0;
+    sniffed.row_names = fit.rows > 1 && fit.one_more == fit.rows && chosen.rows.columns() > 0;
     return sniffed;
 }
 
