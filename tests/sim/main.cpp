@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -36,6 +37,11 @@ vflbus-sim --list-bugs
 
 Exit codes: 0 all is well, 1 a seed failed, or a bug was not found, 2 wrong arguments.
 )";
+
+/// Of a violation that a worker process reports.
+constexpr std::size_t violation_bytes_max = 1000;
+/// So many failed seeds end a worker process of a batch.
+constexpr std::uint64_t failures_told_max = 10;
 
 struct Arguments {
     std::optional<std::uint64_t> seed;
@@ -138,6 +144,11 @@ int one_seed(const Arguments& arguments) {
 
 // -- many seeds --------------------------------------------------------------------------
 
+struct Failed {
+    std::uint64_t seed = 0;
+    std::string violation;
+};
+
 struct Sums {
     std::uint64_t seeds = 0;
     std::uint64_t steps = 0;
@@ -147,7 +158,7 @@ struct Sums {
     std::uint64_t fewest_faults = UINT64_MAX;
     double seconds = 0;
     std::map<std::string, std::uint64_t> coverage;
-    std::vector<std::uint64_t> failed;
+    std::vector<Failed> failed;
 };
 
 /// What a process has to say, line by line.
@@ -160,8 +171,9 @@ void report(int fd, const std::string& line) {
     }
 }
 
-/// Every `jobs`-th seed from `first` on; ends at the first that fails.
-[[noreturn]] void work(int fd, std::uint64_t first, std::uint64_t end, std::uint64_t jobs) {
+/// Every `jobs`-th seed from `first` on; ends when `failures_max` of them have failed.
+[[noreturn]] void work(int fd, std::uint64_t first, std::uint64_t end, std::uint64_t jobs,
+                       std::uint64_t failures_max) {
     Sums sums;
     for (std::uint64_t seed = first; seed < end; seed += jobs) {
         report(fd, "now " + std::to_string(seed) + "\n");
@@ -174,10 +186,10 @@ void report(int fd, const std::string& line) {
         sums.events += result.events;
         sums.seconds += result.seconds;
         for (const auto& [name, n] : result.coverage) sums.coverage[name] += n;
-        if (!result.violation.empty()) {
-            report(fd, "failed " + std::to_string(seed) + "\n");
-            break;
-        }
+        if (result.violation.empty()) continue;
+        report(fd, "failed " + std::to_string(seed) + " " +
+                       result.violation.substr(0, violation_bytes_max) + "\n");
+        if (--failures_max == 0) break;
     }
     std::string text = "sums " + std::to_string(sums.seeds) + " " + std::to_string(sums.steps) +
                        " " + std::to_string(sums.faults) + " " + std::to_string(sums.events) + " " +
@@ -188,15 +200,48 @@ void report(int fd, const std::string& line) {
     std::_Exit(0);
 }
 
-/// Reads all lines of the workers. A worker that dies has failed at its last seed.
-Sums run_jobs(std::uint64_t from, std::uint64_t count, std::uint64_t jobs) {
-    struct Worker {
-        pid_t pid = 0;
-        FILE* in = nullptr;
-        std::uint64_t now = 0;  ///< the seed that it began last
-        std::vector<std::string> lines;
-        std::thread reader;  ///< all are read at once: a full pipe would hold its worker up
-    };
+struct Worker {
+    pid_t pid = 0;
+    FILE* in = nullptr;
+    std::uint64_t now = 0;  ///< the seed that it began last
+    std::vector<std::string> lines;
+    std::thread reader;  ///< all are read at once: a full pipe would hold its worker up
+};
+
+/// How far a batch is, as a line on standard error every 15 seconds.
+class Pace {
+  public:
+    explicit Pace(std::uint64_t seeds) : seeds_(seeds) {}
+
+    void begun() {
+        const std::uint64_t n = ++begun_;
+        const double took = seconds_since(start_);
+        const std::lock_guard guard(mutex_);
+        if (took - told_ < 15) return;
+        told_ = took;
+        std::fprintf(
+            stderr,
+            "%" PRIu64 " of %" PRIu64 " seeds in %.0f s, %.0f s to go, %" PRIu64 " failed\n", n,
+            seeds_, took, took / static_cast<double>(n) * static_cast<double>(seeds_ - n),
+            failed_.load());
+    }
+    void failed(const char* seed_and_violation) {
+        ++failed_;
+        std::fprintf(stderr, "failed: seed %s\n", seed_and_violation);
+    }
+
+  private:
+    std::uint64_t seeds_;
+    std::atomic<std::uint64_t> begun_{0};
+    std::atomic<std::uint64_t> failed_{0};
+    std::mutex mutex_;
+    double told_ = 0;
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+/// Starts the processes of a batch.
+std::vector<Worker> start_workers(std::uint64_t from, std::uint64_t count, std::uint64_t jobs,
+                                  std::uint64_t failures_max) {
     std::vector<Worker> workers;
     std::fflush(stdout);
     for (std::uint64_t job = 0; job < std::min(jobs, std::max<std::uint64_t>(count, 1)); ++job) {
@@ -206,100 +251,123 @@ Sums run_jobs(std::uint64_t from, std::uint64_t count, std::uint64_t jobs) {
         if (pid < 0) std::exit(3);
         if (pid == 0) {
             ::close(fds[0]);
-            work(fds[1], from + job, from + count, jobs);
+            work(fds[1], from + job, from + count, jobs, failures_max);
         }
         ::close(fds[1]);
         workers.push_back({pid, ::fdopen(fds[0], "r"), 0, {}, {}});
     }
-    std::atomic<std::uint64_t> begun{0};
+    return workers;
+}
+
+/// Adds one line of a worker's report.
+void add_line(Sums& sums, const std::string& text) {
+    const char* const line = text.c_str();
+    std::uint64_t n = 0;
+    int length = 0;
+    if (std::sscanf(line, "failed %" SCNu64 " %n", &n, &length) == 1)
+        sums.failed.push_back({n, line + length});
+    std::uint64_t a = 0, b = 0, c = 0, steps = 0, faults = 0;
+    double seconds = 0;
+    if (std::sscanf(line,
+                    "sums %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %lf %" SCNu64 " %" SCNu64,
+                    &n, &a, &b, &c, &seconds, &steps, &faults) == 7) {
+        sums.fewest_steps = std::min(sums.fewest_steps, steps);
+        sums.fewest_faults = std::min(sums.fewest_faults, faults);
+        sums.seeds += n;
+        sums.steps += a;
+        sums.faults += b;
+        sums.events += c;
+        sums.seconds += seconds;
+    }
+    if (line[0] == '+') {
+        char* name = nullptr;
+        n = std::strtoull(line + 1, &name, 10);
+        sums.coverage[name + 1] += n;
+    }
+}
+
+/// Reads all lines of the workers. A worker that dies has failed at its last seed.
+Sums run_jobs(std::uint64_t from, std::uint64_t count, std::uint64_t jobs,
+              std::uint64_t failures_max, bool tell) {
+    std::vector<Worker> workers = start_workers(from, count, jobs, failures_max);
+    Pace pace(count);
     for (Worker& worker : workers)  // after the last fork
-        worker.reader = std::thread([&worker, &begun, count] {
-            char line[512];
+        worker.reader = std::thread([&worker, &pace, tell] {
+            char line[violation_bytes_max + 64];
             while (std::fgets(line, sizeof line, worker.in) != nullptr) {
                 line[std::strcspn(line, "\n")] = 0;
-                if (std::strncmp(line, "failed ", 7) == 0)
-                    std::fprintf(stderr, "seed %s failed; the others go on\n", line + 7);
-                if (std::sscanf(line, "now %" SCNu64, &worker.now) != 1) {
-                    worker.lines.emplace_back(line);
-                } else if (const std::uint64_t n = ++begun; n % 10'000 == 0) {
-                    std::fprintf(stderr, "%" PRIu64 " of %" PRIu64 " seeds\n", n, count);
+                if (std::sscanf(line, "now %" SCNu64, &worker.now) == 1) {
+                    if (tell) pace.begun();
+                    continue;
                 }
+                if (tell && std::strncmp(line, "failed ", 7) == 0) pace.failed(line + 7);
+                worker.lines.emplace_back(line);
             }
         });
     Sums sums;
     for (Worker& worker : workers) {
         worker.reader.join();
-        bool ended = false;
-        for (const std::string& text : worker.lines) {
-            const char* const line = text.c_str();
-            std::uint64_t n = 0;
-            if (std::sscanf(line, "failed %" SCNu64, &n) == 1) sums.failed.push_back(n);
-            std::uint64_t a = 0, b = 0, c = 0, steps = 0, faults = 0;
-            double seconds = 0;
-            if (std::sscanf(line,
-                            "sums %" SCNu64 " %" SCNu64 " %" SCNu64 " %" SCNu64 " %lf %" SCNu64
-                            " %" SCNu64,
-                            &n, &a, &b, &c, &seconds, &steps, &faults) == 7) {
-                sums.fewest_steps = std::min(sums.fewest_steps, steps);
-                sums.fewest_faults = std::min(sums.fewest_faults, faults);
-                sums.seeds += n;
-                sums.steps += a;
-                sums.faults += b;
-                sums.events += c;
-                sums.seconds += seconds;
-            }
-            if (line[0] == '+') {
-                char* name = nullptr;
-                n = std::strtoull(line + 1, &name, 10);
-                sums.coverage[name + 1] += n;
-            }
-            ended = ended || std::strcmp(line, "end") == 0;
-        }
+        for (const std::string& line : worker.lines) add_line(sums, line);
         std::fclose(worker.in);
         int status = 0;
         ::waitpid(worker.pid, &status, 0);
-        if (!ended) {
-            std::printf("the process that ran seed %" PRIu64 " died (status %d)\n", worker.now,
-                        status);
-            sums.failed.push_back(worker.now);
-        }
+        if (!worker.lines.empty() && worker.lines.back() == "end") continue;
+        std::printf("the process that ran seed %" PRIu64 " died (status %d)\n", worker.now, status);
+        sums.failed.push_back({worker.now, "its process died"});
     }
-    std::ranges::sort(sums.failed);
+    std::ranges::sort(sums.failed, {}, &Failed::seed);
     return sums;
+}
+
+void print_sums(const Sums& sums, double took, std::uint64_t jobs) {
+    for (const auto& [name, n] : sums.coverage) std::printf("%12" PRIu64 "  %s\n", n, name.c_str());
+    const double seeds = static_cast<double>(std::max<std::uint64_t>(sums.seeds, 1));
+    std::printf("%" PRIu64 " seeds in %.1f s (%.1f ms each in %" PRIu64
+                " jobs); a seed: %.0f steps (%" PRIu64 " at least), %.1f faults (%" PRIu64
+                "), %.0f events, %.0f simulated s\n",
+                sums.seeds, took, 1000 * took / seeds, jobs,
+                static_cast<double>(sums.steps) / seeds, sums.fewest_steps,
+                static_cast<double>(sums.faults) / seeds, sums.fewest_faults,
+                static_cast<double>(sums.events) / seeds, sums.seconds / seeds);
+    const auto count = [&](const char* name) {
+        const auto found = sums.coverage.find(name);
+        return found == sums.coverage.end() ? 0 : found->second;
+    };
+    const std::uint64_t hostile = count(hostile_seeds);
+    std::printf("%" PRIu64 " seeds (%.0f %%) with hostile nodes, %" PRIu64
+                " of them with two; %" PRIu64 " lies and %" PRIu64 " changed frames\n",
+                hostile, 100 * static_cast<double>(hostile) / seeds, count(hostile_pairs),
+                count(hostile_lies), count(hostile_changes));
+}
+
+/// Said first, and told in a process of its own: it may die there, or never end.
+void tell_first_failure(const Sums& sums, const Arguments& arguments) {
+    for (const Failed& failed : sums.failed)
+        std::printf("seed %" PRIu64 ": %s\n", failed.seed, failed.violation.c_str());
+    const std::uint64_t seed = sums.failed.front().seed;
+    std::printf("%zu failed, the first is seed %" PRIu64 "; replay it with\n  build/tests/sim/%s\n",
+                sums.failed.size(), seed, replay_of(seed, arguments).c_str());
+    std::fflush(stdout);
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        tell_failure(simulate(seed, Story::told), arguments, 60);
+        std::fflush(stdout);
+        std::_Exit(0);
+    }
+    int status = 0;
+    ::waitpid(pid, &status, 0);
 }
 
 int many_seeds(const Arguments& arguments) {
     const auto begin = std::chrono::steady_clock::now();
     const std::uint64_t count = *arguments.seeds;
-    Sums sums = run_jobs(arguments.from, count, arguments.jobs);
+    Sums sums = run_jobs(arguments.from, count, arguments.jobs, failures_told_max, true);
     std::size_t missing = 0;
-    for (const std::string_view name : expected_coverage())
+    for (const std::string& name : expected_coverage())
         missing += sums.coverage.emplace(name, 0).first->second == 0 ? 1 : 0;
-    for (const auto& [name, n] : sums.coverage) std::printf("%12" PRIu64 "  %s\n", n, name.c_str());
-    const double took = seconds_since(begin);
-    const double seeds = static_cast<double>(std::max<std::uint64_t>(sums.seeds, 1));
-    std::printf("%" PRIu64 " seeds in %.1f s (%.1f ms each in %" PRIu64
-                " jobs); a seed: %.0f steps (%" PRIu64 " at least), %.1f faults (%" PRIu64
-                "), %.0f events, %.0f simulated s\n",
-                sums.seeds, took, 1000 * took / seeds, arguments.jobs,
-                static_cast<double>(sums.steps) / seeds, sums.fewest_steps,
-                static_cast<double>(sums.faults) / seeds, sums.fewest_faults,
-                static_cast<double>(sums.events) / seeds, sums.seconds / seeds);
+    print_sums(sums, seconds_since(begin), arguments.jobs);
     if (!sums.failed.empty()) {
-        // said first, and told in a process of its own: it may die there, or never end
-        std::printf("%zu failed, the first is seed %" PRIu64
-                    "; replay it with\n  build/tests/sim/%s\n",
-                    sums.failed.size(), sums.failed.front(),
-                    replay_of(sums.failed.front(), arguments).c_str());
-        std::fflush(stdout);
-        const pid_t pid = ::fork();
-        if (pid == 0) {
-            tell_failure(simulate(sums.failed.front(), Story::told), arguments, 60);
-            std::fflush(stdout);
-            std::_Exit(0);
-        }
-        int status = 0;
-        ::waitpid(pid, &status, 0);
+        tell_first_failure(sums, arguments);
         return 1;
     }
     if (missing > 0 && count >= 2000) {
@@ -317,11 +385,12 @@ int all_bugs(const Arguments& arguments) {
     for (const Bug& bug : bugs()) {
         const auto begin = std::chrono::steady_clock::now();
         plant(&bug);
-        const Sums sums = run_jobs(arguments.from, count, arguments.jobs);
+        const Sums sums = run_jobs(arguments.from, count, arguments.jobs, 1, false);
         const bool found = !sums.failed.empty();
-        std::printf("%-28s %-10s %5.1f s  %s\n", std::string(bug.name).c_str(),
-                    found ? ("seed " + std::to_string(sums.failed.front())).c_str() : "NOT FOUND",
-                    seconds_since(begin), std::string(bug.sentence).c_str());
+        std::printf(
+            "%-28s %-10s %5.1f s  %s\n", std::string(bug.name).c_str(),
+            found ? ("seed " + std::to_string(sums.failed.front().seed)).c_str() : "NOT FOUND",
+            seconds_since(begin), std::string(bug.sentence).c_str());
         std::fflush(stdout);
         hidden += found ? 0 : 1;
         ++tried;

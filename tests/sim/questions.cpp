@@ -28,7 +28,9 @@ actors::Bytes answer_to(std::span<const std::uint8_t> body, const std::string& m
                         std::uint64_t incarnation) {
     const Hash256 hash = hash256(body);
     const std::string who = member + "/" + std::to_string(incarnation);
-    actors::Bytes out(hash.size() + who.size() + word_of(body));
+    // (no app makes an answer as long as somebody says)
+    const std::uint64_t more = word_of(body) <= answer_bytes_max ? word_of(body) : 64;
+    actors::Bytes out(hash.size() + who.size() + more);
     std::ranges::copy(hash, out.begin());
     std::ranges::copy(who, out.begin() + static_cast<std::ptrdiff_t>(hash.size()));
     fill(std::span(out).subspan(hash.size() + who.size()), word_of(hash));
@@ -58,8 +60,12 @@ Asker::Asker(World& world, std::size_t place, std::uint64_t seed, AskerPlan plan
 }
 
 void Asker::on_join(actors::Driver& driver, NodeId node, const bus::Join& join) {
-    if (join.code != Errc::ok) world_.violate(join.name + " declined: " + join.sentence);
-    if (join.extensions != join_extensions(spec_.extensions, join.name))
+    const bool distrusted = std::ranges::any_of(
+        plan_.distrusted, [&](const std::string& name) { return node_id_of(name) == node; });
+    if (distrusted) distrusted_.insert(node);
+    if (join.code != Errc::ok && !distrusted)
+        world_.violate(join.name + " declined: " + join.sentence);
+    if (join.extensions != join_extensions(spec_.extensions, join.name) && !distrusted)
         world_.violate("the extensions of the JOIN of " + join.name + " are not what it said");
     if (asked_.count(node) != 0) return;
     asked_[node] = 0;
@@ -71,9 +77,10 @@ void Asker::on_reply(actors::Driver& driver, Message&& reply) {
     const auto key = std::pair(reply.metadata.src_node_id, reply.metadata.message_id);
     const auto open = open_.find(key);
     if (open == open_.end()) return world_.violate("a reply to nothing that was asked");
-    ++replies;
     Asked asked = std::move(open->second);
     open_.erase(open);
+    if (distrusted_.contains(key.first)) return ask(driver, key.first);
+    ++replies;
     if (!reply.has_content()) {
         ++world_.coverage()["question failed: " + std::string(name_of(reply.error.code))];
         if (reply.error.code != Errc::peer_restarted && reply.error.code != Errc::unknown_run)
@@ -85,9 +92,13 @@ void Asker::on_reply(actors::Driver& driver, Message&& reply) {
         world_.violate("not the answer of process " + std::to_string(asked.incarnation) + " of " +
                        name + " to the question that it was asked");
     ask(driver, key.first);
-    const bool all = open_.empty() && asked_.size() >= plan_.nodes &&
-                     std::ranges::all_of(
-                         asked_, [&](const auto& entry) { return entry.second == plan_.number; });
+    const bool all =
+        std::ranges::none_of(
+            open_, [&](const auto& entry) { return !distrusted_.contains(entry.first.first); }) &&
+        asked_.size() - distrusted_.size() >= plan_.nodes &&
+        std::ranges::all_of(asked_, [&](const auto& entry) {
+            return entry.second == plan_.number || distrusted_.contains(entry.first);
+        });
     if (all) driver.close(Errc::ok, "all answered");
 }
 
@@ -136,6 +147,7 @@ void Asker::push(actors::Driver& driver, NodeId node, actors::Bytes body) {
     // (as its link knows it: should another process take its place, the question fails)
     const std::uint64_t incarnation = world_.incarnation_known(place_, spec_.run, node);
     const auto id = driver.push_message(node, question, body);
+    if (!id && distrusted_.contains(node)) return;
     if (!id) return world_.violate(id.error().sentence);
     open_[{node, *id}] = {std::move(body), incarnation};
 }
@@ -149,8 +161,14 @@ bus::Bytes answer_query(const bus::QueryArrived& query, const std::string& name)
 }
 
 Visitor::Visitor(World& world, std::size_t place, std::uint64_t seed,
-                 std::vector<std::string> names, std::vector<RunId> runs)
-    : world_(world), place_(place), rng_(seed), names_(std::move(names)), runs_(std::move(runs)) {}
+                 std::vector<std::string> names, std::vector<RunId> runs,
+                 std::set<std::string> distrusted)
+    : world_(world),
+      place_(place),
+      rng_(seed),
+      names_(std::move(names)),
+      runs_(std::move(runs)),
+      distrusted_(std::move(distrusted)) {}
 
 void Visitor::ask() {
     if (!world_.running(place_)) return;
@@ -192,6 +210,7 @@ void Visitor::on_answer(const bus::AnswerArrived& answer) {
     const Asked asked = std::move(found->second);
     open_.erase(found);
     auto& coverage = world_.coverage();
+    if (distrusted_.contains(asked.name)) return;
     if (answer.error.code != Errc::ok) {
         ++coverage["query failed: " + std::string(name_of(answer.error.code))];
         if (answer.error.code != Errc::timed_out && answer.error.code != Errc::unreachable &&

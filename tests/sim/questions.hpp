@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,6 +18,9 @@ inline constexpr actors::MessageType question = 300;
 /// The agreed text of such a run.
 inline constexpr std::string_view questions = "questions";
 
+/// A question that wants a longer answer gets a short one.
+inline constexpr std::uint64_t answer_bytes_max = 2u << 20;
+
 /// What a member answers: what it was asked, who it is, and as much more as the question wants.
 actors::Bytes answer_to(std::span<const std::uint8_t> body, const std::string& member,
                         std::uint64_t incarnation);
@@ -27,6 +31,8 @@ struct AskerPlan {
     bool open = false;
     std::size_t nodes = 0;
     std::size_t number = 12;  ///< questions to each
+    /// Their answers may be anything, or none; the run does not wait for them.
+    std::set<std::string> distrusted{};
     /// One question, and one answer, of so many is longer than `large_from` bytes, up to twice.
     std::uint64_t large_one_in = 40;
     std::uint64_t large_from = bus::chunk_bytes;
@@ -76,6 +82,7 @@ class Asker final : public actors::ServerApp {
     actors::RunSpec spec_;
     std::map<NodeId, std::size_t> asked_;
     std::map<NodeId, std::string> names_;
+    std::set<NodeId> distrusted_;  ///< those of them that have joined
     std::map<std::pair<NodeId, std::uint64_t>, Asked> open_;
 };
 
@@ -84,7 +91,7 @@ class Asker final : public actors::ServerApp {
 class Visitor {
   public:
     Visitor(World& world, std::size_t place, std::uint64_t seed, std::vector<std::string> names,
-            std::vector<RunId> runs);
+            std::vector<RunId> runs, std::set<std::string> distrusted = {});
 
     /// Its process begins: what an earlier one has asked is forgotten with it.
     void begin() { open_.clear(); }
@@ -110,6 +117,7 @@ class Visitor {
     Rng rng_;
     std::vector<std::string> names_;
     std::vector<RunId> runs_;
+    std::set<std::string> distrusted_;  ///< their answers may be anything
     std::map<std::uint64_t, Asked> open_;
 };
 

@@ -67,19 +67,26 @@ void Swarm::build(std::uint64_t seed) {
                     });
     world_.add_node("member-0", "member", 0, member(twin_member), false, apps);
     world_.add_node("master-a", "master", -1, master(twin_master), false);
+    build_strangers(seed);
+    build_hostile(seed);
+    visit();
+    if (plan_.faults > 0) plan_next_fault();
+}
+
+void Swarm::build_strangers(std::uint64_t seed) {
+    const std::vector<std::string> apps{std::string(bus::feature_apps)};
     world_.add_node("intruder", "node", -1, [](actors::NodeCore&) {}, false);
     world_.add_node(
         "guest", "node", -1, [this](actors::NodeCore& core) { setup_guest(core); }, false, apps);
     visitor_ = std::make_unique<Visitor>(
         world_, visitor, mix_seed(seed, 2000),
-        std::vector<std::string>{"member-0", "member-1", "master-a", "asker", "guest", "nobody"},
-        std::vector<RunId>{runs_[0].id, runs_[1].id});
+        std::vector<std::string>{"member-0", "member-1", "master-a", "asker", "guest", "nobody",
+                                 "member-2", "mallory"},
+        std::vector<RunId>{runs_[0].id, runs_[1].id}, std::set<std::string>{"member-2", "mallory"});
     world_.add_node("visitor", "node", -1, [this](actors::NodeCore&) { visitor_->begin(); }, true,
                     {std::string(bus::feature_asks)});
     if (plan_.asker.open)
         world_.after(milliseconds(rng_.below(1500)), [this] { world_.start(guest); });
-    visit();
-    if (plan_.faults > 0) plan_next_fault();
 }
 
 void Swarm::answer_queries(std::size_t place, actors::NodeCore& core) {
@@ -90,7 +97,8 @@ void Swarm::answer_queries(std::size_t place, actors::NodeCore& core) {
 
 void Swarm::join_questions(actors::Context& context) {
     const actors::Invitation& invitation = context.invitation();
-    if (invitation.extensions !=
+    if (!is_hostile(invitation.owner_name) &&
+        invitation.extensions !=
         (plan_.asker.extensions ? open_extensions(invitation.run) : bus::Extensions{}))
         world_.violate("the extensions of the OPEN are not what the owner said");
     context.join_extensions = join_extensions(invitation.extensions, context.node_name());
@@ -99,9 +107,12 @@ void Swarm::join_questions(actors::Context& context) {
 void Swarm::setup_guest(actors::NodeCore& core) {
     actors::ClientApp app;
     app.on_join([this](actors::Context& context) -> Result<> {
-        if (context.invitation().agreed != questions) world_.violate("the guest was invited");
-        join_questions(context);
-        return {};
+        if (context.invitation().agreed == questions) {
+            join_questions(context);
+            return {};
+        }
+        if (!plan_.hostile()) world_.violate("the guest was invited");
+        return fail(Errc::refused, "the guest only answers questions");
     });
     app.on(question, [this, incarnation = world_.incarnation(guest)](const Message& m,
                                                                      actors::Context& context) {
@@ -241,7 +252,7 @@ void Swarm::setup_master(std::size_t place, actors::NodeCore& core) {
     actors::MasterOptions options;
     options.run = run.id;
     options.name = world_.name(place);
-    options.config = configuration(r, plan_);
+    options.config = configuration(plan_.variant[r], r, 2, plan_);
     options.tables = source(table_of(place));
     options.env = machines_[machine_of(place)].disk.get();
     options.runs_dir = "runs";
@@ -281,6 +292,10 @@ void Swarm::setup_master(std::size_t place, actors::NodeCore& core) {
 
 /// A process whose name was taken, or which is too old, ends; whoever watches it starts it again.
 void Swarm::on_fatal(std::size_t place, const Failure& failure) {
+    if (place == hostile_member || place == hostile_owner) {
+        ++count("hostile process ended: " + std::string(name_of(failure.code)));
+        return come_again(place);
+    }
     ++count("process ended: " + std::string(name_of(failure.code)));
     const bool twin = place == twin_member || place == twin_master;
     if (!twin && !twin_came_)
@@ -376,6 +391,7 @@ void Swarm::go_on(std::size_t r) {
 /// Processes that have done their work end.
 void Swarm::poll() {
     watch_progress();
+    if (plan_.hostile()) poll_hostile();
     if (healed_)
         for (const std::size_t twin : {twin_member, twin_master})
             if (world_.running(twin)) world_.kill(twin, {});
@@ -451,6 +467,7 @@ void Swarm::run() {
         world_.tell(asker_->open_questions());
         return world_.violate("not everything came to its end within bounded time");
     }
+    end_hostile();
     finish();
 }
 
@@ -463,8 +480,15 @@ void Swarm::finish() {
             if (world_.core(place) != nullptr) left += world_.core(place)->runs();
         return left == 0;
     };
-    if (!world_.run_until(quiet, minutes(5)) && world_.violation().empty())
-        world_.violate("something of a run is left in memory");
+    if (!world_.run_until(quiet, minutes(5)) && world_.violation().empty()) {
+        std::string who;
+        if (world_.broker() != nullptr && world_.broker()->runs() != 0) who += " at the broker";
+        if (visitor_->waits()) who += " at the visitor, who waits for an answer";
+        for (std::size_t place = 0; place < places; ++place)
+            if (world_.core(place) != nullptr && world_.core(place)->runs() != 0)
+                who += " at " + world_.name(place);
+        world_.violate("something of a run is left in memory:" + who);
+    }
     if (plan_.faults == 0) return;
     if (struck_ < plan_.faults)
         world_.violate("only " + std::to_string(struck_) + " faults of " +

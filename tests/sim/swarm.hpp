@@ -38,7 +38,15 @@ enum class Story : std::uint8_t {
 };
 SeedResult simulate(std::uint64_t seed, Story story);
 
+// Coverage of hostile nodes, for the summary of a batch.
+inline constexpr const char* hostile_seeds = "seed with hostile nodes";
+inline constexpr const char* hostile_pairs = "seed with two hostile nodes";
+inline constexpr const char* hostile_lies = "hostile lies";
+inline constexpr const char* hostile_changes = "hostile changes";
+inline constexpr const char* hostile_lie = "hostile: ";
+inline constexpr const char* hostile_change = "hostile change: ";
+
 /// What a batch of a few thousand seeds must have met: kinds of faults, ways of recovery.
-std::vector<std::string_view> expected_coverage();
+std::vector<std::string> expected_coverage();
 
 }  // namespace vflbus::sim

@@ -1,11 +1,34 @@
 // What a batch of seeds must have met.
 
+#include "hostile.hpp"
 #include "swarm.hpp"
 
 namespace vflbus::sim {
 
-std::vector<std::string_view> expected_coverage() {
-    return {
+namespace {
+
+/// Every lie and every change of a frame, by the names that hostile.cpp counts them under.
+std::vector<std::string> of_hostile_nodes() {
+    std::vector<std::string> names{hostile_seeds,
+                                   hostile_pairs,
+                                   hostile_lies,
+                                   hostile_changes,
+                                   "an honest node joined a hostile owner",
+                                   "run with a hostile member completed",
+                                   "run with a hostile member failed and names it",
+                                   "hostile process ended: name_taken",
+                                   "hostile process ended: superseded"};
+    for (std::size_t lie = 0; lie < lies; ++lie)
+        names.push_back(hostile_lie + std::string(name_of(static_cast<Lie>(lie))));
+    for (std::size_t change = 0; change < changes; ++change)
+        names.push_back(hostile_change + std::string(name_of(static_cast<Change>(change))));
+    return names;
+}
+
+}  // namespace
+
+std::vector<std::string> expected_coverage() {
+    std::vector<std::string> names{
         // faults
         "another training begins",
         "another run of questions begins",
@@ -100,6 +123,8 @@ std::vector<std::string_view> expected_coverage() {
         "run ended: state_lost",
         "run ended: stalled",
     };
+    for (std::string& name : of_hostile_nodes()) names.push_back(std::move(name));
+    return names;
 }
 
 }  // namespace vflbus::sim

@@ -12,6 +12,7 @@ using std::chrono::seconds;
 // -- faults -----------------------------------------------------------------------------
 
 Disk::Fate Swarm::fate_of_step(std::size_t place) {
+    if (place >= honest_places) return Disk::Fate::done;
     Machine& machine = machines_[place];
     if (world_.now() < machine.full_until) {
         ++count("write to a full disk");
@@ -62,7 +63,7 @@ Duration Swarm::length() {
 
 std::size_t Swarm::any_place() {
     std::vector<std::size_t> up;
-    for (std::size_t place = 0; place < places; ++place)
+    for (std::size_t place = 0; place < honest_places; ++place)
         if (world_.running(place)) up.push_back(place);
     return up.empty() ? 0 : up[rng_.below(up.size())];
 }

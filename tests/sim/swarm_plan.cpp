@@ -35,6 +35,8 @@ bus::Limits draw_limits(Rng& rng) {
     limits.window_report = limits.hop_window >> (1 + rng.below(3));
     limits.broker_queue = (std::max(limits.hop_window, limits.credit_total) + 1) << rng.below(3);
     limits.body_budget = (96 << 10) << rng.below(4);
+    // (what is asked here fits into the smallest)
+    limits.message = (256 << 10) << rng.below(3);
     limits.outstanding = 1 + rng.below(bus::outstanding_requests_max);
     if (!bus::consistent(limits)) throw std::logic_error("limits that contradict each other");
     return limits;
@@ -76,6 +78,14 @@ Plan draw(std::uint64_t seed) {
         plan.deaths_per_step = 0.01;
     plan.app = rng.below(2) == 0;
     plan.asker.open = rng.below(2) == 0;
+    const std::uint64_t hostile = rng.below(8);  // nobody, the one, the other, both
+    plan.hostile_member = hostile >= 6 || hostile == 2 || hostile == 3;
+    plan.hostile_owner = hostile >= 4;
+    if (plan.hostile_member) plan.asker.distrusted = {"member-2"};
+    const double shares[] = {0, 0.002, 0.01, 0.05, 0.3};
+    plan.changed = shares[rng.below(5)];
+    plan.lies_per_s = static_cast<double>(1 + rng.below(8));
+    world.limits.message = 4 << 20;
     if (rng.below(4) != 0) {
         world.limits = draw_limits(rng);
         world.frames_vary = rng.below(2) == 0;
@@ -97,10 +107,10 @@ Plan calm_plan(std::size_t variant) {
     return plan;
 }
 
-config::Config configuration(std::size_t owner, const Plan& plan) {
+config::Config configuration(std::size_t variant, std::size_t number, std::size_t members,
+                             const Plan& plan) {
     static const std::vector<std::string> common{"model.epochs=25",
                                                  "model.batch_size=8",
-                                                 "run.world_size=2",
                                                  "data.test_fraction=0.2",
                                                  "model.report_test_metrics_iteration=20",
                                                  "party.master.data=none.csv",
@@ -114,17 +124,18 @@ config::Config configuration(std::size_t owner, const Plan& plan) {
         {"model.task=linear", "model.learning_rate=0.05", "model.momentum=0.9",
          "model.label_holder_alone=true"},
     };
-    const std::size_t variant = plan.variant[owner];
     // parsing costs more than a hundred steps
-    static std::map<std::pair<std::size_t, std::size_t>, config::Config> parsed;
-    const auto known = parsed.find({owner, variant});
+    static std::map<std::tuple<std::size_t, std::size_t, std::size_t>, config::Config> parsed;
+    const std::tuple key(variant, number, members);
+    const auto known = parsed.find(key);
     if (known == parsed.end()) {
         std::vector<std::string> settings = common;
         settings.insert(settings.end(), models[variant].begin(), models[variant].end());
-        settings.push_back("run.seed=" + std::to_string(owner + 5));
-        parsed[{owner, variant}] = configure(settings);
+        settings.push_back("run.seed=" + std::to_string(number + 5));
+        settings.push_back("run.world_size=" + std::to_string(members));
+        parsed[key] = configure(settings);
     }
-    config::Config config = parsed.at({owner, variant});
+    config::Config config = parsed.at(key);
     config.bus.commit_interval = plan.commit_interval;
     config.bus.commit_steps = plan.commit_steps;
     config.bus.restarts_max = plan.restarts_max;

@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "actors/master.hpp"
+#include "hostile.hpp"
 #include "questions.hpp"
 #include "stored.hpp"
 #include "swarm.hpp"
@@ -70,13 +71,22 @@ struct Plan {
     double deaths_per_step = 0;
     AskerPlan asker;
     bool app = false;  ///< the run of questions ends with the process that drives it
+    /// A hostile node that is a member of a training of its own, and of open runs.
+    bool hostile_member = false;
+    bool hostile_owner = false;  ///< one that owns runs, and visits
+    double changed = 0;          ///< of their links' own frames, a share
+    double lies_per_s = 0;       ///< beside these
+
+    [[nodiscard]] bool hostile() const noexcept { return hostile_member || hostile_owner; }
 };
 
 /// Everything that follows from the seed alone.
 Plan draw(std::uint64_t seed);
 /// A world without faults and with the defaults, for the models that all others are compared with.
 Plan calm_plan(std::size_t variant);
-config::Config configuration(std::size_t owner, const Plan& plan);
+/// `variant` of the models; `number` makes seeds of trainings differ.
+config::Config configuration(std::size_t variant, std::size_t number, std::size_t members,
+                             const Plan& plan);
 /// What the process of a place trains on.
 std::shared_ptr<const data::Table> table_of(std::size_t place);
 
@@ -90,7 +100,8 @@ class Swarm {
     Swarm(std::uint64_t seed, Plan plan, Story story)
         : plan_(std::move(plan)),
           rng_(mix_seed(seed, 2)),
-          world_(mix_seed(seed, 3), with_story(plan_.world, story)) {
+          world_(mix_seed(seed, 3), with_story(plan_.world, story)),
+          hostile_rng_(mix_seed(seed, 4)) {
         world_.on_fatal = [this](std::size_t place, const Failure& failure) {
             on_fatal(place, failure);
         };
@@ -120,7 +131,12 @@ class Swarm {
     static constexpr std::size_t intruder = 7;
     static constexpr std::size_t guest = 8;    ///< comes later, and takes part in open runs alone
     static constexpr std::size_t visitor = 9;  ///< asks beside all runs
-    static constexpr std::size_t places = 10;
+    /// Places that faults strike are below.
+    static constexpr std::size_t honest_places = 10;
+    static constexpr std::size_t hostile_member = 10;  ///< member-2
+    static constexpr std::size_t hostile_owner = 11;
+    static constexpr std::size_t victim = 12;  ///< a master whose third member is hostile
+    static constexpr std::size_t places = 13;
 
     struct Machine {
         std::unique_ptr<Disk> disk;
@@ -148,6 +164,19 @@ class Swarm {
     }
 
     void build(std::uint64_t seed);
+    void build_strangers(std::uint64_t seed);
+    // -- hostile nodes: swarm_hostile.cpp
+    void build_hostile(std::uint64_t seed);
+    void setup_hostile_member(actors::NodeCore& core);
+    void setup_hostile_owner(actors::NodeCore& core);
+    void setup_victim(actors::NodeCore& core);
+    void poll_hostile();
+    void poll_victim();
+    void come_again(std::size_t place);
+    void end_hostile();
+    [[nodiscard]] bool is_hostile(const std::string& name) const {
+        return name == world_.name(hostile_member) || name == world_.name(hostile_owner);
+    }
     void answer_queries(std::size_t place, actors::NodeCore& core);
     void join_questions(actors::Context& context);
     void setup_guest(actors::NodeCore& core);
@@ -164,7 +193,7 @@ class Swarm {
         return place == master_a || place == master_a + 1 || place == twin_master;
     }
     [[nodiscard]] bool has_disk(std::size_t place) const {
-        return place < asker || place == twin_member || place == twin_master;
+        return place < asker || place == twin_member || place == twin_master || place == victim;
     }
 
     void plan_next_fault();
@@ -216,6 +245,15 @@ class Swarm {
     std::uint64_t askers_ = 0;
     std::uint64_t asker_over_ = 0;  ///< the last one after which another one begins
     std::unique_ptr<Visitor> visitor_;
+    std::array<std::unique_ptr<Liar>, 2> liars_;  ///< the member, the owner
+    std::unique_ptr<HostileOwner> hostile_run_;
+    std::unique_ptr<actors::RunMaster> hostile_master_;
+    std::unique_ptr<actors::RunMaster> victim_;
+    RunId victim_run_;
+    bool victim_settled_ = false;
+    bool hostile_settled_ = false;
+    Rng hostile_rng_;
+    bool hostile_over_ = false;
     struct Progress {
         std::uint64_t value = 0;
         TimePoint at{};

@@ -42,6 +42,7 @@ class World::BrokerSide final : public bus::BrokerTransport {
         bus::Frame taken = std::move(frame);
         frame = bus::Frame{};
         if (!connection.alive) return bus::SendResult::ok;  // nobody knows yet: it vanishes
+        connection.unread += taken.size();
         connection.to_node = std::max(
             {connection.to_node,
              world_.now_ + world_.between(world_.faults_.delay_min, world_.faults_.delay_max),
@@ -106,34 +107,48 @@ bus::SendResult World::send(Node& node, std::uint64_t id, bus::Frame& frame) {
     Connection& connection = found->second;
     bus::Frame taken = std::move(frame);
     frame = bus::Frame{};
+    if (node.hostile) {
+        node.hostile->on_send(taken, connection.lane);
+        if (taken.header.size() == 0) return bus::SendResult::ok;
+    }
     if (!connection.alive) return bus::SendResult::ok;
-    connection.to_broker =
-        std::max({connection.to_broker, now_ + between(faults_.delay_min, faults_.delay_max),
-                  node.cut_off_until});
     bus::Header header;
     (void)bus::decode(taken.header.bytes(), header);
-    if (on_send) on_send(node.index, header, taken.body.bytes());
     if (header.kind == Kind::hello) connection.hello = header.request;
-    if (bus::is_data(header.kind)) {
-        if (!node.link->up()) violate(node.name + " sends a body before it is welcomed");
-        watch_window(connection, true, taken.size());
+    if (!node.hostile) {
+        if (on_send) on_send(node.index, header, taken.body.bytes());
+        if (bus::is_data(header.kind)) {
+            if (!node.link->up()) violate(node.name + " sends a body before it is welcomed");
+            watch_window(connection, true, taken.size());
+        }
     }
     const bool part = cut_in_body_ && bus::is_data(header.kind) &&
                       header.body_offset + taken.body.size() < header.body_bytes;
-    frame_at(connection.to_broker, Event::What::frame_to_broker, id, std::move(taken));
-    if (part) {
-        std::exchange(cut_in_body_, nullptr)();
-        ++coverage_["cut inside a body"];
-        // what was sent still arrives, what follows does not
-        tell("fault: the connection of " + node.name + " breaks inside a body");
-        at(connection.to_broker, [this, index = node.index, id, lane = connection.lane] {
-            const Node& at_it = *nodes_[index];
-            if ((lane == bus::Lane::main ? at_it.connection : at_it.bulk) == id)
-                cut(index, Told::both, lane);
-        });
-        connection.to_broker += milliseconds(1);
-    }
+    to_broker(node, connection, std::move(taken), 2);
+    if (part) cut_behind(node, connection);
     return bus::SendResult::ok;
+}
+
+void World::to_broker(Node& node, Connection& connection, bus::Frame&& frame, std::size_t frames) {
+    connection.to_broker =
+        std::max({connection.to_broker, now_ + between(faults_.delay_min, faults_.delay_max),
+                  node.cut_off_until});
+    frame_at(connection.to_broker, Event::What::frame_to_broker, connection.id, std::move(frame),
+             frames);
+}
+
+/// What was sent so far still arrives, what follows does not.
+void World::cut_behind(Node& node, Connection& connection) {
+    std::exchange(cut_in_body_, nullptr)();
+    ++coverage_["cut inside a body"];
+    tell("fault: the connection of " + node.name + " breaks inside a body");
+    at(connection.to_broker,
+       [this, index = node.index, id = connection.id, lane = connection.lane] {
+           const Node& at_it = *nodes_[index];
+           if ((lane == bus::Lane::main ? at_it.connection : at_it.bulk) == id)
+               cut(index, Told::both, lane);
+       });
+    connection.to_broker += milliseconds(1);
 }
 
 World::World(std::uint64_t seed, WorldOptions options)
@@ -187,11 +202,12 @@ void World::at(TimePoint when, std::function<void()> action) {
     event.action = std::move(action);
 }
 
-void World::frame_at(TimePoint when, Event::What what, std::uint64_t connection,
-                     bus::Frame&& frame) {
+void World::frame_at(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame,
+                     std::size_t frames) {
     Event& event = schedule(when);
     event.what = what;
     event.connection = connection;
+    event.frames = frames;
     event.frame = std::move(frame);
 }
 
@@ -221,7 +237,7 @@ bool World::run_until(const std::function<bool()>& done, Duration limit) {
                 arrive_at_node(event.connection, std::move(event.frame));
                 break;
             case Event::What::frame_to_broker:
-                arrive_at_broker(event.connection, std::move(event.frame));
+                arrive_at_broker(event.connection, std::move(event.frame), true, event.frames);
                 break;
         }
         check();
@@ -366,44 +382,55 @@ void World::leap_broker(Duration by) {
     arm_broker();
 }
 
-void World::arrive_at_broker(std::uint64_t id, bus::Frame&& frame, bool from_link) {
+void World::arrive_at_broker(std::uint64_t id, bus::Frame&& frame, bool from_link,
+                             std::size_t frames) {
     const auto found = connections_.find(id);
     if (found == connections_.end() || !found->second.alive || !broker_) return;
+    Node& node = *nodes_[found->second.node];
     bus::Header header;
     const bool right = bus::decode(frame.header.bytes(), header) == bus::HeaderFault::none &&
                        bus::valid(header, frame.body.size());
+    const auto speaker = registered_.find(node.name);
     // read late, it was in the socket in time
-    if (right && from_link) {
-        const auto known = registered_.find(nodes_[found->second.node]->name);
-        if (known != registered_.end() && known->second.connection == id)
-            known->second.spoke_at = now_;
-    }
+    if (right && from_link && speaker != registered_.end() && speaker->second.connection == id)
+        speaker->second.spoke_at = now_;
     if (now_ < broker_paused_until_)
-        return frame_at(broker_paused_until_, Event::What::frame_to_broker, id, std::move(frame));
-    tell_frame(nodes_[found->second.node]->name, "broker", frame);
+        return frame_at(broker_paused_until_, Event::What::frame_to_broker, id, std::move(frame),
+                        frames);
+    tell_frame(node.name, "broker", frame);
     mix(id);
     mix(hash_of(frame.header.bytes()));
     mix(hash_of(frame.body.bytes()));
-    if (right) watch_arrival_at_broker(found->second, header, frame.body.bytes());
-    const auto speaker = registered_.find(nodes_[found->second.node]->name);
     const bool known = speaker != registered_.end() && speaker->second.connection == id;
-    if (known && frame.body.size() > frame_bytes_max_)
-        violate(speaker->first + " sent a frame larger than the broker takes");
-    if (right && known && from_link && header.kind == Kind::open)
-        watch_open(*nodes_[found->second.node], header, frame.body.bytes());
+    if (right) watch_arrival_at_broker(found->second, header, frame.body.bytes());
     if (right && known && header.kind == Kind::bye) speaker->second.left = true;
+    const bool honest = known && from_link && !node.hostile;
+    // without authentication the first who says so owns a run (docs/protocol.md, section 11):
+    // whoever opens a run of somebody else that is closed for the moment has got it
+    if (right && node.hostile && header.kind == Kind::open && honest_ids_.contains(header.run) &&
+        !open_runs_.contains(header.run))
+        return;
+    if (honest && frame.body.size() > frame_bytes_max_)
+        violate(node.name + " sent a frame larger than the broker takes");
+    if (right && honest && header.kind == Kind::open) watch_open(node, header, frame.body.bytes());
+    const bool repeat =
+        right && known && header.kind == Kind::answer && std::exchange(repeat_answer_, false);
+    hand_to_broker(id, std::move(frame), frames, repeat);
+    if (right && honest && header.kind == Kind::query) answer_falsely(header);
+}
+
+void World::hand_to_broker(std::uint64_t id, bus::Frame&& frame, std::size_t frames, bool repeat) {
     std::optional<bus::Frame> again;
-    if (right && known && header.kind == Kind::answer && std::exchange(repeat_answer_, false)) {
+    if (repeat) {
         ++coverage_["an answer is repeated"];
         again = {bus::Payload::copy_of(frame.header.bytes()),
                  bus::Payload::copy_of(frame.body.bytes())};
     }
     serving_ = id;
-    broker_->on_frame(id, std::move(frame.header), std::move(frame.body), 2, broker_clock());
+    broker_->on_frame(id, std::move(frame.header), std::move(frame.body), frames, broker_clock());
     if (again)
         broker_->on_frame(id, std::move(again->header), std::move(again->body), 2, broker_clock());
     serving_ = 0;
-    if (right && known && from_link && header.kind == Kind::query) answer_falsely(header);
     arm_broker();
 }
 
@@ -460,6 +487,7 @@ void World::start(std::size_t index, std::uint64_t behind) {
     node.busy_until = now_;
     node.paused_until = now_;
     node.choked_until = now_;
+    node.deaf_until = now_;
     node.slow_until = now_;
     node.work = node.given_up = 0;
     node.worked = {};
@@ -666,6 +694,8 @@ void World::arrive_at_node(std::uint64_t id, bus::Frame&& frame) {
     if ((node.connection != id && node.bulk != id) || !node.link) return;
     if (now_ < node.paused_until)  // it lies in the socket's buffer; what follows arrives after it
         return frame_at(node.paused_until, Event::What::frame_to_node, id, std::move(frame));
+    if (now_ < node.deaf_until)
+        return frame_at(node.deaf_until, Event::What::frame_to_node, id, std::move(frame));
     tell_frame("broker", node.name, frame);
     mix(node.index);
     mix(hash_of(frame.header.bytes()));
@@ -675,6 +705,8 @@ void World::arrive_at_node(std::uint64_t id, bus::Frame&& frame) {
         !bus::valid(header, frame.body.size()))
         violate("the broker sent an invalid frame to " + node.name);
     watch_arrival_at_node(node, found->second, header, frame.body.bytes());
+    found->second.unread -= std::min<std::uint64_t>(found->second.unread, frame.size());
+    if (node.hostile) node.hostile->on_arrival(header, frame.body.bytes());
     const bus::Lane lane = found->second.lane;
     if (lane == bus::Lane::bulk) {
         ++coverage_["frame on a bulk connection"];

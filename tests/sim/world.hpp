@@ -114,6 +114,34 @@ class World {
                       bus::Bytes body, Duration patience);
     std::function<void(std::size_t node, const bus::AnswerArrived& answer)> on_answer;
 
+    // -- hostile nodes -----------------------------------------------------------------
+    /// A place whose processes were let in like any other, and lie (hostile.hpp). What they say is
+    /// held to no promise; what the broker and others do about it is.
+    struct Hostile {
+        /// What it makes of a frame of its own link. A frame without a header stays away.
+        std::function<void(bus::Frame& frame, bus::Lane lane)> on_send;
+        /// What its process gets.
+        std::function<void(const bus::Header& header, std::span<const std::uint8_t> body)>
+            on_arrival;
+    };
+    void make_hostile(std::size_t node, Hostile hostile);
+    [[nodiscard]] bool hostile(std::size_t node) const;
+    /// Past its link, on its connection: a message of `frames` ZeroMQ frames. False: there is no
+    /// such connection now.
+    bool inject(std::size_t node, const bus::Header& header, bus::Bytes part,
+                bus::Lane lane = bus::Lane::main, std::size_t frames = 2);
+    /// It reads nothing of its connections for a while, and goes on to speak.
+    void read_nothing(std::size_t node, Duration length);
+    /// What the broker has sent on its first connection, of frames that the window counts.
+    [[nodiscard]] std::uint64_t sent_to(std::size_t node) const;
+    /// Runs that are open at the broker, of honest owners.
+    struct KnownRun {
+        RunId run;
+        std::uint32_t term = 0;
+        std::string owner;
+    };
+    [[nodiscard]] std::vector<KnownRun> honest_runs() const;
+
     // -- faults by hand --------------------------------------------------------------
     enum class Told : std::uint8_t { both, node, broker, none };
     /// False: there is nothing to cut.
@@ -186,6 +214,7 @@ class World {
         enum class What : std::uint8_t { action, frame_to_node, frame_to_broker };
         What what = What::action;
         std::uint64_t connection = 0;
+        std::size_t frames = 2;  ///< of the ZeroMQ message
         std::function<void()> action;
         bus::Frame frame;
     };
@@ -201,7 +230,8 @@ class World {
     };
 
     Event& schedule(TimePoint when);
-    void frame_at(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame);
+    void frame_at(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame,
+                  std::size_t frames = 2);
     Duration between(Duration low, Duration high);
     [[nodiscard]] TimePoint clock_of(const Node& node) const;
     [[nodiscard]] TimePoint broker_clock() const { return now_ + broker_leapt_; }
@@ -219,10 +249,15 @@ class World {
     /// A connection of a node is gone at its side, which makes another one.
     void reconnect(Node& node, std::uint64_t connection);
     bus::SendResult send(Node& node, std::uint64_t connection, bus::Frame& frame);
+    void to_broker(Node& node, Connection& connection, bus::Frame&& frame, std::size_t frames);
+    void cut_behind(Node& node, Connection& connection);
     void drop_connection(std::uint64_t id);
     void drop_when_read(std::uint64_t id, Duration later);
     void tell_broker(std::uint64_t connection);
-    void arrive_at_broker(std::uint64_t connection, bus::Frame&& frame, bool from_link = true);
+    void arrive_at_broker(std::uint64_t connection, bus::Frame&& frame, bool from_link = true,
+                          std::size_t frames = 2);
+    void hand_to_broker(std::uint64_t connection, bus::Frame&& frame, std::size_t frames,
+                        bool repeat);
     void arrive_at_node(std::uint64_t connection, bus::Frame&& frame);
     /// Counts, and checks, what the broker sends.
     void watch_broker(Connection& connection, const bus::Frame& frame);
@@ -322,6 +357,7 @@ class World {
         [[nodiscard]] bool may_talk(NodeId src, NodeId dst) const;
     };
     std::map<RunId, OpenRun> open_runs_;
+    std::set<RunId> honest_ids_;  ///< of all runs that honest nodes have opened so far
     /// What a process (its node and life) has asked under a number: whom, in which run, what.
     struct AskedQuery {
         std::vector<std::tuple<NodeId, RunId, std::uint16_t>> asked;

@@ -1,6 +1,8 @@
 #pragma once
 // What a world knows of processes and connections. Private to the world*.cpp files.
 
+#include <optional>
+
 #include "world.hpp"
 
 namespace vflbus::sim {
@@ -21,6 +23,7 @@ struct World::Connection {
         std::uint64_t sent = 0;
         std::uint64_t reported = 0;
     };
+    std::uint64_t unread = 0;  ///< bytes that the broker has sent, and the node has not read
     Hop by_node;
     Hop by_broker;
     std::uint64_t hello = 0;      ///< the number of the node's last HELLO on it
@@ -60,6 +63,8 @@ struct World::Node {
     TimePoint delayed_until{};   ///< what it says may come late until then
     std::uint64_t given_up = 0;  ///< the work that it did when it was last given up as stalled
     TimePoint armed{};
+    std::optional<Hostile> hostile;
+    TimePoint deaf_until{};  ///< it reads nothing until then
     std::unique_ptr<NodeSide> side;
     std::unique_ptr<bus::LinkCore> link;
     std::unique_ptr<actors::NodeCore> core;

@@ -22,13 +22,14 @@ void World::check() {
             violate("the broker knows more nodes than there are names");
     }
     for (const auto& node : nodes_) {
-        if (!node->link) continue;
+        if (!node->link || node->hostile) continue;
         // 16 requests and 16 answers at once
         if (node->link->queued_bytes() > 32 * options_.body_bytes_max)
             violate(node->name + " queues more than its limits allow");
         if (node->link->queued_bytes() > 0) ++coverage_["frames wait for the window"];
         if (node->link->waiting_bodies() > 0) ++coverage_["a body waits for room"];
-        if (node->link->reserved_bytes() > limits.body_budget + options_.body_bytes_max)
+        // besides, one body that is larger than all of it is let through at a time
+        if (node->link->reserved_bytes() > limits.body_budget + limits.message)
             violate(node->name + " has given more room than it has");
     }
 }
@@ -103,6 +104,7 @@ void World::watch_report(Connection& connection, bool by_node, std::uint64_t tot
         hop.reported = std::max(hop.reported, total);
         return;
     }
+    if (nodes_[connection.node]->hostile) return;
     const std::string& name = nodes_[connection.node]->name;
     const auto known = registered_.find(name);
     // (a report that had to wait may be the first thing on another connection)
@@ -125,7 +127,7 @@ void World::watch_welcome(Connection& connection) {
         known->second.incarnation > connection.incarnation &&
         now_ - known->second.spoke_at + broker_disturbed_ * 2 * options_.timings.check <
             options_.timings.lost;
-    if (younger)
+    if (younger && !node.hostile)
         violate("the broker took incarnation " + std::to_string(connection.incarnation) + " of " +
                 node.name + " although it knew " + std::to_string(known->second.incarnation));
     const bool same = known != registered_.end() && known->second.node == node.index &&
@@ -172,7 +174,7 @@ void World::watch_peer(const Node& node, const bus::Header& header, const bus::F
     const auto down = bus::decode_peer_down(frame.body.bytes());
     if (!down || down->silent_ms == 0 || down->code != Errc::peer_lost) return;
     const auto peer = registered_.find(down->name);
-    if (peer == registered_.end()) return;
+    if (peer == registered_.end() || nodes_[peer->second.node]->hostile) return;
     const Duration silent = now_ - peer->second.spoke_at;
     // what is shorter than two checks the loop cannot tell from its own pace
     if (silent + broker_disturbed_ * 2 * options_.timings.check < options_.timings.lost)
@@ -202,6 +204,7 @@ void World::watch_answer(const Connection& connection, const bus::Header& header
 
 void World::watch_open(const Node& node, const bus::Header& header,
                        std::span<const std::uint8_t> body) {
+    honest_ids_.insert(header.run);
     OpenRun& run = open_runs_[header.run];
     if (run.term > header.term || (!run.owner.empty() && run.owner != node.name)) return;
     run.owner = node.name;
@@ -237,6 +240,7 @@ void World::watch_stall(const std::string& name) {
     if (known == registered_.end()) return;
     Node& node = *nodes_[known->second.node];
     if (node.life != known->second.life) return;  // it has died since
+    if (node.hostile) return;                     // it says what it likes of its work
     node.given_up = node.work;
     const Duration stall = 2 * options_.timings.progress_stall;
     if (now_ - node.delayed_until < stall || broker_disturbed_ > 0) return;
