@@ -70,11 +70,13 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
         std::equal(members.begin(), members.end(), run->members.begin(),
                    [](const Member& a, const Member& b) { return a.participant == b.participant; });
     if (!same) {
-        for (const Member& member : run->members) {
+        const std::vector<Member> before = std::exchange(run->members, std::move(members));
+        for (const Member& member : before) {
             const auto found = nodes_.find(member.id);
-            if (found != nodes_.end()) found->second->runs.erase(run->id);
+            if (found == nodes_.end()) continue;
+            found->second->runs.erase(run->id);
+            if (run->find(member.id) == nullptr) leave_out(*found->second, *run, header.term, now);
         }
-        run->members = std::move(members);
     }
     run->open_to_all = to_all;
     run->term = header.term;
@@ -114,6 +116,20 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
     }
     settle_state(*run, now);
     note(*run);
+}
+
+/// A participant that its owner names no longer hears so, or it would keep its part of the run for
+/// ever: nothing else that happens to the run is told to it.
+void BrokerCore::leave_out(Node& node, const Run& run, std::uint32_t term, TimePoint now) {
+    if (node.conn == 0) return;
+    Header header;
+    header.run = run.id;
+    header.term = term;
+    send_control(
+        node, Kind::close, header,
+        encode(Ending{Errc::run_ended, run.owner_name + " goes on with run " + run.id.short_hex() +
+                                           " without " + node.hello.name}),
+        now);
 }
 
 /// A run is on when all have joined; one that is open to all, from the start.

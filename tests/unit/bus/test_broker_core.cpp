@@ -703,9 +703,12 @@ TEST_CASE_METHOD(BrokerFixture, "there are not more runs than the limit") {
     CHECK(broker.runs() == runs_max);
 }
 
-TEST_CASE_METHOD(BrokerFixture, "participants that a second OPEN leaves out are out") {
+TEST_CASE_METHOD(BrokerFixture, "participants that a second OPEN leaves out are out, and told so") {
     run_with("master", {"member-0", "member-1"});
     open("master", {"member-1"});
+    const auto told = expect(Kind::close).to("member-0");
+    CHECK(told.header.term == 1);
+    CHECK(decode_ending(told.body)->code == Errc::run_ended);
     ignore();
     join("member-1");
     ignore();
