@@ -50,6 +50,7 @@ enum class PlantedBug : std::uint8_t {
     optimizer_not_restored,
     batch_of_the_process,
     released_before_stored,
+    window_not_enforced,
 };
 
 extern PlantedBug planted_bug;

@@ -173,6 +173,7 @@ class BrokerCore {
                     TimePoint now);
     void send_raw(ConnId to, const Header& header, Bytes body);
     void consume(Node& node, Lane lane, std::size_t bytes, TimePoint now);
+    [[nodiscard]] std::uint64_t deferred_max() const noexcept;
     void credit_back(std::vector<HopSender::Left>& left, TimePoint now);
     void flush(Node& node, TimePoint now);
     void log(const std::string& line) const;

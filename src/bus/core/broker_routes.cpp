@@ -48,6 +48,13 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
                           now);
     }
     Node& target = *route.target;
+    // a destination that is far behind holds back those who send to it, not the broker's memory
+    const bool defer = target.queued_bytes() > config_.limits.broker_queue;
+    if (defer && node.deferred_bytes >= deferred_max() && !VFLBUS_PLANTED(window_not_enforced))
+        return send_error(node, header, Errc::too_many,
+                          node.hello.name + " sends more than its window while " +
+                              target.hello.name + " is behind",
+                          now);
     ++counters_.frames_routed;
     counters_.bytes_routed += bytes;
     const std::uint64_t begins = header.body_offset == 0 ? 1 : 0;
@@ -55,8 +62,6 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     node.bytes += bytes;
     route.through->messages += begins;
     route.through->bytes += bytes;
-    // a destination that is far behind holds back those who send to it, not the broker's memory
-    const bool defer = target.queued_bytes() > config_.limits.broker_queue;
     // what came on a first connection must not pass what is on its way on one
     const bool bulk = lane == Lane::bulk && target.bulk.conn != 0;
     HopSender& out = bulk ? target.bulk.out : target.out;
@@ -77,7 +82,14 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
         return send_error(node, header, Errc::unreachable, name + " is not connected", now);
     }
     if (result == SendResult::full && out.blocked()) retry_flush_ = true;
-    if (!defer || result == SendResult::ok) consume(node, lane, bytes, now);
+    if (!defer || result == SendResult::ok) return consume(node, lane, bytes, now);
+    node.deferred_bytes += bytes;
+}
+
+/// The windows of both connections of a node, and the frames that cross their lines.
+std::uint64_t BrokerCore::deferred_max() const noexcept {
+    const Limits& l = config_.limits;
+    return 2 * (std::max(l.hop_window, l.hop_window_max) + l.chunk + header_bytes);
 }
 
 void BrokerCore::route_credit(Node& node, const Header& header, TimePoint now) {
@@ -176,8 +188,11 @@ void BrokerCore::credit_back(std::vector<HopSender::Left>& left, TimePoint now) 
     taken.swap(left);
     for (const HopSender::Left& entry : taken) {
         const auto found = nodes_.find(entry.origin.node);
-        if (found != nodes_.end() && found->second->session == entry.origin.session)
-            consume(*found->second, entry.origin.lane, entry.bytes, now);
+        if (found == nodes_.end()) continue;
+        Node& node = *found->second;
+        node.deferred_bytes -= std::min<std::uint64_t>(node.deferred_bytes, entry.bytes);
+        if (node.session == entry.origin.session)
+            consume(node, entry.origin.lane, entry.bytes, now);
     }
 }
 

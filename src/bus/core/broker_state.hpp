@@ -103,6 +103,10 @@ struct BrokerCore::Node {
     std::uint64_t messages = 0;  ///< sent by it, and routed
     std::uint64_t bytes = 0;
     std::uint64_t noted_bytes = 0;
+    /// Of its frames that wait at destinations which are far behind, in all its sessions: it was
+    /// not told that they are consumed, so a node that keeps to its window has no more there than
+    /// that.
+    std::uint64_t deferred_bytes = 0;
     std::size_t noted_runs = 0;
     std::uint64_t progress = 0;  ///< of its last beat
     bool busy = false;           ///< it said so in its last beat

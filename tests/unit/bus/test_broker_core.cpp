@@ -1079,6 +1079,46 @@ TEST_CASE_METHOD(BrokerFixture,
     CHECK(reported() == sent + deferred);  // its sender may go on in all its runs
 }
 
+TEST_CASE_METHOD(BrokerFixture, "a sender that ignores its window fills no queue") {
+    run_with("master", {"member-0", "member-1"});
+    Header header = data_header(Kind::request, "master", "member-0");
+    header.body_bytes = chunk_bytes;
+    const auto send_one = [&] {
+        frame(conn("master"), header, Bytes(chunk_bytes, 1));
+        std::erase_if(router.frames, [](const auto& f) { return f.header.kind != Kind::error; });
+    };
+    while (broker.queued_bytes() <= broker_queue_bytes_max) send_one();
+    const std::uint64_t before = broker.queued_bytes();
+    for (int i = 0; i < 200; ++i) send_one();
+    const std::uint64_t per_frame = chunk_bytes + header_bytes;
+    const std::uint64_t windows = 2 * (hop_window_bytes_max + per_frame);
+    CHECK(broker.queued_bytes() - before < windows + per_frame);
+    expect_error(Errc::too_many, "master");
+
+    SECTION("in another session no more") {
+        ignore();
+        hello("master");
+        open("master", {"member-0", "member-1"});
+        for (int i = 0; i < 200; ++i) send_one();
+        CHECK(broker.queued_bytes() - before < windows + per_frame);
+    }
+    SECTION("another one is not held back for it") {
+        ignore();
+        Header small = data_header(Kind::reply, "member-1", "master");
+        frame(conn("member-1"), small, {});
+        expect(Kind::reply).to("master");
+    }
+    SECTION("once the destination has taken it, all goes on") {
+        ignore();
+        hello("member-0");
+        join("member-0");
+        ignore();
+        CHECK(broker.queued_bytes() == 0);
+        send_one();
+        CHECK(router.frames.empty());
+    }
+}
+
 TEST_CASE_METHOD(BrokerFixture,
                  "connections that turn out to be gone in the middle of a broadcast") {
     run_with("master", {"member-0", "member-1", "member-2"});
