@@ -425,8 +425,14 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
             }
             if (Pending* pending = pending_of()) pending->again_at = now + config_.timings.resend;
             return;
-        case Errc::unreachable:
         case Errc::not_a_participant:
+            // an answer to JOIN: the owner goes on without this node, and was not told here because
+            // there was no link just then
+            if (run->ours || header.request != 0) return;  // the request waits for PEER_UP
+            events_.push_back(RunClosed{
+                header.run, Ending{Errc::not_a_participant, std::move(sentence)}, false});
+            return forget_run(header.run);
+        case Errc::unreachable:
             return;  // the request waits for PEER_UP
         case Errc::stale_term:
         case Errc::not_owner:

@@ -462,6 +462,13 @@ TEST_CASE_METHOD(LinkFixture, "an invitation, its answer, and what the broker ma
             error(Errc::unknown_run, run_of(1), 1);
             CHECK(event<RunClosed>().ending.code == Errc::unknown_run);
         }
+        SECTION("its owner goes on without this node") {
+            error(Errc::not_a_participant, run_of(1), 1, 3, node_id_of("member-1"));
+            no_event();  // about a request: the other one is not there yet
+            error(Errc::not_a_participant, run_of(1), 1);
+            CHECK(event<RunClosed>().ending.code == Errc::not_a_participant);
+            no_event();
+        }
         SECTION("forgotten without a word") {
             link.forget_run(run_of(1));
             request("master", 1);
