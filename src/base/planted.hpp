@@ -51,6 +51,7 @@ enum class PlantedBug : std::uint8_t {
     batch_of_the_process,
     released_before_stored,
     window_not_enforced,
+    idle_room_kept,
 };
 
 extern PlantedBug planted_bug;

@@ -75,6 +75,8 @@ constexpr Bug all[] = {
                "batches follow how often the process drew, not (seed, epoch)"),
     VFLBUS_BUG(released_before_stored,
                "members are released before the owner has stored that all is written"),
+    VFLBUS_BUG(idle_room_kept,
+               "a body of which nothing more comes keeps the room that others wait for"),
     VFLBUS_BUG(window_not_enforced,
                "the broker queues what a node sends beyond its window to one that is behind"),
 };

@@ -8,6 +8,9 @@ namespace {
 
 /// A body that waits for room is passed by others that fit, but not for ever.
 constexpr unsigned passed_max = 64;
+/// A peer whose bodies hold room, and that sends less than a smallest chunk from one heartbeat to
+/// the next, so many times in a row, holds it no longer when somebody else waits for room.
+constexpr unsigned idle_beats_max = 10;
 
 }  // namespace
 
@@ -146,6 +149,7 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
     if (partial.large() && after > std::max(partial.granted, config_.limits.credit_first))
         return false;
     partial.bytes.insert(partial.bytes.end(), part.begin(), part.end());
+    run.peers.at(from).arrived_bytes += part.size();
     if (partial.room != nullptr && partial.granted < partial.total) {
         const std::uint64_t share = share_bytes();
         if (after + share / 2 >= partial.granted && !VFLBUS_PLANTED(credit_not_extended)) {
@@ -298,6 +302,28 @@ void LinkCore::serve_waiting() {
                 deliver_in_order(*run, served.from, at->second);
         }
     }
+}
+
+/// Room is given to a body as soon as it has begun, on the word of its sender that the rest will
+/// come. Without this a sender that never sends the rest would keep all others from sending: one
+/// first chunk of 4 KiB that announces as much as there is room is enough for that. Called once in
+/// a heartbeat in which the broker was heard of.
+void LinkCore::take_back_room() {
+    if (budget_.bodies() == 0) return;
+    bool freed = false;
+    for (auto& [id, run] : runs_)
+        for (auto& [node, peer] : run.peers) {
+            const std::uint64_t came = peer.arrived_bytes - peer.arrived_before;
+            peer.arrived_before = peer.arrived_bytes;
+            const bool idle = came < chunk_bytes_min && peer.holds_room();
+            peer.idle_beats = idle ? peer.idle_beats + 1 : 0;
+            if (peer.idle_beats < idle_beats_max || waiting_.empty() ||
+                VFLBUS_PLANTED(idle_room_kept))
+                continue;
+            peer.forget_arriving();
+            freed = true;
+        }
+    if (freed) reclaim();
 }
 
 void LinkCore::get_on(const RunId& run, std::uint32_t term, NodeId from, std::uint64_t number) {

@@ -168,6 +168,7 @@ void LinkCore::on_tick(TimePoint now) {
     }
     if (state_ == State::up) {
         const bool beat = now - last_beat_ >= t.heartbeat;
+        if (beat && last_heard_ > last_beat_) take_back_room();
         if (beat) last_beat_ = now;
         const Progress progress = beat ? this->progress() : Progress{};
         // a worker that hangs while another one sends must be seen, and that it has ended as well
@@ -429,8 +430,8 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
             // an answer to JOIN: the owner goes on without this node, and was not told here because
             // there was no link just then
             if (run->ours || header.request != 0) return;  // the request waits for PEER_UP
-            events_.push_back(RunClosed{
-                header.run, Ending{Errc::not_a_participant, std::move(sentence)}, false});
+            events_.push_back(
+                RunClosed{header.run, Ending{Errc::not_a_participant, std::move(sentence)}, false});
             return forget_run(header.run);
         case Errc::unreachable:
             return;  // the request waits for PEER_UP

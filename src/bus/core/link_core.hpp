@@ -330,6 +330,7 @@ class LinkCore {
     void grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to, std::uint64_t tag = 0);
     void grant_share(Run& run, NodeId from, BodyName name, Partial& partial);
     void serve_waiting();
+    void take_back_room();
     void reclaim() {
         if (budget_.freed()) serve_waiting();
     }

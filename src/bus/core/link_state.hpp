@@ -99,6 +99,10 @@ struct LinkCore::Peer {
     std::uint64_t next_expected = 1;
     std::map<std::uint64_t, Partial> requests;  ///< arriving, or whole and waiting for their turn
     std::map<std::uint64_t, Answer> answers;    ///< handed over, and what we said
+    // -- bodies on their way from it
+    std::uint64_t arrived_bytes = 0;   ///< of bodies, so far
+    std::uint64_t arrived_before = 0;  ///< the same at the last heartbeat
+    unsigned idle_beats = 0;           ///< so long it has held room, and sent next to nothing
     // -- bodies on their way to it
     std::optional<BodyName> asking;  ///< large, begun, and without credit so far: one at a time
     std::deque<BodyName> queue;      ///< not begun; requests in order of their numbers
@@ -112,6 +116,12 @@ struct LinkCore::Peer {
         answers.clear();
         std::erase_if(queue, [](const BodyName& name) { return name.reply; });
         if (asking && asking->reply) asking.reset();
+    }
+    /// Whether a body that is not handed over yet has room.
+    [[nodiscard]] bool holds_room() const {
+        const auto has = [](const auto& entry) { return entry.second.room != nullptr; };
+        return std::any_of(requests.begin(), requests.end(), has) ||
+               std::any_of(replies.begin(), replies.end(), has);
     }
     /// Bodies of which a part is missing will be sent from their beginning.
     void forget_partials() {

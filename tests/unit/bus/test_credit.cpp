@@ -574,6 +574,57 @@ TEST_CASE_METHOD(SmallBudget, "room of the dead goes to those who wait for it") 
     CHECK(link.reserved_bytes() == 4 * MiB);
 }
 
+TEST_CASE_METHOD(SmallBudget, "room of a body of which nothing more comes goes to those who wait") {
+    joined_run();
+    const auto beat = [this] {
+        Header pong;
+        pong.kind = Kind::pong;
+        pass(milliseconds(10));
+        frame(pong, {});
+        pass(milliseconds(990));
+        std::erase_if(wire.frames, [](const auto& s) { return s.header.kind == Kind::ping; });
+    };
+    part(asked(1, "member-1"), 4 * MiB, 0, 1);
+    expect_credit(1, 4 * MiB);
+    beat();
+    SECTION("somebody waits") {
+        part(asked(1, "member-2"), 4 * MiB, 0, 1);
+        ignore_frames();
+        SECTION("and what comes is next to nothing") {
+            for (int i = 0; i < 9; ++i) beat();
+            nothing_sent();
+            CHECK(link.waiting_bodies() == 1);
+            beat();
+            const auto credit = expect_credit(1, 4 * MiB);
+            CHECK(credit.dst == node_id_of("member-2"));
+            CHECK(link.reserved_bytes() == 4 * MiB);
+            part(asked(1, "member-1"), 4 * MiB, 1, 1);  // it goes on where it was: too late
+            CHECK(link.arriving_bytes() == chunk_bytes);
+        }
+        SECTION("and it gets on, however slowly") {
+            for (std::size_t i = 0; i < 40; ++i) {
+                Header header = asked(1, "member-1");
+                header.body_bytes = 4 * MiB;
+                header.body_offset = chunk_bytes + i * chunk_bytes_min;
+                frame(header, Bytes(chunk_bytes_min));
+                beat();
+            }
+            CHECK(link.waiting_bodies() == 1);
+        }
+        SECTION("while the broker is silent nobody is idle") {
+            for (int i = 0; i < 5; ++i) pass(seconds(1));
+            ignore_frames();
+            for (int i = 0; i < 8; ++i) beat();
+            CHECK(link.waiting_bodies() == 1);
+        }
+    }
+    SECTION("nobody waits") {
+        for (int i = 0; i < 30; ++i) beat();
+        CHECK(link.reserved_bytes() == 4 * MiB);
+        CHECK(link.arriving_bytes() == chunk_bytes);
+    }
+}
+
 // -- limits ----------------------------------------------------------------------------
 
 namespace {
