@@ -8,12 +8,40 @@
 
 #include "base/errc.hpp"
 #include "base/text.hpp"
+#include "command_text.hpp"
 #include "output.hpp"
 
 namespace vflbus::cli {
 namespace {
 
 constexpr int usage = static_cast<int>(ExitCode::usage);
+
+// -- what several commands take ---------------------------------------------------------
+
+std::optional<std::uint64_t> parse_number(const std::string& text) {
+    std::uint64_t number = 0;
+    const char* const end = text.data() + text.size();
+    const auto [at, code] = std::from_chars(text.data(), end, number);
+    if (code != std::errc{} || at != end) return std::nullopt;
+    return number;
+}
+
+/// An option that takes a whole number of at least `least`: CLI11 itself would make
+/// 18446744073709551615 of -1.
+template <class Number>
+CLI::Option* add_number(CLI::App& app, const std::string& name, Number& number,
+                        const std::string& help, std::uint64_t least = 0) {
+    return app.add_option_function<std::string>(
+        name,
+        [&number, name, least](const std::string& text) {
+            const auto parsed = parse_number(text);
+            if (!parsed || *parsed < least)
+                throw CLI::ValidationError(name + " is a whole number from " +
+                                           std::to_string(least) + ", not '" + text + "'");
+            number = *parsed;
+        },
+        help);
+}
 
 void add_output(CLI::App& app, Common& common, bool json = true) {
     if (json)
@@ -36,16 +64,18 @@ void add_config(CLI::App& app, Common& common) {
         ->allow_extra_args(false);
 }
 
+void add_broker_address(CLI::App& app, std::string& broker) {
+    app.add_option("--broker", broker, "where the broker listens")->type_name("ADDRESS");
+}
+
 /// N may follow --local and --threads: an option of no or one value.
 CLI::callback_t take_members(bool& wanted, std::optional<std::uint64_t>& members) {
     return [&wanted, &members](const CLI::results_t& values) {
         wanted = true;
         // without a value: one empty text, or "{}", depending on the version of CLI11
         if (values.empty() || values[0].empty() || values[0] == "{}") return true;
-        std::uint64_t number = 0;
-        const char* const end = values[0].data() + values[0].size();
-        const auto [at, code] = std::from_chars(values[0].data(), end, number);
-        if (code != std::errc{} || at != end || number == 0)
+        const auto number = parse_number(values[0]);
+        if (!number || *number == 0)
             throw CLI::ValidationError("N is the number of members, at least 1, not '" + values[0] +
                                        "'");
         members = number;
@@ -102,24 +132,617 @@ void add_container(CLI::App& app, Container& container) {
         ->check(shape("", "2 or 0.5"));
 }
 
+// -- the commands -----------------------------------------------------------------------
+
+/// The program's command line: CLI11's tree, and the arguments that it fills.
+struct CommandLine {
+    CLI::App app{
+        "vflbus trains one model on the columns of several parties whose data stays where it is.",
+        "vflbus"};
+    bool version = false;
+    Command chosen = Exit{};
+    bool any = false;  ///< a command was named
+
+    BrokerArguments broker;
+    ActorArguments actor;
+    LaunchArguments launch;
+    CheckArguments check;
+    PredictArguments predict;
+    RunsArguments runs;
+    NodesArguments nodes;
+    RunShowArguments run_show;
+    RunStopArguments run_stop;
+    RunLogsArguments run_logs;
+    SubmitArguments submit;
+    SynthArguments synth;
+    ConfigCheckArguments config_check;
+    ConfigReferenceArguments config_reference;
+    HealthArguments health;
+    AgentArguments agent;
+    ExportArguments exported;
+    VersionArguments version_arguments;
+
+    CommandLine();
+
+    /// A command whose arguments are `arguments`.
+    template <class Arguments>
+    CLI::App& command(CLI::App& above, const std::string& name, const std::string& summary,
+                      const std::string& footer, Arguments& arguments) {
+        CLI::App& on = group(above, name, summary, footer);
+        on.callback([this, &arguments] {
+            chosen = arguments;
+            any = true;
+        });
+        return on;
+    }
+
+    /// Commands below a name. CLI11 hands footers on to subcommands: each says its own.
+    static CLI::App& group(CLI::App& above, const std::string& name, const std::string& summary,
+                           const std::string& footer) {
+        CLI::App& on = *above.add_subcommand(name, summary);
+        on.footer(footer);
+        return on;
+    }
+};
+
+void add_broker(CommandLine& line) {
+    BrokerArguments& broker = line.broker;
+    CLI::App& on = line.command(
+        line.app, "broker", "Route messages between nodes.",
+        "Prints the addresses it listens on, one per line, and serves until SIGINT or SIGTERM.\n"
+        "Examples:\n"
+        "  vflbus broker\n"
+        "  vflbus broker --bind tcp://127.0.0.1:0 --bind ipc:///run/vflbus.sock\n"
+        "  vflbus broker --bind tcp://10.0.0.1:7423 --insecure    a private network only",
+        broker);
+    on.add_option("-b,--bind", broker.bind,
+                  "tcp://HOST:PORT (port 0: any free one) or ipc://PATH; may be repeated")
+        ->type_name("ADDRESS")
+        ->allow_extra_args(false);
+    on.add_flag("--insecure", broker.insecure,
+                "allow addresses beyond this machine; links are not encrypted yet");
+    on.add_option("--state-dir", broker.state_dir,
+                  "keeps its registry of runs and nodes here; default: in memory")
+        ->type_name("DIR")
+        ->envname("VFLBUS_STATE_DIR");
+    add_config(on, broker);
+    add_output(on, broker);
+}
+
+/// Which run a master drives.
+void add_actor_run(CLI::App& on, ActorArguments& actor) {
+    auto* run = on.add_option("--run-id", actor.run_id,
+                              "32 hexadecimal digits; master only, default random")
+                    ->type_name("ID")
+                    ->envname("VFLBUS_RUN_ID");
+    on.add_flag("--or-resume", actor.or_resume,
+                "with --run-id: go on with that run if it was begun; for supervisors")
+        ->needs(run);
+    on.add_option("--resume", actor.resume,
+                  "go on with this run from its last commit; master only. The id, or its first "
+                  "digits")
+        ->type_name("RUN")
+        ->excludes(run);
+}
+
+/// What users' apps need.
+void add_actor_app(CLI::App& on, ActorArguments& actor) {
+    on.add_option("--app", actor.app,
+                  "shared object of a ClientApp (member) or ServerApp (serverapp): docs/apps.md")
+        ->type_name("FILE")
+        ->envname("VFLBUS_APP");
+    on.add_option("--run-config", actor.run_config,
+                  "configuration of a ServerApp's run, which all its nodes see; may be repeated")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+    on.add_option("--node-config", actor.node_config,
+                  "configuration of this node, which its ClientApp sees; may be repeated")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false);
+}
+
+void add_actor(CommandLine& line) {
+    ActorArguments& actor = line.actor;
+    CLI::App& on = line.command(
+        line.app, "actor", "Take part in runs as master or member.",
+        "Every flag may be an environment variable instead: VFLBUS_ROLE, VFLBUS_RANK,\n"
+        "VFLBUS_BROKER, VFLBUS_CONFIG, VFLBUS_MODEL_EPOCHS, ... (docs/operating.md).\n"
+        "Examples:\n"
+        "  vflbus actor --role master --config conf/parties/master.toml\n"
+        "  vflbus actor --role member --rank 0 --config conf/parties/member-0.toml\n"
+        "  vflbus actor --role member --rank 1 --config conf/parties/member-1.toml --once\n"
+        "  VFLBUS_ROLE=member VFLBUS_RANK=1 vflbus actor --once    and VFLBUS_CONFIG\n"
+        "  vflbus actor --role member --app ./client.so            apps; needs no rank\n"
+        "  vflbus actor --role serverapp --app ./server.so --run-config rounds=3",
+        actor);
+    on.add_option("--role", actor.role, "master, member, arbiter or serverapp")->type_name("ROLE");
+    add_number(on, "--rank", actor.rank, "of a member, 0 to world_size - 1")->type_name("R");
+    on.add_flag("--once", actor.once, "a member ends with its first run, and its exit code")
+        ->envname("VFLBUS_ONCE");
+    on.add_flag("--serve", actor.serve,
+                "a master that waits for runs that `vflbus run submit` hands it");
+    on.add_option("--name", actor.name, "node name; default master or member-R")
+        ->type_name("NAME")
+        ->envname("VFLBUS_NAME");
+    add_broker_address(on, actor.broker);
+    on.add_option("--out", actor.out,
+                  "where this party keeps its part of the model; default: the run's directory")
+        ->type_name("DIR")
+        ->envname("VFLBUS_OUT");
+    add_actor_run(on, actor);
+    on.add_option("--state-dir", actor.state_dir,
+                  "lock and incarnation of this node; default: under the runs directory")
+        ->type_name("DIR")
+        ->envname("VFLBUS_STATE_DIR");
+    on.add_option("--model-dir", actor.model_dir)->group("");
+    add_actor_app(on, actor);
+    add_config(on, actor);
+    add_output(on, actor);
+}
+
+/// Own files in place of a configuration.
+CLI::Option* add_launch_files(CLI::App& on, LaunchArguments& launch) {
+    auto* data =
+        on.add_option("--data", launch.data, "own CSV files, one per party; may be repeated")
+            ->type_name("FILE")
+            ->allow_extra_args(false);
+    on.add_option("--label", launch.label,
+                  "label column of own files; the first file that has it is the master's")
+        ->type_name("COLUMN")
+        ->allow_extra_args(false);
+    on.add_option("--id", launch.id, "id column of own files; default id")
+        ->type_name("COLUMN")
+        ->allow_extra_args(false);
+    on.add_option("--task", launch.task,
+                  "linear, logistic, multilabel or softmax; default: what the label looks like")
+        ->type_name("TASK");
+    return data;
+}
+
+/// Runs of apps in place of a training.
+void add_launch_apps(CLI::App& on, LaunchArguments& launch, CLI::Option* data) {
+    auto* client =
+        on.add_option("--client", launch.client,
+                      "ClientApp of all nodes: runs apps instead of a training (docs/apps.md)")
+            ->type_name("FILE")
+            ->excludes(data);
+    on.add_option("--server", launch.servers,
+                  "ServerApp; may be repeated: all run at once on the same nodes")
+        ->type_name("FILE")
+        ->allow_extra_args(false)
+        ->needs(client);
+    on.add_option("--run-config", launch.run_config,
+                  "configuration of the runs of all --server; may be repeated")
+        ->type_name("KEY=VALUE")
+        ->allow_extra_args(false)
+        ->needs(client);
+}
+
+void add_launch_containers(CLI::App& on, LaunchArguments& launch) {
+    auto* podman = on.add_option("--podman", take_members(launch.podman, launch.members),
+                                 "start broker, master and members as containers")
+                       ->type_name("[N]")
+                       ->expected(0, 1)
+                       ->excludes("--local")
+                       ->excludes("--threads");
+    on.add_flag("--keep", launch.keep,
+                "leave the containers for `vflbus agent`; they serve until it stops them")
+        ->needs(podman);
+    add_container(on, launch.container);
+}
+
+void add_launch(CommandLine& line) {
+    LaunchArguments& launch = line.launch;
+    CLI::App& on = line.command(
+        line.app, "launch", "Broker, master and members at once, for one training.",
+        "Without configuration and --data it makes an example of its own and trains on it.\n"
+        "Examples:\n"
+        "  vflbus launch --local\n"
+        "  vflbus launch --local --data bank.csv --data shop.csv --label y --id id\n"
+        "  vflbus launch --local --config conf/logistic.toml --transport tcp\n"
+        "  vflbus launch --threads --config conf/logistic.toml --json\n"
+        "  vflbus launch --local --resume 1f0c9a33            what was stopped, or died\n"
+        "  vflbus launch --podman 3                           containers; docs/deploy.md\n"
+        "  vflbus launch --local 5 --client client.so --server server.so --server server.so",
+        launch);
+    add_local(on, launch, "broker, master and members");
+    add_launch_containers(on, launch);
+    CLI::Option* const data = add_launch_files(on, launch);
+    on.add_option("--out", launch.out,
+                  "where the parts of the model go; default: the run's directory")
+        ->type_name("DIR");
+    auto* run = on.add_option("--run-id", launch.run_id, "32 hexadecimal digits; default random")
+                    ->type_name("ID");
+    on.add_option("--resume", launch.resume,
+                  "go on with this run from its last commit. The id, or its first digits")
+        ->type_name("RUN")
+        ->excludes(run)
+        ->excludes(data);
+    add_launch_apps(on, launch, data);
+    add_config(on, launch);
+    add_output(on, launch);
+}
+
+void add_check(CommandLine& line) {
+    CheckArguments& check = line.check;
+    CLI::App& on = line.command(
+        line.app, "check", "Join and align without training; shows who is there.",
+        "Per party: version, round trip, rows, match rate.\n"
+        "Examples:\n"
+        "  vflbus check --local --config conf/logistic.toml    starts the parties as well\n"
+        "  vflbus check --config conf/parties/master.toml      members run elsewhere",
+        check);
+    add_local(on, check, "broker and members");
+    add_broker_address(on, check.broker);
+    on.add_option("--state-dir", check.state_dir)->group("");
+    add_config(on, check);
+    add_output(on, check);
+}
+
+void add_predict(CommandLine& line) {
+    PredictArguments& predict = line.predict;
+    CLI::App& on = line.command(
+        line.app, "predict", "Run a trained model on new rows.",
+        "The rows are those of predict_data in each party's section; the configuration is the one\n"
+        "that launch saved with the model, unless --config names another.\n"
+        "Examples:\n"
+        "  vflbus predict --local --model runs/1f0c9a33... --out p.csv\n"
+        "  vflbus predict --config conf/parties/master.toml --model runs/1f0c9a33...",
+        predict);
+    add_local(on, predict, "broker and members");
+    on.add_option("--model", predict.model, "the directory of the training, e.g. runs/1f0c9a33...")
+        ->type_name("DIR")
+        ->required();
+    on.add_option("--out", predict.out, "CSV of ids and predictions; - is standard output")
+        ->type_name("FILE");
+    add_broker_address(on, predict.broker);
+    on.add_option("--state-dir", predict.state_dir)->group("");
+    add_config(on, predict);
+    add_output(on, predict);
+}
+
+void add_question(CLI::App& on, BrokerQuestion& question) {
+    add_broker_address(on, question.broker);
+    add_config(on, question);
+    add_output(on, question);
+}
+
+void add_runs_and_nodes(CommandLine& line) {
+    RunsArguments& runs = line.runs;
+    CLI::App& on_runs =
+        line.command(line.app, "runs", "The runs that a broker knows, youngest first.",
+                     "Examples:\n"
+                     "  vflbus runs\n"
+                     "  vflbus runs --status failed --limit 5 --json",
+                     runs);
+    on_runs
+        .add_option("--status", runs.status,
+                    "pending, starting, running, completed, failed, stopped, finished or unknown")
+        ->type_name("STATUS");
+    add_number(on_runs, "--limit", runs.limit, "so many at most; default 50", 1)->type_name("N");
+    add_question(on_runs, runs);
+
+    NodesArguments& nodes = line.nodes;
+    CLI::App& on_nodes = line.command(line.app, "nodes", "The nodes that a broker knows.",
+                                      "Examples:\n"
+                                      "  vflbus nodes\n"
+                                      "  vflbus nodes --broker tcp://127.0.0.1:7423 --json",
+                                      nodes);
+    add_number(on_nodes, "--limit", nodes.limit, "so many at most; default 500", 1)->type_name("N");
+    add_question(on_nodes, nodes);
+}
+
+void add_run_argument(CLI::App& on, RunArguments& run) {
+    on.add_option("RUN", run.run, "its id, or the first digits of it")->required();
+    add_question(on, run);
+}
+
+void add_submit(CommandLine& line, CLI::App& above) {
+    SubmitArguments& submit = line.submit;
+    CLI::App& on = line.command(
+        above, "submit", "Hands a training to a master that waits for them.",
+        "The agreed half of the configuration is handed over; files of parties are theirs alone.\n"
+        "Examples:\n"
+        "  vflbus actor --role master --serve --config conf/parties/master.toml    once, there\n"
+        "  vflbus run submit --config conf/parties/master.toml --follow    anywhere\n"
+        "  vflbus run submit --config conf/parties/master.toml --set model.epochs=5 --wait",
+        submit);
+    on.add_option("--to", submit.to, "node name of that master; default: the only one")
+        ->type_name("NAME");
+    on.add_option("--label", submit.label, "a word about the run, for its log")->type_name("TEXT");
+    auto* wait = on.add_flag("--wait", submit.wait, "until the run is over, with its exit code");
+    on.add_flag("-f,--follow", submit.follow, "as --wait, and shows its log lines")->excludes(wait);
+    add_question(on, submit);
+}
+
+void add_run(CommandLine& line) {
+    CLI::App& on = CommandLine::group(line.app, "run", "One run: show, stop, logs, submit.",
+                                      "Examples:\n"
+                                      "  vflbus run show 1f0c9a33\n"
+                                      "  vflbus run logs 1f0c9a33 --follow\n"
+                                      "  vflbus run stop 1f0c9a33");
+    on.require_subcommand(1);
+    CLI::App& show = line.command(
+        on, "show", "Status, parties, times and sizes; its owner adds metrics and configuration.",
+        "Examples:\n"
+        "  vflbus run show 1f0c9a33\n"
+        "  vflbus run show 1f0c9a33 --json",
+        line.run_show);
+    add_run_argument(show, line.run_show);
+    CLI::App& stop = line.command(on, "stop", "Asks its owner to end it in order, and waits.",
+                                  "Example:\n"
+                                  "  vflbus run stop 1f0c9a33",
+                                  line.run_stop);
+    add_run_argument(stop, line.run_stop);
+    CLI::App& logs =
+        line.command(on, "logs", "Log lines of all parties that give theirs, merged by time.",
+                     "Examples:\n"
+                     "  vflbus run logs 1f0c9a33\n"
+                     "  vflbus run logs 1f0c9a33 --follow",
+                     line.run_logs);
+    add_run_argument(logs, line.run_logs);
+    logs.add_flag("-f,--follow", line.run_logs.follow, "goes on until the run is over");
+    add_submit(line, on);
+}
+
+void add_data(CommandLine& line) {
+    CLI::App& above = CommandLine::group(line.app, "data", "Make data.",
+                                         "Example:\n"
+                                         "  vflbus data synth --task logistic --out data/logistic");
+    above.require_subcommand(1);
+    SynthArguments& synth = line.synth;
+    CLI::App& on = line.command(
+        above, "synth", "A credit example: a bank and companies that know its customers.",
+        "Examples:\n"
+        "  vflbus data synth --task logistic --out data/logistic\n"
+        "  vflbus data synth --task softmax --out data/softmax --members 3 --rows 20000",
+        synth);
+    on.add_option("--task", synth.task, "linear, logistic, multilabel or softmax")
+        ->type_name("TASK");
+    on.add_option("--out", synth.out, "directory for the files")->type_name("DIR")->required();
+    add_number(on, "--members", synth.members, "companies besides the bank; default 2")
+        ->type_name("N");
+    add_number(on, "--rows", synth.rows, "customers of the bank; default 10000")->type_name("N");
+    add_number(on, "--seed", synth.seed, "same seed, same files; default 1")->type_name("S");
+    add_number(on, "--labels", synth.labels, "label columns of multilabel; default 5")
+        ->type_name("N");
+    add_number(on, "--classes", synth.classes, "classes of softmax; default 4")->type_name("N");
+    on.add_flag("--test-files", synth.test_files, "other people for a test, as own files");
+    on.add_flag("--predict-files", synth.predict_files,
+                "yet other people, without labels, to predict");
+    add_output(on, synth);
+}
+
+void add_config_commands(CommandLine& line) {
+    CLI::App& above = CommandLine::group(line.app, "config", "Look at configurations.",
+                                         "Examples:\n"
+                                         "  vflbus config check --config conf/logistic.toml\n"
+                                         "  vflbus config reference");
+    above.require_subcommand(1);
+    CLI::App& check =
+        line.command(above, "check", "Read a configuration and say what is wrong.",
+                     "Examples:\n"
+                     "  vflbus config check --config conf/logistic.toml\n"
+                     "  vflbus config check --config conf/logistic.toml --set model.epochs=5",
+                     line.config_check);
+    add_config(check, line.config_check);
+    add_output(check, line.config_check);
+    CLI::App& reference = line.command(above, "reference", "All keys, as docs/configuration.md.",
+                                       "Example:\n"
+                                       "  vflbus config reference",
+                                       line.config_reference);
+    add_output(reference, line.config_reference, false);
+}
+
+void add_health(CommandLine& line) {
+    HealthArguments& health = line.health;
+    CLI::App& on = line.command(
+        line.app, "health", "Whether a broker or a party is up.",
+        "Exit code 0: up; 1: not, with the reason on standard error. Takes less than half a "
+        "second.\n"
+        "VFLBUS_ROLE, VFLBUS_RANK, VFLBUS_BROKER and VFLBUS_STATE_DIR count as for actor.\n"
+        "Examples:\n"
+        "  vflbus health --broker tcp://127.0.0.1:7423\n"
+        "  vflbus health --role member --rank 0 --ready",
+        health);
+    on.add_option("--role", health.role, "broker, master, member, ...; default: the broker")
+        ->type_name("ROLE");
+    add_number(on, "--rank", health.rank, "of a member")->type_name("R");
+    on.add_option("--name", health.name, "node name, where it has one of its own")
+        ->type_name("NAME");
+    add_broker_address(on, health.broker);
+    on.add_option("--state-dir", health.state_dir, "that of the party")->type_name("DIR");
+    on.add_flag("--ready", health.ready, "of a party: its broker must answer as well");
+    add_config(on, health);
+    add_output(on, health);
+}
+
+/// `vflbus agent start`, `stop`, ...: one struct, and what is to be done.
+CLI::App& add_agent_command(CommandLine& line, CLI::App& above, AgentArguments::Action action,
+                            const char* name, const char* summary, const char* footer) {
+    AgentArguments& agent = line.agent;
+    CLI::App& on = CommandLine::group(above, name, summary, footer);
+    on.callback([&line, action] {
+        line.agent.action = action;
+        line.chosen = line.agent;
+        line.any = true;
+    });
+    on.add_option("--role", agent.role, "broker, master or member")->type_name("ROLE");
+    add_number(on, "--rank", agent.rank, "of a member")->type_name("R");
+    if (action != AgentArguments::Action::start)
+        on.add_option("--run-id", agent.run_id, "of what `launch --podman --keep` left")
+            ->type_name("RUN");
+    add_output(on, agent);
+    return on;
+}
+
+void add_agent_start(CommandLine& line, CLI::App& above) {
+    AgentArguments& agent = line.agent;
+    CLI::App& on = add_agent_command(
+        line, above, AgentArguments::Action::start, "start", "Start it; it stays until stopped.",
+        "Network of the host; data and configuration read-only; results and state under "
+        "output.runs_dir.\n"
+        "Examples:\n"
+        "  vflbus agent start --role broker --bind tcp://10.0.0.1:7423 --insecure\n"
+        "  vflbus agent start --role member --rank 0 --config shop.toml --broker "
+        "tcp://10.0.0.1:7423\n"
+        "  VFLBUS_RANK=0 VFLBUS_BROKER=tcp://10.0.0.1:7423 vflbus agent start --config shop.toml");
+    on.add_option("--run-id", agent.run_id,
+                  "of a master: 32 hexadecimal digits of a new run, or of one to go on with")
+        ->type_name("ID");
+    add_broker_address(on, agent.broker);
+    on.add_option("-b,--bind", agent.bind, "a broker's own address")->type_name("ADDRESS");
+    on.add_flag("--insecure", agent.insecure, "a broker: allow addresses beyond this machine");
+    on.add_flag("--infer", agent.infer,
+                "a master predicts with --model instead of training; members serve both alike");
+    on.add_option("--model", agent.model, "with --infer: runs/<run_id> of the training")
+        ->type_name("DIR");
+    add_config(on, agent);
+    add_container(on, agent);
+}
+
+void add_agent(CommandLine& line) {
+    CLI::App& above =
+        CommandLine::group(line.app, "agent", "One party of this host as a container.",
+                           "Examples:\n"
+                           "  vflbus agent status\n"
+                           "  vflbus agent logs --role member --rank 0 --follow\n"
+                           "  vflbus agent stop --all");
+    above.require_subcommand(1);
+    using Action = AgentArguments::Action;
+    add_agent_start(line, above);
+    add_agent_command(line, above, Action::stop, "stop", "Stop and remove it; its state stays.",
+                      "Examples:\n"
+                      "  vflbus agent stop --role member --rank 0\n"
+                      "  vflbus agent stop --all")
+        .add_flag("--all", line.agent.all, "all agents of this host");
+    add_agent_command(line, above, Action::status, "status",
+                      "Whether it runs, and whether it is up.",
+                      "Example:\n"
+                      "  vflbus agent status --json");
+    add_agent_command(line, above, Action::logs, "logs", "What it has logged.",
+                      "Example:\n"
+                      "  vflbus agent logs --role member --rank 0 --follow")
+        .add_flag("-f,--follow", line.agent.follow, "go on with what it logs");
+}
+
+CLI::App& add_export_command(CommandLine& line, CLI::App& above, ExportArguments::Form form,
+                             const char* name, const char* summary, const char* footer) {
+    ExportArguments& exported = line.exported;
+    CLI::App& on = CommandLine::group(above, name, summary, footer);
+    on.callback([&line, form] {
+        line.exported.form = form;
+        line.chosen = line.exported;
+        line.any = true;
+    });
+    on.add_option("--out", exported.out, "where they are written; default standard output")
+        ->type_name(form == ExportArguments::Form::kube ? "FILE" : "DIR");
+    on.add_option("--run-id", exported.run_id, "32 hexadecimal digits; default random")
+        ->type_name("ID");
+    add_config(on, exported);
+    add_container(on, exported);
+    add_output(on, exported);
+    return on;
+}
+
+void add_export(CommandLine& line) {
+    CLI::App& above =
+        CommandLine::group(line.app, "export", "A configuration as files of other systems.",
+                           "Examples:\n"
+                           "  vflbus export kube --config conf/logistic.toml --out vflbus.yaml\n"
+                           "  vflbus export systemd --config conf/logistic.toml --out units");
+    above.require_subcommand(1);
+    add_export_command(line, above, ExportArguments::Form::kube, "kube",
+                       "YAML for kubectl apply, or podman kube play.",
+                       "Examples:\n"
+                       "  vflbus export kube --config conf/logistic.toml --out vflbus.yaml\n"
+                       "  vflbus export kube --podman --config conf/logistic.toml --out pod.yaml\n"
+                       "  podman kube play --network none pod.yaml")
+        .add_flag("--podman", line.exported.podman, "the form that podman 4.3 plays");
+    add_export_command(line, above, ExportArguments::Form::systemd, "systemd",
+                       "One unit per process.",
+                       "Example:\n"
+                       "  vflbus export systemd --config conf/logistic.toml --out units");
+}
+
+void add_version(CommandLine& line) {
+    CLI::App& on = line.command(line.app, "version", "The version of this program.",
+                                "Example:\n"
+                                "  vflbus version --json",
+                                line.version_arguments);
+    add_output(on, line.version_arguments);
+    line.app.add_flag("--version", line.version, "the version of this program");
+}
+
+CommandLine::CommandLine() {
+    app.require_subcommand(0, 1);
+    app.footer(
+        "Examples:\n"
+        "  vflbus launch --local                     an example of its own, trained over "
+        "processes\n"
+        "  vflbus launch --local --data bank.csv --data shop.csv --label y --id id\n"
+        "  vflbus launch --local --config conf/logistic.toml --set model.epochs=5\n"
+        "  vflbus broker                             and, in other shells or on other machines,\n"
+        "  vflbus actor --role master --config conf/parties/master.toml\n"
+        "  vflbus actor --role member --rank 0 --config conf/parties/member-0.toml\n"
+        "\n"
+        "Results go to standard output, progress and logs to standard error. Exit codes, files "
+        "and\n"
+        "environment variables: docs/operating.md. Configuration keys: vflbus config reference.");
+    add_launch(*this);
+    add_broker(*this);
+    add_actor(*this);
+    add_check(*this);
+    add_predict(*this);
+    add_runs_and_nodes(*this);
+    add_run(*this);
+    add_data(*this);
+    add_config_commands(*this);
+    add_health(*this);
+    add_agent(*this);
+    add_export(*this);
+    add_version(*this);
+}
+
+// -- what is wrong with a command line ----------------------------------------------------
+
 /// "vflbus data synth"
 std::string path_of(const CLI::App& app) {
     const CLI::App* const above = app.get_parent();
     return (above == nullptr ? "" : path_of(*above) + " ") + app.get_name();
 }
 
-/// "did you mean --rank?", or where to read on.
-std::string hint(const CLI::App& app, const std::vector<std::string>& left_over) {
-    if (!left_over.empty()) {
-        std::vector<std::string> known;
+std::vector<const CLI::App*> commands_of(const CLI::App& app) {
+    return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+std::vector<std::string> command_names(const CLI::App& app) {
+    std::vector<std::string> names;
+    for (const CLI::App* command : commands_of(app)) names.push_back(command->get_name());
+    return names;
+}
+
+/// The innermost command that was named.
+const CLI::App& deepest(const CLI::App& app) {
+    const CLI::App* at = &app;
+    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+    return *at;
+}
+
+/// "; did you mean --rank?", or where to read on.
+std::string hint(const CLI::App& app, const std::string& unknown) {
+    std::vector<std::string> known;
+    if (unknown.starts_with('-')) {
         for (const CLI::Option* option : app.get_options())
             if (!option->get_group().empty())
-                for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-        for (const CLI::App* command : app.get_subcommands([](const CLI::App*) { return true; }))
-            known.push_back(command->get_name());
-        if (const std::string near = nearest(left_over[0], known); !near.empty())
-            return "; did you mean " + near + "?";
+                for (const std::string& name : option->get_lnames()) known.push_back(name);
+    } else {
+        known = command_names(app);
     }
+    const std::size_t name = std::min(unknown.find_first_not_of('-'), unknown.size());
+    const std::string near = nearest(std::string_view(unknown).substr(name), known);
+    if (!near.empty())
+        return "; did you mean " + (unknown.starts_with('-') ? "--" + near : near) + "?";
     return "; see " + path_of(app) + " --help";
 }
 
@@ -128,477 +751,111 @@ std::string first_line(std::string text) {
     return text;
 }
 
+int wrong(const std::string& sentence) {
+    error_line(sentence);
+    return usage;
+}
+
+/// What CLI11 could not make sense of.
+int explain(const CLI::App& app, const CLI::ParseError& failure) {
+    const CLI::App& at = deepest(app);
+    const std::vector<std::string> names = command_names(at);
+    const std::vector<std::string> left = app.remaining(true);
+    // a word that is no command comes as one too few
+    if (!left.empty())
+        return wrong(
+            (names.empty() || left[0].starts_with('-')
+                 ? "unknown argument " + left[0]
+                 : path_of(at) + " has no command " + left[0] + "; there are " + join_and(names)) +
+            hint(at, left[0]));
+    if (!names.empty() && dynamic_cast<const CLI::RequiredError*>(&failure) != nullptr)
+        return wrong(path_of(at) + " needs one of " + join_and(names) + "; see " + path_of(at) +
+                     " --help");
+    return wrong(first_line(failure.what()) + hint(at, {}));
+}
+
+// -- help -------------------------------------------------------------------------------
+
+void print_help(const CLI::App& app) {
+    const CLI::App* const above = app.get_parent();
+    print(app.help(above == nullptr ? "" : path_of(*above)));
+}
+
+/// `vflbus help run show`: the help of that command.
+Command help_on(const CLI::App& app, std::vector<std::string> path) {
+    const CLI::App* at = &app;
+    for (const std::string& name : path) {
+        const auto commands = commands_of(*at);
+        const auto found = std::ranges::find(
+            commands, name, [](const CLI::App* command) { return command->get_name(); });
+        if (found == commands.end())
+            return Exit{wrong(path_of(*at) + " has no command " + name + hint(*at, name))};
+        at = *found;
+    }
+    print_help(*at);
+    return Exit{0};
+}
+
+/// The commands that `vflbus help ...` or `vflbus ... help` asks about; none when it does not. A
+/// "help" that follows a flag may be its value.
+std::optional<std::vector<std::string>> asked_for_help(int argc, const char* const* argv) {
+    std::vector<std::string> words(argv + std::min(argc, 1), argv + argc);
+    if (words.empty()) return std::nullopt;
+    const auto is_word = [](const std::string& word) { return !word.starts_with('-'); };
+    if (!std::ranges::all_of(words, is_word)) return std::nullopt;
+    if (words.front() == "help") {
+        words.erase(words.begin());
+        return words;
+    }
+    if (words.back() != "help") return std::nullopt;
+    words.pop_back();
+    return words;
+}
+
+OptionText text_of(const CLI::Option& option) {
+    OptionText text;
+    text.argument = option.get_positional() && option.get_lnames().empty();
+    for (const std::string& name : option.get_snames()) text.names.push_back("-" + name);
+    for (const std::string& name : option.get_lnames()) text.names.push_back("--" + name);
+    if (text.argument) text.names.push_back(option.get_name());
+    if (option.get_items_expected_max() > 0) text.value = option.get_type_name();
+    text.help = option.get_description();
+    text.required = option.get_required();
+    return text;
+}
+
+CommandText text_of(const CLI::App& app) {
+    CommandText text;
+    text.name = app.get_name();
+    text.path = path_of(app);
+    text.summary = app.get_description();
+    text.footer = app.get_footer();
+    for (const CLI::Option* option : app.get_options())
+        if (!option->get_group().empty()) text.options.push_back(text_of(*option));
+    for (const CLI::App* command : commands_of(app)) text.commands.push_back(text_of(*command));
+    return text;
+}
+
 }  // namespace
 
+CommandText command_text() {
+    return text_of(CommandLine().app);
+}
+
 Command parse(int argc, const char* const* argv) {
-    CLI::App app(
-        "vflbus trains one model on the columns of several parties whose data stays where it is.",
-        "vflbus");
-    app.require_subcommand(0, 1);
-    bool version = false;
-    app.add_flag("--version", version, "the version of this program");
-    app.footer(
-        "Examples:\n"
-        "  vflbus launch --local                     an example of its own, trained over "
-        "processes\n"
-        "  vflbus launch --local --data bank.csv --data shop.csv --label y --id id\n"
-        "  vflbus launch --local --config conf/credit.toml --set model.epochs=5\n"
-        "  vflbus broker                             and, in other shells or on other machines,\n"
-        "  vflbus actor --role master --config my.toml\n"
-        "  vflbus actor --role member --rank 0 --config my.toml\n"
-        "\n"
-        "Results go to standard output, progress and logs to standard error. Exit codes, files "
-        "and\n"
-        "environment variables: docs/operating.md. Configuration keys: vflbus config reference.");
-
-    BrokerArguments broker;
-    auto* on_broker = app.add_subcommand("broker", "Route messages between nodes.");
-    on_broker
-        ->add_option("-b,--bind", broker.bind,
-                     "tcp://HOST:PORT (port 0: any free one) or ipc://PATH; may be repeated")
-        ->type_name("ADDRESS")
-        ->allow_extra_args(false);
-    on_broker->add_flag("--insecure", broker.insecure,
-                        "allow addresses beyond this machine; links are not encrypted yet");
-    on_broker
-        ->add_option("--state-dir", broker.state_dir,
-                     "keeps its registry of runs and nodes here; default: in memory")
-        ->type_name("DIR")
-        ->envname("VFLBUS_STATE_DIR");
-    add_config(*on_broker, broker);
-    add_output(*on_broker, broker);
-    on_broker->footer(
-        "Prints the addresses it listens on, one per line, and serves until SIGINT or SIGTERM.\n"
-        "Examples:\n"
-        "  vflbus broker\n"
-        "  vflbus broker --bind tcp://127.0.0.1:0 --bind ipc:///run/vflbus.sock\n"
-        "  vflbus broker --bind tcp://10.0.0.1:7423 --insecure    a private network only");
-
-    ActorArguments actor;
-    auto* on_actor = app.add_subcommand("actor", "Take part in runs as master or member.");
-    on_actor->add_option("--role", actor.role, "master, member, arbiter or serverapp")
-        ->type_name("ROLE");
-    on_actor->add_option("--rank", actor.rank, "of a member, 0 to world_size - 1")->type_name("R");
-    on_actor->add_flag("--once", actor.once, "a member ends with its first run, and its exit code")
-        ->envname("VFLBUS_ONCE");
-    on_actor->add_flag("--serve", actor.serve,
-                       "a master that waits for runs that `vflbus run submit` hands it");
-    on_actor->add_option("--name", actor.name, "node name; default master or member-R")
-        ->type_name("NAME")
-        ->envname("VFLBUS_NAME");
-    on_actor->add_option("--broker", actor.broker, "where the broker listens")
-        ->type_name("ADDRESS");
-    on_actor
-        ->add_option("--out", actor.out,
-                     "where this party keeps its part of the model; default: the run's directory")
-        ->type_name("DIR")
-        ->envname("VFLBUS_OUT");
-    auto* actor_run = on_actor
-                          ->add_option("--run-id", actor.run_id,
-                                       "32 hexadecimal digits; master only, default random")
-                          ->type_name("ID")
-                          ->envname("VFLBUS_RUN_ID");
-    on_actor
-        ->add_flag("--or-resume", actor.or_resume,
-                   "with --run-id: go on with that run if it was begun; for supervisors")
-        ->needs(actor_run);
-    on_actor
-        ->add_option("--resume", actor.resume,
-                     "go on with this run from its last commit; master only. The id, or its first "
-                     "digits")
-        ->type_name("RUN")
-        ->excludes(actor_run);
-    on_actor
-        ->add_option("--state-dir", actor.state_dir,
-                     "lock and incarnation of this node; default: under the runs directory")
-        ->type_name("DIR")
-        ->envname("VFLBUS_STATE_DIR");
-    on_actor->add_option("--model-dir", actor.model_dir)->group("");
-    on_actor
-        ->add_option("--app", actor.app,
-                     "shared object of a ClientApp (member) or ServerApp (serverapp): docs/apps.md")
-        ->type_name("FILE")
-        ->envname("VFLBUS_APP");
-    on_actor
-        ->add_option("--run-config", actor.run_config,
-                     "configuration of a ServerApp's run, which all its nodes see; may be repeated")
-        ->type_name("KEY=VALUE")
-        ->allow_extra_args(false);
-    on_actor
-        ->add_option("--node-config", actor.node_config,
-                     "configuration of this node, which its ClientApp sees; may be repeated")
-        ->type_name("KEY=VALUE")
-        ->allow_extra_args(false);
-    add_config(*on_actor, actor);
-    add_output(*on_actor, actor);
-    on_actor->footer(
-        "Every flag may be an environment variable instead: VFLBUS_ROLE, VFLBUS_RANK,\n"
-        "VFLBUS_BROKER, VFLBUS_CONFIG, VFLBUS_MODEL_EPOCHS, ... (docs/operating.md).\n"
-        "Examples:\n"
-        "  vflbus actor --role master --config conf/credit.toml\n"
-        "  vflbus actor --role member --rank 1 --broker tcp://127.0.0.1:7423 --config my.toml\n"
-        "  VFLBUS_ROLE=member VFLBUS_RANK=1 vflbus actor --once\n"
-        "  vflbus actor --role member --app ./client.so             apps; needs no rank\n"
-        "  vflbus actor --role serverapp --app ./server.so --run-config rounds=3");
-
-    LaunchArguments launch;
-    auto* on_launch =
-        app.add_subcommand("launch", "Broker, master and members at once, for one training.");
-    add_local(*on_launch, launch, "broker, master and members");
-    auto* as_containers = on_launch
-                              ->add_option("--podman", take_members(launch.podman, launch.members),
-                                           "start broker, master and members as containers")
-                              ->type_name("[N]")
-                              ->expected(0, 1)
-                              ->excludes("--local")
-                              ->excludes("--threads");
-    on_launch
-        ->add_flag("--keep", launch.keep,
-                   "leave the containers for `vflbus agent`; they serve until it stops them")
-        ->needs(as_containers);
-    add_container(*on_launch, launch.container);
-    auto* own_data =
-        on_launch
-            ->add_option("--data", launch.data, "own CSV files, one per party; may be repeated")
-            ->type_name("FILE")
-            ->allow_extra_args(false);
-    on_launch
-        ->add_option("--label", launch.label,
-                     "label column of own files; the first file that has it is the master's")
-        ->type_name("COLUMN")
-        ->allow_extra_args(false);
-    on_launch->add_option("--id", launch.id, "id column of own files; default id")
-        ->type_name("COLUMN")
-        ->allow_extra_args(false);
-    on_launch
-        ->add_option("--task", launch.task,
-                     "linear, logistic, multilabel or softmax; default: what the label looks like")
-        ->type_name("TASK");
-    on_launch
-        ->add_option("--out", launch.out,
-                     "where the parts of the model go; default: the run's directory")
-        ->type_name("DIR");
-    auto* launch_run =
-        on_launch->add_option("--run-id", launch.run_id, "32 hexadecimal digits; default random")
-            ->type_name("ID");
-    on_launch
-        ->add_option("--resume", launch.resume,
-                     "go on with this run from its last commit. The id, or its first digits")
-        ->type_name("RUN")
-        ->excludes(launch_run)
-        ->excludes(own_data);
-    auto* client =
-        on_launch
-            ->add_option("--client", launch.client,
-                         "ClientApp of all nodes: runs apps instead of a training (docs/apps.md)")
-            ->type_name("FILE")
-            ->excludes(own_data);
-    on_launch
-        ->add_option("--server", launch.servers,
-                     "ServerApp; may be repeated: all run at once on the same nodes")
-        ->type_name("FILE")
-        ->allow_extra_args(false)
-        ->needs(client);
-    on_launch
-        ->add_option("--run-config", launch.run_config,
-                     "configuration of the runs of all --server; may be repeated")
-        ->type_name("KEY=VALUE")
-        ->allow_extra_args(false)
-        ->needs(client);
-    add_config(*on_launch, launch);
-    add_output(*on_launch, launch);
-    on_launch->footer(
-        "Without configuration and --data it makes an example of its own and trains on it.\n"
-        "Examples:\n"
-        "  vflbus launch --local\n"
-        "  vflbus launch --local --config conf/credit.toml --transport tcp\n"
-        "  vflbus launch --threads --config conf/credit.toml --json\n"
-        "  vflbus launch --local --resume 1f0c9a33            what was stopped, or died\n"
-        "  vflbus launch --podman 3                           containers; docs/deploy.md\n"
-        "  vflbus launch --local --data bank.csv --data shop.csv --label y --id id\n"
-        "  vflbus launch --local 5 --client client.so --server server.so --server server.so");
-
-    CheckArguments check;
-    auto* on_check =
-        app.add_subcommand("check", "Join and align without training; shows who is there.");
-    add_local(*on_check, check, "broker and members");
-    on_check->add_option("--broker", check.broker, "where the broker listens")
-        ->type_name("ADDRESS");
-    on_check->add_option("--state-dir", check.state_dir)->group("");
-    add_config(*on_check, check);
-    add_output(*on_check, check);
-    on_check->footer(
-        "Per party: version, round trip, rows, match rate.\n"
-        "Examples:\n"
-        "  vflbus check --config conf/credit.toml            members run elsewhere\n"
-        "  vflbus check --config conf/credit.toml --local    starts them, for a look at the data");
-
-    PredictArguments predict;
-    auto* on_predict = app.add_subcommand("predict", "Run a trained model on new rows.");
-    add_local(*on_predict, predict, "broker and members");
-    on_predict
-        ->add_option("--model", predict.model,
-                     "the directory of the training, e.g. runs/1f0c9a33...")
-        ->type_name("DIR")
-        ->required();
-    on_predict->add_option("--out", predict.out, "CSV of ids and predictions; - is standard output")
-        ->type_name("FILE");
-    on_predict->add_option("--broker", predict.broker, "where the broker listens")
-        ->type_name("ADDRESS");
-    on_predict->add_option("--state-dir", predict.state_dir)->group("");
-    add_config(*on_predict, predict);
-    add_output(*on_predict, predict);
-    on_predict->footer(
-        "The rows are those of predict_data in each party's section; the configuration is the one\n"
-        "that launch saved with the model, unless --config names another.\n"
-        "Examples:\n"
-        "  vflbus predict --local --model runs/1f0c9a33... --out p.csv\n"
-        "  vflbus predict --config my.toml --model runs/1f0c9a33...    members run elsewhere");
-
-    const auto add_question = [&](CLI::App& on, BrokerQuestion& question) {
-        on.add_option("--broker", question.broker, "where the broker listens")
-            ->type_name("ADDRESS");
-        add_config(on, question);
-        add_output(on, question);
-    };
-    RunsArguments runs;
-    auto* on_runs = app.add_subcommand("runs", "The runs that a broker knows, youngest first.");
-    on_runs
-        ->add_option("--status", runs.status,
-                     "pending, starting, running, completed, failed, stopped, finished or unknown")
-        ->type_name("STATUS");
-    on_runs->add_option("--limit", runs.limit, "so many at most; default 50")->type_name("N");
-    add_question(*on_runs, runs);
-    on_runs->footer("Examples:\n  vflbus runs\n  vflbus runs --status failed --limit 5 --json");
-
-    NodesArguments nodes;
-    auto* on_nodes = app.add_subcommand("nodes", "The nodes that a broker knows.");
-    on_nodes->add_option("--limit", nodes.limit, "so many at most; default 500")->type_name("N");
-    add_question(*on_nodes, nodes);
-
-    RunShowArguments run_show;
-    RunStopArguments run_stop;
-    RunLogsArguments run_logs;
-    SubmitArguments submit;
-    auto* on_run = app.add_subcommand("run", "One run: show, stop, logs, submit.");
-    on_run->require_subcommand(1);
-    const auto add_run = [&](const char* name, const char* help, RunArguments& run) {
-        auto* on = on_run->add_subcommand(name, help);
-        on->add_option("RUN", run.run, "its id, or the first digits of it")->required();
-        add_question(*on, run);
-        return on;
-    };
-    auto* on_run_show = add_run(
-        "show", "Status, parties, times and sizes; its owner adds metrics and configuration.",
-        run_show);
-    auto* on_run_stop = add_run("stop", "Asks its owner to end it in order, and waits.", run_stop);
-    auto* on_run_logs =
-        add_run("logs", "Log lines of all parties that give theirs, merged by time.", run_logs);
-    on_run_logs->add_flag("-f,--follow", run_logs.follow, "goes on until the run is over");
-    auto* on_submit =
-        on_run->add_subcommand("submit", "Hands a training to a master that waits for them.");
-    on_submit->add_option("--to", submit.to, "node name of that master; default: the only one")
-        ->type_name("NAME");
-    on_submit->add_option("--label", submit.label, "a word about the run, for its log")
-        ->type_name("TEXT");
-    auto* submit_wait =
-        on_submit->add_flag("--wait", submit.wait, "until the run is over, with its exit code");
-    on_submit->add_flag("-f,--follow", submit.follow, "as --wait, and shows its log lines")
-        ->excludes(submit_wait);
-    add_question(*on_submit, submit);
-    on_submit->footer(
-        "The agreed half of the configuration is handed over; files of parties are theirs alone.\n"
-        "Examples:\n"
-        "  vflbus actor --role master --serve --config bank.toml     at the label holder\n"
-        "  vflbus run submit --config mine.toml --follow             anywhere\n"
-        "  vflbus run submit --config mine.toml --set model.epochs=5 --wait");
-
-    SynthArguments synth;
-    auto* on_data = app.add_subcommand("data", "Make data.");
-    on_data->require_subcommand(1);
-    auto* on_synth = on_data->add_subcommand(
-        "synth", "A credit example: a bank and companies that know its customers.");
-    on_synth->add_option("--task", synth.task, "linear, logistic, multilabel or softmax")
-        ->type_name("TASK");
-    on_synth->add_option("--out", synth.out, "directory for the files")
-        ->type_name("DIR")
-        ->required();
-    on_synth->add_option("--members", synth.members, "companies besides the bank; default 2")
-        ->type_name("N");
-    on_synth->add_option("--rows", synth.rows, "customers of the bank; default 10000")
-        ->type_name("N");
-    on_synth->add_option("--seed", synth.seed, "same seed, same files; default 1")->type_name("S");
-    on_synth->add_option("--labels", synth.labels, "label columns of multilabel; default 5")
-        ->type_name("N");
-    on_synth->add_option("--classes", synth.classes, "classes of softmax; default 4")
-        ->type_name("N");
-    on_synth->add_flag("--test-files", synth.test_files, "other people for a test, as own files");
-    on_synth->add_flag("--predict-files", synth.predict_files,
-                       "yet other people, without labels, to predict");
-    add_output(*on_synth, synth);
-    on_synth->footer("Example:\n  vflbus data synth --task logistic --out data --members 2");
-
-    ConfigCheckArguments config_check;
-    ConfigReferenceArguments config_reference;
-    auto* on_config = app.add_subcommand("config", "Look at configurations.");
-    on_config->require_subcommand(1);
-    auto* on_config_check =
-        on_config->add_subcommand("check", "Read a configuration and say what is wrong.");
-    add_config(*on_config_check, config_check);
-    add_output(*on_config_check, config_check);
-    auto* on_config_reference =
-        on_config->add_subcommand("reference", "All keys, as docs/configuration.md.");
-    add_output(*on_config_reference, config_reference, false);
-
-    HealthArguments health;
-    auto* on_health = app.add_subcommand("health", "Whether a broker or a party is up.");
-    on_health->add_option("--role", health.role, "broker, master, member, ...; default: the broker")
-        ->type_name("ROLE");
-    on_health->add_option("--rank", health.rank, "of a member")->type_name("R");
-    on_health->add_option("--name", health.name, "node name, where it has one of its own")
-        ->type_name("NAME");
-    on_health->add_option("--broker", health.broker, "where the broker listens")
-        ->type_name("ADDRESS");
-    on_health->add_option("--state-dir", health.state_dir, "that of the party")->type_name("DIR");
-    on_health->add_flag("--ready", health.ready, "of a party: its broker must answer as well");
-    add_config(*on_health, health);
-    add_output(*on_health, health);
-    on_health->footer(
-        "Exit code 0: up; 1: not, with the reason on standard error. Takes less than half a "
-        "second.\n"
-        "VFLBUS_ROLE, VFLBUS_RANK, VFLBUS_BROKER and VFLBUS_STATE_DIR count as for actor.\n"
-        "Examples:\n"
-        "  vflbus health --broker tcp://10.0.0.1:7423\n"
-        "  vflbus health --role member --rank 0 --ready");
-
-    AgentArguments agent;
-    auto* on_agent = app.add_subcommand("agent", "One party of this host as a container.");
-    on_agent->require_subcommand(1);
-    using Action = AgentArguments::Action;
-    std::vector<std::pair<CLI::App*, Action>> agent_actions;
-    const auto add_agent = [&](Action action, const char* name, const char* what) {
-        auto* app_of = on_agent->add_subcommand(name, what);
-        app_of->add_option("--role", agent.role, "broker, master or member")->type_name("ROLE");
-        app_of->add_option("--rank", agent.rank, "of a member")->type_name("R");
-        if (action != Action::start)
-            app_of->add_option("--run-id", agent.run_id, "of what `launch --podman --keep` left")
-                ->type_name("RUN");
-        add_output(*app_of, agent);
-        agent_actions.emplace_back(app_of, action);
-        return app_of;
-    };
-    auto* on_agent_start = add_agent(Action::start, "start", "Start it; it stays until stopped.");
-    on_agent_start
-        ->add_option("--run-id", agent.run_id,
-                     "of a master: 32 hexadecimal digits of a new run, or of one to go on with")
-        ->type_name("ID");
-    on_agent_start->add_option("--broker", agent.broker, "where the broker listens")
-        ->type_name("ADDRESS");
-    on_agent_start->add_option("-b,--bind", agent.bind, "a broker's own address")
-        ->type_name("ADDRESS");
-    on_agent_start->add_flag("--insecure", agent.insecure,
-                             "a broker: allow addresses beyond this machine");
-    on_agent_start->add_flag("--infer", agent.infer,
-                             "a master predicts with --model instead of training; members serve "
-                             "both alike");
-    on_agent_start
-        ->add_option("--model", agent.model, "with --infer: runs/<run_id> of the training")
-        ->type_name("DIR");
-    add_config(*on_agent_start, agent);
-    add_container(*on_agent_start, agent);
-    on_agent_start->footer(
-        "Network of the host; data and configuration read-only; results and state under "
-        "output.runs_dir.\n"
-        "Examples:\n"
-        "  vflbus agent start --role broker --bind tcp://10.0.0.1:7423 --insecure\n"
-        "  vflbus agent start --role member --rank 0 --config shop.toml --broker "
-        "tcp://10.0.0.1:7423\n"
-        "  VFLBUS_RANK=0 VFLBUS_BROKER=tcp://10.0.0.1:7423 vflbus agent start --config shop.toml");
-    auto* on_agent_stop = add_agent(Action::stop, "stop", "Stop and remove it; its state stays.");
-    on_agent_stop->add_flag("--all", agent.all, "all agents of this host");
-    add_agent(Action::status, "status", "Whether it runs, and whether it is up.");
-    add_agent(Action::logs, "logs", "What it has logged.")
-        ->add_flag("-f,--follow", agent.follow, "go on with what it logs");
-
-    ExportArguments exported;
-    auto* on_export = app.add_subcommand("export", "A configuration as files of other systems.");
-    on_export->require_subcommand(1);
-    std::vector<std::pair<CLI::App*, ExportArguments::Form>> export_forms;
-    const auto add_export = [&](ExportArguments::Form form, const char* name, const char* what) {
-        auto* app_of = on_export->add_subcommand(name, what);
-        app_of->add_option("--out", exported.out, "where they are written; default standard output")
-            ->type_name(form == ExportArguments::Form::kube ? "FILE" : "DIR");
-        app_of->add_option("--run-id", exported.run_id, "32 hexadecimal digits; default random")
-            ->type_name("ID");
-        add_config(*app_of, exported);
-        add_container(*app_of, exported);
-        add_output(*app_of, exported);
-        export_forms.emplace_back(app_of, form);
-        return app_of;
-    };
-    add_export(ExportArguments::Form::kube, "kube", "YAML for kubectl apply, or podman kube play.")
-        ->add_flag("--podman", exported.podman, "the form that podman 4.3 plays");
-    add_export(ExportArguments::Form::systemd, "systemd", "One unit per process.");
-    on_export->footer(
-        "Examples:\n"
-        "  vflbus export kube --config conf/credit.toml --out credit.yaml\n"
-        "  vflbus export kube --podman --config conf/credit.toml --out pod.yaml\n"
-        "  podman kube play --network none pod.yaml\n"
-        "  vflbus export systemd --config conf/credit.toml --out units");
-
-    VersionArguments version_arguments;
-    auto* on_version = app.add_subcommand("version", "The version of this program.");
-    add_output(*on_version, version_arguments);
-
-    const auto deepest = [&app] {
-        const CLI::App* at = &app;
-        while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
-        return at;
-    };
+    CommandLine line;
+    if (const auto path = asked_for_help(argc, argv)) return help_on(line.app, *path);
     try {
-        app.parse(argc, argv);
+        line.app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
-        const CLI::App* const above = deepest()->get_parent();
-        print(deepest()->help(above == nullptr ? "" : path_of(*above)));
+        print_help(deepest(line.app));
         return Exit{0};
-    } catch (const CLI::ExtrasError& failure) {
-        const CLI::App* at = deepest();
-        const std::vector<std::string> extras = at->remaining(true);
-        error_line("unknown argument " + (extras.empty() ? first_line(failure.what()) : extras[0]) +
-                   hint(*at, extras));
-        return Exit{usage};
     } catch (const CLI::ParseError& failure) {
-        error_line(first_line(failure.what()) + hint(*deepest(), {}));
-        return Exit{usage};
+        return Exit{explain(line.app, failure)};
     }
-
-    if (version || on_version->parsed()) return version_arguments;
-    if (on_broker->parsed()) return broker;
-    if (on_actor->parsed()) return actor;
-    if (on_launch->parsed()) return launch;
-    if (on_check->parsed()) return check;
-    if (on_predict->parsed()) return predict;
-    if (on_synth->parsed()) return synth;
-    if (on_runs->parsed()) return runs;
-    if (on_nodes->parsed()) return nodes;
-    if (on_run_show->parsed()) return run_show;
-    if (on_run_stop->parsed()) return run_stop;
-    if (on_run_logs->parsed()) return run_logs;
-    if (on_submit->parsed()) return submit;
-    if (on_health->parsed()) return health;
-    for (const auto& [app_of, action] : agent_actions)
-        if (app_of->parsed()) {
-            agent.action = action;
-            return agent;
-        }
-    for (const auto& [app_of, form] : export_forms)
-        if (app_of->parsed()) {
-            exported.form = form;
-            return exported;
-        }
-    if (on_config_check->parsed()) return config_check;
-    if (on_config_reference->parsed()) return config_reference;
-    print(app.help());
+    if (line.version) return line.version_arguments;
+    if (line.any) return line.chosen;
+    print_help(line.app);
     return Exit{0};
 }
 

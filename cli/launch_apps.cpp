@@ -4,15 +4,10 @@
 
 #include "launch_apps.hpp"
 
-#include <poll.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <filesystem>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 
@@ -24,19 +19,19 @@
 #include "bus/zmq/context.hpp"
 #include "config/document.hpp"
 #include "ended_child.hpp"
+#include "local_broker.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
-#include "process.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
+#include "supervisor.hpp"
 
 namespace vflbus::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
+using Clock = Supervisor::Clock;
 
-constexpr auto broker_start = std::chrono::seconds(20);
 constexpr auto after_signal = std::chrono::seconds(5);  // beyond the grace of the apps
 /// Apps commit nothing that would show that a node gets on: restarts are counted in this time.
 constexpr auto restarts_within = std::chrono::minutes(10);
@@ -46,6 +41,7 @@ void at_once() noexcept {
     remove_private_directory();
 }
 
+/// Broker, nodes and server apps, until the last server app has ended.
 class AppsRun {
   public:
     AppsRun(const LaunchArguments& arguments, const config::Config& config, fs::path run_dir)
@@ -64,162 +60,118 @@ class AppsRun {
     }
 
   private:
-    /// One process, and those that took its place.
-    struct Place {
-        ChildOptions options;
-        std::unique_ptr<Child> child;
-        Restarts restarts;
-        bool seen = false;  ///< its end was dealt with
-        [[nodiscard]] bool running() const { return child->running(); }
-    };
     struct Server {
-        std::size_t place;
+        Supervised* process;
+        std::string app;
         std::string run_id;
     };
 
     // -- start ------------------------------------------------------------------------
     Result<> start() {
-        std::string bind = "tcp://127.0.0.1:0";
-        if (arguments_.transport == Transport::ipc) {
-            auto directory = PrivateDirectory::create();
-            if (!directory) return tl::unexpected(directory.error());
-            directory_.emplace(std::move(*directory));
-            bind = "ipc://" + (directory_->path() / "bus").string();
-        }
-        const std::string file = (run_dir_ / "vflbus.toml").string();
-        const auto broker_at = [&](const std::string& address) {
-            return std::vector<std::string>{"broker",   "--bind", address,    "--json",
-                                            "--config", file,     "--verbose"};
-        };
-        if (auto done = spawn("broker", broker_at(bind), run_dir_ / "broker" / "log"); !done)
-            return done;
-        const auto endpoint = await_endpoint();
-        if (!endpoint) return tl::unexpected(endpoint.error());
-        broker().options.arguments = broker_at(*endpoint);  // where the others look for it
-        const std::uint64_t nodes = arguments_.members.value_or(2);
-        for (std::uint64_t i = 0; i < nodes; ++i) {
-            const std::string name = "node-" + std::to_string(i);
-            if (auto done =
-                    spawn(name,
-                          {"actor", "--role", "member", "--app", arguments_.client, "--name", name,
-                           "--json", "--config", file, "--broker", *endpoint, "--state-dir",
-                           (run_dir_ / name / "node").string(), "--verbose"},
-                          run_dir_ / name / "log");
-                !done)
-                return done;
-        }
-        for (std::size_t i = 0; i < arguments_.servers.size(); ++i) {
-            const std::string name = "server-" + std::to_string(i);
-            const std::string id = random_run_id().hex();
-            std::vector<std::string> words{"actor",
-                                           "--role",
-                                           "serverapp",
-                                           "--app",
-                                           arguments_.servers[i],
-                                           "--name",
-                                           name,
-                                           "--run-id",
-                                           id,
-                                           "--json",
-                                           "--parent-tells",
-                                           "--config",
-                                           file,
-                                           "--broker",
-                                           *endpoint,
-                                           "--state-dir",
-                                           (run_dir_ / name / "node").string()};
-            for (const std::string& word : arguments_.run_config)
-                words.insert(words.end(), {"--run-config", word});
-            if (arguments_.quiet) words.emplace_back("--quiet");
-            if (arguments_.verbose) words.emplace_back("--verbose");
-            servers_.push_back({places_.size(), id});
-            if (auto done = spawn(name, std::move(words), {}); !done) return done;
-        }
+        BrokerPlan plan;
+        plan.transport = arguments_.transport;
+        plan.log = run_dir_ / "broker" / "log";
+        plan.arguments = {"--config", config_file(), "--verbose"};
+        RestartRule rule = node_rule();
+        rule.address_taken = {static_cast<int>(ExitCode::network)};
+        auto broker = LocalBroker::start(supervisor_, plan, std::move(rule), stop_);
+        if (!broker) return tl::unexpected(broker.error());
+        broker_.emplace(std::move(*broker));
+        for (std::uint64_t i = 0; i < arguments_.members.value_or(2); ++i)
+            if (auto done = start_node("node-" + std::to_string(i)); !done) return done;
+        for (std::size_t i = 0; i < arguments_.servers.size(); ++i)
+            if (auto done = start_server(i); !done) return done;
         return {};
     }
 
-    Result<> spawn(const std::string& name, std::vector<std::string> words, const fs::path& log) {
+    [[nodiscard]] std::string config_file() const { return (run_dir_ / "vflbus.toml").string(); }
+
+    /// Apps commit nothing, so restarts are counted in time.
+    [[nodiscard]] RestartRule node_rule() const {
+        RestartRule rule;
+        rule.at_most = restarts_max_;
+        rule.progress = [begin = Clock::now()] {
+            return static_cast<std::uint64_t>((Clock::now() - begin) / restarts_within);
+        };
+        rule.since = "in ten minutes";
+        rule.files = run_dir_;
+        rule.say = [](const std::string& text) { error_line(text); };
+        return rule;
+    }
+
+    Result<> start_node(const std::string& name) {
         ChildOptions options;
         options.name = name;
-        options.arguments = std::move(words);
-        options.log = log;
-        auto child = Child::spawn(options);
-        if (!child) return tl::unexpected(child.error());
-        places_.push_back({std::move(options), std::make_unique<Child>(std::move(*child)), {}});
+        options.arguments = {"actor",
+                             "--role",
+                             "member",
+                             "--app",
+                             arguments_.client,
+                             "--name",
+                             name,
+                             "--json",
+                             "--config",
+                             config_file(),
+                             "--broker",
+                             broker_->address(),
+                             "--state-dir",
+                             (run_dir_ / name / "node").string(),
+                             "--verbose"};
+        options.log = run_dir_ / name / "log";
+        auto started = supervisor_.start(std::move(options), node_rule());
+        if (!started) return tl::unexpected(started.error());
+        nodes_.push_back(*started);
         return {};
     }
 
-    Result<std::string> await_endpoint() {
-        const auto until = Clock::now() + broker_start;
-        const auto& child = broker().child;
-        while (child->output().find('\n') == std::string::npos) {
-            wait(until);
-            if (stop_.stopped()) return fail(Errc::cancelled, "stopped before the runs began");
-            if (!child->running() || Clock::now() >= until)
-                return fail(Errc::internal, "the broker " +
-                                                (child->running() ? std::string("did not start")
-                                                                  : child->ending()) +
-                                                "; its log is " + child->log().string());
-        }
-        const auto said = nlohmann::json::parse(child->output(), nullptr, false);
-        if (!said.is_object() || !said.contains("endpoints") || said["endpoints"].empty())
-            return fail(Errc::internal, "the broker did not say where it listens; its log is " +
-                                            child->log().string());
-        return said["endpoints"][0].get<std::string>();
+    /// A server app is its run, which ends with it: it is not started again.
+    Result<> start_server(std::size_t index) {
+        const std::string id = random_run_id().hex();
+        ChildOptions options;
+        options.name = "server-" + std::to_string(index);
+        options.arguments = {"actor",
+                             "--role",
+                             "serverapp",
+                             "--app",
+                             arguments_.servers[index],
+                             "--name",
+                             options.name,
+                             "--run-id",
+                             id,
+                             "--json",
+                             "--parent-tells",
+                             "--config",
+                             config_file(),
+                             "--broker",
+                             broker_->address(),
+                             "--state-dir",
+                             (run_dir_ / options.name / "node").string()};
+        for (const std::string& word : arguments_.run_config)
+            options.arguments.insert(options.arguments.end(), {"--run-config", word});
+        if (arguments_.quiet) options.arguments.emplace_back("--quiet");
+        if (arguments_.verbose) options.arguments.emplace_back("--verbose");
+        auto started = supervisor_.start(std::move(options));
+        if (!started) return tl::unexpected(started.error());
+        servers_.push_back({*started, arguments_.servers[index], id});
+        return {};
     }
 
     // -- while they run -----------------------------------------------------------------
-    void wait(Clock::time_point until) {
-        std::vector<pollfd> fds;
-        if (!stop_seen_) fds.push_back({stop_.fd(), POLLIN, 0});
-        bool blind = false;
-        for (const Place& place : places_) {
-            const Child& child = *place.child;
-            if (child.output_fd() >= 0) fds.push_back({child.output_fd(), POLLIN, 0});
-            if (child.running() && child.end_fd() >= 0) fds.push_back({child.end_fd(), POLLIN, 0});
-            blind = blind || (child.running() && child.end_fd() < 0);
-        }
-        auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
-        left = std::clamp(left, std::chrono::milliseconds(0), std::chrono::milliseconds(1000));
-        if (blind) left = std::min(left, std::chrono::milliseconds(20));
-        ::poll(fds.data(), static_cast<nfds_t>(fds.size()), static_cast<int>(left.count()));
-        for (const Place& place : places_) {
-            place.child->read_output();
-            place.child->reap();
-        }
+    [[nodiscard]] Supervisor::Group server_group() const {
+        Supervisor::Group group;
+        for (const Server& server : servers_) group.push_back(server.process);
+        return group;
     }
-
-    [[nodiscard]] bool servers_running() const {
-        return std::ranges::any_of(servers_,
-                                   [this](const Server& s) { return places_[s.place].running(); });
-    }
-    [[nodiscard]] bool nodes_running() const {
-        const auto end = places_.begin() + static_cast<std::ptrdiff_t>(servers_.front().place);
-        return std::any_of(places_.begin() + 1, end, [](const Place& p) { return p.running(); });
-    }
-    void signal_servers(int number) {
-        for (const Server& server : servers_) places_[server.place].child->signal(number);
-    }
-
-    /// Whether a broker or node that has ended is running again.
-    bool start_again(Place& place) {
-        // a restarted broker may find its port taken by one of the attempts to reach it
-        const bool no_address = &place == &broker() && place.restarts.ever() > 0 &&
-                                place.child->exit_status() == static_cast<int>(ExitCode::network);
-        if (stop_seen_ || (place.child->by_signal() == 0 && !no_address)) return false;
-        remove_half_written(run_dir_, place.child->pid());
-        const auto period = (Clock::now() - begin_) / restarts_within;
-        if (!place.restarts.again(restarts_max_, static_cast<std::uint64_t>(period))) return false;
-        if (no_address) wait(Clock::now() + std::chrono::milliseconds(200));
-        return spawn_again(place.options, place.restarts, restarts_max_, "in ten minutes",
-                           place.child);
+    void signal_servers(int number) const {
+        for (const Server& server : servers_) server.process->signal(number);
     }
 
     /// Until the last server app has ended.
     Result<> watch() {
         auto until = Clock::time_point::max();
-        while (servers_running()) {
-            wait(std::min(until, Clock::now() + std::chrono::seconds(1)));
+        while (any_running(server_group())) {
+            supervisor_.wait(std::min(until, Clock::now() + std::chrono::seconds(1)),
+                             stop_seen_ ? -1 : stop_.fd());
             if (stop_.stopped() && !stop_seen_) {
                 stop_seen_ = true;
                 signal_servers(SIGTERM);
@@ -229,40 +181,48 @@ class AppsRun {
                 signal_servers(SIGKILL);
                 until = Clock::time_point::max();
             }
-            for (std::size_t i = 0; i < servers_.front().place; ++i) {
-                Place& place = places_[i];
-                if (place.running() || place.seen || start_again(place)) continue;
-                place.seen = true;
-                if (stop_seen_) continue;
-                const std::string what = place.options.name + " " + place.child->ending() +
-                                         "; its log is " + place.child->log().string();
-                if (i == 0) return fail(Errc::internal, "the " + what);
-                error_line(what);  // the runs see for themselves what it means to them
-                if (!nodes_running()) return fail(Errc::peer_lost, "all nodes have ended; " + what);
-            }
+            if (auto good = look_after_nodes(); !good) return good;
         }
         return {};
     }
 
-    // -- end ------------------------------------------------------------------------------
+    /// Starts again what a signal has ended. Without a broker, or without any node, nothing goes
+    /// on.
+    Result<> look_after_nodes() {
+        Supervisor::Group group = nodes_;
+        group.push_back(&broker_->process());
+        for (Supervised* place : group) {
+            if (place->running() || place->accounted) continue;
+            if (!stop_seen_ && supervisor_.start_again(*place)) continue;
+            place->accounted = true;
+            if (stop_seen_) continue;
+            const std::string what =
+                place->name() + " " + place->child().ending() + log_of(place->child());
+            if (place == &broker_->process()) return fail(Errc::internal, "the " + what);
+            error_line(what);  // the runs see for themselves what it means to them
+            if (!any_running(nodes_)) return fail(Errc::peer_lost, "all nodes have ended; " + what);
+        }
+        return {};
+    }
+
     void end_all() {
-        const auto end = [this](std::size_t from, std::size_t to) {
-            const auto gone = [&] {
-                for (std::size_t i = from; i < to; ++i)
-                    if (places_[i].running()) return false;
-                return true;
-            };
-            for (std::size_t i = from; i < to; ++i) places_[i].child->signal(SIGTERM);
-            const auto until = Clock::now() + patience_;
-            while (!gone() && Clock::now() < until) wait(until);
-            for (std::size_t i = from; i < to; ++i) places_[i].child->signal(SIGKILL);
-            while (!gone()) wait(Clock::now() + std::chrono::seconds(1));
-        };
-        if (places_.empty()) return;
-        const std::size_t first_server = servers_.empty() ? places_.size() : servers_.front().place;
-        end(first_server, places_.size());
-        end(1, first_server);
-        end(0, 1);
+        supervisor_.end(server_group(), patience_);
+        supervisor_.end(nodes_, patience_);
+        supervisor_.end(supervisor_.all(), patience_);  // the broker
+    }
+
+    // -- what came of it ------------------------------------------------------------------
+
+    /// What a server app has printed, or the same of one that could not.
+    [[nodiscard]] static nlohmann::json outcome_of(const Server& server) {
+        const Child& child = server.process->child();
+        auto said = nlohmann::json::parse(child.output(), nullptr, false);
+        if (said.is_object()) return said;
+        return {{"status", "failed"},    {"reason", child.name() + " " + child.ending()},
+                {"error", "internal"},   {"run_id", server.run_id},
+                {"party", child.name()}, {"messages", 0},
+                {"replies", 0},          {"errors", 0},
+                {"seconds", 0.0}};
     }
 
     int report(const Result<>& result) {
@@ -278,28 +238,17 @@ class AppsRun {
                               {"errors", Align::right},
                               {"time", Align::right}});
         for (const Server& server : servers_) {
-            if (server.place >= places_.size()) break;
-            const Child& child = *places_[server.place].child;
-            auto said = nlohmann::json::parse(child.output(), nullptr, false);
-            if (!said.is_object()) {
-                said = {{"status", "failed"},    {"reason", child.name() + " " + child.ending()},
-                        {"error", "internal"},   {"run_id", server.run_id},
-                        {"party", child.name()}, {"messages", 0},
-                        {"replies", 0},          {"errors", 0},
-                        {"seconds", 0.0}};
-            }
+            const Child& child = server.process->child();
+            const nlohmann::json said = outcome_of(server);
             const std::string status = said.value("status", "failed");
-            table.add({said.value("run_id", "").substr(0, 8),
-                       fs::path(arguments_.servers[server.place - servers_.front().place])
-                           .filename()
-                           .string(),
-                       status, std::to_string(said.value("messages", 0)),
-                       std::to_string(said.value("replies", 0)),
-                       std::to_string(said.value("errors", 0)),
-                       human_seconds(said.value("seconds", 0.0))});
+            table.add(
+                {said.value("run_id", "").substr(0, 8), fs::path(server.app).filename().string(),
+                 status, std::to_string(said.value("messages", 0)),
+                 std::to_string(said.value("replies", 0)), std::to_string(said.value("errors", 0)),
+                 human_seconds(said.value("seconds", 0.0))});
             runs.push_back(said.dump());
             if (status == "completed" || code != 0) continue;
-            failure.sentence = child.name() + ": " + said.value("reason", "it failed");
+            failure = failure_of(child);
             code = child.by_signal() != 0 || child.exit_status() == 0
                        ? static_cast<int>(ExitCode::run_failed)
                        : child.exit_status();
@@ -309,13 +258,13 @@ class AppsRun {
             code = static_cast<int>(exit_code(failure.code));
         }
         if (stop_seen_) code = static_cast<int>(ExitCode::interrupted);
-        if (code != 0) error_line(failure.sentence);
+        if (code != 0) error_line(explained(failure));
         if (arguments_.json)
             print(JsonObject()
                       .add("status", code == 0    ? "completed"
                                      : stop_seen_ ? "stopped"
                                                   : "failed")
-                      .add("reason", failure.sentence)
+                      .add(failure)
                       .add_json("runs", json_array(runs))
                       .text() +
                   "\n");
@@ -326,18 +275,16 @@ class AppsRun {
         return code;
     }
 
-    [[nodiscard]] Place& broker() { return places_.front(); }
-
     const LaunchArguments& arguments_;
     fs::path run_dir_;
     std::uint64_t restarts_max_;
-    Clock::time_point begin_ = Clock::now();
     Clock::duration patience_;
     bus::StopSignal stop_;
     SignalScope signals_;
     bool stop_seen_ = false;
-    std::optional<PrivateDirectory> directory_;
-    std::vector<Place> places_;  ///< broker, nodes, servers
+    std::optional<LocalBroker> broker_;
+    Supervisor supervisor_;
+    Supervisor::Group nodes_;
     std::vector<Server> servers_;
 };
 

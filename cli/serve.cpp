@@ -24,12 +24,13 @@
 #include "ended_child.hpp"
 #include "observe/log.hpp"
 #include "output.hpp"
-#include "process.hpp"
 #include "resume.hpp"
 #include "run_desk.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
+#include "submission.hpp"
 #include "submitted.hpp"
+#include "supervisor.hpp"
 #include "version.hpp"
 
 namespace vflbus::cli {
@@ -93,8 +94,7 @@ class Server {
   private:
     struct Running {
         Submitted what;
-        Child child;
-        bool told = false;  ///< to end
+        Supervised* process;
     };
 
     bus::LinkCore& link() { return loop_->core(); }
@@ -182,11 +182,9 @@ class Server {
 
     Failure too_often(const Submitted& what, const std::string& again) const {
         Failure failure{Errc::too_many_restarts,
-                        again + " after run " + what.run.short_hex() + " had been started again " +
-                            std::to_string(what.restarts.count()) +
-                            (what.restarts.count() == 1 ? " time" : " times") +
-                            " without a newer commit (bus.restarts_max); its output is " +
-                            output_of(what.run).string()};
+                        again +
+                            restarted_text("run " + what.run.short_hex(), what.restarts.count()) +
+                            "; its output is " + output_of(what.run).string()};
         failure.party = name_;
         failure.resumable = can_resume(config_.output.runs_dir, what.run);
         return failure;
@@ -230,26 +228,15 @@ class Server {
             return fail(Errc::too_many, std::to_string(queue_.size()) +
                                             " runs wait already (bus.submitted_max); submit it "
                                             "again later");
-        auto agreed = config::parse_canonical(submitted.agreed);
-        if (!agreed) return tl::unexpected(agreed.error());
-        config::Config config = config_;
-        static_cast<config::AgreedHalf&>(config) = std::move(*agreed);
-        if (config.run.world_size == 0) config.run.world_size = config_.run.world_size;
-        if (config.run.world_size == 0)
-            return fail(Errc::bad_config,
-                        "run.world_size, the number of members, is missing in the submission");
-        if (const auto good = config::check(config); !good) return tl::unexpected(good.error());
-        if (const auto good = config::check_party(config, "master"); !good)
-            return tl::unexpected(good.error());
-        if (const auto good = config::check_files(config, "master"); !good)
-            return tl::unexpected(good.error());
+        const auto config = accept_submission(config_, submitted.agreed);
+        if (!config) return tl::unexpected(config.error());
         const fs::path file = run_dir(run) / "vflbus.toml";
         std::error_code ec;
         if (can_resume(config_.output.runs_dir, run) || fs::exists(file, ec))
             return fail(Errc::usage, "there is a run " + run.hex() + " already");
         const std::uint64_t ahead = queue_.size();
         queue_.push_back({run, submitted.label, false, {}});
-        auto stored = write_file_atomically(file, config::to_toml(config, run_dir(run)));
+        auto stored = write_file_atomically(file, config::to_toml(*config, run_dir(run)));
         if (stored) stored = store();
         if (!stored) {
             queue_.pop_back();
@@ -295,59 +282,72 @@ class Server {
                              (dir / "master" / "node").string(),
                              "--parent-goes-on"};
         options.log = output_of(run);
-        auto child = Child::spawn(options);
-        if (!child) {
-            log::error({run, {}, {}}, "{}", child.error().sentence);
-            return over(run, RunState::failed, child.error());
+        auto process = processes_.start(std::move(options), restart_rule(run));
+        if (!process) {
+            log::error({run, {}, {}}, "{}", process.error().sentence);
+            return over(run, RunState::failed, process.error());
         }
-        log::info({run, {}, {}}, "started as={} pid={}", name, child->pid());
+        (*process)->restore(next.restarts);
         next.begun = true;
-        running_.emplace(run, Running{std::move(next), std::move(*child)});
+        running_.emplace(run, Running{std::move(next), *process});
+        note_started(run);
+    }
+
+    [[nodiscard]] RestartRule restart_rule(const RunId& run) const {
+        RestartRule rule;
+        rule.at_most = config_.bus.restarts_max;
+        rule.progress = [this, run] { return last_commit(config_.output.runs_dir, run); };
+        rule.files = run_dir(run);
+        rule.say = [run](const std::string& text) { log::warn({run, {}, {}}, "{}", text); };
+        return rule;
+    }
+
+    void note_started(const RunId& run) {
+        const Child& child = running_.at(run).process->child();
+        log::info({run, {}, {}}, "started as={} pid={}", child.name(), child.pid());
         store_or_warn();
         remember(run, RunState::starting);
         note(run, RunState::starting, {});
     }
 
+    /// Looks which processes have ended.
     void reap() {
-        for (auto at = running_.begin(); at != running_.end();) {
-            at->second.child.read_output();
-            if (!at->second.child.reap()) {
-                ++at;
-                continue;
-            }
-            Running ended = std::move(at->second);
-            at = running_.erase(at);
-            if (ended.child.by_signal() == 0 || ended.told)
-                finish(ended);
-            else
-                start_again(std::move(ended));
-        }
+        processes_.look();
+        std::vector<RunId> ended;
+        for (const auto& [run, running] : running_)
+            if (!running.process->running()) ended.push_back(run);
+        for (const RunId& run : ended) on_ended(run);
     }
 
-    void start_again(Running ended) {
-        remove_half_written(run_dir(ended.what.run), ended.child.pid());
-        const std::string how = ended.child.name() + " " + ended.child.ending();
-        if (!count_restart(ended.what)) {
-            Failure why = too_often(ended.what, how);
-            log::error({ended.what.run, {}, {}}, "{}", explained(why, resume_of(ended.what.run)));
-            return over(ended.what.run, RunState::failed, std::move(why));
+    void on_ended(const RunId& run) {
+        Running& running = running_.at(run);
+        Supervised& process = *running.process;
+        const bool by_signal = process.child().by_signal() != 0;
+        if (!process.told && processes_.start_again(process)) {
+            running.what.restarts = process.restarts();
+            return note_started(run);
         }
-        log::warn({ended.what.run, {}, {}},
-                  "{} and is started again ({} of at most {} times without a newer commit)", how,
-                  ended.what.restarts.count(), config_.bus.restarts_max);
-        start(std::move(ended.what));
+        const Running gone = std::move(running);
+        running_.erase(run);
+        if (by_signal && !process.told) {
+            Failure why = too_often(gone.what, process.name() + " " + process.child().ending());
+            log::error({run, {}, {}}, "{}", explained(why, resume_of(run)));
+            over(run, RunState::failed, std::move(why));
+        } else {
+            finish(run, process.child(), process.told);
+        }
+        processes_.forget(process);
     }
 
-    void finish(const Running& ended) {
-        const Child& child = ended.child;
+    void finish(const RunId& run, const Child& child, bool told) {
         const bool good = child.by_signal() == 0 && child.exit_status() == 0;
         const bool stopped = child.by_signal() != 0
-                                 ? ended.told
+                                 ? told
                                  : child.exit_status() == static_cast<int>(ExitCode::interrupted);
         Failure why = good ? Failure{Errc::ok, {}} : failure_of(child);
-        log::info({ended.what.run, {}, {}}, "ended exit={} reason={}", child.exit_status(),
+        log::info({run, {}, {}}, "ended exit={} reason={}", child.exit_status(),
                   log::value(why.sentence));
-        over(ended.what.run,
+        over(run,
              good      ? RunState::completed
              : stopped ? RunState::stopped
                        : RunState::failed,
@@ -437,8 +437,8 @@ class Server {
     }
 
     /// Once: a second signal would end the run without a commit.
-    static void tell_to_end(Running& running) {
-        if (!std::exchange(running.told, true)) running.child.signal(SIGTERM);
+    static void tell_to_end(const Running& running) {
+        if (!std::exchange(running.process->told, true)) running.process->signal(SIGTERM);
     }
 
     /// In order, so that nothing is gone on with.
@@ -462,8 +462,9 @@ class Server {
         }
         for (const auto& [run, running] : running_)
             note(run, RunState::stopped,
-                 {Errc::cancelled, running.child.name() + " did not end when it was stopped"});
-        running_.clear();  // what has not ended by now is killed
+                 {Errc::cancelled, running.process->name() + " did not end when it was stopped"});
+        running_.clear();
+        processes_.forget_all();  // what has not ended by now is killed
         const TimePoint notes = clock_now() + std::chrono::milliseconds(200);
         while (clock_now() < notes && link().up()) {
             loop_->poll(notes, nullptr);
@@ -484,6 +485,7 @@ class Server {
     std::unique_ptr<bus::LinkLoop> loop_;
     RunDesk desk_;
     std::deque<Submitted> queue_;
+    Supervisor processes_;
     std::map<RunId, Running> running_;
     bool ready_ = false;   ///< it was on the bus
     bool ending_ = false;  ///< it is being stopped

@@ -8,7 +8,7 @@
 
 #include "base/errc.hpp"
 #include "base/ids.hpp"
-#include "ended_child.hpp"
+#include "supervisor.hpp"
 
 namespace vflbus::cli {
 

@@ -1,6 +1,7 @@
 #include "base/files.hpp"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -8,8 +9,11 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
+#include <exception>
 #include <mutex>
+#include <optional>
 #include <set>
+#include <system_error>
 
 #include "base/durable.hpp"
 
@@ -131,6 +135,67 @@ Result<> write_file_atomically(const fs::path& path, std::string_view content) {
                          content);
 }
 
+// -- files that a killed process has begun --------------------------------------------------
+
+namespace {
+
+/// The process that a file FILE.tmp-PID was begun by; none for other names.
+std::optional<int> writer_of(const fs::path& file) {
+    constexpr std::string_view mark = ".tmp-";
+    const std::string name = file.filename().string();
+    const std::size_t at = name.rfind(mark);
+    if (at == std::string::npos) return std::nullopt;
+    const char* const begin = name.data() + at + mark.size();
+    const char* const end = name.data() + name.size();
+    int pid = 0;
+    const auto parsed = std::from_chars(begin, end, pid);
+    if (parsed.ec != std::errc{} || parsed.ptr != end || pid <= 0) return std::nullopt;
+    return pid;
+}
+
+bool is_gone(int pid) {
+    return pid == ::getpid() || (::kill(pid, 0) != 0 && errno == ESRCH);
+}
+
+/// Removes the files begun by processes that `left` is true of, `depth` levels down.
+template <class Left>
+void remove_begun(const fs::path& directory, int depth, const Left& left) {
+    std::error_code ec;
+    for (const fs::path& entry : entries_of(directory)) {
+        if (fs::is_directory(fs::symlink_status(entry, ec))) {
+            if (depth > 0) remove_begun(entry, depth - 1, left);
+        } else if (const auto pid = writer_of(entry); pid && left(*pid)) {
+            fs::remove(entry, ec);
+        }
+    }
+}
+
+constexpr int any_depth = 16;  // of what we make ourselves, four at most
+
+}  // namespace
+
+std::vector<fs::path> entries_of(const fs::path& directory) {
+    std::vector<fs::path> paths;
+    std::error_code ec;
+    for (fs::directory_iterator at(directory, ec), end; !ec && at != end; at.increment(ec))
+        paths.push_back(at->path());
+    return paths;
+}
+
+void remove_unfinished(const fs::path& directory, int pid) noexcept {
+    try {
+        remove_begun(directory, any_depth, [pid](int writer) { return writer == pid; });
+    } catch (const std::exception&) {  // no memory for a name: the file stays for the next start
+    }
+}
+
+void sweep_unfinished(const fs::path& directory, int depth) noexcept {
+    try {
+        remove_begun(directory, depth, is_gone);
+    } catch (const std::exception&) {  // as above
+    }
+}
+
 DirectoryLock::DirectoryLock(DirectoryLock&& other) noexcept : fd_(other.fd_) {
     other.fd_ = -1;
 }
@@ -170,7 +235,10 @@ Result<DirectoryLock> DirectoryLock::acquire(const fs::path& directory) {
 Result<std::uint64_t> next_incarnation(const fs::path& directory, std::uint64_t wall_clock_ms) {
     const fs::path path = directory / "incarnation";
     std::uint64_t stored = 0;
-    if (fs::exists(path)) {
+    std::error_code ec;
+    if (const bool there = fs::exists(path, ec); ec) {
+        return fail(Errc::io, "cannot look for " + path.string() + ": " + ec.message());
+    } else if (there) {
         const auto text = read_file(path);
         if (!text) return tl::unexpected(text.error());
         const auto parsed = std::from_chars(text->data(), text->data() + text->size(), stored);

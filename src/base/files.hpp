@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/errc.hpp"
 
@@ -14,6 +15,21 @@ Result<std::string> read_file(const std::filesystem::path& path);
 /// Temporary file, fsync, rename, fsync of the directory: a reader sees the old file or the new
 /// one.
 Result<> write_file_atomically(const std::filesystem::path& path, std::string_view content);
+
+// -- files that a killed process has begun -------------------------------------------------
+// write_file_atomically() writes FILE.tmp-PID first. A process that is killed in between leaves
+// that file, and nobody else would ever remove it.
+
+/// Removes what the process `pid` has left so, below `directory`.
+void remove_unfinished(const std::filesystem::path& directory, int pid) noexcept;
+
+/// Removes what processes that are gone have left so in `directory` and in directories up to
+/// `depth` levels below it. For a process that starts and has written nothing yet: what carries its
+/// own number was left by an earlier process of that number, as in a container.
+void sweep_unfinished(const std::filesystem::path& directory, int depth) noexcept;
+
+/// The paths in a directory, in no order; none when it cannot be read.
+std::vector<std::filesystem::path> entries_of(const std::filesystem::path& directory);
 
 /// An exclusive lock on a directory, released when the object or the process ends.
 class DirectoryLock {
