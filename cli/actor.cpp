@@ -14,6 +14,7 @@
 #include "actors/master.hpp"
 #include "apps/helper.hpp"
 #include "apps/wire.hpp"
+#include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "commands.hpp"
@@ -180,138 +181,203 @@ int finish_member(const ActorArguments& arguments, const std::string& party,
     return static_cast<int>(exit_code(ending.code));
 }
 
-}  // namespace
-
-int run(const ActorArguments& arguments) {
-    const auto self = find_self(arguments);
-    if (!self) return report_failure(arguments, self.error());
+/// What the flags may not say together; checked before anything is started.
+Result<> check_flags(const ActorArguments& arguments, const Self& self) {
     if (arguments.serve) {
-        if (self->party != "master" || !arguments.run_id.empty() || !arguments.resume.empty())
-            return report_failure(arguments, {Errc::usage,
-                                              "--serve is for a master, and goes with neither "
-                                              "--run-id nor --resume: runs are submitted to it"});
-        return serve(arguments);
+        if (self.party == "master" && arguments.run_id.empty() && arguments.resume.empty())
+            return {};
+        return fail(Errc::usage,
+                    "--serve is for a master, and goes with neither --run-id nor --resume: runs "
+                    "are submitted to it");
     }
-    if (self->rank && !arguments.run_id.empty())
-        return report_failure(
-            arguments, {Errc::usage, "--run-id is for the master; a member is invited to runs"});
-    if (self->rank && !arguments.name.empty() && arguments.name != self->party)
-        return report_failure(arguments, {Errc::usage, "--name " + arguments.name +
-                                                           ": the member of this rank is called " +
-                                                           self->party + "; leave --name out"});
+    if (self.rank && !arguments.run_id.empty())
+        return fail(Errc::usage, "--run-id is for the master; a member is invited to runs");
+    if (self.rank && !arguments.name.empty() && arguments.name != self.party)
+        return fail(Errc::usage, "--name " + arguments.name +
+                                     ": the member of this rank is called " + self.party +
+                                     "; leave --name out");
     if (!arguments.name.empty() && !is_valid_node_name(arguments.name))
-        return report_failure(arguments,
-                              {Errc::usage, "--name " + arguments.name +
-                                                ": a node name has 1 to 64 of A-Z a-z 0-9 . _ - "
-                                                "and does not begin with . or -"});
-    if (self->rank && !arguments.resume.empty())
-        return report_failure(
-            arguments, {Errc::usage, "--resume is for the master; a member is invited to runs"});
-    if (const auto good = check_app_flags(arguments, *self); !good)
-        return report_failure(arguments, good.error());
-    const bool server = self->party == "serverapp";
-    const bool apps_only = self->party == "node";
-    if (apps_only && !arguments.run_id.empty())
-        return report_failure(
-            arguments, {Errc::usage, "--run-id is for the owner of a run; a node is invited"});
+        return fail(Errc::usage, "--name " + arguments.name +
+                                     ": a node name has 1 to 64 of A-Z a-z 0-9 . _ - and does not "
+                                     "begin with . or -");
+    if (self.rank && !arguments.resume.empty())
+        return fail(Errc::usage, "--resume is for the master; a member is invited to runs");
+    if (self.party == "node" && !arguments.run_id.empty())
+        return fail(Errc::usage, "--run-id is for the owner of a run; a node is invited");
+    return check_app_flags(arguments, self);
+}
+
+/// The app of this process, started; none when it has none.
+Result<std::optional<NodeApp>> start_app(const ActorArguments& arguments, const Self& self) {
+    const bool server = self.party == "serverapp";
     auto values = apps::parse_values(server ? arguments.run_config : arguments.node_config,
                                      server ? "--run-config" : "--node-config");
-    if (!values) return report_failure(arguments, values.error());
-    std::optional<apps::Helper> helper;
-    if (!arguments.app.empty()) {
-        auto started =
-            start_helper(arguments, server ? apps::AppKind::server : apps::AppKind::client);
-        if (!started) return report_failure(arguments, started.error());
-        helper.emplace(std::move(*started));
-    }
-    RunId run_id = random_run_id();
+    if (!values) return tl::unexpected(values.error());
+    if (arguments.app.empty()) return std::nullopt;
+    auto helper = start_helper(arguments, server ? apps::AppKind::server : apps::AppKind::client);
+    if (!helper) return tl::unexpected(helper.error());
+    return NodeApp{std::move(*helper), std::move(*values)};
+}
+
+/// To be stopped is how a member that stays is meant to end.
+Failure end_of_service(Failure ending, const ActorArguments& arguments,
+                       const bus::StopSignal& stop) {
+    if (!arguments.once && stop.stopped() && ending.code == Errc::cancelled) return {Errc::ok, {}};
+    return ending;
+}
+
+/// A node that serves apps and takes no part in trainings.
+int run_app_node(const ActorArguments& arguments, const config::Config& config, NodeApp app) {
+    PartyOptions options;
+    options.node_name = arguments.name.empty() ? random_name("node") : arguments.name;
+    options.state_dir = arguments.state_dir;
+    if (arguments.parent) options.logs = RunLogs::nowhere_else;
+    observe::log::set_identity(options.node_name);
+    bus::StopSignal stop;
+    const SignalScope signals(stop, nullptr, Second::ends);
+    options.context = bus::make_context();
+    Failure ending = serve_apps(config, options, stop, arguments.once, std::move(app));
+    return finish_member(arguments, options.node_name,
+                         end_of_service(std::move(ending), arguments, stop));
+}
+
+/// The configuration of a party, and the run that a master begins or goes on with.
+struct Task {
+    config::Config config;
+    RunId run;
+    bool resume = false;
+    std::optional<observe::RunReport> completed;  ///< nothing is left to do
+};
+
+Result<Task> find_task(const ActorArguments& arguments, const Self& self) {
+    Task task;
+    task.run = random_run_id();
     if (!arguments.run_id.empty()) {
         const auto parsed = parse_run_id(arguments.run_id);
-        if (!parsed) return report_failure(arguments, parsed.error());
-        run_id = *parsed;
-    }
-    if (server || apps_only) {
-        const auto config = load_config(arguments, broker_flag(arguments.broker), {});
-        if (!config) return report_failure(arguments, config.error());
-        if (server)
-            return run_serverapp(arguments, *config, run_id, std::move(*helper),
-                                 std::move(*values));
-        PartyOptions options;
-        options.node_name = arguments.name.empty() ? random_name("node") : arguments.name;
-        options.state_dir = arguments.state_dir;
-        if (arguments.parent) options.logs = RunLogs::nowhere_else;
-        observe::log::set_identity(options.node_name);
-        bus::StopSignal stop;
-        const SignalScope signals(stop, nullptr, Second::ends);
-        options.context = bus::make_context();
-        Failure ending = serve_apps(*config, options, stop, arguments.once,
-                                    {std::move(*helper), std::move(*values)});
-        if (!arguments.once && stop.stopped() && ending.code == Errc::cancelled)
-            ending = {Errc::ok, {}};
-        return finish_member(arguments, options.node_name, ending);
+        if (!parsed) return tl::unexpected(parsed.error());
+        task.run = *parsed;
     }
     LoadMore more;
-    more.self = self->party;
-    Result<config::Config> config;
+    more.self = self.party;
     std::string resume = arguments.resume;
     if (resume.empty()) {
-        config = load_config(arguments, broker_flag(arguments.broker), more);
-        if (config && arguments.or_resume && can_resume(config->output.runs_dir, run_id))
-            resume = run_id.hex();
+        auto config = load_config(arguments, broker_flag(arguments.broker), more);
+        if (!config) return tl::unexpected(config.error());
+        task.config = std::move(*config);
+        const bool begun = !self.rank && can_resume(task.config.output.runs_dir, task.run);
+        if (begun && !arguments.or_resume)
+            return fail(Errc::usage, "there is a run " + task.run.hex() + " in " +
+                                         task.config.output.runs_dir +
+                                         " already, which is never overwritten; go on with it by "
+                                         "--resume, or choose another --run-id");
+        if (begun) resume = task.run.hex();
     }
     if (!resume.empty()) {
         auto resumed = find_resumed(arguments, resume, broker_flag(arguments.broker), more);
-        if (!resumed) return report_failure(arguments, resumed.error());
-        run_id = resumed->run;
-        if (resumed->completed)
-            return report_run(arguments, std::move(*resumed->completed), run_id, {Errc::ok, {}});
-        config = std::move(resumed->config);
+        if (!resumed) return tl::unexpected(resumed.error());
+        task.run = resumed->run;
+        task.resume = true;
+        task.completed = std::move(resumed->completed);
+        task.config = std::move(resumed->config);
     }
-    if (!config) return report_failure(arguments, config.error());
-    if (!self->rank && resume.empty() && can_resume(config->output.runs_dir, run_id))
-        return report_failure(
-            arguments,
-            {Errc::usage, "there is a run " + run_id.hex() + " in " + config->output.runs_dir +
-                              " already, which is never overwritten; go on with "
-                              "it by --resume, or choose another --run-id"});
-    if (const auto good = config::check_party(*config, self->party); !good)
-        return report_failure(arguments, good.error());
-    if (const auto good = config::check_files(*config, self->party); !good)
-        return report_failure(arguments, good.error());
+    return task;
+}
 
-    observe::log::set_identity(self->party);
+/// What a killed process of this party has left half-written. A child of `launch` leaves that to
+/// it.
+void sweep_files(const ActorArguments& arguments, const config::Config& config,
+                 const std::string& party) {
+    namespace fs = std::filesystem;
+    if (arguments.parent) return;
+    const std::string& node = arguments.name.empty() ? party : arguments.name;
+    sweep_unfinished(arguments.state_dir.empty() ? fs::path(config.output.runs_dir) / "nodes" / node
+                                                 : fs::path(arguments.state_dir),
+                     0);
+    for (const fs::path& run : entries_of(config.output.runs_dir)) {
+        if (!parse_run_id(run.filename().string())) continue;
+        sweep_unfinished(run / party, 2);
+        if (party == "master") sweep_unfinished(run, 0);
+    }
+}
+
+int run_member(const ActorArguments& arguments, const config::Config& config, const Self& self,
+               PartyOptions options, std::optional<NodeApp> app) {
     bus::StopSignal stop;
-    const SignalScope signals(stop, nullptr, self->rank ? Second::ends : Second::closes);
-    PartyOptions options;
+    const SignalScope signals(stop, nullptr, Second::ends);
     options.context = bus::make_context();
+    if (arguments.parent) options.logs = RunLogs::nowhere_else;
+    Failure ending =
+        serve_member(config, *self.rank, options, stop, arguments.once, std::move(app));
+    return finish_member(arguments, self.party, end_of_service(std::move(ending), arguments, stop));
+}
+
+int run_master(const ActorArguments& arguments, const Task& task, PartyOptions options) {
+    bus::StopSignal stop;
+    const SignalScope signals(stop, nullptr, Second::closes);
+    options.context = bus::make_context();
+    options.stop_asked = [&stop] { stop.ask(); };
+    options.desk = std::make_shared<RunDesk>("master", task.config.output.runs_dir,
+                                             task.config.output.share_log);
+    const auto env = actors::make_file_env();
+    actors::MasterOptions for_master = master_options(task.config, task.run, options, *env);
+    for_master.resume = task.resume;
+    auto master = actors::make_train_master(std::move(for_master));
+    const std::string resume_by = own_resume_command(arguments, task.config, task.run);
+    if (!master) return report_failure(arguments, master.error(), resume_by);
+    const Failure outcome = drive(**master, task.config, options, stop);
+    return report_run(arguments, (*master)->report(), task.run, outcome, resume_by);
+}
+
+/// A master or a member of trainings.
+int run_party(const ActorArguments& arguments, const Self& self, std::optional<NodeApp> app) {
+    auto task = find_task(arguments, self);
+    if (!task) return report_failure(arguments, task.error());
+    if (task->completed)
+        return report_run(arguments, std::move(*task->completed), task->run, {Errc::ok, {}});
+    if (const auto good = config::check_party(task->config, self.party); !good)
+        return report_failure(arguments, good.error());
+    if (const auto good = config::check_files(task->config, self.party); !good)
+        return report_failure(arguments, good.error());
+    observe::log::set_identity(self.party);
+    sweep_files(arguments, task->config, self.party);
+    PartyOptions options;
     options.node_name = arguments.name;
     options.state_dir = arguments.state_dir;
     options.out_dir = arguments.out;
     options.model_dir = arguments.model_dir;
     options.quiet = arguments.quiet;
-    if (self->rank) {
-        if (arguments.parent) options.logs = RunLogs::nowhere_else;
-        std::optional<NodeApp> app;
-        if (helper) app.emplace(NodeApp{std::move(*helper), std::move(*values)});
-        Failure ending =
-            serve_member(*config, *self->rank, options, stop, arguments.once, std::move(app));
-        // to be stopped is how a member that stays is meant to end
-        if (!arguments.once && stop.stopped() && ending.code == Errc::cancelled)
-            ending = {Errc::ok, {}};
-        return finish_member(arguments, self->party, ending);
-    }
+    if (!self.rank) return run_master(arguments, *task, std::move(options));
+    return run_member(arguments, task->config, self, std::move(options), std::move(app));
+}
 
-    options.stop_asked = [&stop] { stop.ask(); };
-    options.desk =
-        std::make_shared<RunDesk>(self->party, config->output.runs_dir, config->output.share_log);
-    const auto env = actors::make_file_env();
-    actors::MasterOptions for_master = master_options(*config, run_id, options, *env);
-    for_master.resume = !resume.empty();
-    auto master = actors::make_train_master(std::move(for_master));
-    const std::string resume_by = own_resume_command(arguments, *config, run_id);
-    if (!master) return report_failure(arguments, master.error(), resume_by);
-    const Failure outcome = drive(**master, *config, options, stop);
-    return report_run(arguments, (*master)->report(), run_id, outcome, resume_by);
+/// Runs of apps alone: the owner of one, or a node.
+int run_apps_alone(const ActorArguments& arguments, const Self& self, NodeApp app) {
+    const auto config = load_config(arguments, broker_flag(arguments.broker), {});
+    if (!config) return report_failure(arguments, config.error());
+    if (self.party == "node") return run_app_node(arguments, *config, std::move(app));
+    RunId run = random_run_id();
+    if (!arguments.run_id.empty()) {
+        const auto parsed = parse_run_id(arguments.run_id);
+        if (!parsed) return report_failure(arguments, parsed.error());
+        run = *parsed;
+    }
+    return run_serverapp(arguments, *config, run, std::move(app.helper), std::move(app.config));
+}
+
+}  // namespace
+
+int run(const ActorArguments& arguments) {
+    const auto self = find_self(arguments);
+    if (!self) return report_failure(arguments, self.error());
+    if (const auto good = check_flags(arguments, *self); !good)
+        return report_failure(arguments, good.error());
+    if (arguments.serve) return serve(arguments);
+    // its helper is forked here, before any thread or ZeroMQ context is there
+    auto app = start_app(arguments, *self);
+    if (!app) return report_failure(arguments, app.error());
+    const bool apps_alone = self->party == "serverapp" || self->party == "node";
+    return apps_alone ? run_apps_alone(arguments, *self, std::move(**app))
+                      : run_party(arguments, *self, std::move(*app));
 }
 
 }  // namespace vflbus::cli

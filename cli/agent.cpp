@@ -90,6 +90,117 @@ Failure nobody(const AgentArguments& arguments) {
 
 // -- start ------------------------------------------------------------------------------
 
+/// What every party's container is like.
+ContainerSpec common_spec(const AgentArguments& arguments, const std::string& party) {
+    ContainerSpec spec;
+    spec.name = "vflbus-" + party;
+    spec.image = image_or_default(arguments.image);
+    spec.memory = arguments.memory;
+    spec.cpus = arguments.cpus;
+    spec.network = {"--network", "host"};
+    spec.labels = {{"vflbus.party", party}, {"vflbus.run", ""}};
+    // also for reasons that would come again, which podman cannot tell: a few times only
+    spec.restart = party == "master" ? "on-failure:3" : "on-failure:100";
+    spec.detached = true;
+    spec.removed = false;
+    return spec;
+}
+
+void be_broker(ContainerSpec& spec, const AgentArguments& arguments, const config::Config& config) {
+    spec.user = user_for({});
+    const std::string bind = !arguments.bind.empty()    ? arguments.bind
+                             : !config.bus.bind.empty() ? config.bus.bind.front()
+                                                        : config.bus.broker;
+    spec.variables = {{"VFLBUS_ROLE", "broker"}, {"VFLBUS_BROKER", bind}};
+    spec.command = {"broker", "--bind", bind};
+    if (arguments.insecure || config.bus.insecure) spec.command.emplace_back("--insecure");
+}
+
+/// The runs directory, written by its owner where it is there, and made otherwise.
+Result<> prepare_runs_dir(ContainerSpec& spec, const fs::path& runs_dir) {
+    struct stat status{};
+    if (::stat(runs_dir.c_str(), &status) == 0) {
+        spec.user = std::to_string(status.st_uid) + ":" + std::to_string(status.st_gid);
+        return {};
+    }
+    std::error_code ec;
+    fs::create_directories(runs_dir, ec);
+    if (ec) return fail(Errc::io, "cannot create " + runs_dir.string() + ": " + ec.message());
+    give(runs_dir, spec.user);
+    return {};
+}
+
+/// Tables, configuration, runs directory and variables of a master or member.
+Result<> be_party(ContainerSpec& spec, const config::Config& config, const std::string& party) {
+    if (auto good = config::check_party(config, party); !good) return good;
+    if (auto good = config::check_files(config, party); !good) return good;
+    auto mounts = data_mounts(config.parties.at(party));
+    if (!mounts) return tl::unexpected(mounts.error());
+    spec.mounts = std::move(*mounts);
+    spec.user = user_for(spec.mounts);
+    const fs::path runs_dir = config.output.runs_dir;
+    if (auto prepared = prepare_runs_dir(spec, runs_dir); !prepared) return prepared;
+    const fs::path file = runs_dir / "agents" / (party + ".toml");
+    if (auto written = write_file_atomically(file, config::to_toml(only_of(config, party)));
+        !written)
+        return written;
+    give(file.parent_path(), spec.user);
+    spec.mounts.push_back({file, config_inside, false});
+    spec.mounts.push_back({runs_dir, runs_dir, true});
+    spec.variables = {{"VFLBUS_CONFIG", config_inside},
+                      {"VFLBUS_BROKER", config.bus.broker},
+                      {"VFLBUS_OUTPUT_RUNS_DIR", runs_dir.string()}};
+    if (party == "master")
+        spec.variables.emplace_back("VFLBUS_ROLE", "master");
+    else
+        spec.variables.emplace_back("VFLBUS_RANK", party.substr(sizeof "member-" - 1));
+    return {};
+}
+
+/// What a master does: a training, or with --infer a prediction.
+Result<> be_master(ContainerSpec& spec, const AgentArguments& arguments,
+                   const config::Config& config) {
+    if (arguments.infer) {
+        if (arguments.model.empty())
+            return fail(Errc::usage,
+                        "--infer needs --model runs/<run_id>, the directory of the training");
+        const fs::path model = fs::absolute(arguments.model).lexically_normal();
+        const fs::path within = model.lexically_relative(config.output.runs_dir);
+        if (within.empty() || *within.begin() == "..") spec.mounts.push_back({model, model, false});
+        spec.command = {"predict", "--model", model.string()};
+        return {};
+    }
+    RunId run = random_run_id();
+    if (!arguments.run_id.empty()) {
+        const auto said = parse_run_id(arguments.run_id);
+        if (!said) return tl::unexpected(said.error());
+        run = *said;
+    }
+    spec.labels.back().second = run.hex();
+    // after a crash the container goes on with its run
+    spec.command = {"actor", "--run-id", run.hex(), "--or-resume"};
+    return {};
+}
+
+Result<ContainerSpec> spec_for(const AgentArguments& arguments, const std::string& party) {
+    LoadMore more;
+    if (party != "broker") more.self = party;
+    const auto config = load_config(arguments, broker_flag(arguments.broker), more);
+    if (!config) return tl::unexpected(config.error());
+    ContainerSpec spec = common_spec(arguments, party);
+    if (party == "broker") {
+        be_broker(spec, arguments, *config);
+        return spec;
+    }
+    if (const auto good = be_party(spec, *config, party); !good)
+        return tl::unexpected(good.error());
+    if (party != "master")
+        spec.command = {"actor"};
+    else if (const auto good = be_master(spec, arguments, *config); !good)
+        return tl::unexpected(good.error());
+    return spec;
+}
+
 int start(const AgentArguments& arguments, const Podman& podman) {
     const auto party = party_of(arguments);
     if (!party) return report_failure(arguments, party.error());
@@ -97,108 +208,23 @@ int start(const AgentArguments& arguments, const Podman& podman) {
         return report_failure(arguments, {Errc::usage,
                                           "who is this: say --role broker, --role master, or "
                                           "--role member --rank R"});
-    LoadMore more;
-    if (*party != "broker") more.self = *party;
-    const auto config = load_config(arguments, broker_flag(arguments.broker), more);
-    if (!config) return report_failure(arguments, config.error());
-    const std::string image = image_or_default(arguments.image);
-    if (const auto good = podman.has_image(image); !good)
+    if (const auto good = podman.has_image(image_or_default(arguments.image)); !good)
         return report_failure(arguments, good.error());
-
-    ContainerSpec spec;
-    spec.name = "vflbus-" + *party;
-    spec.image = image;
-    spec.memory = arguments.memory;
-    spec.cpus = arguments.cpus;
-    spec.network = {"--network", "host"};
-    spec.labels = {{"vflbus.party", *party}, {"vflbus.run", ""}};
-    // also for reasons that would come again, which podman cannot tell: a few times only
-    spec.restart = *party == "master" ? "on-failure:3" : "on-failure:100";
-    spec.detached = true;
-    spec.removed = false;
-    if (*party == "broker") {
-        spec.user = user_for({});
-        const std::string bind = !arguments.bind.empty()     ? arguments.bind
-                                 : !config->bus.bind.empty() ? config->bus.bind.front()
-                                                             : config->bus.broker;
-        spec.variables = {{"VFLBUS_ROLE", "broker"}, {"VFLBUS_BROKER", bind}};
-        spec.command = {"broker", "--bind", bind};
-        if (arguments.insecure || config->bus.insecure) spec.command.emplace_back("--insecure");
-    } else {
-        if (const auto good = config::check_party(*config, *party); !good)
-            return report_failure(arguments, good.error());
-        if (const auto good = config::check_files(*config, *party); !good)
-            return report_failure(arguments, good.error());
-        auto mounts = data_mounts(config->parties.at(*party));
-        if (!mounts) return report_failure(arguments, mounts.error());
-        spec.mounts = std::move(*mounts);
-        spec.user = user_for(spec.mounts);
-        // a directory that is there is written by its owner
-        const fs::path runs_dir = config->output.runs_dir;
-        struct stat status{};
-        if (::stat(runs_dir.c_str(), &status) == 0) {
-            spec.user = std::to_string(status.st_uid) + ":" + std::to_string(status.st_gid);
-        } else {
-            std::error_code ec;
-            fs::create_directories(runs_dir, ec);
-            if (ec)
-                return report_failure(arguments, {Errc::io, "cannot create " + runs_dir.string() +
-                                                                ": " + ec.message()});
-            give(runs_dir, spec.user);
-        }
-        const fs::path file = runs_dir / "agents" / (*party + ".toml");
-        if (const auto written =
-                write_file_atomically(file, config::to_toml(only_of(*config, *party)));
-            !written)
-            return report_failure(arguments, written.error());
-        give(file.parent_path(), spec.user);
-        spec.mounts.push_back({file, config_inside, false});
-        spec.mounts.push_back({runs_dir, runs_dir, true});
-        spec.variables = {{"VFLBUS_CONFIG", config_inside},
-                          {"VFLBUS_BROKER", config->bus.broker},
-                          {"VFLBUS_OUTPUT_RUNS_DIR", runs_dir.string()}};
-        if (*party == "master")
-            spec.variables.emplace_back("VFLBUS_ROLE", "master");
-        else
-            spec.variables.emplace_back("VFLBUS_RANK", party->substr(sizeof "member-" - 1));
-        if (*party != "master") {
-            spec.command = {"actor"};
-        } else if (arguments.infer) {
-            if (arguments.model.empty())
-                return report_failure(arguments, {Errc::usage,
-                                                  "--infer needs --model runs/<run_id>, the "
-                                                  "directory of the training"});
-            const fs::path model = fs::absolute(arguments.model).lexically_normal();
-            if (model.lexically_relative(runs_dir).empty() ||
-                *model.lexically_relative(runs_dir).begin() == "..")
-                spec.mounts.push_back({model, model, false});
-            spec.command = {"predict", "--model", model.string()};
-        } else {
-            // after a crash the container goes on with its run
-            RunId run = random_run_id();
-            if (!arguments.run_id.empty()) {
-                const auto said = parse_run_id(arguments.run_id);
-                if (!said) return report_failure(arguments, said.error());
-                run = *said;
-            }
-            spec.labels.back().second = run.hex();
-            spec.command = {"actor", "--run-id", run.hex(), "--or-resume"};
-        }
-    }
-
+    const auto spec = spec_for(arguments, *party);
+    if (!spec) return report_failure(arguments, spec.error());
     const auto there =
-        podman({"ps", "--filter", "name=^" + spec.name + "$", "--format", "{{.ID}}"});
+        podman({"ps", "--filter", "name=^" + spec->name + "$", "--format", "{{.ID}}"});
     if (!there) return report_failure(arguments, there.error());
     if (!there->empty())
         return report_failure(arguments,
                               {Errc::usage, *party + " runs already on this host; "
                                                      "`vflbus agent stop` ends it first"});
-    const auto started = podman(run_words(spec));
+    const auto started = podman(run_words(*spec));
     if (!started) return report_failure(arguments, started.error());
     if (arguments.json)
-        print(JsonObject().add("status", "started").add("container", spec.name).text() + "\n");
+        print(JsonObject().add("status", "started").add("container", spec->name).text() + "\n");
     else
-        print(spec.name + "\n");
+        print(spec->name + "\n");
     return 0;
 }
 

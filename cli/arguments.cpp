@@ -838,6 +838,22 @@ CommandText text_of(const CLI::App& app) {
 
 }  // namespace
 
+std::vector<std::string> examples_in(const std::string& footer) {
+    std::vector<std::string> examples;
+    bool begun = false;
+    for (const std::string& line : split(footer, '\n')) {
+        if (line == "Example:" || line == "Examples:") {
+            begun = true;
+        } else if (begun && line.starts_with("  ")) {
+            const std::string command(trim(line));
+            examples.push_back(command.substr(0, command.find("    ")));
+        } else {
+            begun = false;
+        }
+    }
+    return examples;
+}
+
 CommandText command_text() {
     return text_of(CommandLine().app);
 }

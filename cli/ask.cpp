@@ -31,14 +31,16 @@ Result<Asker> Asker::connect(const config::Config& config, const bus::StopSignal
     Asker asker;
     asker.stop_ = &stop;
     asker.context_ = bus::make_context();
-    bus::LinkConfig link;
     const std::uint64_t instance = random_u64();
     char name[32];
     std::snprintf(name, sizeof name, "ask-%016llx", static_cast<unsigned long long>(instance));
-    link.hello = {
-        name, "node", -1, wall_now_ms(), instance, version_text, {std::string(bus::feature_asks)}};
-    link.timings = timings_of(config.bus);
-    link.seed = instance;
+    bus::LinkConfig link = link_config(config, {name,
+                                                "node",
+                                                -1,
+                                                wall_now_ms(),
+                                                instance,
+                                                version_text,
+                                                {std::string(bus::feature_asks)}});
     auto loop = bus::LinkLoop::create(asker.context_, config.bus.broker, std::move(link));
     if (!loop) return tl::unexpected(loop.error());
     asker.loop_ = std::move(*loop);

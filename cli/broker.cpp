@@ -44,15 +44,11 @@ int run(const BrokerArguments& arguments) {
 
     bus::StopSignal stop;
     const SignalScope signals(stop);
-    bus::BrokerOptions options;
+    bus::BrokerOptions options = broker_options(*config);
     options.ledger = registry->get();
     options.context = bus::make_context(1);
-    options.bind = arguments.bind;
-    if (options.bind.empty()) options.bind = config->bus.bind;
-    if (options.bind.empty()) options.bind = {config->bus.broker};
-    options.insecure = arguments.insecure || config->bus.insecure;
-    options.timings = timings_of(config->bus);
-    options.limits = limits_of(config->bus);
+    if (!arguments.bind.empty()) options.bind = arguments.bind;
+    options.insecure = options.insecure || arguments.insecure;
     auto broker = bus::BrokerLoop::bind(std::move(options));
     if (!broker) return report_failure(arguments, broker.error());
 

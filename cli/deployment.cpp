@@ -213,18 +213,14 @@ std::string contained_toml(const config::Config& config, const std::string& part
     return out;
 }
 
-std::string kube_yaml(const Deployment& deployment) {
+namespace {
+
+/// A Service and a Deployment for the broker, and who may reach it.
+std::string kube_broker(const Deployment& deployment) {
     std::string out =
-        "# vflbus on Kubernetes: kubectl apply -n NAMESPACE -f THIS\n"
-        "# Each party reads its tables from a claim of its own, vflbus-<party>-data, that is there "
-        "before:\n"
-        "# put the files of its [party] section at its top. Parties of several organisations: each "
-        "applies its\n"
-        "# own objects in its own cluster, with VFLBUS_BROKER set to where the broker is.\n";
-    // -- broker --------------------------------------------------------------------------
-    out += "apiVersion: v1\nkind: Service\nmetadata:\n  name: vflbus-broker\n  labels: " +
-           labels("broker") + "\nspec:\n  selector: " + labels("broker") +
-           "\n  ports: [{name: bus, port: 7423, targetPort: bus}]\n---\n";
+        "apiVersion: v1\nkind: Service\nmetadata:\n  name: vflbus-broker\n  labels: " +
+        labels("broker") + "\nspec:\n  selector: " + labels("broker") +
+        "\n  ports: [{name: bus, port: 7423, targetPort: bus}]\n---\n";
     out += "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: vflbus-broker\n  labels: " +
            labels("broker") +
            "\nspec:\n  replicas: 1\n"
@@ -252,41 +248,62 @@ std::string kube_yaml(const Deployment& deployment) {
         "}\n  policyTypes: [Ingress]\n  ingress:\n"
         "  - from: [{podSelector: {matchLabels: {app.kubernetes.io/name: vflbus}}}]\n"
         "    ports: [{port: 7423}]\n---\n";
-    // -- parties -------------------------------------------------------------------------
+    return out;
+}
+
+constexpr const char* kube_claim =
+    "spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}\n";
+
+/// A claim for its runs, and a Job.
+std::string kube_master(const Deployment& deployment) {
+    const std::string party = "master";
+    std::string out =
+        "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: vflbus-master-runs"
+        "\n  labels: " +
+        labels(party) + "\n" + kube_claim + "---\n";
+    out +=
+        "# one run; another one is another Job with another --run-id\n"
+        "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: vflbus-" +
+        deployment.run.hex().substr(0, 12) + "\n  labels: " + labels(party) +
+        "\nspec:\n  backoffLimit: 6\n"
+        "  # reasons that would come again: docs/operating.md, exit codes\n"
+        "  podFailurePolicy:\n    rules:\n    - action: FailJob\n"
+        "      onExitCodes: {operator: In, values: [2, 3, 6, 8, 9]}\n"
+        "  template:\n    metadata: {labels: " +
+        labels(party) + "}\n    spec:\n" +
+        indented(party_pod(deployment, party, "Never") +
+                     "- {name: runs, persistentVolumeClaim: {claimName: "
+                     "vflbus-master-runs}}\n",
+                 6) +
+        "---\n";
+    return out;
+}
+
+/// A StatefulSet, which brings a claim for its runs.
+std::string kube_member(const Deployment& deployment, const std::string& party) {
+    return "apiVersion: apps/v1\nkind: StatefulSet\nmetadata:\n  name: vflbus-" + party +
+           "\n  labels: " + labels(party) + "\nspec:\n  replicas: 1\n  serviceName: vflbus-" +
+           party + "\n  selector: {matchLabels: " + labels(party) +
+           "}\n  template:\n    metadata: {labels: " + labels(party) + "}\n    spec:\n" +
+           indented(party_pod(deployment, party, ""), 6) +
+           "  volumeClaimTemplates:\n  - metadata: {name: runs}\n" + indented(kube_claim, 4) +
+           "---\n";
+}
+
+}  // namespace
+
+std::string kube_yaml(const Deployment& deployment) {
+    std::string out =
+        "# vflbus on Kubernetes: kubectl apply -n NAMESPACE -f THIS\n"
+        "# Each party reads its tables from a claim of its own, vflbus-<party>-data, that is there "
+        "before:\n"
+        "# put the files of its [party] section at its top. Parties of several organisations: each "
+        "applies its\n"
+        "# own objects in its own cluster, with VFLBUS_BROKER set to where the broker is.\n";
+    out += kube_broker(deployment);
     for (const std::string& party : parties_of(deployment.config)) {
         out += config_map(deployment, party);
-        const std::string claim =
-            "spec: {accessModes: [ReadWriteOnce], resources: {requests: "
-            "{storage: 1Gi}}}\n";
-        if (party == "master") {
-            out +=
-                "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n  name: vflbus-master-runs"
-                "\n  labels: " +
-                labels(party) + "\n" + claim + "---\n";
-            out +=
-                "# one run; another one is another Job with another --run-id\n"
-                "apiVersion: batch/v1\nkind: Job\nmetadata:\n  name: vflbus-" +
-                deployment.run.hex().substr(0, 12) + "\n  labels: " + labels(party) +
-                "\nspec:\n  backoffLimit: 6\n"
-                "  # reasons that would come again: docs/operating.md, exit codes\n"
-                "  podFailurePolicy:\n    rules:\n    - action: FailJob\n"
-                "      onExitCodes: {operator: In, values: [2, 3, 6, 8, 9]}\n"
-                "  template:\n    metadata: {labels: " +
-                labels(party) + "}\n    spec:\n" +
-                indented(party_pod(deployment, party, "Never") +
-                             "- {name: runs, persistentVolumeClaim: {claimName: "
-                             "vflbus-master-runs}}\n",
-                         6) +
-                "---\n";
-            continue;
-        }
-        out += "apiVersion: apps/v1\nkind: StatefulSet\nmetadata:\n  name: vflbus-" + party +
-               "\n  labels: " + labels(party) + "\nspec:\n  replicas: 1\n  serviceName: vflbus-" +
-               party + "\n  selector: {matchLabels: " + labels(party) +
-               "}\n  template:\n    metadata: {labels: " + labels(party) + "}\n    spec:\n" +
-               indented(party_pod(deployment, party, ""), 6) +
-               "  volumeClaimTemplates:\n  - metadata: {name: runs}\n" + indented(claim, 4) +
-               "---\n";
+        out += party == "master" ? kube_master(deployment) : kube_member(deployment, party);
     }
     out.resize(out.size() - 4);  // the last ---
     return out;

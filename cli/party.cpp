@@ -109,29 +109,23 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
                                                 const std::string& party, const std::string& role,
                                                 std::int64_t rank,
                                                 std::vector<std::string> features = {}) {
-    actors::NodeOptions node;
+    actors::NodeOptions node =
+        node_options(config, options.node_name.empty() ? party : options.node_name);
     node.context = options.context;
-    node.broker = options.broker.empty() ? config.bus.broker : options.broker;
-    node.name = options.node_name.empty() ? party : options.node_name;
+    if (!options.broker.empty()) node.broker = options.broker;
     node.role = role;
     node.features = std::move(features);
     node.rank = rank;
-    node.state_dir = options.state_dir.empty()
-                         ? fs::path(config.output.runs_dir) / "nodes" / node.name
-                         : options.state_dir;
-    node.timings = timings_of(config.bus);
-    node.limits = limits_of(config.bus);
-    node.connect_timeout = seconds(config.bus.rendezvous_timeout);
-    node.link_timeout = seconds(config.bus.recv_timeout);
-    node.workers = config.bus.workers;
+    if (!options.state_dir.empty()) node.state_dir = options.state_dir;
     node.on_waiting = [party](const std::string& line) { log::info({{}, {}, party}, "{}", line); };
     auto created = actors::Node::create(std::move(node));
     if (created) {
         const auto desk = options.desk ? options.desk
                                        : std::make_shared<RunDesk>(party, config.output.runs_dir,
                                                                    config.output.share_log);
-        (*created)->on_query(
-            [desk](const bus::QueryArrived& query) { return desk->answer(query); });
+        (*created)->on_query([desk](const bus::QueryArrived& query, actors::QueryReplier reply) {
+            desk->answer(query, std::move(reply));
+        });
     }
     return created;
 }

@@ -39,24 +39,31 @@ bool mixed_cgroups() {
     return static_cast<bool>(controllers >> any);
 }
 
-}  // namespace
-
-Result<CommandEnd> run_command(const std::vector<std::string>& words,
-                               std::chrono::seconds at_most) {
-    using Clock = std::chrono::steady_clock;
-    std::array<int, 2> out{-1, -1};
-    std::array<int, 2> err{-1, -1};
-    if (::pipe2(out.data(), O_CLOEXEC) != 0) return fail(Errc::io, "no pipe for " + words[0]);
-    if (::pipe2(err.data(), O_CLOEXEC) != 0) {
-        ::close(out[0]);
-        ::close(out[1]);
-        return fail(Errc::io, "no pipe for " + words[0]);
+/// The two ends of a pipe, closed with it.
+struct Pipe {
+    std::array<int, 2> ends{-1, -1};
+    Pipe() = default;
+    ~Pipe() {
+        close(0);
+        close(1);
     }
+    Pipe(const Pipe&) = delete;
+    Pipe& operator=(const Pipe&) = delete;
+    bool open() { return ::pipe2(ends.data(), O_CLOEXEC) == 0; }
+    void close(std::size_t end) {
+        if (ends[end] >= 0) ::close(ends[end]);
+        ends[end] = -1;
+    }
+};
+
+/// Starts a command that writes into these pipes. Returns 0, or why not as an errno.
+int start_command(const std::vector<std::string>& words, const Pipe& out, const Pipe& err,
+                  pid_t& pid) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, out[1], 1);
-    posix_spawn_file_actions_adddup2(&actions, err[1], 2);
+    posix_spawn_file_actions_adddup2(&actions, out.ends[1], 1);
+    posix_spawn_file_actions_adddup2(&actions, err.ends[1], 2);
     // Ctrl-C reaches us only; what was begun here comes to its end
     posix_spawnattr_t attributes;
     posix_spawnattr_init(&attributes);
@@ -66,49 +73,56 @@ Result<CommandEnd> run_command(const std::vector<std::string>& words,
     std::vector<char*> argv;
     for (std::string& word : held) argv.push_back(word.data());
     argv.push_back(nullptr);
-    pid_t pid = -1;
     const int failed = ::posix_spawnp(&pid, argv[0], &actions, &attributes, argv.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
-    ::close(out[1]);
-    ::close(err[1]);
-    if (failed != 0) {
-        ::close(out[0]);
-        ::close(err[0]);
-        return fail(Errc::io,
-                    "cannot start " + words[0] + ": " + std::generic_category().message(failed));
-    }
-    CommandEnd end;
-    std::array<pollfd, 2> fds{{{out[0], POLLIN, 0}, {err[0], POLLIN, 0}}};
-    std::array<std::string*, 2> texts{&end.out, &end.err};
+    return failed;
+}
+
+/// Takes what the command writes until it has closed both pipes. False when that took too long.
+bool read_all(Pipe& out, Pipe& err, CommandEnd& end, std::chrono::seconds at_most) {
+    using Clock = std::chrono::steady_clock;
+    const std::array<std::pair<Pipe*, std::string*>, 2> sources{
+        {{&out, &end.out}, {&err, &end.err}}};
     const auto until = Clock::now() + at_most;
-    bool late = false;
-    while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+    while (out.ends[0] >= 0 || err.ends[0] >= 0) {
         const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
-        if (left.count() <= 0) {
-            late = true;
-            break;
-        }
+        if (left.count() <= 0) return false;
+        std::array<pollfd, 2> fds{{{out.ends[0], POLLIN, 0}, {err.ends[0], POLLIN, 0}}};
         ::poll(fds.data(), fds.size(), static_cast<int>(std::min<long>(left.count(), 1000)));
         for (std::size_t i = 0; i < fds.size(); ++i) {
             if (fds[i].fd < 0 || fds[i].revents == 0) continue;
             std::array<char, 8192> buffer;
             const ssize_t n = ::read(fds[i].fd, buffer.data(), buffer.size());
             if (n > 0)
-                texts[i]->append(buffer.data(), static_cast<std::size_t>(n));
-            else if (n == 0 || errno != EINTR) {
-                ::close(fds[i].fd);
-                fds[i].fd = -1;
-            }
+                sources[i].second->append(buffer.data(), static_cast<std::size_t>(n));
+            else if (n == 0 || errno != EINTR)
+                sources[i].first->close(0);
         }
     }
-    for (pollfd& fd : fds)
-        if (fd.fd >= 0) ::close(fd.fd);
-    if (late) ::kill(pid, SIGKILL);
+    return true;
+}
+
+}  // namespace
+
+Result<CommandEnd> run_command(const std::vector<std::string>& words,
+                               std::chrono::seconds at_most) {
+    Pipe out;
+    Pipe err;
+    if (!out.open() || !err.open()) return fail(Errc::io, "no pipe for " + words[0]);
+    pid_t pid = -1;
+    if (const int failed = start_command(words, out, err, pid); failed != 0)
+        return fail(Errc::io,
+                    "cannot start " + words[0] + ": " + std::generic_category().message(failed));
+    out.close(1);
+    err.close(1);
+    CommandEnd end;
+    const bool in_time = read_all(out, err, end, at_most);
+    if (!in_time) ::kill(pid, SIGKILL);
     int status = 0;
     while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
-    if (late)
+    if (!in_time)
         return fail(Errc::timed_out, "`" + words[0] + " " + (words.size() > 1 ? words[1] : "") +
                                          "` did not end within " + std::to_string(at_most.count()) +
                                          " s");

@@ -11,7 +11,7 @@
 #include "commands.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
-#include "run_desk.hpp"
+#include "run_files.hpp"
 #include "run_log.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
@@ -84,9 +84,9 @@ Told hear(const AskIt& ask) {
 
 /// What the files of a training that ran here say; without `run.json` an error.
 Told read_files(const Found& found) {
-    RunDesk files("master", found.config.output.runs_dir, found.config.output.share_log);
+    RunFiles files("master", found.config.output.runs_dir, found.config.output.share_log);
     return hear([&](bus::Question what, const bus::Bytes& body) {
-        return files.answer({{}, found.row.run, 0, static_cast<std::uint16_t>(what), body});
+        return files.answer({{}, found.row.run, 0, static_cast<std::uint16_t>(what), body}, false);
     });
 }
 
@@ -138,6 +138,91 @@ std::string metrics_table(const std::vector<bus::MetricEntry>& entries) {
     return table.text();
 }
 
+/// What is known of a run: what the broker keeps, and what its owner or its files add.
+struct Shown {
+    const bus::RunRow& row;
+    Told told;
+    bool owner_answers = false;
+    std::string sentence;  ///< whose word it is, or where to look; empty when the owner answers
+};
+
+Shown look_at(Found& found) {
+    const bus::RunRow& row = found.row;
+    Shown shown{row, hear([&](bus::Question what, const bus::Bytes& body) {
+                    return ask_owner(found, what, body);
+                })};
+    shown.owner_answers = shown.told.status.has_value();
+    if (shown.owner_answers) return shown;
+    shown.sentence = bus::finished(row.state)
+                         ? where_it_is(row)
+                         : row.owner + " does not tell more: " + shown.told.status.error().sentence;
+    if (Told files = read_files(found); files.status) {
+        shown.told = std::move(files);
+        shown.sentence =
+            row.owner + " does not answer; metrics and configuration are from " +
+            (std::filesystem::path(found.config.output.runs_dir) / row.run.hex()).string();
+    }
+    return shown;
+}
+
+std::string to_json(const bus::RunStatus& status) {
+    return JsonObject()
+        .add("phase", status.phase)
+        .add("step", status.step)
+        .add("steps", status.steps)
+        .add("epoch", status.epoch)
+        .add("epochs", status.epochs)
+        .add("loss", status.loss)
+        .text();
+}
+
+std::string to_json(const Shown& shown) {
+    const auto& [status, text, metrics] = shown.told;
+    JsonObject object;
+    object.add_json("run", to_json(shown.row));
+    object.add("owner_answers", shown.owner_answers);
+    if (!shown.owner_answers) object.add("owner_sentence", shown.sentence);
+    if (status) object.add_json("progress", to_json(*status));
+    if (metrics) {
+        std::vector<std::string> entries;
+        for (const bus::MetricEntry& entry : *metrics) entries.push_back(to_json(entry));
+        object.add_json("metrics", json_array(entries));
+    }
+    if (text) object.add("configuration", *text);
+    return object.text() + "\n";
+}
+
+std::string progress_text(const bus::RunStatus& status) {
+    if (status.steps == 0) return status.phase;
+    return status.phase + ", step " + std::to_string(status.step) + " of " +
+           std::to_string(status.steps) + ", loss " + observe::metric_text(status.loss);
+}
+
+std::string participants_text(const bus::RunRow& row) {
+    if (row.names.empty()) return "-";
+    return join_and(row.names) + (row.names.size() < row.participants
+                                      ? " (" + std::to_string(row.participants) + " in all)"
+                                      : "");
+}
+
+std::string facts_table(const Shown& shown) {
+    const bus::RunRow& row = shown.row;
+    observe::Table table({{"RUN"}, {row.run.hex()}});
+    table.add({"status", state_text(row)});
+    if (!row.reason.empty()) table.add({"reason", row.reason});
+    if (shown.told.status) table.add({"progress", progress_text(*shown.told.status)});
+    table.add({"owner", row.owner + " (" + row.role + ")"});
+    table.add({"participants", participants_text(row)});
+    table.add({"created (UTC)", time_text(row.created_ms)});
+    table.add({"started (UTC)", time_text(row.started_ms)});
+    if (row.finished_ms != 0) table.add({"finished (UTC)", time_text(row.finished_ms)});
+    table.add({"duration", duration_text(row, wall_now_ms())});
+    table.add({"messages", observe::grouped(row.messages)});
+    table.add({"bytes", human_bytes(row.bytes)});
+    if (row.term > 1) table.add({"term", std::to_string(row.term)});
+    return table.text(200);
+}
+
 }  // namespace
 
 // -- show --------------------------------------------------------------------------
@@ -147,74 +232,16 @@ int run(const RunShowArguments& arguments) {
     const SignalScope signals(stop);
     auto found = find(arguments, stop);
     if (!found) return report_failure(arguments, found.error());
-    const bus::RunRow& row = found->row;
-
-    Told told = hear(
-        [&](bus::Question what, const bus::Bytes& body) { return ask_owner(*found, what, body); });
-    const bool owner_answers = told.status.has_value();
-    std::string sentence;
-    if (!owner_answers) {
-        sentence = bus::finished(row.state)
-                       ? where_it_is(row)
-                       : row.owner + " does not tell more: " + told.status.error().sentence;
-        if (Told files = read_files(*found); files.status) {
-            told = std::move(files);
-            sentence =
-                row.owner + " does not answer; metrics and configuration are from " +
-                (std::filesystem::path(found->config.output.runs_dir) / row.run.hex()).string();
-        }
-    }
-    const auto& [status, text, metrics] = told;
-
+    const Shown shown = look_at(*found);
     if (arguments.json) {
-        JsonObject object;
-        object.add_json("run", to_json(row));
-        object.add("owner_answers", owner_answers);
-        if (!owner_answers) object.add("owner_sentence", sentence);
-        if (status)
-            object.add_json("progress", JsonObject()
-                                            .add("phase", status->phase)
-                                            .add("step", status->step)
-                                            .add("steps", status->steps)
-                                            .add("epoch", status->epoch)
-                                            .add("epochs", status->epochs)
-                                            .add("loss", status->loss)
-                                            .text());
-        if (metrics) {
-            std::vector<std::string> entries;
-            for (const bus::MetricEntry& entry : *metrics) entries.push_back(to_json(entry));
-            object.add_json("metrics", json_array(entries));
-        }
-        if (text) object.add("configuration", *text);
-        print(object.text() + "\n");
+        print(to_json(shown));
         return 0;
     }
-
-    std::string names = join_and(row.names);
-    if (row.names.size() < row.participants)
-        names += " (" + std::to_string(row.participants) + " in all)";
-    observe::Table table({{"RUN"}, {row.run.hex()}});
-    table.add({"status", state_text(row)});
-    if (!row.reason.empty()) table.add({"reason", row.reason});
-    if (status && status->steps != 0)
-        table.add({"progress", status->phase + ", step " + std::to_string(status->step) + " of " +
-                                   std::to_string(status->steps) + ", loss " +
-                                   observe::metric_text(status->loss)});
-    else if (status)
-        table.add({"progress", status->phase});
-    table.add({"owner", row.owner + " (" + row.role + ")"});
-    table.add({"participants", names.empty() ? "-" : names});
-    table.add({"created (UTC)", time_text(row.created_ms)});
-    table.add({"started (UTC)", time_text(row.started_ms)});
-    if (row.finished_ms != 0) table.add({"finished (UTC)", time_text(row.finished_ms)});
-    table.add({"duration", duration_text(row, wall_now_ms())});
-    table.add({"messages", observe::grouped(row.messages)});
-    table.add({"bytes", human_bytes(row.bytes)});
-    if (row.term > 1) table.add({"term", std::to_string(row.term)});
-    print(table.text(200));
+    print(facts_table(shown));
+    const auto& [status, text, metrics] = shown.told;
     if (metrics && !metrics->empty()) print("\n" + metrics_table(*metrics));
     if (text && !text->empty()) print("\n" + *text);
-    if (!sentence.empty()) note(arguments, sentence);
+    if (!shown.sentence.empty()) note(arguments, shown.sentence);
     return 0;
 }
 

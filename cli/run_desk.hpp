@@ -1,31 +1,44 @@
 #pragma once
 // What a process answers when it is asked about its runs (docs/protocol.md, section 12): status,
-// metrics and configuration of the run that it drives, log lines, stop. Nothing of it goes through
-// an app, so that it answers while a handler computes. Of trainings that it does not drive (now) it
-// answers what their files say, if it has them.
+// metrics and configuration of the run that it drives, log lines, stop.
+//
+// Questions arrive while a handler computes and while the link's lock is held. So what is in memory
+// is answered at once, and what has to be read from files is answered later, by a thread of its own
+// with a bounded queue: askers of old runs do not delay a training.
 
+#include <condition_variable>
+#include <deque>
 #include <filesystem>
 #include <functional>
 #include <map>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "actors/node/node_core.hpp"
 #include "base/errc.hpp"
 #include "bus/core/link_core.hpp"
 #include "config/config.hpp"
 #include "observe/progress.hpp"
 #include "observe/report.hpp"
+#include "run_files.hpp"
 
 namespace vflbus::cli {
 
 inline constexpr std::size_t metrics_kept_max = 10'000;
+/// Questions about files that may wait; further ones are refused, and may be asked again.
+inline constexpr std::size_t questions_waiting_max = 64;
 
 /// All calls from any thread.
 class RunDesk {
   public:
     /// Files of a run are those in `runs_dir`/RUN, log lines those of `party`/log there.
     RunDesk(std::string party, std::filesystem::path runs_dir, config::ShareLog share);
+    /// Questions that wait are not answered any more.
+    ~RunDesk();
+    RunDesk(const RunDesk&) = delete;
+    RunDesk& operator=(const RunDesk&) = delete;
 
     using History = std::function<const std::vector<observe::HistoryEntry>&()>;
     /// From now on this process drives `run`. `stop` asks it to end in order, `history` is called
@@ -37,15 +50,23 @@ class RunDesk {
     /// That run is over, and nothing given to `drives` is called any more.
     void done();
 
-    [[nodiscard]] Result<bus::Bytes> answer(const bus::QueryArrived& query);
+    /// Calls `reply` once: at once, or later from the desk's thread.
+    void answer(const bus::QueryArrived& query, actors::QueryReplier reply);
 
   private:
-    Result<bus::Bytes> answer_log(const bus::QueryArrived& query, bool owned) const;
-    Result<bus::Bytes> answer_from_files(const bus::QueryArrived& query) const;
+    struct Waiting {
+        bus::QueryArrived query;
+        bool owned;
+        actors::QueryReplier reply;
+    };
+
+    Result<bus::Bytes> answer_driven(const bus::QueryArrived& query);
+    Result<bus::Bytes> stop_driven();
+    void answer_from_files(const bus::QueryArrived& query, bool owned, actors::QueryReplier reply);
+    void work();
 
     const std::string party_;
-    const std::filesystem::path runs_dir_;
-    const config::ShareLog share_;
+    RunFiles files_;
     std::mutex mutex_;
     RunId run_;
     std::string agreed_;
@@ -53,9 +74,12 @@ class RunDesk {
     History history_;
     bus::RunStatus status_;
     std::vector<bus::MetricEntry> metrics_;
-};
 
-/// The agreed half for people, without what protects the ids of records.
-std::string shown_configuration(std::string_view agreed);
+    std::mutex queue_mutex_;
+    std::condition_variable wakes_;
+    std::deque<Waiting> waiting_;
+    bool ending_ = false;
+    std::thread worker_;  ///< started by the first question about files
+};
 
 }  // namespace vflbus::cli

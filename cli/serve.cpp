@@ -8,6 +8,8 @@
 #include <deque>
 #include <filesystem>
 #include <map>
+#include <memory>
+#include <mutex>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -61,7 +63,9 @@ class Server {
           name_(std::move(name)),
           file_(state_dir),
           loop_(std::move(loop)),
-          desk_("master", config_.output.runs_dir, config_.output.share_log) {}
+          desk_("master", config_.output.runs_dir, config_.output.share_log) {
+        replies_->loop = loop_.get();
+    }
 
     Failure run(const bus::StopSignal& stop) {
         if (const auto taken = take_over(); !taken) return taken.error();
@@ -96,6 +100,16 @@ class Server {
         Submitted what;
         Supervised* process;
     };
+    /// What the desk's thread has answered, for the loop to send.
+    struct Reply {
+        bus::QueryArrived query;
+        Result<bus::Bytes> answer;
+    };
+    struct Replies {
+        std::mutex mutex;
+        std::vector<Reply> waiting;
+        bus::LinkLoop* loop = nullptr;
+    };
 
     bus::LinkCore& link() { return loop_->core(); }
 
@@ -114,27 +128,40 @@ class Server {
 
     void take_queries() {
         bus::QueryArrived query;
-        while (link().next_query(query)) link().answer(query, answer(query));
+        while (link().next_query(query)) answer(query);
+        std::vector<Reply> replies;
+        {
+            const std::lock_guard lock(replies_->mutex);
+            replies.swap(replies_->waiting);
+        }
+        for (const Reply& reply : replies) link().answer(reply.query, reply.answer);
     }
 
-    Result<bus::Bytes> answer(const bus::QueryArrived& query) {
+    void answer(const bus::QueryArrived& query) {
         switch (static_cast<Question>(query.question)) {
-            case Question::submit: {
-                auto submitted = bus::decode_submit(query.body);
-                if (!submitted) return tl::unexpected(submitted.error());
-                const auto taken = submit(query.run, *submitted);
-                if (!taken) {
-                    log::warn({query.run, {}, {}}, "submission refused: {}",
-                              taken.error().sentence);
-                    return tl::unexpected(taken.error());
-                }
-                return bus::encode(*taken);
-            }
+            case Question::submit:
+                return link().answer(query, submit(query));
             case Question::stop:
-                return stop_run(query.run);
+                return link().answer(query, stop_run(query.run));
             default:
-                return desk_.answer(query);
+                // from files, by another thread
+                desk_.answer(query, [query, replies = replies_](Result<bus::Bytes> answer) {
+                    {
+                        const std::lock_guard lock(replies->mutex);
+                        replies->waiting.push_back({query, std::move(answer)});
+                    }
+                    replies->loop->wake();
+                });
         }
+    }
+
+    Result<bus::Bytes> submit(const bus::QueryArrived& query) {
+        auto submitted = bus::decode_submit(query.body);
+        if (!submitted) return tl::unexpected(submitted.error());
+        const auto taken = submit(query.run, *submitted);
+        if (taken) return bus::encode(*taken);
+        log::warn({query.run, {}, {}}, "submission refused: {}", taken.error().sentence);
+        return tl::unexpected(taken.error());
     }
 
     // -- the queue ---------------------------------------------------------------
@@ -483,7 +510,8 @@ class Server {
     std::string name_;
     SubmittedFile file_;
     std::unique_ptr<bus::LinkLoop> loop_;
-    RunDesk desk_;
+    std::shared_ptr<Replies> replies_ = std::make_shared<Replies>();
+    RunDesk desk_;  ///< its thread ends before what it replies into
     std::deque<Submitted> queue_;
     Supervisor processes_;
     std::map<RunId, Running> running_;
@@ -521,16 +549,13 @@ int serve(const ActorArguments& arguments) {
 
     bus::StopSignal stop;
     const SignalScope signals(stop, kill_children);
-    bus::LinkConfig link;
-    link.hello = {name,
-                  "master",
-                  -1,
-                  *incarnation,
-                  random_u64(),
-                  version_text,
-                  {std::string(bus::feature_serve)}};
-    link.timings = timings_of(config->bus);
-    link.seed = link.hello.instance;
+    bus::LinkConfig link = link_config(*config, {name,
+                                                 "master",
+                                                 -1,
+                                                 *incarnation,
+                                                 random_u64(),
+                                                 version_text,
+                                                 {std::string(bus::feature_serve)}});
     auto loop = bus::LinkLoop::create(bus::make_context(), config->bus.broker, std::move(link));
     if (!loop) return report_failure(arguments, loop.error());
     Server server(*config, name, state, std::move(*loop));

@@ -2,37 +2,12 @@
 
 #include <unistd.h>
 
+#include <utility>
+
 #include "observe/log.hpp"
 
 namespace vflbus::cli {
-
-Result<config::Config> load_config(const Common& common, const std::vector<config::Override>& flags,
-                                   const LoadMore& more) {
-    config::LoadOptions options;
-    options.path = common.config;
-    options.search = more.search;
-    options.environment = config::environment_of(environ);
-    options.environment.erase("VFLBUS_RUN_ID");  // --run-id; no key of [run]
-    options.self = more.self;
-    options.defaults = more.defaults;
-    for (const std::string& set : common.sets) options.sets.push_back({set});
-    options.sets.insert(options.sets.end(), flags.begin(), flags.end());
-    auto config = config::load(options);
-    if (!config) return config;
-    if (!common.quiet && !common.verbose)
-        if (const auto level = observe::log::parse_level(config->output.log_level))
-            observe::log::set_level(*level);
-    return config;
-}
-
-std::vector<config::Override> broker_flag(const std::string& broker) {
-    if (broker.empty()) return {};
-    return {{"bus.broker=" + broker, "--broker"}};
-}
-
-Duration seconds(double value) {
-    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
-}
+namespace {
 
 bus::Timings timings_of(const config::BusConfig& bus) {
     bus::Timings timings;
@@ -62,6 +37,68 @@ bus::Limits limits_of(const config::BusConfig& bus) {
     limits.nodes = bus.nodes_max;
     limits.runs = bus.runs_max;
     return limits;
+}
+
+}  // namespace
+
+Result<config::Config> load_config(const Common& common, const std::vector<config::Override>& flags,
+                                   const LoadMore& more) {
+    config::LoadOptions options;
+    options.path = common.config;
+    options.search = more.search;
+    options.environment = config::environment_of(environ);
+    options.environment.erase("VFLBUS_RUN_ID");  // --run-id; no key of [run]
+    options.self = more.self;
+    options.defaults = more.defaults;
+    for (const std::string& set : common.sets) options.sets.push_back({set});
+    options.sets.insert(options.sets.end(), flags.begin(), flags.end());
+    auto config = config::load(options);
+    if (!config) return config;
+    if (!common.quiet && !common.verbose)
+        if (const auto level = observe::log::parse_level(config->output.log_level))
+            observe::log::set_level(*level);
+    return config;
+}
+
+std::vector<config::Override> broker_flag(const std::string& broker) {
+    if (broker.empty()) return {};
+    return {{"bus.broker=" + broker, "--broker"}};
+}
+
+Duration seconds(double value) {
+    return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
+}
+
+bus::LinkConfig link_config(const config::Config& config, bus::Hello hello) {
+    bus::LinkConfig link;
+    link.seed = hello.instance;
+    link.hello = std::move(hello);
+    link.timings = timings_of(config.bus);
+    link.limits = limits_of(config.bus);
+    return link;
+}
+
+actors::NodeOptions node_options(const config::Config& config, const std::string& name) {
+    actors::NodeOptions node;
+    node.name = name;
+    node.broker = config.bus.broker;
+    node.state_dir = std::filesystem::path(config.output.runs_dir) / "nodes" / name;
+    node.timings = timings_of(config.bus);
+    node.limits = limits_of(config.bus);
+    node.connect_timeout = seconds(config.bus.rendezvous_timeout);
+    node.link_timeout = seconds(config.bus.recv_timeout);
+    node.workers = config.bus.workers;
+    return node;
+}
+
+bus::BrokerOptions broker_options(const config::Config& config) {
+    bus::BrokerOptions broker;
+    broker.bind = config.bus.bind;
+    if (broker.bind.empty()) broker.bind = {config.bus.broker};
+    broker.insecure = config.bus.insecure;
+    broker.timings = timings_of(config.bus);
+    broker.limits = limits_of(config.bus);
+    return broker;
 }
 
 }  // namespace vflbus::cli

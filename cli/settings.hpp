@@ -1,14 +1,17 @@
 #pragma once
 // From arguments and the environment to a configuration, and from that to what the bus wants.
+// Section [bus] is read here and nowhere else: every command that connects, binds or starts a node
+// takes its options from one of these functions, so that no command can forget a key.
 
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "actors/node/node.hpp"
 #include "arguments.hpp"
 #include "base/errc.hpp"
-#include "bus/core/limits.hpp"
-#include "bus/core/timings.hpp"
+#include "bus/core/link_core.hpp"
+#include "bus/zmq/broker_loop.hpp"
 #include "config/config.hpp"
 
 namespace vflbus::cli {
@@ -27,8 +30,12 @@ Result<config::Config> load_config(const Common& common,
 /// --broker as an override, when it was given.
 std::vector<config::Override> broker_flag(const std::string& broker);
 
-bus::Timings timings_of(const config::BusConfig& bus);
-bus::Limits limits_of(const config::BusConfig& bus);
+/// A link of its own, of a process that is no node: `ask`, a serving master.
+bus::LinkConfig link_config(const config::Config& config, bus::Hello hello);
+/// Without context, features and `on_waiting`; its state is in nodes/NAME under output.runs_dir.
+actors::NodeOptions node_options(const config::Config& config, const std::string& name);
+/// Without context and ledger; binds to bus.bind, otherwise to bus.broker.
+bus::BrokerOptions broker_options(const config::Config& config);
 
 Duration seconds(double value);
 

@@ -8,7 +8,7 @@
 namespace vflbus::cli {
 
 Result<config::Config> accept_submission(const config::Config& own, std::string_view agreed) {
-    auto submitted = config::parse_canonical(agreed);
+    auto submitted = config::parse_canonical(agreed, config::Members::may_be_unsaid);
     if (!submitted) return tl::unexpected(submitted.error());
     const std::uint64_t known = own.run.world_size;
     config::Config config = own;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "ask.hpp"
+#include "base/clock.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "commands.hpp"
@@ -44,6 +45,70 @@ Result<std::string> find_master(Asker& asker, const std::string& to) {
     return waiting.front();
 }
 
+/// Hands the run over. Errors: what the master says against it.
+Result<bus::SubmitAnswer> hand_over(Asker& asker, const std::string& master, const RunId& run,
+                                    const bus::SubmitQuery& submission) {
+    const auto body =
+        asker.ask({node_id_of(master), run, bus::Question::submit, bus::encode(submission)});
+    auto answer = body ? bus::decode_submit_answer(*body)
+                       : Result<bus::SubmitAnswer>(tl::unexpected(body.error()));
+    if (!answer)
+        answer.error().sentence = master + " does not take the run: " + answer.error().sentence;
+    return answer;
+}
+
+void report_submitted(const SubmitArguments& arguments, const std::string& master, const RunId& run,
+                      const bus::SubmitAnswer& answer) {
+    if (arguments.json)
+        print(JsonObject()
+                  .add("run_id", run.hex())
+                  .add("status", bus::name_of(answer.state))
+                  .add("ahead", answer.ahead)
+                  .add("owner", master)
+                  .text() +
+              "\n");
+    else
+        print(run.hex() + "\n");
+    note(arguments,
+         "submitted to " + master +
+             (answer.ahead == 0 ? "" : "; " + std::to_string(answer.ahead) + " wait before it"));
+}
+
+/// Waits until the run is over, with --follow showing its log lines. Errors: cancelled, when the
+/// user interrupts; owner_lost, when no broker has heard of the run for too long.
+Result<bus::RunRow> await_end(Asker& asker, const SubmitArguments& arguments,
+                              const config::Config& config, const std::string& master,
+                              const RunId& run) {
+    bus::RunRow row;
+    row.run = run;
+    row.owner = master;
+    std::optional<RunLogReader> reader;
+    const Duration patience = forgotten_after(config);
+    TimePoint known = clock_now();
+    while (!bus::finished(row.state)) {
+        if (!asker.pause(std::chrono::milliseconds(300)))
+            return fail(Errc::cancelled,
+                        "interrupted; run " + run.short_hex() + " goes on at " + master);
+        if (auto now = asker.run(run.hex())) {
+            row = std::move(*now);
+            if (row.state != bus::RunState::unknown) known = clock_now();
+            if (arguments.follow && row.owner != master) {
+                if (!reader) reader.emplace(asker, row);
+                reader->update(row);
+            }
+        }
+        if (clock_now() - known >= patience)
+            return fail(Errc::owner_lost,
+                        "nobody has told the broker of run " + run.short_hex() + " for " +
+                            human_seconds(std::chrono::duration<double>(patience).count()) +
+                            "; is " + master + " running?");
+        if (!reader) continue;
+        for (const LogLine& line : reader->read(bus::finished(row.state)))
+            observe::Console::standard_error().line(line.text);
+    }
+    return row;
+}
+
 }  // namespace
 
 int run(const SubmitArguments& arguments) {
@@ -61,72 +126,24 @@ int run(const SubmitArguments& arguments) {
     const auto master = find_master(*asker, arguments.to);
     if (!master) return report_failure(arguments, master.error());
     const RunId run = random_run_id();
-    const auto body = asker->ask({node_id_of(*master), run, bus::Question::submit,
-                                  bus::encode(bus::SubmitQuery{config::canonical_agreed(*config),
-                                                               arguments.label.substr(0, 256)})});
-    const auto answer = body ? bus::decode_submit_answer(*body)
-                             : Result<bus::SubmitAnswer>(tl::unexpected(body.error()));
-    if (!answer)
-        return report_failure(
-            arguments,
-            {answer.error().code, *master + " does not take the run: " + answer.error().sentence});
-    const bool waits = arguments.wait || arguments.follow;
-    if (!waits) {
-        if (arguments.json)
-            print(JsonObject()
-                      .add("run_id", run.hex())
-                      .add("status", bus::name_of(answer->state))
-                      .add("ahead", answer->ahead)
-                      .add("owner", *master)
-                      .text() +
-                  "\n");
-        else
-            print(run.hex() + "\n");
-        note(arguments, answer->ahead == 0 ? "submitted to " + *master
-                                           : "submitted to " + *master + "; " +
-                                                 std::to_string(answer->ahead) + " wait before it");
+    const auto answer = hand_over(
+        *asker, *master, run, {config::canonical_agreed(*config), arguments.label.substr(0, 256)});
+    if (!answer) return report_failure(arguments, answer.error());
+    if (!arguments.wait && !arguments.follow) {
+        report_submitted(arguments, *master, run, *answer);
         return 0;
     }
     note(arguments, "submitted to " + *master + " as run " + run.hex());
-
-    bus::RunRow row;
-    row.run = run;
-    row.owner = *master;
-    std::optional<RunLogReader> reader;
-    const Duration patience = forgotten_after(*config);
-    TimePoint known = std::chrono::steady_clock::now();
-    while (!bus::finished(row.state)) {
-        if (!asker->pause(std::chrono::milliseconds(300)))
-            return report_failure(
-                arguments, {Errc::cancelled,
-                            "interrupted; run " + run.short_hex() + " goes on at " + *master});
-        if (auto now = asker->run(run.hex())) {
-            row = std::move(*now);
-            if (row.state != bus::RunState::unknown) known = std::chrono::steady_clock::now();
-            if (arguments.follow && row.owner != *master) {
-                if (!reader) reader.emplace(*asker, row);
-                reader->update(row);
-            }
-        }
-        if (std::chrono::steady_clock::now() - known >= patience)
-            return report_failure(
-                arguments, {Errc::owner_lost,
-                            "nobody has told the broker of run " + run.short_hex() + " for " +
-                                human_seconds(std::chrono::duration<double>(patience).count()) +
-                                "; is " + *master + " running?"});
-        if (reader)
-            for (const LogLine& line : reader->read(bus::finished(row.state)))
-                observe::Console::standard_error().line(line.text);
-    }
+    const auto row = await_end(*asker, arguments, *config, *master, run);
+    if (!row) return report_failure(arguments, row.error());
+    const bool completed = row->state == bus::RunState::completed;
     if (arguments.json)
-        print(JsonObject().add_json("run", to_json(row)).text() + "\n");
+        print(JsonObject().add_json("run", to_json(*row)).text() + "\n");
     else
-        print(
-            "run " + row.run.hex() + " is " + state_text(row) +
-            (row.reason.empty() || row.state == bus::RunState::completed ? "" : ": " + row.reason) +
-            "\n");
-    if (row.state == bus::RunState::completed) return 0;
-    return static_cast<int>(exit_code(row.code == Errc::ok ? Errc::run_ended : row.code));
+        print("run " + row->run.hex() + " is " + state_text(*row) +
+              (row->reason.empty() || completed ? "" : ": " + row->reason) + "\n");
+    if (completed) return 0;
+    return static_cast<int>(exit_code(row->code == Errc::ok ? Errc::run_ended : row->code));
 }
 
 }  // namespace vflbus::cli

@@ -16,94 +16,109 @@
 namespace vflbus::cli {
 namespace {
 
-constexpr auto members_end = std::chrono::seconds(15);     // by themselves, after the master
+constexpr auto members_end = std::chrono::seconds(15);  // by themselves, after the master
+constexpr auto members_end_after_failure = std::chrono::seconds(2);
 constexpr auto master_explains = std::chrono::seconds(3);  // what a member's end means to it
 
-/// What the members came to, as far as they have ended.
-struct Endings {
-    std::mutex mutex;
-    std::condition_variable changed;
-    std::size_t ended = 0;
-    bool master_ended = false;
-    std::optional<Failure> first_failure;
+/// Broker and members in threads of their own, and the master in the calling one.
+class ThreadRun {
+  public:
+    explicit ThreadRun(const ThreadPlan& plan)
+        : plan_(plan), signals_(stop_master_, nullptr, Second::closes) {
+        options_.context = bus::make_context();
+        options_.broker = "inproc://vflbus";
+        options_.quiet = plan.quiet;
+        options_.out_dir = plan.out_dir;
+    }
+
+    Failure run() {
+        if (auto started = start_broker(); !started) return started.error();
+        for (std::uint64_t rank = 0; rank < plan_.config->run.world_size; ++rank)
+            members_.emplace_back([this, rank] { serve(rank); });
+        std::thread watcher([this] { watch(); });
+        PartyOptions mine = options_;
+        mine.state_dir = plan_.run_dir / "master" / "node";
+        Failure outcome = plan_.master(mine, stop_master_);
+        await_members(outcome.code == Errc::ok ? members_end : members_end_after_failure);
+        watcher.join();
+        stop_members_.stop();
+        for (std::thread& member : members_) member.join();
+        stop_broker_.stop();
+        broker_thread_.join();
+        if (first_failure_ && (told_ || outcome.code == Errc::ok)) return *first_failure_;
+        return outcome;
+    }
+
+  private:
+    Result<> start_broker() {
+        bus::BrokerOptions options = broker_options(*plan_.config);
+        options.context = options_.context;
+        options.bind = {options_.broker};
+        auto broker = bus::BrokerLoop::bind(std::move(options));
+        if (!broker) return tl::unexpected(broker.error());
+        broker_ = std::move(*broker);
+        broker_thread_ = std::thread([this] {
+            observe::log::set_thread_identity("broker");
+            broker_->run(stop_broker_);
+        });
+        return {};
+    }
+
+    /// One member, until the end of the run.
+    void serve(std::uint64_t rank) {
+        PartyOptions mine = options_;
+        const std::string name = config::member_name(rank);
+        mine.state_dir = plan_.run_dir / name / "node";
+        mine.model_dir = plan_.model_dir;
+        Failure ending = serve_member(*plan_.config, rank, mine, stop_members_, true);
+        const std::lock_guard lock(mutex_);
+        ++members_ended_;
+        if (ending.code != Errc::ok && !first_failure_)
+            first_failure_ = named(name, std::move(ending));
+        changed_.notify_all();
+    }
+
+    /// A member that fails before the run leaves the master waiting: it is told to stop.
+    void watch() {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return master_ended_ || first_failure_; });
+        if (changed_.wait_for(lock, master_explains, [this] { return master_ended_; })) return;
+        told_ = true;
+        stop_master_.stop();
+    }
+
+    /// After the master has ended: most members end by themselves.
+    void await_members(std::chrono::seconds at_most) {
+        std::unique_lock lock(mutex_);
+        master_ended_ = true;
+        changed_.notify_all();
+        changed_.wait_for(lock, at_most, [this] { return members_ended_ == members_.size(); });
+    }
+
+    const ThreadPlan& plan_;
+    PartyOptions options_;
+    bus::StopSignal stop_master_;
+    bus::StopSignal stop_members_;
+    bus::StopSignal stop_broker_;
+    SignalScope signals_;
+    std::unique_ptr<bus::BrokerLoop> broker_;
+    std::thread broker_thread_;
+    std::vector<std::thread> members_;
+
+    std::mutex mutex_;  ///< guards what follows
+    std::condition_variable changed_;
+    std::size_t members_ended_ = 0;
+    bool master_ended_ = false;
+    bool told_ = false;  ///< the master was told to stop, because of first_failure_
+    std::optional<Failure> first_failure_;
 };
 
 }  // namespace
 
 Failure run_in_threads(const ThreadPlan& plan) {
-    const config::Config& config = *plan.config;
-    bus::StopSignal stop_master;
-    bus::StopSignal stop_members;
-    bus::StopSignal stop_broker;
-    const SignalScope signals(stop_master, nullptr, Second::closes);
-
-    PartyOptions options;
-    options.context = bus::make_context();
-    options.broker = "inproc://vflbus";
-    options.quiet = plan.quiet;
-    options.out_dir = plan.out_dir;
     // the lines of all parties at once help nobody; they are in the files of the run
     if (!plan.verbose) observe::log::set_level(observe::log::Level::warn);
-
-    bus::BrokerOptions for_broker;
-    for_broker.context = options.context;
-    for_broker.bind = {options.broker};
-    for_broker.timings = timings_of(config.bus);
-    for_broker.limits = limits_of(config.bus);
-    auto broker = bus::BrokerLoop::bind(std::move(for_broker));
-    if (!broker) return broker.error();
-    std::thread broker_thread([&] {
-        observe::log::set_thread_identity("broker");
-        (*broker)->run(stop_broker);
-    });
-
-    Endings endings;
-    std::vector<std::thread> members;
-    for (std::uint64_t rank = 0; rank < config.run.world_size; ++rank) {
-        members.emplace_back([&, rank] {
-            PartyOptions mine = options;
-            const std::string name = config::member_name(rank);
-            mine.state_dir = plan.run_dir / name / "node";
-            mine.model_dir = plan.model_dir;
-            Failure ending = serve_member(config, rank, mine, stop_members, true);
-            if (ending.code != Errc::ok) ending = named(name, std::move(ending));
-            const std::lock_guard lock(endings.mutex);
-            ++endings.ended;
-            if (ending.code != Errc::ok && !endings.first_failure)
-                endings.first_failure = std::move(ending);
-            endings.changed.notify_all();
-        });
-    }
-
-    // A member that fails before the run leaves the master waiting: it is told to stop.
-    bool told = false;
-    std::thread watcher([&] {
-        std::unique_lock lock(endings.mutex);
-        endings.changed.wait(lock, [&] { return endings.master_ended || endings.first_failure; });
-        if (endings.changed.wait_for(lock, master_explains, [&] { return endings.master_ended; }))
-            return;
-        told = true;
-        stop_master.stop();
-    });
-
-    PartyOptions mine = options;
-    mine.state_dir = plan.run_dir / "master" / "node";
-    Failure outcome = plan.master(mine, stop_master);
-    {
-        std::unique_lock lock(endings.mutex);
-        endings.master_ended = true;
-        endings.changed.notify_all();
-        endings.changed.wait_for(lock,
-                                 outcome.code == Errc::ok ? members_end : std::chrono::seconds(2),
-                                 [&] { return endings.ended == members.size(); });
-    }
-    watcher.join();
-    stop_members.stop();
-    for (std::thread& member : members) member.join();
-    stop_broker.stop();
-    broker_thread.join();
-    if (endings.first_failure && (told || outcome.code == Errc::ok)) return *endings.first_failure;
-    return outcome;
+    return ThreadRun(plan).run();
 }
 
 }  // namespace vflbus::cli

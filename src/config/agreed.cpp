@@ -48,7 +48,7 @@ Hash256 agreed_hash(const AgreedHalf& half) {
     return hash256(canonical_agreed(half));
 }
 
-Result<AgreedHalf> parse_canonical(std::string_view text) {
+Result<AgreedHalf> parse_canonical(std::string_view text, Members members) {
     constexpr std::string_view what = "the agreed configuration received ";
     const auto malformed = [&](const std::string& why) {
         return fail(Errc::malformed_message, std::string(what) + why);
@@ -90,6 +90,10 @@ Result<AgreedHalf> parse_canonical(std::string_view text) {
         const auto value = parse_literal(entry.substr(equals + 3));
         if (!value) return malformed("has no value of " + *found + " that can be read");
         const Key& key = *known[index];
+        const auto* const number = std::get_if<std::int64_t>(&value->value);
+        if (members == Members::may_be_unsaid && *found == "run.world_size" &&
+            number != nullptr && *number == 0)
+            continue;  // 0, "not known", is its default
         if (const std::string wrong = assign(key, *value, key.field(config, nobody), {});
             !wrong.empty())
             return fail(Errc::bad_config,

@@ -23,8 +23,11 @@ Hash256 agreed_hash(const AgreedHalf& half);
 
 /// Reads what canonical_agreed() wrote at another party. Input is not trusted: anything but the
 /// canonical text of a valid agreed half is refused (too_large, malformed_message, bad_config), a
-/// key that this version does not know by name and with the nearest one that it knows.
-Result<AgreedHalf> parse_canonical(std::string_view text);
+/// key that this version does not know by name and with the nearest one that it knows. Whoever
+/// submits a run need not know how many members take part: with Members::may_be_unsaid the text may
+/// say run.world_size = 0.
+enum class Members : std::uint8_t { said, may_be_unsaid };
+Result<AgreedHalf> parse_canonical(std::string_view text, Members members = Members::said);
 
 /// One entry per key whose values differ, e.g. "model.epochs (20 here, 10 at master)".
 std::vector<std::string> differing_keys(const AgreedHalf& here, const AgreedHalf& there,

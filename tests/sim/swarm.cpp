@@ -90,8 +90,8 @@ void Swarm::build_strangers(std::uint64_t seed) {
 }
 
 void Swarm::answer_queries(std::size_t place, actors::NodeCore& core) {
-    core.on_query([this, place](const bus::QueryArrived& query) {
-        return Result<bus::Bytes>(answer_query(query, world_.name(place)));
+    core.on_query([this, place](const bus::QueryArrived& query, actors::QueryReplier reply) {
+        reply(answer_query(query, world_.name(place)));
     });
 }
 

@@ -1,7 +1,13 @@
 # function_length.awk: prints "FILE:LINE: NAME has N lines" for every function of more than `most`
 # lines, from the first line of its signature to its closing brace. Lambdas, and classes within a
-# function, count as part of it. Tables (an initializer in braces) are no functions.
-# Usage: awk -v most=70 -f function_length.awk FILE...
+# function, count as part of it. Tables (an initializer in braces) are no functions. `exceptions` is
+# a file with a line "FILE NAME" for each function that may be longer.
+# Usage: awk -v most=70 [-v exceptions=FILE] -f function_length.awk FILE...
+
+BEGIN {
+    while (exceptions != "" && (getline line < exceptions) > 0)
+        if (line !~ /^[ \t]*(#|$)/) excepted[line] = 1
+}
 
 FNR == 1 { depth = 0; outer = 0; head = ""; head_line = 0; comment = 0; raw = "" }
 
@@ -71,7 +77,7 @@ function name_of(text,    before) {
         } else if (c == "}") {
             if (outer == depth) {
                 outer = 0
-                if (FNR - begin + 1 > most)
+                if (FNR - begin + 1 > most && !((FILENAME " " name) in excepted))
                     printf "%s:%d: %s has %d lines\n", FILENAME, begin, name, FNR - begin + 1
             }
             --depth

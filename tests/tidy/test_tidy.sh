@@ -67,4 +67,24 @@ expect "$coroutines" src/actors/h.cpp 'void f() {\n    run([] { co_return; });\n
 expect 'by src/actors/run alone' src/actors/i.cpp 'place_.resume_if_ready();'
 expect 'by src/actors/run alone' src/actors/j.cpp 'Task<> task = train(run);'
 expect 'by src/actors/run alone' src/actors/k.hpp '#pragma once\nstd::optional<Task<>> task_;'
+
+# A function of 71 lines; what looks like one is not: a table, a class, a name space.
+long=$(awk 'BEGIN { for (i = 0; i < 69; ++i) printf "    f();\\n" }')
+expect 'at most 70 lines' src/data/g.cpp "int Foo::bar(int a,\n    int b) {\n${long%    f();*}}\nint ok() { return 1; }"
+expect 'at most 70 lines' cli/h.hpp "#pragma once\nclass A {\n  public:\n    void g() {\n$long    }\n};"
+expect 'at most 70 lines' src/data/h.cpp "const char* text = R\"(\n{{{\n)\";\nint f() {\n    // }}}\n    const char c = '}';\n$long}"
+good
+mkdir -p "$tree/src/data"
+{
+    echo 'namespace a {'
+    echo 'struct B {'
+    printf '%b' "$long"
+    echo '    int f() { return 1; }'
+    echo '};'
+    echo 'const int table[] = {'
+    printf '%b' "$long"
+    echo '};'
+    echo '}'
+} >"$tree/src/data/table.cpp"
+sh "$here/tidy.sh" "$tree" || { echo "a table was taken for a function"; failures=1; }
 exit "$failures"

@@ -69,6 +69,11 @@ rules() {
             breach "<$heavy...> is included by one .cpp only" "$seen"
     done
 
+    # A function that cannot be seen whole is read in pieces, and changed without being understood.
+    breach 'A function has at most 70 lines (tables may be longer: tests/tidy/long_functions)' \
+        "$(files '^(src|cli)/.*\.[ch]pp$' | tr '\n' '\0' |
+            xargs -0 -r awk -v most=70 -v exceptions="$here/long_functions" -f "$here/function_length.awk")"
+
     # *_impl.hpp are meant to be compiled several times over
     breach 'A header begins with #pragma once' "$(files '^(src|cli|tests|bench)/.*\.hpp$' '_impl\.hpp$' |
         while IFS= read -r file; do [ "$(grep -vE '^[[:space:]]*(//.*)?$' "$file" | head -1)" = '#pragma once' ] || echo "$file"; done)"

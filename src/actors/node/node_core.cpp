@@ -1,6 +1,8 @@
 #include "actors/node/node_core.hpp"
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <mutex>
 #include <utility>
 
@@ -44,6 +46,11 @@ struct NodeCore::Mail {
         RunId run;
         Call call;
     };
+    /// To a question about a run.
+    struct QueryAnswer {
+        bus::QueryArrived query;
+        Result<Bytes> answer;
+    };
 
     template <class Letter>
     void put(std::vector<Letter> Mail::* box, Letter letter) {
@@ -60,6 +67,7 @@ struct NodeCore::Mail {
     std::vector<Progress> progress;
     std::vector<Posted> posted;
     std::vector<std::uint64_t> rooms;
+    std::vector<QueryAnswer> query_answers;
 };
 
 // -- driver ----------------------------------------------------------------------
@@ -233,16 +241,35 @@ void NodeCore::enqueue(const RunId& run, Work work) {
 void NodeCore::answer_queries() {
     bus::QueryArrived query;
     while (link_.next_query(query)) {
-        Result<Bytes> answer = fail(Errc::unknown_message, config_.name + " answers no questions");
-        if (query_handler_) {
-            try {
-                answer = query_handler_(query);
-            } catch (...) {
-                answer = fail(Errc::handler_failed, config_.name + ": " + what_was_thrown());
-            }
+        if (!query_handler_) {
+            link_.answer(query,
+                         fail(Errc::unknown_message, config_.name + " answers no questions"));
+            continue;
         }
-        link_.answer(query, answer);
+        const QueryReplier reply = query_replier(query);
+        try {
+            query_handler_(query, reply);
+        } catch (...) {
+            reply(fail(Errc::handler_failed, config_.name + ": " + what_was_thrown()));
+        }
     }
+    std::vector<Mail::QueryAnswer> answers;  // of the handler, at once, and of other threads
+    {
+        const std::lock_guard guard(mail_->mutex);
+        answers.swap(mail_->query_answers);
+    }
+    for (const Mail::QueryAnswer& a : answers) link_.answer(a.query, a.answer);
+}
+
+/// May outlive this node: then nobody is answered.
+QueryReplier NodeCore::query_replier(const bus::QueryArrived& query) {
+    bus::QueryArrived head = query;
+    head.body.clear();
+    return [mail = mail_, head = std::move(head),
+            replied = std::make_shared<std::atomic<bool>>(false)](Result<Bytes> answer) {
+        if (replied->exchange(true)) return;
+        mail->put(&Mail::query_answers, Mail::QueryAnswer{head, std::move(answer)});
+    };
 }
 
 ContentRoom NodeCore::keep_room(bus::BodyRoom room) {

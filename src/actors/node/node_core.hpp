@@ -34,9 +34,13 @@ class NodeLock {
     virtual void take_after_handler() { lock(); }
 };
 
-/// Answers what others ask (docs/protocol.md, section 12). Called by whoever keeps the link, also
-/// while a handler runs: it must be quick, and touch nothing of an app.
-using QueryHandler = std::function<Result<Bytes>(const bus::QueryArrived&)>;
+/// Gives the answer to one question: at once or later, from any thread. The first call counts.
+using QueryReplier = std::function<void(Result<Bytes>)>;
+
+/// Answers what others ask (docs/protocol.md, section 12). Called by whoever keeps the link, with
+/// its lock held and also while a handler runs: it must be quick, and touch nothing of an app. What
+/// takes longer, such as reading files, is done by another thread, which replies later.
+using QueryHandler = std::function<void(const bus::QueryArrived&, QueryReplier)>;
 
 struct NodeCoreConfig {
     std::string name;
@@ -145,6 +149,7 @@ class NodeCore {
     void answer(const RunId& run, std::uint32_t term, NodeId to, std::uint64_t number,
                 Result<Bytes> answer);
     void answer_queries();
+    [[nodiscard]] QueryReplier query_replier(const bus::QueryArrived& query);
 
     NodeCoreConfig config_;
     bus::LinkCore& link_;

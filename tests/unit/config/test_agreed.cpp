@@ -39,6 +39,17 @@ Failure refused(const std::string& text) {
 
 }  // namespace
 
+TEST_CASE("only a submission may leave the number of members unsaid") {
+    const AgreedHalf half;  // its world_size is 0
+    const std::string text = canonical_agreed(half);
+    const auto strict = parse_canonical(text);
+    REQUIRE_FALSE(strict.has_value());
+    CHECK(strict.error().sentence.find("run.world_size") != std::string::npos);
+    const auto submitted = parse_canonical(text, Members::may_be_unsaid);
+    REQUIRE(submitted.has_value());
+    CHECK(*submitted == half);
+}
+
 TEST_CASE("the canonical text has every agreed key once, sorted, one line each") {
     const std::string text = canonical_agreed(sample());
     std::istringstream lines(text);

@@ -1,0 +1,101 @@
+// What a serving master takes of what is submitted to it.
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "catch.hpp"
+#include "config/agreed.hpp"
+#include "submission.hpp"
+
+using namespace vflbus;
+namespace fs = std::filesystem;
+
+namespace {
+
+/// A label holder whose table is there.
+struct Holder {
+    fs::path file;
+    config::Config config;
+    Holder() {
+        std::string name = (fs::temp_directory_path() / "vflbus-cli-XXXXXX").string();
+        const int fd = ::mkstemp(name.data());
+        REQUIRE(fd >= 0);
+        ::close(fd);
+        file = name;
+        config.run.world_size = 2;
+        config.parties["master"].data = name;
+        config.parties["master"].label = {"y"};
+    }
+    ~Holder() {
+        std::error_code ignored;
+        fs::remove(file, ignored);
+    }
+    Holder(const Holder&) = delete;
+    Holder& operator=(const Holder&) = delete;
+};
+
+std::string submission(std::uint64_t world_size, std::uint64_t epochs = 5) {
+    config::AgreedHalf half;
+    half.run.world_size = world_size;
+    half.model.epochs = epochs;
+    return config::canonical_agreed(half);
+}
+
+}  // namespace
+
+TEST_CASE("a submission is trained with the master's own half", "[cli]") {
+    const Holder holder;
+    const auto taken = cli::accept_submission(holder.config, submission(2, 7));
+    REQUIRE(taken.has_value());
+    CHECK(taken->model.epochs == 7);
+    CHECK(taken->run.world_size == 2);
+    CHECK(taken->parties == holder.config.parties);
+}
+
+TEST_CASE("a submission that says no number of members takes the master's", "[cli]") {
+    const Holder holder;
+    const auto taken = cli::accept_submission(holder.config, submission(0));
+    REQUIRE(taken.has_value());
+    CHECK(taken->run.world_size == 2);
+}
+
+TEST_CASE("a submission for fewer members is a run of those", "[cli]") {
+    const Holder holder;
+    CHECK(cli::accept_submission(holder.config, submission(1)).has_value());
+}
+
+TEST_CASE("a submission that could never start is refused at once", "[cli]") {
+    Holder holder;
+    SECTION("more members than the master knows") {
+        const auto taken = cli::accept_submission(holder.config, submission(5));
+        REQUIRE_FALSE(taken.has_value());
+        CHECK(taken.error().code == Errc::bad_config);
+        CHECK(taken.error().sentence ==
+              "the submission is for 5 members (run.world_size), but the master knows of 2 only; "
+              "submit it for those, or change run.world_size there");
+    }
+    SECTION("nobody says how many members") {
+        holder.config.run.world_size = 0;
+        const auto taken = cli::accept_submission(holder.config, submission(0));
+        REQUIRE_FALSE(taken.has_value());
+        CHECK(taken.error().sentence.find("run.world_size") != std::string::npos);
+    }
+    SECTION("a task that the master's labels do not fit") {
+        config::AgreedHalf half;
+        half.run.world_size = 2;
+        half.model.task = config::Task::multilabel;
+        const auto taken = cli::accept_submission(holder.config, config::canonical_agreed(half));
+        REQUIRE_FALSE(taken.has_value());
+        CHECK(taken.error().code == Errc::bad_config);
+    }
+    SECTION("the master's table is gone") {
+        fs::remove(holder.file);
+        const auto taken = cli::accept_submission(holder.config, submission(2));
+        REQUIRE_FALSE(taken.has_value());
+        CHECK(taken.error().code == Errc::io);
+    }
+    SECTION("it is no agreed half") {
+        CHECK_FALSE(cli::accept_submission(holder.config, "model.epochs = 3\n").has_value());
+    }
+}
