@@ -179,7 +179,7 @@ std::string to_json(const bus::RunStatus& status) {
 std::string to_json(const Shown& shown) {
     const auto& [status, text, metrics] = shown.told;
     JsonObject object;
-    object.add_json("run", to_json(shown.row));
+    object.add_json("run", cli::to_json(shown.row));
     object.add("owner_answers", shown.owner_answers);
     if (!shown.owner_answers) object.add("owner_sentence", shown.sentence);
     if (status) object.add_json("progress", to_json(*status));
