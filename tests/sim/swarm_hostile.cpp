@@ -2,7 +2,7 @@
 // runs and visits. What honest nodes do beside them is held to the same promises as without them.
 
 #include "actors/member.hpp"
-#include "actors/run_record.hpp"
+#include "actors/run/run_record.hpp"
 #include "swarm_state.hpp"
 
 namespace vflbus::sim {

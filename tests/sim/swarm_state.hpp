@@ -247,8 +247,8 @@ class Swarm {
     std::unique_ptr<Visitor> visitor_;
     std::array<std::unique_ptr<Liar>, 2> liars_;  ///< the member, the owner
     std::unique_ptr<HostileOwner> hostile_run_;
-    std::unique_ptr<actors::RunMaster> hostile_master_;
-    std::unique_ptr<actors::RunMaster> victim_;
+    std::unique_ptr<actors::Run> hostile_master_;
+    std::unique_ptr<actors::Run> victim_;
     RunId victim_run_;
     bool victim_settled_ = false;
     bool hostile_settled_ = false;

@@ -25,9 +25,9 @@ namespace {
 
 /// A directory with the program that children are: `sh -c` of their first argument, with what
 /// follows as $1, $2, ... (the last two are --parent PID).
-struct Scratch {
+struct SupervisorDirectory {
     fs::path path;
-    Scratch() {
+    SupervisorDirectory() {
         std::string name = (fs::temp_directory_path() / "vflbus-cli-XXXXXX").string();
         REQUIRE(::mkdtemp(name.data()) != nullptr);
         path = name;
@@ -36,13 +36,13 @@ struct Scratch {
         fs::permissions(program, fs::perms::owner_all);
         ::setenv("VFLBUS_PROGRAM", program.c_str(), 1);
     }
-    ~Scratch() {
+    ~SupervisorDirectory() {
         ::unsetenv("VFLBUS_PROGRAM");
         std::error_code ignored;
         fs::remove_all(path, ignored);
     }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
+    SupervisorDirectory(const SupervisorDirectory&) = delete;
+    SupervisorDirectory& operator=(const SupervisorDirectory&) = delete;
 };
 
 Supervised& started(Supervisor& supervisor, const std::string& script, RestartRule rule = {}) {
@@ -82,7 +82,7 @@ TEST_CASE("the number of restarts in words", "[cli]") {
 }
 
 TEST_CASE("a wait ends when a child has written, when one has ended, or in time", "[cli]") {
-    const Scratch dir;
+    const SupervisorDirectory dir;
     Supervisor supervisor;
     const Supervised& place = started(supervisor, "echo ready; read line < /dev/zero; sleep 60");
     supervisor.wait_for([&] { return !place.child().output().empty(); }, 20s);
@@ -96,7 +96,7 @@ TEST_CASE("a wait ends when a child has written, when one has ended, or in time"
 }
 
 TEST_CASE("a wait ends when another descriptor can be read", "[cli]") {
-    const Scratch dir;
+    const SupervisorDirectory dir;
     Supervisor supervisor;
     const Supervised& place = started(supervisor, "sleep 60");
     int ends[2];
@@ -112,7 +112,7 @@ TEST_CASE("a wait ends when another descriptor can be read", "[cli]") {
 }
 
 TEST_CASE("a child that a signal has ended is started again, as often as its rule says", "[cli]") {
-    const Scratch dir;
+    const SupervisorDirectory dir;
     Supervisor supervisor;
     std::vector<std::string> said;
     std::uint64_t commit = 0;
@@ -137,7 +137,7 @@ TEST_CASE("a child that a signal has ended is started again, as often as its rul
 }
 
 TEST_CASE("a child that exits with a code of its own is not started again", "[cli]") {
-    const Scratch dir;
+    const SupervisorDirectory dir;
     Supervisor supervisor;
     RestartRule rule;
     rule.at_most = 3;
@@ -149,7 +149,7 @@ TEST_CASE("a child that exits with a code of its own is not started again", "[cl
 }
 
 TEST_CASE("one that finds its address taken after a restart is started once more", "[cli]") {
-    const Scratch dir;
+    const SupervisorDirectory dir;
     Supervisor supervisor;
     const std::string mark = (dir.path / "mark").string();
     RestartRule rule;
@@ -174,7 +174,7 @@ TEST_CASE("one that finds its address taken after a restart is started once more
 }
 
 TEST_CASE("what a killed child has left half-written is removed before it starts again", "[cli]") {
-    const Scratch dir;
+    const SupervisorDirectory dir;
     Supervisor supervisor;
     fs::create_directories(dir.path / "run" / "state");
     RestartRule rule;
@@ -197,7 +197,7 @@ TEST_CASE("what a killed child has left half-written is removed before it starts
 }
 
 TEST_CASE("a child is restarted with other arguments when its rule says so", "[cli]") {
-    const Scratch dir;
+    const SupervisorDirectory dir;
     Supervisor supervisor;
     RestartRule rule;
     rule.at_most = 1;
@@ -211,7 +211,7 @@ TEST_CASE("a child is restarted with other arguments when its rule says so", "[c
 
 TEST_CASE("the end of a group is orderly for those who answer, and sure for those who do not",
           "[cli]") {
-    const Scratch dir;
+    const SupervisorDirectory dir;
     Supervisor supervisor;
     const Supervised& polite =
         started(supervisor, "trap 'exit 130' TERM; echo on; while :; do sleep 0.05; done");
@@ -227,7 +227,7 @@ TEST_CASE("the end of a group is orderly for those who answer, and sure for thos
 }
 
 TEST_CASE("a child that is forgotten is ended", "[cli]") {
-    const Scratch dir;
+    const SupervisorDirectory dir;
     Supervisor supervisor;
     const Supervised& place = started(supervisor, "sleep 60");
     const pid_t pid = place.child().pid();

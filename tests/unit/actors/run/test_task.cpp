@@ -44,7 +44,7 @@ class Replies final : public Wait {
     std::shared_ptr<Slot> slot_;
 };
 
-struct Parties {
+struct MadeUpParties {
     WaitingPlace place;
     std::size_t members = 3;
     std::size_t asked = 0;
@@ -69,7 +69,7 @@ struct Parties {
 };
 
 struct Model {
-    Parties& parties;
+    MadeUpParties& parties;
     int fail_at = -1;
     int throw_at = -1;
     int calls = 0;
@@ -120,13 +120,13 @@ Task<> train(Model& model, std::uint64_t steps) {
 constexpr std::uint64_t steps = 12;
 
 /// What an undisturbed training comes to.
-struct Undisturbed {
+struct UndisturbedSum {
     std::uint64_t sum = 0;
     int calls = 0;
     int replies = 0;
 
-    Undisturbed() {
-        Parties parties;
+    UndisturbedSum() {
+        MadeUpParties parties;
         Model model{parties};
         Task<> task = train(model, steps);
         task.start();
@@ -141,7 +141,7 @@ struct Undisturbed {
 }  // namespace
 
 TEST_CASE("a task runs from wait to wait to its end") {
-    const Undisturbed plain;
+    const UndisturbedSum plain;
     CHECK(plain.sum == 3 * 78 + 4 * (6 + 100));
     CHECK(plain.calls == 12 * 5 + 4 * 2);
     CHECK(plain.replies == 3 * (12 + 8));
@@ -149,10 +149,10 @@ TEST_CASE("a task runs from wait to wait to its end") {
 }
 
 TEST_CASE("a failure at any point ends the task there, with that failure") {
-    const Undisturbed plain;
+    const UndisturbedSum plain;
     for (int at = 0; at < plain.calls; ++at) {
         CAPTURE(at);
-        Parties parties;
+        MadeUpParties parties;
         Model model{parties, at};
         {
             Task<> task = train(model, steps);
@@ -174,10 +174,10 @@ TEST_CASE("a failure at any point ends the task there, with that failure") {
 }
 
 TEST_CASE("an exception at any point is a failure") {
-    const Undisturbed plain;
+    const UndisturbedSum plain;
     for (int at = 0; at < plain.calls; ++at) {
         CAPTURE(at);
-        Parties parties;
+        MadeUpParties parties;
         Model model{parties, -1, at};
         {
             Task<> task = train(model, steps);
@@ -195,10 +195,10 @@ TEST_CASE("an exception at any point is a failure") {
 }
 
 TEST_CASE("a task that is destroyed where it waits leaves nothing") {
-    const Undisturbed plain;
+    const UndisturbedSum plain;
     for (int replies = 0; replies < plain.replies; ++replies) {
         CAPTURE(replies);
-        Parties parties;
+        MadeUpParties parties;
         Model model{parties};
         {
             Task<> task = train(model, steps);
@@ -214,7 +214,7 @@ TEST_CASE("a task that is destroyed where it waits leaves nothing") {
         while (parties.reply()) {
         }
         // and the next term runs it from the beginning
-        Parties again;
+        MadeUpParties again;
         Model next{again};
         Task<> task = train(next, steps);
         task.start();
@@ -226,7 +226,7 @@ TEST_CASE("a task that is destroyed where it waits leaves nothing") {
 }
 
 TEST_CASE("a task that never was started leaves nothing") {
-    Parties parties;
+    MadeUpParties parties;
     Model model{parties};
     {
         const Task<> task = train(model, steps);

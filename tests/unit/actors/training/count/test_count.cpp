@@ -19,7 +19,7 @@ World small() {
     return world;
 }
 
-void configure(Play& play) {
+void configure_count(Play& play) {
     play.config.run.experiment_label = count_label;
     play.config.model.epochs = 3;
     play.config.model.label_holder_alone = false;
@@ -37,13 +37,13 @@ TEST_CASE("a configuration chooses its algorithm from the table") {
     CHECK((*algorithm_of(play.config))->name == "mini-batch");
     play.config.model.sequential = true;
     CHECK((*algorithm_of(play.config))->name == "sequential");
-    configure(play);
+    configure_count(play);
     CHECK((*algorithm_of(play.config))->name == "count");
 }
 
 TEST_CASE("an algorithm of its own trains and writes its parts") {
     Play play(small());
-    configure(play);
+    configure_count(play);
     const Ending ending = play.play();
     INFO(ending.sentence);
     REQUIRE(ending.code == Errc::ok);
@@ -59,7 +59,7 @@ TEST_CASE("an algorithm of its own trains and writes its parts") {
 
 TEST_CASE("an algorithm of its own survives any death") {
     Play plain(small());
-    configure(plain);
+    configure_count(plain);
     std::size_t events = 0;
     plain.set().before_event = [&](std::size_t n) { events = n; };
     REQUIRE(plain.play().code == Errc::ok);
@@ -68,7 +68,7 @@ TEST_CASE("an algorithm of its own survives any death") {
         for (std::size_t n = 2; n <= events; n += stride) {
             CAPTURE(victim, n);
             Play play(small());
-            configure(play);
+            configure_count(play);
             std::size_t steps = 0;
             play.set().on_request = [&](std::size_t member, Message& m) {
                 steps += member == 0 && m.metadata.message_type == count_message;
@@ -93,7 +93,7 @@ TEST_CASE("an algorithm of its own survives any death") {
 
 TEST_CASE("a message of an algorithm is refused outside of its steps") {
     Play play(small());
-    configure(play);
+    configure_count(play);
     auto& harness = play.set();
     std::size_t refused = 0;
     Bytes last;
