@@ -91,8 +91,8 @@ Result<AgreedHalf> parse_canonical(std::string_view text, Members members) {
         if (!value) return malformed("has no value of " + *found + " that can be read");
         const Key& key = *known[index];
         const auto* const number = std::get_if<std::int64_t>(&value->value);
-        if (members == Members::may_be_unsaid && *found == "run.world_size" &&
-            number != nullptr && *number == 0)
+        if (members == Members::may_be_unsaid && *found == "run.world_size" && number != nullptr &&
+            *number == 0)
             continue;  // 0, "not known", is its default
         if (const std::string wrong = assign(key, *value, key.field(config, nobody), {});
             !wrong.empty())

@@ -99,7 +99,7 @@ void Swarm::join_questions(actors::Context& context) {
     const actors::Invitation& invitation = context.invitation();
     if (!is_hostile(invitation.owner_name) &&
         invitation.extensions !=
-        (plan_.asker.extensions ? open_extensions(invitation.run) : bus::Extensions{}))
+            (plan_.asker.extensions ? open_extensions(invitation.run) : bus::Extensions{}))
         world_.violate("the extensions of the OPEN are not what the owner said");
     context.join_extensions = join_extensions(invitation.extensions, context.node_name());
 }

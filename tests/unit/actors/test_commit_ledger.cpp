@@ -13,7 +13,7 @@ using namespace vflbus::actors;
 
 namespace {
 
-using std::chrono::seconds;
+namespace chrono = std::chrono;
 
 RunId some_run() {
     RunId run;
@@ -123,7 +123,7 @@ TEST_CASE("when a commit is due") {
     CHECK_FALSE(book.ledger.due(2, false, now, bus));
     CHECK(book.ledger.due(3, false, now, bus));
     CHECK(book.ledger.due(2, true, now, bus));
-    CHECK_FALSE(book.ledger.due(2, false, now + seconds(99), bus));  // never by time
+    CHECK_FALSE(book.ledger.due(2, false, now + chrono::seconds(99), bus));  // never by time
 
     book.ledger.begin(3, digest("master", 3));
     CHECK_FALSE(book.ledger.due(6, true, now, bus));  // one at a time
@@ -140,9 +140,9 @@ TEST_CASE("when a commit is due") {
 
     bus.commit_steps = 0;
     bus.commit_interval = 10;
-    book.commit_all(7, now + seconds(5));
-    CHECK_FALSE(book.ledger.due(8, false, now + seconds(14), bus));
-    CHECK(book.ledger.due(8, false, now + seconds(15), bus));
+    book.commit_all(7, now + chrono::seconds(5));
+    CHECK_FALSE(book.ledger.due(8, false, now + chrono::seconds(14), bus));
+    CHECK(book.ledger.due(8, false, now + chrono::seconds(15), bus));
 }
 
 // -- going back to one --------------------------------------------------------------

@@ -597,7 +597,7 @@ TEST_CASE_METHOD(NodeFixture, "a driven app that throws at the end of its run ha
 }
 
 TEST_CASE_METHOD(NodeFixture, "a question whose handler throws is answered with the cause") {
-    core.on_query([](const bus::QueryArrived&) -> Result<Bytes> { throw std::bad_alloc(); });
+    core.on_query([](const bus::QueryArrived&, actors::QueryReplier) { throw std::bad_alloc(); });
     bus::Header query;
     query.kind = Kind::query;
     query.src = node_id_of("asker");
