@@ -13,8 +13,10 @@ namespace {
 struct Case {
     std::string name;
     int exit_code;
-    Words needles;    ///< in the sentence on standard error
-    Words arguments;  ///< after launch --config run.toml
+    Words needles;           ///< in the sentence on standard error
+    Words arguments;         ///< after launch --config run.toml
+    std::string party = {};  ///< whose table is at fault
+    Words in_own_log = {};   ///< what nobody else is told
 };
 
 /// The sentence that the program ended with.
@@ -51,6 +53,14 @@ void check_launch(const TempDir& dir, const Case& one) {
         // nothing half-done: no party has a model of this run
         const fs::path run_dir = fs::path(dir / "runs") / said["run_id"].get<std::string>();
         CHECK(models(run_dir).empty());
+        // what quotes a party's table is in its own log, and nowhere else
+        std::string log = finished.err;
+        if (const fs::path own = run_dir / one.party / "log"; fs::exists(own)) log += slurp(own);
+        for (const std::string& needle : one.in_own_log) {
+            INFO("looking in the log of " << one.party << " for: " << needle);
+            CHECK(log.find(needle) != std::string::npos);
+            CHECK(last_sentence(finished.err).find(needle) == std::string::npos);
+        }
     }
 }
 
@@ -113,8 +123,10 @@ TEST_CASE("tables that cannot be used", "[bad_input][short]") {
                        {"--set", "party.member-1.data=nowhere.csv"}});
     check_launch(dir, {"malformed cell",
                        3,
-                       {"member-1", "malformed.csv", "12.5O", "line"},
-                       {"--set", "party.member-1.data=malformed.csv"}});
+                       {"member-1", "malformed.csv", "line", "column 2"},
+                       {"--set", "party.member-1.data=malformed.csv"},
+                       "member-1",
+                       {"12.5O", "basket_value"}});
     check_launch(dir, {"no common ids",
                        3,
                        {"no id is common", "member-1"},
@@ -125,8 +137,10 @@ TEST_CASE("tables that cannot be used", "[bad_input][short]") {
                        with_no_tests({"--set", "party.master.data=one_class.csv"})});
     check_launch(dir, {"no such id column",
                        3,
-                       {"member-0", "customerid", "customer_id"},
-                       {"--set", "party.member-0.id=customerid"}});
+                       {"member-0", "telecom.csv", "a column that was to be the id is not"},
+                       {"--set", "party.member-0.id=customerid"},
+                       "member-0",
+                       {"customerid", "customer_id"}});
 }
 
 TEST_CASE("a loss that diverges", "[bad_input]") {
