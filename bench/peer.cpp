@@ -50,6 +50,11 @@ class HopWindow {
         }
         sent_ += bytes;
     }
+    [[nodiscard]] bool mark_due() const noexcept {
+        return sent_ - marked_ >= bus::mark_every_bytes;
+    }
+    /// MARK was sent with the position as its token.
+    std::uint64_t mark() noexcept { return marked_ = sent_; }
     void consumed(std::uint64_t total) {
         consumed_ = total;
         if (probe_until_ == 0 || total < probe_until_) return;
@@ -68,6 +73,7 @@ class HopWindow {
   private:
     std::uint64_t sent_ = 0;
     std::uint64_t consumed_ = 0;
+    std::uint64_t marked_ = 0;
     std::uint64_t window_ = bus::hop_window_bytes_min;
     bool limited_ = false;
     std::uint64_t probe_until_ = 0;
@@ -132,7 +138,7 @@ class Peer {
             total += last_bytes_;
             const bool end = last_.type == type_end;
             if (!end && last_.body_offset + last_part_ == last_.body_bytes) ++messages;
-            if (total - reported >= bus::window_report_bytes || end) {
+            if (total - reported >= bus::mark_every_bytes || end) {
                 reported = total;
                 aux_ = total;
                 send(Kind::reply, to, type_data, 0, 0, 0);
@@ -253,6 +259,13 @@ class Peer {
         if (content_.size() < part) content_.resize(part, 0x5a);
         push(header, content_.data(), part);
         if (broker_) hop_.count(bus::header_bytes + part);
+        if (broker_ && hop_.mark_due()) {
+            Header mark;
+            mark.kind = Kind::mark;
+            mark.src = id_of(slot_);
+            mark.aux = hop_.mark();
+            push(mark, nullptr, 0);
+        }
         return bus::header_bytes + part;
     }
 
@@ -294,18 +307,15 @@ class Peer {
         if (last_.kind == Kind::error)
             throw std::runtime_error("the broker answered with error " + std::to_string(last_.aux));
         if (last_.kind == Kind::window) hop_.consumed(last_.aux);
+        if (last_.kind == Kind::mark) {
+            Header window;
+            window.kind = Kind::window;
+            window.src = id_of(slot_);
+            window.aux = last_.aux;
+            push(window, nullptr, 0);
+        }
         if (is_data(last_.kind)) {
             if (last_.kind == Kind::reply && last_.aux != 0) credited_ = last_.aux;
-            if (broker_) {
-                taken_ += last_bytes_;
-                if (taken_ - told_ >= bus::window_report_bytes) {
-                    Header window;
-                    window.kind = Kind::window;
-                    window.src = id_of(slot_);
-                    window.aux = told_ = taken_;
-                    push(window, nullptr, 0);
-                }
-            }
         }
         return true;
     }
@@ -322,8 +332,6 @@ class Peer {
     std::uint64_t number_ = 0;
     std::uint64_t aux_ = 0;
     std::uint64_t credited_ = 0;
-    std::uint64_t taken_ = 0;
-    std::uint64_t told_ = 0;
     Header last_;
     std::size_t last_bytes_ = 0;
     std::size_t last_part_ = 0;

@@ -31,6 +31,7 @@ enum class PlantedBug : std::uint8_t {
     answer_from_anybody,
     answer_passed_on_twice,
     window_leaked,
+    window_believed,
     extension_ignored,
     lag_ignored,
     stall_not_noticed,

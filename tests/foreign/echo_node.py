@@ -4,16 +4,18 @@ import hashlib, random, struct, sys, time
 import msgpack, zmq
 
 address, name = sys.argv[1:]
-HELLO, WELCOME, PING, PONG, BYE, OPEN, JOIN, CLOSE, REQUEST, REPLY, ERROR, WINDOW, CREDIT = [*range(1, 13), 16]
+HELLO, WELCOME, PING, PONG, BYE, OPEN, JOIN, CLOSE, REQUEST, REPLY, ERROR, WINDOW, CREDIT, MARK = [*range(1, 13), 16, 20]
 LAYOUT = struct.Struct(">BBHBBBBBB16sBIBQBQBQBQBQBQBHBQ")  # section 2
 CHUNK = WINDOW_BYTES = 512 << 10
+MARK_EVERY = 128 << 10
 me = int.from_bytes(hashlib.blake2b(b"vflbus-node:" + name.encode(), digest_size=16).digest()[:8], "little") or 1
 incarnation, instance = time.time_ns() // 1_000_000, random.getrandbits(64)
 sock = zmq.Context().socket(zmq.DEALER)
 sock.connect(address)
 terms, bodies, answers, waiting = {}, {}, {}, []  # by run; by (run, source, number); frames behind the window
 up, hellos, next_hello = False, 0, 0.0
-taken = reported = sent = consumed = 0  # bytes on this hop, section 7
+sent = marked = consumed = 0  # bytes on this hop, section 7
+marks = {}  # what was sent before each MARK, by its token
 
 def send(kind, body=b"", run=bytes(16), term=0, dst=0, request=0, type=0, flags=0, aux=0, below=0):
     for offset in range(0, max(len(body), 1), CHUNK):
@@ -30,9 +32,10 @@ while True:
     while waiting and sent - consumed < WINDOW_BYTES:
         sent += sum(map(len, waiting[0]))
         sock.send_multipart(waiting.pop(0))
-    if taken - reported >= 128 << 10:
-        send(WINDOW, aux=taken)
-        reported = taken
+        if sent - marked >= MARK_EVERY:
+            token = random.getrandbits(64) or 1
+            send(MARK, aux=token)
+            marks[token] = marked = sent
     if not sock.poll(250):
         up and send(PING)
         continue
@@ -41,7 +44,7 @@ while True:
         LAYOUT.unpack(head)[i] for i in (4, 6, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27)]
     key = (run, src, request)
     if kind == WELCOME and request == hellos:
-        up, taken, reported, sent, consumed, waiting = True, 0, 0, 0, 0, []
+        up, sent, marked, consumed, waiting, marks = True, 0, 0, 0, [], {}
     elif kind == PING:
         send(PONG, request=request)
     elif kind == OPEN:
@@ -56,7 +59,6 @@ while True:
         if terms.get(run) != term:  # a new run, or a new term: nothing of the old one counts
             bodies, answers, terms[run] = {}, {}, term
     elif kind == REQUEST:
-        taken += len(head) + len(part)
         if offset == 0 and total > 64 << 10:  # there is always room here, for the attempt of this tag
             send(CREDIT, run=run, term=term, dst=src, request=request, aux=total, below=aux)
         answers = {k: v for k, v in answers.items() if k[:2] != key[:2] or k[2] >= below}
@@ -67,8 +69,10 @@ while True:
                 wrong = (msgpack.packb([15, name + " only echoes"]), 1)  # unknown_message
                 answers.setdefault(key, (body, 0) if type == 1 else wrong)
                 send(REPLY, answers[key][0], run, term, src, request, type, answers[key][1])
+    elif kind == MARK:
+        send(WINDOW, aux=aux)
     elif kind == WINDOW:
-        consumed = aux
+        consumed = marks.pop(aux, consumed)
     elif kind == CLOSE and terms.pop(run, None):
         send(BYE)
         sock.close(1000)

@@ -172,9 +172,13 @@ TEST_CASE("golden frames") {
     golden("error", h, encode_sentence("member-0 is not connected"));
 
     h = {};
-    h.kind = Kind::window;
+    h.kind = Kind::mark;
     h.src = member;
-    h.aux = 131072;
+    h.aux = 0x1F2E3D4C5B6A7988;
+    golden("mark", h);
+    h.kind = Kind::window;
+    h.src = {};
+    h.dst = member;
     golden("window", h);
 
     h = in_run(Kind::peer_up);

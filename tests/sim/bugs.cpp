@@ -50,6 +50,8 @@ constexpr Bug all[] = {
     VFLBUS_BUG(answer_passed_on_twice, "the broker passes on a second answer to one question"),
     VFLBUS_BUG(window_leaked,
                "bytes of frames that the broker refuses are never reported consumed"),
+    VFLBUS_BUG(window_believed,
+               "who says WINDOW is believed to have read all, whatever token it says"),
     VFLBUS_BUG(extension_ignored,
                "broker, links and owners ignore an extension that they have to understand"),
     VFLBUS_BUG(lag_ignored, "the broker counts time that it slept itself as silence of the nodes"),

@@ -62,6 +62,7 @@ std::vector<std::string> expected_coverage() {
         "a request from outside of the run",
         "a request past the owner of an open run",
         "an extension that is not understood",
+        "a node lies about what it has read",
         "HELLO refused for an extension",
         "run declined for an extension",
         "an answer is forged",

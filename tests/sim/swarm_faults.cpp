@@ -225,6 +225,7 @@ bool Swarm::stop(FaultKind kind) {
 bool Swarm::strike_stranger(FaultKind kind, std::size_t place) {
     switch (kind) {
         case FaultKind::garbage:
+            if (rng_.below(2) == 0 && world_.lie_of_windows(place)) return true;
             for (int i = 0; i < 5; ++i) world_.send_garbage(place);
             return true;
         case FaultKind::intrusion:

@@ -32,7 +32,7 @@ bus::Limits draw_limits(Rng& rng) {
     limits.bulk_lead = std::min<std::uint64_t>(limits.credit_first, (4 << 10) << rng.below(6));
     limits.hop_window = (32 << 10) << rng.below(5);
     limits.hop_window_max = limits.hop_window << rng.below(4);
-    limits.window_report = limits.hop_window >> (1 + rng.below(3));
+    limits.mark_every = limits.hop_window >> (1 + rng.below(3));
     limits.broker_queue = (std::max(limits.hop_window, limits.credit_total) + 1) << rng.below(3);
     limits.body_budget = (96 << 10) << rng.below(4);
     // (what is asked here fits into the smallest)

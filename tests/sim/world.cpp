@@ -122,6 +122,7 @@ bus::SendResult World::send(Node& node, std::uint64_t id, bus::Frame& frame) {
             watch_window(connection, true, taken.size());
         }
     }
+    if (header.kind == Kind::mark) watch_mark(connection, true, header.aux);
     const bool part = cut_in_body_ && bus::is_data(header.kind) &&
                       header.body_offset + taken.body.size() < header.body_bytes;
     to_broker(node, connection, std::move(taken), 2);
@@ -161,7 +162,7 @@ World::World(std::uint64_t seed, WorldOptions options)
       broker_side_(std::make_unique<BrokerSide>(*this)) {
     const bus::Limits& l = options_.limits;
     tell("limits: chunk=" + std::to_string(l.chunk) + " window=" + std::to_string(l.hop_window) +
-         " report=" + std::to_string(l.window_report) + " credit_first=" +
+         " mark=" + std::to_string(l.mark_every) + " credit_first=" +
          std::to_string(l.credit_first) + " share=" + std::to_string(l.credit_share_min) + ".." +
          std::to_string(l.credit_share_max) + " total=" + std::to_string(l.credit_total) +
          " room=" + std::to_string(l.body_budget) + " queue=" + std::to_string(l.broker_queue) +
@@ -402,7 +403,7 @@ void World::arrive_at_broker(std::uint64_t id, bus::Frame&& frame, bool from_lin
     mix(hash_of(frame.header.bytes()));
     mix(hash_of(frame.body.bytes()));
     const bool known = speaker != registered_.end() && speaker->second.connection == id;
-    if (right) watch_arrival_at_broker(found->second, header, frame.body.bytes());
+    if (right) watch_arrival_at_broker(found->second, header, frame.body.bytes(), from_link);
     if (right && known && header.kind == Kind::bye) speaker->second.left = true;
     const bool honest = known && from_link && !node.hostile;
     // without authentication the first who says so owns a run (docs/protocol.md, section 11):

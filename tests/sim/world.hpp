@@ -163,6 +163,9 @@ class World {
     void pause_broker(Duration length);
     void leap_broker(Duration by);
     void send_garbage(std::size_t node);
+    /// For a moment its connections have WINDOW frames that answer no MARK, beside what its link
+    /// says. False: it is not there.
+    bool lie_of_windows(std::size_t node);
     /// Somebody (a place without a process) joins the bus for a moment, with a well-formed REQUEST
     /// or OPEN of a run that is another's, or with an extension that has to be understood and is
     /// not. False: there is no run.
@@ -265,13 +268,15 @@ class World {
     void watch_data(Connection& connection, const bus::Header& header, std::size_t bytes);
     /// `hop` is that of who sends the frame: it may cross the line, not begin beyond it.
     void watch_window(Connection& connection, bool by_node, std::size_t bytes);
-    void watch_report(Connection& connection, bool by_node, std::uint64_t total);
+    /// MARK was sent by `by_node`, and WINDOW answers one of its MARKs.
+    void watch_mark(Connection& connection, bool by_node, std::uint64_t token);
+    void watch_report(Connection& connection, bool by_node, std::uint64_t token);
     void watch_peer(const Node& node, const bus::Header& header, const bus::Frame& frame);
     void watch_answer(const Connection& connection, const bus::Header& header);
     void watch_open(const Node& node, const bus::Header& header,
                     std::span<const std::uint8_t> body);
     void watch_arrival_at_broker(Connection& connection, const bus::Header& header,
-                                 std::span<const std::uint8_t> body);
+                                 std::span<const std::uint8_t> body, bool from_link);
     void watch_arrival_at_node(Node& node, Connection& connection, const bus::Header& header,
                                std::span<const std::uint8_t> body);
     void watch_log(const std::string& line);

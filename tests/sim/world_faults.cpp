@@ -234,6 +234,28 @@ void World::send_garbage(std::size_t index) {
     }
 }
 
+bool World::lie_of_windows(std::size_t index) {
+    const Node& node = *nodes_[index];
+    if (!node.link || !node.link->up()) return false;
+    ++coverage_["a node lies about what it has read"];
+    tell("fault: " + node.name + " says to have read what it has not");
+    for (int i = 0; i < 40; ++i)
+        after(milliseconds(5 * i), [this, index] {
+            const Node& liar = *nodes_[index];
+            for (const std::uint64_t connection : {liar.connection, liar.bulk}) {
+                const auto known = registered_.find(liar.name);
+                if (!broker_ || known == registered_.end() ||
+                    !known->second.speaks_on(connection) || now_ < broker_paused_until_)
+                    continue;
+                bus::Header header;
+                header.kind = Kind::window;
+                header.aux = rng_.next() | 1;
+                say(connection, index, header, {});
+            }
+        });
+    return true;
+}
+
 // -- frames by hand ----------------------------------------------------------------
 
 std::uint64_t World::connect_stranger(std::size_t index, bus::Extensions extensions) {

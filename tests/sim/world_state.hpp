@@ -17,11 +17,13 @@ struct World::Connection {
     bus::Lane lane = bus::Lane::main;
     bool alive = true;         ///< frames still travel
     bool broker_knows = true;  ///< the broker's side still takes frames for it
-    /// What one side has sent that flow control counts, and what of it was reported to it, since
-    /// WELCOME or BULK, as the frames say it.
+    /// REQUEST and REPLY bytes that one side has sent, since WELCOME or BULK, and those of them
+    /// that the other side has proved to have read, as the frames say it.
     struct Hop {
         std::uint64_t sent = 0;
         std::uint64_t reported = 0;
+        /// Tokens of MARKs that were not answered, and what was sent before each.
+        std::deque<std::pair<std::uint64_t, std::uint64_t>> marks;
     };
     std::uint64_t unread = 0;  ///< bytes that the broker has sent, and the node has not read
     Hop by_node;

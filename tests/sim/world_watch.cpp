@@ -52,6 +52,8 @@ void World::watch_broker(Connection& connection, const bus::Frame& frame) {
         case Kind::request:
         case Kind::reply:
             return watch_data(connection, header, frame.size());
+        case Kind::mark:
+            return watch_mark(connection, false, header.aux);
         case Kind::error:
             if (connection.not_understood &&
                 header.aux == static_cast<std::uint64_t>(Errc::unsupported_version))
@@ -98,25 +100,33 @@ void World::watch_window(Connection& connection, bool by_node, std::size_t bytes
     hop.sent += bytes;
 }
 
-void World::watch_report(Connection& connection, bool by_node, std::uint64_t total) {
+void World::watch_mark(Connection& connection, bool by_node, std::uint64_t token) {
     Connection::Hop& hop = by_node ? connection.by_node : connection.by_broker;
-    if (total <= hop.sent) {
-        hop.reported = std::max(hop.reported, total);
+    hop.marks.emplace_back(token, hop.sent);
+}
+
+void World::watch_report(Connection& connection, bool by_node, std::uint64_t token) {
+    Connection::Hop& hop = by_node ? connection.by_node : connection.by_broker;
+    const auto mark =
+        std::ranges::find(hop.marks, token, &std::pair<std::uint64_t, std::uint64_t>::first);
+    if (mark != hop.marks.end()) {
+        hop.reported = std::max(hop.reported, mark->second);
+        hop.marks.erase(hop.marks.begin(), mark + 1);
         return;
     }
     if (nodes_[connection.node]->hostile) return;
+    if (nodes_[connection.node]->hostile) return;  // it says, and answers, what it likes
     const std::string& name = nodes_[connection.node]->name;
     const auto known = registered_.find(name);
     // (a report that had to wait may be the first thing on another connection)
     if (known == registered_.end() || !known->second.speaks_on(connection.id)) return;
-    // both count from the same WELCOME on, or the window closes for good some day
-    violate((by_node ? "more was consumed of " + name : name + " has consumed more") +
-            " than was sent in the session");
+    violate((by_node ? "the broker reports to " + name : name + " reports") +
+            " what was not sent on this connection");
 }
 
 /// While the broker knows a process of a name it takes no earlier one.
 void World::watch_welcome(Connection& connection) {
-    connection.by_broker = {};
+    // what it has sent on this connection is on its way still, and MARKs are to be answered
     if (connection.not_understood)
         violate("the broker welcomed a HELLO with an extension that it does not understand");
     const Node& node = *nodes_[connection.node];
@@ -301,8 +311,9 @@ void World::expect_closed(const RunId& id, std::uint64_t life) {
 }
 
 void World::watch_arrival_at_broker(Connection& connection, const bus::Header& header,
-                                    std::span<const std::uint8_t> body) {
-    if (header.kind == Kind::window) watch_report(connection, false, header.aux);
+                                    std::span<const std::uint8_t> body, bool from_link) {
+    if (header.kind == Kind::window && (from_link || nodes_[connection.node]->hostile))
+        watch_report(connection, false, header.aux);
     if (header.kind == Kind::join)
         if (const auto join = bus::decode_join(body);
             join && join->code == Errc::unsupported_version)

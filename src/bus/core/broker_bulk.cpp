@@ -38,8 +38,11 @@ void BrokerCore::on_bulk_frame(Node& node, const Header& header, Frame& frame, s
         case Kind::reply:
             if (header.body_offset == 0) break;
             return route(node, Lane::bulk, header, frame, bytes, now);
+        case Kind::mark:
+            node.bulk.in.marked(header.aux);
+            return report_consumed(node, Lane::bulk, now);
         case Kind::window:
-            if (!node.bulk.out.consumed(header.aux, now)) break;
+            if (!node.bulk.out.consumed(header.aux, now)) ++counters_.refused;
             if (node.bulk.out.waiting()) flush(node, now);
             return;
         case Kind::ping: {
@@ -85,10 +88,9 @@ void BrokerCore::lose_bulk(Node& node, TimePoint now) {
 void BrokerCore::send_bulk(Node& node, Header header, TimePoint now) {
     header.dst = node.id;
     NodeSink sink(transport_, node.bulk.conn);
-    const SendResult result = node.bulk.out.control(
-        make_frame(header, {}), sink, control_queue_frames_max, control_queue_bytes_max);
-    if (result == SendResult::full) retry_flush_ = true;
-    if (result == SendResult::gone) lose_bulk(node, now);
+    const Posted posted = node.bulk.out.control({make_frame(header, Bytes{})}, sink, now);
+    if (node.bulk.out.blocked()) retry_flush_ = true;
+    if (posted == Posted::gone || posted == Posted::over) lose_bulk(node, now);
 }
 
 }  // namespace vflbus::bus

@@ -9,7 +9,11 @@
 namespace vflbus::bus {
 
 BrokerCore::BrokerCore(BrokerConfig config, BrokerTransport& transport, TimePoint now)
-    : config_(std::move(config)), transport_(transport), started_(now), last_tick_(now) {}
+    : config_(std::move(config)),
+      transport_(transport),
+      tokens_(config_.secret),
+      started_(now),
+      last_tick_(now) {}
 
 BrokerCore::~BrokerCore() = default;
 
@@ -88,6 +92,7 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
         answer.aux = static_cast<std::uint64_t>(Errc::not_registered);
         return send_raw(from, answer, encode_sentence("say HELLO first"));
     }
+    node->in_of(lane).received(head.size() + body_bytes);
     // the last word of a process is no sign that it lives: a newcomer that waits for its name gets
     // it
     const bool leaves = header.kind == Kind::bye && header.src == node->id && lane == Lane::main;
@@ -117,10 +122,11 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
         case Kind::pong:
             if (node.probe && header.request == node.probe->number) settle_probe(node, true, now);
             return note_progress(node, header, now);
+        case Kind::mark:
+            node.in.marked(header.aux);
+            return report_consumed(node, Lane::main, now);
         case Kind::window:
-            if (!node.out.consumed(header.aux, now))
-                return send_error(node, header, Errc::malformed_frame,
-                                  "WINDOW reports bytes that were not sent", now);
+            if (!node.out.consumed(header.aux, now)) ++counters_.refused;
             if (node.out.waiting()) flush(node, now);
             return;
         case Kind::bye: {

@@ -11,9 +11,11 @@
 #include <unordered_map>
 #include <vector>
 
-#include "bus/core/flow.hpp"
+#include "bus/core/hop_receiver.hpp"
+#include "bus/core/hop_sender.hpp"
 #include "bus/core/ledger.hpp"
 #include "bus/core/limits.hpp"
+#include "bus/core/small_traffic.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/wire/control.hpp"
 #include "bus/wire/header.hpp"
@@ -29,6 +31,8 @@ class BrokerTransport {
     virtual ~BrokerTransport() = default;
     /// Never blocks. Moves from the frame on `ok` only.
     virtual SendResult send(ConnId to, Frame& frame) = 0;
+    /// Ends a connection that breaks the rules, with all that its peer still has to say.
+    virtual void close(ConnId) {}
 };
 
 struct BrokerConfig {
@@ -44,6 +48,8 @@ struct BrokerConfig {
     /// Extensions of HELLO that this broker knows the meaning of.
     ExtensionNumbers understood{};
     Extensions welcome_extensions{};
+    /// Random bytes that nobody else knows: a node must not guess what a MARK says.
+    MarkTokens::Secret secret{};
 };
 
 struct BrokerCounters {
@@ -166,13 +172,18 @@ class BrokerCore {
     [[nodiscard]] std::uint64_t wall_ms(TimePoint at) const;
 
     // -- sending: broker_routes.cpp ----------------------------------------------
-    void post(Node& node, Frame&& frame, TimePoint now);
-    void send_open(Node& node, const Run& run, TimePoint now);
+    Posted post(Node& node, ControlFrame&& frame, TimePoint now);
+    Posted send_open(Node& node, const Run& run, TimePoint now);
+    Posted send_join(Node& owner, const Run& run, const Member& member, TimePoint now);
+    Posted pass_on(Node& to, const Header& header, const Payload& body, TimePoint now);
+    void send_about_peer(Node& to, Kind kind, const Run& run, NodeId about, Bytes body,
+                         TimePoint now);
     void send_control(Node& node, Kind kind, const Header& header, Bytes body, TimePoint now);
     void send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
                     TimePoint now);
     void send_raw(ConnId to, const Header& header, Bytes body);
-    void consume(Node& node, Lane lane, std::size_t bytes, TimePoint now);
+    /// Answers the MARKs before which all is consumed.
+    void report_consumed(Node& node, Lane lane, TimePoint now);
     [[nodiscard]] std::uint64_t deferred_max() const noexcept;
     void credit_back(std::vector<HopSender::Left>& left, TimePoint now);
     void flush(Node& node, TimePoint now);
@@ -182,6 +193,7 @@ class BrokerCore {
 
     BrokerConfig config_;
     BrokerTransport& transport_;
+    MarkTokens tokens_;
     std::unordered_map<ConnId, Connection> connections_;  // looked up only, never walked for effect
     std::map<NodeId, std::unique_ptr<Node>> nodes_;
     std::map<RunId, std::unique_ptr<Run>> runs_;

@@ -84,7 +84,7 @@ void BrokerCore::ask_for_life(Node& node, Probe probe, TimePoint now) {
     ping.kind = Kind::ping;
     ping.request = probe.number = ++probes_;
     probe.deadline = now + config_.timings.name_probe;
-    Frame frame = make_frame(ping, {});
+    Frame frame = make_frame(ping, Bytes{});
     if (transport_.send(node.conn, frame) == SendResult::gone) {
         disconnect(node, now);
         return accept(probe.conn, std::move(probe.hello), probe.hello_number, now);
@@ -112,8 +112,7 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     auto& slot = nodes_[id];
     const bool known = slot != nullptr;
     if (!known) {
-        slot = std::make_unique<Node>(config_.limits);
-        slot->id = id;
+        slot = std::make_unique<Node>(id, config_.limits, tokens_);
         for (const auto& [run_id, run] : runs_)
             if (run->owner == id || run->find(id) != nullptr) slot->runs.insert(run_id);
     }
@@ -157,7 +156,11 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     last_conn_ = 0;
     last_node_ = nullptr;
     ++generation_;
-    node.out.reset(left_);
+    // what an earlier session has sent on this very connection may still be on its way
+    if (node.conn == from)
+        node.out.begin_session(left_);
+    else
+        node.out.reset(left_);
     credit_back(left_, now);
     node.in.reset();
     detach_bulk(node, now);
@@ -203,7 +206,7 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     note(node);
     for (const RunId& run_id : node.runs) {
         const Run& run = *runs_.at(run_id);
-        if (run.owner != id) send_open(node, run, now);
+        if (run.owner != id) (void)send_open(node, run, now);
     }
     if (!probe) return;
     if (node.conn != 0) return ask_for_life(node, std::move(*probe), now);
@@ -294,8 +297,8 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
         // what waits for it would hold back its senders in all their runs; they send again when it
         // is up
         ++generation_;
-        node.out.drop_all(left_);
-        node.bulk.out.drop_all(left_);
+        node.out.drop_data(left_);
+        node.bulk.out.drop_data(left_);
         credit_back(left_, now);
     }
     log(std::string(lost ? "node lost name=" : "node suspect name=") + node.hello.name +

@@ -77,8 +77,9 @@ void BrokerCore::on_query(Node& node, const Header& header, Payload& body, TimeP
                                          node.session,
                                          session,
                                          now};
-    const auto bytes = body.bytes();
-    send_control(*target->second, Kind::query, header, Bytes(bytes.begin(), bytes.end()), now);
+    if (pass_on(*target->second, header, body, now) != Posted::crowded) return;
+    asked_.erase({node.id, header.request});
+    refuse(Errc::too_many, target->second->hello.name + " is far behind; ask again in a moment");
 }
 
 void BrokerCore::on_answer(Node& node, const Header& header, Payload& body, TimePoint now) {
@@ -92,8 +93,8 @@ void BrokerCore::on_answer(Node& node, const Header& header, Payload& body, Time
     const auto asker = nodes_.find(header.dst);
     // (an earlier process of the name has asked)
     if (asker == nodes_.end() || asker->second->hello.instance != instance) return;
-    const auto bytes = body.bytes();
-    send_control(*asker->second, Kind::answer, header, Bytes(bytes.begin(), bytes.end()), now);
+    // one that is crowded out is lost: its asker asks again, or waits no longer
+    (void)pass_on(*asker->second, header, body, now);
 }
 
 void BrokerCore::send_answer(Node& to, const Header& query, NodeId from, const Result<Bytes>& body,

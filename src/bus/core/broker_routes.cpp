@@ -11,7 +11,7 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     if (route.generation != generation_ || route.dst != header.dst || route.term != header.term ||
         route.run != header.run) {
         const auto refuse = [&](Errc code, const std::string& sentence) {
-            if (!VFLBUS_PLANTED(window_leaked)) consume(node, lane, bytes, now);
+            if (VFLBUS_PLANTED(window_leaked)) node.in_of(lane).hold(bytes);
             send_error(node, header, code, sentence, now);
         };
         Run* run = find_run(header.run);
@@ -40,7 +40,6 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
         route = {header.run, header.term, header.dst, generation_, target->second.get(), run};
     }
     if (header.body_bytes > config_.limits.message) {
-        consume(node, lane, bytes, now);
         return send_error(node, header, Errc::too_large,
                           "a message of " + std::to_string(header.body_bytes) +
                               " bytes exceeds the limit of " +
@@ -49,7 +48,7 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     }
     Node& target = *route.target;
     // a destination that is far behind holds back those who send to it, not the broker's memory
-    const bool defer = target.queued_bytes() > config_.limits.broker_queue;
+    const bool defer = target.queued_cost() > config_.limits.broker_queue;
     if (defer && node.deferred_bytes >= deferred_max() && !VFLBUS_PLANTED(window_not_enforced))
         return send_error(node, header, Errc::too_many,
                           node.hello.name + " sends more than its window while " +
@@ -66,23 +65,23 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     const bool bulk = lane == Lane::bulk && target.bulk.conn != 0;
     HopSender& out = bulk ? target.bulk.out : target.out;
     if (bulk) {
-        target.bulk.beside.bulk(header.run);
-        out.narrow(target.bulk.beside.now(now));
+        target.bulk.small_traffic.bulk_moves(header.run);
+        out.narrow(target.bulk.small_traffic.present(now));
     } else if (lane == Lane::main) {
-        target.bulk.beside.data(header.run, header.body_bytes, now);
+        target.bulk.small_traffic.seen(header.run, header.body_bytes, now);
     }
     NodeSink sink(transport_, bulk ? target.bulk.conn : target.conn);
     const Origin origin = defer ? Origin{node.id, node.session, lane} : Origin{};
     const SendResult result = out.data(header.run, std::move(frame), bytes, origin, sink, now);
     if (result == SendResult::gone) {
-        consume(node, lane, bytes, now);
         if (bulk) return lose_bulk(target, now);  // it comes back, and the body begins again
         const std::string name = target.hello.name;
         disconnect(target, now);
         return send_error(node, header, Errc::unreachable, name + " is not connected", now);
     }
-    if (result == SendResult::full && out.blocked()) retry_flush_ = true;
-    if (!defer || result == SendResult::ok) return consume(node, lane, bytes, now);
+    if (out.blocked()) retry_flush_ = true;
+    if (!defer || result == SendResult::ok) return;
+    node.in_of(lane).hold(bytes);
     node.deferred_bytes += bytes;
 }
 
@@ -90,6 +89,12 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
 std::uint64_t BrokerCore::deferred_max() const noexcept {
     const Limits& l = config_.limits;
     return 2 * (std::max(l.hop_window, l.hop_window_max) + l.chunk + header_bytes);
+}
+
+/// CREDIT, QUERY, ANSWER: from one node to another, counted against the one that sends.
+Posted BrokerCore::pass_on(Node& to, const Header& header, const Payload& body, TimePoint now) {
+    const auto bytes = body.bytes();
+    return post(to, {make_frame(header, Bytes(bytes.begin(), bytes.end())), header.src}, now);
 }
 
 void BrokerCore::route_credit(Node& node, const Header& header, TimePoint now) {
@@ -101,39 +106,37 @@ void BrokerCore::route_credit(Node& node, const Header& header, TimePoint now) {
         const auto found = nodes_.find(header.dst);
         if (found != nodes_.end() && found->second->conn != 0) target = found->second.get();
     }
-    if (target == nullptr) return;  // restated by its sender when the peer is up again
-    post(*target, make_frame(header, {}), now);
+    // restated by its sender when the peer is up again; what is too much is lost, as the body that
+    // it is for is sent again
+    if (target != nullptr) (void)pass_on(*target, header, {}, now);
 }
 
 // -- sending -------------------------------------------------------------------
 
 void BrokerCore::send_raw(ConnId to, const Header& header, Bytes body) {
-    Header complete = header;
-    complete.body_bytes = body.size();
-    Frame frame = make_frame(complete, std::move(body));
+    Frame frame = make_frame(header, std::move(body));
     (void)transport_.send(to, frame);  // a stranger that is gone or full is not worth a queue
 }
 
-/// Past all queues. Who takes nothing of ever more has no session any longer, as if it were gone:
-/// it says HELLO for another, which repairs everything.
-void BrokerCore::post(Node& node, Frame&& frame, TimePoint now) {
-    if (node.conn == 0) return;
+/// Past what waits for the window. A node that takes nothing of ever more has no session any
+/// longer, as if it were gone: it says HELLO for another, which repairs everything.
+Posted BrokerCore::post(Node& node, ControlFrame&& frame, TimePoint now) {
+    if (node.conn == 0) return Posted::gone;
     NodeSink sink(transport_, node.conn);
-    const SendResult result =
-        node.out.control(std::move(frame), sink, control_queue_frames_max, control_queue_bytes_max);
-    if (result == SendResult::full) retry_flush_ = true;
-    if (result == SendResult::gone) {
-        if (node.out.queued_controls() != 0)
-            log("node takes nothing and is given up name=" + node.hello.name);
-        // only noted: the caller may be walking over nodes; liveness, which drops what waits, and
-        // the next frame to it do the rest
-        connections_.erase(node.conn);
-        node.conn = 0;
-        last_conn_ = 0;
-        last_node_ = nullptr;
-        node.gone_at = now;
-        ++generation_;
-    }
+    const Posted posted = node.out.control(std::move(frame), sink, now);
+    if (node.out.blocked()) retry_flush_ = true;
+    if (posted != Posted::gone && posted != Posted::over) return posted;
+    if (posted == Posted::over) log("node takes nothing and is given up name=" + node.hello.name);
+    // only noted: the caller may be walking over nodes; liveness, which drops what waits, and the
+    // next frame to it do the rest
+    connections_.erase(node.conn);
+    if (posted == Posted::over) transport_.close(node.conn);
+    node.conn = 0;
+    last_conn_ = 0;
+    last_node_ = nullptr;
+    node.gone_at = now;
+    ++generation_;
+    return posted;
 }
 
 void BrokerCore::send_control(Node& node, Kind kind, const Header& header, Bytes body,
@@ -141,46 +144,75 @@ void BrokerCore::send_control(Node& node, Kind kind, const Header& header, Bytes
     Header complete = header;
     complete.kind = kind;
     complete.dst = node.id;
-    complete.body_bytes = body.size();
-    post(node, make_frame(complete, std::move(body)), now);
+    (void)post(node, {make_frame(complete, std::move(body))}, now);
 }
 
-/// OPEN to one who is invited. A megabyte for each of a thousand nodes is one megabyte here.
-void BrokerCore::send_open(Node& node, const Run& run, TimePoint now) {
+/// PEER_UP, PEER_SUSPECT, PEER_DOWN: what was said of that peer before, and waits, is no news.
+void BrokerCore::send_about_peer(Node& to, Kind kind, const Run& run, NodeId about, Bytes body,
+                                 TimePoint now) {
+    Header header;
+    header.kind = kind;
+    header.run = run.id;
+    header.term = run.term;
+    header.dst = to.id;
+    header.aux = about.value;
+    (void)post(
+        to,
+        {make_frame(header, std::move(body)), broker_node, Subject{Kind::peer_up, run.id, about}},
+        now);
+}
+
+/// OPEN to a node that is invited.
+Posted BrokerCore::send_open(Node& node, const Run& run, TimePoint now) {
     Header header;
     header.kind = Kind::open;
     header.run = run.id;
     header.term = run.term;
     header.src = run.owner;
     header.dst = node.id;
-    header.body_bytes = run.open->size();
-    post(node, frame_of(header, Payload::hold(SharedSlice(run.open, 0, run.open->size()))), now);
+    return post(
+        node,
+        {make_frame(header, run.open), run.owner, Subject{Kind::open, run.id, run.owner}, true},
+        now);
+}
+
+/// What a participant has said of the run, to its owner.
+Posted BrokerCore::send_join(Node& owner, const Run& run, const Member& member, TimePoint now) {
+    Header header;
+    header.kind = Kind::join;
+    header.run = run.id;
+    header.term = run.term;
+    header.src = member.id;
+    header.dst = owner.id;
+    return post(
+        owner,
+        {make_frame(header, member.join), member.id, Subject{Kind::join, run.id, member.id}, true},
+        now);
 }
 
 void BrokerCore::send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
                             TimePoint now) {
     ++counters_.refused;
     Header header;
+    header.kind = Kind::error;
     header.run = about.run;
     header.term = about.term;
+    header.dst = about.dst;
     header.request = about.request;
     header.type = about.type;
     header.aux = static_cast<std::uint64_t>(code);
-    header.kind = Kind::error;
-    header.dst = about.dst;
-    Bytes body = encode_sentence(sentence);
-    header.body_bytes = body.size();
-    post(node, make_frame(header, std::move(body)), now);
+    (void)post(node, {make_frame(header, encode_sentence(sentence))}, now);
 }
 
-void BrokerCore::consume(Node& node, Lane lane, std::size_t bytes, TimePoint now) {
-    HopReceiver& in = lane == Lane::bulk ? node.bulk.in : node.in;
-    if (!in.consume(bytes)) return;
-    Header header;
-    header.kind = Kind::window;
-    header.aux = in.report();
-    if (lane == Lane::main) return send_control(node, Kind::window, header, {}, now);
-    if (node.bulk.conn != 0) send_bulk(node, header, now);
+void BrokerCore::report_consumed(Node& node, Lane lane, TimePoint now) {
+    const std::uint64_t token = node.in_of(lane).due();
+    const ConnId conn = lane == Lane::bulk ? node.bulk.conn : node.conn;
+    if (token == 0 || conn == 0) return;
+    NodeSink sink(transport_, conn);
+    HopSender& out = lane == Lane::bulk ? node.bulk.out : node.out;
+    // (one that is gone is found out by whatever is sent next)
+    (void)out.report(token, sink, now);
+    if (out.blocked()) retry_flush_ = true;
 }
 
 void BrokerCore::credit_back(std::vector<HopSender::Left>& left, TimePoint now) {
@@ -191,8 +223,9 @@ void BrokerCore::credit_back(std::vector<HopSender::Left>& left, TimePoint now) 
         if (found == nodes_.end()) continue;
         Node& node = *found->second;
         node.deferred_bytes -= std::min<std::uint64_t>(node.deferred_bytes, entry.bytes);
-        if (node.session == entry.origin.session)
-            consume(node, entry.origin.lane, entry.bytes, now);
+        if (node.session != entry.origin.session) continue;
+        node.in_of(entry.origin.lane).release(entry.bytes);
+        report_consumed(node, entry.origin.lane, now);
     }
 }
 
@@ -202,7 +235,7 @@ void BrokerCore::flush(Node& node, TimePoint now) {
     if (result == SendResult::gone) disconnect(node, now);
     if (node.bulk.conn != 0) {
         NodeSink bulk(transport_, node.bulk.conn);
-        node.bulk.out.narrow(node.bulk.beside.now(now));
+        node.bulk.out.narrow(node.bulk.small_traffic.present(now));
         if (node.bulk.out.flush(bulk, now, left_) == SendResult::gone) lose_bulk(node, now);
     }
     if (node.out.blocked() || node.bulk.out.blocked()) retry_flush_ = true;

@@ -105,13 +105,9 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
         Node& participant = *found->second;
         participant.runs.insert(run->id);
         if (member.joined) {  // the owner came back: it hears again who is in
-            Header join;
-            join.run = run->id;
-            join.term = run->term;
-            join.src = member.id;
-            send_control(node, Kind::join, join, member.join, now);
+            (void)send_join(node, *run, member, now);
         } else if (participant.conn != 0) {
-            send_open(participant, *run, now);
+            (void)send_open(participant, *run, now);
         }
     }
     settle_state(*run, now);
@@ -165,7 +161,8 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
                           now);
     const bool was_joined = member->joined;
     member->joined = join->code == Errc::ok;
-    member->join = encode(*join);  // and not what came, which may have a sentence without end
+    // encoded anew: what came may have a sentence without end
+    member->join = std::make_shared<const Bytes>(encode(*join));
     ++generation_;
     if (!was_joined)
         log("joined run=" + run->id.short_hex() + " node=" + node.hello.name +
@@ -176,13 +173,9 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
     if (!member->joined && was_joined) announce_down(*run, node, Errc::refused, Duration{}, now);
     if (settle_state(*run, now)) note(*run);
     const auto owner = nodes_.find(run->owner);
-    if (run->owner_here && owner != nodes_.end() && owner->second->conn != 0) {
-        Header forward;
-        forward.run = run->id;
-        forward.term = run->term;
-        forward.src = node.id;
-        send_control(*owner->second, Kind::join, forward, member->join, now);
-    }
+    if (!run->owner_here || owner == nodes_.end() || owner->second->conn == 0) return;
+    if (send_join(*owner->second, *run, *member, now) == Posted::crowded)
+        send_error(node, header, Errc::retry, run->owner_name + " is far behind", now);
 }
 
 void BrokerCore::on_close(Node& node, const Header& header, const Payload& body, TimePoint now) {
@@ -258,14 +251,10 @@ void BrokerCore::end_runs_of(Node& owner, TimePoint now) {
 /// Tells the others of the run that `node` takes part, and `node` of those that do.
 void BrokerCore::announce_up(Run& run, Node& node, TimePoint now) {
     const auto up = [&](Node& to, const Node& about) {
-        Header h;
-        h.run = run.id;
-        h.term = run.term;
-        h.aux = about.id.value;
-        send_control(to, Kind::peer_up, h,
-                     encode(PeerUp{about.hello.name, about.hello.role, about.hello.rank,
-                                   about.hello.incarnation}),
-                     now);
+        send_about_peer(to, Kind::peer_up, run, about.id,
+                        encode(PeerUp{about.hello.name, about.hello.role, about.hello.rank,
+                                      about.hello.incarnation}),
+                        now);
     };
     for_each_peer(run, node, [&](Node& peer) {
         up(peer, node);
@@ -278,12 +267,8 @@ void BrokerCore::announce_suspect(Node& node, Errc code, Duration since, TimePoi
     for (const RunId& id : node.runs) {
         Run& run = *runs_.at(id);
         for_each_peer(run, node, [&](Node& peer) {
-            Header h;
-            h.run = id;
-            h.term = run.term;
-            h.aux = node.id.value;
-            send_control(peer, Kind::peer_suspect, h,
-                         encode(PeerSuspect{node.hello.name, code, to_ms(since)}), now);
+            send_about_peer(peer, Kind::peer_suspect, run, node.id,
+                            encode(PeerSuspect{node.hello.name, code, to_ms(since)}), now);
         });
     }
 }
@@ -291,12 +276,8 @@ void BrokerCore::announce_suspect(Node& node, Errc code, Duration since, TimePoi
 /// Tells the others of the run that `node` takes no part in it any more.
 void BrokerCore::announce_down(Run& run, Node& node, Errc code, Duration silent, TimePoint now) {
     for_each_peer(run, node, [&](Node& peer) {
-        Header h;
-        h.run = run.id;
-        h.term = run.term;
-        h.aux = node.id.value;
-        send_control(peer, Kind::peer_down, h,
-                     encode(PeerDown{node.hello.name, code, to_ms(silent)}), now);
+        send_about_peer(peer, Kind::peer_down, run, node.id,
+                        encode(PeerDown{node.hello.name, code, to_ms(silent)}), now);
     });
 }
 

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "bus/core/broker_core.hpp"
+#include "bus/wire/frame.hpp"
 
 namespace vflbus::bus {
 
@@ -15,21 +16,13 @@ inline std::uint64_t to_ms(Duration d) {
         0, std::chrono::duration_cast<std::chrono::milliseconds>(d).count()));
 }
 
-inline Frame frame_of(const Header& header, Payload body) {
-    struct HeaderHolder {
-        std::vector<std::uint8_t> bytes;
-        [[nodiscard]] const std::uint8_t* data() const noexcept { return bytes.data(); }
-        [[nodiscard]] std::size_t size() const noexcept { return bytes.size(); }
-    };
-    const HeaderBytes encoded = encode(header);
-    Frame frame;
-    frame.header = Payload::hold(HeaderHolder{{encoded.begin(), encoded.end()}});
-    frame.body = std::move(body);
-    return frame;
-}
-inline Frame make_frame(const Header& header, Bytes body) {
-    return frame_of(header, body.empty() ? Payload() : Payload::hold(std::move(body)));
-}
+/// What may wait for one node, so that no other one costs it its session.
+inline constexpr ControlLimits waiting_control_limits{.frames = control_queue_frames_max,
+                                                      .bytes = control_queue_bytes_max,
+                                                      .passed_on_frames = passed_on_frames_max,
+                                                      .passed_on_bytes = passed_on_bytes_max,
+                                                      .of_one_frames = passed_on_of_one_frames_max,
+                                                      .of_one_bytes = passed_on_of_one_bytes_max};
 
 inline bool lists(const Hello& hello, std::string_view feature) {
     return std::find(hello.features.begin(), hello.features.end(), feature) != hello.features.end();
@@ -78,18 +71,20 @@ struct BrokerCore::Node {
 
     /// Its second connection (docs/protocol.md, section 7).
     struct Bulk {
-        explicit Bulk(const Limits& limits)
-            : out(limits.hop_window, limits.hop_window_max),
-              in(std::min<std::uint64_t>(limits.window_report, bulk_chunk_bytes)) {}
+        explicit Bulk(HopSender sender) : out(std::move(sender)) {}
         ConnId conn = 0;  ///< 0: it has none
         TimePoint heard{};
         HopSender out;
         HopReceiver in;
-        Beside beside;
+        SmallTraffic small_traffic;
     };
 
-    explicit Node(const Limits& limits)
-        : out(limits.hop_window, limits.hop_window_max), in(limits.window_report), bulk(limits) {}
+    Node(NodeId node_id, const Limits& limits, MarkTokens& tokens)
+        : id(node_id),
+          out(tokens, {broker_node, id}, limits, limits.mark_every, waiting_control_limits),
+          bulk(HopSender(tokens, {broker_node, id}, limits,
+                         std::min<std::uint64_t>(limits.mark_every, bulk_chunk_bytes),
+                         waiting_control_limits)) {}
 
     NodeId id;
     Hello hello;
@@ -136,6 +131,13 @@ struct BrokerCore::Node {
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept {
         return out.queued_bytes() + bulk.out.queued_bytes();
     }
+    /// The same with what waiting frames cost besides.
+    [[nodiscard]] std::uint64_t queued_cost() const noexcept {
+        return out.queued_cost() + bulk.out.queued_cost();
+    }
+    [[nodiscard]] HopReceiver& in_of(Lane lane) noexcept {
+        return lane == Lane::bulk ? bulk.in : in;
+    }
     [[nodiscard]] std::uint64_t consumed_bytes() const noexcept {
         return out.consumed_bytes() + bulk.out.consumed_bytes();
     }
@@ -145,7 +147,7 @@ struct BrokerCore::Member {
     Participant participant;
     NodeId id;
     bool joined = false;
-    Bytes join;  ///< the JOIN body, for an owner that comes back
+    std::shared_ptr<const Bytes> join;  ///< the JOIN body, for an owner that comes back
 };
 
 struct BrokerCore::Run {

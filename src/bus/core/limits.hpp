@@ -2,6 +2,8 @@
 // The bounds that a configuration may narrow (docs/configuration.md, section [bus]); those that
 // nobody may pass are in wire/limits.hpp.
 
+#include <algorithm>
+
 #include "bus/wire/limits.hpp"
 
 namespace vflbus::bus {
@@ -25,7 +27,8 @@ struct Limits {
 
     // -- the same everywhere; the simulation makes them small, so that small bodies are like large
     std::uint64_t hop_window_max = hop_window_bytes_max;
-    std::uint64_t window_report = window_report_bytes;
+    std::uint64_t mark_every = mark_every_bytes;
+    std::uint64_t control_allowance = control_allowance_bytes;
     /// What waits at a broker for one node before those who send to it are held back.
     std::uint64_t broker_queue = broker_queue_bytes_max;
     std::uint64_t credit_first = credit_first_bytes;
@@ -38,8 +41,15 @@ struct Limits {
 /// What has to hold among them, or a body would stop on its way.
 constexpr bool consistent(const Limits& l) noexcept {
     return chunk_bytes_min <= l.chunk && l.chunk <= chunk_bytes &&
-           // a window that is used up is reported before
-           l.window_report * 2 <= l.hop_window && l.hop_window < l.broker_queue &&
+           // a window has a MARK before it is used up
+           l.mark_every * 2 <= l.hop_window && l.hop_window < l.broker_queue &&
+           // two ends that both wait for WINDOW never wait for each other: the MARKs that a sender
+           // can have unanswered (its window, and twice a frame that crosses a line) are answered
+           // within what is kept for that
+           (std::max(l.hop_window, l.hop_window_max) + l.control_allowance +
+            2 * control_body_bytes_max) /
+                   std::min<std::uint64_t>(l.mark_every, bulk_chunk_bytes) * header_bytes <=
+               report_allowance_bytes &&
            // credit is extended while half a share is left, and a sender waits for a smallest chunk
            chunk_bytes_min <= l.credit_first && chunk_bytes_min <= l.bulk_lead &&
            l.bulk_lead <= l.credit_first && 2 * chunk_bytes_min <= l.credit_share_min &&

@@ -59,7 +59,7 @@ void LinkCore::settle_bulk(Bulk::State state, TimePoint now) {
 
 void LinkCore::end_bulk() {
     if (bulk_.sink != nullptr) transport_.close_bulk();
-    bulk_ = Bulk(config_.limits);
+    bulk_ = Bulk(hop_sender(Lane::bulk));
 }
 
 void LinkCore::on_bulk_frame(const Header& header, const Payload& body, TimePoint now) {
@@ -71,19 +71,14 @@ void LinkCore::on_bulk_frame(const Header& header, const Payload& body, TimePoin
         return;  // BULK is said again
     }
     if (is_data(header.kind)) {
-        bulk_.beside.bulk(header.run);
-        if (bulk_.in.consume(header_bytes + body.size())) {
-            Header window;
-            window.kind = Kind::window;
-            window.src = id_;
-            window.aux = bulk_.in.report();
-            bulk_.out.control({encoded(window), {}}, *bulk_.sink);
-            bulk_.sent = now;
-        }
+        bulk_.small_traffic.bulk_moves(header.run);
         return header.kind == Kind::request ? on_request(header, body, now)
                                             : on_reply(header, body, now);
     }
-    if (header.kind == Kind::window) {
+    if (header.kind == Kind::mark) {
+        bulk_.out.report(header.aux, *bulk_.sink, now);
+        bulk_.sent = now;
+    } else if (header.kind == Kind::window) {
         bulk_.out.consumed(header.aux, now);
         flush_bulk(now);
     } else if (header.kind == Kind::error &&
@@ -94,7 +89,7 @@ void LinkCore::on_bulk_frame(const Header& header, const Payload& body, TimePoin
 
 void LinkCore::flush_bulk(TimePoint now) {
     if (!bulk_.out.waiting()) return;
-    bulk_.out.narrow(bulk_.beside.now(now));
+    bulk_.out.narrow(bulk_.small_traffic.present(now));
     bulk_.out.flush(*bulk_.sink, now, left_);
     left_.clear();
     bulk_.sent = now;
@@ -121,7 +116,7 @@ void LinkCore::tick_bulk(TimePoint now) {
     ping.kind = Kind::ping;
     ping.src = id_;
     ping.request = ++pings_;
-    bulk_.out.control({encoded(ping), {}}, *bulk_.sink);
+    bulk_.out.control({make_frame(ping, Bytes{})}, *bulk_.sink, now);
     bulk_.sent = now;
 }
 

@@ -1,11 +1,26 @@
 #include "bus/core/link_core.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/planted.hpp"
 #include "bus/core/link_state.hpp"
 
 namespace vflbus::bus {
+
+namespace {
+
+/// A broker that says to have read what it has not costs this node nothing but what it wants to
+/// send itself, so the secret has to differ from process to process only.
+MarkTokens::Secret secret_of(const LinkConfig& config) {
+    MarkTokens::Secret secret{};
+    std::memcpy(secret.data(), &config.seed, sizeof config.seed);
+    std::memcpy(secret.data() + sizeof config.seed, &config.hello.instance,
+                sizeof config.hello.instance);
+    return secret;
+}
+
+}  // namespace
 
 LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
     : config_(std::move(config)),
@@ -13,14 +28,22 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
       id_(node_id_of(config_.hello.name)),
       jitter_(config_.seed),
       next_query_(config_.hello.instance / 2 + 1),
-      out_(config_.limits.hop_window, config_.limits.hop_window_max),
-      in_(config_.limits.window_report),
-      bulk_(config_.limits),
+      tokens_(secret_of(config_)),
+      out_(hop_sender(Lane::main)),
+      bulk_(hop_sender(Lane::bulk)),
       chunk_(config_.limits.chunk),
       message_max_(config_.limits.message),
       budget_(config_.limits.body_budget) {}
 
 LinkCore::~LinkCore() = default;
+
+HopSender LinkCore::hop_sender(Lane lane) {
+    const Limits& limits = config_.limits;
+    return HopSender(tokens_, {id_, broker_node}, limits,
+                     lane == Lane::main
+                         ? limits.mark_every
+                         : std::min<std::uint64_t>(limits.mark_every, bulk_chunk_bytes));
+}
 
 LinkCore::Run* LinkCore::find(const RunId& run) {
     const auto found = runs_.find(run);
@@ -31,6 +54,7 @@ LinkCore::Run* LinkCore::find(const RunId& run) {
 
 void LinkCore::start(TimePoint now) {
     state_ = State::greeting;
+    time_ = now;
     hello_wait_ = config_.timings.hello_retry_min;
     last_heard_ = now;
     last_sent_ = now;
@@ -44,9 +68,7 @@ void LinkCore::greet(TimePoint now) {
     header.kind = Kind::hello;
     header.src = id_;
     header.request = ++hellos_;
-    Bytes body = encode(config_.hello);
-    header.body_bytes = body.size();
-    Frame frame{encoded(header), Payload::hold(std::move(body))};
+    Frame frame = make_frame(header, encode(config_.hello));
     if (transport_.send(frame) != SendResult::ok) {
         next_hello_ = now + full_retry;  // not connected yet: that was no try
         return;
@@ -70,7 +92,7 @@ void LinkCore::greet_again(TimePoint now) {
 
 void LinkCore::reconnect() {
     transport_.reconnect();
-    bulk_ = Bulk(config_.limits);  // it is closed as well
+    bulk_ = Bulk(hop_sender(Lane::bulk));  // it is closed as well
 }
 
 void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint now) {
@@ -86,7 +108,6 @@ void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint n
                     not_understood("the broker's WELCOME", *unknown, config_.hello.name)});
     out_.reset(left_);
     left_.clear();
-    in_.reset();
     end_bulk();
     session_ = header.aux;
     chunk_ = std::clamp<std::size_t>(welcome->frame_bytes, chunk_bytes_min, config_.limits.chunk);
@@ -271,13 +292,7 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
     last_heard_ = now;
     if (is_data(header.kind)) {
         if (state_ != State::up) return;
-        bulk_.beside.data(header.run, header.body_bytes, now);
-        if (in_.consume(head.size() + body.size())) {
-            Header window;
-            window.aux = in_.report();
-            send_control(Kind::window, window, {});
-            last_sent_ = now;
-        }
+        bulk_.small_traffic.seen(header.run, header.body_bytes, now);
         return header.kind == Kind::request ? on_request(header, body, now)
                                             : on_reply(header, body, now);
     }
@@ -289,6 +304,11 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
             pong.request = header.request;
             return send_beat(Kind::pong, pong);
         }
+        case Kind::mark:
+            // also between HELLO and WELCOME: what came before it was read, and is over
+            out_.report(header.aux, transport_, now);
+            last_sent_ = now;
+            return;
         case Kind::window:
             if (state_ != State::up) return;
             out_.consumed(header.aux, now);
@@ -402,8 +422,14 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
         default:
             break;
     }
-    Run* run = find(header.run);
-    if (run == nullptr || header.term != run->term) return;  // about a term that is over here
+    if (Run* const run = find(header.run); run != nullptr && header.term == run->term)
+        on_run_error(*run, header, code, std::move(sentence), now);
+}
+
+/// About a run in its present term.
+void LinkCore::on_run_error(Run& about, const Header& header, Errc code, std::string sentence,
+                            TimePoint now) {
+    Run* const run = &about;
     const auto peer = run->peers.find(header.dst);
     const auto pending_of = [&]() -> Pending* {
         if (peer == run->peers.end()) return nullptr;
@@ -560,11 +586,7 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
 void LinkCore::send_control(Kind kind, Header header, Bytes body) {
     header.kind = kind;
     header.src = id_;
-    header.body_bytes = body.size();
-    Frame frame;
-    frame.header = encoded(header);
-    if (!body.empty()) frame.body = Payload::hold(std::move(body));
-    out_.control(std::move(frame), transport_);
+    out_.control({make_frame(header, std::move(body))}, transport_, time_);
 }
 
 void LinkCore::send_beat(Kind kind, Header header) {

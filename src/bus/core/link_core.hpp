@@ -15,8 +15,9 @@
 
 #include "base/rng.hpp"
 #include "bus/core/budget.hpp"
-#include "bus/core/flow.hpp"
+#include "bus/core/hop_sender.hpp"
 #include "bus/core/limits.hpp"
+#include "bus/core/small_traffic.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/wire/control.hpp"
 #include "bus/wire/header.hpp"
@@ -262,6 +263,8 @@ class LinkCore {
     void expire_queries(TimePoint now);
     void on_welcome(const Header& header, const Payload& body, TimePoint now);
     void on_error(const Header& header, const Payload& body, TimePoint now);
+    void on_run_error(Run& about, const Header& header, Errc code, std::string sentence,
+                      TimePoint now);
     void on_peer(const Header& header, const Payload& body, TimePoint now);
     void decline_earlier(const Run& run, const Header& open);
     void decline(const Header& open, Errc code, std::string sentence);
@@ -297,19 +300,17 @@ class LinkCore {
             up,           ///< carries what follows the first chunks of large bodies
             unavailable,  ///< this session goes without
         };
-        explicit Bulk(const Limits& limits)
-            : out(limits.hop_window, limits.hop_window_max),
-              in(std::min<std::uint64_t>(limits.window_report, bulk_chunk_bytes)) {}
+        explicit Bulk(HopSender sender) : out(std::move(sender)) {}
         State state = State::none;
         FrameSink* sink = nullptr;
         HopSender out;
-        HopReceiver in;
         TimePoint heard{};
         TimePoint sent{};
         TimePoint ask_at{};
         TimePoint ask_until{};
-        Beside beside;
+        SmallTraffic small_traffic;
     };
+    [[nodiscard]] HopSender hop_sender(Lane lane);
     void want_bulk(TimePoint now);
     void ask_bulk(TimePoint now);
     void settle_bulk(Bulk::State state, TimePoint now);
@@ -356,8 +357,8 @@ class LinkCore {
     std::uint64_t next_query_;
     std::deque<QueryArrived> queries_;
     std::deque<AnswerArrived> answers_;
+    MarkTokens tokens_;
     HopSender out_;
-    HopReceiver in_;
     Bulk bulk_;
     std::uint64_t session_ = 0;  ///< as the last WELCOME called it
     std::uint64_t tags_ = 0;

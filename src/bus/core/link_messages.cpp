@@ -22,6 +22,7 @@ Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::ui
         return fail(Errc::run_ended, "run " + run_id.short_hex() + " is over here");
     if (body.size() > message_max_)
         return fail(Errc::too_large, exceeds("a message", body.size(), message_max_));
+    time_ = now;
     Peer& peer = run->peers[dst];
     if (peer.pending.size() >= outstanding_requests_max)
         return fail(Errc::too_many, std::to_string(outstanding_requests_max) +
@@ -56,6 +57,7 @@ void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t numbe
     if (peer == run->peers.end()) return;
     const auto slot = peer->second.answers.find(number);
     if (slot == peer->second.answers.end() || slot->second.out.body != nullptr) return;
+    time_ = now;
     slot->second.flags = flags;
     slot->second.out.body = std::make_shared<const Bytes>(std::move(body));
     begin(*run, dst, peer->second, {number, true}, now);
@@ -262,11 +264,11 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
                                                    static_cast<std::size_t>(part)));
         run.bytes.sent += frame.size();
         if (bulk) {
-            bulk_.beside.bulk(run.id);
-            bulk_.out.narrow(bulk_.beside.now(now));
+            bulk_.small_traffic.bulk_moves(run.id);
+            bulk_.out.narrow(bulk_.small_traffic.present(now));
             bulk_.out.data(run.id, std::move(frame), Origin{}, *bulk_.sink, now);
         } else {
-            bulk_.beside.data(run.id, size, now);
+            bulk_.small_traffic.seen(run.id, size, now);
             out_.data(run.id, std::move(frame), Origin{}, transport_, now);
         }
         out.sent += part;

@@ -12,6 +12,7 @@ constexpr std::size_t queries_waiting_max = 64;
 std::uint64_t LinkCore::query(NodeId dst, const RunId& run, Question question, Bytes body,
                               TimePoint deadline, TimePoint now) {
     const std::uint64_t number = next_query_++;
+    time_ = now;
     if (deadline <= now) {
         answers_.push_back({dst,
                             run,

@@ -12,6 +12,7 @@ constexpr Duration close_patience = std::chrono::seconds(5);
 
 void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoint now) {
     VFLBUS_ASSERT(within_limits(open.extensions), "extensions of an OPEN are within the limits");
+    time_ = now;
     Run& entry = runs_[run];
     drop_frames(run);
     const LinkBytes moved = entry.bytes;  // of earlier terms
@@ -31,6 +32,7 @@ void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoi
 void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join,
                         TimePoint now) {
     VFLBUS_ASSERT(within_limits(join.extensions), "extensions of a JOIN are within the limits");
+    time_ = now;
     if (join.code != Errc::ok) {
         runs_.erase(run);
         if (state_ != State::up) return;
@@ -53,6 +55,7 @@ void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join
 void LinkCore::close_run(const RunId& run, Ending ending, TimePoint now) {
     Run* entry = find(run);
     if (entry == nullptr || entry->closing) return;
+    time_ = now;
     entry->closing = std::move(ending);
     entry->close_until = now + close_patience;
     for (auto& [node, peer] : entry->peers) {  // nobody is listened to any more

@@ -4,22 +4,12 @@
 #include <algorithm>
 
 #include "bus/core/link_core.hpp"
+#include "bus/wire/frame.hpp"
 
 namespace vflbus::bus {
 
 /// To the next try, where a connection takes nothing more or is not there yet.
 inline constexpr Duration full_retry = std::chrono::milliseconds(20);
-
-struct EncodedHeader {
-    std::vector<std::uint8_t> bytes;
-    [[nodiscard]] const std::uint8_t* data() const noexcept { return bytes.data(); }
-    [[nodiscard]] std::size_t size() const noexcept { return bytes.size(); }
-};
-
-inline Payload encoded(const Header& header) {
-    const HeaderBytes bytes = encode(header);
-    return Payload::hold(EncodedHeader{{bytes.begin(), bytes.end()}});
-}
 
 /// A question of ours that has no answer yet.
 struct LinkCore::Asked {

@@ -103,6 +103,8 @@ std::string_view name_of(Kind kind) noexcept {
             return "ANSWER";
         case Kind::bulk:
             return "BULK";
+        case Kind::mark:
+            return "MARK";
     }
     return "unknown kind";
 }
@@ -210,8 +212,9 @@ bool valid(const Header& h, std::uint64_t part_bytes) noexcept {
             return !in_run && h.term == 0 && whole(h, part_bytes) && part_bytes > 0;
         case Kind::ping:
         case Kind::pong:
-        case Kind::window:
             return !in_run && h.term == 0 && part_bytes == 0 && whole(h, part_bytes);
+        case Kind::window:
+        case Kind::mark:
         case Kind::bulk:
             return !in_run && h.term == 0 && h.aux != 0 && part_bytes == 0 && whole(h, part_bytes);
         case Kind::bye:

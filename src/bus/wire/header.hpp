@@ -35,6 +35,7 @@ enum class Kind : std::uint8_t {
     query = 17,
     answer = 18,
     bulk = 19,
+    mark = 20,
 };
 
 std::string_view name_of(Kind kind) noexcept;

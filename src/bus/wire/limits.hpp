@@ -30,11 +30,24 @@ inline constexpr std::size_t participants_max = 4096;
 inline constexpr std::size_t outstanding_requests_max = 16;
 inline constexpr std::uint64_t hop_window_bytes_min = 512u << 10;
 inline constexpr std::uint64_t hop_window_bytes_max = 16u << 20;
-inline constexpr std::uint64_t window_report_bytes = 128u << 10;
+// from one MARK of a sender to the next
+inline constexpr std::uint64_t mark_every_bytes = 128u << 10;
+// what control frames may have under way beyond the window, and WINDOW beyond that
+inline constexpr std::uint64_t control_allowance_bytes = 1u << 20;
+inline constexpr std::uint64_t report_allowance_bytes = 128u << 10;
+// under way on a connection as they were received: each small one may keep a buffer of 18 KiB alive
+inline constexpr std::uint64_t shared_frames_max = 3'000;
 inline constexpr std::uint64_t broker_queue_bytes_max = 64u << 20;
-// control frames that wait at a broker for a node whose connection takes no more
+// what a frame that waits costs in memory besides its bytes
+inline constexpr std::size_t waiting_frame_bytes = 256;
+// control frames that wait at a broker for a node whose connection takes no more: of all, of those
+// that other nodes have sent, and of those that one node has sent
 inline constexpr std::size_t control_queue_frames_max = 16'384;
 inline constexpr std::uint64_t control_queue_bytes_max = 64u << 20;
+inline constexpr std::size_t passed_on_frames_max = 8'192;
+inline constexpr std::uint64_t passed_on_bytes_max = 32u << 20;
+inline constexpr std::size_t passed_on_of_one_frames_max = 2'048;
+inline constexpr std::uint64_t passed_on_of_one_bytes_max = 4u << 20;
 inline constexpr std::uint64_t body_budget_bytes = 256u << 20;
 inline constexpr std::uint64_t credit_free_bytes = 64u << 10;  // a body up to here needs no credit
 inline constexpr std::uint64_t credit_first_bytes = 1u << 20;  // of a larger one, without asking
@@ -68,5 +81,7 @@ static_assert(control_body_bytes_max <= frame_bytes_max);
 static_assert(sentence_bytes_max + row_names_max * 69 + 1024 <= row_bytes_max);
 static_assert(answer_body_bytes_max <= control_body_bytes_max);
 static_assert(hop_window_bytes_max < broker_queue_bytes_max);
+static_assert(runs_max < passed_on_of_one_frames_max);  // an OPEN or JOIN of each
+static_assert(extension_bytes_max + 2 * sentence_bytes_max < passed_on_of_one_bytes_max);
 
 }  // namespace vflbus::bus

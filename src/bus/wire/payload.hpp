@@ -122,4 +122,15 @@ struct Frame {
     [[nodiscard]] std::size_t size() const noexcept { return header.size() + body.size(); }
 };
 
+/// The frame with memory of its own, when it is small. A small message that ZeroMQ has received
+/// keeps the whole buffer of some 18 KiB alive that it arrived in: a queue of a few bytes each
+/// would hold a hundred times of what it counts.
+inline Frame compact(Frame&& frame) {
+    constexpr std::size_t copied_below = 8u << 10;
+    if (frame.size() >= copied_below) return std::move(frame);
+    Frame copy{Payload::copy_of(frame.header.bytes()), {}};
+    if (!frame.body.empty()) copy.body = Payload::copy_of(frame.body.bytes());
+    return copy;
+}
+
 }  // namespace vflbus::bus

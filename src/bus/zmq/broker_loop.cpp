@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "base/clock.hpp"
+#include "base/hash.hpp"
 #include "bus/core/broker_core.hpp"
 #include "bus/zmq/address.hpp"
 #include "bus/zmq/closed_connections.hpp"
@@ -175,6 +176,7 @@ class BrokerLoopImpl final : public BrokerLoop {
         config.timings = timings;
         config.limits = limits;
         config.version = VFLBUS_VERSION;
+        random_bytes(config.secret);
         config.ledger = ledger;
         config.wall_ms = [](TimePoint at) {
             const auto then =

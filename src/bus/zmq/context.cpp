@@ -1,5 +1,6 @@
 #include "bus/zmq/context.hpp"
 
+#include <malloc.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -16,6 +17,11 @@ namespace {
 // Below this a copy costs less than an owner with a reference count.
 constexpr std::size_t share_from_bytes = 2048;
 
+// Free memory that stays with the process (of each of glibc's arenas), and blocks that come from
+// the system and go back to it one by one.
+constexpr int kept_when_free_bytes = 16 << 20;
+constexpr int mapped_from_bytes = 4 << 20;
+
 void free_payload(void*, void* hint) {
     delete static_cast<Payload*>(hint);
 }
@@ -23,6 +29,10 @@ void free_payload(void*, void* hint) {
 }  // namespace
 
 std::shared_ptr<Context> make_context(int io_threads) {
+    // By default every chunk that was sent gives its memory back to the system, and the next one
+    // costs the page faults again: a fifth of the throughput of 64 KiB messages.
+    ::mallopt(M_TRIM_THRESHOLD, kept_when_free_bytes);
+    ::mallopt(M_MMAP_THRESHOLD, mapped_from_bytes);
     return std::make_shared<Context>(io_threads);
 }
 

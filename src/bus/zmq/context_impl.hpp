@@ -3,7 +3,7 @@
 
 #include <zmq.hpp>
 
-#include "bus/core/flow.hpp"
+#include "bus/core/hop.hpp"
 #include "bus/wire/payload.hpp"
 #include "bus/zmq/context.hpp"
 

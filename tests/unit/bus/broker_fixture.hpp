@@ -49,13 +49,26 @@ class FakeRouter final : public BrokerTransport {
         sent.held_at = body.data();
         INFO(name_of(sent.header.kind) << " of the broker obeys the rules of its kind");
         CHECK(valid(sent.header, sent.body.size()));
+        if (sent.header.kind == Kind::mark) {  // part of every flow, and of no story
+            marks[to].push_back({sent.header.aux, data_bytes[to]});
+            return SendResult::ok;
+        }
+        if (is_data(sent.header.kind)) data_bytes[to] += header_bytes + sent.body.size();
         frames.push_back(std::move(sent));
         return SendResult::ok;
     }
+    void close(ConnId conn) override { closed.push_back(conn); }
 
+    struct Mark {
+        std::uint64_t token = 0;
+        std::uint64_t data_bytes = 0;  ///< of REQUEST and REPLY frames before it
+    };
     std::deque<SentFrame> frames;
     std::set<ConnId> gone;
     std::set<ConnId> full;
+    std::map<ConnId, std::vector<Mark>> marks;
+    std::map<ConnId, std::uint64_t> data_bytes;
+    std::vector<ConnId> closed;  ///< by the broker
 };
 
 class BrokerFixture {
@@ -171,12 +184,28 @@ class BrokerFixture {
                RunId run = run_of(1), std::uint32_t term = 1) {
         frame(conn(from), data_header(Kind::reply, from, to, run, term), Bytes(bytes, 6));
     }
-    /// WINDOW from a node: it has consumed that much.
-    void window(const std::string& from, std::uint64_t total) {
+    /// WINDOW from a node, on the connection of that name: it has read so much of REQUEST and REPLY
+    /// frames, and answers the last MARK in it.
+    void window(const std::string& from, std::uint64_t total = UINT64_MAX) {
+        const auto& marks = router.marks[conn(from)];
+        std::uint64_t token = 0;
+        for (const auto& mark : marks)
+            if (mark.data_bytes <= total) token = mark.token;
+        if (token != 0) answer_mark(from, token);
+    }
+    void answer_mark(const std::string& from, std::uint64_t token) {
         Header header;
         header.kind = Kind::window;
-        header.src = node_id_of(from);
-        header.aux = total;
+        header.src = node_id_of(from.substr(0, from.find('/')));
+        header.aux = token;
+        frame(conn(from), header);
+    }
+    /// MARK from a node, on the connection of that name.
+    void mark(const std::string& from, std::uint64_t token) {
+        Header header;
+        header.kind = Kind::mark;
+        header.src = node_id_of(from.substr(0, from.find('/')));
+        header.aux = token;
         frame(conn(from), header);
     }
     /// Time passes in steps of the broker's own ticks.

@@ -34,6 +34,12 @@ class FakeDealer final : public LinkTransport {
     }
     void close_bulk() override { ++bulk_closed; }
 
+    struct Mark {
+        std::uint64_t token = 0;
+        std::uint64_t data_bytes = 0;  ///< of REQUEST and REPLY frames before it
+        Lane lane = Lane::main;
+    };
+    std::vector<Mark> marks;
     std::deque<Sent> frames;  ///< of both connections
     bool full = false;
     int reconnects = 0;
@@ -56,6 +62,11 @@ class FakeDealer final : public LinkTransport {
         sent.body.assign(body.begin(), body.end());
         INFO(name_of(sent.header.kind) << " of the link obeys the rules of its kind");
         CHECK(valid(sent.header, sent.body.size()));
+        if (sent.header.kind == Kind::mark) {  // part of every flow, and of no story
+            marks.push_back(
+                {sent.header.aux, lane == Lane::main ? data_bytes : bulk_data_bytes, lane});
+            return SendResult::ok;
+        }
         if (is_data(sent.header.kind))
             (lane == Lane::main ? data_bytes : bulk_data_bytes) += header_bytes + sent.body.size();
         if (is_data(sent.header.kind) && sent.header.body_offset == 0)
@@ -103,17 +114,32 @@ class LinkFixture {
         header.request = last_hello;
         header.aux = ++session;
         wire.data_bytes = 0;
+        wire.marks.clear();
         frame(header,
               encode(Welcome{"0.1.0", 1000, 3000, 10000, frame_bytes_max, message_bytes_max}));
     }
     /// The broker consumes whatever the link has to send.
     void consume_all() {
+        std::size_t marks = 0;
+        do {
+            marks = wire.marks.size();
+            window();
+        } while (marks != wire.marks.size());
+    }
+    /// WINDOW: so much of REQUEST and REPLY frames was consumed; it answers the last MARK in it.
+    void window(std::uint64_t total = UINT64_MAX, Lane lane = Lane::main) {
         Header header;
         header.kind = Kind::window;
-        do {
-            header.aux = wire.data_bytes;
-            frame(header);
-        } while (header.aux != wire.data_bytes);
+        for (const auto& mark : wire.marks)
+            if (mark.lane == lane && mark.data_bytes <= total) header.aux = mark.token;
+        if (header.aux != 0) frame(header, {}, 0, lane);
+    }
+    /// MARK of the broker.
+    void mark(std::uint64_t token, Lane lane = Lane::main) {
+        Header header;
+        header.kind = Kind::mark;
+        header.aux = token;
+        frame(header, {}, 0, lane);
     }
     void error(Errc code, RunId run = {}, std::uint32_t term = 0, std::uint64_t request = 0,
                NodeId dst = {}) {

@@ -117,12 +117,9 @@ TEST_CASE_METHOD(BulkLink,
     CHECK(sent.header.request == 2);
     nothing_sent();
     // and each connection has a window of its own
-    Header window;
-    window.kind = Kind::window;
-    window.aux = 256 * KiB;
-    frame(window);  // of the first one
+    window();  // of the first one
     CHECK(wire.frames.empty());
-    frame(window, {}, 0, Lane::bulk);
+    window(256 * KiB, Lane::bulk);
     CHECK(expect_on(Lane::bulk, Kind::request).header.request == 1);
 }
 
@@ -230,14 +227,17 @@ TEST_CASE_METHOD(BulkLink,
     no_event();
 }
 
-TEST_CASE_METHOD(BulkLink, "what came on a connection is reported consumed on it") {
+TEST_CASE_METHOD(BulkLink, "a MARK is answered on the connection on which it came") {
     joined_run();
     part(tagged(77), MiB, 0, 64 * KiB, Lane::main);
     bulk_is_up();
     ignore_frames();
     part(tagged(77), MiB, 64 * KiB, 256 * KiB);
-    const auto window = expect_on(Lane::bulk, Kind::window);
-    CHECK(window.header.aux == 192 * KiB + header_bytes);
+    nothing_sent();
+    mark(5, Lane::bulk);
+    CHECK(expect_on(Lane::bulk, Kind::window).header.aux == 5);
+    mark(6);
+    CHECK(expect_on(Lane::main, Kind::window).header.aux == 6);
     nothing_sent();
 }
 
@@ -355,12 +355,14 @@ TEST_CASE_METHOD(BulkBroker, "what came on a bulk connection goes out on one, if
     attached("master", of_master);
     part("master", "member-0", 256 * KiB, Lane::bulk);
     CHECK(expect(Kind::request).from("master").to("member-0").header.aux == 5);
-    expect(Kind::window).to("master/bulk");
+    mark("master/bulk", 21);
+    CHECK(expect(Kind::window).to("master/bulk").header.aux == 21);
     attached("member-0", of_member_0);
     part("master", "member-0", 320 * KiB, Lane::bulk);
     expect(Kind::request).from("master").to("member-0/bulk");
     // reported where it came
-    expect(Kind::window).to("master/bulk");
+    mark("master/bulk", 22);
+    CHECK(expect(Kind::window).to("master/bulk").header.aux == 22);
     // the order on first connections is kept
     part("master", "member-0", 0, Lane::main, 4 * KiB);
     expect(Kind::request).from("master").to("member-0");
@@ -443,7 +445,6 @@ TEST_CASE_METHOD(BulkBroker, "each connection has its window and its reports") {
         part("master", "member-0", static_cast<std::uint64_t>(i) * 64 * KiB, Lane::bulk);
     std::size_t parts = 0;
     for (const auto& sent : router.frames) {
-        if (sent.header.kind == Kind::window) CHECK(sent.to == conn("master/bulk"));
         if (sent.header.kind != Kind::request) continue;
         CHECK(sent.to == conn("member-0/bulk"));
         ++parts;
@@ -452,13 +453,8 @@ TEST_CASE_METHOD(BulkBroker, "each connection has its window and its reports") {
     router.frames.clear();
     request("master", "member-0", 100);  // passes
     expect(Kind::request).to("member-0");
-    window("member-0", 0);
     nothing_more();
-    Header consumed;
-    consumed.kind = Kind::window;
-    consumed.src = node_id_of("member-0");
-    consumed.aux = 2 * (64 * KiB + header_bytes);
-    frame(conn("member-0/bulk"), consumed);
+    window("member-0/bulk", 2 * (64 * KiB + header_bytes));
     expect(Kind::request).to("member-0/bulk");
 }
 
@@ -479,11 +475,7 @@ TEST_CASE_METHOD(BulkBroker,
         CHECK(parts_sent() == 3);  // 192 KiB, and not 512
         router.frames.clear();
         now += milliseconds(60);
-        Header consumed;
-        consumed.kind = Kind::window;
-        consumed.src = node_id_of("member-0");
-        consumed.aux = 64 * KiB + header_bytes;
-        frame(conn("member-0/bulk"), consumed);
+        window("member-0/bulk", 64 * KiB + header_bytes);
         CHECK(parts_sent() == 6);  // they are gone: all of the window again
     }
     SECTION("of its own they count for nothing") {
@@ -513,7 +505,6 @@ TEST_CASE_METHOD(BulkBroker, "a node that has lost its bulk connection says HELL
         pass(seconds(1));
     }
     expect_error(Errc::not_registered, "member-0");
-    std::erase_if(router.frames, [](auto& s) { return s.header.kind == Kind::window; });
     nothing_more();
     router.gone.clear();
     router.full.clear();

@@ -62,7 +62,7 @@ Header good(Kind kind) {
     }
     if (kind == Kind::request) h.answered_below = 1;
     if (kind == Kind::query || kind == Kind::answer) h.request = 1;
-    if (kind == Kind::bulk) h.aux = 1;
+    if (kind == Kind::bulk || kind == Kind::mark || kind == Kind::window) h.aux = 1;
     return h;
 }
 
@@ -75,7 +75,7 @@ constexpr Kind all_kinds[] = {Kind::hello,   Kind::welcome, Kind::ping,         
                               Kind::bye,     Kind::open,    Kind::join,         Kind::close,
                               Kind::request, Kind::reply,   Kind::error,        Kind::window,
                               Kind::peer_up, Kind::credit,  Kind::peer_suspect, Kind::peer_down,
-                              Kind::query,   Kind::answer,  Kind::bulk};
+                              Kind::query,   Kind::answer,  Kind::bulk,         Kind::mark};
 
 }  // namespace
 
@@ -164,12 +164,12 @@ TEST_CASE("every kind has a name and one good header") {
         const bool wants_body = kind == Kind::hello || kind == Kind::welcome || kind == Kind::join;
         CHECK(valid_with(good(kind), wants_body ? 1 : 0));
     }
-    CHECK(name_of(static_cast<Kind>(20)) == "unknown kind");
+    CHECK(name_of(static_cast<Kind>(21)) == "unknown kind");
 }
 
 TEST_CASE("unknown kinds and flags are refused") {
     Header h = good(Kind::request);
-    for (const int kind : {0, 20, 21, 128, 255}) {
+    for (const int kind : {0, 21, 22, 128, 255}) {
         h.kind = static_cast<Kind>(kind);
         CHECK_FALSE(valid_with(h, 0));
     }

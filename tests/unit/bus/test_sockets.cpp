@@ -645,13 +645,17 @@ TEST_CASE("bulk is read where small messages never end") {
     broker.say(bulk, said);
     REQUIRE(until(bus::Kind::credit));  // so its answer was read
 
-    // it answers each of these, and what comes on bulk with WINDOW there
+    // it answers each of these, and the MARK on bulk with WINDOW there
     constexpr int many = 20'000;
     said = {};
     said.kind = bus::Kind::ping;
     for (int i = 0; i < many; ++i) broker.say(main, said);
     chunk.body_offset = bus::bulk_lead_bytes;
     broker.say(bulk, chunk, Bytes(bus::bulk_chunk_bytes, 2));
+    said = {};
+    said.kind = bus::Kind::mark;
+    said.aux = 5;
+    broker.say(bulk, said);
     int pongs = 0;
     bool window = false;
     while (!window && pongs < many && clock() < end) {
