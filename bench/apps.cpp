@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "actors/node/node.hpp"
+#include "apps/run_config.hpp"
 #include "apps/wire.hpp"
 #include "base/hash.hpp"
 #include "bus/zmq/broker_loop.hpp"

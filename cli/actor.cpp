@@ -13,7 +13,7 @@
 
 #include "actors/master.hpp"
 #include "apps/helper.hpp"
-#include "apps/wire.hpp"
+#include "apps/run_config.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"

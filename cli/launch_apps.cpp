@@ -12,7 +12,7 @@
 #include <optional>
 
 #include "apps/helper.hpp"
-#include "apps/wire.hpp"
+#include "apps/run_config.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"

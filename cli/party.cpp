@@ -134,8 +134,8 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
 
 namespace {
 
-std::unique_ptr<apps::ClientHost> make_host(const config::Config& config, NodeApp app,
-                                            const std::string& name, RunLog& run_log) {
+Result<std::unique_ptr<apps::ClientHost>> make_host(const config::Config& config, NodeApp app,
+                                                    const std::string& name, RunLog& run_log) {
     apps::ClientHostOptions options;
     options.node_name = name;
     options.node_config = std::move(app.config);
@@ -155,6 +155,23 @@ Failure ended(const Result<bus::Ending>& ending, const std::string& name) {
     return failure;
 }
 
+/// While it lives, the node ends when its host of apps can serve no more.
+class EndsWithHost {
+  public:
+    EndsWithHost(apps::ClientHost* host, actors::Node& node) : host_(host) {
+        if (host_ != nullptr)
+            host_->on_failure([&node](const Failure& failure) { node.end_with(failure); });
+    }
+    ~EndsWithHost() {
+        if (host_ != nullptr) host_->on_failure({});
+    }
+    EndsWithHost(const EndsWithHost&) = delete;
+    EndsWithHost& operator=(const EndsWithHost&) = delete;
+
+  private:
+    apps::ClientHost* host_;
+};
+
 std::vector<std::string> features_with(const apps::ClientHost* host) {
     return host == nullptr ? std::vector<std::string>{} : std::vector<std::string>{apps_feature};
 }
@@ -167,6 +184,7 @@ Failure serve_apps(const config::Config& config, const PartyOptions& options,
     log::set_thread_identity(name);
     RunLog run_log(name, config.output.runs_dir, options.logs);
     const auto host = make_host(config, std::move(app), name, run_log);
+    if (!host) return host.error();
     actors::ClientApp none;
     none.on_join([&](actors::Context&) -> Result<> {
         return fail(Errc::refused, name + " serves apps only; a member of trainings has a rank");
@@ -175,7 +193,8 @@ Failure serve_apps(const config::Config& config, const PartyOptions& options,
     if (!node) return node.error();
     log::info({{}, {}, name}, "serves apps broker={}",
               log::value(options.broker.empty() ? config.bus.broker : options.broker));
-    return ended((*node)->serve(host->with(std::move(none)), stop, once), name);
+    const EndsWithHost ends(host->get(), **node);
+    return ended((*node)->serve((*host)->with(std::move(none)), stop, once), name);
 }
 
 AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
@@ -202,8 +221,13 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
             run_log.write(log::Level::debug, run, line);
         };
     const auto begin = std::chrono::steady_clock::now();
-    const auto host = apps::ServerHost::make(std::move(helper), std::move(for_host));
     AppOutcome outcome;
+    const auto made = apps::ServerHost::make(std::move(helper), std::move(for_host));
+    if (!made) {
+        outcome.failure = made.error();
+        return outcome;
+    }
+    const std::unique_ptr<apps::ServerHost>& host = *made;
     auto node = make_node(config, options, name, "serverapp", -1);
     if (!node) {
         outcome.failure = node.error();
@@ -255,7 +279,9 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
 
     std::unique_ptr<apps::ClientHost> host;
     if (with_app) {
-        host = make_host(config, std::move(*with_app), name, run_log);
+        auto made = make_host(config, std::move(*with_app), name, run_log);
+        if (!made) return made.error();
+        host = std::move(*made);
         app = host->with(std::move(app));
     }
 
@@ -264,6 +290,7 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
     if (!node) return node.error();
     log::info({{}, {}, name}, "serves runs rank={} broker={}", rank,
               log::value(options.broker.empty() ? config.bus.broker : options.broker));
+    const EndsWithHost ends(host.get(), **node);
     Failure ending = ended((*node)->serve(std::move(app), stop, once), name);
     if (once) ending.sentence += unconfirmed;
     return ending;

@@ -6,52 +6,76 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "apps/child_frame.hpp"
 #include "apps/wire.hpp"
 
 namespace vflbus::apps {
 
+/// Memory for a body as it comes from the node, which is believed in what it says of its length.
+/// Tensors of a record point into it and keep it.
+struct SharedBody {
+    std::shared_ptr<const std::uint8_t[]> memory;
+    std::size_t length = 0;
+    [[nodiscard]] std::span<const std::uint8_t> bytes() const noexcept {
+        return {memory.get(), length};
+    }
+};
+
 class ChildChannel final : public app::Host {
   public:
     struct Frame {
-        Told kind;
-        Bytes body;
+        FrameHead head;
+        SharedBody body;
     };
 
     explicit ChildChannel(int socket) : socket_(socket) {}
 
     /// False when the node is gone.
     bool read(Frame& frame) {
-        std::uint8_t head[told_head_bytes];
-        if (!read_all(head, sizeof head)) return false;
-        const auto told = get_head(head);
-        if (!told) return false;
-        frame.kind = told->kind;
-        frame.body.resize(told->length);
-        return read_all(frame.body.data(), frame.body.size());
+        FrameHeadBytes bytes;
+        if (!read_all(bytes.data(), bytes.size())) return false;
+        const auto head = decode_head(bytes);
+        if (!head) return false;
+        frame.head = *head;
+        // not filled with zeros first: a large body would be written twice
+        std::shared_ptr<std::uint8_t[]> memory(new std::uint8_t[head->length]);
+        if (!read_all(memory.get(), head->length)) return false;
+        frame.body = {std::move(memory), head->length};
+        return true;
     }
 
     /// From any thread. The process ends when the node is gone.
-    void write(Told kind, std::span<const std::uint8_t> body) {
-        std::uint8_t head[told_head_bytes];
-        put_head(kind, body.size(), head);
+    void write(FrameHead head, std::span<const std::span<const std::uint8_t>> body) {
+        head.length = 0;
+        for (const auto piece : body) head.length += piece.size();
+        const FrameHeadBytes bytes = encode(head);
+        std::vector<iovec> parts{iovec_of(bytes)};
+        for (const auto piece : body) parts.push_back(iovec_of(piece));
         const std::lock_guard lock(mutex_);
-        if (!write_all(head, body)) ::_exit(0);
+        if (!write_all(parts)) ::_exit(0);
+    }
+    void write(const FrameHead& head, std::span<const std::uint8_t> body = {}) {
+        write(head, std::span<const std::span<const std::uint8_t>>(&body, body.empty() ? 0 : 1));
     }
 
     void log(app::Level level, std::string_view text) noexcept override {
         try {
-            write(Told::log, encode(LogLine{level, std::string(text.substr(0, 65'536))}));
+            write({FrameKind::log},
+                  encode(LogLine{level, std::string(text.substr(0, log_text_bytes_max))}));
         } catch (...) {  // a line that cannot be made is lost
         }
     }
@@ -62,12 +86,18 @@ class ChildChannel final : public app::Host {
         auto due = progress_due_.load(std::memory_order_relaxed);
         constexpr auto pause = std::chrono::steady_clock::duration(std::chrono::milliseconds(250));
         if (now < due || !progress_due_.compare_exchange_strong(due, now + pause.count())) return;
-        write(Told::progress, {});
+        try {
+            write({FrameKind::progress});
+        } catch (...) {  // the next one will do
+        }
     }
 
     std::atomic<bool> cancelled{false};
 
   private:
+    static iovec iovec_of(std::span<const std::uint8_t> bytes) {
+        return {const_cast<std::uint8_t*>(bytes.data()), bytes.size()};
+    }
     bool read_all(std::uint8_t* to, std::size_t n) {
         while (n > 0) {
             const ssize_t got = ::recv(socket_, to, n, 0);
@@ -78,21 +108,21 @@ class ChildChannel final : public app::Host {
         }
         return true;
     }
-    /// Both in one call, so that the node wakes up once.
-    bool write_all(std::span<const std::uint8_t> head, std::span<const std::uint8_t> body) {
-        while (!head.empty() || !body.empty()) {
-            iovec parts[] = {{const_cast<std::uint8_t*>(head.data()), head.size()},
-                             {const_cast<std::uint8_t*>(body.data()), body.size()}};
+    /// As much as the kernel takes in one call, so that the node wakes up once.
+    bool write_all(std::vector<iovec>& parts) {
+        constexpr std::size_t parts_max = 256;
+        for (std::size_t at = 0; at < parts.size();) {
             msghdr message{};
-            message.msg_iov = parts;
-            message.msg_iovlen = 2;
+            message.msg_iov = parts.data() + at;
+            message.msg_iovlen = std::min(parts.size() - at, parts_max);
             const ssize_t put = ::sendmsg(socket_, &message, MSG_NOSIGNAL);
             if (put < 0 && errno == EINTR) continue;
             if (put <= 0) return false;
-            const auto done = static_cast<std::size_t>(put);
-            const std::size_t of_head = std::min(done, head.size());
-            head = head.subspan(of_head);
-            body = body.subspan(done - of_head);
+            auto done = static_cast<std::size_t>(put);
+            while (at < parts.size() && done >= parts[at].iov_len) done -= parts[at++].iov_len;
+            if (done == 0) continue;
+            parts[at].iov_base = static_cast<std::uint8_t*>(parts[at].iov_base) + done;
+            parts[at].iov_len -= done;
         }
         return true;
     }

@@ -17,8 +17,8 @@ class Client {
         exported.set_host(&channel_);
         std::thread([this] { listen(); }).detach();
         ChildChannel::Frame frame;
-        if (!next(frame) || frame.kind != Told::begin) return 1;
-        auto begin = decode_begin(frame.body);
+        if (!next(frame) || frame.head.kind != FrameKind::begin) return 1;
+        auto begin = decode_begin(frame.body.bytes());
         if (!begin) return 1;
         run_id_ = begin->run_id;
         node_id_ = begin->node_id;
@@ -34,34 +34,33 @@ class Client {
         } catch (...) {
             broken = "the app could not be made";
         }
-        while (next(frame) && frame.kind == Told::request) {
-            const Result<Bytes> answer = handle(client, broken, frame.body, context);
-            if (answer)
-                channel_.write(Told::answer, *answer);
-            else
-                channel_.write(Told::refusal, encode(Outcome{static_cast<int>(answer.error().code),
-                                                             answer.error().sentence}));
+        while (next(frame) && frame.head.kind == FrameKind::request) {
+            const Result<> answered = handle(client, broken, frame, context);
+            if (!answered)
+                channel_.write({FrameKind::refusal},
+                               encode(Outcome{static_cast<int>(answered.error().code),
+                                              answered.error().sentence}));
+            frame.body = {};  // before the wait for the next one
         }
         return 0;
     }
 
   private:
-    Result<Bytes> handle(const app::ClientApp& client, const std::string& broken, const Bytes& body,
-                         app::Context& context) {
-        const auto addressed = decode_addressed(body);
-        if (!addressed) return tl::unexpected(addressed.error());
-        const auto envelope = decode_envelope(addressed->envelope);
+    /// Writes the answer. A failure: why there is none.
+    Result<> handle(const app::ClientApp& client, const std::string& broken,
+                    const ChildChannel::Frame& frame, app::Context& context) {
+        const auto envelope = decode_envelope(frame.body.bytes());
         if (!envelope) return tl::unexpected(envelope.error());
         if (!broken.empty()) return fail(Errc::handler_failed, broken);
         const auto handler = client.handlers().find(envelope->message_type);
         if (handler == client.handlers().end())
             return fail(Errc::unknown_message, "the app has no handler for messages of type \"" +
                                                    envelope->message_type + "\"");
-        auto record = decode_record(envelope->record);
+        auto record = decode_record(envelope->record, frame.body.memory);
         if (!record) return tl::unexpected(record.error());
         app::Metadata metadata = metadata_of(*envelope);
         metadata.run_id = run_id_;
-        metadata.src_node_id = addressed->node;
+        metadata.src_node_id = frame.head.node;
         metadata.dst_node_id = node_id_;
         const app::Message message(metadata, std::move(*record));
         app::Message reply;
@@ -78,24 +77,33 @@ class Client {
             return fail(code > 0 && code < 65'536 ? static_cast<Errc>(code) : Errc::handler_failed,
                         reply.error().reason);
         }
-        const Bytes content = encode(reply.content());
+        return answer(*envelope, reply);
+    }
+
+    Result<> answer(const Envelope& request, const app::Message& reply) {
         Envelope back = envelope_of(reply.metadata());
-        back.message_id = "re:" + envelope->message_id;
-        back.message_type = envelope->message_type;
-        back.group_id = envelope->group_id;
-        back.record = content;
-        return encode(back);
+        back.message_id = "re:" + request.message_id;
+        back.message_type = request.message_type;
+        back.group_id = request.group_id;
+        Scattered encoded = scatter(back, reply.content());
+        if (encoded.bytes() > bus::message_bytes_max)
+            return fail(Errc::too_large, "the reply of handler " + request.message_type + " has " +
+                                             std::to_string(encoded.bytes()) +
+                                             " bytes; a message has " +
+                                             std::to_string(bus::message_bytes_max) + " at most");
+        channel_.write({FrameKind::answer}, encoded.pieces());
+        return {};
     }
 
     void listen() {
         ChildChannel::Frame frame;
         while (channel_.read(frame)) {
-            if (frame.kind == Told::cancel) {
+            if (frame.head.kind == FrameKind::cancel) {
                 channel_.cancelled = true;
                 continue;
             }
             // the node asks for one thing at a time: what a cancel was about is over
-            if (frame.kind == Told::request) channel_.cancelled = false;
+            if (frame.head.kind == FrameKind::request) channel_.cancelled = false;
             const std::lock_guard lock(mutex_);
             frames_.push_back(std::move(frame));
             changed_.notify_one();

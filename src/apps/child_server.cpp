@@ -74,9 +74,10 @@ class ChildDriver final : public app::Driver {
                                  app::Error{app::Error::refused, "the message was refused"});
         }
         std::unique_lock lock(mutex_);
+        std::size_t there = 0;  // of `open`, from its beginning: none is looked for twice
         const auto all_there = [&] {
-            return std::all_of(open.begin(), open.end(),
-                               [&](const std::string& id) { return arrived_.count(id) != 0; });
+            while (there < open.size() && arrived_.count(open[there]) != 0) ++there;
+            return there == open.size();
         };
         changed_.wait_until(lock, until, [&] { return channel.cancelled || all_there(); });
         for (const std::string& id : open)
@@ -118,15 +119,15 @@ class ChildDriver final : public app::Driver {
                 throw std::invalid_argument("log_metrics: the name \"" + name +
                                             "\" must have 1 to " +
                                             std::to_string(metric_name_bytes_max) + " bytes");
-        channel.write(Told::metrics, encode(Metrics{step, metrics}));
+        channel.write({FrameKind::metrics}, encode(Metrics{step, metrics}));
     }
 
     // -- the other end ------------------------------------------------------------------
     int run(const app::Exported& exported) {
         exported.set_host(&channel);
         ChildChannel::Frame frame;
-        if (!channel.read(frame) || frame.kind != Told::begin) return 1;
-        auto begin = decode_begin(frame.body);
+        if (!channel.read(frame) || frame.head.kind != FrameKind::begin) return 1;
+        auto begin = decode_begin(frame.body.bytes());
         if (!begin) return 1;
         run_id_ = begin->run_id;
         self_ = begin->node_id;
@@ -143,7 +144,7 @@ class ChildDriver final : public app::Driver {
         } catch (...) {
             outcome = {failed, "the ServerApp threw something that is no exception"};
         }
-        channel.write(Told::done, encode(outcome));
+        channel.write({FrameKind::done}, encode(outcome));
         return 0;
     }
 
@@ -176,43 +177,46 @@ class ChildDriver final : public app::Driver {
         if (!message.has_content() || message.metadata().ttl <= app::Duration(0) ||
             channel.cancelled)
             return {};
-        Envelope envelope = envelope_of(message.metadata());
-        if (envelope.message_type.empty() || envelope.message_type.size() > name_bytes_max ||
-            envelope.group_id.size() > name_bytes_max)
+        app::Metadata metadata = message.metadata();
+        if (metadata.message_type.empty() || metadata.message_type.size() > name_bytes_max ||
+            metadata.group_id.size() > name_bytes_max)
             return {};
-        const app::NodeId to = message.metadata().dst_node_id;
+        FrameHead head;
+        head.kind = FrameKind::push;
+        head.node = metadata.dst_node_id;
+        // node and main agree on a message by its number, which has to grow from frame to frame
+        const std::lock_guard pushing(push_mutex_);
+        head.message = pushed_ + 1;
+        metadata.message_id = run_id_.substr(0, 8) + "-" + std::to_string(head.message);
+        const Envelope envelope = envelope_of(metadata);
+        head.ttl_ms = envelope.ttl_ms;
+        Scattered encoded = scatter(envelope, message.content());
+        if (encoded.bytes() > bus::message_bytes_max) return {};
+        const std::string id = metadata.message_id;
         {
             const std::lock_guard lock(mutex_);
-            if (std::find(there_.begin(), there_.end(), to) == there_.end()) return {};
-            envelope.message_id = run_id_.substr(0, 8) + "-" + std::to_string(++pushed_);
+            if (present_.count(head.node) == 0) return {};
+            open_.emplace(head.message, std::move(metadata));
         }
-        const Bytes content = encode(message.content());
-        if (content.size() > bus::message_bytes_max - 4096) return {};
-        envelope.record = content;
-        {
-            const std::lock_guard lock(mutex_);
-            app::Metadata metadata = message.metadata();
-            metadata.message_id = envelope.message_id;
-            open_.emplace(envelope.message_id, std::move(metadata));
-        }
-        channel.write(Told::push, encode_addressed(to, encode(envelope)));
-        return envelope.message_id;
+        ++pushed_;
+        channel.write(head, encoded.pieces());
+        return id;
     }
 
     void listen() {
         ChildChannel::Frame frame;
         while (channel.read(frame)) {
-            switch (frame.kind) {
-                case Told::nodes:
-                    nodes(frame.body);
+            switch (frame.head.kind) {
+                case FrameKind::nodes:
+                    nodes(frame.body.bytes());
                     break;
-                case Told::reply:
-                    replied(frame.body);
+                case FrameKind::reply:
+                    replied(frame);
                     break;
-                case Told::failed:
-                    failed(frame.body);
+                case FrameKind::failed:
+                    failed(frame);
                     break;
-                case Told::cancel: {
+                case FrameKind::cancel: {
                     const std::lock_guard lock(mutex_);
                     channel.cancelled = true;
                     changed_.notify_all();
@@ -221,51 +225,51 @@ class ChildDriver final : public app::Driver {
                 default:
                     break;
             }
+            frame.body = {};  // before the wait for the next one
         }
         ::_exit(0);
     }
 
-    void nodes(const Bytes& body) {
+    void nodes(std::span<const std::uint8_t> body) {
         const auto changes = decode_nodes(body);
         if (!changes) return;
         const std::lock_guard lock(mutex_);
         for (const NodeChange& change : *changes) {
             names_[change.id] = change.name;
-            const auto at = std::find(there_.begin(), there_.end(), change.id);
-            if (change.there && at == there_.end()) there_.push_back(change.id);
-            if (!change.there && at != there_.end()) there_.erase(at);
+            if (change.there && present_.insert(change.id).second)
+                there_.push_back(change.id);
+            else if (!change.there && present_.erase(change.id) != 0)
+                there_.erase(std::find(there_.begin(), there_.end(), change.id));
         }
         changed_.notify_all();
     }
 
-    void replied(const Bytes& body) {
-        const auto reply = decode_replied(body);
-        if (!reply) return;
-        const auto envelope = decode_envelope(reply->envelope);
-        if (!envelope) return arrive(reply->message_id, envelope.error());
+    void replied(const ChildChannel::Frame& frame) {
+        const auto envelope = decode_envelope(frame.body.bytes());
+        if (!envelope) return arrive(frame.head.message, envelope.error());
         app::Metadata metadata = metadata_of(*envelope);
-        auto record = decode_record(envelope->record);
-        if (!record) return arrive(reply->message_id, record.error());
+        auto record = decode_record(envelope->record, frame.body.memory);
+        if (!record) return arrive(frame.head.message, record.error());
         const std::lock_guard lock(mutex_);
-        const auto open = open_.find(reply->message_id);
+        const auto open = open_.find(frame.head.message);
         if (open == open_.end()) return;
         metadata.run_id = run_id_;
-        metadata.reply_to = reply->message_id;
+        metadata.reply_to = open->second.message_id;
         metadata.src_node_id = open->second.dst_node_id;
         metadata.dst_node_id = self_;
         put(open, app::Message(std::move(metadata), std::move(*record)));
     }
 
-    void failed(const Bytes& body) {
-        auto told = decode_failed(body);
-        if (!told) return;
-        arrive(told->message_id, {static_cast<Errc>(told->code), std::move(told->sentence)});
+    void failed(const ChildChannel::Frame& frame) {
+        auto why = decode_outcome(frame.body.bytes());
+        if (!why) return arrive(frame.head.message, why.error());
+        arrive(frame.head.message, {static_cast<Errc>(why->code), std::move(why->sentence)});
     }
 
     /// An error in place of a reply.
-    void arrive(const std::string& id, const Failure& failure) {
+    void arrive(std::uint64_t message, const Failure& failure) {
         const std::lock_guard lock(mutex_);
-        const auto open = open_.find(id);
+        const auto open = open_.find(message);
         if (open == open_.end()) return;
         app::Metadata metadata = open->second;
         metadata.reply_to = std::exchange(metadata.message_id, {});
@@ -275,10 +279,10 @@ class ChildDriver final : public app::Driver {
                                app::Error{static_cast<int>(failure.code), failure.sentence}));
     }
 
-    void put(std::map<std::string, app::Metadata>::iterator open, app::Message message) {
+    void put(std::map<std::uint64_t, app::Metadata>::iterator open, app::Message message) {
         const std::uint64_t place = next_place_++;
-        order_[place] = open->first;
-        arrived_[open->first] = Arrived{place, std::move(message)};
+        order_[place] = open->second.message_id;
+        arrived_[open->second.message_id] = Arrived{place, std::move(message)};
         open_.erase(open);
         changed_.notify_all();
     }
@@ -299,13 +303,15 @@ class ChildDriver final : public app::Driver {
     app::NodeId self_ = 0;
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::vector<app::NodeId> there_;
+    std::vector<app::NodeId> there_;  ///< in the order in which they came
+    std::set<app::NodeId> present_;   ///< the same
     std::map<app::NodeId, std::string> names_;
-    std::map<std::string, app::Metadata> open_;
-    ArrivedMap arrived_;  ///< by the message they answer
+    std::map<std::uint64_t, app::Metadata> open_;  ///< not answered yet, by their numbers
+    ArrivedMap arrived_;                           ///< by the id of the message they answer
     std::map<std::uint64_t, std::string> order_;
     std::uint64_t next_place_ = 0;
-    std::uint64_t pushed_ = 0;
+    std::mutex push_mutex_;     ///< one message at a time is numbered and written
+    std::uint64_t pushed_ = 0;  ///< number of the last one
     std::function<void(app::Message)> callback_;
     bool calling_ = false;
 };

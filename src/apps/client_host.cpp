@@ -4,11 +4,16 @@
 #include <atomic>
 #include <deque>
 #include <map>
+#include <mutex>
 #include <optional>
 #include <utility>
 
 #include "actors/node/node.hpp"
+#include "apps/log_limit.hpp"
 #include "apps/processes.hpp"
+#include "apps/run_config.hpp"
+#include "base/assert.hpp"
+#include "base/hash.hpp"
 #include "base/text.hpp"
 
 namespace vflbus::apps {
@@ -16,9 +21,9 @@ namespace {
 
 /// Processes kept ready, so that the first message of a run need not wait for a fork.
 constexpr std::size_t spare_processes = 2;
-/// What waits for a worker for so long is worth a line.
+/// A run that waits for a worker for so long is worth a line.
 constexpr Duration waiting_said_after = std::chrono::seconds(1);
-/// How often a handler's signs of life are passed on.
+/// How often a handler's signs of progress are passed on.
 constexpr Duration progress_every = std::chrono::seconds(1);
 
 /// What a Context of a run of apps holds. The strand of the run owns it.
@@ -34,22 +39,46 @@ struct Job {
     actors::Replier reply;
     std::uint64_t source = 0;
     std::string type;
-    Bytes envelope;
+    Bytes content;             ///< the envelope; empty once it was handed to the process
+    actors::ContentRoom room;  ///< of the content, until the handler has returned
     TimePoint expires;
     std::int64_t ttl_ms = 0;
     Processes::Timer timer = 0;  ///< of its expiry
 };
 
+/// Bounds the bytes of small messages, for which the link asks no room.
+class SmallMessages {
+  public:
+    /// Null: there is no room. Comes back when the last copy goes, on any thread.
+    [[nodiscard]] actors::ContentRoom take(std::uint64_t bytes) {
+        if (used_->fetch_add(bytes) + bytes > small_messages_bytes_max) {
+            used_->fetch_sub(bytes);
+            return nullptr;
+        }
+        return {static_cast<const void*>(this),
+                [used = used_, bytes](const void*) { used->fetch_sub(bytes); }};
+    }
+
+  private:
+    std::shared_ptr<std::atomic<std::uint64_t>> used_ =
+        std::make_shared<std::atomic<std::uint64_t>>(0);
+};
+
 class ClientHostImpl final : public ClientHost {
   public:
-    ClientHostImpl(Helper helper, ClientHostOptions options)
-        : options_(std::move(options)),
-          workers_(actors::workers_of(options_.workers)),
-          processes_(Processes::make(std::move(helper), spare_processes, [this] {
-              log(app::Level::error, {},
-                  "the helper of apps has died; this node serves no more "
-                  "apps: start it again");
-          })) {}
+    explicit ClientHostImpl(ClientHostOptions options)
+        : options_(std::move(options)), workers_(actors::workers_of(options_.workers)) {}
+
+    Result<> start(Helper helper) {
+        Processes::Options options;
+        options.spares = spare_processes;
+        options.on_lost = [this](const std::string& how) { fail_for_good(how); };
+        options.on_fault = [this](const std::string& what) { log(app::Level::error, {}, what); };
+        auto made = Processes::make(std::move(helper), std::move(options));
+        if (!made) return tl::unexpected(made.error());
+        processes_ = std::move(*made);
+        return {};
+    }
 
     actors::ClientApp with(actors::ClientApp others) override {
         actors::ClientApp both = others;
@@ -71,20 +100,28 @@ class ClientHostImpl final : public ClientHost {
         return both;
     }
 
+    void on_failure(std::function<void(const Failure&)> tell) override {
+        const std::lock_guard lock(failure_mutex_);
+        tell_failure_ = std::move(tell);
+        if (failure_ && tell_failure_) tell_failure_(*failure_);
+    }
+
   private:
     struct Run {
         RunId id;
         Begin begin;
         std::deque<Job> waiting;
         std::optional<Job> current;
-        bool answered = false;  ///< current has expired
-        bool queued = false;    ///< in queue_
+        bool expired = false;  ///< current has, and was answered by that
+        bool queued = false;   ///< in queue_
         bool said_to_wait = false;
         Processes::Timer to_say = 0;  ///< that it waits
         TimePoint progress_due;
         Processes::Id process = 0;
+        LogLimit log_limit;
         bool over = false;
     };
+    using Runs = std::map<std::uint64_t, Run>;
 
     // -- on the threads of the node ---------------------------------------------------------
     Result<> join(actors::Context& context, const app::Values& config) {
@@ -110,15 +147,19 @@ class ClientHostImpl final : public ClientHost {
                               options_.node_name + " takes part in no app in this run"));
         auto envelope = decode_envelope(message.content);
         if (!envelope) return reply(tl::unexpected(envelope.error()));
-        auto job = std::make_shared<Job>(
-            Job{++last_serial_,
-                std::move(reply),
-                message.metadata.src_node_id.value,
-                std::move(envelope->message_type),
-                {},
-                processes_->now() + std::chrono::milliseconds(envelope->ttl_ms),
-                envelope->ttl_ms});
-        job->envelope = std::move(message.content);
+        if (!message.room) message.room = small_.take(message.content.size());
+        if (!message.room)
+            return reply(
+                fail(Errc::too_many, options_.node_name + " holds as many messages as it may (" +
+                                         std::to_string(small_messages_bytes_max >> 20) + " MiB)"));
+        if (!run->asked && !enter())
+            return reply(fail(Errc::too_many, options_.node_name + " serves " +
+                                                  std::to_string(served_runs_max) +
+                                                  " runs of apps at once, its limit"));
+        auto job = std::make_shared<Job>(Job{
+            ++last_serial_, std::move(reply), message.metadata.src_node_id.value,
+            std::move(envelope->message_type), std::move(message.content), std::move(message.room),
+            processes_->now() + std::chrono::milliseconds(envelope->ttl_ms), envelope->ttl_ms});
         std::shared_ptr<Run> fresh;
         if (!std::exchange(run->asked, true)) {
             fresh = std::make_shared<Run>();
@@ -127,16 +168,26 @@ class ClientHostImpl final : public ClientHost {
         }
         processes_->post([this, key = run->key, job, fresh] {
             if (fresh) runs_.emplace(key, std::move(*fresh));
-            const auto found = runs_.find(key);
-            if (found == runs_.end() || found->second.over) return;
-            job->timer = processes_->at(job->expires,
-                                        [this, key, serial = job->serial] { expire(key, serial); });
-            found->second.waiting.push_back(std::move(*job));
-            queue(key, found->second);
+            accept(key, std::move(*job));
         });
     }
 
+    bool enter() {
+        if (++served_ <= served_runs_max) return true;
+        --served_;
+        return false;
+    }
+
     // -- on the thread of the processes -------------------------------------------------------
+    void accept(std::uint64_t key, Job job) {
+        const auto found = runs_.find(key);
+        if (found == runs_.end() || found->second.over) return;
+        job.timer =
+            processes_->at(job.expires, [this, key, serial = job.serial] { expire(key, serial); });
+        found->second.waiting.push_back(std::move(job));
+        queue(key, found->second);
+    }
+
     /// A run whose next message could be handled gets in line for a worker.
     void queue(std::uint64_t key, Run& run) {
         if (run.current || run.waiting.empty() || run.over || run.queued) return;
@@ -176,12 +227,15 @@ class ClientHostImpl final : public ClientHost {
     }
 
     void handle_next(std::uint64_t key, Run& run) {
+        VFLBUS_ASSERT(!run.current, "a run has one handler at work");
         Job job = std::move(run.waiting.front());
         run.waiting.pop_front();
         if (run.process == 0) begin(key, run);
-        processes_->tell(run.process, Told::request, encode_addressed(job.source, job.envelope));
-        Bytes().swap(job.envelope);
-        run.answered = false;
+        FrameHead head;
+        head.kind = FrameKind::request;
+        head.node = job.source;
+        processes_->send(run.process, head, std::exchange(job.content, {}), job.room);
+        run.expired = false;
         run.progress_due = processes_->now() + progress_every;
         run.current = std::move(job);
         ++at_work_;
@@ -189,6 +243,7 @@ class ClientHostImpl final : public ClientHost {
 
     /// The handler of `run` has returned, or is gone with its process.
     void release(std::uint64_t key, Run& run) {
+        VFLBUS_ASSERT(run.current && at_work_ > 0, "a handler that returns had begun");
         processes_->cancel(run.current->timer);
         run.current.reset();
         --at_work_;
@@ -198,35 +253,50 @@ class ClientHostImpl final : public ClientHost {
 
     void begin(std::uint64_t key, Run& run) {
         run.process =
-            processes_->start({[this, key](Told kind, Bytes&& body) { told(key, kind, body); },
+            processes_->start({[this, key](ChildFrame&& frame) { on_frame(key, std::move(frame)); },
                                [this, key](const std::string& how, bool) { ended(key, how); }});
-        processes_->tell(run.process, Told::begin, encode(run.begin));
+        processes_->send(run.process, {FrameKind::begin}, encode(run.begin));
     }
 
-    void told(std::uint64_t key, Told kind, const Bytes& body) {
+    void on_frame(std::uint64_t key, ChildFrame frame) {
         const auto found = runs_.find(key);
         if (found == runs_.end()) return;
         Run& run = found->second;
-        if (kind == Told::log)
-            if (const auto line = decode_log(body)) log(line->level, run.id, line->text);
-        if (kind == Told::log || kind == Told::progress) return gets_on(run);
-        if ((kind != Told::answer && kind != Told::refusal) || !run.current) return;
-        const actors::Replier& reply = run.current->reply;
-        if (!run.answered) {
-            if (kind == Told::answer) {
-                reply(body);
-            } else {
-                const auto refusal = decode_outcome(body);
-                reply(refusal ? Result<Bytes>(fail(static_cast<Errc>(refusal->code),
-                                                   options_.node_name + ": " + refusal->sentence))
-                              : tl::unexpected(refusal.error()));
+        switch (frame.head.kind) {
+            case FrameKind::log:
+                if (const auto line = decode_log(frame.body)) log_of(run, *line);
+                return note_progress(run);
+            case FrameKind::progress:
+                return note_progress(run);
+            case FrameKind::answer:
+                return answered(key, run, std::move(frame.body));
+            case FrameKind::refusal: {
+                const auto refusal = decode_outcome(frame.body);
+                return answered(key, run,
+                                refusal ? fail(static_cast<Errc>(refusal->code),
+                                               options_.node_name + ": " + refusal->sentence)
+                                        : tl::unexpected(refusal.error()));
             }
+            default:
+                return;
         }
+    }
+
+    void answered(std::uint64_t key, Run& run, Result<Bytes> answer) {
+        if (!run.current) return;
+        if (!run.expired) run.current->reply(std::move(answer));
         release(key, run);
     }
 
-    /// A handler gives a sign of life. What waits for it, or for its place, is not stuck either.
-    void gets_on(Run& run) {
+    void log_of(Run& run, const LogLine& line) {
+        if (!run.log_limit.allows(line.text.size(), processes_->now())) return;
+        if (const std::string word = run.log_limit.take_word(); !word.empty())
+            log(app::Level::warning, run.id, word);
+        log(line.level, run.id, line.text);
+    }
+
+    /// A handler says that it is not stuck. What waits for it, or for its place, is not either.
+    void note_progress(Run& run) {
         if (!run.current || processes_->now() < run.progress_due) return;
         run.progress_due = processes_->now() + progress_every;
         run.current->reply.progress();
@@ -242,7 +312,7 @@ class ClientHostImpl final : public ClientHost {
         run.process = 0;
         if (!run.over) {
             const std::string lost = "; its state of the run is lost";
-            const bool in_handler = run.current && !run.answered;
+            const bool in_handler = run.current && !run.expired;
             const std::string what =
                 "the app's process " + how +
                 (in_handler ? " in handler " + run.current->type : std::string()) + lost;
@@ -269,12 +339,12 @@ class ClientHostImpl final : public ClientHost {
     }
 
     void expire_current(std::uint64_t key, Run& run) {
-        run.answered = true;
+        run.expired = true;
         run.current->reply(fail(Errc::expired, options_.node_name + ": handler " +
                                                    run.current->type +
                                                    " did not answer within the time to live of " +
                                                    ttl_of(*run.current)));
-        processes_->tell(run.process, Told::cancel, {});
+        processes_->send(run.process, {FrameKind::cancel});
         processes_->at(processes_->now() + options_.grace,
                        [this, key, serial = run.current->serial] {
                            const auto again = runs_.find(key);
@@ -296,8 +366,8 @@ class ClientHostImpl final : public ClientHost {
             stop_waiting(run);
         }
         if (run.process == 0) return forget(found);
-        if (run.current) processes_->tell(run.process, Told::cancel, {});
-        processes_->tell(run.process, Told::end, {});
+        if (run.current) processes_->send(run.process, {FrameKind::cancel});
+        processes_->send(run.process, {FrameKind::end});
         processes_->at(processes_->now() + options_.grace, [this, key] {
             const auto again = runs_.find(key);
             if (again == runs_.end()) return;
@@ -307,10 +377,25 @@ class ClientHostImpl final : public ClientHost {
         });
     }
 
-    void forget(std::map<std::uint64_t, Run>::iterator at) {
+    void forget(Runs::iterator at) {
         const RunId run = at->second.id;
+        if (const std::string word = at->second.log_limit.take_word(); !word.empty())
+            log(app::Level::warning, run, word);
         runs_.erase(at);
+        --served_;
         if (options_.run_over) options_.run_over(run);
+    }
+
+    void fail_for_good(const std::string& how) {
+        Failure failure{Errc::internal,
+                        "the helper of apps at " + options_.node_name + " " + how +
+                            "; the node can start no more processes of apps and ends"};
+        failure.party = options_.node_name;
+        failure.hint = "start the node again";
+        log(app::Level::error, {}, failure.sentence);
+        const std::lock_guard lock(failure_mutex_);
+        failure_ = failure;
+        if (tell_failure_) tell_failure_(failure);
     }
 
     static std::string ttl_of(const Job& job) {
@@ -325,7 +410,12 @@ class ClientHostImpl final : public ClientHost {
     const std::size_t workers_;
     std::atomic<std::uint64_t> last_key_{0};
     std::atomic<std::uint64_t> last_serial_{0};
-    std::map<std::uint64_t, Run> runs_;
+    std::atomic<std::size_t> served_{0};  ///< runs that had a message and are not over
+    SmallMessages small_;
+    std::mutex failure_mutex_;  ///< guards the next two
+    std::optional<Failure> failure_;
+    std::function<void(const Failure&)> tell_failure_;
+    Runs runs_;
     std::deque<std::uint64_t> queue_;  ///< runs that wait for a worker, in their order
     std::size_t at_work_ = 0;          ///< handlers that have begun and not returned
     std::unique_ptr<Processes> processes_;
@@ -333,8 +423,11 @@ class ClientHostImpl final : public ClientHost {
 
 }  // namespace
 
-std::unique_ptr<ClientHost> ClientHost::make(Helper helper, ClientHostOptions options) {
-    return std::make_unique<ClientHostImpl>(std::move(helper), std::move(options));
+Result<std::unique_ptr<ClientHost>> ClientHost::make(Helper helper, ClientHostOptions options) {
+    auto host = std::make_unique<ClientHostImpl>(std::move(options));
+    if (auto started = host->start(std::move(helper)); !started)
+        return tl::unexpected(started.error());
+    return host;
 }
 
 }  // namespace vflbus::apps

@@ -1,7 +1,12 @@
 #pragma once
-// The helper of a process that runs apps: forked before any ZeroMQ context and any thread exists,
-// it loads the app once and forks a process of it for each run on request. It alone reaps them, and
-// it alone kills them, so that no process number is used after its process is gone.
+// The helper of a process that runs apps.
+//
+// A process with threads and a ZeroMQ context cannot fork safely, and an app must be able to crash
+// or hang alone. So the helper is forked before any context and any thread exists. It loads the app
+// once and forks a process of it for each run on request. It alone waits for those processes and it
+// alone kills them, so that no process number is used after its process is gone. Whatever a process
+// of the app has started ends with it; when the node ends, in whatever way, the helper does with
+// all that is below it.
 
 #include <sys/types.h>
 
@@ -9,6 +14,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "apps/library.hpp"
 #include "base/errc.hpp"
@@ -38,24 +44,33 @@ class Helper {
     [[nodiscard]] int fd() const noexcept { return fd_; }
     [[nodiscard]] pid_t pid() const noexcept { return pid_; }
 
+    /// Neither call waits. `full`: the helper has not read what it was told before; say it again
+    /// when `fd` is writable, for nothing was sent.
+    enum class Sent : std::uint8_t { yes, full, gone };
     /// A process of the app that talks over `socket`, which stays the caller's to close. `id` is
-    /// the caller's name for it. False: the helper is gone.
-    bool fork(std::uint64_t id, int socket);
-    bool kill(std::uint64_t id);
+    /// the caller's name for it.
+    [[nodiscard]] Sent fork(std::uint64_t id, int socket);
+    [[nodiscard]] Sent kill(std::uint64_t id);
 
     struct Event {
         std::uint64_t id = 0;
-        bool started = false;  ///< pid; otherwise it has ended (or could not be started): status
+        bool started = false;  ///< as `pid`; otherwise it has ended, or could not be started
         pid_t pid = 0;
         int status = 0;  ///< as waitpid says
+        int error = 0;   ///< errno of a start that failed
     };
     /// What there is without waiting; empty when nothing is, `gone` when the helper has died.
     std::optional<Event> next(bool& gone);
+
+    /// The helper has died: waits for it, ends what its processes have started (they themselves
+    /// have died with it), and says how it ended: "was ended by signal 9 (Killed)".
+    std::string bury();
 
   private:
     Helper() = default;
     int fd_ = -1;
     pid_t pid_ = -1;
+    std::vector<pid_t> others_;  ///< children that this process had before
 };
 
 /// "was ended by signal 11 (Segmentation fault)", "ended with exit code 3"

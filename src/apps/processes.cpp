@@ -1,14 +1,17 @@
 #include "apps/processes.hpp"
 
-#include <poll.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -16,23 +19,174 @@
 #include <utility>
 #include <vector>
 
+#include "actors/node/thrown.hpp"
+#include "base/assert.hpp"
+#include "base/clock.hpp"
+
 namespace vflbus::apps {
 namespace {
 
-constexpr std::size_t read_bytes = 256 << 10;
-/// A frame so small is written at once, so that its reader wakes up once.
+/// Read at once of small frames, and of a large body straight into its place.
+constexpr std::size_t small_read_bytes = 16 << 10;
+constexpr std::size_t large_read_bytes = 256 << 10;
+/// Read from, or written to, one process before the others have their turn.
+constexpr std::size_t turn_bytes = 1 << 20;
+/// Read of a process that has ended: more than a socket can hold of it.
+constexpr std::size_t last_words_bytes = 8 << 20;
+/// A frame so small is written in one piece with its head.
 constexpr std::size_t one_piece_bytes = 64 << 10;
 /// From the taking of a spare process to its replacement.
 constexpr Duration refill_after = std::chrono::milliseconds(500);
+/// A kill that has not led to an end is said again.
+constexpr Duration kill_again_after = std::chrono::seconds(1);
+
+constexpr std::uint64_t wake_key = 0;  ///< of epoll; processes have theirs from 1 on
+constexpr std::uint64_t helper_key = UINT64_MAX;
+
+using actors::what_was_thrown;
+
+std::string reason(int error) {
+    return std::generic_category().message(error);
+}
+
+/// A descriptor that closes itself.
+class Fd {
+  public:
+    explicit Fd(int fd = -1) noexcept : fd_(fd) {}
+    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+    Fd& operator=(Fd&& other) noexcept {
+        if (this != &other) reset(std::exchange(other.fd_, -1));
+        return *this;
+    }
+    Fd(const Fd&) = delete;
+    Fd& operator=(const Fd&) = delete;
+    ~Fd() { reset(); }
+    void reset(int fd = -1) noexcept {
+        if (fd_ >= 0) ::close(fd_);
+        fd_ = fd;
+    }
+    [[nodiscard]] int get() const noexcept { return fd_; }
+
+  private:
+    int fd_;
+};
+
+/// What waits to be written to one process.
+class Outbound {
+  public:
+    void add(const FrameHead& head, Bytes body, actors::ContentRoom room) {
+        const FrameHeadBytes encoded = encode(head);
+        Bytes first(encoded.begin(), encoded.end());
+        if (body.size() <= one_piece_bytes) {
+            first.insert(first.end(), body.begin(), body.end());
+            pieces_.push_back({std::move(first), std::move(room)});
+        } else {
+            pieces_.push_back({std::move(first), {}});
+            pieces_.push_back({std::move(body), std::move(room)});
+        }
+    }
+    [[nodiscard]] bool empty() const noexcept { return pieces_.empty(); }
+    void clear() {
+        pieces_.clear();
+        at_ = 0;
+    }
+    /// Up to one share of it. False: the process reads no more.
+    bool write(int socket) {
+        std::size_t left = turn_bytes;
+        while (!pieces_.empty() && left > 0) {
+            std::array<iovec, 8> parts{};
+            std::size_t n = 0;
+            for (; n < parts.size() && n < pieces_.size(); ++n)
+                parts[n] = {pieces_[n].bytes.data(), pieces_[n].bytes.size()};
+            parts[0] = {pieces_[0].bytes.data() + at_, pieces_[0].bytes.size() - at_};
+            msghdr message{};
+            message.msg_iov = parts.data();
+            message.msg_iovlen = n;
+            const ssize_t put = ::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (put < 0 && errno == EINTR) continue;
+            if (put < 0) return errno == EAGAIN;
+            written(static_cast<std::size_t>(put));
+            left -= std::min(left, static_cast<std::size_t>(put));
+        }
+        return true;
+    }
+
+  private:
+    struct Piece {
+        Bytes bytes;
+        actors::ContentRoom room;
+    };
+    void written(std::size_t bytes) {
+        at_ += bytes;
+        while (!pieces_.empty() && at_ >= pieces_.front().bytes.size()) {
+            at_ -= pieces_.front().bytes.size();
+            pieces_.pop_front();
+        }
+        VFLBUS_ASSERT(!pieces_.empty() || at_ == 0, "no more is written than there was");
+    }
+    std::deque<Piece> pieces_;
+    std::size_t at_ = 0;  ///< written of the first piece
+};
+
+/// Frames out of the bytes that come from one process.
+class Inbound {
+  public:
+    /// Takes what belongs to the frame under way, and returns how much that was. `whole` is set
+    /// when the frame is. A head that makes no sense: malformed_message.
+    Result<std::size_t> take(std::span<const std::uint8_t> bytes, bool& whole) {
+        std::size_t taken = 0;
+        whole = false;
+        if (head_at_ < head_.size()) {
+            taken = std::min(bytes.size(), head_.size() - head_at_);
+            std::memcpy(head_.data() + head_at_, bytes.data(), taken);
+            head_at_ += taken;
+            if (head_at_ < head_.size()) return taken;
+            const auto head = decode_head(head_);
+            if (!head) return tl::unexpected(head.error());
+            frame_.head = *head;
+            // address space only: a length is a claim, and memory is taken as the bytes come
+            frame_.body.reserve(head->length);
+        }
+        const std::size_t part = std::min<std::uint64_t>(bytes.size() - taken, missing());
+        frame_.body.insert(frame_.body.end(), bytes.begin() + static_cast<std::ptrdiff_t>(taken),
+                           bytes.begin() + static_cast<std::ptrdiff_t>(taken + part));
+        whole = missing() == 0;
+        return taken + part;
+    }
+    /// Bytes of the body that is under way; 0 when none is.
+    [[nodiscard]] std::uint64_t missing() const noexcept {
+        return head_at_ < head_.size() ? 0 : frame_.head.length - frame_.body.size();
+    }
+    /// Where the next bytes of a large body belong. `grew_by` says how many came.
+    std::span<std::uint8_t> room(std::size_t bytes) {
+        had_ = frame_.body.size();
+        frame_.body.resize(had_ + std::min<std::uint64_t>(bytes, missing()));
+        return std::span(frame_.body).subspan(had_);
+    }
+    void grew_by(std::size_t bytes) { frame_.body.resize(had_ + bytes); }
+    ChildFrame take_frame() {
+        head_at_ = 0;
+        return std::exchange(frame_, {});
+    }
+
+  private:
+    FrameHeadBytes head_{};
+    std::size_t head_at_ = 0;
+    ChildFrame frame_;
+    std::size_t had_ = 0;
+};
 
 class ProcessesImpl final : public Processes {
   public:
-    ProcessesImpl(Helper helper, std::size_t spares, std::function<void()> on_lost)
-        : helper_(std::make_unique<Helper>(std::move(helper))),
-          spares_wanted_(spares),
-          on_lost_(std::move(on_lost)),
-          wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-          thread_([this] { run(); }) {}
+    ProcessesImpl(Helper helper, Options options, Fd wake, Fd epoll)
+        : helper_(std::move(helper)),
+          options_(std::move(options)),
+          wake_(std::move(wake)),
+          epoll_(std::move(epoll)) {
+        watch(wake_.get(), wake_key, EPOLLIN, EPOLL_CTL_ADD);
+        watch(helper_->fd(), helper_key, EPOLLIN, EPOLL_CTL_ADD);
+        thread_ = std::thread([this] { run(); });
+    }
 
     ~ProcessesImpl() override {
         {
@@ -41,9 +195,8 @@ class ProcessesImpl final : public Processes {
         }
         wake();
         thread_.join();
-        for (auto& [id, child] : children_) ::close(child.socket);
+        children_.clear();
         helper_.reset();
-        ::close(wake_);
     }
 
     void post(std::function<void()> work) override {
@@ -64,29 +217,19 @@ class ProcessesImpl final : public Processes {
         return id;
     }
 
-    void tell(Id process, Told kind, Bytes body) override {
+    void send(Id process, FrameHead head, Bytes body, actors::ContentRoom room) override {
         const auto found = children_.find(process);
-        if (found == children_.end() || found->second.shut || found->second.socket < 0) return;
-        Bytes head(told_head_bytes);
-        put_head(kind, body.size(), head.data());
-        if (body.size() <= one_piece_bytes) {
-            head.insert(head.end(), body.begin(), body.end());
-            body.clear();
-        }
-        found->second.out.push_back(std::move(head));
-        if (!body.empty()) found->second.out.push_back(std::move(body));
-        write(found->second);
-    }
-
-    void close(Id process) override {
-        const auto found = children_.find(process);
-        if (found == children_.end()) return;
-        found->second.shut = true;
-        write(found->second);
+        if (found == children_.end() || found->second.socket.get() < 0) return;
+        head.length = body.size();
+        found->second.out.add(head, std::move(body), std::move(room));
+        write(process, found->second);
     }
 
     void kill(Id process) override {
-        if (children_.count(process) != 0 && !lost_) helper_->kill(process);
+        const auto found = children_.find(process);
+        if (found == children_.end() || !helper_ || found->second.killed) return;
+        found->second.killed = true;
+        kill_until_gone(process);
     }
 
     Timer at(TimePoint when, std::function<void()> work) override {
@@ -102,213 +245,304 @@ class ProcessesImpl final : public Processes {
         timer_times_.erase(found);
     }
 
-    TimePoint now() const override { return std::chrono::steady_clock::now(); }
+    TimePoint now() const override { return clock_now(); }
 
   private:
     struct Child {
-        int socket = -1;
+        Fd socket;
         Callbacks callbacks;
-        std::deque<Bytes> out;
-        std::size_t out_at = 0;  ///< written of out.front()
-        bool shut = false;       ///< nothing more is told
-        bool shut_done = false;
-        bool silent = false;  ///< it has closed its end
-        Bytes in;             ///< of the frame under way, head first
-        std::size_t in_at = 0;
-        std::uint64_t in_total = 0;  ///< 0: the head is not whole yet
+        Outbound out;
+        Inbound in;
+        bool killed = false;
+        bool silent = false;        ///< nothing more can be read of it
+        std::uint32_t watched = 0;  ///< what epoll looks for
+    };
+    /// What the helper could not be told yet.
+    struct Untold {
+        bool fork = false;  ///< otherwise a kill
+        Id id = 0;
+        Fd socket;  ///< of a fork: the process's end
     };
 
+    // -- starting and ending --------------------------------------------------------------
     Id fork(Callbacks callbacks) {
         const Id id = ++last_id_;
         std::array<int, 2> pair{-1, -1};
         const bool made = ::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()) == 0;
+        const int error = errno;
         Child& child = children_[id];
         child.callbacks = std::move(callbacks);
-        child.socket = pair[0];
-        const bool asked = made && !lost_ && helper_->fork(id, pair[1]);
-        if (made) ::close(pair[1]);
-        if (!asked) post([this, id] { ended(id, "could not be started", false); });
+        child.socket.reset(pair[0]);
+        Fd far_end(pair[1]);
+        if (!made || !helper_) {
+            const std::string how =
+                "could not be started: " + (made ? "its helper has died" : reason(error));
+            post([this, id, how] { ended(id, how, false); });
+            return id;
+        }
+        watch_child(id, child);
+        tell_helper({true, id, std::move(far_end)});
         return id;
+    }
+
+    void kill_until_gone(Id id) {
+        if (children_.count(id) == 0 || !helper_) return;
+        tell_helper({false, id, Fd()});
+        at(now() + kill_again_after, [this, id] { kill_until_gone(id); });
+    }
+
+    void tell_helper(Untold what) {
+        untold_.push_back(std::move(what));
+        tell_helper_more();
+    }
+
+    /// The helper's socket holds some hundred commands; those beyond wait here for their turn.
+    void tell_helper_more() {
+        while (helper_ && !untold_.empty()) {
+            const Untold& next = untold_.front();
+            const Helper::Sent sent =
+                next.fork ? helper_->fork(next.id, next.socket.get()) : helper_->kill(next.id);
+            if (sent == Helper::Sent::full) break;
+            untold_.pop_front();  // told; or the helper is gone, and its end of the socket says so
+        }
+        if (!helper_ || helper_full_ == !untold_.empty()) return;
+        helper_full_ = !untold_.empty();
+        watch(helper_->fd(), helper_key, helper_full_ ? EPOLLIN | EPOLLOUT : EPOLLIN,
+              EPOLL_CTL_MOD);
     }
 
     void refill() {
         refilling_ = false;
-        while (!lost_ && spares_.size() < spares_wanted_) spares_.push_back(fork({}));
+        while (helper_ && spares_.size() < options_.spares) spares_.push_back(fork({}));
     }
     void refill_later() {
         if (std::exchange(refilling_, true)) return;
         at(now() + refill_after, [this] { refill(); });
     }
 
-    void wake() noexcept {
-        const std::uint64_t one = 1;
-        [[maybe_unused]] const ssize_t n = ::write(wake_, &one, sizeof one);
-    }
-
-    void run() {
-        std::vector<pollfd> ready;
-        std::vector<Id> ids;
-        refill();
-        for (;;) {
-            std::deque<std::function<void()>> work;
-            {
-                const std::lock_guard lock(mutex_);
-                if (ending_) return;
-                work.swap(posted_);
-            }
-            for (const auto& each : work) each();
-            while (!timers_.empty() && timers_.begin()->first.first <= now()) {
-                const auto call = std::move(timers_.begin()->second);
-                timer_times_.erase(timers_.begin()->first.second);
-                timers_.erase(timers_.begin());
-                call();
-            }
-            ready.clear();
-            ids.clear();
-            ready.push_back({wake_, POLLIN, 0});
-            ready.push_back({lost_ ? -1 : helper_->fd(), POLLIN, 0});
-            for (const auto& [id, child] : children_) {
-                if (child.socket < 0 || child.silent) continue;
-                const bool more = !child.out.empty();
-                ready.push_back(
-                    {child.socket, static_cast<short>(more ? POLLIN | POLLOUT : POLLIN), 0});
-                ids.push_back(id);
-            }
-            int wait = -1;
-            if (!timers_.empty())
-                wait = static_cast<int>(std::max<std::int64_t>(
-                    0, std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first -
-                                                                    now())
-                           .count()));
-            ::poll(ready.data(), static_cast<nfds_t>(ready.size()), wait);
-            if ((ready[0].revents & POLLIN) != 0) {
-                std::uint64_t count;
-                [[maybe_unused]] const ssize_t got = ::read(wake_, &count, sizeof count);
-            }
-            for (std::size_t i = 0; i < ids.size(); ++i) {
-                const short what = ready[i + 2].revents;
-                if (what == 0) continue;
-                const auto found = children_.find(ids[i]);
-                if (found == children_.end()) continue;
-                if ((what & POLLOUT) != 0) write(found->second);
-                if ((what & (POLLIN | POLLHUP | POLLERR)) != 0) read(ids[i]);
-            }
-            if (ready[1].revents != 0) reports();
-        }
-    }
-
-    void write(Child& child) {
-        while (!child.out.empty()) {
-            const Bytes& part = child.out.front();
-            const ssize_t put = ::send(child.socket, part.data() + child.out_at,
-                                       part.size() - child.out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
-            if (put < 0 && errno == EINTR) continue;
-            if (put < 0 && errno == EAGAIN) return;
-            if (put < 0) {  // it is gone: its end will be reported
-                child.out.clear();
-                child.out_at = 0;
-                return;
-            }
-            child.out_at += static_cast<std::size_t>(put);
-            if (child.out_at == part.size()) {
-                child.out.pop_front();
-                child.out_at = 0;
-            }
-        }
-        if (child.shut && !child.shut_done) {
-            child.shut_done = true;
-            ::shutdown(child.socket, SHUT_WR);
-        }
-    }
-
-    /// Takes what can be read without waiting.
-    void read(Id id) {
-        for (;;) {
-            const auto found = children_.find(id);
-            if (found == children_.end() || found->second.silent) return;
-            Child& child = found->second;
-            const std::uint64_t want =
-                child.in_total == 0 ? told_head_bytes : told_head_bytes + child.in_total;
-            // a length is only a claim: what is large grows as it comes
-            if (child.in.size() < std::min<std::uint64_t>(want, child.in_at + read_bytes))
-                child.in.resize(std::min<std::uint64_t>(
-                    want, std::max<std::size_t>(child.in_at + read_bytes, child.in_at * 2)));
-            const ssize_t got =
-                ::recv(child.socket, child.in.data() + child.in_at,
-                       std::min<std::uint64_t>(want, child.in.size()) - child.in_at, MSG_DONTWAIT);
-            if (got < 0 && errno == EINTR) continue;
-            if (got < 0 && errno == EAGAIN) return;
-            if (got <= 0) {
-                child.silent = true;
-                return;
-            }
-            child.in_at += static_cast<std::size_t>(got);
-            if (child.in_at < want) continue;
-            const auto head = get_head(child.in.data());
-            if (!head) {
-                helper_->kill(id);
-                child.silent = true;
-                return;
-            }
-            if (child.in_total == 0 && head->length > 0) {
-                child.in_total = head->length;
-                continue;
-            }
-            Bytes body;
-            if (head->length > 0) {
-                child.in.resize(told_head_bytes + head->length);
-                body.assign(child.in.begin() + told_head_bytes, child.in.end());
-            }
-            child.in.clear();
-            if (child.in.capacity() > read_bytes) Bytes().swap(child.in);
-            child.in_at = 0;
-            child.in_total = 0;
-            const auto told = child.callbacks.on_told;  // the child may go away in the call
-            if (told) told(head->kind, std::move(body));
-        }
-    }
-
     void reports() {
-        for (;;) {
+        while (helper_) {
             bool gone = false;
             const auto event = helper_->next(gone);
-            if (gone) {
-                lost_ = true;
-                while (!children_.empty())
-                    ended(children_.begin()->first, "ended with its helper", false);
-                if (on_lost_) on_lost_();
-                return;
-            }
+            if (gone) return lost();
             if (!event) return;
             if (event->started) continue;
-            read(event->id);  // what it had said before
+            if (event->error != 0) {
+                ended(event->id, "could not be started: " + reason(event->error), false);
+                continue;
+            }
+            read(event->id, last_words_bytes);  // what it had said before
             ended(event->id, ending_of(event->status),
                   WIFEXITED(event->status) && WEXITSTATUS(event->status) == 0);
         }
+    }
+
+    void lost() {
+        const std::string how = helper_->bury();
+        helper_.reset();
+        untold_.clear();
+        while (!children_.empty())
+            ended(children_.begin()->first, "ended with its helper, which " + how, false);
+        guarded([&] {
+            if (options_.on_lost) options_.on_lost(how);
+        });
     }
 
     void ended(Id id, const std::string& how, bool clean) {
         const auto found = children_.find(id);
         if (found == children_.end()) return;
         const Callbacks callbacks = std::move(found->second.callbacks);
-        if (found->second.socket >= 0) ::close(found->second.socket);
-        children_.erase(found);
-        if (std::erase(spares_, id) != 0 && !lost_) refill_later();
-        if (callbacks.on_end) callbacks.on_end(how, clean);
+        children_.erase(found);  // closes its socket, which epoll forgets by that
+        if (std::erase(spares_, id) != 0 && helper_) refill_later();
+        guarded([&] {
+            if (callbacks.on_end) callbacks.on_end(how, clean);
+        });
     }
 
-    std::unique_ptr<Helper> helper_;
-    const std::size_t spares_wanted_;
+    // -- the thread -----------------------------------------------------------------------
+    void wake() noexcept {
+        const std::uint64_t one = 1;
+        [[maybe_unused]] const ssize_t n = ::write(wake_.get(), &one, sizeof one);
+    }
+
+    void watch(int fd, std::uint64_t key, std::uint32_t events, int how) {
+        epoll_event event{};
+        event.events = events;
+        event.data.u64 = key;
+        ::epoll_ctl(epoll_.get(), how, fd, &event);
+    }
+
+    void watch_child(Id id, Child& child) {
+        std::uint32_t wanted = child.silent ? 0u : static_cast<std::uint32_t>(EPOLLIN);
+        if (!child.out.empty()) wanted |= EPOLLOUT;
+        if (wanted == child.watched) return;
+        // an end that is closed would be reported again and again while it is registered
+        const int how = child.watched == 0 ? EPOLL_CTL_ADD
+                        : wanted == 0      ? EPOLL_CTL_DEL
+                                           : EPOLL_CTL_MOD;
+        watch(child.socket.get(), id, wanted, how);
+        child.watched = wanted;
+    }
+
+    template <class Call>
+    void guarded(Call&& call) {
+        try {
+            call();
+        } catch (...) {
+            fault(what_was_thrown());
+        }
+    }
+    void fault(const std::string& what) noexcept {
+        try {
+            if (options_.on_fault) options_.on_fault(what);
+        } catch (...) {  // nothing is left to say it with
+        }
+    }
+
+    void run() {
+        guarded([this] { refill(); });
+        std::array<epoll_event, 64> ready{};
+        for (;;) {
+            if (!run_posted()) return;
+            run_timers();
+            const int n = ::epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()),
+                                       milliseconds_to_timer());
+            for (int i = 0; i < n; ++i) {
+                const epoll_event& event = ready[static_cast<std::size_t>(i)];
+                guarded([&] { handle(event.data.u64, event.events); });
+            }
+        }
+    }
+
+    /// False: it is to end.
+    bool run_posted() {
+        std::deque<std::function<void()>> work;
+        {
+            const std::lock_guard lock(mutex_);
+            if (ending_) return false;
+            work.swap(posted_);
+        }
+        for (const auto& each : work) guarded(each);
+        return true;
+    }
+
+    void run_timers() {
+        while (!timers_.empty() && timers_.begin()->first.first <= now()) {
+            const auto call = std::move(timers_.begin()->second);
+            timer_times_.erase(timers_.begin()->first.second);
+            timers_.erase(timers_.begin());
+            guarded(call);
+        }
+    }
+
+    int milliseconds_to_timer() const {
+        if (timers_.empty()) return -1;
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first - now());
+        return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, 3'600'000));
+    }
+
+    void handle(std::uint64_t key, std::uint32_t events) {
+        if (key == wake_key) {
+            std::uint64_t count;
+            [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
+        } else if (key == helper_key) {
+            tell_helper_more();
+            reports();
+        } else if (const auto found = children_.find(key); found != children_.end()) {
+            if ((events & EPOLLOUT) != 0) write(key, found->second);
+            if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0) read(key, turn_bytes);
+        }
+    }
+
+    void write(Id id, Child& child) {
+        // one that is gone takes no more: its end will be reported
+        if (!child.out.write(child.socket.get())) child.out.clear();
+        watch_child(id, child);
+    }
+
+    /// Takes up to `share` bytes of what can be read without waiting. What cannot be dealt with
+    /// ends the process.
+    void read(Id id, std::size_t share) {
+        std::string why;
+        try {
+            if (const auto done = read_share(id, share); !done) why = done.error().sentence;
+        } catch (...) {
+            why = what_was_thrown();
+        }
+        const auto found = children_.find(id);
+        if (found == children_.end()) return;
+        if (!why.empty()) {
+            fault("a process of the app is killed: " + why);
+            found->second.silent = true;
+            kill(id);
+        }
+        watch_child(id, found->second);
+    }
+
+    Result<> read_share(Id id, std::size_t share) {
+        std::array<std::uint8_t, small_read_bytes> small;
+        while (share > 0) {
+            const auto found = children_.find(id);
+            if (found == children_.end() || found->second.silent) return {};
+            Child& child = found->second;
+            const bool large = child.in.missing() > small.size();
+            const std::span<std::uint8_t> room =
+                large ? child.in.room(std::min(share, large_read_bytes)) : std::span(small);
+            const ssize_t got = ::recv(child.socket.get(), room.data(), room.size(), MSG_DONTWAIT);
+            const int error = errno;
+            const std::size_t bytes = got > 0 ? static_cast<std::size_t>(got) : 0;
+            if (large) child.in.grew_by(bytes);
+            if (got < 0 && error == EINTR) continue;
+            if (got < 0 && error == EAGAIN) return {};
+            if (got <= 0) {
+                child.silent = true;
+                return {};
+            }
+            share -= std::min(share, bytes);
+            if (!large) {
+                if (auto done = feed(id, room.first(bytes)); !done) return done;
+                continue;
+            }
+            if (child.in.missing() == 0) deliver(child);
+        }
+        return {};
+    }
+
+    Result<> feed(Id id, std::span<const std::uint8_t> bytes) {
+        while (!bytes.empty()) {
+            const auto found = children_.find(id);  // a callback may have ended it
+            if (found == children_.end()) return {};
+            bool whole = false;
+            const auto taken = found->second.in.take(bytes, whole);
+            if (!taken) return tl::unexpected(taken.error());
+            bytes = bytes.subspan(*taken);
+            if (whole) deliver(found->second);
+        }
+        return {};
+    }
+
+    void deliver(Child& child) {
+        const auto on_frame = child.callbacks.on_frame;  // the child may go away in the call
+        ChildFrame frame = child.in.take_frame();
+        guarded([&] {
+            if (on_frame) on_frame(std::move(frame));
+        });
+    }
+
+    std::optional<Helper> helper_;  ///< empty once it has died
+    const Options options_;
+    Fd wake_;
+    Fd epoll_;
     std::deque<Id> spares_;  ///< of children_: without callbacks so far
     bool refilling_ = false;
-    std::function<void()> on_lost_;
-    int wake_;
     std::map<Id, Child> children_;
+    std::deque<Untold> untold_;
+    bool helper_full_ = false;  ///< epoll tells when it can be told more
     std::map<std::pair<TimePoint, Timer>, std::function<void()>> timers_;
     std::map<Timer, TimePoint> timer_times_;
     Timer last_timer_ = 0;
     Id last_id_ = 0;
-    bool lost_ = false;
     std::mutex mutex_;  ///< guards what follows
     bool ending_ = false;
     std::deque<std::function<void()>> posted_;
@@ -317,9 +551,13 @@ class ProcessesImpl final : public Processes {
 
 }  // namespace
 
-std::unique_ptr<Processes> Processes::make(Helper helper, std::size_t spares,
-                                           std::function<void()> on_lost) {
-    return std::make_unique<ProcessesImpl>(std::move(helper), spares, std::move(on_lost));
+Result<std::unique_ptr<Processes>> Processes::make(Helper helper, Options options) {
+    Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (wake.get() < 0) return fail(Errc::io, "cannot make an eventfd: " + reason(errno));
+    Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
+    if (epoll.get() < 0) return fail(Errc::io, "cannot make an epoll: " + reason(errno));
+    return std::make_unique<ProcessesImpl>(std::move(helper), std::move(options), std::move(wake),
+                                           std::move(epoll));
 }
 
 }  // namespace vflbus::apps

@@ -3,14 +3,17 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <set>
 #include <utility>
 #include <vector>
 
+#include "apps/log_limit.hpp"
+#include "apps/outbox.hpp"
 #include "apps/processes.hpp"
+#include "apps/run_config.hpp"
+#include "base/hash.hpp"
 #include "base/text.hpp"
 
 namespace vflbus::apps {
@@ -18,25 +21,38 @@ namespace {
 
 /// How long main waits for the nodes that are there to join its run.
 constexpr Duration join_patience = std::chrono::seconds(1);
+/// Calls of log_metrics that are kept; include/vflbus/app.hpp promises it.
+constexpr std::size_t metrics_calls_max = 10'000;
 
 class ServerHostImpl final : public ServerHost {
   public:
-    ServerHostImpl(Helper helper, ServerHostOptions options)
-        : options_(std::move(options)), processes_(Processes::make(std::move(helper), 0, {})) {
+    explicit ServerHostImpl(ServerHostOptions options)
+        : options_(std::move(options)), outbox_(bus::outstanding_requests_max) {
         spec_.run = options_.run;
         spec_.agreed = agreed_text(options_.run_config);
         spec_.config_hash = hash256(spec_.agreed);
         spec_.participants = options_.participants;
         if (spec_.participants.empty()) spec_.participants.push_back({"*", "member", -1});
-        processes_->post([this] {
-            process_ =
-                processes_->start({[this](Told kind, Bytes&& body) { told(kind, std::move(body)); },
-                                   [this](const std::string& how, bool) { ended(how); }});
-        });
     }
 
     ~ServerHostImpl() override {
         processes_.reset();  // before what its callbacks use
+    }
+
+    Result<> start(Helper helper) {
+        Processes::Options options;
+        options.on_fault = [this](const std::string& what) {
+            close({Errc::handler_failed, options_.node_name + ": " + what});
+        };
+        auto made = Processes::make(std::move(helper), std::move(options));
+        if (!made) return tl::unexpected(made.error());
+        processes_ = std::move(*made);
+        processes_->post([this] {
+            process_ =
+                processes_->start({[this](ChildFrame&& frame) { on_frame(std::move(frame)); },
+                                   [this](const std::string& how, bool) { ended(how); }});
+        });
+        return {};
     }
 
     // -- actors::ServerApp: the strand of the run -------------------------------------------
@@ -59,56 +75,47 @@ class ServerHostImpl final : public ServerHost {
         names_[node] = join.name;
         answered_.insert(node);
         if (join.code != Errc::ok) {
-            refusals_[node] = join.sentence;
             log(app::Level::warning, join.name + " takes no part: " + join.sentence);
-            leave(driver, node, Errc::refused, join.sentence);
+            leave(node, Errc::refused, join.sentence);
         } else {
-            refusals_.erase(node);
+            joined_.insert(node);
             there(node, true);
         }
         begin_when_all_joined(driver);
     }
 
-    void on_peer(actors::Driver& driver, const actors::PeerEvent& event) override {
+    void on_peer(actors::Driver&, const actors::PeerEvent& event) override {
         using What = actors::PeerEvent::What;
         if (event.what == What::up && joined_.count(event.node) != 0) there(event.node, true);
         if (event.what != What::down || event.reason == Errc::refused) return;
         const std::string time = human_seconds(std::chrono::duration<double>(event.silent).count());
-        leave(driver, event.node, Errc::peer_lost,
+        leave(event.node, Errc::peer_lost,
               event.reason == Errc::stalled
-                  ? "is busy and has not got on for " + time + " (bus.progress_stall_after)"
+                  ? "is busy and has made no progress for " + time + " (bus.progress_stall_after)"
               : event.silent > Duration(0) ? "was not heard of for " + time
                                            : "has left");
     }
 
     void on_reply(actors::Driver& driver, actors::Message&& reply) override {
-        const auto found = open_.find({reply.metadata.src_node_id, reply.metadata.message_id});
-        if (found != open_.end()) {
-            const Open open = std::move(found->second);
-            open_.erase(found);
-            --under_way_[reply.metadata.src_node_id];
-            if (!open.id.empty()) {
-                expiries_.erase({open.expires, open.id});
-                if (reply.has_content()) {
-                    ++replies_;
-                    tell(Told::reply,
-                         encode_replied(open.id, reply.metadata.src_node_id.value, reply.content));
-                } else {
-                    failed(open.id, reply.metadata.src_node_id, reply.error);
-                }
-            }
+        const NodeId node = reply.metadata.src_node_id;
+        const std::uint64_t message = outbox_.answered(node, reply.metadata.message_id);
+        if (message != 0 && reply.has_content()) {
+            ++replies_;
+            tell({FrameKind::reply, node.value, message}, std::move(reply.content),
+                 std::move(reply.room));
+        } else if (message != 0) {
+            failed(message, node, reply.error);
         }
-        send_waiting(driver, reply.metadata.src_node_id);
+        send_waiting(driver, node);
+        arm(driver);
     }
 
     void on_timer(actors::Driver& driver) override {
         const TimePoint now = driver.now();
         if (!begun_ && now >= begin_by_) begin();
-        while (!expiries_.empty() && expiries_.begin()->first <= now) {
-            const std::string id = expiries_.begin()->second;
-            expiries_.erase(expiries_.begin());
-            expire(id);
-        }
+        for (const auto& [message, node] : outbox_.expire(now))
+            failed(message, node,
+                   {Errc::expired, names_[node] + " did not answer within the time to live"});
         arm(driver);
     }
 
@@ -119,7 +126,7 @@ class ServerHostImpl final : public ServerHost {
             return driver_ != nullptr;
         }();
         if (!opened) return driver.close(Errc::cancelled, "the run was stopped by its owner");
-        tell(Told::cancel, {});
+        tell({FrameKind::cancel});
         processes_->post([this] {
             processes_->at(processes_->now() + options_.grace, [this] {
                 log(app::Level::warning, "main did not return in time and is killed");
@@ -140,7 +147,7 @@ class ServerHostImpl final : public ServerHost {
             driver_ = nullptr;
             if (!outcome_) outcome_ = Failure{ending.code, ending.sentence};
         }
-        tell(Told::cancel, {});
+        tell({FrameKind::cancel});
     }
 
     // -- ServerHost ---------------------------------------------------------------------------
@@ -154,16 +161,6 @@ class ServerHostImpl final : public ServerHost {
     Counts counts() const override { return {pushed_, replies_, errors_}; }
 
   private:
-    struct Open {
-        std::string id;  ///< empty: nobody waits for it any more
-        TimePoint expires;
-    };
-    struct Waiting {
-        std::string id;
-        TimePoint expires;
-        Bytes envelope;
-    };
-
     // -- on the strand of the run -----------------------------------------------------------
     /// Main begins when it can see all nodes that were there, and not the first that answered.
     void begin_when_all_joined(actors::Driver& driver) {
@@ -175,111 +172,63 @@ class ServerHostImpl final : public ServerHost {
         const Begin begin{options_.run.hex(),  node_id_of(options_.node_name).value,
                           options_.node_name,  -1,
                           options_.run_config, {}};
-        tell(Told::begin, encode(begin));
+        tell({FrameKind::begin}, encode(begin));
         std::vector<NodeChange> nodes;
         for (const NodeId node : present_) nodes.push_back({node.value, names_[node], true});
-        if (!nodes.empty()) tell(Told::nodes, encode(std::span<const NodeChange>(nodes)));
+        if (!nodes.empty()) tell({FrameKind::nodes}, encode(std::span<const NodeChange>(nodes)));
     }
 
     void there(NodeId node, bool is) {
-        if (is ? !joined_.insert(node).second && present_.count(node) != 0
-               : present_.count(node) == 0)
-            return;
-        if (is)
-            present_.insert(node);
-        else
-            present_.erase(node);
-        if (!begun_) return;
+        const bool changed = is ? present_.insert(node).second : present_.erase(node) != 0;
+        if (!changed || !begun_) return;
         const NodeChange change{node.value, names_[node], is};
-        tell(Told::nodes, encode(std::span<const NodeChange>(&change, 1)));
+        tell({FrameKind::nodes}, encode(std::span<const NodeChange>(&change, 1)));
     }
 
     /// What it was asked comes back as an error; what the link still holds is answered in silence.
-    void leave(actors::Driver&, NodeId node, Errc code, const std::string& why) {
+    void leave(NodeId node, Errc code, const std::string& why) {
         there(node, false);
         const Failure failure{code, names_[node] + " " + why};
-        for (auto& [key, open] : open_) {
-            if (key.first != node || open.id.empty()) continue;
-            expiries_.erase({open.expires, open.id});
-            failed(std::exchange(open.id, {}), node, failure);
-        }
-        const auto queue = waiting_.find(node);
-        if (queue == waiting_.end()) return;
-        for (const Waiting& message : queue->second) {
-            expiries_.erase({message.expires, message.id});
-            failed(message.id, node, failure);
-        }
-        waiting_.erase(queue);
+        for (const std::uint64_t message : outbox_.give_up(node)) failed(message, node, failure);
     }
 
-    void push(actors::Driver& driver, NodeId node, Bytes envelope_bytes) {
-        const auto envelope = decode_envelope(envelope_bytes);
-        if (!envelope) return;  // an app that breaks its own driver
+    void push(actors::Driver& driver, const FrameHead& head, Bytes envelope) {
+        const NodeId node{head.node};
+        if (head.message <= last_message_) return;  // an app that breaks its own driver
+        last_message_ = head.message;
         ++pushed_;
         if (present_.count(node) == 0)
-            return failed(envelope->message_id, node,
-                          {Errc::peer_lost, names_[node] + " has left"});
-        const TimePoint expires = driver.now() + std::chrono::milliseconds(envelope->ttl_ms);
-        expiries_.insert({expires, envelope->message_id});
-        waiting_[node].push_back({envelope->message_id, expires, std::move(envelope_bytes)});
+            return failed(head.message, node, {Errc::peer_lost, names_[node] + " has left"});
+        outbox_.add(node, head.message, driver.now() + std::chrono::milliseconds(head.ttl_ms),
+                    std::move(envelope));
         send_waiting(driver, node);
         arm(driver);
     }
 
-    /// The link takes a few unanswered messages per node; the others wait here.
+    /// The link takes a few unanswered messages per node; the others wait in the outbox.
     void send_waiting(actors::Driver& driver, NodeId node) {
-        const auto found = waiting_.find(node);
-        if (found == waiting_.end()) return;
-        std::deque<Waiting>& queue = found->second;
-        while (!queue.empty() && under_way_[node] < bus::outstanding_requests_max) {
-            Waiting& next = queue.front();
-            const auto number =
-                driver.push_message(node, app_message_type, std::move(next.envelope));
-            if (number) {
-                open_[{node, *number}] = {next.id, next.expires};
-                ++under_way_[node];
-            } else {
-                expiries_.erase({next.expires, next.id});
-                failed(next.id, node, number.error());
-            }
-            queue.pop_front();
-        }
-        if (queue.empty()) waiting_.erase(found);
-    }
-
-    void expire(const std::string& id) {
-        const auto late = [&](NodeId node) {
-            failed(id, node,
-                   {Errc::expired, names_[node] + " did not answer within the time to live"});
-        };
-        for (auto& [key, open] : open_)
-            if (open.id == id) {
-                open.id.clear();
-                return late(key.first);
-            }
-        for (auto& [node, queue] : waiting_)
-            for (auto at = queue.begin(); at != queue.end(); ++at)
-                if (at->id == id) {
-                    queue.erase(at);
-                    return late(node);
-                }
+        const auto refused = outbox_.send(node, [&](Bytes content) {
+            return driver.push_message(node, app_message_type, std::move(content));
+        });
+        for (const Outbox::Failed& each : refused) failed(each.message, node, each.failure);
     }
 
     void arm(actors::Driver& driver) {
-        const TimePoint expiry = expiries_.empty() ? TimePoint::max() : expiries_.begin()->first;
+        const TimePoint expiry = outbox_.next_expiry();
         driver.set_timer(begun_ ? expiry : std::min(expiry, begin_by_));
     }
 
-    void failed(const std::string& id, NodeId node, const Failure& failure) {
+    void failed(std::uint64_t message, NodeId node, const Failure& failure) {
         ++errors_;
-        tell(Told::failed, encode(FailedMessage{id, node.value, static_cast<int>(failure.code),
-                                                failure.sentence}));
+        tell({FrameKind::failed, node.value, message},
+             encode(Outcome{static_cast<int>(failure.code), failure.sentence}));
     }
 
-    void tell(Told kind, Bytes body) {
-        processes_->post([this, kind, body = std::make_shared<Bytes>(std::move(body))] {
-            processes_->tell(process_, kind, std::move(*body));
-        });
+    void tell(FrameHead head, Bytes body = {}, actors::ContentRoom room = {}) {
+        processes_->post(
+            [this, head, room = std::move(room), body = std::make_shared<Bytes>(std::move(body))] {
+                processes_->send(process_, head, std::move(*body), room);
+            });
     }
 
     // -- on the thread of the process ----------------------------------------------------------
@@ -289,27 +238,24 @@ class ServerHostImpl final : public ServerHost {
             driver_->post([driver = driver_, work = std::move(work)] { work(*driver); });
     }
 
-    void told(Told kind, Bytes&& body) {
-        switch (kind) {
-            case Told::log:
-                if (const auto line = decode_log(body)) log(line->level, line->text);
+    void on_frame(ChildFrame frame) {
+        switch (frame.head.kind) {
+            case FrameKind::log:
+                if (const auto line = decode_log(frame.body)) log_of_app(*line);
                 return;
-            case Told::metrics:
-                if (auto metrics = decode_metrics(body); metrics && options_.metrics)
-                    options_.metrics(std::move(*metrics));
+            case FrameKind::metrics:
+                if (auto metrics = decode_metrics(frame.body); metrics && options_.metrics)
+                    if (++metrics_calls_ <= metrics_calls_max)
+                        options_.metrics(std::move(*metrics));
                 return;
-            case Told::push: {
-                const auto addressed = decode_addressed(body);
-                if (!addressed) return;
-                auto envelope =
-                    std::make_shared<Bytes>(addressed->envelope.begin(), addressed->envelope.end());
-                return on_strand(
-                    [this, node = NodeId{addressed->node}, envelope](actors::Driver& driver) {
-                        push(driver, node, std::move(*envelope));
-                    });
+            case FrameKind::push: {
+                auto envelope = std::make_shared<Bytes>(std::move(frame.body));
+                return on_strand([this, head = frame.head, envelope](actors::Driver& driver) {
+                    push(driver, head, std::move(*envelope));
+                });
             }
-            case Told::done: {
-                const auto outcome = decode_outcome(body);
+            case FrameKind::done: {
+                const auto outcome = decode_outcome(frame.body);
                 if (!outcome) return;
                 return close(outcome->code == 0
                                  ? Failure{Errc::ok, "done"}
@@ -320,7 +266,16 @@ class ServerHostImpl final : public ServerHost {
         }
     }
 
+    void log_of_app(const LogLine& line) {
+        if (!log_limit_.allows(line.text.size(), processes_->now())) return;
+        if (const std::string word = log_limit_.take_word(); !word.empty())
+            log(app::Level::warning, word);
+        log(line.level, line.text);
+    }
+
     void ended(const std::string& how) {
+        if (const std::string word = log_limit_.take_word(); !word.empty())
+            log(app::Level::warning, word);
         close({Errc::handler_failed, "the process of the ServerApp " + how});
         const std::lock_guard lock(mutex_);
         process_gone_ = true;
@@ -345,38 +300,41 @@ class ServerHostImpl final : public ServerHost {
 
     ServerHostOptions options_;
     actors::RunSpec spec_;
-    // of the strand
+    // of the strand of the run
+    bool begun_ = false;
     bool up_ = true;
-    bool begun_ = false;  ///< main was told to begin
     TimePoint begin_by_ = TimePoint::max();
-    std::set<NodeId> answered_;  ///< joined or declined
     std::map<NodeId, std::string> names_;
-    std::map<NodeId, std::string> refusals_;
+    std::set<NodeId> answered_;  ///< joined or declined
     std::set<NodeId> joined_;
     std::set<NodeId> present_;
-    std::map<std::pair<NodeId, std::uint64_t>, Open> open_;  ///< by node and request number
-    std::map<NodeId, std::size_t> under_way_;
-    std::map<NodeId, std::deque<Waiting>> waiting_;
-    std::set<std::pair<TimePoint, std::string>> expiries_;
+    Outbox outbox_;
+    std::uint64_t last_message_ = 0;
     std::atomic<std::uint64_t> pushed_{0};
     std::atomic<std::uint64_t> replies_{0};
     std::atomic<std::uint64_t> errors_{0};
-    // shared
     std::atomic<bool> stopping_{false};
-    mutable std::mutex mutex_;
-    std::condition_variable gone_;
+    // of the thread of the process
+    Processes::Id process_ = 0;
+    LogLimit log_limit_;
+    std::size_t metrics_calls_ = 0;
+
+    std::mutex mutex_;  ///< guards what follows
     actors::Driver* driver_ = nullptr;
     std::optional<Failure> outcome_;
     bool process_gone_ = false;
-    // of the thread of the process
-    Processes::Id process_ = 0;
+    std::condition_variable gone_;
+
     std::unique_ptr<Processes> processes_;
 };
 
 }  // namespace
 
-std::unique_ptr<ServerHost> ServerHost::make(Helper helper, ServerHostOptions options) {
-    return std::make_unique<ServerHostImpl>(std::move(helper), std::move(options));
+Result<std::unique_ptr<ServerHost>> ServerHost::make(Helper helper, ServerHostOptions options) {
+    auto host = std::make_unique<ServerHostImpl>(std::move(options));
+    if (auto started = host->start(std::move(helper)); !started)
+        return tl::unexpected(started.error());
+    return host;
 }
 
 }  // namespace vflbus::apps

@@ -1,12 +1,14 @@
 #pragma once
-// The owner of a run of apps: main of the ServerApp runs in a process of its own, which this
-// connects to the run (docs/apps.md, section 2).
+// The owner of a run of apps. Main of the ServerApp runs in a process of its own, which may crash
+// or hang; this connects it to the run: what main pushes goes to the nodes, replies and news of
+// nodes go to main, and the end of either ends the other (docs/apps.md, section 2).
 
 #include <chrono>
 #include <memory>
 #include <string>
 
 #include "actors/node/app.hpp"
+#include "apps/child_frame.hpp"
 #include "apps/client_host.hpp"
 
 namespace vflbus::apps {
@@ -26,7 +28,8 @@ struct ServerHostOptions {
 class ServerHost : public actors::ServerApp {
   public:
     ~ServerHost() override = default;  ///< ends the process at once
-    static std::unique_ptr<ServerHost> make(Helper helper, ServerHostOptions options);
+    /// Errors: io (no descriptors to be had).
+    static Result<std::unique_ptr<ServerHost>> make(Helper helper, ServerHostOptions options);
 
     /// Once the run has ended: lets main return, for the grace at most. ok, or why the run failed.
     virtual Failure finish() = 0;

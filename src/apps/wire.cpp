@@ -1,11 +1,10 @@
 #include "apps/wire.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstring>
-
-#include "base/text.hpp"
+#include <iterator>
+#include <utility>
 
 namespace vflbus::apps {
 namespace {
@@ -13,10 +12,7 @@ namespace {
 using bus::Reader;
 using bus::Writer;
 
-constexpr bus::DecodeLimits limits{.elements_max = entries_max,
-                                   .depth = 8,
-                                   .bytes_max = told_bytes_max,
-                                   .elements_total_max = 8 * entries_max};
+constexpr bus::DecodeLimits limits{entries_max, 8, bus::message_bytes_max, elements_total_max};
 
 template <class T>
 std::span<const std::uint8_t> raw(const std::vector<T>& values) {
@@ -33,14 +29,6 @@ std::vector<T> from_raw(Reader& in) {
     std::vector<T> out(bytes.size() / sizeof(T));
     if (!bytes.empty()) std::memcpy(out.data(), bytes.data(), bytes.size());
     return out;
-}
-
-/// Names in rising order, so that none comes twice.
-template <class Map>
-std::string next_name(Reader& in, const Map& so_far) {
-    std::string name = in.str(name_bytes_max);
-    if (!so_far.empty() && so_far.rbegin()->first >= name) in.fault("names out of order");
-    return name;
 }
 
 // [tag, value]; the tag is the alternative's place in app::Metric or app::Value
@@ -124,6 +112,8 @@ app::Value take_value(Reader& in) {
     return value;
 }
 
+}  // namespace
+
 void put(Writer& out, const app::Values& values) {
     out.array(values.size());
     for (const auto& [name, value] : values) {
@@ -145,54 +135,108 @@ app::Values take_values(Reader& in) {
     return values;
 }
 
-}  // namespace
+// -- pieces ---------------------------------------------------------------------------
+
+void Scattered::close() {
+    if (small_.size() != 0) blocks_.push_back({small_.take(), {}});
+    small_ = {};
+}
+
+void Scattered::refer(std::span<const std::uint8_t> bytes) {
+    blocks_.push_back({small_.take(), bytes});
+    small_ = {};
+}
+
+void Scattered::append(Scattered&& other) {
+    close();
+    other.close();
+    std::move(other.blocks_.begin(), other.blocks_.end(), std::back_inserter(blocks_));
+    other.blocks_.clear();
+}
+
+std::uint64_t Scattered::bytes() const noexcept {
+    std::uint64_t n = small_.size();
+    for (const Block& block : blocks_) n += block.small.size() + block.large.size();
+    return n;
+}
+
+std::vector<std::span<const std::uint8_t>> Scattered::pieces() {
+    close();
+    std::vector<std::span<const std::uint8_t>> pieces;
+    for (const Block& block : blocks_)
+        for (const auto piece : {std::span<const std::uint8_t>(block.small), block.large})
+            if (!piece.empty()) pieces.push_back(piece);
+    return pieces;
+}
+
+Bytes Scattered::gather() {
+    Bytes whole;
+    whole.reserve(bytes());
+    for (const auto piece : pieces()) whole.insert(whole.end(), piece.begin(), piece.end());
+    return whole;
+}
 
 // -- records --------------------------------------------------------------------------
 
-Bytes encode(const app::Record& record) {
-    Writer out;
-    std::size_t room = 64;
-    for (const auto& [name, tensor] : record.tensors)
-        room += name.size() + tensor.raw().size() + 64;
-    out.reserve(room);
-    out.array(3).array(record.tensors.size());
+Scattered scatter(const app::Record& record) {
+    Scattered out;
+    out.small().array(3).array(record.tensors.size());
     for (const auto& [name, tensor] : record.tensors) {
-        out.array(4).str(name).u64(static_cast<std::uint64_t>(tensor.dtype()));
-        out.array(tensor.shape().size());
-        for (const std::uint64_t extent : tensor.shape()) out.u64(extent);
-        out.bin(tensor.raw());
+        out.small().array(4).str(name).u64(static_cast<std::uint64_t>(tensor.dtype()));
+        out.small().array(tensor.shape().size());
+        for (const std::uint64_t extent : tensor.shape()) out.small().u64(extent);
+        const std::size_t bytes = tensor.raw().size();
+        if (bytes < share_from_bytes) {
+            out.small().bin(tensor.raw());
+        } else {
+            out.small().bin_head(std::min<std::size_t>(bytes, UINT32_MAX));
+            out.refer(tensor.raw());
+        }
     }
-    out.array(record.metrics.size());
+    out.small().array(record.metrics.size());
     for (const auto& [name, metric] : record.metrics) {
-        out.array(2).str(name);
-        put(out, metric);
+        out.small().array(2).str(name);
+        put(out.small(), metric);
     }
-    put(out, record.config);
-    return out.take();
+    put(out.small(), record.config);
+    return out;
 }
 
-Result<app::Record> decode_record(std::span<const std::uint8_t> bytes) {
+Bytes encode(const app::Record& record) {
+    return scatter(record).gather();
+}
+
+namespace {
+
+app::Tensor take_tensor(Reader& in, const std::shared_ptr<const void>& owner) {
+    const auto dtype = static_cast<app::DType>(in.u64(static_cast<std::uint64_t>(app::DType::u8)));
+    std::vector<std::uint64_t> shape(in.enter());
+    for (std::uint64_t& extent : shape) extent = in.u64();
+    in.leave();
+    const auto raw = in.bin();
+    if (!in.ok()) return {};
+    try {
+        if (owner != nullptr && raw.size() >= share_from_bytes)
+            return {dtype, std::move(shape), raw, owner};
+        return {dtype, std::move(shape), std::vector<std::uint8_t>(raw.begin(), raw.end())};
+    } catch (const std::invalid_argument& e) {
+        in.fault(e.what());
+        return {};
+    }
+}
+
+}  // namespace
+
+Result<app::Record> decode_record(std::span<const std::uint8_t> bytes,
+                                  const std::shared_ptr<const void>& owner) {
     app::Record record;
     Reader in("the content of an app's message", bytes, 3, limits);
     std::size_t n = in.enter();
     for (std::size_t i = 0; i < n && in.ok(); ++i) {
         in.enter(4);
         std::string name = next_name(in, record.tensors);
-        const std::uint64_t dtype = in.u64(static_cast<std::uint64_t>(app::DType::u8));
-        std::vector<std::uint64_t> shape(in.enter());
-        for (std::uint64_t& extent : shape) extent = in.u64();
+        record.tensors.emplace_hint(record.tensors.end(), std::move(name), take_tensor(in, owner));
         in.leave();
-        const auto values = in.bin();
-        in.leave();
-        if (!in.ok()) break;
-        try {
-            record.tensors.emplace_hint(
-                record.tensors.end(), std::move(name),
-                app::Tensor(static_cast<app::DType>(dtype), std::move(shape),
-                            std::vector<std::uint8_t>(values.begin(), values.end())));
-        } catch (const std::invalid_argument& e) {
-            in.fault(e.what());
-        }
     }
     in.leave();
     n = in.enter();
@@ -207,32 +251,37 @@ Result<app::Record> decode_record(std::span<const std::uint8_t> bytes) {
     return finished(in, std::move(record));
 }
 
-Bytes encode_values(const app::Values& values) {
-    Writer out;
-    out.array(1);
-    put(out, values);
-    return out.take();
-}
-
-Result<app::Values> decode_values(std::span<const std::uint8_t> bytes) {
-    Reader in("the configuration of an app", bytes, 1, limits);
-    app::Values values = take_values(in);
-    return finished(in, std::move(values));
-}
-
 // -- envelopes ------------------------------------------------------------------------
 
-Bytes encode(const Envelope& envelope) {
-    Writer out;
-    out.reserve(envelope.record.size() + 256);
+namespace {
+
+void put_heading(Writer& out, const Envelope& envelope) {
     out.array(6)
         .str(envelope.message_id)
         .str(envelope.message_type)
         .str(envelope.group_id)
         .i64(envelope.ttl_ms)
-        .i64(envelope.created_us)
-        .bin(envelope.record);
+        .i64(envelope.created_us);
+}
+
+}  // namespace
+
+Bytes encode(const Envelope& envelope) {
+    Writer out;
+    out.reserve(envelope.record.size() + 256);
+    put_heading(out, envelope);
+    out.bin(envelope.record);
     return out.take();
+}
+
+Scattered scatter(const Envelope& envelope, const app::Record& record) {
+    Scattered content = scatter(record);
+    Scattered out;
+    put_heading(out.small(), envelope);
+    // a message over 4 GiB has no encoding; its size says to the caller that it is too large
+    out.small().bin_head(std::min<std::uint64_t>(content.bytes(), UINT32_MAX));
+    out.append(std::move(content));
+    return out;
 }
 
 Result<Envelope> decode_envelope(std::span<const std::uint8_t> body) {
@@ -271,274 +320,6 @@ app::Metadata metadata_of(const Envelope& envelope) {
         std::chrono::duration_cast<std::chrono::system_clock::duration>(
             std::chrono::microseconds(envelope.created_us)));
     return metadata;
-}
-
-// -- configuration ----------------------------------------------------------------------
-
-namespace {
-
-constexpr std::string_view first_line = "vflbus-app 1\n";
-
-bool is_name(std::string_view text) {
-    if (text.empty() || text.size() > 128) return false;
-    for (const char c : text)
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-              c == '.' || c == '_' || c == '-'))
-            return false;
-    return true;
-}
-
-std::string escaped(std::string_view text) {
-    std::string out = "\"";
-    for (const char c : text) {
-        if (c == '\n')
-            out += "\\n";
-        else if (c == '"' || c == '\\')
-            (out += '\\') += c;
-        else
-            out += c;
-    }
-    return out + '"';
-}
-
-std::string unescaped(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] != '\\' || i + 1 == text.size())
-            out += text[i];
-        else
-            out += text[++i] == 'n' ? '\n' : text[i];
-    }
-    return out;
-}
-
-template <class T>
-std::optional<T> number(std::string_view text) {
-    T value{};
-    const auto [at, code] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (code != std::errc{} || at != text.data() + text.size()) return {};
-    return value;
-}
-
-app::Value value_of(std::string_view text) {
-    if (text == "true") return true;
-    if (text == "false") return false;
-    if (const auto integer = number<std::int64_t>(text)) return *integer;
-    if (const auto real = number<double>(text)) return *real;
-    return std::string(text);
-}
-
-}  // namespace
-
-std::string agreed_text(const app::Values& run_config) {
-    std::string text(first_line);
-    for (const auto& [name, value] : run_config) {
-        text += name + " = ";
-        if (const auto* b = std::get_if<bool>(&value))
-            text += *b ? "true" : "false";
-        else if (const auto* i = std::get_if<std::int64_t>(&value))
-            text += std::to_string(*i);
-        else if (const auto* d = std::get_if<double>(&value))
-            text += shortest(*d);
-        else if (const auto* s = std::get_if<std::string>(&value))
-            text += escaped(*s);
-        text += '\n';
-    }
-    return text;
-}
-
-std::optional<Result<app::Values>> run_config_of(std::string_view agreed) {
-    if (!agreed.starts_with("vflbus-app ")) return {};
-    if (!agreed.starts_with(first_line))
-        return fail(Errc::unsupported_version,
-                    "the run is one of apps of another version than this node's; use the same "
-                    "version of vflbus at both");
-    app::Values values;
-    agreed.remove_prefix(first_line.size());
-    while (!agreed.empty()) {
-        const std::string_view line = agreed.substr(0, agreed.find('\n'));
-        agreed.remove_prefix(std::min(agreed.size(), line.size() + 1));
-        const std::size_t at = line.find(" = ");
-        if (at == std::string_view::npos || !is_name(line.substr(0, at)))
-            return fail(Errc::malformed_message,
-                        "the run configuration of the app does not decode");
-        const std::string_view text = line.substr(at + 3);
-        const bool quoted = text.size() >= 2 && text.front() == '"' && text.back() == '"';
-        values[std::string(line.substr(0, at))] =
-            quoted ? app::Value(unescaped(text.substr(1, text.size() - 2))) : value_of(text);
-    }
-    return values;
-}
-
-Result<app::Values> parse_values(const std::vector<std::string>& words, const std::string& flag) {
-    app::Values values;
-    for (const std::string& word : words) {
-        const std::size_t at = word.find('=');
-        const std::string name = word.substr(0, at);
-        if (at == std::string::npos || !is_name(name))
-            return fail(Errc::usage, flag + " " + word +
-                                         ": it must be key=value, with a key of letters, digits, "
-                                         "dot, dash and underscore");
-        if (word.size() > 65'536)
-            return fail(Errc::usage, flag + " " + name + ": the value is too long");
-        values[name] = value_of(std::string_view(word).substr(at + 1));
-    }
-    return values;
-}
-
-// -- between a node and the process of an app ----------------------------------------------
-
-void put_head(Told kind, std::uint64_t length, std::uint8_t* head) {
-    head[0] = static_cast<std::uint8_t>(kind);
-    std::memcpy(head + 1, &length, sizeof length);
-}
-
-Result<ToldHead> get_head(const std::uint8_t* head) {
-    ToldHead out{static_cast<Told>(head[0]), 0};
-    std::memcpy(&out.length, head + 1, sizeof out.length);
-    if (out.length > told_bytes_max)
-        return fail(Errc::malformed_message, "a frame of an app that is too long");
-    return out;
-}
-
-Bytes encode(const Begin& begin) {
-    Writer out;
-    out.array(6).str(begin.run_id).u64(begin.node_id).str(begin.node_name).i64(begin.rank);
-    put(out, begin.run_config);
-    put(out, begin.node_config);
-    return out.take();
-}
-
-Result<Begin> decode_begin(std::span<const std::uint8_t> body) {
-    Reader in("begin", body, 6, limits);
-    Begin begin;
-    begin.run_id = in.str();
-    begin.node_id = in.u64();
-    begin.node_name = in.str();
-    begin.rank = in.i64();
-    begin.run_config = take_values(in);
-    begin.node_config = take_values(in);
-    return finished(in, std::move(begin));
-}
-
-Bytes encode(std::span<const NodeChange> changes) {
-    Writer out;
-    out.array(1).array(changes.size());
-    for (const NodeChange& change : changes)
-        out.array(3).u64(change.id).str(change.name).boolean(change.there);
-    return out.take();
-}
-
-Result<std::vector<NodeChange>> decode_nodes(std::span<const std::uint8_t> body) {
-    Reader in("nodes", body, 1, limits);
-    std::vector<NodeChange> changes(in.enter());
-    for (NodeChange& change : changes) {
-        in.enter(3);
-        change.id = in.u64();
-        change.name = in.str();
-        change.there = in.boolean();
-        in.leave();
-    }
-    in.leave();
-    return finished(in, std::move(changes));
-}
-
-Bytes encode_addressed(std::uint64_t node, std::span<const std::uint8_t> envelope) {
-    Writer out;
-    out.reserve(envelope.size() + 64).array(2).u64(node).bin(envelope);
-    return out.take();
-}
-
-Result<Addressed> decode_addressed(std::span<const std::uint8_t> body) {
-    Reader in("a message of an app", body, 2, limits);
-    Addressed addressed;
-    addressed.node = in.u64();
-    addressed.envelope = in.bin(told_bytes_max);
-    return finished(in, std::move(addressed));
-}
-
-Bytes encode_replied(std::string_view message_id, std::uint64_t node,
-                     std::span<const std::uint8_t> envelope) {
-    Writer out;
-    out.reserve(envelope.size() + 128).array(3).str(message_id).u64(node).bin(envelope);
-    return out.take();
-}
-
-Result<Replied> decode_replied(std::span<const std::uint8_t> body) {
-    Reader in("a reply to an app", body, 3, limits);
-    Replied replied;
-    replied.message_id = in.str();
-    replied.node = in.u64();
-    replied.envelope = in.bin(told_bytes_max);
-    return finished(in, std::move(replied));
-}
-
-Bytes encode(const FailedMessage& failed) {
-    Writer out;
-    out.array(4).str(failed.message_id).u64(failed.node).i64(failed.code).str(failed.sentence);
-    return out.take();
-}
-
-Result<FailedMessage> decode_failed(std::span<const std::uint8_t> body) {
-    Reader in("a failed message of an app", body, 4, limits);
-    FailedMessage failed;
-    failed.message_id = in.str();
-    failed.node = in.u64();
-    failed.code = static_cast<int>(in.u64(65'535));
-    failed.sentence = in.str(text_bytes_max);
-    return finished(in, std::move(failed));
-}
-
-Bytes encode(const Outcome& outcome) {
-    Writer out;
-    out.array(2).i64(outcome.code).str(outcome.sentence);
-    return out.take();
-}
-
-Result<Outcome> decode_outcome(std::span<const std::uint8_t> body) {
-    Reader in("the end of an app", body, 2, limits);
-    Outcome outcome;
-    outcome.code = static_cast<int>(in.u64(65'535));
-    outcome.sentence = in.str(text_bytes_max);
-    return finished(in, std::move(outcome));
-}
-
-Bytes encode(const Metrics& metrics) {
-    Writer out;
-    out.array(2).u64(metrics.step).array(metrics.values.size());
-    for (const auto& [name, value] : metrics.values) out.array(2).str(name).f64(value);
-    return out.take();
-}
-
-Result<Metrics> decode_metrics(std::span<const std::uint8_t> body) {
-    Reader in("metrics of an app", body, 2, limits);
-    Metrics metrics;
-    metrics.step = in.u64();
-    const std::size_t n = in.enter();
-    if (n > metrics_max) in.fault("too many metrics");
-    for (std::size_t i = 0; i < n && in.ok(); ++i) {
-        in.enter(2);
-        std::string name = next_name(in, metrics.values);
-        if (name.empty() || name.size() > metric_name_bytes_max) in.fault("a name out of range");
-        metrics.values.emplace_hint(metrics.values.end(), std::move(name), in.f64());
-        in.leave();
-    }
-    in.leave();
-    return finished(in, std::move(metrics));
-}
-
-Bytes encode(const LogLine& line) {
-    Writer out;
-    out.array(2).u64(static_cast<std::uint64_t>(line.level)).str(line.text);
-    return out.take();
-}
-
-Result<LogLine> decode_log(std::span<const std::uint8_t> body) {
-    Reader in("a log line of an app", body, 2, limits);
-    LogLine line;
-    line.level = static_cast<app::Level>(in.u64(static_cast<std::uint64_t>(app::Level::error)));
-    line.text = in.str(text_bytes_max);
-    return finished(in, std::move(line));
 }
 
 }  // namespace vflbus::apps

@@ -238,7 +238,7 @@ TEST_CASE("a handler that says that it gets on is not stalled, and one that does
         bus.node("node-b", "test_client");  // comes too late for the first
         const Finished silent = bus.play("long", {"nodes=2", "type=train.waits", "node=node-b"});
         INFO(silent.err);
-        CHECK(silent.err.find("node-b is busy and has not got on for") != std::string::npos);
+        CHECK(silent.err.find("node-b is busy and has made no progress for") != std::string::npos);
         const Finished worked = works.wait();
         INFO(worked.err);
         CHECK(worked.err.find("came back") != std::string::npos);

@@ -107,6 +107,14 @@ class ProcessNode final : public Node, private NodeLock {
             stop, [&]() -> const std::optional<Ending>& { return core_.driven_ending(); }, true);
     }
 
+    void end_with(Failure failure) override {
+        {
+            const std::lock_guard guard(mutex_);
+            if (!broken_) broken_ = std::move(failure);
+        }
+        loop_->wake();
+    }
+
   private:
     using Over = std::function<const std::optional<Ending>&()>;
     /// What the thread in `run` knows of the end that the user has asked for.
@@ -390,7 +398,7 @@ class ProcessNode final : public Node, private NodeLock {
     bool ending_ = false;
     bool watched_ = false;           ///< a follower looks at busy_since_ from time to time
     std::size_t idle_ = 0;           ///< followers
-    std::optional<Failure> broken_;  ///< a follower came upon a fault of the node itself
+    std::optional<Failure> broken_;  ///< the node itself has failed
     TimePoint next_full_word_{};
     std::condition_variable changed_;
     std::vector<std::thread> followers_;

@@ -103,8 +103,12 @@ Writer& Writer::sentence(std::string_view value) {
     return str(cut_sentence(value));
 }
 Writer& Writer::bin(std::span<const std::uint8_t> value) {
-    length(value.size(), 0, 0, 0xc4, 0xc5, 0xc6);
+    bin_head(value.size());
     raw(value.data(), value.size());
+    return *this;
+}
+Writer& Writer::bin_head(std::size_t bytes) {
+    length(bytes, 0, 0, 0xc4, 0xc5, 0xc6);
     return *this;
 }
 Writer& Writer::tensor(std::span<const double> values, std::size_t rows, std::size_t cols) {

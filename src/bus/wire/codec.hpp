@@ -35,6 +35,8 @@ class Writer {
     /// message of any length, and the receiver still has to learn of it.
     Writer& sentence(std::string_view value);
     Writer& bin(std::span<const std::uint8_t> value);
+    /// The head of a bin whose `bytes` bytes the caller sends after it.
+    Writer& bin_head(std::size_t bytes);
     /// ["f64", [rows, cols], bytes]: raw little-endian, column-major.
     Writer& tensor(std::span<const double> values, std::size_t rows, std::size_t cols);
     Writer& u32s(std::span<const std::uint32_t> values);  ///< bin of little-endian words
@@ -42,6 +44,7 @@ class Writer {
     /// Room for `bytes` more, so that a large body grows once.
     Writer& reserve(std::size_t bytes);
 
+    [[nodiscard]] std::size_t size() const noexcept { return bytes_.size(); }
     [[nodiscard]] Bytes take() { return std::move(bytes_); }
 
   private:

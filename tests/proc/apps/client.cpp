@@ -67,6 +67,10 @@ Message works(const Message& message, Context& context) {
     return message.create_reply({});
 }
 
+Message echo(const Message& message, Context&) {
+    return message.create_reply(message.content());
+}
+
 ClientApp client() {
     return ClientApp()
         .train(count)
@@ -76,6 +80,7 @@ ClientApp client() {
         .on("train.hangs", hangs)
         .evaluate(refuses)
         .query(prints)
+        .on("query.echo", echo)
         .on("query.works", works);
 }
 

@@ -1,5 +1,6 @@
 // A ServerApp that tries what --run-config play=... says, with the nodes that are there.
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <random>
@@ -106,6 +107,25 @@ class Play {
         log(INFO, replies, " replies, all of this run");
     }
 
+    /// A tensor of so many MiB there and back, one after another; how long the fastest took.
+    void large() {
+        const auto mebibytes = context_.run_config<std::size_t>("mib", 100);
+        Record record;
+        record.tensors["x"] =
+            Tensor::of(std::vector<std::uint8_t>(mebibytes << 20, std::uint8_t{7}));
+        double best = 1e9;
+        for (int i = 0; i < context_.run_config("total", 3); ++i) {
+            const auto begin = std::chrono::steady_clock::now();
+            const Message reply = ask("query.echo", nodes_.at(0), seconds(60), record);
+            demand(reply.has_content(), reply.error().reason);
+            demand(reply.content().tensors.at("x").raw().size() == mebibytes << 20, "all of it");
+            best = std::min(best, std::chrono::duration<double, std::milli>(
+                                      std::chrono::steady_clock::now() - begin)
+                                      .count());
+        }
+        log(INFO, mebibytes, " MiB there and back took ", best, " ms");
+    }
+
     void callback() {
         std::atomic<int> came{0};
         driver_.on_reply([&](Message reply) {
@@ -171,6 +191,7 @@ void server(Driver& driver, Context& context) {
     if (play == "many") scene.many();
     if (play == "trouble") scene.trouble();
     if (play == "callback") scene.callback();
+    if (play == "large") scene.large();
     if (play == "refused") scene.refused();
     if (play == "holds") {  // a node at work for this run, until it is stopped
         const Message reply = scene.ask("train.waits", driver.get_node_ids().at(0), seconds(60));

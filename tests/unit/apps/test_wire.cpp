@@ -90,52 +90,58 @@ TEST_CASE("an envelope comes back as it was, and its time to live is bounded") {
     CHECK_FALSE(decode_envelope(encode(envelope)));
 }
 
-TEST_CASE("metrics come back as they were, and are bounded") {
-    const Metrics metrics{7, {{"accuracy", 0.5}, {"loss", -1e300}}};
-    const auto back = decode_metrics(encode(metrics));
-    REQUIRE(back);
-    CHECK(back->step == 7);
-    CHECK(back->values == metrics.values);
-    Metrics many;
-    for (std::size_t i = 0; i <= metrics_max; ++i) many.values[std::to_string(i)] = 1;
-    CHECK_FALSE(decode_metrics(encode(many)));
-    CHECK_FALSE(decode_metrics(encode(Metrics{1, {{"", 1}}})));
-    CHECK_FALSE(decode_metrics(encode(Metrics{1, {{std::string(65, 'x'), 1}}})));
+TEST_CASE(
+    "a message is scattered into the bytes that it is encoded to, and large tensors stay put") {
+    app::Record record = everything();
+    record.tensors["large"] =
+        app::Tensor::of(std::vector<std::uint8_t>(share_from_bytes, std::uint8_t{9}));
+    record.tensors["larger"] = app::Tensor::of(std::vector<double>(share_from_bytes, 0.5));
+    Envelope envelope{"id-1", "train", "", 1, 2, {}};
+    Scattered scattered = scatter(envelope, record);
+    const Bytes content = encode(record);
+    envelope.record = content;
+    CHECK(scattered.bytes() == encode(envelope).size());
+    CHECK(scattered.gather() == encode(envelope));
+    std::size_t in_place = 0;
+    for (const auto piece : scattered.pieces())
+        for (const char* name : {"large", "larger"})
+            if (piece.data() == record.tensors.at(name).raw().data()) ++in_place;
+    CHECK(in_place == 2);
 }
 
-TEST_CASE("the agreed text tells runs of apps from trainings, and carries their configuration") {
-    const auto values =
-        parse_values({"rounds=3", "rate=0.5", "on=true", "name=a=b", "empty="}, "--run-config");
-    REQUIRE(values);
-    CHECK(std::get<std::int64_t>(values->at("rounds")) == 3);
-    CHECK(std::get<double>(values->at("rate")) == 0.5);
-    CHECK(std::get<bool>(values->at("on")));
-    CHECK(std::get<std::string>(values->at("name")) == "a=b");
-    app::Values all = *values;
-    all["odd"] = std::string("1\n\"x\\n\" = 2");
-    all["digits"] = std::string("7");
-    const auto back = run_config_of(agreed_text(all));
+TEST_CASE("a record that is decoded keeps the memory that its large tensors are in") {
+    app::Record record;
+    record.tensors["large"] = app::Tensor::of(std::vector<double>(share_from_bytes, 0.5));
+    record.tensors["small"] = app::Tensor::of(std::vector<double>{1, 2});
+    auto memory = std::make_shared<const Bytes>(encode(record));
+    const std::weak_ptr<const Bytes> watched = memory;
+    auto back = decode_record(*memory, memory);
     REQUIRE(back);
-    REQUIRE(*back);
-    CHECK(**back == all);
-    CHECK_FALSE(run_config_of("[run]\nseed = 1\n"));
-    const auto later = run_config_of("vflbus-app 2\n");
-    REQUIRE(later);
-    CHECK_FALSE(*later);
-    CHECK_FALSE(*run_config_of("vflbus-app 1\nno value\n"));
-    for (const std::string bad : {"x", "=1", "a b=1", ""})
-        CHECK_FALSE(parse_values({bad}, "--run-config"));
+    CHECK(*back == record);
+    const auto inside = [&](const app::Tensor& tensor) {
+        return tensor.raw().data() >= memory->data() &&
+               tensor.raw().data() < memory->data() + memory->size();
+    };
+    CHECK(inside(back->tensors.at("large")));
+    CHECK_FALSE(inside(back->tensors.at("small")));
+    const app::Tensor kept = back->tensors.at("large");
+    memory.reset();
+    back->tensors.clear();
+    CHECK_FALSE(watched.expired());
+    CHECK(kept.values<double>()[7] == 0.5);
 }
 
-TEST_CASE("frames between a node and its apps have a bounded length") {
-    std::uint8_t head[told_head_bytes];
-    put_head(Told::push, 17, head);
-    const auto told = get_head(head);
-    REQUIRE(told);
-    CHECK(told->kind == Told::push);
-    CHECK(told->length == 17);
-    put_head(Told::push, told_bytes_max + 1, head);
-    CHECK_FALSE(get_head(head));
+TEST_CASE("a record has as many tensors as it may, and no more elements than bounded") {
+    app::Record record;
+    for (int i = 0; i < 20'000; ++i)
+        record.tensors[std::to_string(i)] = app::Tensor::of(std::vector<double>{1.0});
+    const auto back = decode_record(encode(record));
+    REQUIRE(back);
+    CHECK(*back == record);
+    record.tensors.clear();
+    for (int i = 0; i < 20; ++i)
+        record.config[std::to_string(i)] = std::vector<std::string>(entries_max);
+    CHECK_FALSE(decode_record(encode(record)));
 }
 
 TEST_CASE("the codes of the public header are those of the wire") {
