@@ -28,7 +28,7 @@ def start(*words, **more):
 def measure(common, app, run_config):
     """Milliseconds of three rounds of each of SERVERS server apps that start at the same time."""
     config = [word for key, value in run_config().items() for word in ('--run-config', '%s=%s' % (key, value))]
-    servers = [start('actor', '--role', 'serverapp', '--app', '%s/tests/proc/%s.so' % (BUILD, app), *config, *common,
+    servers = [start('actor', '--role', 'serverapp', '--app', '%s/tests/proc/apps/%s.so' % (BUILD, app), *config, *common,
                      stderr=subprocess.PIPE, text=True) for _ in range(SERVERS)]
     took = []
     for server in servers:
@@ -50,7 +50,7 @@ def main(directory):
                       stdout=subprocess.DEVNULL)]
     try:
         for i in range(NODES):
-            children.append(start('actor', '--role', 'member', '--app', BUILD + '/tests/proc/echo_client.so', '-q',
+            children.append(start('actor', '--role', 'member', '--app', BUILD + '/tests/proc/apps/echo_client.so', '-q',
                                   '--name', 'node-%d' % i, *common))
         while True:
             time.sleep(0.5)

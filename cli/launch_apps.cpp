@@ -33,7 +33,7 @@ namespace fs = std::filesystem;
 using Clock = Supervisor::Clock;
 
 constexpr auto after_signal = std::chrono::seconds(5);  // beyond the grace of the apps
-/// Apps commit nothing that would show that a node gets on: restarts are counted in this time.
+/// Apps commit nothing that would show progress: restarts are counted in this time.
 constexpr auto restarts_within = std::chrono::minutes(10);
 
 void at_once() noexcept {
@@ -118,7 +118,10 @@ class AppsRun {
                              (run_dir_ / name / "node").string(),
                              "--verbose"};
         options.log = run_dir_ / name / "log";
-        auto started = supervisor_.start(std::move(options), node_rule());
+        RestartRule rule = node_rule();
+        // a node whose helper has died can start no more processes of apps, and ends with this
+        rule.also_after = {static_cast<int>(ExitCode::internal)};
+        auto started = supervisor_.start(std::move(options), std::move(rule));
         if (!started) return tl::unexpected(started.error());
         nodes_.push_back(*started);
         return {};

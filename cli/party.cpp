@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "actors/tables.hpp"
+#include "app_metrics.hpp"
 #include "apps/client_host.hpp"
 #include "observe/console.hpp"
 #include "observe/log.hpp"
@@ -212,14 +213,16 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
     for_host.log = [&run_log](apps::app::Level level, const RunId& of, const std::string& text) {
         run_log.write(level_of(level), of, text);
     };
-    if (options.desk)
-        for_host.metrics = [&run_log, &run, desk = options.desk](const apps::Metrics& metrics) {
-            desk->add_metrics(metrics.step, metrics.values);
-            std::string line = "metrics step=" + std::to_string(metrics.step);
-            for (const auto& [metric, value] : metrics.values)
-                line += fmt::format(" {}={}", metric, value);
-            run_log.write(log::Level::debug, run, line);
-        };
+    AppMetrics file(fs::path(config.output.runs_dir) / run.hex() / name / app_metrics_file);
+    for_host.metrics = [&](const apps::Metrics& metrics) {
+        if (options.desk) options.desk->add_metrics(metrics.step, metrics.values);
+        if (const auto kept = file.add(metrics.step, metrics.values); !kept)
+            run_log.write(log::Level::warn, run, kept.error().sentence);
+        std::string line = "metrics step=" + std::to_string(metrics.step);
+        for (const auto& [metric, value] : metrics.values)
+            line += fmt::format(" {}={}", metric, value);
+        run_log.write(log::Level::info, run, line);
+    };
     const auto begin = std::chrono::steady_clock::now();
     AppOutcome outcome;
     const auto made = apps::ServerHost::make(std::move(helper), std::move(for_host));

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 
+#include "app_metrics.hpp"
 #include "ask.hpp"
 #include "base/text.hpp"
 #include "commands.hpp"
@@ -90,6 +91,12 @@ Told read_files(const Found& found) {
     });
 }
 
+/// What the ServerApp of a run that was driven here has left of its metrics.
+Told read_app_files(const Found& found, const std::filesystem::path& directory) {
+    const auto none = fail(Errc::unreachable, found.row.owner + " is gone");
+    return {none, none, read_app_metrics(directory / app_metrics_file)};
+}
+
 /// Where somebody finds it who is where the run was.
 std::string where_it_is(const bus::RunRow& row) {
     const std::string dir = "runs/" + row.run.hex();
@@ -161,6 +168,13 @@ Shown look_at(Found& found) {
         shown.sentence =
             row.owner + " does not answer; metrics and configuration are from " +
             (std::filesystem::path(found.config.output.runs_dir) / row.run.hex()).string();
+    }
+    const auto directory =
+        std::filesystem::path(found.config.output.runs_dir) / row.run.hex() / row.owner;
+    if (Told files = read_app_files(found, directory); row.role == "serverapp" && files.metrics) {
+        shown.told = std::move(files);
+        shown.sentence = row.owner + ", which drove it, does not answer; its metrics are from " +
+                         directory.string() + ", where its log is as well";
     }
     return shown;
 }

@@ -3,8 +3,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <cmath>
 #include <utility>
+
+#include "app_metrics.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -65,11 +66,7 @@ void RunDesk::update(const observe::ProgressState& state) {
 }
 
 void RunDesk::add_metrics(std::uint64_t step, const std::map<std::string, double>& values) {
-    const auto loss = values.find("loss");
-    bus::MetricEntry entry;
-    entry.step = step;
-    entry.loss = loss == values.end() ? std::nan("") : loss->second;
-    entry.metrics.assign(values.begin(), values.end());
+    bus::MetricEntry entry = metric_entry(step, values);
     const std::lock_guard lock(mutex_);
     if (metrics_.size() < metrics_kept_max) metrics_.push_back(std::move(entry));
 }

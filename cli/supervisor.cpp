@@ -63,7 +63,10 @@ bool Supervisor::start_again(Supervised& place) {
     const bool address_taken =
         child.by_signal() == 0 && place.restarts_.ever() > 0 &&
         std::ranges::find(rule.address_taken, child.exit_status()) != rule.address_taken.end();
-    if (child.by_signal() == 0 && !address_taken) return false;
+    const bool as_by_signal =
+        child.by_signal() != 0 ||
+        std::ranges::find(rule.also_after, child.exit_status()) != rule.also_after.end();
+    if (!as_by_signal && !address_taken) return false;
     remove_unfinished_files(place);
     if (!place.restarts_.again(rule.at_most, rule.progress ? rule.progress() : 0)) return false;
     if (address_taken) wait(Clock::now() + address_is_freed_after);

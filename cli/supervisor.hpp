@@ -52,6 +52,8 @@ struct RestartRule {
     /// A child that was started again may find its address still taken by the process that was
     /// killed. It then exits with one of these, and is started once more.
     std::vector<int> address_taken;
+    /// Exit codes that are taken like a signal: the child itself could do no more.
+    std::vector<int> also_after;
     std::function<std::vector<std::string>()> arguments;  ///< in place of those of its first start
     /// A child that is killed while it writes a file leaves FILE.tmp-PID. Those below this
     /// directory are removed; empty: none.

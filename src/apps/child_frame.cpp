@@ -11,7 +11,8 @@ namespace {
 using bus::Reader;
 using bus::Writer;
 
-constexpr bus::DecodeLimits limits{entries_max, 8, bus::message_bytes_max, elements_total_max};
+constexpr bus::DecodeLimits frame_limits{entries_max, 8, bus::message_bytes_max,
+                                         elements_total_max};
 
 /// Node to app: a configuration of up to a MiB, twice, or the names of all nodes.
 constexpr std::uint64_t told_bytes_max = 16 << 20;
@@ -87,7 +88,7 @@ Bytes encode(const Begin& begin) {
 }
 
 Result<Begin> decode_begin(std::span<const std::uint8_t> body) {
-    Reader in("begin", body, 6, limits);
+    Reader in("begin", body, 6, frame_limits);
     Begin begin;
     begin.run_id = in.str();
     begin.node_id = in.u64();
@@ -107,7 +108,7 @@ Bytes encode(std::span<const NodeChange> changes) {
 }
 
 Result<std::vector<NodeChange>> decode_nodes(std::span<const std::uint8_t> body) {
-    Reader in("nodes", body, 1, limits);
+    Reader in("nodes", body, 1, frame_limits);
     std::vector<NodeChange> changes(in.enter());
     for (NodeChange& change : changes) {
         in.enter(3);
@@ -127,7 +128,7 @@ Bytes encode(const Outcome& outcome) {
 }
 
 Result<Outcome> decode_outcome(std::span<const std::uint8_t> body) {
-    Reader in("the end of an app", body, 2, limits);
+    Reader in("the end of an app", body, 2, frame_limits);
     Outcome outcome;
     outcome.code = static_cast<int>(in.u64(65'535));
     outcome.sentence = in.sentence();
@@ -142,7 +143,7 @@ Bytes encode(const Metrics& metrics) {
 }
 
 Result<Metrics> decode_metrics(std::span<const std::uint8_t> body) {
-    Reader in("metrics of an app", body, 2, limits);
+    Reader in("metrics of an app", body, 2, frame_limits);
     Metrics metrics;
     metrics.step = in.u64();
     const std::size_t n = in.enter();
@@ -165,7 +166,7 @@ Bytes encode(const LogLine& line) {
 }
 
 Result<LogLine> decode_log(std::span<const std::uint8_t> body) {
-    Reader in("a log line of an app", body, 2, limits);
+    Reader in("a log line of an app", body, 2, frame_limits);
     LogLine line;
     line.level = static_cast<app::Level>(in.u64(static_cast<std::uint64_t>(app::Level::error)));
     line.text = in.str(log_text_bytes_max);

@@ -27,10 +27,6 @@ namespace {
 /// How long `bury` waits for what it has killed.
 constexpr auto bury_patience = std::chrono::seconds(2);
 
-std::string reason(int error) {
-    return std::generic_category().message(error);
-}
-
 Helper::Sent send_command(int fd, const Command& command, int passed) {
     iovec part{const_cast<Command*>(&command), sizeof command};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
@@ -60,7 +56,7 @@ Helper::Sent send_command(int fd, const Command& command, int passed) {
 Result<Helper> Helper::start(const HelperOptions& options) {
     std::array<int, 2> pair{-1, -1};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0)
-        return fail(Errc::io, "cannot start the helper of apps: " + reason(errno));
+        return fail(Errc::io, "cannot start the helper of apps: " + text_of(errno));
     std::fflush(nullptr);
     adopt_orphans();  // those that the helper would adopt, should it die
     Helper helper;
@@ -72,7 +68,7 @@ Result<Helper> Helper::start(const HelperOptions& options) {
     }
     ::close(pair[1]);
     if (pid < 0) {
-        const std::string why = reason(errno);
+        const std::string why = text_of(errno);
         ::close(pair[0]);
         return fail(Errc::io, "cannot start the helper of apps: " + why);
     }
@@ -137,6 +133,10 @@ std::string Helper::bury() {
         ::poll(nullptr, 0, 5);
     }
     return how;
+}
+
+std::string text_of(int error) {
+    return std::generic_category().message(error);
 }
 
 std::string ending_of(int status) {

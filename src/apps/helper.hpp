@@ -75,5 +75,7 @@ class Helper {
 
 /// "was ended by signal 11 (Segmentation fault)", "ended with exit code 3"
 std::string ending_of(int status);
+/// "Too many open files", for an errno
+std::string text_of(int error);
 
 }  // namespace vflbus::apps

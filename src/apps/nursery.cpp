@@ -61,8 +61,11 @@ class Nursery {
         // Ctrl-C is for the node, which ends its apps in order; our own end is the end of `control`
         ::setpgid(0, 0);
         adopt_orphans();
+        drop_descriptors();
         for (const int number : {SIGINT, SIGTERM, SIGHUP, SIGPIPE}) std::signal(number, SIG_IGN);
-        std::signal(SIGALRM, SIG_DFL);
+        // a crash of the app ends it by its signal, whatever its node does with one of its own
+        for (const int number : {SIGALRM, SIGSEGV, SIGABRT, SIGBUS, SIGFPE, SIGILL})
+            std::signal(number, SIG_DFL);
         const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (null >= 0) ::dup2(null, STDIN_FILENO);
         if (options_.output_to_error) ::dup2(STDERR_FILENO, STDOUT_FILENO);
@@ -81,6 +84,16 @@ class Nursery {
     }
 
   private:
+    /// What the node had open is not ours: an end of another helper's socket that stays open here
+    /// would keep that helper from seeing that its node is gone.
+    void drop_descriptors() {
+        constexpr int own = STDERR_FILENO + 1;
+        if (control_ != own) ::dup2(control_, own);
+        control_ = own;
+        ::fcntl(control_, F_SETFD, FD_CLOEXEC);
+        ::close_range(static_cast<unsigned>(own) + 1, ~0U, 0);
+    }
+
     void load() {
         Loaded loaded{};
         const auto refuse = [&loaded](Errc code, const std::string& sentence) {

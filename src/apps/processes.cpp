@@ -45,10 +45,6 @@ constexpr std::uint64_t helper_key = UINT64_MAX;
 
 using actors::what_was_thrown;
 
-std::string reason(int error) {
-    return std::generic_category().message(error);
-}
-
 /// A descriptor that closes itself.
 class Fd {
   public:
@@ -276,7 +272,7 @@ class ProcessesImpl final : public Processes {
         Fd far_end(pair[1]);
         if (!made || !helper_) {
             const std::string how =
-                "could not be started: " + (made ? "its helper has died" : reason(error));
+                "could not be started: " + (made ? "its helper has died" : text_of(error));
             post([this, id, how] { ended(id, how, false); });
             return id;
         }
@@ -328,7 +324,7 @@ class ProcessesImpl final : public Processes {
             if (!event) return;
             if (event->started) continue;
             if (event->error != 0) {
-                ended(event->id, "could not be started: " + reason(event->error), false);
+                ended(event->id, "could not be started: " + text_of(event->error), false);
                 continue;
             }
             read(event->id, last_words_bytes);  // what it had said before
@@ -553,9 +549,9 @@ class ProcessesImpl final : public Processes {
 
 Result<std::unique_ptr<Processes>> Processes::make(Helper helper, Options options) {
     Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (wake.get() < 0) return fail(Errc::io, "cannot make an eventfd: " + reason(errno));
+    if (wake.get() < 0) return fail(Errc::io, "cannot make an eventfd: " + text_of(errno));
     Fd epoll(::epoll_create1(EPOLL_CLOEXEC));
-    if (epoll.get() < 0) return fail(Errc::io, "cannot make an epoll: " + reason(errno));
+    if (epoll.get() < 0) return fail(Errc::io, "cannot make an epoll: " + text_of(errno));
     return std::make_unique<ProcessesImpl>(std::move(helper), std::move(options), std::move(wake),
                                            std::move(epoll));
 }

@@ -12,7 +12,8 @@ namespace {
 using bus::Reader;
 using bus::Writer;
 
-constexpr bus::DecodeLimits limits{entries_max, 8, bus::message_bytes_max, elements_total_max};
+constexpr bus::DecodeLimits message_limits{entries_max, 8, bus::message_bytes_max,
+                                           elements_total_max};
 
 template <class T>
 std::span<const std::uint8_t> raw(const std::vector<T>& values) {
@@ -230,7 +231,7 @@ app::Tensor take_tensor(Reader& in, const std::shared_ptr<const void>& owner) {
 Result<app::Record> decode_record(std::span<const std::uint8_t> bytes,
                                   const std::shared_ptr<const void>& owner) {
     app::Record record;
-    Reader in("the content of an app's message", bytes, 3, limits);
+    Reader in("the content of an app's message", bytes, 3, message_limits);
     std::size_t n = in.enter();
     for (std::size_t i = 0; i < n && in.ok(); ++i) {
         in.enter(4);
@@ -285,7 +286,7 @@ Scattered scatter(const Envelope& envelope, const app::Record& record) {
 }
 
 Result<Envelope> decode_envelope(std::span<const std::uint8_t> body) {
-    Reader in("an app's message", body, 6, limits);
+    Reader in("an app's message", body, 6, message_limits);
     Envelope envelope;
     envelope.message_id = in.str(name_bytes_max);
     envelope.message_type = in.str(name_bytes_max);

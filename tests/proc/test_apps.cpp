@@ -1,16 +1,12 @@
 // Apps as users build and start them: the example, trouble of every kind, and what is left behind.
 
-#include <unistd.h>
-
 #include <csignal>
-#include <cstdlib>
-#include <memory>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <regex>
 #include <set>
-#include <sstream>
 
+#include "app_bus.hpp"
 #include "catch.hpp"
 #include "support.hpp"
 
@@ -19,106 +15,11 @@ using Json = nlohmann::json;
 
 namespace {
 
-std::string app(const std::string& name) {
-    const char* const dir = std::getenv("VFLBUS_APPS");
-    if (dir == nullptr) throw std::runtime_error("VFLBUS_APPS is not set");
-    return std::string(dir) + "/" + name + ".so";
-}
-
-/// Broker and nodes that run until the end of the test.
-class Bus {
-  public:
-    explicit Bus(const TempDir& dir, const Words& more = {}) : dir_(dir) {
-        Words words{"broker", "--bind", "ipc://" + (dir / "bus")};
-        words.insert(words.end(), more.begin(), more.end());
-        broker_.emplace(dir, words);
-        address = first_endpoint(*broker_);
-    }
-    ~Bus() {
-        for (auto& node : nodes) node->signal(SIGTERM);
-        for (auto& node : nodes) node->wait();
-        broker_->signal(SIGTERM);
-        broker_->wait();
-    }
-    Process& node(const std::string& name, const std::string& client, Words more = {}) {
-        Words words{"actor", "--role",   "member", "--app", app(client),           "--name",
-                    name,    "--broker", address,  "--set", "bus.cancel_grace=0.5"};
-        words.insert(words.end(), more.begin(), more.end());
-        nodes.push_back(std::make_unique<Process>(dir_, words));
-        REQUIRE(nodes.back()->await_output("serves apps", true));
-        return *nodes.back();
-    }
-    [[nodiscard]] Words server(const std::string& file, Words config = {}) const {
-        Words words{"actor",    "--role", "serverapp", "--app", app(file),
-                    "--broker", address,  "--json",    "--set", "bus.cancel_grace=0.5"};
-        for (const std::string& word : config) words.insert(words.end(), {"--run-config", word});
-        return words;
-    }
-    /// A run of the test's server; what it printed and said.
-    Finished play(const std::string& name, Words config = {}) {
-        config.push_back("play=" + name);
-        return run(dir_, server("test_server", config));
-    }
-    std::string address;
-    std::vector<std::unique_ptr<Process>> nodes;
-
-  private:
-    const TempDir& dir_;
-    std::optional<Process> broker_;
-};
-
-/// Processes of a node that has nothing to do: its helper and two that wait for a run.
-constexpr std::size_t idle = 3;
-/// And one that serves a run.
-constexpr std::size_t at_work = idle + 1;
-
-std::size_t count_of(const std::string& text, const std::string& what) {
-    std::size_t n = 0;
-    for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
-        ++n;
-    return n;
-}
-
 Json json_of(const Finished& finished) {
     INFO(finished.out << finished.err);
     Json said = Json::parse(finished.out, nullptr, false);
     CHECK(said.is_object());
     return said.is_object() ? said : Json::object();
-}
-
-/// The processes below a process, at any depth.
-std::set<pid_t> below(pid_t of) {
-    std::map<pid_t, pid_t> parent;
-    for (const auto& entry : fs::directory_iterator("/proc")) {
-        const std::string name = entry.path().filename();
-        if (name.find_first_not_of("0123456789") != std::string::npos) continue;
-        const std::string stat = slurp(entry.path() / "stat");
-        const std::size_t at = stat.rfind(')');
-        if (at == std::string::npos) continue;
-        std::istringstream rest(stat.substr(at + 1));
-        std::string state;
-        pid_t up = 0;
-        rest >> state >> up;
-        parent[static_cast<pid_t>(std::stol(name))] = up;
-    }
-    std::set<pid_t> found;
-    for (bool more = true; more;) {
-        more = false;
-        for (const auto& [pid, up] : parent)
-            if ((up == of || found.count(up) != 0) && found.insert(pid).second) more = true;
-    }
-    return found;
-}
-
-bool gone(const std::set<pid_t>& pids) {
-    for (const pid_t pid : pids)
-        if (::kill(pid, 0) == 0) return false;
-    return true;
-}
-
-bool soon_gone(const std::set<pid_t>& pids) {
-    for (int i = 0; i < 3000 && !gone(pids); ++i) ::usleep(20'000);
-    return gone(pids);
 }
 
 }  // namespace
@@ -181,7 +82,7 @@ TEST_CASE("the example: two servers at once on five nodes, each with its own rep
 TEST_CASE("what a handler may do wrong is told to its owner, and no other run notices") {
     const TempDir dir;
     {
-        Bus bus(dir);
+        AppBus bus(dir);
         bus.node("node-a", "test_client", {"--node-config", "place=here"});
         Process others(dir, bus.server("test_server", {"play=many", "total=2000", "label=quiet"}));
         const Finished trouble = bus.play("trouble");
@@ -206,7 +107,7 @@ TEST_CASE("what a handler may do wrong is told to its owner, and no other run no
 TEST_CASE("a node at its limit handles no more messages at a time, says so, and goes on") {
     const TempDir dir;
     {
-        Bus bus(dir);
+        AppBus bus(dir);
         Process& node = bus.node("node-a", "test_client", {"--set", "bus.workers=1"});
         Process holds(dir, bus.server("test_server", {"play=holds"}));
         CHECK(await(node, [&] { return below(node.pid()).size() == at_work; }));
@@ -230,8 +131,8 @@ TEST_CASE("a node at its limit handles no more messages at a time, says so, and 
 TEST_CASE("a handler that says that it gets on is not stalled, and one that does not is") {
     const TempDir dir;
     {
-        Bus bus(dir,
-                {"--set", "bus.progress_stall_after=2", "--set", "bus.heartbeat_interval=0.1"});
+        AppBus bus(dir,
+                   {"--set", "bus.progress_stall_after=2", "--set", "bus.heartbeat_interval=0.1"});
         bus.node("node-a", "test_client");
         Process works(dir, bus.server("test_server", {"play=long", "type=query.works"}));
         REQUIRE(works.await_output("asks", true));
@@ -249,7 +150,7 @@ TEST_CASE("a handler that says that it gets on is not stalled, and one that does
 TEST_CASE("what main logs of its metrics is shown over time") {
     const TempDir dir;
     {
-        Bus bus(dir);
+        AppBus bus(dir);
         Words words = bus.server("test_server", {"play=metrics"});
         words.insert(words.end(), {"--run-id", run_id});
         Process server(dir, words);
@@ -262,9 +163,22 @@ TEST_CASE("what main logs of its metrics is shown over time") {
         CHECK(shown["metrics"][3]["metrics"]["loss"] == 0.25);
         CHECK(shown["metrics"][299]["metrics"]["accuracy"] == 0.5);
         server.signal(SIGINT);
-        CHECK(server.wait().exit_code == 130);
-        CHECK(slurp(dir.path() / "runs" / run_id / ("serverapp-" + run_id.substr(0, 8)) / "log")
-                  .find("metrics step=4 accuracy=0.5 loss=0.25") != std::string::npos);
+        const Finished finished = server.wait();
+        CHECK(finished.exit_code == 130);
+        CHECK(finished.err.find("metrics step=4 accuracy=0.5 loss=0.25") != std::string::npos);
+        const fs::path kept = dir.path() / "runs" / run_id / ("serverapp-" + run_id.substr(0, 8));
+        CHECK(slurp(kept / "log").find("metrics step=4 accuracy=0.5 loss=0.25") !=
+              std::string::npos);
+        // also when the process that drove the run is gone
+        const Finished after = run(dir, {"run", "show", run_id, "--broker", bus.address});
+        INFO(after.out << after.err);
+        CHECK(after.exit_code == 0);
+        CHECK(after.out.find("accuracy") != std::string::npos);
+        CHECK(after.err.find("its metrics are from ") != std::string::npos);
+        const Json said =
+            json_of(run(dir, {"run", "show", run_id, "--json", "--broker", bus.address}));
+        CHECK(said["owner_answers"] == false);
+        CHECK(said["metrics"] == shown["metrics"]);
     }
     CHECK(left_behind(dir) == "");
 }
@@ -272,7 +186,7 @@ TEST_CASE("what main logs of its metrics is shown over time") {
 TEST_CASE("many messages, callbacks, and messages that are refused") {
     const TempDir dir;
     {
-        Bus bus(dir);
+        AppBus bus(dir);
         for (const std::string name : {"node-a", "node-b", "node-c"}) bus.node(name, "test_client");
         Process first(dir, bus.server("test_server", {"nodes=3", "label=first"}));
         Process second(dir, bus.server("test_server", {"nodes=3", "label=second"}));
@@ -293,7 +207,7 @@ TEST_CASE("many messages, callbacks, and messages that are refused") {
 TEST_CASE("main that throws, crashes or hangs ends its run by name, and nodes are free") {
     const TempDir dir;
     {
-        Bus bus(dir);
+        AppBus bus(dir);
         Process& node = bus.node("node-a", "test_client");
         const Finished thrown = bus.play("throws");
         CHECK(thrown.exit_code == 5);
@@ -335,7 +249,7 @@ TEST_CASE("main that throws, crashes or hangs ends its run by name, and nodes ar
 TEST_CASE("a node that goes away in a handler, and one that comes later") {
     const TempDir dir;
     {
-        Bus bus(dir);
+        AppBus bus(dir);
         Process early(dir, bus.server("test_server", {"play=gone"}));
         Process& node = bus.node("node-a", "test_client");  // after the run has begun
         CHECK(await(node, [&] { return below(node.pid()).size() == at_work; }));
@@ -422,7 +336,7 @@ TEST_CASE("a member of trainings serves apps as well") {
     const TempDir dir;
     make_example(dir);
     {
-        Bus bus(dir);
+        AppBus bus(dir);
         for (const std::string rank : {"0", "1"}) {
             bus.nodes.push_back(std::make_unique<Process>(
                 dir, Words{"actor", "--role", "member", "--rank", rank, "--config", "run.toml",

@@ -197,6 +197,35 @@ void server(Driver& driver, Context& context) {
         const Message reply = scene.ask("train.waits", driver.get_node_ids().at(0), seconds(60));
         log(INFO, "held: ", reply.error().reason);
     }
+    if (play == "floods") {
+        const auto ttl = milliseconds(context.run_config("ttl-ms", 500));
+        const Message reply = scene.ask("train.floods", driver.get_node_ids().at(0), ttl);
+        log(INFO, "flooded: ", reply.error().code, " ", reply.error().reason);
+        demand(scene.count(driver.get_node_ids().at(0)) == 1, "a new process goes on");
+    }
+    if (play == "spawns") {  // what a handler starts, and then nothing
+        const Message reply = scene.ask("train.spawns", driver.get_node_ids().at(0));
+        demand(reply.has_content(), reply.error().reason);
+        log(INFO,
+            "started: ", std::get<std::vector<std::int64_t>>(reply.content().config.at("pids")));
+        while (context.run_config("stay", true) && !context.cancelled())
+            std::this_thread::sleep_for(milliseconds(5));
+    }
+    if (play == "scribbles") {
+        const Message reply = scene.ask("train.scribbles", driver.get_node_ids().at(0));
+        log(INFO, "scribbled: ", reply.error().code, " ", reply.error().reason);
+        demand(scene.count(driver.get_node_ids().at(0)) == 1, "a new process goes on");
+    }
+    if (play == "fills") {  // more than a node has room for, to a handler that never returns
+        const auto mebibytes = context.run_config<std::size_t>("mib", 100);
+        Record record;
+        record.tensors["x"] = Tensor::of(std::vector<std::uint8_t>(mebibytes << 20));
+        for (int i = 0; i < context.run_config("total", 10); ++i)
+            (void)driver.push_messages({driver.create_message(
+                record, "train.hangs", driver.get_node_ids().at(0), "", std::chrono::hours(1))});
+        log(INFO, "pushed");
+        while (!context.cancelled()) std::this_thread::sleep_for(milliseconds(5));
+    }
     if (play == "hangs_there") {  // a handler that never returns
         const Message reply = scene.ask("train.hangs", driver.get_node_ids().at(0), seconds(60));
         log(INFO, "hung: ", reply.error().reason);
