@@ -7,7 +7,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <nlohmann/json.hpp>
+
+#include "base/json.hpp"
 
 namespace vflbus::bench {
 namespace {
@@ -130,17 +131,17 @@ void Report::add(Figure figure) {
 }
 
 std::string Report::json() const {
-    nlohmann::ordered_json out;
+    Json out;
     out["machine"] = {{"processor", processor()},
                       {"cores", ::sysconf(_SC_NPROCESSORS_ONLN)},
                       {"load_before", load_}};
-    out["figures"] = nlohmann::ordered_json::array();
+    out["figures"] = Json::array();
     for (const auto& [section, f] : entries_) {
-        nlohmann::ordered_json one{{"section", section},
-                                   {"name", f.name},
-                                   {"unit", f.unit},
-                                   {"ours", f.ours},
-                                   {"rounds", f.rounds}};
+        Json one{{"section", section},
+                 {"name", f.name},
+                 {"unit", f.unit},
+                 {"ours", f.ours},
+                 {"rounds", f.rounds}};
         if (f.theirs) one["reference"] = *f.theirs;
         if (f.ratio)
             one["ratio"] = {

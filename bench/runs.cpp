@@ -18,7 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int members = 3;
-const std::string parties[] = {"master", "member-0", "member-1", "member-2"};
+const std::string participants[] = {"master", "member-0", "member-1", "member-2"};
 
 std::string slurp(const fs::path& file) {
     std::ifstream in(file, std::ios::binary);
@@ -50,9 +50,9 @@ class Play {
         std::sort(tables.begin(), tables.end());
         tables.insert(tables.begin(), dir_ + "/data/bank.csv");
         std::string own = "[bus]\nrendezvous_timeout = 120\n";
-        for (std::size_t i = 0; i < std::size(parties); ++i)
-            own += "[party." + parties[i] + "]\nid = \"customer_id\"\ndata = \"" + tables.at(i) +
-                   "\"\n" + (i == 0 ? "label = \"default\"\n" : "");
+        for (std::size_t i = 0; i < std::size(participants); ++i)
+            own += "[party." + participants[i] + "]\nid = \"customer_id\"\ndata = \"" +
+                   tables.at(i) + "\"\n" + (i == 0 ? "label = \"default\"\n" : "");
         std::ofstream(dir_ + "/members.toml") << own;
         std::ofstream(dir_ + "/run.toml")
             << "[run]\nseed = 1\nworld_size = " << members << "\n[model]\ntask = \"logistic\"\n"
@@ -121,7 +121,7 @@ class Play {
         for (const auto& server : servers) cpu += server->cpu_seconds();
         outcome.cpu_seconds = cpu;
         for (int i = 0; i < runs_; ++i)
-            for (const std::string& party : parties)
+            for (const std::string& party : participants)
                 outcome.models.push_back(
                     slurp(fs::path(runs_dir) / id_of(i) / party / "model.json"));
         return outcome;

@@ -8,13 +8,13 @@
 #include <chrono>
 #include <csignal>
 #include <filesystem>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/helper.hpp"
 #include "apps/run_config.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
+#include "base/json.hpp"
 #include "base/text.hpp"
 #include "bus/zmq/context.hpp"
 #include "config/document.hpp"
@@ -217,9 +217,9 @@ class AppsRun {
     // -- what came of it ------------------------------------------------------------------
 
     /// What a server app has printed, or the same of one that could not.
-    [[nodiscard]] static nlohmann::json outcome_of(const Server& server) {
+    [[nodiscard]] static Json outcome_of(const Server& server) {
         const Child& child = server.process->child();
-        auto said = nlohmann::json::parse(child.output(), nullptr, false);
+        auto said = Json::parse(child.output());
         if (said.is_object()) return said;
         return {{"status", "failed"},    {"reason", child.name() + " " + child.ending()},
                 {"error", "internal"},   {"run_id", server.run_id},
@@ -242,7 +242,7 @@ class AppsRun {
                               {"time", Align::right}});
         for (const Server& server : servers_) {
             const Child& child = server.process->child();
-            const nlohmann::json said = outcome_of(server);
+            const Json said = outcome_of(server);
             const std::string status = said.value("status", "failed");
             table.add(
                 {said.value("run_id", "").substr(0, 8), fs::path(server.app).filename().string(),

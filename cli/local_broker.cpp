@@ -1,7 +1,6 @@
 #include "local_broker.hpp"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.hpp"
 #include "ended_child.hpp"
 
 namespace vflbus::cli {
@@ -17,7 +16,7 @@ std::vector<std::string> arguments_of(const BrokerPlan& plan, const std::string&
 
 /// The first address in {"endpoints": [...]}; empty when the text says something else.
 std::string first_endpoint(const std::string& printed) {
-    const auto said = nlohmann::json::parse(printed, nullptr, false);
+    const auto said = Json::parse(printed);
     if (!said.is_object()) return {};
     const auto endpoints = said.find("endpoints");
     if (endpoints == said.end() || !endpoints->is_array() || endpoints->empty()) return {};

@@ -5,8 +5,8 @@
 #include <cerrno>
 #include <cmath>
 #include <cstdio>
-#include <nlohmann/json.hpp>
 
+#include "base/json.hpp"
 #include "base/text.hpp"
 #include "observe/console.hpp"
 
@@ -72,7 +72,7 @@ int report_run(const Common& common, observe::RunReport report, const RunId& run
 }
 
 std::string json_string(std::string_view text) {
-    return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return Json(text).dump();
 }
 
 JsonObject& JsonObject::add_json(std::string_view key, std::string_view json) {

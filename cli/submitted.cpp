@@ -1,14 +1,12 @@
 #include "submitted.hpp"
 
-#include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "base/files.hpp"
+#include "base/json.hpp"
 
 namespace vflbus::cli {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::string_view format_name = "vflbus-submitted";
 constexpr int format_version = 1;
@@ -24,7 +22,7 @@ Result<std::vector<Submitted>> SubmittedFile::load() const {
         return fail(Errc::bad_data, path_.string() + ", the runs that were submitted, " + why +
                                         "; remove it to begin without them");
     };
-    const Json in = Json::parse(*text, nullptr, false);
+    const Json in = Json::parse(*text);
     if (!in.is_object()) return damaged("is no JSON object");
     try {
         if (in.at("format") != format_name || in.at("version") != format_version)
@@ -40,7 +38,7 @@ Result<std::vector<Submitted>> SubmittedFile::load() const {
             runs.push_back(std::move(submitted));
         }
         return runs;
-    } catch (const Json::exception& wrong) {
+    } catch (const JsonError& wrong) {
         return damaged(std::string("is damaged: ") + wrong.what());
     }
 }
@@ -57,8 +55,7 @@ Result<> SubmittedFile::store(const std::vector<const Submitted*>& runs) const {
     out["format"] = format_name;
     out["version"] = format_version;
     out["runs"] = std::move(all);
-    return write_file_atomically(path_,
-                                 out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n");
+    return write_file_atomically(path_, out.dump(1) + "\n");
 }
 
 }  // namespace vflbus::cli

@@ -1,18 +1,15 @@
 #include "actors/model_file.hpp"
 
-#include <nlohmann/json.hpp>
-
 #include "actors/hex.hpp"
+#include "base/json.hpp"
 #include "base/text.hpp"
 
 namespace vflbus::actors {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 ModelHead head_of(const Json& in) {
     ModelHead head;
-    if (const auto algorithm = in.find("algorithm"); algorithm != in.end())
+    if (const Json* algorithm = in.find("algorithm"))
         head.format.name = algorithm->get<std::string>();
     head.format.version = in.at("version").get<std::uint64_t>();
     if (const auto run = parse_run_id(in.at("run_id").get<std::string>())) head.run = *run;
@@ -48,11 +45,11 @@ std::string model_text(const ModelHead& head, std::string_view content) {
     out["config_hash"] = to_hex(head.agreed);
     out["outputs"] = head.outputs;
     out["content"] = Json::parse(content);
-    return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+    return out.dump(1) + "\n";
 }
 
 Result<std::string> model_content(std::string_view text, std::string_view path) {
-    const Json in = Json::parse(text, nullptr, false);
+    const Json in = Json::parse(text);
     if (!in.is_object() || !in.contains("content"))
         return fail(Errc::bad_data, std::string(path) + " is damaged: it has no content");
     return in.at("content").dump();
@@ -70,14 +67,14 @@ ModelHead model_head(const config::AgreedHalf& agreed, std::string_view party) {
 
 Result<ModelHead> parse_model_head(std::string_view text, std::string_view path) {
     const std::string where(path);
-    const Json in = Json::parse(text, nullptr, false);
+    const Json in = Json::parse(text);
     if (in.is_discarded() || !in.is_object())
         return fail(Errc::bad_data, where + " is no model file: it is not a JSON object");
     try {
         if (in.at("format") != "vflbus-model")
             return fail(Errc::bad_data, where + " is no model file of vflbus");
         return head_of(in);
-    } catch (const Json::exception& e) {
+    } catch (const JsonError& e) {
         return fail(Errc::bad_data, where + " is damaged: " + e.what());
     }
 }

@@ -5,15 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "base/json.hpp"
 #include "base/text.hpp"
 
 namespace vflbus::observe {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 // -- to JSON ----------------------------------------------------------------------
 
@@ -131,8 +129,8 @@ class Reader {
         if (!found->is_object()) return;
         for (const auto& item : found->items()) {
             double value = 0;
-            inner.read(item.key().c_str(), value);
-            out.emplace_back(item.key(), value);
+            inner.read(item.key.c_str(), value);
+            out.emplace_back(item.key, value);
         }
     }
     template <class Visit>
@@ -150,11 +148,7 @@ class Reader {
     [[nodiscard]] bool has(const char* key) const { return find(key) != nullptr; }
 
   private:
-    [[nodiscard]] const Json* find(const char* key) const {
-        if (!json_.is_object()) return nullptr;
-        const auto found = json_.find(key);
-        return found == json_.end() ? nullptr : &*found;
-    }
+    [[nodiscard]] const Json* find(const char* key) const { return json_.find(key); }
     [[nodiscard]] std::string path_of(std::string_view key) const {
         if (path_.empty() || key.empty()) return path_ + std::string(key);
         return path_ + "." + std::string(key);
@@ -293,7 +287,7 @@ std::string to_json(const RunReport& report, int indent) {
     out["config_hash"] = report.config_hash;
     out["started"] = report.started;
     out["finished"] = report.finished;
-    Json& parties = out["parties"] = Json::array();
+    Json parties = Json::array();
     Json rows = Json::object();
     Json bytes = Json::object();
     for (const PartyReport& party : report.parties) {
@@ -301,6 +295,7 @@ std::string to_json(const RunReport& report, int indent) {
         rows[party.name] = party.rows;
         bytes[party.name] = {{"sent", party.bytes_sent}, {"received", party.bytes_received}};
     }
+    out["parties"] = std::move(parties);
     out["rows"] = {{"common", report.rows_common},
                    {"train", report.rows_train},
                    {"test", report.rows_test},
@@ -314,25 +309,25 @@ std::string to_json(const RunReport& report, int indent) {
                       {"label_holder_alone",
                        {{"train", metrics_json(report.label_holder_alone_train)},
                         {"test", metrics_json(report.label_holder_alone_test)}}}};
-    Json& history = out["history"] = Json::array();
+    Json history = Json::array();
     for (const HistoryEntry& entry : report.history) history.push_back(history_json(entry));
+    out["history"] = std::move(history);
     out["bytes"] = {{"sent", report.bytes_sent},
                     {"received", report.bytes_received},
                     {"parties", std::move(bytes)}};
     out["model_dir"] = report.model_dir;
     // a path or a column name need not be UTF-8
-    return out.dump(indent, ' ', false, Json::error_handler_t::replace);
+    return out.dump(indent);
 }
 
 std::string to_json(const Failure& failure) {
-    return failure_json(failure).dump(-1, ' ', false, Json::error_handler_t::replace);
+    return failure_json(failure).dump();
 }
 
 std::optional<Failure> failure_in(std::string_view printed) {
-    const Json json = Json::parse(printed, nullptr, false);
-    if (!json.is_object()) return std::nullopt;
-    const auto found = json.find("failure");
-    if (found == json.end() || !found->is_object()) return std::nullopt;
+    const Json json = Json::parse(printed);
+    const Json* found = json.find("failure");
+    if (found == nullptr || !found->is_object()) return std::nullopt;
     std::string wrong;
     Failure failure = read_failure(Reader(*found, "failure", wrong));
     if (!wrong.empty()) return std::nullopt;
@@ -340,14 +335,12 @@ std::optional<Failure> failure_in(std::string_view printed) {
 }
 
 Result<RunReport> from_json(std::string_view text) {
-    Json json;
-    try {
-        json = Json::parse(text);
-    } catch (const Json::parse_error& error) {
-        return fail(Errc::bad_data,
-                    fmt::format("the report is no JSON: it breaks off or goes wrong at byte {}",
-                                error.byte));
-    }
+    std::size_t wrong_at = 0;
+    const Json json = Json::parse(text, &wrong_at);
+    if (json.is_discarded())
+        return fail(
+            Errc::bad_data,
+            fmt::format("the report is no JSON: it breaks off or goes wrong at byte {}", wrong_at));
     RunReport report;
     std::string wrong;
     const Reader in(json, "", wrong);

@@ -9,11 +9,11 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 #include <random>
 #include <string_view>
 #include <thread>
 
+#include "base/json.hpp"
 #include "support.hpp"
 
 using namespace proc;
@@ -135,11 +135,11 @@ struct Driver {
                 "bus.commit_steps=" + std::to_string(options.commit_steps)};
     }
 
-    nlohmann::json undisturbed() {
+    Json undisturbed() {
         Process process(dir, launch("reference"));
         const Finished finished = process.wait(std::chrono::hours(1));
         if (finished.exit_code != 0) throw std::runtime_error(finished.err);
-        auto report = nlohmann::json::parse(finished.out);
+        auto report = Json::parse(finished.out);
         reference = models(fs::path(dir / "reference") / run_id);
         fs::remove_all(dir / "reference");
         return report;

@@ -10,11 +10,12 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
 #include <string_view>
 #include <thread>
+
+#include "base/json.hpp"
 
 namespace proc {
 namespace {
@@ -227,11 +228,11 @@ std::map<std::string, std::string> models(const fs::path& run_dir) {
 // -- runs under way -------------------------------------------------------------------
 
 Record record(const fs::path& run_dir) {
-    const auto in = nlohmann::json::parse(slurp(run_dir / "run.json"), nullptr, false);
+    const auto in = Json::parse(slurp(run_dir / "run.json"));
     if (!in.is_object()) return {};
     Record found{in.value("term", std::uint64_t{0}), in.value("phase", std::string()), 0};
     if (in.contains("commits") && !in["commits"].empty())
-        found.step = in["commits"].back().value("step", std::uint64_t{0});
+        found.step = in["commits"][in["commits"].size() - 1].value("step", std::uint64_t{0});
     return found;
 }
 

@@ -8,13 +8,15 @@
 #include <filesystem>
 #include <functional>
 #include <map>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
+
+#include "base/json.hpp"
 
 namespace proc {
 
 namespace fs = std::filesystem;
+using vflbus::Json;
 using Words = std::vector<std::string>;
 using Variables = std::map<std::string, std::string>;
 

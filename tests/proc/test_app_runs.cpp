@@ -5,16 +5,15 @@
 #include <csignal>
 #include <cstdlib>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <sstream>
 #include <stdexcept>
 
+#include "base/json.hpp"
 #include "catch.hpp"
 #include "parties.hpp"
 #include "support.hpp"
 
 using namespace proc;
-using nlohmann::json;
 
 namespace {
 
@@ -48,17 +47,17 @@ class Bus {
                         "--run-config", "nodes=2", "--run-config", "play=" + name},
                        short_grace));
         CHECK(await(*server, [&] {
-            const json runs = asked({"runs"})["runs"];
+            const Json runs = asked({"runs"})["runs"];
             return runs.size() == 1 && runs[0]["status"] == "running";
         }));
         return server;
     }
     Words ask(Words words) const { return with(std::move(words), {"--broker", address_}); }
-    json asked(Words words) const {
+    Json asked(Words words) const {
         const Finished finished = run(dir_, ask(with(std::move(words), {"--json"})));
         INFO(finished.err);
         CHECK(finished.exit_code == 0);
-        return json::parse(finished.out, nullptr, false);
+        return Json::parse(finished.out);
     }
     /// Tells all to end, and that nothing of them is left.
     void end() {
@@ -109,7 +108,7 @@ TEST_CASE("a run of apps is stopped from elsewhere: handlers are told, then kill
         server = bus.play("hangs");
         REQUIRE(server->await_output(" hangs", true));
     }
-    const json stopped = bus.asked({"run", "stop", run_id.substr(0, 6)});
+    const Json stopped = bus.asked({"run", "stop", run_id.substr(0, 6)});
     CHECK(stopped["run"]["status"] == "stopped");
     CHECK(stopped["run"]["error"] == "cancelled");
     CHECK(stopped["run"]["owner"] == "server");
@@ -117,7 +116,7 @@ TEST_CASE("a run of apps is stopped from elsewhere: handlers are told, then kill
     const Finished finished = server->wait();
     INFO(finished.err);
     CHECK(finished.exit_code == 130);
-    CHECK(json::parse(finished.out)["status"] == "stopped");
+    CHECK(Json::parse(finished.out)["status"] == "stopped");
     CHECK(bus.asked({"runs", "--status", "stopped"})["runs"].size() == 1);
     const Finished shown =
         run(dir, bus.ask({"run", "show", run_id}), {{"VFLBUS_OUTPUT_RUNS_DIR", dir / "elsewhere"}});
@@ -257,7 +256,7 @@ TEST_CASE("launch of apps does not start a server app again: its run fails by na
     CHECK(finished.exit_code == 5);
     CHECK(finished.err.find("server-0 was ended by signal 9 (Killed)") != std::string::npos);
     CHECK(finished.err.find("started again") == std::string::npos);
-    CHECK(json::parse(finished.out)["runs"][0]["status"] == "failed");
+    CHECK(Json::parse(finished.out)["runs"][0]["status"] == "failed");
     CHECK(left_behind(dir) == "");
 }
 

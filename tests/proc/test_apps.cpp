@@ -2,22 +2,20 @@
 
 #include <csignal>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <regex>
 #include <set>
 
 #include "app_bus.hpp"
+#include "base/json.hpp"
 #include "catch.hpp"
 #include "support.hpp"
 
 using namespace proc;
-using Json = nlohmann::json;
-
 namespace {
 
 Json json_of(const Finished& finished) {
     INFO(finished.out << finished.err);
-    Json said = Json::parse(finished.out, nullptr, false);
+    Json said = Json::parse(finished.out);
     CHECK(said.is_object());
     return said.is_object() ? said : Json::object();
 }

@@ -1,8 +1,8 @@
 // Bad input: one clear sentence, an exit code that means something, nothing left behind.
 
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "base/json.hpp"
 #include "catch.hpp"
 #include "support.hpp"
 
@@ -47,7 +47,7 @@ void check_launch(const TempDir& dir, const Case& one) {
         // the sentence is said once, and in the JSON as well
         CHECK(finished.err.find("vflbus: ", finished.err.rfind("vflbus: ") + 1) ==
               std::string::npos);
-        const auto said = nlohmann::json::parse(finished.out);
+        const auto said = Json::parse(finished.out);
         CHECK(said["status"] == "failed");
         CHECK("vflbus: " + said["reason"].get<std::string>() + "\n" == last_sentence(finished.err));
         // nothing half-done: no party has a model of this run

@@ -1,13 +1,10 @@
 // What can be said on the command line, and what is said back.
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.hpp"
 #include "catch.hpp"
 #include "support.hpp"
 
 using namespace proc;
-using Json = nlohmann::json;
-
 TEST_CASE("help and version go to standard output", "[command_line]") {
     const TempDir dir;
     for (const std::string command : {"broker", "actor", "launch", "check", "predict"}) {

@@ -1,14 +1,12 @@
 // launch --data: one's own files, without a configuration.
 
 #include <functional>
-#include <nlohmann/json.hpp>
 
+#include "base/json.hpp"
 #include "catch.hpp"
 #include "support.hpp"
 
 using namespace proc;
-using Json = nlohmann::json;
-
 namespace {
 
 /// Two tables about 120 people; column y of the second one is as `label` says.

@@ -1,14 +1,11 @@
 // Predictions on rows whose labels are known: the metric that a stranger computes from the CSV is
 // the one that the training reported.
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.hpp"
 #include "catch.hpp"
 #include "support.hpp"
 
 using namespace proc;
-using Json = nlohmann::json;
-
 namespace {
 
 const char* const judge = R"(

@@ -2,14 +2,12 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
+#include "base/json.hpp"
 #include "catch.hpp"
 #include "support.hpp"
 
 using namespace proc;
-using Json = nlohmann::json;
-
 namespace {
 
 /// Without the sets the process ends as skipped, which meson shows as such.

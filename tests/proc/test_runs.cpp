@@ -4,15 +4,14 @@
 #include <algorithm>
 #include <csignal>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <thread>
 
+#include "base/json.hpp"
 #include "catch.hpp"
 #include "parties.hpp"
 #include "support.hpp"
 
 using namespace proc;
-using nlohmann::json;
 
 namespace {
 
@@ -52,10 +51,10 @@ class Bus {
                           address, "--config", "run.toml", "--set",   "bus.submitted_at_once=1"};
         auto master = std::make_unique<Process>(dir_, with(words, more));
         CHECK(await(*master, [&] {
-            const json nodes = asked({"nodes"})["nodes"];
-            return std::any_of(nodes.begin(), nodes.end(), [](const json& node) {
+            const Json nodes = asked({"nodes"})["nodes"];
+            return std::any_of(nodes.begin(), nodes.end(), [](const Json& node) {
                 return node["name"] == "master" && node["status"] == "up" &&
-                       node["features"] == json({"serve"});
+                       node["features"] == Json({"serve"});
             });
         }));
         return master;
@@ -81,23 +80,23 @@ class Bus {
         words.insert(words.end(), {"--broker", address});
         return words;
     }
-    json asked(Words words) const {
+    Json asked(Words words) const {
         words.emplace_back("--json");
         const Finished finished = run(dir_, ask(words));
         INFO(finished.err);
         CHECK(finished.exit_code == 0);
-        return json::parse(finished.out, nullptr, false);
+        return Json::parse(finished.out);
     }
-    json row(const std::string& id) const {
-        const json all = asked({"runs"});
-        for (const json& row : all["runs"])
+    Json row(const std::string& id) const {
+        const Json all = asked({"runs"});
+        for (const Json& row : all["runs"])
             if (row["run_id"] == id) return row;
         return {};
     }
     /// The run has this status before patience ends.
     bool await_status(const std::string& id, const std::string& status) {
         return await(*broker, [&] {
-            const json now = row(id);
+            const Json now = row(id);
             return now.is_object() && now["status"] == status;
         });
     }
@@ -147,7 +146,7 @@ TEST_CASE("a run is seen, followed and stopped from elsewhere", "[runs]") {
     INFO(master.err());
     REQUIRE(bus.await_status(run_id, "running"));
 
-    json nodes;
+    Json nodes;
     REQUIRE(await(*bus.broker, [&] {
         nodes = bus.asked({"nodes"})["nodes"];
         return nodes.size() == 3;
@@ -157,14 +156,14 @@ TEST_CASE("a run is seen, followed and stopped from elsewhere", "[runs]") {
     CHECK(nodes[1]["status"] == "up");
     CHECK(nodes[1]["rank"] == 0);
 
-    json shown;
+    Json shown;
     REQUIRE(await(master, [&] {
         shown = bus.asked({"run", "show", "0011"});
         // sizes are those of a second ago
         return shown["metrics"].size() >= 2 && shown["run"]["messages"] > 10;
     }));
     CHECK(shown["run"]["owner"] == "master");
-    CHECK(shown["run"]["participants"] == json({"member-0", "member-1"}));
+    CHECK(shown["run"]["participants"] == Json({"member-0", "member-1"}));
     CHECK(shown["progress"]["phase"] == "training");
     CHECK(shown["metrics"][0]["step"] == 50);
     CHECK(shown["metrics"][0]["metrics"].contains("auc"));
@@ -172,12 +171,12 @@ TEST_CASE("a run is seen, followed and stopped from elsewhere", "[runs]") {
     CHECK(configuration.find("model.epochs = 1000000") != std::string::npos);
     CHECK(configuration.find("secret") == std::string::npos);
 
-    const json logs = bus.asked({"run", "logs", run_id});
+    const Json logs = bus.asked({"run", "logs", run_id});
     CHECK(logs["missing"].empty());
     std::vector<std::string> parties;
     std::string last;
-    for (const json& line : logs["lines"]) {
-        parties.push_back(line["party"]);
+    for (const Json& line : logs["lines"]) {
+        parties.push_back(line["party"].get<std::string>());
         const std::string time = line["line"].get<std::string>().substr(0, 24);
         CHECK(last <= time);
         last = time;
@@ -193,7 +192,7 @@ TEST_CASE("a run is seen, followed and stopped from elsewhere", "[runs]") {
 
     Process follower(dir, bus.ask({"run", "logs", "--follow", run_id}));
     REQUIRE(follower.await_output("member-1"));
-    const json stopped = bus.asked({"run", "stop", "001122"});
+    const Json stopped = bus.asked({"run", "stop", "001122"});
     CHECK(stopped["run"]["status"] == "stopped");
     CHECK(follower.wait().exit_code == 0);
     const Finished finished = master.wait();
@@ -293,8 +292,8 @@ TEST_CASE("runs are submitted to a master that waits, one by one or some at once
     Process master(dir, bus.ask({"actor", "--role", "master", "--serve", "--config", "run.toml",
                                  "--set", "bus.submitted_at_once=1"}));
     REQUIRE(await(master, [&] {
-        const json nodes = bus.asked({"nodes"})["nodes"];
-        return nodes.size() == 3 && nodes[0]["features"] == json({"serve"});
+        const Json nodes = bus.asked({"nodes"})["nodes"];
+        return nodes.size() == 3 && nodes[0]["features"] == Json({"serve"});
     }));
 
     // the submitter needs the agreed half only
@@ -307,9 +306,9 @@ TEST_CASE("runs are submitted to a master that waits, one by one or some at once
     const Finished first = run(dir, bus.ask(with));
     INFO(first.err);
     REQUIRE(first.exit_code == 0);
-    const json done = json::parse(first.out);
+    const Json done = Json::parse(first.out);
     CHECK(done["run"]["status"] == "completed");
-    const std::string id = done["run"]["run_id"];
+    const std::string id = done["run"]["run_id"].get<std::string>();
     CHECK(done["run"]["owner"] == "master-" + id.substr(0, 8));
 
     // the same model as that of a master of its own
@@ -370,23 +369,23 @@ TEST_CASE("a submitted run whose process is killed goes on to the same model", "
     const Finished finished = waiting->wait();
     INFO(finished.err << master->err());
     CHECK(finished.exit_code == 0);
-    CHECK(json::parse(finished.out)["run"]["status"] == "completed");
-    CHECK(json::parse(finished.out)["run"]["term"] == 3);
+    CHECK(Json::parse(finished.out)["run"]["status"] == "completed");
+    CHECK(Json::parse(finished.out)["run"]["term"] == 3);
     CHECK(master->err().find("(Killed) and is started again (1 of at most 3 times") !=
           std::string::npos);
     CHECK(bus.models_of(id) == expected);
 
     // its process is gone, and the master that it was submitted to tells of it
-    json shown;  // (that may still be there for a moment, and leave without an answer)
+    Json shown;  // (that may still be there for a moment, and leave without an answer)
     CHECK(await(*master, [&] {
         shown = bus.asked({"run", "show", id});
         return shown["owner_answers"] == true && shown["progress"]["phase"] == "completed";
     }));
     CHECK(shown["metrics"].size() > 10);
-    CHECK(shown["metrics"].back()["metrics"].contains("auc"));
+    CHECK(shown["metrics"][shown["metrics"].size() - 1]["metrics"].contains("auc"));
     CHECK(shown["configuration"].get<std::string>().find("model.epochs = 400") !=
           std::string::npos);
-    const json logs = bus.asked({"run", "logs", id});
+    const Json logs = bus.asked({"run", "logs", id});
     CHECK(logs["lines"].size() > 3);
     master->signal(SIGTERM);
     CHECK(master->wait().exit_code == 0);
@@ -394,7 +393,7 @@ TEST_CASE("a submitted run whose process is killed goes on to the same model", "
         CHECK(entry.path().filename().string().find(".tmp-") == std::string::npos);
 
     // who is where it ran, or is not, without that master
-    const json here = bus.asked({"run", "show", id});
+    const Json here = bus.asked({"run", "show", id});
     CHECK(here["owner_answers"] == false);
     CHECK(here["owner_sentence"].get<std::string>().find("/runs/" + id) != std::string::npos);
     CHECK(here["metrics"] == shown["metrics"]);
@@ -417,7 +416,7 @@ TEST_CASE("a submitted run that is killed again and again fails, and says so", "
         pid_t child = 0;
         REQUIRE(await(*master, [&] {
             child = child_of(*master, "master");
-            const json row = bus.row(id);
+            const Json row = bus.row(id);
             return child > 0 && child != last && row["status"] == "running" && row["term"] == i + 1;
         }));
         ::kill(child, SIGKILL);
@@ -426,17 +425,17 @@ TEST_CASE("a submitted run that is killed again and again fails, and says so", "
     const Finished finished = waiting->wait();
     INFO(finished.out << finished.err << master->err());
     CHECK(finished.exit_code == 5);
-    const json row = json::parse(finished.out)["run"];
+    const Json row = Json::parse(finished.out)["run"];
     CHECK(row["status"] == "failed");
     CHECK(row["error"] == "too_many_restarts");
-    CHECK(row["participants"] == json({"member-0", "member-1"}));
+    CHECK(row["participants"] == Json({"member-0", "member-1"}));
     const auto reason = row["reason"].get<std::string>();
     CHECK(reason.find("was ended by signal 9 (Killed) after run " + id.substr(0, 8) +
                       " had been started again 1 time without a newer commit") !=
           std::string::npos);
     CHECK(reason.find("--resume " + id) != std::string::npos);
     // nobody was left to write a report, but how far it came is known
-    const json shown = bus.asked({"run", "show", id});
+    const Json shown = bus.asked({"run", "show", id});
     CHECK(shown["owner_answers"] == true);
     CHECK(shown["progress"]["phase"] == "interrupted");
     CHECK(shown["metrics"].empty());
@@ -447,7 +446,7 @@ TEST_CASE("a submitted run that is killed again and again fails, and says so", "
     CHECK(run(dir, bus.ask({"run", "submit", "--config", "run.toml", "--wait"})).exit_code == 0);
     // (sizes are those of a second ago)
     CHECK(await(*bus.broker, [&] {
-        return std::ranges::all_of(bus.asked({"nodes"})["nodes"], [](const json& node) {
+        return std::ranges::all_of(bus.asked({"nodes"})["nodes"], [](const Json& node) {
             return node["role"] != "member" || node["runs"] == 0;
         });
     }));
@@ -577,7 +576,7 @@ TEST_CASE("what a serving master had taken is over when it does not come back", 
         const Finished finished = waiting->wait();
         INFO(finished.out << finished.err);
         CHECK(finished.exit_code == 5);
-        const json row = json::parse(finished.out)["run"];
+        const Json row = Json::parse(finished.out)["run"];
         CHECK(row["status"] == "failed");
         CHECK(row["error"] == "owner_lost");
         CHECK(row["reason"].get<std::string>().find("is gone") != std::string::npos);

@@ -1,14 +1,12 @@
 // One run, every way of starting it: the same model, bit for bit, and the same report.
 
 #include <cstdlib>
-#include <nlohmann/json.hpp>
 
+#include "base/json.hpp"
 #include "catch.hpp"
 #include "support.hpp"
 
 using namespace proc;
-using Json = nlohmann::json;
-
 namespace {
 
 Finished train(const TempDir& dir, const Words& how, const std::string& runs) {

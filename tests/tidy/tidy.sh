@@ -63,7 +63,7 @@ rules() {
     files '^(src|cli)/.*\.hpp$' |
         forbid 'Heavy headers are included by a .cpp, never by a header' \
             "$header<(spdlog/|nlohmann/json\.hpp|toml\+\+/|CLI/|msgpack)"
-    for heavy in 'spdlog/' 'toml\+\+/' 'CLI/'; do
+    for heavy in 'nlohmann/' 'spdlog/' 'toml\+\+/' 'CLI/'; do
         seen=$(files '^(src|cli)/.*\.cpp$' | tr '\n' '\0' | xargs -0 -r grep -lE "$header<$heavy" /dev/null)
         [ "$(printf '%s\n' "$seen" | grep -c .)" -le 1 ] ||
             breach "<$heavy...> is included by one .cpp only" "$seen"

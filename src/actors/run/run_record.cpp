@@ -1,14 +1,12 @@
 #include "actors/run/run_record.hpp"
 
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "actors/hex.hpp"
+#include "base/json.hpp"
 
 namespace vflbus::actors {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::string_view format_name = "vflbus-run";
 constexpr int record_version = 1;
@@ -34,14 +32,14 @@ std::string to_json(const RunRecord& record) {
     out["restarts"] = Json::object();
     for (const auto& [party, count] : record.restarts) out["restarts"][party] = count;
     out["agreed"] = record.agreed;
-    return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+    return out.dump(1) + "\n";
 }
 
 Result<RunRecord> parse_run_record(std::string_view text, std::string_view path) {
     const auto damaged = [&](const std::string& why) {
         return fail(Errc::state_lost, std::string(path) + " is damaged: " + why);
     };
-    const Json in = Json::parse(text, nullptr, false);
+    const Json in = Json::parse(text);
     if (in.is_discarded() || !in.is_object()) return damaged("it is not a JSON object");
     try {
         if (in.at("format") != format_name) return damaged("it is no record of a run");
@@ -69,7 +67,7 @@ Result<RunRecord> parse_run_record(std::string_view text, std::string_view path)
             record.restarts[party] = count.get<std::uint64_t>();
         record.agreed = in.at("agreed").get<std::string>();
         return record;
-    } catch (const Json::exception& e) {
+    } catch (const JsonError& e) {
         return damaged(e.what());
     }
 }

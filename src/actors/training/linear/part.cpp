@@ -1,15 +1,13 @@
 #include "actors/training/linear/part.hpp"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "actors/hex.hpp"
+#include "base/json.hpp"
 
 namespace vflbus::actors {
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr std::string_view part_format_name = "vflbus-model";
 constexpr int part_format_version = 1;
@@ -78,7 +76,7 @@ ModelPart part_of(const ModelHead& head, const Json& in) {
     for (const Json& output : in.at("weights"))
         for (const Json& weight : output) part.weights.push_back(weight.get<double>());
     part.intercept = in.at("intercept").get<std::vector<double>>();
-    if (const auto labels = in.find("labels"); labels != in.end()) {
+    if (const Json* labels = in.find("labels")) {
         data::LabelCoding coding;
         coding.task = task_of(part.task).value_or(data::Task::linear);
         coding.columns = labels->at("columns").get<std::vector<std::string>>();
@@ -142,7 +140,7 @@ std::string to_json(const ModelPart& part) {
                      {"filled_cells", part.filled_cells},
                      {"left_out", std::move(left_out)}};
     // names come from files and may be any bytes
-    return out.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+    return out.dump(1) + "\n";
 }
 
 Result<ModelPart> parse_model_part(std::string_view text, std::string_view path) {
@@ -157,7 +155,7 @@ Result<ModelPart> parse_model_part(std::string_view text, std::string_view path)
         if (const std::string fault = fault_of(part); !fault.empty())
             return fail(Errc::bad_data, where + " is damaged: " + fault);
         return part;
-    } catch (const Json::exception& e) {
+    } catch (const JsonError& e) {
         return fail(Errc::bad_data, where + " is damaged: " + e.what());
     }
 }
