@@ -1,9 +1,10 @@
 #include "app_metrics.hpp"
 
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <system_error>
 #include <utility>
+
+#include "base/json.hpp"
 
 namespace vflbus::cli {
 
@@ -23,14 +24,13 @@ Result<> AppMetrics::add(std::uint64_t step, const std::map<std::string, double>
         std::filesystem::create_directories(file_.parent_path(), ignored);
         out_.open(file_, std::ios::app);
     }
-    nlohmann::json line;
+    Json line;
     line["step"] = step;
-    line["metrics"] = nlohmann::json::object();
+    line["metrics"] = Json::object();
     for (const auto& [name, value] : values)
-        line["metrics"][name] = std::isfinite(value) ? nlohmann::json(value) : nlohmann::json();
+        line["metrics"][name] = std::isfinite(value) ? Json(value) : Json();
     // a name may be no UTF-8; it is shown as it can be
-    out_ << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << '\n'
-         << std::flush;
+    out_ << line.dump() << '\n' << std::flush;
     if (out_) return {};
     failed_ = true;
     return fail(Errc::io, "cannot write " + file_.string() +
@@ -42,7 +42,7 @@ Result<std::vector<bus::MetricEntry>> read_app_metrics(const std::filesystem::pa
     if (!in) return fail(Errc::io, "cannot read " + file.string());
     std::vector<bus::MetricEntry> entries;
     for (std::string text; std::getline(in, text);) {
-        const auto line = nlohmann::json::parse(text, nullptr, false);
+        const auto line = Json::parse(text);
         if (!line.is_object() || !line.contains("step") || !line.contains("metrics") ||
             !line["step"].is_number_unsigned() || !line["metrics"].is_object())
             continue;

@@ -18,9 +18,9 @@ std::vector<std::string> arguments_of(const BrokerPlan& plan, const std::string&
 std::string first_endpoint(const std::string& printed) {
     const auto said = Json::parse(printed);
     if (!said.is_object()) return {};
-    const auto endpoints = said.find("endpoints");
-    if (endpoints == said.end() || !endpoints->is_array() || endpoints->empty()) return {};
-    const auto& first = endpoints->front();
+    const Json* const endpoints = said.find("endpoints");
+    if (endpoints == nullptr || !endpoints->is_array() || endpoints->empty()) return {};
+    const Json& first = endpoints->at(std::size_t{0});
     return first.is_string() ? first.get<std::string>() : std::string();
 }
 

@@ -49,7 +49,7 @@ void Run::gone(std::size_t party, const PeerEvent& event) {
                      "start it again, then the run"});
     if (stopped_without(peer.name)) return;
     log(Level::warn, peer.name + " is gone" + where() + how + "; waits " +
-                         text_of(actors::seconds(options_.config.bus.rejoin_grace)) + " for it");
+                         text_of(from_seconds(options_.config.bus.rejoin_grace)) + " for it");
     if (phase_ != Phase::comparing) arm();
 }
 

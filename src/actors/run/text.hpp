@@ -13,7 +13,7 @@
 
 namespace vflbus::actors {
 
-inline Duration seconds(double value) {
+inline Duration from_seconds(double value) {
     return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
 }
 inline double in_seconds(Duration value) {

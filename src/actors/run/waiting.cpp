@@ -21,7 +21,7 @@ void Run::tick() {
     const TimePoint now = driver_->now();
     const auto& bus = options_.config.bus;
     if (phase_ == Phase::gathering) return tick_gathering();
-    const bool report = now - reported_ >= seconds(bus.wait_report_interval);
+    const bool report = now - reported_ >= from_seconds(bus.wait_report_interval);
     if (report) reported_ = now;
     if (!link_up_ && phase_ != Phase::releasing) {
         (void)fail_without_broker();
@@ -30,18 +30,18 @@ void Run::tick() {
     const auto names = parties_.not_answered();
     const Duration waited = now - parties_.waiting_since(false);
     if (phase_ == Phase::releasing) {
-        if (waited < std::min(release_timeout, seconds(bus.recv_timeout))) return;
+        if (waited < std::min(release_timeout, from_seconds(bus.recv_timeout))) return;
         log(Level::warn, plural(names, "has", "have") + " not confirmed the end of the run");
         return close(Errc::ok, "completed");
     }
     if (fail_for_gone() || fail_for_late()) return;
-    if (report && !names.empty() && waited >= seconds(bus.wait_report_interval))
+    if (report && !names.empty() && waited >= from_seconds(bus.wait_report_interval))
         log(Level::info, "waits for " + join_and(names) + " since " + text_of(waited) + where());
 }
 
 bool Run::fail_without_broker() {
     const Duration gone = driver_->now() - link_down_since_;
-    if (gone < seconds(options_.config.bus.recv_timeout)) return false;
+    if (gone < from_seconds(options_.config.bus.recv_timeout)) return false;
     fail(then_again(Errc::unreachable, {},
                     "the broker has not been reachable for " + text_of(gone) + where() + " (" +
                         link_sentence_ + ")",
@@ -62,8 +62,8 @@ void Run::tick_gathering() {
     const Duration waited = now - gathering_since_;
     const std::string phase(name_of(phase_));
     const std::string party = names.empty() ? std::string() : names.front();
-    if (only_releases_ && waited >= seconds(bus.rejoin_grace)) return release_without(names);
-    if (!started_ever_ && waited >= seconds(bus.rendezvous_timeout))
+    if (only_releases_ && waited >= from_seconds(bus.rejoin_grace)) return release_without(names);
+    if (!started_ever_ && waited >= from_seconds(bus.rendezvous_timeout))
         return fail({Errc::timed_out,
                      join_and(names) + " did not join within " + text_of(waited),
                      party,
@@ -72,24 +72,24 @@ void Run::tick_gathering() {
                      "start what is missing, or raise bus.rendezvous_timeout"});
     if (started_ever_) {
         if (link_up_ && fail_for_gone()) return;
-        if (waited >= seconds(bus.recv_timeout))
+        if (waited >= from_seconds(bus.recv_timeout))
             return fail(then_again(
                 Errc::timed_out, party,
                 plural(names, "has", "have") + " not joined again within " + text_of(waited) +
                     (link_up_ ? "" : ", without a broker (" + link_sentence_ + ")"),
                 "see to it"));
     }
-    if (now - reported_ < seconds(bus.wait_report_interval)) return;
+    if (now - reported_ < from_seconds(bus.wait_report_interval)) return;
     reported_ = now;
     if (!names.empty())
         log(Level::info,
             "waits for " + join_and(names) + " since " + text_of(waited) + " of " +
-                text_of(seconds(started_ever_ ? bus.recv_timeout : bus.rendezvous_timeout)));
+                text_of(from_seconds(started_ever_ ? bus.recv_timeout : bus.rendezvous_timeout)));
 }
 
 /// Fails the run when a party has been gone for too long.
 bool Run::fail_for_gone() {
-    const Duration grace = seconds(options_.config.bus.rejoin_grace);
+    const Duration grace = from_seconds(options_.config.bus.rejoin_grace);
     for (const Parties::Peer& peer : parties_.all()) {
         const Duration gone = driver_->now() - peer.down_since;
         if (!peer.down || gone < grace) continue;
@@ -106,7 +106,7 @@ bool Run::fail_for_gone() {
 bool Run::fail_for_late() {
     for (const bool aside : {false, true}) {
         const Duration waited = driver_->now() - parties_.waiting_since(aside);
-        if (waited < seconds(options_.config.bus.recv_timeout)) continue;
+        if (waited < from_seconds(options_.config.bus.recv_timeout)) continue;
         const Parties::Peer* late = parties_.first_late(aside);
         if (late == nullptr) continue;
         const std::size_t others = parties_.not_answered().size() - 1;
@@ -124,12 +124,12 @@ bool Run::fail_for_late() {
 void Run::arm() {
     const auto& bus = options_.config.bus;
     const TimePoint now = driver_->now();
-    TimePoint at = now + seconds(std::min(bus.wait_report_interval, bus.recv_timeout));
-    const Duration reply = seconds(bus.recv_timeout);
+    TimePoint at = now + from_seconds(std::min(bus.wait_report_interval, bus.recv_timeout));
+    const Duration reply = from_seconds(bus.recv_timeout);
     if (phase_ == Phase::gathering) {
-        at = std::min(at,
-                      gathering_since_ + (started_ever_ ? reply : seconds(bus.rendezvous_timeout)));
-        if (only_releases_) at = std::min(at, gathering_since_ + seconds(bus.rejoin_grace));
+        at = std::min(
+            at, gathering_since_ + (started_ever_ ? reply : from_seconds(bus.rendezvous_timeout)));
+        if (only_releases_) at = std::min(at, gathering_since_ + from_seconds(bus.rejoin_grace));
     } else if (!link_up_ && phase_ != Phase::releasing) {
         at = std::min(at, link_down_since_ + reply);
     } else {
@@ -142,7 +142,7 @@ void Run::arm() {
     }
     if (recoverable() && started_ever_ && link_up_ && phase_ != Phase::releasing)
         for (const Parties::Peer& peer : parties_.all())
-            if (peer.down) at = std::min(at, peer.down_since + seconds(bus.rejoin_grace));
+            if (peer.down) at = std::min(at, peer.down_since + from_seconds(bus.rejoin_grace));
     driver_->set_timer(std::max(at, now + std::chrono::milliseconds(1)));
 }
 

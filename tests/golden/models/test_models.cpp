@@ -22,7 +22,7 @@
 #include "proc/support.hpp"
 
 using namespace proc;
-using Json = nlohmann::json;
+using JsonValue = nlohmann::json;
 using Settings = std::map<std::string, std::string>;
 
 namespace {
@@ -73,8 +73,8 @@ std::string digest(const std::string& text) {
     return vflbus::to_hex(vflbus::hash128(text)).substr(0, 24);
 }
 
-Json fields_of(const Json& from, const std::vector<std::string>& names) {
-    Json chosen = Json::object();
+JsonValue fields_of(const JsonValue& from, const std::vector<std::string>& names) {
+    JsonValue chosen = JsonValue::object();
     for (const std::string& name : names)
         if (from.contains(name)) chosen[name] = from[name];
     return chosen;
@@ -82,12 +82,12 @@ Json fields_of(const Json& from, const std::vector<std::string>& names) {
 
 /// One line per part: its digest, the shape of its weights, the first weight, the intercept.
 std::string model_line(const std::string& party, const std::string& text) {
-    const Json part = Json::parse(text);
-    const Json kept = fields_of(
+    const JsonValue part = JsonValue::parse(text);
+    const JsonValue kept = fields_of(
         part, {"party", "role", "rank", "world_size", "protocol", "task", "seed", "steps",
                "outputs", "features", "columns", "weights", "intercept", "labels", "report"});
     std::string line = "model " + party + " " + digest(kept.dump());
-    const Json& weights = part.at("weights");
+    const JsonValue& weights = part.at("weights");
     line += " weights " + std::to_string(weights.size());
     if (!weights.empty()) {
         line += "x" + std::to_string(weights[0].size());
@@ -98,24 +98,24 @@ std::string model_line(const std::string& party, const std::string& text) {
     return line + "\n";
 }
 
-std::string numbers_of(const Json& metrics) {
+std::string numbers_of(const JsonValue& metrics) {
     std::string text;
     for (const auto& [name, value] : metrics.items()) text += " " + name + " " + value.dump();
     return text;
 }
 
 /// The digest of a report without ids, times, bytes, paths and versions; then its last numbers.
-std::string report_lines(const Json& report) {
-    Json kept = fields_of(report, {"status", "reason", "model", "task", "protocol", "seed", "rows",
-                                   "steps", "epochs", "metrics", "history"});
-    for (const Json& party : report.at("parties"))
+std::string report_lines(const JsonValue& report) {
+    JsonValue kept = fields_of(report, {"status", "reason", "model", "task", "protocol", "seed",
+                                        "rows", "steps", "epochs", "metrics", "history"});
+    for (const JsonValue& party : report.at("parties"))
         kept["parties"].push_back(fields_of(party, {"name", "role", "rank", "rows", "rows_matched",
                                                     "features", "left_out", "missing_cells"}));
     std::string text = "report " + digest(kept.dump()) + " steps " + report.at("steps").dump() +
                        " history " + std::to_string(report.at("history").size()) + " rows " +
                        report.at("rows").at("train").dump() + " and " +
                        report.at("rows").at("test").dump() + "\n";
-    const Json& metrics = report.at("metrics");
+    const JsonValue& metrics = report.at("metrics");
     text += "train" + numbers_of(metrics.at("train")) + "\n";
     text += "test" + numbers_of(metrics.at("test")) + "\n";
     if (metrics.contains("label_holder_alone"))
@@ -207,7 +207,7 @@ std::string results_of(const Training& training) {
 
     std::string text = "[" + training.name + "]\n";
     for (const auto& [party, part] : models(run_dir)) text += model_line(party, part);
-    return text + report_lines(Json::parse(slurp(run_dir / "report.json"))) +
+    return text + report_lines(JsonValue::parse(slurp(run_dir / "report.json"))) +
            prediction_line(slurp(dir / "p.csv"));
 }
 
