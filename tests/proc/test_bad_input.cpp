@@ -137,7 +137,7 @@ TEST_CASE("tables that cannot be used", "[bad_input][short]") {
                        with_no_tests({"--set", "party.master.data=one_class.csv"})});
     check_launch(dir, {"no such id column",
                        3,
-                       {"member-0", "telecom.csv", "a column that was to be the id is not"},
+                       {"member-0", "telecom.csv", "a column for the id is not there"},
                        {"--set", "party.member-0.id=customerid"},
                        "member-0",
                        {"customerid", "customer_id"}});

@@ -149,6 +149,7 @@ class BrokerCore {
     template <class Visit>
     void for_each_peer(Run& run, const Node& node, Visit&& visit);
     void leave_out(Node& node, const Run& run, std::uint32_t term, TimePoint now);
+    void tell_who_is_lost(Run& run, Node& owner, TimePoint now);
     bool settle_state(Run& run, TimePoint now);
     void invite(Node& node);
     bool leave_open_runs(Node& node);

@@ -110,8 +110,23 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
             (void)send_open(participant, *run, now);
         }
     }
+    tell_who_is_lost(*run, node, now);
     settle_state(*run, now);
     note(*run);
+}
+
+/// A participant that is lost is among those who have joined until the grace is over. An owner that
+/// comes back hears of its JOIN again, and would take it for one that is back.
+void BrokerCore::tell_who_is_lost(Run& run, Node& owner, TimePoint now) {
+    for (const Member& member : run.members) {
+        const auto found = nodes_.find(member.id);
+        if (!member.joined || found == nodes_.end()) continue;
+        const Node& lost = *found->second;
+        if (lost.state != Node::State::lost) continue;
+        const Errc code = lost.conn == 0 ? Errc::unreachable : Errc::peer_lost;
+        send_about_peer(owner, Kind::peer_down, run, lost.id,
+                        encode(PeerDown{lost.hello.name, code, to_ms(now - lost.last_heard)}), now);
+    }
 }
 
 /// A participant that its owner names no longer hears so, or it would keep its part of the run for

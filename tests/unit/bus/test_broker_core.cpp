@@ -569,6 +569,25 @@ TEST_CASE_METHOD(BrokerFixture, "a run whose owner is lost is closed after the r
     CHECK(broker.runs() == 0);
 }
 
+TEST_CASE_METHOD(BrokerFixture, "an owner that comes back hears who is lost meanwhile") {
+    run_with("master", {"member-0", "member-1"});
+    // member-0 is silent, and its connection stays open
+    pass_alive(seconds(12), {"master", "member-1"});
+    ignore();
+    bye("master");
+    connect("master");
+    hello("master", 2, 88);
+    ignore();
+    open("master", {"member-0", "member-1"});
+    std::vector<Kind> said;  // of member-0 to the master, in the order in which it hears them
+    for (const SentFrame& sent : router.frames)
+        if (sent.to == conn("master") && sent.header.aux == node_id_of("member-0").value)
+            said.push_back(sent.header.kind);
+    REQUIRE_FALSE(said.empty());
+    CHECK(said.back() == Kind::peer_down);
+    ignore();
+}
+
 TEST_CASE_METHOD(BrokerFixture, "an owner that comes back within the grace keeps its run") {
     run_with("master", {"member-0"});
     bye("master");
