@@ -86,7 +86,7 @@ Party::Party(std::string name, config::AgreedHalf agreed, TableSource tables)
 Result<bool> Party::load(TableKind kind) {
     Side& s = side(kind);
     if (!s.loaded) {
-        auto table = tables_(kind);
+        auto table = tables_({kind, agreed_});
         if (!table) return tl::unexpected(named(std::move(table.error())));
         s.table = std::move(*table);
         s.loaded = true;

@@ -2,33 +2,82 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <iterator>
 #include <mutex>
 #include <utility>
 
+#include "data/column_rules.hpp"
+#include "data/csv_dialect.hpp"
+
 namespace vflbus::actors {
 namespace {
 
+/// A table that is in use somewhere, and what it was read as.
+struct Shared {
+    std::weak_ptr<const data::Table> table;
+    data::Stamp stamp;
+    config::AgreedHalf agreed;
+};
+
 struct Files {
     config::PartyConfig party;
+    config::AgreedHalf agreed;
     std::string name;
     data::ReadProgress progress;
     std::mutex mutex;
-    std::array<std::weak_ptr<const data::Table>, table_kinds> shared;
+    std::array<Shared, table_kinds> shared;
 
     const std::string& path(TableKind kind) const {
         if (kind == TableKind::train) return party.data;
         return kind == TableKind::test ? party.test_data : party.predict_data;
     }
 
-    Result<std::shared_ptr<const data::Table>> read(TableKind kind) {
-        auto source = data::open_source({.location = path(kind)});
+    Result<std::shared_ptr<const data::Table>> get(TableKind kind,
+                                                   const config::AgreedHalf& of_run) {
+        const std::lock_guard lock(mutex);
+        Shared& in_use = shared[static_cast<std::size_t>(kind)];
+        data::Stamp now = data::stamp_of(path(kind));
+        if (now.known() && now == in_use.stamp && of_run == in_use.agreed)
+            if (auto table = in_use.table.lock()) return table;
+        auto table = read(kind, of_run);
+        if (table) in_use = {*table, std::move(now), of_run};
+        return table;
+    }
+
+    Result<std::shared_ptr<const data::Table>> read(TableKind kind,
+                                                    const config::AgreedHalf& of_run) {
+        auto format = data::parse_text_format(party.encoding, party.separator, party.decimal,
+                                              party.thousands);
+        if (!format) return tl::unexpected(in_section(std::move(format.error())));
+        auto rules = data::parse_column_rules(party.columns);
+        if (!rules) return tl::unexpected(in_section(std::move(rules.error())));
+        data::SourceOptions options;
+        options.location = path(kind);
+        options.format = *format;
+        options.timeout = std::chrono::duration<double>(party.source_timeout);
+        auto source = data::open_source(options);
         if (!source) return tl::unexpected(with_source(source.error()));
-        data::TableRequest request{party.id, party.label, party.features, party.exclude};
+        data::TableRequest request;
+        request.id = of_run.data.id.empty() ? party.id : of_run.data.id;
+        request.labels = party.label;
+        request.features = party.features;
+        request.exclude = party.exclude;
+        request.columns = std::move(*rules);
+        request.labels_as = of_run.model.task == config::Task::linear ? data::LabelsAs::guess
+                                                                      : data::LabelsAs::classes;
+        request.skip_missing_ids = of_run.data.missing_id == config::MissingRows::skip;
+        request.skip_missing_labels =
+            kind != TableKind::predict && of_run.data.missing_label == config::MissingRows::skip;
         if (kind == TableKind::predict) without_absent_labels((*source)->columns(), request);
         auto table = (*source)->read(request, progress);
         if (!table) return tl::unexpected(with_source(table.error()));
         return std::make_shared<const data::Table>(std::move(*table));
+    }
+
+    Failure in_section(Failure failure) const {
+        failure.sentence = "[party." + name + "]: " + failure.sentence;
+        return failure;
     }
 
     /// Rows to be predicted may come without labels. When not all label columns are there none is
@@ -59,19 +108,15 @@ TableSource csv_tables(const config::Config& config, const std::string& party,
     files->progress = std::move(progress);
     const auto found = config.parties.find(party);
     if (found != config.parties.end()) files->party = found->second;
-    return [files](TableKind kind) -> Result<std::shared_ptr<const data::Table>> {
-        if (files->path(kind).empty()) {
-            if (kind == TableKind::train)
+    files->agreed = config;
+    return [files](const TableAsk& ask) -> Result<std::shared_ptr<const data::Table>> {
+        if (files->path(ask.kind).empty()) {
+            if (ask.kind == TableKind::train)
                 return fail(Errc::bad_config, "no table is given: set data in [party." +
                                                   files->name + "] or give --data FILE");
             return nullptr;
         }
-        const std::lock_guard lock(files->mutex);
-        auto& shared = files->shared[static_cast<std::size_t>(kind)];
-        if (auto table = shared.lock()) return table;
-        auto table = files->read(kind);
-        if (table) shared = *table;
-        return table;
+        return files->get(ask.kind, ask.agreed == nullptr ? files->agreed : *ask.agreed);
     };
 }
 

@@ -13,14 +13,24 @@
 
 namespace vflbus::actors {
 
+/// Which table a run wants, and what all parties have agreed on about tables.
+struct TableAsk {
+    TableAsk(TableKind wanted) : kind(wanted) {}  // NOLINT: a kind alone asks for the usual table
+    TableAsk(TableKind wanted, const config::AgreedHalf& of_run) : kind(wanted), agreed(&of_run) {}
+    operator TableKind() const noexcept { return kind; }  // NOLINT: for sources that need no more
+
+    TableKind kind;
+    const config::AgreedHalf* agreed = nullptr;  ///< null: that of the source's configuration
+};
+
 /// A null pointer means that the party has no such table. Sentences name file and column; whose
 /// they are is added by Party, or by those who receive them. May be called from the strands of
 /// several runs at once.
-using TableSource = std::function<Result<std::shared_ptr<const data::Table>>(TableKind)>;
+using TableSource = std::function<Result<std::shared_ptr<const data::Table>>(const TableAsk&)>;
 
-/// Reads the CSV files of `[party.<party>]`. A table is shared by runs that use it at the same time
-/// and forgotten when none does, so that a later run sees the file as it is then.
-/// The prediction table carries labels when the file has all label columns.
+/// Reads the sources of `[party.<party>]`. Runs that use a table at the same time share it while
+/// the file is the same (data::Stamp); every run looks again. The prediction table carries labels
+/// when the file has all label columns.
 TableSource csv_tables(const config::Config& config, const std::string& party,
                        data::ReadProgress progress = {});
 

@@ -220,6 +220,10 @@ Result<> check_files(const Config& config, std::string_view party) {
           {"predict_data", section.predict_data}}) {
         std::error_code error;
         if (path.empty() || std::filesystem::is_regular_file(path, error)) continue;
+        // standard input, a command, a pattern: looked at when it is read
+        if (path == "-" || path.starts_with("exec:") ||
+            path.find_first_of("*?[") != std::string::npos)
+            continue;
         const std::string full = "party." + name + "." + key;
         const bool there = std::filesystem::exists(path, error);
         Failure failure{Errc::io, at(config, {full}) + name + ": the file of " + full + ", " +

@@ -22,6 +22,7 @@ enum class Protocol : std::uint8_t { honest };
 enum class Task : std::uint8_t { linear, logistic, multilabel, softmax };
 enum class Optimizer : std::uint8_t { sgd, adam };
 enum class Duplicates : std::uint8_t { refuse, first, all };
+enum class MissingRows : std::uint8_t { refuse, skip };
 
 /// The name as it stands in a configuration, e.g. "logistic".
 std::string_view name_of(Protocol value) noexcept;
@@ -74,6 +75,9 @@ struct DataConfig {
     std::string id_salt;
     bool standardize = true;
     std::uint64_t one_hot_max = 32;  ///< distinct values
+    std::string id;  ///< the id column of all parties, or "@row"; empty: as their sections say
+    MissingRows missing_id = MissingRows::refuse;
+    MissingRows missing_label = MissingRows::refuse;
     friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };
 
@@ -152,7 +156,13 @@ struct PartyConfig {
     std::vector<std::string> label;     ///< column or columns; at the master only
     std::vector<std::string> features;  ///< empty: every column that is not id, label or excluded
     std::vector<std::string> exclude;
-    std::string source;  ///< where the data set can be had, quoted when it is missing
+    std::string source;                ///< where the data set can be had, quoted when it is missing
+    std::vector<std::string> columns;  ///< "PATTERN=KIND": what columns are declared to be
+    std::string encoding = "auto";
+    std::string separator = "auto";
+    std::string decimal = "auto";
+    std::string thousands = "auto";
+    double source_timeout = 600;  ///< seconds; of a command that is a source
     friend bool operator==(const PartyConfig&, const PartyConfig&) = default;
 };
 

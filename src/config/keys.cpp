@@ -13,6 +13,7 @@ constexpr string_view protocols[] = {"honest"};
 constexpr string_view tasks[] = {"linear", "logistic", "multilabel", "softmax"};
 constexpr string_view optimizers[] = {"sgd", "adam"};
 constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
+constexpr string_view missing_rules[] = {"refuse", "skip"};
 constexpr string_view state_lost_rules[] = {"fail", "restart"};
 constexpr string_view share_log_rules[] = {"owned", "all", "none"};
 constexpr string_view log_levels[] = {"trace", "debug", "info", "warn", "error", "off"};
@@ -253,6 +254,26 @@ constexpr Key key_table[] = {
      .unit = "values",
      .min = 0,
      .max = 4096},
+    {.section = "data",
+     .name = "id",
+     .type = Type::text,
+     .field = IN_CONFIG(data.id),
+     .doc = "The column of the record ids at every party. \"@row\": the rows of all tables are in "
+            "the same order already, and the number of a row is its id.",
+     .default_note = "the id of each party's own section"},
+    {.section = "data",
+     .name = "missing_id",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(data.missing_id),
+     .doc = "A row without an id: refuse the table, or skip such rows and count them.",
+     .choices = missing_rules},
+    {.section = "data",
+     .name = "missing_label",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(data.missing_label),
+     .doc = "A row of the training or test table without a label: refuse the table, or skip such "
+            "rows and count them.",
+     .choices = missing_rules},
 
     // -- [bus] ------------------------------------------------------------------
     {.section = "bus",
@@ -571,7 +592,9 @@ constexpr Key key_table[] = {
      .name = "data",
      .type = Type::path,
      .field = IN_PARTY(data),
-     .doc = "The party's table, a CSV file with a header."},
+     .doc = "The party's table: a CSV file with a header, LIBSVM text or an npy file, plain or "
+            "packed with gzip or zstd; a pattern that several such files fit (part-*.csv); \"-\", "
+            "standard input; or exec: and a command that writes CSV."},
     {.section = "party",
      .name = "test_data",
      .type = Type::path,
@@ -609,6 +632,43 @@ constexpr Key key_table[] = {
      .type = Type::text,
      .field = IN_PARTY(source),
      .doc = "Where the data set can be had: said when its file is missing."},
+    {.section = "party",
+     .name = "columns",
+     .type = Type::texts,
+     .field = IN_PARTY(columns),
+     .doc = "What columns are, where they do not look like it: \"NAME=KIND\" or \"PATTERN=KIND\" "
+            "with '*' and '?', as in \"zip*=category\". Kinds: number (also with percent signs, "
+            "currencies, groups of digits), category, text (not learned from), date, date-dmy, "
+            "date-mdy, id, ignore (not read)."},
+    {.section = "party",
+     .name = "encoding",
+     .type = Type::text,
+     .field = IN_PARTY(encoding),
+     .doc = "Of a text: auto, utf-8, latin-1, windows-1252 or utf-16."},
+    {.section = "party",
+     .name = "separator",
+     .type = Type::text,
+     .field = IN_PARTY(separator),
+     .doc = "What stands between cells: auto, \",\", \";\", \"|\", tab or space."},
+    {.section = "party",
+     .name = "decimal",
+     .type = Type::text,
+     .field = IN_PARTY(decimal),
+     .doc = "The decimal mark of numbers: auto, \".\" or \",\"."},
+    {.section = "party",
+     .name = "thousands",
+     .type = Type::text,
+     .field = IN_PARTY(thousands),
+     .doc =
+         "What stands between groups of three digits: auto, none, \",\", \".\", \"'\" or space."},
+    {.section = "party",
+     .name = "source_timeout",
+     .type = Type::number,
+     .field = IN_PARTY(source_timeout),
+     .doc = "The longest time that a command of exec: may take.",
+     .unit = "s",
+     .min = 0.1,
+     .max = week},
 };
 
 #undef IN_CONFIG

@@ -42,9 +42,17 @@ Result<Input> standard_input() {
     return *kept;
 }
 
-/// The files that a pattern fits, sorted by name; the pattern itself when it is a file or fits
-/// none.
-std::vector<std::string> expand(const std::string& location) {
+Result<NamedInput> open_part(const SourceOptions& options, const std::string& file) {
+    const bool from_stdin = file == "-";
+    const std::string name = from_stdin ? "standard input" : file;
+    auto input = from_stdin ? standard_input() : Input::open(file);
+    if (!input) return refuse(options, name, input.error());
+    return NamedInput{name, std::move(*input)};
+}
+
+}  // namespace
+
+std::vector<std::string> files_of(const std::string& location) {
     std::error_code ec;
     if (location.find_first_of("*?[") == std::string::npos || std::filesystem::exists(location, ec))
         return {location};
@@ -56,18 +64,8 @@ std::vector<std::string> expand(const std::string& location) {
     return files;
 }
 
-Result<NamedInput> open_part(const SourceOptions& options, const std::string& file) {
-    const bool from_stdin = file == "-";
-    const std::string name = from_stdin ? "standard input" : file;
-    auto input = from_stdin ? standard_input() : Input::open(file);
-    if (!input) return refuse(options, name, input.error());
-    return NamedInput{name, std::move(*input)};
-}
-
-}  // namespace
-
 Result<std::unique_ptr<Source>> open_file(const SourceOptions& options) {
-    const std::vector<std::string> names = expand(options.location);
+    const std::vector<std::string> names = files_of(options.location);
     if (names.empty())
         return refuse(options, options.location, {Errc::io, "fits no file; check the pattern"});
     if (names.size() > parts_max)

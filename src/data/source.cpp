@@ -1,5 +1,7 @@
 #include "data/source.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <new>
@@ -73,6 +75,26 @@ Result<std::unique_ptr<Source>> open_by_scheme(const SourceOptions& options) {
 }
 
 }  // namespace
+
+Stamp stamp_of(const std::string& location) {
+    Stamp stamp;
+    if (location == "-" || !scheme_of(location).empty()) return stamp;
+    for (const std::string& file : files_of(location)) {
+        struct stat info{};
+        if (::stat(file.c_str(), &info) != 0) return {};
+        std::string mark = file;
+        for (const auto part :
+             {static_cast<std::int64_t>(info.st_dev), static_cast<std::int64_t>(info.st_ino),
+              static_cast<std::int64_t>(info.st_size),
+              static_cast<std::int64_t>(info.st_mtim.tv_sec),
+              static_cast<std::int64_t>(info.st_mtim.tv_nsec),
+              static_cast<std::int64_t>(info.st_ctim.tv_sec),
+              static_cast<std::int64_t>(info.st_ctim.tv_nsec)})
+            mark += " " + std::to_string(part);
+        stamp.marks_.push_back(std::move(mark));
+    }
+    return stamp;
+}
 
 Result<Table> Source::read(const TableRequest& request, const ReadProgress& progress) {
     return with_memory<Table>(place(), [&] { return do_read(request, progress); });

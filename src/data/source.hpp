@@ -96,6 +96,21 @@ struct Scheme {
 /// All kinds of sources. The first is what a location without a scheme means.
 std::span<const Scheme> schemes() noexcept;
 
+/// What a source looks like from outside: another one means that its content may be another.
+class Stamp {
+  public:
+    /// False for what cannot be told from outside, such as the output of a command.
+    [[nodiscard]] bool known() const noexcept { return !marks_.empty(); }
+    friend bool operator==(const Stamp&, const Stamp&) = default;
+
+  private:
+    friend Stamp stamp_of(const std::string& location);
+    std::vector<std::string> marks_;  ///< per file: device, inode, size, times of change
+};
+
+/// Of the files that a location means now.
+Stamp stamp_of(const std::string& location);
+
 /// Errors: io when nothing is there, bad_data when what is there cannot be a table, bad_config for
 /// a scheme that is not in schemes().
 Result<std::unique_ptr<Source>> open_source(const SourceOptions& options);
