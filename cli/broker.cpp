@@ -1,5 +1,6 @@
 // vflbus broker
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -17,6 +18,22 @@
 #include "signals.hpp"
 
 namespace vflbus::cli {
+namespace {
+
+/// ZeroMQ removes whatever stands at the path of an ipc address, to put its socket there: a table
+/// would be gone, and so would what a symbolic link points to.
+Result<> free_for_socket(const std::string& address) {
+    const std::string path =
+        address.starts_with("ipc://") ? address.substr(sizeof "ipc://" - 1) : std::string();
+    if (path.empty() || path.front() == '@') return {};
+    struct stat found{};
+    if (::lstat(path.c_str(), &found) != 0 || S_ISSOCK(found.st_mode)) return {};
+    return fail(Errc::address, "cannot bind " + address + ": " + path +
+                                   " exists and is not a socket; it is left as it is: choose "
+                                   "another path");
+}
+
+}  // namespace
 
 int run(const BrokerArguments& arguments) {
     std::vector<config::Override> flags;
@@ -49,6 +66,9 @@ int run(const BrokerArguments& arguments) {
     options.context = bus::make_context(1);
     if (!arguments.bind.empty()) options.bind = arguments.bind;
     options.insecure = options.insecure || arguments.insecure;
+    for (const std::string& address : options.bind)
+        if (const auto free = free_for_socket(address); !free)
+            return report_failure(arguments, free.error());
     auto broker = bus::BrokerLoop::bind(std::move(options));
     if (!broker) return report_failure(arguments, broker.error());
 
