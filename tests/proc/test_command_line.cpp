@@ -1,5 +1,9 @@
 // What can be said on the command line, and what is said back.
 
+#include <filesystem>
+#include <fstream>
+#include <string>
+
 #include "base/json.hpp"
 #include "catch.hpp"
 #include "support.hpp"
@@ -48,6 +52,22 @@ TEST_CASE("what is wrong is said in one line with the nearest word", "[command_l
         CHECK(finished.err.find('\n') == finished.err.size() - 1);
         CHECK(finished.out.empty());
     }
+}
+
+TEST_CASE("broker --bind ipc:// never takes the place of a file", "[command_line]") {
+    const TempDir dir;
+    std::ofstream(dir / "table.csv") << "id,y\n";
+    std::filesystem::create_symlink(dir / "table.csv", dir / "link.csv");
+    for (const std::string name : {"table.csv", "link.csv"}) {
+        const Finished refused = run(dir, {"broker", "--bind", "ipc://" + (dir / name)});
+        INFO(refused.err);
+        CHECK(refused.exit_code == 7);
+        CHECK(refused.err.find("not a socket") != std::string::npos);
+        CHECK(std::filesystem::exists(dir / name));
+    }
+    std::string line;
+    std::getline(std::ifstream(dir / "table.csv") >> std::ws, line);
+    CHECK(line == "id,y");
 }
 
 TEST_CASE("config check and reference", "[command_line]") {
