@@ -11,7 +11,9 @@ trap 'rm -rf "$root"' EXIT
 DESTDIR=$root meson install -C "$build" --no-rebuild --quiet
 test -x "$root$prefix/bin/vflbus"
 
-pc=$(find "$root" -name vflbus.pc)
+# where pkg-config looks on every Debian
+pc=$root$prefix/share/pkgconfig/vflbus.pc
+test -f "$pc"
 if grep -n "$build" "$pc"; then
     echo "vflbus.pc names the build directory"
     exit 1
