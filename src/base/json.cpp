@@ -97,6 +97,11 @@ class JsonBuilder {
 };
 
 Json::Json() noexcept : value_(nullptr) {}
+Json::Json(Kept, bool value) noexcept : value_(value) {}
+Json::Json(Kept, std::int64_t value) noexcept : value_(value) {}
+Json::Json(Kept, std::uint64_t value) noexcept : value_(value) {}
+Json::Json(Kept, double value) noexcept : value_(value) {}
+Json::Json(Kept, std::string text) noexcept : value_(std::move(text)) {}
 Json::Json(const Json& other) = default;
 Json::Json(Json&& other) noexcept = default;
 Json& Json::operator=(const Json& other) = default;

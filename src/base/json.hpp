@@ -42,17 +42,19 @@ class Json {
     template <std::same_as<std::nullptr_t> T>
     Json(T) noexcept : Json() {}
     template <std::same_as<bool> T>
-    Json(T value) noexcept : value_(value) {}
+    Json(T value) noexcept : Json(Kept{}, value) {}
     template <class T>
         requires detail::JsonText<T>
-    Json(const T& text) : value_(std::string(std::string_view(text))) {}
+    Json(const T& text) : Json(Kept{}, std::string(std::string_view(text))) {}
     template <std::same_as<std::string> T>
-    Json(T&& text) noexcept : value_(std::move(text)) {}
-    template <std::integral T>
+    Json(T&& text) noexcept : Json(Kept{}, std::move(text)) {}
+    template <std::signed_integral T>
+    Json(T value) noexcept : Json(Kept{}, static_cast<std::int64_t>(value)) {}
+    template <std::unsigned_integral T>
         requires(!std::same_as<T, bool>)
-    Json(T value) noexcept : Json(Number{}, value) {}
+    Json(T value) noexcept : Json(Kept{}, static_cast<std::uint64_t>(value)) {}
     template <std::floating_point T>
-    Json(T value) noexcept : Json(Number{}, static_cast<double>(value)) {}
+    Json(T value) noexcept : Json(Kept{}, static_cast<double>(value)) {}
     template <class T>
         requires std::constructible_from<Json, const T&>
     Json(const std::vector<T>& values) : Json(array()) {
@@ -157,15 +159,16 @@ class Json {
     }
 
   private:
-    struct Number {};
+    struct Kept {};
     struct Discarded {};
     friend class JsonBuilder;
 
-    template <std::unsigned_integral T>
-    Json(Number, T value) noexcept : value_(static_cast<std::uint64_t>(value)) {}
-    template <std::signed_integral T>
-    Json(Number, T value) noexcept : value_(static_cast<std::int64_t>(value)) {}
-    Json(Number, double value) noexcept : value_(value) {}
+    // In json.cpp, where Member is known.
+    Json(Kept, bool value) noexcept;
+    Json(Kept, std::int64_t value) noexcept;
+    Json(Kept, std::uint64_t value) noexcept;
+    Json(Kept, double value) noexcept;
+    Json(Kept, std::string text) noexcept;
 
     [[nodiscard]] bool equals(const Json& other) const;
     [[nodiscard]] bool equals(std::string_view text) const noexcept;
