@@ -103,6 +103,7 @@ void World::watch_window(Connection& connection, bool by_node, std::size_t bytes
 void World::watch_mark(Connection& connection, bool by_node, std::uint64_t token) {
     Connection::Hop& hop = by_node ? connection.by_node : connection.by_broker;
     hop.marks.emplace_back(token, hop.sent);
+    marks_ever_.insert(token);
 }
 
 void World::watch_report(Connection& connection, bool by_node, std::uint64_t token) {
@@ -114,7 +115,9 @@ void World::watch_report(Connection& connection, bool by_node, std::uint64_t tok
         hop.marks.erase(hop.marks.begin(), mark + 1);
         return;
     }
-    if (nodes_[connection.node]->hostile) return;
+    // A report may be late, on a connection that came after the one of its MARK: it counts for
+    // nothing there. One whose token nobody ever sent is made up.
+    if (marks_ever_.contains(token)) return;
     if (nodes_[connection.node]->hostile) return;  // it says, and answers, what it likes
     const std::string& name = nodes_[connection.node]->name;
     const auto known = registered_.find(name);

@@ -106,7 +106,8 @@ class HopSender {
         return queued_ > 0 || !control_.empty() || report_ != 0 || mark_due();
     }
     /// Something waits for the transport, not for the window: try `flush` again soon.
-    [[nodiscard]] bool blocked() const noexcept { return blocked_; }
+    /// Never true when nothing waits: a deadline for a `flush` that has nothing to do would spin.
+    [[nodiscard]] bool blocked() const noexcept { return blocked_ && waiting(); }
 
   private:
     struct Entry {
