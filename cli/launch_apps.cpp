@@ -318,7 +318,7 @@ int launch_apps(const LaunchArguments& arguments) {
         if (std::ranges::none_of(files, [&](const auto& f) { return f.first == server; }))
             files.emplace_back(server, apps::AppKind::server);
     for (const auto& [file, kind] : files)
-        if (const auto helper = apps::Helper::start({file, kind, true}); !helper)
+        if (const auto helper = apps::Helper::start({file, kind, true, true}); !helper)
             return report_failure(arguments, helper.error());
 
     LoadMore more;

@@ -81,12 +81,12 @@ int start_command(const std::vector<std::string>& words, const Pipe& out, const 
 
 /// Takes what the command writes until it has closed both pipes. False when that took too long.
 bool read_all(Pipe& out, Pipe& err, CommandEnd& end, std::chrono::seconds at_most) {
-    using Clock = std::chrono::steady_clock;
     const std::array<std::pair<Pipe*, std::string*>, 2> sources{
         {{&out, &end.out}, {&err, &end.err}}};
-    const auto until = Clock::now() + at_most;
+    const auto until = std::chrono::steady_clock::now() + at_most;
     while (out.ends[0] >= 0 || err.ends[0] >= 0) {
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Clock::now());
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now());
         if (left.count() <= 0) return false;
         std::array<pollfd, 2> fds{{{out.ends[0], POLLIN, 0}, {err.ends[0], POLLIN, 0}}};
         ::poll(fds.data(), fds.size(), static_cast<int>(std::min<long>(left.count(), 1000)));

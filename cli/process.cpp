@@ -225,8 +225,8 @@ bool Child::reap() {
         exit_status_ = 128 + by_signal_;
     } else if (ended == pid_) {
         exit_status_ = WEXITSTATUS(status);
-        constexpr int interrupted = static_cast<int>(ExitCode::interrupted);
-        if (foreign_ && exit_status_ > interrupted && exit_status_ < 128 + NSIG)
+        constexpr int own_last = static_cast<int>(ExitCode::interrupted);
+        if (foreign_ && exit_status_ > own_last && exit_status_ < 128 + NSIG)
             by_signal_ = exit_status_ - 128;
     } else {
         exit_status_ = static_cast<int>(ExitCode::internal);

@@ -150,7 +150,8 @@ struct Shown {
     const bus::RunRow& row;
     Told told;
     bool owner_answers = false;
-    std::string sentence;  ///< whose word it is, or where to look; empty when the owner answers
+    /// Whose word it is, or where to look; empty when the owner answers.
+    std::string sentence = {};
 };
 
 Shown look_at(Found& found) {

@@ -58,7 +58,7 @@ Result<Helper> Helper::start(const HelperOptions& options) {
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0)
         return fail(Errc::io, "cannot start the helper of apps: " + text_of(errno));
     std::fflush(nullptr);
-    adopt_orphans();  // those that the helper would adopt, should it die
+    if (!options.only_load) adopt_orphans();  // those that the helper would adopt, should it die
     Helper helper;
     helper.others_ = children_of_this_process();
     const pid_t pid = ::fork();

@@ -26,6 +26,9 @@ struct HelperOptions {
     AppKind kind = AppKind::client;
     /// The app's standard output goes to standard error: ours is for results.
     bool output_to_error = false;
+    /// The caller only asks whether the app can be loaded, and starts no process of it: orphans of
+    /// its other children are then not made its own, which it would have to reap.
+    bool only_load = false;
 };
 
 class Helper {

@@ -175,6 +175,18 @@ pid_t child_with(const Process& launch, const std::string& mark) {
     return 0;
 }
 
+/// Children of `launch` that have ended and that it has not waited for.
+std::size_t zombies_of(const Process& launch) {
+    const std::string zombie = " Z " + std::to_string(launch.pid()) + " ";
+    std::size_t zombies = 0;
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+        const std::string stat = slurp(entry.path() / "stat");
+        const std::size_t at = stat.rfind(')');
+        if (at != std::string::npos && stat.compare(at + 1, zombie.size(), zombie) == 0) ++zombies;
+    }
+    return zombies;
+}
+
 std::size_t count_of(const std::string& text, const std::string& what) {
     std::size_t n = 0;
     for (std::size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1))
@@ -208,6 +220,8 @@ TEST_CASE("launch of apps starts a killed node again: its messages fail, the nex
         // it is there again, under the same name and with nothing of what it knew
         const std::size_t all = count_of(launch.err(), "2 of 2 answered");
         REQUIRE(await(launch, [&] { return count_of(launch.err(), "2 of 2 answered") > all + 2; }));
+        // neither its helper nor what that had started stays behind
+        CHECK(await(launch, [&] { return zombies_of(launch) == 0; }));
     }
     CHECK(launch.err().find("node-1 was ended by signal 9 (Killed) and is started again") !=
           std::string::npos);

@@ -349,7 +349,6 @@ class World {
         }
     };
     std::map<std::string, Registered> registered_;
-    std::set<std::uint64_t> marks_ever_;  ///< tokens of all MARKs, of whatever connection
     /// Runs that the broker has opened in its present life.
     struct OpenRun {
         std::string owner;

@@ -17,7 +17,7 @@ struct World::Connection {
     bus::Lane lane = bus::Lane::main;
     bool alive = true;         ///< frames still travel
     bool broker_knows = true;  ///< the broker's side still takes frames for it
-    /// REQUEST and REPLY bytes that one side has sent, since WELCOME or BULK, and those of them
+    /// REQUEST and REPLY bytes that one side has sent on this connection, and those of them
     /// that the other side has proved to have read, as the frames say it.
     struct Hop {
         std::uint64_t sent = 0;
@@ -28,7 +28,6 @@ struct World::Connection {
     std::uint64_t unread = 0;  ///< bytes that the broker has sent, and the node has not read
     Hop by_node;
     Hop by_broker;
-    std::uint64_t hello = 0;      ///< the number of the node's last HELLO on it
     bool not_understood = false;  ///< its HELLO has an extension that the broker has to refuse
     TimePoint to_broker{};        ///< nothing overtakes: the last arrival so far, each way
     TimePoint to_node{};

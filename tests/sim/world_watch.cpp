@@ -103,7 +103,6 @@ void World::watch_window(Connection& connection, bool by_node, std::size_t bytes
 void World::watch_mark(Connection& connection, bool by_node, std::uint64_t token) {
     Connection::Hop& hop = by_node ? connection.by_node : connection.by_broker;
     hop.marks.emplace_back(token, hop.sent);
-    marks_ever_.insert(token);
 }
 
 void World::watch_report(Connection& connection, bool by_node, std::uint64_t token) {
@@ -115,9 +114,6 @@ void World::watch_report(Connection& connection, bool by_node, std::uint64_t tok
         hop.marks.erase(hop.marks.begin(), mark + 1);
         return;
     }
-    // A report may be late, on a connection that came after the one of its MARK: it counts for
-    // nothing there. One whose token nobody ever sent is made up.
-    if (marks_ever_.contains(token)) return;
     if (nodes_[connection.node]->hostile) return;  // it says, and answers, what it likes
     const std::string& name = nodes_[connection.node]->name;
     const auto known = registered_.find(name);
@@ -337,7 +333,6 @@ void World::watch_arrival_at_node(Node& node, Connection& connection, const bus:
     if (header.kind == Kind::error)
         ++coverage_["error " + std::string(name_of(static_cast<Errc>(header.aux)))];
     if (header.kind == Kind::credit) ++coverage_["credit"];
-    if (header.kind == Kind::welcome && header.request == connection.hello) connection.by_node = {};
     if (header.kind == Kind::window) watch_report(connection, true, header.aux);
     if (header.kind == Kind::peer_up)
         if (const auto up = bus::decode_peer_up(body))
