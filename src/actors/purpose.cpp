@@ -5,10 +5,21 @@ namespace {
 constexpr std::string_view key = "purpose = ";
 }
 
+std::string_view name_of(Purpose purpose) noexcept {
+    switch (purpose) {
+        case Purpose::train:
+            return "train";
+        case Purpose::check:
+            return "check";
+        case Purpose::predict:
+            return "predict";
+    }
+    return "unknown";
+}
+
 std::string with_purpose(Purpose purpose, std::string_view canonical) {
     std::string out;
-    if (purpose == Purpose::check) out = std::string(key) + "check\n";
-    if (purpose == Purpose::predict) out = std::string(key) + "predict\n";
+    if (purpose != Purpose::train) out = std::string(key).append(name_of(purpose)) + "\n";
     return out.append(canonical);
 }
 
@@ -17,8 +28,8 @@ Result<std::pair<Purpose, std::string_view>> purpose_of(std::string_view agreed)
     const std::size_t end = agreed.find('\n');
     const std::string_view name = agreed.substr(0, end).substr(key.size());
     const std::string_view rest = end == std::string_view::npos ? "" : agreed.substr(end + 1);
-    if (name == "check") return std::pair(Purpose::check, rest);
-    if (name == "predict") return std::pair(Purpose::predict, rest);
+    for (const Purpose purpose : {Purpose::check, Purpose::predict})
+        if (name == name_of(purpose)) return std::pair(purpose, rest);
     return fail(Errc::malformed_message,
                 "this version takes part in training, check and predict runs only; the master asks "
                 "for another purpose");

@@ -12,6 +12,9 @@ namespace vflbus::actors {
 
 enum class Purpose : std::uint8_t { train, check, predict };
 
+/// "train", "check" or "predict".
+std::string_view name_of(Purpose purpose) noexcept;
+
 /// The agreed text of OPEN.
 std::string with_purpose(Purpose purpose, std::string_view canonical);
 /// The purpose and the canonical text behind it (borrowed). malformed_message for another purpose.

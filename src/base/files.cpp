@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,9 +11,11 @@
 #include <charconv>
 #include <cstring>
 #include <exception>
+#include <fstream>
 #include <mutex>
 #include <optional>
 #include <set>
+#include <sstream>
 #include <system_error>
 
 #include "base/durable.hpp"
@@ -230,6 +233,24 @@ Result<DirectoryLock> DirectoryLock::acquire(const fs::path& directory) {
     if (auto written = write_all(lock.fd_, pid, path); !written)
         return tl::unexpected(written.error());
     return lock;
+}
+
+std::optional<int> lock_holder(const fs::path& directory) {
+    struct stat file{};
+    if (::stat((directory / "lock").c_str(), &file) != 0) return std::nullopt;
+    std::ifstream locks("/proc/locks");
+    // 1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF
+    for (std::string line; std::getline(locks, line);) {
+        std::istringstream words(line);
+        std::string number, kind, mode, access, where;
+        int pid = 0;
+        if (!(words >> number >> kind >> mode >> access >> pid >> where) || kind != "FLOCK")
+            continue;
+        const auto inode = where.rfind(':');
+        if (inode != std::string::npos && where.substr(inode + 1) == std::to_string(file.st_ino))
+            return pid;
+    }
+    return std::nullopt;
 }
 
 Result<std::uint64_t> next_incarnation(const fs::path& directory, std::uint64_t wall_clock_ms) {

@@ -2,6 +2,7 @@
 // Files that are either whole or absent, and a directory lock held for life.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,6 +49,10 @@ class DirectoryLock {
   private:
     int fd_ = -1;
 };
+
+/// The process that holds the lock on a directory; none when nobody does. It is looked up and not
+/// tried: to hold the lock even for a moment would refuse the process that starts in that moment.
+std::optional<int> lock_holder(const std::filesystem::path& directory);
 
 /// The next incarnation of the node that lives in `directory` (held by the caller's lock): above
 /// every earlier one, and not below the wall clock in milliseconds, so that a directory that was

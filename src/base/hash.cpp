@@ -126,4 +126,8 @@ bool is_valid_node_name(std::string_view name) noexcept {
     return true;
 }
 
+std::string sodium_version() {
+    return sodium_version_string();
+}
+
 }  // namespace vflbus

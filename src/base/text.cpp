@@ -177,13 +177,4 @@ std::string_view trim(std::string_view text) {
     return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
 }
 
-bool begins_with_name(std::string_view sentence, std::string_view name) {
-    // what would make it a longer name, or a path
-    constexpr std::string_view goes_on =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/";
-    if (!sentence.starts_with(name)) return false;
-    return sentence.size() == name.size() ||
-           goes_on.find(sentence[name.size()]) == std::string_view::npos;
-}
-
 }  // namespace vflbus

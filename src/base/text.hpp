@@ -40,8 +40,4 @@ std::string printable(std::string_view text);
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
 
-/// Whether a sentence is about `name` from its first word on: "member-1 is gone", "member-1: ...",
-/// not "member-10 is gone". A name further on may be that of a directory.
-bool begins_with_name(std::string_view sentence, std::string_view name);
-
 }  // namespace vflbus

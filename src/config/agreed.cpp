@@ -44,6 +44,16 @@ std::string canonical_agreed(const AgreedHalf& half) {
     return lines_of(config);
 }
 
+std::vector<std::pair<std::string, std::string>> shown_agreed(const AgreedHalf& half) {
+    Config config = with(half);
+    PartyConfig nobody;
+    std::vector<std::pair<std::string, std::string>> shown;
+    for (const Key* const key : agreed_keys())
+        if (full_name(*key) != "data.id_salt")
+            shown.emplace_back(full_name(*key), literal(*key, key->field(config, nobody)));
+    return shown;
+}
+
 Hash256 agreed_hash(const AgreedHalf& half) {
     return hash256(canonical_agreed(half));
 }

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/errc.hpp"
@@ -17,6 +18,10 @@ namespace vflbus::config {
 inline constexpr std::size_t canonical_bytes_max = 64 * 1024;
 
 std::string canonical_agreed(const AgreedHalf& half);
+
+/// Keys and values as the canonical text has them, without data.id_salt: whoever knows that can try
+/// ids.
+std::vector<std::pair<std::string, std::string>> shown_agreed(const AgreedHalf& half);
 
 /// BLAKE2b-256 of canonical_agreed().
 Hash256 agreed_hash(const AgreedHalf& half);

@@ -240,6 +240,9 @@ std::string wrong_type(const Key& key, const Raw& raw) {
 
 std::string out_of_range(const Key& key, double value, const std::string& text) {
     std::string problem = " = " + text + " is impossible: it must be " + allowed(key);
+    // 0 would mean "as it comes", which a key with such a default says by being left out
+    if (value == 0 && !key.default_note.empty())
+        return problem + "; left out, it is " + std::string(key.default_note);
     const bool low = !(value > key.min);
     if (std::isnan(value) || (low && key.above_min) || (!low && key.below_max))
         return problem + "; the default is " + default_literal(key);

@@ -36,15 +36,22 @@ std::size_t columns_of_standard_error() {
     return columns_beyond() != 0 ? columns_beyond() : 80;
 }
 
+Console::Output standard_error_output() {
+    Console::Output output;
+    output.write = write_to_standard_error;
+    output.terminal = ::isatty(STDERR_FILENO) == 1 || columns_beyond() != 0;
+    output.color = output.terminal && colors_wanted();
+    output.columns = columns_of_standard_error;
+    return output;
+}
+
 }  // namespace
 
 Console::Console(Output output) : output_(std::move(output)) {}
 
 Console& Console::standard_error() {
     // never destroyed: threads and static destructors may log to the end
-    static Console* const console =
-        new Console({write_to_standard_error, ::isatty(STDERR_FILENO) == 1 || columns_beyond() != 0,
-                     columns_of_standard_error});
+    static Console* const console = new Console(standard_error_output());
     return *console;
 }
 
@@ -55,7 +62,7 @@ std::size_t Console::columns() const {
 void Console::line(std::string_view text) {
     const std::lock_guard lock(mutex_);
     std::string out;
-    if (!live_.empty()) out += clear_line;
+    if (output_.terminal) out += clear_line;
     out += text;
     out += '\n';
     out += live_;

@@ -18,6 +18,7 @@ class Console {
         std::function<void(std::string_view)> write;  ///< called under the console's lock
         bool terminal = false;                        ///< whether \r and a live line make sense
         std::function<std::size_t()> columns;         ///< terminal width; 80 when empty
+        bool color = false;                           ///< whether escape codes for colours do
     };
 
     explicit Console(Output output);
@@ -26,9 +27,12 @@ class Console {
     static Console& standard_error();
 
     [[nodiscard]] bool terminal() const noexcept { return output_.terminal; }
+    [[nodiscard]] bool color() const noexcept { return output_.color; }
     [[nodiscard]] std::size_t columns() const;
 
-    /// Writes `text` and a newline; a live line is cleared before and drawn again after it.
+    /// Writes `text` and a newline; a live line is cleared before and drawn again after it. On a
+    /// terminal the line is cleared in any case: another process, as a child of `launch`, may have
+    /// a live line there.
     void line(std::string_view text);
 
     /// Puts `text` (one line, cut to the terminal's width) in place of the live line; empty clears

@@ -117,6 +117,12 @@ std::string line_of(Level level, const Where& where, std::string_view node, std:
     return line;
 }
 
+/// Warnings yellow, errors red.
+std::string highlighted(Level level, const std::string& line) {
+    if (level < Level::warn) return line;
+    return std::string(level == Level::warn ? "\x1b[33m" : "\x1b[31m") + line + "\x1b[0m";
+}
+
 }  // namespace
 
 std::string_view name_of(Level level) noexcept {
@@ -200,8 +206,9 @@ void write(Level level, const Where& where, fmt::string_view format, fmt::format
         // a full disk costs log lines, not the run; the console may still take the line
     }
     if (!to_console || line.empty()) return;
-    Console* const console = console_override.load();
-    (console != nullptr ? *console : Console::standard_error()).line(line);
+    Console* const chosen = console_override.load();
+    Console& console = chosen != nullptr ? *chosen : Console::standard_error();
+    console.line(console.color() ? highlighted(level, line) : line);
 }
 
 std::string value(std::string_view text) {

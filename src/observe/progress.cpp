@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
 #include "base/text.hpp"
 #include "observe/table.hpp"
@@ -94,24 +95,39 @@ double Progress::rate(TimePoint now) const {
     return passed > 0 ? static_cast<double>(state_.step - since.step) / passed : 0;
 }
 
+/// The parts of the line from left to right. In a narrow window those of least use go first; how
+/// far it is and how long it takes stay.
 std::string Progress::line(TimePoint now) const {
-    std::string out;
-    if (state_.epoch > 0) out += fmt::format("epoch {}/{}  ", state_.epoch, state_.epochs);
-    out += state_.steps > 0 ? fmt::format("step {}/{}", state_.step, state_.steps)
-                            : fmt::format("step {}", state_.step);
-    if (!std::isnan(state_.loss)) out += "  loss " + metric_text(state_.loss);
+    struct Part {
+        std::string text;
+        int use;  ///< the higher, the longer it stays
+    };
+    std::vector<Part> parts;
+    if (state_.epoch > 0)
+        parts.push_back({fmt::format("epoch {}/{}", state_.epoch, state_.epochs), 2});
+    parts.push_back({state_.steps > 0 ? fmt::format("step {}/{}", state_.step, state_.steps)
+                                      : fmt::format("step {}", state_.step),
+                     5});
+    if (!std::isnan(state_.loss)) parts.push_back({"loss " + metric_text(state_.loss), 3});
     if (!std::isnan(state_.metric))
-        out += fmt::format("  {} {}", state_.metric_name, metric_text(state_.metric));
+        parts.push_back({fmt::format("{} {}", state_.metric_name, metric_text(state_.metric)), 4});
     const double per_second = rate(now);
-    if (per_second > 0) out += fmt::format("  {} steps/s", rate_text(per_second));
+    if (per_second > 0) parts.push_back({fmt::format("{} steps/s", rate_text(per_second)), 1});
     if (over_) {
-        out += "  in " + human_seconds(seconds(now - begun_));
+        parts.push_back({"in " + human_seconds(seconds(now - begun_)), 6});
     } else if (per_second > 0 && state_.steps > state_.step) {
         const double left = static_cast<double>(state_.steps - state_.step) / per_second;
-        out += left < 60 ? fmt::format("  {:.0f} s left", std::ceil(left))
-                         : fmt::format("  {} left", human_seconds(left));
+        parts.push_back({left < 60 ? fmt::format("{:.0f} s left", std::ceil(left))
+                                   : fmt::format("{} left", human_seconds(left)),
+                         6});
     }
-    return out;
+    const std::size_t width = console_.terminal() ? console_.columns() - 1 : table_not_cut;
+    for (;;) {
+        std::string out;
+        for (const Part& part : parts) out += (out.empty() ? "" : "  ") + part.text;
+        if (display_width(out) <= width || parts.size() == 1) return out;
+        parts.erase(std::ranges::min_element(parts, {}, &Part::use));
+    }
 }
 
 }  // namespace vflbus::observe

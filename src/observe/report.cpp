@@ -63,6 +63,16 @@ Json failure_json(const Failure& failure) {
             {"for_others", failure.for_others}};
 }
 
+/// Values of the canonical text are JSON as they stand.
+Json configuration_json(const RunReport& report) {
+    Json out = Json::object();
+    for (const auto& [key, value] : report.configuration) {
+        Json parsed = Json::parse(value);
+        out[key] = parsed.is_discarded() ? Json(value) : std::move(parsed);
+    }
+    return out;
+}
+
 // -- from JSON --------------------------------------------------------------------
 
 /// Reads keys out of one object and remembers the first that has a wrong type.
@@ -132,6 +142,13 @@ class Reader {
             inner.read(item.key.c_str(), value);
             out.emplace_back(item.key, value);
         }
+    }
+    /// All members of an object, with their values as JSON text.
+    void texts(const char* key, std::vector<std::pair<std::string, std::string>>& out) const {
+        const Json* found = find(key);
+        if (found == nullptr) return;
+        if (!found->is_object()) return complain(key);
+        for (const auto& item : found->items()) out.emplace_back(item.key, item.value.dump());
     }
     template <class Visit>
     void object(const char* key, Visit visit) const {
@@ -204,7 +221,7 @@ const double* find_metric(const Metrics& metrics, std::string_view name) {
     return nullptr;
 }
 
-std::string parties_table(const RunReport& report, bool color) {
+std::string parties_table(const RunReport& report, std::size_t width, bool color) {
     Table table({{"party"},
                  {"rows", Align::right},
                  {"matched", Align::right},
@@ -216,10 +233,10 @@ std::string parties_table(const RunReport& report, bool color) {
         table.add({party.name, grouped(party.rows), grouped(party.rows_matched),
                    grouped(party.features), grouped(party.missing_cells),
                    human_bytes(party.bytes_sent), human_bytes(party.bytes_received)});
-    return table.text(table_columns_max, color);
+    return table.text(width, color);
 }
 
-std::string metrics_table(const RunReport& report, bool color) {
+std::string metrics_table(const RunReport& report, std::size_t width, bool color) {
     struct Source {
         const char* title;
         const Metrics* metrics;
@@ -247,26 +264,33 @@ std::string metrics_table(const RunReport& report, bool color) {
         }
         table.add(std::move(cells));
     }
-    return table.text(table_columns_max, color);
+    return table.text(width, color);
 }
 
-/// "label        text", the text broken at blanks so that no line is too wide.
-void append_fact(std::string& out, std::string_view label, std::string_view text) {
-    constexpr std::size_t indent = 10;
-    const std::string shown = printable(text);
-    std::string line = fmt::format("{:<{}}", label, indent);
-    bool empty = true;
-    for (const std::string& word : split(shown, ' ')) {
-        if (!empty && display_width(line) + 1 + display_width(word) > table_columns_max) {
-            out += line + '\n';
-            line.assign(indent, ' ');
-            empty = true;
-        }
-        if (!empty) line += ' ';
-        line += word;
-        empty = false;
+constexpr std::size_t facts_indent = 10;
+
+Facts facts_of(const RunReport& report) {
+    Facts facts;
+    for (const PartyReport& party : report.parties) {
+        if (party.left_out.empty()) continue;
+        std::vector<std::string> columns;
+        for (const LeftOutColumn& column : party.left_out)
+            columns.push_back(fmt::format("{} ({})", column.column, column.reason));
+        facts.emplace_back("left out", fmt::format("{}: {}", party.name, join_and(columns)));
     }
-    out += line + '\n';
+    facts.emplace_back("rows",
+                       fmt::format("{} common, {} train, {} test", grouped(report.rows_common),
+                                   grouped(report.rows_train), grouped(report.rows_test)));
+    facts.emplace_back(
+        "steps", fmt::format("{} in {} epochs", grouped(report.steps), grouped(report.epochs)));
+    facts.emplace_back("time",
+                       fmt::format("{} training, {} in all", human_seconds(report.train_seconds),
+                                   human_seconds(report.total_seconds)));
+    facts.emplace_back(
+        "bytes", fmt::format("{} sent, {} received by all parties", human_bytes(report.bytes_sent),
+                             human_bytes(report.bytes_received)));
+    if (!report.model_dir.empty()) facts.emplace_back("model", report.model_dir);
+    return facts;
 }
 
 }  // namespace
@@ -280,6 +304,8 @@ std::string to_json(const RunReport& report, int indent) {
         out["failure"] = failure_json(report.failure);
     }
     out["run_id"] = report.run_id;
+    out["purpose"] = report.purpose;
+    out["experiment_label"] = report.experiment_label;
     out["model"] = report.model;
     out["task"] = report.task;
     out["protocol"] = report.protocol;
@@ -301,6 +327,7 @@ std::string to_json(const RunReport& report, int indent) {
                    {"test", report.rows_test},
                    {"parties", std::move(rows)}};
     out["steps"] = report.steps;
+    out["steps_planned"] = report.steps_planned;
     out["epochs"] = report.epochs;
     out["train_seconds"] = number(report.train_seconds);
     out["total_seconds"] = number(report.total_seconds);
@@ -316,6 +343,7 @@ std::string to_json(const RunReport& report, int indent) {
                     {"received", report.bytes_received},
                     {"parties", std::move(bytes)}};
     out["model_dir"] = report.model_dir;
+    out["configuration"] = configuration_json(report);
     // a path or a column name need not be UTF-8
     return out.dump(indent);
 }
@@ -351,6 +379,8 @@ Result<RunReport> from_json(std::string_view text) {
     in.read("reason", report.reason);
     in.object("failure", [&](const Reader& of) { report.failure = read_failure(of); });
     in.read("run_id", report.run_id);
+    in.read("purpose", report.purpose);
+    in.read("experiment_label", report.experiment_label);
     in.read("model", report.model);
     in.read("task", report.task);
     in.read("protocol", report.protocol);
@@ -365,6 +395,7 @@ Result<RunReport> from_json(std::string_view text) {
         rows.read("test", report.rows_test);
     });
     in.read("steps", report.steps);
+    in.read("steps_planned", report.steps_planned);
     in.read("epochs", report.epochs);
     in.read("train_seconds", report.train_seconds);
     in.read("total_seconds", report.total_seconds);
@@ -396,43 +427,28 @@ Result<RunReport> from_json(std::string_view text) {
         });
     });
     in.read("model_dir", report.model_dir);
+    in.texts("configuration", report.configuration);
     if (!wrong.empty())
         return fail(Errc::bad_data, fmt::format("the report's \"{}\" has a wrong type", wrong));
     return report;
 }
 
-std::string to_table(const RunReport& report, bool color) {
-    std::string out;
+std::string to_table(const RunReport& report, std::size_t width, bool color) {
     std::string head =
         fmt::format("run {} {}: {}, protocol {}, seed {}", report.run_id.substr(0, 8),
                     report.status, report.model, report.protocol, report.seed);
-    head = cut(printable(head), table_columns_max);
-    out += color ? "\x1b[1m" + head + "\x1b[0m\n" : head + '\n';
-    if (!report.reason.empty()) append_fact(out, "reason", report.reason);
-    if (!report.parties.empty()) out += '\n' + parties_table(report, color);
-    if (const std::string metrics = metrics_table(report, color); !metrics.empty())
+    head = cut(printable(head), width);
+    std::string out = color ? "\x1b[1m" + head + "\x1b[0m\n" : head + '\n';
+    Facts first;
+    if (!report.experiment_label.empty()) first.emplace_back("label", report.experiment_label);
+    if (!report.reason.empty()) first.emplace_back("reason", report.reason);
+    // sentences are easier to read in lines that are not too long, also in a pipe
+    const std::size_t readable = std::min(width, table_columns_max);
+    out += facts_text(first, readable, facts_indent);
+    if (!report.parties.empty()) out += '\n' + parties_table(report, width, color);
+    if (const std::string metrics = metrics_table(report, width, color); !metrics.empty())
         out += '\n' + metrics;
-    out += '\n';
-    for (const PartyReport& party : report.parties) {
-        if (party.left_out.empty()) continue;
-        std::vector<std::string> columns;
-        for (const LeftOutColumn& column : party.left_out)
-            columns.push_back(fmt::format("{} ({})", column.column, column.reason));
-        append_fact(out, "left out", fmt::format("{}: {}", party.name, join_and(columns)));
-    }
-    append_fact(out, "rows",
-                fmt::format("{} common, {} train, {} test", grouped(report.rows_common),
-                            grouped(report.rows_train), grouped(report.rows_test)));
-    append_fact(out, "steps",
-                fmt::format("{} in {} epochs", grouped(report.steps), grouped(report.epochs)));
-    append_fact(out, "time",
-                fmt::format("{} training, {} in all", human_seconds(report.train_seconds),
-                            human_seconds(report.total_seconds)));
-    append_fact(out, "bytes",
-                fmt::format("{} sent, {} received by all parties", human_bytes(report.bytes_sent),
-                            human_bytes(report.bytes_received)));
-    if (!report.model_dir.empty()) append_fact(out, "model", report.model_dir);
-    return out;
+    return out + '\n' + facts_text(facts_of(report), readable, facts_indent);
 }
 
 }  // namespace vflbus::observe

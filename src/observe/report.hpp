@@ -51,8 +51,10 @@ struct RunReport {
     std::string reason;  ///< one sentence; empty when completed
     /// Of a report that is printed, when the run is not completed: the same as fields.
     Failure failure{Errc::ok, {}};
-    std::string run_id;  ///< 32 hexadecimal digits
-    std::string model;   ///< "linear", "logistic", ...
+    std::string run_id;            ///< 32 hexadecimal digits
+    std::string purpose;           ///< "train", "check" or "predict"; empty in older reports
+    std::string experiment_label;  ///< run.experiment_label
+    std::string model;             ///< "linear", "logistic", ...
     std::string task;
     std::string protocol;
     std::uint64_t seed = 0;
@@ -65,7 +67,8 @@ struct RunReport {
     std::uint64_t rows_train = 0;
     std::uint64_t rows_test = 0;
 
-    std::uint64_t steps = 0;
+    std::uint64_t steps = 0;          ///< done
+    std::uint64_t steps_planned = 0;  ///< 0: not known yet, as of a run that ended before its steps
     std::uint64_t epochs = 0;
     double train_seconds = 0;
     double total_seconds = 0;
@@ -79,18 +82,23 @@ struct RunReport {
     std::uint64_t bytes_sent = 0;  ///< by all parties
     std::uint64_t bytes_received = 0;
     std::string model_dir;
+    /// The agreed half of the configuration as it was trained, but for data.id_salt: key and value
+    /// as the canonical text has it.
+    std::vector<std::pair<std::string, std::string>> configuration;
 };
 
 /// One JSON object, keys in a fixed order. `indent` < 0: on one line.
 ///
-///   status reason [error failure {}] run_id model task protocol seed config_hash started finished
+///   status reason [error failure {}] run_id purpose experiment_label model task protocol seed
+///   config_hash started finished
 ///   parties [{name role rank rows rows_matched features left_out missing_cells version host pid}]
 ///   rows {common train test parties {NAME: rows}}
-///   steps epochs train_seconds total_seconds
+///   steps steps_planned epochs train_seconds total_seconds
 ///   metrics {train {} test {} label_holder_alone {train {} test {}}}
 ///   history [{step epoch split loss metrics {}}]
 ///   bytes {sent received parties {NAME: {sent received}}}
 ///   model_dir
+///   configuration {KEY: value}
 std::string to_json(const RunReport& report, int indent = 2);
 
 /// The inverse. Null numbers become NaN, absent keys their defaults, unknown keys are ignored, so
@@ -106,7 +114,8 @@ std::string to_json(const Failure& failure);
 /// member. A code that this version does not know becomes `internal`.
 std::optional<Failure> failure_in(std::string_view printed);
 
-/// The table at the end of a run, at most 100 columns wide; escape codes only when `color`.
-std::string to_table(const RunReport& report, bool color = false);
+/// The table at the end of a run, `width` columns wide at most; escape codes only when `color`.
+std::string to_table(const RunReport& report, std::size_t width = table_columns_max,
+                     bool color = false);
 
 }  // namespace vflbus::observe

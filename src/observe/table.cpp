@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <utility>
 
 #include "base/text.hpp"
@@ -28,6 +29,36 @@ void append_cell(std::string& line, std::string_view cell, std::size_t width, Al
 }
 
 }  // namespace
+
+std::string facts_text(const Facts& facts, std::size_t width, std::size_t indent) {
+    for (const auto& [label, text] : facts) indent = std::max(indent, display_width(label) + gap);
+    std::string out;
+    for (const auto& [label, text] : facts) {
+        std::string line;
+        append_cell(line, label, indent, Align::left);
+        bool empty = true;
+        for (const std::string& word : split(printable(text), ' ')) {
+            if (!empty && display_width(line) + 1 + display_width(word) > width) {
+                out += line + '\n';
+                line.assign(indent, ' ');
+                empty = true;
+            }
+            if (!empty) line += ' ';
+            line += word;
+            empty = false;
+        }
+        line.erase(line.find_last_not_of(' ') + 1);
+        out += line + '\n';
+    }
+    return out;
+}
+
+bool colors_wanted() {
+    const char* const none = std::getenv("NO_COLOR");
+    if (none != nullptr && *none != '\0') return false;
+    const char* const terminal = std::getenv("TERM");
+    return terminal == nullptr || std::string_view(terminal) != "dumb";
+}
 
 std::size_t display_width(std::string_view text) noexcept {
     return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), starts_code_point));
@@ -84,7 +115,7 @@ std::string Table::text(std::size_t width, bool bold_header) const {
     for (const std::size_t w : widths) total += w;
     while (total > width) {
         const auto widest = std::max_element(widths.begin(), widths.end());
-        if (*widest <= column_width_min) break;
+        if (*widest <= column_width_min) return records(width, bold_header);
         --*widest;
         --total;
     }
@@ -103,6 +134,26 @@ std::string Table::text(std::size_t width, bool bold_header) const {
     append_line([&](std::size_t c) -> std::string_view { return columns_[c].title; }, bold_header);
     for (const auto& row : rows_)
         append_line([&](std::size_t c) -> std::string_view { return row[c]; }, false);
+    return out;
+}
+
+/// "TITLE  cell" lines, a blank line between two rows.
+std::string Table::records(std::size_t width, bool bold_header) const {
+    std::size_t titles = 0;
+    for (const Column& column : columns_) titles = std::max(titles, display_width(column.title));
+    titles = std::min(titles, width / 2);
+    std::string out;
+    for (const auto& row : rows_) {
+        if (!out.empty()) out += '\n';
+        for (std::size_t c = 0; c < columns_.size(); ++c) {
+            if (row[c].empty()) continue;
+            std::string title;
+            append_cell(title, columns_[c].title, titles, Align::left);
+            if (bold_header) title = "\x1b[1m" + title + "\x1b[0m";
+            const std::size_t left = width > titles + gap ? width - titles - gap : 1;
+            out += title + std::string(gap, ' ') + cut(row[c], left) + '\n';
+        }
+    }
     return out;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace vflbus::observe {
@@ -17,9 +18,12 @@ struct Column {
 };
 
 inline constexpr std::size_t table_columns_max = 100;
+/// The width of a pipe or a file: whoever reads it cuts what it does not want.
+inline constexpr std::size_t table_not_cut = static_cast<std::size_t>(-1);
 
 /// Columns two blanks apart, a header line, no trailing blanks. Cells are UTF-8; control
-/// characters show as '?'. A table wider than asked for cuts its widest columns, with an ellipsis.
+/// characters show as '?'. A table wider than asked for cuts its widest columns, with an ellipsis;
+/// where that would leave nothing to read, each row becomes lines of title and cell.
 class Table {
   public:
     explicit Table(std::vector<Column> columns);
@@ -33,9 +37,20 @@ class Table {
                                    bool bold_header = false) const;
 
   private:
+    [[nodiscard]] std::string records(std::size_t width, bool bold_header) const;
+
     std::vector<Column> columns_;
     std::vector<std::vector<std::string>> rows_;
 };
+
+/// "label    text" lines with the texts below each other. A text that is too long for `width` is
+/// broken at blanks, and never cut. `indent`: of the texts, at least.
+using Facts = std::vector<std::pair<std::string, std::string>>;
+std::string facts_text(const Facts& facts, std::size_t width, std::size_t indent = 0);
+
+/// Whether bold and colours are wanted on a terminal: not with NO_COLOR (https://no-color.org) or
+/// TERM=dumb.
+bool colors_wanted();
 
 /// Columns of a terminal that `text` takes, one per code point.
 std::size_t display_width(std::string_view text) noexcept;

@@ -27,6 +27,9 @@ struct Options {
     std::function<void(const std::string&)> warn;
 };
 
+/// Of the library that is linked, e.g. "3.40.1".
+std::string sqlite_version();
+
 class Registry : public bus::Ledger {
   public:
     /// Opens the file or makes it. Whatever ran when it was written last is `unknown` from now on.

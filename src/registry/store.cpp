@@ -6,6 +6,8 @@
 #include <cstring>
 #include <map>
 
+#include "registry/registry.hpp"
+
 namespace vflbus::registry {
 namespace {
 
@@ -403,6 +405,10 @@ Result<std::vector<NodeRow>> Store::nodes(std::uint64_t limit) {
     }
     if (!s.ok()) return impl_->failure("read");
     return rows;
+}
+
+std::string sqlite_version() {
+    return sqlite3_libversion();
 }
 
 }  // namespace vflbus::registry

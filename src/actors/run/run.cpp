@@ -43,6 +43,9 @@ Run::Run(MasterOptions options, Purpose purpose, Program program, std::optional<
       parties_(spec_.participants, place_) {
     if (record) commits_ = std::make_unique<Commits>(*this, std::move(*record));
     report_.run_id = options_.run.hex();
+    report_.purpose = name_of(purpose_);
+    report_.experiment_label = options_.config.run.experiment_label;
+    report_.configuration = config::shown_agreed(options_.config);
     report_.model = config::name_of(options_.config.model.task);
     report_.task = report_.model;
     report_.protocol = config::name_of(options_.config.run.protocol);
@@ -377,8 +380,10 @@ Failure Run::completed(Failure failure) const {
 }
 
 void Run::add_room_hint(Failure& failure) const {
-    failure.resumable = recoverable();
-    failure.hint = recoverable() ? "make room there" : "make room there, then start the run again";
+    // a training whose record could not even be stored has nothing to go on from
+    failure.resumable = commits_ != nullptr && commits_->resumable();
+    failure.hint =
+        failure.resumable ? "make room there" : "make room there, then start the run again";
 }
 
 std::string Run::told() const {
@@ -496,7 +501,7 @@ void Run::reset_results() {
 void Run::note_step(std::uint64_t step, std::uint64_t steps, bool held) noexcept {
     VFLBUS_ASSERT(step <= steps, "no more steps are done than there are");
     step_ = report_.steps = step;
-    steps_ = steps;
+    steps_ = report_.steps_planned = steps;
     step_held_ = held;
 }
 

@@ -18,6 +18,20 @@
 namespace vflbus::bus {
 namespace {
 
+std::string why_not_bound(const zmq::error_t& error) {
+    switch (error.num()) {
+        case EADDRINUSE:
+            return "it is in use by another process; choose another, or stop that one";
+        case EADDRNOTAVAIL:
+        case ENODEV:
+            return "this machine has no such address; `ip address` lists those that it has";
+        case EACCES:
+            return "this user may not listen there; ports below 1024 are for root";
+        default:
+            return error.what();
+    }
+}
+
 // The ROUTER names connections by 0x00 and four bytes of its own choosing; they come back as a
 // number.
 constexpr std::size_t routing_id_bytes = 5;
@@ -86,10 +100,7 @@ class BrokerLoopImpl final : public BrokerLoop {
                         address->host == "*" || numeric->find('[') != std::string::npos);
             socket_.bind(*numeric);
         } catch (const zmq::error_t& e) {
-            const char* why = e.num() == EADDRINUSE
-                                  ? "is in use by another process; choose another, or stop that one"
-                                  : e.what();
-            return fail(Errc::address, "cannot bind " + text + ": it " + why);
+            return fail(Errc::address, "cannot bind " + text + ": " + why_not_bound(e));
         }
         endpoints_.push_back(socket_.get(zmq::sockopt::last_endpoint));
         return {};

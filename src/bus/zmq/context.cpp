@@ -138,4 +138,12 @@ int descriptor_of(zmq::socket_t& socket) {
     return socket.get(zmq::sockopt::fd);
 }
 
+std::string zmq_version() {
+    int major = 0;
+    int minor = 0;
+    int patch = 0;
+    ::zmq_version(&major, &minor, &patch);
+    return std::to_string(major) + "." + std::to_string(minor) + "." + std::to_string(patch);
+}
+
 }  // namespace vflbus::bus

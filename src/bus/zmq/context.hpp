@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
 
 namespace vflbus::bus {
 
@@ -14,6 +15,9 @@ class Context;
 /// else.
 inline constexpr int node_io_threads = 2;
 std::shared_ptr<Context> make_context(int io_threads = node_io_threads);
+
+/// Of the library that is linked, e.g. "4.3.4".
+std::string zmq_version();
 
 /// Set from any thread or from a signal handler.
 class StopSignal {

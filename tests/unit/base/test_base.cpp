@@ -1,6 +1,8 @@
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <filesystem>
+#include <vector>
 
 #include "base/files.hpp"
 #include "base/hash.hpp"
@@ -63,6 +65,80 @@ TEST_CASE("a written file is whole and leaves no temporary behind") {
     CHECK(read_file(dir.path / "none").error().code == Errc::io);
 }
 
+TEST_CASE("what killed processes have begun to write is removed, and nothing else") {
+    TemporaryDirectory dir;
+    const fs::path below = dir.path / "member-0" / "state";
+    fs::create_directories(below);
+    // a process that is gone, and was reaped
+    const pid_t gone = ::fork();
+    if (gone == 0) ::_exit(0);
+    REQUIRE(::waitpid(gone, nullptr, 0) == gone);
+    const auto put = [](const fs::path& file) {
+        REQUIRE(write_file_atomically(file, "x").has_value());
+        return file;
+    };
+    const std::string dead = ".tmp-" + std::to_string(gone);
+    const fs::path here = put(dir.path / ("run.json" + dead));
+    const fs::path deep = put(below / ("commit-7.bin" + dead));
+    const fs::path parents = put(dir.path / ("a.tmp-" + std::to_string(::getppid())));
+    const fs::path own = put(dir.path / ("b.tmp-" + std::to_string(::getpid())));
+    const std::vector<fs::path> others{put(dir.path / "c.tmp-"), put(dir.path / "d.tmp-x1"),
+                                       put(dir.path / "e.tmp-12.csv"), put(dir.path / "f.tmp--1"),
+                                       put(dir.path / "run.json")};
+    SECTION("of one process") {
+        remove_unfinished(dir.path, gone);
+        CHECK_FALSE(fs::exists(here));
+        CHECK_FALSE(fs::exists(deep));
+        CHECK(fs::exists(own));
+    }
+    SECTION("of all that are gone, as deep as is asked for") {
+        sweep_unfinished(dir.path, 1);
+        CHECK_FALSE(fs::exists(here));
+        CHECK_FALSE(fs::exists(own));  // of an earlier process of our number
+        CHECK(fs::exists(deep));
+        sweep_unfinished(dir.path, 2);
+        CHECK_FALSE(fs::exists(deep));
+    }
+    CHECK(fs::exists(parents));  // it is alive, and may be writing
+    for (const fs::path& file : others) CHECK(fs::exists(file));
+    sweep_unfinished(dir.path / "not there", 3);
+    CHECK(entries_of(dir.path / "not there").empty());
+}
+
+TEST_CASE("a directory that cannot be looked into is an error, not an exception") {
+    TemporaryDirectory dir;
+    const fs::path loop = dir.path / "loop";
+    fs::create_symlink(loop, loop);  // ELOOP for whoever looks behind it
+    const auto next = next_incarnation(loop / "node", 5);
+    REQUIRE_FALSE(next.has_value());
+    CHECK(next.error().code == Errc::io);
+    CHECK(next.error().sentence.find("loop") != std::string::npos);
+}
+
+TEST_CASE("a failure is explained by what happened, what to do and how to go on") {
+    Failure failure{Errc::peer_lost, "member-1 is gone"};
+    CHECK(explained(failure) == "member-1 is gone");
+    CHECK(explained(failure, "--resume 12") == "member-1 is gone");
+    failure.resumable = true;
+    CHECK(explained(failure) == "member-1 is gone");
+    CHECK(explained(failure, "--resume 12") == "member-1 is gone; `--resume 12` continues it");
+    failure.hint = "start it again";
+    CHECK(explained(failure, "--resume 12") ==
+          "member-1 is gone; start it again, then go on with `--resume 12`");
+    failure.resumable = false;
+    CHECK(explained(failure, "--resume 12") == "member-1 is gone; start it again");
+}
+
+TEST_CASE("a code is found by its name") {
+    for (std::uint16_t number = 0; number < 128; ++number) {
+        const auto code = static_cast<Errc>(number);
+        if (name_of(code) == "unknown") continue;
+        CHECK(errc_named(name_of(code)) == code);
+    }
+    CHECK_FALSE(errc_named("unknown").has_value());
+    CHECK_FALSE(errc_named("").has_value());
+}
+
 TEST_CASE("a directory has one holder, who is named") {
     TemporaryDirectory dir;
     auto first = DirectoryLock::acquire(dir.path / "n");
@@ -89,17 +165,6 @@ TEST_CASE("the nearest key is found, a far one is not") {
 TEST_CASE("numbers print as the shortest text that reads back") {
     CHECK(shortest(0.1) == "0.1");
     CHECK(shortest(1.0 / 3) == "0.3333333333333333");
-}
-
-TEST_CASE("a sentence names who it begins with, not who is further on or in a path") {
-    CHECK(begins_with_name("member-1 is gone", "member-1"));
-    CHECK(begins_with_name("member-1: cannot read a.csv", "member-1"));
-    CHECK(begins_with_name("member-1", "member-1"));
-    CHECK_FALSE(begins_with_name("member-10 is gone", "member-1"));
-    CHECK_FALSE(begins_with_name("member-1/state/term is damaged", "member-1"));
-    CHECK_FALSE(begins_with_name("cannot read runs/member-1/state/term", "member-1"));
-    CHECK_FALSE(begins_with_name("member", "member-1"));
-    CHECK_FALSE(begins_with_name("", "member-1"));
 }
 
 TEST_CASE("nothing that acts on a terminal is left of a text that is shown") {

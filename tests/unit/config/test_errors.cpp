@@ -102,7 +102,7 @@ TEST_CASE("files are refused with line, key and the nearest valid one") {
         {"[data]\ntest_fraction = -0.1\n",
          {"conf/x.toml:2: ", "data.test_fraction", "nearest valid value is 0"}},
         {"[run]\nworld_size = 0\n",
-         {"conf/x.toml:2: ", "run.world_size", "nearest valid value is 1"}},
+         {"conf/x.toml:2: ", "run.world_size", "left out, it is the number of `[party.member-K]`"}},
         {"[model]\ntask = \"logistik\"\n",
          {"conf/x.toml:2: ", "model.task = \"logistik\" is unknown", "nearest is \"logistic\""}},
         {"[model]\ntask = \"\"\n",

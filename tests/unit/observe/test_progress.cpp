@@ -40,12 +40,34 @@ TEST_CASE("a live line is rewritten in place, at most ten times a second") {
           "epoch 1/10  step 90/1000  loss 0.5000  100 steps/s  10 s left");
 }
 
-TEST_CASE("the live line is cut to the terminal") {
+TEST_CASE("in a narrow window the live line keeps how far it is and how long it takes") {
+    for (const auto& [columns, line] :
+         {std::pair{80,
+                    "epoch 1/10  step 90/1000  loss 0.5000  test auc 0.7500  100 steps/s  10 s "
+                    "left"},
+          std::pair{66, "epoch 1/10  step 90/1000  loss 0.5000  test auc 0.7500  10 s left"},
+          std::pair{60, "step 90/1000  loss 0.5000  test auc 0.7500  10 s left"},
+          std::pair{40, "step 90/1000  test auc 0.7500  10 s left"},
+          std::pair{39, "step 90/1000  10 s left"}, std::pair{20, "10 s left"},
+          std::pair{8, "10 s le…"}}) {
+        CAPTURE(columns);
+        Recorder recorder;
+        Console console(recorder.output(true, static_cast<std::size_t>(columns + 1)));
+        Progress progress(console);
+        progress.update(report_at(0, 0.75), start);
+        for (int ms = 0; ms < 1000; ms += 10)
+            progress.update(at(static_cast<std::uint64_t>(ms / 10)), start + ms * 1ms);
+        CHECK(screen(recorder.text).back() == line);
+    }
+}
+
+TEST_CASE("a line of ours never runs into the live line of another process") {
     Recorder recorder;
-    Console console(recorder.output(true, 20));
-    Progress progress(console);
-    progress.update(at(5), start);
-    CHECK(screen(recorder.text)[0] == "epoch 1/10  step 5…");
+    Console child(recorder.output(true));
+    Console parent(recorder.output(true));
+    child.live("step 5 of 10");
+    parent.line("member-1 was started again");
+    CHECK(screen(recorder.text)[0] == "member-1 was started again");
 }
 
 TEST_CASE("the metric of the last report stays on the live line") {

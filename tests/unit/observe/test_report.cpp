@@ -47,7 +47,11 @@ RunReport example() {
     report.rows_common = 8123;
     report.rows_train = 6498;
     report.rows_test = 1625;
-    report.steps = 520;
+    report.purpose = "train";
+    report.experiment_label = "the first";
+    report.configuration = {
+        {"model.epochs", "20"}, {"model.learning_rate", "0.1"}, {"model.task", "\"logistic\""}};
+    report.steps = report.steps_planned = 520;
     report.epochs = 20;
     report.train_seconds = 1.25;
     report.total_seconds = 3.5;
@@ -81,17 +85,20 @@ TEST_CASE("a report as JSON: the keys, in their order") {
     CHECK(
         to_json(report, -1) ==
         R"({"status":"completed","reason":"","run_id":"1f0c9a33000000000000000000000000",)"
+        R"("purpose":"train","experiment_label":"the first",)"
         R"("model":"logistic","task":"logistic","protocol":"honest","seed":18446744073709551615,)"
         R"("config_hash":"ab12","started":"2026-02-03T04:05:06Z","finished":"2026-02-03T04:05:09Z",)"
         R"("parties":[{"name":"master","role":"master","rank":null,"rows":10000,"rows_matched":8123,)"
         R"("features":5,"left_out":[],"missing_cells":0,"version":"0.1.0","host":"bank","pid":4711}],)"
         R"("rows":{"common":8123,"train":6498,"test":1625,"parties":{"master":10000}},"steps":520,)"
+        R"("steps_planned":520,)"
         R"("epochs":20,"train_seconds":1.25,"total_seconds":3.5,"metrics":{"train":{"loss":0.5,)"
         R"("auc":0.7222},"test":{"loss":0.30000000000000004,"auc":null},"label_holder_alone":)"
         R"({"train":{"auc":0.61},"test":{"auc":0.6,"ks":0.2}}},"history":[{"step":100,"epoch":4,)"
         R"("split":"train","loss":0.6,"metrics":{"auc":0.7}}],"bytes":{"sent":3145728,)"
         R"("received":3145728,"parties":{"master":{"sent":1048576,"received":2048}}},)"
-        R"("model_dir":"runs/1f0c9a33000000000000000000000000/master/model"})");
+        R"("model_dir":"runs/1f0c9a33000000000000000000000000/master/model",)"
+        R"("configuration":{"model.epochs":20,"model.learning_rate":0.1,"model.task":"logistic"}})");
 }
 
 TEST_CASE("a report reads back as it was, NaN included") {
@@ -106,6 +113,54 @@ TEST_CASE("a report reads back as it was, NaN included") {
     CHECK(back->parties[1].rank == 0U);
     CHECK(back->parties[1].left_out[1].reason == "constant");
     CHECK(back->parties[1].bytes_sent == 1048576);
+}
+
+TEST_CASE("a failure is told with all its fields, and read back") {
+    Failure failure{Errc::peer_lost, "member-1 is gone, at step 3 of 9"};
+    failure.party = "master";
+    failure.phase = "training";
+    failure.step = 3;
+    failure.hint = "start it \"again\"";
+    failure.resumable = true;
+    failure.for_others = "a party is gone";
+    const auto same = [&](const std::optional<Failure>& read) {
+        REQUIRE(read.has_value());
+        CHECK(read->code == failure.code);
+        CHECK(read->sentence == failure.sentence);
+        CHECK(read->party == failure.party);
+        CHECK(read->phase == failure.phase);
+        CHECK(read->step == failure.step);
+        CHECK(read->hint == failure.hint);
+        CHECK(read->resumable == failure.resumable);
+        CHECK(read->for_others == failure.for_others);
+    };
+    same(failure_in(R"({"status": "failed", "failure": )" + to_json(failure) + "}\n"));
+    RunReport report;
+    report.status = "failed";
+    report.run_id = "12";
+    report.failure = failure;
+    same(failure_in(to_json(report)));
+    same(from_json(to_json(report))->failure);
+    failure.step.reset();
+    failure.resumable = false;
+    same(failure_in(R"({"failure": )" + to_json(failure) + "}"));
+}
+
+TEST_CASE("what tells no failure is told apart from one that does") {
+    for (const char* const text :
+         {"", "no JSON", "[]", "{}", R"({"failure": "text"})", R"({"failure": null})",
+          R"({"reason": "failure", "error": "io"})", R"({"failure": {"step": "three"}})"}) {
+        CAPTURE(text);
+        CHECK_FALSE(failure_in(text).has_value());
+    }
+    const auto later = failure_in(R"({"failure": {"error": "of_a_later_version"}})");
+    REQUIRE(later.has_value());
+    CHECK(later->code == Errc::internal);
+    RunReport report;
+    report.status = "completed";
+    report.run_id = "12";
+    CHECK_FALSE(failure_in(to_json(report)).has_value());
+    CHECK(from_json(to_json(report))->failure.code == Errc::ok);
 }
 
 TEST_CASE("infinities are null, as JSON has none") {
@@ -156,6 +211,7 @@ TEST_CASE("what is no report is refused with the place") {
 TEST_CASE("the table at the end") {
     CHECK(to_table(example()) ==
           "run 1f0c9a33 completed: logistic, protocol honest, seed 18446744073709551615\n"
+          "label     the first\n"
           "\n"
           "party       rows  matched  features  missing     sent  received\n"
           "master    10,000    8,123         5        0  1.0 MiB   2.0 KiB\n"
@@ -201,5 +257,5 @@ TEST_CASE("the table stays within 100 columns and steers no terminal") {
     CHECK(widest(text) <= 100);
     CHECK_FALSE(contains(text, "\x1b"));
     CHECK(contains(text, "column_39?[31m"));
-    CHECK(contains(to_table(report, true), "\x1b[1mparty"));
+    CHECK(contains(to_table(report, 100, true), "\x1b[1mparty"));
 }

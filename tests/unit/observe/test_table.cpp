@@ -1,3 +1,4 @@
+#include <cstdlib>
 #include <limits>
 
 #include "catch.hpp"
@@ -28,9 +29,54 @@ TEST_CASE("a table that is too wide cuts its widest column") {
     CHECK(text == "party     reason\nmember-0  " + std::string(29, 'x') + "…\n");
 }
 
-TEST_CASE("columns are not cut to nothing") {
-    Table table({{"aaaaaaaaaa"}, {"bbbbbbbbbb"}});
-    CHECK(table.text(3) == "aaaaa…  bbbbb…\n");
+TEST_CASE("in a window that is too narrow for its columns a row becomes lines") {
+    Table table({{"RUN"}, {"STATUS"}, {"ROWS", Align::right}, {"LABEL"}});
+    table.add({"1f0c9a33", "completed", "10,000", "the first one of them all"})
+        .add({"77aa01bc", "failed"});
+    CHECK(table.text(28) ==
+          "RUN     1f0c9a33\n"
+          "STATUS  completed\n"
+          "ROWS    10,000\n"
+          "LABEL   the first one of th…\n"
+          "\n"
+          "RUN     77aa01bc\n"
+          "STATUS  failed\n");
+    CHECK(table.text(28, true).starts_with("\x1b[1mRUN   \x1b[0m  1f0c9a33\n"));
+}
+
+TEST_CASE("nothing is cut in a pipe") {
+    Table table({{"party"}, {"reason"}});
+    table.add({"member-0", std::string(5000, 'x')});
+    CHECK(table.text(table_not_cut).find("…") == std::string::npos);
+}
+
+TEST_CASE("facts are broken at blanks and never cut") {
+    const Facts facts{{"run", std::string(32, 'a')}, {"reason", "member-1 is gone"}, {"x", ""}};
+    CHECK(facts_text(facts, 80) ==
+          "run     " + std::string(32, 'a') + "\nreason  member-1 is gone\nx\n");
+    CHECK(facts_text(facts, 20) ==
+          "run     " + std::string(32, 'a') + "\nreason  member-1 is\n        gone\nx\n");
+    CHECK(facts_text({{"a", "b\x1b[2J"}}, 80, 10) == "a         b?[2J\n");
+}
+
+TEST_CASE("colours are for who wants them") {
+    const auto set = [](const char* name, const char* value) {
+        if (value == nullptr)
+            ::unsetenv(name);
+        else
+            ::setenv(name, value, 1);
+    };
+    set("TERM", "xterm");
+    set("NO_COLOR", nullptr);
+    CHECK(colors_wanted());
+    set("NO_COLOR", "");
+    CHECK(colors_wanted());
+    set("NO_COLOR", "1");
+    CHECK_FALSE(colors_wanted());
+    set("NO_COLOR", nullptr);
+    set("TERM", "dumb");
+    CHECK_FALSE(colors_wanted());
+    set("TERM", "xterm");
 }
 
 TEST_CASE("cells from files cannot steer a terminal") {
