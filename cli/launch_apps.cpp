@@ -272,7 +272,7 @@ class AppsRun {
                       .text() +
                   "\n");
         else if (!servers_.empty())
-            print(table.text());
+            print(shown(table));
         if (code != 0 || !arguments_.quiet)
             note(arguments_, "the nodes' logs are in " + run_dir_.string());
         return code;
@@ -284,6 +284,7 @@ class AppsRun {
     Clock::duration patience_;
     bus::StopSignal stop_;
     SignalScope signals_;
+    StopsWithChildren stops_;
     bool stop_seen_ = false;
     std::optional<LocalBroker> broker_;
     Supervisor supervisor_;

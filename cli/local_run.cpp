@@ -331,6 +331,7 @@ class LocalRun {
     LastWords last_words_;
     bus::StopSignal stop_;
     SignalScope signals_;
+    StopsWithChildren stops_;
     bool stop_seen_ = false;
     bool asked_ = false;  ///< the master was told to end
     Clock::time_point patience_ends_ = Clock::time_point::max();

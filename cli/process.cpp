@@ -83,7 +83,10 @@ struct Attributes {
         sigset_t none, defaults;
         sigemptyset(&none);
         sigemptyset(&defaults);
-        for (const int number : {SIGPIPE, SIGINT, SIGTERM, SIGHUP}) sigaddset(&defaults, number);
+        // also what was ignored when this process was started, as SIGHUP by nohup: it is this
+        // process that ends its children
+        for (const int number : {SIGPIPE, SIGINT, SIGTERM, SIGHUP, SIGTSTP})
+            sigaddset(&defaults, number);
         posix_spawnattr_setsigmask(&value, &none);
         posix_spawnattr_setsigdefault(&value, &defaults);
         posix_spawnattr_setpgroup(&value, 0);
@@ -256,9 +259,13 @@ int run_tied(int argc, char** argv) {
     return static_cast<int>(ExitCode::internal);
 }
 
-void kill_children() noexcept {
+void signal_children(int number) noexcept {
     for (const auto& slot : alive)
-        if (const pid_t pid = slot.load(); pid > 0) ::kill(pid, SIGKILL);
+        if (const pid_t pid = slot.load(); pid > 0) ::kill(pid, number);
+}
+
+void kill_children() noexcept {
+    signal_children(SIGKILL);
 }
 
 // -- private directory --------------------------------------------------------------

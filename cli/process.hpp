@@ -78,6 +78,8 @@ class Child {
 /// Returns only the exit code of what could not be started.
 int run_tied(int argc, char** argv);
 
+/// To all children that run. Async-signal-safe.
+void signal_children(int number) noexcept;
 /// Ends all children at once. Async-signal-safe.
 void kill_children() noexcept;
 

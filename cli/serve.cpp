@@ -549,6 +549,7 @@ int serve(const ActorArguments& arguments) {
 
     bus::StopSignal stop;
     const SignalScope signals(stop, kill_children);
+    const StopsWithChildren stops;
     bus::LinkConfig link = link_config(*config, {name,
                                                  "master",
                                                  -1,

@@ -25,6 +25,12 @@ enum class Second : std::uint8_t {
 /// While it lives, the first SIGINT, SIGTERM or SIGHUP sets `stop`; where `second` or a later one
 /// ends the process, `at_once` is called before. The end of --parent counts as two signals. One
 /// scope at a time.
+///
+/// What one event sends is one signal. `timeout` sends SIGTERM to its command and then to the whole
+/// group, a shell and the kernel each send SIGHUP when a terminal is closed, and Ctrl-C reaches a
+/// command that is started by a script twice. So a signal counts only some time after the last one
+/// (CountedSignals). A signal that was ignored when this process was started, as SIGHUP by nohup,
+/// stays ignored.
 class SignalScope {
   public:
     explicit SignalScope(bus::StopSignal& stop, void (*at_once)() noexcept = nullptr,
@@ -32,6 +38,27 @@ class SignalScope {
     ~SignalScope();
     SignalScope(const SignalScope&) = delete;
     SignalScope& operator=(const SignalScope&) = delete;
+};
+
+/// Which signals are events of their own. Async-signal-safe.
+class CountedSignals {
+  public:
+    /// Whether signal `number`, which arrives at `now_ms`, counts.
+    bool counts(int number, std::int64_t now_ms) noexcept;
+
+  private:
+    int last_ = 0;
+    std::int64_t last_ms_ = 0;
+};
+
+/// While it lives, Ctrl-Z (SIGTSTP) stops the children of this process as well, which have process
+/// groups of their own, and SIGCONT lets them go on with it.
+class StopsWithChildren {
+  public:
+    StopsWithChildren();
+    ~StopsWithChildren();
+    StopsWithChildren(const StopsWithChildren&) = delete;
+    StopsWithChildren& operator=(const StopsWithChildren&) = delete;
 };
 
 }  // namespace vflbus::cli

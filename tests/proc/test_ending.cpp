@@ -23,6 +23,13 @@ pid_t pid_of(const TempDir& dir, const std::string& party) {
     return text.empty() ? 0 : static_cast<pid_t>(std::stol(text));
 }
 
+/// 'R', 'S', 'T' (stopped), ...; a blank when there is no such process.
+char state_of(pid_t pid) {
+    const std::string text = slurp("/proc/" + std::to_string(pid) + "/stat");
+    const std::size_t after = text.rfind(") ");
+    return pid <= 0 || after == std::string::npos ? ' ' : text[after + 2];
+}
+
 }  // namespace
 
 TEST_CASE("SIGINT and SIGTERM end a training in order", "[ending][short]") {
@@ -42,6 +49,71 @@ TEST_CASE("SIGINT and SIGTERM end a training in order", "[ending][short]") {
             CHECK(models(fs::path(dir / "runs") / run_id).empty());
         }
     }
+}
+
+TEST_CASE("a training under nohup outlives its terminal", "[ending]") {
+    const TempDir dir;
+    make_example(dir);
+    Process launch(dir, endless("--local"), {}, {"nohup"});
+    REQUIRE(launch.await_output("epoch ", true));
+    launch.signal(SIGHUP);
+    launch.signal(SIGHUP);
+    const std::size_t lines = launch.err().size();
+    // it goes on telling how far it is
+    REQUIRE(await(launch, [&] { return launch.err().size() > lines; }));
+    launch.signal(SIGTERM);
+    const Finished finished = launch.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 130);
+    CHECK(finished.err.find("stopped at step ") != std::string::npos);
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("what one event sends twice stops a training in order", "[ending]") {
+    // `timeout` signals its command and then the group; a closed terminal says so twice as well
+    for (const int number : {SIGTERM, SIGHUP}) {
+        INFO("signal " << number);
+        const TempDir dir;
+        make_example(dir);
+        Words words = endless("--local");
+        words.insert(words.end(), {"--set", "bus.commit_interval=0"});
+        Process launch(dir, words);
+        REQUIRE(launch.await_output("epoch ", true));
+        launch.signal(number);
+        launch.signal(number);
+        const Finished finished = launch.wait();
+        INFO(finished.err);
+        CHECK(finished.exit_code == 130);
+        CHECK(finished.err.find("stopped at step ") != std::string::npos);
+        CHECK(finished.err.find("ended at once") == std::string::npos);
+        // what it had done by then is committed
+        CHECK(record(fs::path(dir / "runs") / run_id).step > 0);
+        CHECK(left_behind(dir) == "");
+    }
+}
+
+TEST_CASE("Ctrl-Z stops all processes of a training, and fg lets them go on", "[ending]") {
+    const TempDir dir;
+    make_example(dir);
+    Process launch(dir, endless("--local"));
+    REQUIRE(launch.await_output("epoch ", true));
+    const auto states = [&] {
+        std::string all;
+        for (const char* const who : {"broker", "master", "member-0", "member-1"})
+            all += state_of(child_of(launch, who));
+        return all + state_of(launch.pid());
+    };
+    launch.signal(SIGTSTP);
+    REQUIRE(await(launch, [&] { return states() == "TTTTT"; }));
+    launch.signal(SIGCONT);
+    REQUIRE(await(launch, [&] { return states().find('T') == std::string::npos; }));
+    const std::size_t lines = launch.err().size();
+    REQUIRE(await(launch, [&] { return launch.err().size() > lines; }));
+    launch.signal(SIGINT);
+    const Finished finished = launch.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 130);
+    CHECK(left_behind(dir) == "");
 }
 
 TEST_CASE("a second signal ends everything at once", "[ending]") {
