@@ -320,6 +320,8 @@ int show_logs(const AgentArguments& arguments, const Podman& podman) {
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
+    // podman shows what came on standard error there; here both are what was asked for
+    ::dup2(STDOUT_FILENO, STDERR_FILENO);
     ::execv(argv[0], argv.data());  // to follow, and to end by Ctrl-C, as podman does
     return report_failure(arguments, {Errc::io, "cannot start " + words[0]});
 }

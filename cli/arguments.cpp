@@ -154,6 +154,9 @@ struct CommandLine {
     RunStopArguments run_stop;
     RunLogsArguments run_logs;
     SubmitArguments submit;
+    RunCompareArguments run_compare;
+    RunPlotArguments run_plot;
+    RunRemoveArguments run_remove;
     SynthArguments synth;
     ConfigCheckArguments config_check;
     ConfigReferenceArguments config_reference;
@@ -161,6 +164,8 @@ struct CommandLine {
     AgentArguments agent;
     ExportArguments exported;
     VersionArguments version_arguments;
+    CompletionArguments completion;
+    ManualArguments manual;
 
     CommandLine();
 
@@ -387,7 +392,7 @@ void add_predict(CommandLine& line) {
         "that launch saved with the model, unless --config names another.\n"
         "Examples:\n"
         "  vflbus predict --local --model runs/1f0c9a33... --out p.csv\n"
-        "  vflbus predict --config conf/parties/master.toml --model runs/1f0c9a33...",
+        "  vflbus predict --config my.toml --model runs/1f0c9a33...",
         predict);
     add_local(on, predict, "broker and members");
     on.add_option("--model", predict.model, "the directory of the training, e.g. runs/1f0c9a33...")
@@ -407,18 +412,26 @@ void add_question(CLI::App& on, BrokerQuestion& question) {
     add_output(on, question);
 }
 
+void add_local_flag(CLI::App& on, RunQuestion& question) {
+    on.add_flag("--local", question.local,
+                "what lies in files under output.runs_dir, without asking a broker");
+}
+
 void add_runs_and_nodes(CommandLine& line) {
     RunsArguments& runs = line.runs;
-    CLI::App& on_runs =
-        line.command(line.app, "runs", "The runs that a broker knows, youngest first.",
-                     "Examples:\n"
-                     "  vflbus runs\n"
-                     "  vflbus runs --status failed --limit 5 --json",
-                     runs);
+    CLI::App& on_runs = line.command(
+        line.app, "runs", "The runs that a broker knows, or that lie here, youngest first.",
+        "Without a broker that answers it lists what lies under output.runs_dir.\n"
+        "Examples:\n"
+        "  vflbus runs\n"
+        "  vflbus runs --local\n"
+        "  vflbus runs --status failed --limit 5 --json",
+        runs);
     on_runs
         .add_option("--status", runs.status,
                     "pending, starting, running, completed, failed, stopped, finished or unknown")
         ->type_name("STATUS");
+    add_local_flag(on_runs, runs);
     add_number(on_runs, "--limit", runs.limit, "so many at most; default 50", 1)->type_name("N");
     add_question(on_runs, runs);
 
@@ -426,14 +439,14 @@ void add_runs_and_nodes(CommandLine& line) {
     CLI::App& on_nodes = line.command(line.app, "nodes", "The nodes that a broker knows.",
                                       "Examples:\n"
                                       "  vflbus nodes\n"
-                                      "  vflbus nodes --broker tcp://127.0.0.1:7423 --json",
+                                      "  vflbus nodes --limit 20 --json",
                                       nodes);
     add_number(on_nodes, "--limit", nodes.limit, "so many at most; default 500", 1)->type_name("N");
     add_question(on_nodes, nodes);
 }
 
 void add_run_argument(CLI::App& on, RunArguments& run) {
-    on.add_option("RUN", run.run, "its id, or the first digits of it")->required();
+    on.add_option("RUN", run.run, "its id, or the first digits of it")->type_name("")->required();
     add_question(on, run);
 }
 
@@ -455,33 +468,83 @@ void add_submit(CommandLine& line, CLI::App& above) {
     add_question(on, submit);
 }
 
-void add_run(CommandLine& line) {
-    CLI::App& on = CommandLine::group(line.app, "run", "One run: show, stop, logs, submit.",
-                                      "Examples:\n"
-                                      "  vflbus run show 1f0c9a33\n"
-                                      "  vflbus run logs 1f0c9a33 --follow\n"
-                                      "  vflbus run stop 1f0c9a33");
-    on.require_subcommand(1);
+/// `run show`, `stop` and `logs`: one run.
+void add_run_of_one(CommandLine& line, CLI::App& above) {
     CLI::App& show = line.command(
-        on, "show", "Status, parties, times and sizes; its owner adds metrics and configuration.",
+        above, "show",
+        "Status, parties, times and sizes; its owner, or its files, add metrics and configuration.",
         "Examples:\n"
         "  vflbus run show 1f0c9a33\n"
-        "  vflbus run show 1f0c9a33 --json",
+        "  vflbus run show 1f0c9a33 --local --json",
         line.run_show);
     add_run_argument(show, line.run_show);
-    CLI::App& stop = line.command(on, "stop", "Asks its owner to end it in order, and waits.",
+    add_local_flag(show, line.run_show);
+    CLI::App& stop = line.command(above, "stop", "Asks its owner to end it in order, and waits.",
                                   "Example:\n"
                                   "  vflbus run stop 1f0c9a33",
                                   line.run_stop);
     add_run_argument(stop, line.run_stop);
     CLI::App& logs =
-        line.command(on, "logs", "Log lines of all parties that give theirs, merged by time.",
+        line.command(above, "logs", "Log lines of all parties that give theirs, merged by time.",
                      "Examples:\n"
-                     "  vflbus run logs 1f0c9a33\n"
-                     "  vflbus run logs 1f0c9a33 --follow",
+                     "  vflbus run logs 1f0c9a33 --follow\n"
+                     "  vflbus run logs 1f0c9a33 --local",
                      line.run_logs);
     add_run_argument(logs, line.run_logs);
+    add_local_flag(logs, line.run_logs);
     logs.add_flag("-f,--follow", line.run_logs.follow, "goes on until the run is over");
+}
+
+/// `run compare`, `plot` and `remove`: what came of runs.
+void add_run_of_several(CommandLine& line, CLI::App& above) {
+    CLI::App& compare = line.command(above, "compare",
+                                     "What two runs have trained differently, and what came of it.",
+                                     "Example:\n"
+                                     "  vflbus run compare 1f0c9a33 77aa01bc",
+                                     line.run_compare);
+    compare.add_option("RUN", line.run_compare.run, "its id, or the first digits of it")
+        ->type_name("")
+        ->required();
+    compare.add_option("OTHER", line.run_compare.other, "that of the other one")
+        ->type_name("")
+        ->required();
+    add_local_flag(compare, line.run_compare);
+    add_question(compare, line.run_compare);
+    CLI::App& plot = line.command(above, "plot",
+                                  "A metric of runs over their steps, as a curve in the terminal.",
+                                  "Examples:\n"
+                                  "  vflbus run plot 1f0c9a33\n"
+                                  "  vflbus run plot 1f0c9a33 77aa01bc --metric auc",
+                                  line.run_plot);
+    plot.add_option("RUN", line.run_plot.runs, "their ids, or the first digits of them")
+        ->type_name("")
+        ->required();
+    plot.add_option("--metric", line.run_plot.metric, "its name; default loss")->type_name("NAME");
+    add_local_flag(plot, line.run_plot);
+    add_question(plot, line.run_plot);
+    CLI::App& remove =
+        line.command(above, "remove", "Removes the files of runs that lie under output.runs_dir.",
+                     "Examples:\n"
+                     "  vflbus run remove 1f0c9a33\n"
+                     "  vflbus run remove 1f0c9a33 77aa01bc --force",
+                     line.run_remove);
+    remove.add_option("RUN", line.run_remove.runs, "their ids, or the first digits of them")
+        ->type_name("")
+        ->required();
+    remove.add_flag("--force", line.run_remove.force, "also what could still be resumed");
+    add_config(remove, line.run_remove);
+    add_output(remove, line.run_remove);
+}
+
+void add_run(CommandLine& line) {
+    CLI::App& on = CommandLine::group(line.app, "run", "One run, or several: look, stop, submit.",
+                                      "Examples:\n"
+                                      "  vflbus run show 1f0c9a33\n"
+                                      "  vflbus run stop 1f0c9a33\n"
+                                      "  vflbus run plot 1f0c9a33 --local");
+    on.require_subcommand(1);
+    add_run_of_one(line, on);
+    add_run_of_several(line, on);
     add_submit(line, on);
 }
 
@@ -674,6 +737,23 @@ void add_version(CommandLine& line) {
     line.app.add_flag("--version", line.version, "the version of this program");
 }
 
+void add_completion(CommandLine& line) {
+    CLI::App& on = line.command(
+        line.app, "completion", "A script with which a shell completes commands and flags.",
+        "Examples:\n"
+        "  vflbus completion bash > vflbus.bash    source it, or put it where bash looks\n"
+        "  vflbus completion zsh > _vflbus         into a directory of $fpath\n"
+        "  vflbus completion fish > vflbus.fish    into ~/.config/fish/completions",
+        line.completion);
+    on.add_option("SHELL", line.completion.shell, "bash, zsh or fish")->type_name("")->required();
+    CLI::App& manual = line.command(line.app, "manual", "The pages of man, for the build.",
+                                    "Example:\n"
+                                    "  vflbus manual --out man",
+                                    line.manual);
+    manual.add_option("--out", line.manual.out, "directory of the pages")->type_name("DIR");
+    manual.group("");
+}
+
 CommandLine::CommandLine() {
     app.require_subcommand(0, 1);
     app.footer(
@@ -701,6 +781,7 @@ CommandLine::CommandLine() {
     add_health(*this);
     add_agent(*this);
     add_export(*this);
+    add_completion(*this);
     add_version(*this);
 }
 
@@ -713,7 +794,8 @@ std::string path_of(const CLI::App& app) {
 }
 
 std::vector<const CLI::App*> commands_of(const CLI::App& app) {
-    return app.get_subcommands([](const CLI::App*) { return true; });
+    return app.get_subcommands(
+        [](const CLI::App* command) { return !command->get_group().empty(); });
 }
 
 std::vector<std::string> command_names(const CLI::App& app) {
@@ -818,9 +900,10 @@ OptionText text_of(const CLI::Option& option) {
     for (const std::string& name : option.get_snames()) text.names.push_back("-" + name);
     for (const std::string& name : option.get_lnames()) text.names.push_back("--" + name);
     if (text.argument) text.names.push_back(option.get_name());
-    if (option.get_items_expected_max() > 0) text.value = option.get_type_name();
+    if (option.get_items_expected_max() > 0 && !text.argument) text.value = option.get_type_name();
     text.help = option.get_description();
     text.required = option.get_required();
+    text.many = text.argument && option.get_items_expected_max() > 1;
     return text;
 }
 

@@ -100,7 +100,12 @@ struct BrokerQuestion : Common {
     std::string broker;
 };
 
-struct RunsArguments : BrokerQuestion {
+/// About runs: of a broker, or of what lies in files here.
+struct RunQuestion : BrokerQuestion {
+    bool local = false;  ///< --local: without asking a broker
+};
+
+struct RunsArguments : RunQuestion {
     std::string status;  ///< empty: all
     std::uint64_t limit = 50;
 };
@@ -109,13 +114,24 @@ struct NodesArguments : BrokerQuestion {
     std::uint64_t limit = 500;
 };
 
-struct RunArguments : BrokerQuestion {
+struct RunArguments : RunQuestion {
     std::string run;  ///< its id, or the first digits
 };
 struct RunShowArguments : RunArguments {};
 struct RunStopArguments : RunArguments {};
 struct RunLogsArguments : RunArguments {
     bool follow = false;
+};
+struct RunCompareArguments : RunArguments {
+    std::string other;
+};
+struct RunPlotArguments : RunQuestion {
+    std::vector<std::string> runs;
+    std::string metric = "loss";
+};
+struct RunRemoveArguments : Common {
+    std::vector<std::string> runs;
+    bool force = false;  ///< also what could still be resumed
 };
 
 struct SubmitArguments : BrokerQuestion {
@@ -172,17 +188,26 @@ struct ExportArguments : Common, Container {
 struct ConfigCheckArguments : Common {};
 struct ConfigReferenceArguments : Common {};
 struct VersionArguments : Common {};
+struct CompletionArguments : Common {
+    std::string shell;  ///< bash, zsh or fish
+};
+/// Not shown: the pages of `man`, for the build.
+struct ManualArguments : Common {
+    std::string out;  ///< directory of the pages; empty: the first one to standard output
+};
 
 /// Nothing left to do: help was shown, or the command line made no sense and was told so.
 struct Exit {
     int code = 0;
 };
 
-using Command = std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
-                             PredictArguments, SynthArguments, ConfigCheckArguments,
-                             ConfigReferenceArguments, HealthArguments, AgentArguments,
-                             ExportArguments, VersionArguments, RunsArguments, NodesArguments,
-                             RunShowArguments, RunStopArguments, RunLogsArguments, SubmitArguments>;
+using Command =
+    std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
+                 PredictArguments, SynthArguments, ConfigCheckArguments, ConfigReferenceArguments,
+                 HealthArguments, AgentArguments, ExportArguments, VersionArguments, RunsArguments,
+                 NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments,
+                 SubmitArguments, RunCompareArguments, RunPlotArguments, RunRemoveArguments,
+                 CompletionArguments, ManualArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

@@ -1,7 +1,14 @@
 #include "ask.hpp"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <map>
 
@@ -25,9 +32,33 @@ std::tm utc(std::uint64_t ms) {
     return tm;
 }
 
+/// Whether nobody listens at an address of this machine, which its kernel says at once. ZeroMQ goes
+/// on trying, and would have us wait.
+bool surely_nobody(const std::string& address) {
+    constexpr std::string_view tcp = "tcp://127.0.0.1:";
+    if (!address.starts_with(tcp)) return false;
+    sockaddr_in at{};
+    at.sin_family = AF_INET;
+    at.sin_port = htons(static_cast<std::uint16_t>(std::atoi(address.c_str() + tcp.size())));
+    at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    const bool refused = ::connect(fd, reinterpret_cast<const sockaddr*>(&at), sizeof at) != 0 &&
+                         errno == ECONNREFUSED;
+    ::close(fd);
+    return refused;
+}
+
+Failure nobody_answers(const config::Config& config, const std::string& why) {
+    return {Errc::unreachable,
+            "no broker answers at " + config.bus.broker +
+                (why.empty() ? "; is one running there? Another address: --broker" : ": " + why)};
+}
+
 }  // namespace
 
 Result<Asker> Asker::connect(const config::Config& config, const bus::StopSignal& stop) {
+    if (surely_nobody(config.bus.broker)) return tl::unexpected(nobody_answers(config, {}));
     Asker asker;
     asker.stop_ = &stop;
     asker.context_ = bus::make_context();
@@ -54,11 +85,7 @@ Result<Asker> Asker::connect(const config::Config& config, const bus::StopSignal
                 return tl::unexpected(fatal->failure);
         if (stop.stopped()) return fail(Errc::cancelled, "interrupted");
         if (clock_now() < until) continue;
-        const std::string why = asker.loop_->trouble();
-        return fail(
-            Errc::unreachable,
-            "no broker answers at " + config.bus.broker +
-                (why.empty() ? "; is one running there? Another address: --broker" : ": " + why));
+        return tl::unexpected(nobody_answers(config, asker.loop_->trouble()));
     }
     return asker;
 }
@@ -180,9 +207,17 @@ std::string serving_master(const std::string& owner, const RunId& run) {
     return owner.substr(0, owner.size() - suffix.size());
 }
 
+std::string time_title(const std::string& what) {
+    return output_terminal() ? what : what + " (UTC)";
+}
+
 std::string time_text(std::uint64_t ms) {
     if (ms == 0) return "-";
-    const std::tm tm = utc(ms);
+    std::tm tm = utc(ms);
+    if (output_terminal()) {
+        const auto whole = static_cast<std::time_t>(ms / 1000);
+        ::localtime_r(&whole, &tm);
+    }
     char text[32];
     std::strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &tm);
     return text;

@@ -62,8 +62,11 @@ Duration forgotten_after(const config::Config& config);
 /// The master to which this run was submitted; empty when its owner is not a process of such.
 /// That process is gone with its run, and the master answers in its place.
 std::string serving_master(const std::string& owner, const RunId& run);
-/// "2026-02-03 04:05:06", UTC; "-" for 0.
+/// "2026-02-03 04:05:06"; "-" for 0. In local time where standard output is a terminal, otherwise
+/// in UTC, so that what programs read does not depend on where they run.
 std::string time_text(std::uint64_t ms);
+/// The title of a column of such times: "CREATED (UTC)" where they are that.
+std::string time_title(const std::string& what);
 /// "2026-02-03T04:05:06.789Z"; empty for 0.
 std::string time_json(std::uint64_t ms);
 /// From its start to its end, or to now; "-" when it has not started.

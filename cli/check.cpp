@@ -69,7 +69,7 @@ std::string as_table(const actors::CheckMaster& master) {
                    observe::grouped(party.columns), observe::grouped(party.missing_cells),
                    fixed(100 * party.match_rate, 1) + " %"});
     std::string text =
-        table.text() + "\n" + observe::grouped(master.common()) + " ids are common to all parties";
+        shown(table) + "\n" + observe::grouped(master.common()) + " ids are common to all parties";
     if (master.common_test() != 0)
         text += ", " + observe::grouped(master.common_test()) + " in the test tables";
     return text + ".\n";
@@ -95,6 +95,7 @@ int run(const CheckArguments& arguments) {
     const RunId run_id = random_run_id();
     return run_short(arguments, {*config,
                                  std::filesystem::path(config->output.runs_dir) / run_id.hex(),
+                                 actors::Purpose::check,
                                  [&](const PartyOptions& options, const bus::StopSignal& stop) {
                                      return check_as_master(arguments, *config, run_id, options,
                                                             stop);

@@ -13,6 +13,7 @@ struct OptionText {
     std::string help;
     bool argument = false;  ///< stands without a name
     bool required = false;
+    bool many = false;  ///< an argument that may be repeated
 };
 
 struct CommandText {

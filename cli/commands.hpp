@@ -22,6 +22,11 @@ int run(const NodesArguments& arguments);
 int run(const RunShowArguments& arguments);
 int run(const RunStopArguments& arguments);
 int run(const RunLogsArguments& arguments);
+int run(const RunCompareArguments& arguments);
+int run(const RunPlotArguments& arguments);
+int run(const RunRemoveArguments& arguments);
+int run(const CompletionArguments& arguments);
+int run(const ManualArguments& arguments);
 int run(const SubmitArguments& arguments);
 int run(const VersionArguments& arguments);
 /// `actor --role master --serve`

@@ -54,7 +54,7 @@ int run(const SynthArguments& arguments) {
     for (const data::SynthParty& party : made->parties)
         table.add({party.name, party.data.string(), observe::grouped(party.rows),
                    std::to_string(party.features.size())});
-    print(table.text());
+    print(shown(table));
     std::string labels;
     for (const std::string& label : made->labels) labels += " --label " + label;
     std::string command = "vflbus launch --local";

@@ -1,13 +1,9 @@
 // vflbus health
 
-#include <sys/stat.h>
-
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <optional>
-#include <sstream>
 #include <string>
 
 #include "base/files.hpp"
@@ -25,26 +21,6 @@ namespace fs = std::filesystem;
 /// A container's health check has two seconds; a broker of the same machine needs a millisecond.
 constexpr Duration patience = std::chrono::milliseconds(400);
 
-/// Who holds the lock on a node's directory. Looked up and not tried: to hold it even for a moment
-/// would refuse the node that starts in that moment.
-std::optional<int> holder_of(const fs::path& lock) {
-    struct stat file{};
-    if (::stat(lock.c_str(), &file) != 0) return std::nullopt;
-    std::ifstream locks("/proc/locks");
-    // 1: FLOCK  ADVISORY  WRITE 4711 08:01:123456 0 EOF
-    for (std::string line; std::getline(locks, line);) {
-        std::istringstream words(line);
-        std::string number, kind, mode, access, where;
-        int pid = 0;
-        if (!(words >> number >> kind >> mode >> access >> pid >> where) || kind != "FLOCK")
-            continue;
-        const auto inode = where.rfind(':');
-        if (inode != std::string::npos && where.substr(inode + 1) == std::to_string(file.st_ino))
-            return pid;
-    }
-    return std::nullopt;
-}
-
 /// 'R', 'S', 'T', ...; a space when there is no such process.
 char state_of(int pid) {
     const auto text = read_file("/proc/" + std::to_string(pid) + "/stat");
@@ -54,7 +30,7 @@ char state_of(int pid) {
 }
 
 Result<> party_is_up(const std::string& party, const fs::path& directory) {
-    const auto holder = holder_of(directory / "lock");
+    const auto holder = lock_holder(directory);
     if (!holder)
         return fail(Errc::peer_lost, party + " is not up: no process holds " + directory.string());
     const char state = state_of(*holder);

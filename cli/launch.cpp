@@ -1,6 +1,7 @@
 // vflbus launch
 
 #include <filesystem>
+#include <optional>
 #include <string>
 
 #include "actors/master.hpp"
@@ -17,6 +18,7 @@
 #include "parties.hpp"
 #include "party.hpp"
 #include "resume.hpp"
+#include "run_directory.hpp"
 #include "settings.hpp"
 #include "thread_run.hpp"
 
@@ -25,17 +27,30 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The configuration, and how it came about.
+/// The configuration, how it came about, and the directory of the run.
 struct Made {
     config::Config config;
+    RunDirectory directory;
     bool own = false;  ///< made here, not read from a file
 };
+
+fs::path directory_of(const config::Config& config, const RunId& run) {
+    return fs::path(config.output.runs_dir) / run.hex();
+}
+
+/// Takes the directory, before anything is written into it, of a configuration that is complete.
+Result<Made> with_directory(config::Config config, const RunId& run, const Local& local, bool own) {
+    if (const auto good = check_local(config, local); !good) return tl::unexpected(good.error());
+    auto directory = RunDirectory::begin(directory_of(config, run), actors::Purpose::train);
+    if (!directory) return tl::unexpected(directory.error());
+    return Made{std::move(config), std::move(*directory), own};
+}
 
 Result<Made> configure(const LaunchArguments& arguments, const RunId& run) {
     if (!arguments.data.empty()) {
         auto made = configure_files(arguments);
         if (!made) return tl::unexpected(made.error());
-        return Made{std::move(*made), true};
+        return with_directory(std::move(*made), run, arguments, true);
     }
     for (const auto& [given, flag] :
          {std::pair{!arguments.label.empty(), "--label"}, std::pair{!arguments.id.empty(), "--id"}})
@@ -49,15 +64,20 @@ Result<Made> configure(const LaunchArguments& arguments, const RunId& run) {
     auto loaded = load_config(arguments, {}, more);
     if (!loaded) return tl::unexpected(loaded.error());
     if (loaded->file.empty() && loaded->parties.empty()) {
-        auto made =
-            configure_example(arguments, fs::path(loaded->output.runs_dir) / run.hex() / "data");
-        if (!made) return tl::unexpected(made.error());
-        return Made{std::move(*made), true};
+        const fs::path directory = directory_of(*loaded, run);
+        auto taken = RunDirectory::begin(directory, actors::Purpose::train);
+        if (!taken) return tl::unexpected(taken.error());
+        auto made = configure_example(arguments, directory / "data");
+        if (!made) {
+            taken->abandon();
+            return tl::unexpected(made.error());
+        }
+        return Made{std::move(*made), std::move(*taken), true};
     }
     if (!arguments.task.empty())
         return fail(Errc::usage,
                     "--task goes with --data FILE; use --set model.task=" + arguments.task);
-    return Made{std::move(*loaded), false};
+    return with_directory(std::move(*loaded), run, arguments, false);
 }
 
 /// One training: new, or gone on with.
@@ -65,45 +85,47 @@ struct Job {
     RunId run;
     fs::path run_dir;
     config::Config config;
+    RunDirectory directory;
     fs::path file;  ///< the configuration, as the children read it
     bool resume = false;
     std::string go_on;  ///< the command that continues it
 };
 
-Result<Job> new_job(const LaunchArguments& arguments, const RunId& run) {
-    auto made = configure(arguments, run);
-    if (!made) return tl::unexpected(made.error());
-    Job job{
-        run, fs::path(made->config.output.runs_dir) / run.hex(), std::move(made->config), {}, false,
-        {}};
-    if (const auto good = check_local(job.config, arguments); !good)
-        return tl::unexpected(good.error());
-    job.file = job.run_dir / "vflbus.toml";
-    std::error_code ignored;
-    for (const char* const file : {"vflbus.toml", "report.json", "run.json"})
-        if (fs::exists(job.run_dir / file, ignored))
-            return fail(Errc::usage, job.run_dir.string() +
-                                         " holds an earlier run, which is never overwritten; "
-                                         "choose another --run-id");
+/// Stores the configuration where the children read it.
+Result<Job> with_file(Job job, const char* name) {
+    job.file = job.run_dir / name;
     if (const auto written =
             write_file_atomically(job.file, config::to_toml(job.config, job.run_dir));
         !written)
         return tl::unexpected(written.error());
-    if (made->own) note(arguments, "the configuration is " + job.file.string());
+    return job;
+}
+
+Result<Job> new_job(const LaunchArguments& arguments, const RunId& run) {
+    auto made = configure(arguments, run);
+    if (!made) return tl::unexpected(made.error());
+    const fs::path run_dir = directory_of(made->config, run);
+    auto job = with_file(
+        {run, run_dir, std::move(made->config), std::move(made->directory), {}, false, {}},
+        "vflbus.toml");
+    if (job && made->own) note(arguments, "the configuration is " + job->file.string());
     return job;
 }
 
 Result<Job> old_job(const LaunchArguments& arguments, Resumed resumed) {
-    Job job{resumed.run, resumed.run_dir, std::move(resumed.config), {}, true, {}};
-    if (const auto good = check_local(job.config, arguments); !good)
+    if (const auto good = check_local(resumed.config, arguments); !good)
         return tl::unexpected(good.error());
+    auto directory = RunDirectory::resume(resumed.run_dir);
+    if (!directory) return tl::unexpected(directory.error());
     // what --config and --set say now is beside what the run was begun with
-    job.file = job.run_dir / "resumed.toml";
-    if (const auto written =
-            write_file_atomically(job.file, config::to_toml(job.config, job.run_dir));
-        !written)
-        return tl::unexpected(written.error());
-    return job;
+    return with_file({resumed.run,
+                      resumed.run_dir,
+                      std::move(resumed.config),
+                      std::move(*directory),
+                      {},
+                      true,
+                      {}},
+                     "resumed.toml");
 }
 
 /// The command that continues the run when it is pasted: what the flags of a resumed run said is
@@ -176,52 +198,64 @@ Failure launch_threads(const LaunchArguments& arguments, const Job& job,
     return run_in_threads(plan);
 }
 
-}  // namespace
+/// The run that is begun or gone on with.
+struct Chosen {
+    RunId run;
+    std::optional<Resumed> resumed;
+};
 
-int run(const LaunchArguments& arguments) {
-    if (!arguments.client.empty()) return launch_apps(arguments);
-    RunId run_id = random_run_id();
-    if (!arguments.run_id.empty()) {
-        const auto parsed = parse_run_id(arguments.run_id);
-        if (!parsed) return report_failure(arguments, parsed.error());
-        run_id = *parsed;
-    }
-    if (arguments.podman)
-        if (const auto ready = containers_ready(arguments); !ready)
-            return report_failure(arguments, ready.error());
-    Result<Job> job;
+Result<Chosen> choose_run(const LaunchArguments& arguments) {
     if (arguments.resume.empty()) {
-        job = new_job(arguments, run_id);
-    } else {
-        LoadMore more;
-        more.defaults = {"bus.rendezvous_timeout=60"};
-        auto resumed = find_resumed(arguments, arguments.resume, {}, more);
-        if (!resumed) return report_failure(arguments, resumed.error());
-        run_id = resumed->run;
-        if (resumed->completed)
-            return report_run(arguments, std::move(*resumed->completed), run_id, {Errc::ok, {}});
-        job = old_job(arguments, std::move(*resumed));
+        if (arguments.run_id.empty()) return Chosen{random_run_id(), {}};
+        const auto parsed = parse_run_id(arguments.run_id);
+        if (!parsed) return tl::unexpected(parsed.error());
+        return Chosen{*parsed, {}};
     }
-    if (!job) return report_run(arguments, {}, run_id, job.error());
-    job->go_on = own_resume_command(arguments, *job);
+    LoadMore more;
+    more.defaults = {"bus.rendezvous_timeout=60"};
+    auto resumed = find_resumed(arguments, arguments.resume, {}, more);
+    if (!resumed) return tl::unexpected(resumed.error());
+    const RunId run = resumed->run;
+    return Chosen{run, std::move(*resumed)};
+}
 
+int launch(const LaunchArguments& arguments, const Job& job) {
     Failure failure{Errc::ok, {}};
     observe::RunReport report;
     int exit_status = 0;
     if (arguments.threads) {
-        failure = launch_threads(arguments, *job, report);
+        failure = launch_threads(arguments, job, report);
         exit_status = static_cast<int>(exit_code(failure.code));
     } else {
-        LocalOutcome outcome = arguments.podman ? launch_containers(arguments, *job)
-                                                : launch_processes(arguments, *job);
+        LocalOutcome outcome =
+            arguments.podman ? launch_containers(arguments, job) : launch_processes(arguments, job);
         failure = std::move(outcome.failure);
         exit_status = outcome.exit_code;
         if (auto parsed = observe::from_json(outcome.output)) report = std::move(*parsed);
     }
-    report_run(arguments, std::move(report), run_id, failure, job->go_on);
+    report_run(arguments, std::move(report), job.run, failure, job.go_on);
     if (failure.code == Errc::ok && !arguments.json)
-        print("\nPredict with it: vflbus predict --local --model " + job->run_dir.string() + "\n");
+        print("\nPredict with it: vflbus predict --local --model " + job.run_dir.string() + "\n");
     return exit_status;
+}
+
+}  // namespace
+
+int run(const LaunchArguments& arguments) {
+    if (!arguments.client.empty()) return launch_apps(arguments);
+    if (arguments.podman)
+        if (const auto ready = containers_ready(arguments); !ready)
+            return report_failure(arguments, ready.error());
+    auto chosen = choose_run(arguments);
+    if (!chosen) return report_failure(arguments, chosen.error());
+    const RunId run = chosen->run;
+    if (chosen->resumed && chosen->resumed->completed)
+        return report_run(arguments, std::move(*chosen->resumed->completed), run, {Errc::ok, {}});
+    auto job =
+        chosen->resumed ? old_job(arguments, std::move(*chosen->resumed)) : new_job(arguments, run);
+    if (!job) return report_run(arguments, {}, run, job.error());
+    job->go_on = own_resume_command(arguments, *job);
+    return launch(arguments, *job);
 }
 
 }  // namespace vflbus::cli

@@ -36,14 +36,14 @@ int run(const NodesArguments& arguments) {
                           {"VERSION"},
                           {"SERVES"},
                           {"RUNS", Align::right},
-                          {"FIRST SEEN (UTC)"},
+                          {time_title("FIRST SEEN")},
                           {"MESSAGES", Align::right},
                           {"BYTES", Align::right}});
     for (const bus::NodeRow& row : *rows)
         table.add({row.name, row.role, std::string(bus::name_of(row.state)), row.version,
                    join_and(row.features), std::to_string(row.runs), time_text(row.first_seen_ms),
                    observe::grouped(row.messages), human_bytes(row.bytes)});
-    print(table.text());
+    print(shown(table));
     return 0;
 }
 

@@ -1,5 +1,6 @@
 #include "output.hpp"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -14,6 +15,26 @@ namespace vflbus::cli {
 
 namespace {
 bool reader_left = false;
+}
+
+bool output_terminal() {
+    static const bool terminal = ::isatty(STDOUT_FILENO) == 1;
+    return terminal;
+}
+
+std::size_t output_columns() {
+    if (!output_terminal()) return observe::table_not_cut;
+    winsize size{};
+    if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0) return size.ws_col;
+    return 80;
+}
+
+bool output_colors() {
+    return output_terminal() && observe::colors_wanted();
+}
+
+std::string shown(const observe::Table& table) {
+    return table.text(output_columns(), output_colors());
 }
 
 void print(std::string_view text) {
@@ -31,7 +52,8 @@ int finish_output(int code) {
 }
 
 void error_line(std::string_view sentence) {
-    observe::Console::standard_error().line("vflbus: " + std::string(sentence));
+    observe::Console& console = observe::Console::standard_error();
+    console.line((console.color() ? "\x1b[1mvflbus:\x1b[0m " : "vflbus: ") + std::string(sentence));
 }
 
 void note(const Common& common, std::string_view sentence) {
@@ -67,7 +89,7 @@ int report_run(const Common& common, observe::RunReport report, const RunId& run
     if (common.json)
         print(observe::to_json(report) + "\n");
     else if (good)
-        print(observe::to_table(report, ::isatty(1) == 1));
+        print(observe::to_table(report, output_columns(), output_colors()));
     return static_cast<int>(exit_code(outcome.code));
 }
 

@@ -10,8 +10,19 @@
 #include "base/errc.hpp"
 #include "base/ids.hpp"
 #include "observe/report.hpp"
+#include "observe/table.hpp"
 
 namespace vflbus::cli {
+
+// -- what standard output is ------------------------------------------------------------
+
+[[nodiscard]] bool output_terminal();
+/// Columns of its window; without a terminal there is no bound, and nothing is cut.
+[[nodiscard]] std::size_t output_columns();
+/// Whether bold and colours make sense: a terminal, and neither NO_COLOR nor TERM=dumb.
+[[nodiscard]] bool output_colors();
+/// The table as standard output takes it.
+[[nodiscard]] std::string shown(const observe::Table& table);
 
 /// Writes to standard output. A reader that went away is no error until finish_output().
 void print(std::string_view text);

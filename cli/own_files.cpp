@@ -110,7 +110,7 @@ Result<std::vector<OwnFile>> open_files(const LaunchArguments& arguments) {
         if (!has(files.back().columns(), id))
             return fail(Errc::bad_data, arguments.data[i] + " has no id column " + id +
                                             or_nearest(id, files.back().columns()) +
-                                            " Say it with --id");
+                                            (arguments.id.empty() ? " (say it with --id)" : ""));
     }
     return files;
 }

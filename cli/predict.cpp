@@ -53,7 +53,7 @@ void print_result(const PredictArguments& arguments, const actors::PredictMaster
     if (metrics.empty()) return;
     observe::Table table({{"metric"}, {"value", observe::Align::right}});
     for (const auto& [name, value] : metrics) table.add({name, observe::metric_text(value)});
-    print("\n" + table.text());
+    print("\n" + shown(table));
 }
 
 struct Job {
@@ -104,6 +104,7 @@ int run(const PredictArguments& given) {
 
     return run_short(arguments, {*config,
                                  run_dir,
+                                 actors::Purpose::predict,
                                  [&](const PartyOptions& options, const bus::StopSignal& stop) {
                                      return predict_as_master(job, options, stop);
                                  },

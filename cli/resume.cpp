@@ -7,6 +7,7 @@
 #include "actors/run/run_record.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "config/agreed.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -31,10 +32,10 @@ Result<RunId> find_run(const fs::path& runs_dir, std::string text) {
     std::vector<std::string> trainings;
     std::vector<std::string> others;  // checks, predictions, and what never began
     std::error_code ec;
-    for (const auto& entry : fs::directory_iterator(runs_dir, ec)) {
-        const std::string name = entry.path().filename().string();
+    for (const fs::path& entry : entries_of(runs_dir)) {
+        const std::string name = entry.filename().string();
         if (name.size() != id_digits || !is_hex(name) || !name.starts_with(text)) continue;
-        const bool training = fs::exists(entry.path() / "run.json", ec);
+        const bool training = fs::exists(entry / "run.json", ec);
         (training ? trainings : others).push_back(name);
     }
     if (trainings.empty() && others.size() == 1) trainings = others;
@@ -55,14 +56,25 @@ Result<RunId> find_run(const fs::path& runs_dir, std::string text) {
 Result<std::optional<observe::RunReport>> completed(const fs::path& run_dir,
                                                     const actors::RunRecord& record) {
     if (record.phase != actors::RunRecord::Phase::finished) return std::nullopt;
-    std::error_code ec;
-    for (const auto& file : fs::directory_iterator(run_dir / record.owner / "state", ec))
-        if (file.path().filename().string().starts_with("commit-")) return std::nullopt;
+    for (const fs::path& file : entries_of(run_dir / record.owner / "state"))
+        if (file.filename().string().starts_with("commit-")) return std::nullopt;
     const auto text = read_file(run_dir / "report.json");
     if (!text) return tl::unexpected(text.error());
     auto report = observe::from_json(*text);
     if (!report) return tl::unexpected(report.error());
     return std::move(*report);
+}
+
+/// A run that is over cannot be trained otherwise: whoever says another key wants another run.
+Result<> is_that_of(const config::Config& config, const actors::RunRecord& record) {
+    if (!config.has_agreed_half()) return {};
+    const auto trained = config::parse_canonical(record.agreed);
+    if (!trained) return tl::unexpected(trained.error());
+    const auto differing = config::differing_keys(config, *trained, "that run");
+    if (differing.empty()) return {};
+    return fail(Errc::config_differs,
+                "run " + record.run.short_hex() + " is completed, with another configuration: " +
+                    join_and(differing) + "; leave --resume out for a new run");
 }
 
 }  // namespace
@@ -79,10 +91,6 @@ Result<Resumed> find_resumed(const Common& common, const std::string& text,
     const auto env = actors::make_file_env();
     const auto record = actors::read_run_record(*env, runs_dir, *run);
     if (!record) return tl::unexpected(record.error());
-    auto report = completed(resumed.run_dir, *record);
-    if (!report) return tl::unexpected(report.error());
-    resumed.completed = std::move(*report);
-
     const fs::path saved = resumed.run_dir / "vflbus.toml";
     std::error_code ec;
     if (common.config.empty() && std::getenv("VFLBUS_CONFIG") == nullptr && fs::exists(saved, ec)) {
@@ -93,6 +101,12 @@ Result<Resumed> find_resumed(const Common& common, const std::string& text,
         config = load_config(with_saved, all, more);
         if (!config) return tl::unexpected(config.error());
     }
+    auto report = completed(resumed.run_dir, *record);
+    if (!report) return tl::unexpected(report.error());
+    if (*report)
+        if (const auto same = is_that_of(*config, *record); !same)
+            return tl::unexpected(same.error());
+    resumed.completed = std::move(*report);
     resumed.config = std::move(*config);
     return resumed;
 }

@@ -7,15 +7,14 @@ namespace {
 
 constexpr std::size_t time_digits = sizeof "2026-02-03T04:05:06.789Z" - 1;
 
-/// The time that a log line begins with; empty when it begins with something else.
-std::string_view time_of(std::string_view line) {
+}  // namespace
+
+std::string_view time_of_line(std::string_view line) {
     if (line.size() <= time_digits || line[4] != '-' || line[10] != 'T' ||
         line[time_digits - 1] != 'Z')
         return {};
     return line.substr(0, time_digits);
 }
-
-}  // namespace
 
 RunLogReader::RunLogReader(Asker& asker, const bus::RunRow& row) : asker_(asker), run_(row.run) {
     update(row);
@@ -67,7 +66,7 @@ void RunLogReader::ask_all() {
                 const std::size_t end = std::min(text.find('\n'), text.size());
                 const std::string_view line = text.substr(0, end);
                 text.remove_prefix(std::min(end + 1, text.size()));
-                if (const std::string_view time = time_of(line); !time.empty())
+                if (const std::string_view time = time_of_line(line); !time.empty())
                     source.last_time = time;
                 held_.push_back({source.last_time, {parties[i], std::string(line)}});
             }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ask.hpp"
@@ -14,6 +15,9 @@ struct LogLine {
     std::string party;
     std::string text;
 };
+
+/// The time that a log line begins with; empty when it begins with something else.
+std::string_view time_of_line(std::string_view line);
 
 class RunLogReader {
   public:

@@ -6,6 +6,7 @@
 #include "local_run.hpp"
 #include "output.hpp"
 #include "parties.hpp"
+#include "run_directory.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
 #include "thread_run.hpp"
@@ -72,6 +73,8 @@ int run_short(const ShortRunArguments& arguments, const ShortRun& run) {
     if (!arguments.local && !arguments.threads) return by_hand(arguments, run);
     if (const auto good = check_local(run.config, arguments); !good)
         return report_failure(arguments, good.error());
+    const auto directory = RunDirectory::begin(run.run_dir, run.purpose);
+    if (!directory) return report_failure(arguments, directory.error());
     return arguments.threads ? in_threads(arguments, run) : in_processes(arguments, run);
 }
 

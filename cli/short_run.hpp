@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/purpose.hpp"
 #include "arguments.hpp"
 #include "base/errc.hpp"
 #include "base/ids.hpp"
@@ -21,6 +22,7 @@ Result<config::Config> load_short(const ShortRunArguments& arguments);
 struct ShortRun {
     const config::Config& config;
     std::filesystem::path run_dir;
+    actors::Purpose purpose;
     /// Drives the run and prints what came of it.
     std::function<Failure(const PartyOptions&, const bus::StopSignal&)> as_master;
     /// The command that does this in a process of its own, but for what is the same for all.

@@ -1,0 +1,89 @@
+#include "run_directory.hpp"
+
+#include <system_error>
+#include <utility>
+
+#include "base/json.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int any_depth = 3;  // <run_id>/<party>/state/commit-...
+
+fs::path lock_directory(const fs::path& directory) {
+    return directory / "launch";
+}
+fs::path note_file(const fs::path& directory) {
+    return directory / "launch" / "launch.json";
+}
+
+/// Whether a run has begun there: it has a record, a report, predictions or part of a model.
+bool holds_run(const fs::path& directory) {
+    std::error_code ec;
+    for (const char* const file : {"run.json", "report.json", "predictions.csv"})
+        if (fs::exists(directory / file, ec)) return true;
+    for (const fs::path& party : entries_of(directory))
+        if (fs::exists(party / "model.json", ec)) return true;
+    return false;
+}
+
+}  // namespace
+
+Result<DirectoryLock> RunDirectory::lock(const fs::path& directory) {
+    auto lock = DirectoryLock::acquire(lock_directory(directory));
+    if (lock) return lock;
+    const auto holder = lock_holder(lock_directory(directory));
+    if (!holder) return lock;
+    return fail(Errc::io, "the run in " + directory.string() + " is in use by process " +
+                              std::to_string(*holder) + "; wait for it, or stop it first");
+}
+
+Result<RunDirectory> RunDirectory::begin(const fs::path& directory, actors::Purpose purpose) {
+    auto held = lock(directory);
+    if (!held) return tl::unexpected(held.error());
+    if (holds_run(directory))
+        return fail(Errc::usage, directory.string() +
+                                     " holds an earlier run, which is never overwritten; choose "
+                                     "another --run-id");
+    sweep_unfinished(directory, any_depth);
+    Json note = Json::object();
+    note["format"] = "vflbus-launch";
+    note["version"] = 1;
+    note["purpose"] = actors::name_of(purpose);
+    if (const auto written = write_file_atomically(note_file(directory), note.dump(1) + "\n");
+        !written)
+        return tl::unexpected(written.error());
+    return RunDirectory(directory, std::move(*held));
+}
+
+Result<RunDirectory> RunDirectory::resume(const fs::path& directory) {
+    auto held = lock(directory);
+    if (!held) return tl::unexpected(held.error());
+    sweep_unfinished(directory, any_depth);
+    return RunDirectory(directory, std::move(*held));
+}
+
+void RunDirectory::abandon() noexcept {
+    std::error_code ec;
+    fs::remove_all(lock_directory(directory_), ec);
+    fs::remove(directory_ / "data", ec);  // each of these only when it is empty
+    fs::remove(directory_, ec);
+    fs::remove(directory_.parent_path(), ec);
+}
+
+std::optional<std::string> noted_purpose(const fs::path& directory) {
+    const auto text = read_file(note_file(directory));
+    if (!text) return std::nullopt;
+    const Json note = Json::parse(*text);
+    const Json* const purpose = note.find("purpose");
+    if (purpose == nullptr || !purpose->is_string()) return std::nullopt;
+    return purpose->get<std::string>();
+}
+
+bool is_held(const fs::path& directory) {
+    return lock_holder(lock_directory(directory)).has_value();
+}
+
+}  // namespace vflbus::cli

@@ -1,0 +1,44 @@
+#pragma once
+// runs/<run_id>, as the process that starts a run's parties holds it.
+//
+// Two commands that are given the same --run-id must not write into one another's files, and an
+// earlier run is never overwritten. So whoever begins a run holds a lock in its directory as long
+// as it goes on, and notes there what the run is for, which its files alone do not always tell.
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "actors/purpose.hpp"
+#include "base/errc.hpp"
+#include "base/files.hpp"
+
+namespace vflbus::cli {
+
+class RunDirectory {
+  public:
+    /// For a new run; makes the directory. What a run that never began has left there is no
+    /// obstacle. Errors: usage for a directory that holds a run; io for one that is in use.
+    static Result<RunDirectory> begin(const std::filesystem::path& directory,
+                                      actors::Purpose purpose);
+    /// For a run that goes on. Errors: io for one that is in use.
+    static Result<RunDirectory> resume(const std::filesystem::path& directory);
+
+    /// Of a run that cannot begin after all: the directory goes, unless something else is in it.
+    void abandon() noexcept;
+
+  private:
+    RunDirectory(std::filesystem::path directory, DirectoryLock lock)
+        : directory_(std::move(directory)), lock_(std::move(lock)) {}
+    static Result<DirectoryLock> lock(const std::filesystem::path& directory);
+    std::filesystem::path directory_;
+    DirectoryLock lock_;
+};
+
+/// What the run there is for, as it was noted when it began; none when nobody noted it.
+std::optional<std::string> noted_purpose(const std::filesystem::path& directory);
+/// Whether a process holds the directory now.
+bool is_held(const std::filesystem::path& directory);
+
+}  // namespace vflbus::cli

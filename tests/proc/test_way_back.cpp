@@ -1,0 +1,304 @@
+// The way back to one's results: what lies here is listed, shown, compared, drawn and removed, and
+// nothing that is there is overwritten.
+
+#include <set>
+
+#include "base/json.hpp"
+#include "catch.hpp"
+#include "support.hpp"
+
+using namespace proc;
+
+namespace {
+
+const std::string first_id = "00112233445566778899aabbccddeeff";
+const std::string second_id = "77aa01bc445566778899aabbccddeeff";
+
+Words plus(Words words, const Words& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+}
+
+/// A training in one process, which is all that its files need.
+void train_here(const TempDir& dir, const std::string& id, const Words& more = {}) {
+    const Finished finished = run(
+        dir, plus({"launch", "--threads", "--config", "run.toml", "--run-id", id, "--json"}, more));
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+}
+
+Json json_of(const Finished& finished) {
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    return Json::parse(finished.out);
+}
+
+}  // namespace
+
+TEST_CASE("runs that lie here are listed with purpose, task, label and metric", "[way_back]") {
+    const TempDir dir;
+    make_example(dir);
+    train_here(dir, first_id, {"--set", "run.experiment_label=the first one"});
+    REQUIRE(run(dir, {"check", "--threads", "--config", "run.toml"}).exit_code == 0);
+    const Json said = json_of(run(dir, {"runs", "--local", "--json"}));
+    REQUIRE(said["runs"].size() == 2);
+    std::set<std::string> purposes;
+    for (const Json& row : said["runs"]) {
+        purposes.insert(row["purpose"].get<std::string>());
+        if (row["purpose"] != "train") continue;
+        CHECK(row["run_id"] == first_id);
+        CHECK(row["status"] == "completed");
+        CHECK(row["task"] == "logistic");
+        CHECK(row["experiment_label"] == "the first one");
+        CHECK(row["rows"] > 100);
+        CHECK(row["metrics"]["test"]["auc"] > 0.5);
+        CHECK(row["steps"] == row["steps_planned"]);
+    }
+    CHECK(purposes == std::set<std::string>{"check", "train"});
+    const std::string table = run(dir, {"runs", "--local"}).out;
+    INFO(table);
+    CHECK(table.find("00112233  train  completed  logistic  the first one") != std::string::npos);
+    CHECK(table.find("test auc 0.") != std::string::npos);
+    CHECK(table.find("…") == std::string::npos);
+    CHECK(table.find('\x1b') == std::string::npos);
+    CHECK(run(dir, {"runs", "--local", "--status", "failed"}).err.find("no runs in") !=
+          std::string::npos);
+}
+
+TEST_CASE("where no broker answers, what lies here is shown, and that is said", "[way_back]") {
+    const TempDir dir;
+    make_example(dir);
+    const Variables nobody{{"VFLBUS_BROKER", "tcp://127.0.0.1:1"}};
+    const Finished without = run(dir, {"runs"}, nobody);
+    CHECK(without.exit_code == 4);
+    CHECK(without.err.find("no broker answers at tcp://127.0.0.1:1") != std::string::npos);
+    train_here(dir, first_id);
+    for (const Words& words : {Words{"runs"}, Words{"run", "show", "0011"},
+                               Words{"run", "logs", "0011"}, Words{"run", "plot", "0011"}}) {
+        const Finished finished = run(dir, words, nobody);
+        INFO(words.back() << finished.out << finished.err);
+        CHECK(finished.exit_code == 0);
+        CHECK(finished.err.find("no broker answers at tcp://127.0.0.1:1; ") != std::string::npos);
+        CHECK(finished.err.find(dir / "runs") != std::string::npos);
+    }
+}
+
+TEST_CASE("a run is shown with its configuration and its lines", "[way_back]") {
+    const TempDir dir;
+    make_example(dir);
+    train_here(dir, first_id, {"--set", "data.id_salt=secret"});
+    const Json shown = json_of(run(dir, {"run", "show", "0011", "--local", "--json"}));
+    CHECK(shown["run"]["status"] == "completed");
+    const std::string configuration = shown["configuration"].get<std::string>();
+    CHECK(configuration.find("model.task = \"logistic\"") != std::string::npos);
+    CHECK(configuration.find("secret") == std::string::npos);
+    CHECK(shown["metrics"].size() >= 2);
+    const std::string text = run(dir, {"run", "show", "0011", "--local"}).out;
+    CHECK(text.starts_with("run "));
+    CHECK(text.find(first_id) != std::string::npos);
+    const Finished logs = run(dir, {"run", "logs", "0011", "--local"});
+    INFO(logs.out);
+    CHECK(logs.exit_code == 0);
+    for (const char* const party : {"node=master", "node=member-0", "node=member-1"})
+        CHECK(logs.out.find(party) != std::string::npos);
+    // what the report has, for programs
+    const Json report = Json::parse(slurp(dir / ("runs/" + first_id + "/report.json")));
+    CHECK(report["purpose"] == "train");
+    CHECK(report["configuration"]["model.task"] == "logistic");
+    CHECK(report["configuration"].find("data.id_salt") == nullptr);
+}
+
+TEST_CASE("two runs are compared in what was set and what came of it", "[way_back]") {
+    const TempDir dir;
+    make_example(dir);
+    train_here(dir, first_id, {"--set", "model.epochs=2"});
+    train_here(dir, second_id, {"--set", "model.epochs=3"});
+    const Json said = json_of(run(dir, {"run", "compare", "0011", "77aa", "--local", "--json"}));
+    REQUIRE(said["configuration"].size() == 1);
+    CHECK(said["configuration"]["model.epochs"].get<std::vector<std::string>>() ==
+          std::vector<std::string>{"2", "3"});
+    CHECK(said["metrics"].find("test auc") != nullptr);
+    const std::string table = run(dir, {"run", "compare", "0011", "77aa", "--local"}).out;
+    CHECK(table.starts_with("RUN "));
+    CHECK(table.find("00112233") < table.find("77aa01bc"));
+    CHECK(table.find("model.epochs") != std::string::npos);
+    CHECK(run(dir, {"run", "compare", "0011", "ff", "--local"}).exit_code == 5);
+}
+
+TEST_CASE("metrics are drawn over the steps", "[way_back]") {
+    const TempDir dir;
+    make_example(dir);
+    const Words often{"--set", "model.report_train_metrics_iteration=2", "--set",
+                      "model.report_test_metrics_iteration=2"};
+    train_here(dir, first_id, often);
+    train_here(dir, second_id, plus(often, {"--set", "model.learning_rate=0.001"}));
+    const Finished drawn = run(dir, {"run", "plot", "0011", "77aa", "--local", "--metric", "auc"});
+    INFO(drawn.out << drawn.err);
+    CHECK(drawn.exit_code == 0);
+    CHECK(drawn.out.starts_with("auc\n"));
+    CHECK(
+        drawn.out.find("* 00112233 train\no 00112233 test\n+ 77aa01bc train\nx 77aa01bc test\n") !=
+        std::string::npos);
+    const Json said = json_of(run(dir, {"run", "plot", "0011", "--local", "--json"}));
+    CHECK(said["curves"][0]["points"].size() > 3);
+    const Finished wrong = run(dir, {"run", "plot", "0011", "--local", "--metric", "aux"});
+    CHECK(wrong.exit_code == 2);
+    CHECK(wrong.err.find("did you mean auc?") != std::string::npos);
+}
+
+TEST_CASE("runs are removed, all that were named or none", "[way_back]") {
+    const TempDir dir;
+    make_example(dir);
+    train_here(dir, first_id);
+    train_here(dir, second_id);
+    CHECK(run(dir, {"run", "remove", "0011", "ff"}).exit_code == 5);
+    CHECK(fs::exists(dir / ("runs/" + first_id)));
+    const Finished removed = run(dir, {"run", "remove", "0011", "77"});
+    INFO(removed.err);
+    CHECK(removed.exit_code == 0);
+    CHECK_FALSE(fs::exists(dir / ("runs/" + first_id)));
+    CHECK_FALSE(fs::exists(dir / ("runs/" + second_id)));
+    CHECK(run(dir, {"runs", "--local"}).err.find("there are no runs in") != std::string::npos);
+}
+
+TEST_CASE("a run that is there is not touched by a launch with its id", "[way_back]") {
+    const TempDir dir;
+    const Words launch{"launch", "--threads", "2", "--run-id", first_id, "--set", "model.epochs=1"};
+    REQUIRE(run(dir, launch).exit_code == 0);
+    const std::string bank = slurp(dir / ("runs/" + first_id + "/data/bank.csv"));
+    REQUIRE(bank.size() > 1000);
+    for (const std::string members : {"2", "3"}) {
+        Words again = launch;
+        again[2] = members;
+        const Finished refused = run(dir, plus(again, {"--set", "run.seed=7"}));
+        INFO(refused.err);
+        CHECK(refused.exit_code == 2);
+        CHECK(refused.err.find("holds an earlier run, which is never overwritten") !=
+              std::string::npos);
+    }
+    CHECK(slurp(dir / ("runs/" + first_id + "/data/bank.csv")) == bank);
+    CHECK_FALSE(fs::exists(dir / ("runs/" + first_id + "/data/insurer.csv")));
+}
+
+TEST_CASE("what a disk had no room for does not keep the next start away", "[way_back]") {
+    const TempDir dir;
+    const fs::path data = fs::path(dir / "runs") / first_id / "data";
+    // as far as an example came; a directory where a table should be is a disk without room
+    fs::create_directories(data / "telecom.csv");
+    const Words launch{"launch", "--threads", "--run-id", first_id, "--set", "model.epochs=1"};
+    CHECK(run(dir, launch).exit_code == 3);
+    fs::remove(data / "telecom.csv");
+    CHECK(fs::exists(data / "bank.csv"));
+    const Finished again = run(dir, launch);
+    INFO(again.err);
+    CHECK(again.exit_code == 0);
+}
+
+TEST_CASE("a run that is over is not resumed with another configuration", "[way_back]") {
+    const TempDir dir;
+    make_example(dir);
+    train_here(dir, first_id);
+    const Words resume{"launch", "--threads", "--resume", "0011"};
+    const Finished same = run(dir, resume);
+    CHECK(same.exit_code == 0);
+    CHECK(same.out.find("completed") != std::string::npos);
+    const Finished other = run(dir, plus(resume, {"--set", "model.epochs=77"}));
+    INFO(other.err);
+    CHECK(other.exit_code == 8);
+    CHECK(other.out.empty());
+    CHECK(other.err.find("model.epochs (77 here, ") != std::string::npos);
+    // what is no part of the model may be another
+    CHECK(run(dir, plus(resume, {"--set", "bus.recv_timeout=5"})).exit_code == 0);
+}
+
+TEST_CASE("a table on a terminal fits its window, is bold, and heeds NO_COLOR", "[way_back]") {
+    const TempDir dir;
+    make_example(dir);
+    train_here(dir, first_id, {"--set", "run.experiment_label=" + std::string(60, 'x')});
+    const auto on_terminal = [&](const std::string& columns, const std::string& before) {
+        const Finished finished =
+            python(dir,
+                   "import os, pty, sys, fcntl, struct, termios\n"
+                   "pid, fd = pty.fork()\n"
+                   "if pid == 0:\n"
+                   "    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 24, "
+                   "int(sys.argv[1]), 0, 0))\n"
+                   "    os.execve(sys.argv[3], ['vflbus', 'runs', '--local'], dict(os.environ, "
+                   "TERM='xterm',"
+                   " **dict([sys.argv[2].split('=')] if sys.argv[2] else [])))\n"
+                   "while True:\n"
+                   "    try: data = os.read(fd, 4096)\n"
+                   "    except OSError: break\n"
+                   "    if not data: break\n"
+                   "    sys.stdout.buffer.write(data)\n",
+                   {columns, before, std::getenv("VFLBUS_BINARY")});
+        INFO(finished.err);
+        REQUIRE(finished.exit_code == 0);
+        return finished.out;
+    };
+    const std::string wide = on_terminal("80", "");
+    INFO(wide);
+    CHECK(wide.find("\x1b[1mRUN") != std::string::npos);
+    CHECK(wide.find("…") != std::string::npos);
+    CHECK(wide.find("(UTC)") == std::string::npos);
+    CHECK(on_terminal("80", "NO_COLOR=1").find('\x1b') == std::string::npos);
+    const std::string narrow = on_terminal("40", "NO_COLOR=1");
+    INFO(narrow);
+    CHECK(narrow.find("STATUS   completed\r\n") != std::string::npos);
+}
+
+TEST_CASE("shells complete commands, flags and values", "[way_back]") {
+    const TempDir dir;
+    spit(dir / "runs/0011/x", "");
+    spit(dir / "vflbus.bash", run(dir, {"completion", "bash"}).out);
+    const auto completed = [&](const std::string& line) {
+        spit(dir / "ask.sh",
+             "source ./vflbus.bash\nCOMP_WORDS=(" + line +
+                 ")\nCOMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_vflbus\necho \"${COMPREPLY[*]}\"\n");
+        const Finished asked =
+            python(dir,
+                   "import subprocess, sys\n"
+                   "done = subprocess.run(['bash', 'ask.sh'], capture_output=True, text=True)\n"
+                   "sys.stdout.write(done.stdout + done.stderr)\n",
+                   {});
+        return asked.out;
+    };
+    CHECK(completed("vflbus la") == "launch\n");
+    CHECK(completed("vflbus run sh") == "show\n");
+    CHECK(completed("vflbus run show --lo") == "--local\n");
+    CHECK(completed("vflbus launch --transport t") == "tcp\n");
+    CHECK(completed("vflbus data synth --task lo") == "logistic\n");
+    CHECK(completed("vflbus run show 00") == "0011\n");
+    CHECK(completed("vflbus launch --resume 00") == "0011\n");
+    CHECK(completed("vflbus completion f") == "fish\n");
+    for (const std::string shell : {"zsh", "fish"}) {
+        const std::string script = run(dir, {"completion", shell}).out;
+        CHECK(script.find("--transport") + script.find("-l transport") != std::string::npos);
+        CHECK(script.find("synth") != std::string::npos);
+    }
+    CHECK(run(dir, {"completion", "tcsh"}).exit_code == 2);
+}
+
+TEST_CASE("the manual has a page for each command", "[way_back]") {
+    const TempDir dir;
+    REQUIRE(run(dir, {"manual", "--out", "man"}).exit_code == 0);
+    for (const std::string name : {"vflbus", "vflbus-launch", "vflbus-run", "vflbus-completion"}) {
+        const std::string page = slurp(dir / ("man/" + name + ".1"));
+        CAPTURE(name);
+        CHECK(page.starts_with(".TH "));
+        CHECK(page.find(".SH SYNOPSIS") != std::string::npos);
+    }
+    CHECK(slurp(dir / "man/vflbus-run.1").find(".SS vflbus run compare") != std::string::npos);
+}
+
+TEST_CASE("--version says what a report of a problem should say", "[way_back]") {
+    const TempDir dir;
+    const Json said = json_of(run(dir, {"version", "--json"}));
+    CHECK_FALSE(said["compiler"].get<std::string>().empty());
+    for (const char* const library : {"libzmq", "libsodium", "sqlite"})
+        CHECK(said["libraries"][library].get<std::string>().find('.') != std::string::npos);
+    CHECK_FALSE(said["processor"].get<std::string>().empty());
+    const std::string text = run(dir, {"--version"}).out;
+    CHECK(text.find("libzmq " + said["libraries"]["libzmq"].get<std::string>()) !=
+          std::string::npos);
+}

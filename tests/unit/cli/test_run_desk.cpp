@@ -1,0 +1,192 @@
+// Questions about runs: what is in memory is answered at once, what is in files by another thread,
+// within bounds.
+
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "actors/run/run_record.hpp"
+#include "base/files.hpp"
+#include "bus/wire/questions.hpp"
+#include "catch.hpp"
+#include "run_desk.hpp"
+
+using namespace vflbus;
+using bus::Question;
+using cli::RunDesk;
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+namespace {
+
+const RunId run = *parse_run_id("00112233445566778899aabbccddeeff");
+
+/// A runs directory with one training that is over.
+struct Runs {
+    fs::path path;
+    Runs() {
+        std::string name = (fs::temp_directory_path() / "vflbus-cli-XXXXXX").string();
+        REQUIRE(::mkdtemp(name.data()) != nullptr);
+        path = name;
+        const auto env = actors::make_file_env();
+        actors::RunRecord record;
+        record.run = run;
+        record.owner = "master";
+        record.agreed = "data.id_salt = \"secret\"\nmodel.epochs = 3\n";
+        record.phase = actors::RunRecord::Phase::finished;
+        REQUIRE(actors::write_run_record(*env, path, record).has_value());
+        write_report(7);
+    }
+    ~Runs() {
+        std::error_code ignored;
+        fs::remove_all(path, ignored);
+    }
+    Runs(const Runs&) = delete;
+    Runs& operator=(const Runs&) = delete;
+
+    [[nodiscard]] fs::path report() const { return path / run.hex() / "report.json"; }
+    void write_report(std::uint64_t steps) const {
+        observe::RunReport made;
+        made.status = "completed";
+        made.run_id = run.hex();
+        made.steps = steps;
+        made.train = {{"auc", 0.75}};
+        REQUIRE(write_file_atomically(report(), observe::to_json(made)).has_value());
+    }
+};
+
+bus::QueryArrived query(Question question, bus::Bytes body = bus::encode_empty()) {
+    return {{}, run, 0, static_cast<std::uint16_t>(question), std::move(body)};
+}
+
+Result<bus::Bytes> ask(RunDesk& desk, const bus::QueryArrived& question) {
+    std::promise<Result<bus::Bytes>> answer;
+    auto future = answer.get_future();
+    desk.answer(question, [&](Result<bus::Bytes> given) { answer.set_value(std::move(given)); });
+    REQUIRE(future.wait_for(20s) == std::future_status::ready);
+    return future.get();
+}
+
+std::uint64_t steps_told(RunDesk& desk) {
+    const auto answer = ask(desk, query(Question::status));
+    REQUIRE(answer.has_value());
+    return bus::decode_status(*answer)->steps;
+}
+
+}  // namespace
+
+TEST_CASE("the run that a process drives is told of at once, by whoever asks", "[cli]") {
+    const Runs runs;
+    RunDesk desk("master", runs.path, config::ShareLog::owned);
+    int stopped = 0;
+    desk.drives(run, "model.epochs = 5\n", [&] { ++stopped; }, {});
+    std::thread::id answered_by;
+    desk.answer(query(Question::configuration), [&](Result<bus::Bytes> answer) {
+        answered_by = std::this_thread::get_id();
+        REQUIRE(answer.has_value());
+        CHECK(*bus::decode_text(*answer) == "model.epochs = 5\n");
+    });
+    CHECK(answered_by == std::this_thread::get_id());
+    CHECK(ask(desk, query(Question::stop)).has_value());
+    CHECK(stopped == 1);
+    desk.done();
+    CHECK(ask(desk, query(Question::stop)).error().code == Errc::run_ended);
+}
+
+TEST_CASE("a run that is over is told of from its files, by another thread", "[cli]") {
+    const Runs runs;
+    RunDesk desk("master", runs.path, config::ShareLog::owned);
+    std::promise<std::thread::id> by;
+    desk.answer(query(Question::configuration), [&](Result<bus::Bytes> answer) {
+        CHECK((answer && *bus::decode_text(*answer) == "model.epochs = 3\n"));  // without the salt
+        by.set_value(std::this_thread::get_id());
+    });
+    CHECK(by.get_future().get() != std::this_thread::get_id());
+    CHECK(steps_told(desk) == 7);
+    const auto metrics = ask(desk, query(Question::metrics, bus::encode_from(0)));
+    REQUIRE(metrics.has_value());
+    CHECK(bus::decode_metrics(*metrics)->entries.size() == 1);
+    CHECK(ask(desk, query(Question::stop)).error().code == Errc::not_owner);
+}
+
+TEST_CASE("what was read of a run is read again when its files have changed", "[cli]") {
+    const Runs runs;
+    RunDesk desk("master", runs.path, config::ShareLog::owned);
+    CHECK(steps_told(desk) == 7);
+    runs.write_report(9);
+    // file systems with coarse times would hide the change from us
+    fs::last_write_time(runs.report(), fs::last_write_time(runs.report()) + 1s);
+    CHECK(steps_told(desk) == 9);
+}
+
+TEST_CASE("a report that is too long to be parsed for an asker is refused", "[cli]") {
+    const Runs runs;
+    RunDesk desk("master", runs.path, config::ShareLog::owned);
+    fs::resize_file(runs.report(), cli::told_report_bytes_max + 1);
+    const auto answer = ask(desk, query(Question::metrics, bus::encode_from(0)));
+    REQUIRE_FALSE(answer.has_value());
+    CHECK(answer.error().code == Errc::too_large);
+    CHECK(answer.error().sentence.find("16.0 MiB") != std::string::npos);
+    // nobody is told where this machine keeps it
+    CHECK(answer.error().sentence.find(runs.path.string()) == std::string::npos);
+}
+
+TEST_CASE("another party's run, or none, is not told of", "[cli]") {
+    const Runs runs;
+    RunDesk member("member-0", runs.path, config::ShareLog::owned);
+    CHECK(ask(member, query(Question::status)).error().code == Errc::not_owner);
+    CHECK(ask(member, query(Question::log, bus::encode_from(0))).error().code == Errc::refused);
+    CHECK(ask(member, query(static_cast<Question>(77))).error().code == Errc::unknown_message);
+}
+
+TEST_CASE("those who ask too much at once are refused, and nobody waits for them", "[cli]") {
+    const Runs runs;
+    RunDesk desk("master", runs.path, config::ShareLog::owned);
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool entered = false;
+    bool released = false;
+    std::size_t answered = 0;
+    // the desk's thread is kept in the first answer, so that all others wait
+    desk.answer(query(Question::status), [&](const Result<bus::Bytes>&) {
+        std::unique_lock lock(mutex);
+        entered = true;
+        changed.notify_all();
+        changed.wait(lock, [&] { return released; });
+    });
+    {
+        std::unique_lock lock(mutex);
+        REQUIRE(changed.wait_for(lock, 20s, [&] { return entered; }));
+    }
+    const auto count = [&](const Result<bus::Bytes>&) {
+        const std::lock_guard lock(mutex);
+        ++answered;
+        changed.notify_all();
+    };
+    for (std::size_t i = 0; i < cli::questions_waiting_max; ++i)
+        desk.answer(query(Question::status), count);
+    Errc refused = Errc::ok;
+    desk.answer(query(Question::status), [&](const Result<bus::Bytes>& answer) {
+        if (!answer) refused = answer.error().code;
+    });
+    CHECK(refused == Errc::too_many);
+    std::unique_lock lock(mutex);
+    CHECK(answered == 0);
+    released = true;
+    changed.notify_all();
+    CHECK(changed.wait_for(lock, 20s, [&] { return answered == cli::questions_waiting_max; }));
+}
+
+TEST_CASE("a desk that is closed answers none of those that wait", "[cli]") {
+    const Runs runs;
+    for (int i = 0; i < 20; ++i) {
+        RunDesk desk("master", runs.path, config::ShareLog::owned);
+        for (int k = 0; k < 5; ++k)
+            desk.answer(query(Question::status), [](const Result<bus::Bytes>&) {});
+    }
+}
