@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
+#include <deque>
 #include <functional>
 #include <map>
 #include <mutex>
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "actors/node/node.hpp"
+#include "apps/outbox.hpp"
 #include "apps/run_config.hpp"
 #include "apps/wire.hpp"
 #include "base/hash.hpp"
@@ -201,6 +203,86 @@ void one_after_another(bench::Report& report, std::size_t total) {
                              bench::Bar{bench::Bar::Kind::at_most, 1.05}));
 }
 
+/// What an app costs beyond the bus: a tensor to a handler that echoes it, against the same bytes
+/// to the node's own echo, both as frames of one run of one owner.
+void large_message(bench::Report& report, std::size_t mebibytes, std::size_t rounds) {
+    const std::string vflbus = bench::neighbor("../cli/vflbus");
+    const std::string client = bench::neighbor("bench_client.so");
+    const bench::ScratchDirectory dir;
+    const std::string address = "ipc://" + dir.path() + "/bus";
+    bench::Child broker(vflbus, {"broker", "--bind", address, "--quiet"});
+    broker.hear();
+    bench::Child node(vflbus,
+                      {"actor", "--role", "member", "--app", client, "--name", "node-0", "--broker",
+                       address, "--quiet", "--state-dir", dir.path() + "/node-0", "--set",
+                       "output.runs_dir=" + dir.path() + "/runs"});
+    const auto context = bus::make_context();
+    apps::app::Record content;
+    content.tensors["x"] =
+        apps::app::Tensor::of(std::vector<std::uint8_t>(mebibytes << 20, std::uint8_t{7}));
+    const Bytes record = apps::encode(content);
+    apps::Envelope envelope;
+    envelope.message_type = "train";
+    envelope.ttl_ms = 600'000;
+    envelope.record = record;
+    const Bytes body = apps::encode(envelope);
+    const auto measure = [&](MessageType type) {
+        Asker owner({{"*", "member", -1}}, apps::agreed_text({}), type, body, rounds + 1);
+        drive(*make_node(context, address, "serverapp", "serverapp", dir.path()), owner);
+        owner.round_trips.erase(owner.round_trips.begin());  // the first, cold
+        return bench::quantile(owner.round_trips, 0.5);
+    };
+    std::vector<double> through_app, echoed;
+    for (int i = 0; i < 3; ++i) {
+        echoed.push_back(measure(echo_type));
+        through_app.push_back(measure(apps::app_message_type));
+    }
+    report.add(bench::paired(
+        std::to_string(mebibytes) + " MiB to an app and back, against the node's own echo", "ms",
+        through_app, echoed, bench::Bar{bench::Bar::Kind::at_most, 2}));
+}
+
+/// Microseconds per message that main pushes: taken in, sent, and answered, but for every tenth,
+/// which expires.
+double outbox_us(std::uint64_t nodes, std::uint64_t messages) {
+    apps::Outbox outbox(bus::outstanding_requests_max);
+    std::vector<std::deque<std::uint64_t>> at_link(nodes + 1);  // numbers of what was sent
+    std::uint64_t number = 0;
+    const TimePoint start{std::chrono::hours(1)};
+    const auto send = [&](std::uint64_t node) {
+        const auto refused = outbox.send(NodeId{node}, [&](Bytes) -> Result<std::uint64_t> {
+            at_link[node].push_back(++number);
+            return number;
+        });
+        if (!refused.empty()) throw std::runtime_error("a message was refused");
+    };
+    const auto begin = Clock::now();
+    for (std::uint64_t i = 0; i < messages; ++i) {
+        const std::uint64_t node = 1 + i % nodes;
+        outbox.add(NodeId{node}, i + 1, start + seconds(i % 10 == 0 ? 1 : 1000), Bytes(64));
+        send(node);
+    }
+    (void)outbox.expire(start + seconds(2));
+    while (outbox.size() > 0)
+        for (std::uint64_t node = 1; node <= nodes; ++node) {
+            if (at_link[node].empty()) continue;
+            (void)outbox.answered(NodeId{node}, at_link[node].front());
+            at_link[node].pop_front();
+            send(node);
+        }
+    return ms(Clock::now() - begin) * 1000 / static_cast<double>(messages);
+}
+
+void many_messages(bench::Report& report) {
+    std::vector<double> many, few;
+    for (int i = 0; i < 3; ++i) {
+        few.push_back(outbox_us(10, 1000));
+        many.push_back(outbox_us(1000, 100'000));
+    }
+    report.add(bench::paired("a message of 100,000 to 1,000 nodes, against one of 1,000 to 10",
+                             "us", many, few, bench::Bar{bench::Bar::Kind::at_most, 10}));
+}
+
 }  // namespace
 
 void bench::measure_apps(Report& report, const Settings& settings) {
@@ -209,7 +291,10 @@ void bench::measure_apps(Report& report, const Settings& settings) {
                                                  : 2000;
     report.section("Many runs on the same nodes",
                    "64 B to a member with two workers, one of which another run keeps; then " +
-                       std::to_string(runs) + " runs of an app, one after another");
+                       std::to_string(runs) +
+                       " runs of an app, one after another; large messages, and many");
     busy(report, settings.quick ? 0.1 : 5);
     one_after_another(report, runs);
+    large_message(report, settings.quick ? 4 : 100, settings.quick ? 2 : 5);
+    many_messages(report);
 }

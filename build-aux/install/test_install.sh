@@ -47,13 +47,13 @@ END
 "$@" $(flags --cflags) "$root/program.cpp" -o "$root/program" $(flags --libs)
 test "$("$root/program")" = works
 
-# an app, with nothing but what vflbus-app.pc says; the installed program takes it
-example=$(dirname "$0")/../../examples/multi_run
-app_flags=$(pkg-config --define-variable=prefix="$root$prefix" --cflags vflbus-app)
-for app in client server; do
-    # shellcheck disable=SC2086
-    "$@" $app_flags -shared -fPIC "$example/$app.cpp" -o "$root/$app.so"
-done
+# an app, with nothing but what vflbus-app.pc says, by the example's own meson.build; the installed
+# program takes it
+example=$(cd "$(dirname "$0")/../../examples/multi_run" && pwd)
+PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=${pc%/*} \
+    meson setup "$root/example" "$example" >"$root/setup.log" || { cat "$root/setup.log"; exit 1; }
+ninja -C "$root/example" --quiet
+mv "$root/example/client.so" "$root/example/server.so" "$root"
 cd "$root"
 "$root$prefix/bin/vflbus" launch --local 2 --client client.so --server server.so 2>said || {
     cat said

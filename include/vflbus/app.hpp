@@ -163,6 +163,8 @@ inline constexpr const char* query = "query";
 struct Error {
     enum Code : int {
         unknown_run = 8,         ///< the run is over
+        too_large = 13,          ///< the reply is larger than a message may be
+        too_many = 14,           ///< the node is at its limit of runs or waiting messages
         unknown_handler = 15,    ///< the ClientApp has no handler for this type of message
         malformed_message = 16,  ///< the content cannot be read
         node_restarted = 17,     ///< the node's process was started again meanwhile
@@ -277,9 +279,9 @@ class Context {
         return given_.cancelled != nullptr && given_.cancelled->load(std::memory_order_relaxed);
     }
 
-    /// A handler that takes minutes says now and then that it gets on; a line of its log says so as
-    /// well. Who is silent for `bus.progress_stall_after` (5 minutes) is reported as stalled, and
-    /// given up after as long again.
+    /// A handler that takes minutes says now and then that it is at work; a line of its log says so
+    /// as well. A node whose handler is silent for `bus.progress_stall_after` (5 minutes) is
+    /// reported as stalled, and given up after as long again.
     void progress() const;
 
     /// The app's own T of this run, made at the first call.
@@ -445,8 +447,8 @@ class Driver {
     /// are not there to be pulled. An empty function ends it. `take` must not throw.
     virtual void on_reply(std::function<void(Message)> take) = 0;
 
-    /// What `vflbus run show` has of this run over time: log_metrics({{"loss", 0.3}}, round). The
-    /// first 10,000 calls are kept. Throws std::invalid_argument for more than 64 metrics, or a
+    /// What `vflbus run show` has of this run over time, and a line on the terminal and in the log
+    /// of the run: log_metrics({{"loss", 0.3}}, round). The first 10,000 calls are kept. Throws std::invalid_argument for more than 64 metrics, or a
     /// name that is empty or longer than 64 bytes.
     virtual void log_metrics(const std::map<std::string, double>& metrics, std::uint64_t step) = 0;
 };

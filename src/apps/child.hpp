@@ -1,6 +1,6 @@
 #pragma once
 // What runs in the process of an app: the handlers of a ClientApp for one run, or main of a
-// ServerApp. Talks with the node over a socket (docs/apps.md, section 3) and ends when that does.
+// ServerApp. Talks with the node over a socket (docs/apps.md, section 6) and ends when that does.
 
 #include <vflbus/app.hpp>
 

@@ -1,5 +1,5 @@
 #pragma once
-// Frames between a node and the process of an app (docs/apps.md, section 3). A message of an app
+// Frames between a node and the process of an app (docs/apps.md, section 6). A message of an app
 // passes the node as it is: all that the node has to know of it is in a head of fixed size, so that
 // a gigabyte is neither decoded nor copied on its way from the bus to the app or back.
 

@@ -1,6 +1,6 @@
 #pragma once
 // Serves runs of apps on a node: each run's messages go to a process of its own, one at a time, and
-// its answers back (docs/apps.md, section 2). So many handlers are at work as there are workers;
+// its answers back (docs/apps.md, section 5). So many handlers are at work as there are workers;
 // further runs wait, and take turns message by message.
 //
 // Whoever opens a run here can cost the node no more than stated bounds: one process (and 256 of

@@ -1,5 +1,5 @@
 #pragma once
-// The agreed text of a run of apps (docs/apps.md, section 3): its first line says that the run is
+// The agreed text of a run of apps (docs/apps.md, section 6): its first line says that the run is
 // one, the others are its run configuration. And key=value as users write it.
 
 #include <optional>

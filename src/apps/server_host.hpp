@@ -1,7 +1,7 @@
 #pragma once
 // The owner of a run of apps. Main of the ServerApp runs in a process of its own, which may crash
 // or hang; this connects it to the run: what main pushes goes to the nodes, replies and news of
-// nodes go to main, and the end of either ends the other (docs/apps.md, section 2).
+// nodes go to main, and the end of either ends the other (docs/apps.md, section 5).
 
 #include <chrono>
 #include <memory>

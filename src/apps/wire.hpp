@@ -1,5 +1,5 @@
 #pragma once
-// An app's message as bytes (docs/apps.md, section 3): a Record, and the envelope around it. What
+// An app's message as bytes (docs/apps.md, section 6): a Record, and the envelope around it. What
 // comes from another party is decoded here within limits, and nowhere else.
 //
 // A message may hold a gigabyte. So encoding does not copy large tensors: the sender hands out the

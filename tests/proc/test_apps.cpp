@@ -77,6 +77,25 @@ TEST_CASE("the example: two servers at once on five nodes, each with its own rep
     CHECK(left_behind(dir) == "");
 }
 
+TEST_CASE("the whole example of docs/apps.md: five nodes find the line that their rows lie on") {
+    const TempDir dir;
+    const Finished finished =
+        run(dir, {"launch", "--local", "5", "--client", app("page_client"), "--server",
+                  app("page_server"), "--run-config", "rounds=20", "--json"});
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    CHECK(count_of(finished.err, " metrics step=") == 20);
+    std::smatch found;
+    REQUIRE(std::regex_search(finished.err, found,
+                              std::regex("weights: \\[([0-9.e-]+), ([0-9.e-]+)\\]")));
+    CHECK(std::stod(found[1]) == Approx(2).margin(0.05));
+    CHECK(std::stod(found[2]) == Approx(1).margin(0.05));
+    const Json said = json_of(finished);
+    CHECK(said["runs"][0]["messages"] == 200);
+    CHECK(said["runs"][0]["errors"] == 0);
+    CHECK(left_behind(dir) == "");
+}
+
 TEST_CASE("what a handler may do wrong is told to its owner, and no other run notices") {
     const TempDir dir;
     {

@@ -146,6 +146,8 @@ TEST_CASE("a record has as many tensors as it may, and no more elements than bou
 
 TEST_CASE("the codes of the public header are those of the wire") {
     CHECK(app::Error::unknown_run == static_cast<int>(Errc::unknown_run));
+    CHECK(app::Error::too_large == static_cast<int>(Errc::too_large));
+    CHECK(app::Error::too_many == static_cast<int>(Errc::too_many));
     CHECK(app::Error::unknown_handler == static_cast<int>(Errc::unknown_message));
     CHECK(app::Error::malformed_message == static_cast<int>(Errc::malformed_message));
     CHECK(app::Error::node_restarted == static_cast<int>(Errc::peer_restarted));
