@@ -78,9 +78,9 @@ Plan draw(std::uint64_t seed) {
         plan.deaths_per_step = 0.01;
     plan.app = rng.below(2) == 0;
     plan.asker.open = rng.below(2) == 0;
-    const std::uint64_t hostile = rng.below(8);  // nobody, the one, the other, both
-    plan.hostile_member = hostile >= 6 || hostile == 2 || hostile == 3;
-    plan.hostile_owner = hostile >= 4;
+    const std::uint64_t hostile = rng.below(8);  // in three of eight nobody, in one both
+    plan.hostile_member = hostile == 3 || hostile == 4 || hostile == 7;
+    plan.hostile_owner = hostile >= 5;
     if (plan.hostile_member) plan.asker.distrusted = {"member-2"};
     const double shares[] = {0, 0.002, 0.01, 0.05, 0.3};
     plan.changed = shares[rng.below(5)];
