@@ -7,6 +7,7 @@
 #include "actors/programs.hpp"
 #include "actors/run/commits.hpp"
 #include "actors/training/algorithm.hpp"
+#include "actors/verdict.hpp"
 #include "base/text.hpp"
 #include "models/metrics.hpp"
 
@@ -28,9 +29,7 @@ std::vector<TableKind> sides_due(const Run& run, const MasterHalf& model, std::u
 Result<> check_finite(const models::Matrix& scores, const config::ModelConfig& model) {
     if (models::all_finite(scores.span())) return {};
     Failure failure{Errc::diverged, "scores are no longer finite"};
-    failure.hint = model.sequential
-                       ? "raise model.reg_lambda (now " + shortest(model.reg_lambda) + ")"
-                       : "lower model.learning_rate (now " + shortest(model.learning_rate) + ")";
+    failure.hint = divergence_hint(model);
     return tl::unexpected(std::move(failure));
 }
 
@@ -61,19 +60,37 @@ observe::ProgressState progress_of(const MasterHalf& model, std::uint64_t step, 
     state.epochs = next.epochs;
     state.epoch = std::min(next.epoch, next.epochs);
     state.step = step;
-    state.steps = model.steps();
+    state.steps = model.converges() ? 0 : model.steps();
     state.loss = loss;
     return state;
 }
 
-Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step) {
+void note_loss(Run& run, const MasterHalf& model, std::uint64_t step, double loss) {
+    const std::vector<TableKind> sides = sides_due(run, model, step);
+    if (std::ranges::find(sides, TableKind::train) != sides.end()) return;
+    observe::HistoryEntry entry;
+    entry.step = step;
+    entry.epoch = model.place(step).epoch;
+    entry.split = "train";
+    entry.loss = loss;
+    run.results().history.push_back(std::move(entry));
+}
+
+Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step,
+                Evaluated& last) {
     const std::vector<TableKind> sides = sides_due(run, model, step);
     for (const TableKind side : sides) {
         run.enter(Phase::evaluating);
         const models::Matrix scores = co_await model.scores(side, step);
         co_await check_finite(scores, run.config().model);
-        const models::Labels& truth = side == TableKind::train ? labels.train : labels.test;
-        note_metrics(run, model, side, step, models::metrics_for(truth, model.predict(scores)));
+        const bool train = side == TableKind::train;
+        models::Matrix predictions = model.predict(scores);
+        const models::Metrics metrics =
+            models::metrics_for(train ? labels.train : labels.test, predictions);
+        note_metrics(run, model, side, step, metrics);
+        if (!model.done(step)) continue;
+        if (train) co_await check_not_diverged(run.config().model, labels, metrics.get("loss"));
+        (train ? last.train : last.test) = std::move(predictions);
     }
     if (!sides.empty() && !model.done(step)) run.enter(Phase::training);
 }

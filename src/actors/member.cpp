@@ -193,7 +193,7 @@ class MemberApp {
             case When::between_steps:
                 return trains;
             case When::after_last_step:
-                return run.state == State::finished || (trains && run.training_over());
+                return run.state == State::finished || (trains && run.half->may_finish(run.step));
             case When::any_moment:
                 return true;
         }
@@ -354,7 +354,7 @@ class MemberApp {
                                                ": " + text.error().sentence);
         const auto head = parse_model_head(*text, path.string());
         if (!head) return tl::unexpected(head.error());
-        if (auto same = check_format(*head, run.half->format(), path.string()); !same)
+        if (auto same = check_format(*head, run.half->part_format(), path.string()); !same)
             return tl::unexpected(std::move(same.error()));
         if (head->run != request->run)
             return fail(Errc::bad_data, "has a part of run " + head->run.short_hex() + " in " +
@@ -381,7 +381,7 @@ class MemberApp {
         head.role = "member";
         head.rank = context.rank();
         head.agreed = context.config_hash;
-        head.format = run.half->format();
+        head.format = run.half->part_format();
         const auto text = run.half->part(std::move(head));
         if (!text) return tl::unexpected(text.error());
         if (auto fits = check_model_size(text->size()); !fits)

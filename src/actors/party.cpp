@@ -227,6 +227,10 @@ AlignmentDigest Party::digest() const {
     return {table.value(), rows.value(), features.value()};
 }
 
+data::Design Party::take_design(TableKind kind) {
+    return std::exchange(side(kind).design, data::Design());
+}
+
 void Party::drop_tables() {
     for (const TableKind kind : {TableKind::train, TableKind::test}) {
         Side& s = side(kind);

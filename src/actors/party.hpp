@@ -55,6 +55,9 @@ class Party {
     Result<> split();
     /// Preprocessing and designs. Needs `split`.
     Result<> build();
+    /// The design of one side, for an algorithm that keeps it in a form of its own: from here on
+    /// `design(kind)` is empty.
+    [[nodiscard]] data::Design take_design(TableKind kind);
     /// Lets the training and test tables go (after build; the master reads its labels first).
     void drop_tables();
 

@@ -14,6 +14,7 @@ namespace vflbus::actors {
 
 class MasterHalf;
 class Party;
+struct Evaluated;
 struct Labels;
 struct CheckResult;
 struct PredictResult;
@@ -24,7 +25,11 @@ Task<> train(Run& run);
 /// The master's own table, which it must have. Errors: bad_config, and those of the table.
 Result<> load_own(Party& own, TableKind kind);
 /// evaluate.cpp: the metrics that are due after `step` steps, of the training or test side or both.
-Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step);
+/// After the last one `last` has the predictions. Errors: diverged.
+Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step,
+                Evaluated& last);
+/// A point of the curve: the loss of all training rows, where no metrics are due.
+void note_loss(Run& run, const MasterHalf& model, std::uint64_t step, double loss);
 /// How the training stands after `step` steps, to the observers.
 observe::ProgressState progress_of(const MasterHalf& model, std::uint64_t step, double loss);
 /// check.cpp

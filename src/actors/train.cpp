@@ -1,6 +1,7 @@
 // A training, from gathering to the model parts. docs/training.md, section 4.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "actors/protocols/protocol.hpp"
 #include "actors/run/commits.hpp"
 #include "actors/training/algorithm.hpp"
+#include "actors/verdict.hpp"
 #include "base/text.hpp"
 #include "config/agreed.hpp"
 #include "models/metrics.hpp"
@@ -41,11 +43,12 @@ Task<> align(Run& run, Party& own) {
     co_await alignment.select(kinds);
 }
 
-void report_own(Run& run, const Party& own) {
+void report_own(Run& run, const Party& own, const MasterHalf& model) {
     observe::RunReport& report = run.results();
     report.rows_train = own.rows(TableKind::train).size();
     report.rows_test = own.rows(TableKind::test).size();
-    report.epochs = run.config().model.epochs;
+    report.solver = config::name_of(run.config().model.solver);
+    report.epochs = model.converges() ? 0 : run.config().model.epochs;
     auto& party = report.parties[0];
     party.features = own.features();
     party.missing_cells = own.prepared().filled_cells;
@@ -71,12 +74,32 @@ Task<> stop(Run& run, std::uint64_t step) {
 }
 
 /// What is due after `step` steps, or when the commit of that step was restored.
-Task<> settle(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step, double loss) {
+Task<> settle(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step, double loss,
+              Evaluated& last) {
     run.note_step(step, model.steps());
     if (model.done(step)) run.training_ends();
     co_await run.commits().after(step, loss);
+    if (model.converges()) note_loss(run, model, step, loss);
     run.report_step(progress_of(model, step, loss));
-    co_await evaluate(run, model, labels, step);
+    co_await evaluate(run, model, labels, step, last);
+}
+
+/// One line for each thing that a user should know of the model, here and in the report.
+void note(Run& run, std::string sentence) {
+    run.log(Level::warn, sentence);
+    run.results().notes.push_back(std::move(sentence));
+}
+
+void report_end(Run& run, const MasterHalf& model, const Labels& labels, const Evaluated& last) {
+    observe::RunReport& report = run.results();
+    const std::optional<Convergence> convergence = model.convergence();
+    if (convergence) {
+        report.converged = convergence->converged;
+        report.iterations = convergence->iterations;
+    }
+    report.notes.clear();
+    for (std::string& sentence : verdicts(run.config().model, labels, convergence, last))
+        note(run, std::move(sentence));
 }
 
 void warn_of_empty_parties(const Run& run) {
@@ -87,7 +110,7 @@ void warn_of_empty_parties(const Run& run) {
 }
 
 /// Trains the label holder alone, some steps at a time, for comparison.
-Task<> compare(Run& run, MasterHalf& model, const Labels& labels) {
+Task<> compare(Run& run, MasterHalf& model, const Labels& labels, const Evaluated& last) {
     Baseline* const baseline = model.baseline();
     if (baseline == nullptr) co_return;
     run.enter(Phase::comparing);
@@ -100,13 +123,17 @@ Task<> compare(Run& run, MasterHalf& model, const Labels& labels) {
         more = trained && *trained;
     }
     observe::RunReport& report = run.results();
-    const models::Metrics train =
-        models::metrics_for(labels.train, baseline->predict(TableKind::train));
+    Evaluated alone;
+    alone.train = baseline->predict(TableKind::train);
+    const models::Metrics train = models::metrics_for(labels.train, alone.train);
     report.label_holder_alone_train = train.entries();
-    if (report.rows_test == 0) co_return;
-    const models::Metrics test =
-        models::metrics_for(labels.test, baseline->predict(TableKind::test));
-    report.label_holder_alone_test = test.entries();
+    if (report.rows_test != 0) {
+        alone.test = baseline->predict(TableKind::test);
+        const models::Metrics test = models::metrics_for(labels.test, alone.test);
+        report.label_holder_alone_test = test.entries();
+    }
+    std::string verdict = verdict_against_alone(run.config().model, labels, last, alone);
+    if (!verdict.empty()) note(run, std::move(verdict));
 }
 
 Result<> store_part(Run& run, const MasterHalf& model) {
@@ -114,7 +141,7 @@ Result<> store_part(Run& run, const MasterHalf& model) {
     head.run = run.options().run;
     head.role = "master";
     head.agreed = run.spec().config_hash;
-    head.format = model.format();
+    head.format = model.part_format();
     const auto text = model.part(std::move(head));
     if (!text) return tl::unexpected(text.error());
     if (auto fits = check_model_size(text->size()); !fits) return fits;
@@ -167,7 +194,7 @@ Task<> train(Run& run) {
     own.drop_tables();
     const MasterSetting setting{run, own, &labels};
     const std::unique_ptr<MasterHalf> model = co_await algorithm->train(setting);
-    report_own(run, own);
+    report_own(run, own, *model);
     run.enter(Phase::beginning);
     co_await model->begin();
 
@@ -176,19 +203,21 @@ Task<> train(Run& run) {
     warn_of_empty_parties(run);
     run.training_begins();
     run.note_step(step, model->steps());
-    if (step != 0) co_await settle(run, *model, labels, step, run.commits().loss());
+    Evaluated last;
+    if (step != 0) co_await settle(run, *model, labels, step, run.commits().loss(), last);
     while (!model->done(step) && !run.stopping()) {
         co_await run.commits().room_after(step);
         if (run.stopping()) break;
         const StepResult done = co_await model->step(step);
         ++step;
-        co_await settle(run, *model, labels, step, done.loss);
+        co_await settle(run, *model, labels, step, done.loss, last);
     }
     if (!model->done(step)) {
         co_await stop(run, step);
         co_return;
     }
-    if (!run.stopping()) co_await compare(run, *model, labels);
+    report_end(run, *model, labels, last);
+    if (!run.stopping()) co_await compare(run, *model, labels, last);
     run.enter(Phase::finishing);
     if (run.stopping()) co_await stop(run, step);
     co_await run.commits().recorded(step);

@@ -13,7 +13,7 @@ namespace {
 std::vector<const Key*> agreed_keys() {
     std::vector<const Key*> found;
     for (const Key& key : keys())
-        if (key.half() == Half::agreed) found.push_back(&key);
+        if (key.half() == Half::agreed && key.form_of.empty()) found.push_back(&key);
     std::ranges::sort(found, {}, [](const Key* key) { return full_name(*key); });
     return found;
 }

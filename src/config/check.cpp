@@ -7,6 +7,7 @@
 
 #include "base/text.hpp"
 #include "config/config.hpp"
+#include "config/solver.hpp"
 #include "config/value.hpp"
 
 namespace vflbus::config {
@@ -132,6 +133,7 @@ Failure bad(const std::string& party, std::string sentence) {
 
 void check_agreed(const Config& config, Problems& problems) {
     const ModelConfig& model = config.model;
+    check_solver(config, problems);
     if (model.sequential && model.task != Task::linear)
         problems.add(at(config, {"model.sequential", "model.task"}) +
                      "model.sequential = true is for model.task = \"linear\" only, not " +

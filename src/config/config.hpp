@@ -20,6 +20,7 @@ namespace vflbus::config {
 
 enum class Protocol : std::uint8_t { honest };
 enum class Task : std::uint8_t { linear, logistic, multilabel, softmax };
+enum class Solver : std::uint8_t { lbfgs, sgd, adam, sequential };
 enum class Optimizer : std::uint8_t { sgd, adam };
 enum class Duplicates : std::uint8_t { refuse, first, all };
 enum class MissingRows : std::uint8_t { refuse, skip };
@@ -27,6 +28,7 @@ enum class MissingRows : std::uint8_t { refuse, skip };
 /// The name as it stands in a configuration, e.g. "logistic".
 std::string_view name_of(Protocol value) noexcept;
 std::string_view name_of(Task value) noexcept;
+std::string_view name_of(Solver value) noexcept;
 std::string_view name_of(Optimizer value) noexcept;
 std::string_view name_of(Duplicates value) noexcept;
 
@@ -48,11 +50,15 @@ struct RunConfig {
 
 struct ModelConfig {
     Task task = Task::logistic;
-    bool sequential = false;
+    Solver solver = Solver::lbfgs;
+    bool sequential = false;  ///< what solver = "sequential" was called before, and equal to it
+    double l2 = 1;            ///< 1/2 l2 |w|^2 beside the sum of the rows' losses
+    double tolerance = 1e-4;
+    std::uint64_t max_iterations = 200;
     std::uint64_t epochs = 20;
     std::uint64_t batch_size = 256;  ///< rows; 0: all rows in one batch
     double learning_rate = 0.1;
-    Optimizer optimizer = Optimizer::sgd;
+    Optimizer optimizer = Optimizer::sgd;  ///< equal to solver where that is sgd or adam
     double momentum = 0;
     double adam_beta1 = 0.9;
     double adam_beta2 = 0.999;
@@ -178,6 +184,9 @@ struct Config : AgreedHalf {
     /// Who this process is: LoadOptions::self, or what VFLBUS_ROLE and VFLBUS_RANK say; may be
     /// empty.
     std::string self;
+    /// What model.C says, which is another form of model.l2: not agreed, and of no use after
+    /// load().
+    double inverse_l2 = 1;
     /// Where each stated key was stated: "party.member-0.data" -> "conf/x.toml:12",
     /// "--set", "VFLBUS_MODEL_TASK". A key that is not here has its default.
     std::map<std::string, std::string> origins;

@@ -125,9 +125,12 @@ An unknown section or key, a wrong type and an impossible value are refused with
 (or the flag, or the variable), the key, and the nearest valid one. So are combinations without a
 meaning:
 
-- `model.sequential` with a task other than `linear`, and with `model.momentum` or
-  `model.weight_decay`;
-- `model.momentum` with `model.optimizer = "adam"`;
+- `model.solver` that contradicts `model.sequential` or `model.optimizer`, where both are stated;
+- a key of one solver with another one, unless it has its default: `l2`, `tolerance` and
+  `max_iterations` are of `lbfgs`, `learning_rate`, `weight_decay` and `shuffle` of `sgd` and `adam`,
+  `epochs` and `batch_size` of all but `lbfgs`, `momentum` of `sgd`, `reg_lambda` of `sequential`;
+- `model.solver = "sequential"` with a task other than `linear`;
+- `model.C` together with `model.l2`;
 - `model.class_weights` with `linear`; a number of weights other than two with `logistic` and
   `multilabel`;
 - one label with `multilabel`, several with any other task, a label at a member;
@@ -203,7 +206,7 @@ std::string to_toml(const Config& given, const fs::path& relative_to) {
         if (section.half == Half::agreed && config.run.world_size == 0) continue;
         std::string body;
         for (const Key& key : keys()) {
-            if (key.section != section.name) continue;
+            if (key.section != section.name || !key.form_of.empty()) continue;
             const Field field = key.field(config, no_party);
             if (section.half == Half::own) {
                 if (key.name == "runs_dir" && !config.stated("output.runs_dir")) continue;

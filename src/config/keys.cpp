@@ -11,6 +11,7 @@ using std::string_view;
 // In the order of the enumerations.
 constexpr string_view protocols[] = {"honest"};
 constexpr string_view tasks[] = {"linear", "logistic", "multilabel", "softmax"};
+constexpr string_view solvers[] = {"lbfgs", "sgd", "adam", "sequential"};
 constexpr string_view optimizers[] = {"sgd", "adam"};
 constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
 constexpr string_view missing_rules[] = {"refuse", "skip"};
@@ -85,16 +86,63 @@ constexpr Key key_table[] = {
             "several such labels. softmax: one label of K classes.",
      .choices = tasks},
     {.section = "model",
+     .name = "solver",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(model.solver),
+     .doc = "lbfgs: all rows at once until it converges; nothing has to be chosen. sgd, adam: "
+            "mini-batches for a number of epochs. sequential (linear only): in each batch one "
+            "party after another solves its own ridge least squares for what the others leave of "
+            "the label.",
+     .choices = solvers,
+     .default_note = "`\"lbfgs\"`; where it is not stated, but one of `optimizer`, "
+                     "`learning_rate`, `momentum`, `adam_*`, `weight_decay`, `epochs`, "
+                     "`batch_size` or `shuffle` is: what `optimizer` says"},
+    {.section = "model",
      .name = "sequential",
      .type = Type::boolean,
      .field = IN_CONFIG(model.sequential),
-     .doc = "Linear only: in each batch one party after another solves its own ridge least squares "
-            "for what the others leave of the label, instead of gradient descent."},
+     .doc = "The earlier form of solver = \"sequential\"."},
+    {.section = "model",
+     .name = "l2",
+     .type = Type::number,
+     .field = IN_CONFIG(model.l2),
+     .doc = "Penalty 1/2 l2 |w|^2 beside the sum of the rows' losses, as in scikit-learn: alpha of "
+            "Ridge, 1 / C of LogisticRegression. The intercept is left out. Of lbfgs.",
+     .min = 0,
+     .max = 1e12},
+    {.section = "model",
+     .name = "C",
+     .type = Type::number,
+     .field = IN_CONFIG(inverse_l2),
+     .doc = "1 / l2, as LogisticRegression of scikit-learn calls it. Of lbfgs.",
+     .min = 0,
+     .max = 1e12,
+     .above_min = true,
+     .default_note = "1 / `l2`",
+     .form_of = "l2"},
+    {.section = "model",
+     .name = "tolerance",
+     .type = Type::number,
+     .field = IN_CONFIG(model.tolerance),
+     .doc = "lbfgs has converged when the norm of the gradient (by columns of unit variance) is at "
+            "most tolerance times what it was at the start, and at most tolerance / 100.",
+     .min = 0,
+     .max = 1,
+     .above_min = true,
+     .below_max = true},
+    {.section = "model",
+     .name = "max_iterations",
+     .type = Type::integer,
+     .field = IN_CONFIG(model.max_iterations),
+     .doc = "lbfgs ends after that many iterations, converged or not; each is one round trip.",
+     .unit = "iterations",
+     .min = 1,
+     .max = 1e6},
     {.section = "model",
      .name = "epochs",
      .type = Type::integer,
      .field = IN_CONFIG(model.epochs),
-     .doc = "How often training goes through all training rows.",
+     .doc = "How often training goes through all training rows. Of sgd, adam and sequential.",
      .unit = "epochs",
      .min = 1,
      .max = 1e6},
@@ -102,15 +150,16 @@ constexpr Key key_table[] = {
      .name = "batch_size",
      .type = Type::integer,
      .field = IN_CONFIG(model.batch_size),
-     .doc = "Rows of one step; 0 takes all training rows at once.",
+     .doc = "Rows of one step; 0 takes all training rows at once. Of sgd, adam and sequential.",
      .unit = "rows",
      .min = 0,
-     .max = 1e9},
+     .max = 1e9,
+     .default_note = "`256`; 0 with `sequential`"},
     {.section = "model",
      .name = "learning_rate",
      .type = Type::number,
      .field = IN_CONFIG(model.learning_rate),
-     .doc = "Length of a step. Not used by sequential.",
+     .doc = "Length of a step. Of sgd and adam.",
      .min = 0,
      .max = 1000,
      .above_min = true},
@@ -118,14 +167,13 @@ constexpr Key key_table[] = {
      .name = "optimizer",
      .type = Type::choice,
      .field = ENUM_IN_CONFIG(model.optimizer),
-     .doc = "sgd: gradient descent, with momentum when that is not 0. adam: Adam. Not used by "
-            "sequential.",
+     .doc = "The earlier form of solver = \"sgd\" and solver = \"adam\".",
      .choices = optimizers},
     {.section = "model",
      .name = "momentum",
      .type = Type::number,
      .field = IN_CONFIG(model.momentum),
-     .doc = "Of sgd; must be 0 with adam and sequential.",
+     .doc = "Of sgd; must be 0 with all other solvers.",
      .min = 0,
      .max = 1,
      .below_max = true},
@@ -157,8 +205,8 @@ constexpr Key key_table[] = {
      .name = "weight_decay",
      .type = Type::number,
      .field = IN_CONFIG(model.weight_decay),
-     .doc = "lambda in the gradient X'r + lambda w; the intercept is left out. Must be 0 with "
-            "sequential, which has reg_lambda.",
+     .doc = "lambda in the gradient X'r + lambda w; the intercept is left out. Of sgd and adam; "
+            "lbfgs has l2, sequential reg_lambda.",
      .min = 0,
      .max = 1e6},
     {.section = "model",
@@ -708,6 +756,9 @@ string_view name_of(Protocol value) noexcept {
 }
 string_view name_of(Task value) noexcept {
     return choice_of(tasks, value);
+}
+string_view name_of(Solver value) noexcept {
+    return choice_of(solvers, value);
 }
 string_view name_of(Optimizer value) noexcept {
     return choice_of(optimizers, value);

@@ -43,7 +43,8 @@ struct Key {
     bool below_max = false;  ///< `max` itself is not allowed
     std::span<const std::string_view> choices = {};
     std::string_view variable = {};      ///< an environment variable beside VFLBUS_<SECTION>_<KEY>
-    std::string_view default_note = {};  ///< said in the documentation instead of an empty default
+    std::string_view default_note = {};  ///< said in the documentation instead of the default
+    std::string_view form_of = {};       ///< another form of this key, which alone is agreed upon
 
     [[nodiscard]] Half half() const noexcept;
 };

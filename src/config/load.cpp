@@ -4,6 +4,7 @@
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "config/config.hpp"
+#include "config/solver.hpp"
 #include "config/value.hpp"
 
 namespace vflbus::config {
@@ -109,6 +110,7 @@ class Loader {
             config_.output.runs_dir = (base_ / config_.output.runs_dir).lexically_normal().string();
         if (!problems_.none()) return tl::unexpected(problems_.failure());
         find_world_size();
+        resolve_solver(config_, problems_);
         if (!problems_.none()) return tl::unexpected(problems_.failure());
         if (auto checked = check(config_); !checked) return tl::unexpected(checked.error());
         return std::move(config_);

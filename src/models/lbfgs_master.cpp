@@ -106,11 +106,22 @@ Result<> LbfgsMaster::advance() {
     ++rounds_;
     request_.coefficients.fill(0);
     std::ranges::fill(intercept_step_, 0.0);
-    if (done()) return {};
+    if (done()) {
+        forget();
+        return {};
+    }
     for (std::size_t g = 0; g < groups_.size(); ++g)
         if (groups_[g].end == LbfgsEnd::running)
             if (Result<> ok = choose_step(g); !ok) return ok;
+    if (done()) forget();  // no step was good enough
     return {};
+}
+
+/// What only a next step would need: most of the memory, and of a commit.
+void LbfgsMaster::forget() {
+    for (PanelMatrix& memory : memory_) memory = PanelMatrix();
+    request_.residual = Matrix();
+    step_scores_ = Matrix();
 }
 
 /// The parties have taken the step of the last request: so does the master.
@@ -440,7 +451,7 @@ double LbfgsMaster::loss() const noexcept {
         const double unit = objective_.unit()[first_output(g)];
         sum += losses_[g] * (unit * unit);
     }
-    return sum;
+    return sum / static_cast<double>(losses_.size());
 }
 
 double LbfgsMaster::constant_loss() const noexcept {
@@ -476,11 +487,15 @@ void LbfgsMaster::finish_scores(MatrixView z) const {
             value = objective_.unit()[c] * value + (shift.empty() ? 0 : shift[c]);
 }
 
-Matrix LbfgsMaster::predict_training_rows() const {
+Matrix LbfgsMaster::training_scores() const {
     Matrix z(z_);
     for (std::size_t c = 0; c < z.cols(); ++c)
         for (double& value : z.col(c)) value = objective_.unit()[c] * value + objective_.shift()[c];
-    return predict(objective_.task(), z, {});
+    return z;
+}
+
+Matrix LbfgsMaster::predict_training_rows() const {
+    return predict(objective_.task(), training_scores(), {});
 }
 
 // -- commits --------------------------------------------------------------------------------
@@ -504,7 +519,11 @@ LbfgsMasterState LbfgsMaster::state() const {
 }
 
 Result<> LbfgsMaster::set_state(LbfgsMasterState state) {
-    const std::size_t memory = z_.rows() * slots_.vectors();
+    const bool over =
+        !state.groups.empty() && std::ranges::none_of(state.groups, [](const LbfgsGroupState& g) {
+            return g.end == LbfgsEnd::running;
+        });
+    const std::size_t memory = over ? 0 : z_.rows() * slots_.vectors();
     const std::size_t products = slots_.products() * slots_.products();
     const bool fits =
         state.scores.size() == z_.size() && state.memory.size() == memory * z_.cols() &&
@@ -527,7 +546,7 @@ Result<> LbfgsMaster::set_state(LbfgsMasterState state) {
                         "an earlier commit.");
     rounds_ = state.rounds;
     std::ranges::copy(state.scores, z_.data());
-    for (std::size_t c = 0; c < memory_.size(); ++c)
+    for (std::size_t c = 0; c < memory_.size() && !over; ++c)
         std::ranges::copy(std::span(state.memory).subspan(c * memory, memory),
                           memory_[c].span().begin());
     for (std::size_t g = 0; g < groups_.size(); ++g)
@@ -539,7 +558,8 @@ Result<> LbfgsMaster::set_state(LbfgsMasterState state) {
     std::ranges::copy(state.coefficients, request_.coefficients.data());
     losses_ = std::move(state.losses);
     groups_ = std::move(state.groups);
-    for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (over) forget();
+    for (std::size_t g = 0; g < groups_.size() && !over; ++g) {
         combine(g);
         step_losses_[g] = measure(g, 1).loss;
     }

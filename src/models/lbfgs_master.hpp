@@ -46,10 +46,11 @@ struct LbfgsGroupState {
 /// the next round follows from it bit for bit.
 struct LbfgsMasterState {
     std::uint64_t rounds = 0;
-    std::vector<double> scores;     ///< z: n x k, of the weights that the parties answered with
-    std::vector<double> memory;     ///< for each output n x (m + 1) in panels: X g, X s
-    std::vector<double> products;   ///< for each group (m + 2) x (m + 2)
-    std::vector<double> intercept;  ///< b~: k
+    std::vector<double> scores;  ///< z: n x k, of the weights that the parties answered with
+    std::vector<double>
+        memory;  ///< for each output n x (m + 1) in panels: X g, X s; empty when done
+    std::vector<double> products;        ///< for each group (m + 2) x (m + 2)
+    std::vector<double> intercept;       ///< b~: k
     std::vector<double> intercept_step;  ///< what the next step adds to it: k
     std::vector<double> offsets;         ///< mean' w, summed over the parties: k
     std::vector<double> coefficients;    ///< of the next step: (m + 1) x groups
@@ -82,7 +83,8 @@ class LbfgsMaster {
     LbfgsEnd end() const noexcept;
     /// Steps that the parties have taken and answered for.
     std::uint64_t iterations() const noexcept { return rounds_ == 0 ? 0 : rounds_ - 1; }
-    /// Mean loss of the training rows in label units (without the penalty), after those steps.
+    /// Mean loss of the training rows in label units (without the penalty), after those steps; of
+    /// several labels their mean. Without weights it is `loss` of metrics_for.
     double loss() const noexcept;
     /// The loss of the best constant: what it started from.
     double constant_loss() const noexcept;
@@ -102,7 +104,10 @@ class LbfgsMaster {
     /// Turns sums of scores X w of any rows (n x k, w in units of the scaled labels) into the
     /// model's scores with intercept, in label units.
     void finish_scores(MatrixView z) const;
-    /// Predictions (values or probabilities) for the training rows; needs no party.
+    /// The model's scores of the training rows, with intercept, in label units: n x k. Needs no
+    /// party.
+    Matrix training_scores() const;
+    /// Their predictions: values or probabilities.
     Matrix predict_training_rows() const;
 
     // -- commits --------------------------------------------------------------------
@@ -129,6 +134,7 @@ class LbfgsMaster {
         return products_[group](i, j);
     }
     double value(std::size_t group) const noexcept;
+    void forget();
     void take_step();
     void take_step_scores();
     void take_products();

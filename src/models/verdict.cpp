@@ -14,58 +14,73 @@ namespace {
 
 constexpr double standard_errors = 3;
 constexpr double rounding_share = 0x1p-40;
-constexpr double diverged_factor = 10;
+constexpr double diverged_factor = 100;
 
 double mean_loss(std::span<const double> values) {
     return lane_sum(values) / static_cast<double>(values.size());
 }
 
-void add_two_class_losses(std::span<const double> y, std::span<const double> p,
-                          std::span<double> out) {
-    for (std::size_t i = 0; i < y.size(); ++i)
-        out[i] -=
-            models::log(y[i] == 1 ? clipped_probability(p[i]) : 1 - clipped_probability(p[i]));
+/// What the loss of label y of `output` is multiplied by.
+double class_weight(const Labels& labels, std::span<const double> weights, std::size_t output,
+                    double y) {
+    if (weights.empty()) return 1;
+    const auto label = static_cast<std::size_t>(y);
+    return weights[labels.task == Task::softmax ? label : 2 * output + label];
+}
+
+double loss_of(const Labels& labels, ConstMatrixView predictions, std::size_t row,
+               std::size_t output, std::span<const double> weights) {
+    const double y = labels.values(row, output);
+    const double p = predictions(row, output);
+    if (labels.task == Task::linear) return 0.5 * (y - p) * (y - p);
+    const double right = y == 1 ? clipped_probability(p) : 1 - clipped_probability(p);
+    return -class_weight(labels, weights, output, y) * models::log(right);
+}
+
+double softmax_loss_of(const Labels& labels, ConstMatrixView predictions, std::size_t row,
+                       std::span<const double> weights) {
+    double sum = 0;
+    for (std::size_t c = 0; c < predictions.cols; ++c)
+        sum += clipped_probability(predictions(row, c));
+    const double y = labels.values(row, 0);
+    const double right = clipped_probability(predictions(row, static_cast<std::size_t>(y)));
+    return -class_weight(labels, weights, 0, y) * models::log(right / sum);
 }
 
 }  // namespace
 
-std::vector<double> row_losses(const Labels& labels, ConstMatrixView predictions) {
+std::vector<double> row_losses(const Labels& labels, ConstMatrixView predictions,
+                               std::span<const double> class_weights) {
     VFLBUS_ASSERT(predictions.rows == labels.rows() && predictions.cols == labels.outputs(),
                   "one prediction for each row and output");
     std::vector<double> out(labels.rows(), 0.0);
-    if (labels.task == Task::softmax) {
-        for (std::size_t i = 0; i < out.size(); ++i) {
-            double sum = 0;
-            for (std::size_t c = 0; c < predictions.cols; ++c)
-                sum += clipped_probability(predictions(i, c));
-            const auto label = static_cast<std::size_t>(labels.values(i, 0));
-            out[i] = -models::log(clipped_probability(predictions(i, label)) / sum);
-        }
-        return out;
-    }
-    for (std::size_t c = 0; c < predictions.cols; ++c) {
-        const auto y = labels.values.col(c);
-        const auto p = predictions.col(c);
-        if (labels.task != Task::linear) {
-            add_two_class_losses(y, p, out);
+    for (std::size_t i = 0; i < out.size(); ++i) {
+        if (labels.task == Task::softmax) {
+            out[i] = softmax_loss_of(labels, predictions, i, class_weights);
             continue;
         }
-        for (std::size_t i = 0; i < out.size(); ++i) out[i] += 0.5 * (y[i] - p[i]) * (y[i] - p[i]);
+        for (std::size_t c = 0; c < predictions.cols; ++c)
+            out[i] += loss_of(labels, predictions, i, c, class_weights);
+        out[i] /= static_cast<double>(predictions.cols);
     }
-    for (double& loss : out) loss /= static_cast<double>(predictions.cols);
     return out;
 }
 
-Matrix constant_prediction(const Labels& train, std::size_t rows) {
-    const double n = static_cast<double>(train.rows());
-    std::vector<double> share(train.outputs(), 0.0);
-    if (train.task == Task::softmax)
-        for (std::size_t i = 0; i < train.rows(); ++i)
-            share[static_cast<std::size_t>(train.values(i, 0))] += 1;
-    else
-        column_sums(train.values, share);
-    Matrix out(rows, share.size());
-    for (std::size_t c = 0; c < share.size(); ++c) std::ranges::fill(out.col(c), share[c] / n);
+Matrix constant_prediction(const Labels& train, std::size_t rows,
+                           std::span<const double> class_weights) {
+    const std::size_t k = train.outputs();
+    std::vector<double> sum(k, 0.0);
+    std::vector<double> total(k, 0.0);
+    for (std::size_t i = 0; i < train.rows(); ++i)
+        for (std::size_t c = 0; c < k; ++c) {
+            const bool softmax = train.task == Task::softmax;
+            const double y = train.values(i, softmax ? 0 : c);
+            const double weight = class_weight(train, class_weights, c, y);
+            sum[c] += weight * (softmax ? (y == static_cast<double>(c) ? 1 : 0) : y);
+            total[c] += weight;
+        }
+    Matrix out(rows, k);
+    for (std::size_t c = 0; c < k; ++c) std::ranges::fill(out.col(c), sum[c] / total[c]);
     return out;
 }
 

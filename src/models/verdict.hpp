@@ -16,19 +16,21 @@
 namespace vflbus::models {
 
 /// The loss of each row, whose mean is `loss` of metrics_for. predictions: as metrics_for takes
-/// them.
-std::vector<double> row_losses(const Labels& labels, ConstMatrixView predictions);
+/// them. class_weights (weights_of_classes): none, or what each class's losses are multiplied by.
+std::vector<double> row_losses(const Labels& labels, ConstMatrixView predictions,
+                               std::span<const double> class_weights = {});
 
-/// The best prediction that is the same for every row, of `train`: means, or shares of the classes.
-/// rows x outputs.
-Matrix constant_prediction(const Labels& train, std::size_t rows);
+/// The best prediction that is the same for every row, of `train`: means, or (weighted) shares of
+/// the classes. rows x outputs.
+Matrix constant_prediction(const Labels& train, std::size_t rows,
+                           std::span<const double> class_weights = {});
 
 /// Whether the mean of `a` is larger than that of `b` by more than noise: by more than three
 /// standard errors of the rows' differences, and by more than rounding. One value per row each.
 bool clearly_larger(std::span<const double> a, std::span<const double> b);
 
 /// Whether a model with this mean loss on its own training rows has diverged: it is not finite, or
-/// ten times that of the best constant. A descent that works never gets there.
+/// a hundred times that of the best constant. A descent that works never gets there.
 bool has_diverged(const Labels& train, double loss);
 
 }  // namespace vflbus::models

@@ -162,6 +162,15 @@ class Reader {
         for (std::size_t i = 0; i < found->size(); ++i)
             visit(Reader((*found)[i], fmt::format("{}[{}]", path_of(key), i), wrong_));
     }
+    void texts(const char* key, std::vector<std::string>& out) const {
+        const Json* found = find(key);
+        if (found == nullptr) return;
+        if (!found->is_array()) return complain(key);
+        for (const Json& item : *found) {
+            if (!item.is_string()) return complain(key);
+            out.push_back(item.get<std::string>());
+        }
+    }
     [[nodiscard]] bool has(const char* key) const { return find(key) != nullptr; }
 
   private:
@@ -269,6 +278,17 @@ std::string metrics_table(const RunReport& report, std::size_t width, bool color
 
 constexpr std::size_t facts_indent = 10;
 
+/// "2,360 in 20 epochs", "24 of lbfgs, converged after 23 iterations"
+std::string steps_text(const RunReport& report) {
+    std::string out = grouped(report.steps);
+    if (report.epochs > 0) out += fmt::format(" in {} epochs", grouped(report.epochs));
+    if (report.converged)
+        out += fmt::format(" of {}, {} after {} iterations", report.solver,
+                           *report.converged ? "converged" : "not converged",
+                           grouped(report.iterations));
+    return out;
+}
+
 Facts facts_of(const RunReport& report) {
     Facts facts;
     for (const PartyReport& party : report.parties) {
@@ -281,8 +301,7 @@ Facts facts_of(const RunReport& report) {
     facts.emplace_back("rows",
                        fmt::format("{} common, {} train, {} test", grouped(report.rows_common),
                                    grouped(report.rows_train), grouped(report.rows_test)));
-    facts.emplace_back(
-        "steps", fmt::format("{} in {} epochs", grouped(report.steps), grouped(report.epochs)));
+    facts.emplace_back("steps", steps_text(report));
     facts.emplace_back("time",
                        fmt::format("{} training, {} in all", human_seconds(report.train_seconds),
                                    human_seconds(report.total_seconds)));
@@ -290,6 +309,7 @@ Facts facts_of(const RunReport& report) {
         "bytes", fmt::format("{} sent, {} received by all parties", human_bytes(report.bytes_sent),
                              human_bytes(report.bytes_received)));
     if (!report.model_dir.empty()) facts.emplace_back("model", report.model_dir);
+    for (const std::string& note : report.notes) facts.emplace_back("note", note);
     return facts;
 }
 
@@ -326,6 +346,12 @@ std::string to_json(const RunReport& report, int indent) {
                    {"train", report.rows_train},
                    {"test", report.rows_test},
                    {"parties", std::move(rows)}};
+    if (!report.solver.empty()) out["solver"] = report.solver;
+    if (report.converged) {
+        out["converged"] = *report.converged;
+        out["iterations"] = report.iterations;
+    }
+    if (!report.notes.empty()) out["notes"] = report.notes;
     out["steps"] = report.steps;
     out["steps_planned"] = report.steps_planned;
     out["epochs"] = report.epochs;
@@ -394,6 +420,10 @@ Result<RunReport> from_json(std::string_view text) {
         rows.read("train", report.rows_train);
         rows.read("test", report.rows_test);
     });
+    in.read("solver", report.solver);
+    if (in.has("converged")) in.read("converged", report.converged.emplace());
+    in.read("iterations", report.iterations);
+    in.texts("notes", report.notes);
     in.read("steps", report.steps);
     in.read("steps_planned", report.steps_planned);
     in.read("epochs", report.epochs);

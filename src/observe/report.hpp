@@ -67,9 +67,15 @@ struct RunReport {
     std::uint64_t rows_train = 0;
     std::uint64_t rows_test = 0;
 
+    std::string solver;             ///< "lbfgs", "sgd", ...; empty: of an earlier version
+    std::optional<bool> converged;  ///< nothing: the solver takes so many steps and no more
+    std::uint64_t iterations = 0;   ///< of a solver that converges
+    /// What a user should know of the model, a sentence each: that it has not converged, or that it
+    /// is worse than something simpler.
+    std::vector<std::string> notes;
     std::uint64_t steps = 0;          ///< done
     std::uint64_t steps_planned = 0;  ///< 0: not known yet, as of a run that ended before its steps
-    std::uint64_t epochs = 0;
+    std::uint64_t epochs = 0;         ///< 0: the solver takes all rows in every step
     double train_seconds = 0;
     double total_seconds = 0;
 
@@ -93,6 +99,7 @@ struct RunReport {
 ///   config_hash started finished
 ///   parties [{name role rank rows rows_matched features left_out missing_cells version host pid}]
 ///   rows {common train test parties {NAME: rows}}
+///   [solver] [converged iterations] [notes []]
 ///   steps steps_planned epochs train_seconds total_seconds
 ///   metrics {train {} test {} label_holder_alone {train {} test {}}}
 ///   history [{step epoch split loss metrics {}}]

@@ -109,20 +109,19 @@ Plan calm_plan(std::size_t variant) {
 
 config::Config configuration(std::size_t variant, std::size_t number, std::size_t members,
                              const Plan& plan) {
-    static const std::vector<std::string> common{"model.epochs=25",
-                                                 "model.batch_size=8",
-                                                 "data.test_fraction=0.2",
-                                                 "model.report_test_metrics_iteration=20",
-                                                 "party.master.data=none.csv",
-                                                 "party.master.id=id",
-                                                 "party.master.label=y",
-                                                 "bus.rendezvous_timeout=120"};
+    static const std::vector<std::string> common{
+        "data.test_fraction=0.2",     "model.report_test_metrics_iteration=20",
+        "party.master.data=none.csv", "party.master.id=id",
+        "party.master.label=y",       "bus.rendezvous_timeout=120"};
     static const std::vector<std::string> models[variants] = {
-        {"model.task=logistic", "model.learning_rate=0.1"},
-        {"model.task=logistic", "model.learning_rate=0.02", "model.optimizer=adam"},
-        {"model.task=linear", "model.sequential=true", "model.reg_lambda=0.5"},
+        {"model.task=logistic", "model.learning_rate=0.1", "model.epochs=25", "model.batch_size=8"},
+        {"model.task=logistic", "model.learning_rate=0.02", "model.optimizer=adam",
+         "model.epochs=25", "model.batch_size=8"},
+        {"model.task=linear", "model.sequential=true", "model.reg_lambda=0.5", "model.epochs=25",
+         "model.batch_size=8"},
         {"model.task=linear", "model.learning_rate=0.05", "model.momentum=0.9",
-         "model.label_holder_alone=true"},
+         "model.label_holder_alone=true", "model.epochs=25", "model.batch_size=8"},
+        {"model.task=logistic", "model.solver=lbfgs", "model.l2=0.01", "model.tolerance=1e-9"},
     };
     // parsing costs more than a hundred steps
     static std::map<std::tuple<std::size_t, std::size_t, std::size_t>, config::Config> parsed;

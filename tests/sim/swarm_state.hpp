@@ -18,7 +18,7 @@
 
 namespace vflbus::sim {
 
-inline constexpr std::size_t variants = 4;
+inline constexpr std::size_t variants = 5;
 /// Of every seed, at least.
 inline constexpr std::uint64_t steps_least = 200;
 inline constexpr std::size_t faults_least = 10;

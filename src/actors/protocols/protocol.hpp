@@ -37,6 +37,7 @@ struct Stamp {
     enum class Tensor : std::uint8_t {
         scores,    ///< of rows of a batch, or of a side
         residual,  ///< of a batch
+        products,  ///< numbers of a round of a solver that are no rows
     };
     std::uint32_t term = 0;
     std::uint64_t step = 0;

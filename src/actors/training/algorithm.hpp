@@ -33,6 +33,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -62,6 +63,13 @@ struct StepResult {
 struct TrainingPlace {
     std::uint64_t epoch = 0;  ///< of the step done last, counted from 1
     std::uint64_t epochs = 0;
+};
+
+/// How a training that looks for a minimum has ended.
+struct Convergence {
+    bool converged = true;
+    std::uint64_t iterations = 0;
+    std::string why_not;  ///< the rest of a sentence; empty when converged
 };
 
 /// A model of the label holder's columns alone, for comparison with the common one.
@@ -96,9 +104,17 @@ class MasterHalf {
     [[nodiscard]] virtual TrainingPlace place(std::uint64_t step) const = 0;
     /// Null: there is none, or nobody asks for one.
     [[nodiscard]] virtual Baseline* baseline() { return nullptr; }
+    /// It looks for the minimum over all rows: `steps` is only a bound, the loss of a step is that
+    /// of all training rows with the weights that it begins with, and `convergence` tells how it
+    /// ended.
+    [[nodiscard]] virtual bool converges() const { return false; }
+    /// Of a training that is done.
+    [[nodiscard]] virtual std::optional<Convergence> convergence() const { return {}; }
 
     // -- commits --------------------------------------------------------------------
+    /// Of states, and of model parts unless `part_format` says otherwise.
     [[nodiscard]] virtual StateFormat format() const = 0;
+    [[nodiscard]] virtual StateFormat part_format() const { return format(); }
     /// The state between two steps. The same steps make the same bytes.
     [[nodiscard]] virtual std::string save() const = 0;
     /// The state after `step` steps is again what `save` gave then. Errors: bad_data.
@@ -159,9 +175,13 @@ class MemberHalf {
     /// Valid once the training has begun.
     [[nodiscard]] virtual std::uint64_t steps() const = 0;
     [[nodiscard]] virtual bool done(std::uint64_t step) const { return step >= steps(); }
+    /// Whether the master may ask for the model part after `step` steps. Where the master alone
+    /// knows when the training is done, a step may be due as well.
+    [[nodiscard]] virtual bool may_finish(std::uint64_t step) const { return done(step); }
 
     // -- commits --------------------------------------------------------------------
     [[nodiscard]] virtual StateFormat format() const = 0;
+    [[nodiscard]] virtual StateFormat part_format() const { return format(); }
     [[nodiscard]] virtual std::string save() const = 0;
     /// The state after `step` steps is again what `save` gave; the body of the reply to `restore`.
     virtual Result<Bytes> restore(std::uint64_t step, std::string_view state) = 0;
@@ -192,7 +212,7 @@ struct MemberHandler {
 
 struct Algorithm {
     std::string_view name;
-    /// Of its states and model parts: algorithms of one format predict with each other's parts.
+    /// Of its model parts: algorithms of one format predict with each other's parts.
     std::string_view format;
     /// Whether this configuration means it. Exactly one row says so.
     bool (*chosen)(const config::AgreedHalf& agreed) = nullptr;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "actors/training/algorithm.hpp"
+#include "actors/training/linear/lbfgs/lbfgs.hpp"
 #include "actors/training/linear/linear.hpp"
 #include "config/agreed.hpp"
 
@@ -12,6 +13,7 @@ namespace {
 
 std::vector<const Algorithm*>& table() {
     static std::vector<const Algorithm*> rows{
+        &linear::lbfgs,
         &linear::sequential,
         &linear::honest,
     };

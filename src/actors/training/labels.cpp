@@ -33,6 +33,22 @@ models::Task models_task(config::Task task) noexcept {
     return models::Task::linear;
 }
 
+models::ClassWeights class_weights_of(const config::ModelConfig& model) {
+    models::ClassWeights out;
+    switch (model.class_weights.rule) {
+        case config::ClassWeights::Rule::none:
+            break;
+        case config::ClassWeights::Rule::balanced:
+            out.kind = models::ClassWeights::Kind::balanced;
+            break;
+        case config::ClassWeights::Rule::numbers:
+            out.kind = models::ClassWeights::Kind::listed;
+            out.listed = model.class_weights.numbers;
+            break;
+    }
+    return out;
+}
+
 Result<models::Labels> labels_of(const data::Table& table, const data::LabelCoding& coding,
                                  std::span<const std::uint32_t> rows) {
     const auto encoded = data::encode_labels(table, coding, rows);

@@ -14,6 +14,7 @@ namespace vflbus::actors {
 
 data::Task data_task(config::Task task) noexcept;
 models::Task models_task(config::Task task) noexcept;
+models::ClassWeights class_weights_of(const config::ModelConfig& model);
 
 /// Labels of the given table rows under a coding.
 Result<models::Labels> labels_of(const data::Table& table, const data::LabelCoding& coding,

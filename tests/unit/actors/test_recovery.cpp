@@ -9,6 +9,7 @@
 
 #include "actors/run/commit_file.hpp"
 #include "actors/run/run_record.hpp"
+#include "actors/training/linear/lbfgs/messages.hpp"
 #include "catch.hpp"
 #include "observe/report.hpp"
 #include "sanitized.hpp"
@@ -28,19 +29,24 @@ World small(config::Task task) {
     return world;
 }
 
+World small_lbfgs(config::Task task) {
+    World world = small(task);
+    world.solver = config::Solver::lbfgs;
+    return world;
+}
+
 /// Nine or so steps, a commit after every two, metrics in between.
 void configure(Play& play) {
-    play.config.model.epochs = 3;
+    if (play.world.solver != config::Solver::lbfgs) play.config.model.epochs = 3;
     play.config.model.report_test_metrics_iteration = 2;
     play.config.model.report_train_metrics_iteration = 3;
     play.config.bus.commit_steps = 2;
+    if (play.world.solver == config::Solver::lbfgs) return;
     if (play.world.task == config::Task::softmax) {
-        play.config.model.optimizer = config::Optimizer::adam;
-        play.config.model.momentum = 0;
+        use_solver(play.config.model, config::Solver::adam);
     }
     if (play.world.task == config::Task::linear) {
-        play.config.model.sequential = true;
-        play.config.model.momentum = play.config.model.weight_decay = 0;
+        use_solver(play.config.model, config::Solver::sequential);
     }
 }
 
@@ -89,12 +95,13 @@ void check_clean(Play& play) {
     CHECK(record->phase == RunRecord::Phase::finished);
 }
 
-/// Step requests that reached member 0.
+/// Step requests that reached member 0, of every algorithm.
 struct StepCounter {
     explicit StepCounter(Play& play) {
         play.harness->on_request = [this](std::size_t member, Message& m) {
             if (member == 0 && (m.metadata.message_type == message::step ||
-                                m.metadata.message_type == message::solve))
+                                m.metadata.message_type == message::solve ||
+                                m.metadata.message_type == linear::iterate_message))
                 ++steps;
             return true;
         };
@@ -123,15 +130,16 @@ constexpr std::size_t stride = sanitized ? 7 : 1;
 }  // namespace
 
 TEST_CASE("a kill before any event costs no bit") {
-    const auto task = GENERATE(config::Task::logistic, config::Task::softmax, config::Task::linear);
-    const World world = small(task);
+    const World world = GENERATE(small(config::Task::logistic), small(config::Task::softmax),
+                                 small(config::Task::linear), small_lbfgs(config::Task::softmax),
+                                 small_lbfgs(config::Task::multilabel));
     Undisturbed plain(world);
     const Facts expected(plain.play);
     REQUIRE(plain.events > 60);
     std::map<std::size_t, std::set<Phase>> phases;  // by victim, 0 the master
     for (std::size_t victim = 0; victim < 3; ++victim)
         for (std::size_t n = 2; n <= plain.events; n += stride) {
-            CAPTURE(config::name_of(task), victim, n);
+            CAPTURE(config::name_of(world.task), config::name_of(world.solver), victim, n);
             Play play(world);
             configure(play);
             StepCounter counter((play.set(), play));
@@ -828,7 +836,8 @@ TEST_CASE("the same rows in another order are the same table") {
 }
 
 TEST_CASE("stopped and resumed at any event") {
-    const World world = small(GENERATE(config::Task::logistic, config::Task::linear));
+    const World world = GENERATE(small(config::Task::logistic), small(config::Task::linear),
+                                 small_lbfgs(config::Task::logistic));
     Undisturbed plain(world);
     const Facts expected(plain.play);
     std::size_t stopped = 0;

@@ -1,8 +1,8 @@
 // A whole run on the harness: what it learns, and that nothing but data and configuration matters.
 
+#include "actors/party.hpp"
 #include "actors/training/labels.hpp"
 #include "actors/training/linear/block.hpp"
-#include "actors/party.hpp"
 #include "catch.hpp"
 #include "models/local_trainer.hpp"
 #include "observe/report.hpp"
@@ -106,8 +106,7 @@ TEST_CASE("a vertical run learns what the joined fit learns") {
     CAPTURE(config::name_of(world.task), world.master_features);
     Play play(world);
     if (world.task == config::Task::softmax) {
-        play.config.model.optimizer = config::Optimizer::adam;
-        play.config.model.momentum = 0;
+        use_solver(play.config.model, config::Solver::adam);
         play.config.model.learning_rate = 0.05;
     }
     const Ending ending = play.play();
@@ -227,8 +226,7 @@ TEST_CASE("sequential mode") {
     world.task = config::Task::linear;
     world.master_features = GENERATE(true, false);
     Play play(world);
-    play.config.model.sequential = true;
-    play.config.model.momentum = play.config.model.weight_decay = 0;
+    use_solver(play.config.model, config::Solver::sequential);
     play.config.model.batch_size = GENERATE(0, 64);
     play.config.model.epochs = 8;
     play.config.model.report_test_metrics_iteration = 2;

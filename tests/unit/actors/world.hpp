@@ -21,6 +21,21 @@ namespace vflbus::actors::test {
 
 using TablePtr = std::shared_ptr<const data::Table>;
 
+/// Another solver, without any key that has no meaning with it.
+inline void use_solver(config::ModelConfig& model, config::Solver solver) {
+    const config::ModelConfig defaults;
+    model.solver = solver;
+    model.sequential = solver == config::Solver::sequential;
+    model.optimizer =
+        solver == config::Solver::adam ? config::Optimizer::adam : config::Optimizer::sgd;
+    if (solver != config::Solver::sgd) model.momentum = 0;
+    if (model.sequential || solver == config::Solver::lbfgs) model.weight_decay = 0;
+    if (solver != config::Solver::lbfgs) return;
+    model.epochs = defaults.epochs;
+    model.batch_size = defaults.batch_size;
+    model.learning_rate = defaults.learning_rate;
+}
+
 /// n people; party p holds `features` columns x_p_j about them, the master labels from a linear
 /// signal over all columns.
 struct World {
@@ -31,6 +46,7 @@ struct World {
     bool master_features = true;
     std::uint64_t seed = 7;
     bool messy = false;  ///< members: missing cells, a text column and a constant one
+    config::Solver solver = config::Solver::sgd;
 
     [[nodiscard]] double value(std::size_t row, std::size_t party, std::size_t column) const {
         Rng rng(mix_seed(mix_seed(seed, row), party * 100 + column + 1));
@@ -125,6 +141,7 @@ struct World {
         out.bus.recv_timeout = 30;
         out.bus.rejoin_grace = 20;
         out.bus.commit_interval = 0;
+        use_solver(out.model, solver);
         return out;
     }
 };

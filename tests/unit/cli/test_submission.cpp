@@ -38,6 +38,7 @@ struct Holder {
 std::string submission(std::uint64_t world_size, std::uint64_t epochs = 5) {
     config::AgreedHalf half;
     half.run.world_size = world_size;
+    half.model.solver = config::Solver::sgd;
     half.model.epochs = epochs;
     return config::canonical_agreed(half);
 }

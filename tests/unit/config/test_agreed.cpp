@@ -26,6 +26,7 @@ AgreedHalf sample() {
     half.run.world_size = 3;
     half.run.experiment_label = "a \"quoted\" \\ label, Zürich";
     half.model.class_weights = {ClassWeights::Rule::numbers, {0.1, 2}};
+    half.model.solver = Solver::sgd;
     half.model.learning_rate = 1e-7;
     half.data.id_salt = "salt";
     return half;
@@ -56,8 +57,8 @@ TEST_CASE("the canonical text has every agreed key once, sorted, one line each")
     std::vector<std::string> names;
     for (std::string line; std::getline(lines, line);)
         names.push_back(line.substr(0, line.find(" = ")));
-    const auto agreed =
-        std::ranges::count_if(keys(), [](const Key& key) { return key.half() == Half::agreed; });
+    const auto agreed = std::ranges::count_if(
+        keys(), [](const Key& key) { return key.half() == Half::agreed && key.form_of.empty(); });
     CHECK(static_cast<std::ptrdiff_t>(names.size()) == agreed);
     CHECK(std::ranges::is_sorted(names));
     CHECK(std::ranges::adjacent_find(names) == names.end());

@@ -280,9 +280,9 @@ TEST_CASE("a missing file is named with its party, key, line and where the set c
     REQUIRE_FALSE(missing.has_value());
     CHECK(missing.error().code == Errc::io);
     CHECK(explained(missing.error()) == "x.toml:4: member-0: the file of party.member-0.data, " +
-                                          (folder.path() / "away.csv").string() +
-                                          ", is not there; the set can be had from the library, "
-                                          "room 4");
+                                            (folder.path() / "away.csv").string() +
+                                            ", is not there; the set can be had from the library, "
+                                            "room 4");
     const auto directory = check_files(config, "member-1");
     REQUIRE_FALSE(directory.has_value());
     CHECK(explained(directory.error()).find("is not a file; name the right one") !=

@@ -56,6 +56,22 @@ TEST_CASE("no other constant is better than the best one") {
     }
 }
 
+TEST_CASE("with class weights the best constant is the weighted one") {
+    Rng rng(6);
+    for (const Task task : {Task::logistic, Task::multilabel, Task::softmax}) {
+        const Labels labels = labels_to_judge(task, 60, rng);
+        const std::vector<double> weights =
+            value_of(weights_of_classes(labels, {ClassWeights::Kind::balanced, {}}));
+        const Matrix best = constant_prediction(labels, 60, weights);
+        for (const double p : best.span())
+            CHECK(p == Approx(task == Task::softmax ? 1.0 / 3 : 0.5).epsilon(1e-12));
+        const double loss = mean_of(row_losses(labels, best, weights));
+        CHECK(loss < mean_of(row_losses(labels, constant_prediction(labels, 60), weights)));
+        CHECK(mean_of(row_losses(labels, best)) >
+              mean_of(row_losses(labels, constant_prediction(labels, 60))));
+    }
+}
+
 TEST_CASE("what differs by noise is not clearly larger") {
     Rng rng(3);
     std::vector<double> a(200), b(200);
@@ -78,14 +94,14 @@ TEST_CASE("what differs by noise is not clearly larger") {
     CHECK_FALSE(clearly_larger(std::vector<double>(5, NAN), std::vector<double>(5, 1.0)));
 }
 
-TEST_CASE("ten times the constant's loss, or none, is divergence") {
+TEST_CASE("a hundred times the loss of the constant, or none, is divergence") {
     Rng rng(4);
     for (const Task task : all_tasks) {
         const Labels labels = labels_to_judge(task, 60, rng);
         const double constant = mean_of(row_losses(labels, constant_prediction(labels, 60)));
         CHECK_FALSE(has_diverged(labels, 0));
-        CHECK_FALSE(has_diverged(labels, 9 * constant));
-        CHECK(has_diverged(labels, 11 * constant));
+        CHECK_FALSE(has_diverged(labels, 99 * constant));
+        CHECK(has_diverged(labels, 101 * constant));
         CHECK(has_diverged(labels, NAN));
         CHECK(has_diverged(labels, HUGE_VAL));
         CHECK(has_diverged(labels, 1e117));

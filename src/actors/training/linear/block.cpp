@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "bus/wire/limits.hpp"
+#include "actors/training/labels.hpp"
 
 namespace vflbus::actors::linear {
 namespace {
@@ -29,17 +29,7 @@ models::OptimizerConfig optimizer_of(const config::ModelConfig& model) {
 models::HeadConfig head_config(const config::ModelConfig& model) {
     models::HeadConfig head;
     head.intercept = model.intercept;
-    switch (model.class_weights.rule) {
-        case config::ClassWeights::Rule::none:
-            break;
-        case config::ClassWeights::Rule::balanced:
-            head.class_weights.kind = models::ClassWeights::Kind::balanced;
-            break;
-        case config::ClassWeights::Rule::numbers:
-            head.class_weights.kind = models::ClassWeights::Kind::listed;
-            head.class_weights.listed = model.class_weights.numbers;
-            break;
-    }
+    head.class_weights = class_weights_of(model);
     head.optimizer = optimizer_of(model);
     return head;
 }
@@ -88,13 +78,7 @@ Result<> Block::solve(models::ConstMatrixView target, models::Matrix& z) {
 Result<> Block::scores(TableKind side, std::uint64_t first, std::uint64_t count,
                        models::Matrix& z) const {
     const models::DesignView all = party_->design(side);
-    if (first > all.rows || count > all.rows - first)
-        return fail(Errc::malformed_message,
-                    "rows " + std::to_string(first) + " to " + std::to_string(first + count) +
-                        " of a " + std::string(name_of(side)) + " of " + std::to_string(all.rows));
-    if (count * outputs() * sizeof(double) > bus::message_bytes_max / 2)
-        return fail(Errc::too_large, "scores of " + shape(count, outputs()) +
-                                         " are too large for one message; ask for fewer rows");
+    if (auto good = check_rows(side, all.rows, first, count, outputs()); !good) return good;
     const models::DesignView part(all.data == nullptr ? nullptr : all.data + first * all.stride,
                                   count, all.cols, all.stride);
     z.resize_uninitialized(count, outputs());

@@ -7,6 +7,7 @@
 #include "actors/model_file.hpp"
 #include "actors/party.hpp"
 #include "actors/training/linear/part.hpp"
+#include "actors/training/linear/rows.hpp"
 #include "actors/training/linear/schedule.hpp"
 #include "base/errc.hpp"
 #include "config/config.hpp"
@@ -20,7 +21,7 @@ namespace vflbus::actors::linear {
 models::OptimizerConfig optimizer_of(const config::ModelConfig& model);
 models::HeadConfig head_config(const config::ModelConfig& model);
 
-class Block {
+class Block final : public RowScores {
   public:
     /// Zero weights for `outputs` outputs on the designs of `party` (built), which outlives this.
     static Result<Block> create(const Party& party, std::size_t outputs);
@@ -34,10 +35,8 @@ class Block {
     Result<> update(models::ConstMatrixView residual);
     /// Ridge solution on the batch gathered last; its new scores to `z`.
     Result<> solve(models::ConstMatrixView target, models::Matrix& z);
-    /// Scores of rows [first, first + count) of one side. malformed_message for rows that are not
-    /// there, too_large for more than a message holds.
     Result<> scores(TableKind side, std::uint64_t first, std::uint64_t count,
-                    models::Matrix& z) const;
+                    models::Matrix& z) const override;
 
     // -- properties -----------------------------------------------------------------
     [[nodiscard]] BatchSchedule& schedule() noexcept { return schedule_; }

@@ -52,7 +52,8 @@ class HonestSteps final : public LinearMaster {
 };
 
 bool honest_chosen(const config::AgreedHalf& agreed) {
-    return !agreed.model.sequential;
+    return agreed.model.solver == config::Solver::sgd ||
+           agreed.model.solver == config::Solver::adam;
 }
 
 Result<std::unique_ptr<MasterHalf>> make_honest_master(const MasterSetting& setting) {

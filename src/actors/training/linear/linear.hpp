@@ -3,9 +3,11 @@
 // their weights. The master turns the sums into residuals, with which every party steps its own
 // weights; the rows of the table for each way to do so.
 //
+//   lbfgs/           all rows at once, until it converges
 //   honest.cpp       mini-batches: one round trip per step
 //   sequential.cpp   the seed's mode: one party after another solves for what the others leave
 //   master.hpp       what their master's halves share; member.cpp their member's half
+//   rows.hpp         scores of whole tables, for metrics and predictions
 //   block.hpp        weights and batches of one party; part.hpp its file; state.hpp its commits
 
 #include "actors/training/algorithm.hpp"

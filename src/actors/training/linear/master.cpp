@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "base/text.hpp"
-
 namespace vflbus::actors::linear {
 namespace {
 
@@ -107,16 +105,8 @@ Result<> LinearMaster::prepare(const ModelPart& part) {
 }
 
 Result<> LinearMaster::check_sizes() const {
-    const std::uint64_t most = run_->config().bus.message_bytes_max;
-    const std::uint64_t rows = block_->schedule().batch_rows(0);
-    const std::uint64_t row_bytes = outputs() * sizeof(double);
-    // a quarter is left for the numbers beside the tensor, and for what a protocol adds
-    if (rows == 0 || rows <= (most - most / 4) / row_bytes) return {};
-    return fail(Errc::too_large, "a batch of " + std::to_string(rows) + " rows with " +
-                                     std::to_string(outputs()) + " outputs makes messages of " +
-                                     human_bytes(rows * row_bytes) + ", more than a message of " +
-                                     human_bytes(most) +
-                                     " (bus.message_bytes_max) holds: lower model.batch_size");
+    return check_message_rows(block_->schedule().batch_rows(0), outputs(),
+                              run_->config().bus.message_bytes_max, "lower model.batch_size");
 }
 
 Result<std::unique_ptr<MasterHalf>> make_predicting_master(const MasterSetting& setting,
@@ -151,18 +141,7 @@ Task<> LinearMaster::begin() {
 Result<> LinearMaster::begun(std::size_t rank, Body body) {
     const auto reply = decode_begin_reply(body);
     if (!reply) return tl::unexpected(reply.error());
-    observe::RunReport& report = run_->results();
-    if (reply->train_rows != report.rows_train || reply->test_rows != report.rows_test)
-        return fail(Errc::malformed_message, "splits into " + std::to_string(reply->train_rows) +
-                                                 " and " + std::to_string(reply->test_rows) +
-                                                 " rows, the master into " +
-                                                 std::to_string(report.rows_train) + " and " +
-                                                 std::to_string(report.rows_test));
-    auto& party = report.parties[rank + 1];
-    party.features = reply->features;
-    party.missing_cells = reply->filled_cells;
-    party.left_out.clear();
-    for (const auto& [column, reason] : reply->left_out) party.left_out.push_back({column, reason});
+    if (auto noted = note_begun(*run_, rank, *reply); !noted) return noted;
     return take_scores(0, rank, reply->scores);
 }
 
@@ -174,37 +153,8 @@ TrainingPlace LinearMaster::place(std::uint64_t step) const {
 // -- scores of whole tables ------------------------------------------------------------
 
 Task<models::Matrix> LinearMaster::scores(TableKind side, std::uint64_t step) {
-    const std::uint64_t rows = own_->design(side).rows;
-    const std::uint64_t most =
-        std::max<std::uint64_t>(1, evaluate_reply_bytes_max / (outputs() * sizeof(double)));
-    models::Matrix all;
-    models::Matrix own;
-    models::Matrix sum;
-    all.resize_uninitialized(rows, outputs());
-    for (std::uint64_t first = 0; first < rows; first += most) {
-        EvaluateRequest request;
-        request.table = side;
-        request.first = first;
-        request.rows = std::min(most, rows - first);
-        Stamp stamp;
-        stamp.term = run_->term();
-        stamp.step = step;
-        stamp.table = side;
-        stamp.first_row = first;
-        Replies asked = parties().ask_all(message::evaluate, encode(request));
-        co_await block_->scores(side, first, request.rows, own);
-        co_await protocol_->start(stamp, own, sum);
-        const std::vector<Bytes> replies = co_await asked;
-        for (std::size_t i = 0; i < replies.size(); ++i) {
-            const auto reply = co_await run_->said_by(i, decode_evaluate_reply(replies[i]));
-            co_await run_->said_by(i, protocol_->add(stamp, i, reply.scores, sum));
-        }
-        co_await protocol_->finish(stamp, sum);
-        for (std::size_t c = 0; c < sum.cols(); ++c)
-            std::ranges::copy(std::as_const(sum).col(c),
-                              all.col(c).begin() + static_cast<std::ptrdiff_t>(first));
-    }
-    co_return all;
+    return summed_scores(*run_, *protocol_, *block_, side, own_->design(side).rows, outputs(),
+                         step);
 }
 
 models::Matrix LinearMaster::predict(const models::Matrix& scores) const {

@@ -19,9 +19,6 @@
 
 namespace vflbus::actors::linear {
 
-/// Bytes of scores that one evaluate reply may hold.
-inline constexpr std::uint64_t evaluate_reply_bytes_max = std::uint64_t{16} << 20;
-
 class LinearMaster : public MasterHalf {
   public:
     /// For a training. Errors: bad_config, bad_data.

@@ -26,16 +26,9 @@ class LinearMember final : public MemberHalf {
         auto block = Block::create(*party_, request->outputs);
         if (!block) return tl::unexpected(std::move(block.error()));
         block_.emplace(std::move(*block));
-        BeginReply reply;
-        reply.features = block_->features();
-        reply.filled_cells = party_->prepared().filled_cells;
-        for (const auto& column : party_->prepared().removed)
-            reply.left_out.emplace_back(column.name.substr(0, 1024), column.reason.substr(0, 1024));
-        reply.train_rows = party_->rows(TableKind::train).size();
-        reply.test_rows = party_->rows(TableKind::test).size();
         const auto shared = batch_scores(0);
         if (!shared) return tl::unexpected(shared.error());
-        return encode(reply, *shared);
+        return encode(begin_reply(*party_), *shared);
     }
 
     Result<Bytes> step(const MemberCall& call) {
@@ -64,22 +57,7 @@ class LinearMember final : public MemberHalf {
     }
 
     Result<Bytes> evaluate(const MemberCall& call) {
-        const auto request = decode_evaluate_request(call.body);
-        if (!request) return tl::unexpected(request.error());
-        if ((request->table == TableKind::predict) != call.predicts)
-            return fail(Errc::handler_failed, "cannot evaluate a " +
-                                                  std::string(name_of(request->table)) + " in a " +
-                                                  (call.predicts ? "prediction" : "training"));
-        if (auto done = block_->scores(request->table, request->first, request->rows, rows_); !done)
-            return tl::unexpected(std::move(done.error()));
-        Stamp stamp;
-        stamp.term = term_;
-        stamp.step = call.step;
-        stamp.table = request->table;
-        stamp.first_row = request->first;
-        const auto shared = protocol_->share(stamp, rows_);
-        if (!shared) return tl::unexpected(shared.error());
-        return encode_scores(*shared);
+        return answer_rows(*block_, *protocol_, term_, call, rows_);
     }
 
     Result<Bytes> round(const MemberCall& call) {

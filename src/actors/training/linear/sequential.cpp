@@ -86,7 +86,7 @@ class SequentialSteps final : public LinearMaster {
 };
 
 bool sequential_chosen(const config::AgreedHalf& agreed) {
-    return agreed.model.sequential;
+    return agreed.model.solver == config::Solver::sequential;
 }
 
 Result<std::unique_ptr<MasterHalf>> make_sequential_master(const MasterSetting& setting) {

@@ -35,8 +35,10 @@ std::uint64_t expected_rows(const Play& play) {
 TEST_CASE("a configuration chooses its algorithm from the table") {
     Play play(small());
     CHECK((*algorithm_of(play.config))->name == "mini-batch");
-    play.config.model.sequential = true;
+    use_solver(play.config.model, config::Solver::sequential);
     CHECK((*algorithm_of(play.config))->name == "sequential");
+    use_solver(play.config.model, config::Solver::lbfgs);
+    CHECK((*algorithm_of(play.config))->name == "lbfgs");
     configure_count(play);
     CHECK((*algorithm_of(play.config))->name == "count");
 }

@@ -1,0 +1,121 @@
+#include "actors/training/linear/rows.hpp"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/text.hpp"
+#include "bus/wire/limits.hpp"
+
+namespace vflbus::actors::linear {
+
+Result<> check_rows(TableKind side, std::uint64_t rows, std::uint64_t first, std::uint64_t count,
+                    std::size_t outputs) {
+    if (first > rows || count > rows - first)
+        return fail(Errc::malformed_message,
+                    "rows " + std::to_string(first) + " to " + std::to_string(first + count) +
+                        " of a " + std::string(name_of(side)) + " of " + std::to_string(rows));
+    if (count * outputs * sizeof(double) > bus::message_bytes_max / 2)
+        return fail(Errc::too_large, "scores of " + std::to_string(count) + " x " +
+                                         std::to_string(outputs) +
+                                         " are too large for one message; ask for fewer rows");
+    return {};
+}
+
+Task<models::Matrix> summed_scores(Run& run, MasterProtocol& protocol, const RowScores& own,
+                                   TableKind side, std::uint64_t rows, std::uint64_t outputs,
+                                   std::uint64_t step) {
+    const std::uint64_t most =
+        std::max<std::uint64_t>(1, evaluate_reply_bytes_max / (outputs * sizeof(double)));
+    models::Matrix all;
+    models::Matrix mine;
+    models::Matrix sum;
+    all.resize_uninitialized(rows, outputs);
+    for (std::uint64_t first = 0; first < rows; first += most) {
+        EvaluateRequest request;
+        request.table = side;
+        request.first = first;
+        request.rows = std::min(most, rows - first);
+        Stamp stamp;
+        stamp.term = run.term();
+        stamp.step = step;
+        stamp.table = side;
+        stamp.first_row = first;
+        Replies asked = run.parties().ask_all(message::evaluate, encode(request));
+        co_await own.scores(side, first, request.rows, mine);
+        co_await protocol.start(stamp, mine, sum);
+        const std::vector<Bytes> replies = co_await asked;
+        for (std::size_t i = 0; i < replies.size(); ++i) {
+            const auto reply = co_await run.said_by(i, decode_evaluate_reply(replies[i]));
+            co_await run.said_by(i, protocol.add(stamp, i, reply.scores, sum));
+        }
+        co_await protocol.finish(stamp, sum);
+        for (std::size_t c = 0; c < sum.cols(); ++c)
+            std::ranges::copy(std::as_const(sum).col(c),
+                              all.col(c).begin() + static_cast<std::ptrdiff_t>(first));
+    }
+    co_return all;
+}
+
+Result<Bytes> answer_rows(const RowScores& own, MemberProtocol& protocol, std::uint32_t term,
+                          const MemberCall& call, models::Matrix& scratch) {
+    const auto request = decode_evaluate_request(call.body);
+    if (!request) return tl::unexpected(request.error());
+    if ((request->table == TableKind::predict) != call.predicts)
+        return fail(Errc::handler_failed, "cannot evaluate a " +
+                                              std::string(name_of(request->table)) + " in a " +
+                                              (call.predicts ? "prediction" : "training"));
+    if (auto done = own.scores(request->table, request->first, request->rows, scratch); !done)
+        return tl::unexpected(std::move(done.error()));
+    Stamp stamp;
+    stamp.term = term;
+    stamp.step = call.step;
+    stamp.table = request->table;
+    stamp.first_row = request->first;
+    const auto shared = protocol.share(stamp, scratch);
+    if (!shared) return tl::unexpected(shared.error());
+    return encode_scores(*shared);
+}
+
+Result<> note_begun(Run& run, std::size_t rank, const BeginReply& reply) {
+    observe::RunReport& report = run.results();
+    if (reply.train_rows != report.rows_train || reply.test_rows != report.rows_test)
+        return fail(Errc::malformed_message, "splits into " + std::to_string(reply.train_rows) +
+                                                 " and " + std::to_string(reply.test_rows) +
+                                                 " rows, the master into " +
+                                                 std::to_string(report.rows_train) + " and " +
+                                                 std::to_string(report.rows_test));
+    auto& party = report.parties[rank + 1];
+    party.features = reply.features;
+    party.missing_cells = reply.filled_cells;
+    party.left_out.clear();
+    for (const auto& [column, reason] : reply.left_out) party.left_out.push_back({column, reason});
+    return {};
+}
+
+BeginReply begin_reply(const Party& party) {
+    BeginReply reply;
+    reply.features = party.features();
+    reply.filled_cells = party.prepared().filled_cells;
+    for (const auto& column : party.prepared().removed)
+        reply.left_out.emplace_back(column.name.substr(0, 1024), column.reason.substr(0, 1024));
+    reply.train_rows = party.rows(TableKind::train).size();
+    reply.test_rows = party.rows(TableKind::test).size();
+    return reply;
+}
+
+Result<> check_message_rows(std::uint64_t rows, std::uint64_t outputs,
+                            std::uint64_t message_bytes_max, std::string_view advice) {
+    const std::uint64_t row_bytes = outputs * sizeof(double);
+    // a quarter is left for the numbers beside the tensor, and for what a protocol adds
+    const std::uint64_t room = message_bytes_max - message_bytes_max / 4;
+    if (rows == 0 || rows <= room / row_bytes) return {};
+    return fail(Errc::too_large, "a batch of " + std::to_string(rows) + " rows with " +
+                                     std::to_string(outputs) + " outputs makes messages of " +
+                                     human_bytes(rows * row_bytes) + ", more than a message of " +
+                                     human_bytes(message_bytes_max) +
+                                     " (bus.message_bytes_max) holds: " + std::string(advice));
+}
+
+}  // namespace vflbus::actors::linear
