@@ -98,7 +98,7 @@ double process_seconds() {
 /// From tables in memory to a converged model; the tables are used up.
 Trained train(Table&& table) {
     models::Labels labels{
-        models::Task::logistic,
+        vflbus::Task::logistic,
         models::Matrix(models::ConstMatrixView{table.labels.data(), table.rows, 1}),
         0,
         {}};

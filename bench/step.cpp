@@ -60,7 +60,7 @@ actors::TableSource make_tables(const std::string& party, int rank) {
 config::Config make_config() {
     config::Config config;
     config.run.world_size = member_count;
-    config.model.task = config::Task::logistic;
+    config.model.task = vflbus::Task::logistic;
     config.model.solver = config::Solver::sgd;
     config.model.epochs = 100'000;  // more than anybody waits for
     config.model.batch_size = batch_rows;

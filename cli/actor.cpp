@@ -242,15 +242,15 @@ int run_app_node(const ActorArguments& arguments, const config::Config& config, 
 }
 
 /// The configuration of a party, and the run that a master begins or goes on with.
-struct Task {
+struct MasterTask {
     config::Config config;
     RunId run;
     bool resume = false;
     std::optional<observe::RunReport> completed;  ///< nothing is left to do
 };
 
-Result<Task> find_task(const ActorArguments& arguments, const Self& self) {
-    Task task;
+Result<MasterTask> find_task(const ActorArguments& arguments, const Self& self) {
+    MasterTask task;
     task.run = random_run_id();
     if (!arguments.run_id.empty()) {
         const auto parsed = parse_run_id(arguments.run_id);
@@ -311,7 +311,7 @@ int run_member(const ActorArguments& arguments, const config::Config& config, co
     return finish_member(arguments, self.party, end_of_service(std::move(ending), arguments, stop));
 }
 
-int run_master(const ActorArguments& arguments, const Task& task, PartyOptions options) {
+int run_master(const ActorArguments& arguments, const MasterTask& task, PartyOptions options) {
     bus::StopSignal stop;
     const SignalScope signals(stop, nullptr, Second::closes);
     options.context = bus::make_context();

@@ -38,19 +38,19 @@ std::string or_nearest(const std::string& name, const Columns& columns) {
 
 /// The task that a label column asks for, and why.
 struct Guess {
-    data::Task task;
+    Task task;
     std::string because;
 };
 
 Result<Guess> guess_from_texts(const data::Column& column, const std::string& file) {
     const std::size_t values = column.dictionary.size();
-    if (values == 2) return Guess{data::Task::logistic, "two values"};
+    if (values == 2) return Guess{Task::logistic, "two values"};
     if (values > 50 * guessed_classes_max)
         return fail(Errc::bad_data, "label column " + column.name + " of " + file + " has " +
                                         std::to_string(values) +
                                         " different texts; a label is a number, or one of a "
                                         "few classes: choose another column, or --task");
-    return Guess{data::Task::softmax, std::to_string(values) + " classes"};
+    return Guess{Task::softmax, std::to_string(values) + " classes"};
 }
 
 Guess guess_from_numbers(const data::Column& column) {
@@ -62,10 +62,10 @@ Guess guess_from_numbers(const data::Column& column) {
         values.insert(value);
         if (values.size() > guessed_classes_max) break;
     }
-    if (values.size() <= 2) return {data::Task::logistic, "two values"};
+    if (values.size() <= 2) return {Task::logistic, "two values"};
     if (whole && values.size() <= guessed_classes_max)
-        return {data::Task::softmax, std::to_string(values.size()) + " whole numbers"};
-    return {data::Task::linear, "many numbers"};
+        return {Task::softmax, std::to_string(values.size()) + " whole numbers"};
+    return {Task::linear, "many numbers"};
 }
 
 // -- the files of `launch --data` -----------------------------------------------------
@@ -162,7 +162,7 @@ Result<std::vector<std::string>> task_default(const LaunchArguments& arguments, 
     if (arguments.label.size() > 1) return std::vector<std::string>{"model.task=multilabel"};
     const auto guess = guess_task(holder, arguments.label[0]);
     if (!guess) return tl::unexpected(guess.error());
-    const std::string task(data::name_of(guess->task));
+    const std::string task(name_of(guess->task));
     note(arguments, "task " + task + ": label column " + arguments.label[0] + " has " +
                         guess->because + "; --task says otherwise");
     return std::vector<std::string>{"model.task=" + task};
@@ -248,10 +248,8 @@ Result<config::Config> configure_example(const LaunchArguments& arguments,
     auto loaded = load_config(arguments, *flags, more);
     if (!loaded) return loaded;
     config::Config& config = *loaded;
-    const auto task = parse_task(config::name_of(config.model.task));
-    if (!task) return tl::unexpected(task.error());
     data::SynthOptions options;
-    options.task = *task;
+    options.task = config.model.task;
     const std::uint64_t members =
         arguments.members.value_or(config.run.world_size == 0 ? 2 : config.run.world_size);
     options.members = static_cast<std::uint32_t>(std::min<std::uint64_t>(members, 1'000'000));

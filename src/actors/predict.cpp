@@ -33,7 +33,7 @@ std::string csv_cell(std::string_view text) {
 }
 
 std::string csv_header(const MasterHalf& model, const std::string& id) {
-    const bool softmax = model.coding().task == data::Task::softmax;
+    const bool softmax = model.coding().task == vflbus::Task::softmax;
     std::string line = csv_cell(id);
     if (softmax || model.outputs() == 1) line += ",prediction";
     if (softmax || model.outputs() > 1)
@@ -46,7 +46,7 @@ std::string csv_header(const MasterHalf& model, const std::string& id) {
 std::string csv_of(const Run& run, const MasterHalf& model, const Party& own,
                    const models::Matrix& predictions) {
     const data::Table& table = *own.table(TableKind::predict);
-    const bool softmax = model.coding().task == data::Task::softmax;
+    const bool softmax = model.coding().task == vflbus::Task::softmax;
     const auto names = model.coding().output_names();
     const auto section = run.config().parties.find(run.options().name);
     std::string csv =

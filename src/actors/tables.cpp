@@ -64,7 +64,7 @@ struct Files {
         request.features = party.features;
         request.exclude = party.exclude;
         request.columns = std::move(*rules);
-        request.labels_as = of_run.model.task == config::Task::linear ? data::LabelsAs::guess
+        request.labels_as = of_run.model.task == vflbus::Task::linear ? data::LabelsAs::guess
                                                                       : data::LabelsAs::classes;
         request.skip_missing_ids = of_run.data.missing_id == config::MissingRows::skip;
         request.skip_missing_labels =

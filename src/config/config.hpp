@@ -13,13 +13,14 @@
 #include <vector>
 
 #include "base/errc.hpp"
+#include "base/task.hpp"
 
 namespace vflbus::config {
 
 // -- the agreed half --------------------------------------------------------------
 
 enum class Protocol : std::uint8_t { honest };
-enum class Task : std::uint8_t { linear, logistic, multilabel, softmax };
+using vflbus::Task;
 enum class Solver : std::uint8_t { lbfgs, sgd, adam, sequential };
 enum class Optimizer : std::uint8_t { sgd, adam };
 enum class Duplicates : std::uint8_t { refuse, first, all };
@@ -27,7 +28,7 @@ enum class MissingRows : std::uint8_t { refuse, skip };
 
 /// The name as it stands in a configuration, e.g. "logistic".
 std::string_view name_of(Protocol value) noexcept;
-std::string_view name_of(Task value) noexcept;
+using vflbus::name_of;  // of a Task
 std::string_view name_of(Solver value) noexcept;
 std::string_view name_of(Optimizer value) noexcept;
 std::string_view name_of(Duplicates value) noexcept;

@@ -10,7 +10,6 @@ using std::string_view;
 
 // In the order of the enumerations.
 constexpr string_view protocols[] = {"honest"};
-constexpr string_view tasks[] = {"linear", "logistic", "multilabel", "softmax"};
 constexpr string_view solvers[] = {"lbfgs", "sgd", "adam", "sequential"};
 constexpr string_view optimizers[] = {"sgd", "adam"};
 constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
@@ -84,7 +83,7 @@ constexpr Key key_table[] = {
      .field = ENUM_IN_CONFIG(model.task),
      .doc = "linear: least squares for one number. logistic: one label of two classes. multilabel: "
             "several such labels. softmax: one label of K classes.",
-     .choices = tasks},
+     .choices = task_names},
     {.section = "model",
      .name = "solver",
      .type = Type::choice,
@@ -753,9 +752,6 @@ std::span<const Section> sections() noexcept {
 
 string_view name_of(Protocol value) noexcept {
     return choice_of(protocols, value);
-}
-string_view name_of(Task value) noexcept {
-    return choice_of(tasks, value);
 }
 string_view name_of(Solver value) noexcept {
     return choice_of(solvers, value);

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "base/errc.hpp"
+#include "base/task.hpp"
 #include "data/table.hpp"
-#include "data/task.hpp"
 
 namespace vflbus::data {
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/errc.hpp"
-#include "data/task.hpp"
+#include "base/task.hpp"
 
 namespace vflbus::data {
 

@@ -11,28 +11,6 @@
 
 namespace vflbus::models {
 
-Result<Task> parse_task(std::string_view name) {
-    for (const Task task : {Task::linear, Task::logistic, Task::multilabel, Task::softmax})
-        if (name == name_of(task)) return task;
-    return fail(Errc::bad_config,
-                "model.task = \"" + std::string(name) +
-                    "\" must be \"linear\", \"logistic\", \"multilabel\" or \"softmax\".");
-}
-
-std::string_view name_of(Task task) noexcept {
-    switch (task) {
-        case Task::linear:
-            return "linear";
-        case Task::logistic:
-            return "logistic";
-        case Task::multilabel:
-            return "multilabel";
-        case Task::softmax:
-            return "softmax";
-    }
-    return "unknown";
-}
-
 // -- labels -----------------------------------------------------------------------
 
 std::string Labels::describe(std::size_t output) const {

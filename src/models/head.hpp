@@ -9,16 +9,14 @@
 #include <vector>
 
 #include "base/errc.hpp"
+#include "base/task.hpp"
 #include "models/matrix.hpp"
 #include "models/optimizer.hpp"
 
 namespace vflbus::models {
 
-enum class Task : std::uint8_t { linear, logistic, multilabel, softmax };
-
-/// "linear", "logistic", "multilabel", "softmax", or bad_config.
-Result<Task> parse_task(std::string_view name);
-std::string_view name_of(Task task) noexcept;
+using vflbus::name_of;
+using vflbus::Task;
 
 /// Labels of all aligned records and how many outputs a model of them has.
 ///

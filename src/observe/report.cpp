@@ -313,6 +313,35 @@ Facts facts_of(const RunReport& report) {
     return facts;
 }
 
+void read_head(const Reader& in, RunReport& report) {
+    in.read("status", report.status);
+    in.read("reason", report.reason);
+    in.object("failure", [&](const Reader& of) { report.failure = read_failure(of); });
+    in.read("run_id", report.run_id);
+    in.read("purpose", report.purpose);
+    in.read("experiment_label", report.experiment_label);
+    in.read("model", report.model);
+    in.read("task", report.task);
+    in.read("protocol", report.protocol);
+    in.read("seed", report.seed);
+    in.read("config_hash", report.config_hash);
+    in.read("started", report.started);
+    in.read("finished", report.finished);
+}
+
+/// How far the training came, and how it ended.
+void read_course(const Reader& in, RunReport& report) {
+    in.read("solver", report.solver);
+    if (in.has("converged")) in.read("converged", report.converged.emplace());
+    in.read("iterations", report.iterations);
+    in.texts("notes", report.notes);
+    in.read("steps", report.steps);
+    in.read("steps_planned", report.steps_planned);
+    in.read("epochs", report.epochs);
+    in.read("train_seconds", report.train_seconds);
+    in.read("total_seconds", report.total_seconds);
+}
+
 }  // namespace
 
 std::string to_json(const RunReport& report, int indent) {
@@ -401,34 +430,14 @@ Result<RunReport> from_json(std::string_view text) {
     for (const char* key : {"status", "run_id"})
         if (wrong.empty() && !in.has(key))
             return fail(Errc::bad_data, fmt::format("the report has no \"{}\"", key));
-    in.read("status", report.status);
-    in.read("reason", report.reason);
-    in.object("failure", [&](const Reader& of) { report.failure = read_failure(of); });
-    in.read("run_id", report.run_id);
-    in.read("purpose", report.purpose);
-    in.read("experiment_label", report.experiment_label);
-    in.read("model", report.model);
-    in.read("task", report.task);
-    in.read("protocol", report.protocol);
-    in.read("seed", report.seed);
-    in.read("config_hash", report.config_hash);
-    in.read("started", report.started);
-    in.read("finished", report.finished);
+    read_head(in, report);
     in.array("parties", [&](const Reader& party) { report.parties.push_back(read_party(party)); });
     in.object("rows", [&](const Reader& rows) {
         rows.read("common", report.rows_common);
         rows.read("train", report.rows_train);
         rows.read("test", report.rows_test);
     });
-    in.read("solver", report.solver);
-    if (in.has("converged")) in.read("converged", report.converged.emplace());
-    in.read("iterations", report.iterations);
-    in.texts("notes", report.notes);
-    in.read("steps", report.steps);
-    in.read("steps_planned", report.steps_planned);
-    in.read("epochs", report.epochs);
-    in.read("train_seconds", report.train_seconds);
-    in.read("total_seconds", report.total_seconds);
+    read_course(in, report);
     in.object("metrics", [&](const Reader& metrics) {
         metrics.read("train", report.train);
         metrics.read("test", report.test);

@@ -5,34 +5,6 @@
 
 namespace vflbus::actors {
 
-data::Task data_task(config::Task task) noexcept {
-    switch (task) {
-        case config::Task::linear:
-            return data::Task::linear;
-        case config::Task::logistic:
-            return data::Task::logistic;
-        case config::Task::multilabel:
-            return data::Task::multilabel;
-        case config::Task::softmax:
-            return data::Task::softmax;
-    }
-    return data::Task::linear;
-}
-
-models::Task models_task(config::Task task) noexcept {
-    switch (task) {
-        case config::Task::linear:
-            return models::Task::linear;
-        case config::Task::logistic:
-            return models::Task::logistic;
-        case config::Task::multilabel:
-            return models::Task::multilabel;
-        case config::Task::softmax:
-            return models::Task::softmax;
-    }
-    return models::Task::linear;
-}
-
 models::ClassWeights class_weights_of(const config::ModelConfig& model) {
     models::ClassWeights out;
     switch (model.class_weights.rule) {
@@ -54,32 +26,19 @@ Result<models::Labels> labels_of(const data::Table& table, const data::LabelCodi
     const auto encoded = data::encode_labels(table, coding, rows);
     if (!encoded) return tl::unexpected(encoded.error());
     models::Labels labels;
-    switch (coding.task) {
-        case data::Task::linear:
-            labels.task = models::Task::linear;
-            break;
-        case data::Task::logistic:
-            labels.task = models::Task::logistic;
-            break;
-        case data::Task::multilabel:
-            labels.task = models::Task::multilabel;
-            break;
-        case data::Task::softmax:
-            labels.task = models::Task::softmax;
-            labels.classes = coding.outputs();
-            break;
-    }
+    labels.task = coding.task;
+    if (coding.task == vflbus::Task::softmax) labels.classes = coding.outputs();
     labels.names = coding.output_names();
     labels.values.resize_uninitialized(encoded->rows, encoded->cols);
     for (std::size_t c = 0; c < encoded->cols; ++c)
         for (std::size_t r = 0; r < encoded->rows; ++r)
-            labels.values(r, c) = coding.task == data::Task::softmax
+            labels.values(r, c) = coding.task == vflbus::Task::softmax
                                       ? static_cast<double>(encoded->classes[r])
                                       : encoded->values[r * encoded->cols + c];
     return labels;
 }
 
-Result<Labels> read_labels(const Party& own, config::Task task) {
+Result<Labels> read_labels(const Party& own, vflbus::Task task) {
     const bool separate = own.selected(TableKind::test);
     const data::Table& train = *own.table(TableKind::train);
     const data::Table& test = separate ? *own.table(TableKind::test) : train;
@@ -88,7 +47,7 @@ Result<Labels> read_labels(const Party& own, config::Task task) {
 
     std::vector<std::uint32_t> fitted(train_rows.begin(), train_rows.end());
     if (!separate) fitted.insert(fitted.end(), test_rows.begin(), test_rows.end());
-    auto coding = data::fit_labels(train, data_task(task), fitted);
+    auto coding = data::fit_labels(train, task, fitted);
     if (!coding) return tl::unexpected(own.named(std::move(coding.error())));
     Labels labels;
     labels.coding = std::move(*coding);

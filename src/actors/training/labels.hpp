@@ -12,8 +12,6 @@
 
 namespace vflbus::actors {
 
-data::Task data_task(config::Task task) noexcept;
-models::Task models_task(config::Task task) noexcept;
 models::ClassWeights class_weights_of(const config::ModelConfig& model);
 
 /// Labels of the given table rows under a coding.
@@ -29,6 +27,6 @@ struct Labels {
 
 /// After `split`, while the tables are there. The coding is made of the training rows, and of the
 /// test rows where they come from the same table. Errors: bad_data.
-Result<Labels> read_labels(const Party& own, config::Task task);
+Result<Labels> read_labels(const Party& own, vflbus::Task task);
 
 }  // namespace vflbus::actors

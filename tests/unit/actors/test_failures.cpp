@@ -119,7 +119,7 @@ TEST_CASE("a label with one class") {
 
 TEST_CASE("a loss that diverges") {
     World world;
-    world.task = config::Task::linear;
+    world.task = vflbus::Task::linear;
     Play play(world);
     play.config.model.learning_rate = 1000;
     play.config.model.epochs = 200;

@@ -15,7 +15,7 @@ using namespace vflbus::actors::test;
 
 namespace {
 
-World lbfgs_world(config::Task task) {
+World lbfgs_world(vflbus::Task task) {
     World world;
     world.task = task;
     world.solver = config::Solver::lbfgs;
@@ -31,8 +31,8 @@ struct JoinedTable {
             if (all) people.push_back(row);
         }
         const std::size_t n = people.size();
-        labels.task = models_task(world.task);
-        labels.classes = world.task == config::Task::softmax ? 3 : 0;
+        labels.task = world.task;
+        labels.classes = world.task == vflbus::Task::softmax ? 3 : 0;
         labels.values.resize(n, world.label_columns());
         for (std::size_t i = 0; i < n; ++i)
             for (std::size_t c = 0; c < world.label_columns(); ++c)
@@ -52,8 +52,8 @@ struct JoinedTable {
 }  // namespace
 
 TEST_CASE("a run by L-BFGS comes to the joined fit") {
-    const auto task = GENERATE(config::Task::logistic, config::Task::linear,
-                               config::Task::multilabel, config::Task::softmax);
+    const auto task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear,
+                               vflbus::Task::multilabel, vflbus::Task::softmax);
     World world = lbfgs_world(task);
     world.master_features = GENERATE(true, false);
     CAPTURE(config::name_of(task), world.master_features);
@@ -90,8 +90,8 @@ TEST_CASE("a run by L-BFGS comes to the joined fit") {
 }
 
 TEST_CASE("the report tells of the solver, its end and its course") {
-    const auto task = GENERATE(config::Task::logistic, config::Task::linear,
-                               config::Task::multilabel, config::Task::softmax);
+    const auto task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear,
+                               vflbus::Task::multilabel, vflbus::Task::softmax);
     CAPTURE(config::name_of(task));
     Play play(lbfgs_world(task));
     REQUIRE(play.play().code == Errc::ok);
@@ -123,7 +123,7 @@ TEST_CASE("the report tells of the solver, its end and its course") {
 }
 
 TEST_CASE("the scores of the test rows are those of the model parts") {
-    const auto task = GENERATE(config::Task::logistic, config::Task::linear, config::Task::softmax);
+    const auto task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear, vflbus::Task::softmax);
     Play play(lbfgs_world(task));
     REQUIRE(play.play().code == Errc::ok);
     Play again(lbfgs_world(task));
@@ -139,7 +139,7 @@ TEST_CASE("the scores of the test rows are those of the model parts") {
 }
 
 TEST_CASE("the same bits by L-BFGS, whatever the order of rows and of arrival") {
-    World world = lbfgs_world(config::Task::softmax);
+    World world = lbfgs_world(vflbus::Task::softmax);
     world.members = 3;
     std::vector<std::string> first;
     for (std::uint64_t variant = 1; variant <= 4; ++variant) {
@@ -154,7 +154,7 @@ TEST_CASE("the same bits by L-BFGS, whatever the order of rows and of arrival") 
 }
 
 TEST_CASE("a training that stops at its bound says so") {
-    Play play(lbfgs_world(config::Task::softmax));
+    Play play(lbfgs_world(vflbus::Task::softmax));
     play.config.model.max_iterations = 2;
     REQUIRE(play.play().code == Errc::ok);
     const auto& report = play.master->report();
@@ -171,7 +171,7 @@ TEST_CASE("a training that stops at its bound says so") {
 
 TEST_CASE("a descent that blows up fails, though every number is finite") {
     World world;
-    world.task = config::Task::linear;
+    world.task = vflbus::Task::linear;
     Play play(world);
     play.config.model.learning_rate = 3;
     play.config.model.epochs = 6;
@@ -198,7 +198,7 @@ TEST_CASE("a model that is worse than none, or than the label holder alone, says
     CHECK(notes[0].find("model.learning_rate (now 100)") != std::string::npos);
 
     // members whose columns are noise, many of them, and no penalty to speak of
-    const World noisy = lbfgs_world(config::Task::logistic);
+    const World noisy = lbfgs_world(vflbus::Task::logistic);
     Play overfitted(noisy);
     overfitted.config.model.l2 = 1e-6;
     overfitted.config.data.test_fraction = 0.5;

@@ -183,7 +183,7 @@ TEST_CASE("malformed requests never crash a member") {
     for (std::uint64_t seed = 1; seed <= 12; ++seed) {
         World world;
         world.rows = 120;
-        if (seed % 3 == 0) world.task = config::Task::linear;
+        if (seed % 3 == 0) world.task = vflbus::Task::linear;
         Play play(world);
         if (seed % 3 == 0) use_solver(play.config.model, config::Solver::sequential);
         if (seed % 3 != 1) play.config.model.epochs = 2;
@@ -216,7 +216,7 @@ TEST_CASE("malformed replies never crash a master") {
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
         World world;
         world.rows = 120;
-        if (seed % 3 == 0) world.task = config::Task::linear;
+        if (seed % 3 == 0) world.task = vflbus::Task::linear;
         Play play(world);
         if (seed % 3 == 0) use_solver(play.config.model, config::Solver::sequential);
         if (seed % 3 != 1) play.config.model.epochs = 1;

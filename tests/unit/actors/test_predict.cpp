@@ -66,8 +66,8 @@ double number(const std::string& text) {
 
 TEST_CASE("predictions on the test rows repeat the reported metrics") {
     World world;
-    world.task = GENERATE(config::Task::logistic, config::Task::linear, config::Task::multilabel,
-                          config::Task::softmax);
+    world.task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear, vflbus::Task::multilabel,
+                          vflbus::Task::softmax);
     world.master_features = GENERATE(true, false);
     world.messy = !world.master_features;
     CAPTURE(config::name_of(world.task));
@@ -93,7 +93,7 @@ TEST_CASE("predictions on the test rows repeat the reported metrics") {
     // the master's own row order
     const auto& ids = play.tables[0][TableKind::predict]->ids;
     for (std::size_t i = 0; i < ids.size(); ++i) CHECK(rows[i + 1][0] == ids[i]);
-    if (world.task == config::Task::softmax) {
+    if (world.task == vflbus::Task::softmax) {
         CHECK(rows[0] == std::vector<std::string>{"id", "prediction", "probability_0",
                                                   "probability_1", "probability_2"});
         std::size_t right = 0;
@@ -106,7 +106,7 @@ TEST_CASE("predictions on the test rows repeat the reported metrics") {
         CHECK(static_cast<double>(right) / static_cast<double>(people.size()) ==
               Approx(trained.metric(trained.master->report().test, "accuracy")).margin(1e-12));
     }
-    if (world.task == config::Task::logistic) {
+    if (world.task == vflbus::Task::logistic) {
         CHECK(rows[0] == std::vector<std::string>{"id", "prediction"});
         std::vector<double> y, p;
         for (std::size_t i = 1; i < rows.size(); ++i) {
@@ -116,7 +116,7 @@ TEST_CASE("predictions on the test rows repeat the reported metrics") {
         CHECK(models::auc(y, p) ==
               Approx(trained.metric(trained.master->report().test, "auc")).margin(1e-12));
     }
-    if (world.task == config::Task::multilabel)
+    if (world.task == vflbus::Task::multilabel)
         CHECK(rows[0] ==
               std::vector<std::string>{"id", "prediction_y0", "prediction_y1", "prediction_y2"});
 }
@@ -179,9 +179,9 @@ TEST_CASE("predict refuses what is no model") {
     options.model.bytes[5] = 1;
     CHECK(make_predict_master(play.master_options(), options).error().code == Errc::io);
     options.model = trained.run;
-    play.config.model.task = config::Task::linear;
+    play.config.model.task = vflbus::Task::linear;
     CHECK(make_predict_master(play.master_options(), options).error().code == Errc::bad_config);
-    play.config.model.task = config::Task::logistic;
+    play.config.model.task = vflbus::Task::logistic;
     play.config.run.world_size = 5;
     CHECK(make_predict_master(play.master_options(), options).error().code == Errc::bad_config);
 }

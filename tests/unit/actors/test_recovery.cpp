@@ -21,7 +21,7 @@ using namespace vflbus::actors::test;
 
 namespace {
 
-World small(config::Task task) {
+World small(vflbus::Task task) {
     World world;
     world.task = task;
     world.rows = 130;
@@ -29,7 +29,7 @@ World small(config::Task task) {
     return world;
 }
 
-World small_lbfgs(config::Task task) {
+World small_lbfgs(vflbus::Task task) {
     World world = small(task);
     world.solver = config::Solver::lbfgs;
     return world;
@@ -42,10 +42,10 @@ void configure(Play& play) {
     play.config.model.report_train_metrics_iteration = 3;
     play.config.bus.commit_steps = 2;
     if (play.world.solver == config::Solver::lbfgs) return;
-    if (play.world.task == config::Task::softmax) {
+    if (play.world.task == vflbus::Task::softmax) {
         use_solver(play.config.model, config::Solver::adam);
     }
-    if (play.world.task == config::Task::linear) {
+    if (play.world.task == vflbus::Task::linear) {
         use_solver(play.config.model, config::Solver::sequential);
     }
 }
@@ -130,9 +130,9 @@ constexpr std::size_t stride = sanitized ? 7 : 1;
 }  // namespace
 
 TEST_CASE("a kill before any event costs no bit") {
-    const World world = GENERATE(small(config::Task::logistic), small(config::Task::softmax),
-                                 small(config::Task::linear), small_lbfgs(config::Task::softmax),
-                                 small_lbfgs(config::Task::multilabel));
+    const World world = GENERATE(small(vflbus::Task::logistic), small(vflbus::Task::softmax),
+                                 small(vflbus::Task::linear), small_lbfgs(vflbus::Task::softmax),
+                                 small_lbfgs(vflbus::Task::multilabel));
     Undisturbed plain(world);
     const Facts expected(plain.play);
     REQUIRE(plain.events > 60);
@@ -175,7 +175,7 @@ TEST_CASE("a kill before any event costs no bit") {
 }
 
 TEST_CASE("kills at random, also while another one is being recovered from") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     Undisturbed plain(world);
     const Facts expected(plain.play);
     std::set<Phase> phases;
@@ -208,7 +208,7 @@ TEST_CASE("kills at random, also while another one is being recovered from") {
 
 TEST_CASE("a commit that not all have reported is not gone back to") {
     // the kill comes between the reply of one member and that of the other
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     const Facts expected(Undisturbed(world).play);
     for (const std::size_t victim : {0U, 1U, 2U})
         for (std::size_t nth = 1; nth <= 10; ++nth) {
@@ -231,7 +231,7 @@ TEST_CASE("a commit that not all have reported is not gone back to") {
 }
 
 TEST_CASE("how a restarted member is noticed") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     const Facts expected(Undisturbed(world).play);
     Play play(world);
     configure(play);
@@ -268,7 +268,7 @@ TEST_CASE("how a restarted member is noticed") {
 }
 
 TEST_CASE("a member that gave up the run and joined again as the same process") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     const Facts expected(Undisturbed(world).play);
     Play play(world);
     configure(play);
@@ -286,7 +286,7 @@ TEST_CASE("a member that gave up the run and joined again as the same process") 
 }
 
 TEST_CASE("a stop does not wait for a member that is gone") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     const std::string when = GENERATE("restarted after", "gone after", "gone before");
@@ -310,7 +310,7 @@ TEST_CASE("a stop does not wait for a member that is gone") {
 }
 
 TEST_CASE("a stop does not wait for the commit of a member that is gone") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     const Facts expected(Undisturbed(world).play);
     Play play(world);
     configure(play);
@@ -350,7 +350,7 @@ TEST_CASE("a stop does not wait for the commit of a member that is gone") {
 }
 
 TEST_CASE("a run that others end says how it goes on") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     Play play(world);
     configure(play);
     play.set();
@@ -384,7 +384,7 @@ TEST_CASE("a run that others end says how it goes on") {
 }
 
 TEST_CASE("a member that is away for less than the grace") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     const Facts expected(Undisturbed(world).play);
     Play play(world);
     configure(play);
@@ -406,7 +406,7 @@ TEST_CASE("a member that is away for less than the grace") {
 }
 
 TEST_CASE("a member that never comes back ends the run in time, also while recovering") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     TimePoint gone{};
@@ -439,7 +439,7 @@ TEST_CASE("a member that never comes back ends the run in time, also while recov
 }
 
 TEST_CASE("a master whose run another process has resumed writes nothing of it any more") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     std::map<std::string, std::string> files;
@@ -457,7 +457,7 @@ TEST_CASE("a master whose run another process has resumed writes nothing of it a
 }
 
 TEST_CASE("a member that does not come to the gathering again") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     at_step(play, 4, [&] {
@@ -471,7 +471,7 @@ TEST_CASE("a member that does not come to the gathering again") {
 }
 
 TEST_CASE("what was asked in an earlier term is no longer waited for") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     play.harness->on_request = [&, seen = 0](std::size_t member, Message& m) mutable {
@@ -488,7 +488,7 @@ TEST_CASE("what was asked in an earlier term is no longer waited for") {
 }
 
 TEST_CASE("a damaged commit is passed over for the one before") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     const Facts expected(Undisturbed(world).play);
     const std::size_t party = GENERATE(0U, 1U, 2U);
     Play play(world);
@@ -523,7 +523,7 @@ TEST_CASE("a damaged commit is passed over for the one before") {
 }
 
 TEST_CASE("a state directory that was lost") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     const std::size_t party = GENERATE(0U, 2U);
     Play play(world);
     configure(play);
@@ -560,7 +560,7 @@ TEST_CASE("a state directory that was lost") {
 }
 
 TEST_CASE("a member that restarts again and again") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     std::size_t restarts = 0;
@@ -579,7 +579,7 @@ TEST_CASE("a member that restarts again and again") {
 }
 
 TEST_CASE("restarts with commits in between are not counted together") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     Play play(world);
     configure(play);
     play.config.bus.restarts_max = 1;
@@ -599,7 +599,7 @@ TEST_CASE("restarts with commits in between are not counted together") {
 }
 
 TEST_CASE("a master that restarts again and again") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set().open();
     for (int i = 0; i < 3; ++i) {
@@ -618,7 +618,7 @@ TEST_CASE("a master that restarts again and again") {
 }
 
 TEST_CASE("a master that the broker does not welcome leaves no trace in the run") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     SECTION("of a new run") {
         play.set();
@@ -650,7 +650,7 @@ TEST_CASE("a master that the broker does not welcome leaves no trace in the run"
 }
 
 TEST_CASE("a master that others end forgets the restarts, unless another one has its name") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set().open();
     play.resume_master();
@@ -669,7 +669,7 @@ TEST_CASE("a master that others end forgets the restarts, unless another one has
 }
 
 TEST_CASE("resumed again and again, and ended with a reason each time") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set().open();
     const bool disk = GENERATE(true, false);
@@ -700,7 +700,7 @@ TEST_CASE("resumed again and again, and ended with a reason each time") {
 }
 
 TEST_CASE("a new run never overwrites one that began meanwhile") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     auto late = make_train_master(play.master_options());
     REQUIRE(late);
@@ -712,7 +712,7 @@ TEST_CASE("a new run never overwrites one that began meanwhile") {
 }
 
 TEST_CASE("a run that was completed since the master was made is only released") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set().open();
     auto options = play.master_options();
@@ -730,7 +730,7 @@ TEST_CASE("a run that was completed since the master was made is only released")
 }
 
 TEST_CASE("an earlier term is refused") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     const auto join = [&](std::uint32_t term, ClientApp& app) {
@@ -756,7 +756,7 @@ TEST_CASE("an earlier term is refused") {
 }
 
 TEST_CASE("a party that only joined, again, says that it is not where its owner takes it to be") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     ClientApp app = play.member(0);
@@ -779,7 +779,7 @@ TEST_CASE("a party that only joined, again, says that it is not where its owner 
 }
 
 TEST_CASE("a table that was changed behind the back of a run") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     Play play(world);
     configure(play);
     play.set();
@@ -819,7 +819,7 @@ TEST_CASE("a table that was changed behind the back of a run") {
 }
 
 TEST_CASE("the same rows in another order are the same table") {
-    const World world = small(config::Task::logistic);
+    const World world = small(vflbus::Task::logistic);
     Play play(world);
     configure(play);
     play.set();
@@ -836,8 +836,8 @@ TEST_CASE("the same rows in another order are the same table") {
 }
 
 TEST_CASE("stopped and resumed at any event") {
-    const World world = GENERATE(small(config::Task::logistic), small(config::Task::linear),
-                                 small_lbfgs(config::Task::logistic));
+    const World world = GENERATE(small(vflbus::Task::logistic), small(vflbus::Task::linear),
+                                 small_lbfgs(vflbus::Task::logistic));
     Undisturbed plain(world);
     const Facts expected(plain.play);
     std::size_t stopped = 0;
@@ -882,7 +882,7 @@ TEST_CASE("stopped and resumed at any event") {
 }
 
 TEST_CASE("commits by time") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.config.bus.commit_steps = 0;
     play.config.bus.commit_interval = 1;
@@ -911,7 +911,7 @@ TEST_CASE("commits by time") {
 }
 
 TEST_CASE("a commit that cannot be stored") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     play.harness->on_request = [&](std::size_t, Message& m) {
@@ -926,7 +926,7 @@ TEST_CASE("a commit that cannot be stored") {
 }
 
 TEST_CASE("a commit that is never reported") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     play.harness->on_reply_hook = [](std::size_t member, Message& m) {
@@ -939,7 +939,7 @@ TEST_CASE("a commit that is never reported") {
 }
 
 TEST_CASE("resuming what is not there, or otherwise configured") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     auto options = play.master_options();
     options.resume = true;
@@ -975,7 +975,7 @@ TEST_CASE("resuming what is not there, or otherwise configured") {
 }
 
 TEST_CASE("a finished run is only released") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     REQUIRE(play.harness->run().code == Errc::ok);
@@ -998,7 +998,7 @@ TEST_CASE("a finished run is only released") {
 }
 
 TEST_CASE("a finished run does not wait for a member that declines to be released") {
-    Play play(small(config::Task::logistic));
+    Play play(small(vflbus::Task::logistic));
     configure(play);
     play.set();
     REQUIRE(play.harness->run().code == Errc::ok);

@@ -59,7 +59,7 @@ struct Joined {
         REQUIRE(party->select(TableKind::train, all->selections[0], all->rows));
         REQUIRE(party->split());
         const auto rows = party->rows(TableKind::train);
-        const auto coding = data::fit_labels(*shared, data_task(config.model.task), rows);
+        const auto coding = data::fit_labels(*shared, config.model.task, rows);
         REQUIRE(coding);
         auto labels = labels_of(*shared, *coding, rows);
         REQUIRE(labels);
@@ -100,12 +100,12 @@ void check_equal_to_joined(const Play& play, const config::Config& config, doubl
 
 TEST_CASE("a vertical run learns what the joined fit learns") {
     World world;
-    world.task = GENERATE(config::Task::logistic, config::Task::linear, config::Task::multilabel,
-                          config::Task::softmax);
+    world.task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear, vflbus::Task::multilabel,
+                          vflbus::Task::softmax);
     world.master_features = GENERATE(true, false);
     CAPTURE(config::name_of(world.task), world.master_features);
     Play play(world);
-    if (world.task == config::Task::softmax) {
+    if (world.task == vflbus::Task::softmax) {
         use_solver(play.config.model, config::Solver::adam);
         play.config.model.learning_rate = 0.05;
     }
@@ -126,9 +126,9 @@ TEST_CASE("a vertical run learns what the joined fit learns") {
     CHECK(report.parties[0].features == (world.master_features ? 3U : 0U));
     CHECK(report.bytes_sent > 0);
     CHECK(report.train_seconds > 0);
-    const std::string headline = world.task == config::Task::linear     ? "r2"
-                                 : world.task == config::Task::logistic ? "auc"
-                                 : world.task == config::Task::softmax  ? "accuracy"
+    const std::string headline = world.task == vflbus::Task::linear     ? "r2"
+                                 : world.task == vflbus::Task::logistic ? "auc"
+                                 : world.task == vflbus::Task::softmax  ? "accuracy"
                                                                         : "auc_macro";
     if (world.master_features) {
         CHECK(play.metric(report.train, headline) > 0.8);
@@ -223,7 +223,7 @@ TEST_CASE("metrics at intervals do not disturb the training") {
 
 TEST_CASE("sequential mode") {
     World world;
-    world.task = config::Task::linear;
+    world.task = vflbus::Task::linear;
     world.master_features = GENERATE(true, false);
     Play play(world);
     use_solver(play.config.model, config::Solver::sequential);

@@ -39,7 +39,7 @@ inline void use_solver(config::ModelConfig& model, config::Solver solver) {
 /// n people; party p holds `features` columns x_p_j about them, the master labels from a linear
 /// signal over all columns.
 struct World {
-    config::Task task = config::Task::logistic;
+    vflbus::Task task = vflbus::Task::logistic;
     std::size_t members = 2;
     std::size_t rows = 300;
     std::size_t features = 3;
@@ -64,11 +64,11 @@ struct World {
         return z;
     }
     [[nodiscard]] std::size_t label_columns() const {
-        return task == config::Task::multilabel ? 3 : 1;
+        return task == vflbus::Task::multilabel ? 3 : 1;
     }
     [[nodiscard]] double label(std::size_t row, std::size_t column) const {
-        if (task == config::Task::linear) return signal(row, 0);
-        if (task != config::Task::softmax) return signal(row, column) > 0 ? 1 : 0;
+        if (task == vflbus::Task::linear) return signal(row, 0);
+        if (task != vflbus::Task::softmax) return signal(row, column) > 0 ? 1 : 0;
         std::size_t best = 0;
         for (std::size_t c = 1; c < 3; ++c)
             if (signal(row, c) > signal(row, best)) best = c;
@@ -133,7 +133,7 @@ struct World {
         out.model.task = task;
         out.model.epochs = 4;
         out.model.batch_size = 32;
-        out.model.learning_rate = task == config::Task::linear ? 0.05 : 0.3;
+        out.model.learning_rate = task == vflbus::Task::linear ? 0.05 : 0.3;
         out.model.momentum = 0.5;
         out.model.weight_decay = 0.001;
         out.data.test_fraction = 0.2;

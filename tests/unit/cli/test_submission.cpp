@@ -85,7 +85,7 @@ TEST_CASE("a submission that could never start is refused at once", "[cli]") {
     SECTION("a task that the master's labels do not fit") {
         config::AgreedHalf half;
         half.run.world_size = 2;
-        half.model.task = config::Task::multilabel;
+        half.model.task = vflbus::Task::multilabel;
         const auto taken = cli::accept_submission(holder.config, config::canonical_agreed(half));
         REQUIRE_FALSE(taken.has_value());
         CHECK(taken.error().code == Errc::bad_config);

@@ -24,7 +24,7 @@
 namespace support {
 
 using vflbus::models::Labels;
-using vflbus::models::Task;
+using vflbus::Task;
 
 struct SolverCase {
     const char* name;

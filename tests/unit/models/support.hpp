@@ -19,7 +19,7 @@ using vflbus::models::ConstMatrixView;
 using vflbus::models::DesignView;
 using vflbus::models::Matrix;
 using vflbus::models::RowIndex;
-using vflbus::models::Task;
+using vflbus::Task;
 
 inline const std::vector<Task> all_tasks = {Task::linear, Task::logistic, Task::multilabel,
                                             Task::softmax};

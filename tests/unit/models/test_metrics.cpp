@@ -12,7 +12,7 @@ using namespace support;
 TEST_CASE("metrics equal scikit-learn's to 1e-9") {
     for (const metrics_cases::Case& one : metrics_cases::all()) {
         Labels labels;
-        labels.task = value_of(parse_task(one.task));
+        labels.task = task_named(one.task).value();
         labels.values =
             Matrix(ConstMatrixView{one.labels.data(), one.rows, one.labels.size() / one.rows});
         const ConstMatrixView predictions{one.predictions.data(), one.rows,

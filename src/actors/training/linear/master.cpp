@@ -97,7 +97,7 @@ Result<> LinearMaster::prepare(const ModelPart& part) {
     if (auto done = make_protocol(); !done) return done;
     coding_ = *part.labels;
     intercept_ = part.intercept;
-    task_ = models_task(run_->config().model.task);
+    task_ = run_->config().model.task;
     auto block = Block::create(*own_, part);
     if (!block) return tl::unexpected(std::move(block.error()));
     block_.emplace(std::move(*block));

@@ -75,7 +75,7 @@ class LinearMaster : public MasterHalf {
     std::optional<Block> block_;
     std::optional<models::Head> head_;  ///< of a training
     std::vector<double> intercept_;     ///< of a prediction
-    models::Task task_ = models::Task::linear;
+    vflbus::Task task_ = vflbus::Task::linear;
     data::LabelCoding coding_;
     std::unique_ptr<Baseline> baseline_;
 };

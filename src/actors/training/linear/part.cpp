@@ -41,16 +41,9 @@ data::PreparedColumn column_of(const Json& in) {
     return column;
 }
 
-std::optional<data::Task> task_of(std::string_view name) {
-    for (const data::Task task :
-         {data::Task::linear, data::Task::logistic, data::Task::multilabel, data::Task::softmax})
-        if (data::name_of(task) == name) return task;
-    return {};
-}
-
 /// Why the parts of a file do not fit each other; empty when they do.
 std::string fault_of(const ModelPart& part) {
-    const auto task = task_of(part.task);
+    const auto task = task_named(part.task);
     if (!task) return "unknown task \"" + part.task + "\"";
     if (part.outputs == 0 || part.outputs > data::classes_max) return "outputs is out of range";
     if (part.weights.size() != part.features() * part.outputs)
@@ -78,7 +71,7 @@ ModelPart part_of(const ModelHead& head, const Json& in) {
     part.intercept = in.at("intercept").get<std::vector<double>>();
     if (const Json* labels = in.find("labels")) {
         data::LabelCoding coding;
-        coding.task = task_of(part.task).value_or(data::Task::linear);
+        coding.task = task_named(part.task).value_or(vflbus::Task::linear);
         coding.columns = labels->at("columns").get<std::vector<std::string>>();
         coding.classes = labels->at("classes").get<std::vector<std::vector<std::string>>>();
         part.labels = std::move(coding);

@@ -9,15 +9,15 @@
 
 namespace vflbus::actors::linear {
 
-std::size_t solver_groups(config::Task task, std::size_t outputs) {
-    return task == config::Task::softmax ? 1 : outputs;
+std::size_t solver_groups(vflbus::Task task, std::size_t outputs) {
+    return task == vflbus::Task::softmax ? 1 : outputs;
 }
 
 LbfgsBlock::LbfgsBlock(Party& party, LbfgsSettings settings, std::size_t outputs)
     : party_(&party), settings_(std::move(settings)), design_(party.take_design(TableKind::train)) {
     const config::ModelConfig& model = party.agreed().model;
-    const models::ColumnOptions options{
-        model.intercept, models::curvature_bound(models_task(model.task)), settings_.penalty};
+    const models::ColumnOptions options{model.intercept, models::curvature_bound(model.task),
+                                        settings_.penalty};
     columns_ = models::SolverColumns::in_place({design_.data(), design_.rows() * design_.cols()},
                                                party.rows(TableKind::train).size(), design_.cols(),
                                                options);

@@ -60,6 +60,6 @@ class LbfgsBlock final : public RowScores {
 };
 
 /// Outputs that share no weight are solved side by side (models/objective.hpp).
-std::size_t solver_groups(config::Task task, std::size_t outputs);
+std::size_t solver_groups(vflbus::Task task, std::size_t outputs);
 
 }  // namespace vflbus::actors::linear
