@@ -272,8 +272,10 @@ QueryReplier NodeCore::query_replier(const bus::QueryArrived& query) {
     };
 }
 
-ContentRoom NodeCore::keep_room(bus::BodyRoom room) {
-    if (!room) return {};
+/// Of a content that its app may keep for longer than its handler runs. A small one has asked for
+/// no room, and what it has of the link's memory it gives back when the handler has returned.
+ContentRoom NodeCore::keep_room(bus::BodyRoom room, std::size_t content_bytes) {
+    if (!room || content_bytes <= bus::credit_free_bytes) return {};
     const std::uint64_t number = ++last_room_;
     rooms_.emplace(number, std::move(room));
     return {static_cast<const void*>(this), [mail = mail_, number](const void*) {
@@ -520,7 +522,7 @@ void NodeCore::refuse(const bus::RequestArrived& event) {
 void NodeCore::defer(const ClientApp::DeferredHandler& handler, bus::RequestArrived& event,
                      Message message, Context& context) {
     const Mail::Progress asked{event.run, event.term, event.from, event.number};
-    message.room = keep_room(std::move(event.room));
+    message.room = keep_room(event.room, message.content.size());
     Replier replier(
         [mail = mail_, asked](Result<Bytes>&& answer) {
             mail->put(&Mail::answers, Mail::Answer{asked.run, asked.term, asked.to, asked.number,
@@ -668,7 +670,7 @@ void NodeCore::on(bus::ReplyArrived& event) {
     reply.metadata = {event.run, event.term, event.number, event.from, link_.id(), event.type};
     reply.content = std::move(event.body);
     reply.error = std::move(event.error);
-    reply.room = keep_room(std::move(event.room));
+    reply.room = keep_room(event.room, reply.content.size());
     ++handled_;
     call_driven([&] { driven_app_->on_reply(*driver_, std::move(reply)); });
 }

@@ -118,7 +118,7 @@ class NodeCore {
 
     void collect();
     void take_events();
-    [[nodiscard]] ContentRoom keep_room(bus::BodyRoom room);
+    [[nodiscard]] ContentRoom keep_room(bus::BodyRoom room, std::size_t content_bytes);
     template <class Handler>
     void call_driven(Handler&& handler);
     void enqueue(const RunId& run, Work work);

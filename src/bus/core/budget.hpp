@@ -1,9 +1,22 @@
 #pragma once
-// A receiver's memory for bodies under way: docs/protocol.md, section 7.
+// A receiver's memory for bodies: docs/protocol.md, section 7.
+//
+// Whoever may send to a node decides how much of its memory is in use, and a handler that hangs
+// keeps what it was sent. So memory is counted in a budget, a body takes its room before its bytes
+// are kept, and the room is an object that the body carries: whatever becomes of the body, the room
+// comes back with it.
+//
+// One sender must not take what all others need. So each has a share: who holds room already gets
+// more only while as much stays free as he then holds. Alone he gets half of the budget at most, a
+// second sender half of the rest, and so on. Who holds nothing gets whatever fits.
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <utility>
+
+#include "base/assert.hpp"
+#include "base/ids.hpp"
 
 namespace vflbus::bus {
 
@@ -20,11 +33,18 @@ class BodyBudget {
     }
 
     /// Null: no room now. Never null when nothing is held.
-    [[nodiscard]] BodyRoom take(std::uint64_t bytes) {
+    [[nodiscard]] BodyRoom take(NodeId sender, std::uint64_t bytes) {
         State& state = *state_;
         const bool large = bytes > state.bytes;
-        if (large ? state.large : bytes > state.bytes - state.used) return nullptr;
-        return std::make_shared<const Room>(state_, bytes, large);
+        if (large ? state.large : bytes > state.free() || over_share(sender, bytes)) return nullptr;
+        return std::make_shared<const Room>(state_, sender, bytes, large);
+    }
+    /// Whether it is the sender's share that leaves no room for so many bytes more: it gets room
+    /// again when its own bodies are done, and nobody else has to wait for that.
+    [[nodiscard]] bool over_share(NodeId sender, std::uint64_t bytes) const {
+        const auto held = state_->held.find(sender);
+        if (held == state_->held.end() || bytes > state_->bytes) return false;
+        return bytes > state_->free() || held->second + bytes > state_->free() - bytes;
     }
     /// Whether room was given back since the last call.
     [[nodiscard]] bool freed() noexcept { return std::exchange(state_->freed, false); }
@@ -41,29 +61,40 @@ class BodyBudget {
         std::size_t bodies = 0;
         bool large = false;
         bool freed = false;
+        std::map<NodeId, std::uint64_t> held;  ///< of `used`, by those who have sent it; never 0
+
+        [[nodiscard]] std::uint64_t free() const noexcept { return bytes - used; }
     };
     struct Room {
-        Room(std::shared_ptr<State> s, std::uint64_t n, bool l)
-            : state(std::move(s)), bytes(n), large(l) {
-            if (large)
+        Room(std::shared_ptr<State> s, NodeId from, std::uint64_t n, bool l)
+            : state(std::move(s)), sender(from), bytes(n), large(l) {
+            if (large) {
                 state->large = true;
-            else
+            } else {
                 state->used += bytes;
+                if (bytes != 0) state->held[sender] += bytes;
+            }
+            VFLBUS_ASSERT(state->used <= state->bytes, "no more room is given than there is");
             state->total += bytes;
             ++state->bodies;
         }
         Room(const Room&) = delete;
         Room& operator=(const Room&) = delete;
         ~Room() {
-            if (large)
+            if (large) {
                 state->large = false;
-            else
+            } else {
                 state->used -= bytes;
+                if (const auto held = state->held.find(sender);
+                    held != state->held.end() && (held->second -= bytes) == 0)
+                    state->held.erase(held);
+            }
             state->total -= bytes;
             --state->bodies;
             state->freed = true;
         }
         std::shared_ptr<State> state;
+        NodeId sender;
         std::uint64_t bytes;
         bool large;
     };

@@ -20,6 +20,8 @@ struct Limits {
     std::uint64_t hop_window = hop_window_bytes_min;
     /// A receiver's memory for bodies under way (section 7), besides one that is larger than this.
     std::uint64_t body_budget = body_budget_bytes;
+    /// A receiver's memory for bodies that are here without having asked for room (section 7).
+    std::uint64_t unasked_budget = unasked_budget_bytes;
     /// Requests that are under way to one node of a run at a time; more of them wait in the link.
     std::size_t outstanding = outstanding_requests_max;
     std::size_t nodes = nodes_max;
@@ -54,7 +56,9 @@ constexpr bool consistent(const Limits& l) noexcept {
            chunk_bytes_min <= l.credit_first && chunk_bytes_min <= l.bulk_lead &&
            l.bulk_lead <= l.credit_first && 2 * chunk_bytes_min <= l.credit_share_min &&
            l.credit_share_min <= l.credit_share_max && l.credit_share_max <= l.credit_total &&
-           l.credit_total < l.broker_queue;
+           l.credit_total < l.broker_queue &&
+           // a first part finds room when nobody else has any
+           l.credit_first + unasked_overhead_bytes <= l.unasked_budget;
 }
 static_assert(consistent(Limits{}));
 

@@ -84,8 +84,7 @@ void LinkCore::on_reply(const Header& header, const Payload& body, TimePoint now
         header.body_bytes > credit_free_bytes)
         grant(*run, header.src, {number, true}, credit_all);
     if (!awaited) return;
-    pending->second.again_wait = config_.timings.resend_unheard;
-    pending->second.again_at = now + pending->second.again_wait;
+    heard_of(*run, header.src, peer, pending->second, now);
     if (header.body_bytes > config_.limits.message)
         return fail_pending(
             *run, header.src, peer, number,
@@ -126,12 +125,13 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
         }
         // an announced length is only a claim: without room no memory is taken for it
         if (!partial.large()) {
-            partial.bytes.reserve(static_cast<std::size_t>(partial.total));
+            // (its memory is taken below)
         } else if (room != nullptr) {
             partial.room = std::move(room);
         } else if (waiting_.empty() && !waits && in_turn(run.peers.at(from), name)) {
-            partial.room = budget_.take(partial.total);
+            partial.room = budget_.take(from, partial.total);
         }
+        if (partial.room == nullptr && !keep_unasked(from, partial)) return false;
         if (partial.large() && partial.room == nullptr && !waits) {
             partial.waits = true;
             waiting_.push_back({run.id, run.term, from, name, 0});
@@ -160,9 +160,24 @@ bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
     return partial.complete();
 }
 
+/// Memory for a body that has no room: of a small one all, of another one its first part. It counts
+/// against its sender. False: there is none, and the body is forgotten; its sender says it again.
+bool LinkCore::keep_unasked(NodeId from, Partial& partial) {
+    const std::uint64_t most =
+        partial.large() ? config_.limits.credit_first : std::uint64_t{credit_free_bytes};
+    partial.unasked = unasked_.take(from, std::min(partial.total, most) + unasked_overhead_bytes);
+    if (partial.unasked == nullptr) {
+        partial = Partial{};
+        return false;
+    }
+    if (!partial.large()) partial.bytes.reserve(static_cast<std::size_t>(partial.total));
+    return true;
+}
+
 void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
     for (auto it = peer.requests.find(peer.next_expected);
-         it != peer.requests.end() && it->second.complete();
+         it != peer.requests.end() && it->second.complete() &&
+         peer.at_user.size() < outstanding_requests_max;
          it = peer.requests.find(peer.next_expected)) {
         const std::uint64_t number = peer.next_expected++;
         Partial partial = std::move(it->second);
@@ -180,8 +195,10 @@ void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
                         time_);
             continue;
         }
+        peer.at_user.insert(number);
+        BodyRoom& room = partial.large() ? partial.room : partial.unasked;
         events_.push_back(RequestArrived{run.id, run.term, from, number, partial.type,
-                                         std::move(partial.bytes), std::move(partial.room)});
+                                         std::move(partial.bytes), std::move(room)});
     }
 }
 
@@ -198,7 +215,7 @@ void LinkCore::deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t nu
     event.number = number;
     event.type = pending->second.type;
     event.body = std::move(partial.bytes);
-    event.room = std::move(partial.room);
+    event.room = std::move(partial.large() ? partial.room : partial.unasked);
     if ((partial.flags & flag::error) != 0) {
         auto ending = decode_ending(event.body);
         event.error = ending
@@ -281,7 +298,11 @@ void LinkCore::serve_waiting() {
                 ++i;
                 continue;
             }
-            partial->room = budget_.take(partial->total);
+            if (budget_.over_share(waiting.from, partial->total)) {
+                ++i;  // it waits for its own sender's bodies, so nobody waits behind it
+                continue;
+            }
+            partial->room = budget_.take(waiting.from, partial->total);
             if (partial->room == nullptr) {
                 if (waiting.passed >= passed_max) return;
                 ++i;
@@ -292,6 +313,7 @@ void LinkCore::serve_waiting() {
             for (std::size_t k = 0; k < i; ++k) ++waiting_[k].passed;
             again = true;  // it may have been what others waited behind
             partial->waits = false;
+            partial->unasked.reset();
             partial->bytes.reserve(static_cast<std::size_t>(partial->total));
             partial->granted = std::min(partial->total, partial->bytes.size() + share_bytes());
             grant_share(*run, served.from, served.name, *partial);

@@ -33,7 +33,8 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
       bulk_(hop_sender(Lane::bulk)),
       chunk_(config_.limits.chunk),
       message_max_(config_.limits.message),
-      budget_(config_.limits.body_budget) {}
+      budget_(config_.limits.body_budget),
+      unasked_(config_.limits.unasked_budget) {}
 
 LinkCore::~LinkCore() = default;
 
@@ -142,7 +143,7 @@ void LinkCore::announce(Run& run, TimePoint now) {
     header.run = run.id;
     header.term = run.term;
     if (run.closing) {
-        run.announce_at = now + std::chrono::seconds(1);
+        announce_at(run, now + std::chrono::seconds(1));
         return send_control(Kind::close, header, encode(*run.closing));
     }
     if (run.announcement.size() > std::min(frame_max_, control_body_bytes_max)) {
@@ -200,35 +201,90 @@ void LinkCore::on_tick(TimePoint now) {
             send_beat(Kind::ping, ping);
             last_sent_ = now;
         }
-        std::vector<RunId> due;
-        for (const auto& [id, run] : runs_)
-            if (run.announce_at != TimePoint{} && now >= run.announce_at) due.push_back(id);
-        for (const RunId& id : due) announce(runs_.at(id), now);
-        for (auto& [id, run] : runs_) {
-            for (auto& [node, peer] : run.peers) resend_due(run, node, peer, now);
-        }
+    }
+    look_at_runs(now);
+    if (state_ == State::up) {
+        resend_due(now);
         if (out_.waiting()) flush(now);
         tick_bulk(now);
         reclaim();
     }
     expire_queries(now);
-    for (auto& [id, run] : runs_) {
-        if (!run.closing || run.given_up || now < run.close_until) continue;
-        // the user waits no longer; the link goes on saying CLOSE while it lives
-        run.given_up = true;
-        events_.push_back(RunClosed{id, *run.closing, false});
+}
+
+/// Runs that are to be announced again, and those whose end nobody has confirmed in time.
+void LinkCore::look_at_runs(TimePoint now) {
+    std::vector<RunId> due;
+    while (const auto id = runs_due_.take_due(now)) due.push_back(*id);
+    for (const RunId& id : due) runs_.at(id).look_at = Deadlines<RunId>::nowhere;
+    for (const RunId& id : due) {
+        Run* run = find(id);
+        // without a session nothing is announced: WELCOME does it for all runs
+        if (run->announce_at != TimePoint{} && now >= run->announce_at && state_ == State::up) {
+            announce(*run, now);  // may forget it
+            run = find(id);
+            if (run == nullptr) continue;
+        }
+        if (run->closing && !run->given_up && now >= run->close_until) {
+            // the user waits no longer; the link goes on saying CLOSE while it lives
+            run->given_up = true;
+            events_.push_back(RunClosed{id, *run->closing, false});
+        }
+        if (run->announce_at > now) runs_due_.no_later(id, run->announce_at, run->look_at);
+        if (run->closing && !run->given_up) runs_due_.no_later(id, run->close_until, run->look_at);
     }
 }
 
+void LinkCore::announce_at(Run& run, TimePoint at) {
+    run.announce_at = at;
+    runs_due_.no_later(run.id, at, run.look_at);
+}
+
+void LinkCore::send_again_at(Run& run, NodeId dst, Peer& peer, Pending& pending, TimePoint at) {
+    pending.again_at = at;
+    peers_due_.no_later({run.id, dst}, at, peer.look_at);
+}
+
+/// Something was heard of the request just now.
+void LinkCore::heard_of(Run& run, NodeId dst, Peer& peer, Pending& pending, TimePoint now) {
+    pending.again_wait = config_.timings.resend_unheard;
+    send_again_at(run, dst, peer, pending, now + pending.again_wait);
+}
+
+/// Its deadlines go before it does.
+void LinkCore::forget_deadlines(Run& run) {
+    runs_due_.remove(run.id, run.look_at);
+    for (auto& [node, peer] : run.peers) peers_due_.remove({run.id, node}, peer.look_at);
+}
+
 /// Requests of which nothing was heard for a while, or that the broker did not know where to send.
+void LinkCore::resend_due(TimePoint now) {
+    std::vector<std::pair<RunId, NodeId>> due;
+    while (const auto key = peers_due_.take_due(now)) due.push_back(*key);
+    for (const auto& [id, node] : due)
+        runs_.at(id).peers.at(node).look_at = Deadlines<RunId>::nowhere;
+    for (const auto& [id, node] : due) {
+        Run& run = runs_.at(id);
+        if (!run.closing) resend_due(run, node, run.peers.at(node), now);
+    }
+}
+
 void LinkCore::resend_due(Run& run, NodeId dst, Peer& peer, TimePoint now) {
-    if (run.closing) return;
-    for (auto& [number, pending] : peer.pending) {
-        if (pending.again_at == TimePoint{} || now < pending.again_at) continue;
+    // numbers first: a request that cannot begin again fails, and is no longer in the list then
+    std::vector<std::uint64_t> numbers;
+    for (const auto& [number, pending] : peer.pending)
+        if (pending.again_at != TimePoint{} && now >= pending.again_at) numbers.push_back(number);
+    for (const std::uint64_t number : numbers) {
+        const auto found = peer.pending.find(number);
+        if (found == peer.pending.end()) continue;
+        Pending& pending = found->second;
         pending.again_wait = 2 * std::max(pending.again_wait, config_.timings.resend_unheard);
         pending.again_at = now + pending.again_wait;
         if (!peer.down) begin(run, dst, peer, {number, false}, now);
     }
+    for (auto& [number, pending] : peer.pending)
+        if (pending.again_at != TimePoint{})
+            peers_due_.no_later({run.id, dst}, pending.again_at, peer.look_at);
 }
 
 TimePoint LinkCore::next_deadline() const {
@@ -244,14 +300,9 @@ TimePoint LinkCore::next_deadline() const {
         if (at != TimePoint{}) next = std::min(next, at);
     };
     for (const auto& [number, asked] : asked_) consider(asked.deadline);
-    for (const auto& [id, run] : runs_) {
-        if (run.closing && !run.given_up) consider(run.close_until);
-        if (state_ != State::up) continue;  // all else is said again after WELCOME anyway
-        consider(run.announce_at);
-        if (run.closing) continue;
-        for (const auto& [node, peer] : run.peers)
-            for (const auto& [number, pending] : peer.pending) consider(pending.again_at);
-    }
+    next = std::min(next, runs_due_.next());
+    // without a session nothing is sent again: WELCOME begins all of it
+    if (state_ == State::up) next = std::min(next, peers_due_.next());
     return next;
 }
 
@@ -445,12 +496,14 @@ void LinkCore::on_run_error(Run& about, const Header& header, Errc code, std::st
                     header.run, Ending{Errc::unknown_run, "the run is over: " + sentence}, false});
                 return forget_run(header.run);
             }
-            if (run->announce_at == TimePoint{}) run->announce_at = now + config_.timings.resend;
+            if (run->announce_at == TimePoint{}) announce_at(*run, now + config_.timings.resend);
             if (!run->ours && header.request == 0) {  // to JOIN: nobody of the run is there
                 for (auto& [node, other] : run->peers) other.forget_arriving();
                 serve_waiting();
             }
-            if (Pending* pending = pending_of()) pending->again_at = now + config_.timings.resend;
+            if (Pending* pending = pending_of())
+                send_again_at(*run, header.dst, peer->second, *pending,
+                              now + config_.timings.resend);
             return;
         case Errc::not_a_participant:
             // an answer to JOIN: the owner goes on without this node, and was not told here because
@@ -467,6 +520,15 @@ void LinkCore::on_run_error(Run& about, const Header& header, Errc code, std::st
         case Errc::malformed_frame:
         case Errc::too_large:
         case Errc::too_many:
+            // The broker has dropped a frame because too much of this node waits at it, which an
+            // honest node can come to when its broker is replaced by one of smaller limits. That
+            // is about the moment and not about the run.
+            if (header.request != 0 && code == Errc::too_many) {
+                if (Pending* pending = pending_of())
+                    send_again_at(*run, header.dst, peer->second, *pending,
+                                  now + config_.timings.resend);
+                return;
+            }
             if (header.request != 0 && (code == Errc::malformed_frame || code == Errc::too_large)) {
                 if (pending_of() != nullptr)
                     fail_pending(*run, header.dst, peer->second, header.request, {code, sentence},

@@ -15,6 +15,7 @@
 
 #include "base/rng.hpp"
 #include "bus/core/budget.hpp"
+#include "bus/core/deadlines.hpp"
 #include "bus/core/hop_sender.hpp"
 #include "bus/core/limits.hpp"
 #include "bus/core/small_traffic.hpp"
@@ -221,10 +222,16 @@ class LinkCore {
     }
     /// Of bodies that arrive or wait for the user, those that need credit.
     [[nodiscard]] std::uint64_t reserved_bytes() const noexcept { return budget_.used_bytes(); }
+    /// Of bodies that are here without having asked for room, until the user has handled them.
+    [[nodiscard]] std::uint64_t unasked_bytes() const noexcept { return unasked_.used_bytes(); }
     /// Bytes held of bodies that are not handed over yet, of all sizes.
     [[nodiscard]] std::uint64_t arriving_bytes() const noexcept;
     /// Bodies that have begun to arrive and wait for room.
     [[nodiscard]] std::size_t waiting_bodies() const noexcept { return waiting_.size(); }
+    /// Of requests and runs, that the link looks at without being told to.
+    [[nodiscard]] std::size_t deadlines() const noexcept {
+        return runs_due_.size() + peers_due_.size();
+    }
     /// The progress that PING carries (section 4): another number whenever the oldest thing that
     /// this link's user works on gets done, or gets on.
     struct Progress {
@@ -290,7 +297,13 @@ class LinkCore {
                       TimePoint now);
     void send_control(Kind kind, Header header, Bytes body);
     void send_beat(Kind kind, Header header);
+    void resend_due(TimePoint now);
     void resend_due(Run& run, NodeId dst, Peer& peer, TimePoint now);
+    void look_at_runs(TimePoint now);
+    void announce_at(Run& run, TimePoint at);
+    void send_again_at(Run& run, NodeId dst, Peer& peer, Pending& pending, TimePoint at);
+    void heard_of(Run& run, NodeId dst, Peer& peer, Pending& pending, TimePoint now);
+    void forget_deadlines(Run& run);
 
     // -- the bulk connection: link_bulk.cpp -------------------------------------
     struct Bulk {
@@ -327,6 +340,7 @@ class LinkCore {
     /// Adds one part. True when the body is whole and has its room.
     [[nodiscard]] bool assemble(Run& run, NodeId from, Partial& partial, BodyName name,
                                 const Header& header, std::span<const std::uint8_t> part);
+    [[nodiscard]] bool keep_unasked(NodeId from, Partial& partial);
     [[nodiscard]] bool in_turn(const Peer& peer, BodyName name) const;
     void grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to, std::uint64_t tag = 0);
     void grant_share(Run& run, NodeId from, BodyName name, Partial& partial);
@@ -371,8 +385,11 @@ class LinkCore {
     bool said_down_ = false;
     std::size_t chunk_ = 0;  ///< as large as the broker's frames allow
     std::size_t frame_max_ = frame_bytes_max;
-    std::uint64_t message_max_ = 0;  ///< as large as the broker passes on
+    std::uint64_t message_max_ = 0;                  ///< as large as the broker passes on
+    Deadlines<RunId> runs_due_;                      ///< see Run::look_at
+    Deadlines<std::pair<RunId, NodeId>> peers_due_;  ///< see Peer::look_at
     BodyBudget budget_;
+    BodyBudget unasked_;  ///< of bodies that are here without having asked for room
     std::deque<Waiting> waiting_;
     std::uint64_t works_begun_ = 0;
     std::set<std::uint64_t> works_;  ///< that the user has begun and not ended

@@ -55,12 +55,15 @@ void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t numbe
     if (run == nullptr) return;
     const auto peer = run->peers.find(dst);
     if (peer == run->peers.end()) return;
-    const auto slot = peer->second.answers.find(number);
-    if (slot == peer->second.answers.end() || slot->second.out.body != nullptr) return;
     time_ = now;
-    slot->second.flags = flags;
-    slot->second.out.body = std::make_shared<const Bytes>(std::move(body));
-    begin(*run, dst, peer->second, {number, true}, now);
+    const bool was_at_user = peer->second.at_user.erase(number) != 0;
+    const auto slot = peer->second.answers.find(number);
+    if (slot != peer->second.answers.end() && slot->second.out.body == nullptr) {
+        slot->second.flags = flags;
+        slot->second.out.body = std::make_shared<const Bytes>(std::move(body));
+        begin(*run, dst, peer->second, {number, true}, now);
+    }
+    if (was_at_user && !run->closing) deliver_in_order(*run, dst, peer->second);
 }
 
 // -- whose turn it is --------------------------------------------------------------
@@ -243,7 +246,7 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
         header.type = pending.type;
         header.answered_below = pending.said_below = peer.answered_below();
         if (pending.again_wait == Duration{}) pending.again_wait = config_.timings.resend_unheard;
-        pending.again_at = now + pending.again_wait;
+        send_again_at(run, dst, peer, pending, now + pending.again_wait);
     }
     Outgoing& out = *find_outgoing(peer, name);
     const std::uint64_t size = out.body->size();
@@ -296,11 +299,7 @@ void LinkCore::on_credit(const Header& header, TimePoint now) {
         !VFLBUS_PLANTED(credit_of_earlier_attempt))
         return;
     const std::uint64_t size = out->body->size();
-    if (!name.reply) {
-        Pending& pending = peer.pending.at(name.number);
-        pending.again_wait = config_.timings.resend_unheard;
-        pending.again_at = now + pending.again_wait;
-    }
+    if (!name.reply) heard_of(*run, header.src, peer, peer.pending.at(name.number), now);
     if (header.aux == credit_all) {
         out->sent = out->credit = size;
     } else if (std::min(header.aux, size) > out->credit) {

@@ -15,6 +15,7 @@ void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoi
     time_ = now;
     Run& entry = runs_[run];
     drop_frames(run);
+    forget_deadlines(entry);
     const LinkBytes moved = entry.bytes;  // of earlier terms
     entry = Run{};
     reclaim();
@@ -33,6 +34,7 @@ void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join
                         TimePoint now) {
     VFLBUS_ASSERT(within_limits(join.extensions), "extensions of a JOIN are within the limits");
     time_ = now;
+    if (Run* const known = find(run)) forget_deadlines(*known);
     if (join.code != Errc::ok) {
         runs_.erase(run);
         if (state_ != State::up) return;
@@ -58,6 +60,7 @@ void LinkCore::close_run(const RunId& run, Ending ending, TimePoint now) {
     time_ = now;
     entry->closing = std::move(ending);
     entry->close_until = now + close_patience;
+    runs_due_.no_later(run, entry->close_until, entry->look_at);
     for (auto& [node, peer] : entry->peers) {  // nobody is listened to any more
         peer.requests.clear();
         peer.replies.clear();
@@ -69,6 +72,7 @@ void LinkCore::close_run(const RunId& run, Ending ending, TimePoint now) {
 
 void LinkCore::forget_run(const RunId& run) {
     drop_frames(run);
+    if (Run* const known = find(run)) forget_deadlines(*known);
     runs_.erase(run);
     reclaim();
 }

@@ -45,7 +45,7 @@ struct LinkCore::Outgoing {
 struct LinkCore::Pending {
     std::uint16_t type = 0;
     Outgoing out;
-    TimePoint again_at{};  ///< send it again then; zero: not scheduled
+    TimePoint again_at{};  ///< send it again then, see LinkCore::again_at; zero: not scheduled
     Duration again_wait{};
     std::uint64_t said_below = 0;  ///< `answered_below` of its last frame
 };
@@ -62,7 +62,8 @@ struct LinkCore::Partial {
     std::uint8_t flags = 0;
     std::uint64_t total = ~std::uint64_t{0};  ///< not begun
     Bytes bytes;
-    BodyRoom room;
+    BodyRoom room;              ///< that it has asked for
+    BodyRoom unasked;           ///< of what is here without it
     std::uint64_t granted = 0;  ///< how far its sender may go
     std::uint64_t tag = 0;      ///< of all its parts
     bool held = false;          ///< `granted` is said when the bulk connection is settled
@@ -89,6 +90,9 @@ struct LinkCore::Peer {
     std::uint64_t next_expected = 1;
     std::map<std::uint64_t, Partial> requests;  ///< arriving, or whole and waiting for their turn
     std::map<std::uint64_t, Answer> answers;    ///< handed over, and what we said
+    /// Handed over, and not answered. A peer that calls its requests answered before they are
+    /// cannot make the user hold more of them than it may have open.
+    std::set<std::uint64_t> at_user;
     // -- bodies on their way from it
     std::uint64_t arrived_bytes = 0;   ///< of bodies, so far
     std::uint64_t arrived_before = 0;  ///< the same at the last heartbeat
@@ -96,6 +100,8 @@ struct LinkCore::Peer {
     // -- bodies on their way to it
     std::optional<BodyName> asking;  ///< large, begun, and without credit so far: one at a time
     std::deque<BodyName> queue;      ///< not begun; requests in order of their numbers
+    /// No request of `pending` is due before that: where the peer stands among the deadlines.
+    TimePoint look_at = TimePoint::max();
 
     [[nodiscard]] std::uint64_t answered_below() const {
         return pending.empty() ? next_request : pending.begin()->first;
@@ -104,6 +110,7 @@ struct LinkCore::Peer {
         next_expected = 1;
         requests.clear();
         answers.clear();
+        at_user.clear();
         std::erase_if(queue, [](const BodyName& name) { return name.reply; });
         if (asking && asking->reply) asking.reset();
     }
@@ -139,6 +146,8 @@ struct LinkCore::Run {
     TimePoint close_until{};
     bool given_up = false;    ///< the user was told that nobody confirmed
     TimePoint announce_at{};  ///< say it again then; zero: not scheduled
+    /// Neither of these two times is earlier.
+    TimePoint look_at = TimePoint::max();
 };
 
 }  // namespace vflbus::bus

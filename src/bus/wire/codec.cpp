@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 #include <optional>
+#include <stdexcept>
 
 #include "base/assert.hpp"
 
@@ -39,7 +40,10 @@ void Writer::number(std::uint8_t marker, std::uint64_t value, std::size_t bytes)
 
 void Writer::length(std::size_t n, std::size_t small, std::uint8_t fixed, std::uint8_t marker8,
                     std::uint8_t marker16, std::uint8_t marker32) {
-    VFLBUS_ASSERT(n <= UINT32_MAX, "msgpack has 32 bits for a length");
+    if (n > UINT32_MAX)
+        throw std::length_error("a value of " + std::to_string(n) +
+                                " bytes or elements is too long for a message: its length has 32 "
+                                "bits (docs/protocol.md, section 10)");
     if (n < small)
         bytes_.push_back(static_cast<std::uint8_t>(fixed | n));
     else if (marker8 != 0 && n <= UINT8_MAX)
@@ -112,6 +116,15 @@ Writer& Writer::bin_head(std::size_t bytes) {
     return *this;
 }
 Writer& Writer::tensor(std::span<const double> values, std::size_t rows, std::size_t cols) {
+    VFLBUS_ASSERT(
+        cols == 0 ? values.empty() : values.size() / cols == rows && values.size() % cols == 0,
+        "a tensor has as many numbers as its shape says");
+    if (values.size_bytes() > UINT32_MAX)
+        throw std::length_error("a tensor of " + std::to_string(rows) + " x " +
+                                std::to_string(cols) + " numbers has " +
+                                std::to_string(values.size_bytes()) +
+                                " bytes, and 4294967295 at most fit into one (docs/protocol.md, "
+                                "section 10): use fewer rows or columns at a time");
     array(3).str("f64").array(2).u64(rows).u64(cols);
     length(values.size_bytes(), 0, 0, 0xc4, 0xc5, 0xc6);
     raw(values.data(), values.size_bytes());

@@ -21,7 +21,9 @@ using Bytes = std::vector<std::uint8_t>;
 std::string_view cut_sentence(std::string_view sentence) noexcept;
 
 /// Writes msgpack values one after another, each in its shortest form (but a double, which always
-/// has nine bytes).
+/// has nine bytes). What is longer than its length can say, which has 32 bits, is refused with a
+/// std::length_error before anything of it is written: the run or handler that it belongs to fails
+/// with that sentence.
 class Writer {
   public:
     Writer& array(std::size_t elements);
@@ -37,7 +39,8 @@ class Writer {
     Writer& bin(std::span<const std::uint8_t> value);
     /// The head of a bin whose `bytes` bytes the caller sends after it.
     Writer& bin_head(std::size_t bytes);
-    /// ["f64", [rows, cols], bytes]: raw little-endian, column-major.
+    /// ["f64", [rows, cols], bytes]: raw little-endian, column-major. Requires `values` to have
+    /// rows * cols numbers.
     Writer& tensor(std::span<const double> values, std::size_t rows, std::size_t cols);
     Writer& u32s(std::span<const std::uint32_t> values);  ///< bin of little-endian words
     Writer& strs(std::span<const std::string> values);

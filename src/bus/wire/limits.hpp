@@ -49,6 +49,10 @@ inline constexpr std::uint64_t passed_on_bytes_max = 32u << 20;
 inline constexpr std::size_t passed_on_of_one_frames_max = 2'048;
 inline constexpr std::uint64_t passed_on_of_one_bytes_max = 4u << 20;
 inline constexpr std::uint64_t body_budget_bytes = 256u << 20;
+// of bodies that ask for no room: small ones, and what comes of others before they have some
+inline constexpr std::uint64_t unasked_budget_bytes = 256u << 20;
+// what keeping one of them costs besides its bytes
+inline constexpr std::uint64_t unasked_overhead_bytes = 512;
 inline constexpr std::uint64_t credit_free_bytes = 64u << 10;  // a body up to here needs no credit
 inline constexpr std::uint64_t credit_first_bytes = 1u << 20;  // of a larger one, without asking
 // the first chunk of a body whose rest travels on bulk connections

@@ -4,6 +4,7 @@
 #include <bit>
 #include <iterator>
 #include <limits>
+#include <stdexcept>
 
 #include "bus/wire/codec.hpp"
 #include "catch.hpp"
@@ -382,4 +383,32 @@ TEST_CASE("tensors with lying shapes are refused") {
     CHECK_FALSE(accepts(tensor("f64", {1ULL << 32, 1ULL << 32}, 0)));  // product wraps to 0
     CHECK_FALSE(accepts(tensor("f64", {1ULL << 61, 8}, 0)));           // bytes wrap to 0
     CHECK_FALSE(accepts(tensor("f64", {UINT64_MAX, 1}, 8)));
+}
+
+TEST_CASE("what is longer than 4 GiB is refused with a sentence before it is written") {
+    // nothing of it is read, so it need not be there
+    static const double one = 1;
+    const std::size_t rows = (std::size_t{1} << 29) + 1;
+    Writer w;
+    w.u64(7);
+    const auto says = [](auto&& write) -> std::string {
+        try {
+            write();
+        } catch (const std::length_error& e) {
+            return e.what();
+        }
+        return "nothing";
+    };
+    CHECK(says([&] {
+              w.tensor(std::span(&one, rows), rows, 1);
+          }).find("a tensor of 536870913 x 1 ") == 0);
+    const auto* bytes = reinterpret_cast<const std::uint8_t*>(&one);
+    CHECK(says([&] {
+              w.bin(std::span(bytes, std::size_t{1} << 32));
+          }).find("a value of 4294967296 ") == 0);
+    CHECK(says([&] { w.bin_head(std::size_t{1} << 32); }).find("a value of") == 0);
+    CHECK(says([&] {
+              w.str({reinterpret_cast<const char*>(&one), std::size_t{1} << 32});
+          }).find("a value of") == 0);
+    CHECK(w.take() == Bytes{7});
 }

@@ -63,6 +63,16 @@ struct SmallBudget : LinkFixture {
     }
 };
 
+/// Room for two bodies of 2 MiB of one sender: its share is half of all room.
+struct DoubleBudget : SmallBudget {
+    static LinkConfig doubled() {
+        LinkConfig c = config();
+        c.limits.body_budget = 8 * MiB;
+        return c;
+    }
+    DoubleBudget() : SmallBudget(doubled()) {}
+};
+
 }  // namespace
 
 // -- the sender ------------------------------------------------------------------------
@@ -280,7 +290,7 @@ TEST_CASE_METHOD(SmallBudget,
     CHECK(left(Kind::request, 1) == 10);
 }
 
-TEST_CASE_METHOD(SmallBudget, "a peer that is gone holds no room, not even with what is whole") {
+TEST_CASE_METHOD(DoubleBudget, "a peer that is gone holds no room, not even with what is whole") {
     joined_run();
     part(asked(1), 2 * MiB, 0, 2);
     whole(asked(2), 2 * MiB);  // waits for its turn
@@ -505,7 +515,7 @@ TEST_CASE_METHOD(SmallBudget, "a body that waits is passed by those that fit, bu
 
 // -- nothing leaks ---------------------------------------------------------------------
 
-TEST_CASE_METHOD(SmallBudget, "room comes back whatever becomes of a body") {
+TEST_CASE_METHOD(DoubleBudget, "room comes back whatever becomes of a body") {
     own_run();
     ask(1);
     ask(1);
@@ -623,6 +633,126 @@ TEST_CASE_METHOD(SmallBudget, "room of a body of which nothing more comes goes t
         CHECK(link.reserved_bytes() == 4 * MiB);
         CHECK(link.arriving_bytes() == chunk_bytes);
     }
+}
+
+// -- shares ----------------------------------------------------------------------------
+
+TEST_CASE_METHOD(DoubleBudget, "who holds room leaves as much of it to others") {
+    joined_run();
+    std::vector<LinkEvent> held(1);  // handlers of "greedy" hang
+    whole(asked(1, "greedy"), 3 * MiB);
+    REQUIRE(link.next_event(held[0]));
+    for (std::uint64_t n = 2; n <= 16; ++n) part(asked(n, "greedy"), 3 * MiB, 0, 1);
+    CHECK(link.reserved_bytes() == 3 * MiB);
+    CHECK(link.waiting_bodies() == 15);
+    ignore_frames();
+    // all that stays free is for others, any number of times, and nobody waits behind the greedy
+    for (std::uint64_t n = 1; n <= 100; ++n) {
+        Header header = asked(n, "modest");
+        header.answered_below = n;
+        whole(header, 5 * MiB);
+        CHECK(event<RequestArrived>().body.size() == 5 * MiB);
+        link.reply(run_of(1), node_id_of("modest"), n, {}, now);
+        ignore_frames();
+        CHECK(link.reserved_bytes() == 3 * MiB);
+    }
+    held.clear();
+    LinkEvent next;
+    CHECK_FALSE(link.next_event(next));
+    expect_credit(2, 3 * MiB);  // and then it is its own turn again
+}
+
+namespace {
+struct Unasked : LinkFixture {
+    static LinkConfig bounded() {
+        LinkConfig c = config();
+        c.limits.unasked_budget = 4 * MiB;
+        c.limits.body_budget = 4 * MiB;
+        return c;
+    }
+    Unasked() : LinkFixture(bounded()) {
+        come_up();
+        for (std::uint8_t n = 1; n <= 200; ++n)
+            link.join_run(run_of(n), 1, node_id_of("greedy"),
+                          Join{"member-0", "member", 0, 3, {}, "0.1.0", Errc::ok, ""}, now);
+        ignore();
+    }
+    std::vector<RequestArrived> take() {
+        std::vector<RequestArrived> taken;
+        LinkEvent got;
+        while (link.next_event(got))
+            if (auto* request = std::get_if<RequestArrived>(&got))
+                taken.push_back(std::move(*request));
+        return taken;
+    }
+};
+}  // namespace
+
+TEST_CASE_METHOD(Unasked, "small requests of one node that nobody has handled yet have a bound") {
+    for (std::uint8_t run = 1; run <= 200; ++run)
+        for (std::uint64_t n = 1; n <= 16; ++n)
+            frame(data(Kind::request, "greedy", n, 1, run_of(run)), Bytes(60'000));
+    auto taken = take();  // 190 MB were sent
+    CHECK(taken.size() > 30);
+    CHECK(link.unasked_bytes() <= 2 * MiB);
+    // another one's are taken beside them
+    frame(data(Kind::request, "modest", 1, 1, run_of(1)), Bytes(60'000));
+    CHECK(take().size() == 1);
+    // what was handled makes room, and what was dropped is taken when it is said again
+    const std::size_t first = taken.size();
+    taken.clear();
+    CHECK(link.unasked_bytes() == 0);
+    for (std::uint64_t n = 1; n <= 16; ++n)
+        frame(data(Kind::request, "greedy", n, 1, run_of(200)), Bytes(60'000));
+    CHECK(first < 200 * 16);
+    CHECK(take().size() == 16);
+    CHECK(link.unasked_bytes() == 0);
+}
+
+TEST_CASE_METHOD(Unasked, "first parts of bodies that wait for room have a bound") {
+    Header hanging = data(Kind::request, "other", 1, 1, run_of(1));
+    for (std::uint64_t i = 0; i < 8; ++i) chunk(hanging, 4 * MiB, i);
+    auto held = take();
+    REQUIRE(held.size() == 1);  // has all room
+    for (std::uint8_t run = 1; run <= 200; ++run)
+        for (std::uint64_t n = 1; n <= 16; ++n) {
+            Header header = data(Kind::request, "greedy", n, 1, run_of(run));
+            chunk(header, 4 * MiB, 0);
+            chunk(header, 4 * MiB, 1);
+        }
+    CHECK(link.arriving_bytes() >= MiB);  // 3 GB were sent
+    CHECK(link.arriving_bytes() <= 2 * MiB);
+    CHECK(link.unasked_bytes() <= 2 * MiB);
+    for (std::uint8_t run = 1; run <= 200; ++run) link.forget_run(run_of(run));
+    CHECK(link.unasked_bytes() == 0);
+}
+
+TEST_CASE_METHOD(Unasked,
+                 "who calls requests answered before they are has no more of them at work") {
+    for (std::uint64_t n = 1; n <= 1000; ++n)
+        frame(data(Kind::request, "greedy", n, n, run_of(1)), {1});
+    const auto taken = take();
+    CHECK(taken.size() == outstanding_requests_max);
+    // with each that is answered, in whatever way, the next one comes
+    frame(data(Kind::request, "greedy", 1000, 1000, run_of(1)), {1});
+    CHECK(take().empty());
+    link.reply(run_of(1), node_id_of("greedy"), taken[3].number, {}, now);
+    CHECK(take().size() == 1);
+}
+
+TEST_CASE_METHOD(SmallBudget,
+                 "a request that the broker had no place for is said again, and the run goes on") {
+    own_run();
+    ask(10);
+    CHECK(left(Kind::request, 1) == 10);
+    error(Errc::too_many, run_of(1), 1, 1, node_id_of("member-1"));
+    no_event();
+    pass(milliseconds(900));
+    CHECK(left(Kind::request, 1) == 0);
+    pass(milliseconds(200));
+    CHECK(left(Kind::request, 1) == 10);
+    error(Errc::too_many, run_of(1), 1);  // to OPEN: there are too many runs
+    CHECK(event<RunClosed>().ending.code == Errc::too_many);
 }
 
 // -- limits ----------------------------------------------------------------------------

@@ -662,6 +662,24 @@ TEST_CASE_METHOD(NodeFixture, "the room of a deferred request is held until it i
     }
 }
 
+TEST_CASE_METHOD(NodeFixture,
+                 "a small request has memory of the link until its handler has returned") {
+    std::vector<std::pair<Message, Replier>> held;
+    ClientApp app;
+    app.on_deferred(300, [&](Message&& message, actors::Context&, Replier reply) {
+        CHECK(link.unasked_bytes() > 0);
+        held.emplace_back(std::move(message), std::move(reply));
+    });
+    core.serve(std::move(app));
+    take_part();
+    request("master", 1);
+    CHECK(link.unasked_bytes() > 0);
+    core.pump();
+    REQUIRE(held.size() == 1);
+    CHECK_FALSE(held[0].first.room);  // whoever keeps it bounds it (see ClientHost)
+    CHECK(link.unasked_bytes() == 0);
+}
+
 TEST_CASE_METHOD(NodeFixture, "the room of a reply is held as long as the driven app keeps it") {
     struct Keeper final : ServerApp {
         Keeper() {
