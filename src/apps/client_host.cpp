@@ -15,6 +15,7 @@
 #include "base/assert.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
+#include "bus/core/budget.hpp"
 
 namespace vflbus::apps {
 namespace {
@@ -46,22 +47,27 @@ struct Job {
     Processes::Timer timer = 0;  ///< of its expiry
 };
 
-/// Bounds the bytes of small messages, for which the link asks no room.
+/// Bounds the bytes of small messages, for which the link keeps no room once a handler has them. An
+/// owner whose handlers hang must not take the room of all others, so each has a share.
 class SmallMessages {
   public:
     /// Null: there is no room. Comes back when the last copy goes, on any thread.
-    [[nodiscard]] actors::ContentRoom take(std::uint64_t bytes) {
-        if (used_->fetch_add(bytes) + bytes > small_messages_bytes_max) {
-            used_->fetch_sub(bytes);
-            return nullptr;
-        }
-        return {static_cast<const void*>(this),
-                [used = used_, bytes](const void*) { used->fetch_sub(bytes); }};
+    [[nodiscard]] actors::ContentRoom take(NodeId owner, std::uint64_t bytes) {
+        const std::lock_guard lock(state_->mutex);
+        bus::BodyRoom room = state_->budget.take(owner, bytes);
+        if (!room) return nullptr;
+        return {static_cast<const void*>(this), [state = state_, room](const void*) mutable {
+                    const std::lock_guard giving_back(state->mutex);
+                    room.reset();
+                }};
     }
 
   private:
-    std::shared_ptr<std::atomic<std::uint64_t>> used_ =
-        std::make_shared<std::atomic<std::uint64_t>>(0);
+    struct State {
+        std::mutex mutex;
+        bus::BodyBudget budget{small_messages_bytes_max};
+    };
+    std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
 class ClientHostImpl final : public ClientHost {
@@ -147,11 +153,14 @@ class ClientHostImpl final : public ClientHost {
                               options_.node_name + " takes part in no app in this run"));
         auto envelope = decode_envelope(message.content);
         if (!envelope) return reply(tl::unexpected(envelope.error()));
-        if (!message.room) message.room = small_.take(message.content.size());
+        if (!message.room) {
+            const NodeId owner = message.metadata.src_node_id;
+            message.room = small_.take(owner, message.content.size());
+        }
         if (!message.room)
-            return reply(
-                fail(Errc::too_many, options_.node_name + " holds as many messages as it may (" +
-                                         std::to_string(small_messages_bytes_max >> 20) + " MiB)"));
+            return reply(fail(Errc::too_many, options_.node_name +
+                                                  " holds as many unanswered messages of one owner "
+                                                  "as it may"));
         if (!run->asked && !enter())
             return reply(fail(Errc::too_many, options_.node_name + " serves " +
                                                   std::to_string(served_runs_max) +
@@ -418,6 +427,8 @@ class ClientHostImpl final : public ClientHost {
     Runs runs_;
     std::deque<std::uint64_t> queue_;  ///< runs that wait for a worker, in their order
     std::size_t at_work_ = 0;          ///< handlers that have begun and not returned
+    /// Last, so that its thread ends before what its callbacks use; and never reset, since that
+    /// thread reads it until then.
     std::unique_ptr<Processes> processes_;
 };
 

@@ -5,8 +5,8 @@
 //
 // Whoever opens a run here can cost the node no more than stated bounds: one process (and 256 of
 // them for all runs), 16 messages that wait, of which large ones keep their room of the node's
-// budget until they are answered and small ones take 64 MiB for all runs together, and a MiB of log
-// lines a second.
+// budget until they are answered and small ones take 64 MiB for all runs together, half of it for
+// one owner at most, and a MiB of log lines a second.
 
 #include <chrono>
 #include <functional>
@@ -23,7 +23,8 @@ using LogHook = std::function<void(app::Level level, const RunId& run, const std
 
 /// Runs that may have a process here at a time.
 inline constexpr std::size_t served_runs_max = 256;
-/// Bytes of messages that wait or are handled and need no room of the node's budget.
+/// Bytes of messages that wait or are handled and need no room of the node's budget. One owner gets
+/// as much of it as stays free for the others.
 inline constexpr std::uint64_t small_messages_bytes_max = 64 << 20;
 
 struct ClientHostOptions {

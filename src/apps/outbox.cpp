@@ -7,8 +7,10 @@
 namespace vflbus::apps {
 
 void Outbox::add(NodeId node, std::uint64_t message, TimePoint expires, Bytes content) {
-    const bool fresh = open_.emplace(message, Open{node, expires}).second;
+    const std::uint64_t cost = cost_of(content.size());
+    const bool fresh = open_.emplace(message, Open{node, cost, expires}).second;
     VFLBUS_ASSERT(fresh, "every message has a number of its own");
+    cost_ += cost;
     expiries_.insert({expires, message});
     peers_[node].waiting.emplace(message, std::move(content));
 }
@@ -18,7 +20,17 @@ void Outbox::close(std::uint64_t message) {
     const auto found = open_.find(message);
     VFLBUS_ASSERT(found != open_.end(), "a message is closed once");
     expiries_.erase({found->second.expires, message});
+    VFLBUS_ASSERT(cost_ >= found->second.cost, "what is closed was counted");
+    cost_ -= found->second.cost;
     open_.erase(found);
+}
+
+/// The node has it from now on, and says itself that its time is over.
+void Outbox::wait_for_node(std::uint64_t message) {
+    Open& open = open_.at(message);
+    expiries_.erase({open.expires, message});
+    open.expires += patience_;
+    expiries_.insert({open.expires, message});
 }
 
 std::vector<Outbox::Failed> Outbox::send(NodeId node, const Send& send) {
@@ -34,6 +46,7 @@ std::vector<Outbox::Failed> Outbox::send(NodeId node, const Send& send) {
         const auto number = send(std::move(content));
         if (number) {
             peer.unanswered[*number] = message;
+            wait_for_node(message);
         } else {
             close(message);
             failed.push_back({message, node, number.error()});

@@ -31,8 +31,12 @@ class Outbox {
         Failure failure;
     };
 
-    /// `unanswered_max`: of one node at a time.
-    explicit Outbox(std::size_t unanswered_max) : unanswered_max_(unanswered_max) {}
+    /// `unanswered_max`: of one node at a time. `patience`: a node counts the time to live of a
+    /// message from its arrival, so its own time is over a little after that of the owner; and it
+    /// knows what the message was waiting for. So the owner waits that much longer for the word of
+    /// a node that has the message.
+    explicit Outbox(std::size_t unanswered_max, Duration patience = {})
+        : unanswered_max_(unanswered_max), patience_(patience) {}
 
     /// A message that waits to be sent. `message` was not used before.
     void add(NodeId node, std::uint64_t message, TimePoint expires, Bytes content);
@@ -44,6 +48,7 @@ class Outbox {
     /// All messages to a node that are not answered, which are now given up, in the order of `add`.
     [[nodiscard]] std::vector<std::uint64_t> give_up(NodeId node);
     /// All messages whose time to live is over, which are now given up, the oldest first.
+    /// Of those that were handed to the link: when the patience is over as well.
     [[nodiscard]] std::vector<std::pair<std::uint64_t, NodeId>> expire(TimePoint now);
 
     // -- properties ------------------------------------------------------------
@@ -51,22 +56,32 @@ class Outbox {
         return expiries_.empty() ? TimePoint::max() : expiries_.begin()->first;
     }
     [[nodiscard]] std::size_t size() const noexcept { return open_.size(); }
+    /// What all messages that are not answered cost, see `cost_of`.
+    [[nodiscard]] std::uint64_t cost() const noexcept { return cost_; }
+    /// Of a message of so many bytes: small ones cost memory for their places in the maps.
+    [[nodiscard]] static std::uint64_t cost_of(std::size_t content_bytes) noexcept {
+        return content_bytes + 1024;
+    }
 
   private:
     struct Open {
         NodeId node;
-        TimePoint expires;
+        std::uint64_t cost = 0;
+        TimePoint expires;  ///< as in expiries_
     };
     struct Peer {
         std::map<std::uint64_t, Bytes> waiting;             ///< by message, so in order
         std::map<std::uint64_t, std::uint64_t> unanswered;  ///< number at the link -> message
     };
     void close(std::uint64_t message);
+    void wait_for_node(std::uint64_t message);
 
     std::size_t unanswered_max_;
+    Duration patience_;
     std::unordered_map<std::uint64_t, Open> open_;  ///< by message
     std::map<NodeId, Peer> peers_;
     std::set<std::pair<TimePoint, std::uint64_t>> expiries_;
+    std::uint64_t cost_ = 0;
 };
 
 }  // namespace vflbus::apps

@@ -221,6 +221,13 @@ class ProcessesImpl final : public Processes {
         write(process, found->second);
     }
 
+    void pause(Id process, bool on) override {
+        const auto found = children_.find(process);
+        if (found == children_.end()) return;
+        found->second.paused = on;
+        watch_child(process, found->second);
+    }
+
     void kill(Id process) override {
         const auto found = children_.find(process);
         if (found == children_.end() || !helper_ || found->second.killed) return;
@@ -251,7 +258,11 @@ class ProcessesImpl final : public Processes {
         Inbound in;
         bool killed = false;
         bool silent = false;        ///< nothing more can be read of it
+        bool paused = false;        ///< nothing is read of it for now
+        bool over = false;          ///< it has ended, and only its last words are left
         std::uint32_t watched = 0;  ///< what epoll looks for
+
+        [[nodiscard]] bool reads() const noexcept { return !silent && (!paused || over); }
     };
     /// What the helper could not be told yet.
     struct Untold {
@@ -327,6 +338,8 @@ class ProcessesImpl final : public Processes {
                 ended(event->id, "could not be started: " + text_of(event->error), false);
                 continue;
             }
+            if (const auto found = children_.find(event->id); found != children_.end())
+                found->second.over = true;
             read(event->id, last_words_bytes);  // what it had said before
             ended(event->id, ending_of(event->status),
                   WIFEXITED(event->status) && WEXITSTATUS(event->status) == 0);
@@ -369,7 +382,7 @@ class ProcessesImpl final : public Processes {
     }
 
     void watch_child(Id id, Child& child) {
-        std::uint32_t wanted = child.silent ? 0u : static_cast<std::uint32_t>(EPOLLIN);
+        std::uint32_t wanted = child.reads() ? static_cast<std::uint32_t>(EPOLLIN) : 0u;
         if (!child.out.empty()) wanted |= EPOLLOUT;
         if (wanted == child.watched) return;
         // an end that is closed would be reported again and again while it is registered
@@ -480,7 +493,7 @@ class ProcessesImpl final : public Processes {
         std::array<std::uint8_t, small_read_bytes> small;
         while (share > 0) {
             const auto found = children_.find(id);
-            if (found == children_.end() || found->second.silent) return {};
+            if (found == children_.end() || !found->second.reads()) return {};
             Child& child = found->second;
             const bool large = child.in.missing() > small.size();
             const std::span<std::uint8_t> room =

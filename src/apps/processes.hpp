@@ -53,6 +53,9 @@ class Processes {
     /// `room` is held until the frame has been written, or the process is gone.
     virtual void send(Id process, FrameHead head, Bytes body = {},
                       actors::ContentRoom room = {}) = 0;
+    /// Whether what the process writes is left in its socket for now: when that is full, the
+    /// process waits in its next write. What it has written when it ends is read in any case.
+    virtual void pause(Id process, bool on) = 0;
     /// Ends the process and all that it has started. Repeated until its end is reported.
     virtual void kill(Id process) = 0;
 

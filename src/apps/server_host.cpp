@@ -13,6 +13,7 @@
 #include "apps/outbox.hpp"
 #include "apps/processes.hpp"
 #include "apps/run_config.hpp"
+#include "base/assert.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
 
@@ -27,16 +28,12 @@ constexpr std::size_t metrics_calls_max = 10'000;
 class ServerHostImpl final : public ServerHost {
   public:
     explicit ServerHostImpl(ServerHostOptions options)
-        : options_(std::move(options)), outbox_(bus::outstanding_requests_max) {
+        : options_(std::move(options)), outbox_(bus::outstanding_requests_max, options_.grace) {
         spec_.run = options_.run;
         spec_.agreed = agreed_text(options_.run_config);
         spec_.config_hash = hash256(spec_.agreed);
         spec_.participants = options_.participants;
         if (spec_.participants.empty()) spec_.participants.push_back({"*", "member", -1});
-    }
-
-    ~ServerHostImpl() override {
-        processes_.reset();  // before what its callbacks use
     }
 
     Result<> start(Helper helper) {
@@ -107,6 +104,7 @@ class ServerHostImpl final : public ServerHost {
             failed(message, node, reply.error);
         }
         send_waiting(driver, node);
+        settle();
         arm(driver);
     }
 
@@ -116,6 +114,7 @@ class ServerHostImpl final : public ServerHost {
         for (const auto& [message, node] : outbox_.expire(now))
             failed(message, node,
                    {Errc::expired, names_[node] + " did not answer within the time to live"});
+        settle();
         arm(driver);
     }
 
@@ -127,6 +126,7 @@ class ServerHostImpl final : public ServerHost {
         }();
         if (!opened) return driver.close(Errc::cancelled, "the run was stopped by its owner");
         tell({FrameKind::cancel});
+        let_go_on();
         processes_->post([this] {
             processes_->at(processes_->now() + options_.grace, [this] {
                 log(app::Level::warning, "main did not return in time and is killed");
@@ -147,7 +147,9 @@ class ServerHostImpl final : public ServerHost {
             driver_ = nullptr;
             if (!outcome_) outcome_ = Failure{ending.code, ending.sentence};
         }
+        over_ = true;
         tell({FrameKind::cancel});
+        let_go_on();
     }
 
     // -- ServerHost ---------------------------------------------------------------------------
@@ -158,7 +160,7 @@ class ServerHostImpl final : public ServerHost {
         return outcome_.value_or(Failure{Errc::internal, "the run did not end"});
     }
 
-    Counts counts() const override { return {pushed_, replies_, errors_}; }
+    Counts counts() const override { return {pushed_, replies_, errors_, most_unanswered_}; }
 
   private:
     // -- on the strand of the run -----------------------------------------------------------
@@ -190,19 +192,62 @@ class ServerHostImpl final : public ServerHost {
         there(node, false);
         const Failure failure{code, names_[node] + " " + why};
         for (const std::uint64_t message : outbox_.give_up(node)) failed(message, node, failure);
+        settle();
     }
 
     void push(actors::Driver& driver, const FrameHead& head, Bytes envelope) {
         const NodeId node{head.node};
-        if (head.message <= last_message_) return;  // an app that breaks its own driver
+        const std::uint64_t cost = Outbox::cost_of(envelope.size());
+        const bool fresh = head.message > last_message_;  // else an app that breaks its own driver
+        if (!fresh || present_.count(node) == 0) {
+            unanswered_ -= cost;
+            let_go_on_below_half();
+        }
+        if (!fresh) return;
         last_message_ = head.message;
         ++pushed_;
         if (present_.count(node) == 0)
             return failed(head.message, node, {Errc::peer_lost, names_[node] + " has left"});
+        outbox_cost_ += cost;
         outbox_.add(node, head.message, driver.now() + std::chrono::milliseconds(head.ttl_ms),
                     std::move(envelope));
         send_waiting(driver, node);
+        settle();
         arm(driver);
+    }
+
+    // -- how much main may have unanswered -------------------------------------------------------
+    // Main may push faster than nodes answer. What it has pushed is counted when its frame has
+    // come, on the thread of the process, and counted off on the strand of the run, when the outbox
+    // has closed it. Above the bound no more is read of main, which waits in its next write, until
+    // half of it is answered.
+
+    /// Counts off what the outbox has closed since the last call.
+    void settle() {
+        VFLBUS_ASSERT(outbox_cost_ >= outbox_.cost(), "the outbox holds what it was given");
+        unanswered_ -= outbox_cost_ - outbox_.cost();
+        outbox_cost_ = outbox_.cost();
+        let_go_on_below_half();
+    }
+
+    void let_go_on_below_half() {
+        if (paused_ && unanswered_ <= options_.unanswered_bytes_max / 2) let_go_on();
+    }
+
+    void let_go_on() {
+        if (!paused_.exchange(false)) return;
+        processes_->post([this] { processes_->pause(process_, false); });
+    }
+
+    /// On the thread of the process: main has pushed a message.
+    void count_push(std::size_t bytes) {
+        const std::uint64_t now = unanswered_ += Outbox::cost_of(bytes);
+        if (now > most_unanswered_) most_unanswered_ = now;
+        if (now <= options_.unanswered_bytes_max || stopping_ || over_) return;
+        processes_->pause(process_, true);
+        paused_ = true;
+        let_go_on_below_half();  // they may have been answered between the two lines
+        if (stopping_ || over_) let_go_on();
     }
 
     /// The link takes a few unanswered messages per node; the others wait in the outbox.
@@ -249,6 +294,7 @@ class ServerHostImpl final : public ServerHost {
                         options_.metrics(std::move(*metrics));
                 return;
             case FrameKind::push: {
+                count_push(frame.body.size());
                 auto envelope = std::make_shared<Bytes>(std::move(frame.body));
                 return on_strand([this, head = frame.head, envelope](actors::Driver& driver) {
                     push(driver, head, std::move(*envelope));
@@ -313,7 +359,12 @@ class ServerHostImpl final : public ServerHost {
     std::atomic<std::uint64_t> pushed_{0};
     std::atomic<std::uint64_t> replies_{0};
     std::atomic<std::uint64_t> errors_{0};
+    std::uint64_t outbox_cost_ = 0;  ///< of the outbox when `settle` was called last
+    std::atomic<std::uint64_t> unanswered_{0};
+    std::atomic<std::uint64_t> most_unanswered_{0};
+    std::atomic<bool> paused_{false};  ///< main waits until less is unanswered
     std::atomic<bool> stopping_{false};
+    std::atomic<bool> over_{false};
     // of the thread of the process
     Processes::Id process_ = 0;
     LogLimit log_limit_;
@@ -325,6 +376,8 @@ class ServerHostImpl final : public ServerHost {
     bool process_gone_ = false;
     std::condition_variable gone_;
 
+    // Last, so that its thread ends before what its callbacks use. And no `reset` before that: it
+    // clears the pointer first, which posted work still reads until the thread has ended.
     std::unique_ptr<Processes> processes_;
 };
 

@@ -19,7 +19,12 @@ struct ServerHostOptions {
     app::Values run_config;
     /// Empty: every node that serves apps, now and later.
     std::vector<bus::Participant> participants;
+    /// From being told to stop to being killed; and how much longer than the time to live of a
+    /// message the owner waits for the word of the node that has it.
     Duration grace = std::chrono::seconds(5);
+    /// What messages may cost that main has pushed and nobody has answered. Beyond it main waits in
+    /// `push_messages`.
+    std::uint64_t unanswered_bytes_max = std::uint64_t{1} << 30;
     LogHook log;
     /// What main says of itself over time; may be empty.
     std::function<void(Metrics metrics)> metrics;
@@ -38,6 +43,7 @@ class ServerHost : public actors::ServerApp {
         std::uint64_t pushed = 0;
         std::uint64_t replies = 0;
         std::uint64_t errors = 0;
+        std::uint64_t unanswered_bytes = 0;  ///< the most that they have cost at a time
     };
     [[nodiscard]] virtual Counts counts() const = 0;
 };

@@ -2,6 +2,7 @@
 // ThreadSanitizer sees the nodes' threads, the hosts' threads and all that passes between them. The
 // apps are real processes.
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -126,7 +127,9 @@ class Stage {
     }
 
     /// A run of the test's server to its end, `n` times at once.
-    std::vector<Failure> play(const std::vector<std::string>& words) {
+    std::vector<Failure> play(const std::vector<std::string>& words,
+                              Duration grace = milliseconds(500),
+                              std::uint64_t unanswered_bytes_max = std::uint64_t{1} << 30) {
         const auto config = parse_values(words, "--run-config");
         REQUIRE(config);
         std::vector<Failure> outcomes(servers_.size());
@@ -138,7 +141,8 @@ class Stage {
             options.node_name = "server-" + std::to_string(i);
             options.run = random_run_id();
             options.run_config = *config;
-            options.grace = milliseconds(500);
+            options.grace = grace;
+            options.unanswered_bytes_max = unanswered_bytes_max;
             options.log = lines.hook();
             auto host = ServerHost::make(std::move(servers_[i]), std::move(options));
             REQUIRE(host);
@@ -153,10 +157,13 @@ class Stage {
                 if (!ending) outcomes[i] = ending.error();
             });
         for (std::thread& owner : owners) owner.join();
+        for (const auto& host : hosts)
+            most_unanswered = std::max(most_unanswered, host->counts().unanswered_bytes);
         return outcomes;
     }
 
     Lines lines;
+    std::uint64_t most_unanswered = 0;  ///< of the owners in bytes, at a time
 
   private:
     std::vector<Helper> servers_;
@@ -189,12 +196,34 @@ TEST_CASE("handlers that throw, crash, hang and are killed") {
     CHECK(stage.lines.holds("all as promised"));
 }
 
+TEST_CASE(
+    "a node says itself that a handler did not answer in time, where its owner has patience") {
+    Stage stage(1);
+    const Failure outcome = stage.play({"play=floods", "ttl-ms=500"}, std::chrono::hours(1)).at(0);
+    INFO(outcome.sentence << "\n" << stage.lines.text());
+    CHECK(outcome.code == Errc::ok);
+    CHECK(
+        stage.lines.holds("flooded: 37 node-a: handler train.floods did not answer within the "
+                          "time to live of 0.50 s"));
+}
+
 TEST_CASE("a handler that logs without end, and one that writes nonsense") {
     const std::string play = GENERATE("floods", "scribbles");
     Stage stage(1);
     const Failure outcome = stage.play({"play=" + play}).at(0);
     INFO(outcome.sentence);
     CHECK(outcome.code == Errc::ok);
+}
+
+TEST_CASE("main that pushes faster than nodes answer waits, and all is answered") {
+    Stage stage(1);
+    constexpr std::uint64_t bound = 256 << 10;  // its 3,000 messages cost 5 MB
+    const Failure outcome = stage.play({"play=many", "total=3000"}, milliseconds(500), bound).at(0);
+    INFO(outcome.sentence << "\n" << stage.lines.text());
+    CHECK(outcome.code == Errc::ok);
+    CHECK(stage.lines.holds("3000 replies, all of this run"));
+    CHECK(stage.most_unanswered > bound);  // it did come to that
+    CHECK(stage.most_unanswered < 2 * bound);
 }
 
 TEST_CASE("a large tensor comes back whole") {

@@ -82,6 +82,27 @@ TEST_CASE("messages expire by their time, those that wait and those that are und
     CHECK(outbox.answered(node_a, 2) == 4);
 }
 
+TEST_CASE("a node that has a message is given the patience to say itself that it has expired") {
+    Outbox outbox(1, seconds(5));
+    Link link;
+    outbox.add(node_a, 1, begin + seconds(1), {1});
+    outbox.add(node_a, 2, begin + seconds(1), {2});  // waits at the owner
+    CHECK(outbox.send(node_a, link.to(node_a)).empty());
+    using Expired = std::vector<std::pair<std::uint64_t, NodeId>>;
+    CHECK(outbox.expire(begin + seconds(1)) == Expired{{2, node_a}});
+    CHECK(outbox.next_expiry() == begin + seconds(6));
+    SECTION("it says so") {
+        CHECK(outbox.answered(node_a, 1) == 1);
+        CHECK(outbox.expire(begin + seconds(6)).empty());
+    }
+    SECTION("it says nothing") {
+        CHECK(outbox.expire(begin + seconds(6)) == Expired{{1, node_a}});
+        CHECK(outbox.answered(node_a, 1) == 0);
+    }
+    CHECK(outbox.size() == 0);
+    CHECK(outbox.next_expiry() == TimePoint::max());
+}
+
 TEST_CASE("what a node was asked is given up when it leaves") {
     Outbox outbox(1);
     Link link;
