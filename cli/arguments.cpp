@@ -388,16 +388,24 @@ void add_predict(CommandLine& line) {
     PredictArguments& predict = line.predict;
     CLI::App& on = line.command(
         line.app, "predict", "Run a trained model on new rows.",
-        "The rows are those of predict_data in each party's section; the configuration is the one\n"
-        "that launch saved with the model, unless --config names another.\n"
+        "The rows are those of --data, or of predict_data in each party's section. A file goes to\n"
+        "the party whose columns it has. The configuration is the one that launch saved with the\n"
+        "model, unless --config names another.\n"
         "Examples:\n"
-        "  vflbus predict --local --model runs/1f0c9a33... --out p.csv\n"
+        "  vflbus predict --local --model 1f0c9a33\n"
+        "  vflbus predict --local --model 2a6b90ff --data bank.csv --data shop.csv --out p.csv\n"
         "  vflbus predict --config my.toml --model runs/1f0c9a33...",
         predict);
     add_local(on, predict, "broker and members");
-    on.add_option("--model", predict.model, "the directory of the training, e.g. runs/1f0c9a33...")
-        ->type_name("DIR")
+    on.add_option(
+          "--model", predict.model,
+          "the run that trained it: its id, the first digits, or a directory with its parts")
+        ->type_name("RUN")
         ->required();
+    on.add_option("--data", predict.data, "the rows to predict: one file per party")
+        ->type_name("FILE")
+        ->allow_extra_args(false);
+    on.add_option("--run-id", predict.run_id)->group("");
     on.add_option("--out", predict.out, "CSV of ids and predictions; - is standard output")
         ->type_name("FILE");
     add_broker_address(on, predict.broker);

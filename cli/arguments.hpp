@@ -90,8 +90,10 @@ struct ShortRunArguments : Common, Local {
 };
 struct CheckArguments : ShortRunArguments {};
 struct PredictArguments : ShortRunArguments {
-    std::string model;  ///< runs/<run_id>
-    std::string out;    ///< CSV file; empty: predictions.csv in the run's directory
+    std::string model;              ///< a directory, or a run's id or its first digits
+    std::vector<std::string> data;  ///< rows to predict, one file per party
+    std::string out;                ///< CSV file; empty: predictions.csv in the run's directory
+    std::string run_id;             ///< of the prediction; empty: random
 };
 
 // -- questions to a broker: runs, nodes, run ... -------------------------------------

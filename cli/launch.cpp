@@ -21,6 +21,7 @@
 #include "run_directory.hpp"
 #include "settings.hpp"
 #include "thread_run.hpp"
+#include "trained_model.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -131,10 +132,10 @@ Result<Job> old_job(const LaunchArguments& arguments, Resumed resumed) {
 /// The command that continues the run when it is pasted: what the flags of a resumed run said is
 /// not in the file that is found by itself.
 std::string own_resume_command(const LaunchArguments& arguments, const Job& job) {
-    std::string command = resume_command(arguments.threads  ? "vflbus launch --threads"
-                                         : arguments.podman ? "vflbus launch --podman"
-                                                            : "vflbus launch --local",
-                                         job.config, job.run, arguments.out);
+    const char* const how = arguments.threads  ? " launch --threads"
+                            : arguments.podman ? " launch --podman"
+                                               : " launch --local";
+    std::string command = resume_command(program() + how, job.config, job.run, arguments.out);
     if (arguments.local && arguments.transport == Transport::tcp) command += " --transport tcp";
     if (job.resume) command += settings_again(arguments, job.run_dir);
     return command;
@@ -235,7 +236,7 @@ int launch(const LaunchArguments& arguments, const Job& job) {
     }
     report_run(arguments, std::move(report), job.run, failure, job.go_on);
     if (failure.code == Errc::ok && !arguments.json)
-        print("\nPredict with it: vflbus predict --local --model " + job.run_dir.string() + "\n");
+        print("\nPredict with it: " + predict_command(job.config, job.run_dir) + "\n");
     return exit_status;
 }
 

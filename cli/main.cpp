@@ -35,6 +35,7 @@ int dispatch(const cli::Command& command) {
 int main(int argc, char** argv) {
     if (argc > 1 && std::string_view(argv[1]) == "--tied") return cli::run_tied(argc, argv);
     std::signal(SIGPIPE, SIG_IGN);
+    if (argc > 0) cli::set_program(argv[0]);
     try {
         return cli::finish_output(dispatch(cli::parse(argc, argv)));
     } catch (const std::exception& failure) {

@@ -10,12 +10,14 @@
 #include "base/json.hpp"
 #include "base/text.hpp"
 #include "observe/console.hpp"
+#include "resume.hpp"
 
 namespace vflbus::cli {
 
 namespace {
 bool reader_left = false;
-}
+std::string program_name = "vflbus";
+}  // namespace
 
 bool output_terminal() {
     static const bool terminal = ::isatty(STDOUT_FILENO) == 1;
@@ -35,6 +37,15 @@ bool output_colors() {
 
 std::string shown(const observe::Table& table) {
     return table.text(output_columns(), output_colors());
+}
+
+const std::string& program() {
+    return program_name;
+}
+
+void set_program(std::string_view called_by) {
+    if (called_by.find('/') != std::string_view::npos)
+        program_name = shell_word(std::string(called_by));
 }
 
 void print(std::string_view text) {

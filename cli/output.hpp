@@ -24,6 +24,11 @@ namespace vflbus::cli {
 /// The table as standard output takes it.
 [[nodiscard]] std::string shown(const observe::Table& table);
 
+/// What this program was called by, as a shell takes it: "vflbus", or a path. Commands that are
+/// printed to be typed begin with it.
+[[nodiscard]] const std::string& program();
+void set_program(std::string_view called_by);
+
 /// Writes to standard output. A reader that went away is no error until finish_output().
 void print(std::string_view text);
 

@@ -1,10 +1,10 @@
 // vflbus predict
 
+#include <algorithm>
+#include <cstdlib>
 #include <string>
 
 #include "actors/master.hpp"
-#include "actors/model_file.hpp"
-#include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "commands.hpp"
@@ -12,47 +12,68 @@
 #include "output.hpp"
 #include "party.hpp"
 #include "short_run.hpp"
+#include "trained_model.hpp"
 
 namespace vflbus::cli {
 namespace {
 
 namespace fs = std::filesystem;
 
-/// The run that trained the model in `directory`: its master's part says it.
-Result<RunId> run_of_model(const fs::path& directory) {
-    const fs::path part = directory / "master" / "model.json";
-    const auto text = read_file(part);
-    if (!text)
-        return fail(Errc::io, "--model " + directory.string() +
-                                  " holds no model: " + text.error().sentence +
-                                  "; name the directory of a training, such as runs/<run_id>");
-    const auto parsed = actors::parse_model_head(*text, part.string());
-    if (!parsed) return tl::unexpected(parsed.error());
-    return parsed->run;
+std::uint64_t without_counterpart(const observe::PartyReport& party) {
+    return party.rows - std::min(party.rows, party.rows_matched);
+}
+
+std::string json_of(const observe::RunReport& report, std::uint64_t rows, const RunId& model,
+                    const std::string& out) {
+    std::vector<std::string> parties;
+    for (const observe::PartyReport& party : report.parties)
+        parties.push_back(JsonObject()
+                              .add("name", party.name)
+                              .add("rows", party.rows)
+                              .add("rows_without_counterpart", without_counterpart(party))
+                              .add("filled_cells", party.missing_cells)
+                              .add("unseen_values", party.unseen_values)
+                              .text());
+    JsonObject values;
+    for (const auto& [name, value] : report.test) values.add(name, value);
+    return JsonObject()
+        .add("status", "completed")
+        .add("reason", "")
+        .add("run_id", report.run_id)
+        .add("model", model.hex())
+        .add("rows", rows)
+        .add("rows_unlabelled", report.rows_unlabelled)
+        .add("out", out)
+        .add_json("parties", json_array(parties))
+        .add_json("metrics", values.text())
+        .text();
+}
+
+std::string table_of(const observe::RunReport& report) {
+    using observe::Align;
+    observe::Table table({{"party"},
+                          {"rows", Align::right},
+                          {"no counterpart", Align::right},
+                          {"filled cells", Align::right},
+                          {"unseen texts", Align::right}});
+    for (const observe::PartyReport& party : report.parties)
+        table.add({party.name, observe::grouped(party.rows),
+                   observe::grouped(without_counterpart(party)),
+                   observe::grouped(party.missing_cells), observe::grouped(party.unseen_values)});
+    return shown(table);
 }
 
 void print_result(const PredictArguments& arguments, const actors::PredictMaster& master,
-                  const RunId& run, const RunId& model, const std::string& out) {
-    const observe::Metrics& metrics = master.report().test;
-    if (arguments.json) {
-        JsonObject values;
-        for (const auto& [name, value] : metrics) values.add(name, value);
-        print(JsonObject()
-                  .add("status", "completed")
-                  .add("reason", "")
-                  .add("run_id", run.hex())
-                  .add("model", model.hex())
-                  .add("rows", master.rows())
-                  .add("out", out)
-                  .add_json("metrics", values.text())
-                  .text() +
-              "\n");
-        return;
-    }
-    print(observe::grouped(master.rows()) + " predictions: " + out + "\n");
-    if (metrics.empty()) return;
+                  const RunId& model, const std::string& out) {
+    const observe::RunReport& report = master.report();
+    if (arguments.json) return print(json_of(report, master.rows(), model, out) + "\n");
+    print(observe::grouped(master.rows()) + " predictions: " + out + "\n\n" + table_of(report));
+    if (report.rows_unlabelled > 0)
+        print("\n" + observe::grouped(report.rows_unlabelled) +
+              " rows have no label; the metrics are of the others\n");
+    if (report.test.empty()) return;
     observe::Table table({{"metric"}, {"value", observe::Align::right}});
-    for (const auto& [name, value] : metrics) table.add({name, observe::metric_text(value)});
+    for (const auto& [name, value] : report.test) table.add({name, observe::metric_text(value)});
     print("\n" + shown(table));
 }
 
@@ -75,32 +96,59 @@ Failure predict_as_master(const Job& job, PartyOptions options, const bus::StopS
     if (job.out.empty())
         print((*master)->csv());
     else
-        print_result(job.arguments, **master, job.run, job.model, job.out.string());
+        print_result(job.arguments, **master, job.model, job.out.string());
     return outcome;
+}
+
+/// Where the rows to predict come from, when this process is the one to say it.
+Result<> choose_rows(config::Config& config, const PredictArguments& arguments,
+                     const TrainedModel& model) {
+    const bool all = arguments.local || arguments.threads;
+    if (!arguments.data.empty()) return take_rows(config, model, arguments.data, all);
+    if (!all) return {};
+    std::vector<std::string> without;
+    std::vector<std::string> names{"master"};
+    for (std::uint64_t rank = 0; rank < model.head.world_size; ++rank)
+        names.push_back(config::member_name(rank));
+    for (const std::string& name : names) {
+        const auto section = config.parties.find(name);
+        if (section == config.parties.end() || section->second.predict_data.empty())
+            without.push_back(name);
+    }
+    if (without.empty()) return {};
+    return fail(Errc::usage, "no rows to predict for " + join_and(without) +
+                                 ": say --data FILE once for each of " + join_and(names) +
+                                 ", or predict_data in the section of each");
 }
 
 }  // namespace
 
 int run(const PredictArguments& given) {
     PredictArguments arguments = given;
-    const auto model = run_of_model(arguments.model);
+    const auto model = find_model(arguments, arguments.model);
     if (!model) return report_failure(arguments, model.error());
-    std::error_code ignored;
-    arguments.model = fs::absolute(arguments.model).lexically_normal().string();
-    const fs::path saved = fs::path(arguments.model) / "vflbus.toml";
-    if (arguments.config.empty() && fs::exists(saved, ignored)) arguments.config = saved.string();
+    arguments.model = model->parts.string();
+    if (arguments.config.empty() && std::getenv("VFLBUS_CONFIG") == nullptr)
+        arguments.config = saved_configuration(*model).string();
 
-    const auto config = load_short(arguments);
+    auto config = load_short(arguments);
     if (!config) return report_failure(arguments, config.error());
     if (arguments.json && arguments.out == "-")
         return report_failure(arguments, {Errc::usage,
                                           "--json and --out - both want standard "
                                           "output; choose one"});
-    const RunId run_id = random_run_id();
+    if (const auto chosen = choose_rows(*config, arguments, *model); !chosen)
+        return report_failure(arguments, chosen.error());
+    RunId run_id = random_run_id();
+    if (!arguments.run_id.empty()) {
+        const auto parsed = parse_run_id(arguments.run_id);
+        if (!parsed) return report_failure(arguments, parsed.error());
+        run_id = *parsed;
+    }
     const fs::path run_dir = fs::path(config->output.runs_dir) / run_id.hex();
     fs::path out = arguments.out.empty() ? run_dir / "predictions.csv" : fs::path(arguments.out);
     if (arguments.out == "-") out.clear();
-    const Job job{arguments, *config, run_id, *model, out};
+    const Job job{arguments, *config, run_id, model->head.run, out};
 
     return run_short(arguments, {*config,
                                  run_dir,
@@ -108,8 +156,8 @@ int run(const PredictArguments& given) {
                                  [&](const PartyOptions& options, const bus::StopSignal& stop) {
                                      return predict_as_master(job, options, stop);
                                  },
-                                 {"predict", "--model", arguments.model, "--out",
-                                  out.empty() ? "-" : fs::absolute(out).string()},
+                                 {"predict", "--model", arguments.model, "--run-id", run_id.hex(),
+                                  "--out", out.empty() ? "-" : fs::absolute(out).string()},
                                  arguments.model});
 }
 

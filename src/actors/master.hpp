@@ -78,9 +78,11 @@ struct PredictResult {
 /// `vflbus predict`: all parties score their prediction tables with their own model parts. Metrics
 /// are in report().test when the master's table has the labels.
 ///
-/// CSV: the id column's name, then `prediction` (linear: the value; logistic: the probability),
-/// `prediction_<label>` each (multilabel), or `prediction` (the class) and `probability_<class>`
-/// each (softmax), in the order of the master's file.
+/// CSV, in the order of the master's file: the id column by its name, then for each task
+///   linear      prediction (the number)
+///   logistic    prediction (the class), probability_<positive class>
+///   multilabel  prediction_<label> (the class) and probability_<label> (of the positive one) each
+///   softmax     prediction (the class), probability_<class> each
 class PredictMaster final : public Run {
   public:
     PredictMaster(MasterOptions options, PredictJob job);

@@ -55,7 +55,6 @@ struct MemberRun {
     State state = State::joined;
     std::uint64_t step = 0;  ///< the next one
     bool model_loaded = false;
-    bool predict_built = false;
     FinishReply written;
     CommitStore store;
 };
@@ -215,7 +214,9 @@ class MemberApp {
     Result<Bytes> select(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_select_request(body);
         if (!request) return tl::unexpected(request.error());
-        if (!run.party.aligned(request->table) || run.party.selected(request->table))
+        // the rows of a prediction become numbers as the model part says
+        const bool unknown = request->table == TableKind::predict && !run.model_loaded;
+        if (unknown || !run.party.aligned(request->table) || run.party.selected(request->table))
             return out_of_order(run, message::select);
         auto reply = answer_select(run.party, *request);
         if (reply)
@@ -267,17 +268,12 @@ class MemberApp {
         return reply;
     }
 
-    /// The numbers that a message needs, made when it is the first to need them.
+    /// The numbers that a message needs, made when it is the first to need them. Those of a
+    /// prediction are made by `select`.
     static Result<> prepare(MemberRun& run, actors::When when) {
-        if (when == actors::When::begins) {
-            if (auto done = run.party.split(); !done) return done;
-            return run.party.build();
-        }
-        if (when != actors::When::any_rows || run.purpose != Purpose::predict || run.predict_built)
-            return {};
-        auto done = run.party.build_predict();
-        run.predict_built = done.has_value();
-        return done;
+        if (when != actors::When::begins) return {};
+        if (auto done = run.party.split(); !done) return done;
+        return run.party.build();
     }
 
     void begun(MemberRun& run, const Context& context) const {

@@ -132,7 +132,7 @@ Bytes encode(const SelectRequest& m) {
 
 Bytes encode(const SelectReply& m) {
     Writer w;
-    return w.array(1).u64(m.rows).take();
+    return w.array(3).u64(m.rows).u64(m.filled_cells).u64(m.unseen_values).take();
 }
 
 Bytes encode(const BeginRequest& m) {
@@ -270,9 +270,11 @@ Result<SelectRequest> decode_select_request(Body body) {
 }
 
 Result<SelectReply> decode_select_reply(Body body) {
-    Reader r("select reply", body, 1);
+    Reader r("select reply", body, 3);
     SelectReply m;
     m.rows = r.u64();
+    m.filled_cells = r.u64();
+    m.unseen_values = r.u64();
     return finished(r, std::move(m));
 }
 

@@ -75,6 +75,10 @@ struct SelectRequest {
 };
 struct SelectReply {
     std::uint64_t rows = 0;
+    /// Of the selected rows of a prediction table: missing numbers that get the training mean, and
+    /// texts that training did not know. 0 for other tables.
+    std::uint64_t filled_cells = 0;
+    std::uint64_t unseen_values = 0;
 };
 
 struct BeginRequest {

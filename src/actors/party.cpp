@@ -248,7 +248,7 @@ void Party::use(std::vector<data::PreparedColumn> columns) {
 
 Result<> Party::build_predict() {
     Side& s = side(TableKind::predict);
-    auto design = data::transform(preprocessor_, *s.table, s.rows);
+    auto design = data::transform(preprocessor_, *s.table, s.rows, &transformed_);
     if (!design) return tl::unexpected(named(std::move(design.error())));
     s.design = std::move(*design);
     return {};

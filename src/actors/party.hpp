@@ -79,6 +79,8 @@ class Party {
     [[nodiscard]] const data::Preprocessor& preprocessor() const noexcept { return preprocessor_; }
     [[nodiscard]] const data::PreprocessReport& prepared() const noexcept { return prepared_; }
     [[nodiscard]] models::DesignView design(TableKind kind) const noexcept;
+    /// What `build_predict` met in the rows to be predicted.
+    [[nodiscard]] const data::TransformReport& transformed() const noexcept { return transformed_; }
     /// A failure of its tables, with its name in front if it has one.
     [[nodiscard]] Failure named(Failure failure) const;
 
@@ -106,6 +108,7 @@ class Party {
     std::array<Side, table_kinds> sides_;
     data::Preprocessor preprocessor_;
     data::PreprocessReport prepared_;
+    data::TransformReport transformed_;
     AlignmentDigest alignment_;
 };
 

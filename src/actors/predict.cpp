@@ -32,53 +32,104 @@ std::string csv_cell(std::string_view text) {
     return out += '"';
 }
 
-std::string csv_header(const MasterHalf& model, const std::string& id) {
-    const bool softmax = model.coding().task == vflbus::Task::softmax;
-    std::string line = csv_cell(id);
-    if (softmax || model.outputs() == 1) line += ",prediction";
-    if (softmax || model.outputs() > 1)
-        for (const std::string& name : model.coding().output_names())
-            line += "," + csv_cell((softmax ? "probability_" : "prediction_") + name);
-    return line + "\n";
+/// What is written of each row, beside its id.
+struct Written {
+    std::vector<std::string> columns;
+    bool per_class;  ///< softmax: one prediction, and the probability of each class
+    /// Of tasks with two classes: {negative, positive} of each output.
+    std::vector<std::vector<std::string>> classes;
+    std::vector<std::string> names;  ///< of the outputs
+};
+
+Written written_of(const data::LabelCoding& coding) {
+    Written out;
+    out.names = coding.output_names();
+    out.per_class = coding.task == vflbus::Task::softmax;
+    if (coding.task == vflbus::Task::linear || out.per_class)
+        out.columns.emplace_back("prediction");
+    if (out.per_class)
+        for (const std::string& name : out.names) out.columns.push_back("probability_" + name);
+    if (coding.task == vflbus::Task::logistic || coding.task == vflbus::Task::multilabel)
+        out.classes = coding.classes;
+    const bool several = coding.task == vflbus::Task::multilabel;
+    for (std::size_t k = 0; k < out.classes.size(); ++k) {
+        out.columns.push_back(several ? "prediction_" + out.names[k] : "prediction");
+        out.columns.push_back("probability_" + (several ? out.names[k] : out.classes[k][1]));
+    }
+    return out;
+}
+
+std::string csv_line(const Written& written, const models::Matrix& predictions, std::size_t row) {
+    std::string line;
+    if (written.per_class) {
+        std::size_t best = 0;
+        for (std::size_t c = 1; c < predictions.cols(); ++c)
+            if (predictions(row, c) > predictions(row, best)) best = c;
+        line += "," + csv_cell(written.names[best]);
+    }
+    for (std::size_t c = 0; c < predictions.cols(); ++c) {
+        const double value = predictions(row, c);
+        if (!written.classes.empty())
+            line += "," + csv_cell(written.classes[c][value > 0.5 ? 1 : 0]);
+        line += "," + shortest(value);
+    }
+    return line;
 }
 
 /// In the order of the master's file; rows of one id keep their aligned order.
 std::string csv_of(const Run& run, const MasterHalf& model, const Party& own,
                    const models::Matrix& predictions) {
     const data::Table& table = *own.table(TableKind::predict);
-    const bool softmax = model.coding().task == vflbus::Task::softmax;
-    const auto names = model.coding().output_names();
+    const Written written = written_of(model.coding());
     const auto section = run.config().parties.find(run.options().name);
-    std::string csv =
-        csv_header(model, section == run.config().parties.end() ? "id" : section->second.id);
+    std::string csv = csv_cell(section == run.config().parties.end() ? "id" : section->second.id);
+    for (const std::string& column : written.columns) csv += "," + csv_cell(column);
+    csv += '\n';
     const auto rows = own.rows(TableKind::predict);
     std::vector<std::uint32_t> order(rows.size());
     std::iota(order.begin(), order.end(), 0U);
     std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(rows[i], i); });
-    for (const std::uint32_t i : order) {
-        csv += csv_cell(table.ids[rows[i]]);
-        if (softmax) {
-            std::size_t best = 0;
-            for (std::size_t c = 1; c < predictions.cols(); ++c)
-                if (predictions(i, c) > predictions(i, best)) best = c;
-            csv += "," + csv_cell(names[best]);
-        }
-        for (std::size_t c = 0; c < predictions.cols(); ++c)
-            csv += "," + shortest(predictions(i, c));
-        csv += '\n';
-    }
+    for (const std::uint32_t i : order)
+        csv += csv_cell(table.ids[rows[i]]) + csv_line(written, predictions, i) + '\n';
     return csv;
 }
 
-/// Metrics, when the master's table has the labels.
+/// Metrics of the rows that have a label, when the master's table has labels at all.
 void measure(Run& run, const MasterHalf& model, const Party& own,
              const models::Matrix& predictions) {
     const data::Table& table = *own.table(TableKind::predict);
     if (table.labels.empty()) return;
-    const auto labels = labels_of(table, model.coding(), own.rows(TableKind::predict));
+    const auto rows = own.rows(TableKind::predict);
+    std::vector<std::uint32_t> labelled;  // table rows
+    std::vector<std::size_t> at;          // where they are in `rows`
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const auto has_none = [&](const data::Column& label) { return label.is_missing(rows[i]); };
+        if (std::ranges::any_of(table.labels, has_none)) continue;
+        labelled.push_back(rows[i]);
+        at.push_back(i);
+    }
+    run.results().rows_unlabelled = rows.size() - labelled.size();
+    if (labelled.empty()) return;
+    const auto labels = labels_of(table, model.coding(), labelled);
     if (!labels) return run.log(Level::warn, "no metrics: " + labels.error().sentence);
-    const models::Metrics metrics = models::metrics_for(*labels, predictions);
+    models::Matrix of_labelled;
+    of_labelled.resize_uninitialized(at.size(), predictions.cols());
+    for (std::size_t c = 0; c < predictions.cols(); ++c)
+        for (std::size_t i = 0; i < at.size(); ++i) of_labelled(i, c) = predictions(at[i], c);
+    const models::Metrics metrics = models::metrics_for(*labels, of_labelled);
     run.results().test = metrics.entries();
+}
+
+/// What the parties met in the rows that are predicted.
+void count_cells(Run& run, const Party& own, const Alignment& alignment) {
+    auto& parties = run.results().parties;
+    parties[0].missing_cells = own.transformed().filled_cells;
+    parties[0].unseen_values = own.transformed().unseen_values;
+    for (std::size_t i = 0; i + 1 < parties.size(); ++i) {
+        const SelectReply& told = alignment.selected(TableKind::predict, i);
+        parties[i + 1].missing_cells = told.filled_cells;
+        parties[i + 1].unseen_values = told.unseen_values;
+    }
 }
 
 Result<> loaded(Run& run, const PredictJob& job, std::size_t member, std::uint64_t outputs,
@@ -119,6 +170,7 @@ Task<> predict(Run& run, const PredictJob& job, PredictResult& result) {
     run.enter(Phase::selecting);
     co_await alignment.select(kinds);
     co_await own.build_predict();
+    count_cells(run, own, alignment);
 
     run.enter(Phase::evaluating);
     const models::Matrix scores = co_await model->scores(TableKind::predict, 0);

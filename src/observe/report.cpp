@@ -25,11 +25,11 @@ Json metrics_json(const Metrics& metrics) {
     return out;
 }
 
-Json party_json(const PartyReport& party) {
+Json party_json(const PartyReport& party, bool prediction) {
     Json left_out = Json::array();
     for (const LeftOutColumn& column : party.left_out)
         left_out.push_back({{"column", column.column}, {"reason", column.reason}});
-    return {
+    Json out{
         {"name", party.name},
         {"role", party.role},
         {"rank", party.rank ? Json(*party.rank) : Json(nullptr)},
@@ -42,6 +42,8 @@ Json party_json(const PartyReport& party) {
         {"host", party.host},
         {"pid", party.pid},
     };
+    if (prediction) out["unseen_values"] = party.unseen_values;
+    return out;
 }
 
 Json history_json(const HistoryEntry& entry) {
@@ -201,6 +203,7 @@ PartyReport read_party(const Reader& in) {
         column.read("reason", party.left_out.back().reason);
     });
     in.read("missing_cells", party.missing_cells);
+    in.read("unseen_values", party.unseen_values);
     in.read("version", party.version);
     in.read("host", party.host);
     in.read("pid", party.pid);
@@ -220,6 +223,36 @@ Failure read_failure(const Reader& in) {
     in.read("resumable", failure.resumable);
     in.read("for_others", failure.for_others);
     return failure;
+}
+
+void read_results(const Reader& in, RunReport& report) {
+    in.object("metrics", [&](const Reader& metrics) {
+        metrics.read("train", report.train);
+        metrics.read("test", report.test);
+        metrics.object("label_holder_alone", [&](const Reader& alone) {
+            alone.read("train", report.label_holder_alone_train);
+            alone.read("test", report.label_holder_alone_test);
+        });
+    });
+    in.array("history", [&](const Reader& item) {
+        HistoryEntry& entry = report.history.emplace_back();
+        item.read("step", entry.step);
+        item.read("epoch", entry.epoch);
+        item.read("split", entry.split);
+        item.read("loss", entry.loss);
+        item.read("metrics", entry.metrics);
+    });
+    in.object("bytes", [&](const Reader& bytes) {
+        bytes.read("sent", report.bytes_sent);
+        bytes.read("received", report.bytes_received);
+        bytes.object("parties", [&](const Reader& by_party) {
+            for (PartyReport& party : report.parties)
+                by_party.object(party.name.c_str(), [&](const Reader& own) {
+                    own.read("sent", party.bytes_sent);
+                    own.read("received", party.bytes_received);
+                });
+        });
+    });
 }
 
 // -- to a table -------------------------------------------------------------------
@@ -362,11 +395,12 @@ std::string to_json(const RunReport& report, int indent) {
     out["config_hash"] = report.config_hash;
     out["started"] = report.started;
     out["finished"] = report.finished;
+    const bool prediction = report.purpose == "predict";
     Json parties = Json::array();
     Json rows = Json::object();
     Json bytes = Json::object();
     for (const PartyReport& party : report.parties) {
-        parties.push_back(party_json(party));
+        parties.push_back(party_json(party, prediction));
         rows[party.name] = party.rows;
         bytes[party.name] = {{"sent", party.bytes_sent}, {"received", party.bytes_received}};
     }
@@ -375,6 +409,7 @@ std::string to_json(const RunReport& report, int indent) {
                    {"train", report.rows_train},
                    {"test", report.rows_test},
                    {"parties", std::move(rows)}};
+    if (prediction) out["rows"]["unlabelled"] = report.rows_unlabelled;
     if (!report.solver.empty()) out["solver"] = report.solver;
     if (report.converged) {
         out["converged"] = *report.converged;
@@ -436,35 +471,10 @@ Result<RunReport> from_json(std::string_view text) {
         rows.read("common", report.rows_common);
         rows.read("train", report.rows_train);
         rows.read("test", report.rows_test);
+        rows.read("unlabelled", report.rows_unlabelled);
     });
     read_course(in, report);
-    in.object("metrics", [&](const Reader& metrics) {
-        metrics.read("train", report.train);
-        metrics.read("test", report.test);
-        metrics.object("label_holder_alone", [&](const Reader& alone) {
-            alone.read("train", report.label_holder_alone_train);
-            alone.read("test", report.label_holder_alone_test);
-        });
-    });
-    in.array("history", [&](const Reader& item) {
-        HistoryEntry& entry = report.history.emplace_back();
-        item.read("step", entry.step);
-        item.read("epoch", entry.epoch);
-        item.read("split", entry.split);
-        item.read("loss", entry.loss);
-        item.read("metrics", entry.metrics);
-    });
-    in.object("bytes", [&](const Reader& bytes) {
-        bytes.read("sent", report.bytes_sent);
-        bytes.read("received", report.bytes_received);
-        bytes.object("parties", [&](const Reader& by_party) {
-            for (PartyReport& party : report.parties)
-                by_party.object(party.name.c_str(), [&](const Reader& own) {
-                    own.read("sent", party.bytes_sent);
-                    own.read("received", party.bytes_received);
-                });
-        });
-    });
+    read_results(in, report);
     in.read("model_dir", report.model_dir);
     in.texts("configuration", report.configuration);
     if (!wrong.empty())

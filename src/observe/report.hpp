@@ -31,6 +31,8 @@ struct PartyReport {
     std::uint64_t features = 0;         ///< columns that enter the model
     std::vector<LeftOutColumn> left_out;
     std::uint64_t missing_cells = 0;  ///< filled with the mean
+    /// Of a prediction: texts of the rows predicted that training did not know. They count as none.
+    std::uint64_t unseen_values = 0;
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;
     std::string version;
@@ -66,6 +68,7 @@ struct RunReport {
     std::uint64_t rows_common = 0;
     std::uint64_t rows_train = 0;
     std::uint64_t rows_test = 0;
+    std::uint64_t rows_unlabelled = 0;  ///< of a prediction that has labels: rows without one
 
     std::string solver;             ///< "lbfgs", "sgd", ...; empty: of an earlier version
     std::optional<bool> converged;  ///< nothing: the solver takes so many steps and no more
@@ -97,8 +100,9 @@ struct RunReport {
 ///
 ///   status reason [error failure {}] run_id purpose experiment_label model task protocol seed
 ///   config_hash started finished
-///   parties [{name role rank rows rows_matched features left_out missing_cells version host pid}]
-///   rows {common train test parties {NAME: rows}}
+///   parties [{name role rank rows rows_matched features left_out missing_cells version
+///            host pid [unseen_values]}]
+///   rows {common train test parties {NAME: rows} [unlabelled]}
 ///   [solver] [converged iterations] [notes []]
 ///   steps steps_planned epochs train_seconds total_seconds
 ///   metrics {train {} test {} label_holder_alone {train {} test {}}}

@@ -23,6 +23,7 @@ import time
 
 RUN = "1f0c9a33" + "0" * 24  # the run of docs/operating.md and of the help texts
 OTHER = "77aa01bc" + "0" * 24
+OWN_RUN = "2a6b90ff" + "0" * 24  # of own files
 README_RUN = "77fec0546056e3f84ce6135cd801f701"
 PATIENCE_S = 120
 
@@ -134,6 +135,8 @@ class World:
             shutil.copy(os.path.join(apps, "echo_client.so"), name)
         for name in ("server.so", "build/server.so"):
             shutil.copy(os.path.join(apps, "sampling_server.so"), name)
+        self.must("vflbus launch --local --data bank.csv --data shop.csv --label y "
+                  f"--id customer_id --run-id {OWN_RUN}")
         for run in (RUN, OTHER, README_RUN):
             self.must(f"vflbus launch --local --config my.toml --run-id {run} "
                       "--set model.epochs=1")
@@ -207,10 +210,25 @@ def concrete(command):
             .replace("runs/77fe...", "runs/" + README_RUN))
 
 
+def minds_signals(pid):
+    """Whether it is so far that SIGTERM ends it in order."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii") as file:
+            caught = re.search(r"^SigCgt:\s*(\w+)", file.read(), re.M)
+    except OSError:
+        return False
+    return caught is not None and int(caught.group(1), 16) >> (signal.SIGTERM - 1) & 1 == 1
+
+
 def stays_up(world, command):
-    """Whether it is still there after a while, or has ended well; and ends well when told to."""
+    """Whether it comes up, or has ended well; and ends well when told to."""
     process = world.start(command)
-    time.sleep(1.5)
+    until = time.monotonic() + PATIENCE_S
+    while process.poll() is None and not minds_signals(process.pid):
+        if time.monotonic() > until:
+            process.kill()
+            return "did not come up"
+        time.sleep(0.05)
     early = process.poll()
     if early is not None and early != 0:
         return f"ended at once with exit code {early}"

@@ -1,6 +1,9 @@
 // Predictions on rows whose labels are known: the metric that a stranger computes from the CSV is
 // the one that the training reported.
 
+#include <algorithm>
+#include <iterator>
+
 #include "base/json.hpp"
 #include "catch.hpp"
 #include "support.hpp"
@@ -16,7 +19,8 @@ table = {r["customer_id"]: r for r in csv.DictReader(open(truth))}
 rows = list(csv.DictReader(open(predictions)))
 if task == "logistic":
     y = [int(table[r["customer_id"]]["default"]) for r in rows]
-    p = [float(r["prediction"]) for r in rows]
+    p = [float(r["probability_1"]) for r in rows]
+    assert all((r["prediction"] == "1") == (q > 0.5) for r, q in zip(rows, p))
     print(json.dumps({"auc": metrics.roc_auc_score(y, p), "loss": metrics.log_loss(y, p)}))
 elif task == "linear":
     y = [float(table[r["customer_id"]]["credit_limit"]) for r in rows]
@@ -29,7 +33,7 @@ elif task == "softmax":
 else:
     names = ["default", "late_30_days", "overdraft", "churn", "fraud"]
     y = [[int(table[r["customer_id"]][n]) for n in names] for r in rows]
-    p = [[float(r["prediction_" + n]) for n in names] for r in rows]
+    p = [[float(r["probability_" + n]) for n in names] for r in rows]
     print(json.dumps({"auc_macro": metrics.roc_auc_score(y, p, average="macro")}))
 )";
 
@@ -102,7 +106,126 @@ TEST_CASE("rows without labels are predicted, over processes and threads alike",
     INFO(by_processes.err);
     REQUIRE(by_processes.exit_code == 0);
     CHECK(by_threads.out == by_processes.out);
-    CHECK(by_threads.out.substr(0, 23) == "customer_id,prediction\n");
+    CHECK(by_threads.out.starts_with("customer_id,prediction,probability_1\n"));
+}
+
+namespace {
+
+/// Does what a run printed last, as a shell does when it is pasted there; the predictions' CSV.
+const char* const paste = R"(
+import os, re, subprocess, sys
+where, out = sys.argv[1:3]
+env = {k: v for k, v in os.environ.items() if not k.startswith("VFLBUS_")}
+command = re.search(r"^Predict with it: (.*)$", open(out).read(), re.M).group(1)
+done = subprocess.run(command, shell=True, cwd=where, env=env, capture_output=True, text=True)
+if done.returncode != 0:
+    sys.exit(command + ": " + done.stderr)
+print(open(re.search(r"^[\d,]+ predictions: (.*)$", done.stdout, re.M).group(1)).read())
+)";
+
+/// Two tables whose people are the same, in files with blanks in their names.
+void make_own_files(const fs::path& where, int people) {
+    std::string bank = "id,y,city,age\n";
+    std::string shop = "id,pay\n";
+    for (int i = 0; i < people; ++i) {
+        bank += std::to_string(i) + (i * 7 % 10 < 5 ? ",yes," : ",no,") + (i % 2 == 0 ? "a" : "b") +
+                "," + std::to_string(i % 50) + "\n";
+        shop += std::to_string(i) + "," + std::to_string(i * 7 % 10 + i % 3) + "\n";
+    }
+    spit(where / "the bank.csv", bank);
+    spit(where / "shop.csv", shop);
+}
+
+}  // namespace
+
+TEST_CASE("what a run prints last predicts when it is pasted", "[predict][paste]") {
+    const TempDir dir;
+    const std::string where = dir / "with blank";
+    fs::create_directories(where);
+    make_example(dir);
+    make_own_files(where, 120);
+    const Words there{"sh", "-c", "cd \"with blank\" && exec \"$@\"", "sh"};
+    Words words{"launch", "--local"};
+    std::string header = "customer_id,prediction,probability_1\n";
+    SECTION("an example of its own") {}
+    SECTION("own files") {
+        words.insert(words.end(), {"--data", "the bank.csv", "--data", "shop.csv", "--label", "y"});
+        header = "id,prediction,probability_yes\n";
+    }
+    SECTION("a configuration") {
+        words.insert(words.end(), {"--config", "../run.toml"});
+    }
+    SECTION("--out") {
+        words.insert(words.end(), {"--out", "the parts"});
+    }
+    SECTION("another runs directory") {
+        words.insert(words.end(), {"--set", "output.runs_dir=the runs"});
+    }
+    Process trained(dir, words, {}, there);
+    const Finished finished = trained.wait();
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    spit(dir / "out", finished.out);
+    const Finished predicted = python(dir, paste, {where, dir / "out"});
+    INFO(predicted.err);
+    CHECK(predicted.exit_code == 0);
+    CHECK(predicted.out.starts_with(header));
+    CHECK(std::ranges::count(predicted.out, '\n') > 50);
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("new rows come by --data, to the party whose columns they have", "[predict][rows]") {
+    const TempDir dir;
+    make_own_files(dir.path(), 120);
+    const Finished trained = run(dir, {"launch", "--local", "--data", "the bank.csv", "--data",
+                                       "shop.csv", "--label", "y", "--run-id", run_id, "--json"});
+    INFO(trained.err);
+    REQUIRE(trained.exit_code == 0);
+    spit(dir / "bank2.csv", "id,city,age,y\n1,a,3,yes\n2,zz,,no\n3,b,4,\n99,a,1,no\n");
+    spit(dir / "shop2.csv", "id,pay\n1,2\n2,\n3,1\n4,9\n5,9\n");
+    const Words common{"predict", "--local", "--model", "0011", "--json"};
+    const auto with = [&](const Words& more) {
+        Words words = common;
+        words.insert(words.end(), more.begin(), more.end());
+        return run(dir, words);
+    };
+    const Finished predicted =
+        with({"--data", "shop2.csv", "--data", "bank2.csv", "--out", "p.csv"});
+    INFO(predicted.err);
+    REQUIRE(predicted.exit_code == 0);
+    const Json said = Json::parse(predicted.out);
+    CHECK(said["rows"] == 3);
+    CHECK(said["rows_unlabelled"] == 1);
+    const Json& master = said["parties"][0];
+    CHECK(master["rows_without_counterpart"] == 1);
+    CHECK(master["filled_cells"] == 1);
+    CHECK(master["unseen_values"] == 1);
+    CHECK(said["parties"][1]["rows_without_counterpart"] == 2);
+    CHECK(said["parties"][1]["filled_cells"] == 1);
+    CHECK(slurp(dir / "p.csv").starts_with("id,prediction,probability_yes\n1,"));
+    // one directory, with the report
+    const fs::path own = fs::path(dir / "runs") / said["run_id"].get<std::string>();
+    const Json report = Json::parse(slurp(own / "report.json"));
+    CHECK(report["purpose"] == "predict");
+    CHECK(report["rows"]["unlabelled"] == 1);
+    CHECK(report["parties"][0]["unseen_values"] == 1);
+    CHECK(std::distance(fs::directory_iterator(dir / "runs"), fs::directory_iterator()) == 2);
+    // the same for people
+    const Finished told = run(dir, {"predict", "--local", "--model", "0011", "--data", "bank2.csv",
+                                    "--data", "shop2.csv"});
+    CHECK(told.out.find("no counterpart") != std::string::npos);
+    CHECK(told.out.find("1 rows have no label") != std::string::npos);
+    // and what does not fit is said
+    const Finished unfit = with({"--data", "shop2.csv", "--data", "shop2.csv"});
+    CHECK(unfit.exit_code == 3);
+    CHECK(unfit.err.find("lacks city and age") != std::string::npos);
+    const Finished few = with({"--data", "shop2.csv"});
+    CHECK(few.exit_code == 2);
+    CHECK(few.err.find("once for each of master and member-0") != std::string::npos);
+    const Finished none = with({});
+    CHECK(none.exit_code == 2);
+    CHECK(none.err.find("no rows to predict") != std::string::npos);
+    CHECK(left_behind(dir) == "");
 }
 
 TEST_CASE("what cannot be predicted is refused", "[predict]") {

@@ -52,12 +52,17 @@ class Alignment {
         return party == 0 ? of(kind).own : of(kind).of_members[party - 1];
     }
     [[nodiscard]] std::uint64_t ids(TableKind kind, std::size_t party) const;
+    /// What a member said of the rows that are in use, after `select`.
+    [[nodiscard]] const SelectReply& selected(TableKind kind, std::size_t rank) const {
+        return of(kind).selected[rank];
+    }
 
   private:
     struct TableIds {
         AlignReply own;
         std::vector<AlignReply> of_members;
-        std::vector<std::uint64_t> ids;  ///< how many each party has
+        std::vector<SelectReply> selected;  ///< by rank
+        std::vector<std::uint64_t> ids;     ///< how many each party has
         std::uint64_t common = 0;
         std::uint64_t rows = 0;
     };
@@ -79,7 +84,8 @@ class Alignment {
 
 /// The reply to `align` of a table that has not been aligned yet.
 Result<Bytes> answer_align(Party& party, TableKind kind);
-/// The reply to `select` of a table that has been.
+/// The reply to `select` of a table that has been. Of a prediction table it builds the design, so
+/// the columns of the model part are in use by then.
 Result<Bytes> answer_select(Party& party, const SelectRequest& request);
 
 }  // namespace vflbus::actors

@@ -163,6 +163,7 @@ Task<> Alignment::select(std::vector<TableKind> kinds) {
                                                          " aligned rows, the master to " +
                                                          std::to_string(rows(kinds[k])));
             co_await run_->said_by(i, same);
+            of(kinds[k]).selected.push_back(reply);
         }
     }
 }
@@ -183,6 +184,12 @@ Result<Bytes> answer_select(Party& party, const SelectRequest& request) {
         return tl::unexpected(std::move(done.error()));
     SelectReply reply;
     reply.rows = request.rows;
+    if (request.table == TableKind::predict) {
+        if (auto done = party.build_predict(); !done)
+            return tl::unexpected(std::move(done.error()));
+        reply.filled_cells = party.transformed().filled_cells;
+        reply.unseen_values = party.transformed().unseen_values;
+    }
     return encode(reply);
 }
 

@@ -62,6 +62,15 @@ TEST_CASE("messages come back as they went") {
     CHECK(selected->selection.bitmap == select.selection.bitmap);
     CHECK(selected->selection.outer == select.selection.outer);
     CHECK(selected->selection.inner == select.selection.inner);
+    SelectReply met;
+    met.rows = 10;
+    met.filled_cells = 2;
+    met.unseen_values = 3;
+    const auto answered = decode_select_reply(encode(met));
+    REQUIRE(answered);
+    CHECK(answered->rows == 10);
+    CHECK(answered->filled_cells == 2);
+    CHECK(answered->unseen_values == 3);
 
     models::Matrix m(3, 2);
     for (std::size_t i = 0; i < m.size(); ++i) m.data()[i] = static_cast<double>(i) / 3;

@@ -107,18 +107,20 @@ TEST_CASE("predictions on the test rows repeat the reported metrics") {
               Approx(trained.metric(trained.master->report().test, "accuracy")).margin(1e-12));
     }
     if (world.task == vflbus::Task::logistic) {
-        CHECK(rows[0] == std::vector<std::string>{"id", "prediction"});
+        CHECK(rows[0] == std::vector<std::string>{"id", "prediction", "probability_1"});
         std::vector<double> y, p;
         for (std::size_t i = 1; i < rows.size(); ++i) {
             y.push_back(world.label(static_cast<std::size_t>(number(rows[i][0].substr(1))), 0));
-            p.push_back(number(rows[i][1]));
+            p.push_back(number(rows[i][2]));
+            CHECK(rows[i][1] == (p.back() > 0.5 ? "1" : "0"));
         }
         CHECK(models::auc(y, p) ==
               Approx(trained.metric(trained.master->report().test, "auc")).margin(1e-12));
     }
     if (world.task == vflbus::Task::multilabel)
-        CHECK(rows[0] ==
-              std::vector<std::string>{"id", "prediction_y0", "prediction_y1", "prediction_y2"});
+        CHECK(rows[0] == std::vector<std::string>{"id", "prediction_y0", "probability_y0",
+                                                  "prediction_y1", "probability_y1",
+                                                  "prediction_y2", "probability_y2"});
 }
 
 TEST_CASE("predictions without labels have no metrics") {
@@ -129,6 +131,54 @@ TEST_CASE("predictions without labels have no metrics") {
     REQUIRE(play.play().code == Errc::ok);
     CHECK(play.master->report().test.empty());
     CHECK(cells(play.env.files.at("out.csv")).size() == 6);
+}
+
+TEST_CASE("a prediction counts what it met in the rows") {
+    World world;
+    world.members = 1;
+    Play trained{world};
+    REQUIRE(trained.play().code == Errc::ok);
+    Play play{world};
+    std::vector<std::size_t> people;
+    for (std::size_t i = 0; i < 20; ++i) people.push_back(i);
+    predict(play, trained, people, true);
+    // of the member's rows one has another id, two have a cell less; three labels are gone
+    auto of_member = *play.tables[1][TableKind::predict];
+    const std::string gone(of_member.ids[4]);
+    data::Ids ids;
+    for (std::size_t row = 0; row < of_member.rows(); ++row)
+        ids.push_back(row == 4 ? "somebody else" : of_member.ids[row]);
+    of_member.ids = std::move(ids);
+    for (const std::size_t row : {1, 2})
+        for (data::Column& column : of_member.features)
+            if (column.kind == data::ColumnKind::numeric) {
+                column.numbers[row] = std::nan("");
+                break;
+            }
+    play.tables[1][TableKind::predict] = std::make_shared<data::Table>(std::move(of_member));
+    auto of_master = *play.tables[0][TableKind::predict];
+    std::size_t blanked = 0;
+    for (std::size_t row = 0; row < of_master.ids.size() && blanked < 3; ++row) {
+        data::Column& label = of_master.labels[0];
+        if (of_master.ids[row] == gone) continue;
+        if (label.kind == data::ColumnKind::numeric)
+            label.numbers[row] = std::nan("");
+        else
+            label.codes[row] = data::missing_code;
+        ++blanked;
+    }
+    play.tables[0][TableKind::predict] = std::make_shared<data::Table>(std::move(of_master));
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    const observe::RunReport& report = play.master->report();
+    REQUIRE(report.parties.size() == 2);
+    CHECK(report.parties[1].rows == 20);
+    CHECK(report.parties[1].rows_matched == 19);
+    CHECK(report.parties[1].missing_cells == 2);
+    CHECK(report.rows_test == 19);
+    CHECK(report.rows_unlabelled == 3);
+    CHECK_FALSE(report.test.empty());
 }
 
 TEST_CASE("predictions with parts that do not belong together") {
