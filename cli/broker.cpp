@@ -1,8 +1,10 @@
 // vflbus broker
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -33,6 +35,15 @@ Result<> free_for_socket(const std::string& address) {
                                    "another path");
 }
 
+/// Each node takes one or two descriptors; what a shell allows, 1,024, is less than a broker serves.
+void allow_descriptors() {
+    constexpr rlim_t enough = 16'384;  // two for each node, and as many for strangers
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= enough) return;
+    limit.rlim_cur = std::min(limit.rlim_max, enough);
+    (void)::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 }  // namespace
 
 int run(const BrokerArguments& arguments) {
@@ -61,6 +72,7 @@ int run(const BrokerArguments& arguments) {
 
     bus::StopSignal stop;
     const SignalScope signals(stop);
+    allow_descriptors();
     bus::BrokerOptions options = broker_options(*config);
     options.ledger = registry->get();
     options.context = bus::make_context(1);

@@ -66,6 +66,9 @@ inline constexpr std::uint64_t credit_share_bytes_max = 8u << 20;
 inline constexpr std::uint64_t credit_total_bytes = 32u << 20;  // granted and not yet here
 inline constexpr std::size_t drr_quantum_bytes = 64u << 10;
 inline constexpr std::size_t anonymous_connections_max = 4096;
+// of a message of which the last part has not come: beyond a frame of a connection, and in all
+inline constexpr std::uint64_t unfinished_allowance_bytes = 128u << 10;
+inline constexpr std::uint64_t unfinished_bytes_max = 64u << 20;
 inline constexpr std::size_t queries_max = 16;         ///< unanswered, per asker
 inline constexpr std::size_t noted_runs_max = 16'384;  ///< that wait at serving masters
 inline constexpr int query_memory_s = 60;              ///< the broker passes answers on for so long

@@ -11,7 +11,7 @@
 #include "base/hash.hpp"
 #include "bus/core/broker_core.hpp"
 #include "bus/zmq/address.hpp"
-#include "bus/zmq/closed_connections.hpp"
+#include "bus/zmq/connections.hpp"
 #include "bus/zmq/context_impl.hpp"
 #include "observe/log.hpp"
 
@@ -38,7 +38,8 @@ constexpr std::size_t routing_id_bytes = 5;
 
 class RouterTransport final : public BrokerTransport {
   public:
-    explicit RouterTransport(zmq::socket_t& socket) : socket_(socket) {}
+    RouterTransport(zmq::socket_t& socket, Connections& connections)
+        : socket_(socket), connections_(connections) {}
 
     SendResult send(ConnId to, Frame& frame) override {
         unsigned char id[routing_id_bytes] = {0};
@@ -57,8 +58,11 @@ class RouterTransport final : public BrokerTransport {
         return SendResult::ok;
     }
 
+    void close(ConnId conn) override { connections_.cut(static_cast<std::uint32_t>(conn)); }
+
   private:
     zmq::socket_t& socket_;
+    Connections& connections_;
 };
 
 class BrokerLoopImpl final : public BrokerLoop {
@@ -67,8 +71,9 @@ class BrokerLoopImpl final : public BrokerLoop {
                    Ledger* ledger)
         : context_(std::move(context)),
           socket_(context_->zmq, zmq::socket_type::router),
-          closed_(context_->zmq, socket_),
-          transport_(socket_),
+          connections_(context_->zmq, socket_, bounds_of(timings, limits),
+                       [](const std::string& line) { observe::log::warn("{}", line); }),
+          transport_(socket_, connections_),
           resolve_patience_(timings.resolve),
           ledger_(ledger),
           core_(config_of(timings, limits, ledger), transport_, clock_now()) {
@@ -109,42 +114,24 @@ class BrokerLoopImpl final : public BrokerLoop {
     const std::vector<std::string>& endpoints() const override { return endpoints_; }
 
     void run(const StopSignal& stop) override {
-        Incoming in;
         // poll ignores those that are not there: -1
         pollfd ready[] = {{descriptor_of(socket_), POLLIN, 0},
                           {stop.fd(), POLLIN, 0},
-                          {closed_.descriptor(), POLLIN, 0},
+                          {connections_.descriptor(), POLLIN, 0},
                           {ledger_ == nullptr ? -1 : ledger_->answers_fd(), POLLIN, 0}};
-        TimePoint now;
+        TimePoint looked{};
         while (!stop.stopped()) {
-            now = clock_now();
-            bool idle = false;
-            // drain a burst, then look at the clock and the stop signal again
-            for (int i = 0; i < burst_messages; ++i) {
-                if (!receive(socket_, true, in)) {
-                    idle = true;
-                    break;
-                }
-                const auto* id = static_cast<const unsigned char*>(in.routing_id.data());
-                // an id that a peer has chosen is none of ours, whatever its length
-                if (in.frames == 0 || in.routing_id.size() != routing_id_bytes || id[0] != 0)
-                    continue;
-                std::uint32_t number;
-                std::memcpy(&number, id + 1, 4);
-                if (introduces(in))
-                    closed_.introduced(number, *in.frame.header.get_if<zmq::message_t>());
-                const bool large = in.frame.body.size() >= large_frame_bytes;
-                core_.on_frame(number, in.frame, in.frames, now);
-                // a ROUTER that always finds something to receive looks only at every hundredth
-                // part for connections that have something again; asked for its events it looks
-                if (large) (void)socket_.get(zmq::sockopt::events);
-            }
+            const TimePoint now = clock_now();
+            const bool idle = !receive_burst(now);
+            // a broker that always finds something to receive looks at the rest all the same
             bool sent = false;
-            if (idle) {  // so what they had to say was heard
-                for (const std::uint32_t connection : closed_.take()) {
-                    core_.on_disconnected(connection, now);
-                    sent = true;
+            if (idle || now - looked >= looks_at_least_every) {
+                looked = now;
+                if (!idle) {
+                    connections_.read();
+                    pass_answers();
                 }
+                sent = look_around(now, idle);
             }
             if (now >= core_.next_deadline()) {
                 core_.on_tick(now);
@@ -152,13 +139,13 @@ class BrokerLoopImpl final : public BrokerLoop {
             }
             // the descriptor holds only right after a receive that found nothing
             if (!idle || sent) continue;
-            const auto wait =
-                std::chrono::ceil<std::chrono::milliseconds>(core_.next_deadline() - clock_now());
+            const TimePoint until = std::min(core_.next_deadline(), connections_.next_check());
+            const auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - clock_now());
             if (::poll(ready, std::size(ready), static_cast<int>(std::max<long>(0, wait.count()))) <
                     0 &&
                 errno != EINTR)
                 break;
-            if (ready[2].revents != 0) closed_.read();
+            if (ready[2].revents != 0) connections_.read();
             if (ready[3].revents != 0) pass_answers();
         }
         core_.shutdown("the broker has ended");
@@ -166,8 +153,45 @@ class BrokerLoopImpl final : public BrokerLoop {
 
   private:
     static constexpr int burst_messages = 64;
+    static constexpr Duration looks_at_least_every = std::chrono::milliseconds(2);
     static constexpr std::size_t large_frame_bytes = 16u << 10;  ///< costs more than such a look
     static constexpr int router_messages_max = 200'000;  ///< the widest window of 64 B messages
+
+    /// Some messages, then the caller looks at the clock and at all else. False: there are no more.
+    bool receive_burst(TimePoint now) {
+        for (int i = 0; i < burst_messages; ++i) {
+            if (!receive(socket_, true, in_)) {
+                connections_.all_heard();
+                return false;
+            }
+            const auto* id = static_cast<const unsigned char*>(in_.routing_id.data());
+            // an id that a peer has chosen is none of ours, whatever its length
+            if (in_.frames == 0 || in_.routing_id.size() != routing_id_bytes || id[0] != 0)
+                continue;
+            std::uint32_t number;
+            std::memcpy(&number, id + 1, 4);
+            connections_.heard(number, *in_.frame.header.get_if<zmq::message_t>(), introduces(in_));
+            const bool large = in_.frame.body.size() >= large_frame_bytes;
+            core_.on_frame(number, in_.frame, in_.frames, now);
+            // a ROUTER that always finds something to receive looks only at every hundredth
+            // part for connections that have something again; asked for its events it looks
+            if (large) (void)socket_.get(zmq::sockopt::events);
+        }
+        return true;
+    }
+
+    /// Connections that were closed, and those that have to be. True: the core was told something.
+    bool look_around(TimePoint now, bool idle) {
+        connections_.check(now);
+        // what a closed connection had to say is in the ROUTER by now
+        if (!idle) (void)socket_.get(zmq::sockopt::events);
+        bool told = false;
+        for (const std::uint32_t connection : connections_.closed()) {
+            core_.on_disconnected(connection, now);
+            told = true;
+        }
+        return told;
+    }
 
     /// It may say whose connection this is.
     static bool introduces(const Incoming& in) {
@@ -177,9 +201,18 @@ class BrokerLoopImpl final : public BrokerLoop {
     }
 
     void pass_answers() {
+        if (ledger_ == nullptr) return;
         Ledger::Answer answer;
         while (ledger_->next_answer(answer))
             core_.answer(answer.token, std::move(answer.body), clock_now());
+    }
+
+    static Connections::Bounds bounds_of(const Timings& timings, const Limits& limits) {
+        Connections::Bounds bounds;
+        bounds.unfinished = limits.frame + unfinished_allowance_bytes;
+        bounds.unfinished_in_all = unfinished_bytes_max;
+        bounds.without_message = timings.without_hello;
+        return bounds;
     }
 
     static BrokerConfig config_of(const Timings& timings, const Limits& limits, Ledger* ledger) {
@@ -203,11 +236,12 @@ class BrokerLoopImpl final : public BrokerLoop {
 
     std::shared_ptr<Context> context_;
     zmq::socket_t socket_;
-    ClosedConnections closed_;
+    Connections connections_;
     RouterTransport transport_;
     Duration resolve_patience_;
     Ledger* ledger_;
     BrokerCore core_;
+    Incoming in_;
     std::vector<std::string> endpoints_;
 };
 

@@ -1,0 +1,302 @@
+#include "bus/zmq/connections.hpp"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "bus/zmq/context_impl.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+/// From look to look; at most a hundredth of the time goes into looking.
+constexpr Duration looks_every = std::chrono::milliseconds(10);
+constexpr int share_of_looks = 100;
+/// An ipc connection is cut when bytes waited for so many looks in a row, no message came, and the
+/// process has grown by so much meanwhile.
+constexpr int waiting_looks = 3;
+constexpr std::uint64_t grown_bytes = 32u << 20;
+/// Descriptors that are kept free for files, and for connections that come between two looks.
+constexpr std::uint64_t spare_descriptors = 16;
+constexpr Duration full_told_every = std::chrono::seconds(60);
+
+/// The bytes that the kernel has received for a tcp connection and ZeroMQ has read; nothing for
+/// another kind.
+std::optional<std::uint64_t> bytes_read(int fd) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    if (::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return std::nullopt;
+    if (size < offsetof(tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received)
+        return std::nullopt;
+    int waiting = 0;
+    if (::ioctl(fd, SIOCINQ, &waiting) != 0) waiting = 0;
+    const std::uint64_t received = info.tcpi_bytes_received;
+    return received - std::min(received, static_cast<std::uint64_t>(waiting));
+}
+
+bool bytes_wait(int fd) {
+    int waiting = 0;
+    return ::ioctl(fd, SIOCINQ, &waiting) == 0 && waiting > 0;
+}
+
+/// Of a socket; 0 for anything else.
+ino_t inode_of(int fd) {
+    struct stat found{};
+    return ::fstat(fd, &found) == 0 && S_ISSOCK(found.st_mode) ? found.st_ino : 0;
+}
+
+std::uint64_t resident_bytes(int statm) {
+    char text[128];
+    const ssize_t n = ::pread(statm, text, sizeof text - 1, 0);
+    if (n <= 0) return 0;
+    text[n] = '\0';
+    const char* const second = std::strchr(text, ' ');
+    if (second == nullptr) return 0;
+    return std::strtoull(second, nullptr, 10) * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+std::uint64_t allowed_descriptors() {
+    rlimit limit{};
+    return ::getrlimit(RLIMIT_NOFILE, &limit) == 0 ? limit.rlim_cur : 1024;
+}
+
+}  // namespace
+
+Connections::Connections(zmq::context_t& context, zmq::socket_t& router, const Bounds& bounds,
+                         Log log)
+    : router_(router), bounds_(bounds), log_(std::move(log)) {
+    if (bounds_.descriptors == 0) bounds_.descriptors = allowed_descriptors();
+    static std::atomic<std::uint64_t> count{0};
+    const std::string address = "inproc://vflbus-connections-" + std::to_string(count++);
+    if (zmq_socket_monitor(router.handle(), address.c_str(),
+                           ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED) !=
+        0)
+        return;
+    try {
+        monitor_ = zmq::socket_t(context, zmq::socket_type::pair);
+        monitor_.set(zmq::sockopt::linger, 0);
+        monitor_.set(zmq::sockopt::rcvhwm, 0);  // the I/O thread must never wait for its reader
+        monitor_.connect(address);
+        descriptor_ = descriptor_of(monitor_);
+    } catch (const zmq::error_t&) {
+        monitor_ = zmq::socket_t();
+        zmq_socket_monitor(router.handle(), nullptr, 0);
+    }
+    statm_ = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    read();  // a socket wakes only a reader that has found nothing before
+}
+
+Connections::~Connections() {
+    if (descriptor_ >= 0) zmq_socket_monitor(router_.handle(), nullptr, 0);
+    if (statm_ >= 0) ::close(statm_);
+}
+
+// -- what the monitor tells ------------------------------------------------------
+
+void Connections::read() {
+    if (descriptor_ < 0) return;
+    bool failed = false;
+    zmq::message_t event;
+    // an event is its number and its value, 6 bytes, then the address in a frame of its own
+    while (monitor_.recv(event, zmq::recv_flags::dontwait)) {
+        const bool whole = event.size() == 6 && event.more();
+        std::int32_t value = -1;
+        std::uint16_t number = 0;
+        if (whole) {
+            std::memcpy(&number, event.data(), sizeof number);
+            std::memcpy(&value, static_cast<const char*>(event.data()) + sizeof number,
+                        sizeof value);
+        }
+        while (event.more())
+            if (!monitor_.recv(event, zmq::recv_flags::dontwait)) break;
+        if (!whole) continue;
+        if (number == ZMQ_EVENT_ACCEPTED) accepted(value);
+        if (number == ZMQ_EVENT_DISCONNECTED) disconnected(value);
+        if (number == ZMQ_EVENT_ACCEPT_FAILED)
+            failed =
+                failed || value == EMFILE || value == ENFILE || value == ENOBUFS || value == ENOMEM;
+    }
+    if (failed) accept_failed(clock_now());
+}
+
+void Connections::accepted(int fd) {
+    const ino_t inode = inode_of(fd);
+    if (accepted_.count(fd) != 0) disconnected(fd);  // it was closed without a word
+    if (inode == 0) return;                          // closed again already
+    Accepted entry;
+    entry.inode = inode;
+    entry.since = clock_now();
+    entry.mark_then = mark();
+    accepted_.emplace(fd, entry);
+    if (accepted_.size() == 1) next_check_ = entry.since;
+    if (static_cast<std::uint64_t>(fd) + spare_descriptors >= bounds_.descriptors)
+        accept_failed(entry.since);
+}
+
+void Connections::disconnected(int fd) {
+    const auto found = accepted_.find(fd);
+    if (found == accepted_.end()) return;
+    if (found->second.tied) {
+        descriptor_of_.erase(found->second.number);
+        closed_.push_back({found->second.number, mark()});
+    }
+    last_entry_ = nullptr;
+    accepted_.erase(found);
+}
+
+/// A connection that has said something may be a node's: it stays. The oldest of the others are
+/// closed, as a node needs no time to say HELLO; ZeroMQ goes on accepting with what they give back.
+void Connections::accept_failed(TimePoint now) {
+    const bool tell = full_told_ == TimePoint{} || now - full_told_ >= full_told_every;
+    if (tell) full_told_ = now;
+    if (tell && log_)
+        log_("out of descriptors: this process may have " + std::to_string(bounds_.descriptors) +
+             "; connections that have not said HELLO are closed for others; raise the limit "
+             "(ulimit -n, LimitNOFILE=)");
+    make_room(spare_descriptors, "");
+}
+
+void Connections::make_room(std::size_t places, const char* why) {
+    std::vector<std::pair<TimePoint, int>> silent;
+    for (const auto& [fd, entry] : accepted_)
+        if (!entry.tied && !entry.cut) silent.emplace_back(entry.since, fd);
+    std::sort(silent.begin(), silent.end());
+    // half of them stay: who has come just now is given the time to say who it is
+    const std::size_t most = std::min(places, (silent.size() + 1) / 2);
+    for (std::size_t i = 0; i < most; ++i) cut(silent[i].second, accepted_[silent[i].second], why);
+}
+
+// -- what the ROUTER delivers -----------------------------------------------------
+
+void Connections::heard(std::uint32_t connection, const zmq::message_t& frame, bool introduces) {
+    if (descriptor_ < 0) return;
+    ++messages_;
+    if (connection == last_ && last_entry_ != nullptr && !introduces) {
+        ++last_entry_->messages;
+        return;
+    }
+    auto known = descriptor_of_.find(connection);
+    if (known == descriptor_of_.end() || introduces) {
+        read();
+        known = descriptor_of_.find(connection);
+        const int fd = zmq_msg_get(frame.handle(), ZMQ_SRCFD);
+        const auto at = accepted_.find(fd);
+        // (without an entry it is closed already, or has no descriptor)
+        if (at == accepted_.end()) return;
+        if (known != descriptor_of_.end() && known->second != fd) descriptor_of_.erase(known);
+        if (at->second.tied && at->second.number != connection)
+            descriptor_of_.erase(at->second.number);
+        at->second.tied = true;
+        at->second.number = connection;
+        known = descriptor_of_.insert_or_assign(connection, fd).first;
+    }
+    last_ = connection;
+    last_entry_ = &accepted_.at(known->second);
+    ++last_entry_->messages;
+}
+
+/// The ROUTER takes a message of each connection in turn, so after as many messages as there are
+/// connections each of them had its turn.
+bool Connections::all_heard_since(const Mark& then) const noexcept {
+    return idle_ > then.idle || messages_ > then.messages + accepted_.size() + 1;
+}
+
+std::vector<std::uint32_t> Connections::closed() {
+    std::vector<std::uint32_t> told;
+    std::erase_if(closed_, [&](const Closed& entry) {
+        if (!all_heard_since(entry.mark)) return false;
+        told.push_back(entry.number);
+        return true;
+    });
+    return told;
+}
+
+// -- what the kernel counts -------------------------------------------------------
+
+TimePoint Connections::next_check() const noexcept {
+    return accepted_.empty() ? TimePoint::max() : next_check_;
+}
+
+void Connections::check(TimePoint now) {
+    if (descriptor_ < 0 || now < next_check()) return;
+    read();
+    const std::uint64_t memory = statm_ < 0 ? 0 : resident_bytes(statm_);
+    std::uint64_t all = 0;
+    std::vector<std::pair<std::uint64_t, int>> largest;
+    for (auto& [fd, entry] : accepted_) {
+        if (entry.cut || !look_at(fd, entry, now, memory)) continue;
+        all += entry.unfinished;
+        if (entry.unfinished != 0) largest.emplace_back(entry.unfinished, fd);
+    }
+    if (all > bounds_.unfinished_in_all) {
+        std::sort(largest.rbegin(), largest.rend());
+        for (const auto& [bytes, fd] : largest) {
+            if (all <= bounds_.unfinished_in_all) break;
+            all -= bytes;
+            cut(fd, accepted_[fd], "too much of unfinished messages waits in all");
+        }
+    }
+    const TimePoint end = clock_now();
+    next_check_ = end + std::max<Duration>(looks_every, share_of_looks * (end - now));
+}
+
+/// False when it was cut. What came since its last whole message is one that is not whole: all that
+/// was whole then has been received from the ROUTER.
+bool Connections::look_at(int fd, Accepted& entry, TimePoint now, std::uint64_t memory) {
+    if (!entry.tied && now - entry.since > bounds_.without_message) {
+        cut(fd, entry, "");
+        return false;
+    }
+    const auto bytes = bytes_read(fd);
+    const bool waits = !bytes && bytes_wait(fd);
+    entry.waiting = waits ? entry.waiting + 1 : 0;
+    if (entry.messages != entry.messages_then) {
+        entry.messages_then = entry.messages;
+        entry.bytes_then = bytes.value_or(0);
+        entry.memory_then = memory;
+        entry.mark_then = mark();
+    }
+    if (entry.memory_then == 0 || memory < entry.memory_then) entry.memory_then = memory;
+    entry.unfinished = bytes ? *bytes - std::min(*bytes, entry.bytes_then) : 0;
+    if (!all_heard_since(entry.mark_then)) return true;
+    const bool too_long =
+        bytes ? entry.unfinished > bounds_.unfinished
+              : entry.waiting >= waiting_looks && memory > entry.memory_then + grown_bytes;
+    if (!too_long) return true;
+    cut(fd, entry, "its message does not end");
+    return false;
+}
+
+void Connections::cut(std::uint32_t connection) {
+    read();
+    const auto found = descriptor_of_.find(connection);
+    if (found == descriptor_of_.end()) return;
+    if (Accepted& entry = accepted_.at(found->second); !entry.cut) cut(found->second, entry, "");
+}
+
+void Connections::cut(int fd, Accepted& entry, const char* why) {
+    entry.cut = true;
+    // (the I/O thread may have closed it since the monitor was read)
+    if (inode_of(fd) != entry.inode) return;
+    ::shutdown(fd, SHUT_RDWR);
+    if (*why != '\0' && log_) log_("a connection is closed: " + std::string(why));
+}
+
+}  // namespace vflbus::bus
