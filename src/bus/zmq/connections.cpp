@@ -295,6 +295,9 @@ void Connections::cut(int fd, Accepted& entry, const char* why) {
     entry.cut = true;
     // (the I/O thread may have closed it since the monitor was read)
     if (inode_of(fd) != entry.inode) return;
+    // its close then resets it: a peer that sends to a full window would hear of it minutes later
+    const linger at_once{1, 0};
+    (void)::setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     ::shutdown(fd, SHUT_RDWR);
     if (*why != '\0' && log_) log_("a connection is closed: " + std::string(why));
 }
