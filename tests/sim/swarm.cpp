@@ -163,7 +163,6 @@ void Swarm::on_log(const RunId& run, const std::string& text) {
     }
 }
 
-/// Only a member's own runs, in their own term, from their owner, each request once and in order.
 void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
     boot(place);
     const std::string name = world_.name(place);
@@ -178,58 +177,69 @@ void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
     options.log = [this](observe::log::Level, const RunId& run, const std::string& text) {
         on_log(run, text);
     };
-    const auto trains =
-        std::make_shared<const actors::ClientApp>(actors::make_member_app(std::move(options)));
+    core.serve(watched(place, std::make_shared<const actors::ClientApp>(
+                                  actors::make_member_app(std::move(options)))));
+}
+
+Result<> Swarm::join_watched(std::size_t place, std::uint64_t incarnation,
+                             const actors::ClientApp& trains, actors::Context& context) {
+    const actors::Invitation& invitation = context.invitation();
+    Served& served = served_[{place, incarnation, invitation.run, invitation.term}];
+    ++served.joins;
+    served.last = 0;
+    if (invitation.agreed == "not understood")
+        world_.violate("an invitation that is not understood reached a member");
+    if (invitation.agreed == questions) {
+        join_questions(context);
+        return {};
+    }
+    auto joined = trains.join(context);
+    std::uint32_t& term = terms_[{place, invitation.run}];
+    if (joined && invitation.term < term)
+        world_.violate(world_.name(place) + " joined term " + std::to_string(invitation.term) +
+                       " after " + std::to_string(term));
+    if (joined) term = invitation.term;
+    return joined;
+}
+
+/// Only a member's own runs, in their own term, from their owner, each request once and in order.
+void Swarm::watch_request(std::size_t place, std::uint64_t incarnation, const actors::Message& m,
+                          const actors::Context& context) {
+    const std::string name = world_.name(place);
+    const actors::Invitation& invitation = context.invitation();
+    if (m.metadata.run != invitation.run || m.metadata.term != invitation.term)
+        world_.violate(name + " was given a request of another run or term");
+    if (m.metadata.src_node_id != invitation.owner)
+        world_.violate(name + " was given a request of somebody who does not own the run");
+    Served& served = served_[{place, incarnation, invitation.run, invitation.term}];
+    if (m.metadata.message_id <= served.last)
+        world_.violate(name + " was given request " + std::to_string(m.metadata.message_id) +
+                       " after " + std::to_string(served.last));
+    served.last = m.metadata.message_id;
+}
+
+/// What a member does, watched.
+actors::ClientApp Swarm::watched(std::size_t place,
+                                 const std::shared_ptr<const actors::ClientApp>& trains) {
     const std::uint64_t incarnation = world_.incarnation(place);
-    const auto key = [place, incarnation](const actors::Invitation& invitation) {
-        return std::tuple(place, incarnation, invitation.run, invitation.term);
-    };
     actors::ClientApp app;
-    app.on_join([this, trains, key, place](actors::Context& context) -> Result<> {
-        Served& served = served_[key(context.invitation())];
-        ++served.joins;
-        served.last = 0;
-        if (context.invitation().agreed == "not understood")
-            world_.violate("an invitation that is not understood reached a member");
-        if (context.invitation().agreed == questions) {
-            join_questions(context);
-            return {};
-        }
-        auto joined = trains->join(context);
-        std::uint32_t& term = terms_[{place, context.invitation().run}];
-        if (joined && context.invitation().term < term)
-            world_.violate(world_.name(place) + " joined term " +
-                           std::to_string(context.invitation().term) + " after " +
-                           std::to_string(term));
-        if (joined) term = context.invitation().term;
-        return joined;
+    app.on_join([this, trains, place, incarnation](actors::Context& context) {
+        return join_watched(place, incarnation, *trains, context);
     });
     app.on_end([this, trains, place](const actors::Ending& ending, actors::Context& context) {
         // a run that is complete leaves no term behind
         if (ending.code == Errc::ok) terms_.erase({place, context.invitation().run});
         if (context.invitation().agreed != questions) trains->end(ending, context);
     });
-    const auto guard = [this, name, key](const Message& m, const actors::Context& context) {
-        const actors::Invitation& invitation = context.invitation();
-        if (m.metadata.run != invitation.run || m.metadata.term != invitation.term)
-            world_.violate(name + " was given a request of another run or term");
-        if (m.metadata.src_node_id != invitation.owner)
-            world_.violate(name + " was given a request of somebody who does not own the run");
-        Served& served = served_[key(invitation)];
-        if (m.metadata.message_id <= served.last)
-            world_.violate(name + " was given request " + std::to_string(m.metadata.message_id) +
-                           " after " + std::to_string(served.last));
-        served.last = m.metadata.message_id;
-    };
-    app.on(question, [guard, name, incarnation](const Message& m, actors::Context& context) {
-        guard(m, context);
-        return Result<actors::Bytes>(answer_to(m.content, name, incarnation));
+    app.on(question, [this, place, incarnation](const Message& m, actors::Context& context) {
+        watch_request(place, incarnation, m, context);
+        return Result<actors::Bytes>(answer_to(m.content, world_.name(place), incarnation));
     });
     for (actors::MessageType type = 2; type < 64; ++type)
         if (const auto* handler = trains->handler_of(type); handler != nullptr)
-            app.on(type, [this, guard, handler, trains, type, place](const Message& m,
-                                                                     actors::Context& context) {
-                guard(m, context);
+            app.on(type, [this, place, incarnation, handler, trains, type](
+                             const Message& m, actors::Context& context) {
+                watch_request(place, incarnation, m, context);
                 auto answer = (*handler)(m, context);
                 if (type != actors::message::restore) return answer;
                 const auto asked = actors::decode_restore_request(m.content);
@@ -239,7 +249,7 @@ void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
                     check(stored_[place]->on_restored(m.metadata.run, asked->step));
                 return answer;
             });
-    core.serve(std::move(app));
+    return app;
 }
 
 void Swarm::setup_master(std::size_t place, actors::NodeCore& core) {

@@ -182,6 +182,12 @@ class Swarm {
     void setup_guest(actors::NodeCore& core);
     void visit();
     void setup_member(std::size_t place, actors::NodeCore& core);
+    Result<> join_watched(std::size_t place, std::uint64_t incarnation,
+                          const actors::ClientApp& trains, actors::Context& context);
+    void watch_request(std::size_t place, std::uint64_t incarnation, const actors::Message& m,
+                       const actors::Context& context);
+    actors::ClientApp watched(std::size_t place,
+                              const std::shared_ptr<const actors::ClientApp>& trains);
     void setup_master(std::size_t place, actors::NodeCore& core);
     void on_log(const RunId& run, const std::string& text);
     Disk::Fate fate_of_step(std::size_t place);

@@ -102,7 +102,7 @@ class NodeCore::DriverImpl final : public Driver {
     Result<std::uint64_t> push_message(NodeId dst, MessageType type, Bytes content) override {
         const std::lock_guard guard(core_.lock_);
         auto number = core_.link_.request(run_, dst, type, std::move(content), now());
-        // the link has let go of the run; its end, with the reason, is on its way to the app
+        // the link has forgotten the run; its end, with the reason, is on its way to the app
         if (!number && number.error().code == Errc::run_ended && !closing_) return 0;
         return number;
     }
@@ -339,7 +339,7 @@ void NodeCore::collect() {
     for (const std::uint64_t number : rooms) rooms_.erase(number);
     answer_queries();
     take_events();  // gives the rooms to those that wait for one
-    for (const Mail::Progress& p : progress) link_.get_on(p.run, p.term, p.to, p.number);
+    for (const Mail::Progress& p : progress) link_.note_progress(p.run, p.term, p.to, p.number);
     for (Mail::Answer& a : answers) answer(a.run, a.term, a.to, a.number, std::move(a.answer));
     for (Mail::Posted& p : posted)
         if (driven(p.run) && !driver_->closing_) enqueue(p.run, std::move(p.call));

@@ -52,17 +52,17 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
         if (!first || known == peer.answers.end()) return;
         if (VFLBUS_PLANTED(duplicate_not_answered)) return;
         if (header.body_bytes > credit_free_bytes) grant(*run, from, name, credit_all);
-        if (known->second.out.body != nullptr) begin(*run, from, peer, {number, true}, now);
+        if (known->second.out.exists()) begin(*run, from, peer, {number, true}, now);
         return;
     }
     if (number - below >= outstanding_requests_max) return;  // beyond what a sender may have open
-    Partial& partial = peer.requests[number];
-    if (first && partial.total == header.body_bytes && partial.whole()) {
+    IncomingBody& arriving = peer.requests[number];
+    if (first && arriving.total() == header.body_bytes && arriving.whole()) {
         // it waits for its turn, or for room; in the latter case its sender shall wait as well
-        if (partial.large() && partial.housed()) grant(*run, from, name, credit_all);
+        if (arriving.large() && arriving.has_room()) grant(*run, from, name, credit_all);
         return;
     }
-    if (assemble(*run, from, partial, name, header, body.bytes()))
+    if (assemble(*run, from, arriving, name, header, body.bytes()))
         deliver_in_order(*run, from, peer);
     if (first && !waiting_.empty()) serve_waiting();
 }
@@ -93,85 +93,56 @@ void LinkCore::on_reply(const Header& header, const Payload& body, TimePoint now
                  std::to_string(config_.limits.message) + " here (bus.message_bytes_max)"},
             now);
     const bool first = header.body_offset == 0;
-    Partial& partial = peer.replies[number];
-    if (first && partial.large() && partial.total == header.body_bytes && partial.whole())
+    IncomingBody& arriving = peer.replies[number];
+    if (first && arriving.large() && arriving.total() == header.body_bytes && arriving.whole())
         return;  // it waits for room
-    if (assemble(*run, header.src, partial, {number, true}, header, body.bytes()))
+    if (assemble(*run, header.src, arriving, {number, true}, header, body.bytes()))
         deliver_reply(*run, header.src, peer, number);
     else if (first && !waiting_.empty())
         serve_waiting();
 }
 
-/// A part that does not fit what is there is dropped: its sender begins again. So is one that goes
-/// beyond its credit.
-bool LinkCore::assemble(Run& run, NodeId from, Partial& partial, BodyName name,
-                        const Header& header, std::span<const std::uint8_t> part) {
-    if (header.body_offset == 0) {
-        BodyRoom room = partial.total == header.body_bytes ? std::move(partial.room) : nullptr;
-        const bool waits = partial.waits;
-        Bytes torn = std::move(partial.bytes);
-        partial = Partial{};
-        if (VFLBUS_PLANTED(torn_body_kept)) partial.bytes = std::move(torn);
-        partial.type = header.type;
-        partial.flags = header.flags;
-        partial.total = header.body_bytes;
-        partial.waits = waits;
-        partial.tag = header.aux;
-        if (on_bulk(header.aux)) want_bulk(time_);
-        if (header.body_bytes > config_.limits.message) {
-            partial.refused = true;
-            if (partial.large()) grant(run, from, name, credit_all);
-            return true;
-        }
-        // an announced length is only a claim: without room no memory is taken for it
-        if (!partial.large()) {
-            // (its memory is taken below)
-        } else if (room != nullptr) {
-            partial.room = std::move(room);
-        } else if (waiting_.empty() && !waits && in_turn(run.peers.at(from), name)) {
-            partial.room = budget_.take(from, partial.total);
-        }
-        if (partial.room == nullptr && !keep_unasked(from, partial)) return false;
-        if (partial.large() && partial.room == nullptr && !waits) {
-            partial.waits = true;
-            waiting_.push_back({run.id, run.term, from, name, 0});
-        }
-        if (partial.room != nullptr) {
-            partial.bytes.reserve(static_cast<std::size_t>(partial.total));
-            partial.granted = std::min(partial.total, part.size() + share_bytes());
-            grant_share(run, from, name, partial);
-        }
-    } else if (partial.whole() || partial.bytes.size() != header.body_offset ||
-               partial.total != header.body_bytes || partial.tag != header.aux) {
-        return false;
+/// The first part of a body. False: there is no memory for it, so it is dropped; its sender says it
+/// again as after any other loss.
+bool LinkCore::begin_body(Run& run, NodeId from, IncomingBody& body, BodyName name,
+                          const Header& header, std::size_t part_bytes) {
+    body.begin(header);
+    if (on_bulk(header.aux)) want_bulk(time_);
+    if (header.body_bytes > config_.limits.message) {
+        body.refuse();
+        if (body.large()) grant(run, from, name, credit_all);
+        return true;
     }
-    const std::uint64_t after = partial.bytes.size() + part.size();
-    if (partial.large() && after > std::max(partial.granted, config_.limits.credit_first))
+    if (!body.has_room() && waiting_.empty() && !body.waits && in_turn(run.peers.at(from), name))
+        if (BodyRoom room = budget_.take(from, body.total())) body.take_room(std::move(room));
+    if (!body.holds_room() && !body.keep_unasked(from, unasked_, config_.limits.credit_first))
         return false;
-    partial.bytes.insert(partial.bytes.end(), part.begin(), part.end());
-    run.peers.at(from).arrived_bytes += part.size();
-    if (partial.room != nullptr && partial.granted < partial.total) {
-        const std::uint64_t share = share_bytes();
-        if (after + share / 2 >= partial.granted && !VFLBUS_PLANTED(credit_not_extended)) {
-            partial.granted = std::max(partial.granted, std::min(partial.total, after + share));
-            grant_share(run, from, name, partial);
-        }
+    if (!body.has_room() && !body.waits) {
+        body.waits = true;
+        waiting_.push_back({run.id, run.term, from, name, 0});
     }
-    return partial.complete();
+    if (body.holds_room()) {
+        body.grant_first(part_bytes, share_bytes());
+        grant_share(run, from, name, body);
+    }
+    return true;
 }
 
-/// Memory for a body that has no room: of a small one all, of another one its first part. It counts
-/// against its sender. False: there is none, and the body is forgotten; its sender says it again.
-bool LinkCore::keep_unasked(NodeId from, Partial& partial) {
-    const std::uint64_t most =
-        partial.large() ? config_.limits.credit_first : std::uint64_t{credit_free_bytes};
-    partial.unasked = unasked_.take(from, std::min(partial.total, most) + unasked_overhead_bytes);
-    if (partial.unasked == nullptr) {
-        partial = Partial{};
+/// A part that does not fit what is there is dropped: its sender begins again. So is one that goes
+/// beyond its credit.
+bool LinkCore::assemble(Run& run, NodeId from, IncomingBody& body, BodyName name,
+                        const Header& header, std::span<const std::uint8_t> part) {
+    if (header.body_offset == 0) {
+        if (!begin_body(run, from, body, name, header, part.size())) return false;
+        if (body.refused()) return true;
+    } else if (!body.continues(header)) {
         return false;
     }
-    if (!partial.large()) partial.bytes.reserve(static_cast<std::size_t>(partial.total));
-    return true;
+    if (!body.may_grow(part.size(), config_.limits.credit_first)) return false;
+    body.add(part);
+    run.peers.at(from).arrived_bytes += part.size();
+    if (body.grant_more(share_bytes())) grant_share(run, from, name, body);
+    return body.complete();
 }
 
 void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
@@ -180,15 +151,15 @@ void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
          peer.at_user.size() < outstanding_requests_max;
          it = peer.requests.find(peer.next_expected)) {
         const std::uint64_t number = peer.next_expected++;
-        Partial partial = std::move(it->second);
+        IncomingBody body = std::move(it->second);
         peer.requests.erase(it);
         Answer& answer = peer.answers[number];
         answer = Answer{};
-        answer.type = partial.type;
+        answer.type = body.type();
         answer.arrival = ++works_begun_;
-        if (partial.refused) {
+        if (body.refused()) {
             reply_error(run.id, from, number,
-                        {Errc::too_large, "a message of " + std::to_string(partial.total) +
+                        {Errc::too_large, "a message of " + std::to_string(body.total()) +
                                               " bytes exceeds the limit of " +
                                               std::to_string(config_.limits.message) + " at " +
                                               config_.hello.name + " (bus.message_bytes_max)"},
@@ -196,9 +167,8 @@ void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
             continue;
         }
         peer.at_user.insert(number);
-        BodyRoom& room = partial.large() ? partial.room : partial.unasked;
-        events_.push_back(RequestArrived{run.id, run.term, from, number, partial.type,
-                                         std::move(partial.bytes), std::move(room)});
+        events_.push_back(RequestArrived{run.id, run.term, from, number, body.type(),
+                                         body.take_bytes(), body.take_memory()});
     }
 }
 
@@ -206,7 +176,7 @@ void LinkCore::deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t nu
     const auto pending = peer.pending.find(number);
     const auto found = peer.replies.find(number);
     if (pending == peer.pending.end() || found == peer.replies.end()) return;
-    Partial partial = std::move(found->second);
+    IncomingBody body = std::move(found->second);
     peer.replies.erase(found);
     ReplyArrived event;
     event.run = run.id;
@@ -214,9 +184,9 @@ void LinkCore::deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t nu
     event.from = from;
     event.number = number;
     event.type = pending->second.type;
-    event.body = std::move(partial.bytes);
-    event.room = std::move(partial.large() ? partial.room : partial.unasked);
-    if ((partial.flags & flag::error) != 0) {
+    event.body = body.take_bytes();
+    event.room = body.take_memory();
+    if ((body.flags() & flag::error) != 0) {
         auto ending = decode_ending(event.body);
         event.error = ending
                           ? Failure{ending->code, std::move(ending->sentence)}
@@ -257,9 +227,9 @@ void LinkCore::grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to, 
 
 /// The same for a body that is on its way. What follows the first chunk of some comes on
 /// the bulk connection, so that has to be there first.
-void LinkCore::grant_share(Run& run, NodeId from, BodyName name, Partial& partial) {
-    partial.held = on_bulk(partial.tag) && bulk_.state == Bulk::State::asking;
-    if (!partial.held) grant(run, from, name, partial.granted, partial.tag);
+void LinkCore::grant_share(Run& run, NodeId from, BodyName name, IncomingBody& body) {
+    body.held = on_bulk(body.tag()) && bulk_.state == Bulk::State::asking;
+    if (!body.held) grant(run, from, name, body.granted(), body.tag());
 }
 
 /// Requests of a node take room in the order in which they will be handed over: a later one must
@@ -268,7 +238,7 @@ bool LinkCore::in_turn(const Peer& peer, BodyName name) const {
     if (name.reply) return true;
     for (std::uint64_t number = peer.next_expected; number < name.number; ++number) {
         const auto found = peer.requests.find(number);
-        if (found == peer.requests.end() || !found->second.housed()) return false;
+        if (found == peer.requests.end() || !found->second.has_room()) return false;
     }
     return true;
 }
@@ -283,14 +253,14 @@ void LinkCore::serve_waiting() {
             Run* run = find(waiting.run);
             const auto at =
                 run == nullptr ? decltype(run->peers.end()){} : run->peers.find(waiting.from);
-            Partial* partial = nullptr;
+            IncomingBody* body = nullptr;
             if (run != nullptr && run->term == waiting.term && at != run->peers.end()) {
                 auto& bodies = waiting.name.reply ? at->second.replies : at->second.requests;
                 const auto found = bodies.find(waiting.name.number);
-                if (found != bodies.end() && found->second.waits) partial = &found->second;
+                if (found != bodies.end() && found->second.waits) body = &found->second;
             }
-            if (partial == nullptr || partial->housed()) {
-                if (partial != nullptr) partial->waits = false;
+            if (body == nullptr || body->has_room()) {
+                if (body != nullptr) body->waits = false;
                 waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
                 continue;
             }
@@ -298,12 +268,12 @@ void LinkCore::serve_waiting() {
                 ++i;
                 continue;
             }
-            if (budget_.over_share(waiting.from, partial->total)) {
+            if (budget_.over_share(waiting.from, body->total())) {
                 ++i;  // it waits for its own sender's bodies, so nobody waits behind it
                 continue;
             }
-            partial->room = budget_.take(waiting.from, partial->total);
-            if (partial->room == nullptr) {
+            BodyRoom room = budget_.take(waiting.from, body->total());
+            if (room == nullptr) {
                 if (waiting.passed >= passed_max) return;
                 ++i;
                 continue;
@@ -312,12 +282,11 @@ void LinkCore::serve_waiting() {
             waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
             for (std::size_t k = 0; k < i; ++k) ++waiting_[k].passed;
             again = true;  // it may have been what others waited behind
-            partial->waits = false;
-            partial->unasked.reset();
-            partial->bytes.reserve(static_cast<std::size_t>(partial->total));
-            partial->granted = std::min(partial->total, partial->bytes.size() + share_bytes());
-            grant_share(*run, served.from, served.name, *partial);
-            if (!partial->complete()) continue;
+            body->waits = false;
+            body->take_room(std::move(room));
+            body->grant_first(body->here(), share_bytes());
+            grant_share(*run, served.from, served.name, *body);
+            if (!body->complete()) continue;
             if (served.name.reply)
                 deliver_reply(*run, served.from, at->second, served.name.number);
             else
@@ -348,7 +317,8 @@ void LinkCore::take_back_room() {
     if (freed) reclaim();
 }
 
-void LinkCore::get_on(const RunId& run, std::uint32_t term, NodeId from, std::uint64_t number) {
+void LinkCore::note_progress(const RunId& run, std::uint32_t term, NodeId from,
+                             std::uint64_t number) {
     Run* const found = find(run);
     if (found == nullptr || found->term != term) return;
     const auto peer = found->peers.find(from);
@@ -363,8 +333,8 @@ std::uint64_t LinkCore::arriving_bytes() const noexcept {
     std::uint64_t total = 0;
     for (const auto& [id, run] : runs_)
         for (const auto& [node, peer] : run.peers) {
-            for (const auto& [number, partial] : peer.requests) total += partial.bytes.size();
-            for (const auto& [number, partial] : peer.replies) total += partial.bytes.size();
+            for (const auto& [number, body] : peer.requests) total += body.here();
+            for (const auto& [number, body] : peer.replies) total += body.here();
         }
     return total;
 }
@@ -374,7 +344,7 @@ LinkCore::Progress LinkCore::progress() const noexcept {
     for (const auto& [id, run] : runs_)
         for (const auto& [node, peer] : run.peers)
             for (const auto& [number, answer] : peer.answers)
-                if (answer.out.body == nullptr && (oldest == 0 || answer.arrival < oldest))
+                if (!answer.out.exists() && (oldest == 0 || answer.arrival < oldest))
                     oldest = answer.arrival;
     return {oldest != 0 ? oldest : works_begun_ + 1, oldest != 0};
 }

@@ -41,18 +41,18 @@ void LinkCore::settle_bulk(Bulk::State state, TimePoint now) {
     for (auto& [id, run] : runs_) {
         if (run.closing) continue;
         for (auto& [node, peer] : run.peers) {
-            const auto go_on = [&](BodyName name, const Outgoing& out) {
-                if (on_bulk(out.tag) && out.state == Outgoing::State::begun && out.sent > 0 &&
-                    out.sent < out.credit)
+            const auto go_on = [&](BodyName name, const OutgoingBody& out) {
+                if (on_bulk(out.tag()) && out.state() == OutgoingBody::State::begun &&
+                    out.sent() > 0 && out.may_go_on())
                     advance(run, node, peer, name, now);
             };
             for (const auto& [number, pending] : peer.pending) go_on({number, false}, pending.out);
             for (const auto& [number, answer] : peer.answers)
-                if (answer.out.body != nullptr) go_on({number, true}, answer.out);
-            for (auto& [number, partial] : peer.requests)
-                if (partial.held) grant_share(run, node, {number, false}, partial);
-            for (auto& [number, partial] : peer.replies)
-                if (partial.held) grant_share(run, node, {number, true}, partial);
+                if (answer.out.exists()) go_on({number, true}, answer.out);
+            for (auto& [number, body] : peer.requests)
+                if (body.held) grant_share(run, node, {number, false}, body);
+            for (auto& [number, body] : peer.replies)
+                if (body.held) grant_share(run, node, {number, true}, body);
         }
     }
 }

@@ -27,7 +27,10 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
       transport_(transport),
       id_(node_id_of(config_.hello.name)),
       jitter_(config_.seed),
-      next_query_(config_.hello.instance / 2 + 1),
+      questions_(config_.hello.name, config_.hello.instance / 2 + 1,
+                 [this](Kind kind, Header header, Bytes body) {
+                     send_control(kind, header, std::move(body));
+                 }),
       tokens_(secret_of(config_)),
       out_(hop_sender(Lane::main)),
       bulk_(hop_sender(Lane::bulk)),
@@ -124,7 +127,7 @@ void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint n
         if (Run* run = find(id);
             run != nullptr && (run->ours || !VFLBUS_PLANTED(join_not_repeated)))
             announce(*run, now);
-    for (const auto& [number, asked] : asked_) send_query(number, asked);
+    questions_.ask_again();
     for (auto& [id, run] : runs_) {
         if (run.closing) continue;
         for (auto& [node, peer] : run.peers) {
@@ -209,7 +212,7 @@ void LinkCore::on_tick(TimePoint now) {
         tick_bulk(now);
         reclaim();
     }
-    expire_queries(now);
+    questions_.expire(now);
 }
 
 /// Runs that are to be announced again, and those whose end nobody has confirmed in time.
@@ -296,10 +299,7 @@ TimePoint LinkCore::next_deadline() const {
         if (out_.blocked()) next = std::min(next, last_sent_ + full_retry);
         next = std::min(next, bulk_deadline());
     }
-    const auto consider = [&](TimePoint at) {
-        if (at != TimePoint{}) next = std::min(next, at);
-    };
-    for (const auto& [number, asked] : asked_) consider(asked.deadline);
+    next = std::min(next, questions_.next_deadline());
     next = std::min(next, runs_due_.next());
     // without a session nothing is sent again: WELCOME begins all of it
     if (state_ == State::up) next = std::min(next, peers_due_.next());
@@ -347,6 +347,11 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
         return header.kind == Kind::request ? on_request(header, body, now)
                                             : on_reply(header, body, now);
     }
+    on_control(header, body, now);
+}
+
+/// A frame of the first connection that is no part of a body.
+void LinkCore::on_control(const Header& header, const Payload& body, TimePoint now) {
     switch (header.kind) {
         case Kind::welcome:
             return on_welcome(header, body, now);
@@ -365,81 +370,21 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
             out_.consumed(header.aux, now);
             if (out_.waiting()) flush(now);
             return;
-        case Kind::bye: {
-            const auto code = static_cast<Errc>(header.aux);
-            std::string sentence = decode_sentence(body.bytes());
-            if (code != Errc::ok) return die({code, std::move(sentence)});
-            // the broker goes away in order; another one may come at its address
-            state_ = State::greeting;
-            hello_wait_ = config_.timings.hello_retry_min;
-            next_hello_ = now + hello_wait_;
-            if (!said_down_) {
-                said_down_ = true;
-                events_.push_back(LinkDown{"the broker has ended"});
-            }
-            return;
-        }
+        case Kind::bye:
+            return on_bye(header, body, now);
         case Kind::error:
             return on_error(header, body, now);
         case Kind::query:
-            return on_query(header, body);
+            if (state_ == State::up) questions_.on_query(header, body);
+            return;
         case Kind::answer:
-            return on_answer(header, body);
-        case Kind::open: {
-            if (Run* run = find(header.run); run != nullptr && run->ours) {
-                if ((header.flags & flag::answer) != 0 && header.term == run->term &&
-                    !run->opened) {
-                    run->opened = true;
-                    events_.push_back(RunOpened{run->id, header.aux});
-                }
-                return;
-            }
-            auto open = decode_open(body.bytes());
-            if (!open || node_id_of(open->owner) != header.src) return;
-            Run* run = find(header.run);
-            if (run != nullptr && header.term < run->term) return decline_earlier(*run, header);
-            if (run != nullptr && header.term == run->term)
-                return announce(*run, now);  // we have answered that
-            // whatever comes of the earlier term from now on is no news
-            if (run != nullptr) forget_run(header.run);
-            if (const auto unknown = first_not_understood(open->extensions, config_.understood))
-                return decline(
-                    header, Errc::unsupported_version,
-                    not_understood("run " + header.run.short_hex() + " of " + open->owner, *unknown,
-                                   config_.hello.name));
-            events_.push_back(RunInvited{header.run, header.term, header.src, std::move(*open)});
-            return;
-        }
-        case Kind::join: {
-            Run* run = find(header.run);
-            auto join = decode_join(body.bytes());
-            if (run == nullptr || !run->ours || run->term != header.term || !join) return;
-            if (const auto unknown = first_not_understood(join->extensions, config_.understood);
-                unknown && join->code == Errc::ok) {
-                join->code = Errc::unsupported_version;
-                join->sentence =
-                    not_understood("JOIN of " + join->name, *unknown, config_.hello.name);
-            }
-            // of one that is not there now no PEER_UP has come before
-            if (join->code == Errc::ok)
-                know_process(*run, header.src, join->name, join->incarnation);
-            events_.push_back(RunJoined{header.run, header.term, header.src, std::move(*join)});
-            return;
-        }
-        case Kind::close: {
-            Run* run = find(header.run);
-            if (run == nullptr) return;
-            const bool confirmed = (header.flags & flag::answer) != 0;
-            if (confirmed && !run->closing) return;
-            if (header.term < run->term) return;  // about one that this process has left behind
-            Ending ending = run->closing.value_or(Ending{Errc::run_ended, "the run was closed"});
-            if (!confirmed)
-                if (auto told = decode_ending(body.bytes())) ending = std::move(*told);
-            if (!run->given_up)
-                events_.push_back(RunClosed{header.run, std::move(ending), confirmed});
-            forget_run(header.run);
-            return;
-        }
+            return questions_.on_answer(header, body);
+        case Kind::open:
+            return on_open(header, body, now);
+        case Kind::join:
+            return on_join(header, body);
+        case Kind::close:
+            return on_close(header, body);
         case Kind::peer_up:
         case Kind::peer_suspect:
         case Kind::peer_down:
@@ -450,6 +395,71 @@ void LinkCore::on_frame(Payload head, Payload body, std::size_t frames, TimePoin
         default:
             return;  // PONG has done its work by arriving
     }
+}
+
+void LinkCore::on_bye(const Header& header, const Payload& body, TimePoint now) {
+    const auto code = static_cast<Errc>(header.aux);
+    std::string sentence = decode_sentence(body.bytes());
+    if (code != Errc::ok) return die({code, std::move(sentence)});
+    // the broker goes away in order; another one may come at its address
+    state_ = State::greeting;
+    hello_wait_ = config_.timings.hello_retry_min;
+    next_hello_ = now + hello_wait_;
+    if (said_down_) return;
+    said_down_ = true;
+    events_.push_back(LinkDown{"the broker has ended"});
+}
+
+/// The broker's answer to our own OPEN, or an invitation.
+void LinkCore::on_open(const Header& header, const Payload& body, TimePoint now) {
+    if (Run* run = find(header.run); run != nullptr && run->ours) {
+        if ((header.flags & flag::answer) != 0 && header.term == run->term && !run->opened) {
+            run->opened = true;
+            events_.push_back(RunOpened{run->id, header.aux});
+        }
+        return;
+    }
+    auto open = decode_open(body.bytes());
+    if (!open || node_id_of(open->owner) != header.src) return;
+    Run* run = find(header.run);
+    if (run != nullptr && header.term < run->term) return decline_earlier(*run, header);
+    if (run != nullptr && header.term == run->term)
+        return announce(*run, now);  // we have answered that
+    // whatever comes of the earlier term from now on is no news
+    if (run != nullptr) forget_run(header.run);
+    if (const auto unknown = first_not_understood(open->extensions, config_.understood))
+        return decline(header, Errc::unsupported_version,
+                       not_understood("run " + header.run.short_hex() + " of " + open->owner,
+                                      *unknown, config_.hello.name));
+    events_.push_back(RunInvited{header.run, header.term, header.src, std::move(*open)});
+}
+
+/// To a run of ours.
+void LinkCore::on_join(const Header& header, const Payload& body) {
+    Run* run = find(header.run);
+    auto join = decode_join(body.bytes());
+    if (run == nullptr || !run->ours || run->term != header.term || !join) return;
+    if (const auto unknown = first_not_understood(join->extensions, config_.understood);
+        unknown && join->code == Errc::ok) {
+        join->code = Errc::unsupported_version;
+        join->sentence = not_understood("JOIN of " + join->name, *unknown, config_.hello.name);
+    }
+    // of one that is not there now no PEER_UP has come before
+    if (join->code == Errc::ok) know_process(*run, header.src, join->name, join->incarnation);
+    events_.push_back(RunJoined{header.run, header.term, header.src, std::move(*join)});
+}
+
+void LinkCore::on_close(const Header& header, const Payload& body) {
+    Run* run = find(header.run);
+    if (run == nullptr) return;
+    const bool confirmed = (header.flags & flag::answer) != 0;
+    if (confirmed && !run->closing) return;
+    if (header.term < run->term) return;  // about one that this process has left behind
+    Ending ending = run->closing.value_or(Ending{Errc::run_ended, "the run was closed"});
+    if (!confirmed)
+        if (auto told = decode_ending(body.bytes())) ending = std::move(*told);
+    if (!run->given_up) events_.push_back(RunClosed{header.run, std::move(ending), confirmed});
+    forget_run(header.run);
 }
 
 void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now) {

@@ -17,7 +17,10 @@
 #include "bus/core/budget.hpp"
 #include "bus/core/deadlines.hpp"
 #include "bus/core/hop_sender.hpp"
+#include "bus/core/incoming_body.hpp"
 #include "bus/core/limits.hpp"
+#include "bus/core/link_questions.hpp"
+#include "bus/core/outgoing_body.hpp"
 #include "bus/core/small_traffic.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/wire/control.hpp"
@@ -120,26 +123,6 @@ struct ReplyArrived {
 using LinkEvent = std::variant<LinkUp, LinkDown, LinkFatal, RunInvited, RunOpened, RunJoined,
                                RunClosed, PeerChanged, RequestArrived, ReplyArrived>;
 
-// -- questions, beside all runs --------------------------------------------------------
-
-/// Somebody asks this node (docs/protocol.md, section 12).
-struct QueryArrived {
-    NodeId from;
-    RunId run;
-    std::uint64_t number = 0;
-    std::uint16_t question = 0;
-    Bytes body;
-};
-/// What came of a question of ours; `error` says why there is no answer.
-struct AnswerArrived {
-    NodeId from;
-    RunId run;
-    std::uint64_t number = 0;
-    std::uint16_t question = 0;
-    Bytes body;
-    Failure error{Errc::ok, {}};
-};
-
 struct LinkBytes {
     std::uint64_t sent = 0;
     std::uint64_t received = 0;
@@ -160,7 +143,8 @@ class LinkCore {
     [[nodiscard]] TimePoint next_deadline() const;
 
     // -- events out ------------------------------------------------------------
-    /// What `out` held is let go first: its user has got on with it, and its body makes room.
+    /// The event that `out` held is destroyed first: its user has handled it, and the memory that
+    /// it took can be given to a body that waits for room.
     [[nodiscard]] bool next_event(LinkEvent& out);
     template <class Visit>
     void for_each_event(Visit&& visit) const {
@@ -189,18 +173,24 @@ class LinkCore {
     void reply_error(const RunId& run, NodeId dst, std::uint64_t number, const Failure& failure,
                      TimePoint now);
 
-    // -- questions ---------------------------------------------------------------
+    // -- questions (link_questions.hpp) --------------------------------------------
     /// Asks a node, or the broker (`broker_node`), again after a reconnect; its answer, or
     /// `timed_out` at `deadline`, comes to next_answer under the number returned.
     std::uint64_t query(NodeId dst, const RunId& run, Question question, Bytes body,
-                        TimePoint deadline, TimePoint now);
+                        TimePoint deadline, TimePoint now) {
+        time_ = now;
+        return questions_.query(dst, run, question, std::move(body), deadline, now, up());
+    }
     /// Questions to this node, in the order in which they came; answer each.
-    [[nodiscard]] bool next_query(QueryArrived& out);
-    void answer(const QueryArrived& query, const Result<Bytes>& body);
-    [[nodiscard]] bool next_answer(AnswerArrived& out);
+    [[nodiscard]] bool next_query(QueryArrived& out) { return questions_.next_query(out); }
+    void answer(const QueryArrived& query, const Result<Bytes>& body) {
+        if (up()) questions_.answer(query, body);
+    }
+    [[nodiscard]] bool next_answer(AnswerArrived& out) { return questions_.next_answer(out); }
 
-    /// A request that is not answered yet, and worked on, gets on: it counts as begun just now.
-    void get_on(const RunId& run, std::uint32_t term, NodeId from, std::uint64_t number);
+    /// The handler of a request that is not answered yet makes progress: for the broker, which
+    /// watches for handlers that hang, the request counts as begun just now.
+    void note_progress(const RunId& run, std::uint32_t term, NodeId from, std::uint64_t number);
 
     /// A request is work from its arrival to its answer; what else the user does that may hang, it
     /// tells of here. Returns what `end_work` wants.
@@ -232,8 +222,8 @@ class LinkCore {
     [[nodiscard]] std::size_t deadlines() const noexcept {
         return runs_due_.size() + peers_due_.size();
     }
-    /// The progress that PING carries (section 4): another number whenever the oldest thing that
-    /// this link's user works on gets done, or gets on.
+    /// The progress that PING carries (section 4): another number whenever the oldest work of this
+    /// link's user is done, or makes progress.
     struct Progress {
         std::uint64_t number = 0;
         bool busy = false;
@@ -242,13 +232,10 @@ class LinkCore {
 
   private:
     enum class State : std::uint8_t { idle, greeting, up, dead };
-    struct Outgoing;
     struct Pending;
     struct Answer;
-    struct Partial;
     struct Peer;
     struct Run;
-    struct Asked;
     /// One body between this node and another of a run: of a request, or of its reply.
     struct BodyName {
         std::uint64_t number = 0;
@@ -264,10 +251,11 @@ class LinkCore {
         unsigned passed = 0;  ///< how often others were let past it
     };
 
-    void on_query(const Header& header, const Payload& body);
-    void on_answer(const Header& header, const Payload& body);
-    void send_query(std::uint64_t number, const Asked& asked);
-    void expire_queries(TimePoint now);
+    void on_control(const Header& header, const Payload& body, TimePoint now);
+    void on_bye(const Header& header, const Payload& body, TimePoint now);
+    void on_open(const Header& header, const Payload& body, TimePoint now);
+    void on_join(const Header& header, const Payload& body);
+    void on_close(const Header& header, const Payload& body);
     void on_welcome(const Header& header, const Payload& body, TimePoint now);
     void on_error(const Header& header, const Payload& body, TimePoint now);
     void on_run_error(Run& about, const Header& header, Errc code, std::string sentence,
@@ -285,12 +273,12 @@ class LinkCore {
     void announce(Run& run, TimePoint now);
 
     // -- bodies out: link_messages.cpp ------------------------------------------
-    Outgoing* find_outgoing(Peer& peer, BodyName name);
+    OutgoingBody* find_outgoing(Peer& peer, BodyName name);
     void begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now);
     void begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
     void begin_next(Run& run, NodeId dst, Peer& peer, TimePoint now);
     void advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
-    [[nodiscard]] bool may_begin(const Peer& peer, BodyName name, const Outgoing& out) const;
+    [[nodiscard]] bool may_begin(const Peer& peer, BodyName name, const OutgoingBody& out) const;
     void done_with(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
     void oldest_moved(Run& run, NodeId dst, Peer& peer, std::uint64_t known, TimePoint now);
     void fail_pending(Run& run, NodeId dst, Peer& peer, std::uint64_t number, Failure failure,
@@ -338,12 +326,13 @@ class LinkCore {
 
     // -- bodies in: link_arrivals.cpp -------------------------------------------
     /// Adds one part. True when the body is whole and has its room.
-    [[nodiscard]] bool assemble(Run& run, NodeId from, Partial& partial, BodyName name,
+    [[nodiscard]] bool assemble(Run& run, NodeId from, IncomingBody& body, BodyName name,
                                 const Header& header, std::span<const std::uint8_t> part);
-    [[nodiscard]] bool keep_unasked(NodeId from, Partial& partial);
+    [[nodiscard]] bool begin_body(Run& run, NodeId from, IncomingBody& body, BodyName name,
+                                  const Header& header, std::size_t part_bytes);
     [[nodiscard]] bool in_turn(const Peer& peer, BodyName name) const;
     void grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to, std::uint64_t tag = 0);
-    void grant_share(Run& run, NodeId from, BodyName name, Partial& partial);
+    void grant_share(Run& run, NodeId from, BodyName name, IncomingBody& body);
     void serve_waiting();
     void take_back_room();
     void reclaim() {
@@ -365,12 +354,7 @@ class LinkCore {
     Rng jitter_;
     std::map<RunId, Run> runs_;
     std::deque<LinkEvent> events_;
-    std::map<std::uint64_t, Asked> asked_;
-    /// Begins elsewhere in every process: what an earlier one of the name was told late is not for
-    /// this one.
-    std::uint64_t next_query_;
-    std::deque<QueryArrived> queries_;
-    std::deque<AnswerArrived> answers_;
+    LinkQuestions questions_;
     MarkTokens tokens_;
     HopSender out_;
     Bulk bulk_;

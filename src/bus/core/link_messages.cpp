@@ -30,7 +30,7 @@ Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::ui
     const std::uint64_t number = peer.next_request++;
     Pending& pending = peer.pending[number];
     pending.type = type;
-    pending.out.body = std::make_shared<const Bytes>(std::move(body));
+    pending.out.carry(std::move(body));
     begin(*run, dst, peer, {number, false}, now);
     return number;
 }
@@ -58,9 +58,9 @@ void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t numbe
     time_ = now;
     const bool was_at_user = peer->second.at_user.erase(number) != 0;
     const auto slot = peer->second.answers.find(number);
-    if (slot != peer->second.answers.end() && slot->second.out.body == nullptr) {
+    if (slot != peer->second.answers.end() && !slot->second.out.exists()) {
         slot->second.flags = flags;
-        slot->second.out.body = std::make_shared<const Bytes>(std::move(body));
+        slot->second.out.carry(std::move(body));
         begin(*run, dst, peer->second, {number, true}, now);
     }
     if (was_at_user && !run->closing) deliver_in_order(*run, dst, peer->second);
@@ -68,12 +68,11 @@ void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t numbe
 
 // -- whose turn it is --------------------------------------------------------------
 
-LinkCore::Outgoing* LinkCore::find_outgoing(Peer& peer, BodyName name) {
+OutgoingBody* LinkCore::find_outgoing(Peer& peer, BodyName name) {
     if (name.reply) {
         const auto found = peer.answers.find(name.number);
-        return found == peer.answers.end() || found->second.out.body == nullptr
-                   ? nullptr
-                   : &found->second.out;
+        return found == peer.answers.end() || !found->second.out.exists() ? nullptr
+                                                                          : &found->second.out;
     }
     const auto found = peer.pending.find(name.number);
     return found == peer.pending.end() ? nullptr : &found->second.out;
@@ -84,14 +83,10 @@ LinkCore::Outgoing* LinkCore::find_outgoing(Peer& peer, BodyName name) {
 void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
     peer.asking.reset();
     peer.queue.clear();
-    const auto idle = [](Outgoing& out) {
-        out.state = Outgoing::State::idle;
-        out.housed = false;
-    };
-    for (auto& [number, answer] : peer.answers) idle(answer.out);
+    for (auto& [number, answer] : peer.answers) answer.out.rest();
     std::vector<std::uint64_t> numbers;
     for (auto& [number, pending] : peer.pending) {
-        idle(pending.out);
+        pending.out.rest();
         numbers.push_back(number);
     }
     if (!numbers.empty()) peer.gaps_below = std::max(peer.gaps_below, numbers.back() + 1);
@@ -102,27 +97,25 @@ void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
 /// time, and requests begin in their order. Without a session nothing leaves: between HELLO and
 /// WELCOME the broker alone would count it for the window, and WELCOME begins all anyway.
 void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
-    Outgoing* out = find_outgoing(peer, name);
+    OutgoingBody* out = find_outgoing(peer, name);
     if (out == nullptr || state_ != State::up || run.closing) return;
-    if (out->body->size() > message_max_) {  // the broker that came back takes less
-        const Failure failure{Errc::too_large,
-                              exceeds("a message", out->body->size(), message_max_)};
+    if (out->size() > message_max_) {  // the broker that came back takes less
+        const Failure failure{Errc::too_large, exceeds("a message", out->size(), message_max_)};
         if (!name.reply) return fail_pending(run, dst, peer, name.number, failure, now);
         Answer& answer = peer.answers.at(name.number);
         answer.flags = flag::error;
-        answer.out.body =
-            std::make_shared<const Bytes>(encode(Ending{failure.code, failure.sentence}));
+        answer.out.carry(encode(Ending{failure.code, failure.sentence}));
     }
     if (peer.asking == name) peer.asking.reset();
     const auto before = [&](const BodyName& other) {
         return !other.reply && other.number < name.number;
     };
     // one that has its room waits for nobody: who is asking may be waiting for that very room
-    if (!out->housed &&
+    if (!out->has_room() &&
         (!may_begin(peer, name, *out) ||
          (!name.reply && std::any_of(peer.queue.begin(), peer.queue.end(), before)))) {
-        if (out->state == Outgoing::State::queued) return;
-        out->state = Outgoing::State::queued;
+        if (out->state() == OutgoingBody::State::queued) return;
+        out->wait();
         const auto at =
             name.reply
                 ? peer.queue.end()
@@ -132,27 +125,21 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
         peer.queue.insert(at, name);
         return;
     }
-    if (out->state == Outgoing::State::queued) std::erase(peer.queue, name);
-    out->state = Outgoing::State::begun;
-    out->sent = 0;
-    out->credit = out->body->size();
-    if (out->large()) {
-        if (!out->housed) peer.asking = name;
-        out->credit = std::min(out->credit, config_.limits.credit_first);
-    }
-    out->tag = 0;
-    if (out->large()) {
+    if (out->state() == OutgoingBody::State::queued) std::erase(peer.queue, name);
+    if (!out->large()) {
+        out->begin(out->size(), 0);
+    } else {
+        if (!out->has_room()) peer.asking = name;
         const std::uint64_t lead = std::min<std::uint64_t>(config_.limits.bulk_lead, chunk_);
-        const bool longer = out->body->size() > lead;
+        const bool longer = out->size() > lead;
         if (longer) want_bulk(now);
         const bool bulk = longer && bulk_.state != Bulk::State::unavailable;
-        out->tag = next_tag(bulk);
-        if (bulk) out->credit = lead;
+        out->begin(bulk ? lead : config_.limits.credit_first, next_tag(bulk));
     }
     advance(run, dst, peer, name, now);
 }
 
-bool LinkCore::may_begin(const Peer& peer, BodyName name, const Outgoing& out) const {
+bool LinkCore::may_begin(const Peer& peer, BodyName name, const OutgoingBody& out) const {
     if (out.large() && peer.asking) return false;
     // counted from the oldest: the receiver remembers no more numbers than that
     if (!name.reply && name.number - peer.answered_below() >= outstanding_requests_max)
@@ -160,7 +147,7 @@ bool LinkCore::may_begin(const Peer& peer, BodyName name, const Outgoing& out) c
     if (name.reply || config_.limits.outstanding >= outstanding_requests_max) return true;
     std::size_t under_way = 0;
     for (const auto& [number, pending] : peer.pending)
-        if (number != name.number && pending.out.state == Outgoing::State::begun) ++under_way;
+        if (number != name.number && pending.out.state() == OutgoingBody::State::begun) ++under_way;
     return under_way < config_.limits.outstanding;
 }
 
@@ -169,7 +156,7 @@ void LinkCore::begin_next(Run& run, NodeId dst, Peer& peer, TimePoint now) {
     bool request_waits = false;
     for (std::size_t i = 0; i < peer.queue.size();) {
         const BodyName name = peer.queue[i];
-        const Outgoing* out = find_outgoing(peer, name);
+        const OutgoingBody* out = find_outgoing(peer, name);
         const bool begins =
             out != nullptr && (name.reply || !request_waits) && may_begin(peer, name, *out);
         if (out == nullptr) {
@@ -220,7 +207,7 @@ void LinkCore::oldest_moved(Run& run, NodeId dst, Peer& peer, std::uint64_t know
     if (number <= known || number >= peer.gaps_below || oldest.said_below == number) return;
     if (VFLBUS_PLANTED(gap_not_told)) return;
     // (one that has room, or is being answered, is not waited for)
-    if (oldest.out.state == Outgoing::State::begun && !oldest.out.housed &&
+    if (oldest.out.state() == OutgoingBody::State::begun && !oldest.out.has_room() &&
         !peer.replies.contains(number))
         begin(run, dst, peer, {number, false}, now);
 }
@@ -248,34 +235,32 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
         if (pending.again_wait == Duration{}) pending.again_wait = config_.timings.resend_unheard;
         send_again_at(run, dst, peer, pending, now + pending.again_wait);
     }
-    Outgoing& out = *find_outgoing(peer, name);
-    const std::uint64_t size = out.body->size();
-    header.body_bytes = size;
-    header.aux = out.tag;
-    const bool rest = on_bulk(out.tag) && out.sent > 0;
+    OutgoingBody& out = *find_outgoing(peer, name);
+    header.body_bytes = out.size();
+    header.aux = out.tag();
+    const bool rest = on_bulk(out.tag()) && out.sent() > 0;
     if (rest && bulk_.state == Bulk::State::asking) return;  // goes on when that is settled
     const bool bulk = rest && bulk_.state == Bulk::State::up;
     do {
-        const std::uint64_t part = std::min<std::uint64_t>(
-            bulk ? std::min(chunk_, bulk_chunk_bytes) : chunk_, out.credit - out.sent);
-        if (part < chunk_bytes_min && out.sent + part < size) break;  // not worth a frame yet
-        header.body_offset = out.sent;
+        const auto part = out.next(bulk ? std::min(chunk_, bulk_chunk_bytes) : chunk_);
+        if (!part) break;
+        header.body_offset = part->offset;
         Frame frame;
         frame.header = encoded(header);
-        if (part > 0)
-            frame.body = Payload::hold(SharedSlice(out.body, static_cast<std::size_t>(out.sent),
-                                                   static_cast<std::size_t>(part)));
+        if (part->bytes > 0)
+            frame.body =
+                Payload::hold(SharedSlice(out.bytes(), static_cast<std::size_t>(part->offset),
+                                          static_cast<std::size_t>(part->bytes)));
         run.bytes.sent += frame.size();
         if (bulk) {
             bulk_.small_traffic.bulk_moves(run.id);
             bulk_.out.narrow(bulk_.small_traffic.present(now));
             bulk_.out.data(run.id, std::move(frame), Origin{}, *bulk_.sink, now);
         } else {
-            bulk_.small_traffic.seen(run.id, size, now);
+            bulk_.small_traffic.seen(run.id, out.size(), now);
             out_.data(run.id, std::move(frame), Origin{}, transport_, now);
         }
-        out.sent += part;
-    } while (out.sent < out.credit);
+    } while (out.may_go_on());
     (bulk ? bulk_.sent : last_sent_) = now;
 }
 
@@ -286,24 +271,23 @@ void LinkCore::on_credit(const Header& header, TimePoint now) {
     if (at == run->peers.end()) return;
     Peer& peer = at->second;
     const BodyName name{header.request, (header.flags & flag::answer) != 0};
-    Outgoing* out = find_outgoing(peer, name);
+    OutgoingBody* out = find_outgoing(peer, name);
     if (out == nullptr) return;
-    out->housed = true;
+    out->note_room();
     // its receiver holds the room that an earlier attempt has asked for; whoever asks now may be
     // waiting for that very room
-    if (out->state == Outgoing::State::queued) return begin(*run, header.src, peer, name, now);
-    if (out->state == Outgoing::State::idle) return;  // begins when it is asked for
+    if (out->state() == OutgoingBody::State::queued)
+        return begin(*run, header.src, peer, name, now);
+    if (out->state() == OutgoingBody::State::idle) return;  // begins when it is asked for
     // For an earlier attempt: of this one the receiver would drop what it has not granted, and what
     // arrives on the bulk connection before the first chunk does.
-    if (header.answered_below != out->tag && header.aux != credit_all &&
+    if (header.answered_below != out->tag() && header.aux != credit_all &&
         !VFLBUS_PLANTED(credit_of_earlier_attempt))
         return;
-    const std::uint64_t size = out->body->size();
     if (!name.reply) heard_of(*run, header.src, peer, peer.pending.at(name.number), now);
     if (header.aux == credit_all) {
-        out->sent = out->credit = size;
-    } else if (std::min(header.aux, size) > out->credit) {
-        out->credit = std::min(header.aux, size);
+        out->stop();
+    } else if (out->grant(header.aux)) {
         advance(*run, header.src, peer, name, now);
     }
     if (peer.asking == name) done_with(*run, header.src, peer, name, now);

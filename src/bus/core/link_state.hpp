@@ -11,40 +11,9 @@ namespace vflbus::bus {
 /// To the next try, where a connection takes nothing more or is not there yet.
 inline constexpr Duration full_retry = std::chrono::milliseconds(20);
 
-/// A question of ours that has no answer yet.
-struct LinkCore::Asked {
-    NodeId dst;
-    RunId run;
-    Question question{};
-    Bytes body;
-    TimePoint deadline{};
-};
-
-/// What follows the first chunk travels on bulk connections.
-inline bool on_bulk(std::uint64_t tag) noexcept {
-    return (tag & 1) != 0;
-}
-
-/// A body on its way out, and how far it may go.
-struct LinkCore::Outgoing {
-    enum class State : std::uint8_t {
-        idle,    ///< not asked for, or not since the last reconnect
-        queued,  ///< waits for its turn
-        begun,
-    };
-    std::shared_ptr<const Bytes> body;
-    std::uint64_t sent = 0;
-    std::uint64_t credit = 0;
-    State state = State::idle;
-    std::uint64_t tag = 0;  ///< of this attempt; small ones have 0
-    bool housed = false;    ///< begun, and its receiver has given it room
-
-    [[nodiscard]] bool large() const noexcept { return body->size() > credit_free_bytes; }
-};
-
 struct LinkCore::Pending {
     std::uint16_t type = 0;
-    Outgoing out;
+    OutgoingBody out;
     TimePoint again_at{};  ///< send it again then, see LinkCore::again_at; zero: not scheduled
     Duration again_wait{};
     std::uint64_t said_below = 0;  ///< `answered_below` of its last frame
@@ -54,27 +23,7 @@ struct LinkCore::Answer {
     std::uint16_t type = 0;
     std::uint8_t flags = 0;
     std::uint64_t arrival = 0;  ///< of its request, among all that the user had to do
-    Outgoing out;               ///< no body: still being handled
-};
-
-struct LinkCore::Partial {
-    std::uint16_t type = 0;
-    std::uint8_t flags = 0;
-    std::uint64_t total = ~std::uint64_t{0};  ///< not begun
-    Bytes bytes;
-    BodyRoom room;              ///< that it has asked for
-    BodyRoom unasked;           ///< of what is here without it
-    std::uint64_t granted = 0;  ///< how far its sender may go
-    std::uint64_t tag = 0;      ///< of all its parts
-    bool held = false;          ///< `granted` is said when the bulk connection is settled
-    bool waits = false;         ///< for room
-    bool refused = false;       ///< larger than this node takes
-
-    [[nodiscard]] bool large() const noexcept { return total > credit_free_bytes; }
-    [[nodiscard]] bool whole() const noexcept { return refused || bytes.size() == total; }
-    /// It takes no room that it does not have.
-    [[nodiscard]] bool housed() const noexcept { return refused || !large() || room != nullptr; }
-    [[nodiscard]] bool complete() const noexcept { return whole() && housed(); }
+    OutgoingBody out;           ///< no body: still being handled
 };
 
 struct LinkCore::Peer {
@@ -83,13 +32,14 @@ struct LinkCore::Peer {
     // -- what we ask of it
     std::uint64_t next_request = 1;
     std::map<std::uint64_t, Pending> pending;
-    std::map<std::uint64_t, Partial> replies;
+    std::map<std::uint64_t, IncomingBody> replies;
     /// Below it, numbers that were answered or given up may be unknown to the receiver.
     std::uint64_t gaps_below = 0;
     // -- what it asks of us
     std::uint64_t next_expected = 1;
-    std::map<std::uint64_t, Partial> requests;  ///< arriving, or whole and waiting for their turn
-    std::map<std::uint64_t, Answer> answers;    ///< handed over, and what we said
+    std::map<std::uint64_t, IncomingBody>
+        requests;                             ///< arriving, or whole and waiting for their turn
+    std::map<std::uint64_t, Answer> answers;  ///< handed over, and what we said
     /// Handed over, and not answered. A peer that calls its requests answered before they are
     /// cannot make the user hold more of them than it may have open.
     std::set<std::uint64_t> at_user;
@@ -116,7 +66,7 @@ struct LinkCore::Peer {
     }
     /// Whether a body that is not handed over yet has room.
     [[nodiscard]] bool holds_room() const {
-        const auto has = [](const auto& entry) { return entry.second.room != nullptr; };
+        const auto has = [](const auto& entry) { return entry.second.holds_room(); };
         return std::any_of(requests.begin(), requests.end(), has) ||
                std::any_of(replies.begin(), replies.end(), has);
     }

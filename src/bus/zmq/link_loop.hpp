@@ -15,7 +15,9 @@ namespace vflbus::bus {
 class LinkLoop {
   public:
     virtual ~LinkLoop() = default;
-    /// Errors: address (malformed). Does not connect before `start`.
+    /// Errors: address (malformed); io (no descriptor to be had with which `wake` wakes a poll).
+    /// Does not connect before `start`. A connection for which there is no descriptor is tried again
+    /// later, see `trouble`.
     static Result<std::unique_ptr<LinkLoop>> create(std::shared_ptr<Context> context,
                                                     const std::string& broker, LinkConfig config);
 

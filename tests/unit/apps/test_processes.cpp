@@ -16,6 +16,7 @@
 
 #include "apps/processes.hpp"
 #include "catch.hpp"
+#include "no_descriptors.hpp"
 
 using namespace vflbus;
 using namespace vflbus::apps;
@@ -153,6 +154,15 @@ TEST_CASE("processes that a stopped helper was asked for start when it goes on")
     ::kill(fixture.helper_pid, SIGCONT);
     for (int i = 0; i < 60'000 && ended < many; ++i) std::this_thread::sleep_for(milliseconds(1));
     CHECK(ended == many);
+}
+
+TEST_CASE("a thread of processes that nobody could wake is refused with a sentence") {
+    Helper made = helper();
+    const NoDescriptors none;
+    const auto processes = Processes::make(std::move(made), {});
+    REQUIRE_FALSE(processes);
+    CHECK(processes.error().code == Errc::io);
+    CHECK(processes.error().sentence == "cannot make an eventfd: Too many open files");
 }
 
 TEST_CASE("work, timers and callbacks that throw are reported, and the thread goes on") {

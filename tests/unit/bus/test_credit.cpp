@@ -360,7 +360,7 @@ TEST_CASE_METHOD(SmallBudget, "small bodies take no room and get no credit") {
     nothing_but_windows();
 }
 
-TEST_CASE_METHOD(SmallBudget, "a body has its room until the user has got on with it") {
+TEST_CASE_METHOD(SmallBudget, "a body has its room until the user has handled it") {
     joined_run();
     part(asked(1), 3 * MiB, 0, 1);
     expect_credit(1, 3 * MiB);
@@ -611,7 +611,7 @@ TEST_CASE_METHOD(SmallBudget, "room of a body of which nothing more comes goes t
             part(asked(1, "member-1"), 4 * MiB, 1, 1);  // it goes on where it was: too late
             CHECK(link.arriving_bytes() == chunk_bytes);
         }
-        SECTION("and it gets on, however slowly") {
+        SECTION("and more of it comes, however slowly") {
             for (std::size_t i = 0; i < 40; ++i) {
                 Header header = asked(1, "member-1");
                 header.body_bytes = 4 * MiB;
@@ -863,7 +863,8 @@ TEST_CASE("the hop begins with the window that is configured, and again after a 
 
 // -- progress --------------------------------------------------------------------------
 
-TEST_CASE_METHOD(SmallBudget, "PING says whether the node works, and changes when it gets on") {
+TEST_CASE_METHOD(SmallBudget,
+                 "PING says whether the node works, and changes when that makes progress") {
     joined_run();
     no_event();
     pass(milliseconds(1001));

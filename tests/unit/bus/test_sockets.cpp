@@ -10,10 +10,12 @@
 #include <cstring>
 #include <filesystem>
 #include <map>
+#include <stdexcept>
 #include <thread>
 #include <zmq.hpp>
 
 #include "actors/node/node.hpp"
+#include "base/clock.hpp"
 #include "base/hash.hpp"
 #include "base/rng.hpp"
 #include "bus/wire/header.hpp"
@@ -21,6 +23,7 @@
 #include "bus/zmq/link_loop.hpp"
 #include "catch.hpp"
 #include "light_node.hpp"
+#include "no_descriptors.hpp"
 
 using namespace vflbus;
 using namespace vflbus::actors;
@@ -753,6 +756,49 @@ TEST_CASE("CLOSE cancels a handler that is still at work") {
     CHECK(cancelled);
     REQUIRE(member.result);
     CHECK(member.result->code == Errc::cancelled);
+}
+
+TEST_CASE("a link that nobody could wake is refused with a sentence, and made later") {
+    const Directory dir;
+    const auto context = bus::make_context();
+    const auto make = [&] {
+        bus::LinkConfig config;
+        config.hello.name = "member-0";
+        return bus::LinkLoop::create(context, "ipc://" + (dir.path / "bus").string(),
+                                     std::move(config));
+    };
+    {
+        const NoDescriptors none;
+        const auto loop = make();
+        REQUIRE_FALSE(loop);
+        CHECK(loop.error().code == Errc::io);
+        CHECK(loop.error().sentence.find("cannot make an eventfd: Too many open files") == 0);
+        CHECK_THROWS_AS(bus::StopSignal(), std::runtime_error);
+    }
+    CHECK(make());
+}
+
+TEST_CASE("a node without descriptors says why it does not connect, and does when it has some") {
+    const Directory dir;
+    const auto context = bus::make_context();
+    const Broker broker(context, "ipc://" + (dir.path / "bus").string());
+    bus::LinkConfig config;
+    config.hello = {"member-0", "member", 0, 1, 1, "0.1.0", {}};
+    config.timings = quick();
+    auto made = bus::LinkLoop::create(context, broker.endpoint, std::move(config));
+    REQUIRE(made);
+    bus::LinkLoop& loop = **made;
+    {
+        const NoDescriptors none;
+        loop.start();
+        CHECK(loop.trouble().find("cannot connect to ") == 0);
+        loop.poll(clock_now(), nullptr, nullptr);  // and it can be waited for all the same
+        CHECK_FALSE(loop.core().up());
+    }
+    for (int i = 0; i < 60'000 && !loop.core().up(); ++i)
+        loop.poll(clock_now() + milliseconds(1), nullptr, nullptr);
+    CHECK(loop.core().up());
+    CHECK(loop.trouble().empty());
 }
 
 TEST_CASE("a node that finds no broker gives up with a sentence") {

@@ -631,7 +631,7 @@ TEST_CASE_METHOD(NodeFixture, "the room of a deferred request is held until it i
     send(1);
     REQUIRE(held.size() == 1);
     CHECK(link.reserved_bytes() == large);
-    SECTION("and its content is let go") {
+    SECTION("and its content is destroyed") {
         held[0].second(Bytes{1});
         core.pump();
         CHECK(link.reserved_bytes() == large);  // the content is still in memory
@@ -639,7 +639,7 @@ TEST_CASE_METHOD(NodeFixture, "the room of a deferred request is held until it i
         core.pump();
         CHECK(link.reserved_bytes() == 0);
     }
-    SECTION("also when its content is let go before") {
+    SECTION("also when its content is destroyed before") {
         held[0].first = Message{};
         core.pump();
         CHECK(link.reserved_bytes() == large);

@@ -129,7 +129,7 @@ TEST_CASE_METHOD(OneWorker, "a node at its limit queues, and can say so") {
     CHECK(core.queued() == 0);
 }
 
-TEST_CASE_METHOD(StrandFixture, "work that is done elsewhere can say that it gets on") {
+TEST_CASE_METHOD(StrandFixture, "work that is done elsewhere can say that it makes progress") {
     std::vector<Replier> repliers;
     ClientApp app;
     app.on_deferred(block_type, [&](actors::Message&&, actors::Context&, Replier reply) {

@@ -1,0 +1,104 @@
+#pragma once
+// Questions to and from a node, beside all runs: docs/protocol.md, section 12.
+//
+// The bus repeats no question and has no deadline for one: a QUERY or its ANSWER may be lost with a
+// connection, and who asks must still not wait for ever. So this remembers what the node has asked
+// until the answer comes or the asker's own deadline passes, and asks again in each session. What
+// others ask waits here until the node's user takes it; nobody can make it hold more than a few.
+//
+//     query -> QUERY ...> ANSWER -> on_answer -> next_answer
+//                         (or `expire` at the deadline -> next_answer with `timed_out`)
+//     QUERY -> on_query -> next_query, the user -> answer -> ANSWER
+//
+// LinkCore calls it with what arrives, and gives it a way to send; it knows nothing of runs, of
+// bodies or of time but for the deadlines.
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "base/ids.hpp"
+#include "bus/wire/header.hpp"
+#include "bus/wire/payload.hpp"
+#include "bus/wire/questions.hpp"
+
+namespace vflbus::bus {
+
+/// Somebody asks this node.
+struct QueryArrived {
+    NodeId from;
+    RunId run;
+    std::uint64_t number = 0;
+    std::uint16_t question = 0;
+    Bytes body;
+};
+/// What came of a question of ours; `error` says why there is no answer.
+struct AnswerArrived {
+    NodeId from;
+    RunId run;
+    std::uint64_t number = 0;
+    std::uint16_t question = 0;
+    Bytes body;
+    Failure error{Errc::ok, {}};
+};
+
+class LinkQuestions {
+  public:
+    /// Sends a control frame in the present session.
+    using Send = std::function<void(Kind kind, Header header, Bytes body)>;
+
+    /// `first`: the number of the first question. It has to differ from process to process of a
+    /// name: an answer to an earlier one may come late.
+    LinkQuestions(std::string own_name, std::uint64_t first, Send send)
+        : own_name_(std::move(own_name)), next_number_(first), send_(std::move(send)) {}
+
+    // -- asking ------------------------------------------------------------------
+    /// Asks, at once when there is a session (`up`). Returns the number of the question.
+    std::uint64_t query(NodeId dst, const RunId& run, Question question, Bytes body,
+                        TimePoint deadline, TimePoint now, bool up);
+    /// A session has begun: all that is not answered is asked again.
+    void ask_again();
+    void on_answer(const Header& header, const Payload& body);
+    /// Those whose deadline has passed are answered with `timed_out`.
+    void expire(TimePoint now);
+    [[nodiscard]] bool next_answer(AnswerArrived& out);
+
+    // -- being asked -------------------------------------------------------------
+    /// Only within a session. Answered with `too_many` when 64 wait already.
+    void on_query(const Header& header, const Payload& body);
+    [[nodiscard]] bool next_query(QueryArrived& out);
+    /// Only within a session. An answer that is too long is replaced by an error that says so.
+    void answer(const QueryArrived& query, const Result<Bytes>& body);
+
+    // -- properties ----------------------------------------------------------------
+    /// When `expire` has something to do next; max: never.
+    [[nodiscard]] TimePoint next_deadline() const noexcept {
+        return deadlines_.empty() ? TimePoint::max() : deadlines_.begin()->first;
+    }
+
+  private:
+    /// A question of ours that has no answer yet.
+    struct Asked {
+        NodeId dst;
+        RunId run;
+        Question question{};
+        Bytes body;
+        TimePoint deadline{};
+    };
+    void send_query(std::uint64_t number, const Asked& asked);
+    void settle(std::uint64_t number, const Asked& asked, Bytes body, Failure error);
+
+    std::string own_name_;
+    std::uint64_t next_number_;
+    Send send_;
+    std::map<std::uint64_t, Asked> asked_;
+    std::set<std::pair<TimePoint, std::uint64_t>> deadlines_;  ///< of asked_, by number
+    std::deque<QueryArrived> queries_;
+    std::deque<AnswerArrived> answers_;
+};
+
+}  // namespace vflbus::bus

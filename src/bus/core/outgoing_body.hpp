@@ -1,0 +1,111 @@
+#pragma once
+// One body on its way out: of a request, or of its reply (docs/protocol.md, section 7).
+//
+// A body may be sent several times: after each reconnect it begins again at offset 0, since its
+// receiver may have lost what it had. And a large one may go no further than its receiver grants.
+// The two together are where a bus goes wrong: what was granted to an earlier attempt says nothing
+// about how much the receiver takes of the present one. So each attempt has a tag, and this keeps
+// the tag, how far the attempt has come and how far it may go.
+//
+//     idle --begin--> begun            (at once: it is small, or nothing else asks for room)
+//     idle --wait---> queued --begin--> begun
+//     any  --rest---> idle             (after a reconnect)
+//
+// LinkCore decides when a body begins, and puts its parts into frames; this neither sends nor knows
+// of other bodies.
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "base/assert.hpp"
+#include "bus/wire/codec.hpp"
+#include "bus/wire/limits.hpp"
+
+namespace vflbus::bus {
+
+/// Of a body whose rest, after the first chunk, travels on bulk connections.
+inline bool on_bulk(std::uint64_t tag) noexcept {
+    return (tag & 1) != 0;
+}
+
+class OutgoingBody {
+  public:
+    enum class State : std::uint8_t {
+        idle,    ///< not asked for, or not since the last reconnect
+        queued,  ///< waits for its turn
+        begun,
+    };
+
+    /// The bytes are kept until this goes, as they may be sent again.
+    void carry(Bytes bytes) { bytes_ = std::make_shared<const Bytes>(std::move(bytes)); }
+
+    // -- attempts --------------------------------------------------------------
+    /// After a reconnect: its receiver may have forgotten it, and the room for it.
+    void rest() noexcept {
+        state_ = State::idle;
+        has_room_ = false;
+    }
+    void wait() noexcept { state_ = State::queued; }
+    /// Begins at offset 0, and goes up to `credit` without asking.
+    void begin(std::uint64_t credit, std::uint64_t tag) {
+        VFLBUS_ASSERT(exists(), "a body that begins is there");
+        state_ = State::begun;
+        sent_ = 0;
+        credit_ = std::min(credit, size());
+        tag_ = tag;
+    }
+
+    // -- credit ----------------------------------------------------------------
+    /// Its receiver has the room for all of it, whatever becomes of this attempt.
+    void note_room() noexcept { has_room_ = true; }
+    /// CREDIT for the present attempt. True: it may go further than before.
+    [[nodiscard]] bool grant(std::uint64_t up_to) noexcept {
+        if (std::min(up_to, size()) <= credit_) return false;
+        credit_ = std::min(up_to, size());
+        return true;
+    }
+    /// Its receiver has all of it already.
+    void stop() noexcept { sent_ = credit_ = size(); }
+
+    // -- parts -----------------------------------------------------------------
+    struct Part {
+        std::uint64_t offset = 0;
+        std::uint64_t bytes = 0;
+    };
+    /// The next part, of `chunk` bytes at most. Empty: what the credit leaves is not worth a frame.
+    /// A body without bytes has one part without bytes.
+    [[nodiscard]] std::optional<Part> next(std::uint64_t chunk) {
+        VFLBUS_ASSERT(sent_ <= credit_ && credit_ <= size(), "a body goes no further than it may");
+        const Part part{sent_, std::min(chunk, credit_ - sent_)};
+        if (part.bytes < chunk_bytes_min && part.offset + part.bytes < size()) return {};
+        sent_ += part.bytes;
+        return part;
+    }
+
+    // -- properties ------------------------------------------------------------
+    [[nodiscard]] bool exists() const noexcept { return bytes_ != nullptr; }
+    [[nodiscard]] const std::shared_ptr<const Bytes>& bytes() const noexcept { return bytes_; }
+    [[nodiscard]] std::uint64_t size() const noexcept { return bytes_->size(); }
+    /// It needs credit.
+    [[nodiscard]] bool large() const noexcept { return size() > credit_free_bytes; }
+    [[nodiscard]] State state() const noexcept { return state_; }
+    [[nodiscard]] bool has_room() const noexcept { return has_room_; }
+    /// Of the present attempt; 0 of a small one.
+    [[nodiscard]] std::uint64_t tag() const noexcept { return tag_; }
+    [[nodiscard]] std::uint64_t sent() const noexcept { return sent_; }
+    /// More of it may be sent now.
+    [[nodiscard]] bool may_go_on() const noexcept { return sent_ < credit_; }
+
+  private:
+    std::shared_ptr<const Bytes> bytes_;
+    std::uint64_t sent_ = 0;
+    std::uint64_t credit_ = 0;
+    std::uint64_t tag_ = 0;
+    State state_ = State::idle;
+    bool has_room_ = false;
+};
+
+}  // namespace vflbus::bus

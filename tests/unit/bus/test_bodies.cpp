@@ -1,0 +1,151 @@
+// One body on its way out, and one that comes in, without a link around them.
+
+#include "bus/core/incoming_body.hpp"
+#include "bus/core/outgoing_body.hpp"
+#include "link_fixture.hpp"
+
+using namespace vflbus;
+using namespace vflbus::bus;
+
+namespace {
+
+constexpr NodeId sender{7};
+
+Header part_of(std::uint64_t total, std::uint64_t offset, std::uint64_t tag) {
+    Header header;
+    header.body_bytes = total;
+    header.body_offset = offset;
+    header.aux = tag;
+    header.type = 300;
+    return header;
+}
+
+OutgoingBody outgoing(std::size_t bytes) {
+    OutgoingBody body;
+    body.carry(Bytes(bytes));
+    return body;
+}
+
+}  // namespace
+
+TEST_CASE("a body goes out in parts, as far as it may") {
+    OutgoingBody body = outgoing(1'000'000);
+    CHECK(body.large());
+    body.begin(500'000, 4);
+    CHECK(body.next(300'000)->bytes == 300'000);
+    const auto second = body.next(300'000);
+    CHECK(second->offset == 300'000);
+    CHECK(second->bytes == 200'000);
+    CHECK_FALSE(body.may_go_on());
+    CHECK_FALSE(body.grant(400'000));  // says nothing new
+    CHECK(body.grant(502'000));
+    CHECK_FALSE(body.next(300'000));  // 2,000 bytes are not worth a frame
+    CHECK(body.grant(UINT64_MAX - 1));
+    CHECK(body.next(1'000'000)->bytes == 500'000);
+    CHECK_FALSE(body.may_go_on());
+    body.begin(600'000, 6);  // another attempt goes no further than it may itself
+    CHECK(body.tag() == 6);
+    CHECK(body.next(1'000'000)->bytes == 600'000);
+    body.stop();
+    CHECK_FALSE(body.may_go_on());
+}
+
+TEST_CASE("a body without bytes is one part without bytes") {
+    OutgoingBody body = outgoing(0);
+    body.begin(0, 0);
+    REQUIRE(body.next(1000));
+    CHECK_FALSE(body.may_go_on());
+}
+
+TEST_CASE("what a receiver has room for is forgotten with the connection") {
+    OutgoingBody body = outgoing(100'000);
+    body.wait();
+    body.note_room();
+    CHECK(body.state() == OutgoingBody::State::queued);
+    CHECK(body.has_room());
+    body.rest();
+    CHECK(body.state() == OutgoingBody::State::idle);
+    CHECK_FALSE(body.has_room());
+}
+
+TEST_CASE("a body comes in, and only what goes on where it is counts") {
+    BodyBudget unasked(4 * MiB), budget(4 * MiB);
+    IncomingBody body;
+    CHECK_FALSE(body.continues(part_of(100'000, 0, 2)));  // it has not begun
+    body.begin(part_of(2 * MiB, 0, 2));
+    CHECK_FALSE(body.has_room());
+    REQUIRE(body.keep_unasked(sender, unasked, MiB));
+    CHECK(unasked.used_bytes() == MiB + unasked_overhead_bytes);
+    body.add(Bytes(100'000));
+    CHECK(body.continues(part_of(2 * MiB, 100'000, 2)));
+    CHECK_FALSE(body.continues(part_of(2 * MiB, 100'000, 4)));      // another attempt
+    CHECK_FALSE(body.continues(part_of(2 * MiB, 100'001, 2)));      // a gap
+    CHECK_FALSE(body.continues(part_of(2 * MiB, 90'000, 2)));       // said twice
+    CHECK_FALSE(body.continues(part_of(2 * MiB + 1, 100'000, 2)));  // of another length
+    CHECK(body.may_grow(MiB - 100'000, MiB));
+    CHECK_FALSE(body.may_grow(MiB - 99'999, MiB));
+    body.take_room(budget.take(sender, body.total()));
+    CHECK(unasked.used_bytes() == 0);
+    body.grant_first(body.here(), MiB);
+    CHECK(body.granted() == MiB + 100'000);
+    CHECK_FALSE(body.grant_more(MiB));  // more than half a share is left
+    body.add(Bytes(MiB / 2));
+    CHECK(body.grant_more(MiB));
+    CHECK(body.granted() == 100'000 + MiB / 2 + MiB);
+    CHECK_FALSE(body.complete());
+    body.add(Bytes(2 * MiB - body.here()));
+    CHECK(body.complete());
+    CHECK_FALSE(body.continues(part_of(2 * MiB, 2 * MiB, 2)));
+    CHECK(body.take_memory() != nullptr);
+    CHECK(budget.used_bytes() == 0);
+}
+
+TEST_CASE("a body that begins again keeps its room, if it is as long as before") {
+    BodyBudget budget(4 * MiB);
+    const std::uint64_t again = GENERATE(2 * MiB, 3 * MiB);
+    IncomingBody body;
+    body.begin(part_of(2 * MiB, 0, 2));
+    body.take_room(budget.take(sender, 2 * MiB));
+    body.waits = true;
+    body.add(Bytes(1000));
+    body.begin(part_of(again, 0, 4));
+    CHECK(body.here() == 0);
+    CHECK(body.tag() == 4);
+    CHECK(body.waits);
+    CHECK(body.has_room() == (again == 2 * MiB));
+    CHECK(budget.used_bytes() == (again == 2 * MiB ? again : 0));
+    body.refuse();
+    CHECK(body.complete());
+    CHECK(budget.used_bytes() == 0);
+}
+
+TEST_CASE("a body for which there is no memory is as if it had not begun") {
+    BodyBudget unasked(4 * MiB);
+    const BodyRoom others = unasked.take(NodeId{8}, 4 * MiB);
+    IncomingBody body;
+    body.begin(part_of(10, 0, 0));
+    CHECK_FALSE(body.keep_unasked(sender, unasked, MiB));
+    CHECK_FALSE(body.whole());
+    CHECK_FALSE(body.continues(part_of(10, 0, 0)));
+}
+
+TEST_CASE("senders share a budget: who holds room leaves as much to others") {
+    BodyBudget budget(100);
+    const BodyRoom first = budget.take(NodeId{1}, 40);
+    REQUIRE(first != nullptr);
+    CHECK(budget.take(NodeId{1}, 11) == nullptr);  // it would hold 51, and leave 49
+    CHECK(budget.over_share(NodeId{1}, 11));
+    const BodyRoom half = budget.take(NodeId{1}, 10);
+    CHECK(half != nullptr);
+    CHECK_FALSE(budget.over_share(NodeId{2}, 51));  // what is lacking is not its share
+    CHECK(budget.take(NodeId{2}, 51) == nullptr);
+    BodyRoom second = budget.take(NodeId{2}, 50);  // who holds nothing gets what fits
+    CHECK(second != nullptr);
+    second.reset();
+    CHECK(budget.freed());
+    CHECK_FALSE(budget.over_share(NodeId{2}, 50));
+    // of those that are larger than all of it, one at a time
+    const BodyRoom large = budget.take(NodeId{1}, 101);
+    CHECK(large != nullptr);
+    CHECK(budget.take(NodeId{2}, 102) == nullptr);
+}
