@@ -1,15 +1,14 @@
 #include "own_files.hpp"
 
 #include <algorithm>
-#include <cmath>
 #include <cstdlib>
 #include <memory>
-#include <set>
 #include <string_view>
 
 #include "base/text.hpp"
 #include "data/source.hpp"
 #include "data/synth.hpp"
+#include "data/task_guess.hpp"
 #include "output.hpp"
 #include "settings.hpp"
 #include "tasks.hpp"
@@ -20,8 +19,6 @@ namespace {
 namespace fs = std::filesystem;
 using Columns = std::vector<std::string>;
 
-/// Whole numbers of up to this many different values are classes, more are a quantity.
-constexpr std::size_t guessed_classes_max = 20;
 constexpr double example_test_fraction = 0.2;
 
 bool has(const Columns& columns, const std::string& name) {
@@ -34,38 +31,6 @@ std::string or_nearest(const std::string& name, const Columns& columns) {
     Columns shown(columns.begin(),
                   columns.begin() + std::min<std::ptrdiff_t>(8, std::ssize(columns)));
     return "; its columns are " + join_and(shown) + (columns.size() > shown.size() ? ", ..." : "");
-}
-
-/// The task that a label column asks for, and why.
-struct Guess {
-    Task task;
-    std::string because;
-};
-
-Result<Guess> guess_from_texts(const data::Column& column, const std::string& file) {
-    const std::size_t values = column.dictionary.size();
-    if (values == 2) return Guess{Task::logistic, "two values"};
-    if (values > 50 * guessed_classes_max)
-        return fail(Errc::bad_data, "label column " + column.name + " of " + file + " has " +
-                                        std::to_string(values) +
-                                        " different texts; a label is a number, or one of a "
-                                        "few classes: choose another column, or --task");
-    return Guess{Task::softmax, std::to_string(values) + " classes"};
-}
-
-Guess guess_from_numbers(const data::Column& column) {
-    std::set<double> values;
-    bool whole = true;
-    for (const double value : column.numbers) {
-        if (std::isnan(value)) continue;
-        whole = whole && value == std::floor(value);
-        values.insert(value);
-        if (values.size() > guessed_classes_max) break;
-    }
-    if (values.size() <= 2) return {Task::logistic, "two values"};
-    if (whole && values.size() <= guessed_classes_max)
-        return {Task::softmax, std::to_string(values.size()) + " whole numbers"};
-    return {Task::linear, "many numbers"};
 }
 
 // -- the files of `launch --data` -----------------------------------------------------
@@ -98,19 +63,54 @@ Result<> check_usage(const LaunchArguments& arguments) {
     return {};
 }
 
+/// The record ids when --id does not name them: "id", or the one column that all files have.
+Result<std::string> common_id(const LaunchArguments& arguments, const std::vector<OwnFile>& files) {
+    constexpr const char* usual = "id";
+    const auto everywhere = [&](const std::string& name) {
+        return !name.empty() && std::ranges::all_of(files, [&](const OwnFile& file) {
+            return has(file.columns(), name);
+        });
+    };
+    if (everywhere(usual)) return usual;
+    Columns common;
+    for (const std::string& name : files.front().columns())
+        if (everywhere(name) && !has(arguments.label, name)) common.push_back(name);
+    if (common.size() == 1) {
+        note(arguments, "record ids are in column " + common[0] +
+                            ", the only one that all files have; --id says otherwise");
+        return common[0];
+    }
+    if (!common.empty())
+        return fail(Errc::bad_data, "no column is called id, and all files have " +
+                                        join_and(common) +
+                                        "; say with --id which names the records");
+    for (const OwnFile& file : files)
+        if (!has(file.columns(), usual))
+            return fail(Errc::bad_data, file.path + " has no id column id" +
+                                            or_nearest(usual, file.columns()) +
+                                            " (say it with --id, once per file)");
+    return usual;
+}
+
 Result<std::vector<OwnFile>> open_files(const LaunchArguments& arguments) {
     std::vector<OwnFile> files;
-    for (std::size_t i = 0; i < arguments.data.size(); ++i) {
-        auto source = data::open_source({arguments.data[i]});
+    for (const std::string& path : arguments.data) {
+        auto source = data::open_source({path});
         if (!source) return tl::unexpected(std::move(source.error()));
-        const std::string id = arguments.id.empty()       ? "id"
-                               : arguments.id.size() == 1 ? arguments.id[0]
-                                                          : arguments.id[i];
-        files.push_back({arguments.data[i], id, std::move(*source)});
-        if (!has(files.back().columns(), id))
-            return fail(Errc::bad_data, arguments.data[i] + " has no id column " + id +
-                                            or_nearest(id, files.back().columns()) +
-                                            (arguments.id.empty() ? " (say it with --id)" : ""));
+        files.push_back({path, {}, std::move(*source)});
+    }
+    if (arguments.id.empty()) {
+        const auto id = common_id(arguments, files);
+        if (!id) return tl::unexpected(id.error());
+        for (OwnFile& file : files) file.id = *id;
+        return files;
+    }
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        files[i].id = arguments.id.size() == 1 ? arguments.id[0] : arguments.id[i];
+        const bool numbered = files[i].id == data::row_number_id;
+        if (!numbered && !has(files[i].columns(), files[i].id))
+            return fail(Errc::bad_data, files[i].path + " has no id column " + files[i].id +
+                                            or_nearest(files[i].id, files[i].columns()));
     }
     return files;
 }
@@ -132,20 +132,6 @@ Result<std::size_t> find_holder(const std::vector<OwnFile>& files, const Columns
                                     "; one party must hold them all");
 }
 
-Result<Guess> guess_task(OwnFile& file, const std::string& label) {
-    data::TableRequest request;
-    request.id = file.id;
-    request.labels = {label};
-    for (const std::string& column : file.columns())
-        if (!column.empty() && column != file.id && column != label)
-            request.exclude.push_back(column);
-    const auto table = file.source->read(request);
-    if (!table) return tl::unexpected(table.error());
-    const data::Column& column = table->labels.front();
-    if (column.kind == data::ColumnKind::text) return guess_from_texts(column, file.path);
-    return guess_from_numbers(column);
-}
-
 /// Whether somebody says what model.task is, so that nothing has to be guessed.
 bool states_task(const LaunchArguments& arguments) {
     constexpr std::string_view key = "model.task=";
@@ -160,7 +146,9 @@ bool states_task(const LaunchArguments& arguments) {
 Result<std::vector<std::string>> task_default(const LaunchArguments& arguments, OwnFile& holder) {
     if (states_task(arguments)) return std::vector<std::string>{};
     if (arguments.label.size() > 1) return std::vector<std::string>{"model.task=multilabel"};
-    const auto guess = guess_task(holder, arguments.label[0]);
+    const auto table = data::read_label(*holder.source, holder.id, arguments.label[0]);
+    if (!table) return tl::unexpected(table.error());
+    const auto guess = data::guess_task(*table);
     if (!guess) return tl::unexpected(guess.error());
     const std::string task(name_of(guess->task));
     note(arguments, "task " + task + ": label column " + arguments.label[0] + " has " +

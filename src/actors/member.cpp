@@ -202,7 +202,9 @@ class MemberApp {
     Result<Bytes> align(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_align_request(body);
         if (!request) return tl::unexpected(request.error());
-        if (run.party.aligned(request->table)) return out_of_order(run, message::align);
+        // the model part says how the columns of a prediction table are read
+        const bool unknown = run.purpose == Purpose::predict && !run.model_loaded;
+        if (unknown || run.party.aligned(request->table)) return out_of_order(run, message::align);
         auto reply = answer_align(run.party, request->table);
         if (reply && run.party.aligned(request->table))
             log(Level::info, context,

@@ -59,6 +59,24 @@ std::uint64_t mix_bits(std::span<const double> values) {
     return out;
 }
 
+/// The columns of a training table that a model may use, and what they are read as.
+std::vector<data::KnownColumn> known_of(const data::Table& train) {
+    std::vector<data::KnownColumn> known = data::known_columns(train);
+    std::erase_if(known, [&](const data::KnownColumn& k) {
+        const data::Column* const column = train.find_feature(k.name);
+        if (column->kind == data::ColumnKind::text) return false;
+        // nothing is learned from a column without two numbers
+        double one = std::nan("");
+        for (const double value : column->numbers) {
+            if (std::isnan(value) || value == one) continue;
+            if (!std::isnan(one)) return false;
+            one = value;
+        }
+        return true;
+    });
+    return known;
+}
+
 /// A digest of many pieces, each hashed by itself.
 class Digest {
   public:
@@ -86,7 +104,19 @@ Party::Party(std::string name, config::AgreedHalf agreed, TableSource tables)
 Result<bool> Party::load(TableKind kind) {
     Side& s = side(kind);
     if (!s.loaded) {
-        auto table = tables_({kind, agreed_});
+        TableAsk ask(kind, agreed_);
+        std::vector<data::KnownColumn> known;
+        if (kind == TableKind::test) {
+            if (const auto trained = load(TableKind::train); !trained) return trained;
+            if (const data::Table* train = table(TableKind::train)) {
+                known = known_of(*train);
+                ask.known = &known;
+            }
+        } else if (kind == TableKind::predict && uses_part_) {
+            known = preprocessor_.known_columns();
+            ask.known = &known;
+        }
+        auto table = tables_(ask);
         if (!table) return tl::unexpected(named(std::move(table.error())));
         s.table = std::move(*table);
         s.loaded = true;
@@ -244,6 +274,7 @@ void Party::drop_tables() {
 
 void Party::use(std::vector<data::PreparedColumn> columns) {
     preprocessor_.columns = std::move(columns);
+    uses_part_ = true;
 }
 
 Result<> Party::build_predict() {

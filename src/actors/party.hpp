@@ -31,7 +31,9 @@ class Party {
     Party(std::string name, config::AgreedHalf agreed, TableSource tables);
 
     // -- tables and alignment -------------------------------------------------------
-    /// Loads the table unless it is there. False: the party has no such table.
+    /// Loads the table unless it is there. False: the party has no such table. The columns of a
+    /// test table are read as those of the training table are, the columns of a prediction table as
+    /// the model part knows them (after `use`).
     Result<bool> load(TableKind kind);
     /// Loads, and hashes the ids. The reply's ids stay in local(kind).
     Result<AlignReply> align(TableKind kind);
@@ -107,6 +109,7 @@ class Party {
     TableSource tables_;
     std::array<Side, table_kinds> sides_;
     data::Preprocessor preprocessor_;
+    bool uses_part_ = false;  ///< its columns are those of a stored model part
     data::PreprocessReport prepared_;
     data::TransformReport transformed_;
     AlignmentDigest alignment_;

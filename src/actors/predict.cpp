@@ -146,13 +146,14 @@ Result<> loaded(Run& run, const PredictJob& job, std::size_t member, std::uint64
 
 Task<> predict(Run& run, const PredictJob& job, PredictResult& result) {
     Party own(run.options().name, run.config(), run.options().tables);
+    const Algorithm* const algorithm = co_await algorithm_of(run.config());
+    const MasterSetting setting{run, own, nullptr};
+    // before the table: it is read as the model knows its columns
+    const std::unique_ptr<MasterHalf> model =
+        co_await algorithm->predict(setting, job.text, job.path);
     co_await load_own(own, TableKind::predict);
     co_await run.gathered();
     run.log(Level::warn, protocol_notice(run.config()));
-    const Algorithm* const algorithm = co_await algorithm_of(run.config());
-    const MasterSetting setting{run, own, nullptr};
-    const std::unique_ptr<MasterHalf> model =
-        co_await algorithm->predict(setting, job.text, job.path);
     run.results().model_dir = job.root.string();
     run.results().parties[0].features = model->features();
 

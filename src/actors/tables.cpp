@@ -5,6 +5,7 @@
 #include <chrono>
 #include <iterator>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "data/column_rules.hpp"
@@ -18,6 +19,7 @@ struct Shared {
     std::weak_ptr<const data::Table> table;
     data::Stamp stamp;
     config::AgreedHalf agreed;
+    std::optional<std::vector<data::KnownColumn>> known;
 };
 
 struct Files {
@@ -33,20 +35,24 @@ struct Files {
         return kind == TableKind::test ? party.test_data : party.predict_data;
     }
 
-    Result<std::shared_ptr<const data::Table>> get(TableKind kind,
-                                                   const config::AgreedHalf& of_run) {
+    Result<std::shared_ptr<const data::Table>> get(const TableAsk& ask) {
+        const TableKind kind = ask.kind;
+        const config::AgreedHalf& of_run = ask.agreed == nullptr ? agreed : *ask.agreed;
+        std::optional<std::vector<data::KnownColumn>> known;
+        if (ask.known != nullptr) known = *ask.known;
         const std::lock_guard lock(mutex);
         Shared& in_use = shared[static_cast<std::size_t>(kind)];
         data::Stamp now = data::stamp_of(path(kind));
-        if (now.known() && now == in_use.stamp && of_run == in_use.agreed)
+        if (now.known() && now == in_use.stamp && of_run == in_use.agreed && known == in_use.known)
             if (auto table = in_use.table.lock()) return table;
-        auto table = read(kind, of_run);
-        if (table) in_use = {*table, std::move(now), of_run};
+        auto table = read(kind, of_run, ask.known);
+        if (table) in_use = {*table, std::move(now), of_run, std::move(known)};
         return table;
     }
 
     Result<std::shared_ptr<const data::Table>> read(TableKind kind,
-                                                    const config::AgreedHalf& of_run) {
+                                                    const config::AgreedHalf& of_run,
+                                                    const std::vector<data::KnownColumn>* known) {
         auto format = data::parse_text_format(party.encoding, party.separator, party.decimal,
                                               party.thousands);
         if (!format) return tl::unexpected(in_section(std::move(format.error())));
@@ -70,6 +76,7 @@ struct Files {
         request.skip_missing_labels =
             kind != TableKind::predict && of_run.data.missing_label == config::MissingRows::skip;
         if (kind == TableKind::predict) without_absent_labels((*source)->columns(), request);
+        if (known != nullptr) of_model(kind, *known, (*source)->columns(), request);
         auto table = (*source)->read(request, progress);
         if (!table) return tl::unexpected(with_source(table.error()));
         return std::make_shared<const data::Table>(std::move(*table));
@@ -90,6 +97,20 @@ struct Files {
         if (std::ranges::all_of(request.labels, there)) return;
         std::ranges::copy_if(request.labels, std::back_inserter(request.exclude), there);
         request.labels.clear();
+    }
+
+    /// The columns of a model and nothing else. A test table may lack one that the model turns out
+    /// not to use: whether one is needed is known when the model is fitted (data::transform).
+    static void of_model(TableKind kind, const std::vector<data::KnownColumn>& known,
+                         const std::vector<std::string>& columns, data::TableRequest& request) {
+        request.of_model = true;
+        request.known = known;
+        request.columns.clear();
+        request.exclude.clear();
+        request.features.clear();
+        for (const data::KnownColumn& column : known)
+            if (kind != TableKind::test || std::ranges::find(columns, column.name) != columns.end())
+                request.features.push_back(column.name);
     }
 
     Failure with_source(Failure failure) const {
@@ -116,7 +137,7 @@ TableSource csv_tables(const config::Config& config, const std::string& party,
                                                   files->name + "] or give --data FILE");
             return nullptr;
         }
-        return files->get(ask.kind, ask.agreed == nullptr ? files->agreed : *ask.agreed);
+        return files->get(ask);
     };
 }
 

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "actors/messages.hpp"
 #include "base/errc.hpp"
@@ -21,6 +22,10 @@ struct TableAsk {
 
     TableKind kind;
     const config::AgreedHalf* agreed = nullptr;  ///< null: that of the source's configuration
+    /// Of a test or prediction table: the columns that the model was trained with, and as what.
+    /// They are read as that, whatever they look like here, and no other features are read. Null:
+    /// none are known.
+    const std::vector<data::KnownColumn>* known = nullptr;
 };
 
 /// A null pointer means that the party has no such table. Sentences name file and column; whose

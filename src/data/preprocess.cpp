@@ -26,6 +26,13 @@ std::vector<std::string> Preprocessor::feature_names() const {
     return names;
 }
 
+std::vector<KnownColumn> Preprocessor::known_columns() const {
+    std::vector<KnownColumn> known;
+    for (const PreparedColumn& column : columns)
+        known.push_back({column.name, column.kind, column.date});
+    return known;
+}
+
 Design::Design(std::size_t rows, std::size_t cols) : rows_(rows), cols_(cols) {
     constexpr std::size_t alignment = 64;
     if (cols != 0 && rows > std::numeric_limits<std::size_t>::max() / sizeof(double) / cols - 64)
@@ -51,6 +58,7 @@ Fitted fit_numeric(const Column& source, std::span<const std::uint32_t> rows, bo
     Fitted fitted;
     PreparedColumn& column = fitted.column;
     column.name = source.name;
+    column.date = source.date;
     double sum = 0;
     double low = std::numeric_limits<double>::infinity();
     double high = -low;

@@ -33,6 +33,7 @@ struct PreparedColumn {
     double mean = 0;                      ///< numeric: subtracted; 0 without standardize
     double scale = 1;                     ///< numeric: divided by; 1 without standardize
     std::vector<std::string> categories;  ///< text: one output column each, sorted bytewise
+    DateForm date = DateForm::none;       ///< numeric: days of dates in this form
 
     [[nodiscard]] std::size_t width() const noexcept {
         return kind == ColumnKind::numeric ? 1 : categories.size();
@@ -60,6 +61,8 @@ struct Preprocessor {
     [[nodiscard]] std::size_t width() const noexcept;
     /// One per column of the design: "income", "region=north".
     [[nodiscard]] std::vector<std::string> feature_names() const;
+    /// How its columns are read from other tables.
+    [[nodiscard]] std::vector<KnownColumn> known_columns() const;
 };
 
 /// Row-major numbers (rows x cols, row stride = cols), 64-byte aligned: map with

@@ -73,6 +73,7 @@ struct KnownColumn {
     std::string name;
     ColumnKind kind = ColumnKind::numeric;
     DateForm date = DateForm::none;  ///< numeric: the numbers are days of dates in this form
+    friend bool operator==(const KnownColumn&, const KnownColumn&) = default;
 };
 
 struct Column {

@@ -59,6 +59,25 @@ TEST_CASE("the task is guessed from the label", "[own_files]") {
     }
 }
 
+TEST_CASE("record ids are in the one column that all files have", "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::to_string(i % 2); });
+    for (const char* const file : {"left.csv", "right.csv"})
+        spit(dir / file, replaced(slurp(dir / file), "id", "customer"));
+    const Finished finished = launch(dir, {"--label", "y"});
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    CHECK(finished.err.find("record ids are in column customer") != std::string::npos);
+    CHECK(Json::parse(finished.out)["rows"]["common"] == 120);
+
+    // of two such columns neither is taken
+    spit(dir / "left.csv", replaced(slurp(dir / "left.csv"), "a,b", "a,c"));
+    const Finished refused = launch(dir, {"--label", "y"});
+    CHECK(refused.exit_code == 3);
+    CHECK(refused.err.find("all files have customer and c; say with --id") != std::string::npos);
+    CHECK(launch(dir, {"--label", "y", "--id", "customer"}).exit_code == 0);
+}
+
 TEST_CASE("--task and --set say otherwise", "[own_files]") {
     const TempDir dir;
     make_tables(dir, [](int i) { return std::to_string(i % 4); });

@@ -245,3 +245,57 @@ TEST_CASE("what cannot be predicted is refused", "[predict]") {
     CHECK(part.err.find("member-1") != std::string::npos);
     CHECK(left_behind(dir) == "");
 }
+
+namespace {
+
+/// 300 people: a code of the shop, and a label of the bank that follows the code. The tables with
+/// -p in their names hold those alone whose codes look like numbers.
+void make_codes(const TempDir& dir) {
+    const std::vector<std::pair<std::string, int>> codes{{"01", 1},  {"02", 0}, {"1e1", 1},
+                                                         {"007", 0}, {"A1", 1}, {"B2", 0}};
+    std::string bank = "id,a,y\n", shop = "id,code,unused\n";
+    std::string bank_p = bank, shop_p = "id,code\n";
+    for (int i = 0; i < 300; ++i) {
+        const auto& [code, y] = codes[static_cast<std::size_t>(i * 7 % 6)];
+        const std::string id = "u" + std::to_string(i);
+        const std::string row = id + "," + std::to_string(i % 5) + "," + std::to_string(y) + "\n";
+        bank += row;
+        shop += id + "," + code + ",1\n";
+        if (code[0] > '9') continue;
+        bank_p += row;
+        shop_p += id + "," + code + "\n";
+    }
+    spit(dir / "bank.csv", bank);
+    spit(dir / "shop.csv", shop);
+    spit(dir / "bank-p.csv", bank_p);
+    spit(dir / "shop-p.csv", shop_p);
+}
+
+std::string codes_config(const std::string& kind) {
+    return "[party.master]\ndata = \"bank.csv\"\nlabel = \"y\"\n" + kind +
+           " = \"bank-p.csv\"\n[party.member-0]\ndata = \"shop.csv\"\nexclude = [\"unused\"]\n" +
+           kind + " = \"shop-p.csv\"\n";
+}
+
+}  // namespace
+
+TEST_CASE("a column is read as the model knows it, whatever its few rows look like", "[predict]") {
+    const TempDir dir;
+    make_codes(dir);
+    // as test tables: the shop's has no column that is excluded
+    spit(dir / "test.toml", codes_config("test_data"));
+    const Finished tested = run(dir, {"launch", "--threads", "--config", "test.toml", "--json"});
+    INFO(tested.err);
+    REQUIRE(tested.exit_code == 0);
+    const Json report = Json::parse(tested.out);
+    CHECK(report["rows"]["test"] == 200);
+    CHECK(report["metrics"]["test"]["auc"] == 1);
+    // as prediction tables
+    spit(dir / "predict.toml", codes_config("predict_data"));
+    const Finished predicted =
+        run(dir, {"predict", "--local", "--config", "predict.toml", "--json", "--model",
+                  "runs/" + report["run_id"].get<std::string>(), "--out", "p.csv"});
+    INFO(predicted.err);
+    REQUIRE(predicted.exit_code == 0);
+    CHECK(Json::parse(predicted.out)["metrics"]["auc"] == 1);
+}

@@ -17,6 +17,7 @@ Json to_json(const data::PreparedColumn& column) {
     out["name"] = column.name;
     if (column.kind == data::ColumnKind::numeric) {
         out["kind"] = "numeric";
+        if (column.date != data::DateForm::none) out["date"] = data::name_of(column.date);
         out["fill"] = column.fill;
         out["mean"] = column.mean;
         out["scale"] = column.scale;
@@ -31,6 +32,8 @@ data::PreparedColumn column_of(const Json& in) {
     data::PreparedColumn column;
     column.name = in.at("name").get<std::string>();
     if (in.at("kind") == "numeric") {
+        if (const Json* date = in.find("date"))
+            column.date = data::parse_date_form(date->get<std::string>());
         column.fill = in.at("fill").get<double>();
         column.mean = in.at("mean").get<double>();
         column.scale = in.at("scale").get<double>();
