@@ -158,6 +158,8 @@ struct CommandLine {
     RunPlotArguments run_plot;
     RunRemoveArguments run_remove;
     SynthArguments synth;
+    InspectArguments inspect;
+    SplitArguments split;
     ConfigCheckArguments config_check;
     ConfigReferenceArguments config_reference;
     HealthArguments health;
@@ -556,10 +558,55 @@ void add_run(CommandLine& line) {
     add_submit(line, on);
 }
 
+void add_inspect(CommandLine& line, CLI::App& above) {
+    CLI::App& on = line.command(
+        above, "inspect", "What is in a table, and what a training would do with each column.",
+        "Examples:\n"
+        "  vflbus data inspect data/logistic/bank.csv\n"
+        "  vflbus data inspect data/logistic/bank.csv --columns 'a*=category'",
+        line.inspect);
+    on.add_option("file", line.inspect.file, "the table, as for launch --data")
+        ->type_name("FILE")
+        ->required();
+    on.add_option("--columns", line.inspect.columns,
+                  "PATTERN=KIND: what columns are, as party.<name>.columns; may be repeated")
+        ->type_name("PATTERN=KIND")
+        ->allow_extra_args(false);
+    add_output(on, line.inspect);
+}
+
+void add_split(CommandLine& line, CLI::App& above) {
+    SplitArguments& split = line.split;
+    CLI::App& on = line.command(
+        above, "split", "Cut one table into tables of several parties, to try a training on.",
+        "Example:\n"
+        "  vflbus data split data/logistic/bank.csv --parties 3 --label default --id customer_id "
+        "--out data/split",
+        split);
+    on.add_option("file", split.file, "the table, as for launch --data")
+        ->type_name("FILE")
+        ->required();
+    add_number(on, "--parties", split.parties, "how many; default 2")->type_name("N");
+    on.add_option("--label", split.label,
+                  "label column, which the first party gets; may be repeated")
+        ->type_name("COLUMN")
+        ->allow_extra_args(false);
+    on.add_option("--id", split.id, "column of the record ids; default id, else rows are numbered")
+        ->type_name("COLUMN");
+    on.add_option("--out", split.out, "directory for the files; default the current one")
+        ->type_name("DIR");
+    on.add_option("--overlap", split.overlap,
+                  "share of the rows that each party but the first has; default 1")
+        ->type_name("SHARE");
+    add_number(on, "--seed", split.seed, "same seed, same files; default 1")->type_name("S");
+    add_output(on, split);
+}
+
 void add_data(CommandLine& line) {
-    CLI::App& above = CommandLine::group(line.app, "data", "Make data.",
-                                         "Example:\n"
-                                         "  vflbus data synth --task logistic --out data/logistic");
+    CLI::App& above = CommandLine::group(line.app, "data", "Make tables, and look at them.",
+                                         "Examples:\n"
+                                         "  vflbus data synth --task logistic --out data/logistic\n"
+                                         "  vflbus data inspect data/logistic/bank.csv");
     above.require_subcommand(1);
     SynthArguments& synth = line.synth;
     CLI::App& on = line.command(
@@ -582,6 +629,8 @@ void add_data(CommandLine& line) {
     on.add_flag("--predict-files", synth.predict_files,
                 "yet other people, without labels, to predict");
     add_output(on, synth);
+    add_inspect(line, above);
+    add_split(line, above);
 }
 
 void add_config_commands(CommandLine& line) {

@@ -155,6 +155,21 @@ struct SynthArguments : Common {
     bool predict_files = false;
 };
 
+struct InspectArguments : Common {
+    std::string file;
+    std::vector<std::string> columns;  ///< "PATTERN=KIND"
+};
+
+struct SplitArguments : Common {
+    std::string file;
+    std::uint64_t parties = 2;
+    std::string id;
+    std::vector<std::string> label;
+    std::string out = ".";
+    double overlap = 1;
+    std::uint64_t seed = 1;
+};
+
 struct HealthArguments : Common {
     std::string role;  ///< broker, master, member, ...; empty: VFLBUS_ROLE, else the broker
     std::optional<std::uint64_t> rank;
@@ -205,11 +220,11 @@ struct Exit {
 
 using Command =
     std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
-                 PredictArguments, SynthArguments, ConfigCheckArguments, ConfigReferenceArguments,
-                 HealthArguments, AgentArguments, ExportArguments, VersionArguments, RunsArguments,
-                 NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments,
-                 SubmitArguments, RunCompareArguments, RunPlotArguments, RunRemoveArguments,
-                 CompletionArguments, ManualArguments>;
+                 PredictArguments, SynthArguments, InspectArguments, SplitArguments,
+                 ConfigCheckArguments, ConfigReferenceArguments, HealthArguments, AgentArguments,
+                 ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
+                 RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments,
+                 RunPlotArguments, RunRemoveArguments, CompletionArguments, ManualArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

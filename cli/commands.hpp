@@ -12,6 +12,8 @@ int run(const LaunchArguments& arguments);
 int run(const CheckArguments& arguments);
 int run(const PredictArguments& arguments);
 int run(const SynthArguments& arguments);
+int run(const InspectArguments& arguments);
+int run(const SplitArguments& arguments);
 int run(const ConfigCheckArguments& arguments);
 int run(const ConfigReferenceArguments& arguments);
 int run(const HealthArguments& arguments);

@@ -46,8 +46,8 @@ void describe(const Alignment& alignment, CheckResult& result) {
 
 Task<> check(Run& run, CheckResult& result) {
     Party own(run.options().name, run.config(), run.options().tables);
-    co_await load_own(own, TableKind::train);
-    co_await own.load(TableKind::test);
+    co_await load_own(run, own, TableKind::train);
+    co_await load_more(run, own, TableKind::test);
     co_await run.gathered();
     run.enter(Phase::aligning);
     result.parties.resize(run.parties().members() + 1);

@@ -14,6 +14,7 @@
 #include "actors/party.hpp"
 #include "actors/purpose.hpp"
 #include "actors/run/commit_file.hpp"
+#include "actors/table_notes.hpp"
 #include "actors/training/algorithm.hpp"
 #include "base/planted.hpp"
 #include "base/text.hpp"
@@ -111,7 +112,9 @@ class MemberApp {
             if (auto stored = run->store.write_term(invitation.term); !stored)
                 return fail(stored.error().code,
                             "cannot store the term: " + stored.error().sentence);
+        const MemberRun& joined = *run;
         context.set_state(std::move(run));
+        note_table(joined.party, TableKind::train, context);
         log(Level::info, context,
             "joined a " + purpose_text(purpose->first) + " run of " + invitation.owner_name +
                 (invitation.term > 1 ? ", term " + std::to_string(invitation.term) : ""));
@@ -205,7 +208,9 @@ class MemberApp {
         // the model part says how the columns of a prediction table are read
         const bool unknown = run.purpose == Purpose::predict && !run.model_loaded;
         if (unknown || run.party.aligned(request->table)) return out_of_order(run, message::align);
+        const bool loaded = run.party.table(request->table) != nullptr;
         auto reply = answer_align(run.party, request->table);
+        if (!loaded) note_table(run.party, request->table, context);
         if (reply && run.party.aligned(request->table))
             log(Level::info, context,
                 "sends " + std::to_string(run.party.local(request->table).ids.size()) +
@@ -255,7 +260,7 @@ class MemberApp {
         for (const MemberHandler& row : run.algorithm->handlers)
             if (row.type == type) handler = &row;
         if (handler == nullptr || !allowed(run, handler->when)) return out_of_order(run, type);
-        if (auto ready = prepare(run, handler->when); !ready)
+        if (auto ready = prepare(run, handler->when, message.content); !ready)
             return tl::unexpected(std::move(ready.error()));
         MemberCall call;
         call.type = type;
@@ -272,13 +277,17 @@ class MemberApp {
 
     /// The numbers that a message needs, made when it is the first to need them. Those of a
     /// prediction are made by `select`.
-    static Result<> prepare(MemberRun& run, actors::When when) {
+    static Result<> prepare(MemberRun& run, actors::When when, Body body) {
         if (when != actors::When::begins) return {};
-        if (auto done = run.party.split(); !done) return done;
+        const auto test_rows = run.half->test_rows(body);
+        if (!test_rows) return tl::unexpected(test_rows.error());
+        if (auto done = run.party.split(*test_rows); !done) return done;
         return run.party.build();
     }
 
     void begun(MemberRun& run, const Context& context) const {
+        for (const std::string& note : notes_of(run.party.prepared()))
+            log(Level::info, context, note);
         run.party.drop_tables();
         run.state = State::training;
         log(Level::info, context,
@@ -416,6 +425,11 @@ class MemberApp {
         if (run.purpose != Purpose::train) return;
         if (auto done = run.store.remove(); !done)
             log(Level::warn, context, "cannot remove its state: " + done.error().sentence);
+    }
+
+    void note_table(const Party& party, TableKind kind, const Context& context) const {
+        if (const data::Table* const table = party.table(kind))
+            for (const std::string& note : notes_of(*table)) log(Level::info, context, note);
     }
 
     void log(Level level, const Context& context, const std::string& text) const {

@@ -137,17 +137,17 @@ Bytes encode(const SelectReply& m) {
 
 Bytes encode(const BeginRequest& m) {
     Writer w;
-    return w.array(1).u64(m.outputs).take();
+    w.reserve(m.test_rows.size() + 64);
+    return w.array(2).u64(m.outputs).bin(m.test_rows).take();
 }
 
 Bytes encode(const BeginReply& m, models::ConstMatrixView scores) {
     Writer w;
     w.reserve(scores.size() * sizeof(double) + 4096);
     w.array(6).u64(m.features).u64(m.filled_cells);
-    const std::size_t listed = std::min(m.left_out.size(), left_out_max);
-    w.array(listed);
-    for (std::size_t i = 0; i < listed; ++i)
-        w.array(2).str(m.left_out[i].first).str(m.left_out[i].second);
+    w.array(m.left_out.size());
+    for (const auto& [kind, columns] : m.left_out)
+        w.array(2).u64(static_cast<std::uint64_t>(kind)).u64(columns);
     w.u64(m.train_rows).u64(m.test_rows);
     return tensor(w, scores).take();
 }
@@ -279,10 +279,11 @@ Result<SelectReply> decode_select_reply(Body body) {
 }
 
 Result<BeginRequest> decode_begin_request(Body body) {
-    Reader r("begin", body, 1);
+    Reader r("begin", body, 2);
     BeginRequest m;
     m.outputs = r.u64(data::classes_max);
     if (r.ok() && m.outputs == 0) r.fault("no outputs");
+    m.test_rows = r.bin();
     return finished(r, std::move(m));
 }
 
@@ -294,8 +295,10 @@ Result<BeginReply> decode_begin_reply(Body body) {
     const std::size_t listed = r.enter();
     for (std::size_t i = 0; i < listed && r.ok(); ++i) {
         r.enter(2);
-        std::string column = r.str();
-        m.left_out.emplace_back(std::move(column), r.str());
+        const auto kind = static_cast<data::LeftOutKind>(r.u64(data::left_out_kinds - 1));
+        if (r.ok() && !m.left_out.empty() && kind <= m.left_out.back().first)
+            r.fault("kinds of left out columns that do not ascend");
+        m.left_out.emplace_back(kind, r.u64());
         r.leave();
     }
     r.leave();

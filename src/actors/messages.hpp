@@ -44,9 +44,6 @@ inline constexpr std::size_t table_kinds = 3;
 /// "training table", "test table", "prediction table".
 std::string_view name_of(TableKind kind) noexcept;
 
-/// Longest list of left out columns that travels; the rest is only counted.
-inline constexpr std::size_t left_out_max = 1000;
-
 using Body = std::span<const std::uint8_t>;
 using TensorView = bus::Reader::TensorView;
 
@@ -83,11 +80,14 @@ struct SelectReply {
 
 struct BeginRequest {
     std::uint64_t outputs = 1;
+    /// Bit i % 8 of byte i / 8: aligned row i is a test row. Empty: the ids decide.
+    Body test_rows = {};
 };
 struct BeginReply {
     std::uint64_t features = 0;
     std::uint64_t filled_cells = 0;
-    std::vector<std::pair<std::string, std::string>> left_out;  ///< column, reason
+    /// How many columns are not used, by kind, ascending; their names stay at home.
+    std::vector<std::pair<data::LeftOutKind, std::uint64_t>> left_out;
     std::uint64_t train_rows = 0;
     std::uint64_t test_rows = 0;
     TensorView scores;

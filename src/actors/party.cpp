@@ -175,10 +175,22 @@ std::span<const std::uint32_t> Party::rows(TableKind kind) const noexcept {
 
 // -- training -----------------------------------------------------------------------
 
-Result<> Party::split() {
+Result<> Party::split(std::span<const std::uint8_t> test_bitmap) {
     Side& train = side(TableKind::train);
     Side& test = side(TableKind::test);
-    if (test.selected) {
+    test_bitmap_.assign(test_bitmap.begin(), test_bitmap.end());
+    if (!test_bitmap.empty()) {
+        const std::size_t rows = train.common.rows.size();
+        const bool spare = rows % 8 != 0 && (test_bitmap.back() >> (rows % 8)) != 0;
+        if (test.selected || agreed_.data.test_fraction == 0 ||
+            test_bitmap.size() != (rows + 7) / 8 || spare)
+            return fail(Errc::malformed_message, "test rows that do not fit the table");
+        train.rows.clear();
+        test.rows.clear();
+        for (std::size_t i = 0; i < rows; ++i)
+            ((test_bitmap[i / 8] >> (i % 8) & 1U) != 0 ? test.rows : train.rows)
+                .push_back(train.common.rows[i]);
+    } else if (test.selected) {
         train.rows = train.common.rows;
         test.rows = test.common.rows;
     } else if (agreed_.data.test_fraction > 0) {
@@ -244,7 +256,8 @@ AlignmentDigest Party::digest() const {
             features.add(std::span<const double>(cells));
         }
     }
-    // which rows are test rows is a function of their ids, the seed and the fraction
+    // which rows are test rows is a function of their ids, the seed and the fraction, or is said
+    if (!test_bitmap_.empty()) rows.add(std::span<const std::uint8_t>(test_bitmap_));
     const double split[] = {static_cast<double>(side(TableKind::train).rows.size()),
                             static_cast<double>(side(TableKind::test).rows.size())};
     rows.add(std::span<const double>(split));

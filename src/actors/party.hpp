@@ -53,8 +53,18 @@ class Party {
     [[nodiscard]] std::span<const std::uint32_t> rows(TableKind kind) const noexcept;
 
     // -- training -------------------------------------------------------------------
-    /// Train and test rows, by the test table or by test_fraction. bad_data without training rows.
-    Result<> split();
+    /// Train and test rows: by the test table; by `test_bitmap` where data.test_fraction leaves it
+    /// to the master (bit i % 8 of byte i / 8: aligned row i is a test row); or by the ids.
+    /// bad_data without training rows, malformed_message for a bitmap that does not fit.
+    Result<> split(std::span<const std::uint8_t> test_bitmap = {});
+    /// What `split` was given.
+    [[nodiscard]] std::span<const std::uint8_t> test_bitmap() const noexcept {
+        return test_bitmap_;
+    }
+    /// The aligned rows of a table, before they are split.
+    [[nodiscard]] const data::Aligned& common(TableKind kind) const noexcept {
+        return side(kind).common;
+    }
     /// Preprocessing and designs. Needs `split`.
     Result<> build();
     /// The design of one side, for an algorithm that keeps it in a form of its own: from here on
@@ -109,6 +119,7 @@ class Party {
     TableSource tables_;
     std::array<Side, table_kinds> sides_;
     data::Preprocessor preprocessor_;
+    std::vector<std::uint8_t> test_bitmap_;
     bool uses_part_ = false;  ///< its columns are those of a stored model part
     data::PreprocessReport prepared_;
     data::TransformReport transformed_;

@@ -151,7 +151,7 @@ Task<> predict(Run& run, const PredictJob& job, PredictResult& result) {
     // before the table: it is read as the model knows its columns
     const std::unique_ptr<MasterHalf> model =
         co_await algorithm->predict(setting, job.text, job.path);
-    co_await load_own(own, TableKind::predict);
+    co_await load_own(run, own, TableKind::predict);
     co_await run.gathered();
     run.log(Level::warn, protocol_notice(run.config()));
     run.results().model_dir = job.root.string();

@@ -23,7 +23,9 @@ struct PredictJob;
 /// train.cpp
 Task<> train(Run& run);
 /// The master's own table, which it must have. Errors: bad_config, and those of the table.
-Result<> load_own(Party& own, TableKind kind);
+Result<> load_own(Run& run, Party& own, TableKind kind);
+/// A table that it may have. What was guessed of it goes to the log.
+Result<bool> load_more(Run& run, Party& own, TableKind kind);
 /// evaluate.cpp: the metrics that are due after `step` steps, of the training or test side or both.
 /// After the last one `last` has the predictions. Errors: diverged.
 Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step,

@@ -12,6 +12,7 @@
 #include "actors/programs.hpp"
 #include "actors/protocols/protocol.hpp"
 #include "actors/run/commits.hpp"
+#include "actors/table_notes.hpp"
 #include "actors/training/algorithm.hpp"
 #include "actors/verdict.hpp"
 #include "base/text.hpp"
@@ -47,6 +48,8 @@ void report_own(Run& run, const Party& own, const MasterHalf& model) {
     observe::RunReport& report = run.results();
     report.rows_train = own.rows(TableKind::train).size();
     report.rows_test = own.rows(TableKind::test).size();
+    if (run.config().model.task == vflbus::Task::logistic)
+        report.positive_class = model.coding().classes.front().back();
     report.solver = config::name_of(run.config().model.solver);
     report.epochs = model.converges() ? 0 : run.config().model.epochs;
     auto& party = report.parties[0];
@@ -61,6 +64,24 @@ Result<> store_agreed(Run& run) {
     return run.stored("the agreed configuration",
                       run.env().write_file(run.directory() / "agreed.txt",
                                            config::canonical_agreed(run.config())));
+}
+
+std::string positive_class(const config::Config& config) {
+    const auto master = config.parties.find("master");
+    return master == config.parties.end() ? std::string() : master->second.positive;
+}
+
+/// Which records the test metrics are about stays at the master, as its own ids.
+Result<> store_test_ids(Run& run, const Party& own) {
+    if (own.rows(TableKind::test).empty()) return {};
+    const auto section = run.config().parties.find(run.options().name);
+    const std::string& agreed = run.config().data.id;
+    const std::string id = !agreed.empty()                         ? agreed
+                           : section == run.config().parties.end() ? "id"
+                                                                   : section->second.id;
+    return run.stored("the ids of the test rows",
+                      run.env().write_file(run.directory() / run.options().name / "test_ids.csv",
+                                           test_ids_csv(own, id)));
 }
 
 /// The end of a training that the user stops: all parties commit the step that was done last.
@@ -98,6 +119,10 @@ void report_end(Run& run, const MasterHalf& model, const Labels& labels, const E
         report.iterations = convergence->iterations;
     }
     report.notes.clear();
+    if (report.rows_test == 0 && run.config().data.test_fraction > 0)
+        note(run,
+             "no test rows: data.test_fraction = " + shortest(run.config().data.test_fraction) +
+                 " of " + std::to_string(report.rows_common) + " rows came to none");
     for (std::string& sentence : verdicts(run.config().model, labels, convergence, last))
         note(run, std::move(sentence));
 }
@@ -165,8 +190,15 @@ Task<> finish(Run& run, const MasterHalf& model) {
 
 }  // namespace
 
-Result<> load_own(Party& own, TableKind kind) {
-    const auto there = own.load(kind);
+Result<bool> load_more(Run& run, Party& own, TableKind kind) {
+    auto there = own.load(kind);
+    if (there && *there)
+        for (const std::string& note : notes_of(*own.table(kind))) run.log(Level::info, note);
+    return there;
+}
+
+Result<> load_own(Run& run, Party& own, TableKind kind) {
+    const auto there = load_more(run, own, kind);
     if (!there) return tl::unexpected(there.error());
     if (*there) return {};
     const std::string key = kind == TableKind::predict ? "predict_data" : "data";
@@ -180,17 +212,20 @@ Task<> train(Run& run) {
         co_return;
     }
     Party own(run.options().name, run.config(), run.options().tables);
-    co_await load_own(own, TableKind::train);
-    co_await own.load(TableKind::test);
+    co_await load_own(run, own, TableKind::train);
+    co_await load_more(run, own, TableKind::test);
     co_await run.gathered();
     const Algorithm* const algorithm = co_await algorithm_of(run.config());
     run.log(Level::warn, protocol_notice(run.config()));
     co_await store_agreed(run);
 
     co_await align(run, own);
-    co_await own.split();
-    const Labels labels = co_await read_labels(own, run.config().model.task);
+    co_await split_own(own);
+    const std::string positive = positive_class(run.config());
+    const Labels labels = co_await read_labels(own, run.config().model.task, positive);
     co_await own.build();
+    co_await store_test_ids(run, own);
+    for (const std::string& note : notes_of(own.prepared())) run.log(Level::info, note);
     own.drop_tables();
     const MasterSetting setting{run, own, &labels};
     const std::unique_ptr<MasterHalf> model = co_await algorithm->train(setting);

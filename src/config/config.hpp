@@ -77,11 +77,12 @@ struct ModelConfig {
 
 struct DataConfig {
     std::uint64_t dataset_size = 0;  ///< first n common ids; 0: all
+    bool stratify = true;            ///< test rows of each class in its share
     Duplicates duplicates = Duplicates::refuse;
     double test_fraction = 0;  ///< in [0, 1)
     std::string id_salt;
     bool standardize = true;
-    std::uint64_t one_hot_max = 32;  ///< distinct values
+    std::uint64_t one_hot_max = 64;  ///< distinct values
     std::string id;  ///< the id column of all parties, or "@row"; empty: as their sections say
     MissingRows missing_id = MissingRows::refuse;
     MissingRows missing_label = MissingRows::refuse;
@@ -161,6 +162,7 @@ struct PartyConfig {
     std::string predict_data;
     std::string id = "id";
     std::vector<std::string> label;     ///< column or columns; at the master only
+    std::string positive;               ///< the positive class; empty: the larger one
     std::vector<std::string> features;  ///< empty: every column that is not id, label or excluded
     std::vector<std::string> exclude;
     std::string source;                ///< where the data set can be had, quoted when it is missing

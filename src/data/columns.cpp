@@ -74,7 +74,8 @@ class Chooser {
                     {"column " + std::to_string(i + 1),
                      i == 0 ? "it has no name in the header, as row numbers of pandas and R have "
                               "none"
-                            : "it has no name in the header"});
+                            : "it has no name in the header",
+                     LeftOutKind::unnamed});
                 continue;
             }
             const auto [found, fresh] = index_.emplace(names_[i], i);
@@ -169,7 +170,8 @@ class Chooser {
         if (column.rule == nullptr) {
             // what pandas calls an index column that was written and read again
             if (!column.name.starts_with("Unnamed: ")) return true;
-            chosen_.left_out.push_back({column.name, "it is an index column of pandas"});
+            chosen_.left_out.push_back(
+                {column.name, "it is an index column of pandas", LeftOutKind::unnamed});
             return false;
         }
         if (column.rule->kind == DeclaredKind::ignore) return false;

@@ -81,8 +81,57 @@ class CsvSource final : public Source {
 
     const std::vector<std::string>& columns() const noexcept override { return header_.names; }
     const std::vector<std::string>& notes() const noexcept override { return notes_; }
+    char separator() const noexcept override { return sniffed_.dialect.separator; }
 
   private:
+    Result<> do_each_row(const RowTaker& take) override {
+        const TableRequest request{.id = std::string(row_number_id)};
+        const ReadProgress progress;
+        Place header = place_of(files_[0]);
+        header.line = header_.line;
+        auto chosen = choose_columns(header_.names, request, header);
+        if (!chosen) return tl::unexpected(std::move(chosen.error()));
+        CsvJob job{options_,           request, files_, sniffed_.dialect, {}, 0, 0,
+                   std::move(*chosen), progress};
+        if (auto ok = scan(job); !ok) return ok;
+        ChunkBuffer buffer;
+        for (const FileChunk& of : job.chunks) {
+            if (auto ok = buffer.read(job, of); !ok) return ok;
+            if (auto ok = take_rows(job, of, buffer, take); !ok) return ok;
+        }
+        return {};
+    }
+
+    static Result<> take_rows(const CsvJob& job, const FileChunk& of, const ChunkBuffer& buffer,
+                              const RowTaker& take) {
+        const std::size_t columns = job.chosen.columns.size();
+        std::vector<std::string> cells(columns);
+        std::vector<std::string_view> views(columns);
+        std::string scratch;
+        const char* p = buffer.bytes.data();
+        std::uint64_t line = of.chunk.first_line;
+        for (; skip_blank_lines(p, buffer.end, job.dialect, line); ++line) {
+            const std::uint64_t row_line = line;
+            std::size_t found = 0;
+            CellStop stop = CellStop::separator;
+            for (; stop == CellStop::separator; ++found) {
+                std::string_view text;
+                stop = read_cell(p, buffer.end, job.dialect, scratch, text, line);
+                if (found < columns)
+                    cells[found] = text;
+                else if (text.empty())
+                    --found;  // separators that end a line
+            }
+            if (stop != CellStop::row || found != columns)
+                return tl::unexpected(fault(Errc::bad_data, job.place(of.file, row_line),
+                                            ": the row has " + std::to_string(found) +
+                                                " cells, the header " + std::to_string(columns)));
+            std::copy(cells.begin(), cells.end(), views.begin());
+            take(views);
+        }
+        return {};
+    }
+
     Result<Table> do_read(const TableRequest& request, const ReadProgress& progress) override {
         Place header = place_of(files_[0]);
         header.line = header_.line;

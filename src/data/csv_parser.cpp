@@ -123,7 +123,7 @@ class Parser {
             if (!settle(label)) return too_many_classes(label, too_many);
         std::erase_if(table_.features, [&](Column& column) {
             if (settle(column)) return false;
-            table_.left_out.push_back({column.name, "more than " + too_many});
+            table_.left_out.push_back({column.name, "more than " + too_many, LeftOutKind::texts});
             return true;
         });
         return {};

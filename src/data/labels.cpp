@@ -108,6 +108,23 @@ Result<std::vector<std::string>> fit_classes(const Table& table, const Column& c
     return names;
 }
 
+/// The positive class comes last.
+Result<> put_last(const Table& table, const Column& column, const std::string& positive,
+                  std::vector<std::string>& classes) {
+    const auto number = parse_number(positive);
+    const auto found = std::ranges::find_if(classes, [&](const std::string& name) {
+        return name == positive || (number && parse_number(name) == number);
+    });
+    if (found == classes.end())
+        return refuse(table, column,
+                      "the positive class is to be " + shown(positive) + ", but the classes are " +
+                          shown(classes[0]) + " and " + shown(classes[1]) +
+                          " (party.master.positive)",
+                      "the positive class is not among its classes (party.master.positive)");
+    std::rotate(found, found + 1, classes.end());
+    return {};
+}
+
 tl::unexpected<Failure> text_for_linear(const Table& table, const Column& column) {
     const std::string what = "task linear needs numbers, but it holds text";
     // a column of missing cells has no text to show
@@ -167,7 +184,8 @@ std::vector<std::string> LabelCoding::output_names() const {
     return task == Task::softmax && !classes.empty() ? classes.front() : columns;
 }
 
-Result<LabelCoding> fit_labels(const Table& table, Task task, std::span<const std::uint32_t> rows) {
+Result<LabelCoding> fit_labels(const Table& table, Task task, std::span<const std::uint32_t> rows,
+                               const std::string& positive) {
     if (auto ok = check_shape(table, task, table.labels.size()); !ok)
         return tl::unexpected(ok.error());
     LabelCoding coding;
@@ -183,6 +201,9 @@ Result<LabelCoding> fit_labels(const Table& table, Task task, std::span<const st
         }
         auto classes = fit_classes(table, column, task, rows);
         if (!classes) return tl::unexpected(classes.error());
+        if (task != Task::softmax && !positive.empty())
+            if (auto ok = put_last(table, column, positive, *classes); !ok)
+                return tl::unexpected(ok.error());
         coding.classes.push_back(std::move(*classes));
     }
     return coding;

@@ -41,7 +41,9 @@ struct Labels {
 /// Errors (bad_data): no label column or several for a task of one; a missing label (how many, and
 /// the first line); a label with one class; more than two for logistic or multilabel; more than
 /// classes_max; text for linear.
-Result<LabelCoding> fit_labels(const Table& table, Task task, std::span<const std::uint32_t> rows);
+/// `positive`: of logistic and multilabel, the class that is positive; empty: the one sorted last.
+Result<LabelCoding> fit_labels(const Table& table, Task task, std::span<const std::uint32_t> rows,
+                               const std::string& positive = {});
 
 /// Errors (bad_data): as above, and a class that the coding does not know.
 Result<Labels> encode_labels(const Table& table, const LabelCoding& coding,

@@ -50,7 +50,8 @@ namespace {
 
 struct Fitted {
     PreparedColumn column;
-    std::string removed;        ///< why it is not used, or empty
+    std::string removed;  ///< why it is not used, or empty
+    LeftOutKind kind = LeftOutKind::constant;
     std::uint64_t missing = 0;  ///< training cells
 };
 
@@ -75,6 +76,7 @@ Fitted fit_numeric(const Column& source, std::span<const std::uint32_t> rows, bo
     const std::uint64_t present = rows.size() - fitted.missing;
     if (present == 0) {
         fitted.removed = "all training cells are missing";
+        fitted.kind = LeftOutKind::all_missing;
         return fitted;
     }
     if (low == high) {
@@ -92,8 +94,10 @@ Fitted fit_numeric(const Column& source, std::span<const std::uint32_t> rows, bo
     column.fill = mean;
     if (!std::isfinite(mean) || (standardize && !std::isfinite(scale))) {
         fitted.removed = "its numbers are too large to add up";
+        fitted.kind = LeftOutKind::scale;
     } else if (standardize && scale < std::numeric_limits<double>::min()) {
         fitted.removed = "its numbers are too close to each other to be scaled";
+        fitted.kind = LeftOutKind::scale;
     } else if (standardize) {
         column.mean = mean;
         column.scale = scale;
@@ -117,11 +121,13 @@ Fitted fit_text(const Column& source, std::span<const std::uint32_t> rows, std::
     const auto values = static_cast<std::size_t>(std::count(seen.begin(), seen.end(), 1));
     if (values == 0) {
         fitted.removed = "all training cells are missing";
+        fitted.kind = LeftOutKind::all_missing;
     } else if (values == 1 && fitted.missing == 0) {
         fitted.removed = "it is constant on the training rows";
     } else if (values > values_max) {
         fitted.removed = std::to_string(values) +
                          " different texts, more than one_hot_max = " + std::to_string(values_max);
+        fitted.kind = LeftOutKind::texts;
     } else {
         for (std::size_t code = 0; code < seen.size(); ++code)
             if (seen[code] != 0) column.categories.push_back(source.dictionary[code]);
@@ -141,7 +147,7 @@ Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
                             ? fit_numeric(source, rows, options.standardize)
                             : fit_text(source, rows, options.one_hot_max);
         if (!fitted.removed.empty()) {
-            found.removed.push_back({source.name, std::move(fitted.removed)});
+            found.removed.push_back({source.name, std::move(fitted.removed), fitted.kind});
             continue;
         }
         if (source.kind == ColumnKind::text) {

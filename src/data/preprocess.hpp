@@ -22,7 +22,7 @@ namespace vflbus::data {
 
 struct PreprocessOptions {
     bool standardize = true;
-    std::uint32_t one_hot_max = 32;
+    std::uint32_t one_hot_max = 64;
 };
 
 /// One table column that is used. Plain values: saved in the model file as they are.

@@ -100,6 +100,15 @@ Result<Table> Source::read(const TableRequest& request, const ReadProgress& prog
     return with_memory<Table>(place(), [&] { return do_read(request, progress); });
 }
 
+Result<> Source::for_each_row(const RowTaker& take) {
+    return do_each_row(take);
+}
+
+Result<> Source::do_each_row(const RowTaker&) {
+    return tl::unexpected(
+        fault(Errc::bad_data, place(), " is no text of rows and cells; write it as CSV"));
+}
+
 Result<std::unique_ptr<Source>> open_source(const SourceOptions& options) {
     return with_memory<std::unique_ptr<Source>>({options.party, options.location},
                                                 [&] { return open_by_scheme(options); });

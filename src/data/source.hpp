@@ -60,6 +60,9 @@ struct TableRequest {
 /// Called now and then from one of the reading threads, never from two at once.
 using ReadProgress = std::function<void(std::uint64_t bytes_done, std::uint64_t bytes_total)>;
 
+/// Takes the cells of one row, one per column of the source.
+using RowTaker = std::function<void(std::span<const std::string_view> cells)>;
+
 /// A table that was found and whose column names are known; its rows have not been read yet.
 class Source {
   public:
@@ -80,7 +83,14 @@ class Source {
     /// sentence names party, place and what to do; Failure::for_others quotes nothing of the table.
     Result<Table> read(const TableRequest& request, const ReadProgress& progress = {});
 
+    /// All cells as they are written, row by row, for what copies a table. Errors: those of read(),
+    /// and bad_data for a source that is no text.
+    Result<> for_each_row(const RowTaker& take);
+    /// What stands between the cells of a text.
+    [[nodiscard]] virtual char separator() const noexcept { return ','; }
+
   private:
+    virtual Result<> do_each_row(const RowTaker& take);
     /// May throw what std::vector throws when memory is short; read() makes a failure of it.
     virtual Result<Table> do_read(const TableRequest& request, const ReadProgress& progress) = 0;
     /// The source as a whole, for the beginning of a sentence.

@@ -11,12 +11,17 @@
 
 namespace vflbus::data {
 
-/// Depends on the id, the seed and nothing else: a record stays on its side when others come or go.
-constexpr bool is_test(const Hash128& id, std::uint64_t seed, double fraction) noexcept {
+/// A number in [0, 1) that depends on the id, the seed and nothing else.
+constexpr double test_draw(const Hash128& id, std::uint64_t seed) noexcept {
     std::uint64_t word = 0;
     for (int i = 7; i >= 0; --i) word = word << 8 | id[static_cast<std::size_t>(i)];
     constexpr std::uint64_t purpose = 0x74'65'73'74;  // "test"
-    return Rng(mix_seed(mix_seed(seed, purpose), word)).uniform() < fraction;
+    return Rng(mix_seed(mix_seed(seed, purpose), word)).uniform();
+}
+
+/// A record stays on its side when others come or go.
+constexpr bool is_test(const Hash128& id, std::uint64_t seed, double fraction) noexcept {
+    return test_draw(id, seed) < fraction;
 }
 
 /// Positions in the aligned order, ascending. Rows of one id are always on the same side.
@@ -33,6 +38,13 @@ inline Split split_rows(std::span<const Hash128> ids, std::uint64_t seed, double
     }
     return split;
 }
+
+/// Of each class its share of the ids, those with the lowest draws; as many in all as the fraction
+/// says, to the nearest, but one at least where a class has two. No class loses all its ids.
+/// `classes`: of each aligned row; that of the first row of an id counts. Rows of one id follow one
+/// another.
+Split split_stratified(std::span<const Hash128> ids, std::span<const std::uint32_t> classes,
+                       std::uint64_t seed, double fraction);
 
 /// rows[positions[i]], for going from positions in the aligned order to rows of a table.
 inline std::vector<std::uint32_t> pick(std::span<const std::uint32_t> rows,

@@ -54,6 +54,24 @@ const Column* Table::find_feature(std::string_view name) const noexcept {
     return nullptr;
 }
 
+std::string_view describe(LeftOutKind kind) noexcept {
+    switch (kind) {
+        case LeftOutKind::unnamed:
+            return "without a name";
+        case LeftOutKind::declared:
+            return "declared as id or text";
+        case LeftOutKind::all_missing:
+            return "all training cells are missing";
+        case LeftOutKind::constant:
+            return "constant on the training rows";
+        case LeftOutKind::texts:
+            return "more different texts than data.one_hot_max";
+        case LeftOutKind::scale:
+            return "numbers too large or too close to each other";
+    }
+    return "unknown";
+}
+
 std::vector<KnownColumn> known_columns(const Table& table) {
     std::vector<KnownColumn> known;
     for (const Column& column : table.features)

@@ -89,10 +89,25 @@ struct Column {
     [[nodiscard]] std::string text(std::size_t row) const;
 };
 
+/// Why a column is not used. The numbers go over the wire: other parties are told them, and how
+/// many columns each is about, but no name.
+enum class LeftOutKind : std::uint8_t {
+    unnamed = 0,      ///< it has no name, or one that pandas gave it
+    declared = 1,     ///< as an id or as free text
+    all_missing = 2,  ///< on the training rows
+    constant = 3,     ///< on the training rows
+    texts = 4,        ///< more different ones than data.one_hot_max
+    scale = 5,        ///< its numbers are too large or too close to each other
+};
+inline constexpr std::size_t left_out_kinds = 6;
+/// "constant on the training rows"
+std::string_view describe(LeftOutKind kind) noexcept;
+
 /// A column that is not used, and why ("more than 10000 different texts").
 struct LeftOut {
     std::string name;
     std::string reason;
+    LeftOutKind kind = LeftOutKind::declared;
 };
 
 /// One of the files that a table was read from: its rows follow those of the one before.

@@ -65,7 +65,8 @@ class Assembly {
             table_.labels[chosen.label] = std::move(column);
         else if (column.dictionary.size() > text_values_max)
             table_.left_out.push_back(
-                {column.name, "more than " + std::to_string(text_values_max) + " different texts"});
+                {column.name, "more than " + std::to_string(text_values_max) + " different texts",
+                 LeftOutKind::texts});
         else
             table_.features.push_back(std::move(column));
         return {};

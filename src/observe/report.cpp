@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include "base/json.hpp"
@@ -28,7 +29,9 @@ Json metrics_json(const Metrics& metrics) {
 Json party_json(const PartyReport& party, bool prediction) {
     Json left_out = Json::array();
     for (const LeftOutColumn& column : party.left_out)
-        left_out.push_back({{"column", column.column}, {"reason", column.reason}});
+        left_out.push_back(column.column.empty()
+                               ? Json{{"columns", column.columns}, {"reason", column.reason}}
+                               : Json{{"column", column.column}, {"reason", column.reason}});
     Json out{
         {"name", party.name},
         {"role", party.role},
@@ -200,6 +203,7 @@ PartyReport read_party(const Reader& in) {
     in.read("features", party.features);
     in.array("left_out", [&](const Reader& column) {
         column.read("column", party.left_out.emplace_back().column);
+        column.read("columns", party.left_out.back().columns);
         column.read("reason", party.left_out.back().reason);
     });
     in.read("missing_cells", party.missing_cells);
@@ -322,15 +326,43 @@ std::string steps_text(const RunReport& report) {
     return out;
 }
 
+/// "a, b and 3 more (constant on the training rows)"; of another party "5 columns (constant ...)".
+std::string left_out_text(const std::vector<LeftOutColumn>& left_out) {
+    constexpr std::size_t named_max = 8;
+    std::map<std::string, std::vector<std::string>> names;
+    std::vector<std::string> reasons;
+    for (const LeftOutColumn& column : left_out) {
+        std::vector<std::string>& of_reason = names[column.reason];
+        if (of_reason.empty()) reasons.push_back(column.reason);
+        of_reason.push_back(!column.column.empty()
+                                ? column.column
+                                : grouped(column.columns) +
+                                      (column.columns == 1 ? " column" : " columns"));
+    }
+    std::vector<std::string> parts;
+    for (const std::string& reason : reasons) {
+        std::vector<std::string> some = names[reason];
+        if (some.size() > named_max) {
+            const std::size_t more = some.size() - named_max;
+            some.resize(named_max);
+            some.push_back(grouped(more) + " more");
+        }
+        parts.push_back(fmt::format("{} ({})", join_and(some), reason));
+    }
+    return join_and(parts);
+}
+
 Facts facts_of(const RunReport& report) {
     Facts facts;
     for (const PartyReport& party : report.parties) {
         if (party.left_out.empty()) continue;
-        std::vector<std::string> columns;
-        for (const LeftOutColumn& column : party.left_out)
-            columns.push_back(fmt::format("{} ({})", column.column, column.reason));
-        facts.emplace_back("left out", fmt::format("{}: {}", party.name, join_and(columns)));
+        facts.emplace_back("left out",
+                           fmt::format("{}: {}", party.name, left_out_text(party.left_out)));
     }
+    if (!report.positive_class.empty())
+        facts.emplace_back("positive", fmt::format("class {}, whose probability is predicted "
+                                                   "(party.master.positive chooses)",
+                                                   report.positive_class));
     facts.emplace_back("rows",
                        fmt::format("{} common, {} train, {} test", grouped(report.rows_common),
                                    grouped(report.rows_train), grouped(report.rows_test)));
@@ -353,6 +385,7 @@ void read_head(const Reader& in, RunReport& report) {
     in.read("run_id", report.run_id);
     in.read("purpose", report.purpose);
     in.read("experiment_label", report.experiment_label);
+    in.read("positive_class", report.positive_class);
     in.read("model", report.model);
     in.read("task", report.task);
     in.read("protocol", report.protocol);
@@ -390,6 +423,7 @@ std::string to_json(const RunReport& report, int indent) {
     out["experiment_label"] = report.experiment_label;
     out["model"] = report.model;
     out["task"] = report.task;
+    if (!report.positive_class.empty()) out["positive_class"] = report.positive_class;
     out["protocol"] = report.protocol;
     out["seed"] = report.seed;
     out["config_hash"] = report.config_hash;

@@ -17,9 +17,11 @@ namespace vflbus::observe {
 /// Names and values in the order in which they are shown. NaN and infinities are null in JSON.
 using Metrics = std::vector<std::pair<std::string, double>>;
 
+/// A column that the model does not use. Other parties say kinds and counts, and no names.
 struct LeftOutColumn {
-    std::string column;
+    std::string column;  ///< empty: `columns` columns of another party
     std::string reason;
+    std::uint64_t columns = 1;
 };
 
 struct PartyReport {
@@ -58,6 +60,7 @@ struct RunReport {
     std::string experiment_label;  ///< run.experiment_label
     std::string model;             ///< "linear", "logistic", ...
     std::string task;
+    std::string positive_class;  ///< of a logistic label: whose probability is predicted
     std::string protocol;
     std::uint64_t seed = 0;
     std::string config_hash;

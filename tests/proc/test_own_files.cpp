@@ -1,6 +1,8 @@
 // launch --data: one's own files, without a configuration.
 
+#include <filesystem>
 #include <functional>
+#include <sstream>
 
 #include "base/json.hpp"
 #include "catch.hpp"
@@ -105,6 +107,68 @@ TEST_CASE("a label column in another file is not a feature", "[own_files]") {
     CHECK(finished.err.find("right.csv has the label column y as well") != std::string::npos);
     const Json report = Json::parse(finished.out);
     CHECK(report["parties"][1]["features"] == 1);
+}
+
+TEST_CASE("the positive class is named, and can be chosen", "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::string(i % 5 < 2 ? "good" : "bad"); });
+    const Finished usual = launch(dir, {"--label", "y"});
+    INFO(usual.err);
+    REQUIRE(usual.exit_code == 0);
+    CHECK(Json::parse(usual.out)["positive_class"] == "good");
+    const Finished chosen = launch(dir, {"--label", "y", "--set", "party.master.positive=bad"});
+    INFO(chosen.err);
+    REQUIRE(chosen.exit_code == 0);
+    CHECK(Json::parse(chosen.out)["positive_class"] == "bad");
+    const Finished text =
+        run(dir, {"launch", "--local", "--data", "left.csv", "--data", "right.csv", "--label", "y",
+                  "--set", "party.master.positive=bad"});
+    CHECK(text.out.find("class bad, whose probability is predicted") != std::string::npos);
+    const Finished wrong = launch(dir, {"--label", "y", "--set", "party.master.positive=bed"});
+    CHECK(wrong.exit_code == 3);
+    CHECK(wrong.err.find("the classes are 'bad' and 'good' (party.master.positive)") !=
+          std::string::npos);
+}
+
+TEST_CASE("test rows have each class in its share, and their ids are told", "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::string(i % 6 == 0 ? "rare" : "usual"); });
+    const Finished finished = launch(dir, {"--label", "y"});
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    const Json report = Json::parse(finished.out);
+    CHECK(report["rows"]["test"] == 24);
+    const std::string listed =
+        slurp(dir / ("runs/" + report["run_id"].get<std::string>() + "/master/test_ids.csv"));
+    int rare = 0, all = -1;  // the first line names the column
+    std::istringstream lines(listed);
+    for (std::string line; std::getline(lines, line); ++all)
+        if (all >= 0) rare += (std::stoi(line) + 80) % 120 % 6 == 0;
+    CHECK(all == 24);
+    CHECK(rare == 4);
+}
+
+TEST_CASE("what is left out is named at home and counted elsewhere", "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::to_string(i % 2); });
+    std::string left = "id;a;secret_constant\n";
+    for (int i = 0; i < 120; ++i)
+        left += std::to_string(i) + ";" + std::to_string(i % 7) + ",5;1\n";
+    spit(dir / "left.csv", left);
+    const Finished finished = launch(dir, {"--label", "y"});
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    const Json report = Json::parse(finished.out);
+    CHECK(report["parties"][1]["left_out"][0]["columns"] == 1);
+    CHECK(report["parties"][1]["left_out"][0]["reason"] == "constant on the training rows");
+    CHECK(finished.out.find("secret") == std::string::npos);
+    const std::filesystem::path run_dir = dir / ("runs/" + report["run_id"].get<std::string>());
+    for (const char* const file : {"report.json", "master/model.json"})
+        if (std::filesystem::exists(run_dir / file))
+            CHECK(slurp((run_dir / file).string()).find("secret") == std::string::npos);
+    const std::string log = slurp((run_dir / "member-0" / "log").string());
+    CHECK(log.find("secret_constant") != std::string::npos);
+    CHECK(log.find("(separator)") != std::string::npos);
 }
 
 TEST_CASE("files that do not fit are refused with the nearest column", "[own_files]") {

@@ -172,6 +172,8 @@ class MemberHalf {
     virtual ~MemberHalf() = default;
 
     // -- training -------------------------------------------------------------------
+    /// The test rows that the body of `begin` says: as of BeginRequest. Empty: the ids decide.
+    [[nodiscard]] virtual Result<Body> test_rows(Body /*begin*/) const { return Body{}; }
     /// Valid once the training has begun.
     [[nodiscard]] virtual std::uint64_t steps() const = 0;
     [[nodiscard]] virtual bool done(std::uint64_t step) const { return step >= steps(); }

@@ -1,7 +1,10 @@
 #include "actors/training/labels.hpp"
 
+#include <cstdint>
 #include <utility>
 #include <vector>
+
+#include "data/split.hpp"
 
 namespace vflbus::actors {
 
@@ -38,7 +41,7 @@ Result<models::Labels> labels_of(const data::Table& table, const data::LabelCodi
     return labels;
 }
 
-Result<Labels> read_labels(const Party& own, vflbus::Task task) {
+Result<Labels> read_labels(const Party& own, vflbus::Task task, const std::string& positive) {
     const bool separate = own.selected(TableKind::test);
     const data::Table& train = *own.table(TableKind::train);
     const data::Table& test = separate ? *own.table(TableKind::test) : train;
@@ -47,7 +50,7 @@ Result<Labels> read_labels(const Party& own, vflbus::Task task) {
 
     std::vector<std::uint32_t> fitted(train_rows.begin(), train_rows.end());
     if (!separate) fitted.insert(fitted.end(), test_rows.begin(), test_rows.end());
-    auto coding = data::fit_labels(train, task, fitted);
+    auto coding = data::fit_labels(train, task, fitted, positive);
     if (!coding) return tl::unexpected(own.named(std::move(coding.error())));
     Labels labels;
     labels.coding = std::move(*coding);
@@ -58,6 +61,30 @@ Result<Labels> read_labels(const Party& own, vflbus::Task task) {
     labels.train = std::move(*of_train);
     labels.test = std::move(*of_test);
     return labels;
+}
+
+Result<> split_own(Party& own) {
+    const config::AgreedHalf& agreed = own.agreed();
+    const bool classes =
+        agreed.model.task == vflbus::Task::logistic || agreed.model.task == vflbus::Task::softmax;
+    if (!classes || !agreed.data.stratify || agreed.data.test_fraction == 0 ||
+        own.selected(TableKind::test))
+        return own.split();
+    const data::Table& table = *own.table(TableKind::train);
+    const data::Aligned& common = own.common(TableKind::train);
+    const auto coding = data::fit_labels(table, agreed.model.task, common.rows);
+    if (!coding) return tl::unexpected(own.named(coding.error()));
+    const auto labels = labels_of(table, *coding, common.rows);
+    if (!labels) return tl::unexpected(own.named(labels.error()));
+    std::vector<std::uint32_t> of_rows;
+    for (const double value : labels->values.span())
+        of_rows.push_back(static_cast<std::uint32_t>(value));
+    const data::Split split =
+        data::split_stratified(common.ids, of_rows, agreed.run.seed, agreed.data.test_fraction);
+    std::vector<std::uint8_t> bitmap((common.rows.size() + 7) / 8, 0);
+    for (const std::uint32_t i : split.test)
+        bitmap[i / 8] = static_cast<std::uint8_t>(bitmap[i / 8] | 1U << (i % 8));
+    return own.split(bitmap);
 }
 
 }  // namespace vflbus::actors

@@ -2,6 +2,7 @@
 // The label holder's labels, in the words of the models room.
 
 #include <span>
+#include <string>
 
 #include "actors/party.hpp"
 #include "base/errc.hpp"
@@ -27,6 +28,10 @@ struct Labels {
 
 /// After `split`, while the tables are there. The coding is made of the training rows, and of the
 /// test rows where they come from the same table. Errors: bad_data.
-Result<Labels> read_labels(const Party& own, vflbus::Task task);
+Result<Labels> read_labels(const Party& own, vflbus::Task task, const std::string& positive);
+
+/// Splits the own rows: of classes each has its share of the test rows, unless data.stratify says
+/// otherwise. Errors: those of read_labels, and of Party::split.
+Result<> split_own(Party& own);
 
 }  // namespace vflbus::actors

@@ -51,6 +51,7 @@ const Settings agreed{
     {"data.dataset_size", "0"},
     {"data.duplicates", "refuse"},
     {"data.test_fraction", "0"},
+    {"data.stratify", "false"},
     {"data.id_salt", ""},
     {"data.standardize", "true"},
     {"data.one_hot_max", "32"},

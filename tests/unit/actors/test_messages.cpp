@@ -85,7 +85,7 @@ TEST_CASE("messages come back as they went") {
 
     BeginReply begin;
     begin.features = 3;
-    begin.left_out = {{"a", "constant"}, {"b", "all missing"}};
+    begin.left_out = {{data::LeftOutKind::all_missing, 1}, {data::LeftOutKind::constant, 3}};
     const Bytes begun_body = encode(begin, m);
     const auto begun = decode_begin_reply(begun_body);
     REQUIRE(begun);

@@ -772,7 +772,7 @@ TEST_CASE("a party that only joined, again, says that it is not where its owner 
     };
     const SelectRequest select{TableKind::train, {}, 0};
     CHECK(asked(message::select, encode(select)) == Errc::state_lost);
-    CHECK(asked(message::begin, encode(BeginRequest{1})) == Errc::state_lost);
+    CHECK(asked(message::begin, encode(BeginRequest{1, {}})) == Errc::state_lost);
     CHECK(asked(message::commits, encode_empty()) == Errc::state_lost);
     CHECK(asked(message::commit, encode_commit(0)) == Errc::state_lost);
     CHECK(asked(message::restore, encode(StoredCommit{1, {}})) == Errc::unknown_run);

@@ -199,7 +199,9 @@ TEST_CASE("missing cells, texts and constants are counted and named") {
     CHECK(party.features == 6);  // three numbers, three regions
     CHECK(party.missing_cells > 5);
     REQUIRE(party.left_out.size() == 1);
-    CHECK(party.left_out[0].column == "constant");
+    CHECK(party.left_out[0].column.empty());  // names of columns do not leave their party
+    CHECK(party.left_out[0].reason == "constant on the training rows");
+    CHECK(party.left_out[0].columns == 1);
     CHECK(play.master->report().parties[0].missing_cells == 0);
 }
 

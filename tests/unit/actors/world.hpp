@@ -137,6 +137,7 @@ struct World {
         out.model.momentum = 0.5;
         out.model.weight_decay = 0.001;
         out.data.test_fraction = 0.2;
+        out.data.stratify = false;  // so that tests can tell test rows by their ids
         out.bus.rendezvous_timeout = 60;
         out.bus.recv_timeout = 30;
         out.bus.rejoin_grace = 20;

@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "catch.hpp"
 #include "data/split.hpp"
@@ -39,4 +41,67 @@ TEST_CASE("the side of a known id never changes between versions") {
 TEST_CASE("positions become table rows") {
     const std::vector<std::uint32_t> rows = {9, 8, 7}, positions = {2, 0};
     CHECK(pick(rows, positions) == std::vector<std::uint32_t>{7, 9});
+}
+
+namespace {
+
+/// 1,000 ids, of which a tenth is of class 1, and four of class 2.
+struct Classes {
+    std::vector<Hash128> ids;
+    std::vector<std::uint32_t> of;
+    Classes() {
+        for (int i = 0; i < 1000; ++i) {
+            ids.push_back(hash128(std::to_string(i)));
+            of.push_back(i < 4 ? 2 : i % 10 == 9);
+        }
+    }
+    [[nodiscard]] std::size_t count(const std::vector<std::uint32_t>& rows, std::uint32_t c) const {
+        std::size_t found = 0;
+        for (const std::uint32_t row : rows) found += of[row] == c;
+        return found;
+    }
+};
+
+}  // namespace
+
+TEST_CASE("each class has its share of the test rows, and the fraction holds in all") {
+    const Classes classes;
+    const Split split = split_stratified(classes.ids, classes.of, 3, 0.2);
+    CHECK(split.test.size() == 200);
+    CHECK(split.train.size() == 800);
+    CHECK(classes.count(split.test, 0) >= 179);
+    CHECK(classes.count(split.test, 0) <= 180);
+    CHECK(classes.count(split.test, 1) == 20);
+    CHECK(classes.count(split.test, 2) <= 1);
+    CHECK(std::is_sorted(split.test.begin(), split.test.end()));
+    const Split again = split_stratified(classes.ids, classes.of, 3, 0.2);
+    CHECK(again.test == split.test);
+    CHECK(split_stratified(classes.ids, classes.of, 4, 0.2).test != split.test);
+}
+
+TEST_CASE("a stratified split has a test row where there can be one, and loses no class") {
+    const std::vector<Hash128> ids = {hash128("a"), hash128("b"), hash128("c")};
+    const std::vector<std::uint32_t> of = {0, 1, 1};
+    const Split small = split_stratified(ids, of, 1, 0.01);
+    REQUIRE(small.test.size() == 1);
+    CHECK(of[small.test[0]] == 1);
+    const Split large = split_stratified(ids, of, 1, 0.99);
+    CHECK(large.test.size() == 1);
+    CHECK(split_stratified({}, {}, 1, 0.5).test.empty());
+}
+
+TEST_CASE("rows of one id are on the same side of a stratified split") {
+    std::vector<Hash128> ids;
+    std::vector<std::uint32_t> of;
+    for (int i = 0; i < 100; ++i)
+        for (int k = 0; k < 3; ++k) {
+            ids.push_back(hash128(std::to_string(i)));
+            of.push_back(static_cast<std::uint32_t>((i + k) % 2));
+        }
+    const Split split = split_stratified(ids, of, 1, 0.3);
+    REQUIRE(split.test.size() == 90);
+    for (std::size_t i = 0; i < split.test.size(); i += 3) {
+        CHECK(split.test[i] % 3 == 0);
+        CHECK(split.test[i + 2] == split.test[i] + 2);
+    }
 }

@@ -131,6 +131,7 @@ Task<> LinearMaster::begin() {
     co_await protocol_->begin(parties());
     BeginRequest request;
     request.outputs = outputs();
+    request.test_rows = own_->test_bitmap();
     Replies asked = parties().ask_all(message::begin, encode(request));
     co_await start_scores(0);
     const std::vector<Bytes> replies = co_await asked;

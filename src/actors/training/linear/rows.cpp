@@ -1,6 +1,7 @@
 #include "actors/training/linear/rows.hpp"
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -90,16 +91,24 @@ Result<> note_begun(Run& run, std::size_t rank, const BeginReply& reply) {
     party.features = reply.features;
     party.missing_cells = reply.filled_cells;
     party.left_out.clear();
-    for (const auto& [column, reason] : reply.left_out) party.left_out.push_back({column, reason});
+    for (const auto& [kind, columns] : reply.left_out)
+        party.left_out.push_back({{}, std::string(data::describe(kind)), columns});
     return {};
+}
+
+Result<Body> begin_test_rows(Body begin) {
+    const auto request = decode_begin_request(begin);
+    if (!request) return tl::unexpected(request.error());
+    return request->test_rows;
 }
 
 BeginReply begin_reply(const Party& party) {
     BeginReply reply;
     reply.features = party.features();
     reply.filled_cells = party.prepared().filled_cells;
-    for (const auto& column : party.prepared().removed)
-        reply.left_out.emplace_back(column.name.substr(0, 1024), column.reason.substr(0, 1024));
+    std::map<data::LeftOutKind, std::uint64_t> left_out;
+    for (const auto& column : party.prepared().removed) ++left_out[column.kind];
+    reply.left_out.assign(left_out.begin(), left_out.end());
     reply.train_rows = party.rows(TableKind::train).size();
     reply.test_rows = party.rows(TableKind::test).size();
     return reply;

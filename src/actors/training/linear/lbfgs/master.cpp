@@ -135,6 +135,7 @@ class LbfgsMasterHalf final : public MasterHalf {
         co_await protocol_->begin(run_->parties());
         BeginRequest request;
         request.outputs = outputs();
+        request.test_rows = own_->test_bitmap();
         Replies asked = run_->parties().ask_all(message::begin, encode(request));
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)

@@ -76,6 +76,7 @@ class LbfgsMember final : public MemberHalf {
     }
 
     // -- MemberHalf ---------------------------------------------------------------------
+    Result<Body> test_rows(Body begin) const override { return begin_test_rows(begin); }
     /// Round 0 takes no step.
     std::uint64_t steps() const override { return party_->agreed().model.max_iterations + 1; }
     /// The master knows whether it has converged.

@@ -1,0 +1,85 @@
+#include "actors/table_notes.hpp"
+
+#include <cstdint>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "base/text.hpp"
+
+namespace vflbus::actors {
+namespace {
+
+constexpr std::size_t named_max = 20;
+
+/// "a, b and 3 more"
+std::string some_of(std::vector<std::string> names) {
+    if (names.size() > named_max) {
+        const std::size_t more = names.size() - named_max;
+        names.resize(named_max);
+        names.push_back(std::to_string(more) + " more");
+    }
+    return join_and(names);
+}
+
+std::string quoted_cell(std::string_view text) {
+    if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
+    std::string out = "\"";
+    for (const char c : text) {
+        if (c == '"') out += '"';
+        out += c;
+    }
+    return out += '"';
+}
+
+}  // namespace
+
+std::vector<std::string> notes_of(const data::Table& table) {
+    std::vector<std::string> notes;
+    const auto add = [&](const std::string& what) { notes.push_back(table.path + ": " + what); };
+    for (const std::string& note : table.notes) add(note);
+    const auto skipped = [&](std::uint64_t rows, const std::string& what, const char* key) {
+        if (rows > 0)
+            add(std::to_string(rows) + (rows == 1 ? " row" : " rows") + " without " + what +
+                " skipped (" + key + ")");
+    };
+    skipped(table.rows_without_id, "an id", "data.missing_id");
+    skipped(table.rows_without_label, "a label", "data.missing_label");
+    return notes;
+}
+
+std::vector<std::string> notes_of(const data::PreprocessReport& prepared) {
+    std::vector<std::string> notes;
+    std::map<std::string, std::vector<std::string>> left_out;
+    for (const data::LeftOut& column : prepared.removed)
+        left_out[column.reason].push_back(data::shown(column.name));
+    for (auto& [reason, names] : left_out)
+        notes.push_back("left out, because " + reason + ": " + some_of(std::move(names)));
+    if (prepared.filled_cells > 0) {
+        std::vector<std::string> names;
+        for (const data::ColumnNote& column : prepared.filled)
+            names.push_back(data::shown(column.name));
+        notes.push_back(
+            std::to_string(prepared.filled_cells) +
+            " missing numbers are filled with the training mean: " + some_of(std::move(names)));
+    }
+    if (!prepared.one_hot.empty()) {
+        std::vector<std::string> names;
+        for (const data::ColumnNote& column : prepared.one_hot)
+            names.push_back(data::shown(column.name));
+        notes.push_back("a feature for each value of " + some_of(std::move(names)) +
+                        " (data.one_hot_max)");
+    }
+    return notes;
+}
+
+std::string test_ids_csv(const Party& own, const std::string& id_column) {
+    const TableKind from = own.selected(TableKind::test) ? TableKind::test : TableKind::train;
+    const data::Table& table = *own.table(from);
+    std::string csv = quoted_cell(id_column) + "\n";
+    for (const std::uint32_t row : own.rows(TableKind::test))
+        csv += quoted_cell(table.ids[row]) + "\n";
+    return csv;
+}
+
+}  // namespace vflbus::actors

@@ -1,0 +1,203 @@
+#include "data/vertical_split.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "base/rng.hpp"
+#include "base/text.hpp"
+#include "data/place.hpp"
+
+namespace vflbus::data {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A CSV file that is there as a whole or not at all.
+class CsvWriter {
+  public:
+    CsvWriter(fs::path path, char separator)
+        : path_(std::move(path)),
+          separator_(separator),
+          temporary_(path_.string() + ".tmp-" + std::to_string(::getpid())),
+          file_(std::fopen(temporary_.c_str(), "wbe")) {}
+    CsvWriter(const CsvWriter&) = delete;
+    CsvWriter& operator=(const CsvWriter&) = delete;
+    ~CsvWriter() {
+        if (file_) {
+            file_.reset();
+            std::remove(temporary_.c_str());
+        }
+    }
+
+    void cell(std::string_view text) {
+        if (cells_++ > 0) line_ += separator_;
+        const bool plain = text.find_first_of("\"\r\n") == std::string_view::npos &&
+                           text.find(separator_) == std::string_view::npos;
+        if (plain) {
+            line_ += text;
+            return;
+        }
+        line_ += '"';
+        for (const char c : text) {
+            if (c == '"') line_ += '"';
+            line_ += c;
+        }
+        line_ += '"';
+    }
+
+    void end_row() {
+        line_ += '\n';
+        if (file_ && std::fwrite(line_.data(), 1, line_.size(), file_.get()) != line_.size())
+            error_ = errno;
+        line_.clear();
+        cells_ = 0;
+    }
+
+    Result<> finish() {
+        if (!file_) return refuse(errno);
+        if (std::fflush(file_.get()) != 0) error_ = errno;
+        if (error_ != 0) return refuse(error_);
+        file_.reset();
+        if (std::rename(temporary_.c_str(), path_.c_str()) != 0) return refuse(errno);
+        return {};
+    }
+
+  private:
+    Result<> refuse(int error) const {
+        return fail(Errc::io, "cannot write " + path_.string() + ": " + std::strerror(error));
+    }
+
+    struct Close {
+        void operator()(std::FILE* file) const noexcept { std::fclose(file); }
+    };
+    fs::path path_;
+    char separator_;
+    std::string temporary_;
+    std::unique_ptr<std::FILE, Close> file_;
+    std::string line_;
+    std::size_t cells_ = 0;
+    int error_ = 0;
+};
+
+/// Which columns go where.
+struct Plan {
+    std::string id = "id";
+    std::size_t id_column = 0;  ///< of the source; behind the last one when rows are numbered
+    std::vector<std::vector<std::size_t>> columns;  ///< per party, of the source
+};
+
+bool has(const std::vector<std::string>& list, const std::string& name) {
+    return std::ranges::find(list, name) != list.end();
+}
+
+Result<Plan> plan_columns(const VerticalSplitOptions& options,
+                          const std::vector<std::string>& names) {
+    const auto usage = [](const std::string& what) { return fail(Errc::usage, what); };
+    if (options.parties < 2 || options.parties > split_parties_max)
+        return usage("--parties " + std::to_string(options.parties) + ": there must be 2 to " +
+                     std::to_string(split_parties_max));
+    if (!(options.overlap > 0 && options.overlap <= 1))
+        return usage("--overlap " + shortest(options.overlap) + ": it must be above 0 to 1");
+    Plan plan;
+    if (!options.id.empty()) plan.id = options.id;
+    const auto id = std::ranges::find(names, plan.id);
+    if (id == names.end() && !options.id.empty())
+        return usage("--id " + options.id + ": there is no such column; there is " +
+                     join_and(names));
+    plan.id_column = static_cast<std::size_t>(id - names.begin());
+    plan.columns.resize(options.parties);
+    for (const std::string& label : options.labels) {
+        const auto found = std::ranges::find(names, label);
+        if (found == names.end())
+            return usage("--label " + label + ": there is no such column; there is " +
+                         join_and(names));
+        plan.columns[0].push_back(static_cast<std::size_t>(found - names.begin()));
+    }
+    std::vector<std::size_t> features;
+    for (std::size_t c = 0; c < names.size(); ++c)
+        if (c != plan.id_column && !names[c].empty() && !has(options.labels, names[c]))
+            features.push_back(c);
+    if (features.size() < options.parties)
+        return usage("there are " + std::to_string(features.size()) + " columns for " +
+                     std::to_string(options.parties) + " parties; each needs one");
+    for (std::size_t i = 0; i < features.size(); ++i)
+        plan.columns[i * options.parties / features.size()].push_back(features[i]);
+    return plan;
+}
+
+using Writers = std::vector<std::unique_ptr<CsvWriter>>;
+
+/// The files of all parties, with their headers.
+Writers make_parts(const VerticalSplitOptions& options, const Plan& plan, const Source& source,
+                   VerticalSplit& split) {
+    const std::vector<std::string>& names = source.columns();
+    Writers writers;
+    std::string stem = fs::path(options.source.location).filename().string();
+    stem = options.source.location.starts_with("exec:") || stem == "-" || stem.empty()
+               ? "table"
+               : stem.substr(0, stem.find('.'));  // table.csv.gz
+    for (std::size_t p = 0; p < options.parties; ++p) {
+        SplitPart& part = split.parts.emplace_back();
+        part.party = p == 0 ? "master" : "member-" + std::to_string(p - 1);
+        part.file = options.out_dir / (stem + "_" + part.party + ".csv");
+        writers.push_back(std::make_unique<CsvWriter>(part.file, source.separator()));
+        writers[p]->cell(plan.id);
+        for (const std::size_t c : plan.columns[p]) {
+            part.columns.push_back(names[c]);
+            writers[p]->cell(names[c]);
+        }
+        writers[p]->end_row();
+    }
+    return writers;
+}
+
+Result<> copy_rows(const VerticalSplitOptions& options, const Plan& plan, Source& source,
+                   const Writers& writers, VerticalSplit& split) {
+    Rng rng(options.seed);
+    std::uint64_t row = 0;
+    return source.for_each_row([&](std::span<const std::string_view> cells) {
+        ++row;
+        for (std::size_t p = 0; p < options.parties; ++p) {
+            if (p > 0 && rng.uniform() >= options.overlap) continue;
+            writers[p]->cell(split.ids_made ? std::to_string(row)
+                                            : std::string(cells[plan.id_column]));
+            for (const std::size_t c : plan.columns[p]) writers[p]->cell(cells[c]);
+            writers[p]->end_row();
+            ++split.parts[p].rows;
+        }
+    });
+}
+
+}  // namespace
+
+Result<VerticalSplit> split_vertically(const VerticalSplitOptions& options) {
+    auto source = open_source(options.source);
+    if (!source) return tl::unexpected(std::move(source.error()));
+    const std::vector<std::string>& names = (*source)->columns();
+    const auto plan = plan_columns(options, names);
+    if (!plan) return tl::unexpected(plan.error());
+    std::error_code ec;
+    fs::create_directories(options.out_dir, ec);
+    if (ec) return fail(Errc::io, "cannot make " + options.out_dir.string() + ": " + ec.message());
+
+    VerticalSplit split;
+    split.id = plan->id;
+    split.ids_made = plan->id_column == names.size();
+    const Writers writers = make_parts(options, *plan, **source, split);
+    if (auto copied = copy_rows(options, *plan, **source, writers, split); !copied)
+        return tl::unexpected(copied.error());
+    for (const auto& writer : writers)
+        if (auto done = writer->finish(); !done) return tl::unexpected(std::move(done.error()));
+    return split;
+}
+
+}  // namespace vflbus::data
