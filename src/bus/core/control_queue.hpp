@@ -1,10 +1,13 @@
 #pragma once
 // Control frames that wait for a connection which takes no more at the moment.
 //
-// The problem: control frames pass the windows of flow control, and what one node sends reaches
+// The problem: the window does not hold control frames back, and what one node sends reaches
 // another one's queue. Without bounds a node that reads nothing fills the broker's memory; with one
 // bound for all, the flood of one node ends the session of another. So frames are counted against
-// the node that has sent them, and a newer frame about the same thing replaces an older one.
+// the node that has sent them. A newer frame about the same subject makes an older one void: the
+// older one is dropped, and the newer one waits at the end.
+//
+// Used by HopSender: `add` when a frame cannot go out, `front` and `pop` when one can.
 
 #include <compare>
 #include <cstdint>
@@ -32,7 +35,8 @@ struct ControlFrame {
     /// The node that has sent it; 0: this process itself.
     NodeId from{};
     std::optional<Subject> subject{};
-    /// Its body is held elsewhere anyway, and shared with this frame.
+    /// Its body is kept by somebody else anyway (a run keeps its OPEN), and shared with this frame:
+    /// only the header is counted.
     bool shared_body = false;
 };
 
@@ -51,11 +55,12 @@ class ControlQueue {
 
     enum class Added : std::uint8_t {
         waits,
-        crowded,  ///< its sender has too many here already, or all senders together
-        over,     ///< more waits than may: the connection is not worth keeping
+        crowded,  ///< dropped: over the share of its sender, or of all other nodes together
+        over,     ///< dropped: over what may wait in all
     };
     Added add(ControlFrame&& frame);
-    /// The oldest frame; the queue must not be empty. Whoever has sent it calls `pop`.
+    /// The oldest frame; the queue must not be empty. The caller hands it to the transport and then
+    /// calls `pop`; no `add` in between.
     [[nodiscard]] Frame& front();
     void pop();
     void clear();

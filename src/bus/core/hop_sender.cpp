@@ -94,6 +94,7 @@ SendResult HopSender::send_report(FrameSink& sink, TimePoint now) {
     if (result != SendResult::ok) return result;
     report_ = 0;
     count_sent(header_bytes, now);
+    sent_.reports += header_bytes;
     return mark_due() ? send_mark(sink) : result;
 }
 

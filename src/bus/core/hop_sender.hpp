@@ -1,21 +1,28 @@
 #pragma once
 // The sending end of a hop: docs/protocol.md, section 7, "On a hop".
 //
-// What is in a ZeroMQ pipe can be neither counted in bytes nor reordered. So no more than a window
-// of bytes is in it, proved by MARKs to be no more; the rest waits here: control frames first, then
-// REQUEST and REPLY frames in one queue per run, served in turn.
+// The problem: what is in a ZeroMQ pipe can be neither counted in bytes nor reordered. So a sender
+// puts only about a window of bytes into the pipe, and keeps the rest here, where it can still
+// choose the order: control frames first, then REQUEST and REPLY frames, in one queue per run,
+// served in turn. The WINDOWs that answer its MARKs prove how much the other end has read; what was
+// sent and is not proved to be read is under way.
 //
-// All bytes on the connection count, and three levels keep the important from waiting for the
-// less important:
+// A frame is sent when less than its level is under way, so one frame may cross the level:
 //
-//     REQUEST, REPLY   while less than `window` is under way
-//     other kinds      while less than `window` + 1 MiB is
-//     WINDOW           while less than `window` + 1 MiB + 128 KiB is; of several that wait only
-//                      the last is kept, as it says what the others said
+//     REQUEST, REPLY   less than `window`
+//     other kinds      less than `window` + 1 MiB
+//     WINDOW           less than 128 KiB + `mark_every` of WINDOW frames, whatever else there is;
+//                      of several that wait only the last is kept: it says what the others said
+//     MARK             always, at once when `mark_every` bytes came after the last one; only a full
+//                      transport delays it
 //
-// The third level lies above the second so that two ends which both wait for WINDOW never wait for
-// each other. MARK follows at most `mark_every` bytes after the last one and is held back by
-// nothing.
+// WINDOW has a level of its own. Example of what goes wrong if it shared that of other kinds: each
+// of two ends sends a control frame of 1 MiB that crosses the level, or its window shrinks while
+// much is under way. Both read everything, and each holds back the WINDOW for which the other one
+// waits.
+//
+// Used by BrokerCore and LinkCore, which have one for each connection, on the one thread of their
+// loop. The sink must not call back. After a method has returned `gone`, the connection is over.
 
 #include <algorithm>
 #include <array>
@@ -36,9 +43,9 @@ namespace vflbus::bus {
 /// What became of a control frame.
 enum class Posted : std::uint8_t {
     sent,
-    waits,
-    crowded,  ///< dropped: its sender has too much waiting here (see ControlQueue)
-    over,     ///< dropped: more waits than may; the connection is not worth keeping
+    waits,    ///< it is sent by a later `flush`
+    crowded,  ///< dropped: its sender has its share of the queue; who has sent it is told
+    over,     ///< dropped: the queue is full, its reader takes nothing; the session is ended
     gone,     ///< dropped: there is no such connection any more
 };
 
@@ -53,14 +60,16 @@ class HopSender {
     HopSender(MarkTokens& tokens, HopEnds ends, const Limits& limits, std::uint64_t mark_every,
               const ControlLimits& control = {}) noexcept;
 
-    /// A frame that had to wait has left: sent or dropped.
+    /// A REQUEST or REPLY frame is in the queue no longer: it was sent, or dropped. Its source has
+    /// so much less waiting here.
     struct Left {
         Origin origin;
         std::size_t bytes = 0;
     };
 
-    /// A REQUEST or REPLY. Goes out at once when the window is open and nothing waits before it,
-    /// otherwise waits in the queue of `run` (`full`). `gone`: the frame is dropped.
+    /// Takes a REQUEST or REPLY frame in any case. `ok`: it was sent, as the window is open and
+    /// nothing waits before it. `full`: it waits in the queue of `run`, and nobody has to send it
+    /// again. `gone`: it is dropped.
     SendResult data(const RunId& run, Frame&& frame, Origin origin, FrameSink& sink,
                     TimePoint now) {
         const std::size_t bytes = frame.size();
@@ -69,25 +78,31 @@ class HopSender {
     /// The same for a caller that knows the frame's size.
     SendResult data(const RunId& run, Frame&& frame, std::size_t bytes, Origin origin,
                     FrameSink& sink, TimePoint now);
-    /// A frame of another kind: passes what waits for the window.
+    /// Takes a frame of another kind (not MARK, not WINDOW). It overtakes REQUEST and REPLY frames
+    /// that wait, and no other control frame.
     Posted control(ControlFrame&& frame, FrameSink& sink, TimePoint now);
-    /// WINDOW with this token, which the other end's MARK had.
+    /// All before the other end's MARK with this token was consumed: sends WINDOW, or keeps it
+    /// until a `flush`.
     SendResult report(std::uint64_t token, FrameSink& sink, TimePoint now);
-    /// WINDOW has come. False: no MARK with this token is unanswered.
+    /// A WINDOW with this token has come. True: more may go out, and `flush` is due. False: no MARK
+    /// with this token is unanswered, and the WINDOW says nothing.
     bool consumed(std::uint64_t token, TimePoint now);
-    /// Sends what may go now. `left` gets the origins of frames that had to wait.
+    /// Sends what may go now: MARK, WINDOW, control frames, then one run after the other. `left`
+    /// gets one entry more for each data frame that leaves its queue, here and below. `full`:
+    /// something still waits, for the other end or for the transport (`blocked`).
     SendResult flush(FrameSink& sink, TimePoint now, std::vector<Left>& left);
 
     /// A new connection: nothing is under way, estimates start again, what waits is dropped.
     void reset(std::vector<Left>& left);
-    /// A new session on the connection that is there: what waits is dropped, but what was sent is
-    /// still on its way, and MARKs are still to be answered.
+    /// A new session on the connection that is there: what waits is dropped. What was sent is still
+    /// on its way, and the other end will still answer the MARKs in it.
     void begin_session(std::vector<Left>& left);
+    /// Drops the REQUEST and REPLY frames of a run that wait.
     void drop_run(const RunId& run, std::vector<Left>& left);
-    /// Drops REQUEST and REPLY frames that wait; the session goes on.
+    /// Drops those of all runs, for a node that is lost; the session goes on.
     void drop_data(std::vector<Left>& left);
-    /// Whether no more may be under way than keeps the line busy, so that the machine has time for
-    /// others.
+    /// While it is on, data may fill only the bandwidth-delay product (192 KiB at least) and not
+    /// the whole window, so that small messages of other runs find the machine free.
     void narrow(bool on) noexcept { narrow_ = on; }
 
     // -- properties ------------------------------------------------------------
@@ -105,8 +120,8 @@ class HopSender {
     [[nodiscard]] bool waiting() const noexcept {
         return queued_ > 0 || !control_.empty() || report_ != 0 || mark_due();
     }
-    /// Something waits for the transport, not for the window: try `flush` again soon.
-    /// Never true when nothing waits: a deadline for a `flush` that has nothing to do would spin.
+    /// The transport has refused a frame, and no WINDOW will wake us: `flush` has to be called
+    /// again after a moment. Never true when nothing waits, or that timer would never end.
     [[nodiscard]] bool blocked() const noexcept { return blocked_ && waiting(); }
 
   private:
@@ -128,7 +143,8 @@ class HopSender {
         return in_flight_bytes() < window_ + control_allowance_;
     }
     [[nodiscard]] bool report_may_go() const noexcept {
-        return in_flight_bytes() < window_ + control_allowance_ + report_allowance_bytes;
+        // a MARK may come `mark_every` bytes after the reports that it proves to be read
+        return sent_.reports - consumed_.reports < report_allowance_bytes + mark_every_;
     }
     [[nodiscard]] bool mark_due() const noexcept { return sent_.bytes - marked_ >= mark_every_; }
     SendResult send_mark(FrameSink& sink);

@@ -34,6 +34,7 @@ class Marks {
     struct Position {
         std::uint64_t bytes = 0;
         std::uint64_t frames = 0;
+        std::uint64_t reports = 0;  ///< bytes of the WINDOW frames among them
     };
     /// A MARK was sent; `position` includes it.
     void sent(std::uint64_t token, Position position) { waiting_.push_back({token, position}); }

@@ -32,8 +32,9 @@ inline constexpr std::uint64_t hop_window_bytes_min = 512u << 10;
 inline constexpr std::uint64_t hop_window_bytes_max = 16u << 20;
 // from one MARK of a sender to the next
 inline constexpr std::uint64_t mark_every_bytes = 128u << 10;
-// what control frames may have under way beyond the window, and WINDOW beyond that
+// what may be under way beyond the window, for control frames to go on
 inline constexpr std::uint64_t control_allowance_bytes = 1u << 20;
+// of WINDOW frames, and `mark_every_bytes` more: whatever else is under way
 inline constexpr std::uint64_t report_allowance_bytes = 128u << 10;
 // under way on a connection as they were received: each small one may keep a buffer of 18 KiB alive
 inline constexpr std::uint64_t shared_frames_max = 3'000;

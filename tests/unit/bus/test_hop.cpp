@@ -163,7 +163,7 @@ TEST_CASE("all that is sent on a connection is bounded, whatever kind it is") {
     }
     CHECK(dropped > 90'000);
     CHECK(hop.sink.total < hop_window_bytes_min + control_allowance_bytes + report_allowance_bytes +
-                               1000 + 40 * header_bytes);
+                               mark_every_bytes + 1000 + 40 * header_bytes);
     // of reports that wait the last one alone is kept
     const std::size_t reports = hop.sink.reports.size();
     hop.drain();
@@ -178,6 +178,51 @@ TEST_CASE("a report passes what holds control frames back") {
     }
     CHECK(hop.sender.report(77, hop.sink, hop.now) == SendResult::ok);
     CHECK(hop.sink.reports == std::vector<std::uint64_t>{77});
+}
+
+TEST_CASE("two ends that have read everything always tell each other so") {
+    Hop one;
+    Hop other;
+    const auto both = [&](auto what) {
+        what(one);
+        what(other);
+    };
+    SECTION("although a large control frame has crossed the line") {
+        both([](Hop& hop) {
+            for (int i = 0; i < 3; ++i) hop.control(1, control_body_bytes_max);
+        });
+    }
+    SECTION("although the window has become smaller than what is under way") {
+        both([](Hop& hop) {
+            // a quick line, whose window grows as far as it may
+            for (int round = 0; round < 100; ++round) {
+                for (int i = 0; i < 200; ++i) hop.data(1, 100'000);
+                hop.now += milliseconds(10);
+                hop.drain();
+            }
+            const std::uint64_t widest = hop.sender.window_bytes();
+            REQUIRE(widest > 8 * hop_window_bytes_min);
+            // and then a slow one
+            std::uint64_t read = hop.sink.total - hop.sender.in_flight_bytes();
+            for (int round = 0; round < 5000 && hop.sender.window_bytes() == widest; ++round) {
+                for (int i = 0; i < 4; ++i) hop.data(1, 100'000);
+                hop.now += std::chrono::seconds(5);
+                hop.read(read += 400'000);
+                hop.flush();
+            }
+            REQUIRE(hop.sender.in_flight_bytes() >
+                    hop.sender.window_bytes() + control_allowance_bytes + report_allowance_bytes);
+        });
+    }
+    // each end answers the newest MARK of the other one, and hears the answer
+    REQUIRE(one.sender.report(other.sink.marks.back().token, one.sink, one.now) == SendResult::ok);
+    REQUIRE(other.sender.report(one.sink.marks.back().token, other.sink, other.now) ==
+            SendResult::ok);
+    REQUIRE_FALSE(one.sink.reports.empty());
+    REQUIRE_FALSE(other.sink.reports.empty());
+    CHECK(one.sender.consumed(other.sink.reports.back(), one.now));
+    CHECK(other.sender.consumed(one.sink.reports.back(), other.now));
+    both([](Hop& hop) { CHECK(hop.sender.in_flight_bytes() < 2 * mark_every_bytes); });
 }
 
 TEST_CASE("a new session on a connection does not make what is under way on it disappear") {
