@@ -1,23 +1,31 @@
 #pragma once
-// One run as its master drives it: events come in, a Task goes on, and the run ends once.
+// One run as its master drives it: events come in, a Task goes on, and this object ends the run
+// once (another process may resume it later).
 //
-// What a run is for is a function that reads from top to bottom (train.cpp, predict.cpp,
-// check.cpp): its program. Run is what all programs share and none should have to think of: who
-// has joined, how long is waited for whom and what is said meanwhile, members that die and come
-// back, the user who wants to stop, the report, and the one way to fail.
+// The *program* of a run carries out its purpose as a function that reads from top to bottom
+// (train.cpp, predict.cpp, check.cpp). Run is what all programs share and none should have to think
+// of: who has joined, how long is waited for whom and what is said meanwhile, members that die and
+// come back, the user who wants to stop, the report, and failures. A program fails by returning an
+// error; what it waits for fails by itself.
+//
+// NodeCore calls the events (`on_...`), all on one thread. A program calls the three parts below
+// that are for programs, and begins with `co_await run.gathered()`.
 //
 //   run.cpp        events, the one way to fail, the end
 //   waiting.cpp    how long it waits for whom
-//   recovery.cpp   members that are back, or were restarted: a new term
+//   recovery.cpp   members that are back, or were restarted
 //
-// A new term destroys the Task of the old one and runs the program again, from its first line.
-// What it needs of the old term it gets from a commit (commits.hpp), and from nowhere else.
+// A *term* is one attempt at the run. It begins when the run is opened or resumed, and when a
+// member was restarted; a member that merely had no connection for a while goes on in the term. All
+// parties join it and are aligned again, and a training goes on from the last recorded commit. A
+// new term destroys the Task of the old one and runs the program again, from its first line. What
+// it needs of the old term it gets from a commit (commits.hpp), and from nowhere else.
 //
 // How a failure becomes a sentence. Whoever finds something wrong says what happened, and fills
-// `party` once the sentence names a party. `fail` adds what only the run knows: the phase, the step
-// and, for what a member said or did, where the run was; then what to do about it (`hint`), and
-// whether the run can go on (`resumable`). People get all that as one sentence (`told`); nobody
-// looks into it.
+// `party` if the sentence names a party. `fail` adds what only the run knows: phase and step (they
+// are in the sentence as well when a member is the cause), what to do about it (`hint`), and
+// whether the run can be resumed (`resumable`). People get that as one sentence; no code looks into
+// it.
 
 #include <cstdint>
 #include <filesystem>
@@ -68,7 +76,7 @@ struct MasterOptions {
 
 class Run : public ServerApp {
   public:
-    /// What the run is for. Called at the beginning of every term.
+    /// The steps of the run. Called at the beginning of every term.
     using Program = std::function<Task<>(Run&)>;
 
     /// With `record` the run is a training: it stores commits and can be recovered. `record` is the
@@ -115,6 +123,7 @@ class Run : public ServerApp {
     [[nodiscard]] Env& env() const noexcept { return *options_.env; }
     [[nodiscard]] observe::RunReport& results() noexcept { return report_; }
     [[nodiscard]] std::uint32_t term() const noexcept { return spec_.term; }
+    /// Within events only, as a program always is.
     [[nodiscard]] TimePoint now() const { return driver_->now(); }
     [[nodiscard]] std::filesystem::path directory() const;
     /// Where model parts go.
@@ -135,17 +144,19 @@ class Run : public ServerApp {
     /// To the observers.
     void report_step(const observe::ProgressState& state);
     void report_metrics(const observe::ProgressState& state, const observe::HistoryEntry& entry);
-    /// What was found wrong with what a party has sent: named after that party.
+    /// Puts the name of member `party` (its rank) before what was found wrong with its reply. A
+    /// member's own errors get it from the run.
     template <class T>
     [[nodiscard]] Result<T> said_by(std::size_t party, Result<T> result) const {
         if (!result)
             return tl::unexpected(of_party(parties_[party].name, std::move(result.error())));
         return result;
     }
-    /// The user wants the run to stop, and `party`, which is gone, is needed for that.
+    /// The failure of a run that the user wants to stop while `party` is gone, without which the
+    /// last commit cannot be made.
     [[nodiscard]] Result<> stops_without(const std::string& party) const;
-    /// What went wrong with a file of the run here: "master cannot store WHAT: ...", and the way
-    /// on.
+    /// Passes `done` on; what went wrong with a file of the run here becomes "master cannot store
+    /// WHAT: ..." and what to do.
     [[nodiscard]] Result<> stored(const std::string& what, Result<> done) const;
 
   private:
@@ -170,8 +181,8 @@ class Run : public ServerApp {
                                      const std::string& what) const;
     /// For a file that could not be written.
     void add_room_hint(Failure& failure) const;
-    /// How the run ended, for the report, the log and other parties, who do not know by which
-    /// command this process would be started again.
+    /// How the run ended, as one sentence for the report, the log and other parties. It has no
+    /// command by which this process would be started again: other parties have another one.
     [[nodiscard]] std::string told() const;
     /// RELEASE to all, then CLOSE.
     void release_all();
@@ -205,7 +216,7 @@ class Run : public ServerApp {
     /// Notes a restart; false when it was one too many and the run has failed.
     bool count_restart(const Parties::Peer& peer);
     void begin_term();
-    /// The user wants the run to stop and `party` is gone: whether that ended it at once.
+    /// True when the user wants the run to stop: it has failed then, as `party` is gone.
     bool stopped_without(const std::string& party);
 
     MasterOptions options_;
@@ -235,7 +246,7 @@ class Run : public ServerApp {
     bool stopping_ = false;
     bool slice_due_ = false;  ///< the timer that a Pause waits for has come
 
-    std::uint64_t step_ = 0;   ///< steps done in this term
+    std::uint64_t step_ = 0;  ///< steps of the training that are done, those of a commit among them
     std::uint64_t steps_ = 0;  ///< of the whole training
     bool step_held_ = false;   ///< the next step waits for the commit under way
 };

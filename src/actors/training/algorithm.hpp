@@ -16,9 +16,8 @@
 //      all.
 //   3. A row in training/algorithms.cpp: name, which configurations choose it, which protocols it
 //      works with, and how the halves are made.
-//   4. Its keys in the agreed half of the configuration (src/config), with the rules between them
-//   in
-//      `check` of the row.
+//   4. Its keys in the agreed half of the configuration (src/config); the rules between them are
+//      in `check` of the row.
 // Tests show a whole one: tests/unit/actors/training/count.
 //
 // Rules for the halves:
@@ -26,9 +25,22 @@
 //     sums over parties are taken by rank, and nothing that the model depends on is kept outside
 //     of `save`.
 //   - A state is bytes with a version (`format`): whoever changes their meaning raises the version.
-//   - What a privacy protocol will mask is stamped (protocols/protocol.hpp), and goes through it.
-//   - What comes from other parties is checked: shapes, sizes, steps. A failure says what is wrong;
-//     who sent it is added by the run (`Run::said_by`, and at the master for errors of members).
+//   - What a privacy protocol may mask goes through it before it is sent, with a stamp: purpose,
+//     term, step, table, first row, tensor (protocols/protocol.hpp). `honest` masks nothing: scores
+//     and residuals travel in the clear.
+//   - What comes from other parties is checked: shapes, sizes, steps. The master's half wraps the
+//     check of a reply in `Run::said_by`, which puts the member's name in front. A member's half
+//     names nobody: the master does that for its errors.
+//
+// Words of FATE: the master is the guest, a member is a host; there is no arbiter, and the broker
+// only relays. A *design* is the matrix of numbers that is made of a party's table.
+//
+// Who calls a MasterHalf: the program of a training (train.cpp) makes it once per term and calls
+// begin; Commits calls restore and then restored for each member, if the term goes on from a
+// commit; the program calls step until done, scores at the intervals and at the end, then
+// convergence, baseline and part. Commits calls save between two steps, never while a Task of the
+// half waits. A prediction (predict.cpp) makes it of a model part and calls scores and predict
+// alone.
 
 #include <cstdint>
 #include <functional>
@@ -76,13 +88,14 @@ struct Convergence {
 class Baseline {
   public:
     virtual ~Baseline() = default;
-    /// Some steps, so that the bus is looked after in between; false when it is trained.
+    /// Trains a little, so that the bus is looked after in between; false when it is trained, and
+    /// then it is not called again.
     virtual Result<bool> slice() = 0;
-    /// Rows of the side (n x outputs) as predictions.
+    /// Predictions for the training or test rows (n x outputs).
     [[nodiscard]] virtual models::Matrix predict(TableKind side) const = 0;
 };
 
-/// What the master does of an algorithm in one term of a run, or in a prediction.
+/// The master's side of an algorithm, for one term of a training, or for one prediction.
 class MasterHalf {
   public:
     virtual ~MasterHalf() = default;
@@ -94,15 +107,15 @@ class MasterHalf {
     [[nodiscard]] virtual std::uint64_t steps() const = 0;
     /// Whether it is over after `step` steps; one that converges may say so early.
     [[nodiscard]] virtual bool done(std::uint64_t step) const { return step >= steps(); }
-    /// Step `step`, counted from 0.
+    /// Step `step`, counted from 0; each once, in order.
     virtual Task<StepResult> step(std::uint64_t step) = 0;
-    /// Scores of all rows of one side, summed over all parties (n x outputs), after `step` steps.
-    /// For TableKind::predict of the rows that were aligned for it.
+    /// Scores of the training, test or prediction rows, summed over all parties (n x outputs).
+    /// `step` steps are done, which the messages say for protocols.
     virtual Task<models::Matrix> scores(TableKind side, std::uint64_t step) = 0;
     /// What the scores mean (n x outputs): values, or probabilities.
     [[nodiscard]] virtual models::Matrix predict(const models::Matrix& scores) const = 0;
     [[nodiscard]] virtual TrainingPlace place(std::uint64_t step) const = 0;
-    /// Null: there is none, or nobody asks for one.
+    /// Null: the algorithm has none, or the configuration does not ask for one.
     [[nodiscard]] virtual Baseline* baseline() { return nullptr; }
     /// It looks for the minimum over all rows: `steps` is only a bound, the loss of a step is that
     /// of all training rows with the weights that it begins with, and `convergence` tells how it
@@ -123,7 +136,8 @@ class MasterHalf {
     virtual Result<> restored(std::uint64_t step, std::size_t rank, Body reply) = 0;
 
     // -- the model --------------------------------------------------------------------
-    /// The file of the master's part; `head` is filled but for what the algorithm knows.
+    /// The text of the master's model part. The caller has filled `head`, but for the fields that
+    /// only the algorithm knows.
     [[nodiscard]] virtual Result<std::string> part(ModelHead head) const = 0;
     /// Features of the master's own, and outputs.
     [[nodiscard]] virtual std::uint64_t features() const = 0;
@@ -132,7 +146,7 @@ class MasterHalf {
     [[nodiscard]] virtual const data::LabelCoding& coding() const = 0;
 };
 
-/// What a master's half is made of. All of it outlives the half.
+/// What a master's half is made of. All that it refers to outlives the half.
 struct MasterSetting {
     Run& run;
     Party& own;            ///< built, for a training; aligned, for a prediction
@@ -177,8 +191,9 @@ class MemberHalf {
     /// Valid once the training has begun.
     [[nodiscard]] virtual std::uint64_t steps() const = 0;
     [[nodiscard]] virtual bool done(std::uint64_t step) const { return step >= steps(); }
-    /// Whether the master may ask for the model part after `step` steps. Where the master alone
-    /// knows when the training is done, a step may be due as well.
+    /// Whether the master may ask for the model part after `step` steps. An algorithm whose end
+    /// only the master can see says yes after every step, although another step would be taken as
+    /// well.
     [[nodiscard]] virtual bool may_finish(std::uint64_t step) const { return done(step); }
 
     // -- commits --------------------------------------------------------------------
@@ -216,7 +231,7 @@ struct Algorithm {
     std::string_view name;
     /// Of its model parts: algorithms of one format predict with each other's parts.
     std::string_view format;
-    /// Whether this configuration means it. Exactly one row says so.
+    /// Whether this configuration means it. Of the rows that are built in exactly one says so.
     bool (*chosen)(const config::AgreedHalf& agreed) = nullptr;
     /// The protocols that it works with.
     std::span<const config::Protocol> protocols;
@@ -232,7 +247,7 @@ struct Algorithm {
     std::span<const MemberHandler> handlers;
 };
 
-/// All rows, those of tests last.
+/// All rows, those of tests first: the first one that is chosen counts.
 std::span<const Algorithm* const> algorithms();
 /// The algorithm that this configuration means. Errors: bad_config when there is none, when it does
 /// not work with the protocol, or when its rules are broken.
