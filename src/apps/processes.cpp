@@ -205,6 +205,7 @@ class ProcessesImpl final : public Processes {
     }
 
     Id start(Callbacks callbacks) override {
+        assert_on_thread();
         if (spares_.empty()) return fork(std::move(callbacks));
         const Id id = spares_.front();
         spares_.pop_front();
@@ -214,6 +215,7 @@ class ProcessesImpl final : public Processes {
     }
 
     void send(Id process, FrameHead head, Bytes body, actors::ContentRoom room) override {
+        assert_on_thread();
         const auto found = children_.find(process);
         if (found == children_.end() || found->second.socket.get() < 0) return;
         head.length = body.size();
@@ -222,6 +224,7 @@ class ProcessesImpl final : public Processes {
     }
 
     void pause(Id process, bool on) override {
+        assert_on_thread();
         const auto found = children_.find(process);
         if (found == children_.end()) return;
         found->second.paused = on;
@@ -229,6 +232,7 @@ class ProcessesImpl final : public Processes {
     }
 
     void kill(Id process) override {
+        assert_on_thread();
         const auto found = children_.find(process);
         if (found == children_.end() || !helper_ || found->second.killed) return;
         found->second.killed = true;
@@ -236,12 +240,14 @@ class ProcessesImpl final : public Processes {
     }
 
     Timer at(TimePoint when, std::function<void()> work) override {
+        assert_on_thread();
         const Timer timer = ++last_timer_;
         timers_.emplace(std::pair(when, timer), std::move(work));
         timer_times_[timer] = when;
         return timer;
     }
     void cancel(Timer timer) override {
+        assert_on_thread();
         const auto found = timer_times_.find(timer);
         if (found == timer_times_.end()) return;
         timers_.erase({found->second, timer});
@@ -270,6 +276,11 @@ class ProcessesImpl final : public Processes {
         Id id = 0;
         Fd socket;  ///< of a fork: the process's end
     };
+
+    void assert_on_thread() const {
+        VFLBUS_ASSERT(std::this_thread::get_id() == own_thread_,
+                      "all but `post` is called on the thread of the processes");
+    }
 
     // -- starting and ending --------------------------------------------------------------
     Id fork(Callbacks callbacks) {
@@ -409,6 +420,7 @@ class ProcessesImpl final : public Processes {
     }
 
     void run() {
+        own_thread_ = std::this_thread::get_id();
         guarded([this] { refill(); });
         std::array<epoll_event, 64> ready{};
         for (;;) {
@@ -555,6 +567,7 @@ class ProcessesImpl final : public Processes {
     std::mutex mutex_;  ///< guards what follows
     bool ending_ = false;
     std::deque<std::function<void()>> posted_;
+    std::thread::id own_thread_;  ///< written by the thread itself before all else
     std::thread thread_;
 };
 

@@ -45,7 +45,7 @@ class Processes {
     /// Ends all processes at once.
     virtual ~Processes() = default;
 
-    /// Calls `work` on the thread. From any thread.
+    /// Calls `work` on the thread. From any thread; all that follows is for that thread alone.
     virtual void post(std::function<void()> work) = 0;
 
     /// One that has been told nothing yet.

@@ -181,6 +181,7 @@ void NodeCore::serve(ClientApp app) {
 }
 
 void NodeCore::drive(ServerApp& app) {
+    VFLBUS_ASSERT(driven_app_ == nullptr, "a node drives one run at a time");
     driven_app_ = &app;
     driven_ending_.reset();
     begun_ = opened_ = false;
@@ -202,6 +203,7 @@ void NodeCore::stop_driven(bool at_once) {
 }
 
 void NodeCore::abandon_driven(const Ending& ending) {
+    VFLBUS_ASSERT(busy_ == 0, "no handler is at work when its run is abandoned");
     if (driven_app_ != nullptr) end_driven(ending);
 }
 

@@ -135,7 +135,7 @@ bool HopSender::consumed(std::uint64_t token, TimePoint now) {
     return true;
 }
 
-/// The window follows the line: twice what it holds. It grows only while it is what limits.
+/// The window is twice the bandwidth-delay product. It grows only when it has held something back.
 void HopSender::measure(TimePoint now) {
     probing_ = false;
     const double seconds = std::chrono::duration<double>(now - probe_start_).count();
@@ -237,7 +237,7 @@ void HopSender::drop_data(std::vector<Left>& left) {
     queues_.clear();
     round_.clear();
     served_ = false;
-    blocked_ = blocked_ && waiting();  // nobody tries again for nothing
+    blocked_ = blocked_ && waiting();  // or a deadline would come for nothing
 }
 
 void HopSender::drop_run(const RunId& run, std::vector<Left>& left) {

@@ -1,4 +1,5 @@
-// Bodies that arrive: docs/protocol.md, sections 6 and 7.
+// Requests and replies that come in: docs/protocol.md, sections 6 and 7. Which body gets room when,
+// and in which order they are handed over; what belongs to one body stands in incoming_body.hpp.
 
 #include "base/planted.hpp"
 #include "bus/core/link_state.hpp"
@@ -6,10 +7,10 @@
 namespace vflbus::bus {
 namespace {
 
-/// A body that waits for room is passed by others that fit, but not for ever.
+/// So often a body that waits for room is overtaken by smaller ones that fit.
 constexpr unsigned passed_max = 64;
-/// A peer whose bodies hold room, and that sends less than a smallest chunk from one heartbeat to
-/// the next, so many times in a row, holds it no longer when somebody else waits for room.
+/// A peer loses the room of its bodies, if others wait for room, when it has sent less than a
+/// smallest chunk in each of so many heartbeats.
 constexpr unsigned idle_beats_max = 10;
 
 }  // namespace
@@ -21,7 +22,7 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
     run->bytes.received += header_bytes + body.size();
     Peer& peer = run->peers[header.src];
     const NodeId from = header.src;
-    // what the sender counts as answered needs no memory, and leaves no gap
+    // what the sender counts as answered is forgotten, and not waited for
     const std::uint64_t below = header.answered_below;
     peer.answers.erase(
         peer.answers.begin(),
@@ -29,7 +30,7 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
     peer.requests.erase(peer.requests.begin(), peer.requests.lower_bound(below));
     if (below > peer.next_expected) {
         peer.next_expected = below;
-        // what waited for those that will not come
+        // later requests waited for numbers that will not come
         deliver_in_order(*run, from, peer);
         if (!waiting_.empty()) serve_waiting();
     }
@@ -58,7 +59,8 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
     if (number - below >= outstanding_requests_max) return;  // beyond what a sender may have open
     IncomingBody& arriving = peer.requests[number];
     if (first && arriving.total() == header.body_bytes && arriving.whole()) {
-        // it waits for its turn, or for room; in the latter case its sender shall wait as well
+        // It is here whole. When it has its room its sender may stop; when not, the sender waits
+        // for CREDIT, and its other large bodies with it.
         if (arriving.large() && arriving.has_room()) grant(*run, from, name, credit_all);
         return;
     }
@@ -78,8 +80,8 @@ void LinkCore::on_reply(const Header& header, const Payload& body, TimePoint now
     const std::uint64_t number = header.request;
     const auto pending = peer.pending.find(number);
     const bool awaited = pending != peer.pending.end();
-    // of what is not awaited any more, or not taken, its sender must not wait for CREDIT, with all
-    // its other large bodies behind it
+    // a reply that is not awaited any more, or is too large here: its sender is told to stop, since
+    // its other large bodies wait until this one has got CREDIT
     if ((!awaited || header.body_bytes > config_.limits.message) && header.body_offset == 0 &&
         header.body_bytes > credit_free_bytes)
         grant(*run, header.src, {number, true}, credit_all);
@@ -204,8 +206,8 @@ void LinkCore::deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t nu
 
 // -- credit ------------------------------------------------------------------------
 
-/// How far ahead of what is here a sender may go; what is granted to all and not here yet stays in
-/// bounds, because the broker may have to hold it.
+/// How many bytes a sender may go ahead of what has arrived. The sum over all senders is bounded,
+/// because the broker may have to hold that much for this node.
 std::uint64_t LinkCore::share_bytes() const noexcept {
     const std::uint64_t bodies = std::max<std::size_t>(1, budget_.bodies());
     const Limits& l = config_.limits;
@@ -225,15 +227,15 @@ void LinkCore::grant(Run& run, NodeId from, BodyName name, std::uint64_t up_to, 
     send_control(Kind::credit, header, {});
 }
 
-/// The same for a body that is on its way. What follows the first chunk of some comes on
-/// the bulk connection, so that has to be there first.
+/// Tells the sender how far it may go. When the rest will come on the bulk connection, and that is
+/// not up yet, CREDIT waits for `settle_bulk`.
 void LinkCore::grant_share(Run& run, NodeId from, BodyName name, IncomingBody& body) {
     body.held = on_bulk(body.tag()) && bulk_.state == Bulk::State::asking;
     if (!body.held) grant(run, from, name, body.granted(), body.tag());
 }
 
-/// Requests of a node take room in the order in which they will be handed over: a later one must
-/// not hold what an earlier one waits for.
+/// Whether all earlier requests of the peer have their room. Requests are handed over in the order
+/// of their numbers; a later one with room would hold it while it waits for an earlier one without.
 bool LinkCore::in_turn(const Peer& peer, BodyName name) const {
     if (name.reply) return true;
     for (std::uint64_t number = peer.next_expected; number < name.number; ++number) {
@@ -269,7 +271,7 @@ void LinkCore::serve_waiting() {
                 continue;
             }
             if (budget_.over_share(waiting.from, body->total())) {
-                ++i;  // it waits for its own sender's bodies, so nobody waits behind it
+                ++i;  // its sender holds its share already, and nobody else has to wait for that
                 continue;
             }
             BodyRoom room = budget_.take(waiting.from, body->total());
@@ -281,7 +283,7 @@ void LinkCore::serve_waiting() {
             const Waiting served = waiting;
             waiting_.erase(waiting_.begin() + static_cast<std::ptrdiff_t>(i));
             for (std::size_t k = 0; k < i; ++k) ++waiting_[k].passed;
-            again = true;  // it may have been what others waited behind
+            again = true;  // others may have waited for this one: see in_turn
             body->waits = false;
             body->take_room(std::move(room));
             body->grant_first(body->here(), share_bytes());
@@ -295,10 +297,10 @@ void LinkCore::serve_waiting() {
     }
 }
 
-/// Room is given to a body as soon as it has begun, on the word of its sender that the rest will
-/// come. Without this a sender that never sends the rest would keep all others from sending: one
-/// first chunk of 4 KiB that announces as much as there is room is enough for that. Called once in
-/// a heartbeat in which the broker was heard of.
+/// Takes room back from peers that do not use it. Room is given when the first chunk of a body has
+/// come, before the rest. A sender that never sends the rest would keep that room for ever: a first
+/// chunk of 4 KiB can announce as much as there is room. Called once per heartbeat in which the
+/// broker was heard of.
 void LinkCore::take_back_room() {
     if (budget_.bodies() == 0) return;
     bool freed = false;

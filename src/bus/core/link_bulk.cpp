@@ -10,7 +10,7 @@ constexpr Duration ask_again = std::chrono::seconds(1);
 
 }  // namespace
 
-/// Opened when it is first needed: most nodes never move more than small messages.
+/// Opens the bulk connection when it is first needed: most nodes send nothing but small messages.
 void LinkCore::want_bulk(TimePoint now) {
     if (bulk_.state != Bulk::State::none || state_ != State::up) return;
     bulk_.sink = transport_.open_bulk();
@@ -35,7 +35,7 @@ void LinkCore::ask_bulk(TimePoint now) {
     bulk_.ask_at = now + (sent ? ask_again : full_retry);
 }
 
-/// Whoever waited for it goes on: with it, or without.
+/// The bulk connection is up, or there is none: bodies and CREDIT that waited for it go on.
 void LinkCore::settle_bulk(Bulk::State state, TimePoint now) {
     bulk_.state = state;
     for (auto& [id, run] : runs_) {
@@ -128,7 +128,8 @@ TimePoint LinkCore::bulk_deadline() const noexcept {
                     bulk_.heard + (config_.timings.suspect + config_.timings.lost) / 2);
 }
 
-/// Of no other body between two nodes, from whatever process, but by a chance of 2^-63.
+/// A tag that no other body between two nodes has, from whatever process (but by a chance of
+/// 2^-63).
 std::uint64_t LinkCore::next_tag(bool bulk) noexcept {
     const std::uint64_t tag = mix_seed(config_.hello.instance, ++tags_) & ~std::uint64_t{1};
     return bulk ? tag | 1 : std::max<std::uint64_t>(tag, 2);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "base/assert.hpp"
 #include "base/planted.hpp"
 #include "bus/core/link_state.hpp"
 
@@ -10,8 +11,8 @@ namespace vflbus::bus {
 
 namespace {
 
-/// A broker that says to have read what it has not costs this node nothing but what it wants to
-/// send itself, so the secret has to differ from process to process only.
+/// Of the numbers of MARKs. A node sends only what it wants to send itself, so a broker that
+/// guesses them harms nobody; they have to differ from process to process only.
 MarkTokens::Secret secret_of(const LinkConfig& config) {
     MarkTokens::Secret secret{};
     std::memcpy(secret.data(), &config.seed, sizeof config.seed);
@@ -57,6 +58,7 @@ LinkCore::Run* LinkCore::find(const RunId& run) {
 // -- the connection --------------------------------------------------------------
 
 void LinkCore::start(TimePoint now) {
+    VFLBUS_ASSERT(state_ == State::idle, "a link is started once");
     state_ = State::greeting;
     time_ = now;
     hello_wait_ = config_.timings.hello_retry_min;
@@ -66,7 +68,8 @@ void LinkCore::start(TimePoint now) {
     greet(now);
 }
 
-/// HELLO, and again after a while that doubles, with jitter so that nodes do not come in step.
+/// Sends HELLO. It is sent again after a time that doubles, with jitter, so that the nodes of a
+/// broker that comes back do not all greet it at the same moment.
 void LinkCore::greet(TimePoint now) {
     Header header;
     header.kind = Kind::hello;
@@ -86,7 +89,7 @@ void LinkCore::greet(TimePoint now) {
     hello_wait_ = std::min(hello_wait_ * 2, config_.timings.hello_retry_max);
 }
 
-/// The broker does not know this session: another one.
+/// The broker does not know this session: begins another one.
 void LinkCore::greet_again(TimePoint now) {
     if (state_ != State::up) return;
     state_ = State::greeting;
@@ -222,14 +225,14 @@ void LinkCore::look_at_runs(TimePoint now) {
     for (const RunId& id : due) runs_.at(id).look_at = Deadlines<RunId>::nowhere;
     for (const RunId& id : due) {
         Run* run = find(id);
-        // without a session nothing is announced: WELCOME does it for all runs
+        // without a session nothing is announced here: `on_welcome` announces all runs
         if (run->announce_at != TimePoint{} && now >= run->announce_at && state_ == State::up) {
             announce(*run, now);  // may forget it
             run = find(id);
             if (run == nullptr) continue;
         }
         if (run->closing && !run->given_up && now >= run->close_until) {
-            // the user waits no longer; the link goes on saying CLOSE while it lives
+            // the user is told that nobody has confirmed; the link goes on sending CLOSE
             run->given_up = true;
             events_.push_back(RunClosed{id, *run->closing, false});
         }
@@ -248,13 +251,13 @@ void LinkCore::send_again_at(Run& run, NodeId dst, Peer& peer, Pending& pending,
     peers_due_.no_later({run.id, dst}, at, peer.look_at);
 }
 
-/// Something was heard of the request just now.
+/// A part of the reply, or CREDIT, has come: the request has arrived, so its timer begins anew.
 void LinkCore::heard_of(Run& run, NodeId dst, Peer& peer, Pending& pending, TimePoint now) {
     pending.again_wait = config_.timings.resend_unheard;
     send_again_at(run, dst, peer, pending, now + pending.again_wait);
 }
 
-/// Its deadlines go before it does.
+/// To be called before a run is forgotten or replaced.
 void LinkCore::forget_deadlines(Run& run) {
     runs_due_.remove(run.id, run.look_at);
     for (auto& [node, peer] : run.peers) peers_due_.remove({run.id, node}, peer.look_at);
@@ -273,7 +276,8 @@ void LinkCore::resend_due(TimePoint now) {
 }
 
 void LinkCore::resend_due(Run& run, NodeId dst, Peer& peer, TimePoint now) {
-    // numbers first: a request that cannot begin again fails, and is no longer in the list then
+    // The numbers are collected first: a request that cannot begin again fails, and `begin` then
+    // erases it from the map that this loop would walk.
     std::vector<std::uint64_t> numbers;
     for (const auto& [number, pending] : peer.pending)
         if (pending.again_at != TimePoint{} && now >= pending.again_at) numbers.push_back(number);
@@ -301,7 +305,7 @@ TimePoint LinkCore::next_deadline() const {
     }
     next = std::min(next, questions_.next_deadline());
     next = std::min(next, runs_due_.next());
-    // without a session nothing is sent again: WELCOME begins all of it
+    // without a session nothing is sent again here: `on_welcome` begins all of it
     if (state_ == State::up) next = std::min(next, peers_due_.next());
     return next;
 }
@@ -424,8 +428,8 @@ void LinkCore::on_open(const Header& header, const Payload& body, TimePoint now)
     Run* run = find(header.run);
     if (run != nullptr && header.term < run->term) return decline_earlier(*run, header);
     if (run != nullptr && header.term == run->term)
-        return announce(*run, now);  // we have answered that
-    // whatever comes of the earlier term from now on is no news
+        return announce(*run, now);  // it has our answer already, or that was lost
+    // nothing of the earlier term is of interest any more
     if (run != nullptr) forget_run(header.run);
     if (const auto unknown = first_not_understood(open->extensions, config_.understood))
         return decline(header, Errc::unsupported_version,
@@ -444,7 +448,7 @@ void LinkCore::on_join(const Header& header, const Payload& body) {
         join->code = Errc::unsupported_version;
         join->sentence = not_understood("JOIN of " + join->name, *unknown, config_.hello.name);
     }
-    // of one that is not there now no PEER_UP has come before
+    // a participant that is not connected has had no PEER_UP
     if (join->code == Errc::ok) know_process(*run, header.src, join->name, join->incarnation);
     events_.push_back(RunJoined{header.run, header.term, header.src, std::move(*join)});
 }
@@ -454,7 +458,7 @@ void LinkCore::on_close(const Header& header, const Payload& body) {
     if (run == nullptr) return;
     const bool confirmed = (header.flags & flag::answer) != 0;
     if (confirmed && !run->closing) return;
-    if (header.term < run->term) return;  // about one that this process has left behind
+    if (header.term < run->term) return;  // of a term that is over
     Ending ending = run->closing.value_or(Ending{Errc::run_ended, "the run was closed"});
     if (!confirmed)
         if (auto told = decode_ending(body.bytes())) ending = std::move(*told);
@@ -530,9 +534,8 @@ void LinkCore::on_run_error(Run& about, const Header& header, Errc code, std::st
         case Errc::malformed_frame:
         case Errc::too_large:
         case Errc::too_many:
-            // The broker has dropped a frame because too much of this node waits at it, which an
-            // honest node can come to when its broker is replaced by one of smaller limits. That
-            // is about the moment and not about the run.
+            // The broker has dropped a frame because too much of this node waits there. That says
+            // nothing about the run: the request is sent again, as after `retry`.
             if (header.request != 0 && code == Errc::too_many) {
                 if (Pending* pending = pending_of())
                     send_again_at(*run, header.dst, peer->second, *pending,
@@ -562,8 +565,8 @@ Join LinkCore::own_join() const {
     return join;
 }
 
-/// The owner's disk was set back, or another process with older files owns the run now: nobody
-/// else would tell it.
+/// An OPEN of an earlier term than the one that this node has joined: the owner's disk was set
+/// back, or another process with older files owns the run now. Only its participants can tell it.
 void LinkCore::decline_earlier(const Run& run, const Header& open) {
     decline(open, Errc::stale_term,
             config_.hello.name + " has joined term " + std::to_string(run.term) + " of run " +
@@ -584,7 +587,8 @@ void LinkCore::decline(const Header& open, Errc code, std::string sentence) {
     send_control(Kind::join, header, encode(join));
 }
 
-/// What another process of that name was asked, and what it had asked, is over.
+/// Notes which process has the name of a peer. When it is another one than before, what the earlier
+/// one was asked has failed, and what it had asked is forgotten.
 LinkCore::Peer& LinkCore::know_process(Run& run, NodeId node, const std::string& name,
                                        std::uint64_t incarnation) {
     Peer& peer = run.peers[node];

@@ -1,7 +1,25 @@
 #pragma once
-// A node's side of the bus as a state machine: HELLO and liveness, the hop to the broker, and
-// requests that are handled once (docs/protocol.md, sections 4 to 7). Frames, ticks and calls in;
-// frames and events out.
+// A node's side of the bus: docs/protocol.md, sections 4 to 7.
+//
+// Between two nodes stands a broker that keeps nothing and may be killed at any time; connections
+// break; processes of one name end and start again. The user of the bus should see none of that: it
+// sends a request to a node of a run, and gets exactly one reply, or the reason why there is none.
+// LinkCore does this for one node. It says HELLO until a broker answers, announces its runs in
+// every session, keeps each request until it is answered and sends it again after whatever went
+// wrong, hands each request of others to the user once and in order, and repeats the answer when
+// the same request comes again.
+//
+// It is a state machine without sockets, clocks or threads. Frames, ticks and calls go in, frames
+// (LinkTransport) and events (next_event) come out. One thread at a time may use it.
+//
+//     link_core.cpp        the connection, HELLO and liveness; control frames and errors
+//     link_runs.cpp        runs that this node owns or takes part in
+//     link_messages.cpp    requests and replies that go out: whose turn it is, what is repeated
+//     outgoing_body.hpp    one body that goes out
+//     link_arrivals.cpp    requests and replies that come in: their room, their order
+//     incoming_body.hpp    one body that comes in
+//     link_bulk.cpp        the second connection, for large bodies
+//     link_questions.hpp   questions, beside all runs
 
 #include <cstdint>
 #include <deque>
@@ -13,6 +31,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/assert.hpp"
 #include "base/rng.hpp"
 #include "bus/core/budget.hpp"
 #include "bus/core/deadlines.hpp"
@@ -60,7 +79,7 @@ struct LinkUp {
 struct LinkDown {
     std::string sentence;
 };
-/// The link is over for good: superseded, name_taken, unsupported_version, ...
+/// The link will not come up again: superseded, name_taken, unsupported_version, ...
 struct LinkFatal {
     Failure failure;
 };
@@ -155,7 +174,8 @@ class LinkCore {
     /// Announces a run of ours, now and after every reconnect, until `close_run`. With a higher
     /// term: what was under way in the old one is forgotten.
     void open_run(const RunId& run, std::uint32_t term, Open open, TimePoint now);
-    /// What this node says of itself when it joins a run; the rest is the caller's.
+    /// A JOIN with what this node says of itself; the caller adds the configuration hash and the
+    /// code.
     [[nodiscard]] Join own_join() const;
     /// Answers an invitation, now and after every reconnect. A refusal (join.code) is sent once.
     void join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join, TimePoint now);
@@ -192,13 +212,17 @@ class LinkCore {
     /// watches for handlers that hang, the request counts as begun just now.
     void note_progress(const RunId& run, std::uint32_t term, NodeId from, std::uint64_t number);
 
-    /// A request is work from its arrival to its answer; what else the user does that may hang, it
-    /// tells of here. Returns what `end_work` wants.
+    /// The broker watches for work that hangs. A request is work from its arrival to its answer;
+    /// the user reports other work, like a handler of an event, here. Returns the argument of
+    /// `end_work`.
     std::uint64_t begin_work() {
         works_.insert(++works_begun_);
         return works_begun_;
     }
-    void end_work(std::uint64_t work) { works_.erase(work); }
+    void end_work(std::uint64_t work) {
+        const bool had_begun = works_.erase(work) == 1;
+        VFLBUS_ASSERT(had_begun, "work that ends has begun, and ends once");
+    }
 
     /// Leaves the bus in order.
     void bye(std::string_view sentence);

@@ -1,4 +1,5 @@
-// Bodies on their way out: docs/protocol.md, sections 6 and 7.
+// Requests and replies that go out: docs/protocol.md, sections 6 and 7. Which body begins when,
+// what is sent again, and the frames of each; how far one body may go stands in outgoing_body.hpp.
 
 #include "base/planted.hpp"
 #include "bus/core/link_state.hpp"
@@ -37,7 +38,7 @@ Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::ui
 
 void LinkCore::reply(const RunId& run, NodeId dst, std::uint64_t number, Bytes body,
                      TimePoint now) {
-    if (body.size() > message_max_)  // no frame of it would pass: the asker would wait forever
+    if (body.size() > message_max_)  // the broker would pass no frame of it, and the asker wait
         return reply_error(run, dst, number,
                            {Errc::too_large, exceeds("an answer", body.size(), message_max_)}, now);
     finish_reply(run, dst, number, 0, std::move(body), now);
@@ -78,8 +79,8 @@ OutgoingBody* LinkCore::find_outgoing(Peer& peer, BodyName name) {
     return found == peer.pending.end() ? nullptr : &found->second.out;
 }
 
-/// After a reconnect at either end: every request again, from offset 0. Answers wait until they
-/// are asked for.
+/// After a reconnect at either end: sends every request again, from offset 0. A reply is sent again
+/// when its request comes again.
 void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
     peer.asking.reset();
     peer.queue.clear();
@@ -93,13 +94,14 @@ void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
     for (const std::uint64_t number : numbers) begin(run, dst, peer, {number, false}, now);
 }
 
-/// Sends a body from offset 0, or queues it: of bodies that need credit only one goes without at a
-/// time, and requests begin in their order. Without a session nothing leaves: between HELLO and
-/// WELCOME the broker alone would count it for the window, and WELCOME begins all anyway.
+/// Sends a body from offset 0, or queues it. Of the large bodies to a peer only one at a time is
+/// under way without CREDIT, and requests begin in the order of their numbers. Without a session
+/// nothing is sent: `on_welcome` begins everything, and what left between HELLO and WELCOME would
+/// be counted for the window by the broker only.
 void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
     OutgoingBody* out = find_outgoing(peer, name);
     if (out == nullptr || state_ != State::up || run.closing) return;
-    if (out->size() > message_max_) {  // the broker that came back takes less
+    if (out->size() > message_max_) {  // a broker with a lower limit has come
         const Failure failure{Errc::too_large, exceeds("a message", out->size(), message_max_)};
         if (!name.reply) return fail_pending(run, dst, peer, name.number, failure, now);
         Answer& answer = peer.answers.at(name.number);
@@ -110,7 +112,9 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
     const auto before = [&](const BodyName& other) {
         return !other.reply && other.number < name.number;
     };
-    // one that has its room waits for nobody: who is asking may be waiting for that very room
+    // A body that has room at its receiver does not wait. Example of what goes wrong otherwise: the
+    // receiver has room for one body and has given it to A; B asks first after a reconnect and gets
+    // no room, and A waits for B.
     if (!out->has_room() &&
         (!may_begin(peer, name, *out) ||
          (!name.reply && std::any_of(peer.queue.begin(), peer.queue.end(), before)))) {
@@ -141,7 +145,7 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
 
 bool LinkCore::may_begin(const Peer& peer, BodyName name, const OutgoingBody& out) const {
     if (out.large() && peer.asking) return false;
-    // counted from the oldest: the receiver remembers no more numbers than that
+    // counted from the oldest unanswered one: the receiver keeps no more numbers than that
     if (!name.reply && name.number - peer.answered_below() >= outstanding_requests_max)
         return false;
     if (name.reply || config_.limits.outstanding >= outstanding_requests_max) return true;
@@ -170,7 +174,8 @@ void LinkCore::begin_next(Run& run, NodeId dst, Peer& peer, TimePoint now) {
     }
 }
 
-/// The body is answered, given up or known to be there: who waited for it may go on.
+/// A body needs its turn no longer: it was answered, given up, or has got CREDIT. The next one
+/// begins.
 void LinkCore::done_with(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
     if (peer.asking == name) peer.asking.reset();
     if (!peer.queue.empty()) begin_next(run, dst, peer, now);
@@ -188,7 +193,7 @@ void LinkCore::fail_pending(Run& run, NodeId dst, Peer& peer, std::uint64_t numb
     event.type = found->second.type;
     event.error = std::move(failure);
     events_.push_back(std::move(event));
-    // whoever waits for that number is told by the next one that it will not come
+    // the receiver may wait for this number; `answered_below` of a later request tells it
     peer.gaps_below = std::max(peer.gaps_below, peer.pending.rbegin()->first + 1);
     const bool oldest = found == peer.pending.begin();
     peer.pending.erase(found);
@@ -198,15 +203,18 @@ void LinkCore::fail_pending(Run& run, NodeId dst, Peer& peer, std::uint64_t numb
     if (oldest) oldest_moved(run, dst, peer, number, now);
 }
 
-/// A receiver that has lost its memory of the run, or was never sent a request that was given up,
-/// waits for numbers that will not come; `answered_below` of a frame tells it, and where no other
-/// frame is due the oldest request is said again. `known`: what the receiver knows to be next.
+/// The oldest unanswered request is another one now. Example of what goes wrong without this:
+///   1. Requests 1 and 2 are under way. The receiver loses its memory of the run and comes back.
+///   2. Both are sent again. Request 1 is given up here before it arrives there.
+///   3. The receiver has 2 and waits for 1, which will not come.
+/// `answered_below` of any later frame tells it. Where none is due, the oldest request is sent
+/// again. `known`: the number that the receiver knows to be next.
 void LinkCore::oldest_moved(Run& run, NodeId dst, Peer& peer, std::uint64_t known, TimePoint now) {
     if (state_ != State::up || run.closing || peer.down || peer.pending.empty()) return;
     const auto& [number, oldest] = *peer.pending.begin();
     if (number <= known || number >= peer.gaps_below || oldest.said_below == number) return;
     if (VFLBUS_PLANTED(gap_not_told)) return;
-    // (one that has room, or is being answered, is not waited for)
+    // when it has room there, or its reply comes in, the receiver does not wait
     if (oldest.out.state() == OutgoingBody::State::begun && !oldest.out.has_room() &&
         !peer.replies.contains(number))
         begin(run, dst, peer, {number, false}, now);
@@ -214,7 +222,8 @@ void LinkCore::oldest_moved(Run& run, NodeId dst, Peer& peer, std::uint64_t know
 
 // -- frames ------------------------------------------------------------------------
 
-/// Sends what credit allows, what follows the first chunk of some on the bulk connection.
+/// Sends as much of a body as its credit allows: all of it on the first connection, or what follows
+/// the first chunk on the bulk connection.
 void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
     Header header;
     header.run = run.id;
@@ -274,13 +283,12 @@ void LinkCore::on_credit(const Header& header, TimePoint now) {
     OutgoingBody* out = find_outgoing(peer, name);
     if (out == nullptr) return;
     out->note_room();
-    // its receiver holds the room that an earlier attempt has asked for; whoever asks now may be
-    // waiting for that very room
+    // its receiver holds the room that an earlier attempt has asked for: see `begin`
     if (out->state() == OutgoingBody::State::queued)
         return begin(*run, header.src, peer, name, now);
     if (out->state() == OutgoingBody::State::idle) return;  // begins when it is asked for
-    // For an earlier attempt: of this one the receiver would drop what it has not granted, and what
-    // arrives on the bulk connection before the first chunk does.
+    // This CREDIT is for an earlier attempt. The receiver would drop parts of the present one that
+    // it has not granted, and parts that come on the bulk connection before the first chunk does.
     if (header.answered_below != out->tag() && header.aux != credit_all &&
         !VFLBUS_PLANTED(credit_of_earlier_attempt))
         return;

@@ -61,7 +61,7 @@ void LinkCore::close_run(const RunId& run, Ending ending, TimePoint now) {
     entry->closing = std::move(ending);
     entry->close_until = now + close_patience;
     runs_due_.no_later(run, entry->close_until, entry->look_at);
-    for (auto& [node, peer] : entry->peers) {  // nobody is listened to any more
+    for (auto& [node, peer] : entry->peers) {  // requests and replies of others are void
         peer.requests.clear();
         peer.replies.clear();
     }
@@ -77,7 +77,7 @@ void LinkCore::forget_run(const RunId& run) {
     reclaim();
 }
 
-/// What waits for the window is of a term that is over.
+/// Drops frames of the run that wait for the window: they are of a term that is over.
 void LinkCore::drop_frames(const RunId& run) {
     out_.drop_run(run, left_);
     bulk_.out.drop_run(run, left_);

@@ -8,13 +8,14 @@
 
 namespace vflbus::bus {
 
-/// To the next try, where a connection takes nothing more or is not there yet.
+/// After this time the link tries again to send on a connection that took nothing, or was not
+/// there.
 inline constexpr Duration full_retry = std::chrono::milliseconds(20);
 
 struct LinkCore::Pending {
     std::uint16_t type = 0;
     OutgoingBody out;
-    TimePoint again_at{};  ///< send it again then, see LinkCore::again_at; zero: not scheduled
+    TimePoint again_at{};  ///< send it again then; zero: not scheduled. See LinkCore::send_again_at
     Duration again_wait{};
     std::uint64_t said_below = 0;  ///< `answered_below` of its last frame
 };
@@ -22,7 +23,7 @@ struct LinkCore::Pending {
 struct LinkCore::Answer {
     std::uint16_t type = 0;
     std::uint8_t flags = 0;
-    std::uint64_t arrival = 0;  ///< of its request, among all that the user had to do
+    std::uint64_t arrival = 0;  ///< place of its request among all work of the user
     OutgoingBody out;           ///< no body: still being handled
 };
 
@@ -33,20 +34,21 @@ struct LinkCore::Peer {
     std::uint64_t next_request = 1;
     std::map<std::uint64_t, Pending> pending;
     std::map<std::uint64_t, IncomingBody> replies;
-    /// Below it, numbers that were answered or given up may be unknown to the receiver.
+    /// The receiver may not know that numbers below this were answered or given up.
     std::uint64_t gaps_below = 0;
     // -- what it asks of us
     std::uint64_t next_expected = 1;
     std::map<std::uint64_t, IncomingBody>
         requests;                             ///< arriving, or whole and waiting for their turn
     std::map<std::uint64_t, Answer> answers;  ///< handed over, and what we said
-    /// Handed over, and not answered. A peer that calls its requests answered before they are
-    /// cannot make the user hold more of them than it may have open.
+    /// Requests that the user has and has not answered. There are no more than a peer may have
+    /// open, even if it says in `answered_below` that they were answered.
     std::set<std::uint64_t> at_user;
     // -- bodies on their way from it
     std::uint64_t arrived_bytes = 0;   ///< of bodies, so far
     std::uint64_t arrived_before = 0;  ///< the same at the last heartbeat
-    unsigned idle_beats = 0;           ///< so long it has held room, and sent next to nothing
+    unsigned idle_beats =
+        0;  ///< heartbeats in a row in which it held room and sent next to nothing
     // -- bodies on their way to it
     std::optional<BodyName> asking;  ///< large, begun, and without credit so far: one at a time
     std::deque<BodyName> queue;      ///< not begun; requests in order of their numbers
@@ -70,13 +72,13 @@ struct LinkCore::Peer {
         return std::any_of(requests.begin(), requests.end(), has) ||
                std::any_of(replies.begin(), replies.end(), has);
     }
-    /// Bodies of which a part is missing will be sent from their beginning.
+    /// Forgets bodies of which a part is missing: their sender begins them again.
     void forget_partials() {
         replies.clear();
         std::erase_if(requests, [](const auto& entry) { return !entry.second.whole(); });
     }
-    /// It is gone. Its room is for others, that of whole bodies which wait for their turn included:
-    /// it begins all again when it is back.
+    /// The peer is gone. Others get its room, also that of whole bodies which wait for their turn:
+    /// when it is back it sends all of them again.
     void forget_arriving() {
         replies.clear();
         requests.clear();

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/assert.hpp"
+
 namespace vflbus::bus {
 
 /// Move-only holder of any type that has `data()` and `size()` in bytes and moves without throwing;
@@ -105,7 +107,11 @@ class SharedSlice {
   public:
     SharedSlice(std::shared_ptr<const std::vector<std::uint8_t>> owner, std::size_t offset,
                 std::size_t size) noexcept
-        : owner_(std::move(owner)), offset_(offset), size_(size) {}
+        : owner_(std::move(owner)), offset_(offset), size_(size) {
+        VFLBUS_ASSERT(
+            owner_ != nullptr && offset_ <= owner_->size() && size_ <= owner_->size() - offset_,
+            "a slice lies within its body");
+    }
     [[nodiscard]] const std::uint8_t* data() const noexcept { return owner_->data() + offset_; }
     [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
