@@ -157,6 +157,7 @@ struct CommandLine {
     RunCompareArguments run_compare;
     RunPlotArguments run_plot;
     RunRemoveArguments run_remove;
+    ModelShowArguments model_show;
     SynthArguments synth;
     InspectArguments inspect;
     SplitArguments split;
@@ -602,6 +603,32 @@ void add_split(CommandLine& line, CLI::App& above) {
     add_output(on, split);
 }
 
+void add_model(CommandLine& line) {
+    CLI::App& above = CommandLine::group(line.app, "model", "Look at trained models.",
+                                         "Example:\n"
+                                         "  vflbus model show 1f0c9a33");
+    above.require_subcommand(1);
+    CLI::App& on =
+        line.command(above, "show", "The features of the parts of a model, by weight.",
+                     "The parts are those that lie here: all of them where `launch` has trained,\n"
+                     "one's own elsewhere. docs/operating.md says what is in their files.\n"
+                     "Examples:\n"
+                     "  vflbus model show 1f0c9a33\n"
+                     "  vflbus model show 1f0c9a33 --party master --limit 5",
+                     line.model_show);
+    on.add_option(
+          "RUN", line.model_show.model,
+          "the run that trained it: its id, the first digits, or a directory with its parts")
+        ->type_name("")
+        ->required();
+    on.add_option("--party", line.model_show.party, "master, member-0, ...; default all")
+        ->type_name("NAME");
+    add_number(on, "--limit", line.model_show.limit, "features of each part; default 20")
+        ->type_name("N");
+    add_config(on, line.model_show);
+    add_output(on, line.model_show);
+}
+
 void add_data(CommandLine& line) {
     CLI::App& above = CommandLine::group(line.app, "data", "Make tables, and look at them.",
                                          "Examples:\n"
@@ -833,6 +860,7 @@ CommandLine::CommandLine() {
     add_predict(*this);
     add_runs_and_nodes(*this);
     add_run(*this);
+    add_model(*this);
     add_data(*this);
     add_config_commands(*this);
     add_health(*this);

@@ -136,6 +136,12 @@ struct RunRemoveArguments : Common {
     bool force = false;  ///< also what could still be resumed
 };
 
+struct ModelShowArguments : Common {
+    std::string model;  ///< a directory, or a run's id or its first digits
+    std::string party;  ///< empty: all whose parts lie there
+    std::uint64_t limit = 20;
+};
+
 struct SubmitArguments : BrokerQuestion {
     std::string to;     ///< node name of the serving master; empty: the only one
     std::string label;  ///< for people
@@ -224,7 +230,8 @@ using Command =
                  ConfigCheckArguments, ConfigReferenceArguments, HealthArguments, AgentArguments,
                  ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
                  RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments,
-                 RunPlotArguments, RunRemoveArguments, CompletionArguments, ManualArguments>;
+                 RunPlotArguments, RunRemoveArguments, CompletionArguments, ManualArguments,
+                 ModelShowArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

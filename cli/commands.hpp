@@ -27,6 +27,7 @@ int run(const RunLogsArguments& arguments);
 int run(const RunCompareArguments& arguments);
 int run(const RunPlotArguments& arguments);
 int run(const RunRemoveArguments& arguments);
+int run(const ModelShowArguments& arguments);
 int run(const CompletionArguments& arguments);
 int run(const ManualArguments& arguments);
 int run(const SubmitArguments& arguments);

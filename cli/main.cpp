@@ -1,6 +1,7 @@
 // vflbus: one binary for all parts. Reads the command line and hands over to one command.
 
 #include <csignal>
+#include <cstdlib>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -35,7 +36,8 @@ int dispatch(const cli::Command& command) {
 int main(int argc, char** argv) {
     if (argc > 1 && std::string_view(argv[1]) == "--tied") return cli::run_tied(argc, argv);
     std::signal(SIGPIPE, SIG_IGN);
-    if (argc > 0) cli::set_program(argv[0]);
+    const char* const started = std::getenv("VFLBUS_PROGRAM");  // a script that starts this one
+    if (argc > 0) cli::set_program(started != nullptr ? started : argv[0]);
     try {
         return cli::finish_output(dispatch(cli::parse(argc, argv)));
     } catch (const std::exception& failure) {

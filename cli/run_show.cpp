@@ -42,6 +42,10 @@ std::string to_json(const RunView& view) {
 
 std::string progress_text(const bus::RunStatus& status) {
     if (status.step == 0 && status.steps == 0) return status.phase;
+    // a solver that converges needs fewer steps than it may take
+    if (status.phase == "completed")
+        return "completed after " + std::to_string(status.step) + " steps, loss " +
+               observe::metric_text(status.loss);
     // how many there would have been is not known of a run whose files alone tell
     return status.phase + ", step " + std::to_string(status.step) +
            (status.steps == 0 ? "" : " of " + std::to_string(status.steps)) + ", loss " +

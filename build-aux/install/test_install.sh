@@ -11,6 +11,18 @@ trap 'rm -rf "$root"' EXIT
 DESTDIR=$root meson install -C "$build" --no-rebuild --quiet
 test -x "$root$prefix/bin/vflbus"
 
+# a manual page for each command that the program has, and completions that shells can read
+pages=$root$prefix/share/man/man1
+grep -q '^\.SH NAME' "$pages/vflbus.1"
+for command in launch predict run data model; do
+    grep -q "^\.SH SYNOPSIS" "$pages/vflbus-$command.1"
+done
+completions=$root$prefix/share
+bash -n "$completions/bash-completion/completions/vflbus"
+grep -q 'predict' "$completions/bash-completion/completions/vflbus"
+grep -q '^#compdef vflbus' "$completions/zsh/site-functions/_vflbus"
+grep -q '^complete -c vflbus' "$completions/fish/vendor_completions.d/vflbus.fish"
+
 # where pkg-config looks on every Debian
 pc=$root$prefix/share/pkgconfig/vflbus.pc
 test -f "$pc"

@@ -352,6 +352,18 @@ std::string left_out_text(const std::vector<LeftOutColumn>& left_out) {
     return join_and(parts);
 }
 
+/// What the words of the two tables above mean.
+std::string words_of(const RunReport& report) {
+    if (report.parties.empty() || report.train.empty()) return {};
+    std::string out =
+        "matched: rows whose id all parties have; missing: empty cells of numbers, "
+        "filled with their mean in training; loss: mean over the rows, without the "
+        "penalty";
+    if (find_metric(report.train, "ks") != nullptr)
+        out += "; ks: the largest distance of the two classes' score distributions, 0 to 1";
+    return out;
+}
+
 Facts facts_of(const RunReport& report) {
     Facts facts;
     for (const PartyReport& party : report.parties) {
@@ -375,6 +387,8 @@ Facts facts_of(const RunReport& report) {
                              human_bytes(report.bytes_received)));
     if (!report.model_dir.empty()) facts.emplace_back("model", report.model_dir);
     for (const std::string& note : report.notes) facts.emplace_back("note", note);
+    if (const std::string words = words_of(report); !words.empty())
+        facts.emplace_back("words", words);
     return facts;
 }
 

@@ -1,5 +1,7 @@
 // Bad input: one clear sentence, an exit code that means something, nothing left behind.
 
+#include <csignal>
+#include <map>
 #include <sstream>
 
 #include "base/json.hpp"
@@ -265,4 +267,65 @@ TEST_CASE("addresses that cannot be bound", "[bad_input]") {
     CHECK(first_endpoint(wide).substr(0, 6) == "tcp://");
     wide.signal(15);
     CHECK(wide.wait().exit_code == 0);
+}
+
+TEST_CASE("no cell, id or column name of a member reaches the master, or those who ask the broker",
+          "[bad_input][secrets]") {
+    const TempDir dir;
+    std::string bank = "id,y,age\n";
+    std::string rows;
+    for (int i = 0; i < 60; ++i) {
+        bank +=
+            std::to_string(i) + "," + std::to_string(i % 2) + "," + std::to_string(i % 9) + "\n";
+        rows += std::to_string(i) + "," + std::to_string(i * 7 % 13) + ",SECRET\n";
+    }
+    const std::string header = "SECRETKEY,SECRETCOL,SECRETCONST\n";
+    const std::map<std::string, std::string> tables{
+        {"sound", header + rows},  // a constant column is left out, which the report says
+        {"cell", "SECRETKEY,SECRETCOL,SECRETCONST\n" + rows + "60,12SECRETCELL,SECRET\n"},
+        {"twice", header + rows + "3,SECRET,SECRET\n"},
+        {"no id", "SECRETOTHER,SECRETCOL\n1,2\n3,4\n"},
+        {"same name", "SECRETKEY,SECRETCOL,SECRETCOL\n1,2,3\n"},
+        {"others", header + "SECRETID1,3,x\nSECRETID2,4,y\n"},
+        {"quote", header + rows + "60,\"SECRETCELL,x\n"}};
+    spit(dir / "bank.csv", bank);
+    for (const auto& [name, table] : tables) {
+        INFO(name);
+        spit(dir / "shop.csv", table);
+        const std::string at = "ipc://" + (dir / (name.substr(0, 2) + ".bus"));
+        const std::string master_runs = name + "-master";
+        Process broker(dir, {"broker", "--bind", at});
+        REQUIRE(broker.await_output("ipc://"));
+        Process member(
+            dir, {"actor", "--role", "member", "--rank", "0", "--once", "--broker", at, "--set",
+                  "party.member-0.data=shop.csv", "--set", "party.member-0.id=SECRETKEY", "--set",
+                  "output.runs_dir=" + name + "-member"});
+        const Finished master =
+            run(dir, {"actor", "--role", "master", "--broker", at, "--json", "--set",
+                      "run.world_size=1", "--set", "model.task=logistic", "--set",
+                      "party.master.data=bank.csv", "--set", "party.master.id=id", "--set",
+                      "party.master.label=[\"y\"]", "--set", "output.runs_dir=" + master_runs});
+        INFO(master.err);
+        CHECK(master.exit_code == (name == "sound" ? 0 : 3));
+        std::string heard = master.out + master.err;
+        const std::string id = Json::parse(master.out)["run_id"].get<std::string>();
+        for (const Words& question : {Words{"runs", "--broker", at, "--json"},
+                                      Words{"run", "show", id, "--broker", at, "--json"},
+                                      Words{"run", "logs", id, "--broker", at, "--json"}}) {
+            const Finished answer = run(dir, question);
+            heard += answer.out + answer.err;
+        }
+        for (const auto& entry : fs::recursive_directory_iterator(dir / master_runs))
+            if (entry.is_regular_file()) heard += slurp(entry.path());
+        CHECK(heard.find("member-0") != std::string::npos);
+        const std::size_t secret = heard.find("SECRET");
+        INFO((secret == std::string::npos ? ""
+                                          : heard.substr(secret > 200 ? secret - 200 : 0, 400)));
+        CHECK(secret == std::string::npos);
+        member.wait();
+        // its own log says all of it
+        if (name == "cell") CHECK(member.err().find("12SECRETCELL") != std::string::npos);
+        broker.signal(SIGTERM);
+        broker.wait();
+    }
 }

@@ -1,6 +1,7 @@
 // The way back to one's results: what lies here is listed, shown, compared, drawn and removed, and
 // nothing that is there is overwritten.
 
+#include <cmath>
 #include <set>
 
 #include "base/json.hpp"
@@ -300,5 +301,59 @@ TEST_CASE("--version says what a report of a problem should say", "[way_back]") 
     CHECK_FALSE(said["processor"].get<std::string>().empty());
     const std::string text = run(dir, {"--version"}).out;
     CHECK(text.find("libzmq " + said["libraries"]["libzmq"].get<std::string>()) !=
+          std::string::npos);
+}
+
+TEST_CASE("the parts of a model are shown, the largest weight first", "[way_back]") {
+    const TempDir dir;
+    make_example(dir);
+    train_here(dir, first_id);
+    const Json shown = json_of(run(dir, {"model", "show", "0011", "--json"}));
+    REQUIRE(shown["parts"].size() == 3);
+    CHECK(shown["run_id"] == first_id);
+    const Json& master = shown["parts"][0];
+    CHECK(master["party"] == "master");
+    std::string largest;
+    double most = -1;
+    for (std::size_t j = 0; j < master["features"].size(); ++j)
+        if (const double w = std::abs(master["weights"][0][j].get<double>()); w > most) {
+            most = w;
+            largest = master["features"][j].get<std::string>();
+        }
+    const Finished text = run(dir, {"model", "show", "0011", "--party", "master", "--limit", "2"});
+    REQUIRE(text.exit_code == 0);
+    INFO(text.out);
+    const std::size_t head = text.out.find("FEATURE");
+    REQUIRE(head != std::string::npos);
+    const std::size_t line = text.out.find('\n', head) + 1;
+    CHECK(text.out.substr(line, largest.size() + 1) == largest + " ");
+    CHECK(text.out.find("(intercept)") != std::string::npos);
+    CHECK(text.out.find("the first 2") != std::string::npos);
+    CHECK(text.out.find("member-0") == std::string::npos);
+    // a directory does as well, and what is no model is refused
+    CHECK(run(dir, {"model", "show", "runs/" + first_id}).exit_code == 0);
+    CHECK(run(dir, {"model", "show", "0011", "--party", "nobody"}).exit_code == 2);
+    CHECK(run(dir, {"model", "show", "ffff"}).exit_code == 3);
+}
+
+TEST_CASE("a report names what was predicted, and what its words mean", "[way_back]") {
+    const TempDir dir;
+    make_example(dir);
+    const Finished finished = run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id",
+                                        first_id, "--set", "run.experiment_label=the first one"});
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    for (const char* const said :
+         {"positive  class 1", "matched: ", "ks: ", "loss: ", "label     the first one"}) {
+        INFO(said);
+        CHECK(finished.out.find(said) != std::string::npos);
+    }
+    const Json report = Json::parse(slurp(dir / ("runs/" + first_id + "/report.json")));
+    CHECK(report["positive_class"] == "1");
+    CHECK(report["configuration"]["run.experiment_label"] == "the first one");
+    // one definition of the loss: the same in the table, in `run show` and in the report
+    const Json shown = json_of(run(dir, {"run", "show", "0011", "--local", "--json"}));
+    CHECK(shown["progress"]["loss"] == report["metrics"]["train"]["loss"]);
+    CHECK(run(dir, {"run", "show", "0011", "--local"}).out.find("completed after ") !=
           std::string::npos);
 }

@@ -90,7 +90,8 @@ TEST_CASE("a report as JSON: the keys, in their order") {
         R"("config_hash":"ab12","started":"2026-02-03T04:05:06Z","finished":"2026-02-03T04:05:09Z",)"
         R"("parties":[{"name":"master","role":"master","rank":null,"rows":10000,"rows_matched":8123,)"
         R"("features":5,"left_out":[],"missing_cells":0,"version":"0.1.0","host":"bank","pid":4711}],)"
-        R"("rows":{"common":8123,"train":6498,"test":1625,"parties":{"master":10000}},"steps":520,)"
+        R"("rows":{"common":8123,"train":6498,"test":1625,"parties":{"master":10000}},)"
+        R"("steps":520,)"
         R"("steps_planned":520,)"
         R"("epochs":20,"train_seconds":1.25,"total_seconds":3.5,"metrics":{"train":{"loss":0.5,)"
         R"("auc":0.7222},"test":{"loss":0.30000000000000004,"auc":null},"label_holder_alone":)"
@@ -227,7 +228,10 @@ TEST_CASE("the table at the end") {
           "steps     520 in 20 epochs\n"
           "time      1.25 s training, 3.50 s in all\n"
           "bytes     3.0 MiB sent, 3.0 MiB received by all parties\n"
-          "model     runs/1f0c9a33000000000000000000000000/master/model\n");
+          "model     runs/1f0c9a33000000000000000000000000/master/model\n"
+          "words     matched: rows whose id all parties have; missing: empty cells of numbers, "
+          "filled with\n"
+          "          their mean in training; loss: mean over the rows, without the penalty\n");
 }
 
 TEST_CASE("a failed run says why, and shows what there is") {
