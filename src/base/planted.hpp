@@ -54,6 +54,7 @@ enum class PlantedBug : std::uint8_t {
     released_before_stored,
     window_not_enforced,
     idle_room_kept,
+    kept_not_counted,
 };
 
 extern PlantedBug planted_bug;

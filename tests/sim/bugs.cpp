@@ -82,6 +82,7 @@ constexpr Bug all[] = {
                "a body of which nothing more comes keeps the room that others wait for"),
     VFLBUS_BUG(window_not_enforced,
                "the broker queues what a node sends beyond its window to one that is behind"),
+    VFLBUS_BUG(kept_not_counted, "the broker keeps whatever one node says in OPEN and JOIN"),
 };
 
 }  // namespace

@@ -37,6 +37,7 @@ bus::Limits draw_limits(Rng& rng) {
     limits.body_budget = (96 << 10) << rng.below(4);
     // (what is asked here fits into the smallest)
     limits.message = (256 << 10) << rng.below(3);
+    limits.kept_of_one = (512 << 10) << rng.below(2);
     limits.outstanding = 1 + rng.below(bus::outstanding_requests_max);
     if (!bus::consistent(limits)) throw std::logic_error("limits that contradict each other");
     return limits;

@@ -18,6 +18,8 @@ void World::check() {
         if (broker_->queued_bytes() >
             nodes_.size() * (limits.broker_queue + frame + 2 * (window + frame)))
             violate("the broker queues more than its limits allow");
+        if (broker_->kept_of_one_bytes() > limits.kept_of_one)
+            violate("the broker keeps more of what one node has said than its limits allow");
         if (broker_->nodes() > incarnations_.size())
             violate("the broker knows more nodes than there are names");
     }

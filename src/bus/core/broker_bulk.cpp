@@ -89,7 +89,7 @@ void BrokerCore::send_bulk(Node& node, Header header, TimePoint now) {
     header.dst = node.id;
     NodeSink sink(transport_, node.bulk.conn);
     const Posted posted = node.bulk.out.control({make_frame(header, Bytes{})}, sink, now);
-    if (node.bulk.out.blocked()) retry_flush_ = true;
+    if (node.bulk.out.blocked()) blocked_.insert(node.id);
     if (posted == Posted::gone || posted == Posted::over) lose_bulk(node, now);
 }
 

@@ -13,7 +13,9 @@ BrokerCore::BrokerCore(BrokerConfig config, BrokerTransport& transport, TimePoin
       transport_(transport),
       tokens_(config_.secret),
       started_(now),
-      last_tick_(now) {}
+      last_tick_(now),
+      now_(now),
+      looked_around_(now) {}
 
 BrokerCore::~BrokerCore() = default;
 
@@ -23,92 +25,106 @@ void BrokerCore::log(const std::string& line) const {
 
 // -- arrival -------------------------------------------------------------------
 
+/// Whose connection a frame came on.
+struct BrokerCore::Sender {
+    Node* node = nullptr;  ///< null: anonymous
+    Lane lane = Lane::main;
+    bool crowded = false;  ///< forgotten again unless this frame makes it a node's
+};
+
+/// Nothing: there are too many strangers to look at this one.
+std::optional<BrokerCore::Sender> BrokerCore::sender_of(ConnId from, bool is_hello, TimePoint now) {
+    if (from == last_conn_ && last_node_ != nullptr) return Sender{last_node_, last_lane_, false};
+    bool crowded = false;
+    auto found = connections_.find(from);
+    if (found == connections_.end()) {
+        // those who never say HELLO must not keep out those who do
+        crowded = anonymous_ >= anonymous_connections_max;
+        if (crowded && !is_hello) return std::nullopt;
+        ++anonymous_;
+        found = connections_.emplace(from, Connection{nullptr, now}).first;
+    }
+    Node* const node = found->second.node;
+    if (node != nullptr) {
+        last_conn_ = from;
+        last_node_ = node;
+        last_lane_ = found->second.lane;
+    }
+    return Sender{node, found->second.lane, crowded};
+}
+
 void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoint clock) {
     const TimePoint now = awake(clock);
     ++counters_.frames_in;
     Header header;
-    const std::span<const std::uint8_t> head = frame.header.bytes();
-    Payload& body = frame.body;
-    const std::size_t body_bytes = body.size();
-    const HeaderFault fault = frames > frames_max ? HeaderFault::stranger : decode(head, header);
+    const std::size_t body_bytes = frame.body.size();
+    const HeaderFault fault =
+        frames > frames_max ? HeaderFault::stranger : decode(frame.header.bytes(), header);
     if (fault == HeaderFault::stranger) {
         ++counters_.strangers;
         return;
     }
-
-    Node* node = nullptr;
-    Lane lane = Lane::main;
-    bool crowded = false;
-    if (from == last_conn_ && last_node_ != nullptr) {
-        node = last_node_;
-        lane = last_lane_;
-    } else {
-        auto found = connections_.find(from);
-        if (found == connections_.end()) {
-            // those who never say HELLO must not keep out those who do
-            const bool full = anonymous_ >= anonymous_connections_max;
-            if (full && (fault != HeaderFault::none || header.kind != Kind::hello)) {
-                ++counters_.strangers;
-                return;
-            }
-            ++anonymous_;
-            crowded = full;
-            found = connections_.emplace(from, Connection{nullptr, now}).first;
-        }
-        node = found->second.node;
-        lane = found->second.lane;
-        if (node != nullptr) {
-            last_conn_ = from;
-            last_node_ = node;
-            last_lane_ = lane;
-        }
+    const auto sender =
+        sender_of(from, fault == HeaderFault::none && header.kind == Kind::hello, now);
+    if (!sender) {
+        ++counters_.strangers;
+        return;
     }
+    Node* const node = sender->node;
     if (fault == HeaderFault::other_version)
         return refuse_hello(from, Errc::unsupported_version,
                             "this broker speaks protocol version " + std::to_string(wire_version) +
                                 "; use the same vflbus version on all parties");
-    const bool may_be_bulk = node == nullptr || (lane == Lane::bulk && node->id == header.src);
+    const bool may_be_bulk =
+        node == nullptr || (sender->lane == Lane::bulk && node->id == header.src);
     if (header.kind == Kind::bulk && may_be_bulk && valid(header, body_bytes))
         return on_bulk(from, header, now);
-    if (header.kind == Kind::hello && lane == Lane::main) {
+    if (header.kind == Kind::hello && sender->lane == Lane::main) {
         if (valid(header, body_bytes))
-            on_hello(from, node, header, body, now);
+            on_hello(from, node, header, frame.body, now);
         else
             ++counters_.strangers;
-        if (crowded) {
-            const auto still = connections_.find(from);
-            if (still != connections_.end() && still->second.node == nullptr) {
-                connections_.erase(still);
-                --anonymous_;
-            }
+        if (!sender->crowded) return;
+        const auto still = connections_.find(from);
+        if (still != connections_.end() && still->second.node == nullptr) {
+            connections_.erase(still);
+            --anonymous_;
         }
         return;
     }
-    if (node == nullptr) {
-        ++counters_.refused;
-        if (header.kind == Kind::bye || header.kind == Kind::error) return;
-        Header answer;
-        answer.kind = Kind::error;
-        answer.aux = static_cast<std::uint64_t>(Errc::not_registered);
-        return send_raw(from, answer, encode_sentence("say HELLO first"));
-    }
-    node->in_of(lane).received(head.size() + body_bytes);
+    if (node == nullptr) return on_frame_of_stranger(from, header, now);
+    on_frame_of_node(*node, sender->lane, header, frame, now);
+}
+
+void BrokerCore::on_frame_of_stranger(ConnId from, const Header& header, TimePoint now) {
+    ++counters_.refused;
+    if (header.kind == Kind::bye || header.kind == Kind::error) return;
+    // one that sends and never reads must not fill the memory of the transport with answers
+    if (!connections_.at(from).answers.take(1, now)) return;
+    Header answer;
+    answer.kind = Kind::error;
+    answer.aux = static_cast<std::uint64_t>(Errc::not_registered);
+    send_raw(from, answer, encode_sentence("say HELLO first"));
+}
+
+void BrokerCore::on_frame_of_node(Node& node, Lane lane, const Header& header, Frame& frame,
+                                  TimePoint now) {
+    const std::size_t bytes = frame.size();
+    node.in_of(lane).received(bytes);
     // the last word of a process is no sign that it lives: a newcomer that waits for its name gets
     // it
-    const bool leaves = header.kind == Kind::bye && header.src == node->id && lane == Lane::main;
-    if (!leaves || !node->probe) heard(*node, now);
-    if (!valid(header, body_bytes))
-        return send_error(*node, header, Errc::malformed_frame,
+    const bool leaves = header.kind == Kind::bye && header.src == node.id && lane == Lane::main;
+    if (!leaves || !node.probe) heard(node, now);
+    if (!valid(header, frame.body.size()))
+        return send_error(node, header, Errc::malformed_frame,
                           "the frame does not obey the rules of its kind", now);
-    if (header.src != node->id)
+    if (header.src != node.id)
         return send_error(
-            *node, header, Errc::wrong_source,
-            "this connection is " + node->hello.name + " and cannot send for another node", now);
-    if (lane == Lane::bulk)
-        return on_bulk_frame(*node, header, frame, head.size() + body_bytes, now);
-    if (is_data(header.kind))
-        return route(*node, Lane::main, header, frame, head.size() + body_bytes, now);
-    on_control(*node, header, body, now);
+            node, header, Errc::wrong_source,
+            "this connection is " + node.hello.name + " and cannot send for another node", now);
+    if (lane == Lane::bulk) return on_bulk_frame(node, header, frame, bytes, now);
+    if (is_data(header.kind)) return route(node, Lane::main, header, frame, bytes, now);
+    on_control(node, header, frame.body, now);
 }
 
 void BrokerCore::on_control(Node& node, const Header& header, Payload& body, TimePoint now) {
@@ -129,25 +145,8 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
             if (!node.out.consumed(header.aux, now)) ++counters_.refused;
             if (node.out.waiting()) flush(node, now);
             return;
-        case Kind::bye: {
-            log("node left name=" + node.hello.name);
-            const NodeId id = node.id;
-            node.left = true;
-            disconnect(node, now);
-            // unless a newcomer that waited for the name has it now
-            if (node.conn == 0) node.state = Node::State::lost;
-            for (const RunId& run_id : node.runs) {
-                Run& run = *runs_.at(run_id);
-                announce_down(
-                    run, node,
-                    header.aux <= 0xffff ? static_cast<Errc>(header.aux) : Errc::peer_lost,
-                    Duration{}, now);
-                if (run.owner == node.id) run.owner_lost_at = now;
-            }
-            if (node.conn == 0) note(node);
-            end_runs_of(node, now);
-            return forget_if_idle(id);
-        }
+        case Kind::bye:
+            return on_bye(node, header, now);
         case Kind::open:
             return on_open(node, header, body, now);
         case Kind::join:
@@ -168,6 +167,25 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
     }
 }
 
+void BrokerCore::on_bye(Node& node, const Header& header, TimePoint now) {
+    log("node left name=" + node.hello.name);
+    const NodeId id = node.id;
+    node.left = true;
+    disconnect(node, now);
+    // unless a newcomer that waited for the name has it now
+    if (node.conn == 0) node.state = Node::State::lost;
+    for (const RunId& run_id : node.runs) {
+        Run& run = *runs_.at(run_id);
+        announce_down(run, node,
+                      header.aux <= 0xffff ? static_cast<Errc>(header.aux) : Errc::peer_lost,
+                      Duration{}, now);
+        if (run.owner == node.id) run.owner_lost_at = now;
+    }
+    if (node.conn == 0) note(node);
+    end_runs_of(node, now);
+    forget_if_idle(id);
+}
+
 // -- time ----------------------------------------------------------------------
 
 /// The clock without the time that the loop has slept: whoever paused the whole machine paused us
@@ -176,15 +194,38 @@ TimePoint BrokerCore::awake(TimePoint clock) {
     const Duration check = config_.timings.check;
     const Duration late = clock - slept_ - last_tick_ - check;
     if (late > check && !VFLBUS_PLANTED(lag_ignored)) slept_ += late;
-    return clock - slept_;
+    return now_ = clock - slept_;
 }
 
 void BrokerCore::on_tick(TimePoint clock) {
-    const Timings& t = config_.timings;
     const TimePoint now = awake(clock);
     last_tick_ = now;
-    retry_flush_ = false;
+    // connections that took no more are tried again every few milliseconds; the other nodes, of
+    // which there may be thousands, are none of that
+    std::set<NodeId> blocked;
+    blocked.swap(blocked_);
+    for (const NodeId id : blocked) {
+        const auto found = nodes_.find(id);
+        if (found == nodes_.end()) continue;
+        if (found->second->conn == 0)
+            drop_what_waits(*found->second, now);
+        else
+            flush(*found->second, now);
+    }
+    if (now - looked_around_ < config_.timings.check) return;
+    looked_around_ = now;
+    look_around(now);
+}
 
+/// A connection that was found to be gone while frames were sent.
+void BrokerCore::drop_what_waits(Node& node, TimePoint now) {
+    if (node.conn == 0 && (node.out.waiting() || node.probe || node.bulk.conn != 0))
+        disconnect(node, now);
+}
+
+/// Who has fallen silent, and what waits for somebody who will not come.
+void BrokerCore::look_around(TimePoint now) {
+    const Timings& t = config_.timings;
     std::vector<NodeId> ids;
     ids.reserve(nodes_.size());
     for (const auto& [id, node] : nodes_) ids.push_back(id);
@@ -192,8 +233,7 @@ void BrokerCore::on_tick(TimePoint clock) {
         const auto found = nodes_.find(id);
         if (found == nodes_.end()) continue;
         Node& node = *found->second;
-        if (node.conn == 0 && (node.out.waiting() || node.probe || node.bulk.conn != 0))
-            disconnect(node, now);
+        drop_what_waits(node, now);
         if (node.probe && now >= node.probe->deadline) settle_probe(node, false, now);
         // its node has given it up perhaps, and nobody has told: what goes there is lost
         if (node.bulk.conn != 0 && now - node.bulk.heard > t.lost) lose_bulk(node, now);
@@ -207,6 +247,25 @@ void BrokerCore::on_tick(TimePoint clock) {
         if (owner_gone && !node.runs.empty()) end_runs_of(node, now);
         forget_if_idle(id);
     }
+    close_orphans(now);
+    give_up_noted(now);
+    std::erase_if(asked_, [&](const auto& entry) { return now >= entry.second.until; });
+    if (now - sizes_noted_ >= std::chrono::seconds(10)) note_sizes(now);
+    std::erase_if(spent_, [&](auto& entry) { return entry.second.full(now); });
+    if (anonymous_ > 0) {
+        std::erase_if(connections_, [&](const auto& entry) {
+            const bool stale =
+                entry.second.node == nullptr && now - entry.second.since > t.without_hello;
+            if (!stale) return false;
+            --anonymous_;
+            transport_.close(entry.first);
+            return true;
+        });
+    }
+}
+
+void BrokerCore::close_orphans(TimePoint now) {
+    const Timings& t = config_.timings;
     std::vector<RunId> orphans;
     for (const auto& [id, run] : runs_) {
         const auto owner = nodes_.find(run->owner);
@@ -223,23 +282,12 @@ void BrokerCore::on_tick(TimePoint clock) {
                                        ", is gone; whoever owns the run can go on with --resume"},
                 broker_node, now);
     }
-    give_up_noted(now);
-    std::erase_if(asked_, [&](const auto& entry) { return now >= entry.second.until; });
-    if (now - sizes_noted_ >= std::chrono::seconds(10)) note_sizes(now);
-    if (anonymous_ > 0) {
-        std::erase_if(connections_, [&](const auto& entry) {
-            const bool stale =
-                entry.second.node == nullptr && now - entry.second.since > t.without_hello;
-            if (stale) --anonymous_;
-            return stale;
-        });
-    }
 }
 
 TimePoint BrokerCore::next_deadline() const {
-    return last_tick_ + slept_ +
-           (retry_flush_ ? std::min<Duration>(std::chrono::milliseconds(2), config_.timings.check)
-                         : config_.timings.check);
+    const TimePoint all = looked_around_ + config_.timings.check;
+    const TimePoint blocked = last_tick_ + std::chrono::milliseconds(2);
+    return slept_ + (blocked_.empty() ? all : std::min(all, blocked));
 }
 
 void BrokerCore::shutdown(std::string_view sentence) {
@@ -255,6 +303,12 @@ std::uint64_t BrokerCore::queued_bytes() const noexcept {
     std::uint64_t total = 0;
     for (const auto& [id, node] : nodes_) total += node->queued_bytes();
     return total;
+}
+
+std::uint64_t BrokerCore::kept_of_one_bytes() const {
+    std::uint64_t most = 0;
+    for (const auto& [id, node] : nodes_) most = std::max(most, kept_bytes_of(*node, nullptr));
+    return most;
 }
 
 std::size_t BrokerCore::queued_controls() const noexcept {

@@ -7,10 +7,12 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
+#include "bus/core/allowance.hpp"
 #include "bus/core/hop_receiver.hpp"
 #include "bus/core/hop_sender.hpp"
 #include "bus/core/ledger.hpp"
@@ -92,6 +94,8 @@ class BrokerCore {
     [[nodiscard]] std::size_t runs() const noexcept { return runs_.size(); }
     [[nodiscard]] std::size_t connections() const noexcept { return connections_.size(); }
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept;
+    /// The most bytes that are kept of what one node has said in OPEN and JOIN.
+    [[nodiscard]] std::uint64_t kept_of_one_bytes() const;
     /// Control frames that wait for connections that take no more.
     [[nodiscard]] std::size_t queued_controls() const noexcept;
 
@@ -107,16 +111,27 @@ class BrokerCore {
     // -- arrival ---------------------------------------------------------------
     void on_hello(ConnId from, const Node* known, const Header& header, const Payload& body,
                   TimePoint now);
+    struct Sender;
+    [[nodiscard]] std::optional<Sender> sender_of(ConnId from, bool is_hello, TimePoint now);
+    void on_frame_of_stranger(ConnId from, const Header& header, TimePoint now);
+    void on_frame_of_node(Node& node, Lane lane, const Header& header, Frame& frame, TimePoint now);
+    void on_bye(Node& node, const Header& header, TimePoint now);
     void on_control(Node& node, const Header& header, Payload& body, TimePoint now);
     void on_open(Node& node, const Header& header, const Payload& body, TimePoint now);
     void on_join(Node& node, const Header& header, const Payload& body, TimePoint now);
     void on_close(Node& node, const Header& header, const Payload& body, TimePoint now);
     void route(Node& node, Lane lane, const Header& header, Frame& frame, std::size_t bytes,
                TimePoint now);
+    bool find_route(Node& node, const Header& header,
+                    const std::function<void(Errc, const std::string&)>& refuse, TimePoint now);
     void route_credit(Node& node, const Header& header, TimePoint now);
 
     // -- nodes: broker_nodes.cpp -------------------------------------------------
     void accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now);
+    void take_over(Node& node, TimePoint now);
+    void connect(Node& node, ConnId from, TimePoint now);
+    void begin_session(Node& node, Hello hello, ConnId from, TimePoint now);
+    void welcome(Node& node, std::uint64_t hello_number, TimePoint now);
     void refuse_hello(ConnId from, Errc code, const std::string& sentence);
     void ask_for_life(Node& node, Probe probe, TimePoint now);
     void settle_probe(Node& node, bool old_one_lives, TimePoint now);
@@ -142,6 +157,12 @@ class BrokerCore {
     // -- runs: broker_runs.cpp ---------------------------------------------------
     TimePoint awake(TimePoint clock);
     Run* find_run(const RunId& id);
+    [[nodiscard]] bool pays(NodeId node, std::size_t announced, TimePoint now);
+    [[nodiscard]] std::uint64_t kept_bytes_of(const Node& node, const Run* but_for) const;
+    Run* run_to_open(Node& node, const Header& header, std::uint64_t kept, TimePoint now);
+    void name_members(Node& node, Run& run, std::uint32_t term, bool to_all,
+                      std::vector<Member> members, TimePoint now);
+    void tell_of_open(Node& node, Run& run, TimePoint now);
     void end_run(Run& run, const Ending& ending, NodeId except, TimePoint now);
     template <class Visit>
     void for_each_joined(Run& run, Visit&& visit);
@@ -165,6 +186,9 @@ class BrokerCore {
     [[nodiscard]] RunRow row_of(const Run& run) const;
     [[nodiscard]] NodeRow row_of(const Node& node) const;
     void give_up_noted(TimePoint now);
+    void look_around(TimePoint now);
+    void drop_what_waits(Node& node, TimePoint now);
+    void close_orphans(TimePoint now);
     void note(Run& run);
     void note(const RunId& run, const Noted& noted, RunState state, const Ending& ending,
               TimePoint now);
@@ -212,7 +236,11 @@ class BrokerCore {
     std::uint64_t generation_ = 1;  ///< changes whenever a route may have changed
     std::uint64_t next_session_ = 1;
     std::size_t anonymous_ = 0;
-    bool retry_flush_ = false;
+    /// Whose connection takes no more at the moment, or was found to be gone.
+    std::set<NodeId> blocked_;
+    TimePoint now_;                      ///< of the event that is being worked on
+    TimePoint looked_around_;            ///< when all nodes and runs were looked at last
+    std::map<NodeId, Allowance> spent_;  ///< by names whose allowance is not full
     ConnId last_conn_ = 0;
     Node* last_node_ = nullptr;
     Lane last_lane_ = Lane::main;

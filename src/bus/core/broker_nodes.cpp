@@ -94,6 +94,8 @@ void BrokerCore::ask_for_life(Node& node, Probe probe, TimePoint now) {
 
 void BrokerCore::refuse_hello(ConnId from, Errc code, const std::string& sentence) {
     ++counters_.refused;
+    const auto connection = connections_.find(from);
+    if (connection != connections_.end() && !connection->second.answers.take(1, now_)) return;
     Header answer;
     answer.kind = Kind::error;
     answer.aux = static_cast<std::uint64_t>(code);
@@ -110,25 +112,21 @@ void BrokerCore::settle_probe(Node& node, bool old_one_lives, TimePoint now) {
 void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now) {
     const NodeId id = node_id_of(hello.name);
     auto& slot = nodes_[id];
+    // what a HELLO makes the broker tell others is paid for; who says it too often says it again
+    if (!pays(id, slot == nullptr ? 1 : 1 + slot->runs.size(), now)) {
+        if (slot == nullptr) nodes_.erase(id);
+        return;
+    }
     const bool known = slot != nullptr;
     if (!known) {
         slot = std::make_unique<Node>(id, config_.limits, tokens_);
+        slot->first_seen = now;
         for (const auto& [run_id, run] : runs_)
             if (run->owner == id || run->find(id) != nullptr) slot->runs.insert(run_id);
     }
     Node& node = *slot;
     const bool same_process = known && node.hello.instance == hello.instance;
-    if (known && !same_process) {
-        const bool was_lost = node.state == Node::State::lost;
-        node.state = Node::State::up;  // not to be forgotten with them
-        end_runs_of(node, now);  // those that cannot go on without the process that drove them
-        // those who work with the old process hear at once that it is no more
-        for (const RunId& run_id : node.runs)
-            if (Run& run = *runs_.at(run_id); !was_lost && run.takes_part(id))
-                announce_down(run, node, Errc::superseded, Duration{}, now);
-        asked_.erase(asked_.lower_bound({id, 0}), asked_.upper_bound({id, UINT64_MAX}));
-    }
-    if (!known) slot->first_seen = now;
+    if (known && !same_process) take_over(node, now);
     auto probe = std::exchange(node.probe, std::nullopt);
     if (probe && probe->hello.instance == hello.instance) probe.reset();  // it waits no longer
     // (the HELLO of the one that was asked may have been on its way when it ended)
@@ -146,6 +144,29 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
         }
         connections_.erase(node.conn);
     }
+    connect(node, from, now);
+    begin_session(node, std::move(hello), from, now);
+    log("node up name=" + node.hello.name + " role=" + node.hello.role +
+        " version=" + node.hello.version + (same_process ? " again=true" : ""));
+    welcome(node, hello_number, now);
+    if (!probe) return;
+    if (node.conn != 0) return ask_for_life(node, std::move(*probe), now);
+    accept(probe->conn, std::move(probe->hello), probe->hello_number, now);
+}
+
+/// Another process has the name: those who work with the old one hear at once that it is no more.
+void BrokerCore::take_over(Node& node, TimePoint now) {
+    const bool was_lost = node.state == Node::State::lost;
+    node.state = Node::State::up;  // not to be forgotten with them
+    end_runs_of(node, now);        // those that cannot go on without the process that drove them
+    for (const RunId& run_id : node.runs)
+        if (Run& run = *runs_.at(run_id); !was_lost && run.takes_part(node.id))
+            announce_down(run, node, Errc::superseded, Duration{}, now);
+    asked_.erase(asked_.lower_bound({node.id, 0}), asked_.upper_bound({node.id, UINT64_MAX}));
+}
+
+/// From here on the connection is the node's; what waited on another one is dropped.
+void BrokerCore::connect(Node& node, ConnId from, TimePoint now) {
     if (node.conn != from) {
         const auto connection = connections_.find(from);
         if (connection != connections_.end() && connection->second.node == nullptr &&
@@ -164,6 +185,9 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     credit_back(left_, now);
     node.in.reset();
     detach_bulk(node, now);
+}
+
+void BrokerCore::begin_session(Node& node, Hello hello, ConnId from, TimePoint now) {
     node.hello = std::move(hello);
     node.conn = from;
     node.session = next_session_++;
@@ -181,18 +205,19 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     // it takes part again once it has said so in this session
     for (const RunId& run_id : node.runs) {
         Run& run = *runs_.at(run_id);
-        if (run.owner == id) {
+        if (run.owner == node.id) {
             run.owner_here = false;
             run.owner_lost_at = now;
-        } else if (Member* member = run.find(id)) {
+        } else if (Member* member = run.find(node.id)) {
             member->joined = false;
         }
     }
     for (auto& [run_id, noted] : noted_)
-        if (noted.by == id) noted.here = false;
-    log("node up name=" + node.hello.name + " role=" + node.hello.role +
-        " version=" + node.hello.version + (same_process ? " again=true" : ""));
+        if (noted.by == node.id) noted.here = false;
+}
 
+/// WELCOME, and OPEN of every run that the node is named in.
+void BrokerCore::welcome(Node& node, std::uint64_t hello_number, TimePoint now) {
     Header header;
     header.request = hello_number;
     header.aux = node.session;
@@ -206,11 +231,8 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
     note(node);
     for (const RunId& run_id : node.runs) {
         const Run& run = *runs_.at(run_id);
-        if (run.owner != id) (void)send_open(node, run, now);
+        if (run.owner != node.id) (void)send_open(node, run, now);
     }
-    if (!probe) return;
-    if (node.conn != 0) return ask_for_life(node, std::move(*probe), now);
-    accept(probe->conn, std::move(probe->hello), probe->hello_number, now);
 }
 
 /// A node that serves apps takes part in every run that is open to all.

@@ -112,16 +112,22 @@ void BrokerCore::send_answer(Node& to, const Header& query, NodeId from, const R
 void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion question,
                             TimePoint now) {
     question.limit = std::min<std::uint64_t>(question.limit, rows_max);
+    const auto too_many = [&](const std::string& sentence) {
+        send_answer(node, header, broker_node, fail(Errc::too_many, sentence), now);
+    };
     if (config_.ledger != nullptr) {
+        // the questions that wait are few, of all askers together: one of them has its share
+        const auto mine =
+            std::count_if(asked_of_ledger_.begin(), asked_of_ledger_.end(),
+                          [&](const auto& entry) { return entry.second.first == node.id; });
+        if (static_cast<std::size_t>(mine) >= queries_max)
+            return too_many(std::to_string(queries_max) +
+                            " questions wait for an answer of the broker already");
         if (now - sizes_noted_ >= sizes_noted_at_most_every) note_sizes(now);
         question.token = next_token_++;
         const std::uint64_t token = question.token;
         if (!config_.ledger->ask(std::move(question)))
-            return send_answer(node, header, broker_node,
-                               fail(Errc::too_many,
-                                    "the broker has many questions to answer; "
-                                    "ask again in a moment"),
-                               now);
+            return too_many("the broker has many questions to answer; ask again in a moment");
         asked_of_ledger_[token] = {node.id, header};
         return;
     }

@@ -5,6 +5,41 @@
 
 namespace vflbus::bus {
 
+/// Looks up where a frame goes, unless it goes where the last one of its node went. False: it goes
+/// nowhere, and its sender was told.
+bool BrokerCore::find_route(Node& node, const Header& header,
+                            const std::function<void(Errc, const std::string&)>& refuse,
+                            TimePoint now) {
+    const auto no = [&](Errc code, const std::string& sentence) {
+        refuse(code, sentence);
+        return false;
+    };
+    Run* const run = find_run(header.run);
+    if (run == nullptr) {
+        const bool may_come = now - started_ < config_.timings.rejoin_grace;
+        return no(may_come ? Errc::retry : Errc::unknown_run,
+                  "run " + header.run.short_hex() + " is not known here");
+    }
+    if (header.term != run->term && !VFLBUS_PLANTED(term_not_checked))
+        return no(Errc::stale_term,
+                  "run " + run->id.short_hex() + " is in term " + std::to_string(run->term));
+    if (!run->takes_part(node.id) && !VFLBUS_PLANTED(routed_without_join))
+        return no(Errc::not_a_participant,
+                  node.hello.name + " has not joined run " + run->id.short_hex());
+    if (run->open_to_all && node.id != run->owner && header.dst != run->owner &&
+        !VFLBUS_PLANTED(open_run_talks))
+        return no(Errc::not_a_participant, "those who take part in run " + run->id.short_hex() +
+                                               " talk with its owner alone");
+    const auto target = nodes_.find(header.dst);
+    if (!run->takes_part(header.dst) || target == nodes_.end())
+        return no(Errc::not_a_participant,
+                  "the destination takes no part in run " + run->id.short_hex());
+    if (target->second->conn == 0 || target->second->state == Node::State::lost)
+        return no(Errc::unreachable, target->second->hello.name + " is not connected");
+    node.route = {header.run, header.term, header.dst, generation_, target->second.get(), run};
+    return true;
+}
+
 void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame, std::size_t bytes,
                        TimePoint now) {
     Node::Route& route = node.route;
@@ -14,30 +49,7 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
             if (VFLBUS_PLANTED(window_leaked)) node.in_of(lane).hold(bytes);
             send_error(node, header, code, sentence, now);
         };
-        Run* run = find_run(header.run);
-        if (run == nullptr) {
-            const bool may_come = now - started_ < config_.timings.rejoin_grace;
-            return refuse(may_come ? Errc::retry : Errc::unknown_run,
-                          "run " + header.run.short_hex() + " is not known here");
-        }
-        if (header.term != run->term && !VFLBUS_PLANTED(term_not_checked))
-            return refuse(Errc::stale_term, "run " + run->id.short_hex() + " is in term " +
-                                                std::to_string(run->term));
-        if (!run->takes_part(node.id) && !VFLBUS_PLANTED(routed_without_join))
-            return refuse(Errc::not_a_participant,
-                          node.hello.name + " has not joined run " + run->id.short_hex());
-        if (run->open_to_all && node.id != run->owner && header.dst != run->owner &&
-            !VFLBUS_PLANTED(open_run_talks))
-            return refuse(
-                Errc::not_a_participant,
-                "those who take part in run " + run->id.short_hex() + " talk with its owner alone");
-        const auto target = nodes_.find(header.dst);
-        if (!run->takes_part(header.dst) || target == nodes_.end())
-            return refuse(Errc::not_a_participant,
-                          "the destination takes no part in run " + run->id.short_hex());
-        if (target->second->conn == 0 || target->second->state == Node::State::lost)
-            return refuse(Errc::unreachable, target->second->hello.name + " is not connected");
-        route = {header.run, header.term, header.dst, generation_, target->second.get(), run};
+        if (!find_route(node, header, refuse, now)) return;
     }
     if (header.body_bytes > config_.limits.message) {
         return send_error(node, header, Errc::too_large,
@@ -79,7 +91,7 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
         disconnect(target, now);
         return send_error(node, header, Errc::unreachable, name + " is not connected", now);
     }
-    if (out.blocked()) retry_flush_ = true;
+    if (out.blocked()) blocked_.insert(target.id);
     if (!defer || result == SendResult::ok) return;
     node.in_of(lane).hold(bytes);
     node.deferred_bytes += bytes;
@@ -124,7 +136,7 @@ Posted BrokerCore::post(Node& node, ControlFrame&& frame, TimePoint now) {
     if (node.conn == 0) return Posted::gone;
     NodeSink sink(transport_, node.conn);
     const Posted posted = node.out.control(std::move(frame), sink, now);
-    if (node.out.blocked()) retry_flush_ = true;
+    if (node.out.blocked()) blocked_.insert(node.id);
     if (posted != Posted::gone && posted != Posted::over) return posted;
     if (posted == Posted::over) log("node takes nothing and is given up name=" + node.hello.name);
     // only noted: the caller may be walking over nodes; liveness, which drops what waits, and the
@@ -132,6 +144,7 @@ Posted BrokerCore::post(Node& node, ControlFrame&& frame, TimePoint now) {
     connections_.erase(node.conn);
     if (posted == Posted::over) transport_.close(node.conn);
     node.conn = 0;
+    blocked_.insert(node.id);
     last_conn_ = 0;
     last_node_ = nullptr;
     node.gone_at = now;
@@ -212,7 +225,7 @@ void BrokerCore::report_consumed(Node& node, Lane lane, TimePoint now) {
     HopSender& out = lane == Lane::bulk ? node.bulk.out : node.out;
     // (one that is gone is found out by whatever is sent next)
     (void)out.report(token, sink, now);
-    if (out.blocked()) retry_flush_ = true;
+    if (out.blocked()) blocked_.insert(node.id);
 }
 
 void BrokerCore::credit_back(std::vector<HopSender::Left>& left, TimePoint now) {
@@ -238,7 +251,7 @@ void BrokerCore::flush(Node& node, TimePoint now) {
         node.bulk.out.narrow(node.bulk.small_traffic.present(now));
         if (node.bulk.out.flush(bulk, now, left_) == SendResult::gone) lose_bulk(node, now);
     }
-    if (node.out.blocked() || node.bulk.out.blocked()) retry_flush_ = true;
+    if (node.out.blocked() || node.bulk.out.blocked()) blocked_.insert(node.id);
     if (!left_.empty()) credit_back(left_, now);
 }
 

@@ -32,54 +32,14 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
                 members[i].participant.name + " is named twice in run " + header.run.short_hex(),
                 now);
 
-    Run* run = find_run(header.run);
-    if (run == nullptr) {
-        if (runs_.size() >= config_.limits.runs)
-            return send_error(
-                node, header, Errc::too_many,
-                "this broker has " + std::to_string(config_.limits.runs) + " runs already", now);
-        auto fresh = std::make_unique<Run>();
-        fresh->id = header.run;
-        fresh->owner = node.id;
-        fresh->owner_name = node.hello.name;
-        fresh->owner_role = node.hello.role;
-        fresh->needs_owner = node.hello.role == "serverapp";
-        fresh->created = now;
-        run = fresh.get();
-        runs_.emplace(header.run, std::move(fresh));
-        noted_.erase(header.run);
-        log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
-            " term=" + std::to_string(header.term));
-    } else if (run->owner != node.id && !VFLBUS_PLANTED(two_owners)) {
-        return send_error(node, header, Errc::not_owner,
-                          "run " + run->id.short_hex() + " belongs to " + run->owner_name, now);
-    } else if (header.term < run->term) {
-        return send_error(node, header, Errc::stale_term,
-                          "run " + run->id.short_hex() + " is in term " + std::to_string(run->term),
-                          now);
-    }
-    if (to_all)
-        for (const auto& [id, other] : nodes_)
-            if (id != node.id && other->state != Node::State::lost &&
-                lists(other->hello, feature_apps))
-                members.push_back(
-                    {{other->hello.name, other->hello.role, other->hello.rank}, id, false, {}});
-    const bool same =
-        header.term == run->term && run->open_to_all == to_all &&
-        run->members.size() == members.size() &&
-        std::equal(members.begin(), members.end(), run->members.begin(),
-                   [](const Member& a, const Member& b) { return a.participant == b.participant; });
-    if (!same) {
-        const std::vector<Member> before = std::exchange(run->members, std::move(members));
-        for (const Member& member : before) {
-            const auto found = nodes_.find(member.id);
-            if (found == nodes_.end()) continue;
-            found->second->runs.erase(run->id);
-            if (run->find(member.id) == nullptr) leave_out(*found->second, *run, header.term, now);
-        }
-    }
-    run->open_to_all = to_all;
-    run->term = header.term;
+    // each participant is told of it, and may be told of each of the others
+    if (!pays(node.id, 1 + members.size(), now))
+        return send_error(node, header, Errc::retry,
+                          node.hello.name + " opens runs too often; again in a second", now);
+    Run* const run =
+        run_to_open(node, header, kept_of_open(body.bytes().size(), members.size()), now);
+    if (run == nullptr) return;
+    name_members(node, *run, header.term, to_all, std::move(members), now);
     const auto said = body.bytes();
     if (run->open == nullptr ||
         !std::equal(said.begin(), said.end(), run->open->begin(), run->open->end()))
@@ -87,32 +47,125 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
     run->owner_here = true;
     node.runs.insert(run->id);
     ++generation_;
+    tell_of_open(node, *run, now);
+}
 
+/// Whether what a node makes the broker tell others, in frames, is within its allowance. It is kept
+/// by name, so that who leaves and comes again has no other one.
+bool BrokerCore::pays(NodeId node, std::size_t announced, TimePoint now) {
+    auto found = spent_.find(node);
+    if (found == spent_.end()) found = spent_.emplace(node, Allowance(announcements, now)).first;
+    return found->second.take(static_cast<double>(announced), now);
+}
+
+/// Of what the node has said in OPEN and JOIN, but for one run.
+std::uint64_t BrokerCore::kept_bytes_of(const Node& node, const Run* but_for) const {
+    std::uint64_t bytes = 0;
+    for (const RunId& id : node.runs) {
+        Run& run = *runs_.at(id);
+        if (&run == but_for) continue;
+        if (run.owner == node.id)
+            bytes += run.kept_bytes();
+        else if (const Member* member = run.find(node.id); member != nullptr && member->join)
+            bytes += member->join->size() + waiting_frame_bytes;
+    }
+    return bytes;
+}
+
+/// The run that an OPEN is of, which may be a new one. Null: it is refused, and its sender was
+/// told.
+BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::uint64_t kept,
+                                         TimePoint now) {
+    const auto refuse = [&](Errc code, const std::string& sentence) -> Run* {
+        send_error(node, header, code, sentence, now);
+        return nullptr;
+    };
+    Run* const run = find_run(header.run);
+    if (run != nullptr && run->owner != node.id && !VFLBUS_PLANTED(two_owners))
+        return refuse(Errc::not_owner,
+                      "run " + run->id.short_hex() + " belongs to " + run->owner_name);
+    if (run != nullptr && header.term < run->term)
+        return refuse(Errc::stale_term,
+                      "run " + run->id.short_hex() + " is in term " + std::to_string(run->term));
+    if (run == nullptr && runs_.size() >= config_.limits.runs)
+        return refuse(Errc::too_many,
+                      "this broker has " + std::to_string(config_.limits.runs) + " runs already");
+    std::uint64_t all = kept;
+    for (const auto& [id, other] : runs_)
+        if (other.get() != run) all += other->kept_bytes();
+    if (!VFLBUS_PLANTED(kept_not_counted) &&
+        (kept_bytes_of(node, run) + kept > config_.limits.kept_of_one ||
+         all > config_.limits.kept_opens))
+        return refuse(Errc::too_many, "what this broker would keep of the runs of " +
+                                          node.hello.name +
+                                          " is too much: smaller ones, or close others first");
+    if (run != nullptr) return run;
+    auto fresh = std::make_unique<Run>();
+    fresh->id = header.run;
+    fresh->owner = node.id;
+    fresh->owner_name = node.hello.name;
+    fresh->owner_role = node.hello.role;
+    fresh->needs_owner = node.hello.role == "serverapp";
+    fresh->created = now;
+    noted_.erase(header.run);
+    log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
+        " term=" + std::to_string(header.term));
+    return runs_.emplace(header.run, std::move(fresh)).first->second.get();
+}
+
+/// Who takes part from now on: in a new term, or when others are named, all have to join again.
+void BrokerCore::name_members(Node& node, Run& run, std::uint32_t term, bool to_all,
+                              std::vector<Member> members, TimePoint now) {
+    if (to_all)
+        for (const auto& [id, other] : nodes_)
+            if (id != node.id && other->state != Node::State::lost &&
+                lists(other->hello, feature_apps))
+                members.push_back(
+                    {{other->hello.name, other->hello.role, other->hello.rank}, id, false, {}});
+    const bool same =
+        term == run.term && run.open_to_all == to_all && run.members.size() == members.size() &&
+        std::equal(members.begin(), members.end(), run.members.begin(),
+                   [](const Member& a, const Member& b) { return a.participant == b.participant; });
+    if (!same) {
+        const std::vector<Member> before = std::exchange(run.members, std::move(members));
+        for (const Member& member : before) {
+            const auto found = nodes_.find(member.id);
+            if (found == nodes_.end()) continue;
+            found->second->runs.erase(run.id);
+            if (run.find(member.id) == nullptr) leave_out(*found->second, run, term, now);
+        }
+    }
+    run.open_to_all = to_all;
+    run.term = term;
+}
+
+/// The owner's answer, and what owner and participants hear of each other.
+void BrokerCore::tell_of_open(Node& node, Run& run, TimePoint now) {
     Header answer;
-    answer.run = run->id;
-    answer.term = run->term;
+    answer.run = run.id;
+    answer.term = run.term;
     answer.flags = flag::answer;
-    for (const Member& member : run->members) {
+    for (const Member& member : run.members) {
         const auto found = nodes_.find(member.id);
         if (found != nodes_.end() && (member.joined || found->second->conn != 0)) ++answer.aux;
     }
     send_control(node, Kind::open, answer, {}, now);
     // who is there comes before who has joined, as in on_join
-    announce_up(*run, node, now);
-    for (Member& member : run->members) {
+    announce_up(run, node, now);
+    for (Member& member : run.members) {
         const auto found = nodes_.find(member.id);
         if (found == nodes_.end()) continue;
         Node& participant = *found->second;
-        participant.runs.insert(run->id);
+        participant.runs.insert(run.id);
         if (member.joined) {  // the owner came back: it hears again who is in
-            (void)send_join(node, *run, member, now);
+            (void)send_join(node, run, member, now);
         } else if (participant.conn != 0) {
-            (void)send_open(participant, *run, now);
+            (void)send_open(participant, run, now);
         }
     }
-    tell_who_is_lost(*run, node, now);
-    settle_state(*run, now);
-    note(*run);
+    tell_who_is_lost(run, node, now);
+    settle_state(run, now);
+    note(run);
 }
 
 /// A participant that is lost is among those who have joined until the grace is over. An owner that
@@ -175,9 +228,20 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
                           "run " + run->id.short_hex() + " is in term " + std::to_string(run->term),
                           now);
     const bool was_joined = member->joined;
-    member->joined = join->code == Errc::ok;
+    const bool changes = was_joined != (join->code == Errc::ok);
+    if (!pays(node.id, changes && !run->open_to_all ? 1 + run->members.size() : 1, now))
+        return send_error(node, header, Errc::retry,
+                          node.hello.name + " joins too often; again in a second", now);
     // encoded anew: what came may have a sentence without end
-    member->join = std::make_shared<const Bytes>(encode(*join));
+    auto said = std::make_shared<const Bytes>(encode(*join));
+    if (kept_bytes_of(node, run) + said->size() + waiting_frame_bytes >
+            config_.limits.kept_of_one &&
+        !VFLBUS_PLANTED(kept_not_counted))
+        return send_error(
+            node, header, Errc::too_many,
+            "what this broker would keep of the joins of " + node.hello.name + " is too much", now);
+    member->joined = join->code == Errc::ok;
+    member->join = std::move(said);
     ++generation_;
     if (!was_joined)
         log("joined run=" + run->id.short_hex() + " node=" + node.hello.name +

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "bus/core/allowance.hpp"
 #include "bus/core/broker_core.hpp"
 #include "bus/wire/frame.hpp"
 
@@ -49,10 +50,16 @@ struct BrokerCore::Noted {
     TimePoint seen{};  ///< when that node was last known to be there
 };
 
+inline constexpr AllowanceLimits stranger_answers{.most = stranger_answers_at_once,
+                                                  .per_second = stranger_answers_per_second};
+inline constexpr AllowanceLimits announcements{.most = announcements_at_once,
+                                               .per_second = announcements_per_second};
+
 struct BrokerCore::Connection {
     Node* node = nullptr;  ///< null: anonymous
     TimePoint since{};
     Lane lane = Lane::main;
+    Allowance answers{stranger_answers, since};  ///< while it is anonymous
 };
 
 /// Another process that claims a name, while the one that has it is asked for a sign of life.
@@ -150,6 +157,12 @@ struct BrokerCore::Member {
     std::shared_ptr<const Bytes> join;  ///< the JOIN body, for an owner that comes back
 };
 
+/// What a broker keeps of a run that somebody has opened: the frame, and an entry for each
+/// participant.
+inline std::uint64_t kept_of_open(std::size_t body_bytes, std::size_t participants) noexcept {
+    return body_bytes + participants * waiting_frame_bytes;
+}
+
 struct BrokerCore::Run {
     RunId id;
     std::uint32_t term = 0;
@@ -186,6 +199,10 @@ struct BrokerCore::Run {
             at->participant = std::move(participant);
         else
             members.insert(at, Member{std::move(participant), node, false, {}});
+    }
+    /// What is kept of it because its owner has said so.
+    [[nodiscard]] std::uint64_t kept_bytes() const noexcept {
+        return open == nullptr ? 0 : kept_of_open(open->size(), open_to_all ? 0 : members.size());
     }
     bool takes_part(NodeId node) {
         if (node == owner) return owner_here;

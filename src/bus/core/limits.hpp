@@ -26,6 +26,9 @@ struct Limits {
     std::size_t outstanding = outstanding_requests_max;
     std::size_t nodes = nodes_max;
     std::size_t runs = runs_max;
+    /// What a broker keeps of the OPEN and JOIN frames of one node, and of all OPEN.
+    std::uint64_t kept_of_one = kept_of_one_bytes_max;
+    std::uint64_t kept_opens = kept_opens_bytes_max;
 
     // -- the same everywhere; the simulation makes them small, so that small bodies are like large
     std::uint64_t hop_window_max = hop_window_bytes_max;

@@ -70,6 +70,16 @@ inline constexpr std::size_t anonymous_connections_max = 4096;
 // of a message of which the last part has not come: beyond a frame of a connection, and in all
 inline constexpr std::uint64_t unfinished_allowance_bytes = 128u << 10;
 inline constexpr std::uint64_t unfinished_bytes_max = 64u << 20;
+// of OPEN and JOIN, kept at a broker while their runs are open: said by one node; OPEN of all
+inline constexpr std::uint64_t kept_of_one_bytes_max = 16u << 20;
+inline constexpr std::uint64_t kept_opens_bytes_max = 256u << 20;
+// what a HELLO, OPEN or JOIN makes a broker tell others is paid for by its sender: a frame that
+// others are sent costs one
+inline constexpr double announcements_at_once = 65'536;
+inline constexpr double announcements_per_second = 16'384;
+// answers to a connection that has not said HELLO
+inline constexpr double stranger_answers_at_once = 64;
+inline constexpr double stranger_answers_per_second = 8;
 inline constexpr std::size_t queries_max = 16;         ///< unanswered, per asker
 inline constexpr std::size_t noted_runs_max = 16'384;  ///< that wait at serving masters
 inline constexpr int query_memory_s = 60;              ///< the broker passes answers on for so long

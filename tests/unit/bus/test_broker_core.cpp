@@ -1345,3 +1345,129 @@ TEST_CASE_METHOD(BrokerFixture, "a run's OPEN is there once for all who are invi
     CHECK(at.size() == 1);
     nothing_more();
 }
+
+TEST_CASE_METHOD(BrokerFixture, "what a node says in OPEN is kept within a bound") {
+    join_bus("master");
+    const auto large = [&](std::uint8_t run) {
+        const Open open{"master", {{"member-0", "member", 0}}, std::string(1'000'000, 'x')};
+        send("master", Kind::open, encode(open), run_of(run), 1);
+    };
+    std::uint64_t opened = 0;
+    std::uint64_t refused = 0;
+    for (std::uint8_t i = 1; i <= 40; ++i) {
+        large(i);
+        for (const SentFrame& f : router.frames) {
+            opened += f.header.kind == Kind::open ? 1 : 0;
+            refused += f.header.kind == Kind::error &&
+                               f.header.aux == static_cast<std::uint64_t>(Errc::too_many)
+                           ? 1
+                           : 0;
+        }
+        router.frames.clear();
+    }
+    CHECK(opened == 16);
+    CHECK(refused == 24);
+    CHECK(broker.runs() == 16);
+    CHECK(broker.kept_of_one_bytes() <= kept_of_one_bytes_max);
+    // it is about this node alone, and about what is kept now
+    join_bus("other");
+    open("other", {"member-0"}, run_of(50));
+    expect(Kind::open).to("other");
+    close("master", run_of(1));
+    expect(Kind::close).to("master");
+    large(60);
+    expect(Kind::open).to("master");
+}
+
+TEST_CASE_METHOD(BrokerFixture, "JOIN of many runs is kept within a bound") {
+    join_bus("member-0");
+    std::vector<RunId> runs;
+    for (std::uint8_t owner = 1; owner <= 2; ++owner) {
+        const std::string name = "owner-" + std::to_string(owner);
+        join_bus(name);
+        for (std::uint8_t i = 0; i < 150; ++i) {
+            RunId run = run_of(owner);
+            run.bytes[0] = i;
+            open(name, {"member-0"}, run);
+            runs.push_back(run);
+        }
+    }
+    router.frames.clear();
+    std::uint64_t refused = 0;
+    for (const RunId& run : runs) {
+        Join join{"member-0", "member", 0, 1, {}, "0.1.0", Errc::ok, ""};
+        join.extensions = Extensions{{1, Bytes(extension_bytes_max, 7)}};
+        send("member-0", Kind::join, encode(join), run, 1);
+        for (const SentFrame& f : router.frames)
+            refused += f.header.kind == Kind::error &&
+                               f.header.aux == static_cast<std::uint64_t>(Errc::too_many)
+                           ? 1
+                           : 0;
+        router.frames.clear();
+    }
+    CHECK(refused > 0);
+    CHECK(broker.kept_of_one_bytes() <= kept_of_one_bytes_max);
+}
+
+TEST_CASE_METHOD(BrokerFixture, "OPEN in ever later terms is paid for by its owner") {
+    std::vector<std::string> names;
+    for (int i = 0; i < 500; ++i) {
+        names.push_back("n-" + std::to_string(i));
+        join_bus(names.back());
+    }
+    join_bus("mallory");
+    join_bus("master");
+    std::uint64_t invited = 0;
+    for (std::uint32_t term = 1; term <= 400; ++term) {
+        open("mallory", names, run_of(1), term);
+        for (const SentFrame& f : router.frames) invited += f.header.kind == Kind::open ? 1 : 0;
+        router.frames.clear();
+    }
+    // all in the same moment
+    CHECK(invited <= static_cast<std::uint64_t>(announcements_at_once));
+    open("mallory", names, run_of(1), 401);
+    expect_error(Errc::retry, "mallory");
+    open("master", {"n-0"}, run_of(2));  // others are not kept waiting
+    expect(Kind::open).to("master");
+    expect(Kind::open).to("n-0");
+    pass(seconds(1));
+    router.frames.clear();
+    open("mallory", {"n-0"}, run_of(1), 401);
+    expect(Kind::open).to("mallory");
+}
+
+TEST_CASE_METHOD(BrokerFixture, "HELLO and BYE without end are paid for") {
+    join_bus("master");
+    for (std::uint8_t i = 1; i <= 100; ++i) open("master", {"mallory"}, run_of(i));
+    router.frames.clear();
+    std::uint64_t told = 0;
+    for (int i = 0; i < 2000; ++i) {
+        hello("mallory");
+        if (i % 2 == 0) bye("mallory");
+        for (const SentFrame& f : router.frames) told += f.header.kind == Kind::open ? 1 : 0;
+        router.frames.clear();
+    }
+    CHECK(told <= static_cast<std::uint64_t>(announcements_at_once));
+    pass(seconds(1));
+    router.frames.clear();
+    hello("mallory");
+    expect(Kind::welcome).to("mallory");
+}
+
+TEST_CASE_METHOD(BrokerFixture, "a stranger that goes on is not answered for ever") {
+    for (int i = 0; i < 10'000; ++i) ping("x");
+    CHECK(router.frames.size() <= static_cast<std::size_t>(stranger_answers_at_once));
+    router.frames.clear();
+    pass(seconds(1));
+    ping("x");
+    expect_error(Errc::not_registered, "x");
+    hello("x");  // and may still become a node
+    expect(Kind::welcome).to("x");
+    for (int i = 0; i < 10'000; ++i) {
+        Header header;
+        header.kind = Kind::hello;
+        header.src = node_id_of("y");
+        frame(conn("y"), header, Bytes(3, 1));
+    }
+    CHECK(router.frames.size() <= static_cast<std::size_t>(stranger_answers_at_once));
+}
