@@ -256,6 +256,13 @@ AlignmentDigest Party::digest() const {
             features.add(std::span<const double>(cells));
         }
     }
+    const Side& weighted = side(TableKind::train);
+    if (weighted.table != nullptr && weighted.table->weights) {
+        std::vector<double> weights;
+        for (const std::uint32_t row : weighted.rows)
+            weights.push_back(weighted.table->weights->numbers[row]);
+        features.add(std::span<const double>(weights));
+    }
     // which rows are test rows is a function of their ids, the seed and the fraction, or is said
     if (!test_bitmap_.empty()) rows.add(std::span<const std::uint8_t>(test_bitmap_));
     const double split[] = {static_cast<double>(side(TableKind::train).rows.size()),

@@ -77,8 +77,21 @@ struct Files {
             kind != TableKind::predict && of_run.data.missing_label == config::MissingRows::skip;
         if (kind == TableKind::predict) without_absent_labels((*source)->columns(), request);
         if (known != nullptr) of_model(kind, *known, (*source)->columns(), request);
+        const bool weighted = kind == TableKind::train && !party.sample_weight.empty();
+        if (weighted) {  // read beside the labels, whose rows may not lack them either
+            request.labels.push_back(party.sample_weight);
+            request.known.push_back({party.sample_weight, data::ColumnKind::numeric});
+        } else if (!party.sample_weight.empty() && known == nullptr) {
+            if (std::ranges::find((*source)->columns(), party.sample_weight) !=
+                (*source)->columns().end())
+                request.exclude.push_back(party.sample_weight);
+        }
         auto table = (*source)->read(request, progress);
         if (!table) return tl::unexpected(with_source(table.error()));
+        if (weighted) {
+            table->weights = std::move(table->labels.back());
+            table->labels.pop_back();
+        }
         return std::make_shared<const data::Table>(std::move(*table));
     }
 

@@ -60,6 +60,18 @@ void check_party_section(const Config& config, const std::string& name, const Pa
     if (name != "master" && !party.label.empty())
         problems.add(at(config, {prefix + "label"}) + prefix +
                      "label: only the master holds labels; the nearest is party.master.label");
+    const auto master_only = [&](const std::string& value, const std::string& key) {
+        if (name != "master" && !value.empty())
+            problems.add(at(config, {prefix + key}) + prefix + key +
+                         ": only the master holds labels; the nearest is party.master." + key);
+    };
+    master_only(party.positive, "positive");
+    master_only(party.sample_weight, "sample_weight");
+    if (!party.sample_weight.empty() && config.model.solver == Solver::sequential)
+        problems.add(
+            at(config, {prefix + "sample_weight", "model.solver"}) + prefix +
+            "sample_weight has no meaning with solver \"sequential\", in which every party "
+            "solves for itself; the nearest is \"lbfgs\"");
     for (const std::string& label : party.label) {
         if (label == party.id)
             problems.add(at(config, {prefix + "label"}) + prefix + "label names the id column " +

@@ -163,6 +163,7 @@ struct PartyConfig {
     std::string id = "id";
     std::vector<std::string> label;     ///< column or columns; at the master only
     std::string positive;               ///< the positive class; empty: the larger one
+    std::string sample_weight;          ///< column of the rows' weights; at the master only
     std::vector<std::string> features;  ///< empty: every column that is not id, label or excluded
     std::vector<std::string> exclude;
     std::string source;                ///< where the data set can be had, quoted when it is missing

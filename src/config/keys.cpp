@@ -676,6 +676,13 @@ constexpr Key key_table[] = {
      .doc = "The class of a logistic or multilabel label that is predicted. At the master only.",
      .default_note = "the larger number, or the text that sorts last"},
     {.section = "party",
+     .name = "sample_weight",
+     .type = Type::text,
+     .field = IN_PARTY(sample_weight),
+     .doc = "A column of weights, 0 or more, by which the loss of each training row is multiplied, "
+            "as sample_weight of scikit-learn. Metrics are of unweighted rows. At the master only; "
+            "not with sequential."},
+    {.section = "party",
      .name = "features",
      .type = Type::texts,
      .field = IN_PARTY(features),

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -121,8 +122,9 @@ struct Table {
     std::string path;   ///< where it came from, for sentences
     std::string party;  ///< whose it is, for sentences
     Ids ids;
-    std::vector<Column> labels;    ///< in the order asked for
-    std::vector<Column> features;  ///< in the order of the source
+    std::vector<Column> labels;     ///< in the order asked for
+    std::vector<Column> features;   ///< in the order of the source
+    std::optional<Column> weights;  ///< numeric: what the loss of each row is multiplied by
     std::vector<LeftOut> left_out;
     std::vector<std::string> notes;  ///< what was guessed on the way, and by which key it is stated
     std::uint64_t rows_without_id = 0;     ///< that were skipped

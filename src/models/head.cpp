@@ -165,9 +165,24 @@ Result<Head> Head::create(Labels labels, const HeadConfig& config,
         weights_of_classes(head.labels_, config.class_weights, train_rows);
     if (!weights) return tl::unexpected<Failure>(std::move(weights.error()));
     head.weights_ = std::move(*weights);
+    head.take_row_weights(train_rows);
     if (Result<> ok = head.start_intercept(train_rows); !ok)
         return tl::unexpected<Failure>(std::move(ok.error()));
     return head;
+}
+
+/// Scaled to mean 1, so that the length of a step does not depend on their unit.
+void Head::take_row_weights(std::span<const RowIndex> train_rows) {
+    if (labels_.weights.empty()) return;
+    double sum = 0;
+    for (const RowIndex row : train_rows) sum += labels_.weights[row];
+    row_weights_ = labels_.weights;
+    for (double& weight : row_weights_) weight *= static_cast<double>(train_rows.size()) / sum;
+}
+
+void Head::weigh(std::span<const RowIndex> rows, std::span<double> values) const {
+    if (row_weights_.empty()) return;
+    for (std::size_t i = 0; i < rows.size(); ++i) values[i] *= row_weights_[rows[i]];
 }
 
 Result<> Head::start_intercept(std::span<const RowIndex> train_rows) {
@@ -252,7 +267,6 @@ double Head::forward(ConstMatrixView z_sum, std::span<const RowIndex> rows,
     if (residual != nullptr) residual->resize_uninitialized(b, outputs());
     std::vector<double> row_loss(b);
     double loss = 0;
-
     if (task() == Task::softmax) {
         const auto y = labels_.values.col(0);
         std::vector<double> own(b);
@@ -263,6 +277,7 @@ double Head::forward(ConstMatrixView z_sum, std::span<const RowIndex> rows,
             row_loss[i] -= own[i];
             if (!weights_.empty()) row_loss[i] *= weights_[label];
         }
+        weigh(rows, row_loss);
         loss = lane_sum(row_loss) / size;
         if (residual == nullptr) return loss;
         for (std::size_t i = 0; i < b; ++i) z(i, static_cast<std::size_t>(y[rows[i]])) -= 1;
@@ -274,6 +289,7 @@ double Head::forward(ConstMatrixView z_sum, std::span<const RowIndex> rows,
                     weights_.empty() ? 1 : weights_[static_cast<std::size_t>(y[rows[i]])];
                 r[i] = weight * p[i] / size;
             }
+            weigh(rows, r);
         }
         return loss;
     }
@@ -305,6 +321,8 @@ double Head::forward(ConstMatrixView z_sum, std::span<const RowIndex> rows,
                 }
             }
         }
+        weigh(rows, row_loss);
+        if (residual != nullptr) weigh(rows, residual->col(c));
         loss += lane_sum(row_loss) / size;
     }
     return loss;

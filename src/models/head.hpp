@@ -30,6 +30,8 @@ struct Labels {
     std::size_t classes = 0;  ///< softmax only
     std::vector<std::string>
         names;  ///< of the outputs (labels or classes), for messages; may be empty
+    /// None, or one per row, 0 or more and finite: what its loss is multiplied by.
+    std::vector<double> weights = {};
 
     std::size_t rows() const noexcept { return values.rows(); }
     std::size_t outputs() const noexcept { return task == Task::softmax ? classes : values.cols(); }
@@ -128,11 +130,15 @@ class Head {
     Head(Labels labels, const HeadConfig& config);
     double forward(ConstMatrixView z, std::span<const RowIndex> rows, Matrix* residual) const;
     Result<> start_intercept(std::span<const RowIndex> train_rows);
+    void take_row_weights(std::span<const RowIndex> train_rows);
+    /// values[i] *= the weight of rows[i], where rows have weights.
+    void weigh(std::span<const RowIndex> rows, std::span<double> values) const;
 
     Labels labels_;
     HeadConfig config_;
     std::vector<double>
         weights_;  ///< class weights: softmax [class], otherwise [2 * output + y]; or empty
+    std::vector<double> row_weights_;  ///< of mean 1 over the training rows; or empty
     std::vector<double> intercept_;
     Optimizer optimizer_;
 };

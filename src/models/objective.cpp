@@ -24,7 +24,8 @@ Result<Objective> Objective::create(Labels labels, bool intercept,
     Result<std::vector<double>> weights = weights_of_classes(out.labels_, class_weights);
     if (!weights) return tl::unexpected<Failure>(std::move(weights.error()));
     out.class_weights_ = std::move(*weights);
-    if (Result<> ok = out.take_row_weights(row_weights); !ok)
+    if (Result<> ok = out.take_row_weights(row_weights.empty() ? out.labels_.weights : row_weights);
+        !ok)
         return tl::unexpected<Failure>(std::move(ok.error()));
     out.unit_.assign(out.outputs(), 1);
     out.shift_.assign(out.outputs(), 0);

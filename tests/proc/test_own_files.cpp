@@ -1,5 +1,6 @@
 // launch --data: one's own files, without a configuration.
 
+#include <cmath>
 #include <filesystem>
 #include <functional>
 #include <sstream>
@@ -128,6 +129,45 @@ TEST_CASE("the positive class is named, and can be chosen", "[own_files]") {
     CHECK(wrong.exit_code == 3);
     CHECK(wrong.err.find("the classes are 'bad' and 'good' (party.master.positive)") !=
           std::string::npos);
+}
+
+TEST_CASE("rows are weighted by a column of the label holder", "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::to_string(i % 5 * 3 + (i + 40) % 120 % 7) + ".5"; });
+    // a row's weight is 1 or 0: who weighs nothing has a label far from all others
+    std::istringstream lines(slurp(dir / "right.csv"));
+    std::string line, weighted = "w,";
+    for (int i = -1; std::getline(lines, line); ++i) {
+        if (i >= 0) weighted += i % 10 == 0 ? "0," : "1,";
+        if (i >= 0 && i % 10 == 0) line = replaced(line, ".5", "000.5");
+        weighted += line + "\n";
+    }
+    spit(dir / "right.csv", weighted);
+    const Words usual{"--label", "y", "--task", "linear", "--set", "data.test_fraction=0"};
+    Words with = usual;
+    with.insert(with.end(), {"--set", "party.master.sample_weight=w"});
+    const Finished plain = launch(dir, usual);
+    const Finished chosen = launch(dir, with);
+    INFO(plain.err << chosen.err);
+    REQUIRE(plain.exit_code == 0);
+    REQUIRE(chosen.exit_code == 0);
+    CHECK(Json::parse(plain.out)["parties"][0]["features"] == 2);
+    const Json report = Json::parse(chosen.out);
+    CHECK(report["parties"][0]["features"] == 1);
+    CHECK(report["converged"] == true);
+    const std::string part =
+        slurp(dir / ("runs/" + report["run_id"].get<std::string>() + "/master/model.json"));
+    // y is about 3 c + a + .5: the mean over the rows that count is near 9.5, not thousands
+    CHECK(std::abs(Json::parse(part)["intercept"][0].get<double>()) < 50);
+
+    with.insert(with.end(), {"--set", "model.solver=sequential"});
+    const Finished sequential = launch(dir, with);
+    CHECK(sequential.exit_code == 2);
+    CHECK(sequential.err.find("sample_weight has no meaning") != std::string::npos);
+    spit(dir / "right.csv", replaced(slurp(dir / "right.csv"), "\n1,", "\n-1,"));
+    const Finished negative = launch(dir, Words(with.begin(), with.end() - 2));
+    CHECK(negative.exit_code == 3);
+    CHECK(negative.err.find("the weight of the row is below 0") != std::string::npos);
 }
 
 TEST_CASE("test rows have each class in its share, and their ids are told", "[own_files]") {

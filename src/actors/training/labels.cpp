@@ -1,5 +1,6 @@
 #include "actors/training/labels.hpp"
 
+#include <cmath>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -41,6 +42,31 @@ Result<models::Labels> labels_of(const data::Table& table, const data::LabelCodi
     return labels;
 }
 
+namespace {
+
+/// The weights of the training rows; none where the table has none.
+Result<std::vector<double>> row_weights_of(const data::Table& table,
+                                           std::span<const std::uint32_t> rows) {
+    std::vector<double> weights;
+    if (!table.weights) return weights;
+    double sum = 0;
+    for (const std::uint32_t row : rows) {
+        const double weight = table.weights->numbers[row];
+        if (!(weight >= 0))
+            return tl::unexpected(data::fault(Errc::bad_data, table.place_of(row),
+                                              std::string(": the weight of the row is ") +
+                                                  (std::isnan(weight) ? "missing" : "below 0") +
+                                                  "; weights are 0 or more (sample_weight)"));
+        weights.push_back(weight);
+        sum += weight;
+    }
+    if (sum > 0) return weights;
+    return tl::unexpected(
+        data::fault(Errc::bad_data, table.place(), ": the weights of the training rows are all 0"));
+}
+
+}  // namespace
+
 Result<Labels> read_labels(const Party& own, vflbus::Task task, const std::string& positive) {
     const bool separate = own.selected(TableKind::test);
     const data::Table& train = *own.table(TableKind::train);
@@ -59,6 +85,9 @@ Result<Labels> read_labels(const Party& own, vflbus::Task task, const std::strin
     auto of_test = labels_of(test, labels.coding, test_rows);
     if (!of_test) return tl::unexpected(own.named(std::move(of_test.error())));
     labels.train = std::move(*of_train);
+    auto weights = row_weights_of(train, train_rows);
+    if (!weights) return tl::unexpected(own.named(std::move(weights.error())));
+    labels.train.weights = std::move(*weights);
     labels.test = std::move(*of_test);
     return labels;
 }

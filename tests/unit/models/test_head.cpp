@@ -220,3 +220,38 @@ TEST_CASE("a restored head continues bit for bit, and refuses what does not fit"
           Errc::bad_data);
     CHECK(head.state() == other.state());
 }
+
+TEST_CASE("a weight counts a row so many times, whatever the unit of weights is") {
+    for (const Task task : {Task::linear, Task::logistic, Task::softmax}) {
+        CAPTURE(name_of(task));
+        Rng rng(11);
+        Labels once = some_labels(task, 40, rng);
+        once.weights.assign(40, 0);
+        Labels repeated = once;
+        repeated.weights.clear();
+        std::vector<RowIndex> rows, copies;
+        for (RowIndex i = 0; i < 40; ++i) {
+            const std::size_t times = i % 4;
+            once.weights[i] = 0.25 * static_cast<double>(times);
+            rows.push_back(i);
+            for (std::size_t k = 0; k < times; ++k) copies.push_back(i);
+        }
+        Head weighted = value_of(Head::create(once, {}));
+        Head plain = value_of(Head::create(repeated, {}));
+        // intercepts start where all labels put them, weighted or not
+        Matrix scores(40, weighted.outputs());
+        for (double& score : scores.span()) score = rng.uniform() * 2 - 1;
+        Matrix of_copies;
+        gather_rows(scores, copies, of_copies);
+        HeadStep one, many;
+        REQUIRE(weighted.forward_backward(scores, rows, one));
+        REQUIRE(plain.forward_backward(of_copies, copies, many));
+        CHECK(one.loss == Approx(many.loss).epsilon(1e-12));
+        for (std::size_t c = 0; c < one.residual.cols(); ++c) {
+            std::vector<double> sum(40, 0);
+            for (std::size_t i = 0; i < copies.size(); ++i) sum[copies[i]] += many.residual(i, c);
+            for (std::size_t i = 0; i < 40; ++i)
+                CHECK(one.residual(i, c) == Approx(sum[i]).margin(1e-12));
+        }
+    }
+}
