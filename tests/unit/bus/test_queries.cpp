@@ -185,6 +185,23 @@ TEST_CASE_METHOD(Questions, "who asks and asks is told to wait, until the broker
     nothing_more();
 }
 
+TEST_CASE_METHOD(LedgerFixture, "one asker has its share of the questions that wait") {
+    join_bus("mallory");
+    join_bus("me");
+    for (std::uint64_t n = 1; n <= 40; ++n)
+        ask("mallory", "", Question::runs, encode(RunsQuery{"", 20}), n);
+    CHECK(ledger.asked.size() == queries_max);
+    CHECK(router.frames.size() == 40 - queries_max);
+    for (std::size_t n = queries_max; n < 40; ++n) CHECK(refused("mallory").code == Errc::too_many);
+    ask("me", "", Question::runs, encode(RunsQuery{"", 20}), 1);
+    CHECK(ledger.asked.size() == queries_max + 1);
+    // what is answered makes place for the next one
+    with_ledger.answer(ledger.asked.front().token, encode_empty(), now);
+    (void)expect(Kind::answer).to("mallory");
+    ask("mallory", "", Question::runs, encode(RunsQuery{"", 20}), 50);
+    CHECK(ledger.asked.size() == queries_max + 2);
+}
+
 TEST_CASE_METHOD(LedgerFixture, "runs and nodes are noted when they change, and not per message") {
     hello_of("master");
     hello_of("member-0");
