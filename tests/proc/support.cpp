@@ -18,13 +18,14 @@
 #include "base/json.hpp"
 
 namespace proc {
-namespace {
 
 std::string binary() {
     const char* const path = std::getenv("VFLBUS_BINARY");
     if (path == nullptr) throw std::runtime_error("VFLBUS_BINARY is not set");
     return path;
 }
+
+namespace {
 
 pid_t spawn(const TempDir& dir, const std::string& program, const Words& arguments,
             const Variables& variables, const fs::path& out, const fs::path& err) {

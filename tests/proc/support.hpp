@@ -15,6 +15,9 @@
 
 namespace proc {
 
+/// The program under test, as it is called; commands that it prints to be pasted begin with it.
+std::string binary();
+
 namespace fs = std::filesystem;
 using vflbus::Json;
 using Words = std::vector<std::string>;

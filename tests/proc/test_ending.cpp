@@ -187,7 +187,8 @@ TEST_CASE("a child that dies and is not started again ends the run with its name
         CHECK(finished.exit_code == 5);
         const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
         CHECK(sentence.find("vflbus: " + victim + " was ended by signal 9 (Killed); ") == 0);
-        CHECK(sentence.find("`vflbus launch --local --resume " + run_id) != std::string::npos);
+        CHECK(sentence.find("`" + binary() + " launch --local --resume " + run_id) !=
+              std::string::npos);
         CHECK(finished.out.find("\"failed\"") != std::string::npos);
         CHECK(left_behind(dir) == "");
     }
@@ -209,7 +210,8 @@ TEST_CASE("a run whose children are not started again is resumed by its user all
         CHECK(finished.exit_code == 130);
         CHECK(finished.out.find("\"error\": \"cancelled\"") != std::string::npos);
         // what the flags said is in the command, unless the run was begun with it
-        CHECK(finished.err.find("`vflbus launch --local --resume " + run_id + " --transport tcp" +
+        CHECK(finished.err.find("`" + binary() + " launch --local --resume " + run_id +
+                                " --transport tcp" +
                                 (time == 0 ? "" : " --set bus.restarts_max=0") +
                                 "` continues it") != std::string::npos);
         words =
@@ -250,6 +252,7 @@ TEST_CASE("of a member that ends by itself the way on is said as well", "[ending
     INFO(finished.err);
     const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
     CHECK(sentence.starts_with("vflbus: member-0 was stopped; "));
-    CHECK(sentence.find("`vflbus launch --local --resume " + run_id) != std::string::npos);
+    CHECK(sentence.find("`" + binary() + " launch --local --resume " + run_id) !=
+          std::string::npos);
     CHECK(left_behind(dir) == "");
 }

@@ -100,7 +100,8 @@ TEST_CASE("launch gives up on a child that dies again and again", "[recovery]") 
     CHECK(sentence.find("vflbus: member-1 was ended by signal 9 (Killed) after it had been started "
                         "again 1 time without a newer commit (bus.restarts_max); ") == 0);
     CHECK(sentence.find("; its log is ") != std::string::npos);
-    CHECK(sentence.find("`vflbus launch --local --resume " + run_id) != std::string::npos);
+    CHECK(sentence.find("`" + binary() + " launch --local --resume " + run_id) !=
+          std::string::npos);
     CHECK(left_behind(dir) == "");
 }
 
@@ -129,7 +130,7 @@ TEST_CASE("a run that was stopped goes on with --resume", "[recovery]") {
         CHECK(finished.exit_code == 130);
         const std::string sentence = finished.err.substr(finished.err.rfind("vflbus: "));
         CHECK(sentence.find("stopped at step ") != std::string::npos);
-        CHECK(sentence.find("vflbus launch --local --resume " + run_id) != std::string::npos);
+        CHECK(sentence.find(binary() + " launch --local --resume " + run_id) != std::string::npos);
         CHECK(finished.out.find("\"stopped\"") != std::string::npos);
         CHECK(left_behind(dir) == "");
     }
