@@ -114,6 +114,7 @@ bus::SendResult World::send(Node& node, std::uint64_t id, bus::Frame& frame) {
     if (!connection.alive) return bus::SendResult::ok;
     bus::Header header;
     (void)bus::decode(taken.header.bytes(), header);
+    if (header.kind == Kind::hello) connection.hello = header.request;
     if (!node.hostile) {
         if (on_send) on_send(node.index, header, taken.body.bytes());
         if (bus::is_data(header.kind)) {

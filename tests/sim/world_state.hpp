@@ -2,6 +2,7 @@
 // What a world knows of processes and connections. Private to the world*.cpp files.
 
 #include <optional>
+#include <set>
 
 #include "world.hpp"
 
@@ -24,10 +25,14 @@ struct World::Connection {
         std::uint64_t reported = 0;
         /// Tokens of MARKs that were not answered, and what was sent before each.
         std::deque<std::pair<std::uint64_t, std::uint64_t>> marks;
+        /// Tokens of MARKs that are void, as their node was welcomed after it had sent them. They
+        /// may still be answered, which says nothing.
+        std::set<std::uint64_t> void_marks;
     };
     std::uint64_t unread = 0;  ///< bytes that the broker has sent, and the node has not read
     Hop by_node;
     Hop by_broker;
+    std::uint64_t hello = 0;      ///< the number of the node's last HELLO on it
     bool not_understood = false;  ///< its HELLO has an extension that the broker has to refuse
     TimePoint to_broker{};        ///< nothing overtakes: the last arrival so far, each way
     TimePoint to_node{};

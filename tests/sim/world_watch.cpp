@@ -116,6 +116,7 @@ void World::watch_report(Connection& connection, bool by_node, std::uint64_t tok
         hop.marks.erase(hop.marks.begin(), mark + 1);
         return;
     }
+    if (hop.void_marks.contains(token)) return;
     if (nodes_[connection.node]->hostile) return;  // it says, and answers, what it likes
     const std::string& name = nodes_[connection.node]->name;
     const auto known = registered_.find(name);
@@ -335,6 +336,13 @@ void World::watch_arrival_at_node(Node& node, Connection& connection, const bus:
     if (header.kind == Kind::error)
         ++coverage_["error " + std::string(name_of(static_cast<Errc>(header.aux)))];
     if (header.kind == Kind::credit) ++coverage_["credit"];
+    if (header.kind == Kind::welcome && header.request == connection.hello) {
+        // what it has sent before counts no longer: nobody may be there who answers (section 7)
+        Connection::Hop& hop = connection.by_node;
+        for (const auto& [token, sent] : hop.marks) hop.void_marks.insert(token);
+        hop.marks.clear();
+        hop.sent = hop.reported = 0;
+    }
     if (header.kind == Kind::window) watch_report(connection, true, header.aux);
     if (header.kind == Kind::peer_up)
         if (const auto up = bus::decode_peer_up(body))
