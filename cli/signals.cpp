@@ -117,7 +117,7 @@ SignalScope::SignalScope(bus::StopSignal& stop, void (*at_once)() noexcept, Seco
     for (const int signal : watched) sigaddset(&action.sa_mask, signal);
     action.sa_flags = SA_RESTART;
     for (const int signal : watched)
-        if (!is_ignored(signal)) ::sigaction(signal, &action, nullptr);
+        if (signal != SIGHUP || !is_ignored(signal)) ::sigaction(signal, &action, nullptr);
     if (second == Second::closes) ::sigaction(SIGALRM, &action, nullptr);
 }
 

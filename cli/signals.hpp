@@ -29,8 +29,9 @@ enum class Second : std::uint8_t {
 /// What one event sends is one signal. `timeout` sends SIGTERM to its command and then to the whole
 /// group, a shell and the kernel each send SIGHUP when a terminal is closed, and Ctrl-C reaches a
 /// command that is started by a script twice. So a signal counts only some time after the last one
-/// (CountedSignals). A signal that was ignored when this process was started, as SIGHUP by nohup,
-/// stays ignored.
+/// (CountedSignals). SIGHUP that was ignored when this process was started, as nohup does, stays
+/// ignored. SIGINT does not: a script's `vflbus launch &` has it ignored, and `kill -INT` still
+/// ends it in order.
 class SignalScope {
   public:
     explicit SignalScope(bus::StopSignal& stop, void (*at_once)() noexcept = nullptr,

@@ -38,13 +38,13 @@ std::vector<std::string> notes_of(const data::Table& table) {
     std::vector<std::string> notes;
     const auto add = [&](const std::string& what) { notes.push_back(table.path + ": " + what); };
     for (const std::string& note : table.notes) add(note);
-    const auto skipped = [&](std::uint64_t rows, const std::string& what, const char* key) {
+    const auto add_skipped = [&](std::uint64_t rows, const std::string& lacks, const char* key) {
         if (rows > 0)
-            add(std::to_string(rows) + (rows == 1 ? " row" : " rows") + " without " + what +
+            add(std::to_string(rows) + (rows == 1 ? " row" : " rows") + " without " + lacks +
                 " skipped (" + key + ")");
     };
-    skipped(table.rows_without_id, "an id", "data.missing_id");
-    skipped(table.rows_without_label, "a label", "data.missing_label");
+    add_skipped(table.rows_without_id, "an id", "data.missing_id");
+    add_skipped(table.rows_without_label, "a label", "data.missing_label");
     return notes;
 }
 

@@ -40,9 +40,8 @@ Result<models::LbfgsMaster> make_solver(const models::Labels& labels,
 /// The label holder's columns alone, by the same solver to the same tolerance.
 class LbfgsBaseline final : public Baseline {
   public:
-    LbfgsBaseline(const models::SolverColumns& columns, models::LbfgsTrainer trainer,
-                  const Party& own)
-        : columns_(&columns), trainer_(std::move(trainer)), own_(&own) {}
+    LbfgsBaseline(models::LbfgsTrainer trainer, const Party& own)
+        : trainer_(std::move(trainer)), own_(&own) {}
 
     Result<bool> slice() override {
         if (auto done = trainer_.step(); !done) return tl::unexpected(std::move(done.error()));
@@ -54,7 +53,6 @@ class LbfgsBaseline final : public Baseline {
     }
 
   private:
-    const models::SolverColumns* columns_;
     models::LbfgsTrainer trainer_;
     const Party* own_;
 };
@@ -201,7 +199,7 @@ class LbfgsMasterHalf final : public MasterHalf {
         if (!solver) return nullptr;  // it could be made before
         auto trainer = models::LbfgsTrainer::create(block_->columns(), std::move(*solver));
         if (!trainer) return nullptr;
-        baseline_ = std::make_unique<LbfgsBaseline>(block_->columns(), std::move(*trainer), *own_);
+        baseline_ = std::make_unique<LbfgsBaseline>(std::move(*trainer), *own_);
         return baseline_.get();
     }
 
