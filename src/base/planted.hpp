@@ -53,7 +53,6 @@ enum class PlantedBug : std::uint8_t {
     batch_of_the_process,
     released_before_stored,
     window_not_enforced,
-    idle_room_kept,
     kept_not_counted,
 };
 

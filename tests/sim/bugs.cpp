@@ -16,23 +16,24 @@ namespace vflbus::sim {
 
 namespace {
 
-constexpr Bug bug(PlantedBug number, std::string_view name, std::string_view sentence) {
-    return {name, sentence, static_cast<std::uint64_t>(number)};
+constexpr Bug bug(PlantedBug number, std::string_view name, std::string_view sentence,
+                  std::uint64_t seed = 0) {
+    return {name, sentence, static_cast<std::uint64_t>(number), seed};
 }
-#define VFLBUS_BUG(name, sentence) bug(PlantedBug::name, #name, sentence)
+#define VFLBUS_BUG(name, ...) bug(PlantedBug::name, #name, __VA_ARGS__)
 
 constexpr Bug all[] = {
     VFLBUS_BUG(no_deduplication, "a request that arrives again is handled again"),
-    VFLBUS_BUG(term_not_checked, "broker, links and members go on in an earlier term"),
+    VFLBUS_BUG(term_not_checked, "broker, links and members go on in an earlier term", 1227),
     VFLBUS_BUG(answers_freed_early,
                "the oldest answer is forgotten before the asker says that it has it"),
     VFLBUS_BUG(duplicate_not_answered, "a request that arrives again is not answered again"),
     VFLBUS_BUG(torn_body_kept, "a body that begins again is added to what was there of it"),
     VFLBUS_BUG(credit_not_extended, "a receiver grants the first share of a large body alone"),
     VFLBUS_BUG(credit_of_earlier_attempt,
-               "CREDIT for an earlier attempt of a body lets the rest of a later one go"),
+               "CREDIT for an earlier attempt of a body lets the rest of a later one go", 689),
     VFLBUS_BUG(gap_not_told,
-               "a receiver that has lost its memory waits for requests answered before that"),
+               "a receiver that has lost its memory waits for requests answered before that", 54),
     VFLBUS_BUG(room_not_passed_on, "a body that waits for room gets none when some comes free"),
     VFLBUS_BUG(join_not_repeated,
                "a member does not say JOIN again in a new session with the broker"),
@@ -40,7 +41,7 @@ constexpr Bug all[] = {
                "the link takes another incarnation of a peer for the same process"),
     VFLBUS_BUG(stale_incarnation, "the broker lets an earlier incarnation take over a name"),
     VFLBUS_BUG(late_word_believed,
-               "the broker takes what a process said before it ended for a sign that it lives"),
+               "the broker takes what a process said before it ended for a sign that it lives", 56),
     VFLBUS_BUG(two_owners, "the broker lets another node open a run that has an owner"),
     VFLBUS_BUG(routed_without_join,
                "the broker passes on requests of those who take no part in the run"),
@@ -55,11 +56,11 @@ constexpr Bug all[] = {
     VFLBUS_BUG(extension_ignored,
                "broker, links and owners ignore an extension that they have to understand"),
     VFLBUS_BUG(lag_ignored, "the broker counts time that it slept itself as silence of the nodes"),
-    VFLBUS_BUG(stall_not_noticed, "the broker says nothing of a worker that hangs"),
-    VFLBUS_BUG(progress_ignored, "the broker does not see that a busy worker gets on"),
+    VFLBUS_BUG(stall_not_noticed, "the broker says nothing of a worker that hangs", 126),
+    VFLBUS_BUG(progress_ignored, "the broker does not see that a busy worker gets on", 150),
     VFLBUS_BUG(orphan_kept, "the broker keeps a run whose owner is back and says nothing of it"),
     VFLBUS_BUG(owner_set_back,
-               "a member goes on with an owner whose disk was set back within the term"),
+               "a member goes on with an owner whose disk was set back within the term", 69),
     VFLBUS_BUG(context_kept, "a member keeps what it holds of a run that has ended"),
     VFLBUS_BUG(file_not_synced, "a file is renamed before its content is synced"),
     VFLBUS_BUG(directory_not_synced, "the directory of a renamed file is not synced"),
@@ -78,11 +79,9 @@ constexpr Bug all[] = {
                "batches follow how often the process drew, not (seed, epoch)"),
     VFLBUS_BUG(released_before_stored,
                "members are released before the owner has stored that all is written"),
-    VFLBUS_BUG(idle_room_kept,
-               "a body of which nothing more comes keeps the room that others wait for"),
     VFLBUS_BUG(window_not_enforced,
-               "the broker queues what a node sends beyond its window to one that is behind"),
-    VFLBUS_BUG(kept_not_counted, "the broker keeps whatever one node says in OPEN and JOIN"),
+               "the broker queues what a node sends beyond its window to one that is behind", 83),
+    VFLBUS_BUG(kept_not_counted, "the broker keeps whatever one node says in OPEN and JOIN", 337),
 };
 
 }  // namespace

@@ -310,9 +310,7 @@ void LinkCore::take_back_room() {
             peer.arrived_before = peer.arrived_bytes;
             const bool idle = came < chunk_bytes_min && peer.holds_room();
             peer.idle_beats = idle ? peer.idle_beats + 1 : 0;
-            if (peer.idle_beats < idle_beats_max || waiting_.empty() ||
-                VFLBUS_PLANTED(idle_room_kept))
-                continue;
+            if (peer.idle_beats < idle_beats_max || waiting_.empty()) continue;
             peer.forget_arriving();
             freed = true;
         }
