@@ -29,9 +29,9 @@ namespace {
 /// From look to look; at most a hundredth of the time goes into looking.
 constexpr Duration looks_every = std::chrono::milliseconds(10);
 constexpr int share_of_looks = 100;
-/// An ipc connection is cut when bytes waited for so many looks in a row, no message came, and the
-/// process has grown by so much meanwhile.
-constexpr int waiting_looks = 3;
+/// An ipc connection is cut when bytes waited for so many looks in a row, no message came in that
+/// time, and the process has grown by so much in it.
+constexpr int waiting_looks = 5;
 constexpr std::uint64_t grown_bytes = 32u << 20;
 /// Descriptors that are kept free for files, and for connections that come between two looks.
 constexpr std::uint64_t spare_descriptors = 16;
@@ -257,28 +257,42 @@ void Connections::check(TimePoint now) {
     next_check_ = end + std::max<Duration>(looks_every, share_of_looks * (end - now));
 }
 
-/// False when it was cut. What came since its last whole message is one that is not whole: all that
-/// was whole then has been received from the ROUTER.
+/// False when it was cut. Bytes count as those of a message that is not whole only when the ROUTER
+/// was emptied after they had come, and had no message of this connection. Example of what goes
+/// wrong otherwise: this thread sleeps while ZeroMQ reads 16 MiB of whole messages of an honest
+/// node, and looks before it receives them.
 bool Connections::look_at(int fd, Accepted& entry, TimePoint now, std::uint64_t memory) {
     if (!entry.tied && now - entry.since > bounds_.without_message) {
         cut(fd, entry, "");
         return false;
     }
     const auto bytes = bytes_read(fd);
-    const bool waits = !bytes && bytes_wait(fd);
-    entry.waiting = waits ? entry.waiting + 1 : 0;
     if (entry.messages != entry.messages_then) {
         entry.messages_then = entry.messages;
-        entry.bytes_then = bytes.value_or(0);
-        entry.memory_then = memory;
+        entry.bytes_then = entry.bytes_seen = bytes.value_or(0);
+        entry.unfinished = 0;
+        entry.waiting = 0;
         entry.mark_then = mark();
+        return true;
     }
-    if (entry.memory_then == 0 || memory < entry.memory_then) entry.memory_then = memory;
-    entry.unfinished = bytes ? *bytes - std::min(*bytes, entry.bytes_then) : 0;
-    if (!all_heard_since(entry.mark_then)) return true;
-    const bool too_long =
-        bytes ? entry.unfinished > bounds_.unfinished
-              : entry.waiting >= waiting_looks && memory > entry.memory_then + grown_bytes;
+    bool too_long = false;
+    if (bytes) {
+        if (all_heard_since(entry.mark_then)) {
+            entry.unfinished = entry.bytes_seen - entry.bytes_then;
+            entry.bytes_seen = std::max(*bytes, entry.bytes_seen);
+            entry.mark_then = mark();
+        }
+        too_long = entry.unfinished > bounds_.unfinished;
+    } else {
+        entry.waiting = bytes_wait(fd) ? entry.waiting + 1 : 0;
+        if (entry.waiting <= 1) {
+            entry.memory_then = memory;
+            entry.mark_then = mark();
+        }
+        entry.memory_then = std::min(entry.memory_then, memory);
+        too_long = entry.waiting >= waiting_looks && all_heard_since(entry.mark_then) &&
+                   memory > entry.memory_then + grown_bytes;
+    }
     if (!too_long) return true;
     cut(fd, entry, "its message does not end");
     return false;

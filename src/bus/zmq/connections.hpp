@@ -84,10 +84,11 @@ class Connections {
         bool tied = false;           ///< a message has come from it
         std::uint32_t number = 0;    ///< of its routing id, once tied
         std::uint64_t messages = 0;  ///< whole ones
-        // -- when its last whole message had come, as `check` saw it
-        std::uint64_t messages_then = 0;
-        std::uint64_t bytes_then = 0;
-        std::uint64_t memory_then = 0;
+        // -- as `check` saw it
+        std::uint64_t messages_then = 0;  ///< whole ones at its last look
+        std::uint64_t bytes_then = 0;     ///< of tcp: when the last of them had come
+        std::uint64_t bytes_seen = 0;     ///< of tcp: at the time of `mark_then`
+        std::uint64_t memory_then = 0;    ///< of ipc: of this process when bytes began to wait
         Mark mark_then;
         int waiting = 0;  ///< looks in a row at which bytes waited for ZeroMQ
         std::uint64_t unfinished = 0;
