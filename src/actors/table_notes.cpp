@@ -38,9 +38,10 @@ std::vector<std::string> notes_of(const data::Table& table) {
     std::vector<std::string> notes;
     const auto add = [&](const std::string& what) { notes.push_back(table.path + ": " + what); };
     for (const std::string& note : table.notes) add(note);
-    const auto add_skipped = [&](std::uint64_t rows, const std::string& lacks, const char* key) {
+    const auto add_skipped = [&](std::uint64_t rows, const std::string& missing_what,
+                                 const char* key) {
         if (rows > 0)
-            add(std::to_string(rows) + (rows == 1 ? " row" : " rows") + " without " + lacks +
+            add(std::to_string(rows) + (rows == 1 ? " row" : " rows") + " without " + missing_what +
                 " skipped (" + key + ")");
     };
     add_skipped(table.rows_without_id, "an id", "data.missing_id");
