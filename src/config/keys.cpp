@@ -551,7 +551,8 @@ constexpr Key key_table[] = {
      .type = Type::number,
      .field = IN_CONFIG(bus.cancel_grace),
      .doc = "How long the process of an app may go on after it was told to stop, before it is "
-            "killed.",
+            "killed; and how long an owner waits beyond a message's time to live for the node's "
+            "own word.",
      .unit = "s",
      .min = 0,
      .max = day},
