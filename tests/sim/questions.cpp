@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "fingerprint.hpp"
+
 namespace vflbus::sim {
 
 using actors::Message;
@@ -26,14 +28,15 @@ std::uint64_t word_of(std::span<const std::uint8_t> bytes) {
 
 actors::Bytes answer_to(std::span<const std::uint8_t> body, const std::string& member,
                         std::uint64_t incarnation) {
-    const Hash256 hash = hash256(body);
+    const auto print = fingerprint(body);
+    constexpr std::size_t print_bytes = sizeof print;
     const std::string who = member + "/" + std::to_string(incarnation);
     // (no app makes an answer as long as somebody says)
     const std::uint64_t more = word_of(body) <= answer_bytes_max ? word_of(body) : 64;
-    actors::Bytes out(hash.size() + who.size() + more);
-    std::ranges::copy(hash, out.begin());
-    std::ranges::copy(who, out.begin() + static_cast<std::ptrdiff_t>(hash.size()));
-    fill(std::span(out).subspan(hash.size() + who.size()), word_of(hash));
+    actors::Bytes out(print_bytes + who.size() + more);
+    std::memcpy(out.data(), print.data(), print_bytes);
+    std::ranges::copy(who, out.begin() + static_cast<std::ptrdiff_t>(print_bytes));
+    fill(std::span(out).subspan(print_bytes + who.size()), print.front());
     return out;
 }
 

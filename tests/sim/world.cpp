@@ -1,9 +1,9 @@
 #include "world.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
+#include "fingerprint.hpp"
 #include "world_state.hpp"
 
 namespace vflbus::sim {
@@ -13,23 +13,14 @@ using bus::Kind;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-/// Of all frames, to tell two traces apart. Four lanes, as one would wait for its own products.
+/// Of all frames, to tell two traces apart.
 std::uint64_t hash_of(std::span<const std::uint8_t> bytes) {
-    constexpr std::size_t lanes = 4;
+    const auto [first, second, third, fourth] = fingerprint(bytes);
     const auto mixed = [](std::uint64_t h, std::uint64_t word) {
         h = (h ^ word) * 0x9e3779b97f4a7c15ULL;
         return h ^ (h >> 29);
     };
-    std::array<std::uint64_t, lanes> h{};
-    h.fill(1469598103934665603ULL + bytes.size());
-    std::array<std::uint64_t, lanes> words{};
-    std::size_t i = 0;
-    for (; i + sizeof words <= bytes.size(); i += sizeof words) {
-        std::memcpy(words.data(), bytes.data() + i, sizeof words);
-        for (std::size_t lane = 0; lane < lanes; ++lane) h[lane] = mixed(h[lane], words[lane]);
-    }
-    for (; i < bytes.size(); ++i) h[0] = (h[0] ^ bytes[i]) * 1099511628211ULL;
-    return mixed(mixed(mixed(h[0], h[1]), h[2]), h[3]);
+    return mixed(mixed(mixed(first, second), third), fourth);
 }
 
 }  // namespace
