@@ -166,6 +166,8 @@ struct CommandLine {
     HealthArguments health;
     AgentArguments agent;
     ExportArguments exported;
+    AuditVerifyArguments audit_verify;
+    AuditShowArguments audit_show;
     VersionArguments version_arguments;
     CompletionArguments completion;
     ManualArguments manual;
@@ -821,6 +823,56 @@ void add_version(CommandLine& line) {
     line.app.add_flag("--version", line.version, "the version of this program");
 }
 
+void add_node_place(CLI::App& on, NodePlace& place) {
+    on.add_option("--node", place.node,
+                  "name of the node, as member-0; default: the only one under output.runs_dir")
+        ->type_name("NAME");
+    on.add_option("--state-dir", place.state_dir, "the --state-dir of that node, where it has one")
+        ->type_name("DIR")
+        ->envname("VFLBUS_STATE_DIR");
+    add_config(on, place);
+    add_output(on, place);
+}
+
+void add_audit(CommandLine& line) {
+    CLI::App& audit = CommandLine::group(
+        line.app, "audit", "What a node of this machine has decided, and what ran there.",
+        "Examples:\n"
+        "  vflbus audit verify\n"
+        "  vflbus audit show --run 1f0c9a33");
+    audit.require_subcommand(1);
+    AuditVerifyArguments& verify = line.audit_verify;
+    CLI::App& on_verify = line.command(
+        audit, "verify", "Whether an audit log is whole, and all that its node has written.",
+        "Exit code 0: it is. 3: a line was changed, removed or put in, or the end was cut off, or\n"
+        "it cannot be read. It prints the last signature as LINE:HASH; kept where nobody of this\n"
+        "machine can change it, --head finds a log that was cut or written anew since.\n"
+        "Examples:\n"
+        "  vflbus audit verify\n"
+        "  vflbus audit verify --node member-0 --json\n"
+        "  vflbus audit verify copy/log --key 9f86d081884c7d65...",
+        verify);
+    on_verify.add_option("FILE", verify.file, "a log; default: that of the node")->type_name("");
+    on_verify.add_option("--key", verify.key, "the node's public key; default: that of the log")
+        ->type_name("HEX");
+    on_verify.add_option("--head", verify.head, "a signature that it must still have")
+        ->type_name("LINE:HASH");
+    on_verify.add_flag("--no-head", verify.no_head,
+                       "a copy without the file `head`: that its end is missing cannot be seen");
+    add_node_place(on_verify, verify);
+    AuditShowArguments& show = line.audit_show;
+    CLI::App& on_show = line.command(audit, "show", "The lines of an audit log, one each.",
+                                     "What was changed is not looked for: that is `audit verify`.\n"
+                                     "Examples:\n"
+                                     "  vflbus audit show\n"
+                                     "  vflbus audit show --run 1f0c9a33 --json",
+                                     show);
+    on_show.add_option("FILE", show.file, "a log; default: that of the node")->type_name("");
+    on_show.add_option("--run", show.run, "lines about this run alone, by its first digits")
+        ->type_name("RUN");
+    add_node_place(on_show, show);
+}
+
 void add_completion(CommandLine& line) {
     CLI::App& on = line.command(
         line.app, "completion", "A script with which a shell completes commands and flags.",
@@ -866,6 +918,7 @@ CommandLine::CommandLine() {
     add_health(*this);
     add_agent(*this);
     add_export(*this);
+    add_audit(*this);
     add_completion(*this);
     add_version(*this);
 }

@@ -208,6 +208,22 @@ struct ExportArguments : Common, Container {
     std::string run_id;
 };
 
+/// Which node of this machine a command is about, by its directory.
+struct NodePlace : Common {
+    std::string node;       ///< --node: its name; empty: the only one that has an audit log
+    std::string state_dir;  ///< --state-dir of that node; empty: nodes/NAME under output.runs_dir
+};
+struct AuditVerifyArguments : NodePlace {
+    std::string file;  ///< a log; empty: that of the node
+    std::string key;   ///< the public half that its signatures must be of
+    std::string head;  ///< "LINE:HASH" that was written down earlier
+    bool no_head = false;
+};
+struct AuditShowArguments : NodePlace {
+    std::string file;
+    std::string run;  ///< its first digits; empty: all
+};
+
 struct ConfigCheckArguments : Common {};
 struct ConfigReferenceArguments : Common {};
 struct VersionArguments : Common {};
@@ -231,7 +247,7 @@ using Command =
                  ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
                  RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments,
                  RunPlotArguments, RunRemoveArguments, CompletionArguments, ManualArguments,
-                 ModelShowArguments>;
+                 ModelShowArguments, AuditVerifyArguments, AuditShowArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

@@ -31,6 +31,8 @@ int run(const ModelShowArguments& arguments);
 int run(const CompletionArguments& arguments);
 int run(const ManualArguments& arguments);
 int run(const SubmitArguments& arguments);
+int run(const AuditVerifyArguments& arguments);
+int run(const AuditShowArguments& arguments);
 int run(const VersionArguments& arguments);
 /// `actor --role master --serve`
 int serve(const ActorArguments& arguments);

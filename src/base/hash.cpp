@@ -51,6 +51,14 @@ Hash256 hash256(std::string_view bytes) {
     return out;
 }
 
+Hash256 sha256(std::string_view bytes) {
+    ensure_sodium();
+    Hash256 out;
+    crypto_hash_sha256(out.data(), reinterpret_cast<const unsigned char*>(bytes.data()),
+                       bytes.size());
+    return out;
+}
+
 std::string to_hex(std::span<const std::uint8_t> bytes) {
     static constexpr char digits[] = "0123456789abcdef";
     std::string out;

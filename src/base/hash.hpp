@@ -1,5 +1,5 @@
 #pragma once
-// BLAKE2b (libsodium) and random bytes from the operating system.
+// BLAKE2b and SHA-256 (libsodium), and random bytes from the operating system.
 
 #include <array>
 #include <cstdint>
@@ -19,6 +19,9 @@ Hash128 hash128(std::string_view bytes, std::string_view key = {});
 /// BLAKE2b-256, for digests of configurations, models and files.
 Hash256 hash256(std::span<const std::uint8_t> bytes);
 Hash256 hash256(std::string_view bytes);
+
+/// SHA-256, where others are to check a digest with the tools that every system has.
+Hash256 sha256(std::string_view bytes);
 
 std::string to_hex(std::span<const std::uint8_t> bytes);
 

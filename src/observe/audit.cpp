@@ -1,0 +1,476 @@
+#include "observe/audit.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <optional>
+#include <utility>
+
+#include "base/files.hpp"
+#include "base/hash.hpp"
+
+namespace vflbus::observe {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Before what is signed, so that a signature of something else is never one of a log.
+constexpr std::string_view signed_prefix = "vflbus-audit-1:";
+constexpr std::string_view signature_member = ",\"signature\":\"";
+constexpr std::string_view signature_event = "signature";
+constexpr std::string_view torn_event = "torn";
+
+std::string hash_of(std::string_view line) {
+    return to_hex(sha256(line));
+}
+
+std::string first_previous() {
+    return std::string(64, '0');
+}
+
+std::string system_utc_now() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+    const std::time_t seconds = ms / 1000;
+    std::tm utc{};
+    ::gmtime_r(&seconds, &utc);
+    char text[64];
+    const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
+    const std::string fraction = std::to_string(1000 + ms % 1000).substr(1);
+    return std::string(text, size) + "." + fraction + "Z";
+}
+
+/// What the members of a line say that every line has.
+struct AuditLine {
+    Json content;
+    std::uint64_t number = 0;
+    std::string previous;
+    std::string event;
+};
+
+std::optional<AuditLine> parse_line(std::string_view text) {
+    AuditLine line;
+    line.content = Json::parse(text);
+    if (!line.content.is_object()) return std::nullopt;
+    const Json* const number = line.content.find("n");
+    const Json* const previous = line.content.find("prev");
+    const Json* const event = line.content.find("event");
+    const bool whole = number != nullptr && number->is_number_unsigned() && previous != nullptr &&
+                       previous->is_string() && event != nullptr && event->is_string();
+    if (!whole) return std::nullopt;
+    line.number = number->get<std::uint64_t>();
+    line.previous = previous->get<std::string>();
+    line.event = event->get<std::string>();
+    return line;
+}
+
+/// What a signature line signs: its own bytes up to its last member.
+std::optional<std::string> signed_part(std::string_view text) {
+    const std::size_t at = text.rfind(signature_member);
+    if (at == std::string_view::npos) return std::nullopt;
+    return std::string(signed_prefix) + std::string(text.substr(0, at));
+}
+
+std::string text_member(const AuditLine& line, std::string_view key) {
+    const Json* const found = line.content.find(key);
+    return found != nullptr && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+/// The signature must be the last member, or what stands behind it would not be signed.
+bool well_signed(std::string_view text, const AuditLine& line) {
+    const auto part = signed_part(text);
+    const std::string signature = text_member(line, "signature");
+    return part &&
+           text == part->substr(signed_prefix.size()) + std::string(signature_member) + signature +
+                       "\"}" &&
+           is_signature_of(*part, signature, text_member(line, "key"));
+}
+
+/// What the line behind a torn one says of it.
+bool tells_of(const AuditLine& line, std::string_view torn) {
+    const Json* const bytes = line.content.find("bytes");
+    return line.event == torn_event && bytes != nullptr && bytes->is_number_unsigned() &&
+           bytes->get<std::uint64_t>() == torn.size() && text_member(line, "hash") == hash_of(torn);
+}
+
+}  // namespace
+
+fs::path audit_file(const fs::path& directory) {
+    return directory / "log";
+}
+fs::path audit_head_file(const fs::path& directory) {
+    return directory / "head";
+}
+fs::path audit_key_file(const fs::path& directory) {
+    return directory / "key";
+}
+
+// -- writing ----------------------------------------------------------------------------
+
+/// The lock of the log's file, among processes.
+class AuditLog::Lock {
+  public:
+    explicit Lock(int fd) : fd_(fd) {
+        while (::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+        }
+    }
+    ~Lock() { ::flock(fd_, LOCK_UN); }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+
+  private:
+    int fd_;
+};
+
+AuditLog::AuditLog(fs::path directory, SigningKey key, AuditOptions options)
+    : directory_(std::move(directory)), key_(std::move(key)), options_(std::move(options)) {
+    if (!options_.utc_now) options_.utc_now = system_utc_now;
+}
+
+AuditLog::~AuditLog() {
+    if (fd_ < 0) return;
+    (void)sign();
+    ::close(fd_);
+}
+
+Failure AuditLog::damaged(std::string what) const {
+    return {Errc::bad_data, "the audit log " + audit_file(directory_).string() + " " +
+                                std::move(what) + "; nothing can be added to it honestly: keep " +
+                                directory_.string() + " elsewhere as it is, and a new log begins"};
+}
+
+Result<std::unique_ptr<AuditLog>> AuditLog::open(const fs::path& directory, AuditOptions options) {
+    std::error_code ec;
+    const bool made = fs::create_directories(directory, ec);
+    if (ec) return fail(Errc::io, "cannot make " + directory.string() + ": " + ec.message());
+    if (made) fs::permissions(directory, fs::perms::owner_all, ec);
+    auto key = SigningKey::open(audit_key_file(directory));
+    if (!key) return tl::unexpected(std::move(key.error()));
+    std::unique_ptr<AuditLog> log(new AuditLog(directory, std::move(*key), std::move(options)));
+    if (auto started = log->start(); !started) {
+        if (log->fd_ >= 0) ::close(std::exchange(log->fd_, -1));
+        return tl::unexpected(std::move(started.error()));
+    }
+    return log;
+}
+
+Result<> AuditLog::start() {
+    const std::string path = audit_file(directory_).string();
+    fd_ = ::open(path.c_str(), O_CREAT | O_APPEND | O_WRONLY | O_CLOEXEC, 0600);
+    if (fd_ < 0) return fail(Errc::io, "cannot open " + path + ": " + std::strerror(errno));
+    const std::lock_guard guard(mutex_);
+    const Lock lock(fd_);
+    if (auto read = read_end(); !read) return read;
+    if (auto mended = mend_end(); !mended) return mended;
+    const auto head = read_file(audit_head_file(directory_));
+    if (head && parse_line(*head)) {
+        const AuditLine line = *parse_line(*head);
+        if (text_member(line, "key") != public_key())
+            return tl::unexpected(damaged("was signed with another key, which is gone"));
+        if (line.number > lines_)
+            return tl::unexpected(damaged("has " + std::to_string(lines_) + " lines, and line " +
+                                          std::to_string(line.number) +
+                                          " was signed: its end was cut off"));
+    }
+    if (!options_.says_started) return {};
+    Json fields = Json::object();
+    if (!head && lines_ > 0) fields["note"] = "the head file was not there";
+    if (auto written = write("started", fields); !written) return written;
+    return write_signature();
+}
+
+/// Finds the last whole line, from the end of the file. What stands behind it was torn by a crash.
+Result<> AuditLog::read_end() {
+    const fs::path path = audit_file(directory_);
+    std::ifstream in(path, std::ios::binary | std::ios::ate);
+    if (!in) return fail(Errc::io, "cannot read " + path.string() + ": " + std::strerror(errno));
+    const auto size = static_cast<std::uint64_t>(in.tellg());
+    const std::uint64_t taken = std::min<std::uint64_t>(size, 4 * audit_line_bytes_max);
+    std::string tail(taken, '\0');
+    in.seekg(static_cast<std::streamoff>(size - taken));
+    in.read(tail.data(), static_cast<std::streamsize>(taken));
+    if (!in) return fail(Errc::io, "cannot read " + path.string() + ": " + std::strerror(errno));
+    size_ = size;
+    std::size_t end = tail.rfind('\n');
+    while (end != std::string::npos) {
+        const std::size_t before = end == 0 ? std::string::npos : tail.rfind('\n', end - 1);
+        if (before == std::string::npos && taken < size) break;
+        const std::size_t begin = before == std::string::npos ? 0 : before + 1;
+        const std::string_view last(tail.data() + begin, end - begin);
+        if (const auto line = parse_line(last)) {
+            lines_ = line->number;
+            previous_ = hash_of(last);
+            torn_ = tail.substr(end + 1);
+            return {};
+        }
+        end = before;
+    }
+    if (taken < size) return tl::unexpected(damaged("ends with what no node writes"));
+    lines_ = 0;
+    previous_ = first_previous();
+    torn_ = std::move(tail);
+    return {};
+}
+
+/// Ends what a crash has cut off, and tells of it in a line of its own. A line that lacks nothing
+/// but its end is whole.
+Result<> AuditLog::mend_end() {
+    if (torn_.empty()) return {};
+    const std::string torn = torn_;
+    const auto line = parse_line(torn);
+    const bool whole = line && line->number == lines_ + 1 && line->previous == previous_;
+    if (line && !whole) return tl::unexpected(damaged("ends with a line that does not follow"));
+    if (!torn.ends_with('\n'))
+        if (auto ended = write_bytes("\n"); !ended) return ended;
+    torn_.clear();
+    if (whole) {
+        ++lines_;
+        previous_ = hash_of(torn);
+        ++unsigned_;
+        return {};
+    }
+    const std::string_view told =
+        std::string_view(torn).substr(0, torn.ends_with('\n') ? torn.size() - 1 : torn.size());
+    return write(torn_event, Json{{"bytes", told.size()}, {"hash", hash_of(told)}});
+}
+
+/// Another process may have added lines.
+Result<> AuditLog::catch_up() {
+    struct stat about{};
+    if (::fstat(fd_, &about) != 0)
+        return fail(Errc::io, "cannot look at " + audit_file(directory_).string() + ": " +
+                                  std::strerror(errno));
+    const auto size = static_cast<std::uint64_t>(about.st_size);
+    if (size < size_) return tl::unexpected(damaged("has become shorter"));
+    if (size == size_) return {};
+    return read_end();
+}
+
+Result<> AuditLog::write_bytes(std::string_view bytes) {
+    const auto failed = [&](const char* what, const std::string& why) {
+        // what is there of the line, or all of it, is found out and told of by the next one
+        (void)read_end();
+        return fail(Errc::io, std::string("cannot ") + what + " the audit log " +
+                                  audit_file(directory_).string() + ": " + why);
+    };
+    std::size_t done = 0;
+    while (done < bytes.size()) {
+        const ssize_t now = ::write(fd_, bytes.data() + done, bytes.size() - done);
+        if (now < 0 && errno == EINTR) continue;
+        if (now <= 0) return failed("write", now == 0 ? "it is full" : std::strerror(errno));
+        done += static_cast<std::size_t>(now);
+    }
+    size_ += bytes.size();
+    if (::fdatasync(fd_) != 0) return failed("store", std::strerror(errno));
+    return {};
+}
+
+/// Under both locks, with `size_`, `lines_` and `previous_` those of the file.
+Result<> AuditLog::write(std::string_view event, const Json& fields, bool signs) {
+    if (auto mended = mend_end(); !mended) return mended;
+    Json line = Json::object();
+    line["n"] = lines_ + 1;
+    line["time"] = options_.utc_now();
+    line["prev"] = previous_;
+    line["event"] = event;
+    for (const Json::Member& member : fields.items()) line[member.key] = member.value;
+    std::string text = line.dump();
+    if (signs) {
+        text.pop_back();
+        text +=
+            std::string(signature_member) + key_.sign(std::string(signed_prefix) + text) + "\"}";
+    }
+    if (text.size() + 1 > audit_line_bytes_max)
+        return fail(Errc::too_large, "a line of the audit log would have " +
+                                         std::to_string(text.size() + 1) + " bytes");
+    if (auto written = write_bytes(text + "\n"); !written) return written;
+    ++lines_;
+    previous_ = hash_of(text);
+    if (unsigned_++ == 0) unsigned_since_ = std::chrono::steady_clock::now();
+    if (!signs) return {};
+    unsigned_ = 0;
+    return write_file_atomically(audit_head_file(directory_), text + "\n");
+}
+
+Result<> AuditLog::write_signature() {
+    return write(signature_event, Json{{"key", public_key()}}, true);
+}
+
+Result<> AuditLog::append(std::string_view event, const Json& fields) {
+    const std::lock_guard guard(mutex_);
+    const Lock lock(fd_);
+    if (auto ready = catch_up(); !ready) return ready;
+    if (auto written = write(event, fields); !written) return written;
+    // that the line is there is what counts; a signature that failed is made with a later one
+    if (unsigned_ >= options_.sign_after_lines) (void)write_signature();
+    return {};
+}
+
+Result<> AuditLog::sign() {
+    const std::lock_guard guard(mutex_);
+    if (unsigned_ == 0) return {};
+    const Lock lock(fd_);
+    if (auto ready = catch_up(); !ready) return ready;
+    return write_signature();
+}
+
+Result<> AuditLog::sign_when_due() {
+    {
+        const std::lock_guard guard(mutex_);
+        if (unsigned_ == 0 ||
+            std::chrono::steady_clock::now() - unsigned_since_ < options_.sign_after)
+            return {};
+    }
+    return sign();
+}
+
+// -- reading ----------------------------------------------------------------------------
+
+namespace {
+
+/// Goes through a log line by line and keeps what has been shown so far.
+class AuditReader {
+  public:
+    AuditReader(const fs::path& log, const AuditExpected& expected) : log_(log) {
+        verdict_.public_key = expected.public_key;
+        expected_head_ = expected.head;
+        const auto head = read_file(log.parent_path() / audit_head_file({}));
+        if (head) head_line_ = *head;
+        if (head_line_.ends_with('\n')) head_line_.pop_back();
+        needs_head_ = expected.head_file;
+    }
+
+    using Each = std::function<void(std::uint64_t, const Json&)>;
+
+    Result<AuditVerdict> read(const Each& each) {
+        std::ifstream in(log_, std::ios::binary);
+        if (!in)
+            return fail(Errc::io, "cannot read " + log_.string() + ": " + std::strerror(errno));
+        std::string text;
+        while (std::getline(in, text)) {
+            ++physical_;
+            const bool ended = !in.eof();
+            if (auto taken = take(text, ended, each); !taken) return tl::unexpected(taken.error());
+        }
+        if (pending_)
+            return wrong(pending_at_,
+                         "is no line of a node, and none behind it tells "
+                         "of a crash there");
+        if (auto good = check_head(); !good) return tl::unexpected(good.error());
+        return verdict_;
+    }
+
+  private:
+    [[nodiscard]] tl::unexpected<Failure> wrong(std::uint64_t line, const std::string& how) const {
+        return fail(Errc::bad_data, log_.string() + ": line " + std::to_string(line) + " " + how);
+    }
+
+    Result<> take(const std::string& text, bool ended, const Each& each) {
+        const auto line = parse_line(text);
+        if (!ended) {
+            verdict_.note = "the last line has no end (" + std::to_string(text.size()) +
+                            " bytes): its node was ended while it wrote; ";
+            return {};
+        }
+        if (!line) {
+            if (!pending_) pending_at_ = physical_;
+            pending_ = pending_ ? *pending_ + "\n" + text : text;
+            if (pending_->size() > 4 * audit_line_bytes_max)
+                return wrong(pending_at_, "is no line of a node");
+            return {};
+        }
+        if (line->number != verdict_.lines + 1)
+            return wrong(physical_, "has number " + std::to_string(line->number) +
+                                        " where number " + std::to_string(verdict_.lines + 1) +
+                                        " belongs: lines were removed, put in or moved");
+        if (line->previous != previous_)
+            return wrong(physical_,
+                         "does not follow from the line before it, which was changed, "
+                         "or is another one");
+        if (pending_) {
+            if (!tells_of(*line, *pending_))
+                return wrong(pending_at_,
+                             "is no line of a node, and the next one does not tell "
+                             "of a crash there");
+            ++verdict_.torn;
+            pending_.reset();
+        } else if (line->event == torn_event) {
+            return wrong(physical_, "tells of a torn line that is not there");
+        }
+        ++verdict_.lines;
+        previous_ = hash_of(text);
+        if (line->event == signature_event)
+            if (auto good = take_signature(text, *line); !good) return good;
+        if (text == head_line_) head_found_ = true;
+        if (std::to_string(line->number) + ":" + previous_ == expected_head_)
+            expected_found_ = true;
+        if (each) each(verdict_.lines, line->content);
+        return {};
+    }
+
+    Result<> take_signature(const std::string& text, const AuditLine& line) {
+        const std::string key = text_member(line, "key");
+        if (verdict_.public_key.empty()) verdict_.public_key = key;
+        if (key != verdict_.public_key)
+            return wrong(physical_, "is a signature by another key, " + key);
+        if (!well_signed(text, line)) return wrong(physical_, "is no good signature");
+        ++verdict_.signatures;
+        verdict_.signed_lines = verdict_.lines;
+        verdict_.head = std::to_string(verdict_.lines) + ":" + previous_;
+        return {};
+    }
+
+    Result<> check_head() {
+        if (verdict_.signatures == 0)
+            return fail(Errc::bad_data, log_.string() + ": holds no signature");
+        if (!expected_head_.empty() && !expected_found_)
+            return fail(Errc::bad_data, log_.string() + ": has no line " + expected_head_ +
+                                            ", which it had: its end was cut off, or it was "
+                                            "written anew");
+        if (head_line_.empty() && needs_head_)
+            return fail(Errc::bad_data,
+                        log_.string() + ": the file " +
+                            audit_head_file(log_.parent_path()).string() +
+                            " with its last signature is not there, so that its end may have been "
+                            "cut off");
+        if (!head_line_.empty() && !head_found_)
+            return fail(Errc::bad_data, log_.string() +
+                                            ": the last signature, in the file beside it, is not "
+                                            "among its lines: its end was cut off");
+        if (verdict_.signed_lines < verdict_.lines)
+            verdict_.note += std::to_string(verdict_.lines - verdict_.signed_lines) +
+                             " lines behind the last signature are not signed yet";
+        else if (!verdict_.note.empty())
+            verdict_.note.resize(verdict_.note.size() - 2);
+        return {};
+    }
+
+    fs::path log_;
+    std::string expected_head_;
+    std::string head_line_;
+    bool needs_head_ = true;
+    bool head_found_ = false;
+    bool expected_found_ = false;
+    AuditVerdict verdict_;
+    std::string previous_ = first_previous();
+    std::uint64_t physical_ = 0;          ///< lines of the file
+    std::optional<std::string> pending_;  ///< one that the next has to account for
+    std::uint64_t pending_at_ = 0;
+};
+
+}  // namespace
+
+Result<AuditVerdict> verify_audit(
+    const fs::path& log, const AuditExpected& expected,
+    const std::function<void(std::uint64_t line, const Json& content)>& each) {
+    return AuditReader(log, expected).read(each);
+}
+
+}  // namespace vflbus::observe
