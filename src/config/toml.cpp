@@ -105,6 +105,39 @@ std::size_t deeply_dotted_line(std::string_view text) {
     return 0;
 }
 
+/// Where the string or comment that begins at `at` ends; `at` itself when none begins there. What
+/// ends too early is a string up to the end of its line, or of the text.
+std::size_t end_of_quoted(std::string_view text, std::size_t at) {
+    const char mark = text[at];
+    if (mark == '#') return std::min(text.find('\n', at), text.size());
+    if (mark != '"' && mark != '\'') return at;
+    const std::string_view rest = text.substr(at);
+    const bool long_one = rest.size() >= 3 && rest[1] == mark && rest[2] == mark;
+    for (std::size_t i = at + (long_one ? 3 : 1); i < text.size(); ++i) {
+        if (text[i] == '\\' && mark == '"')
+            ++i;
+        else if (text[i] == '\n' && !long_one)
+            return i;
+        else if (long_one ? text.substr(i, 3) == std::string(3, mark) : text[i] == mark)
+            return i + (long_one ? 3 : 1);
+    }
+    return text.size();
+}
+
+/// Letters beyond ASCII need quotes in TOML. toml++ 3.3 does not always say so: for some of them it
+/// reaches what it has declared unreachable (is_non_ascii_horizontal_whitespace). 0: there is none,
+/// else the number of the line.
+std::size_t line_of_unquoted_letter(std::string_view text) {
+    const std::size_t begin = text.starts_with("\xef\xbb\xbf") ? 3 : 0;
+    for (std::size_t i = begin; i < text.size();) {
+        if (static_cast<unsigned char>(text[i]) >= 0x80)
+            return 1 + static_cast<std::size_t>(std::ranges::count(text.substr(0, i), '\n'));
+        const std::size_t end = end_of_quoted(text, i);
+        i = end == i ? i + 1 : end;
+    }
+    return 0;
+}
+
 }  // namespace
 
 Result<std::vector<Setting>> read_toml(std::string_view text, const std::string& shown) {
@@ -115,6 +148,10 @@ Result<std::vector<Setting>> read_toml(std::string_view text, const std::string&
     if (const std::size_t line = deeply_dotted_line(text))
         return fail(Errc::bad_config,
                     shown + ":" + std::to_string(line) + ": a key with more than 64 dots");
+    if (const std::size_t line = line_of_unquoted_letter(text))
+        return fail(Errc::bad_config, shown + ":" + std::to_string(line) +
+                                          ": not valid TOML: a letter that is not ASCII outside of "
+                                          "quotes; put the key or the value in quotes");
     const toml::parse_result parsed = toml::parse(text, std::string_view{});
     if (!parsed) {
         const toml::source_position at = parsed.error().source().begin;

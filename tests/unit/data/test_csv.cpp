@@ -300,6 +300,19 @@ TEST_CASE("a source is read again, with other columns and as it is then") {
     CHECK(two->features.size() == 2);
 }
 
+TEST_CASE("a source that was refused is refused again, with the same words") {
+    const Scratch scratch;
+    // the last character was cut off: no encoding is near
+    const auto source = open_source({scratch.write("\xef\xbb\xbfid,a\n1,x\n2,\xcd")});
+    REQUIRE(source);
+    const auto first = (*source)->read({});
+    REQUIRE_FALSE(first);
+    CHECK_FALSE((*source)->for_each_row([](std::span<const std::string_view>) {}));
+    const auto again = (*source)->read({});
+    REQUIRE_FALSE(again);
+    CHECK(again.error().sentence == first.error().sentence);
+}
+
 TEST_CASE("others are not told what stands in the table") {
     const auto told = [](std::string_view text, ReadOptions options = {}) {
         options.party = "member-0";
