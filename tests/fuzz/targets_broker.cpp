@@ -1,0 +1,238 @@
+// A whole broker that hears what an input says: any frames on any connections, cut connections and
+// time that passes. What it sends must obey the rules of its kinds, and what it keeps its bounds.
+
+#include <algorithm>
+#include <array>
+#include <set>
+#include <string>
+
+#include "bus/core/broker_core.hpp"
+#include "seeds.hpp"
+
+namespace vflbus::fuzz {
+namespace of_broker {
+namespace {
+
+using namespace vflbus::bus;
+
+constexpr std::size_t connections = 4;
+constexpr std::array<std::string_view, 3> names{"master", "member-0", "member-1"};
+/// Small, so that an input of a few hundred bytes reaches its bounds.
+constexpr std::uint64_t kept_bytes = 4096;
+
+/// Takes numbers from an input; zeros behind its end.
+class Script {
+  public:
+    explicit Script(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
+    [[nodiscard]] bool over() const noexcept { return at_ >= bytes_.size(); }
+    std::uint8_t byte() { return over() ? 0 : bytes_[at_++]; }
+    /// One byte for what is small, or eight for any.
+    std::uint64_t number() {
+        const std::uint8_t first = byte();
+        if (first < 0xF0) return first;
+        std::uint64_t out = 0;
+        for (int i = 0; i < 8; ++i) out = out << 8 | byte();
+        return out;
+    }
+    Bytes some(std::size_t count) {
+        Bytes out(std::min(count, bytes_.size() - std::min(at_, bytes_.size())));
+        for (std::uint8_t& b : out) b = byte();
+        return out;
+    }
+
+  private:
+    std::span<const std::uint8_t> bytes_;
+    std::size_t at_ = 0;
+};
+
+class Router final : public BrokerTransport {
+  public:
+    SendResult send(ConnId to, Frame& frame) override {
+        if (gone.count(to) != 0) return SendResult::gone;
+        if (full.count(to) != 0) return SendResult::full;
+        const Frame taken = std::move(frame);
+        Header header;
+        require(decode(taken.header.bytes(), header) == HeaderFault::none,
+                "the broker sends what is no header");
+        require(valid(header, taken.body.size()),
+                "the broker sends what breaks the rules of its kind");
+        return SendResult::ok;
+    }
+    void close(ConnId conn) override { gone.insert(conn); }
+
+    std::set<ConnId> gone;
+    std::set<ConnId> full;
+};
+
+class Room {
+  public:
+    Room() : broker_(config(), router_, now_) {
+        for (std::size_t i = 0; i < connections; ++i) conns_[i] = i + 1;
+    }
+
+    /// Whether a run was opened.
+    bool play(Script script) {
+        bool ran = false;
+        for (int step = 0; step < 200 && !script.over(); ++step) {
+            act(script);
+            ran = ran || broker_.runs() > 0;
+            check();
+        }
+        broker_.shutdown("over");
+        return ran;
+    }
+
+  private:
+    static BrokerConfig config() {
+        BrokerConfig c;
+        c.version = "0.1.0";
+        c.limits.runs = 3;
+        c.limits.nodes = 3;
+        c.limits.kept_of_one = kept_bytes;
+        c.limits.kept_opens = 2 * kept_bytes;
+        return c;
+    }
+
+    void act(Script& script) {
+        const std::uint8_t what = script.byte();
+        ConnId& conn = conns_[script.byte() % connections];
+        switch (what % 8) {
+            case 0:
+                now_ += std::chrono::milliseconds(std::uint64_t{script.byte()} * 40);
+                broker_.on_tick(now_);
+                break;
+            case 1:
+                router_.gone.insert(conn);
+                broker_.on_disconnected(conn, now_);
+                conn = ++last_conn_;
+                break;
+            case 2:
+                if (!router_.full.insert(conn).second) router_.full.erase(conn);
+                broker_.on_tick(now_);
+                break;
+            case 3:
+                hello(conn, script);
+                break;
+            case 4:
+                open(conn, script);
+                break;
+            case 5:
+                join(conn, script);
+                break;
+            default:
+                any_frame(conn, script);
+                break;
+        }
+    }
+
+    void hello(ConnId conn, Script& script) {
+        const std::string name{names[script.byte() % names.size()]};
+        Hello hello{name,
+                    name == "master" ? "master" : "member",
+                    -1,
+                    script.byte() % 4u,
+                    script.byte() % 4u,
+                    "0.1.0",
+                    {},
+                    {}};
+        if (script.byte() % 4 == 0) hello.features = {std::string(feature_apps)};
+        say(conn, header_of(Kind::hello, name), encode(hello));
+    }
+    void open(ConnId conn, Script& script) {
+        const std::string name{names[script.byte() % names.size()]};
+        Header header = header_of(Kind::open, name);
+        header.run.bytes.fill(static_cast<std::uint8_t>(1 + script.byte() % 4));
+        header.term = 1 + script.byte() % 3;
+        Open open{name, {{"member-0", "member", 0}, {"member-1", "member", 1}}, {}, {}};
+        if (script.byte() % 4 == 0) open.participants = {any_node};
+        open.agreed.assign(std::size_t{script.byte()} * 16, 'a');
+        say(conn, header, encode(open));
+    }
+    void join(ConnId conn, Script& script) {
+        const std::string name{names[script.byte() % names.size()]};
+        Header header = header_of(Kind::join, name);
+        header.run.bytes.fill(static_cast<std::uint8_t>(1 + script.byte() % 4));
+        header.term = 1 + script.byte() % 3;
+        header.dst = node_id_of("master");
+        Join join{name, "member", name == "member-1" ? 1 : 0, 0, {}, "0.1.0", Errc::ok, {}, {}};
+        if (script.byte() % 4 == 0) join.code = Errc::bad_data;
+        join.sentence.assign(std::size_t{script.byte()} * 16, 's');
+        say(conn, header, encode(join));
+    }
+    void any_frame(ConnId conn, Script& script) {
+        Header header =
+            header_of(static_cast<Kind>(script.byte() % 24), names[script.byte() % names.size()]);
+        header.flags = script.byte();
+        header.run.bytes.fill(static_cast<std::uint8_t>(1 + script.byte() % 4));
+        header.term = static_cast<std::uint32_t>(script.number());
+        header.dst = node_id_of(names[script.byte() % names.size()]);
+        header.request = script.number();
+        header.answered_below = script.number();
+        header.body_offset = script.number();
+        header.type = static_cast<std::uint16_t>(script.number());
+        header.aux = script.number();
+        Bytes body = script.some(script.byte());
+        header.body_bytes = script.byte() % 2 == 0 ? body.size() : script.number();
+        say(conn, header, std::move(body));
+    }
+
+    static Header header_of(Kind kind, std::string_view name) {
+        Header header;
+        header.kind = kind;
+        header.src = node_id_of(name);
+        header.request = 1;
+        return header;
+    }
+    void say(ConnId conn, Header header, Bytes body) {
+        if (router_.gone.count(conn) != 0) return;
+        if (header.body_bytes == 0) header.body_bytes = body.size();
+        const HeaderBytes bytes = encode(header);
+        Payload part;
+        const std::size_t frames = body.empty() ? 1 : 2;
+        if (!body.empty()) part = Payload::hold(std::move(body));
+        broker_.on_frame(conn, Payload::copy_of(bytes), std::move(part), frames, now_);
+    }
+
+    void check() const {
+        require(broker_.nodes() <= 3, "more nodes than the broker may have");
+        require(broker_.runs() <= 3, "more runs than the broker may have");
+        require(broker_.kept_of_one_bytes() <= kept_bytes, "more is kept of a node than the limit");
+        require(broker_.queued_bytes() <= 1u << 20, "more waits than anybody has sent");
+        require(broker_.next_deadline() >= TimePoint{}, "a deadline before all time");
+    }
+
+    Router router_;
+    TimePoint now_{std::chrono::hours(1)};
+    BrokerCore broker_;
+    std::array<ConnId, connections> conns_{};
+    ConnId last_conn_ = connections;
+};
+
+bool try_broker(std::span<const std::uint8_t> input) {
+    return Room().play(Script(input));
+}
+
+std::vector<Bytes> broker_seeds() {
+    const Bytes all_join{3, 0, 0, 1, 1, 1,      // the master says HELLO
+                         3, 1, 1, 1, 1, 1,      // member-0
+                         3, 2, 2, 1, 1, 1,      // member-1
+                         4, 0, 0, 0, 0, 1, 4,   // the master opens a run
+                         5, 1, 1, 0, 0, 1, 0,   // member-0 joins it
+                         5, 2, 2, 0, 0, 1, 0};  // member-1
+    Bytes and_speak = all_join;
+    // a REQUEST of the master to member-0 with four bytes, its reply, and time
+    for (const std::uint8_t b : {6, 0, 9, 0, 0, 0, 1, 1, 1, 1, 0, 40, 0, 4, 1, 2, 3, 4, 0})
+        and_speak.push_back(b);
+    for (const std::uint8_t b : {6, 1, 10, 1, 0, 0, 1, 0, 1, 1, 0, 40, 0, 2, 1, 2, 0})
+        and_speak.push_back(b);
+    for (const std::uint8_t b : {0, 0, 200, 1, 1, 2, 2, 0, 0, 200}) and_speak.push_back(b);
+    return {all_join, and_speak};
+}
+
+}  // namespace
+}  // namespace of_broker
+
+const Target broker_target{"broker", "a whole broker and all that is said to it",
+                           of_broker::try_broker, of_broker::broker_seeds};
+
+}  // namespace vflbus::fuzz
