@@ -71,9 +71,9 @@ TEST_CASE("an algorithm of its own survives any death") {
             CAPTURE(victim, n);
             Play play(small());
             configure_count(play);
-            std::size_t steps = 0;
+            std::size_t counted = 0;
             play.set().on_request = [&](std::size_t member, Message& m) {
-                steps += member == 0 && m.metadata.message_type == count_message;
+                counted += member == 0 && m.metadata.message_type == count_message;
                 return true;
             };
             bool done = false;
@@ -89,7 +89,7 @@ TEST_CASE("an algorithm of its own survives any death") {
             INFO(ending.sentence);
             REQUIRE(ending.code == Errc::ok);
             for (std::size_t p = 0; p < 3; ++p) REQUIRE(play.file(p) == plain.file(p));
-            CHECK(steps <= plain.master->report().steps + play.config.bus.commit_steps);
+            CHECK(counted <= plain.master->report().steps + play.config.bus.commit_steps);
         }
 }
 
