@@ -39,7 +39,7 @@ std::vector<std::string> notes_of(const data::Table& table) {
     const auto add = [&](const std::string& what) { notes.push_back(table.path + ": " + what); };
     for (const std::string& note : table.notes) add(note);
     const auto add_skipped = [&](std::uint64_t rows, const std::string& missing_what,
-    const auto add = [&](const std::string& text) { notes.push_back(table.path + ": " + text); };
+                                 const char* key) {
         if (rows > 0)
             add(std::to_string(rows) + (rows == 1 ? " row" : " rows") + " without " + missing_what +
                 " skipped (" + key + ")");
