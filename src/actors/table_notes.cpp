@@ -36,7 +36,7 @@ std::string quoted_cell(std::string_view text) {
 
 std::vector<std::string> notes_of(const data::Table& table) {
     std::vector<std::string> notes;
-    const auto add = [&](const std::string& what) { notes.push_back(table.path + ": " + what); };
+    const auto add = [&](const std::string& text) { notes.push_back(table.path + ": " + text); };
     for (const std::string& note : table.notes) add(note);
     const auto add_skipped = [&](std::uint64_t rows, const std::string& missing_what,
                                  const char* key) {
