@@ -183,6 +183,10 @@ World::~World() = default;
 // -- events ----------------------------------------------------------------------
 
 World::Event& World::schedule(TimePoint when) {
+    return schedule(when, sequence_++);
+}
+
+World::Event& World::schedule(TimePoint when, std::uint64_t sequence) {
     std::uint32_t slot = 0;
     if (free_slots_.empty()) {
         slot = static_cast<std::uint32_t>(slots_.size());
@@ -191,7 +195,7 @@ World::Event& World::schedule(TimePoint when) {
         slot = free_slots_.back();
         free_slots_.pop_back();
     }
-    queue_.push({std::max(when, now_), sequence_++, slot});
+    queue_.push({std::max(when, now_), sequence, slot});
     return slots_[slot];
 }
 
@@ -199,6 +203,15 @@ void World::at(TimePoint when, std::function<void()> action) {
     Event& event = schedule(when);
     event.what = Event::What::action;
     event.action = std::move(action);
+}
+
+void World::put_off(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame,
+                    std::size_t frames) {
+    Event& event = schedule(when, served_);
+    event.what = what;
+    event.connection = connection;
+    event.frames = frames;
+    event.frame = std::move(frame);
 }
 
 void World::frame_at(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame,
@@ -224,6 +237,7 @@ bool World::run_until(const std::function<bool()>& done, Duration limit) {
         const Due due = queue_.top();
         queue_.pop();
         now_ = due.at;
+        served_ = due.sequence;
         ++events_done_;
         Event event = std::move(slots_[due.slot]);
         slots_[due.slot] = Event{};
@@ -394,8 +408,8 @@ void World::arrive_at_broker(std::uint64_t id, bus::Frame&& frame, bool from_lin
     if (right && from_link && speaker != registered_.end() && speaker->second.connection == id)
         speaker->second.spoke_at = now_;
     if (now_ < broker_paused_until_)
-        return frame_at(broker_paused_until_, Event::What::frame_to_broker, id, std::move(frame),
-                        frames);
+        return put_off(broker_paused_until_, Event::What::frame_to_broker, id, std::move(frame),
+                       frames);
     tell_frame(node.name, "broker", frame);
     mix(id);
     mix(hash_of(frame.header.bytes()));
@@ -692,9 +706,9 @@ void World::arrive_at_node(std::uint64_t id, bus::Frame&& frame) {
     Node& node = *nodes_[found->second.node];
     if ((node.connection != id && node.bulk != id) || !node.link) return;
     if (now_ < node.paused_until)  // it lies in the socket's buffer; what follows arrives after it
-        return frame_at(node.paused_until, Event::What::frame_to_node, id, std::move(frame));
+        return put_off(node.paused_until, Event::What::frame_to_node, id, std::move(frame));
     if (now_ < node.deaf_until)
-        return frame_at(node.deaf_until, Event::What::frame_to_node, id, std::move(frame));
+        return put_off(node.deaf_until, Event::What::frame_to_node, id, std::move(frame));
     tell_frame("broker", node.name, frame);
     mix(node.index);
     mix(hash_of(frame.header.bytes()));

@@ -233,8 +233,13 @@ class World {
     };
 
     Event& schedule(TimePoint when);
+    Event& schedule(TimePoint when, std::uint64_t sequence);
     void frame_at(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame,
                   std::size_t frames = 2);
+    /// The frame of the event that is served just now arrives later, and before all that was sent
+    /// after it on its connection: it keeps its place among those of the same time.
+    void put_off(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame,
+                 std::size_t frames = 2);
     Duration between(Duration low, Duration high);
     [[nodiscard]] TimePoint clock_of(const Node& node) const;
     [[nodiscard]] TimePoint broker_clock() const { return now_ + broker_leapt_; }
@@ -314,6 +319,7 @@ class World {
     TimePoint begin_;
     TimePoint now_;
     std::uint64_t sequence_ = 0;
+    std::uint64_t served_ = 0;  ///< the sequence number of the event that is served just now
     std::uint64_t events_done_ = 0;
     std::uint64_t at_this_time_ = 0;
     std::vector<Event> slots_;
