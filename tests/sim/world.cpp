@@ -48,6 +48,7 @@ class World::BrokerSide final : public bus::BrokerTransport {
         world_.frame_at(connection.to_node, Event::What::frame_to_node, to, std::move(taken));
         return bus::SendResult::ok;
     }
+    void close(bus::ConnId conn) override { world_.close_for_broker(conn); }
 
   private:
     World& world_;
@@ -611,6 +612,18 @@ void World::drop_connection(std::uint64_t id) {
 void World::drop_when_read(std::uint64_t id, Duration later) {
     at(std::max(now_ + later, broker_paused_until_ + Duration{1}),
        [this, id] { drop_connection(id); });
+}
+
+/// The broker cuts it: what is on its way is lost, and its node comes back on another one.
+void World::close_for_broker(std::uint64_t id) {
+    after(Duration{1}, [this, id] {
+        const auto found = connections_.find(id);
+        if (found == connections_.end()) return;
+        ++coverage_["the broker closed a connection"];
+        Node& node = *nodes_[found->second.node];
+        drop_connection(id);
+        reconnect(node, id);
+    });
 }
 
 /// ZeroMQ's monitor tells of some closed connections, a moment later.

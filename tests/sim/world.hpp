@@ -262,6 +262,7 @@ class World {
     void drop_connection(std::uint64_t id);
     void drop_when_read(std::uint64_t id, Duration later);
     void tell_broker(std::uint64_t connection);
+    void close_for_broker(std::uint64_t connection);
     void arrive_at_broker(std::uint64_t connection, bus::Frame&& frame, bool from_link = true,
                           std::size_t frames = 2);
     void hand_to_broker(std::uint64_t connection, bus::Frame&& frame, std::size_t frames,

@@ -13,13 +13,8 @@ void BrokerCore::on_bulk(ConnId from, const Header& header, TimePoint now) {
         return refuse_hello(from, Errc::not_registered,
                             "BULK of a session that this broker does not know");
     if (node->bulk.conn != from) {
-        detach_bulk(*node, now);  // nothing has been sent on one whose BULK is not answered
-        Connection& connection = connections_[from];
-        if (connection.node == nullptr && anonymous_ > 0) --anonymous_;
-        connection = Connection{node, now, Lane::bulk};
-        node->bulk.conn = from;
-        last_conn_ = 0;
-        last_node_ = nullptr;
+        detach_bulk(*node, Ended::session, now);
+        claim(*node, Lane::bulk, from, now);
     }
     node->bulk.heard = now;
     heard(*node, now);
@@ -61,20 +56,16 @@ void BrokerCore::on_bulk_frame(Node& node, const Header& header, Frame& frame, s
 }
 
 /// Without its second connection the node has none: it may ask for another.
-void BrokerCore::detach_bulk(Node& node, TimePoint now) {
+void BrokerCore::detach_bulk(Node& node, Ended what, TimePoint now) {
     if (node.bulk.conn == 0) return;
-    connections_.erase(node.bulk.conn);
-    node.bulk.conn = 0;
-    last_conn_ = 0;
-    last_node_ = nullptr;
-    node.bulk.out.reset(left_);
+    release(node, Lane::bulk, what, now);
     credit_back(left_, now);
     node.bulk.in.reset();
 }
 
 /// What was in it is lost, so both ends have to begin again: the node says HELLO.
-void BrokerCore::lose_bulk(Node& node, TimePoint now) {
-    detach_bulk(node, now);
+void BrokerCore::lose_bulk(Node& node, Ended what, TimePoint now) {
+    detach_bulk(node, what, now);
     if (node.conn == 0) return;
     log("node lost its bulk connection name=" + node.hello.name);
     Header error;
@@ -90,7 +81,7 @@ void BrokerCore::send_bulk(Node& node, Header header, TimePoint now) {
     NodeSink sink(transport_, node.bulk.conn);
     const Posted posted = node.bulk.out.control({make_frame(header, Bytes{})}, sink, now);
     if (node.bulk.out.blocked()) blocked_.insert(node.id);
-    if (posted == Posted::gone || posted == Posted::over) lose_bulk(node, now);
+    if (posted == Posted::gone || posted == Posted::over) lose_bulk(node, Ended::connection, now);
 }
 
 }  // namespace vflbus::bus

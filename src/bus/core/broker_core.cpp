@@ -97,10 +97,16 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
 }
 
 void BrokerCore::on_frame_of_stranger(ConnId from, const Header& header, TimePoint now) {
+    Connection& connection = connections_.at(from);
+    if (header.kind == Kind::window && connection.under_way != nullptr) {
+        // it was a node's, and will be one's again: what it has read meanwhile counts
+        if (!connection.under_way->consumed(header.aux, now)) ++counters_.refused;
+        return;
+    }
     ++counters_.refused;
     if (header.kind == Kind::bye || header.kind == Kind::error) return;
     // one that sends and never reads must not fill the memory of the transport with answers
-    if (!connections_.at(from).answers.take(1, now)) return;
+    if (!connection.answers.take(1, now)) return;
     Header answer;
     answer.kind = Kind::error;
     answer.aux = static_cast<std::uint64_t>(Errc::not_registered);
@@ -171,7 +177,7 @@ void BrokerCore::on_bye(Node& node, const Header& header, TimePoint now) {
     log("node left name=" + node.hello.name);
     const NodeId id = node.id;
     node.left = true;
-    disconnect(node, now);
+    disconnect(node, Ended::session, now);
     // unless a newcomer that waited for the name has it now
     if (node.conn == 0) node.state = Node::State::lost;
     for (const RunId& run_id : node.runs) {
@@ -220,7 +226,7 @@ void BrokerCore::on_tick(TimePoint clock) {
 /// A connection that was found to be gone while frames were sent.
 void BrokerCore::drop_what_waits(Node& node, TimePoint now) {
     if (node.conn == 0 && (node.out.waiting() || node.probe || node.bulk.conn != 0))
-        disconnect(node, now);
+        disconnect(node, Ended::connection, now);
 }
 
 /// Who has fallen silent, and what waits for somebody who will not come.
@@ -236,7 +242,8 @@ void BrokerCore::look_around(TimePoint now) {
         drop_what_waits(node, now);
         if (node.probe && now >= node.probe->deadline) settle_probe(node, false, now);
         // its node has given it up perhaps, and nobody has told: what goes there is lost
-        if (node.bulk.conn != 0 && now - node.bulk.heard > t.lost) lose_bulk(node, now);
+        if (node.bulk.conn != 0 && now - node.bulk.heard > t.lost)
+            lose_bulk(node, Ended::session, now);
         set_liveness(node, now);
         set_stall(node, now);
         set_slow(node, now);
@@ -295,7 +302,9 @@ void BrokerCore::shutdown(std::string_view sentence) {
         if (node->conn == 0) continue;
         Header bye;
         bye.kind = Kind::bye;
-        send_raw(node->conn, bye, encode_sentence(sentence));
+        // (at once: what waits is of no use any more)
+        Frame frame = make_frame(bye, encode_sentence(sentence));
+        (void)transport_.send(node->conn, frame);
     }
 }
 

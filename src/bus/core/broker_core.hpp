@@ -92,7 +92,11 @@ class BrokerCore {
     [[nodiscard]] const BrokerCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] std::size_t nodes() const noexcept { return nodes_.size(); }
     [[nodiscard]] std::size_t runs() const noexcept { return runs_.size(); }
+    /// All that are known: those of nodes, and for a minute those that are no node's.
     [[nodiscard]] std::size_t connections() const noexcept { return connections_.size(); }
+    [[nodiscard]] std::size_t connections_of_nodes() const noexcept {
+        return connections_.size() - anonymous_;
+    }
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept;
     /// The most bytes that are kept of what one node has said in OPEN and JOIN.
     [[nodiscard]] std::uint64_t kept_of_one_bytes() const;
@@ -135,7 +139,11 @@ class BrokerCore {
     void refuse_hello(ConnId from, Errc code, const std::string& sentence);
     void ask_for_life(Node& node, Probe probe, TimePoint now);
     void settle_probe(Node& node, bool old_one_lives, TimePoint now);
-    void disconnect(Node& node, TimePoint now);
+    /// Whether a connection that is a node's no longer is still there.
+    enum class Ended : std::uint8_t { session, connection };
+    void disconnect(Node& node, Ended what, TimePoint now);
+    void claim(Node& node, Lane lane, ConnId from, TimePoint now);
+    void release(Node& node, Lane lane, Ended what, TimePoint now);
     void set_liveness(Node& node, TimePoint now);
     void note_progress(Node& node, const Header& beat, TimePoint now);
     void set_stall(Node& node, TimePoint now);
@@ -150,8 +158,8 @@ class BrokerCore {
     void on_bulk(ConnId from, const Header& header, TimePoint now);
     void on_bulk_frame(Node& node, const Header& header, Frame& frame, std::size_t bytes,
                        TimePoint now);
-    void detach_bulk(Node& node, TimePoint now);
-    void lose_bulk(Node& node, TimePoint now);
+    void detach_bulk(Node& node, Ended what, TimePoint now);
+    void lose_bulk(Node& node, Ended what, TimePoint now);
     void send_bulk(Node& node, Header header, TimePoint now);
 
     // -- runs: broker_runs.cpp ---------------------------------------------------

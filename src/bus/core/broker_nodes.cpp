@@ -1,5 +1,6 @@
 // Who is connected, under which name, and who has fallen silent: docs/protocol.md, section 4.
 
+#include "base/assert.hpp"
 #include "base/planted.hpp"
 #include "base/text.hpp"
 #include "bus/core/broker_state.hpp"
@@ -78,15 +79,16 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
     ask_for_life(node, Probe{from, std::move(hello), header.request, 0, now, {}}, now);
 }
 
-/// Asked directly: a connection that is dead already answers by being gone.
+/// A connection that is dead already answers by being gone. The PING counts like any other frame:
+/// else two processes that ask for one name again and again would fill the pipe of a third.
 void BrokerCore::ask_for_life(Node& node, Probe probe, TimePoint now) {
     Header ping;
     ping.kind = Kind::ping;
     ping.request = probe.number = ++probes_;
     probe.deadline = now + config_.timings.name_probe;
-    Frame frame = make_frame(ping, Bytes{});
-    if (transport_.send(node.conn, frame) == SendResult::gone) {
-        disconnect(node, now);
+    const Posted posted = post(node, {make_frame(ping, Bytes{})}, now);
+    if (posted == Posted::gone || posted == Posted::over) {
+        disconnect(node, Ended::connection, now);
         return accept(probe.conn, std::move(probe.hello), probe.hello_number, now);
     }
     node.probe = std::move(probe);
@@ -111,6 +113,11 @@ void BrokerCore::settle_probe(Node& node, bool old_one_lives, TimePoint now) {
 
 void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now) {
     const NodeId id = node_id_of(hello.name);
+    // a newcomer that waited for this name may have said HELLO under another one meanwhile
+    const auto connection = connections_.find(from);
+    if (connection != connections_.end() && connection->second.node != nullptr &&
+        (connection->second.node->id != id || connection->second.lane != Lane::main))
+        return;
     auto& slot = nodes_[id];
     // what a HELLO makes the broker tell others is paid for; who says it too often says it again
     if (!pays(id, slot == nullptr ? 1 : 1 + slot->runs.size(), now)) {
@@ -134,17 +141,15 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
         refuse_hello(probe->conn, Errc::name_taken, taken(hello.name));
         probe.reset();
     }
-    if (known && node.conn != 0 && node.conn != from) {
-        if (!same_process) {
-            Header bye;
-            bye.kind = Kind::bye;
-            bye.aux = static_cast<std::uint64_t>(Errc::superseded);
-            send_raw(node.conn, bye,
-                     encode_sentence("a younger process has taken over the name " + hello.name));
-        }
-        connections_.erase(node.conn);
-    }
+    const ConnId before = node.conn;
     connect(node, from, now);
+    if (known && !same_process && before != 0 && before != from) {
+        Header bye;
+        bye.kind = Kind::bye;
+        bye.aux = static_cast<std::uint64_t>(Errc::superseded);
+        send_raw(before, bye,
+                 encode_sentence("a younger process has taken over the name " + hello.name));
+    }
     begin_session(node, std::move(hello), from, now);
     log("node up name=" + node.hello.name + " role=" + node.hello.role +
         " version=" + node.hello.version + (same_process ? " again=true" : ""));
@@ -167,24 +172,63 @@ void BrokerCore::take_over(Node& node, TimePoint now) {
 
 /// From here on the connection is the node's; what waited on another one is dropped.
 void BrokerCore::connect(Node& node, ConnId from, TimePoint now) {
-    if (node.conn != from) {
-        const auto connection = connections_.find(from);
-        if (connection != connections_.end() && connection->second.node == nullptr &&
-            anonymous_ > 0)
-            --anonymous_;
-        connections_[from] = Connection{&node, now};
+    // what an earlier session has sent on this very connection may still be on its way
+    if (node.conn == from) {
+        node.out.begin_session(left_);
+    } else {
+        release(node, Lane::main, Ended::session, now);
+        claim(node, Lane::main, from, now);
     }
     last_conn_ = 0;
     last_node_ = nullptr;
     ++generation_;
-    // what an earlier session has sent on this very connection may still be on its way
-    if (node.conn == from)
-        node.out.begin_session(left_);
-    else
-        node.out.reset(left_);
     credit_back(left_, now);
     node.in.reset();
-    detach_bulk(node, now);
+    detach_bulk(node, Ended::session, now);
+}
+
+/// The connection is this node's from now on, with what is under way on it.
+void BrokerCore::claim(Node& node, Lane lane, ConnId from, TimePoint now) {
+    const auto [at, is_new] = connections_.try_emplace(from, Connection{nullptr, now});
+    Connection& connection = at->second;
+    VFLBUS_ASSERT(connection.node == nullptr, "a connection is released before another claims it");
+    if (!is_new && anonymous_ > 0) --anonymous_;
+    connection.node = &node;
+    connection.lane = lane;
+    const auto under_way = std::exchange(connection.under_way, nullptr);
+    HopSender& out = node.out_of(lane);
+    if (under_way != nullptr)
+        out.take_connection(std::move(*under_way), left_);
+    else
+        out.reset(left_);
+    node.conn_of(lane) = from;
+    last_conn_ = 0;
+    last_node_ = nullptr;
+}
+
+/// The connection is this node's no longer. What waits for it is dropped. Where only the session
+/// has ended, what is under way stays with the connection: a node that reads nothing would
+/// otherwise get another window with each BYE.
+void BrokerCore::release(Node& node, Lane lane, Ended what, TimePoint now) {
+    const ConnId conn = std::exchange(node.conn_of(lane), 0);
+    HopSender& out = node.out_of(lane);
+    last_conn_ = 0;
+    last_node_ = nullptr;
+    const auto found = connections_.find(conn);
+    if (found == connections_.end()) return out.reset(left_);
+    if (what == Ended::connection) {
+        connections_.erase(found);
+        return out.reset(left_);
+    }
+    Connection& connection = found->second;
+    connection.node = nullptr;
+    connection.lane = Lane::main;
+    connection.since = now;
+    connection.under_way = std::make_unique<UnderWay>(out.leave_connection(left_));
+    if (++anonymous_ <= anonymous_connections_max) return;
+    --anonymous_;
+    connections_.erase(found);
+    transport_.close(conn);
 }
 
 void BrokerCore::begin_session(Node& node, Hello hello, ConnId from, TimePoint now) {
@@ -266,20 +310,16 @@ void BrokerCore::on_disconnected(ConnId conn, TimePoint clock) {
         connections_.erase(found);
         return;
     }
-    if (found->second.lane == Lane::bulk) return lose_bulk(*node, awake(clock));
-    disconnect(*node, awake(clock));
+    if (found->second.lane == Lane::bulk) return lose_bulk(*node, Ended::connection, awake(clock));
+    disconnect(*node, Ended::connection, awake(clock));
 }
 
-void BrokerCore::disconnect(Node& node, TimePoint now) {
-    if (node.conn != 0) connections_.erase(node.conn);
+void BrokerCore::disconnect(Node& node, Ended what, TimePoint now) {
     if (node.gone_at == TimePoint{}) node.gone_at = now;
-    node.conn = 0;
-    last_conn_ = 0;
-    last_node_ = nullptr;
+    release(node, Lane::main, what, now);
     ++generation_;
-    node.out.reset(left_);
     credit_back(left_, now);
-    detach_bulk(node, now);
+    detach_bulk(node, Ended::session, now);
     if (node.probe) settle_probe(node, false, now);
 }
 
@@ -417,14 +457,15 @@ void BrokerCore::forget_if_idle(NodeId id) {
     if (found == nodes_.end() || found->second->state != Node::State::lost) return;
     // it may have missed how they went on: should it come back, it says HELLO again and is told
     if (leave_open_runs(*found->second) && found->second->conn != 0) {
-        disconnect(*found->second, found->second->last_heard);
+        disconnect(*found->second, Ended::session, found->second->last_heard);
         if (found->second->conn != 0) return;  // a probe was settled in its favor
     }
     if (!found->second->runs.empty()) return;
-    if (found->second->conn != 0) disconnect(*found->second, found->second->last_heard);
+    if (found->second->conn != 0)
+        disconnect(*found->second, Ended::session, found->second->last_heard);
     if (nodes_.count(id) == 0 || nodes_.at(id)->conn != 0)
         return;  // a probe was settled in its favor
-    detach_bulk(*nodes_.at(id), nodes_.at(id)->last_heard);
+    detach_bulk(*nodes_.at(id), Ended::session, nodes_.at(id)->last_heard);
     last_conn_ = 0;
     last_node_ = nullptr;
     ++generation_;

@@ -86,9 +86,10 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     const Origin origin = defer ? Origin{node.id, node.session, lane} : Origin{};
     const SendResult result = out.data(header.run, std::move(frame), bytes, origin, sink, now);
     if (result == SendResult::gone) {
-        if (bulk) return lose_bulk(target, now);  // it comes back, and the body begins again
+        if (bulk)  // it comes back, and the body begins again
+            return lose_bulk(target, Ended::connection, now);
         const std::string name = target.hello.name;
-        disconnect(target, now);
+        disconnect(target, Ended::connection, now);
         return send_error(node, header, Errc::unreachable, name + " is not connected", now);
     }
     if (out.blocked()) blocked_.insert(target.id);
@@ -125,9 +126,28 @@ void BrokerCore::route_credit(Node& node, const Header& header, TimePoint now) {
 
 // -- sending -------------------------------------------------------------------
 
+/// To a connection that is perhaps no node's. It counts where something is known to be under way.
 void BrokerCore::send_raw(ConnId to, const Header& header, Bytes body) {
     Frame frame = make_frame(header, std::move(body));
-    (void)transport_.send(to, frame);  // a stranger that is gone or full is not worth a queue
+    const std::size_t bytes = frame.size();
+    const auto found = connections_.find(to);
+    if (found != connections_.end() && found->second.node != nullptr) {
+        Node& node = *found->second.node;
+        if (found->second.lane == Lane::main) return (void)post(node, {std::move(frame)}, now_);
+        NodeSink sink(transport_, to);
+        (void)node.bulk.out.control({std::move(frame)}, sink, now_);
+        if (node.bulk.out.blocked()) blocked_.insert(node.id);
+        return;
+    }
+    UnderWay* const under_way =
+        found == connections_.end() ? nullptr : found->second.under_way.get();
+    // one that was a node's, and reads nothing, gets no more than it would as a node
+    if (under_way != nullptr &&
+        under_way->bytes() >= under_way->window() + config_.limits.control_allowance)
+        return;
+    // a stranger that is gone or full is not worth a queue
+    if (transport_.send(to, frame) != SendResult::ok || under_way == nullptr) return;
+    under_way->sent(bytes, now_);
 }
 
 /// Past what waits for the window. A node that takes nothing of ever more has no session any
@@ -245,11 +265,12 @@ void BrokerCore::credit_back(std::vector<HopSender::Left>& left, TimePoint now) 
 void BrokerCore::flush(Node& node, TimePoint now) {
     NodeSink sink(transport_, node.conn);
     const SendResult result = node.out.flush(sink, now, left_);
-    if (result == SendResult::gone) disconnect(node, now);
+    if (result == SendResult::gone) disconnect(node, Ended::connection, now);
     if (node.bulk.conn != 0) {
         NodeSink bulk(transport_, node.bulk.conn);
         node.bulk.out.narrow(node.bulk.small_traffic.present(now));
-        if (node.bulk.out.flush(bulk, now, left_) == SendResult::gone) lose_bulk(node, now);
+        if (node.bulk.out.flush(bulk, now, left_) == SendResult::gone)
+            lose_bulk(node, Ended::connection, now);
     }
     if (node.out.blocked() || node.bulk.out.blocked()) blocked_.insert(node.id);
     if (!left_.empty()) credit_back(left_, now);

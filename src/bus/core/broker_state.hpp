@@ -8,6 +8,7 @@
 
 #include "bus/core/allowance.hpp"
 #include "bus/core/broker_core.hpp"
+#include "bus/core/under_way.hpp"
 #include "bus/wire/frame.hpp"
 
 namespace vflbus::bus {
@@ -59,7 +60,10 @@ struct BrokerCore::Connection {
     Node* node = nullptr;  ///< null: anonymous
     TimePoint since{};
     Lane lane = Lane::main;
-    Allowance answers{stranger_answers, since};  ///< while it is anonymous
+    Allowance answers{stranger_answers, since};  ///< to frames that are no node's
+    /// While it is anonymous, after it was a node's: what was sent on it and is not proved to be
+    /// read, for the node whose it is next.
+    std::unique_ptr<UnderWay> under_way{};
 };
 
 /// Another process that claims a name, while the one that has it is asked for a sign of life.
@@ -144,6 +148,12 @@ struct BrokerCore::Node {
     }
     [[nodiscard]] HopReceiver& in_of(Lane lane) noexcept {
         return lane == Lane::bulk ? bulk.in : in;
+    }
+    [[nodiscard]] HopSender& out_of(Lane lane) noexcept {
+        return lane == Lane::bulk ? bulk.out : out;
+    }
+    [[nodiscard]] ConnId& conn_of(Lane lane) noexcept {
+        return lane == Lane::bulk ? bulk.conn : conn;
     }
     [[nodiscard]] std::uint64_t consumed_bytes() const noexcept {
         return out.consumed_bytes() + bulk.out.consumed_bytes();

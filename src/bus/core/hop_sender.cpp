@@ -14,9 +14,8 @@ HopSender::HopSender(MarkTokens& tokens, HopEnds ends, const Limits& limits,
       mark_every_(mark_every),
       control_allowance_(limits.control_allowance),
       control_(control),
-      window_(limits.hop_window),
-      window_min_(limits.hop_window),
-      window_max_(std::max(limits.hop_window, limits.hop_window_max)) {
+      limits_(limits),
+      under_way_(limits) {
     VFLBUS_ASSERT(2 * mark_every <= limits.hop_window, "a window has a MARK before it is used up");
 }
 
@@ -25,17 +24,17 @@ HopSender::HopSender(MarkTokens& tokens, HopEnds ends, const Limits& limits,
 SendResult HopSender::data(const RunId& run, Frame&& frame, std::size_t bytes, Origin origin,
                            FrameSink& sink, TimePoint now) {
     if (queued_ == 0 && control_.empty() && data_may_go()) {
-        if (sent_.frames - consumed_.frames >= shared_frames_max) frame = compact(std::move(frame));
+        if (under_way_.frames() >= shared_frames_max) frame = compact(std::move(frame));
         const SendResult result = sink.send(frame);
         if (result == SendResult::ok) {
-            count_sent(bytes, now);
+            under_way_.sent(bytes, now);
             if (mark_due()) return send_mark(sink) == SendResult::gone ? SendResult::gone : result;
             return result;
         }
         if (result == SendResult::gone) return result;
         blocked_ = true;
     } else if (!data_may_go()) {
-        limited_ = true;
+        under_way_.held_back();
     }
     RunQueue& queue = queues_[run];
     if (queue.entries.empty()) {
@@ -53,7 +52,7 @@ Posted HopSender::control(ControlFrame&& frame, FrameSink& sink, TimePoint now) 
         const std::size_t bytes = frame.frame.size();
         const SendResult result = sink.send(frame.frame);
         if (result == SendResult::ok) {
-            count_sent(bytes, now);
+            under_way_.sent(bytes, now);
             if (mark_due() && send_mark(sink) == SendResult::gone) return Posted::gone;
             return Posted::sent;
         }
@@ -93,8 +92,7 @@ SendResult HopSender::send_report(FrameSink& sink, TimePoint now) {
     if (result == SendResult::full) blocked_ = true;
     if (result != SendResult::ok) return result;
     report_ = 0;
-    count_sent(header_bytes, now);
-    sent_.reports += header_bytes;
+    under_way_.sent_report(header_bytes, now);
     return mark_due() ? send_mark(sink) : result;
 }
 
@@ -104,50 +102,12 @@ SendResult HopSender::send_mark(FrameSink& sink) {
     const SendResult result = sink.send(frame);
     if (result == SendResult::full) blocked_ = true;
     if (result != SendResult::ok) return result;
-    sent_.bytes += header_bytes;
-    ++sent_.frames;
-    marked_ = sent_.bytes;
-    marks_.sent(token, sent_);
+    under_way_.sent_mark(token);
     return result;
 }
 
-// -- what is known of the line -----------------------------------------------------
-
-void HopSender::count_sent(std::size_t bytes, TimePoint now) {
-    if (!probing_) {
-        probing_ = true;
-        limited_ = false;
-        probe_start_ = now;
-        probe_from_ = consumed_.bytes;
-        probe_until_ = sent_.bytes + bytes;
-    }
-    sent_.bytes += bytes;
-    ++sent_.frames;
-}
-
 bool HopSender::consumed(std::uint64_t token, TimePoint now) {
-    const auto position = marks_.answered(token);
-    if (!position) return false;
-    VFLBUS_ASSERT(consumed_.bytes <= position->bytes && position->bytes <= sent_.bytes,
-                  "MARKs are answered in the order in which they were sent");
-    consumed_ = *position;
-    if (probing_ && consumed_.bytes >= probe_until_) measure(now);
-    return true;
-}
-
-/// The window is twice the bandwidth-delay product. It grows only when it has held something back.
-void HopSender::measure(TimePoint now) {
-    probing_ = false;
-    const double seconds = std::chrono::duration<double>(now - probe_start_).count();
-    if (seconds <= 0) return;
-    rtt_min_s_ = rtt_min_s_ == 0 ? seconds : std::min(rtt_min_s_, seconds);
-    rates_[rate_next_++ % rates_.size()] =
-        static_cast<double>(consumed_.bytes - probe_from_) / seconds;
-    if (!limited_) return;
-    const double rate = *std::max_element(rates_.begin(), rates_.end());
-    line_ = std::min(static_cast<std::uint64_t>(rate * rtt_min_s_), window_max_);
-    window_ =
-        std::clamp(static_cast<std::uint64_t>(2 * rate * rtt_min_s_), window_min_, window_max_);
+    return under_way_.consumed(token, now);
 }
 
 // -- what waits --------------------------------------------------------------------
@@ -182,7 +142,7 @@ SendResult HopSender::flush_control(FrameSink& sink, TimePoint now) {
         if (result == SendResult::full) blocked_ = true;
         if (result != SendResult::ok) return result;
         control_.pop();
-        count_sent(bytes, now);
+        under_way_.sent(bytes, now);
         if (mark_due())
             if (const SendResult marked = send_mark(sink); marked != SendResult::ok) return marked;
     }
@@ -194,7 +154,7 @@ SendResult HopSender::flush_run(const RunId& run, FrameSink& sink, TimePoint now
                                 std::vector<Left>& left) {
     RunQueue& queue = queues_.at(run);
     if (!data_may_go()) {
-        limited_ = true;
+        under_way_.held_back();
         return SendResult::full;
     }
     // a turn that the window or the transport cut short goes on later, without a second quantum
@@ -204,7 +164,7 @@ SendResult HopSender::flush_run(const RunId& run, FrameSink& sink, TimePoint now
         const std::size_t bytes = entry.bytes;
         if (queue.deficit < bytes) break;
         if (!data_may_go()) {
-            limited_ = true;
+            under_way_.held_back();
             return SendResult::full;
         }
         const SendResult result = sink.send(entry.frame);
@@ -213,7 +173,7 @@ SendResult HopSender::flush_run(const RunId& run, FrameSink& sink, TimePoint now
         queue.deficit -= bytes;
         queued_ -= bytes;
         --queued_frames_;
-        count_sent(bytes, now);
+        under_way_.sent(bytes, now);
         if (entry.origin.session != 0) left.push_back({entry.origin, bytes});
         queue.entries.pop_front();
         if (mark_due())
@@ -257,18 +217,19 @@ void HopSender::begin_session(std::vector<Left>& left) {
 }
 
 void HopSender::reset(std::vector<Left>& left) {
+    take_connection(UnderWay(limits_), left);
+}
+
+UnderWay HopSender::leave_connection(std::vector<Left>& left) {
+    UnderWay under_way = std::move(under_way_);
+    reset(left);
+    return under_way;
+}
+
+void HopSender::take_connection(UnderWay&& under_way, std::vector<Left>& left) {
     begin_session(left);
-    blocked_ = false;
-    marks_.clear();
-    sent_ = consumed_ = {};
-    marked_ = 0;
-    window_ = window_min_;
-    line_ = 0;
-    narrow_ = probing_ = limited_ = false;
-    probe_until_ = probe_from_ = 0;
-    rtt_min_s_ = 0;
-    rates_ = {};
-    rate_next_ = 0;
+    blocked_ = narrow_ = false;
+    under_way_ = std::move(under_way);
 }
 
 }  // namespace vflbus::bus

@@ -25,7 +25,6 @@
 // loop. The sink must not call back. After a method has returned `gone`, the connection is over.
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -36,6 +35,7 @@
 #include "bus/core/hop.hpp"
 #include "bus/core/limits.hpp"
 #include "bus/core/marks.hpp"
+#include "bus/core/under_way.hpp"
 #include "bus/wire/header.hpp"
 
 namespace vflbus::bus {
@@ -97,6 +97,11 @@ class HopSender {
     /// A new session on the connection that is there: what waits is dropped. What was sent is still
     /// on its way, and the other end will still answer the MARKs in it.
     void begin_session(std::vector<Left>& left);
+    /// The connection lives on without this sender. What waits is dropped; what is under way there
+    /// is returned, for whoever speaks on that connection next (`take_connection`).
+    [[nodiscard]] UnderWay leave_connection(std::vector<Left>& left);
+    /// A connection on which so much is under way already.
+    void take_connection(UnderWay&& under_way, std::vector<Left>& left);
     /// Drops the REQUEST and REPLY frames of a run that wait.
     void drop_run(const RunId& run, std::vector<Left>& left);
     /// Drops those of all runs, for a node that is lost; the session goes on.
@@ -106,11 +111,11 @@ class HopSender {
     void narrow(bool on) noexcept { narrow_ = on; }
 
     // -- properties ------------------------------------------------------------
-    [[nodiscard]] std::uint64_t window_bytes() const noexcept { return window_; }
-    [[nodiscard]] std::uint64_t in_flight_bytes() const noexcept {
-        return sent_.bytes - consumed_.bytes;
+    [[nodiscard]] std::uint64_t window_bytes() const noexcept { return under_way_.window(); }
+    [[nodiscard]] std::uint64_t in_flight_bytes() const noexcept { return under_way_.bytes(); }
+    [[nodiscard]] std::uint64_t consumed_bytes() const noexcept {
+        return under_way_.consumed_bytes();
     }
-    [[nodiscard]] std::uint64_t consumed_bytes() const noexcept { return consumed_.bytes; }
     /// REQUEST and REPLY bytes that wait, and what their frames cost in memory.
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept { return queued_; }
     [[nodiscard]] std::uint64_t queued_cost() const noexcept {
@@ -136,26 +141,25 @@ class HopSender {
     };
 
     [[nodiscard]] std::uint64_t data_window() const noexcept {
-        return narrow_ ? std::max(std::min(bulk_beside_bytes, window_min_), line_) : window_;
+        return narrow_ ? std::max(std::min(bulk_beside_bytes, under_way_.window_min()),
+                                  under_way_.line())
+                       : under_way_.window();
     }
     [[nodiscard]] bool data_may_go() const noexcept { return in_flight_bytes() < data_window(); }
     [[nodiscard]] bool control_may_go() const noexcept {
-        return in_flight_bytes() < window_ + control_allowance_;
+        return in_flight_bytes() < window_bytes() + control_allowance_;
     }
     [[nodiscard]] bool report_may_go() const noexcept {
         // a MARK may come `mark_every` bytes after the reports that it proves to be read
-        return sent_.reports - consumed_.reports < report_allowance_bytes + mark_every_;
+        return under_way_.reports() < report_allowance_bytes + mark_every_;
     }
-    [[nodiscard]] bool mark_due() const noexcept { return sent_.bytes - marked_ >= mark_every_; }
+    [[nodiscard]] bool mark_due() const noexcept { return under_way_.unmarked() >= mark_every_; }
     SendResult send_mark(FrameSink& sink);
     SendResult send_report(FrameSink& sink, TimePoint now);
     SendResult flush_control(FrameSink& sink, TimePoint now);
     SendResult flush_run(const RunId& run, FrameSink& sink, TimePoint now, std::vector<Left>& left);
     [[nodiscard]] Frame bare(Kind kind, std::uint64_t token) const;
-    void count_sent(std::size_t bytes, TimePoint now);
-    void measure(TimePoint now);
     void drop(RunQueue& queue, std::vector<Left>& left);
-    void forget_connection();
 
     MarkTokens* tokens_;
     HopEnds ends_;
@@ -170,26 +174,9 @@ class HopSender {
     std::uint64_t queued_frames_ = 0;
     bool blocked_ = false;
 
-    Marks marks_;
-    Marks::Position sent_;      ///< on this connection, all kinds
-    Marks::Position consumed_;  ///< of them, proved to be read
-    std::uint64_t marked_ = 0;  ///< bytes up to the last MARK
-    std::uint64_t window_;
-    std::uint64_t window_min_;
-    std::uint64_t window_max_;
-    std::uint64_t line_ = 0;  ///< bandwidth times delay
+    Limits limits_;
+    UnderWay under_way_;
     bool narrow_ = false;
-
-    // one measurement at a time: when were the bytes up to `probe_until_` sent, and what was
-    // consumed then
-    bool probing_ = false;
-    bool limited_ = false;  ///< the window held something back during this measurement
-    std::uint64_t probe_until_ = 0;
-    std::uint64_t probe_from_ = 0;
-    TimePoint probe_start_{};
-    double rtt_min_s_ = 0;
-    std::array<double, 8> rates_{};  ///< bytes/s of the last measurements
-    std::size_t rate_next_ = 0;
 };
 
 }  // namespace vflbus::bus

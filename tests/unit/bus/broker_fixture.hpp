@@ -97,6 +97,9 @@ class BrokerFixture {
         return old;
     }
 
+    /// Which name is on which connection; several may be on one.
+    std::map<std::string, ConnId>& conns() { return conns_; }
+
     void frame(ConnId from, const Header& header, Bytes body = {}, std::size_t frames = 0) {
         Header complete = header;
         complete.body_bytes = std::max<std::uint64_t>(complete.body_bytes, body.size());

@@ -512,9 +512,31 @@ TEST_CASE_METHOD(
     nothing_more();
     pass(seconds(11));
     CHECK(broker.nodes() == 0);
-    CHECK(broker.connections() == 0);
+    CHECK(broker.connections_of_nodes() == 0);
     ping("member-0");
     expect_error(Errc::not_registered, "member-0");
+    SECTION("its connection serves it again when it is back") {
+        hello("member-0");
+        expect(Kind::welcome).to("member-0");
+        CHECK(broker.connections_of_nodes() == 1);
+    }
+    SECTION("or is closed") {
+        pass(seconds(61));
+        CHECK(broker.connections() == 0);
+        CHECK(router.closed == std::vector{conn("member-0")});
+    }
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "connections that were nodes' are bounded like those of strangers") {
+    for (std::size_t i = 0; i < anonymous_connections_max + 10; ++i) {
+        const std::string name = "n-" + std::to_string(i);
+        join_bus(name);
+        bye(name);
+    }
+    CHECK(broker.connections() == anonymous_connections_max);
+    CHECK(router.closed.size() == 10);
+    CHECK(broker.nodes() == 0);
 }
 
 TEST_CASE_METHOD(BrokerFixture, "BYE announces PEER_DOWN at once") {
@@ -1054,10 +1076,202 @@ TEST_CASE_METHOD(BrokerFixture,
         collect();
     }
     // the window, the frame that crosses the line, control frames and MARKs
-    CHECK(delivered <
-          hop_window_bytes_min + 100'000 + control_allowance_bytes + report_allowance_bytes +
-              mark_every_bytes);
+    CHECK(delivered < hop_window_bytes_min + 100'000 + control_allowance_bytes +
+                          report_allowance_bytes + mark_every_bytes);
     CHECK(broker.queued_controls() < control_queue_frames_max);
+}
+
+namespace {
+
+/// What a connection may have that reads nothing: the window, the frame that crosses the line,
+/// control frames and the one that crosses theirs, and MARKs.
+constexpr std::uint64_t of_one_that_reads_nothing = hop_window_bytes_min + chunk_bytes +
+                                                    control_allowance_bytes +
+                                                    report_allowance_bytes + 2 * mark_every_bytes;
+
+}  // namespace
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "who reads nothing gets no more than a window in all sessions of its connection") {
+    run_with("master", {"member-0", "member-1"});
+    const ConnId deaf = conn("member-0");
+    std::uint64_t delivered = 0;
+    std::uint32_t term = 1;
+    const auto collect = [&] {
+        for (const SentFrame& f : router.frames)
+            if (f.to == deaf) delivered += header_bytes + f.body.size();
+        ignore();
+    };
+    const auto fill = [&](const std::string& name) {
+        open("master", {"member-0", "member-1", "other"}, run_of(1), ++term);
+        join(name, run_of(1), term);
+        for (int i = 0; i < 10; ++i) request("master", name, 100'000, run_of(1), term);
+        for (std::uint64_t lie = 1; lie < 30; ++lie) answer_mark(name, lie * delivered);
+        collect();
+    };
+    fill("member-0");
+    const auto rounds = 30;
+
+    SECTION("BYE and HELLO") {
+        for (int round = 0; round < rounds; ++round) {
+            bye("member-0");
+            hello("member-0");
+            fill("member-0");
+        }
+    }
+    SECTION("BYE, and words of a stranger in between") {
+        for (int round = 0; round < rounds; ++round) {
+            bye("member-0");
+            for (int i = 0; i < 200; ++i) ping("member-0");
+            pass_alive(seconds(10), {"master"}, false);
+            hello("member-0");
+            fill("member-0");
+        }
+    }
+    SECTION("superseded by another process, and back") {
+        std::uint64_t incarnation = 1;
+        for (int round = 0; round < rounds; ++round) {
+            pass_alive(seconds(4), {"master"}, false);  // it is silent, so the younger one is taken
+            collect();
+            connect("member-0");
+            ++incarnation;
+            hello("member-0", incarnation, 1000 + incarnation);
+            fill("member-0");
+            pass_alive(seconds(4), {"master"}, false);
+            collect();
+            conns().at("member-0") = deaf;
+            ++incarnation;
+            hello("member-0", incarnation, 1000 + incarnation);
+            fill("member-0");
+        }
+    }
+    SECTION("the same process on two connections in turn") {
+        for (int round = 0; round < rounds; ++round) {
+            const ConnId other = connect("member-0");
+            CHECK(other == deaf);
+            hello("member-0");
+            fill("member-0");
+            conns().at("member-0") = deaf;
+            hello("member-0");
+            fill("member-0");
+        }
+    }
+    SECTION("another name each time") {
+        bye("member-0");
+        conns()["other"] = deaf;
+        for (int round = 0; round < rounds; ++round) {
+            hello("other");
+            fill("other");
+            bye("other");
+            hello("member-0");
+            fill("member-0");
+            bye("member-0");
+        }
+    }
+    SECTION("a connection that becomes a bulk connection, and back") {
+        bye("member-0");
+        const ConnId main = connect("member-0");
+        for (int round = 0; round < rounds; ++round) {
+            conns().at("member-0") = main;
+            hello("member-0");
+            fill("member-0");
+            bye("member-0");
+            connect("member-0");
+            hello("member-0");
+            Header header;
+            header.kind = Kind::bulk;
+            header.src = node_id_of("member-0");
+            header.request = 77;
+            header.aux = expect(Kind::welcome).to("member-0").header.aux;
+            frame(main, header);
+            collect();
+            bye("member-0");
+        }
+    }
+    collect();
+    CHECK(delivered > hop_window_bytes_min);  // the test fills what there is
+    CHECK(delivered < of_one_that_reads_nothing);
+    CHECK(broker.queued_controls() < control_queue_frames_max);
+}
+
+TEST_CASE_METHOD(BrokerFixture, "who has read what was sent gets more, whatever session it is in") {
+    run_with("master", {"member-0"});
+    std::uint32_t term = 1;
+    std::uint64_t delivered = 0;
+    const auto fill = [&] {
+        open("master", {"member-0"}, run_of(1), ++term);
+        join("member-0", run_of(1), term);
+        for (int i = 0; i < 10; ++i) request("master", "member-0", 100'000, run_of(1), term);
+        delivered = 0;
+        for (const SentFrame& f : router.frames)
+            if (f.header.kind == Kind::request) delivered += f.body.size();
+        ignore();
+    };
+    fill();
+    CHECK(delivered >= hop_window_bytes_min - 100'000);
+    SECTION("it answers MARKs before BYE is read") {
+        window("member-0");
+        bye("member-0");
+        hello("member-0");
+    }
+    SECTION("it answers MARKs between BYE and HELLO") {
+        bye("member-0");
+        window("member-0");
+        hello("member-0");
+    }
+    SECTION("it answers MARKs after its next HELLO") {
+        bye("member-0");
+        hello("member-0");
+        fill();
+        CHECK(delivered == 0);
+        window("member-0");
+    }
+    SECTION("it comes on another connection") {
+        connect("member-0");
+        hello("member-0");
+    }
+    fill();
+    CHECK(delivered >= hop_window_bytes_min - 200'000);
+}
+
+TEST_CASE_METHOD(BrokerFixture, "a newcomer that waits for a name, and takes another one") {
+    join_bus("a");
+    connect("a");
+    hello("a", 2, 99);  // asks for the name that the first process has
+    const ConnId both = conn("a");
+    conns()["b"] = both;
+    hello("b");
+    expect(Kind::welcome).to("b");
+    ignore();
+    pass(seconds(5));  // the first process does not answer
+    ping("b");
+    expect(Kind::pong).to(both);
+    request("b", "a");
+    expect_error(Errc::retry, "b");
+}
+
+TEST_CASE_METHOD(BrokerFixture,
+                 "processes that ask for a name do not fill the pipe of its holder") {
+    join_bus("a");
+    const ConnId deaf = connect("a");
+    std::uint64_t delivered = 0;
+    const auto collect = [&] {
+        for (const SentFrame& f : router.frames)
+            if (f.to == deaf) delivered += header_bytes + f.body.size();
+        ignore();
+    };
+    for (std::uint64_t n = 1; n < 40'000; ++n) {
+        hello("a", 5, 99);
+        Header pong;  // of the PING that it has not read, whose number is easily guessed
+        pong.kind = Kind::pong;
+        pong.src = node_id_of("a");
+        pong.request = n;
+        frame(deaf, pong);
+        now += milliseconds(1);
+        if (n % 100 == 0) collect();
+    }
+    collect();
+    CHECK(delivered < of_one_that_reads_nothing);
 }
 
 TEST_CASE_METHOD(BrokerFixture,
@@ -1444,6 +1658,7 @@ TEST_CASE_METHOD(BrokerFixture, "HELLO and BYE without end are paid for") {
     for (int i = 0; i < 2000; ++i) {
         hello("mallory");
         if (i % 2 == 0) bye("mallory");
+        window("mallory");
         for (const SentFrame& f : router.frames) told += f.header.kind == Kind::open ? 1 : 0;
         router.frames.clear();
     }

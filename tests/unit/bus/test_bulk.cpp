@@ -458,6 +458,34 @@ TEST_CASE_METHOD(BulkBroker, "each connection has its window and its reports") {
     expect(Kind::request).to("member-0/bulk");
 }
 
+TEST_CASE_METHOD(
+    BulkBroker,
+    "who reads nothing gets no more than a window in all sessions of its bulk connection") {
+    attached("master", of_master);
+    attached("member-0", of_member_0);
+    const ConnId deaf = conn("member-0/bulk");
+    std::uint64_t offset = 0;
+    std::uint64_t delivered = 0;
+    const auto fill = [&] {
+        for (int i = 0; i < 20; ++i) part("master", "member-0", offset += 64 * KiB, Lane::bulk);
+        for (const SentFrame& sent : router.frames)
+            if (sent.to == deaf) delivered += header_bytes + sent.body.size();
+        router.frames.clear();
+    };
+    fill();
+    for (int round = 0; round < 30; ++round) {
+        window("member-0");  // it reads its first connection
+        if (round % 2 == 0) bye("member-0");
+        hello("member-0");
+        const std::uint64_t session = expect(Kind::welcome).to("member-0").header.aux;
+        attach("member-0", session);
+        join("member-0");
+        fill();
+    }
+    CHECK(delivered >= 512 * KiB);
+    CHECK(delivered < 576 * KiB + control_allowance_bytes);
+}
+
 TEST_CASE_METHOD(BulkBroker,
                  "while small messages of another run are about, less bulk is under way") {
     attached("master", of_master);
@@ -517,7 +545,7 @@ TEST_CASE_METHOD(BulkBroker, "a node that has lost its bulk connection says HELL
 
 TEST_CASE_METHOD(BulkBroker, "a bulk connection ends with the session, the node and the name") {
     attached("member-0", of_member_0);
-    const std::size_t before = broker.connections();
+    const std::size_t before = broker.connections_of_nodes();
     SECTION("another HELLO of the process") {
         hello("member-0");
         ignore();
@@ -531,7 +559,7 @@ TEST_CASE_METHOD(BulkBroker, "a bulk connection ends with the session, the node 
     SECTION("it leaves") {
         bye("member-0");
         ignore();
-        CHECK(broker.connections() == before - 2);
+        CHECK(broker.connections_of_nodes() == before - 2);
         CHECK(broker.nodes() == 3);
         close("master");
         ignore();
@@ -542,13 +570,13 @@ TEST_CASE_METHOD(BulkBroker, "a bulk connection ends with the session, the node 
     }
     SECTION("its first connection is gone") {
         broker.on_disconnected(conn("member-0"), now);
-        CHECK(broker.connections() == before - 2);
+        CHECK(broker.connections_of_nodes() == before - 2);
         ignore();
         part("member-0", "master", 256 * KiB, Lane::bulk);
         expect(Kind::error).code(Errc::not_registered).to("member-0/bulk");
         return;
     }
-    CHECK(broker.connections() == before - 1);
+    CHECK(broker.connections_of_nodes() == before - 1);
     part("member-0", "master", 256 * KiB, Lane::bulk);
     expect(Kind::error).code(Errc::not_registered).to("member-0/bulk");
     nothing_more();
