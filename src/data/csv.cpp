@@ -29,7 +29,8 @@ Result<Header> parse_header(const CsvFile& file, const CsvLayout& layout, const 
     const char* const end = p + buffer.size();
     Header header;
     header.line = layout.header.first_line;
-    skip_blank_lines(p, end, dialect, header.line);
+    const bool found = skip_blank_lines(p, end, dialect, header.line);
+    VFLBUS_ASSERT(found, "a header that was found has a name in it");
     Place at = place;
     at.line = header.line;
     std::uint64_t line = header.line;

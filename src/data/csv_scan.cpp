@@ -24,7 +24,10 @@ class Scanner {
     void piece(const char* begin, const char* end, bool quotes, bool ended, std::uint64_t next) {
         if (quotes) in_quotes_ ^= (std::count(begin, end, '"') & 1) != 0;
         if (!content_)
-            content_ = std::any_of(begin, end, [&](char c) { return !dialect_.is_nothing(c); });
+            content_ = std::any_of(begin, end, [&](char c) {
+                // no line of separators alone is a header, also where it is a row of missing cells
+                return !dialect_.is_nothing(c) && (has_header_ || c != dialect_.separator);
+            });
         if (!ended) return;
         ++line_;
         if (!in_quotes_) end_record(next);
