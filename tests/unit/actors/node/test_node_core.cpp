@@ -228,6 +228,39 @@ TEST_CASE_METHOD(NodeFixture, "requests: echo, handled, unknown, failed, thrown"
     CHECK(lock.held == 1);
 }
 
+TEST_CASE_METHOD(NodeFixture, "another participant of a run has no work done") {
+    int handled = 0;
+    ClientApp app;
+    app.on(300, [&](const Message&, actors::Context&) -> Result<Bytes> {
+        ++handled;
+        return Bytes{};
+    });
+    app.on_deferred(301, [&](Message&&, actors::Context&, const actors::Replier& reply) {
+        ++handled;
+        reply(Bytes{});
+    });
+    core.serve(std::move(app));
+    take_part();
+    const auto from_a_peer = [&](std::uint64_t number, MessageType type) {
+        auto header = data(Kind::request, "member-9", number);
+        header.type = type;
+        frame(header, Bytes{1});
+        core.pump();
+    };
+    from_a_peer(1, 300);
+    CHECK(error_reply().code == Errc::not_owner);
+    from_a_peer(2, 301);
+    const auto refused = error_reply();
+    CHECK(refused.code == Errc::not_owner);
+    CHECK(refused.sentence.find("master") != std::string::npos);
+    from_a_peer(3, 1);  // every node answers an echo
+    CHECK(expect(Kind::reply).body == Bytes{1});
+    CHECK(handled == 0);
+    typed_request(1, 300);
+    expect(Kind::reply);
+    CHECK(handled == 1);
+}
+
 TEST_CASE_METHOD(NodeFixture, "the end of a run reaches the app, also when its handler throws") {
     ClientApp app;
     int ended = 0;
