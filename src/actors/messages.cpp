@@ -118,8 +118,9 @@ Bytes encode(const AlignReply& m, const data::LocalIds& local) {
     Writer w;
     const Body ids = bytes_of(local.ids);
     w.reserve(ids.size() + local.counts.size() * sizeof(std::uint32_t) + 128);
-    w.array(7).boolean(m.present).bin(ids).u32s(local.counts);
-    return w.u64(m.rows).u64(m.duplicate_rows).u64(m.missing_cells).u64(m.columns).take();
+    w.array(8).boolean(m.present).bin(ids).u32s(local.counts);
+    w.u64(m.rows).u64(m.duplicate_rows).u64(m.missing_cells).u64(m.columns);
+    return w.bin(data::packed(local.shape)).take();
 }
 
 Bytes encode(const SelectRequest& m) {
@@ -241,7 +242,7 @@ Result<AlignRequest> decode_align_request(Body body) {
 }
 
 Result<AlignReply> decode_align_reply(Body body) {
-    Reader r("align reply", body, 7);
+    Reader r("align reply", body, 8);
     AlignReply m;
     m.present = r.boolean();
     const Body ids = r.bin();
@@ -251,6 +252,9 @@ Result<AlignReply> decode_align_reply(Body body) {
     m.duplicate_rows = r.u64();
     m.missing_cells = r.u64();
     m.columns = r.u64();
+    std::array<std::uint8_t, data::id_shape_bytes> shape{};
+    r.fixed_bin(shape);
+    if (!data::unpack(shape, m.shape)) r.fault("the shape of the ids is none");
     if (auto done = r.finish(); !done) return tl::unexpected(done.error());
     m.ids.resize(ids.size() / id_bytes);
     if (!ids.empty()) std::memcpy(m.ids.data(), ids.data(), ids.size());

@@ -63,6 +63,7 @@ struct AlignReply {
     std::uint64_t duplicate_rows = 0;
     std::uint64_t missing_cells = 0;
     std::uint64_t columns = 0;  ///< feature columns of the table
+    data::IdShape shape;        ///< what its ids look like
 };
 
 struct SelectRequest {
@@ -161,7 +162,7 @@ struct RestoreReply {
 
 Bytes encode_empty();  ///< `[]`
 Bytes encode(const AlignRequest& m);
-/// `local` and the numbers of `m`; the ids of `m` are not looked at.
+/// `local` and the numbers of `m`; ids, counts and shape of `m` are not looked at.
 Bytes encode(const AlignReply& m, const data::LocalIds& local);
 Bytes encode(const SelectRequest& m);
 Bytes encode(const SelectReply& m);

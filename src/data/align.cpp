@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdio>
 #include <new>
 
 #include "base/assert.hpp"
@@ -72,6 +73,7 @@ Result<LocalIds> hash_ids(const Table& table, std::string_view salt, Duplicates 
     });
 
     LocalIds local;
+    local.shape = shape_of(table.ids);
     local.rows.reserve(hashed.size());
     std::uint32_t refused = missing_code;  // the first row of the file whose id came before
     std::uint32_t refused_first = 0;
@@ -118,13 +120,61 @@ Result<> check_sent(const PartyIds& sent) {
     return {};
 }
 
+/// What to do about ids that do not match.
+constexpr const char* mend_ids =
+    "choose other columns with --id (party.<name>.id), or write one side's ids as the other's with "
+    "--data 'exec:COMMAND' (party.<name>.data)";
+
+/// How the ids of the `members` differ in kind from the master's, three members at most.
+std::string differences(std::span<const PartyIds> parties, std::span<const std::size_t> members) {
+    constexpr std::size_t shown_max = 3;
+    std::string text;
+    std::size_t shown = 0;
+    for (const std::size_t p : members) {
+        const std::string difference = shape_difference(parties[0].party, parties[0].shape,
+                                                        parties[p].party, parties[p].shape);
+        if (difference.empty() || shown++ == shown_max) continue;
+        text += (text.empty() ? "" : "; ") + difference;
+    }
+    return text.empty() ? "they look alike: do their id columns mean the same?"
+                        : "they differ in shape: " + text;
+}
+
 Failure nothing_common(std::span<const PartyIds> parties) {
     std::vector<std::string> sizes;
-    for (const PartyIds& sent : parties)
+    std::vector<std::size_t> members;
+    for (const PartyIds& sent : parties) {
         sizes.push_back(std::string(sent.party) + " has " + std::to_string(sent.ids.size()));
-    return {Errc::bad_data, "no id is common to all parties (" + join_and(sizes) +
-                                " different ids); check that their id columns mean the same "
-                                "and are written the same way"};
+        if (sizes.size() > 1) members.push_back(sizes.size() - 1);
+    }
+    const std::string none =
+        "no id is common to all parties (" + join_and(sizes) + " different ids)";
+    Failure failure{Errc::bad_data, none + "; " + differences(parties, members) + "; " + mend_ids};
+    failure.for_others = none + "; the master's log says what the ids look like";
+    return failure;
+}
+
+std::size_t common_of_two(std::span<const Hash128> a, std::span<const Hash128> b) noexcept {
+    std::size_t common = 0;
+    for (std::size_t i = 0, j = 0; i < a.size() && j < b.size();) {
+        if (a[i] == b[j]) ++common;
+        const bool forward = !(b[j] < a[i]);
+        if (!(a[i] < b[j])) ++j;
+        if (forward) ++i;
+    }
+    return common;
+}
+
+double fraction_of(std::size_t part, std::size_t all) noexcept {
+    return all == 0 ? 1 : static_cast<double>(part) / static_cast<double>(all);
+}
+
+/// "master's 3000 (0.4 %)"
+std::string part_of(std::size_t part, const PartyIds& whole) {
+    char percent[16];
+    std::snprintf(percent, sizeof percent, "%.2g", 100 * fraction_of(part, whole.ids.size()));
+    return std::string(whole.party) + "'s " + std::to_string(whole.ids.size()) + " (" + percent +
+           " %)";
 }
 
 /// Walks through all lists at once, led by the master's, and marks what is in each of them. True
@@ -203,8 +253,35 @@ Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t 
     return result;
 }
 
-Result<Aligned> apply(const LocalIds& local, const Selection& selection,
-                      std::uint64_t rows_max) {
+std::string low_match(std::span<const PartyIds> parties, std::size_t common) {
+    const bool low = std::ranges::any_of(parties, [&](const PartyIds& sent) {
+        return fraction_of(common, sent.ids.size()) < match_share_low;
+    });
+    if (!low) return {};
+    const PartyIds& master = parties[0];
+    std::vector<std::size_t> members;  // who is far from the master alone
+    std::string pairs;
+    constexpr std::size_t shown_max = 3;
+    for (std::size_t p = 1; p < parties.size(); ++p) {
+        const std::size_t shared = common_of_two(master.ids, parties[p].ids);
+        if (fraction_of(shared, master.ids.size()) >= match_share_low &&
+            fraction_of(shared, parties[p].ids.size()) >= match_share_low)
+            continue;
+        members.push_back(p);
+        if (members.size() > shown_max) continue;
+        pairs += (pairs.empty() ? "" : ", ") + std::to_string(shared) + " are both among " +
+                 part_of(shared, master) + " and " + part_of(shared, parties[p]);
+    }
+    std::string line =
+        "few ids match: " +
+        (members.empty()
+             ? std::to_string(common) + " are common to all parties, of " + part_of(common, master)
+             : pairs);
+    if (members.empty()) return line + "; each member alone has more of them";
+    return line + "; " + differences(parties, members) + "; " + mend_ids;
+}
+
+Result<Aligned> apply(const LocalIds& local, const Selection& selection, std::uint64_t rows_max) {
     const auto refuse = [](const char* what) {
         return fail(Errc::malformed_message,
                     std::string("the master's alignment does not fit the ids sent to it: ") + what);

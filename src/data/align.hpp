@@ -16,6 +16,7 @@
 
 #include "base/errc.hpp"
 #include "base/hash.hpp"
+#include "data/id_shapes.hpp"
 #include "data/table.hpp"
 
 namespace vflbus::data {
@@ -30,12 +31,13 @@ enum class Duplicates : std::uint8_t {
 /// Rows that an alignment with `all` may blow up to.
 inline constexpr std::uint64_t aligned_rows_max = 1'000'000'000;
 
-/// The ids of one party, hashed. `ids` and `counts` travel to the master; `rows` stays.
+/// The ids of one party, hashed. `ids`, `counts` and `shape` travel to the master; `rows` stays.
 struct LocalIds {
     std::vector<Hash128> ids;           ///< unique, ascending
     std::vector<std::uint32_t> counts;  ///< rows per id; empty when each id has one row
     std::vector<std::uint32_t> rows;    ///< table rows, id by id: counts[0] rows of ids[0], ...
     std::size_t duplicate_rows = 0;     ///< rows beyond the first of their id, kept or dropped
+    IdShape shape;                      ///< what the ids look like
 };
 
 /// Hashes ids as BLAKE2b-128 under `salt`. With `all`, the rows of one id are ordered by content
@@ -49,6 +51,7 @@ struct PartyIds {
     std::string_view party;                 ///< for sentences
     std::span<const Hash128> ids;           ///< must be unique and ascending; checked
     std::span<const std::uint32_t> counts;  ///< empty, or one positive number per id; checked
+    IdShape shape = {};
 };
 
 /// What the master sends back to one party.
@@ -69,9 +72,18 @@ struct Intersection {
 
 /// `parties`: the master first, then the members by rank. `dataset_size`: use only the first n
 /// common ids (with all their rows); 0 = all.
-/// Errors: bad_data when nothing is common (with each party's count) or the rows exceed
+/// Errors: bad_data when nothing is common (with each party's count, and what their ids look like
+/// where they differ in kind) or the rows exceed
 /// aligned_rows_max; malformed_message when a party's ids are not ascending and unique.
 Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t dataset_size = 0);
+
+/// A match below this share of a party's ids is worth a warning.
+inline constexpr double match_share_low = 0.1;
+
+/// One line about a match that is below match_share_low of some party's ids: whose ids are not
+/// found, what they look like where they differ in kind, and what to do. Empty for a better match.
+/// `parties` as for intersect(), which has checked them, and `common` what it found.
+std::string low_match(std::span<const PartyIds> parties, std::size_t common);
 
 /// One party's view of the aligned rows; all parties get the same ids in the same order.
 struct Aligned {

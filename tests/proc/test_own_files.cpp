@@ -62,6 +62,30 @@ TEST_CASE("the task is guessed from the label", "[own_files]") {
     }
 }
 
+TEST_CASE("ids that hardly match are shown by their shapes, never themselves", "[own_files][ids]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::to_string(i % 2); });
+    // the left side as a spreadsheet has it; five people are written as on the right side
+    std::string padded = "id,a\n";
+    for (int i = 0; i < 120; ++i)
+        padded += (i < 5 ? "" : "0000") + std::to_string(i) + "," + std::to_string(i % 7) + "\n";
+    spit(dir / "left.csv", padded);
+    const Finished few = launch(dir, {"--label", "y", "--set", "data.test_fraction=0"});
+    INFO(few.err);
+    CHECK(few.err.find("few ids match: 5 are both among master's 120 (4.2 %) and member-0's 120 "
+                       "(4.2 %); they differ in shape: master has 1 to 3 digits, none with leading "
+                       "zeros; member-0 has 1 to 7 digits, most with leading zeros; choose other "
+                       "columns with --id") != std::string::npos);
+    CHECK(few.err.find("0000") == std::string::npos);
+
+    spit(dir / "left.csv", replaced(padded, "\n0,0\n1,1\n2,2\n3,3\n4,4\n", "\n"));
+    const Finished none = launch(dir, {"--label", "y"});
+    INFO(none.err);
+    CHECK(none.exit_code == 3);
+    CHECK(none.err.find("no id is common to all parties") != std::string::npos);
+    CHECK(none.err.find("member-0 has 5 to 7 digits, all with leading zeros") != std::string::npos);
+}
+
 TEST_CASE("record ids are in the one column that all files have", "[own_files]") {
     const TempDir dir;
     make_tables(dir, [](int i) { return std::to_string(i % 2); });

@@ -93,10 +93,10 @@ Result<std::vector<data::Selection>> Alignment::intersect(TableKind kind) {
     std::vector<data::PartyIds> parties;
     const data::LocalIds& own = own_->local(kind);
     std::uint64_t held = own.rows.size();
-    parties.push_back({run_->options().name, own.ids, own.counts});
+    parties.push_back({run_->options().name, own.ids, own.counts, own.shape});
     for (std::size_t i = 0; i < table.of_members.size(); ++i) {
         const AlignReply& member = table.of_members[i];
-        parties.push_back({run_->parties()[i].name, member.ids, member.counts});
+        parties.push_back({run_->parties()[i].name, member.ids, member.counts, member.shape});
         held = std::max<std::uint64_t>(held, member.ids.size());
     }
     const std::uint64_t size = kind == TableKind::train ? run_->config().data.dataset_size : 0;
@@ -104,7 +104,8 @@ Result<std::vector<data::Selection>> Alignment::intersect(TableKind kind) {
     if (!common) {
         Failure failure = std::move(common.error());
         if (kind != TableKind::train)
-            failure.sentence = std::string(name_of(kind)) + ": " + failure.sentence;
+            for (std::string* sentence : {&failure.sentence, &failure.for_others})
+                if (!sentence->empty()) *sentence = std::string(name_of(kind)) + ": " + *sentence;
         return tl::unexpected(std::move(failure));
     }
     if (common->rows > UINT32_MAX)
@@ -113,6 +114,8 @@ Result<std::vector<data::Selection>> Alignment::intersect(TableKind kind) {
                                         " aligned rows, more than 2^32 - 1");
     if (auto bounded = check_rows(common->rows, held); !bounded)
         return tl::unexpected(std::move(bounded.error()));
+    if (const std::string line = data::low_match(parties, common->common); !line.empty())
+        run_->log(Level::warn, std::string(name_of(kind)) + ": " + line);
     table.common = common->common;
     table.rows = common->rows;
     return std::move(common->selections);

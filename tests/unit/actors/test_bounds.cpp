@@ -25,6 +25,7 @@ Ending with_claims(Play& play, const std::function<void(AlignReply&, data::Local
         data::LocalIds ids;
         ids.ids = reply->ids;
         ids.counts = reply->counts;
+        ids.shape = reply->shape;
         lie(*reply, ids);
         m.content = encode(*reply, ids);
         return true;

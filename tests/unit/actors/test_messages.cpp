@@ -42,7 +42,11 @@ Bytes mutate(Bytes body, Rng& rng) {
 }  // namespace
 
 TEST_CASE("messages come back as they went") {
-    const data::LocalIds local{{Hash128{1}, Hash128{2}}, {1, 3}, {0, 1, 2, 3}, 2};
+    const data::LocalIds local{{Hash128{1}, Hash128{2}},
+                               {1, 3},
+                               {0, 1, 2, 3},
+                               2,
+                               {7, 9, {data::Share::most, data::Share::some}}};
     AlignReply align;
     align.present = true;
     align.rows = 4;
@@ -54,6 +58,10 @@ TEST_CASE("messages come back as they went") {
     CHECK(aligned->ids == local.ids);
     CHECK(aligned->counts == local.counts);
     CHECK(aligned->missing_cells == 9);
+    CHECK(aligned->shape == local.shape);
+    data::LocalIds impossible = local;
+    impossible.shape.longest = 6;
+    CHECK_FALSE(decode_align_reply(encode(align, impossible)));
 
     const SelectRequest select{TableKind::test, {{0x5, 0x1}, {1, 2, 3}, {3, 2, 1}}, 10};
     const auto selected = decode_select_request(encode(select));
