@@ -45,6 +45,24 @@ Raw raw_of(const toml::node& node, int depth) {
     return Raw{Foreign{node.is_table() ? "a table" : "a date or time"}};
 }
 
+/// [party.X.columns] says NAME = "KIND", which is the list of "NAME=KIND" in the order of the file.
+Raw column_rules_of(const toml::table& table) {
+    std::vector<std::pair<toml::source_position, Raw>> rules;
+    for (const auto& [name, kind] : table) {
+        Raw rule{Foreign{"no kind (write " + std::string(name.str()) +
+                         " = \"category\"; a name with a dot goes into quotation marks)"}};
+        if (const auto* text = kind.as_string())
+            rule = Raw{std::string(name.str()) + "=" + text->get()};
+        rules.emplace_back(name.source().begin, std::move(rule));
+    }
+    std::ranges::stable_sort(rules, [](const auto& a, const auto& b) {
+        return std::pair(a.first.line, a.first.column) < std::pair(b.first.line, b.first.column);
+    });
+    std::vector<Raw> list;
+    for (auto& [at, rule] : rules) list.push_back(std::move(rule));
+    return Raw{std::move(list)};
+}
+
 class Walker {
   public:
     explicit Walker(const std::string& shown) : shown_(shown) {}
@@ -90,7 +108,9 @@ class Walker {
     void add(const std::string& section, std::string name, const toml::node& node,
              const toml::key& key) {
         const std::uint32_t line = key.source().begin.line;
-        lines_.push_back({line, Setting{section, std::move(name), raw_of(node, 0),
+        const bool rules = name == "columns" && section.starts_with("party.") && node.is_table();
+        Raw value = rules ? column_rules_of(*node.as_table()) : raw_of(node, 0);
+        lines_.push_back({line, Setting{section, std::move(name), std::move(value),
                                         shown_ + ":" + std::to_string(line)}});
     }
 

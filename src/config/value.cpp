@@ -333,6 +333,23 @@ std::string assign_text(const Key& key, std::string text, Field field,
     return {};
 }
 
+/// What is wrong with "PATTERN=KIND" of party.<name>.columns.
+std::string check_column_rule(const Key& key, const std::string& rule) {
+    const std::vector<std::string> kinds(key.choices.begin(), key.choices.end());
+    const std::size_t equals = rule.rfind('=');
+    if (equals == std::string::npos)
+        return " says no kind for " + shown(rule) + ": write " + quote(rule + "=category") +
+               ", or another of " + join_and(kinds);
+    if (trim(std::string_view(rule).substr(0, equals)).empty())
+        return " names no column in " + shown(rule);
+    const std::string kind(trim(std::string_view(rule).substr(equals + 1)));
+    if (std::ranges::find(kinds, kind) != kinds.end()) return {};
+    const std::string near = nearest(kind, kinds);
+    return " makes " + shown(rule.substr(0, equals)) + " a " + shown(kind) +
+           ", which is no kind: it must be one of " + join_and(kinds) +
+           (near.empty() ? "" : "; the nearest is " + quote(near));
+}
+
 std::string assign_texts(const Key& key, const Raw& raw, Field field) {
     std::vector<std::string> items;
     if (const auto* text = std::get_if<std::string>(&raw.value)) {
@@ -357,6 +374,9 @@ std::string assign_texts(const Key& key, const Raw& raw, Field field) {
         if (std::string problem = check_text(item); !problem.empty()) return problem;
         if (key.name == "bind")
             if (std::string problem = check_address(item); !problem.empty()) return problem;
+        if (key.name == "columns")
+            if (std::string problem = check_column_rule(key, item); !problem.empty())
+                return problem;
         if (!seen.insert(item).second) return " names " + shown(item) + " twice; name it once";
     }
     *std::get<std::vector<std::string>*>(field) = std::move(items);

@@ -1,4 +1,5 @@
 #include "base/text.hpp"
+#include "config/document.hpp"
 #include "config/keys.hpp"
 #include "support.hpp"
 
@@ -88,6 +89,29 @@ TEST_CASE("paths of a file are relative to it, others to the current directory")
     CHECK(config.parties.at("member-0").test_data == below("t.csv"));
     CHECK(config.parties.at("master").test_data == below("m.csv"));
     CHECK(config.output.runs_dir == below("out"));
+}
+
+TEST_CASE("what columns are is a table, a list, or one flag") {
+    const std::vector<std::string> rules{"zip*=category", "a.b=date-dmy", "area=id"};
+    const std::string table =
+        "[party.member-0]\nid = \"id\"\n"
+        "[party.member-0.columns]\n\"zip*\" = \"category\"\n\"a.b\" = \"date-dmy\"\narea = "
+        "\"id\"\n";
+    const std::string in_line =
+        "[party.member-0]\ncolumns = { \"zip*\" = \"category\", \"a.b\" = \"date-dmy\", "
+        "area = \"id\" }\n";
+    const std::string list =
+        "[party.member-0]\ncolumns = [\"zip*=category\", \"a.b=date-dmy\", \"area=id\"]\n";
+    for (const std::string& text : {table, in_line, list}) {
+        const Config config = value_of(load_text(text));
+        CHECK(config.parties.at("member-0").columns == rules);
+        // and comes back from the file that is saved with a run
+        CHECK(value_of(load_text(to_toml(config, {}))).parties.at("member-0").columns == rules);
+    }
+    LoadOptions options;
+    options.sets = {{"party.member-0.columns=zip*=category,area=id", "--set"}};
+    CHECK(value_of(load_bare(options)).parties.at("member-0").columns ==
+          std::vector<std::string>{"zip*=category", "area=id"});
 }
 
 TEST_CASE("runs go below the current directory unless stated") {
