@@ -341,6 +341,7 @@ int run_party(const ActorArguments& arguments, const Self& self, std::optional<N
     observe::log::set_identity(self.party);
     sweep_files(arguments, task->config, self.party);
     PartyOptions options;
+    options.launched = arguments.parent.has_value();
     options.node_name = arguments.name;
     options.state_dir = arguments.state_dir;
     options.out_dir = arguments.out;

@@ -90,7 +90,7 @@ Failure check_as_master(const CheckArguments& arguments, const config::Config& c
 }  // namespace
 
 int run(const CheckArguments& arguments) {
-    const auto config = load_short(arguments);
+    auto config = load_short(arguments);
     if (!config) return report_failure(arguments, config.error());
     const RunId run_id = random_run_id();
     return run_short(arguments, {*config,

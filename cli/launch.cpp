@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "actors/master.hpp"
 #include "actors/run/run_record.hpp"
@@ -20,6 +21,7 @@
 #include "resume.hpp"
 #include "run_directory.hpp"
 #include "settings.hpp"
+#include "standard_input.hpp"
 #include "thread_run.hpp"
 #include "trained_model.hpp"
 
@@ -32,7 +34,7 @@ namespace fs = std::filesystem;
 struct Made {
     config::Config config;
     RunDirectory directory;
-    bool own = false;  ///< made here, not read from a file
+    std::vector<std::string> notes;  ///< what was guessed, a line each
 };
 
 fs::path directory_of(const config::Config& config, const RunId& run) {
@@ -40,18 +42,24 @@ fs::path directory_of(const config::Config& config, const RunId& run) {
 }
 
 /// Takes the directory, before anything is written into it, of a configuration that is complete.
-Result<Made> with_directory(config::Config config, const RunId& run, const Local& local, bool own) {
+Result<Made> with_directory(config::Config config, const RunId& run, const Local& local,
+                            std::vector<std::string> notes) {
     if (const auto good = check_local(config, local); !good) return tl::unexpected(good.error());
     auto directory = RunDirectory::begin(directory_of(config, run), actors::Purpose::train);
     if (!directory) return tl::unexpected(directory.error());
-    return Made{std::move(config), std::move(*directory), own};
+    return Made{std::move(config), std::move(*directory), std::move(notes)};
 }
 
 Result<Made> configure(const LaunchArguments& arguments, const RunId& run) {
     if (!arguments.data.empty()) {
-        auto made = configure_files(arguments);
-        if (!made) return tl::unexpected(made.error());
-        return with_directory(std::move(*made), run, arguments, true);
+        std::vector<std::string> notes;
+        auto made = configure_files(arguments, notes);
+        if (!made) {
+            // what was guessed so far may be why
+            for (const std::string& line : notes) note(arguments, line);
+            return tl::unexpected(made.error());
+        }
+        return with_directory(std::move(*made), run, arguments, std::move(notes));
     }
     for (const auto& [given, flag] :
          {std::pair{!arguments.label.empty(), "--label"}, std::pair{!arguments.id.empty(), "--id"}})
@@ -68,17 +76,18 @@ Result<Made> configure(const LaunchArguments& arguments, const RunId& run) {
         const fs::path directory = directory_of(*loaded, run);
         auto taken = RunDirectory::begin(directory, actors::Purpose::train);
         if (!taken) return tl::unexpected(taken.error());
-        auto made = configure_example(arguments, directory / "data");
+        std::vector<std::string> notes;
+        auto made = configure_example(arguments, notes);
         if (!made) {
             taken->abandon();
             return tl::unexpected(made.error());
         }
-        return Made{std::move(*made), std::move(*taken), true};
+        return Made{std::move(*made), std::move(*taken), std::move(notes)};
     }
     if (!arguments.task.empty())
         return fail(Errc::usage,
                     "--task goes with --data FILE; use --set model.task=" + arguments.task);
-    return with_directory(std::move(*loaded), run, arguments, false);
+    return with_directory(std::move(*loaded), run, arguments, {});
 }
 
 /// One training: new, or gone on with.
@@ -106,11 +115,14 @@ Result<Job> new_job(const LaunchArguments& arguments, const RunId& run) {
     auto made = configure(arguments, run);
     if (!made) return tl::unexpected(made.error());
     const fs::path run_dir = directory_of(made->config, run);
-    auto job = with_file(
+    note(arguments, "run " + run.short_hex() + " writes to " + run_dir.string() +
+                        "; its configuration is vflbus.toml there");
+    for (const std::string& line : made->notes) note(arguments, line);
+    if (const auto kept = keep_standard_input(arguments, made->config, run_dir); !kept)
+        return tl::unexpected(kept.error());
+    return with_file(
         {run, run_dir, std::move(made->config), std::move(made->directory), {}, false, {}},
         "vflbus.toml");
-    if (job && made->own) note(arguments, "the configuration is " + job->file.string());
-    return job;
 }
 
 Result<Job> old_job(const LaunchArguments& arguments, Resumed resumed) {

@@ -64,7 +64,8 @@ Result<> check_usage(const LaunchArguments& arguments) {
 }
 
 /// The record ids when --id does not name them: "id", or the one column that all files have.
-Result<std::string> common_id(const LaunchArguments& arguments, const std::vector<OwnFile>& files) {
+Result<std::string> common_id(const LaunchArguments& arguments, const std::vector<OwnFile>& files,
+                              std::vector<std::string>& notes) {
     constexpr const char* usual = "id";
     const auto everywhere = [&](const std::string& name) {
         return !name.empty() && std::ranges::all_of(files, [&](const OwnFile& file) {
@@ -76,8 +77,8 @@ Result<std::string> common_id(const LaunchArguments& arguments, const std::vecto
     for (const std::string& name : files.front().columns())
         if (everywhere(name) && !has(arguments.label, name)) common.push_back(name);
     if (common.size() == 1) {
-        note(arguments, "record ids are in column " + common[0] +
-                            ", the only one that all files have; --id says otherwise");
+        notes.push_back("record ids are in column " + common[0] +
+                        ", the only one that all files have; --id says otherwise");
         return common[0];
     }
     if (!common.empty())
@@ -92,7 +93,8 @@ Result<std::string> common_id(const LaunchArguments& arguments, const std::vecto
     return usual;
 }
 
-Result<std::vector<OwnFile>> open_files(const LaunchArguments& arguments) {
+Result<std::vector<OwnFile>> open_files(const LaunchArguments& arguments,
+                                        std::vector<std::string>& notes) {
     std::vector<OwnFile> files;
     for (const std::string& path : arguments.data) {
         auto source = data::open_source({path});
@@ -100,7 +102,7 @@ Result<std::vector<OwnFile>> open_files(const LaunchArguments& arguments) {
         files.push_back({path, {}, std::move(*source)});
     }
     if (arguments.id.empty()) {
-        const auto id = common_id(arguments, files);
+        const auto id = common_id(arguments, files, notes);
         if (!id) return tl::unexpected(id.error());
         for (OwnFile& file : files) file.id = *id;
         return files;
@@ -143,7 +145,8 @@ bool states_task(const LaunchArguments& arguments) {
 
 /// What decides the task when nothing states it, as a default of this command: all rules between
 /// keys are checked against it.
-Result<std::vector<std::string>> task_default(const LaunchArguments& arguments, OwnFile& holder) {
+Result<std::vector<std::string>> task_default(const LaunchArguments& arguments, OwnFile& holder,
+                                              std::vector<std::string>& notes) {
     if (states_task(arguments)) return std::vector<std::string>{};
     if (arguments.label.size() > 1) return std::vector<std::string>{"model.task=multilabel"};
     const auto table = data::read_label(*holder.source, holder.id, arguments.label[0]);
@@ -151,8 +154,8 @@ Result<std::vector<std::string>> task_default(const LaunchArguments& arguments, 
     const auto guess = data::guess_task(*table);
     if (!guess) return tl::unexpected(guess.error());
     const std::string task(name_of(guess->task));
-    note(arguments, "task " + task + ": label column " + arguments.label[0] + " has " +
-                        guess->because + "; --task says otherwise");
+    notes.push_back("task " + task + ": label column " + arguments.label[0] + " has " +
+                    guess->because + "; --task says otherwise");
     return std::vector<std::string>{"model.task=" + task};
 }
 
@@ -167,12 +170,12 @@ Result<std::vector<config::Override>> task_flag(const LaunchArguments& arguments
 /// The sections of all parties: the label holder is the master, the others are members in the
 /// order of the files.
 Result<> name_parties(const LaunchArguments& arguments, const std::vector<OwnFile>& files,
-                      std::size_t holder, config::Config& config) {
+                      std::size_t holder, config::Config& config, std::vector<std::string>& notes) {
     std::uint64_t rank = 0;
     for (std::size_t i = 0; i < files.size(); ++i) {
         const std::string party = i == holder ? "master" : config::member_name(rank++);
         config::PartyConfig& section = config.parties[party];
-        section.data = fs::absolute(files[i].path).lexically_normal().string();
+        section.data = data::absolute_location(files[i].path);
         section.id = files[i].id;
         if (i == holder) {
             section.label = arguments.label;
@@ -181,8 +184,8 @@ Result<> name_parties(const LaunchArguments& arguments, const std::vector<OwnFil
         for (const std::string& label : arguments.label) {
             if (!has(files[i].columns(), label)) continue;
             section.exclude.push_back(label);
-            note(arguments, files[i].path + " has the label column " + label +
-                                " as well; it is left out there");
+            notes.push_back(files[i].path + " has the label column " + label +
+                            " as well; it is left out there");
         }
     }
     if (config.stated("run.world_size") && config.run.world_size != rank)
@@ -194,17 +197,20 @@ Result<> name_parties(const LaunchArguments& arguments, const std::vector<OwnFil
     return {};
 }
 
-void default_test_fraction(config::Config& config) {
-    if (!config.stated("data.test_fraction")) config.data.test_fraction = example_test_fraction;
+void default_test_fraction(config::Config& config, std::vector<std::string>& notes) {
+    if (config.stated("data.test_fraction")) return;
+    config.data.test_fraction = example_test_fraction;
+    notes.emplace_back("a fifth of the common ids is kept for the test (data.test_fraction)");
 }
 
 }  // namespace
 
-Result<config::Config> configure_files(const LaunchArguments& arguments) {
+Result<config::Config> configure_files(const LaunchArguments& arguments,
+                                       std::vector<std::string>& notes) {
     if (auto ok = check_usage(arguments); !ok) return tl::unexpected(ok.error());
     auto flags = task_flag(arguments);
     if (!flags) return tl::unexpected(flags.error());
-    auto files = open_files(arguments);
+    auto files = open_files(arguments, notes);
     if (!files) return tl::unexpected(files.error());
     const auto holder = find_holder(*files, arguments.label);
     if (!holder) return tl::unexpected(holder.error());
@@ -213,21 +219,21 @@ Result<config::Config> configure_files(const LaunchArguments& arguments) {
     more.search = false;
     more.defaults = {"bus.rendezvous_timeout=60"};
     if (flags->empty()) {
-        const auto task = task_default(arguments, (*files)[*holder]);
+        const auto task = task_default(arguments, (*files)[*holder], notes);
         if (!task) return tl::unexpected(task.error());
         more.defaults.insert(more.defaults.end(), task->begin(), task->end());
     }
     auto config = load_config(arguments, *flags, more);
     if (!config) return config;
-    if (auto ok = name_parties(arguments, *files, *holder, *config); !ok)
+    if (auto ok = name_parties(arguments, *files, *holder, *config, notes); !ok)
         return tl::unexpected(ok.error());
-    default_test_fraction(*config);
+    default_test_fraction(*config, notes);
     if (const auto good = config::check(*config); !good) return tl::unexpected(good.error());
     return config;
 }
 
 Result<config::Config> configure_example(const LaunchArguments& arguments,
-                                         const fs::path& directory) {
+                                         std::vector<std::string>& notes) {
     LoadMore more;
     more.search = false;
     more.defaults = {"bus.rendezvous_timeout=60"};
@@ -242,6 +248,11 @@ Result<config::Config> configure_example(const LaunchArguments& arguments,
         arguments.members.value_or(config.run.world_size == 0 ? 2 : config.run.world_size);
     options.members = static_cast<std::uint32_t>(std::min<std::uint64_t>(members, 1'000'000));
     options.seed = config.run.seed;
+    // of one kind there is one, whatever runs use it: the same bytes are written again
+    const fs::path directory =
+        fs::path(config.output.runs_dir) / "examples" /
+        (std::string(name_of(options.task)) + "-" + std::to_string(options.members) + "-" +
+         std::to_string(options.seed));
     options.out_dir = directory;
     options.predict_files = true;
     const auto made = data::synthesize(options);
@@ -258,10 +269,10 @@ Result<config::Config> configure_example(const LaunchArguments& arguments,
         if (i == 0) section.label = made->labels;
         names.push_back(made->parties[i].name);
     }
-    default_test_fraction(config);
+    default_test_fraction(config, notes);
     if (const auto good = config::check(config); !good) return tl::unexpected(good.error());
-    note(arguments, "no configuration and no --data: made an example of " + join_and(names) +
-                        " in " + directory.string());
+    notes.insert(notes.begin(), "no configuration and no --data: the tables are an example of " +
+                                    join_and(names) + " in " + directory.string());
     return loaded;
 }
 

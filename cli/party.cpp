@@ -310,6 +310,7 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
     master.out_dir = options.out_dir;
     master.model_dir = options.model_dir;
     master.version = version_text;
+    if (options.launched) master.company = log::Level::debug;
     auto run_log = std::make_shared<RunLog>(master.name, config.output.runs_dir, options.logs);
     run_log->attach(run);
     master.log = [run_log](log::Level level, const RunId& of, const std::string& text) {
@@ -327,8 +328,13 @@ Failure drive(actors::Run& master, const config::Config& config, const PartyOpti
     log::set_thread_identity("master");
     auto node = make_node(config, options, "master", "master", -1);
     if (!node) return node.error();
-    log::info({master.spec().run, {}, "master"}, "drives the run broker={}",
-              log::value(options.broker.empty() ? config.bus.broker : options.broker));
+    const std::string broker =
+        log::value(options.broker.empty() ? config.bus.broker : options.broker);
+    const log::Where where{master.spec().run, {}, "master"};
+    if (options.launched)
+        log::debug(where, "drives the run broker={}", broker);
+    else
+        log::info(where, "drives the run broker={}", broker);
     if (options.desk)
         options.desk->drives(master.spec().run, master.spec().agreed, options.stop_asked,
                              [&master]() -> const auto& { return master.report().history; });

@@ -40,6 +40,7 @@ struct PartyOptions {
     /// What this process answers about its runs; made on first use.
     std::shared_ptr<RunDesk> desk;
     bool quiet = false;
+    bool launched = false;  ///< by the command that started all parties
 };
 
 /// The ClientApp of a node.

@@ -9,6 +9,7 @@
 #include "run_directory.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
+#include "standard_input.hpp"
 #include "thread_run.hpp"
 
 namespace vflbus::cli {
@@ -26,6 +27,7 @@ int by_hand(const ShortRunArguments& arguments, const ShortRun& run) {
     PartyOptions options;
     options.context = bus::make_context();
     options.quiet = arguments.quiet;
+    options.launched = arguments.parent.has_value();
     options.state_dir = arguments.state_dir;
     return report_end(arguments, run.as_master(options, stop));
 }
@@ -75,6 +77,8 @@ int run_short(const ShortRunArguments& arguments, const ShortRun& run) {
         return report_failure(arguments, good.error());
     const auto directory = RunDirectory::begin(run.run_dir, run.purpose);
     if (!directory) return report_failure(arguments, directory.error());
+    if (const auto kept = keep_standard_input(arguments, run.config, run.run_dir); !kept)
+        return report_failure(arguments, kept.error());
     return arguments.threads ? in_threads(arguments, run) : in_processes(arguments, run);
 }
 

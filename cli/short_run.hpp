@@ -20,7 +20,7 @@ namespace vflbus::cli {
 Result<config::Config> load_short(const ShortRunArguments& arguments);
 
 struct ShortRun {
-    const config::Config& config;
+    config::Config& config;
     std::filesystem::path run_dir;
     actors::Purpose purpose;
     /// Drives the run and prints what came of it.

@@ -127,17 +127,16 @@ struct Rows {
 };
 
 Result<Rows> rows_at(const std::string& location) {
+    // what can be read once, or costs a command each time, is not opened just to look at its
+    // columns
+    const std::string absolute = data::absolute_location(location);
+    if (absolute == "-" || absolute.starts_with("exec:")) return Rows{absolute, false, {}};
     std::error_code ec;
-    if (!fs::is_regular_file(location, ec)) {
-        const bool elsewhere =
-            location == "-" || location.find_first_of(":*?[") != std::string::npos;
-        if (!elsewhere && !fs::exists(location, ec))
-            return fail(Errc::io, "--data " + location + ": there is no such file");
-        return Rows{location, false, {}};
-    }
+    if (location.find_first_of(":*?[") == std::string::npos && !fs::exists(location, ec))
+        return fail(Errc::io, "--data " + location + ": there is no such file");
     const auto source = data::open_source({location});
     if (!source) return tl::unexpected(source.error());
-    return Rows{fs::absolute(location).lexically_normal().string(), true, (*source)->columns()};
+    return Rows{absolute, true, (*source)->columns()};
 }
 
 /// For each party the file that it takes, so that all fit; as many as possible stay in order.

@@ -182,8 +182,8 @@ Task<> finish(Run& run, const MasterHalf& model) {
     const std::vector<Bytes> replies = co_await asked;
     for (std::size_t i = 0; i < replies.size(); ++i) {
         const FinishReply reply = co_await run.said_by(i, decode_finish_reply(replies[i]));
-        run.log(Level::info, run.parties()[i].name + " has written its model part (" +
-                                 human_bytes(reply.bytes) + ")");
+        run.log(run.options().company, run.parties()[i].name + " has written its model part (" +
+                                           human_bytes(reply.bytes) + ")");
     }
     co_await store_part(run, model);
 }

@@ -1,8 +1,11 @@
 #include "data/file_source.hpp"
 
+#include <fcntl.h>
 #include <glob.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <mutex>
 #include <optional>
@@ -13,6 +16,7 @@
 #include "data/formats.hpp"
 #include "data/input.hpp"
 #include "data/place.hpp"
+#include "data/source.hpp"
 
 namespace vflbus::data {
 namespace {
@@ -51,6 +55,28 @@ Result<NamedInput> open_part(const SourceOptions& options, const std::string& fi
 }
 
 }  // namespace
+
+Result<> keep_standard_input(const std::string& file) {
+    const auto input = standard_input();
+    if (!input) return fail(Errc::io, "standard input " + input.error().sentence);
+    const int fd = ::open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    const auto refuse_file = [&] {
+        return fail(Errc::io, file + " cannot be written: " + std::strerror(errno));
+    };
+    if (fd < 0) return refuse_file();
+    Result<> done = for_each_block(*input, [&](const char* data, std::size_t count) -> Result<> {
+        while (count > 0) {
+            const ssize_t written = ::write(fd, data, count);
+            if (written < 0 && errno == EINTR) continue;
+            if (written < 0) return refuse_file();
+            data += written;
+            count -= static_cast<std::size_t>(written);
+        }
+        return {};
+    });
+    if (::close(fd) != 0 && done) done = refuse_file();
+    return done;
+}
 
 std::vector<std::string> files_of(const std::string& location) {
     std::error_code ec;

@@ -96,6 +96,18 @@ Stamp stamp_of(const std::string& location) {
     return stamp;
 }
 
+std::string absolute_location(const std::string& location) {
+    if (location.empty() || location == "-") return location;
+    const std::string_view word = scheme_of(location);
+    std::error_code ec;
+    const bool known = std::ranges::any_of(
+        scheme_table, [&](const Scheme& scheme) { return scheme.name == word; });
+    if (known && word != scheme_table[0].name) return location;
+    const std::string path = known ? location.substr(word.size() + 1) : location;
+    const std::filesystem::path full = std::filesystem::absolute(path, ec);
+    return ec ? location : full.lexically_normal().string();
+}
+
 Result<Table> Source::read(const TableRequest& request, const ReadProgress& progress) {
     return with_memory<Table>(place(), [&] { return do_read(request, progress); });
 }

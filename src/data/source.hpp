@@ -121,6 +121,14 @@ class Stamp {
 /// Of the files that a location means now.
 Stamp stamp_of(const std::string& location);
 
+/// The location as it holds in every directory: a path or pattern becomes absolute; standard input
+/// and commands stay as they are.
+std::string absolute_location(const std::string& location);
+
+/// Writes what standard input holds to a new file that only its owner may read, for processes
+/// whose standard input is another one. Errors: io, also when standard input is a terminal.
+Result<> keep_standard_input(const std::string& file);
+
 /// Errors: io when nothing is there, bad_data when what is there cannot be a table, bad_config for
 /// a scheme that is not in schemes().
 Result<std::unique_ptr<Source>> open_source(const SourceOptions& options);

@@ -53,13 +53,132 @@ TEST_CASE("the task is guessed from the label", "[own_files]") {
         CHECK(report["rows"]["test"].get<int>() > 5);
         CHECK(finished.err.find("task " + task) != std::string::npos);
         // the configuration that was made can be used again
-        const std::string saved = "runs/" + report["run_id"].get<std::string>() + "/vflbus.toml";
-        CHECK(finished.err.find(saved) != std::string::npos);
+        const std::string directory = "runs/" + report["run_id"].get<std::string>();
+        const std::string saved = directory + "/vflbus.toml";
+        CHECK(finished.err.find(directory + "; its configuration is vflbus.toml there") !=
+              std::string::npos);
         const Finished again = run(dir, {"launch", "--threads", "--config", saved, "--json"});
         INFO(again.err);
         REQUIRE(again.exit_code == 0);
         CHECK(Json::parse(again.out)["metrics"]["test"] == report["metrics"]["test"]);
     }
+}
+
+TEST_CASE("columns are what the configuration declares them to be", "[own_files][columns]") {
+    const TempDir dir;
+    std::string bank = "id,zip_home,zip_work,score,joined,memo,agent,y\n";
+    std::string shop = "id,cell\n";
+    for (int i = 0; i < 200; ++i) {
+        const std::string n = std::to_string(i);
+        bank += n + "," + std::to_string(10 + i % 4) + "," + std::to_string(20 + i % 3) + "," +
+                std::to_string(i % 17) + " %," + std::to_string(1 + i % 9) + ".0" +
+                std::to_string(1 + i % 8) + ".2024,note " + n + "," + std::to_string(i % 5) + "," +
+                (i * 7 % 10 < 5 ? "1" : "0") + "\n";
+        shop += n + "," + std::to_string(i % 6) + "\n";
+    }
+    spit(dir / "bank.csv", bank);
+    spit(dir / "shop.csv", shop);
+    spit(dir / "my.toml",
+         "[data]\ntest_fraction = 0.2\n"
+         "[party.master]\ndata = \"bank.csv\"\nlabel = \"y\"\n"
+         "[party.master.columns]\n\"zip*\" = \"category\"\nscore = \"number\"\njoined = "
+         "\"date-dmy\"\n"
+         "memo = \"text\"\nagent = \"ignore\"\n"
+         "[party.member-0]\ndata = \"shop.csv\"\ncolumns = { cell = \"category\" }\n");
+    const Finished trained =
+        run(dir, {"launch", "--local", "--config", "my.toml", "--run-id", run_id});
+    INFO(trained.err);
+    REQUIRE(trained.exit_code == 0);
+    const auto kinds = [&](const std::string& party) {
+        const Json part =
+            Json::parse(slurp(dir / ("runs/" + run_id + "/" + party + "/model.json")));
+        std::map<std::string, std::string> found;
+        for (std::size_t i = 0; i < part["columns"].size(); ++i)
+            found[part["columns"][i]["name"].get<std::string>()] =
+                part["columns"][i].find("categories") == nullptr ? "number" : "category";
+        return found;
+    };
+    CHECK(kinds("master") == std::map<std::string, std::string>{{"joined", "number"},
+                                                                {"score", "number"},
+                                                                {"zip_home", "category"},
+                                                                {"zip_work", "category"}});
+    CHECK(kinds("member-0") == std::map<std::string, std::string>{{"cell", "category"}});
+
+    spit(dir / "my.toml", replaced(slurp(dir / "my.toml"), "\"date-dmy\"", "\"dates\""));
+    const Finished wrong = run(dir, {"launch", "--local", "--config", "my.toml"});
+    CHECK(wrong.exit_code == 2);
+    CHECK(wrong.err.find("my.toml:6: party.master.columns makes \"joined\" a \"dates\"") !=
+          std::string::npos);
+    spit(dir / "my.toml", replaced(slurp(dir / "my.toml"), "joined = \"dates\"",
+                                   "zip_home = \"number\"\nmemo2 = \"number\""));
+    const Finished absent = run(dir, {"launch", "--local", "--config", "my.toml"});
+    INFO(absent.err);
+    CHECK(absent.exit_code != 0);
+    CHECK(absent.err.find("memo2") != std::string::npos);
+}
+
+TEST_CASE("a table comes from every kind of source, in training and in prediction",
+          "[own_files][sources]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return i * 7 % 5 < 2 ? "yes" : "no"; });
+    const std::string left = slurp(dir / "left.csv");
+    const std::string header = left.substr(0, left.find('\n') + 1);
+    const std::size_t half = left.find('\n', left.size() / 2) + 1;
+    spit(dir / "part-1.csv", left.substr(0, half));
+    spit(dir / "part-2.csv", header + left.substr(half));
+    spit(dir / "tool.sh", "cat \"$1\"\n");
+
+    const auto trained = [&](const std::string& source) {
+        const Words words{"--data", source, "--data", "right.csv"};
+        Words training{"launch", "--local", "--label", "y", "--json"};
+        training.insert(training.end(), words.begin(), words.end());
+        // standard input is that of the shell that calls the program
+        const Words with_input{"sh", "-c", "\"$@\" < left.csv", "sh"};
+        Process process(dir, training, {}, with_input);
+        const Finished finished = process.wait();
+        INFO(source << ": " << finished.err);
+        REQUIRE(finished.exit_code == 0);
+        const Json report = Json::parse(finished.out);
+        CHECK(report["rows"]["common"] == 120);
+        Words prediction{"predict", "--local", "--out",
+                         "-",       "--model", report["run_id"].get<std::string>()};
+        const Words reversed{"--data", "right.csv", "--data", source};
+        prediction.insert(prediction.end(), reversed.begin(), reversed.end());
+        Process predict(dir, prediction, {}, with_input);
+        const Finished predicted = predict.wait();
+        INFO(predicted.err);
+        REQUIRE(predicted.exit_code == 0);
+        return std::pair{report["metrics"].dump(), predicted.out};
+    };
+    const auto plain = trained("left.csv");
+    CHECK(plain.second.find("probability_yes") != std::string::npos);
+    for (const char* const source : {"-", "exec:sh tool.sh left.csv", "part-*.csv"}) {
+        const auto other = trained(source);
+        CHECK(other.first == plain.first);
+        CHECK(other.second == plain.second);
+    }
+    // what cannot be read twice is kept with the run, for its owner only
+    bool kept = false;
+    for (const auto& entry : fs::directory_iterator(dir / "runs")) {
+        const fs::path file = entry.path() / "data" / "standard_input";
+        if (!fs::exists(file)) continue;
+        kept = true;
+        CHECK(slurp(file) == left);
+        CHECK((fs::status(file).permissions() & fs::perms::others_all) == fs::perms::none);
+    }
+    CHECK(kept);
+
+    Process twice(dir, {"launch", "--local", "--label", "a", "--data", "-", "--data", "-"}, {},
+                  {"sh", "-c", "\"$@\" < left.csv", "sh"});
+    const Finished refused = twice.wait();
+    INFO(refused.err);
+    CHECK(refused.exit_code == 2);
+    CHECK(refused.err.find("are all standard input (-), which can be read once") !=
+          std::string::npos);
+    const Finished broken = launch(dir, {"--label", "y", "--data", "exec:echo no >&2; exit 3"});
+    INFO(broken.err);
+    CHECK(broken.exit_code == 3);
+    CHECK(broken.err.find("ended with code 3: no") != std::string::npos);
 }
 
 TEST_CASE("ids that hardly match are shown by their shapes, never themselves", "[own_files][ids]") {

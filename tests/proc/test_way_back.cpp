@@ -166,8 +166,8 @@ TEST_CASE("a run that is there is not touched by a launch with its id", "[way_ba
     const TempDir dir;
     const Words launch{"launch", "--threads", "2", "--run-id", first_id, "--set", "model.epochs=1"};
     REQUIRE(run(dir, launch).exit_code == 0);
-    const std::string bank = slurp(dir / ("runs/" + first_id + "/data/bank.csv"));
-    REQUIRE(bank.size() > 1000);
+    const std::string saved = slurp(dir / ("runs/" + first_id + "/vflbus.toml"));
+    REQUIRE(saved.find("examples/logistic-2-1/bank.csv") != std::string::npos);
     for (const std::string members : {"2", "3"}) {
         Words again = launch;
         again[2] = members;
@@ -177,13 +177,52 @@ TEST_CASE("a run that is there is not touched by a launch with its id", "[way_ba
         CHECK(refused.err.find("holds an earlier run, which is never overwritten") !=
               std::string::npos);
     }
-    CHECK(slurp(dir / ("runs/" + first_id + "/data/bank.csv")) == bank);
-    CHECK_FALSE(fs::exists(dir / ("runs/" + first_id + "/data/insurer.csv")));
+    CHECK(slurp(dir / ("runs/" + first_id + "/vflbus.toml")) == saved);
+    CHECK_FALSE(fs::exists(dir / "runs/examples/logistic-3-7"));
+}
+
+TEST_CASE("runs of the same example share its tables, and the first line says where",
+          "[way_back]") {
+    const TempDir dir;
+    for (const std::string& id : {first_id, second_id}) {
+        const Finished made = run(dir, {"launch", "--threads", "--run-id", id});
+        INFO(made.err);
+        REQUIRE(made.exit_code == 0);
+        CHECK(made.err.find("vflbus: run " + id.substr(0, 8) + " writes to ") == 0);
+        CHECK(made.err.find("in " + (dir / "runs/examples/logistic-2-1\n")) != std::string::npos);
+        CHECK_FALSE(fs::exists(dir / ("runs/" + id + "/data")));
+    }
+    std::size_t examples = 0;
+    for (const auto& entry : fs::directory_iterator(dir / "runs/examples"))
+        examples += entry.is_directory() ? 1 : 0;
+    CHECK(examples == 1);
+    CHECK(run(dir, {"runs", "--local"}).out.find("examples") == std::string::npos);
+    CHECK(run(dir, {"run", "remove", first_id}).exit_code == 0);
+    const Finished predicted = run(dir, {"predict", "--threads", "--model", second_id});
+    INFO(predicted.err);
+    CHECK(predicted.exit_code == 0);
+}
+
+TEST_CASE("a first run says few lines before its result", "[way_back]") {
+    const TempDir dir;
+    const auto lines = [](const std::string& err) {
+        return std::ranges::count(err.substr(0, err.find("step ")), '\n');
+    };
+    const Finished brief = run(dir, {"launch", "--local", "--run-id", first_id});
+    INFO(brief.err);
+    REQUIRE(brief.exit_code == 0);
+    CHECK(lines(brief.err) ==
+          7);  // where, which tables, the test; then protocol, ids, cells, texts
+    CHECK(brief.err.find("has joined") == std::string::npos);
+    CHECK(slurp(dir / ("runs/" + first_id + "/master/log")).find("member-1 has joined") !=
+          std::string::npos);
+    const Finished all = run(dir, {"launch", "--local", "--verbose"});
+    CHECK(all.err.find("member-1 has joined") != std::string::npos);
 }
 
 TEST_CASE("what a disk had no room for does not keep the next start away", "[way_back]") {
     const TempDir dir;
-    const fs::path data = fs::path(dir / "runs") / first_id / "data";
+    const fs::path data = fs::path(dir / "runs") / "examples" / "logistic-2-1";
     // as far as an example came; a directory where a table should be is a disk without room
     fs::create_directories(data / "telecom.csv");
     const Words launch{"launch", "--threads", "--run-id", first_id, "--set", "model.epochs=1"};

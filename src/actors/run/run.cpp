@@ -122,10 +122,10 @@ void Run::on_opened(Driver& driver) {
     parties_.wait_from(driver.now());
     if (!only_releases_) report_.started = options_.env->utc_now();
     enter(Phase::gathering);
-    log(Level::info, "opened the run" +
-                         (spec_.term > 1 ? " in term " + std::to_string(spec_.term) : "") +
-                         ", waits for " + std::to_string(parties_.size()) +
-                         (parties_.size() == 1 ? " member" : " members"));
+    log(options_.company, "opened the run" +
+                              (spec_.term > 1 ? " in term " + std::to_string(spec_.term) : "") +
+                              ", waits for " + std::to_string(parties_.size()) +
+                              (parties_.size() == 1 ? " member" : " members"));
     start_program();
     if (over()) return;
     arm();
@@ -169,7 +169,7 @@ void Run::on_join(Driver& driver, NodeId node, const bus::Join& join) {
     peer.version = join.version;
     report_.parties[*found + 1].version = join.version;
     if (!again) {
-        log(Level::info, peer.name + " has joined");
+        log(options_.company, peer.name + " has joined");
         if (!options_.version.empty() && join.version != options_.version)
             log(Level::warn,
                 peer.name + " runs version " + join.version + ", this is " + options_.version);
@@ -181,7 +181,7 @@ void Run::gather() {
     if (phase_ != Phase::gathering || !parties_.all_joined_or_declined()) return;
     if (const auto names = parties_.not_joined(); !names.empty()) return release_without(names);
     started_ = started_ever_ = true;
-    log(Level::info, "all members have joined");
+    log(options_.company, "all members have joined");
     reported_ = driver_->now();
     parties_.wait_from(driver_->now());
     go_on();
