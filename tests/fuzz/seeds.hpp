@@ -47,11 +47,14 @@ bool round_trip(std::span<const std::uint8_t> body, Decode&& decode, Encode&& en
 
 inline const auto encoded_again = [](const auto& message) { return encode(message); };
 
-// The targets, by room.
-extern const Target header_target, control_target, questions_target;  // targets_wire.cpp
-extern const Target broker_target;                                    // targets_broker.cpp
-extern const Target training_target, commit_target, model_target, report_target;  // _training
-extern const Target apps_target;                   // targets_apps.cpp
-extern const Target tables_target, config_target;  // targets_files.cpp
+// The targets of targets_wire.cpp, targets_broker.cpp, targets_link.cpp, targets_training.cpp,
+// targets_apps.cpp and targets_files.cpp.
+extern const Target header_target, control_target, questions_target;
+extern const Target broker_target;
+extern const Target link_target;
+//                                    // targets_broker.cpp
+extern const Target training_target, commit_target, model_target, report_target;
+extern const Target apps_target;
+extern const Target tables_target, config_target;
 
 }  // namespace vflbus::fuzz

@@ -1,12 +1,12 @@
 // A whole broker that hears what an input says: any frames on any connections, cut connections and
 // time that passes. What it sends must obey the rules of its kinds, and what it keeps its bounds.
 
-#include <algorithm>
 #include <array>
 #include <set>
 #include <string>
 
 #include "bus/core/broker_core.hpp"
+#include "script.hpp"
 #include "seeds.hpp"
 
 namespace vflbus::fuzz {
@@ -16,34 +16,9 @@ namespace {
 using namespace vflbus::bus;
 
 constexpr std::size_t connections = 4;
-constexpr std::array<std::string_view, 3> names{"master", "member-0", "member-1"};
+constexpr auto& names = node_names;
 /// Small, so that an input of a few hundred bytes reaches its bounds.
 constexpr std::uint64_t kept_bytes = 4096;
-
-/// Takes numbers from an input; zeros behind its end.
-class Script {
-  public:
-    explicit Script(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
-    [[nodiscard]] bool over() const noexcept { return at_ >= bytes_.size(); }
-    std::uint8_t byte() { return over() ? 0 : bytes_[at_++]; }
-    /// One byte for what is small, or eight for any.
-    std::uint64_t number() {
-        const std::uint8_t first = byte();
-        if (first < 0xF0) return first;
-        std::uint64_t out = 0;
-        for (int i = 0; i < 8; ++i) out = out << 8 | byte();
-        return out;
-    }
-    Bytes some(std::size_t count) {
-        Bytes out(std::min(count, bytes_.size() - std::min(at_, bytes_.size())));
-        for (std::uint8_t& b : out) b = byte();
-        return out;
-    }
-
-  private:
-    std::span<const std::uint8_t> bytes_;
-    std::size_t at_ = 0;
-};
 
 class Router final : public BrokerTransport {
   public:
@@ -119,9 +94,11 @@ class Room {
             case 5:
                 join(conn, script);
                 break;
-            default:
-                any_frame(conn, script);
+            default: {
+                AnyFrame frame = any_frame(script);
+                say(conn, frame.header, std::move(frame.body));
                 break;
+            }
         }
     }
 
@@ -159,23 +136,6 @@ class Room {
         join.sentence.assign(std::size_t{script.byte()} * 16, 's');
         say(conn, header, encode(join));
     }
-    void any_frame(ConnId conn, Script& script) {
-        Header header =
-            header_of(static_cast<Kind>(script.byte() % 24), names[script.byte() % names.size()]);
-        header.flags = script.byte();
-        header.run.bytes.fill(static_cast<std::uint8_t>(1 + script.byte() % 4));
-        header.term = static_cast<std::uint32_t>(script.number());
-        header.dst = node_id_of(names[script.byte() % names.size()]);
-        header.request = script.number();
-        header.answered_below = script.number();
-        header.body_offset = script.number();
-        header.type = static_cast<std::uint16_t>(script.number());
-        header.aux = script.number();
-        Bytes body = script.some(script.byte());
-        header.body_bytes = script.byte() % 2 == 0 ? body.size() : script.number();
-        say(conn, header, std::move(body));
-    }
-
     static Header header_of(Kind kind, std::string_view name) {
         Header header;
         header.kind = kind;

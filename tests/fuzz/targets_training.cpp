@@ -35,7 +35,8 @@ bool try_training(std::span<const std::uint8_t> input) {
             return decode_empty("finish", body).has_value();
         case 1:
             return round_trip(body, decode_align_request, encoded_again);
-        case 2: return decode_align_reply(body).has_value();
+        case 2:
+            return decode_align_reply(body).has_value();
         case 3:
             return round_trip(body, decode_select_request, encoded_again);
         case 4:
