@@ -19,6 +19,8 @@ void measure_routing(Report& report, const Settings& settings);
 void measure_sharing(Report& report, const Settings& settings);
 /// A step of training against scatter and gather through the relay plus the bare arithmetic.
 void measure_step(Report& report, const Settings& settings);
+/// The same step with keys (CURVE) against one in the clear, and beside a flood of connections.
+void measure_security(Report& report, const Settings& settings);
 /// The arithmetic kernels against Eigen.
 void measure_kernels(Report& report, const Settings& settings);
 /// read_table of a CSV file: speed per core, peak memory.

@@ -371,11 +371,13 @@ int run_peer(const std::vector<std::string>& arguments) {
 }
 
 int run_broker(const std::vector<std::string>& arguments) {
-    if (arguments.size() != 1) throw std::runtime_error("broker ENDPOINT");
+    if (arguments.empty() || arguments.size() > 2)
+        throw std::runtime_error("broker ENDPOINT [CERTIFICATES]");
     observe::log::set_level(observe::log::Level::warn);
     bus::BrokerOptions options;
     options.context = bus::make_context(1);
     options.bind = {arguments[0]};
+    if (arguments.size() == 2) options.certificates = arguments[1];
     // raw peers are silent while others are measured
     options.timings.suspect = options.timings.lost = std::chrono::hours(1);
     auto broker = bus::BrokerLoop::bind(options);

@@ -25,7 +25,7 @@ int run_role(const std::vector<std::string>& arguments);
 ///   serve BODY               (others)  answers each request until the end of it  -> done
 int run_peer(const std::vector<std::string>& arguments);
 
-/// `broker ENDPOINT`: a broker as `vflbus broker` runs it; prints its endpoint.
+/// `broker ENDPOINT [CERTIFICATES]`: a broker as `vflbus broker` runs it; prints its endpoint.
 int run_broker(const std::vector<std::string>& arguments);
 
 /// `sharer BROKER owner|other`: sharing.cpp.

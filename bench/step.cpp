@@ -5,15 +5,24 @@
 // many processes need to scatter as many bytes through the relay and gather the answers, plus
 // Eigen's time for the bare arithmetic.
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <atomic>
 #include <iostream>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "actors/master.hpp"
 #include "actors/messages.hpp"
 #include "actors/node/node.hpp"
 #include "base/rng.hpp"
+#include "bus/keys/allow_list_file.hpp"
+#include "bus/keys/key_files.hpp"
 #include "measure.hpp"
 #include "observe/log.hpp"
 #include "peer.hpp"
@@ -70,7 +79,7 @@ config::Config make_config() {
 
 std::unique_ptr<actors::Node> make_node(const std::string& broker, const std::string& state_dir,
                                         const std::string& name, const std::string& role,
-                                        std::int64_t rank) {
+                                        std::int64_t rank, const std::string& keys) {
     observe::log::set_level(observe::log::Level::warn);
     actors::NodeOptions options;
     options.context = bus::make_context();
@@ -79,6 +88,7 @@ std::unique_ptr<actors::Node> make_node(const std::string& broker, const std::st
     options.role = role;
     options.rank = rank;
     options.state_dir = state_dir + "/" + name;
+    options.keys.directory = keys;
     auto node = actors::Node::create(std::move(options));
     if (!node) throw std::runtime_error(node.error().sentence);
     return std::move(*node);
@@ -158,8 +168,8 @@ class Rounds final : public actors::RunObserver {
 };
 
 int run_step_master(const std::vector<std::string>& arguments) {
-    if (arguments.size() != 2) throw std::runtime_error("master BROKER STATE_DIR");
-    const auto node = make_node(arguments[0], arguments[1], "master", "master", -1);
+    if (arguments.size() != 3) throw std::runtime_error("master BROKER STATE_DIR CERTIFICATES");
+    const auto node = make_node(arguments[0], arguments[1], "master", "master", -1, arguments[2]);
     const auto env = actors::make_file_env();
     actors::MasterOptions options;
     options.run.bytes.fill(9);
@@ -178,10 +188,11 @@ int run_step_master(const std::vector<std::string>& arguments) {
 }
 
 int run_step_member(const std::vector<std::string>& arguments) {
-    if (arguments.size() != 3) throw std::runtime_error("member BROKER STATE_DIR RANK");
-    const int rank = std::stoi(arguments[2]);
+    if (arguments.size() != 4)
+        throw std::runtime_error("member BROKER STATE_DIR CERTIFICATES RANK");
+    const int rank = std::stoi(arguments[3]);
     const std::string name = config::member_name(static_cast<std::uint64_t>(rank));
-    const auto node = make_node(arguments[0], arguments[1], name, "member", rank);
+    const auto node = make_node(arguments[0], arguments[1], name, "member", rank, arguments[2]);
     const auto env = actors::make_file_env();
     actors::MemberOptions options;
     options.name = name;
@@ -194,16 +205,86 @@ int run_step_member(const std::vector<std::string>& arguments) {
     throw std::runtime_error(ending->sentence);
 }
 
+/// Keys of all who train, and the allow-list of them, in `directory`, which is returned.
+std::string make_keys(const std::string& directory) {
+    const bus::Seconds expires = bus::wall_seconds() + 86'400;
+    const auto made = [&](const std::string& name) {
+        auto key = bus::make_key_files(directory, name, expires);
+        if (!key) throw std::runtime_error(key.error().sentence);
+        return *key;
+    };
+    (void)made("broker");
+    const auto allow = [&](const std::string& name, const std::string& role) {
+        bus::Allowed entry;
+        entry.name = name;
+        entry.key = made(name).pair.open;
+        entry.roles = {role};
+        entry.expires = expires;
+        const auto changed = bus::change_allow_list(directory, [&](const std::string& text) {
+            return Result<std::string>(bus::with_line(text, entry));
+        });
+        if (!changed) throw std::runtime_error(changed.error().sentence);
+    };
+    allow("master", "master");
+    for (std::uint64_t rank = 0; rank < member_count; ++rank)
+        allow(config::member_name(rank), "member");
+    return directory;
+}
+
+/// Connects again and again without a word, with 500 connections open at a time.
+class Flood {
+  public:
+    explicit Flood(const std::string& endpoint) {
+        to_.sin_family = AF_INET;
+        to_.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        to_.sin_port =
+            htons(static_cast<std::uint16_t>(std::stoi(endpoint.substr(endpoint.rfind(':') + 1))));
+        thread_ = std::thread([this] { run(); });
+    }
+    ~Flood() {
+        ending_ = true;
+        thread_.join();
+    }
+    Flood(const Flood&) = delete;
+    Flood& operator=(const Flood&) = delete;
+    [[nodiscard]] std::uint64_t connections() const { return connections_; }
+
+  private:
+    static constexpr std::size_t open_at_once = 500;
+    void run() {
+        std::vector<int> open(open_at_once, -1);
+        for (std::size_t i = 0; !ending_; i = (i + 1) % open.size()) {
+            if (open[i] >= 0) ::close(open[i]);
+            open[i] = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+            const linger at_once{1, 0};  // no port stays behind
+            (void)::setsockopt(open[i], SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+            if (::connect(open[i], reinterpret_cast<const sockaddr*>(&to_), sizeof to_) == 0)
+                ++connections_;
+            std::this_thread::sleep_for(std::chrono::microseconds(200));
+        }
+        for (const int fd : open)
+            if (fd >= 0) ::close(fd);
+    }
+
+    sockaddr_in to_{};
+    std::atomic<bool> ending_{false};
+    std::atomic<std::uint64_t> connections_{0};
+    std::thread thread_;
+};
+
 /// What trains: broker, master, members.
 class Training {
   public:
-    Training()
-        : broker_(own_path(), {"role", "broker", "tcp://127.0.0.1:*"}),
+    explicit Training(bool with_keys = false)
+        : keys_(with_keys ? make_keys(scratch_.path() + "/keys") : std::string()),
+          broker_(own_path(),
+                  with_keys ? std::vector<std::string>{"role", "broker", "tcp://127.0.0.1:*", keys_}
+                            : std::vector<std::string>{"role", "broker", "tcp://127.0.0.1:*"}),
           endpoint_(broker_.hear()),
-          master_(own_path(), {"role", "master", endpoint_, scratch_.path()}) {
+          master_(own_path(), {"role", "master", endpoint_, scratch_.path(), keys_}) {
         for (int rank = 0; rank < member_count; ++rank)
-            members_.push_back(Child(
-                own_path(), {"role", "member", endpoint_, scratch_.path(), std::to_string(rank)}));
+            members_.push_back(Child(own_path(), {"role", "member", endpoint_, scratch_.path(),
+                                                  keys_, std::to_string(rank)}));
         master_.hear();
     }
     /// Seconds per step.
@@ -217,9 +298,12 @@ class Training {
         return sum;
     }
     [[nodiscard]] const Child& member() const noexcept { return members_.front(); }
+    [[nodiscard]] const Child& broker() const noexcept { return broker_; }
+    [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
 
   private:
     ScratchDirectory scratch_;
+    std::string keys_;
     Child broker_;
     std::string endpoint_;
     Child master_;
@@ -276,6 +360,53 @@ void measure_step(Report& report, const Settings& settings) {
     report.add(single("bare arithmetic (Eigen)", "us", spread_of(arithmetic).median));
     report.add(single("member, peak beyond its numbers", "MB", (member - table) / 1e6,
                       Bar{Bar::Kind::at_most, 40}, "30,000 rows x 30: 7.2 MB"));
+}
+
+void measure_security(Report& report, const Settings& settings) {
+    const int placements = settings.quick ? 1 : 5;
+    const int rounds = settings.rounds > 0 ? settings.rounds : settings.quick ? 3 : 30;
+    const int steps = settings.quick ? 30 : 60;
+    report.section("Keys",
+                   "one logistic step, batch 256, 3 members x 30 features, 5 processes over tcp "
+                   "loopback: with CURVE against in the clear; bodies are not sealed yet");
+    std::vector<double> keyed;
+    std::vector<double> clear;
+    std::vector<double> keyed_cpu;
+    std::vector<double> clear_cpu;
+    std::vector<double> flooded;
+    std::vector<double> beside;
+    double memory = 0;
+    std::uint64_t connections = 0;
+    for (int placement = 0; placement < placements; ++placement) {
+        Training with_keys(true);
+        Training plain;
+        const auto measure = [&](Training& training, std::vector<double>& step,
+                                 std::vector<double>* cpu_of) {
+            const double cpu = training.cpu_seconds();
+            step.push_back(1e6 * training.run(steps));
+            if (cpu_of != nullptr) cpu_of->push_back(1e6 * (training.cpu_seconds() - cpu) / steps);
+        };
+        (void)with_keys.run(steps);
+        (void)plain.run(steps);
+        for (int round = 0; round < rounds; ++round) {
+            measure(with_keys, keyed, &keyed_cpu);
+            measure(plain, clear, &clear_cpu);
+        }
+        for (int round = 0; round < std::max(1, rounds / 10); ++round) {
+            {
+                const Flood flood(with_keys.endpoint());
+                measure(with_keys, flooded, nullptr);
+                connections += flood.connections();
+            }
+            measure(with_keys, beside, nullptr);
+        }
+        memory = static_cast<double>(with_keys.broker().memory_bytes("VmHWM"));
+    }
+    report.add(paired("step", "us", keyed, clear, Bar{Bar::Kind::at_most, 1.5}, "keys, clear"));
+    report.add(paired("step, CPU of all processes", "us", keyed_cpu, clear_cpu, {}, "keys, clear"));
+    report.add(paired("step beside a flood of connections", "us", flooded, beside,
+                      Bar{Bar::Kind::at_most, 3}, std::to_string(connections) + " connections"));
+    report.add(single("broker, most memory", "MB", memory / 1e6, Bar{Bar::Kind::at_most, 256}, ""));
 }
 
 }  // namespace vflbus::bench

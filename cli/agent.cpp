@@ -106,6 +106,19 @@ ContainerSpec common_spec(const AgentArguments& arguments, const std::string& pa
     return spec;
 }
 
+/// The directory of keys, at the path that it has here. Its files are for their owner alone, who is
+/// therefore the user of a broker's container; a party's is the owner of its runs directory.
+void mount_keys(ContainerSpec& spec, const config::Config& config) {
+    const fs::path directory = config.bus.certificates;
+    if (directory.empty()) return;
+    spec.mounts.push_back({directory, directory, false});
+    spec.variables.emplace_back("VFLBUS_CERTIFICATES", directory.string());
+    struct stat status{};
+    if (spec.labels.front().second == "broker" && ::geteuid() == 0 &&
+        ::stat(directory.c_str(), &status) == 0)
+        spec.user = std::to_string(status.st_uid) + ":" + std::to_string(status.st_gid);
+}
+
 void be_broker(ContainerSpec& spec, const AgentArguments& arguments, const config::Config& config) {
     spec.user = user_for({});
     const std::string bind = !arguments.bind.empty()    ? arguments.bind
@@ -114,6 +127,7 @@ void be_broker(ContainerSpec& spec, const AgentArguments& arguments, const confi
     spec.variables = {{"VFLBUS_ROLE", "broker"}, {"VFLBUS_BROKER", bind}};
     spec.command = {"broker", "--bind", bind};
     if (arguments.insecure || config.bus.insecure) spec.command.emplace_back("--insecure");
+    mount_keys(spec, config);
 }
 
 /// The runs directory, written by its owner where it is there, and made otherwise.
@@ -154,6 +168,7 @@ Result<> be_party(ContainerSpec& spec, const config::Config& config, const std::
         spec.variables.emplace_back("VFLBUS_ROLE", "master");
     else
         spec.variables.emplace_back("VFLBUS_RANK", party.substr(sizeof "member-" - 1));
+    mount_keys(spec, config);
     return {};
 }
 

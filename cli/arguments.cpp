@@ -62,6 +62,18 @@ void add_config(CLI::App& app, Common& common) {
                    "any key of docs/configuration.md, e.g. --set model.epochs=5; may be repeated")
         ->type_name("KEY=VALUE")
         ->allow_extra_args(false);
+    app.add_option("--certificates", common.certificates,
+                   "directory of keys: tcp links are encrypted, and both ends known")
+        ->type_name("DIR");
+}
+
+/// Where keys lie, of commands that read no configuration.
+void add_key_store(CLI::App& app, Common& common) {
+    common.certificates = "keys";
+    app.add_option("--certificates", common.certificates, "directory of the keys; default: keys")
+        ->type_name("DIR")
+        ->envname("VFLBUS_CERTIFICATES");
+    add_output(app, common);
 }
 
 void add_broker_address(CLI::App& app, std::string& broker) {
@@ -171,6 +183,12 @@ struct CommandLine {
     VersionArguments version_arguments;
     CompletionArguments completion;
     ManualArguments manual;
+    KeysNewArguments keys_new;
+    KeysShowArguments keys_show;
+    KeysFingerprintArguments keys_fingerprint;
+    AllowArguments allow;
+    RevokeArguments revoke;
+    MembersArguments members;
 
     CommandLine();
 
@@ -203,14 +221,15 @@ void add_broker(CommandLine& line) {
         "Examples:\n"
         "  vflbus broker\n"
         "  vflbus broker --bind tcp://127.0.0.1:0 --bind ipc:///run/vflbus.sock\n"
-        "  vflbus broker --bind tcp://10.0.0.1:7423 --insecure    a private network only",
+        "  vflbus broker --bind tcp://10.0.0.1:7423 --certificates keys\n"
+        "  vflbus broker --bind tcp://10.0.0.1:7423 --insecure    in the clear",
         broker);
     on.add_option("-b,--bind", broker.bind,
                   "tcp://HOST:PORT (port 0: any free one) or ipc://PATH; may be repeated")
         ->type_name("ADDRESS")
         ->allow_extra_args(false);
     on.add_flag("--insecure", broker.insecure,
-                "allow addresses beyond this machine; links are not encrypted yet");
+                "allow addresses beyond this machine in the clear, without --certificates");
     on.add_option("--state-dir", broker.state_dir,
                   "keeps its registry of runs and nodes here; default: in memory")
         ->type_name("DIR")
@@ -814,6 +833,93 @@ void add_export(CommandLine& line) {
                        "  vflbus export systemd --config conf/logistic.toml --out units");
 }
 
+void add_keys(CommandLine& line) {
+    CLI::App& above = CommandLine::group(line.app, "keys", "The keys of this party.",
+                                         "Examples:\n"
+                                         "  vflbus keys new member-0\n"
+                                         "  vflbus keys fingerprint member-0");
+    above.require_subcommand(1);
+    CLI::App& made = line.command(
+        above, "new", "Makes a key pair: NAME.key, which stays here, and NAME.pub.",
+        "The secret file is readable for its owner alone, and no file is ever written over.\n"
+        "Examples:\n"
+        "  vflbus keys new broker          at the broker\n"
+        "  vflbus keys new member-0        at the party; its broker allows the fingerprint\n"
+        "  vflbus keys new master --expires 90d --certificates /etc/vflbus/keys",
+        line.keys_new);
+    made.add_option("NAME", line.keys_new.name, "of the node that it is for, or broker")
+        ->type_name("")
+        ->required();
+    made.add_option("--expires", line.keys_new.expires, "how long it is good; default 365d")
+        ->type_name("PERIOD");
+    add_key_store(made, line.keys_new);
+    CLI::App& shown = line.command(above, "show", "Public keys, fingerprints and when they expire.",
+                                   "Example:\n"
+                                   "  vflbus keys show",
+                                   line.keys_show);
+    shown.add_option("NAME", line.keys_show.name, "one of them; default: all")->type_name("");
+    add_key_store(shown, line.keys_show);
+    CLI::App& read = line.command(above, "fingerprint", "What is read to the other side.",
+                                  "Examples:\n"
+                                  "  vflbus keys fingerprint member-0\n"
+                                  "  vflbus keys fingerprint from-the-shop/member-0.pub",
+                                  line.keys_fingerprint);
+    read.add_option("NAME", line.keys_fingerprint.name, "of the key, or a file")
+        ->type_name("")
+        ->required();
+    add_key_store(read, line.keys_fingerprint);
+}
+
+void add_allow(CommandLine& line) {
+    AllowArguments& allow = line.allow;
+    CLI::App& on =
+        line.command(line.app, "allow", "Lets a key in: at the broker, in its allow-list.",
+                     "A running broker reads the list again by itself.\n"
+                     "Examples:\n"
+                     "  vflbus allow member-0 --key member-0.pub --role member --rank 0\n"
+                     "  vflbus allow master --key ABCD-EFGH-IJKL-MNOP-QRST-UVWX --role master\n"
+                     "  vflbus allow alice --key alice.pub --may see,status,submit",
+                     allow);
+    on.add_option("NAME", allow.name, "of the node, as which the key comes in")
+        ->type_name("")
+        ->required();
+    on.add_option("--key", allow.key, "its .pub file, its public key, or its fingerprint")
+        ->type_name("KEY")
+        ->required();
+    on.add_option("--role", allow.roles, "master, member, arbiter, serverapp or node")
+        ->type_name("ROLE")
+        ->delimiter(',');
+    on.add_option("--rank", allow.ranks, "of a member")->type_name("R")->delimiter(',');
+    on.add_option("--may", allow.may,
+                  "submit, stop, see, status or logs: what it may do with runs of others")
+        ->type_name("RIGHT")
+        ->delimiter(',');
+    on.add_option("--expires", allow.expires, "how long; default: as its file says, or 365d")
+        ->type_name("PERIOD");
+    auto* also =
+        on.add_flag("--also", allow.also, "beside the key that the name has: both are good");
+    on.add_flag("--replace", allow.replace, "in place of the keys that the name has")
+        ->excludes(also);
+    add_key_store(on, allow);
+
+    RevokeArguments& revoke = line.revoke;
+    CLI::App& gone = line.command(line.app, "revoke", "Takes keys out of the broker's allow-list.",
+                                  "A running broker ends their sessions within a second.\n"
+                                  "Examples:\n"
+                                  "  vflbus revoke member-0\n"
+                                  "  vflbus revoke member-0 --key ABCD-EFGH-IJKL-MNOP-QRST-UVWX",
+                                  revoke);
+    gone.add_option("NAME", revoke.name, "all its keys, without --key")->type_name("")->required();
+    gone.add_option("--key", revoke.key, "only this one")->type_name("KEY");
+    add_key_store(gone, revoke);
+
+    CLI::App& all = line.command(line.app, "members", "Who is on the broker's allow-list.",
+                                 "Example:\n"
+                                 "  vflbus members --json",
+                                 line.members);
+    add_key_store(all, line.members);
+}
+
 void add_version(CommandLine& line) {
     CLI::App& on = line.command(line.app, "version", "The version of this program.",
                                 "Example:\n"
@@ -919,6 +1025,8 @@ CommandLine::CommandLine() {
     add_agent(*this);
     add_export(*this);
     add_audit(*this);
+    add_keys(*this);
+    add_allow(*this);
     add_completion(*this);
     add_version(*this);
 }

@@ -13,6 +13,7 @@ namespace vflbus::cli {
 struct Common {
     std::string config;             ///< --config
     std::vector<std::string> sets;  ///< --set key=value, strongest last
+    std::string certificates;       ///< --certificates: bus.certificates
     bool json = false;
     bool quiet = false;
     bool verbose = false;
@@ -235,19 +236,48 @@ struct ManualArguments : Common {
     std::string out;  ///< directory of the pages; empty: the first one to standard output
 };
 
+// -- keys and who may come in: of files here, without a broker --------------------------
+
+/// `certificates` is where they lie; "keys" unless it is said.
+struct KeysNewArguments : Common {
+    std::string name;
+    std::string expires = "365d";
+};
+struct KeysShowArguments : Common {
+    std::string name;  ///< empty: all that are there
+};
+struct KeysFingerprintArguments : Common {
+    std::string name;  ///< or a file
+};
+struct AllowArguments : Common {
+    std::string name;
+    std::string key;  ///< fingerprint, public key, or the .pub file
+    std::vector<std::string> roles;
+    std::vector<std::string> ranks;
+    std::vector<std::string> may;
+    std::string expires;   ///< a period; empty: what the file says, otherwise a year
+    bool also = false;     ///< beside the keys that the name has
+    bool replace = false;  ///< in their place
+};
+struct RevokeArguments : Common {
+    std::string name;
+    std::string key;  ///< only this one of its keys
+};
+struct MembersArguments : Common {};
+
 /// Nothing left to do: help was shown, or the command line made no sense and was told so.
 struct Exit {
     int code = 0;
 };
 
-using Command =
-    std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
-                 PredictArguments, SynthArguments, InspectArguments, SplitArguments,
-                 ConfigCheckArguments, ConfigReferenceArguments, HealthArguments, AgentArguments,
-                 ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
-                 RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments,
-                 RunPlotArguments, RunRemoveArguments, CompletionArguments, ManualArguments,
-                 ModelShowArguments, AuditVerifyArguments, AuditShowArguments>;
+using Command = std::variant<
+    Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments, PredictArguments,
+    SynthArguments, InspectArguments, SplitArguments, ConfigCheckArguments,
+    ConfigReferenceArguments, HealthArguments, AgentArguments, ExportArguments, VersionArguments,
+    RunsArguments, NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments,
+    SubmitArguments, RunCompareArguments, RunPlotArguments, RunRemoveArguments, CompletionArguments,
+    ManualArguments, ModelShowArguments, AuditVerifyArguments, AuditShowArguments, KeysNewArguments,
+    KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments, MembersArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

@@ -63,16 +63,24 @@ Result<Asker> Asker::connect(const config::Config& config, const bus::StopSignal
     asker.stop_ = &stop;
     asker.context_ = bus::make_context();
     const std::uint64_t instance = random_u64();
-    char name[32];
-    std::snprintf(name, sizeof name, "ask-%016llx", static_cast<unsigned long long>(instance));
-    bus::LinkConfig link = link_config(config, {name,
+    bus::KeySource keys = key_source(config);
+    std::string name = "ask";
+    if (keys.given()) {
+        auto own = bus::asking_key(keys);
+        if (!own) return tl::unexpected(own.error());
+        keys.name = name = std::move(*own);
+    }
+    char suffix[32];
+    std::snprintf(suffix, sizeof suffix, "-%016llx", static_cast<unsigned long long>(instance));
+    bus::LinkConfig link = link_config(config, {name + suffix,
                                                 "node",
                                                 -1,
                                                 wall_now_ms(),
                                                 instance,
                                                 version_text,
                                                 {std::string(bus::feature_asks)}});
-    auto loop = bus::LinkLoop::create(asker.context_, config.bus.broker, std::move(link));
+    auto loop =
+        bus::LinkLoop::create(asker.context_, config.bus.broker, std::move(link), std::move(keys));
     if (!loop) return tl::unexpected(loop.error());
     asker.loop_ = std::move(*loop);
     asker.loop_->start();

@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <csignal>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -35,7 +37,8 @@ Result<> free_for_socket(const std::string& address) {
                                    "another path");
 }
 
-/// Each node takes one or two descriptors; what a shell allows, 1,024, is less than a broker serves.
+/// Each node takes one or two descriptors; what a shell allows, 1,024, is less than a broker
+/// serves.
 void allow_descriptors() {
     constexpr rlim_t enough = 16'384;  // two for each node, and as many for strangers
     rlimit limit{};
@@ -43,6 +46,33 @@ void allow_descriptors() {
     limit.rlim_cur = std::min(limit.rlim_max, enough);
     (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
+
+std::atomic<bus::BrokerLoop*> with_allow_list{nullptr};
+
+void on_hang_up(int) {
+    if (bus::BrokerLoop* const broker = with_allow_list.load()) broker->read_allow_list_again();
+}
+
+/// While it lives, SIGHUP makes the broker read its allow-list again, in place of ending it.
+class ReadsAgain {
+  public:
+    explicit ReadsAgain(bus::BrokerLoop& broker) {
+        with_allow_list = &broker;
+        struct sigaction action{};
+        action.sa_handler = on_hang_up;
+        action.sa_flags = SA_RESTART;
+        ::sigaction(SIGHUP, &action, &before_);
+    }
+    ~ReadsAgain() {
+        ::sigaction(SIGHUP, &before_, nullptr);
+        with_allow_list = nullptr;
+    }
+    ReadsAgain(const ReadsAgain&) = delete;
+    ReadsAgain& operator=(const ReadsAgain&) = delete;
+
+  private:
+    struct sigaction before_{};
+};
 
 }  // namespace
 
@@ -91,7 +121,10 @@ int run(const BrokerArguments& arguments) {
     }
     if (const int failed = finish_output(0); failed != 0) return failed;
     const std::vector<std::string> endpoints = (*broker)->endpoints();
+    std::optional<ReadsAgain> reads_again;
+    if (!config->bus.certificates.empty()) reads_again.emplace(**broker);
     (*broker)->run(stop);
+    reads_again.reset();
     broker->reset();
     // libzmq leaves the files of its sockets behind
     for (const std::string& endpoint : endpoints)

@@ -36,5 +36,11 @@ int run(const AuditShowArguments& arguments);
 int run(const VersionArguments& arguments);
 /// `actor --role master --serve`
 int serve(const ActorArguments& arguments);
+int run(const KeysNewArguments& arguments);
+int run(const KeysShowArguments& arguments);
+int run(const KeysFingerprintArguments& arguments);
+int run(const AllowArguments& arguments);
+int run(const RevokeArguments& arguments);
+int run(const MembersArguments& arguments);
 
 }  // namespace vflbus::cli

@@ -65,6 +65,7 @@ config::Config only_of(const config::Config& config, const std::string& party) {
     std::erase_if(own.parties, [&](const auto& entry) { return entry.first != party; });
     own.bus.broker = config::BusConfig{}.broker;
     own.bus.bind.clear();
+    own.bus.certificates.clear();  // a container is told by VFLBUS_CERTIFICATES where they are
     own.output.runs_dir = config::OutputConfig{}.runs_dir;
     own.origins.erase("output.runs_dir");
     own.self = party;

@@ -19,6 +19,11 @@ namespace fs = std::filesystem;
 constexpr const char* runs_inside = "/runs";
 constexpr const char* data_inside = "/data";
 constexpr const char* config_dir = "/etc/vflbus";
+constexpr const char* keys_dir = "/etc/vflbus/keys";
+
+bool with_keys(const Deployment& deployment) {
+    return !deployment.config.bus.certificates.empty();
+}
 
 std::vector<std::string> parties_of(const config::Config& config) {
     std::vector<std::string> names{"master"};
@@ -104,11 +109,13 @@ std::string variables(const std::vector<std::pair<std::string, std::string>>& al
 }
 
 std::vector<std::pair<std::string, std::string>> party_variables(const std::string& party,
-                                                                 const std::string& broker) {
+                                                                 const std::string& broker,
+                                                                 bool keys) {
     std::vector<std::pair<std::string, std::string>> all{
         {"VFLBUS_CONFIG", std::string(config_dir) + "/vflbus.toml"},
         {"VFLBUS_BROKER", broker},
         {"VFLBUS_OUTPUT_RUNS_DIR", runs_inside}};
+    if (keys) all.emplace_back("VFLBUS_CERTIFICATES", keys_dir);
     // for `vflbus health`
     if (party == "master")
         all.emplace_back("VFLBUS_ROLE", "master");
@@ -174,7 +181,8 @@ std::string party_pod(const Deployment& deployment, const std::string& party,
     if (!restart.empty()) out += "restartPolicy: " + restart + "\n";
     out += "containers:\n- name: " + party + "\n  image: " + deployment.image +
            "\n  imagePullPolicy: IfNotPresent\n  args: " + list(actor_words(deployment, party)) +
-           "\n" + variables(party_variables(party, "tcp://vflbus-broker:7423"), 2);
+           "\n" +
+           variables(party_variables(party, "tcp://vflbus-broker:7423", with_keys(deployment)), 2);
     out += indented(probes(true), 2) + indented(resources(deployment), 2) +
            indented(container_security, 2);
     out +=
@@ -188,8 +196,8 @@ std::string party_pod(const Deployment& deployment, const std::string& party,
         party +
         "}}\n"
         "- {name: keys, secret: {secretName: vflbus-" +
-        party +
-        "-keys, optional: true}}\n"
+        party + "-keys, defaultMode: 0440" + (with_keys(deployment) ? "" : ", optional: true") +
+        "}}\n"
         "- {name: data, persistentVolumeClaim: {claimName: vflbus-" +
         party + "-data, readOnly: true}}\n";
     return out;
@@ -230,16 +238,30 @@ std::string kube_broker(const Deployment& deployment) {
            "}\n    spec:\n";
     std::string broker = pod_security;
     broker += "containers:\n- name: broker\n  image: " + deployment.image +
-              "\n  imagePullPolicy: IfNotPresent\n"
-              "  # links are not encrypted: the NetworkPolicy below keeps others out\n"
-              "  args: [broker, --bind, \"tcp://0.0.0.0:7423\", --insecure]\n"
+              "\n  imagePullPolicy: IfNotPresent\n" +
+              (with_keys(deployment)
+                   ? std::string("  args: [broker, --bind, \"tcp://0.0.0.0:7423\", "
+                                 "--certificates, ") +
+                         keys_dir + "]\n"
+                   : std::string("  # in the clear, without bus.certificates: the NetworkPolicy "
+                                 "below keeps others out\n"
+                                 "  args: [broker, --bind, \"tcp://0.0.0.0:7423\", "
+                                 "--insecure]\n")) +
               "  env: [{name: VFLBUS_ROLE, value: broker}]\n"
               "  ports: [{name: bus, containerPort: 7423}]\n" +
               indented(probes(false), 2) +
               indented("readinessProbe: {tcpSocket: {port: bus}, periodSeconds: 5}\n", 2) +
               indented(resources(deployment), 2) + indented(container_security, 2) +
-              "  volumeMounts: [{name: runs, mountPath: /runs}]\n"
-              "volumes: [{name: runs, emptyDir: {}}]\n";
+              (with_keys(deployment)
+                   ? "  volumeMounts:\n"
+                     "  - {name: runs, mountPath: /runs}\n"
+                     "  - {name: keys, mountPath: /etc/vflbus/keys, readOnly: true}\n"
+                     "volumes:\n"
+                     "- {name: runs, emptyDir: {}}\n"
+                     "- {name: keys, secret: {secretName: vflbus-broker-keys, defaultMode: "
+                     "0440}}\n"
+                   : "  volumeMounts: [{name: runs, mountPath: /runs}]\n"
+                     "volumes: [{name: runs, emptyDir: {}}]\n");
     out += indented(broker, 6) + "---\n";
     out +=
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: vflbus-broker\n"
@@ -300,6 +322,14 @@ std::string kube_yaml(const Deployment& deployment) {
         "# put the files of its [party] section at its top. Parties of several organisations: each "
         "applies its\n"
         "# own objects in its own cluster, with VFLBUS_BROKER set to where the broker is.\n";
+    if (with_keys(deployment))
+        out +=
+            "# Keys are Secrets, which are there before (docs/security.md); the broker sees a list "
+            "that was replaced:\n"
+            "# kubectl create secret generic vflbus-broker-keys --from-file=keys/broker.key "
+            "--from-file=keys/broker.pub --from-file=keys/allow-list\n"
+            "# kubectl create secret generic vflbus-member-0-keys "
+            "--from-file=keys/member-0.key --from-file=keys/broker.pub\n";
     out += kube_broker(deployment);
     for (const std::string& party : parties_of(deployment.config)) {
         out += config_map(deployment, party);
@@ -332,7 +362,7 @@ std::string pod_yaml(const Deployment& deployment, const std::map<std::string, s
         std::string one =
             "- name: " + party + "\n  image: " + deployment.image +
             "\n  imagePullPolicy: Never\n  args: " + list(actor_words(deployment, party)) + "\n" +
-            variables(party_variables(party, "tcp://127.0.0.1:7423"), 2) +
+            variables(party_variables(party, "tcp://127.0.0.1:7423", false), 2) +
             indented(resources(deployment), 2) +
             indented(container_security + user(users.at(party)), 2) +
             "  volumeMounts:\n"
@@ -363,6 +393,23 @@ std::string pod_yaml(const Deployment& deployment, const std::map<std::string, s
     return out + volumes;
 }
 
+namespace {
+
+/// A party gets its own secret and the broker's public key as credentials, which nobody else on the
+/// machine can read; the broker reads its directory, as the allow-list changes while it runs.
+std::string key_lines(const Deployment& deployment, const std::string& name, bool party) {
+    if (!with_keys(deployment)) return {};
+    const std::string directory = std::string(keys_dir) + "/";
+    if (!party)
+        return "Environment=VFLBUS_CERTIFICATES=" + std::string(keys_dir) +
+               "\nExecReload=kill -HUP $MAINPID\n";
+    return "LoadCredential=" + name + ".key:" + directory + name +
+           ".key\nLoadCredential=broker.pub:" + directory +
+           "broker.pub\nEnvironment=VFLBUS_CERTIFICATES=%d\n";
+}
+
+}  // namespace
+
 std::map<std::string, std::string> systemd_units(const Deployment& deployment) {
     std::map<std::string, std::string> units;
     const auto unit = [&](const std::string& name, const std::string& command, bool party) {
@@ -377,7 +424,8 @@ std::map<std::string, std::string> systemd_units(const Deployment& deployment) {
             "ExecStart=/usr/bin/vflbus " +
             command +
             "\n"
-            "User=vflbus\nGroup=vflbus\n"
+            "User=vflbus\nGroup=vflbus\n" +
+            key_lines(deployment, name, party) +
             "Environment=VFLBUS_OUTPUT_RUNS_DIR=/var/lib/vflbus\n"
             "StateDirectory=vflbus\nStateDirectoryMode=0700\nWorkingDirectory=/var/lib/vflbus\n"
             "Restart=on-failure\nRestartSec=2\n"

@@ -17,6 +17,7 @@
 #include "ended_child.hpp"
 #include "local_broker.hpp"
 #include "output.hpp"
+#include "run_keys.hpp"
 #include "signals.hpp"
 #include "supervisor.hpp"
 
@@ -114,6 +115,7 @@ class LocalRun {
   private:
     // -- start ----------------------------------------------------------------------
     Result<> start() {
+        if (const auto made = make_keys(); !made) return made;
         BrokerPlan plan;
         plan.transport = plan_.transport;
         plan.log = plan_.broker_log;
@@ -121,6 +123,7 @@ class LocalRun {
         plan.command = plan_.broker_command;
         plan.bind = plan_.broker_bind;
         plan.address = plan_.broker_address;
+        append_keys(plan.arguments);
         RestartRule rule = rule_for("broker", !plan_.broker_command.empty());
         rule.address_taken.push_back(static_cast<int>(ExitCode::network));
         auto broker = LocalBroker::start(supervisor_, plan, std::move(rule), stop_);
@@ -128,6 +131,7 @@ class LocalRun {
         broker_.emplace(std::move(*broker));
         for (ChildOptions member : plan_.members) {
             member.arguments.insert(member.arguments.end(), {"--broker", broker_->address()});
+            append_keys(member.arguments);
             auto started =
                 supervisor_.start(member, rule_for(member.name, !member.command.empty()));
             if (!started) return tl::unexpected(started.error());
@@ -136,9 +140,24 @@ class LocalRun {
         return start_master();
     }
 
+    /// Over tcp each party gets a key for this run alone, and the broker lets in nobody else.
+    Result<> make_keys() {
+        if (plan_.transport != Transport::tcp || !plan_.broker_command.empty()) return {};
+        auto keys = RunKeys::make(plan_);
+        if (!keys) return tl::unexpected(keys.error());
+        keys_.emplace(std::move(*keys));
+        return {};
+    }
+
+    void append_keys(std::vector<std::string>& arguments) const {
+        if (!keys_) return;
+        arguments.insert(arguments.end(), {"--certificates", keys_->directory().string()});
+    }
+
     Result<> start_master() {
         ChildOptions master = plan_.master;
-        const std::vector<std::string> more{"--broker", broker_->address(), "--parent-tells"};
+        std::vector<std::string> more{"--broker", broker_->address(), "--parent-tells"};
+        append_keys(more);
         master.arguments.insert(master.arguments.end(), more.begin(), more.end());
         RestartRule rule = rule_for(master.name, !master.command.empty());
         if (plan_.master_again)
@@ -335,6 +354,7 @@ class LocalRun {
     bool stop_seen_ = false;
     bool asked_ = false;  ///< the master was told to end
     Clock::time_point patience_ends_ = Clock::time_point::max();
+    std::optional<RunKeys> keys_;
     std::optional<LocalBroker> broker_;
     Supervisor supervisor_;
     Supervisor::Group members_;

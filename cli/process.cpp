@@ -27,6 +27,7 @@ namespace fs = std::filesystem;
 std::array<std::atomic<pid_t>, 128> alive{};
 std::array<char, 96> private_directory{};
 std::array<char, 112> private_socket{};
+std::vector<std::string> private_files;
 
 void remember(pid_t pid) noexcept {
     for (auto& slot : alive) {
@@ -294,11 +295,21 @@ PrivateDirectory::~PrivateDirectory() {
     if (path_.empty()) return;
     std::error_code ignored;
     fs::remove_all(path_, ignored);
+    const SignalsHeld held;
     private_directory[0] = private_socket[0] = '\0';
+    private_files.clear();
+}
+
+void note_private_files(const std::vector<std::string>& names) {
+    const SignalsHeld held;
+    private_files.clear();
+    for (const std::string& name : names)
+        private_files.push_back(std::string(private_directory.data()) + "/" + name);
 }
 
 void remove_private_directory() noexcept {
     if (private_directory[0] == '\0') return;
+    for (const std::string& file : private_files) ::unlink(file.c_str());
     ::unlink(private_socket.data());
     ::rmdir(private_directory.data());
 }

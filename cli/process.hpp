@@ -99,7 +99,10 @@ class PrivateDirectory {
     std::filesystem::path path_;
 };
 
-/// Removes the socket `bus` in the private directory and the directory. Async-signal-safe.
+/// The names of files in the private directory that `remove_private_directory` removes besides.
+void note_private_files(const std::vector<std::string>& names);
+/// Removes the socket `bus` and the noted files in the private directory, and the directory.
+/// Async-signal-safe.
 void remove_private_directory() noexcept;
 
 }  // namespace vflbus::cli

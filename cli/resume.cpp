@@ -151,6 +151,8 @@ std::string settings_again(const Common& common, const fs::path& run_dir) {
         text += " --config " + shell_word(fs::absolute(common.config).string());
     for (const std::string& set : common.sets)
         if (!set.starts_with("output.runs_dir=")) text += " --set " + shell_word(set);
+    if (!common.certificates.empty())
+        text += " --certificates " + shell_word(fs::absolute(common.certificates).string());
     return text;
 }
 

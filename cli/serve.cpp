@@ -557,7 +557,8 @@ int serve(const ActorArguments& arguments) {
                                                  random_u64(),
                                                  version_text,
                                                  {std::string(bus::feature_serve)}});
-    auto loop = bus::LinkLoop::create(bus::make_context(), config->bus.broker, std::move(link));
+    auto loop = bus::LinkLoop::create(bus::make_context(), config->bus.broker, std::move(link),
+                                      key_source(*config));
     if (!loop) return report_failure(arguments, loop.error());
     Server server(*config, name, state, std::move(*loop));
     const Failure ending = server.run(stop);

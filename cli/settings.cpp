@@ -51,6 +51,8 @@ Result<config::Config> load_config(const Common& common, const std::vector<confi
     options.self = more.self;
     options.defaults = more.defaults;
     for (const std::string& set : common.sets) options.sets.push_back({set});
+    if (!common.certificates.empty())
+        options.sets.push_back({"bus.certificates=" + common.certificates, "--certificates"});
     options.sets.insert(options.sets.end(), flags.begin(), flags.end());
     auto config = config::load(options);
     if (!config) return config;
@@ -69,6 +71,11 @@ Duration seconds(double value) {
     return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(value));
 }
 
+bus::KeySource key_source(const config::Config& config) {
+    if (!config.bus.broker.starts_with("tcp://")) return {};
+    return {config.bus.certificates, config.bus.identity};
+}
+
 bus::LinkConfig link_config(const config::Config& config, bus::Hello hello) {
     bus::LinkConfig link;
     link.seed = hello.instance;
@@ -82,6 +89,7 @@ actors::NodeOptions node_options(const config::Config& config, const std::string
     actors::NodeOptions node;
     node.name = name;
     node.broker = config.bus.broker;
+    node.keys = key_source(config);
     node.state_dir = std::filesystem::path(config.output.runs_dir) / "nodes" / name;
     node.timings = timings_of(config.bus);
     node.limits = limits_of(config.bus);
@@ -96,6 +104,7 @@ bus::BrokerOptions broker_options(const config::Config& config) {
     broker.bind = config.bus.bind;
     if (broker.bind.empty()) broker.bind = {config.bus.broker};
     broker.insecure = config.bus.insecure;
+    broker.certificates = config.bus.certificates;
     broker.timings = timings_of(config.bus);
     broker.limits = limits_of(config.bus);
     return broker;

@@ -37,6 +37,9 @@ actors::NodeOptions node_options(const config::Config& config, const std::string
 /// Without context and ledger; binds to bus.bind, otherwise to bus.broker.
 bus::BrokerOptions broker_options(const config::Config& config);
 
+/// The keys of nodes of this configuration; of none where its broker is not reached over tcp.
+bus::KeySource key_source(const config::Config& config);
+
 Duration seconds(double value);
 
 }  // namespace vflbus::cli

@@ -31,6 +31,7 @@ constexpr Row rows[] = {
     {Errc::peer_restarted, "peer_restarted", "the destination restarted; the request is void"},
     {Errc::peer_lost, "peer_lost", "the destination was silent for too long"},
     {Errc::unreachable, "unreachable", "the destination is not connected"},
+    {Errc::not_allowed, "not_allowed", "the key has no right to this"},
     {Errc::refused, "refused", "a party declined to take part"},
     {Errc::config_differs, "config_differs", "the agreed halves of two configurations differ"},
     {Errc::handler_failed, "handler_failed", "a handler ended with an error"},
@@ -101,6 +102,7 @@ ExitCode exit_code(Errc code) noexcept {
         case Errc::address:
         case Errc::unsupported_version:
         case Errc::name_taken:
+        case Errc::not_allowed:
             return ExitCode::network;
         case Errc::config_differs:
             return ExitCode::config_differs;

@@ -33,6 +33,7 @@ enum class Errc : std::uint16_t {
     peer_restarted = 17,      ///< the destination restarted; the request is void
     peer_lost = 18,           ///< the destination was silent for too long
     unreachable = 19,         ///< the destination is not connected
+    not_allowed = 20,         ///< the key has no right to this
     // -- runs -----------------------------------------------------------------
     refused = 32,            ///< a party declined to take part
     config_differs = 33,     ///< the agreed halves of two configurations differ

@@ -109,6 +109,8 @@ struct BusConfig {
     std::string broker = "tcp://127.0.0.1:7423";
     std::vector<std::string> bind;  ///< empty: the address in `broker`
     bool insecure = false;
+    std::string certificates;  ///< directory of keys, absolute after load(); empty: in the clear
+    std::string identity;      ///< name of the key there; empty: that of the node
     double heartbeat_interval = 1;
     double suspect_after = 3;
     double disconnect_idle_client_time = 10;

@@ -436,7 +436,8 @@ Result<std::unique_ptr<Node>> Node::create(NodeOptions options) {
     link.timings = options.timings;
     link.limits = options.limits;
     link.seed = link.hello.instance;
-    auto loop = bus::LinkLoop::create(options.context, options.broker, std::move(link));
+    auto loop =
+        bus::LinkLoop::create(options.context, options.broker, std::move(link), options.keys);
     if (!loop) return tl::unexpected(loop.error());
     return std::make_unique<ProcessNode>(std::move(options), std::move(*directory),
                                          std::move(*loop));

@@ -12,6 +12,7 @@
 #include "base/errc.hpp"
 #include "bus/core/limits.hpp"
 #include "bus/core/timings.hpp"
+#include "bus/keys/key_files.hpp"
 #include "bus/zmq/context.hpp"
 
 namespace vflbus::bus {
@@ -25,6 +26,8 @@ struct NodeOptions {
     std::string broker;  ///< tcp://HOST:PORT, ipc://PATH or inproc://NAME
     std::string name;    ///< e.g. member-2
     std::string role;    ///< master, member, arbiter, serverapp, node
+    /// With which keys it connects over tcp; none: in the clear.
+    bus::KeySource keys{};
     std::int64_t rank = -1;
     /// Holds the node's lock and incarnation; one process per directory.
     std::filesystem::path state_dir;

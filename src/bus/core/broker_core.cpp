@@ -12,6 +12,7 @@ BrokerCore::BrokerCore(BrokerConfig config, BrokerTransport& transport, TimePoin
     : config_(std::move(config)),
       transport_(transport),
       tokens_(config_.secret),
+      refusals_told_(refusal_lines, now),
       started_(now),
       last_tick_(now),
       now_(now),
@@ -175,6 +176,11 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
 
 void BrokerCore::on_bye(Node& node, const Header& header, TimePoint now) {
     log("node left name=" + node.hello.name);
+    leave(node, header.aux <= 0xffff ? static_cast<Errc>(header.aux) : Errc::peer_lost, now);
+}
+
+/// Its session is over for good, and those who work with it hear why.
+void BrokerCore::leave(Node& node, Errc code, TimePoint now) {
     const NodeId id = node.id;
     node.left = true;
     disconnect(node, Ended::session, now);
@@ -182,9 +188,7 @@ void BrokerCore::on_bye(Node& node, const Header& header, TimePoint now) {
     if (node.conn == 0) node.state = Node::State::lost;
     for (const RunId& run_id : node.runs) {
         Run& run = *runs_.at(run_id);
-        announce_down(run, node,
-                      header.aux <= 0xffff ? static_cast<Errc>(header.aux) : Errc::peer_lost,
-                      Duration{}, now);
+        announce_down(run, node, code, Duration{}, now);
         if (run.owner == node.id) run.owner_lost_at = now;
     }
     if (node.conn == 0) note(node);
@@ -232,6 +236,7 @@ void BrokerCore::drop_what_waits(Node& node, TimePoint now) {
 /// Who has fallen silent, and what waits for somebody who will not come.
 void BrokerCore::look_around(TimePoint now) {
     const Timings& t = config_.timings;
+    end_revoked(now);
     std::vector<NodeId> ids;
     ids.reserve(nodes_.size());
     for (const auto& [id, node] : nodes_) ids.push_back(id);

@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "bus/core/access.hpp"
 #include "bus/core/allowance.hpp"
 #include "bus/core/hop_receiver.hpp"
 #include "bus/core/hop_sender.hpp"
@@ -35,6 +36,9 @@ class BrokerTransport {
     virtual SendResult send(ConnId to, Frame& frame) = 0;
     /// Ends a connection that breaks the rules, with all that its peer still has to say.
     virtual void close(ConnId) {}
+    /// Whose key the connection has that the frame came from which is being given to `on_frame`;
+    /// null: it has none.
+    [[nodiscard]] virtual std::shared_ptr<const Identity> identity_of(ConnId) { return nullptr; }
 };
 
 struct BrokerConfig {
@@ -47,6 +51,8 @@ struct BrokerConfig {
     /// Milliseconds since 1970 at a time; empty: since the epoch of the clock.
     std::function<std::uint64_t(TimePoint)> wall_ms;
     Limits limits{};
+    /// What the keys of connections allow; null: connections have no keys.
+    const Access* access = nullptr;
     /// Extensions of HELLO that this broker knows the meaning of.
     ExtensionNumbers understood{};
     Extensions welcome_extensions{};
@@ -58,8 +64,9 @@ struct BrokerCounters {
     std::uint64_t frames_in = 0;
     std::uint64_t frames_routed = 0;
     std::uint64_t bytes_routed = 0;
-    std::uint64_t strangers = 0;  ///< frames that were not ours
-    std::uint64_t refused = 0;    ///< frames answered with ERROR
+    std::uint64_t strangers = 0;    ///< frames that were not ours
+    std::uint64_t refused = 0;      ///< frames answered with ERROR
+    std::uint64_t not_allowed = 0;  ///< what keys tried without the right to it
 };
 
 class BrokerCore {
@@ -83,6 +90,8 @@ class BrokerCore {
     /// Time has passed. The clock may jump: what the loop slept too long is not held against the
     /// nodes.
     void on_tick(TimePoint clock);
+    /// The allow-list is another one: sessions of keys that it has no longer end.
+    void on_access_changed(TimePoint clock);
     /// When `on_tick` wants to be called next.
     [[nodiscard]] TimePoint next_deadline() const;
     /// BYE to everybody.
@@ -120,6 +129,7 @@ class BrokerCore {
     void on_frame_of_stranger(ConnId from, const Header& header, TimePoint now);
     void on_frame_of_node(Node& node, Lane lane, const Header& header, Frame& frame, TimePoint now);
     void on_bye(Node& node, const Header& header, TimePoint now);
+    void leave(Node& node, Errc code, TimePoint now);
     void on_control(Node& node, const Header& header, Payload& body, TimePoint now);
     void on_open(Node& node, const Header& header, const Payload& body, TimePoint now);
     void on_join(Node& node, const Header& header, const Payload& body, TimePoint now);
@@ -153,6 +163,18 @@ class BrokerCore {
     void announce_suspect(Node& node, Errc code, Duration since, TimePoint now);
     void announce_down(Run& run, Node& node, Errc code, Duration silent, TimePoint now);
     void forget_if_idle(NodeId id);
+
+    // -- who may do what: broker_access.cpp -----------------------------------------
+    [[nodiscard]] std::string why_not_admitted(const Identity& key, const Hello& hello) const;
+    [[nodiscard]] bool admit(ConnId from, const Hello& hello, TimePoint now);
+    [[nodiscard]] std::shared_ptr<const Allowed> rights_of(const Node& node) const;
+    [[nodiscard]] bool may_open(const Node& node, TimePoint now);
+    [[nodiscard]] bool may_ask(const Node& node, const Header& query, TimePoint now);
+    [[nodiscard]] bool sees_all(const Node& node) const;
+    void leave_visible(const Node& node, Question question, std::uint64_t limit, Bytes& rows) const;
+    void end_revoked(TimePoint now);
+    void end_session(Node& node, const std::string& why, TimePoint now);
+    void not_allowed(const Identity& key, const std::string& tried, TimePoint now);
 
     // -- second connections: broker_bulk.cpp --------------------------------------
     void on_bulk(ConnId from, const Header& header, TimePoint now);
@@ -232,7 +254,15 @@ class BrokerCore {
     std::map<RunId, std::unique_ptr<Run>> runs_;
     /// Who has asked whom under which number.
     std::map<std::pair<NodeId, std::uint64_t>, Asked> asked_;
-    std::map<std::uint64_t, std::pair<NodeId, Header>> asked_of_ledger_;
+    struct AskedOfLedger {
+        NodeId asker;
+        Header query;
+        std::uint64_t limit = 0;  ///< rows that it wanted
+    };
+    std::map<std::uint64_t, AskedOfLedger> asked_of_ledger_;
+    Allowance refusals_told_;  ///< log lines about keys without a right
+    std::uint64_t refusals_untold_ = 0;
+    std::vector<ConnId> ended_;  ///< of keys that count no longer: closed at the next look
     /// Runs that wait at a serving master, or are about to be opened for it.
     std::map<RunId, Noted> noted_;
     std::uint64_t next_token_ = 1;

@@ -25,6 +25,7 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
     }
     Hello hello = std::move(*decoded);
     const NodeId id = node_id_of(hello.name);
+    if (!admit(from, hello, now)) return;
     if (const auto unknown = first_not_understood(hello.extensions, config_.understood))
         return refuse_hello(from, Errc::unsupported_version,
                             not_understood("HELLO of " + hello.name, *unknown, "this broker"));
@@ -151,8 +152,9 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
                  encode_sentence("a younger process has taken over the name " + hello.name));
     }
     begin_session(node, std::move(hello), from, now);
-    log("node up name=" + node.hello.name + " role=" + node.hello.role +
-        " version=" + node.hello.version + (same_process ? " again=true" : ""));
+    log("node up name=" + node.hello.name + " role=" + node.hello.role + " version=" +
+        node.hello.version + (node.key == nullptr ? "" : " key=" + node.key->fingerprint) +
+        (same_process ? " again=true" : ""));
     welcome(node, hello_number, now);
     if (!probe) return;
     if (node.conn != 0) return ask_for_life(node, std::move(*probe), now);
@@ -179,6 +181,7 @@ void BrokerCore::connect(Node& node, ConnId from, TimePoint now) {
         release(node, Lane::main, Ended::session, now);
         claim(node, Lane::main, from, now);
     }
+    node.key = connections_[from].key;
     last_conn_ = 0;
     last_node_ = nullptr;
     ++generation_;

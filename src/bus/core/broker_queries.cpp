@@ -20,6 +20,8 @@ void BrokerCore::on_query(Node& node, const Header& header, Payload& body, TimeP
     const auto refuse = [&](Errc code, std::string sentence) {
         send_answer(node, header, broker_node, fail(code, std::move(sentence)), now);
     };
+    if (!may_ask(node, header, now))
+        return refuse(Errc::not_allowed, "the key of " + node.hello.name + " may not ask that");
     if (header.dst == broker_node) {
         const auto of_ledger = [&](std::string text, std::uint64_t limit) {
             ask_ledger(node, header,
@@ -112,6 +114,14 @@ void BrokerCore::send_answer(Node& to, const Header& query, NodeId from, const R
 void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion question,
                             TimePoint now) {
     question.limit = std::min<std::uint64_t>(question.limit, rows_max);
+    const std::uint64_t limit = question.limit;
+    // of all that there is it is told what it may see
+    if (!sees_all(node)) question.limit = rows_max;
+    const Question asked = question.question;
+    const auto tell = [&](Bytes rows) {
+        leave_visible(node, asked, limit, rows);
+        send_answer(node, header, broker_node, std::move(rows), now);
+    };
     const auto too_many = [&](const std::string& sentence) {
         send_answer(node, header, broker_node, fail(Errc::too_many, sentence), now);
     };
@@ -119,7 +129,7 @@ void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion que
         // the questions that wait are few, of all askers together: one of them has its share
         const auto mine =
             std::count_if(asked_of_ledger_.begin(), asked_of_ledger_.end(),
-                          [&](const auto& entry) { return entry.second.first == node.id; });
+                          [&](const auto& entry) { return entry.second.asker == node.id; });
         if (static_cast<std::size_t>(mine) >= queries_max)
             return too_many(std::to_string(queries_max) +
                             " questions wait for an answer of the broker already");
@@ -128,7 +138,7 @@ void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion que
         const std::uint64_t token = question.token;
         if (!config_.ledger->ask(std::move(question)))
             return too_many("the broker has many questions to answer; ask again in a moment");
-        asked_of_ledger_[token] = {node.id, header};
+        asked_of_ledger_[token] = {node.id, header, limit};
         return;
     }
     if (question.question == Question::nodes) {
@@ -138,7 +148,7 @@ void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion que
                 rows.push_back(row_of(*other));
         std::sort(rows.begin(), rows.end(),
                   [](const NodeRow& a, const NodeRow& b) { return a.name < b.name; });
-        return send_answer(node, header, broker_node, encode(std::span<const NodeRow>(rows)), now);
+        return tell(encode(std::span<const NodeRow>(rows)));
     }
     std::vector<RunRow> rows;
     for (const auto& [id, run] : runs_) {
@@ -149,16 +159,19 @@ void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion que
     }
     std::stable_sort(rows.begin(), rows.end(),
                      [](const RunRow& a, const RunRow& b) { return a.created_ms > b.created_ms; });
-    send_answer(node, header, broker_node, encode(std::span<const RunRow>(rows)), now);
+    tell(encode(std::span<const RunRow>(rows)));
 }
 
 void BrokerCore::answer(std::uint64_t token, Result<Bytes> body, TimePoint clock) {
     const auto found = asked_of_ledger_.find(token);
     if (found == asked_of_ledger_.end()) return;
-    const auto [asker, query] = found->second;
+    const AskedOfLedger asked = found->second;
     asked_of_ledger_.erase(found);
-    const auto node = nodes_.find(asker);
-    if (node != nodes_.end()) send_answer(*node->second, query, broker_node, body, awake(clock));
+    const auto node = nodes_.find(asked.asker);
+    if (node == nodes_.end()) return;
+    if (body)
+        leave_visible(*node->second, static_cast<Question>(asked.query.type), asked.limit, *body);
+    send_answer(*node->second, asked.query, broker_node, body, awake(clock));
 }
 
 /// A master that waits for submissions tells of one of them.
@@ -190,6 +203,10 @@ void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, 
             return refuse(Errc::too_many, "this broker has notes of " +
                                               std::to_string(noted_.size()) + " runs already");
         const auto [at, fresh] = noted_.try_emplace(header.run);
+        if (!fresh && node.key != nullptr && at->second.by != node.id) {
+            not_allowed(*node.key, "a note about a run that waits at " + at->second.by_name, now);
+            return refuse(Errc::not_allowed, "this run waits at another master");
+        }
         if (fresh) at->second.since = now;
         at->second.by = node.id;
         at->second.by_name = node.hello.name;
@@ -199,8 +216,14 @@ void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, 
         note(header.run, at->second, state, {}, now);
     } else {
         Noted noted{node.id, node.hello.name, node.hello.role, true, now, now};
-        if (const auto found = noted_.find(header.run); found != noted_.end())
+        if (const auto found = noted_.find(header.run); found != noted_.end()) {
+            if (node.key != nullptr && found->second.by != node.id) {
+                not_allowed(*node.key, "a note about a run that waits at " + found->second.by_name,
+                            now);
+                return refuse(Errc::not_allowed, "this run waits at another master");
+            }
             noted.since = found->second.since;
+        }
         noted_.erase(header.run);
         note(header.run, noted, state, {told->code, told->sentence}, now);
     }

@@ -13,6 +13,9 @@ BrokerCore::Run* BrokerCore::find_run(const RunId& id) {
 void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, TimePoint now) {
     auto open = decode_open(body.bytes());
     if (!open) return send_error(node, header, Errc::malformed_frame, open.error().sentence, now);
+    if (!may_open(node, now))
+        return send_error(node, header, Errc::not_allowed,
+                          "the key of " + node.hello.name + " may not open runs", now);
     if (open->owner != node.hello.name)
         return send_error(node, header, Errc::wrong_source,
                           "only " + node.hello.name + " itself opens runs in its name", now);
@@ -108,8 +111,8 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
     fresh->needs_owner = node.hello.role == "serverapp";
     fresh->created = now;
     noted_.erase(header.run);
-    log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
-        " term=" + std::to_string(header.term));
+    log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name + " term=" +
+        std::to_string(header.term) + (node.key == nullptr ? "" : " key=" + node.key->fingerprint));
     return runs_.emplace(header.run, std::move(fresh)).first->second.get();
 }
 
@@ -213,6 +216,11 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
     if (join->name != node.hello.name)
         return send_error(node, header, Errc::wrong_source,
                           "only " + node.hello.name + " itself joins in its name", now);
+    if (node.key != nullptr && (join->role != node.hello.role || join->rank != node.hello.rank)) {
+        not_allowed(*node.key, "JOIN with another role or rank than its HELLO", now);
+        return send_error(node, header, Errc::not_allowed,
+                          node.hello.name + " joins as what it said HELLO as", now);
+    }
     Run* run = find_run(header.run);
     if (run == nullptr) {
         const bool may_come = now - started_ < config_.timings.rejoin_grace;

@@ -53,6 +53,8 @@ struct BrokerCore::Noted {
 
 inline constexpr AllowanceLimits stranger_answers{.most = stranger_answers_at_once,
                                                   .per_second = stranger_answers_per_second};
+inline constexpr AllowanceLimits refusal_lines{.most = refusal_lines_at_once,
+                                               .per_second = refusal_lines_per_second};
 inline constexpr AllowanceLimits announcements{.most = announcements_at_once,
                                                .per_second = announcements_per_second};
 
@@ -64,6 +66,7 @@ struct BrokerCore::Connection {
     /// While it is anonymous, after it was a node's: what was sent on it and is not proved to be
     /// read, for the node whose it is next.
     std::unique_ptr<UnderWay> under_way{};
+    std::shared_ptr<const Identity> key{};  ///< as of its HELLO or BULK
 };
 
 /// Another process that claims a name, while the one that has it is asked for a sign of life.
@@ -99,7 +102,8 @@ struct BrokerCore::Node {
 
     NodeId id;
     Hello hello;
-    ConnId conn = 0;  ///< 0: not connected
+    std::shared_ptr<const Identity> key;  ///< of its connection; null: it has none
+    ConnId conn = 0;                      ///< 0: not connected
     std::uint64_t session = 0;
     State state = State::up;
     bool left = false;  ///< it has said BYE

@@ -480,6 +480,7 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
         case Errc::too_many:
         case Errc::malformed_frame:
         case Errc::wrong_source:
+        case Errc::not_allowed:
             // an answer to HELLO; later ones are about single frames
             if (header.run.none() && state_ == State::greeting)
                 return die({code, std::move(sentence)});
@@ -530,6 +531,7 @@ void LinkCore::on_run_error(Run& about, const Header& header, Errc code, std::st
             return;  // the request waits for PEER_UP
         case Errc::stale_term:
         case Errc::not_owner:
+        case Errc::not_allowed:
         case Errc::wrong_source:
         case Errc::malformed_frame:
         case Errc::too_large:

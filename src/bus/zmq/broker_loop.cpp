@@ -1,18 +1,24 @@
 #include "bus/zmq/broker_loop.hpp"
 
 #include <poll.h>
+#include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
 #include <iterator>
+#include <optional>
 
 #include "base/clock.hpp"
 #include "base/hash.hpp"
 #include "bus/core/broker_core.hpp"
+#include "bus/keys/key_files.hpp"
 #include "bus/zmq/address.hpp"
 #include "bus/zmq/connections.hpp"
 #include "bus/zmq/context_impl.hpp"
+#include "bus/zmq/gate.hpp"
+#include "bus/zmq/handshake.hpp"
 #include "observe/log.hpp"
 
 namespace vflbus::bus {
@@ -60,23 +66,40 @@ class RouterTransport final : public BrokerTransport {
 
     void close(ConnId conn) override { connections_.cut(static_cast<std::uint32_t>(conn)); }
 
+    /// As the gate has said it of the connection, in the frame of the header: that of the routing
+    /// id may be without.
+    std::shared_ptr<const Identity> identity_of(ConnId) override {
+        if (arrived_ == nullptr) return nullptr;
+        const char* const name = zmq_msg_gets(arrived_, "User-Id");
+        const char* const key = zmq_msg_gets(arrived_, Gate::key_property);
+        if (name == nullptr || key == nullptr) return nullptr;
+        return std::make_shared<const Identity>(Identity{name, key});
+    }
+    /// The header of the frame that the core is given now.
+    void arrived(const zmq::message_t* head) noexcept {
+        arrived_ = head == nullptr ? nullptr : head->handle();
+    }
+
   private:
     zmq::socket_t& socket_;
     Connections& connections_;
+    const zmq_msg_t* arrived_ = nullptr;
 };
 
 class BrokerLoopImpl final : public BrokerLoop {
   public:
     BrokerLoopImpl(std::shared_ptr<Context> context, const Timings& timings, const Limits& limits,
-                   Ledger* ledger)
+                   Ledger* ledger, std::unique_ptr<Gate> gate, std::optional<KeyPair> keys)
         : context_(std::move(context)),
+          gate_(std::move(gate)),
+          keys_(std::move(keys)),
           socket_(context_->zmq, zmq::socket_type::router),
           connections_(context_->zmq, socket_, bounds_of(timings, limits),
                        [](const std::string& line) { observe::log::warn("{}", line); }),
           transport_(socket_, connections_),
           resolve_patience_(timings.resolve),
           ledger_(ledger),
-          core_(config_of(timings, limits, ledger), transport_, clock_now()) {
+          core_(config_of(timings, limits, ledger, gate_.get()), transport_, clock_now()) {
         set_common_options(socket_);
         socket_.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(limits.frame));
         socket_.set(zmq::sockopt::router_mandatory, true);
@@ -87,11 +110,20 @@ class BrokerLoopImpl final : public BrokerLoop {
     Result<> bind(const std::string& text, bool insecure) {
         auto address = parse_address(text);
         if (!address) return tl::unexpected(address.error());
-        if (!address->local_only && !insecure)
+        const bool tcp = address->transport == Address::Transport::tcp;
+        if (!address->local_only && !keys_ && !insecure)
             return fail(Errc::insecure,
                         "address " + text +
-                            " is open to other hosts and links are in the clear; bind to loopback "
-                            "or ipc, or allow it with --insecure on a private network");
+                            " is open to other hosts and links are in the clear: give the broker "
+                            "keys with --certificates DIR, or allow it with --insecure");
+        if (!address->local_only && !keys_)
+            observe::log::warn(
+                "{} is in the clear: everybody who reaches it is believed who it "
+                "says it is; use --certificates",
+                text);
+        if (const auto safe = private_socket(*address); !safe) return safe;
+        // options count for what is bound after them: ipc in the clear, tcp with keys
+        if (tcp && keys_) set_broker_keys(socket_, *keys_);
         // libzmq would take the path away from whoever listens there
         if (address->transport == Address::Transport::ipc && answers(address->host))
             return fail(Errc::address, "cannot bind " + text +
@@ -111,6 +143,12 @@ class BrokerLoopImpl final : public BrokerLoop {
         return {};
     }
 
+    void read_allow_list_again() noexcept override {
+        if (gate_ != nullptr) gate_->read_again();
+    }
+
+    [[nodiscard]] bool has_keys() const noexcept { return keys_.has_value(); }
+
     const std::vector<std::string>& endpoints() const override { return endpoints_; }
 
     void run(const StopSignal& stop) override {
@@ -118,7 +156,8 @@ class BrokerLoopImpl final : public BrokerLoop {
         pollfd ready[] = {{descriptor_of(socket_), POLLIN, 0},
                           {stop.fd(), POLLIN, 0},
                           {connections_.descriptor(), POLLIN, 0},
-                          {ledger_ == nullptr ? -1 : ledger_->answers_fd(), POLLIN, 0}};
+                          {ledger_ == nullptr ? -1 : ledger_->answers_fd(), POLLIN, 0},
+                          {gate_ == nullptr ? -1 : gate_->descriptor(), POLLIN, 0}};
         TimePoint looked{};
         while (!stop.stopped()) {
             const TimePoint now = clock_now();
@@ -131,6 +170,7 @@ class BrokerLoopImpl final : public BrokerLoop {
                     connections_.read();
                     pass_answers();
                 }
+                if (gate_ != nullptr && gate_->changed()) core_.on_access_changed(now);
                 sent = look_around(now, idle);
             }
             if (now >= core_.next_deadline()) {
@@ -170,9 +210,14 @@ class BrokerLoopImpl final : public BrokerLoop {
                 continue;
             std::uint32_t number;
             std::memcpy(&number, id + 1, 4);
-            connections_.heard(number, *in_.frame.header.get_if<zmq::message_t>(), introduces(in_));
+            const auto* const head = in_.frame.header.get_if<zmq::message_t>();
+            const bool introduced = introduces(in_);
+            connections_.heard(number, *head, introduced);
             const bool large = in_.frame.body.size() >= large_frame_bytes;
+            // (the core takes a header only to pass it on; a HELLO or BULK it only reads)
+            transport_.arrived(introduced ? head : nullptr);
             core_.on_frame(number, in_.frame, in_.frames, now);
+            transport_.arrived(nullptr);
             // a ROUTER that always finds something to receive looks only at every hundredth
             // part for connections that have something again; asked for its events it looks
             if (large) (void)socket_.get(zmq::sockopt::events);
@@ -215,13 +260,31 @@ class BrokerLoopImpl final : public BrokerLoop {
         return bounds;
     }
 
-    static BrokerConfig config_of(const Timings& timings, const Limits& limits, Ledger* ledger) {
+    /// Whoever may enter the directory of an ipc socket is not asked for a key, so at a broker with
+    /// keys nobody else may.
+    Result<> private_socket(const Address& address) const {
+        if (address.transport != Address::Transport::ipc || !keys_ || address.host.front() == '@')
+            return {};
+        struct stat found{};
+        const std::filesystem::path directory =
+            std::filesystem::absolute(address.host).parent_path();
+        if (::stat(directory.c_str(), &found) != 0 || (found.st_mode & (S_IRWXG | S_IRWXO)) == 0)
+            return {};
+        return fail(Errc::insecure, "cannot bind " + address.text() + ": others may enter " +
+                                        directory.string() +
+                                        ", and ipc is in the clear; chmod 700 it, or choose "
+                                        "another directory");
+    }
+
+    static BrokerConfig config_of(const Timings& timings, const Limits& limits, Ledger* ledger,
+                                  const Access* access) {
         BrokerConfig config;
         config.timings = timings;
         config.limits = limits;
         config.version = VFLBUS_VERSION;
         random_bytes(config.secret);
         config.ledger = ledger;
+        config.access = access;
         config.wall_ms = [](TimePoint at) {
             const auto then =
                 std::chrono::system_clock::now() +
@@ -235,6 +298,8 @@ class BrokerLoopImpl final : public BrokerLoop {
     }
 
     std::shared_ptr<Context> context_;
+    std::unique_ptr<Gate> gate_;  ///< ends after the ROUTER that asks it
+    std::optional<KeyPair> keys_;
     zmq::socket_t socket_;
     Connections connections_;
     RouterTransport transport_;
@@ -245,12 +310,43 @@ class BrokerLoopImpl final : public BrokerLoop {
     std::vector<std::string> endpoints_;
 };
 
+Result<SecretKeyFile> read_own_key(const std::filesystem::path& directory) {
+    const std::filesystem::path file = secret_key_path(directory, broker_key_name);
+    std::error_code ec;
+    if (!std::filesystem::exists(file, ec))
+        return fail(Errc::usage, "there is no key " + file.string() +
+                                     "; make it: vflbus keys new broker --certificates " +
+                                     directory.string());
+    auto own = read_secret_key(file);
+    if (!own) return own;
+    const Seconds now = wall_seconds();
+    const std::string text = expiry_warning("the broker's key", own->expires, now);
+    if (own->expires <= now) return fail(Errc::not_allowed, text);
+    if (!text.empty()) observe::log::warn("{}", text);
+    return own;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<BrokerLoop>> BrokerLoop::bind(BrokerOptions options) {
     if (options.bind.empty()) return fail(Errc::address, "the broker has no address to bind");
+    std::unique_ptr<Gate> gate;
+    std::optional<KeyPair> keys;
+    const auto is_tcp = [](const std::string& address) { return address.starts_with("tcp://"); };
+    const bool tcp = std::any_of(options.bind.begin(), options.bind.end(), is_tcp);
+    if (tcp && !options.certificates.empty()) {
+        auto own = read_own_key(options.certificates);
+        if (!own) return tl::unexpected(own.error());
+        keys = std::move(own->pair);
+        auto opened = Gate::open(options.context, options.certificates, keys->open);
+        if (!opened) return tl::unexpected(opened.error());
+        gate = std::move(*opened);
+    }
     auto loop = std::make_unique<BrokerLoopImpl>(options.context, options.timings, options.limits,
-                                                 options.ledger);
+                                                 options.ledger, std::move(gate), std::move(keys));
+    if (loop->has_keys())  // those in the clear come first, as they take no key
+        std::stable_partition(options.bind.begin(), options.bind.end(),
+                              [&](const std::string& address) { return !is_tcp(address); });
     for (const std::string& address : options.bind)
         if (auto bound = loop->bind(address, options.insecure); !bound)
             return tl::unexpected(bound.error());

@@ -1,6 +1,7 @@
 #pragma once
 // The broker as a process sees it: bind, run until told to stop.
 
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ struct BrokerOptions {
     std::vector<std::string> bind;
     /// Allows addresses other than loopback, ipc and inproc: links are in the clear.
     bool insecure = false;
+    /// Where broker.key and the allow-list are: every tcp address is encrypted, and only who is on
+    /// the list gets in. Empty: in the clear.
+    std::filesystem::path certificates;
     Timings timings;
     /// Where runs and nodes are noted, and questions about them answered; null: nothing is kept.
     Ledger* ledger = nullptr;
@@ -28,10 +32,13 @@ struct BrokerOptions {
 class BrokerLoop {
   public:
     virtual ~BrokerLoop() = default;
-    /// Binds all addresses. Errors: address (in use, not local, malformed), insecure.
+    /// Binds all addresses. Errors: address (in use, not local, malformed), insecure; those of the
+    /// broker's key and of the allow-list.
     static Result<std::unique_ptr<BrokerLoop>> bind(BrokerOptions options);
     /// What was bound, with real port numbers: what nodes connect to.
     [[nodiscard]] virtual const std::vector<std::string>& endpoints() const = 0;
+    /// Reads the allow-list again, changed or not. From any thread, and from a signal handler.
+    virtual void read_allow_list_again() noexcept = 0;
     /// Serves until `stop`; says BYE to all nodes.
     virtual void run(const StopSignal& stop) = 0;
 };

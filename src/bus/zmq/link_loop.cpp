@@ -9,18 +9,24 @@
 #include <optional>
 
 #include "base/clock.hpp"
+#include "bus/keys/key_files.hpp"
 #include "bus/zmq/address.hpp"
 #include "bus/zmq/context_impl.hpp"
+#include "bus/zmq/handshake.hpp"
+#include "observe/log.hpp"
 
 namespace vflbus::bus {
 namespace {
 
 class LinkLoopImpl final : public LinkLoop, private LinkTransport {
   public:
-    LinkLoopImpl(std::shared_ptr<Context> context, Address address, LinkConfig config, int wake)
+    LinkLoopImpl(std::shared_ptr<Context> context, Address address, LinkConfig config,
+                 KeySource keys, int wake)
         : context_(std::move(context)),
           address_(std::move(address)),
           resolve_patience_(config.timings.resolve),
+          keys_(std::move(keys)),
+          node_(config.hello.name),
           core_(std::move(config), *this),
           wake_(wake) {}
 
@@ -44,11 +50,13 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
                     0, std::chrono::ceil<std::chrono::milliseconds>(next - now).count());
             if (pending_.has_value()) wait = std::min<long>(wait < 0 ? 20 : wait, 20);
             // `drain` has just found nothing: the socket's descriptor says when that changes
-            pollfd ready[4] = {};
+            pollfd ready[5] = {};
             nfds_t n = 0;
             ready[n++] = {wake_, POLLIN, 0};
             if (stop != nullptr) ready[n++] = {stop->fd(), POLLIN, 0};
             if (socket_) ready[n++] = {descriptor_, POLLIN, 0};
+            if (handshakes_ && handshakes_->descriptor() >= 0)
+                ready[n++] = {handshakes_->descriptor(), POLLIN, 0};
             if (bulk_.socket) ready[n++] = {bulk_.descriptor, POLLIN, 0};
             if (held != nullptr) held->unlock();
             ::poll(ready, n, static_cast<int>(wait));
@@ -62,6 +70,8 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
             // thread may have replaced the socket meanwhile, or taken what woke us
             if (!receive_one(now)) receive_bulk(now);
         }
+        if (handshakes_ && !core_.up()) trouble_ = handshakes_->read();
+        if (handshakes_ && core_.up()) handshakes_.reset();  // it got in
         if (pending_) {
             if (const auto known = pending_->answer())
                 finish_connect(*known);
@@ -77,6 +87,7 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
     }
 
     void close() override {
+        handshakes_.reset();
         for (auto* const socket : {&bulk_.socket, &socket_}) {
             if (!*socket) continue;
             (*socket)->set(zmq::sockopt::linger, 3000);
@@ -126,6 +137,7 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
         try {
             bulk_.socket.emplace(context_->zmq, zmq::socket_type::dealer);
             set_dealer_options(*bulk_.socket, Lane::bulk);
+            if (link_keys_) set_link_keys(*bulk_.socket, *link_keys_);
             bulk_.descriptor = descriptor_of(*bulk_.socket);
             bulk_.socket->connect(endpoint_);
         } catch (const zmq::error_t&) {  // no more sockets: it goes without
@@ -138,6 +150,7 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
 
     void reconnect() override {
         close_bulk();
+        handshakes_.reset();
         socket_.reset();
         if (pending_) return;  // a lookup is under way already
         if (address_.transport != Address::Transport::tcp || address_.numeric)
@@ -161,12 +174,28 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
         try {  // a process without descriptors has no socket to be had: it asks again later
             socket_.emplace(context_->zmq, zmq::socket_type::dealer);
             set_dealer_options(*socket_, Lane::main);
+            const bool tcp = address_.transport == Address::Transport::tcp;
+            if (tcp && keys_.given() && !read_keys()) return socket_.reset();
+            if (tcp && link_keys_) set_link_keys(*socket_, *link_keys_);
+            if (tcp) handshakes_.emplace(context_->zmq, *socket_, link_keys_.has_value());
             descriptor_ = descriptor_of(*socket_);
             socket_->connect(*numeric);
         } catch (const zmq::error_t& e) {
             trouble_ = "cannot connect to " + *numeric + ": " + e.what();
+            handshakes_.reset();
             socket_.reset();
         }
+    }
+
+    /// With each connection anew: keys are exchanged while the process goes on.
+    bool read_keys() {
+        auto keys = load_link_keys(keys_, node_, wall_seconds());
+        if (keys) {
+            link_keys_.emplace(std::move(*keys));
+            return true;
+        }
+        trouble_ = keys.error().sentence;
+        return false;
     }
 
     void set_dealer_options(zmq::socket_t& socket, Lane lane) {
@@ -192,9 +221,13 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
     std::shared_ptr<Context> context_;
     Address address_;
     Duration resolve_patience_;
+    KeySource keys_;
+    std::string node_;  ///< this one's name
+    std::optional<LinkKeys> link_keys_;
     std::optional<zmq::socket_t> socket_;
-    int descriptor_ = -1;   ///< of socket_
-    std::string endpoint_;  ///< that it connects to, in numbers
+    std::optional<Handshakes> handshakes_;  ///< of socket_, until it is up
+    int descriptor_ = -1;                   ///< of socket_
+    std::string endpoint_;                  ///< that it connects to, in numbers
     BulkSocket bulk_;
     Incoming in_;
     LinkCore core_;
@@ -204,21 +237,46 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
     int wake_;
 };
 
+/// Says at once what a person would otherwise find out after minutes of waiting.
+Result<> check_keys(const Address& address, const KeySource& keys, const std::string& node) {
+    if (!keys.given()) {
+        if (!address.local_only)
+            observe::log::warn(
+                "the link to {} is in the clear: everybody on the way can read and change what is "
+                "sent; use --certificates",
+                address.text());
+        return {};
+    }
+    const Seconds now = wall_seconds();
+    const auto loaded = load_link_keys(keys, node, now);
+    if (!loaded) return tl::unexpected(loaded.error());
+    for (const std::string& text :
+         {expiry_warning("the key of " + loaded->own.name, loaded->own.expires, now),
+          expiry_warning("the broker's key", loaded->broker.expires, now)})
+        if (!text.empty()) observe::log::warn("{}", text);
+    return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<LinkLoop>> LinkLoop::create(std::shared_ptr<Context> context,
-                                                   const std::string& broker, LinkConfig config) {
+                                                   const std::string& broker, LinkConfig config,
+                                                   KeySource keys) {
     auto address = parse_address(broker);
     if (!address) return tl::unexpected(address.error());
     if (address->host == "*" ||
         (address->transport == Address::Transport::tcp && address->port == 0))
         return fail(Errc::address,
                     "address " + broker + " cannot be connected to; name a host and a port");
+    if (address->transport == Address::Transport::tcp) {
+        if (const auto good = check_keys(*address, keys, config.hello.name); !good)
+            return tl::unexpected(good.error());
+    }
     const int wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake < 0)  // nobody could wake such a loop
         return fail(Errc::io, std::string("cannot make an eventfd: ") + std::strerror(errno));
     return std::make_unique<LinkLoopImpl>(std::move(context), std::move(*address),
-                                          std::move(config), wake);
+                                          std::move(config), std::move(keys), wake);
 }
 
 }  // namespace vflbus::bus

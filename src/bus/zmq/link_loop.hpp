@@ -8,6 +8,7 @@
 
 #include "base/errc.hpp"
 #include "bus/core/link_core.hpp"
+#include "bus/keys/key_files.hpp"
 #include "bus/zmq/context.hpp"
 
 namespace vflbus::bus {
@@ -16,10 +17,13 @@ class LinkLoop {
   public:
     virtual ~LinkLoop() = default;
     /// Errors: address (malformed); io (no descriptor to be had with which `wake` wakes a poll).
-    /// Does not connect before `start`. A connection for which there is no descriptor is tried again
+    /// With `keys` every tcp connection is encrypted, and only the broker whose key is in
+    /// broker.pub is talked to; errors then: those of `load_link_keys`. Does not connect before
+    /// `start`. A connection for which there is no descriptor is tried again
     /// later, see `trouble`.
     static Result<std::unique_ptr<LinkLoop>> create(std::shared_ptr<Context> context,
-                                                    const std::string& broker, LinkConfig config);
+                                                    const std::string& broker, LinkConfig config,
+                                                    KeySource keys = {});
 
     [[nodiscard]] virtual LinkCore& core() = 0;
     virtual void start() = 0;

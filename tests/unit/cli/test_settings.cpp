@@ -35,12 +35,13 @@ Told told(const config::Config& config) {
     const bus::LinkConfig link = cli::link_config(config, hello);
     all.link = bytes_of(link.timings) + bytes_of(link.limits);
     const actors::NodeOptions node = cli::node_options(config, "member-1");
-    all.node = node.broker + bytes_of(node.timings) + bytes_of(node.limits) +
-               bytes_of(node.connect_timeout) + bytes_of(node.link_timeout) +
-               bytes_of(node.workers);
+    all.node = node.broker + node.keys.directory.string() + node.keys.name +
+               bytes_of(node.timings) + bytes_of(node.limits) + bytes_of(node.connect_timeout) +
+               bytes_of(node.link_timeout) + bytes_of(node.workers);
     const bus::BrokerOptions broker = cli::broker_options(config);
     for (const std::string& bind : broker.bind) all.broker += bind + " ";
-    all.broker += bytes_of(broker.timings) + bytes_of(broker.limits) + bytes_of(broker.insecure);
+    all.broker += bytes_of(broker.timings) + bytes_of(broker.limits) + bytes_of(broker.insecure) +
+                  broker.certificates.string();
     return all;
 }
 
@@ -50,8 +51,9 @@ const std::set<std::string_view> read_elsewhere{
     "wait_report_interval", "restarts_max", "cancel_grace",  "commit_interval",   "commit_steps",
     "on_state_lost",        "registry",     "registry_runs", "submitted_at_once", "submitted_max"};
 /// Keys of a node or a broker that a link of its own does not have.
-const std::set<std::string_view> not_of_a_link{"broker",       "bind",    "insecure",
-                                               "recv_timeout", "workers", "rendezvous_timeout"};
+const std::set<std::string_view> not_of_a_link{
+    "broker",   "bind",         "insecure", "certificates",
+    "identity", "recv_timeout", "workers",  "rendezvous_timeout"};
 
 struct Change {
     void operator()(bool* value) const { *value = !*value; }

@@ -1,0 +1,219 @@
+// vflbus allow, revoke and members: the broker's allow-list
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/files.hpp"
+#include "base/text.hpp"
+#include "bus/keys/allow_list_file.hpp"
+#include "bus/keys/key_files.hpp"
+#include "commands.hpp"
+#include "observe/table.hpp"
+#include "output.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// What --key says: a file, a public key or a fingerprint.
+Result<bus::Allowed> allowed_key(const std::string& text) {
+    bus::Allowed entry;
+    std::error_code ec;
+    if (fs::is_regular_file(text, ec)) {
+        const auto file = bus::read_public_key(text);
+        if (!file) return tl::unexpected(file.error());
+        entry.key = file->key;
+        entry.expires = file->expires;
+    } else if (const auto key = bus::parse_public_key(text)) {
+        entry.key = *key;
+    }
+    entry.fingerprint = entry.key ? bus::fingerprint_of(*entry.key) : bus::parse_fingerprint(text);
+    if (entry.fingerprint.empty())
+        return fail(Errc::usage,
+                    "--key is the .pub file of a key, its public key or its "
+                    "fingerprint, not \"" +
+                        printable(text) + "\"");
+    return entry;
+}
+
+/// The line that `allow` writes, as the list itself reads it.
+Result<bus::Allowed> new_entry(const AllowArguments& arguments) {
+    auto entry = allowed_key(arguments.key);
+    if (!entry) return entry;
+    const bus::Seconds now = bus::wall_seconds();
+    if (!arguments.expires.empty()) {
+        const auto period = bus::parse_period(arguments.expires);
+        if (!period)
+            return fail(Errc::usage, "--expires is a period such as 365d, at most 100 years");
+        entry->expires = now + *period;
+    }
+    if (entry->expires == 0) entry->expires = now + bus::key_lifetime_s;
+    if (entry->expires <= now)
+        return fail(Errc::usage, "the key of " + arguments.name + " has expired " +
+                                     bus::from_now(entry->expires, now) + "; it needs a new one");
+    entry->name = arguments.name;
+    std::string line = bus::line_of(*entry);
+    const auto add = [&](const char* word, const std::vector<std::string>& values) {
+        for (std::size_t i = 0; i < values.size(); ++i)
+            line += (i == 0 ? std::string(" ") + word + "=" : ",") + values[i];
+    };
+    add("role", arguments.roles);
+    add("rank", arguments.ranks);
+    add("may", arguments.may);
+    std::vector<std::string> faults;
+    const bus::AllowList list = bus::AllowList::parse(line, faults);
+    if (!faults.empty() || list.entries().size() != 1)
+        return fail(Errc::usage, faults.empty()
+                                     ? "this makes no line of the allow-list"
+                                     : faults.front().substr(faults.front().find(": ") + 2));
+    return list.entries().front();
+}
+
+Result<std::string> with_entry(const std::string& text, const bus::Allowed& entry,
+                               const AllowArguments& arguments) {
+    std::vector<std::string> faults;
+    const bus::AllowList list = bus::AllowList::parse(text, faults);
+    std::vector<std::size_t> replaced;
+    for (const bus::Allowed& other : list.entries()) {
+        if (other.name != entry.name) {
+            if (other.fingerprint != entry.fingerprint) continue;
+            return fail(Errc::usage, "this key is that of " + other.name + "; a key has one name");
+        }
+        const bool same = other.fingerprint == entry.fingerprint;
+        if (same || arguments.replace) {
+            replaced.push_back(other.line);
+        } else if (!arguments.also) {
+            return fail(Errc::usage, entry.name + " has the key " + other.fingerprint +
+                                         " already; --also lets both in, --replace this one alone");
+        }
+    }
+    std::string after = bus::with_line(bus::without_lines(text, replaced), entry);
+    std::vector<std::string> now_wrong;
+    (void)bus::AllowList::parse(after, now_wrong);
+    if (now_wrong.size() > faults.size()) return fail(Errc::usage, now_wrong.back());
+    return after;
+}
+
+/// `text` without the keys of a name; they are put into `gone`.
+Result<std::string> without_entry(const std::string& text, const RevokeArguments& arguments,
+                                  const std::string& fingerprint, std::vector<std::string>& gone) {
+    std::vector<std::string> faults;
+    const bus::AllowList list = bus::AllowList::parse(text, faults);
+    std::vector<std::size_t> lines;
+    std::string remarks;
+    for (const bus::Allowed& entry : list.entries()) {
+        if (entry.name != arguments.name) continue;
+        if (!fingerprint.empty() && entry.fingerprint != fingerprint) continue;
+        lines.push_back(entry.line);
+        gone.push_back(entry.fingerprint);
+        remarks += "# revoked " + bus::date_text(bus::wall_seconds()) + " " + entry.name + " " +
+                   entry.fingerprint + "\n";
+    }
+    if (lines.empty())
+        return fail(Errc::usage, "there is no " +
+                                     (fingerprint.empty() ? std::string("key") : fingerprint) +
+                                     " of " + printable(arguments.name) +
+                                     " on the allow-list; `vflbus members` shows it");
+    return bus::without_lines(text, lines) + remarks;
+}
+
+std::string json_of(const bus::Allowed& entry, bus::Seconds now) {
+    std::vector<std::string> ranks;
+    for (const std::uint64_t rank : entry.ranks) ranks.push_back(std::to_string(rank));
+    std::vector<std::string> may;
+    for (const bus::Right right : {bus::Right::submit, bus::Right::stop, bus::Right::see,
+                                   bus::Right::status, bus::Right::logs})
+        if (entry.may(right)) may.emplace_back(bus::name_of(right));
+    return JsonObject()
+        .add("name", entry.name)
+        .add("fingerprint", entry.fingerprint)
+        .add("roles", entry.roles)
+        .add_json("ranks", json_array(ranks))
+        .add("may", may)
+        .add("expires", bus::date_text(entry.expires))
+        .add("expired", entry.expires <= now)
+        .text();
+}
+
+}  // namespace
+
+int run(const AllowArguments& arguments) {
+    const auto entry = new_entry(arguments);
+    if (!entry) return report_failure(arguments, entry.error());
+    const auto changed = bus::change_allow_list(
+        arguments.certificates,
+        [&](const std::string& text) { return with_entry(text, *entry, arguments); });
+    if (!changed) return report_failure(arguments, changed.error());
+    const std::string rights = bus::text_of_rights(*entry);
+    if (arguments.json)
+        print(json_of(*entry, bus::wall_seconds()) + "\n");
+    else
+        note(arguments, entry->name + " is allowed with the key " + entry->fingerprint +
+                            (rights.empty() ? ", to ask about its own runs" : ", " + rights) +
+                            ", until " + bus::date_text(entry->expires));
+    return 0;
+}
+
+int run(const RevokeArguments& arguments) {
+    std::string fingerprint;
+    if (!arguments.key.empty()) {
+        const auto key = allowed_key(arguments.key);
+        if (!key) return report_failure(arguments, key.error());
+        fingerprint = key->fingerprint;
+    }
+    std::vector<std::string> gone;
+    const auto changed = bus::change_allow_list(
+        arguments.certificates,
+        [&](const std::string& text) { return without_entry(text, arguments, fingerprint, gone); });
+    if (!changed) return report_failure(arguments, changed.error());
+    if (arguments.json)
+        print(JsonObject().add("name", arguments.name).add("revoked", gone).text() + "\n");
+    else
+        note(arguments, arguments.name + " is revoked, " + join_and(gone) +
+                            "; a running broker ends its sessions within a second");
+    return 0;
+}
+
+int run(const MembersArguments& arguments) {
+    const fs::path file = bus::allow_list_path(arguments.certificates);
+    std::error_code ec;
+    std::string text;
+    if (fs::exists(file, ec)) {
+        auto read = read_file(file);
+        if (!read) return report_failure(arguments, read.error());
+        text = std::move(*read);
+    }
+    std::vector<std::string> faults;
+    const bus::AllowList list = bus::AllowList::parse(text, faults);
+    for (const std::string& fault : faults)
+        error_line(file.string() + ", " + fault + "; this line counts as not there");
+    const bus::Seconds now = bus::wall_seconds();
+    if (arguments.json) {
+        std::vector<std::string> objects;
+        for (const bus::Allowed& entry : list.entries()) objects.push_back(json_of(entry, now));
+        print(JsonObject().add_json("members", json_array(objects)).text() + "\n");
+        return 0;
+    }
+    if (list.entries().empty()) {
+        note(arguments, "nobody is on the allow-list " + file.string() +
+                            "; let somebody in with `vflbus allow`");
+        return 0;
+    }
+    observe::Table table({{"NAME"}, {"MAY"}, {"FINGERPRINT"}, {"EXPIRES"}});
+    for (const bus::Allowed& entry : list.entries()) {
+        table.add({entry.name, bus::text_of_rights(entry), entry.fingerprint,
+                   bus::date_text(entry.expires) + ", " + bus::from_now(entry.expires, now)});
+        if (entry.expires <= now + bus::key_warning_s)
+            error_line("the key of " + entry.name +
+                       (entry.expires > now ? " expires " : " has expired ") +
+                       bus::from_now(entry.expires, now));
+    }
+    print(shown(table));
+    return 0;
+}
+
+}  // namespace vflbus::cli

@@ -1,0 +1,38 @@
+#pragma once
+// Who is at the other end of a connection, and what the broker's owner lets each do.
+//
+// The problem: HELLO says a name, and anybody can say any name. What cannot be said falsely is the
+// key that the transport has seen proved, and the allow-list gives that key one name. So the
+// transport tells the broker whose key each connection has, and the broker looks up what that key
+// may do each time that it is about to do something: a key that was revoked a moment ago may do
+// nothing more.
+
+#include <memory>
+#include <string>
+
+#include "bus/keys/allow_list.hpp"
+
+namespace vflbus::bus {
+
+/// As the transport has proved it. A connection without one (ipc in a private directory, inproc, or
+/// tcp that is open to everybody by --insecure) is not asked for rights.
+struct Identity {
+    std::string name;         ///< that the allow-list gives the key
+    std::string fingerprint;  ///< of the key
+    friend bool operator==(const Identity&, const Identity&) = default;
+};
+
+// log lines about keys without a right: of all of them together
+inline constexpr double refusal_lines_at_once = 256;
+inline constexpr double refusal_lines_per_second = 16;
+
+/// What counts now. Asked by the broker's thread.
+class Access {
+  public:
+    virtual ~Access() = default;
+    /// The entry of a key; null when it is not listed, is revoked or has expired.
+    [[nodiscard]] virtual std::shared_ptr<const Allowed> entry(
+        const std::string& fingerprint) const = 0;
+};
+
+}  // namespace vflbus::bus

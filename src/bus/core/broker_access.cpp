@@ -1,0 +1,225 @@
+// What a key may do, asked each time that something is about to be done: docs/security.md.
+
+#include <algorithm>
+#include <iterator>
+
+#include "base/text.hpp"
+#include "bus/core/broker_state.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+bool drives_runs(const Hello& hello) {
+    return hello.role == "master" || hello.role == "serverapp";
+}
+
+/// As what it wants to come in: "HELLO as member-1, a member of rank 1".
+std::string hello_text(const Hello& hello) {
+    return "HELLO as " + hello.name + ", role " + printable(hello.role) +
+           (hello.rank < 0 ? std::string() : " of rank " + std::to_string(hello.rank));
+}
+
+template <class Row, class Decoded, class Keep>
+Bytes kept_rows(Decoded decoded, std::uint64_t limit, Keep&& keep) {
+    std::vector<Row> kept;
+    if (decoded)
+        std::copy_if(std::make_move_iterator(decoded->begin()),
+                     std::make_move_iterator(decoded->end()), std::back_inserter(kept), keep);
+    if (kept.size() > limit) kept.resize(limit);
+    return encode(std::span<const Row>(kept));
+}
+
+}  // namespace
+
+/// The entry of the key that the node has shown; null when there is none that counts now. Not for a
+/// node without a key.
+std::shared_ptr<const Allowed> BrokerCore::rights_of(const Node& node) const {
+    auto entry = config_.access->entry(node.key->fingerprint);
+    return entry != nullptr && entry->name == node.key->name ? entry : nullptr;
+}
+
+/// Why a key does not come in as what HELLO says; empty when it does.
+std::string BrokerCore::why_not_admitted(const Identity& key, const Hello& hello) const {
+    const auto entry = config_.access->entry(key.fingerprint);
+    if (entry == nullptr || entry->name != key.name)
+        return "the key of " + key.name + " is not allowed any more: it is revoked or has expired";
+    if (!speaks_for(entry->name, hello.name))
+        return "this is the key of " + entry->name + ", which cannot speak for " + hello.name;
+    // who asks takes no part in anything
+    if (lists(hello, feature_asks) && hello.features.size() == 1 && hello.role == "node") return {};
+    if (!entry->has_role(hello.role))
+        return "the key of " + entry->name + " is not allowed as role " + printable(hello.role);
+    if (lists(hello, feature_serve) && hello.role != "master")
+        return "only a master waits for submissions";
+    if (hello.role != "member") return {};
+    if (hello.name != entry->name)
+        return "a member is called as its key, " + entry->name + ", not " + hello.name;
+    if (!entry->has_rank(hello.rank))
+        return "the key of " + entry->name + " is not allowed as rank " +
+               std::to_string(hello.rank);
+    return {};
+}
+
+/// Looks at the key of a connection that says HELLO. False: it was refused, and told.
+bool BrokerCore::admit(ConnId from, const Hello& hello, TimePoint now) {
+    const auto key = transport_.identity_of(from);
+    if (const auto connection = connections_.find(from); connection != connections_.end())
+        connection->second.key = key;
+    if (key == nullptr || config_.access == nullptr) return true;
+    const std::string why = why_not_admitted(*key, hello);
+    if (why.empty()) return true;
+    not_allowed(*key, hello_text(hello), now);
+    refuse_hello(from, Errc::not_allowed, why);
+    return false;
+}
+
+/// Counted, and named in the log; not without bound, as each of them is the choice of a peer.
+void BrokerCore::not_allowed(const Identity& key, const std::string& tried, TimePoint now) {
+    ++counters_.not_allowed;
+    if (!refusals_told_.take(1, now)) {
+        ++refusals_untold_;
+        return;
+    }
+    const std::uint64_t untold = std::exchange(refusals_untold_, 0);
+    log("not allowed name=" + key.name + " key=" + key.fingerprint + " tried: " + tried +
+        (untold == 0 ? "" : "; and " + std::to_string(untold) + " more before it"));
+}
+
+bool BrokerCore::may_open(const Node& node, TimePoint now) {
+    if (node.key == nullptr || config_.access == nullptr) return true;
+    const auto entry = rights_of(node);
+    if (entry != nullptr && drives_runs(node.hello) && entry->has_role(node.hello.role))
+        return true;
+    not_allowed(*node.key, "to open a run as " + node.hello.name, now);
+    return false;
+}
+
+/// Whether a question may go where it is to go. What is asked of the broker itself is answered with
+/// what the key may see. A question about a run names it, and only what this broker knows of that
+/// run counts: who says that a run is its own has shown nothing.
+bool BrokerCore::may_ask(const Node& node, const Header& query, TimePoint now) {
+    if (node.key == nullptr || config_.access == nullptr || query.dst == broker_node) return true;
+    const auto question = static_cast<Question>(query.type);
+    const auto entry = rights_of(node);
+    bool may = false;
+    if (entry != nullptr) {
+        const auto target = nodes_.find(query.dst);
+        const auto found = runs_.find(query.run);
+        Run* const run = found == runs_.end() ? nullptr : found->second.get();
+        const bool own_node =
+            target != nodes_.end() && speaks_for(entry->name, target->second->hello.name);
+        const bool drives = run != nullptr && speaks_for(entry->name, run->owner_name);
+        const bool takes_part = run != nullptr && run->find(node_id_of(entry->name)) != nullptr;
+        switch (question) {
+            case Question::submit:
+                may = own_node || entry->may(Right::submit);
+                break;
+            case Question::stop:
+                may = own_node || entry->may(Right::stop);
+                break;
+            case Question::status:
+            case Question::metrics:
+            case Question::configuration:
+                may = own_node || entry->may(Right::status) ||
+                      (takes_part && run->owner == query.dst);
+                break;
+            case Question::log:
+                may = own_node || entry->may(Right::logs) || (drives && run->takes_part(query.dst));
+                break;
+            default:
+                break;
+        }
+    }
+    const std::string what =
+        "question " + std::to_string(query.type) + " about run " + query.run.short_hex();
+    if (!may) {
+        not_allowed(*node.key, what, now);
+        return false;
+    }
+    if (question == Question::stop || question == Question::submit)
+        log(std::string(question == Question::stop ? "stop" : "submission") + " asked for run=" +
+            query.run.short_hex() + " by=" + node.key->name + " key=" + node.key->fingerprint);
+    return true;
+}
+
+bool BrokerCore::sees_all(const Node& node) const {
+    if (node.key == nullptr || config_.access == nullptr) return true;
+    const auto entry = rights_of(node);
+    return entry != nullptr && entry->may(Right::see);
+}
+
+/// Leaves of the rows of an answer those that the key may see: runs that it drives or takes part
+/// in, itself, and who is with it in a run.
+void BrokerCore::leave_visible(const Node& node, Question question, std::uint64_t limit,
+                               Bytes& rows) const {
+    if (sees_all(node)) return;
+    const auto entry = rights_of(node);
+    const std::string name = entry == nullptr ? std::string() : entry->name;
+    if (question != Question::nodes) {
+        rows = kept_rows<RunRow>(decode_run_rows(rows), limit, [&](const RunRow& row) {
+            return !name.empty() &&
+                   (speaks_for(name, row.owner) ||
+                    std::find(row.names.begin(), row.names.end(), name) != row.names.end());
+        });
+        return;
+    }
+    std::set<NodeId> with_it;
+    for (const auto& [id, other] : nodes_) {
+        if (name.empty() || !speaks_for(name, other->hello.name)) continue;
+        for (const RunId& run_id : other->runs) {
+            const Run& run = *runs_.at(run_id);
+            with_it.insert(run.owner);
+            if (run.open_to_all && run.owner != id) continue;  // it hears of the owner alone
+            for (const Member& member : run.members) with_it.insert(member.id);
+        }
+    }
+    rows = kept_rows<NodeRow>(decode_node_rows(rows), limit, [&](const NodeRow& row) {
+        if (name.empty()) return false;
+        if (speaks_for(name, row.name) || with_it.count(node_id_of(row.name)) != 0) return true;
+        const bool serves = std::find(row.features.begin(), row.features.end(), feature_serve) !=
+                            row.features.end();
+        return serves && entry->may(Right::submit);
+    });
+}
+
+// -- keys that count no longer -------------------------------------------------------
+
+void BrokerCore::on_access_changed(TimePoint clock) {
+    end_revoked(awake(clock));
+}
+
+void BrokerCore::end_revoked(TimePoint now) {
+    for (const ConnId conn : std::exchange(ended_, {})) {
+        const auto found = connections_.find(conn);
+        if (found == connections_.end() || found->second.node != nullptr) continue;
+        connections_.erase(found);
+        if (anonymous_ > 0) --anonymous_;
+        transport_.close(conn);
+    }
+    if (config_.access == nullptr) return;
+    std::vector<std::pair<NodeId, std::string>> over;
+    for (const auto& [id, node] : nodes_) {
+        if (node->conn == 0 || node->key == nullptr) continue;
+        if (std::string why = why_not_admitted(*node->key, node->hello); !why.empty())
+            over.emplace_back(id, std::move(why));
+    }
+    for (const auto& [id, why] : over) {
+        const auto found = nodes_.find(id);
+        if (found != nodes_.end() && found->second->conn != 0)
+            end_session(*found->second, why, now);
+    }
+}
+
+/// Its connections stay for a moment as those of a stranger, to whom nothing is answered but why.
+void BrokerCore::end_session(Node& node, const std::string& why, TimePoint now) {
+    log("session ended name=" + node.hello.name + " key=" + node.key->fingerprint + ": " + why);
+    Header bye;
+    bye.kind = Kind::bye;
+    bye.aux = static_cast<std::uint64_t>(Errc::not_allowed);
+    send_raw(node.conn, bye, encode_sentence(why));
+    for (const ConnId conn : {node.conn, node.bulk.conn})
+        if (conn != 0) ended_.push_back(conn);
+    leave(node, Errc::not_allowed, now);
+}
+
+}  // namespace vflbus::bus

@@ -1,0 +1,252 @@
+#include "bus/keys/allow_list.hpp"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <set>
+
+#include "base/ids.hpp"
+#include "base/text.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+constexpr std::array<std::pair<Right, std::string_view>, 5> right_names{{{Right::submit, "submit"},
+                                                                         {Right::stop, "stop"},
+                                                                         {Right::see, "see"},
+                                                                         {Right::status, "status"},
+                                                                         {Right::logs, "logs"}}};
+constexpr std::array<std::string_view, 5> roles{"master", "member", "arbiter", "serverapp", "node"};
+constexpr std::size_t line_bytes_max = 4096;
+constexpr std::uint64_t rank_max = 4095;
+constexpr std::string_view suffix_digits = "0123456789abcdef";
+
+std::vector<std::string> words_of(std::string_view line) {
+    std::vector<std::string> words;
+    for (std::size_t at = 0; at < line.size();) {
+        at = line.find_first_not_of(" \t\r", at);
+        if (at == std::string_view::npos) break;
+        const std::size_t end = std::min(line.find_first_of(" \t\r", at), line.size());
+        words.emplace_back(line.substr(at, end - at));
+        at = end;
+    }
+    return words;
+}
+
+/// What is wrong with a word, or nothing.
+std::string take_roles(Allowed& entry, const std::string& value) {
+    for (const std::string& role : split(value, ',')) {
+        if (std::find(roles.begin(), roles.end(), role) == roles.end())
+            return "role \"" + printable(role) +
+                   "\" is none of master, member, arbiter, serverapp and node";
+        entry.roles.push_back(role);
+    }
+    return {};
+}
+
+std::string take_ranks(Allowed& entry, const std::string& value) {
+    for (const std::string& text : split(value, ',')) {
+        std::uint64_t rank = 0;
+        const auto [at, code] = std::from_chars(text.data(), text.data() + text.size(), rank);
+        if (code != std::errc{} || at != text.data() + text.size() || rank > rank_max)
+            return "rank \"" + printable(text) + "\" is no number from 0 to " +
+                   std::to_string(rank_max);
+        entry.ranks.push_back(rank);
+    }
+    return {};
+}
+
+std::string take_rights(Allowed& entry, const std::string& value) {
+    for (const std::string& text : split(value, ',')) {
+        const auto found = std::find_if(right_names.begin(), right_names.end(),
+                                        [&](const auto& row) { return row.second == text; });
+        if (found == right_names.end())
+            return "may=\"" + printable(text) + "\" is none of submit, stop, see, status and logs";
+        entry.rights |= static_cast<std::uint8_t>(found->first);
+    }
+    return {};
+}
+
+std::string take_word(Allowed& entry, const std::string& word) {
+    const std::size_t sign = word.find('=');
+    const std::string key = word.substr(0, sign);
+    const std::string value = sign == std::string::npos ? "" : word.substr(sign + 1);
+    if (key == "role") return take_roles(entry, value);
+    if (key == "rank") return take_ranks(entry, value);
+    if (key == "may") return take_rights(entry, value);
+    if (key == "expires") {
+        const auto at = parse_date(value);
+        if (!at) return "expires=\"" + printable(value) + "\" is no day such as 2027-11-29";
+        entry.expires = *at;
+        return {};
+    }
+    return "\"" + printable(key) + "\" is none of role=, rank=, may= and expires=";
+}
+
+/// What is wrong with a line, or nothing.
+std::string read_line(Allowed& entry, const std::string_view line) {
+    if (line.size() > line_bytes_max) return "it is longer than 4,096 bytes";
+    const std::vector<std::string> words = words_of(line);
+    entry.name = words.front();
+    if (!is_valid_node_name(entry.name))
+        return "\"" + printable(entry.name) +
+               "\" is no name: 1 to 64 of A-Z a-z 0-9 . _ - that do not begin with . or -";
+    if (words.size() < 2) return "it has no key behind the name " + entry.name;
+    if (const auto key = parse_public_key(words[1])) {
+        entry.key = *key;
+        entry.fingerprint = fingerprint_of(*key);
+    } else {
+        entry.fingerprint = parse_fingerprint(words[1]);
+        if (entry.fingerprint.empty())
+            return "what follows " + entry.name + " is neither a public key nor a fingerprint";
+    }
+    std::set<std::string> seen;
+    for (std::size_t i = 2; i < words.size(); ++i) {
+        if (!seen.insert(words[i].substr(0, words[i].find('='))).second)
+            return "\"" + printable(words[i]) + "\" says something a second time";
+        if (std::string wrong = take_word(entry, words[i]); !wrong.empty()) return wrong;
+    }
+    if (entry.expires == 0) return "it does not say when the key expires: expires=2027-11-29";
+    return {};
+}
+
+template <class Visit>
+void for_each_line(std::string_view text, Visit&& visit) {
+    std::size_t number = 0;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find('\n'), text.size());
+        visit(++number, text.substr(0, end));
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+}
+
+template <class Items, class Text>
+std::string joined(const Items& items, Text&& text) {
+    std::string out;
+    for (const auto& item : items) out += (out.empty() ? "" : ",") + std::string(text(item));
+    return out;
+}
+
+}  // namespace
+
+std::string_view name_of(Right right) noexcept {
+    for (const auto& [value, name] : right_names)
+        if (value == right) return name;
+    return "unknown";
+}
+
+bool Allowed::has_role(std::string_view role) const noexcept {
+    return std::find(roles.begin(), roles.end(), role) != roles.end();
+}
+
+bool Allowed::has_rank(std::int64_t rank) const noexcept {
+    return ranks.empty() ||
+           (rank >= 0 &&
+            std::find(ranks.begin(), ranks.end(), static_cast<std::uint64_t>(rank)) != ranks.end());
+}
+
+std::string text_of_rights(const Allowed& entry) {
+    std::string text;
+    const auto add = [&](const char* word, const std::string& value) {
+        if (!value.empty()) text += (text.empty() ? "" : " ") + std::string(word) + value;
+    };
+    add("role=", joined(entry.roles, [](const std::string& role) { return role; }));
+    add("rank=", joined(entry.ranks, [](std::uint64_t rank) { return std::to_string(rank); }));
+    std::vector<std::string_view> may;
+    for (const auto& [right, name] : right_names)
+        if (entry.may(right)) may.push_back(name);
+    add("may=", joined(may, [](std::string_view name) { return name; }));
+    return text;
+}
+
+std::string line_of(const Allowed& entry) {
+    const std::string rights = text_of_rights(entry);
+    return entry.name + " " + (entry.key ? text_of(*entry.key) : entry.fingerprint) +
+           (rights.empty() ? "" : " " + rights) + " expires=" + date_text(entry.expires);
+}
+
+std::string_view without_suffix(std::string_view name) noexcept {
+    const std::size_t dash = name.rfind('-');
+    if (dash == std::string_view::npos || dash == 0) return name;
+    const std::string_view suffix = name.substr(dash + 1);
+    if (suffix.size() < 8 || suffix.size() > 16 ||
+        suffix.find_first_not_of(suffix_digits) != std::string_view::npos)
+        return name;
+    return name.substr(0, dash);
+}
+
+bool speaks_for(std::string_view key_name, std::string_view node_name) noexcept {
+    return node_name == key_name || without_suffix(node_name) == key_name;
+}
+
+AllowList AllowList::parse(std::string_view text, std::vector<std::string>& faults) {
+    AllowList list;
+    const auto wrong = [&](std::size_t number, const std::string& why) {
+        faults.push_back("line " + std::to_string(number) + ": " + why);
+    };
+    if (text.size() > allow_list_bytes_max) {
+        faults.emplace_back("it is larger than 8 MiB");
+        return list;
+    }
+    for_each_line(text, [&](std::size_t number, std::string_view line) {
+        const std::string_view said = trim(line);
+        if (said.empty() || said.front() == '#') return;
+        Allowed entry;
+        entry.line = number;
+        if (const std::string why = read_line(entry, said); !why.empty()) return wrong(number, why);
+        if (const Allowed* const other = list.find(entry.fingerprint))
+            return wrong(number, "the key of " + entry.name + " stands in line " +
+                                     std::to_string(other->line) + " already");
+        if (list.entries_.size() >= allowed_keys_max)
+            return wrong(number, "there are more than 16,384 keys");
+        list.add(std::move(entry));
+    });
+    list.leave_out_made_names(faults);
+    return list;
+}
+
+/// A name that another key speaks for as well would have two owners.
+void AllowList::leave_out_made_names(std::vector<std::string>& faults) {
+    std::set<std::string, std::less<>> names;
+    for (const Allowed& entry : entries_) names.insert(entry.name);
+    std::vector<Allowed> kept;
+    for (Allowed& entry : entries_) {
+        const std::string_view base = without_suffix(entry.name);
+        if (base == entry.name || names.count(base) == 0) {
+            kept.push_back(std::move(entry));
+            continue;
+        }
+        faults.push_back("line " + std::to_string(entry.line) + ": " + entry.name +
+                         " is what a process of " + std::string(base) +
+                         " may be called; choose another name");
+    }
+    entries_.clear();
+    by_fingerprint_.clear();
+    for (Allowed& entry : kept) add(std::move(entry));
+}
+
+void AllowList::add(Allowed entry) {
+    by_fingerprint_[entry.fingerprint] = entries_.size();
+    entries_.push_back(std::move(entry));
+}
+
+const Allowed* AllowList::find(const std::string& fingerprint) const {
+    const auto found = by_fingerprint_.find(fingerprint);
+    return found == by_fingerprint_.end() ? nullptr : &entries_[found->second];
+}
+
+std::string with_line(std::string text, const Allowed& entry) {
+    if (!text.empty() && text.back() != '\n') text += '\n';
+    return text + line_of(entry) + "\n";
+}
+
+std::string without_lines(std::string_view text, const std::vector<std::size_t>& lines) {
+    std::string kept;
+    for_each_line(text, [&](std::size_t number, std::string_view line) {
+        if (std::find(lines.begin(), lines.end(), number) == lines.end())
+            kept += std::string(line) + "\n";
+    });
+    return kept;
+}
+
+}  // namespace vflbus::bus

@@ -1,0 +1,89 @@
+#pragma once
+// Who may come in, as what, and what each may do: the text of the allow-list.
+//
+// One line for each key, words with spaces between them; '#' begins a line of remarks:
+//
+//   NAME KEY-OR-FINGERPRINT role=member rank=0 may=see,logs expires=2027-11-29T00:00:00Z
+//
+// A name with two keys has two lines, both of which are good: so keys are exchanged. A key stands
+// in one line only, as it has one name.
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "bus/keys/dates.hpp"
+#include "bus/keys/key.hpp"
+
+namespace vflbus::bus {
+
+/// What a key may do beside taking part in runs and asking about its own. The values are bits.
+enum class Right : std::uint8_t {
+    submit = 1,  ///< hand runs to masters that wait for them
+    stop = 2,    ///< stop runs of others
+    see = 4,     ///< see runs of others, and all nodes
+    status = 8,  ///< ask owners of other runs for status, metrics and configuration
+    logs = 16,   ///< ask for log lines of other runs
+};
+
+/// "submit", "stop", "see", "status", "logs"
+std::string_view name_of(Right right) noexcept;
+
+struct Allowed {
+    std::string name;
+    std::string fingerprint;
+    std::optional<PublicKey> key;      ///< where the list has it
+    std::vector<std::string> roles;    ///< master, member, arbiter, serverapp, node
+    std::vector<std::uint64_t> ranks;  ///< of a member; empty: any
+    std::uint8_t rights = 0;           ///< bits of Right
+    Seconds expires = 0;               ///< never allowed from then on
+    std::size_t line = 0;              ///< where it stands, counted from 1
+
+    [[nodiscard]] bool may(Right right) const noexcept {
+        return (rights & static_cast<std::uint8_t>(right)) != 0;
+    }
+    [[nodiscard]] bool has_role(std::string_view role) const noexcept;
+    [[nodiscard]] bool has_rank(std::int64_t rank) const noexcept;
+};
+
+/// "role=member rank=0 may=see,logs", as the list has it.
+std::string text_of_rights(const Allowed& entry);
+/// A whole line.
+std::string line_of(const Allowed& entry);
+
+/// A key speaks for its name, and for names that are made of it: `NAME-` and 8 to 16 of 0-9 and
+/// a-f. So are called the process of a submitted run, of a ServerApp, and who asks.
+bool speaks_for(std::string_view key_name, std::string_view node_name) noexcept;
+/// `name` without such an ending; `name` itself where it has none.
+std::string_view without_suffix(std::string_view name) noexcept;
+
+inline constexpr std::size_t allow_list_bytes_max = 8u << 20;
+inline constexpr std::size_t allowed_keys_max = 16'384;
+
+class AllowList {
+  public:
+    /// Every line that makes no sense is left out, and told in `faults`: one sentence with the
+    /// line's number.
+    static AllowList parse(std::string_view text, std::vector<std::string>& faults);
+
+    /// The entry of that key, whether expired or not.
+    [[nodiscard]] const Allowed* find(const std::string& fingerprint) const;
+    [[nodiscard]] const std::vector<Allowed>& entries() const noexcept { return entries_; }
+    void add(Allowed entry);
+
+  private:
+    void leave_out_made_names(std::vector<std::string>& faults);
+    std::vector<Allowed> entries_;
+    std::map<std::string, std::size_t, std::less<>> by_fingerprint_;
+};
+
+/// `text` with one more line. The line must not be in it.
+std::string with_line(std::string text, const Allowed& entry);
+/// `text` without the lines of these numbers, which count from 1.
+std::string without_lines(std::string_view text, const std::vector<std::size_t>& lines);
+
+}  // namespace vflbus::bus

@@ -1,0 +1,64 @@
+#pragma once
+// The allow-list as a file: read again by itself when it has changed, and changed by writing a new
+// one.
+
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "bus/keys/allow_list.hpp"
+
+namespace vflbus::bus {
+
+inline constexpr std::string_view allow_list_name = "allow-list";
+
+std::filesystem::path allow_list_path(const std::filesystem::path& directory);
+
+/// The list that counts now. Any thread asks; one thread calls `refresh`.
+class AllowListFile {
+  public:
+    using Log = std::function<void(const std::string& line)>;
+
+    /// A file that is not there is a list of nobody. Errors: io; bad_config with the first line
+    /// that makes no sense: a broker begins with a list that is whole.
+    static Result<std::shared_ptr<AllowListFile>> open(std::filesystem::path file, Log log);
+
+    [[nodiscard]] std::shared_ptr<const AllowList> list() const;
+    /// Reads the file when it is another one than before, or `always`. Lines that make no sense
+    /// count as not there, and are logged. One that cannot be read changes nothing. True: the list
+    /// was read.
+    bool refresh(bool always = false);
+
+  private:
+    AllowListFile(std::filesystem::path file, Log log);
+    struct Mark {
+        dev_t device = 0;
+        ino_t inode = 0;
+        off_t size = 0;
+        timespec changed{};
+        bool there = false;
+        [[nodiscard]] bool same(const Mark& other) const noexcept;
+    };
+    [[nodiscard]] Mark mark() const;
+    bool read(std::vector<std::string>& faults);
+
+    std::filesystem::path file_;
+    Log log_;
+    Mark read_at_;
+    std::string told_;  ///< why it could not be read, so that it is said once
+    mutable std::mutex lock_;
+    std::shared_ptr<const AllowList> list_;
+};
+
+/// Replaces the file by what `change` makes of its text, while nobody else does. Errors: io, those
+/// of `change`.
+Result<> change_allow_list(const std::filesystem::path& directory,
+                           const std::function<Result<std::string>(const std::string&)>& change);
+
+}  // namespace vflbus::bus

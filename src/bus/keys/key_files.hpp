@@ -1,0 +1,77 @@
+#pragma once
+// Keys in files: NAME.key, which nobody else may read, and NAME.pub, which is handed out.
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "bus/keys/dates.hpp"
+#include "bus/keys/key.hpp"
+
+namespace vflbus::bus {
+
+inline constexpr std::string_view broker_key_name = "broker";
+inline constexpr Seconds key_lifetime_s = 365 * 86'400;
+/// From so long before its end on, a key is warned of.
+inline constexpr Seconds key_warning_s = 30 * 86'400;
+
+struct PublicKeyFile {
+    std::string name;
+    PublicKey key;
+    Seconds expires = 0;
+};
+
+struct SecretKeyFile {
+    std::string name;
+    KeyPair pair;
+    Seconds expires = 0;
+};
+
+std::filesystem::path secret_key_path(const std::filesystem::path& directory,
+                                      std::string_view name);
+std::filesystem::path public_key_path(const std::filesystem::path& directory,
+                                      std::string_view name);
+
+/// Makes `directory` (mode 0700) where it is missing, and both files in it. Each is whole or not
+/// there, and none that exists is ever written over. Errors: io, usage (a name that is none).
+Result<SecretKeyFile> make_key_files(const std::filesystem::path& directory,
+                                     const std::string& name, Seconds expires);
+
+/// Errors: io; bad_data, naming the file and the line; insecure for a secret that others than its
+/// owner may read. What a line says is never repeated.
+Result<PublicKeyFile> read_public_key(const std::filesystem::path& file);
+Result<SecretKeyFile> read_secret_key(const std::filesystem::path& file);
+
+/// The names of all NAME.key in a directory, in order.
+std::vector<std::string> key_names(const std::filesystem::path& directory);
+
+/// "the key of member-0 expires in 12 days; ..."; empty for one that is good for longer.
+std::string expiry_warning(const std::string& whose, Seconds expires, Seconds now);
+
+// -- what a party connects with ----------------------------------------------------
+
+/// Where a process finds its keys. Without a directory links are in the clear.
+struct KeySource {
+    std::filesystem::path directory;
+    std::string
+        name;  ///< of the key; empty: that of the node, otherwise the only one that is there
+    [[nodiscard]] bool given() const noexcept { return !directory.empty(); }
+};
+
+/// The keys of one end of a link: its own, and the broker's that it insists on.
+struct LinkKeys {
+    SecretKeyFile own;
+    PublicKeyFile broker;
+};
+
+/// For a node of this name. A node called NAME-1f0c9a33 uses the key NAME where it has none of its
+/// own. Errors: io, bad_data, insecure, usage: which file is missing and what makes it; not_allowed
+/// for a key that has expired.
+Result<LinkKeys> load_link_keys(const KeySource& source, const std::string& node_name, Seconds now);
+/// The name of the key that a person asks with: the one that is said, otherwise the only one.
+Result<std::string> asking_key(const KeySource& source);
+
+}  // namespace vflbus::bus

@@ -1,0 +1,236 @@
+#include "bus/zmq/gate.hpp"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "bus/core/allowance.hpp"
+#include "bus/keys/allow_list_file.hpp"
+#include "bus/keys/key_files.hpp"
+#include "bus/zmq/context_impl.hpp"
+#include "observe/log.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+constexpr int looks_every_ms = 200;
+constexpr std::size_t request_parts_max = 16;
+constexpr AllowanceLimits lines_told{.most = refusal_lines_at_once,
+                                     .per_second = refusal_lines_per_second};
+constexpr std::uint8_t all_rights = 0xff;
+
+/// An eventfd that a signal handler may write to.
+class Bell {
+  public:
+    Bell() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    ~Bell() {
+        if (fd_ >= 0) ::close(fd_);
+    }
+    Bell(const Bell&) = delete;
+    Bell& operator=(const Bell&) = delete;
+    void ring() const noexcept {
+        const std::uint64_t one = 1;
+        const int saved = errno;
+        [[maybe_unused]] const ssize_t n = ::write(fd_, &one, sizeof one);
+        errno = saved;
+    }
+    [[nodiscard]] bool rung() const noexcept {
+        std::uint64_t count = 0;
+        return ::read(fd_, &count, sizeof count) > 0;
+    }
+    [[nodiscard]] int fd() const noexcept { return fd_; }
+
+  private:
+    int fd_;
+};
+
+std::string text_in(const zmq::message_t& part) {
+    return {static_cast<const char*>(part.data()), part.size()};
+}
+
+/// A property as ZMTP writes it: length and name, length in four bytes and value.
+std::string property(std::string_view name, std::string_view value) {
+    std::string text(1, static_cast<char>(name.size()));
+    text += name;
+    for (int shift = 24; shift >= 0; shift -= 8)
+        text += static_cast<char>(value.size() >> shift & 0xff);
+    return text += value;
+}
+
+struct Verdict {
+    bool in = false;
+    std::string name;
+    std::string fingerprint;
+};
+
+/// At the start of the broker, of the first keys that end soon.
+void warn_of_expiry(const AllowList& list) {
+    int left = 20;
+    const Seconds now = wall_seconds();
+    for (const Allowed& entry : list.entries()) {
+        const std::string text = expiry_warning("the key of " + entry.name, entry.expires, now);
+        if (!text.empty() && left-- > 0) observe::log::warn("{}", text);
+    }
+}
+
+class GateImpl final : public Gate {
+  public:
+    GateImpl(std::shared_ptr<Context> context, std::shared_ptr<AllowListFile> file,
+             const PublicKey& own)
+        : context_(std::move(context)),
+          file_(std::move(file)),
+          lines_(lines_told, clock_now()),
+          socket_(context_->zmq, zmq::socket_type::rep) {
+        auto owner = std::make_shared<Allowed>();
+        owner->name = broker_key_name;
+        owner->fingerprint = fingerprint_of(own);
+        owner->key = own;
+        owner->rights = all_rights;
+        owner->expires = INT64_MAX;
+        owner_ = std::move(owner);
+        socket_.set(zmq::sockopt::linger, 0);
+        socket_.bind("inproc://zeromq.zap.01");
+        thread_ = std::thread([this] { serve(); });
+    }
+
+    ~GateImpl() override {
+        ending_ = true;
+        wake_.ring();
+        thread_.join();
+    }
+
+    std::shared_ptr<const Allowed> entry(const std::string& fingerprint) const override {
+        if (fingerprint == owner_->fingerprint) return owner_;
+        const auto list = file_->list();
+        const Allowed* const found = list->find(fingerprint);
+        if (found == nullptr || found->expires <= wall_seconds()) return nullptr;
+        return {list, found};
+    }
+
+    int descriptor() const noexcept override { return changed_.fd(); }
+    bool changed() noexcept override { return changed_.rung(); }
+    void read_again() noexcept override {
+        again_ = true;
+        wake_.ring();
+    }
+
+  private:
+    void serve() {
+        while (!ending_) {
+            while (answer_one()) {
+            }
+            pollfd ready[] = {{descriptor_of(socket_), POLLIN, 0}, {wake_.fd(), POLLIN, 0}};
+            (void)::poll(ready, 2, looks_every_ms);
+            (void)wake_.rung();
+            const TimePoint now = clock_now();
+            const bool always = again_.exchange(false);
+            if (!always && now - looked_ < std::chrono::milliseconds(looks_every_ms)) continue;
+            looked_ = now;
+            if (file_->refresh(always)) changed_.ring();
+        }
+    }
+
+    /// False: nobody asks.
+    bool answer_one() {
+        std::vector<zmq::message_t> parts;
+        for (bool more = true; more;) {
+            zmq::message_t part;
+            try {
+                if (!socket_.recv(part, zmq::recv_flags::dontwait)) return false;
+            } catch (const zmq::error_t& e) {
+                if (e.num() == EINTR) continue;
+                return false;
+            }
+            more = part.more();
+            if (parts.size() < request_parts_max) parts.push_back(std::move(part));
+        }
+        // version, request id, domain, address, routing id, mechanism, key (RFC 27)
+        Verdict verdict;
+        const bool curve = parts.size() == 7 && text_in(parts[0]) == "1.0" &&
+                           text_in(parts[5]) == "CURVE" && parts[6].size() == key_bytes;
+        if (curve) verdict = judge(parts[6], text_in(parts[3]));
+        reply(parts.size() > 1 ? text_in(parts[1]) : std::string(), verdict);
+        return true;
+    }
+
+    Verdict judge(const zmq::message_t& credentials, const std::string& address) {
+        PublicKey key;
+        std::memcpy(key.bytes.data(), credentials.data(), key.bytes.size());
+        Verdict verdict;
+        verdict.fingerprint = fingerprint_of(key);
+        if (const auto found = entry(verdict.fingerprint)) {
+            verdict.in = true;
+            verdict.name = found->name;
+            return verdict;
+        }
+        const TimePoint now = clock_now();
+        if (!lines_.take(1, now)) {
+            ++untold_;
+            return verdict;
+        }
+        const auto list = file_->list();
+        const Allowed* const expired = list->find(verdict.fingerprint);
+        const std::uint64_t untold = std::exchange(untold_, 0);
+        observe::log::warn(
+            "not let in key={} from={}: {}{}", verdict.fingerprint, address,
+            expired == nullptr ? "it is not on the allow-list"
+                               : "the key of " + expired->name + " has expired",
+            untold == 0 ? std::string() : "; and " + std::to_string(untold) + " more before it");
+        return verdict;
+    }
+
+    void reply(const std::string& request, const Verdict& verdict) {
+        const std::array<std::string, 6> parts{
+            "1.0",
+            request,
+            verdict.in ? "200" : "400",
+            verdict.in ? "OK" : "the key is not on the allow-list",
+            verdict.name,
+            verdict.in ? property(key_property, verdict.fingerprint) : std::string()};
+        for (std::size_t i = 0; i < parts.size(); ++i)
+            (void)socket_.send(zmq::buffer(parts[i]), i + 1 < parts.size()
+                                                          ? zmq::send_flags::sndmore
+                                                          : zmq::send_flags::none);
+    }
+
+    std::shared_ptr<Context> context_;
+    std::shared_ptr<AllowListFile> file_;
+    std::shared_ptr<const Allowed> owner_;
+    Bell wake_;
+    Bell changed_;
+    std::atomic<bool> ending_{false};
+    std::atomic<bool> again_{false};
+    // -- of the thread
+    TimePoint looked_{};
+    Allowance lines_;
+    std::uint64_t untold_ = 0;
+    zmq::socket_t socket_;
+    std::thread thread_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Gate>> Gate::open(std::shared_ptr<Context> context,
+                                         const std::filesystem::path& directory,
+                                         const PublicKey& own) {
+    auto file = AllowListFile::open(allow_list_path(directory), [](const std::string& line) {
+        observe::log::warn("{}", line);
+    });
+    if (!file) return tl::unexpected(file.error());
+    warn_of_expiry(*(*file)->list());
+    try {
+        return std::make_unique<GateImpl>(std::move(context), std::move(*file), own);
+    } catch (const zmq::error_t& e) {
+        return fail(Errc::address, std::string("cannot check keys in this process: ") + e.what());
+    }
+}
+
+}  // namespace vflbus::bus

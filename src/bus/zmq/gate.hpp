@@ -1,0 +1,41 @@
+#pragma once
+// Who gets in over tcp: the ZAP handler (ZeroMQ RFC 27) of a broker with keys, and the allow-list
+// that it answers from.
+//
+// The problem: CURVE without a ZAP handler lets every key in. With one, ZeroMQ asks it after the
+// handshake has proved that the other end has the secret of its key, and before the ROUTER reads
+// anything. The handler answers one question at a time from memory, so that it waits for nobody;
+// those who were not let in cost a line in the log, and not more than some lines a second.
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "base/errc.hpp"
+#include "bus/core/access.hpp"
+#include "bus/zmq/context.hpp"
+
+namespace vflbus::bus {
+
+/// Its thread also looks, five times a second, whether the allow-list is another one.
+class Gate : public Access {
+  public:
+    /// Name of the domain that a socket has to name so that the gate is asked.
+    static constexpr const char* domain = "vflbus";
+    /// Property of a message that has the fingerprint of its connection's key; its name is User-Id.
+    static constexpr const char* key_property = "X-Key";
+
+    /// Before any socket of the context is bound with CURVE; one gate per context. The broker's own
+    /// key is let in as `broker`, with every right: who has it is the owner. Errors: those of the
+    /// allow-list; address, when the context has a gate already.
+    static Result<std::unique_ptr<Gate>> open(std::shared_ptr<Context> context,
+                                              const std::filesystem::path& directory,
+                                              const PublicKey& own);
+    /// Readable when the list has changed since `changed` was last asked.
+    [[nodiscard]] virtual int descriptor() const noexcept = 0;
+    [[nodiscard]] virtual bool changed() noexcept = 0;
+    /// Async-signal-safe.
+    virtual void read_again() noexcept = 0;
+};
+
+}  // namespace vflbus::bus

@@ -1,0 +1,39 @@
+#pragma once
+// Keys of a socket, and why its handshakes fail.
+
+#include <string>
+#include <zmq.hpp>
+
+#include "bus/keys/key_files.hpp"
+
+namespace vflbus::bus {
+
+/// What the socket connects with from now on.
+void set_link_keys(zmq::socket_t& socket, const LinkKeys& keys);
+/// What it binds with from now on; `Gate::domain` is asked about everybody who comes.
+void set_broker_keys(zmq::socket_t& socket, const KeyPair& keys);
+
+/// The events of a connecting socket that say why it does not get in. ZeroMQ itself says nothing to
+/// its user, and tries again or not as it thinks fit.
+class Handshakes {
+  public:
+    /// Before the socket connects. Where the monitor cannot be had, nothing is ever known.
+    Handshakes(zmq::context_t& context, zmq::socket_t& socket, bool with_keys);
+    ~Handshakes();
+    Handshakes(const Handshakes&) = delete;
+    Handshakes& operator=(const Handshakes&) = delete;
+
+    /// Why the last handshake failed, for people; empty when none has, or the last one succeeded.
+    [[nodiscard]] const std::string& read();
+    /// Readable when there may be something to read; -1 without a monitor.
+    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+
+  private:
+    zmq::socket_t& socket_;
+    zmq::socket_t monitor_;
+    bool with_keys_;
+    int descriptor_ = -1;
+    std::string trouble_;
+};
+
+}  // namespace vflbus::bus

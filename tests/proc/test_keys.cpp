@@ -1,0 +1,287 @@
+// A bus with keys: who gets in over real sockets, as whom, and until when. docs/security.md.
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <csignal>
+#include <memory>
+
+#include "catch.hpp"
+#include "parties.hpp"
+
+using namespace proc;
+
+namespace {
+
+/// A broker with keys on tcp, and what parties need to come in.
+struct KeyedBus {
+    explicit KeyedBus(const TempDir& in, bool party_keys = true) : dir(in) {
+        make("broker", keys());
+        if (party_keys) {
+            allow("master", {"--role", "master"});
+            allow("member-0", {"--role", "member", "--rank", "0"});
+            allow("member-1", {"--role", "member", "--rank", "1"});
+        }
+        start();
+    }
+    void start() {
+        broker = std::make_unique<Process>(
+            dir, Words{"broker", "--bind", "tcp://127.0.0.1:0", "--certificates", keys()});
+        endpoint = first_endpoint(*broker);
+        REQUIRE_FALSE(endpoint.empty());
+    }
+    [[nodiscard]] std::string keys() const { return dir / "keys"; }
+    /// Its fingerprint.
+    std::string make(const std::string& name, const std::string& where, const Words& more = {}) {
+        const Finished made = run(dir, with({"keys", "new", name, "--certificates", where}, more));
+        INFO(made.err);
+        REQUIRE(made.exit_code == 0);
+        return made.out.substr(0, made.out.find('\n'));
+    }
+    /// A key of the party's own, in a directory of its own with the broker's public key.
+    std::string party(const std::string& name, const Words& more = {}) {
+        const std::string where = dir / ("keys-of-" + name);
+        make(name, where, more);
+        fs::copy_file(fs::path(keys()) / "broker.pub", fs::path(where) / "broker.pub",
+                      fs::copy_options::skip_existing);
+        return where;
+    }
+    void allow(const std::string& name, const Words& more, const Words& for_key = {}) {
+        const std::string where = party(name, for_key);
+        const Finished let_in = run(dir, with({"allow", name, "--key", where + "/" + name + ".pub",
+                                               "--certificates", keys()},
+                                              more));
+        INFO(let_in.err);
+        REQUIRE(let_in.exit_code == 0);
+    }
+    [[nodiscard]] std::string keys_of(const std::string& name) const {
+        return dir / ("keys-of-" + name);
+    }
+    Words actor(const std::string& name, const Words& more = {}) const {
+        const Words who = name == "master" ? Words{"actor", "--role", "master", "--run-id", run_id}
+                                           : Words{"actor",  "--role",       "member",
+                                                   "--rank", name.substr(7), "--once"};
+        return with(with(who, {"--broker", endpoint, "--config", "run.toml", "--set",
+                               "output.runs_dir=" + dir / "runs", "--certificates", keys_of(name)}),
+                    more);
+    }
+    bool told(const std::string& text) { return broker->await_output(text, true); }
+
+    const TempDir& dir;
+    std::string endpoint;
+    std::unique_ptr<Process> broker;
+};
+
+std::string secret_in(const std::string& file) {
+    const std::string text = slurp(file);
+    const std::size_t at = text.find("\nsecret ");
+    REQUIRE(at != std::string::npos);
+    return text.substr(at + 8, 40);
+}
+
+}  // namespace
+
+TEST_CASE("a training with keys has the same model, and no secret is told anywhere", "[keys]") {
+    const TempDir dir;
+    make_example(dir);
+    const Finished plain = run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id",
+                                     run_id, "--set", "output.runs_dir=" + dir / "plain"});
+    REQUIRE(plain.exit_code == 0);
+    KeyedBus bus(dir);
+    Process zero(dir, bus.actor("member-0", {"--verbose"}));
+    Process one(dir, bus.actor("member-1", {"--verbose"}));
+    Process master(dir, bus.actor("master", {"--verbose"}));
+    const Finished done = master.wait();
+    INFO(done.err);
+    INFO(bus.broker->err());
+    REQUIRE(done.exit_code == 0);
+    const Finished of_zero = zero.wait();
+    const Finished of_one = one.wait();
+    CHECK(of_zero.exit_code == 0);
+    CHECK(of_one.exit_code == 0);
+    const Models trained = models(fs::path(dir / "runs") / run_id);
+    CHECK(trained.size() == 3);
+    CHECK(trained == models(fs::path(dir / "plain") / run_id));
+    CHECK(bus.told("run opened run=" + run_id.substr(0, 8) + " owner=master"));
+    std::string all = done.out + done.err + of_zero.out + of_zero.err + of_one.out + of_one.err +
+                      bus.broker->err() + bus.broker->out();
+    for (const auto& entry : fs::recursive_directory_iterator(dir / "runs"))
+        if (entry.is_regular_file()) all += slurp(entry.path());
+    for (const std::string name : {"master", "member-0", "member-1"})
+        CHECK(all.find(secret_in(bus.keys_of(name) + "/" + name + ".key")) == std::string::npos);
+    CHECK(all.find(secret_in(bus.keys() + "/broker.key")) == std::string::npos);
+}
+
+TEST_CASE("launch over tcp makes keys for its run, and leaves none", "[keys]") {
+    const TempDir dir;
+    make_example(dir);
+    for (const char* transport : {"ipc", "tcp"}) {
+        const Finished done =
+            run(dir, {"launch", "--local", "--transport", transport, "--config", "run.toml",
+                      "--run-id", run_id, "--set", "output.runs_dir=" + dir / transport});
+        INFO(done.err);
+        REQUIRE(done.exit_code == 0);
+    }
+    const Models over_tcp = models(fs::path(dir / "tcp") / run_id);
+    CHECK(over_tcp.size() == 3);
+    CHECK(over_tcp == models(fs::path(dir / "ipc") / run_id));
+    const std::string log = slurp(fs::path(dir / "tcp") / run_id / "broker" / "log");
+    CHECK(log.find("node up name=master role=master") != std::string::npos);
+    CHECK(log.find(" key=") != std::string::npos);
+    CHECK(left_behind(dir).empty());
+    for (const auto& entry : fs::recursive_directory_iterator(dir.path()))
+        CHECK(entry.path().extension() != ".key");
+}
+
+TEST_CASE("who has no key, or another one, does not get in, and is told why", "[keys]") {
+    const TempDir dir;
+    make_example(dir);
+    KeyedBus bus(dir);
+    const auto refused = [&](const Words& words, const std::string& why) {
+        const Finished asked = run(dir, with({"runs", "--broker", bus.endpoint}, words));
+        INFO(why << "\n" << asked.err << bus.broker->err());
+        CHECK(asked.exit_code != 0);
+        CHECK(asked.out.empty());
+        CHECK(asked.err.find(why) != std::string::npos);
+    };
+    refused({}, "wants keys");
+    bus.party("mallory");
+    refused({"--certificates", bus.keys_of("mallory")}, "does not let this key in");
+    CHECK(bus.told("not let in key="));
+    // a broker that is another one than was agreed
+    const std::string other = dir / "other";
+    bus.make("broker", other);
+    bus.make("alice", other);
+    fs::remove(fs::path(other) / "broker.key");
+    refused({"--certificates", other}, "another key than broker.pub says");
+    // keys, and a broker in the clear
+    Process plain(dir, {"broker", "--bind", "tcp://127.0.0.1:0"});
+    const Finished clear =
+        run(dir, {"runs", "--broker", first_endpoint(plain), "--certificates", other});
+    INFO(clear.err);
+    CHECK(clear.exit_code != 0);
+    CHECK(clear.err.find("in the clear") != std::string::npos);
+    // a key that has expired, as the list says
+    bus.party("carol");
+    const std::string list = bus.keys() + "/allow-list";
+    const std::string carol =
+        run(dir, {"keys", "fingerprint", "carol", "--certificates", bus.keys_of("carol")}).out;
+    spit(list + ".new", slurp(list) + "carol " + carol.substr(0, 29) + " expires=2020-01-01\n");
+    fs::rename(list + ".new", list);
+    REQUIRE(bus.told("keys=4"));
+    refused({"--certificates", bus.keys_of("carol")}, "does not let this key in");
+    CHECK(bus.told("the key of carol has expired"));
+    // a secret that others may read is none
+    ::chmod((bus.keys_of("mallory") + "/mallory.key").c_str(), 0644);
+    refused({"--certificates", bus.keys_of("mallory")}, "chmod 600");
+    // health needs no key, and the owner of the broker has every right
+    CHECK(run(dir, {"health", "--broker", bus.endpoint}).exit_code == 0);
+    const Finished owner =
+        run(dir, {"nodes", "--json", "--broker", bus.endpoint, "--certificates", bus.keys()});
+    INFO(owner.err);
+    CHECK(owner.exit_code == 0);
+}
+
+TEST_CASE("a key speaks for its own name, role and rank alone", "[keys]") {
+    const TempDir dir;
+    make_example(dir);
+    KeyedBus bus(dir);
+    const auto refused = [&](const Words& words, const std::string& why) {
+        Process actor(
+            dir, with(words, {"--broker", bus.endpoint, "--config", "run.toml", "--certificates",
+                              bus.keys_of("member-0"), "--set", "bus.identity=member-0", "--set",
+                              "output.runs_dir=" + dir / "runs"}));
+        const Finished ended = actor.wait();
+        INFO(ended.err);
+        CHECK(ended.exit_code == 7);
+        CHECK(sentence_of(ended).find(why) != std::string::npos);
+    };
+    refused({"actor", "--role", "member", "--rank", "1"}, "cannot speak for member-1");
+    refused({"actor", "--role", "master"}, "cannot speak for master");
+    refused({"actor", "--role", "master", "--name", "member-0"}, "not allowed as role master");
+    CHECK(bus.told("not allowed name=member-0 key="));
+    CHECK(bus.told("tried: HELLO as member-1, role member of rank 1"));
+    const Finished lowered =
+        run(dir, {"allow", "member-0", "--key", bus.keys_of("member-0") + "/member-0.pub", "--role",
+                  "member", "--rank", "5", "--certificates", bus.keys()});
+    REQUIRE(lowered.exit_code == 0);
+    REQUIRE(bus.told("the allow-list was read again"));
+    refused({"actor", "--role", "member", "--rank", "0"}, "not allowed as rank 0");
+}
+
+TEST_CASE("a key that is revoked is out at once, without a restart of the broker", "[keys]") {
+    const TempDir dir;
+    make_example(dir);
+    KeyedBus bus(dir);
+    Process member(dir, bus.actor("member-0"));
+    REQUIRE(bus.told("node up name=member-0"));
+    REQUIRE(run(dir, {"revoke", "member-0", "--certificates", bus.keys()}).exit_code == 0);
+    const Finished ended = member.wait();
+    INFO(ended.err);
+    CHECK(ended.exit_code == 7);
+    CHECK(sentence_of(ended).find("not allowed any more") != std::string::npos);
+    CHECK(bus.told("session ended name=member-0 key="));
+    const Finished again =
+        run(dir, {"runs", "--broker", bus.endpoint, "--certificates", bus.keys_of("member-0")});
+    CHECK(again.err.find("does not let this key in") != std::string::npos);
+    // the others do not notice; a list that is read at a signal is read without a change
+    bus.broker->signal(SIGHUP);
+    CHECK(bus.told("keys=2"));
+    CHECK(run(dir, {"runs", "--broker", bus.endpoint, "--certificates", bus.keys_of("master")})
+              .exit_code == 0);
+}
+
+TEST_CASE("commands of keys and of the allow-list", "[keys]") {
+    const TempDir dir;
+    const auto ok = [&](const Words& words) {
+        const Finished done = run(dir, words);
+        INFO(done.err);
+        CHECK(done.exit_code == 0);
+        return done.out;
+    };
+    const auto wrong = [&](const Words& words, const std::string& why) {
+        const Finished done = run(dir, words);
+        INFO(done.err);
+        CHECK(done.exit_code == 2);
+        CHECK(done.err.find(why) != std::string::npos);
+    };
+    const std::string made = ok({"keys", "new", "shop"});
+    CHECK(ok({"keys", "fingerprint", "shop"}) == made);
+    CHECK(ok({"keys", "fingerprint", "keys/shop.pub"}) == made);
+    const std::string shown = ok({"keys", "show", "--json"});
+    CHECK(shown.find(made.substr(0, 29)) != std::string::npos);
+    CHECK(shown.find(secret_in(dir / "keys/shop.key")) == std::string::npos);
+    CHECK(run(dir, {"keys", "new", "shop"}).exit_code == 3);
+    wrong({"keys", "new", "../shop"}, "is no name");
+    wrong({"keys", "new", "x", "--expires", "soon"}, "--expires");
+    wrong({"allow", "shop", "--key", "nonsense"}, "--key");
+    wrong({"allow", "shop", "--key", "keys/shop.pub", "--role", "king"}, "king");
+    wrong({"allow", "shop", "--key", "keys/shop.pub", "--rank", "x"}, "rank");
+    wrong({"allow", "shop", "--key", "keys/shop.pub", "--may", "all"}, "all");
+    CHECK_FALSE(fs::exists(dir / "keys/allow-list"));
+    ok({"allow", "shop", "--key", "keys/shop.pub", "--role", "member", "--rank", "0"});
+    wrong({"allow", "bank", "--key", "keys/shop.pub"}, "that of shop");
+    ok({"keys", "new", "shop", "--certificates", "new"});
+    wrong({"allow", "shop", "--key", "new/shop.pub"}, "--also");
+    ok({"allow", "shop", "--key", "new/shop.pub", "--also", "--role", "member", "--rank", "0"});
+    wrong({"allow", "shop-0123abcd", "--key", "AAAA-AAAA-AAAA-AAAA-AAAA-AAAA"}, "choose another");
+    const std::string members = ok({"members", "--json"});
+    CHECK(members.find(made.substr(0, 29)) != std::string::npos);
+    ok({"revoke", "shop", "--key", made.substr(0, 29)});
+    CHECK(ok({"members", "--json"}).find(made.substr(0, 29)) == std::string::npos);
+    wrong({"revoke", "bank"}, "no key of bank");
+    // a list with a bad line: its number, and the broker does not begin with it
+    ok({"keys", "new", "broker"});
+    spit(dir / "keys/allow-list", slurp(dir / "keys/allow-list") + "shop x\n");
+    wrong({"broker", "--bind", "tcp://127.0.0.1:0", "--certificates", "keys"}, "line ");
+    // beyond this machine only with keys, or --insecure
+    spit(dir / "keys/allow-list", "");
+    Process wide(dir, {"broker", "--bind", "tcp://0.0.0.0:0", "--certificates", "keys"});
+    CHECK(first_endpoint(wide).substr(0, 6) == "tcp://");
+    // ipc is in the clear: beside keys only where nobody else may enter
+    fs::create_directory(dir / "open");
+    ::chmod((dir / "open").c_str(), 0755);
+    wrong({"broker", "--bind", "tcp://127.0.0.1:0", "--bind", "ipc://open/bus", "--certificates",
+           "keys"},
+          "chmod 700");
+}

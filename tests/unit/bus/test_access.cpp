@@ -1,0 +1,472 @@
+// What keys may do at the broker: a table of attempts, each refused, told in the log, and without
+// any change of state. docs/security.md.
+
+#include <functional>
+#include <set>
+
+#include "broker_fixture.hpp"
+#include "bus/wire/questions.hpp"
+
+using namespace vflbus;
+using namespace vflbus::bus;
+
+namespace {
+
+/// The allow-list of the test, and the clock by which its keys expire.
+class TestAccess final : public Access {
+  public:
+    void allow(const std::string& line) {
+        std::vector<std::string> faults;
+        AllowList more = AllowList::parse(line + " expires=2030-01-01", faults);
+        REQUIRE(faults.empty());
+        for (Allowed entry : more.entries()) entries[entry.fingerprint] = std::move(entry);
+    }
+    std::shared_ptr<const Allowed> entry(const std::string& fingerprint) const override {
+        const auto found = entries.find(fingerprint);
+        if (found == entries.end() || found->second.expires <= now) return nullptr;
+        return std::make_shared<Allowed>(found->second);
+    }
+    std::map<std::string, Allowed> entries;
+    Seconds now = 1'800'000'000;
+};
+
+/// Six groups of four, made of one letter.
+std::string fingerprint(char letter) {
+    std::string text;
+    for (int i = 0; i < 6; ++i) text += (i == 0 ? "" : "-") + std::string(4, letter);
+    return text;
+}
+
+class KeyedRouter final : public BrokerTransport {
+  public:
+    SendResult send(ConnId to, Frame& frame) override { return inner->send(to, frame); }
+    void close(ConnId conn) override { inner->close(conn); }
+    std::shared_ptr<const Identity> identity_of(ConnId conn) override {
+        const auto found = keys.find(conn);
+        return found == keys.end() ? nullptr : found->second;
+    }
+    FakeRouter* inner = nullptr;
+    std::map<ConnId, std::shared_ptr<const Identity>> keys;
+};
+
+/// A broker with keys, at which these are on the list, and a run of master with member-0:
+///
+///     master          role=master
+///     member-0        role=member rank=0
+///     member-1        role=member rank=1
+///     rival           role=master              another owner
+///     alice           may=see,status,logs,stop,submit
+///     bob             nothing but a key
+///     member-0        a second key, 'Z', as while keys are exchanged
+struct Keyed : BrokerFixture {
+    Keyed() {
+        access.allow("master " + fingerprint('M') + " role=master");
+        access.allow("member-0 " + fingerprint('A') + " role=member rank=0");
+        access.allow("member-0 " + fingerprint('Z') + " role=member rank=0");
+        access.allow("member-1 " + fingerprint('B') + " role=member rank=1");
+        access.allow("rival " + fingerprint('R') + " role=master");
+        access.allow("alice " + fingerprint('C') + " may=see,status,logs,stop,submit");
+        access.allow("bob " + fingerprint('D'));
+        keyed.inner = &router;
+        BrokerConfig c = config();
+        c.access = &access;
+        c.log = [this](const std::string& line) { lines.push_back(line); };
+        core.emplace(std::move(c), keyed, start);
+        addressed = &*core;
+    }
+
+    /// The connection of that name has this key.
+    void key(const std::string& connection, const std::string& name, char letter) {
+        keyed.keys[conn(connection)] =
+            std::make_shared<const Identity>(Identity{name, fingerprint(letter)});
+    }
+    void hello_on(const std::string& connection, const Hello& hello) {
+        Header header;
+        header.kind = Kind::hello;
+        header.src = node_id_of(hello.name);
+        frame(conn(connection), header, encode(hello));
+    }
+    static Hello as(const std::string& name, const std::string& role, std::int64_t rank = -1,
+                    std::vector<std::string> features = {}, std::uint64_t instance = 7) {
+        return {name, role, rank, 1, instance, "0.1.0", std::move(features)};
+    }
+    void enter(const std::string& name, char letter, const std::string& role,
+               std::int64_t rank = -1, std::vector<std::string> features = {}) {
+        key(name, name.substr(0, name.find("-0123")), letter);
+        hello_on(name, as(name, role, rank, std::move(features)));
+        (void)expect(Kind::welcome).to(name);
+    }
+    void tick(Duration by) {
+        const TimePoint until = now + by;
+        while (now < until) {
+            now = std::min(until, now + Timings{}.check);
+            core->on_tick(now);
+        }
+    }
+    void ask(const std::string& from, const std::string& to, Question question, Bytes body,
+             RunId run = run_of(1)) {
+        Header header;
+        header.kind = Kind::query;
+        header.src = node_id_of(from);
+        if (!to.empty()) header.dst = node_id_of(to);
+        header.run = run;
+        header.request = ++number;
+        header.type = static_cast<std::uint16_t>(question);
+        frame(conn(from), header, std::move(body));
+    }
+    void join_as(const std::string& name, const std::string& role, std::int64_t rank) {
+        send(name, Kind::join, encode(Join{name, role, rank, 1, {}, "0.1.0", Errc::ok, ""}),
+             run_of(1), 1);
+    }
+    /// Everybody is there, and the run is on.
+    void all_enter() {
+        enter("master", 'M', "master");
+        enter("member-0", 'A', "member", 0);
+        enter("member-1", 'B', "member", 1);
+        enter("rival", 'R', "master", -1, {"serve"});
+        enter("alice-0123456789abcdef", 'C', "node", -1, {"asks"});
+        enter("bob-0123456789abcdef", 'D', "node", -1, {"asks"});
+        open("master", {"member-0"});
+        join_as("member-0", "member", 0);
+        router.frames.clear();
+    }
+    struct State {
+        std::size_t nodes, runs;
+        std::uint64_t routed;
+        friend bool operator==(const State&, const State&) = default;
+    };
+    [[nodiscard]] State state() const {
+        return {core->nodes(), core->runs(), core->counters().frames_routed};
+    }
+    [[nodiscard]] std::size_t told() const {
+        return static_cast<std::size_t>(
+            std::count_if(lines.begin(), lines.end(), [](const std::string& line) {
+                return line.find("not allowed name=") != std::string::npos &&
+                       line.find(" key=") != std::string::npos;
+            }));
+    }
+
+    TestAccess access;
+    KeyedRouter keyed;
+    std::vector<std::string> lines;
+    std::optional<BrokerCore> core;
+    std::uint64_t number = 0;
+};
+
+const std::string alice = "alice-0123456789abcdef";
+const std::string bob = "bob-0123456789abcdef";
+
+/// One who tries what it has no right to.
+struct Attempt {
+    std::string who;  ///< and what, for people
+    std::string key;  ///< name of its key
+    char letter;      ///< of its fingerprint
+    std::function<void(Keyed&)> tries;
+};
+
+void hello_attempts(std::vector<Attempt>& all) {
+    const auto add = [&](const std::string& key, char letter, const Hello& hello) {
+        all.push_back({key + "'s key says HELLO as " + hello.name + ", " + hello.role + " " +
+                           std::to_string(hello.rank) +
+                           (hello.features.empty() ? "" : " with " + hello.features[0]),
+                       key, letter, [hello](Keyed& k) { k.hello_on("intruder", hello); }});
+    };
+    const auto as = Keyed::as;
+    // another's name, in every role that it could have
+    for (const char* name : {"master", "member-1", "rival", "alice", "bob", "member-2", "broker"})
+        add("member-0", 'A', as(name, "member", 0, {}, 99));
+    add("member-0", 'A', as("master", "master", -1, {}, 99));
+    add("member-0", 'A', as("master-0123abcd", "master", -1, {}, 99));
+    add("member-0", 'A', as(alice, "node", -1, {"asks"}, 99));
+    add("member-0", 'A', as("member-00", "member", 0, {}, 99));
+    add("member-0", 'A', as("member", "member", 0, {}, 99));
+    add("rival", 'R', as("master", "master", -1, {}, 99));
+    add("rival", 'R', as("master", "master", -1, {"serve"}, 99));
+    add("rival", 'R', as("master-0123abcd", "master", -1, {}, 99));
+    add("bob", 'D', as(alice, "node", -1, {"asks"}, 99));
+    // its own name, in a role that it does not have
+    for (const char* role : {"master", "arbiter", "serverapp", "node", "king", ""})
+        add("member-0", 'A', as("member-0", role, -1, {}, 99));
+    add("member-0", 'A', as("member-0-0123abcd", "master", -1, {}, 99));
+    add("member-0", 'A', as("member-0-0123abcd", "serverapp", -1, {}, 99));
+    for (const char* role : {"member", "arbiter", "serverapp", "node"})
+        add("rival", 'R', as("rival", role, 0, {}, 99));
+    for (const char* role : {"master", "member", "arbiter", "serverapp", "node"})
+        add("bob", 'D', as("bob", role, 0, {}, 99));
+    // a rank that it does not have
+    for (const std::int64_t rank :
+         {std::int64_t{1}, std::int64_t{2}, std::int64_t{-1}, std::int64_t{4095}})
+        add("member-0", 'A', as("member-0", "member", rank, {}, 99));
+    add("member-1", 'B', as("member-1", "member", 0, {}, 99));
+    // a member under a name that is made of its own, so that there would be two of one rank
+    add("member-0", 'A', as("member-0-0123abcd", "member", 0, {}, 99));
+    // what else a node may do
+    add("member-0", 'A', as("member-0", "member", 0, {"serve"}, 99));
+    add("member-0", 'A', as("member-0", "node", -1, {"asks", "serve"}, 99));
+    add("bob", 'D', as("bob", "node", -1, {"apps"}, 99));
+    add("bob", 'D', as("bob", "node", -1, {"asks", "apps"}, 99));
+    // a key that is not on the list, or has another name there than the gate has said
+    add("nobody", 'N', as("nobody", "member", 0, {}, 99));
+    add("nobody", 'N', as("member-0", "member", 0, {}, 99));
+    add("member-0", 'B', as("member-0", "member", 0, {}, 99));
+    add("master", 'A', as("master", "master", -1, {}, 99));
+}
+
+Bytes submission() {
+    return encode(SubmitQuery{"agreed", "label"});
+}
+
+void question_attempts(std::vector<Attempt>& all) {
+    const auto add = [&](const std::string& what, const std::string& from, const std::string& to,
+                         Question question, Bytes body, RunId run = run_of(1)) {
+        all.push_back({from + " asks " + to + " " + what, {}, ' ', [=](Keyed& k) {
+                           k.ask(from, to, question, body, run);
+                       }});
+    };
+    for (const std::string& from : {std::string("rival"), std::string("member-1"), bob}) {
+        add("to stop", from, "master", Question::stop, encode_sentence("now"));
+        add("for its status", from, "master", Question::status, encode_empty());
+        add("for metrics", from, "master", Question::metrics, encode_from(0));
+        add("for the configuration", from, "master", Question::configuration, encode_empty());
+        add("for its log", from, "master", Question::log, encode_from(0));
+        add("for the log of a member", from, "member-0", Question::log, encode_from(0));
+        add("about a run that nobody knows", from, "master", Question::status, encode_empty(),
+            run_of(9));
+    }
+    // a participant sees its run, and does not end it
+    add("to stop", "member-0", "master", Question::stop, encode_sentence("now"));
+    add("for its log", "member-0", "master", Question::log, encode_from(0));
+    add("about its run", "member-0", "rival", Question::status, encode_empty());
+    for (const std::string& from : {std::string("member-0"), std::string("master"), bob})
+        add("to take a run", from, "rival", Question::submit, submission(), run_of(5));
+    add("what no question is", "member-0", "master", static_cast<Question>(99), encode_empty());
+    add("who is not there", "member-0", "nobody", Question::status, encode_empty());
+}
+
+void frame_attempts(std::vector<Attempt>& all) {
+    const auto add = [&](const std::string& what, std::function<void(Keyed&)> tries) {
+        all.push_back({what, {}, ' ', std::move(tries)});
+    };
+    add("a member opens a run", [](Keyed& k) { k.open("member-0", {"member-1"}, run_of(7)); });
+    add("a member opens a run that is there",
+        [](Keyed& k) { k.open("member-0", {"member-1"}, run_of(1), 2); });
+    add("who asks opens a run", [](Keyed& k) { k.open(alice, {"member-1"}, run_of(7)); });
+    add("a member joins in another rank", [](Keyed& k) { k.join_as("member-0", "member", 1); });
+    add("a member joins in another role", [](Keyed& k) { k.join_as("member-0", "arbiter", 0); });
+    const auto bulk = [](Keyed& k, std::uint64_t instance) {
+        Header header;
+        header.kind = Kind::bulk;
+        header.src = node_id_of("master");
+        header.request = instance;
+        header.aux = 1;  // the first session of this broker
+        k.frame(k.conn("intruder"), header);
+    };
+    all.push_back({"another key takes the bulk connection of master", "member-0", 'A',
+                   [bulk](Keyed& k) { bulk(k, 7); }});
+    all.push_back(
+        {"another key of another owner does", "rival", 'R', [bulk](Keyed& k) { bulk(k, 7); }});
+}
+
+}  // namespace
+
+TEST_CASE("what no key has the right to is refused, named in the log, and changes nothing",
+          "[access]") {
+    std::vector<Attempt> attempts;
+    hello_attempts(attempts);
+    question_attempts(attempts);
+    frame_attempts(attempts);
+    CHECK(attempts.size() >= 60);
+    for (const Attempt& attempt : attempts) {
+        INFO(attempt.who);
+        Keyed k;
+        k.all_enter();
+        if (attempt.letter != ' ') k.key("intruder", attempt.key, attempt.letter);
+        const Keyed::State before = k.state();
+        const std::uint64_t counted = k.core->counters().not_allowed;
+        attempt.tries(k);
+        CHECK(k.told() == 1);
+        CHECK(k.core->counters().not_allowed == counted + 1);
+        CHECK(k.state() == before);
+        // one answer, to who tried, and nothing to anybody else
+        REQUIRE(k.router.frames.size() == 1);
+        const SentFrame& answer = k.router.frames.front();
+        const bool error = answer.header.kind == Kind::error;
+        const bool refusal =
+            answer.header.kind == Kind::answer && (answer.header.flags & flag::error) != 0;
+        CHECK((error || refusal));
+        // what is there beside its own is not told: neither the owner nor that the run is known
+        if (refusal) {
+            const auto ending = decode_ending(answer.body);
+            REQUIRE(ending.has_value());
+            CHECK(ending->code == Errc::not_allowed);
+            CHECK(ending->sentence.find(run_of(1).short_hex()) == std::string::npos);
+        }
+        k.router.frames.clear();
+        k.tick(std::chrono::seconds(2));
+        CHECK(k.core->nodes() == before.nodes);
+    }
+}
+
+TEST_CASE("what a key has the right to is done", "[access]") {
+    Keyed k;
+    k.all_enter();
+    CHECK(k.told() == 0);
+    const auto passed = [&](const std::string& to) {
+        const SentFrame sent = k.expect(Kind::query).to(to);
+        k.nothing_more();
+        return sent;
+    };
+    for (const auto question : {Question::stop, Question::status, Question::log}) {
+        k.ask(alice, "master", question,
+              question == Question::stop     ? encode_sentence("now")
+              : question == Question::status ? encode_empty()
+                                             : encode_from(0));
+        passed("master");
+    }
+    CHECK(std::count_if(k.lines.begin(), k.lines.end(), [](const std::string& line) {
+              return line.find("stop asked for run=") != std::string::npos &&
+                     line.find("by=alice key=" + fingerprint('C')) != std::string::npos;
+          }) == 1);
+    k.ask(alice, "rival", Question::submit, submission(), run_of(5));
+    passed("rival");
+    // the owner asks about its own run, from a process beside the one that drives it
+    k.enter("master-0123456789abcdef", 'M', "node", -1, {"asks"});
+    k.ask("master-0123456789abcdef", "master", Question::stop, encode_sentence("now"));
+    passed("master");
+    k.ask("master-0123456789abcdef", "member-0", Question::log, encode_from(0));
+    passed("member-0");
+    // a participant asks its owner
+    k.ask("member-0", "master", Question::status, encode_empty());
+    passed("master");
+    // the process of a submitted run
+    k.enter("rival-0123abcd", 'R', "master");
+    k.open("rival-0123abcd", {"member-1"}, run_of(6));
+    CHECK(k.core->runs() == 2);
+    CHECK(k.told() == 0);
+    CHECK(std::count_if(k.lines.begin(), k.lines.end(), [](const std::string& line) {
+              return line.find("run opened") != std::string::npos &&
+                     line.find("key=" + fingerprint('R')) != std::string::npos;
+          }) == 1);
+}
+
+TEST_CASE("runs and nodes that a key may not see are not named", "[access]") {
+    Keyed k;
+    k.all_enter();
+    const auto runs_of = [&](const std::string& from, const std::string& prefix = "") {
+        if (prefix.empty())
+            k.ask(from, "", Question::runs, encode(RunsQuery{"", 50}), {});
+        else
+            k.ask(from, "", Question::run, encode_run_query(prefix), {});
+        const SentFrame sent = k.expect(Kind::answer).to(from);
+        return decode_run_rows(sent.body)->size();
+    };
+    const auto nodes_of = [&](const std::string& from) {
+        k.ask(from, "", Question::nodes, encode_nodes_query(50), {});
+        std::set<std::string> names;
+        const SentFrame sent = k.expect(Kind::answer).to(from);
+        const auto rows = decode_node_rows(sent.body);
+        REQUIRE(rows.has_value());
+        for (const NodeRow& row : *rows) names.insert(row.name);
+        return names;
+    };
+    const std::string digits = run_of(1).hex().substr(0, 4);
+    for (const std::string& sees : {alice, std::string("master"), std::string("member-0")}) {
+        CHECK(runs_of(sees) == 1);
+        CHECK(runs_of(sees, digits) == 1);
+    }
+    for (const std::string& blind : {bob, std::string("rival"), std::string("member-1")}) {
+        CHECK(runs_of(blind) == 0);
+        CHECK(runs_of(blind, digits) == 0);
+    }
+    CHECK(nodes_of(alice).size() == 4);
+    CHECK(nodes_of("master") == std::set<std::string>{"master", "member-0"});
+    CHECK(nodes_of("member-0") == std::set<std::string>{"master", "member-0"});
+    CHECK(nodes_of("member-1") == std::set<std::string>{"member-1"});
+    CHECK(nodes_of(bob).empty());
+}
+
+TEST_CASE("a key that counts no longer is heard no longer", "[access]") {
+    const auto gone = [](Keyed& k) {
+        k.core->on_access_changed(k.now);
+        CHECK(k.expect(Kind::bye).code(Errc::not_allowed).to("member-0").header.aux ==
+              static_cast<std::uint64_t>(Errc::not_allowed));
+        // who works with it hears so at once
+        (void)k.expect(Kind::peer_down).to("master");
+        k.router.frames.clear();
+        const auto before = k.state();
+        k.request("member-0", "master", 100);
+        CHECK(k.state() == before);
+        (void)k.expect_error(Errc::not_registered, "member-0");
+        k.hello_on("member-0", Keyed::as("member-0", "member", 0));
+        (void)k.expect_error(Errc::not_allowed, "member-0");
+        k.tick(std::chrono::seconds(1));
+        CHECK(k.router.closed == std::vector<ConnId>{k.conn("member-0")});
+        CHECK(std::count_if(k.lines.begin(), k.lines.end(), [](const std::string& line) {
+                  return line.find("session ended name=member-0 key=" + fingerprint('A')) !=
+                         std::string::npos;
+              }) == 1);
+    };
+    SECTION("revoked") {
+        Keyed k;
+        k.all_enter();
+        k.access.entries.erase(fingerprint('A'));
+        gone(k);
+        // its other key is good
+        k.key("again", "member-0", 'Z');
+        Hello again = Keyed::as("member-0", "member", 0, {}, 8);
+        again.incarnation = 2;
+        k.hello_on("again", again);
+        (void)k.expect(Kind::welcome).to("again");
+    }
+    SECTION("expired, without anybody saying so") {
+        Keyed k;
+        k.all_enter();
+        k.access.entries[fingerprint('A')].expires = k.access.now;
+        k.tick(std::chrono::seconds(1));
+        (void)k.expect(Kind::bye).to("member-0");
+    }
+    SECTION("its rank is another one") {
+        Keyed k;
+        k.all_enter();
+        k.access.entries[fingerprint('A')].ranks = {3};
+        gone(k);
+    }
+    SECTION("an owner: its right to open runs is gone") {
+        Keyed k;
+        k.all_enter();
+        k.access.entries[fingerprint('M')].roles = {"serverapp"};
+        k.core->on_access_changed(k.now);
+        (void)k.expect(Kind::bye).to("master");
+    }
+    SECTION("others stay") {
+        Keyed k;
+        k.all_enter();
+        k.access.entries.erase(fingerprint('B'));
+        k.core->on_access_changed(k.now);
+        (void)k.expect(Kind::bye).to("member-1");
+        k.router.frames.clear();
+        k.request("member-0", "master", 100);
+        (void)k.expect(Kind::request).to("master");
+    }
+}
+
+TEST_CASE("who is refused without end costs a bounded number of lines", "[access]") {
+    Keyed k;
+    k.all_enter();
+    for (int i = 0; i < 5000; ++i) {
+        k.key("i" + std::to_string(i), "member-0", 'A');
+        k.hello_on("i" + std::to_string(i), Keyed::as("master", "master", -1, {}, 99));
+    }
+    CHECK(k.core->counters().not_allowed == 5000);
+    CHECK(k.told() <= 300);
+    CHECK(k.told() > 0);
+}
+
+TEST_CASE("a connection without a key, as ipc in a private directory, is asked for none",
+          "[access]") {
+    Keyed k;
+    k.hello("member-1");
+    (void)k.expect(Kind::welcome).to("member-1");
+    k.open("member-1", {"member-0"});
+    CHECK(k.core->runs() == 1);
+}
