@@ -82,6 +82,12 @@ Result<std::vector<std::string>> fit_classes(const Table& table, const Column& c
                                              std::span<const std::uint32_t> rows) {
     std::vector<std::string> names = distinct_values(column, rows);
     if (names.empty()) return refuse(table, column, "there are no rows to learn from");
+    if (rows.size() == 1) {
+        const char* const alone =
+            "only one row is common to all parties, and nothing can be learned of one; check that "
+            "the id columns mean the same (party.<name>.id)";
+        return refuse(table, column, alone, alone);
+    }
     if (names.size() == 1)
         return refuse(
             table, column,

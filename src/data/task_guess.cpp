@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/assert.hpp"
+#include "base/text.hpp"
 #include "data/place.hpp"
 
 namespace vflbus::data {
@@ -16,8 +17,19 @@ namespace {
 constexpr double quantity_min = 1'000;
 constexpr std::size_t rows_per_text_min = 3;
 
+/// A column that says the same on every row decides nothing.
+tl::unexpected<Failure> one_value(const Table& table, const Column& column,
+                                  const std::string& value) {
+    const std::string nothing = "; there is nothing to learn: choose another label";
+    return tl::unexpected(fault(Errc::bad_data, table.place(),
+                                ", label " + shown(column.name) +
+                                    ": every row has the same value " + shown(value) + nothing,
+                                ", a label: every row has the same value" + nothing));
+}
+
 Result<TaskGuess> guess_from_texts(const Table& table, const Column& column) {
     const std::size_t values = column.dictionary.size();
+    if (values == 1) return one_value(table, column, column.dictionary[0]);
     if (values == 2)
         return TaskGuess{Task::logistic, "the two values " + shown(column.dictionary[0]) + " and " +
                                              shown(column.dictionary[1])};
@@ -44,10 +56,11 @@ std::map<double, std::size_t> counts_of(const Column& column) {
     return counts;
 }
 
-TaskGuess guess_from_numbers(const Column& column) {
-    if (column.date != DateForm::none) return {Task::linear, "dates"};
+Result<TaskGuess> guess_from_numbers(const Table& table, const Column& column) {
+    if (column.date != DateForm::none) return TaskGuess{Task::linear, "dates"};
     const std::map<double, std::size_t> counts = counts_of(column);
-    if (counts.size() <= 2) return {Task::logistic, "two values"};
+    if (counts.size() == 1) return one_value(table, column, shortest(counts.begin()->first));
+    if (counts.size() <= 2) return TaskGuess{Task::logistic, "two values"};
     bool whole = true;
     bool large = false;
     std::size_t rarest = std::numeric_limits<std::size_t>::max();
@@ -56,17 +69,17 @@ TaskGuess guess_from_numbers(const Column& column) {
         large = large || std::abs(value) >= quantity_min;
         rarest = std::min(rarest, rows);
     }
-    if (!whole) return {Task::linear, "numbers with fractions"};
+    if (!whole) return TaskGuess{Task::linear, "numbers with fractions"};
     if (counts.size() > guessed_classes_max)
-        return {Task::linear,
-                "more than " + std::to_string(guessed_classes_max) + " different whole numbers"};
-    if (large) return {Task::linear, "whole numbers of a thousand or more"};
+        return TaskGuess{Task::linear, "more than " + std::to_string(guessed_classes_max) +
+                                           " different whole numbers"};
+    if (large) return TaskGuess{Task::linear, "whole numbers of a thousand or more"};
     const std::string values = std::to_string(counts.size()) + " different whole numbers, ";
     if (rarest < guessed_class_rows_min)
-        return {Task::linear, values + "some on fewer than " +
-                                  std::to_string(guessed_class_rows_min) +
-                                  " rows, as counts have them"};
-    return {Task::softmax, values + "each on " + std::to_string(rarest) + " rows or more"};
+        return TaskGuess{Task::linear, values + "some on fewer than " +
+                                           std::to_string(guessed_class_rows_min) +
+                                           " rows, as counts have them"};
+    return TaskGuess{Task::softmax, values + "each on " + std::to_string(rarest) + " rows or more"};
 }
 
 }  // namespace
@@ -75,7 +88,7 @@ Result<TaskGuess> guess_task(const Table& table) {
     VFLBUS_ASSERT(table.labels.size() == 1, "a task is guessed from one label column");
     const Column& column = table.labels.front();
     if (column.kind == ColumnKind::text) return guess_from_texts(table, column);
-    return guess_from_numbers(column);
+    return guess_from_numbers(table, column);
 }
 
 Result<Table> read_label(Source& source, const std::string& id, const std::string& label,

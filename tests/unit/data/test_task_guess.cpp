@@ -72,6 +72,16 @@ TEST_CASE("the task that a label column asks for") {
     }
 }
 
+TEST_CASE("one value on every row is no task") {
+    for (const char* const cell : {"1", "yes", "2024-03-01x"}) {
+        const auto guess = guess_of(60, [&](int) { return std::string(cell); });
+        REQUIRE_FALSE(guess);
+        CHECK_THAT(guess.error().sentence,
+                   Contains("label 'y': every row has the same value '" + std::string(cell) + "'"));
+        CHECK_THAT(guess.error().for_others, !Contains(cell));
+    }
+}
+
 TEST_CASE("names are no classes, and others are not told one") {
     const auto guess = guess_of(60, [](int i) { return "Smith-" + std::to_string(i); });
     REQUIRE_FALSE(guess);
