@@ -1,5 +1,7 @@
 // vflbus: one binary for all parts. Reads the command line and hands over to one command.
 
+#include <fcntl.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <exception>
@@ -18,6 +20,13 @@ namespace {
 
 using namespace vflbus;
 
+/// A cron job or a service may start us without standard streams. The next file or socket that is
+/// opened would get their numbers, and what is printed would go into it.
+void fill_standard_streams() {
+    for (int fd = 0; fd <= 2; ++fd)
+        if (::fcntl(fd, F_GETFD) == -1 && ::open("/dev/null", O_RDWR) != fd) std::abort();
+}
+
 int dispatch(const cli::Command& command) {
     return std::visit(
         [](const auto& arguments) -> int {
@@ -34,6 +43,7 @@ int dispatch(const cli::Command& command) {
 }  // namespace
 
 int main(int argc, char** argv) {
+    fill_standard_streams();
     if (argc > 1 && std::string_view(argv[1]) == "--tied") return cli::run_tied(argc, argv);
     std::signal(SIGPIPE, SIG_IGN);
     const char* const started = std::getenv("VFLBUS_PROGRAM");  // a script that starts this one

@@ -89,6 +89,12 @@ Result<bus::Bytes> ask_owner(Asker& asker, const bus::RunRow& row, bus::Question
     return instead ? instead : answer;
 }
 
+Told told_by_owner(Asker& asker, const bus::RunRow& row) {
+    return hear([&](bus::Question what, const bus::Bytes& body) {
+        return ask_owner(asker, row, what, body);
+    });
+}
+
 // -- looking up ---------------------------------------------------------------------
 
 Result<RunFinder> RunFinder::make(const RunQuestion& question, const bus::StopSignal& stop) {
@@ -133,9 +139,7 @@ Result<RunView> RunFinder::find_local(const std::string& digits) const {
 }
 
 Result<RunView> RunFinder::find_at_broker(bus::RunRow row) {
-    Told told = hear([&](bus::Question what, const bus::Bytes& body) {
-        return ask_owner(*asker_, row, what, body);
-    });
+    Told told = told_by_owner(*asker_, row);
     RunView view{row.run, row, {}, std::move(told), false, {}};
     view.owner_answers = view.told.status.has_value();
     if (view.owner_answers) return view;

@@ -60,6 +60,9 @@ class RunFinder {
 Result<bus::Bytes> ask_owner(Asker& asker, const bus::RunRow& row, bus::Question what,
                              const bus::Bytes& body);
 
+/// Status, configuration and all metrics, as ask_owner() gets them.
+Told told_by_owner(Asker& asker, const bus::RunRow& row);
+
 std::string to_json(const bus::MetricEntry& entry);
 std::string metrics_table(const std::vector<bus::MetricEntry>& entries);
 

@@ -10,8 +10,11 @@
 #include "commands.hpp"
 #include "config/agreed.hpp"
 #include "observe/console.hpp"
+#include "observe/table.hpp"
 #include "output.hpp"
+#include "resume.hpp"
 #include "run_log.hpp"
+#include "run_view.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
 
@@ -74,6 +77,49 @@ void report_submitted(const SubmitArguments& arguments, const std::string& maste
              (answer.ahead == 0 ? "" : "; " + std::to_string(answer.ahead) + " wait before it"));
 }
 
+/// With --follow: how far the run is, in one line now and then, until it says so no more.
+class ProgressTeller {
+  public:
+    explicit ProgressTeller(Asker& asker) : asker_(asker) {}
+
+    void look(const bus::RunRow& row) {
+        if (row.state != bus::RunState::running || clock_now() - told_ < interval) return;
+        told_ = clock_now();
+        const auto answer = ask_owner(asker_, row, bus::Question::status, bus::encode_empty());
+        if (!answer) return;
+        const auto status = bus::decode_status(*answer);
+        if (!status || status->step == 0 || status->step == step_) return;
+        step_ = status->step;
+        observe::Console::standard_error().line(
+            "run " + row.run.short_hex() + ": " + status->phase + ", step " +
+            std::to_string(status->step) +
+            (status->steps == 0 ? "" : " of " + std::to_string(status->steps)) + ", loss " +
+            observe::metric_text(status->loss));
+    }
+
+  private:
+    static constexpr Duration interval = std::chrono::seconds(2);
+    Asker& asker_;
+    TimePoint told_{};
+    std::uint64_t step_ = 0;
+};
+
+/// What came of the run, and the command that shows it again.
+void print_result(Asker& asker, const config::Config& config, const bus::RunRow& row) {
+    const Told told = told_by_owner(asker, row);
+    if (told.metrics && !told.metrics->empty()) {
+        // the last of each kind of rows: those of the finished model
+        std::vector<bus::MetricEntry> last;
+        for (const bus::MetricEntry& entry : *told.metrics) {
+            std::erase_if(last, [&](const auto& old) { return old.split == entry.split; });
+            last.push_back(entry);
+        }
+        print("\n" + metrics_table(last));
+    }
+    print("\nShow it again with: " + program() + " run show " + row.run.short_hex() + " --broker " +
+          shell_word(config.bus.broker) + "\n");
+}
+
 /// Waits until the run is over, with --follow showing its log lines. Errors: cancelled, when the
 /// user interrupts; owner_lost, when no broker has heard of the run for too long.
 Result<bus::RunRow> await_end(Asker& asker, const SubmitArguments& arguments,
@@ -83,6 +129,7 @@ Result<bus::RunRow> await_end(Asker& asker, const SubmitArguments& arguments,
     row.run = run;
     row.owner = master;
     std::optional<RunLogReader> reader;
+    ProgressTeller progress(asker);
     const Duration patience = forgotten_after(config);
     TimePoint known = clock_now();
     while (!bus::finished(row.state)) {
@@ -95,6 +142,7 @@ Result<bus::RunRow> await_end(Asker& asker, const SubmitArguments& arguments,
             if (arguments.follow && row.owner != master) {
                 if (!reader) reader.emplace(asker, row);
                 reader->update(row);
+                progress.look(row);
             }
         }
         if (clock_now() - known >= patience)
@@ -142,6 +190,7 @@ int run(const SubmitArguments& arguments) {
     else
         print("run " + row->run.hex() + " is " + state_text(*row) +
               (row->reason.empty() || completed ? "" : ": " + row->reason) + "\n");
+    if (completed && arguments.follow && !arguments.json) print_result(*asker, *config, *row);
     if (completed) return 0;
     return static_cast<int>(exit_code(row->code == Errc::ok ? Errc::run_ended : row->code));
 }

@@ -42,6 +42,7 @@ TEST_CASE("what is wrong is said in one line with the nearest word", "[command_l
         {{"actor", "--role", "bystander"}, "master, member or serverapp"},
         {{"data", "synth", "--out", "d", "--task", "logistik"}, "did you mean logistic?"},
         {{"data", "synth"}, "--out"},
+        {{"runs", "--limit", "0"}, "--limit is a whole number from 1, not '0'"},
         {{"predict"}, "--model"},
         {{"launch", "--label", "y"}, "--data"}};
     for (const auto& [words, needle] : wrong) {

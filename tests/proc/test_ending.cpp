@@ -51,6 +51,23 @@ TEST_CASE("SIGINT and SIGTERM end a training in order", "[ending][short]") {
     }
 }
 
+TEST_CASE("a training needs neither a terminal nor standard streams", "[ending]") {
+    const TempDir dir;
+    make_example(dir);
+    const Words words{"launch", "--local", "--config", "run.toml", "--run-id", run_id};
+    Process launch(dir, words, {}, {"setsid", "sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"});
+    const Finished finished = launch.wait();
+    CHECK(finished.exit_code == 0);
+    CHECK(finished.out.empty());
+    const fs::path made = fs::path(dir / "runs") / run_id;
+    CHECK(Json::parse(slurp(made / "report.json"))["status"] == "completed");
+    CHECK(models(made).size() == 3);
+    // what was printed went into none of the files
+    for (const char* const file : {"master/log", "member-0/log", "vflbus.toml"})
+        CHECK(slurp(made / file).find("Predict with it") == std::string::npos);
+    CHECK(left_behind(dir) == "");
+}
+
 TEST_CASE("a training under nohup outlives its terminal", "[ending]") {
     const TempDir dir;
     make_example(dir);

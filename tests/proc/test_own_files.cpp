@@ -205,6 +205,68 @@ TEST_CASE("ids that hardly match are shown by their shapes, never themselves", "
     CHECK(none.err.find("member-0 has 5 to 7 digits, all with leading zeros") != std::string::npos);
 }
 
+TEST_CASE("a label or a match of which nothing can be learned is told as what it is",
+          "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::to_string(i % 2); });
+    spit(dir / "left.csv", "id,a\n0,1\nother,2\n");
+    const Finished one = launch(dir, {"--label", "y"});
+    INFO(one.err);
+    CHECK(one.exit_code == 3);
+    CHECK(one.err.find("only one row is common to all parties") != std::string::npos);
+    CHECK(one.err.find("same class") == std::string::npos);
+
+    make_tables(dir, [](int) { return std::string("1"); });
+    const Finished constant = launch(dir, {"--label", "y"});
+    INFO(constant.err);
+    CHECK(constant.exit_code == 3);
+    CHECK(constant.err.find("label 'y': every row has the same value '1'; there is nothing to "
+                            "learn") != std::string::npos);
+}
+
+TEST_CASE("each guess about a file is said, with what changes it", "[own_files][guesses]") {
+    const TempDir dir;
+    const std::string places[] = {"K\xF6ln", "Ulm", "Bonn"};  // Latin-1
+    std::string bank = "Unnamed: 0;kunde;preis;betrag;plz;beginn;wann;stadt;fest;y\n";
+    std::string shop = "kunde,u\n";
+    for (int i = 0; i < 100; ++i) {
+        const std::string n = std::to_string(i);
+        const std::string digit = std::to_string(1 + i % 8);
+        bank += n + ";k" + n + ";" + (i % 9 == 0 ? "" : std::to_string(i % 7) + ",5") + ";1.23" +
+                digit + ".567;" + (i % 2 == 0 ? "0" : "1") + "100" + digit + ";1" + digit + "." +
+                "0" + digit + ".2024;0" + digit + "/0" + digit + "/2024;" + places[i % 3] + ";1;" +
+                (i * 7 % 10 < 5 ? "ja" : "nein") + "\n";
+        shop += "k" + n + "," + digit + "\n";
+    }
+    spit(dir / "left.csv", bank);
+    spit(dir / "right.csv", shop);
+    Process process(
+        dir, {"launch", "--local", "--data", "left.csv", "--data", "right.csv", "--label", "y"});
+    const Finished finished = process.wait();
+    INFO(finished.err << finished.out);
+    REQUIRE(finished.exit_code == 0);
+    // docs/data.md has the same list
+    for (const char* const said :
+         {"record ids are in column kunde, the only one that all files have; --id",
+          "task logistic: label column y has the two values 'ja' and 'nein'; --task",
+          "a fifth of the common ids is kept for the test (data.test_fraction)",
+          "its text is taken for windows-1252 (encoding)", "cells are separated by ';' (separator)",
+          "numbers have a decimal comma (decimal)",
+          "numbers have their digits in groups: 'betrag' (thousands)",
+          "numbers with leading zeros are taken for codes, that is categories: 'plz' (columns",
+          "dates become days since 1970: 'beginn' (columns",
+          "dates of which day and month cannot be told apart are taken for categories: 'wann' "
+          "(columns",
+          "left out, because it is an index column of pandas: 'Unnamed: 0'",
+          "left out, because it is constant on the training rows: 'fest'",
+          "missing numbers are filled with the training mean: 'preis'",
+          "'stadt' (data.one_hot_max)"}) {
+        INFO(said);
+        CHECK(finished.err.find(said) != std::string::npos);
+    }
+    CHECK(finished.out.find("(party.master.positive chooses)") != std::string::npos);
+}
+
 TEST_CASE("record ids are in the one column that all files have", "[own_files]") {
     const TempDir dir;
     make_tables(dir, [](int i) { return std::to_string(i % 2); });

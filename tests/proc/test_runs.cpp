@@ -319,6 +319,19 @@ TEST_CASE("runs are submitted to a master that waits, one by one or some at once
     CHECK(expected.size() == 3);
     CHECK(bus.models_of(id) == expected);
 
+    // who follows sees how far it is, then what came of it, and is told how to see it again
+    Words followed = submit;
+    followed.insert(followed.end(), {"--follow", "--set", "model.epochs=20000"});
+    const Finished shown = run(dir, bus.ask(followed));
+    INFO(shown.err << shown.out);
+    REQUIRE(shown.exit_code == 0);
+    CHECK(shown.out.find("is completed") != std::string::npos);
+    CHECK(shown.out.find("auc") != std::string::npos);
+    const std::size_t again = shown.out.find(" run show ");
+    REQUIRE(again != std::string::npos);
+    const std::string digits = shown.out.substr(again + 10, 8);
+    CHECK(run(dir, bus.ask({"run", "show", digits})).out.find("auc") != std::string::npos);
+
     // one goes, the next waits; both are stopped
     Words long_one = submit;
     long_one.insert(long_one.end(), {"--set", "model.epochs=1000000"});

@@ -2,6 +2,7 @@
 // nothing that is there is overwritten.
 
 #include <cmath>
+#include <cstdlib>
 #include <set>
 
 #include "base/json.hpp"
@@ -393,6 +394,18 @@ TEST_CASE("a report names what was predicted, and what its words mean", "[way_ba
     // one definition of the loss: the same in the table, in `run show` and in the report
     const Json shown = json_of(run(dir, {"run", "show", "0011", "--local", "--json"}));
     CHECK(shown["progress"]["loss"] == report["metrics"]["train"]["loss"]);
-    CHECK(run(dir, {"run", "show", "0011", "--local"}).out.find("completed after ") !=
-          std::string::npos);
+    const std::string facts = run(dir, {"run", "show", "0011", "--local"}).out;
+    CHECK(facts.find("completed after ") != std::string::npos);
+    CHECK(facts.find("class 1\n") != std::string::npos);
+    CHECK(facts.find(" common, ") != std::string::npos);
+    // the page names every field
+    const std::string page =
+        slurp(std::string(std::getenv("VFLBUS_SOURCE")) + "/docs/operating.md");
+    const std::size_t begin = page.find("## report.json");
+    REQUIRE(begin != std::string::npos);
+    const std::string fields = page.substr(begin, page.find("\n## ", begin + 1) - begin);
+    for (const auto& [key, value] : report.items()) {
+        INFO(key);
+        CHECK(fields.find("`" + key + "`") != std::string::npos);
+    }
 }

@@ -354,7 +354,7 @@ void Run::fail(Failure failure) {
     outcome_ = completed(std::move(failure));
     report_.status = outcome_.code == Errc::cancelled ? "stopped" : "failed";
     report_.reason = told();
-    log(outcome_.code == Errc::cancelled ? Level::info : Level::error, report_.reason);
+    log(outcome_.code == Errc::cancelled ? options_.company : Level::error, report_.reason);
     // what quotes the master's own table is not for the members
     Failure for_members = outcome_;
     if (!outcome_.for_others.empty()) for_members.sentence = outcome_.for_others;
