@@ -325,6 +325,11 @@ CLI::Option* add_launch_files(CLI::App& on, LaunchArguments& launch) {
     on.add_option("--task", launch.task,
                   "linear, logistic, multilabel or softmax; default: what the label looks like")
         ->type_name("TASK");
+    on.add_option(
+          "--folds", launch.folds,
+          "cross-validation: a model for each of K folds of the rows, tested on it, then the "
+          "one that is kept, on all rows (data.folds)")
+        ->type_name("K");
     return data;
 }
 

@@ -76,6 +76,7 @@ struct LaunchArguments : Common, Local {
     std::vector<std::string> label;  ///< label columns
     std::vector<std::string> id;     ///< id column, one for all files or one per file
     std::string task;                ///< empty: guessed from the label
+    std::string folds;               ///< empty: as the configuration says
     std::string out;
     std::string run_id;
     std::string resume;  ///< the run to go on with

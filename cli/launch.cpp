@@ -70,7 +70,7 @@ Result<Made> configure(const LaunchArguments& arguments, const RunId& run) {
                                          (flag + 2));
     LoadMore more;
     more.defaults = {"bus.rendezvous_timeout=60"};
-    auto loaded = load_config(arguments, {}, more);
+    auto loaded = load_config(arguments, folds_flag(arguments), more);
     if (!loaded) return tl::unexpected(loaded.error());
     if (loaded->file.empty() && loaded->parties.empty()) {
         const fs::path directory = directory_of(*loaded, run);
@@ -226,7 +226,7 @@ Result<Chosen> choose_run(const LaunchArguments& arguments) {
     }
     LoadMore more;
     more.defaults = {"bus.rendezvous_timeout=60"};
-    auto resumed = find_resumed(arguments, arguments.resume, {}, more);
+    auto resumed = find_resumed(arguments, arguments.resume, folds_flag(arguments), more);
     if (!resumed) return tl::unexpected(resumed.error());
     const RunId run = resumed->run;
     return Chosen{run, std::move(*resumed)};

@@ -160,11 +160,13 @@ Result<std::vector<std::string>> task_default(const LaunchArguments& arguments, 
 }
 
 /// `--task`, which counts more than --set and the environment.
-Result<std::vector<config::Override>> task_flag(const LaunchArguments& arguments) {
-    if (arguments.task.empty()) return std::vector<config::Override>{};
+Result<std::vector<config::Override>> own_flags(const LaunchArguments& arguments) {
+    std::vector<config::Override> flags = folds_flag(arguments);
+    if (arguments.task.empty()) return flags;
     const auto task = parse_task(arguments.task);
     if (!task) return tl::unexpected(task.error());
-    return std::vector<config::Override>{{"model.task=" + arguments.task, "--task"}};
+    flags.push_back({"model.task=" + arguments.task, "--task"});
+    return flags;
 }
 
 /// The sections of all parties: the label holder is the master, the others are members in the
@@ -198,17 +200,22 @@ Result<> name_parties(const LaunchArguments& arguments, const std::vector<OwnFil
 }
 
 void default_test_fraction(config::Config& config, std::vector<std::string>& notes) {
-    if (config.stated("data.test_fraction")) return;
+    if (config.data.folds > 0 || config.stated("data.test_fraction")) return;
     config.data.test_fraction = example_test_fraction;
     notes.emplace_back("a fifth of the common ids is kept for the test (data.test_fraction)");
 }
 
 }  // namespace
 
+std::vector<config::Override> folds_flag(const LaunchArguments& arguments) {
+    if (arguments.folds.empty()) return {};
+    return {{"data.folds=" + arguments.folds, "--folds"}};
+}
+
 Result<config::Config> configure_files(const LaunchArguments& arguments,
                                        std::vector<std::string>& notes) {
     if (auto ok = check_usage(arguments); !ok) return tl::unexpected(ok.error());
-    auto flags = task_flag(arguments);
+    auto flags = own_flags(arguments);
     if (!flags) return tl::unexpected(flags.error());
     auto files = open_files(arguments, notes);
     if (!files) return tl::unexpected(files.error());
@@ -218,7 +225,7 @@ Result<config::Config> configure_files(const LaunchArguments& arguments,
     LoadMore more;
     more.search = false;
     more.defaults = {"bus.rendezvous_timeout=60"};
-    if (flags->empty()) {
+    if (arguments.task.empty()) {
         const auto task = task_default(arguments, (*files)[*holder], notes);
         if (!task) return tl::unexpected(task.error());
         more.defaults.insert(more.defaults.end(), task->begin(), task->end());
@@ -237,7 +244,7 @@ Result<config::Config> configure_example(const LaunchArguments& arguments,
     LoadMore more;
     more.search = false;
     more.defaults = {"bus.rendezvous_timeout=60"};
-    const auto flags = task_flag(arguments);
+    const auto flags = own_flags(arguments);
     if (!flags) return tl::unexpected(flags.error());
     auto loaded = load_config(arguments, *flags, more);
     if (!loaded) return loaded;

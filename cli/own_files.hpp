@@ -16,6 +16,9 @@ namespace vflbus::cli {
 Result<config::Config> configure_files(const LaunchArguments& arguments,
                                        std::vector<std::string>& notes);
 
+/// What --folds says, as a setting.
+std::vector<config::Override> folds_flag(const LaunchArguments& arguments);
+
 /// Makes a credit example under `output.runs_dir`/examples, where examples of the same task,
 /// members and seed share their tables, and a configuration for it.
 Result<config::Config> configure_example(const LaunchArguments& arguments,

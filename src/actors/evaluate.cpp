@@ -33,21 +33,21 @@ Result<> check_finite(const models::Matrix& scores, const config::ModelConfig& m
     return tl::unexpected(std::move(failure));
 }
 
-void note_metrics(Run& run, const MasterHalf& model, TableKind side, std::uint64_t step,
-                  const models::Metrics& metrics) {
+void note_metrics(Run& run, const MasterHalf& model, const std::string& prefix, TableKind side,
+                  std::uint64_t step, const models::Metrics& metrics) {
     const bool train = side == TableKind::train;
     observe::RunReport& report = run.results();
     (train ? report.train : report.test) = metrics.entries();
     observe::HistoryEntry entry;
     entry.step = step;
     entry.epoch = model.place(step).epoch;
-    entry.split = train ? "train" : "test";
+    entry.split = prefix + (train ? "train" : "test");
     entry.loss = metrics.get("loss");
     entry.metrics = metrics.entries();
     report.history.push_back(std::move(entry));
     observe::ProgressState state = progress_of(model, step, run.commits().loss());
     state.report = true;
-    state.metric_name = (train ? "train " : "test ") + metrics.headline();
+    state.metric_name = prefix + (train ? "train " : "test ") + metrics.headline();
     state.metric = metrics.headline_value();
     run.report_metrics(state, report.history.back());
 }
@@ -65,13 +65,14 @@ observe::ProgressState progress_of(const MasterHalf& model, std::uint64_t step, 
     return state;
 }
 
-void note_loss(Run& run, const MasterHalf& model, std::uint64_t step, double loss) {
+void note_loss(Run& run, const MasterHalf& model, const std::string& prefix, std::uint64_t step,
+               double loss) {
     const std::vector<TableKind> sides = sides_due(run, model, step);
     if (std::ranges::find(sides, TableKind::train) != sides.end()) return;
     observe::HistoryEntry entry;
     entry.step = step;
     entry.epoch = model.place(step).epoch;
-    entry.split = "train";
+    entry.split = prefix + "train";
     entry.loss = loss;
     run.results().history.push_back(std::move(entry));
 }
@@ -87,7 +88,7 @@ Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t
         models::Matrix predictions = model.predict(scores);
         const models::Metrics metrics =
             models::metrics_for(train ? labels.train : labels.test, predictions);
-        note_metrics(run, model, side, step, metrics);
+        note_metrics(run, model, last.prefix, side, step, metrics);
         if (!model.done(step)) continue;
         if (train) co_await check_not_diverged(run.config().model, labels, metrics.get("loss"));
         (train ? last.train : last.test) = std::move(predictions);

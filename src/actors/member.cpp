@@ -54,7 +54,8 @@ struct MemberRun {
     const Algorithm* algorithm = nullptr;
     std::unique_ptr<MemberHalf> half;  ///< on `party`
     State state = State::joined;
-    std::uint64_t step = 0;  ///< the next one
+    std::uint64_t step = 0;   ///< the next one of the training
+    std::uint64_t first = 0;  ///< steps of earlier folds; commits are numbered from there on
     bool model_loaded = false;
     FinishReply written;
     CommitStore store;
@@ -234,12 +235,15 @@ class MemberApp {
     }
 
     // -- messages of the algorithm ----------------------------------------------------
+    static bool cross_validates(const MemberRun& run) { return run.party.agreed().data.folds > 0; }
+
     static bool allowed(const MemberRun& run, actors::When when) {
         const bool trains = run.state == State::training;
         switch (when) {
             case actors::When::begins:
-                return run.state == State::joined && run.purpose == Purpose::train &&
-                       run.party.selected(TableKind::train);
+                // each fold of a cross-validation is a training of its own
+                return run.purpose == Purpose::train && run.party.selected(TableKind::train) &&
+                       (run.state == State::joined || (trains && cross_validates(run)));
             case actors::When::in_step:
             case actors::When::ends_step:
                 return trains && !run.training_over();
@@ -279,16 +283,19 @@ class MemberApp {
     /// prediction are made by `select`.
     static Result<> prepare(MemberRun& run, actors::When when, Body body) {
         if (when != actors::When::begins) return {};
-        const auto test_rows = run.half->test_rows(body);
-        if (!test_rows) return tl::unexpected(test_rows.error());
-        if (auto done = run.party.split(*test_rows); !done) return done;
-        return run.party.build();
+        const auto asked = run.half->beginning(body);
+        if (!asked) return tl::unexpected(asked.error());
+        if (auto done = run.party.split(asked->test_rows); !done) return done;
+        if (auto done = run.party.build(); !done) return done;
+        run.first = asked->first;
+        run.step = 0;
+        return {};
     }
 
     void begun(MemberRun& run, const Context& context) const {
         for (const std::string& note : notes_of(run.party.prepared()))
             log(Level::info, context, note);
-        run.party.drop_tables();
+        if (!cross_validates(run)) run.party.drop_tables();
         run.state = State::training;
         log(Level::info, context,
             "trains " + std::to_string(run.party.features()) + " features on " +
@@ -302,19 +309,19 @@ class MemberApp {
         if (!step) return tl::unexpected(step.error());
         MemberCall call;
         call.type = message::commit;
-        call.step = run.step;
-        call.steps = run.half->steps();
+        call.step = run.first + run.step;
+        call.steps = run.first + run.half->steps();
         if (auto due = call.due(*step); !due) return tl::unexpected(std::move(due.error()));
         Commit commit;
         commit.run = context.invitation().run;
-        commit.step = run.step;
+        commit.step = call.step;
         commit.alignment = run.party.alignment();
         commit.algorithm = run.half->format();
         commit.state = run.half->save();
         const auto digest = run.store.write(commit);
         if (!digest)
             return fail(digest.error().code, "cannot store its commit: " + digest.error().sentence);
-        return encode(StoredCommit{run.step, *digest});
+        return encode(StoredCommit{commit.step, *digest});
     }
 
     Result<Bytes> commits(MemberRun& run, Body body, Context& context) const {
@@ -328,7 +335,9 @@ class MemberApp {
     Result<Bytes> restore(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_restore_request(body);
         if (!request) return tl::unexpected(request.error());
-        if (request->step > run.half->steps()) return out_of_order(run, message::restore);
+        if (request->step < run.first || request->step - run.first > run.half->steps())
+            return out_of_order(run, message::restore);
+        const std::uint64_t step = request->step - run.first;
         const auto commit = run.store.read(*request);
         if (!commit) return tl::unexpected(commit.error());
         if (commit->run != context.invitation().run || commit->step != request->step)
@@ -337,12 +346,12 @@ class MemberApp {
             return tl::unexpected(std::move(same.error()));
         if (auto same = same_algorithm(*commit, run.half->format()); !same)
             return tl::unexpected(std::move(same.error()));
-        auto reply = run.half->restore(request->step, commit->state);
+        auto reply = run.half->restore(step, commit->state);
         if (!reply) return reply;
         if (auto done = run.store.forget_after(request->step); !done)
             return tl::unexpected(std::move(done.error()));
-        run.step = request->step;
-        log(Level::info, context, "is back at step " + std::to_string(run.step));
+        run.step = step;
+        log(Level::info, context, "is back at step " + std::to_string(request->step));
         return reply;
     }
 

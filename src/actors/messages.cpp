@@ -139,7 +139,7 @@ Bytes encode(const SelectReply& m) {
 Bytes encode(const BeginRequest& m) {
     Writer w;
     w.reserve(m.test_rows.size() + 64);
-    return w.array(2).u64(m.outputs).bin(m.test_rows).take();
+    return w.array(3).u64(m.outputs).bin(m.test_rows).u64(m.first).take();
 }
 
 Bytes encode(const BeginReply& m, models::ConstMatrixView scores) {
@@ -283,11 +283,12 @@ Result<SelectReply> decode_select_reply(Body body) {
 }
 
 Result<BeginRequest> decode_begin_request(Body body) {
-    Reader r("begin", body, 2);
+    Reader r("begin", body, 3);
     BeginRequest m;
     m.outputs = r.u64(data::classes_max);
     if (r.ok() && m.outputs == 0) r.fault("no outputs");
     m.test_rows = r.bin();
+    m.first = r.u64();
     return finished(r, std::move(m));
 }
 

@@ -83,6 +83,9 @@ struct BeginRequest {
     std::uint64_t outputs = 1;
     /// Bit i % 8 of byte i / 8: aligned row i is a test row. Empty: the ids decide.
     Body test_rows = {};
+    /// Steps of the run that were done before this training, in earlier folds; commits are numbered
+    /// from there.
+    std::uint64_t first = 0;
 };
 struct BeginReply {
     std::uint64_t features = 0;

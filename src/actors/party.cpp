@@ -182,8 +182,8 @@ Result<> Party::split(std::span<const std::uint8_t> test_bitmap) {
     if (!test_bitmap.empty()) {
         const std::size_t rows = train.common.rows.size();
         const bool spare = rows % 8 != 0 && (test_bitmap.back() >> (rows % 8)) != 0;
-        if (test.selected || agreed_.data.test_fraction == 0 ||
-            test_bitmap.size() != (rows + 7) / 8 || spare)
+        const bool said = agreed_.data.test_fraction > 0 || agreed_.data.folds > 0;
+        if (test.selected || !said || test_bitmap.size() != (rows + 7) / 8 || spare)
             return fail(Errc::malformed_message, "test rows that do not fit the table");
         train.rows.clear();
         test.rows.clear();

@@ -9,6 +9,7 @@
 #include "actors/alignment/alignment.hpp"
 #include "actors/master.hpp"
 #include "actors/model_file.hpp"
+#include "actors/predictions_csv.hpp"
 #include "actors/programs.hpp"
 #include "actors/protocols/protocol.hpp"
 #include "actors/training/algorithm.hpp"
@@ -20,78 +21,19 @@ namespace {
 
 using observe::log::Level;
 
-std::string csv_cell(std::string_view text) {
-    const bool plain = text.find_first_of(",\"\r\n") == std::string_view::npos &&
-                       (text.empty() || (trim(text).size() == text.size()));
-    if (plain) return std::string(text);
-    std::string out = "\"";
-    for (const char c : text) {
-        if (c == '"') out += '"';
-        out += c;
-    }
-    return out += '"';
-}
-
-/// What is written of each row, beside its id.
-struct Written {
-    std::vector<std::string> columns;
-    bool per_class;  ///< softmax: one prediction, and the probability of each class
-    /// Of tasks with two classes: {negative, positive} of each output.
-    std::vector<std::vector<std::string>> classes;
-    std::vector<std::string> names;  ///< of the outputs
-};
-
-Written written_of(const data::LabelCoding& coding) {
-    Written out;
-    out.names = coding.output_names();
-    out.per_class = coding.task == vflbus::Task::softmax;
-    if (coding.task == vflbus::Task::linear || out.per_class)
-        out.columns.emplace_back("prediction");
-    if (out.per_class)
-        for (const std::string& name : out.names) out.columns.push_back("probability_" + name);
-    if (coding.task == vflbus::Task::logistic || coding.task == vflbus::Task::multilabel)
-        out.classes = coding.classes;
-    const bool several = coding.task == vflbus::Task::multilabel;
-    for (std::size_t k = 0; k < out.classes.size(); ++k) {
-        out.columns.push_back(several ? "prediction_" + out.names[k] : "prediction");
-        out.columns.push_back("probability_" + (several ? out.names[k] : out.classes[k][1]));
-    }
-    return out;
-}
-
-std::string csv_line(const Written& written, const models::Matrix& predictions, std::size_t row) {
-    std::string line;
-    if (written.per_class) {
-        std::size_t best = 0;
-        for (std::size_t c = 1; c < predictions.cols(); ++c)
-            if (predictions(row, c) > predictions(row, best)) best = c;
-        line += "," + csv_cell(written.names[best]);
-    }
-    for (std::size_t c = 0; c < predictions.cols(); ++c) {
-        const double value = predictions(row, c);
-        if (!written.classes.empty())
-            line += "," + csv_cell(written.classes[c][value > 0.5 ? 1 : 0]);
-        line += "," + shortest(value);
-    }
-    return line;
-}
-
 /// In the order of the master's file; rows of one id keep their aligned order.
 std::string csv_of(const Run& run, const MasterHalf& model, const Party& own,
                    const models::Matrix& predictions) {
     const data::Table& table = *own.table(TableKind::predict);
-    const Written written = written_of(model.coding());
     const auto section = run.config().parties.find(run.options().name);
-    std::string csv = csv_cell(section == run.config().parties.end() ? "id" : section->second.id);
-    for (const std::string& column : written.columns) csv += "," + csv_cell(column);
-    csv += '\n';
+    PredictionsCsv csv(model.coding());
+    csv.head(section == run.config().parties.end() ? "id" : section->second.id);
     const auto rows = own.rows(TableKind::predict);
     std::vector<std::uint32_t> order(rows.size());
     std::iota(order.begin(), order.end(), 0U);
     std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(rows[i], i); });
-    for (const std::uint32_t i : order)
-        csv += csv_cell(table.ids[rows[i]]) + csv_line(written, predictions, i) + '\n';
-    return csv;
+    for (const std::uint32_t i : order) csv.row(table.ids[rows[i]], {}, predictions, i);
+    return csv.text();
 }
 
 /// Metrics of the rows that have a label, when the master's table has labels at all.

@@ -30,8 +30,10 @@ Result<bool> load_more(Run& run, Party& own, TableKind kind);
 /// After the last one `last` has the predictions. Errors: diverged.
 Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step,
                 Evaluated& last);
-/// A point of the curve: the loss of all training rows, where no metrics are due.
-void note_loss(Run& run, const MasterHalf& model, std::uint64_t step, double loss);
+/// A point of the curve: the loss of all training rows, where no metrics are due. `prefix`: as of
+/// Evaluated.
+void note_loss(Run& run, const MasterHalf& model, const std::string& prefix, std::uint64_t step,
+               double loss);
 /// How the training stands after `step` steps, to the observers.
 observe::ProgressState progress_of(const MasterHalf& model, std::uint64_t step, double loss);
 /// check.cpp

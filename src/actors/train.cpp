@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "actors/alignment/alignment.hpp"
+#include "actors/folds.hpp"
 #include "actors/master.hpp"
 #include "actors/model_file.hpp"
 #include "actors/programs.hpp"
@@ -20,6 +21,14 @@
 #include "models/metrics.hpp"
 
 namespace vflbus::actors {
+
+/// One training of the run: the only one, or one of a cross-validation.
+struct Fit {
+    Labels labels;
+    std::unique_ptr<MasterHalf> model;  ///< on `labels`
+    Evaluated last;
+};
+
 namespace {
 
 using observe::log::Level;
@@ -34,7 +43,12 @@ Task<> align(Run& run, Party& own) {
     co_await alignment.present(TableKind::train);
     const double fraction = run.config().data.test_fraction;
     Result<> one_of_two;
-    if (test && fraction > 0)
+    if (test && run.config().data.folds > 0)
+        one_of_two =
+            fail(Errc::bad_config, "all parties have a test table and data.folds is " +
+                                       std::to_string(run.config().data.folds) +
+                                       ": the rows of each fold are tested; use one of the two");
+    else if (test && fraction > 0)
         one_of_two =
             fail(Errc::bad_config, "all parties have a test table and data.test_fraction is " +
                                        shortest(fraction) + ": use one of the two");
@@ -71,17 +85,28 @@ std::string positive_class(const config::Config& config) {
     return master == config.parties.end() ? std::string() : master->second.positive;
 }
 
+std::string id_column(const Run& run) {
+    const std::string& agreed = run.config().data.id;
+    if (!agreed.empty()) return agreed;
+    const auto section = run.config().parties.find(run.options().name);
+    return section == run.config().parties.end() ? "id" : section->second.id;
+}
+
 /// Which records the test metrics are about stays at the master, as its own ids.
 Result<> store_test_ids(Run& run, const Party& own) {
     if (own.rows(TableKind::test).empty()) return {};
-    const auto section = run.config().parties.find(run.options().name);
-    const std::string& agreed = run.config().data.id;
-    const std::string id = !agreed.empty()                         ? agreed
-                           : section == run.config().parties.end() ? "id"
-                                                                   : section->second.id;
     return run.stored("the ids of the test rows",
                       run.env().write_file(run.directory() / run.options().name / "test_ids.csv",
-                                           test_ids_csv(own, id)));
+                                           test_ids_csv(own, id_column(run))));
+}
+
+/// What the folds predict of rows that their models have not seen stays at the master as well.
+Result<> store_out_of_fold(Run& run, const Party& own, const Folds& folds,
+                           const data::LabelCoding& coding) {
+    if (!folds.any()) return {};
+    return run.stored("the predictions of the folds",
+                      run.env().write_file(run.directory() / run.options().name / "out_of_fold.csv",
+                                           folds.csv(own, coding, id_column(run))));
 }
 
 /// The end of a training that the user stops: all parties commit the step that was done last.
@@ -100,14 +125,14 @@ Task<> settle(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t s
     run.note_step(step, model.steps());
     if (model.done(step)) run.training_ends();
     co_await run.commits().after(step, loss);
-    if (model.converges()) note_loss(run, model, step, loss);
+    if (model.converges()) note_loss(run, model, last.prefix, step, loss);
     run.report_step(progress_of(model, step, loss));
     co_await evaluate(run, model, labels, step, last);
 }
 
 /// One line for each thing that a user should know of the model, here and in the report.
-void note(Run& run, std::string sentence) {
-    run.log(Level::warn, sentence);
+void note(Run& run, const std::string& prefix, std::string sentence) {
+    run.log(Level::warn, prefix + sentence);
     run.results().notes.push_back(std::move(sentence));
 }
 
@@ -119,12 +144,13 @@ void report_end(Run& run, const MasterHalf& model, const Labels& labels, const E
         report.iterations = convergence->iterations;
     }
     report.notes.clear();
-    if (report.rows_test == 0 && run.config().data.test_fraction > 0)
-        note(run,
+    const config::DataConfig& data = run.config().data;
+    if (report.rows_test == 0 && data.test_fraction > 0 && data.folds == 0)
+        note(run, last.prefix,
              "no test rows: data.test_fraction = " + shortest(run.config().data.test_fraction) +
                  " of " + std::to_string(report.rows_common) + " rows came to none");
     for (std::string& sentence : verdicts(run.config().model, labels, convergence, last))
-        note(run, std::move(sentence));
+        note(run, last.prefix, std::move(sentence));
 }
 
 void warn_of_empty_parties(const Run& run) {
@@ -158,7 +184,7 @@ Task<> compare(Run& run, MasterHalf& model, const Labels& labels, const Evaluate
         report.label_holder_alone_test = test.entries();
     }
     std::string verdict = verdict_against_alone(run.config().model, labels, last, alone);
-    if (!verdict.empty()) note(run, std::move(verdict));
+    if (!verdict.empty()) note(run, last.prefix, std::move(verdict));
 }
 
 Result<> store_part(Run& run, const MasterHalf& model) {
@@ -186,6 +212,82 @@ Task<> finish(Run& run, const MasterHalf& model) {
                                            human_bytes(reply.bytes) + ")");
     }
     co_await store_part(run, model);
+}
+
+/// All parties begin the fit that `folds` has at hand, with rows and designs of their own.
+Task<std::unique_ptr<Fit>> begin_fit(Run& run, Party& own, const Algorithm& algorithm,
+                                     const Folds& folds) {
+    if (folds.any())
+        co_await folds.split(own);
+    else
+        co_await split_own(own);
+    auto fit = std::make_unique<Fit>();
+    fit->last.prefix = folds.prefix();
+    const std::string positive = positive_class(run.config());
+    Labels labels = co_await read_labels(own, run.config().model.task, positive);
+    fit->labels = std::move(labels);
+    co_await own.build();
+    if (!folds.any()) co_await store_test_ids(run, own);
+    if (folds.fit() == 0)
+        for (const std::string& note : notes_of(own.prepared())) run.log(Level::info, note);
+    if (!folds.any()) own.drop_tables();
+    const MasterSetting setting{run, own, &fit->labels};
+    auto model = co_await algorithm.train(setting);
+    fit->model = folds.any() ? counted_from(folds.first(), std::move(model)) : std::move(model);
+    report_own(run, own, *fit->model);
+    run.enter(Phase::beginning);
+    co_await fit->model->begin(folds.first());
+    run.commits().bind(own, *fit->model, folds);
+    co_return std::move(fit);
+}
+
+/// Trains, evaluates and compares one fit from `step` on, the last commit of it included. The steps
+/// of the run that are done then.
+Task<std::uint64_t> run_fit(Run& run, Fit& fit, std::uint64_t step) {
+    MasterHalf& model = *fit.model;
+    while (!model.done(step) && !run.stopping()) {
+        co_await run.commits().room_after(step);
+        if (run.stopping()) break;
+        const StepResult done = co_await model.step(step);
+        ++step;
+        co_await settle(run, model, fit.labels, step, done.loss, fit.last);
+    }
+    if (!model.done(step)) co_await stop(run, step);
+    report_end(run, model, fit.labels, fit.last);
+    if (!run.stopping()) co_await compare(run, model, fit.labels, fit.last);
+    run.enter(Phase::finishing);
+    if (run.stopping()) co_await stop(run, step);
+    co_await run.commits().recorded(step);
+    if (run.stopping()) co_await stop(run, step);
+    co_return step;
+}
+
+/// The results of a fold move from where those of the run stand to those of the folds.
+void finish_fold(Run& run, Folds& folds, const Fit& fit, std::uint64_t step) {
+    observe::RunReport& report = run.results();
+    observe::FoldReport result;
+    result.rows_train = report.rows_train;
+    result.rows_test = report.rows_test;
+    result.steps = step - folds.first();
+    result.converged = std::exchange(report.converged, {});
+    result.iterations = std::exchange(report.iterations, 0);
+    result.train = std::exchange(report.train, {});
+    result.test = std::exchange(report.test, {});
+    result.label_holder_alone = std::exchange(report.label_holder_alone_test, {});
+    report.label_holder_alone_train.clear();
+    result.notes = std::exchange(report.notes, {});
+    folds.finish(std::move(result), fit.last.test, step);
+    report.folds = folds.results();
+}
+
+void say_fit(const Run& run, const Folds& folds) {
+    if (!folds.any()) return;
+    const std::uint64_t count = run.config().data.folds;
+    run.log(Level::info, folds.last() ? "trains on all rows, after " + std::to_string(count) +
+                                            " folds: the model that is kept"
+                                      : "trains without the rows of fold " +
+                                            std::to_string(folds.fit() + 1) + " of " +
+                                            std::to_string(count));
 }
 
 }  // namespace
@@ -220,44 +322,38 @@ Task<> train(Run& run) {
     co_await store_agreed(run);
 
     co_await align(run, own);
-    co_await split_own(own);
-    const std::string positive = positive_class(run.config());
-    const Labels labels = co_await read_labels(own, run.config().model.task, positive);
-    co_await own.build();
-    co_await store_test_ids(run, own);
-    for (const std::string& note : notes_of(own.prepared())) run.log(Level::info, note);
-    own.drop_tables();
-    const MasterSetting setting{run, own, &labels};
-    const std::unique_ptr<MasterHalf> model = co_await algorithm->train(setting);
-    report_own(run, own, *model);
-    run.enter(Phase::beginning);
-    co_await model->begin();
-
-    std::uint64_t step = co_await run.commits().restore(own, *model);
+    Folds folds = co_await Folds::create(own);
+    if (folds.any()) folds.restore(run.commits().newest_folds());
+    std::unique_ptr<Fit> fit = co_await begin_fit(run, own, *algorithm, folds);
+    const std::optional<RecordedCommit> commit = co_await run.commits().choose();
+    std::optional<FoldsCommit> saved;
+    if (commit && folds.any()) saved = run.commits().folds_of(*commit);
+    if (folds.any() && folds.fit() != (saved ? saved->fit : 0)) {
+        // the newest commit of the own is not one that all hold
+        folds.restore(saved);
+        fit = co_await begin_fit(run, own, *algorithm, folds);
+    }
+    run.results().folds = folds.results();
+    std::uint64_t step = 0;
+    if (commit) step = co_await run.commits().restore(*commit);
     run.enter(Phase::training);
     warn_of_empty_parties(run);
     run.training_begins();
-    run.note_step(step, model->steps());
-    Evaluated last;
-    if (step != 0) co_await settle(run, *model, labels, step, run.commits().loss(), last);
-    while (!model->done(step) && !run.stopping()) {
-        co_await run.commits().room_after(step);
-        if (run.stopping()) break;
-        const StepResult done = co_await model->step(step);
-        ++step;
-        co_await settle(run, *model, labels, step, done.loss, last);
+    run.note_step(step, fit->model->steps());
+    say_fit(run, folds);
+    if (step != 0)
+        co_await settle(run, *fit->model, fit->labels, step, run.commits().loss(), fit->last);
+    step = co_await run_fit(run, *fit, step);
+    while (!folds.last()) {
+        finish_fold(run, folds, *fit, step);
+        fit = co_await begin_fit(run, own, *algorithm, folds);
+        run.enter(Phase::training);
+        run.note_step(step, fit->model->steps());
+        say_fit(run, folds);
+        step = co_await run_fit(run, *fit, step);
     }
-    if (!model->done(step)) {
-        co_await stop(run, step);
-        co_return;
-    }
-    report_end(run, *model, labels, last);
-    if (!run.stopping()) co_await compare(run, *model, labels, last);
-    run.enter(Phase::finishing);
-    if (run.stopping()) co_await stop(run, step);
-    co_await run.commits().recorded(step);
-    if (run.stopping()) co_await stop(run, step);
-    co_await finish(run, *model);
+    co_await store_out_of_fold(run, own, folds, fit->labels.coding);
+    co_await finish(run, *fit->model);
 }
 
 // -- making one ----------------------------------------------------------------------

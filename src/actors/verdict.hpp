@@ -16,6 +16,7 @@ namespace vflbus::actors {
 
 /// Predictions of the trained model (n x outputs); empty where there are no rows.
 struct Evaluated {
+    std::string prefix;  ///< before "train" and "test" in the history: "fold 2 "
     models::Matrix train;
     models::Matrix test;
 };

@@ -50,6 +50,7 @@ enum class PlantedBug : std::uint8_t {
     later_commits_kept,
     optimizer_not_restored,
     solver_not_restored,
+    folds_not_restored,
     batch_of_the_process,
     released_before_stored,
     window_not_enforced,

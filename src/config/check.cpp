@@ -95,6 +95,11 @@ void check_party_section(const Config& config, const std::string& name, const Pa
         problems.add(at(config, {prefix + "test_data", "data.test_fraction"}) + prefix +
                      "test_data and data.test_fraction = " + shortest(config.data.test_fraction) +
                      " contradict each other; set data.test_fraction = 0 or leave test_data out");
+    if (!party.test_data.empty() && config.data.folds > 0)
+        problems.add(at(config, {prefix + "test_data", "data.folds"}) + prefix +
+                     "test_data and data.folds = " + std::to_string(config.data.folds) +
+                     " contradict each other: the rows of each fold are tested; leave one of the "
+                     "two out");
 }
 
 void check_parties(const Config& config, Problems& problems) {
@@ -178,9 +183,18 @@ void check_agreed(const Config& config, Problems& problems) {
                      task_text(config) + " has two classes; write [negative, positive]");
 }
 
+void check_folds(const Config& config, Problems& problems) {
+    if (config.data.folds == 1)
+        problems.add(
+            at(config, {"data.folds"}) +
+            "data.folds = 1 is no cross-validation, as each fold is tested with a model of "
+            "the others; the nearest valid values are 0 (none) and 2");
+}
+
 Result<> check(const Config& config) {
     Problems problems;
     check_agreed(config, problems);
+    check_folds(config, problems);
     check_bus(config, problems);
     check_parties(config, problems);
     check_labels(config, problems);

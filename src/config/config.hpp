@@ -80,6 +80,7 @@ struct DataConfig {
     bool stratify = true;            ///< test rows of each class in its share
     Duplicates duplicates = Duplicates::refuse;
     double test_fraction = 0;  ///< in [0, 1)
+    std::uint64_t folds = 0;   ///< of a cross-validation; 0: one training
     std::string id_salt;
     bool standardize = true;
     std::uint64_t one_hot_max = 64;  ///< distinct values

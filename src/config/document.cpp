@@ -135,7 +135,8 @@ meaning:
   `multilabel`;
 - one label with `multilabel`, several with any other task, a label at a member;
 - a column that is both a feature and the id, a label or excluded;
-- `test_data` together with `data.test_fraction`, or at some parties of a file only;
+- `test_data` together with `data.test_fraction` or `data.folds`, or at some parties of a file only;
+- `data.folds = 1`;
 - `[party.member-K]` with K not below `run.world_size`;
 - waits and sizes out of order: `heartbeat_interval` < `suspect_after` <
   `disconnect_idle_client_time`, `time_between_idle_connections_checks` <=

@@ -286,11 +286,22 @@ constexpr Key key_table[] = {
      .max = 1,
      .below_max = true},
     {.section = "data",
+     .name = "folds",
+     .type = Type::integer,
+     .field = IN_CONFIG(data.folds),
+     .doc = "Cross-validation: each of so many folds of the rows is tested with a model that was "
+            "trained on the others, and at the end one is trained on all rows. 0: no folds. Then "
+            "data.test_fraction is not used, and no party has test_data.",
+     .unit = "folds",
+     .min = 0,
+     .max = 1000},
+    {.section = "data",
      .name = "stratify",
      .type = Type::boolean,
      .field = IN_CONFIG(data.stratify),
-     .doc = "Whether each class has its share of the test rows (logistic and softmax); the master "
-            "then says which rows are test rows. Otherwise each id decides for itself."},
+     .doc = "Whether each class has its share of the test rows, or of each fold (logistic and "
+            "softmax); the master then says which rows are test rows. Otherwise each id decides "
+            "for itself."},
     {.section = "data",
      .name = "id_salt",
      .type = Type::text,

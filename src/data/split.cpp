@@ -66,4 +66,25 @@ Split split_stratified(std::span<const Hash128> ids, std::span<const std::uint32
     return split;
 }
 
+std::vector<std::uint32_t> folds_of(std::span<const Hash128> ids,
+                                    std::span<const std::uint32_t> classes, std::uint64_t seed,
+                                    std::uint64_t folds) {
+    constexpr std::uint64_t purpose = 0x66'6f'6c'64;                              // "fold"
+    std::map<std::uint32_t, std::vector<std::pair<double, std::size_t>>> strata;  // draw, first row
+    for (std::size_t row = 0; row < ids.size(); ++row)
+        if (row == 0 || ids[row] != ids[row - 1])
+            strata[classes.empty() ? 0 : classes[row]].emplace_back(
+                test_draw(ids[row], mix_seed(seed, purpose)), row);
+    std::vector<std::uint32_t> out(ids.size());
+    std::uint64_t dealt = 0;  // over all classes, or the first folds would get all the odd ids
+    for (auto& [number, stratum] : strata) {
+        std::ranges::sort(stratum);
+        for (const auto& [draw, row] : stratum)
+            out[row] = static_cast<std::uint32_t>(dealt++ % folds);
+    }
+    for (std::size_t row = 1; row < ids.size(); ++row)
+        if (ids[row] == ids[row - 1]) out[row] = out[row - 1];
+    return out;
+}
+
 }  // namespace vflbus::data

@@ -46,6 +46,13 @@ inline Split split_rows(std::span<const Hash128> ids, std::uint64_t seed, double
 Split split_stratified(std::span<const Hash128> ids, std::span<const std::uint32_t> classes,
                        std::uint64_t seed, double fraction);
 
+/// The fold, below `folds`, of each aligned row, for cross-validation. Within each class the ids
+/// are dealt out in the order of a draw, so that the folds differ by one id at most, in each class
+/// and in all. `classes` as above; empty: all rows are of one class.
+std::vector<std::uint32_t> folds_of(std::span<const Hash128> ids,
+                                    std::span<const std::uint32_t> classes, std::uint64_t seed,
+                                    std::uint64_t folds);
+
 /// rows[positions[i]], for going from positions in the aligned order to rows of a table.
 inline std::vector<std::uint32_t> pick(std::span<const std::uint32_t> rows,
                                        std::span<const std::uint32_t> positions) {

@@ -26,6 +26,12 @@ Json metrics_json(const Metrics& metrics) {
     return out;
 }
 
+const double* find_metric(const Metrics& metrics, std::string_view name) {
+    for (const auto& [key, value] : metrics)
+        if (key == name) return &value;
+    return nullptr;
+}
+
 Json party_json(const PartyReport& party, bool prediction) {
     Json left_out = Json::array();
     for (const LeftOutColumn& column : party.left_out)
@@ -229,7 +235,77 @@ Failure read_failure(const Reader& in) {
     return failure;
 }
 
+/// `figure` of each metric over the folds, which all have the same metrics.
+template <class Figure>
+Metrics over_folds(const std::vector<FoldReport>& folds, Metrics FoldReport::* of, Figure figure) {
+    Metrics out;
+    if (folds.empty()) return out;
+    for (const auto& [name, first] : folds.front().*of) {
+        std::vector<double> values;
+        for (const FoldReport& fold : folds)
+            if (const double* value = find_metric(fold.*of, name)) values.push_back(*value);
+        out.emplace_back(name, figure(values));
+    }
+    return out;
+}
+
+double mean_of(const std::vector<double>& values) {
+    double sum = 0;
+    for (const double value : values) sum += value;
+    return sum / static_cast<double>(values.size());
+}
+
+double deviation_of(const std::vector<double>& values) {
+    const double mean = mean_of(values);
+    double sum = 0;
+    for (const double value : values) sum += (value - mean) * (value - mean);
+    return std::sqrt(sum / static_cast<double>(values.size()));
+}
+
+Json fold_json(const FoldReport& fold) {
+    Json out{{"rows_train", fold.rows_train},
+             {"rows_test", fold.rows_test},
+             {"steps", fold.steps},
+             {"metrics",
+              {{"train", metrics_json(fold.train)},
+               {"test", metrics_json(fold.test)},
+               {"label_holder_alone", metrics_json(fold.label_holder_alone)}}}};
+    if (fold.converged) {
+        out["converged"] = *fold.converged;
+        out["iterations"] = fold.iterations;
+    }
+    if (!fold.notes.empty()) out["notes"] = fold.notes;
+    return out;
+}
+
+Json cross_validation_json(const RunReport& report) {
+    Json folds = Json::array();
+    for (const FoldReport& fold : report.folds) folds.push_back(fold_json(fold));
+    return {{"folds", std::move(folds)},
+            {"mean", metrics_json(mean_of_folds(report.folds))},
+            {"deviation", metrics_json(deviation_of_folds(report.folds))}};
+}
+
+FoldReport read_fold(const Reader& in) {
+    FoldReport fold;
+    in.read("rows_train", fold.rows_train);
+    in.read("rows_test", fold.rows_test);
+    in.read("steps", fold.steps);
+    if (in.has("converged")) in.read("converged", fold.converged.emplace());
+    in.read("iterations", fold.iterations);
+    in.texts("notes", fold.notes);
+    in.object("metrics", [&](const Reader& metrics) {
+        metrics.read("train", fold.train);
+        metrics.read("test", fold.test);
+        metrics.read("label_holder_alone", fold.label_holder_alone);
+    });
+    return fold;
+}
+
 void read_results(const Reader& in, RunReport& report) {
+    in.object("cross_validation", [&](const Reader& of) {
+        of.array("folds", [&](const Reader& fold) { report.folds.push_back(read_fold(fold)); });
+    });
     in.object("metrics", [&](const Reader& metrics) {
         metrics.read("train", report.train);
         metrics.read("test", report.test);
@@ -260,12 +336,6 @@ void read_results(const Reader& in, RunReport& report) {
 }
 
 // -- to a table -------------------------------------------------------------------
-
-const double* find_metric(const Metrics& metrics, std::string_view name) {
-    for (const auto& [key, value] : metrics)
-        if (key == name) return &value;
-    return nullptr;
-}
 
 std::string parties_table(const RunReport& report, std::size_t width, bool color) {
     Table table({{"party"},
@@ -310,6 +380,32 @@ std::string metrics_table(const RunReport& report, std::size_t width, bool color
         }
         table.add(std::move(cells));
     }
+    return table.text(width, color);
+}
+
+/// A line for each fold, then what they come to; the metrics of single labels are in the report.
+std::string folds_table(const RunReport& report, std::size_t width, bool color) {
+    if (report.folds.empty()) return {};
+    std::vector<std::string> names;
+    for (const auto& [name, value] : report.folds.front().test)
+        if (name.find('[') == std::string::npos) names.push_back(name);
+    std::vector<Column> columns{{"fold"}, {"test rows", Align::right}};
+    for (const std::string& name : names) columns.push_back({name, Align::right});
+    Table table(std::move(columns));
+    const auto line = [&](std::string head, std::string rows, const Metrics& metrics) {
+        std::vector<std::string> cells{std::move(head), std::move(rows)};
+        for (const std::string& name : names) {
+            const double* value = find_metric(metrics, name);
+            cells.push_back(value != nullptr ? metric_text(*value) : "");
+        }
+        table.add(std::move(cells));
+    };
+    for (std::size_t i = 0; i < report.folds.size(); ++i)
+        line(std::to_string(i + 1), grouped(report.folds[i].rows_test), report.folds[i].test);
+    line("mean", "", mean_of_folds(report.folds));
+    line("deviation", "", deviation_of_folds(report.folds));
+    const Metrics alone = over_folds(report.folds, &FoldReport::label_holder_alone, mean_of);
+    if (!alone.empty()) line("label holder alone, mean", "", alone);
     return table.text(width, color);
 }
 
@@ -386,6 +482,14 @@ Facts facts_of(const RunReport& report) {
         "bytes", fmt::format("{} sent, {} received by all parties", human_bytes(report.bytes_sent),
                              human_bytes(report.bytes_received)));
     if (!report.model_dir.empty()) facts.emplace_back("model", report.model_dir);
+    if (!report.folds.empty())
+        facts.emplace_back("folds",
+                           fmt::format("{} models, each tested on the rows that it was trained "
+                                       "without; the model that is kept was trained on all rows",
+                                       report.folds.size()));
+    for (std::size_t i = 0; i < report.folds.size(); ++i)
+        for (const std::string& note : report.folds[i].notes)
+            facts.emplace_back("note", fmt::format("fold {}: {}", i + 1, note));
     for (const std::string& note : report.notes) facts.emplace_back("note", note);
     if (const std::string words = words_of(report); !words.empty())
         facts.emplace_back("words", words);
@@ -423,6 +527,14 @@ void read_course(const Reader& in, RunReport& report) {
 }
 
 }  // namespace
+
+Metrics mean_of_folds(const std::vector<FoldReport>& folds) {
+    return over_folds(folds, &FoldReport::test, mean_of);
+}
+
+Metrics deviation_of_folds(const std::vector<FoldReport>& folds) {
+    return over_folds(folds, &FoldReport::test, deviation_of);
+}
 
 std::string to_json(const RunReport& report, int indent) {
     Json out;
@@ -474,6 +586,7 @@ std::string to_json(const RunReport& report, int indent) {
                       {"label_holder_alone",
                        {{"train", metrics_json(report.label_holder_alone_train)},
                         {"test", metrics_json(report.label_holder_alone_test)}}}};
+    if (!report.folds.empty()) out["cross_validation"] = cross_validation_json(report);
     Json history = Json::array();
     for (const HistoryEntry& entry : report.history) history.push_back(history_json(entry));
     out["history"] = std::move(history);
@@ -545,6 +658,8 @@ std::string to_table(const RunReport& report, std::size_t width, bool color) {
     if (!report.parties.empty()) out += '\n' + parties_table(report, width, color);
     if (const std::string metrics = metrics_table(report, width, color); !metrics.empty())
         out += '\n' + metrics;
+    if (const std::string folds = folds_table(report, width, color); !folds.empty())
+        out += '\n' + folds;
     return out + '\n' + facts_text(facts_of(report), readable, facts_indent);
 }
 

@@ -46,8 +46,21 @@ struct HistoryEntry {
     std::uint64_t step = 0;
     std::uint64_t epoch = 0;
     double loss = 0;
-    std::string split;  ///< "train" or "test"
+    std::string split;  ///< "train" or "test", of a cross-validation also "fold 2 test"
     Metrics metrics;
+};
+
+/// One fold of a cross-validation: a model trained without its rows, and tested on them.
+struct FoldReport {
+    std::uint64_t rows_train = 0;
+    std::uint64_t rows_test = 0;
+    std::uint64_t steps = 0;
+    std::optional<bool> converged;  ///< as of RunReport
+    std::uint64_t iterations = 0;
+    Metrics train;
+    Metrics test;
+    Metrics label_holder_alone;  ///< of the test rows
+    std::vector<std::string> notes;
 };
 
 struct RunReport {
@@ -90,6 +103,9 @@ struct RunReport {
     Metrics label_holder_alone_train;
     Metrics label_holder_alone_test;
     std::vector<HistoryEntry> history;
+    /// Of a cross-validation. Then train is of the model that was trained on all rows, and test is
+    /// empty.
+    std::vector<FoldReport> folds;
 
     std::uint64_t bytes_sent = 0;  ///< by all parties
     std::uint64_t bytes_received = 0;
@@ -109,11 +125,19 @@ struct RunReport {
 ///   [solver] [converged iterations] [notes []]
 ///   steps steps_planned epochs train_seconds total_seconds
 ///   metrics {train {} test {} label_holder_alone {train {} test {}}}
+///   [cross_validation {folds [{rows_train rows_test steps [converged iterations] [notes []]
+///                              metrics {train {} test {} label_holder_alone {}}}]
+///                      mean {} deviation {}}]
 ///   history [{step epoch split loss metrics {}}]
 ///   bytes {sent received parties {NAME: {sent received}}}
 ///   model_dir
 ///   configuration {KEY: value}
 std::string to_json(const RunReport& report, int indent = 2);
+
+/// Mean and standard deviation of the folds' test metrics. The deviation is that of the K figures
+/// themselves (divided by K), as numpy's std and scikit-learn's examples have it.
+Metrics mean_of_folds(const std::vector<FoldReport>& folds);
+Metrics deviation_of_folds(const std::vector<FoldReport>& folds);
 
 /// The inverse. Null numbers become NaN, absent keys their defaults, unknown keys are ignored, so
 /// that reports of other versions can be listed. Errors: bad_data naming the key that has a wrong

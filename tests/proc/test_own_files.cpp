@@ -34,6 +34,53 @@ Finished launch(const TempDir& dir, const Words& more) {
 
 }  // namespace
 
+TEST_CASE("folds are shown one by one, with their mean and deviation; one model is kept",
+          "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::string(i % 3 == 0 ? "yes" : "no"); });
+    const Finished json = launch(dir, {"--label", "y", "--folds", "4"});
+    INFO(json.err);
+    REQUIRE(json.exit_code == 0);
+    const Json report = Json::parse(json.out);
+    const Json& folds = report["cross_validation"]["folds"];
+    REQUIRE(folds.size() == 4);
+    double sum = 0;
+    double squares = 0;
+    for (const Json& fold : folds) {
+        CHECK(fold["rows_test"] == 30);  // ten of the 40 "yes"
+        const double loss = fold["metrics"]["test"]["loss"].get<double>();
+        sum += loss;
+        squares += loss * loss;
+    }
+    const double mean = sum / 4;
+    CHECK(report["cross_validation"]["mean"]["loss"].get<double>() == Approx(mean));
+    CHECK(report["cross_validation"]["deviation"]["loss"].get<double>() ==
+          Approx(std::sqrt(squares / 4 - mean * mean)).margin(1e-9));
+    CHECK(report["rows"]["train"] == 120);
+    const fs::path own = fs::path(dir / "runs") / report["run_id"].get<std::string>() / "master";
+    CHECK(fs::exists(own / "model.json"));
+    CHECK(slurp(own / "out_of_fold.csv").starts_with("id,fold,prediction,probability_yes\n"));
+    CHECK(Json::parse(slurp(own.parent_path() / "report.json"))["cross_validation"] ==
+          report["cross_validation"]);
+
+    const Finished table = run(dir, {"launch", "--local", "--data", "left.csv", "--data",
+                                     "right.csv", "--label", "y", "--folds", "4"});
+    CHECK(table.out.find("\nfold ") != std::string::npos);
+    CHECK(table.out.find("\nmean ") != std::string::npos);
+    CHECK(table.out.find("\ndeviation ") != std::string::npos);
+    CHECK(table.out.find("the model that is kept was") != std::string::npos);
+
+    for (const auto& [value, sentence] :
+         {std::pair<std::string, std::string>{"1", "data.folds = 1 is no cross-validation"},
+          {"41", "class yes has 40 rows"},
+          {"-2", "must be an integer from 0 to 1000"}}) {
+        const Finished refused = launch(dir, {"--label", "y", "--folds", value});
+        CHECK(refused.exit_code == 2);
+        INFO(refused.err);
+        CHECK(refused.err.find(sentence) != std::string::npos);
+    }
+}
+
 TEST_CASE("the task is guessed from the label", "[own_files]") {
     const std::map<std::string, std::function<std::string(int)>> labels{
         {"logistic", [](int i) { return std::string(i % 3 == 0 ? "yes" : "no"); }},

@@ -4,6 +4,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <sstream>
 #include <thread>
 
 #include "catch.hpp"
@@ -54,6 +55,54 @@ TEST_CASE("launch goes on when each of its children is killed", "[recovery][shor
     CHECK(models(run) == undisturbed());
     CHECK(record(run).phase == "finished");
     CHECK(record(run).term >= 3);  // once for the member, once for the master
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a cross-validation goes on in the fold in which somebody was killed", "[recovery]") {
+    const TempDir dir;
+    make_example(dir);
+    std::istringstream whole(slurp(dir / "run.toml"));
+    std::string without;
+    for (std::string line; std::getline(whole, line);)
+        if (!line.starts_with("test_data")) without += line + "\n";
+    spit(dir / "run.toml", without);
+    const Words folds{"--folds", "3", "--set", "model.epochs=60"};
+    const auto facts = [&](const Finished& finished, const std::string& runs) {
+        auto files = models(run_dir(dir, runs));
+        files["out of fold"] = slurp(run_dir(dir, runs) / "master" / "out_of_fold.csv");
+        const Json report = Json::parse(finished.out);
+        files["figures"] = report["cross_validation"].dump() + report["metrics"].dump();
+        return files;
+    };
+    const Finished calm = run(dir, launch(dir, "calm", folds));
+    INFO(calm.err);
+    REQUIRE(calm.exit_code == 0);
+    const auto expected = facts(calm, "calm");
+    REQUIRE(expected.at("out of fold").size() > 1000);
+    const Json report = Json::parse(calm.out);
+    const Json& all = report["cross_validation"]["folds"];
+    REQUIRE(all.size() == 3);
+    // the first fold whose commits are seen is not the first one
+    std::uint64_t first = all[0]["steps"].get<std::uint64_t>();
+
+    Process process(dir, launch(dir, "runs", folds));
+    const fs::path killed = run_dir(dir, "runs");
+    for (const std::string victim : {"member-0", "master"}) {
+        INFO(victim << "\n" << process.err());
+        REQUIRE(commits_beyond(process, killed, first));
+        const std::uint64_t term = record(killed).term;
+        const pid_t pid = child_of(process, victim);
+        REQUIRE(pid > 0);
+        REQUIRE(::kill(pid, SIGKILL) == 0);
+        REQUIRE(process.await_output(victim + " was ended by signal 9", true));
+        REQUIRE(await(process, [&] { return record(killed).term > term; }));
+        first = record(killed).step;
+    }
+    const Finished finished = process.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 0);
+    CHECK(record(killed).term >= 3);
+    CHECK(facts(finished, "runs") == expected);
     CHECK(left_behind(dir) == "");
 }
 

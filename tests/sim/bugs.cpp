@@ -78,6 +78,7 @@ constexpr Bug all[] = {
     VFLBUS_BUG(later_commits_kept,
                "restoring a commit leaves later ones of the course that was given up"),
     VFLBUS_BUG(optimizer_not_restored, "restoring a commit leaves the optimizer as it began"),
+    VFLBUS_BUG(folds_not_restored, "restoring a commit forgets what earlier folds have predicted"),
     VFLBUS_BUG(solver_not_restored, "restoring a commit leaves a member's solver as it began"),
     VFLBUS_BUG(batch_of_the_process,
                "batches follow how often the process drew, not (seed, epoch)"),

@@ -117,7 +117,7 @@ config::Config configuration(std::size_t variant, std::size_t number, std::size_
     static const std::vector<std::string> models[variants] = {
         {"model.task=logistic", "model.learning_rate=0.1", "model.epochs=25", "model.batch_size=8"},
         {"model.task=logistic", "model.learning_rate=0.02", "model.optimizer=adam",
-         "model.epochs=25", "model.batch_size=8"},
+         "model.epochs=12", "model.batch_size=8", "data.folds=2"},
         {"model.task=linear", "model.sequential=true", "model.reg_lambda=0.5", "model.epochs=25",
          "model.batch_size=8"},
         {"model.task=linear", "model.learning_rate=0.05", "model.momentum=0.9",

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstring>
 #include <span>
 #include <tuple>
 #include <utility>
@@ -24,18 +25,89 @@ constexpr std::size_t checksum_bytes = std::tuple_size_v<Hash256>;
 constexpr std::string_view prefix = "commit-";
 /// A history grows with the run, other than a message.
 constexpr bus::DecodeLimits limits{.elements_max = std::size_t{1} << 26,
+                                   .bytes_max = state_bytes_max,
                                    .elements_total_max = std::size_t{1} << 29};
 
-void put(Writer& w, const MasterCommit& master) {
-    w.array(2).f64(master.loss).array(master.history.size());
-    for (const observe::HistoryEntry& entry : master.history) {
-        w.array(5).u64(entry.step).u64(entry.epoch).f64(entry.loss).str(entry.split);
-        w.array(entry.metrics.size());
-        for (const auto& [name, value] : entry.metrics) w.array(2).str(name).f64(value);
-    }
+void put(Writer& w, const observe::Metrics& metrics) {
+    w.array(metrics.size());
+    for (const auto& [name, value] : metrics) w.array(2).str(name).f64(value);
 }
 
-MasterCommit master_of(Reader& r) {
+observe::Metrics metrics_of(Reader& r) {
+    observe::Metrics out;
+    const std::size_t metrics = r.enter();
+    for (std::size_t m = 0; m < metrics && r.ok(); ++m) {
+        r.enter(2);
+        std::string name = r.str();
+        out.emplace_back(std::move(name), r.f64());
+        r.leave();
+    }
+    r.leave();
+    return out;
+}
+
+void put(Writer& w, const FoldsCommit& folds) {
+    w.array(5).u64(folds.fit).u64(folds.first).array(folds.results.size());
+    for (const observe::FoldReport& fold : folds.results) {
+        // 0: the solver does not converge; 1: it has not; 2: it has
+        const std::uint64_t converged = !fold.converged ? 0 : *fold.converged ? 2 : 1;
+        w.array(9).u64(fold.rows_train).u64(fold.rows_test).u64(fold.steps).u64(converged);
+        w.u64(fold.iterations);
+        for (const observe::Metrics* metrics : {&fold.train, &fold.test, &fold.label_holder_alone})
+            put(w, *metrics);
+        w.array(fold.notes.size());
+        for (const std::string& note : fold.notes) w.str(note);
+    }
+    w.u64(folds.outputs);
+    w.bin({reinterpret_cast<const std::uint8_t*>(folds.predictions.data()),
+           folds.predictions.size() * sizeof(double)});
+}
+
+observe::FoldReport fold_of(Reader& r) {
+    observe::FoldReport fold;
+    r.enter(9);
+    fold.rows_train = r.u64();
+    fold.rows_test = r.u64();
+    fold.steps = r.u64();
+    if (const std::uint64_t converged = r.u64(2); converged != 0) fold.converged = converged == 2;
+    fold.iterations = r.u64();
+    for (observe::Metrics* metrics : {&fold.train, &fold.test, &fold.label_holder_alone})
+        *metrics = metrics_of(r);
+    const std::size_t notes = r.enter();
+    for (std::size_t n = 0; n < notes && r.ok(); ++n) fold.notes.push_back(r.sentence());
+    r.leave();
+    r.leave();
+    return fold;
+}
+
+FoldsCommit folds_of(Reader& r) {
+    FoldsCommit folds;
+    r.enter(5);
+    folds.fit = r.u64();
+    folds.first = r.u64();
+    const std::size_t results = r.enter();
+    for (std::size_t i = 0; i < results && r.ok(); ++i) folds.results.push_back(fold_of(r));
+    r.leave();
+    folds.outputs = r.u64();
+    const auto bytes = r.bin(state_bytes_max);
+    folds.predictions.resize(bytes.size() / sizeof(double));
+    if (!folds.predictions.empty())
+        std::memcpy(folds.predictions.data(), bytes.data(),
+                    folds.predictions.size() * sizeof(double));
+    r.leave();
+    return folds;
+}
+
+void put(Writer& w, const MasterCommit& master) {
+    w.array(master.folds ? 3 : 2).f64(master.loss).array(master.history.size());
+    for (const observe::HistoryEntry& entry : master.history) {
+        w.array(5).u64(entry.step).u64(entry.epoch).f64(entry.loss).str(entry.split);
+        put(w, entry.metrics);
+    }
+    if (master.folds) put(w, *master.folds);
+}
+
+MasterCommit master_of(Reader& r, bool folds) {
     MasterCommit master;
     master.loss = r.f64();
     const std::size_t entries = r.enter();
@@ -46,18 +118,12 @@ MasterCommit master_of(Reader& r) {
         entry.epoch = r.u64();
         entry.loss = r.f64();
         entry.split = r.str();
-        const std::size_t metrics = r.enter();
-        for (std::size_t m = 0; m < metrics && r.ok(); ++m) {
-            r.enter(2);
-            std::string name = r.str();
-            entry.metrics.emplace_back(std::move(name), r.f64());
-            r.leave();
-        }
-        r.leave();
+        entry.metrics = metrics_of(r);
         r.leave();
         master.history.push_back(std::move(entry));
     }
     r.leave();
+    if (folds) master.folds = folds_of(r);
     return master;
 }
 
@@ -140,7 +206,7 @@ Result<Commit> decode_commit(std::string_view file, std::string_view path) {
     commit.algorithm.version = r.u64();
     const std::uint64_t state_bytes = r.u64();
     const std::size_t parts = r.enter();
-    if (r.ok() && parts == 2) commit.master = master_of(r);
+    if (r.ok() && (parts == 2 || parts == 3)) commit.master = master_of(r, parts == 3);
     if (r.ok()) r.leave();
     if (auto done = r.finish(); !done) return damaged(done.error().sentence);
     if (state_bytes != rest.size() - head_bytes) return damaged("its state is cut off");

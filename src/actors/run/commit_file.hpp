@@ -43,10 +43,20 @@ struct StateFormat {
     friend bool operator==(const StateFormat&, const StateFormat&) = default;
 };
 
+/// How far a cross-validation is (folds.hpp).
+struct FoldsCommit {
+    std::uint64_t fit = 0;    ///< the training that the state is of, counted from 0
+    std::uint64_t first = 0;  ///< steps of the run before it
+    std::vector<observe::FoldReport> results;  ///< of the folds that are over
+    std::uint64_t outputs = 0;
+    std::vector<double> predictions;  ///< aligned rows x outputs, column-major; empty: none yet
+};
+
 /// What the master has besides the state of its algorithm.
 struct MasterCommit {
     double loss = 0;                             ///< of the last step, for the progress display
     std::vector<observe::HistoryEntry> history;  ///< of the steps before this one
+    std::optional<FoldsCommit> folds;            ///< of a cross-validation
 };
 
 /// The state after `step` steps. The same steps make the same bytes, whatever happened in between.

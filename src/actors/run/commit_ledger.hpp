@@ -99,6 +99,10 @@ class CommitLedger {
 
     // -- going back to one ----------------------------------------------------------
     [[nodiscard]] bool empty() const noexcept { return record_.commits.empty(); }
+    /// Those that the record names, ascending.
+    [[nodiscard]] const std::vector<RecordedCommit>& recorded() const noexcept {
+        return record_.commits;
+    }
     /// What `party` has told in this term that it holds. Who tells nothing holds nothing.
     void held_by(const std::string& party, std::vector<StoredCommit> commits) {
         held_[party] = std::move(commits);

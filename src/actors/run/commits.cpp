@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "actors/folds.hpp"
 #include "actors/messages.hpp"
 #include "actors/party.hpp"
 #include "actors/run/run.hpp"
@@ -109,6 +110,7 @@ Result<> Commits::count_own_restart(RunRecord& record) const {
 Result<> Commits::begin_term(std::uint32_t term) {
     own_ = nullptr;
     model_ = nullptr;
+    folds_ = nullptr;
     loss_ = 0;
     wanted_.reset();
     return run_->stored({}, ledger_.begin_term(term));
@@ -169,6 +171,7 @@ Commit Commits::commit_of(std::uint64_t step) const {
     // the evaluation at this step is done again when it is restored
     for (const observe::HistoryEntry& entry : run_->report_.history)
         if (entry.step < step) commit.master->history.push_back(entry);
+    if (folds_->any()) commit.master->folds = folds_->save();
     return commit;
 }
 
@@ -223,10 +226,16 @@ Task<> Commits::recorded(std::uint64_t step) {
 
 // -- going back to one --------------------------------------------------------------
 
-Task<std::uint64_t> Commits::restore(Party& own, MasterHalf& model) {
+void Commits::bind(const Party& own, MasterHalf& model, const Folds& folds) {
+    VFLBUS_ASSERT(!ledger_.under_way(), "a commit is recorded before another training begins");
     own_ = &own;
     model_ = &model;
-    if (ledger_.empty()) co_return 0;
+    folds_ = &folds;
+    wanted_.reset();
+}
+
+Task<std::optional<RecordedCommit>> Commits::choose() {
+    if (ledger_.empty()) co_return std::nullopt;
     run_->enter(Phase::restoring);
     Replies asked = run_->parties().ask_all(message::commits, encode_empty());
     const std::vector<Bytes> listed = co_await asked;
@@ -238,19 +247,37 @@ Task<std::uint64_t> Commits::restore(Party& own, MasterHalf& model) {
     ledger_.held_by(run_->options().name, std::move(own_commits));
     const CommitChoice choice = ledger_.choose();
     for (const std::string& sentence : choice.lost) run_->log(Level::warn, sentence);
-    if (!choice.commit) {
-        co_await begin_without(choice);
-        co_return 0;
-    }
-    const std::uint64_t step = choice.commit->step;
-    const Result<> by_own = restore_own(*choice.commit);
+    if (!choice.commit) co_await begin_without(choice);
+    co_return choice.commit;
+}
+
+std::optional<FoldsCommit> Commits::folds_of(const RecordedCommit& commit) {
+    const auto digest = commit.digests.find(run_->options().name);
+    if (digest == commit.digests.end()) return {};
+    auto stored = store_.read({commit.step, digest->second});
+    if (!stored || !stored->master) return {};
+    return std::move(stored->master->folds);
+}
+
+std::optional<FoldsCommit> Commits::newest_folds() {
+    const std::vector<RecordedCommit>& commits = ledger_.recorded();
+    for (auto commit = commits.rbegin(); commit != commits.rend(); ++commit)
+        if (auto folds = folds_of(*commit)) return folds;
+    return {};
+}
+
+Task<std::uint64_t> Commits::restore(const RecordedCommit& commit) {
+    MasterHalf& model = *model_;
+    run_->enter(Phase::restoring);
+    const std::uint64_t step = commit.step;
+    const Result<> by_own = restore_own(commit);
     // when the rows differ because of another party's table, its refusal will name it
     if (!by_own && by_own.error().code != Errc::handler_failed) co_await by_own;
     run_->log(Level::info,
               "goes on from step " + std::to_string(step) + " of " + std::to_string(model.steps()));
     std::vector<Bytes> requests;
     for (const Parties::Peer& peer : run_->parties().all())
-        requests.push_back(encode(StoredCommit{step, choice.commit->digests.at(peer.name)}));
+        requests.push_back(encode(StoredCommit{step, commit.digests.at(peer.name)}));
     Answers restoring = run_->parties().try_each(message::restore, std::move(requests));
     const std::vector<Result<Bytes>> restored = co_await restoring;
     // whose own table has changed is told from those who only see that some table has
@@ -292,8 +319,10 @@ Result<> Commits::restore_own(const RecordedCommit& recorded) {
     loss_ = commit->master->loss;
     observe::RunReport& report = run_->report_;
     report.history = std::move(commit->master->history);
-    for (const observe::HistoryEntry& entry : report.history)
-        (entry.split == "train" ? report.train : report.test) = entry.metrics;
+    for (const observe::HistoryEntry& entry : report.history) {
+        if (entry.split == "train") report.train = entry.metrics;
+        if (entry.split == "test") report.test = entry.metrics;
+    }
     return {};
 }
 

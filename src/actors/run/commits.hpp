@@ -25,6 +25,7 @@
 
 namespace vflbus::actors {
 
+class Folds;
 class MasterHalf;
 class Party;
 class Run;
@@ -42,9 +43,18 @@ class Commits final : public AsideTaker {
     Commits(Run& run, RunRecord record);
 
     // -- the Task of a training -------------------------------------------------------
-    /// Goes back to the last commit that all parties hold, when the record names one; the steps
-    /// done by then, 0 when it begins at the first one. `own` and `model` must outlive the term.
-    Task<std::uint64_t> restore(Party& own, MasterHalf& model);
+    /// From here on states are those of `model`, a training of `folds` that all parties have begun.
+    /// Until then no commit is under way. All must outlive the term, or the next call.
+    void bind(const Party& own, MasterHalf& model, const Folds& folds);
+    /// The last commit that all parties hold, which they are asked for; none: the run begins at its
+    /// first step. Errors: state_lost, unless bus.on_state_lost says to begin again.
+    Task<std::optional<RecordedCommit>> choose();
+    /// Goes back to it; the steps that are done then. After `bind`.
+    Task<std::uint64_t> restore(const RecordedCommit& commit);
+    /// What the newest recorded commit that can be read here says of folds: where a new term is
+    /// likely to go on. Nothing without one.
+    [[nodiscard]] std::optional<FoldsCommit> newest_folds();
+    [[nodiscard]] std::optional<FoldsCommit> folds_of(const RecordedCommit& commit);
     /// The training begins now: commit_interval counts from here.
     void start_clock();
     /// All parties store their state after `step` steps if that is due; the training goes on
@@ -104,6 +114,7 @@ class Commits final : public AsideTaker {
     // -- of the present term ------------------------------------------------------------
     const Party* own_ = nullptr;
     MasterHalf* model_ = nullptr;
+    const Folds* folds_ = nullptr;
     double loss_ = 0;
     /// The state after this step is to be stored as soon as no other commit is under way.
     std::optional<std::uint64_t> wanted_;

@@ -490,6 +490,7 @@ void Run::reset_results() {
     step_held_ = false;
     report_.steps = 0;
     report_.history.clear();
+    report_.folds.clear();
     report_.train.clear();
     report_.test.clear();
     report_.label_holder_alone_train.clear();

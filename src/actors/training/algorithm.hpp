@@ -101,8 +101,9 @@ class MasterHalf {
     virtual ~MasterHalf() = default;
 
     // -- training -------------------------------------------------------------------
-    /// All parties begin: after it the first step can be done, or a commit be restored.
-    virtual Task<> begin() = 0;
+    /// All parties begin: after it the first step can be done, or a commit be restored. `first`:
+    /// as of BeginRequest.
+    virtual Task<> begin(std::uint64_t first) = 0;
     /// How many steps the training has at most.
     [[nodiscard]] virtual std::uint64_t steps() const = 0;
     /// Whether it is over after `step` steps; one that converges may say so early.
@@ -186,8 +187,11 @@ class MemberHalf {
     virtual ~MemberHalf() = default;
 
     // -- training -------------------------------------------------------------------
-    /// The test rows that the body of `begin` says: as of BeginRequest. Empty: the ids decide.
-    [[nodiscard]] virtual Result<Body> test_rows(Body /*begin*/) const { return Body{}; }
+    /// What the body of `begin` says of rows and of earlier folds. An algorithm whose `begin` says
+    /// nothing of them takes no part in cross-validation.
+    [[nodiscard]] virtual Result<BeginRequest> beginning(Body /*begin*/) const {
+        return BeginRequest{};
+    }
     /// Valid once the training has begun.
     [[nodiscard]] virtual std::uint64_t steps() const = 0;
     [[nodiscard]] virtual bool done(std::uint64_t step) const { return step >= steps(); }

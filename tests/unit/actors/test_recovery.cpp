@@ -35,9 +35,17 @@ World small_lbfgs(vflbus::Task task) {
     return world;
 }
 
+/// Three trainings of a few steps each, the last one on all rows.
+World with_folds(World world) {
+    world.rows = 90;
+    world.folds = 2;
+    return world;
+}
+
 /// Nine or so steps, a commit after every two, metrics in between.
 void configure(Play& play) {
-    if (play.world.solver != config::Solver::lbfgs) play.config.model.epochs = 3;
+    if (play.world.solver != config::Solver::lbfgs)
+        play.config.model.epochs = play.world.folds > 0 ? 2 : 3;
     play.config.model.report_test_metrics_iteration = 2;
     play.config.model.report_train_metrics_iteration = 3;
     play.config.bus.commit_steps = 2;
@@ -64,6 +72,15 @@ struct Facts {
         test = report.test;
         alone = report.label_holder_alone_test;
         steps = report.steps;
+        files.push_back(play.out_of_fold());
+        for (const observe::FoldReport& fold : report.folds) {
+            std::string line = std::to_string(fold.rows_test) + " of fold, " +
+                               std::to_string(fold.steps) + " steps";
+            for (const auto& metrics : {fold.train, fold.test, fold.label_holder_alone})
+                for (const auto& [name, value] : metrics)
+                    line += " " + name + "=" + shortest(value);
+            history.push_back(std::move(line));
+        }
         for (const auto& entry : report.history) {
             std::string line = entry.split + std::to_string(entry.step) + "/" +
                                std::to_string(entry.epoch) + " " + shortest(entry.loss);
@@ -130,9 +147,11 @@ constexpr std::size_t stride = sanitized ? 7 : 1;
 }  // namespace
 
 TEST_CASE("a kill before any event costs no bit") {
-    const World world = GENERATE(small(vflbus::Task::logistic), small(vflbus::Task::softmax),
-                                 small(vflbus::Task::linear), small_lbfgs(vflbus::Task::softmax),
-                                 small_lbfgs(vflbus::Task::multilabel));
+    const World world = GENERATE(
+        small(vflbus::Task::logistic), small(vflbus::Task::softmax), small(vflbus::Task::linear),
+        small_lbfgs(vflbus::Task::softmax), small_lbfgs(vflbus::Task::multilabel),
+        with_folds(small(vflbus::Task::logistic)), with_folds(small(vflbus::Task::linear)),
+        with_folds(small_lbfgs(vflbus::Task::softmax)));
     Undisturbed plain(world);
     const Facts expected(plain.play);
     REQUIRE(plain.events > 60);
@@ -175,7 +194,8 @@ TEST_CASE("a kill before any event costs no bit") {
 }
 
 TEST_CASE("kills at random, also while another one is being recovered from") {
-    const World world = small(vflbus::Task::logistic);
+    const World world =
+        GENERATE(small(vflbus::Task::logistic), with_folds(small(vflbus::Task::logistic)));
     Undisturbed plain(world);
     const Facts expected(plain.play);
     std::set<Phase> phases;
@@ -837,7 +857,8 @@ TEST_CASE("the same rows in another order are the same table") {
 
 TEST_CASE("stopped and resumed at any event") {
     const World world = GENERATE(small(vflbus::Task::logistic), small(vflbus::Task::linear),
-                                 small_lbfgs(vflbus::Task::logistic));
+                                 small_lbfgs(vflbus::Task::logistic),
+                                 with_folds(small_lbfgs(vflbus::Task::logistic)));
     Undisturbed plain(world);
     const Facts expected(plain.play);
     std::size_t stopped = 0;
@@ -1048,6 +1069,18 @@ TEST_CASE("a commit file comes back as it went, and no damage passes") {
     commit.master.emplace();
     commit.master->loss = 0.5;
     commit.master->history = {{5, 1, 0.75, "test", {{"auc", 0.5}, {"f1", std::nan("")}}}};
+    const bool folds = GENERATE(false, true);
+    if (folds) {
+        observe::FoldReport fold;
+        fold.rows_train = 8;
+        fold.rows_test = 2;
+        fold.steps = 40;
+        fold.converged = GENERATE(false, true);
+        fold.iterations = 39;
+        fold.test = {{"auc", 0.25}};
+        fold.notes = {"not converged"};
+        commit.master->folds = FoldsCommit{1, 40, {fold, {}}, 2, {0.1, 0.2, 0.3, 0.4}};
+    }
     const std::string file = encode(commit);
     const auto back = decode_commit(file, "x");
     REQUIRE(back);
@@ -1058,6 +1091,15 @@ TEST_CASE("a commit file comes back as it went, and no damage passes") {
     CHECK(back->state == commit.state);
     REQUIRE(back->master);
     CHECK(back->master->history[0].metrics[0].first == "auc");
+    REQUIRE(back->master->folds.has_value() == folds);
+    if (folds) {
+        const FoldsCommit& read = *back->master->folds;
+        CHECK(read.first == 40);
+        CHECK(read.results[0].converged == commit.master->folds->results[0].converged);
+        CHECK_FALSE(read.results[1].converged);
+        CHECK(read.results[0].notes == std::vector<std::string>{"not converged"});
+        CHECK(read.predictions == std::vector<double>{0.1, 0.2, 0.3, 0.4});
+    }
     CHECK(encode(*back) == file);
     CHECK(same_algorithm(*back, {"linear", 3}));
     CHECK(same_algorithm(*back, {"linear", 2}).error().code == Errc::state_lost);

@@ -1,5 +1,10 @@
 // A whole run on the harness: what it learns, and that nothing but data and configuration matters.
 
+#include <algorithm>
+#include <sstream>
+#include <string>
+#include <vector>
+
 #include "actors/party.hpp"
 #include "actors/training/labels.hpp"
 #include "actors/training/linear/block.hpp"
@@ -312,6 +317,108 @@ TEST_CASE("dataset_size takes the first common ids") {
     REQUIRE(play.play().code == Errc::ok);
     CHECK(play.master->report().rows_train == 50);
     CHECK(play.master->report().parties[1].rows_matched > 150);
+}
+
+TEST_CASE("a cross-validation tests every row with a model that has not seen it") {
+    World world;
+    world.task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear, vflbus::Task::softmax);
+    world.solver = GENERATE(config::Solver::lbfgs, config::Solver::sgd);
+    world.folds = 4;
+    CAPTURE(config::name_of(world.task), config::name_of(world.solver));
+    Play play(world);
+    play.config.data.stratify = true;
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    const observe::RunReport& report = play.master->report();
+    REQUIRE(report.folds.size() == 4);
+    CHECK(report.test.empty());
+    CHECK(report.rows_test == 0);
+    CHECK(report.rows_train == report.rows_common);
+    std::uint64_t tested = 0;
+    std::uint64_t steps = 0;
+    for (const observe::FoldReport& fold : report.folds) {
+        tested += fold.rows_test;
+        steps += fold.steps;
+        CHECK(fold.rows_train + fold.rows_test == report.rows_common);
+        CHECK(fold.rows_test >= report.rows_common / 4);
+        CHECK(fold.test.size() == report.train.size());
+        CHECK(fold.label_holder_alone.size() == report.train.size());
+    }
+    CHECK(tested == report.rows_common);
+    CHECK(report.steps > steps);
+    const std::string csv = play.out_of_fold();
+    CHECK(static_cast<std::uint64_t>(std::ranges::count(csv, '\n')) == report.rows_common + 1);
+    CHECK(csv.starts_with("id,fold,prediction"));
+    // the model that is kept is that of a run without test rows
+    World plain = world;
+    plain.folds = 0;
+    Play whole(plain);
+    whole.config.data.test_fraction = 0;
+    REQUIRE(whole.play().code == Errc::ok);
+    for (std::size_t p = 0; p <= world.members; ++p)
+        CHECK(play.part(p).weights == whole.part(p).weights);
+    CHECK(play.part(0).intercept == whole.part(0).intercept);
+    const observe::Metrics& train = whole.master->report().train;
+    REQUIRE(report.train.size() == train.size());
+    for (std::size_t i = 0; i < train.size(); ++i) CHECK(report.train[i] == train[i]);
+}
+
+TEST_CASE("a fold is what a run with these test rows is") {
+    World world;
+    world.folds = 3;
+    Play play(world);
+    REQUIRE(play.play().code == Errc::ok);
+    // the rows of fold 1 become a test table, those of the others the training table
+    std::istringstream csv(play.out_of_fold());
+    std::vector<std::size_t> train;
+    std::vector<std::size_t> test;
+    std::string line;
+    std::getline(csv, line);
+    while (std::getline(csv, line)) {
+        const std::size_t comma = line.find(',');
+        const std::size_t row = std::stoul(line.substr(1, comma));  // of "u12"
+        (line.substr(comma + 1).starts_with("1,") ? test : train).push_back(row);
+    }
+    REQUIRE(test.size() == play.master->report().folds.front().rows_test);
+    World plain = world;
+    plain.folds = 0;
+    Play alone(plain);
+    alone.config.data.test_fraction = 0;
+    for (std::size_t p = 0; p <= world.members; ++p) {
+        alone.tables[p][TableKind::train] = std::make_shared<data::Table>(world.table(p, train));
+        alone.tables[p][TableKind::test] = std::make_shared<data::Table>(world.table(p, test));
+    }
+    REQUIRE(alone.play().code == Errc::ok);
+    const observe::FoldReport& fold = play.master->report().folds.front();
+    CHECK(fold.test == alone.master->report().test);
+    CHECK(fold.train == alone.master->report().train);
+    CHECK(fold.label_holder_alone == alone.master->report().label_holder_alone_test);
+}
+
+TEST_CASE("folds that cannot be are refused before anything is trained") {
+    World world;
+    world.rows = 60;
+    world.folds = 59;
+    Play play(world);
+    play.config.data.stratify = true;
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::bad_config);
+    CHECK(ending.sentence.find("more than the smallest class has rows") != std::string::npos);
+    CHECK(play.master->report().reason.find("but class ") != std::string::npos);
+
+    world.task = vflbus::Task::linear;
+    world.folds = 61;
+    Play many(world);
+    CHECK(many.play().code == Errc::bad_config);
+    CHECK(many.master->report().reason.find("is more than the ") != std::string::npos);
+
+    world.folds = 3;
+    Play tables(world);
+    for (std::size_t p = 0; p <= world.members; ++p)
+        tables.tables[p][TableKind::test] = tables.tables[p][TableKind::train];
+    CHECK(tables.play().code == Errc::bad_config);
+    CHECK(tables.master->report().reason.find("use one of the two") != std::string::npos);
 }
 
 TEST_CASE("one round trip per step") {

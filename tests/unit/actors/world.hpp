@@ -47,6 +47,7 @@ struct World {
     std::uint64_t seed = 7;
     bool messy = false;  ///< members: missing cells, a text column and a constant one
     config::Solver solver = config::Solver::sgd;
+    std::uint64_t folds = 0;
 
     [[nodiscard]] double value(std::size_t row, std::size_t party, std::size_t column) const {
         Rng rng(mix_seed(mix_seed(seed, row), party * 100 + column + 1));
@@ -137,6 +138,7 @@ struct World {
         out.model.momentum = 0.5;
         out.model.weight_decay = 0.001;
         out.data.test_fraction = 0.2;
+        out.data.folds = folds;
         out.data.stratify = false;  // so that tests can tell test rows by their ids
         out.bus.rendezvous_timeout = 60;
         out.bus.recv_timeout = 30;
@@ -232,6 +234,11 @@ struct Play {
 
     [[nodiscard]] std::string file(std::size_t party) const {
         const auto found = env.files.find("runs/" + run.hex() + "/" + name(party) + "/model.json");
+        return found == env.files.end() ? "" : found->second;
+    }
+    /// What the folds of a cross-validation predict.
+    [[nodiscard]] std::string out_of_fold() const {
+        const auto found = env.files.find("runs/" + run.hex() + "/master/out_of_fold.csv");
         return found == env.files.end() ? "" : found->second;
     }
     [[nodiscard]] ModelPart part(std::size_t party) const {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -104,4 +105,41 @@ TEST_CASE("rows of one id are on the same side of a stratified split") {
         CHECK(split.test[i] % 3 == 0);
         CHECK(split.test[i + 2] == split.test[i] + 2);
     }
+}
+
+TEST_CASE("folds have their share of each class, and differ by one id at most") {
+    const Classes classes;
+    for (const std::uint64_t folds : {2U, 3U, 7U}) {
+        CAPTURE(folds);
+        const std::vector<std::uint32_t> of = folds_of(classes.ids, classes.of, 3, folds);
+        REQUIRE(of.size() == classes.ids.size());
+        std::map<std::uint32_t, std::size_t> in_all;
+        std::map<std::pair<std::uint32_t, std::uint32_t>, std::size_t> in_class;
+        for (std::size_t row = 0; row < of.size(); ++row) {
+            ++in_all[of[row]];
+            ++in_class[{classes.of[row], of[row]}];
+        }
+        CHECK(in_all.size() == folds);
+        for (const auto& [fold, ids] : in_all) {
+            CHECK(ids >= of.size() / folds);
+            CHECK(ids <= of.size() / folds + 1);
+        }
+        for (const std::uint32_t number : {0U, 1U})
+            for (std::uint32_t fold = 1; fold < folds; ++fold) {
+                const std::size_t a = in_class[{number, fold}];
+                const std::size_t b = in_class[{number, fold - 1}];
+                CHECK((a > b ? a - b : b - a) <= 1);
+            }
+        CHECK(folds_of(classes.ids, classes.of, 3, folds) == of);
+        CHECK(folds_of(classes.ids, classes.of, 4, folds) != of);
+    }
+}
+
+TEST_CASE("rows of one id are in the same fold") {
+    std::vector<Hash128> ids;
+    for (int i = 0; i < 40; ++i)
+        for (int k = 0; k < 1 + i % 3; ++k) ids.push_back(hash128(std::to_string(i)));
+    const std::vector<std::uint32_t> of = folds_of(ids, {}, 1, 4);
+    for (std::size_t row = 1; row < ids.size(); ++row)
+        if (ids[row] == ids[row - 1]) CHECK(of[row] == of[row - 1]);
 }

@@ -127,11 +127,12 @@ Stamp LinearMaster::stamp(std::uint64_t step, Stamp::Tensor tensor) const {
     return {run_->term(), step, TableKind::train, Stamp::batch, tensor};
 }
 
-Task<> LinearMaster::begin() {
+Task<> LinearMaster::begin(std::uint64_t first) {
     co_await protocol_->begin(parties());
     BeginRequest request;
     request.outputs = outputs();
     request.test_rows = own_->test_bitmap();
+    request.first = first;
     Replies asked = parties().ask_all(message::begin, encode(request));
     co_await start_scores(0);
     const std::vector<Bytes> replies = co_await asked;

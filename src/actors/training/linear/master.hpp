@@ -27,7 +27,7 @@ class LinearMaster : public MasterHalf {
     Result<> prepare(const ModelPart& part);
 
     // -- MasterHalf ---------------------------------------------------------------------
-    Task<> begin() override;
+    Task<> begin(std::uint64_t first) override;
     [[nodiscard]] std::uint64_t steps() const override { return block_->schedule().steps(); }
     Task<models::Matrix> scores(TableKind side, std::uint64_t step) override;
     [[nodiscard]] models::Matrix predict(const models::Matrix& scores) const override;

@@ -71,7 +71,9 @@ class LinearMember final : public MemberHalf {
     }
 
     // -- MemberHalf ---------------------------------------------------------------------
-    Result<Body> test_rows(Body begin) const override { return begin_test_rows(begin); }
+    Result<BeginRequest> beginning(Body begin) const override {
+        return decode_begin_request(begin);
+    }
     std::uint64_t steps() const override { return block_->schedule().steps(); }
     StateFormat format() const override { return {std::string(format_name), format_version}; }
     std::string save() const override { return StateWriter().party(block_->state()).take(); }

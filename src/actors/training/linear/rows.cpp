@@ -96,12 +96,6 @@ Result<> note_begun(Run& run, std::size_t rank, const BeginReply& reply) {
     return {};
 }
 
-Result<Body> begin_test_rows(Body begin) {
-    const auto request = decode_begin_request(begin);
-    if (!request) return tl::unexpected(request.error());
-    return request->test_rows;
-}
-
 BeginReply begin_reply(const Party& party) {
     BeginReply reply;
     reply.features = party.features();

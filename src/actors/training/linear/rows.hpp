@@ -44,9 +44,6 @@ Result<Bytes> answer_rows(const RowScores& own, MemberProtocol& protocol, std::u
 /// into other rows than the master.
 Result<> note_begun(Run& run, std::size_t rank, const BeginReply& reply);
 
-/// See MemberHalf::test_rows.
-Result<Body> begin_test_rows(Body begin);
-
 /// What a member says of itself when it begins.
 BeginReply begin_reply(const Party& party);
 

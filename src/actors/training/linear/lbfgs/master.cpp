@@ -129,11 +129,12 @@ class LbfgsMasterHalf final : public MasterHalf {
     }
 
     // -- training -----------------------------------------------------------------------
-    Task<> begin() override {
+    Task<> begin(std::uint64_t first) override {
         co_await protocol_->begin(run_->parties());
         BeginRequest request;
         request.outputs = outputs();
         request.test_rows = own_->test_bitmap();
+        request.first = first;
         Replies asked = run_->parties().ask_all(message::begin, encode(request));
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)

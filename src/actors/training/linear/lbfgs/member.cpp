@@ -28,6 +28,7 @@ class LbfgsMember final : public MemberHalf {
         if (!request) return tl::unexpected(request.error());
         if (request->outputs == 0) return fail(Errc::malformed_message, "a model without outputs");
         outputs_ = request->outputs;
+        block_.reset();  // that of an earlier fold
         return encode(begin_reply(*party_), models::Matrix(0, outputs_));
     }
 
@@ -76,7 +77,9 @@ class LbfgsMember final : public MemberHalf {
     }
 
     // -- MemberHalf ---------------------------------------------------------------------
-    Result<Body> test_rows(Body begin) const override { return begin_test_rows(begin); }
+    Result<BeginRequest> beginning(Body begin) const override {
+        return decode_begin_request(begin);
+    }
     /// Round 0 takes no step.
     std::uint64_t steps() const override { return party_->agreed().model.max_iterations + 1; }
     /// The master knows whether it has converged.

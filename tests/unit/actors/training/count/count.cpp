@@ -69,7 +69,7 @@ class CountMaster final : public MasterHalf {
     explicit CountMaster(const MasterSetting& setting)
         : run_(&setting.run), own_(&setting.own), coding_(setting.labels->coding) {}
 
-    Task<> begin() override {
+    Task<> begin(std::uint64_t) override {
         counter_ = Counter(run_->config().model, own_->rows(TableKind::train).size());
         Replies asked = run_->parties().ask_all(message::begin, encode_empty());
         const std::vector<Bytes> replies = co_await asked;

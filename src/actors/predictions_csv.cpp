@@ -1,0 +1,75 @@
+#include "actors/predictions_csv.hpp"
+
+#include "base/text.hpp"
+
+namespace vflbus::actors {
+
+PredictionsCsv::PredictionsCsv(const data::LabelCoding& coding)
+    : per_class_(coding.task == vflbus::Task::softmax), names_(coding.output_names()) {
+    if (coding.task == vflbus::Task::linear || per_class_) columns_.emplace_back("prediction");
+    if (per_class_)
+        for (const std::string& name : names_) columns_.push_back("probability_" + name);
+    if (coding.task == vflbus::Task::logistic || coding.task == vflbus::Task::multilabel)
+        classes_ = coding.classes;
+    const bool several = coding.task == vflbus::Task::multilabel;
+    for (std::size_t k = 0; k < classes_.size(); ++k) {
+        columns_.push_back(several ? "prediction_" + names_[k] : "prediction");
+        columns_.push_back("probability_" + (several ? names_[k] : classes_[k][1]));
+    }
+}
+
+void PredictionsCsv::cell(std::string_view text) {
+    const bool plain = text.find_first_of(",\"\r\n") == std::string_view::npos &&
+                       (text.empty() || trim(text).size() == text.size());
+    if (plain) {
+        text_ += text;
+        return;
+    }
+    text_ += '"';
+    for (const char c : text) {
+        if (c == '"') text_ += '"';
+        text_ += c;
+    }
+    text_ += '"';
+}
+
+void PredictionsCsv::head(std::string_view id_column, std::string_view extra) {
+    cell(id_column);
+    extra_ = !extra.empty();
+    if (extra_) {
+        text_ += ',';
+        cell(extra);
+    }
+    for (const std::string& column : columns_) {
+        text_ += ',';
+        cell(column);
+    }
+    text_ += '\n';
+}
+
+void PredictionsCsv::row(std::string_view id, std::string_view extra,
+                         const models::Matrix& predictions, std::size_t row) {
+    cell(id);
+    if (extra_) {
+        text_ += ',';
+        cell(extra);
+    }
+    if (per_class_) {
+        std::size_t best = 0;
+        for (std::size_t c = 1; c < predictions.cols(); ++c)
+            if (predictions(row, c) > predictions(row, best)) best = c;
+        text_ += ',';
+        cell(names_[best]);
+    }
+    for (std::size_t c = 0; c < predictions.cols(); ++c) {
+        const double value = predictions(row, c);
+        if (!classes_.empty()) {
+            text_ += ',';
+            cell(classes_[c][value > 0.5 ? 1 : 0]);
+        }
+        text_ += ',' + shortest(value);
+    }
+    text_ += '\n';
+}
+
+}  // namespace vflbus::actors
