@@ -55,7 +55,9 @@ Result<Block> Block::create(Party& party, const ModelPart& part) {
 
 void Block::batch_scores(std::uint64_t step, models::Matrix& z) {
     if (step >= schedule_.steps()) return z.resize(0, outputs());
-    models::gather_batch(party_->design(TableKind::train), schedule_.rows(step), batch_);
+    if (!gathered_)
+        models::gather_batch(party_->design(TableKind::train), schedule_.rows(step), batch_);
+    gathered_ = schedule_.same_rows();
     model_.scores(batch_, z);
 }
 
@@ -72,7 +74,14 @@ Result<> Block::solve(models::ConstMatrixView target, models::Matrix& z) {
         return fail(Errc::malformed_message, "a target of " + shape(target.rows, target.cols) +
                                                  " came where the batch has " +
                                                  shape(batch_.rows(), outputs()));
-    return model_.fit_ridge(batch_, target, party_->agreed().model.reg_lambda, z);
+    const double reg_lambda = party_->agreed().model.reg_lambda;
+    if (!gathered_) return model_.fit_ridge(batch_, target, reg_lambda, z);
+    if (!factors_) {
+        auto factors = models::RidgeFactors::create(batch_);
+        if (!factors) return tl::unexpected(std::move(factors.error()));
+        factors_.emplace(std::move(*factors));
+    }
+    return model_.fit_ridge(*factors_, batch_, target, reg_lambda, z);
 }
 
 Result<> Block::scores(TableKind side, std::uint64_t first, std::uint64_t count,

@@ -3,6 +3,7 @@
 // that all parties take in the same order. Both halves have one, on the designs of their Party.
 
 #include <cstdint>
+#include <optional>
 
 #include "actors/model_file.hpp"
 #include "actors/party.hpp"
@@ -14,6 +15,7 @@
 #include "models/head.hpp"
 #include "models/matrix.hpp"
 #include "models/party_model.hpp"
+#include "models/ridge.hpp"
 
 namespace vflbus::actors::linear {
 
@@ -33,7 +35,8 @@ class Block final : public RowScores {
     void batch_scores(std::uint64_t step, models::Matrix& z);
     /// One optimizer step on the batch gathered last. malformed_message when the shape differs.
     Result<> update(models::ConstMatrixView residual);
-    /// Ridge solution on the batch gathered last; its new scores to `z`.
+    /// Ridge solution on the batch gathered last; its new scores to `z`. Where all steps have the
+    /// same rows the matrix is factored in the first one, and then no more.
     Result<> solve(models::ConstMatrixView target, models::Matrix& z);
     Result<> scores(TableKind side, std::uint64_t first, std::uint64_t count,
                     models::Matrix& z) const override;
@@ -59,6 +62,8 @@ class Block final : public RowScores {
     models::PartyModel model_;
     BatchSchedule schedule_;
     models::Matrix batch_;
+    bool gathered_ = false;                        ///< it is that of all steps
+    std::optional<models::RidgeFactors> factors_;  ///< of that batch
 };
 
 }  // namespace vflbus::actors::linear

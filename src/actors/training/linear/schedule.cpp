@@ -11,7 +11,9 @@ BatchSchedule::BatchSchedule(const config::AgreedHalf& agreed, std::uint32_t tra
       batches_(data::batches_per_epoch(train_rows, agreed.model.batch_size)),
       batch_size_(agreed.model.batch_size),
       n_(train_rows),
-      shuffle_(agreed.model.shuffle) {}
+      // the order within the only batch changes nothing but the rounding, and its factors could
+      // not be used again
+      shuffle_(agreed.model.shuffle && !(batches_ == 1 && agreed.model.sequential)) {}
 
 std::size_t BatchSchedule::batch_rows(std::uint64_t step) const noexcept {
     if (step >= steps()) return 0;

@@ -22,6 +22,8 @@ class BatchSchedule {
         return batches_ == 0 ? 0 : step / batches_;
     }
     [[nodiscard]] std::size_t batch_rows(std::uint64_t step) const noexcept;
+    /// All steps take the same rows in the same order.
+    [[nodiscard]] bool same_rows() const noexcept { return batches_ == 1 && !shuffle_; }
     /// Positions among the training rows. Valid until the next call. `step` < steps().
     std::span<const models::RowIndex> rows(std::uint64_t step);
 
