@@ -99,7 +99,7 @@ void Swarm::setup_hostile_owner(actors::NodeCore& core) {
     for (std::uint8_t& byte : options.run.bytes)
         byte = static_cast<std::uint8_t>(hostile_rng_.next());
     options.name = world_.name(hostile_owner);
-    options.config = configuration(hostile_rng_.below(variants), 0, 2, plan_);
+    options.config = configuration(hostile_rng_.below(drawn_variants), 0, 2, plan_);
     options.tables = source(table_of(master_a));
     options.env = machines_[hostile_owner].disk.get();
     options.runs_dir = "runs";
@@ -118,7 +118,7 @@ void Swarm::setup_victim(actors::NodeCore& core) {
     actors::MasterOptions options;
     options.run = victim_run_;
     options.name = world_.name(victim);
-    options.config = configuration(hostile_rng_.below(variants), 2, 3, plan_);
+    options.config = configuration(hostile_rng_.below(drawn_variants), 2, 3, plan_);
     options.tables = source(table_of(victim));
     options.env = machines_[victim].disk.get();
     options.runs_dir = "runs";
