@@ -207,7 +207,7 @@ int run_step_member(const std::vector<std::string>& arguments) {
 
 /// Keys of all who train, and the allow-list of them, in `directory`, which is returned.
 std::string make_keys(const std::string& directory) {
-    const bus::Seconds expires = bus::wall_seconds() + 86'400;
+    const bus::Seconds expires = bus::wall_seconds() + bus::key_lifetime_s;
     const auto made = [&](const std::string& name) {
         auto key = bus::make_key_files(directory, name, expires);
         if (!key) throw std::runtime_error(key.error().sentence);
@@ -380,25 +380,25 @@ void measure_security(Report& report, const Settings& settings) {
     for (int placement = 0; placement < placements; ++placement) {
         Training with_keys(true);
         Training plain;
-        const auto measure = [&](Training& training, std::vector<double>& step,
-                                 std::vector<double>* cpu_of) {
+        const auto measure = [](Training& training, std::vector<double>& step, int many,
+                                std::vector<double>* cpu_of = nullptr) {
             const double cpu = training.cpu_seconds();
-            step.push_back(1e6 * training.run(steps));
-            if (cpu_of != nullptr) cpu_of->push_back(1e6 * (training.cpu_seconds() - cpu) / steps);
+            step.push_back(1e6 * training.run(many));
+            if (cpu_of != nullptr) cpu_of->push_back(1e6 * (training.cpu_seconds() - cpu) / many);
         };
         (void)with_keys.run(steps);
         (void)plain.run(steps);
         for (int round = 0; round < rounds; ++round) {
-            measure(with_keys, keyed, &keyed_cpu);
-            measure(plain, clear, &clear_cpu);
+            measure(with_keys, keyed, steps, &keyed_cpu);
+            measure(plain, clear, steps, &clear_cpu);
         }
         for (int round = 0; round < std::max(1, rounds / 10); ++round) {
             {
                 const Flood flood(with_keys.endpoint());
-                measure(with_keys, flooded, nullptr);
+                measure(with_keys, flooded, 30 * steps);
                 connections += flood.connections();
             }
-            measure(with_keys, beside, nullptr);
+            measure(with_keys, beside, 30 * steps);
         }
         memory = static_cast<double>(with_keys.broker().memory_bytes("VmHWM"));
     }

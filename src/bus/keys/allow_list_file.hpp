@@ -23,6 +23,7 @@ std::filesystem::path allow_list_path(const std::filesystem::path& directory);
 /// The list that counts now. Any thread asks; one thread calls `refresh`.
 class AllowListFile {
   public:
+    /// For what is wrong with the file.
     using Log = std::function<void(const std::string& line)>;
 
     /// A file that is not there is a list of nobody. Errors: io; bad_config with the first line

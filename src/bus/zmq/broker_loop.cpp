@@ -344,10 +344,12 @@ Result<std::unique_ptr<BrokerLoop>> BrokerLoop::bind(BrokerOptions options) {
     }
     auto loop = std::make_unique<BrokerLoopImpl>(options.context, options.timings, options.limits,
                                                  options.ledger, std::move(gate), std::move(keys));
-    if (loop->has_keys())  // those in the clear come first, as they take no key
-        std::stable_partition(options.bind.begin(), options.bind.end(),
-                              [&](const std::string& address) { return !is_tcp(address); });
-    for (const std::string& address : options.bind)
+    std::vector<std::string> addresses;
+    // at a broker with keys those in the clear come first, as they take no key
+    for (const bool with_key : {false, true})
+        for (const std::string& address : options.bind)
+            if ((loop->has_keys() && is_tcp(address)) == with_key) addresses.push_back(address);
+    for (const std::string& address : addresses)
         if (auto bound = loop->bind(address, options.insecure); !bound)
             return tl::unexpected(bound.error());
     return loop;

@@ -134,7 +134,10 @@ class GateImpl final : public Gate {
             const bool always = again_.exchange(false);
             if (!always && now - looked_ < std::chrono::milliseconds(looks_every_ms)) continue;
             looked_ = now;
-            if (file_->refresh(always)) changed_.ring();
+            if (!file_->refresh(always)) continue;
+            observe::log::info("the allow-list was read again keys={}",
+                               file_->list()->entries().size());
+            changed_.ring();
         }
     }
 

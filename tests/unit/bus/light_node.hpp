@@ -15,13 +15,14 @@ class LightNode {
   public:
     LightNode(std::shared_ptr<Context> context, const std::string& broker, const std::string& name,
               const std::string& role = "member", std::vector<std::string> features = {"apps"},
-              Timings timings = {}, std::uint64_t incarnation = 1)
+              Timings timings = {}, std::uint64_t incarnation = 1, KeySource keys = {})
         : name_(name) {
         LinkConfig config;
         config.hello = {name, role, -1, incarnation, random_u64(), "test", std::move(features)};
         config.timings = timings;
         config.seed = config.hello.instance;
-        auto loop = LinkLoop::create(std::move(context), broker, std::move(config));
+        auto loop =
+            LinkLoop::create(std::move(context), broker, std::move(config), std::move(keys));
         if (!loop) throw std::runtime_error(loop.error().sentence);
         loop_ = std::move(*loop);
         loop_->start();

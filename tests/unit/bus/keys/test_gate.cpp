@@ -1,0 +1,166 @@
+// CURVE, the gate and identity over real sockets, broker and nodes in threads of one process.
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "base/clock.hpp"
+#include "base/files.hpp"
+#include "bus/keys/allow_list_file.hpp"
+#include "bus/zmq/broker_loop.hpp"
+#include "bus/zmq/probe.hpp"
+#include "catch.hpp"
+#include "light_node.hpp"
+
+using namespace vflbus;
+using namespace vflbus::bus;
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr Duration enough = seconds(60);
+
+/// A broker with keys, in a thread, and the keys of all in one directory.
+class KeyedBroker {
+  public:
+    KeyedBroker() {
+        std::string text = (fs::temp_directory_path() / "vflbus-gate-XXXXXX").string();
+        REQUIRE(::mkdtemp(text.data()) != nullptr);
+        path = text;
+        make("broker");
+        BrokerOptions options;
+        options.context = make_context(1);
+        options.bind = {"tcp://127.0.0.1:0", "ipc://" + (path / "bus").string()};
+        options.certificates = path;
+        auto bound = BrokerLoop::bind(std::move(options));
+        REQUIRE(bound);
+        loop_ = std::move(*bound);
+        for (const std::string& address : loop_->endpoints())
+            (address.starts_with("tcp://") ? tcp : ipc) = address;
+        thread_ = std::thread([this] { loop_->run(stop_); });
+    }
+    ~KeyedBroker() {
+        stop_.stop();
+        thread_.join();
+        loop_.reset();
+        fs::remove_all(path);
+    }
+    void make(const std::string& name) {
+        REQUIRE(make_key_files(path, name, wall_seconds() + 1'000'000));
+    }
+    void allow(const std::string& name, const std::string& rights) {
+        make(name);
+        const auto key = read_public_key(public_key_path(path, name));
+        REQUIRE(key);
+        change([&](const std::string& text) {
+            return text + name + " " + text_of(key->key) + " " + rights + " expires=2099-01-01\n";
+        });
+    }
+    void revoke(const std::string& name) {
+        change([&](const std::string& text) {
+            std::vector<std::string> faults;
+            std::vector<std::size_t> lines;
+            const AllowList list = AllowList::parse(text, faults);
+            for (const Allowed& entry : list.entries())
+                if (entry.name == name) lines.push_back(entry.line);
+            return without_lines(text, lines);
+        });
+    }
+    void hang_up() { loop_->read_allow_list_again(); }
+
+    fs::path path;
+    std::string tcp;
+    std::string ipc;
+
+  private:
+    template <class Change>
+    void change(Change&& change) {
+        REQUIRE(change_allow_list(
+            path, [&](const std::string& text) { return Result<std::string>(change(text)); }));
+    }
+    std::unique_ptr<BrokerLoop> loop_;
+    StopSignal stop_;
+    std::thread thread_;
+};
+
+std::unique_ptr<LightNode> node_of(const KeyedBroker& broker, const std::string& name,
+                                   const std::string& role, const std::string& key = {}) {
+    return std::make_unique<LightNode>(make_context(), broker.tcp, name, role,
+                                       std::vector<std::string>{}, Timings{}, 1,
+                                       KeySource{broker.path, key});
+}
+
+template <class Done>
+bool poll_until(const std::vector<LightNode*>& nodes, Done&& done) {
+    const TimePoint end = clock_now() + enough;
+    while (!done()) {
+        if (clock_now() >= end) return false;
+        for (LightNode* const node : nodes) node->poll(clock_now() + milliseconds(2));
+    }
+    return true;
+}
+
+}  // namespace
+
+TEST_CASE("a keyed link carries small and large bodies, and ends with its key", "[gate]") {
+    KeyedBroker broker;
+    broker.allow("owner", "role=master");
+    broker.allow("member", "role=member");
+    auto owner = node_of(broker, "owner", "master");
+    auto member = node_of(broker, "member", "member");
+    REQUIRE(poll_until({owner.get(), member.get()},
+                       [&] { return owner->core().up() && member->core().up(); }));
+    RunId run;
+    run.bytes.fill(1);
+    owner->core().open_run(run, 1, Open{"owner", {{"member", "member", -1}}, ""}, clock_now());
+    REQUIRE(poll_until({owner.get(), member.get()}, [&] { return owner->joined == 1; }));
+    // the second one has its rest on bulk connections, which are encrypted as well
+    for (const std::size_t bytes : {std::size_t{100}, std::size_t{5} << 20})
+        REQUIRE(owner->core().request(run, member->id(), 300, Bytes(bytes, 7), clock_now()));
+    REQUIRE(poll_until({owner.get(), member.get()}, [&] { return owner->replies == 2; }));
+
+    broker.revoke("member");
+    broker.hang_up();
+    REQUIRE(poll_until({owner.get(), member.get()}, [&] { return !member->core().up(); }));
+    CHECK(owner->core().up());
+}
+
+TEST_CASE("ipc of a keyed broker is in the clear, and tcp is not", "[gate]") {
+    KeyedBroker broker;
+    broker.allow("member", "role=member");
+    LightNode local(make_context(), broker.ipc, "anybody", "member", {});
+    REQUIRE(poll_until({&local}, [&] { return local.core().up(); }));
+    LightNode clear(make_context(), broker.tcp, "other", "member", {});
+    auto keyed = node_of(broker, "member", "member");
+    REQUIRE(poll_until({&clear, keyed.get()}, [&] { return keyed->core().up(); }));
+    CHECK_FALSE(clear.core().up());
+    // whether it is there is told to everybody
+    CHECK(probe_broker(make_context(), broker.tcp, seconds(20)));
+}
+
+TEST_CASE("connections that never shake hands keep nobody out", "[gate]") {
+    KeyedBroker broker;
+    broker.allow("member", "role=member");
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_port =
+        htons(static_cast<std::uint16_t>(std::stoi(broker.tcp.substr(broker.tcp.rfind(':') + 1))));
+    std::vector<int> silent;
+    for (int i = 0; i < 200; ++i) {
+        const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        REQUIRE(::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0);
+        // some begin a greeting, and stay there
+        if (i % 2 == 0) CHECK(::send(fd, "\xff\0\0\0", 4, MSG_NOSIGNAL) == 4);
+        silent.push_back(fd);
+    }
+    auto member = node_of(broker, "member", "member");
+    CHECK(poll_until({member.get()}, [&] { return member->core().up(); }));
+    for (const int fd : silent) ::close(fd);
+}
