@@ -3,7 +3,7 @@
 import hashlib, random, struct, sys, time
 import msgpack, zmq
 
-address, name = sys.argv[1:]
+address, name = sys.argv[1:3]
 HELLO, WELCOME, PING, PONG, BYE, OPEN, JOIN, CLOSE, REQUEST, REPLY, ERROR, WINDOW, CREDIT, MARK = [*range(1, 13), 16, 20]
 LAYOUT = struct.Struct(">BBHBBBBBB16sBIBQBQBQBQBQBQBHBQ")  # section 2
 CHUNK = WINDOW_BYTES = 512 << 10
@@ -11,6 +11,11 @@ MARK_EVERY = 128 << 10
 me = int.from_bytes(hashlib.blake2b(b"vflbus-node:" + name.encode(), digest_size=16).digest()[:8], "little") or 1
 incarnation, instance = time.time_ns() // 1_000_000, random.getrandbits(64)
 sock = zmq.Context().socket(zmq.DEALER)
+if len(sys.argv) > 3:  # a directory of keys: section 13
+    own, broker = ({line.split()[0]: line.split()[1] for line in open(f"{sys.argv[3]}/{file}") if line[:1] not in "#\n"}
+                   for file in (f"{name}.key", "broker.pub"))
+    sock.curve_serverkey, sock.curve_publickey, sock.curve_secretkey = (
+        key.encode() for key in (broker["public"], own["public"], own["secret"]))
 sock.connect(address)
 terms, bodies, answers, waiting = {}, {}, {}, []  # by run; by (run, source, number); frames behind the window
 up, hellos, next_hello = False, 0, 0.0
@@ -50,7 +55,7 @@ while True:
     elif kind == OPEN:
         owner, participants, agreed, extensions = msgpack.unpackb(part, strict_map_key=False)
         unknown = [number for number in extensions if number % 2 == 0]  # odd ones may be ignored
-        role, rank = next(p[1:] for p in participants if p[0] == name)
+        role, rank = "node", -1  # as in HELLO
         digest = hashlib.blake2b(agreed.encode(), digest_size=32).digest()
         code, why = (2, name + " does not know extension %d" % unknown[0]) if unknown else (0, "")  # unsupported_version
         send(JOIN, msgpack.packb([name, role, rank, incarnation, digest, "py", code, why, {1: b"odd"}]), run, term, src)

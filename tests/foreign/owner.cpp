@@ -10,10 +10,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include "actors/node/node.hpp"
+#include "base/files.hpp"
 #include "base/hash.hpp"
+#include "bus/keys/allow_list_file.hpp"
+#include "bus/keys/key_files.hpp"
 #include "bus/zmq/broker_loop.hpp"
 
 using namespace vflbus;
@@ -104,6 +109,73 @@ class Owner final : public ServerApp {
     std::map<std::uint64_t, Sent> sent_;
 };
 
+/// Keys of all, and the list of those that may come in.
+bool make_keys(const std::string& directory) {
+    const bus::Seconds expires = bus::wall_seconds() + bus::key_lifetime_s;
+    std::string list;
+    for (const auto& [name, role] : {std::pair{"broker", ""}, std::pair{"owner", "serverapp"},
+                                     std::pair{"pythonic", "node"}}) {
+        const auto made = bus::make_key_files(directory, name, expires);
+        if (!made) return false;
+        if (*role == '\0') continue;
+        bus::Allowed entry;
+        entry.name = name;
+        entry.key = made->pair.open;
+        entry.roles = {role};
+        entry.expires = expires;
+        list += bus::line_of(entry) + "\n";
+    }
+    return write_file_atomically(bus::allow_list_path(directory), list).has_value();
+}
+
+/// A broker, the node in Python and an owner; over tcp with keys where `keys` names a directory.
+bool exchange(const char* script, const std::string& directory, const std::string& keys) {
+    const auto context = bus::make_context();
+    bus::BrokerOptions options;
+    options.context = context;
+    options.bind = {keys.empty() ? "ipc://" + directory + "/broker" : "tcp://127.0.0.1:0"};
+    options.certificates = keys;
+    auto broker = bus::BrokerLoop::bind(options);
+    if (!broker) {
+        std::fprintf(stderr, "%s\n", broker.error().sentence.c_str());
+        return false;
+    }
+    const std::string address = (*broker)->endpoints().front();
+    const pid_t node_pid = keys.empty()
+                               ? spawn({python, script, address.c_str(), "pythonic"})
+                               : spawn({python, script, address.c_str(), "pythonic", keys.c_str()});
+    bool good = node_pid > 0;
+    bus::StopSignal broker_stop;
+    bus::StopSignal stop;
+    std::thread serving([&] { (*broker)->run(broker_stop); });
+    NodeOptions owner;
+    owner.context = bus::make_context();
+    owner.broker = address;
+    owner.name = "owner";
+    owner.role = "serverapp";
+    owner.state_dir = directory + "/owner" + (keys.empty() ? "" : "-with-keys");
+    owner.keys.directory = keys;
+    const auto drive = [&](Owner& app) {
+        const auto ending = (*Node::create(owner))->drive(app, stop);
+        good = good && app.good && ending;
+        return ending ? *ending : Ending{ending.error().code, ending.error().sentence};
+    };
+    // an extension that has to be understood and is not; then one that may be ignored
+    Owner refused(bus::Extensions{{2, {1}}});
+    const Ending no = drive(refused);
+    good = good && no.code == Errc::unsupported_version &&
+           no.sentence == "pythonic does not know extension 2";
+    Owner app(bus::Extensions{{3, {1}}});
+    good = drive(app).code == Errc::ok && good;
+    if (!good) ::kill(node_pid, SIGTERM);
+    const int code = exit_code_of(node_pid);
+    if (code != 0) std::fprintf(stderr, "the node ended with %d\n", code);
+    good = good && code == 0;
+    broker_stop.stop();
+    serving.join();
+    return good;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -117,44 +189,9 @@ int main(int argc, char** argv) {
     }
     std::string directory = (std::filesystem::temp_directory_path() / "vflbus-XXXXXX").string();
     if (::mkdtemp(directory.data()) == nullptr) return 1;
-    const std::string address = "ipc://" + directory + "/broker";
-    const pid_t node_pid = spawn({python, argv[1], address, "pythonic"});
-
-    bool good = node_pid > 0;
-    {
-        const auto context = bus::make_context();
-        bus::BrokerOptions options;
-        options.context = context;
-        options.bind = {address};
-        auto broker = bus::BrokerLoop::bind(options);
-        bus::StopSignal broker_stop;
-        bus::StopSignal stop;
-        std::thread serving([&] { (*broker)->run(broker_stop); });
-        NodeOptions owner;
-        owner.context = context;
-        owner.broker = address;
-        owner.name = "owner";
-        owner.role = "serverapp";
-        owner.state_dir = directory + "/owner";
-        const auto drive = [&](Owner& app) {
-            const auto ending = (*Node::create(owner))->drive(app, stop);
-            good = good && app.good && ending;
-            return ending ? *ending : Ending{ending.error().code, ending.error().sentence};
-        };
-        // an extension that has to be understood and is not; then one that may be ignored
-        Owner refused(bus::Extensions{{2, {1}}});
-        const Ending no = drive(refused);
-        good = good && no.code == Errc::unsupported_version &&
-               no.sentence == "pythonic does not know extension 2";
-        Owner app(bus::Extensions{{3, {1}}});
-        good = drive(app).code == Errc::ok && good;
-        if (!good) ::kill(node_pid, SIGTERM);
-        const int code = exit_code_of(node_pid);
-        if (code != 0) std::fprintf(stderr, "the node ended with %d\n", code);
-        good = good && code == 0;
-        broker_stop.stop();
-        serving.join();
-    }
+    const std::string keys = directory + "/keys";
+    const bool good =
+        exchange(argv[1], directory, {}) && make_keys(keys) && exchange(argv[1], directory, keys);
     std::filesystem::remove_all(directory);
     return good ? 0 : 1;
 }
