@@ -57,6 +57,7 @@ enum class PlantedBug : std::uint8_t {
     kept_not_counted,
     request_of_anybody,
     under_way_forgotten,
+    runs_not_shared,
 };
 
 extern PlantedBug planted_bug;

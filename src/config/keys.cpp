@@ -563,7 +563,9 @@ constexpr Key key_table[] = {
      .name = "runs_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.runs_max),
-     .doc = "Runs that a broker takes at a time.",
+     .doc =
+         "Runs that a broker takes at a time. An owner that has runs gets one more only while as "
+         "many stay free as it then has.",
      .unit = "runs",
      .min = 1,
      .max = 1024},

@@ -22,11 +22,30 @@ using bus::NodeRow;
 using bus::RunRow;
 
 constexpr std::size_t notes_max = 65'536;
+/// What waits to be written has no more bytes than this, and what is being written at the moment no
+/// more either: a row of a run names up to 256 participants, whose names others have chosen.
+constexpr std::size_t notes_bytes_max = 32 << 20;
 constexpr std::size_t questions_max = 256;
 /// Notes gather for so long, unless somebody asks.
 constexpr auto batch_every = std::chrono::milliseconds(50);
 /// Rows are counted out after so many notes.
 constexpr std::uint64_t trim_every = 256;
+
+std::size_t bytes_of(const std::vector<std::string>& texts) {
+    std::size_t bytes = 0;
+    for (const std::string& text : texts) bytes += sizeof text + text.size();
+    return bytes;
+}
+
+std::size_t bytes_of(const RunRow& row) {
+    return sizeof row + row.reason.size() + row.owner.size() + row.role.size() +
+           bytes_of(row.names);
+}
+
+std::size_t bytes_of(const NodeRow& row) {
+    return sizeof row + row.name.size() + row.role.size() + row.version.size() +
+           bytes_of(row.features);
+}
 
 class Writer final : public Registry {
   public:
@@ -88,14 +107,17 @@ class Writer final : public Registry {
   private:
     using Entry = std::variant<RunRow, NodeRow, LedgerQuestion>;
 
-    void enqueue(Entry entry) {
+    template <class Row>
+    void enqueue(Row row) {
+        const std::size_t bytes = bytes_of(row);
         {
             const std::lock_guard guard(mutex_);
-            if (queue_.size() >= notes_max) {
+            if (queue_.size() >= notes_max || queued_bytes_ + bytes > notes_bytes_max) {
                 ++dropped_;
                 return;
             }
-            queue_.push_back(std::move(entry));
+            queued_bytes_ += bytes;
+            queue_.push_back(std::move(row));
             if (queue_.size() != 1) return;
         }
         wakes_.notify_all();
@@ -113,6 +135,7 @@ class Writer final : public Registry {
             }
             std::deque<Entry> batch;
             batch.swap(queue_);
+            queued_bytes_ = 0;
             busy_ = true;
             lock.unlock();
             std::vector<Answer> answers = apply(batch);
@@ -200,6 +223,7 @@ class Writer final : public Registry {
     std::condition_variable wakes_;
     std::condition_variable done_;
     std::deque<Entry> queue_;
+    std::size_t queued_bytes_ = 0;  ///< of the notes in it
     std::deque<Answer> answers_;
     std::size_t questions_ = 0;  ///< waiting, or answered and not yet taken
     bool busy_ = false;

@@ -47,6 +47,7 @@ constexpr Bug all[] = {
                1486),
     VFLBUS_BUG(under_way_forgotten,
                "a connection that begins another session may have another window under way", 1275),
+    VFLBUS_BUG(runs_not_shared, "one owner may have all runs that the broker takes"),
     VFLBUS_BUG(routed_without_join,
                "the broker passes on requests of those who take no part in the run"),
     VFLBUS_BUG(open_run_talks, "participants of an open run reach each other past its owner"),

@@ -38,6 +38,7 @@ bus::Limits draw_limits(Rng& rng) {
     // (what is asked here fits into the smallest)
     limits.message = (256 << 10) << rng.below(3);
     limits.kept_of_one = (512 << 10) << rng.below(2);
+    limits.runs = 32;
     limits.outstanding = 1 + rng.below(bus::outstanding_requests_max);
     if (!bus::consistent(limits)) throw std::logic_error("limits that contradict each other");
     return limits;

@@ -20,6 +20,8 @@ void World::check() {
             violate("the broker queues more than its limits allow");
         if (broker_->kept_of_one_bytes() > limits.kept_of_one)
             violate("the broker keeps more of what one node has said than its limits allow");
+        if (broker_->most_runs_of_one() > std::max<std::size_t>(1, limits.runs / 2))
+            violate("one owner has more than its share of the runs that the broker takes");
         if (broker_->nodes() > incarnations_.size())
             violate("the broker knows more nodes than there are names");
     }

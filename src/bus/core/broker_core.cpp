@@ -325,6 +325,12 @@ std::uint64_t BrokerCore::kept_of_one_bytes() const {
     return most;
 }
 
+std::size_t BrokerCore::most_runs_of_one() const noexcept {
+    std::size_t most = 0;
+    for (const auto& [owner, count] : owned_runs_) most = std::max(most, count);
+    return most;
+}
+
 std::size_t BrokerCore::queued_controls() const noexcept {
     std::size_t total = 0;
     for (const auto& [id, node] : nodes_)

@@ -109,6 +109,8 @@ class BrokerCore {
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept;
     /// The most bytes that are kept of what one node has said in OPEN and JOIN.
     [[nodiscard]] std::uint64_t kept_of_one_bytes() const;
+    /// The most runs that one owner has at the moment.
+    [[nodiscard]] std::size_t most_runs_of_one() const noexcept;
     /// Control frames that wait for connections that take no more.
     [[nodiscard]] std::size_t queued_controls() const noexcept;
 
@@ -252,6 +254,7 @@ class BrokerCore {
     std::unordered_map<ConnId, Connection> connections_;  // looked up only, never walked for effect
     std::map<NodeId, std::unique_ptr<Node>> nodes_;
     std::map<RunId, std::unique_ptr<Run>> runs_;
+    std::map<NodeId, std::size_t> owned_runs_;  ///< how many of them an owner has; never 0
     /// Who has asked whom under which number.
     std::map<std::pair<NodeId, std::uint64_t>, Asked> asked_;
     struct AskedOfLedger {

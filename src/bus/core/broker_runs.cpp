@@ -93,6 +93,16 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
     if (run == nullptr && runs_.size() >= config_.limits.runs)
         return refuse(Errc::too_many,
                       "this broker has " + std::to_string(config_.limits.runs) + " runs already");
+    // an owner that has runs gets one more only while as many stay free as it then has; one that
+    // has none gets whatever is free
+    const auto owned = owned_runs_.find(node.id);
+    const std::size_t has = owned == owned_runs_.end() ? 0 : owned->second;
+    if (run == nullptr && has > 0 && has + 1 > config_.limits.runs - runs_.size() - 1 &&
+        !VFLBUS_PLANTED(runs_not_shared))
+        return refuse(Errc::too_many,
+                      node.hello.name + " has " + std::to_string(has) + " of the " +
+                          std::to_string(config_.limits.runs) +
+                          " runs that this broker takes, and what is free is kept for others");
     std::uint64_t all = kept;
     for (const auto& [id, other] : runs_)
         if (other.get() != run) all += other->kept_bytes();
@@ -111,6 +121,7 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
     fresh->needs_owner = node.hello.role == "serverapp";
     fresh->created = now;
     noted_.erase(header.run);
+    ++owned_runs_[node.id];
     log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name + " term=" +
         std::to_string(header.term) + (node.key == nullptr ? "" : " key=" + node.key->fingerprint));
     return runs_.emplace(header.run, std::move(fresh)).first->second.get();
@@ -314,6 +325,9 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
     }
     credit_back(left_, now);
     ++generation_;
+    if (const auto owned = owned_runs_.find(run.owner);
+        owned != owned_runs_.end() && --owned->second == 0)
+        owned_runs_.erase(owned);
     runs_.erase(id);
     for (const NodeId node_id : everybody) forget_if_idle(node_id);
 }

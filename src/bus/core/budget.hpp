@@ -46,6 +46,8 @@ class BodyBudget {
         if (held == state_->held.end() || bytes > state_->bytes) return false;
         return bytes > state_->free() || held->second + bytes > state_->free() - bytes;
     }
+    /// Whether the sender has room of `bytes`, of whatever size.
+    [[nodiscard]] bool holds(NodeId sender) const { return state_->held.contains(sender); }
     /// Whether room was given back since the last call.
     [[nodiscard]] bool freed() noexcept { return std::exchange(state_->freed, false); }
 

@@ -301,8 +301,17 @@ void LinkCore::serve_waiting() {
 /// come, before the rest. A sender that never sends the rest would keep that room for ever: a first
 /// chunk of 4 KiB can announce as much as there is room. Called once per heartbeat in which the
 /// broker was heard of.
+///
+/// Only for a body of the same sender, or of one that has no room at all. A body that waits for its
+/// own sender's share gets room when that sender's bodies are done; if it counted here, the flood
+/// of one sender would have the slow bodies of all others dropped again and again.
 void LinkCore::take_back_room() {
     if (budget_.bodies() == 0) return;
+    const auto wanted_from = [&](NodeId holder) {
+        return std::any_of(waiting_.begin(), waiting_.end(), [&](const Waiting& waiting) {
+            return waiting.from == holder || !budget_.holds(waiting.from);
+        });
+    };
     bool freed = false;
     for (auto& [id, run] : runs_)
         for (auto& [node, peer] : run.peers) {
@@ -310,7 +319,7 @@ void LinkCore::take_back_room() {
             peer.arrived_before = peer.arrived_bytes;
             const bool idle = came < chunk_bytes_min && peer.holds_room();
             peer.idle_beats = idle ? peer.idle_beats + 1 : 0;
-            if (peer.idle_beats < idle_beats_max || waiting_.empty()) continue;
+            if (peer.idle_beats < idle_beats_max || !wanted_from(node)) continue;
             peer.forget_arriving();
             freed = true;
         }

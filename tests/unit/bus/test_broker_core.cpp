@@ -729,19 +729,52 @@ TEST_CASE_METHOD(BrokerFixture, "OPEN of another's run, in another's name, or ma
     CHECK(broker.runs() == 1);
 }
 
-TEST_CASE_METHOD(BrokerFixture, "there are not more runs than the limit") {
-    join_bus("master");
-    for (std::size_t i = 0; i <= runs_max; ++i) {
+TEST_CASE_METHOD(BrokerFixture,
+                 "there are not more runs than the limit, and each owner has a share") {
+    std::size_t opened = 0;
+    std::size_t tried = 0;
+    const auto opens = [&](const std::string& owner) {
         RunId run = run_of(9);
-        run.bytes[0] = static_cast<std::uint8_t>(i);
-        run.bytes[1] = static_cast<std::uint8_t>(i >> 8);
-        open("master", {}, run);
-        if (i < runs_max)
-            expect(Kind::open).to("master");
-        else
-            expect_error(Errc::too_many, "master");
+        run.bytes[0] = static_cast<std::uint8_t>(tried);
+        run.bytes[1] = static_cast<std::uint8_t>(tried >> 8);
+        ++tried;
+        const std::size_t before = broker.runs();
+        open(owner, {}, run);
+        if (broker.runs() == before) {
+            expect_error(Errc::too_many, owner);
+            return false;
+        }
+        expect(Kind::open).to(owner);
+        ++opened;
+        return true;
+    };
+    join_bus("greedy");
+    while (opens("greedy")) {
     }
+    CHECK(opened == runs_max / 2);
+    CHECK(broker.most_runs_of_one() == runs_max / 2);
+    join_bus("second");
+    while (opens("second")) {
+    }
+    CHECK(opened == runs_max / 2 + runs_max / 4);
+    // who has none gets what is free, until nothing is
+    for (std::size_t i = opened; i < runs_max; ++i) {
+        const std::string name = "n-" + std::to_string(i);
+        join_bus(name);
+        CHECK(opens(name));
+    }
+    join_bus("late");
+    CHECK_FALSE(opens("late"));
     CHECK(broker.runs() == runs_max);
+    close("greedy", [] {
+        RunId run = run_of(9);
+        run.bytes[0] = run.bytes[1] = 0;
+        return run;
+    }());
+    ignore();
+    CHECK_FALSE(opens("greedy"));
+    CHECK(opens("late"));
+    CHECK(broker.most_runs_of_one() == runs_max / 2 - 1);
 }
 
 TEST_CASE_METHOD(BrokerFixture, "participants that a second OPEN leaves out are out, and told so") {

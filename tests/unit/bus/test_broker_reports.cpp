@@ -296,9 +296,11 @@ TEST_CASE_METHOD(Narrow, "a broker takes as many nodes and runs as configured") 
     hello("d");
     expect_error(Errc::too_many, "d");
     open("a", {"b"}, run_of(2));
+    expect_error(Errc::too_many, "a");  // what is free is for others
+    open("b", {"a"}, run_of(2));
     router.frames.clear();
-    open("a", {"b"}, run_of(3));
-    expect_error(Errc::too_many, "a");
+    open("c", {"b"}, run_of(3));
+    expect_error(Errc::too_many, "c");
     CHECK(broker.runs() == 2);
     CHECK(broker.nodes() == 3);
 }

@@ -635,6 +635,39 @@ TEST_CASE_METHOD(SmallBudget, "room of a body of which nothing more comes goes t
     }
 }
 
+TEST_CASE_METHOD(DoubleBudget,
+                 "a sender that waits for its own share has no slow body of others dropped") {
+    joined_run();
+    const auto beat = [this] {
+        Header pong;
+        pong.kind = Kind::pong;
+        pass(milliseconds(10));
+        frame(pong, {});
+        pass(milliseconds(990));
+        ignore_frames();
+    };
+    part(asked(1, "slow"), 3 * MiB, 0, 1);
+    std::vector<LinkEvent> held(1);
+    whole(asked(1, "greedy"), 2 * MiB);
+    REQUIRE(link.next_event(held[0]));
+    part(asked(2, "greedy"), 2 * MiB, 0, 1);
+    CHECK(link.waiting_bodies() == 1);
+    for (int i = 0; i < 30; ++i) beat();
+    CHECK(link.reserved_bytes() == 5 * MiB);
+    CHECK(link.waiting_bodies() == 1);
+    SECTION("one that has no room gets what is not used") {
+        part(asked(1, "modest"), 4 * MiB, 0, 1);
+        beat();
+        CHECK(link.waiting_bodies() == 0);  // and now there is enough for the other one as well
+        CHECK(link.reserved_bytes() == 8 * MiB);
+    }
+    SECTION("so does the slow one itself") {
+        part(asked(2, "slow"), 3 * MiB, 0, 1);
+        for (int i = 0; i < 11; ++i) beat();
+        CHECK(link.reserved_bytes() < 5 * MiB);
+    }
+}
+
 // -- shares ----------------------------------------------------------------------------
 
 TEST_CASE_METHOD(DoubleBudget, "who holds room leaves as much of it to others") {

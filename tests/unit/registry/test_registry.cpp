@@ -278,6 +278,30 @@ TEST_CASE("a disk that hangs delays answers, and no note") {
     CHECK(runs(*registry).size() == 50);
 }
 
+TEST_CASE("what waits for a disk that hangs is bounded in bytes, however long the names are") {
+    const Directory dir;
+    const fs::path file = dir.path / "registry.db";
+    const auto registry = open(file);
+    registry->note(row_of(0));
+    registry->flush();
+    sqlite3* other = nullptr;
+    REQUIRE(sqlite3_open(file.c_str(), &other) == SQLITE_OK);
+    REQUIRE(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) == SQLITE_OK);
+    RunRow large = row_of(1, RunState::running);
+    large.names.assign(256, std::string(128, 'x'));
+    constexpr std::uint64_t rows = 4000;  // of 40 kB each
+    for (std::uint64_t n = 0; n < rows; ++n) registry->note(large);
+    // 32 MiB wait, and as much is being written
+    CHECK(rows - registry->dropped() < 2 * (32u << 20) / (256 * 128));
+    REQUIRE(sqlite3_exec(other, "COMMIT", nullptr, nullptr, nullptr) == SQLITE_OK);
+    sqlite3_close(other);
+    registry->flush();
+    const std::uint64_t before = registry->dropped();
+    registry->note(large);
+    registry->flush();
+    CHECK(registry->dropped() == before);
+}
+
 TEST_CASE("what cannot be written is said once, and again after it could") {
     std::vector<std::string> said;
     const Directory dir;
