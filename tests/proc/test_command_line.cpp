@@ -71,6 +71,51 @@ TEST_CASE("broker --bind ipc:// never takes the place of a file", "[command_line
     CHECK(line == "id,y");
 }
 
+namespace {
+
+/// A program of this name in `dir`/bin that does what the script says.
+void pretend(const TempDir& dir, const std::string& name, const std::string& script) {
+    fs::create_directories(dir / "bin");
+    spit(dir / ("bin/" + name), "#!/bin/sh\n" + script + "\n");
+    fs::permissions(dir / ("bin/" + name), fs::perms::owner_all);
+}
+
+}  // namespace
+
+TEST_CASE("without podman each command that needs it says so, and what else there is",
+          "[command_line]") {
+    const TempDir dir;
+    for (const Words& words : {Words{"launch", "--podman", "2"}, Words{"agent", "status"},
+                               Words{"agent", "logs"}, Words{"agent", "stop"}}) {
+        Process process(dir, words, {}, {"env", "PATH=" + (dir / "nothing")});
+        const Finished finished = process.wait();
+        INFO(words[0] << ": " << finished.err);
+        CHECK(finished.exit_code == 2);
+        CHECK(finished.err.find("there is no podman in PATH; install it (Debian: apt-get install "
+                                "podman)") != std::string::npos);
+        CHECK(finished.err.find('\n') == finished.err.size() - 1);
+        CHECK_FALSE(fs::exists(dir / "runs"));
+    }
+}
+
+TEST_CASE("agent logs goes to standard output, whatever the container wrote where",
+          "[command_line]") {
+    const TempDir dir;
+    pretend(dir, "runc", "exit 0");
+    pretend(dir, "podman",
+            "[ \"$1\" = --runtime ] && shift 2\n"
+            "case $1 in\n"
+            "ps) printf 'vflbus-member-0\\tmember-0\\t00112233\\trunning\\tUp 2 seconds\\n' ;;\n"
+            "logs) echo a result; echo a log line >&2 ;;\n"
+            "esac");
+    Process process(dir, {"agent", "logs"}, {}, {"env", "PATH=" + (dir / "bin:/usr/bin:/bin")});
+    const Finished finished = process.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 0);
+    CHECK(finished.out == "a result\na log line\n");
+    CHECK(finished.err.empty());
+}
+
 TEST_CASE("config check and reference", "[command_line]") {
     const TempDir dir;
     make_example(dir);
