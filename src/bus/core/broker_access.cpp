@@ -47,11 +47,14 @@ std::string BrokerCore::why_not_admitted(const Identity& key, const Hello& hello
         return "this is the key of " + entry->name + ", which cannot speak for " + hello.name;
     // who asks takes no part in anything
     if (lists(hello, feature_asks) && hello.features.size() == 1 && hello.role == "node") return {};
-    if (!entry->has_role(hello.role))
-        return "the key of " + entry->name + " is not allowed as role " + printable(hello.role);
+    // a member without a rank that serves apps is a node to the list: no training names it
+    const bool app_node = hello.role == "member" && hello.rank < 0 && lists(hello, feature_apps);
+    const std::string role = app_node ? "node" : hello.role;
+    if (!entry->has_role(role))
+        return "the key of " + entry->name + " is not allowed as role " + printable(role);
     if (lists(hello, feature_serve) && hello.role != "master")
         return "only a master waits for submissions";
-    if (hello.role != "member") return {};
+    if (role != "member") return {};
     if (hello.name != entry->name)
         return "a member is called as its key, " + entry->name + ", not " + hello.name;
     if (!entry->has_rank(hello.rank))

@@ -57,6 +57,7 @@ class KeyedRouter final : public BrokerTransport {
 ///     rival           role=master              another owner
 ///     alice           may=see,status,logs,stop,submit
 ///     bob             nothing but a key
+///     apps            role=node               serves apps
 ///     member-0        a second key, 'Z', as while keys are exchanged
 struct Keyed : BrokerFixture {
     Keyed() {
@@ -67,6 +68,7 @@ struct Keyed : BrokerFixture {
         access.allow("rival " + fingerprint('R') + " role=master");
         access.allow("alice " + fingerprint('C') + " may=see,status,logs,stop,submit");
         access.allow("bob " + fingerprint('D'));
+        access.allow("apps " + fingerprint('E') + " role=node");
         keyed.inner = &router;
         BrokerConfig c = config();
         c.access = &access;
@@ -205,6 +207,10 @@ void hello_attempts(std::vector<Attempt>& all) {
     add("member-0", 'A', as("member-0", "node", -1, {"asks", "serve"}, 99));
     add("bob", 'D', as("bob", "node", -1, {"apps"}, 99));
     add("bob", 'D', as("bob", "node", -1, {"asks", "apps"}, 99));
+    add("bob", 'D', as("bob", "member", -1, {"apps"}, 99));
+    add("member-0", 'A', as("member-0", "member", -1, {"apps"}, 99));
+    add("apps", 'E', as("apps", "member", 0, {"apps"}, 99));
+    add("apps", 'E', as("apps", "member", -1, {}, 99));
     // a key that is not on the list, or has another name there than the gate has said
     add("nobody", 'N', as("nobody", "member", 0, {}, 99));
     add("nobody", 'N', as("member-0", "member", 0, {}, 99));
@@ -338,6 +344,8 @@ TEST_CASE("what a key has the right to is done", "[access]") {
     // a participant asks its owner
     k.ask("member-0", "master", Question::status, encode_empty());
     passed("master");
+    // nodes that serve apps have no rank, and names that are made of that of their key
+    k.enter("apps-0123abcd", 'E', "member", -1, {"apps"});
     // the process of a submitted run
     k.enter("rival-0123abcd", 'R', "master");
     k.open("rival-0123abcd", {"member-1"}, run_of(6));
