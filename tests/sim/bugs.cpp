@@ -40,8 +40,6 @@ constexpr Bug all[] = {
     VFLBUS_BUG(restart_not_noticed,
                "the link takes another incarnation of a peer for the same process"),
     VFLBUS_BUG(stale_incarnation, "the broker lets an earlier incarnation take over a name"),
-    VFLBUS_BUG(late_word_believed,
-               "the broker takes what a process said before it ended for a sign that it lives", 56),
     VFLBUS_BUG(two_owners, "the broker lets another node open a run that has an owner"),
     VFLBUS_BUG(request_of_anybody, "a member does what another participant of its run asks for",
                1486),
