@@ -48,7 +48,7 @@ bool round_trip(std::span<const std::uint8_t> body, Decode&& decode, Encode&& en
 inline const auto encoded_again = [](const auto& message) { return encode(message); };
 
 // The targets of targets_wire.cpp, targets_broker.cpp, targets_link.cpp, targets_training.cpp,
-// targets_apps.cpp and targets_files.cpp.
+// targets_apps.cpp, targets_files.cpp and targets_keys.cpp.
 extern const Target header_target, control_target, questions_target;
 extern const Target broker_target;
 extern const Target link_target;
@@ -56,5 +56,6 @@ extern const Target link_target;
 extern const Target training_target, commit_target, model_target, report_target;
 extern const Target apps_target;
 extern const Target tables_target, config_target;
+extern const Target allow_list_target;
 
 }  // namespace vflbus::fuzz
