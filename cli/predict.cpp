@@ -36,6 +36,8 @@ std::string json_of(const observe::RunReport& report, std::uint64_t rows, const 
                               .text());
     JsonObject values;
     for (const auto& [name, value] : report.test) values.add(name, value);
+    JsonObject positive;
+    for (const auto& [label, value] : report.positive_classes) positive.add(label, value);
     return JsonObject()
         .add("status", "completed")
         .add("reason", "")
@@ -46,6 +48,8 @@ std::string json_of(const observe::RunReport& report, std::uint64_t rows, const 
         .add("out", out)
         .add_json("parties", json_array(parties))
         .add_json("metrics", values.text())
+        .add("positive_class", report.positive_class)
+        .add_json("positive_classes", positive.text())
         .text();
 }
 

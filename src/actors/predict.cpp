@@ -120,6 +120,7 @@ Task<> predict(Run& run, const PredictJob& job, PredictResult& result) {
     const models::Matrix predictions = model->predict(scores);
     result.rows = alignment.rows(TableKind::predict);
     run.results().rows_test = result.rows;
+    note_positive(run.results(), model->coding());
     measure(run, *model, own, predictions);
     result.csv = csv_of(run, *model, own, predictions);
     if (!job.out.empty())

@@ -30,7 +30,8 @@ Result<bool> load_more(Run& run, Party& own, TableKind kind);
 /// After the last one `last` has the predictions. Errors: diverged.
 Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step,
                 Evaluated& last);
-/// A point of the curve: the loss of all training rows, where no metrics are due. `prefix`: as of
+/// A point of the curve where no metrics are due: the loss of all training rows, or the mean of the
+/// batches since the last point. `prefix`: as of
 /// Evaluated.
 void note_loss(Run& run, const MasterHalf& model, const std::string& prefix, std::uint64_t step,
                double loss);

@@ -62,8 +62,7 @@ void report_own(Run& run, const Party& own, const MasterHalf& model) {
     observe::RunReport& report = run.results();
     report.rows_train = own.rows(TableKind::train).size();
     report.rows_test = own.rows(TableKind::test).size();
-    if (run.config().model.task == vflbus::Task::logistic)
-        report.positive_class = model.coding().classes.front().back();
+    note_positive(report, model.coding());
     report.solver = config::name_of(run.config().model.solver);
     report.epochs = model.converges() ? 0 : run.config().model.epochs;
     auto& party = report.parties[0];
@@ -125,7 +124,11 @@ Task<> settle(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t s
     run.note_step(step, model.steps());
     if (model.done(step)) run.training_ends();
     co_await run.commits().after(step, loss);
+    const LossCurve& curve = run.commits().curve();
     if (model.converges()) note_loss(run, model, last.prefix, step, loss);
+    // whoever asks for metrics on the way has a curve of their own
+    if (curve.due(step) && run.config().model.report_train_metrics_iteration == 0)
+        note_loss(run, model, last.prefix, step, curve.mean());
     run.report_step(progress_of(model, step, loss));
     co_await evaluate(run, model, labels, step, last);
 }

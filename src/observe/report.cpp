@@ -161,6 +161,16 @@ class Reader {
         if (!found->is_object()) return complain(key);
         for (const auto& item : found->items()) out.emplace_back(item.key, item.value.dump());
     }
+    /// An object whose values are texts.
+    void named_texts(const char* key, std::vector<std::pair<std::string, std::string>>& out) const {
+        const Json* found = find(key);
+        if (found == nullptr) return;
+        if (!found->is_object()) return complain(key);
+        for (const auto& item : found->items()) {
+            if (!item.value.is_string()) return complain(key);
+            out.emplace_back(item.key, item.value.get<std::string>());
+        }
+    }
     template <class Visit>
     void object(const char* key, Visit visit) const {
         if (const Json* found = find(key)) visit(Reader(*found, path_of(key), wrong_));
@@ -471,6 +481,13 @@ Facts facts_of(const RunReport& report) {
         facts.emplace_back("positive", fmt::format("class {}, whose probability is predicted "
                                                    "(party.master.positive chooses)",
                                                    report.positive_class));
+    if (!report.positive_classes.empty()) {
+        std::vector<std::string> each;
+        for (const auto& [label, positive] : report.positive_classes)
+            each.push_back(fmt::format("{} of {}", positive, label));
+        facts.emplace_back("positive",
+                           fmt::format("class {}, whose probability is predicted", join_and(each)));
+    }
     facts.emplace_back("rows",
                        fmt::format("{} common, {} train, {} test", grouped(report.rows_common),
                                    grouped(report.rows_train), grouped(report.rows_test)));
@@ -504,6 +521,7 @@ void read_head(const Reader& in, RunReport& report) {
     in.read("purpose", report.purpose);
     in.read("experiment_label", report.experiment_label);
     in.read("positive_class", report.positive_class);
+    in.named_texts("positive_classes", report.positive_classes);
     in.read("model", report.model);
     in.read("task", report.task);
     in.read("protocol", report.protocol);
@@ -550,6 +568,11 @@ std::string to_json(const RunReport& report, int indent) {
     out["model"] = report.model;
     out["task"] = report.task;
     if (!report.positive_class.empty()) out["positive_class"] = report.positive_class;
+    if (!report.positive_classes.empty()) {
+        Json classes = Json::object();
+        for (const auto& [label, positive] : report.positive_classes) classes[label] = positive;
+        out["positive_classes"] = std::move(classes);
+    }
     out["protocol"] = report.protocol;
     out["seed"] = report.seed;
     out["config_hash"] = report.config_hash;

@@ -74,6 +74,8 @@ struct RunReport {
     std::string model;             ///< "linear", "logistic", ...
     std::string task;
     std::string positive_class;  ///< of a logistic label: whose probability is predicted
+    /// The same of each label of a multilabel model: label and class.
+    std::vector<std::pair<std::string, std::string>> positive_classes;
     std::string protocol;
     std::uint64_t seed = 0;
     std::string config_hash;
@@ -117,8 +119,8 @@ struct RunReport {
 
 /// One JSON object, keys in a fixed order. `indent` < 0: on one line.
 ///
-///   status reason [error failure {}] run_id purpose experiment_label model task protocol seed
-///   config_hash started finished
+///   status reason [error failure {}] run_id purpose experiment_label model task
+///   [positive_class] [positive_classes {LABEL: class}] protocol seed config_hash started finished
 ///   parties [{name role rank rows rows_matched features left_out missing_cells version
 ///            host pid [unseen_values]}]
 ///   rows {common train test parties {NAME: rows} [unlabelled]}

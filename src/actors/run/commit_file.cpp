@@ -99,7 +99,8 @@ FoldsCommit folds_of(Reader& r) {
 }
 
 void put(Writer& w, const MasterCommit& master) {
-    w.array(master.folds ? 3 : 2).f64(master.loss).array(master.history.size());
+    w.array(master.folds ? 5 : 4).f64(master.loss).f64(master.losses.sum).u64(master.losses.steps);
+    w.array(master.history.size());
     for (const observe::HistoryEntry& entry : master.history) {
         w.array(5).u64(entry.step).u64(entry.epoch).f64(entry.loss).str(entry.split);
         put(w, entry.metrics);
@@ -110,6 +111,8 @@ void put(Writer& w, const MasterCommit& master) {
 MasterCommit master_of(Reader& r, bool folds) {
     MasterCommit master;
     master.loss = r.f64();
+    master.losses.sum = r.f64();
+    master.losses.steps = r.u64();
     const std::size_t entries = r.enter();
     for (std::size_t i = 0; i < entries && r.ok(); ++i) {
         observe::HistoryEntry entry;
@@ -206,7 +209,7 @@ Result<Commit> decode_commit(std::string_view file, std::string_view path) {
     commit.algorithm.version = r.u64();
     const std::uint64_t state_bytes = r.u64();
     const std::size_t parts = r.enter();
-    if (r.ok() && (parts == 2 || parts == 3)) commit.master = master_of(r, parts == 3);
+    if (r.ok() && (parts == 4 || parts == 5)) commit.master = master_of(r, parts == 5);
     if (r.ok()) r.leave();
     if (auto done = r.finish(); !done) return damaged(done.error().sentence);
     if (state_bytes != rest.size() - head_bytes) return damaged("its state is cut off");

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "actors/env.hpp"
+#include "actors/loss_curve.hpp"
 #include "actors/messages.hpp"
 #include "base/errc.hpp"
 #include "base/hash.hpp"
@@ -55,6 +56,7 @@ struct FoldsCommit {
 /// What the master has besides the state of its algorithm.
 struct MasterCommit {
     double loss = 0;                             ///< of the last step, for the progress display
+    LossSum losses;                              ///< for the next point of the curve
     std::vector<observe::HistoryEntry> history;  ///< of the steps before this one
     std::optional<FoldsCommit> folds;            ///< of a cross-validation
 };

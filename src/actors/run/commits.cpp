@@ -150,6 +150,7 @@ void Commits::start_clock() {
 
 Result<> Commits::after(std::uint64_t step, double loss) {
     loss_ = loss;
+    curve_.add(step, loss);
     const bool last = model_->done(step);
     // the last one is made while metrics are computed, as soon as the one under way is recorded
     if (last) wanted_ = step;
@@ -168,6 +169,7 @@ Commit Commits::commit_of(std::uint64_t step) const {
     commit.state = model_->save();
     commit.master.emplace();
     commit.master->loss = loss_;
+    commit.master->losses = curve_.sum();
     // the evaluation at this step is done again when it is restored
     for (const observe::HistoryEntry& entry : run_->report_.history)
         if (entry.step < step) commit.master->history.push_back(entry);
@@ -232,6 +234,7 @@ void Commits::bind(const Party& own, MasterHalf& model, const Folds& folds) {
     model_ = &model;
     folds_ = &folds;
     wanted_.reset();
+    curve_.begin(folds.first(), model.converges() ? folds.first() : model.steps());
 }
 
 Task<std::optional<RecordedCommit>> Commits::choose() {
@@ -317,6 +320,7 @@ Result<> Commits::restore_own(const RecordedCommit& recorded) {
     if (auto done = store_.forget_after(recorded.step); !done) return done;
     ledger_.restored(recorded.step);
     loss_ = commit->master->loss;
+    curve_.restore(recorded.step, commit->master->losses);
     observe::RunReport& report = run_->report_;
     report.history = std::move(commit->master->history);
     for (const observe::HistoryEntry& entry : report.history) {

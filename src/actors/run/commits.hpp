@@ -64,6 +64,8 @@ class Commits final : public AsideTaker {
     Task<> room_after(std::uint64_t step);
     /// Waits until the state after `step` steps is recorded.
     Task<> recorded(std::uint64_t step);
+    /// The curve of the training that is bound; of one that converges it is empty.
+    [[nodiscard]] const LossCurve& curve() const noexcept { return curve_; }
     /// The loss of the commit that was restored.
     [[nodiscard]] double loss() const noexcept { return loss_; }
 
@@ -116,6 +118,7 @@ class Commits final : public AsideTaker {
     MasterHalf* model_ = nullptr;
     const Folds* folds_ = nullptr;
     double loss_ = 0;
+    LossCurve curve_;
     /// The state after this step is to be stored as soon as no other commit is under way.
     std::optional<std::uint64_t> wanted_;
 };

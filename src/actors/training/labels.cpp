@@ -92,6 +92,16 @@ Result<Labels> read_labels(const Party& own, vflbus::Task task, const std::strin
     return labels;
 }
 
+void note_positive(observe::RunReport& report, const data::LabelCoding& coding) {
+    report.positive_class.clear();
+    report.positive_classes.clear();
+    if (coding.task == vflbus::Task::logistic) report.positive_class = coding.classes[0][1];
+    if (coding.task != vflbus::Task::multilabel) return;
+    const std::vector<std::string> names = coding.output_names();
+    for (std::size_t k = 0; k < names.size(); ++k)
+        report.positive_classes.emplace_back(names[k], coding.classes[k][1]);
+}
+
 Result<> split_own(Party& own) {
     const config::AgreedHalf& agreed = own.agreed();
     const bool classes =

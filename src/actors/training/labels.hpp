@@ -10,6 +10,7 @@
 #include "data/labels.hpp"
 #include "data/table.hpp"
 #include "models/head.hpp"
+#include "observe/report.hpp"
 
 namespace vflbus::actors {
 
@@ -29,6 +30,9 @@ struct Labels {
 /// After `split`, while the tables are there. The coding is made of the training rows, and of the
 /// test rows where they come from the same table. Errors: bad_data.
 Result<Labels> read_labels(const Party& own, vflbus::Task task, const std::string& positive);
+
+/// Names the classes whose probabilities the model predicts, where it has such.
+void note_positive(observe::RunReport& report, const data::LabelCoding& coding);
 
 /// Splits the own rows: of classes each has its share of the test rows, unless data.stratify says
 /// otherwise. Errors: those of read_labels, and of Party::split.

@@ -112,8 +112,13 @@ std::string report_lines(const JsonValue& report) {
     for (const JsonValue& party : report.at("parties"))
         kept["parties"].push_back(fields_of(party, {"name", "role", "rank", "rows", "rows_matched",
                                                     "features", "left_out", "missing_cells"}));
+    // points of the curve without metrics came later
+    JsonValue measured = JsonValue::array();
+    for (const JsonValue& entry : report.at("history"))
+        if (!entry.at("metrics").empty()) measured.push_back(entry);
+    kept["history"] = measured;
     std::string text = "report " + digest(kept.dump()) + " steps " + report.at("steps").dump() +
-                       " history " + std::to_string(report.at("history").size()) + " rows " +
+                       " history " + std::to_string(measured.size()) + " rows " +
                        report.at("rows").at("train").dump() + " and " +
                        report.at("rows").at("test").dump() + "\n";
     const JsonValue& metrics = report.at("metrics");

@@ -47,7 +47,8 @@ void configure(Play& play) {
     if (play.world.solver != config::Solver::lbfgs)
         play.config.model.epochs = play.world.folds > 0 ? 2 : 3;
     play.config.model.report_test_metrics_iteration = 2;
-    play.config.model.report_train_metrics_iteration = 3;
+    // where none are asked for there is a curve of the loss
+    play.config.model.report_train_metrics_iteration = play.world.folds > 0 ? 0 : 3;
     play.config.bus.commit_steps = 2;
     if (play.world.solver == config::Solver::lbfgs) return;
     if (play.world.task == vflbus::Task::softmax) {

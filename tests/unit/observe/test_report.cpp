@@ -116,6 +116,40 @@ TEST_CASE("a report reads back as it was, NaN included") {
     CHECK(back->parties[1].bytes_sent == 1048576);
 }
 
+TEST_CASE("folds and positive classes read back, and the folds' mean and deviation are told") {
+    RunReport report = example();
+    report.positive_classes = {{"churn", "yes"}, {"default", "1"}};
+    FoldReport fold;
+    fold.rows_train = 60;
+    fold.rows_test = 30;
+    fold.steps = 12;
+    fold.converged = false;
+    fold.iterations = 11;
+    fold.test = {{"loss", 0.25}, {"auc", 0.75}, {"auc[churn]", 0.5}};
+    fold.label_holder_alone = {{"loss", 0.5}, {"auc", 0.625}};
+    fold.notes = {"not converged"};
+    report.folds = {fold, fold};
+    report.folds[1].converged.reset();
+    report.folds[1].test[1].second = 0.25;
+    const std::string text = to_json(report);
+    const auto back = from_json(text);
+    REQUIRE(back);
+    CHECK(to_json(*back) == text);
+    CHECK(back->folds[0].converged == false);
+    CHECK_FALSE(back->folds[1].converged);
+    CHECK(back->positive_classes == report.positive_classes);
+    CHECK(mean_of_folds(report.folds)[1].second == 0.5);
+    CHECK(deviation_of_folds(report.folds)[1].second == 0.25);
+    CHECK(deviation_of_folds(report.folds)[0].second == 0);
+    const std::string table = to_table(report);
+    CHECK(contains(table, "\nmean "));
+    CHECK(contains(table, "\ndeviation "));
+    CHECK(contains(table, "fold 1: not converged"));
+    CHECK(contains(table, "class yes of churn and 1 of default"));
+    CHECK_FALSE(contains(table, "auc[churn]"));
+    CHECK(widest(to_table(report, 60)) <= 60);
+}
+
 TEST_CASE("a failure is told with all its fields, and read back") {
     Failure failure{Errc::peer_lost, "member-1 is gone, at step 3 of 9"};
     failure.party = "master";
