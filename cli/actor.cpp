@@ -89,6 +89,7 @@ Result<> check_app_flags(const ActorArguments& arguments, const Self& self) {
           std::tuple{!arguments.run_config.empty(), "--run-config", server},
           std::tuple{!arguments.node_config.empty(), "--node-config",
                      !server && !arguments.app.empty()},
+          std::tuple{!arguments.policy.empty(), "--policy", self.rank || self.party == "node"},
           std::tuple{!arguments.resume.empty(), "--resume", !server},
           std::tuple{!arguments.out.empty(), "--out", !server}})
         if (given && !fits)
@@ -226,11 +227,21 @@ Failure end_of_service(Failure ending, const ActorArguments& arguments,
     return ending;
 }
 
+/// Of the shared object with which a node serves apps. One that cannot be read was not loaded.
+std::string app_digest_of(const ActorArguments& arguments) {
+    if (arguments.app.empty()) return {};
+    const auto content = read_file(arguments.app);
+    return content ? to_hex(sha256(*content)) : std::string();
+}
+
 /// A node that serves apps and takes no part in trainings.
 int run_app_node(const ActorArguments& arguments, const config::Config& config, NodeApp app) {
     PartyOptions options;
     options.node_name = arguments.name.empty() ? random_name("node") : arguments.name;
     options.state_dir = arguments.state_dir;
+    options.policy = arguments.policy;
+    options.audits = !arguments.parent && !arguments.name.empty();
+    options.app_digest = app_digest_of(arguments);
     if (arguments.parent) options.logs = RunLogs::nowhere_else;
     observe::log::set_identity(options.node_name);
     bus::StopSignal stop;
@@ -249,6 +260,14 @@ struct MasterTask {
     std::optional<observe::RunReport> completed;  ///< nothing is left to do
 };
 
+/// Flags that stand for a key.
+std::vector<config::Override> flags_of(const ActorArguments& arguments, const Self& self) {
+    std::vector<config::Override> flags = broker_flag(arguments.broker);
+    if (!arguments.policy.empty() && self.rank)
+        flags.push_back({"party." + self.party + ".policy=" + arguments.policy, "--policy"});
+    return flags;
+}
+
 Result<MasterTask> find_task(const ActorArguments& arguments, const Self& self) {
     MasterTask task;
     task.run = random_run_id();
@@ -261,7 +280,7 @@ Result<MasterTask> find_task(const ActorArguments& arguments, const Self& self) 
     more.self = self.party;
     std::string resume = arguments.resume;
     if (resume.empty()) {
-        auto config = load_config(arguments, broker_flag(arguments.broker), more);
+        auto config = load_config(arguments, flags_of(arguments, self), more);
         if (!config) return tl::unexpected(config.error());
         task.config = std::move(*config);
         const bool begun = !self.rank && can_resume(task.config.output.runs_dir, task.run);
@@ -273,7 +292,7 @@ Result<MasterTask> find_task(const ActorArguments& arguments, const Self& self) 
         if (begun) resume = task.run.hex();
     }
     if (!resume.empty()) {
-        auto resumed = find_resumed(arguments, resume, broker_flag(arguments.broker), more);
+        auto resumed = find_resumed(arguments, resume, flags_of(arguments, self), more);
         if (!resumed) return tl::unexpected(resumed.error());
         task.run = resumed->run;
         task.resume = true;
@@ -346,6 +365,8 @@ int run_party(const ActorArguments& arguments, const Self& self, std::optional<N
     options.state_dir = arguments.state_dir;
     options.out_dir = arguments.out;
     options.model_dir = arguments.model_dir;
+    options.audits = !arguments.parent;  // what `launch` starts is gone with its run
+    options.app_digest = app_digest_of(arguments);
     options.quiet = arguments.quiet;
     if (!self.rank) return run_master(arguments, *task, std::move(options));
     return run_member(arguments, task->config, self, std::move(options), std::move(app));

@@ -180,6 +180,9 @@ struct CommandLine {
     ExportArguments exported;
     AuditVerifyArguments audit_verify;
     AuditShowArguments audit_show;
+    ApprovalArguments approve;
+    ApprovalArguments refuse;
+    GrantArguments grant;
     VersionArguments version_arguments;
     CompletionArguments completion;
     ManualArguments manual;
@@ -303,6 +306,9 @@ void add_actor(CommandLine& line) {
                   "lock and incarnation of this node; default: under the runs directory")
         ->type_name("DIR")
         ->envname("VFLBUS_STATE_DIR");
+    on.add_option("--policy", actor.policy,
+                  "which owners may have what run with this member's data: docs/policy.md")
+        ->type_name("FILE");
     on.add_option("--model-dir", actor.model_dir)->group("");
     add_actor_app(on, actor);
     add_config(on, actor);
@@ -984,6 +990,50 @@ void add_audit(CommandLine& line) {
     add_node_place(on_show, show);
 }
 
+void add_approval(CommandLine& line) {
+    ApprovalArguments& approve = line.approve;
+    CLI::App& on_approve = line.command(
+        line.app, "approve", "Lets a run in that waits at a member of this machine.",
+        "A policy with approve = \"each\" holds runs until somebody says so (docs/policy.md).\n"
+        "Examples:\n"
+        "  vflbus approve                list those that wait\n"
+        "  vflbus approve 1f0c9a33\n"
+        "  vflbus approve 1f0c9a33 --node member-0",
+        approve);
+    on_approve.add_option("RUN", approve.run, "its id, or the first digits of it")->type_name("");
+    add_node_place(on_approve, approve);
+    ApprovalArguments& refuse = line.refuse;
+    refuse.approves = false;
+    CLI::App& on_refuse =
+        line.command(line.app, "refuse", "Refuses a run that waits at a member of this machine.",
+                     "Examples:\n"
+                     "  vflbus refuse 1f0c9a33",
+                     refuse);
+    on_refuse.add_option("RUN", refuse.run, "its id, or the first digits of it")
+        ->type_name("")
+        ->required();
+    add_node_place(on_refuse, refuse);
+}
+
+void add_grant(CommandLine& line) {
+    GrantArguments& grant = line.grant;
+    CLI::App& on = line.command(
+        line.app, "grant", "Lets an owner use a table of a member of this machine until a date.",
+        "It counts where the policy says tables = \"granted\" (docs/policy.md).\n"
+        "Examples:\n"
+        "  vflbus grant                                       list what is granted\n"
+        "  vflbus grant data/shop.csv bank --until 2026-12-31\n"
+        "  vflbus grant data/shop.csv bank --withdraw",
+        grant);
+    on.add_option("TABLE", grant.table, "its file, as the configuration names it")->type_name("");
+    on.add_option("OWNER", grant.owner, "node name of the owner")->type_name("");
+    auto* until = on.add_option("--until", grant.until, "the last day, in UTC")->type_name("DATE");
+    on.add_option("--key", grant.key, "fingerprint that the owner's key must have")
+        ->type_name("FINGERPRINT");
+    on.add_flag("--withdraw", grant.withdraw, "takes the grant away")->excludes(until);
+    add_node_place(on, grant);
+}
+
 void add_completion(CommandLine& line) {
     CLI::App& on = line.command(
         line.app, "completion", "A script with which a shell completes commands and flags.",
@@ -1032,6 +1082,8 @@ CommandLine::CommandLine() {
     add_audit(*this);
     add_keys(*this);
     add_allow(*this);
+    add_approval(*this);
+    add_grant(*this);
     add_completion(*this);
     add_version(*this);
 }

@@ -45,6 +45,7 @@ struct ActorArguments : Common {
     std::string resume;      ///< master only: the run to go on with
     bool or_resume = false;  ///< --run-id of a run that was begun goes on with it
     std::string state_dir;
+    std::string policy;     ///< --policy: what others may do with a member's data
     std::string model_dir;  ///< --model-dir, not shown: where `predict --local` has the parts
     std::string app;        ///< --app: the shared object of a ClientApp or ServerApp
     std::vector<std::string> run_config;   ///< --run-config key=value, of a ServerApp
@@ -226,6 +227,19 @@ struct AuditShowArguments : NodePlace {
     std::string run;  ///< its first digits; empty: all
 };
 
+/// `approve` and `refuse`.
+struct ApprovalArguments : NodePlace {
+    bool approves = true;
+    std::string run;  ///< its id, or the first digits; empty: lists those that wait
+};
+struct GrantArguments : NodePlace {
+    std::string table;  ///< empty: lists what is granted
+    std::string owner;
+    std::string until;  ///< a date, which still counts
+    std::string key;    ///< the fingerprint that the owner must have
+    bool withdraw = false;
+};
+
 struct ConfigCheckArguments : Common {};
 struct ConfigReferenceArguments : Common {};
 struct VersionArguments : Common {};
@@ -271,14 +285,16 @@ struct Exit {
     int code = 0;
 };
 
-using Command = std::variant<
-    Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments, PredictArguments,
-    SynthArguments, InspectArguments, SplitArguments, ConfigCheckArguments,
-    ConfigReferenceArguments, HealthArguments, AgentArguments, ExportArguments, VersionArguments,
-    RunsArguments, NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments,
-    SubmitArguments, RunCompareArguments, RunPlotArguments, RunRemoveArguments, CompletionArguments,
-    ManualArguments, ModelShowArguments, AuditVerifyArguments, AuditShowArguments, KeysNewArguments,
-    KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments, MembersArguments>;
+using Command =
+    std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
+                 PredictArguments, SynthArguments, InspectArguments, SplitArguments,
+                 ConfigCheckArguments, ConfigReferenceArguments, HealthArguments, AgentArguments,
+                 ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
+                 RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments,
+                 RunPlotArguments, RunRemoveArguments, CompletionArguments, ManualArguments,
+                 ModelShowArguments, AuditVerifyArguments, AuditShowArguments, KeysNewArguments,
+                 KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments,
+                 MembersArguments, ApprovalArguments, GrantArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

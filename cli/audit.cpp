@@ -30,7 +30,7 @@ std::string members_text(const Json& line) {
     std::string text;
     for (const Json::Member& member : line.items()) {
         if (member.key == "n" || member.key == "time" || member.key == "prev" ||
-            member.key == "event" || member.key == "signature")
+            member.key == "event" || member.key == "decision" || member.key == "signature")
             continue;
         text += " " + member.key + "=";
         text += member.value.is_string() ? member.value.get<std::string>() : member.value.dump();
@@ -87,7 +87,8 @@ int run(const AuditShowArguments& arguments) {
         else if (!whole)
             print("(torn: " + std::to_string(text.size()) + " bytes)\n");
         else
-            print(line.value("time", "") + "  " + line.value("event", "") + members_text(line) +
+            print(line.value("time", "") + "  " +
+                  line.value("decision", line.value("event", "").c_str()) + members_text(line) +
                   "\n");
     }
     return 0;

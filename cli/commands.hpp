@@ -33,6 +33,8 @@ int run(const ManualArguments& arguments);
 int run(const SubmitArguments& arguments);
 int run(const AuditVerifyArguments& arguments);
 int run(const AuditShowArguments& arguments);
+int run(const ApprovalArguments& arguments);
+int run(const GrantArguments& arguments);
 int run(const VersionArguments& arguments);
 /// `actor --role master --serve`
 int serve(const ActorArguments& arguments);

@@ -124,12 +124,12 @@ std::vector<std::pair<std::string, std::string>> party_variables(const std::stri
     return all;
 }
 
-/// Where the party's tables are within its container, in the order of PartyConfig; empty: has none.
-std::array<std::string, 3> tables_inside(const config::PartyConfig& party) {
-    std::array<std::string, 3> inside;
-    const std::array<const std::string*, 3> files{&party.data, &party.test_data,
-                                                  &party.predict_data};
-    constexpr std::array<const char*, 3> keys{"data", "test_data", "predict_data"};
+/// Where the party's tables and its policy are within its container; empty: has none.
+std::array<std::string, 4> files_inside(const config::PartyConfig& party) {
+    std::array<std::string, 4> inside;
+    const std::array<const std::string*, 4> files{&party.data, &party.test_data,
+                                                  &party.predict_data, &party.policy};
+    constexpr std::array<const char*, 4> keys{"data", "test_data", "predict_data", "policy"};
     for (std::size_t i = 0; i < files.size(); ++i) {
         if (files[i]->empty()) continue;
         const std::string name = fs::path(*files[i]).filename().string();
@@ -209,10 +209,11 @@ std::string contained_toml(const config::Config& config, const std::string& part
     config::Config own = only_of(config, party);
     const auto found = own.parties.find(party);
     if (found != own.parties.end()) {
-        const auto inside = tables_inside(found->second);
+        const auto inside = files_inside(found->second);
         found->second.data = inside[0];
         found->second.test_data = inside[1];
         found->second.predict_data = inside[2];
+        found->second.policy = inside[3];
     }
     // what its comments say is in docs/configuration.md
     std::string out;
@@ -377,9 +378,9 @@ std::string pod_yaml(const Deployment& deployment, const std::map<std::string, s
         volumes += "  - {name: " + party + "-runs, hostPath: {path: " + yaml_text(own.at(party)) +
                    ", type: Directory}}\n";
         const config::PartyConfig& section = deployment.config.parties.at(party);
-        const auto inside = tables_inside(section);
-        const std::array<std::string, 3> files{section.data, section.test_data,
-                                               section.predict_data};
+        const auto inside = files_inside(section);
+        const std::array<std::string, 4> files{section.data, section.test_data,
+                                               section.predict_data, section.policy};
         for (std::size_t i = 0; i < files.size(); ++i) {
             if (files[i].empty()) continue;
             const std::string name = party + "-data-" + std::to_string(i);

@@ -8,6 +8,7 @@
 #include "actors/tables.hpp"
 #include "app_metrics.hpp"
 #include "apps/client_host.hpp"
+#include "member_gate.hpp"
 #include "observe/console.hpp"
 #include "observe/log.hpp"
 #include "settings.hpp"
@@ -190,12 +191,20 @@ Failure serve_apps(const config::Config& config, const PartyOptions& options,
     none.on_join([&](actors::Context&) -> Result<> {
         return fail(Errc::refused, name + " serves apps only; a member of trainings has a rank");
     });
+    std::unique_ptr<policy::Gate> gate;  // outlives the node, and is opened under its lock
     auto node = make_node(config, options, name, "member", -1, {apps_feature});
     if (!node) return node.error();
+    if (auto opened = open_gate(config, options, name))
+        gate = std::move(*opened);
+    else
+        return opened.error();
     log::info({{}, {}, name}, "serves apps broker={}",
               log::value(options.broker.empty() ? config.bus.broker : options.broker));
     const EndsWithHost ends(host->get(), **node);
-    return ended((*node)->serve((*host)->with(std::move(none)), stop, once), name);
+    const HeldWatch watch(gate.get(), **node);
+    actors::ClientApp app_of_all = (*host)->with(std::move(none));
+    if (gate) app_of_all = with_judged_apps(std::move(app_of_all), *gate, options.app_digest);
+    return ended((*node)->serve(std::move(app_of_all), stop, once), name);
 }
 
 AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
@@ -254,7 +263,24 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
     const auto env = actors::make_file_env();
     RunLog run_log(name, config.output.runs_dir, options.logs);
 
+    // what the node's handlers use outlives the node; the gate is opened under its lock
+    std::string unconfirmed;
+    std::unique_ptr<policy::Gate> gate;
+    std::unique_ptr<apps::ClientHost> host;
+    if (with_app) {
+        auto made = make_host(config, std::move(*with_app), name, run_log);
+        if (!made) return made.error();
+        host = std::move(*made);
+    }
+    auto node = make_node(config, options, name, "member", static_cast<std::int64_t>(rank),
+                          features_with(host.get()));
+    if (!node) return node.error();
+    if (auto opened = open_gate(config, options, name))
+        gate = std::move(*opened);
+    else
+        return opened.error();
     actors::MemberOptions member;
+    member.judge = gate.get();
     member.name = name;
     member.config = config;
     member.tables = actors::csv_tables(config, name);
@@ -266,7 +292,6 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
         run_log.write(level, run, text);
     };
     actors::ClientApp app = actors::make_member_app(std::move(member));
-    std::string unconfirmed;
     app.on_end([&, inner = app](const bus::Ending& ending, actors::Context& context) {
         inner.end(ending, context);
         const RunId run = context.invitation().run;
@@ -280,20 +305,12 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
                           " is written, but the master has not confirmed that all others are";
     });
 
-    std::unique_ptr<apps::ClientHost> host;
-    if (with_app) {
-        auto made = make_host(config, std::move(*with_app), name, run_log);
-        if (!made) return made.error();
-        host = std::move(*made);
-        app = host->with(std::move(app));
-    }
-
-    auto node = make_node(config, options, name, "member", static_cast<std::int64_t>(rank),
-                          features_with(host.get()));
-    if (!node) return node.error();
+    if (host) app = host->with(std::move(app));
+    if (host && gate) app = with_judged_apps(std::move(app), *gate, options.app_digest);
     log::info({{}, {}, name}, "serves runs rank={} broker={}", rank,
               log::value(options.broker.empty() ? config.bus.broker : options.broker));
     const EndsWithHost ends(host.get(), **node);
+    const HeldWatch watch(gate.get(), **node);
     Failure ending = ended((*node)->serve(std::move(app), stop, once), name);
     if (once) ending.sentence += unconfirmed;
     return ending;

@@ -59,7 +59,21 @@ struct MemberRun {
     bool model_loaded = false;
     FinishReply written;
     CommitStore store;
+    std::uint64_t bytes_in = 0;  ///< of bodies
+    std::uint64_t bytes_out = 0;
 };
+
+policy::Use use_of(Purpose purpose) {
+    if (purpose == Purpose::predict) return policy::Use::predict;
+    return purpose == Purpose::check ? policy::Use::check : policy::Use::train;
+}
+
+/// Rows of the shortest batch that an algorithm makes of `rows`.
+std::uint64_t smallest_batch(const config::AgreedHalf& agreed, std::uint64_t rows) {
+    const std::uint64_t batch = agreed.model.batch_size;
+    if (agreed.model.solver == config::Solver::lbfgs || batch == 0 || batch >= rows) return rows;
+    return rows % batch == 0 ? batch : rows % batch;
+}
 
 /// Serves runs. What it answers to errors does not name it: who receives them knows whom they are
 /// from.
@@ -69,7 +83,18 @@ class MemberApp {
 
     // -- joining ------------------------------------------------------------------
     Result<> join(Context& context) const {
+        bool let_in = false;
+        auto joined = join(context, let_in);
+        if (!joined && let_in) judge().ended(context.invitation().run, {joined.error().code});
+        return joined;
+    }
+
+    /// `let_in`: the judge has let the run in, and hears of its end.
+    Result<> join(Context& context, bool& let_in) const {
         const Invitation& invitation = context.invitation();
+        const policy::Owner owner{invitation.owner_name, {}};
+        if (judged())
+            if (auto good = judge().admit_owner(owner, invitation.run); !good) return good;
         const auto purpose = purpose_of(invitation.agreed);
         if (!purpose) return tl::unexpected(purpose.error());
 
@@ -87,6 +112,11 @@ class MemberApp {
 
         const auto algorithm = algorithm_of(mine);
         if (!algorithm) return tl::unexpected(algorithm.error());
+        if (judged() && !VFLBUS_PLANTED(policy_too_late))
+            if (auto good = judge().admit(request_of(owner, purpose->first, invitation, mine));
+                !good)
+                return good;
+        let_in = judged();
         context.config_hash = config::agreed_hash(mine);
         auto run = std::make_shared<MemberRun>(purpose->first, mine, options_);
         run->algorithm = *algorithm;
@@ -107,8 +137,11 @@ class MemberApp {
         }
         const Tables earlier = tables_of(invitation.run);
         if (run->purpose != Purpose::predict)
-            if (auto loaded = run->party.load(TableKind::train); !loaded)
-                return tl::unexpected(std::move(loaded.error()));
+            if (auto loaded = load(*run, TableKind::train, invitation.run); !loaded) return loaded;
+        if (judged() && VFLBUS_PLANTED(policy_too_late))
+            if (auto good = judge().admit(request_of(owner, purpose->first, invitation, mine));
+                !good)
+                return good;
         if (run->purpose == Purpose::train && !VFLBUS_PLANTED(term_not_stored))
             if (auto stored = run->store.write_term(invitation.term); !stored)
                 return fail(stored.error().code,
@@ -125,6 +158,10 @@ class MemberApp {
     void end(const Ending& ending, Context& context) const {
         MemberRun* run = context.state<MemberRun>();
         if (run == nullptr) return;
+        if (judged())
+            judge().ended(context.invitation().run,
+                          {run->state == State::released ? Errc::ok : ending.code, run->bytes_in,
+                           run->bytes_out});
         if (ending.code == Errc::stale_term) keep_tables(context.invitation().run, run->party);
         if (ending.code == Errc::ok || run->state == State::released) {
             log(Level::info, context, "the run has ended");
@@ -173,17 +210,24 @@ class MemberApp {
         if (run == nullptr) return fail(Errc::unknown_run, "not in this run");
         if (context.cancelled()) return fail(Errc::cancelled, "was told to stop");
         const MessageType type = message.metadata.message_type;
+        run->bytes_in += message.content.size();
         try {
-            for (const Row& row : rows())
-                if (row.type == type)
-                    return allowed(*run, row.when)
-                               ? (this->*row.method)(*run, message.content, context)
-                               : out_of_order(*run, type);
-            return answer_half(*run, message, context);
+            auto reply = answer(*run, message, context);
+            if (reply) run->bytes_out += reply->size();
+            return reply;
         } catch (const std::exception& e) {  // bad_alloc
             return fail(Errc::handler_failed,
                         "failed in " + message::name_of(type) + ": " + e.what());
         }
+    }
+
+    Result<Bytes> answer(MemberRun& run, const Message& message, Context& context) const {
+        const MessageType type = message.metadata.message_type;
+        for (const Row& row : rows())
+            if (row.type == type)
+                return allowed(run, row.when) ? (this->*row.method)(run, message.content, context)
+                                              : out_of_order(run, type);
+        return answer_half(run, message, context);
     }
 
     static bool allowed(const MemberRun& run, When when) {
@@ -210,6 +254,9 @@ class MemberApp {
         const bool unknown = run.purpose == Purpose::predict && !run.model_loaded;
         if (unknown || run.party.aligned(request->table)) return out_of_order(run, message::align);
         const bool loaded = run.party.table(request->table) != nullptr;
+        if (!loaded)
+            if (auto good = load(run, request->table, context.invitation().run); !good)
+                return tl::unexpected(std::move(good.error()));
         auto reply = answer_align(run.party, request->table);
         if (!loaded) note_table(run.party, request->table, context);
         if (reply && run.party.aligned(request->table))
@@ -226,6 +273,9 @@ class MemberApp {
         const bool unknown = request->table == TableKind::predict && !run.model_loaded;
         if (unknown || !run.party.aligned(request->table) || run.party.selected(request->table))
             return out_of_order(run, message::select);
+        if (judged() && request->table != TableKind::test)
+            if (auto good = judge().rows(context.invitation().run, request->rows); !good)
+                return tl::unexpected(std::move(good.error()));
         auto reply = answer_select(run.party, *request);
         if (reply)
             log(Level::info, context,
@@ -264,7 +314,7 @@ class MemberApp {
         for (const MemberHandler& row : run.algorithm->handlers)
             if (row.type == type) handler = &row;
         if (handler == nullptr || !allowed(run, handler->when)) return out_of_order(run, type);
-        if (auto ready = prepare(run, handler->when, message.content); !ready)
+        if (auto ready = prepare(run, handler->when, message); !ready)
             return tl::unexpected(std::move(ready.error()));
         MemberCall call;
         call.type = type;
@@ -281,11 +331,18 @@ class MemberApp {
 
     /// The numbers that a message needs, made when it is the first to need them. Those of a
     /// prediction are made by `select`.
-    static Result<> prepare(MemberRun& run, actors::When when, Body body) {
+    Result<> prepare(MemberRun& run, actors::When when, const Message& message) const {
         if (when != actors::When::begins) return {};
-        const auto asked = run.half->beginning(body);
+        const auto asked = run.half->beginning(message.content);
         if (!asked) return tl::unexpected(asked.error());
         if (auto done = run.party.split(asked->test_rows); !done) return done;
+        if (judged()) {
+            const std::uint64_t rows = run.party.rows(TableKind::train).size();
+            if (auto good =
+                    judge().batch(message.metadata.run, smallest_batch(run.party.agreed(), rows));
+                !good)
+                return good;
+        }
         if (auto done = run.party.build(); !done) return done;
         run.first = asked->first;
         run.step = 0;
@@ -420,6 +477,35 @@ class MemberApp {
         run.state = State::released;
         remove_state(run, context);
         return encode_empty();
+    }
+
+    // -- what the party's own policy says -----------------------------------------------
+    [[nodiscard]] bool judged() const { return options_.judge != nullptr; }
+    [[nodiscard]] policy::Judge& judge() const { return *options_.judge; }
+
+    static policy::Request request_of(const policy::Owner& owner, Purpose purpose,
+                                      const Invitation& invitation,
+                                      const config::AgreedHalf& agreed) {
+        policy::Request request;
+        request.owner = owner;
+        request.run = invitation.run;
+        request.term = invitation.term;
+        request.use = use_of(purpose);
+        request.agreed_text = invitation.agreed;
+        request.agreed = agreed;
+        request.parties = invitation.participants.size() + 1;
+        return request;
+    }
+
+    /// Reads the table, and asks whether its columns may be used.
+    Result<> load(MemberRun& run, TableKind kind, const RunId& id) const {
+        const auto present = run.party.load(kind);
+        if (!present) return tl::unexpected(present.error());
+        const data::Table* const table = run.party.table(kind);
+        if (!judged() || table == nullptr) return {};
+        std::vector<std::string> names;
+        for (const data::Column& column : table->features) names.push_back(column.name);
+        return judge().columns(id, std::string(actors::name_of(kind)), names, table->rows());
     }
 
   private:

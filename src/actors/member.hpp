@@ -12,6 +12,7 @@
 #include "actors/tables.hpp"
 #include "config/config.hpp"
 #include "observe/log.hpp"
+#include "policy/request.hpp"
 
 namespace vflbus::actors {
 
@@ -28,6 +29,7 @@ struct MemberOptions {
     std::filesystem::path out_dir;    ///< when not empty: to out_dir/<name>/model.json
     std::filesystem::path model_dir;  ///< predict: parts are in model_dir/<name>/ (empty: runs_dir)
     LogHook log;
+    policy::Judge* judge = nullptr;  ///< lets runs in, or not; null: all. Must outlive the app
 };
 
 ClientApp make_member_app(MemberOptions options);

@@ -45,6 +45,7 @@ constexpr Row rows[] = {
     {Errc::too_many_restarts, "too_many_restarts",
      "a party restarts again and again without getting on"},
     {Errc::stalled, "stalled", "a worker is busy and does not get on"},
+    {Errc::held, "held", "a party waits for somebody there to approve the run"},
     {Errc::usage, "usage", "a command line that makes no sense"},
     {Errc::bad_config, "bad_config", "a configuration key, type or value is wrong"},
     {Errc::bad_data, "bad_data", "a table, cell, label or id is unusable"},

@@ -47,6 +47,7 @@ enum class Errc : std::uint16_t {
     state_lost = 41,         ///< a party no longer has the commit that the run needs
     too_many_restarts = 42,  ///< a party restarts again and again without getting on
     stalled = 43,            ///< a worker is busy and does not get on
+    held = 44,               ///< a party waits for somebody there to approve the run
     // -- the program ----------------------------------------------------------
     usage = 64,       ///< a command line that makes no sense
     bad_config = 65,  ///< a configuration key, type or value is wrong

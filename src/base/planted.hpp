@@ -57,6 +57,7 @@ enum class PlantedBug : std::uint8_t {
     request_of_anybody,
     under_way_forgotten,
     runs_not_shared,
+    policy_too_late,
 };
 
 extern PlantedBug planted_bug;

@@ -176,6 +176,7 @@ struct PartyConfig {
     std::string decimal = "auto";
     std::string thousands = "auto";
     double source_timeout = 600;  ///< seconds; of a command that is a source
+    std::string policy;           ///< what others may do with this party's data; empty: all
     friend bool operator==(const PartyConfig&, const PartyConfig&) = default;
 };
 

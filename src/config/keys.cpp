@@ -771,6 +771,12 @@ constexpr Key key_table[] = {
      .unit = "s",
      .min = 0.1,
      .max = week},
+    {.section = "party",
+     .name = "policy",
+     .type = Type::path,
+     .field = IN_PARTY(policy),
+     .doc = "A file that says which owners may have what run with this member's data "
+            "(docs/policy.md). Of a member; without one every run is let in."},
 };
 
 #undef IN_CONFIG

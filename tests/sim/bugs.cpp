@@ -87,6 +87,7 @@ constexpr Bug all[] = {
     VFLBUS_BUG(window_not_enforced,
                "the broker queues what a node sends beyond its window to one that is behind", 83),
     VFLBUS_BUG(kept_not_counted, "the broker keeps whatever one node says in OPEN and JOIN", 337),
+    VFLBUS_BUG(policy_too_late, "a member reads its table before it lets the run in"),
 };
 
 }  // namespace

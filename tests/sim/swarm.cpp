@@ -169,9 +169,14 @@ void Swarm::setup_member(std::size_t place, actors::NodeCore& core) {
     stored_[place] = std::make_unique<StoredFirst>(*machines_[place].disk, "runs", name);
     answer_queries(place, core);
     const std::size_t rank = place == twin_member ? 0 : place;
+    // a process that is gone may still be heard of; its judge stays
+    if (judges_[place] == nullptr)
+        judges_[place] = std::make_unique<FirstJudged>(
+            [this](const std::string& what) { world_.violate(what); });
     actors::MemberOptions options;
     options.name = name;
-    options.tables = source(table_of(rank));
+    options.judge = judges_[place].get();
+    options.tables = judges_[place]->watched(source(table_of(rank)));
     options.env = machines_[place].disk.get();
     options.runs_dir = "runs";
     options.log = [this](observe::log::Level, const RunId& run, const std::string& text) {
@@ -194,6 +199,7 @@ Result<> Swarm::join_watched(std::size_t place, std::uint64_t incarnation,
         return {};
     }
     auto joined = trains.join(context);
+    judges_[place]->answered();
     std::uint32_t& term = terms_[{place, invitation.run}];
     if (joined && invitation.term < term)
         world_.violate(world_.name(place) + " joined term " + std::to_string(invitation.term) +

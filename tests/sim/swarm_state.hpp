@@ -10,6 +10,7 @@
 #include <tuple>
 
 #include "actors/master.hpp"
+#include "first_judged.hpp"
 #include "hostile.hpp"
 #include "questions.hpp"
 #include "stored.hpp"
@@ -249,6 +250,7 @@ class Swarm {
     std::array<Run, 2> runs_;
     std::set<RunId> trainings_;
     std::array<std::unique_ptr<StoredFirst>, places> stored_;  ///< of the present processes
+    std::array<std::unique_ptr<FirstJudged>, places> judges_;  ///< of members
     std::unique_ptr<Asker> asker_;
     std::uint64_t askers_ = 0;
     std::uint64_t asker_over_ = 0;  ///< the last one after which another one begins

@@ -163,7 +163,8 @@ class ClientApp {
     /// Returns at once and answers later by the Replier: for work that is done elsewhere.
     using DeferredHandler = std::function<void(Message&&, Context&, Replier)>;
     /// Decides whether to take part; sets `context.config_hash` and the state. May be called again
-    /// for a newer term.
+    /// for a newer term. A failure with `held` decides later: it is called again when the owner
+    /// asks again, or `reconsider` says so.
     using JoinHandler = std::function<Result<>(Context&)>;
     using EndHandler = std::function<void(const Ending&, Context&)>;
 

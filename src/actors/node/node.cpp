@@ -107,6 +107,8 @@ class ProcessNode final : public Node, private NodeLock {
             stop, [&]() -> const std::optional<Ending>& { return core_.driven_ending(); }, true);
     }
 
+    void reconsider(const RunId& run) override { core_.reconsider(run); }
+
     void end_with(Failure failure) override {
         {
             const std::lock_guard guard(mutex_);

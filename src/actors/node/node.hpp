@@ -75,6 +75,10 @@ class Node {
     /// Drives one run to its end. When `stop` is set, the run is closed with `cancelled` first.
     virtual Result<Ending> drive(ServerApp& app, const bus::StopSignal& stop) = 0;
 
+    /// The app that is served has answered an invitation with `held`, and may answer otherwise now.
+    /// From any thread.
+    virtual void reconsider(const RunId& run) = 0;
+
     /// Ends `serve` or `drive`, the one that runs now or comes next, with this failure: something
     /// that the node cannot do without is gone. From any thread.
     virtual void end_with(Failure failure) = 0;

@@ -67,6 +67,7 @@ struct NodeCore::Mail {
     std::vector<Progress> progress;
     std::vector<Posted> posted;
     std::vector<std::uint64_t> rooms;
+    std::vector<RunId> reconsidered;
     std::vector<QueryAnswer> query_answers;
 };
 
@@ -331,18 +332,23 @@ void NodeCore::collect() {
     std::vector<Mail::Progress> progress;
     std::vector<Mail::Posted> posted;
     std::vector<std::uint64_t> rooms;
+    std::vector<RunId> reconsidered;
     {
         const std::lock_guard guard(mail_->mutex);
         answers.swap(mail_->answers);
         progress.swap(mail_->progress);
         posted.swap(mail_->posted);
         rooms.swap(mail_->rooms);
+        reconsidered.swap(mail_->reconsidered);
     }
     for (const std::uint64_t number : rooms) rooms_.erase(number);
     answer_queries();
     take_events();  // gives the rooms to those that wait for one
     for (const Mail::Progress& p : progress) link_.note_progress(p.run, p.term, p.to, p.number);
     for (Mail::Answer& a : answers) answer(a.run, a.term, a.to, a.number, std::move(a.answer));
+    for (const RunId& run : reconsidered)
+        if (auto invitation = held_.extract(run))
+            enqueue(run, bus::LinkEvent(std::move(invitation.mapped())));
     for (Mail::Posted& p : posted)
         if (driven(p.run) && !driver_->closing_) enqueue(p.run, std::move(p.call));
 }
@@ -458,7 +464,12 @@ void NodeCore::on(bus::LinkDown& event) {
 
 // -- serving ---------------------------------------------------------------------
 
+void NodeCore::reconsider(const RunId& run) {
+    mail_->put(&Mail::reconsidered, RunId(run));
+}
+
 void NodeCore::on(bus::RunInvited& event) {
+    held_.erase(event.run);
     const auto known = contexts_.find(event.run);
     // asked twice before the first answer was out: the link has repeated that answer itself
     if (known != contexts_.end() && known->second->invitation().term >= event.term) return;
@@ -488,7 +499,14 @@ void NodeCore::on(bus::RunInvited& event) {
     if (!agreed) {
         join.code = agreed.error().code;
         join.sentence = agreed.error().sentence;
-        if (!served_ending_) served_ending_ = Ending{join.code, join.sentence};
+        if (join.code == Errc::held && held_.size() < config_.held_max) {
+            const Invitation& of = context->invitation();
+            held_.emplace(event.run, bus::RunInvited{of.run, of.term, of.owner,
+                                                     bus::Open{of.owner_name, of.participants,
+                                                               of.agreed, of.extensions}});
+        } else if (!served_ending_) {
+            served_ending_ = Ending{join.code, join.sentence};
+        }
     } else {
         contexts_[event.run] = std::move(context);
     }

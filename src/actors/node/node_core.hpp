@@ -50,6 +50,8 @@ struct NodeCoreConfig {
     Duration link_timeout = std::chrono::seconds(360);
     /// Handlers at once. Runs beyond it wait for their turn.
     std::size_t workers = 1;
+    /// Invitations that an app may hold; what it holds beyond that it is not asked about again.
+    std::size_t held_max = 1024;
     /// Makes somebody call `pump` soon. Called from any thread, when an answer was deferred or work
     /// was posted; may be empty when one thread does all.
     std::function<void()> wake{};
@@ -67,6 +69,9 @@ class NodeCore {
     void serve(ClientApp app);
     /// Opens the app's run, once the broker has welcomed this node. One at a time.
     void drive(ServerApp& app);
+    /// The app has answered an invitation with `held`, and may answer otherwise now: it is asked
+    /// again. From any thread.
+    void reconsider(const RunId& run);
     /// Without one, questions are answered with `unknown_message`.
     void on_query(QueryHandler handler) { query_handler_ = std::move(handler); }
     /// Asks the driven app to stop; `at_once` closes its run over its head.
@@ -157,6 +162,8 @@ class NodeCore {
     std::optional<ClientApp> app_;
     QueryHandler query_handler_;
     std::map<RunId, std::unique_ptr<Context>> contexts_;
+    /// Invitations that the app has answered with `held`: it decides later.
+    std::map<RunId, bus::RunInvited> held_;
     ServerApp* driven_app_ = nullptr;
     std::unique_ptr<DriverImpl> driver_;
     std::optional<Ending> driven_ending_;

@@ -90,6 +90,7 @@ class Parties {
         std::string name;
         bool joined = false;
         bool declined = false;  ///< in its last JOIN
+        bool held = false;      ///< ... it waits for somebody there to approve the run
         bool up = false;
         bool down = false;  ///< PEER_DOWN, and not back since
         TimePoint down_since{};

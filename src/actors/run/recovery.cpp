@@ -27,6 +27,7 @@ void Run::gone(std::size_t party, const PeerEvent& event) {
     Parties::Peer& peer = parties_.at(party);
     peer.up = false;
     peer.down = true;
+    peer.held = false;
     peer.down_since = driver_->now();
     peer.silent = event.silent;
     if (!started_) {

@@ -139,6 +139,11 @@ void Run::on_join(Driver& driver, NodeId node, const bus::Join& join) {
     const auto found = parties_.find(node);
     if (!found) return;
     Parties::Peer& peer = parties_.at(*found);
+    const bool held = join.code == Errc::held && !started_ever_ && !only_releases_;
+    if (held && !peer.held)
+        log(Level::info, peer.name + " holds the run until somebody there approves it");
+    peer.held = held;
+    if (held) return;
     peer.declined = join.code != Errc::ok;
     if (peer.declined) {
         Failure why = of_party(peer.name, {join.code, one_line(join.sentence)});

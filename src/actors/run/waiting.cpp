@@ -81,9 +81,13 @@ void Run::tick_gathering() {
     }
     if (now - reported_ < from_seconds(bus.wait_report_interval)) return;
     reported_ = now;
+    std::vector<std::string> whom = names;
+    for (const Parties::Peer& peer : parties_.all())
+        for (std::string& name : whom)
+            if (peer.held && peer.name == name) name += " (for somebody there to approve the run)";
     if (!names.empty())
         log(Level::info,
-            "waits for " + join_and(names) + " since " + text_of(waited) + " of " +
+            "waits for " + join_and(whom) + " since " + text_of(waited) + " of " +
                 text_of(from_seconds(started_ever_ ? bus.recv_timeout : bus.rendezvous_timeout)));
 }
 

@@ -1,0 +1,605 @@
+#include "policy/gate.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "base/files.hpp"
+#include "base/hash.hpp"
+#include "base/json.hpp"
+#include "base/text.hpp"
+#include "policy/grants.hpp"
+
+namespace vflbus::policy {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t minute_ms = 60'000;
+constexpr std::int64_t day_ms = 24 * 60 * minute_ms;
+/// So long a run that was let in may recover without being judged anew.
+constexpr std::int64_t recovers_for_ms = 30 * day_ms;
+constexpr std::size_t entries_max = 20'000;
+constexpr std::uint64_t refusals_a_minute_max = 60;
+constexpr std::size_t refusing_owners_max = 256;
+
+/// Who has refused a run that nobody has approved in time.
+constexpr const char* nobody = "nobody said anything in time, which";
+
+constexpr std::string_view state_names[] = {"let_in", "over", "held", "refused"};
+
+std::int64_t system_now_ms() {
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+std::string digest_of(std::string_view text) {
+    return to_hex(sha256(text));
+}
+
+fs::path runs_file(const fs::path& state_dir) {
+    return policy_directory(state_dir) / "runs.json";
+}
+fs::path held_file(const fs::path& state_dir, const RunId& run) {
+    return policy_directory(state_dir) / "held" / run.hex();
+}
+fs::path said_file(const fs::path& state_dir, const RunId& run) {
+    return policy_directory(state_dir) / "said" / run.hex();
+}
+
+/// "train logistic lbfgs honest, 3 parties"
+std::string what_of(const Request& request) {
+    std::string text(name_of(request.use));
+    if (request.agreed)
+        text += " " + std::string(config::name_of(request.agreed->model.task)) + " " +
+                std::string(config::name_of(request.agreed->model.solver)) + " " +
+                std::string(config::name_of(request.agreed->run.protocol));
+    if (request.parties != 0) text += ", " + std::to_string(request.parties) + " parties";
+    return text;
+}
+
+Json json_of(const DataRules& rules) {
+    return Json{{"columns", rules.columns},
+                {"columns_never", rules.columns_never},
+                {"rows_min", rules.rows_min},
+                {"batch_min", rules.batch_min}};
+}
+
+DataRules rules_of(const Json& json) {
+    return {json.at("columns").get<std::vector<std::string>>(),
+            json.at("columns_never").get<std::vector<std::string>>(),
+            json.at("rows_min").get<std::uint64_t>(), json.at("batch_min").get<std::uint64_t>()};
+}
+
+/// The other half of `say`.
+struct Word {
+    std::string text_digest;
+    bool approved = false;
+    std::string by;
+};
+
+std::optional<Word> read_word(const fs::path& file) {
+    const auto text = read_file(file);
+    if (!text) return std::nullopt;
+    try {
+        const Json json = Json::parse(*text);
+        return Word{json.at("text").get<std::string>(), json.at("approved").get<bool>(),
+                    json.at("by").get<std::string>()};
+    } catch (const JsonError&) {
+        return std::nullopt;
+    }
+}
+
+void remove_quietly(const fs::path& file) {
+    std::error_code ec;
+    fs::remove(file, ec);
+}
+
+std::string run_text(const Request& request) {
+    return "run " + request.run.short_hex() + " of " + request.owner.name;
+}
+
+}  // namespace
+
+fs::path policy_directory(const fs::path& state_dir) {
+    return state_dir / "policy";
+}
+
+// -- what waits, for commands --------------------------------------------------------------
+
+Result<std::vector<Held>> read_held(const fs::path& state_dir) {
+    std::vector<Held> all;
+    for (const fs::path& file : entries_of(policy_directory(state_dir) / "held")) {
+        const auto run = parse_run_id(file.filename().string());
+        if (!run) continue;  // half-written
+        const auto text = read_file(file);
+        if (!text) continue;  // somebody has just said something
+        try {
+            const Json json = Json::parse(*text);
+            all.push_back({*run,
+                           {json.at("owner").get<std::string>(), json.value("fingerprint", "")},
+                           json.at("what").get<std::string>(),
+                           json.at("text").get<std::string>(),
+                           json.at("since_ms").get<std::int64_t>(),
+                           json.at("until_ms").get<std::int64_t>()});
+        } catch (const JsonError& e) {
+            return fail(Errc::bad_data, file.string() + " is no run that waits: " + e.what());
+        }
+    }
+    std::ranges::sort(all, {}, &Held::since_ms);
+    return all;
+}
+
+Result<> say(const fs::path& state_dir, const Held& held, bool approved, const std::string& by) {
+    std::error_code ec;
+    if (!fs::exists(held_file(state_dir, held.run), ec))
+        return fail(Errc::unknown_run, "run " + held.run.short_hex() + " does not wait any more");
+    const fs::path file = said_file(state_dir, held.run);
+    fs::create_directories(file.parent_path(), ec);
+    const Json word{{"text", held.text_digest}, {"approved", approved}, {"by", by}};
+    return write_file_atomically(file, word.dump() + "\n");
+}
+
+// -- the gate ------------------------------------------------------------------------------
+
+Gate::Gate(GateOptions options) : options_(std::move(options)) {
+    if (!options_.now_ms) options_.now_ms = system_now_ms;
+    if (!options_.log) options_.log = [](const std::string&) {};
+}
+
+Result<std::unique_ptr<Gate>> Gate::open(GateOptions options) {
+    std::unique_ptr<Gate> gate(new Gate(std::move(options)));
+    if (gate->has_policy())
+        if (const auto policy = gate->current(); !policy) return tl::unexpected(policy.error());
+    auto audit = observe::AuditLog::open(gate->options_.state_dir / "audit", gate->options_.audit);
+    if (!audit) return tl::unexpected(audit.error());
+    gate->audit_ = std::move(*audit);
+    if (auto read = gate->read_entries(); !read) return tl::unexpected(read.error());
+    return gate;
+}
+
+Result<> Gate::read_entries() {
+    const fs::path file = runs_file(options_.state_dir);
+    std::error_code ec;
+    if (!fs::exists(file, ec)) return {};
+    const auto text = read_file(file);
+    if (!text) return tl::unexpected(text.error());
+    try {
+        for (const Json& row : Json::parse(*text)) {
+            Entry entry;
+            const auto run = parse_run_id(row.at("run").get<std::string>());
+            const auto state = row.at("state").get<std::string>();
+            const auto* const named = std::ranges::find(state_names, state);
+            if (!run || named == std::end(state_names)) throw JsonError("a run that is none");
+            entry.run = *run;
+            entry.state = static_cast<State>(named - std::begin(state_names));
+            entry.owner = {row.at("owner").get<std::string>(),
+                           row.at("fingerprint").get<std::string>()};
+            entry.text_digest = row.at("text").get<std::string>();
+            entry.section = row.at("section").get<std::string>();
+            entry.at_ms = row.at("at_ms").get<std::int64_t>();
+            entry.until_ms = row.at("until_ms").get<std::int64_t>();
+            entry.what = row.at("what").get<std::string>();
+            entry.by = row.at("by").get<std::string>();
+            entry.rules = rules_of(row.at("rules"));
+            entries_.push_back(std::move(entry));
+        }
+    } catch (const JsonError& e) {
+        return fail(Errc::bad_data, file.string() + " is not what this program writes (" +
+                                        e.what() + "); without it runs of today count anew");
+    }
+    return {};
+}
+
+Result<> Gate::write_entries() {
+    if (!has_policy()) return {};  // nothing is decided by what was
+    const std::int64_t now = options_.now_ms();
+    std::erase_if(entries_, [&](const Entry& entry) {
+        const std::int64_t keep = entry.state == State::let_in ? recovers_for_ms : 2 * day_ms;
+        return entry.state != State::held && now - entry.at_ms > keep;
+    });
+    if (entries_.size() > entries_max)
+        return fail(Errc::too_many, "it has let in " + std::to_string(entries_max) +
+                                        " runs within two days, its limit");
+    Json rows = Json::array();
+    for (const Entry& entry : entries_)
+        rows.push_back(Json{{"run", entry.run.hex()},
+                            {"owner", entry.owner.name},
+                            {"fingerprint", entry.owner.fingerprint},
+                            {"text", entry.text_digest},
+                            {"state", state_names[static_cast<std::size_t>(entry.state)]},
+                            {"section", entry.section},
+                            {"at_ms", entry.at_ms},
+                            {"until_ms", entry.until_ms},
+                            {"what", entry.what},
+                            {"by", entry.by},
+                            {"rules", json_of(entry.rules)}});
+    std::error_code ec;
+    fs::create_directories(policy_directory(options_.state_dir), ec);
+    return write_file_atomically(runs_file(options_.state_dir), rows.dump() + "\n");
+}
+
+Gate::Entry* Gate::find(const RunId& run) {
+    // the youngest: a run that is over may have been opened again
+    const auto at = std::find_if(entries_.rbegin(), entries_.rend(),
+                                 [&](const Entry& entry) { return entry.run == run; });
+    return at == entries_.rend() ? nullptr : &*at;
+}
+
+/// The policy as its file says it now; null without one. A file that was changed into one that is
+/// none allows nothing.
+Result<const Policy*> Gate::current() {
+    if (!has_policy()) return nullptr;
+    const auto text = read_file(options_.policy_file);
+    if (!text) return tl::unexpected(text.error());
+    if (!policy_ || *text != policy_text_) {
+        auto policy = parse_policy(*text, options_.policy_file.string());
+        if (!policy) return tl::unexpected(policy.error());
+        if (policy_) options_.log("the policy has changed; it counts for runs that come now");
+        policy_ = std::move(*policy);
+        policy_text_ = *text;
+    }
+    return &*policy_;
+}
+
+// -- the record -----------------------------------------------------------------------------
+
+Json Gate::about(const Request& request) const {
+    Json line{{"run", request.run.hex()},
+              {"term", request.term},
+              {"owner", request.owner.name},
+              {"fingerprint", request.owner.fingerprint},
+              {"use", name_of(request.use)}};
+    if (request.agreed) {
+        line["task"] = config::name_of(request.agreed->model.task);
+        line["solver"] = config::name_of(request.agreed->model.solver);
+        line["protocol"] = config::name_of(request.agreed->run.protocol);
+    }
+    if (request.use == Use::app) line["app"] = request.app;
+    line["parties"] = request.parties;
+    if (policy_) line["policy"] = policy_->digest;
+    return line;
+}
+
+/// A peer that asks again and again gets its answer each time, and a line for the first ones.
+bool Gate::may_record_refusal(const std::string& owner, Json& line) {
+    const std::int64_t minute = options_.now_ms() / minute_ms;
+    if (minute != minute_) {
+        minute_ = minute;
+        refused_.clear();
+    }
+    const bool known = refused_.count(owner) != 0;
+    if ((!known && refused_.size() >= refusing_owners_max) ||
+        refused_[owner] >= refusals_a_minute_max) {
+        ++unrecorded_;
+        return false;
+    }
+    ++refused_[owner];
+    if (unrecorded_ != 0) line["left_out_before"] = std::exchange(unrecorded_, 0);
+    return true;
+}
+
+Result<> Gate::refuse(const Request& request, const Refusal& refusal) {
+    Json line = about(request);
+    line["decision"] = "refused";
+    line["rule"] = refusal.rule;
+    line["why"] = refusal.sentence;
+    if (may_record_refusal(request.owner.name, line))
+        if (auto recorded = audit_->append("decision", line); !recorded)
+            options_.log(recorded.error().sentence);
+    return tl::unexpected(failure_of(refusal));
+}
+
+Result<> Gate::let_in(Entry entry, const Request& request, const char* how) {
+    Json line = about(request);
+    line["decision"] = how;
+    line["section"] = entry.section;
+    if (!entry.by.empty()) line["by"] = entry.by;
+    // recorded first: what cannot be recorded does not happen
+    if (auto recorded = audit_->append("decision", line); !recorded) {
+        Failure failure = recorded.error();
+        failure.for_others = "it cannot write its audit log";
+        return tl::unexpected(std::move(failure));
+    }
+    entry.state = State::let_in;
+    std::erase_if(entries_, [&](const Entry& other) {
+        return other.run == entry.run && other.state != State::over;
+    });
+    entries_.push_back(std::move(entry));
+    if (auto stored = write_entries(); !stored) {
+        entries_.pop_back();
+        Failure failure = stored.error();
+        failure.for_others = "it cannot store what it has decided";
+        return tl::unexpected(std::move(failure));
+    }
+    return {};
+}
+
+// -- deciding -------------------------------------------------------------------------------
+
+Result<> Gate::admit_owner(const Owner& owner, const RunId& run) {
+    const std::lock_guard guard(mutex_);
+    Request request;
+    request.owner = owner;
+    request.run = run;
+    const auto policy = current();
+    if (!policy) {
+        options_.log(policy.error().sentence);
+        return refuse(request, {"policy", "the policy cannot be read: " + policy.error().sentence});
+    }
+    if (*policy == nullptr) return {};
+    if (owner.fingerprint.empty() && !std::exchange(said_names_, true))
+        options_.log(std::string("the policy goes by the names of owners, which ") +
+                     (options_.broker_checks_names ? "the broker checks by their keys"
+                                                   : "nobody proves on this transport"));
+    const Entry* const known = find(run);
+    if (known != nullptr && known->state == State::let_in && known->owner == owner) return {};
+    if ((*policy)->section_of(owner) == nullptr)
+        return refuse(request,
+                      {"owners", "no section of " + (*policy)->file + " names " + owner.name});
+    return {};
+}
+
+Result<> Gate::admit(const Request& request) {
+    const std::lock_guard guard(mutex_);
+    Entry* const known = find(request.run);
+    if (known != nullptr && known->state != State::over) {
+        const bool same =
+            known->owner == request.owner && known->text_digest == digest_of(request.agreed_text);
+        if (same) return again(*known, request);
+        if (known->state != State::let_in)
+            return refuse(request, {"approve",
+                                    "the run waits for approval with another text or "
+                                    "another owner"});
+    }
+    const auto policy = current();
+    if (!policy)
+        return refuse(request, {"policy", "the policy cannot be read: " + policy.error().sentence});
+    return judge_anew(request, *policy);
+}
+
+/// The decision about a run is one for all its terms.
+Result<> Gate::again(Entry& entry, const Request& request) {
+    if (entry.state == State::held) return take_word(entry, request);
+    if (entry.state == State::refused)
+        return refuse(request, {"approve", entry.by + " has refused " + run_text(request)});
+    if (options_.now_ms() - entry.at_ms > recovers_for_ms) {
+        const auto policy = current();
+        if (!policy) return tl::unexpected(policy.error());
+        return judge_anew(request, *policy);
+    }
+    Json line = about(request);
+    line["decision"] = "let in again";
+    if (auto recorded = audit_->append("decision", line); !recorded) {
+        Failure failure = recorded.error();
+        failure.for_others = "it cannot write its audit log";
+        return tl::unexpected(std::move(failure));
+    }
+    return {};
+}
+
+Circumstances Gate::circumstances(const Section& section, const Request& request) {
+    const std::int64_t now = options_.now_ms();
+    Circumstances known;
+    known.minute_of_day = static_cast<int>(now % day_ms / minute_ms);
+    known.runs_today =
+        static_cast<std::uint64_t>(std::ranges::count_if(entries_, [&](const Entry& entry) {
+            return entry.section == section.name && entry.at_ms / day_ms == now / day_ms &&
+                   entry.state != State::refused;
+        }));
+    if (!section.granted_tables) return known;
+    const auto tables = options_.tables.find(request.use);
+    if (tables == options_.tables.end()) return known;
+    const auto grants = read_grants(policy_directory(options_.state_dir));
+    if (!grants) options_.log(grants.error().sentence);
+    for (const std::string& table : tables->second)
+        if (!grants || !granted(*grants, table, request.owner, now))
+            known.tables_without_grant.push_back(table);
+    return known;
+}
+
+Result<> Gate::judge_anew(const Request& request, const Policy* policy) {
+    Entry entry;
+    entry.run = request.run;
+    entry.owner = request.owner;
+    entry.text_digest = digest_of(request.agreed_text);
+    entry.at_ms = options_.now_ms();
+    entry.what = what_of(request);
+    if (policy == nullptr) return let_in(std::move(entry), request, "let in");
+    const Section* const section = policy->section_of(request.owner);
+    if (section == nullptr)
+        return refuse(request,
+                      {"owners", "no section of " + policy->file + " names " + request.owner.name});
+    if (const auto refusal = judge(*section, request, circumstances(*section, request)))
+        return refuse(request, *refusal);
+    entry.section = section->name;
+    entry.rules = section->data;
+    if (section->approve_each) return hold(std::move(entry), request, *policy);
+    return let_in(std::move(entry), request, "let in");
+}
+
+// -- what somebody has to approve --------------------------------------------------------------
+
+Result<> Gate::hold(Entry entry, const Request& request, const Policy& policy) {
+    const auto waiting = [&](const Owner* of) {
+        return static_cast<std::uint64_t>(std::ranges::count_if(entries_, [&](const Entry& e) {
+            return e.state == State::held && (of == nullptr || e.owner.name == of->name);
+        }));
+    };
+    if (waiting(nullptr) >= policy.held_max)
+        return refuse(request, {"held_max", std::to_string(policy.held_max) +
+                                                " runs wait for approval already"});
+    if (waiting(&request.owner) >= policy.held_per_owner_max)
+        return refuse(request, {"held_per_owner_max", std::to_string(policy.held_per_owner_max) +
+                                                          " runs of " + request.owner.name +
+                                                          " wait for approval already"});
+    entry.state = State::held;
+    entry.until_ms = entry.at_ms + static_cast<std::int64_t>(policy.held_hours * 60 * 60 * 1000);
+    Json line = about(request);
+    line["decision"] = "held";
+    line["section"] = entry.section;
+    if (auto recorded = audit_->append("decision", line); !recorded)
+        return tl::unexpected(recorded.error());
+    const fs::path file = held_file(options_.state_dir, entry.run);
+    std::error_code ec;
+    fs::create_directories(file.parent_path(), ec);
+    remove_quietly(said_file(options_.state_dir, entry.run));
+    const Json shown{{"owner", entry.owner.name},    {"fingerprint", entry.owner.fingerprint},
+                     {"what", entry.what},           {"text", entry.text_digest},
+                     {"since_ms", entry.at_ms},      {"until_ms", entry.until_ms},
+                     {"agreed", request.agreed_text}};
+    if (auto stored = write_file_atomically(file, shown.dump(1) + "\n"); !stored)
+        return tl::unexpected(stored.error());
+    options_.log(run_text(request) + " waits for approval (" + entry.what + "): vflbus approve " +
+                 entry.run.short_hex() + ", or vflbus refuse " + entry.run.short_hex());
+    entries_.push_back(std::move(entry));
+    if (auto stored = write_entries(); !stored) return tl::unexpected(stored.error());
+    return fail(Errc::held, "waits until somebody there approves the run");
+}
+
+/// A held run is asked for again: by its owner, or since somebody has said something.
+Result<> Gate::take_word(Entry& entry, const Request& request) {
+    const fs::path said = said_file(options_.state_dir, entry.run);
+    const auto word = read_word(said);
+    const bool heard = word && word->text_digest == entry.text_digest;
+    const bool late = options_.now_ms() >= entry.until_ms;
+    if (!heard && !late) return fail(Errc::held, "waits until somebody there approves the run");
+    Entry decided = entry;
+    decided.by = heard ? word->by : std::string();
+    if (heard && word->approved) {
+        auto in = let_in(std::move(decided), request, "approved");
+        if (!in) return in;
+    } else {
+        entry.state = State::refused;
+        entry.by = heard ? decided.by : std::string(nobody);
+        if (auto stored = write_entries(); !stored) options_.log(stored.error().sentence);
+    }
+    remove_quietly(held_file(options_.state_dir, request.run));
+    remove_quietly(said);
+    if (heard && word->approved) return {};
+    Json line = about(request);
+    line["decision"] = heard ? "refused" : "expired";
+    line["rule"] = "approve";
+    if (heard) line["by"] = decided.by;
+    if (auto recorded = audit_->append("decision", line); !recorded)
+        options_.log(recorded.error().sentence);
+    return tl::unexpected(
+        failure_of({"approve", heard ? decided.by + " has refused " + run_text(request)
+                                     : "nobody has approved " + run_text(request) + " in time"}));
+}
+
+/// Held runs whose time is over, and that nobody asks for any more.
+void Gate::drop_expired(std::int64_t now) {
+    bool any = false;
+    for (Entry& entry : entries_) {
+        if (entry.state != State::held || now < entry.until_ms + minute_ms) continue;
+        any = true;
+        entry.state = State::refused;
+        entry.by = nobody;
+        remove_quietly(held_file(options_.state_dir, entry.run));
+        remove_quietly(said_file(options_.state_dir, entry.run));
+        auto recorded = audit_->append("decision", Json{{"run", entry.run.hex()},
+                                                        {"owner", entry.owner.name},
+                                                        {"fingerprint", entry.owner.fingerprint},
+                                                        {"decision", "expired"},
+                                                        {"rule", "approve"}});
+        if (!recorded) options_.log(recorded.error().sentence);
+    }
+    if (!any) return;
+    if (auto stored = write_entries(); !stored) options_.log(stored.error().sentence);
+}
+
+std::vector<RunId> Gate::said() {
+    const std::lock_guard guard(mutex_);
+    std::vector<RunId> runs;
+    const std::int64_t now = options_.now_ms();
+    std::error_code ec;
+    drop_expired(now);
+    for (const Entry& entry : entries_)
+        if (entry.state == State::held &&
+            (now >= entry.until_ms || fs::exists(said_file(options_.state_dir, entry.run), ec)))
+            runs.push_back(entry.run);
+    if (auto signed_now = audit_->sign_when_due(); !signed_now)
+        options_.log(signed_now.error().sentence);
+    return runs;
+}
+
+// -- what shows later ---------------------------------------------------------------------------
+
+Result<> Gate::later(const RunId& run, const std::optional<Refusal>& refusal) {
+    if (!refusal) return {};
+    const Entry* const entry = find(run);
+    Json line{{"run", run.hex()},
+              {"owner", entry == nullptr ? std::string() : entry->owner.name},
+              {"decision", "refused"},
+              {"rule", refusal->rule},
+              {"why", refusal->sentence}};
+    if (may_record_refusal(entry == nullptr ? std::string() : entry->owner.name, line))
+        if (auto recorded = audit_->append("decision", line); !recorded)
+            options_.log(recorded.error().sentence);
+    return tl::unexpected(failure_of(*refusal));
+}
+
+Result<> Gate::columns(const RunId& run, const std::string& table,
+                       std::span<const std::string> names, std::uint64_t rows) {
+    const std::lock_guard guard(mutex_);
+    const Entry* const entry = find(run);
+    if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
+    if (auto good = later(run, judge_columns(entry->section, entry->rules, names)); !good)
+        return good;
+    // as many names as a line takes; the count is of all
+    std::vector<std::string> shown;
+    std::size_t bytes = 0;
+    for (const std::string& name : names)
+        if ((bytes += name.size() * 2 + 4) < observe::audit_line_bytes_max / 4)
+            shown.push_back(printable(name));
+    auto recorded = audit_->append("table", Json{{"run", run.hex()},
+                                                 {"table", table},
+                                                 {"rows", rows},
+                                                 {"columns", names.size()},
+                                                 {"names", shown}});
+    if (!recorded) recorded.error().for_others = "it cannot write its audit log";
+    return recorded;
+}
+
+Result<> Gate::rows(const RunId& run, std::uint64_t rows) {
+    const std::lock_guard guard(mutex_);
+    const Entry* const entry = find(run);
+    if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
+    if (auto good = later(run, judge_rows(entry->section, entry->rules, rows)); !good) return good;
+    auto recorded = audit_->append("rows", Json{{"run", run.hex()}, {"rows", rows}});
+    if (!recorded) recorded.error().for_others = "it cannot write its audit log";
+    return recorded;
+}
+
+Result<> Gate::batch(const RunId& run, std::uint64_t rows) {
+    const std::lock_guard guard(mutex_);
+    const Entry* const entry = find(run);
+    if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
+    return later(run, judge_batch(entry->section, entry->rules, rows));
+}
+
+void Gate::ended(const RunId& run, const Served& served) {
+    const std::lock_guard guard(mutex_);
+    Entry* const entry = find(run);
+    if (entry == nullptr || entry->state != State::let_in) return;
+    // what ended otherwise may be gone on with
+    const Entry of = *entry;
+    if (!has_policy()) {
+        std::erase_if(entries_, [&](const Entry& other) { return other.run == run; });
+    } else if (served.code == Errc::ok) {
+        entry->state = State::over;
+        if (auto stored = write_entries(); !stored) options_.log(stored.error().sentence);
+    }
+    auto recorded = audit_->append("end", Json{{"run", run.hex()},
+                                               {"owner", of.owner.name},
+                                               {"fingerprint", of.owner.fingerprint},
+                                               {"what", of.what},
+                                               {"code", vflbus::name_of(served.code)},
+                                               {"bytes_in", served.bytes_in},
+                                               {"bytes_out", served.bytes_out}});
+    if (recorded) recorded = audit_->sign();
+    if (!recorded) options_.log(recorded.error().sentence);
+}
+
+}  // namespace vflbus::policy

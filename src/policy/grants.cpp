@@ -1,0 +1,57 @@
+#include "policy/grants.hpp"
+
+#include <algorithm>
+
+#include "base/files.hpp"
+#include "base/json.hpp"
+#include "policy/policy.hpp"
+
+namespace vflbus::policy {
+namespace {
+
+std::filesystem::path grants_file(const std::filesystem::path& directory) {
+    return directory / "grants.json";
+}
+
+}  // namespace
+
+Result<std::vector<Grant>> read_grants(const std::filesystem::path& directory) {
+    std::vector<Grant> grants;
+    const std::filesystem::path file = grants_file(directory);
+    std::error_code ec;
+    if (!std::filesystem::exists(file, ec)) return grants;
+    const auto text = read_file(file);
+    if (!text) return tl::unexpected(text.error());
+    try {
+        for (const Json& row : Json::parse(*text))
+            grants.push_back({row.at("table").get<std::string>(),
+                              row.at("owner").get<std::string>(), row.value("fingerprint", ""),
+                              row.at("until_ms").get<std::int64_t>(), row.value("by", "")});
+    } catch (const JsonError& e) {
+        return fail(Errc::bad_data, file.string() + " holds no grants: " + e.what());
+    }
+    return grants;
+}
+
+Result<> write_grants(const std::filesystem::path& directory, const std::vector<Grant>& grants) {
+    Json rows = Json::array();
+    for (const Grant& grant : grants)
+        rows.push_back(Json{{"table", grant.table},
+                            {"owner", grant.owner},
+                            {"fingerprint", grant.fingerprint},
+                            {"until_ms", grant.until_ms},
+                            {"by", grant.by}});
+    std::error_code ec;
+    std::filesystem::create_directories(directory, ec);
+    return write_file_atomically(grants_file(directory), rows.dump(1) + "\n");
+}
+
+bool granted(const std::vector<Grant>& grants, const std::string& table, const Owner& owner,
+             std::int64_t now_ms) {
+    return std::ranges::any_of(grants, [&](const Grant& grant) {
+        return grant.table == table && grant.owner == owner.name && now_ms < grant.until_ms &&
+               (grant.fingerprint.empty() || same_key(grant.fingerprint, owner.fingerprint));
+    });
+}
+
+}  // namespace vflbus::policy

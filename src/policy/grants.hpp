@@ -1,0 +1,29 @@
+#pragma once
+// Which owners may use which table, and until when: what `vflbus grant` writes and a policy with
+// `tables = "granted"` asks for. One file in the node's directory, replaced whole.
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "policy/request.hpp"
+
+namespace vflbus::policy {
+
+struct Grant {
+    std::string table;  ///< as the party's section of the configuration names its file, absolute
+    std::string owner;  ///< node name
+    std::string fingerprint;    ///< empty: of any key
+    std::int64_t until_ms = 0;  ///< since 1970; not any more from then on
+    std::string by;             ///< who said so at the member
+};
+
+/// None when there is no file. Errors: io; bad_data for a file that is none.
+Result<std::vector<Grant>> read_grants(const std::filesystem::path& directory);
+Result<> write_grants(const std::filesystem::path& directory, const std::vector<Grant>& grants);
+bool granted(const std::vector<Grant>& grants, const std::string& table, const Owner& owner,
+             std::int64_t now_ms);
+
+}  // namespace vflbus::policy

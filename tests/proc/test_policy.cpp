@@ -1,0 +1,162 @@
+// A member's own say, with real parties: what its policy refuses, what waits for somebody's word,
+// and what its audit log has after kills.
+
+#include <algorithm>
+#include <ctime>
+#include <memory>
+#include <sstream>
+
+#include "catch.hpp"
+#include "parties.hpp"
+
+using namespace proc;
+
+namespace {
+
+fs::path node_of(const TempDir& dir) {
+    return fs::path(dir / "runs") / "nodes" / "member-0";
+}
+
+/// Broker, master and two members; member-0 has this policy.
+std::unique_ptr<ByHand> parties(const TempDir& dir, const std::string& policy,
+                                const Words& more = {}) {
+    make_example(dir);
+    spit(dir / "policy.toml", policy);
+    return std::make_unique<ByHand>(dir, more,
+                                    std::map<std::string, ByHand::Party>{
+                                        {"member-0", {{"--policy", "policy.toml"}, {}, {}, {}}}});
+}
+
+/// The decisions of a member's log, oldest first: "let in", "refused:purposes".
+Words decisions(const TempDir& dir) {
+    Words all;
+    std::istringstream in(slurp(node_of(dir) / "audit" / "log"));
+    for (std::string text; std::getline(in, text);) {
+        const Json line = Json::parse(text);
+        if (!line.is_object() || !line.contains("decision")) continue;
+        std::string word = line.at("decision").get<std::string>();
+        if (line.contains("rule")) word += ":" + line.at("rule").get<std::string>();
+        all.push_back(word);
+    }
+    return all;
+}
+
+Finished verify(const TempDir& dir) {
+    return run(dir, {"audit", "verify", "--json", "--state-dir", node_of(dir).string()});
+}
+
+bool somebody_waits(const TempDir& dir, const std::string& who) {
+    const Finished held = run(dir, {"approve", "--json", "--state-dir", node_of(dir).string()});
+    return held.out.find(who) != std::string::npos;
+}
+
+/// Starts the parties, and waits until the run is held at the member.
+void hold(const TempDir& dir, ByHand& all) {
+    all.start_all();
+    REQUIRE(all.master->await_output("for somebody there to approve the run", true));
+    REQUIRE(await(*all.master, [&] { return somebody_waits(dir, run_id); }));
+}
+
+}  // namespace
+
+TEST_CASE("a policy refuses with the rule's name", "[policy]") {
+    const TempDir dir;
+    const auto all = parties(dir, "[all]\nowners = [\"master\"]\ncolumns_never = [\"*\"]\n");
+    all->start_all();
+    const Finished master = all->master->wait();
+    INFO(master.err);
+    CHECK(master.exit_code == 5);
+    CHECK(sentence_of(master).find("rule columns_never") != std::string::npos);
+    // the member says more, to its own people alone
+    const std::string told = all->members[0]->err();
+    const std::size_t at = told.find("all.columns_never: column ");
+    REQUIRE(at != std::string::npos);
+    std::string column = told.substr(at + 26);
+    column.resize(column.find(' '));
+    CHECK(master.err.find(column) == std::string::npos);
+    CHECK(decisions(dir) == Words{"let in", "refused:columns_never"});
+    CHECK(verify(dir).exit_code == 0);
+}
+
+TEST_CASE("a policy that is none keeps the member from starting", "[policy]") {
+    const TempDir dir;
+    const auto all = parties(dir, "[all]\nowner = [\"master\"]\n");
+    all->start("member-0");
+    const Finished member = all->members.at(0)->wait();
+    INFO(member.err);
+    CHECK(member.exit_code == 2);
+    CHECK(member.err.find("policy.toml:2: unknown key owner") != std::string::npos);
+}
+
+TEST_CASE("a held run goes on when it is approved", "[policy]") {
+    const TempDir dir;
+    const auto all = parties(dir, "approve = \"each\"\n[all]\nowners = [\"*\"]\n",
+                             {"--set", "bus.wait_report_interval=0.3"});
+    hold(dir, *all);
+    const Finished said =
+        run(dir, {"approve", run_id.substr(0, 8), "--state-dir", node_of(dir).string()});
+    INFO(said.err);
+    CHECK(said.exit_code == 0);
+    const Finished master = all->master->wait();
+    INFO(master.err);
+    CHECK(master.exit_code == 0);
+    CHECK(all->members[0]->wait().exit_code == 0);
+    CHECK(decisions(dir) == Words{"held", "approved"});
+    CHECK(verify(dir).exit_code == 0);
+    CHECK_FALSE(somebody_waits(dir, run_id));
+}
+
+TEST_CASE("a held run ends when it is refused", "[policy]") {
+    const TempDir dir;
+    const auto all = parties(dir, "approve = \"each\"\n[all]\nowners = [\"*\"]\n",
+                             {"--set", "bus.wait_report_interval=0.3"});
+    hold(dir, *all);
+    CHECK(
+        run(dir, {"refuse", run_id.substr(0, 8), "--state-dir", node_of(dir).string()}).exit_code ==
+        0);
+    const Finished master = all->master->wait();
+    INFO(master.err);
+    CHECK(master.exit_code == 5);
+    CHECK(sentence_of(master).find("rule approve") != std::string::npos);
+    CHECK(decisions(dir) == Words{"held", "refused:approve"});
+    CHECK(run(dir, {"refuse", "00", "--state-dir", node_of(dir).string()}).exit_code == 5);
+}
+
+TEST_CASE("a run that recovers is one decision, and the log outlives kills", "[policy]") {
+    const TempDir dir;
+    const auto all = parties(dir, "[all]\nowners = [\"*\"]\nruns_per_day = 1\n");
+    const std::time_t day = std::time(nullptr) / 86'400;
+    all->start_all();
+    const fs::path run_directory = fs::path(dir / "runs") / run_id;
+    for (std::uint64_t kill = 0; kill < 2; ++kill) {
+        REQUIRE(commits_beyond(*all->master, run_directory, 100 + kill * 600));
+        all->members[0]->signal(9);
+        (void)all->members[0]->wait();
+        all->start("member-0");
+    }
+    const Finished master = all->master->wait();
+    INFO(master.err);
+    CHECK(master.exit_code == 0);
+    const Words told = decisions(dir);
+    REQUIRE(told.size() >= 3);
+    CHECK(told.front() == "let in");
+    CHECK(std::all_of(told.begin() + 1, told.end(),
+                      [](const std::string& word) { return word == "let in again"; }));
+    CHECK(verify(dir).exit_code == 0);
+
+    // another run on the same day is one too many, also for a process that has just begun
+    all->start("member-0");
+    all->start("member-1");
+    all->start("master", {"--run-id", "ff" + run_id.substr(2)});
+    const Finished second = all->master->wait();
+    INFO(second.err);
+    if (std::time(nullptr) / 86'400 == day) {  // or midnight has passed, and it was let in
+        CHECK(second.exit_code == 5);
+        CHECK(sentence_of(second).find("rule runs_per_day") != std::string::npos);
+    }
+    (void)all->members[0]->wait();
+
+    const std::string log = slurp(node_of(dir) / "audit" / "log");
+    spit(node_of(dir) / "audit" / "log", replaced(log, "let in again", "let in"));
+    CHECK(verify(dir).exit_code == 3);
+}

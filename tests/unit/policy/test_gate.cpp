@@ -1,0 +1,270 @@
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/hash.hpp"
+#include "catch.hpp"
+#include "policy/gate.hpp"
+#include "policy/grants.hpp"
+
+using namespace vflbus;
+using namespace vflbus::policy;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::int64_t day_ms = 24LL * 60 * 60 * 1000;
+
+/// A member's directory, its policy, and its clock. The gate can be closed and opened again.
+class Member {
+  public:
+    explicit Member(const std::string& policy)
+        : dir_(fs::temp_directory_path() / ("vflbus-gate-" + std::to_string(random_u64()))) {
+        fs::create_directories(dir_);
+        if (!policy.empty()) change(policy);
+        start();
+    }
+    ~Member() {
+        gate.reset();
+        fs::remove_all(dir_);
+    }
+    Member(const Member&) = delete;
+    Member& operator=(const Member&) = delete;
+
+    void change(const std::string& policy) {
+        std::ofstream(dir_ / "policy.toml", std::ios::trunc) << policy;
+        with_policy_ = true;
+    }
+    void start() {
+        gate.reset();
+        GateOptions options;
+        options.state_dir = dir_;
+        if (with_policy_) options.policy_file = dir_ / "policy.toml";
+        options.tables[Use::train] = {"/data/shop.csv"};
+        options.now_ms = [this] { return now; };
+        options.log = [this](const std::string& line) { lines.push_back(line); };
+        auto opened = Gate::open(std::move(options));
+        INFO((opened ? std::string() : opened.error().sentence));
+        REQUIRE(opened);
+        gate = std::move(*opened);
+    }
+    std::string audit() const {
+        std::ifstream in(observe::audit_file(dir_ / "audit"));
+        std::ostringstream out;
+        out << in.rdbuf();
+        return out.str();
+    }
+    [[nodiscard]] const fs::path& dir() const { return dir_; }
+
+    std::unique_ptr<Gate> gate;
+    std::int64_t now = 20'000 * day_ms + day_ms / 2;
+    std::vector<std::string> lines;
+
+  private:
+    fs::path dir_;
+    bool with_policy_ = false;
+};
+
+Request asks(int run, const std::string& owner = "bank", const std::string& text = "text") {
+    Request request;
+    request.owner = {owner, ""};
+    request.run.bytes.fill(static_cast<std::uint8_t>(run));
+    request.term = 1;
+    request.agreed.emplace();
+    request.agreed_text = text;
+    request.parties = 3;
+    return request;
+}
+
+Errc code(const Result<>& result) {
+    return result ? Errc::ok : result.error().code;
+}
+
+bool whole(const Member& member) {
+    const auto verdict = observe::verify_audit(observe::audit_file(member.dir() / "audit"), {});
+    if (!verdict) UNSCOPED_INFO(verdict.error().sentence);
+    return verdict.has_value();
+}
+
+const std::string two_a_day = "[banks]\nowners = [\"bank\"]\nruns_per_day = 2\n";
+const std::string held = "approve = \"each\"\nheld_hours = 1\n[banks]\nowners = [\"*\"]\n";
+
+}  // namespace
+
+TEST_CASE("without a policy everything is let in, and recorded", "[gate]") {
+    Member member("");
+    CHECK(member.gate->admit_owner({"anybody", ""}, asks(1).run));
+    CHECK(member.gate->admit(asks(1, "anybody")));
+    const std::vector<std::string> names{"age"};
+    CHECK(member.gate->columns(asks(1).run, "training table", names, 50));
+    CHECK(member.gate->rows(asks(1).run, 40));
+    member.gate->ended(asks(1).run, {Errc::ok, 10, 20});
+    for (const char* const part : {"\"let in\"", "\"names\":[\"age\"]", "\"rows\":40",
+                                   "\"bytes_in\":10", "\"owner\":\"anybody\""})
+        CHECK(member.audit().find(part) != std::string::npos);
+    CHECK(whole(member));
+    CHECK_FALSE(member.gate->columns(asks(2).run, "training table", names, 50));
+}
+
+TEST_CASE("an owner that no section names is refused before anything else", "[gate]") {
+    Member member(two_a_day);
+    const auto refused = member.gate->admit_owner({"shop", ""}, asks(1).run);
+    REQUIRE(code(refused) == Errc::refused);
+    CHECK(refused.error().for_others == "its policy refuses the run (rule owners)");
+    CHECK(code(member.gate->admit(asks(1, "shop"))) == Errc::refused);
+    // said once, in one line
+    (void)member.gate->admit_owner({"bank", ""}, asks(1).run);
+    std::size_t said = 0;
+    for (const std::string& line : member.lines) said += line.find("nobody proves") != line.npos;
+    CHECK(said == 1);
+}
+
+TEST_CASE("runs per day are counted over restarts, a run that recovers is one", "[gate]") {
+    Member member(two_a_day);
+    CHECK(member.gate->admit(asks(1)));
+    member.start();
+    CHECK(member.gate->admit(asks(1)));  // the same run, in a new term
+    CHECK(member.gate->admit(asks(2)));
+    member.start();
+    const auto third = member.gate->admit(asks(3));
+    REQUIRE(code(third) == Errc::refused);
+    CHECK(third.error().for_others.find("runs_per_day") != std::string::npos);
+    CHECK(member.gate->admit(asks(2)));
+    member.gate->ended(asks(2).run, {Errc::peer_lost});
+    CHECK(member.gate->admit(asks(2)));  // it may be gone on with
+    member.gate->ended(asks(2).run, {Errc::ok});
+    CHECK(code(member.gate->admit(asks(2))) == Errc::refused);  // it is over, and would be another
+    CHECK(code(member.gate->admit(asks(1, "bank", "another text"))) == Errc::refused);
+    member.now += day_ms;
+    CHECK(member.gate->admit(asks(3)));
+    CHECK(whole(member));
+}
+
+TEST_CASE("a changed policy counts for the next run", "[gate]") {
+    Member member("[banks]\nowners = [\"bank\"]\ncolumns_never = [\"ssn\"]\n");
+    CHECK(member.gate->admit(asks(1)));
+    member.change("[banks]\nowners = [\"shop\"]\n");
+    CHECK(member.gate->admit_owner({"bank", ""}, asks(1).run));
+    CHECK(member.gate->admit(asks(1)));
+    CHECK(code(member.gate->admit_owner({"bank", ""}, asks(2).run)) == Errc::refused);
+    CHECK(code(member.gate->admit(asks(2))) == Errc::refused);
+    member.start();
+    // the run that goes on is judged by the rules that let it in
+    const std::vector<std::string> never{"ssn"};
+    CHECK(code(member.gate->columns(asks(1).run, "training table", never, 1)) == Errc::refused);
+    member.change("[banks\n");
+    CHECK(member.gate->admit(asks(1)));
+    CHECK(code(member.gate->admit_owner({"shop", ""}, asks(3).run)) == Errc::refused);
+    CHECK(code(member.gate->admit(asks(3, "shop"))) == Errc::refused);
+}
+
+TEST_CASE("a held run waits for somebody's word, over restarts", "[gate]") {
+    Member member(held);
+    CHECK(code(member.gate->admit(asks(1))) == Errc::held);
+    CHECK(code(member.gate->admit(asks(1))) == Errc::held);
+    CHECK(member.gate->said().empty());
+    member.start();
+    const auto waiting = read_held(member.dir());
+    REQUIRE(waiting);
+    REQUIRE(waiting->size() == 1);
+    CHECK(waiting->at(0).owner.name == "bank");
+    SECTION("approved") {
+        REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+        CHECK(member.gate->said() == std::vector<RunId>{asks(1).run});
+        CHECK(member.gate->admit(asks(1)));
+        CHECK(member.gate->said().empty());
+        member.start();
+        CHECK(member.gate->admit(asks(1)));
+        CHECK(member.audit().find("\"approved\"") != std::string::npos);
+        CHECK(member.audit().find("\"by\":\"ada\"") != std::string::npos);
+        CHECK(read_held(member.dir())->empty());
+        CHECK_FALSE(say(member.dir(), waiting->at(0), true, "ada"));
+    }
+    SECTION("refused") {
+        REQUIRE(say(member.dir(), waiting->at(0), false, "ada"));
+        CHECK(code(member.gate->admit(asks(1))) == Errc::refused);
+        member.start();
+        CHECK(code(member.gate->admit(asks(1))) == Errc::refused);
+        CHECK(read_held(member.dir())->empty());
+    }
+    SECTION("another text under the run that waits") {
+        REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+        CHECK(code(member.gate->admit(asks(1, "bank", "another"))) == Errc::refused);
+        CHECK(code(member.gate->admit(asks(1, "shop"))) == Errc::refused);
+        CHECK(member.gate->admit(asks(1)));
+    }
+    SECTION("nobody says anything in time") {
+        member.now += 60 * 60 * 1000;
+        CHECK(member.gate->said().size() == 1);
+        CHECK(code(member.gate->admit(asks(1))) == Errc::refused);
+        CHECK(member.audit().find("\"expired\"") != std::string::npos);
+    }
+    SECTION("and its owner has gone") {
+        member.now += 62 * 60 * 1000;
+        CHECK(member.gate->said().empty());
+        CHECK(read_held(member.dir())->empty());
+        CHECK(code(member.gate->admit(asks(1))) == Errc::refused);
+        CHECK(member.audit().find("\"expired\"") != std::string::npos);
+    }
+    SECTION("their number is bounded") {
+        for (int run = 2; run <= 4; ++run) CHECK(code(member.gate->admit(asks(run))) == Errc::held);
+        const auto fifth = member.gate->admit(asks(5));
+        REQUIRE(code(fifth) == Errc::refused);
+        CHECK(fifth.error().for_others.find("held_per_owner_max") != std::string::npos);
+        int at = 10;
+        for (const char* const owner : {"b", "c", "d"})
+            for (int i = 0; i < 4; ++i)
+                CHECK(code(member.gate->admit(asks(at++, owner))) == Errc::held);
+        CHECK(code(member.gate->admit(asks(at, "e"))) == Errc::refused);
+    }
+    CHECK(whole(member));
+}
+
+TEST_CASE("a table needs a grant where the policy says so", "[gate]") {
+    Member member("[banks]\nowners = [\"*\"]\ntables = \"granted\"\n");
+    CHECK(code(member.gate->admit(asks(1))) == Errc::refused);
+    const fs::path directory = policy_directory(member.dir());
+    REQUIRE(write_grants(directory, {{"/data/shop.csv", "bank", "", member.now + 1000, "ada"}}));
+    CHECK(member.gate->admit(asks(1)));
+    CHECK(code(member.gate->admit(asks(2, "shop"))) == Errc::refused);
+    member.now += 1000;
+    CHECK(code(member.gate->admit(asks(3))) == Errc::refused);
+    CHECK(member.gate->admit(asks(1)));
+}
+
+TEST_CASE("who is refused again and again does not fill the disk", "[gate]") {
+    Member member(two_a_day);
+    for (int i = 0; i < 500; ++i) (void)member.gate->admit_owner({"shop", ""}, asks(1).run);
+    const std::string before = member.audit();
+    std::size_t lines = 0;
+    for (const char c : before) lines += c == '\n';
+    CHECK(lines < 70);
+    member.now += 60'000;
+    (void)member.gate->admit_owner({"shop", ""}, asks(1).run);
+    CHECK(member.audit().find("\"left_out_before\":440") != std::string::npos);
+    CHECK(whole(member));
+}
+
+TEST_CASE("what cannot be recorded is not let in", "[gate]") {
+    Member member("");
+    fs::resize_file(observe::audit_file(member.dir() / "audit"), 10);
+    const auto refused = member.gate->admit(asks(1));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().for_others == "it cannot write its audit log");
+    CHECK(code(member.gate->rows(asks(1).run, 5)) == Errc::refused);
+}
+
+TEST_CASE("a gate does not open with a policy that is none", "[gate]") {
+    const fs::path dir = fs::temp_directory_path() / ("vflbus-g-" + std::to_string(random_u64()));
+    fs::create_directories(dir);
+    std::ofstream(dir / "p.toml") << "[a]\nowner = [\"*\"]\n";
+    GateOptions options;
+    options.state_dir = dir;
+    options.policy_file = dir / "p.toml";
+    const auto gate = Gate::open(std::move(options));
+    REQUIRE_FALSE(gate);
+    CHECK(gate.error().code == Errc::bad_config);
+    CHECK_FALSE(fs::exists(dir / "audit"));
+    fs::remove_all(dir);
+}
