@@ -17,6 +17,7 @@
 #include "commands.hpp"
 #include "observe/log.hpp"
 #include "output.hpp"
+#include "process.hpp"
 #include "registry/registry.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
@@ -134,6 +135,7 @@ int run(const BrokerArguments& arguments) {
             // that the socket has a directory of its own, only the parent knew how to remove
             if (orphaned(arguments)) ::rmdir(socket.parent_path().c_str());
         }
+    if (orphaned(arguments)) remove_private_keys(config->bus.certificates);
     return 0;
 }
 

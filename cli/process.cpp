@@ -307,6 +307,25 @@ void note_private_files(const std::vector<std::string>& names) {
         private_files.push_back(std::string(private_directory.data()) + "/" + name);
 }
 
+void remove_private_keys(const fs::path& directory) noexcept {
+    const char* const wanted = std::getenv("TMPDIR");
+    const fs::path base = wanted != nullptr && *wanted != '\0' ? wanted : "/tmp";
+    const std::string name = directory.filename().string();
+    const bool made =
+        name.starts_with("vflbus-") && name.size() == sizeof "vflbus-XXXXXX" - 1 &&
+        (directory.parent_path() == base.lexically_normal() || directory.parent_path() == "/tmp");
+    if (!made) return;
+    std::error_code error;
+    for (fs::directory_iterator entry(directory, error), end; !error && entry != end;
+         entry.increment(error)) {
+        const fs::path file = entry->path();
+        if (file.extension() == ".key" || file.extension() == ".pub" ||
+            file.filename() == "allow-list")
+            ::unlink(file.c_str());
+    }
+    ::rmdir(directory.c_str());
+}
+
 void remove_private_directory() noexcept {
     if (private_directory[0] == '\0') return;
     for (const std::string& file : private_files) ::unlink(file.c_str());

@@ -105,4 +105,8 @@ void note_private_files(const std::vector<std::string>& names);
 /// Async-signal-safe.
 void remove_private_directory() noexcept;
 
+/// The keys that a launch has made for its run, in a directory of PrivateDirectory::create(), when
+/// that launch was killed and cannot remove them. Any other directory stays as it is.
+void remove_private_keys(const std::filesystem::path& directory) noexcept;
+
 }  // namespace vflbus::cli
