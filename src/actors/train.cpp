@@ -17,6 +17,7 @@
 #include "actors/training/algorithm.hpp"
 #include "actors/verdict.hpp"
 #include "base/text.hpp"
+#include "bus/zmq/address.hpp"
 #include "config/agreed.hpp"
 #include "models/metrics.hpp"
 
@@ -205,8 +206,19 @@ Result<> store_part(Run& run, const MasterHalf& model) {
         run.env().write_file(run.model_root() / run.options().name / "model.json", *text));
 }
 
+/// Whether others on the way to the broker could read and change what was sent. The log of every
+/// party has a line about its own link; the report is what is left afterwards.
+bool link_is_in_the_clear(const config::BusConfig& bus) {
+    const auto address = bus::parse_address(bus.broker);
+    return address && !address->local_only && bus.certificates.empty();
+}
+
 /// All parties write their parts of the model.
 Task<> finish(Run& run, const MasterHalf& model) {
+    if (link_is_in_the_clear(run.config().bus))
+        run.results().notes.emplace_back(
+            "the link to the broker was in the clear: everybody on the way could read and change "
+            "what was sent; use --certificates (docs/security.md)");
     Replies asked = run.parties().ask_all(message::finish, encode_empty());
     const std::vector<Bytes> replies = co_await asked;
     for (std::size_t i = 0; i < replies.size(); ++i) {

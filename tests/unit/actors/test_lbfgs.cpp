@@ -169,6 +169,22 @@ TEST_CASE("a training that stops at its bound says so") {
     CHECK(observe::to_table(report).find("not converged after 2") != std::string::npos);
 }
 
+TEST_CASE("the report says whether others could read what was sent") {
+    const auto notes = [](const std::string& broker, const std::string& keys) {
+        Play play(lbfgs_world(vflbus::Task::logistic));
+        play.config.bus.broker = broker;
+        play.config.bus.certificates = keys;
+        REQUIRE(play.play().code == Errc::ok);
+        std::string all;
+        for (const std::string& note : play.master->report().notes) all += note + "\n";
+        return all;
+    };
+    CHECK(notes("tcp://10.1.2.3:7423", "").find("the link to the broker was in the clear") == 0);
+    CHECK(notes("tcp://10.1.2.3:7423", "/keys").find("in the clear") == std::string::npos);
+    CHECK(notes("tcp://127.0.0.1:7423", "").find("in the clear") == std::string::npos);
+    CHECK(notes("ipc:///run/vflbus.sock", "").find("in the clear") == std::string::npos);
+}
+
 TEST_CASE("a descent that blows up fails, though every number is finite") {
     World world;
     world.task = vflbus::Task::linear;
