@@ -34,6 +34,7 @@ PARSED_ONLY = [
     (r"--podman( |$)|--podman [0-9]|\bagent\b", "needs podman and an image"),
     (r"bank\.toml|shop\.toml", "a configuration of one's own, on a machine of one's own"),
     (r"vflbus (keys|allow|revoke|members)\b|--certificates", "needs keys of several machines"),
+    (r"vflbus (audit|approve|refuse|grant)\b", "needs a node with a log of its own, and what waits there"),
     (r"ipc:///run/", "needs a directory of root"),
     (r"VFLBUS_RANK=1 vflbus actor", "its configuration is in VFLBUS_CONFIG"),
 ]

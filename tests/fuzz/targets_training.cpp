@@ -142,7 +142,7 @@ std::vector<Bytes> commit_seeds() {
     commit.algorithm = {"linear", 1};
     commit.state = std::string(100, 's');
     Commit of_master = commit;
-    of_master.master = MasterCommit{.5, {}};
+    of_master.master.emplace().loss = .5;
     RunRecord record;
     record.owner = "master";
     record.members = {"member-0", "member-1"};
