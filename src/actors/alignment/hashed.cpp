@@ -79,12 +79,12 @@ Result<bool> Alignment::present(TableKind kind) const {
         (of_members[i].present ? with : without).push_back(run_->parties()[i].name);
     if (with.empty()) return false;
     if (without.empty()) return true;
-    const std::string key = kind == TableKind::train  ? "data"
-                            : kind == TableKind::test ? "test_data"
-                                                      : "predict_data";
+    const std::string set_key = kind == TableKind::train  ? "data"
+                                : kind == TableKind::test ? "test_data"
+                                                          : "predict_data";
     return fail(Errc::bad_config, plural(with, "has", "have") + " a " + std::string(name_of(kind)) +
-                                      ", " + plural(without, "has", "have") + " none: set " + key +
-                                      " at every party" +
+                                      ", " + plural(without, "has", "have") + " none: set " +
+                                      set_key + " at every party" +
                                       (kind == TableKind::test ? " or at none" : ""));
 }
 
