@@ -49,6 +49,8 @@ policy::Request app_request(const actors::Invitation& invitation, const std::str
     const auto& named = invitation.participants;
     const bool open = named.size() == 1 && named[0] == bus::any_node;
     request.parties = open ? 0 : named.size() + 1;
+    for (const bus::Participant& one : named)
+        request.participants.push_back(policy::participant_text(one.name, one.role, one.rank));
     return request;
 }
 

@@ -54,6 +54,12 @@ Result<policy::Held> find_held(const std::vector<policy::Held>& held, const std:
     return *found;
 }
 
+std::string participants_text(const policy::Held& held) {
+    std::vector<std::string> names;
+    for (const std::string& name : held.participants) names.push_back(printable(name));
+    return join_and(names);
+}
+
 int list_held(const ApprovalArguments& arguments, const std::vector<policy::Held>& held) {
     if (arguments.json) {
         std::vector<std::string> rows;
@@ -63,6 +69,7 @@ int list_held(const ApprovalArguments& arguments, const std::vector<policy::Held
                                .add("owner", one.owner.name)
                                .add("fingerprint", one.owner.fingerprint)
                                .add("what", one.what)
+                               .add("participants", one.participants)
                                .add("since", time_json(static_cast<std::uint64_t>(one.since_ms)))
                                .add("until", time_json(static_cast<std::uint64_t>(one.until_ms)))
                                .text());
@@ -74,10 +81,10 @@ int list_held(const ApprovalArguments& arguments, const std::vector<policy::Held
         return 0;
     }
     observe::Table table(
-        {{"RUN"}, {"OWNER"}, {"WHAT"}, {time_title("SINCE")}, {time_title("UNTIL")}});
+        {{"RUN"}, {"OWNER"}, {"WHAT"}, {"WITH"}, {time_title("SINCE")}, {time_title("UNTIL")}});
     for (const policy::Held& one : held)
         table.add({one.run.short_hex(), printable(one.owner.name), printable(one.what),
-                   time_text(static_cast<std::uint64_t>(one.since_ms)),
+                   participants_text(one), time_text(static_cast<std::uint64_t>(one.since_ms)),
                    time_text(static_cast<std::uint64_t>(one.until_ms))});
     print(shown(table));
     return 0;

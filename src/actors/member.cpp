@@ -1,6 +1,8 @@
 #include "actors/member.hpp"
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <exception>
 #include <map>
 #include <memory>
@@ -73,6 +75,30 @@ std::uint64_t smallest_batch(const config::AgreedHalf& agreed, std::uint64_t row
     const std::uint64_t batch = agreed.model.batch_size;
     if (agreed.model.solver == config::Solver::lbfgs || batch == 0 || batch >= rows) return rows;
     return rows % batch == 0 ? batch : rows % batch;
+}
+
+/// How many different people the smallest batch has at least. Repeats of an id are not more people,
+/// and where the batches are cut from a shuffled order, all rows of an id may fall into one.
+std::uint64_t fewest_people(const Party& party) {
+    const data::Aligned& common = party.common(TableKind::train);
+    const std::span<const std::uint32_t> rows = party.rows(TableKind::train);
+    std::map<std::uint32_t, const Hash128*> id_of_row;
+    for (std::size_t i = 0; i < common.rows.size(); ++i)
+        id_of_row.emplace(common.rows[i], &common.ids[i]);
+    std::map<Hash128, std::uint64_t> rows_of_id;
+    std::uint64_t most = 1;
+    for (const std::uint32_t row : rows) most = std::max(most, ++rows_of_id[*id_of_row.at(row)]);
+    const std::uint64_t people = rows_of_id.size();
+    const std::uint64_t smallest = smallest_batch(party.agreed(), rows.size());
+    return smallest == rows.size() ? people : (smallest + most - 1) / most;
+}
+
+/// Different ids that a selection takes. Its rows are more where it repeats some.
+std::uint64_t people_in(const data::Selection& selection) {
+    std::uint64_t people = 0;
+    for (const std::uint8_t byte : selection.bitmap)
+        people += static_cast<std::uint64_t>(std::popcount(byte));
+    return people;
 }
 
 /// Serves runs. What it answers to errors does not name it: who receives them knows whom they are
@@ -247,12 +273,19 @@ class MemberApp {
         return false;
     }
 
+    /// A run was let in for the tables of its purpose: a prediction sees nothing of the training
+    /// table, and everything else nothing of the prediction table.
+    static bool reads(const MemberRun& run, TableKind table) {
+        return (run.purpose == Purpose::predict) == (table == TableKind::predict);
+    }
+
     Result<Bytes> align(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_align_request(body);
         if (!request) return tl::unexpected(request.error());
         // the model part says how the columns of a prediction table are read
         const bool unknown = run.purpose == Purpose::predict && !run.model_loaded;
-        if (unknown || run.party.aligned(request->table)) return out_of_order(run, message::align);
+        if (unknown || !reads(run, request->table) || run.party.aligned(request->table))
+            return out_of_order(run, message::align);
         const bool loaded = run.party.table(request->table) != nullptr;
         if (!loaded)
             if (auto good = load(run, request->table, context.invitation().run); !good)
@@ -271,10 +304,12 @@ class MemberApp {
         if (!request) return tl::unexpected(request.error());
         // the rows of a prediction become numbers as the model part says
         const bool unknown = request->table == TableKind::predict && !run.model_loaded;
-        if (unknown || !run.party.aligned(request->table) || run.party.selected(request->table))
+        if (unknown || !reads(run, request->table) || !run.party.aligned(request->table) ||
+            run.party.selected(request->table))
             return out_of_order(run, message::select);
         if (judged() && request->table != TableKind::test)
-            if (auto good = judge().rows(context.invitation().run, request->rows); !good)
+            if (auto good = judge().rows(context.invitation().run, people_in(request->selection));
+                !good)
                 return tl::unexpected(std::move(good.error()));
         auto reply = answer_select(run.party, *request);
         if (reply)
@@ -336,13 +371,9 @@ class MemberApp {
         const auto asked = run.half->beginning(message.content);
         if (!asked) return tl::unexpected(asked.error());
         if (auto done = run.party.split(asked->test_rows); !done) return done;
-        if (judged()) {
-            const std::uint64_t rows = run.party.rows(TableKind::train).size();
-            if (auto good =
-                    judge().batch(message.metadata.run, smallest_batch(run.party.agreed(), rows));
-                !good)
+        if (judged())
+            if (auto good = judge().batch(message.metadata.run, fewest_people(run.party)); !good)
                 return good;
-        }
         if (auto done = run.party.build(); !done) return done;
         run.first = asked->first;
         run.step = 0;
@@ -494,6 +525,8 @@ class MemberApp {
         request.agreed_text = invitation.agreed;
         request.agreed = agreed;
         request.parties = invitation.participants.size() + 1;
+        for (const bus::Participant& one : invitation.participants)
+            request.participants.push_back(policy::participant_text(one.name, one.role, one.rank));
         return request;
     }
 

@@ -33,8 +33,22 @@ std::int64_t system_now_ms() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
 }
 
-std::string digest_of(std::string_view text) {
-    return to_hex(sha256(text));
+std::vector<std::string> sorted(std::vector<std::string> names) {
+    std::ranges::sort(names);
+    return names;
+}
+
+/// What a decision is about: the text of the OPEN, and with whom. The same text with other
+/// participants is another run.
+std::string digest_of(const Request& request) {
+    // each piece behind its length, so that no two lists of pieces are the same bytes
+    std::string all;
+    const auto add = [&all](const std::string& piece) {
+        all += std::to_string(piece.size()) + ":" + piece;
+    };
+    add(request.agreed_text);
+    for (const std::string& participant : sorted(request.participants)) add(participant);
+    return to_hex(sha256(all));
 }
 
 fs::path runs_file(const fs::path& state_dir) {
@@ -73,7 +87,7 @@ DataRules rules_of(const Json& json) {
 
 /// The other half of `say`.
 struct Word {
-    std::string text_digest;
+    std::string digest;
     bool approved = false;
     std::string by;
 };
@@ -83,7 +97,7 @@ std::optional<Word> read_word(const fs::path& file) {
     if (!text) return std::nullopt;
     try {
         const Json json = Json::parse(*text);
-        return Word{json.at("text").get<std::string>(), json.at("approved").get<bool>(),
+        return Word{json.at("digest").get<std::string>(), json.at("approved").get<bool>(),
                     json.at("by").get<std::string>()};
     } catch (const JsonError&) {
         return std::nullopt;
@@ -100,6 +114,12 @@ std::string run_text(const Request& request) {
 }
 
 }  // namespace
+
+std::string participant_text(std::string_view name, std::string_view role, std::int64_t rank) {
+    std::string text = std::string(name) + " (" + std::string(role);
+    if (rank >= 0) text += " " + std::to_string(rank);
+    return text + ")";
+}
 
 fs::path policy_directory(const fs::path& state_dir) {
     return state_dir / "policy";
@@ -119,7 +139,8 @@ Result<std::vector<Held>> read_held(const fs::path& state_dir) {
             all.push_back({*run,
                            {json.at("owner").get<std::string>(), json.value("fingerprint", "")},
                            json.at("what").get<std::string>(),
-                           json.at("text").get<std::string>(),
+                           json.at("participants").get<std::vector<std::string>>(),
+                           json.at("digest").get<std::string>(),
                            json.at("since_ms").get<std::int64_t>(),
                            json.at("until_ms").get<std::int64_t>()});
         } catch (const JsonError& e) {
@@ -136,7 +157,7 @@ Result<> say(const fs::path& state_dir, const Held& held, bool approved, const s
         return fail(Errc::unknown_run, "run " + held.run.short_hex() + " does not wait any more");
     const fs::path file = said_file(state_dir, held.run);
     fs::create_directories(file.parent_path(), ec);
-    const Json word{{"text", held.text_digest}, {"approved", approved}, {"by", by}};
+    const Json word{{"digest", held.digest}, {"approved", approved}, {"by", by}};
     return write_file_atomically(file, word.dump() + "\n");
 }
 
@@ -175,7 +196,7 @@ Result<> Gate::read_entries() {
             entry.state = static_cast<State>(named - std::begin(state_names));
             entry.owner = {row.at("owner").get<std::string>(),
                            row.at("fingerprint").get<std::string>()};
-            entry.text_digest = row.at("text").get<std::string>();
+            entry.digest = row.at("digest").get<std::string>();
             entry.section = row.at("section").get<std::string>();
             entry.at_ms = row.at("at_ms").get<std::int64_t>();
             entry.until_ms = row.at("until_ms").get<std::int64_t>();
@@ -206,7 +227,7 @@ Result<> Gate::write_entries() {
         rows.push_back(Json{{"run", entry.run.hex()},
                             {"owner", entry.owner.name},
                             {"fingerprint", entry.owner.fingerprint},
-                            {"text", entry.text_digest},
+                            {"digest", entry.digest},
                             {"state", state_names[static_cast<std::size_t>(entry.state)]},
                             {"section", entry.section},
                             {"at_ms", entry.at_ms},
@@ -244,12 +265,16 @@ Result<const Policy*> Gate::current() {
 
 // -- the record -----------------------------------------------------------------------------
 
+Json Gate::about(const Owner& owner, const RunId& run) const {
+    Json line{{"run", run.hex()}, {"owner", owner.name}, {"fingerprint", owner.fingerprint}};
+    if (policy_) line["policy"] = policy_->digest;
+    return line;
+}
+
 Json Gate::about(const Request& request) const {
-    Json line{{"run", request.run.hex()},
-              {"term", request.term},
-              {"owner", request.owner.name},
-              {"fingerprint", request.owner.fingerprint},
-              {"use", name_of(request.use)}};
+    Json line = about(request.owner, request.run);
+    line["term"] = request.term;
+    line["use"] = name_of(request.use);
     if (request.agreed) {
         line["task"] = config::name_of(request.agreed->model.task);
         line["solver"] = config::name_of(request.agreed->model.solver);
@@ -257,8 +282,14 @@ Json Gate::about(const Request& request) const {
     }
     if (request.use == Use::app) line["app"] = request.app;
     line["parties"] = request.parties;
-    if (policy_) line["policy"] = policy_->digest;
     return line;
+}
+
+/// What cannot be recorded does not happen. The owner hears nothing of this member's files.
+Result<> Gate::record_or_fail(const Json& line) {
+    auto recorded = audit_->append("decision", line);
+    if (!recorded) recorded.error().for_others = "it cannot write its audit log";
+    return recorded;
 }
 
 /// A peer that asks again and again gets its answer each time, and a line for the first ones.
@@ -280,14 +311,32 @@ bool Gate::may_record_refusal(const std::string& owner, Json& line) {
 }
 
 Result<> Gate::refuse(const Request& request, const Refusal& refusal) {
-    Json line = about(request);
+    return refuse(about(request), request.owner, refusal);
+}
+
+/// `line`: what is known of the run.
+Result<> Gate::refuse(Json line, const Owner& owner, const Refusal& refusal) {
     line["decision"] = "refused";
     line["rule"] = refusal.rule;
     line["why"] = refusal.sentence;
-    if (may_record_refusal(request.owner.name, line))
+    if (may_record_refusal(owner.name, line))
         if (auto recorded = audit_->append("decision", line); !recorded)
             options_.log(recorded.error().sentence);
     return tl::unexpected(failure_of(refusal));
+}
+
+/// A decision stands in the audit log already and could not be stored: the log says that nothing
+/// came of it.
+Result<> Gate::not_stored(const Request& request, const Failure& why) {
+    Json line = about(request);
+    line["decision"] = "refused";
+    line["rule"] = "store";
+    line["why"] = why.sentence;
+    if (auto recorded = audit_->append("decision", line); !recorded)
+        options_.log(recorded.error().sentence);
+    Failure failure = why;
+    failure.for_others = "it cannot store what it has decided";
+    return tl::unexpected(std::move(failure));
 }
 
 Result<> Gate::let_in(Entry entry, const Request& request, const char* how) {
@@ -295,22 +344,19 @@ Result<> Gate::let_in(Entry entry, const Request& request, const char* how) {
     line["decision"] = how;
     line["section"] = entry.section;
     if (!entry.by.empty()) line["by"] = entry.by;
-    // recorded first: what cannot be recorded does not happen
-    if (auto recorded = audit_->append("decision", line); !recorded) {
-        Failure failure = recorded.error();
-        failure.for_others = "it cannot write its audit log";
-        return tl::unexpected(std::move(failure));
-    }
+    if (auto recorded = record_or_fail(line); !recorded) return recorded;
+    const std::vector<Entry> before = entries_;
     entry.state = State::let_in;
     std::erase_if(entries_, [&](const Entry& other) {
-        return other.run == entry.run && other.state != State::over;
+        return other.run == entry.run && other.state == State::held;
     });
+    // another run under the same id: the earlier one goes on to count among those of its day
+    for (Entry& other : entries_)
+        if (other.run == entry.run && other.state == State::let_in) other.state = State::over;
     entries_.push_back(std::move(entry));
     if (auto stored = write_entries(); !stored) {
-        entries_.pop_back();
-        Failure failure = stored.error();
-        failure.for_others = "it cannot store what it has decided";
-        return tl::unexpected(std::move(failure));
+        entries_ = before;
+        return not_stored(request, stored.error());
     }
     return {};
 }
@@ -319,23 +365,22 @@ Result<> Gate::let_in(Entry entry, const Request& request, const char* how) {
 
 Result<> Gate::admit_owner(const Owner& owner, const RunId& run) {
     const std::lock_guard guard(mutex_);
-    Request request;
-    request.owner = owner;
-    request.run = run;
-    const auto policy = current();
-    if (!policy) {
-        options_.log(policy.error().sentence);
-        return refuse(request, {"policy", "the policy cannot be read: " + policy.error().sentence});
-    }
-    if (*policy == nullptr) return {};
+    if (!has_policy()) return {};
     if (owner.fingerprint.empty() && !std::exchange(said_names_, true))
         options_.log(std::string("the policy goes by the names of owners, which ") +
                      (options_.broker_checks_names ? "the broker checks by their keys"
                                                    : "nobody proves on this transport"));
+    // a run that was let in may recover whatever the file says by now
     const Entry* const known = find(run);
     if (known != nullptr && known->state == State::let_in && known->owner == owner) return {};
+    const auto policy = current();
+    if (!policy) {
+        options_.log(policy.error().sentence);
+        return refuse(about(owner, run), owner,
+                      {"policy", "the policy cannot be read: " + policy.error().sentence});
+    }
     if ((*policy)->section_of(owner) == nullptr)
-        return refuse(request,
+        return refuse(about(owner, run), owner,
                       {"owners", "no section of " + (*policy)->file + " names " + owner.name});
     return {};
 }
@@ -344,13 +389,12 @@ Result<> Gate::admit(const Request& request) {
     const std::lock_guard guard(mutex_);
     Entry* const known = find(request.run);
     if (known != nullptr && known->state != State::over) {
-        const bool same =
-            known->owner == request.owner && known->text_digest == digest_of(request.agreed_text);
+        const bool same = known->owner == request.owner && known->digest == digest_of(request);
         if (same) return again(*known, request);
         if (known->state != State::let_in)
             return refuse(request, {"approve",
-                                    "the run waits for approval with another text or "
-                                    "another owner"});
+                                    "the run waits for approval with another text, other "
+                                    "participants or another owner"});
     }
     const auto policy = current();
     if (!policy)
@@ -365,17 +409,14 @@ Result<> Gate::again(Entry& entry, const Request& request) {
         return refuse(request, {"approve", entry.by + " has refused " + run_text(request)});
     if (options_.now_ms() - entry.at_ms > recovers_for_ms) {
         const auto policy = current();
-        if (!policy) return tl::unexpected(policy.error());
+        if (!policy)
+            return refuse(request,
+                          {"policy", "the policy cannot be read: " + policy.error().sentence});
         return judge_anew(request, *policy);
     }
     Json line = about(request);
     line["decision"] = "let in again";
-    if (auto recorded = audit_->append("decision", line); !recorded) {
-        Failure failure = recorded.error();
-        failure.for_others = "it cannot write its audit log";
-        return tl::unexpected(std::move(failure));
-    }
-    return {};
+    return record_or_fail(line);
 }
 
 Circumstances Gate::circumstances(const Section& section, const Request& request) {
@@ -384,8 +425,9 @@ Circumstances Gate::circumstances(const Section& section, const Request& request
     known.minute_of_day = static_cast<int>(now % day_ms / minute_ms);
     known.runs_today =
         static_cast<std::uint64_t>(std::ranges::count_if(entries_, [&](const Entry& entry) {
+            const bool itself = entry.state == State::held && entry.run == request.run;
             return entry.section == section.name && entry.at_ms / day_ms == now / day_ms &&
-                   entry.state != State::refused;
+                   entry.state != State::refused && !itself;
         }));
     if (!section.granted_tables) return known;
     const auto tables = options_.tables.find(request.use);
@@ -402,7 +444,7 @@ Result<> Gate::judge_anew(const Request& request, const Policy* policy) {
     Entry entry;
     entry.run = request.run;
     entry.owner = request.owner;
-    entry.text_digest = digest_of(request.agreed_text);
+    entry.digest = digest_of(request);
     entry.at_ms = options_.now_ms();
     entry.what = what_of(request);
     if (policy == nullptr) return let_in(std::move(entry), request, "let in");
@@ -438,22 +480,28 @@ Result<> Gate::hold(Entry entry, const Request& request, const Policy& policy) {
     Json line = about(request);
     line["decision"] = "held";
     line["section"] = entry.section;
-    if (auto recorded = audit_->append("decision", line); !recorded)
-        return tl::unexpected(recorded.error());
+    if (auto recorded = record_or_fail(line); !recorded) return recorded;
     const fs::path file = held_file(options_.state_dir, entry.run);
     std::error_code ec;
     fs::create_directories(file.parent_path(), ec);
     remove_quietly(said_file(options_.state_dir, entry.run));
-    const Json shown{{"owner", entry.owner.name},    {"fingerprint", entry.owner.fingerprint},
-                     {"what", entry.what},           {"text", entry.text_digest},
-                     {"since_ms", entry.at_ms},      {"until_ms", entry.until_ms},
-                     {"agreed", request.agreed_text}};
-    if (auto stored = write_file_atomically(file, shown.dump(1) + "\n"); !stored)
-        return tl::unexpected(stored.error());
+    const Json shown{{"owner", entry.owner.name},  {"fingerprint", entry.owner.fingerprint},
+                     {"what", entry.what},         {"participants", sorted(request.participants)},
+                     {"digest", entry.digest},     {"since_ms", entry.at_ms},
+                     {"until_ms", entry.until_ms}, {"agreed", request.agreed_text}};
+    const std::vector<Entry> before = entries_;
+    auto stored = write_file_atomically(file, shown.dump(1) + "\n");
+    if (stored) {
+        entries_.push_back(entry);
+        stored = write_entries();
+    }
+    if (!stored) {
+        entries_ = before;
+        remove_quietly(file);
+        return not_stored(request, stored.error());
+    }
     options_.log(run_text(request) + " waits for approval (" + entry.what + "): vflbus approve " +
                  entry.run.short_hex() + ", or vflbus refuse " + entry.run.short_hex());
-    entries_.push_back(std::move(entry));
-    if (auto stored = write_entries(); !stored) return tl::unexpected(stored.error());
     return fail(Errc::held, "waits until somebody there approves the run");
 }
 
@@ -461,31 +509,63 @@ Result<> Gate::hold(Entry entry, const Request& request, const Policy& policy) {
 Result<> Gate::take_word(Entry& entry, const Request& request) {
     const fs::path said = said_file(options_.state_dir, entry.run);
     const auto word = read_word(said);
-    const bool heard = word && word->text_digest == entry.text_digest;
+    const bool heard = word && word->digest == entry.digest;
     const bool late = options_.now_ms() >= entry.until_ms;
     if (!heard && !late) return fail(Errc::held, "waits until somebody there approves the run");
-    Entry decided = entry;
-    decided.by = heard ? word->by : std::string();
+    const std::string by = heard ? word->by : std::string();
     if (heard && word->approved) {
-        auto in = let_in(std::move(decided), request, "approved");
-        if (!in) return in;
-    } else {
-        entry.state = State::refused;
-        entry.by = heard ? decided.by : std::string(nobody);
-        if (auto stored = write_entries(); !stored) options_.log(stored.error().sentence);
+        entry.by = by;
+        return judge_held(entry, request);
     }
-    remove_quietly(held_file(options_.state_dir, request.run));
-    remove_quietly(said);
-    if (heard && word->approved) return {};
+    entry.state = State::refused;
+    entry.by = heard ? by : std::string(nobody);
+    if (auto stored = write_entries(); !stored) options_.log(stored.error().sentence);
+    forget_held(request.run);
     Json line = about(request);
     line["decision"] = heard ? "refused" : "expired";
     line["rule"] = "approve";
-    if (heard) line["by"] = decided.by;
+    if (heard) line["by"] = by;
     if (auto recorded = audit_->append("decision", line); !recorded)
         options_.log(recorded.error().sentence);
     return tl::unexpected(
-        failure_of({"approve", heard ? decided.by + " has refused " + run_text(request)
+        failure_of({"approve", heard ? by + " has refused " + run_text(request)
                                      : "nobody has approved " + run_text(request) + " in time"}));
+}
+
+/// Somebody has approved it. That word takes the place of no other rule: meanwhile the policy may
+/// have changed, a grant may be withdrawn, and others may have had the runs of this day.
+Result<> Gate::judge_held(Entry& entry, const Request& request) {
+    const auto policy = current();
+    const Section* const section = policy ? (*policy)->section_of(request.owner) : nullptr;
+    std::optional<Refusal> refusal;
+    if (!policy)
+        refusal = {"policy", "the policy cannot be read: " + policy.error().sentence};
+    else if (section == nullptr)
+        refusal = {"owners", "no section of " + (*policy)->file + " names " + request.owner.name};
+    else
+        refusal = judge(*section, request, circumstances(*section, request));
+    if (refusal) {
+        std::erase_if(entries_, [&](const Entry& other) {
+            return other.run == request.run && other.state == State::held;
+        });
+        if (auto stored = write_entries(); !stored) options_.log(stored.error().sentence);
+        forget_held(request.run);
+        return refuse(request, *refusal);
+    }
+    Entry decided = entry;
+    decided.section = section->name;
+    decided.rules = section->data;
+    decided.at_ms = options_.now_ms();
+    auto in = let_in(std::move(decided), request, "approved");
+    // what could not be stored still waits, and so does the word about it
+    if (in) forget_held(request.run);
+    return in;
+}
+
+/// Nobody is to be asked about it any more.
+void Gate::forget_held(const RunId& run) {
+    remove_quietly(held_file(options_.state_dir, run));
+    remove_quietly(said_file(options_.state_dir, run));
 }
 
 /// Held runs whose time is over, and that nobody asks for any more.
@@ -496,8 +576,7 @@ void Gate::drop_expired(std::int64_t now) {
         any = true;
         entry.state = State::refused;
         entry.by = nobody;
-        remove_quietly(held_file(options_.state_dir, entry.run));
-        remove_quietly(said_file(options_.state_dir, entry.run));
+        forget_held(entry.run);
         auto recorded = audit_->append("decision", Json{{"run", entry.run.hex()},
                                                         {"owner", entry.owner.name},
                                                         {"fingerprint", entry.owner.fingerprint},

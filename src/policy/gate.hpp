@@ -34,8 +34,9 @@ std::filesystem::path policy_directory(const std::filesystem::path& state_dir);
 struct Held {
     RunId run;
     Owner owner;
-    std::string what;         ///< "train logistic lbfgs honest, 3 parties"
-    std::string text_digest;  ///< SHA-256 of its OPEN's text: what was approved is that
+    std::string what;                       ///< "train logistic lbfgs honest, 3 parties"
+    std::vector<std::string> participants;  ///< with whom, sorted
+    std::string digest;                     ///< of text and participants: what is approved is that
     std::int64_t since_ms = 0;
     std::int64_t until_ms = 0;
 };
@@ -83,7 +84,7 @@ class Gate final : public Judge {
     struct Entry {
         RunId run;
         Owner owner;
-        std::string text_digest;
+        std::string digest;  ///< of the text of its OPEN and of its participants
         State state = State::let_in;
         std::string section;
         std::int64_t at_ms = 0;     ///< when it was let in or held
@@ -104,10 +105,16 @@ class Gate final : public Judge {
     Result<> hold(Entry entry, const Request& request, const Policy& policy);
     void drop_expired(std::int64_t now);
     Result<> take_word(Entry& entry, const Request& request);
+    Result<> judge_held(Entry& entry, const Request& request);
     Result<> refuse(const Request& request, const Refusal& refusal);
+    Result<> refuse(Json line, const Owner& owner, const Refusal& refusal);
+    Result<> not_stored(const Request& request, const Failure& why);
+    void forget_held(const RunId& run);
     Result<> later(const RunId& run, const std::optional<Refusal>& refusal);
     [[nodiscard]] Circumstances circumstances(const Section& section, const Request& request);
     [[nodiscard]] Json about(const Request& request) const;
+    [[nodiscard]] Json about(const Owner& owner, const RunId& run) const;
+    Result<> record_or_fail(const Json& line);
     bool may_record_refusal(const std::string& owner, Json& line);
 
     GateOptions options_;

@@ -476,8 +476,8 @@ std::optional<Refusal> judge_rows(const std::string& name, const DataRules& rule
         .rule("rows_min", rows >= rules.rows_min,
               [&] {
                   return "the parties have " + std::to_string(rows) +
-                         " rows in common, and there must be " + std::to_string(rules.rows_min) +
-                         " at least";
+                         " different ids in common, and there must be " +
+                         std::to_string(rules.rows_min) + " at least";
               })
         .taken();
 }
@@ -487,9 +487,9 @@ std::optional<Refusal> judge_batch(const std::string& name, const DataRules& rul
     return Verdict(name)
         .rule("batch_min", rows >= rules.batch_min,
               [&] {
-                  return "the smallest batch of an epoch has " + std::to_string(rows) +
-                         " rows, and there must be " + std::to_string(rules.batch_min) +
-                         " at least";
+                  return "the smallest batch of an epoch may have no more than " +
+                         std::to_string(rows) + " different ids, and there must be " +
+                         std::to_string(rules.batch_min) + " at least";
               })
         .taken();
 }

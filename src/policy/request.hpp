@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/errc.hpp"
@@ -37,8 +38,13 @@ struct Request {
     std::optional<config::AgreedHalf> agreed;  ///< what it says; none for an app
     /// The owner and the participants that it names; 0 for an open run, where nobody knows.
     std::uint64_t parties = 0;
+    /// `participant_text` of those that it names, in any order.
+    std::vector<std::string> participants;
     std::string app;  ///< SHA-256 of the shared object that would serve it here, hexadecimal
 };
+
+/// "member-0 (member 0)", with role and rank; without a rank when that is negative.
+std::string participant_text(std::string_view name, std::string_view role, std::int64_t rank);
 
 /// What a run did at this member, when it has ended.
 struct Served {
@@ -61,9 +67,10 @@ class Judge {
     /// there are of it.
     virtual Result<> columns(const RunId& run, const std::string& table,
                              std::span<const std::string> names, std::uint64_t rows) = 0;
-    /// So many rows all parties have in common.
+    /// All parties have so many people (different ids) in common. Rows are more where an id
+    /// repeats.
     virtual Result<> rows(const RunId& run, std::uint64_t rows) = 0;
-    /// The smallest batch of an epoch has so many rows.
+    /// The smallest batch of an epoch has so many different people at least.
     virtual Result<> batch(const RunId& run, std::uint64_t rows) = 0;
     virtual void ended(const RunId& run, const Served& served) = 0;
 };

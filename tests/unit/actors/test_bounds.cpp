@@ -33,7 +33,54 @@ Ending with_claims(Play& play, const std::function<void(AlignReply&, data::Local
     return play.harness->run();
 }
 
+/// Lets everything in, and notes what it is asked about people.
+struct Counts final : policy::Judge {
+    std::vector<std::uint64_t> common;
+    std::vector<std::uint64_t> batches;
+    Result<> admit_owner(const policy::Owner&, const RunId&) override { return {}; }
+    Result<> admit(const policy::Request&) override { return {}; }
+    Result<> columns(const RunId&, const std::string&, std::span<const std::string>,
+                     std::uint64_t) override {
+        return {};
+    }
+    Result<> rows(const RunId&, std::uint64_t people) override {
+        common.push_back(people);
+        return {};
+    }
+    Result<> batch(const RunId&, std::uint64_t people) override {
+        batches.push_back(people);
+        return {};
+    }
+    void ended(const RunId&, const policy::Served&) override {}
+};
+
 }  // namespace
+
+TEST_CASE("a policy is asked about people, however often their rows are repeated") {
+    const bool full_batch = GENERATE(true, false);
+    CAPTURE(full_batch);
+    World world;
+    world.members = 1;
+    Play play{world};
+    play.config.data.duplicates = config::Duplicates::all;
+    play.config.data.test_fraction = 0;
+    play.config.model.batch_size = full_batch ? 0 : 25;
+    // the member holds five people once, and the master holds each of them ten times
+    std::vector<std::size_t> often;
+    for (std::size_t i = 0; i < 50; ++i) often.push_back(i % 5);
+    play.tables[0][TableKind::train] = std::make_shared<data::Table>(world.table(0, often));
+    play.tables[1][TableKind::train] =
+        std::make_shared<data::Table>(world.table(1, {0, 1, 2, 3, 4}));
+    Counts counts;
+    play.judge = &counts;
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(play.master->report().rows_train == 50);
+    CHECK(counts.common == std::vector<std::uint64_t>{5});
+    // 25 rows may be those of three people, ten of each
+    CHECK(counts.batches == std::vector<std::uint64_t>{full_batch ? 5U : 3U});
+}
 
 TEST_CASE("counts that a member claims must fit its rows") {
     Play play{World{}};

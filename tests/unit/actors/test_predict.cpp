@@ -261,3 +261,47 @@ TEST_CASE("a model part comes back as it went") {
         CHECK(!parse_model_part(text + "x", "x"));
     }
 }
+
+TEST_CASE("a prediction gets nothing of the training table, and a training nothing of the other") {
+    const World world;
+    Play trained{world};
+    REQUIRE(trained.play().code == Errc::ok);
+    const auto type = GENERATE(message::align, message::select);
+    const bool predicts = GENERATE(true, false);
+    CAPTURE(message::name_of(type), predicts);
+    Play play{world};
+    if (predicts) {
+        predict(play, trained, {1, 2, 5, 6, 8}, false);
+    } else {
+        play.set();
+    }
+    // both tables are there, and both kinds of messages are well-formed
+    const auto other = predicts ? TableKind::train : TableKind::predict;
+    play.tables[2][other] = std::make_shared<data::Table>(world.table(2, {1, 2, 5, 6, 8}));
+    bool asked = false;
+    Errc answered = Errc::ok;
+    play.harness->on_request = [&](std::size_t member, Message& m) {
+        if (member != 1 || m.metadata.message_type != type) return true;
+        asked = true;
+        if (type == message::align) {
+            m.content = encode(AlignRequest{other});
+        } else {
+            auto request = decode_select_request(m.content);
+            REQUIRE(request);
+            request->table = other;
+            m.content = encode(*request);
+        }
+        return true;
+    };
+    play.harness->on_reply_hook = [&](std::size_t member, Message& m) {
+        if (member == 1 && m.metadata.message_type == type) answered = m.error.code;
+        return true;
+    };
+    const Ending ending = play.harness->run();
+    INFO(ending.sentence);
+    CHECK(asked);
+    CHECK(answered != Errc::ok);
+    CHECK(ending.sentence.find("cannot take") != std::string::npos);
+    for (const std::string& line : play.member_log)
+        CHECK(line.find("member-1 sends") == std::string::npos);
+}

@@ -191,6 +191,7 @@ struct Play {
         options.config = member_config[rank];
         options.tables = source(rank + 1);
         options.env = &env;
+        options.judge = judge;
         options.runs_dir = "runs";
         options.log = [this](observe::log::Level, const RunId&, const std::string& text) {
             member_log.push_back(text);
@@ -278,6 +279,7 @@ struct Play {
     std::uint64_t harness_seed = 1;
     RunId run;
     MemoryEnv env;
+    policy::Judge* judge = nullptr;  ///< of all members
     std::vector<std::string> log;
     std::vector<std::string> member_log;  ///< of all members
     std::vector<observe::ProgressState> progress;

@@ -74,11 +74,28 @@ Request asks(int run, const std::string& owner = "bank", const std::string& text
     request.agreed.emplace();
     request.agreed_text = text;
     request.parties = 3;
+    request.participants = {participant_text("member-0", "member", 0),
+                            participant_text("member-1", "member", 1)};
     return request;
 }
 
 Errc code(const Result<>& result) {
     return result ? Errc::ok : result.error().code;
+}
+
+/// The same run with fewer, and one that has another role.
+Request with_others(Request request, std::vector<std::string> participants) {
+    request.parties = participants.size() + 1;
+    request.participants = std::move(participants);
+    return request;
+}
+
+/// How often `text` stands in the log.
+std::size_t times(const Member& member, const std::string& text) {
+    const std::string log = member.audit();
+    std::size_t count = 0;
+    for (std::size_t at = 0; (at = log.find(text, at)) != std::string::npos; ++at) ++count;
+    return count;
 }
 
 bool whole(const Member& member) {
@@ -194,6 +211,48 @@ TEST_CASE("a held run waits for somebody's word, over restarts", "[gate]") {
         CHECK(code(member.gate->admit(asks(1, "shop"))) == Errc::refused);
         CHECK(member.gate->admit(asks(1)));
     }
+    SECTION("other participants under the run that waits") {
+        REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+        Request fewer = with_others(asks(1), {participant_text("member-0", "member", 0)});
+        CHECK(code(member.gate->admit(fewer)) == Errc::refused);
+        Request role = with_others(asks(1), {participant_text("member-0", "member", 0),
+                                             participant_text("member-1", "arbiter", -1)});
+        CHECK(code(member.gate->admit(role)) == Errc::refused);
+        Request turned = asks(1);
+        std::swap(turned.participants[0], turned.participants[1]);
+        CHECK(member.gate->admit(turned));
+    }
+    SECTION("who looks at what waits sees with whom it is") {
+        CHECK(waiting->at(0).participants ==
+              std::vector<std::string>{"member-0 (member 0)", "member-1 (member 1)"});
+    }
+    SECTION("approved after the policy has changed") {
+        REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+        std::string rule;
+        SECTION("another rule") {
+            member.change(held + "purposes = [\"check\"]\n");
+            rule = "purposes";
+        }
+        SECTION("the owner is not named any more") {
+            member.change("[banks]\nowners = [\"shop\"]\n");
+            rule = "owners";
+        }
+        SECTION("a grant is asked for") {
+            member.change(held + "tables = \"granted\"\n");
+            rule = "tables";
+        }
+        SECTION("it is no policy any more") {
+            member.change("[banks\n");
+            rule = "policy";
+        }
+        const auto refused = member.gate->admit(asks(1));
+        REQUIRE(code(refused) == Errc::refused);
+        CHECK(refused.error().for_others.find("rule " + rule + ")") != std::string::npos);
+        CHECK(read_held(member.dir())->empty());
+        CHECK(times(member, "\"approved\"") == 0);
+        member.change(held);
+        CHECK(code(member.gate->admit(asks(1))) == Errc::held);  // the old word is gone
+    }
     SECTION("nobody says anything in time") {
         member.now += 60 * 60 * 1000;
         CHECK(member.gate->said().size() == 1);
@@ -219,6 +278,101 @@ TEST_CASE("a held run waits for somebody's word, over restarts", "[gate]") {
         CHECK(code(member.gate->admit(asks(at, "e"))) == Errc::refused);
     }
     CHECK(whole(member));
+}
+
+TEST_CASE("a run with other participants is another run", "[gate]") {
+    Member member("[banks]\nowners = [\"bank\"]\nparties_min = 3\n");
+    CHECK(member.gate->admit(asks(1)));
+    Request fewer = with_others(asks(1), {participant_text("member-0", "member", 0)});
+    fewer.term = 2;
+    const auto refused = member.gate->admit(fewer);
+    REQUIRE(code(refused) == Errc::refused);
+    CHECK(refused.error().for_others.find("parties_min") != std::string::npos);
+    member.start();
+    CHECK(code(member.gate->admit(fewer)) == Errc::refused);
+    CHECK(member.gate->admit(asks(1)));
+}
+
+TEST_CASE("one id for many runs does not make them one of the day", "[gate]") {
+    Member member(two_a_day);
+    CHECK(member.gate->admit(asks(1)));
+    CHECK(member.gate->admit(asks(1, "bank", "another text")));
+    CHECK(code(member.gate->admit(asks(1, "bank", "a third one"))) == Errc::refused);
+    CHECK(code(member.gate->admit(asks(2))) == Errc::refused);
+    member.start();
+    CHECK(code(member.gate->admit(asks(1, "bank", "a third one"))) == Errc::refused);
+    CHECK(member.gate->admit(asks(1, "bank", "another text")));
+}
+
+TEST_CASE("a held run that is approved is counted once", "[gate]") {
+    Member member("approve = \"each\"\n" + two_a_day);
+    for (const int run : {1, 2}) {
+        CHECK(code(member.gate->admit(asks(run))) == Errc::held);
+        const auto waiting = read_held(member.dir());
+        REQUIRE(waiting);
+        REQUIRE(waiting->size() == 1);
+        REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+        CHECK(member.gate->admit(asks(run)));
+    }
+    CHECK(code(member.gate->admit(asks(3))) == Errc::refused);
+}
+
+TEST_CASE("a run that was let in recovers while the policy cannot be read", "[gate]") {
+    Member member(two_a_day);
+    CHECK(member.gate->admit(asks(1)));
+    member.change("[banks\n");
+    CHECK(member.gate->admit_owner({"bank", ""}, asks(1).run));
+    CHECK(member.gate->admit(asks(1)));
+    CHECK(code(member.gate->admit_owner({"bank", ""}, asks(2).run)) == Errc::refused);
+    CHECK(code(member.gate->admit_owner({"shop", ""}, asks(1).run)) == Errc::refused);
+}
+
+TEST_CASE("what could not be stored is not let in, and the log says so", "[gate]") {
+    Member member(two_a_day);
+    const fs::path file = policy_directory(member.dir()) / "runs.json";
+    fs::create_directories(file / "in its place");
+    const auto refused = member.gate->admit(asks(1));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().for_others == "it cannot store what it has decided");
+    CHECK(times(member, "\"let in\"") == 1);
+    CHECK(times(member, "\"rule\":\"store\"") == 1);
+    CHECK(code(member.gate->rows(asks(1).run, 5)) == Errc::refused);
+    fs::remove_all(file);
+    CHECK(member.gate->admit(asks(1)));
+    CHECK(whole(member));
+}
+
+TEST_CASE("a held run whose approval could not be stored waits on", "[gate]") {
+    Member member(held);
+    const fs::path file = policy_directory(member.dir()) / "runs.json";
+    fs::create_directories(file / "in its place");
+    const auto unheld = member.gate->admit(asks(1));
+    REQUIRE_FALSE(unheld);
+    CHECK(unheld.error().for_others == "it cannot store what it has decided");
+    CHECK(read_held(member.dir())->empty());
+    fs::remove_all(file);
+    CHECK(code(member.gate->admit(asks(1))) == Errc::held);
+    const auto waiting = read_held(member.dir());
+    REQUIRE(waiting);
+    REQUIRE(waiting->size() == 1);
+    REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+    fs::remove(file);
+    fs::create_directories(file / "in its place");
+    const auto unstored = member.gate->admit(asks(1));
+    REQUIRE_FALSE(unstored);
+    CHECK(unstored.error().for_others == "it cannot store what it has decided");
+    CHECK(read_held(member.dir())->size() == 1);
+    fs::remove_all(file);
+    CHECK(member.gate->admit(asks(1)));
+    CHECK(whole(member));
+}
+
+TEST_CASE("a refusal of an owner says nothing of a run that nobody has looked at", "[gate]") {
+    Member member(two_a_day);
+    CHECK(code(member.gate->admit_owner({"shop", ""}, asks(1).run)) == Errc::refused);
+    CHECK(times(member, "\"rule\":\"owners\"") == 1);
+    for (const char* const unknown : {"\"use\"", "\"term\"", "\"parties\""})
+        CHECK(times(member, unknown) == 0);
 }
 
 TEST_CASE("a table needs a grant where the policy says so", "[gate]") {
@@ -252,6 +406,11 @@ TEST_CASE("what cannot be recorded is not let in", "[gate]") {
     const auto refused = member.gate->admit(asks(1));
     REQUIRE_FALSE(refused);
     CHECK(refused.error().for_others == "it cannot write its audit log");
+    Member holds(held);
+    fs::resize_file(observe::audit_file(holds.dir() / "audit"), 10);
+    const auto unheld = holds.gate->admit(asks(1));
+    REQUIRE_FALSE(unheld);
+    CHECK(unheld.error().for_others == "it cannot write its audit log");
     CHECK(code(member.gate->rows(asks(1).run, 5)) == Errc::refused);
 }
 
