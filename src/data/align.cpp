@@ -169,10 +169,17 @@ double fraction_of(std::size_t part, std::size_t all) noexcept {
     return all == 0 ? 1 : static_cast<double>(part) / static_cast<double>(all);
 }
 
+/// "0.35", "8.3", "99.8", "100": never with an exponent.
+std::string percent_text(double percent) {
+    if (percent > 0 && percent < 0.01) return "below 0.01";
+    char text[16];
+    std::snprintf(text, sizeof text, percent < 10 ? "%.2g" : "%.3g", percent);
+    return text;
+}
+
 /// "master's 3000 (0.4 %)"
 std::string part_of(std::size_t part, const PartyIds& whole) {
-    char percent[16];
-    std::snprintf(percent, sizeof percent, "%.2g", 100 * fraction_of(part, whole.ids.size()));
+    const std::string percent = percent_text(100 * fraction_of(part, whole.ids.size()));
     return std::string(whole.party) + "'s " + std::to_string(whole.ids.size()) + " (" + percent +
            " %)";
 }
@@ -260,6 +267,7 @@ std::string low_match(std::span<const PartyIds> parties, std::size_t common) {
     if (!low) return {};
     const PartyIds& master = parties[0];
     std::vector<std::size_t> members;  // who is far from the master alone
+    std::vector<std::size_t> unlike;   // of them, whose ids may be written in another way
     std::string pairs;
     constexpr std::size_t shown_max = 3;
     for (std::size_t p = 1; p < parties.size(); ++p) {
@@ -268,6 +276,10 @@ std::string low_match(std::span<const PartyIds> parties, std::size_t common) {
             fraction_of(shared, parties[p].ids.size()) >= match_share_low)
             continue;
         members.push_back(p);
+        // half of a small table is in a large one only if the ids are written in the same way
+        if (fraction_of(shared, std::min(master.ids.size(), parties[p].ids.size())) <
+            match_share_well)
+            unlike.push_back(p);
         if (members.size() > shown_max) continue;
         pairs += (pairs.empty() ? "" : ", ") + std::to_string(shared) + " are both among " +
                  part_of(shared, master) + " and " + part_of(shared, parties[p]);
@@ -278,7 +290,8 @@ std::string low_match(std::span<const PartyIds> parties, std::size_t common) {
              ? std::to_string(common) + " are common to all parties, of " + part_of(common, master)
              : pairs);
     if (members.empty()) return line + "; each member alone has more of them";
-    return line + "; " + differences(parties, members) + "; " + mend_ids;
+    if (unlike.empty()) return line;
+    return line + "; " + differences(parties, unlike) + "; " + mend_ids;
 }
 
 Result<Aligned> apply(const LocalIds& local, const Selection& selection, std::uint64_t rows_max) {

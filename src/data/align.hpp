@@ -80,8 +80,12 @@ Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t 
 /// A match below this share of a party's ids is worth a warning.
 inline constexpr double match_share_low = 0.1;
 
+/// From this share of the smaller table on, the ids of two tables are written in the same way.
+inline constexpr double match_share_well = 0.5;
+
 /// One line about a match that is below match_share_low of some party's ids: whose ids are not
-/// found, what they look like where they differ in kind, and what to do. Empty for a better match.
+/// found and, unless match_share_well of the smaller table are, what they look like where they
+/// differ in kind, and what to do. Empty for a better match.
 /// `parties` as for intersect(), which has checked them, and `common` what it found.
 std::string low_match(std::span<const PartyIds> parties, std::size_t common);
 

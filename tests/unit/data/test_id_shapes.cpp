@@ -126,6 +126,7 @@ TEST_CASE("a match below a tenth of either side is one line that shows no id") {
     CHECK(said_of({numbered("C", 100, 10), numbered("C", 109, 10)}).empty());  // a tenth of both
     CHECK_THAT(said_of({numbered("C", 100, 10), numbered("C", 109, 11)}),      // of one side less
                Contains("1 are both among master's 10 (10 %) and member-0's 11 (9.1 %)"));
+    CHECK_THAT(line, !Contains("C155"));
 
     // only member-1 is far from the master
     Texts lower = numbered("c", 100, 90);
@@ -143,6 +144,31 @@ TEST_CASE("a match below a tenth of either side is one line that shows no id") {
         said_of({numbered("C", 100, 40), numbered("C", 100, 21), numbered("C", 120, 20)}) ==
         "few ids match: 1 are common to all parties, of master's 40 (2.5 %); each member alone has "
         "more of them");
+}
+
+TEST_CASE("a small table that is found in a large one is told by its counts alone") {
+    CHECK(said_of({numbered("C", 100, 2), numbered("C", 100, 569)}) ==
+          "few ids match: 2 are both among master's 2 (100 %) and member-0's 569 (0.35 %)");
+    CHECK(said_of({numbered("C", 100, 569), numbered("C", 99, 3)}) ==
+          "few ids match: 2 are both among master's 569 (0.35 %) and member-0's 3 (66.7 %)");
+    // just half of the smaller one, and less
+    CHECK_THAT(said_of({numbered("C", 100, 100), numbered("C", 198, 4)}),
+               Contains("member-0's 4 (50 %)") && !Contains("--id"));
+    CHECK_THAT(said_of({numbered("C", 100, 100), numbered("C", 198, 5)}),
+               Contains("member-0's 5 (40 %)") && Contains("they look alike") && Contains("--id"));
+    // of two members one is small, and the ids of the other are written in another way
+    Texts lower = numbered("c", 100, 99);
+    lower.push_back("C100");
+    CHECK_THAT(said_of({numbered("C", 100, 100), numbered("C", 100, 2), lower}),
+               Contains("member-0's 2 (100 %), 1 are both among") &&
+                   Contains("member-1 has 4 digits and letters") && !Contains("member-0 has"));
+}
+
+TEST_CASE("the share of a match has no exponent") {
+    const std::string tiny = said_of({numbered("C", 0, 20'000), numbered("C", 19'999, 20'000)});
+    CHECK_THAT(tiny, Contains("master's 20000 (below 0.01 %) and member-0's 20000 (below 0.01 %)"));
+    CHECK_THAT(said_of({numbered("C", 0, 999), numbered("C", 1, 12'000)}),
+               Contains("master's 999 (99.9 %) and member-0's 12000 (8.3 %)"));
 }
 
 TEST_CASE("no match at all says the same, but to this party only") {
