@@ -962,8 +962,9 @@ void add_audit(CommandLine& line) {
     CLI::App& on_verify = line.command(
         audit, "verify", "Whether an audit log is whole, and all that its node has written.",
         "Exit code 0: it is. 3: a line was changed, removed or put in, or the end was cut off, or\n"
-        "it cannot be read. It prints the last signature as LINE:HASH; kept where nobody of this\n"
-        "machine can change it, --head finds a log that was cut or written anew since.\n"
+        "may have been, as the file `head` was missing once, or it cannot be read. It prints the\n"
+        "last signature as LINE:HASH; kept where nobody of this machine can change it, --head\n"
+        "finds a log that was cut or written anew since.\n"
         "Examples:\n"
         "  vflbus audit verify\n"
         "  vflbus audit verify --node member-0 --json\n"

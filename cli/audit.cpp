@@ -54,7 +54,7 @@ int run(const AuditVerifyArguments& arguments) {
         out.add("status", "whole").add("file", log->string()).add("lines", verdict->lines);
         out.add("signed_lines", verdict->signed_lines).add("signatures", verdict->signatures);
         out.add("torn", verdict->torn).add("key", verdict->public_key).add("head", verdict->head);
-        out.add("note", verdict->note);
+        out.add("head_missing", verdict->head_missing).add("note", verdict->note);
         print(out.text() + "\n");
         return 0;
     }

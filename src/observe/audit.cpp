@@ -26,6 +26,7 @@ constexpr std::string_view signed_prefix = "vflbus-audit-1:";
 constexpr std::string_view signature_member = ",\"signature\":\"";
 constexpr std::string_view signature_event = "signature";
 constexpr std::string_view torn_event = "torn";
+constexpr std::string_view head_missing_event = "head missing";
 
 std::string hash_of(std::string_view line) {
     return to_hex(sha256(line));
@@ -100,6 +101,41 @@ bool tells_of(const AuditLine& line, std::string_view torn) {
            bytes->get<std::uint64_t>() == torn.size() && text_member(line, "hash") == hash_of(torn);
 }
 
+/// Whether one of the lines of a log, anywhere in it, is this one.
+bool has_line(const fs::path& log, std::string_view wanted) {
+    std::ifstream in(log, std::ios::binary);
+    for (std::string text; std::getline(in, text);)
+        if (text == wanted) return true;
+    return false;
+}
+
+/// What the head file holds: the last signature, without its line feed.
+struct Head {
+    bool there = false;               ///< a file has that name
+    std::optional<AuditLine> parsed;  ///< none: the file holds no signature
+    std::string text;
+};
+
+/// Errors: io, when there is a head file that cannot be read. It may be in order, so that nothing
+/// is decided without it.
+Result<Head> read_head(const fs::path& directory) {
+    const fs::path file = audit_head_file(directory);
+    Head head;
+    std::error_code ec;
+    head.there = fs::exists(fs::symlink_status(file, ec));
+    auto text = read_file(file);
+    if (!text) {
+        if (head.there) return tl::unexpected(std::move(text.error()));
+        return head;
+    }
+    if (text->ends_with('\n')) text->pop_back();
+    auto line = parse_line(*text);
+    if (!line || line->event != signature_event || !well_signed(*text, *line)) return head;
+    head.parsed = std::move(line);
+    head.text = std::move(*text);
+    return head;
+}
+
 }  // namespace
 
 fs::path audit_file(const fs::path& directory) {
@@ -167,23 +203,67 @@ Result<> AuditLog::start() {
     if (fd_ < 0) return fail(Errc::io, "cannot open " + path + ": " + std::strerror(errno));
     const std::lock_guard guard(mutex_);
     const Lock lock(fd_);
+    if (auto same = check_place(); !same) return same;
     if (auto read = read_end(); !read) return read;
+    if (lines_ == 0)
+        if (auto begun = begin(); !begun) return begun;
     if (auto mended = mend_end(); !mended) return mended;
-    const auto head = read_file(audit_head_file(directory_));
-    if (head && parse_line(*head)) {
-        const AuditLine line = *parse_line(*head);
-        if (text_member(line, "key") != public_key())
-            return tl::unexpected(damaged("was signed with another key, which is gone"));
-        if (line.number > lines_)
-            return tl::unexpected(damaged("has " + std::to_string(lines_) + " lines, and line " +
-                                          std::to_string(line.number) +
-                                          " was signed: its end was cut off"));
-    }
+    if (auto checked = check_head(); !checked) return checked;
     if (!options_.says_started) return {};
-    Json fields = Json::object();
-    if (!head && lines_ > 0) fields["note"] = "the head file was not there";
-    if (auto written = write("started", fields); !written) return written;
+    if (auto written = write("started", Json::object()); !written) return written;
     return write_signature();
+}
+
+/// Writes the first line of a new log. It is a signature, and the head file has it before the log
+/// does: whatever moment the node is killed in, a log that has a line has a head file too. So a
+/// head file that is missing was removed, and is never what a crash has left.
+Result<> AuditLog::begin() {
+    auto head = read_head(directory_);
+    if (!head) return tl::unexpected(std::move(head.error()));
+    std::string first;
+    if (!head->there && torn_.empty()) {
+        first = compose(signature_event, Json{{"key", public_key()}}, true);
+        auto stored = write_file_atomically(audit_head_file(directory_), first + "\n");
+        if (!stored) return stored;
+    } else if (head->parsed && head->parsed->number == 1 && head->text.starts_with(torn_) &&
+               text_member(*head->parsed, "key") == public_key()) {
+        first = head->text;  // a crash came between head file and log, or within the first line
+    } else {
+        return {};  // check_head() says what is wrong
+    }
+    if (auto written = write_bytes(first.substr(torn_.size()) + "\n"); !written) return written;
+    torn_.clear();
+    lines_ = 1;
+    previous_ = hash_of(first);
+    last_bytes_ = first.size();
+    return {};
+}
+
+/// Compares the log with its last signature in the head file.
+///
+/// The next signature replaces the head file, and with it what shows that the end of the log was
+/// cut off. So what is wrong with the head file is told before that, in a line that nobody can
+/// remove any more without breaking the chain. The node goes on then: a backup that was put back
+/// without this file shall not stop it.
+Result<> AuditLog::check_head() {
+    auto head = read_head(directory_);
+    if (!head) return tl::unexpected(std::move(head.error()));
+    if (!head->parsed) {
+        const Json fields{{"head", head->there ? "no signature" : "absent"}};
+        if (auto written = write(head_missing_event, fields); !written) return written;
+        return write_signature();
+    }
+    if (text_member(*head->parsed, "key") != public_key())
+        return tl::unexpected(damaged("was signed with another key, which is gone"));
+    const std::string number = std::to_string(head->parsed->number);
+    if (head->parsed->number > lines_)
+        return tl::unexpected(damaged("has " + std::to_string(lines_) + " lines, and line " +
+                                      number + " was signed: its end was cut off"));
+    if (!has_line(audit_file(directory_), head->text))
+        return tl::unexpected(damaged("has another line " + number +
+                                      " than the one that was signed: its end was cut off and "
+                                      "written anew"));
+    return {};
 }
 
 /// Finds the last whole line, from the end of the file. What stands behind it was torn by a crash.
@@ -197,24 +277,29 @@ Result<> AuditLog::read_end() {
     in.seekg(static_cast<std::streamoff>(size - taken));
     in.read(tail.data(), static_cast<std::streamsize>(taken));
     if (!in) return fail(Errc::io, "cannot read " + path.string() + ": " + std::strerror(errno));
-    size_ = size;
     std::size_t end = tail.rfind('\n');
+    if (tail.size() - (end + 1) >= audit_line_bytes_max)  // npos + 1 is 0
+        return tl::unexpected(damaged("ends with what no node writes"));
     while (end != std::string::npos) {
         const std::size_t before = end == 0 ? std::string::npos : tail.rfind('\n', end - 1);
         if (before == std::string::npos && taken < size) break;
         const std::size_t begin = before == std::string::npos ? 0 : before + 1;
         const std::string_view last(tail.data() + begin, end - begin);
         if (const auto line = parse_line(last)) {
+            size_ = size;
             lines_ = line->number;
             previous_ = hash_of(last);
+            last_bytes_ = last.size();
             torn_ = tail.substr(end + 1);
             return {};
         }
         end = before;
     }
     if (taken < size) return tl::unexpected(damaged("ends with what no node writes"));
+    size_ = size;
     lines_ = 0;
     previous_ = first_previous();
+    last_bytes_ = 0;
     torn_ = std::move(tail);
     return {};
 }
@@ -233,6 +318,7 @@ Result<> AuditLog::mend_end() {
     if (whole) {
         ++lines_;
         previous_ = hash_of(torn);
+        last_bytes_ = torn.size();
         ++unsigned_;
         return {};
     }
@@ -241,8 +327,36 @@ Result<> AuditLog::mend_end() {
     return write(torn_event, Json{{"bytes", told.size()}, {"hash", hash_of(told)}});
 }
 
+/// The file that is open must be the one that has the log's name: who removes or replaces the log
+/// of a running node would have it write where nobody reads.
+Result<> AuditLog::check_place() const {
+    const std::string path = audit_file(directory_).string();
+    struct stat opened{};
+    struct stat named{};
+    if (::fstat(fd_, &opened) != 0)
+        return fail(Errc::io, "cannot look at " + path + ": " + std::strerror(errno));
+    const bool there = ::stat(path.c_str(), &named) == 0;
+    if (!there && errno != ENOENT && errno != ENOTDIR)
+        return fail(Errc::io, "cannot look at " + path + ": " + std::strerror(errno));
+    if (!there) return tl::unexpected(damaged("was removed while it was open"));
+    if (named.st_dev != opened.st_dev || named.st_ino != opened.st_ino)
+        return tl::unexpected(damaged("was replaced while it was open"));
+    return {};
+}
+
+/// Whether the last whole line that this process knows of is still where it was. The hash in it
+/// holds those before it.
+bool AuditLog::last_line_stands() const {
+    std::ifstream in(audit_file(directory_), std::ios::binary);
+    std::string last(last_bytes_, '\0');
+    in.seekg(static_cast<std::streamoff>(size_ - torn_.size() - 1 - last_bytes_));
+    in.read(last.data(), static_cast<std::streamsize>(last.size()));
+    return in && hash_of(last) == previous_;
+}
+
 /// Another process may have added lines.
 Result<> AuditLog::catch_up() {
+    if (auto same = check_place(); !same) return same;
     struct stat about{};
     if (::fstat(fd_, &about) != 0)
         return fail(Errc::io, "cannot look at " + audit_file(directory_).string() + ": " +
@@ -250,6 +364,8 @@ Result<> AuditLog::catch_up() {
     const auto size = static_cast<std::uint64_t>(about.st_size);
     if (size < size_) return tl::unexpected(damaged("has become shorter"));
     if (size == size_) return {};
+    if (lines_ != 0 && !last_line_stands())
+        return tl::unexpected(damaged("was changed while it was open"));
     return read_end();
 }
 
@@ -272,9 +388,8 @@ Result<> AuditLog::write_bytes(std::string_view bytes) {
     return {};
 }
 
-/// Under both locks, with `size_`, `lines_` and `previous_` those of the file.
-Result<> AuditLog::write(std::string_view event, const Json& fields, bool signs) {
-    if (auto mended = mend_end(); !mended) return mended;
+/// The next line, without its line feed.
+std::string AuditLog::compose(std::string_view event, const Json& fields, bool signs) const {
     Json line = Json::object();
     line["n"] = lines_ + 1;
     line["time"] = options_.utc_now();
@@ -287,12 +402,20 @@ Result<> AuditLog::write(std::string_view event, const Json& fields, bool signs)
         text +=
             std::string(signature_member) + key_.sign(std::string(signed_prefix) + text) + "\"}";
     }
+    return text;
+}
+
+/// Under both locks, with `size_`, `lines_` and `previous_` those of the file.
+Result<> AuditLog::write(std::string_view event, const Json& fields, bool signs) {
+    if (auto mended = mend_end(); !mended) return mended;
+    const std::string text = compose(event, fields, signs);
     if (text.size() + 1 > audit_line_bytes_max)
         return fail(Errc::too_large, "a line of the audit log would have " +
                                          std::to_string(text.size() + 1) + " bytes");
     if (auto written = write_bytes(text + "\n"); !written) return written;
     ++lines_;
     previous_ = hash_of(text);
+    last_bytes_ = text.size();
     if (unsigned_++ == 0) unsigned_since_ = std::chrono::steady_clock::now();
     if (!signs) return {};
     unsigned_ = 0;
@@ -373,6 +496,9 @@ class AuditReader {
     }
 
     Result<> take(const std::string& text, bool ended, const Each& each) {
+        if (text.size() >= audit_line_bytes_max)
+            return wrong(physical_, "is longer than any line of a node (" +
+                                        std::to_string(text.size()) + " bytes)");
         const auto line = parse_line(text);
         if (!ended) {
             verdict_.note = "the last line has no end (" + std::to_string(text.size()) +
@@ -408,9 +534,10 @@ class AuditReader {
         previous_ = hash_of(text);
         if (line->event == signature_event)
             if (auto good = take_signature(text, *line); !good) return good;
+        if (line->event == head_missing_event) verdict_.head_missing = verdict_.lines;
         if (text == head_line_) head_found_ = true;
         if (std::to_string(line->number) + ":" + previous_ == expected_head_)
-            expected_found_ = true;
+            expected_found_ = line->number;
         if (each) each(verdict_.lines, line->content);
         return {};
     }
@@ -430,7 +557,7 @@ class AuditReader {
     Result<> check_head() {
         if (verdict_.signatures == 0)
             return fail(Errc::bad_data, log_.string() + ": holds no signature");
-        if (!expected_head_.empty() && !expected_found_)
+        if (!expected_head_.empty() && expected_found_ == 0)
             return fail(Errc::bad_data, log_.string() + ": has no line " + expected_head_ +
                                             ", which it had: its end was cut off, or it was "
                                             "written anew");
@@ -444,11 +571,24 @@ class AuditReader {
             return fail(Errc::bad_data, log_.string() +
                                             ": the last signature, in the file beside it, is not "
                                             "among its lines: its end was cut off");
+        return take_head_missing();
+    }
+
+    /// A line that tells of a missing head file is no fault only for who knows of it: who asks for
+    /// no head file, or has written down a line that came later.
+    Result<> take_head_missing() {
+        if (verdict_.head_missing != 0) {
+            const std::string told = "line " + std::to_string(verdict_.head_missing) +
+                                     " tells that the head file was missing then, so that lines "
+                                     "before it may have been cut off";
+            if (needs_head_ && expected_found_ < verdict_.head_missing)
+                return fail(Errc::bad_data, log_.string() + ": " + told);
+            verdict_.note += told + "; ";
+        }
         if (verdict_.signed_lines < verdict_.lines)
             verdict_.note += std::to_string(verdict_.lines - verdict_.signed_lines) +
-                             " lines behind the last signature are not signed yet";
-        else if (!verdict_.note.empty())
-            verdict_.note.resize(verdict_.note.size() - 2);
+                             " lines behind the last signature are not signed yet; ";
+        if (!verdict_.note.empty()) verdict_.note.resize(verdict_.note.size() - 2);
         return {};
     }
 
@@ -457,7 +597,7 @@ class AuditReader {
     std::string head_line_;
     bool needs_head_ = true;
     bool head_found_ = false;
-    bool expected_found_ = false;
+    std::uint64_t expected_found_ = 0;  ///< the line that `expected_head_` is; 0: none
     AuditVerdict verdict_;
     std::string previous_ = first_previous();
     std::uint64_t physical_ = 0;          ///< lines of the file

@@ -46,7 +46,8 @@ class AuditLog {
   public:
     /// Makes the directory, the key and the log where they are missing, and writes that the node
     /// has started, with a signature. A last line that a crash has cut off is left as it is; a line
-    /// behind it tells of it.
+    /// behind it tells of it. So does a line of a head file that is missing or holds no signature:
+    /// the end of the log may have been cut off.
     /// Errors: io; insecure (a key that others may read); bad_data (a log whose end was cut off or
     /// changed, or whose key is gone): nothing can be added to it honestly.
     static Result<std::unique_ptr<AuditLog>> open(const std::filesystem::path& directory,
@@ -57,7 +58,8 @@ class AuditLog {
     AuditLog& operator=(const AuditLog&) = delete;
 
     /// One line. It is on the disk (fdatasync) when this returns; a failure (io: a full disk) means
-    /// that it is not, and what it would have told of must not happen.
+    /// that it is not, and what it would have told of must not happen. bad_data: the log was
+    /// removed, replaced, cut off or changed while it was open.
     Result<> append(std::string_view event, const Json& fields);
     /// Signs when a line has not been signed yet.
     Result<> sign();
@@ -72,9 +74,14 @@ class AuditLog {
     class Lock;
 
     Result<> start();
+    Result<> begin();
+    Result<> check_head();
+    [[nodiscard]] Result<> check_place() const;
+    [[nodiscard]] bool last_line_stands() const;
     Result<> read_end();
     Result<> mend_end();
     Result<> catch_up();
+    [[nodiscard]] std::string compose(std::string_view event, const Json& fields, bool signs) const;
     Result<> write(std::string_view event, const Json& fields, bool signs = false);
     Result<> write_signature();
     Result<> write_bytes(std::string_view bytes);
@@ -85,11 +92,12 @@ class AuditLog {
     AuditOptions options_;
     std::mutex mutex_;
     int fd_ = -1;
-    std::uint64_t size_ = 0;      ///< bytes that this process knows of
-    std::uint64_t lines_ = 0;     ///< whole ones
-    std::string previous_;        ///< hash of the last whole one
-    std::string torn_;            ///< what stands behind it without an end
-    std::uint64_t unsigned_ = 0;  ///< lines since the last signature
+    std::uint64_t size_ = 0;        ///< bytes that this process knows of
+    std::uint64_t lines_ = 0;       ///< whole ones
+    std::string previous_;          ///< hash of the last whole one
+    std::uint64_t last_bytes_ = 0;  ///< length of that line, without its line feed
+    std::string torn_;              ///< what stands behind it without an end
+    std::uint64_t unsigned_ = 0;    ///< lines since the last signature
     std::chrono::steady_clock::time_point unsigned_since_{};
 };
 
@@ -101,13 +109,15 @@ struct AuditVerdict {
     std::uint64_t torn = 0;          ///< lines that a crash has cut off, each told by the next one
     std::string public_key;          ///< that all signatures are of
     std::string head;                ///< "LINE:HASH" of the last signature, to be kept elsewhere
-    std::string note;                ///< about the lines behind it; may be empty
+    std::uint64_t head_missing = 0;  ///< the last line that tells of a missing head file; 0: none
+    std::string note;                ///< what else is to be known; may be empty
 };
 
 struct AuditExpected {
-    std::string public_key;  ///< hexadecimal; empty: that of the first signature
-    std::string head;        ///< "LINE:HASH" that was written down earlier; empty: none
-    /// The file with the last signature must be beside the log.
+    std::string public_key{};  ///< hexadecimal; empty: that of the first signature
+    std::string head{};        ///< "LINE:HASH" that was written down earlier; empty: none
+    /// The file with the last signature must be beside the log, and must always have been: no line
+    /// behind the one that `head` names tells that it was missing.
     bool head_file = true;
 };
 
