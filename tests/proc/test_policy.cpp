@@ -160,3 +160,33 @@ TEST_CASE("a run that recovers is one decision, and the log outlives kills", "[p
     spit(node_of(dir) / "audit" / "log", replaced(log, "let in again", "let in"));
     CHECK(verify(dir).exit_code == 3);
 }
+
+TEST_CASE("a log that was cut off is not whole after the next command either", "[policy]") {
+    const TempDir dir;
+    spit(dir / "shop.csv", "id,a\n1,2\n");
+    const fs::path audit = node_of(dir) / "audit";
+    const auto grant = [&](const std::string& owner) {
+        return run(dir, {"grant", "shop.csv", owner, "--until", "2099-12-31", "--state-dir",
+                         node_of(dir).string()});
+    };
+    for (const char* const owner : {"bank-a", "bank-b", "bank-c"}) {
+        const Finished granted = grant(owner);
+        INFO(granted.err);
+        REQUIRE(granted.exit_code == 0);
+    }
+    REQUIRE(verify(dir).exit_code == 0);
+    const std::string log = slurp(audit / "log");
+    std::size_t end = 0;  // of its third line, a signature
+    for (int line = 0; line < 3; ++line) end = log.find('\n', end) + 1;
+    REQUIRE(end != 0);
+
+    spit(audit / "log", log.substr(0, end));
+    CHECK(verify(dir).exit_code == 3);
+    CHECK(grant("bank-d").exit_code == 3);  // the head file holds a later line
+    fs::remove(audit / "head");
+    CHECK(verify(dir).exit_code == 3);
+    CHECK(grant("bank-d").exit_code == 0);
+    const Finished cut = verify(dir);
+    CHECK(cut.exit_code == 3);
+    CHECK(cut.out.find("line 4 tells that the head file was missing") != std::string::npos);
+}
