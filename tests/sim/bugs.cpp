@@ -33,7 +33,7 @@ constexpr Bug all[] = {
     VFLBUS_BUG(credit_of_earlier_attempt,
                "CREDIT for an earlier attempt of a body lets the rest of a later one go", 689),
     VFLBUS_BUG(gap_not_told,
-               "a receiver that has lost its memory waits for requests answered before that", 54),
+               "a receiver that has lost its memory waits for requests answered before that", 145),
     VFLBUS_BUG(room_not_passed_on, "a body that waits for room gets none when some comes free"),
     VFLBUS_BUG(join_not_repeated,
                "a member does not say JOIN again in a new session with the broker"),
@@ -60,7 +60,7 @@ constexpr Bug all[] = {
                "broker, links and owners ignore an extension that they have to understand"),
     VFLBUS_BUG(lag_ignored, "the broker counts time that it slept itself as silence of the nodes"),
     VFLBUS_BUG(stall_not_noticed, "the broker says nothing of a worker that hangs", 126),
-    VFLBUS_BUG(progress_ignored, "the broker does not see that a busy worker gets on", 150),
+    VFLBUS_BUG(progress_ignored, "the broker does not see that a busy worker gets on", 753),
     VFLBUS_BUG(orphan_kept, "the broker keeps a run whose owner is back and says nothing of it"),
     VFLBUS_BUG(owner_set_back,
                "a member goes on with an owner whose disk was set back within the term", 69),
@@ -86,7 +86,7 @@ constexpr Bug all[] = {
                "members are released before the owner has stored that all is written"),
     VFLBUS_BUG(window_not_enforced,
                "the broker queues what a node sends beyond its window to one that is behind", 83),
-    VFLBUS_BUG(kept_not_counted, "the broker keeps whatever one node says in OPEN and JOIN", 337),
+    VFLBUS_BUG(kept_not_counted, "the broker keeps whatever one node says in OPEN and JOIN", 103),
     VFLBUS_BUG(policy_too_late, "a member reads its table before it lets the run in"),
 };
 
