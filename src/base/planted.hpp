@@ -55,7 +55,6 @@ enum class PlantedBug : std::uint8_t {
     window_not_enforced,
     kept_not_counted,
     request_of_anybody,
-    under_way_forgotten,
     runs_not_shared,
     policy_too_late,
 };

@@ -43,8 +43,6 @@ constexpr Bug all[] = {
     VFLBUS_BUG(two_owners, "the broker lets another node open a run that has an owner"),
     VFLBUS_BUG(request_of_anybody, "a member does what another participant of its run asks for",
                1486),
-    VFLBUS_BUG(under_way_forgotten,
-               "a connection that begins another session may have another window under way", 1275),
     VFLBUS_BUG(runs_not_shared, "one owner may have all runs that the broker takes"),
     VFLBUS_BUG(routed_without_join,
                "the broker passes on requests of those who take no part in the run"),

@@ -219,7 +219,7 @@ void BrokerCore::release(Node& node, Lane lane, Ended what, TimePoint now) {
     last_node_ = nullptr;
     const auto found = connections_.find(conn);
     if (found == connections_.end()) return out.reset(left_);
-    if (what == Ended::connection || VFLBUS_PLANTED(under_way_forgotten)) {
+    if (what == Ended::connection) {
         connections_.erase(found);
         return out.reset(left_);
     }
