@@ -240,6 +240,7 @@ int run_app_node(const ActorArguments& arguments, const config::Config& config, 
     options.node_name = arguments.name.empty() ? random_name("node") : arguments.name;
     options.state_dir = arguments.state_dir;
     options.policy = arguments.policy;
+    options.policy_dir = arguments.policy_dir;
     options.audits = !arguments.parent && !arguments.name.empty();
     options.app_digest = app_digest_of(arguments);
     if (arguments.parent) options.logs = RunLogs::nowhere_else;
@@ -365,6 +366,7 @@ int run_party(const ActorArguments& arguments, const Self& self, std::optional<N
     options.state_dir = arguments.state_dir;
     options.out_dir = arguments.out;
     options.model_dir = arguments.model_dir;
+    options.policy_dir = arguments.policy_dir;
     options.audits = !arguments.parent;  // what `launch` starts is gone with its run
     options.app_digest = app_digest_of(arguments);
     options.quiet = arguments.quiet;

@@ -309,6 +309,8 @@ void add_actor(CommandLine& line) {
     on.add_option("--policy", actor.policy,
                   "which owners may have what run with this member's data: docs/policy.md")
         ->type_name("FILE");
+    // what `launch` tells its members, whose state directory is gone with the run
+    on.add_option("--policy-dir", actor.policy_dir)->group("")->envname("VFLBUS_POLICY_DIR");
     on.add_option("--model-dir", actor.model_dir)->group("");
     add_actor_app(on, actor);
     add_config(on, actor);

@@ -45,9 +45,10 @@ struct ActorArguments : Common {
     std::string resume;      ///< master only: the run to go on with
     bool or_resume = false;  ///< --run-id of a run that was begun goes on with it
     std::string state_dir;
-    std::string policy;     ///< --policy: what others may do with a member's data
-    std::string model_dir;  ///< --model-dir, not shown: where `predict --local` has the parts
-    std::string app;        ///< --app: the shared object of a ClientApp or ServerApp
+    std::string policy;      ///< --policy: what others may do with a member's data
+    std::string policy_dir;  ///< --policy-dir: what it has decided; empty: the state directory
+    std::string model_dir;   ///< --model-dir, not shown: where `predict --local` has the parts
+    std::string app;         ///< --app: the shared object of a ClientApp or ServerApp
     std::vector<std::string> run_config;   ///< --run-config key=value, of a ServerApp
     std::vector<std::string> node_config;  ///< --node-config key=value, of a ClientApp
 };

@@ -123,6 +123,14 @@ class ContainerRun {
                         fs::copy_file(job_.run_dir / file, own_run / file,
                                       fs::copy_options::overwrite_existing, ec);
         }
+        if (has_policy(job_.config, name)) {
+            // what its policy decides is kept from run to run, beside what parties by hand keep
+            const fs::path kept = fs::absolute(kept_node_directory(job_.config, name));
+            fs::create_directories(kept, ec);
+            if (ec) return fail(Errc::io, "cannot create " + kept.string() + ": " + ec.message());
+            give(kept, party.user);
+            party.mounts.push_back({kept, kept_node_directory(job_.config, name), true});
+        }
         // a mount below the runs directory needs a place there, which the container could not make
         for (const Mount& mount : party.mounts) {
             const fs::path below = mount.inside.lexically_relative(runs_dir);
@@ -179,6 +187,9 @@ class ContainerRun {
             } else {
                 spec.variables.emplace_back("VFLBUS_RANK", name.substr(sizeof "member-" - 1));
             }
+            if (has_policy(job_.config, name))
+                spec.variables.emplace_back("VFLBUS_POLICY_DIR",
+                                            kept_node_directory(job_.config, name).string());
             const auto party = std::ranges::find(parties_, name, &Party::name);
             spec.user = party->user;
             spec.mounts = party->mounts;

@@ -6,6 +6,7 @@
 
 #include "apps/run_config.hpp"
 #include "bus/zmq/address.hpp"
+#include "data/source.hpp"
 #include "observe/log.hpp"
 #include "settings.hpp"
 
@@ -20,7 +21,7 @@ constexpr auto said_look_every = std::chrono::milliseconds(500);
 std::vector<std::string> those_given(std::initializer_list<std::string> paths) {
     std::vector<std::string> given;
     for (const std::string& path : paths)
-        if (!path.empty()) given.push_back(path);
+        if (!path.empty()) given.push_back(data::absolute_location(path));
     return given;
 }
 
@@ -73,6 +74,7 @@ Result<std::unique_ptr<policy::Gate>> open_gate(const config::Config& config,
     if (gate.policy_file.empty() && !options.audits) return nullptr;
     gate.state_dir =
         options.state_dir.empty() ? node_options(config, name).state_dir : options.state_dir;
+    if (!options.policy_dir.empty()) gate.state_dir = options.policy_dir;
     const std::string& broker = options.broker.empty() ? config.bus.broker : options.broker;
     gate.broker_checks_names = !config.bus.certificates.empty() && broker.starts_with("tcp://");
     gate.log = [name](const std::string& line) { log::info({{}, {}, name}, "{}", line); };

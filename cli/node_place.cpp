@@ -17,15 +17,20 @@ fs::path audit_directory(const fs::path& state_dir) {
     return state_dir / "audit";
 }
 
-Result<fs::path> find_node(const NodePlace& place) {
-    if (!place.state_dir.empty()) return fs::path(place.state_dir);
+Result<fs::path> find_node(const NodePlace& place, Missing missing) {
+    std::error_code ec;
+    if (!place.state_dir.empty()) {
+        if (missing == Missing::is_an_error && !fs::is_directory(place.state_dir, ec))
+            return fail(Errc::usage, "--state-dir " + place.state_dir + ": there is no directory");
+        return fs::path(place.state_dir);
+    }
     const auto config = load_config(place);
     if (!config) return tl::unexpected(config.error());
     const fs::path nodes = fs::path(config->output.runs_dir) / "nodes";
-    std::error_code ec;
     if (!place.node.empty()) {
         fs::path found = nodes / place.node;
-        if (!is_valid_node_name(place.node) || !fs::is_directory(found, ec))
+        const bool there = missing == Missing::is_made || fs::is_directory(found, ec);
+        if (!is_valid_node_name(place.node) || !there)
             return fail(Errc::usage,
                         "--node " + place.node + ": there is no node of that name in " +
                             nodes.string() +
@@ -39,8 +44,9 @@ Result<fs::path> find_node(const NodePlace& place) {
     if (names.size() == 1) return nodes / names.front();
     std::ranges::sort(names);
     if (names.empty())
-        return fail(Errc::usage, "there is no audit log of a node in " + nodes.string() +
-                                     "; say --state-dir DIR, or --set output.runs_dir=DIR");
+        return fail(Errc::usage,
+                    "there is no audit log of a node in " + nodes.string() +
+                        "; say --node NAME, --state-dir DIR, or --set output.runs_dir=DIR");
     return fail(Errc::usage, "there are several nodes in " + nodes.string() + ": " +
                                  join_and(names) + "; say which by --node");
 }

@@ -31,6 +31,15 @@ void append_common(std::vector<std::string>& arguments, const Common& common,
     if (common.verbose) arguments.emplace_back("--verbose");
 }
 
+bool has_policy(const config::Config& config, const std::string& party) {
+    const auto section = config.parties.find(party);
+    return section != config.parties.end() && !section->second.policy.empty();
+}
+
+std::filesystem::path kept_node_directory(const config::Config& config, const std::string& name) {
+    return std::filesystem::path(config.output.runs_dir) / "nodes" / name;
+}
+
 LocalPlan plan_of(const Common& common, Transport transport, const config::Config& config,
                   const std::filesystem::path& run_dir, const std::filesystem::path& file_name) {
     LocalPlan plan;
@@ -57,6 +66,11 @@ LocalPlan plan_of(const Common& common, Transport transport, const config::Confi
                             file,
                             "--state-dir",
                             (run_dir / member.name / "node").string()};
+        // the state directory is that of one run; what a policy decides is kept from run to run
+        if (has_policy(config, member.name))
+            member.arguments.insert(
+                member.arguments.end(),
+                {"--policy-dir", kept_node_directory(config, member.name).string()});
         append_common(member.arguments, log_all, config);
         plan.members.push_back(std::move(member));
     }

@@ -40,10 +40,11 @@ struct PartyOptions {
     /// What this process answers about its runs; made on first use.
     std::shared_ptr<RunDesk> desk;
     bool quiet = false;
-    bool launched = false;         ///< by the command that started all parties
-    std::filesystem::path policy;  ///< of a member; empty: what its section says
-    bool audits = false;           ///< a member keeps an audit log also without a policy
-    std::string app_digest;        ///< SHA-256 of the shared object of its app
+    bool launched = false;             ///< by the command that started all parties
+    std::filesystem::path policy;      ///< of a member; empty: what its section says
+    std::filesystem::path policy_dir;  ///< of its decisions and audit log; empty: state_dir
+    bool audits = false;               ///< a member keeps an audit log also without a policy
+    std::string app_digest;            ///< SHA-256 of the shared object of its app
 };
 
 /// The ClientApp of a node.

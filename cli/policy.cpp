@@ -12,6 +12,7 @@
 #include "ask.hpp"
 #include "base/text.hpp"
 #include "commands.hpp"
+#include "data/source.hpp"
 #include "node_place.hpp"
 #include "observe/audit.hpp"
 #include "observe/table.hpp"
@@ -96,7 +97,10 @@ Result<std::int64_t> end_of_day(const std::string& text) {
     const char* const end = ::strptime(text.c_str(), "%Y-%m-%d", &day);
     if (end == nullptr || *end != '\0')
         return fail(Errc::usage, "--until " + text + ": a date is such as 2026-12-31");
-    const std::time_t begin = ::timegm(&day);
+    const int said = day.tm_mday;
+    const std::time_t begin = ::timegm(&day);  // makes 3 March of 31 February
+    if (day.tm_mday != said)
+        return fail(Errc::usage, "--until " + text + ": that month has no such day");
     return (static_cast<std::int64_t>(begin) + 24 * 60 * 60) * 1000;
 }
 
@@ -141,38 +145,46 @@ Json about(const policy::Grant& grant) {
                 {"by", this_user()}};
 }
 
-/// Adds the grant, or takes it away.
-Failure change_grant(const GrantArguments& arguments, const fs::path& state_dir,
-                     std::vector<policy::Grant> grants) {
+/// As the gate has the tables of the configuration, and there when it is a plain file: what a
+/// pattern or a command gives is seen when it is read.
+Result<std::string> table_of(const GrantArguments& arguments) {
+    std::string table = data::absolute_location(arguments.table);
     std::error_code ec;
+    const bool plain = table.starts_with('/') && table.find_first_of("*?[") == std::string::npos;
+    if (plain && !arguments.withdraw && !fs::exists(table, ec))
+        return fail(Errc::io, "there is no table " + table);
+    return table;
+}
+
+/// Adds the grant, or takes it away.
+Result<> change_grant(const GrantArguments& arguments, const fs::path& state_dir) {
     policy::Grant grant;
-    grant.table = fs::absolute(arguments.table, ec).lexically_normal().string();
     grant.owner = arguments.owner;
     grant.fingerprint = arguments.key;
     grant.by = this_user();
     if (!is_valid_node_name(grant.owner))
-        return {Errc::usage, arguments.owner + " is no name of a node"};
+        return fail(Errc::usage, arguments.owner + " is no name of a node");
+    if (!arguments.withdraw) {
+        const auto until = end_of_day(arguments.until);
+        if (!until) return tl::unexpected(until.error());
+        if (*until <= now_ms()) return fail(Errc::usage, "--until " + arguments.until + " is over");
+        grant.until_ms = *until;
+    }
+    auto table = table_of(arguments);
+    if (!table) return tl::unexpected(table.error());
+    grant.table = std::move(*table);
     const auto same = [&](const policy::Grant& other) {
         return other.table == grant.table && other.owner == grant.owner &&
                other.fingerprint == grant.fingerprint;
     };
-    const std::size_t taken = std::erase_if(grants, same);
-    if (arguments.withdraw) {
-        if (taken == 0) return {Errc::usage, grant.table + " is not granted to " + grant.owner};
-    } else {
-        const auto until = end_of_day(arguments.until);
-        if (!until) return until.error();
-        if (*until <= now_ms()) return {Errc::usage, "--until " + arguments.until + " is over"};
-        if (!fs::exists(grant.table, ec)) return {Errc::io, "there is no table " + grant.table};
-        grant.until_ms = *until;
-        grants.push_back(grant);
-    }
-    if (const auto told =
-            record(state_dir, arguments.withdraw ? "grant withdrawn" : "grant", about(grant));
-        !told)
-        return told.error();
-    const auto stored = policy::write_grants(policy::policy_directory(state_dir), grants);
-    return stored ? Failure{Errc::ok, {}} : stored.error();
+    const auto change = [&](std::vector<policy::Grant>& grants) -> Result<> {
+        const std::size_t taken = std::erase_if(grants, same);
+        if (arguments.withdraw && taken == 0)
+            return fail(Errc::usage, grant.table + " is not granted to " + grant.owner);
+        if (!arguments.withdraw) grants.push_back(grant);
+        return record(state_dir, arguments.withdraw ? "grant withdrawn" : "grant", about(grant));
+    };
+    return policy::change_grants(policy::policy_directory(state_dir), change);
 }
 
 }  // namespace
@@ -197,16 +209,25 @@ int run(const ApprovalArguments& arguments) {
 }
 
 int run(const GrantArguments& arguments) {
-    const auto node = find_node(arguments);
+    const bool changes = !arguments.table.empty();
+    const bool grants_anew = changes && !arguments.withdraw;
+    const auto node = find_node(arguments, grants_anew ? Missing::is_made : Missing::is_an_error);
     if (!node) return report_failure(arguments, node.error());
-    auto grants = policy::read_grants(policy::policy_directory(*node));
-    if (!grants) return report_failure(arguments, grants.error());
-    if (arguments.table.empty()) return list_grants(arguments, *grants);
+    if (!changes) {
+        const auto grants = policy::read_grants(policy::policy_directory(*node));
+        if (!grants) return report_failure(arguments, grants.error());
+        return list_grants(arguments, *grants);
+    }
     if (arguments.owner.empty())
         return report_failure(arguments, {Errc::usage, "say to whom: vflbus grant TABLE OWNER"});
     if (arguments.until.empty() && !arguments.withdraw)
         return report_failure(arguments, {Errc::usage, "say --until DATE, or --withdraw"});
-    return report_end(arguments, change_grant(arguments, *node, std::move(*grants)));
+    std::error_code ec;
+    const bool made = !fs::is_directory(*node, ec);
+    const auto changed = change_grant(arguments, *node);
+    if (changed && made && !arguments.json)
+        note(arguments, "made " + node->string() + ", as that node had no directory yet");
+    return report_end(arguments, changed ? Failure{Errc::ok, {}} : changed.error());
 }
 
 }  // namespace vflbus::cli

@@ -10,6 +10,7 @@
 #include "bus/zmq/context.hpp"
 #include "ended_child.hpp"
 #include "observe/log.hpp"
+#include "parties.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
 
@@ -69,6 +70,7 @@ class ThreadRun {
         PartyOptions mine = options_;
         const std::string name = config::member_name(rank);
         mine.state_dir = plan_.run_dir / name / "node";
+        mine.policy_dir = kept_node_directory(*plan_.config, name);
         mine.model_dir = plan_.model_dir;
         Failure ending = serve_member(*plan_.config, rank, mine, stop_members_, true);
         const std::lock_guard lock(mutex_);

@@ -1,5 +1,7 @@
 #include "policy/gate.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -9,6 +11,7 @@
 #include "base/json.hpp"
 #include "base/text.hpp"
 #include "policy/grants.hpp"
+#include "policy/turn.hpp"
 
 namespace vflbus::policy {
 namespace {
@@ -104,6 +107,15 @@ std::optional<Word> read_word(const fs::path& file) {
     }
 }
 
+/// What a file looks like from outside; nothing where there is none.
+std::vector<std::int64_t> stamp_of(const fs::path& file) {
+    struct stat info{};
+    if (::stat(file.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return {};
+    return {static_cast<std::int64_t>(info.st_ino), static_cast<std::int64_t>(info.st_size),
+            static_cast<std::int64_t>(info.st_mtim.tv_sec),
+            static_cast<std::int64_t>(info.st_mtim.tv_nsec)};
+}
+
 void remove_quietly(const fs::path& file) {
     std::error_code ec;
     fs::remove(file, ec);
@@ -143,8 +155,8 @@ Result<std::vector<Held>> read_held(const fs::path& state_dir) {
                            json.at("digest").get<std::string>(),
                            json.at("since_ms").get<std::int64_t>(),
                            json.at("until_ms").get<std::int64_t>()});
-        } catch (const JsonError& e) {
-            return fail(Errc::bad_data, file.string() + " is no run that waits: " + e.what());
+        } catch (const JsonError&) {
+            continue;  // one that is none keeps nobody from approving the others
         }
     }
     std::ranges::sort(all, {}, &Held::since_ms);
@@ -175,16 +187,48 @@ Result<std::unique_ptr<Gate>> Gate::open(GateOptions options) {
     auto audit = observe::AuditLog::open(gate->options_.state_dir / "audit", gate->options_.audit);
     if (!audit) return tl::unexpected(audit.error());
     gate->audit_ = std::move(*audit);
+    if (gate->has_policy()) {
+        std::error_code ec;
+        fs::create_directories(policy_directory(gate->options_.state_dir), ec);
+    }
     if (auto read = gate->read_entries(); !read) return tl::unexpected(read.error());
     return gate;
 }
 
+/// Nobody else decides meanwhile: no other run of this process, and no other process with the same
+/// directory, whose decisions are read first.
+class Gate::Sole {
+  public:
+    explicit Sole(Gate& gate) : guard_(gate.mutex_) {
+        if (!gate.has_policy()) return;
+        turn_.emplace(policy_directory(gate.options_.state_dir) / "runs.lock");
+        if (turn_->mine())
+            ready_ = gate.read_entries();
+        else
+            ready_ = fail(Errc::io, "cannot lock the runs of its policy in " +
+                                        gate.options_.state_dir.string());
+        if (!ready_) {
+            ready_.error().for_others = "it cannot read what it has decided";
+            gate.options_.log(ready_.error().sentence);
+        }
+    }
+    /// Whether the entries are those of all processes.
+    [[nodiscard]] const Result<>& ready() const noexcept { return ready_; }
+
+  private:
+    std::lock_guard<std::mutex> guard_;
+    std::optional<Turn> turn_;
+    Result<> ready_;
+};
+
+/// None when there is no file. A changed one differs from the file that was read or written last.
 Result<> Gate::read_entries() {
     const fs::path file = runs_file(options_.state_dir);
-    std::error_code ec;
-    if (!fs::exists(file, ec)) return {};
+    const std::vector<std::int64_t> stamp = stamp_of(file);
+    if (stamp.empty() || stamp == entries_stamp_) return {};
     const auto text = read_file(file);
     if (!text) return tl::unexpected(text.error());
+    std::vector<Entry> entries;
     try {
         for (const Json& row : Json::parse(*text)) {
             Entry entry;
@@ -203,12 +247,14 @@ Result<> Gate::read_entries() {
             entry.what = row.at("what").get<std::string>();
             entry.by = row.at("by").get<std::string>();
             entry.rules = rules_of(row.at("rules"));
-            entries_.push_back(std::move(entry));
+            entries.push_back(std::move(entry));
         }
     } catch (const JsonError& e) {
         return fail(Errc::bad_data, file.string() + " is not what this program writes (" +
                                         e.what() + "); without it runs of today count anew");
     }
+    entries_ = std::move(entries);
+    entries_stamp_ = stamp;
     return {};
 }
 
@@ -237,7 +283,9 @@ Result<> Gate::write_entries() {
                             {"rules", json_of(entry.rules)}});
     std::error_code ec;
     fs::create_directories(policy_directory(options_.state_dir), ec);
-    return write_file_atomically(runs_file(options_.state_dir), rows.dump() + "\n");
+    auto written = write_file_atomically(runs_file(options_.state_dir), rows.dump() + "\n");
+    if (written) entries_stamp_ = stamp_of(runs_file(options_.state_dir));
+    return written;
 }
 
 Gate::Entry* Gate::find(const RunId& run) {
@@ -364,7 +412,8 @@ Result<> Gate::let_in(Entry entry, const Request& request, const char* how) {
 // -- deciding -------------------------------------------------------------------------------
 
 Result<> Gate::admit_owner(const Owner& owner, const RunId& run) {
-    const std::lock_guard guard(mutex_);
+    const Sole sole(*this);
+    if (!sole.ready()) return sole.ready();
     if (!has_policy()) return {};
     if (owner.fingerprint.empty() && !std::exchange(said_names_, true))
         options_.log(std::string("the policy goes by the names of owners, which ") +
@@ -386,7 +435,8 @@ Result<> Gate::admit_owner(const Owner& owner, const RunId& run) {
 }
 
 Result<> Gate::admit(const Request& request) {
-    const std::lock_guard guard(mutex_);
+    const Sole sole(*this);
+    if (!sole.ready()) return sole.ready();
     Entry* const known = find(request.run);
     if (known != nullptr && known->state != State::over) {
         const bool same = known->owner == request.owner && known->digest == digest_of(request);
@@ -501,7 +551,8 @@ Result<> Gate::hold(Entry entry, const Request& request, const Policy& policy) {
         return not_stored(request, stored.error());
     }
     options_.log(run_text(request) + " waits for approval (" + entry.what + "): vflbus approve " +
-                 entry.run.short_hex() + ", or vflbus refuse " + entry.run.short_hex());
+                 entry.run.short_hex() + " --state-dir " + options_.state_dir.string() +
+                 ", or vflbus refuse with the same");
     return fail(Errc::held, "waits until somebody there approves the run");
 }
 
@@ -568,12 +619,14 @@ void Gate::forget_held(const RunId& run) {
     remove_quietly(said_file(options_.state_dir, run));
 }
 
-/// Held runs whose time is over, and that nobody asks for any more.
-void Gate::drop_expired(std::int64_t now) {
+/// Held runs whose time is over, and that nobody has asked for since; those are asked for once
+/// more, so that an owner who waits is told.
+void Gate::drop_expired(std::int64_t now, std::vector<RunId>& dropped) {
     bool any = false;
     for (Entry& entry : entries_) {
         if (entry.state != State::held || now < entry.until_ms + minute_ms) continue;
         any = true;
+        dropped.push_back(entry.run);
         entry.state = State::refused;
         entry.by = nobody;
         forget_held(entry.run);
@@ -589,11 +642,12 @@ void Gate::drop_expired(std::int64_t now) {
 }
 
 std::vector<RunId> Gate::said() {
-    const std::lock_guard guard(mutex_);
+    const Sole sole(*this);
     std::vector<RunId> runs;
+    if (!sole.ready()) return runs;
     const std::int64_t now = options_.now_ms();
     std::error_code ec;
-    drop_expired(now);
+    drop_expired(now, runs);
     for (const Entry& entry : entries_)
         if (entry.state == State::held &&
             (now >= entry.until_ms || fs::exists(said_file(options_.state_dir, entry.run), ec)))
@@ -621,7 +675,8 @@ Result<> Gate::later(const RunId& run, const std::optional<Refusal>& refusal) {
 
 Result<> Gate::columns(const RunId& run, const std::string& table,
                        std::span<const std::string> names, std::uint64_t rows) {
-    const std::lock_guard guard(mutex_);
+    const Sole sole(*this);
+    if (!sole.ready()) return sole.ready();
     const Entry* const entry = find(run);
     if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
     if (auto good = later(run, judge_columns(entry->section, entry->rules, names)); !good)
@@ -642,7 +697,8 @@ Result<> Gate::columns(const RunId& run, const std::string& table,
 }
 
 Result<> Gate::rows(const RunId& run, std::uint64_t rows) {
-    const std::lock_guard guard(mutex_);
+    const Sole sole(*this);
+    if (!sole.ready()) return sole.ready();
     const Entry* const entry = find(run);
     if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
     if (auto good = later(run, judge_rows(entry->section, entry->rules, rows)); !good) return good;
@@ -652,14 +708,15 @@ Result<> Gate::rows(const RunId& run, std::uint64_t rows) {
 }
 
 Result<> Gate::batch(const RunId& run, std::uint64_t rows) {
-    const std::lock_guard guard(mutex_);
+    const Sole sole(*this);
+    if (!sole.ready()) return sole.ready();
     const Entry* const entry = find(run);
     if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
     return later(run, judge_batch(entry->section, entry->rules, rows));
 }
 
 void Gate::ended(const RunId& run, const Served& served) {
-    const std::lock_guard guard(mutex_);
+    const Sole sole(*this);
     Entry* const entry = find(run);
     if (entry == nullptr || entry->state != State::let_in) return;
     // what ended otherwise may be gone on with

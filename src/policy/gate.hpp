@@ -95,6 +95,7 @@ class Gate final : public Judge {
     };
 
     explicit Gate(GateOptions options);
+    class Sole;
     Result<> read_entries();
     Result<> write_entries();
     Result<const Policy*> current();
@@ -103,7 +104,7 @@ class Gate final : public Judge {
     Result<> judge_anew(const Request& request, const Policy* policy);
     Result<> let_in(Entry entry, const Request& request, const char* how);
     Result<> hold(Entry entry, const Request& request, const Policy& policy);
-    void drop_expired(std::int64_t now);
+    void drop_expired(std::int64_t now, std::vector<RunId>& dropped);
     Result<> take_word(Entry& entry, const Request& request);
     Result<> judge_held(Entry& entry, const Request& request);
     Result<> refuse(const Request& request, const Refusal& refusal);
@@ -123,6 +124,8 @@ class Gate final : public Judge {
     std::optional<Policy> policy_;
     std::string policy_text_;
     std::vector<Entry> entries_;
+    /// Of the file that entries_ were last read from or written to: another one is another gate's.
+    std::vector<std::int64_t> entries_stamp_;
     bool said_names_ = false;  ///< that names are not proved
     /// Refusals of this minute by owner: a peer may not fill the disk with them.
     std::int64_t minute_ = 0;

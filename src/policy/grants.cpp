@@ -1,10 +1,13 @@
 #include "policy/grants.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <system_error>
 
 #include "base/files.hpp"
 #include "base/json.hpp"
 #include "policy/policy.hpp"
+#include "policy/turn.hpp"
 
 namespace vflbus::policy {
 namespace {
@@ -44,6 +47,20 @@ Result<> write_grants(const std::filesystem::path& directory, const std::vector<
     std::error_code ec;
     std::filesystem::create_directories(directory, ec);
     return write_file_atomically(grants_file(directory), rows.dump(1) + "\n");
+}
+
+Result<> change_grants(const std::filesystem::path& directory,
+                       const std::function<Result<>(std::vector<Grant>&)>& change) {
+    std::error_code ec;
+    std::filesystem::create_directories(directory, ec);
+    const Turn turn(directory / "grants.lock");
+    if (!turn.mine())
+        return fail(Errc::io, "cannot lock the grants in " + directory.string() + ": " +
+                                  std::generic_category().message(errno));
+    auto grants = read_grants(directory);
+    if (!grants) return tl::unexpected(grants.error());
+    if (auto changed = change(*grants); !changed) return changed;
+    return write_grants(directory, *grants);
 }
 
 bool granted(const std::vector<Grant>& grants, const std::string& table, const Owner& owner,

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,11 @@ struct Grant {
 /// None when there is no file. Errors: io; bad_data for a file that is none.
 Result<std::vector<Grant>> read_grants(const std::filesystem::path& directory);
 Result<> write_grants(const std::filesystem::path& directory, const std::vector<Grant>& grants);
+/// Reads the grants, lets `change` change them, and writes them. Nobody else who does so comes in
+/// between: two commands at the same time are both kept. Makes the directory. Errors: those of
+/// `change`, after which nothing is written; of reading and writing.
+Result<> change_grants(const std::filesystem::path& directory,
+                       const std::function<Result<>(std::vector<Grant>&)>& change);
 bool granted(const std::vector<Grant>& grants, const std::string& table, const Owner& owner,
              std::int64_t now_ms);
 

@@ -190,3 +190,66 @@ TEST_CASE("a log that was cut off is not whole after the next command either", "
     CHECK(cut.exit_code == 3);
     CHECK(cut.out.find("line 4 tells that the head file was missing") != std::string::npos);
 }
+
+TEST_CASE("what a policy decides outlives the runs of launch", "[policy]") {
+    const TempDir dir;
+    make_example(dir);
+    spit(dir / "policy.toml",
+         "[all]\nowners = [\"master\"]\nruns_per_day = 1\ntables = \"granted\"\n");
+    const Words runs_dir{"--set", "output.runs_dir=" + (dir / "runs")};
+    const auto launch = [&] {
+        return run(dir, with({"launch", "--local", "--config", "run.toml", "--json", "--set",
+                              "model.epochs=1", "--set", "party.member-0.policy=policy.toml"},
+                             runs_dir));
+    };
+    const auto grant = [&](const std::string& table) {
+        const Finished done =
+            run(dir, with({"grant", table, "master", "--until", "2999-12-31", "--node", "member-0"},
+                          runs_dir));
+        INFO(done.err);
+        CHECK(done.exit_code == 0);
+    };
+    const Finished ungranted = launch();
+    CHECK(ungranted.exit_code == 5);
+    CHECK(ungranted.err.find("rule tables") != std::string::npos);
+    grant("data/telecom.csv");
+    grant("data/telecom_test.csv");
+    const std::time_t day = std::time(nullptr) / 86'400;
+    const Finished first = launch();
+    INFO(first.err);
+    CHECK(first.exit_code == 0);
+    const Finished second = launch();
+    if (std::time(nullptr) / 86'400 == day) {  // or midnight has passed, and it was let in
+        CHECK(second.exit_code == 5);
+        CHECK(second.err.find("rule runs_per_day") != std::string::npos);
+    }
+    CHECK(verify(dir).exit_code == 0);
+}
+
+TEST_CASE("a table is granted before the first run, by its name or as a command", "[policy]") {
+    const TempDir dir;
+    spit(dir / "a.csv", "id,x\n1,2\n");
+    const auto grant = [&](const Words& more) {
+        return run(dir, with({"grant"}, with(more, {"--node", "member-0", "--set",
+                                                    "output.runs_dir=" + (dir / "runs")})));
+    };
+    const Words until{"bank", "--until", "2999-12-31"};
+    for (const char* const table : {"a.csv", "exec:cat a.csv", "part-*.csv"}) {
+        CAPTURE(table);
+        const Finished done = grant(with({table}, until));
+        CHECK(done.exit_code == 0);
+        // who has mistyped the node sees it
+        CHECK((done.err.find("nodes/member-0") != std::string::npos) == (table[0] == 'a'));
+    }
+    CHECK(grant(with({"b.csv"}, until)).exit_code != 0);
+    CHECK(grant({"a.csv", "bank", "--until", "2027-02-31"}).exit_code == 2);
+    const std::string listed = grant({"--json"}).out;
+    for (const char* const table : {"/a.csv\"", "\"exec:cat a.csv\"", "/part-*.csv\""}) {
+        CAPTURE(table);
+        CHECK(listed.find(table) != std::string::npos);
+    }
+    CHECK(grant({"exec:cat a.csv", "bank", "--withdraw"}).exit_code == 0);
+    CHECK(grant({"--json"}).out.find("exec:") == std::string::npos);
+    // a place that is not there is no node where nothing waits
+    CHECK(run(dir, {"approve", "--state-dir", dir / "typo"}).exit_code == 2);
+}

@@ -84,7 +84,9 @@ void Run::tick_gathering() {
     std::vector<std::string> whom = names;
     for (const Parties::Peer& peer : parties_.all())
         for (std::string& name : whom)
-            if (peer.held && peer.name == name) name += " (for somebody there to approve the run)";
+            if (peer.held && peer.name == name)
+                name += " (for somebody there to approve the run: vflbus approve " +
+                        options_.run.short_hex() + " --node " + peer.name + ")";
     if (!names.empty())
         log(Level::info,
             "waits for " + join_and(whom) + " since " + text_of(waited) + " of " +

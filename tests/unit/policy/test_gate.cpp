@@ -1,6 +1,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "base/hash.hpp"
 #include "catch.hpp"
@@ -261,10 +262,17 @@ TEST_CASE("a held run waits for somebody's word, over restarts", "[gate]") {
     }
     SECTION("and its owner has gone") {
         member.now += 62 * 60 * 1000;
+        // asked for once more, for an owner who waits on
+        CHECK(member.gate->said() == std::vector<RunId>{asks(1).run});
         CHECK(member.gate->said().empty());
         CHECK(read_held(member.dir())->empty());
         CHECK(code(member.gate->admit(asks(1))) == Errc::refused);
         CHECK(member.audit().find("\"expired\"") != std::string::npos);
+    }
+    SECTION("beside a file that is none") {
+        std::ofstream(policy_directory(member.dir()) / "held" / asks(2).run.hex()) << "{";
+        REQUIRE(read_held(member.dir()));
+        CHECK(read_held(member.dir())->size() == 1);
     }
     SECTION("their number is bounded") {
         for (int run = 2; run <= 4; ++run) CHECK(code(member.gate->admit(asks(run))) == Errc::held);
@@ -385,6 +393,47 @@ TEST_CASE("a table needs a grant where the policy says so", "[gate]") {
     member.now += 1000;
     CHECK(code(member.gate->admit(asks(3))) == Errc::refused);
     CHECK(member.gate->admit(asks(1)));
+}
+
+TEST_CASE("grants that are made at the same time are all kept", "[gate]") {
+    const Member member("");
+    const fs::path directory = policy_directory(member.dir());
+    constexpr int makers = 8;
+    std::vector<std::thread> all;
+    for (int i = 0; i < makers; ++i)
+        all.emplace_back([&directory, i] {
+            for (int j = 0; j < 10; ++j)
+                (void)change_grants(directory, [&](std::vector<Grant>& grants) -> Result<> {
+                    grants.push_back({"/t", "o" + std::to_string(i * 10 + j), "", 1, "ada"});
+                    return {};
+                });
+        });
+    for (std::thread& one : all) one.join();
+    const auto grants = read_grants(directory);
+    REQUIRE(grants);
+    CHECK(grants->size() == makers * 10);
+    CHECK_FALSE(change_grants(directory, [](std::vector<Grant>& none) -> Result<> {
+        none.clear();
+        return fail(Errc::usage, "no");
+    }));
+    CHECK(read_grants(directory)->size() == makers * 10);
+}
+
+TEST_CASE("two processes with one directory count together", "[gate]") {
+    Member member(two_a_day);
+    auto first = std::move(member.gate);
+    member.start();
+    CHECK(first->admit(asks(1)));
+    CHECK(member.gate->admit(asks(2)));
+    CHECK(code(first->admit(asks(3))) == Errc::refused);
+    CHECK(code(member.gate->admit(asks(3))) == Errc::refused);
+    first->ended(asks(1).run, {Errc::ok});
+    member.gate->ended(asks(2).run, {Errc::peer_lost});
+    first.reset();
+    member.start();
+    CHECK(code(member.gate->admit(asks(1))) == Errc::refused);  // is over
+    CHECK(member.gate->admit(asks(2)));                         // goes on
+    CHECK(whole(member));
 }
 
 TEST_CASE("who is refused again and again does not fill the disk", "[gate]") {
