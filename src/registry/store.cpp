@@ -6,6 +6,7 @@
 #include <cstring>
 #include <map>
 
+#include "bus/keys/allow_list.hpp"
 #include "registry/registry.hpp"
 
 namespace vflbus::registry {
@@ -58,6 +59,8 @@ ON CONFLICT(run) DO UPDATE SET
                  ELSE max(runs.started, excluded.started) END,
   finished = excluded.finished, term = excluded.term
 )";
+
+constexpr const char* owner_of_run = "SELECT owner FROM runs WHERE run = ?1";
 
 constexpr const char* put_node = R"(
 INSERT INTO nodes(name, role, rank, state, version, features, first_seen, last_seen, runs,
@@ -305,6 +308,15 @@ void Store::rollback() noexcept {
 }
 
 Result<> Store::put(const RunRow& row) {
+    {
+        // whoever learns the id of a run could otherwise rewrite what is known of it
+        Statement before(impl_->db, impl_->prepared, owner_of_run);
+        before.blob(row.run.bytes);
+        if (before.step()) {
+            const std::string owner = before.text();
+            if (!bus::speaks_for(owner, row.owner) && !bus::speaks_for(row.owner, owner)) return {};
+        }
+    }
     Statement s(impl_->db, impl_->prepared, put_run);
     s.blob(row.run.bytes).integer(static_cast<int>(row.state));
     s.integer(static_cast<int>(row.code)).text(row.reason).text(row.owner).text(row.role);

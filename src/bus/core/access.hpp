@@ -14,13 +14,20 @@
 
 namespace vflbus::bus {
 
-/// As the transport has proved it. A connection without one (ipc in a private directory, inproc, or
-/// tcp that is open to everybody by --insecure) is not asked for rights.
+/// As the transport has proved it. At a broker with keys, a connection of which the transport says
+/// nothing may do nothing: that somebody needs no key has to be said.
 struct Identity {
-    std::string name;         ///< that the allow-list gives the key
-    std::string fingerprint;  ///< of the key
+    std::string name;           ///< that the allow-list gives the key
+    std::string fingerprint;    ///< of the key
+    bool needs_no_key = false;  ///< ipc in a private directory, inproc: not asked for rights
     friend bool operator==(const Identity&, const Identity&) = default;
 };
+
+/// What a transport says of a connection that is trusted for the way on which it came.
+inline std::shared_ptr<const Identity> no_key_needed() {
+    static const auto one = std::make_shared<const Identity>(Identity{{}, {}, true});
+    return one;
+}
 
 // log lines about keys without a right: of all of them together
 inline constexpr double refusal_lines_at_once = 256;

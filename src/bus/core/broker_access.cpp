@@ -19,6 +19,11 @@ std::string hello_text(const Hello& hello) {
            (hello.rank < 0 ? std::string() : " of rank " + std::to_string(hello.rank));
 }
 
+/// Who asks takes part in nothing.
+bool only_asks(const Hello& hello) {
+    return lists(hello, feature_asks) && hello.features.size() == 1;
+}
+
 template <class Row, class Decoded, class Keep>
 Bytes kept_rows(Decoded decoded, std::uint64_t limit, Keep&& keep) {
     std::vector<Row> kept;
@@ -31,22 +36,38 @@ Bytes kept_rows(Decoded decoded, std::uint64_t limit, Keep&& keep) {
 
 }  // namespace
 
-/// The entry of the key that the node has shown; null when there is none that counts now. Not for a
-/// node without a key.
+/// Whether this broker has keys, and the connection is not one that needs none. One of which
+/// nothing is known is asked like any other, and has nothing to show.
+bool BrokerCore::asked_for_rights(const Identity* key) const noexcept {
+    return config_.access != nullptr && (key == nullptr || !key->needs_no_key);
+}
+bool BrokerCore::asked_for_rights(const Node& node) const noexcept {
+    return asked_for_rights(node.key.get());
+}
+
+/// " key=FINGERPRINT" for the log; nothing for a node without a key.
+std::string BrokerCore::key_text(const Node& node) {
+    return node.key == nullptr || node.key->needs_no_key ? "" : " key=" + node.key->fingerprint;
+}
+
+/// The entry of the key that the node has shown; null when there is none that counts now. Only of a
+/// node that is asked for rights.
 std::shared_ptr<const Allowed> BrokerCore::rights_of(const Node& node) const {
+    if (node.key == nullptr) return nullptr;
     auto entry = config_.access->entry(node.key->fingerprint);
     return entry != nullptr && entry->name == node.key->name ? entry : nullptr;
 }
 
 /// Why a key does not come in as what HELLO says; empty when it does.
-std::string BrokerCore::why_not_admitted(const Identity& key, const Hello& hello) const {
-    const auto entry = config_.access->entry(key.fingerprint);
-    if (entry == nullptr || entry->name != key.name)
-        return "the key of " + key.name + " is not allowed any more: it is revoked or has expired";
+std::string BrokerCore::why_not_admitted(const Identity* key, const Hello& hello) const {
+    if (!asked_for_rights(key)) return {};
+    if (key == nullptr) return "this connection has shown no key";
+    const auto entry = config_.access->entry(key->fingerprint);
+    if (entry == nullptr || entry->name != key->name)
+        return "the key of " + key->name + " is not allowed any more: it is revoked or has expired";
     if (!speaks_for(entry->name, hello.name))
         return "this is the key of " + entry->name + ", which cannot speak for " + hello.name;
-    // who asks takes no part in anything
-    if (lists(hello, feature_asks) && hello.features.size() == 1 && hello.role == "node") return {};
+    if (only_asks(hello) && hello.role == "node") return {};
     // a member without a rank that serves apps is a node to the list: no training names it
     const bool app_node = hello.role == "member" && hello.rank < 0 && lists(hello, feature_apps);
     const std::string role = app_node ? "node" : hello.role;
@@ -63,45 +84,83 @@ std::string BrokerCore::why_not_admitted(const Identity& key, const Hello& hello
     return {};
 }
 
-/// Looks at the key of a connection that says HELLO. False: it was refused, and told.
-bool BrokerCore::admit(ConnId from, const Hello& hello, TimePoint now) {
-    const auto key = transport_.identity_of(from);
-    if (const auto connection = connections_.find(from); connection != connections_.end())
-        connection->second.key = key;
-    if (key == nullptr || config_.access == nullptr) return true;
-    const std::string why = why_not_admitted(*key, hello);
+/// Looks at the key of a connection that says HELLO, or has waited for its name since it did.
+/// False: it was refused, and told.
+bool BrokerCore::admit(ConnId from, const Hello& hello, const Identity* key, TimePoint now) {
+    const std::string why = why_not_admitted(key, hello);
     if (why.empty()) return true;
-    not_allowed(*key, hello_text(hello), now);
+    not_allowed(key, hello_text(hello), now);
     refuse_hello(from, Errc::not_allowed, why);
     return false;
 }
 
-/// Counted, and named in the log; not without bound, as each of them is the choice of a peer.
-void BrokerCore::not_allowed(const Identity& key, const std::string& tried, TimePoint now) {
+/// Counted, and named in the log. Only at a broker with keys.
+void BrokerCore::not_allowed(const Identity* key, const std::string& tried, TimePoint now) {
     ++counters_.not_allowed;
+    static const Identity nobody{"-", "-"};
+    const Identity& who = key == nullptr ? nobody : *key;
+    tell_refusal("not allowed name=" + who.name + " key=" + who.fingerprint + " tried: " + tried,
+                 now);
+}
+
+/// Not without bound, as each of them is the choice of a peer.
+void BrokerCore::tell_refusal(const std::string& line, TimePoint now) {
     if (!refusals_told_.take(1, now)) {
         ++refusals_untold_;
         return;
     }
     const std::uint64_t untold = std::exchange(refusals_untold_, 0);
-    log("not allowed name=" + key.name + " key=" + key.fingerprint + " tried: " + tried +
-        (untold == 0 ? "" : "; and " + std::to_string(untold) + " more before it"));
+    log(line + (untold == 0 ? "" : "; and " + std::to_string(untold) + " more before it"));
 }
 
 bool BrokerCore::may_open(const Node& node, TimePoint now) {
-    if (node.key == nullptr || config_.access == nullptr) return true;
+    if (!asked_for_rights(node)) return true;
     const auto entry = rights_of(node);
     if (entry != nullptr && drives_runs(node.hello) && entry->has_role(node.hello.role))
         return true;
-    not_allowed(*node.key, "to open a run as " + node.hello.name, now);
+    not_allowed(node.key.get(), "to open a run as " + node.hello.name, now);
     return false;
+}
+
+/// Whether the key has the role and the rank in which an owner names its node. An owner may name
+/// anybody, so what it says gives nobody a right.
+bool BrokerCore::may_take_part(const Node& node, const Participant& as) const {
+    if (!asked_for_rights(node)) return true;
+    const auto entry = rights_of(node);
+    return entry != nullptr && !only_asks(node.hello) && entry->has_role(as.role) &&
+           (as.role != "member" || entry->has_rank(as.rank));
+}
+
+/// Whether a node is told of a run that it is named in. The log says why it is not.
+bool BrokerCore::may_invite(const Node& node, const Run& run, TimePoint now) {
+    const Member* const member = run.find(node.id);
+    if (run.open_to_all || member == nullptr || may_take_part(node, member->participant))
+        return true;
+    tell_refusal("not invited name=" + node.hello.name + key_text(node) +
+                     " run=" + run.id.short_hex() + ": its key is not allowed as " +
+                     as_text(member->participant),
+                 now);
+    return false;
+}
+
+/// To everybody else a run is not there.
+bool BrokerCore::may_know_of(const Node& node, Run& run) const {
+    return !asked_for_rights(node) || run.owner == node.id || run.find(node.id) != nullptr;
+}
+
+/// Whether a run that waits at a master, or has waited there, is this node's to open: that of the
+/// master itself or of a process of it.
+bool BrokerCore::drives_noted(const Node& node, const Noted& noted) const {
+    if (!asked_for_rights(node) || noted.by == node.id) return true;
+    const auto entry = rights_of(node);
+    return entry != nullptr && speaks_for(entry->name, noted.by_name);
 }
 
 /// Whether a question may go where it is to go. What is asked of the broker itself is answered with
 /// what the key may see. A question about a run names it, and only what this broker knows of that
 /// run counts: who says that a run is its own has shown nothing.
 bool BrokerCore::may_ask(const Node& node, const Header& query, TimePoint now) {
-    if (node.key == nullptr || config_.access == nullptr || query.dst == broker_node) return true;
+    if (!asked_for_rights(node) || query.dst == broker_node) return true;
     const auto question = static_cast<Question>(query.type);
     const auto entry = rights_of(node);
     bool may = false;
@@ -136,7 +195,7 @@ bool BrokerCore::may_ask(const Node& node, const Header& query, TimePoint now) {
     const std::string what =
         "question " + std::to_string(query.type) + " about run " + query.run.short_hex();
     if (!may) {
-        not_allowed(*node.key, what, now);
+        not_allowed(node.key.get(), what, now);
         return false;
     }
     if (question == Question::stop || question == Question::submit)
@@ -146,7 +205,7 @@ bool BrokerCore::may_ask(const Node& node, const Header& query, TimePoint now) {
 }
 
 bool BrokerCore::sees_all(const Node& node) const {
-    if (node.key == nullptr || config_.access == nullptr) return true;
+    if (!asked_for_rights(node)) return true;
     const auto entry = rights_of(node);
     return entry != nullptr && entry->may(Right::see);
 }
@@ -202,8 +261,8 @@ void BrokerCore::end_revoked(TimePoint now) {
     if (config_.access == nullptr) return;
     std::vector<std::pair<NodeId, std::string>> over;
     for (const auto& [id, node] : nodes_) {
-        if (node->conn == 0 || node->key == nullptr) continue;
-        if (std::string why = why_not_admitted(*node->key, node->hello); !why.empty())
+        if (node->conn == 0) continue;
+        if (std::string why = why_not_admitted(node->key.get(), node->hello); !why.empty())
             over.emplace_back(id, std::move(why));
     }
     for (const auto& [id, why] : over) {
@@ -215,7 +274,7 @@ void BrokerCore::end_revoked(TimePoint now) {
 
 /// Its connections stay for a moment as those of a stranger, to whom nothing is answered but why.
 void BrokerCore::end_session(Node& node, const std::string& why, TimePoint now) {
-    log("session ended name=" + node.hello.name + " key=" + node.key->fingerprint + ": " + why);
+    log("session ended name=" + node.hello.name + key_text(node) + ": " + why);
     Header bye;
     bye.kind = Kind::bye;
     bye.aux = static_cast<std::uint64_t>(Errc::not_allowed);

@@ -9,10 +9,10 @@ void BrokerCore::on_bulk(ConnId from, const Header& header, TimePoint now) {
     const auto found = nodes_.find(header.src);
     Node* const node = found == nodes_.end() ? nullptr : found->second.get();
     const auto key = transport_.identity_of(from);
-    const bool same_key = node != nullptr && (key == nullptr) == (node->key == nullptr) &&
-                          (key == nullptr || *key == *node->key);
-    if (node != nullptr && !same_key && key != nullptr)
-        not_allowed(*key, "BULK of a session of " + node->hello.name, now);
+    const bool same_key = config_.access == nullptr || (node != nullptr && key != nullptr &&
+                                                        node->key != nullptr && *key == *node->key);
+    if (node != nullptr && !same_key)
+        not_allowed(key.get(), "BULK of a session of " + node->hello.name, now);
     if (node == nullptr || node->conn == 0 || node->session != header.aux ||
         node->hello.instance != header.request || !same_key)
         return refuse_hello(from, Errc::not_registered,

@@ -87,7 +87,8 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
             ++counters_.strangers;
         if (!sender->crowded) return;
         const auto still = connections_.find(from);
-        if (still != connections_.end() && still->second.node == nullptr) {
+        if (still != connections_.end() && still->second.node == nullptr &&
+            !waits_for_name(still->second, from)) {
             connections_.erase(still);
             --anonymous_;
         }

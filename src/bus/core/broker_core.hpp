@@ -36,8 +36,8 @@ class BrokerTransport {
     virtual SendResult send(ConnId to, Frame& frame) = 0;
     /// Ends a connection that breaks the rules, with all that its peer still has to say.
     virtual void close(ConnId) {}
-    /// Whose key the connection has that the frame came from which is being given to `on_frame`;
-    /// null: it has none.
+    /// Whose key the connection has that the frame came from which is being given to `on_frame`,
+    /// or `no_key_needed()`. Null: nothing is known of it, and a broker with keys refuses it.
     [[nodiscard]] virtual std::shared_ptr<const Identity> identity_of(ConnId) { return nullptr; }
 };
 
@@ -51,7 +51,7 @@ struct BrokerConfig {
     /// Milliseconds since 1970 at a time; empty: since the epoch of the clock.
     std::function<std::uint64_t(TimePoint)> wall_ms;
     Limits limits{};
-    /// What the keys of connections allow; null: connections have no keys.
+    /// What the keys of connections allow; null: this broker has no keys, and asks nobody for one.
     const Access* access = nullptr;
     /// Extensions of HELLO that this broker knows the meaning of.
     ExtensionNumbers understood{};
@@ -143,9 +143,12 @@ class BrokerCore {
     void route_credit(Node& node, const Header& header, TimePoint now);
 
     // -- nodes: broker_nodes.cpp -------------------------------------------------
-    void accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now);
+    void accept(ConnId from, Hello hello, std::uint64_t hello_number,
+                std::shared_ptr<const Identity> key, TimePoint now);
+    void accept_waiting(Probe probe, TimePoint now);
+    [[nodiscard]] bool waits_for_name(const Connection& connection, ConnId conn) const;
     void take_over(Node& node, TimePoint now);
-    void connect(Node& node, ConnId from, TimePoint now);
+    void connect(Node& node, ConnId from, std::shared_ptr<const Identity> key, TimePoint now);
     void begin_session(Node& node, Hello hello, ConnId from, TimePoint now);
     void welcome(Node& node, std::uint64_t hello_number, TimePoint now);
     void refuse_hello(ConnId from, Errc code, const std::string& sentence);
@@ -167,8 +170,15 @@ class BrokerCore {
     void forget_if_idle(NodeId id);
 
     // -- who may do what: broker_access.cpp -----------------------------------------
-    [[nodiscard]] std::string why_not_admitted(const Identity& key, const Hello& hello) const;
-    [[nodiscard]] bool admit(ConnId from, const Hello& hello, TimePoint now);
+    [[nodiscard]] bool asked_for_rights(const Identity* key) const noexcept;
+    [[nodiscard]] bool asked_for_rights(const Node& node) const noexcept;
+    [[nodiscard]] static std::string key_text(const Node& node);
+    [[nodiscard]] std::string why_not_admitted(const Identity* key, const Hello& hello) const;
+    [[nodiscard]] bool admit(ConnId from, const Hello& hello, const Identity* key, TimePoint now);
+    [[nodiscard]] bool may_take_part(const Node& node, const Participant& as) const;
+    [[nodiscard]] bool may_invite(const Node& node, const Run& run, TimePoint now);
+    [[nodiscard]] bool may_know_of(const Node& node, Run& run) const;
+    [[nodiscard]] bool drives_noted(const Node& node, const Noted& noted) const;
     [[nodiscard]] std::shared_ptr<const Allowed> rights_of(const Node& node) const;
     [[nodiscard]] bool may_open(const Node& node, TimePoint now);
     [[nodiscard]] bool may_ask(const Node& node, const Header& query, TimePoint now);
@@ -176,7 +186,8 @@ class BrokerCore {
     void leave_visible(const Node& node, Question question, std::uint64_t limit, Bytes& rows) const;
     void end_revoked(TimePoint now);
     void end_session(Node& node, const std::string& why, TimePoint now);
-    void not_allowed(const Identity& key, const std::string& tried, TimePoint now);
+    void not_allowed(const Identity* key, const std::string& tried, TimePoint now);
+    void tell_refusal(const std::string& line, TimePoint now);
 
     // -- second connections: broker_bulk.cpp --------------------------------------
     void on_bulk(ConnId from, const Header& header, TimePoint now);

@@ -25,7 +25,8 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
     }
     Hello hello = std::move(*decoded);
     const NodeId id = node_id_of(hello.name);
-    if (!admit(from, hello, now)) return;
+    const auto key = transport_.identity_of(from);
+    if (!admit(from, hello, key.get(), now)) return;
     if (const auto unknown = first_not_understood(hello.extensions, config_.understood))
         return refuse_hello(from, Errc::unsupported_version,
                             not_understood("HELLO of " + hello.name, *unknown, "this broker"));
@@ -39,7 +40,7 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
             return refuse_hello(
                 from, Errc::too_many,
                 "this broker serves " + std::to_string(config_.limits.nodes) + " nodes already");
-        return accept(from, std::move(hello), header.request, now);
+        return accept(from, std::move(hello), header.request, key, now);
     }
     Node& node = *found->second;
     if (node.hello.name != hello.name)
@@ -47,7 +48,7 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
                             "the name " + hello.name + " has the same node id as " +
                                 node.hello.name + "; choose another");
     if (node.hello.instance == hello.instance)
-        return accept(from, std::move(hello), header.request, now);
+        return accept(from, std::move(hello), header.request, key, now);
 
     if (hello.incarnation < node.hello.incarnation && !VFLBUS_PLANTED(stale_incarnation))
         return refuse_hello(from, Errc::stale_incarnation,
@@ -61,7 +62,9 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
         settle_probe(node, false, now);
         return on_hello(from, known, header, body, now);
     }
-    if (gone) return accept(from, std::move(hello), header.request, now);
+    if (gone) return accept(from, std::move(hello), header.request, key, now);
+    if (const auto connection = connections_.find(from); connection != connections_.end())
+        connection->second.waits_for = id;
     if (node.probe) {
         // the same newcomer repeats itself; a third one has to wait for its turn
         Probe& waiting = *node.probe;
@@ -75,9 +78,10 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
         }
         waiting.conn = from;  // its connection may have broken meanwhile
         waiting.hello_number = header.request;
+        waiting.key = key;
         return;
     }
-    ask_for_life(node, Probe{from, std::move(hello), header.request, 0, now, {}}, now);
+    ask_for_life(node, Probe{from, std::move(hello), header.request, 0, now, {}, key}, now);
 }
 
 /// A connection that is dead already answers by being gone. The PING counts like any other frame:
@@ -90,9 +94,15 @@ void BrokerCore::ask_for_life(Node& node, Probe probe, TimePoint now) {
     const Posted posted = post(node, {make_frame(ping, Bytes{})}, now);
     if (posted == Posted::gone || posted == Posted::over) {
         disconnect(node, Ended::connection, now);
-        return accept(probe.conn, std::move(probe.hello), probe.hello_number, now);
+        return accept_waiting(std::move(probe), now);
     }
     node.probe = std::move(probe);
+}
+
+/// Whether a connection is that of a newcomer which waits for its name.
+bool BrokerCore::waits_for_name(const Connection& connection, ConnId conn) const {
+    const auto node = nodes_.find(connection.waits_for);
+    return node != nodes_.end() && node->second->probe && node->second->probe->conn == conn;
 }
 
 void BrokerCore::refuse_hello(ConnId from, Errc code, const std::string& sentence) {
@@ -109,10 +119,18 @@ void BrokerCore::settle_probe(Node& node, bool old_one_lives, TimePoint now) {
     Probe probe = std::move(*node.probe);
     node.probe.reset();
     if (old_one_lives) return refuse_hello(probe.conn, Errc::name_taken, taken(probe.hello.name));
-    accept(probe.conn, std::move(probe.hello), probe.hello_number, now);
+    accept_waiting(std::move(probe), now);
 }
 
-void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, TimePoint now) {
+/// A newcomer that has waited has the name now, unless its key was revoked or has expired
+/// meanwhile.
+void BrokerCore::accept_waiting(Probe probe, TimePoint now) {
+    if (!admit(probe.conn, probe.hello, probe.key.get(), now)) return;
+    accept(probe.conn, std::move(probe.hello), probe.hello_number, std::move(probe.key), now);
+}
+
+void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number,
+                        std::shared_ptr<const Identity> key, TimePoint now) {
     const NodeId id = node_id_of(hello.name);
     // a newcomer that waited for this name may have said HELLO under another one meanwhile
     const auto connection = connections_.find(from);
@@ -143,7 +161,7 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
         probe.reset();
     }
     const ConnId before = node.conn;
-    connect(node, from, now);
+    connect(node, from, std::move(key), now);
     if (known && !same_process && before != 0 && before != from) {
         Header bye;
         bye.kind = Kind::bye;
@@ -152,13 +170,12 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number, Ti
                  encode_sentence("a younger process has taken over the name " + hello.name));
     }
     begin_session(node, std::move(hello), from, now);
-    log("node up name=" + node.hello.name + " role=" + node.hello.role + " version=" +
-        node.hello.version + (node.key == nullptr ? "" : " key=" + node.key->fingerprint) +
-        (same_process ? " again=true" : ""));
+    log("node up name=" + node.hello.name + " role=" + node.hello.role +
+        " version=" + node.hello.version + key_text(node) + (same_process ? " again=true" : ""));
     welcome(node, hello_number, now);
     if (!probe) return;
     if (node.conn != 0) return ask_for_life(node, std::move(*probe), now);
-    accept(probe->conn, std::move(probe->hello), probe->hello_number, now);
+    accept_waiting(std::move(*probe), now);
 }
 
 /// Another process has the name: those who work with the old one hear at once that it is no more.
@@ -173,7 +190,8 @@ void BrokerCore::take_over(Node& node, TimePoint now) {
 }
 
 /// From here on the connection is the node's; what waited on another one is dropped.
-void BrokerCore::connect(Node& node, ConnId from, TimePoint now) {
+void BrokerCore::connect(Node& node, ConnId from, std::shared_ptr<const Identity> key,
+                         TimePoint now) {
     // what an earlier session has sent on this very connection may still be on its way
     if (node.conn == from) {
         node.out.begin_session(left_);
@@ -181,7 +199,7 @@ void BrokerCore::connect(Node& node, ConnId from, TimePoint now) {
         release(node, Lane::main, Ended::session, now);
         claim(node, Lane::main, from, now);
     }
-    node.key = connections_[from].key;
+    node.key = std::move(key);
     last_conn_ = 0;
     last_node_ = nullptr;
     ++generation_;
@@ -278,7 +296,7 @@ void BrokerCore::welcome(Node& node, std::uint64_t hello_number, TimePoint now) 
     note(node);
     for (const RunId& run_id : node.runs) {
         const Run& run = *runs_.at(run_id);
-        if (run.owner != node.id) (void)send_open(node, run, now);
+        if (run.owner != node.id && may_invite(node, run, now)) (void)send_open(node, run, now);
     }
 }
 

@@ -203,8 +203,9 @@ void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, 
             return refuse(Errc::too_many, "this broker has notes of " +
                                               std::to_string(noted_.size()) + " runs already");
         const auto [at, fresh] = noted_.try_emplace(header.run);
-        if (!fresh && node.key != nullptr && at->second.by != node.id) {
-            not_allowed(*node.key, "a note about a run that waits at " + at->second.by_name, now);
+        if (!fresh && asked_for_rights(node) && at->second.by != node.id) {
+            not_allowed(node.key.get(), "a note about a run that waits at " + at->second.by_name,
+                        now);
             return refuse(Errc::not_allowed, "this run waits at another master");
         }
         if (fresh) at->second.since = now;
@@ -217,9 +218,9 @@ void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, 
     } else {
         Noted noted{node.id, node.hello.name, node.hello.role, true, now, now};
         if (const auto found = noted_.find(header.run); found != noted_.end()) {
-            if (node.key != nullptr && found->second.by != node.id) {
-                not_allowed(*node.key, "a note about a run that waits at " + found->second.by_name,
-                            now);
+            if (asked_for_rights(node) && found->second.by != node.id) {
+                not_allowed(node.key.get(),
+                            "a note about a run that waits at " + found->second.by_name, now);
                 return refuse(Errc::not_allowed, "this run waits at another master");
             }
             noted.since = found->second.since;

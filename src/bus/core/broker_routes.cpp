@@ -15,7 +15,7 @@ bool BrokerCore::find_route(Node& node, const Header& header,
         return false;
     };
     Run* const run = find_run(header.run);
-    if (run == nullptr) {
+    if (run == nullptr || !may_know_of(node, *run)) {
         const bool may_come = now - started_ < config_.timings.rejoin_grace;
         return no(may_come ? Errc::retry : Errc::unknown_run,
                   "run " + header.run.short_hex() + " is not known here");

@@ -86,7 +86,14 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
     Run* const run = find_run(header.run);
     if (run != nullptr && run->owner != node.id && !VFLBUS_PLANTED(two_owners))
         return refuse(Errc::not_owner,
-                      "run " + run->id.short_hex() + " belongs to " + run->owner_name);
+                      "run " + run->id.short_hex() + " belongs to " +
+                          (may_know_of(node, *run) ? run->owner_name : "somebody else"));
+    if (const auto noted = noted_.find(header.run);
+        noted != noted_.end() && !drives_noted(node, noted->second)) {
+        not_allowed(node.key.get(), "to open a run that waits at " + noted->second.by_name, now);
+        return refuse(Errc::not_owner,
+                      "run " + header.run.short_hex() + " waits at another master");
+    }
     if (run != nullptr && header.term < run->term)
         return refuse(Errc::stale_term,
                       "run " + run->id.short_hex() + " is in term " + std::to_string(run->term));
@@ -122,8 +129,8 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
     fresh->created = now;
     noted_.erase(header.run);
     ++owned_runs_[node.id];
-    log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name + " term=" +
-        std::to_string(header.term) + (node.key == nullptr ? "" : " key=" + node.key->fingerprint));
+    log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
+        " term=" + std::to_string(header.term) + key_text(node));
     return runs_.emplace(header.run, std::move(fresh)).first->second.get();
 }
 
@@ -161,7 +168,9 @@ void BrokerCore::tell_of_open(Node& node, Run& run, TimePoint now) {
     answer.flags = flag::answer;
     for (const Member& member : run.members) {
         const auto found = nodes_.find(member.id);
-        if (found != nodes_.end() && (member.joined || found->second->conn != 0)) ++answer.aux;
+        if (found != nodes_.end() &&
+            (member.joined || (found->second->conn != 0 && may_invite(*found->second, run, now))))
+            ++answer.aux;
     }
     send_control(node, Kind::open, answer, {}, now);
     // who is there comes before who has joined, as in on_join
@@ -173,7 +182,8 @@ void BrokerCore::tell_of_open(Node& node, Run& run, TimePoint now) {
         participant.runs.insert(run.id);
         if (member.joined) {  // the owner came back: it hears again who is in
             (void)send_join(node, run, member, now);
-        } else if (participant.conn != 0) {
+        } else if (participant.conn != 0 &&
+                   (run.open_to_all || may_take_part(participant, member.participant))) {
             (void)send_open(participant, run, now);
         }
     }
@@ -227,13 +237,14 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
     if (join->name != node.hello.name)
         return send_error(node, header, Errc::wrong_source,
                           "only " + node.hello.name + " itself joins in its name", now);
-    if (node.key != nullptr && (join->role != node.hello.role || join->rank != node.hello.rank)) {
-        not_allowed(*node.key, "JOIN with another role or rank than its HELLO", now);
+    if (asked_for_rights(node) &&
+        (join->role != node.hello.role || join->rank != node.hello.rank)) {
+        not_allowed(node.key.get(), "JOIN with another role or rank than its HELLO", now);
         return send_error(node, header, Errc::not_allowed,
                           node.hello.name + " joins as what it said HELLO as", now);
     }
     Run* run = find_run(header.run);
-    if (run == nullptr) {
+    if (run == nullptr || !may_know_of(node, *run)) {
         const bool may_come = now - started_ < config_.timings.rejoin_grace;
         return send_error(node, header, may_come ? Errc::retry : Errc::unknown_run,
                           "run " + header.run.short_hex() + " is not known here", now);
@@ -242,6 +253,15 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
     if (member == nullptr)
         return send_error(node, header, Errc::not_a_participant,
                           node.hello.name + " is not named in run " + run->id.short_hex(), now);
+    if (!run->open_to_all && !may_take_part(node, member->participant)) {
+        not_allowed(node.key.get(),
+                    "to join run " + run->id.short_hex() + " as " + as_text(member->participant),
+                    now);
+        return send_error(node, header, Errc::not_allowed,
+                          "the key of " + node.hello.name + " is not allowed to take part as " +
+                              as_text(member->participant),
+                          now);
+    }
     if (header.term != run->term && !VFLBUS_PLANTED(term_not_checked))
         return send_error(node, header, Errc::stale_term,
                           "run " + run->id.short_hex() + " is in term " + std::to_string(run->term),
@@ -278,6 +298,7 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
 
 void BrokerCore::on_close(Node& node, const Header& header, const Payload& body, TimePoint now) {
     Run* run = find_run(header.run);
+    if (run != nullptr && !may_know_of(node, *run)) run = nullptr;
     if (run != nullptr && run->owner != node.id)
         return send_error(node, header, Errc::not_owner,
                           "run " + run->id.short_hex() + " belongs to " + run->owner_name, now);

@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "base/text.hpp"
 #include "bus/core/allowance.hpp"
 #include "bus/core/broker_core.hpp"
 #include "bus/core/under_way.hpp"
@@ -28,6 +29,12 @@ inline constexpr ControlLimits waiting_control_limits{.frames = control_queue_fr
 
 inline bool lists(const Hello& hello, std::string_view feature) {
     return std::find(hello.features.begin(), hello.features.end(), feature) != hello.features.end();
+}
+
+/// "member of rank 0", "arbiter"
+inline std::string as_text(const Participant& participant) {
+    return printable(participant.role) +
+           (participant.rank < 0 ? std::string() : " of rank " + std::to_string(participant.rank));
 }
 
 struct BrokerCore::Asked {
@@ -66,7 +73,7 @@ struct BrokerCore::Connection {
     /// While it is anonymous, after it was a node's: what was sent on it and is not proved to be
     /// read, for the node whose it is next.
     std::unique_ptr<UnderWay> under_way{};
-    std::shared_ptr<const Identity> key{};  ///< as of its HELLO or BULK
+    NodeId waits_for{};  ///< the name whose probe it is or was
 };
 
 /// Another process that claims a name, while the one that has it is asked for a sign of life.
@@ -77,6 +84,8 @@ struct BrokerCore::Probe {
     std::uint64_t number = 0;  ///< of the PING
     TimePoint asked{};         ///< first
     TimePoint deadline{};
+    /// Of the connection, as of its HELLO: the connection itself may be forgotten meanwhile.
+    std::shared_ptr<const Identity> key{};
 };
 
 struct BrokerCore::Node {
@@ -102,7 +111,7 @@ struct BrokerCore::Node {
 
     NodeId id;
     Hello hello;
-    std::shared_ptr<const Identity> key;  ///< of its connection; null: it has none
+    std::shared_ptr<const Identity> key;  ///< of its connection; null: nothing is known of it
     ConnId conn = 0;                      ///< 0: not connected
     std::uint64_t session = 0;
     State state = State::up;
@@ -204,6 +213,9 @@ struct BrokerCore::Run {
             std::lower_bound(members.begin(), members.end(), node,
                              [](const Member& m, NodeId value) { return m.id < value; });
         return at != members.end() && at->id == node ? &*at : nullptr;
+    }
+    [[nodiscard]] const Member* find(NodeId node) const {
+        return const_cast<Run*>(this)->find(node);
     }
     void add(NodeId node, Participant participant) {
         const auto at =

@@ -20,11 +20,89 @@ constexpr const char* head =
     "# Changed by `vflbus allow` and `vflbus revoke`, or by hand; the broker reads it again by "
     "itself.\n";
 
+constexpr std::size_t faults_told = 20;
+constexpr Duration unreadable_told_every = std::chrono::minutes(1);
+constexpr mode_t mode_bits = S_IRWXU | S_IRWXG | S_IRWXO;
+
+/// Whose a file is and who may read it.
+struct Ownership {
+    uid_t user = 0;
+    gid_t group = 0;
+    mode_t mode = 0;
+};
+
+/// Those of the list, or of the first one: the owner of its directory.
+Ownership ownership_of_list(const fs::path& file) {
+    struct stat found{};
+    if (::stat(file.c_str(), &found) == 0)
+        return {found.st_uid, found.st_gid, found.st_mode & mode_bits};
+    constexpr mode_t first = S_IRUSR | S_IWUSR | S_IRGRP;
+    if (::stat(file.parent_path().c_str(), &found) == 0 && ::geteuid() == 0)
+        return {found.st_uid, found.st_gid, first};
+    return {::geteuid(), ::getegid(), first};
+}
+
+/// The open file is so from now on. False: it cannot be, errno says why.
+bool give(int fd, const Ownership& to) {
+    struct stat found{};
+    if (::fstat(fd, &found) != 0) return false;
+    if ((found.st_uid != to.user || found.st_gid != to.group) &&
+        ::fchown(fd, to.user, to.group) != 0)
+        return false;
+    return ::fchmod(fd, to.mode) == 0;
+}
+
+/// As write_file_atomically, for a file whose reader is perhaps another user.
+Result<> write_for_reader(const fs::path& file, std::string_view content, const Ownership& owner) {
+    const std::string temporary = file.string() + ".tmp-" + std::to_string(::getpid());
+    const auto failed = [&](int error) {
+        ::unlink(temporary.c_str());
+        return fail(Errc::io, "cannot replace " + file.string() +
+                                  " by one that the same users can read: " + std::strerror(error) +
+                                  "; run this as the user that the broker runs as");
+    };
+    ::unlink(temporary.c_str());
+    const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
+                          S_IRUSR | S_IWUSR);
+    if (fd < 0) return failed(errno);
+    bool written = true;
+    while (written && !content.empty()) {
+        const ssize_t n = ::write(fd, content.data(), content.size());
+        written = n > 0 || (n < 0 && errno == EINTR);
+        if (n > 0) content.remove_prefix(static_cast<std::size_t>(n));
+    }
+    written = written && give(fd, owner) && ::fsync(fd) == 0;
+    const int error = errno;
+    ::close(fd);
+    if (!written) return failed(error);
+    if (::rename(temporary.c_str(), file.c_str()) != 0) return failed(errno);
+    const int directory = ::open(file.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory >= 0) {
+        (void)::fsync(directory);
+        ::close(directory);
+    }
+    return {};
+}
+
 /// Held while the list is read, changed and written.
 class ChangeLock {
   public:
-    explicit ChangeLock(const fs::path& path)
-        : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, S_IRUSR | S_IWUSR)) {
+    /// `owner`: of the list, so that whoever may change it may lock it.
+    ChangeLock(const fs::path& path, const Ownership& owner)
+        : fd_(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)) {
+        if (fd_ < 0 && errno == ENOENT) {
+            fd_ =
+                ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, S_IRUSR | S_IWUSR);
+            if (fd_ >= 0 && !give(fd_, owner)) {
+                const int error = errno;
+                ::unlink(path.c_str());
+                ::close(fd_);
+                fd_ = -1;
+                errno = error;
+            }
+        } else if (fd_ >= 0) {
+            (void)give(fd_, owner);  // one that root has left behind
+        }
         while (fd_ >= 0 && ::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
         }
     }
@@ -58,8 +136,8 @@ Result<std::shared_ptr<AllowListFile>> AllowListFile::open(fs::path file, Log lo
     std::shared_ptr<AllowListFile> opened(new AllowListFile(std::move(file), std::move(log)));
     std::vector<std::string> faults;
     const Mark found = opened->mark();
-    if (found.there && !opened->read(faults))
-        return fail(Errc::io, "cannot read " + opened->file_.string() + ", the allow-list");
+    if (const std::string why = found.there ? opened->read(faults) : std::string(); !why.empty())
+        return fail(Errc::io, "cannot read " + opened->file_.string() + ", the allow-list: " + why);
     opened->read_at_ = found;
     if (!faults.empty())
         return fail(Errc::bad_config,
@@ -81,31 +159,67 @@ std::shared_ptr<const AllowList> AllowListFile::list() const {
     return list_;
 }
 
-bool AllowListFile::read(std::vector<std::string>& faults) {
-    const auto text = read_file(file_);
-    if (!text) return false;
-    auto fresh = std::make_shared<const AllowList>(AllowList::parse(*text, faults));
+std::string AllowListFile::read(std::vector<std::string>& faults) {
+    // (a pipe would make the gate wait for who writes to it)
+    const int fd = ::open(file_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return std::strerror(errno);
+    struct stat found{};
+    std::string why;
+    if (::fstat(fd, &found) != 0)
+        why = std::strerror(errno);
+    else if (!S_ISREG(found.st_mode))
+        why = "it is no file";
+    std::string text;
+    char buffer[65536];
+    while (why.empty()) {
+        const ssize_t n = ::read(fd, buffer, sizeof buffer);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) why = std::strerror(errno);
+        if (n <= 0) break;
+        text.append(buffer, static_cast<std::size_t>(n));
+        if (text.size() > allow_list_bytes_max) why = "it is larger than 8 MiB";
+    }
+    ::close(fd);
+    if (!why.empty()) return why;
+    auto fresh = std::make_shared<const AllowList>(AllowList::parse(text, faults));
     const std::lock_guard held(lock_);
     list_ = std::move(fresh);
-    return true;
+    return {};
+}
+
+/// Said again every minute: until it is mended, a key that was revoked still counts.
+void AllowListFile::tell_unreadable(const std::string& why) {
+    const TimePoint now = clock_now();
+    if (told_ == why && now - told_at_ < unreadable_told_every) return;
+    told_ = why;
+    told_at_ = now;
+    if (log_)
+        log_(file_.string() + " cannot be read: " + why + "; what it said before still counts");
+}
+
+void AllowListFile::tell_faults(const std::vector<std::string>& faults) const {
+    if (!log_) return;
+    for (std::size_t i = 0; i < faults.size() && i < faults_told; ++i)
+        log_(file_.string() + ", " + faults[i] + "; this line counts as not there");
+    if (faults.size() > faults_told)
+        log_(file_.string() + ": " + std::to_string(faults.size() - faults_told) +
+             " lines more make no sense, and count as not there");
 }
 
 bool AllowListFile::refresh(bool always) {
     const Mark now = mark();
     if (!always && now.same(read_at_)) return false;
     std::vector<std::string> faults;
-    if (!now.there || !read(faults)) {
-        // to let nobody in because a disk is full would end every run
-        const std::string why =
-            file_.string() + " cannot be read: what it said before still counts";
-        if (std::exchange(told_, why) != why && log_) log_(why);
+    // to let nobody in because a disk is full would end every run
+    const std::string why = now.there ? read(faults) : "it is not there";
+    if (!why.empty()) {
+        tell_unreadable(why);
         return false;
     }
     // (taken before it was read: a change in between is read the next time)
     read_at_ = now;
     told_.clear();
-    for (const std::string& fault : faults)
-        if (log_) log_(file_.string() + ", " + fault + "; this line counts as not there");
+    tell_faults(faults);
     return true;
 }
 
@@ -114,7 +228,8 @@ Result<> change_allow_list(const fs::path& directory,
     const fs::path file = allow_list_path(directory);
     std::error_code ec;
     fs::create_directories(directory, ec);
-    const ChangeLock lock(file.string() + ".lock");
+    const Ownership owner = ownership_of_list(file);
+    const ChangeLock lock(file.string() + ".lock", owner);
     if (!lock.held())
         return fail(Errc::io, "cannot change " + file.string() + ": " + std::strerror(errno));
     std::string before = head;
@@ -125,7 +240,7 @@ Result<> change_allow_list(const fs::path& directory,
     }
     const auto after = change(before);
     if (!after) return tl::unexpected(after.error());
-    return write_file_atomically(file, *after);
+    return write_for_reader(file, *after, owner);
 }
 
 }  // namespace vflbus::bus

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/errc.hpp"
 #include "bus/keys/allow_list.hpp"
 
@@ -32,7 +33,8 @@ class AllowListFile {
 
     [[nodiscard]] std::shared_ptr<const AllowList> list() const;
     /// Reads the file when it is another one than before, or `always`. Lines that make no sense
-    /// count as not there, and are logged. One that cannot be read changes nothing. True: the list
+    /// count as not there, and are logged, the first of them. One that cannot be read, is larger
+    /// than 8 MiB or is no file changes nothing, and the log says so once a minute. True: the list
     /// was read.
     bool refresh(bool always = false);
 
@@ -47,18 +49,23 @@ class AllowListFile {
         [[nodiscard]] bool same(const Mark& other) const noexcept;
     };
     [[nodiscard]] Mark mark() const;
-    bool read(std::vector<std::string>& faults);
+    /// Why the file could not be read; empty: it was.
+    [[nodiscard]] std::string read(std::vector<std::string>& faults);
+    void tell_unreadable(const std::string& why);
+    void tell_faults(const std::vector<std::string>& faults) const;
 
     std::filesystem::path file_;
     Log log_;
     Mark read_at_;
-    std::string told_;  ///< why it could not be read, so that it is said once
+    std::string told_;  ///< why it could not be read, so that it is said once a minute
+    TimePoint told_at_{};
     mutable std::mutex lock_;
     std::shared_ptr<const AllowList> list_;
 };
 
-/// Replaces the file by what `change` makes of its text, while nobody else does. Errors: io, those
-/// of `change`.
+/// Replaces the file by what `change` makes of its text, while nobody else does. The new one has
+/// owner, group and mode of the old one, so that the broker can read it whoever made it; where that
+/// cannot be had nothing is changed. Errors: io, those of `change`.
 Result<> change_allow_list(const std::filesystem::path& directory,
                            const std::function<Result<std::string>(const std::string&)>& change);
 

@@ -161,8 +161,11 @@ Result<SecretKeyFile> make_key_files(const fs::path& directory, const std::strin
     if (!written) return tl::unexpected(written.error());
     if (const auto open =
             write_new_file(public_key_path(directory, name), public_text(made), open_mode);
-        !open)
+        !open) {
+        // half of a pair is no key, and would be in the way of the next one
+        ::unlink(secret_key_path(directory, name).c_str());
         return tl::unexpected(open.error());
+    }
     return made;
 }
 

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -44,8 +45,9 @@ constexpr std::size_t routing_id_bytes = 5;
 
 class RouterTransport final : public BrokerTransport {
   public:
-    RouterTransport(zmq::socket_t& socket, Connections& connections)
-        : socket_(socket), connections_(connections) {}
+    /// `gate`: null at a broker without keys.
+    RouterTransport(zmq::socket_t& socket, Connections& connections, const Gate* gate)
+        : socket_(socket), connections_(connections), gate_(gate) {}
 
     SendResult send(ConnId to, Frame& frame) override {
         unsigned char id[routing_id_bytes] = {0};
@@ -67,14 +69,21 @@ class RouterTransport final : public BrokerTransport {
     void close(ConnId conn) override { connections_.cut(static_cast<std::uint32_t>(conn)); }
 
     /// As the gate has said it of the connection, in the frame of the header: that of the routing
-    /// id may be without.
+    /// id may be without. A peer in the clear may send any property of its own with its handshake,
+    /// so that only those count which have the gate's word beside them.
     std::shared_ptr<const Identity> identity_of(ConnId) override {
+        if (gate_ == nullptr) return no_key_needed();
         if (arrived_ == nullptr) return nullptr;
         const char* const name = zmq_msg_gets(arrived_, "User-Id");
         const char* const key = zmq_msg_gets(arrived_, Gate::key_property);
+        const char* const word = zmq_msg_gets(arrived_, Gate::word_property);
+        // tcp is bound with the gate alone, so what it has not seen came over ipc or inproc
+        if (word == nullptr || gate_->word() != word) return open_ways_ ? no_key_needed() : nullptr;
         if (name == nullptr || key == nullptr) return nullptr;
         return std::make_shared<const Identity>(Identity{name, key});
     }
+    /// An address was bound whose connections need no key.
+    void has_open_ways() noexcept { open_ways_ = true; }
     /// The header of the frame that the core is given now.
     void arrived(const zmq::message_t* head) noexcept {
         arrived_ = head == nullptr ? nullptr : head->handle();
@@ -83,6 +92,8 @@ class RouterTransport final : public BrokerTransport {
   private:
     zmq::socket_t& socket_;
     Connections& connections_;
+    const Gate* gate_;
+    bool open_ways_ = false;
     const zmq_msg_t* arrived_ = nullptr;
 };
 
@@ -96,7 +107,7 @@ class BrokerLoopImpl final : public BrokerLoop {
           socket_(context_->zmq, zmq::socket_type::router),
           connections_(context_->zmq, socket_, bounds_of(timings, limits),
                        [](const std::string& line) { observe::log::warn("{}", line); }),
-          transport_(socket_, connections_),
+          transport_(socket_, connections_, gate_.get()),
           resolve_patience_(timings.resolve),
           ledger_(ledger),
           core_(config_of(timings, limits, ledger, gate_.get()), transport_, clock_now()) {
@@ -135,10 +146,13 @@ class BrokerLoopImpl final : public BrokerLoop {
             // only where asked for: a v4 address bound by a v6 socket reads ::ffff:127.0.0.1
             socket_.set(zmq::sockopt::ipv6,
                         address->host == "*" || numeric->find('[') != std::string::npos);
-            socket_.bind(*numeric);
+            // (a signal that comes in the middle of it is no reason to end)
+            while (zmq_bind(socket_.handle(), numeric->c_str()) != 0)
+                if (errno != EINTR) throw zmq::error_t();
         } catch (const zmq::error_t& e) {
             return fail(Errc::address, "cannot bind " + text + ": " + why_not_bound(e));
         }
+        if (!tcp) transport_.has_open_ways();
         endpoints_.push_back(socket_.get(zmq::sockopt::last_endpoint));
         return {};
     }
@@ -220,7 +234,7 @@ class BrokerLoopImpl final : public BrokerLoop {
             transport_.arrived(nullptr);
             // a ROUTER that always finds something to receive looks only at every hundredth
             // part for connections that have something again; asked for its events it looks
-            if (large) (void)socket_.get(zmq::sockopt::events);
+            if (large) look_at_commands(socket_);
         }
         return true;
     }
@@ -229,7 +243,7 @@ class BrokerLoopImpl final : public BrokerLoop {
     bool look_around(TimePoint now, bool idle) {
         connections_.check(now);
         // what a closed connection had to say is in the ROUTER by now
-        if (!idle) (void)socket_.get(zmq::sockopt::events);
+        if (!idle) look_at_commands(socket_);
         bool told = false;
         for (const std::uint32_t connection : connections_.closed()) {
             core_.on_disconnected(connection, now);
@@ -263,13 +277,26 @@ class BrokerLoopImpl final : public BrokerLoop {
     /// Whoever may enter the directory of an ipc socket is not asked for a key, so at a broker with
     /// keys nobody else may.
     Result<> private_socket(const Address& address) const {
-        if (address.transport != Address::Transport::ipc || !keys_ || address.host.front() == '@')
-            return {};
+        if (address.transport != Address::Transport::ipc || !keys_) return {};
+        if (address.host.front() == '@')
+            return fail(Errc::insecure,
+                        "cannot bind " + address.text() +
+                            ": a broker with keys has no socket in the abstract namespace, which "
+                            "every process of this machine may enter; name a file");
         struct stat found{};
+        std::error_code ec;
         const std::filesystem::path directory =
-            std::filesystem::absolute(address.host).parent_path();
-        if (::stat(directory.c_str(), &found) != 0 || (found.st_mode & (S_IRWXG | S_IRWXO)) == 0)
-            return {};
+            std::filesystem::absolute(address.host, ec).parent_path();
+        if (ec || ::stat(directory.c_str(), &found) != 0)
+            return fail(Errc::insecure, "cannot bind " + address.text() +
+                                            ": nobody can say who may enter " + directory.string() +
+                                            ": " + (ec ? ec.message() : std::strerror(errno)));
+        if (found.st_uid != ::geteuid())
+            return fail(Errc::insecure, "cannot bind " + address.text() + ": " +
+                                            directory.string() +
+                                            " belongs to another user, who may enter it, and ipc "
+                                            "is in the clear; choose another directory");
+        if ((found.st_mode & (S_IRWXG | S_IRWXO)) == 0) return {};
         return fail(Errc::insecure, "cannot bind " + address.text() + ": others may enter " +
                                         directory.string() +
                                         ", and ipc is in the clear; chmod 700 it, or choose "
@@ -338,7 +365,7 @@ Result<std::unique_ptr<BrokerLoop>> BrokerLoop::bind(BrokerOptions options) {
         auto own = read_own_key(options.certificates);
         if (!own) return tl::unexpected(own.error());
         keys = std::move(own->pair);
-        auto opened = Gate::open(options.context, options.certificates, keys->open);
+        auto opened = Gate::open(options.context, options.certificates, keys->open, own->expires);
         if (!opened) return tl::unexpected(opened.error());
         gate = std::move(*opened);
     }

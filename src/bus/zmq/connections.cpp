@@ -115,7 +115,7 @@ void Connections::read() {
     bool failed = false;
     zmq::message_t event;
     // an event is its number and its value, 6 bytes, then the address in a frame of its own
-    while (monitor_.recv(event, zmq::recv_flags::dontwait)) {
+    while (receive_part(monitor_, event)) {
         const bool whole = event.size() == 6 && event.more();
         std::int32_t value = -1;
         std::uint16_t number = 0;
@@ -125,7 +125,7 @@ void Connections::read() {
                         sizeof value);
         }
         while (event.more())
-            if (!monitor_.recv(event, zmq::recv_flags::dontwait)) break;
+            if (!receive_part(monitor_, event)) break;
         if (!whole) continue;
         if (number == ZMQ_EVENT_ACCEPTED) accepted(value);
         if (number == ZMQ_EVENT_DISCONNECTED) disconnected(value);

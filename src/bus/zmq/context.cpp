@@ -97,37 +97,44 @@ zmq::message_t& message_in(Payload& payload) {
     return *payload.get_if<zmq::message_t>();
 }
 
-bool next_part(zmq::socket_t& socket, zmq::message_t& into) {
+}  // namespace
+
+bool receive_part(zmq::socket_t& socket, zmq::message_t& part) {
     for (;;) {
-        if (zmq_msg_recv(into.handle(), socket.handle(), ZMQ_DONTWAIT) >= 0) return true;
+        if (zmq_msg_recv(part.handle(), socket.handle(), ZMQ_DONTWAIT) >= 0) return true;
         if (errno == EINTR) continue;
         if (errno == EAGAIN) return false;
         throw zmq::error_t();
     }
 }
 
-}  // namespace
+void look_at_commands(zmq::socket_t& socket) {
+    int events = 0;
+    std::size_t size = sizeof events;
+    while (zmq_getsockopt(socket.handle(), ZMQ_EVENTS, &events, &size) != 0)
+        if (errno != EINTR) throw zmq::error_t();
+}
 
 bool receive(zmq::socket_t& socket, bool with_routing_id, Incoming& out) {
     out.frames = 0;
     if (with_routing_id) {
-        if (!next_part(socket, out.routing_id)) return false;
+        if (!receive_part(socket, out.routing_id)) return false;
         if (!out.routing_id.more()) return true;  // a peer that sends nothing at all
     }
     zmq::message_t& head = message_in(out.frame.header);
-    if (!next_part(socket, head)) return with_routing_id;
+    if (!receive_part(socket, head)) return with_routing_id;
     out.frames = 1;
     if (!head.more()) {
         out.frame.body.reset();
         return true;
     }
     zmq::message_t& body = message_in(out.frame.body);
-    if (!next_part(socket, body)) return true;  // parts of one message arrive together
+    if (!receive_part(socket, body)) return true;  // parts of one message arrive together
     out.frames = 2;
     bool more = body.more();
     while (more) {
         zmq::message_t rest;
-        if (!next_part(socket, rest)) break;
+        if (!receive_part(socket, rest)) break;
         more = rest.more();
         ++out.frames;
     }

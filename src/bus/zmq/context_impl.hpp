@@ -36,6 +36,12 @@ struct Incoming {
 /// readable when there is something again, until the next call on the socket.
 bool receive(zmq::socket_t& socket, bool with_routing_id, Incoming& out);
 
+/// One part of a message. False when nothing is there. Never blocks. A signal is no error: ZeroMQ
+/// looks at commands of its threads in every call, and gives up when a signal comes meanwhile.
+bool receive_part(zmq::socket_t& socket, zmq::message_t& part);
+/// Lets a socket do what its threads have asked of it, whatever signals come.
+void look_at_commands(zmq::socket_t& socket);
+
 /// The descriptor of a socket, for poll(2) right after a `receive` that found nothing.
 int descriptor_of(zmq::socket_t& socket);
 

@@ -1,17 +1,21 @@
 #include "bus/zmq/gate.hpp"
 
 #include <poll.h>
+#include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
+#include <system_error>
 #include <thread>
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/hash.hpp"
 #include "bus/core/allowance.hpp"
 #include "bus/keys/allow_list_file.hpp"
 #include "bus/keys/key_files.hpp"
@@ -84,7 +88,7 @@ void warn_of_expiry(const AllowList& list) {
 class GateImpl final : public Gate {
   public:
     GateImpl(std::shared_ptr<Context> context, std::shared_ptr<AllowListFile> file,
-             const PublicKey& own)
+             const PublicKey& own, Seconds own_expires)
         : context_(std::move(context)),
           file_(std::move(file)),
           lines_(lines_told, clock_now()),
@@ -94,11 +98,18 @@ class GateImpl final : public Gate {
         owner->fingerprint = fingerprint_of(own);
         owner->key = own;
         owner->rights = all_rights;
-        owner->expires = INT64_MAX;
+        owner->expires = own_expires;
         owner_ = std::move(owner);
         socket_.set(zmq::sockopt::linger, 0);
         socket_.bind("inproc://zeromq.zap.01");
-        thread_ = std::thread([this] { serve(); });
+        std::array<std::uint8_t, 32> random{};
+        random_bytes(random);
+        static constexpr char digits[] = "0123456789abcdef";
+        for (const std::uint8_t byte : random) {
+            word_ += digits[byte >> 4];
+            word_ += digits[byte & 15];
+        }
+        start();
     }
 
     ~GateImpl() override {
@@ -108,13 +119,15 @@ class GateImpl final : public Gate {
     }
 
     std::shared_ptr<const Allowed> entry(const std::string& fingerprint) const override {
-        if (fingerprint == owner_->fingerprint) return owner_;
+        if (fingerprint == owner_->fingerprint)
+            return owner_->expires <= wall_seconds() ? nullptr : owner_;
         const auto list = file_->list();
         const Allowed* const found = list->find(fingerprint);
         if (found == nullptr || found->expires <= wall_seconds()) return nullptr;
         return {list, found};
     }
 
+    const std::string& word() const noexcept override { return word_; }
     int descriptor() const noexcept override { return changed_.fd(); }
     bool changed() noexcept override { return changed_.rung(); }
     void read_again() noexcept override {
@@ -123,22 +136,51 @@ class GateImpl final : public Gate {
     }
 
   private:
-    void serve() {
-        while (!ending_) {
-            while (answer_one()) {
-            }
-            pollfd ready[] = {{descriptor_of(socket_), POLLIN, 0}, {wake_.fd(), POLLIN, 0}};
-            (void)::poll(ready, 2, looks_every_ms);
-            (void)wake_.rung();
-            const TimePoint now = clock_now();
-            const bool always = again_.exchange(false);
-            if (!always && now - looked_ < std::chrono::milliseconds(looks_every_ms)) continue;
-            looked_ = now;
-            if (!file_->refresh(always)) continue;
-            observe::log::info("the allow-list was read again keys={}",
-                               file_->list()->entries().size());
-            changed_.ring();
+    /// Signals are for the threads that wait for them: this one is to answer.
+    void start() {
+        sigset_t all{};
+        sigset_t before{};
+        ::sigfillset(&all);
+        ::pthread_sigmask(SIG_SETMASK, &all, &before);
+        try {
+            thread_ = std::thread([this] { serve(); });
+        } catch (const std::system_error& e) {
+            ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+            throw;
         }
+        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    }
+
+    /// What goes wrong with one question must not end the process, nor let anybody in: ZeroMQ lets
+    /// in only who was answered.
+    void serve() noexcept {
+        while (!ending_) {
+            try {
+                serve_once();
+            } catch (const std::exception& e) {
+                pollfd ready{wake_.fd(), POLLIN, 0};
+                (void)::poll(&ready, 1, looks_every_ms);
+                if (clock_now() - told_ < std::chrono::minutes(1) && told_ != TimePoint{}) continue;
+                told_ = clock_now();
+                observe::log::error("the gate cannot answer for a moment: {}", e.what());
+            }
+        }
+    }
+
+    void serve_once() {
+        while (answer_one()) {
+        }
+        pollfd ready[] = {{descriptor_of(socket_), POLLIN, 0}, {wake_.fd(), POLLIN, 0}};
+        (void)::poll(ready, 2, looks_every_ms);
+        (void)wake_.rung();
+        const TimePoint now = clock_now();
+        const bool always = again_.exchange(false);
+        if (!always && now - looked_ < std::chrono::milliseconds(looks_every_ms)) return;
+        looked_ = now;
+        if (!file_->refresh(always)) return;
+        observe::log::info("the allow-list was read again keys={}",
+                           file_->list()->entries().size());
+        changed_.ring();
     }
 
     /// False: nobody asks.
@@ -146,12 +188,7 @@ class GateImpl final : public Gate {
         std::vector<zmq::message_t> parts;
         for (bool more = true; more;) {
             zmq::message_t part;
-            try {
-                if (!socket_.recv(part, zmq::recv_flags::dontwait)) return false;
-            } catch (const zmq::error_t& e) {
-                if (e.num() == EINTR) continue;
-                return false;
-            }
+            if (!receive_part(socket_, part)) return false;
             more = part.more();
             if (parts.size() < request_parts_max) parts.push_back(std::move(part));
         }
@@ -197,22 +234,27 @@ class GateImpl final : public Gate {
             verdict.in ? "200" : "400",
             verdict.in ? "OK" : "the key is not on the allow-list",
             verdict.name,
-            verdict.in ? property(key_property, verdict.fingerprint) : std::string()};
-        for (std::size_t i = 0; i < parts.size(); ++i)
-            (void)socket_.send(zmq::buffer(parts[i]), i + 1 < parts.size()
-                                                          ? zmq::send_flags::sndmore
-                                                          : zmq::send_flags::none);
+            verdict.in
+                ? property(key_property, verdict.fingerprint) + property(word_property, word_)
+                : std::string()};
+        for (std::size_t i = 0; i < parts.size(); ++i) {
+            const int flags = i + 1 < parts.size() ? ZMQ_SNDMORE : 0;
+            while (zmq_send(socket_.handle(), parts[i].data(), parts[i].size(), flags) < 0)
+                if (errno != EINTR) throw zmq::error_t();
+        }
     }
 
     std::shared_ptr<Context> context_;
     std::shared_ptr<AllowListFile> file_;
     std::shared_ptr<const Allowed> owner_;
+    std::string word_;
     Bell wake_;
     Bell changed_;
     std::atomic<bool> ending_{false};
     std::atomic<bool> again_{false};
     // -- of the thread
     TimePoint looked_{};
+    TimePoint told_{};
     Allowance lines_;
     std::uint64_t untold_ = 0;
     zmq::socket_t socket_;
@@ -223,15 +265,15 @@ class GateImpl final : public Gate {
 
 Result<std::unique_ptr<Gate>> Gate::open(std::shared_ptr<Context> context,
                                          const std::filesystem::path& directory,
-                                         const PublicKey& own) {
+                                         const PublicKey& own, Seconds own_expires) {
     auto file = AllowListFile::open(allow_list_path(directory), [](const std::string& line) {
         observe::log::warn("{}", line);
     });
     if (!file) return tl::unexpected(file.error());
     warn_of_expiry(*(*file)->list());
     try {
-        return std::make_unique<GateImpl>(std::move(context), std::move(*file), own);
-    } catch (const zmq::error_t& e) {
+        return std::make_unique<GateImpl>(std::move(context), std::move(*file), own, own_expires);
+    } catch (const std::exception& e) {  // a second gate of the context, or no more threads
         return fail(Errc::address, std::string("cannot check keys in this process: ") + e.what());
     }
 }

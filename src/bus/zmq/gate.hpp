@@ -25,12 +25,17 @@ class Gate : public Access {
     /// Property of a message that has the fingerprint of its connection's key; its name is User-Id.
     static constexpr const char* key_property = "X-Key";
 
+    /// Property whose value nobody outside of this process knows: beside it, name and fingerprint
+    /// are the gate's and not what a peer in the clear has said of itself.
+    static constexpr const char* word_property = "X-Gate";
+    [[nodiscard]] virtual const std::string& word() const noexcept = 0;
+
     /// Before any socket of the context is bound with CURVE; one gate per context. The broker's own
-    /// key is let in as `broker`, with every right: who has it is the owner. Errors: those of the
-    /// allow-list; address, when the context has a gate already.
+    /// key is let in as `broker`, with every right until it expires: who has it is the owner.
+    /// Errors: those of the allow-list; address, when the context has a gate already.
     static Result<std::unique_ptr<Gate>> open(std::shared_ptr<Context> context,
                                               const std::filesystem::path& directory,
-                                              const PublicKey& own);
+                                              const PublicKey& own, Seconds own_expires);
     /// Readable when the list has changed since `changed` was last asked.
     [[nodiscard]] virtual int descriptor() const noexcept = 0;
     [[nodiscard]] virtual bool changed() noexcept = 0;

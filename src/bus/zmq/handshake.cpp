@@ -67,7 +67,7 @@ const std::string& Handshakes::read() {
     if (descriptor_ < 0) return trouble_;
     zmq::message_t event;
     // an event is its number and its value, 6 bytes, then the address in a frame of its own
-    while (monitor_.recv(event, zmq::recv_flags::dontwait)) {
+    while (receive_part(monitor_, event)) {
         std::uint16_t number = 0;
         std::int32_t value = 0;
         const bool whole = event.size() == 6;
@@ -77,7 +77,7 @@ const std::string& Handshakes::read() {
                         sizeof value);
         }
         while (event.more())
-            if (!monitor_.recv(event, zmq::recv_flags::dontwait)) break;
+            if (!receive_part(monitor_, event)) break;
         if (!whole) continue;
         if (number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             trouble_.clear();

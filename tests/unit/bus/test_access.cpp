@@ -60,7 +60,7 @@ class KeyedRouter final : public BrokerTransport {
 ///     apps            role=node               serves apps
 ///     member-0        a second key, 'Z', as while keys are exchanged
 struct Keyed : BrokerFixture {
-    Keyed() {
+    explicit Keyed(Ledger* ledger = nullptr) {
         access.allow("master " + fingerprint('M') + " role=master");
         access.allow("member-0 " + fingerprint('A') + " role=member rank=0");
         access.allow("member-0 " + fingerprint('Z') + " role=member rank=0");
@@ -72,6 +72,7 @@ struct Keyed : BrokerFixture {
         keyed.inner = &router;
         BrokerConfig c = config();
         c.access = &access;
+        c.ledger = ledger;
         c.log = [this](const std::string& line) { lines.push_back(line); };
         core.emplace(std::move(c), keyed, start);
         addressed = &*core;
@@ -119,6 +120,16 @@ struct Keyed : BrokerFixture {
     void join_as(const std::string& name, const std::string& role, std::int64_t rank) {
         send(name, Kind::join, encode(Join{name, role, rank, 1, {}, "0.1.0", Errc::ok, ""}),
              run_of(1), 1);
+    }
+    void open_as(const std::string& owner, std::vector<Participant> participants,
+                 RunId run = run_of(1), std::uint32_t term = 1) {
+        send(owner, Kind::open, encode(Open{owner, std::move(participants), "agreed"}), run, term);
+    }
+    void note(const std::string& from, RunState state, RunId run) {
+        NoteQuery said;
+        said.state = state;
+        said.code = state == RunState::stopped ? Errc::cancelled : Errc::ok;
+        ask(from, "", Question::note, encode(said), run);
     }
     /// Everybody is there, and the run is on.
     void all_enter() {
@@ -348,7 +359,7 @@ TEST_CASE("what a key has the right to is done", "[access]") {
     k.enter("apps-0123abcd", 'E', "member", -1, {"apps"});
     // the process of a submitted run
     k.enter("rival-0123abcd", 'R', "master");
-    k.open("rival-0123abcd", {"member-1"}, run_of(6));
+    k.open_as("rival-0123abcd", {{"member-1", "member", 1}}, run_of(6));
     CHECK(k.core->runs() == 2);
     CHECK(k.told() == 0);
     CHECK(std::count_if(k.lines.begin(), k.lines.end(), [](const std::string& line) {
@@ -470,11 +481,213 @@ TEST_CASE("who is refused without end costs a bounded number of lines", "[access
     CHECK(k.told() > 0);
 }
 
-TEST_CASE("a connection without a key, as ipc in a private directory, is asked for none",
+TEST_CASE("a connection that needs no key, as ipc in a private directory, is asked for none",
           "[access]") {
     Keyed k;
+    k.keyed.keys[k.conn("member-1")] = no_key_needed();
     k.hello("member-1");
     (void)k.expect(Kind::welcome).to("member-1");
     k.open("member-1", {"member-0"});
     CHECK(k.core->runs() == 1);
+    CHECK(k.told() == 0);
+}
+
+TEST_CASE("a connection of which the transport knows nothing may do nothing", "[access]") {
+    Keyed k;
+    k.all_enter();
+    k.hello_on("intruder", Keyed::as("member-2", "member", 2));
+    (void)k.expect_error(Errc::not_allowed, "intruder");
+    CHECK(k.told() == 1);
+    Header bulk;
+    bulk.kind = Kind::bulk;
+    bulk.src = node_id_of("master");
+    bulk.request = 7;
+    bulk.aux = 1;
+    k.frame(k.conn("intruder"), bulk);
+    (void)k.expect_error(Errc::not_registered, "intruder");
+}
+
+namespace {
+
+/// Strangers who have said something and no HELLO, as many as a broker remembers.
+void crowd(Keyed& k) {
+    Header ping;
+    ping.kind = Kind::ping;
+    for (std::size_t i = 0; i <= anonymous_connections_max; ++i)
+        k.frame(k.conn("stranger-" + std::to_string(i)), ping);
+    k.router.frames.clear();
+}
+
+/// A younger process of member-0 waits for its name, with the second key.
+void newcomer_waits(Keyed& k) {
+    k.key("younger", "member-0", 'Z');
+    Hello younger = Keyed::as("member-0", "member", 0, {}, 8);
+    younger.incarnation = 2;
+    k.hello_on("younger", younger);
+    (void)k.expect(Kind::ping).to("member-0");
+}
+
+}  // namespace
+
+TEST_CASE("who gets its name by waiting among many strangers keeps its key", "[access]") {
+    Keyed k;
+    k.all_enter();
+    crowd(k);
+    newcomer_waits(k);
+    k.tick(std::chrono::seconds(5));
+    (void)k.expect(Kind::welcome).to("younger");
+    k.router.frames.clear();
+    Header open;
+    open.kind = Kind::open;
+    open.src = node_id_of("member-0");
+    open.run = run_of(7);
+    open.term = 1;
+    k.frame(k.conn("younger"), open, encode(Open{"member-0", {{"member-1", "member", 1}}, "a"}));
+    CHECK(k.core->runs() == 1);
+    (void)k.expect_error(Errc::not_allowed, "younger");
+    k.router.frames.clear();
+    k.access.entries.erase(fingerprint('Z'));
+    k.core->on_access_changed(k.now);
+    CHECK(k.expect(Kind::bye).to("younger").header.aux ==
+          static_cast<std::uint64_t>(Errc::not_allowed));
+}
+
+TEST_CASE("a key that is revoked while it waits for its name does not get in", "[access]") {
+    Keyed k;
+    k.all_enter();
+    if (GENERATE(false, true)) crowd(k);
+    newcomer_waits(k);
+    k.access.entries.erase(fingerprint('Z'));
+    SECTION("the process before it is silent") {
+        k.tick(std::chrono::seconds(5));
+    }
+    SECTION("the process before it leaves") {
+        Header bye;
+        bye.kind = Kind::bye;
+        bye.src = node_id_of("member-0");
+        k.frame(k.conn("member-0"), bye);
+    }
+    SECTION("the connection before it breaks") {
+        k.core->on_disconnected(k.conn("member-0"), k.now);
+    }
+    bool told = false;
+    for (const SentFrame& sent : k.router.frames) {
+        if (sent.to != k.conn("younger")) continue;
+        CHECK(sent.header.kind == Kind::error);
+        told = told || sent.header.aux == static_cast<std::uint64_t>(Errc::not_allowed);
+    }
+    CHECK(told);
+}
+
+TEST_CASE("an owner that names a key in a role or rank that it has not gives it no part",
+          "[access]") {
+    Keyed k;
+    k.all_enter();
+    const std::string carol = "carol";
+    k.access.allow("carol " + fingerprint('F') + " role=member rank=4,5");
+    k.access.allow("dave " + fingerprint('G'));
+    k.enter(carol, 'F', "member", 4);
+    k.enter("dave", 'G', "node", -1, {"asks"});
+    k.router.frames.clear();
+    const auto invited = [&](const std::string& name) {
+        return std::count_if(k.router.frames.begin(), k.router.frames.end(),
+                             [&](const SentFrame& sent) {
+                                 return sent.to == k.conn(name) && sent.header.kind == Kind::open;
+                             });
+    };
+    const auto joins = [&](const std::string& name, const std::string& role, std::int64_t rank) {
+        k.router.frames.clear();
+        k.send(name, Kind::join, encode(Join{name, role, rank, 1, {}, "0.1.0", Errc::ok, ""}),
+               run_of(7), 1);
+        return std::none_of(
+            k.router.frames.begin(), k.router.frames.end(), [&](const SentFrame& sent) {
+                return sent.to == k.conn(name) && sent.header.kind == Kind::error &&
+                       sent.header.aux == static_cast<std::uint64_t>(Errc::not_allowed);
+            });
+    };
+    SECTION("another rank, another role, no role at all") {
+        k.open_as("master",
+                  {{"member-1", "member", 0}, {carol, "arbiter", -1}, {"dave", "node", -1}},
+                  run_of(7));
+        for (const std::string name : {"member-1", "carol", "dave"}) CHECK(invited(name) == 0);
+        CHECK_FALSE(joins("member-1", "member", 1));
+        CHECK_FALSE(joins(carol, "member", 4));
+        CHECK_FALSE(joins("dave", "node", -1));
+        CHECK(k.told() == 3);
+    }
+    SECTION("who only asks takes part in nothing, whatever its key has") {
+        k.access.allow("erin " + fingerprint('H') + " role=node");
+        k.enter("erin", 'H', "node", -1, {"asks"});
+        k.router.frames.clear();
+        k.open_as("master", {{"erin", "node", -1}}, run_of(7));
+        CHECK(invited("erin") == 0);
+        CHECK_FALSE(joins("erin", "node", -1));
+    }
+    SECTION("who comes later is not invited either") {
+        k.open_as("master", {{"member-1", "member", 0}, {carol, "member", 4}}, run_of(7));
+        CHECK(invited(carol) == 1);
+        k.router.frames.clear();
+        k.hello_on("member-1", Keyed::as("member-1", "member", 1));
+        k.hello_on(carol, Keyed::as(carol, "member", 4));
+        CHECK(invited("member-1") == 0);
+        CHECK(invited(carol) == 1);
+        CHECK(joins(carol, "member", 4));
+    }
+}
+
+TEST_CASE("a run that waits at a master is opened by that master alone", "[access]") {
+    struct NoLedger final : Ledger {
+        void note(RunRow row) override { rows.push_back(std::move(row)); }
+        void note(NodeRow) override {}
+        bool ask(LedgerQuestion) override { return true; }
+        bool next_answer(Answer&) override { return false; }
+        int answers_fd() const override { return -1; }
+        std::vector<RunRow> rows;
+    } ledger;
+    Keyed k(&ledger);
+    k.all_enter();
+    k.note("rival", RunState::pending, run_of(8));
+    (void)k.expect(Kind::answer).to("rival");
+    k.router.frames.clear();
+    k.open_as("master", {{"member-0", "member", 0}}, run_of(8));
+    (void)k.expect_error(Errc::not_owner, "master");
+    CHECK(k.core->runs() == 1);
+    CHECK(k.told() == 1);
+    CHECK(ledger.rows.back().owner == "rival");
+    k.enter("rival-0123abcd", 'R', "master");
+    k.open_as("rival-0123abcd", {{"member-0", "member", 0}}, run_of(8));
+    CHECK(k.core->runs() == 2);
+}
+
+TEST_CASE("of a run of others a key hears as of one that is not there", "[access]") {
+    // each of the two: what is said about the run of master, and about one that nobody knows
+    for (const auto kind : {Kind::close, Kind::join, Kind::request}) {
+        std::vector<SentFrame> answers;
+        for (const RunId& run : {run_of(1), run_of(9)}) {
+            Keyed k;
+            k.all_enter();
+            Header header;
+            header.kind = kind;
+            header.src = node_id_of("member-1");
+            header.run = run;
+            header.term = 1;
+            if (kind == Kind::request) {
+                header.dst = node_id_of("master");
+                header.request = 1;
+                header.type = 1;
+            }
+            Bytes body{1, 2, 3};
+            if (kind == Kind::close) body = encode(Ending{Errc::ok, ""});
+            if (kind == Kind::join)
+                body = encode(Join{"member-1", "member", 1, 1, {}, "0.1.0", Errc::ok, ""});
+            k.frame(k.conn("member-1"), header, std::move(body));
+            REQUIRE(k.router.frames.size() == 1);
+            answers.push_back(k.router.frames.front());
+            CHECK(k.core->runs() == 1);
+        }
+        INFO(name_of(kind));
+        CHECK(answers[0].header.kind == answers[1].header.kind);
+        CHECK(answers[0].header.aux == answers[1].header.aux);
+        CHECK(answers[0].body.size() == answers[1].body.size());
+    }
 }

@@ -217,6 +217,22 @@ TEST_CASE("a run that waited at its master keeps its beginning when it is opened
     CHECK(rows[0].names.size() == 2);
 }
 
+TEST_CASE("what is known of a run is not rewritten by another owner") {
+    const auto registry = open({});
+    RunRow mine = row_of(1, RunState::completed);
+    mine.owner = "master";
+    registry->note(mine);
+    RunRow theirs = row_of(1, RunState::failed);
+    for (const char* rival : {"rival", "rival-1f0c9a33", "master2", "master-rival"}) {
+        theirs.owner = rival;
+        registry->note(theirs);
+    }
+    const auto rows = runs(*registry);
+    REQUIRE(rows.size() == 1);
+    CHECK(rows[0].owner == "master");
+    CHECK(rows[0].state == RunState::completed);
+}
+
 TEST_CASE("old runs make room, what is on stays") {
     const Directory dir;
     const fs::path file = dir.path / "registry.db";

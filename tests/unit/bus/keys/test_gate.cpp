@@ -2,9 +2,13 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <thread>
 
@@ -72,6 +76,8 @@ class KeyedBroker {
             return without_lines(text, lines);
         });
     }
+    /// A signal to the broker's own thread.
+    void interrupt() { ::pthread_kill(thread_.native_handle(), SIGHUP); }
     void hang_up() { loop_->read_allow_list_again(); }
 
     fs::path path;
@@ -129,6 +135,64 @@ TEST_CASE("a keyed link carries small and large bodies, and ends with its key", 
     broker.hang_up();
     REQUIRE(poll_until({owner.get(), member.get()}, [&] { return !member->core().up(); }));
     CHECK(owner->core().up());
+}
+
+namespace {
+
+Result<std::unique_ptr<BrokerLoop>> bind_beside_keys(const fs::path& keys,
+                                                     const std::string& address) {
+    BrokerOptions options;
+    options.context = make_context(1);
+    options.bind = {"tcp://127.0.0.1:0", address};
+    options.certificates = keys;
+    return BrokerLoop::bind(std::move(options));
+}
+
+}  // namespace
+
+TEST_CASE("ipc that others may enter is not bound beside keys", "[gate]") {
+    KeyedBroker broker;
+    const auto refused = [&](const std::string& address) {
+        const auto bound = bind_beside_keys(broker.path, address);
+        return !bound && bound.error().code == Errc::insecure;
+    };
+    const fs::path inner = broker.path / "inner";
+    fs::create_directory(inner);
+    CHECK(refused("ipc://@vflbus-gate-" + std::to_string(::getpid())));
+    CHECK(refused("ipc://" + (broker.path / "nowhere" / "bus").string()));
+    REQUIRE(::chmod(inner.c_str(), 0710) == 0);
+    CHECK(refused("ipc://" + (inner / "bus").string()));
+    REQUIRE(::chmod(inner.c_str(), 0700) == 0);
+    CHECK(bind_beside_keys(broker.path, "ipc://" + (inner / "bus").string()).has_value());
+    if (::geteuid() != 0) return;
+    REQUIRE(::chown(inner.c_str(), 12345, 12345) == 0);
+    CHECK(refused("ipc://" + (inner / "bus").string()));
+}
+
+TEST_CASE("signals that interrupt ZeroMQ end nothing", "[gate]") {
+    struct sigaction act{};
+    act.sa_handler = [](int) {};  // without SA_RESTART, as that of the broker
+    struct sigaction before{};
+    REQUIRE(::sigaction(SIGHUP, &act, &before) == 0);
+    {
+        KeyedBroker broker;
+        broker.allow("member", "role=member");
+        std::atomic<bool> done{false};
+        std::thread storm([&] {
+            while (!done) {
+                broker.interrupt();
+                ::kill(::getpid(), SIGHUP);
+            }
+        });
+        for (std::uint64_t process = 1; process <= 10; ++process) {
+            LightNode member(make_context(), broker.tcp, "member", "member", {}, Timings{}, process,
+                             KeySource{broker.path, {}});
+            CHECK(poll_until({&member}, [&] { return member.core().up(); }));
+        }
+        done = true;
+        storm.join();
+    }
+    ::sigaction(SIGHUP, &before, nullptr);
 }
 
 TEST_CASE("ipc of a keyed broker is in the clear, and tcp is not", "[gate]") {

@@ -257,6 +257,46 @@ TEST_CASE("a key has one name, and no name may be made of another's", "[keys]") 
     CHECK_FALSE(speaks_for("", "-0123abcd"));
 }
 
+TEST_CASE("a list that is written anew stays readable for whom it was", "[keys]") {
+    const KeyDirectory dir;
+    const fs::path file = allow_list_path(dir.path);
+    const auto change = [&] {
+        return change_allow_list(
+            dir.path, [&](const std::string& text) { return Result<std::string>(text + "#\n"); });
+    };
+    const mode_t before = ::umask(077);
+    REQUIRE(change().has_value());
+    const auto found = [](const fs::path& path) {
+        struct stat of{};
+        REQUIRE(::stat(path.c_str(), &of) == 0);
+        return of;
+    };
+    REQUIRE(::chmod(file.c_str(), 0664) == 0);
+    fs::remove(file.string() + ".lock");
+    REQUIRE(change().has_value());
+    CHECK((found(file).st_mode & 0777) == 0664);
+    CHECK((found(file.string() + ".lock").st_mode & 0777) == 0664);
+    if (::geteuid() == 0) {  // root changes the list of the user that the broker runs as
+        REQUIRE(::chown(file.c_str(), 12345, 12346) == 0);
+        REQUIRE(change().has_value());
+        for (const fs::path& path : {file, fs::path(file.string() + ".lock")}) {
+            CHECK(found(path).st_uid == 12345);
+            CHECK(found(path).st_gid == 12346);
+        }
+    }
+    ::umask(before);
+}
+
+TEST_CASE("half of a pair of keys is not left behind", "[keys]") {
+    const KeyDirectory dir;
+    // where the public half is written first there is a directory already
+    fs::create_directories(dir.path / ("a.pub.tmp-" + std::to_string(::getpid())));
+    CHECK_FALSE(make_key_files(dir.path, "a", wall_seconds() + 1000).has_value());
+    CHECK_FALSE(fs::exists(secret_key_path(dir.path, "a")));
+    fs::remove(dir.path / ("a.pub.tmp-" + std::to_string(::getpid())));
+    CHECK(make_key_files(dir.path, "a", wall_seconds() + 1000).has_value());
+}
+
 TEST_CASE("the list is read again when it is another file, and a bad one lets nobody more in",
           "[keys]") {
     const KeyDirectory dir;
@@ -283,6 +323,30 @@ TEST_CASE("the list is read again when it is another file, and a bad one lets no
     CHECK(list.list()->entries().size() == 1);  // b is gone, whatever else the file says
     REQUIRE_FALSE(told.empty());
     CHECK(told[0].find("line 2") != std::string::npos);
+    // what cannot be read changes nothing: too large, no file, nothing to write to it
+    const auto stays = [&] {
+        told.clear();
+        CHECK_FALSE(list.refresh(true));
+        CHECK_FALSE(list.refresh());
+        CHECK(list.list()->entries().size() == 1);
+        REQUIRE(told.size() == 1);
+        CHECK(told[0].find("still counts") != std::string::npos);
+    };
+    REQUIRE(write_file_atomically(file, a + std::string(allow_list_bytes_max, '#')).has_value());
+    stays();
+    CHECK(AllowListFile::open(file, {}).error().code == Errc::io);
+    fs::remove(file);
+    REQUIRE(::mkfifo(file.c_str(), 0600) == 0);
+    stays();
+    fs::remove(file);
+    // bad lines cost a bounded number of lines of the log
+    std::string bad = a;
+    for (int i = 0; i < 1000; ++i) bad += "nonsense\n";
+    REQUIRE(write_file_atomically(file, bad).has_value());
+    told.clear();
+    CHECK(list.refresh());
+    CHECK(told.size() == 21);
+    CHECK(told.back().find("980 lines more") != std::string::npos);
     // without the file it is as it was, and that is said once
     fs::remove(file);
     told.clear();
