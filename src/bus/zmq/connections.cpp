@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdlib>
@@ -20,8 +19,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-
-#include "bus/zmq/context_impl.hpp"
 
 namespace vflbus::bus {
 namespace {
@@ -81,52 +78,26 @@ std::uint64_t allowed_descriptors() {
 
 Connections::Connections(zmq::context_t& context, zmq::socket_t& router, const Bounds& bounds,
                          Log log)
-    : router_(router), bounds_(bounds), log_(std::move(log)) {
+    : bounds_(bounds),
+      log_(std::move(log)),
+      monitor_(context, router,
+               ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED) {
     if (bounds_.descriptors == 0) bounds_.descriptors = allowed_descriptors();
-    static std::atomic<std::uint64_t> count{0};
-    const std::string address = "inproc://vflbus-connections-" + std::to_string(count++);
-    if (zmq_socket_monitor(router.handle(), address.c_str(),
-                           ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED) !=
-        0)
-        return;
-    try {
-        monitor_ = zmq::socket_t(context, zmq::socket_type::pair);
-        monitor_.set(zmq::sockopt::linger, 0);
-        monitor_.set(zmq::sockopt::rcvhwm, 0);  // the I/O thread must never wait for its reader
-        monitor_.connect(address);
-        descriptor_ = descriptor_of(monitor_);
-    } catch (const zmq::error_t&) {
-        monitor_ = zmq::socket_t();
-        zmq_socket_monitor(router.handle(), nullptr, 0);
-    }
+    if (monitor_.descriptor() < 0) return;
     statm_ = ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     read();  // a socket wakes only a reader that has found nothing before
 }
 
 Connections::~Connections() {
-    if (descriptor_ >= 0) zmq_socket_monitor(router_.handle(), nullptr, 0);
     if (statm_ >= 0) ::close(statm_);
 }
 
 // -- what the monitor tells ------------------------------------------------------
 
 void Connections::read() {
-    if (descriptor_ < 0) return;
     bool failed = false;
-    zmq::message_t event;
-    // an event is its number and its value, 6 bytes, then the address in a frame of its own
-    while (receive_part(monitor_, event)) {
-        const bool whole = event.size() == 6 && event.more();
-        std::int32_t value = -1;
-        std::uint16_t number = 0;
-        if (whole) {
-            std::memcpy(&number, event.data(), sizeof number);
-            std::memcpy(&value, static_cast<const char*>(event.data()) + sizeof number,
-                        sizeof value);
-        }
-        while (event.more())
-            if (!receive_part(monitor_, event)) break;
-        if (!whole) continue;
+    while (const auto event = monitor_.next()) {
+        const auto [number, value] = *event;
         if (number == ZMQ_EVENT_ACCEPTED) accepted(value);
         if (number == ZMQ_EVENT_DISCONNECTED) disconnected(value);
         if (number == ZMQ_EVENT_ACCEPT_FAILED)
@@ -186,7 +157,7 @@ void Connections::make_room(std::size_t places, const char* why) {
 // -- what the ROUTER delivers -----------------------------------------------------
 
 void Connections::heard(std::uint32_t connection, const zmq::message_t& frame, bool introduces) {
-    if (descriptor_ < 0) return;
+    if (monitor_.descriptor() < 0) return;
     ++messages_;
     if (connection == last_ && last_entry_ != nullptr && !introduces) {
         ++last_entry_->messages;
@@ -235,7 +206,7 @@ TimePoint Connections::next_check() const noexcept {
 }
 
 void Connections::check(TimePoint now) {
-    if (descriptor_ < 0 || now < next_check()) return;
+    if (monitor_.descriptor() < 0 || now < next_check()) return;
     read();
     const std::uint64_t memory = statm_ < 0 ? 0 : resident_bytes(statm_);
     std::uint64_t all = 0;

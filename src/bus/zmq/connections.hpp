@@ -31,6 +31,7 @@
 #include <zmq.hpp>
 
 #include "base/clock.hpp"
+#include "bus/zmq/monitor.hpp"
 
 namespace vflbus::bus {
 
@@ -70,7 +71,7 @@ class Connections {
     /// Cuts a connection.
     void cut(std::uint32_t connection);
     /// Readable when there may be something to read; -1 without a monitor.
-    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+    [[nodiscard]] int descriptor() const noexcept { return monitor_.descriptor(); }
 
   private:
     /// How far the ROUTER had been emptied at some moment.
@@ -109,11 +110,9 @@ class Connections {
     void cut(int fd, Accepted& entry, const char* why);
     void make_room(std::size_t places, const char* why);
 
-    zmq::socket_t& router_;
     Bounds bounds_;
     Log log_;
-    zmq::socket_t monitor_;
-    int descriptor_ = -1;
+    Monitor monitor_;
     std::map<int, Accepted> accepted_;  ///< by file descriptor
     std::unordered_map<std::uint32_t, int> descriptor_of_;
     std::uint32_t last_ = 0;  ///< who was heard last

@@ -1,9 +1,5 @@
 #include "bus/zmq/handshake.hpp"
 
-#include <atomic>
-#include <cstring>
-
-#include "bus/zmq/context_impl.hpp"
 #include "bus/zmq/gate.hpp"
 
 namespace vflbus::bus {
@@ -44,45 +40,14 @@ void set_broker_keys(zmq::socket_t& socket, const KeyPair& keys) {
 }
 
 Handshakes::Handshakes(zmq::context_t& context, zmq::socket_t& socket, bool with_keys)
-    : socket_(socket), with_keys_(with_keys) {
-    static std::atomic<std::uint64_t> count{0};
-    const std::string address = "inproc://vflbus-handshakes-" + std::to_string(count++);
-    if (zmq_socket_monitor(socket.handle(), address.c_str(), watched_events) != 0) return;
-    try {
-        monitor_ = zmq::socket_t(context, zmq::socket_type::pair);
-        monitor_.set(zmq::sockopt::linger, 0);
-        monitor_.connect(address);
-        descriptor_ = descriptor_of(monitor_);
-    } catch (const zmq::error_t&) {
-        monitor_ = zmq::socket_t();
-        zmq_socket_monitor(socket.handle(), nullptr, 0);
-    }
-}
-
-Handshakes::~Handshakes() {
-    if (descriptor_ >= 0) zmq_socket_monitor(socket_.handle(), nullptr, 0);
-}
+    : monitor_(context, socket, watched_events), with_keys_(with_keys) {}
 
 const std::string& Handshakes::read() {
-    if (descriptor_ < 0) return trouble_;
-    zmq::message_t event;
-    // an event is its number and its value, 6 bytes, then the address in a frame of its own
-    while (receive_part(monitor_, event)) {
-        std::uint16_t number = 0;
-        std::int32_t value = 0;
-        const bool whole = event.size() == 6;
-        if (whole) {
-            std::memcpy(&number, event.data(), sizeof number);
-            std::memcpy(&value, static_cast<const char*>(event.data()) + sizeof number,
-                        sizeof value);
-        }
-        while (event.more())
-            if (!receive_part(monitor_, event)) break;
-        if (!whole) continue;
-        if (number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+    while (const auto event = monitor_.next()) {
+        if (event->number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             trouble_.clear();
         else
-            trouble_ = why(number, value, with_keys_);
+            trouble_ = why(event->number, event->value, with_keys_);
     }
     return trouble_;
 }

@@ -5,6 +5,7 @@
 #include <zmq.hpp>
 
 #include "bus/keys/key_files.hpp"
+#include "bus/zmq/monitor.hpp"
 
 namespace vflbus::bus {
 
@@ -19,20 +20,15 @@ class Handshakes {
   public:
     /// Before the socket connects. Where the monitor cannot be had, nothing is ever known.
     Handshakes(zmq::context_t& context, zmq::socket_t& socket, bool with_keys);
-    ~Handshakes();
-    Handshakes(const Handshakes&) = delete;
-    Handshakes& operator=(const Handshakes&) = delete;
 
     /// Why the last handshake failed, for people; empty when none has, or the last one succeeded.
     [[nodiscard]] const std::string& read();
     /// Readable when there may be something to read; -1 without a monitor.
-    [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
+    [[nodiscard]] int descriptor() const noexcept { return monitor_.descriptor(); }
 
   private:
-    zmq::socket_t& socket_;
-    zmq::socket_t monitor_;
+    Monitor monitor_;
     bool with_keys_;
-    int descriptor_ = -1;
     std::string trouble_;
 };
 
