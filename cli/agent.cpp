@@ -106,21 +106,26 @@ ContainerSpec common_spec(const AgentArguments& arguments, const std::string& pa
     return spec;
 }
 
-/// The directory of keys, at the path that it has here. Its files are for their owner alone, who is
-/// therefore the user of a broker's container; a party's is the owner of its runs directory.
+/// The directory of keys, at the path that it has here.
 void mount_keys(ContainerSpec& spec, const config::Config& config) {
     const fs::path directory = config.bus.certificates;
     if (directory.empty()) return;
     spec.mounts.push_back({directory, directory, false});
     spec.variables.emplace_back("VFLBUS_CERTIFICATES", directory.string());
+}
+
+/// Keys are for their owner alone, who is therefore the user of a broker's container. A party's is
+/// the owner of its runs directory.
+std::string user_of_broker(const config::Config& config) {
     struct stat status{};
-    if (spec.labels.front().second == "broker" && ::geteuid() == 0 &&
-        ::stat(directory.c_str(), &status) == 0)
-        spec.user = std::to_string(status.st_uid) + ":" + std::to_string(status.st_gid);
+    if (config.bus.certificates.empty() || ::geteuid() != 0 ||
+        ::stat(config.bus.certificates.c_str(), &status) != 0)
+        return user_for({});
+    return std::to_string(status.st_uid) + ":" + std::to_string(status.st_gid);
 }
 
 void be_broker(ContainerSpec& spec, const AgentArguments& arguments, const config::Config& config) {
-    spec.user = user_for({});
+    spec.user = user_of_broker(config);
     const std::string bind = !arguments.bind.empty()    ? arguments.bind
                              : !config.bus.bind.empty() ? config.bus.bind.front()
                                                         : config.bus.broker;

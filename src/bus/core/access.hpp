@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "bus/core/allowance.hpp"
 #include "bus/keys/allow_list.hpp"
 
 namespace vflbus::bus {
@@ -30,8 +31,7 @@ inline std::shared_ptr<const Identity> no_key_needed() {
 }
 
 // log lines about keys without a right: of all of them together
-inline constexpr double refusal_lines_at_once = 256;
-inline constexpr double refusal_lines_per_second = 16;
+inline constexpr AllowanceLimits refusal_lines{.most = 256, .per_second = 16};
 
 /// What counts now. Asked by the broker's thread.
 class Access {

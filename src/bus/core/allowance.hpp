@@ -6,6 +6,10 @@
 // the broker do nothing else. Each such frame is paid for by who sends it; who has spent all waits.
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
 
 #include "base/clock.hpp"
 
@@ -48,6 +52,27 @@ class Allowance {
     AllowanceLimits limits_;
     double left_;
     TimePoint at_;
+};
+
+/// Log lines that a peer can cause as often as it likes: so many at once and a second, and the next
+/// one that is written tells how many were not.
+class LineAllowance {
+  public:
+    LineAllowance(const AllowanceLimits& limits, TimePoint now) noexcept : lines_(limits, now) {}
+
+    /// What the line ends with: nothing, or "; and 7 more before it". None: it is not written.
+    [[nodiscard]] std::optional<std::string> take(TimePoint now) {
+        if (!lines_.take(1, now)) {
+            ++untold_;
+            return {};
+        }
+        const std::uint64_t untold = std::exchange(untold_, 0);
+        return untold == 0 ? std::string() : "; and " + std::to_string(untold) + " more before it";
+    }
+
+  private:
+    Allowance lines_;
+    std::uint64_t untold_ = 0;
 };
 
 }  // namespace vflbus::bus

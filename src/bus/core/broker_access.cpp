@@ -13,7 +13,7 @@ bool drives_runs(const Hello& hello) {
     return hello.role == "master" || hello.role == "serverapp";
 }
 
-/// As what it wants to come in: "HELLO as member-1, a member of rank 1".
+/// As what it wants to come in: "HELLO as member-1, role member of rank 1".
 std::string hello_text(const Hello& hello) {
     return "HELLO as " + hello.name + ", role " + printable(hello.role) +
            (hello.rank < 0 ? std::string() : " of rank " + std::to_string(hello.rank));
@@ -105,12 +105,7 @@ void BrokerCore::not_allowed(const Identity* key, const std::string& tried, Time
 
 /// Not without bound, as each of them is the choice of a peer.
 void BrokerCore::tell_refusal(const std::string& line, TimePoint now) {
-    if (!refusals_told_.take(1, now)) {
-        ++refusals_untold_;
-        return;
-    }
-    const std::uint64_t untold = std::exchange(refusals_untold_, 0);
-    log(line + (untold == 0 ? "" : "; and " + std::to_string(untold) + " more before it"));
+    if (const auto ending = refusals_told_.take(now)) log(line + *ending);
 }
 
 bool BrokerCore::may_open(const Node& node, TimePoint now) {
@@ -123,9 +118,9 @@ bool BrokerCore::may_open(const Node& node, TimePoint now) {
 }
 
 /// Whether the key has the role and the rank in which an owner names its node. An owner may name
-/// anybody, so what it says gives nobody a right.
-bool BrokerCore::may_take_part(const Node& node, const Participant& as) const {
-    if (!asked_for_rights(node)) return true;
+/// anybody, so what it says gives nobody a right. A run that is open to all names nobody.
+bool BrokerCore::may_take_part(const Node& node, const Run& run, const Participant& as) const {
+    if (run.open_to_all || !asked_for_rights(node)) return true;
     const auto entry = rights_of(node);
     return entry != nullptr && !only_asks(node.hello) && entry->has_role(as.role) &&
            (as.role != "member" || entry->has_rank(as.rank));
@@ -134,8 +129,7 @@ bool BrokerCore::may_take_part(const Node& node, const Participant& as) const {
 /// Whether a node is told of a run that it is named in. The log says why it is not.
 bool BrokerCore::may_invite(const Node& node, const Run& run, TimePoint now) {
     const Member* const member = run.find(node.id);
-    if (run.open_to_all || member == nullptr || may_take_part(node, member->participant))
-        return true;
+    if (member == nullptr || may_take_part(node, run, member->participant)) return true;
     tell_refusal("not invited name=" + node.hello.name + key_text(node) +
                      " run=" + run.id.short_hex() + ": its key is not allowed as " +
                      as_text(member->participant),
@@ -144,7 +138,7 @@ bool BrokerCore::may_invite(const Node& node, const Run& run, TimePoint now) {
 }
 
 /// To everybody else a run is not there.
-bool BrokerCore::may_know_of(const Node& node, Run& run) const {
+bool BrokerCore::may_know_of(const Node& node, const Run& run) const {
     return !asked_for_rights(node) || run.owner == node.id || run.find(node.id) != nullptr;
 }
 

@@ -175,9 +175,9 @@ class BrokerCore {
     [[nodiscard]] static std::string key_text(const Node& node);
     [[nodiscard]] std::string why_not_admitted(const Identity* key, const Hello& hello) const;
     [[nodiscard]] bool admit(ConnId from, const Hello& hello, const Identity* key, TimePoint now);
-    [[nodiscard]] bool may_take_part(const Node& node, const Participant& as) const;
+    [[nodiscard]] bool may_take_part(const Node& node, const Run& run, const Participant& as) const;
     [[nodiscard]] bool may_invite(const Node& node, const Run& run, TimePoint now);
-    [[nodiscard]] bool may_know_of(const Node& node, Run& run) const;
+    [[nodiscard]] bool may_know_of(const Node& node, const Run& run) const;
     [[nodiscard]] bool drives_noted(const Node& node, const Noted& noted) const;
     [[nodiscard]] std::shared_ptr<const Allowed> rights_of(const Node& node) const;
     [[nodiscard]] bool may_open(const Node& node, TimePoint now);
@@ -274,9 +274,8 @@ class BrokerCore {
         std::uint64_t limit = 0;  ///< rows that it wanted
     };
     std::map<std::uint64_t, AskedOfLedger> asked_of_ledger_;
-    Allowance refusals_told_;  ///< log lines about keys without a right
-    std::uint64_t refusals_untold_ = 0;
-    std::vector<ConnId> ended_;  ///< of keys that count no longer: closed at the next look
+    LineAllowance refusals_told_;  ///< log lines about keys without a right
+    std::vector<ConnId> ended_;    ///< of keys that count no longer: closed at the next look
     /// Runs that wait at a serving master, or are about to be opened for it.
     std::map<RunId, Noted> noted_;
     std::uint64_t next_token_ = 1;

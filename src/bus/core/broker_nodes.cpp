@@ -200,8 +200,6 @@ void BrokerCore::connect(Node& node, ConnId from, std::shared_ptr<const Identity
         claim(node, Lane::main, from, now);
     }
     node.key = std::move(key);
-    last_conn_ = 0;
-    last_node_ = nullptr;
     ++generation_;
     credit_back(left_, now);
     node.in.reset();

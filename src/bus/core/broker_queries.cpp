@@ -198,16 +198,17 @@ void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, 
     }
     if (config_.ledger == nullptr)
         return send_answer(node, header, broker_node, encode_empty(), now);
+    const auto known = noted_.find(header.run);
+    if (known != noted_.end() && asked_for_rights(node) && known->second.by != node.id) {
+        not_allowed(node.key.get(), "a note about a run that waits at " + known->second.by_name,
+                    now);
+        return refuse(Errc::not_allowed, "this run waits at another master");
+    }
     if (waits) {
-        if (noted_.size() >= noted_runs_max && noted_.count(header.run) == 0)
+        if (noted_.size() >= noted_runs_max && known == noted_.end())
             return refuse(Errc::too_many, "this broker has notes of " +
                                               std::to_string(noted_.size()) + " runs already");
         const auto [at, fresh] = noted_.try_emplace(header.run);
-        if (!fresh && asked_for_rights(node) && at->second.by != node.id) {
-            not_allowed(node.key.get(), "a note about a run that waits at " + at->second.by_name,
-                        now);
-            return refuse(Errc::not_allowed, "this run waits at another master");
-        }
         if (fresh) at->second.since = now;
         at->second.by = node.id;
         at->second.by_name = node.hello.name;
@@ -217,15 +218,10 @@ void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, 
         note(header.run, at->second, state, {}, now);
     } else {
         Noted noted{node.id, node.hello.name, node.hello.role, true, now, now};
-        if (const auto found = noted_.find(header.run); found != noted_.end()) {
-            if (asked_for_rights(node) && found->second.by != node.id) {
-                not_allowed(node.key.get(),
-                            "a note about a run that waits at " + found->second.by_name, now);
-                return refuse(Errc::not_allowed, "this run waits at another master");
-            }
-            noted.since = found->second.since;
+        if (known != noted_.end()) {
+            noted.since = known->second.since;
+            noted_.erase(known);
         }
-        noted_.erase(header.run);
         note(header.run, noted, state, {told->code, told->sentence}, now);
     }
     send_answer(node, header, broker_node, encode_empty(), now);

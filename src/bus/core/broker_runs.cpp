@@ -182,8 +182,7 @@ void BrokerCore::tell_of_open(Node& node, Run& run, TimePoint now) {
         participant.runs.insert(run.id);
         if (member.joined) {  // the owner came back: it hears again who is in
             (void)send_join(node, run, member, now);
-        } else if (participant.conn != 0 &&
-                   (run.open_to_all || may_take_part(participant, member.participant))) {
+        } else if (participant.conn != 0 && may_take_part(participant, run, member.participant)) {
             (void)send_open(participant, run, now);
         }
     }
@@ -253,7 +252,7 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
     if (member == nullptr)
         return send_error(node, header, Errc::not_a_participant,
                           node.hello.name + " is not named in run " + run->id.short_hex(), now);
-    if (!run->open_to_all && !may_take_part(node, member->participant)) {
+    if (!may_take_part(node, *run, member->participant)) {
         not_allowed(node.key.get(),
                     "to join run " + run->id.short_hex() + " as " + as_text(member->participant),
                     now);

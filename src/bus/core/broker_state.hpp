@@ -60,8 +60,6 @@ struct BrokerCore::Noted {
 
 inline constexpr AllowanceLimits stranger_answers{.most = stranger_answers_at_once,
                                                   .per_second = stranger_answers_per_second};
-inline constexpr AllowanceLimits refusal_lines{.most = refusal_lines_at_once,
-                                               .per_second = refusal_lines_per_second};
 inline constexpr AllowanceLimits announcements{.most = announcements_at_once,
                                                .per_second = announcements_per_second};
 

@@ -27,8 +27,6 @@ namespace {
 
 constexpr int looks_every_ms = 200;
 constexpr std::size_t request_parts_max = 16;
-constexpr AllowanceLimits lines_told{.most = refusal_lines_at_once,
-                                     .per_second = refusal_lines_per_second};
 constexpr std::uint8_t all_rights = 0xff;
 
 /// An eventfd that a signal handler may write to.
@@ -91,7 +89,7 @@ class GateImpl final : public Gate {
              const PublicKey& own, Seconds own_expires)
         : context_(std::move(context)),
           file_(std::move(file)),
-          lines_(lines_told, clock_now()),
+          lines_(refusal_lines, clock_now()),
           socket_(context_->zmq, zmq::socket_type::rep) {
         auto owner = std::make_shared<Allowed>();
         owner->name = broker_key_name;
@@ -104,11 +102,7 @@ class GateImpl final : public Gate {
         socket_.bind("inproc://zeromq.zap.01");
         std::array<std::uint8_t, 32> random{};
         random_bytes(random);
-        static constexpr char digits[] = "0123456789abcdef";
-        for (const std::uint8_t byte : random) {
-            word_ += digits[byte >> 4];
-            word_ += digits[byte & 15];
-        }
+        word_ = to_hex(random);
         start();
     }
 
@@ -211,19 +205,14 @@ class GateImpl final : public Gate {
             verdict.name = found->name;
             return verdict;
         }
-        const TimePoint now = clock_now();
-        if (!lines_.take(1, now)) {
-            ++untold_;
-            return verdict;
-        }
+        const auto ending = lines_.take(clock_now());
+        if (!ending) return verdict;
         const auto list = file_->list();
         const Allowed* const expired = list->find(verdict.fingerprint);
-        const std::uint64_t untold = std::exchange(untold_, 0);
-        observe::log::warn(
-            "not let in key={} from={}: {}{}", verdict.fingerprint, address,
-            expired == nullptr ? "it is not on the allow-list"
-                               : "the key of " + expired->name + " has expired",
-            untold == 0 ? std::string() : "; and " + std::to_string(untold) + " more before it");
+        observe::log::warn("not let in key={} from={}: {}{}", verdict.fingerprint, address,
+                           expired == nullptr ? "it is not on the allow-list"
+                                              : "the key of " + expired->name + " has expired",
+                           *ending);
         return verdict;
     }
 
@@ -255,8 +244,7 @@ class GateImpl final : public Gate {
     // -- of the thread
     TimePoint looked_{};
     TimePoint told_{};
-    Allowance lines_;
-    std::uint64_t untold_ = 0;
+    LineAllowance lines_;
     zmq::socket_t socket_;
     std::thread thread_;
 };

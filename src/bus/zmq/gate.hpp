@@ -4,8 +4,9 @@
 //
 // The problem: CURVE without a ZAP handler lets every key in. With one, ZeroMQ asks it after the
 // handshake has proved that the other end has the secret of its key, and before the ROUTER reads
-// anything. The handler answers one question at a time from memory, so that it waits for nobody;
-// those who were not let in cost a line in the log, and not more than some lines a second.
+// anything. The handler has a thread of its own and answers one question at a time, from
+// memory but for the moments in which it reads a list that was changed. Those who were not let in
+// cost a line in the log, and not more than some lines a second.
 
 #include <filesystem>
 #include <memory>
