@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <string>
 
 #include "base/rng.hpp"
@@ -107,6 +108,10 @@ int run(int argc, char** argv) {
             wanted.target = argv[++i];
         else
             wanted.corpus = argv[i];
+    }
+    if (!std::filesystem::is_directory(wanted.corpus)) {
+        std::fprintf(stderr, "there is no directory %s\n", wanted.corpus.c_str());
+        return 1;
     }
     bool good = true;
     bool found = false;

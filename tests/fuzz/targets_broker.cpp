@@ -2,6 +2,8 @@
 // time that passes. What it sends must obey the rules of its kinds, and what it keeps its bounds.
 
 #include <array>
+#include <map>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -35,14 +37,59 @@ class Router final : public BrokerTransport {
     }
     void close(ConnId conn) override { gone.insert(conn); }
 
+    std::shared_ptr<const Identity> identity_of(ConnId conn) override {
+        const auto found = identities.find(conn);
+        return found == identities.end() ? nullptr : found->second;
+    }
+
     std::set<ConnId> gone;
     std::set<ConnId> full;
+    std::map<ConnId, std::shared_ptr<const Identity>> identities;
 };
+
+/// The keys of the four connections, as a list that changes while the broker runs: those of the
+/// three nodes, and one that may do nothing.
+class Keys final : public Access {
+  public:
+    Keys() {
+        for (std::size_t i = 0; i < connections; ++i) {
+            auto entry = std::make_shared<Allowed>();
+            entry->name = i < names.size() ? std::string(names[i]) : "alice";
+            entry->fingerprint = "KEY-" + std::to_string(i);
+            if (i < names.size()) entry->roles = {i == 0 ? "master" : "member"};
+            identities_[i] =
+                std::make_shared<const Identity>(Identity{entry->name, entry->fingerprint});
+            entries_[i] = std::move(entry);
+        }
+    }
+    std::shared_ptr<const Allowed> entry(const std::string& fingerprint) const override {
+        for (std::size_t i = 0; i < connections; ++i)
+            if (allowed_[i] && entries_[i]->fingerprint == fingerprint) return entries_[i];
+        return nullptr;
+    }
+    /// Revokes the key, or allows it again.
+    void change(std::size_t key) { allowed_[key] = !allowed_[key]; }
+    [[nodiscard]] bool allows(std::string_view name) const {
+        for (std::size_t i = 0; i < connections; ++i)
+            if (entries_[i]->name == name) return allowed_[i];
+        return false;
+    }
+    [[nodiscard]] const std::shared_ptr<const Identity>& identity(std::size_t key) const {
+        return identities_[key];
+    }
+
+  private:
+    std::array<std::shared_ptr<const Allowed>, connections> entries_;
+    std::array<std::shared_ptr<const Identity>, connections> identities_;
+    std::array<bool, connections> allowed_{true, true, true, true};
+};
+
+enum class With : std::uint8_t { nothing, keys };
 
 class Room {
   public:
-    Room() : broker_(config(), router_, now_) {
-        for (std::size_t i = 0; i < connections; ++i) conns_[i] = i + 1;
+    explicit Room(With with) : with_keys_(with == With::keys), broker_(config(), router_, now_) {
+        for (std::size_t i = 0; i < connections; ++i) connect(i);
     }
 
     /// Whether a run was opened.
@@ -58,9 +105,13 @@ class Room {
     }
 
   private:
-    static BrokerConfig config() {
+    BrokerConfig config() {
         BrokerConfig c;
         c.version = "0.1.0";
+        if (with_keys_) {
+            c.access = &keys_;
+            c.log = [this](const std::string& line) { look_at(line); };
+        }
         c.limits.runs = 3;
         c.limits.nodes = 3;
         c.limits.kept_of_one = kept_bytes;
@@ -68,9 +119,31 @@ class Room {
         return c;
     }
 
+    /// The connection of a key, and of whoever has it.
+    void connect(std::size_t key) {
+        conns_[key] = ++last_conn_;
+        if (with_keys_) router_.identities[last_conn_] = keys_.identity(key);
+    }
+
+    /// What the broker says it has let happen was allowed at that moment.
+    void look_at(std::string_view line) const {
+        const auto behind = [line](std::string_view word) {
+            const std::size_t at = line.find(word);
+            if (at == std::string_view::npos) return std::string_view{};
+            const std::string_view rest = line.substr(at + word.size());
+            return rest.substr(0, rest.find(' '));
+        };
+        if (line.starts_with("node up "))
+            require(keys_.allows(behind("name=")), "a node is up whose key is not allowed");
+        if (line.starts_with("run opened "))
+            require(behind("owner=") == "master" && keys_.allows("master"),
+                    "a run is opened by somebody without the right to it");
+    }
+
     void act(Script& script) {
         const std::uint8_t what = script.byte();
-        ConnId& conn = conns_[script.byte() % connections];
+        const std::size_t key = script.byte() % connections;
+        const ConnId conn = conns_[key];
         switch (what % 8) {
             case 0:
                 now_ += std::chrono::milliseconds(std::uint64_t{script.byte()} * 40);
@@ -79,7 +152,7 @@ class Room {
             case 1:
                 router_.gone.insert(conn);
                 broker_.on_disconnected(conn, now_);
-                conn = ++last_conn_;
+                connect(key);
                 break;
             case 2:
                 if (!router_.full.insert(conn).second) router_.full.erase(conn);
@@ -94,6 +167,13 @@ class Room {
             case 5:
                 join(conn, script);
                 break;
+            case 7:
+                if (with_keys_) {
+                    keys_.change(key);
+                    broker_.on_access_changed(now_);
+                    break;
+                }
+                [[fallthrough]];
             default: {
                 AnyFrame frame = any_frame(script);
                 say(conn, frame.header, std::move(frame.body));
@@ -106,7 +186,9 @@ class Room {
         const std::string name{names[script.byte() % names.size()]};
         Hello hello{name,
                     name == "master" ? "master" : "member",
-                    -1,
+                    name == "master"     ? -1
+                    : name == "member-1" ? 1
+                                         : 0,
                     script.byte() % 4u,
                     script.byte() % 4u,
                     "0.1.0",
@@ -158,18 +240,22 @@ class Room {
         require(broker_.runs() <= 3, "more runs than the broker may have");
         require(broker_.kept_of_one_bytes() <= kept_bytes, "more is kept of a node than the limit");
         require(broker_.queued_bytes() <= 1u << 20, "more waits than anybody has sent");
-        require(broker_.next_deadline() >= TimePoint{}, "a deadline before all time");
     }
 
+    bool with_keys_;
+    Keys keys_;
     Router router_;
     TimePoint now_{std::chrono::hours(1)};
     BrokerCore broker_;
     std::array<ConnId, connections> conns_{};
-    ConnId last_conn_ = connections;
+    ConnId last_conn_ = 0;
 };
 
 bool try_broker(std::span<const std::uint8_t> input) {
-    return Room().play(Script(input));
+    return Room(With::nothing).play(Script(input));
+}
+bool try_with_keys(std::span<const std::uint8_t> input) {
+    return Room(With::keys).play(Script(input));
 }
 
 std::vector<Bytes> broker_seeds() {
@@ -189,9 +275,20 @@ std::vector<Bytes> broker_seeds() {
     return {all_join, and_speak};
 }
 
+/// The same; and a member whose key is revoked and allowed again, and who comes back.
+std::vector<Bytes> seeds_with_keys() {
+    std::vector<Bytes> out = broker_seeds();
+    out.push_back(out.front());
+    for (const std::uint8_t b : {7, 1, 0, 1, 20, 7, 1, 1, 1, 3, 1, 1, 2, 2, 1})
+        out.back().push_back(b);
+    return out;
+}
+
 }  // namespace
 }  // namespace of_broker
 
+const Target broker_keys_target{"broker_keys", "a broker with keys, which may come and go",
+                                of_broker::try_with_keys, of_broker::seeds_with_keys};
 const Target broker_target{"broker", "a whole broker and all that is said to it",
                            of_broker::try_broker, of_broker::broker_seeds};
 

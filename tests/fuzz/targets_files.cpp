@@ -32,12 +32,16 @@ bool try_table(std::span<const std::uint8_t> input) {
         data::open_bytes(options, {{"table", data::Input::of_bytes(std::string(text_of(body)))}});
     if (!source) return false;
     std::uint64_t rows = 0;
-    (void)(*source)->for_each_row([&](std::span<const std::string_view>) { ++rows; });
+    const bool counted =
+        (*source)->for_each_row([&](std::span<const std::string_view>) { ++rows; }).has_value();
     const auto table = (*source)->read(request_of(kind));
     if (!table) {
         require(!table.error().sentence.empty(), "a table is refused without a reason");
         return false;
     }
+    // (where rows are numbered, lines of separators alone are rows too)
+    require(!counted || kind % 2 == 1 || table->rows() <= rows,
+            "a table has more rows than its source");
     return true;
 }
 

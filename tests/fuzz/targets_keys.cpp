@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "base/text.hpp"
 #include "bus/keys/allow_list.hpp"
 #include "bus/keys/key.hpp"
 #include "seeds.hpp"
@@ -13,13 +14,25 @@ namespace {
 
 using namespace vflbus::bus;
 
+/// Neither blank nor a remark.
+std::size_t lines_that_say_something(std::string_view text) {
+    std::size_t count = 0;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find('\n'), text.size());
+        const std::string_view line = trim(text.substr(0, end));
+        count += !line.empty() && line.front() != '#';
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return count;
+}
+
 /// Every line that counts is one that can be written and means the same again, and nobody is let in
 /// by two lines of one key.
 bool try_allow_list(std::span<const std::uint8_t> input) {
     std::vector<std::string> faults;
     const AllowList list = AllowList::parse(text_of(input), faults);
-    for (const std::string& fault : faults)
-        require(!fault.empty(), "a line is left out in silence");
+    require(lines_that_say_something(text_of(input)) == list.entries().size() + faults.size(),
+            "a line is left out in silence");
     std::string again;
     for (const Allowed& entry : list.entries()) {
         require(list.find(entry.fingerprint) == &entry, "two lines have one key");

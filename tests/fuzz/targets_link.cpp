@@ -201,8 +201,8 @@ class Room {
     void check() const {
         require(link_.unasked_bytes() <= budget_bytes + credit_first_bytes,
                 "more is held of small bodies than the budget");
-        // one body may be larger than the budget; what scripts send is smaller
-        require(link_.reserved_bytes() <= budget_bytes + (2u << 20),
+        // one body may be larger than the budget, and those of scripts are below 1 MiB
+        require(link_.reserved_bytes() <= budget_bytes + (1u << 20),
                 "more room is given than the budget has");
     }
 
