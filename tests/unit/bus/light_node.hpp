@@ -38,6 +38,8 @@ class LightNode {
     LinkCore& core() { return loop_->core(); }
     const std::string& name() const { return name_; }
     NodeId id() { return core().id(); }
+    /// Why it is not up, as far as it knows.
+    std::string trouble() const { return loop_->trouble(); }
 
     std::size_t joined = 0;         ///< who has joined runs of ours
     std::size_t replies = 0;        ///< to our requests, without error

@@ -203,6 +203,8 @@ TEST_CASE("ipc of a keyed broker is in the clear, and tcp is not", "[gate]") {
     LightNode clear(make_context(), broker.tcp, "other", "member", {});
     auto keyed = node_of(broker, "member", "member");
     REQUIRE(poll_until({&clear, keyed.get()}, [&] { return keyed->core().up(); }));
+    // it has tried, and was not let in
+    REQUIRE(poll_until({&clear, keyed.get()}, [&] { return !clear.trouble().empty(); }));
     CHECK_FALSE(clear.core().up());
     // whether it is there is told to everybody
     CHECK(probe_broker(make_context(), broker.tcp, seconds(20)));
