@@ -327,7 +327,7 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
     master.out_dir = options.out_dir;
     master.model_dir = options.model_dir;
     master.version = version_text;
-    if (options.launched) master.company = log::Level::debug;
+    if (options.launched) master.routine_level = log::Level::debug;
     auto run_log = std::make_shared<RunLog>(master.name, config.output.runs_dir, options.logs);
     run_log->attach(run);
     master.log = [run_log](log::Level level, const RunId& of, const std::string& text) {

@@ -193,9 +193,8 @@ int run(const ApprovalArguments& arguments) {
     const auto node = find_node(arguments);
     if (!node) return report_failure(arguments, node.error());
     const auto held = policy::read_held(*node);
-    if (!held) return report_failure(arguments, held.error());
-    if (arguments.run.empty()) return list_held(arguments, *held);
-    const auto one = find_held(*held, arguments.run);
+    if (arguments.run.empty()) return list_held(arguments, held);
+    const auto one = find_held(held, arguments.run);
     if (!one) return report_failure(arguments, one.error());
     if (const auto said = policy::say(*node, *one, arguments.approves, this_user()); !said)
         return report_failure(arguments, said.error());

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <numeric>
 #include <utility>
 
 #include "actors/model_file.hpp"
@@ -15,11 +14,6 @@
 
 namespace vflbus::actors {
 namespace {
-
-bool has_classes(const config::AgreedHalf& agreed) {
-    return agreed.model.task == vflbus::Task::logistic ||
-           agreed.model.task == vflbus::Task::softmax;
-}
 
 /// The fewest ids that a class has, and which one it is; without classes of all of them.
 struct Smallest {
@@ -111,21 +105,15 @@ Result<Folds> Folds::create(const Party& own) {
     folds.count_ = agreed.data.folds;
     if (!folds.any()) return folds;
     const data::Aligned& common = own.common(TableKind::train);
-    data::LabelCoding coding;
-    std::vector<std::uint32_t> classes;
-    if (has_classes(agreed) && agreed.data.stratify) {
-        const data::Table& table = *own.table(TableKind::train);
-        auto fitted = data::fit_labels(table, agreed.model.task, common.rows);
-        if (!fitted) return tl::unexpected(own.named(std::move(fitted.error())));
-        coding = std::move(*fitted);
-        const auto labels = labels_of(table, coding, common.rows);
-        if (!labels) return tl::unexpected(own.named(labels.error()));
-        for (const double value : labels->values.span())
-            classes.push_back(static_cast<std::uint32_t>(value));
+    Classes classes;
+    if (keeps_shares(agreed)) {
+        auto known = classes_of(own);
+        if (!known) return tl::unexpected(std::move(known.error()));
+        classes = std::move(*known);
     }
-    const Smallest smallest = smallest_of(common.ids, classes, coding);
+    const Smallest smallest = smallest_of(common.ids, classes.of_rows, classes.coding);
     if (smallest.ids < folds.count_) return tl::unexpected(too_many_folds(folds.count_, smallest));
-    folds.fold_of_ = data::folds_of(common.ids, classes, agreed.run.seed, folds.count_);
+    folds.fold_of_ = data::folds_of(common.ids, classes.of_rows, agreed.run.seed, folds.count_);
     return folds;
 }
 
@@ -135,11 +123,10 @@ std::string Folds::prefix() const {
 
 Result<> Folds::split(Party& own) const {
     VFLBUS_ASSERT(any(), "only a cross-validation has folds");
-    std::vector<std::uint8_t> bitmap((fold_of_.size() + 7) / 8, 0);
+    std::vector<std::uint32_t> test;
     for (std::size_t i = 0; i < fold_of_.size(); ++i)
-        if (fold_of_[i] == fit_)
-            bitmap[i / 8] = static_cast<std::uint8_t>(bitmap[i / 8] | 1U << (i % 8));
-    return own.split(bitmap);
+        if (fold_of_[i] == fit_) test.push_back(static_cast<std::uint32_t>(i));
+    return split_off(own, test);
 }
 
 void Folds::finish(observe::FoldReport result, const models::Matrix& predictions,
@@ -165,10 +152,7 @@ std::string Folds::csv(const Party& own, const data::LabelCoding& coding,
     PredictionsCsv csv(coding);
     csv.head(id_column, "fold");
     const std::vector<std::uint32_t>& rows = own.common(TableKind::train).rows;
-    std::vector<std::uint32_t> order(rows.size());
-    std::iota(order.begin(), order.end(), 0U);
-    std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(rows[i], i); });
-    for (const std::uint32_t i : order)
+    for (const std::uint32_t i : file_order(rows))
         csv.row(own.table(TableKind::train)->ids[rows[i]], std::to_string(fold_of_[i] + 1),
                 predictions_, i);
     return csv.text();

@@ -9,9 +9,10 @@
 // expected to be.
 //
 // A *fit* is one of these trainings. To members a fit is a training like any other, which `begin`
-// begins; the master alone knows of folds. The steps of a run are counted on from fit to fit, so
-// that commits have an order. Without data.folds a run has one fit, and this class has nothing to
-// do.
+// begins with its test rows and its first step; of folds they know only that another may follow
+// (data.folds), so that they keep their tables. The steps of a run are counted on from fit to fit,
+// so that commits have an order. Without data.folds a run has one fit, and this class has nothing
+// to do.
 
 #include <cstdint>
 #include <memory>

@@ -80,17 +80,11 @@ std::uint64_t smallest_batch(const config::AgreedHalf& agreed, std::uint64_t row
 /// How many different people the smallest batch has at least. Repeats of an id are not more people,
 /// and where the batches are cut from a shuffled order, all rows of an id may fall into one.
 std::uint64_t fewest_people(const Party& party) {
-    const data::Aligned& common = party.common(TableKind::train);
     const std::span<const std::uint32_t> rows = party.rows(TableKind::train);
-    std::map<std::uint32_t, const Hash128*> id_of_row;
-    for (std::size_t i = 0; i < common.rows.size(); ++i)
-        id_of_row.emplace(common.rows[i], &common.ids[i]);
-    std::map<Hash128, std::uint64_t> rows_of_id;
-    std::uint64_t most = 1;
-    for (const std::uint32_t row : rows) most = std::max(most, ++rows_of_id[*id_of_row.at(row)]);
-    const std::uint64_t people = rows_of_id.size();
+    const data::Repeats repeats = data::repeats_of(party.common(TableKind::train), rows);
     const std::uint64_t smallest = smallest_batch(party.agreed(), rows.size());
-    return smallest == rows.size() ? people : (smallest + most - 1) / most;
+    if (smallest == rows.size()) return repeats.ids;
+    return (smallest + repeats.most - 1) / repeats.most;
 }
 
 /// Different ids that a selection takes. Its rows are more where it repeats some.

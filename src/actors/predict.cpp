@@ -1,7 +1,6 @@
 // `vflbus predict`: all parties score their prediction tables with their own parts of a model.
 
 #include <algorithm>
-#include <numeric>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -29,10 +28,7 @@ std::string csv_of(const Run& run, const MasterHalf& model, const Party& own,
     PredictionsCsv csv(model.coding());
     csv.head(section == run.config().parties.end() ? "id" : section->second.id);
     const auto rows = own.rows(TableKind::predict);
-    std::vector<std::uint32_t> order(rows.size());
-    std::iota(order.begin(), order.end(), 0U);
-    std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(rows[i], i); });
-    for (const std::uint32_t i : order) csv.row(table.ids[rows[i]], {}, predictions, i);
+    for (const std::uint32_t i : file_order(rows)) csv.row(table.ids[rows[i]], {}, predictions, i);
     return csv.text();
 }
 

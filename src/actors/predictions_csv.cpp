@@ -1,8 +1,19 @@
 #include "actors/predictions_csv.hpp"
 
+#include <algorithm>
+#include <numeric>
+#include <utility>
+
 #include "base/text.hpp"
 
 namespace vflbus::actors {
+
+std::vector<std::uint32_t> file_order(std::span<const std::uint32_t> rows) {
+    std::vector<std::uint32_t> order(rows.size());
+    std::iota(order.begin(), order.end(), 0U);
+    std::ranges::sort(order, {}, [&](std::uint32_t i) { return std::pair(rows[i], i); });
+    return order;
+}
 
 PredictionsCsv::PredictionsCsv(const data::LabelCoding& coding)
     : per_class_(coding.task == vflbus::Task::softmax), names_(coding.output_names()) {

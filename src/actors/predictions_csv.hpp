@@ -10,6 +10,8 @@
 // one column more behind the id.
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -18,6 +20,10 @@
 #include "models/matrix.hpp"
 
 namespace vflbus::actors {
+
+/// The positions in `rows` (rows of a table) in the order of the file of that table; those of one
+/// row keep their order.
+std::vector<std::uint32_t> file_order(std::span<const std::uint32_t> rows);
 
 class PredictionsCsv {
   public:

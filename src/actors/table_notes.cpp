@@ -39,10 +39,10 @@ std::vector<std::string> notes_of(const data::Table& table) {
     const auto add = [&](const std::string& text) { notes.push_back(table.path + ": " + text); };
     for (const std::string& note : table.notes) add(note);
     const auto add_skipped = [&](std::uint64_t rows, const std::string& missing_what,
-                                 const char* key) {
+                                 const char* setting) {
         if (rows > 0)
             add(std::to_string(rows) + (rows == 1 ? " row" : " rows") + " without " + missing_what +
-                " skipped (" + key + ")");
+                " skipped (" + setting + ")");
     };
     add_skipped(table.rows_without_id, "an id", "data.missing_id");
     add_skipped(table.rows_without_label, "a label", "data.missing_label");

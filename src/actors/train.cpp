@@ -223,8 +223,9 @@ Task<> finish(Run& run, const MasterHalf& model) {
     const std::vector<Bytes> replies = co_await asked;
     for (std::size_t i = 0; i < replies.size(); ++i) {
         const FinishReply reply = co_await run.said_by(i, decode_finish_reply(replies[i]));
-        run.log(run.options().company, run.parties()[i].name + " has written its model part (" +
-                                           human_bytes(reply.bytes) + ")");
+        run.log(run.options().routine_level, run.parties()[i].name +
+                                                 " has written its model part (" +
+                                                 human_bytes(reply.bytes) + ")");
     }
     co_await store_part(run, model);
 }
@@ -318,9 +319,9 @@ Result<> load_own(Run& run, Party& own, TableKind kind) {
     const auto there = load_more(run, own, kind);
     if (!there) return tl::unexpected(there.error());
     if (*there) return {};
-    const std::string key = kind == TableKind::predict ? "predict_data" : "data";
+    const std::string setting = kind == TableKind::predict ? "predict_data" : "data";
     return fail(Errc::bad_config, own.name() + " has no " + std::string(name_of(kind)) + ": set " +
-                                      key + " in [party." + own.name() + "]");
+                                      setting + " in [party." + own.name() + "]");
 }
 
 Task<> train(Run& run) {

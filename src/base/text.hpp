@@ -37,6 +37,9 @@ void append_utf8(std::string& out, std::uint32_t code_point);
 /// of writing.
 std::string printable(std::string_view text);
 
+/// Whether `text` fits a pattern in which '*' stands for any characters and '?' for one.
+bool matches(std::string_view pattern, std::string_view text) noexcept;
+
 std::vector<std::string> split(std::string_view text, char separator);
 std::string_view trim(std::string_view text);
 

@@ -1,6 +1,7 @@
 #pragma once
 // Values on their way into a configuration: what a file, flag, variable or canonical text says,
-// before it is known to fit its key. Private to this room.
+// before it is known to fit its key. For this room, and for the policy room, whose file is read in
+// the same notation.
 
 #include <cstdint>
 #include <filesystem>

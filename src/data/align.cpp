@@ -355,4 +355,23 @@ Result<Aligned> apply(const LocalIds& local, const Selection& selection, std::ui
     }
 }
 
+Repeats repeats_of(const Aligned& common, std::span<const std::uint32_t> rows) {
+    // rows of one id follow one another, and a table row has one id wherever it stands
+    Repeats repeats;
+    std::uint64_t of_this = 0;
+    const Hash128* last = nullptr;
+    std::size_t at = 0;
+    for (const std::uint32_t row : rows) {
+        while (at < common.rows.size() && common.rows[at] != row) ++at;
+        VFLBUS_ASSERT(at < common.rows.size(), "the rows are of the alignment, in its order");
+        const Hash128* const id = &common.ids[at++];
+        const bool other = last == nullptr || *id != *last;
+        if (other) ++repeats.ids;
+        of_this = other ? 1 : of_this + 1;
+        repeats.most = std::max(repeats.most, of_this);
+        last = id;
+    }
+    return repeats;
+}
+
 }  // namespace vflbus::data

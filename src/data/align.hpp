@@ -100,4 +100,12 @@ struct Aligned {
 Result<Aligned> apply(const LocalIds& local, const Selection& selection,
                       std::uint64_t rows_max = aligned_rows_max);
 
+/// How the ids of some aligned rows repeat.
+struct Repeats {
+    std::uint64_t ids = 0;   ///< different ones
+    std::uint64_t most = 0;  ///< rows of the id that has most of them
+};
+/// `rows`: table rows, some of those of `common` and in its order.
+Repeats repeats_of(const Aligned& common, std::span<const std::uint32_t> rows);
+
 }  // namespace vflbus::data

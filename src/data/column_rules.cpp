@@ -53,30 +53,6 @@ Result<std::vector<ColumnRule>> parse_column_rules(std::span<const std::string> 
     return parsed;
 }
 
-bool matches(std::string_view pattern, std::string_view text) noexcept {
-    // the last '*' takes one character more whenever the rest does not fit
-    std::size_t p = 0;
-    std::size_t t = 0;
-    std::size_t star = std::string_view::npos;
-    std::size_t star_text = 0;
-    while (t < text.size()) {
-        if (p < pattern.size() && pattern[p] == '*') {
-            star = p++;
-            star_text = t;
-        } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == text[t])) {
-            ++p;
-            ++t;
-        } else if (star != std::string_view::npos) {
-            p = star + 1;
-            t = ++star_text;
-        } else {
-            return false;
-        }
-    }
-    while (p < pattern.size() && pattern[p] == '*') ++p;
-    return p == pattern.size();
-}
-
 const ColumnRule* rule_for(std::string_view column, std::span<const ColumnRule> rules) noexcept {
     const ColumnRule* best = nullptr;
     for (const ColumnRule& rule : rules) {

@@ -37,9 +37,6 @@ struct ColumnRule {
 /// Rules in the form "PATTERN=KIND". Errors: bad_config, naming the kinds there are.
 Result<std::vector<ColumnRule>> parse_column_rules(std::span<const std::string> rules);
 
-/// Whether `text` fits a pattern with '*' and '?'.
-bool matches(std::string_view pattern, std::string_view text) noexcept;
-
 /// The rule for a column: the one that names it, else the longest pattern that it fits, else
 /// nullptr.
 const ColumnRule* rule_for(std::string_view column, std::span<const ColumnRule> rules) noexcept;

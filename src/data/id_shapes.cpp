@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "data/number.hpp"
+
 namespace vflbus::data {
 namespace {
 
@@ -39,9 +41,6 @@ std::string_view name_of(Share share) noexcept {
     return names[static_cast<std::size_t>(share)];
 }
 
-bool is_digit(char c) noexcept {
-    return c >= '0' && c <= '9';
-}
 bool is_blank(std::string_view id, std::size_t at) noexcept {
     return id[at] == ' ' || id[at] == '\t' || id.substr(at, 2) == "\xC2\xA0";
 }

@@ -8,13 +8,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <ctime>
 #include <fstream>
+#include <istream>
 #include <optional>
+#include <sstream>
 #include <utility>
 
 #include "base/files.hpp"
 #include "base/hash.hpp"
+#include "observe/utc.hpp"
 
 namespace vflbus::observe {
 namespace {
@@ -34,18 +36,6 @@ std::string hash_of(std::string_view line) {
 
 std::string first_previous() {
     return std::string(64, '0');
-}
-
-std::string system_utc_now() {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    const auto ms = std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
-    const std::time_t seconds = ms / 1000;
-    std::tm utc{};
-    ::gmtime_r(&seconds, &utc);
-    char text[64];
-    const std::size_t size = std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &utc);
-    const std::string fraction = std::to_string(1000 + ms % 1000).substr(1);
-    return std::string(text, size) + "." + fraction + "Z";
 }
 
 /// What the members of a line say that every line has.
@@ -101,9 +91,8 @@ bool tells_of(const AuditLine& line, std::string_view torn) {
            bytes->get<std::uint64_t>() == torn.size() && text_member(line, "hash") == hash_of(torn);
 }
 
-/// Whether one of the lines of a log, anywhere in it, is this one.
-bool has_line(const fs::path& log, std::string_view wanted) {
-    std::ifstream in(log, std::ios::binary);
+/// Whether one of the lines that are left is this one.
+bool has_line(std::istream& in, std::string_view wanted) {
     for (std::string text; std::getline(in, text);)
         if (text == wanted) return true;
     return false;
@@ -150,6 +139,20 @@ fs::path audit_key_file(const fs::path& directory) {
 
 // -- writing ----------------------------------------------------------------------------
 
+/// The end of the log's file; all of it where that is short.
+struct AuditLog::Tail {
+    std::string text;
+    std::uint64_t size = 0;  ///< of the file
+
+    /// Whether one of its whole lines is this one.
+    [[nodiscard]] bool has(std::string_view line) const {
+        std::istringstream in(text);
+        std::string cut;  // the rest of a line that begins before it
+        if (text.size() < size) std::getline(in, cut);
+        return has_line(in, line);
+    }
+};
+
 /// The lock of the log's file, among processes.
 class AuditLog::Lock {
   public:
@@ -167,7 +170,7 @@ class AuditLog::Lock {
 
 AuditLog::AuditLog(fs::path directory, SigningKey key, AuditOptions options)
     : directory_(std::move(directory)), key_(std::move(key)), options_(std::move(options)) {
-    if (!options_.utc_now) options_.utc_now = system_utc_now;
+    if (!options_.utc_now) options_.utc_now = utc_now;
 }
 
 AuditLog::~AuditLog() {
@@ -204,11 +207,13 @@ Result<> AuditLog::start() {
     const std::lock_guard guard(mutex_);
     const Lock lock(fd_);
     if (auto same = check_place(); !same) return same;
-    if (auto read = read_end(); !read) return read;
+    const auto tail = read_tail();
+    if (!tail) return tl::unexpected(tail.error());
+    if (auto found = find_end(*tail); !found) return found;
     if (lines_ == 0)
         if (auto begun = begin(); !begun) return begun;
     if (auto mended = mend_end(); !mended) return mended;
-    if (auto checked = check_head(); !checked) return checked;
+    if (auto checked = check_head(*tail); !checked) return checked;
     if (!options_.says_started) return {};
     if (auto written = write("started", Json::object()); !written) return written;
     return write_signature();
@@ -245,7 +250,9 @@ Result<> AuditLog::begin() {
 /// cut off. So what is wrong with the head file is told before that, in a line that nobody can
 /// remove any more without breaking the chain. The node goes on then: a backup that was put back
 /// without this file shall not stop it.
-Result<> AuditLog::check_head() {
+///
+/// `tail` is what was read of it on opening: the last signature mostly stands there.
+Result<> AuditLog::check_head(const Tail& tail) {
     auto head = read_head(directory_);
     if (!head) return tl::unexpected(std::move(head.error()));
     if (!head->parsed) {
@@ -259,34 +266,42 @@ Result<> AuditLog::check_head() {
     if (head->parsed->number > lines_)
         return tl::unexpected(damaged("has " + std::to_string(lines_) + " lines, and line " +
                                       number + " was signed: its end was cut off"));
-    if (!has_line(audit_file(directory_), head->text))
+    if (tail.has(head->text)) return {};
+    std::ifstream in(audit_file(directory_), std::ios::binary);
+    if (!has_line(in, head->text))
         return tl::unexpected(damaged("has another line " + number +
                                       " than the one that was signed: its end was cut off and "
                                       "written anew"));
     return {};
 }
 
-/// Finds the last whole line, from the end of the file. What stands behind it was torn by a crash.
-Result<> AuditLog::read_end() {
+Result<AuditLog::Tail> AuditLog::read_tail() const {
     const fs::path path = audit_file(directory_);
     std::ifstream in(path, std::ios::binary | std::ios::ate);
     if (!in) return fail(Errc::io, "cannot read " + path.string() + ": " + std::strerror(errno));
-    const auto size = static_cast<std::uint64_t>(in.tellg());
-    const std::uint64_t taken = std::min<std::uint64_t>(size, 4 * audit_line_bytes_max);
-    std::string tail(taken, '\0');
-    in.seekg(static_cast<std::streamoff>(size - taken));
-    in.read(tail.data(), static_cast<std::streamsize>(taken));
+    Tail tail;
+    tail.size = static_cast<std::uint64_t>(in.tellg());
+    tail.text.resize(std::min<std::uint64_t>(tail.size, 4 * audit_line_bytes_max));
+    in.seekg(static_cast<std::streamoff>(tail.size - tail.text.size()));
+    in.read(tail.text.data(), static_cast<std::streamsize>(tail.text.size()));
     if (!in) return fail(Errc::io, "cannot read " + path.string() + ": " + std::strerror(errno));
+    return tail;
+}
+
+/// Finds the last whole line, from the end of the file. What stands behind it was torn by a crash.
+Result<> AuditLog::find_end(const Tail& read) {
+    const std::string& tail = read.text;
+    const bool whole = tail.size() == read.size;
     std::size_t end = tail.rfind('\n');
     if (tail.size() - (end + 1) >= audit_line_bytes_max)  // npos + 1 is 0
         return tl::unexpected(damaged("ends with what no node writes"));
     while (end != std::string::npos) {
         const std::size_t before = end == 0 ? std::string::npos : tail.rfind('\n', end - 1);
-        if (before == std::string::npos && taken < size) break;
+        if (before == std::string::npos && !whole) break;
         const std::size_t begin = before == std::string::npos ? 0 : before + 1;
         const std::string_view last(tail.data() + begin, end - begin);
         if (const auto line = parse_line(last)) {
-            size_ = size;
+            size_ = read.size;
             lines_ = line->number;
             previous_ = hash_of(last);
             last_bytes_ = last.size();
@@ -295,13 +310,19 @@ Result<> AuditLog::read_end() {
         }
         end = before;
     }
-    if (taken < size) return tl::unexpected(damaged("ends with what no node writes"));
-    size_ = size;
+    if (!whole) return tl::unexpected(damaged("ends with what no node writes"));
+    size_ = read.size;
     lines_ = 0;
     previous_ = first_previous();
     last_bytes_ = 0;
-    torn_ = std::move(tail);
+    torn_ = tail;
     return {};
+}
+
+Result<> AuditLog::read_end() {
+    const auto tail = read_tail();
+    if (!tail) return tl::unexpected(tail.error());
+    return find_end(*tail);
 }
 
 /// Ends what a crash has cut off, and tells of it in a line of its own. A line that lacks nothing
@@ -464,7 +485,7 @@ class AuditReader {
     AuditReader(const fs::path& log, const AuditExpected& expected) : log_(log) {
         verdict_.public_key = expected.public_key;
         expected_head_ = expected.head;
-        const auto head = read_file(log.parent_path() / audit_head_file({}));
+        const auto head = read_file(audit_head_file(log.parent_path()));
         if (head) head_line_ = *head;
         if (head_line_.ends_with('\n')) head_line_.pop_back();
         needs_head_ = expected.head_file;

@@ -67,17 +67,19 @@ class AuditLog {
     Result<> sign_when_due();
 
     [[nodiscard]] const std::string& public_key() const noexcept { return key_.public_half(); }
-    [[nodiscard]] const std::filesystem::path& directory() const noexcept { return directory_; }
 
   private:
     AuditLog(std::filesystem::path directory, SigningKey key, AuditOptions options);
     class Lock;
+    struct Tail;
 
     Result<> start();
     Result<> begin();
-    Result<> check_head();
+    Result<> check_head(const Tail& tail);
     [[nodiscard]] Result<> check_place() const;
     [[nodiscard]] bool last_line_stands() const;
+    [[nodiscard]] Result<Tail> read_tail() const;
+    Result<> find_end(const Tail& tail);
     Result<> read_end();
     Result<> mend_end();
     Result<> catch_up();

@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
-#include <ctime>
 #include <exception>
 #include <map>
 #include <memory>
@@ -17,6 +15,7 @@
 #include <utility>
 
 #include "observe/console.hpp"
+#include "observe/utc.hpp"
 
 namespace vflbus::observe::log {
 namespace {
@@ -74,18 +73,6 @@ void append_escaped(std::string& out, std::string_view text) {
         else
             out += c;
     }
-}
-
-std::string utc_now() {
-    const auto now = std::chrono::system_clock::now();
-    const std::time_t whole = std::chrono::system_clock::to_time_t(now);
-    const auto ms =
-        std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch()).count() %
-        1000;
-    std::tm tm{};
-    ::gmtime_r(&whole, &tm);
-    return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900,
-                       tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, ms);
 }
 
 std::string node_of(const Where& where) {

@@ -125,6 +125,14 @@ std::string run_text(const Request& request) {
     return "run " + request.run.short_hex() + " of " + request.owner.name;
 }
 
+Refusal unreadable(const Failure& why) {
+    return {"policy", "the policy cannot be read: " + why.sentence};
+}
+
+Refusal unnamed(const Policy& policy, const Owner& owner) {
+    return {"owners", "no section of " + policy.file + " names " + owner.name};
+}
+
 }  // namespace
 
 std::string participant_text(std::string_view name, std::string_view role, std::int64_t rank) {
@@ -139,7 +147,7 @@ fs::path policy_directory(const fs::path& state_dir) {
 
 // -- what waits, for commands --------------------------------------------------------------
 
-Result<std::vector<Held>> read_held(const fs::path& state_dir) {
+std::vector<Held> read_held(const fs::path& state_dir) {
     std::vector<Held> all;
     for (const fs::path& file : entries_of(policy_directory(state_dir) / "held")) {
         const auto run = parse_run_id(file.filename().string());
@@ -334,10 +342,16 @@ Json Gate::about(const Request& request) const {
 }
 
 /// What cannot be recorded does not happen. The owner hears nothing of this member's files.
-Result<> Gate::record_or_fail(const Json& line) {
-    auto recorded = audit_->append("decision", line);
+Result<> Gate::record_or_fail(std::string_view event, const Json& line) {
+    auto recorded = audit_->append(event, line);
     if (!recorded) recorded.error().for_others = "it cannot write its audit log";
     return recorded;
+}
+
+/// A decision that stands whether the record can be written or not.
+void Gate::record(const Json& line) {
+    if (auto recorded = audit_->append("decision", line); !recorded)
+        options_.log(recorded.error().sentence);
 }
 
 /// A peer that asks again and again gets its answer each time, and a line for the first ones.
@@ -367,9 +381,7 @@ Result<> Gate::refuse(Json line, const Owner& owner, const Refusal& refusal) {
     line["decision"] = "refused";
     line["rule"] = refusal.rule;
     line["why"] = refusal.sentence;
-    if (may_record_refusal(owner.name, line))
-        if (auto recorded = audit_->append("decision", line); !recorded)
-            options_.log(recorded.error().sentence);
+    if (may_record_refusal(owner.name, line)) record(line);
     return tl::unexpected(failure_of(refusal));
 }
 
@@ -380,8 +392,7 @@ Result<> Gate::not_stored(const Request& request, const Failure& why) {
     line["decision"] = "refused";
     line["rule"] = "store";
     line["why"] = why.sentence;
-    if (auto recorded = audit_->append("decision", line); !recorded)
-        options_.log(recorded.error().sentence);
+    record(line);
     Failure failure = why;
     failure.for_others = "it cannot store what it has decided";
     return tl::unexpected(std::move(failure));
@@ -392,7 +403,7 @@ Result<> Gate::let_in(Entry entry, const Request& request, const char* how) {
     line["decision"] = how;
     line["section"] = entry.section;
     if (!entry.by.empty()) line["by"] = entry.by;
-    if (auto recorded = record_or_fail(line); !recorded) return recorded;
+    if (auto recorded = record_or_fail("decision", line); !recorded) return recorded;
     const std::vector<Entry> before = entries_;
     entry.state = State::let_in;
     std::erase_if(entries_, [&](const Entry& other) {
@@ -425,12 +436,10 @@ Result<> Gate::admit_owner(const Owner& owner, const RunId& run) {
     const auto policy = current();
     if (!policy) {
         options_.log(policy.error().sentence);
-        return refuse(about(owner, run), owner,
-                      {"policy", "the policy cannot be read: " + policy.error().sentence});
+        return refuse(about(owner, run), owner, unreadable(policy.error()));
     }
     if ((*policy)->section_of(owner) == nullptr)
-        return refuse(about(owner, run), owner,
-                      {"owners", "no section of " + (*policy)->file + " names " + owner.name});
+        return refuse(about(owner, run), owner, unnamed(**policy, owner));
     return {};
 }
 
@@ -446,10 +455,7 @@ Result<> Gate::admit(const Request& request) {
                                     "the run waits for approval with another text, other "
                                     "participants or another owner"});
     }
-    const auto policy = current();
-    if (!policy)
-        return refuse(request, {"policy", "the policy cannot be read: " + policy.error().sentence});
-    return judge_anew(request, *policy);
+    return judge_anew(request);
 }
 
 /// The decision about a run is one for all its terms.
@@ -457,16 +463,10 @@ Result<> Gate::again(Entry& entry, const Request& request) {
     if (entry.state == State::held) return take_word(entry, request);
     if (entry.state == State::refused)
         return refuse(request, {"approve", entry.by + " has refused " + run_text(request)});
-    if (options_.now_ms() - entry.at_ms > recovers_for_ms) {
-        const auto policy = current();
-        if (!policy)
-            return refuse(request,
-                          {"policy", "the policy cannot be read: " + policy.error().sentence});
-        return judge_anew(request, *policy);
-    }
+    if (options_.now_ms() - entry.at_ms > recovers_for_ms) return judge_anew(request);
     Json line = about(request);
     line["decision"] = "let in again";
-    return record_or_fail(line);
+    return record_or_fail("decision", line);
 }
 
 Circumstances Gate::circumstances(const Section& section, const Request& request) {
@@ -490,7 +490,10 @@ Circumstances Gate::circumstances(const Section& section, const Request& request
     return known;
 }
 
-Result<> Gate::judge_anew(const Request& request, const Policy* policy) {
+Result<> Gate::judge_anew(const Request& request) {
+    const auto read = current();
+    if (!read) return refuse(request, unreadable(read.error()));
+    const Policy* const policy = *read;
     Entry entry;
     entry.run = request.run;
     entry.owner = request.owner;
@@ -499,9 +502,7 @@ Result<> Gate::judge_anew(const Request& request, const Policy* policy) {
     entry.what = what_of(request);
     if (policy == nullptr) return let_in(std::move(entry), request, "let in");
     const Section* const section = policy->section_of(request.owner);
-    if (section == nullptr)
-        return refuse(request,
-                      {"owners", "no section of " + policy->file + " names " + request.owner.name});
+    if (section == nullptr) return refuse(request, unnamed(*policy, request.owner));
     if (const auto refusal = judge(*section, request, circumstances(*section, request)))
         return refuse(request, *refusal);
     entry.section = section->name;
@@ -526,11 +527,11 @@ Result<> Gate::hold(Entry entry, const Request& request, const Policy& policy) {
                                                           " runs of " + request.owner.name +
                                                           " wait for approval already"});
     entry.state = State::held;
-    entry.until_ms = entry.at_ms + static_cast<std::int64_t>(policy.held_hours * 60 * 60 * 1000);
+    entry.until_ms = entry.at_ms + static_cast<std::int64_t>(policy.held_hours) * 60 * minute_ms;
     Json line = about(request);
     line["decision"] = "held";
     line["section"] = entry.section;
-    if (auto recorded = record_or_fail(line); !recorded) return recorded;
+    if (auto recorded = record_or_fail("decision", line); !recorded) return recorded;
     const fs::path file = held_file(options_.state_dir, entry.run);
     std::error_code ec;
     fs::create_directories(file.parent_path(), ec);
@@ -576,8 +577,7 @@ Result<> Gate::take_word(Entry& entry, const Request& request) {
     line["decision"] = heard ? "refused" : "expired";
     line["rule"] = "approve";
     if (heard) line["by"] = by;
-    if (auto recorded = audit_->append("decision", line); !recorded)
-        options_.log(recorded.error().sentence);
+    record(line);
     return tl::unexpected(
         failure_of({"approve", heard ? by + " has refused " + run_text(request)
                                      : "nobody has approved " + run_text(request) + " in time"}));
@@ -590,9 +590,9 @@ Result<> Gate::judge_held(Entry& entry, const Request& request) {
     const Section* const section = policy ? (*policy)->section_of(request.owner) : nullptr;
     std::optional<Refusal> refusal;
     if (!policy)
-        refusal = {"policy", "the policy cannot be read: " + policy.error().sentence};
+        refusal = unreadable(policy.error());
     else if (section == nullptr)
-        refusal = {"owners", "no section of " + (*policy)->file + " names " + request.owner.name};
+        refusal = unnamed(**policy, request.owner);
     else
         refusal = judge(*section, request, circumstances(*section, request));
     if (refusal) {
@@ -630,12 +630,11 @@ void Gate::drop_expired(std::int64_t now, std::vector<RunId>& dropped) {
         entry.state = State::refused;
         entry.by = nobody;
         forget_held(entry.run);
-        auto recorded = audit_->append("decision", Json{{"run", entry.run.hex()},
-                                                        {"owner", entry.owner.name},
-                                                        {"fingerprint", entry.owner.fingerprint},
-                                                        {"decision", "expired"},
-                                                        {"rule", "approve"}});
-        if (!recorded) options_.log(recorded.error().sentence);
+        record(Json{{"run", entry.run.hex()},
+                    {"owner", entry.owner.name},
+                    {"fingerprint", entry.owner.fingerprint},
+                    {"decision", "expired"},
+                    {"rule", "approve"}});
     }
     if (!any) return;
     if (auto stored = write_entries(); !stored) options_.log(stored.error().sentence);
@@ -659,18 +658,10 @@ std::vector<RunId> Gate::said() {
 
 // -- what shows later ---------------------------------------------------------------------------
 
-Result<> Gate::later(const RunId& run, const std::optional<Refusal>& refusal) {
+Result<> Gate::later(const Entry& entry, const std::optional<Refusal>& refusal) {
     if (!refusal) return {};
-    const Entry* const entry = find(run);
-    Json line{{"run", run.hex()},
-              {"owner", entry == nullptr ? std::string() : entry->owner.name},
-              {"decision", "refused"},
-              {"rule", refusal->rule},
-              {"why", refusal->sentence}};
-    if (may_record_refusal(entry == nullptr ? std::string() : entry->owner.name, line))
-        if (auto recorded = audit_->append("decision", line); !recorded)
-            options_.log(recorded.error().sentence);
-    return tl::unexpected(failure_of(*refusal));
+    return refuse(Json{{"run", entry.run.hex()}, {"owner", entry.owner.name}}, entry.owner,
+                  *refusal);
 }
 
 Result<> Gate::columns(const RunId& run, const std::string& table,
@@ -679,7 +670,7 @@ Result<> Gate::columns(const RunId& run, const std::string& table,
     if (!sole.ready()) return sole.ready();
     const Entry* const entry = find(run);
     if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
-    if (auto good = later(run, judge_columns(entry->section, entry->rules, names)); !good)
+    if (auto good = later(*entry, judge_columns(entry->section, entry->rules, names)); !good)
         return good;
     // as many names as a line takes; the count is of all
     std::vector<std::string> shown;
@@ -687,13 +678,11 @@ Result<> Gate::columns(const RunId& run, const std::string& table,
     for (const std::string& name : names)
         if ((bytes += name.size() * 2 + 4) < observe::audit_line_bytes_max / 4)
             shown.push_back(printable(name));
-    auto recorded = audit_->append("table", Json{{"run", run.hex()},
-                                                 {"table", table},
-                                                 {"rows", rows},
-                                                 {"columns", names.size()},
-                                                 {"names", shown}});
-    if (!recorded) recorded.error().for_others = "it cannot write its audit log";
-    return recorded;
+    return record_or_fail("table", Json{{"run", run.hex()},
+                                        {"table", table},
+                                        {"rows", rows},
+                                        {"columns", names.size()},
+                                        {"names", shown}});
 }
 
 Result<> Gate::rows(const RunId& run, std::uint64_t rows) {
@@ -701,10 +690,9 @@ Result<> Gate::rows(const RunId& run, std::uint64_t rows) {
     if (!sole.ready()) return sole.ready();
     const Entry* const entry = find(run);
     if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
-    if (auto good = later(run, judge_rows(entry->section, entry->rules, rows)); !good) return good;
-    auto recorded = audit_->append("rows", Json{{"run", run.hex()}, {"rows", rows}});
-    if (!recorded) recorded.error().for_others = "it cannot write its audit log";
-    return recorded;
+    if (auto good = later(*entry, judge_rows(entry->section, entry->rules, rows)); !good)
+        return good;
+    return record_or_fail("rows", Json{{"run", run.hex()}, {"rows", rows}});
 }
 
 Result<> Gate::batch(const RunId& run, std::uint64_t rows) {
@@ -712,7 +700,7 @@ Result<> Gate::batch(const RunId& run, std::uint64_t rows) {
     if (!sole.ready()) return sole.ready();
     const Entry* const entry = find(run);
     if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
-    return later(run, judge_batch(entry->section, entry->rules, rows));
+    return later(*entry, judge_batch(entry->section, entry->rules, rows));
 }
 
 void Gate::ended(const RunId& run, const Served& served) {

@@ -40,8 +40,8 @@ struct Held {
     std::int64_t since_ms = 0;
     std::int64_t until_ms = 0;
 };
-/// The oldest first. Errors: io.
-Result<std::vector<Held>> read_held(const std::filesystem::path& state_dir);
+/// The oldest first; none where there is no such directory.
+std::vector<Held> read_held(const std::filesystem::path& state_dir);
 /// Says it to the process of the node, which finds it within a second. Errors: unknown_run (it does
 /// not wait), io.
 Result<> say(const std::filesystem::path& state_dir, const Held& held, bool approved,
@@ -101,7 +101,7 @@ class Gate final : public Judge {
     Result<const Policy*> current();
     [[nodiscard]] Entry* find(const RunId& run);
     Result<> again(Entry& entry, const Request& request);
-    Result<> judge_anew(const Request& request, const Policy* policy);
+    Result<> judge_anew(const Request& request);
     Result<> let_in(Entry entry, const Request& request, const char* how);
     Result<> hold(Entry entry, const Request& request, const Policy& policy);
     void drop_expired(std::int64_t now, std::vector<RunId>& dropped);
@@ -111,11 +111,12 @@ class Gate final : public Judge {
     Result<> refuse(Json line, const Owner& owner, const Refusal& refusal);
     Result<> not_stored(const Request& request, const Failure& why);
     void forget_held(const RunId& run);
-    Result<> later(const RunId& run, const std::optional<Refusal>& refusal);
+    Result<> later(const Entry& entry, const std::optional<Refusal>& refusal);
     [[nodiscard]] Circumstances circumstances(const Section& section, const Request& request);
     [[nodiscard]] Json about(const Request& request) const;
     [[nodiscard]] Json about(const Owner& owner, const RunId& run) const;
-    Result<> record_or_fail(const Json& line);
+    Result<> record_or_fail(std::string_view event, const Json& line);
+    void record(const Json& line);
     bool may_record_refusal(const std::string& owner, Json& line);
 
     GateOptions options_;

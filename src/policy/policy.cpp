@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
-#include <functional>
 #include <optional>
 
-#include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "config/keys.hpp"
@@ -25,10 +23,6 @@ using Texts = std::vector<std::string>;
 Texts choices_of(std::string_view key) {
     const config::Key* const found = config::find_key("model", key);
     return found == nullptr ? Texts{} : Texts(found->choices.begin(), found->choices.end());
-}
-
-std::string one_of(const Texts& names) {
-    return names.empty() ? "nothing" : join_and(names);
 }
 
 // -- values of the file ------------------------------------------------------------------
@@ -137,69 +131,31 @@ struct SectionKey {
     Problem (*take)(const config::Raw&, Section&);
 };
 
-#define TAKES [](const config::Raw& raw, Section& section) -> Problem
+#define TAKES(call) [](const config::Raw& raw, Section& section) -> Problem { return call; }
 
-constexpr SectionKey section_keys[] = {{"owners", TAKES{return take_texts(raw, section.owners);
-}  // namespace
-}  // namespace vflbus::policy
-, {"fingerprints", TAKES{return take_texts(raw, section.fingerprints);
-}
-}
-, {"purposes",
-   TAKES{return take_names(raw, Texts(use_names.begin(), use_names.end()), section.purposes);
-}
-}
-, {"tasks", TAKES{return take_names(raw, choices_of("task"), section.tasks);
-}
-}
-, {"solvers", TAKES{return take_names(raw, choices_of("solver"), section.solvers);
-}
-}
-, {"protocols", TAKES{return take_names(raw, Texts(protocol_names.begin(), protocol_names.end()),
-                                        section.protocols);
-}
-}
-, {"protocols_never",
-   TAKES{return take_names(raw, Texts(protocol_names.begin(), protocol_names.end()),
-                           section.protocols_never);
-}
-}
-, {"apps", TAKES{return take_apps(raw, section.apps);
-}
-}
-, {"parties_min", TAKES{return take_number(raw, 2, 4096, section.parties_min);
-}
-}
-, {"rows_min", TAKES{return take_number(raw, 1, 1ULL << 53, section.data.rows_min);
-}
-}
-, {"batch_min", TAKES{return take_number(raw, 1, 1ULL << 53, section.data.batch_min);
-}
-}
-, {"columns", TAKES{return take_texts(raw, section.data.columns);
-}
-}
-, {"columns_never", TAKES{return take_texts(raw, section.data.columns_never);
-}
-}
-, {"runs_per_day", TAKES{return take_number(raw, 1, 100'000, section.runs_per_day);
-}
-}
-, {"hours", TAKES{return take_hours(raw, section.hours);
-}
-}
-, {"tables", TAKES{return take_word(raw, "granted", "any", section.granted_tables);
-}
-}
-, {"differential_privacy", TAKES{return take_flag(raw, section.differential_privacy);
-}
-}
-, {"approve", TAKES{return take_word(raw, "each", "never", section.approve_each);
-}
-}
-,
-}
-;
+constexpr SectionKey section_keys[] = {
+    {"owners", TAKES(take_texts(raw, section.owners))},
+    {"fingerprints", TAKES(take_texts(raw, section.fingerprints))},
+    {"purposes",
+     TAKES(take_names(raw, Texts(use_names.begin(), use_names.end()), section.purposes))},
+    {"tasks", TAKES(take_names(raw, choices_of("task"), section.tasks))},
+    {"solvers", TAKES(take_names(raw, choices_of("solver"), section.solvers))},
+    {"protocols", TAKES(take_names(raw, Texts(protocol_names.begin(), protocol_names.end()),
+                                   section.protocols))},
+    {"protocols_never", TAKES(take_names(raw, Texts(protocol_names.begin(), protocol_names.end()),
+                                         section.protocols_never))},
+    {"apps", TAKES(take_apps(raw, section.apps))},
+    {"parties_min", TAKES(take_number(raw, 2, 4096, section.parties_min))},
+    {"rows_min", TAKES(take_number(raw, 1, 1ULL << 53, section.data.rows_min))},
+    {"batch_min", TAKES(take_number(raw, 1, 1ULL << 53, section.data.batch_min))},
+    {"columns", TAKES(take_texts(raw, section.data.columns))},
+    {"columns_never", TAKES(take_texts(raw, section.data.columns_never))},
+    {"runs_per_day", TAKES(take_number(raw, 1, 100'000, section.runs_per_day))},
+    {"hours", TAKES(take_hours(raw, section.hours))},
+    {"tables", TAKES(take_word(raw, "granted", "any", section.granted_tables))},
+    {"differential_privacy", TAKES(take_flag(raw, section.differential_privacy))},
+    {"approve", TAKES(take_word(raw, "each", "never", section.approve_each))},
+};
 
 #undef TAKES
 
@@ -253,7 +209,6 @@ class Parser {
     }
 
     void file_key(const config::Setting& setting) {
-        std::uint64_t hours = 0;
         if (setting.name == "approve") {
             told(setting, take_word(setting.value, "each", "never", approve_each_));
         } else if (setting.name == "held_max") {
@@ -261,9 +216,7 @@ class Parser {
         } else if (setting.name == "held_per_owner_max") {
             told(setting, take_number(setting.value, 1, 1000, policy_.held_per_owner_max));
         } else if (setting.name == "held_hours") {
-            const Problem problem = take_number(setting.value, 1, 24 * 30, hours);
-            if (problem.empty()) policy_.held_hours = static_cast<double>(hours);
-            told(setting, problem);
+            told(setting, take_number(setting.value, 1, 24 * 30, policy_.held_hours));
         } else {
             unknown(setting, Texts(file_keys.begin(), file_keys.end()));
         }
@@ -293,7 +246,7 @@ bool among(const Texts& list, std::string_view text) {
 }
 
 bool fits_any(const Texts& patterns, std::string_view name) {
-    return std::ranges::any_of(patterns, [&](const std::string& p) { return fits(p, name); });
+    return std::ranges::any_of(patterns, [&](const std::string& p) { return matches(p, name); });
 }
 
 std::string clock_text(int minutes) {
@@ -334,13 +287,13 @@ void judge_model(const Section& s, const config::AgreedHalf& agreed, Verdict& ve
     const std::string protocol(config::name_of(agreed.run.protocol));
     verdict
         .rule("protocols", s.protocols.empty() || among(s.protocols, protocol),
-              [&] { return "protocol " + protocol + ", and allowed is " + one_of(s.protocols); })
+              [&] { return "protocol " + protocol + ", and allowed is " + join_and(s.protocols); })
         .rule("protocols_never", !among(s.protocols_never, protocol),
               [&] { return "protocol " + protocol + ", which is never allowed"; })
         .rule("tasks", s.tasks.empty() || among(s.tasks, task),
-              [&] { return "task " + task + ", and allowed is " + one_of(s.tasks); })
+              [&] { return "task " + task + ", and allowed is " + join_and(s.tasks); })
         .rule("solvers", s.solvers.empty() || among(s.solvers, solver),
-              [&] { return "solver " + solver + ", and allowed is " + one_of(s.solvers); });
+              [&] { return "solver " + solver + ", and allowed is " + join_and(s.solvers); });
     const std::uint64_t batch = agreed.model.batch_size;
     const bool batches = agreed.model.solver != config::Solver::lbfgs && batch != 0;
     verdict.rule("batch_min", !batches || batch >= s.data.batch_min, [&] {
@@ -367,29 +320,6 @@ std::string_view name_of(Use use) noexcept {
     return use_names[static_cast<std::size_t>(use)];
 }
 
-bool fits(std::string_view pattern, std::string_view name) {
-    std::size_t p = 0;
-    std::size_t n = 0;
-    std::size_t star = std::string_view::npos;
-    std::size_t from = 0;
-    while (n < name.size()) {
-        if (p < pattern.size() && pattern[p] == '*') {
-            star = p++;
-            from = n;
-        } else if (p < pattern.size() && (pattern[p] == '?' || pattern[p] == name[n])) {
-            ++p;
-            ++n;
-        } else if (star != std::string_view::npos) {
-            p = star + 1;
-            n = ++from;
-        } else {
-            return false;
-        }
-    }
-    while (p < pattern.size() && pattern[p] == '*') ++p;
-    return p == pattern.size();
-}
-
 const Section* Policy::section_of(const Owner& owner) const {
     for (const Section& section : sections)
         if (fits_any(section.owners, owner.name)) return &section;
@@ -404,12 +334,6 @@ Result<Policy> parse_policy(std::string_view text, const std::string& shown) {
     policy->file = shown;
     policy->digest = to_hex(sha256(text));
     return policy;
-}
-
-Result<Policy> load_policy(const std::filesystem::path& file) {
-    const auto text = read_file(file);
-    if (!text) return tl::unexpected(text.error());
-    return parse_policy(*text, file.string());
 }
 
 Failure failure_of(const Refusal& refusal) {
@@ -433,7 +357,7 @@ std::optional<Refusal> judge(const Section& s, const Request& request, const Cir
                                       : " has the key " + key + ", which is not among them");
               })
         .rule("purposes", s.purposes.empty() || among(s.purposes, use),
-              [&] { return "the run is to " + use + ", and allowed is " + one_of(s.purposes); })
+              [&] { return "the run is to " + use + ", and allowed is " + join_and(s.purposes); })
         .rule("apps", request.use != Use::app || s.apps.empty() || among(s.apps, request.app),
               [&] { return "the app here has the digest " + request.app; })
         .rule("parties_min", s.parties_min == 0 || request.parties >= s.parties_min, [&] {

@@ -3,7 +3,6 @@
 // here alone, and never leaves the party. docs/policy.md has every rule with an example.
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -50,7 +49,7 @@ struct Policy {
     std::string digest;  ///< SHA-256 of its text
     std::uint64_t held_max = 16;
     std::uint64_t held_per_owner_max = 4;
-    double held_hours = 24;
+    std::uint64_t held_hours = 24;
     std::vector<Section> sections;  ///< the first one that names the owner decides
 
     [[nodiscard]] const Section* section_of(const Owner& owner) const;
@@ -58,11 +57,6 @@ struct Policy {
 
 /// Errors: bad_config; the sentence names file, line, key and the nearest that is there.
 Result<Policy> parse_policy(std::string_view text, const std::string& shown);
-/// The same of a file. Errors: io as well.
-Result<Policy> load_policy(const std::filesystem::path& file);
-
-/// `name` fits `pattern`, in which '*' stands for any characters and '?' for one.
-bool fits(std::string_view pattern, std::string_view name);
 
 /// Whether two texts are the same fingerprint: dashes, blanks, colons and the case of letters do
 /// not matter. An empty one is none.

@@ -122,10 +122,10 @@ void Run::on_opened(Driver& driver) {
     parties_.wait_from(driver.now());
     if (!only_releases_) report_.started = options_.env->utc_now();
     enter(Phase::gathering);
-    log(options_.company, "opened the run" +
-                              (spec_.term > 1 ? " in term " + std::to_string(spec_.term) : "") +
-                              ", waits for " + std::to_string(parties_.size()) +
-                              (parties_.size() == 1 ? " member" : " members"));
+    log(options_.routine_level,
+        "opened the run" + (spec_.term > 1 ? " in term " + std::to_string(spec_.term) : "") +
+            ", waits for " + std::to_string(parties_.size()) +
+            (parties_.size() == 1 ? " member" : " members"));
     start_program();
     if (over()) return;
     arm();
@@ -174,7 +174,7 @@ void Run::on_join(Driver& driver, NodeId node, const bus::Join& join) {
     peer.version = join.version;
     report_.parties[*found + 1].version = join.version;
     if (!again) {
-        log(options_.company, peer.name + " has joined");
+        log(options_.routine_level, peer.name + " has joined");
         if (!options_.version.empty() && join.version != options_.version)
             log(Level::warn,
                 peer.name + " runs version " + join.version + ", this is " + options_.version);
@@ -186,7 +186,7 @@ void Run::gather() {
     if (phase_ != Phase::gathering || !parties_.all_joined_or_declined()) return;
     if (const auto names = parties_.not_joined(); !names.empty()) return release_without(names);
     started_ = started_ever_ = true;
-    log(options_.company, "all members have joined");
+    log(options_.routine_level, "all members have joined");
     reported_ = driver_->now();
     parties_.wait_from(driver_->now());
     go_on();
@@ -359,7 +359,7 @@ void Run::fail(Failure failure) {
     outcome_ = completed(std::move(failure));
     report_.status = outcome_.code == Errc::cancelled ? "stopped" : "failed";
     report_.reason = told();
-    log(outcome_.code == Errc::cancelled ? options_.company : Level::error, report_.reason);
+    log(outcome_.code == Errc::cancelled ? options_.routine_level : Level::error, report_.reason);
     // what quotes the master's own table is not for the members
     Failure for_members = outcome_;
     if (!outcome_.for_others.empty()) for_members.sentence = outcome_.for_others;

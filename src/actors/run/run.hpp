@@ -71,9 +71,10 @@ struct MasterOptions {
         model_dir;        ///< predict: its part is in model_dir/<name>/ (empty: runs_dir)
     std::string version;  ///< of this program; another one at a member is logged
     LogHook log;
-    /// Of lines about members that come and files that they write: who started them all with one
-    /// command looks for other things on the terminal.
-    observe::log::Level company = observe::log::Level::info;
+    /// Of lines that tell what was expected: the run is open, members have joined and have written
+    /// their parts, the user has stopped it. Who started all parties with one command looks for
+    /// other things on the terminal.
+    observe::log::Level routine_level = observe::log::Level::info;
     std::vector<std::shared_ptr<RunObserver>> observers;
 };
 

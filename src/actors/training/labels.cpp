@@ -102,28 +102,43 @@ void note_positive(observe::RunReport& report, const data::LabelCoding& coding) 
         report.positive_classes.emplace_back(names[k], coding.classes[k][1]);
 }
 
-Result<> split_own(Party& own) {
-    const config::AgreedHalf& agreed = own.agreed();
+bool keeps_shares(const config::AgreedHalf& agreed) {
     const bool classes =
         agreed.model.task == vflbus::Task::logistic || agreed.model.task == vflbus::Task::softmax;
-    if (!classes || !agreed.data.stratify || agreed.data.test_fraction == 0 ||
-        own.selected(TableKind::test))
-        return own.split();
+    return classes && agreed.data.stratify;
+}
+
+Result<Classes> classes_of(const Party& own) {
     const data::Table& table = *own.table(TableKind::train);
     const data::Aligned& common = own.common(TableKind::train);
-    const auto coding = data::fit_labels(table, agreed.model.task, common.rows);
-    if (!coding) return tl::unexpected(own.named(coding.error()));
+    auto coding = data::fit_labels(table, own.agreed().model.task, common.rows);
+    if (!coding) return tl::unexpected(own.named(std::move(coding.error())));
     const auto labels = labels_of(table, *coding, common.rows);
     if (!labels) return tl::unexpected(own.named(labels.error()));
-    std::vector<std::uint32_t> of_rows;
+    Classes classes;
+    classes.coding = std::move(*coding);
     for (const double value : labels->values.span())
-        of_rows.push_back(static_cast<std::uint32_t>(value));
-    const data::Split split =
-        data::split_stratified(common.ids, of_rows, agreed.run.seed, agreed.data.test_fraction);
-    std::vector<std::uint8_t> bitmap((common.rows.size() + 7) / 8, 0);
-    for (const std::uint32_t i : split.test)
+        classes.of_rows.push_back(static_cast<std::uint32_t>(value));
+    return classes;
+}
+
+Result<> split_off(Party& own, std::span<const std::uint32_t> test) {
+    std::vector<std::uint8_t> bitmap((own.common(TableKind::train).rows.size() + 7) / 8, 0);
+    for (const std::uint32_t i : test)
         bitmap[i / 8] = static_cast<std::uint8_t>(bitmap[i / 8] | 1U << (i % 8));
     return own.split(bitmap);
+}
+
+Result<> split_own(Party& own) {
+    const config::AgreedHalf& agreed = own.agreed();
+    if (!keeps_shares(agreed) || agreed.data.test_fraction == 0 || own.selected(TableKind::test))
+        return own.split();
+    const auto classes = classes_of(own);
+    if (!classes) return tl::unexpected(classes.error());
+    const data::Split split =
+        data::split_stratified(own.common(TableKind::train).ids, classes->of_rows, agreed.run.seed,
+                               agreed.data.test_fraction);
+    return split_off(own, split.test);
 }
 
 }  // namespace vflbus::actors

@@ -1,8 +1,10 @@
 #pragma once
 // The label holder's labels, in the words of the models room.
 
+#include <cstdint>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "actors/party.hpp"
 #include "base/errc.hpp"
@@ -33,6 +35,21 @@ Result<Labels> read_labels(const Party& own, vflbus::Task task, const std::strin
 
 /// Names the classes whose probabilities the model predicts, where it has such.
 void note_positive(observe::RunReport& report, const data::LabelCoding& coding);
+
+/// Whether a split is to give each class its share: the task has classes, and data.stratify.
+bool keeps_shares(const config::AgreedHalf& agreed);
+
+/// The classes of the aligned rows of the training table, before they are split.
+struct Classes {
+    data::LabelCoding coding;
+    std::vector<std::uint32_t> of_rows;  ///< its number in the coding, of each aligned row
+};
+/// Of a task with classes. Errors: bad_data.
+Result<Classes> classes_of(const Party& own);
+
+/// Splits the own rows: `test` are the positions of the test rows in the aligned order. Errors:
+/// those of Party::split.
+Result<> split_off(Party& own, std::span<const std::uint32_t> test);
 
 /// Splits the own rows: of classes each has its share of the test rows, unless data.stratify says
 /// otherwise. Errors: those of read_labels, and of Party::split.

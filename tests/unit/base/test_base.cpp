@@ -162,6 +162,18 @@ TEST_CASE("the nearest key is found, a far one is not") {
     CHECK(nearest("zzzzzz", keys).empty());
 }
 
+TEST_CASE("a text fits a pattern, or not") {
+    CHECK(matches("*", ""));
+    CHECK(matches("a*c", "abbc"));
+    CHECK(matches("*ab*ab", "xabyabab"));
+    CHECK_FALSE(matches("a*c", "abb"));
+    CHECK_FALSE(matches("a", "ab"));
+    CHECK(matches("a?c", "abc"));
+    CHECK_FALSE(matches("a?c", "ac"));
+    // no exponential time
+    CHECK_FALSE(matches("*a*a*a*a*a*a*a*a*a*b", std::string(5000, 'a')));
+}
+
 TEST_CASE("numbers print as the shortest text that reads back") {
     CHECK(shortest(0.1) == "0.1");
     CHECK(shortest(1.0 / 3) == "0.3333333333333333");

@@ -170,6 +170,38 @@ TEST_CASE("repeats are sent only when a common id needs them") {
     CHECK(align(some, Duplicates::all).common.selections[1].inner.size() == 1);
 }
 
+TEST_CASE("how often ids repeat among some of the aligned rows") {
+    const auto is = [](const Repeats& repeats, std::uint64_t ids, std::uint64_t most) {
+        return repeats.ids == ids && repeats.most == most;
+    };
+    const Hash128 a{1};
+    const Hash128 b{2};
+    // as the product with another party's rows repeats table rows
+    const Aligned common{{4, 2, 4, 2, 0, 0}, {a, a, a, a, b, b}};
+    CHECK(is(repeats_of(common, common.rows), 2, 4));
+    CHECK(is(repeats_of(common, std::vector<std::uint32_t>{2, 2, 0}), 2, 2));
+    CHECK(is(repeats_of(common, std::vector<std::uint32_t>{0, 0}), 1, 2));
+    CHECK(is(repeats_of(common, std::vector<std::uint32_t>{4}), 1, 1));
+    CHECK(is(repeats_of(common, {}), 0, 0));
+
+    Rng rng(19);
+    for (int round = 0; round < 50; ++round) {
+        const std::vector<Table> tables = {make_table(some_records(rng, 40, 15, true)),
+                                           make_table(some_records(rng, 40, 15, true))};
+        for (const Aligned& aligned : align(tables, Duplicates::all).aligned) {
+            std::vector<std::uint32_t> rows;
+            std::map<Hash128, std::uint64_t> counts;
+            std::uint64_t most = 0;
+            for (std::size_t i = 0; i < aligned.rows.size(); ++i) {
+                if (rng.below(3) == 0) continue;
+                rows.push_back(aligned.rows[i]);
+                most = std::max(most, ++counts[aligned.ids[i]]);
+            }
+            CHECK(is(repeats_of(aligned, rows), counts.size(), most));
+        }
+    }
+}
+
 TEST_CASE("dataset_size takes the first common ids with all their rows") {
     Rng rng(13);
     const std::vector<Table> tables = {make_table(some_records(rng, 80, 30, true)),

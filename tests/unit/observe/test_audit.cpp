@@ -505,6 +505,28 @@ TEST_CASE("two processes add to one log", "[audit]") {
     CHECK(good(place));
 }
 
+TEST_CASE("the last signature is found far from the end of a log", "[audit]") {
+    const Place place;
+    const Place copy;
+    {
+        auto log = AuditLog::open(place.directory(), {.sign_after_lines = 1000});
+        REQUIRE(log);
+        const Json wide{{"names", std::string(audit_line_bytes_max - 1000, 'n')}};
+        for (int i = 0; i < 8; ++i) REQUIRE((*log)->append("table", wide));
+        fs::copy(place.directory(), copy.directory());  // as a kill leaves it
+    }
+    REQUIRE(events_of(copy.log()).back() == "table");
+    make_log(copy, 1);
+    CHECK(good(copy));
+    // a log of the same node that has other lines
+    make_log(place, 7);
+    spit(copy.log(), slurped(place.log()));
+    const auto opened = AuditLog::open(copy.directory());
+    REQUIRE_FALSE(opened);
+    CHECK(opened.error().code == Errc::bad_data);
+    CHECK(opened.error().sentence.find("written anew") != std::string::npos);
+}
+
 TEST_CASE("a full disk loses no line silently", "[audit]") {
     const Place place;
     make_log(place, 2);

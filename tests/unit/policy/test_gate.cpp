@@ -184,11 +184,10 @@ TEST_CASE("a held run waits for somebody's word, over restarts", "[gate]") {
     CHECK(member.gate->said().empty());
     member.start();
     const auto waiting = read_held(member.dir());
-    REQUIRE(waiting);
-    REQUIRE(waiting->size() == 1);
-    CHECK(waiting->at(0).owner.name == "bank");
+    REQUIRE(waiting.size() == 1);
+    CHECK(waiting.at(0).owner.name == "bank");
     SECTION("approved") {
-        REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+        REQUIRE(say(member.dir(), waiting.at(0), true, "ada"));
         CHECK(member.gate->said() == std::vector<RunId>{asks(1).run});
         CHECK(member.gate->admit(asks(1)));
         CHECK(member.gate->said().empty());
@@ -196,24 +195,24 @@ TEST_CASE("a held run waits for somebody's word, over restarts", "[gate]") {
         CHECK(member.gate->admit(asks(1)));
         CHECK(member.audit().find("\"approved\"") != std::string::npos);
         CHECK(member.audit().find("\"by\":\"ada\"") != std::string::npos);
-        CHECK(read_held(member.dir())->empty());
-        CHECK_FALSE(say(member.dir(), waiting->at(0), true, "ada"));
+        CHECK(read_held(member.dir()).empty());
+        CHECK_FALSE(say(member.dir(), waiting.at(0), true, "ada"));
     }
     SECTION("refused") {
-        REQUIRE(say(member.dir(), waiting->at(0), false, "ada"));
+        REQUIRE(say(member.dir(), waiting.at(0), false, "ada"));
         CHECK(code(member.gate->admit(asks(1))) == Errc::refused);
         member.start();
         CHECK(code(member.gate->admit(asks(1))) == Errc::refused);
-        CHECK(read_held(member.dir())->empty());
+        CHECK(read_held(member.dir()).empty());
     }
     SECTION("another text under the run that waits") {
-        REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+        REQUIRE(say(member.dir(), waiting.at(0), true, "ada"));
         CHECK(code(member.gate->admit(asks(1, "bank", "another"))) == Errc::refused);
         CHECK(code(member.gate->admit(asks(1, "shop"))) == Errc::refused);
         CHECK(member.gate->admit(asks(1)));
     }
     SECTION("other participants under the run that waits") {
-        REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+        REQUIRE(say(member.dir(), waiting.at(0), true, "ada"));
         Request fewer = with_others(asks(1), {participant_text("member-0", "member", 0)});
         CHECK(code(member.gate->admit(fewer)) == Errc::refused);
         Request role = with_others(asks(1), {participant_text("member-0", "member", 0),
@@ -224,11 +223,11 @@ TEST_CASE("a held run waits for somebody's word, over restarts", "[gate]") {
         CHECK(member.gate->admit(turned));
     }
     SECTION("who looks at what waits sees with whom it is") {
-        CHECK(waiting->at(0).participants ==
+        CHECK(waiting.at(0).participants ==
               std::vector<std::string>{"member-0 (member 0)", "member-1 (member 1)"});
     }
     SECTION("approved after the policy has changed") {
-        REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+        REQUIRE(say(member.dir(), waiting.at(0), true, "ada"));
         std::string rule;
         SECTION("another rule") {
             member.change(held + "purposes = [\"check\"]\n");
@@ -249,7 +248,7 @@ TEST_CASE("a held run waits for somebody's word, over restarts", "[gate]") {
         const auto refused = member.gate->admit(asks(1));
         REQUIRE(code(refused) == Errc::refused);
         CHECK(refused.error().for_others.find("rule " + rule + ")") != std::string::npos);
-        CHECK(read_held(member.dir())->empty());
+        CHECK(read_held(member.dir()).empty());
         CHECK(times(member, "\"approved\"") == 0);
         member.change(held);
         CHECK(code(member.gate->admit(asks(1))) == Errc::held);  // the old word is gone
@@ -265,14 +264,13 @@ TEST_CASE("a held run waits for somebody's word, over restarts", "[gate]") {
         // asked for once more, for an owner who waits on
         CHECK(member.gate->said() == std::vector<RunId>{asks(1).run});
         CHECK(member.gate->said().empty());
-        CHECK(read_held(member.dir())->empty());
+        CHECK(read_held(member.dir()).empty());
         CHECK(code(member.gate->admit(asks(1))) == Errc::refused);
         CHECK(member.audit().find("\"expired\"") != std::string::npos);
     }
     SECTION("beside a file that is none") {
         std::ofstream(policy_directory(member.dir()) / "held" / asks(2).run.hex()) << "{";
-        REQUIRE(read_held(member.dir()));
-        CHECK(read_held(member.dir())->size() == 1);
+        CHECK(read_held(member.dir()).size() == 1);
     }
     SECTION("their number is bounded") {
         for (int run = 2; run <= 4; ++run) CHECK(code(member.gate->admit(asks(run))) == Errc::held);
@@ -317,9 +315,8 @@ TEST_CASE("a held run that is approved is counted once", "[gate]") {
     for (const int run : {1, 2}) {
         CHECK(code(member.gate->admit(asks(run))) == Errc::held);
         const auto waiting = read_held(member.dir());
-        REQUIRE(waiting);
-        REQUIRE(waiting->size() == 1);
-        REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+        REQUIRE(waiting.size() == 1);
+        REQUIRE(say(member.dir(), waiting.at(0), true, "ada"));
         CHECK(member.gate->admit(asks(run)));
     }
     CHECK(code(member.gate->admit(asks(3))) == Errc::refused);
@@ -357,19 +354,18 @@ TEST_CASE("a held run whose approval could not be stored waits on", "[gate]") {
     const auto unheld = member.gate->admit(asks(1));
     REQUIRE_FALSE(unheld);
     CHECK(unheld.error().for_others == "it cannot store what it has decided");
-    CHECK(read_held(member.dir())->empty());
+    CHECK(read_held(member.dir()).empty());
     fs::remove_all(file);
     CHECK(code(member.gate->admit(asks(1))) == Errc::held);
     const auto waiting = read_held(member.dir());
-    REQUIRE(waiting);
-    REQUIRE(waiting->size() == 1);
-    REQUIRE(say(member.dir(), waiting->at(0), true, "ada"));
+    REQUIRE(waiting.size() == 1);
+    REQUIRE(say(member.dir(), waiting.at(0), true, "ada"));
     fs::remove(file);
     fs::create_directories(file / "in its place");
     const auto unstored = member.gate->admit(asks(1));
     REQUIRE_FALSE(unstored);
     CHECK(unstored.error().for_others == "it cannot store what it has decided");
-    CHECK(read_held(member.dir())->size() == 1);
+    CHECK(read_held(member.dir()).size() == 1);
     fs::remove_all(file);
     CHECK(member.gate->admit(asks(1)));
     CHECK(whole(member));

@@ -208,18 +208,6 @@ TEST_CASE("what is wrong in a policy is named with its line", "[policy]") {
     }
 }
 
-TEST_CASE("patterns", "[policy]") {
-    CHECK(fits("*", ""));
-    CHECK(fits("a*c", "abbc"));
-    CHECK(fits("*ab*ab", "xabyabab"));
-    CHECK_FALSE(fits("a*c", "abb"));
-    CHECK_FALSE(fits("a", "ab"));
-    CHECK(fits("a?c", "abc"));
-    CHECK_FALSE(fits("a?c", "ac"));
-    // no exponential time
-    CHECK_FALSE(fits("*a*a*a*a*a*a*a*a*a*b", std::string(5000, 'a')));
-}
-
 TEST_CASE("a grant is of a table, to an owner, until a moment", "[policy]") {
     const std::vector<Grant> grants{{"/t.csv", "bank", "", 1000, "me"},
                                     {"/u.csv", "bank", "key", 1000, "me"}};
