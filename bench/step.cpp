@@ -217,7 +217,7 @@ std::string make_keys(const std::string& directory) {
     const auto allow = [&](const std::string& name, const std::string& role) {
         bus::Allowed entry;
         entry.name = name;
-        entry.key = made(name).pair.open;
+        entry.key = made(name).pair.public_key;
         entry.roles = {role};
         entry.expires = expires;
         const auto changed = bus::change_allow_list(directory, [&](const std::string& text) {

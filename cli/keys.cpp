@@ -44,16 +44,16 @@ int run(const KeysNewArguments& arguments) {
     const fs::path directory = arguments.certificates;
     const auto made = bus::make_key_files(directory, arguments.name, bus::wall_seconds() + *period);
     if (!made) return report_failure(arguments, made.error());
-    const bus::PublicKeyFile open{made->name, made->pair.open, made->expires};
+    const bus::PublicKeyFile public_key{made->name, made->pair.public_key, made->expires};
     if (arguments.json) {
-        print(json_of(open)
+        print(json_of(public_key)
                   .add("secret_file", bus::secret_key_path(directory, made->name).string())
                   .add("public_file", bus::public_key_path(directory, made->name).string())
                   .text() +
               "\n");
         return 0;
     }
-    print(bus::fingerprint_of(open.key) + "\n");
+    print(bus::fingerprint_of(public_key.key) + "\n");
     note(arguments, "the key of " + made->name + " is in " +
                         bus::secret_key_path(directory, made->name).string() +
                         ", which stays here; hand out " +

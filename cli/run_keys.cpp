@@ -19,7 +19,7 @@ Result<std::string> allowed_line(const std::filesystem::path& directory, const s
     if (!made) return tl::unexpected(made.error());
     bus::Allowed entry;
     entry.name = name;
-    entry.key = made->pair.open;
+    entry.key = made->pair.public_key;
     entry.roles = {role};
     entry.expires = expires;
     return bus::line_of(entry) + "\n";

@@ -120,7 +120,7 @@ bool make_keys(const std::string& directory) {
         if (*role == '\0') continue;
         bus::Allowed entry;
         entry.name = name;
-        entry.key = made->pair.open;
+        entry.key = made->pair.public_key;
         entry.roles = {role};
         entry.expires = expires;
         list += bus::line_of(entry) + "\n";

@@ -63,7 +63,7 @@ SecretKey::~SecretKey() {
 KeyPair make_key_pair() {
     KeyPair pair;
     random_bytes(pair.secret.bytes);
-    pair.open = public_key_of(pair.secret);
+    pair.public_key = public_key_of(pair.secret);
     return pair;
 }
 

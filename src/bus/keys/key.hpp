@@ -31,7 +31,7 @@ class SecretKey {
 };
 
 struct KeyPair {
-    PublicKey open;
+    PublicKey public_key;
     SecretKey secret;
 };
 

@@ -22,7 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr std::size_t file_bytes_max = 4096;
 constexpr mode_t secret_mode = S_IRUSR | S_IWUSR;
-constexpr mode_t open_mode = secret_mode | S_IRGRP | S_IROTH;
+constexpr mode_t public_mode = secret_mode | S_IRGRP | S_IROTH;
 
 tl::unexpected<Failure> failed(const fs::path& path, const char* what) {
     return fail(Errc::io,
@@ -112,7 +112,7 @@ Result<PublicKeyFile> public_of(const Fields& fields, const fs::path& file) {
 }
 
 std::string public_text(const SecretKeyFile& made) {
-    return "name " + made.name + "\npublic " + text_of(made.pair.open) + "\nexpires " +
+    return "name " + made.name + "\npublic " + text_of(made.pair.public_key) + "\nexpires " +
            date_text(made.expires) + "\n";
 }
 
@@ -159,12 +159,12 @@ Result<SecretKeyFile> make_key_files(const fs::path& directory, const std::strin
     const auto written = write_new_file(secret_key_path(directory, name), secret, secret_mode);
     sodium_memzero(secret.data(), secret.size());
     if (!written) return tl::unexpected(written.error());
-    if (const auto open =
-            write_new_file(public_key_path(directory, name), public_text(made), open_mode);
-        !open) {
+    if (const auto written_public =
+            write_new_file(public_key_path(directory, name), public_text(made), public_mode);
+        !written_public) {
         // half of a pair is no key, and would be in the way of the next one
         ::unlink(secret_key_path(directory, name).c_str());
-        return tl::unexpected(open.error());
+        return tl::unexpected(written_public.error());
     }
     return made;
 }
@@ -179,8 +179,8 @@ Result<SecretKeyFile> read_secret_key(const fs::path& file) {
     if (const auto safe = kept_secret(file); !safe) return tl::unexpected(safe.error());
     auto fields = read_fields(file);
     if (!fields) return tl::unexpected(fields.error());
-    const auto open = public_of(*fields, file);
-    if (!open) return tl::unexpected(open.error());
+    const auto known = public_of(*fields, file);
+    if (!known) return tl::unexpected(known.error());
     std::string text = value_of(*fields, "secret");
     const auto secret = parse_secret_key(text);
     sodium_memzero(text.data(), text.size());
@@ -188,9 +188,9 @@ Result<SecretKeyFile> read_secret_key(const fs::path& file) {
         sodium_memzero(kept->second.data(), kept->second.size());
     if (!secret)
         return fail(Errc::bad_data, file.string() + " has no secret key: is it the .pub file?");
-    if (public_key_of(*secret) != open->key)
+    if (public_key_of(*secret) != known->key)
         return fail(Errc::bad_data, file.string() + " is damaged: its two halves are of two keys");
-    return SecretKeyFile{open->name, {open->key, *secret}, open->expires};
+    return SecretKeyFile{known->name, {known->key, *secret}, known->expires};
 }
 
 std::vector<std::string> key_names(const fs::path& directory) {

@@ -365,7 +365,8 @@ Result<std::unique_ptr<BrokerLoop>> BrokerLoop::bind(BrokerOptions options) {
         auto own = read_own_key(options.certificates);
         if (!own) return tl::unexpected(own.error());
         keys = std::move(own->pair);
-        auto opened = Gate::open(options.context, options.certificates, keys->open, own->expires);
+        auto opened =
+            Gate::open(options.context, options.certificates, keys->public_key, own->expires);
         if (!opened) return tl::unexpected(opened.error());
         gate = std::move(*opened);
     }

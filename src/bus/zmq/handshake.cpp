@@ -29,7 +29,7 @@ std::string why(std::uint16_t event, std::int32_t value, bool with_keys) {
 
 void set_link_keys(zmq::socket_t& socket, const LinkKeys& keys) {
     set_bytes(socket, ZMQ_CURVE_SERVERKEY, keys.broker.key.bytes);
-    set_bytes(socket, ZMQ_CURVE_PUBLICKEY, keys.own.pair.open.bytes);
+    set_bytes(socket, ZMQ_CURVE_PUBLICKEY, keys.own.pair.public_key.bytes);
     set_bytes(socket, ZMQ_CURVE_SECRETKEY, keys.own.pair.secret.bytes);
 }
 

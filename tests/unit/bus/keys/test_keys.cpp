@@ -58,7 +58,7 @@ TEST_CASE("a key is read from its Z85 text, and written as the same", "[keys]") 
 
 TEST_CASE("a fingerprint is six groups of four, typed as people type", "[keys]") {
     const KeyPair pair = make_key_pair();
-    const std::string text = fingerprint_of(pair.open);
+    const std::string text = fingerprint_of(pair.public_key);
     CHECK(text.size() == 29);
     CHECK(parse_fingerprint(text) == text);
     std::string typed;
@@ -66,7 +66,7 @@ TEST_CASE("a fingerprint is six groups of four, typed as people type", "[keys]")
     CHECK(parse_fingerprint(typed) == text);
     CHECK(parse_fingerprint(text.substr(1)).empty());
     CHECK(parse_fingerprint("0" + text.substr(1)).empty());
-    CHECK(fingerprint_of(make_key_pair().open) != text);
+    CHECK(fingerprint_of(make_key_pair().public_key) != text);
     // a stored one: lists that were written must stay good
     CHECK(fingerprint_of(*parse_public_key(key_of_test)) == "7NDK-O7E6-KYLU-AJ2P-H2NG-EHON");
 }
@@ -104,16 +104,17 @@ TEST_CASE("key files: the secret is for its owner alone, and nothing is written 
     CHECK(*read_file(secret) == before);
     CHECK(entries_of(dir.path / "keys").size() == 2);  // no half-written file is left
     // the public file has no secret
-    const std::string open = *read_file(public_key_path(dir.path / "keys", "member-0"));
-    CHECK(open.find(text_of(made->pair.secret)) == std::string::npos);
-    CHECK(open.find("secret") == std::string::npos);
+    const std::string public_text = *read_file(public_key_path(dir.path / "keys", "member-0"));
+    CHECK(public_text.find(text_of(made->pair.secret)) == std::string::npos);
+    CHECK(public_text.find("secret") == std::string::npos);
 
     const auto read = read_secret_key(secret);
     REQUIRE(read.has_value());
-    CHECK(read->pair.open == made->pair.open);
+    CHECK(read->pair.public_key == made->pair.public_key);
     CHECK(read->pair.secret.bytes == made->pair.secret.bytes);
     CHECK(read->expires == noon);
-    CHECK(read_public_key(public_key_path(dir.path / "keys", "member-0"))->key == made->pair.open);
+    CHECK(read_public_key(public_key_path(dir.path / "keys", "member-0"))->key ==
+          made->pair.public_key);
     CHECK_FALSE(make_key_files(dir.path, "../x", noon).has_value());
 }
 
@@ -147,7 +148,7 @@ TEST_CASE("a secret that others may read is refused; a damaged file says where",
     // halves of two keys
     const KeyPair other = make_key_pair();
     std::string mixed = good;
-    mixed.replace(mixed.find("public ") + 7, 40, text_of(other.open));
+    mixed.replace(mixed.find("public ") + 7, 40, text_of(other.public_key));
     refused(mixed);
     CHECK(read_secret_key(dir.path / "nobody.key").error().code == Errc::io);
 }
@@ -175,8 +176,8 @@ TEST_CASE("what a party connects with", "[keys]") {
 
 TEST_CASE("the allow-list: a line each, and a sentence for each bad one", "[keys]") {
     std::vector<std::string> faults;
-    const std::string a = text_of(make_key_pair().open);
-    const std::string b = text_of(make_key_pair().open);
+    const std::string a = text_of(make_key_pair().public_key);
+    const std::string b = text_of(make_key_pair().public_key);
     const AllowList list =
         list_of("# remark\n\nmember-0 " + a +
                     " role=member rank=0,2 may=see,logs expires=2027-01-15\n"
@@ -228,8 +229,8 @@ TEST_CASE("the allow-list: a line each, and a sentence for each bad one", "[keys
 
 TEST_CASE("a key has one name, and no name may be made of another's", "[keys]") {
     std::vector<std::string> faults;
-    const std::string a = text_of(make_key_pair().open);
-    const std::string b = text_of(make_key_pair().open);
+    const std::string a = text_of(make_key_pair().public_key);
+    const std::string b = text_of(make_key_pair().public_key);
     CHECK(list_of("x " + a + " expires=2027-01-15\ny " + a + " expires=2027-01-15", faults)
               .entries()
               .size() == 1);
@@ -308,8 +309,8 @@ TEST_CASE("the list is read again when it is another file, and a bad one lets no
     AllowListFile& list = **opened;
     CHECK(list.list()->entries().empty());
     CHECK_FALSE(list.refresh());
-    const std::string a = "a " + text_of(make_key_pair().open) + " expires=2027-01-15\n";
-    const std::string b = "b " + text_of(make_key_pair().open) + " expires=2027-01-15\n";
+    const std::string a = "a " + text_of(make_key_pair().public_key) + " expires=2027-01-15\n";
+    const std::string b = "b " + text_of(make_key_pair().public_key) + " expires=2027-01-15\n";
     REQUIRE(change_allow_list(dir.path, [&](const std::string& text) {
                 return Result<std::string>(text + a + b);
             }).has_value());
