@@ -35,14 +35,14 @@ Errc of_errno() {
     return std::ranges::find(never, errno) != std::end(never) ? Errc::refused : Errc::io;
 }
 
-Result<> write_all(int fd, std::string_view content, const fs::path& path) {
-    while (!content.empty()) {
-        const ssize_t n = ::write(fd, content.data(), content.size());
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return fail(Errc::io, because("cannot write", path));
-        content.remove_prefix(static_cast<std::size_t>(n));
-    }
-    return {};
+Result<> write_into(int fd, std::string_view content, const fs::path& path) {
+    if (write_all(fd, content)) return {};
+    return fail(Errc::io, because("cannot write", path));
+}
+
+/// Of this process; what is left of one that was killed is found by it (remove_unfinished).
+std::string unfinished_name(const fs::path& path) {
+    return path.string() + ".tmp-" + std::to_string(::getpid());
 }
 
 class PosixSteps final : public FileSteps {
@@ -66,7 +66,7 @@ class PosixSteps final : public FileSteps {
         close();
         fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
         if (fd_ < 0) return fail(Errc::io, because("cannot write", path));
-        return write_all(fd_, content, path);
+        return write_into(fd_, content, path);
     }
     Result<> sync(const fs::path& path) override {
         const bool synced = fd_ >= 0 && ::fsync(fd_) == 0;
@@ -134,8 +134,51 @@ Result<std::string> read_file(const fs::path& path) {
 
 Result<> write_file_atomically(const fs::path& path, std::string_view content) {
     PosixSteps steps;
-    return write_durably(steps, path, path.string() + ".tmp-" + std::to_string(::getpid()),
-                         content);
+    return write_durably(steps, path, unfinished_name(path), content);
+}
+
+bool write_all(int fd, std::string_view content) noexcept {
+    while (!content.empty()) {
+        const ssize_t n = ::write(fd, content.data(), content.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return false;
+        content.remove_prefix(static_cast<std::size_t>(n));
+    }
+    return true;
+}
+
+void sync_directory_of(const fs::path& path) {
+    const fs::path directory = path.has_parent_path() ? path.parent_path() : fs::path(".");
+    const int fd = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    (void)::fsync(fd);
+    ::close(fd);
+}
+
+Result<bool> write_new_file(const fs::path& path, std::string_view content, mode_t mode) {
+    const std::string temporary = unfinished_name(path);
+    ::unlink(temporary.c_str());
+    const auto failed = [](int error, std::string_view what, const fs::path& which) {
+        errno = error;
+        auto failure = fail(Errc::io, because(what, which));
+        errno = error;
+        return failure;
+    };
+    const int fd =
+        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0) return failed(errno, "cannot make", temporary);
+    const bool written = ::fchmod(fd, mode) == 0 && write_all(fd, content) && ::fsync(fd) == 0;
+    int error = errno;
+    ::close(fd);
+    // link(2) refuses a name that is taken, where rename(2) would replace it
+    const bool placed = written && ::link(temporary.c_str(), path.c_str()) == 0;
+    if (written) error = errno;
+    ::unlink(temporary.c_str());
+    if (!written) return failed(error, "cannot write", path);
+    if (!placed && error != EEXIST) return failed(error, "cannot make", path);
+    // also where another process was first: whoever goes on with its file may do so after it
+    sync_directory_of(path);
+    return placed;
 }
 
 // -- files that a killed process has begun --------------------------------------------------
@@ -230,7 +273,7 @@ Result<DirectoryLock> DirectoryLock::acquire(const fs::path& directory) {
     }
     const std::string pid = std::to_string(::getpid());
     if (::ftruncate(lock.fd_, 0) != 0) return fail(Errc::io, because("cannot write", path));
-    if (auto written = write_all(lock.fd_, pid, path); !written)
+    if (auto written = write_into(lock.fd_, pid, path); !written)
         return tl::unexpected(written.error());
     return lock;
 }

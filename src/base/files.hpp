@@ -1,6 +1,8 @@
 #pragma once
 // Files that are either whole or absent, and a directory lock held for life.
 
+#include <sys/types.h>
+
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -16,6 +18,19 @@ Result<std::string> read_file(const std::filesystem::path& path);
 /// Temporary file, fsync, rename, fsync of the directory: a reader sees the old file or the new
 /// one.
 Result<> write_file_atomically(const std::filesystem::path& path, std::string_view content);
+
+/// A file of that mode, which appears under its name with all of its content and never in place of
+/// another one: false when there is one already. Nobody whom `mode` does not let in can read it at
+/// any moment. Errors: io, and then errno says why as well, for callers with a sentence of their
+/// own.
+Result<bool> write_new_file(const std::filesystem::path& path, std::string_view content,
+                            mode_t mode);
+
+/// All of it. False: errno says why.
+[[nodiscard]] bool write_all(int fd, std::string_view content) noexcept;
+/// The names in the directory of `path`, so that a loss of power leaves a new one. Best effort:
+/// some directories cannot be synced.
+void sync_directory_of(const std::filesystem::path& path);
 
 // -- files that a killed process has begun -------------------------------------------------
 // write_file_atomically() writes FILE.tmp-PID first. A process that is killed in between leaves

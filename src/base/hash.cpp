@@ -9,14 +9,6 @@
 namespace vflbus {
 namespace {
 
-void ensure_sodium() {
-    static const bool ready = [] {
-        if (sodium_init() < 0) throw std::runtime_error("libsodium could not be initialised");
-        return true;
-    }();
-    (void)ready;
-}
-
 void blake2b(std::span<std::uint8_t> out, std::string_view bytes, std::string_view key) {
     ensure_sodium();
     Hash256 hashed_key;
@@ -34,6 +26,14 @@ void blake2b(std::span<std::uint8_t> out, std::string_view bytes, std::string_vi
 }
 
 }  // namespace
+
+void ensure_sodium() {
+    static const bool ready = [] {
+        if (sodium_init() < 0) throw std::runtime_error("libsodium could not be initialised");
+        return true;
+    }();
+    (void)ready;
+}
 
 Hash128 hash128(std::string_view bytes, std::string_view key) {
     Hash128 out;

@@ -30,6 +30,8 @@ void random_bytes(std::span<std::uint8_t> out);
 RunId random_run_id();
 std::uint64_t random_u64();
 
+/// Before anything else of libsodium. Throws when it cannot be initialised.
+void ensure_sodium();
 /// Of the library that is linked, e.g. "1.0.18".
 std::string sodium_version();
 

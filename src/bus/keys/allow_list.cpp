@@ -11,11 +11,6 @@
 namespace vflbus::bus {
 namespace {
 
-constexpr std::array<std::pair<Right, std::string_view>, 5> right_names{{{Right::submit, "submit"},
-                                                                         {Right::stop, "stop"},
-                                                                         {Right::see, "see"},
-                                                                         {Right::status, "status"},
-                                                                         {Right::logs, "logs"}}};
 constexpr std::array<std::string_view, 5> roles{"master", "member", "arbiter", "serverapp", "node"};
 constexpr std::size_t line_bytes_max = 4096;
 constexpr std::uint64_t rank_max = 4095;

@@ -8,11 +8,13 @@
 // A name with two keys has two lines, both of which are good: so keys are exchanged. A key stands
 // in one line only, as it has one name.
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/errc.hpp"
@@ -30,7 +32,12 @@ enum class Right : std::uint8_t {
     logs = 16,   ///< ask for log lines of other runs
 };
 
-/// "submit", "stop", "see", "status", "logs"
+inline constexpr std::array<std::pair<Right, std::string_view>, 5> right_names{
+    {{Right::submit, "submit"},
+     {Right::stop, "stop"},
+     {Right::see, "see"},
+     {Right::status, "status"},
+     {Right::logs, "logs"}}};
 std::string_view name_of(Right right) noexcept;
 
 struct Allowed {
@@ -73,9 +80,9 @@ class AllowList {
     /// The entry of that key, whether expired or not.
     [[nodiscard]] const Allowed* find(const std::string& fingerprint) const;
     [[nodiscard]] const std::vector<Allowed>& entries() const noexcept { return entries_; }
-    void add(Allowed entry);
 
   private:
+    void add(Allowed entry);
     void leave_out_made_names(std::vector<std::string>& faults);
     std::vector<Allowed> entries_;
     std::map<std::string, std::size_t, std::less<>> by_fingerprint_;

@@ -65,22 +65,12 @@ Result<> write_for_reader(const fs::path& file, std::string_view content, const 
     const int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW,
                           S_IRUSR | S_IWUSR);
     if (fd < 0) return failed(errno);
-    bool written = true;
-    while (written && !content.empty()) {
-        const ssize_t n = ::write(fd, content.data(), content.size());
-        written = n > 0 || (n < 0 && errno == EINTR);
-        if (n > 0) content.remove_prefix(static_cast<std::size_t>(n));
-    }
-    written = written && give(fd, owner) && ::fsync(fd) == 0;
+    const bool written = write_all(fd, content) && give(fd, owner) && ::fsync(fd) == 0;
     const int error = errno;
     ::close(fd);
     if (!written) return failed(error);
     if (::rename(temporary.c_str(), file.c_str()) != 0) return failed(errno);
-    const int directory = ::open(file.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory >= 0) {
-        (void)::fsync(directory);
-        ::close(directory);
-    }
+    sync_directory_of(file);
     return {};
 }
 

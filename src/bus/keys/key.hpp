@@ -11,15 +11,14 @@
 namespace vflbus::bus {
 
 inline constexpr std::size_t key_bytes = 32;
-inline constexpr std::size_t key_text_chars = 40;  ///< Z85: 5 characters for 4 bytes
 
 struct PublicKey {
     std::array<std::uint8_t, key_bytes> bytes{};
     friend auto operator<=>(const PublicKey&, const PublicKey&) = default;
 };
 
-/// Overwritten in memory when it is destroyed. There is no way to print it but `text`, which only
-/// the key file uses.
+/// Overwritten in memory when it is destroyed. There is no way to print it but `text_of`, which
+/// only the key file uses.
 class SecretKey {
   public:
     SecretKey() = default;

@@ -1,6 +1,5 @@
 #include "bus/keys/key_files.hpp"
 
-#include <fcntl.h>
 #include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,35 +28,14 @@ tl::unexpected<Failure> failed(const fs::path& path, const char* what) {
                 std::string("cannot ") + what + " " + path.string() + ": " + std::strerror(errno));
 }
 
-/// A new file, whole or not there. Unlike `write_file_atomically` it replaces nothing, and nobody
-/// else can read it at any moment.
-Result<> write_new_file(const fs::path& path, std::string_view content, mode_t mode) {
-    const fs::path temporary = path.string() + ".tmp-" + std::to_string(::getpid());
-    ::unlink(temporary.c_str());
-    const int fd =
-        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
-    if (fd < 0) return failed(path, "write");
-    const bool written =
-        ::write(fd, content.data(), content.size()) == static_cast<ssize_t>(content.size()) &&
-        ::fchmod(fd, mode) == 0 && ::fsync(fd) == 0;
-    const int error = errno;
-    ::close(fd);
-    // link(2) refuses a name that is taken, where rename(2) would replace it
-    const bool placed = written && ::link(temporary.c_str(), path.c_str()) == 0;
-    const int why = written ? errno : error;
-    ::unlink(temporary.c_str());
-    if (!placed && why == EEXIST)
-        return fail(Errc::io, path.string() +
-                                  " exists and is never written over; choose another name, or move "
-                                  "it away");
-    errno = why;
+/// As vflbus::write_new_file, and a name that is taken is an error.
+Result<> write_key_file(const fs::path& path, std::string_view content, mode_t mode) {
+    const auto placed = write_new_file(path, content, mode);
     if (!placed) return failed(path, "write");
-    const int directory = ::open(path.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (directory >= 0) {
-        (void)::fsync(directory);
-        ::close(directory);
-    }
-    return {};
+    if (*placed) return {};
+    return fail(Errc::io, path.string() +
+                              " exists and is never written over; choose another name, or move "
+                              "it away");
 }
 
 using Fields = std::map<std::string, std::string, std::less<>>;
@@ -131,11 +109,11 @@ Result<> kept_secret(const fs::path& file) {
 }  // namespace
 
 fs::path secret_key_path(const fs::path& directory, std::string_view name) {
-    return directory / (std::string(name) + ".key");
+    return directory / std::string(name).append(secret_extension);
 }
 
 fs::path public_key_path(const fs::path& directory, std::string_view name) {
-    return directory / (std::string(name) + ".pub");
+    return directory / std::string(name).append(public_extension);
 }
 
 Result<SecretKeyFile> make_key_files(const fs::path& directory, const std::string& name,
@@ -156,11 +134,11 @@ Result<SecretKeyFile> make_key_files(const fs::path& directory, const std::strin
     std::string secret = "# The key of " + name +
                          ". SECRET: it never leaves this machine; hand out the .pub file.\n" +
                          public_text(made) + "secret " + text_of(made.pair.secret) + "\n";
-    const auto written = write_new_file(secret_key_path(directory, name), secret, secret_mode);
+    const auto written = write_key_file(secret_key_path(directory, name), secret, secret_mode);
     sodium_memzero(secret.data(), secret.size());
     if (!written) return tl::unexpected(written.error());
     if (const auto written_public =
-            write_new_file(public_key_path(directory, name), public_text(made), public_mode);
+            write_key_file(public_key_path(directory, name), public_text(made), public_mode);
         !written_public) {
         // half of a pair is no key, and would be in the way of the next one
         ::unlink(secret_key_path(directory, name).c_str());
@@ -193,10 +171,10 @@ Result<SecretKeyFile> read_secret_key(const fs::path& file) {
     return SecretKeyFile{known->name, {known->key, *secret}, known->expires};
 }
 
-std::vector<std::string> key_names(const fs::path& directory) {
+std::vector<std::string> key_names(const fs::path& directory, std::string_view extension) {
     std::vector<std::string> names;
     for (const fs::path& path : entries_of(directory))
-        if (path.extension() == ".key") names.push_back(path.stem().string());
+        if (path.extension() == extension) names.push_back(path.stem().string());
     std::sort(names.begin(), names.end());
     return names;
 }
@@ -209,7 +187,7 @@ std::string expiry_warning(const std::string& whose, Seconds expires, Seconds no
 
 Result<std::string> asking_key(const KeySource& source) {
     if (!source.name.empty()) return source.name;
-    const std::vector<std::string> names = key_names(source.directory);
+    const std::vector<std::string> names = key_names(source.directory, secret_extension);
     if (names.size() == 1) return names.front();
     if (names.empty())
         return fail(Errc::usage, "there is no key in " + source.directory.string() +

@@ -2,7 +2,6 @@
 // Keys in files: NAME.key, which nobody else may read, and NAME.pub, which is handed out.
 
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +13,8 @@
 namespace vflbus::bus {
 
 inline constexpr std::string_view broker_key_name = "broker";
+inline constexpr std::string_view secret_extension = ".key";
+inline constexpr std::string_view public_extension = ".pub";
 inline constexpr Seconds key_lifetime_s = 365 * 86'400;
 /// From so long before its end on, a key is warned of.
 inline constexpr Seconds key_warning_s = 30 * 86'400;
@@ -45,8 +46,9 @@ Result<SecretKeyFile> make_key_files(const std::filesystem::path& directory,
 Result<PublicKeyFile> read_public_key(const std::filesystem::path& file);
 Result<SecretKeyFile> read_secret_key(const std::filesystem::path& file);
 
-/// The names of all NAME.key in a directory, in order.
-std::vector<std::string> key_names(const std::filesystem::path& directory);
+/// The names of all files of that extension in a directory, in order.
+std::vector<std::string> key_names(const std::filesystem::path& directory,
+                                   std::string_view extension);
 
 /// "the key of member-0 expires in 12 days; ..."; empty for one that is good for longer.
 std::string expiry_warning(const std::string& whose, Seconds expires, Seconds now);
@@ -56,8 +58,9 @@ std::string expiry_warning(const std::string& whose, Seconds expires, Seconds no
 /// Where a process finds its keys. Without a directory links are in the clear.
 struct KeySource {
     std::filesystem::path directory;
-    std::string
-        name;  ///< of the key; empty: that of the node, otherwise the only one that is there
+    /// Of the key. Empty: that of the node, and where it has none, its name without the suffix; for
+    /// who asks, the only one that is there.
+    std::string name;
     [[nodiscard]] bool given() const noexcept { return !directory.empty(); }
 };
 

@@ -1,7 +1,15 @@
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <filesystem>
+#include <thread>
 #include <vector>
 
 #include "base/files.hpp"
@@ -63,6 +71,161 @@ TEST_CASE("a written file is whole and leaves no temporary behind") {
     CHECK(read_file(dir.path / "sub" / "a").value() == "world");
     CHECK(std::distance(fs::directory_iterator(dir.path / "sub"), fs::directory_iterator{}) == 1);
     CHECK(read_file(dir.path / "none").error().code == Errc::io);
+}
+
+namespace {
+
+std::size_t files_in(const fs::path& directory) {
+    return entries_of(directory).size();
+}
+
+mode_t mode_of(const fs::path& file) {
+    struct stat found{};
+    REQUIRE(::stat(file.c_str(), &found) == 0);
+    return found.st_mode & 07777;
+}
+
+/// While it lives, a file ends at that many bytes, and a write beyond is an error and no signal.
+class ShortFiles {
+  public:
+    explicit ShortFiles(rlim_t bytes) {
+        ::getrlimit(RLIMIT_FSIZE, &before_);
+        handled_ = std::signal(SIGXFSZ, SIG_IGN);
+        const rlimit shorter{bytes, before_.rlim_max};
+        ::setrlimit(RLIMIT_FSIZE, &shorter);
+    }
+    ~ShortFiles() {
+        ::setrlimit(RLIMIT_FSIZE, &before_);
+        std::signal(SIGXFSZ, handled_);
+    }
+    ShortFiles(const ShortFiles&) = delete;
+    ShortFiles& operator=(const ShortFiles&) = delete;
+
+  private:
+    rlimit before_{};
+    void (*handled_)(int) = nullptr;
+};
+
+}  // namespace
+
+TEST_CASE("a new file has its content and its mode, whatever the umask") {
+    TemporaryDirectory dir;
+    const mode_t before = ::umask(0);
+    const auto secret = write_new_file(dir.path / "secret", "hello", 0600);
+    ::umask(077);
+    const auto shown = write_new_file(dir.path / "shown", "", 0644);
+    ::umask(before);
+    REQUIRE(secret.has_value());
+    REQUIRE(shown.has_value());
+    CHECK(*secret);
+    CHECK(*shown);
+    CHECK(read_file(dir.path / "secret").value() == "hello");
+    CHECK(read_file(dir.path / "shown").value().empty());
+    CHECK(mode_of(dir.path / "secret") == 0600);
+    CHECK(mode_of(dir.path / "shown") == 0644);
+    CHECK(files_in(dir.path) == 2);
+}
+
+TEST_CASE("a new file takes no other one's place") {
+    TemporaryDirectory dir;
+    REQUIRE(write_new_file(dir.path / "a", "first", 0600).value());
+    const auto again = write_new_file(dir.path / "a", "second", 0644);
+    REQUIRE(again.has_value());
+    CHECK(!*again);
+    CHECK(read_file(dir.path / "a").value() == "first");
+    CHECK(mode_of(dir.path / "a") == 0600);
+    // a link that leads nowhere is a name that is taken as well
+    fs::create_symlink(dir.path / "nowhere", dir.path / "b");
+    CHECK(!write_new_file(dir.path / "b", "second", 0600).value());
+    CHECK(!fs::exists(dir.path / "nowhere"));
+    CHECK(files_in(dir.path) == 2);
+}
+
+TEST_CASE("what stands in the way of a new file's temporary is removed and not followed") {
+    TemporaryDirectory dir;
+    const fs::path other = dir.path / "other";
+    REQUIRE(write_file_atomically(other, "of somebody"));
+    fs::create_symlink(other, dir.path / ("a.tmp-" + std::to_string(::getpid())));
+    CHECK(write_new_file(dir.path / "a", "mine", 0600).value());
+    CHECK(read_file(other).value() == "of somebody");
+    CHECK(read_file(dir.path / "a").value() == "mine");
+    CHECK(!fs::is_symlink(dir.path / "a"));
+    CHECK(files_in(dir.path) == 2);
+}
+
+TEST_CASE("a new file that cannot be made says why, also in errno") {
+    TemporaryDirectory dir;
+    const fs::path nowhere = dir.path / "none" / "a";
+    errno = 0;
+    const auto made = write_new_file(nowhere, "x", 0600);
+    const int error = errno;
+    REQUIRE(!made.has_value());
+    CHECK(error == ENOENT);
+    CHECK(made.error().code == Errc::io);
+    CHECK(made.error().sentence == "cannot make " + nowhere.string() + ".tmp-" +
+                                       std::to_string(::getpid()) + ": No such file or directory");
+}
+
+TEST_CASE("a new file that does not fit leaves nothing behind") {
+    TemporaryDirectory dir;
+    const fs::path file = dir.path / "a";
+    int error = 0;
+    Result<bool> made = true;
+    {
+        const ShortFiles limit(4096);  // the first write is a short one, the next one fails
+        made = write_new_file(file, std::string(10'000, 'x'), 0600);
+        error = errno;
+    }
+    REQUIRE(!made.has_value());
+    CHECK(error == EFBIG);
+    CHECK(made.error().sentence == "cannot write " + file.string() + ": File too large");
+    CHECK(files_in(dir.path) == 0);
+    CHECK(write_new_file(file, std::string(10'000, 'x'), 0600).value());
+}
+
+TEST_CASE("a new file without a directory in its path is made here") {
+    TemporaryDirectory dir;
+    const fs::path before = fs::current_path();
+    fs::current_path(dir.path);
+    const auto made = write_new_file("a", "x", 0600);
+    const auto again = write_new_file("a", "y", 0600);
+    fs::current_path(before);
+    CHECK(made.value());
+    CHECK(!again.value());
+    CHECK(read_file(dir.path / "a").value() == "x");
+}
+
+TEST_CASE("all is written, through short writes and signals") {
+    struct sigaction noted{};
+    struct sigaction before{};
+    noted.sa_handler = [](int) {};  // without SA_RESTART
+    REQUIRE(::sigaction(SIGUSR1, &noted, &before) == 0);
+    int pipe[2];
+    REQUIRE(::pipe2(pipe, O_CLOEXEC) == 0);
+    std::string content(1 << 20, '\0');
+    for (std::size_t i = 0; i < content.size(); ++i) content[i] = static_cast<char>(i * 7 / 3);
+    std::string arrived;
+    std::thread reader([&, writer = ::pthread_self()] {
+        std::vector<char> buffer(50'000);
+        for (ssize_t n = 1; n > 0;) {
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+            ::pthread_kill(writer, SIGUSR1);
+            n = ::read(pipe[0], buffer.data(), buffer.size());
+            if (n > 0) arrived.append(buffer.data(), static_cast<std::size_t>(n));
+        }
+    });
+    const bool written = write_all(pipe[1], content);
+    ::close(pipe[1]);
+    reader.join();
+    ::close(pipe[0]);
+    ::sigaction(SIGUSR1, &before, nullptr);
+    CHECK(written);
+    CHECK(arrived == content);
+    errno = 0;
+    const bool closed = !write_all(pipe[1], "x");
+    const int error = errno;
+    CHECK(closed);
+    CHECK(error == EBADF);
 }
 
 TEST_CASE("what killed processes have begun to write is removed, and nothing else") {
