@@ -227,13 +227,6 @@ Failure end_of_service(Failure ending, const ActorArguments& arguments,
     return ending;
 }
 
-/// Of the shared object with which a node serves apps. One that cannot be read was not loaded.
-std::string app_digest_of(const ActorArguments& arguments) {
-    if (arguments.app.empty()) return {};
-    const auto content = read_file(arguments.app);
-    return content ? to_hex(sha256(*content)) : std::string();
-}
-
 /// A node that serves apps and takes no part in trainings.
 int run_app_node(const ActorArguments& arguments, const config::Config& config, NodeApp app) {
     PartyOptions options;
@@ -242,7 +235,7 @@ int run_app_node(const ActorArguments& arguments, const config::Config& config, 
     options.policy = arguments.policy;
     options.policy_dir = arguments.policy_dir;
     options.audits = !arguments.parent && !arguments.name.empty();
-    options.app_digest = app_digest_of(arguments);
+    options.app = arguments.app;
     if (arguments.parent) options.logs = RunLogs::nowhere_else;
     observe::log::set_identity(options.node_name);
     bus::StopSignal stop;
@@ -310,9 +303,9 @@ void sweep_files(const ActorArguments& arguments, const config::Config& config,
     namespace fs = std::filesystem;
     if (arguments.parent) return;
     const std::string& node = arguments.name.empty() ? party : arguments.name;
-    sweep_unfinished(arguments.state_dir.empty() ? fs::path(config.output.runs_dir) / "nodes" / node
-                                                 : fs::path(arguments.state_dir),
-                     0);
+    sweep_unfinished(
+        arguments.state_dir.empty() ? node_directory(config, node) : fs::path(arguments.state_dir),
+        0);
     for (const fs::path& run : entries_of(config.output.runs_dir)) {
         if (!parse_run_id(run.filename().string())) continue;
         sweep_unfinished(run / party, 2);
@@ -368,7 +361,7 @@ int run_party(const ActorArguments& arguments, const Self& self, std::optional<N
     options.model_dir = arguments.model_dir;
     options.policy_dir = arguments.policy_dir;
     options.audits = !arguments.parent;  // what `launch` starts is gone with its run
-    options.app_digest = app_digest_of(arguments);
+    options.app = arguments.app;
     options.quiet = arguments.quiet;
     if (!self.rank) return run_master(arguments, *task, std::move(options));
     return run_member(arguments, task->config, self, std::move(options), std::move(app));

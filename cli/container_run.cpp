@@ -16,6 +16,7 @@
 #include "parties.hpp"
 #include "podman.hpp"
 #include "resume.hpp"
+#include "settings.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -125,11 +126,11 @@ class ContainerRun {
         }
         if (has_policy(job_.config, name)) {
             // what its policy decides is kept from run to run, beside what parties by hand keep
-            const fs::path kept = fs::absolute(kept_node_directory(job_.config, name));
+            const fs::path kept = fs::absolute(node_directory(job_.config, name));
             fs::create_directories(kept, ec);
             if (ec) return fail(Errc::io, "cannot create " + kept.string() + ": " + ec.message());
             give(kept, party.user);
-            party.mounts.push_back({kept, kept_node_directory(job_.config, name), true});
+            party.mounts.push_back({kept, node_directory(job_.config, name), true});
         }
         // a mount below the runs directory needs a place there, which the container could not make
         for (const Mount& mount : party.mounts) {
@@ -189,7 +190,7 @@ class ContainerRun {
             }
             if (has_policy(job_.config, name))
                 spec.variables.emplace_back("VFLBUS_POLICY_DIR",
-                                            kept_node_directory(job_.config, name).string());
+                                            node_directory(job_.config, name).string());
             const auto party = std::ranges::find(parties_, name, &Party::name);
             spec.user = party->user;
             spec.mounts = party->mounts;

@@ -48,8 +48,8 @@ Words run_words(const ContainerSpec& spec) {
 
 Result<std::vector<Mount>> data_mounts(const config::PartyConfig& party) {
     std::vector<Mount> mounts;
-    for (const std::string& file :
-         {party.data, party.test_data, party.predict_data, party.policy}) {
+    for (const auto& [key, path] : files_of(party)) {
+        const std::string& file = *path;
         if (file.empty()) continue;
         if (file.find(':') != std::string::npos)
             return fail(Errc::usage, "the path " + file +

@@ -1,6 +1,7 @@
 #pragma once
 // One container as podman is told of it: pure text, the same whoever runs it.
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -40,6 +41,15 @@ struct ContainerSpec {
 /// "run", what a party's container may do (a read-only root, no capabilities, no new privileges,
 /// limits), the image and the command. A container of the same name is replaced.
 Words run_words(const ContainerSpec& spec);
+
+/// The keys of a party's section that name files, its tables first, each with its value. `Party` is
+/// a PartyConfig or a const one.
+template <class Party>
+auto files_of(Party& party) {
+    return std::array{std::pair{"data", &party.data}, std::pair{"test_data", &party.test_data},
+                      std::pair{"predict_data", &party.predict_data},
+                      std::pair{"policy", &party.policy}};
+}
 
 /// The files that a party reads, each at the path that it has here, so that its sentences name what
 /// the user knows. Errors: usage for a path that a mount cannot name.

@@ -127,16 +127,15 @@ std::vector<std::pair<std::string, std::string>> party_variables(const std::stri
 /// Where the party's tables and its policy are within its container; empty: has none.
 std::array<std::string, 4> files_inside(const config::PartyConfig& party) {
     std::array<std::string, 4> inside;
-    const std::array<const std::string*, 4> files{&party.data, &party.test_data,
-                                                  &party.predict_data, &party.policy};
-    constexpr std::array<const char*, 4> keys{"data", "test_data", "predict_data", "policy"};
+    const auto files = files_of(party);
     for (std::size_t i = 0; i < files.size(); ++i) {
-        if (files[i]->empty()) continue;
-        const std::string name = fs::path(*files[i]).filename().string();
+        const auto& [key, file] = files[i];
+        if (file->empty()) continue;
+        const std::string name = fs::path(*file).filename().string();
         inside[i] = (fs::path(data_inside) / name).string();
         for (std::size_t before = 0; before < i; ++before)
             if (inside[before] == inside[i])
-                inside[i] = (fs::path(data_inside) / (std::string(keys[i]) + "-" + name)).string();
+                inside[i] = (fs::path(data_inside) / (std::string(key) + "-" + name)).string();
     }
     return inside;
 }
@@ -210,10 +209,8 @@ std::string contained_toml(const config::Config& config, const std::string& part
     const auto found = own.parties.find(party);
     if (found != own.parties.end()) {
         const auto inside = files_inside(found->second);
-        found->second.data = inside[0];
-        found->second.test_data = inside[1];
-        found->second.predict_data = inside[2];
-        found->second.policy = inside[3];
+        const auto files = files_of(found->second);
+        for (std::size_t i = 0; i < files.size(); ++i) *files[i].second = inside[i];
     }
     // what its comments say is in docs/configuration.md
     std::string out;
@@ -379,15 +376,15 @@ std::string pod_yaml(const Deployment& deployment, const std::map<std::string, s
                    ", type: Directory}}\n";
         const config::PartyConfig& section = deployment.config.parties.at(party);
         const auto inside = files_inside(section);
-        const std::array<std::string, 4> files{section.data, section.test_data,
-                                               section.predict_data, section.policy};
+        const auto files = files_of(section);
         for (std::size_t i = 0; i < files.size(); ++i) {
-            if (files[i].empty()) continue;
+            const std::string& file = *files[i].second;
+            if (file.empty()) continue;
             const std::string name = party + "-data-" + std::to_string(i);
             one += "  - {name: " + name + ", mountPath: " + yaml_text(inside[i]) +
                    ", readOnly: true}\n";
-            volumes += "  - {name: " + name + ", hostPath: {path: " + yaml_text(files[i]) +
-                       ", type: File}}\n";
+            volumes +=
+                "  - {name: " + name + ", hostPath: {path: " + yaml_text(file) + ", type: File}}\n";
         }
         out += indented(one, 2);
     }

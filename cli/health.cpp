@@ -74,7 +74,7 @@ int run(const HealthArguments& arguments) {
     Failure failure{Errc::ok, {}};
     if (!name->empty()) {
         fs::path directory = said(arguments.state_dir, "VFLBUS_STATE_DIR");
-        if (directory.empty()) directory = fs::path(config->output.runs_dir) / "nodes" / *name;
+        if (directory.empty()) directory = node_directory(*config, *name);
         if (const auto up = party_is_up(*name, directory); !up) failure = up.error();
         answer.add("party", *name);
     }

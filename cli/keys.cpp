@@ -1,6 +1,5 @@
 // vflbus keys new, show and fingerprint
 
-#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -21,16 +20,6 @@ JsonObject json_of(const bus::PublicKeyFile& key) {
         .add("fingerprint", bus::fingerprint_of(key.key))
         .add("public", bus::text_of(key.key))
         .add("expires", bus::date_text(key.expires));
-}
-
-/// The names of all public keys in a directory, in order.
-std::vector<std::string> public_names(const fs::path& directory) {
-    std::vector<std::string> names;
-    std::error_code ec;
-    for (const auto& entry : fs::directory_iterator(directory, ec))
-        if (entry.path().extension() == ".pub") names.push_back(entry.path().stem().string());
-    std::sort(names.begin(), names.end());
-    return names;
 }
 
 }  // namespace
@@ -64,8 +53,9 @@ int run(const KeysNewArguments& arguments) {
 
 int run(const KeysShowArguments& arguments) {
     const fs::path directory = arguments.certificates;
-    const std::vector<std::string> names =
-        arguments.name.empty() ? public_names(directory) : std::vector<std::string>{arguments.name};
+    const std::vector<std::string> names = arguments.name.empty()
+                                               ? bus::key_names(directory, bus::public_extension)
+                                               : std::vector<std::string>{arguments.name};
     std::vector<bus::PublicKeyFile> keys;
     for (const std::string& name : names) {
         auto key = bus::read_public_key(bus::public_key_path(directory, name));

@@ -32,7 +32,7 @@ Result<LocalBroker> LocalBroker::start(Supervisor& supervisor, const BrokerPlan&
     std::string bind = plan.bind;
     if (bind.empty() && plan.transport == Transport::tcp) bind = "tcp://127.0.0.1:0";
     if (bind.empty()) {
-        auto directory = PrivateDirectory::create();
+        auto directory = PrivateDirectory::create("set TMPDIR, or use --transport tcp");
         if (!directory) return tl::unexpected(directory.error());
         bind = "ipc://" + (directory->path() / "bus").string();
         broker.directory_.emplace(std::move(*directory));

@@ -72,10 +72,9 @@ Result<std::unique_ptr<policy::Gate>> open_gate(const config::Config& config,
         gate.tables[policy::Use::predict] = those_given({mine.predict_data});
     }
     if (gate.policy_file.empty() && !options.audits) return nullptr;
-    gate.state_dir =
-        options.state_dir.empty() ? node_options(config, name).state_dir : options.state_dir;
+    gate.state_dir = options.state_dir.empty() ? node_directory(config, name) : options.state_dir;
     if (!options.policy_dir.empty()) gate.state_dir = options.policy_dir;
-    const std::string& broker = options.broker.empty() ? config.bus.broker : options.broker;
+    const std::string& broker = broker_of(config, options);
     gate.broker_checks_names = !config.bus.certificates.empty() && broker.starts_with("tcp://");
     gate.log = [name](const std::string& line) { log::info({{}, {}, name}, "{}", line); };
     if (gate.policy_file.empty() && !is_local(broker))

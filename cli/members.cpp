@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -125,9 +124,8 @@ std::string json_of(const bus::Allowed& entry, bus::Seconds now) {
     std::vector<std::string> ranks;
     for (const std::uint64_t rank : entry.ranks) ranks.push_back(std::to_string(rank));
     std::vector<std::string> may;
-    for (const bus::Right right : {bus::Right::submit, bus::Right::stop, bus::Right::see,
-                                   bus::Right::status, bus::Right::logs})
-        if (entry.may(right)) may.emplace_back(bus::name_of(right));
+    for (const auto& [right, name] : bus::right_names)
+        if (entry.may(right)) may.emplace_back(name);
     return JsonObject()
         .add("name", entry.name)
         .add("fingerprint", entry.fingerprint)

@@ -26,7 +26,7 @@ Result<fs::path> find_node(const NodePlace& place, Missing missing) {
     }
     const auto config = load_config(place);
     if (!config) return tl::unexpected(config.error());
-    const fs::path nodes = fs::path(config->output.runs_dir) / "nodes";
+    const fs::path nodes = nodes_directory(*config);
     if (!place.node.empty()) {
         fs::path found = nodes / place.node;
         const bool there = missing == Missing::is_made || fs::is_directory(found, ec);

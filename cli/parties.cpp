@@ -1,6 +1,7 @@
 #include "parties.hpp"
 
 #include "base/text.hpp"
+#include "settings.hpp"
 
 namespace vflbus::cli {
 
@@ -36,10 +37,6 @@ bool has_policy(const config::Config& config, const std::string& party) {
     return section != config.parties.end() && !section->second.policy.empty();
 }
 
-std::filesystem::path kept_node_directory(const config::Config& config, const std::string& name) {
-    return std::filesystem::path(config.output.runs_dir) / "nodes" / name;
-}
-
 LocalPlan plan_of(const Common& common, Transport transport, const config::Config& config,
                   const std::filesystem::path& run_dir, const std::filesystem::path& file_name) {
     LocalPlan plan;
@@ -68,9 +65,8 @@ LocalPlan plan_of(const Common& common, Transport transport, const config::Confi
                             (run_dir / member.name / "node").string()};
         // the state directory is that of one run; what a policy decides is kept from run to run
         if (has_policy(config, member.name))
-            member.arguments.insert(
-                member.arguments.end(),
-                {"--policy-dir", kept_node_directory(config, member.name).string()});
+            member.arguments.insert(member.arguments.end(),
+                                    {"--policy-dir", node_directory(config, member.name).string()});
         append_common(member.arguments, log_all, config);
         plan.members.push_back(std::move(member));
     }

@@ -17,8 +17,6 @@ namespace vflbus::cli {
 Result<> check_local(const config::Config& config, const Local& local);
 
 bool has_policy(const config::Config& config, const std::string& party);
-/// Where a node keeps what is to outlive its runs: runs_dir/nodes/<name>.
-std::filesystem::path kept_node_directory(const config::Config& config, const std::string& name);
 
 /// Broker and members, with logs under `run_dir`, reading <run_dir>/`file`. The master is the
 /// caller's.

@@ -8,6 +8,8 @@
 #include "actors/tables.hpp"
 #include "app_metrics.hpp"
 #include "apps/client_host.hpp"
+#include "base/files.hpp"
+#include "base/hash.hpp"
 #include "member_gate.hpp"
 #include "observe/console.hpp"
 #include "observe/log.hpp"
@@ -114,7 +116,7 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
     actors::NodeOptions node =
         node_options(config, options.node_name.empty() ? party : options.node_name);
     node.context = options.context;
-    if (!options.broker.empty()) node.broker = options.broker;
+    node.broker = broker_of(config, options);
     node.role = role;
     node.features = std::move(features);
     node.rank = rank;
@@ -134,7 +136,19 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
 
 }  // namespace
 
+const std::string& broker_of(const config::Config& config, const PartyOptions& options) {
+    return options.broker.empty() ? config.bus.broker : options.broker;
+}
+
 namespace {
+
+/// SHA-256 of the shared object with which a node serves apps. One that cannot be read was not
+/// loaded.
+std::string app_digest_of(const fs::path& app) {
+    if (app.empty()) return {};
+    const auto content = read_file(app);
+    return content ? to_hex(sha256(*content)) : std::string();
+}
 
 Result<std::unique_ptr<apps::ClientHost>> make_host(const config::Config& config, NodeApp app,
                                                     const std::string& name, RunLog& run_log) {
@@ -198,12 +212,12 @@ Failure serve_apps(const config::Config& config, const PartyOptions& options,
         gate = std::move(*opened);
     else
         return opened.error();
-    log::info({{}, {}, name}, "serves apps broker={}",
-              log::value(options.broker.empty() ? config.bus.broker : options.broker));
+    log::info({{}, {}, name}, "serves apps broker={}", log::value(broker_of(config, options)));
     const EndsWithHost ends(host->get(), **node);
     const HeldWatch watch(gate.get(), **node);
     actors::ClientApp app_of_all = (*host)->with(std::move(none));
-    if (gate) app_of_all = with_judged_apps(std::move(app_of_all), *gate, options.app_digest);
+    if (gate)
+        app_of_all = with_judged_apps(std::move(app_of_all), *gate, app_digest_of(options.app));
     return ended((*node)->serve(std::move(app_of_all), stop, once), name);
 }
 
@@ -306,9 +320,9 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
     });
 
     if (host) app = host->with(std::move(app));
-    if (host && gate) app = with_judged_apps(std::move(app), *gate, options.app_digest);
+    if (host && gate) app = with_judged_apps(std::move(app), *gate, app_digest_of(options.app));
     log::info({{}, {}, name}, "serves runs rank={} broker={}", rank,
-              log::value(options.broker.empty() ? config.bus.broker : options.broker));
+              log::value(broker_of(config, options)));
     const EndsWithHost ends(host.get(), **node);
     const HeldWatch watch(gate.get(), **node);
     Failure ending = ended((*node)->serve(std::move(app), stop, once), name);
@@ -345,8 +359,7 @@ Failure drive(actors::Run& master, const config::Config& config, const PartyOpti
     log::set_thread_identity("master");
     auto node = make_node(config, options, "master", "master", -1);
     if (!node) return node.error();
-    const std::string broker =
-        log::value(options.broker.empty() ? config.bus.broker : options.broker);
+    const std::string broker = log::value(broker_of(config, options));
     const log::Where where{master.spec().run, {}, "master"};
     if (options.launched)
         log::debug(where, "drives the run broker={}", broker);

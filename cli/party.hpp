@@ -44,8 +44,11 @@ struct PartyOptions {
     std::filesystem::path policy;      ///< of a member; empty: what its section says
     std::filesystem::path policy_dir;  ///< of its decisions and audit log; empty: state_dir
     bool audits = false;               ///< a member keeps an audit log also without a policy
-    std::string app_digest;            ///< SHA-256 of the shared object of its app
+    std::filesystem::path app;         ///< the shared object of its app; empty: has none
 };
+
+/// Where this party finds its broker.
+const std::string& broker_of(const config::Config& config, const PartyOptions& options);
 
 /// The ClientApp of a node.
 struct NodeApp {

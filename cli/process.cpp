@@ -271,16 +271,24 @@ void kill_children() noexcept {
 
 // -- private directory --------------------------------------------------------------
 
-Result<PrivateDirectory> PrivateDirectory::create() {
-    const char* wanted = std::getenv("TMPDIR");
-    std::string base = wanted != nullptr && *wanted != '\0' ? wanted : "/tmp";
+namespace {
+
+std::string temporary_base() {
+    const char* const wanted = std::getenv("TMPDIR");
+    return wanted != nullptr && *wanted != '\0' ? wanted : "/tmp";
+}
+
+}  // namespace
+
+Result<PrivateDirectory> PrivateDirectory::create(std::string_view remedy) {
+    std::string base = temporary_base();
     // a socket's path holds 107 characters
     if (base.size() + sizeof "/vflbus-XXXXXX/bus" > private_directory.size()) base = "/tmp";
     std::string path = base + "/vflbus-XXXXXX";
     const SignalsHeld held;  // it is removed by the same handler
     if (::mkdtemp(path.data()) == nullptr)
-        return fail(Errc::io, "cannot make a directory in " + base + " for the bus: " +
-                                  reason(errno) + "; set TMPDIR, or use --transport tcp");
+        return fail(Errc::io, "cannot make a directory in " + base +
+                                  " for the bus: " + reason(errno) + "; " + std::string(remedy));
     std::strncpy(private_directory.data(), path.c_str(), private_directory.size() - 1);
     std::strncpy(private_socket.data(), (path + "/bus").c_str(), private_socket.size() - 1);
     PrivateDirectory directory;
@@ -308,8 +316,7 @@ void note_private_files(const std::vector<std::string>& names) {
 }
 
 void remove_private_keys(const fs::path& directory) noexcept {
-    const char* const wanted = std::getenv("TMPDIR");
-    const fs::path base = wanted != nullptr && *wanted != '\0' ? wanted : "/tmp";
+    const fs::path base = temporary_base();
     const std::string name = directory.filename().string();
     const bool made =
         name.starts_with("vflbus-") && name.size() == sizeof "vflbus-XXXXXX" - 1 &&

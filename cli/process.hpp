@@ -86,7 +86,8 @@ void kill_children() noexcept;
 /// A directory that only this user may enter, removed with all that is in it.
 class PrivateDirectory {
   public:
-    static Result<PrivateDirectory> create();
+    /// Errors: io, with what can be done about it.
+    static Result<PrivateDirectory> create(std::string_view remedy);
     PrivateDirectory(PrivateDirectory&& other) noexcept;
     PrivateDirectory& operator=(PrivateDirectory&& other) = delete;
     PrivateDirectory(const PrivateDirectory&) = delete;

@@ -28,7 +28,7 @@ Result<std::string> allowed_line(const std::filesystem::path& directory, const s
 }  // namespace
 
 Result<RunKeys> RunKeys::make(const LocalPlan& plan) {
-    auto directory = PrivateDirectory::create();
+    auto directory = PrivateDirectory::create("set TMPDIR");
     if (!directory) return tl::unexpected(directory.error());
     RunKeys keys(std::move(*directory));
     const bus::Seconds expires = bus::wall_seconds() + run_keys_s;
@@ -37,8 +37,8 @@ Result<RunKeys> RunKeys::make(const LocalPlan& plan) {
     for (const ChildOptions& member : plan.members) names.push_back(member.name);
     std::vector<std::string> files{std::string(bus::allow_list_name)};
     for (const std::string& name : names) {
-        files.push_back(name + ".key");
-        files.push_back(name + ".pub");
+        files.push_back(bus::secret_key_path({}, name).string());
+        files.push_back(bus::public_key_path({}, name).string());
     }
     note_private_files(files);
     if (const auto made = bus::make_key_files(keys.directory(), broker, expires); !made)

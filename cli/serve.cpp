@@ -538,9 +538,8 @@ int serve(const ActorArguments& arguments) {
         return report_failure(arguments, {Errc::usage, "--name " + name +
                                                            " is too long: its runs are called so "
                                                            "with 9 more characters"});
-    const fs::path state = arguments.state_dir.empty()
-                               ? fs::path(config->output.runs_dir) / "nodes" / name
-                               : fs::path(arguments.state_dir);
+    const fs::path state =
+        arguments.state_dir.empty() ? node_directory(*config, name) : fs::path(arguments.state_dir);
     const auto directory = DirectoryLock::acquire(state);
     if (!directory) return report_failure(arguments, directory.error());
     const auto incarnation = next_incarnation(state, wall_now_ms());

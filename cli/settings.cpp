@@ -85,12 +85,20 @@ bus::LinkConfig link_config(const config::Config& config, bus::Hello hello) {
     return link;
 }
 
+std::filesystem::path nodes_directory(const config::Config& config) {
+    return std::filesystem::path(config.output.runs_dir) / "nodes";
+}
+
+std::filesystem::path node_directory(const config::Config& config, const std::string& name) {
+    return nodes_directory(config) / name;
+}
+
 actors::NodeOptions node_options(const config::Config& config, const std::string& name) {
     actors::NodeOptions node;
     node.name = name;
     node.broker = config.bus.broker;
     node.keys = key_source(config);
-    node.state_dir = std::filesystem::path(config.output.runs_dir) / "nodes" / name;
+    node.state_dir = node_directory(config, name);
     node.timings = timings_of(config.bus);
     node.limits = limits_of(config.bus);
     node.connect_timeout = seconds(config.bus.rendezvous_timeout);

@@ -3,6 +3,7 @@
 // Section [bus] is read here and nowhere else: every command that connects, binds or starts a node
 // takes its options from one of these functions, so that no command can forget a key.
 
+#include <filesystem>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,7 +33,10 @@ std::vector<config::Override> broker_flag(const std::string& broker);
 
 /// A link of its own, of a process that is no node: `ask`, a serving master.
 bus::LinkConfig link_config(const config::Config& config, bus::Hello hello);
-/// Without context, features and `on_waiting`; its state is in nodes/NAME under output.runs_dir.
+/// Where nodes keep what is to outlive their runs, and one of them: runs_dir/nodes/NAME.
+std::filesystem::path nodes_directory(const config::Config& config);
+std::filesystem::path node_directory(const config::Config& config, const std::string& name);
+/// Without context, features and `on_waiting`; its state is in its node_directory.
 actors::NodeOptions node_options(const config::Config& config, const std::string& name);
 /// Without context and ledger; binds to bus.bind, otherwise to bus.broker.
 bus::BrokerOptions broker_options(const config::Config& config);

@@ -70,7 +70,7 @@ class ThreadRun {
         PartyOptions mine = options_;
         const std::string name = config::member_name(rank);
         mine.state_dir = plan_.run_dir / name / "node";
-        mine.policy_dir = kept_node_directory(*plan_.config, name);
+        mine.policy_dir = node_directory(*plan_.config, name);
         mine.model_dir = plan_.model_dir;
         Failure ending = serve_member(*plan_.config, rank, mine, stop_members_, true);
         const std::lock_guard lock(mutex_);
