@@ -32,8 +32,8 @@ constexpr const char* usage =
     "  --realtime      all processes before everything else on this machine (root), so that what\n"
     "                  others do here does not count; keep it short\n"
     "  --rounds N      pairs of rounds per figure; in section apps, runs one after another\n"
-    "  --only SECTION  routing, sharing, step, kernels, csv, apps, nodes, commits, security or\n"
-    "                  runs; may be repeated\n"
+    "  --only SECTION  routing, sharing, step, kernels, solver, csv, apps, nodes, commits,\n"
+    "                  security or runs; may be repeated\n"
     "  --json FILE     the figures as JSON as well\n";
 
 struct Section {

@@ -310,12 +310,22 @@ class Training {
     std::vector<Child> members_;
 };
 
+/// How much is measured. Which processes share a core changes all figures by a factor and lasts:
+/// many short rounds, and new processes now and then.
+struct Extent {
+    int placements;
+    int rounds;
+    int steps;
+};
+
+Extent extent_of(const Settings& settings) {
+    Extent extent = settings.quick ? Extent{1, 3, 30} : Extent{5, 30, 60};
+    if (settings.rounds > 0) extent.rounds = settings.rounds;
+    return extent;
+}
+
 void measure_step(Report& report, const Settings& settings) {
-    // Which processes share a core changes all figures by a factor and lasts: many short rounds,
-    // and new processes now and then.
-    const int placements = settings.quick ? 1 : 5;
-    const int rounds = settings.rounds > 0 ? settings.rounds : settings.quick ? 3 : 30;
-    const int steps = settings.quick ? 30 : 60;
+    const auto [placements, rounds, steps] = extent_of(settings);
     report.section("One logistic step",
                    "batch 256, 3 members x 30 features, 5 processes over tcp loopback, against the "
                    "relay's scatter and gather with as many + the bare arithmetic alone");
@@ -363,9 +373,7 @@ void measure_step(Report& report, const Settings& settings) {
 }
 
 void measure_security(Report& report, const Settings& settings) {
-    const int placements = settings.quick ? 1 : 5;
-    const int rounds = settings.rounds > 0 ? settings.rounds : settings.quick ? 3 : 30;
-    const int steps = settings.quick ? 30 : 60;
+    const auto [placements, rounds, steps] = extent_of(settings);
     report.section("Keys",
                    "one logistic step, batch 256, 3 members x 30 features, 5 processes over tcp "
                    "loopback: with CURVE against in the clear; bodies are not sealed yet");
