@@ -51,6 +51,30 @@ pid_t helper_of(pid_t node) {
     return 0;
 }
 
+/// The sockets that a process has open.
+std::size_t sockets_of(pid_t pid) {
+    std::size_t n = 0;
+    std::error_code gone;
+    for (const auto& entry : fs::directory_iterator("/proc/" + std::to_string(pid) + "/fd", gone)) {
+        const fs::path what = fs::read_symlink(entry.path(), gone);
+        n += what.string().rfind("socket:", 0) == 0 ? 1 : 0;
+    }
+    return n;
+}
+
+/// The helper of a node that serves no run, once the spare processes have been started: "serves
+/// apps" is said before that. The helper has closed their sockets then and has only its own left,
+/// so that neither it nor the node gets a descriptor back later. 0: that never came.
+pid_t helper_at_rest(Process& node) {
+    pid_t helper = 0;
+    const bool rests = await(node, [&] {
+        if (below(node.pid()).size() != idle) return false;
+        helper = helper_of(node.pid());
+        return helper > 0 && sockets_of(helper) == 1;
+    });
+    return rests ? helper : 0;
+}
+
 bool runs(pid_t pid) {
     return ::kill(pid, 0) == 0;
 }
@@ -250,12 +274,12 @@ TEST_CASE("a node or helper without descriptors says so, and serves again when i
     {
         AppBus bus(dir);
         Process& node = bus.node("node-a", "test_client", {"--set", "bus.workers=4"});
-        const pid_t helper = helper_of(node.pid());
+        const pid_t helper = helper_at_rest(node);
         REQUIRE(helper > 0);
         const bool of_helper = GENERATE(false, true);
         const pid_t poor = of_helper ? helper : node.pid();
         take_descriptors(poor, true);
-        // the spare processes are there already: two runs get them, the third one none
+        // two runs get the spare processes, the third one none
         Process first(dir, bus.server("test_server", {"play=holds"}));
         Process second(dir, bus.server("test_server", {"play=holds"}));
         REQUIRE(await(node, [&] { return count_of(node.err(), "waits to be told") == 2; }));
