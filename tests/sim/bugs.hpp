@@ -12,7 +12,7 @@ struct Bug {
     std::string_view name;
     std::string_view sentence;
     std::uint64_t number = 0;
-    /// One that found it lately, and is tried before all others; 0: none is known.
+    /// One that found it lately, and is tried before all others.
     std::uint64_t seed = 0;
 };
 

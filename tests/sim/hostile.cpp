@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 
 #include "bus/wire/control.hpp"
 #include "bus/wire/questions.hpp"
@@ -107,7 +108,7 @@ void Liar::on_send(bus::Frame& frame, bus::Lane lane) {
         return;
     }
     if (what == Change::twice) {
-        (void)world_.inject(place_, header, Bytes(bytes.begin(), bytes.end()), lane);
+        (void)world_.inject(place_, header, bus::Payload::copy_of(bytes), lane);
         return;
     }
     Bytes body(bytes.begin(), bytes.end());
@@ -312,7 +313,7 @@ Bytes Liar::body_of(Kind kind) {
 }
 
 bool Liar::say(Header header, Bytes part, bus::Lane lane, std::size_t frames) {
-    return world_.inject(place_, header, std::move(part), lane, frames);
+    return world_.inject(place_, header, bus::Payload::hold(std::move(part)), lane, frames);
 }
 
 void Liar::say_whole(Header header, Bytes body) {
@@ -584,12 +585,14 @@ void Liar::say_given_up_at_once(std::uint64_t bytes, std::uint64_t count) {
     Run* const run = any_run();
     if (run == nullptr) return;
     const NodeId to = run->peers[below(run->peers.size())];
+    const auto body = std::make_shared<const Bytes>(bytes);  // of them all
     for (; count > 0; --count) {
         Header header = in_run(Kind::request, *run);
         header.dst = to;
         header.request = header.answered_below = run->next++;
         header.type = question;
-        say_whole(header, Bytes(bytes));
+        header.body_bytes = bytes;
+        (void)world_.inject(place_, header, bus::Payload::hold(bus::SharedSlice(body, 0, bytes)));
     }
 }
 

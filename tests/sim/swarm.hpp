@@ -25,7 +25,7 @@ struct SeedResult {
     std::uint64_t faults = 0;
     std::uint64_t events = 0;
     double seconds = 0;  ///< simulated
-    std::map<std::string, std::uint64_t> coverage;
+    std::map<std::string, std::uint64_t, std::less<>> coverage;
 };
 
 /// Computes the models of the undisturbed runs, which all seeds are compared with.

@@ -22,7 +22,7 @@ struct TrafficOutcome {
     bool finished = false;
     std::uint64_t trace = 0;
     std::uint64_t handled = 0;
-    std::map<std::string, std::uint64_t> coverage;
+    std::map<std::string, std::uint64_t, std::less<>> coverage;
     std::string violation;
     std::string story;
     double seconds = 0;
@@ -129,7 +129,7 @@ TEST_CASE("a seed tells the same story twice, another seed another one") {
 }
 
 TEST_CASE("every question is handled once and answered, whatever breaks") {
-    std::map<std::string, std::uint64_t> coverage;
+    std::map<std::string, std::uint64_t, std::less<>> coverage;
     for (std::uint64_t seed = 1; seed <= (sanitized ? 8 : 40); ++seed) {
         const TrafficOutcome out = traffic(seed, drawn(seed), 60);
         for (const auto& [name, count] : out.coverage) coverage[name] += count;

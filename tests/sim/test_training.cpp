@@ -57,7 +57,7 @@ TEST_CASE("two trainings on the same members finish, and their models do not dep
 
 TEST_CASE("what passes leaves no mark on the model; what does not pass ends with a reason") {
     const Outcome calm = train(1, Scenario{});
-    std::map<std::string, std::uint64_t> coverage;
+    std::map<std::string, std::uint64_t, std::less<>> coverage;
     std::size_t completed = 0;
     constexpr std::uint64_t last = sanitized ? 10 : 60;
     for (std::uint64_t seed = 1; seed <= last; ++seed) {

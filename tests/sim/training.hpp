@@ -44,7 +44,7 @@ struct Outcome {
     std::size_t states_left = 0;                 ///< files of commits that nobody removed
     std::map<std::string, std::uint64_t> steps;  ///< of each node's disk
     double seconds = 0;
-    std::map<std::string, std::uint64_t> coverage;
+    std::map<std::string, std::uint64_t, std::less<>> coverage;
     std::string violation;
     std::string story;
 };

@@ -304,7 +304,7 @@ void World::tell_frame(const std::string& from, const std::string& to, const bus
         return;
     std::string who = std::to_string(h.dst.value);
     for (const auto& node : nodes_) {
-        if (node_id_of(node->name) == h.dst) who = node->name;
+        if (node->id == h.dst) who = node->name;
     }
     tell(from + " -> " + to + "  " + std::string(name_of(h.kind)) + " " + h.run.short_hex() +
          " term " + std::to_string(h.term) + " for " + who + " #" + std::to_string(h.request) +
@@ -338,6 +338,7 @@ void World::start_broker() {
 }
 
 void World::arm_broker() {
+    broker_served_ = true;
     const TimePoint next =
         std::max({broker_->next_deadline() - broker_leapt_, now_, broker_paused_until_});
     if (broker_armed_ != TimePoint{} && broker_armed_ <= next && broker_armed_ > now_) return;
@@ -455,6 +456,7 @@ std::size_t World::add_node(std::string name, std::string role, std::int64_t ran
     auto node = std::make_unique<Node>();
     node->index = nodes_.size();
     node->name = std::move(name);
+    node->id = node_id_of(node->name);
     node->role = std::move(role);
     node->rank = rank;
     node->features = std::move(features);
@@ -723,12 +725,13 @@ void World::arrive_at_node(std::uint64_t id, bus::Frame&& frame) {
     if (now_ < node.deaf_until)
         return put_off(node.deaf_until, Event::What::frame_to_node, id, std::move(frame));
     tell_frame("broker", node.name, frame);
+    bus::Header header;
+    const bool decoded = bus::decode(frame.header.bytes(), header) == bus::HeaderFault::none;
     mix(node.index);
     mix(hash_of(frame.header.bytes()));
-    mix(hash_of(frame.body.bytes()));
-    bus::Header header;
-    if (bus::decode(frame.header.bytes(), header) != bus::HeaderFault::none ||
-        !bus::valid(header, frame.body.size()))
+    // what the broker only passes on is in the trace since it has arrived there
+    mix(decoded && bus::is_data(header.kind) ? frame.body.size() : hash_of(frame.body.bytes()));
+    if (!decoded || !bus::valid(header, frame.body.size()))
         violate("the broker sent an invalid frame to " + node.name);
     watch_arrival_at_node(node, found->second, header, frame.body.bytes());
     found->second.unread -= std::min<std::uint64_t>(found->second.unread, frame.size());

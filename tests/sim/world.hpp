@@ -48,8 +48,11 @@ struct Faults {
 
 /// What happened how often: a test demands that what it planned did happen.
 struct Coverage {
-    std::map<std::string, std::uint64_t> counts;
-    std::uint64_t& operator[](const std::string& name) { return counts[name]; }
+    std::map<std::string, std::uint64_t, std::less<>> counts;
+    std::uint64_t& operator[](std::string_view name) {
+        const auto found = counts.find(name);
+        return found != counts.end() ? found->second : counts[std::string(name)];
+    }
 };
 
 struct WorldOptions {
@@ -128,7 +131,7 @@ class World {
     [[nodiscard]] bool hostile(std::size_t node) const;
     /// Past its link, on its connection: a message of `frames` ZeroMQ frames. False: there is no
     /// such connection now.
-    bool inject(std::size_t node, const bus::Header& header, bus::Bytes part,
+    bool inject(std::size_t node, const bus::Header& header, bus::Payload part,
                 bus::Lane lane = bus::Lane::main, std::size_t frames = 2);
     /// It reads nothing of its connections for a while, and goes on to speak.
     void read_nothing(std::size_t node, Duration length);
@@ -331,6 +334,7 @@ class World {
     std::uint64_t broker_life_ = 0;
     std::size_t frame_bytes_max_ = 0;  ///< of the broker's present life
     TimePoint broker_armed_{};
+    bool broker_served_ = false;  ///< since the last check; who calls the broker arms it afterwards
     TimePoint broker_paused_from_{};
     TimePoint broker_paused_until_{};
     Duration broker_leapt_{};
@@ -359,6 +363,7 @@ class World {
     /// Runs that the broker has opened in its present life.
     struct OpenRun {
         std::string owner;
+        NodeId drives;  ///< the id of `owner`
         std::uint32_t term = 0;
         bus::Bytes body;       ///< of the OPEN
         std::size_t node = 0;  ///< whose process has said it last

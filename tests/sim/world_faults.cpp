@@ -209,8 +209,8 @@ void World::send_garbage(std::size_t index) {
     header.kind = static_cast<bus::Kind>(rng_.below(21));
     header.flags = static_cast<std::uint8_t>(rng_.below(16));
     header.term = static_cast<std::uint32_t>(rng_.below(3));
-    header.src = stranger ? node_id_of(node.name) : NodeId{rng_.next()};
-    header.dst = node_id_of(nodes_[rng_.below(nodes_.size())]->name);
+    header.src = stranger ? node.id : NodeId{rng_.next()};
+    header.dst = nodes_[rng_.below(nodes_.size())]->id;
     header.request = rng_.below(100);
     for (std::uint8_t& byte : header.run.bytes) byte = static_cast<std::uint8_t>(rng_.next());
     const bus::HeaderBytes right = bus::encode(header);
@@ -286,7 +286,7 @@ std::uint64_t World::connect_stranger(std::size_t index, bus::Extensions extensi
 }
 
 void World::say(std::uint64_t connection, std::size_t index, bus::Header header, bus::Bytes body) {
-    header.src = node_id_of(nodes_[index]->name);
+    header.src = nodes_[index]->id;
     header.body_bytes = body.size();
     arrive_at_broker(
         connection,
@@ -367,8 +367,7 @@ bool World::trespass() {
     const std::size_t first = rng_.below(others.size());
     Node& from = *others[first];
     const Node& to = *others[(first + 1 + rng_.below(others.size() - 1)) % others.size()];
-    if (!from.link->request(run->first, node_id_of(to.name), 300, bus::Bytes(20, 7),
-                            clock_of(from)))
+    if (!from.link->request(run->first, to.id, 300, bus::Bytes(20, 7), clock_of(from)))
         return false;  // it takes no part
     ++coverage_["a request past the owner of an open run"];
     tell("fault: " + from.name + " sends " + to.name + " a request in the open run of " +

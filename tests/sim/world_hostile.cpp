@@ -12,15 +12,14 @@ bool World::hostile(std::size_t index) const {
     return nodes_[index]->hostile.has_value();
 }
 
-bool World::inject(std::size_t index, const bus::Header& header, bus::Bytes part, bus::Lane lane,
+bool World::inject(std::size_t index, const bus::Header& header, bus::Payload part, bus::Lane lane,
                    std::size_t frames) {
     Node& node = *nodes_[index];
     const auto found = connections_.find(lane == bus::Lane::main ? node.connection : node.bulk);
     if (!node.link || node.dying || found == connections_.end() || !found->second.alive ||
         now_ < node.paused_until)
         return false;
-    to_broker(node, found->second,
-              {bus::Payload::copy_of(bus::encode(header)), bus::Payload::hold(std::move(part))},
+    to_broker(node, found->second, {bus::Payload::copy_of(bus::encode(header)), std::move(part)},
               frames);
     return true;
 }

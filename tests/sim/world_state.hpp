@@ -41,6 +41,7 @@ struct World::Connection {
 struct World::Node {
     std::size_t index = 0;
     std::string name;
+    NodeId id;  ///< of its name
     std::string role;
     std::int64_t rank = -1;
     std::vector<std::string> features;

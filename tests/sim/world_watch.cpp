@@ -1,6 +1,7 @@
 // What must hold after every event, and what is counted.
 
 #include <algorithm>
+#include <utility>
 
 #include "world_state.hpp"
 
@@ -11,7 +12,8 @@ using std::chrono::milliseconds;
 
 void World::check() {
     const bus::Limits& limits = options_.limits;
-    if (broker_) {
+    // (nothing changes at the broker but by what it is called for)
+    if (broker_ && std::exchange(broker_served_, false)) {
         // beyond the limit of a queue there is what others have under way on their connections
         const std::uint64_t frame = limits.chunk + bus::header_bytes;
         const std::uint64_t window = std::max(limits.hop_window, limits.hop_window_max);
@@ -39,7 +41,6 @@ void World::check() {
 }
 
 bool World::OpenRun::may_talk(NodeId src, NodeId dst) const {
-    const NodeId drives = node_id_of(owner);
     if (to_all) return src == drives || dst == drives;
     const auto in = [&](NodeId id) { return id == drives || named.contains(id); };
     return in(src) && in(dst);
@@ -167,8 +168,7 @@ void World::watch_data(Connection& connection, const bus::Header& header, std::s
     const auto from = connections_.find(serving_);
     if (from != connections_.end() && from->second.alive) {
         const auto sender = registered_.find(nodes_[from->second.node]->name);
-        if (header.src == node_id_of(nodes_[from->second.node]->name) &&
-            !sender->second.speaks_on(serving_))
+        if (header.src == nodes_[from->second.node]->id && !sender->second.speaks_on(serving_))
             violate("the broker passed on a frame of a process that it no longer knows as " +
                     sender->first);
     }
@@ -181,7 +181,7 @@ void World::watch_data(Connection& connection, const bus::Header& header, std::s
 void World::watch_peer(const Node& node, const bus::Header& header, const bus::Frame& frame) {
     const auto run = open_runs_.find(header.run);
     if (run != open_runs_.end() && run->second.to_all && node.name != run->second.owner &&
-        NodeId{header.aux} != node_id_of(run->second.owner))
+        NodeId{header.aux} != run->second.drives)
         violate(node.name + " was told of another participant of the open run of " +
                 run->second.owner);
     if (header.kind != Kind::peer_down) return;
@@ -222,6 +222,7 @@ void World::watch_open(const Node& node, const bus::Header& header,
     OpenRun& run = open_runs_[header.run];
     if (run.term > header.term || (!run.owner.empty() && run.owner != node.name)) return;
     run.owner = node.name;
+    run.drives = node.id;
     run.term = header.term;
     run.node = node.index;
     run.life = node.life;

@@ -25,8 +25,11 @@ std::string who_lost(std::span<const std::string> parties, std::uint64_t step) {
 // -- the run ------------------------------------------------------------------------
 
 bool CommitLedger::superseded() const {
-    const auto stored = read_run_record(*env_, runs_dir_, record_.run);
-    return stored && stored->term > record_.term;
+    const std::filesystem::path path = run_record_path(runs_dir_, record_.run);
+    const auto text = env_->read_file(path);
+    if (!text || *text == written_) return false;
+    const auto stored = parse_run_record(*text, path.string());
+    return stored && stored->run == record_.run && stored->term > record_.term;
 }
 
 Result<> CommitLedger::still_ours() const {
@@ -35,10 +38,14 @@ Result<> CommitLedger::still_ours() const {
                                       record_.run.short_hex());
 }
 
-Result<> CommitLedger::store() const {
+Result<> CommitLedger::store() {
     if (auto ours = still_ours(); !ours) return ours;
-    auto done = write_run_record(*env_, runs_dir_, record_);
-    if (done) return {};
+    std::string text = to_json(record_);
+    auto done = env_->write_file(run_record_path(runs_dir_, record_.run), text);
+    if (done) {
+        written_ = std::move(text);
+        return {};
+    }
     Failure failure = std::move(done.error());
     failure.sentence = record_.owner + " cannot store the record of the run: " + failure.sentence;
     failure.party = record_.owner;

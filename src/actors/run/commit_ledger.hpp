@@ -116,11 +116,12 @@ class CommitLedger {
 
   private:
     [[nodiscard]] bool holds(const std::string& party, const RecordedCommit& commit) const;
-    Result<> store() const;
+    Result<> store();
 
     Env* env_;
     std::filesystem::path runs_dir_;
     RunRecord record_;
+    std::string written_;  ///< run.json as this process has written it last: it needs no parsing
     std::optional<RecordedCommit> committing_;  ///< asked for, not reported by all
     std::uint64_t recorded_ = 0;
     TimePoint recorded_at_{};
