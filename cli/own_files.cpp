@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/text.hpp"
+#include "data/csv_dialect.hpp"
 #include "data/source.hpp"
 #include "data/synth.hpp"
 #include "data/task_guess.hpp"
@@ -93,19 +94,89 @@ Result<std::string> common_id(const LaunchArguments& arguments, const std::vecto
     return usual;
 }
 
-Result<std::vector<OwnFile>> open_files(const LaunchArguments& arguments,
-                                        std::vector<std::string>& notes) {
+/// Opens one file as the section of `party` says that it is written.
+Result<std::unique_ptr<data::Source>> open_as(const config::Config& sections,
+                                              const std::string& party, const std::string& path) {
+    const auto section = sections.parties.find(party);
+    if (section == sections.parties.end()) return data::open_source({path});
+    const config::PartyConfig& own = section->second;
+    auto format = data::parse_text_format(own.encoding, own.separator, own.decimal, own.thousands);
+    if (!format) return tl::unexpected(std::move(format.error()));
+    data::SourceOptions options;
+    options.location = path;
+    options.format = *format;
+    options.timeout = seconds(own.source_timeout);
+    return data::open_source(options);
+}
+
+/// What --set and the environment say of the sections of parties. All other keys are left out, as
+/// the rules between them need the task, which is guessed of files that are not open yet. What
+/// cannot be read is said when the whole configuration is loaded.
+config::Config stated_sections(const LaunchArguments& arguments) {
+    Common of_parties = arguments;
+    std::erase_if(of_parties.sets,
+                  [](const std::string& set) { return !trim(set).starts_with("party."); });
+    LoadMore more;
+    more.search = false;
+    auto config = load_config(of_parties, {}, more);
+    return config ? std::move(*config) : config::Config{};
+}
+
+/// The files of all parties, and which one of them is the label holder's.
+struct OwnFiles {
     std::vector<OwnFile> files;
+    std::size_t holder = 0;
+};
+
+/// The first file that has all label columns, when it is read as the master's section says. Opened
+/// files are kept: a command does not run twice where all sections say the same of their texts.
+Result<OwnFiles> open_files(const LaunchArguments& arguments, const Columns& labels) {
+    const config::Config sections = stated_sections(arguments);
+    OwnFiles own;
     for (const std::string& path : arguments.data) {
-        auto source = data::open_source({path});
+        auto source = open_as(sections, "master", path);
         if (!source) return tl::unexpected(std::move(source.error()));
-        files.push_back({path, {}, std::move(*source)});
+        own.files.push_back({path, {}, std::move(*source)});
     }
+    const auto is_holder = [&](const OwnFile& file) {
+        return std::ranges::all_of(labels,
+                                   [&](const auto& label) { return has(file.columns(), label); });
+    };
+    const auto found = std::ranges::find_if(own.files, is_holder);
+    own.holder = static_cast<std::size_t>(found - own.files.begin());
+    if (sections.parties.empty()) return own;
+    std::uint64_t rank = 0;
+    for (std::size_t i = 0; i < own.files.size(); ++i) {
+        if (i == own.holder) continue;
+        auto source = open_as(sections, config::member_name(rank++), own.files[i].path);
+        if (!source) return tl::unexpected(std::move(source.error()));
+        own.files[i].source = std::move(*source);
+    }
+    return own;
+}
+
+/// Errors: bad_data when no file has all labels.
+Result<> check_holder(const OwnFiles& own, const Columns& labels) {
+    if (own.holder < own.files.size()) return {};
+    Columns all;
+    for (const OwnFile& file : own.files)
+        all.insert(all.end(), file.columns().begin(), file.columns().end());
+    for (const std::string& label : labels)
+        if (!has(all, label))
+            return fail(Errc::bad_data,
+                        "no file has a label column " + label + or_nearest(label, all));
+    return fail(Errc::bad_data, "no file has all label columns " + join_and(labels) +
+                                    "; one party must hold them all");
+}
+
+/// In which column of each file the record ids are.
+Result<> name_ids(const LaunchArguments& arguments, std::vector<OwnFile>& files,
+                  std::vector<std::string>& notes) {
     if (arguments.id.empty()) {
         const auto id = common_id(arguments, files, notes);
         if (!id) return tl::unexpected(id.error());
         for (OwnFile& file : files) file.id = *id;
-        return files;
+        return {};
     }
     for (std::size_t i = 0; i < files.size(); ++i) {
         files[i].id = arguments.id.size() == 1 ? arguments.id[0] : arguments.id[i];
@@ -114,24 +185,7 @@ Result<std::vector<OwnFile>> open_files(const LaunchArguments& arguments,
             return fail(Errc::bad_data, files[i].path + " has no id column " + files[i].id +
                                             or_nearest(files[i].id, files[i].columns()));
     }
-    return files;
-}
-
-/// The first file that has all label columns.
-Result<std::size_t> find_holder(const std::vector<OwnFile>& files, const Columns& labels) {
-    Columns all;
-    for (std::size_t i = 0; i < files.size(); ++i) {
-        const Columns& columns = files[i].columns();
-        if (std::ranges::all_of(labels, [&](const auto& label) { return has(columns, label); }))
-            return i;
-        all.insert(all.end(), columns.begin(), columns.end());
-    }
-    for (const std::string& label : labels)
-        if (!has(all, label))
-            return fail(Errc::bad_data,
-                        "no file has a label column " + label + or_nearest(label, all));
-    return fail(Errc::bad_data, "no file has all label columns " + join_and(labels) +
-                                    "; one party must hold them all");
+    return {};
 }
 
 /// Whether somebody says what model.task is, so that nothing has to be guessed.
@@ -217,22 +271,22 @@ Result<config::Config> configure_files(const LaunchArguments& arguments,
     if (auto ok = check_usage(arguments); !ok) return tl::unexpected(ok.error());
     auto flags = own_flags(arguments);
     if (!flags) return tl::unexpected(flags.error());
-    auto files = open_files(arguments, notes);
-    if (!files) return tl::unexpected(files.error());
-    const auto holder = find_holder(*files, arguments.label);
-    if (!holder) return tl::unexpected(holder.error());
+    auto own = open_files(arguments, arguments.label);
+    if (!own) return tl::unexpected(own.error());
+    if (auto ok = name_ids(arguments, own->files, notes); !ok) return tl::unexpected(ok.error());
+    if (auto ok = check_holder(*own, arguments.label); !ok) return tl::unexpected(ok.error());
 
     LoadMore more;
     more.search = false;
     more.defaults = {"bus.rendezvous_timeout=60"};
     if (arguments.task.empty()) {
-        const auto task = task_default(arguments, (*files)[*holder], notes);
+        const auto task = task_default(arguments, own->files[own->holder], notes);
         if (!task) return tl::unexpected(task.error());
         more.defaults.insert(more.defaults.end(), task->begin(), task->end());
     }
     auto config = load_config(arguments, *flags, more);
     if (!config) return config;
-    if (auto ok = name_parties(arguments, *files, *holder, *config, notes); !ok)
+    if (auto ok = name_parties(arguments, own->files, own->holder, *config, notes); !ok)
         return tl::unexpected(ok.error());
     default_test_fraction(*config, notes);
     if (const auto good = config::check(*config); !good) return tl::unexpected(good.error());

@@ -11,6 +11,7 @@
 #include "actors/predictions_csv.hpp"
 #include "actors/programs.hpp"
 #include "actors/protocols/protocol.hpp"
+#include "actors/table_notes.hpp"
 #include "actors/training/algorithm.hpp"
 #include "base/text.hpp"
 #include "models/metrics.hpp"
@@ -24,9 +25,8 @@ using observe::log::Level;
 std::string csv_of(const Run& run, const MasterHalf& model, const Party& own,
                    const models::Matrix& predictions) {
     const data::Table& table = *own.table(TableKind::predict);
-    const auto section = run.config().parties.find(run.options().name);
     PredictionsCsv csv(model.coding());
-    csv.head(section == run.config().parties.end() ? "id" : section->second.id);
+    csv.head(id_column(run.config(), run.options().name));
     const auto rows = own.rows(TableKind::predict);
     for (const std::uint32_t i : file_order(rows)) csv.row(table.ids[rows[i]], {}, predictions, i);
     return csv.text();

@@ -74,6 +74,12 @@ std::vector<std::string> notes_of(const data::PreprocessReport& prepared) {
     return notes;
 }
 
+std::string id_column(const config::Config& config, const std::string& party) {
+    if (!config.data.id.empty()) return config.data.id;
+    const auto section = config.parties.find(party);
+    return section == config.parties.end() ? "id" : section->second.id;
+}
+
 std::string test_ids_csv(const Party& own, const std::string& id_column) {
     const TableKind from = own.selected(TableKind::test) ? TableKind::test : TableKind::train;
     const data::Table& table = *own.table(from);

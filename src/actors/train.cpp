@@ -85,28 +85,23 @@ std::string positive_class(const config::Config& config) {
     return master == config.parties.end() ? std::string() : master->second.positive;
 }
 
-std::string id_column(const Run& run) {
-    const std::string& agreed = run.config().data.id;
-    if (!agreed.empty()) return agreed;
-    const auto section = run.config().parties.find(run.options().name);
-    return section == run.config().parties.end() ? "id" : section->second.id;
-}
-
 /// Which records the test metrics are about stays at the master, as its own ids.
 Result<> store_test_ids(Run& run, const Party& own) {
     if (own.rows(TableKind::test).empty()) return {};
-    return run.stored("the ids of the test rows",
-                      run.env().write_file(run.directory() / run.options().name / "test_ids.csv",
-                                           test_ids_csv(own, id_column(run))));
+    return run.stored(
+        "the ids of the test rows",
+        run.env().write_file(run.directory() / run.options().name / "test_ids.csv",
+                             test_ids_csv(own, id_column(run.config(), run.options().name))));
 }
 
 /// What the folds predict of rows that their models have not seen stays at the master as well.
 Result<> store_out_of_fold(Run& run, const Party& own, const Folds& folds,
                            const data::LabelCoding& coding) {
     if (!folds.any()) return {};
-    return run.stored("the predictions of the folds",
-                      run.env().write_file(run.directory() / run.options().name / "out_of_fold.csv",
-                                           folds.csv(own, coding, id_column(run))));
+    return run.stored(
+        "the predictions of the folds",
+        run.env().write_file(run.directory() / run.options().name / "out_of_fold.csv",
+                             folds.csv(own, coding, id_column(run.config(), run.options().name))));
 }
 
 /// The end of a training that the user stops: all parties commit the step that was done last.

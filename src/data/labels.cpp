@@ -131,6 +131,22 @@ Result<> put_last(const Table& table, const Column& column, const std::string& p
     return {};
 }
 
+/// Whether two rows or more all have one value.
+bool is_constant(const Column& column, std::span<const std::uint32_t> rows) {
+    const auto differs = [&](std::uint32_t row) {
+        return column.numbers[row] != column.numbers[rows.front()];
+    };
+    return rows.size() > 1 && std::none_of(rows.begin(), rows.end(), differs);
+}
+
+tl::unexpected<Failure> refuse_constant(const Table& table, const Column& column,
+                                        std::uint32_t row) {
+    return refuse(table, column,
+                  "every row has the same value '" + shortest(column.numbers[row]) +
+                      "'; there is nothing to learn",
+                  "every row has the same value; there is nothing to learn");
+}
+
 tl::unexpected<Failure> text_for_linear(const Table& table, const Column& column) {
     const std::string what = "task linear needs numbers, but it holds text";
     // a column of missing cells has no text to show
@@ -203,6 +219,7 @@ Result<LabelCoding> fit_labels(const Table& table, Task task, std::span<const st
         if (auto ok = check_present(table, column, rows); !ok) return tl::unexpected(ok.error());
         if (task == Task::linear) {
             if (rows.empty()) return refuse(table, column, "there are no rows to learn from");
+            if (is_constant(column, rows)) return refuse_constant(table, column, rows.front());
             continue;
         }
         auto classes = fit_classes(table, column, task, rows);

@@ -28,6 +28,18 @@ void append_cell(std::string& line, std::string_view cell, std::size_t width, Al
     if (align == Align::left) line.append(blanks, ' ');
 }
 
+/// `text` as lines of at most `width` columns, broken at blanks where that is possible.
+std::vector<std::string> broken(std::string_view text, std::size_t width) {
+    std::vector<std::string> lines{""};
+    for (const std::string& word : split(text, ' ')) {
+        const std::size_t used = display_width(lines.back());
+        if (used != 0 && used + 1 + display_width(word) > width) lines.emplace_back();
+        if (!lines.back().empty()) lines.back() += ' ';
+        lines.back() += cut(word, width);
+    }
+    return lines;
+}
+
 }  // namespace
 
 std::string facts_text(const Facts& facts, std::size_t width, std::size_t indent) {
@@ -131,13 +143,27 @@ std::string Table::text(std::size_t width, bool bold_header) const {
         out += bold ? "\x1b[1m" + line + "\x1b[0m" : line;
         out += '\n';
     };
-    append_line([&](std::size_t c) -> std::string_view { return columns_[c].title; }, bold_header);
+    // a title that does not fit goes on in the next line: cut, "label holder alone, train" and
+    // "label holder alone, test" could not be told apart
+    std::vector<std::vector<std::string>> titles;
+    std::size_t lines = 1;
+    for (std::size_t c = 0; c < columns_.size(); ++c) {
+        titles.push_back(broken(columns_[c].title, widths[c]));
+        lines = std::max(lines, titles.back().size());
+    }
+    for (std::size_t at = 0; at < lines; ++at)
+        append_line(
+            [&](std::size_t c) -> std::string_view {
+                return at < titles[c].size() ? std::string_view(titles[c][at]) : "";
+            },
+            bold_header);
     for (const auto& row : rows_)
         append_line([&](std::size_t c) -> std::string_view { return row[c]; }, false);
     return out;
 }
 
-/// "TITLE  cell" lines, a blank line between two rows.
+/// "TITLE  cell" lines, a blank line between two rows. A title that is too long for its half of the
+/// window goes on in further lines: cut, two titles with one beginning could not be told apart.
 std::string Table::records(std::size_t width, bool bold_header) const {
     std::size_t titles = 0;
     for (const Column& column : columns_) titles = std::max(titles, display_width(column.title));
@@ -147,11 +173,14 @@ std::string Table::records(std::size_t width, bool bold_header) const {
         if (!out.empty()) out += '\n';
         for (std::size_t c = 0; c < columns_.size(); ++c) {
             if (row[c].empty()) continue;
-            std::string title;
-            append_cell(title, columns_[c].title, titles, Align::left);
-            if (bold_header) title = "\x1b[1m" + title + "\x1b[0m";
             const std::size_t left = width > titles + gap ? width - titles - gap : 1;
-            out += title + std::string(gap, ' ') + cut(row[c], left) + '\n';
+            std::string shown = std::string(gap, ' ') + cut(row[c], left);
+            for (const std::string& part : broken(columns_[c].title, titles)) {
+                std::string title;
+                append_cell(title, part, shown.empty() ? display_width(part) : titles, Align::left);
+                out += bold_header ? "\x1b[1m" + title + "\x1b[0m" : title;
+                out += std::exchange(shown, {}) + '\n';
+            }
         }
     }
     return out;

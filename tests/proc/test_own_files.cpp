@@ -314,6 +314,30 @@ TEST_CASE("each guess about a file is said, with what changes it", "[own_files][
     CHECK(finished.out.find("(party.master.positive chooses)") != std::string::npos);
 }
 
+TEST_CASE("how a file is written may be stated before its columns are known",
+          "[own_files][guesses]") {
+    // what a guess makes of the label holder's file has no column y
+    const TempDir dir;
+    std::string bank = "id,a;b;c;d;e,y\n";
+    std::string shop = "id|u,v|x\n";
+    for (int i = 0; i < 60; ++i) {
+        const std::string n = std::to_string(i);
+        bank +=
+            n + "," + std::to_string(i % 7) + ";0;1;" + n + ";1," + std::to_string(i % 2) + "\n";
+        shop += n + "|" + std::to_string(i % 5) + ",5|" + std::to_string(i % 3) + "\n";
+    }
+    spit(dir / "left.csv", shop);
+    spit(dir / "right.csv", bank);
+    const Finished guessed = launch(dir, {"--label", "y"});
+    const Finished stated = launch(dir, {"--label", "y", "--set", "party.master.separator=,",
+                                         "--set", "party.member-0.separator=|"});
+    INFO(guessed.err << stated.err);
+    CHECK(guessed.exit_code == 3);
+    REQUIRE(stated.exit_code == 0);
+    CHECK(stated.err.find("cells are separated") == std::string::npos);
+    CHECK(Json::parse(stated.out)["parties"][1]["features"] == 2);
+}
+
 TEST_CASE("record ids are in the one column that all files have", "[own_files]") {
     const TempDir dir;
     make_tables(dir, [](int i) { return std::to_string(i % 2); });

@@ -73,6 +73,8 @@ TEST_CASE("labels that cannot be learned are refused with the reason") {
         Contains("needs two classes, but there are 3: '1', '2' and '3'; set task to softmax"));
     CHECK_THAT(refusal_of("id,y,z\na,1,1\nb,2,2\nc,2,3\n", Task::multilabel, {"y", "z"}),
                Contains("label 'z'") && Contains("needs two classes"));
+    CHECK_THAT(refusal_of("id,y\na,1.5\nb,1.5\n", Task::linear),
+               Contains("every row has the same value '1.5'; there is nothing to learn"));
     CHECK_THAT(refusal_of("id,y\na,u\nb,v\n", Task::linear), Contains("holds text such as 'u'"));
     CHECK_THAT(refusal_of("id,y\na,1\n", Task::logistic, {}), Contains("no label column is named"));
     CHECK_THAT(refusal_of("id,y,z\na,1,1\n", Task::softmax, {"y", "z"}),

@@ -41,7 +41,28 @@ TEST_CASE("in a window that is too narrow for its columns a row becomes lines") 
           "\n"
           "RUN     77aa01bc\n"
           "STATUS  failed\n");
+    Table alone({{"of the test rows"}, {"of the training"}, {"alone"}});
+    alone.add({"0.6930", "0.6982", "0.7"});
+    CHECK(alone.text(16) ==
+          "of the    0.6930\n"
+          "test\n"
+          "rows\n"
+          "of the    0.6982\n"
+          "training\n"
+          "alone     0.7\n");
     CHECK(table.text(28, true).starts_with("\x1b[1mRUN   \x1b[0m  1f0c9a33\n"));
+}
+
+TEST_CASE("two long titles with one beginning can be told apart in a narrow window") {
+    Table table(
+        {{"metric"}, {"label holder alone, train"}, {"label holder alone, test", Align::right}});
+    table.add({"auc", "0.6930", "0.6982"});
+    CHECK(table.text(26) ==
+          "metric  label        label\n"
+          "        holder      holder\n"
+          "        alone,      alone,\n"
+          "        train         test\n"
+          "auc     0.6930      0.6982\n");
 }
 
 TEST_CASE("nothing is cut in a pipe") {
