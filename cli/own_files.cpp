@@ -26,9 +26,22 @@ bool has(const Columns& columns, const std::string& name) {
     return std::ranges::find(columns, name) != columns.end();
 }
 
+bool same_but_for_case(std::string_view a, std::string_view b) {
+    const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
+    return std::ranges::equal(a, b, {}, low, low);
+}
+
 std::string or_nearest(const std::string& name, const Columns& columns) {
+    const auto same = std::ranges::find_if(
+        columns, [&](const std::string& column) { return same_but_for_case(column, name); });
+    if (same != columns.end()) return "; did you mean " + *same + "?";
     if (const std::string near = nearest(name, columns); !near.empty())
         return "; did you mean " + near + "?";
+    // lines of words before the header, or a separator that was not recognised
+    if (columns.size() == 1)
+        return "; its first line names one column only, " + columns[0] +
+               ": the names of the columns must come first, and " +
+               "--set party.master.separator=... says what is between them";
     Columns shown(columns.begin(),
                   columns.begin() + std::min<std::ptrdiff_t>(8, std::ssize(columns)));
     return "; its columns are " + join_and(shown) + (columns.size() > shown.size() ? ", ..." : "");

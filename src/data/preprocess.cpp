@@ -6,6 +6,7 @@
 #include <new>
 
 #include "base/text.hpp"
+#include "data/number.hpp"
 #include "data/place.hpp"
 
 namespace vflbus::data {
@@ -105,6 +106,16 @@ Fitted fit_numeric(const Column& source, std::span<const std::uint32_t> rows, bo
     return fitted;
 }
 
+/// "12 %", "$5,000", "(3.1)": what an amount may look like that is no plain number.
+bool looks_like_number(std::string_view text) {
+    const auto digit = [](char c) { return is_digit(c); };
+    const auto of_amount = [](char c) {
+        return is_digit(c) || (static_cast<unsigned char>(c) & 0x80U) != 0 ||
+               std::string_view(" .,'%$()+-").find(c) != std::string_view::npos;
+    };
+    return std::ranges::any_of(text, digit) && std::ranges::all_of(text, of_amount);
+}
+
 Fitted fit_text(const Column& source, std::span<const std::uint32_t> rows, std::size_t values_max) {
     Fitted fitted;
     PreparedColumn& column = fitted.column;
@@ -127,6 +138,11 @@ Fitted fit_text(const Column& source, std::span<const std::uint32_t> rows, std::
     } else if (values > values_max) {
         fitted.removed = std::to_string(values) +
                          " different texts, more than one_hot_max = " + std::to_string(values_max);
+        std::size_t like_numbers = 0;
+        for (std::size_t code = 0; code < seen.size(); ++code)
+            like_numbers += seen[code] != 0 && looks_like_number(source.dictionary[code]);
+        if (2 * like_numbers > values)
+            fitted.removed += "; most look like numbers: declare it \"number\" (columns)";
         fitted.kind = LeftOutKind::texts;
     } else {
         for (std::size_t code = 0; code < seen.size(); ++code)

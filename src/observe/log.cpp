@@ -195,6 +195,8 @@ void write(Level level, const Where& where, fmt::string_view format, fmt::format
     if (!to_console || line.empty()) return;
     Console* const chosen = console_override.load();
     Console& console = chosen != nullptr ? *chosen : Console::standard_error();
+    // files and pipes have the time in UTC, people at a terminal the one on their clock
+    if (console.terminal()) line.replace(0, line.find(' '), local_now());
     console.line(console.color() ? highlighted(level, line) : line);
 }
 

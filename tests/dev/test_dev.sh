@@ -46,6 +46,30 @@ expect 4 'apt could not install'
 [ "$(cut -d ' ' -f 1 "$work/calls" | tr '\n' ' ')" = 'install update install ' ] ||
     { echo "stale lists of packages are not fetched again:"; cat "$work/calls"; failed=1; }
 
+# Ctrl-C while packages are installed ends at once and leaves nothing
+pretend apt-get "echo \$\$ >'$work/apt'; exec sleep 600"
+mkdir "$work/scratch"
+PATH=$bin TMPDIR=$work/scratch env --default-signal=INT "$dev" build </dev/null >"$work/out" 2>&1 &
+pid=$!
+until [ -s "$work/apt" ]; do sleep 0.1; done
+kill -INT $pid
+code=0
+wait $pid || code=$?
+[ $code = 130 ] && grep -q "interrupted; './dev build' goes on from here" "$work/out" ||
+    { echo "Ctrl-C while packages are installed: exit code $code"; cat "$work/out"; failed=1; }
+kill -0 "$(cat "$work/apt")" 2>/dev/null && { echo "apt goes on after Ctrl-C"; failed=1; }
+[ -z "$(ls "$work/scratch")" ] || { echo "Ctrl-C leaves:"; ls "$work/scratch"; failed=1; }
+
+# a checkout in which nothing can be written; the file in the way stops root as well
+pretend dpkg-query 'shift 2; for name; do echo "$name installed"; done'
+mkdir "$work/checkout"
+cp "$dev" "$(dirname "$dev")/packages.txt" "$work/checkout"
+: >"$work/checkout/build"
+there=$dev
+dev=$work/checkout/dev
+expect 5 'checkout/build cannot be written: copy the sources to a directory of your own'
+dev=$there
+
 rm "$bin/dpkg-query" "$bin/apt-get"
 expect 3 'this is no Debian; install what corresponds to these Debian packages'
 

@@ -83,6 +83,20 @@ TEST_CASE("columns that say nothing are removed by name with the reason") {
         "late: all training cells are missing; ");
 }
 
+TEST_CASE("amounts that were taken for texts are told with what makes numbers of them") {
+    const Table t = table_of(
+        "id,share,price,dash,name\na,12 %,\"$5,000\",1.5,a1\nb,3 %,\"$7\",-,b2\nc,5 "
+        "%,(3.1),2,c3\n");
+    PreprocessReport report;
+    fit(t, Rows{0, 1, 2}, {true, 2}, &report);
+    std::string hints;
+    for (const LeftOut& column : report.removed)
+        if (column.reason.ends_with("; most look like numbers: declare it \"number\" (columns)"))
+            hints += column.name + " ";
+    CHECK(hints == "share price dash ");
+    CHECK(report.removed.size() == 4);
+}
+
 TEST_CASE("numbers that cannot be scaled are removed, not divided by zero") {
     const Table t =
         table_of("id,huge,tiny,x\na,1e308,1e-320,1\nb,-1e308,2e-320,2\nc,1e308,1e-320,3\n");

@@ -1,5 +1,8 @@
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <thread>
 
@@ -73,6 +76,39 @@ TEST_CASE("a line says level, node, run, step and text") {
                              "warn node=member-0 run=1f0c9a33 slow peer=member-1",
                              "error node=member-0 run=1f0c9a33 step=120 diverged loss=1.5",
                              "info node=broker listening"});
+}
+
+TEST_CASE("at a terminal lines have the time of its zone, in files that of UTC") {
+    Fixture fixture;
+    Console terminal(fixture.recorder.output(true));
+    log::set_console(&terminal);
+    const char* const before = std::getenv("TZ");
+    const std::string zone = before == nullptr ? "" : before;
+    ::setenv("TZ", "ABC-13", 1);  // thirteen hours east
+    ::tzset();
+    const fs::path file = fixture.directory / "log";
+    REQUIRE(log::attach_run(fixture.run, "member-0", file));
+    const std::time_t first = std::time(nullptr);
+    log::info({fixture.run}, "text");
+    std::vector<std::string> possible;
+    for (std::time_t t = first; t <= std::time(nullptr); ++t) {
+        std::tm tm{};
+        const std::time_t there = t + 13 * 3600;
+        ::gmtime_r(&there, &tm);
+        char stamp[32];
+        std::strftime(stamp, sizeof stamp, "%Y-%m-%d %H:%M:%S info ", &tm);
+        possible.emplace_back(stamp);
+    }
+    if (before == nullptr)
+        ::unsetenv("TZ");
+    else
+        ::setenv("TZ", zone.c_str(), 1);
+    ::tzset();
+    log::detach_run(fixture.run, "member-0");
+    CHECK(std::ranges::any_of(possible, [&](const std::string& stamp) {
+        return fixture.recorder.text.find(stamp) != std::string::npos;
+    }));
+    CHECK(fixture.file(file).size() == 1);  // which looks at the stamp
 }
 
 TEST_CASE("lines below the level are not formatted") {
