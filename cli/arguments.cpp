@@ -191,6 +191,8 @@ struct CommandLine {
     KeysFingerprintArguments keys_fingerprint;
     AllowArguments allow;
     RevokeArguments revoke;
+    InviteArguments invite;
+    JoinArguments join;
     MembersArguments members;
 
     CommandLine();
@@ -933,6 +935,74 @@ void add_allow(CommandLine& line) {
     add_key_store(all, line.members);
 }
 
+void add_invite(CommandLine& line) {
+    InviteArguments& invite = line.invite;
+    CLI::App& on = line.command(
+        line.app, "invite", "Prints one line with which a party joins: at the broker.",
+        "The line has a secret that lets one key in, once. Hand it over as you would a password.\n"
+        "Examples:\n"
+        "  vflbus invite --name member-0 --role member --rank 0 --expires 7d\n"
+        "  vflbus invite --name master --role master --broker tcp://10.0.0.1:7423\n"
+        "  vflbus invite --name member-0 --role member --rank 0 --replace    a new key for the "
+        "name\n"
+        "  vflbus invite --list\n"
+        "  vflbus invite --withdraw member-0",
+        invite);
+    auto* name = on.add_option("--name", invite.name, "of the node, as which the key comes in")
+                     ->type_name("NAME");
+    on.add_option("--role", invite.roles, "master, member, arbiter, serverapp or node")
+        ->type_name("ROLE")
+        ->delimiter(',');
+    on.add_option("--rank", invite.ranks, "of a member")->type_name("R")->delimiter(',');
+    on.add_option("--may", invite.may,
+                  "submit, stop, see, status or logs: what it may do with runs of others")
+        ->type_name("RIGHT")
+        ->delimiter(',');
+    on.add_option("--expires", invite.expires, "how long the invitation is good; default 7d")
+        ->type_name("PERIOD");
+    on.add_option("--key-expires", invite.key_expires,
+                  "how long the key may be good that joins; default 365d")
+        ->type_name("PERIOD");
+    on.add_option("--broker", invite.broker,
+                  "where parties reach the broker; default: where it was last started to listen")
+        ->type_name("ADDRESS")
+        ->envname("VFLBUS_BROKER");
+    auto* also = on.add_flag("--also", invite.also, "beside the key that the name has");
+    on.add_flag("--replace", invite.replace, "in place of the keys that the name has")
+        ->excludes(also);
+    on.add_flag("--list", invite.list, "who is invited, and who has joined so")->excludes(name);
+    on.add_option("--withdraw", invite.withdraw, "ends the invitations of a name")
+        ->type_name("NAME")
+        ->excludes(name);
+    add_key_store(on, invite);
+}
+
+void add_join(CommandLine& line) {
+    JoinArguments& join = line.join;
+    CLI::App& on = line.command(
+        line.app, "join", "Makes this party's key and has it let in, by an invitation.",
+        "The key never leaves this machine. The section of the party is written into the\n"
+        "configuration. If the answer of the broker got lost, run the same command again.\n"
+        "Examples:\n"
+        "  vflbus join vflbus-invitation-1,...\n"
+        "  vflbus join invitation.txt --config shop.toml --data shop.csv --id customer_id\n"
+        "  vflbus join -    reads the line from standard input",
+        join);
+    on.add_option("LINE", join.line, "of `vflbus invite`, or a file with it, or - to read it")
+        ->type_name("")
+        ->required();
+    on.add_option("-c,--config", join.config, "to write into; default: ./vflbus.toml")
+        ->type_name("FILE");
+    on.add_option("--data", join.data, "the party's table, for its section")->type_name("FILE");
+    on.add_option("--id", join.id, "the table's id column")->type_name("COLUMN");
+    on.add_option("--label", join.label, "of a master: the label columns")
+        ->type_name("COLUMN")
+        ->delimiter(',');
+    on.add_option("--key-expires", join.key_expires, "how long the key is good; default 365d")
+        ->type_name("PERIOD");
+    add_key_store(on, join);
+}
+
 void add_version(CommandLine& line) {
     CLI::App& on = line.command(line.app, "version", "The version of this program.",
                                 "Example:\n"
@@ -1085,6 +1155,8 @@ CommandLine::CommandLine() {
     add_audit(*this);
     add_keys(*this);
     add_allow(*this);
+    add_invite(*this);
+    add_join(*this);
     add_approval(*this);
     add_grant(*this);
     add_completion(*this);

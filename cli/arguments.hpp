@@ -280,22 +280,41 @@ struct RevokeArguments : Common {
     std::string key;  ///< only this one of its keys
 };
 struct MembersArguments : Common {};
+struct InviteArguments : Common {
+    std::string name;
+    std::vector<std::string> roles;
+    std::vector<std::string> ranks;
+    std::vector<std::string> may;
+    std::string expires = "7d";        ///< of the invitation
+    std::string key_expires = "365d";  ///< of the key that is made: how long at most
+    std::string broker;                ///< as parties reach it; empty: as it was last started
+    bool also = false;                 ///< beside the keys that the name has
+    bool replace = false;              ///< in their place
+    bool list = false;
+    std::string withdraw;  ///< the name whose invitations end
+};
+struct JoinArguments : Common {
+    std::string line;  ///< or a file with it, or - for standard input
+    std::string key_expires = "365d";
+    std::string data;
+    std::string id;
+    std::vector<std::string> label;
+};
 
 /// Nothing left to do: help was shown, or the command line made no sense and was told so.
 struct Exit {
     int code = 0;
 };
 
-using Command =
-    std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
-                 PredictArguments, SynthArguments, InspectArguments, SplitArguments,
-                 ConfigCheckArguments, ConfigReferenceArguments, HealthArguments, AgentArguments,
-                 ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
-                 RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments,
-                 RunPlotArguments, RunRemoveArguments, CompletionArguments, ManualArguments,
-                 ModelShowArguments, AuditVerifyArguments, AuditShowArguments, KeysNewArguments,
-                 KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments,
-                 MembersArguments, ApprovalArguments, GrantArguments>;
+using Command = std::variant<
+    Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments, PredictArguments,
+    SynthArguments, InspectArguments, SplitArguments, ConfigCheckArguments,
+    ConfigReferenceArguments, HealthArguments, AgentArguments, ExportArguments, VersionArguments,
+    RunsArguments, NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments,
+    SubmitArguments, RunCompareArguments, RunPlotArguments, RunRemoveArguments, CompletionArguments,
+    ManualArguments, ModelShowArguments, AuditVerifyArguments, AuditShowArguments, KeysNewArguments,
+    KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments, MembersArguments,
+    ApprovalArguments, GrantArguments, InviteArguments, JoinArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

@@ -15,6 +15,7 @@
 #include "base/files.hpp"
 #include "bus/zmq/broker_loop.hpp"
 #include "commands.hpp"
+#include "key_store.hpp"
 #include "observe/log.hpp"
 #include "output.hpp"
 #include "process.hpp"
@@ -75,6 +76,15 @@ class ReadsAgain {
     struct sigaction before_{};
 };
 
+/// For `vflbus invite`. Where the directory is not this process's to write, the owner of the broker
+/// says the address himself.
+void note_addresses(const std::string& certificates, const std::vector<std::string>& endpoints) {
+    std::string text;
+    for (const std::string& endpoint : endpoints)
+        if (endpoint.starts_with("tcp://")) text += endpoint + "\n";
+    (void)write_file_atomically(std::filesystem::path(certificates) / broker_addresses_name, text);
+}
+
 }  // namespace
 
 int run(const BrokerArguments& arguments) {
@@ -123,7 +133,10 @@ int run(const BrokerArguments& arguments) {
     if (const int failed = finish_output(0); failed != 0) return failed;
     const std::vector<std::string> endpoints = (*broker)->endpoints();
     std::optional<ReadsAgain> reads_again;
-    if (!config->bus.certificates.empty()) reads_again.emplace(**broker);
+    if (!config->bus.certificates.empty()) {
+        reads_again.emplace(**broker);
+        if (!arguments.parent) note_addresses(config->bus.certificates, endpoints);
+    }
     (*broker)->run(stop);
     reads_again.reset();
     broker->reset();

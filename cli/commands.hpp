@@ -44,5 +44,7 @@ int run(const KeysFingerprintArguments& arguments);
 int run(const AllowArguments& arguments);
 int run(const RevokeArguments& arguments);
 int run(const MembersArguments& arguments);
+int run(const InviteArguments& arguments);
+int run(const JoinArguments& arguments);
 
 }  // namespace vflbus::cli

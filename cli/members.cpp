@@ -8,8 +8,10 @@
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "bus/keys/allow_list_file.hpp"
+#include "bus/keys/enrolment.hpp"
 #include "bus/keys/key_files.hpp"
 #include "commands.hpp"
+#include "key_store.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
 
@@ -45,9 +47,8 @@ Result<bus::Allowed> new_entry(const AllowArguments& arguments) {
     if (!entry) return entry;
     const bus::Seconds now = bus::wall_seconds();
     if (!arguments.expires.empty()) {
-        const auto period = bus::parse_period(arguments.expires);
-        if (!period)
-            return fail(Errc::usage, "--expires is a period such as 365d, at most 100 years");
+        const auto period = period_of("--expires", arguments.expires);
+        if (!period) return tl::unexpected(period.error());
         entry->expires = now + *period;
     }
     if (entry->expires == 0) entry->expires = now + bus::key_lifetime_s;
@@ -55,46 +56,7 @@ Result<bus::Allowed> new_entry(const AllowArguments& arguments) {
         return fail(Errc::usage, "the key of " + arguments.name + " has expired " +
                                      bus::from_now(entry->expires, now) + "; it needs a new one");
     entry->name = arguments.name;
-    std::string line = bus::line_of(*entry);
-    const auto add = [&](const char* word, const std::vector<std::string>& values) {
-        for (std::size_t i = 0; i < values.size(); ++i)
-            line += (i == 0 ? std::string(" ") + word + "=" : ",") + values[i];
-    };
-    add("role", arguments.roles);
-    add("rank", arguments.ranks);
-    add("may", arguments.may);
-    std::vector<std::string> faults;
-    const bus::AllowList list = bus::AllowList::parse(line, faults);
-    if (!faults.empty() || list.entries().size() != 1)
-        return fail(Errc::usage, faults.empty()
-                                     ? "this makes no line of the allow-list"
-                                     : faults.front().substr(faults.front().find(": ") + 2));
-    return list.entries().front();
-}
-
-Result<std::string> with_entry(const std::string& text, const bus::Allowed& entry,
-                               const AllowArguments& arguments) {
-    std::vector<std::string> faults;
-    const bus::AllowList list = bus::AllowList::parse(text, faults);
-    std::vector<std::size_t> replaced;
-    for (const bus::Allowed& other : list.entries()) {
-        if (other.name != entry.name) {
-            if (other.fingerprint != entry.fingerprint) continue;
-            return fail(Errc::usage, "this key is that of " + other.name + "; a key has one name");
-        }
-        const bool same = other.fingerprint == entry.fingerprint;
-        if (same || arguments.replace) {
-            replaced.push_back(other.line);
-        } else if (!arguments.also) {
-            return fail(Errc::usage, entry.name + " has the key " + other.fingerprint +
-                                         " already; --also lets both in, --replace this one alone");
-        }
-    }
-    std::string after = bus::with_line(bus::without_lines(text, replaced), entry);
-    std::vector<std::string> now_wrong;
-    (void)bus::AllowList::parse(after, now_wrong);
-    if (now_wrong.size() > faults.size()) return fail(Errc::usage, now_wrong.back());
-    return after;
+    return with_rights(*entry, arguments.roles, arguments.ranks, arguments.may);
 }
 
 /// `text` without the keys of a name; they are put into `gone`.
@@ -104,6 +66,9 @@ Result<std::string> without_entry(const std::string& text, const RevokeArguments
     const bus::AllowList list = bus::AllowList::parse(text, faults);
     std::vector<std::size_t> lines;
     std::string remarks;
+    for (const bus::Invited& invited : list.invitations())
+        if (invited.as.name == arguments.name && fingerprint.empty())
+            lines.push_back(invited.as.line);
     for (const bus::Allowed& entry : list.entries()) {
         if (entry.name != arguments.name) continue;
         if (!fingerprint.empty() && entry.fingerprint != fingerprint) continue;
@@ -139,12 +104,40 @@ std::string json_of(const bus::Allowed& entry, bus::Seconds now) {
 
 }  // namespace
 
+Result<bus::Seconds> period_of(const std::string& flag, const std::string& text) {
+    if (const auto period = bus::parse_period(text)) return *period;
+    return fail(Errc::usage, flag + " is a period such as 365d or 12h, at most 100 years");
+}
+
+Result<bus::Allowed> with_rights(const bus::Allowed& entry, const std::vector<std::string>& roles,
+                                 const std::vector<std::string>& ranks,
+                                 const std::vector<std::string>& may) {
+    std::string line = bus::line_of(entry);
+    const auto add = [&](const char* word, const std::vector<std::string>& values) {
+        for (std::size_t i = 0; i < values.size(); ++i)
+            line += (i == 0 ? std::string(" ") + word + "=" : ",") + values[i];
+    };
+    add("role", roles);
+    add("rank", ranks);
+    add("may", may);
+    std::vector<std::string> faults;
+    const bus::AllowList list = bus::AllowList::parse(line, faults);
+    if (!faults.empty() || list.entries().size() != 1)
+        return fail(Errc::usage, faults.empty()
+                                     ? "this makes no line of the allow-list"
+                                     : faults.front().substr(faults.front().find(": ") + 2));
+    return list.entries().front();
+}
+
 int run(const AllowArguments& arguments) {
     const auto entry = new_entry(arguments);
     if (!entry) return report_failure(arguments, entry.error());
+    const bus::Beside beside = arguments.replace ? bus::Beside::in_place
+                               : arguments.also  ? bus::Beside::also
+                                                 : bus::Beside::alone;
     const auto changed = bus::change_allow_list(
         arguments.certificates,
-        [&](const std::string& text) { return with_entry(text, *entry, arguments); });
+        [&](const std::string& text) { return bus::with_key(text, *entry, beside); });
     if (!changed) return report_failure(arguments, changed.error());
     const std::string rights = bus::text_of_rights(*entry);
     if (arguments.json)
@@ -196,7 +189,7 @@ int run(const MembersArguments& arguments) {
         print(JsonObject().add_json("members", json_array(objects)).text() + "\n");
         return 0;
     }
-    if (list.entries().empty()) {
+    if (list.entries().empty() && list.invitations().empty()) {
         note(arguments, "nobody is on the allow-list " + file.string() +
                             "; let somebody in with `vflbus allow`");
         return 0;
@@ -210,6 +203,10 @@ int run(const MembersArguments& arguments) {
                        (entry.expires > now ? " expires " : " has expired ") +
                        bus::from_now(entry.expires, now));
     }
+    for (const bus::Invited& invited : list.invitations())
+        if (invited.used.empty() && invited.as.expires > now)
+            table.add({invited.as.name, bus::text_of_rights(invited.as), "invited, has not joined",
+                       "the invitation " + bus::from_now(invited.as.expires, now)});
     print(shown(table));
     return 0;
 }

@@ -54,6 +54,6 @@ extern const Target broker_target, broker_keys_target, link_target;
 extern const Target training_target, commit_target, model_target, report_target;
 extern const Target apps_target;
 extern const Target tables_target, config_target;
-extern const Target allow_list_target;
+extern const Target allow_list_target, invitation_target;
 
 }  // namespace vflbus::fuzz

@@ -1,6 +1,7 @@
 // Header, control bodies and questions: what the broker and every link read first.
 
 #include "bus/wire/control.hpp"
+#include "bus/wire/enrolment.hpp"
 #include "bus/wire/header.hpp"
 #include "bus/wire/questions.hpp"
 #include "seeds.hpp"
@@ -25,7 +26,7 @@ bool try_header(std::span<const std::uint8_t> input) {
 
 std::vector<Bytes> header_seeds() {
     std::vector<Bytes> out;
-    for (std::uint8_t kind = 1; kind <= 20; ++kind) {
+    for (std::uint8_t kind = 1; kind <= 21; ++kind) {
         Header header;
         header.kind = static_cast<Kind>(kind);
         header.src = node_id_of("member-0");
@@ -41,7 +42,7 @@ std::vector<Bytes> header_seeds() {
 // -- control bodies ----------------------------------------------------------------------------
 
 bool try_control(std::span<const std::uint8_t> input) {
-    const auto [kind, body] = choose(input, 9);
+    const auto [kind, body] = choose(input, 11);
     switch (kind) {
         case 0:
             return round_trip(body, decode_hello, encoded_again);
@@ -59,8 +60,12 @@ bool try_control(std::span<const std::uint8_t> input) {
             return round_trip(body, decode_peer_suspect, encoded_again);
         case 7:
             return round_trip(body, decode_peer_down, encoded_again);
-        default:
+        case 8:
             return !decode_sentence(body).empty();
+        case 9:
+            return round_trip(body, decode_enrol_request, encoded_again);
+        default:
+            return round_trip(body, decode_enrol_answer, encoded_again);
     }
 }
 
@@ -78,6 +83,8 @@ std::vector<Bytes> control_seeds() {
         seed(6, encode(PeerSuspect{"member-0", Errc::peer_lost, 3100})),
         seed(7, encode(PeerDown{"member-0", Errc::peer_lost, 10100})),
         seed(8, encode_sentence("the broker ends")),
+        seed(9, encode(EnrolRequest{"member-0", {1, 2, 3}, 1'900'000'000, "0.1.0", some})),
+        seed(10, encode(EnrolAnswer{"member-0", "role=member rank=0", 1, 2, "0.1.0", some})),
     };
 }
 

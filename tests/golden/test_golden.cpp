@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "bus/wire/control.hpp"
+#include "bus/wire/enrolment.hpp"
 #include "bus/wire/header.hpp"
 #include "bus/wire/questions.hpp"
 #include "catch.hpp"
@@ -180,6 +181,17 @@ TEST_CASE("golden frames") {
     h.src = {};
     h.dst = member;
     golden("window", h);
+
+    h = {};
+    h.kind = Kind::enrol;
+    h.request = 1;
+    EnrolRequest enrol{"member-0", {}, 1'900'000'000, "0.1.0", {{1, {0xAA}}}};
+    for (std::size_t i = 0; i < 32; ++i) enrol.key[i] = static_cast<std::uint8_t>(i);
+    golden("enrol", h, encode(enrol));
+    h.flags = flag::answer;
+    golden("enrol_answer", h,
+           encode(EnrolAnswer{
+               "member-0", "role=member rank=0", 1'900'000'000, 1'950'000'000, "0.1.0", {}}));
 
     h = in_run(Kind::peer_up);
     h.dst = master;

@@ -1,5 +1,7 @@
 #include "bus/keys/allow_list.hpp"
 
+#include <sodium.h>
+
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -13,8 +15,11 @@ namespace {
 
 constexpr std::array<std::string_view, 5> roles{"master", "member", "arbiter", "serverapp", "node"};
 constexpr std::size_t line_bytes_max = 4096;
-constexpr std::uint64_t rank_max = 4095;
 constexpr std::string_view suffix_digits = "0123456789abcdef";
+constexpr std::string_view invitation_word = "invitation";
+constexpr std::array<std::pair<Beside, std::string_view>, 2> beside_names{
+    {{Beside::also, "stay"}, {Beside::in_place, "go"}}};
+constexpr Seconds second_day = 86'400;
 
 std::vector<std::string> words_of(std::string_view line) {
     std::vector<std::string> words;
@@ -31,7 +36,7 @@ std::vector<std::string> words_of(std::string_view line) {
 /// What is wrong with a word, or nothing.
 std::string take_roles(Allowed& entry, const std::string& value) {
     for (const std::string& role : split(value, ',')) {
-        if (std::find(roles.begin(), roles.end(), role) == roles.end())
+        if (!is_role(role))
             return "role \"" + printable(role) +
                    "\" is none of master, member, arbiter, serverapp and node";
         entry.roles.push_back(role);
@@ -78,30 +83,66 @@ std::string take_word(Allowed& entry, const std::string& word) {
     return "\"" + printable(key) + "\" is none of role=, rank=, may= and expires=";
 }
 
-/// What is wrong with a line, or nothing.
-std::string read_line(Allowed& entry, const std::string_view line) {
-    if (line.size() > line_bytes_max) return "it is longer than 4,096 bytes";
-    const std::vector<std::string> words = words_of(line);
-    entry.name = words.front();
-    if (!is_valid_node_name(entry.name))
-        return "\"" + printable(entry.name) +
-               "\" is no name: 1 to 64 of A-Z a-z 0-9 . _ - that do not begin with . or -";
-    if (words.size() < 2) return "it has no key behind the name " + entry.name;
-    if (const auto key = parse_public_key(words[1])) {
+/// What is wrong with the name in front of a line, or nothing.
+std::string take_name(Allowed& entry, const std::string& word) {
+    entry.name = word;
+    if (is_valid_node_name(entry.name)) return {};
+    return "\"" + printable(entry.name) +
+           "\" is no name: 1 to 64 of A-Z a-z 0-9 . _ - that do not begin with . or -";
+}
+
+std::string take_key(Allowed& entry, const std::string& word) {
+    if (const auto key = parse_public_key(word)) {
         entry.key = *key;
         entry.fingerprint = fingerprint_of(*key);
-    } else {
-        entry.fingerprint = parse_fingerprint(words[1]);
-        if (entry.fingerprint.empty())
-            return "what follows " + entry.name + " is neither a public key nor a fingerprint";
+        return {};
     }
+    entry.fingerprint = parse_fingerprint(word);
+    if (!entry.fingerprint.empty()) return {};
+    return "what follows " + entry.name + " is neither a public key nor a fingerprint";
+}
+
+std::string take_lifetime(Invited& invited, const std::string& value) {
+    const auto period = parse_period(value);
+    if (!period || *period <= 0) return "lifetime=\"" + printable(value) + "\" is no period";
+    invited.lifetime = *period;
+    return {};
+}
+
+std::string take_beside(Invited& invited, const std::string& value) {
+    for (const auto& [beside, name] : beside_names)
+        if (name == value) {
+            invited.beside = beside;
+            return {};
+        }
+    return "others=\"" + printable(value) + "\" is none of stay and go";
+}
+
+std::string take_used(Invited& invited, const std::string& value) {
+    invited.used = parse_fingerprint(value);
+    return invited.used.empty() ? "used=\"" + printable(value) + "\" is no fingerprint"
+                                : std::string();
+}
+
+std::string take_word(Invited& invited, const std::string& word) {
+    const std::size_t sign = word.find('=');
+    const std::string key = word.substr(0, sign);
+    const std::string value = sign == std::string::npos ? "" : word.substr(sign + 1);
+    if (key == "lifetime") return take_lifetime(invited, value);
+    if (key == "others") return take_beside(invited, value);
+    if (key == "used") return take_used(invited, value);
+    return take_word(invited.as, word);
+}
+
+/// The words behind name and key.
+template <class Entry>
+std::string take_words(Entry& entry, const std::vector<std::string>& words, std::size_t from) {
     std::set<std::string> seen;
-    for (std::size_t i = 2; i < words.size(); ++i) {
+    for (std::size_t i = from; i < words.size(); ++i) {
         if (!seen.insert(words[i].substr(0, words[i].find('='))).second)
             return "\"" + printable(words[i]) + "\" says something a second time";
         if (std::string wrong = take_word(entry, words[i]); !wrong.empty()) return wrong;
     }
-    if (entry.expires == 0) return "it does not say when the key expires: expires=2027-11-29";
     return {};
 }
 
@@ -123,6 +164,10 @@ std::string joined(const Items& items, Text&& text) {
 }
 
 }  // namespace
+
+bool is_role(std::string_view text) noexcept {
+    return std::find(roles.begin(), roles.end(), text) != roles.end();
+}
 
 std::string_view name_of(Right right) noexcept {
     for (const auto& [value, name] : right_names)
@@ -160,6 +205,19 @@ std::string line_of(const Allowed& entry) {
            (rights.empty() ? "" : " " + rights) + " expires=" + date_text(entry.expires);
 }
 
+std::string line_of(const Invited& invited) {
+    const std::string rights = text_of_rights(invited.as);
+    std::string text =
+        invited.as.name + " " + std::string(invitation_word) + " " + invited.as.fingerprint +
+        (rights.empty() ? "" : " " + rights) + " expires=" + date_text(invited.as.expires) +
+        " lifetime=" +
+        (invited.lifetime % second_day == 0 ? std::to_string(invited.lifetime / second_day) + "d"
+                                            : std::to_string(invited.lifetime) + "s");
+    for (const auto& [beside, name] : beside_names)
+        if (beside == invited.beside) text += " others=" + std::string(name);
+    return invited.used.empty() ? text : text + " used=" + invited.used;
+}
+
 std::string_view without_suffix(std::string_view name) noexcept {
     const std::size_t dash = name.rfind('-');
     if (dash == std::string_view::npos || dash == 0) return name;
@@ -186,18 +244,58 @@ AllowList AllowList::parse(std::string_view text, std::vector<std::string>& faul
     for_each_line(text, [&](std::size_t number, std::string_view line) {
         const std::string_view said = trim(line);
         if (said.empty() || said.front() == '#') return;
-        Allowed entry;
-        entry.line = number;
-        if (const std::string why = read_line(entry, said); !why.empty()) return wrong(number, why);
-        if (const Allowed* const other = list.find(entry.fingerprint))
-            return wrong(number, "the key of " + entry.name + " stands in line " +
-                                     std::to_string(other->line) + " already");
-        if (list.entries_.size() >= allowed_keys_max)
-            return wrong(number, "there are more than 16,384 keys");
-        list.add(std::move(entry));
+        if (const std::string why = list.take(said, number); !why.empty()) wrong(number, why);
     });
     list.leave_out_made_names(faults);
     return list;
+}
+
+/// What is wrong with a line, or nothing.
+std::string AllowList::take(std::string_view line, std::size_t number) {
+    if (line.size() > line_bytes_max) return "it is longer than 4,096 bytes";
+    const std::vector<std::string> words = words_of(line);
+    Allowed entry;
+    entry.line = number;
+    if (std::string why = take_name(entry, words.front()); !why.empty()) return why;
+    if (words.size() < 2) return "it has no key behind the name " + entry.name;
+    if (words[1] == invitation_word) return take_invited(words, number);
+    if (std::string why = take_key(entry, words[1]); !why.empty()) return why;
+    if (std::string why = take_words(entry, words, 2); !why.empty()) return why;
+    if (entry.expires == 0) return "it does not say when the key expires: expires=2027-11-29";
+    if (const Allowed* const other = find(entry.fingerprint))
+        return "the key of " + entry.name + " stands in line " + std::to_string(other->line) +
+               " already";
+    if (entries_.size() >= allowed_keys_max) return "there are more than 16,384 keys";
+    add(std::move(entry));
+    return {};
+}
+
+std::string AllowList::take_invited(const std::vector<std::string>& words, std::size_t number) {
+    Invited invited;
+    invited.as.line = number;
+    invited.as.name = words.front();
+    invited.as.fingerprint = words.size() < 3 ? std::string() : parse_fingerprint(words[2]);
+    if (invited.as.fingerprint.empty())
+        return "the invitation of " + invited.as.name + " has no fingerprint";
+    if (std::string why = take_words(invited, words, 3); !why.empty()) return why;
+    if (invited.as.expires == 0 || invited.lifetime == 0)
+        return "the invitation of " + invited.as.name + " lacks expires= or lifetime=";
+    if (find_invitation(invited.as.fingerprint) != nullptr)
+        return "the invitation of " + invited.as.name + " stands there already";
+    if (invitations_.size() >= invitations_max) return "there are more than 1,024 invitations";
+    invitations_.push_back(std::move(invited));
+    return {};
+}
+
+const Invited* AllowList::find_invitation(std::string_view fingerprint) const noexcept {
+    const Invited* found = nullptr;
+    for (const Invited& invited : invitations_) {
+        const std::string& has = invited.as.fingerprint;
+        if (has.size() == fingerprint.size() &&
+            sodium_memcmp(has.data(), fingerprint.data(), has.size()) == 0)
+            found = &invited;
+    }
+    return found;
 }
 
 /// A name that another key speaks for as well would have two owners.
@@ -230,9 +328,9 @@ const Allowed* AllowList::find(const std::string& fingerprint) const {
     return found == by_fingerprint_.end() ? nullptr : &entries_[found->second];
 }
 
-std::string with_line(std::string text, const Allowed& entry) {
+std::string with_line(std::string text, const std::string& line) {
     if (!text.empty() && text.back() != '\n') text += '\n';
-    return text + line_of(entry) + "\n";
+    return text + line + "\n";
 }
 
 std::string without_lines(std::string_view text, const std::vector<std::size_t>& lines) {

@@ -7,6 +7,12 @@
 //
 // A name with two keys has two lines, both of which are good: so keys are exchanged. A key stands
 // in one line only, as it has one name.
+//
+// Somebody who is invited (invitation.hpp) has a line as well, until he has joined and after it, so
+// that nobody joins twice. Its fingerprint is that of the key which comes of the invitation's
+// secret:
+//
+//   NAME invitation FINGERPRINT role=member rank=0 expires=2026-12-07T08:00:00Z lifetime=365d
 
 #include <array>
 #include <cstdint>
@@ -57,10 +63,29 @@ struct Allowed {
     [[nodiscard]] bool has_rank(std::int64_t rank) const noexcept;
 };
 
+inline constexpr std::uint64_t rank_max = 4095;
+[[nodiscard]] bool is_role(std::string_view text) noexcept;
+
+/// What becomes of other keys of a name that gets one.
+enum class Beside : std::uint8_t {
+    alone,     ///< there must be none
+    also,      ///< they stay good
+    in_place,  ///< they are taken from the list
+};
+
+/// Somebody who may make a key and have it put on the list, once.
+struct Invited {
+    Allowed as;            ///< without a key; fingerprint and expires are the invitation's
+    Seconds lifetime = 0;  ///< of the key: how long at most
+    Beside beside = Beside::alone;
+    std::string used;  ///< the fingerprint of the key that joined; empty: nobody yet
+};
+
 /// "role=member rank=0 may=see,logs", as the list has it.
 std::string text_of_rights(const Allowed& entry);
 /// A whole line.
 std::string line_of(const Allowed& entry);
+std::string line_of(const Invited& invited);
 
 /// A key speaks for its name, and for names that are made of it: `NAME-` and 8 to 16 of 0-9 and
 /// a-f. So are called the process of a submitted run, of a ServerApp, and who asks.
@@ -70,6 +95,7 @@ std::string_view without_suffix(std::string_view name) noexcept;
 
 inline constexpr std::size_t allow_list_bytes_max = 8u << 20;
 inline constexpr std::size_t allowed_keys_max = 16'384;
+inline constexpr std::size_t invitations_max = 1024;
 
 class AllowList {
   public:
@@ -80,16 +106,24 @@ class AllowList {
     /// The entry of that key, whether expired or not.
     [[nodiscard]] const Allowed* find(const std::string& fingerprint) const;
     [[nodiscard]] const std::vector<Allowed>& entries() const noexcept { return entries_; }
+    /// The invitation with that fingerprint, whether expired, used or neither. All are compared,
+    /// and each in constant time, so that the time tells nothing about what the list has.
+    [[nodiscard]] const Invited* find_invitation(std::string_view fingerprint) const noexcept;
+    [[nodiscard]] const std::vector<Invited>& invitations() const noexcept { return invitations_; }
 
   private:
     void add(Allowed entry);
+    [[nodiscard]] std::string take(std::string_view line, std::size_t number);
+    [[nodiscard]] std::string take_invited(const std::vector<std::string>& words,
+                                           std::size_t number);
     void leave_out_made_names(std::vector<std::string>& faults);
     std::vector<Allowed> entries_;
+    std::vector<Invited> invitations_;
     std::map<std::string, std::size_t, std::less<>> by_fingerprint_;
 };
 
-/// `text` with one more line. The line must not be in it.
-std::string with_line(std::string text, const Allowed& entry);
+/// `text` with one more line.
+std::string with_line(std::string text, const std::string& line);
 /// `text` without the lines of these numbers, which count from 1.
 std::string without_lines(std::string_view text, const std::vector<std::size_t>& lines);
 

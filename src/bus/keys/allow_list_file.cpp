@@ -230,6 +230,7 @@ Result<> change_allow_list(const fs::path& directory,
     }
     const auto after = change(before);
     if (!after) return tl::unexpected(after.error());
+    if (*after == before && fs::exists(file, ec)) return {};
     return write_for_reader(file, *after, owner);
 }
 

@@ -6,13 +6,13 @@
 #include <span>
 
 #include "base/hash.hpp"
+#include "bus/keys/base32.hpp"
 
 namespace vflbus::bus {
 namespace {
 
 constexpr std::string_view z85_digits =
     "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
-constexpr std::string_view base32_digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 constexpr std::size_t fingerprint_bytes = 15;  // 24 digits
 constexpr std::size_t fingerprint_digits = 24;
 constexpr std::size_t group_digits = 4;
@@ -99,13 +99,7 @@ std::string fingerprint_of(const PublicKey& key) {
     std::string said = "vflbus-key:";
     said.append(key.bytes.begin(), key.bytes.end());
     const Hash256 hash = hash256(said);
-    std::string digits;
-    std::uint32_t waiting = 0;
-    int bits = 0;
-    for (std::size_t i = 0; i < fingerprint_bytes; ++i) {
-        waiting = waiting << 8 | hash[i];
-        for (bits += 8; bits >= 5; bits -= 5) digits += base32_digits[waiting >> (bits - 5) & 31];
-    }
+    const std::string digits = base32_of(std::span(hash).first(fingerprint_bytes));
     return grouped(digits);
 }
 
@@ -114,7 +108,7 @@ std::string parse_fingerprint(std::string_view text) {
     for (const char c : text) {
         if (c == '-' || c == ' ') continue;
         const char upper = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-        if (base32_digits.find(upper) == std::string_view::npos) return {};
+        if (base32_digit(upper) < 0) return {};
         digits += upper;
     }
     return digits.size() == fingerprint_digits ? grouped(digits) : std::string();

@@ -105,6 +105,8 @@ std::string_view name_of(Kind kind) noexcept {
             return "BULK";
         case Kind::mark:
             return "MARK";
+        case Kind::enrol:
+            return "ENROL";
     }
     return "unknown kind";
 }
@@ -210,6 +212,9 @@ bool valid(const Header& h, std::uint64_t part_bytes) noexcept {
         case Kind::hello:
         case Kind::welcome:
             return !in_run && h.term == 0 && whole(h, part_bytes) && part_bytes > 0;
+        case Kind::enrol:
+            return !in_run && h.term == 0 && h.request != 0 && whole(h, part_bytes) &&
+                   part_bytes > 0 && part_bytes <= enrol_body_bytes_max;
         case Kind::ping:
         case Kind::pong:
             return !in_run && h.term == 0 && part_bytes == 0 && whole(h, part_bytes);

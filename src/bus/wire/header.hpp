@@ -36,6 +36,7 @@ enum class Kind : std::uint8_t {
     answer = 18,
     bulk = 19,
     mark = 20,
+    enrol = 21,
 };
 
 std::string_view name_of(Kind kind) noexcept;

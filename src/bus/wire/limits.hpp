@@ -14,6 +14,7 @@ inline constexpr std::size_t chunk_bytes = 512u << 10;
 inline constexpr std::size_t chunk_bytes_min = 4096;  // of all parts of a body but the last
 inline constexpr std::uint64_t message_bytes_max = 1ULL << 30;
 inline constexpr std::size_t control_body_bytes_max = 1u << 20;
+inline constexpr std::size_t enrol_body_bytes_max = 4096;
 inline constexpr std::size_t sentence_bytes_max = 4096;  // longer ones are cut
 inline constexpr std::size_t features_max = 16;          // of a HELLO
 inline constexpr std::size_t feature_bytes_max = 32;

@@ -7,14 +7,17 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <deque>
 #include <filesystem>
 #include <iterator>
 #include <optional>
+#include <utility>
 
 #include "base/clock.hpp"
 #include "base/hash.hpp"
 #include "bus/core/broker_core.hpp"
 #include "bus/keys/key_files.hpp"
+#include "bus/wire/frame.hpp"
 #include "bus/zmq/address.hpp"
 #include "bus/zmq/connections.hpp"
 #include "bus/zmq/context_impl.hpp"
@@ -184,7 +187,10 @@ class BrokerLoopImpl final : public BrokerLoop {
                     connections_.read();
                     pass_answers();
                 }
-                if (gate_ != nullptr && gate_->changed()) core_.on_access_changed(now);
+                if (gate_ != nullptr && gate_->changed()) {
+                    core_.on_access_changed(now);
+                    answer_enrolments(now);
+                }
                 sent = look_around(now, idle);
             }
             if (now >= core_.next_deadline()) {
@@ -193,7 +199,8 @@ class BrokerLoopImpl final : public BrokerLoop {
             }
             // the descriptor holds only right after a receive that found nothing
             if (!idle || sent) continue;
-            const TimePoint until = std::min(core_.next_deadline(), connections_.next_check());
+            TimePoint until = std::min(core_.next_deadline(), connections_.next_check());
+            if (!enrolled_.empty()) until = std::min(until, enrolled_.front().second);
             const auto wait = std::chrono::ceil<std::chrono::milliseconds>(until - clock_now());
             if (::poll(ready, std::size(ready), static_cast<int>(std::max<long>(0, wait.count()))) <
                     0 &&
@@ -207,6 +214,8 @@ class BrokerLoopImpl final : public BrokerLoop {
 
   private:
     static constexpr int burst_messages = 64;
+    static constexpr std::size_t kind_at_byte = 5;  ///< of a header
+    static constexpr Duration closed_after_enrolment = std::chrono::seconds(2);
     static constexpr Duration looks_at_least_every = std::chrono::milliseconds(2);
     static constexpr std::size_t large_frame_bytes = 16u << 10;  ///< costs more than such a look
     static constexpr int router_messages_max = 200'000;  ///< the widest window of 64 B messages
@@ -230,7 +239,8 @@ class BrokerLoopImpl final : public BrokerLoop {
             const bool large = in_.frame.body.size() >= large_frame_bytes;
             // (the core takes a header only to pass it on; a HELLO or BULK it only reads)
             transport_.arrived(introduced ? head : nullptr);
-            core_.on_frame(number, in_.frame, in_.frames, now);
+            if (!introduced || !take_enrolment(number))
+                core_.on_frame(number, in_.frame, in_.frames, now);
             transport_.arrived(nullptr);
             // a ROUTER that always finds something to receive looks only at every hundredth
             // part for connections that have something again; asked for its events it looks
@@ -242,6 +252,8 @@ class BrokerLoopImpl final : public BrokerLoop {
     /// Connections that were closed, and those that have to be. True: the core was told something.
     bool look_around(TimePoint now, bool idle) {
         connections_.check(now);
+        for (; !enrolled_.empty() && enrolled_.front().second <= now; enrolled_.pop_front())
+            connections_.cut(enrolled_.front().first);
         // what a closed connection had to say is in the ROUTER by now
         if (!idle) look_at_commands(socket_);
         bool told = false;
@@ -255,8 +267,37 @@ class BrokerLoopImpl final : public BrokerLoop {
     /// It may say whose connection this is.
     static bool introduces(const Incoming& in) {
         const auto head = in.frame.header.bytes();
-        return head.size() == header_bytes && (head[5] == static_cast<std::uint8_t>(Kind::hello) ||
-                                               head[5] == static_cast<std::uint8_t>(Kind::bulk));
+        if (head.size() != header_bytes) return false;
+        const auto kind = static_cast<Kind>(head[kind_at_byte]);
+        return kind == Kind::hello || kind == Kind::bulk || kind == Kind::enrol;
+    }
+
+    /// ENROL of a party that was invited: the gate answers it, and the core, for which such a
+    /// connection is a stranger's, does not see it. False: it is something else.
+    bool take_enrolment(std::uint32_t number) {
+        const auto head = in_.frame.header.bytes();
+        if (gate_ == nullptr || head[kind_at_byte] != static_cast<std::uint8_t>(Kind::enrol))
+            return false;
+        EnrolFrame frame;
+        const auto who = transport_.identity_of(number);
+        if (who == nullptr || who->needs_no_key || !gate_->invites(who->fingerprint)) return false;
+        if (decode(head, frame.header) != HeaderFault::none || in_.frames > frames_max ||
+            !valid(frame.header, in_.frame.body.size()) || frame.header.flags != 0)
+            return false;
+        frame.connection = number;
+        frame.invitation = who->fingerprint;
+        const auto body = in_.frame.body.bytes();
+        frame.body.assign(body.begin(), body.end());
+        gate_->enrol(std::move(frame));
+        return true;
+    }
+
+    void answer_enrolments(TimePoint now) {
+        for (EnrolFrame& answer : gate_->enrol_answers()) {
+            Frame frame = make_frame(answer.header, std::move(answer.body));
+            (void)transport_.send(answer.connection, frame);
+            enrolled_.emplace_back(answer.connection, now + closed_after_enrolment);
+        }
     }
 
     void pass_answers() {
@@ -334,6 +375,9 @@ class BrokerLoopImpl final : public BrokerLoop {
     Ledger* ledger_;
     BrokerCore core_;
     Incoming in_;
+    /// Connections that were answered ENROL, and when they are closed: they have nothing more to
+    /// say.
+    std::deque<std::pair<std::uint32_t, TimePoint>> enrolled_;
     std::vector<std::string> endpoints_;
 };
 

@@ -5,11 +5,14 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <deque>
+#include <mutex>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -18,7 +21,10 @@
 #include "base/hash.hpp"
 #include "bus/core/allowance.hpp"
 #include "bus/keys/allow_list_file.hpp"
+#include "bus/keys/enrolment.hpp"
 #include "bus/keys/key_files.hpp"
+#include "bus/wire/control.hpp"
+#include "bus/wire/enrolment.hpp"
 #include "bus/zmq/context_impl.hpp"
 #include "observe/log.hpp"
 
@@ -26,8 +32,12 @@ namespace vflbus::bus {
 namespace {
 
 constexpr int looks_every_ms = 200;
+constexpr const char* version = VFLBUS_VERSION;
 constexpr std::size_t request_parts_max = 16;
 constexpr std::uint8_t all_rights = 0xff;
+// who has an invitation may say ENROL as often as he likes: what is beyond this is forgotten
+constexpr AllowanceLimits enrolments{.most = 32, .per_second = 4};
+constexpr std::size_t enrolments_waiting_max = 64;
 
 /// An eventfd that a signal handler may write to.
 class Bell {
@@ -86,9 +96,11 @@ void warn_of_expiry(const AllowList& list) {
 class GateImpl final : public Gate {
   public:
     GateImpl(std::shared_ptr<Context> context, std::shared_ptr<AllowListFile> file,
-             const PublicKey& own, Seconds own_expires)
+             const std::filesystem::path& directory, const PublicKey& own, Seconds own_expires)
         : context_(std::move(context)),
           file_(std::move(file)),
+          directory_(directory),
+          enrolments_(enrolments, clock_now()),
           lines_(refusal_lines, clock_now()),
           socket_(context_->zmq, zmq::socket_type::rep) {
         auto owner = std::make_shared<Allowed>();
@@ -119,6 +131,20 @@ class GateImpl final : public Gate {
         const Allowed* const found = list->find(fingerprint);
         if (found == nullptr || found->expires <= wall_seconds()) return nullptr;
         return {list, found};
+    }
+
+    bool invites(const std::string& fingerprint) const override {
+        return file_->list()->find_invitation(fingerprint) != nullptr;
+    }
+    void enrol(EnrolFrame request) override {
+        const std::lock_guard held(lock_);
+        if (waiting_.size() >= enrolments_waiting_max || !enrolments_.take(1, clock_now())) return;
+        waiting_.push_back(std::move(request));
+        wake_.ring();
+    }
+    std::vector<EnrolFrame> enrol_answers() override {
+        const std::lock_guard held(lock_);
+        return std::exchange(answers_, {});
     }
 
     const std::string& word() const noexcept override { return word_; }
@@ -164,6 +190,8 @@ class GateImpl final : public Gate {
     void serve_once() {
         while (answer_one()) {
         }
+        while (enrol_one()) {
+        }
         pollfd ready[] = {{descriptor_of(socket_), POLLIN, 0}, {wake_.fd(), POLLIN, 0}};
         (void)::poll(ready, 2, looks_every_ms);
         (void)wake_.rung();
@@ -171,10 +199,77 @@ class GateImpl final : public Gate {
         const bool always = again_.exchange(false);
         if (!always && now - looked_ < std::chrono::milliseconds(looks_every_ms)) return;
         looked_ = now;
+        look_at_list(always);
+    }
+
+    void look_at_list(bool always) {
         if (!file_->refresh(always)) return;
         observe::log::info("the allow-list was read again keys={}",
                            file_->list()->entries().size());
         changed_.ring();
+    }
+
+    /// False: nobody asks.
+    bool enrol_one() {
+        EnrolFrame frame;
+        {
+            const std::lock_guard held(lock_);
+            if (waiting_.empty()) return false;
+            frame = std::move(waiting_.front());
+            waiting_.pop_front();
+        }
+        const Bytes request = std::exchange(frame.body, {});
+        if (auto answer = enrolled_answer(frame.invitation, request)) {
+            frame.header.flags = flag::answer;
+            frame.body = encode(*answer);
+        } else {
+            frame.header.kind = Kind::error;
+            frame.header.flags = 0;
+            frame.header.aux = static_cast<std::uint64_t>(answer.error().code);
+            frame.body = encode_sentence(answer.error().sentence);
+        }
+        frame.header.src = frame.header.dst = NodeId{};
+        {
+            const std::lock_guard held(lock_);
+            answers_.push_back(std::move(frame));
+        }
+        changed_.ring();
+        return true;
+    }
+
+    /// Before it is answered the list that counts has the key, so that the party can come at once.
+    Result<EnrolAnswer> enrolled_answer(const std::string& invitation, const Bytes& body) {
+        const auto request = decode_enrol_request(body);
+        if (!request) return tl::unexpected(request.error());
+        if (const auto number = first_not_understood(request->extensions, {}))
+            return fail(Errc::unsupported_version,
+                        not_understood("ENROL of " + request->name, *number, "broker"));
+        PublicKey key;
+        key.bytes = request->key;
+        const std::string fingerprint = fingerprint_of(key);
+        const auto done = bus::enrol(
+            directory_, {invitation, request->name, key, static_cast<Seconds>(request->expires)},
+            wall_seconds());
+        if (!done) {
+            if (const auto ending = lines_.take(clock_now()))
+                observe::log::warn("not joined name={} key={} invitation={}: {}{}", request->name,
+                                   fingerprint, invitation, done.error().sentence, *ending);
+            // what is wrong with a file here is not for strangers
+            if (done.error().code == Errc::not_allowed) return tl::unexpected(done.error());
+            return fail(Errc::io,
+                        "the broker cannot write its allow-list; its log says why, for its owner");
+        }
+        if (!done->repeated)
+            observe::log::info("joined name={} key={} {} expires={} invitation={}",
+                               done->entry.name, fingerprint, text_of_rights(done->entry),
+                               date_text(done->entry.expires), invitation);
+        look_at_list(true);
+        return EnrolAnswer{done->entry.name,
+                           text_of_rights(done->entry),
+                           static_cast<std::uint64_t>(done->entry.expires),
+                           static_cast<std::uint64_t>(owner_->expires),
+                           version,
+                           {}};
     }
 
     /// False: nobody asks.
@@ -205,10 +300,21 @@ class GateImpl final : public Gate {
             verdict.name = found->name;
             return verdict;
         }
+        const auto list = file_->list();
+        const Invited* const invited = list->find_invitation(verdict.fingerprint);
+        if (invited != nullptr && invited->as.expires > wall_seconds()) {
+            verdict.in = true;
+            verdict.name = invited->as.name;
+            return verdict;
+        }
         const auto ending = lines_.take(clock_now());
         if (!ending) return verdict;
-        const auto list = file_->list();
         const Allowed* const expired = list->find(verdict.fingerprint);
+        if (invited != nullptr) {
+            observe::log::warn("not let in key={} from={}: the invitation of {} has expired{}",
+                               verdict.fingerprint, address, invited->as.name, *ending);
+            return verdict;
+        }
         observe::log::warn("not let in key={} from={}: {}{}", verdict.fingerprint, address,
                            expired == nullptr ? "it is not on the allow-list"
                                               : "the key of " + expired->name + " has expired",
@@ -235,7 +341,12 @@ class GateImpl final : public Gate {
 
     std::shared_ptr<Context> context_;
     std::shared_ptr<AllowListFile> file_;
+    std::filesystem::path directory_;
     std::shared_ptr<const Allowed> owner_;
+    std::mutex lock_;  ///< of the three that follow
+    Allowance enrolments_;
+    std::deque<EnrolFrame> waiting_;
+    std::vector<EnrolFrame> answers_;
     std::string word_;
     Bell wake_;
     Bell changed_;
@@ -260,7 +371,8 @@ Result<std::unique_ptr<Gate>> Gate::open(std::shared_ptr<Context> context,
     if (!file) return tl::unexpected(file.error());
     warn_of_expiry(*(*file)->list());
     try {
-        return std::make_unique<GateImpl>(std::move(context), std::move(*file), own, own_expires);
+        return std::make_unique<GateImpl>(std::move(context), std::move(*file), directory, own,
+                                          own_expires);
     } catch (const std::exception& e) {  // a second gate of the context, or no more threads
         return fail(Errc::address, std::string("cannot check keys in this process: ") + e.what());
     }

@@ -8,15 +8,27 @@
 // memory but for the moments in which it reads a list that was changed. Those who were not let in
 // cost a line in the log, and not more than some lines a second.
 
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "base/errc.hpp"
 #include "bus/core/access.hpp"
+#include "bus/wire/codec.hpp"
+#include "bus/wire/header.hpp"
 #include "bus/zmq/context.hpp"
 
 namespace vflbus::bus {
+
+/// A party that was invited asks to be put on the list, or is answered.
+struct EnrolFrame {
+    std::uint32_t connection = 0;
+    std::string invitation;  ///< the fingerprint of the key that the connection has shown
+    Header header;
+    Bytes body;
+};
 
 /// Its thread also looks, five times a second, whether the allow-list is another one.
 class Gate : public Access {
@@ -37,7 +49,17 @@ class Gate : public Access {
     static Result<std::unique_ptr<Gate>> open(std::shared_ptr<Context> context,
                                               const std::filesystem::path& directory,
                                               const PublicKey& own, Seconds own_expires);
-    /// Readable when the list has changed since `changed` was last asked.
+    /// Whether that fingerprint is one of an invitation, so that its connections may say ENROL and
+    /// nothing else: `entry` knows nothing of it.
+    [[nodiscard]] virtual bool invites(const std::string& fingerprint) const = 0;
+    /// Writes the list in its own thread. What comes too often is forgotten: the party says it
+    /// again.
+    virtual void enrol(EnrolFrame request) = 0;
+    /// What is to be sent to parties that have said ENROL, and then their connections are closed.
+    [[nodiscard]] virtual std::vector<EnrolFrame> enrol_answers() = 0;
+
+    /// Readable when the list has changed, or there are answers, since `changed`
+    /// was last asked.
     [[nodiscard]] virtual int descriptor() const noexcept = 0;
     [[nodiscard]] virtual bool changed() noexcept = 0;
     /// Async-signal-safe.

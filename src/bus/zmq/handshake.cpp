@@ -44,6 +44,7 @@ Handshakes::Handshakes(zmq::context_t& context, zmq::socket_t& socket, bool with
 
 const std::string& Handshakes::read() {
     while (const auto event = monitor_.next()) {
+        not_let_in_ = event->number == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
         if (event->number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             trouble_.clear();
         else

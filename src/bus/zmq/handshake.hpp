@@ -23,6 +23,8 @@ class Handshakes {
 
     /// Why the last handshake failed, for people; empty when none has, or the last one succeeded.
     [[nodiscard]] const std::string& read();
+    /// Whether the broker's gate has refused this key, after which ZeroMQ does not try again.
+    [[nodiscard]] bool not_let_in() const noexcept { return not_let_in_; }
     /// Readable when there may be something to read; -1 without a monitor.
     [[nodiscard]] int descriptor() const noexcept { return monitor_.descriptor(); }
 
@@ -30,6 +32,7 @@ class Handshakes {
     Monitor monitor_;
     bool with_keys_;
     std::string trouble_;
+    bool not_let_in_ = false;
 };
 
 }  // namespace vflbus::bus

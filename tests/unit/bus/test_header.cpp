@@ -61,7 +61,7 @@ Header good(Kind kind) {
             break;
     }
     if (kind == Kind::request) h.answered_below = 1;
-    if (kind == Kind::query || kind == Kind::answer) h.request = 1;
+    if (kind == Kind::query || kind == Kind::answer || kind == Kind::enrol) h.request = 1;
     if (kind == Kind::bulk || kind == Kind::mark || kind == Kind::window) h.aux = 1;
     return h;
 }
@@ -71,11 +71,11 @@ bool valid_with(Header h, std::uint64_t body) {
     return valid(h, body);
 }
 
-constexpr Kind all_kinds[] = {Kind::hello,   Kind::welcome, Kind::ping,         Kind::pong,
-                              Kind::bye,     Kind::open,    Kind::join,         Kind::close,
-                              Kind::request, Kind::reply,   Kind::error,        Kind::window,
-                              Kind::peer_up, Kind::credit,  Kind::peer_suspect, Kind::peer_down,
-                              Kind::query,   Kind::answer,  Kind::bulk,         Kind::mark};
+constexpr Kind all_kinds[] = {
+    Kind::hello,   Kind::welcome, Kind::ping,         Kind::pong,      Kind::bye,   Kind::open,
+    Kind::join,    Kind::close,   Kind::request,      Kind::reply,     Kind::error, Kind::window,
+    Kind::peer_up, Kind::credit,  Kind::peer_suspect, Kind::peer_down, Kind::query, Kind::answer,
+    Kind::bulk,    Kind::mark,    Kind::enrol};
 
 }  // namespace
 
@@ -161,10 +161,11 @@ TEST_CASE("every kind has a name and one good header") {
     for (const Kind kind : all_kinds) {
         INFO(name_of(kind));
         CHECK(name_of(kind) != "unknown kind");
-        const bool wants_body = kind == Kind::hello || kind == Kind::welcome || kind == Kind::join;
+        const bool wants_body = kind == Kind::hello || kind == Kind::welcome ||
+                                kind == Kind::join || kind == Kind::enrol;
         CHECK(valid_with(good(kind), wants_body ? 1 : 0));
     }
-    CHECK(name_of(static_cast<Kind>(21)) == "unknown kind");
+    CHECK(name_of(static_cast<Kind>(22)) == "unknown kind");
 }
 
 TEST_CASE("unknown kinds and flags are refused") {

@@ -1,0 +1,26 @@
+#pragma once
+// What several commands about keys share.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "arguments.hpp"
+#include "base/errc.hpp"
+#include "bus/keys/allow_list.hpp"
+
+namespace vflbus::cli {
+
+/// Beside the keys of a broker: the addresses that it last listened on, a line each, so that
+/// `invite` knows where parties reach it.
+inline constexpr std::string_view broker_addresses_name = "broker.addresses";
+
+/// `entry`, which has a name and a fingerprint, with what the flags say, as the list itself would
+/// read it. Errors: usage.
+Result<bus::Allowed> with_rights(const bus::Allowed& entry, const std::vector<std::string>& roles,
+                                 const std::vector<std::string>& ranks,
+                                 const std::vector<std::string>& may);
+/// A period of a flag in seconds. Errors: usage, naming the flag.
+Result<bus::Seconds> period_of(const std::string& flag, const std::string& text);
+
+}  // namespace vflbus::cli

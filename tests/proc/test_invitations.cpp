@@ -1,0 +1,207 @@
+// Joining by invitation, over real sockets: docs/security.md, docs/protocol.md section 13.
+
+#include <sys/stat.h>
+
+#include <memory>
+
+#include "catch.hpp"
+#include "parties.hpp"
+
+using namespace proc;
+
+namespace {
+
+/// A broker with keys that has just begun, and nobody on its list.
+struct InvitingBroker {
+    explicit InvitingBroker(const TempDir& in) : dir(in) {
+        REQUIRE(vflbus({"keys", "new", "broker", "--certificates", keys()}).exit_code == 0);
+        start("tcp://127.0.0.1:0");
+    }
+    void start(const std::string& bind) {
+        broker = std::make_unique<Process>(
+            dir, Words{"broker", "--bind", bind, "--certificates", keys()});
+        endpoint = first_endpoint(*broker);
+        REQUIRE_FALSE(endpoint.empty());
+    }
+    [[nodiscard]] std::string keys() const { return dir / "broker-keys"; }
+    Finished vflbus(const Words& words) const { return run(dir, words); }
+    std::string invite(const std::string& name, const Words& more) const {
+        const Finished made = vflbus(
+            with({"invite", "--name", name, "--certificates", keys(), "--broker", endpoint}, more));
+        INFO(made.err);
+        REQUIRE(made.exit_code == 0);
+        CHECK(std::count(made.out.begin(), made.out.end(), '\n') == 1);
+        return made.out.substr(0, made.out.find('\n'));
+    }
+    Finished join(const std::string& line, const std::string& party, const Words& more = {}) const {
+        return vflbus(with({"join", line, "--certificates", dir / (party + "-keys"), "--config",
+                            dir / (party + ".toml")},
+                           more));
+    }
+    [[nodiscard]] std::string list() const { return slurp(keys() + "/allow-list"); }
+    /// Not even an empty directory.
+    void nothing_of(const std::string& party) const {
+        CHECK_FALSE(fs::exists(dir / (party + "-keys")));
+        CHECK_FALSE(fs::exists(dir / (party + ".toml")));
+    }
+
+    const TempDir& dir;
+    std::string endpoint;
+    std::unique_ptr<Process> broker;
+};
+
+Words member_words(const std::string& rank) {
+    return {"--role", "member", "--rank", rank};
+}
+
+}  // namespace
+
+TEST_CASE("from invitations to a trained model", "[invitations]") {
+    const TempDir dir;
+    make_example(dir);
+    const Finished plain = run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id",
+                                     run_id, "--set", "output.runs_dir=" + dir / "plain"});
+    REQUIRE(plain.exit_code == 0);
+    InvitingBroker bus(dir);
+    const auto join = [&](const std::string& name, const Words& invited_as) {
+        const std::string own = dir / (name + ".toml");
+        fs::copy_file(dir / "run.toml", own);
+        const Finished joined = bus.join(bus.invite(name, invited_as), name);
+        INFO(joined.err);
+        REQUIRE(joined.exit_code == 0);
+        const std::string fingerprint = joined.out.substr(0, 29);
+        CHECK(bus.broker->await_output("joined name=" + name + " key=" + fingerprint, true));
+        CHECK(run(dir, {"members", "--certificates", bus.keys()}).out.find(fingerprint) !=
+              std::string::npos);
+        return Words{"--config", own, "--set", "output.runs_dir=" + dir / "runs"};
+    };
+    Process zero(dir, with({"actor", "--role", "member", "--rank", "0", "--once"},
+                           join("member-0", member_words("0"))));
+    Process one(dir, with({"actor", "--role", "member", "--rank", "1", "--once"},
+                          join("member-1", member_words("1"))));
+    Process master(dir, with({"actor", "--role", "master", "--run-id", run_id},
+                             join("master", {"--role", "master"})));
+    const Finished done = master.wait();
+    INFO(done.err);
+    REQUIRE(done.exit_code == 0);
+    CHECK(zero.wait().exit_code == 0);
+    CHECK(one.wait().exit_code == 0);
+    CHECK(models(fs::path(dir / "runs") / run_id) == models(fs::path(dir / "plain") / run_id));
+}
+
+TEST_CASE("bad lines: one sentence each, and nothing is left at the party", "[invitations]") {
+    const TempDir dir;
+    InvitingBroker bus(dir);
+    const std::string good = bus.invite("member-0", member_words("0"));
+    const std::string before = bus.list();
+    const auto refused = [&](const std::string& line, int code, const std::string& why) {
+        const Finished joined = bus.join(line, "shop");
+        INFO(joined.err);
+        CHECK(joined.exit_code == code);
+        CHECK(joined.out.empty());
+        CHECK(std::count(joined.err.begin(), joined.err.end(), '\n') == 1);
+        CHECK(joined.err.find(why) != std::string::npos);
+        bus.nothing_of("shop");
+        CHECK(bus.list() == before);
+    };
+    refused("nonsense", 2, "is no invitation");
+    refused(replaced(good, "member-0", "member-1"), 2, "mistyped or cut");
+    refused(good.substr(0, good.size() - 3), 2, "mistyped or cut");
+    // whole, and of a broker that has not made it
+    const TempDir elsewhere;
+    REQUIRE(
+        run(elsewhere, {"keys", "new", "broker", "--certificates", bus.keys() + "-2"}).exit_code ==
+        0);
+    fs::copy_file(bus.keys() + "/broker.pub", bus.keys() + "-2/broker.pub",
+                  fs::copy_options::overwrite_existing);
+    const Finished forged = run(dir, with({"invite", "--name", "member-0", "--certificates",
+                                           bus.keys() + "-2", "--broker", bus.endpoint},
+                                          member_words("0")));
+    REQUIRE(forged.exit_code == 0);
+    refused(forged.out, 7, "does not know this invitation");
+    CHECK(bus.broker->await_output("not let in key=", true));
+    // it was withdrawn
+    const std::string second = bus.invite("member-1", member_words("1"));
+    REQUIRE(
+        run(dir, {"invite", "--withdraw", "member-1", "--certificates", bus.keys()}).exit_code ==
+        0);
+    CHECK(bus.list() == before);
+    REQUIRE(run(dir, {"runs", "--broker", bus.endpoint, "--certificates", bus.keys()}).exit_code ==
+            0);
+    refused(second, 7, "does not know this invitation");
+    // the good one still works, once
+    CHECK(bus.join(good, "shop").exit_code == 0);
+    const std::string after = bus.list();
+    const Finished late = bus.join(good, "thief");
+    CHECK(late.exit_code == 7);
+    CHECK(late.err.find("used already, by the key") != std::string::npos);
+    bus.nothing_of("thief");
+    CHECK(bus.list() == after);
+}
+
+TEST_CASE("an answer that got lost: the same command again, with the same key", "[invitations]") {
+    const TempDir dir;
+    InvitingBroker bus(dir);
+    const std::string line = bus.invite("member-0", member_words("0"));
+    const Finished first = bus.join(line, "shop");
+    REQUIRE(first.exit_code == 0);
+    // as a party stands that was killed after it had said ENROL: its key lies aside
+    const fs::path keys = dir / "shop-keys";
+    const std::string list = bus.list();
+    std::string invitation = list.substr(list.find(" invitation ") + 12, 9);
+    const fs::path aside = keys / ("joining-member-0-" + invitation);
+    fs::create_directory(aside);
+    for (const char* file : {"member-0.key", "member-0.pub"}) fs::rename(keys / file, aside / file);
+    fs::remove(keys / "member-0.joined");
+    fs::remove(keys / "broker.pub");
+    fs::remove(dir / "shop.toml");
+    const Finished again = bus.join(line, "shop");
+    INFO(again.err);
+    REQUIRE(again.exit_code == 0);
+    CHECK(again.out == first.out);
+    CHECK(bus.list() == list);
+    CHECK_FALSE(fs::exists(aside));
+    CHECK(fs::exists(keys / "member-0.joined"));
+    struct stat found{};
+    REQUIRE(::stat((keys / "member-0.key").c_str(), &found) == 0);
+    CHECK((found.st_mode & 0777) == 0600);
+    CHECK(run(dir, {"runs", "--config", dir / "shop.toml"}).exit_code == 0);
+    // and once more when all is done
+    CHECK(bus.join(line, "shop").out == first.out);
+    // nobody answers: no configuration, and the key stays for the next attempt
+    const std::string other = bus.invite("member-1", member_words("1"));
+    bus.broker->signal(SIGSTOP);
+    Process waits(
+        dir, {"join", other, "--certificates", dir / "late-keys", "--config", dir / "late.toml"});
+    const Finished nobody = waits.wait();
+    bus.broker->signal(SIGCONT);
+    INFO(nobody.err);
+    CHECK(nobody.exit_code == 4);
+    CHECK(nobody.err.find("run the same command again") != std::string::npos);
+    CHECK_FALSE(fs::exists(dir / "late.toml"));
+    CHECK(bus.join(other, "late").exit_code == 0);
+}
+
+TEST_CASE("a new key for an old name, and one that was revoked stays out", "[invitations]") {
+    const TempDir dir;
+    InvitingBroker bus(dir);
+    const Finished first = bus.join(bus.invite("member-0", member_words("0")), "shop");
+    REQUIRE(first.exit_code == 0);
+    const Finished twice = run(dir, with({"invite", "--name", "member-0", "--certificates",
+                                          bus.keys(), "--broker", bus.endpoint},
+                                         member_words("0")));
+    CHECK(twice.exit_code == 2);
+    CHECK(twice.err.find("--replace") != std::string::npos);
+    const std::string line = bus.invite("member-0", with(member_words("0"), {"--replace"}));
+    const Finished second = bus.join(line, "shop");
+    INFO(second.err);
+    REQUIRE(second.exit_code == 0);
+    CHECK(second.out != first.out);
+    const std::string members = run(dir, {"members", "--certificates", bus.keys()}).out;
+    CHECK(members.find(first.out.substr(0, 29)) == std::string::npos);
+    CHECK(members.find(second.out.substr(0, 29)) != std::string::npos);
+    CHECK(fs::exists(fs::path(dir / "shop-keys") / "old"));
+    REQUIRE(run(dir, {"revoke", "member-0", "--certificates", bus.keys()}).exit_code == 0);
+    const Finished back = bus.join(line, "shop");
+    CHECK(back.exit_code == 7);
+}
