@@ -20,8 +20,8 @@ Body bytes_of(std::span<const Hash128> ids) {
     return {reinterpret_cast<const std::uint8_t*>(ids.data()), ids.size() * id_bytes};
 }
 
-Writer& tensor(Writer& w, models::ConstMatrixView m) {
-    return w.tensor(m.span(), m.rows, m.cols);
+Writer& tensor(Writer& w, const SentTensor& m) {
+    return put_tensor(w, m);
 }
 
 TableKind read_table(Reader& r) {
@@ -97,6 +97,12 @@ std::string_view name_of(TableKind kind) noexcept {
     return "table";
 }
 
+Writer& put_tensor(Writer& writer, const SentTensor& tensor) {
+    const models::ConstMatrixView& values = tensor.values;
+    return tensor.is_ring ? writer.ring_tensor(tensor.words, values.rows, values.cols)
+                          : writer.tensor(values.span(), values.rows, values.cols);
+}
+
 void copy_tensor(const TensorView& from, models::Matrix& out) {
     out.resize_uninitialized(from.rows, from.cols);
     from.copy_to(out.span());
@@ -142,9 +148,9 @@ Bytes encode(const BeginRequest& m) {
     return w.array(3).u64(m.outputs).bin(m.test_rows).u64(m.first).take();
 }
 
-Bytes encode(const BeginReply& m, models::ConstMatrixView scores) {
+Bytes encode(const BeginReply& m, const SentTensor& scores) {
     Writer w;
-    w.reserve(scores.size() * sizeof(double) + 4096);
+    w.reserve(scores.values.size() * sizeof(double) + 4096);
     w.array(6).u64(m.features).u64(m.filled_cells);
     w.array(m.left_out.size());
     for (const auto& [kind, columns] : m.left_out)
@@ -153,16 +159,16 @@ Bytes encode(const BeginReply& m, models::ConstMatrixView scores) {
     return tensor(w, scores).take();
 }
 
-Bytes encode_step(std::uint64_t step, models::ConstMatrixView values) {
+Bytes encode_step(std::uint64_t step, const SentTensor& values) {
     Writer w;
-    w.reserve(values.size() * sizeof(double) + tensor_overhead_bytes);
+    w.reserve(values.values.size() * sizeof(double) + tensor_overhead_bytes);
     w.array(2).u64(step);
     return tensor(w, values).take();
 }
 
-Bytes encode_scores(models::ConstMatrixView scores) {
+Bytes encode_scores(const SentTensor& scores) {
     Writer w;
-    w.reserve(scores.size() * sizeof(double) + tensor_overhead_bytes);
+    w.reserve(scores.values.size() * sizeof(double) + tensor_overhead_bytes);
     w.array(1);
     return tensor(w, scores).take();
 }
@@ -223,7 +229,7 @@ Bytes encode(std::span<const StoredCommit> commits) {
     return w.take();
 }
 
-Bytes encode_restored(std::uint64_t step, models::ConstMatrixView scores) {
+Bytes encode_restored(std::uint64_t step, const SentTensor& scores) {
     return encode_step(step, scores);
 }
 

@@ -47,6 +47,20 @@ std::string_view name_of(TableKind kind) noexcept;
 using Body = std::span<const std::uint8_t>;
 using TensorView = bus::Reader::TensorView;
 
+/// A tensor that is to be sent: numbers, or integers modulo 2^64 (words of the same size, as they
+/// lie in memory).
+struct SentTensor {
+    SentTensor(models::ConstMatrixView numbers) : values(numbers) {}       // NOLINT: a view
+    SentTensor(const models::Matrix& numbers) : values(numbers.view()) {}  // NOLINT: a view
+    SentTensor(std::span<const std::uint64_t> ring, std::size_t rows, std::size_t cols)
+        : values{nullptr, rows, cols}, words(ring), is_ring(true) {}
+
+    models::ConstMatrixView values;        ///< of a ring tensor only the shape
+    std::span<const std::uint64_t> words;  ///< of a ring tensor
+    bool is_ring = false;
+};
+bus::Writer& put_tensor(bus::Writer& writer, const SentTensor& tensor);
+
 /// out (resized) = the tensor.
 void copy_tensor(const TensorView& from, models::Matrix& out);
 
@@ -170,9 +184,9 @@ Bytes encode(const AlignReply& m, const data::LocalIds& local);
 Bytes encode(const SelectRequest& m);
 Bytes encode(const SelectReply& m);
 Bytes encode(const BeginRequest& m);
-Bytes encode(const BeginReply& m, models::ConstMatrixView scores);
-Bytes encode_step(std::uint64_t step, models::ConstMatrixView tensor);  ///< step and solve
-Bytes encode_scores(models::ConstMatrixView scores);                    ///< step and evaluate reply
+Bytes encode(const BeginReply& m, const SentTensor& scores);
+Bytes encode_step(std::uint64_t step, const SentTensor& tensor);  ///< step and solve
+Bytes encode_scores(const SentTensor& scores);                    ///< step and evaluate reply
 Bytes encode_solved(models::ConstMatrixView scores, models::ConstMatrixView next);
 Bytes encode(const EvaluateRequest& m);
 Bytes encode(const LoadModelRequest& m);
@@ -183,7 +197,7 @@ Bytes encode(const FinishReply& m);
 Bytes encode_commit(std::uint64_t step);
 Bytes encode(const StoredCommit& m);  ///< commit reply and restore
 Bytes encode(std::span<const StoredCommit> commits);
-Bytes encode_restored(std::uint64_t step, models::ConstMatrixView scores);
+Bytes encode_restored(std::uint64_t step, const SentTensor& scores);
 
 // -- decoding: malformed_message with the first fault ---------------------------
 

@@ -57,6 +57,11 @@ enum class PlantedBug : std::uint8_t {
     request_of_anybody,
     runs_not_shared,
     policy_too_late,
+    mask_used_twice,
+    mask_seed_used_twice,
+    no_encryption_of_zero,
+    no_flood,
+    no_mask,
 };
 
 extern PlantedBug planted_bug;

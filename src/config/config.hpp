@@ -19,7 +19,7 @@ namespace vflbus::config {
 
 // -- the agreed half --------------------------------------------------------------
 
-enum class Protocol : std::uint8_t { honest };
+enum class Protocol : std::uint8_t { honest, masked };
 using vflbus::Task;
 enum class Solver : std::uint8_t { lbfgs, sgd, adam, sequential };
 enum class Optimizer : std::uint8_t { sgd, adam };

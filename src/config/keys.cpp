@@ -9,7 +9,7 @@ namespace {
 using std::string_view;
 
 // In the order of the enumerations.
-constexpr string_view protocols[] = {"honest"};
+constexpr string_view protocols[] = {"honest", "masked"};
 constexpr string_view solvers[] = {"lbfgs", "sgd", "adam", "sequential"};
 constexpr string_view optimizers[] = {"sgd", "adam"};
 constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
@@ -61,8 +61,9 @@ constexpr Key key_table[] = {
      .name = "protocol",
      .type = Type::choice,
      .field = ENUM_IN_CONFIG(run.protocol),
-     .doc = "How sums of scores are reached. With honest, partial scores travel in the clear; "
-            "masked, encrypted and arbitered are not built yet.",
+     .doc = "How sums of scores are reached (docs/privacy.md). With honest, partial scores and "
+            "residuals travel in the clear; with masked, the master learns only the sum of the "
+            "members' scores; encrypted and arbitered are not built yet.",
      .choices = protocols},
     {.section = "run",
      .name = "world_size",

@@ -167,8 +167,8 @@ TEST_CASE("keys that make no sense", "[bad_input]") {
     const Finished typo = run(dir, {"launch", "--local", "--config", "typo.toml"});
     check_failure(dir, typo, 2, {"typo.toml:6", "epocks", "epochs"});
     const Finished protocol =
-        run(dir, {"launch", "--local", "--config", "run.toml", "--set", "run.protocol=masked"});
-    check_failure(dir, protocol, 2, {"masked"});
+        run(dir, {"launch", "--local", "--config", "run.toml", "--set", "run.protocol=arbitered"});
+    check_failure(dir, protocol, 2, {"arbitered"});
 }
 
 TEST_CASE("a member that never comes is named", "[bad_input]") {

@@ -7,6 +7,7 @@
 #include "actors/member.hpp"
 #include "actors/messages.hpp"
 #include "actors/run/run_record.hpp"
+#include "masks.hpp"
 #include "swarm_state.hpp"
 
 namespace vflbus::sim {
@@ -598,10 +599,13 @@ SeedResult simulate(std::uint64_t seed, Story story) {
     const Plan plan = draw(seed);
     const std::array<Files, 2> calm{calm_result(0, plan.variant[0]),
                                     calm_result(1, plan.variant[1])};
+    const MaskWatch masks(seed);
     Swarm swarm(seed, plan, story);
     swarm.run();
     swarm.compare(calm);
-    return swarm.result(seed);
+    SeedResult result = swarm.result(seed);
+    if (result.violation.empty()) result.violation = masks.violation();
+    return result;
 }
 
 }  // namespace vflbus::sim

@@ -8,7 +8,7 @@ namespace {
 class HonestMaster final : public MasterProtocol {
   public:
     std::string_view name() const noexcept override { return "honest"; }
-    std::string notice() const override {
+    std::string notice(std::uint64_t) const override {
         return "protocol honest: the master sees every member's partial scores, and every member "
                "the residuals, in the clear";
     }
@@ -24,6 +24,8 @@ class HonestMaster final : public MasterProtocol {
 
     Result<> add(const Stamp&, std::size_t, const TensorView& scores,
                  models::Matrix& sum) override {
+        if (scores.ring)
+            return fail(Errc::malformed_message, "masked scores in a run without masks");
         if (scores.rows != sum.rows() || scores.cols != sum.cols())
             return fail(Errc::malformed_message,
                         "scores of " + std::to_string(scores.rows) + " x " +
@@ -47,10 +49,9 @@ class HonestMaster final : public MasterProtocol {
 
 class HonestMember final : public MemberProtocol {
   public:
-    Result<models::ConstMatrixView> share(const Stamp&, models::ConstMatrixView z) override {
-        return z;
-    }
+    Result<SentTensor> share(const Stamp&, models::ConstMatrixView z) override { return z; }
     Result<> incoming(const Stamp&, const TensorView& sent, models::Matrix& residual) override {
+        if (sent.ring) return fail(Errc::malformed_message, "a residual that is no numbers");
         copy_tensor(sent, residual);
         return {};
     }

@@ -35,9 +35,10 @@ namespace vflbus::actors {
 /// tensor at all parties.
 struct Stamp {
     enum class Tensor : std::uint8_t {
-        scores,    ///< of rows of a batch, or of a side
-        residual,  ///< of a batch
-        products,  ///< numbers of a round of a solver that are no rows
+        scores,           ///< of rows of a batch, or of a side
+        residual,         ///< of a batch
+        products,         ///< numbers of a round of a solver that are no rows
+        gradient_scores,  ///< X g of all rows, in a round of a solver
     };
     std::uint32_t term = 0;
     std::uint64_t step = 0;
@@ -57,8 +58,9 @@ class MasterProtocol {
     virtual ~MasterProtocol() = default;
 
     [[nodiscard]] virtual std::string_view name() const noexcept = 0;
-    /// What others get to see in this protocol; logged at the start of every run.
-    [[nodiscard]] virtual std::string notice() const = 0;
+    /// What others get to see in this protocol with so many members; logged at the start of every
+    /// run.
+    [[nodiscard]] virtual std::string notice(std::uint64_t members) const = 0;
 
     /// Before the first request of the algorithm in a term: key agreement and the like.
     virtual Task<> begin(Parties& parties) = 0;
@@ -86,9 +88,9 @@ class MemberProtocol {
   public:
     virtual ~MemberProtocol() = default;
 
-    /// What travels in place of the scores `z` (b x k). Valid until the next call.
-    virtual Result<models::ConstMatrixView> share(const Stamp& stamp,
-                                                  models::ConstMatrixView z) = 0;
+    /// What travels in place of the scores `z` (b x k). Valid until the next call for the same sort
+    /// of tensor.
+    virtual Result<SentTensor> share(const Stamp& stamp, models::ConstMatrixView z) = 0;
     /// The residual (b x k) of what outgoing() sent.
     virtual Result<> incoming(const Stamp& stamp, const TensorView& sent,
                               models::Matrix& residual) = 0;
@@ -100,6 +102,7 @@ std::string protocol_notice(const config::AgreedHalf& agreed);
 
 /// Errors: bad_config.
 Result<std::unique_ptr<MasterProtocol>> make_master_protocol(std::string_view name);
-Result<std::unique_ptr<MemberProtocol>> make_member_protocol(std::string_view name);
+/// `agreed`: says which protocol, and how many members there are.
+Result<std::unique_ptr<MemberProtocol>> make_member_protocol(const config::AgreedHalf& agreed);
 
 }  // namespace vflbus::actors

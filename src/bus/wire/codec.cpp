@@ -116,16 +116,28 @@ Writer& Writer::bin_head(std::size_t bytes) {
     return *this;
 }
 Writer& Writer::tensor(std::span<const double> values, std::size_t rows, std::size_t cols) {
-    VFLBUS_ASSERT(
-        cols == 0 ? values.empty() : values.size() / cols == rows && values.size() % cols == 0,
-        "a tensor has as many numbers as its shape says");
+    return tensor_of("f64",
+                     {reinterpret_cast<const std::uint8_t*>(values.data()), values.size_bytes()},
+                     rows, cols);
+}
+Writer& Writer::ring_tensor(std::span<const std::uint64_t> words, std::size_t rows,
+                            std::size_t cols) {
+    return tensor_of("u64",
+                     {reinterpret_cast<const std::uint8_t*>(words.data()), words.size_bytes()},
+                     rows, cols);
+}
+Writer& Writer::tensor_of(std::string_view type, std::span<const std::uint8_t> values,
+                          std::size_t rows, std::size_t cols) {
+    const std::size_t numbers = values.size() / 8;
+    VFLBUS_ASSERT(cols == 0 ? numbers == 0 : numbers / cols == rows && numbers % cols == 0,
+                  "a tensor has as many numbers as its shape says");
     if (values.size_bytes() > UINT32_MAX)
         throw std::length_error("a tensor of " + std::to_string(rows) + " x " +
                                 std::to_string(cols) + " numbers has " +
                                 std::to_string(values.size_bytes()) +
                                 " bytes, and 4294967295 at most fit into one (docs/protocol.md, "
                                 "section 10): use fewer rows or columns at a time");
-    array(3).str("f64").array(2).u64(rows).u64(cols);
+    array(3).str(type).array(2).u64(rows).u64(cols);
     length(values.size_bytes(), 0, 0, 0xc4, 0xc5, 0xc6);
     raw(values.data(), values.size_bytes());
     return *this;
@@ -426,7 +438,9 @@ void Reader::fixed_bin(std::span<std::uint8_t> out) {
 Reader::TensorView Reader::tensor() {
     TensorView view;
     enter(3);
-    if (str(8) != "f64") fault("a tensor of an unknown type");
+    const std::string type = str(8);
+    if (type != "f64" && type != "u64") fault("a tensor of an unknown type");
+    view.ring = type == "u64";
     enter(2);
     view.rows = u64(message_bytes_max);
     view.cols = u64(message_bytes_max);
@@ -442,6 +456,9 @@ Reader::TensorView Reader::tensor() {
     return view;
 }
 
+void Reader::TensorView::copy_to(std::span<std::uint64_t> out) const {
+    if (!raw.empty()) std::memcpy(out.data(), raw.data(), std::min(raw.size(), out.size_bytes()));
+}
 void Reader::TensorView::copy_to(std::span<double> out) const {
     if (!raw.empty()) std::memcpy(out.data(), raw.data(), std::min(raw.size(), out.size_bytes()));
 }

@@ -42,6 +42,8 @@ class Writer {
     /// ["f64", [rows, cols], bytes]: raw little-endian, column-major. Requires `values` to have
     /// rows * cols numbers.
     Writer& tensor(std::span<const double> values, std::size_t rows, std::size_t cols);
+    /// The same of words that are integers modulo 2^64: type "u64".
+    Writer& ring_tensor(std::span<const std::uint64_t> words, std::size_t rows, std::size_t cols);
     Writer& u32s(std::span<const std::uint32_t> values);  ///< bin of little-endian words
     Writer& strs(std::span<const std::string> values);
     /// Room for `bytes` more, so that a large body grows once.
@@ -51,6 +53,8 @@ class Writer {
     [[nodiscard]] Bytes take() { return std::move(bytes_); }
 
   private:
+    Writer& tensor_of(std::string_view type, std::span<const std::uint8_t> raw, std::size_t rows,
+                      std::size_t cols);
     void number(std::uint8_t marker, std::uint64_t value, std::size_t bytes);
     /// A marker with a length. `small` elements or fewer fit into the marker `fixed` itself;
     /// `marker8` is 0 where msgpack has no form with one byte.
@@ -99,8 +103,11 @@ class Reader {
         std::size_t rows = 0;
         std::size_t cols = 0;
         std::span<const std::uint8_t> raw;  ///< rows * cols * 8 bytes, unaligned
+        bool ring = false;                  ///< integers modulo 2^64, and no doubles
         void copy_to(std::span<double> out) const;
+        void copy_to(std::span<std::uint64_t> out) const;
     };
+    /// Of doubles or of integers modulo 2^64; who wants one of them looks at `ring`.
     TensorView tensor();
     std::vector<std::uint32_t> u32s();
     std::vector<std::string> strs();

@@ -62,7 +62,8 @@ Result<std::unique_ptr<MasterHalf>> make_honest_master(const MasterSetting& sett
     return master;
 }
 
-constexpr config::Protocol honest_protocols[] = {config::Protocol::honest};
+constexpr config::Protocol honest_protocols[] = {config::Protocol::honest,
+                                                 config::Protocol::masked};
 constexpr MemberHandler honest_handlers[] = {on_begin, on_step, on_evaluate, on_round};
 
 }  // namespace

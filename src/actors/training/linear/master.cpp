@@ -129,6 +129,7 @@ Stamp LinearMaster::stamp(std::uint64_t step, Stamp::Tensor tensor) const {
 
 Task<> LinearMaster::begin(std::uint64_t first) {
     co_await protocol_->begin(parties());
+    agreed_ = true;
     BeginRequest request;
     request.outputs = outputs();
     request.test_rows = own_->test_bitmap();
@@ -155,8 +156,10 @@ TrainingPlace LinearMaster::place(std::uint64_t step) const {
 // -- scores of whole tables ------------------------------------------------------------
 
 Task<models::Matrix> LinearMaster::scores(TableKind side, std::uint64_t step) {
-    return summed_scores(*run_, *protocol_, *block_, side, own_->design(side).rows, outputs(),
-                         step);
+    if (!agreed_) co_await protocol_->begin(parties());  // a prediction has no begin
+    agreed_ = true;
+    const std::uint64_t rows = own_->design(side).rows;
+    co_return co_await summed_scores(*run_, *protocol_, *block_, side, rows, outputs(), step);
 }
 
 models::Matrix LinearMaster::predict(const models::Matrix& scores) const {

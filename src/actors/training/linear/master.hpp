@@ -72,6 +72,7 @@ class LinearMaster : public MasterHalf {
     Party* own_;
     const Labels* labels_;
     std::unique_ptr<MasterProtocol> protocol_;
+    bool agreed_ = false;  ///< the protocol has begun
     std::optional<Block> block_;
     std::optional<models::Head> head_;  ///< of a training
     std::vector<double> intercept_;     ///< of a prediction

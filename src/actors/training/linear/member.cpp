@@ -109,7 +109,7 @@ class LinearMember final : public MemberHalf {
     [[nodiscard]] Stamp stamp_of(std::uint64_t step, Stamp::Tensor tensor) const {
         return {term_, step, TableKind::train, Stamp::batch, tensor};
     }
-    Result<models::ConstMatrixView> batch_scores(std::uint64_t step) {
+    Result<SentTensor> batch_scores(std::uint64_t step) {
         block_->batch_scores(step, scores_);
         return protocol_->share(stamp_of(step, Stamp::Tensor::scores), scores_);
     }
@@ -147,7 +147,7 @@ Result<Bytes> answer_round(MemberHalf& half, const MemberCall& call) {
 }
 
 Result<std::unique_ptr<MemberHalf>> make_member(const MemberSetting& setting) {
-    auto protocol = make_member_protocol(config::name_of(setting.party.agreed().run.protocol));
+    auto protocol = make_member_protocol(setting.party.agreed());
     if (!protocol) return tl::unexpected(std::move(protocol.error()));
     return std::make_unique<LinearMember>(setting, std::move(*protocol));
 }

@@ -156,7 +156,7 @@ class LbfgsMasterHalf final : public MasterHalf {
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)
             co_await run_->said_by(i, take_reply(step, i, replies[i]));
-        co_await protocol_->finish(stamp(step, Stamp::Tensor::scores), scores_);
+        co_await protocol_->finish(stamp(step, Stamp::Tensor::gradient_scores), scores_);
         co_await protocol_->finish(stamp(step, Stamp::Tensor::products), products_);
         if (protocol_->has_rounds_in_step()) co_await protocol_->within_step(run_->parties(), step);
         co_await advance();
@@ -258,8 +258,8 @@ class LbfgsMasterHalf final : public MasterHalf {
         return note_begun(*run_, rank, *reply);
     }
     Result<> start_sums(std::uint64_t step) {
-        if (auto done =
-                protocol_->start(stamp(step, Stamp::Tensor::scores), answer_.scores, scores_);
+        if (auto done = protocol_->start(stamp(step, Stamp::Tensor::gradient_scores),
+                                         answer_.scores, scores_);
             !done)
             return done;
         const models::ConstMatrixView products{answer_.scalars.data(), answer_.scalars.size(), 1};
@@ -268,8 +268,8 @@ class LbfgsMasterHalf final : public MasterHalf {
     Result<> take_reply(std::uint64_t step, std::size_t rank, Body body) {
         const auto reply = decode_iterate_reply(body);
         if (!reply) return tl::unexpected(reply.error());
-        if (auto done =
-                protocol_->add(stamp(step, Stamp::Tensor::scores), rank, reply->scores, scores_);
+        if (auto done = protocol_->add(stamp(step, Stamp::Tensor::gradient_scores), rank,
+                                       reply->scores, scores_);
             !done)
             return done;
         return protocol_->add(stamp(step, Stamp::Tensor::products), rank, reply->products,
@@ -298,7 +298,7 @@ bool lbfgs_chosen(const config::AgreedHalf& agreed) {
     return agreed.model.solver == config::Solver::lbfgs;
 }
 
-constexpr config::Protocol lbfgs_protocols[] = {config::Protocol::honest};
+constexpr config::Protocol lbfgs_protocols[] = {config::Protocol::honest, config::Protocol::masked};
 constexpr MemberHandler lbfgs_handlers[] = {
     {message::begin, "begin", When::begins, answer_lbfgs_begin},
     {iterate_message, "iterate", When::ends_step, answer_lbfgs_round},

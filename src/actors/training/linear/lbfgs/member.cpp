@@ -48,14 +48,13 @@ class LbfgsMember final : public MemberHalf {
         if (auto done = block_->answer(coefficients_, residual_, answer_); !done)
             return tl::unexpected(std::move(done.error()));
         const auto scores =
-            protocol_->share(stamp_of(call.step, Stamp::Tensor::scores), answer_.scores);
+            protocol_->share(stamp_of(call.step, Stamp::Tensor::gradient_scores), answer_.scores);
         if (!scores) return tl::unexpected(scores.error());
-        shared_ = models::Matrix(*scores);
         const models::ConstMatrixView scalars{answer_.scalars.data(), answer_.scalars.size(), 1};
         const auto products =
             protocol_->share(stamp_of(call.step, Stamp::Tensor::products), scalars);
         if (!products) return tl::unexpected(products.error());
-        return encode_iterated(shared_, *products);
+        return encode_iterated(*scores, *products);
     }
 
     Result<Bytes> evaluate(const MemberCall& call) {
@@ -141,7 +140,6 @@ class LbfgsMember final : public MemberHalf {
     models::Matrix coefficients_;
     models::Matrix residual_;
     models::LbfgsAnswer answer_;
-    models::Matrix shared_;
     models::Matrix rows_;
 };
 
@@ -165,7 +163,7 @@ Result<Bytes> answer_lbfgs_protocol(MemberHalf& half, const MemberCall& call) {
 }
 
 Result<std::unique_ptr<MemberHalf>> make_lbfgs_member(const MemberSetting& setting) {
-    auto protocol = make_member_protocol(config::name_of(setting.party.agreed().run.protocol));
+    auto protocol = make_member_protocol(setting.party.agreed());
     if (!protocol) return tl::unexpected(std::move(protocol.error()));
     return std::make_unique<LbfgsMember>(setting, std::move(*protocol));
 }

@@ -43,12 +43,13 @@ Result<IterateRequest> decode_iterate_request(Body body) {
     return m;
 }
 
-Bytes encode_iterated(models::ConstMatrixView scores, models::ConstMatrixView products) {
+Bytes encode_iterated(const SentTensor& scores, const SentTensor& products) {
     bus::Writer w;
-    w.reserve((scores.size() + products.size()) * sizeof(double) + 3 * tensor_overhead_bytes);
+    w.reserve((scores.values.size() + products.values.size()) * sizeof(double) +
+              3 * tensor_overhead_bytes);
     w.array(2);
-    put(w, scores);
-    return put(w, products).take();
+    put_tensor(w, scores);
+    return put_tensor(w, products).take();
 }
 
 Result<IterateReply> decode_iterate_reply(Body body) {

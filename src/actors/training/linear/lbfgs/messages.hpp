@@ -34,7 +34,7 @@ Bytes encode_iterate(std::uint64_t step, const LbfgsSettings& settings,
                      models::ConstMatrixView coefficients, models::ConstMatrixView residual);
 Result<IterateRequest> decode_iterate_request(Body body);
 
-Bytes encode_iterated(models::ConstMatrixView scores, models::ConstMatrixView products);
+Bytes encode_iterated(const SentTensor& scores, const SentTensor& products);
 Result<IterateReply> decode_iterate_reply(Body body);
 
 /// Errors: malformed_message when the shape is another one or a number makes no sense.
