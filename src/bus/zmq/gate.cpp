@@ -290,23 +290,31 @@ class GateImpl final : public Gate {
         return true;
     }
 
+    /// Fills in whose key it is. False: nobody's that is let in.
+    bool known(Verdict& verdict) const {
+        if (const auto found = entry(verdict.fingerprint)) {
+            verdict.name = found->name;
+        } else {
+            const auto list = file_->list();
+            const Invited* const invited = list->find_invitation(verdict.fingerprint);
+            if (invited == nullptr || invited->as.expires <= wall_seconds()) return false;
+            verdict.name = invited->as.name;
+        }
+        return verdict.in = true;
+    }
+
     Verdict judge(const zmq::message_t& credentials, const std::string& address) {
         PublicKey key;
         std::memcpy(key.bytes.data(), credentials.data(), key.bytes.size());
         Verdict verdict;
         verdict.fingerprint = fingerprint_of(key);
-        if (const auto found = entry(verdict.fingerprint)) {
-            verdict.in = true;
-            verdict.name = found->name;
-            return verdict;
-        }
+        if (known(verdict)) return verdict;
+        // who was allowed or invited a moment ago comes before the list is looked at again; that
+        // costs a stranger's handshake one stat(2) more
+        look_at_list(false);
+        if (known(verdict)) return verdict;
         const auto list = file_->list();
         const Invited* const invited = list->find_invitation(verdict.fingerprint);
-        if (invited != nullptr && invited->as.expires > wall_seconds()) {
-            verdict.in = true;
-            verdict.name = invited->as.name;
-            return verdict;
-        }
         const auto ending = lines_.take(clock_now());
         if (!ending) return verdict;
         const Allowed* const expired = list->find(verdict.fingerprint);
