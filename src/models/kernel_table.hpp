@@ -6,6 +6,42 @@
 
 namespace vflbus::models {
 
+/// C (rows x columns) = A (rows x terms) B (terms x columns), in floats. Columns of A and C are
+/// contiguous, `rows` is a multiple of 16. Each element is start + a_0 b_0 + a_1 b_1 + ... in this
+/// order, every product rounded before it is added.
+struct FloatProduct {
+    std::size_t rows = 0;
+    std::size_t terms = 0;
+    std::size_t columns = 0;
+    const float* a = nullptr;
+    std::size_t a_stride = 0;  ///< floats from one column of A to the next
+    const float* b = nullptr;
+    std::size_t b_step = 0;        ///< floats from one term to the next
+    std::size_t b_next = 0;        ///< floats from one column of the result to the next
+    const float* start = nullptr;  ///< `rows` floats with which every column begins; null: zeros
+    float* c = nullptr;
+    std::size_t c_stride = 0;
+};
+
+/// One step of Adam, element by element; `size` is a multiple of 16.
+///   g = gradient_factor G + penalty w;   m = beta1 m + (1 - beta1) g;   s likewise of g^2
+///   w = keep w - rate m / (sqrt(s) second_factor + epsilon)
+struct FloatAdam {
+    std::size_t size = 0;
+    float* weights = nullptr;
+    float* first = nullptr;
+    float* second = nullptr;
+    const float* gradient = nullptr;
+    float gradient_factor = 1;
+    float penalty = 0;
+    float keep = 1;
+    float beta1 = 0;
+    float beta2 = 0;
+    float rate = 0;           ///< with the correction of m
+    float second_factor = 1;  ///< the correction of sqrt(s)
+    float epsilon = 0;
+};
+
 struct KernelTable {
     /// Z (b x k) = X (b x d) W (d x k)
     void (*scores)(const double* x, std::size_t b, std::size_t d, const double* w, std::size_t k,
@@ -20,6 +56,8 @@ struct KernelTable {
     void (*log)(const double* in, double* out, std::size_t n);
     void (*sigmoid)(const double* in, double* out, std::size_t n);
     void (*softplus)(const double* in, double* out, std::size_t n);
+    void (*float_product)(const FloatProduct& product);
+    void (*float_adam)(const FloatAdam& step);
 };
 
 extern const KernelTable kernels_baseline;
