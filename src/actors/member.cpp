@@ -140,7 +140,8 @@ class MemberApp {
         context.config_hash = config::agreed_hash(mine);
         auto run = std::make_shared<MemberRun>(purpose->first, mine, options_);
         run->algorithm = *algorithm;
-        auto half = run->algorithm->member({run->party, invitation.term});
+        auto half = run->algorithm->member(
+            {run->party, invitation.term, static_cast<std::uint64_t>(context.rank())});
         if (!half) return tl::unexpected(std::move(half.error()));
         run->half = std::move(*half);
         if (run->purpose == Purpose::train) {

@@ -31,9 +31,13 @@ std::vector<double> weights_in(const config::ModelConfig& model, const models::L
 }  // namespace
 
 std::string divergence_hint(const config::ModelConfig& model) {
+    if (model.name != config::ModelName::linear)
+        return "lower model.learning_rate (now " + shortest(model.learning_rate) +
+               "), or state model.clip_norm = 1";
     switch (model.solver) {
         case config::Solver::sgd:
         case config::Solver::adam:
+        case config::Solver::adamw:
             return "lower model.learning_rate (now " + shortest(model.learning_rate) +
                    "), or state model.solver = \"lbfgs\", which needs none";
         case config::Solver::sequential:

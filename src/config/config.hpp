@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,7 +22,12 @@ namespace vflbus::config {
 
 enum class Protocol : std::uint8_t { honest, masked };
 using vflbus::Task;
-enum class Solver : std::uint8_t { lbfgs, sgd, adam, sequential };
+enum class Solver : std::uint8_t { lbfgs, sgd, adam, sequential, adamw };
+enum class ModelName : std::uint8_t { linear, mlp, resnet };
+enum class Combine : std::uint8_t { concat, sum, mean };
+enum class ActivationName : std::uint8_t { relu, gelu, silu };
+enum class NormName : std::uint8_t { none, batch, layer };
+enum class Schedule : std::uint8_t { constant, cosine, step };
 enum class Optimizer : std::uint8_t { sgd, adam };
 enum class Duplicates : std::uint8_t { refuse, first, all };
 enum class MissingRows : std::uint8_t { refuse, skip };
@@ -31,6 +37,10 @@ std::string_view name_of(Protocol value) noexcept;
 using vflbus::name_of;  // of a Task
 std::string_view name_of(Solver value) noexcept;
 std::string_view name_of(Optimizer value) noexcept;
+std::string_view name_of(ModelName value) noexcept;
+std::string_view name_of(Combine value) noexcept;
+std::string_view name_of(ActivationName value) noexcept;
+std::string_view name_of(NormName value) noexcept;
 std::string_view name_of(Duplicates value) noexcept;
 
 /// `"none"`, `"balanced"`, or one positive number per class.
@@ -50,6 +60,7 @@ struct RunConfig {
 };
 
 struct ModelConfig {
+    ModelName name = ModelName::linear;
     Task task = Task::logistic;
     Solver solver = Solver::lbfgs;
     bool sequential = false;  ///< what solver = "sequential" was called before, and equal to it
@@ -72,8 +83,28 @@ struct ModelConfig {
     std::uint64_t report_train_metrics_iteration = 0;  ///< steps; 0: at the end only
     std::uint64_t report_test_metrics_iteration = 0;   ///< steps; 0: at the end only
     bool label_holder_alone = true;
+    // -- networks ----
+    std::string bottom = "128-64";  ///< widths of the layers at each party (widths_of)
+    std::string top = "64";         ///< widths of the hidden layers at the master
+    Combine combine = Combine::concat;
+    ActivationName activation = ActivationName::relu;
+    NormName norm = NormName::none;
+    double dropout = 0.1;  ///< in [0, 1)
+    std::uint64_t blocks = 2;
+    double hid_factor = 2;
+    double residual_dropout = 0;
+    Schedule schedule = Schedule::constant;
+    double warmup_epochs = 0;
+    double drop_epochs = 10;
+    double drop_factor = 0.1;
+    double clip_norm = 0;  ///< 0: any
+    std::uint64_t eval_batch_size = 4096;
     friend bool operator==(const ModelConfig&, const ModelConfig&) = default;
 };
+
+/// The numbers of "128-64"; empty for "". Nothing when it is something else, more than 16 numbers,
+/// or one is not from 1 to 16384.
+std::optional<std::vector<std::size_t>> widths_of(std::string_view text);
 
 struct DataConfig {
     std::uint64_t dataset_size = 0;  ///< first n common ids; 0: all

@@ -10,7 +10,12 @@ using std::string_view;
 
 // In the order of the enumerations.
 constexpr string_view protocols[] = {"honest", "masked"};
-constexpr string_view solvers[] = {"lbfgs", "sgd", "adam", "sequential"};
+constexpr string_view solvers[] = {"lbfgs", "sgd", "adam", "sequential", "adamw"};
+constexpr string_view model_names[] = {"linear", "mlp", "resnet"};
+constexpr string_view combinations[] = {"concat", "sum", "mean"};
+constexpr string_view activations[] = {"relu", "gelu", "silu"};
+constexpr string_view norms[] = {"none", "batch", "layer"};
+constexpr string_view schedules[] = {"constant", "cosine", "step"};
 constexpr string_view optimizers[] = {"sgd", "adam"};
 constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
 constexpr string_view missing_rules[] = {"refuse", "skip"};
@@ -83,6 +88,14 @@ constexpr Key key_table[] = {
 
     // -- [model] ----------------------------------------------------------------
     {.section = "model",
+     .name = "name",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(model.name),
+     .doc = "linear: linear, logistic and softmax regression. mlp, resnet: a split network; every "
+            "party has a bottom network for its own columns (dense layers, or residual blocks), "
+            "and the master a top network for what comes out of them (docs/networks.md).",
+     .choices = model_names},
+    {.section = "model",
      .name = "task",
      .type = Type::choice,
      .field = ENUM_IN_CONFIG(model.task),
@@ -94,13 +107,15 @@ constexpr Key key_table[] = {
      .type = Type::choice,
      .field = ENUM_IN_CONFIG(model.solver),
      .doc = "lbfgs: all rows at once until it converges; nothing has to be chosen. sgd, adam: "
-            "mini-batches for a number of epochs. sequential (linear only): in each batch one "
+            "mini-batches for a number of epochs. adamw: the same, of networks alone, with weight "
+            "decay that is no part of the gradient. sequential (linear only): in each batch one "
             "party after another solves its own ridge least squares for what the others leave of "
             "the label.",
      .choices = solvers,
      .default_note = "`\"lbfgs\"`; where it is not stated, but one of `optimizer`, "
                      "`learning_rate`, `momentum`, `adam_*`, `weight_decay`, `epochs`, "
-                     "`batch_size` or `shuffle` is: what `optimizer` says"},
+                     "`batch_size` or `shuffle` is: what `optimizer` says. Of networks "
+                     "`\"adamw\"`, or what `optimizer` says"},
     {.section = "model",
      .name = "sequential",
      .type = Type::boolean,
@@ -158,12 +173,14 @@ constexpr Key key_table[] = {
      .unit = "rows",
      .min = 0,
      .max = 1e9,
-     .default_note = "`256`; 0 with `sequential`"},
+     .default_note = "`256`; 0 with `sequential`; 128 of networks"},
     {.section = "model",
      .name = "learning_rate",
      .type = Type::number,
      .field = IN_CONFIG(model.learning_rate),
-     .doc = "Length of a step. Of sgd and adam.",
+     .doc =
+         "Length of a step. Of sgd, adam and adamw. Where it is not stated, networks take 0.001, "
+         "with sgd 0.05.",
      .min = 0,
      .max = 1000,
      .above_min = true},
@@ -210,9 +227,11 @@ constexpr Key key_table[] = {
      .type = Type::number,
      .field = IN_CONFIG(model.weight_decay),
      .doc = "lambda in the gradient X'r + lambda w; the intercept is left out. Of sgd and adam; "
-            "lbfgs has l2, sequential reg_lambda.",
+            "lbfgs has l2, sequential reg_lambda. adamw shortens the weights by learning_rate x "
+            "weight_decay in each step. In networks biases and norms do not decay.",
      .min = 0,
-     .max = 1e6},
+     .max = 1e6,
+     .default_note = "`0`; `0.01` with adamw"},
     {.section = "model",
      .name = "reg_lambda",
      .type = Type::number,
@@ -260,6 +279,125 @@ constexpr Key key_table[] = {
      .type = Type::boolean,
      .field = IN_CONFIG(model.label_holder_alone),
      .doc = "Whether the master also trains a model on its own features alone, for comparison."},
+
+    // -- [model], of networks ----------------------------------------------------
+    {.section = "model",
+     .name = "bottom",
+     .type = Type::text,
+     .field = IN_CONFIG(model.bottom),
+     .doc =
+         "Widths of the layers of each party's bottom network, joined by '-'; the last one is how "
+         "many numbers of a record leave the party. With resnet two numbers: the width of the "
+         "blocks, and of what leaves the party. Of networks."},
+    {.section = "model",
+     .name = "top",
+     .type = Type::text,
+     .field = IN_CONFIG(model.top),
+     .doc =
+         "Widths of the hidden layers of the master's top network, joined by '-'; a layer for the "
+         "outputs comes after them. Empty: only that one, from whose gradients members can tell "
+         "the labels of the rows. Of networks."},
+    {.section = "model",
+     .name = "combine",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(model.combine),
+     .doc =
+         "How the top network gets what comes out of the bottom networks: side by side, as their "
+         "sum, or as their mean. Of networks.",
+     .choices = combinations},
+    {.section = "model",
+     .name = "activation",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(model.activation),
+     .doc = "What follows each dense layer but the last one of the top network. Of networks.",
+     .choices = activations},
+    {.section = "model",
+     .name = "norm",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(model.norm),
+     .doc = "What comes before each activation: batch normalisation, layer normalisation, or "
+            "nothing. Of networks.",
+     .choices = norms},
+    {.section = "model",
+     .name = "dropout",
+     .type = Type::number,
+     .field = IN_CONFIG(model.dropout),
+     .doc = "Share of the numbers behind each activation that a training step leaves out; within "
+            "the blocks of resnet. Of networks.",
+     .min = 0,
+     .max = 1,
+     .below_max = true},
+    {.section = "model",
+     .name = "blocks",
+     .type = Type::integer,
+     .field = IN_CONFIG(model.blocks),
+     .doc = "Residual blocks of a bottom network. Of resnet.",
+     .min = 1,
+     .max = 64},
+    {.section = "model",
+     .name = "hid_factor",
+     .type = Type::number,
+     .field = IN_CONFIG(model.hid_factor),
+     .doc = "Width within a block, as a multiple of the width of the blocks. Of resnet.",
+     .min = 0,
+     .max = 16,
+     .above_min = true},
+    {.section = "model",
+     .name = "residual_dropout",
+     .type = Type::number,
+     .field = IN_CONFIG(model.residual_dropout),
+     .doc = "Share of the numbers that a block adds which a training step leaves out. Of resnet.",
+     .min = 0,
+     .max = 1,
+     .below_max = true},
+    {.section = "model",
+     .name = "schedule",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(model.schedule),
+     .doc = "How the learning rate goes on after the warm-up: constant; cosine, down to 0 at the "
+            "end; step, which is multiplied by drop_factor every drop_epochs. Of networks.",
+     .choices = schedules},
+    {.section = "model",
+     .name = "warmup_epochs",
+     .type = Type::number,
+     .field = IN_CONFIG(model.warmup_epochs),
+     .doc = "The learning rate grows from 0 over so many epochs. Of networks.",
+     .unit = "epochs",
+     .min = 0,
+     .max = 1e6},
+    {.section = "model",
+     .name = "drop_epochs",
+     .type = Type::number,
+     .field = IN_CONFIG(model.drop_epochs),
+     .doc = "Epochs from one drop of the learning rate to the next. Of schedule = \"step\".",
+     .unit = "epochs",
+     .min = 0,
+     .max = 1e6,
+     .above_min = true},
+    {.section = "model",
+     .name = "drop_factor",
+     .type = Type::number,
+     .field = IN_CONFIG(model.drop_factor),
+     .doc = "What a drop multiplies the learning rate by. Of schedule = \"step\".",
+     .min = 0,
+     .max = 1,
+     .above_min = true},
+    {.section = "model",
+     .name = "clip_norm",
+     .type = Type::number,
+     .field = IN_CONFIG(model.clip_norm),
+     .doc = "A longer gradient of a network is shortened to this norm, each network by itself; 0: "
+            "none is. Of networks.",
+     .min = 0,
+     .max = 1e12},
+    {.section = "model",
+     .name = "eval_batch_size",
+     .type = Type::integer,
+     .field = IN_CONFIG(model.eval_batch_size),
+     .doc = "Rows of one request for metrics and predictions. Of networks.",
+     .unit = "rows",
+     .min = 1,
+     .max = 1e6},
 
     // -- [data] -----------------------------------------------------------------
     {.section = "data",
@@ -820,6 +958,18 @@ string_view name_of(Solver value) noexcept {
 }
 string_view name_of(Optimizer value) noexcept {
     return choice_of(optimizers, value);
+}
+string_view name_of(ModelName value) noexcept {
+    return choice_of(model_names, value);
+}
+string_view name_of(Combine value) noexcept {
+    return choice_of(combinations, value);
+}
+string_view name_of(ActivationName value) noexcept {
+    return choice_of(activations, value);
+}
+string_view name_of(NormName value) noexcept {
+    return choice_of(norms, value);
 }
 string_view name_of(Duplicates value) noexcept {
     return choice_of(duplicate_rules, value);

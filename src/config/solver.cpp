@@ -4,6 +4,7 @@
 #include <array>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/text.hpp"
 #include "config/keys.hpp"
@@ -32,6 +33,21 @@ constexpr ForeignKey not_of_lbfgs[] = {
 constexpr ForeignKey of_lbfgs_alone[] = {{"l2", "model.weight_decay"},
                                          {"tolerance", "model.epochs"},
                                          {"max_iterations", "model.epochs"}};
+
+/// Keys of networks alone.
+constexpr std::array<string_view, 15> network_keys = {
+    "bottom",        "top",         "combine",     "activation",       "norm",
+    "dropout",       "blocks",      "hid_factor",  "residual_dropout", "schedule",
+    "warmup_epochs", "drop_epochs", "drop_factor", "clip_norm",        "eval_batch_size"};
+constexpr std::array<string_view, 3> resnet_keys = {"blocks", "hid_factor", "residual_dropout"};
+
+bool is_network(const ModelConfig& model) {
+    return model.name != ModelName::linear;
+}
+
+std::string name_text(ModelName name) {
+    return "model.name = " + quote(name_of(name));
+}
 
 std::string model_key(string_view name) {
     return "model." + std::string(name);
@@ -66,15 +82,17 @@ bool has_default(const Config& config, const Key& key) {
     return equal(key.field(mine, nobody), key.field(defaults, nobody));
 }
 
-void refuse_foreign(const Config& config, const ForeignKey& foreign, Problems& problems) {
+/// `beside`: what the key has no meaning with.
+void refuse_foreign(const Config& config, const ForeignKey& foreign, const std::string& beside,
+                    const std::string& advice, Problems& problems) {
     const Key& key = *find_key("model", foreign.name);
     if (has_default(config, key)) return;
     Config mine = config;
     PartyConfig nobody;
     const std::string name = model_key(foreign.name);
     problems.add(at(config, name) + name + " = " + literal(key, key.field(mine, nobody)) +
-                 " has no meaning with " + solver_text(config.model.solver) +
-                 (foreign.nearest.empty() ? "; leave it out, or state another solver"
+                 " has no meaning with " + beside +
+                 (foreign.nearest.empty() ? "; leave it out, or state another " + advice
                                           : "; the nearest is " + std::string(foreign.nearest)));
 }
 
@@ -94,7 +112,83 @@ void fill_earlier_keys(Config& config, Problems& problems) {
     model.optimizer = model.solver == Solver::adam ? Optimizer::adam : Optimizer::sgd;
 }
 
+/// What is not stated, and has another default in networks than in linear models.
+void fill_network_defaults(Config& config) {
+    ModelConfig& model = config.model;
+    if (model.solver == Solver::lbfgs || model.solver == Solver::sequential) return;
+    if (!config.stated("model.learning_rate"))
+        model.learning_rate = model.solver == Solver::sgd ? 0.05 : 0.001;
+    if (!config.stated("model.batch_size")) model.batch_size = 128;
+    if (!config.stated("model.weight_decay") && model.solver == Solver::adamw)
+        model.weight_decay = 0.01;
+}
+
+void check_widths(const Config& config, string_view name, const std::string& value, bool some,
+                  Problems& problems) {
+    const auto widths = widths_of(value);
+    const std::string key = model_key(name);
+    const std::string said = at(config, key) + key + " = " + quote(printable(value));
+    if (!widths || (some && widths->empty()))
+        return problems.add(said +
+                            " are no widths of layers: write up to 16 numbers from 1 to 16384 "
+                            "joined by '-', as in \"128-64\"");
+    if (some && config.model.name == ModelName::resnet && widths->size() != 2)
+        problems.add(
+            said + " has " + std::to_string(widths->size()) +
+            " numbers, but a resnet takes two: the width of its blocks, and of what leaves "
+            "the party");
+}
+
+void check_network(const Config& config, Problems& problems) {
+    const ModelConfig& model = config.model;
+    if (!is_network(model)) {
+        for (const string_view name : network_keys)
+            refuse_foreign(config, {name, ""}, name_text(model.name), "model.name", problems);
+        if (model.solver == Solver::adamw)
+            problems.add(at(config, "model.solver") + solver_text(model.solver) +
+                         " is for networks only, not for " + name_text(model.name) +
+                         "; the nearest is \"adam\"");
+        return;
+    }
+    if (model.name != ModelName::resnet)
+        for (const string_view name : resnet_keys)
+            refuse_foreign(config, {name, ""}, name_text(model.name), "model.name", problems);
+    if (model.solver == Solver::lbfgs || model.solver == Solver::sequential)
+        problems.add(at(config, "model.solver") + solver_text(model.solver) +
+                     " trains linear models only, not " + name_text(model.name) +
+                     "; the nearest is \"adamw\"");
+    if (!model.intercept)
+        problems.add(at(config, "model.intercept") +
+                     "model.intercept = false has no meaning with " + name_text(model.name) +
+                     ", whose layers all have a constant; leave it out");
+    if (model.momentum != 0 && model.solver == Solver::adamw)
+        problems.add(at(config, "model.momentum") + "model.momentum = " + shortest(model.momentum) +
+                     " is for model.solver = \"sgd\" only, not " +
+                     "\"adamw\"; set model.momentum = 0 (adamw has model.adam_beta1)");
+    check_widths(config, "bottom", model.bottom, true, problems);
+    check_widths(config, "top", model.top, false, problems);
+}
+
 }  // namespace
+
+std::optional<std::vector<std::size_t>> widths_of(std::string_view text) {
+    constexpr std::size_t layers_max = 16;
+    constexpr std::size_t width_max = 16384;
+    std::vector<std::size_t> widths;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find('-'), text.size());
+        std::size_t width = 0;
+        for (const char digit : text.substr(0, end)) {
+            if (digit < '0' || digit > '9' || width > width_max) return std::nullopt;
+            width = width * 10 + static_cast<std::size_t>(digit - '0');
+        }
+        if (width == 0 || width > width_max || widths.size() == layers_max) return std::nullopt;
+        widths.push_back(width);
+        if (end + 1 == text.size()) return std::nullopt;
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return widths;
+}
 
 void resolve_solver(Config& config, Problems& problems) {
     ModelConfig& model = config.model;
@@ -102,8 +196,12 @@ void resolve_solver(Config& config, Problems& problems) {
         fill_earlier_keys(config, problems);
     else if (model.sequential)
         model.solver = Solver::sequential;
+    else if (is_network(model))
+        model.solver =
+            config.stated("model.optimizer") ? solver_of(model.optimizer) : Solver::adamw;
     else if (!first_stated(config, mini_batch_keys).empty())
         model.solver = solver_of(model.optimizer);
+    if (is_network(model)) fill_network_defaults(config);
     if (model.solver == Solver::sequential && !config.stated("model.batch_size"))
         model.batch_size = 0;
     if (!config.stated("model.C")) return;
@@ -126,10 +224,13 @@ void check_solver(const Config& config, Problems& problems) {
         problems.add(at(config, "model.optimizer") + "model.optimizer = " +
                      quote(name_of(model.optimizer)) + " contradicts " + solver_text(model.solver));
     if (model.solver == Solver::lbfgs) {
-        for (const ForeignKey& foreign : not_of_lbfgs) refuse_foreign(config, foreign, problems);
+        for (const ForeignKey& foreign : not_of_lbfgs)
+            refuse_foreign(config, foreign, solver_text(model.solver), "solver", problems);
     } else {
-        for (const ForeignKey& foreign : of_lbfgs_alone) refuse_foreign(config, foreign, problems);
+        for (const ForeignKey& foreign : of_lbfgs_alone)
+            refuse_foreign(config, foreign, solver_text(model.solver), "solver", problems);
     }
+    check_network(config, problems);
 }
 
 }  // namespace vflbus::config

@@ -219,6 +219,7 @@ class MemberHalf {
 struct MemberSetting {
     Party& party;  ///< outlives the half
     std::uint32_t term = 0;
+    std::uint64_t rank = 0;  ///< of this member; what it draws by chance depends on it
 };
 
 struct MemberHandler {

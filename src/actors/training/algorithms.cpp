@@ -6,6 +6,7 @@
 #include "actors/training/algorithm.hpp"
 #include "actors/training/linear/lbfgs/lbfgs.hpp"
 #include "actors/training/linear/linear.hpp"
+#include "actors/training/split/split.hpp"
 #include "config/agreed.hpp"
 
 namespace vflbus::actors {
@@ -13,6 +14,7 @@ namespace {
 
 std::vector<const Algorithm*>& table() {
     static std::vector<const Algorithm*> rows{
+        &split::networks,
         &linear::lbfgs,
         &linear::sequential,
         &linear::honest,

@@ -52,8 +52,9 @@ class HonestSteps final : public LinearMaster {
 };
 
 bool honest_chosen(const config::AgreedHalf& agreed) {
-    return agreed.model.solver == config::Solver::sgd ||
-           agreed.model.solver == config::Solver::adam;
+    return agreed.model.name == config::ModelName::linear &&
+           (agreed.model.solver == config::Solver::sgd ||
+            agreed.model.solver == config::Solver::adam);
 }
 
 Result<std::unique_ptr<MasterHalf>> make_honest_master(const MasterSetting& setting) {

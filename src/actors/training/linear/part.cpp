@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "actors/hex.hpp"
+#include "actors/training/part_json.hpp"
 #include "base/json.hpp"
 
 namespace vflbus::actors {
@@ -11,38 +12,6 @@ namespace {
 
 constexpr std::string_view part_format_name = "vflbus-model";
 constexpr int part_format_version = 1;
-
-Json to_json(const data::PreparedColumn& column) {
-    Json out;
-    out["name"] = column.name;
-    if (column.kind == data::ColumnKind::numeric) {
-        out["kind"] = "numeric";
-        if (column.date != data::DateForm::none) out["date"] = data::name_of(column.date);
-        out["fill"] = column.fill;
-        out["mean"] = column.mean;
-        out["scale"] = column.scale;
-    } else {
-        out["kind"] = "text";
-        out["categories"] = column.categories;
-    }
-    return out;
-}
-
-data::PreparedColumn column_of(const Json& in) {
-    data::PreparedColumn column;
-    column.name = in.at("name").get<std::string>();
-    if (in.at("kind") == "numeric") {
-        if (const Json* date = in.find("date"))
-            column.date = data::parse_date_form(date->get<std::string>());
-        column.fill = in.at("fill").get<double>();
-        column.mean = in.at("mean").get<double>();
-        column.scale = in.at("scale").get<double>();
-    } else {
-        column.kind = data::ColumnKind::text;
-        column.categories = in.at("categories").get<std::vector<std::string>>();
-    }
-    return column;
-}
 
 /// Why the parts of a file do not fit each other; empty when they do.
 std::string fault_of(const ModelPart& part) {
@@ -73,11 +42,7 @@ ModelPart part_of(const ModelHead& head, const Json& in) {
         for (const Json& weight : output) part.weights.push_back(weight.get<double>());
     part.intercept = in.at("intercept").get<std::vector<double>>();
     if (const Json* labels = in.find("labels")) {
-        data::LabelCoding coding;
-        coding.task = task_named(part.task).value_or(vflbus::Task::linear);
-        coding.columns = labels->at("columns").get<std::vector<std::string>>();
-        coding.classes = labels->at("classes").get<std::vector<std::vector<std::string>>>();
-        part.labels = std::move(coding);
+        part.labels = coding_of(*labels, task_named(part.task).value_or(vflbus::Task::linear));
     }
     const Json& report = in.at("report");
     part.train_rows = report.at("train_rows").get<std::uint64_t>();
@@ -127,8 +92,7 @@ std::string to_json(const ModelPart& part) {
     }
     out["weights"] = std::move(weights);
     out["intercept"] = part.intercept;
-    if (part.labels)
-        out["labels"] = {{"columns", part.labels->columns}, {"classes", part.labels->classes}};
+    if (part.labels) out["labels"] = to_json(*part.labels);
     Json left_out = Json::array();
     for (const auto& column : part.left_out)
         left_out.push_back({{"column", column.name}, {"reason", column.reason}});

@@ -1,0 +1,99 @@
+#include "actors/training/split/bottom.hpp"
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "actors/training/linear/rows.hpp"
+
+namespace vflbus::actors::split {
+namespace {
+
+using models::nn::Records;
+
+bool all_finite(const Records& records) {
+    for (const float value : records.all())
+        if (!std::isfinite(value)) return false;
+    return true;
+}
+
+}  // namespace
+
+Bottom::Bottom(const Party& party, models::nn::NetworkShape shape, Place place)
+    : party_(&party),
+      place_(place),
+      shape_(std::move(shape)),
+      network_(shape_, weight_seed(party.agreed().run.seed, place)),
+      steps_(step_config(party.agreed().model), network_) {}
+
+Bottom::Bottom(const Party& party, Place place)
+    : Bottom(party, bottom_shape(party.agreed().model, party.features()), place) {
+    schedule_ = linear::BatchSchedule(
+        party.agreed(), static_cast<std::uint32_t>(party.rows(TableKind::train).size()));
+    rates_ = rate_config(party.agreed().model, schedule_.steps(), schedule_.batches());
+}
+
+Result<std::unique_ptr<Bottom>> Bottom::create(Party& party, const SplitPart& part) {
+    party.use(part.columns);
+    std::unique_ptr<Bottom> bottom(new Bottom(party, part.bottom.shape, Place::master));
+    if (auto done = bottom->network_.set_values(part.bottom.values); !done)
+        return tl::unexpected(std::move(done.error()));
+    return bottom;
+}
+
+const Records& Bottom::forward(std::uint64_t step) {
+    batch_rows_ = schedule_.batch_rows(step);
+    if (batch_rows_ == 0) {
+        none_.resize(width(), 0);
+        return none_;
+    }
+    models::nn::gather(party_->design(TableKind::train), schedule_.rows(step), batch_);
+    return network_.forward(batch_, pass_of(party_->agreed().run.seed, place_, step));
+}
+
+Result<> Bottom::backward(std::uint64_t step, const Records& gradient) {
+    if (gradient.width() != width() || gradient.count() != batch_rows_ || batch_rows_ == 0)
+        return fail(Errc::malformed_message, "a gradient of " + std::to_string(gradient.width()) +
+                                                 " x " + std::to_string(gradient.count()) +
+                                                 " came where " + std::to_string(width()) + " x " +
+                                                 std::to_string(batch_rows_) + " belong");
+    if (!all_finite(gradient))
+        return fail(Errc::malformed_message, "a gradient came with numbers that are not finite");
+    network_.backward(gradient, nullptr);
+    steps_.step(models::nn::rate_at(rates_, step));
+    return {};
+}
+
+Result<> Bottom::infer(TableKind side, std::uint64_t first, std::uint64_t count,
+                       Records& out) const {
+    const models::DesignView all = party_->design(side);
+    if (auto good = linear::check_rows(side, all.rows, first, count, width()); !good) return good;
+    Records in;
+    models::nn::gather(all, first, count, in);
+    network_.infer(in, out);
+    return {};
+}
+
+Result<> Bottom::restore(const NetworkState& state) {
+    if (auto done = network_.set_values(state.values); !done) return done;
+    return steps_.set_state(state.steps);
+}
+
+SplitPart Bottom::part(ModelHead head) const {
+    SplitPart part = party_part(*party_, std::move(head), schedule_.steps());
+    part.bottom = {shape_, network_.values()};
+    return part;
+}
+
+SplitPart party_part(const Party& party, ModelHead head, std::uint64_t steps) {
+    SplitPart part;
+    part.head = std::move(head);
+    part.head.steps = steps;
+    part.columns = party.preprocessor().columns;
+    part.train_rows = party.rows(TableKind::train).size();
+    part.filled_cells = party.prepared().filled_cells;
+    part.left_out = party.prepared().removed;
+    return part;
+}
+
+}  // namespace vflbus::actors::split

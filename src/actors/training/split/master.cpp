@@ -1,0 +1,370 @@
+// The master's half of split networks.
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "actors/run/run.hpp"
+#include "actors/training/linear/rows.hpp"
+#include "actors/training/split/bottom.hpp"
+#include "actors/training/split/split.hpp"
+#include "actors/training/split/top.hpp"
+#include "base/assert.hpp"
+
+namespace vflbus::actors::split {
+namespace {
+
+using models::nn::Records;
+
+/// Rows that the baseline takes in between two looks at the bus.
+constexpr std::size_t slice_rows = 16384;
+
+/// The label holder's columns alone, in a network of the same shape without members.
+class SplitBaseline final : public Baseline {
+  public:
+    static Result<std::unique_ptr<Baseline>> create(const Party& own, const Labels& labels,
+                                                    const models::nn::RateConfig& rates) {
+        auto top = Top::create(own.agreed(), labels, 1, rates);
+        if (!top) return tl::unexpected(std::move(top.error()));
+        return std::unique_ptr<Baseline>(new SplitBaseline(own, std::move(*top)));
+    }
+
+    Result<bool> slice() override {
+        // without features the constant predictor stays where the labels put it
+        if (own_->features() == 0) return false;
+        std::size_t rows = 0;
+        while (step_ < bottom_.schedule().steps() && rows < slice_rows) {
+            const Records* const part = &bottom_.forward(step_);
+            const auto batch = bottom_.schedule().rows(step_);
+            rows += batch.size();
+            auto loss = top_->step(step_, {&part, 1}, batch, gradients_);
+            if (!loss) return tl::unexpected(std::move(loss.error()));
+            if (auto done = bottom_.backward(step_, gradients_[0]); !done)
+                return tl::unexpected(std::move(done.error()));
+            ++step_;
+        }
+        return step_ < bottom_.schedule().steps();
+    }
+
+    models::Matrix predict(TableKind side) const override {
+        const std::uint64_t rows = own_->design(side).rows;
+        const std::uint64_t most = own_->agreed().model.eval_batch_size;
+        models::Matrix all;
+        models::Matrix some;
+        all.resize_uninitialized(rows, top_->outputs());
+        Records part;
+        for (std::uint64_t first = 0; first < rows; first += most) {
+            const std::uint64_t count = std::min(most, rows - first);
+            if (!bottom_.infer(side, first, count, part)) break;
+            if (own_->features() == 0) part.resize(part.width(), part.count());
+            const Records* const parts[] = {&part};
+            top_->scores(parts, some);
+            for (std::size_t c = 0; c < some.cols(); ++c)
+                std::ranges::copy(std::as_const(some).col(c),
+                                  all.col(c).begin() + static_cast<std::ptrdiff_t>(first));
+        }
+        return models::predict(own_->agreed().model.task, all, {});
+    }
+
+  private:
+    SplitBaseline(const Party& own, std::unique_ptr<Top> top)
+        : own_(&own), bottom_(own, Place::master), top_(std::move(top)) {}
+
+    const Party* own_;
+    Bottom bottom_;
+    std::unique_ptr<Top> top_;
+    std::uint64_t step_ = 0;
+    std::vector<Records> gradients_;
+};
+
+class SplitMaster final : public MasterHalf {
+  public:
+    explicit SplitMaster(const MasterSetting& setting)
+        : run_(&setting.run), own_(&setting.own), labels_(setting.labels) {}
+
+    /// For a training. Errors: bad_config, bad_data.
+    Result<> prepare() {
+        const config::AgreedHalf& agreed = own_->agreed();
+        coding_ = labels_->coding;
+        schedule_ = linear::BatchSchedule(
+            agreed, static_cast<std::uint32_t>(own_->rows(TableKind::train).size()));
+        const auto rates = rate_config(agreed.model, schedule_.steps(), schedule_.batches());
+        if (own_->features() > 0) own_bottom_ = std::make_unique<Bottom>(*own_, Place::master);
+        auto top = Top::create(agreed, *labels_, embeddings(), rates);
+        if (!top) return tl::unexpected(std::move(top.error()));
+        top_ = std::move(*top);
+        received_.resize(run_->parties().members());
+        if (auto fits = linear::check_message_rows(
+                schedule_.batch_rows(0), top_->width(), run_->config().bus.message_bytes_max,
+                "lower model.batch_size, or the last number of model.bottom");
+            !fits)
+            return fits;
+        if (!agreed.model.label_holder_alone) return {};
+        auto baseline = SplitBaseline::create(*own_, *labels_, rates);
+        if (!baseline) return tl::unexpected(std::move(baseline.error()));
+        baseline_ = std::move(*baseline);
+        return {};
+    }
+
+    /// For a prediction with a stored part.
+    Result<> prepare(const SplitPart& part) {
+        coding_ = part.top->labels;
+        received_.resize(run_->parties().members());
+        if (part.top->own) {
+            auto bottom = Bottom::create(*own_, part);
+            if (!bottom) return tl::unexpected(std::move(bottom.error()));
+            own_bottom_ = std::move(*bottom);
+        } else {
+            own_->use(part.columns);
+        }
+        if (part.top->embeddings != embeddings())
+            return fail(Errc::bad_data,
+                        "the model has networks of " + std::to_string(part.top->embeddings) +
+                            " parties, and this run has " + std::to_string(embeddings()));
+        auto top = Top::create(own_->agreed(), *part.top);
+        if (!top) return tl::unexpected(std::move(top.error()));
+        top_ = std::move(*top);
+        return {};
+    }
+
+    // -- training -----------------------------------------------------------------------
+    Task<> begin(std::uint64_t first) override {
+        BeginRequest request;
+        request.outputs = outputs();
+        request.test_rows = own_->test_bitmap();
+        request.first = first;
+        Replies asked = run_->parties().ask_all(message::begin, encode(request));
+        start(0);
+        const std::vector<Bytes> replies = co_await asked;
+        for (std::size_t i = 0; i < replies.size(); ++i)
+            co_await run_->said_by(i, begun(i, replies[i]));
+    }
+    std::uint64_t steps() const override { return schedule_.steps(); }
+
+    Task<StepResult> step(std::uint64_t step) override {
+        const std::vector<const Records*> parts = all_parts();
+        const auto rows = schedule_.rows(step);
+        Result<double> made = top_->step(step, parts, rows, gradients_);
+        StepResult result;
+        result.loss = co_await diverged(std::move(made));
+        Replies asked = run_->parties().ask_each(message::step, requests(step));
+        // while the members are at it
+        if (own_bottom_) co_await own_bottom_->backward(step, gradients_[0]);
+        start(step + 1);
+        const std::vector<Bytes> replies = co_await asked;
+        for (std::size_t i = 0; i < replies.size(); ++i)
+            co_await run_->said_by(i, stepped(step + 1, i, replies[i]));
+        co_return result;
+    }
+
+    Task<models::Matrix> scores(TableKind side, std::uint64_t) override {
+        const std::uint64_t rows = own_->design(side).rows;
+        const std::uint64_t most = rows_of_a_request();
+        models::Matrix all;
+        models::Matrix some;
+        all.resize_uninitialized(rows, outputs());
+        Records mine;
+        std::vector<Records> theirs(received_.size());
+        for (std::uint64_t first = 0; first < rows; first += most) {
+            EvaluateRequest request;
+            request.table = side;
+            request.first = first;
+            request.rows = std::min(most, rows - first);
+            Replies asked = run_->parties().ask_all(message::evaluate, encode(request));
+            if (own_bottom_) co_await own_bottom_->infer(side, first, request.rows, mine);
+            const std::vector<Bytes> replies = co_await asked;
+            for (std::size_t i = 0; i < replies.size(); ++i)
+                co_await run_->said_by(i, evaluated(request.rows, replies[i], theirs[i]));
+            std::vector<const Records*> parts;
+            if (own_bottom_) parts.push_back(&mine);
+            for (const Records& part : theirs) parts.push_back(&part);
+            top_->scores(parts, some);
+            for (std::size_t c = 0; c < some.cols(); ++c)
+                std::ranges::copy(std::as_const(some).col(c),
+                                  all.col(c).begin() + static_cast<std::ptrdiff_t>(first));
+        }
+        co_return all;
+    }
+    models::Matrix predict(const models::Matrix& scores) const override {
+        return models::predict(coding_.task, scores, {});
+    }
+    TrainingPlace place(std::uint64_t step) const override {
+        return {step == 0 ? 0 : schedule_.epoch_of(step - 1) + 1, schedule_.epochs()};
+    }
+    Baseline* baseline() override { return baseline_.get(); }
+
+    // -- commits ------------------------------------------------------------------------
+    StateFormat format() const override { return {std::string(format_name), format_version}; }
+    std::string save() const override {
+        std::string bytes;
+        put_state(bytes, top_->state());
+        put_state(bytes, own_bottom_ ? own_bottom_->state() : NetworkState{});
+        return bytes;
+    }
+    Result<> restore(std::uint64_t step, std::string_view bytes) override {
+        NetworkStateReader reader(bytes);
+        const NetworkState top = reader.state();
+        const NetworkState own = reader.state();
+        if (auto done = reader.finish(); !done) return done;
+        if (auto done = top_->restore(top); !done) return done;
+        if (own_bottom_)
+            if (auto done = own_bottom_->restore(own); !done) return done;
+        start(step);
+        return {};
+    }
+    Result<> restored(std::uint64_t step, std::size_t rank, Body body) override {
+        const auto reply = decode_restore_reply(body);
+        if (!reply) return tl::unexpected(reply.error());
+        if (reply->step != step)
+            return fail(Errc::malformed_message, "is at step " + std::to_string(reply->step) +
+                                                     " where " + std::to_string(step) +
+                                                     " was to be restored");
+        return take(reply->scores, schedule_.batch_rows(step), received_[rank]);
+    }
+
+    // -- the model ------------------------------------------------------------------------
+    Result<std::string> part(ModelHead head) const override {
+        head.outputs = outputs();
+        SplitPart part = own_bottom_ ? own_bottom_->part(std::move(head))
+                                     : party_part(*own_, std::move(head), schedule_.steps());
+        part.top = top_->part();
+        part.top->own = own_bottom_ != nullptr;
+        part.top->labels = coding_;
+        return to_json(part);
+    }
+    std::uint64_t features() const override { return own_bottom_ ? own_bottom_->features() : 0; }
+    std::uint64_t outputs() const override { return top_->outputs(); }
+    const data::LabelCoding& coding() const override { return coding_; }
+
+  private:
+    /// Parties with a bottom network.
+    [[nodiscard]] std::size_t embeddings() const {
+        return run_->parties().members() + (own_bottom_ ? 1 : 0);
+    }
+    void start(std::uint64_t step) {
+        if (own_bottom_) own_part_ = &own_bottom_->forward(step);
+    }
+    /// The own numbers first, then by rank.
+    [[nodiscard]] std::vector<const Records*> all_parts() const {
+        std::vector<const Records*> parts;
+        if (own_bottom_) parts.push_back(own_part_);
+        for (const Records& part : received_) parts.push_back(&part);
+        return parts;
+    }
+    /// The step request of each member, by rank.
+    std::vector<Bytes> requests(std::uint64_t step) {
+        std::vector<Bytes> out;
+        for (std::size_t i = 0; i < received_.size(); ++i) {
+            const std::size_t place = own_bottom_ ? i + 1 : i;
+            if (gradients_.size() > 1 || i == 0)
+                models::nn::to_matrix(gradients_[gradients_.size() > 1 ? place : 0], travels_);
+            out.push_back(encode_step(step, travels_));
+        }
+        return out;
+    }
+    Result<double> diverged(Result<double> loss) const {
+        if (!loss && loss.error().code == Errc::diverged)
+            loss.error().hint = "lower model.learning_rate, or state model.clip_norm = 1";
+        return loss;
+    }
+    [[nodiscard]] std::uint64_t rows_of_a_request() const {
+        const std::uint64_t room =
+            linear::evaluate_reply_bytes_max / (top_->width() * sizeof(double));
+        return std::max<std::uint64_t>(1, std::min(room, run_->config().model.eval_batch_size));
+    }
+
+    Result<> take(const TensorView& numbers, std::uint64_t rows, Records& out) {
+        if (numbers.rows != top_->width() || numbers.cols != rows)
+            return fail(Errc::malformed_message, "sent " + std::to_string(numbers.rows) + " x " +
+                                                     std::to_string(numbers.cols) +
+                                                     " numbers where " +
+                                                     std::to_string(top_->width()) + " x " +
+                                                     std::to_string(rows) + " belong");
+        copy_tensor(numbers, travels_);
+        models::nn::from_matrix(travels_, out);
+        for (const float value : out.all())
+            if (!std::isfinite(value)) {
+                Failure failure{Errc::diverged, "its network's numbers are no longer finite"};
+                failure.hint = "lower model.learning_rate, or state model.clip_norm = 1";
+                return tl::unexpected(std::move(failure));
+            }
+        return {};
+    }
+    Result<> begun(std::size_t rank, Body body) {
+        const auto reply = decode_begin_reply(body);
+        if (!reply) return tl::unexpected(reply.error());
+        if (auto noted = linear::note_begun(*run_, rank, *reply); !noted) return noted;
+        return take(reply->scores, schedule_.batch_rows(0), received_[rank]);
+    }
+    Result<> stepped(std::uint64_t next, std::size_t rank, Body body) {
+        const auto reply = decode_step_reply(body);
+        if (!reply) return tl::unexpected(reply.error());
+        return take(reply->scores, schedule_.batch_rows(next), received_[rank]);
+    }
+    Result<> evaluated(std::uint64_t rows, Body body, Records& out) {
+        const auto reply = decode_evaluate_reply(body);
+        if (!reply) return tl::unexpected(reply.error());
+        return take(reply->scores, rows, out);
+    }
+
+    Run* run_;
+    Party* own_;
+    const Labels* labels_;
+    linear::BatchSchedule schedule_;
+    std::unique_ptr<Bottom> own_bottom_;  ///< none where the master has no features
+    std::unique_ptr<Top> top_;
+    std::unique_ptr<Baseline> baseline_;
+    data::LabelCoding coding_;
+    const Records* own_part_ = nullptr;
+    std::vector<Records> received_;  ///< of the next batch, by rank
+    std::vector<Records> gradients_;
+    models::Matrix travels_;
+};
+
+bool networks_chosen(const config::AgreedHalf& agreed) {
+    return agreed.model.name != config::ModelName::linear;
+}
+
+constexpr config::Protocol network_protocols[] = {config::Protocol::honest};
+constexpr MemberHandler network_handlers[] = {
+    {message::begin, "begin", When::begins, answer_begin},
+    {message::step, "step", When::ends_step, answer_step},
+    {message::evaluate, "evaluate", When::any_rows, answer_evaluate},
+};
+
+}  // namespace
+
+Result<std::unique_ptr<MasterHalf>> make_master(const MasterSetting& setting) {
+    auto master = std::make_unique<SplitMaster>(setting);
+    if (auto done = master->prepare(); !done) return tl::unexpected(std::move(done.error()));
+    return master;
+}
+
+Result<std::unique_ptr<MasterHalf>> make_predicting_master(const MasterSetting& setting,
+                                                           std::string_view text,
+                                                           std::string_view path) {
+    const auto part = parse_split_part(text, path);
+    if (!part) return tl::unexpected(part.error());
+    if (!part->top) return fail(Errc::bad_data, std::string(path) + " is not the part of a master");
+    auto master = std::make_unique<SplitMaster>(setting);
+    if (auto done = master->prepare(*part); !done) return tl::unexpected(std::move(done.error()));
+    return master;
+}
+
+const Algorithm networks{
+    .name = "split networks",
+    .format = format_name,
+    .chosen = networks_chosen,
+    .protocols = network_protocols,
+    .check = nullptr,
+    .train = make_master,
+    .predict = make_predicting_master,
+    .member = make_member,
+    .handlers = network_handlers,
+};
+
+}  // namespace vflbus::actors::split

@@ -1,0 +1,127 @@
+// The member's half of split networks: the numbers of its bottom network for a batch, and a step of
+// it with the gradient by these numbers.
+
+#include <memory>
+#include <utility>
+
+#include "actors/training/linear/rows.hpp"
+#include "actors/training/split/bottom.hpp"
+#include "actors/training/split/split.hpp"
+#include "base/planted.hpp"
+
+namespace vflbus::actors::split {
+namespace {
+
+class SplitMember final : public MemberHalf {
+  public:
+    explicit SplitMember(const MemberSetting& setting)
+        : party_(&setting.party), place_(member_place(setting.rank)) {}
+
+    // -- messages -----------------------------------------------------------------------
+    Result<Bytes> begin(const MemberCall& call) {
+        const auto request = decode_begin_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if (request->outputs == 0) return fail(Errc::malformed_message, "a model without outputs");
+        outputs_ = request->outputs;
+        bottom_ = std::make_unique<Bottom>(*party_, place_);
+        return encode(linear::begin_reply(*party_), numbers(0));
+    }
+
+    Result<Bytes> step(const MemberCall& call) {
+        const auto request = decode_step_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
+        copy_tensor(request->tensor, travels_);
+        models::nn::from_matrix(travels_, gradient_);
+        if (auto done = bottom_->backward(call.step, gradient_); !done)
+            return tl::unexpected(std::move(done.error()));
+        return encode_scores(numbers(call.step + 1));
+    }
+
+    Result<Bytes> evaluate(const MemberCall& call) {
+        const auto request = decode_evaluate_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if ((request->table == TableKind::predict) != call.predicts)
+            return fail(Errc::handler_failed, "cannot evaluate a " +
+                                                  std::string(name_of(request->table)) + " in a " +
+                                                  (call.predicts ? "prediction" : "training"));
+        if (auto done = bottom_->infer(request->table, request->first, request->rows, rows_); !done)
+            return tl::unexpected(std::move(done.error()));
+        models::nn::to_matrix(rows_, travels_);
+        return encode_scores(travels_);
+    }
+
+    // -- MemberHalf ---------------------------------------------------------------------
+    Result<BeginRequest> beginning(Body begin) const override {
+        return decode_begin_request(begin);
+    }
+    std::uint64_t steps() const override { return bottom_->schedule().steps(); }
+    StateFormat format() const override { return {std::string(format_name), format_version}; }
+    std::string save() const override {
+        std::string bytes;
+        put_state(bytes, bottom_->state());
+        return bytes;
+    }
+    Result<Bytes> restore(std::uint64_t step, std::string_view bytes) override {
+        NetworkStateReader reader(bytes);
+        NetworkState state = reader.state();
+        if (auto done = reader.finish(); !done) return tl::unexpected(std::move(done.error()));
+        if (VFLBUS_PLANTED(optimizer_not_restored)) state.steps = bottom_->state().steps;
+        if (auto done = bottom_->restore(state); !done)
+            return tl::unexpected(std::move(done.error()));
+        return encode_restored(step, numbers(step));
+    }
+    Result<std::string> part(ModelHead head) const override {
+        head.outputs = outputs_;
+        return to_json(bottom_->part(std::move(head)));
+    }
+    Result<> use(std::string_view text, std::string_view path) override {
+        const auto part = parse_split_part(text, path);
+        if (!part) return tl::unexpected(part.error());
+        if (part->top) return fail(Errc::bad_data, std::string(path) + " is the part of a master");
+        auto bottom = Bottom::create(*party_, *part);
+        if (!bottom) return tl::unexpected(std::move(bottom.error()));
+        bottom_ = std::move(*bottom);
+        outputs_ = part->head.outputs;
+        return {};
+    }
+    std::uint64_t features() const override { return bottom_ ? bottom_->features() : 0; }
+    std::uint64_t outputs() const override { return outputs_; }
+
+  private:
+    /// What leaves the bottom network for batch `step`, as it travels.
+    models::ConstMatrixView numbers(std::uint64_t step) {
+        models::nn::to_matrix(bottom_->forward(step), travels_);
+        return travels_;
+    }
+
+    Party* party_;
+    Place place_;
+    std::uint64_t outputs_ = 0;
+    std::unique_ptr<Bottom> bottom_;
+    models::nn::Records gradient_;
+    models::nn::Records rows_;
+    models::Matrix travels_;
+};
+
+SplitMember& split_half(MemberHalf& half) {
+    return static_cast<SplitMember&>(half);
+}
+
+}  // namespace
+
+Result<Bytes> answer_begin(MemberHalf& half, const MemberCall& call) {
+    return split_half(half).begin(call);
+}
+Result<Bytes> answer_step(MemberHalf& half, const MemberCall& call) {
+    return split_half(half).step(call);
+}
+Result<Bytes> answer_evaluate(MemberHalf& half, const MemberCall& call) {
+    return split_half(half).evaluate(call);
+}
+
+Result<std::unique_ptr<MemberHalf>> make_member(const MemberSetting& setting) {
+    return std::make_unique<SplitMember>(setting);
+}
+
+}  // namespace vflbus::actors::split

@@ -1,0 +1,35 @@
+#pragma once
+// Split networks: every party has a bottom network for its own columns, the master a top network
+// for what comes out of them, and the loss. In a step the members' numbers for a batch go to the
+// master and the loss's gradient by these numbers goes back, in one round trip: the reply to the
+// gradient of batch t holds the numbers of batch t + 1, made with the weights after step t.
+//
+//   bottom.hpp   a party's network, its batches and its steps
+//   top.hpp      what the master does with the parties' numbers, the loss included
+//   part.hpp     a party's model.json; state.hpp commits
+//   master.cpp, member.cpp   the halves
+//
+// The networks' numbers travel in the clear, as docs/networks.md says: other protocols than
+// `honest` are refused.
+
+#include "actors/training/algorithm.hpp"
+
+namespace vflbus::actors::split {
+
+extern const Algorithm networks;
+
+/// Of commits and of model parts.
+inline constexpr std::string_view format_name = "split-network";
+inline constexpr std::uint64_t format_version = 1;
+
+Result<std::unique_ptr<MasterHalf>> make_master(const MasterSetting& setting);
+Result<std::unique_ptr<MasterHalf>> make_predicting_master(const MasterSetting& setting,
+                                                           std::string_view text,
+                                                           std::string_view path);
+Result<std::unique_ptr<MemberHalf>> make_member(const MemberSetting& setting);
+
+Result<Bytes> answer_begin(MemberHalf& half, const MemberCall& call);
+Result<Bytes> answer_step(MemberHalf& half, const MemberCall& call);
+Result<Bytes> answer_evaluate(MemberHalf& half, const MemberCall& call);
+
+}  // namespace vflbus::actors::split

@@ -1,0 +1,255 @@
+// Every layer's gradient against finite differences, and the same bits on every vector width.
+
+#include <cmath>
+#include <functional>
+
+#include "base/rng.hpp"
+#include "catch.hpp"
+#include "models/kernels.hpp"
+#include "models/nn/network.hpp"
+#include "models/nn/steps.hpp"
+
+using namespace vflbus;
+using namespace vflbus::models;
+using namespace vflbus::models::nn;
+
+namespace {
+
+Records drawn(std::uint64_t seed, std::size_t width, std::size_t count) {
+    Rng rng(seed);
+    Records out(width, count);
+    for (std::size_t i = 0; i < count; ++i)
+        for (std::size_t j = 0; j < width; ++j) {
+            const double value = 2 * rng.uniform() - 1;
+            // not where max(x, 0) has its corner
+            out.record(i)[j] = static_cast<float>(value + (value < 0 ? -0.1 : 0.1));
+        }
+    return out;
+}
+
+double weighted_sum(const Records& values, const Records& weights) {
+    double sum = 0;
+    for (std::size_t i = 0; i < values.count(); ++i)
+        for (std::size_t j = 0; j < values.width(); ++j)
+            sum += static_cast<double>(values.record(i)[j]) *
+                   static_cast<double>(weights.record(i)[j]);
+    return sum;
+}
+
+/// Compares the slope of `loss` along `number` with what `backward` says of it.
+void check_slope(float& number, float slope, const std::function<double()>& loss) {
+    constexpr float step = 4e-3F;
+    const float before = number;
+    number = before + step;
+    const double above = loss();
+    number = before - step;
+    const double below = loss();
+    number = before;
+    CHECK(static_cast<double>(slope) ==
+          Approx((above - below) / (2 * static_cast<double>(step))).epsilon(5e-3).margin(3e-3));
+}
+
+void check_gradients(Layer& layer, std::size_t width) {
+    Records in = drawn(3, width, 9);
+    const Pass pass{77};
+    Records out;
+    layer.forward(in, out, pass);
+    REQUIRE(out.width() == layer.width_of(width));
+    const Records by_out = drawn(4, out.width(), in.count());
+    Records by_in;
+    layer.backward(by_out, &by_in);
+    std::vector<Parameter*> parameters;
+    layer.parameters(parameters);
+    std::vector<FloatArray> gradients;
+    for (const Parameter* parameter : parameters) gradients.push_back(parameter->gradient);
+    const auto loss = [&] {
+        Records again;
+        layer.forward(in, again, pass);
+        return weighted_sum(again, by_out);
+    };
+    for (std::size_t i = 0; i < in.count(); ++i)
+        for (std::size_t j = 0; j < width; ++j)
+            check_slope(in.record(i)[j], by_in.record(i)[j], loss);
+    for (std::size_t p = 0; p < parameters.size(); ++p)
+        for (std::size_t j = 0; j < parameters[p]->columns; ++j)
+            for (std::size_t c = 0; c < parameters[p]->width; ++c) {
+                const std::size_t at = j * padded(parameters[p]->width) + c;
+                check_slope(parameters[p]->value[at], gradients[p][at], loss);
+            }
+}
+
+NetworkShape whole_shape(Body body, Norm norm, Activation activation) {
+    NetworkShape shape;
+    shape.body = body;
+    shape.inputs = 37;
+    shape.hidden =
+        body == Body::resnet ? std::vector<std::size_t>{21} : std::vector<std::size_t>{40, 19};
+    shape.outputs = 5;
+    shape.norm = norm;
+    shape.activation = activation;
+    shape.dropout = 0.3;
+    shape.blocks = 2;
+    shape.residual_dropout = 0.1;
+    return shape;
+}
+
+/// The numbers of a network after some steps.
+std::vector<float> trained(const NetworkShape& shape, StepKind kind) {
+    Network network(shape, 5);
+    StepConfig config;
+    config.kind = kind;
+    config.weight_decay = 0.01;
+    config.clip = 3;
+    Steps steps(config, network);
+    const Records in = drawn(8, shape.inputs, 45);
+    for (std::uint64_t t = 0; t < 6; ++t) {
+        const Records& out = network.forward(in, {t});
+        Records gradient = out;
+        const Records target = drawn(9, out.width(), out.count());
+        for (std::size_t i = 0; i < gradient.all().size(); ++i)
+            gradient.all()[i] = (gradient.all()[i] - target.all()[i]) / 45;
+        network.backward(gradient, nullptr);
+        steps.step(0.01);
+    }
+    std::vector<float> values = network.values();
+    Records inferred;
+    network.infer(in, inferred);
+    values.insert(values.end(), inferred.all().begin(), inferred.all().end());
+    return values;
+}
+
+}  // namespace
+
+TEST_CASE("gradients of layers are those of finite differences") {
+    SECTION("dense") {
+        Dense layer(11, 5, 1);
+        check_gradients(layer, 11);
+    }
+    SECTION("relu") {
+        ActivationLayer layer(Activation::relu);
+        check_gradients(layer, 7);
+    }
+    SECTION("gelu") {
+        ActivationLayer layer(Activation::gelu);
+        check_gradients(layer, 7);
+    }
+    SECTION("silu") {
+        ActivationLayer layer(Activation::silu);
+        check_gradients(layer, 7);
+    }
+    SECTION("dropout") {
+        Dropout layer(0.4, 2);
+        check_gradients(layer, 7);
+    }
+    SECTION("batch norm") {
+        BatchNorm layer(6);
+        check_gradients(layer, 6);
+    }
+    SECTION("layer norm") {
+        LayerNorm layer(18);
+        check_gradients(layer, 18);
+    }
+    SECTION("residual") {
+        Chain inner;
+        inner.add(std::make_unique<Dense>(6, 9, 1));
+        inner.add(std::make_unique<ActivationLayer>(Activation::silu));
+        inner.add(std::make_unique<Dense>(9, 6, 2));
+        Residual layer(std::move(inner));
+        check_gradients(layer, 6);
+    }
+}
+
+TEST_CASE("networks train to the same bits on every vector width") {
+    const Isa before = best_isa();
+    for (const Body body : {Body::mlp, Body::resnet})
+        for (const Norm norm : {Norm::none, Norm::batch, Norm::layer})
+            for (const StepKind kind : {StepKind::sgd, StepKind::adam, StepKind::adamw}) {
+                const NetworkShape shape = whole_shape(
+                    body, norm, norm == Norm::none ? Activation::gelu : Activation::relu);
+                use_isa(Isa::baseline);
+                const std::vector<float> narrow = trained(shape, kind);
+                for (const float value : narrow) REQUIRE(std::isfinite(value));
+                for (const Isa isa : {Isa::avx2, Isa::avx512}) {
+                    use_isa(isa);
+                    CHECK(trained(shape, kind) == narrow);
+                }
+                use_isa(before);
+            }
+}
+
+TEST_CASE("dropout leaves out its share, and nothing in predictions") {
+    Dropout layer(0.25, 1);
+    Records in(16, 4000);
+    for (float& value : in.all()) value = 1;
+    Records out;
+    layer.forward(in, out, {9});
+    double zeros = 0;
+    double sum = 0;
+    for (const float value : out.all()) {
+        zeros += value == 0 ? 1 : 0;
+        sum += static_cast<double>(value);
+    }
+    const auto n = static_cast<double>(out.all().size());
+    CHECK(zeros / n == Approx(0.25).margin(0.01));
+    CHECK(sum / n == Approx(1).margin(0.01));
+    Records again;
+    layer.forward(in, again, {9});
+    CHECK(std::ranges::equal(again.all(), out.all()));
+    layer.forward(in, again, {10});
+    CHECK_FALSE(std::ranges::equal(again.all(), out.all()));
+    layer.infer(in, out);
+    CHECK(std::ranges::equal(out.all(), in.all()));
+}
+
+TEST_CASE("a state that was put back goes on to the same bits") {
+    const NetworkShape shape = whole_shape(Body::resnet, Norm::batch, Activation::relu);
+    const auto go = [&](Network& network, Steps& steps, std::uint64_t from, std::uint64_t to) {
+        const Records in = drawn(8, shape.inputs, 45);
+        for (std::uint64_t t = from; t < to; ++t) {
+            const Records gradient = network.forward(in, {t});
+            network.backward(gradient, nullptr);
+            steps.step(0.001);
+        }
+    };
+    Network whole(shape, 5);
+    Steps steps({}, whole);
+    go(whole, steps, 0, 3);
+    const auto values = whole.values();
+    const auto state = steps.state();
+    // a batch that was gone through but not answered leaves no trace
+    Records in = drawn(1, shape.inputs, 45);
+    whole.forward(in, {99});
+    CHECK(whole.values() == values);
+    go(whole, steps, 3, 6);
+    Network other(shape, 6);
+    Steps others({}, other);
+    REQUIRE(other.set_values(values));
+    REQUIRE(others.set_state(state));
+    go(other, others, 3, 6);
+    CHECK(other.values() == whole.values());
+    CHECK(others.state() == steps.state());
+    CHECK_FALSE(other.set_values(std::span(values).first(values.size() - 1)));
+    auto broken = values;
+    broken[0] = NAN;
+    CHECK_FALSE(other.set_values(broken));
+}
+
+TEST_CASE("schedules of the learning rate") {
+    RateConfig config;
+    config.rate = 0.5;
+    config.steps = 110;
+    config.warm_up = 10;
+    CHECK(rate_at(config, 0) == Approx(0.05));
+    CHECK(rate_at(config, 9) == Approx(0.5));
+    CHECK(rate_at(config, 80) == 0.5);
+    config.shape = RateShape::cosine;
+    for (const std::uint64_t t : {10U, 22U, 35U, 60U, 85U, 99U, 109U})
+        CHECK(rate_at(config, t) ==
+              Approx(0.25 * (1 + std::cos(3.14159265358979 * (t - 10.0) / 100))).margin(1e-15));
+    config.shape = RateShape::step;
+    config.drop_every = 40;
+    config.drop = 0.1;
+    CHECK(rate_at(config, 39) == 0.5);
+    CHECK(rate_at(config, 40) == Approx(0.05));
+    CHECK(rate_at(config, 80) == Approx(0.005));
+}
