@@ -20,8 +20,9 @@
 namespace vflbus::sim {
 
 inline constexpr std::size_t drawn_variants = 5;
-inline constexpr std::size_t folds_variant = 5;  ///< with cross-validation
-inline constexpr std::size_t variants = 6;
+inline constexpr std::size_t folds_variant = 5;    ///< with cross-validation
+inline constexpr std::size_t network_variant = 6;  ///< a split network
+inline constexpr std::size_t variants = 7;
 /// Of every seed, at least.
 inline constexpr std::uint64_t steps_least = 200;
 inline constexpr std::size_t faults_least = 10;

@@ -240,6 +240,8 @@ struct Algorithm {
     bool (*chosen)(const config::AgreedHalf& agreed) = nullptr;
     /// The protocols that it works with.
     std::span<const config::Protocol> protocols;
+    /// Why it works with no other: the rest of a sentence, or empty.
+    std::string_view no_other_because = {};
     /// Rules of its configuration beyond those of single keys. Errors: bad_config.
     Result<> (*check)(const config::AgreedHalf& agreed) = nullptr;
     Result<std::unique_ptr<MasterHalf>> (*train)(const MasterSetting& setting) = nullptr;

@@ -42,7 +42,9 @@ Result<const Algorithm*> algorithm_of(const config::AgreedHalf& agreed) {
     if (std::ranges::find(row.protocols, agreed.run.protocol) == row.protocols.end())
         return fail(Errc::bad_config, "run.protocol \"" + std::string(protocol) +
                                           "\" does not work with the algorithm " +
-                                          std::string(row.name));
+                                          std::string(row.name) +
+                                          (row.no_other_because.empty() ? "" : ": ") +
+                                          std::string(row.no_other_because));
     if (row.check != nullptr)
         if (auto good = row.check(agreed); !good) return tl::unexpected(std::move(good.error()));
     return &row;

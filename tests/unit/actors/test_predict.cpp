@@ -70,6 +70,8 @@ TEST_CASE("predictions on the test rows repeat the reported metrics") {
                           vflbus::Task::softmax);
     world.master_features = GENERATE(true, false);
     world.messy = !world.master_features;
+    world.name = GENERATE(config::ModelName::linear, config::ModelName::mlp);
+    CAPTURE(config::name_of(world.name));
     CAPTURE(config::name_of(world.task));
     Play trained(world);
     REQUIRE(trained.play().code == Errc::ok);

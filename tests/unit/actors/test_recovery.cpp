@@ -35,6 +35,13 @@ World small_lbfgs(vflbus::Task task) {
     return world;
 }
 
+World small_network(vflbus::Task task, config::ModelName name) {
+    World world = small(task);
+    world.name = name;
+    world.master_features = name == config::ModelName::mlp;
+    return world;
+}
+
 /// Three trainings of a few steps each, the last one on all rows.
 World with_folds(World world) {
     world.rows = 90;
@@ -51,6 +58,7 @@ void configure(Play& play) {
     play.config.model.report_train_metrics_iteration = play.world.folds > 0 ? 0 : 3;
     play.config.bus.commit_steps = 2;
     if (play.world.solver == config::Solver::lbfgs) return;
+    if (play.world.name != config::ModelName::linear) return;
     if (play.world.task == vflbus::Task::softmax) {
         use_solver(play.config.model, config::Solver::adam);
     }
@@ -152,6 +160,7 @@ TEST_CASE("a kill before any event costs no bit") {
         small(vflbus::Task::logistic), small(vflbus::Task::softmax), small(vflbus::Task::linear),
         small_lbfgs(vflbus::Task::softmax), small_lbfgs(vflbus::Task::multilabel),
         with_folds(small(vflbus::Task::logistic)), with_folds(small(vflbus::Task::linear)),
+        small_network(vflbus::Task::softmax, config::ModelName::mlp),
         with_folds(small_lbfgs(vflbus::Task::softmax)));
     Undisturbed plain(world);
     const Facts expected(plain.play);
@@ -196,7 +205,8 @@ TEST_CASE("a kill before any event costs no bit") {
 
 TEST_CASE("kills at random, also while another one is being recovered from") {
     const World world =
-        GENERATE(small(vflbus::Task::logistic), with_folds(small(vflbus::Task::logistic)));
+        GENERATE(small(vflbus::Task::logistic), with_folds(small(vflbus::Task::logistic)),
+                 small_network(vflbus::Task::linear, config::ModelName::resnet));
     Undisturbed plain(world);
     const Facts expected(plain.play);
     std::set<Phase> phases;

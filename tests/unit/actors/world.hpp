@@ -36,6 +36,20 @@ inline void use_solver(config::ModelConfig& model, config::Solver solver) {
     model.learning_rate = defaults.learning_rate;
 }
 
+/// A small network with everything that draws by chance or remembers.
+inline void use_network(config::ModelConfig& model, config::ModelName name) {
+    model.name = name;
+    model.solver = config::Solver::adamw;
+    model.momentum = 0;
+    model.learning_rate = 0.02;
+    model.bottom = "8-5";
+    model.top = "6";
+    model.norm = config::NormName::batch;
+    model.dropout = 0.1;
+    model.schedule = config::Schedule::cosine;
+    model.eval_batch_size = 40;
+}
+
 /// n people; party p holds `features` columns x_p_j about them, the master labels from a linear
 /// signal over all columns.
 struct World {
@@ -48,6 +62,7 @@ struct World {
     bool messy = false;  ///< members: missing cells, a text column and a constant one
     config::Solver solver = config::Solver::sgd;
     std::uint64_t folds = 0;
+    config::ModelName name = config::ModelName::linear;
 
     [[nodiscard]] double value(std::size_t row, std::size_t party, std::size_t column) const {
         Rng rng(mix_seed(mix_seed(seed, row), party * 100 + column + 1));
@@ -145,6 +160,7 @@ struct World {
         out.bus.rejoin_grace = 20;
         out.bus.commit_interval = 0;
         use_solver(out.model, solver);
+        if (name != config::ModelName::linear) use_network(out.model, name);
         return out;
     }
 };

@@ -1,0 +1,192 @@
+// Split networks: what they learn with each of their options, and what is refused.
+
+#include <filesystem>
+
+#include "actors/training/split/part.hpp"
+#include "catch.hpp"
+#include "models/metrics.hpp"
+#include "observe/report.hpp"
+#include "world.hpp"
+
+using namespace vflbus;
+using namespace vflbus::actors;
+using namespace vflbus::actors::test;
+
+namespace {
+
+World network_world(vflbus::Task task) {
+    World world;
+    world.task = task;
+    world.rows = 600;
+    world.name = config::ModelName::mlp;
+    return world;
+}
+
+/// A training that has the time to learn something.
+void learn_longer(Play& play) {
+    play.config.model.bottom = "16-8";
+    play.config.model.top = "8";
+    play.config.model.norm = config::NormName::none;
+    play.config.model.dropout = 0;
+    play.config.model.learning_rate = 0.01;
+    play.config.model.epochs = 20;
+}
+
+double headline(const Play& play, vflbus::Task task) {
+    return play.metric(play.master->report().test, models::headline_metric(task));
+}
+
+}  // namespace
+
+TEST_CASE("split networks learn every task") {
+    const auto task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear,
+                               vflbus::Task::multilabel, vflbus::Task::softmax);
+    CAPTURE(config::name_of(task));
+    World world = network_world(task);
+    world.master_features = GENERATE(true, false);
+    CAPTURE(world.master_features);
+    Play play(world);
+    learn_longer(play);
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    // the master's columns make a third of the signal
+    const double least = world.master_features ? 0.85 : task == vflbus::Task::linear ? 0.4 : 0.6;
+    CHECK(headline(play, task) > least);
+}
+
+TEST_CASE("split networks learn with each of their options") {
+    Play play(network_world(vflbus::Task::logistic));
+    learn_longer(play);
+    config::ModelConfig& model = play.config.model;
+    SECTION("sum") {
+        model.combine = config::Combine::sum;
+    }
+    SECTION("mean") {
+        model.combine = config::Combine::mean;
+    }
+    SECTION("gelu") {
+        model.activation = config::ActivationName::gelu;
+    }
+    SECTION("silu") {
+        model.activation = config::ActivationName::silu;
+    }
+    SECTION("batch norm") {
+        model.norm = config::NormName::batch;
+    }
+    SECTION("layer norm") {
+        model.norm = config::NormName::layer;
+    }
+    SECTION("dropout") {
+        model.dropout = 0.2;
+    }
+    SECTION("no hidden layer at the top") {
+        model.top = "";
+    }
+    SECTION("resnet") {
+        model.name = config::ModelName::resnet;
+    }
+    SECTION("sgd") {
+        model.solver = config::Solver::sgd;
+        model.momentum = 0.9;
+        model.learning_rate = 0.05;
+    }
+    SECTION("adam") {
+        model.solver = config::Solver::adam;
+        model.optimizer = config::Optimizer::adam;
+    }
+    SECTION("warm-up, cosine and clipping") {
+        model.schedule = config::Schedule::cosine;
+        model.warmup_epochs = 2;
+        model.clip_norm = 1;
+    }
+    SECTION("step schedule") {
+        model.schedule = config::Schedule::step;
+        model.drop_epochs = 8;
+        model.drop_factor = 0.3;
+    }
+    SECTION("balanced classes") {
+        model.class_weights.rule = config::ClassWeights::Rule::balanced;
+    }
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(headline(play, vflbus::Task::logistic) > 0.9);
+}
+
+TEST_CASE("the model does not depend on the order of rows in the tables") {
+    const World world = network_world(vflbus::Task::softmax);
+    Play one(world, 1);
+    Play other(world, 2);
+    REQUIRE(one.play().code == Errc::ok);
+    REQUIRE(other.play().code == Errc::ok);
+    for (std::size_t p = 0; p <= world.members; ++p) CHECK(one.file(p) == other.file(p));
+}
+
+TEST_CASE("a split part comes back as it went") {
+    World world = network_world(GENERATE(vflbus::Task::linear, vflbus::Task::softmax));
+    world.messy = true;
+    Play play(world);
+    REQUIRE(play.play().code == Errc::ok);
+    for (std::size_t p = 0; p <= world.members; ++p) {
+        const std::string text = play.file(p);
+        const auto part = split::parse_split_part(text, "model.json");
+        REQUIRE(part);
+        CHECK(split::to_json(*part) == text);
+        // a damaged file is refused, wherever it was cut
+        CHECK_FALSE(split::parse_split_part(text.substr(0, text.size() / 2), "model.json"));
+        std::string shorter = text;
+        const std::size_t values = shorter.find("\"values\": [");
+        REQUIRE(values != std::string::npos);
+        const std::size_t comma = shorter.find(',', values);
+        shorter.erase(shorter.rfind('[', comma) + 1, comma - shorter.rfind('[', comma));
+        const auto refused = split::parse_split_part(shorter, "model.json");
+        if (refused) {
+            // one number too few for the network, which says so when it takes them
+            models::nn::Network network(refused->bottom.shape, 1);
+            const bool bottom = bool(network.set_values(refused->bottom.values));
+            const bool top = !refused->top || models::nn::Network(refused->top->network.shape, 1)
+                                                  .set_values(refused->top->network.values);
+            CHECK_FALSE((bottom && top));
+        }
+    }
+    CHECK_FALSE(parse_model_part(play.file(1), "model.json"));
+}
+
+TEST_CASE("a prediction with another number of parties is refused") {
+    const World world = network_world(vflbus::Task::logistic);
+    Play trained(world);
+    REQUIRE(trained.play().code == Errc::ok);
+    auto part = split::parse_split_part(trained.file(0), "model.json");
+    REQUIRE(part);
+    part->top->embeddings = 1;
+    Play play(world);
+    play.env = trained.env;
+    play.env.files["runs/" + trained.run.hex() + "/master/model.json"] = split::to_json(*part);
+    play.run.bytes[0] = 0xcd;
+    for (std::size_t p = 0; p <= world.members; ++p) {
+        play.tables[p][TableKind::predict] = play.tables[p][TableKind::train];
+        play.tables[p].erase(TableKind::train);
+    }
+    PredictOptions options;
+    options.model = trained.run;
+    options.out = "out.csv";
+    auto made = make_predict_master(play.master_options(), options);
+    REQUIRE(made);
+    play.set(std::move(*made));
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::bad_data);
+    CHECK(ending.sentence.find("networks of 1 parties, and this run has 3") != std::string::npos);
+}
+
+TEST_CASE("split networks refuse protocols that hide sums, with the reason") {
+    Play play(network_world(vflbus::Task::logistic));
+    play.config.run.protocol = config::Protocol::masked;
+    const auto made = make_train_master(play.master_options());
+    REQUIRE_FALSE(made);
+    CHECK(made.error().code == Errc::bad_config);
+    CHECK(made.error().sentence ==
+          "run.protocol \"masked\" does not work with the algorithm split networks: the master "
+          "takes each party's numbers by themselves, and sends each the gradient by them, so there "
+          "is no sum to be hidden; state run.protocol = \"honest\"");
+}
