@@ -360,9 +360,10 @@ const Algorithm networks{
     .format = format_name,
     .chosen = networks_chosen,
     .protocols = network_protocols,
-    .no_other_because = "the master takes each party's numbers by themselves, and sends each the "
-                        "gradient by them, so there is no sum to be hidden; state run.protocol = "
-                        "\"honest\"",
+    .no_other_because =
+        "the master takes each party's numbers by themselves, and sends each the "
+        "gradient by them, so there is no sum to be hidden; state run.protocol = "
+        "\"honest\"",
     .check = nullptr,
     .train = make_master,
     .predict = make_predicting_master,
