@@ -331,7 +331,10 @@ int run_master(const ActorArguments& arguments, const MasterTask& task, PartyOpt
     options.stop_asked = [&stop] { stop.ask(); };
     options.desk = std::make_shared<RunDesk>("master", task.config.output.runs_dir,
                                              task.config.output.share_log);
-    const auto env = actors::make_file_env();
+    auto watch = watch_of(task.config, options, "master", "master");
+    if (!watch) return report_failure(arguments, watch.error());
+    options.watch = std::move(*watch);
+    const auto env = options.watch->measured(actors::make_file_env());
     actors::MasterOptions for_master = master_options(task.config, task.run, options, *env);
     for_master.resume = task.resume;
     auto master = actors::make_train_master(std::move(for_master));

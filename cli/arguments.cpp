@@ -67,6 +67,12 @@ void add_config(CLI::App& app, Common& common) {
         ->type_name("DIR");
 }
 
+void add_metrics(CLI::App& app, Common& common) {
+    app.add_option("--metrics", common.metrics,
+                   "answers Prometheus at http://ADDRESS/metrics, such as 127.0.0.1:9464")
+        ->type_name("ADDRESS");
+}
+
 /// Where keys lie, of commands that read no configuration.
 void add_key_store(CLI::App& app, Common& common) {
     common.certificates = "keys";
@@ -240,6 +246,7 @@ void add_broker(CommandLine& line) {
         ->type_name("DIR")
         ->envname("VFLBUS_STATE_DIR");
     add_config(on, broker);
+    add_metrics(on, broker);
     add_output(on, broker);
 }
 
@@ -316,6 +323,7 @@ void add_actor(CommandLine& line) {
     on.add_option("--model-dir", actor.model_dir)->group("");
     add_actor_app(on, actor);
     add_config(on, actor);
+    add_metrics(on, actor);
     add_output(on, actor);
 }
 
@@ -404,6 +412,7 @@ void add_launch(CommandLine& line) {
         ->excludes(data);
     add_launch_apps(on, launch, data);
     add_config(on, launch);
+    add_metrics(on, launch);
     add_output(on, launch);
 }
 

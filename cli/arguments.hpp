@@ -14,6 +14,7 @@ struct Common {
     std::string config;             ///< --config
     std::vector<std::string> sets;  ///< --set key=value, strongest last
     std::string certificates;       ///< --certificates: bus.certificates
+    std::string metrics;            ///< --metrics: observe.metrics
     bool json = false;
     bool quiet = false;
     bool verbose = false;

@@ -22,6 +22,7 @@
 #include "registry/registry.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
+#include "watch.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -125,6 +126,8 @@ int run(const BrokerArguments& arguments) {
     auto broker = bus::BrokerLoop::bind(std::move(options));
     if (!broker) return report_failure(arguments, broker.error());
 
+    auto metrics = watch_broker(*config, **broker);
+    if (!metrics) return report_failure(arguments, metrics.error());
     if (arguments.json) {
         print(JsonObject().add("endpoints", (*broker)->endpoints()).text() + "\n");
     } else {
@@ -138,6 +141,7 @@ int run(const BrokerArguments& arguments) {
         if (!arguments.parent) note_addresses(config->bus.certificates, endpoints);
     }
     (*broker)->run(stop);
+    metrics->reset();
     reads_again.reset();
     broker->reset();
     // libzmq leaves the files of its sockets behind

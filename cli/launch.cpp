@@ -169,6 +169,7 @@ LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) 
                                        resume ? "--resume" : "--run-id",
                                        job.run.hex()};
         append_common(words, arguments, job.config);
+        append_metrics(words, job.config, 1);
         if (!arguments.out.empty()) words.insert(words.end(), {"--out", arguments.out});
         return words;
     };
@@ -197,8 +198,11 @@ Failure launch_threads(const LaunchArguments& arguments, const Job& job,
     plan.run_dir = job.run_dir;
     plan.verbose = arguments.verbose;
     plan.quiet = arguments.quiet;
-    plan.master = [&](const PartyOptions& options, const bus::StopSignal& stop) -> Failure {
-        const auto env = actors::make_file_env();
+    plan.master = [&](PartyOptions options, const bus::StopSignal& stop) -> Failure {
+        auto watch = watch_of(job.config, options, "master", "master");
+        if (!watch) return watch.error();
+        options.watch = std::move(*watch);
+        const auto env = options.watch->measured(actors::make_file_env());
         actors::MasterOptions for_master = master_options(job.config, job.run, options, *env);
         for_master.resume = job.resume;
         auto master = actors::make_train_master(std::move(for_master));

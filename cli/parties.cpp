@@ -2,6 +2,7 @@
 
 #include "base/text.hpp"
 #include "settings.hpp"
+#include "watch.hpp"
 
 namespace vflbus::cli {
 
@@ -32,6 +33,14 @@ void append_common(std::vector<std::string>& arguments, const Common& common,
     if (common.verbose) arguments.emplace_back("--verbose");
 }
 
+void append_metrics(std::vector<std::string>& arguments, const config::Config& config,
+                    std::uint64_t place) {
+    if (!config.observe.metrics.empty())
+        arguments.insert(
+            arguments.end(),
+            {"--set", "observe.metrics=" + metrics_address_of(config.observe.metrics, place)});
+}
+
 bool has_policy(const config::Config& config, const std::string& party) {
     const auto section = config.parties.find(party);
     return section != config.parties.end() && !section->second.policy.empty();
@@ -44,6 +53,7 @@ LocalPlan plan_of(const Common& common, Transport transport, const config::Confi
     plan.broker_log = run_dir / "broker" / "log";
     const std::string file = (run_dir / file_name).string();
     plan.broker_arguments = {"--config", file, "--verbose"};
+    append_metrics(plan.broker_arguments, config, 0);
     plan.master.name = "master";
     Common log_all = common;  // the log of a member keeps everything
     log_all.quiet = false;
@@ -68,6 +78,7 @@ LocalPlan plan_of(const Common& common, Transport transport, const config::Confi
             member.arguments.insert(member.arguments.end(),
                                     {"--policy-dir", node_directory(config, member.name).string()});
         append_common(member.arguments, log_all, config);
+        append_metrics(member.arguments, config, rank + 2);
         plan.members.push_back(std::move(member));
     }
     return plan;

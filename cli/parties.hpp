@@ -29,6 +29,11 @@ LocalPlan plan_of(const Common& common, Transport transport, const config::Confi
 void append_common(std::vector<std::string>& arguments, const Common& common,
                    const config::Config& config);
 
+/// Where the `place`-th process that one command starts answers Prometheus, where that is asked
+/// for: the broker is 0, the master 1, then come the members.
+void append_metrics(std::vector<std::string>& arguments, const config::Config& config,
+                    std::uint64_t place);
+
 /// Master and members, not the broker.
 std::vector<ChildOptions*> all_of(LocalPlan& plan);
 

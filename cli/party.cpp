@@ -94,6 +94,8 @@ class RunLog {
 };
 
 constexpr const char* apps_feature = "apps";
+/// How long the end of a run waits until its last line is shown.
+constexpr auto line_patience = std::chrono::milliseconds(2000);
 
 log::Level level_of(apps::app::Level level) {
     switch (level) {
@@ -111,7 +113,7 @@ log::Level level_of(apps::app::Level level) {
 Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
                                                 const PartyOptions& options,
                                                 const std::string& party, const std::string& role,
-                                                std::int64_t rank,
+                                                std::int64_t rank, Watch& watch,
                                                 std::vector<std::string> features = {}) {
     actors::NodeOptions node =
         node_options(config, options.node_name.empty() ? party : options.node_name);
@@ -121,6 +123,7 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
     node.features = std::move(features);
     node.rank = rank;
     if (!options.state_dir.empty()) node.state_dir = options.state_dir;
+    node.on_handled = watch.on_handled();
     node.on_waiting = [party](const std::string& line) { log::info({{}, {}, party}, "{}", line); };
     auto created = actors::Node::create(std::move(node));
     if (created) {
@@ -135,6 +138,15 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
 }
 
 }  // namespace
+
+Result<std::shared_ptr<Watch>> watch_of(const config::Config& config, const PartyOptions& options,
+                                        const std::string& party, const std::string& role) {
+    if (options.watch != nullptr) return options.watch;
+    auto watch = Watch::start(config, {party, options.node_name.empty() ? party : options.node_name,
+                                       role, options.shares_process});
+    if (!watch) return tl::unexpected(watch.error());
+    return std::shared_ptr<Watch>(std::move(*watch));
+}
 
 const std::string& broker_of(const config::Config& config, const PartyOptions& options) {
     return options.broker.empty() ? config.bus.broker : options.broker;
@@ -201,12 +213,14 @@ Failure serve_apps(const config::Config& config, const PartyOptions& options,
     RunLog run_log(name, config.output.runs_dir, options.logs);
     const auto host = make_host(config, std::move(app), name, run_log);
     if (!host) return host.error();
+    const auto watch = watch_of(config, options, name, "node");
+    if (!watch) return watch.error();
     actors::ClientApp none;
     none.on_join([&](actors::Context&) -> Result<> {
         return fail(Errc::refused, name + " serves apps only; a member of trainings has a rank");
     });
     std::unique_ptr<policy::Gate> gate;  // outlives the node, and is opened under its lock
-    auto node = make_node(config, options, name, "member", -1, {apps_feature});
+    auto node = make_node(config, options, name, "member", -1, **watch, {apps_feature});
     if (!node) return node.error();
     if (auto opened = open_gate(config, options, name))
         gate = std::move(*opened);
@@ -214,7 +228,8 @@ Failure serve_apps(const config::Config& config, const PartyOptions& options,
         return opened.error();
     log::info({{}, {}, name}, "serves apps broker={}", log::value(broker_of(config, options)));
     const EndsWithHost ends(host->get(), **node);
-    const HeldWatch watch(gate.get(), **node);
+    const HeldWatch held(gate.get(), **node);
+    const Watch::Looks looks(watch->get(), **node);
     actors::ClientApp app_of_all = (*host)->with(std::move(none));
     if (gate)
         app_of_all = with_judged_apps(std::move(app_of_all), *gate, app_digest_of(options.app));
@@ -254,12 +269,18 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
         return outcome;
     }
     const std::unique_ptr<apps::ServerHost>& host = *made;
-    auto node = make_node(config, options, name, "serverapp", -1);
+    const auto watch = watch_of(config, options, name, "serverapp");
+    if (!watch) {
+        outcome.failure = watch.error();
+        return outcome;
+    }
+    auto node = make_node(config, options, name, "serverapp", -1, **watch);
     if (!node) {
         outcome.failure = node.error();
         return outcome;
     }
     if (options.desk) options.desk->drives(run, host->spec().agreed, options.stop_asked, {});
+    const Watch::Looks looks(watch->get(), **node);
     const auto ending = (*node)->drive(*host, stop);
     if (options.desk) options.desk->done();
     outcome.failure = host->finish();
@@ -274,7 +295,9 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
                      const bus::StopSignal& stop, bool once, std::optional<NodeApp> with_app) {
     const std::string name = config::member_name(rank);
     log::set_thread_identity(name);
-    const auto env = actors::make_file_env();
+    const auto watch = watch_of(config, options, name, "member");
+    if (!watch) return watch.error();
+    const auto env = (*watch)->measured(actors::make_file_env());
     RunLog run_log(name, config.output.runs_dir, options.logs);
 
     // what the node's handlers use outlives the node; the gate is opened under its lock
@@ -286,7 +309,7 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
         if (!made) return made.error();
         host = std::move(*made);
     }
-    auto node = make_node(config, options, name, "member", static_cast<std::int64_t>(rank),
+    auto node = make_node(config, options, name, "member", static_cast<std::int64_t>(rank), **watch,
                           features_with(host.get()));
     if (!node) return node.error();
     if (auto opened = open_gate(config, options, name))
@@ -324,7 +347,8 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
     log::info({{}, {}, name}, "serves runs rank={} broker={}", rank,
               log::value(broker_of(config, options)));
     const EndsWithHost ends(host.get(), **node);
-    const HeldWatch watch(gate.get(), **node);
+    const HeldWatch held(gate.get(), **node);
+    const Watch::Looks looks(watch->get(), **node);
     Failure ending = ended((*node)->serve(std::move(app), stop, once), name);
     if (once) ending.sentence += unconfirmed;
     return ending;
@@ -349,7 +373,12 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
         if (level == log::Level::error) level = log::Level::debug;
         run_log->write(level, of, text);
     };
-    master.observers.push_back(std::make_shared<ProgressLine>(options.quiet));
+    // a terminal that was stopped must not stop the training
+    master.observers.push_back(
+        queued("the progress line", std::make_shared<ProgressLine>(options.quiet), line_patience));
+    if (options.watch)
+        for (auto& observer : options.watch->observers())
+            master.observers.push_back(std::move(observer));
     if (options.desk) master.observers.push_back(std::make_shared<DeskObserver>(options.desk));
     return master;
 }
@@ -357,8 +386,11 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
 Failure drive(actors::Run& master, const config::Config& config, const PartyOptions& options,
               const bus::StopSignal& stop) {
     log::set_thread_identity("master");
-    auto node = make_node(config, options, "master", "master", -1);
+    const auto watch = watch_of(config, options, "master", "master");
+    if (!watch) return watch.error();
+    auto node = make_node(config, options, "master", "master", -1, **watch);
     if (!node) return node.error();
+    const Watch::Looks looks(watch->get(), **node);
     const std::string broker = log::value(broker_of(config, options));
     const log::Where where{master.spec().run, {}, "master"};
     if (options.launched)

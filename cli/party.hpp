@@ -18,6 +18,7 @@
 #include "config/config.hpp"
 #include "observe/progress.hpp"
 #include "run_desk.hpp"
+#include "watch.hpp"
 
 namespace vflbus::cli {
 
@@ -45,7 +46,15 @@ struct PartyOptions {
     std::filesystem::path policy_dir;  ///< of its decisions and audit log; empty: state_dir
     bool audits = false;               ///< a member keeps an audit log also without a policy
     std::filesystem::path app;         ///< the shared object of its app; empty: has none
+    /// Who watches this party. A master's is made by its command, as its observers belong to the
+    /// run; that of others on first use.
+    std::shared_ptr<Watch> watch;
+    bool shares_process = false;  ///< with all other parties (`launch --threads`)
 };
+
+/// Who watches a party of that name.
+Result<std::shared_ptr<Watch>> watch_of(const config::Config& config, const PartyOptions& options,
+                                        const std::string& party, const std::string& role);
 
 /// Where this party finds its broker.
 const std::string& broker_of(const config::Config& config, const PartyOptions& options);

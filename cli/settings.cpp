@@ -53,6 +53,8 @@ Result<config::Config> load_config(const Common& common, const std::vector<confi
     for (const std::string& set : common.sets) options.sets.push_back({set});
     if (!common.certificates.empty())
         options.sets.push_back({"bus.certificates=" + common.certificates, "--certificates"});
+    if (!common.metrics.empty())
+        options.sets.push_back({"observe.metrics=" + common.metrics, "--metrics"});
     options.sets.insert(options.sets.end(), flags.begin(), flags.end());
     auto config = config::load(options);
     if (!config) return config;

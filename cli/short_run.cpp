@@ -55,6 +55,7 @@ int in_processes(const ShortRunArguments& arguments, const ShortRun& run) {
         {"--config", file.string(), "--state-dir", (run.run_dir / "master" / "node").string()});
     if (arguments.json) plan.master.arguments.emplace_back("--json");
     append_common(plan.master.arguments, arguments, run.config);
+    append_metrics(plan.master.arguments, run.config, 1);
     if (!run.model_dir.empty())
         for (ChildOptions& member : plan.members)
             member.arguments.insert(member.arguments.end(),

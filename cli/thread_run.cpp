@@ -29,6 +29,7 @@ class ThreadRun {
         options_.context = bus::make_context();
         options_.broker = "inproc://vflbus";
         options_.quiet = plan.quiet;
+        options_.shares_process = true;
         options_.out_dir = plan.out_dir;
     }
 

@@ -189,6 +189,20 @@ struct OutputConfig {
     friend bool operator==(const OutputConfig&, const OutputConfig&) = default;
 };
 
+/// Who is told what a run does. All empty: nobody.
+struct ObserveConfig {
+    std::string metrics;                       ///< HOST:PORT of /metrics
+    std::uint64_t prometheus_server_port = 0;  ///< the seed's form of it, of the master; 0: none
+    bool remote = false;                       ///< other machines may ask as well
+    std::string tensorboard;                   ///< directory, absolute after load()
+    std::string trace;                         ///< file, absolute after load()
+    std::string mlflow_uri;                    ///< http://..., https://... or file:...
+    std::string mlflow_experiment;             ///< empty: run.experiment_label
+    std::string mlflow_run_name;               ///< empty: made of task and run
+    double mlflow_wait = 10;                   ///< seconds
+    friend bool operator==(const ObserveConfig&, const ObserveConfig&) = default;
+};
+
 /// One `[party.<name>]` section. Paths are absolute after load(); empty means "not given".
 struct PartyConfig {
     std::string data;
@@ -216,6 +230,7 @@ struct PartyConfig {
 struct Config : AgreedHalf {
     BusConfig bus;
     OutputConfig output;
+    ObserveConfig observe;
     std::map<std::string, PartyConfig> parties;  ///< by name: "master", "member-0", ...
 
     /// The file that was read, as it was named; empty when there was none.

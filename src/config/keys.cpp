@@ -35,6 +35,8 @@ constexpr Section section_table[] = {
      "The broker's address, waits and limits of this process. Durations are in seconds, sizes in "
      "bytes."},
     {"output", Half::own, "Where results and logs of this process go."},
+    {"observe", Half::own, "Who is told what a run does ([observing.md](observing.md))."},
+    {"observe.mlflow", Half::own, "Logs a training to MLflow; at the master only."},
     {"party", Half::own,
      "`[party.master]` and `[party.member-0]` to `[party.member-(world_size - 1)]`: one party's "
      "own "
@@ -811,6 +813,73 @@ constexpr Key key_table[] = {
             "itself (owned), of all runs, or none. A member's lines can name its files, its "
             "columns, and what is wrong in a cell.",
      .choices = share_log_rules},
+
+    // -- [observe] --------------------------------------------------------------
+    {.section = "observe",
+     .name = "metrics",
+     .type = Type::text,
+     .field = IN_CONFIG(observe.metrics),
+     .doc = "HOST:PORT at which this process answers Prometheus with /metrics; port 0 is any free "
+            "one. With `launch` this is the broker's port, the master has the next one, then the "
+            "members by rank.",
+     .default_note = "none"},
+    {.section = "observe",
+     .name = "prometheus_server_port",
+     .type = Type::integer,
+     .field = IN_CONFIG(observe.prometheus_server_port),
+     .doc = "The same under Stalactite's name: the master answers at 127.0.0.1 with this port. 0: "
+            "it does not.",
+     .min = 0,
+     .max = 65535},
+    {.section = "observe",
+     .name = "remote",
+     .type = Type::boolean,
+     .field = IN_CONFIG(observe.remote),
+     .doc = "Allows observe.metrics at an address that other machines reach. What is said there is "
+            "in the clear, and nobody is asked for a key."},
+    {.section = "observe",
+     .name = "tensorboard",
+     .type = Type::path,
+     .field = IN_CONFIG(observe.tensorboard),
+     .doc =
+         "The master writes event files of TensorBoard to a directory of the run below this one.",
+     .default_note = "none"},
+    {.section = "observe",
+     .name = "trace",
+     .type = Type::path,
+     .field = IN_CONFIG(observe.trace),
+     .doc = "Chrome trace events of this party, to be opened in Perfetto; `launch --trace FILE` "
+            "puts those of all parties into one file.",
+     .default_note = "none"},
+    {.section = "observe.mlflow",
+     .name = "uri",
+     .type = Type::text,
+     .field = IN_CONFIG(observe.mlflow_uri),
+     .doc = "http://HOST:PORT or https://HOST:PORT of a tracking server, or file:DIRECTORY, which "
+            "`mlflow ui` reads.",
+     .variable = "STALACTITE_MLFLOW_URI",
+     .default_note = "none"},
+    {.section = "observe.mlflow",
+     .name = "experiment",
+     .type = Type::text,
+     .field = IN_CONFIG(observe.mlflow_experiment),
+     .doc = "Name of the experiment.",
+     .default_note = "`run.experiment_label`, otherwise `$MLFLOW_EXPERIMENT_NAME`, otherwise "
+                     "`Default`"},
+    {.section = "observe.mlflow",
+     .name = "run_name",
+     .type = Type::text,
+     .field = IN_CONFIG(observe.mlflow_run_name),
+     .doc = "Name of the run there.",
+     .default_note = "`$MLFLOW_RUN_NAME`, otherwise task and run, as `logistic-1f0c9a33`"},
+    {.section = "observe.mlflow",
+     .name = "wait",
+     .type = Type::number,
+     .field = IN_CONFIG(observe.mlflow_wait),
+     .doc = "How long the end of a run waits for what has not arrived there yet.",
+     .unit = "s",
+     .min = 0,
+     .max = 3600},
 
     // -- [party.<name>] ---------------------------------------------------------
     {.section = "party",

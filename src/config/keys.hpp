@@ -31,7 +31,7 @@ using Field = std::variant<bool*, std::uint64_t*, double*, std::string*, std::ui
                            std::vector<std::string>*, ClassWeights*>;
 
 struct Key {
-    std::string_view section;  ///< "run", "model", "data", "bus", "output" or "party"
+    std::string_view section;  ///< as in [run]; "party" for all parties
     std::string_view name;
     Type type;
     Field (*field)(Config& config, PartyConfig& party);  ///< keys of "party" use the latter

@@ -47,6 +47,13 @@ std::string_view table_section(std::string_view section) {
     return section.starts_with("party.") ? section.substr(0, 5) : section;
 }
 
+/// The key that has this variable besides the one that its name makes; null: none has.
+const Key* key_of_variable(std::string_view name) {
+    for (const Key& key : keys())
+        if (!key.variable.empty() && key.variable == name) return &key;
+    return nullptr;
+}
+
 /// What to write instead of an unknown section.
 std::string nearest_section(std::string_view section) {
     std::vector<std::string> names;
@@ -63,8 +70,8 @@ std::string nearest_section(std::string_view section) {
     if (near.empty()) near = near_one("party." + std::string(section), names);
     if (near.empty() && section.starts_with("party")) near = member;
     if (!near.empty()) return "the nearest is [" + near + "]";
-    return "sections are [run], [model], [data], [bus], [output], [party.master] and "
-           "[party.member-K]";
+    return "sections are [run], [model], [data], [bus], [output], [observe], [observe.mlflow], "
+           "[party.master] and [party.member-K]";
 }
 
 /// What to write instead of an unknown key.
@@ -195,8 +202,11 @@ class Loader {
 
     void from_environment() {
         for (const auto& [name, value] : options_.environment) {
-            if (!name.starts_with(variable_prefix) || value.empty()) continue;
-            from_variable(name, value);
+            if (value.empty()) continue;
+            if (name.starts_with(variable_prefix))
+                from_variable(name, value);
+            else if (const Key* const key = key_of_variable(name))
+                from_text(name, std::string(key->section), *key, value);
         }
     }
 
@@ -425,7 +435,9 @@ std::map<std::string, std::string> environment_of(const char* const* environ_blo
     for (; environ_block && *environ_block; ++environ_block) {
         const std::string_view entry(*environ_block);
         const std::size_t equals = entry.find('=');
-        if (entry.starts_with(variable_prefix) && equals != entry.npos)
+        if (equals == entry.npos) continue;
+        const std::string_view name = entry.substr(0, equals);
+        if (name.starts_with(variable_prefix) || key_of_variable(name) != nullptr)
             variables.emplace(entry.substr(0, equals), entry.substr(equals + 1));
     }
     return variables;

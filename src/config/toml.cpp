@@ -26,6 +26,7 @@
 #include <algorithm>
 
 #include "base/text.hpp"
+#include "config/keys.hpp"
 #include "config/value.hpp"
 
 namespace vflbus::config {
@@ -102,7 +103,17 @@ class Walker {
 
     void open(const std::string& name, const toml::table& section, const toml::key& at) {
         add(name, "", section, at);
-        for (const auto& [key, node] : section) add(name, std::string(key.str()), node, key);
+        for (const auto& [key, node] : section) {
+            const std::string below = name + "." + std::string(key.str());
+            if (node.is_table() && is_section(below))
+                open(below, *node.as_table(), key);
+            else
+                add(name, std::string(key.str()), node, key);
+        }
+    }
+
+    static bool is_section(const std::string& name) {
+        return std::ranges::find(sections(), name, &Section::name) != sections().end();
     }
 
     void add(const std::string& section, std::string name, const toml::node& node,

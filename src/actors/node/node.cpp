@@ -109,6 +109,11 @@ class ProcessNode final : public Node, private NodeLock {
 
     void reconsider(const RunId& run) override { core_.reconsider(run); }
 
+    bus::LinkSample sample() override {
+        const std::lock_guard guard(mutex_);
+        return loop_->core().sample();
+    }
+
     void end_with(Failure failure) override {
         {
             const std::lock_guard guard(mutex_);
@@ -134,6 +139,7 @@ class ProcessNode final : public Node, private NodeLock {
         config.link_timeout = options_.link_timeout;
         config.workers = workers_;
         config.wake = [this] { loop_->wake(); };
+        config.on_handled = options_.on_handled;
         return config;
     }
 

@@ -45,6 +45,8 @@ struct NodeOptions {
     /// knows in the broker's WELCOME, an owner's OPEN or a participant's JOIN.
     bus::Extensions extensions{};
     bus::ExtensionNumbers extensions_understood{};
+    /// Called after each handler: it copies and returns. May be empty.
+    std::function<void(const HandledRequest&)> on_handled;
     /// Called when the node starts, or has waited some seconds, for something: one line for people.
     std::function<void(const std::string&)> on_waiting;
 };
@@ -78,6 +80,9 @@ class Node {
     /// The app that is served has answered an invitation with `held`, and may answer otherwise now.
     /// From any thread.
     virtual void reconsider(const RunId& run) = 0;
+
+    /// What its link is doing now. From any thread.
+    virtual bus::LinkSample sample() = 0;
 
     /// Ends `serve` or `drive`, the one that runs now or comes next, with this failure: something
     /// that the node cannot do without is gone. From any thread.

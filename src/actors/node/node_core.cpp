@@ -579,10 +579,19 @@ void NodeCore::on(bus::RequestArrived& event) {
     message.content = std::move(event.body);
     if (const auto* deferred = app_ ? app_->deferred_handler_of(event.type) : nullptr)
         return defer(*deferred, event, std::move(message), context);
+    HandledRequest handled{event.run, event.type};
+    handled.bytes_in = message.content.size();
+    if (config_.on_handled) handled.begun = config_.now();
     Result<Bytes> result;
     {
         const Unlocked unlocked(lock_);
         result = handle(message, context);
+    }
+    if (config_.on_handled) {
+        handled.ended = config_.now();
+        handled.failed = !result.has_value();
+        if (result) handled.bytes_out = result->size();
+        config_.on_handled(handled);
     }
     answer(event.run, event.term, event.from, event.number, std::move(result));
 }

@@ -42,6 +42,17 @@ using QueryReplier = std::function<void(Result<Bytes>)>;
 /// takes longer, such as reading files, is done by another thread, which replies later.
 using QueryHandler = std::function<void(const bus::QueryArrived&, QueryReplier)>;
 
+/// A handler of the app that is served has answered a request, for those who watch.
+struct HandledRequest {
+    RunId run{};
+    MessageType type = 0;
+    TimePoint begun{};
+    TimePoint ended{};
+    std::uint64_t bytes_in = 0;  ///< of the request's body
+    std::uint64_t bytes_out = 0;
+    bool failed = false;
+};
+
 struct NodeCoreConfig {
     std::string name;
     std::int64_t rank = -1;
@@ -55,6 +66,8 @@ struct NodeCoreConfig {
     /// Makes somebody call `pump` soon. Called from any thread, when an answer was deferred or work
     /// was posted; may be empty when one thread does all.
     std::function<void()> wake{};
+    /// Called after each handler, with the lock held: it copies and returns. May be empty.
+    std::function<void(const HandledRequest&)> on_handled{};
 };
 
 class NodeCore {

@@ -51,7 +51,8 @@ std::shared_ptr<Exchange> Parties::open_exchange(std::size_t requests) const {
 
 Replies Parties::ask_all(MessageType type, const Bytes& body) {
     auto exchange = open_exchange(members_);
-    for (std::size_t i = 0; i < members_; ++i) send(i, body, {0, type, exchange, i, nullptr});
+    for (std::size_t i = 0; i < members_; ++i)
+        send(i, body, {0, type, exchange, i, nullptr, {}, 0});
     return {*place_, std::move(exchange)};
 }
 
@@ -59,7 +60,7 @@ Replies Parties::ask_each(MessageType type, std::vector<Bytes> bodies) {
     VFLBUS_ASSERT(bodies.size() == members_, "there is one body for every member");
     auto exchange = open_exchange(members_);
     for (std::size_t i = 0; i < members_; ++i)
-        send(i, std::move(bodies[i]), {0, type, exchange, i, nullptr});
+        send(i, std::move(bodies[i]), {0, type, exchange, i, nullptr, {}, 0});
     return {*place_, std::move(exchange)};
 }
 
@@ -67,13 +68,13 @@ Replies Parties::ask_some(std::span<const std::size_t> parties, MessageType type
                           const Bytes& body) {
     auto exchange = open_exchange(parties.size());
     for (std::size_t i = 0; i < parties.size(); ++i)
-        send(parties[i], body, {0, type, exchange, i, nullptr});
+        send(parties[i], body, {0, type, exchange, i, nullptr, {}, 0});
     return {*place_, std::move(exchange)};
 }
 
 Replies Parties::ask(std::size_t party, MessageType type, Bytes body) {
     auto exchange = open_exchange(1);
-    send(party, std::move(body), {0, type, exchange, 0, nullptr});
+    send(party, std::move(body), {0, type, exchange, 0, nullptr, {}, 0});
     return {*place_, std::move(exchange)};
 }
 
@@ -82,19 +83,21 @@ Answers Parties::try_each(MessageType type, std::vector<Bytes> bodies) {
     auto exchange = open_exchange(members_);
     exchange->keeps_refusals = true;
     for (std::size_t i = 0; i < members_; ++i)
-        send(i, std::move(bodies[i]), {0, type, exchange, i, nullptr});
+        send(i, std::move(bodies[i]), {0, type, exchange, i, nullptr, {}, 0});
     return {*place_, std::move(exchange)};
 }
 
 void Parties::ask_aside(std::size_t party, MessageType type, Bytes body, AsideTaker& taker) {
-    send(party, std::move(body), {0, type, nullptr, 0, &taker});
+    send(party, std::move(body), {0, type, nullptr, 0, &taker, {}, 0});
 }
 
 void Parties::send(std::size_t party, Bytes body, Request request) {
     VFLBUS_ASSERT(party < parties_.size(), "a request goes to a party of the run");
     if (driver_ == nullptr || failure_) return;
     Peer& peer = parties_[party];
-    peer.bytes_to += wire_bytes(body.size());
+    request.bytes = wire_bytes(body.size());
+    request.asked = driver_->now();
+    peer.bytes_to += request.bytes;
     const auto id = driver_->push_message(peer.node, request.type, std::move(body));
     if (!id) {
         failure_ = of_party(peer.name, id.error());
@@ -104,7 +107,7 @@ void Parties::send(std::size_t party, Bytes body, Request request) {
     const bool aside = request.exchange == nullptr;
     peer.pending.push_back(std::move(request));
     ++(aside ? aside_ : outstanding_);
-    (aside ? aside_since_ : waiting_since_) = driver_->now();
+    (aside ? aside_since_ : waiting_since_) = peer.pending.back().asked;
 }
 
 // -- replies ------------------------------------------------------------------------
@@ -121,10 +124,10 @@ std::optional<Parties::Answered> Parties::match(const Message& reply) {
     // at most outstanding_max (16) at a time
     const auto found = std::ranges::find(peer.pending, reply.metadata.message_id, &Request::id);
     if (found == peer.pending.end()) return {};
-    Answered answered{*party, std::move(*found)};
+    Answered answered{*party, std::move(*found), wire_bytes(reply.content.size())};
     peer.pending.erase(found);
     forget(answered.request);
-    peer.bytes_from += wire_bytes(reply.content.size());
+    peer.bytes_from += answered.bytes;
     return answered;
 }
 

@@ -84,6 +84,8 @@ class Parties {
         std::shared_ptr<Exchange> exchange;  ///< null: aside
         std::size_t place = 0;               ///< in the exchange
         AsideTaker* aside = nullptr;
+        TimePoint asked{};
+        std::uint64_t bytes = 0;  ///< on the wire
     };
     struct Peer {
         NodeId node;
@@ -105,6 +107,7 @@ class Parties {
     struct Answered {
         std::size_t party = 0;
         Request request;
+        std::uint64_t bytes = 0;  ///< of the reply, on the wire
     };
 
     Parties(const std::vector<bus::Participant>& participants, WaitingPlace& place);

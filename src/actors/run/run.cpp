@@ -92,8 +92,10 @@ void Run::go_on() {
     VFLBUS_ASSERT(!in_task_, "events do not come while the Task runs");
     if (!over() && !task_->done()) {
         in_task_ = true;
+        const TimePoint begun = options_.observers.empty() ? TimePoint{} : driver_->now();
         place_.resume_if_ready();
         in_task_ = false;
+        for (const auto& observer : options_.observers) observer->on_work(begun, driver_->now());
     }
     if (!over()) {
         if (auto failure = parties_.take_failure())
@@ -199,6 +201,9 @@ void Run::on_reply(Driver& driver, Message&& reply) {
     const auto answered = parties_.match(reply);
     if (!answered) return;
     const bool aside = answered->request.exchange == nullptr;
+    for (const auto& observer : options_.observers)
+        observer->on_answer({answered->party, answered->request.type, answered->request.asked,
+                             driver.now(), answered->request.bytes, answered->bytes, aside});
     if (!reply.has_content()) {
         refused(*answered, std::move(reply.error));
     } else if (phase_ == Phase::releasing || !aside) {

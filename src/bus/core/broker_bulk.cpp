@@ -42,7 +42,7 @@ void BrokerCore::on_bulk_frame(Node& node, const Header& header, Frame& frame, s
             node.bulk.in.marked(header.aux);
             return report_consumed(node, Lane::bulk, now);
         case Kind::window:
-            if (!node.bulk.out.consumed(header.aux, now)) ++counters_.refused;
+            if (!node.bulk.out.consumed(header.aux, now)) count_refused(Errc::malformed_frame);
             if (node.bulk.out.waiting()) flush(node, now);
             return;
         case Kind::ping: {

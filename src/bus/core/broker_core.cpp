@@ -98,14 +98,19 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
     on_frame_of_node(*node, sender->lane, header, frame, now);
 }
 
+void BrokerCore::count_refused(Errc code) {
+    ++counters_.refused;
+    ++refused_[code];
+}
+
 void BrokerCore::on_frame_of_stranger(ConnId from, const Header& header, TimePoint now) {
     Connection& connection = connections_.at(from);
     if (header.kind == Kind::window && connection.under_way != nullptr) {
         // it was a node's, and will be one's again: what it has read meanwhile counts
-        if (!connection.under_way->consumed(header.aux, now)) ++counters_.refused;
+        if (!connection.under_way->consumed(header.aux, now)) count_refused(Errc::malformed_frame);
         return;
     }
-    ++counters_.refused;
+    count_refused(Errc::not_registered);
     if (header.kind == Kind::bye || header.kind == Kind::error) return;
     // one that sends and never reads must not fill the memory of the transport with answers
     if (!connection.answers.take(1, now)) return;
@@ -150,7 +155,7 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
             node.in.marked(header.aux);
             return report_consumed(node, Lane::main, now);
         case Kind::window:
-            if (!node.out.consumed(header.aux, now)) ++counters_.refused;
+            if (!node.out.consumed(header.aux, now)) count_refused(Errc::malformed_frame);
             if (node.out.waiting()) flush(node, now);
             return;
         case Kind::bye:

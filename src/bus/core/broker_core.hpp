@@ -18,6 +18,7 @@
 #include "bus/core/hop_sender.hpp"
 #include "bus/core/ledger.hpp"
 #include "bus/core/limits.hpp"
+#include "bus/core/sample.hpp"
 #include "bus/core/small_traffic.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/wire/control.hpp"
@@ -111,6 +112,8 @@ class BrokerCore {
     [[nodiscard]] std::uint64_t kept_of_one_bytes() const;
     /// The most runs that one owner has at the moment.
     [[nodiscard]] std::size_t most_runs_of_one() const noexcept;
+    /// What it is doing now, for those who watch. Walks over all nodes and runs.
+    [[nodiscard]] BrokerSample sample(TimePoint now) const;
     /// Control frames that wait for connections that take no more.
     [[nodiscard]] std::size_t queued_controls() const noexcept;
 
@@ -228,6 +231,8 @@ class BrokerCore {
     void on_note(Node& node, const Header& header, const Payload& body, TimePoint now);
     [[nodiscard]] RunRow row_of(const Run& run) const;
     [[nodiscard]] NodeRow row_of(const Node& node) const;
+    [[nodiscard]] static NodeState state_of(const Node& node) noexcept;
+    void count_refused(Errc code);
     void give_up_noted(TimePoint now);
     void look_around(TimePoint now);
     void drop_what_waits(Node& node, TimePoint now);
@@ -281,6 +286,7 @@ class BrokerCore {
     std::uint64_t next_token_ = 1;
     TimePoint sizes_noted_{};
     BrokerCounters counters_;
+    std::map<Errc, std::uint64_t> refused_;  ///< counters_.refused by reason
     TimePoint started_;
     TimePoint last_tick_;
     Duration slept_{};              ///< how much of the clock the loop has missed

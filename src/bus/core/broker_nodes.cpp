@@ -20,7 +20,6 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
                           TimePoint now) {
     auto decoded = decode_hello(body.bytes());
     if (!decoded) {
-        ++counters_.refused;
         return refuse_hello(from, Errc::malformed_frame, decoded.error().sentence);
     }
     Hello hello = std::move(*decoded);
@@ -106,7 +105,7 @@ bool BrokerCore::waits_for_name(const Connection& connection, ConnId conn) const
 }
 
 void BrokerCore::refuse_hello(ConnId from, Errc code, const std::string& sentence) {
-    ++counters_.refused;
+    count_refused(code);
     const auto connection = connections_.find(from);
     if (connection != connections_.end() && !connection->second.answers.take(1, now_)) return;
     Header answer;
@@ -254,6 +253,7 @@ void BrokerCore::begin_session(Node& node, Hello hello, ConnId from, TimePoint n
     node.hello = std::move(hello);
     node.conn = from;
     node.session = next_session_++;
+    ++node.sessions;
     node.state = Node::State::up;
     node.left = false;
     node.gone_at = {};

@@ -278,15 +278,19 @@ RunRow BrokerCore::row_of(const Run& run) const {
     return row;
 }
 
+NodeState BrokerCore::state_of(const Node& node) noexcept {
+    return node.left                            ? NodeState::left
+           : node.state == Node::State::lost    ? NodeState::lost
+           : node.state == Node::State::suspect ? NodeState::suspect
+                                                : NodeState::up;
+}
+
 NodeRow BrokerCore::row_of(const Node& node) const {
     NodeRow row;
     row.name = node.hello.name;
     row.role = node.hello.role;
     row.rank = node.hello.rank;
-    row.state = node.left                            ? NodeState::left
-                : node.state == Node::State::lost    ? NodeState::lost
-                : node.state == Node::State::suspect ? NodeState::suspect
-                                                     : NodeState::up;
+    row.state = state_of(node);
     row.version = node.hello.version;
     row.features = node.hello.features;
     row.first_seen_ms = wall_ms(node.first_seen);

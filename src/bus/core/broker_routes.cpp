@@ -225,7 +225,7 @@ Posted BrokerCore::send_join(Node& owner, const Run& run, const Member& member, 
 
 void BrokerCore::send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
                             TimePoint now) {
-    ++counters_.refused;
+    count_refused(code);
     Header header;
     header.kind = Kind::error;
     header.run = about.run;

@@ -112,6 +112,7 @@ struct BrokerCore::Node {
     std::shared_ptr<const Identity> key;  ///< of its connection; null: nothing is known of it
     ConnId conn = 0;                      ///< 0: not connected
     std::uint64_t session = 0;
+    std::uint64_t sessions = 0;  ///< that it has had
     State state = State::up;
     bool left = false;  ///< it has said BYE
     TimePoint last_heard{};

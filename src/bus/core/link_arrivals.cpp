@@ -20,6 +20,7 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
     if (run == nullptr || run->closing) return;
     if (run->term != header.term && !VFLBUS_PLANTED(term_not_checked)) return;
     run->bytes.received += header_bytes + body.size();
+    counters_.received_bytes += header_bytes + body.size();
     Peer& peer = run->peers[header.src];
     const NodeId from = header.src;
     // what the sender counts as answered is forgotten, and not waited for
@@ -74,6 +75,7 @@ void LinkCore::on_reply(const Header& header, const Payload& body, TimePoint now
     if (run == nullptr || run->closing) return;
     if (run->term != header.term && !VFLBUS_PLANTED(term_not_checked)) return;
     run->bytes.received += header_bytes + body.size();
+    counters_.received_bytes += header_bytes + body.size();
     const auto at = run->peers.find(header.src);
     if (at == run->peers.end()) return;
     Peer& peer = at->second;

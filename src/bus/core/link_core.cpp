@@ -122,6 +122,7 @@ void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint n
     message_max_ = std::min(config_.limits.message, welcome->message_bytes);
     state_ = State::up;
     said_down_ = false;
+    ++counters_.sessions;
     hello_wait_ = config_.timings.hello_retry_min;
     events_.push_back(LinkUp{welcome->version, welcome->extensions});
     std::vector<RunId> ids;
@@ -204,6 +205,7 @@ void LinkCore::on_tick(TimePoint now) {
             (silent >= t.suspect && now - last_sent_ >= t.heartbeat / 2)) {
             Header ping;
             ping.request = ++pings_;
+            pinged_ = now;
             send_beat(Kind::ping, ping);
             last_sent_ = now;
         }
@@ -396,8 +398,11 @@ void LinkCore::on_control(const Header& header, const Payload& body, TimePoint n
         case Kind::credit:
             if (state_ == State::up) on_credit(header, now);
             return;
+        case Kind::pong:  // it has done its work by arriving
+            if (header.request == pings_) counters_.heartbeat = now - pinged_;
+            return;
         default:
-            return;  // PONG has done its work by arriving
+            return;
     }
 }
 

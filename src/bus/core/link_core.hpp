@@ -40,6 +40,7 @@
 #include "bus/core/limits.hpp"
 #include "bus/core/link_questions.hpp"
 #include "bus/core/outgoing_body.hpp"
+#include "bus/core/sample.hpp"
 #include "bus/core/small_traffic.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/wire/control.hpp"
@@ -246,6 +247,8 @@ class LinkCore {
     [[nodiscard]] std::size_t deadlines() const noexcept {
         return runs_due_.size() + peers_due_.size();
     }
+    /// What it is doing now, for those who watch.
+    [[nodiscard]] LinkSample sample() const;
     /// The progress that PING carries (section 4): another number whenever the oldest work of this
     /// link's user is done, or makes progress.
     struct Progress {
@@ -403,6 +406,8 @@ class LinkCore {
     std::set<std::uint64_t> works_;  ///< that the user has begun and not ended
     TimePoint time_{};               ///< of the last call that brought one
     std::uint64_t pings_ = 0;
+    TimePoint pinged_{};  ///< when the last PING was sent
+    LinkCounters counters_;
     std::uint64_t hellos_ = 0;  ///< HELLOs sent: the number of the last one
     std::vector<HopSender::Left> left_;
 };

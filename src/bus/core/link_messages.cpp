@@ -29,9 +29,10 @@ Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::ui
         return fail(Errc::too_many, std::to_string(outstanding_requests_max) +
                                         " requests to one node are unanswered");
     const std::uint64_t number = peer.next_request++;
+    ++counters_.requests;
     Pending& pending = peer.pending[number];
     pending.type = type;
-    pending.out.carry(std::move(body));
+    pending.out.carry(std::move(body), now);
     begin(*run, dst, peer, {number, false}, now);
     return number;
 }
@@ -61,7 +62,7 @@ void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t numbe
     const auto slot = peer->second.answers.find(number);
     if (slot != peer->second.answers.end() && !slot->second.out.exists()) {
         slot->second.flags = flags;
-        slot->second.out.carry(std::move(body));
+        slot->second.out.carry(std::move(body), now);
         begin(*run, dst, peer->second, {number, true}, now);
     }
     if (was_at_user && !run->closing) deliver_in_order(*run, dst, peer->second);
@@ -106,7 +107,7 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
         if (!name.reply) return fail_pending(run, dst, peer, name.number, failure, now);
         Answer& answer = peer.answers.at(name.number);
         answer.flags = flag::error;
-        answer.out.carry(encode(Ending{failure.code, failure.sentence}));
+        answer.out.carry(encode(Ending{failure.code, failure.sentence}), now);
     }
     if (peer.asking == name) peer.asking.reset();
     const auto before = [&](const BodyName& other) {
@@ -130,6 +131,7 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
         return;
     }
     if (out->state() == OutgoingBody::State::queued) std::erase(peer.queue, name);
+    if (out->attempts() > 0) ++counters_.repeated;
     if (!out->large()) {
         out->begin(out->size(), 0);
     } else {
@@ -261,6 +263,7 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
                 Payload::hold(SharedSlice(out.bytes(), static_cast<std::size_t>(part->offset),
                                           static_cast<std::size_t>(part->bytes)));
         run.bytes.sent += frame.size();
+        counters_.sent_bytes += frame.size();
         if (bulk) {
             bulk_.small_traffic.bulk_moves(run.id);
             bulk_.out.narrow(bulk_.small_traffic.present(now));
@@ -270,6 +273,10 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
             out_.data(run.id, std::move(frame), Origin{}, transport_, now);
         }
     } while (out.may_go_on());
+    if (const auto took = out.first_sent(now)) {
+        ++counters_.sent_bodies;
+        counters_.sending += *took;
+    }
     (bulk ? bulk_.sent : last_sent_) = now;
 }
 

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "base/ids.hpp"
 #include "bus/wire/codec.hpp"
 #include "bus/wire/limits.hpp"
 
@@ -40,7 +41,10 @@ class OutgoingBody {
     };
 
     /// The bytes are kept until this goes, as they may be sent again.
-    void carry(Bytes bytes) { bytes_ = std::make_shared<const Bytes>(std::move(bytes)); }
+    void carry(Bytes bytes, TimePoint now) {
+        bytes_ = std::make_shared<const Bytes>(std::move(bytes));
+        since_ = now;
+    }
 
     // -- attempts --------------------------------------------------------------
     /// After a reconnect: its receiver may have forgotten it, and the room for it.
@@ -53,6 +57,7 @@ class OutgoingBody {
     void begin(std::uint64_t credit, std::uint64_t tag) {
         VFLBUS_ASSERT(exists(), "a body that begins is there");
         state_ = State::begun;
+        ++attempts_;
         sent_ = 0;
         credit_ = std::min(credit, size());
         tag_ = tag;
@@ -85,6 +90,13 @@ class OutgoingBody {
         return part;
     }
 
+    /// How long it took until all of it was sent: the first time that it is, and never again.
+    [[nodiscard]] std::optional<Duration> first_sent(TimePoint now) noexcept {
+        if (was_sent_ || sent_ < size()) return {};
+        was_sent_ = true;
+        return now - since_;
+    }
+
     // -- properties ------------------------------------------------------------
     [[nodiscard]] bool exists() const noexcept { return bytes_ != nullptr; }
     [[nodiscard]] const std::shared_ptr<const Bytes>& bytes() const noexcept { return bytes_; }
@@ -92,6 +104,10 @@ class OutgoingBody {
     /// It needs credit.
     [[nodiscard]] bool large() const noexcept { return size() > credit_free_bytes; }
     [[nodiscard]] State state() const noexcept { return state_; }
+    /// How often it was begun.
+    [[nodiscard]] std::uint32_t attempts() const noexcept { return attempts_; }
+    /// What the credit still allows.
+    [[nodiscard]] std::uint64_t credit_left() const noexcept { return credit_ - sent_; }
     [[nodiscard]] bool has_room() const noexcept { return has_room_; }
     /// Of the present attempt; 0 of a small one.
     [[nodiscard]] std::uint64_t tag() const noexcept { return tag_; }
@@ -104,6 +120,9 @@ class OutgoingBody {
     std::uint64_t sent_ = 0;
     std::uint64_t credit_ = 0;
     std::uint64_t tag_ = 0;
+    std::uint32_t attempts_ = 0;
+    TimePoint since_{};
+    bool was_sent_ = false;
     State state_ = State::idle;
     bool has_room_ = false;
 };

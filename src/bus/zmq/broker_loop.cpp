@@ -1,15 +1,19 @@
 #include "bus/zmq/broker_loop.hpp"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
 #include <deque>
 #include <filesystem>
 #include <iterator>
+#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -100,6 +104,49 @@ class RouterTransport final : public BrokerTransport {
     const zmq_msg_t* arrived_ = nullptr;
 };
 
+/// Where another thread asks the loop for a sample, and waits for it.
+class SampleDesk {
+  public:
+    SampleDesk() : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+    ~SampleDesk() {
+        if (wake_ >= 0) ::close(wake_);
+    }
+    SampleDesk(const SampleDesk&) = delete;
+    SampleDesk& operator=(const SampleDesk&) = delete;
+
+    std::optional<BrokerSample> ask() {
+        std::unique_lock lock(mutex_);
+        const std::uint64_t number = ++asked_;
+        pending_ = true;
+        const std::uint64_t one = 1;
+        [[maybe_unused]] const ssize_t n = ::write(wake_, &one, sizeof one);
+        if (!given_.wait_for(lock, patience, [&] { return answered_ >= number; })) return {};
+        return sample_;
+    }
+
+    [[nodiscard]] int descriptor() const noexcept { return wake_; }
+    [[nodiscard]] bool pending() const noexcept { return pending_; }
+    void give(BrokerSample sample) {
+        std::uint64_t count;
+        [[maybe_unused]] const ssize_t n = ::read(wake_, &count, sizeof count);
+        const std::lock_guard lock(mutex_);
+        pending_ = false;
+        sample_ = std::move(sample);
+        answered_ = asked_;
+        given_.notify_all();
+    }
+
+  private:
+    static constexpr auto patience = std::chrono::seconds(1);
+    int wake_;
+    std::atomic<bool> pending_{false};
+    std::mutex mutex_;
+    std::condition_variable given_;
+    std::uint64_t asked_ = 0;
+    std::uint64_t answered_ = 0;
+    BrokerSample sample_;
+};
+
 class BrokerLoopImpl final : public BrokerLoop {
   public:
     BrokerLoopImpl(std::shared_ptr<Context> context, const Timings& timings, const Limits& limits,
@@ -164,6 +211,8 @@ class BrokerLoopImpl final : public BrokerLoop {
         if (gate_ != nullptr) gate_->read_again();
     }
 
+    std::optional<BrokerSample> sample() override { return samples_.ask(); }
+
     [[nodiscard]] bool has_keys() const noexcept { return keys_.has_value(); }
 
     const std::vector<std::string>& endpoints() const override { return endpoints_; }
@@ -174,7 +223,8 @@ class BrokerLoopImpl final : public BrokerLoop {
                           {stop.fd(), POLLIN, 0},
                           {connections_.descriptor(), POLLIN, 0},
                           {ledger_ == nullptr ? -1 : ledger_->answers_fd(), POLLIN, 0},
-                          {gate_ == nullptr ? -1 : gate_->descriptor(), POLLIN, 0}};
+                          {gate_ == nullptr ? -1 : gate_->descriptor(), POLLIN, 0},
+                          {samples_.descriptor(), POLLIN, 0}};
         TimePoint looked{};
         while (!stop.stopped()) {
             const TimePoint now = clock_now();
@@ -191,6 +241,7 @@ class BrokerLoopImpl final : public BrokerLoop {
                     core_.on_access_changed(now);
                     answer_enrolments(now);
                 }
+                if (samples_.pending()) samples_.give(core_.sample(now));
                 sent = look_around(now, idle);
             }
             if (now >= core_.next_deadline()) {
@@ -378,6 +429,7 @@ class BrokerLoopImpl final : public BrokerLoop {
     /// Connections that were answered ENROL, and when they are closed: they have nothing more to
     /// say.
     std::deque<std::pair<std::uint32_t, TimePoint>> enrolled_;
+    SampleDesk samples_;
     std::vector<std::string> endpoints_;
 };
 

@@ -3,12 +3,14 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/errc.hpp"
 #include "bus/core/ledger.hpp"
 #include "bus/core/limits.hpp"
+#include "bus/core/sample.hpp"
 #include "bus/core/timings.hpp"
 #include "bus/zmq/context.hpp"
 
@@ -39,6 +41,9 @@ class BrokerLoop {
     [[nodiscard]] virtual const std::vector<std::string>& endpoints() const = 0;
     /// Reads the allow-list again, changed or not. From any thread, and from a signal handler.
     virtual void read_allow_list_again() noexcept = 0;
+    /// What it is doing now, from any thread; nothing when `run` is not running, or does not come
+    /// to it within a second.
+    virtual std::optional<BrokerSample> sample() = 0;
     /// Serves until `stop`; says BYE to all nodes.
     virtual void run(const StopSignal& stop) = 0;
 };

@@ -1,0 +1,173 @@
+// MLflow's REST API, version 2.0 (mlflow.org/docs/latest/rest-api.html), and its proxy for
+// artifacts.
+
+#include <cmath>
+
+#include "base/files.hpp"
+#include "base/json.hpp"
+#include "observers/http_client.hpp"
+#include "observers/mlflow_file.hpp"
+#include "observers/mlflow_store.hpp"
+
+namespace vflbus::observers {
+namespace {
+
+constexpr auto request_patience = std::chrono::seconds(20);
+constexpr std::string_view proxied = "mlflow-artifacts:";
+constexpr std::string_view of_file = "file:";
+
+/// As protocol buffers write them in JSON.
+Json number_of(double value) {
+    if (std::isnan(value)) return "NaN";
+    if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
+    return value;
+}
+
+Json pairs_of(const MlflowPairs& pairs) {
+    Json out = Json::array();
+    for (const auto& [key, value] : pairs) out.push_back({{"key", key}, {"value", value}});
+    return out;
+}
+
+class RestStore final : public MlflowStore {
+  public:
+    RestStore(std::string base, const std::atomic<bool>& cancelled)
+        : base_(std::move(base)),
+          identity_(HttpIdentity::of_mlflow_environment()),
+          cancelled_(cancelled) {
+        while (base_.ends_with('/')) base_.pop_back();
+    }
+
+    Result<MlflowRun> create(const std::string& experiment, const std::string& run_name,
+                             std::int64_t start_ms, const MlflowPairs& tags) override {
+        auto id = experiment_id(experiment);
+        if (!id) return tl::unexpected(id.error());
+        auto made = call("POST", "runs/create",
+                         {{"experiment_id", *id},
+                          {"start_time", start_ms},
+                          {"run_name", run_name},
+                          {"tags", pairs_of(tags)}});
+        if (!made) return tl::unexpected(made.error());
+        const Json* const run = made->find("run");
+        const Json* const info = run == nullptr ? nullptr : run->find("info");
+        if (info == nullptr || !info->contains("run_id"))
+            return fail(Errc::refused, "its answer to runs/create names no run");
+        return MlflowRun{info->value("run_id", ""), *id, info->value("artifact_uri", "")};
+    }
+
+    Result<> log(const MlflowRun& run, const std::vector<MlflowMetric>& metrics,
+                 const MlflowPairs& params, const MlflowPairs& tags) override {
+        Json values = Json::array();
+        for (const MlflowMetric& metric : metrics)
+            values.push_back({{"key", metric.key},
+                              {"value", number_of(metric.value)},
+                              {"timestamp", metric.timestamp_ms},
+                              {"step", metric.step}});
+        return done(call("POST", "runs/log-batch",
+                         {{"run_id", run.run_id},
+                          {"metrics", std::move(values)},
+                          {"params", pairs_of(params)},
+                          {"tags", pairs_of(tags)}}));
+    }
+
+    Result<> upload(const MlflowRun& run, const std::string& name,
+                    std::string_view content) override {
+        if (run.artifact_uri.starts_with(proxied)) {
+            std::string path = run.artifact_uri.substr(proxied.size());
+            if (path.starts_with("//"))
+                path = path.substr(std::min(path.find('/', 2), path.size()));
+            while (path.starts_with('/')) path.erase(0, 1);
+            return done(request("PUT",
+                                base_ + "/api/2.0/mlflow-artifacts/artifacts/" + path + "/" + name,
+                                std::string(content), "application/octet-stream"));
+        }
+        // a server on this machine that leaves artifacts to its clients
+        std::string place = run.artifact_uri;
+        if (place.starts_with(of_file)) place = place.substr(of_file.size());
+        while (place.starts_with("//")) place.erase(0, 1);
+        if (!place.starts_with('/'))
+            return fail(Errc::refused, "its artifacts are at " + run.artifact_uri +
+                                           ", where vflbus cannot write; start the server with "
+                                           "--serve-artifacts");
+        return write_below(place, name, content);
+    }
+
+    Result<> set_status(const MlflowRun& run, const std::string& status,
+                        std::int64_t end_ms) override {
+        Json body{{"run_id", run.run_id}, {"status", status}};
+        if (status != "RUNNING") body["end_time"] = end_ms;
+        return done(call("POST", "runs/update", body));
+    }
+
+  private:
+    Result<std::string> experiment_id(const std::string& name) {
+        const std::string question = "experiments/get-by-name?experiment_name=" + url_escaped(name);
+        auto found = call("GET", question, {});
+        if (!found && found.error().code == Errc::refused && missing_) {
+            auto made = call("POST", "experiments/create", {{"name", name}});
+            if (made) return made->value("experiment_id", "");
+            // somebody else may have made it in between
+            found = call("GET", question, {});
+        }
+        if (!found) return tl::unexpected(found.error());
+        const Json* const experiment = found->find("experiment");
+        if (experiment == nullptr) return fail(Errc::refused, "it names no experiment");
+        if (experiment->value("lifecycle_stage", "active") != "active")
+            return fail(Errc::refused, "experiment \"" + name +
+                                           "\" was deleted there; restore it, or name another");
+        return experiment->value("experiment_id", "");
+    }
+
+    Result<Json> call(const std::string& method, const std::string& name, const Json& body) {
+        return request(method, base_ + "/api/2.0/mlflow/" + name,
+                       method == "GET" ? std::string() : body.dump(), "application/json");
+    }
+
+    Result<Json> request(const std::string& method, const std::string& url, std::string body,
+                         const std::string& type) {
+        missing_ = false;
+        const auto reply =
+            send({method, url, std::move(body), type}, identity_, request_patience, cancelled_);
+        if (!reply) return tl::unexpected(reply.error());
+        Json said = Json::parse(reply->body);
+        if (reply->status >= 200 && reply->status < 300)
+            return said.is_object() ? std::move(said) : Json::object();
+        missing_ = reply->status == 404 && said.is_object() &&
+                   said.value("error_code", "") == "RESOURCE_DOES_NOT_EXIST";
+        std::string why = "it answers " + std::to_string(reply->status);
+        if (said.is_object() && said.contains("message")) why += ": " + said.value("message", "");
+        // 408, 429 and 5xx pass
+        const bool passes = reply->status >= 500 || reply->status == 408 || reply->status == 429;
+        return fail(passes ? Errc::unreachable : Errc::refused, why.substr(0, 300));
+    }
+
+    static Result<> done(const Result<Json>& answer) {
+        if (!answer) return tl::unexpected(answer.error());
+        return {};
+    }
+
+    std::string base_;
+    HttpIdentity identity_;
+    const std::atomic<bool>& cancelled_;
+    bool missing_ = false;  ///< what was asked for last is not there
+};
+
+}  // namespace
+
+Result<std::unique_ptr<MlflowStore>> open_mlflow(const std::string& uri,
+                                                 const std::atomic<bool>& cancelled) {
+    if (uri.starts_with("http://") || uri.starts_with("https://"))
+        return std::make_unique<RestStore>(uri, cancelled);
+    if (uri.starts_with(of_file)) {
+        std::string directory = uri.substr(of_file.size());
+        while (directory.starts_with("//")) directory.erase(0, 1);
+        std::error_code ec;
+        auto absolute = std::filesystem::absolute(directory, ec);
+        if (!directory.empty() && !ec) return open_mlflow_directory(absolute.lexically_normal());
+    }
+    return fail(Errc::bad_config, "observe.mlflow.uri = \"" + uri +
+                                      "\" is no place of MLflow; write http://HOST:PORT, "
+                                      "https://HOST:PORT or file:DIRECTORY");
+}
+
+}  // namespace vflbus::observers
