@@ -335,9 +335,7 @@ int run_master(const ActorArguments& arguments, const MasterTask& task, PartyOpt
     if (!watch) return report_failure(arguments, watch.error());
     options.watch = std::move(*watch);
     const auto env = options.watch->measured(actors::make_file_env());
-    actors::MasterOptions for_master = master_options(task.config, task.run, options, *env);
-    for_master.resume = task.resume;
-    auto master = actors::make_train_master(std::move(for_master));
+    auto master = watched_train_master(task.config, task.run, options, *env, task.resume);
     const std::string resume_by = own_resume_command(arguments, task.config, task.run);
     if (!master) return report_failure(arguments, master.error(), resume_by);
     const Failure outcome = drive(**master, task.config, options, stop);
@@ -348,8 +346,10 @@ int run_master(const ActorArguments& arguments, const MasterTask& task, PartyOpt
 int run_party(const ActorArguments& arguments, const Self& self, std::optional<NodeApp> app) {
     auto task = find_task(arguments, self);
     if (!task) return report_failure(arguments, task.error());
-    if (task->completed)
+    if (task->completed) {
+        send_what_mlflow_lacks(task->config, task->run);
         return report_run(arguments, std::move(*task->completed), task->run, {Errc::ok, {}});
+    }
     if (const auto good = config::check_party(task->config, self.party); !good)
         return report_failure(arguments, good.error());
     if (const auto good = config::check_files(task->config, self.party); !good)

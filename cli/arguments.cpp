@@ -73,6 +73,11 @@ void add_metrics(CLI::App& app, Common& common) {
         ->type_name("ADDRESS");
 }
 
+void add_trace(CLI::App& app, Common& common) {
+    app.add_option("--trace", common.trace, "Chrome trace events, to be opened in Perfetto")
+        ->type_name("FILE");
+}
+
 /// Where keys lie, of commands that read no configuration.
 void add_key_store(CLI::App& app, Common& common) {
     common.certificates = "keys";
@@ -324,6 +329,7 @@ void add_actor(CommandLine& line) {
     add_actor_app(on, actor);
     add_config(on, actor);
     add_metrics(on, actor);
+    add_trace(on, actor);
     add_output(on, actor);
 }
 
@@ -413,6 +419,7 @@ void add_launch(CommandLine& line) {
     add_launch_apps(on, launch, data);
     add_config(on, launch);
     add_metrics(on, launch);
+    add_trace(on, launch);
     add_output(on, launch);
 }
 

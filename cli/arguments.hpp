@@ -15,6 +15,7 @@ struct Common {
     std::vector<std::string> sets;  ///< --set key=value, strongest last
     std::string certificates;       ///< --certificates: bus.certificates
     std::string metrics;            ///< --metrics: observe.metrics
+    std::string trace;              ///< --trace: observe.trace
     bool json = false;
     bool quiet = false;
     bool verbose = false;

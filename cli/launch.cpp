@@ -170,6 +170,7 @@ LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) 
                                        job.run.hex()};
         append_common(words, arguments, job.config);
         append_metrics(words, job.config, 1);
+        append_trace(words, job.config, job.run_dir, "master");
         if (!arguments.out.empty()) words.insert(words.end(), {"--out", arguments.out});
         return words;
     };
@@ -203,9 +204,7 @@ Failure launch_threads(const LaunchArguments& arguments, const Job& job,
         if (!watch) return watch.error();
         options.watch = std::move(*watch);
         const auto env = options.watch->measured(actors::make_file_env());
-        actors::MasterOptions for_master = master_options(job.config, job.run, options, *env);
-        for_master.resume = job.resume;
-        auto master = actors::make_train_master(std::move(for_master));
+        auto master = watched_train_master(job.config, job.run, options, *env, job.resume);
         if (!master) return master.error();
         Failure outcome = drive(**master, job.config, options, stop);
         report = (*master)->report();
@@ -250,6 +249,7 @@ int launch(const LaunchArguments& arguments, const Job& job) {
         exit_status = outcome.exit_code;
         if (auto parsed = observe::from_json(outcome.output)) report = std::move(*parsed);
     }
+    if (!arguments.threads && !arguments.podman) collect_trace(job.config, job.run_dir);
     report_run(arguments, std::move(report), job.run, failure, job.go_on);
     if (failure.code == Errc::ok && !arguments.json)
         print("\nPredict with it: " + predict_command(job.config, job.run_dir) + "\n");
@@ -266,8 +266,10 @@ int run(const LaunchArguments& arguments) {
     auto chosen = choose_run(arguments);
     if (!chosen) return report_failure(arguments, chosen.error());
     const RunId run = chosen->run;
-    if (chosen->resumed && chosen->resumed->completed)
+    if (chosen->resumed && chosen->resumed->completed) {
+        send_what_mlflow_lacks(chosen->resumed->config, run);
         return report_run(arguments, std::move(*chosen->resumed->completed), run, {Errc::ok, {}});
+    }
     auto job =
         chosen->resumed ? old_job(arguments, std::move(*chosen->resumed)) : new_job(arguments, run);
     if (!job) return report_run(arguments, {}, run, job.error());

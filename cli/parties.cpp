@@ -1,6 +1,8 @@
 #include "parties.hpp"
 
 #include "base/text.hpp"
+#include "observe/log.hpp"
+#include "observers/trace.hpp"
 #include "settings.hpp"
 #include "watch.hpp"
 
@@ -41,6 +43,22 @@ void append_metrics(std::vector<std::string>& arguments, const config::Config& c
             {"--set", "observe.metrics=" + metrics_address_of(config.observe.metrics, place)});
 }
 
+void append_trace(std::vector<std::string>& arguments, const config::Config& config,
+                  const std::filesystem::path& run_dir, const std::string& party) {
+    if (!config.observe.trace.empty())
+        arguments.insert(arguments.end(),
+                         {"--set", "observe.trace=" + trace_part(run_dir, party).string()});
+}
+
+void collect_trace(const config::Config& config, const std::filesystem::path& run_dir) {
+    if (config.observe.trace.empty()) return;
+    std::vector<std::filesystem::path> parts{trace_part(run_dir, "master")};
+    for (std::uint64_t rank = 0; rank < config.run.world_size; ++rank)
+        parts.push_back(trace_part(run_dir, config::member_name(rank)));
+    if (auto merged = observers::merge_traces(parts, config.observe.trace); !merged)
+        observe::log::warn("{}", merged.error().sentence);
+}
+
 bool has_policy(const config::Config& config, const std::string& party) {
     const auto section = config.parties.find(party);
     return section != config.parties.end() && !section->second.policy.empty();
@@ -79,6 +97,7 @@ LocalPlan plan_of(const Common& common, Transport transport, const config::Confi
                                     {"--policy-dir", node_directory(config, member.name).string()});
         append_common(member.arguments, log_all, config);
         append_metrics(member.arguments, config, rank + 2);
+        append_trace(member.arguments, config, run_dir, member.name);
         plan.members.push_back(std::move(member));
     }
     return plan;

@@ -34,6 +34,12 @@ void append_common(std::vector<std::string>& arguments, const Common& common,
 void append_metrics(std::vector<std::string>& arguments, const config::Config& config,
                     std::uint64_t place);
 
+/// The same for the parts of a trace, which `collect_trace` puts into the file that the user wants.
+void append_trace(std::vector<std::string>& arguments, const config::Config& config,
+                  const std::filesystem::path& run_dir, const std::string& party);
+/// A part that is missing is left out; a file that cannot be written is a warning.
+void collect_trace(const config::Config& config, const std::filesystem::path& run_dir);
+
 /// Master and members, not the broker.
 std::vector<ChildOptions*> all_of(LocalPlan& plan);
 

@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "actors/master.hpp"
 #include "actors/tables.hpp"
 #include "app_metrics.hpp"
 #include "apps/client_host.hpp"
@@ -229,7 +230,7 @@ Failure serve_apps(const config::Config& config, const PartyOptions& options,
     log::info({{}, {}, name}, "serves apps broker={}", log::value(broker_of(config, options)));
     const EndsWithHost ends(host->get(), **node);
     const HeldWatch held(gate.get(), **node);
-    const Watch::Looks looks(watch->get(), **node);
+    const Watch::Looks looks(**watch, **node);
     actors::ClientApp app_of_all = (*host)->with(std::move(none));
     if (gate)
         app_of_all = with_judged_apps(std::move(app_of_all), *gate, app_digest_of(options.app));
@@ -280,7 +281,7 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
         return outcome;
     }
     if (options.desk) options.desk->drives(run, host->spec().agreed, options.stop_asked, {});
-    const Watch::Looks looks(watch->get(), **node);
+    const Watch::Looks looks(**watch, **node);
     const auto ending = (*node)->drive(*host, stop);
     if (options.desk) options.desk->done();
     outcome.failure = host->finish();
@@ -348,7 +349,7 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
               log::value(broker_of(config, options)));
     const EndsWithHost ends(host.get(), **node);
     const HeldWatch held(gate.get(), **node);
-    const Watch::Looks looks(watch->get(), **node);
+    const Watch::Looks looks(**watch, **node);
     Failure ending = ended((*node)->serve(std::move(app), stop, once), name);
     if (once) ending.sentence += unconfirmed;
     return ending;
@@ -376,11 +377,20 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
     // a terminal that was stopped must not stop the training
     master.observers.push_back(
         queued("the progress line", std::make_shared<ProgressLine>(options.quiet), line_patience));
-    if (options.watch)
-        for (auto& observer : options.watch->observers())
-            master.observers.push_back(std::move(observer));
     if (options.desk) master.observers.push_back(std::make_shared<DeskObserver>(options.desk));
     return master;
+}
+
+Result<std::unique_ptr<actors::Run>> watched_train_master(const config::Config& config,
+                                                          const RunId& run,
+                                                          const PartyOptions& options,
+                                                          actors::Env& env, bool resume) {
+    actors::MasterOptions master = master_options(config, run, options, env);
+    master.resume = resume;
+    auto observers = options.watch->observers(config, run);
+    if (!observers) return tl::unexpected(observers.error());
+    for (auto& observer : *observers) master.observers.push_back(std::move(observer));
+    return actors::make_train_master(std::move(master));
 }
 
 Failure drive(actors::Run& master, const config::Config& config, const PartyOptions& options,
@@ -390,7 +400,7 @@ Failure drive(actors::Run& master, const config::Config& config, const PartyOpti
     if (!watch) return watch.error();
     auto node = make_node(config, options, "master", "master", -1, **watch);
     if (!node) return node.error();
-    const Watch::Looks looks(watch->get(), **node);
+    const Watch::Looks looks(**watch, **node);
     const std::string broker = log::value(broker_of(config, options));
     const log::Where where{master.spec().run, {}, "master"};
     if (options.launched)

@@ -86,6 +86,12 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
 /// What the master of a new run needs to be made. `env` must outlive it.
 actors::MasterOptions master_options(const config::Config& config, const RunId& run,
                                      const PartyOptions& options, actors::Env& env);
+/// The master of a training: whoever watches it is told as well. `options` has a watch. Errors:
+/// those of Watch::observers and of make_train_master.
+Result<std::unique_ptr<actors::Run>> watched_train_master(const config::Config& config,
+                                                          const RunId& run,
+                                                          const PartyOptions& options,
+                                                          actors::Env& env, bool resume);
 
 /// Drives `master` to its end, with progress on standard error. ok, or why the run failed.
 Failure drive(actors::Run& master, const config::Config& config, const PartyOptions& options,

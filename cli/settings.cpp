@@ -53,6 +53,7 @@ Result<config::Config> load_config(const Common& common, const std::vector<confi
     for (const std::string& set : common.sets) options.sets.push_back({set});
     if (!common.certificates.empty())
         options.sets.push_back({"bus.certificates=" + common.certificates, "--certificates"});
+    if (!common.trace.empty()) options.sets.push_back({"observe.trace=" + common.trace, "--trace"});
     if (!common.metrics.empty())
         options.sets.push_back({"observe.metrics=" + common.metrics, "--metrics"});
     options.sets.insert(options.sets.end(), flags.begin(), flags.end());

@@ -2,10 +2,10 @@
 // Who watches one party of this process: what [observe] of its configuration names.
 
 #include <chrono>
+#include <cstdint>
+#include <filesystem>
 #include <functional>
-#include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -13,11 +13,13 @@
 #include "actors/node/node.hpp"
 #include "actors/run/observer.hpp"
 #include "base/errc.hpp"
+#include "base/ids.hpp"
 #include "bus/zmq/broker_loop.hpp"
 #include "config/config.hpp"
-#include "observers/http_server.hpp"
-#include "observers/metrics.hpp"
-#include "observers/run_metrics.hpp"
+
+namespace vflbus::observers {
+class HttpServer;
+}
 
 namespace vflbus::cli {
 
@@ -27,56 +29,45 @@ class Watch {
         std::string party;  ///< "master", "member-0", ...
         std::string node;   ///< its name on the bus
         std::string role;
-        /// It is the one process of `launch --threads`: only its master answers Prometheus.
+        /// It is the one process of `launch --threads`: Prometheus and the trace see its master.
         bool shares_process = false;
     };
-    /// Errors: those of the address for metrics.
+    /// Errors: those of the address for metrics, and of the file for the trace.
     static Result<std::unique_ptr<Watch>> start(const config::Config& config, Options options);
     ~Watch();
     Watch(const Watch&) = delete;
     Watch& operator=(const Watch&) = delete;
 
     /// For NodeOptions; empty when nobody wants to know.
-    [[nodiscard]] std::function<void(const actors::HandledRequest&)> on_handled();
+    [[nodiscard]] std::function<void(const actors::HandledRequest&)> on_handled() const;
     /// `env`, or one that measures commits as well.
     [[nodiscard]] std::unique_ptr<actors::Env> measured(std::unique_ptr<actors::Env> env) const;
-    /// The observers of a run that this party drives, each behind a queue of its own.
-    [[nodiscard]] std::vector<std::shared_ptr<actors::RunObserver>> observers() const;
+    /// The observers of a run that this party drives, each behind a queue of its own. Errors:
+    /// bad_config and io, of what the configuration names.
+    [[nodiscard]] Result<std::vector<std::shared_ptr<actors::RunObserver>>> observers(
+        const config::Config& config, const RunId& run) const;
 
     /// While it lives, the node is looked at when somebody asks.
     class Looks {
       public:
-        Looks(Watch* watch, actors::Node& node) : watch_(watch) {
-            if (watch_ != nullptr) watch_->look_at(&node);
-        }
-        ~Looks() {
-            if (watch_ != nullptr) watch_->look_at(nullptr);
-        }
+        Looks(Watch& watch, actors::Node& node) : watch_(watch) { watch_.look_at(&node); }
+        ~Looks() { watch_.look_at(nullptr); }
         Looks(const Looks&) = delete;
         Looks& operator=(const Looks&) = delete;
 
       private:
-        Watch* watch_;
+        Watch& watch_;
     };
 
   private:
-    explicit Watch(Options options) : options_(std::move(options)) {}
-    Result<> serve_metrics(const config::Config& config);
+    struct Parts;
+    explicit Watch(std::unique_ptr<Parts> parts);
     void look_at(actors::Node* node);
-    [[nodiscard]] std::string page();
-
-    Options options_;
-    std::shared_ptr<observers::Metrics> metrics_;         ///< null: nobody asks for them
-    std::shared_ptr<observers::RunMetrics> run_metrics_;  ///< as long as metrics_
-    std::shared_ptr<actors::RunObserver> run_metrics_queue_;
-    std::map<NodeId, std::string> names_;
-    std::mutex mutex_;
-    actors::Node* node_ = nullptr;
-    std::unique_ptr<observers::HttpServer> server_;  ///< ends first
+    std::unique_ptr<Parts> parts_;
 };
 
 /// Answers Prometheus about a broker, as long as it lives; null when nobody asks.
-Result<std::unique_ptr<observers::HttpServer>> watch_broker(const config::Config& config,
+Result<std::shared_ptr<observers::HttpServer>> watch_broker(const config::Config& config,
                                                             bus::BrokerLoop& broker);
 
 /// Where this process answers Prometheus: observe.metrics, or for a master what the seed's key
@@ -89,5 +80,11 @@ std::string metrics_address_of(const std::string& base, std::uint64_t place);
 std::shared_ptr<actors::RunObserver> queued(std::string name,
                                             std::shared_ptr<actors::RunObserver> observer,
                                             std::chrono::milliseconds patience);
+
+/// A run that is over is asked for again: what MLflow has not got of it is sent now.
+void send_what_mlflow_lacks(const config::Config& config, const RunId& run);
+
+/// Where a party of a run that one command starts writes its part of the trace.
+std::filesystem::path trace_part(const std::filesystem::path& run_dir, const std::string& party);
 
 }  // namespace vflbus::cli

@@ -2,7 +2,9 @@
 
 #include <httplib.h>
 
+#include <atomic>
 #include <charconv>
+#include <chrono>
 #include <thread>
 #include <utility>
 
@@ -95,7 +97,13 @@ class Server final : public HttpServer {
                                            "has no such address; choose another");
         url_ = "http://" + (place_.v6 ? "[" + place_.host + "]" : place_.host) + ":" +
                std::to_string(place_.port);
-        thread_ = std::thread([this] { server_.listen_after_bind(); });
+        thread_ = std::thread([this] {
+            server_.listen_after_bind();
+            over_ = true;
+        });
+        // stop() before it listens would be forgotten
+        while (!server_.is_running() && !over_)
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
         return {};
     }
 
@@ -121,6 +129,7 @@ class Server final : public HttpServer {
     Place place_;
     std::string url_;
     httplib::Server server_;
+    std::atomic<bool> over_{false};
     std::thread thread_;
 };
 

@@ -29,8 +29,9 @@ struct MlflowRun {
     std::string artifact_uri;
 };
 
-/// What one request of the REST API takes.
-inline constexpr std::size_t mlflow_metrics_max = 1000;
+/// One request of the REST API takes 1,000 metrics, parameters and tags together, and 100 of each
+/// of the latter two.
+inline constexpr std::size_t mlflow_metrics_max = 800;
 inline constexpr std::size_t mlflow_pairs_max = 100;
 /// Longer values are cut: what all versions take.
 inline constexpr std::size_t mlflow_param_bytes_max = 500;

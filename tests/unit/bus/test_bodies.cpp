@@ -22,7 +22,7 @@ Header part_of(std::uint64_t total, std::uint64_t offset, std::uint64_t tag) {
 
 OutgoingBody outgoing(std::size_t bytes) {
     OutgoingBody body;
-    body.carry(Bytes(bytes));
+    body.carry(Bytes(bytes), {});
     return body;
 }
 

@@ -1,0 +1,160 @@
+#include "observers/trace.hpp"
+
+#include <fmt/core.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <fstream>
+
+#include "actors/messages.hpp"
+#include "base/clock.hpp"
+#include "base/json.hpp"
+#include "observe/log.hpp"
+
+namespace vflbus::observers {
+namespace {
+
+constexpr auto flush_trace_every = std::chrono::seconds(1);
+/// Shorter work of the master is looking at an event, and no computing.
+constexpr auto work_min = std::chrono::microseconds(2);
+
+// the rows of a process in the picture
+constexpr unsigned phases = 1;
+constexpr unsigned steps = 2;
+constexpr unsigned compute = 3;
+constexpr unsigned asks = 10;  ///< and one more for each party
+
+double microseconds(Duration duration) {
+    return std::chrono::duration<double, std::micro>(duration).count();
+}
+
+}  // namespace
+
+TraceObserver::TraceObserver(Options options, std::FILE* file)
+    : options_(std::move(options)), file_(file) {
+    to_wall_ =
+        std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch()) -
+        clock_now().time_since_epoch();
+}
+
+Result<std::shared_ptr<TraceObserver>> TraceObserver::open(Options options) {
+    std::error_code ec;
+    if (options.file.has_parent_path())
+        std::filesystem::create_directories(options.file.parent_path(), ec);
+    const bool goes_on = options.goes_on && std::filesystem::exists(options.file, ec);
+    std::FILE* const file = std::fopen(options.file.c_str(), goes_on ? "abe" : "wbe");
+    if (file == nullptr)
+        return fail(Errc::io, "cannot write the trace " + options.file.string() + ": " +
+                                  std::strerror(errno));
+    std::shared_ptr<TraceObserver> trace(new TraceObserver(std::move(options), file));
+    // (an array that is not closed is a trace as well, since a process may be killed)
+    if (!goes_on) std::fwrite("[\n", 1, 2, file);
+    const Options& made = trace->options_;
+    trace->line(
+        fmt::format(R"({{"name":"process_name","ph":"M","pid":{},"tid":0,"args":{{"name":{}}}}})",
+                    made.place, Json(made.party).dump()));
+    trace->line(fmt::format(
+        R"({{"name":"process_sort_index","ph":"M","pid":{},"tid":0,"args":{{"sort_index":{}}}}})",
+        made.place, made.place));
+    trace->name_thread(compute, "compute");
+    if (made.parties.empty()) return trace;
+    trace->name_thread(phases, "phases");
+    trace->name_thread(steps, "steps");
+    for (std::size_t i = 0; i < made.parties.size(); ++i)
+        trace->name_thread(asks + static_cast<unsigned>(i), "asks " + made.parties[i]);
+    return trace;
+}
+
+TraceObserver::~TraceObserver() {
+    std::fclose(file_);
+}
+
+void TraceObserver::name_thread(unsigned thread, const std::string& name) {
+    line(fmt::format(R"({{"name":"thread_name","ph":"M","pid":{},"tid":{},"args":{{"name":{}}}}})",
+                     options_.place, thread, Json(name).dump()));
+}
+
+void TraceObserver::slice(unsigned thread, std::string_view name, TimePoint begun, TimePoint ended,
+                          const std::string& arguments) {
+    line(fmt::format(R"({{"name":"{}","ph":"X","ts":{:.3f},"dur":{:.3f},"pid":{},"tid":{}{}}})",
+                     name, microseconds(begun.time_since_epoch() + to_wall_),
+                     microseconds(ended - begun), options_.place, thread,
+                     arguments.empty() ? "" : ",\"args\":{" + arguments + "}"));
+    if (ended - flushed_ < flush_trace_every) return;
+    flushed_ = ended;
+    std::fflush(file_);
+}
+
+void TraceObserver::line(const std::string& event) {
+    if (events_ >= trace_events_max) {
+        ++dropped_;
+        return;
+    }
+    ++events_;
+    const std::string whole = event + ",\n";
+    std::fwrite(whole.data(), 1, whole.size(), file_);
+}
+
+void TraceObserver::on_phase(actors::Phase phase, TimePoint at) {
+    if (!phase_.empty()) slice(phases, phase_, phase_since_, at);
+    phase_ = name_of(phase);
+    phase_since_ = at;
+    if (phase == actors::Phase::training && step_since_ == TimePoint{}) step_since_ = at;
+}
+
+void TraceObserver::on_step(const observe::ProgressState& state, TimePoint at) {
+    if (step_since_ != TimePoint{})
+        slice(steps, "step " + std::to_string(state.step), step_since_, at);
+    step_since_ = at;
+}
+
+void TraceObserver::on_end(const observe::RunReport&, const Failure&) {
+    if (!phase_.empty()) slice(phases, phase_, phase_since_, clock_now());
+    phase_.clear();
+    std::fflush(file_);
+    if (dropped_ > 0)
+        observe::log::warn("the trace {} is full: {} later events are not in it",
+                           options_.file.string(), dropped_);
+}
+
+void TraceObserver::on_answer(const actors::AnsweredRequest& answer) {
+    slice(asks + static_cast<unsigned>(answer.party), actors::message::name_of(answer.type),
+          answer.asked, answer.answered,
+          fmt::format(R"("bytes_to":{},"bytes_from":{})", answer.bytes_to, answer.bytes_from));
+}
+
+void TraceObserver::on_work(TimePoint begun, TimePoint ended) {
+    if (ended - begun >= work_min) slice(compute, "compute", begun, ended);
+}
+
+void TraceObserver::on_handled(const actors::HandledRequest& handled) {
+    slice(compute, actors::message::name_of(handled.type), handled.begun, handled.ended,
+          fmt::format(R"("run":"{}","bytes_in":{},"bytes_out":{})", handled.run.short_hex(),
+                      handled.bytes_in, handled.bytes_out));
+}
+
+Result<> merge_traces(const std::vector<std::filesystem::path>& parts,
+                      const std::filesystem::path& out) {
+    std::error_code ec;
+    if (out.has_parent_path()) std::filesystem::create_directories(out.parent_path(), ec);
+    std::ofstream merged(out, std::ios::binary | std::ios::trunc);
+    merged << "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
+    const char* between = "\n";
+    for (const std::filesystem::path& part : parts) {
+        std::ifstream events(part, std::ios::binary);
+        std::string event;
+        while (std::getline(events, event)) {
+            if (!event.starts_with('{') || !event.ends_with("},")) continue;  // cut by a kill
+            event.pop_back();
+            merged << between << event;
+            between = ",\n";
+        }
+    }
+    merged << "\n]}\n";
+    merged.close();
+    if (!merged) return fail(Errc::io, "cannot write the trace " + out.string());
+    return {};
+}
+
+}  // namespace vflbus::observers

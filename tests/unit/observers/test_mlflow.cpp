@@ -1,0 +1,262 @@
+#include <catch.hpp>
+#include <cstdlib>
+
+#include "base/files.hpp"
+#include "base/hash.hpp"
+#include "fake_mlflow.hpp"
+#include "observers/mlflow.hpp"
+
+using namespace vflbus;
+using namespace vflbus::observers;
+using namespace std::chrono_literals;
+using test::FakeMlflow;
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Folder {
+    fs::path path = fs::temp_directory_path() / ("vflbus-mlflow-" + random_run_id().hex());
+    Folder() { fs::create_directories(path); }
+    ~Folder() { fs::remove_all(path); }
+};
+
+struct Play {
+    Folder folder;
+    std::vector<std::string> said;
+
+    MlflowJob job(const std::string& uri, std::chrono::milliseconds wait = 60s) {
+        MlflowJob job;
+        job.uri = uri;
+        job.experiment = "credit & co";
+        job.run_name = "logistic-1f0c9a33";
+        job.params = {{"batch_size", "256"}, {"long", std::string(2000, 'x')}};
+        job.tags = {{"vflbus.version", "1"}};
+        job.state_file = folder.path / "master" / "mlflow.json";
+        job.artifacts = {{"report.json", folder.path / "report.json"},
+                         {"model/model.json", folder.path / "not there"}};
+        job.wait = wait;
+        job.batch_every = 1ms;
+        job.retry_max = 10ms;
+        job.warn = [this](const std::string& text) { said.push_back(text); };
+        return job;
+    }
+    std::unique_ptr<MlflowSender> sender(const std::string& uri,
+                                         std::chrono::milliseconds wait = 60s) {
+        auto made = MlflowSender::start(job(uri, wait));
+        REQUIRE(made.has_value());
+        return std::move(*made);
+    }
+};
+
+std::vector<std::string> losses(std::uint64_t from, std::uint64_t to) {
+    std::vector<std::string> out;
+    for (std::uint64_t step = from; step <= to; ++step)
+        out.push_back("loss@" + std::to_string(step) + "=0.5");
+    return out;
+}
+
+void add_losses(MlflowSender& sender, std::uint64_t from, std::uint64_t to) {
+    for (std::uint64_t step = from; step <= to; ++step) sender.add({"loss", 0.5, 1000, step});
+}
+
+/// MLflow refuses more than 1,000 of them together.
+std::size_t sent_by(const FakeMlflow::Request& request) {
+    const Json body = Json::parse(request.body);
+    return body["metrics"].size() + body["params"].size() + body["tags"].size();
+}
+
+template <class Check>
+bool soon(Check&& check) {
+    for (int i = 0; i < 60'000 && !check(); ++i) std::this_thread::sleep_for(1ms);
+    return check();
+}
+
+}  // namespace
+
+TEST_CASE("a run is made in its experiment, and everything arrives once") {
+    Play play;
+    FakeMlflow server;
+    CHECK(write_file_atomically(play.folder.path / "report.json", "{\"status\":1}").has_value());
+    const auto sender = play.sender(server.url() + "/");
+    add_losses(*sender, 1, 2500);
+    sender->add({"test_auc", std::nan(""), 1000, 2500});
+    sender->add_param("ds_size", "500");
+    sender->add_tag("vflbus.status", "completed");
+    CHECK(sender->finish("FINISHED"));
+    CHECK(play.said.empty());
+
+    auto expected = losses(1, 2500);
+    expected.emplace_back("test_auc@2500=\"NaN\"");
+    CHECK(server.metrics() == expected);
+    for (const auto& request : server.requests("log-batch"))
+        CHECK(sent_by(request) <= 1000);
+    CHECK(server.pairs("params") ==
+          std::map<std::string, std::string>{{"batch_size", "256"},
+                                             {"ds_size", "500"},
+                                             {"long", std::string(mlflow_param_bytes_max, 'x')}});
+    CHECK(server.pairs("tags")["vflbus.status"] == "completed");
+    CHECK(server.requests("get-by-name?experiment_name=credit%20%26%20co").size() == 1);
+    CHECK(server.requests("experiments/create").size() == 1);
+    REQUIRE(server.requests("runs/create").size() == 1);
+    const Json made = Json::parse(server.requests("runs/create")[0].body);
+    CHECK(made["experiment_id"] == "7");
+    CHECK(made["run_name"] == "logistic-1f0c9a33");
+    const auto files = server.requests("PUT ");
+    REQUIRE(files.size() == 1);
+    CHECK(files[0].line == "PUT /api/2.0/mlflow-artifacts/artifacts/7/abc/artifacts/report.json");
+    CHECK(files[0].body == "{\"status\":1}");
+    const auto ends = server.requests("runs/update");
+    REQUIRE(ends.size() == 1);
+    CHECK(Json::parse(ends[0].body)["status"] == "FINISHED");
+}
+
+TEST_CASE("a server that is killed and comes back misses nothing") {
+    Play play;
+    FakeMlflow server;
+    const auto sender = play.sender(server.url());
+    add_losses(*sender, 1, 10);
+    REQUIRE(soon([&] { return server.metrics().size() == 10; }));
+    server.kill();
+    add_losses(*sender, 11, 5000);
+    server.start();
+    REQUIRE(server.bound());
+    CHECK(sender->finish("FINISHED"));
+    CHECK(server.metrics() == losses(1, 5000));
+    CHECK(server.requests("runs/create").size() == 1);
+}
+
+TEST_CASE(
+    "what has not arrived at the end is said, kept, and sent when the run is asked for again") {
+    Play play;
+    FakeMlflow server;
+    CHECK(write_file_atomically(play.folder.path / "report.json", "{}").has_value());
+    {
+        const auto sender = play.sender(server.url(), 50ms);
+        add_losses(*sender, 1, 10);
+        REQUIRE(soon([&] { return server.metrics().size() == 10; }));
+        server.kill();
+        add_losses(*sender, 11, 1500);
+        CHECK_FALSE(sender->finish("FINISHED"));
+    }
+    REQUIRE(play.said.size() == 1);
+    CHECK(play.said[0].find("1490 metric values") != std::string::npos);
+    CHECK(play.said[0].find("1 file and the end of the run did not arrive") != std::string::npos);
+    CHECK(play.said[0].find("--resume") != std::string::npos);
+    server.start();
+    REQUIRE(server.bound());
+    const auto later = play.sender(server.url());
+    REQUIRE(later->anything_left());
+    CHECK(later->finish({}));
+    CHECK(server.metrics() == losses(1, 1500));
+    CHECK(server.requests("runs/create").size() == 1);
+    CHECK(server.requests("PUT ").size() == 1);
+    CHECK(Json::parse(server.requests("runs/update").back().body)["status"] == "FINISHED");
+}
+
+TEST_CASE("a server that accepts and never answers holds nobody up") {
+    Play play;
+    FakeMlflow server;
+    server.fall_silent(true);
+    const auto sender = play.sender(server.url(), 50ms);
+    const auto begun = std::chrono::steady_clock::now();
+    add_losses(*sender, 1, 1000);
+    CHECK_FALSE(sender->finish("FINISHED"));
+    // (without giving up the request that is under way this would take 20 s)
+    CHECK(std::chrono::steady_clock::now() - begun < 15s);
+    REQUIRE(play.said.size() == 1);
+    CHECK(play.said[0].find("1000 metric values") != std::string::npos);
+}
+
+TEST_CASE("a training that is gone on with goes on in the same run, and logs no step twice") {
+    Play play;
+    FakeMlflow server;
+    {
+        const auto first = play.sender(server.url());
+        add_losses(*first, 1, 20);
+        CHECK(first->finish("FAILED"));
+    }
+    const auto second = play.sender(server.url());
+    second->reopen();
+    add_losses(*second, 15, 30);  // from the last commit
+    CHECK(second->finish("FINISHED"));
+    CHECK(server.metrics() == losses(1, 30));
+    CHECK(server.requests("runs/create").size() == 1);
+    CHECK(Json::parse(server.requests("runs/update").back().body)["status"] == "FINISHED");
+}
+
+TEST_CASE("what the server refuses is said, and the rest arrives") {
+    Play play;
+    FakeMlflow server;
+    CHECK(write_file_atomically(play.folder.path / "report.json", "{}").has_value());
+    server.refuse("mlflow-artifacts", 403);
+    const auto sender = play.sender(server.url());
+    add_losses(*sender, 1, 3);
+    CHECK_FALSE(sender->finish("FINISHED"));
+    CHECK(server.metrics() == losses(1, 3));
+    REQUIRE(play.said.size() == 1);
+    CHECK(play.said[0].find("1 request it has refused (it answers 403: no)") != std::string::npos);
+    CHECK(server.requests("runs/update").size() == 1);
+}
+
+TEST_CASE("who asks is said as MLflow's own client says it") {
+    Play play;
+    FakeMlflow server;
+    ::setenv("MLFLOW_TRACKING_TOKEN", "secret-token", 1);
+    CHECK(play.sender(server.url())->finish("FINISHED"));
+    ::unsetenv("MLFLOW_TRACKING_TOKEN");
+    CHECK(server.requests("runs/create")[0].head.find("Authorization: Bearer secret-token") !=
+          std::string::npos);
+    Play other;
+    ::setenv("MLFLOW_TRACKING_USERNAME", "me", 1);
+    ::setenv("MLFLOW_TRACKING_PASSWORD", "pw", 1);
+    CHECK(other.sender(server.url())->finish("FINISHED"));
+    ::unsetenv("MLFLOW_TRACKING_USERNAME");
+    ::unsetenv("MLFLOW_TRACKING_PASSWORD");
+    CHECK(server.requests("runs/create")[1].head.find("Authorization: Basic bWU6cHc=") !=
+          std::string::npos);
+}
+
+TEST_CASE("a proxy of the environment is used") {
+    Play play;
+    FakeMlflow proxy;
+    ::setenv("http_proxy", proxy.url().c_str(), 1);
+    CHECK(play.sender("http://tracking.example:5000")->finish("FINISHED"));
+    ::unsetenv("http_proxy");
+    CHECK(proxy.requests("POST http://tracking.example:5000/api/2.0/mlflow/runs/create").size() ==
+          1);
+}
+
+TEST_CASE("a directory gets the layout of mlflow's file store") {
+    Play play;
+    CHECK(write_file_atomically(play.folder.path / "report.json", "{}").has_value());
+    const fs::path root = play.folder.path / "mlruns";
+    for (int run = 0; run < 2; ++run) {
+        fs::remove(play.folder.path / "master" / "mlflow.json");
+        const auto sender = play.sender("file:" + root.string());
+        add_losses(*sender, 1, 2);
+        CHECK(sender->finish("FINISHED"));
+    }
+    std::vector<fs::path> experiments = entries_of(root);
+    REQUIRE(experiments.size() == 1);  // both runs are in one
+    std::vector<fs::path> runs;
+    for (const fs::path& entry : entries_of(experiments[0]))
+        if (fs::is_directory(entry)) runs.push_back(entry);
+    REQUIRE(runs.size() == 2);
+    CHECK(read_file(runs[0] / "metrics" / "loss").value() == "1000 0.5 1\n1000 0.5 2\n");
+    CHECK(read_file(runs[0] / "params" / "batch_size").value() == "256");
+    CHECK(read_file(runs[0] / "artifacts" / "report.json").value() == "{}");
+    const std::string meta = read_file(runs[0] / "meta.yaml").value();
+    CHECK(meta.find("\nstatus: 3\n") != std::string::npos);
+    CHECK(meta.find("\nrun_name: 'logistic-1f0c9a33'\n") != std::string::npos);
+    CHECK(read_file(experiments[0] / "meta.yaml").value().find("\nname: 'credit & co'\n") !=
+          std::string::npos);
+}
+
+TEST_CASE("an address that is none of MLflow is refused, and passwords are in no sentence") {
+    Play play;
+    for (const char* uri : {"databricks", "postgresql://x", "", "file:", "ftp://x"})
+        CHECK(MlflowSender::start(play.job(uri)).error().code == Errc::bad_config);
+    CHECK(without_password("http://me:pw@host:5000/a@b") == "http://host:5000/a@b");
+    CHECK(without_password("http://host/a@b") == "http://host/a@b");
+}

@@ -1,0 +1,69 @@
+#include <catch.hpp>
+
+#include "base/files.hpp"
+#include "base/hash.hpp"
+#include "base/json.hpp"
+#include "observers/trace.hpp"
+
+using namespace vflbus;
+using namespace vflbus::observers;
+using namespace std::chrono_literals;
+
+TEST_CASE("the parts of all parties become one trace, also those of a killed process") {
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("vflbus-trace-" + random_run_id().hex());
+    const auto master = folder / "master" / "trace.json";
+    const auto member = folder / "member-0" / "trace.json";
+    const TimePoint at{100s};
+    {
+        auto opened = TraceObserver::open(
+            {.file = master, .party = "master", .place = 1, .parties = {"member-0"}});
+        REQUIRE(opened.has_value());
+        TraceObserver& trace = **opened;
+        trace.on_phase(actors::Phase::training, at);
+        trace.on_work(at, at + 1ms);
+        trace.on_work(at, at + 1us);  // looks at an event only
+        trace.on_answer({0, 19, at + 1ms, at + 5ms, 4000, 300, false});
+        observe::ProgressState state;
+        state.step = 1;
+        trace.on_step(state, at + 6ms);
+        trace.on_end({}, {Errc::ok, {}});
+    }
+    for (int life = 0; life < 2; ++life) {
+        auto opened = TraceObserver::open(
+            {.file = member, .party = "member-0", .place = 2, .parties = {}, .goes_on = true});
+        REQUIRE(opened.has_value());
+        actors::HandledRequest handled;
+        handled.type = 19;
+        handled.begun = at + 2ms;
+        handled.ended = at + 4ms;
+        handled.bytes_in = 77;
+        (*opened)->on_handled(handled);
+    }
+    // it was killed in the middle of a line
+    std::string cut = read_file(member).value() + R"({"name":"step","ph":"X","ts":12)";
+    CHECK(write_file_atomically(member, cut).has_value());
+
+    const auto out = folder / "all.json";
+    CHECK(merge_traces({master, member, folder / "not there"}, out).has_value());
+    const Json all = Json::parse(read_file(out).value());
+    REQUIRE(all.is_object());
+    std::map<std::string, int> count;
+    double asked = 0;
+    double handled = 0;
+    for (const Json& event : all["traceEvents"]) {
+        const auto name = event["name"].get<std::string>();
+        if (event["ph"] == "M") continue;
+        ++count[name + " of " + std::to_string(event["pid"].get<int>())];
+        if (name == "step" && event["pid"].get<int>() == 1) asked = event["ts"].get<double>();
+        if (name == "step" && event["pid"].get<int>() == 2) handled = event["ts"].get<double>();
+    }
+    CHECK(count == std::map<std::string, int>{{"compute of 1", 1},
+                                              {"step of 1", 1},
+                                              {"step 1 of 1", 1},
+                                              {"training of 1", 1},
+                                              {"step of 2", 2}});
+    // both are on one clock
+    CHECK(handled - asked == Approx(1000).margin(500));
+    std::filesystem::remove_all(folder);
+}
