@@ -110,6 +110,76 @@ double bare_arithmetic(int steps, int members, int rows, int features) {
     return (now_seconds() - begin) / steps;
 }
 
+namespace {
+
+using Eigen::MatrixXf;
+
+/// A dense layer of columns of records, without a bias, and its step of Adam.
+struct BareLayer {
+    MatrixXf w, m, v, g, in, out;
+    bool bent = true;  ///< max(x, 0) behind it
+
+    BareLayer(int outputs, int inputs, bool with_relu)
+        : w(MatrixXf::Random(outputs, inputs) * 0.05F),
+          m(MatrixXf::Zero(outputs, inputs)),
+          v(MatrixXf::Zero(outputs, inputs)),
+          bent(with_relu) {}
+    const MatrixXf& forward(const MatrixXf& x) {
+        in = x;
+        out.noalias() = w * in;
+        if (bent) out = out.cwiseMax(0.0F);
+        return out;
+    }
+    /// The gradient by `in`, unless nobody needs it.
+    void backward(MatrixXf by_out, MatrixXf* by_in) {
+        if (bent) by_out = (out.array() > 0).select(by_out, 0.0F);
+        g.noalias() = by_out * in.transpose();
+        if (by_in != nullptr) by_in->noalias() = w.transpose() * by_out;
+        m = 0.9F * m + 0.1F * g;
+        v.array() = 0.999F * v.array() + 0.001F * g.array().square();
+        w.array() -= 0.001F * m.array() / (v.array().sqrt() + 1e-8F);
+    }
+};
+
+}  // namespace
+
+double bare_network(int steps, int members, int rows, int features) {
+    constexpr int hidden = 128;
+    constexpr int numbers = 64;
+    std::vector<BareLayer> first;
+    std::vector<BareLayer> second;
+    std::vector<MatrixXf> x;
+    for (int k = 0; k < members; ++k) {
+        first.emplace_back(hidden, features, true);
+        second.emplace_back(numbers, hidden, true);
+        x.push_back(MatrixXf::Random(features, rows));
+    }
+    BareLayer top(numbers, numbers * members, true);
+    BareLayer last(1, numbers, false);
+    MatrixXf joined(numbers * members, rows);
+    MatrixXf by_joined;
+    MatrixXf by_hidden;
+    const MatrixXf y = (MatrixXf::Random(1, rows).array() > 0).cast<float>();
+    const double begin = now_seconds();
+    for (int step = 0; step < steps; ++step) {
+        for (int k = 0; k < members; ++k) {
+            const auto at = static_cast<std::size_t>(k);
+            joined.middleRows(numbers * k, numbers) = second[at].forward(first[at].forward(x[at]));
+        }
+        const MatrixXf z = last.forward(top.forward(joined));
+        const MatrixXf r =
+            ((1 + (-z.array()).exp()).inverse() - y.array()) / static_cast<float>(rows);
+        last.backward(r, &by_hidden);
+        top.backward(by_hidden, &by_joined);
+        for (int k = 0; k < members; ++k) {
+            const auto at = static_cast<std::size_t>(k);
+            second[at].backward(by_joined.middleRows(numbers * k, numbers), &by_hidden);
+            first[at].backward(by_hidden, nullptr);
+        }
+    }
+    return (now_seconds() - begin) / steps;
+}
+
 void measure_kernels(Report& report, const Settings& settings) {
     const int rounds = settings.rounds > 0 ? settings.rounds : settings.quick ? 2 : 15;
     const double seconds = settings.quick ? 0.002 : 0.02;

@@ -19,6 +19,8 @@ void measure_routing(Report& report, const Settings& settings);
 void measure_sharing(Report& report, const Settings& settings);
 /// A step of training against scatter and gather through the relay plus the bare arithmetic.
 void measure_step(Report& report, const Settings& settings);
+/// A step of a split network against scatter and gather through the relay plus the same arithmetic.
+void measure_split(Report& report, const Settings& settings);
 /// The same step with keys (CURVE) against one in the clear, and beside a flood of connections.
 void measure_security(Report& report, const Settings& settings);
 /// The arithmetic kernels against Eigen.
@@ -40,5 +42,9 @@ void measure_runs(Report& report, const Settings& settings);
 /// Seconds of one step's arithmetic with Eigen alone: the scores and gradients of `members` blocks
 /// of rows x features, and the residual; mean over `steps`.
 double bare_arithmetic(int steps, int members, int rows, int features);
+
+/// Seconds of one step of a split network with Eigen alone, in one process: members' networks of
+/// features-128-64, 64-1 on top of all, ReLU and Adam; mean over `steps`.
+double bare_network(int steps, int members, int rows, int features);
 
 }  // namespace vflbus::bench

@@ -31,49 +31,67 @@
 namespace vflbus::bench {
 namespace {
 
-constexpr int member_count = 3;
-constexpr std::size_t feature_count = 30;
 constexpr std::size_t batch_rows = 256;
-constexpr std::size_t record_count = 30'000;
+
+/// What is trained.
+struct Job {
+    std::string name;
+    int members;
+    std::size_t features;  ///< of each member
+    std::size_t records;
+    std::size_t numbers;  ///< of a record that a member sends in a step, and gets
+};
+const Job logistic_job{"logistic", 3, 30, 30'000, 1};
+const Job network_job{"network", 2, 392, 5'000, 64};
+
+const Job& job_named(const std::string& name) {
+    return name == network_job.name ? network_job : logistic_job;
+}
 
 /// Ids p0, p1, ... and columns of generated numbers; at the master the label y instead.
-std::shared_ptr<const data::Table> make_table(const std::string& party, int rank) {
+std::shared_ptr<const data::Table> make_table(const Job& job, const std::string& party, int rank) {
     auto table = std::make_shared<data::Table>();
     table->path = "generated";
     table->party = party;
-    for (std::size_t row = 0; row < record_count; ++row)
+    for (std::size_t row = 0; row < job.records; ++row)
         table->ids.push_back("p" + std::to_string(row));
     Rng rng(static_cast<std::uint64_t>(rank + 11));
     const auto column = [&](const std::string& name, auto&& value) {
         data::Column made;
         made.name = name;
-        for (std::size_t row = 0; row < record_count; ++row) made.numbers.push_back(value());
+        for (std::size_t row = 0; row < job.records; ++row) made.numbers.push_back(value());
         return made;
     };
     if (rank < 0)
         table->labels.push_back(column("y", [&] { return rng.uniform() < 0.3 ? 1.0 : 0.0; }));
     else
-        for (std::size_t c = 0; c < feature_count; ++c)
+        for (std::size_t c = 0; c < job.features; ++c)
             table->features.push_back(
                 column("x" + std::to_string(c), [&] { return rng.uniform() - 0.5; }));
     return table;
 }
 
-actors::TableSource make_tables(const std::string& party, int rank) {
-    return [party, rank](actors::TableKind kind) -> Result<std::shared_ptr<const data::Table>> {
-        if (kind != actors::TableKind::train) return nullptr;
-        return make_table(party, rank);
-    };
+actors::TableSource make_tables(const Job& job, const std::string& party, int rank) {
+    return
+        [&job, party, rank](actors::TableKind kind) -> Result<std::shared_ptr<const data::Table>> {
+            if (kind != actors::TableKind::train) return nullptr;
+            return make_table(job, party, rank);
+        };
 }
 
-config::Config make_config() {
+config::Config make_config(const Job& job) {
     config::Config config;
-    config.run.world_size = member_count;
+    config.run.world_size = static_cast<std::uint64_t>(job.members);
     config.model.task = vflbus::Task::logistic;
     config.model.solver = config::Solver::sgd;
     config.model.epochs = 100'000;  // more than anybody waits for
     config.model.batch_size = batch_rows;
     config.model.learning_rate = 0.05;
+    if (&job != &network_job) return config;
+    config.model.name = config::ModelName::mlp;
+    config.model.solver = config::Solver::adamw;
+    config.model.learning_rate = 0.001;
+    config.model.dropout = 0;
     return config;
 }
 
@@ -94,11 +112,11 @@ std::unique_ptr<actors::Node> make_node(const std::string& broker, const std::st
     return std::move(*node);
 }
 
-std::size_t residual_bytes() {
-    return actors::encode_step(1000, models::Matrix(batch_rows, 1)).size();
+std::size_t residual_bytes(const Job& job) {
+    return actors::encode_step(1000, models::Matrix(batch_rows, job.numbers)).size();
 }
-std::size_t scores_bytes() {
-    return actors::encode_scores(models::Matrix(batch_rows, 1)).size();
+std::size_t scores_bytes(const Job& job) {
+    return actors::encode_scores(models::Matrix(batch_rows, job.numbers)).size();
 }
 
 double answer_seconds(Child& child) {
@@ -112,14 +130,15 @@ double answer_seconds(Child& child) {
 /// A router with a scatterer and members that answer.
 class Scatter {
   public:
-    explicit Scatter(bool broker)
-        : router_(broker ? Child(own_path(), {"role", "broker", "tcp://127.0.0.1:*"})
+    Scatter(const Job& job, bool broker)
+        : job_(&job),
+          router_(broker ? Child(own_path(), {"role", "broker", "tcp://127.0.0.1:*"})
                          : Child(neighbor("vflbus-relay"), {"tcp://127.0.0.1:*"})) {
         const std::string endpoint = router_.hear();
-        for (int slot = 1; slot <= member_count + 1; ++slot)
+        for (int slot = 1; slot <= job.members + 1; ++slot)
             peers_.push_back(
                 Child(own_path(), {"role", "peer", broker ? "broker" : "relay", endpoint,
-                                   std::to_string(slot), std::to_string(member_count + 1)}));
+                                   std::to_string(slot), std::to_string(job.members + 1)}));
         for (Child& peer : peers_) peer.hear();
     }
     /// Processor time of all its processes so far.
@@ -131,14 +150,16 @@ class Scatter {
     /// Seconds per scatter and gather.
     double run(int steps) {
         for (std::size_t i = 1; i < peers_.size(); ++i)
-            peers_[i].say("serve " + std::to_string(scores_bytes()));
-        peers_[0].say("scatter " + std::to_string(steps) + " " + std::to_string(residual_bytes()));
+            peers_[i].say("serve " + std::to_string(scores_bytes(*job_)));
+        peers_[0].say("scatter " + std::to_string(steps) + " " +
+                      std::to_string(residual_bytes(*job_)));
         const double seconds = answer_seconds(peers_[0]);
         for (std::size_t i = 1; i < peers_.size(); ++i) peers_[i].hear();
         return seconds / steps;
     }
 
   private:
+    const Job* job_;
     Child router_;
     std::vector<Child> peers_;
 };
@@ -168,13 +189,14 @@ class Rounds final : public actors::RunObserver {
 };
 
 int run_step_master(const std::vector<std::string>& arguments) {
-    if (arguments.size() != 3) throw std::runtime_error("master BROKER STATE_DIR CERTIFICATES");
+    if (arguments.size() != 4) throw std::runtime_error("master BROKER STATE_DIR CERTIFICATES JOB");
+    const Job& job = job_named(arguments[3]);
     const auto node = make_node(arguments[0], arguments[1], "master", "master", -1, arguments[2]);
     const auto env = actors::make_file_env();
     actors::MasterOptions options;
     options.run.bytes.fill(9);
-    options.config = make_config();
-    options.tables = make_tables("master", -1);
+    options.config = make_config(job);
+    options.tables = make_tables(job, "master", -1);
     options.env = env.get();
     options.runs_dir = arguments[1] + "/runs";
     options.version = "bench";
@@ -188,15 +210,15 @@ int run_step_master(const std::vector<std::string>& arguments) {
 }
 
 int run_step_member(const std::vector<std::string>& arguments) {
-    if (arguments.size() != 4)
-        throw std::runtime_error("member BROKER STATE_DIR CERTIFICATES RANK");
+    if (arguments.size() != 5)
+        throw std::runtime_error("member BROKER STATE_DIR CERTIFICATES RANK JOB");
     const int rank = std::stoi(arguments[3]);
     const std::string name = config::member_name(static_cast<std::uint64_t>(rank));
     const auto node = make_node(arguments[0], arguments[1], name, "member", rank, arguments[2]);
     const auto env = actors::make_file_env();
     actors::MemberOptions options;
     options.name = name;
-    options.tables = make_tables(name, rank);
+    options.tables = make_tables(job_named(arguments[4]), name, rank);
     options.env = env.get();
     options.runs_dir = arguments[1] + "/runs";
     const bus::StopSignal never;
@@ -221,12 +243,12 @@ std::string make_keys(const std::string& directory) {
         entry.roles = {role};
         entry.expires = expires;
         const auto changed = bus::change_allow_list(directory, [&](const std::string& text) {
-            return Result<std::string>(bus::with_line(text, entry));
+            return Result<std::string>(bus::with_line(text, bus::line_of(entry)));
         });
         if (!changed) throw std::runtime_error(changed.error().sentence);
     };
     allow("master", "master");
-    for (std::uint64_t rank = 0; rank < member_count; ++rank)
+    for (std::uint64_t rank = 0; rank < static_cast<std::uint64_t>(logistic_job.members); ++rank)
         allow(config::member_name(rank), "member");
     return directory;
 }
@@ -275,16 +297,16 @@ class Flood {
 /// What trains: broker, master, members.
 class Training {
   public:
-    explicit Training(bool with_keys = false)
+    explicit Training(const Job& job, bool with_keys = false)
         : keys_(with_keys ? make_keys(scratch_.path() + "/keys") : std::string()),
           broker_(own_path(),
                   with_keys ? std::vector<std::string>{"role", "broker", "tcp://127.0.0.1:*", keys_}
                             : std::vector<std::string>{"role", "broker", "tcp://127.0.0.1:*"}),
           endpoint_(broker_.hear()),
-          master_(own_path(), {"role", "master", endpoint_, scratch_.path(), keys_}) {
-        for (int rank = 0; rank < member_count; ++rank)
+          master_(own_path(), {"role", "master", endpoint_, scratch_.path(), keys_, job.name}) {
+        for (int rank = 0; rank < job.members; ++rank)
             members_.push_back(Child(own_path(), {"role", "member", endpoint_, scratch_.path(),
-                                                  keys_, std::to_string(rank)}));
+                                                  keys_, std::to_string(rank), job.name}));
         master_.hear();
     }
     /// Seconds per step.
@@ -339,9 +361,9 @@ void measure_step(Report& report, const Settings& settings) {
     double table = 0;
     double member = 0;
     for (int placement = 0; placement < placements; ++placement) {
-        Training training;
-        Scatter relay(false);
-        Scatter raw(true);
+        Training training(logistic_job);
+        Scatter relay(logistic_job, false);
+        Scatter raw(logistic_job, true);
         for (int round = -1; round < rounds; ++round) {
             double cpu = training.cpu_seconds();
             const double step = training.run(steps);
@@ -349,7 +371,8 @@ void measure_step(Report& report, const Settings& settings) {
             cpu = relay.cpu_seconds();
             const double scatter = relay.run(steps);
             const double scatter_cpu = (relay.cpu_seconds() - cpu) / steps;
-            const double bare = bare_arithmetic(steps, member_count, batch_rows, feature_count);
+            const double bare = bare_arithmetic(steps, logistic_job.members, batch_rows,
+                                                static_cast<int>(logistic_job.features));
             const double routed = raw.run(steps);
             if (round < 0) continue;
             ours.push_back(1e6 * step);
@@ -360,7 +383,7 @@ void measure_step(Report& report, const Settings& settings) {
             through_broker.push_back(1e6 * routed);
             arithmetic.push_back(1e6 * bare);
         }
-        table = record_count * feature_count * sizeof(double);
+        table = static_cast<double>(logistic_job.records * logistic_job.features * sizeof(double));
         member = static_cast<double>(training.member().memory_bytes("VmHWM"));
     }
     report.add(paired("step", "us", ours, bound, Bar{Bar::Kind::at_most, 1.5}));
@@ -370,6 +393,37 @@ void measure_step(Report& report, const Settings& settings) {
     report.add(single("bare arithmetic (Eigen)", "us", spread_of(arithmetic).median));
     report.add(single("member, peak beyond its numbers", "MB", (member - table) / 1e6,
                       Bar{Bar::Kind::at_most, 40}, "30,000 rows x 30: 7.2 MB"));
+}
+
+void measure_split(Report& report, const Settings& settings) {
+    const auto [placements, rounds, steps] = extent_of(settings);
+    report.section("One step of a split network",
+                   "batch 256, 2 members x 392 features, 128-64 each and 64-1 on top, 4 processes "
+                   "over tcp loopback, against the relay's scatter and gather with as many + the "
+                   "same arithmetic in one process with Eigen");
+    std::vector<double> ours;
+    std::vector<double> bound;
+    std::vector<double> through_relay;
+    std::vector<double> arithmetic;
+    for (int placement = 0; placement < placements; ++placement) {
+        Training training(network_job);
+        Scatter relay(network_job, false);
+        for (int round = -1; round < rounds; ++round) {
+            const double step = training.run(steps);
+            const double scatter = relay.run(steps);
+            const double bare = bare_network(steps, network_job.members, batch_rows,
+                                             static_cast<int>(network_job.features));
+            if (round < 0) continue;
+            ours.push_back(1e6 * step);
+            bound.push_back(1e6 * (scatter + bare));
+            through_relay.push_back(1e6 * scatter);
+            arithmetic.push_back(1e6 * bare);
+        }
+    }
+    report.add(paired("step", "us", ours, bound, Bar{Bar::Kind::at_most, 1.5}));
+    report.add(
+        single("scatter and gather through the relay", "us", spread_of(through_relay).median));
+    report.add(single("the same arithmetic (Eigen)", "us", spread_of(arithmetic).median));
 }
 
 void measure_security(Report& report, const Settings& settings) {
@@ -386,8 +440,8 @@ void measure_security(Report& report, const Settings& settings) {
     double memory = 0;
     std::uint64_t connections = 0;
     for (int placement = 0; placement < placements; ++placement) {
-        Training with_keys(true);
-        Training plain;
+        Training with_keys(logistic_job, true);
+        Training plain(logistic_job);
         const auto measure = [](Training& training, std::vector<double>& step, int many,
                                 std::vector<double>* cpu_of = nullptr) {
             const double cpu = training.cpu_seconds();
