@@ -32,8 +32,8 @@ constexpr const char* usage =
     "  --realtime      all processes before everything else on this machine (root), so that what\n"
     "                  others do here does not count; keep it short\n"
     "  --rounds N      pairs of rounds per figure; in section apps, runs one after another\n"
-    "  --only SECTION  routing, sharing, step, split, kernels, solver, csv, apps, nodes, commits,\n"
-    "                  security or runs; may be repeated\n"
+    "  --only SECTION  routing, sharing, step, split, kernels, solver, csv, apps, nodes, psi,\n"
+    "                  commits, security or runs; may be repeated\n"
     "  --json FILE     the figures as JSON as well\n";
 
 struct Section {
@@ -41,10 +41,11 @@ struct Section {
     void (*measure)(Report&, const Settings&);
 };
 constexpr Section sections[] = {
-    {"routing", measure_routing}, {"sharing", measure_sharing}, {"step", measure_step},
-    {"split", measure_split},     {"kernels", measure_kernels}, {"solver", measure_solver},
-    {"csv", measure_csv},         {"apps", measure_apps},       {"nodes", measure_nodes},
-    {"commits", measure_commits}, {"runs", measure_runs},       {"security", measure_security},
+    {"routing", measure_routing},   {"sharing", measure_sharing}, {"step", measure_step},
+    {"split", measure_split},       {"kernels", measure_kernels}, {"solver", measure_solver},
+    {"psi", measure_psi},           {"csv", measure_csv},         {"apps", measure_apps},
+    {"nodes", measure_nodes},       {"commits", measure_commits}, {"runs", measure_runs},
+    {"security", measure_security},
 };
 
 int bench(const std::vector<std::string>& arguments) {

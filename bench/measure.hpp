@@ -29,6 +29,8 @@ void measure_kernels(Report& report, const Settings& settings);
 void measure_csv(Report& report, const Settings& settings);
 /// Training to convergence by L-BFGS, against scikit-learn.
 void measure_solver(Report& report, const Settings& settings);
+/// Private set intersection of a million ids with a million.
+void measure_psi(Report& report, const Settings& settings);
 
 /// Apps: round trips beside a handler that computes; many runs one after another.
 void measure_apps(Report& report, const Settings& settings);

@@ -170,6 +170,7 @@ struct CommandLine {
     ActorArguments actor;
     LaunchArguments launch;
     CheckArguments check;
+    PsiArguments psi;
     PredictArguments predict;
     RunsArguments runs;
     NodesArguments nodes;
@@ -437,6 +438,40 @@ void add_check(CommandLine& line) {
     on.add_option("--state-dir", check.state_dir)->group("");
     add_config(on, check);
     add_output(on, check);
+}
+
+void add_psi(CommandLine& line) {
+    PsiArguments& psi = line.psi;
+    CLI::App& on = line.command(
+        line.app, "psi", "Find the ids that several parties have in common, and tell no others.",
+        "Private set intersection: each party learns which of its ids all have, and how many ids\n"
+        "each has. One party leads, the others have ranks from 0; all say the same --parties and\n"
+        "--min.\n"
+        "Examples:\n"
+        "  vflbus psi --parties 2 --data bank.csv --out common.csv --broker tcp://10.0.0.1:7423\n"
+        "  vflbus psi --parties 2 --rank 0 --data shop.csv --out common.csv --broker "
+        "tcp://10.0.0.1:7423\n"
+        "  vflbus psi --local --data bank.csv --data shop.csv --out common.csv",
+        psi);
+    on.add_flag("--local", psi.local, "all parties are threads of this process");
+    on.add_option("--data", psi.data, "this party's table; with --local one of each party")
+        ->type_name("FILE")
+        ->allow_extra_args(false)
+        ->required();
+    on.add_option("--id", psi.id, "the column of ids; default: id")->type_name("COLUMN");
+    on.add_option("--out", psi.out, "CSV file of the common ids; - is standard output")
+        ->type_name("FILE");
+    on.add_option("--parties", psi.parties, "how many there are; the one without --rank leads")
+        ->type_name("N")
+        ->check(CLI::Range(2, 1024));
+    on.add_option("--rank", psi.rank, "which of the others this is, from 0")->type_name("R");
+    on.add_option("--min", psi.least, "when fewer ids are common, nobody learns which; default 1")
+        ->type_name("N")
+        ->check(CLI::Range(1U, 4'000'000'000U));
+    add_broker_address(on, psi.broker);
+    on.add_option("--state-dir", psi.state_dir)->group("");
+    add_config(on, psi);
+    add_output(on, psi);
 }
 
 void add_predict(CommandLine& line) {
@@ -1159,6 +1194,7 @@ CommandLine::CommandLine() {
     add_broker(*this);
     add_actor(*this);
     add_check(*this);
+    add_psi(*this);
     add_predict(*this);
     add_runs_and_nodes(*this);
     add_run(*this);

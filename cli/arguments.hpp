@@ -95,6 +95,18 @@ struct ShortRunArguments : Common, Local {
     std::string state_dir;
 };
 struct CheckArguments : ShortRunArguments {};
+/// Without --local: one party of several, which leads when it has no rank.
+struct PsiArguments : Common {
+    bool local = false;             ///< --local: all files are of this machine
+    std::vector<std::string> data;  ///< a file of each party here
+    std::string id;                 ///< its column of ids; empty: "id"
+    std::string out;                ///< CSV file of the common ids; "-": standard output
+    std::optional<std::uint64_t> rank;
+    std::optional<std::uint64_t> parties;
+    std::uint64_t least = 1;  ///< --min
+    std::string broker;
+    std::string state_dir;
+};
 struct PredictArguments : ShortRunArguments {
     std::string model;              ///< a directory, or a run's id or its first digits
     std::vector<std::string> data;  ///< rows to predict, one file per party
@@ -309,8 +321,8 @@ struct Exit {
 };
 
 using Command = std::variant<
-    Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments, PredictArguments,
-    SynthArguments, InspectArguments, SplitArguments, ConfigCheckArguments,
+    Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments, PsiArguments,
+    PredictArguments, SynthArguments, InspectArguments, SplitArguments, ConfigCheckArguments,
     ConfigReferenceArguments, HealthArguments, AgentArguments, ExportArguments, VersionArguments,
     RunsArguments, NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments,
     SubmitArguments, RunCompareArguments, RunPlotArguments, RunRemoveArguments, CompletionArguments,

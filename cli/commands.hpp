@@ -10,6 +10,7 @@ int run(const BrokerArguments& arguments);
 int run(const ActorArguments& arguments);
 int run(const LaunchArguments& arguments);
 int run(const CheckArguments& arguments);
+int run(const PsiArguments& arguments);
 int run(const PredictArguments& arguments);
 int run(const SynthArguments& arguments);
 int run(const InspectArguments& arguments);

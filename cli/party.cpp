@@ -322,6 +322,8 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
     member.name = name;
     member.config = config;
     member.tables = actors::csv_tables(config, name);
+    member.on_common = options.on_common;
+    if (member.on_common) member.tables = actors::ids_only(std::move(member.tables));
     member.env = env.get();
     member.runs_dir = config.output.runs_dir;
     member.out_dir = options.out_dir;
@@ -361,6 +363,8 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
     master.run = run;
     master.config = config;
     master.tables = actors::csv_tables(config, master.name);
+    master.on_common = options.on_common;
+    if (master.on_common) master.tables = actors::ids_only(std::move(master.tables));
     master.env = &env;
     master.runs_dir = config.output.runs_dir;
     master.out_dir = options.out_dir;

@@ -73,6 +73,7 @@ class ThreadRun {
         mine.state_dir = plan_.run_dir / name / "node";
         mine.policy_dir = node_directory(*plan_.config, name);
         mine.model_dir = plan_.model_dir;
+        mine.on_common = plan_.on_common;
         Failure ending = serve_member(*plan_.config, rank, mine, stop_members_, true);
         const std::lock_guard lock(mutex_);
         ++members_ended_;

@@ -17,6 +17,7 @@ struct ThreadPlan {
     std::filesystem::path run_dir;    ///< state of the nodes goes to <run_dir>/<party>/node
     std::filesystem::path model_dir;  ///< PartyOptions::model_dir of the members
     std::filesystem::path out_dir;    ///< PartyOptions::out_dir of all
+    actors::CommonSink on_common;     ///< PartyOptions::on_common of the members
     bool verbose = false;
     bool quiet = false;
     /// Called in this thread.

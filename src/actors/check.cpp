@@ -68,6 +68,9 @@ Task<> check(Run& run, CheckResult& result) {
     run.enter(Phase::selecting);
     if (!test) kinds.pop_back();
     co_await alignment.select(kinds);
+    Result<> taken;
+    if (run.options().on_common) taken = run.options().on_common(own);
+    co_await taken;
     result.common = alignment.common_ids(TableKind::train);
     result.common_test = alignment.common_ids(TableKind::test);
     for (std::size_t p = 0; p < result.parties.size(); ++p)

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/files.hpp"
+#include "base/hash.hpp"
 
 namespace vflbus::actors {
 namespace {
@@ -51,6 +52,10 @@ class FileEnv final : public Env {
 };
 
 }  // namespace
+
+void Env::random(std::span<std::uint8_t> out) {
+    random_bytes(out);
+}
 
 std::unique_ptr<Env> make_file_env() {
     return std::make_unique<FileEnv>();

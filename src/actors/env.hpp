@@ -1,9 +1,12 @@
 #pragma once
-// Files and wall time as actors see them: the seam where tests and the simulation put theirs.
+// Files, wall time and randomness as actors see them: the seam where tests and the simulation put
+// theirs.
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,6 +29,9 @@ class Env {
     virtual Result<> remove(const std::filesystem::path& path) = 0;
     /// UTC, "2026-02-03T04:05:06Z"; for reports only.
     [[nodiscard]] virtual std::string utc_now() = 0;
+    /// Bytes that nobody else can know, for secrets: from the operating system, but in a
+    /// simulation.
+    virtual void random(std::span<std::uint8_t> out);
 };
 
 /// The real one. Safe to use from several threads.

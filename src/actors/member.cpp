@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "actors/alignment/alignment.hpp"
+#include "actors/alignment/psi_member.hpp"
 #include "actors/messages.hpp"
 #include "actors/model_file.hpp"
 #include "actors/party.hpp"
@@ -55,6 +56,7 @@ struct MemberRun {
     Party party;
     const Algorithm* algorithm = nullptr;
     std::unique_ptr<MemberHalf> half;  ///< on `party`
+    std::unique_ptr<PsiMember> psi;    ///< with data.alignment = "psi"
     State state = State::joined;
     std::uint64_t step = 0;   ///< the next one of the training
     std::uint64_t first = 0;  ///< steps of earlier folds; commits are numbered from there on
@@ -117,6 +119,7 @@ class MemberApp {
             if (auto good = judge().admit_owner(owner, invitation.run); !good) return good;
         const auto purpose = purpose_of(invitation.agreed);
         if (!purpose) return tl::unexpected(purpose.error());
+        if (auto good = takes(purpose->first); !good) return good;
 
         config::Config mine = options_.config;
         if (auto agreed = config::agree(mine, purpose->second, invitation.owner_name); !agreed)
@@ -144,6 +147,7 @@ class MemberApp {
             {run->party, invitation.term, static_cast<std::uint64_t>(context.rank())});
         if (!half) return tl::unexpected(std::move(half.error()));
         run->half = std::move(*half);
+        if (auto ready = prepare_intersection(*run, mine, context.rank()); !ready) return ready;
         if (run->purpose == Purpose::train) {
             run->store = CommitStore(
                 *options_.env, options_.runs_dir / invitation.run.hex() / options_.name / "state");
@@ -173,6 +177,23 @@ class MemberApp {
         log(Level::info, context,
             "joined a " + purpose_text(purpose->first) + " run of " + invitation.owner_name +
                 (invitation.term > 1 ? ", term " + std::to_string(invitation.term) : ""));
+        return {};
+    }
+
+    [[nodiscard]] Result<> takes(Purpose purpose) const {
+        if (!options_.on_common || purpose == Purpose::check) return {};
+        return fail(Errc::bad_config, "takes part in set intersections alone, not in a " +
+                                          purpose_text(purpose) + " run");
+    }
+
+    static Result<> prepare_intersection(MemberRun& run, const config::AgreedHalf& agreed,
+                                         std::int64_t rank) {
+        if (agreed.data.alignment != config::Alignment::psi) return {};
+        if (agreed.run.world_size == 0)
+            return fail(Errc::bad_config,
+                        "data.alignment = \"psi\" needs run.world_size: the number of members");
+        run.psi = std::make_unique<PsiMember>(static_cast<std::size_t>(rank) + 1,
+                                              agreed.run.world_size + 1, agreed.data.common_min);
         return {};
     }
 
@@ -224,7 +245,7 @@ class MemberApp {
         When when;
         Method method;
     };
-    static const std::array<Row, 8>& rows();
+    static const std::array<Row, 13>& rows();
 
     Result<Bytes> handle(const Message& message, Context& context) const {
         MemberRun* run = context.state<MemberRun>();
@@ -274,12 +295,16 @@ class MemberApp {
         return (run.purpose == Purpose::predict) == (table == TableKind::predict);
     }
 
+    /// The model part says how the columns of a prediction table are read.
+    static bool may_align(const MemberRun& run, TableKind table) {
+        const bool unknown = run.purpose == Purpose::predict && !run.model_loaded;
+        return !unknown && reads(run, table) && !run.party.aligned(table);
+    }
+
     Result<Bytes> align(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_align_request(body);
         if (!request) return tl::unexpected(request.error());
-        // the model part says how the columns of a prediction table are read
-        const bool unknown = run.purpose == Purpose::predict && !run.model_loaded;
-        if (unknown || !reads(run, request->table) || run.party.aligned(request->table))
+        if (run.psi != nullptr || !may_align(run, request->table))
             return out_of_order(run, message::align);
         const bool loaded = run.party.table(request->table) != nullptr;
         if (!loaded)
@@ -299,18 +324,86 @@ class MemberApp {
         if (!request) return tl::unexpected(request.error());
         // the rows of a prediction become numbers as the model part says
         const bool unknown = request->table == TableKind::predict && !run.model_loaded;
-        if (unknown || !reads(run, request->table) || !run.party.aligned(request->table) ||
-            run.party.selected(request->table))
+        const bool intersected = run.psi == nullptr || run.psi->done(request->table);
+        if (unknown || !intersected || !reads(run, request->table) ||
+            !run.party.aligned(request->table) || run.party.selected(request->table))
             return out_of_order(run, message::select);
         if (judged() && request->table != TableKind::test)
             if (auto good = judge().rows(context.invitation().run, people_in(request->selection));
                 !good)
                 return tl::unexpected(std::move(good.error()));
         auto reply = answer_select(run.party, *request);
+        if (reply && options_.on_common && request->table == TableKind::train)
+            if (auto taken = options_.on_common(run.party); !taken)
+                return tl::unexpected(std::move(taken.error()));
         if (reply)
             log(Level::info, context,
                 std::to_string(request->rows) + " rows of its " +
                     std::string(actors::name_of(request->table)) + " are common");
+        return reply;
+    }
+
+    // -- private set intersection -------------------------------------------------------
+    Result<Bytes> psi_begin(MemberRun& run, Body body, Context& context) const {
+        const auto table = decode_psi_begin(body);
+        if (!table) return tl::unexpected(table.error());
+        if (run.psi == nullptr || run.psi->done(*table) || !may_align(run, *table))
+            return out_of_order(run, message::psi_begin);
+        const bool loaded = run.party.table(*table) != nullptr;
+        if (!loaded)
+            if (auto good = load(run, *table, context.invitation().run); !good)
+                return tl::unexpected(std::move(good.error()));
+        auto reply = run.psi->begin(
+            run.party, *table, [this](std::span<std::uint8_t> out) { options_.env->random(out); });
+        if (!loaded) note_table(run.party, *table, context);
+        if (reply && run.party.aligned(*table))
+            log(Level::info, context,
+                "takes part in a private set intersection with " +
+                    std::to_string(run.party.local(*table).ids.size()) + " ids of its " +
+                    std::string(actors::name_of(*table)));
+        return reply;
+    }
+
+    Result<Bytes> psi_take(MemberRun& run, Body body, Context&) const {
+        const auto request = decode_psi_take(body);
+        if (!request) return tl::unexpected(request.error());
+        if (run.psi == nullptr) return out_of_order(run, message::psi_take);
+        return run.psi->take(*request);
+    }
+
+    Result<Bytes> psi_give(MemberRun& run, Body body, Context&) const {
+        const auto request = decode_psi_give(body);
+        if (!request) return tl::unexpected(request.error());
+        if (run.psi == nullptr) return out_of_order(run, message::psi_give);
+        return run.psi->give(*request);
+    }
+
+    /// Before anything is undone, the policy hears how many ids would be known to be common.
+    Result<> may_reveal(MemberRun& run, TableKind table, Body marks, const Context& context) const {
+        if (!judged() || table == TableKind::test || run.psi->revealed(table)) return {};
+        return judge().rows(context.invitation().run, privacy::psi::marked(marks));
+    }
+
+    Result<Bytes> psi_undo(MemberRun& run, Body body, Context& context) const {
+        const auto request = decode_psi_undo(body);
+        if (!request) return tl::unexpected(request.error());
+        if (run.psi == nullptr) return out_of_order(run, message::psi_undo);
+        if (auto good = may_reveal(run, request->table, request->marks, context); !good)
+            return tl::unexpected(std::move(good.error()));
+        return run.psi->undo(*request);
+    }
+
+    Result<Bytes> psi_common(MemberRun& run, Body body, Context& context) const {
+        const auto request = decode_psi_common(body);
+        if (!request) return tl::unexpected(request.error());
+        if (run.psi == nullptr) return out_of_order(run, message::psi_common);
+        if (auto good = may_reveal(run, request->table, request->marks, context); !good)
+            return tl::unexpected(std::move(good.error()));
+        auto reply = run.psi->common(run.party, *request);
+        if (reply)
+            log(Level::info, context,
+                std::to_string(run.party.local(request->table).ids.size()) + " ids of its " +
+                    std::string(actors::name_of(request->table)) + " are common to all parties");
         return reply;
     }
 
@@ -565,7 +658,8 @@ class MemberApp {
         if (run.purpose != Purpose::train || run.state != State::joined) return false;
         if (type == message::commit || type == message::finish) return true;
         const bool fresh = !run.party.aligned(TableKind::train);
-        if (type == message::select || type == message::commits || type == message::restore)
+        if (type == message::select || type == message::commits || type == message::restore ||
+            (type >= message::psi_take && type <= message::psi_common))
             return fresh;
         for (const MemberHandler& row : run.algorithm->handlers)
             if (row.type == type && row.when != actors::When::any_moment)
@@ -605,8 +699,13 @@ class MemberApp {
     mutable std::map<RunId, Tables> kept_;
 };
 
-const std::array<MemberApp::Row, 8>& MemberApp::rows() {
-    static constexpr std::array<Row, 8> table{{
+const std::array<MemberApp::Row, 13>& MemberApp::rows() {
+    static constexpr std::array<Row, 13> table{{
+        {message::psi_begin, When::before_training, &MemberApp::psi_begin},
+        {message::psi_take, When::before_training, &MemberApp::psi_take},
+        {message::psi_give, When::before_training, &MemberApp::psi_give},
+        {message::psi_undo, When::before_training, &MemberApp::psi_undo},
+        {message::psi_common, When::before_training, &MemberApp::psi_common},
         {message::align, When::before_training, &MemberApp::align},
         {message::select, When::before_training, &MemberApp::select},
         {message::load_model, When::before_training, &MemberApp::load_model},

@@ -21,9 +21,12 @@ using LogHook =
     std::function<void(observe::log::Level level, const RunId& run, const std::string& text)>;
 
 struct MemberOptions {
-    std::string name;                 ///< "member-2"
-    config::Config config;            ///< the private half, and the agreed one when it is stated
-    TableSource tables;               ///< csv_tables(config, name) in a process
+    std::string name;       ///< "member-2"
+    config::Config config;  ///< the private half, and the agreed one when it is stated
+    TableSource tables;     ///< csv_tables(config, name) in a process
+    /// What is common, of a member that takes part in checks alone: other runs are declined. May be
+    /// empty.
+    CommonSink on_common;
     Env* env = nullptr;               ///< must outlive the app
     std::filesystem::path runs_dir;   ///< its part goes to runs_dir/<run_id>/<name>/model.json
     std::filesystem::path out_dir;    ///< when not empty: to out_dir/<name>/model.json

@@ -62,6 +62,16 @@ std::string name_of(MessageType type) {
             return "commits";
         case restore:
             return "restore";
+        case psi_begin:
+            return "psi_begin";
+        case psi_take:
+            return "psi_take";
+        case psi_give:
+            return "psi_give";
+        case psi_undo:
+            return "psi_undo";
+        case psi_common:
+            return "psi_common";
         case align:
             return "align";
         case select:

@@ -25,6 +25,12 @@ inline constexpr MessageType release = 3;
 inline constexpr MessageType commit = 4;
 inline constexpr MessageType commits = 5;
 inline constexpr MessageType restore = 6;
+/// Private set intersection: alignment/psi_messages.hpp.
+inline constexpr MessageType psi_begin = 8;
+inline constexpr MessageType psi_take = 9;
+inline constexpr MessageType psi_give = 10;
+inline constexpr MessageType psi_undo = 11;
+inline constexpr MessageType psi_common = 12;
 inline constexpr MessageType align = 16;
 inline constexpr MessageType select = 17;
 inline constexpr MessageType begin = 18;

@@ -143,6 +143,11 @@ Result<AlignReply> Party::align(TableKind kind) {
     return reply;
 }
 
+void Party::restrict_to(TableKind kind, std::span<const std::uint8_t> marks) {
+    data::LocalIds& local = side(kind).local;
+    local = data::restricted(local, marks);
+}
+
 Result<> Party::select(TableKind kind, const data::Selection& selection, std::uint64_t rows) {
     Side& s = side(kind);
     auto common = data::apply(s.local, selection, rows);

@@ -37,6 +37,9 @@ class Party {
     Result<bool> load(TableKind kind);
     /// Loads, and hashes the ids. The reply's ids stay in local(kind).
     Result<AlignReply> align(TableKind kind);
+    /// Keeps of local(kind) what is marked (bit i % 8 of byte i / 8: id i): the ids that all
+    /// parties have, after a private set intersection. The marks fit.
+    void restrict_to(TableKind kind, std::span<const std::uint8_t> marks);
     /// `rows`: how many aligned rows all parties must come to.
     Result<> select(TableKind kind, const data::Selection& selection, std::uint64_t rows);
     [[nodiscard]] bool aligned(TableKind kind) const noexcept;

@@ -154,4 +154,15 @@ TableSource csv_tables(const config::Config& config, const std::string& party,
     };
 }
 
+TableSource ids_only(TableSource tables) {
+    return [tables = std::move(tables)](
+               const TableAsk& ask) -> Result<std::shared_ptr<const data::Table>> {
+        if (ask.kind != TableKind::train) return nullptr;
+        static const std::vector<data::KnownColumn> none;
+        TableAsk ids = ask;
+        ids.known = &none;
+        return tables(ids);
+    };
+}
+
 }  // namespace vflbus::actors

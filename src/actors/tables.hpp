@@ -39,4 +39,13 @@ using TableSource = std::function<Result<std::shared_ptr<const data::Table>>(con
 TableSource csv_tables(const config::Config& config, const std::string& party,
                        data::ReadProgress progress = {});
 
+/// The ids alone of what `tables` gives: the training table without features and labels, and no
+/// other table.
+TableSource ids_only(TableSource tables);
+
+class Party;
+/// Takes what all parties have in common once a party has selected its training table. An error is
+/// that party's.
+using CommonSink = std::function<Result<>(const Party& party)>;
+
 }  // namespace vflbus::actors

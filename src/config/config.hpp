@@ -31,6 +31,8 @@ enum class Schedule : std::uint8_t { constant, cosine, step };
 enum class Optimizer : std::uint8_t { sgd, adam };
 enum class Duplicates : std::uint8_t { refuse, first, all };
 enum class MissingRows : std::uint8_t { refuse, skip };
+/// How all parties come to the same ids: docs/alignment.md.
+enum class Alignment : std::uint8_t { hashed, psi };
 
 /// The name as it stands in a configuration, e.g. "logistic".
 std::string_view name_of(Protocol value) noexcept;
@@ -42,6 +44,7 @@ std::string_view name_of(Combine value) noexcept;
 std::string_view name_of(ActivationName value) noexcept;
 std::string_view name_of(NormName value) noexcept;
 std::string_view name_of(Duplicates value) noexcept;
+std::string_view name_of(Alignment value) noexcept;
 
 /// `"none"`, `"balanced"`, or one positive number per class.
 struct ClassWeights {
@@ -113,6 +116,8 @@ struct DataConfig {
     double test_fraction = 0;  ///< in [0, 1)
     std::uint64_t folds = 0;   ///< of a cross-validation; 0: one training
     std::string id_salt;
+    Alignment alignment = Alignment::hashed;
+    std::uint64_t common_min = 10;  ///< ids; of an intersection with psi
     bool standardize = true;
     std::uint64_t one_hot_max = 64;  ///< distinct values
     std::string id;  ///< the id column of all parties, or "@row"; empty: as their sections say

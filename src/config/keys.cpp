@@ -18,6 +18,7 @@ constexpr string_view norms[] = {"none", "batch", "layer"};
 constexpr string_view schedules[] = {"constant", "cosine", "step"};
 constexpr string_view optimizers[] = {"sgd", "adam"};
 constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
+constexpr string_view alignments[] = {"hashed", "psi"};
 constexpr string_view missing_rules[] = {"refuse", "skip"};
 constexpr string_view state_lost_rules[] = {"fail", "restart"};
 constexpr string_view share_log_rules[] = {"owned", "all", "none"};
@@ -449,6 +450,23 @@ constexpr Key key_table[] = {
      .field = IN_CONFIG(data.id_salt),
      .doc = "Mixed into the hashes of the record ids, so that hashes of two runs cannot be "
             "compared."},
+    {.section = "data",
+     .name = "alignment",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(data.alignment),
+     .doc = "How the common ids are found. hashed: members send hashes of their ids, which the "
+            "master can compare with those of ids that can be guessed, such as phone numbers. psi: "
+            "private set intersection; nobody learns an id that not all have.",
+     .choices = alignments,
+     .default_note = "`\"psi\"` with bus.certificates, otherwise `\"hashed\"`"},
+    {.section = "data",
+     .name = "common_min",
+     .type = Type::integer,
+     .field = IN_CONFIG(data.common_min),
+     .doc = "With alignment psi: when fewer ids are common, nobody learns which.",
+     .unit = "ids",
+     .min = 1,
+     .max = 4e9},
     {.section = "data",
      .name = "standardize",
      .type = Type::boolean,
@@ -1042,6 +1060,9 @@ string_view name_of(NormName value) noexcept {
 }
 string_view name_of(Duplicates value) noexcept {
     return choice_of(duplicate_rules, value);
+}
+string_view name_of(Alignment value) noexcept {
+    return choice_of(alignments, value);
 }
 
 }  // namespace vflbus::config

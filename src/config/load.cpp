@@ -118,6 +118,9 @@ class Loader {
         if (!problems_.none()) return tl::unexpected(problems_.failure());
         find_world_size();
         resolve_solver(config_, problems_);
+        // organisations that have keys do not show each other hashes of ids unless they say so
+        if (!config_.stated("data.alignment") && !config_.bus.certificates.empty())
+            config_.data.alignment = Alignment::psi;
         if (!problems_.none()) return tl::unexpected(problems_.failure());
         if (auto checked = check(config_); !checked) return tl::unexpected(checked.error());
         return std::move(config_);

@@ -106,6 +106,25 @@ Result<LocalIds> hash_ids(const Table& table, std::string_view salt, Duplicates 
     return local;
 }
 
+LocalIds restricted(const LocalIds& local, std::span<const std::uint8_t> marks) {
+    VFLBUS_ASSERT(marks.size() == (local.ids.size() + 7) / 8, "every id has a mark");
+    LocalIds kept;
+    kept.duplicate_rows = local.duplicate_rows;
+    kept.shape = local.shape;
+    std::size_t row = 0;
+    for (std::size_t i = 0; i < local.ids.size(); ++i) {
+        const std::size_t count = count_at(local.counts, i);
+        if ((marks[i / 8] >> (i % 8) & 1) != 0) {
+            kept.ids.push_back(local.ids[i]);
+            if (!local.counts.empty()) kept.counts.push_back(local.counts[i]);
+            const auto from = local.rows.begin() + static_cast<std::ptrdiff_t>(row);
+            kept.rows.insert(kept.rows.end(), from, from + static_cast<std::ptrdiff_t>(count));
+        }
+        row += count;
+    }
+    return kept;
+}
+
 namespace {
 
 /// A party's ids are unique and ascending, and its counts positive and as many.

@@ -46,6 +46,10 @@ struct LocalIds {
 Result<LocalIds> hash_ids(const Table& table, std::string_view salt, Duplicates duplicates,
                           std::string_view party);
 
+/// The ids that are marked (bit i % 8 of byte i / 8: id i), with their rows. `duplicate_rows` and
+/// `shape` stay those of the whole table.
+LocalIds restricted(const LocalIds& local, std::span<const std::uint8_t> marks);
+
 /// What one party sent, borrowed.
 struct PartyIds {
     std::string_view party;                 ///< for sentences

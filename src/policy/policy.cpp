@@ -20,8 +20,8 @@ constexpr std::array<std::string_view, 4> protocol_names{"honest", "masked", "en
 
 using Texts = std::vector<std::string>;
 
-Texts choices_of(std::string_view key) {
-    const config::Key* const found = config::find_key("model", key);
+Texts choices_of(std::string_view key, std::string_view of = "model") {
+    const config::Key* const found = config::find_key(of, key);
     return found == nullptr ? Texts{} : Texts(found->choices.begin(), found->choices.end());
 }
 
@@ -144,6 +144,7 @@ constexpr SectionKey section_keys[] = {
                                    section.protocols))},
     {"protocols_never", TAKES(take_names(raw, Texts(protocol_names.begin(), protocol_names.end()),
                                          section.protocols_never))},
+    {"alignments", TAKES(take_names(raw, choices_of("alignment", "data"), section.alignments))},
     {"apps", TAKES(take_apps(raw, section.apps))},
     {"parties_min", TAKES(take_number(raw, 2, 4096, section.parties_min))},
     {"rows_min", TAKES(take_number(raw, 1, 1ULL << 53, section.data.rows_min))},
@@ -285,11 +286,15 @@ void judge_model(const Section& s, const config::AgreedHalf& agreed, Verdict& ve
     const std::string task(config::name_of(agreed.model.task));
     const std::string solver(config::name_of(agreed.model.solver));
     const std::string protocol(config::name_of(agreed.run.protocol));
+    const std::string alignment(config::name_of(agreed.data.alignment));
     verdict
         .rule("protocols", s.protocols.empty() || among(s.protocols, protocol),
               [&] { return "protocol " + protocol + ", and allowed is " + join_and(s.protocols); })
         .rule("protocols_never", !among(s.protocols_never, protocol),
               [&] { return "protocol " + protocol + ", which is never allowed"; })
+        .rule(
+            "alignments", s.alignments.empty() || among(s.alignments, alignment),
+            [&] { return "alignment " + alignment + ", and allowed is " + join_and(s.alignments); })
         .rule("tasks", s.tasks.empty() || among(s.tasks, task),
               [&] { return "task " + task + ", and allowed is " + join_and(s.tasks); })
         .rule("solvers", s.solvers.empty() || among(s.solvers, solver),

@@ -34,6 +34,7 @@ struct Section {
     std::vector<std::string> solvers;
     std::vector<std::string> protocols;
     std::vector<std::string> protocols_never;
+    std::vector<std::string> alignments;
     std::vector<std::string> apps;
     std::uint64_t parties_min = 0;
     std::uint64_t runs_per_day = 0;          ///< 0: any number

@@ -51,7 +51,7 @@ inline const auto encoded_again = [](const auto& message) { return encode(messag
 // targets_apps.cpp, targets_files.cpp and targets_keys.cpp.
 extern const Target header_target, control_target, questions_target;
 extern const Target broker_target, broker_keys_target, link_target;
-extern const Target training_target, commit_target, model_target, report_target;
+extern const Target training_target, psi_target, commit_target, model_target, report_target;
 extern const Target apps_target;
 extern const Target tables_target, config_target;
 extern const Target allow_list_target, invitation_target;

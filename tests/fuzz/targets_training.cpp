@@ -1,6 +1,7 @@
 // Messages of a training, and the files that a run leaves: they are read again after a crash, by
 // another version, or by a prediction years later.
 
+#include "actors/alignment/psi_messages.hpp"
 #include "actors/messages.hpp"
 #include "actors/model_file.hpp"
 #include "actors/run/commit_file.hpp"
@@ -117,6 +118,53 @@ std::vector<Bytes> training_seeds() {
     };
 }
 
+// -- private set intersection ------------------------------------------------------------------
+
+bool try_psi(std::span<const std::uint8_t> input) {
+    const auto [kind, body] = choose(input, 9);
+    std::uint64_t ids = 0;
+    switch (kind) {
+        case 0:
+            return round_trip(body, decode_psi_begin, encode_psi_begin);
+        case 1:
+            return decode_psi_begun(body, ids).has_value();
+        case 2:
+            return round_trip(body, decode_psi_take, encoded_again);
+        case 3:
+            return round_trip(body, decode_psi_give, encoded_again);
+        case 4:
+            return round_trip(body, decode_psi_undo, encoded_again);
+        case 5:
+            return round_trip(body, decode_psi_common, encoded_again);
+        case 6:
+            return decode_points(body, 2).has_value();
+        case 7:
+            return decode_marks(body, 11, 2).has_value();
+        default:
+            return decode_counts(body).has_value();
+    }
+}
+
+std::vector<Bytes> psi_seeds() {
+    const std::vector<privacy::psi::Point> points(2);
+    const Bytes marks{1, 4};
+    const std::vector<std::uint32_t> counts{1, 2};
+    PsiGiveRequest give;
+    give.total = 2;
+    give.points = {points[0].data(), sizeof points[0]};
+    return {
+        seed(0, encode_psi_begin(TableKind::test)),
+        seed(1, encode_psi_begun(AlignReply{}, 0)),
+        seed(2, encode(PsiTakeRequest{TableKind::train, 1, 2, 3})),
+        seed(3, encode(give)),
+        seed(4, encode(PsiUndoRequest{TableKind::train, 1, marks})),
+        seed(5, encode(PsiCommonRequest{TableKind::train, marks, {}})),
+        seed(6, encode_points(points)),
+        seed(7, encode_marks(marks)),
+        seed(8, encode_counts(counts)),
+    };
+}
+
 // -- files of a run ----------------------------------------------------------------------------
 
 bool try_commit(std::span<const std::uint8_t> input) {
@@ -198,6 +246,8 @@ std::vector<Bytes> report_seeds() {
 
 const Target training_target{"training", "messages between master and members",
                              of_training::try_training, of_training::training_seeds};
+const Target psi_target{"psi", "messages of private set intersection", of_training::try_psi,
+                        of_training::psi_seeds};
 const Target commit_target{"commit", "commit files and run.json", of_training::try_commit,
                            of_training::commit_seeds};
 const Target model_target{"model", "model.json of a party", of_training::try_model,

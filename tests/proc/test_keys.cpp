@@ -84,8 +84,9 @@ std::string secret_in(const std::string& file) {
 TEST_CASE("a training with keys has the same model, and no secret is told anywhere", "[keys]") {
     const TempDir dir;
     make_example(dir);
-    const Finished plain = run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id",
-                                     run_id, "--set", "output.runs_dir=" + dir / "plain"});
+    const Finished plain =
+        run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id", run_id, "--set",
+                  "output.runs_dir=" + dir / "plain", "--set", "data.alignment=psi"});
     REQUIRE(plain.exit_code == 0);
     KeyedBus bus(dir);
     Process zero(dir, bus.actor("member-0", {"--verbose"}));

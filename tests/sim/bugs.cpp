@@ -92,6 +92,7 @@ constexpr Bug all[] = {
     VFLBUS_BUG(mask_used_twice, 2, "a mask covers the scores of one step and of the next"),
     VFLBUS_BUG(mask_seed_used_twice, 16,
                "a member keeps its keys when a new fold agrees on masks, whose stamps come again"),
+    VFLBUS_BUG(set_secret_kept, 4, "a member blinds its ids with the same secret in every term"),
 };
 
 }  // namespace

@@ -25,7 +25,7 @@ class Disk final : public actors::Env, private FileSteps {
     using Names = std::map<std::string, std::shared_ptr<Inode>>;
 
   public:
-    explicit Disk(std::uint64_t seed = 0) : rng_(seed) {}
+    explicit Disk(std::uint64_t seed = 0) : rng_(seed), secrets_(mix_seed(seed, 99)) {}
 
     /// Asked before each step that changes the disk.
     enum class Fate : std::uint8_t { done, dies, full };
@@ -60,6 +60,10 @@ class Disk final : public actors::Env, private FileSteps {
     Result<std::vector<std::string>> list(const std::filesystem::path& directory) override;
     Result<> remove(const std::filesystem::path& path) override;
     std::string utc_now() override { return "2026-01-01T00:00:00Z"; }
+    /// The same for the same seed, and never the same again.
+    void random(std::span<std::uint8_t> out) override {
+        for (std::uint8_t& byte : out) byte = static_cast<std::uint8_t>(secrets_.next() >> 56);
+    }
 
     /// What a file holds whatever a loss of power takes now; nothing when that is not sure.
     [[nodiscard]] std::optional<std::string> stored(const std::filesystem::path& path) const;
@@ -88,6 +92,7 @@ class Disk final : public actors::Env, private FileSteps {
     Result<> step();
 
     Rng rng_;
+    Rng secrets_;
     std::uint64_t steps_ = 0;
     bool dead_ = false;
     Names names_;   ///< as processes see them

@@ -4,6 +4,7 @@
 #include <cinttypes>
 #include <stdexcept>
 
+#include "actors/alignment/psi_messages.hpp"
 #include "actors/member.hpp"
 #include "actors/messages.hpp"
 #include "actors/run/run_record.hpp"
@@ -225,6 +226,19 @@ void Swarm::watch_request(std::size_t place, std::uint64_t incarnation, const ac
     served.last = m.metadata.message_id;
 }
 
+/// Whoever blinds an id again with the secret of another term or run lets them be linked.
+void Swarm::watch_points(const Message& request, const actors::Bytes& answer,
+                         const actors::Context& context) {
+    const auto asked = actors::decode_psi_take(request.content);
+    if (!asked || static_cast<std::int64_t>(asked->list) != context.rank() + 1) return;
+    ++count("a list of ids is intersected");
+    const auto points = actors::decode_points(answer, asked->count);
+    if (!points) return world_.violate("an answer with points does not decode");
+    for (const privacy::psi::Point& point : *points)
+        if (!points_.insert(point).second)
+            return world_.violate("an id was blinded twice with the same secret");
+}
+
 /// What a member does, watched.
 actors::ClientApp Swarm::watched(std::size_t place,
                                  const std::shared_ptr<const actors::ClientApp>& trains) {
@@ -248,6 +262,7 @@ actors::ClientApp Swarm::watched(std::size_t place,
                              const Message& m, actors::Context& context) {
                 watch_request(place, incarnation, m, context);
                 auto answer = (*handler)(m, context);
+                if (type == actors::message::psi_take && answer) watch_points(m, *answer, context);
                 if (type != actors::message::restore) return answer;
                 const auto asked = actors::decode_restore_request(m.content);
                 if (!answer)

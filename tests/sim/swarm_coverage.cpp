@@ -72,6 +72,7 @@ std::vector<std::string> expected_coverage() {
         "disk full for a while",
         "write to a full disk",
         "stopped in order",
+        "a list of ids is intersected",
         "stopped at once",
         "a commit is damaged",
         "a member's disk is lost",

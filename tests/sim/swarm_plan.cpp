@@ -60,6 +60,7 @@ Plan draw(std::uint64_t seed) {
     // every sixteenth: a draw of its own would make other stories of all seeds
     if (seed % 16 == 0) plan.variant[0] = folds_variant;
     if (seed % 16 == 6) plan.variant[0] = network_variant;
+    if (seed % 16 == 4) plan.variant[0] = psi_variant;
     const std::uint64_t steps[] = {1, 3, 10, 40, 0};
     plan.commit_steps = steps[rng.below(5)];
     if (plan.commit_steps == 0) plan.commit_interval = 0.3;
@@ -133,6 +134,8 @@ config::Config configuration(std::size_t variant, std::size_t number, std::size_
         {"model.task=logistic", "model.name=mlp", "model.bottom=4-3", "model.top=4",
          "model.norm=batch", "model.dropout=0.2", "model.schedule=cosine", "model.epochs=25",
          "model.batch_size=8"},
+        {"model.task=logistic", "model.learning_rate=0.1", "model.epochs=25", "model.batch_size=8",
+         "data.alignment=psi"},
     };
     // parsing costs more than a hundred steps
     static std::map<std::tuple<std::size_t, std::size_t, std::size_t>, config::Config> parsed;

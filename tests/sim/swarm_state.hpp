@@ -12,6 +12,7 @@
 #include "actors/master.hpp"
 #include "first_judged.hpp"
 #include "hostile.hpp"
+#include "privacy/psi/curve.hpp"
 #include "questions.hpp"
 #include "stored.hpp"
 #include "swarm.hpp"
@@ -22,7 +23,8 @@ namespace vflbus::sim {
 inline constexpr std::size_t drawn_variants = 5;
 inline constexpr std::size_t folds_variant = 5;    ///< with cross-validation
 inline constexpr std::size_t network_variant = 6;  ///< a split network
-inline constexpr std::size_t variants = 7;
+inline constexpr std::size_t psi_variant = 7;      ///< with private set intersection
+inline constexpr std::size_t variants = 8;
 /// Of every seed, at least.
 inline constexpr std::uint64_t steps_least = 200;
 inline constexpr std::size_t faults_least = 10;
@@ -188,6 +190,8 @@ class Swarm {
     void setup_member(std::size_t place, actors::NodeCore& core);
     Result<> join_watched(std::size_t place, std::uint64_t incarnation,
                           const actors::ClientApp& trains, actors::Context& context);
+    void watch_points(const Message& request, const actors::Bytes& answer,
+                      const actors::Context& context);
     void watch_request(std::size_t place, std::uint64_t incarnation, const actors::Message& m,
                        const actors::Context& context);
     actors::ClientApp watched(std::size_t place,
@@ -283,6 +287,7 @@ class Swarm {
     };
     std::map<std::tuple<std::size_t, std::uint64_t, RunId, std::uint32_t>, Served> served_;
     /// The last term that each disk's processes have joined.
+    std::set<privacy::psi::Point> points_;  ///< own lists of members, as they were sent
     std::map<std::pair<std::size_t, RunId>, std::uint32_t> terms_;
 };
 

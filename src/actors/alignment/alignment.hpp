@@ -1,9 +1,17 @@
 #pragma once
 // Which rows all parties have, and in what order all take them.
 //
-// Every party hashes its ids under the salt of the agreed configuration and sends the hashes; the
-// master intersects them and tells each party which of its ids are in use. docs/training.md,
-// section 2. Both halves are in hashed.cpp.
+// data.alignment says how the common ids are found; docs/alignment.md compares the ways.
+//
+//   hashed  Every party hashes its ids under the salt of the agreed configuration and sends the
+//           hashes; the master intersects them. docs/training.md, section 2; both halves are in
+//           hashed.cpp.
+//   psi     Private set intersection, psi_master.* and psi_member.*: afterwards each party has a
+//   list
+//           of the common ids alone, and none was sent.
+//
+// Then the master tells each party which of its ids are in use (dataset_size may be smaller), and
+// how often its rows are repeated: the same for both ways, and the same rows in the same order.
 //
 // What others claim is bounded by what they have sent: a member's counts must fit its rows and the
 // policy for duplicates, and the aligned rows, which both sides allocate, may not be more than
@@ -37,7 +45,7 @@ class Alignment {
     /// Both must outlive this.
     Alignment(Run& run, Party& own);
 
-    /// Asks all members for the ids of these tables, and hashes the own ones meanwhile.
+    /// Hashed: the ids of these tables of all members. Psi: the common ones.
     Task<> gather(std::vector<TableKind> kinds);
     /// Whether all parties have this table; an error that names the parties when only some have.
     [[nodiscard]] Result<bool> present(TableKind kind) const;
@@ -70,6 +78,9 @@ class Alignment {
     [[nodiscard]] const TableIds& of(TableKind kind) const {
         return tables_[static_cast<std::size_t>(kind)];
     }
+    Task<> gather_hashes(std::vector<TableKind> kinds);
+    Task<> gather_common(std::vector<TableKind> kinds);
+    Task<> intersect_privately(TableKind kind);
     [[nodiscard]] Result<> check_claims(const AlignReply& reply) const;
     /// The selections, the master's first.
     Result<std::vector<data::Selection>> intersect(TableKind kind);

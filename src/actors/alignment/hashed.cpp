@@ -36,6 +36,17 @@ std::uint64_t Alignment::ids(TableKind kind, std::size_t party) const {
 }
 
 Task<> Alignment::gather(std::vector<TableKind> kinds) {
+    if (own_->agreed().data.alignment == config::Alignment::psi)
+        co_await gather_common(std::move(kinds));
+    else
+        co_await gather_hashes(std::move(kinds));
+}
+
+Task<> Alignment::gather_hashes(std::vector<TableKind> kinds) {
+    run_->log(
+        Level::warn,
+        "alignment \"hashed\": ids that can be guessed, such as phone numbers, can be found "
+        "from their hashes; data.alignment = \"psi\" shows nothing of ids that are not common");
     std::vector<Replies> asked;
     for (const TableKind kind : kinds) {
         AlignRequest request;

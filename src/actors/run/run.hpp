@@ -64,6 +64,7 @@ struct MasterOptions {
     std::string name = "master";
     config::Config config;           ///< agreed half (world_size not 0), [bus] timeouts
     TableSource tables;              ///< csv_tables(config, name) in a process
+    CommonSink on_common;            ///< check: what is common; may be empty
     Env* env = nullptr;              ///< must outlive the master
     std::filesystem::path runs_dir;  ///< results go to runs_dir/<run_id>/
     std::filesystem::path out_dir;   ///< when not empty: model parts go to out_dir/<party>/ instead

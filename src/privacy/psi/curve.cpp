@@ -47,14 +47,8 @@ void by_eights(std::span<const Point> in, std::span<Point> out, const Work& work
 
 }  // namespace
 
-Secret::Secret() {
-    random_bytes(bytes_);
-    bytes_[0] &= 248;
-    bytes_[31] &= 127;
-    bytes_[31] |= 64;
-}
-
-Secret::Secret(const std::array<std::uint8_t, 32>& bytes) : bytes_(bytes) {
+Secret::Secret(const Randomness& random) {
+    random(bytes_);
     bytes_[0] &= 248;
     bytes_[31] &= 127;
     bytes_[31] |= 64;

@@ -15,6 +15,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string_view>
 
@@ -26,12 +27,14 @@ namespace vflbus::privacy::psi {
 /// A u-coordinate, little-endian.
 using Point = std::array<std::uint8_t, 32>;
 
-/// A secret multiplier: a fresh one from the system's generator, wiped at its end.
+/// Fills bytes that nobody else can know: the system's generator, but in a simulation, which must
+/// do the same again.
+using Randomness = std::function<void(std::span<std::uint8_t>)>;
+
+/// A secret multiplier, a fresh one each, wiped at its end.
 class Secret {
   public:
-    Secret();
-    /// For known answers in tests.
-    explicit Secret(const std::array<std::uint8_t, 32>& bytes);
+    explicit Secret(const Randomness& random = random_bytes);
     Secret(const Secret&) = delete;
     Secret& operator=(const Secret&) = delete;
     ~Secret();

@@ -17,11 +17,11 @@ bool bytes_less(const Point& a, const Point& b) noexcept {
     return std::memcmp(a.data(), b.data(), a.size()) < 0;
 }
 
-/// Random 32-bit words, as many as a shuffle takes, from one seed of the system's generator: asking
-/// the system a million times would take longer than the shuffle.
+/// Random 32-bit words, as many as a shuffle takes, from one seed: asking the system a million
+/// times would take longer than the shuffle.
 class RandomWords {
   public:
-    RandomWords() { random_bytes(seed_); }
+    explicit RandomWords(const Randomness& random) { random(seed_); }
     RandomWords(const RandomWords&) = delete;
     RandomWords& operator=(const RandomWords&) = delete;
     ~RandomWords() {
@@ -83,12 +83,12 @@ std::uint64_t marked(std::span<const std::uint8_t> marks) noexcept {
 
 // -- the own list -------------------------------------------------------------------
 
-OwnList::OwnList(std::vector<Hash128> ids, Path path)
-    : path_(path), ids_(std::move(ids)), order_(ids_.size()) {
+OwnList::OwnList(std::vector<Hash128> ids, const Randomness& random, Path path)
+    : secret_(random), path_(path), ids_(std::move(ids)), order_(ids_.size()) {
     ensure_sodium();
     VFLBUS_ASSERT(ids_.size() <= UINT32_MAX, "a table has fewer than 2^32 ids");
     std::iota(order_.begin(), order_.end(), std::uint32_t{0});
-    RandomWords words;
+    RandomWords words(random);
     for (std::size_t i = order_.size(); i > 1; --i)
         std::swap(order_[i - 1], order_[words.below(static_cast<std::uint32_t>(i))]);
 }
@@ -115,6 +115,7 @@ Result<> PassingList::take(const Secret& secret, std::span<const Point> points) 
     if (closed_) return fail(Errc::malformed_message, "sent more points than it said");
     const std::size_t before = points_.size();
     points_.resize(before + points.size());
+    came_ = points_.size();
     return multiply(secret, points, std::span(points_).subspan(before), path_);
 }
 

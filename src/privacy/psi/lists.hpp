@@ -38,9 +38,10 @@ using Tag = std::array<std::uint8_t, 16>;
 
 class OwnList {
   public:
-    /// `ids`: all different. Their order does not show in what is sent: it is drawn anew from the
-    /// system's generator.
-    explicit OwnList(std::vector<Hash128> ids, Path path = best_path());
+    /// `ids`: all different. Their order does not show in what is sent: it is drawn anew, as the
+    /// secret is.
+    explicit OwnList(std::vector<Hash128> ids, const Randomness& random = random_bytes,
+                     Path path = best_path());
 
     [[nodiscard]] std::size_t size() const noexcept { return ids_.size(); }
     /// The points at places first .. first + count - 1 of the list as it is sent; first + count is
@@ -74,7 +75,7 @@ class PassingList {
 
     [[nodiscard]] bool closed() const noexcept { return closed_; }
     /// As many as have come, also after `drop`.
-    [[nodiscard]] std::size_t size() const noexcept { return order_.size(); }
+    [[nodiscard]] std::size_t size() const noexcept { return came_; }
     /// After `close`, before `drop`.
     [[nodiscard]] std::span<const Point> points() const noexcept { return points_; }
     [[nodiscard]] std::vector<Tag> tags(std::size_t first, std::size_t count) const;
@@ -87,6 +88,7 @@ class PassingList {
   private:
     Path path_;
     bool closed_ = false;
+    std::size_t came_ = 0;
     std::vector<Point> points_;
     std::vector<std::uint32_t> order_;  ///< the place, as it came, of what leaves at each place
 };

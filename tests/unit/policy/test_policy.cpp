@@ -91,6 +91,8 @@ TEST_CASE("every rule lets in what it allows, and names itself where it does not
         {"tasks = [\"linear\"]", nothing, "tasks"},
         {"solvers = [\"lbfgs\"]", nothing, ""},
         {"solvers = [\"sgd\", \"adam\"]", nothing, "solvers"},
+        {"alignments = [\"hashed\"]", nothing, ""},
+        {"alignments = [\"psi\"]", nothing, "alignments"},
         {"protocols = [\"honest\"]", nothing, ""},
         {"protocols = [\"masked\"]", nothing, "protocols"},
         {"protocols_never = [\"honest\"]", nothing, "protocols_never"},

@@ -38,8 +38,13 @@ std::vector<Point> random_points(std::size_t n) {
     return points;
 }
 
-std::array<std::uint8_t, 32> bytes_from_1() {
-    std::array<std::uint8_t, 32> bytes{};
+/// A secret that is known.
+Randomness these(const Point& bytes) {
+    return [bytes](std::span<std::uint8_t> out) { std::ranges::copy(bytes, out.begin()); };
+}
+
+Point bytes_from_1() {
+    Point bytes{};
     for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(i + 1);
     return bytes;
 }
@@ -59,7 +64,7 @@ TEST_CASE("an id becomes the point that Python integers make of it", "[psi]") {
         {255, "8a2c651edc46f08a0d56a93372ced5b886d6ac8c056ce712eb6cd4c27600e11c",
          "ba2babdd27195612678699b4291b25914c4b641b5a591276566118ba1f130723"},
     };
-    const Secret secret(bytes_from_1());
+    const Secret secret(these(bytes_from_1()));
     for (const Path path : paths())
         for (const auto& one : known) {
             Hash128 id;
@@ -74,7 +79,7 @@ TEST_CASE("an id becomes the point that Python integers make of it", "[psi]") {
 
 TEST_CASE("multiplication is X25519 of RFC 7748", "[psi]") {
     const Secret secret(
-        point_of("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4"));
+        these(point_of("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4")));
     for (const Path path : paths()) {
         std::vector<Point> point{
             point_of("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c")};

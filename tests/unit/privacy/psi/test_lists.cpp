@@ -32,7 +32,7 @@ std::vector<std::set<Hash128>> intersected(const std::vector<std::vector<Hash128
                                            Path path = best_path()) {
     const std::size_t n = sets.size();
     std::vector<std::unique_ptr<OwnList>> own;
-    for (const auto& set : sets) own.push_back(std::make_unique<OwnList>(set, path));
+    for (const auto& set : sets) own.push_back(std::make_unique<OwnList>(set, random_bytes, path));
     std::vector<std::vector<Tag>> tags(n);
     // passing[p][r]: list p at its r-th stop, party (p + r + 1) % n
     std::vector<std::vector<PassingList>> passing(n);

@@ -1,0 +1,75 @@
+#pragma once
+// A member's half of private set intersection: docs/alignment.md.
+//
+// The problem: the master carries all messages, so what it asks for must be refused unless it is
+// what the protocol asks for at that moment. A member decides from its own place in the ring which
+// lists it gets and what it answers; it takes points in order, undoes a list once, and does so for
+// as many ids as all lists have, when these are enough.
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "actors/alignment/psi_messages.hpp"
+#include "actors/party.hpp"
+#include "base/errc.hpp"
+#include "privacy/psi/lists.hpp"
+
+namespace vflbus::actors {
+
+class PsiMember {
+  public:
+    /// `place`: rank + 1, below `parties`. `least`: data.common_min.
+    PsiMember(std::size_t place, std::size_t parties, std::uint64_t least)
+        : place_(place), parties_(parties), least_(least) {}
+
+    /// Loads the table and draws a secret. Answers with numbers alone.
+    Result<Bytes> begin(Party& party, TableKind kind, const privacy::psi::Randomness& random);
+    Result<Bytes> take(const PsiTakeRequest& request);
+    Result<Bytes> give(const PsiGiveRequest& request);
+    Result<Bytes> undo(const PsiUndoRequest& request);
+    /// Afterwards the ids of the party's table are the common ones, and the secret is gone.
+    Result<Bytes> common(Party& party, const PsiCommonRequest& request);
+
+    /// Whether `undo` or `common` has been answered for this table: how many ids are common has
+    /// been accepted then.
+    [[nodiscard]] bool revealed(TableKind kind) const noexcept;
+    /// All is done for this table, or for a table that the party does not have.
+    [[nodiscard]] bool done(TableKind kind) const noexcept {
+        return done_[static_cast<std::size_t>(kind)];
+    }
+
+  private:
+    struct Passing {
+        privacy::psi::PassingList list;
+        std::uint64_t total = 0;  ///< 0: nothing has come
+        std::uint64_t sent = 0;
+        bool undone = false;
+    };
+    struct Table {
+        Table(std::vector<Hash128> ids, std::size_t parties, const privacy::psi::Randomness& random)
+            : own(std::move(ids), random), passing(parties) {}
+        privacy::psi::OwnList own;
+        std::uint64_t sent = 0;        ///< of the own list
+        std::vector<Passing> passing;  ///< by the number of their party
+        std::uint64_t common = 0;      ///< marks of the lists that were undone; 0: none yet
+    };
+    /// Null unless it has begun and is not done.
+    Table* table(TableKind kind) noexcept { return tables_[static_cast<std::size_t>(kind)].get(); }
+    /// Lists of the others alone pass.
+    [[nodiscard]] bool passes(std::uint64_t list) const noexcept {
+        return list < parties_ && list != place_;
+    }
+    /// Every other list has left this member, and as many ids are marked as in lists before.
+    Result<> check_marks(Table& table, std::span<const std::uint8_t> marks) const;
+
+    std::size_t place_;
+    std::size_t parties_;
+    std::uint64_t least_;
+    std::array<std::unique_ptr<Table>, table_kinds> tables_;
+    std::array<bool, table_kinds> done_{};
+};
+
+}  // namespace vflbus::actors
