@@ -3,6 +3,7 @@
 #include <cmath>
 #include <functional>
 
+#include "base/hash.hpp"
 #include "base/rng.hpp"
 #include "catch.hpp"
 #include "models/kernels.hpp"
@@ -175,6 +176,21 @@ TEST_CASE("networks train to the same bits on every vector width") {
                 }
                 use_isa(before);
             }
+}
+
+// Whoever changes these bits changes what a configuration and a seed train. Change a digest only
+// where that is meant.
+TEST_CASE("networks train to the bits that they trained to") {
+    const auto digest = [](Body body, Norm norm, Activation activation) {
+        const std::vector<float> values =
+            trained(whole_shape(body, norm, activation), StepKind::adamw);
+        const std::string bytes(reinterpret_cast<const char*>(values.data()),
+                                values.size() * sizeof(float));
+        return to_hex(hash128(bytes)).substr(0, 16);
+    };
+    CHECK(digest(Body::mlp, Norm::none, Activation::relu) == "2d45f9797ec1c4c2");
+    CHECK(digest(Body::mlp, Norm::layer, Activation::gelu) == "cd76ff9c53bfe71b");
+    CHECK(digest(Body::resnet, Norm::batch, Activation::silu) == "4f8cf92e25b82092");
 }
 
 TEST_CASE("dropout leaves out its share, and nothing in predictions") {
