@@ -80,12 +80,18 @@ void BrokerCore::lose_bulk(Node& node, Ended what, TimePoint now) {
                  encode_sentence("the bulk connection is closed: say HELLO again"), now);
 }
 
-/// Something without a body on the node's bulk connection.
+/// A control frame on the node's bulk connection.
+Posted BrokerCore::post_bulk(Node& node, Frame&& frame, TimePoint now) {
+    NodeSink sink(transport_, node.bulk.conn);
+    const Posted posted = node.bulk.out.control({std::move(frame)}, sink, now);
+    if (node.bulk.out.blocked()) blocked_.insert(node.id);
+    return posted;
+}
+
+/// The same without a body. The session ends with the connection.
 void BrokerCore::send_bulk(Node& node, Header header, TimePoint now) {
     header.dst = node.id;
-    NodeSink sink(transport_, node.bulk.conn);
-    const Posted posted = node.bulk.out.control({make_frame(header, Bytes{})}, sink, now);
-    if (node.bulk.out.blocked()) blocked_.insert(node.id);
+    const Posted posted = post_bulk(node, make_frame(header, Bytes{}), now);
     if (posted == Posted::gone || posted == Posted::over) lose_bulk(node, Ended::connection, now);
 }
 

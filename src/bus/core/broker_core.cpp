@@ -333,7 +333,7 @@ std::uint64_t BrokerCore::kept_of_one_bytes() const {
 
 std::size_t BrokerCore::most_runs_of_one() const noexcept {
     std::size_t most = 0;
-    for (const auto& [owner, count] : owned_runs_) most = std::max(most, count);
+    for (const auto& [id, node] : nodes_) most = std::max(most, owned_runs_of(*node));
     return most;
 }
 

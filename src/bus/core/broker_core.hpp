@@ -198,6 +198,7 @@ class BrokerCore {
                        TimePoint now);
     void detach_bulk(Node& node, Ended what, TimePoint now);
     void lose_bulk(Node& node, Ended what, TimePoint now);
+    Posted post_bulk(Node& node, Frame&& frame, TimePoint now);
     void send_bulk(Node& node, Header header, TimePoint now);
 
     // -- runs: broker_runs.cpp ---------------------------------------------------
@@ -205,6 +206,7 @@ class BrokerCore {
     Run* find_run(const RunId& id);
     [[nodiscard]] bool pays(NodeId node, std::size_t announced, TimePoint now);
     [[nodiscard]] std::uint64_t kept_bytes_of(const Node& node, const Run* but_for) const;
+    [[nodiscard]] std::size_t owned_runs_of(const Node& node) const noexcept;
     Run* run_to_open(Node& node, const Header& header, std::uint64_t kept, TimePoint now);
     void name_members(Node& node, Run& run, std::uint32_t term, bool to_all,
                       std::vector<Member> members, TimePoint now);
@@ -270,7 +272,6 @@ class BrokerCore {
     std::unordered_map<ConnId, Connection> connections_;  // looked up only, never walked for effect
     std::map<NodeId, std::unique_ptr<Node>> nodes_;
     std::map<RunId, std::unique_ptr<Run>> runs_;
-    std::map<NodeId, std::size_t> owned_runs_;  ///< how many of them an owner has; never 0
     /// Who has asked whom under which number.
     std::map<std::pair<NodeId, std::uint64_t>, Asked> asked_;
     struct AskedOfLedger {

@@ -134,10 +134,7 @@ void BrokerCore::send_raw(ConnId to, const Header& header, Bytes body) {
     if (found != connections_.end() && found->second.node != nullptr) {
         Node& node = *found->second.node;
         if (found->second.lane == Lane::main) return (void)post(node, {std::move(frame)}, now_);
-        NodeSink sink(transport_, to);
-        (void)node.bulk.out.control({std::move(frame)}, sink, now_);
-        if (node.bulk.out.blocked()) blocked_.insert(node.id);
-        return;
+        return (void)post_bulk(node, std::move(frame), now_);
     }
     UnderWay* const under_way =
         found == connections_.end() ? nullptr : found->second.under_way.get();

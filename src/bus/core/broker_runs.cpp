@@ -61,6 +61,12 @@ bool BrokerCore::pays(NodeId node, std::size_t announced, TimePoint now) {
     return found->second.take(static_cast<double>(announced), now);
 }
 
+/// How many runs it has opened that are not over.
+std::size_t BrokerCore::owned_runs_of(const Node& node) const noexcept {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        node.runs, [&](const RunId& id) { return runs_.at(id)->owner == node.id; }));
+}
+
 /// Of what the node has said in OPEN and JOIN, but for one run.
 std::uint64_t BrokerCore::kept_bytes_of(const Node& node, const Run* but_for) const {
     std::uint64_t bytes = 0;
@@ -102,8 +108,7 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
                       "this broker has " + std::to_string(config_.limits.runs) + " runs already");
     // an owner that has runs gets one more only while as many stay free as it then has; one that
     // has none gets whatever is free
-    const auto owned = owned_runs_.find(node.id);
-    const std::size_t has = owned == owned_runs_.end() ? 0 : owned->second;
+    const std::size_t has = owned_runs_of(node);
     if (run == nullptr && has > 0 && has + 1 > config_.limits.runs - runs_.size() - 1 &&
         !VFLBUS_PLANTED(runs_not_shared))
         return refuse(Errc::too_many,
@@ -128,7 +133,6 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
     fresh->needs_owner = node.hello.role == "serverapp";
     fresh->created = now;
     noted_.erase(header.run);
-    ++owned_runs_[node.id];
     log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
         " term=" + std::to_string(header.term) + key_text(node));
     return runs_.emplace(header.run, std::move(fresh)).first->second.get();
@@ -345,9 +349,6 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
     }
     credit_back(left_, now);
     ++generation_;
-    if (const auto owned = owned_runs_.find(run.owner);
-        owned != owned_runs_.end() && --owned->second == 0)
-        owned_runs_.erase(owned);
     runs_.erase(id);
     for (const NodeId node_id : everybody) forget_if_idle(node_id);
 }

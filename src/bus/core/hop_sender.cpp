@@ -14,7 +14,6 @@ HopSender::HopSender(MarkTokens& tokens, HopEnds ends, const Limits& limits,
       mark_every_(mark_every),
       control_allowance_(limits.control_allowance),
       control_(control),
-      limits_(limits),
       under_way_(limits) {
     VFLBUS_ASSERT(2 * mark_every <= limits.hop_window, "a window has a MARK before it is used up");
 }
@@ -217,11 +216,11 @@ void HopSender::begin_session(std::vector<Left>& left) {
 }
 
 void HopSender::reset(std::vector<Left>& left) {
-    take_connection(UnderWay(limits_), left);
+    take_connection(under_way_.fresh(), left);
 }
 
 UnderWay HopSender::leave_connection(std::vector<Left>& left) {
-    UnderWay under_way = std::move(under_way_);
+    UnderWay under_way = std::exchange(under_way_, under_way_.fresh());
     reset(left);
     return under_way;
 }

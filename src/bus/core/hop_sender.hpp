@@ -174,7 +174,6 @@ class HopSender {
     std::uint64_t queued_frames_ = 0;
     bool blocked_ = false;
 
-    Limits limits_;
     UnderWay under_way_;
     bool narrow_ = false;
 };

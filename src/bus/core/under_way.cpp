@@ -9,9 +9,7 @@
 namespace vflbus::bus {
 
 UnderWay::UnderWay(const Limits& limits) noexcept
-    : window_(limits.hop_window),
-      window_min_(limits.hop_window),
-      window_max_(std::max(limits.hop_window, limits.hop_window_max)) {}
+    : UnderWay(limits.hop_window, std::max(limits.hop_window, limits.hop_window_max)) {}
 
 void UnderWay::sent(std::size_t bytes, TimePoint now) {
     if (!measuring_) {

@@ -24,6 +24,8 @@ namespace vflbus::bus {
 class UnderWay {
   public:
     explicit UnderWay(const Limits& limits) noexcept;
+    /// That of a new connection, within the same limits.
+    [[nodiscard]] UnderWay fresh() const noexcept { return UnderWay(window_min_, window_max_); }
 
     /// A frame was sent, of any kind but MARK.
     void sent(std::size_t bytes, TimePoint now);
@@ -55,6 +57,8 @@ class UnderWay {
     [[nodiscard]] std::uint64_t line() const noexcept { return line_; }
 
   private:
+    UnderWay(std::uint64_t window_min, std::uint64_t window_max) noexcept
+        : window_(window_min), window_min_(window_min), window_max_(window_max) {}
     void measure(TimePoint now);
 
     Marks marks_;

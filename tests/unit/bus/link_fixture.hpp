@@ -248,11 +248,19 @@ class LinkFixture {
     void chunk(Header header, std::uint64_t total, std::uint64_t index) {
         header.body_bytes = total;
         header.body_offset = index * chunk_bytes;
-        Bytes part(static_cast<std::size_t>(
-            std::min<std::uint64_t>(chunk_bytes, total - header.body_offset)));
-        for (std::size_t i = 0; i < part.size(); ++i) part[i] = pattern(header.body_offset + i);
-        frame(header, std::move(part));
+        // (`pattern` repeats itself, and gigabytes of it are sent)
+        static const Bytes counted = [] {
+            Bytes bytes(pattern_period + chunk_bytes);
+            for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = pattern(i);
+            return bytes;
+        }();
+        const auto part = std::span(counted).subspan(
+            static_cast<std::size_t>(header.body_offset % pattern_period),
+            static_cast<std::size_t>(
+                std::min<std::uint64_t>(chunk_bytes, total - header.body_offset)));
+        frame(header, Bytes(part.begin(), part.end()));
     }
+    static constexpr std::uint64_t pattern_period = 256 * 512;
     static std::uint8_t pattern(std::uint64_t i) {
         return static_cast<std::uint8_t>(i * 131 + (i >> 9));
     }
