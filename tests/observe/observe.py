@@ -111,7 +111,7 @@ class Play:
         """The report of a training, and what was said on standard error."""
         settings = dict(model__solver="sgd", model__epochs=20, data__test_fraction=0.2,
                         model__report_test_metrics_iteration=50, run__experiment_label="credit",
-                        output__runs_dir=self.work / "runs" / name)
+                        observe__mlflow__wait=120, output__runs_dir=self.work / "runs" / name)
         settings.update(keys)
         command = [self.vflbus, "launch", "--local", "2", "--json", *more, *sets(**settings)]
         done = subprocess.run(command, capture_output=True, text=True, cwd=self.work, timeout=300)
@@ -227,16 +227,16 @@ def case_mlflow(play):
     command = [play.vflbus, "launch", "--local", "2", "--json", *sets(
         model__solver="sgd", model__epochs=400, data__test_fraction=0.2,
         model__report_test_metrics_iteration=500, run__experiment_label="credit",
-        output__runs_dir=runs, bus__commit_interval=0.2, observe__mlflow__uri=uri)]
+        output__runs_dir=runs, bus__commit_interval=0.2, observe__mlflow__wait=120,
+        observe__mlflow__uri=uri)]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                              cwd=play.work)
     until(lambda: any(json.loads(p.read_text())["run_id"] and json.loads(p.read_text())["last_steps"]
                       for p in runs.glob("*/master/mlflow.json")), 60, "the first values")
     first.send_signal(signal.SIGINT)
-    first.communicate(timeout=60)
+    first.communicate(timeout=150)
     check(first.returncode == 130, f"a stopped training exits with {first.returncode}")
     run = next(runs.glob("*/master/mlflow.json")).parents[1].name
-    # the server is away meanwhile, and is back before the run ends
     done = subprocess.run([play.vflbus, "launch", "--local", "--resume", run, "--json",
                            "--set", f"output.runs_dir={runs}"],
                           capture_output=True, text=True, cwd=play.work, timeout=300)
@@ -264,8 +264,8 @@ def case_mlflow(play):
     report = silent[0][0]
     again = subprocess.run([play.vflbus, "launch", "--local", "--resume", report["run_id"], "--json",
                             "--set", f"output.runs_dir={play.work / 'runs' / 'silent'}",
-                            "--set", "observe.mlflow.wait=60"],
-                           capture_output=True, text=True, cwd=play.work, timeout=120)
+                            "--set", "observe.mlflow.wait=120"],
+                           capture_output=True, text=True, cwd=play.work, timeout=200)
     check(again.returncode == 0, again.stderr[-500:])
     numbers = compare_mlflow(play, uri, report)
     print(f"mlflow, silent server: {seconds:.2f} s of training ({plain:.2f} without), said what is "
