@@ -26,6 +26,15 @@ std::optional<std::uint64_t> parse_number(const std::string& text) {
     return number;
 }
 
+/// A number from 0 to 1.
+std::optional<double> parse_fraction(const std::string& text) {
+    double value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size() || !(value >= 0 && value <= 1))
+        return std::nullopt;
+    return value;
+}
+
 /// An option that takes a whole number of at least `least`: CLI11 itself would make
 /// 18446744073709551615 of -1.
 template <class Number>
@@ -182,6 +191,7 @@ struct CommandLine {
     RunPlotArguments run_plot;
     RunRemoveArguments run_remove;
     ModelShowArguments model_show;
+    ReportArguments report;
     SynthArguments synth;
     InspectArguments inspect;
     SplitArguments split;
@@ -644,6 +654,42 @@ void add_run(CommandLine& line) {
     add_run_of_one(line, on);
     add_run_of_several(line, on);
     add_submit(line, on);
+}
+
+void add_report(CommandLine& line) {
+    ReportArguments& report = line.report;
+    CLI::App& on = line.command(
+        line.app, "report", "What came of a training, as one page to hand on.",
+        "Writes report.html into the run's directory: metrics, curves, calibration, what each\n"
+        "party is worth, time and bytes, the configuration. It needs nothing from outside.\n"
+        "Examples:\n"
+        "  vflbus report 1f0c9a33\n"
+        "  vflbus report 1f0c9a33 --threshold 0.3 --out credit.html\n"
+        "  vflbus report 1f0c9a33 --csv --out credit.csv\n"
+        "  vflbus report 1f0c9a33 --json",
+        report);
+    on.add_option("RUN", report.run, "its id, or the first digits of it")
+        ->type_name("")
+        ->required();
+    on.add_option("--out", report.out, "where it is written; - is standard output")
+        ->type_name("FILE");
+    auto* csv = on.add_flag("--csv", report.csv, "figures and curves as one table");
+    on.add_option_function<std::string>(
+          "--threshold",
+          [&report](const std::string& text) {
+              const std::optional<double> parsed = parse_fraction(text);
+              if (!parsed)
+                  throw CLI::ValidationError("--threshold is a number from 0 to 1, not '" + text +
+                                             "'");
+              report.threshold = *parsed;
+          },
+          "rows with this probability or more are called positive; default 0.5")
+        ->type_name("P");
+    on.add_option("--party", report.party, "whose features are shown; default master")
+        ->type_name("NAME");
+    add_config(on, report);
+    add_output(on, report);
+    csv->excludes("--json");
 }
 
 void add_inspect(CommandLine& line, CLI::App& above) {
@@ -1199,6 +1245,7 @@ CommandLine::CommandLine() {
     add_runs_and_nodes(*this);
     add_run(*this);
     add_model(*this);
+    add_report(*this);
     add_data(*this);
     add_config_commands(*this);
     add_health(*this);

@@ -154,6 +154,14 @@ struct RunRemoveArguments : Common {
     bool force = false;  ///< also what could still be resumed
 };
 
+struct ReportArguments : Common {
+    std::string run;               ///< its id, or the first digits
+    std::string out;               ///< empty: report.html in the run's directory; "-": printed
+    std::string party = "master";  ///< whose features are shown
+    double threshold = 0.5;
+    bool csv = false;
+};
+
 struct ModelShowArguments : Common {
     std::string model;  ///< a directory, or a run's id or its first digits
     std::string party;  ///< empty: all whose parts lie there
@@ -326,9 +334,9 @@ using Command = std::variant<
     ConfigReferenceArguments, HealthArguments, AgentArguments, ExportArguments, VersionArguments,
     RunsArguments, NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments,
     SubmitArguments, RunCompareArguments, RunPlotArguments, RunRemoveArguments, CompletionArguments,
-    ManualArguments, ModelShowArguments, AuditVerifyArguments, AuditShowArguments, KeysNewArguments,
-    KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments, MembersArguments,
-    ApprovalArguments, GrantArguments, InviteArguments, JoinArguments>;
+    ManualArguments, ModelShowArguments, ReportArguments, AuditVerifyArguments, AuditShowArguments,
+    KeysNewArguments, KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments,
+    MembersArguments, ApprovalArguments, GrantArguments, InviteArguments, JoinArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

@@ -29,6 +29,7 @@ int run(const RunCompareArguments& arguments);
 int run(const RunPlotArguments& arguments);
 int run(const RunRemoveArguments& arguments);
 int run(const ModelShowArguments& arguments);
+int run(const ReportArguments& arguments);
 int run(const CompletionArguments& arguments);
 int run(const ManualArguments& arguments);
 int run(const SubmitArguments& arguments);

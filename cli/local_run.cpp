@@ -94,9 +94,9 @@ int status_of(const Child& child) {
 
 /// The broker, the members and the master of one run. The master decides how the run ends; the
 /// others are started before it and ended after it.
-class LocalRun {
+class StartedRun {
   public:
-    explicit LocalRun(const LocalPlan& plan)
+    explicit StartedRun(const LocalPlan& plan)
         : plan_(plan), last_words_(plan), signals_(stop_, at_once) {}
 
     LocalOutcome run() {
@@ -366,7 +366,7 @@ class LocalRun {
 }  // namespace
 
 LocalOutcome run_locally(const LocalPlan& plan) {
-    return LocalRun(plan).run();
+    return StartedRun(plan).run();
 }
 
 int report_local(const Common& common, const LocalOutcome& outcome) {

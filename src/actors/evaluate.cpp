@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "actors/evaluation.hpp"
 #include "actors/programs.hpp"
 #include "actors/run/commits.hpp"
 #include "actors/training/algorithm.hpp"
@@ -52,6 +53,16 @@ void note_metrics(Run& run, const MasterHalf& model, const std::string& prefix, 
     run.report_metrics(state, report.history.back());
 }
 
+/// What the metrics of the rows that the model is judged by come to without each party.
+void note_worth(Run& run, const MasterHalf& model, const models::Labels& labels,
+                const models::Matrix& scores) {
+    const std::span<const models::Matrix> shares = model.shares();
+    auto& parties = run.results().parties;
+    for (auto& party : parties) party.metrics_without.clear();
+    for (std::size_t i = 0; i < shares.size() && i < parties.size(); ++i)
+        parties[i].metrics_without = metrics_without(model, labels, scores, shares[i]);
+}
+
 }  // namespace
 
 observe::ProgressState progress_of(const MasterHalf& model, std::uint64_t step, double loss) {
@@ -92,6 +103,8 @@ Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t
         if (!model.done(step)) continue;
         if (train) co_await check_not_diverged(run.config().model, labels, metrics.get("loss"));
         (train ? last.train : last.test) = std::move(predictions);
+        if (side == sides.back())
+            note_worth(run, model, train ? labels.train : labels.test, scores);
     }
     if (!sides.empty() && !model.done(step)) run.enter(Phase::training);
 }

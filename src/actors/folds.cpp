@@ -66,6 +66,7 @@ class CountedFrom final : public MasterHalf {
     Task<models::Matrix> scores(TableKind side, std::uint64_t step) override {
         return half_->scores(side, own(step));
     }
+    std::span<const models::Matrix> shares() const override { return half_->shares(); }
     models::Matrix predict(const models::Matrix& scores) const override {
         return half_->predict(scores);
     }

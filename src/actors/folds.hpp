@@ -60,6 +60,9 @@ class Folds {
     [[nodiscard]] std::string csv(const Party& own, const data::LabelCoding& coding,
                                   const std::string& id_column) const;
 
+    /// Of all aligned rows, each by the model that was trained without it (n x outputs).
+    [[nodiscard]] const models::Matrix& predictions() const noexcept { return predictions_; }
+
     // -- commits --------------------------------------------------------------------------
     [[nodiscard]] FoldsCommit save() const;
     /// Goes back to what `save` gave; to the first fit when there is nothing to go back to.

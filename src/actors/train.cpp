@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "actors/alignment/alignment.hpp"
+#include "actors/evaluation.hpp"
 #include "actors/folds.hpp"
 #include "actors/master.hpp"
 #include "actors/model_file.hpp"
@@ -102,6 +103,18 @@ Result<> store_out_of_fold(Run& run, const Party& own, const Folds& folds,
         "the predictions of the folds",
         run.env().write_file(run.directory() / run.options().name / "out_of_fold.csv",
                              folds.csv(own, coding, id_column(run.config(), run.options().name))));
+}
+
+/// The rows that the model is judged by, with their labels: what a report draws its curves of.
+Result<> store_evaluation(Run& run, const Folds& folds, const Fit& fit) {
+    const bool test = fit.last.test.rows() != 0;
+    const models::Labels& labels = test ? fit.labels.test : fit.labels.train;
+    const models::Matrix& predictions =
+        folds.any() ? folds.predictions() : (test ? fit.last.test : fit.last.train);
+    run.results().evaluated = folds.any() ? "out of fold" : (test ? "test" : "train");
+    return run.stored("the evaluated rows",
+                      run.env().write_file(run.directory() / run.options().name / evaluation_name,
+                                           evaluation_npy(labels, predictions)));
 }
 
 /// The end of a training that the user stops: all parties commit the step that was done last.
@@ -364,6 +377,7 @@ Task<> train(Run& run) {
         step = co_await run_fit(run, *fit, step);
     }
     co_await store_out_of_fold(run, own, folds, fit->labels.coding);
+    co_await store_evaluation(run, folds, *fit);
     co_await finish(run, *fit->model);
 }
 

@@ -52,6 +52,8 @@ Json party_json(const PartyReport& party, bool prediction) {
         {"pid", party.pid},
     };
     if (prediction) out["unseen_values"] = party.unseen_values;
+    if (!party.metrics_without.empty())
+        out["metrics_without"] = metrics_json(party.metrics_without);
     return out;
 }
 
@@ -224,6 +226,7 @@ PartyReport read_party(const Reader& in) {
     });
     in.read("missing_cells", party.missing_cells);
     in.read("unseen_values", party.unseen_values);
+    in.read("metrics_without", party.metrics_without);
     in.read("version", party.version);
     in.read("host", party.host);
     in.read("pid", party.pid);
@@ -313,6 +316,8 @@ FoldReport read_fold(const Reader& in) {
 }
 
 void read_results(const Reader& in, RunReport& report) {
+    in.read("phase_seconds", report.phase_seconds);
+    in.read("evaluated", report.evaluated);
     in.object("cross_validation", [&](const Reader& of) {
         of.array("folds", [&](const Reader& fold) { report.folds.push_back(read_fold(fold)); });
     });
@@ -554,8 +559,22 @@ Metrics deviation_of_folds(const std::vector<FoldReport>& folds) {
     return over_folds(folds, &FoldReport::test, deviation_of);
 }
 
+namespace {
+
+Json results_json(const RunReport& report) {
+    return {{"train", metrics_json(report.train)},
+            {"test", metrics_json(report.test)},
+            {"label_holder_alone",
+             {{"train", metrics_json(report.label_holder_alone_train)},
+              {"test", metrics_json(report.label_holder_alone_test)}}}};
+}
+
+}  // namespace
+
 std::string to_json(const RunReport& report, int indent) {
     Json out;
+    out["schema"] = "vflbus-report";
+    out["schema_version"] = report_schema_version;
     out["status"] = report.status;
     out["reason"] = report.reason;
     if (report.failure.code != Errc::ok) {
@@ -604,11 +623,9 @@ std::string to_json(const RunReport& report, int indent) {
     out["epochs"] = report.epochs;
     out["train_seconds"] = number(report.train_seconds);
     out["total_seconds"] = number(report.total_seconds);
-    out["metrics"] = {{"train", metrics_json(report.train)},
-                      {"test", metrics_json(report.test)},
-                      {"label_holder_alone",
-                       {{"train", metrics_json(report.label_holder_alone_train)},
-                        {"test", metrics_json(report.label_holder_alone_test)}}}};
+    out["phase_seconds"] = metrics_json(report.phase_seconds);
+    if (!report.evaluated.empty()) out["evaluated"] = report.evaluated;
+    out["metrics"] = results_json(report);
     if (!report.folds.empty()) out["cross_validation"] = cross_validation_json(report);
     Json history = Json::array();
     for (const HistoryEntry& entry : report.history) history.push_back(history_json(entry));

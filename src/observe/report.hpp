@@ -35,6 +35,9 @@ struct PartyReport {
     std::uint64_t missing_cells = 0;  ///< filled with the mean
     /// Of a prediction: texts of the rows predicted that training did not know. They count as none.
     std::uint64_t unseen_values = 0;
+    /// Of the rows that the model is judged by, when this party adds its mean to every row: what
+    /// the model is without it. Empty where the master does not see the party's scores.
+    Metrics metrics_without;
     std::uint64_t bytes_sent = 0;
     std::uint64_t bytes_received = 0;
     std::string version;
@@ -99,6 +102,10 @@ struct RunReport {
     std::uint64_t epochs = 0;         ///< 0: the solver takes all rows in every step
     double train_seconds = 0;
     double total_seconds = 0;
+    /// How long the run was in each phase, in the order in which they were first entered.
+    std::vector<std::pair<std::string, double>> phase_seconds;
+    /// The rows that the model is judged by: "test", "train" or "out of fold"; empty of other runs.
+    std::string evaluated;
 
     Metrics train;
     Metrics test;
@@ -117,15 +124,20 @@ struct RunReport {
     std::vector<std::pair<std::string, std::string>> configuration;
 };
 
+/// The version of `report.json`: it rises when a key changes its meaning or goes, not when one is
+/// added. Readers ignore keys that they do not know.
+inline constexpr std::uint64_t report_schema_version = 1;
+
 /// One JSON object, keys in a fixed order. `indent` < 0: on one line.
 ///
-///   status reason [error failure {}] run_id purpose experiment_label model task
-///   [positive_class] [positive_classes {LABEL: class}] protocol seed config_hash started finished
-///   parties [{name role rank rows rows_matched features left_out missing_cells version
-///            host pid [unseen_values]}]
+///   schema schema_version status reason [error failure {}] run_id purpose experiment_label model
+///   task [positive_class] [positive_classes {LABEL: class}] protocol seed config_hash started
+///   finished parties [{name role rank rows rows_matched features left_out missing_cells version
+///            host pid [unseen_values] [metrics_without {}]}]
 ///   rows {common train test parties {NAME: rows} [unlabelled]}
 ///   [solver] [converged iterations] [notes []]
-///   steps steps_planned epochs train_seconds total_seconds
+///   steps steps_planned epochs train_seconds total_seconds phase_seconds {PHASE: seconds}
+///   [evaluated]
 ///   metrics {train {} test {} label_holder_alone {train {} test {}}}
 ///   [cross_validation {folds [{rows_train rows_test steps [converged iterations] [notes []]
 ///                              metrics {train {} test {} label_holder_alone {}}}]

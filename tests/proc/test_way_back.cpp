@@ -376,6 +376,86 @@ TEST_CASE("the parts of a model are shown, the largest weight first", "[way_back
     CHECK(run(dir, {"model", "show", "ffff"}).exit_code == 3);
 }
 
+TEST_CASE("a report of a training is one page, and the same for programs", "[way_back][report]") {
+    const TempDir dir;
+    make_example(dir);
+    // names of columns come from tables, and must not become markup
+    for (const char* const file : {"data/bank.csv", "data/bank_test.csv"})
+        spit(dir / file, replaced(slurp(dir / file), ",income", ",<script>alert(1)</script>"));
+    train_here(dir, first_id, {"--set", "run.experiment_label=<b>bold</b>"});
+    const Finished written = run(dir, {"report", "0011"});
+    INFO(written.err);
+    REQUIRE(written.exit_code == 0);
+    const std::string path = written.out.substr(0, written.out.find('\n'));
+    CHECK(path.ends_with("runs/" + first_id + "/report.html"));
+    const std::string page = slurp(path);
+    for (const char* const said :
+         {"<h2>Metrics</h2>", "<h2>Parties</h2>", "loss over the steps", "ROC, area", "KS ",
+          "Precision and recall", "Lift", "Calibration", "At threshold 0.5000",
+          "Worth of each party", "Features of master", "Time in each phase",
+          "<h2>Configuration</h2>", "&lt;b&gt;bold&lt;/b&gt;"}) {
+        INFO(said);
+        CHECK(page.find(said) != std::string::npos);
+    }
+    for (const char* const bad : {"<script", "<b>", "http", "url(", " src=", "nan", "member-0:"}) {
+        INFO(bad);
+        CHECK(page.find(bad) == std::string::npos);
+    }
+    // the figures are those of the report, and its curves those of the stored rows
+    const Json told = json_of(run(dir, {"report", "0011", "--json", "--threshold", "0.3"}));
+    const Json report = Json::parse(slurp(dir / ("runs/" + first_id + "/report.json")));
+    CHECK(told["schema"] == "vflbus-run-report");
+    CHECK(told["schema_version"] == 1);
+    CHECK(told["report"]["metrics"] == report["metrics"]);
+    const Json& one = told["classes"][0];
+    CHECK(one["auc"] == report["metrics"]["test"]["auc"]);
+    CHECK(one["ks"].get<double>() ==
+          Approx(report["metrics"]["test"]["ks"].get<double>()).epsilon(1e-12));
+    CHECK(one["rows"] == report["rows"]["test"]);
+    const Json& counts = one["confusion"];
+    CHECK(counts["threshold"] == 0.3);
+    CHECK(counts["true_positives"].get<int>() + counts["false_negatives"].get<int>() ==
+          one["positives"].get<int>());
+    // a party is worth what is lost without it; all of them are worth something here
+    for (const Json& party : report["parties"])
+        CHECK(party["metrics_without"]["auc"].get<double>() <
+              report["metrics"]["test"]["auc"].get<double>());
+    double seconds = 0;
+    for (const auto& [phase, time] : report["phase_seconds"].items()) seconds += time.get<double>();
+    CHECK(seconds == Approx(report["total_seconds"].get<double>()).margin(1e-6));
+    const Finished csv = run(dir, {"report", "0011", "--csv"});
+    REQUIRE(csv.exit_code == 0);
+    CHECK(csv.out.starts_with("section,series,x,y\nmetrics train,loss,,"));
+    CHECK(csv.out.find("\nroc,1,0,0\n") != std::string::npos);
+}
+
+TEST_CASE("a report of what has none is refused with a sentence", "[way_back][report]") {
+    const TempDir dir;
+    make_example(dir);
+    train_here(dir, first_id);
+    CHECK(run(dir, {"report", "ffff"}).exit_code == 5);
+    CHECK(run(dir, {"report", "0011", "--threshold", "2"}).exit_code == 2);
+    CHECK(run(dir, {"report", "0011", "--party", "nobody"}).exit_code == 2);
+    CHECK(run(dir, {"report", "0011", "--csv", "--json"}).exit_code == 2);
+    // a directory of an earlier version has no evaluated rows: the page says so, and is whole
+    const std::string rows = dir / ("runs/" + first_id + "/master/evaluation.npy");
+    const std::string whole = slurp(rows);
+    fs::remove(rows);
+    const Finished without = run(dir, {"report", "0011", "--out", "-"});
+    CHECK(without.exit_code == 0);
+    CHECK(without.out.find("the evaluated rows are not here") != std::string::npos);
+    CHECK(without.out.find("<h2>Configuration</h2>") != std::string::npos);
+    spit(rows, whole.substr(0, whole.size() - 3));
+    const Finished broken = run(dir, {"report", "0011"});
+    CHECK(broken.exit_code == 3);
+    CHECK(broken.err.find("evaluation.npy: the file of evaluated rows is cut off") !=
+          std::string::npos);
+    fs::remove(dir / ("runs/" + first_id + "/report.json"));
+    const Finished none = run(dir, {"report", "0011"});
+    CHECK(none.exit_code == 2);
+    CHECK(none.err.find("has no report here") != std::string::npos);
+}
+
 TEST_CASE("a report names what was predicted, and what its words mean", "[way_back]") {
     const TempDir dir;
     make_example(dir);

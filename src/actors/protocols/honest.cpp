@@ -8,6 +8,7 @@ namespace {
 class HonestMaster final : public MasterProtocol {
   public:
     std::string_view name() const noexcept override { return "honest"; }
+    bool sees_scores() const noexcept override { return true; }
     std::string notice(std::uint64_t) const override {
         return "protocol honest: the master sees every member's partial scores, and every member "
                "the residuals, in the clear";

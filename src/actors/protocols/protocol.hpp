@@ -62,6 +62,10 @@ class MasterProtocol {
     /// run.
     [[nodiscard]] virtual std::string notice(std::uint64_t members) const = 0;
 
+    /// Whether the scores of one member reach the master as they are, so that it can say what each
+    /// party is worth. Where they are masked or encrypted it cannot.
+    [[nodiscard]] virtual bool sees_scores() const noexcept { return false; }
+
     /// Before the first request of the algorithm in a term: key agreement and the like.
     virtual Task<> begin(Parties& parties) = 0;
     /// Whether `within_step` has something to do; false costs a step nothing.

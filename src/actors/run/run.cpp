@@ -120,7 +120,7 @@ void Run::on_opened(Driver& driver) {
     driver_ = &driver;
     parties_.attach(driver);
     if (phase_ != Phase::opening) return;
-    opened_ = gathering_since_ = reported_ = driver.now();
+    opened_ = phase_since_ = gathering_since_ = reported_ = driver.now();
     parties_.wait_from(driver.now());
     if (!only_releases_) report_.started = options_.env->utc_now();
     enter(Phase::gathering);
@@ -347,6 +347,7 @@ void Run::on_closed(const Ending& ending) {
 
 void Run::enter(Phase phase) {
     const bool sliced = phase_ == Phase::comparing;
+    if (driver_ != nullptr) count_phase(driver_->now());
     phase_ = phase;
     if (driver_ == nullptr || over()) return;
     for (const auto& observer : options_.observers) observer->on_phase(phase, driver_->now());
@@ -354,6 +355,16 @@ void Run::enter(Phase phase) {
         parties_.wait_from(driver_->now());
         arm();
     }
+}
+
+void Run::count_phase(TimePoint now) {
+    if (phase_ == Phase::opening || only_releases_) return;
+    const TimePoint since = std::exchange(phase_since_, now);
+    const std::string name(name_of(phase_));
+    auto& phases = report_.phase_seconds;
+    auto found = std::ranges::find(phases, name, &std::pair<std::string, double>::first);
+    if (found == phases.end()) found = phases.insert(found, {name, 0});
+    found->second += in_seconds(now - since);
 }
 
 // -- the one way to fail ------------------------------------------------------------
@@ -472,7 +483,9 @@ void Run::end_of_run() {
 void Run::write_report() {
     if (only_releases_) return;
     if (driver_ != nullptr) {
-        report_.total_seconds = in_seconds(driver_->now() - opened_);
+        const TimePoint now = driver_->now();
+        report_.total_seconds = in_seconds(now - opened_);
+        count_phase(now);
         const BytesMoved moved = driver_->bytes_moved();
         report_.parties[0].bytes_sent = moved.sent;
         report_.parties[0].bytes_received = moved.received;

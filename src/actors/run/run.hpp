@@ -208,6 +208,8 @@ class Run : public ServerApp {
     [[nodiscard]] bool fail_for_gone();
     [[nodiscard]] bool fail_for_late();
     void arm();
+    /// The time since the last call goes to the phase at hand.
+    void count_phase(TimePoint now);
     /// A complete run waits for these parties no longer.
     void release_without(const std::vector<std::string>& names);
 
@@ -239,6 +241,7 @@ class Run : public ServerApp {
     Phase phase_ = Phase::opening;
 
     TimePoint opened_{};
+    TimePoint phase_since_{};
     TimePoint train_began_{};
     TimePoint gathering_since_{};
     TimePoint reported_{};

@@ -113,6 +113,10 @@ class MasterHalf {
     /// Scores of the training, test or prediction rows, summed over all parties (n x outputs).
     /// `step` steps are done, which the messages say for protocols.
     virtual Task<models::Matrix> scores(TableKind side, std::uint64_t step) = 0;
+    /// The share of each party in what `scores` gave last: the master's first, then the members' by
+    /// rank (n x outputs each, without intercept). Empty where nobody was asked, and where the
+    /// protocol hides it from the master. Valid until the next call of `scores`.
+    [[nodiscard]] virtual std::span<const models::Matrix> shares() const { return {}; }
     /// What the scores mean (n x outputs): values, or probabilities.
     [[nodiscard]] virtual models::Matrix predict(const models::Matrix& scores) const = 0;
     [[nodiscard]] virtual TrainingPlace place(std::uint64_t step) const = 0;

@@ -146,7 +146,7 @@ TEST_CASE("a number that is none is named with its flag", "[cli]") {
 TEST_CASE("an unknown word is named, with what is near", "[cli]") {
     CHECK(refused({"lanch"}) ==
           "vflbus: vflbus has no command lanch; there are launch, broker, "
-          "actor, check, psi, predict, runs, nodes, run, model, data, config, health, "
+          "actor, check, psi, predict, runs, nodes, run, model, report, data, config, health, "
           "agent, export, audit, keys, allow, revoke, members, invite, join, approve, refuse, "
           "grant, completion "
           "and version; did you mean launch?\n");

@@ -35,6 +35,7 @@ RunReport example() {
     master.version = "0.1.0";
     master.host = "bank";
     master.pid = 4711;
+    master.metrics_without = {{"auc", 0.61}};
     PartyReport member = master;
     member.name = "member-0";
     member.role = "member";
@@ -55,6 +56,8 @@ RunReport example() {
     report.epochs = 20;
     report.train_seconds = 1.25;
     report.total_seconds = 3.5;
+    report.phase_seconds = {{"gathering", 0.25}, {"training", 1.25}};
+    report.evaluated = "test";
     report.train = {{"loss", 0.5}, {"auc", 0.7222}};
     report.test = {{"loss", 0.1 + 0.2}, {"auc", nan}};
     report.label_holder_alone_train = {{"auc", 0.61}};
@@ -84,16 +87,20 @@ TEST_CASE("a report as JSON: the keys, in their order") {
     report.history.resize(1);
     CHECK(
         to_json(report, -1) ==
-        R"({"status":"completed","reason":"","run_id":"1f0c9a33000000000000000000000000",)"
+        R"({"schema":"vflbus-report","schema_version":1,)"
+        R"("status":"completed","reason":"","run_id":"1f0c9a33000000000000000000000000",)"
         R"("purpose":"train","experiment_label":"the first",)"
         R"("model":"logistic","task":"logistic","protocol":"honest","seed":18446744073709551615,)"
         R"("config_hash":"ab12","started":"2026-02-03T04:05:06Z","finished":"2026-02-03T04:05:09Z",)"
         R"("parties":[{"name":"master","role":"master","rank":null,"rows":10000,"rows_matched":8123,)"
-        R"("features":5,"left_out":[],"missing_cells":0,"version":"0.1.0","host":"bank","pid":4711}],)"
+        R"("features":5,"left_out":[],"missing_cells":0,"version":"0.1.0","host":"bank","pid":4711,)"
+        R"("metrics_without":{"auc":0.61}}],)"
         R"("rows":{"common":8123,"train":6498,"test":1625,"parties":{"master":10000}},)"
         R"("steps":520,)"
         R"("steps_planned":520,)"
-        R"("epochs":20,"train_seconds":1.25,"total_seconds":3.5,"metrics":{"train":{"loss":0.5,)"
+        R"("epochs":20,"train_seconds":1.25,"total_seconds":3.5,)"
+        R"("phase_seconds":{"gathering":0.25,"training":1.25},"evaluated":"test",)"
+        R"("metrics":{"train":{"loss":0.5,)"
         R"("auc":0.7222},"test":{"loss":0.30000000000000004,"auc":null},"label_holder_alone":)"
         R"({"train":{"auc":0.61},"test":{"auc":0.6,"ks":0.2}}},"history":[{"step":100,"epoch":4,)"
         R"("split":"train","loss":0.6,"metrics":{"auc":0.7}}],"bytes":{"sent":3145728,)"

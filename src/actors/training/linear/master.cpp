@@ -159,7 +159,8 @@ Task<models::Matrix> LinearMaster::scores(TableKind side, std::uint64_t step) {
     if (!agreed_) co_await protocol_->begin(parties());  // a prediction has no begin
     agreed_ = true;
     const std::uint64_t rows = own_->design(side).rows;
-    co_return co_await summed_scores(*run_, *protocol_, *block_, side, rows, outputs(), step);
+    co_return co_await summed_scores(*run_, *protocol_, *block_, side, rows, outputs(), step,
+                                     shares_);
 }
 
 models::Matrix LinearMaster::predict(const models::Matrix& scores) const {

@@ -30,6 +30,7 @@ class LinearMaster : public MasterHalf {
     Task<> begin(std::uint64_t first) override;
     [[nodiscard]] std::uint64_t steps() const override { return block_->schedule().steps(); }
     Task<models::Matrix> scores(TableKind side, std::uint64_t step) override;
+    [[nodiscard]] std::span<const models::Matrix> shares() const override { return shares_; }
     [[nodiscard]] models::Matrix predict(const models::Matrix& scores) const override;
     [[nodiscard]] TrainingPlace place(std::uint64_t step) const override;
     [[nodiscard]] Baseline* baseline() override { return baseline_.get(); }
@@ -78,6 +79,7 @@ class LinearMaster : public MasterHalf {
     std::vector<double> intercept_;     ///< of a prediction
     vflbus::Task task_ = vflbus::Task::linear;
     data::LabelCoding coding_;
+    std::vector<models::Matrix> shares_;
     std::unique_ptr<Baseline> baseline_;
 };
 

@@ -24,15 +24,29 @@ Result<> check_rows(TableKind side, std::uint64_t rows, std::uint64_t first, std
     return {};
 }
 
+namespace {
+
+/// Puts `part` into `all` from row `first` on.
+void copy_rows(models::ConstMatrixView part, std::uint64_t first, models::Matrix& all) {
+    for (std::size_t c = 0; c < part.cols; ++c)
+        std::ranges::copy(part.col(c), all.col(c).begin() + static_cast<std::ptrdiff_t>(first));
+}
+
+}  // namespace
+
 Task<models::Matrix> summed_scores(Run& run, MasterProtocol& protocol, const RowScores& own,
                                    TableKind side, std::uint64_t rows, std::uint64_t outputs,
-                                   std::uint64_t step) {
+                                   std::uint64_t step, std::vector<models::Matrix>& shares) {
     const std::uint64_t most =
         std::max<std::uint64_t>(1, evaluate_reply_bytes_max / (outputs * sizeof(double)));
     models::Matrix all;
     models::Matrix mine;
     models::Matrix sum;
+    models::Matrix theirs;
     all.resize_uninitialized(rows, outputs);
+    shares.clear();
+    if (protocol.sees_scores())
+        shares.assign(1 + run.parties().size(), models::Matrix(rows, outputs));
     for (std::uint64_t first = 0; first < rows; first += most) {
         EvaluateRequest request;
         request.table = side;
@@ -45,16 +59,18 @@ Task<models::Matrix> summed_scores(Run& run, MasterProtocol& protocol, const Row
         stamp.first_row = first;
         Replies asked = run.parties().ask_all(message::evaluate, encode(request));
         co_await own.scores(side, first, request.rows, mine);
+        if (!shares.empty()) copy_rows(mine, first, shares[0]);
         co_await protocol.start(stamp, mine, sum);
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i) {
             const auto reply = co_await run.said_by(i, decode_evaluate_reply(replies[i]));
             co_await run.said_by(i, protocol.add(stamp, i, reply.scores, sum));
+            if (shares.empty()) continue;
+            copy_tensor(reply.scores, theirs);
+            copy_rows(theirs, first, shares[i + 1]);
         }
         co_await protocol.finish(stamp, sum);
-        for (std::size_t c = 0; c < sum.cols(); ++c)
-            std::ranges::copy(std::as_const(sum).col(c),
-                              all.col(c).begin() + static_cast<std::ptrdiff_t>(first));
+        copy_rows(sum, first, all);
     }
     co_return all;
 }

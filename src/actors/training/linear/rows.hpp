@@ -3,6 +3,7 @@
 // course of a training, and predictions.
 
 #include <cstdint>
+#include <vector>
 
 #include "actors/party.hpp"
 #include "actors/protocols/protocol.hpp"
@@ -31,10 +32,11 @@ Result<> check_rows(TableKind side, std::uint64_t rows, std::uint64_t first, std
                     std::size_t outputs);
 
 /// The master's side of `evaluate`: the scores of all `rows` rows, summed over all parties, `own`
-/// first and then by rank, after `step` steps. All references outlive the Task.
+/// first and then by rank, after `step` steps. `shares`: what each party has added, where the
+/// protocol shows it; else empty. All references outlive the Task.
 Task<models::Matrix> summed_scores(Run& run, MasterProtocol& protocol, const RowScores& own,
                                    TableKind side, std::uint64_t rows, std::uint64_t outputs,
-                                   std::uint64_t step);
+                                   std::uint64_t step, std::vector<models::Matrix>& shares);
 
 /// The member's side. `scratch` holds the scores until they are encoded.
 Result<Bytes> answer_rows(const RowScores& own, MemberProtocol& protocol, std::uint32_t term,

@@ -169,13 +169,15 @@ class LbfgsMasterHalf final : public MasterHalf {
 
     /// The training rows' scores are known here without asking anybody.
     Task<models::Matrix> scores(TableKind side, std::uint64_t step) override {
+        shares_.clear();
         if (side == TableKind::train) co_return solver_->training_scores();
         const std::uint64_t rows = own_->rows(side).size();
-        models::Matrix sum =
-            co_await summed_scores(*run_, *protocol_, *block_, side, rows, outputs(), step);
+        models::Matrix sum = co_await summed_scores(*run_, *protocol_, *block_, side, rows,
+                                                    outputs(), step, shares_);
         solver_->finish_scores(sum.view());
         co_return sum;
     }
+    std::span<const models::Matrix> shares() const override { return shares_; }
     models::Matrix predict(const models::Matrix& scores) const override {
         return models::predict(solver_->objective().task(), scores, {});
     }
@@ -292,6 +294,7 @@ class LbfgsMasterHalf final : public MasterHalf {
     models::LbfgsAnswer answer_;
     models::Matrix scores_;    ///< X g, summed
     models::Matrix products_;  ///< summed
+    std::vector<models::Matrix> shares_;
 };
 
 bool lbfgs_chosen(const config::AgreedHalf& agreed) {

@@ -1,0 +1,34 @@
+#pragma once
+// The parts of a linear model that lie here, as people look at them: features by weight.
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "base/json.hpp"
+
+namespace vflbus::cli {
+
+struct Feature {
+    std::string name;
+    std::vector<double> weights;  ///< one per output
+
+    [[nodiscard]] double largest() const;  ///< of their absolute values
+};
+
+/// One party's model.json.
+struct ShownPart {
+    std::string party;
+    std::vector<Feature> features;     ///< the largest weight first
+    std::vector<double> intercept;     ///< the master's, one per output
+    std::vector<std::string> outputs;  ///< their names, which the master's part alone knows
+    Json json;
+};
+
+/// The parts in `directory`/<party>/model.json, the master's first; of `only` alone when it is not
+/// empty. Errors: usage when there is none, bad_data for the part of another algorithm, io.
+Result<std::vector<ShownPart>> read_parts(const std::filesystem::path& directory,
+                                          const std::string& only);
+
+}  // namespace vflbus::cli
