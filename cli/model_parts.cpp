@@ -69,4 +69,12 @@ Result<std::vector<ShownPart>> read_parts(const fs::path& directory, const std::
     return parts;
 }
 
+Result<std::vector<std::string>> output_names(const fs::path& part) {
+    const auto text = read_file(part);
+    if (!text) return tl::unexpected(text.error());
+    std::vector<std::string> names = outputs_of(Json::parse(*text));
+    if (names.empty()) return fail(Errc::bad_data, part.string() + " names no labels");
+    return names;
+}
+
 }  // namespace vflbus::cli

@@ -31,4 +31,7 @@ struct ShownPart {
 Result<std::vector<ShownPart>> read_parts(const std::filesystem::path& directory,
                                           const std::string& only);
 
+/// The names of the outputs in the master's part of any algorithm. Errors: bad_data, io.
+Result<std::vector<std::string>> output_names(const std::filesystem::path& part);
+
 }  // namespace vflbus::cli

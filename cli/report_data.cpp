@@ -4,6 +4,7 @@
 #include <cmath>
 #include <filesystem>
 #include <numeric>
+#include <utility>
 
 #include "actors/evaluation.hpp"
 #include "base/files.hpp"
@@ -84,8 +85,8 @@ struct Layout {
     std::size_t labels = 1;
 };
 
-Layout layout_of(const observe::RunReport& report, const ShownPart& master) {
-    Layout layout{master.outputs, 1};
+Layout layout_of(const observe::RunReport& report, std::vector<std::string> outputs) {
+    Layout layout{std::move(outputs), 1};
     if (report.task == "logistic") layout.names = {report.positive_class};
     if (report.task == "multilabel") layout.labels = layout.names.size();
     if (layout.names.empty()) layout.names.emplace_back();
@@ -119,7 +120,7 @@ void add_classes(const models::Matrix& rows, const Layout& layout, double thresh
     out.confusion = confusion_of(rows, layout.names.size());
 }
 
-Result<> add_curves(double threshold, const ShownPart& master, ReportData& out) {
+Result<> add_curves(double threshold, std::vector<std::string> outputs, ReportData& out) {
     const observe::RunReport& report = out.run.report;
     const fs::path file = out.run.directory / "master" / actors::evaluation_name;
     std::error_code ec;
@@ -130,7 +131,7 @@ Result<> add_curves(double threshold, const ShownPart& master, ReportData& out) 
     }
     const auto text = read_file(file);
     if (!text) return tl::unexpected(text.error());
-    const Layout layout = layout_of(report, master);
+    const Layout layout = layout_of(report, std::move(outputs));
     auto rows = actors::parse_evaluation(*text, layout.labels + layout.names.size());
     if (!rows) return fail(Errc::bad_data, file.string() + ": " + rows.error().sentence);
     if (!labels_fit(*rows, layout, report.task) || !models::all_finite(rows->span()))
@@ -170,20 +171,17 @@ Result<ReportData> report_data(LocalRun run, const std::string& party, double th
     const fs::path parts = fs::exists(beside / "master" / "model.json", ec)
                                ? beside
                                : fs::path(out.run.report.model_dir);
-    auto master = read_parts(parts, "master");
-    if (!master) {
-        out.missing = "there are no curves: " + master.error().sentence;
+    auto outputs = output_names(parts / "master" / "model.json");
+    if (!outputs) {
+        out.missing = "there are no curves: " + outputs.error().sentence;
         return out;
     }
-    if (auto done = add_curves(threshold, master->front(), out); !done)
+    if (auto done = add_curves(threshold, std::move(*outputs), out); !done)
         return tl::unexpected(done.error());
-    if (party == "master") {
-        out.part = std::move(master->front());
-        return out;
-    }
     auto own = read_parts(parts, party);
-    if (!own) return tl::unexpected(own.error());
-    out.part = std::move(own->front());
+    // the parts of other algorithms have no weights of features
+    if (!own && own.error().code != Errc::bad_data) return tl::unexpected(own.error());
+    if (own) out.part = std::move(own->front());
     return out;
 }
 
