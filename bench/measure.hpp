@@ -2,6 +2,7 @@
 // The measurements, one function per section of the report.
 
 #include <string>
+#include <vector>
 
 #include "figures.hpp"
 
@@ -21,8 +22,12 @@ void measure_sharing(Report& report, const Settings& settings);
 void measure_step(Report& report, const Settings& settings);
 /// A step of a split network against scatter and gather through the relay plus the same arithmetic.
 void measure_split(Report& report, const Settings& settings);
-/// The same step with keys (CURVE) against one in the clear, and beside a flood of connections.
+/// The same step with keys (CURVE) and sealing against one in the clear, the share of each, large
+/// bodies, and a step beside a flood of connections.
 void measure_security(Report& report, const Settings& settings);
+/// Bytes per second of bodies from one node to another through a broker, tcp on loopback. `keys`:
+/// "" in the clear, "unsealed:" with CURVE alone, anything else with CURVE and sealing.
+std::vector<double> bulk_rates(std::size_t bytes, int rounds, const std::string& keys);
 /// The arithmetic kernels against Eigen.
 void measure_kernels(Report& report, const Settings& settings);
 /// read_table of a CSV file: speed per core, peak memory.

@@ -9,7 +9,11 @@
 // directions, so that for each 128 KiB it handles two WINDOWs that the relay knows nothing of.
 
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
+
+#include "bus/keys/key_files.hpp"
 
 namespace vflbus::bench {
 
@@ -28,7 +32,15 @@ int run_peer(const std::vector<std::string>& arguments);
 /// `broker ENDPOINT [CERTIFICATES]`: a broker as `vflbus broker` runs it; prints its endpoint.
 int run_broker(const std::vector<std::string>& arguments);
 
-/// `sharer BROKER owner|other`: sharing.cpp.
+/// What a role is told of keys: "" in the clear, a directory, or this and a directory: with CURVE
+/// and without sealing.
+inline constexpr std::string_view unsealed = "unsealed:";
+bus::KeySource keys_of(const std::string& text);
+/// Keys of parties (name and role), and the allow-list of them, in `directory`, which is returned.
+std::string make_keys(const std::string& directory,
+                      const std::vector<std::pair<std::string, std::string>>& parties);
+
+/// `sharer BROKER owner|other [KEYS]`: sharing.cpp.
 int run_sharer(const std::vector<std::string>& arguments);
 /// `master BROKER STATE_DIR`, `member BROKER STATE_DIR RANK`: step.cpp.
 int run_step_master(const std::vector<std::string>& arguments);

@@ -30,12 +30,14 @@ const RunId small_run = run_of(2);
 
 class Sharer {
   public:
-    Sharer(const std::string& broker, bool owns) {
+    Sharer(const std::string& broker, bool owns, const std::string& keys) {
         bus::LinkConfig config;
-        config.hello = {owns ? "owner" : "other", "node", -1, 1, owns ? 1u : 2u, "bench", {}};
+        config.hello = {
+            owns ? "owner" : "other", owns ? "master" : "node", -1, 1, owns ? 1u : 2u, "bench", {}};
         // others may keep this machine busy for seconds
         config.timings.suspect = config.timings.lost = std::chrono::hours(1);
-        auto loop = bus::LinkLoop::create(bus::make_context(), broker, std::move(config));
+        auto loop =
+            bus::LinkLoop::create(bus::make_context(), broker, std::move(config), keys_of(keys));
         if (!loop) throw std::runtime_error(loop.error().sentence);
         loop_ = std::move(*loop);
         loop_->start();
@@ -143,10 +145,11 @@ Answer answer_of(Child& child) {
 }  // namespace
 
 int run_sharer(const std::vector<std::string>& arguments) {
-    if (arguments.size() != 2) throw std::runtime_error("sharer BROKER owner|other");
+    if (arguments.size() < 2 || arguments.size() > 3)
+        throw std::runtime_error("sharer BROKER owner|other [KEYS]");
     observe::log::set_level(observe::log::Level::warn);
     const bool owns = arguments[1] == "owner";
-    Sharer sharer(arguments[0], owns);
+    Sharer sharer(arguments[0], owns, arguments.size() == 3 ? arguments[2] : std::string());
     std::printf("ready\n");
     std::fflush(stdout);
     if (!owns) sharer.serve();
@@ -169,6 +172,29 @@ int run_sharer(const std::vector<std::string>& arguments) {
         std::fflush(stdout);
     }
     return 0;
+}
+
+std::vector<double> bulk_rates(std::size_t bytes, int rounds, const std::string& keys) {
+    const ScratchDirectory scratch;
+    std::string made;
+    if (!keys.empty())
+        made = (keys == unsealed ? keys : std::string()) +
+               make_keys(scratch.path() + "/keys", {{"owner", "master"}, {"other", "node"}});
+    std::vector<std::string> broker{"role", "broker", "tcp://127.0.0.1:*"};
+    if (!made.empty()) broker.push_back(keys_of(made).directory);
+    Child router(own_path(), broker);
+    const std::string endpoint = router.hear();
+    Child owner(own_path(), {"role", "sharer", endpoint, "owner", made});
+    Child other(own_path(), {"role", "sharer", endpoint, "other", made});
+    owner.hear();
+    other.hear();
+    std::vector<double> rates;
+    for (int round = -1; round < rounds; ++round) {
+        owner.say("bulk " + std::to_string(bytes));
+        const double seconds = answer_of(owner).seconds;
+        if (round >= 0) rates.push_back(static_cast<double>(bytes) / seconds);
+    }
+    return rates;
 }
 
 void measure_sharing(Report& report, const Settings& settings) {

@@ -106,7 +106,7 @@ std::unique_ptr<actors::Node> make_node(const std::string& broker, const std::st
     options.role = role;
     options.rank = rank;
     options.state_dir = state_dir + "/" + name;
-    options.keys.directory = keys;
+    options.keys = keys_of(keys);
     auto node = actors::Node::create(std::move(options));
     if (!node) throw std::runtime_error(node.error().sentence);
     return std::move(*node);
@@ -227,8 +227,16 @@ int run_step_member(const std::vector<std::string>& arguments) {
     throw std::runtime_error(ending->sentence);
 }
 
-/// Keys of all who train, and the allow-list of them, in `directory`, which is returned.
-std::string make_keys(const std::string& directory) {
+bus::KeySource keys_of(const std::string& text) {
+    bus::KeySource keys;
+    const bool sealed = !text.starts_with(unsealed);
+    keys.directory = sealed ? text : text.substr(unsealed.size());
+    if (!sealed) keys.seal = bus::SealMode::off;
+    return keys;
+}
+
+std::string make_keys(const std::string& directory,
+                      const std::vector<std::pair<std::string, std::string>>& parties) {
     const bus::Seconds expires = bus::wall_seconds() + bus::key_lifetime_s;
     const auto made = [&](const std::string& name) {
         auto key = bus::make_key_files(directory, name, expires);
@@ -247,9 +255,7 @@ std::string make_keys(const std::string& directory) {
         });
         if (!changed) throw std::runtime_error(changed.error().sentence);
     };
-    allow("master", "master");
-    for (std::uint64_t rank = 0; rank < static_cast<std::uint64_t>(logistic_job.members); ++rank)
-        allow(config::member_name(rank), "member");
+    for (const auto& [name, role] : parties) allow(name, role);
     return directory;
 }
 
@@ -297,11 +303,13 @@ class Flood {
 /// What trains: broker, master, members.
 class Training {
   public:
-    explicit Training(const Job& job, bool with_keys = false)
-        : keys_(with_keys ? make_keys(scratch_.path() + "/keys") : std::string()),
-          broker_(own_path(),
-                  with_keys ? std::vector<std::string>{"role", "broker", "tcp://127.0.0.1:*", keys_}
-                            : std::vector<std::string>{"role", "broker", "tcp://127.0.0.1:*"}),
+    enum class Keys { none, curve, sealed };
+    explicit Training(const Job& job, Keys keys = Keys::none)
+        : keys_(keys == Keys::none ? std::string() : made_keys(scratch_.path() + "/keys", keys)),
+          broker_(own_path(), keys == Keys::none
+                                  ? std::vector<std::string>{"role", "broker", "tcp://127.0.0.1:*"}
+                                  : std::vector<std::string>{"role", "broker", "tcp://127.0.0.1:*",
+                                                             keys_of(keys_).directory}),
           endpoint_(broker_.hear()),
           master_(own_path(), {"role", "master", endpoint_, scratch_.path(), keys_, job.name}) {
         for (int rank = 0; rank < job.members; ++rank)
@@ -324,6 +332,15 @@ class Training {
     [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
 
   private:
+    static std::string made_keys(const std::string& directory, Keys keys) {
+        std::vector<std::pair<std::string, std::string>> parties{{"master", "master"}};
+        for (std::uint64_t rank = 0; rank < static_cast<std::uint64_t>(logistic_job.members);
+             ++rank)
+            parties.emplace_back(config::member_name(rank), "member");
+        const std::string made = make_keys(directory, parties);
+        return keys == Keys::curve ? std::string(unsealed) + made : made;
+    }
+
     ScratchDirectory scratch_;
     std::string keys_;
     Child broker_;
@@ -428,11 +445,13 @@ void measure_split(Report& report, const Settings& settings) {
 
 void measure_security(Report& report, const Settings& settings) {
     const auto [placements, rounds, steps] = extent_of(settings);
-    report.section("Keys",
+    report.section("Keys and sealing",
                    "one logistic step, batch 256, 3 members x 30 features, 5 processes over tcp "
-                   "loopback: with CURVE against in the clear; bodies are not sealed yet");
+                   "loopback: with CURVE and sealing, with CURVE alone, in the clear");
+    std::vector<double> sealed;
     std::vector<double> keyed;
     std::vector<double> clear;
+    std::vector<double> sealed_cpu;
     std::vector<double> keyed_cpu;
     std::vector<double> clear_cpu;
     std::vector<double> flooded;
@@ -440,7 +459,8 @@ void measure_security(Report& report, const Settings& settings) {
     double memory = 0;
     std::uint64_t connections = 0;
     for (int placement = 0; placement < placements; ++placement) {
-        Training with_keys(logistic_job, true);
+        Training with_seal(logistic_job, Training::Keys::sealed);
+        Training with_curve(logistic_job, Training::Keys::curve);
         Training plain(logistic_job);
         const auto measure = [](Training& training, std::vector<double>& step, int many,
                                 std::vector<double>* cpu_of = nullptr) {
@@ -448,24 +468,39 @@ void measure_security(Report& report, const Settings& settings) {
             step.push_back(1e6 * training.run(many));
             if (cpu_of != nullptr) cpu_of->push_back(1e6 * (training.cpu_seconds() - cpu) / many);
         };
-        (void)with_keys.run(steps);
-        (void)plain.run(steps);
+        for (Training* training : {&with_seal, &with_curve, &plain}) (void)training->run(steps);
         for (int round = 0; round < rounds; ++round) {
-            measure(with_keys, keyed, steps, &keyed_cpu);
+            measure(with_seal, sealed, steps, &sealed_cpu);
+            measure(with_curve, keyed, steps, &keyed_cpu);
             measure(plain, clear, steps, &clear_cpu);
         }
         for (int round = 0; round < std::max(1, rounds / 10); ++round) {
             {
-                const Flood flood(with_keys.endpoint());
-                measure(with_keys, flooded, 30 * steps);
+                const Flood flood(with_seal.endpoint());
+                measure(with_seal, flooded, 30 * steps);
                 connections += flood.connections();
             }
-            measure(with_keys, beside, 30 * steps);
+            measure(with_seal, beside, 30 * steps);
         }
-        memory = static_cast<double>(with_keys.broker().memory_bytes("VmHWM"));
+        memory = static_cast<double>(with_seal.broker().memory_bytes("VmHWM"));
     }
-    report.add(paired("step", "us", keyed, clear, Bar{Bar::Kind::at_most, 1.5}, "keys, clear"));
-    report.add(paired("step, CPU of all processes", "us", keyed_cpu, clear_cpu, {}, "keys, clear"));
+    report.add(paired("step", "us", sealed, clear, Bar{Bar::Kind::at_most, 1.5},
+                      "keys and sealing, clear"));
+    report.add(paired("share of CURVE", "us", keyed, clear, {}, "keys alone, clear"));
+    report.add(paired("share of sealing", "us", sealed, keyed, {}, "keys and sealing, keys alone"));
+    report.add(paired("step, CPU of all processes", "us", sealed_cpu, clear_cpu, {},
+                      "keys and sealing, clear"));
+    report.add(paired("share of sealing, CPU", "us", sealed_cpu, keyed_cpu, {},
+                      "keys and sealing, keys alone"));
+    const std::size_t bytes = settings.quick ? 20'000'000 : 256'000'000;
+    const int bodies = settings.quick ? 1 : 5;
+    const auto rate = [&](const char* keys) {
+        return spread_of(bulk_rates(bytes, bodies, keys)).median / 1e6;
+    };
+    report.add(single("large bodies, keys and sealing", "MB/s", rate("sealed"),
+                      Bar{Bar::Kind::at_least, 250}, "one body at a time, end to end"));
+    report.add(single("large bodies, keys alone", "MB/s", rate("unsealed:")));
+    report.add(single("large bodies, clear", "MB/s", rate("")));
     report.add(paired("step beside a flood of connections", "us", flooded, beside,
                       Bar{Bar::Kind::at_most, 3}, std::to_string(connections) + " connections"));
     report.add(single("broker, most memory", "MB", memory / 1e6, Bar{Bar::Kind::at_most, 256}, ""));

@@ -41,7 +41,7 @@ tl::unexpected<Failure> for_the_owner(Failure failure, const RunId& run, const s
 
 policy::Request app_request(const actors::Invitation& invitation, const std::string& digest) {
     policy::Request request;
-    request.owner = {invitation.owner_name, {}};
+    request.owner = {invitation.owner_name, invitation.owner_fingerprint};
     request.run = invitation.run;
     request.term = invitation.term;
     request.use = policy::Use::app;

@@ -4,6 +4,7 @@
 
 #include <utility>
 
+#include "bus/keys/known_parties.hpp"
 #include "observe/log.hpp"
 
 namespace vflbus::cli {
@@ -75,8 +76,18 @@ Duration seconds(double value) {
 }
 
 bus::KeySource key_source(const config::Config& config) {
-    if (!config.bus.broker.starts_with("tcp://")) return {};
-    return {config.bus.certificates, config.bus.identity};
+    const auto seal = static_cast<bus::SealMode>(config.bus.seal);  // the same three
+    if (!config.bus.broker.starts_with("tcp://") && seal != bus::SealMode::on) return {};
+    bus::KeySource keys{config.bus.certificates, config.bus.identity, seal,
+                        config.bus.known_parties};
+    // keys that are mounted read-only, as systemd and Kubernetes hand them out: what is seen first
+    // is noted where the party writes anyway
+    if (keys.given() && keys.known_parties.empty() &&
+        ::access(config.bus.certificates.c_str(), W_OK) != 0 &&
+        !std::filesystem::exists(keys.directory / bus::known_parties_name))
+        keys.known_parties =
+            std::filesystem::path(config.output.runs_dir) / bus::known_parties_name;
+    return keys;
 }
 
 bus::LinkConfig link_config(const config::Config& config, bus::Hello hello) {

@@ -114,7 +114,7 @@ class MemberApp {
     /// `let_in`: the judge has let the run in, and hears of its end.
     Result<> join(Context& context, bool& let_in) const {
         const Invitation& invitation = context.invitation();
-        const policy::Owner owner{invitation.owner_name, {}};
+        const policy::Owner owner{invitation.owner_name, invitation.owner_fingerprint};
         if (judged())
             if (auto good = judge().admit_owner(owner, invitation.run); !good) return good;
         const auto purpose = purpose_of(invitation.agreed);

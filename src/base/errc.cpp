@@ -32,6 +32,7 @@ constexpr Row rows[] = {
     {Errc::peer_lost, "peer_lost", "the destination was silent for too long"},
     {Errc::unreachable, "unreachable", "the destination is not connected"},
     {Errc::not_allowed, "not_allowed", "the key has no right to this"},
+    {Errc::seal_broken, "seal_broken", "what came does not open with the key of its sender"},
     {Errc::refused, "refused", "a party declined to take part"},
     {Errc::config_differs, "config_differs", "the agreed halves of two configurations differ"},
     {Errc::handler_failed, "handler_failed", "a handler ended with an error"},

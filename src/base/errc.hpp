@@ -34,6 +34,7 @@ enum class Errc : std::uint16_t {
     peer_lost = 18,           ///< the destination was silent for too long
     unreachable = 19,         ///< the destination is not connected
     not_allowed = 20,         ///< the key has no right to this
+    seal_broken = 21,         ///< what came does not open with the key of its sender
     // -- runs -----------------------------------------------------------------
     refused = 32,            ///< a party declined to take part
     config_differs = 33,     ///< the agreed halves of two configurations differ

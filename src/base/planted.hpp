@@ -63,6 +63,7 @@ enum class PlantedBug : std::uint8_t {
     no_flood,
     no_mask,
     set_secret_kept,
+    session_key_kept,
 };
 
 extern PlantedBug planted_bug;

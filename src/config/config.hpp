@@ -142,12 +142,17 @@ enum class StateLost : std::uint8_t {
 };
 
 /// Durations in seconds, sizes in bytes.
+/// Whether bodies are sealed from party to party.
+enum class Seal : std::uint8_t { automatic, on, off };
+
 struct BusConfig {
     std::string broker = "tcp://127.0.0.1:7423";
     std::vector<std::string> bind;  ///< empty: the address in `broker`
     bool insecure = false;
     std::string certificates;  ///< directory of keys, absolute after load(); empty: in the clear
     std::string identity;      ///< name of the key there; empty: that of the node
+    Seal seal = Seal::automatic;
+    std::string known_parties;  ///< file, absolute after load(); empty: in `certificates`
     double heartbeat_interval = 1;
     double suspect_after = 3;
     double disconnect_idle_client_time = 10;

@@ -21,6 +21,7 @@ constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
 constexpr string_view alignments[] = {"hashed", "psi"};
 constexpr string_view missing_rules[] = {"refuse", "skip"};
 constexpr string_view state_lost_rules[] = {"fail", "restart"};
+constexpr string_view seal_rules[] = {"auto", "on", "off"};
 constexpr string_view share_log_rules[] = {"owned", "all", "none"};
 constexpr string_view log_levels[] = {"trace", "debug", "info", "warn", "error", "off"};
 
@@ -535,6 +536,23 @@ constexpr Key key_table[] = {
      .field = IN_CONFIG(bus.identity),
      .doc = "The name of this party's key in `bus.certificates`.",
      .default_note = "the name of the node; of who asks, the only key there"},
+    {.section = "bus",
+     .name = "seal",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(bus.seal),
+     .doc =
+         "Whether what parties say to each other is sealed from end to end, so that the broker "
+         "sees sizes and times alone: auto (over tcp with keys), on, or off. Parties that differ "
+         "take part in no run together (docs/security.md).",
+     .choices = seal_rules},
+    {.section = "bus",
+     .name = "known_parties",
+     .type = Type::path,
+     .field = IN_CONFIG(bus.known_parties),
+     .doc = "The file that says which key belongs to which other party; keys that are seen first "
+            "are noted there.",
+     .default_note = "known-parties in `bus.certificates`, or in `output.runs_dir` where that "
+                     "cannot be written"},
     {.section = "bus",
      .name = "heartbeat_interval",
      .type = Type::number,

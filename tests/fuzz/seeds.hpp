@@ -49,7 +49,7 @@ inline const auto encoded_again = [](const auto& message) { return encode(messag
 
 // The targets of targets_wire.cpp, targets_broker.cpp, targets_link.cpp, targets_training.cpp,
 // targets_apps.cpp, targets_files.cpp and targets_keys.cpp.
-extern const Target header_target, control_target, questions_target;
+extern const Target header_target, control_target, questions_target, sealed_target;
 extern const Target broker_target, broker_keys_target, link_target;
 extern const Target training_target, psi_target, commit_target, model_target, report_target;
 extern const Target apps_target;

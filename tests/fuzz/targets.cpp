@@ -11,10 +11,10 @@ namespace vflbus::fuzz {
 
 std::span<const Target> targets() {
     static const std::array all{
-        header_target,      control_target,    questions_target,  broker_target,
-        broker_keys_target, link_target,       training_target,   apps_target,
-        tables_target,      config_target,     model_target,      commit_target,
-        report_target,      allow_list_target, invitation_target, psi_target};
+        header_target,      control_target, questions_target, sealed_target, broker_target,
+        broker_keys_target, link_target,    training_target,  apps_target,   tables_target,
+        config_target,      model_target,   commit_target,    report_target, allow_list_target,
+        invitation_target,  psi_target};
     return all;
 }
 

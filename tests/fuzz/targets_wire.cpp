@@ -1,9 +1,12 @@
 // Header, control bodies and questions: what the broker and every link read first.
 
+#include "base/assert.hpp"
+#include "bus/core/link_seal.hpp"
 #include "bus/wire/control.hpp"
 #include "bus/wire/enrolment.hpp"
 #include "bus/wire/header.hpp"
 #include "bus/wire/questions.hpp"
+#include "bus/wire/sealed.hpp"
 #include "seeds.hpp"
 
 namespace vflbus::fuzz {
@@ -153,6 +156,59 @@ std::vector<Bytes> question_seeds() {
     };
 }
 
+// -- sealing -----------------------------------------------------------------------------------
+
+bool try_sealed(std::span<const std::uint8_t> input) {
+    const auto [kind, body] = choose(input, 8);
+    switch (kind) {
+        case 0:
+            return round_trip(
+                body, [](auto bytes) { return decode_seal_offer(bytes, "master"); }, encoded_again);
+        case 1:
+            return round_trip(
+                body, [](auto bytes) { return decode_seal_accept(bytes, "member-0"); },
+                encoded_again);
+        case 2:
+            return round_trip(body, decode_sealed_join, encoded_again);
+        case 3:
+            return round_trip(body, decode_terms_query, encoded_again);
+        case 4:
+            return round_trip(body, decode_key_answer, encoded_again);
+        case 5:
+            return round_trip(body, decode_sealed_query, encoded_again);
+        case 6:
+            return round_trip(body, decode_sealed_answer, encoded_again);
+        default: {  // a sealed body: nothing that was not sealed with the key opens
+            const SealKeys keys;
+            const bool opens =
+                opened_bytes(keys, SealedKind::query, 1, {}, Bytes(body.begin(), body.end()))
+                    .has_value();
+            const Bytes sealed =
+                sealed_bytes(keys, SealedKind::query, 1, {}, Bytes(body.begin(), body.end()));
+            VFLBUS_ASSERT(opened_bytes(keys, SealedKind::query, 1, {}, sealed) ==
+                              Bytes(body.begin(), body.end()),
+                          "what is sealed can be opened");
+            return opens;
+        }
+    }
+}
+
+std::vector<Bytes> sealed_seeds() {
+    SealParty party{"member-0", "member-0", {}, {}};
+    party.key.fill(1);
+    party.session.fill(2);
+    return {
+        seed(0, encode(SealOffer{party, true, 3})),
+        seed(1, encode(SealAccept{party, 1, 3, 4, Bytes(40, 5)})),
+        seed(2, encode(SealedJoin{{}, "no table"})),
+        seed(3, encode(TermsQuery{party, 2, 1, 3})),
+        seed(4, encode(KeyAnswer{party, false})),
+        seed(5, encode(SealedQuery{party, 1, 7, Bytes(20, 6)})),
+        seed(6, encode(SealedAnswer{8, Bytes(30, 6)})),
+        seed(7, sealed_bytes({}, SealedKind::query, 1, {}, Bytes(20, 9))),
+    };
+}
+
 }  // namespace
 }  // namespace of_wire
 
@@ -162,5 +218,7 @@ const Target control_target{"control", "bodies of HELLO, OPEN, JOIN and the othe
                             of_wire::try_control, of_wire::control_seeds};
 const Target questions_target{"questions", "questions and their answers", of_wire::try_question,
                               of_wire::question_seeds};
+const Target sealed_target{"sealed", "keys and sealed bodies", of_wire::try_sealed,
+                           of_wire::sealed_seeds};
 
 }  // namespace vflbus::fuzz

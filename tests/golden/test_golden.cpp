@@ -10,6 +10,7 @@
 #include "bus/wire/enrolment.hpp"
 #include "bus/wire/header.hpp"
 #include "bus/wire/questions.hpp"
+#include "bus/wire/sealed.hpp"
 #include "catch.hpp"
 
 using namespace vflbus;
@@ -246,4 +247,53 @@ TEST_CASE("golden frames") {
     golden("answer", h, encode(LogAnswer{65536, 65550, true, "2026 a line\n"}));
     h.flags = flag::error;
     golden("answer_error", h, encode(Ending{Errc::refused, "member-0 does not share its log"}));
+
+    // sealing (section 14); what is sealed is any bytes here
+    SealParty one{"master", "master", {}, {}};
+    one.key.fill(0x11);
+    one.session.fill(0x12);
+    SealParty other{"member-0", "member-0", {}, {}};
+    other.key.fill(0x21);
+    other.session.fill(0x22);
+    h = in_run(Kind::open);
+    h.src = master;
+    golden("open_sealed", h,
+           encode(Open{"master",
+                       {{"member-0", "member", 0}},
+                       "",
+                       {{seal_extension, encode(SealOffer{one, true, 1})}}}));
+    h = in_run(Kind::join);
+    h.src = member;
+    h.dst = master;
+    golden("join_sealed", h,
+           encode(Join{"member-0",
+                       "member",
+                       0,
+                       1700000000000,
+                       {},
+                       "0.1.0",
+                       Errc::ok,
+                       "",
+                       {{seal_extension, encode(SealAccept{other, 1, 1, 2, Bytes(51, 0x33)})}}}));
+    h = in_run(Kind::query);
+    h.term = 0;
+    h.src = member;
+    h.dst = master;
+    h.request = 9;
+    h.type = static_cast<std::uint16_t>(Question::terms);
+    golden("query_terms", h, encode(TermsQuery{other, 1, 3, 1}));
+    h.kind = Kind::answer;
+    h.src = master;
+    h.dst = member;
+    h.flags = flag::sealed;
+    golden("answer_sealed", h, encode(SealedAnswer{1, Bytes(40, 0x44)}));
+    h.flags = 0;
+    h.type = static_cast<std::uint16_t>(Question::key);
+    golden("answer_key", h, encode(KeyAnswer{one, true}));
+    h.kind = Kind::query;
+    h.src = member;
+    h.dst = master;
+    h.flags = flag::sealed;
+    h.type = static_cast<std::uint16_t>(Question::log);
+    golden("query_sealed", h, encode(SealedQuery{other, 2, 5, Bytes(18, 0x55)}));
 }

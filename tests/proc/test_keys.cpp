@@ -4,6 +4,11 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <map>
 #include <memory>
 
 #include "catch.hpp"
@@ -294,4 +299,162 @@ TEST_CASE("commands of keys and of the allow-list", "[keys]") {
     wrong({"broker", "--bind", "tcp://127.0.0.1:0", "--bind", "ipc://open/bus", "--certificates",
            "keys"},
           "chmod 700");
+}
+
+// -- sealing: docs/security.md, docs/protocol.md, section 14 -----------------------------------
+
+namespace {
+
+/// How often each text occurs in what a process has written to its memory and not to files. Must be
+/// called while the process runs.
+std::map<std::string, std::size_t> marks_in_memory(pid_t pid, const Words& marks) {
+    std::map<std::string, std::size_t> found;
+    std::ifstream maps("/proc/" + std::to_string(pid) + "/maps");
+    std::ifstream memory("/proc/" + std::to_string(pid) + "/mem", std::ios::binary);
+    REQUIRE(maps);
+    REQUIRE(memory);
+    std::string line;
+    std::size_t read = 0;
+    while (std::getline(maps, line)) {
+        std::size_t from = 0;
+        std::size_t to = 0;
+        char rights[5] = {};
+        if (std::sscanf(line.c_str(), "%zx-%zx %4s", &from, &to, rights) != 3) continue;
+        if (rights[0] != 'r' || rights[1] != 'w') continue;
+        std::string bytes(to - from, '\0');
+        memory.clear();
+        memory.seekg(static_cast<std::streamoff>(from));
+        memory.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+        bytes.resize(static_cast<std::size_t>(std::max<std::streamsize>(0, memory.gcount())));
+        read += bytes.size();
+        for (const std::string& mark : marks)
+            for (std::size_t at = bytes.find(mark); at != std::string::npos;
+                 at = bytes.find(mark, at + 1))
+                ++found[mark];
+    }
+    REQUIRE(read > (1u << 20));
+    return found;
+}
+
+/// What a double looks like in a message.
+std::string wire_of(double value) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, &value, sizeof bits);
+    std::string out(8, '\0');
+    for (std::size_t i = 0; i < 8; ++i)
+        out[i] = static_cast<char>(static_cast<unsigned char>(bits >> (56 - 8 * i)));
+    return out;
+}
+
+double number_behind(const std::string& text, const std::string& word) {
+    const std::size_t at = text.find(word);
+    REQUIRE(at != std::string::npos);
+    return std::strtod(text.c_str() + at + word.size(), nullptr);
+}
+
+}  // namespace
+
+TEST_CASE("the broker's memory and traffic have nothing of what parties say", "[keys]") {
+    for (const bool sealed : {false, true}) {
+        INFO((sealed ? "sealed" : "not sealed"));
+        const TempDir dir;
+        make_example(dir);
+        KeyedBus bus(dir);
+        // what the parties say goes through this, byte for byte, to the broker
+        const Words more = {"--verbose",
+                            "--set",
+                            "data.id_salt=SALT-OF-THE-AGREED-TEXT-71c9",
+                            "--set",
+                            std::string("bus.seal=") + (sealed ? "auto" : "off"),
+                            "--set",
+                            "model.solver=sgd",
+                            "--set",
+                            "output.share_log=all",
+                            "--set",
+                            "model.epochs=20000",
+                            "--set",
+                            "bus.commit_steps=150",
+                            "--set",
+                            "bus.commit_interval=0"};
+        Process zero(dir, bus.actor("member-0", more));
+        Process one(dir, bus.actor("member-1", more));
+        Process master(dir, bus.actor("master", more));
+        INFO(bus.broker->err());
+        CHECK(commits_beyond(master, fs::path(dir / "runs") / run_id, 300));
+        const Words ask{"--broker", bus.endpoint, "--certificates", bus.keys_of("master"),
+                        "--set",    more[4],      "--json"};
+        const Finished shown = run(dir, with({"run", "show", run_id}, ask));
+        INFO(shown.err);
+        INFO(shown.out);
+        CHECK(shown.exit_code == 0);
+        // (who starts parties by hand says where their lines go)
+        const fs::path log = fs::path(dir / "runs") / run_id / "member-0" / "log";
+        fs::create_directories(log.parent_path());
+        spit(log, "2026-01-01T00:00:00.000Z info node=member-0 a log line of member-0: 5d1c\n");
+        const Words log_ask{"--broker", bus.endpoint, "--certificates", bus.keys_of("master"),
+                            "--set",    more[4]};
+        const Finished logs = run(dir, with({"run", "logs", run_id}, log_ask));
+        INFO(logs.err);
+        CHECK(logs.exit_code == 0);
+        CHECK(logs.out.find("a log line of member-0: 5d1c") != std::string::npos);
+        const double loss = number_behind(shown.out, "\"loss\":");
+        const Words marks{"SALT-OF-THE-AGREED-TEXT-71c9", "a log line of member-0: 5d1c",
+                          std::string("\x93\xa3"
+                                      "f64\x92"),
+                          wire_of(loss)};
+        std::map<std::string, std::size_t> found;
+        for (int look = 0; look < 3; ++look)
+            for (const auto& [mark, times] : marks_in_memory(bus.broker->pid(), marks))
+                found[mark] += times;
+        for (const std::string& mark : marks) {
+            INFO("mark " << (&mark - marks.data()) << " of 4");
+            if (sealed)
+                CHECK(found[mark] == 0);
+            else
+                CHECK(found[mark] > 0);
+        }
+        master.signal(SIGINT);
+        master.wait();
+    }
+}
+
+TEST_CASE("a policy goes by the key that the owner has shown, and so does known-parties",
+          "[keys]") {
+    const TempDir dir;
+    make_example(dir);
+    KeyedBus bus(dir);
+    const Finished shown = run(dir, {"keys", "fingerprint", bus.keys_of("master") + "/master.pub"});
+    REQUIRE(shown.exit_code == 0);
+    const std::string right = shown.out.substr(0, shown.out.find('\n'));
+    const std::string wrong = "AAAA-AAAA-AAAA-AAAA-AAAA-AAAA";
+    const auto train = [&](const std::string& fingerprint, const Words& more = {}) {
+        fs::remove_all(dir / "runs");
+        spit(dir / "policy.toml",
+             "[ours]\nowners = [\"master\"]\nfingerprints = [\"" + fingerprint + "\"]\n");
+        Process zero(dir, bus.actor("member-0", with({"--policy", "policy.toml"}, more)));
+        Process one(dir, bus.actor("member-1", more));
+        Process master(dir, bus.actor("master", more));
+        Finished done = master.wait();
+        done.err += zero.err();
+        return done;
+    };
+    const Finished good = train(right);
+    INFO(good.err);
+    CHECK(good.exit_code == 0);
+    CHECK(good.err.find("first seen: master with the key " + right) != std::string::npos);
+    const Finished bad = train(wrong);
+    INFO(bad.err);
+    CHECK(bad.exit_code == 5);
+    CHECK(bad.err.find("fingerprints") != std::string::npos);
+    // without sealing nobody has shown a key
+    const Finished none = train(right, {"--set", "bus.seal=off"});
+    CHECK(none.exit_code == 5);
+    CHECK(none.err.find("fingerprints") != std::string::npos);
+    // another key than the one that is known is refused by name, with what to do
+    spit(bus.keys_of("member-0") + "/known-parties", "master " + wrong + "\n");
+    const Finished other = train(right);
+    INFO(other.err);
+    CHECK(other.exit_code == 5);
+    CHECK(other.err.find("master shows the key " + right) != std::string::npos);
+    CHECK(other.err.find("known-parties has " + wrong) != std::string::npos);
 }

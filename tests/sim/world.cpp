@@ -115,7 +115,15 @@ bus::SendResult World::send(Node& node, std::uint64_t id, bus::Frame& frame) {
     (void)bus::decode(taken.header.bytes(), header);
     if (header.kind == Kind::hello) connection.hello = header.request;
     if (!node.hostile) {
-        if (on_send) on_send(node.index, header, taken.body.bytes());
+        if (on_send) {
+            std::span<const std::uint8_t> said = taken.body.bytes();
+            std::optional<bus::Bytes> inside;
+            if ((header.flags & bus::flag::sealed) != 0 && bus::is_data(header.kind))
+                inside = seals_.opened(header, said);
+            if (inside) said = *inside;
+            on_send(node.index, header, said);
+        }
+        if (seals_.take_repeated()) violate(node.name + " seals twice with one nonce and one key");
         if (bus::is_data(header.kind)) {
             if (!node.link->up()) violate(node.name + " sends a body before it is welcomed");
             watch_window(connection, true, taken.size());
@@ -523,6 +531,9 @@ void World::start(std::size_t index, std::uint64_t behind) {
     config.timings = options_.timings;
     config.limits = options_.limits;
     config.seed = rng_.next();
+    if (options_.seal)
+        config.seal = seal_config(node.name, node.name + " at " + std::to_string(node.index) +
+                                                 " in life " + std::to_string(node.life));
     node.link = std::make_unique<bus::LinkCore>(std::move(config), *node.side);
     node.core = std::make_unique<actors::NodeCore>(
         actors::NodeCoreConfig{node.name, node.rank, [this, &node] { return clock_of(node); },

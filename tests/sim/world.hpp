@@ -28,6 +28,7 @@
 #include "base/rng.hpp"
 #include "bus/core/broker_core.hpp"
 #include "bus/core/link_core.hpp"
+#include "sealing.hpp"
 
 namespace vflbus::sim {
 
@@ -64,6 +65,7 @@ struct WorldOptions {
     std::size_t body_bytes_max = 2u << 20;  ///< of what is sent in this world
     bool bulk = true;                       ///< nodes can have second connections
     bool extensions = false;                ///< HELLO and WELCOME have some that may be ignored
+    bool seal = false;                      ///< nodes seal what they say to each other
     /// Each life of the broker takes frames of another size.
     bool frames_vary = false;
     std::size_t story_lines = 400;
@@ -313,6 +315,7 @@ class World {
     void tell_frame(const std::string& from, const std::string& to, const bus::Frame& frame);
     [[nodiscard]] bool chance(double per_second);
 
+    SealWatch seals_;
     Rng rng_;
     Rng bulk_rng_;  ///< of its own, so that worlds without large bodies go on as they did
     WorldOptions options_;

@@ -79,6 +79,9 @@ struct Invitation {
     std::vector<bus::Participant> participants;
     std::string agreed;            ///< canonical text of the agreed half, see config/agreed
     bus::Extensions extensions{};  ///< of its OPEN
+    /// Of the key that the owner has shown to have; empty in a run that is not sealed, where only
+    /// the broker knows it.
+    std::string owner_fingerprint{};
 };
 
 /// What a ClientApp keeps per run. Lives from the invitation to the end of the run.

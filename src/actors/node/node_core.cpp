@@ -482,7 +482,8 @@ void NodeCore::on(bus::RunInvited& event) {
                           event.open.owner,
                           event.open.participants,
                           std::move(event.open.agreed),
-                          std::move(event.open.extensions)};
+                          std::move(event.open.extensions),
+                          std::move(event.owner_fingerprint)};
     auto context = std::make_unique<Context>(std::move(invitation), config_.name, config_.rank);
     bus::Join join = link_.own_join();
     Result<> agreed = app_ ? Result<>{} : fail(Errc::refused, config_.name + " serves no runs");
@@ -503,7 +504,8 @@ void NodeCore::on(bus::RunInvited& event) {
             const Invitation& of = context->invitation();
             held_.emplace(event.run, bus::RunInvited{of.run, of.term, of.owner,
                                                      bus::Open{of.owner_name, of.participants,
-                                                               of.agreed, of.extensions}});
+                                                               of.agreed, of.extensions},
+                                                     of.owner_fingerprint});
         } else if (!served_ending_) {
             served_ending_ = Ending{join.code, join.sentence};
         }

@@ -182,6 +182,15 @@ bool BrokerCore::may_ask(const Node& node, const Header& query, TimePoint now) {
             case Question::log:
                 may = own_node || entry->may(Right::logs) || (drives && run->takes_part(query.dst));
                 break;
+            case Question::key:  // before any of these
+                may = own_node || entry->may(Right::submit) || entry->may(Right::stop) ||
+                      entry->may(Right::status) || entry->may(Right::logs) ||
+                      (takes_part && run->owner == query.dst) ||
+                      (drives && run->takes_part(query.dst));
+                break;
+            case Question::terms:
+                may = run != nullptr && run->owner == query.dst && may_know_of(node, *run);
+                break;
             default:
                 break;
         }

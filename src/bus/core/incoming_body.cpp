@@ -37,7 +37,29 @@ bool IncomingBody::may_grow(std::uint64_t bytes, std::uint64_t credit_first) con
 void IncomingBody::add(std::span<const std::uint8_t> part) {
     VFLBUS_ASSERT(!refused_ && (room_ != nullptr || unasked_ != nullptr),
                   "memory is taken before bytes are kept");
+    const std::size_t before = bytes_.size();
     bytes_.insert(bytes_.end(), part.begin(), part.end());
+    if (!stream_) return;
+    const std::size_t content = static_cast<std::size_t>(total_) - privacy::seal_tag_bytes;
+    const std::size_t end = std::min(bytes_.size(), content);
+    if (end > before) stream_->next(std::span(bytes_).subspan(before, end - before));
+}
+
+void IncomingBody::open_with(privacy::SealStream stream) {
+    if (total_ < privacy::seal_tag_bytes) return mark_broken();
+    stream_.emplace(std::move(stream));
+}
+
+bool IncomingBody::open() {
+    if (broken_) return false;
+    if (!stream_) return true;
+    VFLBUS_ASSERT(bytes_.size() == total_, "only a whole body is opened");
+    const std::size_t content = bytes_.size() - privacy::seal_tag_bytes;
+    const bool good = stream_->good(std::span<const std::uint8_t, privacy::seal_tag_bytes>(
+        bytes_.data() + content, privacy::seal_tag_bytes));
+    stream_.reset();
+    bytes_.resize(good ? content : 0);
+    return good;
 }
 
 bool IncomingBody::keep_unasked(NodeId sender, BodyBudget& unasked, std::uint64_t credit_first) {

@@ -16,12 +16,14 @@
 // knows of other bodies.
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <utility>
 
 #include "bus/core/budget.hpp"
 #include "bus/wire/codec.hpp"
 #include "bus/wire/header.hpp"
+#include "privacy/seal/seal.hpp"
 
 namespace vflbus::bus {
 
@@ -31,6 +33,10 @@ class IncomingBody {
     /// A first part is here: what came of an earlier attempt is forgotten, but room for as many
     /// bytes stays, and so does its place among those that wait for room.
     void begin(const Header& header);
+    /// After `begin`: it is opened with this stream, each part when it comes, in its place.
+    void open_with(privacy::SealStream stream);
+    /// After `begin`: whatever comes of it, `open` will say no.
+    void mark_broken() noexcept { broken_ = true; }
     /// It is larger than this node takes, and counts as complete.
     void refuse() noexcept;
     /// A later part goes on where the body is, in the same attempt.
@@ -52,6 +58,8 @@ class IncomingBody {
     [[nodiscard]] bool grant_more(std::uint64_t share);
 
     // -- handing over ------------------------------------------------------------
+    /// When it is whole: takes the seal off. False: it is not what its sender said.
+    [[nodiscard]] bool open();
     [[nodiscard]] Bytes take_bytes() noexcept { return std::move(bytes_); }
     /// The memory that its user holds from now on.
     [[nodiscard]] BodyRoom take_memory() noexcept { return std::move(large() ? room_ : unasked_); }
@@ -85,6 +93,8 @@ class IncomingBody {
     std::uint64_t granted_ = 0;
     std::uint64_t tag_ = 0;  ///< of all its parts
     bool refused_ = false;
+    bool broken_ = false;
+    std::optional<privacy::SealStream> stream_;
 };
 
 }  // namespace vflbus::bus

@@ -117,6 +117,7 @@ bool LinkCore::begin_body(Run& run, NodeId from, IncomingBody& body, BodyName na
         if (body.large()) grant(run, from, name, credit_all);
         return true;
     }
+    begin_opening(run, run.peers.at(from), body, header);
     if (!body.has_room() && waiting_.empty() && !body.waits && in_turn(run.peers.at(from), name))
         if (BodyRoom room = budget_.take(from, body.total())) body.take_room(std::move(room));
     if (!body.holds_room() && !body.keep_unasked(from, unasked_, config_.limits.credit_first))
@@ -170,6 +171,10 @@ void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
                         time_);
             continue;
         }
+        if (!body.open()) {
+            reply_error(run.id, from, number, broken(run, "request", number, {}), time_);
+            continue;
+        }
         peer.at_user.insert(number);
         events_.push_back(RequestArrived{run.id, run.term, from, number, body.type(),
                                          body.take_bytes(), body.take_memory()});
@@ -188,14 +193,19 @@ void LinkCore::deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t nu
     event.from = from;
     event.number = number;
     event.type = pending->second.type;
+    const bool good = body.open();
     event.body = body.take_bytes();
     event.room = body.take_memory();
-    if ((body.flags() & flag::error) != 0) {
+    if (!good) {
+        event.error = broken(run, "the answer to request", number, {});
+    } else if ((body.flags() & flag::error) != 0) {
         auto ending = decode_ending(event.body);
         event.error = ending
                           ? Failure{ending->code, std::move(ending->sentence)}
                           : Failure{Errc::malformed_message, "an error reply that does not decode"};
         if (event.error.code == Errc::ok) event.error.code = Errc::handler_failed;
+    }
+    if (event.error.code != Errc::ok) {
         event.body.clear();
         event.room.reset();
     }

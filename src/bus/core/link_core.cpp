@@ -11,6 +11,9 @@ namespace vflbus::bus {
 
 namespace {
 
+/// The agreed text of a sealed run travels in an ANSWER.
+constexpr std::size_t sealed_text_bytes_max = answer_body_bytes_max - 256;
+
 /// Of the numbers of MARKs. A node sends only what it wants to send itself, so a broker that
 /// guesses them harms nobody; they have to differ from process to process only.
 MarkTokens::Secret secret_of(const LinkConfig& config) {
@@ -28,10 +31,13 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
       transport_(transport),
       id_(node_id_of(config_.hello.name)),
       jitter_(config_.seed),
-      questions_(config_.hello.name, config_.hello.instance / 2 + 1,
-                 [this](Kind kind, Header header, Bytes body) {
-                     send_control(kind, header, std::move(body));
-                 }),
+      seal_(config_.seal ? std::make_unique<LinkSeal>(config_.seal, config_.hello.name) : nullptr),
+      questions_(
+          config_.hello.name, config_.hello.instance / 2 + 1,
+          [this](Kind kind, Header header, Bytes body) {
+              send_control(kind, header, std::move(body));
+          },
+          seal_.get()),
       tokens_(secret_of(config_)),
       out_(hop_sender(Lane::main)),
       bulk_(hop_sender(Lane::bulk)),
@@ -132,6 +138,7 @@ void LinkCore::on_welcome(const Header& header, const Payload& body, TimePoint n
             run != nullptr && (run->ours || !VFLBUS_PLANTED(join_not_repeated)))
             announce(*run, now);
     questions_.ask_again();
+    ask_terms_due(now, true);
     for (auto& [id, run] : runs_) {
         if (run.closing) continue;
         for (auto& [node, peer] : run.peers) {
@@ -153,11 +160,13 @@ void LinkCore::announce(Run& run, TimePoint now) {
         announce_at(run, now + std::chrono::seconds(1));
         return send_control(Kind::close, header, encode(*run.closing));
     }
-    if (run.announcement.size() > std::min(frame_max_, control_body_bytes_max)) {
+    const std::size_t bytes = std::max(run.announcement.size(), run.agreed.size());
+    if (run.announcement.size() > std::min(frame_max_, control_body_bytes_max) ||
+        run.agreed.size() > sealed_text_bytes_max) {
         events_.push_back(RunClosed{
             run.id,
             Ending{Errc::too_large, "what announces run " + run.id.short_hex() + " has " +
-                                        std::to_string(run.announcement.size()) +
+                                        std::to_string(bytes) +
                                         " bytes, more than a frame may have at the broker"},
             false});
         return forget_run(RunId(run.id));
@@ -215,6 +224,7 @@ void LinkCore::on_tick(TimePoint now) {
         resend_due(now);
         if (out_.waiting()) flush(now);
         tick_bulk(now);
+        ask_terms_due(now, false);
         reclaim();
     }
     questions_.expire(now);
@@ -308,7 +318,7 @@ TimePoint LinkCore::next_deadline() const {
     next = std::min(next, questions_.next_deadline());
     next = std::min(next, runs_due_.next());
     // without a session nothing is sent again here: `on_welcome` begins all of it
-    if (state_ == State::up) next = std::min(next, peers_due_.next());
+    if (state_ == State::up) next = std::min(next, std::min(peers_due_.next(), terms_deadline()));
     return next;
 }
 
@@ -381,9 +391,13 @@ void LinkCore::on_control(const Header& header, const Payload& body, TimePoint n
         case Kind::error:
             return on_error(header, body, now);
         case Kind::query:
+            if (seal_ && header.type == static_cast<std::uint16_t>(Question::terms))
+                return on_terms_query(header, body);
             if (state_ == State::up) questions_.on_query(header, body);
             return;
         case Kind::answer:
+            if (seal_ && header.type == static_cast<std::uint16_t>(Question::terms))
+                return on_terms(header, body);
             return questions_.on_answer(header, body);
         case Kind::open:
             return on_open(header, body, now);
@@ -436,11 +450,14 @@ void LinkCore::on_open(const Header& header, const Payload& body, TimePoint now)
         return announce(*run, now);  // it has our answer already, or that was lost
     // nothing of the earlier term is of interest any more
     if (run != nullptr) forget_run(header.run);
-    if (const auto unknown = first_not_understood(open->extensions, config_.understood))
+    const bool sealed = open->extensions.contains(seal_extension);
+    if (sealed != (seal_ != nullptr)) return decline_seal(header, *open, sealed);
+    if (const auto unknown = first_not_understood(open->extensions, understood()))
         return decline(header, Errc::unsupported_version,
                        not_understood("run " + header.run.short_hex() + " of " + open->owner,
                                       *unknown, config_.hello.name));
-    events_.push_back(RunInvited{header.run, header.term, header.src, std::move(*open)});
+    if (sealed) return on_sealed_open(header, body, std::move(*open));
+    events_.push_back(RunInvited{header.run, header.term, header.src, std::move(*open), {}});
 }
 
 /// To a run of ours.
@@ -448,17 +465,30 @@ void LinkCore::on_join(const Header& header, const Payload& body) {
     Run* run = find(header.run);
     auto join = decode_join(body.bytes());
     if (run == nullptr || !run->ours || run->term != header.term || !join) return;
-    if (const auto unknown = first_not_understood(join->extensions, config_.understood);
+    if (const auto unknown = first_not_understood(join->extensions, understood());
         unknown && join->code == Errc::ok) {
         join->code = Errc::unsupported_version;
         join->sentence = not_understood("JOIN of " + join->name, *unknown, config_.hello.name);
     }
+    if (!run->sealed && join->extensions.contains(seal_extension) && join->code == Errc::ok) {
+        join->code = Errc::refused;
+        join->sentence = join->name + " seals (bus.seal), and this run is not sealed";
+    }
+    std::optional<PeerSeal> keys;
+    if (run->sealed) keys = unseal_join(*run, header, *join);
     // a participant that is not connected has had no PEER_UP
-    if (join->code == Errc::ok) know_process(*run, header.src, join->name, join->incarnation);
+    if (join->code == Errc::ok) {
+        Peer& peer = know_process(*run, header.src, join->name, join->incarnation);
+        if (keys && take_keys(*run, header.src, peer, join->name, std::move(*keys)))
+            begin_all(*run, header.src, peer, time_);
+    }
     events_.push_back(RunJoined{header.run, header.term, header.src, std::move(*join)});
 }
 
 void LinkCore::on_close(const Header& header, const Payload& body) {
+    if (const auto invited = invited_.find(header.run);
+        invited != invited_.end() && header.term >= invited->second.term)
+        invited_.erase(invited);
     Run* run = find(header.run);
     if (run == nullptr) return;
     const bool confirmed = (header.flags & flag::answer) != 0;
@@ -572,6 +602,22 @@ Join LinkCore::own_join() const {
     return join;
 }
 
+/// One end wants sealing, and the other one has none.
+void LinkCore::decline_seal(const Header& header, const Open& open, bool sealed) {
+    const std::string run = "run " + header.run.short_hex() + " of " + open.owner;
+    decline(header, Errc::refused,
+            sealed ? run + " is sealed, and " + config_.hello.name +
+                         " does not seal: bus.seal is off there, or it has no keys"
+                   : config_.hello.name + " seals what it says (bus.seal), and " + run +
+                         " is not sealed: bus.seal is off there, or it has no keys");
+}
+
+ExtensionNumbers LinkCore::understood() const {
+    ExtensionNumbers numbers = config_.understood;
+    numbers.insert(seal_extension);
+    return numbers;
+}
+
 /// An OPEN of an earlier term than the one that this node has joined: the owner's disk was set
 /// back, or another process with older files owns the run now. Only its participants can tell it.
 void LinkCore::decline_earlier(const Run& run, const Header& open) {
@@ -602,7 +648,12 @@ LinkCore::Peer& LinkCore::know_process(Run& run, NodeId node, const std::string&
     const bool restarted = peer.incarnation != 0 && peer.incarnation != incarnation &&
                            !VFLBUS_PLANTED(restart_not_noticed);
     peer.incarnation = incarnation;
-    if (!restarted) return peer;
+    if (restarted) forget_process(run, node, peer, name);
+    return peer;
+}
+
+void LinkCore::forget_process(Run& run, NodeId node, Peer& peer, const std::string& name) {
+    peer.seal.reset();
     peer.forget_partials();
     peer.forget_inbound();
     peer.asking.reset();
@@ -617,7 +668,6 @@ LinkCore::Peer& LinkCore::know_process(Run& run, NodeId node, const std::string&
             {},
             {Errc::peer_restarted, name + " restarted and has lost what it was asked"}});
     peer.pending.clear();
-    return peer;
 }
 
 void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now) {

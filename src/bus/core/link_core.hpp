@@ -18,6 +18,7 @@
 //     outgoing_body.hpp    one body that goes out
 //     link_arrivals.cpp    requests and replies that come in: their room, their order
 //     incoming_body.hpp    one body that comes in
+//     link_sealed_runs.cpp runs whose messages are sealed; link_seal.hpp: with which keys
 //     link_bulk.cpp        the second connection, for large bodies
 //     link_questions.hpp   questions, beside all runs
 
@@ -39,6 +40,7 @@
 #include "bus/core/incoming_body.hpp"
 #include "bus/core/limits.hpp"
 #include "bus/core/link_questions.hpp"
+#include "bus/core/link_seal.hpp"
 #include "bus/core/outgoing_body.hpp"
 #include "bus/core/sample.hpp"
 #include "bus/core/small_traffic.hpp"
@@ -67,6 +69,8 @@ struct LinkConfig {
     Limits limits{};
     /// Extensions of WELCOME, OPEN and JOIN that this node knows the meaning of.
     ExtensionNumbers understood{};
+    /// Null: runs and questions of this node are not sealed, and it takes no part in sealed ones.
+    std::shared_ptr<const SealConfig> seal{};
 };
 
 // -- what a link tells its user ---------------------------------------------------
@@ -90,6 +94,8 @@ struct RunInvited {
     std::uint32_t term = 0;
     NodeId owner;
     Open open;
+    /// Of the key that the owner has shown to have; empty in a run that is not sealed.
+    std::string owner_fingerprint{};
 };
 /// The broker has taken our OPEN. `asked`: participants of which a JOIN is to be expected now.
 struct RunOpened {
@@ -256,11 +262,17 @@ class LinkCore {
         bool busy = false;
     };
     [[nodiscard]] Progress progress() const noexcept;
+    /// What did not open, or was not sealed where it should have been.
+    [[nodiscard]] std::uint64_t broken_seals() const noexcept {
+        return seal_ ? seal_->broken() : 0;
+    }
 
   private:
     enum class State : std::uint8_t { idle, greeting, up, dead };
     struct Pending;
     struct Answer;
+    struct PeerSeal;
+    struct Invited;
     struct Peer;
     struct Run;
     /// One body between this node and another of a run: of a request, or of its reply.
@@ -288,8 +300,11 @@ class LinkCore {
     void on_run_error(Run& about, const Header& header, Errc code, std::string sentence,
                       TimePoint now);
     void on_peer(const Header& header, const Payload& body, TimePoint now);
+    void decline_seal(const Header& header, const Open& open, bool sealed);
+    [[nodiscard]] ExtensionNumbers understood() const;
     void decline_earlier(const Run& run, const Header& open);
     void decline(const Header& open, Errc code, std::string sentence);
+    void forget_process(Run& run, NodeId node, Peer& peer, const std::string& name);
     Peer& know_process(Run& run, NodeId node, const std::string& name, std::uint64_t incarnation);
     void on_request(const Header& header, const Payload& body, TimePoint now);
     void on_reply(const Header& header, const Payload& body, TimePoint now);
@@ -301,6 +316,8 @@ class LinkCore {
 
     // -- bodies out: link_messages.cpp ------------------------------------------
     OutgoingBody* find_outgoing(Peer& peer, BodyName name);
+    [[nodiscard]] Header header_of(const Run& run, NodeId dst, const Peer& peer,
+                                   BodyName name) const;
     void begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now);
     void begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now);
     void begin_next(Run& run, NodeId dst, Peer& peer, TimePoint now);
@@ -319,6 +336,25 @@ class LinkCore {
     void send_again_at(Run& run, NodeId dst, Peer& peer, Pending& pending, TimePoint at);
     void heard_of(Run& run, NodeId dst, Peer& peer, Pending& pending, TimePoint now);
     void forget_deadlines(Run& run);
+
+    // -- sealed runs: link_sealed_runs.cpp ---------------------------------------
+    void seal_open(Run& run, Open& open);
+    void on_terms_query(const Header& header, const Payload& body);
+    [[nodiscard]] std::optional<PeerSeal> unseal_join(const Run& run, const Header& header,
+                                                      Join& join);
+    [[nodiscard]] bool take_keys(Run& run, NodeId node, Peer& peer, const std::string& name,
+                                 PeerSeal&& keys);
+    void on_sealed_open(const Header& header, const Payload& body, Open open);
+    void ask_terms(const RunId& run, Invited& invited, TimePoint now);
+    void ask_terms_due(TimePoint now, bool all);
+    [[nodiscard]] TimePoint terms_deadline() const noexcept;
+    void on_terms(const Header& header, const Payload& body);
+    void tell_invited(const RunId& run, const Invited& invited);
+    [[nodiscard]] bool seal_join(const RunId& id, std::uint32_t term, Join& join, Run* run);
+    void seal_body(const Run& run, NodeId dst, const Peer& peer, BodyName name, OutgoingBody& out);
+    void begin_opening(const Run& run, const Peer& peer, IncomingBody& body, const Header& header);
+    [[nodiscard]] Failure broken(const Run& run, const char* what, std::uint64_t number,
+                                 const std::string& from);
 
     // -- the bulk connection: link_bulk.cpp -------------------------------------
     struct Bulk {
@@ -380,7 +416,9 @@ class LinkCore {
     State state_ = State::idle;
     Rng jitter_;
     std::map<RunId, Run> runs_;
+    std::map<RunId, Invited> invited_;
     std::deque<LinkEvent> events_;
+    std::unique_ptr<LinkSeal> seal_;  ///< null: nothing is sealed
     LinkQuestions questions_;
     MarkTokens tokens_;
     HopSender out_;

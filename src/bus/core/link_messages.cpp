@@ -21,8 +21,11 @@ Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::ui
     Run* run = find(run_id);
     if (run == nullptr || run->closing)
         return fail(Errc::run_ended, "run " + run_id.short_hex() + " is over here");
-    if (body.size() > message_max_)
-        return fail(Errc::too_large, exceeds("a message", body.size(), message_max_));
+    const std::uint64_t bytes = body.size() + (run->sealed ? seal_overhead_bytes : 0);
+    if (bytes > message_max_)
+        return fail(Errc::too_large, exceeds("a message", bytes, message_max_));
+    if (run->sealed && !run->ours && dst != run->owner)
+        return fail(Errc::not_owner, "in a sealed run a participant talks to the owner alone");
     time_ = now;
     Peer& peer = run->peers[dst];
     if (peer.pending.size() >= outstanding_requests_max)
@@ -39,7 +42,8 @@ Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::ui
 
 void LinkCore::reply(const RunId& run, NodeId dst, std::uint64_t number, Bytes body,
                      TimePoint now) {
-    if (body.size() > message_max_)  // the broker would pass no frame of it, and the asker wait
+    // the broker would pass no frame of it, and the asker wait
+    if (body.size() + seal_overhead_bytes > message_max_)
         return reply_error(run, dst, number,
                            {Errc::too_large, exceeds("an answer", body.size(), message_max_)}, now);
     finish_reply(run, dst, number, 0, std::move(body), now);
@@ -102,12 +106,18 @@ void LinkCore::begin_all(Run& run, NodeId dst, Peer& peer, TimePoint now) {
 void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
     OutgoingBody* out = find_outgoing(peer, name);
     if (out == nullptr || state_ != State::up || run.closing) return;
+    // before the other end has said JOIN there is no key; all that waits begins with it
+    if (run.sealed && !peer.seal) return;
+    if (run.sealed && !out->sealed()) seal_body(run, dst, peer, name, *out);
     if (out->size() > message_max_) {  // a broker with a lower limit has come
         const Failure failure{Errc::too_large, exceeds("a message", out->size(), message_max_)};
         if (!name.reply) return fail_pending(run, dst, peer, name.number, failure, now);
         Answer& answer = peer.answers.at(name.number);
+        // an error is said once: another one in its place would be sealed with the same nonce
+        if ((answer.flags & flag::error) != 0) return;
         answer.flags = flag::error;
         answer.out.carry(encode(Ending{failure.code, failure.sentence}), now);
+        if (run.sealed) seal_body(run, dst, peer, name, *out);
     }
     if (peer.asking == name) peer.asking.reset();
     const auto before = [&](const BodyName& other) {
@@ -224,9 +234,8 @@ void LinkCore::oldest_moved(Run& run, NodeId dst, Peer& peer, std::uint64_t know
 
 // -- frames ------------------------------------------------------------------------
 
-/// Sends as much of a body as its credit allows: all of it on the first connection, or what follows
-/// the first chunk on the bulk connection.
-void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
+/// What all frames of a body have in common.
+Header LinkCore::header_of(const Run& run, NodeId dst, const Peer& peer, BodyName name) const {
     Header header;
     header.run = run.id;
     header.term = run.term;
@@ -239,9 +248,19 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
         header.flags = answer.flags;
         header.type = answer.type;
     } else {
-        Pending& pending = peer.pending.at(name.number);
         header.kind = Kind::request;
-        header.type = pending.type;
+        header.type = peer.pending.at(name.number).type;
+    }
+    if (run.sealed) header.flags |= flag::sealed;
+    return header;
+}
+
+/// Sends as much of a body as its credit allows: all of it on the first connection, or what follows
+/// the first chunk on the bulk connection.
+void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint now) {
+    Header header = header_of(run, dst, peer, name);
+    if (!name.reply) {
+        Pending& pending = peer.pending.at(name.number);
         header.answered_below = pending.said_below = peer.answered_below();
         if (pending.again_wait == Duration{}) pending.again_wait = config_.timings.resend_unheard;
         send_again_at(run, dst, peer, pending, now + pending.again_wait);
@@ -258,10 +277,7 @@ void LinkCore::advance(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoin
         header.body_offset = part->offset;
         Frame frame;
         frame.header = encoded(header);
-        if (part->bytes > 0)
-            frame.body =
-                Payload::hold(SharedSlice(out.bytes(), static_cast<std::size_t>(part->offset),
-                                          static_cast<std::size_t>(part->bytes)));
+        frame.body = out.payload(*part);
         run.bytes.sent += frame.size();
         counters_.sent_bytes += frame.size();
         if (bulk) {

@@ -10,6 +10,10 @@
 //                         (or `expire` at the deadline -> next_answer with `timed_out`)
 //     QUERY -> on_query -> next_query, the user -> answer -> ANSWER
 //
+// Where this node seals (link_seal.hpp), questions to other nodes and their answers are sealed. The
+// asker learns the keys of the node first, by the question `key`, and is told when that node has
+// others by now; who is asked answers those alone whose key its party knows.
+//
 // LinkCore calls it with what arrives, and gives it a way to send; it knows nothing of runs, of
 // bodies or of time but for the deadlines.
 
@@ -17,11 +21,14 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
 
 #include "base/ids.hpp"
+#include "bus/core/link_seal.hpp"
 #include "bus/wire/header.hpp"
 #include "bus/wire/payload.hpp"
 #include "bus/wire/questions.hpp"
@@ -35,6 +42,8 @@ struct QueryArrived {
     std::uint64_t number = 0;
     std::uint16_t question = 0;
     Bytes body;
+    /// With which its answer is sealed; null: it is not.
+    std::shared_ptr<const SealKeys> keys{};
 };
 /// What came of a question of ours; `error` says why there is no answer.
 struct AnswerArrived {
@@ -53,13 +62,20 @@ class LinkQuestions {
 
     /// `first`: the number of the first question. It has to differ from process to process of a
     /// name: an answer to an earlier one may come late.
-    LinkQuestions(std::string own_name, std::uint64_t first, Send send)
-        : own_name_(std::move(own_name)), next_number_(first), send_(std::move(send)) {}
+    /// `seal` outlives this; null: nothing is sealed.
+    LinkQuestions(std::string own_name, std::uint64_t first, Send send, LinkSeal* seal)
+        : own_name_(std::move(own_name)),
+          own_id_(node_id_of(own_name_)),
+          next_number_(first),
+          send_(std::move(send)),
+          seal_(seal) {}
 
     // -- asking ------------------------------------------------------------------
     /// Asks, at once when there is a session (`up`). Returns the number of the question.
     std::uint64_t query(NodeId dst, const RunId& run, Question question, Bytes body,
                         TimePoint deadline, TimePoint now, bool up);
+    /// For a question that the link itself asks.
+    [[nodiscard]] std::uint64_t take_number() noexcept { return next_number_++; }
     /// A session has begun: all that is not answered is asked again.
     void ask_again();
     void on_answer(const Header& header, const Payload& body);
@@ -88,13 +104,31 @@ class LinkQuestions {
         Question question{};
         Bytes body;
         TimePoint deadline{};
+        bool keys_asked_again = false;  ///< the node had other keys by then, once
     };
+    /// A node that is asked sealed questions.
+    struct Channel {
+        std::uint64_t key_question = 0;  ///< the number of that `key`, while it is not answered
+        TimePoint key_asked_at{};
+        std::optional<SealKeys> keys;
+    };
+    [[nodiscard]] bool seals(NodeId dst, Question question) const noexcept;
     void send_query(std::uint64_t number, const Asked& asked);
+    void send_sealed(std::uint64_t number, const Asked& asked, const SealKeys& keys);
+    void ask_key(NodeId dst, Channel& channel, const RunId& run);
+    void on_key(const Header& header, const Payload& body, Channel& channel);
+    void on_sealed_answer(const Header& header, const Payload& body, Asked& asked);
+    void settle_all(NodeId dst, const Failure& failure);
+    void open_query(const Header& header, const Payload& body, QueryArrived& query);
     void settle(std::uint64_t number, const Asked& asked, Bytes body, Failure error);
 
     std::string own_name_;
+    NodeId own_id_;
     std::uint64_t next_number_;
     Send send_;
+    LinkSeal* seal_;
+    std::map<NodeId, Channel> channels_;
+    TimePoint now_{};  ///< of the last call that brought a time
     std::map<std::uint64_t, Asked> asked_;
     std::set<std::pair<TimePoint, std::uint64_t>> deadlines_;  ///< of asked_, by number
     std::deque<QueryArrived> queries_;

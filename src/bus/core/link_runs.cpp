@@ -1,6 +1,7 @@
 // Runs that this node owns or takes part in: docs/protocol.md, section 5.
 
 #include "base/assert.hpp"
+#include "base/hash.hpp"
 #include "bus/core/link_state.hpp"
 
 namespace vflbus::bus {
@@ -24,7 +25,9 @@ void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoi
     entry.term = term;
     entry.owner = id_;
     entry.ours = true;
+    if (seal_) seal_open(entry, open);
     entry.announcement = encode(open);
+    if (seal_) entry.open_digest = hash256(entry.announcement);
     for (const Participant& participant : open.participants)
         entry.peers[node_id_of(participant.name)];
     announce(entry, now);
@@ -38,6 +41,7 @@ void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join
     if (join.code != Errc::ok) {
         runs_.erase(run);
         if (state_ != State::up) return;
+        if (seal_) (void)seal_join(run, term, join, nullptr);
         Header header;
         header.run = run;
         header.term = term;
@@ -50,6 +54,8 @@ void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join
     entry.id = run;
     entry.term = term;
     entry.owner = owner;
+    // without its OPEN, which came too long ago, the JOIN has no keys and the owner declines it
+    if (seal_) (void)seal_join(run, term, join, &entry);
     entry.announcement = encode(join);
     announce(entry, now);
 }

@@ -27,9 +27,35 @@ struct LinkCore::Answer {
     OutgoingBody out;           ///< no body: still being handled
 };
 
+/// The keys of a run's messages with one other node, and the JOIN that they follow from.
+struct LinkCore::PeerSeal {
+    SealKeys keys;
+    std::array<std::uint8_t, 32> session{};
+    std::uint64_t joining = 0;
+    [[nodiscard]] bool same_join(const PeerSeal& other) const noexcept {
+        return session == other.session && joining == other.joining;
+    }
+};
+
+/// A sealed OPEN, until the run is over: its text is asked for before the user hears of it.
+struct LinkCore::Invited {
+    std::uint32_t term = 0;
+    NodeId owner;
+    Open open;  ///< with its text, once that was answered
+    SealOffer offer;
+    Hash256 digest{};  ///< of the body of the OPEN
+    privacy::Cipher cipher = privacy::Cipher::aes_256_gcm;
+    bool answered = false;
+    std::uint64_t number = 0;  ///< of the question
+    TimePoint ask_at{};
+};
+
 struct LinkCore::Peer {
     std::uint64_t incarnation = 0;  ///< 0: not known yet
     bool down = false;
+    std::optional<PeerSeal> seal;  ///< in a sealed run, from JOIN on
+    /// JOINs that have had their keys: said again, they would lead to nonces that were used.
+    std::set<std::pair<std::array<std::uint8_t, 32>, std::uint64_t>> past_joins;
     // -- what we ask of it
     std::uint64_t next_request = 1;
     std::map<std::uint64_t, Pending> pending;
@@ -91,6 +117,11 @@ struct LinkCore::Run {
     NodeId owner;
     bool ours = false;
     Bytes announcement;  ///< the body of our OPEN or JOIN
+    // -- sealing
+    bool sealed = false;
+    std::string agreed;         ///< of our OPEN, which does not have it
+    std::uint64_t opening = 0;  ///< of our OPEN
+    Hash256 open_digest{};      ///< of its body
     std::map<NodeId, Peer> peers;
     LinkBytes bytes;
     bool opened = false;

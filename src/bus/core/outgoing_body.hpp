@@ -18,12 +18,15 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "base/assert.hpp"
 #include "base/ids.hpp"
 #include "bus/wire/codec.hpp"
 #include "bus/wire/limits.hpp"
+#include "bus/wire/payload.hpp"
+#include "privacy/seal/seal.hpp"
 
 namespace vflbus::bus {
 
@@ -42,8 +45,17 @@ class OutgoingBody {
 
     /// The bytes are kept until this goes, as they may be sent again.
     void carry(Bytes bytes, TimePoint now) {
-        bytes_ = std::make_shared<const Bytes>(std::move(bytes));
+        bytes_ = std::make_shared<Bytes>(std::move(bytes));
         since_ = now;
+        stream_.reset();
+        overhead_ = sealed_bytes_ = 0;
+    }
+    /// Its parts leave sealed with this stream, each when it is first sent, in the memory that the
+    /// content has; sent again they are the same bytes.
+    void seal(privacy::SealStream stream) {
+        VFLBUS_ASSERT(exists() && !sealed(), "a body is sealed once");
+        stream_.emplace(std::move(stream));
+        overhead_ = privacy::seal_tag_bytes;
     }
 
     // -- attempts --------------------------------------------------------------
@@ -96,11 +108,35 @@ class OutgoingBody {
         was_sent_ = true;
         return now - since_;
     }
+    /// What a frame with that part carries.
+    [[nodiscard]] Payload payload(const Part& part) {
+        if (part.bytes == 0) return {};
+        const std::uint64_t content = bytes_->size();
+        const std::uint64_t end = part.offset + part.bytes;
+        if (sealed()) seal_up_to(std::min(end, content));
+        if (end <= content)
+            return Payload::hold(SharedSlice(bytes_, static_cast<std::size_t>(part.offset),
+                                             static_cast<std::size_t>(part.bytes)));
+        if (stream_) {
+            tail_ = stream_->tag();
+            stream_.reset();
+        }
+        // the last part has the tag behind it: a copy of that part alone
+        Bytes last;
+        last.reserve(static_cast<std::size_t>(part.bytes));
+        last.insert(last.end(),
+                    bytes_->begin() + static_cast<std::ptrdiff_t>(std::min(part.offset, content)),
+                    bytes_->end());
+        const std::uint64_t from = std::max(part.offset, content) - content;
+        last.insert(last.end(), tail_.begin() + static_cast<std::ptrdiff_t>(from),
+                    tail_.begin() + static_cast<std::ptrdiff_t>(end - content));
+        return Payload::hold(std::move(last));
+    }
 
     // -- properties ------------------------------------------------------------
     [[nodiscard]] bool exists() const noexcept { return bytes_ != nullptr; }
-    [[nodiscard]] const std::shared_ptr<const Bytes>& bytes() const noexcept { return bytes_; }
-    [[nodiscard]] std::uint64_t size() const noexcept { return bytes_->size(); }
+    [[nodiscard]] bool sealed() const noexcept { return overhead_ != 0; }
+    [[nodiscard]] std::uint64_t size() const noexcept { return bytes_->size() + overhead_; }
     /// It needs credit.
     [[nodiscard]] bool large() const noexcept { return size() > credit_free_bytes; }
     [[nodiscard]] State state() const noexcept { return state_; }
@@ -116,7 +152,19 @@ class OutgoingBody {
     [[nodiscard]] bool may_go_on() const noexcept { return sent_ < credit_; }
 
   private:
-    std::shared_ptr<const Bytes> bytes_;
+    /// Frames that were sent hold parts before that, which are changed no more.
+    void seal_up_to(std::uint64_t end) {
+        if (end <= sealed_bytes_) return;
+        stream_->next(std::span(*bytes_).subspan(static_cast<std::size_t>(sealed_bytes_),
+                                                 static_cast<std::size_t>(end - sealed_bytes_)));
+        sealed_bytes_ = end;
+    }
+
+    std::shared_ptr<Bytes> bytes_;
+    std::optional<privacy::SealStream> stream_;  ///< until the tag is there
+    privacy::SealTag tail_{};
+    std::uint64_t overhead_ = 0;      ///< of a sealed body
+    std::uint64_t sealed_bytes_ = 0;  ///< of the content, so far
     std::uint64_t sent_ = 0;
     std::uint64_t credit_ = 0;
     std::uint64_t tag_ = 0;

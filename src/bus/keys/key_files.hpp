@@ -1,6 +1,7 @@
 #pragma once
 // Keys in files: NAME.key, which nobody else may read, and NAME.pub, which is handed out.
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
@@ -55,12 +56,19 @@ std::string expiry_warning(const std::string& whose, Seconds expires, Seconds no
 
 // -- what a party connects with ----------------------------------------------------
 
+/// Whether bodies are sealed from party to party (docs/protocol.md, section 14).
+enum class SealMode : std::uint8_t { automatic, on, off };
+
 /// Where a process finds its keys. Without a directory links are in the clear.
 struct KeySource {
     std::filesystem::path directory;
     /// Of the key. Empty: that of the node, and where it has none, its name without the suffix; for
     /// who asks, the only one that is there.
     std::string name;
+    /// automatic: over tcp.
+    SealMode seal = SealMode::automatic;
+    /// Of other parties; empty: `known-parties` in the directory.
+    std::filesystem::path known_parties{};
     [[nodiscard]] bool given() const noexcept { return !directory.empty(); }
 };
 

@@ -183,6 +183,9 @@ bool valid_chunk(const Header& h, std::uint64_t part_bytes) noexcept {
 bool valid(const Header& h, std::uint64_t part_bytes) noexcept {
     if ((h.flags & ~flag::all) != 0) return false;
     if ((h.flags & flag::busy) != 0 && h.kind != Kind::ping && h.kind != Kind::pong) return false;
+    if ((h.flags & flag::sealed) != 0 && !is_data(h.kind) && h.kind != Kind::query &&
+        h.kind != Kind::answer)
+        return false;
     const bool in_run = !h.run.none();
     switch (h.kind) {
         case Kind::request:

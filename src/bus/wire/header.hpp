@@ -42,11 +42,12 @@ enum class Kind : std::uint8_t {
 std::string_view name_of(Kind kind) noexcept;
 
 namespace flag {
-inline constexpr std::uint8_t error = 1;   ///< a reply that carries [code, sentence]
-inline constexpr std::uint8_t answer = 2;  ///< the broker's answer to OPEN or CLOSE
-inline constexpr std::uint8_t urgent = 4;  ///< reserved
-inline constexpr std::uint8_t busy = 8;    ///< PING, PONG: the node works on something
-inline constexpr std::uint8_t all = error | answer | urgent | busy;
+inline constexpr std::uint8_t error = 1;    ///< a reply that carries [code, sentence]
+inline constexpr std::uint8_t answer = 2;   ///< the broker's answer to OPEN or CLOSE
+inline constexpr std::uint8_t urgent = 4;   ///< reserved
+inline constexpr std::uint8_t busy = 8;     ///< PING, PONG: the node works on something
+inline constexpr std::uint8_t sealed = 16;  ///< the body is sealed (section 14)
+inline constexpr std::uint8_t all = error | answer | urgent | busy | sealed;
 
 }  // namespace flag
 

@@ -82,6 +82,10 @@ std::string_view name_of(Question question) noexcept {
             return "stop";
         case Question::submit:
             return "submit";
+        case Question::key:
+            return "key";
+        case Question::terms:
+            return "terms";
     }
     return "unknown question";
 }

@@ -28,6 +28,9 @@ enum class Question : std::uint16_t {
     stop = 20,
     // -- of a master that waits for submissions
     submit = 24,
+    // -- of every node that seals: docs/protocol.md, section 14
+    key = 32,
+    terms = 33,
 };
 std::string_view name_of(Question question) noexcept;
 

@@ -9,7 +9,9 @@
 #include <optional>
 
 #include "base/clock.hpp"
+#include "base/hash.hpp"
 #include "bus/keys/key_files.hpp"
+#include "bus/keys/known_parties.hpp"
 #include "bus/zmq/address.hpp"
 #include "bus/zmq/context_impl.hpp"
 #include "bus/zmq/handshake.hpp"
@@ -257,6 +259,44 @@ Result<> check_keys(const Address& address, const KeySource& keys, const std::st
     return {};
 }
 
+/// So many lines about sealing a minute: others can make a party write them.
+constexpr unsigned seal_lines_a_minute = 30;
+
+/// Says what people have to know of sealing, with a bound.
+std::function<void(const std::string&)> seal_log() {
+    struct Told {
+        TimePoint since{};
+        unsigned lines = 0;
+    };
+    return [told = std::make_shared<Told>()](const std::string& sentence) {
+        const TimePoint now = clock_now();
+        if (now - told->since >= std::chrono::minutes(1)) *told = {now, 0};
+        if (told->lines++ < seal_lines_a_minute) observe::log::warn("{}", sentence);
+    };
+}
+
+/// With which keys this node seals; null: it does not. Errors: those of `load_link_keys`.
+Result<std::shared_ptr<const SealConfig>> sealing(const Address& address, const KeySource& keys,
+                                                  const std::string& node) {
+    const bool tcp = address.transport == Address::Transport::tcp;
+    if (keys.seal == SealMode::off || (keys.seal == SealMode::automatic && (!tcp || !keys.given())))
+        return std::shared_ptr<const SealConfig>();
+    if (!keys.given())
+        return fail(Errc::usage, "bus.seal is on, which needs keys: bus.certificates");
+    auto loaded = load_link_keys(keys, node, wall_seconds());
+    if (!loaded) return tl::unexpected(loaded.error());
+    auto config = std::make_shared<SealConfig>();
+    config->key_name = loaded->own.name;
+    config->own = loaded->own.pair;
+    random_bytes(config->session.bytes);
+    config->aes = privacy::has_aes_unit();
+    config->log = seal_log();
+    const auto file =
+        keys.known_parties.empty() ? keys.directory / known_parties_name : keys.known_parties;
+    config->parties = std::make_shared<KnownParties>(keys.directory, file, config->log);
+    return std::shared_ptr<const SealConfig>(std::move(config));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<LinkLoop>> LinkLoop::create(std::shared_ptr<Context> context,
@@ -272,6 +312,9 @@ Result<std::unique_ptr<LinkLoop>> LinkLoop::create(std::shared_ptr<Context> cont
         if (const auto good = check_keys(*address, keys, config.hello.name); !good)
             return tl::unexpected(good.error());
     }
+    auto seal = sealing(*address, keys, config.hello.name);
+    if (!seal) return tl::unexpected(seal.error());
+    config.seal = std::move(*seal);
     const int wake = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (wake < 0)  // nobody could wake such a loop
         return fail(Errc::io, std::string("cannot make an eventfd: ") + std::strerror(errno));

@@ -262,9 +262,9 @@ TEST_CASE_METHOD(LinkFixture, "a JOIN with an extension that the owner does not 
     };
     CHECK(say({{3, {1}}}).code == Errc::ok);
     CHECK(say({{3, {1}}}).extensions == Extensions{{3, {1}}});
-    const Join declined = say({{2, {}}});
+    const Join declined = say({{4, {}}});
     CHECK(declined.code == Errc::unsupported_version);
-    CHECK(declined.sentence.find("JOIN of member-1 has extension 2") == 0);
+    CHECK(declined.sentence.find("JOIN of member-1 has extension 4") == 0);
 }
 
 TEST_CASE_METHOD(LinkFixture, "an orderly end is said") {

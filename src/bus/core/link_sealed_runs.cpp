@@ -1,0 +1,334 @@
+// Runs whose messages are sealed: docs/protocol.md, section 14. How a participant gets the agreed
+// text of an OPEN, how both ends come to their keys, and which body is sealed with them.
+//
+//     owner                         participant
+//     OPEN, its keys, no text ----> are these the keys of the owner? (PartyKeys)
+//     <------------- QUERY terms    its own keys
+//     ANSWER, the text sealed ----> only who has the owner's key can have sealed it: RunInvited
+//     <-------------------- JOIN    its keys again, and what only it can have sealed
+
+#include "base/hash.hpp"
+#include "base/planted.hpp"
+#include "bus/core/link_state.hpp"
+
+namespace vflbus::bus {
+namespace {
+
+using Purpose = privacy::SealUse::Purpose;
+
+constexpr std::size_t invited_max = 1024;
+/// An answer that is lost, or has not come: the question is said again.
+constexpr Duration ask_again_after = std::chrono::seconds(2);
+
+privacy::Cipher cipher_of(std::uint8_t number) noexcept {
+    return static_cast<privacy::Cipher>(number);
+}
+
+Bytes one_after_another(std::span<const std::uint8_t> a, std::span<const std::uint8_t> b) {
+    Bytes out(a.size() + b.size());
+    std::copy(b.begin(), b.end(), std::copy(a.begin(), a.end(), out.begin()));
+    return out;
+}
+
+/// The header of an answer to `terms`, as both ends see it, and what it answers.
+Bytes associated_with_terms(const RunId& run, NodeId owner, NodeId participant,
+                            std::uint64_t number, const Hash256& open) {
+    Header header;
+    header.kind = Kind::answer;
+    header.flags = flag::sealed;
+    header.run = run;
+    header.src = owner;
+    header.dst = participant;
+    header.request = number;
+    header.type = static_cast<std::uint16_t>(Question::terms);
+    return one_after_another(associated_data(header, false), open);
+}
+
+/// All of a JOIN but what is sealed in it: its header, and its body with nothing in that place.
+Bytes associated_with_join(const RunId& run, std::uint32_t term, NodeId participant, NodeId owner,
+                           Join join, SealAccept accept) {
+    Header header;
+    header.kind = Kind::join;
+    header.run = run;
+    header.term = term;
+    header.src = participant;
+    header.dst = owner;
+    accept.sealed.clear();
+    join.extensions[seal_extension] = encode(accept);
+    return one_after_another(associated_data(header, false), encode(join));
+}
+
+}  // namespace
+
+// -- the owner's side ----------------------------------------------------------------
+
+/// Takes the agreed text out of an OPEN, and puts the keys of this process in its place.
+void LinkCore::seal_open(Run& run, Open& open) {
+    run.sealed = true;
+    run.agreed = std::exchange(open.agreed, {});
+    run.opening = seal_->next_opening();
+    open.extensions[seal_extension] = encode(SealOffer{seal_->self(), seal_->aes(), run.opening});
+}
+
+/// A participant asks for the text of an OPEN of ours.
+void LinkCore::on_terms_query(const Header& header, const Payload& body) {
+    if (state_ != State::up) return;
+    const auto refuse = [&](const Failure& why) {
+        Header answer;
+        answer.run = header.run;
+        answer.dst = header.src;
+        answer.request = header.request;
+        answer.type = header.type;
+        answer.flags = flag::error;
+        send_control(Kind::answer, answer, encode(Ending{why.code, why.sentence}));
+    };
+    const Run* const run = find(header.run);
+    const auto query = decode_terms_query(body.bytes());
+    if (!query) return refuse(query.error());
+    if (run == nullptr || !run->ours || !run->sealed || run->closing || run->term != query->term ||
+        run->opening != query->opening)
+        return refuse({Errc::unknown_run, "there is no such OPEN of " + config_.hello.name});
+    if (const auto known = seal_->meet(query->participant, header.src); !known) {
+        seal_->tell(known.error().sentence);
+        return refuse(known.error());
+    }
+    const auto keys = seal_->keys_for(
+        {Purpose::terms, cipher_of(query->cipher), run->id, run->term, run->opening, 0},
+        query->participant, true);
+    if (!keys) return refuse({Errc::refused, "that is no key"});
+    Header answer;
+    answer.run = header.run;
+    answer.dst = header.src;
+    answer.request = header.request;
+    answer.type = header.type;
+    answer.flags = flag::sealed;
+    const std::uint64_t count = seal_->next_count();
+    const Bytes associated =
+        associated_with_terms(run->id, id_, header.src, header.request, run->open_digest);
+    send_control(
+        Kind::answer, answer,
+        encode(SealedAnswer{count, sealed_bytes(*keys, SealedKind::answer, count, associated,
+                                                Bytes(run->agreed.begin(), run->agreed.end()))}));
+}
+
+/// What a JOIN of a sealed run says, when it is that of the participant whose key it shows. A JOIN
+/// that is not counts as one that declines.
+std::optional<LinkCore::PeerSeal> LinkCore::unseal_join(const Run& run, const Header& header,
+                                                        Join& join) {
+    const auto extension = join.extensions.find(seal_extension);
+    if (extension == join.extensions.end() && join.code != Errc::ok) return {};  // declines so
+    const auto broken = [&](Errc code, std::string sentence) -> std::optional<PeerSeal> {
+        seal_->note_broken(sentence);
+        join.code = code;
+        join.sentence = std::move(sentence);
+        return {};
+    };
+    const std::string whose = join.name + "'s JOIN of run " + run.id.short_hex();
+    if (extension == join.extensions.end())
+        return broken(Errc::refused, whose + " is not sealed (bus.seal), and the run is");
+    auto accept = decode_seal_accept(extension->second, join.name);
+    if (!accept || accept->opening != run.opening)
+        return broken(Errc::seal_broken, whose + " has no sealing that fits the run");
+    if (const auto known = seal_->meet(accept->participant, header.src); !known)
+        return broken(known.error().code, known.error().sentence);
+    const auto keys = seal_->keys_for(
+        {Purpose::run, cipher_of(accept->cipher), run.id, run.term, run.opening, accept->joining},
+        accept->participant, true);
+    Join said = join;
+    said.sentence.clear();
+    const Bytes associated =
+        associated_with_join(run.id, run.term, header.src, id_, std::move(said), *accept);
+    std::optional<Bytes> content;
+    if (keys)
+        content = opened_bytes(*keys, SealedKind::join, 0, associated, std::move(accept->sealed));
+    const auto inner = content ? decode_sealed_join(*content) : Result<SealedJoin>(fail({}, ""));
+    if (!inner)
+        return broken(Errc::seal_broken, whose + " does not open with the key that it shows");
+    join.config_hash = inner->config_hash;
+    join.sentence = inner->sentence;
+    join.extensions.erase(seal_extension);
+    return PeerSeal{*keys, accept->participant.session, accept->joining};
+}
+
+/// The participant has joined with these keys. When it had joined with others, it has lost what it
+/// was asked since, as after a restart.
+bool LinkCore::take_keys(Run& run, NodeId node, Peer& peer, const std::string& name,
+                         PeerSeal&& keys) {
+    if (peer.seal && peer.seal->same_join(keys)) return false;
+    if (!peer.past_joins.insert({keys.session, keys.joining}).second) {
+        seal_->note_broken("a JOIN of " + name + " that was said before came again");
+        return false;
+    }
+    if (peer.seal) forget_process(run, node, peer, name);
+    peer.seal = std::move(keys);
+    return true;
+}
+
+// -- the participant's side ------------------------------------------------------------
+
+/// An OPEN that shows the owner's keys. Its text is asked for; the user hears of it then.
+void LinkCore::on_sealed_open(const Header& header, const Payload& body, Open open) {
+    const Hash256 digest = hash256(body.bytes());
+    const auto known = invited_.find(header.run);
+    if (known != invited_.end() && known->second.digest == digest &&
+        known->second.term == header.term) {
+        if (known->second.answered) tell_invited(header.run, known->second);
+        return;
+    }
+    const auto offer = decode_seal_offer(open.extensions.at(seal_extension), open.owner);
+    if (!offer) return decline(header, Errc::malformed_message, offer.error().sentence);
+    if (const auto good = seal_->meet(offer->owner, header.src); !good) {
+        seal_->tell(good.error().sentence);
+        return decline(header, good.error().code, good.error().sentence);
+    }
+    if (invited_.size() >= invited_max && known == invited_.end()) {
+        const auto idle = std::find_if(invited_.begin(), invited_.end(), [&](const auto& entry) {
+            return find(entry.first) == nullptr;
+        });
+        if (idle == invited_.end())
+            return decline(header, Errc::too_many, config_.hello.name + " is in many runs");
+        invited_.erase(idle);
+    }
+    open.extensions.erase(seal_extension);
+    Invited& invited = invited_[header.run];
+    invited = Invited{};
+    invited.term = header.term;
+    invited.owner = header.src;
+    invited.open = std::move(open);
+    invited.offer = *offer;
+    invited.digest = digest;
+    invited.cipher = seal_->cipher_with(offer->aes);
+    invited.number = questions_.take_number();
+    ask_terms(header.run, invited, time_);
+}
+
+void LinkCore::ask_terms(const RunId& run, Invited& invited, TimePoint now) {
+    invited.ask_at = now + ask_again_after;
+    if (state_ != State::up) return;
+    Header header;
+    header.run = run;
+    header.dst = invited.owner;
+    header.request = invited.number;
+    header.type = static_cast<std::uint16_t>(Question::terms);
+    send_control(Kind::query, header,
+                 encode(TermsQuery{seal_->self(), static_cast<std::uint8_t>(invited.cipher),
+                                   invited.term, invited.offer.opening}));
+}
+
+/// Of all that were asked and have not answered. `all`: in a new session.
+void LinkCore::ask_terms_due(TimePoint now, bool all) {
+    for (auto& [run, invited] : invited_)
+        if (!invited.answered && (all || now >= invited.ask_at)) ask_terms(run, invited, now);
+}
+
+TimePoint LinkCore::terms_deadline() const noexcept {
+    TimePoint next = TimePoint::max();
+    for (const auto& [run, invited] : invited_)
+        if (!invited.answered) next = std::min(next, invited.ask_at);
+    return next;
+}
+
+void LinkCore::on_terms(const Header& header, const Payload& body) {
+    const auto found = invited_.find(header.run);
+    if (found == invited_.end() || found->second.answered || found->second.number != header.request)
+        return;
+    Invited& invited = found->second;
+    Header about;
+    about.run = header.run;
+    about.term = invited.term;
+    about.src = invited.owner;
+    if (header.src == broker_node) return;  // `unreachable` and the like: it is asked again
+    if (header.src != invited.owner) return;
+    if ((header.flags & flag::error) != 0) {
+        auto ending = decode_ending(body.bytes());
+        if (!ending || ending->code != Errc::refused) return;
+        seal_->tell(ending->sentence);
+        decline(about, Errc::refused, std::move(ending->sentence));
+        invited_.erase(found);
+        return;
+    }
+    const auto keys = seal_->keys_for(
+        {Purpose::terms, invited.cipher, header.run, invited.term, invited.offer.opening, 0},
+        invited.offer.owner, false);
+    auto answer = decode_sealed_answer(body.bytes());
+    std::optional<Bytes> text;
+    if (keys && answer && (header.flags & flag::sealed) != 0)
+        text = opened_bytes(
+            *keys, SealedKind::answer, answer->count,
+            associated_with_terms(header.run, invited.owner, id_, header.request, invited.digest),
+            std::move(answer->sealed));
+    if (!text) {
+        const std::string sentence = "what came as the text of run " + header.run.short_hex() +
+                                     " was not sealed with the key of " + invited.open.owner;
+        seal_->note_broken(sentence);
+        decline(about, Errc::seal_broken, sentence);
+        invited_.erase(found);
+        return;
+    }
+    invited.open.agreed.assign(text->begin(), text->end());
+    invited.answered = true;
+    tell_invited(header.run, invited);
+}
+
+void LinkCore::tell_invited(const RunId& run, const Invited& invited) {
+    events_.push_back(RunInvited{run, invited.term, invited.owner, invited.open,
+                                 fingerprint_of(PublicKey{invited.offer.owner.key})});
+}
+
+/// The JOIN that answers a sealed OPEN: what it says is sealed, and `run` gets the keys that follow
+/// from it. False: nothing is known of that OPEN any more.
+bool LinkCore::seal_join(const RunId& id, std::uint32_t term, Join& join, Run* run) {
+    const auto found = invited_.find(id);
+    if (found == invited_.end() || found->second.term != term || !found->second.answered)
+        return false;
+    const Invited& invited = found->second;
+    SealAccept accept{seal_->self(),
+                      static_cast<std::uint8_t>(invited.cipher),
+                      invited.offer.opening,
+                      seal_->next_joining(),
+                      {}};
+    const auto keys =
+        seal_->keys_for({Purpose::run, invited.cipher, id, term, accept.opening, accept.joining},
+                        invited.offer.owner, false);
+    VFLBUS_ASSERT(keys.has_value(), "keys that have opened the text are keys");
+    const Bytes inner = encode(SealedJoin{join.config_hash, std::exchange(join.sentence, {})});
+    join.config_hash = {};
+    const Bytes associated = associated_with_join(id, term, id_, invited.owner, join, accept);
+    accept.sealed = sealed_bytes(*keys, SealedKind::join, 0, associated, inner);
+    join.extensions[seal_extension] = encode(accept);
+    if (run == nullptr) return true;
+    run->sealed = true;
+    run->peers[invited.owner].seal = PeerSeal{*keys, invited.offer.owner.session, accept.joining};
+    return true;
+}
+
+// -- messages ------------------------------------------------------------------------
+
+void LinkCore::seal_body(const Run& run, NodeId dst, const Peer& peer, BodyName name,
+                         OutgoingBody& out) {
+    Header header = header_of(run, dst, peer, name);
+    header.body_bytes = out.size() + seal_overhead_bytes;
+    out.seal(data_stream(privacy::SealStream::Way::seal, peer.seal->keys, header));
+}
+
+/// The first part of a body has come. What is not sealed as its run is, is broken.
+void LinkCore::begin_opening(const Run& run, const Peer& peer, IncomingBody& body,
+                             const Header& header) {
+    const bool sealed = (header.flags & flag::sealed) != 0;
+    if (sealed != run.sealed || (sealed && !peer.seal)) return body.mark_broken();
+    if (sealed)
+        body.open_with(data_stream(privacy::SealStream::Way::open, peer.seal->keys, header));
+}
+
+Failure LinkCore::broken(const Run& run, const char* what, std::uint64_t number,
+                         const std::string& from) {
+    Failure failure{Errc::seal_broken,
+                    std::string(what) + " " + std::to_string(number) + " of run " +
+                        run.id.short_hex() + " that came to " + config_.hello.name + from +
+                        " does not open with the keys of both: it was changed on the way, or "
+                        "belongs elsewhere"};
+    if (seal_) seal_->note_broken(failure.sentence);
+    return failure;
+}
+
+}  // namespace vflbus::bus
