@@ -448,15 +448,20 @@ void LinkCore::on_open(const Header& header, const Payload& body, TimePoint now)
     if (run != nullptr && header.term < run->term) return decline_earlier(*run, header);
     if (run != nullptr && header.term == run->term)
         return announce(*run, now);  // it has our answer already, or that was lost
+    const bool sealed = open->extensions.contains(seal_extension);
+    const bool fits = sealed == (seal_ != nullptr);
+    if (sealed && fits && !first_not_understood(open->extensions, understood()))
+        return on_sealed_open(header, body, std::move(*open));  // and what was before goes on
+    if (run != nullptr && !fits)
+        events_.push_back(RunClosed{
+            header.run, Ending{Errc::stale_term, "a newer term of the run has begun"}, false});
     // nothing of the earlier term is of interest any more
     if (run != nullptr) forget_run(header.run);
-    const bool sealed = open->extensions.contains(seal_extension);
-    if (sealed != (seal_ != nullptr)) return decline_seal(header, *open, sealed);
+    if (!fits) return decline_seal(header, *open, sealed);
     if (const auto unknown = first_not_understood(open->extensions, understood()))
         return decline(header, Errc::unsupported_version,
                        not_understood("run " + header.run.short_hex() + " of " + open->owner,
                                       *unknown, config_.hello.name));
-    if (sealed) return on_sealed_open(header, body, std::move(*open));
     events_.push_back(RunInvited{header.run, header.term, header.src, std::move(*open), {}});
 }
 
@@ -475,7 +480,12 @@ void LinkCore::on_join(const Header& header, const Payload& body) {
         join->sentence = join->name + " seals (bus.seal), and this run is not sealed";
     }
     std::optional<PeerSeal> keys;
-    if (run->sealed) keys = unseal_join(*run, header, *join);
+    if (run->sealed) {
+        // said to an earlier process of this node, which had opened the same term: its participant
+        // answers the present OPEN as well
+        if (join->code == Errc::ok && answers_other_open(*run, *join)) return;
+        keys = unseal_join(*run, header, *join);
+    }
     // a participant that is not connected has had no PEER_UP
     if (join->code == Errc::ok) {
         Peer& peer = know_process(*run, header.src, join->name, join->incarnation);

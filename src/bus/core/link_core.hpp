@@ -342,6 +342,7 @@ class LinkCore {
     void on_terms_query(const Header& header, const Payload& body);
     [[nodiscard]] std::optional<PeerSeal> unseal_join(const Run& run, const Header& header,
                                                       Join& join);
+    [[nodiscard]] bool answers_other_open(const Run& run, const Join& join) const;
     [[nodiscard]] bool take_keys(Run& run, NodeId node, Peer& peer, const std::string& name,
                                  PeerSeal&& keys);
     void on_sealed_open(const Header& header, const Payload& body, Open open);

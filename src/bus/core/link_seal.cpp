@@ -1,5 +1,7 @@
 #include "bus/core/link_seal.hpp"
 
+#include <cstring>
+
 #include "base/assert.hpp"
 #include "base/planted.hpp"
 #include "bus/keys/allow_list.hpp"
@@ -32,6 +34,8 @@ LinkSeal::LinkSeal(std::shared_ptr<const SealConfig> config, const std::string& 
     if (VFLBUS_PLANTED(session_key_kept)) secrets_.session = secrets_.key;
     self_ = {own_name, config_->key_name, config_->own.public_key.bytes,
              config_->agreement->public_of(secrets_.session)};
+    // an OPEN of another process of this node, in the same term, has another number
+    std::memcpy(&openings_, self_.session.data(), sizeof openings_);
 }
 
 privacy::Cipher LinkSeal::cipher_with(bool their_aes) const noexcept {

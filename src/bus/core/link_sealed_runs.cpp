@@ -111,6 +111,13 @@ void LinkCore::on_terms_query(const Header& header, const Payload& body) {
                                                 Bytes(run->agreed.begin(), run->agreed.end()))}));
 }
 
+bool LinkCore::answers_other_open(const Run& run, const Join& join) const {
+    const auto extension = join.extensions.find(seal_extension);
+    if (extension == join.extensions.end()) return false;
+    const auto accept = decode_seal_accept(extension->second, join.name);
+    return accept && accept->opening != run.opening;
+}
+
 /// What a JOIN of a sealed run says, when it is that of the participant whose key it shows. A JOIN
 /// that is not counts as one that declines.
 std::optional<LinkCore::PeerSeal> LinkCore::unseal_join(const Run& run, const Header& header,
@@ -127,6 +134,12 @@ std::optional<LinkCore::PeerSeal> LinkCore::unseal_join(const Run& run, const He
     if (extension == join.extensions.end())
         return broken(Errc::refused, whose + " is not sealed (bus.seal), and the run is");
     auto accept = decode_seal_accept(extension->second, join.name);
+    if (accept && accept->opening != run.opening && join.code != Errc::ok) {
+        join.sentence = join.name + " has joined run " + run.id.short_hex() +
+                        " with an earlier process of " + config_.hello.name +
+                        ", and declines this one: go on with `--resume " + run.id.hex() + "`";
+        return {};
+    }
     if (!accept || accept->opening != run.opening)
         return broken(Errc::seal_broken, whose + " has no sealing that fits the run");
     if (const auto known = seal_->meet(accept->participant, header.src); !known)
@@ -271,6 +284,9 @@ void LinkCore::on_terms(const Header& header, const Payload& body) {
 }
 
 void LinkCore::tell_invited(const RunId& run, const Invited& invited) {
+    // nothing of the earlier term is of interest any more
+    if (const Run* const known = find(run); known != nullptr && known->term < invited.term)
+        forget_run(RunId(run));
     events_.push_back(RunInvited{run, invited.term, invited.owner, invited.open,
                                  fingerprint_of(PublicKey{invited.offer.owner.key})});
 }
