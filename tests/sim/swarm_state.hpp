@@ -190,7 +190,7 @@ class Swarm {
     void setup_member(std::size_t place, actors::NodeCore& core);
     Result<> join_watched(std::size_t place, std::uint64_t incarnation,
                           const actors::ClientApp& trains, actors::Context& context);
-    void watch_points(const Message& request, const actors::Bytes& answer,
+    void watch_points(const actors::Message& request, const actors::Bytes& answer,
                       const actors::Context& context);
     void watch_request(std::size_t place, std::uint64_t incarnation, const actors::Message& m,
                        const actors::Context& context);
