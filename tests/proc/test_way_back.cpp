@@ -212,8 +212,8 @@ TEST_CASE("a first run says few lines before its result", "[way_back]") {
     const Finished brief = run(dir, {"launch", "--local", "--run-id", first_id});
     INFO(brief.err);
     REQUIRE(brief.exit_code == 0);
-    CHECK(lines(brief.err) ==
-          7);  // where, which tables, the test; then protocol, ids, cells, texts
+    // where, which tables, the test; then protocol, alignment, ids, cells, texts
+    CHECK(lines(brief.err) == 8);
     CHECK(brief.err.find("has joined") == std::string::npos);
     CHECK(slurp(dir / ("runs/" + first_id + "/master/log")).find("member-1 has joined") !=
           std::string::npos);
