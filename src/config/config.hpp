@@ -20,7 +20,7 @@ namespace vflbus::config {
 
 // -- the agreed half --------------------------------------------------------------
 
-enum class Protocol : std::uint8_t { honest, masked };
+enum class Protocol : std::uint8_t { honest, masked, encrypted };
 using vflbus::Task;
 enum class Solver : std::uint8_t { lbfgs, sgd, adam, sequential, adamw };
 enum class ModelName : std::uint8_t { linear, mlp, resnet };

@@ -9,7 +9,7 @@ namespace {
 using std::string_view;
 
 // In the order of the enumerations.
-constexpr string_view protocols[] = {"honest", "masked"};
+constexpr string_view protocols[] = {"honest", "masked", "encrypted"};
 constexpr string_view solvers[] = {"lbfgs", "sgd", "adam", "sequential", "adamw"};
 constexpr string_view model_names[] = {"linear", "mlp", "resnet"};
 constexpr string_view combinations[] = {"concat", "sum", "mean"};
@@ -72,7 +72,8 @@ constexpr Key key_table[] = {
      .field = ENUM_IN_CONFIG(run.protocol),
      .doc = "How sums of scores are reached (docs/privacy.md). With honest, partial scores and "
             "residuals travel in the clear; with masked, the master learns only the sum of the "
-            "members' scores; encrypted and arbitered are not built yet.",
+            "members' scores; with encrypted, members do not see the residuals either; "
+            "arbitered is not built yet.",
      .choices = protocols},
     {.section = "run",
      .name = "world_size",

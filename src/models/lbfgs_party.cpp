@@ -16,22 +16,45 @@ LbfgsParty::LbfgsParty(const SolverColumns& columns, std::size_t outputs, std::s
         vectors_.emplace_back(columns.cols(), slots_.products());
 }
 
-Result<> LbfgsParty::answer(ConstMatrixView coefficients, ConstMatrixView residual,
-                            LbfgsAnswer& out) {
+/// `numbers`: the residual, or its product with the columns.
+Result<> LbfgsParty::check(ConstMatrixView coefficients, ConstMatrixView numbers,
+                           std::size_t rows) const {
     if (coefficients.rows != slots_.vectors() || coefficients.cols != groups_ ||
-        residual.rows != columns_->rows() || residual.cols != outputs())
+        numbers.rows != rows || numbers.cols != outputs())
         return fail(Errc::malformed_message,
                     "a round of L-BFGS has " + std::to_string(coefficients.rows) + " x " +
                         std::to_string(coefficients.cols) + " coefficients and a residual of " +
-                        std::to_string(residual.rows) + " x " + std::to_string(residual.cols) +
+                        std::to_string(numbers.rows) + " x " + std::to_string(numbers.cols) +
                         " where " + std::to_string(slots_.vectors()) + " x " +
-                        std::to_string(groups_) + " and " + std::to_string(columns_->rows()) +
-                        " x " + std::to_string(outputs()) + " belong.");
-    if (!all_finite(coefficients.span()) || !all_finite(residual.span()))
+                        std::to_string(groups_) + " and " + std::to_string(rows) + " x " +
+                        std::to_string(outputs()) + " belong.");
+    if (!all_finite(coefficients.span()) || !all_finite(numbers.span()))
         return fail(Errc::diverged,
                     "the residual of round " + std::to_string(rounds_) + " is no longer finite.");
+    return {};
+}
+
+Result<> LbfgsParty::answer(ConstMatrixView coefficients, ConstMatrixView residual,
+                            LbfgsAnswer& out) {
+    if (auto good = check(coefficients, residual, columns_->rows()); !good) return good;
     if (rounds_ > 0) step(coefficients);
-    take_gradient(residual);
+    gradient_.resize_uninitialized(features(), outputs());
+    panel_gradient(columns_->panels(), residual, gradient_.view());
+    return finish_answer(out);
+}
+
+Result<> LbfgsParty::answer_product(ConstMatrixView coefficients, ConstMatrixView product,
+                                    LbfgsAnswer& out) {
+    if (auto good = check(coefficients, product, features()); !good) return good;
+    if (rounds_ > 0) step(coefficients);
+    gradient_.resize_uninitialized(features(), outputs());
+    std::ranges::copy(product.span(), gradient_.span().begin());
+    return finish_answer(out);
+}
+
+/// From X~' r on.
+Result<> LbfgsParty::finish_answer(LbfgsAnswer& out) {
+    take_gradient();
     out.scores.resize_uninitialized(columns_->rows(), outputs());
     panel_scores(columns_->panels(), gradient_, out.scores.view());
     take_products(out.scalars);
@@ -57,11 +80,9 @@ void LbfgsParty::step(ConstMatrixView coefficients) {
     }
 }
 
-/// g = X~' r + lambda D^2 v.
-void LbfgsParty::take_gradient(ConstMatrixView residual) {
+/// g = X~' r + lambda D^2 v, of which the product is there.
+void LbfgsParty::take_gradient() {
     const std::size_t d = features();
-    gradient_.resize_uninitialized(d, outputs());
-    panel_gradient(columns_->panels(), residual, gradient_.view());
     const auto scale = columns_->scale();
     for (std::size_t c = 0; c < outputs(); ++c) {
         const auto g = gradient_.col(c);

@@ -32,6 +32,10 @@ class LbfgsParty {
     /// then not to be used again.
     Result<> answer(ConstMatrixView coefficients, ConstMatrixView residual, LbfgsAnswer& out);
 
+    /// The same with X~' r (features x outputs), which was computed otherwise, in place of r.
+    Result<> answer_product(ConstMatrixView coefficients, ConstMatrixView product,
+                            LbfgsAnswer& out);
+
     // -- properties -------------------------------------------------------------
     std::size_t features() const noexcept { return columns_->cols(); }
     std::size_t outputs() const noexcept { return vectors_.size(); }
@@ -50,7 +54,9 @@ class LbfgsParty {
 
   private:
     void step(ConstMatrixView coefficients);
-    void take_gradient(ConstMatrixView residual);
+    Result<> check(ConstMatrixView coefficients, ConstMatrixView numbers, std::size_t rows) const;
+    Result<> finish_answer(LbfgsAnswer& out);
+    void take_gradient();
     void take_products(std::vector<double>& scalars) const;
 
     const SolverColumns* columns_;

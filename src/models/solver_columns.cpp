@@ -43,6 +43,23 @@ SolverColumns SolverColumns::in_place(std::span<double> row_major, std::size_t r
     return {PanelMatrix::from_rows(row_major, rows, cols), options};
 }
 
+std::vector<double> SolverColumns::largest() const {
+    std::vector<double> out(cols(), 0.0);
+    for (std::size_t p = 0; p < panels_.panels(); ++p)
+        for (std::size_t j = 0; j < cols(); ++j)
+            for (const double x : panels_.panel(p).col(j)) out[j] = std::max(out[j], std::abs(x));
+    return out;
+}
+
+void SolverColumns::round_columns(std::span<const int> exponents, double most) {
+    VFLBUS_ASSERT(exponents.size() == cols(), "one exponent for each column");
+    for (std::size_t p = 0; p < panels_.panels(); ++p)
+        for (std::size_t j = 0; j < cols(); ++j)
+            for (double& x : panels_.panel(p).col(j))
+                x = std::ldexp(std::clamp(std::nearbyint(std::ldexp(x, exponents[j])), -most, most),
+                               -exponents[j]);
+}
+
 /// Centres and scales column j in its panels. Sums are taken panel by panel in the order of
 /// kernels.hpp.
 void SolverColumns::scale_column(std::size_t j, std::span<double> scratch) {

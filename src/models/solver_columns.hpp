@@ -50,6 +50,11 @@ class SolverColumns {
     std::span<const double> center() const noexcept { return center_; }  ///< mean
     double penalty() const noexcept { return options_.penalty; }
 
+    /// The largest number of each column of X~.
+    std::vector<double> largest() const;
+    /// Rounds column j of X~ to multiples of 2^-exponents[j], none larger than `most` of them.
+    void round_columns(std::span<const int> exponents, double most);
+
     // -- back to the table's columns ----------------------------------------------
     /// w = D v: d x k.
     Matrix weights(ConstMatrixView v) const;

@@ -6,6 +6,7 @@
 #include "actors/model_file.hpp"
 #include "actors/run/commit_file.hpp"
 #include "actors/run/run_record.hpp"
+#include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/lbfgs/messages.hpp"
 #include "actors/training/linear/part.hpp"
 #include "observe/report.hpp"
@@ -27,7 +28,7 @@ bool read_tensor(const TensorView& tensor) {
 }
 
 bool try_training(std::span<const std::uint8_t> input) {
-    const auto [kind, body] = choose(input, 22);
+    const auto [kind, body] = choose(input, 24);
     const auto tensor_of = [](const auto& decoded, auto... parts) {
         return decoded && (read_tensor((*decoded).*parts) && ...);
     };
@@ -73,6 +74,11 @@ bool try_training(std::span<const std::uint8_t> input) {
                               [](const auto& commits) { return encode(std::span(commits)); });
         case 19:
             return tensor_of(decode_restore_reply(body), &RestoreReply::scores);
+        case 22:
+            return tensor_of(linear::decode_product_request(body),
+                             &linear::ProductRequest::settings);
+        case 23:
+            return linear::decode_product_reply(body).has_value();
         case 20: {
             const auto asked = linear::decode_iterate_request(body);
             if (!asked) return false;
@@ -115,6 +121,8 @@ std::vector<Bytes> training_seeds() {
         seed(19, encode_restored(4, view)),
         seed(20, linear::encode_iterate(0, {.5, {1, 2}}, view, view)),
         seed(21, linear::encode_iterated(view, view)),
+        seed(22, linear::encode(linear::ProductRequest{3, {}, 20, {}, {}}, view)),
+        seed(23, linear::encode_product_reply({})),
     };
 }
 

@@ -40,6 +40,15 @@ std::vector<std::uint8_t> label_of(const Stamp& stamp) {
     return label;
 }
 
+/// Of what both sides of an agreement have said: neither can choose it.
+Hash256 seed_of(Body nonce, Body offered, std::uint64_t use) {
+    Bytes all(nonce.begin(), nonce.end());
+    all.insert(all.end(), offered.begin(), offered.end());
+    for (int byte = 0; byte < 8; ++byte)
+        all.push_back(static_cast<std::uint8_t>(use >> (8 * byte)));
+    return hash256(all);
+}
+
 Failure wrong_shape(std::size_t rows, std::size_t cols, std::size_t wanted_rows,
                     std::size_t wanted_cols) {
     return {Errc::malformed_message,
@@ -51,8 +60,15 @@ Failure wrong_shape(std::size_t rows, std::size_t cols, std::size_t wanted_rows,
 
 class MaskedMaster final : public MasterProtocol {
   public:
-    std::string_view name() const noexcept override { return "masked"; }
+    explicit MaskedMaster(bool encrypted) : encrypted_(encrypted) {}
+    std::string_view name() const noexcept override { return encrypted_ ? "encrypted" : "masked"; }
     std::string notice(std::uint64_t members) const override {
+        if (encrypted_)
+            return std::string("protocol encrypted: the master sees ") +
+                   (members == 1 ? "the member's partial scores, as with a single member there is "
+                                   "nobody to share a mask with"
+                                 : "the sum of the members' partial scores and no member's own") +
+                   "; every member sees the gradient of its own columns alone";
         if (members == 1)
             return "protocol masked: with a single member there is nobody to share a mask with, so "
                    "the master sees that member's partial scores; the member sees the residuals";
@@ -62,14 +78,13 @@ class MaskedMaster final : public MasterProtocol {
 
     Task<> begin(Parties& parties) override {
         parties_ = parties.members();
-        privacy::Nonce nonce{};
-        privacy::random_secret(nonce);
-        Replies asked = parties.ask_all(message::round, encode_setup(round_keys, nonce));
+        privacy::random_secret(nonce_);
+        Replies asked = parties.ask_all(message::round, encode_setup(round_keys, nonce_));
         const std::vector<Bytes> replies = co_await asked;
-        std::vector<std::uint8_t> keys;
+        keys_.clear();
         for (std::size_t i = 0; i < replies.size(); ++i)
-            co_await take_key(parties[i].name, replies[i], keys);
-        Replies told = parties.ask_all(message::round, encode_setup(round_agree, keys));
+            co_await take_key(parties[i].name, replies[i], keys_);
+        Replies told = parties.ask_all(message::round, encode_setup(round_agree, keys_));
         const std::vector<Bytes> agreed = co_await told;
         for (std::size_t i = 0; i < agreed.size(); ++i)
             co_await take_agreed(parties[i].name, agreed[i]);
@@ -111,7 +126,11 @@ class MaskedMaster final : public MasterProtocol {
 
     Result<models::ConstMatrixView> outgoing(const Stamp&,
                                              models::ConstMatrixView residual) override {
+        VFLBUS_ASSERT(!encrypted_, "residuals are encrypted before they are sent");
         return residual;
+    }
+    Hash256 public_seed(std::size_t rank, std::uint64_t use) const override {
+        return seed_of(nonce_, Body(keys_).subspan(rank * 32, 32), use);
     }
 
   private:
@@ -140,8 +159,11 @@ class MaskedMaster final : public MasterProtocol {
         return {};
     }
 
+    bool encrypted_;
     std::size_t parties_ = 0;
-    std::map<Stamp, Sum> sums_;  ///< begun and not finished
+    privacy::Nonce nonce_{};
+    std::vector<std::uint8_t> keys_;  ///< public ones, by rank
+    std::map<Stamp, Sum> sums_;       ///< begun and not finished
     std::vector<std::uint64_t> part_;
 };
 
@@ -168,6 +190,10 @@ class MaskedMember final : public MemberProtocol {
         if (sent.ring) return fail(Errc::malformed_message, "a residual that is no numbers");
         copy_tensor(sent, residual);
         return {};
+    }
+
+    Hash256 public_seed(std::uint64_t use) const override {
+        return keys_ ? seed_of(nonce_, keys_->public_key(), use) : Hash256{};
     }
 
     Result<Bytes> answer(const RoundRequest& request) override {
@@ -232,7 +258,10 @@ privacy::FixedPoint format_of(const Stamp& stamp) noexcept {
 }
 
 std::unique_ptr<MasterProtocol> make_masked_master() {
-    return std::make_unique<MaskedMaster>();
+    return std::make_unique<MaskedMaster>(false);
+}
+std::unique_ptr<MasterProtocol> make_encrypted_master() {
+    return std::make_unique<MaskedMaster>(true);
 }
 std::unique_ptr<MemberProtocol> make_masked_member(std::uint64_t members) {
     return std::make_unique<MaskedMember>(members);

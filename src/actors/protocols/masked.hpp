@@ -7,8 +7,8 @@
 // dishonest one):
 //   round 0   nonce of the master (32 bytes)           -> the member's new public key (32 bytes)
 //   round 1   the public keys of all members, by rank  -> nothing
-// Then every tensor of scores is made of integers (privacy/masks/fixed_point.hpp) plus streams that two
-// members share (privacy/masks/masks.hpp). The master adds its own scores, as integers as well.
+// Then every tensor of scores is made of integers (privacy/masks/fixed_point.hpp) plus streams that
+// two members share (privacy/masks/masks.hpp). The master adds its own scores, as integers as well.
 
 #include <cstdint>
 #include <memory>
@@ -19,6 +19,9 @@
 namespace vflbus::actors {
 
 std::unique_ptr<MasterProtocol> make_masked_master();
+/// The same for scores under `encrypted`, whose residuals do not travel in the clear: the gradients
+/// are another matter (training/linear/encrypted.hpp).
+std::unique_ptr<MasterProtocol> make_encrypted_master();
 /// `members`: how many the run has, by the agreed configuration.
 std::unique_ptr<MemberProtocol> make_masked_member(std::uint64_t members);
 

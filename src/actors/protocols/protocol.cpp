@@ -7,13 +7,13 @@ namespace vflbus::actors {
 namespace {
 
 Failure unusable(std::string_view name) {
-    for (const std::string_view planned : {"encrypted", "arbitered"})
+    for (const std::string_view planned : {"arbitered"})
         if (name == planned)
-            return {Errc::bad_config,
-                    "run.protocol \"" + std::string(name) +
-                        "\" is not built yet; this version has \"honest\" and \"masked\""};
+            return {Errc::bad_config, "run.protocol \"" + std::string(name) +
+                                          "\" is not built yet; this version has \"honest\", "
+                                          "\"masked\" and \"encrypted\""};
     return {Errc::bad_config, "unknown run.protocol \"" + std::string(name) +
-                                  "\"; this version has \"honest\" and \"masked\""};
+                                  "\"; this version has \"honest\", \"masked\" and \"encrypted\""};
 }
 
 }  // namespace
@@ -26,13 +26,14 @@ std::string protocol_notice(const config::AgreedHalf& agreed) {
 Result<std::unique_ptr<MasterProtocol>> make_master_protocol(std::string_view name) {
     if (name == "honest") return make_honest_master();
     if (name == "masked") return make_masked_master();
+    if (name == "encrypted") return make_encrypted_master();
     return tl::unexpected(unusable(name));
 }
 
 Result<std::unique_ptr<MemberProtocol>> make_member_protocol(const config::AgreedHalf& agreed) {
     const std::string_view name = config::name_of(agreed.run.protocol);
     if (name == "honest") return make_honest_member();
-    if (name == "masked") return make_masked_member(agreed.run.world_size);
+    if (name == "masked" || name == "encrypted") return make_masked_member(agreed.run.world_size);
     return tl::unexpected(unusable(name));
 }
 

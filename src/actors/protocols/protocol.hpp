@@ -26,6 +26,7 @@
 #include "actors/run/parties.hpp"
 #include "actors/run/task.hpp"
 #include "base/errc.hpp"
+#include "base/hash.hpp"
 #include "config/config.hpp"
 #include "models/matrix.hpp"
 
@@ -83,6 +84,11 @@ class MasterProtocol {
     /// All members have been added: `sum` is what it is called, without intercept.
     virtual Result<> finish(const Stamp& stamp, models::Matrix& sum) = 0;
 
+    /// A number that the master and member `rank` both know and neither has chosen alone, made for
+    /// `use`: public, and another one after each begin(). Zeros in protocols without.
+    [[nodiscard]] virtual Hash256 public_seed(std::size_t /*rank*/, std::uint64_t /*use*/) const {
+        return {};
+    }
     /// What members receive for the residual (b x k). Valid until the next call.
     virtual Result<models::ConstMatrixView> outgoing(const Stamp& stamp,
                                                      models::ConstMatrixView residual) = 0;
@@ -99,6 +105,8 @@ class MemberProtocol {
     virtual Result<> incoming(const Stamp& stamp, const TensorView& sent,
                               models::Matrix& residual) = 0;
     virtual Result<Bytes> answer(const RoundRequest& request) = 0;
+    /// As of MasterProtocol, for this member.
+    [[nodiscard]] virtual Hash256 public_seed(std::uint64_t /*use*/) const { return {}; }
 };
 
 /// What others get to see of each party in this run; "" for a protocol that is not built.

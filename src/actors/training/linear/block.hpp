@@ -33,6 +33,12 @@ class Block final : public RowScores {
     // -- training -------------------------------------------------------------------
     /// Gathers batch `step` and writes its scores (b x k, or 0 x k after the last) to `z`.
     void batch_scores(std::uint64_t step, models::Matrix& z);
+    /// One optimizer step with a gradient (features x outputs) that was reached otherwise.
+    Result<> apply_gradient(models::ConstMatrixView gradient) {
+        return model_.apply_gradient(gradient);
+    }
+    /// The batch gathered last (b x features).
+    [[nodiscard]] models::ConstMatrixView batch() const noexcept { return batch_; }
     /// One optimizer step on the batch gathered last. malformed_message when the shape differs.
     Result<> update(models::ConstMatrixView residual);
     /// Ridge solution on the batch gathered last; its new scores to `z`. Where all steps have the

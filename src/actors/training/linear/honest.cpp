@@ -1,10 +1,13 @@
 // Mini-batch descent with one round trip per step: the reply to step t are the scores of batch
-// t + 1 with the weights after step t.
+// t + 1 with the weights after step t. Under the protocol `encrypted` another one goes before it,
+// in which members compute with the residual without seeing it (encrypted.hpp).
 
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
+#include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/master.hpp"
 
 namespace vflbus::actors::linear {
@@ -17,6 +20,19 @@ class HonestSteps final : public LinearMaster {
     Task<StepResult> step(std::uint64_t step) override {
         co_await protocol().finish(stamp(step, Stamp::Tensor::scores), sum_);
         co_await head().forward_backward(sum_, block().schedule().rows(step), work_);
+        if (encrypted()) {
+            co_await encrypted_step(step);
+        } else {
+            co_await plain_step(step);
+        }
+        if (protocol().has_rounds_in_step()) co_await protocol().within_step(parties(), step);
+        StepResult result;
+        result.loss = work_.loss;
+        co_return result;
+    }
+
+  private:
+    Task<> plain_step(std::uint64_t step) {
         const models::ConstMatrixView sent =
             co_await protocol().outgoing(stamp(step, Stamp::Tensor::residual), work_.residual);
         Replies asked = parties().ask_all(message::step, encode_step(step, sent));
@@ -26,13 +42,45 @@ class HonestSteps final : public LinearMaster {
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)
             co_await run().said_by(i, take_reply(step + 1, i, replies[i]));
-        if (protocol().has_rounds_in_step()) co_await protocol().within_step(parties(), step);
-        StepResult result;
-        result.loss = work_.loss;
-        co_return result;
     }
 
-  private:
+    /// The residual goes out encrypted, for each member under a key of its own that is new in every
+    /// epoch; what comes back is opened and returned.
+    Task<> encrypted_step(std::uint64_t step) {
+        const std::uint64_t epoch = block().schedule().epoch_of(step);
+        const models::Matrix settings(0, 1);
+        std::vector<Bytes> sent =
+            co_await residuals_->encrypt(step, epoch, work_.residual, settings);
+        Replies computing = parties().ask_each(product_message, std::move(sent));
+        // while the members are at it
+        co_await block().update(work_.residual);
+        const std::vector<Bytes> answers = co_await computing;
+        std::vector<Bytes> opened;
+        for (std::size_t i = 0; i < answers.size(); ++i)
+            co_await run().said_by(i, open(step, i, answers[i], opened));
+        Replies stepping = parties().ask_each(message::step, std::move(opened));
+        co_await start_scores(step + 1);
+        const std::vector<Bytes> replies = co_await stepping;
+        for (std::size_t i = 0; i < replies.size(); ++i)
+            co_await run().said_by(i, take_reply(step + 1, i, replies[i]));
+    }
+
+    Result<> open(std::uint64_t step, std::size_t rank, Body answer, std::vector<Bytes>& opened) {
+        const auto numbers = residuals_->open(rank, answer);
+        if (!numbers) return tl::unexpected(numbers.error());
+        const std::size_t features = residuals_->features(rank);
+        opened.push_back(encode_step(step, SentTensor(*numbers, features, outputs())));
+        return {};
+    }
+
+    Result<> member_begun(std::size_t rank, const BeginReply& reply) override {
+        if (!encrypted()) return {};
+        if (rank == 0) residuals_.emplace(protocol());
+        const BatchSchedule& schedule = block().schedule();
+        return residuals_->add_member(
+            {schedule.batch_rows(0), reply.features, outputs(), schedule.steps()},
+            run().config().bus.message_bytes_max);
+    }
     Result<> start_scores(std::uint64_t step) override {
         block().batch_scores(step, own_scores_);
         return protocol().start(stamp(step, Stamp::Tensor::scores), own_scores_, sum_);
@@ -49,6 +97,7 @@ class HonestSteps final : public LinearMaster {
     models::Matrix own_scores_;
     models::Matrix sum_;  ///< of the scores of the next batch, own first, then by rank
     models::HeadStep work_;
+    std::optional<EncryptedResiduals> residuals_;
 };
 
 bool honest_chosen(const config::AgreedHalf& agreed) {
@@ -63,9 +112,9 @@ Result<std::unique_ptr<MasterHalf>> make_honest_master(const MasterSetting& sett
     return master;
 }
 
-constexpr config::Protocol honest_protocols[] = {config::Protocol::honest,
-                                                 config::Protocol::masked};
-constexpr MemberHandler honest_handlers[] = {on_begin, on_step, on_evaluate, on_round};
+constexpr config::Protocol honest_protocols[] = {config::Protocol::honest, config::Protocol::masked,
+                                                 config::Protocol::encrypted};
+constexpr MemberHandler honest_handlers[] = {on_begin, on_product, on_step, on_evaluate, on_round};
 
 }  // namespace
 

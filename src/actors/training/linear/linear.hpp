@@ -4,13 +4,15 @@
 // weights; the rows of the table for each way to do so.
 //
 //   lbfgs/           all rows at once, until it converges
-//   honest.cpp       mini-batches: one round trip per step
+//   honest.cpp       mini-batches: one round trip per step, or two under the protocol encrypted
+//   encrypted.hpp    gradients of members that do not see the residuals
 //   sequential.cpp   the seed's mode: one party after another solves for what the others leave
 //   master.hpp       what their master's halves share; member.cpp their member's half
 //   rows.hpp         scores of whole tables, for metrics and predictions
 //   block.hpp        weights and batches of one party; part.hpp its file; state.hpp its commits
 
 #include "actors/training/algorithm.hpp"
+#include "actors/training/linear/messages.hpp"
 
 namespace vflbus::actors::linear {
 
@@ -26,12 +28,15 @@ Result<std::unique_ptr<MemberHalf>> make_member(const MemberSetting& setting);
 // -- what the member's half answers, for the rows of linear algorithms -------------------
 
 Result<Bytes> answer_begin(MemberHalf& half, const MemberCall& call);
+Result<Bytes> answer_product(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_step(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_solve(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_evaluate(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_round(MemberHalf& half, const MemberCall& call);
 
 inline constexpr MemberHandler on_begin{message::begin, "begin", When::begins, answer_begin};
+inline constexpr MemberHandler on_product{product_message, "product", When::in_step,
+                                          answer_product};
 inline constexpr MemberHandler on_step{message::step, "step", When::ends_step, answer_step};
 inline constexpr MemberHandler on_solve{message::solve, "solve", When::ends_step, answer_solve};
 inline constexpr MemberHandler on_evaluate{message::evaluate, "evaluate", When::any_rows,

@@ -145,6 +145,7 @@ Result<> LinearMaster::begun(std::size_t rank, Body body) {
     const auto reply = decode_begin_reply(body);
     if (!reply) return tl::unexpected(reply.error());
     if (auto noted = note_begun(*run_, rank, *reply); !noted) return noted;
+    if (auto noted = member_begun(rank, *reply); !noted) return noted;
     return take_scores(0, rank, reply->scores);
 }
 

@@ -50,6 +50,8 @@ class LinearMaster : public MasterHalf {
     // -- for subclasses -------------------------------------------------------------------
     /// The scores of batch `step` begin with the master's own.
     virtual Result<> start_scores(std::uint64_t step) = 0;
+    /// What a member said of itself when it began. Called by rank.
+    virtual Result<> member_begun(std::size_t /*rank*/, const BeginReply& /*reply*/) { return {}; }
     /// Scores of batch `step` from a member. Called by rank.
     virtual Result<> take_scores(std::uint64_t step, std::size_t rank,
                                  const TensorView& scores) = 0;
@@ -57,6 +59,9 @@ class LinearMaster : public MasterHalf {
     [[nodiscard]] Run& run() const noexcept { return *run_; }
     [[nodiscard]] Parties& parties() const noexcept { return run_->parties(); }
     [[nodiscard]] MasterProtocol& protocol() const noexcept { return *protocol_; }
+    [[nodiscard]] bool encrypted() const {
+        return run_->config().run.protocol == config::Protocol::encrypted;
+    }
     [[nodiscard]] Block& block() noexcept { return *block_; }
     [[nodiscard]] models::Head& head() noexcept { return *head_; }
     /// Of a tensor of batch `step`.

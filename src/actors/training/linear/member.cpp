@@ -7,6 +7,7 @@
 
 #include "actors/protocols/protocol.hpp"
 #include "actors/training/linear/block.hpp"
+#include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/linear.hpp"
 #include "actors/training/linear/state.hpp"
 #include "base/planted.hpp"
@@ -26,6 +27,7 @@ class LinearMember final : public MemberHalf {
         auto block = Block::create(*party_, request->outputs);
         if (!block) return tl::unexpected(std::move(block.error()));
         block_.emplace(std::move(*block));
+        if (auto good = plan_encryption(); !good) return tl::unexpected(std::move(good.error()));
         const auto shared = batch_scores(0);
         if (!shared) return tl::unexpected(shared.error());
         return encode(begin_reply(*party_), *shared);
@@ -35,14 +37,22 @@ class LinearMember final : public MemberHalf {
         const auto request = decode_step_request(call.body);
         if (!request) return tl::unexpected(request.error());
         if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
-        const Stamp stamp = stamp_of(call.step, Stamp::Tensor::residual);
-        if (auto done = protocol_->incoming(stamp, request->tensor, residual_); !done)
-            return tl::unexpected(std::move(done.error()));
-        if (auto done = block_->update(residual_); !done)
+        if (auto done = take_step(call.step, request->tensor); !done)
             return tl::unexpected(std::move(done.error()));
         const auto shared = batch_scores(call.step + 1);
         if (!shared) return tl::unexpected(shared.error());
         return encode_scores(*shared);
+    }
+
+    Result<Bytes> product(const MemberCall& call) {
+        if (!encrypted_)
+            return fail(Errc::handler_failed, "the protocol of the run encrypts no residuals");
+        const auto request = decode_product_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
+        to_integers(block_->batch(), columns_);
+        return encrypted_->answer(*request, block_->schedule().epoch_of(call.step), columns_,
+                                  block_->batch().rows);
     }
 
     Result<Bytes> solve(const MemberCall& call) {
@@ -106,6 +116,25 @@ class LinearMember final : public MemberHalf {
     std::uint64_t outputs() const override { return block_ ? block_->outputs() : 0; }
 
   private:
+    Result<> plan_encryption() {
+        if (party_->agreed().run.protocol != config::Protocol::encrypted) return {};
+        const BatchSchedule& schedule = block_->schedule();
+        columns_.exponents = column_exponents(party_->design(TableKind::train));
+        encrypted_.emplace(*protocol_);
+        return encrypted_->plan(
+            {schedule.batch_rows(0), block_->features(), block_->outputs(), schedule.steps()});
+    }
+
+    Result<> take_step(std::uint64_t step, const TensorView& sent) {
+        if (encrypted_) {
+            if (auto done = encrypted_->open(step, sent, residual_); !done) return done;
+            return block_->apply_gradient(residual_);
+        }
+        const Stamp stamp = stamp_of(step, Stamp::Tensor::residual);
+        if (auto done = protocol_->incoming(stamp, sent, residual_); !done) return done;
+        return block_->update(residual_);
+    }
+
     [[nodiscard]] Stamp stamp_of(std::uint64_t step, Stamp::Tensor tensor) const {
         return {term_, step, TableKind::train, Stamp::batch, tensor};
     }
@@ -118,6 +147,8 @@ class LinearMember final : public MemberHalf {
     std::uint32_t term_;
     std::unique_ptr<MemberProtocol> protocol_;
     std::optional<Block> block_;
+    std::optional<EncryptedGradients> encrypted_;
+    IntegerColumns columns_;
     models::Matrix residual_;
     models::Matrix scores_;
     models::Matrix next_;
@@ -132,6 +163,9 @@ LinearMember& linear_half(MemberHalf& half) {
 
 Result<Bytes> answer_begin(MemberHalf& half, const MemberCall& call) {
     return linear_half(half).begin(call);
+}
+Result<Bytes> answer_product(MemberHalf& half, const MemberCall& call) {
+    return linear_half(half).product(call);
 }
 Result<Bytes> answer_step(MemberHalf& half, const MemberCall& call) {
     return linear_half(half).step(call);

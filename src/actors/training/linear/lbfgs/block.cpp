@@ -25,6 +25,22 @@ LbfgsBlock::LbfgsBlock(Party& party, LbfgsSettings settings, std::size_t outputs
         std::make_unique<models::LbfgsParty>(columns_, outputs, solver_groups(model.task, outputs));
 }
 
+void LbfgsBlock::make_integers(IntegerColumns& columns) {
+    columns.exponents.clear();
+    for (const double value : columns_.largest())
+        columns.exponents.push_back(column_exponent(value));
+    columns_.round_columns(columns.exponents, column_most);
+    const models::PanelMatrix& panels = columns_.panels();
+    columns.values.resize(panels.size());
+    for (std::size_t p = 0; p < panels.panels(); ++p)
+        for (std::size_t j = 0; j < panels.cols(); ++j) {
+            std::int16_t* to =
+                columns.values.data() + j * panels.rows() + models::PanelMatrix::first_row(p);
+            for (const double x : panels.panel(p).col(j))
+                *to++ = static_cast<std::int16_t>(std::ldexp(x, columns.exponents[j]));
+        }
+}
+
 Result<> LbfgsBlock::scores(TableKind side, std::uint64_t first, std::uint64_t count,
                             models::Matrix& z) const {
     const std::uint64_t rows = party_->rows(side).size();

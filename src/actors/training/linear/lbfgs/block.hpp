@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "actors/party.hpp"
+#include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/lbfgs/messages.hpp"
 #include "actors/training/linear/part.hpp"
 #include "actors/training/linear/rows.hpp"
@@ -30,6 +31,14 @@ class LbfgsBlock final : public RowScores {
                     models::LbfgsAnswer& out) {
         return solver_->answer(coefficients, residual, out);
     }
+    /// The same with X~' r in place of the residual r.
+    Result<> answer_product(models::ConstMatrixView coefficients, models::ConstMatrixView product,
+                            models::LbfgsAnswer& out) {
+        return solver_->answer_product(coefficients, product, out);
+    }
+    /// X~ as integers, to which its numbers are rounded at the same time, so that scores and
+    /// gradients are those of the same columns. Before the first answer.
+    void make_integers(IntegerColumns& columns);
     /// Scores X w in the unit of the scaled labels, without intercept.
     Result<> scores(TableKind side, std::uint64_t first, std::uint64_t count,
                     models::Matrix& z) const override;

@@ -25,6 +25,7 @@ Result<std::unique_ptr<MasterHalf>> make_lbfgs_master(const MasterSetting& setti
 Result<std::unique_ptr<MemberHalf>> make_lbfgs_member(const MemberSetting& setting);
 
 Result<Bytes> answer_lbfgs_begin(MemberHalf& half, const MemberCall& call);
+Result<Bytes> answer_lbfgs_product(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_lbfgs_round(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_lbfgs_evaluate(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_lbfgs_protocol(MemberHalf& half, const MemberCall& call);

@@ -146,10 +146,16 @@ class LbfgsMasterHalf final : public MasterHalf {
 
     Task<StepResult> step(std::uint64_t step) override {
         const models::LbfgsRequest& request = solver_->request();
-        const models::ConstMatrixView sent =
-            co_await protocol_->outgoing(stamp(step, Stamp::Tensor::residual), request.residual);
-        Replies asked = run_->parties().ask_all(
-            iterate_message, encode_iterate(step, settings_, request.coefficients, sent));
+        std::vector<Bytes> bodies;
+        if (encrypts()) {
+            co_await encrypted_products(step, bodies);
+        } else {
+            const models::ConstMatrixView sent = co_await protocol_->outgoing(
+                stamp(step, Stamp::Tensor::residual), request.residual);
+            const Bytes body = encode_iterate(step, settings_, request.coefficients, sent);
+            bodies.assign(run_->parties().members(), body);
+        }
+        Replies asked = run_->parties().ask_each(iterate_message, std::move(bodies));
         // while the members are at it
         co_await block_->answer(request.coefficients, request.residual, answer_);
         co_await start_sums(step);
@@ -254,10 +260,38 @@ class LbfgsMasterHalf final : public MasterHalf {
     [[nodiscard]] Stamp stamp(std::uint64_t step, Stamp::Tensor tensor) const {
         return {run_->term(), step, TableKind::train, Stamp::batch, tensor};
     }
+    [[nodiscard]] bool encrypts() const {
+        return run_->config().run.protocol == config::Protocol::encrypted;
+    }
     Result<> begun(std::size_t rank, Body body) {
         const auto reply = decode_begin_reply(body);
         if (!reply) return tl::unexpected(reply.error());
-        return note_begun(*run_, rank, *reply);
+        if (auto noted = note_begun(*run_, rank, *reply); !noted) return noted;
+        if (!encrypts()) return {};
+        if (rank == 0) residuals_.emplace(*protocol_);
+        return residuals_->add_member({labels_->train.rows(), reply->features, outputs(), steps()},
+                                      run_->config().bus.message_bytes_max);
+    }
+
+    /// The residual goes out encrypted, under a key for each member and round; `bodies`: the
+    /// requests of the round, with what was opened of their answers.
+    Task<> encrypted_products(std::uint64_t step, std::vector<Bytes>& bodies) {
+        const models::LbfgsRequest& request = solver_->request();
+        const models::Matrix settings =
+            step == 0 ? settings_tensor(settings_) : models::Matrix(0, 1);
+        std::vector<Bytes> sent =
+            co_await residuals_->encrypt(step, step, request.residual, settings);
+        Replies computing = run_->parties().ask_each(product_message, std::move(sent));
+        const std::vector<Bytes> answers = co_await computing;
+        for (std::size_t i = 0; i < answers.size(); ++i)
+            co_await run_->said_by(i, open(step, i, answers[i], bodies));
+    }
+    Result<> open(std::uint64_t step, std::size_t rank, Body answer, std::vector<Bytes>& bodies) {
+        const auto numbers = residuals_->open(rank, answer);
+        if (!numbers) return tl::unexpected(numbers.error());
+        const SentTensor opened(*numbers, residuals_->features(rank), outputs());
+        bodies.push_back(encode_iterate(step, settings_, solver_->request().coefficients, opened));
+        return {};
     }
     Result<> start_sums(std::uint64_t step) {
         if (auto done = protocol_->start(stamp(step, Stamp::Tensor::gradient_scores),
@@ -290,6 +324,7 @@ class LbfgsMasterHalf final : public MasterHalf {
     std::optional<models::LbfgsMaster> solver_;
     LbfgsSettings settings_;
     std::unique_ptr<LbfgsBlock> block_;
+    std::optional<EncryptedResiduals> residuals_;
     std::unique_ptr<LbfgsBaseline> baseline_;
     models::LbfgsAnswer answer_;
     models::Matrix scores_;    ///< X g, summed
@@ -301,9 +336,11 @@ bool lbfgs_chosen(const config::AgreedHalf& agreed) {
     return agreed.model.solver == config::Solver::lbfgs;
 }
 
-constexpr config::Protocol lbfgs_protocols[] = {config::Protocol::honest, config::Protocol::masked};
+constexpr config::Protocol lbfgs_protocols[] = {config::Protocol::honest, config::Protocol::masked,
+                                                config::Protocol::encrypted};
 constexpr MemberHandler lbfgs_handlers[] = {
     {message::begin, "begin", When::begins, answer_lbfgs_begin},
+    {product_message, "product", When::in_step, answer_lbfgs_product},
     {iterate_message, "iterate", When::ends_step, answer_lbfgs_round},
     {message::evaluate, "evaluate", When::any_rows, answer_lbfgs_evaluate},
     {message::round, "round", When::any_moment, answer_lbfgs_protocol},

@@ -29,23 +29,28 @@ class LbfgsMember final : public MemberHalf {
         if (request->outputs == 0) return fail(Errc::malformed_message, "a model without outputs");
         outputs_ = request->outputs;
         block_.reset();  // that of an earlier fold
+        encrypted_.reset();
         return encode(begin_reply(*party_), models::Matrix(0, outputs_));
+    }
+
+    /// The residual comes encrypted, before the round that needs its product with the columns.
+    Result<Bytes> product(const MemberCall& call) {
+        if (!encrypts())
+            return fail(Errc::handler_failed, "the protocol of the run encrypts no residuals");
+        const auto request = decode_product_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
+        if (auto good = make_block(request->settings); !good)
+            return tl::unexpected(std::move(good.error()));
+        return encrypted_->answer(*request, call.step, columns_,
+                                  party_->rows(TableKind::train).size());
     }
 
     Result<Bytes> iterate(const MemberCall& call) {
         const auto request = decode_iterate_request(call.body);
         if (!request) return tl::unexpected(request.error());
         if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
-        if (!block_) {
-            auto settings = settings_of(request->settings, outputs_);
-            if (!settings) return tl::unexpected(std::move(settings.error()));
-            block_ = std::make_unique<LbfgsBlock>(*party_, std::move(*settings), outputs_);
-        }
-        const Stamp residual = stamp_of(call.step, Stamp::Tensor::residual);
-        if (auto done = protocol_->incoming(residual, request->residual, residual_); !done)
-            return tl::unexpected(std::move(done.error()));
-        copy_tensor(request->coefficients, coefficients_);
-        if (auto done = block_->answer(coefficients_, residual_, answer_); !done)
+        if (auto done = take_round(call.step, *request); !done)
             return tl::unexpected(std::move(done.error()));
         const auto scores =
             protocol_->share(stamp_of(call.step, Stamp::Tensor::gradient_scores), answer_.scores);
@@ -101,7 +106,8 @@ class LbfgsMember final : public MemberHalf {
         models::LbfgsPartyState state = LbfgsBlock::saved_solver(reader);
         if (auto done = reader.finish(); !done) return tl::unexpected(std::move(done.error()));
         if (VFLBUS_PLANTED(solver_not_restored)) std::ranges::fill(state.vectors, 0.0);
-        block_ = std::make_unique<LbfgsBlock>(*party_, settings, outputs_);
+        if (auto good = use_settings(settings); !good)
+            return tl::unexpected(std::move(good.error()));
         if (auto done = block_->restore(state); !done)
             return tl::unexpected(std::move(done.error()));
         return encode_restored(step, models::Matrix(0, outputs_));
@@ -127,6 +133,41 @@ class LbfgsMember final : public MemberHalf {
     std::uint64_t outputs() const override { return loaded_ ? loaded_->outputs() : outputs_; }
 
   private:
+    [[nodiscard]] bool encrypts() const {
+        return party_->agreed().run.protocol == config::Protocol::encrypted;
+    }
+
+    /// In the first round, unless the block is there.
+    Result<> make_block(const TensorView& said) {
+        if (block_) return {};
+        auto settings = settings_of(said, outputs_);
+        if (!settings) return tl::unexpected(std::move(settings.error()));
+        return use_settings(std::move(*settings));
+    }
+    Result<> use_settings(LbfgsSettings settings) {
+        block_ = std::make_unique<LbfgsBlock>(*party_, std::move(settings), outputs_);
+        if (!encrypts()) return {};
+        block_->make_integers(columns_);
+        encrypted_.emplace(*protocol_);
+        return encrypted_->plan(
+            {party_->rows(TableKind::train).size(), block_->features(), outputs_, steps()});
+    }
+
+    Result<> take_round(std::uint64_t step, const IterateRequest& request) {
+        copy_tensor(request.coefficients, coefficients_);
+        if (encrypts()) {
+            if (!encrypted_)
+                return fail(Errc::handler_failed, "the product of the first round has not come");
+            if (auto done = encrypted_->open(step, request.residual, residual_); !done) return done;
+            return block_->answer_product(coefficients_, residual_, answer_);
+        }
+        if (auto good = make_block(request.settings); !good) return good;
+        const Stamp residual = stamp_of(step, Stamp::Tensor::residual);
+        if (auto done = protocol_->incoming(residual, request.residual, residual_); !done)
+            return done;
+        return block_->answer(coefficients_, residual_, answer_);
+    }
+
     [[nodiscard]] Stamp stamp_of(std::uint64_t step, Stamp::Tensor tensor) const {
         return {term_, step, TableKind::train, Stamp::batch, tensor};
     }
@@ -136,7 +177,9 @@ class LbfgsMember final : public MemberHalf {
     std::unique_ptr<MemberProtocol> protocol_;
     std::uint64_t outputs_ = 0;
     std::unique_ptr<LbfgsBlock> block_;  ///< of a training, from the first round on
-    std::optional<Block> loaded_;        ///< of a prediction
+    std::optional<EncryptedGradients> encrypted_;
+    IntegerColumns columns_;       ///< of the block, when residuals are encrypted
+    std::optional<Block> loaded_;  ///< of a prediction
     models::Matrix coefficients_;
     models::Matrix residual_;
     models::LbfgsAnswer answer_;
@@ -151,6 +194,9 @@ LbfgsMember& lbfgs_half(MemberHalf& half) {
 
 Result<Bytes> answer_lbfgs_begin(MemberHalf& half, const MemberCall& call) {
     return lbfgs_half(half).begin(call);
+}
+Result<Bytes> answer_lbfgs_product(MemberHalf& half, const MemberCall& call) {
+    return lbfgs_half(half).product(call);
 }
 Result<Bytes> answer_lbfgs_round(MemberHalf& half, const MemberCall& call) {
     return lbfgs_half(half).iterate(call);

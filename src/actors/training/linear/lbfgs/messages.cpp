@@ -11,25 +11,25 @@ namespace {
 /// Around the raw bytes of a tensor: array and string markers, shape, length.
 constexpr std::size_t tensor_overhead_bytes = 48;
 
-bus::Writer& put(bus::Writer& w, models::ConstMatrixView m) {
-    return w.tensor(m.span(), m.rows, m.cols);
-}
-
 }  // namespace
 
+models::Matrix settings_tensor(const LbfgsSettings& settings) {
+    models::Matrix out(1 + settings.units.size(), 1);
+    out(0, 0) = settings.penalty;
+    for (std::size_t i = 0; i < settings.units.size(); ++i) out(i + 1, 0) = settings.units[i];
+    return out;
+}
+
 Bytes encode_iterate(std::uint64_t step, const LbfgsSettings& settings,
-                     models::ConstMatrixView coefficients, models::ConstMatrixView residual) {
-    std::vector<double> said;
-    if (step == 0) {
-        said = settings.units;
-        said.insert(said.begin(), settings.penalty);
-    }
+                     models::ConstMatrixView coefficients, const SentTensor& residual) {
+    const models::Matrix said = step == 0 ? settings_tensor(settings) : models::Matrix(0, 1);
     bus::Writer w;
-    w.reserve((said.size() + coefficients.size() + residual.size()) * sizeof(double) +
+    w.reserve((said.size() + coefficients.size() + residual.values.size()) * sizeof(double) +
               4 * tensor_overhead_bytes);
-    w.array(4).u64(step).tensor(said, said.size(), 1);
-    put(w, coefficients);
-    return put(w, residual).take();
+    w.array(4).u64(step);
+    put_tensor(w, said);
+    put_tensor(w, coefficients);
+    return put_tensor(w, residual).take();
 }
 
 Result<IterateRequest> decode_iterate_request(Body body) {

@@ -30,8 +30,10 @@ struct IterateReply {
     TensorView products;  ///< models::LbfgsSlots::scalars() x 1
 };
 
+/// The settings as they travel: 1 + outputs rows.
+models::Matrix settings_tensor(const LbfgsSettings& settings);
 Bytes encode_iterate(std::uint64_t step, const LbfgsSettings& settings,
-                     models::ConstMatrixView coefficients, models::ConstMatrixView residual);
+                     models::ConstMatrixView coefficients, const SentTensor& residual);
 Result<IterateRequest> decode_iterate_request(Body body);
 
 Bytes encode_iterated(const SentTensor& scores, const SentTensor& products);

@@ -1,0 +1,108 @@
+// Lattice encryption: what a batch costs at both ends, on one core, on both paths.
+
+#include <array>
+#include <ctime>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "base/rng.hpp"
+#include "measure.hpp"
+#include "privacy/rlwe/cipher.hpp"
+
+namespace vflbus::bench {
+namespace {
+
+namespace rlwe = privacy::rlwe;
+
+double processor_us() {
+    timespec now{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) * 1e-3;
+}
+
+/// One shape: encryption with serialising, the member's work with parsing, decryption, plain.
+struct Work {
+    explicit Work(const rlwe::Shape& shape)
+        : plan(rlwe::make_plan(shape).value()),
+          rows(shape.rows),
+          seed(privacy::random_key()),
+          owner(seed.bytes()),
+          member(rlwe::Answerer::create(seed.bytes(), owner.zero()).value()) {
+        Rng rng(1);
+        columns.resize(rows * shape.features);
+        values.resize(rows * shape.outputs);
+        for (auto& value : columns)
+            value = static_cast<std::int16_t>(static_cast<int>(rng.below(65535)) - 32767);
+        for (auto& value : values) value = static_cast<std::int32_t>(rng.below(2000)) - 1000;
+    }
+
+    /// Processor time in us of each part; false when a number is not that of plain integers.
+    bool once(std::array<double, 3>& us) {
+        const double start = processor_us();
+        const rlwe::Bytes sent = owner.encrypt(plan, values, rows);
+        const double encrypted = processor_us();
+        auto answer = member.answer(plan, columns, rows, sent);
+        const double answered = processor_us();
+        const auto opened = owner.decrypt(plan, answer.value().bytes);
+        const double decrypted = processor_us();
+        us = {encrypted - start, answered - encrypted, decrypted - answered};
+        down = sent.size();
+        up = answer->bytes.size();
+        return rlwe::unmask(plan, opened.value(), answer->masks).value() ==
+               rlwe::plain_product(plan, columns, values, rows);
+    }
+
+    rlwe::Plan plan;
+    std::size_t rows;
+    privacy::Key seed;
+    rlwe::KeyOwner owner;
+    rlwe::Answerer member;
+    std::vector<std::int16_t> columns;
+    std::vector<std::int32_t> values;
+    std::size_t down = 0;
+    std::size_t up = 0;
+};
+
+void measure_shape(Report& report, const rlwe::Shape& shape, int rounds, const std::string& path,
+                   const std::array<double, 3>& bars) {
+    Work work(shape);
+    std::array<std::vector<double>, 3> us;
+    for (int round = 0; round < rounds; ++round) {
+        std::array<double, 3> once{};
+        if (!work.once(once)) throw std::runtime_error("encrypted products are not the plain ones");
+        for (std::size_t i = 0; i < 3; ++i) us[i].push_back(once[i]);
+    }
+    const std::string name = std::to_string(shape.rows) + " x " + std::to_string(shape.features) +
+                             " x " + std::to_string(shape.outputs) + ", " + path;
+    const char* const parts[] = {"encrypt and serialise ", "member's answer ", "decrypt "};
+    const std::size_t bytes[] = {work.down, work.up, 0};
+    for (std::size_t i = 0; i < 3; ++i) {
+        std::optional<Bar> bar;
+        if (bars[i] > 0) bar = Bar{Bar::Kind::at_most, bars[i]};
+        report.add(single(parts[i] + name, "us", quantile(us[i], .5), bar,
+                          bytes[i] == 0 ? "" : std::to_string(bytes[i] / 1024) + " KiB"));
+    }
+}
+
+}  // namespace
+
+void measure_privacy(Report& report, const Settings& settings) {
+    report.section("Encryption",
+                   "one batch under the protocol encrypted, processor time of one core; bars: nine "
+                   "tenths of the speed of the prototype that the engine was measured against");
+    const int rounds = settings.rounds > 0 ? settings.rounds : settings.quick ? 2 : 25;
+    if (rlwe::best_path() == rlwe::Path::ifma) {
+        measure_shape(report, {256, 30, 1, 1000}, 2 * rounds, "IFMA", {120 / .9, 230 / .9, 0});
+        measure_shape(report, {1024, 100, 1, 1000}, rounds, "IFMA", {});
+        measure_shape(report, {4096, 330, 1, 1000}, settings.quick ? 1 : 9, "IFMA",
+                      {0, 12'000 / .9, 0});
+        measure_shape(report, {256, 30, 19, 1000}, settings.quick ? 1 : 9, "IFMA", {});
+    }
+    rlwe::use_path(rlwe::Path::portable);
+    measure_shape(report, {256, 30, 1, 1000}, rounds, "portable", {});
+    rlwe::use_path(rlwe::best_path());
+}
+
+}  // namespace vflbus::bench

@@ -1,0 +1,253 @@
+#include "actors/training/linear/encrypted.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "base/assert.hpp"
+#include "base/text.hpp"
+#include "bus/wire/limits.hpp"
+
+namespace vflbus::actors::linear {
+namespace {
+
+namespace rlwe = privacy::rlwe;
+
+/// Of the powers of two that residuals and columns are multiplied by: far more than numbers need.
+constexpr int exponent_max = 1100;
+
+/// The least x with |value| <= 2^x.
+int power_above(double value) {
+    int exponent = 0;
+    const double fraction = std::frexp(value, &exponent);
+    return fraction == .5 ? exponent - 1 : exponent;
+}
+
+/// Residuals as integers of so many bits; `exponent`: the power of two that they are multiplied by.
+void to_integers(models::ConstMatrixView residual, int exponent, std::uint32_t bits,
+                 std::span<std::int32_t> out) {
+    const double most = std::ldexp(1.0, static_cast<int>(bits));
+    for (std::size_t i = 0; i < out.size(); ++i)
+        out[i] = static_cast<std::int32_t>(
+            std::clamp(std::nearbyint(std::ldexp(residual.data[i], exponent)), -most, most));
+}
+
+}  // namespace
+
+// -- messages -----------------------------------------------------------------------------
+
+Bytes encode(const ProductRequest& m, models::ConstMatrixView settings) {
+    bus::Writer w;
+    w.reserve(m.zero.size() + m.ciphertexts.size() + settings.size() * sizeof(double) + 128);
+    w.array(5).u64(m.step).tensor(settings.span(), settings.rows, settings.cols);
+    return w.i64(m.exponent).bin(m.zero).bin(m.ciphertexts).take();
+}
+
+Result<ProductRequest> decode_product_request(Body body) {
+    bus::Reader r("product", body, 5);
+    ProductRequest m;
+    m.step = r.u64();
+    m.settings = r.tensor();
+    m.exponent = r.i64();
+    m.zero = r.bin();
+    m.ciphertexts = r.bin();
+    if (auto done = r.finish(); !done) return tl::unexpected(std::move(done.error()));
+    if (m.exponent < -exponent_max || m.exponent > exponent_max)
+        return fail(Errc::malformed_message,
+                    "residuals times 2^" + std::to_string(m.exponent) + " make no sense");
+    return m;
+}
+
+Bytes encode_product_reply(Body answer) {
+    bus::Writer w;
+    w.reserve(answer.size() + 16);
+    return w.array(1).bin(answer).take();
+}
+
+Result<Body> decode_product_reply(Body body) {
+    bus::Reader r("product reply", body, 1);
+    const Body answer = r.bin();
+    if (auto done = r.finish(); !done) return tl::unexpected(std::move(done.error()));
+    return answer;
+}
+
+// -- the master -----------------------------------------------------------------------------
+
+Result<> EncryptedResiduals::add_member(const rlwe::Shape& shape, std::uint64_t message_bytes_max) {
+    Member member;
+    member.plan.shape = shape;
+    if (shape.features > 0) {
+        // before the plan, which takes time by the number of features
+        if (shape.features > message_bytes_max / (2 * sizeof(std::uint64_t) * shape.outputs))
+            return fail(Errc::too_large, "has " + std::to_string(shape.features) +
+                                             " columns, more than a message holds gradients of");
+        auto plan = rlwe::make_plan(shape);
+        if (!plan) return tl::unexpected(std::move(plan.error()));
+        const std::uint64_t bytes =
+            std::max(plan->ciphertexts() * rlwe::ciphertext_bytes() + rlwe::polynomial_bytes(),
+                     plan->answers() * rlwe::answer_bytes(*plan, rlwe::ring_size));
+        if (bytes > message_bytes_max - message_bytes_max / 4)
+            return fail(Errc::too_large,
+                        "encrypted messages of a step would have " + human_bytes(bytes) +
+                            ", more than a message of " + human_bytes(message_bytes_max) +
+                            " (bus.message_bytes_max) holds: lower model.batch_size");
+        member.plan = *plan;
+    }
+    members_.push_back(std::move(member));
+    return {};
+}
+
+Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::uint64_t key,
+                                                       models::ConstMatrixView residual,
+                                                       models::ConstMatrixView settings) {
+    double largest = 0;
+    for (const double value : residual.span()) largest = std::max(largest, std::abs(value));
+    if (!std::isfinite(largest))
+        return fail(Errc::diverged,
+                    "the residual of step " + std::to_string(step) + " is no longer finite");
+    std::vector<Bytes> out;
+    privacy::SecretVector<std::int32_t> values(residual.size());
+    for (std::size_t rank = 0; rank < members_.size(); ++rank) {
+        Member& member = members_[rank];
+        ProductRequest request;
+        request.step = step;
+        member.waits = true;
+        if (member.plan.shape.features == 0) {
+            out.push_back(encode(request, settings));
+            continue;
+        }
+        if (!member.owner || key_ != key) {
+            const Hash256 seed = protocol_->public_seed(rank, key);
+            member.owner = std::make_unique<rlwe::KeyOwner>(seed);
+            request.zero = member.owner->zero();
+        }
+        const auto bits = member.plan.residual_bits;
+        request.exponent = largest == 0 ? 0
+                                        : std::clamp(static_cast<int>(bits) - power_above(largest),
+                                                     -exponent_max, exponent_max);
+        to_integers(residual, static_cast<int>(request.exponent), bits, values.span());
+        const Bytes ciphertexts = member.owner->encrypt(member.plan, values.span(), residual.rows);
+        request.ciphertexts = ciphertexts;
+        out.push_back(encode(request, settings));
+    }
+    key_ = key;
+    return out;
+}
+
+Result<std::vector<std::uint64_t>> EncryptedResiduals::open(std::size_t rank, Body reply) {
+    Member& member = members_[rank];
+    VFLBUS_ASSERT(member.waits, "an answer is decrypted once");
+    member.waits = false;
+    const auto answer = decode_product_reply(reply);
+    if (!answer) return tl::unexpected(answer.error());
+    if (member.plan.shape.features > 0) return member.owner->decrypt(member.plan, *answer);
+    if (answer->empty()) return std::vector<std::uint64_t>{};
+    return fail(Errc::malformed_message, "answered for columns that it does not have");
+}
+
+// -- a member -------------------------------------------------------------------------------
+
+std::vector<int> column_exponents(models::DesignView design) {
+    std::vector<double> largest(design.cols);
+    for (std::size_t i = 0; i < design.rows; ++i)
+        for (std::size_t j = 0; j < design.cols; ++j)
+            largest[j] = std::max(largest[j], std::abs(design.data[i * design.stride + j]));
+    std::vector<int> out;
+    for (const double value : largest) out.push_back(column_exponent(value));
+    return out;
+}
+
+int column_exponent(double largest) {
+    return largest == 0 ? 0 : static_cast<int>(rlwe::column_bits) - power_above(largest);
+}
+
+void to_integers(models::ConstMatrixView batch, IntegerColumns& columns) {
+    columns.values.resize(batch.size());
+    for (std::size_t j = 0; j < batch.cols; ++j) {
+        // two factors, as a power of two alone may be too large for a double
+        const int exponent = columns.exponents[j];
+        const double first = std::ldexp(1.0, exponent / 2);
+        const double second = std::ldexp(1.0, exponent - exponent / 2);
+        for (std::size_t i = 0; i < batch.rows; ++i)
+            columns.values[j * batch.rows + i] = static_cast<std::int16_t>(std::clamp(
+                std::nearbyint(batch(i, j) * first * second), -column_most, column_most));
+    }
+}
+
+Result<> EncryptedGradients::plan(const rlwe::Shape& shape) {
+    rlwe::Plan made;
+    made.shape = shape;
+    if (shape.features > 0) {
+        auto plan = rlwe::make_plan(shape);
+        if (!plan) return tl::unexpected(std::move(plan.error()));
+        made = *plan;
+    }
+    plan_ = made;
+    answerer_.reset();
+    key_.reset();
+    pending_.reset();
+    return {};
+}
+
+Result<Bytes> EncryptedGradients::answer(const ProductRequest& request, std::uint64_t key,
+                                         const IntegerColumns& columns, std::size_t rows) {
+    VFLBUS_ASSERT(plan_.has_value(), "a training has begun");
+    if (pending_ && pending_->step == request.step)
+        return fail(Errc::handler_failed,
+                    "has answered the product of step " + std::to_string(request.step));
+    Pending pending;
+    pending.step = request.step;
+    pending.exponent = static_cast<int>(request.exponent);
+    pending.columns = columns.exponents;
+    if (plan_->shape.features == 0) {
+        if (!request.zero.empty() || !request.ciphertexts.empty())
+            return fail(Errc::malformed_message, "ciphertexts for a party without columns");
+        pending_ = std::move(pending);
+        return encode_product_reply({});
+    }
+    const bool due = key_ != key;
+    if (due == request.zero.empty())
+        return fail(Errc::malformed_message,
+                    due ? "a new key is due and none came" : "a key came where none is due");
+    if (due) {
+        const Hash256 seed = protocol_->public_seed(key);
+        auto made = rlwe::Answerer::create(seed, request.zero);
+        if (!made) return tl::unexpected(std::move(made.error()));
+        answerer_.emplace(std::move(*made));
+        key_ = key;
+    }
+    auto answer = answerer_->answer(*plan_, columns.values, rows, request.ciphertexts);
+    if (!answer) return tl::unexpected(std::move(answer.error()));
+    pending.masks = std::move(answer->masks);
+    pending_ = std::move(pending);
+    return encode_product_reply(answer->bytes);
+}
+
+Result<> EncryptedGradients::open(std::uint64_t step, const TensorView& opened,
+                                  models::Matrix& gradient) {
+    if (!pending_ || pending_->step != step)
+        return fail(Errc::handler_failed,
+                    "opened numbers of step " + std::to_string(step) + " came before its product");
+    const rlwe::Shape& shape = plan_->shape;
+    if (!opened.ring || opened.rows != shape.features || opened.cols != shape.outputs)
+        return fail(Errc::malformed_message, "opened numbers of " + std::to_string(opened.rows) +
+                                                 " x " + std::to_string(opened.cols) + " where " +
+                                                 std::to_string(shape.features) + " x " +
+                                                 std::to_string(shape.outputs) + " belong");
+    gradient.resize_uninitialized(shape.features, shape.outputs);
+    if (shape.features == 0) return {};
+    std::vector<std::uint64_t> words(shape.features * shape.outputs);
+    opened.copy_to(words);
+    const auto sums = rlwe::unmask(*plan_, words, pending_->masks);
+    if (!sums) return tl::unexpected(sums.error());
+    for (std::size_t k = 0; k < shape.outputs; ++k)
+        for (std::size_t j = 0; j < shape.features; ++j)
+            gradient(j, k) = std::ldexp(static_cast<double>((*sums)[k * shape.features + j]),
+                                        -pending_->exponent - pending_->columns[j]);
+    // masks are used once; a step that is asked for again finds none
+    pending_->masks = {};
+    return {};
+}
+
+}  // namespace vflbus::actors::linear

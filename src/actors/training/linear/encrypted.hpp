@@ -1,0 +1,123 @@
+#pragma once
+// Gradients of members whose residuals nobody but the master reads: protocol `encrypted`, for
+// mini-batches and for L-BFGS.
+//
+// The problem: a member's step needs X' r, and r tells the labels. The master encrypts r under a
+// key of its own, the member multiplies the ciphertexts by its columns and hides the result under
+// random numbers, the master decrypts these sums, and the member takes its numbers off
+// (docs/privacy.md; privacy/rlwe/cipher.hpp). So a step has one round trip more than in `honest`:
+//
+//   product   [t, settings, exponent, zero, ciphertexts]   -> [answer]
+//   step or iterate, whose residual is an integer tensor: the opened numbers (features x outputs)
+//
+// Columns become integers below 2^15, each column with a power of two of its own; residuals
+// integers of the plan's width, with a power of two that the message says (`exponent`).
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "actors/messages.hpp"
+#include "actors/protocols/protocol.hpp"
+#include "actors/training/linear/messages.hpp"
+#include "base/errc.hpp"
+#include "models/matrix.hpp"
+#include "privacy/rlwe/cipher.hpp"
+
+namespace vflbus::actors::linear {
+
+struct ProductRequest {
+    std::uint64_t step = 0;
+    TensorView settings;  ///< of L-BFGS in round 0, otherwise without rows
+    std::int64_t exponent = 0;
+    Body zero;  ///< with a new key; otherwise empty
+    Body ciphertexts;
+};
+
+Bytes encode(const ProductRequest& m, models::ConstMatrixView settings);
+Result<ProductRequest> decode_product_request(Body body);
+Bytes encode_product_reply(Body answer);
+/// The answer. Borrows from `body`.
+Result<Body> decode_product_reply(Body body);
+
+// -- the master ---------------------------------------------------------------------------
+
+/// Keys and residuals of one term, for all members.
+class EncryptedResiduals {
+  public:
+    explicit EncryptedResiduals(const MasterProtocol& protocol) : protocol_(&protocol) {}
+
+    /// A member has `features` columns. Errors: too_large, when the numbers of a step do not fit
+    /// into what encryption or messages of `message_bytes_max` hold.
+    Result<> add_member(const privacy::rlwe::Shape& shape, std::uint64_t message_bytes_max);
+
+    /// The bodies of `product` for all members, by rank. `key`: its number; another one than before
+    /// makes new keys.
+    Result<std::vector<Bytes>> encrypt(std::uint64_t step, std::uint64_t key,
+                                       models::ConstMatrixView residual,
+                                       models::ConstMatrixView settings);
+    /// The opened numbers of member `rank`, each answer once. malformed_message when it is not of
+    /// the plan's size.
+    Result<std::vector<std::uint64_t>> open(std::size_t rank, Body reply);
+    [[nodiscard]] std::size_t features(std::size_t rank) const {
+        return members_[rank].plan.shape.features;
+    }
+
+  private:
+    struct Member {
+        privacy::rlwe::Plan plan;
+        std::unique_ptr<privacy::rlwe::KeyOwner> owner;
+        bool waits = false;  ///< for an answer
+    };
+    const MasterProtocol* protocol_;
+    std::optional<std::uint64_t> key_;
+    std::vector<Member> members_;
+};
+
+// -- a member -------------------------------------------------------------------------------
+
+/// Columns as integers: column j is values times 2^exponent[j], rounded to the nearest.
+struct IntegerColumns {
+    std::vector<std::int16_t> values;  ///< rows x features, column-major
+    std::vector<int> exponents;
+};
+/// The exponents with which no number of a column passes 2^15.
+std::vector<int> column_exponents(models::DesignView design);
+/// The exponent for a column whose largest number is `largest`.
+int column_exponent(double largest);
+/// No integer of a column is larger.
+inline constexpr double column_most = (1 << privacy::rlwe::column_bits) - 1;
+/// The rows of a batch (b x d).
+void to_integers(models::ConstMatrixView batch, IntegerColumns& columns);
+
+/// The member's answers of one term.
+class EncryptedGradients {
+  public:
+    explicit EncryptedGradients(const MemberProtocol& protocol) : protocol_(&protocol) {}
+
+    /// Errors: too_large.
+    Result<> plan(const privacy::rlwe::Shape& shape);
+    [[nodiscard]] bool planned() const noexcept { return plan_.has_value(); }
+    /// The reply to `product` of step `step`, under key number `key`. Once in a step.
+    Result<Bytes> answer(const ProductRequest& request, std::uint64_t key,
+                         const IntegerColumns& columns, std::size_t rows);
+    /// X' r (features x outputs) from the opened numbers of the same step.
+    Result<> open(std::uint64_t step, const TensorView& opened, models::Matrix& gradient);
+
+  private:
+    const MemberProtocol* protocol_;
+    std::optional<privacy::rlwe::Plan> plan_;
+    std::optional<std::uint64_t> key_;
+    std::optional<privacy::rlwe::Answerer> answerer_;
+    struct Pending {
+        std::uint64_t step = 0;
+        int exponent = 0;
+        std::vector<int> columns;
+        privacy::SecretVector<std::uint64_t> masks;
+    };
+    std::optional<Pending> pending_;
+};
+
+}  // namespace vflbus::actors::linear

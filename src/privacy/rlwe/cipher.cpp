@@ -1,0 +1,485 @@
+#include "privacy/rlwe/cipher.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string>
+
+#include "base/assert.hpp"
+#include "base/planted.hpp"
+#include "privacy/rlwe/bits.hpp"
+#include "privacy/rlwe/sampling.hpp"
+
+namespace vflbus::privacy::rlwe {
+namespace {
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"  // ISO C++ has no name for 128 bits
+using Wide = unsigned __int128;
+#pragma GCC diagnostic pop
+
+/// Constants of q = p0 p1 p2 that one step or the other needs.
+struct Modulus {
+    Modulus() {
+        const auto& all = primes();
+        for (std::size_t i = 0; i < prime_count; ++i) {
+            const std::uint64_t p = all[i].value();
+            std::uint64_t others = 1;  // q / p modulo p
+            low *= p;
+            for (std::size_t j = 0; j < prime_count; ++j)
+                if (j != i) others = all[i].multiply(others, all[j].value() % p);
+            share[i] = all[i].factor(all[i].inverse_of(others));
+            const auto over = ~Wide{0} >> 18;  // 2^110 - 1; p is no power of two
+            inverse[i] = static_cast<std::uint64_t>(over / p);
+            for (std::size_t part = 0; part < 3; ++part)
+                power45[i][part] = all[i].factor(all[i].power(2, 45 * part));
+        }
+    }
+    std::uint64_t low = 1;  ///< q modulo 2^64
+    /// Of each prime: the inverse of q / p modulo p.
+    std::array<Factor, prime_count> share;
+    /// floor(2^110 / p)
+    std::array<std::uint64_t, prime_count> inverse{};
+    std::array<std::array<Factor, 3>, prime_count> power45;
+};
+const Modulus& modulus() {
+    static const Modulus all;
+    return all;
+}
+
+/// [0, 2p) -> [0, p) without a branch.
+std::uint64_t less(std::uint64_t x, std::uint64_t p) {
+    const std::uint64_t rest = x - p;
+    return rest + (p & (0 - (rest >> 63)));
+}
+
+/// x w modulo p for x below 2^52.
+std::uint64_t times(std::uint64_t x, const Factor& w, std::uint64_t p) {
+    const auto quotient = static_cast<std::uint64_t>((Wide{x} * w.ratio) >> 52);
+    return less(x * w.value - quotient * p, p);
+}
+
+/// The factor -1/t modulo p: round(q m / t) = (q m - [q m]_t) / t, and q is 0 modulo p.
+std::array<Factor, prime_count> minus_inverse_of_t(std::uint32_t plain_bits) {
+    std::array<Factor, prime_count> out;
+    for (std::size_t i = 0; i < prime_count; ++i) {
+        const Prime& prime = primes()[i];
+        const std::uint64_t inverse = prime.inverse_of(prime.power(2, plain_bits));
+        out[i] = prime.factor(prime.value() - inverse);
+    }
+    return out;
+}
+
+/// round(q m / t) modulo p for the integer m modulo t.
+class Encoder {
+  public:
+    explicit Encoder(std::uint32_t plain_bits)
+        : shift_(64 - plain_bits), factors_(minus_inverse_of_t(plain_bits)) {}
+    /// [q m] modulo t, centred: the same for all primes.
+    [[nodiscard]] std::int64_t rest(std::uint64_t m) const noexcept {
+        return static_cast<std::int64_t>((m * modulus().low) << shift_) >> shift_;
+    }
+    /// The same or its neighbour, with probabilities that make the rounding 0 in the mean.
+    [[nodiscard]] std::int64_t rest(std::uint64_t m, std::uint64_t random) const noexcept {
+        const std::uint64_t positive = ((m * modulus().low) << shift_) >> shift_;
+        const std::uint64_t drawn = random >> shift_;
+        const std::uint64_t t = std::uint64_t{1} << (64 - shift_);
+        return static_cast<std::int64_t>(positive - (t & (0 - ((drawn - positive) >> 63))));
+    }
+    /// round(q m / t) modulo p is `shifted` times `factor`.
+    [[nodiscard]] static std::uint64_t shifted(std::int64_t rest, std::uint64_t p) noexcept {
+        // |rest| is below 2^50: eight p makes it positive, and all stays below 2^52
+        return static_cast<std::uint64_t>(rest) + 8 * p;
+    }
+    [[nodiscard]] const Factor& factor(std::size_t prime) const noexcept { return factors_[prime]; }
+
+  private:
+    std::uint32_t shift_;
+    std::array<Factor, prime_count> factors_;
+};
+
+/// The number whose residues are x, as a fraction of q in units of 2^-64, from the shares x (p / q)
+/// modulo p.
+std::uint64_t fraction(std::uint64_t share0, std::uint64_t share1, std::uint64_t share2) {
+    const auto& inverse = modulus().inverse;
+    return static_cast<std::uint64_t>((Wide{share0} * inverse[0]) >> 46) +
+           static_cast<std::uint64_t>((Wide{share1} * inverse[1]) >> 46) +
+           static_cast<std::uint64_t>((Wide{share2} * inverse[2]) >> 46);  // modulo 1
+}
+
+/// The same rounded to `bits` bits.
+std::uint64_t rounded(std::uint64_t fraction, std::uint32_t bits) {
+    return (fraction + (std::uint64_t{1} << (63 - bits))) >> (64 - bits);
+}
+
+void pack_polynomial(const Polynomial& a, Bytes& out) {
+    pack_bits(a.words(), prime_bits, out);
+}
+/// Errors: malformed_message when a number is not below its prime.
+Result<> unpack_polynomial(std::span<const std::uint8_t> bytes, Polynomial& out) {
+    unpack_bits(bytes, prime_bits, out.words());
+    bool good = true;
+    for (std::size_t i = 0; i < prime_count; ++i) {
+        const std::uint64_t p = primes()[i].value();
+        const std::uint64_t* const values = out.at(i);
+        for (std::size_t j = 0; j < ring_size; ++j) good &= values[j] < p;
+    }
+    if (good) return {};
+    return fail(Errc::malformed_message, "a number of a ciphertext is not below its prime");
+}
+
+/// Half of the way from one plaintext to the next, in an answer.
+constexpr std::uint64_t half_step = std::uint64_t{1} << (answer_extra_bits - 1);
+std::uint64_t below_t(const Plan& plan) {
+    return (std::uint64_t{1} << plan.plain_bits) - 1;
+}
+
+Failure wrong_size(const char* what, std::size_t bytes, std::size_t wanted) {
+    return {Errc::malformed_message, std::string(what) + " of " + std::to_string(bytes) +
+                                         " bytes where " + std::to_string(wanted) + " belong"};
+}
+
+/// round(q m / t) + e
+void encode(const Encoder& encoder, std::span<const std::int64_t> rests,
+            std::span<const std::int32_t> errors, Polynomial& out) {
+    for (std::size_t i = 0; i < prime_count; ++i) {
+        const std::uint64_t p = primes()[i].value();
+        std::uint64_t* const to = out.at(i);
+        for (std::size_t j = 0; j < ring_size; ++j) to[j] = Encoder::shifted(rests[j], p);
+        scale(primes()[i], to, encoder.factor(i));
+        add_signed(primes()[i], errors.data(), to);
+    }
+}
+
+/// b = -a s + what b holds, all transformed; `secret` in Montgomery form.
+void subtract_product(const Polynomial& a, const Polynomial& secret, Polynomial& b) {
+    for (std::size_t i = 0; i < prime_count; ++i) negate(primes()[i], b.at(i));
+    multiply_add(a, secret, b);
+    for (std::size_t i = 0; i < prime_count; ++i) negate(primes()[i], b.at(i));
+}
+
+}  // namespace
+
+std::size_t polynomial_bytes() noexcept {
+    return packed_bytes(ring_size * prime_count, prime_bits);
+}
+std::size_t ciphertext_bytes() noexcept {
+    return Key::size + polynomial_bytes();
+}
+std::size_t answer_bytes(const Plan& plan, std::size_t wanted) noexcept {
+    return packed_bytes(ring_size, plan.answer_bits()) + packed_bytes(wanted, plan.answer_bits());
+}
+
+// -- the owner of the key -----------------------------------------------------------------
+
+KeyOwner::KeyOwner(Seed zero_seed) : random_(random_key()), rests_(ring_size), small_(ring_size) {
+    sample_ternary(random_, small_.span());
+    from_signed(small_.span(), secret_);
+    forward(secret_);
+    to_montgomery(secret_);
+    // p0 = -p1 s + e
+    expand_uniform(zero_seed, a_);
+    sample_errors(random_, small_.span());
+    from_signed(small_.span(), b_);
+    forward(b_);
+    subtract_product(a_, secret_, b_);
+    pack_polynomial(b_, zero_);
+}
+
+Bytes KeyOwner::encrypt(const Plan& plan, std::span<const std::int32_t> values, std::size_t rows) {
+    VFLBUS_ASSERT(rows <= plan.shape.rows && values.size() == rows * plan.shape.outputs,
+                  "the plan was made for so many rows and outputs");
+    const Encoder encoder(plan.plain_bits);
+    const std::size_t count = plan.ciphertexts();
+    Bytes out;
+    out.reserve(count * ciphertext_bytes() + 8);
+    SecretVector<std::uint64_t> draws(plan.block_rows);
+    for (std::size_t at = 0; at < count; ++at) {
+        const std::size_t block = at / plan.output_groups();
+        const std::size_t group = at % plan.output_groups();
+        std::ranges::fill(rests_.span(), 0);
+        for (std::size_t k = group * plan.output_group;
+             k < std::min(plan.shape.outputs, (group + 1) * plan.output_group); ++k) {
+            random_.fill(draws.span());
+            for (std::size_t i = block * plan.block_rows;
+                 i < std::min(rows, (block + 1) * plan.block_rows); ++i)
+                rests_[plan.place_of(i, k).power] =
+                    encoder.rest(static_cast<std::uint64_t>(std::int64_t{values[k * rows + i]}),
+                                 draws[i % plan.block_rows]);
+        }
+        sample_errors(random_, small_.span());
+        encode(encoder, rests_.span(), small_.span(), b_);
+        forward(b_);
+        std::array<std::uint8_t, Key::size> seed;
+        random_.fill(std::span<std::uint8_t>(seed));
+        expand_uniform(seed, a_);
+        subtract_product(a_, secret_, b_);
+        out.insert(out.end(), seed.begin(), seed.end());
+        pack_polynomial(b_, out);
+    }
+    return out;
+}
+
+Result<std::vector<std::uint64_t>> KeyOwner::decrypt(const Plan& plan,
+                                                     std::span<const std::uint8_t> answers) {
+    std::vector<std::uint64_t> out(plan.shape.features * plan.shape.outputs);
+    std::size_t expected = 0;
+    for (std::size_t f = 0; f < plan.feature_groups(); ++f)
+        for (std::size_t g = 0; g < plan.output_groups(); ++g)
+            expected += answer_bytes(plan, plan.wanted(f, g).size());
+    if (answers.size() != expected)
+        return tl::unexpected(wrong_size("an encrypted answer", answers.size(), expected));
+    std::vector<std::uint64_t> opened;
+    for (std::size_t f = 0; f < plan.feature_groups(); ++f)
+        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
+            const std::vector<std::size_t> wanted = plan.wanted(f, g);
+            const std::size_t size = answer_bytes(plan, wanted.size());
+            opened.resize(wanted.size());
+            phases(plan, answers.first(size), wanted, opened);
+            for (std::uint64_t& phase : opened)
+                phase = ((phase + half_step) >> answer_extra_bits) & below_t(plan);
+            answers = answers.subspan(size);
+            const std::size_t outputs =
+                std::min(plan.output_group, plan.shape.outputs - g * plan.output_group);
+            for (std::size_t i = 0; i < opened.size(); ++i)
+                out[(g * plan.output_group + i % outputs) * plan.shape.features +
+                    f * plan.feature_group + i / outputs] = opened[i];
+        }
+    return out;
+}
+
+std::vector<std::int64_t> KeyOwner::phase_errors(const Plan& plan,
+                                                 std::span<const std::uint8_t> answer) {
+    const std::vector<std::size_t> wanted = plan.wanted(0, 0);
+    std::vector<std::uint64_t> values(wanted.size());
+    phases(plan, answer.first(answer_bytes(plan, wanted.size())), wanted, values);
+    std::vector<std::int64_t> out;
+    for (const std::uint64_t value : values)
+        out.push_back(static_cast<std::int64_t>((value + half_step) % (2 * half_step)) -
+                      static_cast<std::int64_t>(half_step));
+    return out;
+}
+
+/// The phase b' + a' s modulo 2^k, of the wanted coefficients: a' s over the integers is below
+/// 2^(k + 12), so two primes hold it.
+void KeyOwner::phases(const Plan& plan, std::span<const std::uint8_t> answer,
+                      std::span<const std::size_t> wanted, std::span<std::uint64_t> out) {
+    const std::uint32_t bits = plan.answer_bits();
+    const std::size_t a_bytes = packed_bytes(ring_size, bits);
+    std::vector<std::uint64_t> a(ring_size);
+    std::vector<std::uint64_t> b(wanted.size());
+    unpack_bits(answer.first(a_bytes), bits, a);
+    unpack_bits(answer.subspan(a_bytes), bits, b);
+    const Prime& first = primes()[0];
+    const Prime& second = primes()[1];
+    b_.clear();
+    for (std::size_t i = 0; i < 2; ++i) {
+        const Prime& prime = primes()[i];
+        const Factor high = prime.factor(prime.power(2, 32));
+        std::uint64_t* const residues = a_.at(i);
+        for (std::size_t j = 0; j < ring_size; ++j)
+            residues[j] = times(a[j] >> 32, high, prime.value()) + (a[j] & UINT32_MAX);
+        forward(prime, residues);
+        multiply_add(prime, residues, secret_.at(i), b_.at(i));
+        inverse(prime, b_.at(i), prime.size_inverse());
+    }
+    const Factor inverse_of_first =
+        second.factor(second.inverse_of(first.value() % second.value()));
+    const std::uint64_t both = first.value() * second.value();  // modulo 2^64
+    for (std::size_t i = 0; i < wanted.size(); ++i) {
+        const std::uint64_t x0 = b_.at(0)[wanted[i]];
+        const std::uint64_t x1 = b_.at(1)[wanted[i]];
+        // x = x0 + p0 h with h = (x1 - x0) / p0 modulo p1; the upper half is negative
+        const std::uint64_t h =
+            times(x1 + 2 * second.value() - x0, inverse_of_first, second.value());
+        const std::uint64_t negative = 0 - ((second.value() / 2 - h) >> 63);
+        const std::uint64_t x = x0 + first.value() * h - (both & negative);
+        out[i] = b[i] + x;
+    }
+}
+
+// -- the owner of the columns ---------------------------------------------------------------
+
+Answerer::Answerer() : random_(random_key()), small_(ring_size) {}
+
+Result<Answerer> Answerer::create(Seed zero_seed, std::span<const std::uint8_t> zero) {
+    if (zero.size() != polynomial_bytes())
+        return tl::unexpected(wrong_size("a key", zero.size(), polynomial_bytes()));
+    Answerer out;
+    if (auto good = unpack_polynomial(zero, out.zero_[0]); !good)
+        return tl::unexpected(std::move(good.error()));
+    expand_uniform(zero_seed, out.zero_[1]);
+    return out;
+}
+
+Result<> Answerer::parse(const Plan& plan, std::span<const std::uint8_t> ciphertexts) {
+    const std::size_t expected = plan.ciphertexts() * ciphertext_bytes();
+    if (ciphertexts.size() != expected)
+        return tl::unexpected(wrong_size("an encrypted residual", ciphertexts.size(), expected));
+    ciphertexts_.resize(plan.ciphertexts());
+    for (auto& [a, b] : ciphertexts_) {
+        expand_uniform(ciphertexts.first<Key::size>(), a);
+        if (auto good = unpack_polynomial(ciphertexts.subspan(Key::size, polynomial_bytes()), b);
+            !good)
+            return good;
+        ciphertexts = ciphertexts.subspan(ciphertext_bytes());
+    }
+    return {};
+}
+
+/// sums_ = ciphertexts times the columns of one group of features, summed over the blocks of rows.
+void Answerer::multiply_group(const Plan& plan, std::span<const std::int16_t> columns,
+                              std::size_t rows, std::size_t group) {
+    for (auto& sum : sums_)
+        for (Polynomial& part : sum) part.clear();
+    const std::size_t first = group * plan.feature_group;
+    const std::size_t count = std::min(plan.feature_group, plan.shape.features - first);
+    const std::size_t stride = plan.output_group * plan.block_rows;
+    for (std::size_t block = 0; block < plan.blocks(); ++block) {
+        const std::size_t begin = std::min(rows, block * plan.block_rows);
+        const std::size_t end = std::min(rows, begin + plan.block_rows);
+        std::ranges::fill(small_.span(), 0);
+        for (std::size_t j = 0; j < count; ++j) {
+            const std::int16_t* const column = columns.data() + (first + j) * rows;
+            const std::size_t power = j * stride;
+            for (std::size_t i = begin; i < end; ++i) {
+                const std::size_t back = i - begin;
+                if (back <= power)
+                    small_[power - back] = column[i];
+                else  // X^-i is -X^(N - i)
+                    small_[ring_size + power - back] = -std::int32_t{column[i]};
+            }
+        }
+        from_signed(small_.span(), factor_);
+        forward(factor_);
+        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
+            const auto& [a, b] = ciphertexts_[block * plan.output_groups() + g];
+            multiply_add(a, factor_, sums_[g][0]);
+            multiply_add(b, factor_, sums_[g][1]);
+        }
+    }
+}
+
+Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std::int16_t> columns,
+                                          std::size_t rows,
+                                          std::span<const std::uint8_t> ciphertexts) {
+    VFLBUS_ASSERT(rows <= plan.shape.rows && columns.size() == rows * plan.shape.features,
+                  "the plan was made for so many rows and features");
+    if (auto parsed = parse(plan, ciphertexts); !parsed)
+        return tl::unexpected(std::move(parsed.error()));
+    Answer out;
+    out.masks = SecretVector<std::uint64_t>(plan.shape.features * plan.shape.outputs);
+    sums_.resize(plan.output_groups());
+    SecretVector<std::uint64_t> masks(ring_size);
+    for (std::size_t f = 0; f < plan.feature_groups(); ++f) {
+        multiply_group(plan, columns, rows, f);
+        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
+            const std::vector<std::size_t> wanted = plan.wanted(f, g);
+            const auto part = masks.span().first(wanted.size());
+            hide(plan, sums_[g][0], sums_[g][1], wanted, part, out.bytes);
+            const std::size_t outputs =
+                std::min(plan.output_group, plan.shape.outputs - g * plan.output_group);
+            for (std::size_t i = 0; i < part.size(); ++i)
+                out.masks[(g * plan.output_group + i % outputs) * plan.shape.features +
+                          f * plan.feature_group + i / outputs] = part[i];
+        }
+    }
+    return out;
+}
+
+/// Adds a fresh encryption of zero, masks and flood, and rounds: appends one answer.
+void Answerer::hide(const Plan& plan, Polynomial& a, Polynomial& b,
+                    std::span<const std::size_t> wanted, std::span<std::uint64_t> masks,
+                    Bytes& out) {
+    sample_ternary(random_, small_.span());
+    from_signed(small_.span(), factor_);
+    forward(factor_);
+    if (!VFLBUS_PLANTED(no_encryption_of_zero)) {
+        multiply_add(zero_[1], factor_, a);
+        multiply_add(zero_[0], factor_, b);
+    }
+    inverse(a, true);
+    inverse(b, true);
+    sample_errors(random_, small_.span());
+    if (VFLBUS_PLANTED(no_encryption_of_zero)) std::ranges::fill(small_.span(), 0);
+    std::vector<std::uint64_t> fractions(ring_size);  // as fraction() has them
+    for (std::size_t i = 0; i < prime_count; ++i) {
+        add_signed(primes()[i], small_.data(), a.at(i));
+        scale(primes()[i], a.at(i), modulus().share[i]);
+        add_scaled(modulus().inverse[i], a.at(i), fractions.data());
+    }
+    const std::uint32_t bits = plan.answer_bits();
+    for (std::uint64_t& value : fractions) value = rounded(value, bits);
+    pack_bits(fractions, bits, out);
+    hide_wanted(plan, b, wanted, masks, out);
+}
+
+void Answerer::hide_wanted(const Plan& plan, const Polynomial& b,
+                           std::span<const std::size_t> wanted, std::span<std::uint64_t> masks,
+                           Bytes& out) {
+    const std::uint32_t bits = plan.answer_bits();
+    const Encoder encoder(plan.plain_bits);
+    const Modulus& q = modulus();
+    VFLBUS_ASSERT(plan.flood_bits >= 64 && plan.flood_bits < 128, "a flood has two words");
+    const std::uint64_t high_mask = (std::uint64_t{1} << (plan.flood_bits - 63)) - 1;
+    constexpr std::uint64_t mask45 = (std::uint64_t{1} << 45) - 1;
+    std::array<std::uint64_t, prime_count> half;  // -2^w
+    for (std::size_t i = 0; i < prime_count; ++i)
+        half[i] = primes()[i].value() - primes()[i].power(2, plan.flood_bits);
+    SecretVector<std::uint64_t> random(3 * wanted.size());
+    random_.fill(random.span());
+    std::vector<std::uint64_t> rounded_b(wanted.size());
+    for (std::size_t at = 0; at < wanted.size(); ++at) {
+        masks[at] = random[3 * at] & ((std::uint64_t{1} << plan.plain_bits) - 1);
+        if (VFLBUS_PLANTED(no_mask)) masks[at] = 0;
+        // uniform in [0, 2^(w + 1)), of which 2^w is taken off
+        const Wide flood = (Wide{random[3 * at + 2] & high_mask} << 64) | random[3 * at + 1];
+        const std::int64_t rest = encoder.rest(masks[at]);
+        std::array<std::uint64_t, prime_count> share;
+        for (std::size_t i = 0; i < prime_count; ++i) {
+            const std::uint64_t p = primes()[i].value();
+            std::uint64_t sum =
+                b.at(i)[wanted[at]] + times(Encoder::shifted(rest, p), encoder.factor(i), p);
+            for (std::uint32_t part = 0; part < 3 && !VFLBUS_PLANTED(no_flood); ++part)
+                sum += times(static_cast<std::uint64_t>(flood >> (45 * part)) & mask45,
+                             q.power45[i][part], p);
+            if (!VFLBUS_PLANTED(no_flood)) sum += half[i];
+            share[i] = times(sum, q.share[i], p);  // the sum of six numbers below p
+        }
+        rounded_b[at] = rounded(fraction(share[0], share[1], share[2]), bits);
+    }
+    pack_bits(rounded_b, bits, out);
+}
+
+// -- plain numbers ----------------------------------------------------------------------------
+
+Result<std::vector<std::int64_t>> unmask(const Plan& plan, std::span<const std::uint64_t> opened,
+                                         const SecretVector<std::uint64_t>& masks) {
+    if (opened.size() != masks.size())
+        return tl::unexpected(wrong_size("opened numbers", opened.size() * sizeof opened[0],
+                                         masks.size() * sizeof opened[0]));
+    const std::uint32_t shift = 64 - plan.plain_bits;
+    std::vector<std::int64_t> out(opened.size());
+    for (std::size_t i = 0; i < opened.size(); ++i) {
+        if (opened[i] >> plan.plain_bits != 0)
+            return fail(Errc::malformed_message,
+                        "an opened number is not below 2^" + std::to_string(plan.plain_bits));
+        out[i] = static_cast<std::int64_t>((opened[i] - masks[i]) << shift) >> shift;
+    }
+    return out;
+}
+
+std::vector<std::int64_t> plain_product(const Plan& plan, std::span<const std::int16_t> columns,
+                                        std::span<const std::int32_t> values, std::size_t rows) {
+    std::vector<std::int64_t> out(plan.shape.features * plan.shape.outputs);
+    for (std::size_t k = 0; k < plan.shape.outputs; ++k)
+        for (std::size_t j = 0; j < plan.shape.features; ++j) {
+            std::int64_t sum = 0;
+            for (std::size_t i = 0; i < rows; ++i)
+                sum += std::int64_t{columns[j * rows + i]} * values[k * rows + i];
+            out[k * plan.shape.features + j] = sum;
+        }
+    return out;
+}
+
+}  // namespace vflbus::privacy::rlwe

@@ -1,0 +1,137 @@
+#pragma once
+// Lattice encryption (ring learning with errors) of integers that nobody but the key's owner reads,
+// and that others multiply by numbers of their own.
+//
+// The problem: the master has residuals that tell labels, a member has columns, and the member
+// needs X' r. The master encrypts r under a key of its own; the member multiplies the ciphertexts
+// by its columns, hides the result, and sends it back; the master decrypts numbers that are
+// uniformly random to it, and returns them; the member takes off what it has added.
+//
+// A ciphertext of a polynomial m of integers modulo t is (a, b) with b = -a s + q m / t + e, for a
+// ternary secret s and small random e: without s, b is as good as random. An answer is
+//     a' = a P + p1 u + e1,    b' = b P + p0 u + q R / t + rho    (wanted coefficients of b' only)
+// for the member's columns P, where (p0, p1) is an encryption of zero under the same key, u and e1
+// are fresh, R is uniform modulo t and rho uniform in [-2^w, 2^w). Both are then rounded to modulus
+// 2^(log t + 10). docs/privacy.md argues why each part is necessary:
+//   - without p1 u + e1 the master divides a' by a and reads P;
+//   - without rho the noise e P that it finds beside the result tells it inner products of P;
+//   - without R it reads X' r, from which features follow over many batches;
+//   - p1 is expanded from a seed that both parties contribute to, so that the master cannot choose
+//     it: with p1 = 0 the first defence would be none.
+//
+// What a dishonest member can do: it may send answers of its own making, and what is decrypted of
+// them tells it the secret key after some ten answers. So a master makes a key for each member and
+// epoch, decrypts one answer for each request, and a theft is confined to the residuals that the
+// key was used for. What a dishonest master can do: choose large errors; then one bit or so of a
+// noisy combination of columns passes the flood. Both are stated in docs/privacy.md.
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/errc.hpp"
+#include "privacy/masks/secret.hpp"
+#include "privacy/masks/stream.hpp"
+#include "privacy/rlwe/plan.hpp"
+#include "privacy/rlwe/ring.hpp"
+
+namespace vflbus::privacy::rlwe {
+
+using Bytes = std::vector<std::uint8_t>;
+using Seed = std::span<const std::uint8_t, Key::size>;
+
+/// Bytes of a polynomial modulo q as it travels.
+std::size_t polynomial_bytes() noexcept;
+/// Bytes of one ciphertext: a seed, and the polynomial b. The polynomial a is made of the seed.
+std::size_t ciphertext_bytes() noexcept;
+/// Bytes of one answer with `wanted` coefficients.
+std::size_t answer_bytes(const Plan& plan, std::size_t wanted) noexcept;
+
+// -- the owner of the key ------------------------------------------------------------------
+
+/// The master's side. One per member; never stored.
+class KeyOwner {
+  public:
+    /// A new secret key. `zero_seed` makes p1: it comes of nonces of both parties.
+    explicit KeyOwner(Seed zero_seed);
+
+    /// p0, for the member: polynomial_bytes().
+    [[nodiscard]] const Bytes& zero() const noexcept { return zero_; }
+    /// Encrypts rows x outputs integers, column-major, of at most 2^plan.residual_bits: all
+    /// ciphertexts of the plan, one after another. Every call uses fresh randomness.
+    [[nodiscard]] Bytes encrypt(const Plan& plan, std::span<const std::int32_t> values,
+                                std::size_t rows);
+    /// The blinded numbers of all answers of the plan, modulo t, features x outputs column-major.
+    /// malformed_message when the sizes differ from those of the plan.
+    [[nodiscard]] Result<std::vector<std::uint64_t>> decrypt(const Plan& plan,
+                                                             std::span<const std::uint8_t> answers);
+
+    /// For tests: how far the numbers of a first answer lie from a plaintext, in units of 2^-10 of
+    /// the way to the next one.
+    [[nodiscard]] std::vector<std::int64_t> phase_errors(const Plan& plan,
+                                                         std::span<const std::uint8_t> answer);
+
+  private:
+    void phases(const Plan& plan, std::span<const std::uint8_t> answer,
+                std::span<const std::size_t> wanted, std::span<std::uint64_t> out);
+
+    AesStream random_;
+    Polynomial secret_;  ///< transformed, in Montgomery form
+    Bytes zero_;
+    // scratch: memory of this size is dear to get
+    Polynomial a_;
+    Polynomial b_;
+    SecretVector<std::int64_t> rests_;
+    SecretVector<std::int32_t> small_;
+};
+
+// -- the owner of the columns ---------------------------------------------------------------
+
+/// The member's side. One per key.
+class Answerer {
+  public:
+    /// `zero`: what KeyOwner::zero() gave. malformed_message when it has another size or a number
+    /// is not below its prime.
+    static Result<Answerer> create(Seed zero_seed, std::span<const std::uint8_t> zero);
+
+    /// What the member keeps of an answer: the masks R, features x outputs, column-major.
+    struct Answer {
+        Bytes bytes;
+        SecretVector<std::uint64_t> masks;
+    };
+    /// `columns`: rows x features integers below 2^column_bits, column-major. `ciphertexts` as
+    /// encrypt() made them. malformed_message when they do not fit the plan.
+    Result<Answer> answer(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
+                          std::span<const std::uint8_t> ciphertexts);
+
+  private:
+    Answerer();
+    using Pair = std::array<Polynomial, 2>;
+    Result<> parse(const Plan& plan, std::span<const std::uint8_t> ciphertexts);
+    void multiply_group(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
+                        std::size_t group);
+    void hide(const Plan& plan, Polynomial& a, Polynomial& b, std::span<const std::size_t> wanted,
+              std::span<std::uint64_t> masks, Bytes& out);
+    void hide_wanted(const Plan& plan, const Polynomial& b, std::span<const std::size_t> wanted,
+                     std::span<std::uint64_t> masks, Bytes& out);
+
+    AesStream random_;
+    std::array<Polynomial, 2> zero_;  ///< p0 and p1, transformed
+    // scratch
+    std::vector<Pair> ciphertexts_;
+    std::vector<Pair> sums_;
+    Polynomial factor_;
+    SecretVector<std::int32_t> small_;
+};
+
+/// Opened numbers without their masks, as signed integers: X' D, features x outputs.
+/// malformed_message when a number is not below t or their count differs.
+Result<std::vector<std::int64_t>> unmask(const Plan& plan, std::span<const std::uint64_t> opened,
+                                         const SecretVector<std::uint64_t>& masks);
+
+/// The same by plain integers, for tests: what encryption must come to, bit for bit.
+std::vector<std::int64_t> plain_product(const Plan& plan, std::span<const std::int16_t> columns,
+                                        std::span<const std::int32_t> values, std::size_t rows);
+
+}  // namespace vflbus::privacy::rlwe

@@ -1,0 +1,198 @@
+#include "privacy/rlwe/ring.hpp"
+
+#include <algorithm>
+
+#include "base/assert.hpp"
+
+namespace vflbus::privacy::rlwe {
+namespace {
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wpedantic"  // ISO C++ has no name for 128 bits
+using Wide = unsigned __int128;
+#pragma GCC diagnostic pop
+
+std::size_t reversed(std::size_t value, std::size_t bits) {
+    std::size_t out = 0;
+    for (std::size_t i = 0; i < bits; ++i) out |= ((value >> i) & 1) << (bits - 1 - i);
+    return out;
+}
+
+std::uint64_t power_modulo(std::uint64_t base, std::uint64_t exponent, std::uint64_t p) {
+    std::uint64_t out = 1;
+    for (base %= p; exponent != 0; exponent >>= 1) {
+        if ((exponent & 1) != 0) out = static_cast<std::uint64_t>(Wide{out} * base % p);
+        base = static_cast<std::uint64_t>(Wide{base} * base % p);
+    }
+    return out;
+}
+
+/// Miller and Rabin with the bases that decide it for all numbers of 64 bits.
+bool is_prime(std::uint64_t n) {
+    std::uint64_t odd = n - 1;
+    int twos = 0;
+    for (; (odd & 1) == 0; odd >>= 1) ++twos;
+    for (const std::uint64_t base : {2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37}) {
+        std::uint64_t x = power_modulo(base, odd, n);
+        if (x == 1 || x == n - 1) continue;
+        bool composite = true;
+        for (int i = 1; i < twos && composite; ++i) {
+            x = static_cast<std::uint64_t>(Wide{x} * x % n);
+            composite = x != n - 1;
+        }
+        if (composite) return false;
+    }
+    return true;
+}
+
+std::array<Prime, prime_count> find_primes() {
+    std::array<std::uint64_t, prime_count> found{};
+    std::uint64_t candidate = (std::uint64_t{1} << prime_bits) + 1;
+    for (std::uint64_t& prime : found) {
+        do candidate -= 2 * ring_size;
+        while (!is_prime(candidate));
+        prime = candidate;
+    }
+    return {Prime(found[0]), Prime(found[1]), Prime(found[2])};
+}
+
+Path chosen = best_path();
+
+const Loops& loops() {
+#ifdef VFLBUS_IFMA
+    if (chosen == Path::ifma) return ifma_loops;
+#endif
+    return portable_loops;
+}
+
+}  // namespace
+
+// -- primes -----------------------------------------------------------------------------
+
+Prime::Prime(std::uint64_t p) : p_(p), roots_(ring_size), inverse_roots_(ring_size) {
+    inverse_word_ = 1;
+    for (int i = 0; i < 6; ++i) inverse_word_ *= 2 - p * inverse_word_;  // Newton, 64 bits
+    inverse_word_ &= (std::uint64_t{1} << 52) - 1;
+    // x^((p-1)/2N) is a 2N-th root of 1; it is a primitive one when its N-th power is -1
+    std::uint64_t root = 0;
+    for (std::uint64_t x = 2; root == 0; ++x) {
+        const std::uint64_t candidate = power(x, (p - 1) / (2 * ring_size));
+        if (power(candidate, ring_size) == p - 1) root = candidate;
+    }
+    const std::uint64_t inverse_root = inverse_of(root);
+    std::uint64_t forth = 1;
+    std::uint64_t back = 1;
+    for (std::size_t i = 0; i < ring_size; ++i) {
+        roots_[reversed(i, ring_log_size)] = factor(forth);
+        inverse_roots_[reversed(i, ring_log_size)] = factor(back);
+        forth = multiply(forth, root);
+        back = multiply(back, inverse_root);
+    }
+    fill_last(roots_, last_[0], last_[1]);
+    fill_last(inverse_roots_, last_[2], last_[3]);
+    const auto word = static_cast<std::uint64_t>((Wide{1} << 52) % p);
+    montgomery_factor_ = factor(word);
+    const std::uint64_t size_inverse = inverse_of(ring_size);
+    size_inverse_ = factor(size_inverse);
+    product_inverse_ = factor(multiply(size_inverse, word));
+}
+
+void Prime::fill_last(const std::vector<Factor>& roots, std::vector<std::uint64_t>& values,
+                      std::vector<std::uint64_t>& ratios) {
+    const auto add = [&](const Factor& factor) {
+        values.push_back(factor.value);
+        ratios.push_back(factor.ratio);
+    };
+    for (std::size_t group = 0; group < ring_size / 64; ++group)
+        for (std::size_t level = 1; level <= 4; level *= 2)  // blocks of eight, four, two
+            for (std::size_t part = 0; part < level; ++part)
+                for (std::size_t lane = 0; lane < 8; ++lane)
+                    add(roots[level * ring_size / 8 + (8 * group + lane) * level + part]);
+}
+
+std::uint64_t Prime::multiply(std::uint64_t a, std::uint64_t b) const noexcept {
+    return static_cast<std::uint64_t>(Wide{a} * b % p_);
+}
+
+std::uint64_t Prime::power(std::uint64_t base, std::uint64_t exponent) const noexcept {
+    return power_modulo(base, exponent, p_);
+}
+
+Factor Prime::factor(std::uint64_t value) const noexcept {
+    return {value, static_cast<std::uint64_t>((Wide{value} << 52) / p_)};
+}
+
+const std::array<Prime, prime_count>& primes() {
+    static const std::array<Prime, prime_count> all = find_primes();
+    return all;
+}
+
+// -- loops ------------------------------------------------------------------------------
+
+Path best_path() noexcept {
+#ifdef VFLBUS_IFMA
+    if (__builtin_cpu_supports("avx512ifma") && __builtin_cpu_supports("avx512dq"))
+        return Path::ifma;
+#endif
+    return Path::portable;
+}
+Path path() noexcept {
+    return chosen;
+}
+void use_path(Path path) noexcept {
+    chosen = path == Path::ifma ? best_path() : path;
+}
+
+void forward(const Prime& prime, std::uint64_t* a) {
+    loops().forward(prime, a);
+}
+void inverse(const Prime& prime, std::uint64_t* a, Factor scale) {
+    loops().inverse(prime, a, scale);
+}
+void multiply_add(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
+                  std::uint64_t* sum) {
+    loops().multiply_add(prime, x, y, sum);
+}
+void scale(const Prime& prime, std::uint64_t* a, Factor factor) {
+    loops().scale(prime, a, factor);
+}
+
+void negate(const Prime& prime, std::uint64_t* a) {
+    loops().negate(prime, a);
+}
+void from_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
+    loops().from_signed(prime, small, a);
+}
+void add_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
+    loops().add_signed(prime, small, a);
+}
+void add_scaled(std::uint64_t multiplier, const std::uint64_t* a, std::uint64_t* sum) {
+    loops().add_scaled(multiplier, a, sum);
+}
+
+// -- polynomials ------------------------------------------------------------------------
+
+void forward(Polynomial& a) {
+    for (std::size_t i = 0; i < prime_count; ++i) forward(primes()[i], a.at(i));
+}
+void inverse(Polynomial& a, bool products) {
+    for (std::size_t i = 0; i < prime_count; ++i) {
+        const Prime& prime = primes()[i];
+        inverse(prime, a.at(i), products ? prime.size_inverse_of_products() : prime.size_inverse());
+    }
+}
+void multiply_add(const Polynomial& x, const Polynomial& y, Polynomial& sum) {
+    for (std::size_t i = 0; i < prime_count; ++i)
+        multiply_add(primes()[i], x.at(i), y.at(i), sum.at(i));
+}
+void to_montgomery(Polynomial& a) {
+    for (std::size_t i = 0; i < prime_count; ++i)
+        scale(primes()[i], a.at(i), primes()[i].montgomery());
+}
+void from_signed(std::span<const std::int32_t> coefficients, Polynomial& a) {
+    VFLBUS_ASSERT(coefficients.size() == ring_size, "a polynomial has N coefficients");
+    for (std::size_t i = 0; i < prime_count; ++i)
+        from_signed(primes()[i], coefficients.data(), a.at(i));
+}
+
+}  // namespace vflbus::privacy::rlwe

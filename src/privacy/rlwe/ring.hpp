@@ -1,0 +1,162 @@
+#pragma once
+// The ring in which the lattice encryption calculates: polynomials modulo X^N + 1 with coefficients
+// modulo q, N = 8192, q the product of three primes just below 2^47.
+//
+// The problem: a product of two polynomials costs N^2 multiplications. The number-theoretic
+// transform (NTT) takes both to a form in which it costs N, and there is one because each prime is
+// 1 modulo 2 N. Modulo q is done modulo each prime by itself (Chinese remainder theorem).
+//
+// Primes below 2^47 leave five bits of a 52-bit word: all 13 levels of the forward transform add up
+// without a reduction in between. The loops (ring_impl.hpp) are compiled twice, for any processor
+// and for AVX-512 IFMA with eight 52-bit products at once; which one runs is chosen at run time,
+// and as every result is reduced to [0, p) at the end, it cannot be seen.
+//
+// No branch and no address depends on a coefficient.
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "privacy/masks/secret.hpp"
+
+namespace vflbus::privacy::rlwe {
+
+inline constexpr std::size_t ring_log_size = 13;
+inline constexpr std::size_t ring_size = std::size_t{1} << ring_log_size;  ///< N
+inline constexpr std::size_t prime_count = 3;
+inline constexpr std::uint32_t prime_bits = 47;
+
+/// A number that many others are multiplied by, with floor(value 2^52 / p) (Shoup 1999).
+struct Factor {
+    std::uint64_t value = 0;
+    std::uint64_t ratio = 0;
+};
+
+/// One prime with the tables of its transform.
+class Prime {
+  public:
+    explicit Prime(std::uint64_t p);
+
+    // -- numbers --------------------------------------------------------------------
+    [[nodiscard]] std::uint64_t value() const noexcept { return p_; }
+    [[nodiscard]] std::uint64_t multiply(std::uint64_t a, std::uint64_t b) const noexcept;
+    [[nodiscard]] std::uint64_t power(std::uint64_t base, std::uint64_t exponent) const noexcept;
+    [[nodiscard]] std::uint64_t inverse_of(std::uint64_t a) const noexcept {
+        return power(a, p_ - 2);
+    }
+    [[nodiscard]] Factor factor(std::uint64_t value) const noexcept;
+    /// 2^52 modulo p: products of `multiply_add` lack it.
+    [[nodiscard]] Factor montgomery() const noexcept { return montgomery_factor_; }
+
+    // -- tables, for the loops --------------------------------------------------------
+    /// 1/p modulo 2^52.
+    [[nodiscard]] std::uint64_t inverse_word() const noexcept { return inverse_word_; }
+    [[nodiscard]] const Factor* roots() const noexcept { return roots_.data(); }
+    [[nodiscard]] const Factor* inverse_roots() const noexcept { return inverse_roots_.data(); }
+    /// Of the last three levels: for each 64 coefficients seven rows of eight.
+    [[nodiscard]] const std::uint64_t* last_values() const noexcept { return last_[0].data(); }
+    [[nodiscard]] const std::uint64_t* last_ratios() const noexcept { return last_[1].data(); }
+    [[nodiscard]] const std::uint64_t* first_inverse_values() const noexcept {
+        return last_[2].data();
+    }
+    [[nodiscard]] const std::uint64_t* first_inverse_ratios() const noexcept {
+        return last_[3].data();
+    }
+    /// 1/N, and 2^52 / N.
+    [[nodiscard]] Factor size_inverse() const noexcept { return size_inverse_; }
+    [[nodiscard]] Factor size_inverse_of_products() const noexcept { return product_inverse_; }
+
+  private:
+    void fill_last(const std::vector<Factor>& roots, std::vector<std::uint64_t>& values,
+                   std::vector<std::uint64_t>& ratios);
+
+    std::uint64_t p_;
+    std::uint64_t inverse_word_ = 0;
+    Factor size_inverse_;
+    Factor product_inverse_;
+    Factor montgomery_factor_;
+    std::vector<Factor> roots_;  ///< powers of a 2N-th root of 1, in bit-reversed order
+    std::vector<Factor> inverse_roots_;
+    std::array<std::vector<std::uint64_t>, 4> last_;
+};
+
+/// The three primes: the largest below 2^47 that are 1 modulo 2 N.
+const std::array<Prime, prime_count>& primes();
+
+// -- the loops: `a`, `x`, `y` have N words --------------------------------------------------
+
+/// Coefficients below 2 p -> values below p, in an order of the transform's own.
+void forward(const Prime& prime, std::uint64_t* a);
+/// Values below p -> coefficients below p, times `scale`, which has 1/N in it.
+void inverse(const Prime& prime, std::uint64_t* a, Factor scale);
+/// sum = sum + x y / 2^52 modulo p, all below p.
+void multiply_add(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
+                  std::uint64_t* sum);
+/// a = a * factor modulo p; `a` below 2^52.
+void scale(const Prime& prime, std::uint64_t* a, Factor factor);
+
+/// a = -a modulo p, below p.
+void negate(const Prime& prime, std::uint64_t* a);
+/// a = small, below 2 p. |small| is below p.
+void from_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a);
+/// a = a + small modulo p; `a` below p.
+void add_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a);
+/// sum = sum + floor(a multiplier / 2^46) modulo 2^64; `a` below 2^47.
+void add_scaled(std::uint64_t multiplier, const std::uint64_t* a, std::uint64_t* sum);
+
+// -- which loops ------------------------------------------------------------------------------
+
+enum class Path : std::uint8_t { portable, ifma };
+/// What this processor and this build can do.
+[[nodiscard]] Path best_path() noexcept;
+[[nodiscard]] Path path() noexcept;
+/// For tests and benchmarks, in this process from now on. Results do not change.
+void use_path(Path path) noexcept;
+
+/// The loops of one path.
+struct Loops {
+    void (*forward)(const Prime&, std::uint64_t*);
+    void (*inverse)(const Prime&, std::uint64_t*, Factor);
+    void (*multiply_add)(const Prime&, const std::uint64_t*, const std::uint64_t*, std::uint64_t*);
+    void (*scale)(const Prime&, std::uint64_t*, Factor);
+    void (*negate)(const Prime&, std::uint64_t*);
+    void (*from_signed)(const Prime&, const std::int32_t*, std::uint64_t*);
+    void (*add_signed)(const Prime&, const std::int32_t*, std::uint64_t*);
+    void (*add_scaled)(std::uint64_t, const std::uint64_t*, std::uint64_t*);
+};
+extern const Loops portable_loops;
+extern const Loops ifma_loops;  ///< only in builds for x86-64
+
+// -- polynomials ------------------------------------------------------------------------------
+
+/// Modulo q: N words for each prime.
+class Polynomial {
+  public:
+    Polynomial() : words_(ring_size * prime_count) {}
+
+    [[nodiscard]] std::uint64_t* at(std::size_t prime) noexcept {
+        return words_.data() + prime * ring_size;
+    }
+    [[nodiscard]] const std::uint64_t* at(std::size_t prime) const noexcept {
+        return words_.data() + prime * ring_size;
+    }
+    [[nodiscard]] std::span<std::uint64_t> words() noexcept { return words_.span(); }
+    [[nodiscard]] std::span<const std::uint64_t> words() const noexcept { return words_.span(); }
+    void clear() noexcept { wipe(words_.span()); }
+
+  private:
+    SecretVector<std::uint64_t> words_;
+};
+
+void forward(Polynomial& a);
+/// Products of multiply_add come out without the factor 2^-52 when `products` says so.
+void inverse(Polynomial& a, bool products);
+void multiply_add(const Polynomial& x, const Polynomial& y, Polynomial& sum);
+/// Into the form that multiply_add takes on one side so that nothing is lacking.
+void to_montgomery(Polynomial& a);
+/// a = the small signed coefficients.
+void from_signed(std::span<const std::int32_t> coefficients, Polynomial& a);
+
+}  // namespace vflbus::privacy::rlwe

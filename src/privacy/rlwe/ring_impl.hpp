@@ -1,0 +1,260 @@
+#pragma once
+// The loops of the transform, for any type of eight words. Included by ring_portable.cpp and
+// ring_ifma.cpp only.
+//
+// A word type W has: W::load, store, set (the same word eight times), add, sub, low52 (low 52 bits
+// of a product), load_signed (of 32-bit numbers), shift_left, shift_right, add_low52 (a sum and
+// they), high52 (the bits above them), mask52, min (unsigned), transpose of eight W.
+//
+// Sums may leave garbage above bit 52: products take the low 52 bits of their factors only, and
+// what is compared is masked before.
+//
+// Butterflies: Cooley and Tukey forward, Gentleman and Sande back (the reverse), twiddles in
+// bit-reversed order (Longa and Naehrig 2016, "Speeding up the number theoretic transform").
+
+#include "privacy/rlwe/ring.hpp"
+
+namespace vflbus::privacy::rlwe::impl {
+
+constexpr std::size_t lanes = 8;
+
+template <class W>
+struct Constants {
+    explicit Constants(const Prime& prime)
+        : p(W::set(prime.value())),
+          two_p(W::set(2 * prime.value())),
+          minus_p(W::set((std::uint64_t{1} << 52) - prime.value())),
+          ratio_of_one(W::set((std::uint64_t{1} << 52) / prime.value())) {}
+    W p;
+    W two_p;
+    W minus_p;
+    W ratio_of_one;
+};
+
+/// x w modulo p, in [0, 2p) and garbage above bit 52; x below 2^52 with garbage.
+template <class W>
+inline W multiply(W x, W value, W ratio, const Constants<W>& c) {
+    return W::add_low52(W::low52(x, value), W::high52(x, ratio), c.minus_p);
+}
+
+/// [0, 2p) -> [0, p)
+template <class W>
+inline W once_less(W x, const W& p) {
+    return W::min(x, W::sub(x, p));
+}
+
+/// Below 2^52 with garbage -> [0, p).
+template <class W>
+inline W reduce(W x, const Constants<W>& c) {
+    x = W::mask52(x);
+    const W rest = W::mask52(W::add_low52(x, W::high52(x, c.ratio_of_one), c.minus_p));
+    return once_less(rest, c.p);
+}
+
+template <class W>
+inline void butterfly(W& x, W& y, W value, W ratio, const Constants<W>& c) {
+    const W product = W::mask52(multiply(y, value, ratio, c));
+    y = W::add(W::sub(x, product), c.two_p);
+    x = W::add(x, product);
+}
+
+/// In and out [0, 2p).
+template <class W>
+inline void butterfly_back(W& x, W& y, W value, W ratio, const Constants<W>& c) {
+    const W difference = W::add(W::sub(x, y), c.two_p);
+    x = once_less(W::add(x, y), c.two_p);
+    y = W::mask52(multiply(difference, value, ratio, c));
+}
+
+/// Two levels at once, the upper one with `m` blocks.
+template <class W>
+void forward_two_levels(std::uint64_t* a, std::size_t m, const Factor* roots,
+                        const Constants<W>& c) {
+    const std::size_t t = ring_size / (4 * m);
+    for (std::size_t i = 0; i < m; ++i) {
+        const W v1 = W::set(roots[m + i].value), r1 = W::set(roots[m + i].ratio);
+        const W v2 = W::set(roots[2 * m + 2 * i].value), r2 = W::set(roots[2 * m + 2 * i].ratio);
+        const W v3 = W::set(roots[2 * m + 2 * i + 1].value);
+        const W r3 = W::set(roots[2 * m + 2 * i + 1].ratio);
+        std::uint64_t* const block = a + 4 * t * i;
+        for (std::size_t j = 0; j < t; j += lanes) {
+            W x0 = W::load(block + j), x1 = W::load(block + j + t);
+            W x2 = W::load(block + j + 2 * t), x3 = W::load(block + j + 3 * t);
+            butterfly(x0, x2, v1, r1, c);
+            butterfly(x1, x3, v1, r1, c);
+            butterfly(x0, x1, v2, r2, c);
+            butterfly(x2, x3, v3, r3, c);
+            x0.store(block + j);
+            x1.store(block + j + t);
+            x2.store(block + j + 2 * t);
+            x3.store(block + j + 3 * t);
+        }
+    }
+}
+
+template <class W>
+void inverse_two_levels(std::uint64_t* a, std::size_t m, const Factor* roots,
+                        const Constants<W>& c) {
+    const std::size_t t = ring_size / (4 * m);
+    for (std::size_t i = 0; i < m; ++i) {
+        const W v1 = W::set(roots[m + i].value), r1 = W::set(roots[m + i].ratio);
+        const W v2 = W::set(roots[2 * m + 2 * i].value), r2 = W::set(roots[2 * m + 2 * i].ratio);
+        const W v3 = W::set(roots[2 * m + 2 * i + 1].value);
+        const W r3 = W::set(roots[2 * m + 2 * i + 1].ratio);
+        std::uint64_t* const block = a + 4 * t * i;
+        for (std::size_t j = 0; j < t; j += lanes) {
+            W x0 = W::load(block + j), x1 = W::load(block + j + t);
+            W x2 = W::load(block + j + 2 * t), x3 = W::load(block + j + 3 * t);
+            butterfly_back(x0, x1, v2, r2, c);
+            butterfly_back(x2, x3, v3, r3, c);
+            butterfly_back(x0, x2, v1, r1, c);
+            butterfly_back(x1, x3, v1, r1, c);
+            x0.store(block + j);
+            x1.store(block + j + t);
+            x2.store(block + j + 2 * t);
+            x3.store(block + j + 3 * t);
+        }
+    }
+}
+
+/// The levels within eight neighbours: eight blocks of eight side by side. The values stay
+/// transposed, as their order is nobody's business.
+template <class W>
+void forward_last_levels(std::uint64_t* a, const Prime& prime, const Constants<W>& c) {
+    const std::uint64_t* value = prime.last_values();
+    const std::uint64_t* ratio = prime.last_ratios();
+    for (std::size_t at = 0; at < ring_size; at += lanes * lanes) {
+        W x[lanes];
+        for (std::size_t i = 0; i < lanes; ++i) x[i] = W::load(a + at + i * lanes);
+        W::transpose(x);
+        W v[7], r[7];
+        for (std::size_t i = 0; i < 7; ++i) {
+            v[i] = W::load(value + i * lanes);
+            r[i] = W::load(ratio + i * lanes);
+        }
+        value += 7 * lanes;
+        ratio += 7 * lanes;
+        for (std::size_t i = 0; i < 4; ++i) butterfly(x[i], x[i + 4], v[0], r[0], c);
+        for (std::size_t i = 0; i < 2; ++i) {
+            butterfly(x[i], x[i + 2], v[1], r[1], c);
+            butterfly(x[i + 4], x[i + 6], v[2], r[2], c);
+        }
+        for (std::size_t i = 0; i < 4; ++i)
+            butterfly(x[2 * i], x[2 * i + 1], v[3 + i], r[3 + i], c);
+        for (std::size_t i = 0; i < lanes; ++i) reduce(x[i], c).store(a + at + i * lanes);
+    }
+}
+
+template <class W>
+void inverse_first_levels(std::uint64_t* a, const Prime& prime, const Constants<W>& c) {
+    const std::uint64_t* value = prime.first_inverse_values();
+    const std::uint64_t* ratio = prime.first_inverse_ratios();
+    for (std::size_t at = 0; at < ring_size; at += lanes * lanes) {
+        W x[lanes];
+        for (std::size_t i = 0; i < lanes; ++i) x[i] = W::load(a + at + i * lanes);
+        W v[7], r[7];
+        for (std::size_t i = 0; i < 7; ++i) {
+            v[i] = W::load(value + i * lanes);
+            r[i] = W::load(ratio + i * lanes);
+        }
+        value += 7 * lanes;
+        ratio += 7 * lanes;
+        for (std::size_t i = 0; i < 4; ++i)
+            butterfly_back(x[2 * i], x[2 * i + 1], v[3 + i], r[3 + i], c);
+        for (std::size_t i = 0; i < 2; ++i) {
+            butterfly_back(x[i], x[i + 2], v[1], r[1], c);
+            butterfly_back(x[i + 4], x[i + 6], v[2], r[2], c);
+        }
+        for (std::size_t i = 0; i < 4; ++i) butterfly_back(x[i], x[i + 4], v[0], r[0], c);
+        W::transpose(x);
+        for (std::size_t i = 0; i < lanes; ++i) x[i].store(a + at + i * lanes);
+    }
+}
+
+template <class W>
+void forward_all(const Prime& prime, std::uint64_t* a) {
+    const Constants<W> c(prime);
+    for (std::size_t m = 1; m <= ring_size / 32; m *= 4)
+        forward_two_levels<W>(a, m, prime.roots(), c);
+    forward_last_levels<W>(a, prime, c);
+}
+
+template <class W>
+void scale_all(const Prime& prime, std::uint64_t* a, Factor factor) {
+    const Constants<W> c(prime);
+    const W value = W::set(factor.value), ratio = W::set(factor.ratio);
+    for (std::size_t i = 0; i < ring_size; i += lanes)
+        once_less(W::mask52(multiply(W::load(a + i), value, ratio, c)), c.p).store(a + i);
+}
+
+template <class W>
+void inverse_all(const Prime& prime, std::uint64_t* a, Factor factor) {
+    const Constants<W> c(prime);
+    inverse_first_levels<W>(a, prime, c);
+    for (std::size_t m = ring_size / 32; m > 0; m /= 4)
+        inverse_two_levels<W>(a, m, prime.inverse_roots(), c);
+    scale_all<W>(prime, a, factor);
+}
+
+/// Montgomery's reduction by one 52-bit word.
+template <class W>
+void multiply_add_all(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
+                      std::uint64_t* sum) {
+    const Constants<W> c(prime);
+    const W inverse_word = W::set(prime.inverse_word());
+    for (std::size_t i = 0; i < ring_size; i += lanes) {
+        const W a = W::load(x + i), b = W::load(y + i);
+        const W quotient = W::low52(W::low52(a, b), inverse_word);
+        // both products have the same low word, so the difference is exact; it is above -p
+        const W product = W::add(W::sub(W::high52(a, b), W::high52(quotient, c.p)), c.p);
+        const W reduced = once_less(product, c.p);
+        once_less(W::add(W::load(sum + i), reduced), c.p).store(sum + i);
+    }
+}
+
+template <class W>
+void negate_all(const Prime& prime, std::uint64_t* a) {
+    const W p = W::set(prime.value());
+    for (std::size_t i = 0; i < ring_size; i += lanes)
+        once_less(W::sub(p, W::load(a + i)), p).store(a + i);
+}
+
+template <class W>
+void from_signed_all(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
+    const W p = W::set(prime.value());
+    for (std::size_t i = 0; i < ring_size; i += lanes)
+        W::add(p, W::load_signed(small + i)).store(a + i);
+}
+
+template <class W>
+void add_signed_all(const Prime& prime, const std::int32_t* small, std::uint64_t* a) {
+    const W p = W::set(prime.value());
+    for (std::size_t i = 0; i < ring_size; i += lanes) {
+        // below 3 p
+        const W sum = W::add(W::add(W::load(a + i), p), W::load_signed(small + i));
+        once_less(once_less(sum, p), p).store(a + i);
+    }
+}
+
+/// The product in two words of 52 bits: low + 2^52 high, where high is below 2^60.
+template <class W>
+void add_scaled_all(std::uint64_t multiplier, const std::uint64_t* a, std::uint64_t* sum) {
+    const W low = W::set(multiplier & ((std::uint64_t{1} << 52) - 1));
+    const W high = W::set(multiplier >> 52);
+    for (std::size_t i = 0; i < ring_size; i += lanes) {
+        const W x = W::load(a + i);
+        const W upper = W::add(W::add(W::high52(x, low), W::low52(x, high)),
+                               W::template shift_left<52>(W::high52(x, high)));
+        const W part =
+            W::add(W::template shift_right<46>(W::low52(x, low)), W::template shift_left<6>(upper));
+        W::add(W::load(sum + i), part).store(sum + i);
+    }
+}
+
+template <class W>
+constexpr Loops loops_of() {
+    return {forward_all<W>, inverse_all<W>,     multiply_add_all<W>, scale_all<W>,
+            negate_all<W>,  from_signed_all<W>, add_signed_all<W>,   add_scaled_all<W>};
+}
+
+}  // namespace vflbus::privacy::rlwe::impl

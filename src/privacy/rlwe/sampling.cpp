@@ -1,0 +1,75 @@
+#include "privacy/rlwe/sampling.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace vflbus::privacy::rlwe {
+namespace {
+
+constexpr std::size_t words_at_a_time = 512;
+
+/// The number of ones in each byte, summed: no table, and no instruction that a processor may lack.
+constexpr std::uint64_t ones(std::uint64_t x) {
+    x -= (x >> 1) & 0x5555555555555555;
+    x = (x & 0x3333333333333333) + ((x >> 2) & 0x3333333333333333);
+    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
+    return (x * 0x0101010101010101) >> 56;
+}
+
+}  // namespace
+
+void sample_ternary(AesStream& stream, std::span<std::int32_t> out) {
+    std::array<std::uint32_t, words_at_a_time> words;
+    std::size_t done = 0;
+    while (done < out.size()) {
+        const std::size_t part = std::min(words.size(), out.size() - done);
+        stream.fill({reinterpret_cast<std::uint8_t*>(words.data()), part * sizeof words[0]});
+        for (std::size_t i = 0; i < part; ++i) {
+            const std::uint32_t word = words[i];
+            if (word == UINT32_MAX) continue;  // 2^32 - 1 is divisible by three
+            const auto third = static_cast<std::uint32_t>((std::uint64_t{word} * 0xaaaaaaab) >> 33);
+            out[done++] = static_cast<std::int32_t>(word - 3 * third) - 1;
+        }
+    }
+    wipe(words.data(), sizeof words);
+}
+
+void sample_errors(AesStream& stream, std::span<std::int32_t> out) {
+    constexpr std::uint64_t coins = (std::uint64_t{1} << error_bound) - 1;
+    std::array<std::uint64_t, words_at_a_time> words;
+    for (std::size_t first = 0; first < out.size(); first += words.size()) {
+        const std::size_t part = std::min(words.size(), out.size() - first);
+        stream.fill(std::span(words).first(part));
+        for (std::size_t i = 0; i < part; ++i)
+            out[first + i] = static_cast<std::int32_t>(ones(words[i] & coins)) -
+                             static_cast<std::int32_t>(ones((words[i] >> 32) & coins));
+    }
+    wipe(words.data(), sizeof words);
+}
+
+void expand_uniform(std::span<const std::uint8_t, Key::size> seed, Polynomial& out) {
+    constexpr std::size_t value_bytes = 6;
+    constexpr std::uint64_t mask = (std::uint64_t{1} << prime_bits) - 1;
+    AesStream stream(seed);
+    // two bytes more, as eight are read for each value
+    std::array<std::uint8_t, words_at_a_time * value_bytes + 2> bytes{};
+    for (std::size_t prime = 0; prime < prime_count; ++prime) {
+        const std::uint64_t p = primes()[prime].value();
+        std::uint64_t* const values = out.at(prime);
+        std::size_t done = 0;
+        while (done < ring_size) {
+            const std::size_t part = std::min(words_at_a_time, ring_size - done);
+            stream.fill(std::span(bytes).first(part * value_bytes));
+            for (std::size_t i = 0; i < part; ++i) {
+                std::uint64_t word = 0;
+                std::memcpy(&word, bytes.data() + i * value_bytes, sizeof word);
+                word &= mask;
+                values[done] = word;
+                done += word < p ? 1 : 0;
+            }
+        }
+    }
+}
+
+}  // namespace vflbus::privacy::rlwe

@@ -1,0 +1,165 @@
+// Trainings in which members do not see the residuals.
+
+#include <algorithm>
+#include <set>
+
+#include "actors/training/linear/encrypted.hpp"
+#include "catch.hpp"
+#include "world.hpp"
+
+using namespace vflbus;
+using namespace vflbus::actors;
+using namespace vflbus::actors::test;
+
+namespace {
+
+World encrypted_world(vflbus::Task task, config::Solver solver) {
+    World world;
+    world.task = task;
+    world.solver = solver;
+    world.rows = 150;
+    return world;
+}
+
+std::string all_models(const Play& play) {
+    std::string all;
+    for (std::size_t p = 0; p <= play.world.members; ++p) all += play.file(p);
+    return all;
+}
+
+void set_up(Play& play) {
+    play.config.run.protocol = config::Protocol::encrypted;
+    if (play.world.solver != config::Solver::lbfgs) play.config.model.epochs = 2;
+}
+
+std::string train_encrypted(Play& play) {
+    set_up(play);
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    return all_models(play);
+}
+
+}  // namespace
+
+TEST_CASE("encrypted trainings: all tasks, both solver families, the same bits whatever the keys") {
+    const auto task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear,
+                               vflbus::Task::multilabel, vflbus::Task::softmax);
+    const auto solver = GENERATE(config::Solver::sgd, config::Solver::adam, config::Solver::lbfgs);
+    World world = encrypted_world(task, solver);
+    world.messy = true;
+    CAPTURE(config::name_of(task), config::name_of(solver));
+    Play honest(world);
+    set_up(honest);
+    honest.config.run.protocol = config::Protocol::honest;
+    REQUIRE(honest.play().code == Errc::ok);
+    Play play(world);
+    const std::string models = train_encrypted(play);
+    Play again(world, 2);  // other rows' order in the files, keys, masks, noise
+    again.harness_seed = 5;
+    CHECK(train_encrypted(again) == models);
+    for (std::size_t p = 0; p <= world.members; ++p) {
+        const auto expected = honest.part(p).weights;
+        const auto weights = play.part(p).weights;
+        REQUIRE(weights.size() == expected.size());
+        for (std::size_t i = 0; i < weights.size(); ++i)
+            CHECK(weights[i] == Approx(expected[i]).margin(2e-3));
+    }
+}
+
+TEST_CASE("encrypted trainings come to the same model after deaths") {
+    const auto solver = GENERATE(config::Solver::sgd, config::Solver::lbfgs);
+    const World world = encrypted_world(vflbus::Task::logistic, solver);
+    Play undisturbed(world);
+    const std::string models = train_encrypted(undisturbed);
+    for (const std::size_t at : {30, 45, 60, 75}) {
+        Play play(world);
+        set_up(play);
+        auto& harness = play.set();
+        harness.before_event = [&](std::size_t n) {
+            if (n != at) return;
+            if (at % 30 == 0)
+                play.restart_member(1);
+            else
+                play.resume_master();
+        };
+        const Ending ending = play.play();
+        CAPTURE(at, ending.sentence);
+        REQUIRE(ending.code == Errc::ok);
+        CHECK(all_models(play) == models);
+    }
+}
+
+TEST_CASE("encrypted cross-validation, one member, and members without columns") {
+    World world = encrypted_world(vflbus::Task::logistic, config::Solver::sgd);
+    world.folds = GENERATE(0, 3);
+    world.members = GENERATE(1, 2);
+    world.features = GENERATE(3, 1);
+    Play play(world);
+    const std::string models = train_encrypted(play);
+    Play again(world);
+    CHECK(train_encrypted(again) == models);
+}
+
+TEST_CASE("no residual leaves the master in the clear, and no key serves two epochs or members") {
+    const World world = encrypted_world(vflbus::Task::logistic, config::Solver::sgd);
+    Play play(world);
+    set_up(play);
+    auto& harness = play.set();
+    std::set<Bytes> keys;
+    std::set<Bytes> seeds;
+    std::size_t products = 0, steps = 0;
+    harness.on_request = [&](std::size_t, Message& request) {
+        if (request.metadata.message_type == message::step) {
+            ++steps;
+            CHECK(decode_step_request(request.content).value().tensor.ring);
+        }
+        if (request.metadata.message_type != linear::product_message) return true;
+        ++products;
+        const auto product = linear::decode_product_request(request.content).value();
+        if (!product.zero.empty())
+            CHECK(keys.insert(Bytes(product.zero.begin(), product.zero.end())).second);
+        CHECK(seeds.insert(Bytes(product.ciphertexts.begin(), product.ciphertexts.begin() + 32))
+                  .second);
+        return true;
+    };
+    REQUIRE(play.play().code == Errc::ok);
+    CHECK(keys.size() == 2 * world.members);  // two epochs
+    CHECK(products == steps);
+    CHECK(seeds.size() == products);
+}
+
+TEST_CASE("a member that answers with another size, or too much, ends the run by its name") {
+    Play play(encrypted_world(vflbus::Task::logistic, config::Solver::sgd));
+    set_up(play);
+    auto& harness = play.set();
+    harness.on_reply_hook = [&](std::size_t member, Message& reply) {
+        if (member != 1 || !reply.has_content() ||
+            reply.metadata.message_type != linear::product_message)
+            return true;
+        const auto answer = linear::decode_product_reply(reply.content).value();
+        Bytes longer(answer.begin(), answer.end());
+        longer.push_back(0);
+        reply.content = linear::encode_product_reply(longer);
+        return true;
+    };
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::malformed_message);
+    CHECK(ending.sentence.find("member-1") != std::string::npos);
+}
+
+TEST_CASE("a product that does not fit is refused by the member and changes nothing") {
+    Play play(encrypted_world(vflbus::Task::logistic, config::Solver::sgd));
+    set_up(play);
+    auto& harness = play.set();
+    harness.on_request = [&](std::size_t member, Message& request) {
+        if (member != 0 || request.metadata.message_type != linear::product_message) return true;
+        auto product = linear::decode_product_request(request.content).value();
+        product.ciphertexts = product.ciphertexts.first(product.ciphertexts.size() - 1);
+        request.content = linear::encode(product, models::Matrix(0, 1));
+        return true;
+    };
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::malformed_message);
+    CHECK(ending.sentence.find("member-0") != std::string::npos);
+}

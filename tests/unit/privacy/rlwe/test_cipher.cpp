@@ -1,0 +1,188 @@
+// X' D on ciphertexts: what plain integers come to, bit for bit, and what is refused.
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/rng.hpp"
+#include "catch.hpp"
+#include "privacy/rlwe/cipher.hpp"
+
+using namespace vflbus;
+using namespace vflbus::privacy;
+using namespace vflbus::privacy::rlwe;
+
+namespace {
+
+struct Work {
+    explicit Work(const Shape& shape, std::uint64_t seed = 1)
+        : plan(make_plan(shape).value()), rows(shape.rows), zero_seed(random_key()) {
+        Rng rng(seed);
+        columns.resize(shape.rows * shape.features);
+        values.resize(shape.rows * shape.outputs);
+        for (auto& value : columns)
+            value = static_cast<std::int16_t>(static_cast<int>(rng.below(65535)) - 32767);
+        const std::int32_t most = 1 << plan.residual_bits;
+        for (auto& value : values)
+            value = static_cast<std::int32_t>(rng.below(2 * static_cast<std::uint64_t>(most) + 1)) -
+                    most;
+    }
+    void set_to_bounds(int sign) {
+        std::ranges::fill(columns, std::int16_t{32767});
+        std::ranges::fill(values, sign * (1 << plan.residual_bits));
+    }
+    /// Everything that both sides do.
+    std::vector<std::int64_t> encrypted() {
+        KeyOwner owner(zero_seed.bytes());
+        auto member = Answerer::create(zero_seed.bytes(), owner.zero());
+        REQUIRE(member);
+        const Bytes sent = owner.encrypt(plan, values, rows);
+        CHECK(sent.size() == plan.ciphertexts() * ciphertext_bytes());
+        auto answer = member->answer(plan, columns, rows, sent);
+        REQUIRE(answer);
+        const auto opened = owner.decrypt(plan, answer->bytes);
+        REQUIRE(opened);
+        return unmask(plan, *opened, answer->masks).value();
+    }
+    std::vector<std::int64_t> plain() const { return plain_product(plan, columns, values, rows); }
+
+    Plan plan;
+    std::size_t rows;
+    Key zero_seed;
+    std::vector<std::int16_t> columns;
+    std::vector<std::int32_t> values;
+};
+
+}  // namespace
+
+TEST_CASE("products of ciphertexts and columns are those of plain integers, on every path") {
+    use_path(GENERATE(Path::portable, Path::ifma));
+    for (const Shape& shape :
+         {Shape{256, 30, 1, 1000}, Shape{1, 1, 1, 1}, Shape{257, 33, 1, 1000},
+          Shape{100, 7, 3, 1000}, Shape{1000, 60, 1, 1000}, Shape{64, 40, 19, 100},
+          Shape{9000, 5, 2, 100}, Shape{20, 2000, 1, 100}}) {
+        CAPTURE(shape.rows, shape.features, shape.outputs);
+        Work work(shape, shape.rows);
+        CHECK(work.encrypted() == work.plain());
+        work.set_to_bounds(1);
+        CHECK(work.encrypted() == work.plain());
+        work.set_to_bounds(-1);
+        CHECK(work.encrypted() == work.plain());
+    }
+    use_path(best_path());
+}
+
+TEST_CASE("a smaller last batch goes under the same plan") {
+    Work work({256, 30, 1, 1000});
+    work.rows = 41;
+    work.columns.resize(41 * 30);
+    work.values.resize(41);
+    CHECK(work.encrypted() == work.plain());
+}
+
+TEST_CASE("nothing is sent twice alike, and opened numbers are uniform") {
+    Work work({64, 50, 1, 1000});
+    std::ranges::fill(work.values, 0);
+    KeyOwner owner(work.zero_seed.bytes());
+    auto member = Answerer::create(work.zero_seed.bytes(), owner.zero());
+    const Bytes first = owner.encrypt(work.plan, work.values, 64);
+    CHECK(first != owner.encrypt(work.plan, work.values, 64));
+    std::vector<std::uint64_t> all;
+    Bytes before;
+    for (int i = 0; i < 40; ++i) {
+        auto answer = member->answer(work.plan, work.columns, 64, first);
+        REQUIRE(answer);
+        CHECK(answer->bytes != before);
+        before = answer->bytes;
+        const auto opened = owner.decrypt(work.plan, answer->bytes).value();
+        all.insert(all.end(), opened.begin(), opened.end());
+    }
+    // the sums are zero; what is opened is the mask
+    double mean = 0;
+    std::array<double, 16> cells{};
+    for (const std::uint64_t value : all) {
+        mean += std::ldexp(static_cast<double>(value), -static_cast<int>(work.plan.plain_bits));
+        ++cells[value >> (work.plan.plain_bits - 4)];
+    }
+    const double n = static_cast<double>(all.size());
+    CHECK(std::abs(mean / n - .5) < 6 / std::sqrt(12 * n));
+    for (const double cell : cells) CHECK(std::abs(cell - n / 16) < 6 * std::sqrt(n / 16));
+}
+
+TEST_CASE("two keys share nothing: the wrong key opens noise") {
+    Work work({64, 20, 1, 1000});
+    KeyOwner owner(work.zero_seed.bytes());
+    KeyOwner other(work.zero_seed.bytes());
+    CHECK(owner.zero() != other.zero());
+    auto member = Answerer::create(work.zero_seed.bytes(), owner.zero());
+    auto answer =
+        member->answer(work.plan, work.columns, 64, owner.encrypt(work.plan, work.values, 64));
+    const auto wrong =
+        unmask(work.plan, other.decrypt(work.plan, answer->bytes).value(), answer->masks);
+    CHECK(wrong.value() != work.plain());
+}
+
+TEST_CASE("what does not fit the receiver's own plan is refused") {
+    Work work({256, 30, 1, 1000});
+    KeyOwner owner(work.zero_seed.bytes());
+    Bytes zero = owner.zero();
+    zero.pop_back();
+    CHECK(Answerer::create(work.zero_seed.bytes(), zero).error().code == Errc::malformed_message);
+    zero = owner.zero();
+    std::fill(zero.begin(), zero.begin() + 6, std::uint8_t{0xff});  // a number above its prime
+    CHECK(Answerer::create(work.zero_seed.bytes(), zero).error().code == Errc::malformed_message);
+
+    auto member = Answerer::create(work.zero_seed.bytes(), owner.zero());
+    const Bytes sent = owner.encrypt(work.plan, work.values, work.rows);
+    const auto refused = [&](Bytes changed) {
+        return member->answer(work.plan, work.columns, work.rows, changed).error().code ==
+               Errc::malformed_message;
+    };
+    CHECK(refused({}));
+    CHECK(refused(Bytes(sent.begin(), sent.end() - 1)));
+    Bytes longer = sent;
+    longer.push_back(0);
+    CHECK(refused(longer));
+    Bytes twice = sent;
+    twice.insert(twice.end(), sent.begin(), sent.end());
+    CHECK(refused(twice));
+    Bytes out_of_range = sent;
+    std::fill(out_of_range.begin() + 32, out_of_range.begin() + 40, std::uint8_t{0xff});
+    CHECK(refused(out_of_range));
+
+    auto answer = member->answer(work.plan, work.columns, work.rows, sent);
+    REQUIRE(answer);
+    Bytes cut = answer->bytes;
+    cut.pop_back();
+    CHECK(owner.decrypt(work.plan, cut).error().code == Errc::malformed_message);
+    cut.insert(cut.end(), 2, 0);
+    CHECK(owner.decrypt(work.plan, cut).error().code == Errc::malformed_message);
+    std::vector<std::uint64_t> opened = owner.decrypt(work.plan, answer->bytes).value();
+    CHECK(unmask(work.plan, opened, answer->masks));
+    opened[3] = std::uint64_t{1} << work.plan.plain_bits;
+    CHECK(unmask(work.plan, opened, answer->masks).error().code == Errc::malformed_message);
+    opened.pop_back();
+    CHECK(unmask(work.plan, opened, answer->masks).error().code == Errc::malformed_message);
+}
+
+TEST_CASE("a ciphertext that was changed under way gives other numbers, never a crash") {
+    Work work({64, 20, 1, 1000});
+    KeyOwner owner(work.zero_seed.bytes());
+    auto member = Answerer::create(work.zero_seed.bytes(), owner.zero());
+    const Bytes sent = owner.encrypt(work.plan, work.values, work.rows);
+    Rng rng(5);
+    std::size_t different = 0;
+    for (int i = 0; i < 20; ++i) {
+        Bytes changed = sent;
+        changed[rng.below(changed.size())] ^= static_cast<std::uint8_t>(1 + rng.below(255));
+        auto answer = member->answer(work.plan, work.columns, work.rows, changed);
+        if (!answer) {
+            ++different;  // above its prime
+            continue;
+        }
+        const auto opened = owner.decrypt(work.plan, answer->bytes).value();
+        different += unmask(work.plan, opened, answer->masks).value() != work.plain();
+    }
+    CHECK(different == 20);
+}

@@ -1,0 +1,261 @@
+// The ring: both paths against products term by term, samplers, packed numbers, plans.
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "base/hash.hpp"
+#include "base/rng.hpp"
+#include "catch.hpp"
+#include "privacy/rlwe/bits.hpp"
+#include "privacy/rlwe/plan.hpp"
+#include "privacy/rlwe/ring.hpp"
+#include "privacy/rlwe/sampling.hpp"
+
+using namespace vflbus;
+using namespace vflbus::privacy;
+using namespace vflbus::privacy::rlwe;
+
+namespace {
+
+using Words = std::vector<std::uint64_t>;
+
+/// Both paths where the machine has both.
+struct EachPath {
+    EachPath() : wanted(GENERATE(Path::portable, Path::ifma)) { use_path(wanted); }
+    ~EachPath() { use_path(best_path()); }
+    Path wanted;
+};
+
+Words random_words(std::uint64_t seed, std::uint64_t below) {
+    Rng rng(seed);
+    Words out(ring_size);
+    for (auto& word : out) word = rng.below(below);
+    return out;
+}
+
+/// A sparse polynomial times a full one, term by term.
+Words slow_product(const Prime& prime, const std::vector<std::size_t>& places, const Words& factors,
+                   const Words& full) {
+    const std::uint64_t p = prime.value();
+    Words out(ring_size, 0);
+    for (std::size_t i = 0; i < places.size(); ++i)
+        for (std::size_t j = 0; j < ring_size; ++j) {
+            const std::uint64_t term = prime.multiply(factors[i], full[j]);
+            const std::size_t at = (places[i] + j) % ring_size;
+            out[at] = (out[at] + (places[i] + j < ring_size ? term : p - term)) % p;
+        }
+    return out;
+}
+
+Words fast_product(const Prime& prime, Words a, Words b) {
+    forward(prime, a.data());
+    forward(prime, b.data());
+    Words out(ring_size, 0);
+    multiply_add(prime, a.data(), b.data(), out.data());
+    inverse(prime, out.data(), prime.size_inverse_of_products());
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("products in the ring are those of polynomials, on every path") {
+    const EachPath each;
+    for (const Prime& prime : primes()) {
+        std::vector<std::size_t> places{0, 1, 7, 8, 63, 64, 4095, 4096, ring_size - 1};
+        Words factors(places.size());
+        Rng rng(prime.value());
+        for (auto& factor : factors) factor = rng.below(prime.value());
+        factors[0] = prime.value() - 1;
+        Words full = random_words(3, prime.value());
+        full[5] = prime.value() - 1;
+        Words sparse(ring_size, 0);
+        for (std::size_t i = 0; i < places.size(); ++i) sparse[places[i]] = factors[i];
+        CHECK(fast_product(prime, sparse, full) == slow_product(prime, places, factors, full));
+    }
+}
+
+TEST_CASE("both paths have the same bits, at the bounds of what they take as well") {
+    const Prime& prime = primes()[GENERATE(0, 1, 2)];
+    const auto fill = GENERATE(0, 1, 2);
+    Words a = random_words(11, 2 * prime.value());
+    if (fill == 1) std::ranges::fill(a, 2 * prime.value() - 1);
+    if (fill == 2) std::ranges::fill(a, 0);
+    std::array<Words, 2> transformed{a, a}, sums, back, scaled{a, a};
+    for (const std::size_t i : {0, 1}) {
+        use_path(i == 0 ? Path::portable : Path::ifma);
+        forward(prime, transformed[i].data());
+        sums[i].assign(ring_size, prime.value() - 1);
+        multiply_add(prime, transformed[i].data(), transformed[i].data(), sums[i].data());
+        back[i] = transformed[i];
+        inverse(prime, back[i].data(), prime.size_inverse());
+        scale(prime, scaled[i].data(), prime.montgomery());
+    }
+    use_path(best_path());
+    CHECK(transformed[0] == transformed[1]);
+    CHECK(sums[0] == sums[1]);
+    CHECK(back[0] == back[1]);
+    CHECK(scaled[0] == scaled[1]);
+    for (std::uint64_t& word : a) word %= prime.value();
+    CHECK(back[0] == a);
+    CHECK(std::ranges::all_of(transformed[0],
+                              [&](std::uint64_t word) { return word < prime.value(); }));
+}
+
+TEST_CASE("the ring has the answers of an independent program") {
+    std::ifstream file(VFLBUS_RLWE_ANSWERS);
+    std::string line;
+    std::size_t products = 0;
+    // of the program's generator: a number modulo p of one modulo q is only known by its residues,
+    // so products are checked for the primes that it names
+    while (std::getline(file, line)) {
+        std::istringstream words(line);
+        std::string what;
+        words >> what;
+        if (what == "primes")
+            for (const Prime& prime : primes()) {
+                std::uint64_t p = 0;
+                words >> p;
+                CHECK(prime.value() == p);
+            }
+        if (what != "product") continue;
+        ++products;
+        std::uint64_t number = 0, at = 0;
+        words >> number >> at;
+        const auto numbers = [](std::uint64_t seed, std::size_t count) {
+            Words out;
+            for (std::size_t i = 0; i < count; ++i) {
+                seed = seed * 6364136223846793005u + 1442695040888963407u;
+                out.push_back(seed >> 16);  // below q, so the program's "modulo q" changes nothing
+            }
+            return out;
+        };
+        std::vector<std::size_t> places;
+        for (const std::uint64_t place : numbers(number + 1, 12))
+            places.push_back(place % ring_size);
+        for (const Prime& prime : primes()) {
+            std::uint64_t expected = 0;
+            words >> expected;
+            Words sparse(ring_size, 0);
+            for (std::size_t i = 0; i < places.size(); ++i)
+                sparse[places[i]] =
+                    (sparse[places[i]] + numbers(number * 100 + 10 + i, 1)[0] % prime.value()) %
+                    prime.value();
+            Words full = numbers(number + 50, ring_size);
+            for (auto& word : full) word %= prime.value();
+            CHECK(fast_product(prime, sparse, full)[at] == expected);
+        }
+    }
+    CHECK(products == 32);
+}
+
+// -- samplers -----------------------------------------------------------------------------
+
+TEST_CASE("keys are uniform over -1, 0, 1, errors have the stated variance and bound") {
+    AesStream stream{Key()};
+    std::vector<std::int32_t> values(1 << 18);
+    sample_ternary(stream, values);
+    std::array<double, 3> counts{};
+    for (const std::int32_t value : values) {
+        REQUIRE((value >= -1 && value <= 1));
+        ++counts[static_cast<std::size_t>(value + 1)];
+    }
+    const double third = static_cast<double>(values.size()) / 3;
+    for (const double count : counts) CHECK(std::abs(count - third) < 6 * std::sqrt(third));
+
+    sample_errors(stream, values);
+    double sum = 0, square = 0, next = 0;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        REQUIRE(std::abs(values[i]) <= error_bound);
+        sum += values[i];
+        square += static_cast<double>(values[i]) * values[i];
+        if (i > 0) next += static_cast<double>(values[i]) * values[i - 1];
+    }
+    const double n = static_cast<double>(values.size());
+    CHECK(std::abs(sum / n) < 6 * std::sqrt(10.5 / n));
+    CHECK(std::abs(square / n - 10.5) < 6 * 10.5 * std::sqrt(2 / n));
+    CHECK(std::abs(next / n) < 6 * 10.5 / std::sqrt(n));
+}
+
+TEST_CASE("a public polynomial is a function of its seed and uniform") {
+    const Key key = random_key();
+    Polynomial a, b, other;
+    expand_uniform(key.bytes(), a);
+    expand_uniform(key.bytes(), b);
+    expand_uniform(Key().bytes(), other);
+    CHECK(std::ranges::equal(a.words(), b.words()));
+    CHECK(!std::ranges::equal(a.words(), other.words()));
+    for (std::size_t prime = 0; prime < prime_count; ++prime) {
+        double mean = 0;
+        for (std::size_t i = 0; i < ring_size; ++i) {
+            REQUIRE(a.at(prime)[i] < primes()[prime].value());
+            mean += static_cast<double>(a.at(prime)[i]);
+        }
+        mean /= static_cast<double>(ring_size) * static_cast<double>(primes()[prime].value());
+        CHECK(std::abs(mean - .5) < 6 / std::sqrt(12. * ring_size));
+    }
+}
+
+// -- packed numbers -------------------------------------------------------------------------
+
+TEST_CASE("numbers of every width are packed without gaps and come back") {
+    for (std::uint32_t width = 1; width <= 64; ++width)
+        for (const std::size_t count : {1, 7, 8, 9, 100}) {
+            Rng rng(width * 1000 + count);
+            Words values(count), back(count);
+            for (auto& value : values)
+                value = width == 64 ? rng.below(UINT64_MAX) : rng.below(std::uint64_t{1} << width);
+            values[0] = width == 64 ? UINT64_MAX : (std::uint64_t{1} << width) - 1;
+            std::vector<std::uint8_t> packed{1, 2, 3};
+            pack_bits(values, width, packed);
+            REQUIRE(packed.size() == 3 + packed_bytes(count, width));
+            unpack_bits(std::span(packed).subspan(3), width, back);
+            CHECK(back == values);
+        }
+}
+
+// -- plans ----------------------------------------------------------------------------------
+
+TEST_CASE("a plan holds every sum, floods the noise, and gives every number a place of its own") {
+    for (const Shape& shape :
+         {Shape{256, 30, 1, 100'000}, Shape{1, 1, 1, 1}, Shape{4096, 330, 1, 2'500},
+          Shape{1024, 100, 19, 1'000}, Shape{30'000, 23, 1, 201}, Shape{100, 7, 300, 10}}) {
+        CAPTURE(shape.rows, shape.features, shape.outputs);
+        const auto plan = make_plan(shape);
+        REQUIRE(plan);
+        CHECK(plan->hiding_bits >= flood_bits_min);
+        const double largest = static_cast<double>(shape.rows) *
+                               std::ldexp(1., static_cast<int>(column_bits + plan->residual_bits));
+        CHECK(largest < std::ldexp(1., static_cast<int>(plan->plain_bits) - 1));
+        CHECK(plan->output_group * plan->block_rows * plan->feature_group <= ring_size);
+        std::size_t numbers = 0;
+        for (std::size_t f = 0; f < plan->feature_groups(); ++f)
+            for (std::size_t g = 0; g < plan->output_groups(); ++g) {
+                auto wanted = plan->wanted(f, g);
+                numbers += wanted.size();
+                CHECK(std::ranges::all_of(wanted, [](std::size_t at) { return at < ring_size; }));
+                CHECK(std::ranges::adjacent_find(wanted) == wanted.end());
+            }
+        CHECK(numbers == shape.features * shape.outputs);
+        for (std::size_t k = 0; k < shape.outputs; ++k) {
+            const auto place = plan->place_of(shape.rows - 1, k);
+            CHECK(place.polynomial < plan->ciphertexts());
+            CHECK(place.power < ring_size);
+        }
+    }
+}
+
+TEST_CASE("what does not fit is refused by name") {
+    const auto rows = make_plan({std::size_t{1} << 23, 10, 1, 1});
+    REQUIRE(!rows);
+    CHECK(rows.error().code == Errc::too_large);
+    CHECK(rows.error().sentence.find("bits") != std::string::npos);
+    const auto flood = make_plan({4096, 300, 1, std::uint64_t{1} << 40});
+    REQUIRE(!flood);
+    CHECK(flood.error().sentence.find("hidden") != std::string::npos);
+    CHECK(!make_plan({0, 10, 1, 1}));
+}
