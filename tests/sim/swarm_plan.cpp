@@ -148,9 +148,8 @@ config::Config configuration(std::size_t variant, std::size_t number, std::size_
         settings.insert(settings.end(), models[variant].begin(), models[variant].end());
         settings.push_back("run.seed=" + std::to_string(number + 5));
         settings.push_back("run.world_size=" + std::to_string(members));
-        if (variant == folds_variant || (number == 1 && variant == 0))
+        if (variant == folds_variant || (number == 1 && (variant == 0 || variant == 4)))
             settings.push_back("run.protocol=masked");
-        if (number == 1 && variant == 4) settings.push_back("run.protocol=encrypted");
         parsed[key] = configure(settings);
     }
     config::Config config = parsed.at(key);
