@@ -214,6 +214,8 @@ struct CommandLine {
     AllowArguments allow;
     RevokeArguments revoke;
     InviteArguments invite;
+    KeysRotateArguments keys_rotate;
+    PreflightArguments preflight;
     JoinArguments join;
     MembersArguments members;
 
@@ -945,6 +947,39 @@ void add_export(CommandLine& line) {
                        "  vflbus export systemd --config conf/logistic.toml --out units");
 }
 
+void add_rotate(CommandLine& line, CLI::App& above) {
+    KeysRotateArguments& rotate = line.keys_rotate;
+    CLI::App& on = line.command(
+        above, "rotate", "Exchanges this party's key for a new one at the broker.",
+        "The new key has the rights of the old one and ends when that would have; the old one is\n"
+        "good for a day more. Processes that run go over to the new key by themselves.\n"
+        "Example:\n"
+        "  vflbus keys rotate --config shop.toml",
+        rotate);
+    add_broker_address(on, rotate.broker);
+    add_config(on, rotate);
+    add_output(on, rotate);
+}
+
+void add_preflight(CommandLine& line) {
+    PreflightArguments& flight = line.preflight;
+    CLI::App& on = line.command(
+        line.app, "preflight", "Whether this party could take part: broker, keys, table, machine.",
+        "One line for each thing that is looked at: ok, a warning, or what to do. Exit code 0\n"
+        "unless something would fail.\n"
+        "Examples:\n"
+        "  vflbus preflight --config shop.toml\n"
+        "  vflbus preflight --config run.toml --role member --rank 0 --json",
+        flight);
+    on.add_option("--role", flight.role, "master or member; default: each section of the file")
+        ->type_name("ROLE")
+        ->envname("VFLBUS_ROLE");
+    on.add_option("--rank", flight.rank, "of a member")->type_name("R")->envname("VFLBUS_RANK");
+    add_broker_address(on, flight.broker);
+    add_config(on, flight);
+    add_output(on, flight);
+}
+
 void add_keys(CommandLine& line) {
     CLI::App& above = CommandLine::group(line.app, "keys", "The keys of this party.",
                                          "Examples:\n"
@@ -980,6 +1015,7 @@ void add_keys(CommandLine& line) {
         ->type_name("")
         ->required();
     add_key_store(read, line.keys_fingerprint);
+    add_rotate(line, above);
 }
 
 void add_allow(CommandLine& line) {
@@ -1256,6 +1292,7 @@ CommandLine::CommandLine() {
     add_allow(*this);
     add_invite(*this);
     add_join(*this);
+    add_preflight(*this);
     add_approval(*this);
     add_grant(*this);
     add_completion(*this);

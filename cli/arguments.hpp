@@ -315,6 +315,14 @@ struct InviteArguments : Common {
     bool list = false;
     std::string withdraw;  ///< the name whose invitations end
 };
+struct KeysRotateArguments : Common {
+    std::string broker;
+};
+struct PreflightArguments : Common {
+    std::string role;
+    std::string rank;
+    std::string broker;
+};
 struct JoinArguments : Common {
     std::string line;  ///< or a file with it, or - for standard input
     std::string key_expires = "365d";
@@ -328,15 +336,17 @@ struct Exit {
     int code = 0;
 };
 
-using Command = std::variant<
-    Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments, PsiArguments,
-    PredictArguments, SynthArguments, InspectArguments, SplitArguments, ConfigCheckArguments,
-    ConfigReferenceArguments, HealthArguments, AgentArguments, ExportArguments, VersionArguments,
-    RunsArguments, NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments,
-    SubmitArguments, RunCompareArguments, RunPlotArguments, RunRemoveArguments, CompletionArguments,
-    ManualArguments, ModelShowArguments, ReportArguments, AuditVerifyArguments, AuditShowArguments,
-    KeysNewArguments, KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments,
-    MembersArguments, ApprovalArguments, GrantArguments, InviteArguments, JoinArguments>;
+using Command =
+    std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
+                 PsiArguments, PredictArguments, SynthArguments, InspectArguments, SplitArguments,
+                 ConfigCheckArguments, ConfigReferenceArguments, HealthArguments, AgentArguments,
+                 ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
+                 RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments,
+                 RunPlotArguments, RunRemoveArguments, CompletionArguments, ManualArguments,
+                 ModelShowArguments, ReportArguments, AuditVerifyArguments, AuditShowArguments,
+                 KeysNewArguments, KeysShowArguments, KeysFingerprintArguments, AllowArguments,
+                 RevokeArguments, MembersArguments, ApprovalArguments, GrantArguments,
+                 InviteArguments, JoinArguments, KeysRotateArguments, PreflightArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

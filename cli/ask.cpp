@@ -88,9 +88,11 @@ Result<Asker> Asker::connect(const config::Config& config, const bus::StopSignal
     while (!asker.loop_->core().up()) {
         asker.loop_->poll(std::min(until, clock_now() + std::chrono::milliseconds(100)), &stop);
         bus::LinkEvent event;
-        while (asker.loop_->core().next_event(event))
+        while (asker.loop_->core().next_event(event)) {
+            if (const auto* up = std::get_if<bus::LinkUp>(&event)) asker.broker_ = *up;
             if (const auto* fatal = std::get_if<bus::LinkFatal>(&event))
                 return tl::unexpected(fatal->failure);
+        }
         if (stop.stopped()) return fail(Errc::cancelled, "interrupted");
         if (clock_now() < until) continue;
         return tl::unexpected(nobody_answers(config, asker.loop_->trouble()));

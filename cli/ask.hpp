@@ -36,6 +36,8 @@ class Asker {
     /// questions: those that were answered, and timed_out.
     std::vector<Result<bus::Bytes>> ask(std::vector<Ask> questions);
     Result<bus::Bytes> ask(Ask question);
+    /// What the broker has said of itself.
+    [[nodiscard]] const bus::LinkUp& broker() const noexcept { return broker_; }
     /// Waits, keeping the link; false when asked to stop.
     bool pause(Duration duration);
 
@@ -51,6 +53,7 @@ class Asker {
     std::shared_ptr<bus::Context> context_;
     std::unique_ptr<bus::LinkLoop> loop_;
     const bus::StopSignal* stop_ = nullptr;
+    bus::LinkUp broker_;
 };
 
 /// For so long a broker may know nothing of a run that goes on: one that was started again learns

@@ -48,5 +48,7 @@ int run(const RevokeArguments& arguments);
 int run(const MembersArguments& arguments);
 int run(const InviteArguments& arguments);
 int run(const JoinArguments& arguments);
+int run(const KeysRotateArguments& arguments);
+int run(const PreflightArguments& arguments);
 
 }  // namespace vflbus::cli

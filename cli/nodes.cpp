@@ -1,7 +1,14 @@
 // vflbus nodes: who is, and was, connected to a broker
 
+#include <filesystem>
+#include <string>
+#include <vector>
+
 #include "ask.hpp"
+#include "base/files.hpp"
 #include "base/text.hpp"
+#include "bus/keys/allow_list_file.hpp"
+#include "bus/keys/key_files.hpp"
 #include "commands.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
@@ -9,6 +16,25 @@
 #include "signals.hpp"
 
 namespace vflbus::cli {
+namespace {
+
+/// Where the broker's own keys are: of keys on its allow-list that end soon.
+void warn_of_members(const std::filesystem::path& certificates) {
+    std::error_code ec;
+    const auto file = bus::allow_list_path(certificates);
+    if (certificates.empty() || !std::filesystem::exists(file, ec)) return;
+    const auto text = read_file(file);
+    if (!text) return;
+    std::vector<std::string> faults;
+    const bus::AllowList list = bus::AllowList::parse(*text, faults);
+    for (const bus::Allowed& entry : list.entries())
+        if (const std::string warning =
+                bus::expiry_warning("the key of " + entry.name, entry.expires, bus::wall_seconds());
+            !warning.empty())
+            error_line(warning);
+}
+
+}  // namespace
 
 int run(const NodesArguments& arguments) {
     const auto config = load_config(arguments, broker_flag(arguments.broker));
@@ -44,6 +70,7 @@ int run(const NodesArguments& arguments) {
                    join_and(row.features), std::to_string(row.runs), time_text(row.first_seen_ms),
                    observe::grouped(row.messages), human_bytes(row.bytes)});
     print(shown(table));
+    warn_of_members(config->bus.certificates);
     return 0;
 }
 

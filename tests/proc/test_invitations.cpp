@@ -206,3 +206,84 @@ TEST_CASE("a new key for an old name, and one that was revoked stays out", "[inv
     const Finished back = bus.join(line, "shop");
     CHECK(back.exit_code == 7);
 }
+
+TEST_CASE("a key is exchanged while its process runs, and the old one is revoked without harm",
+          "[invitations]") {
+    const TempDir dir;
+    make_example(dir);
+    InvitingBroker bus(dir);
+    fs::copy_file(dir / "run.toml", dir / "shop.toml");
+    const Finished joined = bus.join(bus.invite("member-0", member_words("0")), "shop");
+    REQUIRE(joined.exit_code == 0);
+    Process member(dir, {"actor", "--role", "member", "--rank", "0", "--config", dir / "shop.toml",
+                         "--set", "output.runs_dir=" + dir / "runs"});
+    const std::string old = joined.out.substr(0, 29);
+    REQUIRE(bus.broker->await_output("node up name=member-0 role=member version=", true));
+    const Finished rotated = run(dir, {"keys", "rotate", "--config", dir / "shop.toml"});
+    INFO(rotated.err);
+    REQUIRE(rotated.exit_code == 0);
+    const std::string fresh = rotated.out.substr(0, 29);
+    CHECK(fresh != old);
+    CHECK(bus.broker->await_output("joined name=member-0 key=" + fresh, true));
+    // it goes over by itself, and then the old key is nothing to it
+    REQUIRE(bus.broker->await_output("key=" + fresh + " again=true", true));
+    REQUIRE(
+        run(dir, {"revoke", "member-0", "--key", old, "--certificates", bus.keys()}).exit_code ==
+        0);
+    const Finished old_key = run(dir, {"preflight", "--config", dir / "shop.toml", "--role",
+                                       "member", "--rank", "0", "--json"});
+    INFO(old_key.out);
+    CHECK(old_key.exit_code == 0);
+    CHECK(old_key.out.find(fresh) != std::string::npos);
+    CHECK_FALSE(member.reap());
+    const std::string nodes =
+        run(dir, {"nodes", "--broker", bus.endpoint, "--certificates", bus.keys()}).out;
+    CHECK(nodes.find("up") != std::string::npos);
+    // the new one is what counts
+    REQUIRE(run(dir, {"revoke", "member-0", "--certificates", bus.keys()}).exit_code == 0);
+    CHECK(member.wait().exit_code == 7);
+    const Finished gone = run(dir, {"keys", "rotate", "--config", dir / "shop.toml"});
+    CHECK(gone.exit_code == 7);
+}
+
+TEST_CASE("preflight says of each thing whether it is well, and what to do", "[invitations]") {
+    const TempDir dir;
+    make_example(dir);
+    InvitingBroker bus(dir);
+    fs::copy_file(dir / "run.toml", dir / "shop.toml");
+    REQUIRE(bus.join(bus.invite("member-0", member_words("0")), "shop").exit_code == 0);
+    const auto flight = [&](const Words& more, int code, const std::string& line) {
+        const Finished done = run(dir, with({"preflight", "--config", dir / "shop.toml", "--role",
+                                             "member", "--rank", "0"},
+                                            more));
+        INFO(done.out << done.err);
+        CHECK(done.exit_code == code);
+        CHECK(done.out.find(line) != std::string::npos);
+    };
+    flight({}, 0, "ok       session: the broker has the pinned key, and lets this one in");
+    flight({}, 0, "ok       clock: ");
+    flight({}, 0, "rows, ids unique");
+    flight({}, 0, "warning  member-0 policy: none");
+    flight({"--set", "party.member-0.data=nothing.csv"}, 3, "failed   member-0 table: ");
+    flight({"--set", "party.member-0.policy=nothing.toml"}, 3, "failed   member-0 policy: ");
+    flight({"--broker", "tcp://no.such.host.invalid:7423"}, 7, "failed   address: ");
+    flight({"--broker", "tcp://127.0.0.1:1"}, 4, "failed   port: ");
+    flight({"--set", "nonsense.key=1"}, 2, "failed   configuration: ");
+    // rows of one id
+    const std::string table = slurp(dir / "data/telecom.csv");
+    const std::size_t row = table.find('\n') + 1;
+    spit(dir / "twice.csv", table + table.substr(row, table.find('\n', row) + 1 - row));
+    flight({"--set", "party.member-0.data=" + dir / "twice.csv"}, 3, "failed   member-0 ids: ");
+    // a secret that others may read, a broker that is another one, a key that is not let in
+    const std::string key = dir / "shop-keys/member-0.key";
+    ::chmod(key.c_str(), 0644);
+    flight({}, 2, "failed   keys: ");
+    ::chmod(key.c_str(), 0600);
+    const std::string pinned = slurp(dir / "shop-keys/broker.pub");
+    spit(dir / "shop-keys/broker.pub",
+         replaced(slurp(dir / "shop-keys/member-0.pub"), "name member-0", "name broker"));
+    flight({}, 4, "failed   session: ");
+    spit(dir / "shop-keys/broker.pub", pinned);
+    REQUIRE(run(dir, {"revoke", "member-0", "--certificates", bus.keys()}).exit_code == 0);
+    flight({}, 4, "does not let this key in");
+}

@@ -57,6 +57,8 @@ struct BrokerConfig {
     /// Extensions of HELLO that this broker knows the meaning of.
     ExtensionNumbers understood{};
     Extensions welcome_extensions{};
+    /// WELCOME says what `wall_ms` is at this moment, as extension_clock.
+    bool tells_clock = false;
     /// Random bytes that nobody else knows: a node must not guess what a MARK says.
     MarkTokens::Secret secret{};
 };

@@ -285,10 +285,12 @@ void BrokerCore::welcome(Node& node, std::uint64_t hello_number, TimePoint now) 
     header.request = hello_number;
     header.aux = node.session;
     const Timings& t = config_.timings;
+    Extensions extensions = config_.welcome_extensions;
+    if (config_.tells_clock) extensions[extension_clock] = encode_clock(wall_ms(now));
     send_control(
         node, Kind::welcome, header,
         encode(Welcome{config_.version, to_ms(t.heartbeat), to_ms(t.suspect), to_ms(t.lost),
-                       config_.limits.frame, config_.limits.message, config_.welcome_extensions}),
+                       config_.limits.frame, config_.limits.message, std::move(extensions)}),
         now);
     invite(node);
     note(node);

@@ -103,6 +103,15 @@ void LinkCore::greet_again(TimePoint now) {
     greet(now);
 }
 
+void LinkCore::begin_again(TimePoint now) {
+    if (state_ != State::up) return;
+    state_ = State::greeting;
+    reconnect();
+    last_heard_ = now;
+    hello_wait_ = config_.timings.hello_retry_min;
+    next_hello_ = now;
+}
+
 void LinkCore::reconnect() {
     transport_.reconnect();
     bulk_ = Bulk(hop_sender(Lane::bulk));  // it is closed as well

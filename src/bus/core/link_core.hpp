@@ -188,6 +188,10 @@ class LinkCore {
     void join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join, TimePoint now);
     /// Ends a run of ours for all; RunClosed{confirmed} follows, also when nobody confirms for 5 s.
     void close_run(const RunId& run, Ending ending, TimePoint now);
+    /// Begins a new session on a new connection, as after one that broke: what is under way is sent
+    /// again there. For a link whose keys are others by now. Nothing where it is not up.
+    void begin_again(TimePoint now);
+
     /// Forgets a run without telling anybody.
     void forget_run(const RunId& run);
 

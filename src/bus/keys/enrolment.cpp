@@ -56,7 +56,7 @@ Result<std::string> with_key(const std::string& text, const Allowed& entry, Besi
 Result<Enrolled> enrolled(const std::string& text, const Enrolment& enrolment, Seconds now) {
     std::vector<std::string> faults;
     const AllowList list = AllowList::parse(text, faults);
-    const Invited* const invited = list.find_invitation(enrolment.invitation);
+    const Invited* const invited = list.find_invitation(enrolment.shown);
     if (invited == nullptr)
         return refused("the broker does not know this invitation: it was withdrawn or has expired");
     if (invited->as.expires <= now)
@@ -67,7 +67,7 @@ Result<Enrolled> enrolled(const std::string& text, const Enrolment& enrolment, S
                        printable(enrolment.name));
     const std::string fingerprint = fingerprint_of(enrolment.key);
     if (!invited->used.empty()) return used_before(text, list, *invited, fingerprint);
-    if (fingerprint == enrolment.invitation)
+    if (fingerprint == enrolment.shown)
         return refused("the key of an invitation cannot be that of a party");
     if (const Allowed* const other = list.find(fingerprint); other != nullptr)
         return refused("this key is on the allow-list already; make a new one");
@@ -85,7 +85,44 @@ Result<Enrolled> enrolled(const std::string& text, const Enrolment& enrolment, S
         return refused("the owner of the broker must look at this: " + after.error().sentence);
     return Enrolled{entry,
                     *after + "# joined " + date_text(now) + " " + entry.name + " " + fingerprint +
-                        " by invitation " + enrolment.invitation + "\n",
+                        " by invitation " + enrolment.shown + "\n",
+                    false};
+}
+
+Result<Enrolled> exchanged(const std::string& text, const Enrolment& enrolment, Seconds now) {
+    std::vector<std::string> faults;
+    const AllowList list = AllowList::parse(text, faults);
+    const Allowed* const old = list.find(enrolment.shown);
+    if (old == nullptr || old->expires <= now)
+        return refused("the key that you came with is not allowed any more");
+    if (old->name != enrolment.name)
+        return refused("this is the key of " + old->name + ", which cannot have one for " +
+                       printable(enrolment.name));
+    const std::string fingerprint = fingerprint_of(enrolment.key);
+    if (fingerprint == enrolment.shown) return refused("that is the key that you came with");
+    for (const Allowed& other : list.entries()) {
+        if (other.fingerprint == fingerprint) {
+            if (other.name == old->name) return Enrolled{other, text, true};
+            return refused("this key is on the allow-list already; make a new one");
+        }
+        if (other.name == old->name && other.fingerprint != old->fingerprint && other.expires > now)
+            return refused("two keys of " + old->name + " are good already, this one and " +
+                           other.fingerprint + ", until " +
+                           date_text(std::min(other.expires, old->expires)) +
+                           "; then exchange it, or have the owner of the broker revoke one");
+    }
+    if (list.find_invitation(fingerprint) != nullptr)
+        return refused("the key of an invitation cannot be that of a party");
+    Allowed entry = *old;
+    entry.key = enrolment.key;
+    entry.fingerprint = fingerprint;
+    Allowed ending = *old;
+    ending.expires = std::min(old->expires, now + key_overlap_s);
+    std::string after = with_line(without_lines(text, {old->line}), line_of(ending));
+    after = with_line(std::move(after), line_of(entry));
+    return Enrolled{entry,
+                    after + "# exchanged " + date_text(now) + " " + entry.name + " " + fingerprint +
+                        " for " + enrolment.shown + "\n",
                     false};
 }
 
@@ -94,7 +131,9 @@ Result<Enrolled> enrol(const std::filesystem::path& directory, const Enrolment& 
     Enrolled done;
     const auto changed =
         change_allow_list(directory, [&](const std::string& text) -> Result<std::string> {
-            auto after = enrolled(text, enrolment, now);
+            std::vector<std::string> faults;
+            const bool has_key = AllowList::parse(text, faults).find(enrolment.shown) != nullptr;
+            auto after = has_key ? exchanged(text, enrolment, now) : enrolled(text, enrolment, now);
             if (!after) return tl::unexpected(after.error());
             done = std::move(*after);
             return done.text;

@@ -13,9 +13,12 @@ namespace vflbus::bus {
 /// has another key, the key has another name, the name is one that a process of another may have.
 Result<std::string> with_key(const std::string& text, const Allowed& entry, Beside beside);
 
-/// What a party says that came with an invitation.
+/// So long an old key is good beside the one that its owner has made in its place.
+inline constexpr Seconds key_overlap_s = 86'400;
+
+/// What a party says that came with an invitation, or with a key that it exchanges.
 struct Enrolment {
-    std::string invitation;  ///< the fingerprint of the key that it connected with
+    std::string shown;  ///< the fingerprint of the key that it connected with
     std::string name;
     PublicKey key;        ///< its own
     Seconds expires = 0;  ///< of that key, as the party has made it
@@ -33,7 +36,13 @@ struct Enrolled {
 /// withdrawn, or whose key was revoked. Errors: not_allowed, for the party.
 Result<Enrolled> enrolled(const std::string& text, const Enrolment& enrolment, Seconds now);
 
-/// The same in the file of that directory. Errors: io as well.
+/// The list after a party has put a new key beside that with which it came: with the same rights
+/// and the same end, as how long somebody may come is for the owner of the broker to say, and the
+/// old one good for `key_overlap_s` more. Said again it changes nothing. While two keys of the name
+/// are good there is no third. Errors: not_allowed, for the party.
+Result<Enrolled> exchanged(const std::string& text, const Enrolment& enrolment, Seconds now);
+
+/// Either of both, by what the key is, in the file of that directory. Errors: io as well.
 Result<Enrolled> enrol(const std::filesystem::path& directory, const Enrolment& enrolment,
                        Seconds now);
 

@@ -52,4 +52,19 @@ Extensions read_extensions(Reader& reader) {
     return extensions;
 }
 
+Bytes encode_clock(std::uint64_t wall_ms) {
+    Bytes bytes;
+    for (int shift = 56; shift >= 0; shift -= 8)
+        bytes.push_back(static_cast<std::uint8_t>(wall_ms >> shift & 0xff));
+    return bytes;
+}
+
+std::optional<std::uint64_t> clock_in(const Extensions& extensions) {
+    const auto found = extensions.find(extension_clock);
+    if (found == extensions.end() || found->second.size() != 8) return std::nullopt;
+    std::uint64_t wall_ms = 0;
+    for (const std::uint8_t byte : found->second) wall_ms = wall_ms << 8 | byte;
+    return wall_ms;
+}
+
 }  // namespace vflbus::bus

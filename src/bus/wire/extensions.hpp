@@ -18,6 +18,12 @@ using Extensions = std::map<std::uint16_t, Bytes>;
 /// The numbers whose meaning a process knows.
 using ExtensionNumbers = std::set<std::uint16_t>;
 
+/// Of WELCOME: the broker's clock, in milliseconds since 1970, as 8 bytes, the highest first.
+inline constexpr std::uint16_t extension_clock = 11;
+Bytes encode_clock(std::uint64_t wall_ms);
+/// Nothing where the extension is not there, or is no clock.
+std::optional<std::uint64_t> clock_in(const Extensions& extensions);
+
 /// A receiver ignores an odd number that it does not know. It refuses the frame for an even one.
 constexpr bool must_be_understood(std::uint16_t number) noexcept {
     return number % 2 == 0;

@@ -331,12 +331,13 @@ class BrokerLoopImpl final : public BrokerLoop {
             return false;
         EnrolFrame frame;
         const auto who = transport_.identity_of(number);
-        if (who == nullptr || who->needs_no_key || !gate_->invites(who->fingerprint)) return false;
+        if (who == nullptr || who->needs_no_key || !gate_->may_enrol(who->fingerprint))
+            return false;
         if (decode(head, frame.header) != HeaderFault::none || in_.frames > frames_max ||
             !valid(frame.header, in_.frame.body.size()) || frame.header.flags != 0)
             return false;
         frame.connection = number;
-        frame.invitation = who->fingerprint;
+        frame.shown = who->fingerprint;
         const auto body = in_.frame.body.bytes();
         frame.body.assign(body.begin(), body.end());
         gate_->enrol(std::move(frame));
@@ -404,6 +405,7 @@ class BrokerLoopImpl final : public BrokerLoop {
         random_bytes(config.secret);
         config.ledger = ledger;
         config.access = access;
+        config.tells_clock = true;
         config.wall_ms = [](TimePoint at) {
             const auto then =
                 std::chrono::system_clock::now() +

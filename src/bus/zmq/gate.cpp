@@ -133,8 +133,9 @@ class GateImpl final : public Gate {
         return {list, found};
     }
 
-    bool invites(const std::string& fingerprint) const override {
-        return file_->list()->find_invitation(fingerprint) != nullptr;
+    bool may_enrol(const std::string& fingerprint) const override {
+        const auto list = file_->list();
+        return list->find(fingerprint) != nullptr || list->find_invitation(fingerprint) != nullptr;
     }
     void enrol(EnrolFrame request) override {
         const std::lock_guard held(lock_);
@@ -219,7 +220,7 @@ class GateImpl final : public Gate {
             waiting_.pop_front();
         }
         const Bytes request = std::exchange(frame.body, {});
-        if (auto answer = enrolled_answer(frame.invitation, request)) {
+        if (auto answer = enrolled_answer(frame.shown, request)) {
             frame.header.flags = flag::answer;
             frame.body = encode(*answer);
         } else {
@@ -238,7 +239,7 @@ class GateImpl final : public Gate {
     }
 
     /// Before it is answered the list that counts has the key, so that the party can come at once.
-    Result<EnrolAnswer> enrolled_answer(const std::string& invitation, const Bytes& body) {
+    Result<EnrolAnswer> enrolled_answer(const std::string& shown, const Bytes& body) {
         const auto request = decode_enrol_request(body);
         if (!request) return tl::unexpected(request.error());
         if (const auto number = first_not_understood(request->extensions, {}))
@@ -248,21 +249,21 @@ class GateImpl final : public Gate {
         key.bytes = request->key;
         const std::string fingerprint = fingerprint_of(key);
         const auto done = bus::enrol(
-            directory_, {invitation, request->name, key, static_cast<Seconds>(request->expires)},
+            directory_, {shown, request->name, key, static_cast<Seconds>(request->expires)},
             wall_seconds());
         if (!done) {
             if (const auto ending = lines_.take(clock_now()))
-                observe::log::warn("not joined name={} key={} invitation={}: {}{}", request->name,
-                                   fingerprint, invitation, done.error().sentence, *ending);
+                observe::log::warn("not joined name={} key={} by={}: {}{}", request->name,
+                                   fingerprint, shown, done.error().sentence, *ending);
             // what is wrong with a file here is not for strangers
             if (done.error().code == Errc::not_allowed) return tl::unexpected(done.error());
             return fail(Errc::io,
                         "the broker cannot write its allow-list; its log says why, for its owner");
         }
         if (!done->repeated)
-            observe::log::info("joined name={} key={} {} expires={} invitation={}",
-                               done->entry.name, fingerprint, text_of_rights(done->entry),
-                               date_text(done->entry.expires), invitation);
+            observe::log::info("joined name={} key={} {} expires={} by={}", done->entry.name,
+                               fingerprint, text_of_rights(done->entry),
+                               date_text(done->entry.expires), shown);
         look_at_list(true);
         return EnrolAnswer{done->entry.name,
                            text_of_rights(done->entry),

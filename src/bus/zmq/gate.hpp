@@ -22,10 +22,11 @@
 
 namespace vflbus::bus {
 
-/// A party that was invited asks to be put on the list, or is answered.
+/// A party that was invited asks to be put on the list, or one that is there has another key; or
+/// what either is answered.
 struct EnrolFrame {
     std::uint32_t connection = 0;
-    std::string invitation;  ///< the fingerprint of the key that the connection has shown
+    std::string shown;  ///< the fingerprint of the key of the connection
     Header header;
     Bytes body;
 };
@@ -49,9 +50,9 @@ class Gate : public Access {
     static Result<std::unique_ptr<Gate>> open(std::shared_ptr<Context> context,
                                               const std::filesystem::path& directory,
                                               const PublicKey& own, Seconds own_expires);
-    /// Whether that fingerprint is one of an invitation, so that its connections may say ENROL and
-    /// nothing else: `entry` knows nothing of it.
-    [[nodiscard]] virtual bool invites(const std::string& fingerprint) const = 0;
+    /// Whether a connection with that key may say ENROL: it is one of the list, or of an
+    /// invitation, which may say nothing else, as `entry` knows nothing of it.
+    [[nodiscard]] virtual bool may_enrol(const std::string& fingerprint) const = 0;
     /// Writes the list in its own thread. What comes too often is forgotten: the party says it
     /// again.
     virtual void enrol(EnrolFrame request) = 0;

@@ -44,10 +44,14 @@ Handshakes::Handshakes(zmq::context_t& context, zmq::socket_t& socket, bool with
 
 const std::string& Handshakes::read() {
     while (const auto event = monitor_.next()) {
-        not_let_in_ = event->number == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
-        if (event->number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+        if (event->number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             trouble_.clear();
-        else
+            not_let_in_ = false;
+            continue;
+        }
+        if (event->number == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) not_let_in_ = true;
+        // an end without a reason, of the same or the next attempt, says less than a reason
+        if (event->number != ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL || trouble_.empty())
             trouble_ = why(event->number, event->value, with_keys_);
     }
     return trouble_;

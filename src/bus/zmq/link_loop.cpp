@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -80,6 +81,7 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
             else if (now >= pending_until_)
                 finish_connect(tl::unexpected(pending_->unanswered(resolve_patience_)));
         }
+        look_at_keys(now);
         if (now >= core_.next_deadline()) core_.on_tick(now);
     }
 
@@ -101,6 +103,7 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
 
   private:
     static constexpr int burst_messages = 64;
+    static constexpr Duration keys_looked_at_every = std::chrono::seconds(1);
 
     /// Feeds what has arrived; true when there was anything. A part of a large body costs as much
     /// as hundreds of small messages, so those pass it.
@@ -189,11 +192,41 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
         }
     }
 
+    /// Whether the key file is another one than that of the session, once a second. A session keeps
+    /// the key with which it began: with a new key, `vflbus keys rotate` has written it, the link
+    /// goes over to a new session before the old key ends.
+    void look_at_keys(TimePoint now) {
+        if (!link_keys_ || !core_.up() || now < keys_looked_at_ + keys_looked_at_every) return;
+        keys_looked_at_ = now;
+        const KeyMark mark = mark_of_key();
+        if (mark == key_mark_) return;
+        key_mark_ = mark;
+        const auto keys = load_link_keys(keys_, node_, wall_seconds());
+        if (!keys || keys->own.pair.public_key == link_keys_->own.pair.public_key) return;
+        observe::log::info("{} has a new key {}, and begins a new session with it", node_,
+                           fingerprint_of(keys->own.pair.public_key));
+        core_.begin_again(now);
+    }
+
+    struct KeyMark {
+        ino_t inode = 0;
+        std::int64_t seconds = 0;
+        std::int64_t nanoseconds = 0;
+        friend bool operator==(const KeyMark&, const KeyMark&) = default;
+    };
+    [[nodiscard]] KeyMark mark_of_key() const {
+        struct stat found{};
+        const auto file = secret_key_path(keys_.directory, link_keys_->own.name);
+        if (::stat(file.c_str(), &found) != 0) return key_mark_;
+        return {found.st_ino, found.st_mtim.tv_sec, found.st_mtim.tv_nsec};
+    }
+
     /// With each connection anew: keys are exchanged while the process goes on.
     bool read_keys() {
         auto keys = load_link_keys(keys_, node_, wall_seconds());
         if (keys) {
             link_keys_.emplace(std::move(*keys));
+            key_mark_ = mark_of_key();
             return true;
         }
         trouble_ = keys.error().sentence;
@@ -226,6 +259,8 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
     KeySource keys_;
     std::string node_;  ///< this one's name
     std::optional<LinkKeys> link_keys_;
+    KeyMark key_mark_;  ///< of the file that they were read from
+    TimePoint keys_looked_at_{};
     std::optional<zmq::socket_t> socket_;
     std::optional<Handshakes> handshakes_;  ///< of socket_, until it is up
     int descriptor_ = -1;                   ///< of socket_

@@ -147,7 +147,8 @@ TEST_CASE("an unknown word is named, with what is near", "[cli]") {
     CHECK(refused({"lanch"}) ==
           "vflbus: vflbus has no command lanch; there are launch, broker, "
           "actor, check, psi, predict, runs, nodes, run, model, report, data, config, health, "
-          "agent, export, audit, keys, allow, revoke, members, invite, join, approve, refuse, "
+          "agent, export, audit, keys, allow, revoke, members, invite, join, preflight, approve, "
+          "refuse, "
           "grant, completion "
           "and version; did you mean launch?\n");
     CHECK(refused({"run", "shw", "12"}).find("vflbus run has no command shw; there are show, ") !=

@@ -211,6 +211,46 @@ TEST_CASE("a key that joined and was revoked does not come back by its invitatio
     refused(broker.join(1), "not allowed any more");
 }
 
+TEST_CASE("a key is exchanged by its own right, for one with the same rights and end", "[keys]") {
+    Broker broker;
+    REQUIRE(broker.join(1));
+    const std::string old = fingerprint_of(key_filled(1));
+    const auto exchange = [&](std::uint8_t key, const std::string& shown, Seconds now = at_noon,
+                              const std::string& name = "member-0") {
+        return exchanged(broker.text, {shown, name, key_filled(key), at_noon + 999 * one_day}, now);
+    };
+    refused(exchange(2, old, at_noon, "member-1"), "cannot have one for member-1");
+    refused(exchange(1, old), "that you came with");
+    refused(exchange(2, fingerprint_of(key_filled(9))), "not allowed any more");
+    refused(exchange(2, old, at_noon + 30 * one_day), "not allowed any more");
+    const auto done = exchange(2, old);
+    REQUIRE(done);
+    broker.text = done->text;
+    const AllowList list = broker.list();
+    const Allowed* const fresh = list.find(fingerprint_of(key_filled(2)));
+    const Allowed* const ending = list.find(old);
+    REQUIRE(fresh != nullptr);
+    REQUIRE(ending != nullptr);
+    CHECK(fresh->expires == at_noon + 30 * one_day);  // no longer than the owner has said
+    CHECK(fresh->name == "member-0");
+    CHECK(text_of_rights(*fresh) == text_of_rights(*ending));
+    CHECK(ending->expires == at_noon + key_overlap_s);
+    // the answer got lost; then a third key while two are good, and when one has ended
+    const auto again = exchange(2, old);
+    REQUIRE(again);
+    CHECK(again->repeated);
+    refused(exchange(3, fingerprint_of(key_filled(2))), "two keys of member-0 are good");
+    refused(exchange(3, old), "two keys of member-0 are good");
+    CHECK(exchange(3, fingerprint_of(key_filled(2)), at_noon + 2 * one_day));
+    // a key that another name has
+    Allowed other;
+    other.name = "master";
+    other.key = key_filled(7);
+    other.expires = at_noon + 9 * one_day;
+    broker.text = line_of(other) + "\n" + broker.text;
+    refused(exchange(7, fingerprint_of(key_filled(2)), at_noon + 2 * one_day), "already");
+}
+
 TEST_CASE("a new key for an old name, beside the old one or in its place", "[keys]") {
     for (const Beside beside : {Beside::also, Beside::in_place}) {
         Broker broker(beside);
