@@ -88,7 +88,7 @@ constexpr Bug all[] = {
     VFLBUS_BUG(window_not_enforced, 83,
                "the broker queues what a node sends beyond its window to one that is behind"),
     VFLBUS_BUG(kept_not_counted, 103, "the broker keeps whatever one node says in OPEN and JOIN"),
-    VFLBUS_BUG(session_key_kept, 2,
+    VFLBUS_BUG(session_key_kept, 3,
                "a process seals with the session key of the process before it, so nonces repeat"),
     VFLBUS_BUG(policy_too_late, 0, "a member reads its table before it lets the run in"),
     VFLBUS_BUG(mask_used_twice, 2, "a mask covers the scores of one step and of the next"),

@@ -102,7 +102,7 @@ Plan draw(std::uint64_t seed) {
         world.body_bytes_max = 2 * bus::credit_free_bytes + 1024;
     }
     // three of four: a draw of its own would make other stories of all seeds
-    world.seal = seed % 4 != 1;
+    world.seal = seed % 4 != 2;
     world.extensions = plan.asker.extensions = rng.below(2) == 0;
     return plan;
 }
