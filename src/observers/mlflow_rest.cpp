@@ -1,6 +1,7 @@
 // MLflow's REST API, version 2.0 (mlflow.org/docs/latest/rest-api.html), and its proxy for
 // artifacts.
 
+#include <algorithm>
 #include <cmath>
 
 #include "base/files.hpp"
@@ -12,7 +13,8 @@
 namespace vflbus::observers {
 namespace {
 
-constexpr auto request_patience = std::chrono::seconds(20);
+/// As the run does not wait for it: a busy server takes its time.
+constexpr auto request_patience = std::chrono::seconds(60);
 constexpr std::string_view proxied = "mlflow-artifacts:";
 constexpr std::string_view of_file = "file:";
 
@@ -42,6 +44,8 @@ class RestStore final : public MlflowStore {
                              std::int64_t start_ms, const MlflowPairs& tags) override {
         auto id = experiment_id(experiment);
         if (!id) return tl::unexpected(id.error());
+        // an earlier attempt may have arrived, and its answer not
+        if (auto found = find_run(*id, tags); !found || !found->run_id.empty()) return found;
         auto made = call("POST", "runs/create",
                          {{"experiment_id", *id},
                           {"start_time", start_ms},
@@ -52,7 +56,7 @@ class RestStore final : public MlflowStore {
         const Json* const info = run == nullptr ? nullptr : run->find("info");
         if (info == nullptr || !info->contains("run_id"))
             return fail(Errc::refused, "its answer to runs/create names no run");
-        return MlflowRun{info->value("run_id", ""), *id, info->value("artifact_uri", "")};
+        return run_of(*info, *id);
     }
 
     Result<> log(const MlflowRun& run, const std::vector<MlflowMetric>& metrics,
@@ -100,6 +104,25 @@ class RestStore final : public MlflowStore {
     }
 
   private:
+    static MlflowRun run_of(const Json& info, const std::string& experiment) {
+        return {info.value("run_id", ""), experiment, info.value("artifact_uri", "")};
+    }
+
+    /// The run that has our run's tag; one without an id when there is none.
+    Result<MlflowRun> find_run(const std::string& experiment, const MlflowPairs& tags) {
+        const auto tag = std::ranges::find(tags, mlflow_run_tag, &MlflowPairs::value_type::first);
+        if (tag == tags.end()) return MlflowRun{};
+        const auto found = call("POST", "runs/search",
+                                {{"experiment_ids", Json::array({Json(experiment)})},
+                                 {"filter", "tags.`" + tag->first + "` = '" + tag->second + "'"},
+                                 {"max_results", 1}});
+        if (!found) return tl::unexpected(found.error());
+        const Json* const runs = found->find("runs");
+        if (runs == nullptr || !runs->is_array() || runs->empty()) return MlflowRun{};
+        const Json* const info = runs->at(std::size_t{0}).find("info");
+        return info == nullptr ? MlflowRun{} : run_of(*info, experiment);
+    }
+
     Result<std::string> experiment_id(const std::string& name) {
         const std::string question = "experiments/get-by-name?experiment_name=" + url_escaped(name);
         auto found = call("GET", question, {});

@@ -23,6 +23,9 @@ struct MlflowMetric {
 };
 using MlflowPairs = std::vector<std::pair<std::string, std::string>>;
 
+/// The tag by which a run of ours is found there again.
+inline constexpr std::string_view mlflow_run_tag = "vflbus.run_id";
+
 struct MlflowRun {
     std::string run_id;  ///< empty: there is none yet
     std::string experiment_id;
@@ -41,7 +44,8 @@ inline constexpr std::size_t mlflow_param_bytes_max = 500;
 class MlflowStore {
   public:
     virtual ~MlflowStore() = default;
-    /// Finds or makes the experiment, and makes a run in it.
+    /// Finds or makes the experiment, and makes a run in it; where one of `tags` is mlflow_run_tag,
+    /// the run that has it already is found instead.
     virtual Result<MlflowRun> create(const std::string& experiment, const std::string& run_name,
                                      std::int64_t start_ms, const MlflowPairs& tags) = 0;
     /// At most `mlflow_metrics_max` metrics, and `mlflow_pairs_max` of each of the others.

@@ -70,6 +70,12 @@ class FakeMlflow {
         refused_[part] = status;
     }
 
+    /// The next runs/create is done, and its answer gets lost.
+    void lose_answer() {
+        const std::lock_guard lock(mutex_);
+        lose_ = true;
+    }
+
     [[nodiscard]] std::vector<Request> requests(const std::string& part = {}) const {
         const std::lock_guard lock(mutex_);
         std::vector<Request> out;
@@ -171,6 +177,14 @@ class FakeMlflow {
             made_ = true;
             return R"({"experiment_id":"7"})";
         }
+        if (is("runs/search") && lost_ > 0)
+            return R"({"runs":[{"info":{"run_id":"abc","artifact_uri":"mlflow-artifacts:/7/abc/artifacts"}}]})";
+        if (is("runs/create") && lose_) {
+            lose_ = false;
+            ++lost_;
+            status = 502;
+            return "{}";
+        }
         if (is("runs/create"))
             return R"({"run":{"info":{"run_id":"abc","artifact_uri":"mlflow-artifacts:/7/abc/artifacts"}}})";
         return "{}";
@@ -188,6 +202,8 @@ class FakeMlflow {
     mutable std::mutex mutex_;
     bool silent_ = false;
     bool made_ = false;
+    bool lose_ = false;
+    int lost_ = 0;
     std::map<std::string, int> refused_;
     std::vector<Request> requests_;
 };

@@ -89,8 +89,7 @@ TEST_CASE("a run is made in its experiment, and everything arrives once") {
     auto expected = losses(1, 2500);
     expected.emplace_back("test_auc@2500=\"NaN\"");
     CHECK(server.metrics() == expected);
-    for (const auto& request : server.requests("log-batch"))
-        CHECK(sent_by(request) <= 1000);
+    for (const auto& request : server.requests("log-batch")) CHECK(sent_by(request) <= 1000);
     CHECK(server.pairs("params") ==
           std::map<std::string, std::string>{{"batch_size", "256"},
                                              {"ds_size", "500"},
@@ -183,6 +182,23 @@ TEST_CASE("a training that is gone on with goes on in the same run, and logs no 
     CHECK(server.metrics() == losses(1, 30));
     CHECK(server.requests("runs/create").size() == 1);
     CHECK(Json::parse(server.requests("runs/update").back().body)["status"] == "FINISHED");
+}
+
+TEST_CASE("a run whose making was not confirmed is found, and not made twice") {
+    Play play;
+    FakeMlflow server;
+    server.lose_answer();
+    MlflowJob job = play.job(server.url());
+    job.tags = {{std::string(mlflow_run_tag), "1f0c"}};
+    auto sender = MlflowSender::start(std::move(job));
+    REQUIRE(sender.has_value());
+    add_losses(**sender, 1, 3);
+    CHECK((*sender)->finish("FINISHED"));
+    CHECK(server.requests("runs/create").size() == 1);
+    CHECK(server.metrics() == losses(1, 3));
+    const auto searches = server.requests("runs/search");
+    REQUIRE(searches.size() == 2);
+    CHECK(Json::parse(searches[0].body).value("filter", "") == "tags.`vflbus.run_id` = '1f0c'");
 }
 
 TEST_CASE("what the server refuses is said, and the rest arrives") {
