@@ -155,6 +155,7 @@ bool exchange(const char* script, const std::string& directory, const std::strin
     owner.role = "serverapp";
     owner.state_dir = directory + "/owner" + (keys.empty() ? "" : "-with-keys");
     owner.keys.directory = keys;
+    owner.keys.seal = bus::SealMode::off;  // the node in Python does not seal
     const auto drive = [&](Owner& app) {
         const auto ending = (*Node::create(owner))->drive(app, stop);
         good = good && app.good && ending;
