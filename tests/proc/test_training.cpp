@@ -33,6 +33,8 @@ void add_keys(const Json& json, const std::string& path, std::set<std::string>& 
         "configuration",
         "positive_classes",
         "failure",
+        "parties[].metrics_without",
+        "phase_seconds",
         "metrics.train",
         "metrics.test",
         "metrics.label_holder_alone.train",
