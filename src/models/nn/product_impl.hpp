@@ -1,6 +1,8 @@
 // The product of float matrices on which networks rest, and Adam's step, for kernels_impl.hpp. What
 // holds there holds here: internal linkage only, nothing of the standard library's templates.
 
+#pragma once
+
 #include <cstddef>
 
 #include "models/kernel_table.hpp"
