@@ -477,7 +477,7 @@ void add_psi(CommandLine& line) {
         ->type_name("N")
         ->check(CLI::Range(2, 1024));
     on.add_option("--rank", psi.rank, "which of the others this is, from 0")->type_name("R");
-    on.add_option("--min", psi.least, "when fewer ids are common, nobody learns which; default 1")
+    on.add_option("--min", psi.least, "when fewer ids are common, nobody learns which; default 10")
         ->type_name("N")
         ->check(CLI::Range(1U, 4'000'000'000U));
     add_broker_address(on, psi.broker);

@@ -371,10 +371,14 @@ class MemberApp {
         return run.psi->take(*request);
     }
 
-    Result<Bytes> psi_give(MemberRun& run, Body body, Context&) const {
+    Result<Bytes> psi_give(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_psi_give(body);
         if (!request) return tl::unexpected(request.error());
         if (run.psi == nullptr) return out_of_order(run, message::psi_give);
+        // no list has more points than its first message says, so the first one would do
+        if (judged())
+            if (auto good = judge().psi_list(context.invitation().run, request->total); !good)
+                return tl::unexpected(std::move(good.error()));
         return run.psi->give(*request);
     }
 

@@ -79,13 +79,15 @@ Json json_of(const DataRules& rules) {
     return Json{{"columns", rules.columns},
                 {"columns_never", rules.columns_never},
                 {"rows_min", rules.rows_min},
-                {"batch_min", rules.batch_min}};
+                {"batch_min", rules.batch_min},
+                {"psi_ids_max", rules.psi_ids_max}};
 }
 
 DataRules rules_of(const Json& json) {
     return {json.at("columns").get<std::vector<std::string>>(),
             json.at("columns_never").get<std::vector<std::string>>(),
-            json.at("rows_min").get<std::uint64_t>(), json.at("batch_min").get<std::uint64_t>()};
+            json.at("rows_min").get<std::uint64_t>(), json.at("batch_min").get<std::uint64_t>(),
+            json.value("psi_ids_max", DataRules{}.psi_ids_max)};
 }
 
 /// The other half of `say`.
@@ -693,6 +695,14 @@ Result<> Gate::rows(const RunId& run, std::uint64_t rows) {
     if (auto good = later(*entry, judge_rows(entry->section, entry->rules, rows)); !good)
         return good;
     return record_or_fail("rows", Json{{"run", run.hex()}, {"rows", rows}});
+}
+
+Result<> Gate::psi_list(const RunId& run, std::uint64_t ids) {
+    const Sole sole(*this);
+    if (!sole.ready()) return sole.ready();
+    const Entry* const entry = find(run);
+    if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
+    return later(*entry, judge_psi_list(entry->section, entry->rules, ids));
 }
 
 Result<> Gate::batch(const RunId& run, std::uint64_t rows) {

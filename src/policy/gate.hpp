@@ -70,6 +70,7 @@ class Gate final : public Judge {
     Result<> columns(const RunId& run, const std::string& table, std::span<const std::string> names,
                      std::uint64_t rows) override;
     Result<> rows(const RunId& run, std::uint64_t rows) override;
+    Result<> psi_list(const RunId& run, std::uint64_t ids) override;
     Result<> batch(const RunId& run, std::uint64_t rows) override;
     void ended(const RunId& run, const Served& served) override;
 

@@ -149,6 +149,7 @@ constexpr SectionKey section_keys[] = {
     {"parties_min", TAKES(take_number(raw, 2, 4096, section.parties_min))},
     {"rows_min", TAKES(take_number(raw, 1, 1ULL << 53, section.data.rows_min))},
     {"batch_min", TAKES(take_number(raw, 1, 1ULL << 53, section.data.batch_min))},
+    {"psi_ids_max", TAKES(take_number(raw, 1, 1ULL << 53, section.data.psi_ids_max))},
     {"columns", TAKES(take_texts(raw, section.data.columns))},
     {"columns_never", TAKES(take_texts(raw, section.data.columns_never))},
     {"runs_per_day", TAKES(take_number(raw, 1, 100'000, section.runs_per_day))},
@@ -407,6 +408,18 @@ std::optional<Refusal> judge_rows(const std::string& name, const DataRules& rule
                   return "the parties have " + std::to_string(rows) +
                          " different ids in common, and there must be " +
                          std::to_string(rules.rows_min) + " at least";
+              })
+        .taken();
+}
+
+std::optional<Refusal> judge_psi_list(const std::string& name, const DataRules& rules,
+                                      std::uint64_t ids) {
+    return Verdict(name)
+        .rule("psi_ids_max", ids <= rules.psi_ids_max,
+              [&] {
+                  return "a party comes with " + std::to_string(ids) +
+                         " ids to be compared, and there may be " +
+                         std::to_string(rules.psi_ids_max);
               })
         .taken();
 }

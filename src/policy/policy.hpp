@@ -20,6 +20,7 @@ struct DataRules {
     std::vector<std::string> columns_never;
     std::uint64_t rows_min = 0;
     std::uint64_t batch_min = 0;
+    std::uint64_t psi_ids_max = UINT64_MAX;
     friend bool operator==(const DataRules&, const DataRules&) = default;
 };
 
@@ -87,6 +88,9 @@ std::optional<Refusal> judge_columns(const std::string& name, const DataRules& r
                                      std::span<const std::string> columns);
 std::optional<Refusal> judge_rows(const std::string& name, const DataRules& rules,
                                   std::uint64_t rows);
+/// A list of another party in a private set intersection, of so many ids.
+std::optional<Refusal> judge_psi_list(const std::string& name, const DataRules& rules,
+                                      std::uint64_t ids);
 std::optional<Refusal> judge_batch(const std::string& name, const DataRules& rules,
                                    std::uint64_t rows);
 

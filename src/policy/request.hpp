@@ -70,6 +70,8 @@ class Judge {
     /// All parties have so many people (different ids) in common. Rows are more where an id
     /// repeats.
     virtual Result<> rows(const RunId& run, std::uint64_t rows) = 0;
+    /// Another party's list in a private set intersection has so many ids: before it is multiplied.
+    virtual Result<> psi_list(const RunId& run, std::uint64_t ids) = 0;
     /// The smallest batch of an epoch has so many different people at least.
     virtual Result<> batch(const RunId& run, std::uint64_t rows) = 0;
     virtual void ended(const RunId& run, const Served& served) = 0;

@@ -61,7 +61,15 @@ TEST_CASE("psi --local intersects three files", "[psi]") {
     least.insert(least.end(), {"--min", "28"});
     const Finished refused = run(dir, least);
     CHECK(refused.exit_code != 0);
-    CHECK(refused.err.find("27 ids are common") != std::string::npos);
+    CHECK(refused.err.find("fewer than data.common_min (28)") != std::string::npos);
+    CHECK(refused.err.find("27") == std::string::npos);  // nor how many there are
+
+    // as few ids as an attack would ask for are refused without being told to
+    spit(dir / "b.csv", table(51, 60));
+    spit(dir / "c.csv", table(51, 60));
+    const Finished few = run(dir, words);
+    CHECK(few.exit_code != 0);
+    CHECK(few.err.find("fewer than data.common_min (10)") != std::string::npos);
 }
 
 TEST_CASE("psi over a broker: each party writes the ids of its own file", "[psi]") {

@@ -33,6 +33,7 @@ class FirstJudged final : public policy::Judge {
         return {};
     }
     Result<> rows(const RunId&, std::uint64_t) override { return {}; }
+    Result<> psi_list(const RunId&, std::uint64_t) override { return {}; }
     Result<> batch(const RunId&, std::uint64_t) override { return {}; }
     void ended(const RunId&, const policy::Served&) override {}
 

@@ -182,14 +182,13 @@ Result<> PsiMaster::compare() {
     common_ = privacy::psi::marked(marks_[0]);
     const std::uint64_t least = run_->config().data.common_min;
     if (common_ >= least) return {};
-    const std::string table = std::string(name_of(kind_)) + "s";
-    if (common_ == 0)
-        return fail(Errc::bad_data,
-                    "no id is common to the " + table +
-                        " of all parties: see whether all write their ids in the same way");
-    return fail(Errc::bad_data, std::to_string(common_) + " ids are common to the " + table +
-                                    " of all parties, fewer than data.common_min (" +
-                                    std::to_string(least) + "): nobody has learnt which");
+    // none and few in the same words, as all parties read them: how many would tell whether an id
+    // that somebody has put in is one of them
+    return fail(Errc::bad_data, "the ids that are common to the " + std::string(name_of(kind_)) +
+                                    "s of all parties, if any, are fewer than data.common_min (" +
+                                    std::to_string(least) +
+                                    "): nobody has learnt which; see whether all write their ids "
+                                    "in the same way");
 }
 
 Task<> PsiMaster::undo() {

@@ -91,7 +91,7 @@ Result<Bytes> PsiMember::give(const PsiGiveRequest& request) {
 Result<> PsiMember::check_marks(Table& table, std::span<const std::uint8_t> marks) const {
     const std::uint64_t common = privacy::psi::marked(marks);
     if (common < least_)
-        return refused(std::to_string(common) + " ids are common, fewer than data.common_min (" +
+        return refused("the ids that are common, if any, are fewer than data.common_min (" +
                        std::to_string(least_) + ")");
     if (table.common != 0 && table.common != common)
         return refused("lists have different numbers of common ids");

@@ -165,7 +165,10 @@ Field8 canonical(const Field8& a) {
         }
         return carry;
     };
-    for (int i = 0; i < 2; ++i) r.limb[0] = plus(r.limb[0], times19(pass(r)));
+    for (int i = 0; i < 2; ++i) {
+        const Lanes carry = pass(r);  // before limb 0 is read, which it changes
+        r.limb[0] = plus(r.limb[0], times19(carry));
+    }
     // one more than p at most: the carry of r + 19 out of 255 bits says whether to take p away
     Field8 over = r;
     over.limb[0] = plus(over.limb[0], _mm512_set1_epi64(19));

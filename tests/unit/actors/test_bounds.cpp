@@ -43,6 +43,7 @@ struct Counts final : policy::Judge {
                      std::uint64_t) override {
         return {};
     }
+    Result<> psi_list(const RunId&, std::uint64_t) override { return {}; }
     Result<> rows(const RunId&, std::uint64_t people) override {
         common.push_back(people);
         return {};

@@ -140,7 +140,7 @@ TEST_CASE("every rule lets in what it allows, and names itself where it does not
 TEST_CASE("columns and rows are judged when they are known", "[policy]") {
     const Section s = section(
         "columns = [\"age\", \"income*\"]\ncolumns_never = [\"*_name\", \"income_of_?\"]\n"
-        "rows_min = 100\nbatch_min = 10");
+        "rows_min = 100\nbatch_min = 10\npsi_ids_max = 1000");
     const auto columns = [&](const std::vector<std::string>& names) {
         return rule_of(judge_columns(s.name, s.data, names));
     };
@@ -158,6 +158,9 @@ TEST_CASE("columns and rows are judged when they are known", "[policy]") {
     CHECK(rule_of(judge_rows(s.name, s.data, 100)).empty());
     CHECK(rule_of(judge_batch(s.name, s.data, 9)) == "batch_min");
     CHECK(rule_of(judge_batch(s.name, s.data, 10)).empty());
+    CHECK(rule_of(judge_psi_list(s.name, s.data, 1000)).empty());
+    CHECK(rule_of(judge_psi_list(s.name, s.data, 1001)) == "psi_ids_max");
+    CHECK(rule_of(judge_psi_list(s.name, DataRules{}, UINT64_MAX)).empty());
 }
 
 TEST_CASE("the first section that names the owner decides", "[policy]") {

@@ -264,7 +264,8 @@ TEST_CASE("a member undoes nothing before all lists have passed, below the minim
     const Marks ten = duel.marks(10);
     check_refused(duel.member.undo({TableKind::train, 0, ten}), "not all lists have passed");
     duel.pass();
-    check_refused(duel.member.undo({TableKind::train, 0, duel.marks(9)}), "9 ids are common");
+    check_refused(duel.member.undo({TableKind::train, 0, duel.marks(9)}),
+                  "fewer than data.common_min");
     check_refused(duel.member.undo({TableKind::train, 1, ten}), "no such list");
     CHECK_FALSE(duel.member.revealed(TableKind::train));
     REQUIRE(duel.member.undo({TableKind::train, 0, ten}));
