@@ -79,12 +79,16 @@ bus::KeySource key_source(const config::Config& config) {
     const auto seal = static_cast<bus::SealMode>(config.bus.seal);  // the same three
     if (!config.bus.broker.starts_with("tcp://") && seal != bus::SealMode::on) return {};
     bus::KeySource keys{config.bus.certificates, config.bus.identity, seal,
-                        config.bus.known_parties};
+                        config.bus.known_parties,
+                        static_cast<bus::FirstUse>(config.bus.first_use)};  // the same two
     // keys that are mounted read-only, as systemd and Kubernetes hand them out: what is seen first
-    // is noted where the party writes anyway
+    // is noted where the party writes anyway. A file that is there and cannot be looked at stays:
+    // the link refuses with it
+    std::error_code ec;
     if (keys.given() && keys.known_parties.empty() &&
         ::access(config.bus.certificates.c_str(), W_OK) != 0 &&
-        !std::filesystem::exists(keys.directory / bus::known_parties_name))
+        std::filesystem::symlink_status(keys.directory / bus::known_parties_name, ec).type() ==
+            std::filesystem::file_type::not_found)
         keys.known_parties =
             std::filesystem::path(config.output.runs_dir) / bus::known_parties_name;
     return keys;

@@ -144,6 +144,8 @@ enum class StateLost : std::uint8_t {
 /// Durations in seconds, sizes in bytes.
 /// Whether bodies are sealed from party to party.
 enum class Seal : std::uint8_t { automatic, on, off };
+/// What becomes of a party whose key is not known here yet.
+enum class FirstUse : std::uint8_t { take, refuse };
 
 struct BusConfig {
     std::string broker = "tcp://127.0.0.1:7423";
@@ -153,6 +155,7 @@ struct BusConfig {
     std::string identity;      ///< name of the key there; empty: that of the node
     Seal seal = Seal::automatic;
     std::string known_parties;  ///< file, absolute after load(); empty: in `certificates`
+    FirstUse first_use = FirstUse::take;
     double heartbeat_interval = 1;
     double suspect_after = 3;
     double disconnect_idle_client_time = 10;

@@ -22,6 +22,7 @@ constexpr string_view alignments[] = {"hashed", "psi"};
 constexpr string_view missing_rules[] = {"refuse", "skip"};
 constexpr string_view state_lost_rules[] = {"fail", "restart"};
 constexpr string_view seal_rules[] = {"auto", "on", "off"};
+constexpr string_view first_use_rules[] = {"take", "refuse"};
 constexpr string_view share_log_rules[] = {"owned", "all", "none"};
 constexpr string_view log_levels[] = {"trace", "debug", "info", "warn", "error", "off"};
 
@@ -554,6 +555,14 @@ constexpr Key key_table[] = {
             "are noted there.",
      .default_note = "known-parties in `bus.certificates`, or in `output.runs_dir` where that "
                      "cannot be written"},
+    {.section = "bus",
+     .name = "first_use",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(bus.first_use),
+     .doc = "What becomes of a party whose key is not known here when it seals: take notes the key "
+            "in `known_parties` and says so in the log; refuse takes no key but those of "
+            "NAME.pub files and `known_parties`.",
+     .choices = first_use_rules},
     {.section = "bus",
      .name = "heartbeat_interval",
      .type = Type::number,

@@ -457,4 +457,14 @@ TEST_CASE("a policy goes by the key that the owner has shown, and so does known-
     CHECK(other.exit_code == 5);
     CHECK(other.err.find("master shows the key " + right) != std::string::npos);
     CHECK(other.err.find("known-parties has " + wrong) != std::string::npos);
+    // with bus.first_use = refuse a key that is not known yet is none
+    fs::remove(bus.keys_of("member-0") + "/known-parties");
+    const Words strict{"--set", "bus.first_use=refuse"};
+    const Finished unknown = train(right, strict);
+    INFO(unknown.err);
+    CHECK(unknown.exit_code == 5);
+    CHECK(unknown.err.find("bus.first_use is \"refuse\"") != std::string::npos);
+    CHECK_FALSE(fs::exists(bus.keys_of("member-0") + "/known-parties"));
+    spit(bus.keys_of("member-0") + "/known-parties", "master " + right + "\n");
+    CHECK(train(right, strict).exit_code == 0);
 }

@@ -490,6 +490,9 @@ void LinkCore::on_join(const Header& header, const Payload& body) {
     }
     std::optional<PeerSeal> keys;
     if (run->sealed) {
+        if (!may_take_part(*run, join->name))
+            return seal_->note_broken(join->name + ", whom run " + run->id.short_hex() +
+                                      " does not name, wants to join it");
         // said to an earlier process of this node, which had opened the same term: its participant
         // answers the present OPEN as well
         if (join->code == Errc::ok && answers_other_open(*run, *join)) return;

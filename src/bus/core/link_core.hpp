@@ -343,6 +343,7 @@ class LinkCore {
 
     // -- sealed runs: link_sealed_runs.cpp ---------------------------------------
     void seal_open(Run& run, Open& open);
+    [[nodiscard]] static bool may_take_part(const Run& run, const std::string& name);
     void on_terms_query(const Header& header, const Payload& body);
     [[nodiscard]] std::optional<PeerSeal> unseal_join(const Run& run, const Header& header,
                                                       Join& join);

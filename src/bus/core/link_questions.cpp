@@ -7,6 +7,8 @@ namespace vflbus::bus {
 namespace {
 
 constexpr std::size_t queries_waiting_max = 64;
+/// Processes of which the last question is remembered.
+constexpr std::size_t askers_max = 4096;
 /// What a sealed answer has more than its content: a count, lengths, the tag.
 constexpr std::size_t sealed_answer_overhead = 64;
 /// A question `key`, or its answer, may be lost like any other.
@@ -217,6 +219,17 @@ bool LinkQuestions::next_answer(AnswerArrived& out) {
 
 // -- being asked -------------------------------------------------------------------
 
+bool LinkQuestions::Heard::is_new(const Session& session, std::uint64_t count) {
+    const auto [entry, first] = last_.emplace(session, count);
+    if (!first) return count > entry->second && (entry->second = count, true);
+    order_.push_back(session);
+    if (order_.size() > askers_max) {
+        last_.erase(order_.front());
+        order_.pop_front();
+    }
+    return true;
+}
+
 void LinkQuestions::on_query(const Header& header, const Payload& body) {
     const auto bytes = body.bytes();
     QueryArrived query{
@@ -252,7 +265,7 @@ void LinkQuestions::open_query(const Header& header, const Payload& body, QueryA
     if (!said) return answer(query, tl::unexpected(said.error()));
     if (auto good = seal_->knows(said->asker, header.src); !good) {
         seal_->tell(good.error().sentence);
-        return answer(query, tl::unexpected(good.error()));
+        return answer(query, tl::unexpected(for_the_other_end(good.error())));
     }
     const auto keys = seal_->keys_for({privacy::SealUse::Purpose::questions,
                                        static_cast<privacy::Cipher>(said->cipher),
@@ -270,6 +283,12 @@ void LinkQuestions::open_query(const Header& header, const Payload& body, QueryA
             "a question came to " + own_name_ + " that does not open with the keys of both";
         seal_->note_broken(sentence);
         return answer(query, fail(Errc::seal_broken, sentence));
+    }
+    if (!heard_.is_new(said->asker.session, said->count)) {
+        const std::string sentence =
+            "a question of " + said->asker.name + " came to " + own_name_ + " once more";
+        seal_->note_broken(sentence);
+        return answer(query, fail(Errc::refused, sentence));
     }
     query.body = std::move(*content);
     query.keys = std::make_shared<const SealKeys>(*keys);

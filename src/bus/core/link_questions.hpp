@@ -17,6 +17,7 @@
 // LinkCore calls it with what arrives, and gives it a way to send; it knows nothing of runs, of
 // bodies or of time but for the deadlines.
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -112,6 +113,17 @@ class LinkQuestions {
         TimePoint key_asked_at{};
         std::optional<SealKeys> keys;
     };
+    /// The last count of each process that has asked: the broker could say its questions again,
+    /// and a run would be submitted twice. The oldest of many processes are forgotten.
+    class Heard {
+      public:
+        using Session = std::array<std::uint8_t, 32>;
+        [[nodiscard]] bool is_new(const Session& session, std::uint64_t count);
+
+      private:
+        std::map<Session, std::uint64_t> last_;
+        std::deque<Session> order_;
+    };
     [[nodiscard]] bool seals(NodeId dst, Question question) const noexcept;
     void send_query(std::uint64_t number, const Asked& asked);
     void send_sealed(std::uint64_t number, const Asked& asked, const SealKeys& keys);
@@ -132,6 +144,7 @@ class LinkQuestions {
     std::map<std::uint64_t, Asked> asked_;
     std::set<std::pair<TimePoint, std::uint64_t>> deadlines_;  ///< of asked_, by number
     std::deque<QueryArrived> queries_;
+    Heard heard_;
     std::deque<AnswerArrived> answers_;
 };
 

@@ -94,6 +94,11 @@ void LinkSeal::tell(const std::string& sentence) const {
     if (config_->log) config_->log(sentence);
 }
 
+Failure for_the_other_end(Failure failure) {
+    if (!failure.for_others.empty()) failure.sentence = std::exchange(failure.for_others, {});
+    return failure;
+}
+
 Bytes sealed_bytes(const SealKeys& keys, SealedKind kind, std::uint64_t number,
                    std::span<const std::uint8_t> associated, Bytes content) {
     SealStream stream(SealStream::Way::seal, keys.cipher, keys.out,

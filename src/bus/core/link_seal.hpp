@@ -99,6 +99,9 @@ class LinkSeal {
     std::uint64_t broken_ = 0;
 };
 
+/// A failure of `meet` or `knows` as it may be said in the clear: without this party's files.
+Failure for_the_other_end(Failure failure);
+
 /// A whole small body. `number` was never said before with this key and kind.
 Bytes sealed_bytes(const SealKeys& keys, SealedKind kind, std::uint64_t number,
                    std::span<const std::uint8_t> associated, Bytes content);

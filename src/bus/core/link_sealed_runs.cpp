@@ -66,8 +66,16 @@ Bytes associated_with_join(const RunId& run, std::uint32_t term, NodeId particip
 void LinkCore::seal_open(Run& run, Open& open) {
     run.sealed = true;
     run.agreed = std::exchange(open.agreed, {});
+    run.to_everybody = open.to_everybody();
+    for (const Participant& participant : open.participants) run.invited.insert(participant.name);
     run.opening = seal_->next_opening();
     open.extensions[seal_extension] = encode(SealOffer{seal_->self(), seal_->aes(), run.opening});
+}
+
+/// The broker can make up names, and a name that nobody has met is believed at first: so nobody is
+/// met whom the OPEN did not name.
+bool LinkCore::may_take_part(const Run& run, const std::string& name) {
+    return run.to_everybody || run.invited.contains(name);
 }
 
 /// A participant asks for the text of an OPEN of ours.
@@ -86,11 +94,11 @@ void LinkCore::on_terms_query(const Header& header, const Payload& body) {
     const auto query = decode_terms_query(body.bytes());
     if (!query) return refuse(query.error());
     if (run == nullptr || !run->ours || !run->sealed || run->closing || run->term != query->term ||
-        run->opening != query->opening)
+        run->opening != query->opening || !may_take_part(*run, query->participant.name))
         return refuse({Errc::unknown_run, "there is no such OPEN of " + config_.hello.name});
     if (const auto known = seal_->meet(query->participant, header.src); !known) {
         seal_->tell(known.error().sentence);
-        return refuse(known.error());
+        return refuse(for_the_other_end(known.error()));
     }
     const auto keys = seal_->keys_for(
         {Purpose::terms, cipher_of(query->cipher), run->id, run->term, run->opening, 0},
@@ -124,11 +132,14 @@ std::optional<LinkCore::PeerSeal> LinkCore::unseal_join(const Run& run, const He
                                                         Join& join) {
     const auto extension = join.extensions.find(seal_extension);
     if (extension == join.extensions.end() && join.code != Errc::ok) return {};  // declines so
-    const auto broken = [&](Errc code, std::string sentence) -> std::optional<PeerSeal> {
-        seal_->note_broken(sentence);
-        join.code = code;
-        join.sentence = std::move(sentence);
+    const auto broken_by = [&](const Failure& why) -> std::optional<PeerSeal> {
+        seal_->note_broken(why.sentence);
+        join.code = why.code;
+        join.sentence = for_the_other_end(why).sentence;  // the CLOSE will say it
         return {};
+    };
+    const auto broken = [&](Errc code, std::string sentence) {
+        return broken_by({code, std::move(sentence)});
     };
     const std::string whose = join.name + "'s JOIN of run " + run.id.short_hex();
     if (extension == join.extensions.end())
@@ -143,7 +154,7 @@ std::optional<LinkCore::PeerSeal> LinkCore::unseal_join(const Run& run, const He
     if (!accept || accept->opening != run.opening)
         return broken(Errc::seal_broken, whose + " has no sealing that fits the run");
     if (const auto known = seal_->meet(accept->participant, header.src); !known)
-        return broken(known.error().code, known.error().sentence);
+        return broken_by(known.error());
     const auto keys = seal_->keys_for(
         {Purpose::run, cipher_of(accept->cipher), run.id, run.term, run.opening, accept->joining},
         accept->participant, true);
@@ -190,9 +201,14 @@ void LinkCore::on_sealed_open(const Header& header, const Payload& body, Open op
     }
     const auto offer = decode_seal_offer(open.extensions.at(seal_extension), open.owner);
     if (!offer) return decline(header, Errc::malformed_message, offer.error().sentence);
+    const auto named = [&](const Participant& who) { return who.name == config_.hello.name; };
+    if (!open.to_everybody() &&
+        std::none_of(open.participants.begin(), open.participants.end(), named))
+        return decline(header, Errc::refused,
+                       config_.hello.name + " does not stand in the OPEN of " + open.owner);
     if (const auto good = seal_->meet(offer->owner, header.src); !good) {
         seal_->tell(good.error().sentence);
-        return decline(header, good.error().code, good.error().sentence);
+        return decline(header, good.error().code, for_the_other_end(good.error()).sentence);
     }
     if (invited_.size() >= invited_max && known == invited_.end()) {
         const auto idle = std::find_if(invited_.begin(), invited_.end(), [&](const auto& entry) {

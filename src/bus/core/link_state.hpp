@@ -121,7 +121,9 @@ struct LinkCore::Run {
     bool sealed = false;
     std::string agreed;         ///< of our OPEN, which does not have it
     std::uint64_t opening = 0;  ///< of our OPEN
-    Hash256 open_digest{};      ///< of its body
+    bool to_everybody = false;
+    std::set<std::string, std::less<>> invited;  ///< the names in our OPEN
+    Hash256 open_digest{};                       ///< of its body
     std::map<NodeId, Peer> peers;
     LinkBytes bytes;
     bool opened = false;

@@ -58,6 +58,8 @@ std::string expiry_warning(const std::string& whose, Seconds expires, Seconds no
 
 /// Whether bodies are sealed from party to party (docs/protocol.md, section 14).
 enum class SealMode : std::uint8_t { automatic, on, off };
+/// What becomes of a party whose key is not known yet (known_parties.hpp).
+enum class FirstUse : std::uint8_t { take, refuse };
 
 /// Where a process finds its keys. Without a directory links are in the clear.
 struct KeySource {
@@ -69,6 +71,7 @@ struct KeySource {
     SealMode seal = SealMode::automatic;
     /// Of other parties; empty: `known-parties` in the directory.
     std::filesystem::path known_parties{};
+    FirstUse first_use = FirstUse::take;
     [[nodiscard]] bool given() const noexcept { return !directory.empty(); }
 };
 

@@ -12,7 +12,11 @@
 //     member-0    7QHD-2K5W-PZLM-AXY3-TTBN-4EOC
 //
 // Two lines of one name are two keys that both count, as while a key is exchanged. The files are
-// read each time, so that what is changed by hand counts at once.
+// read each time, so that what is changed by hand counts at once. A file that cannot be looked at
+// refuses everybody: only one that is not there says nothing.
+//
+// A key called NAME-0123abcd is that of NAME, where NAME is known (allow_list.hpp): otherwise the
+// broker would make up such a name, and no line of NAME would be asked.
 
 #include <filesystem>
 #include <functional>
@@ -20,6 +24,7 @@
 
 #include "base/errc.hpp"
 #include "bus/keys/key.hpp"
+#include "bus/keys/key_files.hpp"
 
 namespace vflbus::bus {
 
@@ -30,8 +35,9 @@ class PartyKeys {
   public:
     virtual ~PartyKeys() = default;
     /// A party that takes part in a run with this one, or is asked by it. Errors: refused, when
-    /// another key is known for that name: the sentence has both fingerprints and what to do. A
-    /// name that is not known yet is noted with this key.
+    /// another key is known for that name: the sentence has both fingerprints and what to do, and
+    /// `for_others` what may be said in the clear. A name that is not known yet is noted with this
+    /// key, or refused where it cannot be noted.
     virtual Result<> meet(const std::string& key_name, const PublicKey& key) = 0;
     /// A party that asks this one. Errors: refused, when it is not known with this key; nothing is
     /// noted.
@@ -42,7 +48,7 @@ class PartyKeys {
 class KnownParties final : public PartyKeys {
   public:
     /// `certificates`: where NAME.pub of others may lie. `file`: the lines.
-    KnownParties(std::filesystem::path certificates, std::filesystem::path file,
+    KnownParties(std::filesystem::path certificates, std::filesystem::path file, FirstUse first_use,
                  std::function<void(const std::string&)> log);
 
     Result<> meet(const std::string& key_name, const PublicKey& key) override;
@@ -50,11 +56,16 @@ class KnownParties final : public PartyKeys {
 
   private:
     struct Known;
-    [[nodiscard]] Result<Known> look(const std::string& key_name, const PublicKey& key) const;
-    void note(const std::string& key_name, const PublicKey& key) const;
+    [[nodiscard]] Result<Known> look(const std::string& key_name, const PublicKey& key);
+    [[nodiscard]] Result<> look_at_lines(int fd, const std::string& key_name, Known& known);
+    [[nodiscard]] Result<> judge(const std::string& key_name, const PublicKey& key,
+                                 const Known& known) const;
+    [[nodiscard]] Result<> note(const std::string& key_name, const PublicKey& key);
 
     std::filesystem::path certificates_;
     std::filesystem::path file_;
+    FirstUse first_use_;
+    bool warned_ = false;  ///< that others may write the file
     std::function<void(const std::string&)> log_;
 };
 

@@ -328,7 +328,8 @@ Result<std::shared_ptr<const SealConfig>> sealing(const Address& address, const 
     config->log = seal_log();
     const auto file =
         keys.known_parties.empty() ? keys.directory / known_parties_name : keys.known_parties;
-    config->parties = std::make_shared<KnownParties>(keys.directory, file, config->log);
+    config->parties =
+        std::make_shared<KnownParties>(keys.directory, file, keys.first_use, config->log);
     return std::shared_ptr<const SealConfig>(std::move(config));
 }
 

@@ -33,7 +33,9 @@ struct Known final : PartyKeys {
             return {};
         }
         if (found->second == key) return {};
-        return fail(Errc::refused, "another key is known for " + name);
+        Failure failure{Errc::refused, "another key is known for " + name + " in /home/us/secret"};
+        failure.for_others = "another key is known for " + name;
+        return tl::unexpected(failure);
     }
     Result<> knows(const std::string& name, const PublicKey& key) override {
         const auto found = keys.find(name);
@@ -429,6 +431,7 @@ TEST_CASE("keys of the broker's own are refused by name") {
         REQUIRE(joined);
         CHECK(joined->join.code == Errc::refused);
         CHECK(joined->join.sentence.find("another key is known for master") == 0);
+        CHECK_FALSE(b.on_wire("/home"));
     }
     SECTION("where it is seen first, nobody has the text that the master did not give") {
         Between b;
@@ -448,6 +451,18 @@ TEST_CASE("keys of the broker's own are refused by name") {
         REQUIRE(joined);
         CHECK(joined->join.code == Errc::refused);
         CHECK(joined->join.sentence.find("another key is known for member-0") == 0);
+        CHECK_FALSE(b.on_wire("/home"));
+    }
+    SECTION("at the owner, in a JOIN: what the CLOSE will say has no path in it") {
+        Between b;
+        b.open();
+        REQUIRE(b.take<RunInvited>(*b.member));
+        b.master_known->keys["member-0"] = stranger.public_key;
+        b.join();
+        const auto joined = b.take<RunJoined>(*b.master);
+        REQUIRE(joined);
+        CHECK(joined->join.code == Errc::refused);
+        CHECK(joined->join.sentence == "another key is known for member-0");
     }
 }
 
@@ -532,6 +547,18 @@ TEST_CASE("questions between nodes are sealed, and answered to those alone who a
     };
     CHECK(words_in(ask(*b.master, *b.member).body) == "MARK2");
     CHECK(words_in(ask(*b.master, *b.member).body) == "MARK2");
+    // the broker says one that it has seen once more
+    const auto seen = std::find_if(b.wire.rbegin(), b.wire.rend(), [](const Said& said) {
+        return said.header.kind == Kind::query && (said.header.flags & flag::sealed) != 0;
+    });
+    REQUIRE(seen != b.wire.rend());
+    const std::uint64_t broken = b.member->link->broken_seals();
+    b.deliver(*b.member, Said(*seen));
+    QueryArrived again;
+    CHECK_FALSE(b.member->link->next_query(again));
+    CHECK(b.member->link->broken_seals() == broken + 1);
+    b.turn();
+    CHECK(words_in(ask(*b.master, *b.member).body) == "MARK2");
     // another process of the member: asked for its keys again
     b.member_starts(2);
     CHECK(words_in(ask(*b.master, *b.member).body) == "MARK2");
@@ -557,4 +584,86 @@ TEST_CASE("questions between nodes are sealed, and answered to those alone who a
     CHECK(none.error.code == Errc::refused);
     CHECK(none.error.sentence.find("is not known") != std::string::npos);
     CHECK_FALSE(b.on_wire("MARK"));
+}
+
+TEST_CASE("nobody is met, nor told anything, who does not take part") {
+    Between b;
+    const KeyPair stranger = make_key_pair();
+    SealParty eve{"eve", "eve", stranger.public_key.bytes, make_key_pair().public_key.bytes};
+    const auto opening = [&] {
+        const auto open = decode_open(b.open_.body);
+        REQUIRE(open);
+        return decode_seal_offer(open->extensions.at(seal_extension), "master")->opening;
+    };
+    const auto asks = [&](const SealParty& who) {
+        Said said;
+        said.header.kind = Kind::query;
+        said.header.run = b.run;
+        said.header.src = node_id_of(who.name);
+        said.header.dst = b.master->id;
+        said.header.request = 77;
+        said.header.type = static_cast<std::uint16_t>(Question::terms);
+        said.body = encode(TermsQuery{who, 2, 3, opening()});
+        b.deliver(*b.master, said);
+        REQUIRE_FALSE(b.master->end.sent.empty());
+        const Said answer = b.master->end.sent.back();
+        b.master->end.sent.clear();
+        CHECK(answer.header.request == 77);
+        CHECK(answer.header.dst == node_id_of(who.name));
+        return (answer.header.flags & flag::sealed) != 0;
+    };
+    SECTION("of a run with names") {
+        b.open();
+        CHECK_FALSE(asks(eve));
+        // the broker says that she is there
+        Said up;
+        up.header.kind = Kind::peer_up;
+        up.header.run = b.run;
+        up.header.term = 3;
+        up.header.aux = node_id_of("eve").value;
+        up.body = encode(PeerUp{"eve", "member", 1, 1});
+        b.deliver(*b.master, up);
+        CHECK_FALSE(asks(eve));
+        CHECK(b.master_known->first_seen == std::vector<std::string>{"member-0"});
+        // whom the run names is answered
+        SealParty named = eve;
+        named.name = named.key_name = "member-0";
+        named.key = b.member_key.public_key.bytes;
+        CHECK(asks(named));
+    }
+    SECTION("of a run for everybody") {
+        b.master->link->open_run(b.run, 3, Open{"master", {any_node}, "text", {}}, b.now);
+        b.turn();
+        CHECK(asks(eve));
+    }
+    SECTION("with a JOIN") {
+        b.open();
+        Said said;
+        said.header.kind = Kind::join;
+        said.header.run = b.run;
+        said.header.term = 3;
+        said.header.src = node_id_of("eve");
+        said.header.dst = b.master->id;
+        Join join = b.member->link->own_join();
+        join.name = "eve";
+        join.extensions[seal_extension] = encode(SealAccept{eve, 2, opening(), 1, Bytes(40)});
+        said.body = encode(join);
+        b.deliver(*b.master, said);
+        CHECK_FALSE(b.take<RunJoined>(*b.master));
+        CHECK(b.master_known->first_seen == std::vector<std::string>{"member-0"});
+        CHECK(b.master->link->broken_seals() == 1);
+    }
+    SECTION("at a node that an OPEN does not name") {
+        b.change = [](Said& said) {
+            if (said.header.kind != Kind::open) return;
+            auto open = decode_open(said.body);
+            open->participants[0].name = "member-9";
+            said.body = encode(*open);
+            said.header.body_bytes = said.body.size();
+        };
+        b.open();
+        CHECK_FALSE(b.take<RunInvited>(*b.member));
+        CHECK(b.member_known->first_seen.empty());
+        CHECK(b.take<RunJoined>(*b.master)->join.code == Errc::refused);
+    }
 }

@@ -1,3 +1,8 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <catch.hpp>
 #include <fstream>
 #include <string>
@@ -19,8 +24,8 @@ struct Fixture {
         fs::create_directories(path);
     }
     ~Fixture() { fs::remove_all(path); }
-    KnownParties known() {
-        return {path, path / known_parties_name,
+    KnownParties known(FirstUse first_use = FirstUse::take) {
+        return {path, path / known_parties_name, first_use,
                 [this](const std::string& line) { told.push_back(line); }};
     }
     void line(const std::string& text) {
@@ -86,13 +91,157 @@ TEST_CASE_METHOD(Fixture, "who asks has to be known, and the broker's key is tha
     CHECK_FALSE(known().meet("two words", one));
 }
 
-TEST_CASE_METHOD(Fixture, "a file that cannot be written is told, one that is no text refuses") {
-    KnownParties nowhere(path, path / "missing" / "file",
+TEST_CASE_METHOD(Fixture, "a key that cannot be noted is refused, and so is all by a broken file") {
+    KnownParties nowhere(path, "/proc/missing/file", FirstUse::take,
                          [this](const std::string& line) { told.push_back(line); });
-    CHECK(nowhere.meet("member-0", one));
-    REQUIRE(told.size() == 1);
-    CHECK(has(told[0], "cannot be noted"));
+    const auto refused = nowhere.meet("member-0", one);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().code == Errc::refused);
+    CHECK(has(refused.error().sentence, "cannot note"));
+    CHECK(has(refused.error().sentence, "member-0"));
+    CHECK_FALSE(has(refused.error().for_others, "/proc"));  // it leaves the process
+    CHECK_FALSE(refused.error().for_others.empty());
+    CHECK(told.empty());
+    // a directory of runs that is not made yet
+    KnownParties later(path, path / "runs" / "file", FirstUse::take,
+                       [this](const std::string& line) { told.push_back(line); });
+    CHECK(later.meet("member-0", one));
+    CHECK_FALSE(later.meet("member-0", two));
     line(std::string(10'000, 'x'));
     CHECK_FALSE(known().meet("member-1", one));
     CHECK_FALSE(fs::file_size(path / known_parties_name) > 10'100);
+}
+
+TEST_CASE_METHOD(Fixture, "what is there and cannot be looked at is not a first time") {
+    line("member-0 " + fingerprint_of(one));
+    SECTION("the file leads nowhere") {
+        fs::remove(path / known_parties_name);
+        fs::create_symlink(known_parties_name, path / known_parties_name);  // ELOOP
+        CHECK(has(why(known().meet("member-0", two)), "cannot open"));
+    }
+    SECTION("the file is none") {
+        fs::remove(path / known_parties_name);
+        fs::create_directory(path / known_parties_name);
+        CHECK(has(why(known().meet("member-0", two)), "cannot read"));
+    }
+    SECTION("a .pub file leads nowhere") {
+        fs::create_symlink("member-1.pub", path / "member-1.pub");
+        CHECK(has(why(known().meet("member-1", two)), "cannot read"));
+        fs::create_symlink("gone", path / "member-2.pub");
+        CHECK(has(why(known().meet("member-2", two)), "cannot read"));
+    }
+    SECTION("a directory on the way is none") {
+        KnownParties below(path, path / known_parties_name / "x", FirstUse::take, [](auto&) {});
+        CHECK(has(why(below.meet("member-0", two)), "cannot open"));
+        KnownParties pub(path / known_parties_name, path / "other", FirstUse::take, [](auto&) {});
+        CHECK(has(why(pub.meet("member-0", two)), "cannot look at"));
+    }
+    SECTION("a directory that may not be entered") {
+        if (::geteuid() == 0) return;  // who may enter all; the sections above have the same error
+        const fs::path closed = path / "closed";
+        fs::create_directory(closed);
+        std::ofstream(closed / known_parties_name) << "member-0 " + fingerprint_of(one) + "\n";
+        fs::permissions(closed, fs::perms::none);
+        KnownParties shut(path, closed / known_parties_name, FirstUse::take, [](auto&) {});
+        CHECK(has(why(shut.meet("member-0", two)), "cannot open"));
+        fs::permissions(closed, fs::perms::owner_all);
+    }
+    CHECK(told.empty());
+}
+
+TEST_CASE_METHOD(Fixture, "a line without its end stays as it is when one more is noted") {
+    std::ofstream(path / known_parties_name) << "alice " + fingerprint_of(one);
+    CHECK(known().meet("member-0", two));
+    CHECK(known().meet("alice", one));
+    CHECK_FALSE(known().meet("alice", two));
+    CHECK_FALSE(known().meet("member-0", one));
+}
+
+TEST_CASE_METHOD(Fixture, "two processes do not note two keys of one name") {
+    const fs::path file = path / known_parties_name;
+    for (int round = 0; round < 20; ++round) {
+        const std::string name = "member-" + std::to_string(round);
+        int go[2];
+        REQUIRE(::pipe(go) == 0);
+        pid_t children[2];
+        for (int child = 0; child < 2; ++child) {
+            children[child] = ::fork();
+            REQUIRE(children[child] >= 0);
+            if (children[child] != 0) continue;
+            ::close(go[1]);
+            char byte = 0;
+            (void)!::read(go[0], &byte, 1);  // until both are there
+            KnownParties mine(path, file, FirstUse::take, [](auto&) {});
+            ::_exit(mine.meet(name, child == 0 ? one : two) ? 0 : 1);
+        }
+        ::close(go[0]);
+        ::close(go[1]);
+        int taken = 0;
+        for (const pid_t child : children) {
+            int status = 0;
+            REQUIRE(::waitpid(child, &status, 0) == child);
+            REQUIRE(WIFEXITED(status));
+            taken += WEXITSTATUS(status) == 0 ? 1 : 0;
+        }
+        CHECK(taken == 1);
+    }
+}
+
+TEST_CASE_METHOD(Fixture, "a name that is made of a known one has the key of that") {
+    const std::string made = "master-0123456789abcdef";
+    SECTION("which was handed out") {
+        const auto handed = make_key_files(path, "master", wall_seconds() + 1000);
+        REQUIRE(handed);
+        const std::string no = why(known().meet(made, two));
+        CHECK(has(no, fingerprint_of(two)));
+        CHECK(has(no, "master.pub"));
+        CHECK_FALSE(known().knows(made, two));
+        CHECK(known().meet(made, handed->pair.public_key));
+        // nor when the name was noted before the file came
+        line(made + " " + fingerprint_of(two));
+        CHECK_FALSE(known().meet(made, two));
+        CHECK_FALSE(known().knows(made, two));
+    }
+    SECTION("which was seen first") {
+        CHECK(known().meet("master", one));
+        CHECK_FALSE(known().meet(made, two));
+        CHECK(known().meet(made, one));
+        CHECK(known().knows(made, one));
+        CHECK(told.size() == 1);
+    }
+    SECTION("and one of a name that nobody knows is like any other, up to a number") {
+        CHECK(known().meet(made, two));
+        CHECK_FALSE(known().meet(made, one));
+        for (int i = 1; i < 64; ++i)
+            CHECK(known().meet("master-" + std::to_string(10'000'000 + i), two));
+        CHECK(has(why(known().meet("master-20000000", two)), "many names"));
+        CHECK(known().meet("member-0", one));
+    }
+}
+
+TEST_CASE_METHOD(Fixture, "bus.first_use = refuse takes no key but known ones") {
+    const auto strict = [this] { return known(FirstUse::refuse); };
+    const auto no = strict().meet("eve", two);
+    REQUIRE_FALSE(no);
+    CHECK(no.error().code == Errc::refused);
+    CHECK(has(no.error().sentence, "eve " + fingerprint_of(two)));  // the line to write
+    CHECK_FALSE(has(no.error().for_others, path.string()));
+    CHECK_FALSE(fs::exists(path / known_parties_name));
+    line("eve " + fingerprint_of(two));
+    CHECK(strict().meet("eve", two));
+    CHECK_FALSE(strict().meet("eve", one));
+    const auto handed = make_key_files(path, "bank", wall_seconds() + 1000);
+    REQUIRE(handed);
+    CHECK(strict().meet("bank", handed->pair.public_key));
+    CHECK(told.empty());
+}
+
+TEST_CASE_METHOD(Fixture, "a file that others may write is told, once") {
+    line("member-0 " + fingerprint_of(one));
+    REQUIRE(::chmod((path / known_parties_name).c_str(), 0620) == 0);
+    KnownParties parties = known();
+    CHECK(parties.meet("member-0", one));
+    CHECK(parties.meet("member-0", one));
+    REQUIRE(told.size() == 1);
+    CHECK(has(told[0], "others may write"));
 }
