@@ -33,7 +33,7 @@ struct Known final : PartyKeys {
             return {};
         }
         if (found->second == key) return {};
-        Failure failure{Errc::refused, "another key is known for " + name + " in /home/us/secret"};
+        Failure failure{Errc::refused, "another key is known for " + name + " in /etc/ours/secret"};
         failure.for_others = "another key is known for " + name;
         return tl::unexpected(failure);
     }
@@ -431,7 +431,7 @@ TEST_CASE("keys of the broker's own are refused by name") {
         REQUIRE(joined);
         CHECK(joined->join.code == Errc::refused);
         CHECK(joined->join.sentence.find("another key is known for master") == 0);
-        CHECK_FALSE(b.on_wire("/home"));
+        CHECK_FALSE(b.on_wire("/etc"));
     }
     SECTION("where it is seen first, nobody has the text that the master did not give") {
         Between b;
@@ -451,7 +451,7 @@ TEST_CASE("keys of the broker's own are refused by name") {
         REQUIRE(joined);
         CHECK(joined->join.code == Errc::refused);
         CHECK(joined->join.sentence.find("another key is known for member-0") == 0);
-        CHECK_FALSE(b.on_wire("/home"));
+        CHECK_FALSE(b.on_wire("/etc"));
     }
     SECTION("at the owner, in a JOIN: what the CLOSE will say has no path in it") {
         Between b;
