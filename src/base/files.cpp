@@ -110,6 +110,44 @@ class PosixSteps final : public FileSteps {
     int fd_ = -1;  ///< of the file written last, until it is synced
 };
 
+// -- a file that is there already ------------------------------------------------------------
+
+/// Where a file is written, and whether in place: a device, a pipe and an open file of a process
+/// (/dev/stdout) keep their names, which a rename would take from them.
+struct Place {
+    fs::path path;
+    bool in_place = false;
+};
+
+/// Follows symlinks, also to files that are not there yet.
+Result<Place> place_of(fs::path path) {
+    constexpr int links_max = 40;  // as Linux has it
+    for (int links = 0; links <= links_max; ++links) {
+        std::error_code ec;
+        const fs::file_status status = fs::symlink_status(path, ec);
+        if (!fs::is_symlink(status))
+            return Place{path, fs::exists(status) && !fs::is_regular_file(status) &&
+                                   !fs::is_directory(status)};
+        // such a link may lead to a pipe that has no path at all
+        if (fs::weakly_canonical(path.parent_path(), ec).string().starts_with("/proc/"))
+            return Place{path, true};
+        const fs::path to = fs::read_symlink(path, ec);
+        if (ec) return fail(Errc::io, "cannot follow " + path.string() + ": " + ec.message());
+        path = to.is_absolute() ? to : path.parent_path() / to;
+    }
+    errno = ELOOP;
+    return fail(Errc::io, because("cannot write", path));
+}
+
+Result<> write_in_place(const fs::path& path, std::string_view content) {
+    // to the end: where /dev/stdout is a file, there may be something before it
+    const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0) return fail(of_errno(), because("cannot write", path));
+    auto done = write_into(fd, content, path);
+    if (::close(fd) != 0 && done) return fail(Errc::io, because("cannot write", path));
+    return done;
+}
+
 }  // namespace
 
 Result<std::string> read_file(const fs::path& path) {
@@ -133,8 +171,11 @@ Result<std::string> read_file(const fs::path& path) {
 }
 
 Result<> write_file_atomically(const fs::path& path, std::string_view content) {
+    const auto place = place_of(path);
+    if (!place) return tl::unexpected(place.error());
+    if (place->in_place) return write_in_place(place->path, content);
     PosixSteps steps;
-    return write_durably(steps, path, unfinished_name(path), content);
+    return write_durably(steps, place->path, unfinished_name(place->path), content);
 }
 
 bool write_all(int fd, std::string_view content) noexcept {

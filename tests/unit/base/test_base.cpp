@@ -73,6 +73,53 @@ TEST_CASE("a written file is whole and leaves no temporary behind") {
     CHECK(read_file(dir.path / "none").error().code == Errc::io);
 }
 
+TEST_CASE("a symlink stays, and what it points to is written") {
+    TemporaryDirectory dir;
+    REQUIRE(write_file_atomically(dir.path / "sub" / "real", "old"));
+    fs::create_symlink("sub/real", dir.path / "link");
+    fs::create_symlink("link", dir.path / "second");
+    REQUIRE(write_file_atomically(dir.path / "second", "new"));
+    CHECK(fs::is_symlink(dir.path / "second"));
+    CHECK(fs::is_symlink(dir.path / "link"));
+    CHECK(read_file(dir.path / "sub" / "real").value() == "new");
+    fs::create_symlink("sub/none", dir.path / "dangling");
+    REQUIRE(write_file_atomically(dir.path / "dangling", "x"));
+    CHECK(fs::is_symlink(dir.path / "dangling"));
+    CHECK(read_file(dir.path / "sub" / "none").value() == "x");
+    fs::create_symlink("round", dir.path / "round");
+    CHECK(write_file_atomically(dir.path / "round", "x").error().code == Errc::io);
+}
+
+TEST_CASE("what is no regular file is written into and not replaced") {
+    TemporaryDirectory dir;
+    const fs::path fifo = dir.path / "fifo";
+    REQUIRE(::mkfifo(fifo.c_str(), 0600) == 0);
+    const int reader = ::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    REQUIRE(reader >= 0);
+    const auto arrived = [reader] {
+        char buffer[16];
+        const ssize_t n = ::read(reader, buffer, sizeof buffer);
+        return std::string(buffer, n > 0 ? static_cast<std::size_t>(n) : 0);
+    };
+    fs::create_symlink("fifo", dir.path / "link");
+    CHECK(write_file_atomically(fifo, "hello").has_value());
+    CHECK(arrived() == "hello");
+    CHECK(write_file_atomically(dir.path / "link", "again").has_value());
+    CHECK(arrived() == "again");
+    CHECK(fs::is_fifo(fs::symlink_status(fifo)));
+    ::close(reader);
+    // an open file of this process, as /dev/stdout is one
+    const fs::path file = dir.path / "file";
+    const int open_file = ::open(file.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    REQUIRE(open_file >= 0);
+    CHECK(write_file_atomically("/proc/self/fd/" + std::to_string(open_file), "in it").has_value());
+    struct stat held{};
+    CHECK(::fstat(open_file, &held) == 0);
+    ::close(open_file);
+    CHECK(held.st_size == 5);
+    CHECK(read_file(file).value() == "in it");
+}
+
 namespace {
 
 std::size_t files_in(const fs::path& directory) {
