@@ -19,6 +19,7 @@
 #include "observers/samples.hpp"
 #include "observers/tensorboard.hpp"
 #include "observers/trace.hpp"
+#include "run_files.hpp"
 #include "settings.hpp"
 #include "version.hpp"
 
@@ -71,6 +72,8 @@ observers::MlflowPairs params_of(const config::Config& config, const RunId& run)
     return params;
 }
 
+}  // namespace
+
 observers::MlflowJob mlflow_job(const config::Config& config, const RunId& run) {
     observers::MlflowJob job;
     job.uri = config.observe.mlflow_uri;
@@ -96,15 +99,13 @@ observers::MlflowJob mlflow_job(const config::Config& config, const RunId& run) 
     job.state_file = directory / "master" / "mlflow.json";
     // not the lists of ids that lie beside the model
     job.artifacts = {{"report.json", directory / "report.json"},
-                     {"agreed.txt", directory / "agreed.txt"},
+                     {"agreed.txt", directory / "agreed.txt", shown_configuration},
                      {"model/model.json", directory / "master" / "model.json"}};
     job.wait = std::chrono::duration_cast<milliseconds>(seconds(config.observe.mlflow_wait));
     job.info = [run](const std::string& text) { log::info({run, {}, "master"}, "{}", text); };
     job.warn = [run](const std::string& text) { log::warn({run, {}, "master"}, "{}", text); };
     return job;
 }
-
-}  // namespace
 
 void send_what_mlflow_lacks(const config::Config& config, const RunId& run) {
     if (config.observe.mlflow_uri.empty()) return;

@@ -19,7 +19,8 @@
 
 namespace vflbus::observers {
 class HttpServer;
-}
+struct MlflowJob;
+}  // namespace vflbus::observers
 
 namespace vflbus::cli {
 
@@ -80,6 +81,9 @@ std::string metrics_address_of(const std::string& base, std::uint64_t place);
 std::shared_ptr<actors::RunObserver> queued(std::string name,
                                             std::shared_ptr<actors::RunObserver> observer,
                                             std::chrono::milliseconds patience);
+
+/// What the master logs to MLflow, and where.
+observers::MlflowJob mlflow_job(const config::Config& config, const RunId& run);
 
 /// A run that is over is asked for again: what MLflow has not got of it is sent now.
 void send_what_mlflow_lacks(const config::Config& config, const RunId& run);

@@ -81,7 +81,7 @@ Result<std::unique_ptr<MlflowSender>> MlflowSender::start(MlflowJob job) {
     if (!store) return tl::unexpected(store.error());
     sender->store_ = std::move(*store);
     if (auto loaded = sender->load(); !loaded) return tl::unexpected(loaded.error());
-    sender->thread_ = std::thread([raw = sender.get()] { raw->work(); });
+    sender->thread_ = std::thread([raw = sender.get()] { raw->work_until_broken(); });
     return sender;
 }
 
@@ -93,7 +93,11 @@ MlflowSender::~MlflowSender() {
     cancelled_ = true;
     changed_.notify_all();
     if (thread_.joinable()) thread_.join();
-    if (!pending_.empty()) save();
+    try {
+        if (!pending_.empty()) save();
+    } catch (const std::exception& error) {
+        if (job_.warn) job_.warn("cannot keep what MLflow lacks: " + std::string(error.what()));
+    }
 }
 
 void MlflowSender::add(MlflowMetric metric) {
@@ -121,7 +125,11 @@ void MlflowSender::add_tag(std::string key, std::string value) {
 
 void MlflowSender::reopen() {
     const std::lock_guard lock(mutex_);
-    if (run_.run_id.empty()) return;
+    ended_.clear();
+    if (run_.run_id.empty()) {
+        pending_.status.clear();  // it is made as one that runs
+        return;
+    }
     pending_.status = "RUNNING";
     changed_.notify_all();
 }
@@ -134,17 +142,17 @@ bool MlflowSender::anything_left() const {
 bool MlflowSender::finish(const std::string& status) {
     std::unique_lock lock(mutex_);
     if (!status.empty()) {
-        for (const auto& [name, path] : job_.artifacts) {
-            std::error_code ec;
-            if (std::filesystem::is_regular_file(path, ec)) pending_.artifacts.push_back(name);
-        }
+        add_artifacts();
         pending_.status = status;
+        ended_ = status;
         pending_.end_ms = wall_ms();
     }
     finishing_ = true;
     changed_.notify_all();
-    const bool sent = changed_.wait_for(lock, job_.wait, [&] { return pending_.empty(); });
+    changed_.wait_for(lock, job_.wait, [&] { return pending_.empty() || broken_; });
+    const bool sent = pending_.empty();
     ending_ = true;
+    if (!sent) note_silence();
     lock.unlock();
     cancelled_ = true;  // an attempt that is under way ends
     changed_.notify_all();
@@ -154,6 +162,25 @@ bool MlflowSender::finish(const std::string& status) {
     if (left.empty()) return true;
     if (job_.warn) job_.warn(left);
     return false;
+}
+
+void MlflowSender::add_artifacts() {
+    for (const MlflowArtifact& file : job_.artifacts) {
+        std::error_code ec;
+        if (std::filesystem::is_regular_file(file.path, ec) &&
+            std::ranges::find(pending_.artifacts, file.name) == pending_.artifacts.end())
+            pending_.artifacts.push_back(file.name);
+    }
+}
+
+/// A request that is under way has no error yet, and that of an earlier one says nothing about it.
+void MlflowSender::note_silence() {
+    if (!asked_at_) return;
+    const auto since = std::chrono::duration_cast<milliseconds>(clock_now() - *asked_at_);
+    if (!trouble_.empty() && since < std::min(job_.wait / 2, milliseconds(1000))) return;
+    trouble_ =
+        "no answer within " + (since.count() < 1000 ? std::to_string(since.count()) + " ms"
+                                                    : std::to_string(since.count() / 1000) + " s");
 }
 
 std::string MlflowSender::what_is_left() const {
@@ -200,7 +227,22 @@ void MlflowSender::note_done(const Batch& batch) {
     drop_front(pending_.params, batch.params.size());
     drop_front(pending_.tags, batch.tags.size());
     if (!batch.artifact.empty()) drop_front(pending_.artifacts, 1);
-    if (!batch.status.empty()) pending_.status.clear();
+    // (another may have been said meanwhile)
+    if (!batch.status.empty() && pending_.status == batch.status) pending_.status.clear();
+}
+
+void MlflowSender::work_until_broken() {
+    std::string why;
+    try {
+        return work();
+    } catch (const std::exception& error) {
+        why = error.what();
+    }
+    const std::lock_guard lock(mutex_);
+    broken_ = true;
+    asked_at_.reset();
+    trouble_ = why;
+    changed_.notify_all();
 }
 
 void MlflowSender::work() {
@@ -220,9 +262,12 @@ void MlflowSender::work() {
         if (ending_) return;
         const Batch batch = next_batch();
         MlflowRun run = run_;
+        const std::int64_t end_ms = pending_.end_ms;
+        asked_at_ = clock_now();
         lock.unlock();
-        Result<> sent = send(batch, run);
+        Result<> sent = send(batch, end_ms, run);
         lock.lock();
+        asked_at_.reset();
         const bool made = run_.run_id.empty() && !run.run_id.empty();
         run_ = run;
         if (!sent && sent.error().code == Errc::refused && !run.run_id.empty()) {
@@ -248,7 +293,7 @@ void MlflowSender::work() {
     }
 }
 
-Result<> MlflowSender::send(const Batch& batch, MlflowRun& run) {
+Result<> MlflowSender::send(const Batch& batch, std::int64_t end_ms, MlflowRun& run) {
     if (run.run_id.empty()) {
         auto made = store_->create(job_.experiment, job_.run_name, start_ms_, job_.tags);
         if (!made) return tl::unexpected(made.error());
@@ -258,17 +303,16 @@ Result<> MlflowSender::send(const Batch& batch, MlflowRun& run) {
                       without_password(job_.uri));
     }
     if (!batch.artifact.empty()) return upload(run, batch.artifact);
-    if (!batch.status.empty()) return store_->set_status(run, batch.status, pending_.end_ms);
+    if (!batch.status.empty()) return store_->set_status(run, batch.status, end_ms);
     return store_->log(run, batch.metrics, batch.params, batch.tags);
 }
 
 Result<> MlflowSender::upload(const MlflowRun& run, const std::string& name) {
-    const auto at = std::ranges::find(job_.artifacts, name,
-                                      &std::pair<std::string, std::filesystem::path>::first);
+    const auto at = std::ranges::find(job_.artifacts, name, &MlflowArtifact::name);
     if (at == job_.artifacts.end()) return {};
-    const auto content = read_file(at->second);
+    const auto content = read_file(at->path);
     if (!content) return {};  // it was removed meanwhile
-    return store_->upload(run, name, *content);
+    return store_->upload(run, name, at->shown ? at->shown(*content) : *content);
 }
 
 // -- the state file -------------------------------------------------------------------
@@ -280,6 +324,7 @@ void MlflowSender::save() {
         state["run_id"] = run_.run_id;
         state["experiment_id"] = run_.experiment_id;
         state["artifact_uri"] = run_.artifact_uri;
+        state["ended"] = ended_;
         Json last = Json::object();
         for (const auto& [key, step] : last_steps_) last[key] = step;
         state["last_steps"] = std::move(last);
@@ -311,14 +356,14 @@ Result<> MlflowSender::load() {
     try {
         const Json state = Json::parse(*text);
         if (state.at("format").get<int>() != state_format) throw JsonError("another format");
-        if (state.at("uri") != without_password(job_.uri)) {  // begun elsewhere: begin here
-            pending_.params = job_.params;
-            return {};
-        }
-        run_ = {state.at("run_id").get<std::string>(), state.at("experiment_id").get<std::string>(),
-                state.at("artifact_uri").get<std::string>()};
+        const bool elsewhere = state.at("uri") != without_password(job_.uri);
+        ended_ = state.value("ended", "");
+        if (!elsewhere)
+            run_ = {state.at("run_id").get<std::string>(),
+                    state.at("experiment_id").get<std::string>(),
+                    state.at("artifact_uri").get<std::string>()};
         for (const auto& [key, step] : state.at("last_steps").items())
-            last_steps_[key] = step.get<std::uint64_t>();
+            if (!elsewhere) last_steps_[key] = step.get<std::uint64_t>();
         const Json& pending = state.at("pending");
         for (const Json& one : pending.at("metrics"))
             pending_.metrics.push_back(
@@ -330,11 +375,35 @@ Result<> MlflowSender::load() {
         pending_.artifacts = pending.at("artifacts").get<std::vector<std::string>>();
         pending_.status = pending.at("status").get<std::string>();
         pending_.end_ms = pending.at("end_ms").get<std::int64_t>();
+        if (elsewhere) move_here(state.at("uri").get<std::string>());
     } catch (const JsonError& error) {
         return fail(Errc::bad_data, job_.state_file.string() + " is not what vflbus has written (" +
                                         error.what() + "); remove it to begin a new run of MLflow");
     }
     return {};
+}
+
+/// Another place was named since: its run has nothing yet. What has arrived at the other one is not
+/// known here any more, and stays there.
+void MlflowSender::move_here(const std::string& from) {
+    for (const MlflowMetric& metric : pending_.metrics) {
+        std::uint64_t& last = last_steps_[metric.key];
+        last = std::max(last, metric.step);
+    }
+    MlflowPairs params = job_.params;
+    for (auto& [key, value] : params) value = cut(value);
+    for (auto& param : pending_.params)
+        if (std::ranges::find(params, param.first, &MlflowPairs::value_type::first) == params.end())
+            params.push_back(std::move(param));
+    pending_.params = std::move(params);
+    if (!ended_.empty()) {
+        pending_.status = ended_;
+        add_artifacts();
+    }
+    if (job_.info)
+        job_.info("MLflow at " + without_password(job_.uri) + " gets a new run with " +
+                  counted(pending_.metrics.size(), "metric value") +
+                  " that waited; those that have arrived at " + from + " stay there");
 }
 
 // -- the observer ---------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -27,6 +28,14 @@
 
 namespace vflbus::observers {
 
+/// A file of the run that is uploaded at its end if it is there.
+struct MlflowArtifact {
+    std::string name;  ///< at MLflow; may have slashes
+    std::filesystem::path path;
+    /// What of its text is shown there; empty: all of it.
+    std::function<std::string(std::string_view)> shown = {};
+};
+
 struct MlflowJob {
     std::string uri;  ///< see open_mlflow
     std::string experiment;
@@ -34,8 +43,7 @@ struct MlflowJob {
     MlflowPairs params;
     MlflowPairs tags;
     std::filesystem::path state_file;
-    /// Files that are uploaded at the end if they are there: name at MLflow, and path.
-    std::vector<std::pair<std::string, std::filesystem::path>> artifacts;
+    std::vector<MlflowArtifact> artifacts;
     /// How long the end of the run waits for what has not arrived.
     std::chrono::milliseconds wait{10'000};
     std::chrono::milliseconds batch_every{1000};
@@ -96,11 +104,16 @@ class MlflowSender {
         std::string status;
     };
     void work();
+    /// An exception ends the thread, and not the process.
+    void work_until_broken();
     [[nodiscard]] Batch next_batch() const;
-    Result<> send(const Batch& batch, MlflowRun& run);
+    Result<> send(const Batch& batch, std::int64_t end_ms, MlflowRun& run);
     Result<> upload(const MlflowRun& run, const std::string& name);
     void note_done(const Batch& batch);
+    void add_artifacts();
+    void note_silence();
     Result<> load();
+    void move_here(const std::string& from);
     void save();
     [[nodiscard]] std::string what_is_left() const;
 
@@ -118,6 +131,9 @@ class MlflowSender {
     std::uint64_t refused_ = 0;
     std::string trouble_;  ///< of the last attempt
     std::string refusal_;
+    std::optional<TimePoint> asked_at_;  ///< when a request is under way
+    std::string ended_;                  ///< the status with which the run has ended
+    bool broken_ = false;                ///< the thread has ended by an exception
     bool finishing_ = false;
     bool ending_ = false;
     std::thread thread_;

@@ -7,6 +7,7 @@
 #include "base/files.hpp"
 #include "base/json.hpp"
 #include "observers/http_client.hpp"
+#include "observers/mlflow.hpp"
 #include "observers/mlflow_file.hpp"
 #include "observers/mlflow_store.hpp"
 
@@ -23,6 +24,15 @@ Json number_of(double value) {
     if (std::isnan(value)) return "NaN";
     if (std::isinf(value)) return value > 0 ? "Infinity" : "-Infinity";
     return value;
+}
+
+/// A member that should be a text. What answers may be another server than MLflow: a whole number
+/// is taken as its text, and what is neither is empty.
+std::string text_in(const Json& object, std::string_view key) {
+    const Json* const found = object.find(key);
+    if (found == nullptr) return {};
+    if (found->is_string()) return found->get<std::string>();
+    return found->is_number_integer() ? found->dump() : std::string();
 }
 
 Json pairs_of(const MlflowPairs& pairs) {
@@ -54,7 +64,7 @@ class RestStore final : public MlflowStore {
         if (!made) return tl::unexpected(made.error());
         const Json* const run = made->find("run");
         const Json* const info = run == nullptr ? nullptr : run->find("info");
-        if (info == nullptr || !info->contains("run_id"))
+        if (info == nullptr || text_in(*info, "run_id").empty())
             return fail(Errc::refused, "its answer to runs/create names no run");
         return run_of(*info, *id);
     }
@@ -105,7 +115,7 @@ class RestStore final : public MlflowStore {
 
   private:
     static MlflowRun run_of(const Json& info, const std::string& experiment) {
-        return {info.value("run_id", ""), experiment, info.value("artifact_uri", "")};
+        return {text_in(info, "run_id"), experiment, text_in(info, "artifact_uri")};
     }
 
     /// The run that has our run's tag; one without an id when there is none.
@@ -128,17 +138,23 @@ class RestStore final : public MlflowStore {
         auto found = call("GET", question, {});
         if (!found && found.error().code == Errc::refused && missing_) {
             auto made = call("POST", "experiments/create", {{"name", name}});
-            if (made) return made->value("experiment_id", "");
+            if (made) return experiment_id_in(*made);
             // somebody else may have made it in between
             found = call("GET", question, {});
         }
         if (!found) return tl::unexpected(found.error());
         const Json* const experiment = found->find("experiment");
         if (experiment == nullptr) return fail(Errc::refused, "it names no experiment");
-        if (experiment->value("lifecycle_stage", "active") != "active")
+        if (text_in(*experiment, "lifecycle_stage") == "deleted")
             return fail(Errc::refused, "experiment \"" + name +
                                            "\" was deleted there; restore it, or name another");
-        return experiment->value("experiment_id", "");
+        return experiment_id_in(*experiment);
+    }
+
+    static Result<std::string> experiment_id_in(const Json& experiment) {
+        std::string id = text_in(experiment, "experiment_id");
+        if (id.empty()) return fail(Errc::refused, "it names no experiment");
+        return id;
     }
 
     Result<Json> call(const std::string& method, const std::string& name, const Json& body) {
@@ -155,10 +171,10 @@ class RestStore final : public MlflowStore {
         Json said = Json::parse(reply->body);
         if (reply->status >= 200 && reply->status < 300)
             return said.is_object() ? std::move(said) : Json::object();
-        missing_ = reply->status == 404 && said.is_object() &&
-                   said.value("error_code", "") == "RESOURCE_DOES_NOT_EXIST";
+        missing_ = reply->status == 404 && text_in(said, "error_code") == "RESOURCE_DOES_NOT_EXIST";
         std::string why = "it answers " + std::to_string(reply->status);
-        if (said.is_object() && said.contains("message")) why += ": " + said.value("message", "");
+        if (const std::string message = text_in(said, "message"); !message.empty())
+            why += ": " + message;
         // 408, 429 and 5xx pass
         const bool passes = reply->status >= 500 || reply->status == 408 || reply->status == 429;
         return fail(passes ? Errc::unreachable : Errc::refused, why.substr(0, 300));
@@ -175,11 +191,17 @@ class RestStore final : public MlflowStore {
     bool missing_ = false;  ///< what was asked for last is not there
 };
 
+/// Of an address with "://".
+bool names_host(const std::string& uri) {
+    const std::string rest = without_password(uri).substr(uri.find("://") + 3);
+    return !rest.empty() && std::string_view("/:?#").find(rest[0]) == std::string_view::npos;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<MlflowStore>> open_mlflow(const std::string& uri,
                                                  const std::atomic<bool>& cancelled) {
-    if (uri.starts_with("http://") || uri.starts_with("https://"))
+    if ((uri.starts_with("http://") || uri.starts_with("https://")) && names_host(uri))
         return std::make_unique<RestStore>(uri, cancelled);
     if (uri.starts_with(of_file)) {
         std::string directory = uri.substr(of_file.size());

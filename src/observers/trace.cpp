@@ -25,6 +25,25 @@ constexpr unsigned steps = 2;
 constexpr unsigned compute = 3;
 constexpr unsigned asks = 10;  ///< and one more for each party
 
+/// A process that was killed has left its last line cut. What goes on with the file begins a line
+/// of its own. Whether the file has anything.
+bool cut_to_whole_lines(const std::filesystem::path& path) {
+    std::error_code ec;
+    const std::uintmax_t size = std::filesystem::file_size(path, ec);
+    if (ec || size == 0) return false;
+    std::ifstream file(path, std::ios::binary);
+    char head = 0;
+    if (!file.get(head) || head != '[') return true;  // no trace of ours: keeps what it has
+    std::uintmax_t end = size;
+    for (char last = 0; end > 1; --end) {
+        file.seekg(static_cast<std::streamoff>(end - 1));
+        if (!file.get(last) || last == '\n') break;
+    }
+    if (end == 1) end = 0;
+    if (end < size) std::filesystem::resize_file(path, end, ec);
+    return end > 0;
+}
+
 double microseconds(Duration duration) {
     return std::chrono::duration<double, std::micro>(duration).count();
 }
@@ -42,7 +61,7 @@ Result<std::shared_ptr<TraceObserver>> TraceObserver::open(Options options) {
     std::error_code ec;
     if (options.file.has_parent_path())
         std::filesystem::create_directories(options.file.parent_path(), ec);
-    const bool goes_on = options.goes_on && std::filesystem::exists(options.file, ec);
+    const bool goes_on = options.goes_on && cut_to_whole_lines(options.file);
     std::FILE* const file = std::fopen(options.file.c_str(), goes_on ? "abe" : "wbe");
     if (file == nullptr)
         return fail(Errc::io, "cannot write the trace " + options.file.string() + ": " +

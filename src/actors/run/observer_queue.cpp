@@ -1,6 +1,7 @@
 #include "actors/run/observer_queue.hpp"
 
 #include <algorithm>
+#include <exception>
 #include <utility>
 
 namespace vflbus::actors {
@@ -14,6 +15,8 @@ constexpr auto gather_for = std::chrono::milliseconds(50);
 
 struct ObserverQueue::Shared {
     std::shared_ptr<RunObserver> observer;
+    std::string name;
+    std::function<void(const std::string&)> warn;
     std::mutex mutex;
     std::condition_variable wakes;  ///< the thread
     std::condition_variable seen;   ///< who waits in `drain`
@@ -25,11 +28,14 @@ struct ObserverQueue::Shared {
     bool idle = false;  ///< the thread waits until it is woken
     bool at_once = false;
     bool ending = false;
+    bool stopped = false;  ///< the observer has thrown; of the thread alone
 };
 
 ObserverQueue::ObserverQueue(std::shared_ptr<RunObserver> observer, Options options)
     : options_(std::move(options)), shared_(std::make_shared<Shared>()) {
     shared_->observer = std::move(observer);
+    shared_->name = options_.name;
+    shared_->warn = options_.warn;
     thread_ = std::thread([shared = shared_] { work(shared); });
 }
 
@@ -122,6 +128,24 @@ void ObserverQueue::hand_on(RunObserver& observer, Event& event) {
         observer.on_handled(*handled);
 }
 
+/// An observer that throws is shown nothing more: no exception of it may end the process.
+void ObserverQueue::hand_on_all(Shared& shared, std::vector<Event>& events) {
+    if (shared.stopped) return;
+    std::string why;
+    try {
+        for (Event& event : events) hand_on(*shared.observer, event);
+        return;
+    } catch (const std::exception& error) {
+        why = error.what();
+    } catch (...) {
+        why = "an unknown exception";
+    }
+    shared.stopped = true;
+    if (shared.warn)
+        shared.warn(shared.name + " has failed (" + why +
+                    ") and is shown nothing more of the run; the run goes on without it");
+}
+
 void ObserverQueue::work(const std::shared_ptr<Shared>& shared) {
     std::vector<Event> taken;
     std::unique_lock lock(shared->mutex);
@@ -142,7 +166,7 @@ void ObserverQueue::work(const std::shared_ptr<Shared>& shared) {
         taken.swap(shared->events);
         shared->often = 0;
         lock.unlock();
-        for (Event& event : taken) hand_on(*shared->observer, event);
+        hand_on_all(*shared, taken);
         lock.lock();
         shared->handed_on += taken.size();
         shared->seen.notify_all();

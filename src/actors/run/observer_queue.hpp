@@ -30,7 +30,8 @@ class ObserverQueue final : public RunObserver {
         std::size_t seldom_max = std::size_t{1} << 14;  ///< phases, metrics
         /// How long `on_end` and the destructor wait for the observer to have seen everything.
         std::chrono::milliseconds patience{2000};
-        /// Told once, after the end, when anything was dropped or not seen; may be empty.
+        /// Told once, after the end, when anything was dropped or not seen; and at once, by the
+        /// thread of the observer, when that has thrown. May be empty.
         std::function<void(const std::string&)> warn;
     };
     ObserverQueue(std::shared_ptr<RunObserver> observer, Options options);
@@ -82,6 +83,7 @@ class ObserverQueue final : public RunObserver {
     struct Shared;
     static void work(const std::shared_ptr<Shared>& shared);
     static void hand_on(RunObserver& observer, Event& event);
+    static void hand_on_all(Shared& shared, std::vector<Event>& events);
     void put(Event event, bool often, bool at_once);
     void say_what_is_missing(bool seen);
 

@@ -14,7 +14,9 @@
 #include "base/files.hpp"
 #include "bus/wire/questions.hpp"
 #include "catch.hpp"
+#include "observers/mlflow.hpp"
 #include "run_desk.hpp"
+#include "watch.hpp"
 
 using namespace vflbus;
 using bus::Question;
@@ -189,4 +191,19 @@ TEST_CASE("a desk that is closed answers none of those that wait", "[cli]") {
         for (int k = 0; k < 5; ++k)
             desk.answer(query(Question::status), [](const Result<bus::Bytes>&) {});
     }
+}
+
+TEST_CASE("MLflow gets the agreed configuration without the salt of the ids") {
+    config::Config config;
+    config.data.id_salt = "secret";
+    const observers::MlflowJob job = cli::mlflow_job(config, run);
+    for (const auto& [key, value] : job.params) {
+        CHECK(key != "data.id_salt");
+        CHECK(value.find("secret") == std::string::npos);
+    }
+    const auto agreed =
+        std::ranges::find(job.artifacts, "agreed.txt", &observers::MlflowArtifact::name);
+    REQUIRE(agreed != job.artifacts.end());
+    REQUIRE(agreed->shown);
+    CHECK(agreed->shown("data.id_salt = \"secret\"\nmodel.epochs = 3\n") == "model.epochs = 3\n");
 }

@@ -70,6 +70,12 @@ class FakeMlflow {
         refused_[part] = status;
     }
 
+    /// Requests whose line has this in it get that status and body.
+    void answer_with(const std::string& part, int status, const std::string& body) {
+        const std::lock_guard lock(mutex_);
+        answers_[part] = {status, body};
+    }
+
     /// The next runs/create is done, and its answer gets lost.
     void lose_answer() {
         const std::lock_guard lock(mutex_);
@@ -165,6 +171,11 @@ class FakeMlflow {
                 return R"({"error_code":"INVALID_PARAMETER_VALUE","message":"no"})";
             }
         requests_.push_back(request);
+        for (const auto& [part, given] : answers_)
+            if (request.line.find(part) != std::string::npos) {
+                status = given.first;
+                return given.second;
+            }
         const auto is = [&](const char* part) {
             return request.line.find(part) != std::string::npos;
         };
@@ -205,6 +216,7 @@ class FakeMlflow {
     bool lose_ = false;
     int lost_ = 0;
     std::map<std::string, int> refused_;
+    std::map<std::string, std::pair<int, std::string>> answers_;
     std::vector<Request> requests_;
 };
 

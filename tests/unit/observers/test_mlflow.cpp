@@ -165,6 +165,7 @@ TEST_CASE("a server that accepts and never answers holds nobody up") {
     CHECK(std::chrono::steady_clock::now() - begun < 15s);
     REQUIRE(play.said.size() == 1);
     CHECK(play.said[0].find("1000 metric values") != std::string::npos);
+    CHECK(play.said[0].find("(no answer within ") != std::string::npos);
 }
 
 TEST_CASE("a training that is gone on with goes on in the same run, and logs no step twice") {
@@ -199,6 +200,127 @@ TEST_CASE("a run whose making was not confirmed is found, and not made twice") {
     const auto searches = server.requests("runs/search");
     REQUIRE(searches.size() == 2);
     CHECK(Json::parse(searches[0].body).value("filter", "") == "tags.`vflbus.run_id` = '1f0c'");
+}
+
+TEST_CASE("an answer that is none of MLflow's ends no process, and is said") {
+    struct Case {
+        const char* line;
+        int status;
+        const char* body;
+        const char* said;
+    };
+    for (const Case& wrong : std::initializer_list<Case>{
+             {"/api", 404, R"({"error_code":404,"message":"no route"})", "answers 404: no route"},
+             {"/api", 403, R"({"message":5})", "answers 403: 5"},
+             {"/api", 403, R"({"message":{"a":1},"error_code":null})", "answers 403"},
+             {"/api", 404, R"([1,2])", "answers 404"},
+             {"get-by-name", 200, R"({"experiment":null})", "names no experiment"},
+             {"get-by-name", 200, R"({"experiment":[1]})", "names no experiment"},
+             {"get-by-name", 200, R"({"experiment":{"experiment_id":null}})", "no experiment"},
+             {"experiments/create", 200, R"({"experiment_id":[]})", "names no experiment"},
+             {"runs/search", 200, R"({"runs":[5]})", ""},
+             {"runs/search", 200, R"({"runs":[{"info":{"run_id":null}}]})", ""},
+             {"runs/create", 200, R"({"run":[1,2]})", "names no run"},
+             {"runs/create", 200, R"({"run":{"info":["run_id"]}})", "names no run"},
+             {"runs/create", 200, R"({"run":{"info":{"run_id":true}}})", "names no run"},
+             {"log-batch", 404, R"({"error_code":3,"message":{"a":1}})", "answers 404"}}) {
+        CAPTURE(wrong.line, wrong.body);
+        Play play;
+        FakeMlflow server;
+        server.answer_with(wrong.line, wrong.status, wrong.body);
+        const std::string_view said = wrong.said;
+        // nobody waits for what never comes, and a slow machine has time for what does
+        MlflowJob job = play.job(server.url(), said.empty() ? 60s : 300ms);
+        job.tags = {{std::string(mlflow_run_tag), "1f0c"}};
+        auto sender = MlflowSender::start(std::move(job));
+        REQUIRE(sender.has_value());
+        add_losses(**sender, 1, 3);
+        REQUIRE(soon([&] { return !server.requests(wrong.line).empty(); }));
+        CHECK((*sender)->finish("FINISHED") == said.empty());
+        if (said.empty()) continue;
+        REQUIRE(play.said.size() == 1);
+        CHECK(play.said[0].find(said) != std::string::npos);
+    }
+}
+
+TEST_CASE("numbers in place of ids are taken as their texts") {
+    Play play;
+    FakeMlflow server;
+    server.answer_with("get-by-name", 200, R"({"experiment":{"experiment_id":12}})");
+    server.answer_with("runs/create", 200, R"({"run":{"info":{"run_id":7,"artifact_uri":null}}})");
+    const auto sender = play.sender(server.url());
+    add_losses(*sender, 1, 3);
+    CHECK(sender->finish("FINISHED"));
+    CHECK(Json::parse(server.requests("runs/create")[0].body)["experiment_id"] == "12");
+    CHECK(Json::parse(server.requests("log-batch")[0].body)["run_id"] == "7");
+}
+
+TEST_CASE("of a file the shown part alone is uploaded") {
+    Play play;
+    FakeMlflow server;
+    CHECK(write_file_atomically(play.folder.path / "agreed.txt", "salt\n").has_value());
+    MlflowJob job = play.job(server.url());
+    job.artifacts = {{"agreed.txt", play.folder.path / "agreed.txt",
+                      [](std::string_view) { return std::string("nothing"); }}};
+    auto sender = MlflowSender::start(std::move(job));
+    REQUIRE(sender.has_value());
+    CHECK((*sender)->finish("FINISHED"));
+    REQUIRE(server.requests("PUT ").size() == 1);
+    CHECK(server.requests("PUT ")[0].body == "nothing");
+}
+
+TEST_CASE("what waits goes to the other server that a resume names, and the run ends there") {
+    Play play;
+    FakeMlflow first;
+    FakeMlflow second;
+    CHECK(write_file_atomically(play.folder.path / "report.json", "{}").has_value());
+    SECTION("when some of it has not arrived") {
+        const auto sender = play.sender(first.url(), 50ms);
+        add_losses(*sender, 1, 10);
+        REQUIRE(soon([&] { return first.metrics().size() == 10; }));
+        first.kill();
+        add_losses(*sender, 11, 20);
+        sender->add_param("ds_size", "500");
+        CHECK_FALSE(sender->finish("FAILED"));
+    }
+    SECTION("when all of it has arrived") {
+        const auto sender = play.sender(first.url());
+        add_losses(*sender, 1, 10);
+        CHECK(sender->finish("FAILED"));
+    }
+    const bool some = first.metrics().size() == 10 && !play.said.empty();
+    MlflowJob job = play.job(second.url());
+    std::vector<std::string> informed;
+    job.info = [&](const std::string& text) { informed.push_back(text); };
+    auto later = MlflowSender::start(std::move(job));
+    REQUIRE(later.has_value());
+    REQUIRE((*later)->anything_left());
+    CHECK((*later)->finish({}));
+    CHECK(second.metrics() == (some ? losses(11, 20) : std::vector<std::string>{}));
+    CHECK(second.pairs("params")["batch_size"] == "256");
+    CHECK(second.pairs("params").contains("ds_size") == some);
+    CHECK(second.requests("PUT ").size() == 1);
+    REQUIRE(second.requests("runs/update").size() == 1);
+    CHECK(Json::parse(second.requests("runs/update")[0].body)["status"] == "FAILED");
+    REQUIRE_FALSE(informed.empty());
+    CHECK(informed[0].find("at " + first.url() + " stay there") != std::string::npos);
+}
+
+TEST_CASE("a training that goes on at another server ends there once") {
+    Play play;
+    FakeMlflow first;
+    FakeMlflow second;
+    {
+        const auto sender = play.sender(first.url());
+        add_losses(*sender, 1, 10);
+        CHECK(sender->finish("FAILED"));
+    }
+    const auto later = play.sender(second.url());
+    later->reopen();
+    add_losses(*later, 6, 12);  // from the last commit
+    CHECK(later->finish("FINISHED"));
+    CHECK(second.metrics() == losses(6, 12));
+    CHECK(Json::parse(second.requests("runs/update").back().body)["status"] == "FINISHED");
 }
 
 TEST_CASE("what the server refuses is said, and the rest arrives") {
@@ -271,7 +393,8 @@ TEST_CASE("a directory gets the layout of mlflow's file store") {
 
 TEST_CASE("an address that is none of MLflow is refused, and passwords are in no sentence") {
     Play play;
-    for (const char* uri : {"databricks", "postgresql://x", "", "file:", "ftp://x"})
+    for (const char* uri : {"databricks", "postgresql://x", "", "file:", "ftp://x", "http://",
+                            "https:///path", "http://:5000", "http://me:pw@", "http://me:pw@/x"})
         CHECK(MlflowSender::start(play.job(uri)).error().code == Errc::bad_config);
     CHECK(without_password("http://me:pw@host:5000/a@b") == "http://host:5000/a@b");
     CHECK(without_password("http://host/a@b") == "http://host/a@b");

@@ -1,6 +1,7 @@
 #include <atomic>
 #include <catch.hpp>
 #include <future>
+#include <stdexcept>
 
 #include "actors/run/observer_queue.hpp"
 
@@ -57,7 +58,34 @@ observe::RunReport completed() {
     return report;
 }
 
+/// Throws at its second event.
+struct Thrower final : RunObserver {
+    void on_step(const observe::ProgressState&, TimePoint) override {
+        if (++steps == 2) throw std::runtime_error("a number where a text should be");
+    }
+    std::atomic<int> steps = 0;
+};
+
 }  // namespace
+
+TEST_CASE("an observer that throws is shown nothing more, and said once; the run goes on") {
+    std::vector<std::string> said;
+    const auto observer = std::make_shared<Thrower>();
+    {
+        ObserverQueue queue(
+            observer, {.name = "MLflow", .patience = 60s, .warn = [&](const std::string& text) {
+                           said.push_back(text);
+                       }});
+        for (int round = 0; round < 3; ++round) {
+            for (std::uint64_t step = 1; step <= 5; ++step) queue.on_step(at_step(step), {});
+            CHECK(queue.drain(60s));
+        }
+        queue.on_end(completed(), {Errc::ok, {}});
+    }
+    CHECK(observer->steps == 2);
+    REQUIRE(said.size() == 1);
+    CHECK(said[0].find("MLflow has failed (a number where a text should be)") == 0);
+}
 
 TEST_CASE("an observer hears everything in order, in another thread") {
     const auto recorder = std::make_shared<Recorder>();

@@ -44,6 +44,22 @@ TEST_CASE("the parts of all parties become one trace, also those of a killed pro
     std::string cut = read_file(member).value() + R"({"name":"step","ph":"X","ts":12)";
     CHECK(write_file_atomically(member, cut).has_value());
 
+    // ... and was started again, and killed once more while it wrote its first lines
+    CHECK(TraceObserver::open(
+              {.file = member, .party = "member-0", .place = 2, .parties = {}, .goes_on = true})
+              .has_value());
+    std::string whole = read_file(member).value();
+    CHECK(whole.find(R"("ts":12{)") == std::string::npos);
+    CHECK(whole.ends_with(",\n"));
+    whole.replace(whole.size() - 2, 1, "]");  // (an array need not be closed in a trace)
+    CHECK(Json::parse(whole).is_array());
+    const auto begun = folder / "begun.json";
+    CHECK(write_file_atomically(begun, "[").has_value());
+    CHECK(TraceObserver::open(
+              {.file = begun, .party = "member-0", .place = 2, .parties = {}, .goes_on = true})
+              .has_value());
+    CHECK(read_file(begun).value().starts_with("[\n{"));
+
     const auto out = folder / "all.json";
     CHECK(merge_traces({master, member, folder / "not there"}, out).has_value());
     const Json all = Json::parse(read_file(out).value());
