@@ -71,6 +71,9 @@ struct Made {
 Result<Made> make_invitation(const InviteArguments& arguments) {
     if (arguments.name.empty())
         return fail(Errc::usage, "say who is invited: --name member-0 --role member --rank 0");
+    if (arguments.name == bus::broker_key_name)
+        return fail(Errc::usage,
+                    "broker is the name of the broker's own key; a party needs another name");
     const fs::path broker_key = bus::public_key_path(arguments.certificates, bus::broker_key_name);
     std::error_code ec;
     if (!fs::exists(broker_key, ec))

@@ -1,5 +1,6 @@
 // vflbus join: at the party
 
+#include <sodium.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -15,9 +16,9 @@
 #include "base/text.hpp"
 #include "bus/keys/invitation.hpp"
 #include "bus/keys/key_files.hpp"
-#include "bus/zmq/enrol.hpp"
 #include "commands.hpp"
 #include "config/value.hpp"
+#include "enrolling.hpp"
 #include "key_store.hpp"
 #include "output.hpp"
 #include "party_section.hpp"
@@ -27,7 +28,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr Duration patience = std::chrono::seconds(20);
 constexpr std::size_t fingerprint_group = 9;  // "ABCD-EFGH", which tells invitations apart
 constexpr mode_t secret_mode = S_IRUSR | S_IWUSR;
 constexpr mode_t public_mode = secret_mode | S_IRGRP | S_IROTH;
@@ -117,22 +117,35 @@ Result<> same_broker(const Joining& joining) {
                                  "with another directory: --certificates DIR");
 }
 
+/// Whether the key that is here came by this very invitation.
+bool joined_before(const Joining& joining) {
+    const auto text = read_file(joining.joined);
+    return text && text->find(joining.fingerprint) != std::string::npos;
+}
+
+/// Whether there is a key of an earlier attempt by this invitation, which the broker may have.
+bool begun_before(const Joining& joining) {
+    std::error_code ec;
+    return joined_before(joining) ||
+           fs::exists(bus::secret_key_path(joining.staging, joining.line.name), ec);
+}
+
 Result<Joining> prepare(const JoinArguments& arguments) {
     auto line = read_line(arguments.line);
     if (!line) return tl::unexpected(line.error());
     Joining joining;
     joining.line = std::move(*line);
-    const bus::Seconds now = bus::wall_seconds();
-    if (joining.line.expires <= now)
-        return fail(Errc::not_allowed, "this invitation has expired " +
-                                           bus::from_now(joining.line.expires, now) +
-                                           ", by the clock of this machine; ask for a new one");
     joining.invitation = bus::key_of(joining.line);
     joining.fingerprint = bus::fingerprint_of(joining.invitation.public_key);
     joining.directory = arguments.certificates;
     joining.staging = joining.directory / ("joining-" + joining.line.name + "-" +
                                            joining.fingerprint.substr(0, fingerprint_group));
     joining.joined = joining.directory / (joining.line.name + ".joined");
+    const bus::Seconds now = bus::wall_seconds();
+    if (joining.line.expires <= now && !begun_before(joining))
+        return fail(Errc::not_allowed, "this invitation has expired " +
+                                           bus::from_now(joining.line.expires, now) +
+                                           ", by the clock of this machine; ask for a new one");
     joining.config =
         arguments.config.empty() ? fs::path("vflbus.toml") : fs::path(arguments.config);
     if (auto same = same_broker(joining); !same) return tl::unexpected(same.error());
@@ -142,20 +155,14 @@ Result<Joining> prepare(const JoinArguments& arguments) {
     return joining;
 }
 
-/// Whether the key that is here came by this very invitation.
-bool joined_before(const Joining& joining) {
-    const auto text = read_file(joining.joined);
-    return text && text->find(joining.fingerprint) != std::string::npos;
-}
-
 /// The key that is presented: of an earlier attempt by the same invitation, or a new one, which
 /// lies aside until the broker has taken it.
 Result<bus::SecretKeyFile> own_key(const Joining& joining, bus::Seconds lifetime) {
     std::error_code ec;
     if (joined_before(joining))
         return bus::read_secret_key(bus::secret_key_path(joining.directory, joining.line.name));
-    const fs::path staged = bus::secret_key_path(joining.staging, joining.line.name);
-    if (fs::exists(staged, ec)) return bus::read_secret_key(staged);
+    if (fs::exists(bus::secret_key_path(joining.staging, joining.line.name), ec))
+        return bus::read_key_pair(joining.staging, joining.line.name);
     if (::mkdir(joining.directory.c_str(), S_IRWXU) != 0 && errno != EEXIST)
         return fail(Errc::io,
                     "cannot make " + joining.directory.string() + ": " + std::strerror(errno));
@@ -214,10 +221,9 @@ Result<> install(const Joining& joining, const bus::EnrolAnswer& answer) {
                                      bus::public_key_path(joining.directory, name)}) {
             auto text = read_file(joining.staging / file.filename());
             if (!text) return tl::unexpected(text.error());
-            if (auto done =
-                    place(file, *text, file.extension() == ".key" ? secret_mode : public_mode);
-                !done)
-                return done;
+            auto done = place(file, *text, file.extension() == ".key" ? secret_mode : public_mode);
+            sodium_memzero(text->data(), text->size());
+            if (!done) return done;
         }
         if (auto done = write_file_atomically(
                 joining.joined, "# The key of " + name + " was let in by this invitation.\n" +
@@ -240,7 +246,8 @@ std::string next_command(const Joining& joining) {
                std::to_string(config::member_rank(joining.line.name).value_or(0)) + config;
     if (has(joining.line, "master"))
         return program() + " actor --role master" +
-               (joining.line.name == "master" ? "" : " --name " + joining.line.name) + config;
+               (joining.line.name == "master" ? "" : " --name " + joining.line.name) + config +
+               " --set run.world_size=2 --set model.task=logistic";
     return program() + " runs" + config;
 }
 
@@ -265,6 +272,10 @@ void report_joined(const JoinArguments& arguments, const Joining& joining,
                         "; the owner of the broker sees this fingerprint");
     note(arguments,
          joining.config.string() + " says where the broker is; next: " + next_command(joining));
+    if (has(joining.line, "master") && !has(joining.line, "member"))
+        note(arguments,
+             "with as many members as run.world_size says, and the model of model.task, unless " +
+                 joining.config.string() + " says so already");
 }
 
 }  // namespace
@@ -274,24 +285,24 @@ int run(const JoinArguments& arguments) {
     if (!lifetime) return report_failure(arguments, lifetime.error());
     const auto joining = prepare(arguments);
     if (!joining) return report_failure(arguments, joining.error());
+    const bool begun = begun_before(*joining);
     const auto own = own_key(*joining, *lifetime);
     if (!own) return report_failure(arguments, own.error());
     bus::LinkKeys keys;
     keys.own = {joining->line.name, joining->invitation, joining->line.expires};
     keys.broker = {std::string(bus::broker_key_name), joining->line.broker, 0};
-    bus::EnrolRequest request;
-    request.name = joining->line.name;
-    request.key = own->pair.public_key.bytes;
-    request.expires = static_cast<std::uint64_t>(own->expires);
-    request.version = VFLBUS_VERSION;
-    const auto answer =
-        bus::enrol_at(bus::make_context(1), joining->line.address, keys, request, patience);
+    const EnrolEnd end = enrol({joining->line.address, keys, *own, !begun});
+    const auto& answer = end.answer;
     if (!answer) {
         Failure failure = answer.error();
-        if (failure.code == Errc::timed_out || failure.code == Errc::io)
-            failure.hint = "run the same command again: it goes on with the key that it has made";
-        else
+        if (end.key_refused)
+            failure.sentence =
+                "the broker does not know this invitation: it was withdrawn, has expired, or "
+                "nobody there has made it";
+        if (end.useless)
             forget(*joining);
+        else
+            failure.hint = "run the same command again: it goes on with the key that it has made";
         return report_failure(arguments, failure);
     }
     if (const auto done = install(*joining, *answer); !done) {

@@ -164,8 +164,10 @@ int run(const RevokeArguments& arguments) {
     if (arguments.json)
         print(JsonObject().add("name", arguments.name).add("revoked", gone).text() + "\n");
     else
-        note(arguments, arguments.name + " is revoked, " + join_and(gone) +
-                            "; a running broker ends its sessions within a second");
+        note(arguments, gone.empty() ? "the invitation of " + arguments.name +
+                                           " is withdrawn; nobody had joined by it"
+                                     : arguments.name + " is revoked, " + join_and(gone) +
+                                           "; a running broker ends its sessions within a second");
     return 0;
 }
 

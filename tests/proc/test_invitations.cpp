@@ -246,6 +246,201 @@ TEST_CASE("a key is exchanged while its process runs, and the old one is revoked
     CHECK(gone.exit_code == 7);
 }
 
+namespace {
+
+/// A party that has joined and exchanged its key, and can be put back to any moment of that.
+struct Exchanged {
+    explicit Exchanged(const TempDir& dir) : bus(dir), keys(dir / "shop-keys") {
+        joined = bus.join(bus.invite("member-0", member_words("0")), "shop");
+        REQUIRE(joined.exit_code == 0);
+        old = joined.out.substr(0, 29);
+        rotated = rotate();
+        INFO(rotated.err);
+        REQUIRE(rotated.exit_code == 0);
+    }
+    Finished rotate(const Words& more = {}) const {
+        return bus.vflbus(with({"keys", "rotate", "--config", bus.dir / "shop.toml"}, more));
+    }
+    [[nodiscard]] fs::path aside() const { return keys / "rotating-member-0"; }
+    [[nodiscard]] fs::path in_old() const {
+        return keys / "old" / ("member-0-" + old.substr(0, 9));
+    }
+    /// The broker has the new key, and the party has not heard of it.
+    void lose_answer() const {
+        fs::create_directory(aside());
+        for (const char* file : {"member-0.key", "member-0.pub"}) {
+            fs::rename(keys / file, aside() / file);
+            fs::rename(in_old() / file, keys / file);
+        }
+    }
+    void stands() const {
+        CHECK_FALSE(fs::exists(aside()));
+        CHECK(slurp(keys / "member-0.key").find(field("public")) != std::string::npos);
+        CHECK(
+            bus.vflbus({"keys", "fingerprint", "member-0", "--certificates", keys.string()}).out ==
+            rotated.out);
+        CHECK(bus.vflbus({"runs", "--config", bus.dir / "shop.toml"}).exit_code == 0);
+    }
+    [[nodiscard]] std::string field(const std::string& word) const {
+        const std::string text = slurp(keys / "member-0.pub");
+        const std::size_t at = text.find(word);
+        return text.substr(at, text.find('\n', at) - at);
+    }
+    void end_old() const {
+        REQUIRE(bus.vflbus({"revoke", "member-0", "--key", old, "--certificates", bus.keys()})
+                    .exit_code == 0);
+        // so that the broker has surely read its list again
+        REQUIRE(bus.vflbus({"runs", "--broker", bus.endpoint, "--certificates", bus.keys()})
+                    .exit_code == 0);
+    }
+
+    InvitingBroker bus;
+    fs::path keys;
+    Finished joined;
+    Finished rotated;
+    std::string old;
+};
+
+}  // namespace
+
+TEST_CASE("a new key that the broker may have is not thrown away", "[invitations]") {
+    const TempDir dir;
+    const Exchanged party(dir);
+    CHECK(party.rotated.err.find("known-parties has this line too: member-0 " +
+                                 party.rotated.out.substr(0, 29)) != std::string::npos);
+    party.lose_answer();
+    const Finished nowhere = party.rotate({"--broker", "tcp://no.such.host.invalid:7423"});
+    CHECK(nowhere.exit_code == 7);
+    CHECK(nowhere.err.find("run the same command again") != std::string::npos);
+    CHECK(fs::exists(party.aside() / "member-0.key"));
+    party.end_old();
+    const Finished again = party.rotate();
+    INFO(again.err);
+    CHECK(again.exit_code == 0);
+    CHECK(again.out == party.rotated.out);
+    party.stands();
+    // one that the broker has never heard of is not left lying about
+    CHECK(party.rotate({"--broker", "tcp://no.such.host.invalid:7423"}).exit_code == 7);
+    CHECK_FALSE(fs::exists(party.aside()));
+}
+
+TEST_CASE("killed anywhere in an exchange of keys, the same command goes on", "[invitations]") {
+    const TempDir dir;
+    const Exchanged party(dir);
+    const auto goes_on = [&](const char* moment) {
+        const Finished again = party.rotate();
+        INFO(moment << ": " << again.err);
+        CHECK(again.exit_code == 0);
+        CHECK(again.out == party.rotated.out);
+        party.stands();
+    };
+    party.lose_answer();
+    fs::remove(party.aside() / "member-0.pub");
+    goes_on("between the two files of the new key");
+    party.lose_answer();
+    fs::remove(party.keys / "member-0.pub");
+    fs::rename(party.aside() / "member-0.pub", party.keys / "member-0.pub");
+    goes_on("the new public key in its place, the secret not");
+    party.lose_answer();
+    fs::copy_file(party.keys / "member-0.key", party.in_old() / "member-0.key");
+    fs::copy_file(party.keys / "member-0.pub", party.in_old() / "member-0.pub");
+    fs::rename(party.aside() / "member-0.key", party.keys / "member-0.key");
+    goes_on("the new secret in its place, the public key not");
+}
+
+TEST_CASE("a key that is exchanged stays with its owner", "[invitations]") {
+    const TempDir dir;
+    const InvitingBroker bus(dir);
+    REQUIRE(bus.join(bus.invite("member-0", member_words("0")), "shop").exit_code == 0);
+    const fs::path keys = dir / "shop-keys";
+    const std::string secret = keys / "member-0.key";
+    const std::string handed_out = keys / "member-0.pub";
+    REQUIRE(::chmod(handed_out.c_str(), 0640) == 0);
+    uid_t owner = ::geteuid();
+    if (owner == 0) {  // a service's key, exchanged by root
+        owner = 1234;
+        for (const std::string& file : {keys.string(), secret, handed_out})
+            REQUIRE(::chown(file.c_str(), owner, 4321) == 0);
+    }
+    const Finished rotated = bus.vflbus({"keys", "rotate", "--config", dir / "shop.toml"});
+    INFO(rotated.err);
+    REQUIRE(rotated.exit_code == 0);
+    struct stat found{};
+    REQUIRE(::stat(secret.c_str(), &found) == 0);
+    CHECK((found.st_mode & 0777) == 0600);
+    CHECK(found.st_uid == owner);
+    REQUIRE(::stat(handed_out.c_str(), &found) == 0);
+    CHECK((found.st_mode & 0777) == 0640);
+    CHECK(found.st_uid == owner);
+}
+
+TEST_CASE("joining: a key that the broker may have is not thrown away", "[invitations]") {
+    const TempDir dir;
+    InvitingBroker bus(dir);
+    const std::string line = bus.invite("member-0", member_words("0"));
+    const Finished first = bus.join(line, "shop");
+    REQUIRE(first.exit_code == 0);
+    const fs::path keys = dir / "shop-keys";
+    const std::string list = bus.list();
+    const fs::path aside =
+        keys / ("joining-member-0-" + list.substr(list.find(" invitation ") + 12, 9));
+    // the answer got lost, half of the pair as well, and then the invitation has ended
+    fs::create_directory(aside);
+    fs::rename(keys / "member-0.key", aside / "member-0.key");
+    for (const char* file : {"member-0.pub", "member-0.joined", "broker.pub"})
+        fs::remove(keys / file);
+    fs::remove(dir / "shop.toml");
+    REQUIRE(
+        bus.vflbus({"invite", "--withdraw", "member-0", "--certificates", bus.keys()}).exit_code ==
+        0);
+    REQUIRE(
+        bus.vflbus({"runs", "--broker", bus.endpoint, "--certificates", bus.keys()}).exit_code ==
+        0);
+    const Finished again = bus.join(line, "shop");
+    INFO(again.err);
+    CHECK(again.exit_code == 0);
+    CHECK(again.out == first.out);
+    CHECK(bus.vflbus({"runs", "--config", dir / "shop.toml"}).exit_code == 0);
+    // a name of a host that cannot be found for a moment
+    const Finished elsewhere =
+        bus.vflbus(with({"invite", "--name", "member-1", "--certificates", bus.keys(), "--broker",
+                         "tcp://no.such.host.invalid:7423"},
+                        member_words("1")));
+    REQUIRE(elsewhere.exit_code == 0);
+    const std::string after = bus.list();
+    const std::string staging =
+        "joining-member-1-" + after.substr(after.find("member-1 invitation ") + 20, 9);
+    REQUIRE(
+        bus.vflbus({"keys", "new", "member-1", "--certificates", dir / ("late-keys/" + staging)})
+            .exit_code == 0);
+    CHECK(bus.join(elsewhere.out, "late").exit_code == 7);
+    CHECK(fs::exists(fs::path(dir / "late-keys") / staging / "member-1.key"));
+    // and nothing is left when the broker cannot have heard of it
+    CHECK(bus.join(elsewhere.out, "never").exit_code == 7);
+    bus.nothing_of("never");
+}
+
+TEST_CASE("the name of the broker is no party's", "[invitations]") {
+    const TempDir dir;
+    const InvitingBroker bus(dir);
+    const Finished invited = bus.vflbus(
+        {"invite", "--name", "broker", "--certificates", bus.keys(), "--broker", bus.endpoint});
+    CHECK(invited.exit_code == 2);
+    CHECK(invited.err.find("the broker's own key") != std::string::npos);
+    REQUIRE(bus.vflbus({"keys", "new", "alice", "--certificates", dir / "k"}).exit_code == 0);
+    CHECK(
+        bus.vflbus({"allow", "broker", "--key", dir / "k/alice.pub", "--certificates", bus.keys()})
+            .exit_code == 2);
+    // an invitation that nobody has used, and that is taken back by revoke
+    bus.invite("member-6", member_words("6"));
+    const Finished gone = bus.vflbus({"revoke", "member-6", "--certificates", bus.keys()});
+    CHECK(gone.exit_code == 0);
+    CHECK(gone.err.find("the invitation of member-6 is withdrawn") != std::string::npos);
+    // what join says a master does next is a whole command
+    const Finished master = bus.join(bus.invite("master", {"--role", "master"}), "bank");
+    CHECK(master.err.find("--set run.world_size=2 --set model.task=logistic") != std::string::npos);
+}
+
 TEST_CASE("preflight says of each thing whether it is well, and what to do", "[invitations]") {
     const TempDir dir;
     make_example(dir);
@@ -285,5 +480,9 @@ TEST_CASE("preflight says of each thing whether it is well, and what to do", "[i
     flight({}, 4, "failed   session: ");
     spit(dir / "shop-keys/broker.pub", pinned);
     REQUIRE(run(dir, {"revoke", "member-0", "--certificates", bus.keys()}).exit_code == 0);
+    // the broker reads its list again within a second
+    int looks = 0;
+    while (run(dir, {"runs", "--config", dir / "shop.toml"}).exit_code == 0 && ++looks < 1000) {
+    }
     flight({}, 4, "does not let this key in");
 }

@@ -4,6 +4,7 @@
 
 #include "base/text.hpp"
 #include "bus/keys/allow_list_file.hpp"
+#include "bus/keys/key_files.hpp"
 
 namespace vflbus::bus {
 namespace {
@@ -30,6 +31,9 @@ Result<Enrolled> used_before(const std::string& text, const AllowList& list, con
 }  // namespace
 
 Result<std::string> with_key(const std::string& text, const Allowed& entry, Beside beside) {
+    if (entry.name == broker_key_name)
+        return fail(Errc::usage,
+                    "broker is the name of the broker's own key; a party needs another name");
     std::vector<std::string> faults;
     const AllowList list = AllowList::parse(text, faults);
     std::vector<std::size_t> replaced;
@@ -59,13 +63,14 @@ Result<Enrolled> enrolled(const std::string& text, const Enrolment& enrolment, S
     const Invited* const invited = list.find_invitation(enrolment.shown);
     if (invited == nullptr)
         return refused("the broker does not know this invitation: it was withdrawn or has expired");
-    if (invited->as.expires <= now)
+    const std::string fingerprint = fingerprint_of(enrolment.key);
+    // (who has joined by it in time, and has not got the answer, may hear it later as well)
+    if (invited->as.expires <= now && invited->used != fingerprint)
         return refused("this invitation has expired " + from_now(invited->as.expires, now) +
                        "; ask for a new one");
     if (invited->as.name != enrolment.name)
         return refused("this is the invitation of " + invited->as.name + ", not of " +
                        printable(enrolment.name));
-    const std::string fingerprint = fingerprint_of(enrolment.key);
     if (!invited->used.empty()) return used_before(text, list, *invited, fingerprint);
     if (fingerprint == enrolment.shown)
         return refused("the key of an invitation cannot be that of a party");
@@ -93,18 +98,17 @@ Result<Enrolled> exchanged(const std::string& text, const Enrolment& enrolment, 
     std::vector<std::string> faults;
     const AllowList list = AllowList::parse(text, faults);
     const Allowed* const old = list.find(enrolment.shown);
-    if (old == nullptr || old->expires <= now)
-        return refused("the key that you came with is not allowed any more");
+    if (old == nullptr) return refused("the key that you came with is not allowed any more");
     if (old->name != enrolment.name)
         return refused("this is the key of " + old->name + ", which cannot have one for " +
                        printable(enrolment.name));
     const std::string fingerprint = fingerprint_of(enrolment.key);
-    if (fingerprint == enrolment.shown) return refused("that is the key that you came with");
+    const Allowed* const there = list.find(fingerprint);
+    if (there != nullptr && there->name == old->name && there->expires > now)
+        return Enrolled{*there, text, true};
+    if (old->expires <= now) return refused("the key that you came with is not allowed any more");
+    if (there != nullptr) return refused("this key is on the allow-list already; make a new one");
     for (const Allowed& other : list.entries()) {
-        if (other.fingerprint == fingerprint) {
-            if (other.name == old->name) return Enrolled{other, text, true};
-            return refused("this key is on the allow-list already; make a new one");
-        }
         if (other.name == old->name && other.fingerprint != old->fingerprint && other.expires > now)
             return refused("two keys of " + old->name + " are good already, this one and " +
                            other.fingerprint + ", until " +

@@ -38,8 +38,9 @@ Result<Enrolled> enrolled(const std::string& text, const Enrolment& enrolment, S
 
 /// The list after a party has put a new key beside that with which it came: with the same rights
 /// and the same end, as how long somebody may come is for the owner of the broker to say, and the
-/// old one good for `key_overlap_s` more. Said again it changes nothing. While two keys of the name
-/// are good there is no third. Errors: not_allowed, for the party.
+/// old one good for `key_overlap_s` more. Said again it changes nothing, also by the new key
+/// itself: so a party whose answer got lost learns later that its new key counts. While two keys of
+/// the name are good there is no third. Errors: not_allowed, for the party.
 Result<Enrolled> exchanged(const std::string& text, const Enrolment& enrolment, Seconds now);
 
 /// Either of both, by what the key is, in the file of that directory. Errors: io as well.

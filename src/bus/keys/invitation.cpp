@@ -11,6 +11,7 @@
 #include "base/text.hpp"
 #include "bus/keys/allow_list.hpp"
 #include "bus/keys/base32.hpp"
+#include "bus/keys/key_files.hpp"
 
 namespace vflbus::bus {
 namespace {
@@ -101,6 +102,10 @@ Result<InvitationLine> parse_invitation(std::string_view text) {
         return wrong(
             "this invitation makes no sense, although its checksum fits: no `vflbus "
             "invite` has made it");
+    if (line.name == broker_key_name)
+        return wrong(
+            "this invitation is for the name broker, which is that of the broker's own key; ask "
+            "for one with another name");
     line.expires = *expires;
     return line;
 }

@@ -89,11 +89,6 @@ Result<PublicKeyFile> public_of(const Fields& fields, const fs::path& file) {
     return out;
 }
 
-std::string public_text(const SecretKeyFile& made) {
-    return "name " + made.name + "\npublic " + text_of(made.pair.public_key) + "\nexpires " +
-           date_text(made.expires) + "\n";
-}
-
 /// A secret that somebody else may read is none. A file of another owner, as systemd and Kubernetes
 /// hand secrets to a process, may be readable by the group of the process.
 Result<> kept_secret(const fs::path& file) {
@@ -116,6 +111,11 @@ fs::path public_key_path(const fs::path& directory, std::string_view name) {
     return directory / std::string(name).append(public_extension);
 }
 
+std::string public_file_text(const SecretKeyFile& key) {
+    return "name " + key.name + "\npublic " + text_of(key.pair.public_key) + "\nexpires " +
+           date_text(key.expires) + "\n";
+}
+
 Result<SecretKeyFile> make_key_files(const fs::path& directory, const std::string& name,
                                      Seconds expires) {
     if (!is_valid_node_name(name))
@@ -133,12 +133,12 @@ Result<SecretKeyFile> make_key_files(const fs::path& directory, const std::strin
     const SecretKeyFile made{name, make_key_pair(), expires};
     std::string secret = "# The key of " + name +
                          ". SECRET: it never leaves this machine; hand out the .pub file.\n" +
-                         public_text(made) + "secret " + text_of(made.pair.secret) + "\n";
+                         public_file_text(made) + "secret " + text_of(made.pair.secret) + "\n";
     const auto written = write_key_file(secret_key_path(directory, name), secret, secret_mode);
     sodium_memzero(secret.data(), secret.size());
     if (!written) return tl::unexpected(written.error());
     if (const auto written_public =
-            write_key_file(public_key_path(directory, name), public_text(made), public_mode);
+            write_key_file(public_key_path(directory, name), public_file_text(made), public_mode);
         !written_public) {
         // half of a pair is no key, and would be in the way of the next one
         ::unlink(secret_key_path(directory, name).c_str());
@@ -169,6 +169,15 @@ Result<SecretKeyFile> read_secret_key(const fs::path& file) {
     if (public_key_of(*secret) != known->key)
         return fail(Errc::bad_data, file.string() + " is damaged: its two halves are of two keys");
     return SecretKeyFile{known->name, {known->key, *secret}, known->expires};
+}
+
+Result<SecretKeyFile> read_key_pair(const fs::path& directory, const std::string& name) {
+    auto key = read_secret_key(secret_key_path(directory, name));
+    if (!key) return key;
+    const fs::path handed_out = public_key_path(directory, name);
+    if (!write_new_file(handed_out, public_file_text(*key), public_mode))
+        return failed(handed_out, "write");
+    return key;
 }
 
 std::vector<std::string> key_names(const fs::path& directory, std::string_view extension) {

@@ -47,6 +47,13 @@ Result<SecretKeyFile> make_key_files(const std::filesystem::path& directory,
 Result<PublicKeyFile> read_public_key(const std::filesystem::path& file);
 Result<SecretKeyFile> read_secret_key(const std::filesystem::path& file);
 
+/// What NAME.pub of that key says.
+std::string public_file_text(const SecretKeyFile& key);
+/// NAME.key of that directory. Whoever made the pair was perhaps killed between its two files:
+/// NAME.pub is written from the secret where it is missing. Errors: as of both, io.
+Result<SecretKeyFile> read_key_pair(const std::filesystem::path& directory,
+                                    const std::string& name);
+
 /// The names of all files of that extension in a directory, in order.
 std::vector<std::string> key_names(const std::filesystem::path& directory,
                                    std::string_view extension);

@@ -44,13 +44,13 @@ std::optional<Result<EnrolAnswer>> answer_in(const Incoming& in) {
 
 }  // namespace
 
-Result<EnrolAnswer> enrol_at(const std::shared_ptr<Context>& context, const std::string& text,
-                             const LinkKeys& keys, const EnrolRequest& request, Duration patience) {
+EnrolOutcome enrol_at(const std::shared_ptr<Context>& context, const std::string& text,
+                      const LinkKeys& keys, const EnrolRequest& request, Duration patience) {
     const auto address = parse_address(text);
-    if (!address) return tl::unexpected(address.error());
+    if (!address) return {tl::unexpected(address.error())};
     const TimePoint until = clock_now() + patience;
     const auto numeric = resolve(*address, patience);
-    if (!numeric) return tl::unexpected(numeric.error());
+    if (!numeric) return {tl::unexpected(numeric.error())};
     zmq::socket_t socket(context->zmq, zmq::socket_type::dealer);
     set_common_options(socket);
     socket.set(zmq::sockopt::ipv6, true);
@@ -60,27 +60,26 @@ Result<EnrolAnswer> enrol_at(const std::shared_ptr<Context>& context, const std:
     try {
         socket.connect(*numeric);
     } catch (const zmq::error_t& e) {
-        return fail(Errc::address, "cannot connect to " + text + ": " + e.what());
+        return {fail(Errc::address, "cannot connect to " + text + ": " + e.what())};
     }
     TimePoint again = clock_now();
     Incoming in;
     for (;;) {
         while (receive(socket, false, in))
-            if (auto answer = answer_in(in)) return std::move(*answer);
+            if (auto answer = answer_in(in)) return {std::move(*answer), true, false, true};
         const std::string trouble = handshakes.read();
         if (handshakes.not_let_in())
-            return fail(Errc::not_allowed,
-                        "the broker does not know this invitation: it was withdrawn, has expired, "
-                        "or nobody there has made it");
+            return {fail(Errc::not_allowed, trouble), false, true, handshakes.ever_in()};
         const TimePoint now = clock_now();
         if (now >= until)
-            return fail(
-                Errc::timed_out,
-                "the broker at " + text + " has not answered within " +
-                    human_seconds(std::chrono::duration<double>(patience).count()) +
-                    (trouble.empty() ? ""
-                                     : ": what is there has another key than the invitation "
-                                       "says, or is no broker with keys"));
+            return {fail(Errc::timed_out,
+                         "the broker at " + text + " has not answered within " +
+                             human_seconds(std::chrono::duration<double>(patience).count()) +
+                             (trouble.empty() ? ""
+                                              : ": what is there has another key than broker.pub "
+                                                "or the invitation says, or is no broker with "
+                                                "keys")),
+                    false, false, handshakes.ever_in()};
         if (now >= again) {
             say(socket, request);
             again = now + say_again_after;

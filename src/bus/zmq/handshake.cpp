@@ -47,6 +47,7 @@ const std::string& Handshakes::read() {
         if (event->number == ZMQ_EVENT_HANDSHAKE_SUCCEEDED) {
             trouble_.clear();
             not_let_in_ = false;
+            ever_in_ = true;
             continue;
         }
         if (event->number == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) not_let_in_ = true;

@@ -25,6 +25,8 @@ class Handshakes {
     [[nodiscard]] const std::string& read();
     /// Whether the broker's gate has refused this key, after which ZeroMQ does not try again.
     [[nodiscard]] bool not_let_in() const noexcept { return not_let_in_; }
+    /// Whether a handshake has ever succeeded, so that the broker may have read what was sent.
+    [[nodiscard]] bool ever_in() const noexcept { return ever_in_; }
     /// Readable when there may be something to read; -1 without a monitor.
     [[nodiscard]] int descriptor() const noexcept { return monitor_.descriptor(); }
 
@@ -33,6 +35,7 @@ class Handshakes {
     bool with_keys_;
     std::string trouble_;
     bool not_let_in_ = false;
+    bool ever_in_ = false;
 };
 
 }  // namespace vflbus::bus

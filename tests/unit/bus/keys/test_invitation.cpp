@@ -169,6 +169,11 @@ TEST_CASE("an invitation lets one key in, once", "[keys]") {
     REQUIRE(again);
     CHECK(again->repeated);
     CHECK(broker.text == before);
+    // and after the end of the invitation, within which it has joined
+    const auto late = broker.join(1, at_noon + 8 * one_day);
+    REQUIRE(late);
+    CHECK(late->repeated);
+    refused(broker.join(2, at_noon + 8 * one_day), "has expired");
     // anybody else who has the line comes too late
     refused(broker.join(2), "used already, by the key " + fingerprint_of(key_filled(1)));
     CHECK(broker.text == before);
@@ -203,6 +208,19 @@ TEST_CASE("what an invitation does not do", "[keys]") {
     refused(broker.join(5), "owner of the broker must look at this");
 }
 
+TEST_CASE("no party is called as the broker", "[keys]") {
+    Allowed entry;
+    entry.name = "broker";
+    entry.key = key_filled(3);
+    entry.expires = at_noon + one_day;
+    const auto taken = with_key("", entry, Beside::alone);
+    REQUIRE_FALSE(taken);
+    CHECK(taken.error().code == Errc::usage);
+    InvitationLine line = some_line();
+    line.name = "broker";
+    CHECK(why(text_of(line)).find("the broker's own key") != std::string::npos);
+}
+
 TEST_CASE("a key that joined and was revoked does not come back by its invitation", "[keys]") {
     Broker broker;
     REQUIRE(broker.join(1));
@@ -220,7 +238,12 @@ TEST_CASE("a key is exchanged by its own right, for one with the same rights and
         return exchanged(broker.text, {shown, name, key_filled(key), at_noon + 999 * one_day}, now);
     };
     refused(exchange(2, old, at_noon, "member-1"), "cannot have one for member-1");
-    refused(exchange(1, old), "that you came with");
+    // the key itself, as of one whose answer got lost, changes nothing
+    const auto itself = exchange(1, old);
+    REQUIRE(itself);
+    CHECK(itself->repeated);
+    CHECK(itself->text == broker.text);
+    CHECK(itself->entry.fingerprint == old);
     refused(exchange(2, fingerprint_of(key_filled(9))), "not allowed any more");
     refused(exchange(2, old, at_noon + 30 * one_day), "not allowed any more");
     const auto done = exchange(2, old);
@@ -239,6 +262,12 @@ TEST_CASE("a key is exchanged by its own right, for one with the same rights and
     const auto again = exchange(2, old);
     REQUIRE(again);
     CHECK(again->repeated);
+    // (also when the old one has ended meanwhile)
+    const auto by_itself = exchange(2, fingerprint_of(key_filled(2)), at_noon + 2 * one_day);
+    REQUIRE(by_itself);
+    CHECK(by_itself->repeated);
+    CHECK(exchange(2, old, at_noon + 2 * one_day));
+    refused(exchange(3, old, at_noon + 2 * one_day), "not allowed any more");
     refused(exchange(3, fingerprint_of(key_filled(2))), "two keys of member-0 are good");
     refused(exchange(3, old), "two keys of member-0 are good");
     CHECK(exchange(3, fingerprint_of(key_filled(2)), at_noon + 2 * one_day));
