@@ -37,6 +37,9 @@ class AllKnown final : public bus::PartyKeys {
     Result<> knows(const std::string& name, const bus::PublicKey& key) override {
         return meet(name, key);
     }
+    Result<> agrees(const std::string& name, const bus::PublicKey& key) override {
+        return meet(name, key);
+    }
 };
 
 }  // namespace

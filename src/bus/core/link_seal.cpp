@@ -43,9 +43,13 @@ privacy::Cipher LinkSeal::cipher_with(bool their_aes) const noexcept {
                                      : privacy::Cipher::xchacha20_poly1305;
 }
 
-/// The names say one thing. That the key is that of its name, PartyKeys judges.
+/// The names say one thing. That the key is that of its name, PartyKeys judges; also of the node's
+/// name, as which of both names the key has is the peer's own word.
 Result<> LinkSeal::fits(const SealParty& other, NodeId node) const {
-    if (node_id_of(other.name) == node && speaks_for(other.key_name, other.name)) return {};
+    if (node_id_of(other.name) == node && speaks_for(other.key_name, other.name)) {
+        if (other.name == other.key_name || other.key == self_.key) return {};
+        return config_->parties->agrees(other.name, PublicKey{other.key});
+    }
     return fail(Errc::refused, "somebody shows " + self_.name + " the key of " + other.key_name +
                                    " as " + other.name + ", whose name that key does not have");
 }

@@ -220,6 +220,12 @@ Result<> KnownParties::knows(const std::string& key_name, const PublicKey& key) 
                                    fingerprint_of(key));
 }
 
+Result<> KnownParties::agrees(const std::string& node_name, const PublicKey& key) {
+    const auto known = look(node_name, key);
+    if (!known) return tl::unexpected(known.error());
+    return judge(node_name, key, *known);
+}
+
 /// One line in one write. Another process of this party may have noted another key meanwhile: the
 /// file is locked and looked at once more. A key that cannot be remembered is not taken, as the
 /// next one of that name would be.

@@ -42,6 +42,9 @@ class PartyKeys {
     /// A party that asks this one. Errors: refused, when it is not known with this key; nothing is
     /// noted.
     virtual Result<> knows(const std::string& key_name, const PublicKey& key) = 0;
+    /// A node that is called otherwise than its key, as a process of a party is. Errors: refused,
+    /// when another key is known for the node's own name; nothing is noted.
+    virtual Result<> agrees(const std::string& node_name, const PublicKey& key) = 0;
 };
 
 /// From files. `log` is called for each key that is seen first. One thread at a time.
@@ -53,6 +56,7 @@ class KnownParties final : public PartyKeys {
 
     Result<> meet(const std::string& key_name, const PublicKey& key) override;
     Result<> knows(const std::string& key_name, const PublicKey& key) override;
+    Result<> agrees(const std::string& node_name, const PublicKey& key) override;
 
   private:
     struct Known;

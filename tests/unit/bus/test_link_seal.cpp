@@ -42,6 +42,9 @@ struct Known final : PartyKeys {
         if (found != keys.end() && found->second == key) return {};
         return fail(Errc::refused, name + " is not known");
     }
+    Result<> agrees(const std::string& name, const PublicKey& key) override {
+        return keys.contains(name) ? meet(name, key) : Result<>();
+    }
 };
 
 struct End final : LinkTransport {
@@ -666,4 +669,27 @@ TEST_CASE("nobody is met, nor told anything, who does not take part") {
         CHECK(b.member_known->first_seen.empty());
         CHECK(b.take<RunJoined>(*b.master)->join.code == Errc::refused);
     }
+}
+
+TEST_CASE("a node is held against its own name too, whatever it says that its key is called") {
+    auto known = std::make_shared<Known>();
+    auto config = std::make_shared<SealConfig>();
+    config->key_name = "master";
+    config->own = make_key_pair();
+    config->parties = known;
+    const LinkSeal seal(config, "master");
+    const KeyPair right = make_key_pair();
+    const KeyPair wrong = make_key_pair();
+    const std::string name = "node-00000001";
+    known->keys[name] = right.public_key;
+    const auto shows = [&](const std::string& key_name, const KeyPair& key) {
+        return SealParty{name, key_name, key.public_key.bytes, {}};
+    };
+    const NodeId node = node_id_of(name);
+    CHECK(seal.meet(shows(name, right), node));
+    CHECK_FALSE(seal.meet(shows(name, wrong), node));
+    CHECK_FALSE(seal.meet(shows("node", wrong), node));  // a name that nobody has met
+    CHECK(known->first_seen.empty());
+    CHECK(seal.meet(shows("node", right), node));
+    CHECK(known->first_seen == std::vector<std::string>{"node"});
 }

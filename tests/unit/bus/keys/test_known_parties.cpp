@@ -209,6 +209,13 @@ TEST_CASE_METHOD(Fixture, "a name that is made of a known one has the key of tha
         CHECK(known().knows(made, one));
         CHECK(told.size() == 1);
     }
+    SECTION("and who has a line of the longer name is held against that") {
+        line(made + " " + fingerprint_of(one));
+        CHECK(known().agrees(made, one));
+        CHECK_FALSE(known().agrees(made, two));
+        CHECK(known().agrees("other-01234567", two));  // nothing is known of it
+        CHECK(told.empty());
+    }
     SECTION("and one of a name that nobody knows is like any other, up to a number") {
         CHECK(known().meet(made, two));
         CHECK_FALSE(known().meet(made, one));
