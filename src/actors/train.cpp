@@ -170,6 +170,11 @@ void warn_of_empty_parties(const Run& run) {
         if (party.features == 0)
             run.log(party.role == "master" ? Level::info : Level::warn,
                     party.name + " has no features in the model");
+    std::vector<std::uint64_t> features;
+    for (const auto& party : run.report().parties)
+        if (party.role != "master") features.push_back(party.features);
+    if (const std::string lonely = lonely_notice(run.config(), features); !lonely.empty())
+        run.log(Level::warn, lonely);
 }
 
 /// Trains the label holder alone, some steps at a time, for comparison.
@@ -343,6 +348,8 @@ Task<> train(Run& run) {
     co_await run.gathered();
     const Algorithm* const algorithm = co_await algorithm_of(run.config());
     run.log(Level::warn, protocol_notice(run.config()));
+    if (const std::string unsealed = unsealed_notice(run.config()); !unsealed.empty())
+        run.log(Level::warn, unsealed);
     co_await store_agreed(run);
 
     co_await align(run, own);

@@ -246,6 +246,10 @@ class Driver {
     /// Errors: too_many (16 unanswered at this destination), too_large, run_ended (after `close`).
     virtual Result<std::uint64_t> push_message(NodeId dst, MessageType type, Bytes content) = 0;
 
+    /// The longest content that push_message takes now: of this node, or of its broker when that
+    /// passes on less.
+    [[nodiscard]] virtual std::uint64_t message_bytes_max() const { return UINT64_MAX; }
+
     /// `on_timer` is called at or after `at`; one timer, the last call counts.
     virtual void set_timer(TimePoint at) = 0;
 

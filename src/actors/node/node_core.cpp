@@ -108,6 +108,11 @@ class NodeCore::DriverImpl final : public Driver {
         return number;
     }
 
+    std::uint64_t message_bytes_max() const override {
+        const std::lock_guard guard(core_.lock_);
+        return core_.link_.message_bytes_max();
+    }
+
     void set_timer(TimePoint at) override {
         const std::lock_guard guard(core_.lock_);
         timer_ = at;

@@ -23,6 +23,43 @@ std::string protocol_notice(const config::AgreedHalf& agreed) {
     return protocol ? (*protocol)->notice(agreed.run.world_size) : std::string();
 }
 
+std::string unsealed_notice(const config::Config& config) {
+    const config::BusConfig& bus = config.bus;
+    if (config.run.protocol == config::Protocol::honest || !bus.broker.starts_with("tcp://"))
+        return {};
+    const std::string_view host = std::string_view(bus.broker).substr(6);
+    const bool here =
+        host.starts_with("127.") || host.starts_with("localhost:") || host.starts_with("[::1]:");
+    const bool off = bus.seal == config::Seal::off;
+    if (!off && !bus.certificates.empty()) return {};  // sealed, or refused where it cannot be
+    if (!off && !bus.insecure && here) return {};
+    return "protocol " + std::string(config::name_of(config.run.protocol)) +
+           ": messages are not sealed (" +
+           (off ? "bus.seal is off" : "bus.certificates names no keys") +
+           "), so the broker, and whoever reads the lines to it, can add up what the members send: "
+           "masks cancel in that sum. It reads what the master reads, with one member that "
+           "member's "
+           "scores, and could exchange the keys of the masks. Sealing prevents it: " +
+           (off ? "bus.seal = \"on\"" : "give all parties keys (bus.certificates)");
+}
+
+std::string lonely_notice(const config::AgreedHalf& agreed,
+                          std::span<const std::uint64_t> features) {
+    if (agreed.run.protocol == config::Protocol::honest || features.size() < 2) return {};
+    std::size_t lonely = 0;
+    std::size_t count = 0;
+    for (std::size_t rank = 0; rank < features.size(); ++rank)
+        if (features[rank] > 0) {
+            lonely = rank;
+            ++count;
+        }
+    if (count != 1) return {};
+    return "protocol " + std::string(config::name_of(agreed.run.protocol)) + ": " +
+           config::member_name(lonely) +
+           " alone has features in the model, so the sum of the members' scores is its own: the "
+           "masks of the others hide nothing, and the master sees that member's partial scores";
+}
+
 Result<std::unique_ptr<MasterProtocol>> make_master_protocol(std::string_view name) {
     if (name == "honest") return make_honest_master();
     if (name == "masked") return make_masked_master();

@@ -19,6 +19,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -111,6 +112,15 @@ class MemberProtocol {
 
 /// What others get to see of each party in this run; "" for a protocol that is not built.
 std::string protocol_notice(const config::AgreedHalf& agreed);
+
+/// What the broker and the lines to it read of a run that masks or encrypts, when nothing seals its
+/// messages beyond this machine; "" for other runs.
+std::string unsealed_notice(const config::Config& config);
+/// ... and that one of several members alone has features: a mask of members that add nothing to a
+/// sum hides nobody. "" where more have some, and where there is no mask or one member anyway.
+/// `features`: of each member.
+std::string lonely_notice(const config::AgreedHalf& agreed,
+                          std::span<const std::uint64_t> features);
 
 /// Errors: bad_config.
 Result<std::unique_ptr<MasterProtocol>> make_master_protocol(std::string_view name);

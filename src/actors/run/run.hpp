@@ -27,6 +27,7 @@
 // whether the run can be resumed (`resumable`). People get that as one sentence; no code looks into
 // it.
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -128,6 +129,10 @@ class Run : public ServerApp {
     [[nodiscard]] Env& env() const noexcept { return *options_.env; }
     [[nodiscard]] observe::RunReport& results() noexcept { return report_; }
     [[nodiscard]] std::uint32_t term() const noexcept { return spec_.term; }
+    /// The longest message that this party and its broker carry; members may have lower limits.
+    [[nodiscard]] std::uint64_t message_bytes_max() const {
+        return std::min(config().bus.message_bytes_max, driver_->message_bytes_max());
+    }
     /// Within events only, as a program always is.
     [[nodiscard]] TimePoint now() const { return driver_->now(); }
     [[nodiscard]] std::filesystem::path directory() const;

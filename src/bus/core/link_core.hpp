@@ -266,6 +266,8 @@ class LinkCore {
         bool busy = false;
     };
     [[nodiscard]] Progress progress() const noexcept;
+    /// The longest message that this link takes: its own limit, or that of its broker.
+    [[nodiscard]] std::uint64_t message_bytes_max() const noexcept { return message_max_; }
     /// What did not open, or was not sealed where it should have been.
     [[nodiscard]] std::uint64_t broken_seals() const noexcept {
         return seal_ ? seal_->broken() : 0;

@@ -402,15 +402,15 @@ void Answerer::hide(const Plan& plan, Polynomial& a, Polynomial& b,
     inverse(b, true);
     sample_errors(random_, small_.span());
     if (VFLBUS_PLANTED(no_encryption_of_zero)) std::ranges::fill(small_.span(), 0);
-    std::vector<std::uint64_t> fractions(ring_size);  // as fraction() has them
+    SecretVector<std::uint64_t> fractions(ring_size);  // as fraction() has them
     for (std::size_t i = 0; i < prime_count; ++i) {
         add_signed(primes()[i], small_.data(), a.at(i));
         scale(primes()[i], a.at(i), modulus().share[i]);
         add_scaled(modulus().inverse[i], a.at(i), fractions.data());
     }
     const std::uint32_t bits = plan.answer_bits();
-    for (std::uint64_t& value : fractions) value = rounded(value, bits);
-    pack_bits(fractions, bits, out);
+    for (std::uint64_t& value : fractions.span()) value = rounded(value, bits);
+    pack_bits(fractions.span(), bits, out);
     hide_wanted(plan, b, wanted, masks, out);
 }
 
@@ -429,13 +429,14 @@ void Answerer::hide_wanted(const Plan& plan, const Polynomial& b,
     SecretVector<std::uint64_t> random(3 * wanted.size());
     random_.fill(random.span());
     std::vector<std::uint64_t> rounded_b(wanted.size());
+    Wide flood = 0;
+    std::array<std::uint64_t, prime_count> share{};
     for (std::size_t at = 0; at < wanted.size(); ++at) {
         masks[at] = random[3 * at] & ((std::uint64_t{1} << plan.plain_bits) - 1);
         if (VFLBUS_PLANTED(no_mask)) masks[at] = 0;
         // uniform in [0, 2^(w + 1)), of which 2^w is taken off
-        const Wide flood = (Wide{random[3 * at + 2] & high_mask} << 64) | random[3 * at + 1];
+        flood = (Wide{random[3 * at + 2] & high_mask} << 64) | random[3 * at + 1];
         const std::int64_t rest = encoder.rest(masks[at]);
-        std::array<std::uint64_t, prime_count> share;
         for (std::size_t i = 0; i < prime_count; ++i) {
             const std::uint64_t p = primes()[i].value();
             std::uint64_t sum =
@@ -448,6 +449,8 @@ void Answerer::hide_wanted(const Plan& plan, const Polynomial& b,
         }
         rounded_b[at] = rounded(fraction(share[0], share[1], share[2]), bits);
     }
+    wipe(&flood, sizeof flood);
+    wipe(share.data(), sizeof share);
     pack_bits(rounded_b, bits, out);
 }
 

@@ -19,11 +19,12 @@
 //   - p1 is expanded from a seed that both parties contribute to, so that the master cannot choose
 //     it: with p1 = 0 the first defence would be none.
 //
-// What a dishonest member can do: it may send answers of its own making, and what is decrypted of
-// them tells it the secret key after some ten answers. So a master makes a key for each member and
-// epoch, decrypts one answer for each request, and a theft is confined to the residuals that the
-// key was used for. What a dishonest master can do: choose large errors; then one bit or so of a
-// noisy combination of columns passes the flood. Both are stated in docs/privacy.md.
+// What a dishonest member can do: it may send an answer of its own making, and what is decrypted of
+// a single one tells it the secret key (26 ternary digits a number). So a master makes a key for
+// each member and epoch, decrypts one answer for each request, and a theft is confined to the
+// residuals that the key was used for. What a dishonest master can do: choose large errors; then
+// one bit or so of a noisy combination of columns passes the flood. Both are stated in
+// docs/privacy.md.
 
 #include <array>
 #include <cstdint>

@@ -24,6 +24,10 @@ class Harness final : public Driver {
             members_.push_back({participant, node_id_of(participant.name), nullptr, nullptr});
     }
 
+    /// What the broker passes on.
+    std::uint64_t message_max = UINT64_MAX;
+    std::uint64_t message_bytes_max() const override { return message_max; }
+
     // -- faults ---------------------------------------------------------------------
     /// Before a member handles a request; false: it never arrives.
     std::function<bool(std::size_t member, Message& request)> on_request;

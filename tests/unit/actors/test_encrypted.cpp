@@ -101,6 +101,56 @@ TEST_CASE("encrypted cross-validation, one member, and members without columns")
     CHECK(train_encrypted(again) == models);
 }
 
+TEST_CASE("a run says when a member's gradients tell labels, and which key changes it") {
+    const auto said = [](std::size_t batch, config::Solver solver) {
+        Play play(encrypted_world(vflbus::Task::logistic, solver));
+        set_up(play);
+        if (solver != config::Solver::lbfgs) play.config.model.batch_size = batch;
+        REQUIRE(play.play().code == Errc::ok);
+        std::string all;
+        for (const std::string& line : play.log) all += line + "\n";
+        // the plan of the encryption, once for each member
+        const auto plan = all.find("encryption for member-1: N = 8192");
+        CHECK(plan != std::string::npos);
+        CHECK(all.find("encryption for member-1", plan + 1) == std::string::npos);
+        return all;
+    };
+    CHECK(said(0, config::Solver::sgd).find("may not stay hidden") == std::string::npos);
+    CHECK(said(0, config::Solver::lbfgs).find("may not stay hidden") == std::string::npos);
+    const std::string few = said(8, config::Solver::sgd);
+    CHECK(few.find("LABELS ARE NOT HIDDEN") == std::string::npos);
+    CHECK(few.find("labels may not stay hidden: member-0 has 3 columns") != std::string::npos);
+    CHECK(few.find("model.batch_size (8)") != std::string::npos);
+    const std::string none = said(3, config::Solver::sgd);
+    CHECK(none.find("LABELS ARE NOT HIDDEN: member-0 has 3 columns") != std::string::npos);
+}
+
+TEST_CASE("messages that the broker does not carry are refused before the first step, by name") {
+    const auto solver = GENERATE(config::Solver::sgd, config::Solver::lbfgs);
+    Play play(encrypted_world(vflbus::Task::logistic, solver));
+    set_up(play);
+    auto& harness = play.set();
+    harness.message_max = 256 << 10;  // a ciphertext and a key have 282 KiB
+    bool computed = false;
+    harness.on_request = [&](std::size_t, Message& request) {
+        computed |= request.metadata.message_type == linear::product_message;
+        return true;
+    };
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::too_large);
+    CHECK(ending.sentence.find("bus.message_bytes_max, here or at the broker") !=
+          std::string::npos);
+    CHECK_FALSE(computed);
+}
+
+TEST_CASE("each fold counts among what the flood hides") {
+    config::AgreedHalf agreed;
+    CHECK(linear::products_of(agreed, 10) == 10);
+    agreed.data.folds = 5;
+    CHECK(linear::products_of(agreed, 10) == 60);
+    CHECK(linear::products_of(agreed, UINT64_MAX / 2) == UINT64_MAX);
+}
+
 TEST_CASE("no residual leaves the master in the clear, and no key serves two epochs or members") {
     const World world = encrypted_world(vflbus::Task::logistic, config::Solver::sgd);
     Play play(world);

@@ -152,6 +152,66 @@ TEST_CASE("with one member a run says that a mask hides nothing") {
     }));
 }
 
+TEST_CASE("a run says when members without columns leave one alone with its mask") {
+    const std::string sentence = "alone has features in the model";
+    const auto said = [&](bool constant) {
+        const World world = world_of(vflbus::Task::logistic, config::Solver::sgd);
+        Play play(world);
+        if (constant) {
+            auto table = world.table(2, world.order(2, 1));
+            for (data::Column& column : table.features) std::ranges::fill(column.numbers, 4.0);
+            play.tables[2][TableKind::train] = std::make_shared<data::Table>(std::move(table));
+        }
+        train(play);
+        return std::ranges::any_of(play.log, [&](const std::string& line) {
+            return line.find("member-0 " + sentence) != std::string::npos;
+        });
+    };
+    CHECK(said(true));
+    CHECK_FALSE(said(false));
+}
+
+TEST_CASE("a run that masks says when nothing seals its messages, and by which key") {
+    config::Config config;
+    config.run.protocol = GENERATE(config::Protocol::masked, config::Protocol::encrypted);
+    CHECK(unsealed_notice(config).empty());  // on this machine
+    config.bus.insecure = true;
+    CHECK(unsealed_notice(config).find("bus.certificates") != std::string::npos);
+    config.bus.insecure = false;
+    config.bus.broker = "tcp://broker.bank.example:7423";
+    CHECK(unsealed_notice(config).find("bus.certificates") != std::string::npos);
+    config.bus.certificates = "/etc/vflbus/keys";
+    CHECK(unsealed_notice(config).empty());
+    config.bus.seal = config::Seal::off;
+    CHECK(unsealed_notice(config).find("bus.seal") != std::string::npos);
+    config.run.protocol = config::Protocol::honest;
+    CHECK(unsealed_notice(config).empty());
+    config.run.protocol = config::Protocol::masked;
+    config.bus.broker = "ipc:///run/vflbus/bus";
+    CHECK(unsealed_notice(config).empty());
+}
+
+TEST_CASE("labels in a unit that masks would round away are refused by name") {
+    const auto unit = [](double factor, config::Protocol protocol, config::Solver solver) {
+        const World world = world_of(vflbus::Task::linear, solver);
+        Play play(world);
+        auto table = world.table(0, world.order(0, 1));
+        for (double& value : table.labels[0].numbers) value *= factor;
+        play.tables[0][TableKind::train] = std::make_shared<data::Table>(std::move(table));
+        play.config.run.protocol = protocol;
+        return play.play();
+    };
+    for (const auto protocol : {config::Protocol::masked, config::Protocol::encrypted}) {
+        const Ending refused = unit(1e-12, protocol, config::Solver::sgd);
+        CHECK(refused.code == Errc::bad_data);
+        CHECK(refused.sentence.find("'y0' has a deviation of ") != std::string::npos);
+        CHECK(unit(1e-12, protocol, config::Solver::lbfgs).code == Errc::ok);
+        CHECK(unit(1e-4, protocol, config::Solver::sgd).code == Errc::ok);
+    }
+    CHECK(unit(1e-12, config::Protocol::honest, config::Solver::sgd).code == Errc::ok);
+    CHECK(unit(0, config::Protocol::masked, config::Solver::sgd).code == Errc::ok);
+}
+
 TEST_CASE("a member that sends no masks, or keys of another size, ends the run by its name") {
     Play play(world_of(vflbus::Task::logistic, config::Solver::sgd));
     play.config.run.protocol = config::Protocol::masked;

@@ -74,6 +74,16 @@ Result<Body> decode_product_reply(Body body) {
 
 // -- the master -----------------------------------------------------------------------------
 
+std::uint64_t products_of(const config::AgreedHalf& agreed, std::uint64_t steps) {
+    const std::uint64_t trainings = agreed.data.folds + 1;
+    return steps <= UINT64_MAX / trainings ? steps * trainings : UINT64_MAX;
+}
+
+std::string EncryptedResiduals::describe(std::size_t rank) const {
+    const rlwe::Plan& plan = members_[rank].plan;
+    return plan.shape.features == 0 ? std::string() : rlwe::describe(plan);
+}
+
 Result<> EncryptedResiduals::add_member(const rlwe::Shape& shape, std::uint64_t message_bytes_max) {
     Member member;
     member.plan.shape = shape;
@@ -91,7 +101,8 @@ Result<> EncryptedResiduals::add_member(const rlwe::Shape& shape, std::uint64_t 
             return fail(Errc::too_large,
                         "encrypted messages of a step would have " + human_bytes(bytes) +
                             ", more than a message of " + human_bytes(message_bytes_max) +
-                            " (bus.message_bytes_max) holds: lower model.batch_size");
+                            " (bus.message_bytes_max, here or at the broker) holds: lower "
+                            "model.batch_size");
         member.plan = *plan;
     }
     members_.push_back(std::move(member));

@@ -17,12 +17,14 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "actors/messages.hpp"
 #include "actors/protocols/protocol.hpp"
 #include "actors/training/linear/messages.hpp"
 #include "base/errc.hpp"
+#include "config/config.hpp"
 #include "models/matrix.hpp"
 #include "privacy/rlwe/cipher.hpp"
 
@@ -44,6 +46,10 @@ Result<Body> decode_product_reply(Body body);
 
 // -- the master ---------------------------------------------------------------------------
 
+/// Answers of one member in a whole run, when a training has `steps` of them: each fold is one more
+/// training on columns that the flood of each answer hides.
+std::uint64_t products_of(const config::AgreedHalf& agreed, std::uint64_t steps);
+
 /// Keys and residuals of one term, for all members.
 class EncryptedResiduals {
   public:
@@ -61,6 +67,8 @@ class EncryptedResiduals {
     /// The opened numbers of member `rank`, each answer once. malformed_message when it is not of
     /// the plan's size.
     Result<std::vector<std::uint64_t>> open(std::size_t rank, Body reply);
+    /// How member `rank` is answered, in one line; "" for one without columns.
+    [[nodiscard]] std::string describe(std::size_t rank) const;
     [[nodiscard]] std::size_t features(std::size_t rank) const {
         return members_[rank].plan.shape.features;
     }

@@ -2,13 +2,18 @@
 // t + 1 with the weights after step t. Under the protocol `encrypted` another one goes before it,
 // in which members compute with the residual without seeing it (encrypted.hpp).
 
+#include <algorithm>
+#include <cmath>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/master.hpp"
+#include "actors/training/linear/rows.hpp"
+#include "base/text.hpp"
 
 namespace vflbus::actors::linear {
 namespace {
@@ -74,12 +79,18 @@ class HonestSteps final : public LinearMaster {
     }
 
     Result<> member_begun(std::size_t rank, const BeginReply& reply) override {
+        const BatchSchedule& schedule = block().schedule();
+        const std::uint64_t batches = schedule.batches();
+        if (batches > 0)
+            warn_of_few_rows(run(), rank, reply.features,
+                             std::min(schedule.batch_rows(0), schedule.batch_rows(batches - 1)));
         if (!encrypted()) return {};
         if (rank == 0) residuals_.emplace(protocol());
-        const BatchSchedule& schedule = block().schedule();
-        return residuals_->add_member(
-            {schedule.batch_rows(0), reply.features, outputs(), schedule.steps()},
-            run().config().bus.message_bytes_max);
+        auto added = residuals_->add_member({schedule.batch_rows(0), reply.features, outputs(),
+                                             products_of(run().config(), schedule.steps())},
+                                            run().message_bytes_max());
+        if (added) say_encryption(run(), rank, residuals_->describe(rank));
+        return added;
     }
     Result<> start_scores(std::uint64_t step) override {
         block().batch_scores(step, own_scores_);
@@ -106,7 +117,39 @@ bool honest_chosen(const config::AgreedHalf& agreed) {
             agreed.model.solver == config::Solver::adam);
 }
 
+/// Scores that are summed as integers have steps of 2^-32 whatever the unit of the label is, and a
+/// label that hardly varies beside them would train to a wrong model without a word. (L-BFGS scales
+/// the label by itself.) A constant label has nothing to lose.
+constexpr double deviation_min = 0x1p-20;
+
+Result<> check_unit(const MasterSetting& setting) {
+    const config::AgreedHalf& agreed = setting.run.config();
+    const models::Labels& labels = setting.labels->train;
+    if (agreed.run.protocol == config::Protocol::honest || labels.task != vflbus::Task::linear)
+        return {};
+    const auto rows = static_cast<double>(labels.rows());
+    for (std::size_t k = 0; k < labels.outputs(); ++k) {
+        double mean = 0;
+        for (std::size_t i = 0; i < labels.rows(); ++i) mean += labels.values(i, k) / rows;
+        double squares = 0;
+        for (std::size_t i = 0; i < labels.rows(); ++i) {
+            const double apart = (labels.values(i, k) - mean) / deviation_min;
+            squares += apart * apart / rows;
+        }
+        const double deviation = std::sqrt(squares) * deviation_min;
+        // what rounding makes of a constant is no deviation
+        if (deviation >= deviation_min || deviation <= 1e-14 * std::abs(mean)) continue;
+        return fail(Errc::bad_data,
+                    labels.describe(k) + " has a deviation of " + shortest(deviation) +
+                        ", and protocol " + std::string(config::name_of(agreed.run.protocol)) +
+                        " rounds scores to 2.3e-10: give the label in a unit in which it has 1e-6 "
+                        "at least, or state model.solver = \"lbfgs\", which scales it");
+    }
+    return {};
+}
+
 Result<std::unique_ptr<MasterHalf>> make_honest_master(const MasterSetting& setting) {
+    if (auto good = check_unit(setting); !good) return tl::unexpected(std::move(good.error()));
     auto master = std::make_unique<HonestSteps>(setting);
     if (auto done = master->prepare(); !done) return tl::unexpected(std::move(done.error()));
     return master;

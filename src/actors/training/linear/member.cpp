@@ -121,8 +121,8 @@ class LinearMember final : public MemberHalf {
         const BatchSchedule& schedule = block_->schedule();
         columns_.exponents = column_exponents(party_->design(TableKind::train));
         encrypted_.emplace(*protocol_);
-        return encrypted_->plan(
-            {schedule.batch_rows(0), block_->features(), block_->outputs(), schedule.steps()});
+        return encrypted_->plan({schedule.batch_rows(0), block_->features(), block_->outputs(),
+                                 products_of(party_->agreed(), schedule.steps())});
     }
 
     Result<> take_step(std::uint64_t step, const TensorView& sent) {

@@ -112,6 +112,42 @@ Result<> note_begun(Run& run, std::size_t rank, const BeginReply& reply) {
     return {};
 }
 
+void warn_of_few_rows(const Run& run, std::size_t rank, std::uint64_t features,
+                      std::uint64_t rows) {
+    if (features == 0 || rows >= 4 * features) return;
+    const config::AgreedHalf& agreed = run.config();
+    const std::string& member = run.report().parties[rank + 1].name;
+    const bool batches = agreed.model.solver != config::Solver::lbfgs;
+    std::string line = member + " has " + std::to_string(features) + " columns, and " +
+                       (batches ? "the shortest batch " : "the training ") + std::to_string(rows) +
+                       " rows: ";
+    line += rows <= features
+                ? "from its own columns and its gradient alone it can compute the residuals of "
+                  "these rows, and so their labels"
+                : "with fewer than four rows for each column its gradients, over some steps, may "
+                  "tell it labels";
+    if (agreed.run.protocol != config::Protocol::encrypted) {
+        // nothing that it is not told anyway, and no other size of batches would change that
+        line += "; protocol " + std::string(config::name_of(agreed.run.protocol)) +
+                " shows it the residuals as well";
+        run.log(observe::log::Level::info, line);
+        return;
+    }
+    const std::string enough = std::to_string(4 * features);
+    line += batches ? ". Change model.batch_size (" + std::to_string(agreed.model.batch_size) +
+                          ") so that no batch, the last one of an epoch included, has fewer than " +
+                          enough + " rows; 0 is one batch of all rows"
+                    : ". Train with " + enough + " rows at least, or with fewer of its columns";
+    run.log(observe::log::Level::warn,
+            (rows <= features ? "LABELS ARE NOT HIDDEN: " : "labels may not stay hidden: ") + line);
+}
+
+void say_encryption(const Run& run, std::size_t rank, const std::string& plan) {
+    if (plan.empty()) return;
+    run.log(observe::log::Level::info,
+            "encryption for " + run.report().parties[rank + 1].name + ": " + plan);
+}
+
 BeginReply begin_reply(const Party& party) {
     BeginReply reply;
     reply.features = party.features();

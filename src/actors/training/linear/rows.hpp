@@ -46,6 +46,13 @@ Result<Bytes> answer_rows(const RowScores& own, MemberProtocol& protocol, std::u
 /// into other rows than the master.
 Result<> note_begun(Run& run, std::size_t rank, const BeginReply& reply);
 
+/// A line when the gradients of a member with so many columns may tell it the labels of a batch
+/// (`rows`: of the shortest one, or all of L-BFGS): they are as many equations as it has columns
+/// for as many unknowns as there are rows.
+void warn_of_few_rows(const Run& run, std::size_t rank, std::uint64_t features, std::uint64_t rows);
+/// How a member's residuals are encrypted; nothing for "".
+void say_encryption(const Run& run, std::size_t rank, const std::string& plan);
+
 /// What a member says of itself when it begins.
 BeginReply begin_reply(const Party& party);
 

@@ -267,10 +267,14 @@ class LbfgsMasterHalf final : public MasterHalf {
         const auto reply = decode_begin_reply(body);
         if (!reply) return tl::unexpected(reply.error());
         if (auto noted = note_begun(*run_, rank, *reply); !noted) return noted;
+        warn_of_few_rows(*run_, rank, reply->features, labels_->train.rows());
         if (!encrypts()) return {};
         if (rank == 0) residuals_.emplace(*protocol_);
-        return residuals_->add_member({labels_->train.rows(), reply->features, outputs(), steps()},
-                                      run_->config().bus.message_bytes_max);
+        auto added = residuals_->add_member({labels_->train.rows(), reply->features, outputs(),
+                                             products_of(run_->config(), steps())},
+                                            run_->message_bytes_max());
+        if (added) say_encryption(*run_, rank, residuals_->describe(rank));
+        return added;
     }
 
     /// The residual goes out encrypted, under a key for each member and round; `bodies`: the

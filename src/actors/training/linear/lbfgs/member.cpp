@@ -149,8 +149,8 @@ class LbfgsMember final : public MemberHalf {
         if (!encrypts()) return {};
         block_->make_integers(columns_);
         encrypted_.emplace(*protocol_);
-        return encrypted_->plan(
-            {party_->rows(TableKind::train).size(), block_->features(), outputs_, steps()});
+        return encrypted_->plan({party_->rows(TableKind::train).size(), block_->features(),
+                                 outputs_, products_of(party_->agreed(), steps())});
     }
 
     Result<> take_round(std::uint64_t step, const IterateRequest& request) {
