@@ -78,7 +78,7 @@ Result<> write_for_reader(const fs::path& file, std::string_view content, const 
 class ChangeLock {
   public:
     /// `owner`: of the list, so that whoever may change it may lock it.
-    ChangeLock(const fs::path& path, const Ownership& owner)
+    ChangeLock(const fs::path& path, const Ownership& owner, OnLocked on_locked)
         : fd_(::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)) {
         if (fd_ < 0 && errno == ENOENT) {
             fd_ =
@@ -93,8 +93,15 @@ class ChangeLock {
         } else if (fd_ >= 0) {
             (void)give(fd_, owner);  // one that root has left behind
         }
-        while (fd_ >= 0 && ::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+        const int how = on_locked == OnLocked::fail ? LOCK_EX | LOCK_NB : LOCK_EX;
+        int taken = 0;
+        while (fd_ >= 0 && (taken = ::flock(fd_, how)) != 0 && errno == EINTR) {
         }
+        if (fd_ < 0 || taken == 0) return;
+        const int error = errno;
+        ::close(fd_);
+        fd_ = -1;
+        errno = error;
     }
     ~ChangeLock() {
         if (fd_ >= 0) ::close(fd_);
@@ -214,12 +221,15 @@ bool AllowListFile::refresh(bool always) {
 }
 
 Result<> change_allow_list(const fs::path& directory,
-                           const std::function<Result<std::string>(const std::string&)>& change) {
+                           const std::function<Result<std::string>(const std::string&)>& change,
+                           OnLocked on_locked) {
     const fs::path file = allow_list_path(directory);
     std::error_code ec;
     fs::create_directories(directory, ec);
     const Ownership owner = ownership_of_list(file);
-    const ChangeLock lock(file.string() + ".lock", owner);
+    const ChangeLock lock(file.string() + ".lock", owner, on_locked);
+    if (!lock.held() && errno == EWOULDBLOCK)
+        return fail(Errc::timed_out, "somebody else changes " + file.string() + "; try again");
     if (!lock.held())
         return fail(Errc::io, "cannot change " + file.string() + ": " + std::strerror(errno));
     std::string before = head;

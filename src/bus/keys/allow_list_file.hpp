@@ -63,10 +63,15 @@ class AllowListFile {
     std::shared_ptr<const AllowList> list_;
 };
 
+/// What to do while somebody else changes the list: the gate, which lets parties in meanwhile, must
+/// not wait for whoever holds the lock.
+enum class OnLocked : std::uint8_t { wait, fail };
+
 /// Replaces the file by what `change` makes of its text, while nobody else does. The new one has
 /// owner, group and mode of the old one, so that the broker can read it whoever made it; where that
-/// cannot be had nothing is changed. Errors: io, those of `change`.
+/// cannot be had nothing is changed. Errors: io; timed_out with OnLocked::fail; those of `change`.
 Result<> change_allow_list(const std::filesystem::path& directory,
-                           const std::function<Result<std::string>(const std::string&)>& change);
+                           const std::function<Result<std::string>(const std::string&)>& change,
+                           OnLocked on_locked = OnLocked::wait);
 
 }  // namespace vflbus::bus

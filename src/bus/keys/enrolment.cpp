@@ -133,15 +133,17 @@ Result<Enrolled> exchanged(const std::string& text, const Enrolment& enrolment, 
 Result<Enrolled> enrol(const std::filesystem::path& directory, const Enrolment& enrolment,
                        Seconds now) {
     Enrolled done;
-    const auto changed =
-        change_allow_list(directory, [&](const std::string& text) -> Result<std::string> {
+    const auto changed = change_allow_list(
+        directory,
+        [&](const std::string& text) -> Result<std::string> {
             std::vector<std::string> faults;
             const bool has_key = AllowList::parse(text, faults).find(enrolment.shown) != nullptr;
             auto after = has_key ? exchanged(text, enrolment, now) : enrolled(text, enrolment, now);
             if (!after) return tl::unexpected(after.error());
             done = std::move(*after);
             return done.text;
-        });
+        },
+        OnLocked::fail);
     if (!changed) return tl::unexpected(changed.error());
     return done;
 }

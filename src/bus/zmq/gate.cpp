@@ -12,6 +12,7 @@
 #include <csignal>
 #include <cstring>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <system_error>
 #include <thread>
@@ -35,8 +36,11 @@ constexpr int looks_every_ms = 200;
 constexpr const char* version = VFLBUS_VERSION;
 constexpr std::size_t request_parts_max = 16;
 constexpr std::uint8_t all_rights = 0xff;
-// who has an invitation may say ENROL as often as he likes: what is beyond this is forgotten
-constexpr AllowanceLimits enrolments{.most = 32, .per_second = 4};
+// who has a key or an invitation may say ENROL as often as he likes: what is beyond this is
+// forgotten, for each key, so that one keeps no others from joining, and for all together
+constexpr AllowanceLimits enrolments_of_key{.most = 4, .per_second = 0.5};
+constexpr AllowanceLimits enrolments{.most = 256, .per_second = 64};
+constexpr std::size_t enrolling_keys_max = 4096;
 constexpr std::size_t enrolments_waiting_max = 64;
 
 /// An eventfd that a signal handler may write to.
@@ -139,7 +143,14 @@ class GateImpl final : public Gate {
     }
     void enrol(EnrolFrame request) override {
         const std::lock_guard held(lock_);
-        if (waiting_.size() >= enrolments_waiting_max || !enrolments_.take(1, clock_now())) return;
+        const TimePoint now = clock_now();
+        if (waiting_.size() >= enrolments_waiting_max) return;
+        if (enrolling_.size() >= enrolling_keys_max)
+            std::erase_if(enrolling_, [&](const auto& one) { return one.second.full(now); });
+        if (enrolling_.size() >= enrolling_keys_max && !enrolling_.contains(request.shown)) return;
+        Allowance& own =
+            enrolling_.try_emplace(request.shown, enrolments_of_key, now).first->second;
+        if (!own.take(1, now) || !enrolments_.take(1, now)) return;
         waiting_.push_back(std::move(request));
         wake_.ring();
     }
@@ -257,8 +268,10 @@ class GateImpl final : public Gate {
                                    fingerprint, shown, done.error().sentence, *ending);
             // what is wrong with a file here is not for strangers
             if (done.error().code == Errc::not_allowed) return tl::unexpected(done.error());
-            return fail(Errc::io,
-                        "the broker cannot write its allow-list; its log says why, for its owner");
+            return fail(Errc::io, done.error().code == Errc::timed_out
+                                      ? "the broker's allow-list is being changed; try again"
+                                      : "the broker cannot write its allow-list; its log says why, "
+                                        "for its owner");
         }
         if (!done->repeated)
             observe::log::info("joined name={} key={} {} expires={} by={}", done->entry.name,
@@ -352,8 +365,9 @@ class GateImpl final : public Gate {
     std::shared_ptr<AllowListFile> file_;
     std::filesystem::path directory_;
     std::shared_ptr<const Allowed> owner_;
-    std::mutex lock_;  ///< of the three that follow
+    std::mutex lock_;  ///< of the four that follow
     Allowance enrolments_;
+    std::map<std::string, Allowance> enrolling_;  ///< by fingerprint
     std::deque<EnrolFrame> waiting_;
     std::vector<EnrolFrame> answers_;
     std::string word_;

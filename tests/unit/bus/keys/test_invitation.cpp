@@ -1,7 +1,15 @@
 // The line of an invitation, and how a key gets onto the allow-list by it.
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <string>
 
+#include "bus/keys/allow_list_file.hpp"
 #include "bus/keys/base32.hpp"
 #include "bus/keys/enrolment.hpp"
 #include "bus/keys/invitation.hpp"
@@ -206,6 +214,24 @@ TEST_CASE("what an invitation does not do", "[keys]") {
     other.key = key_filled(4);
     broker.text = with_line(broker.text, line_of(other));
     refused(broker.join(5), "owner of the broker must look at this");
+}
+
+TEST_CASE("who holds the lock of the list keeps the gate from nothing but this write", "[keys]") {
+    char made[] = "/tmp/vflbus-keys-XXXXXX";
+    REQUIRE(::mkdtemp(made) != nullptr);
+    const std::filesystem::path directory = made;
+    const Broker broker;
+    std::ofstream(allow_list_path(directory)) << broker.text;
+    const int fd = ::open((directory / "allow-list.lock").c_str(), O_RDWR | O_CREAT, 0600);
+    REQUIRE(fd >= 0);
+    REQUIRE(::flock(fd, LOCK_EX) == 0);
+    const Enrolment asks{broker.fingerprint, "member-0", key_filled(1), at_noon + one_day};
+    const auto locked = enrol(directory, asks, at_noon);
+    REQUIRE_FALSE(locked);
+    CHECK(locked.error().code == Errc::timed_out);
+    ::close(fd);
+    CHECK(enrol(directory, asks, at_noon));
+    std::filesystem::remove_all(directory);
 }
 
 TEST_CASE("no party is called as the broker", "[keys]") {
