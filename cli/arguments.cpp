@@ -84,7 +84,10 @@ void add_metrics(CLI::App& app, Common& common) {
 
 void add_trace(CLI::App& app, Common& common) {
     app.add_option("--trace", common.trace, "Chrome trace events, to be opened in Perfetto")
-        ->type_name("FILE");
+        ->type_name("FILE")
+        ->check([](const std::string& file) {
+            return file.empty() ? std::string("names no file") : std::string();
+        });
 }
 
 /// Where keys lie, of commands that read no configuration.

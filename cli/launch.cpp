@@ -104,9 +104,7 @@ struct Job {
 /// Stores the configuration where the children read it.
 Result<Job> with_file(Job job, const char* name) {
     job.file = job.run_dir / name;
-    if (const auto written =
-            write_file_atomically(job.file, config::to_toml(job.config, job.run_dir));
-        !written)
+    if (const auto written = write_configuration(job.file, job.config, job.run_dir); !written)
         return tl::unexpected(written.error());
     return job;
 }

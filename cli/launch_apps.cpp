@@ -22,6 +22,7 @@
 #include "local_broker.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
+#include "parties.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
 #include "supervisor.hpp"
@@ -328,8 +329,7 @@ int launch_apps(const LaunchArguments& arguments) {
     if (!config) return report_failure(arguments, config.error());
     const fs::path run_dir =
         fs::path(config->output.runs_dir) / ("apps-" + random_run_id().short_hex());
-    if (const auto written =
-            write_file_atomically(run_dir / "vflbus.toml", config::to_toml(*config, run_dir));
+    if (const auto written = write_configuration(run_dir / "vflbus.toml", *config, run_dir);
         !written)
         return report_failure(arguments, written.error());
     return AppsRun(arguments, *config, run_dir).run();

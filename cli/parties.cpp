@@ -1,7 +1,17 @@
 #include "parties.hpp"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+#include "base/files.hpp"
 #include "base/text.hpp"
+#include "config/document.hpp"
 #include "observe/log.hpp"
+#include "observers/mlflow.hpp"
 #include "observers/trace.hpp"
 #include "settings.hpp"
 #include "watch.hpp"
@@ -21,6 +31,22 @@ Result<> check_local(const config::Config& config, const Local& local) {
     if (const auto good = config::check_launch(config); !good) return good;
     for (const auto& [name, party] : config.parties)
         if (const auto good = config::check_files(config, name); !good) return good;
+    return check_trace(config);
+}
+
+Result<> check_trace(const config::Config& config) {
+    if (config.observe.trace.empty()) return {};
+    const std::filesystem::path file = config.observe.trace;
+    std::error_code ec;
+    const bool was_there = std::filesystem::exists(file, ec);
+    if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), ec);
+    errno = 0;
+    std::ofstream opened(file, std::ios::binary | std::ios::app);
+    if (!opened)
+        return fail(Errc::io,
+                    "cannot write the trace " + file.string() + ": " + std::strerror(errno));
+    opened.close();
+    if (!was_there) std::filesystem::remove(file, ec);
     return {};
 }
 
@@ -107,6 +133,24 @@ std::vector<ChildOptions*> all_of(LocalPlan& plan) {
     std::vector<ChildOptions*> all{&plan.master};
     for (ChildOptions& member : plan.members) all.push_back(&member);
     return all;
+}
+
+Result<> write_configuration(const std::filesystem::path& file, const config::Config& config,
+                             const std::filesystem::path& run_dir) {
+    const std::string text = config::to_toml(config, run_dir);
+    const std::string& uri = config.observe.mlflow_uri;
+    if (observers::without_password(uri) == uri) return write_file_atomically(file, text);
+    std::error_code ec;
+    std::filesystem::create_directories(file.parent_path(), ec);
+    const std::filesystem::path unfinished = file.string() + ".tmp-" + std::to_string(::getpid());
+    std::filesystem::remove(unfinished, ec);
+    const auto written = write_new_file(unfinished, text, S_IRUSR | S_IWUSR);
+    if (!written) return tl::unexpected(written.error());
+    std::filesystem::rename(unfinished, file, ec);
+    if (ec) return fail(Errc::io, "cannot write " + file.string() + ": " + ec.message());
+    observe::log::info("{} has the password of observe.mlflow.uri; nobody but you can read it",
+                       file.string());
+    return {};
 }
 
 }  // namespace vflbus::cli

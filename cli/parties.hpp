@@ -37,10 +37,17 @@ void append_metrics(std::vector<std::string>& arguments, const config::Config& c
 /// The same for the parts of a trace, which `collect_trace` puts into the file that the user wants.
 void append_trace(std::vector<std::string>& arguments, const config::Config& config,
                   const std::filesystem::path& run_dir, const std::string& party);
+/// Whether the file of observe.trace can be written, before a run is worth anything. Errors: io.
+Result<> check_trace(const config::Config& config);
 /// A part that is missing is left out; a file that cannot be written is a warning.
 void collect_trace(const config::Config& config, const std::filesystem::path& run_dir);
 
 /// Master and members, not the broker.
 std::vector<ChildOptions*> all_of(LocalPlan& plan);
+
+/// Writes what the processes of a run read. A password in observe.mlflow.uri is needed by them:
+/// then nobody but the user can read the file at any moment. Errors: io.
+Result<> write_configuration(const std::filesystem::path& file, const config::Config& config,
+                             const std::filesystem::path& run_dir);
 
 }  // namespace vflbus::cli

@@ -26,6 +26,7 @@
 #include "ended_child.hpp"
 #include "observe/log.hpp"
 #include "output.hpp"
+#include "parties.hpp"
 #include "resume.hpp"
 #include "run_desk.hpp"
 #include "settings.hpp"
@@ -263,7 +264,7 @@ class Server {
             return fail(Errc::usage, "there is a run " + run.hex() + " already");
         const std::uint64_t ahead = queue_.size();
         queue_.push_back({run, submitted.label, false, {}});
-        auto stored = write_file_atomically(file, config::to_toml(*config, run_dir(run)));
+        auto stored = write_configuration(file, *config, run_dir(run));
         if (stored) stored = store();
         if (!stored) {
             queue_.pop_back();

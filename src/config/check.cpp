@@ -191,8 +191,24 @@ void check_folds(const Config& config, Problems& problems) {
             "the others; the nearest valid values are 0 (none) and 2");
 }
 
+/// (what else is wrong with the address is said by who opens it)
+void check_observe(const Config& config, Problems& problems) {
+    std::string_view rest = config.observe.mlflow_uri;
+    if (!rest.starts_with("http://") && !rest.starts_with("https://")) return;
+    rest.remove_prefix(rest.find("://") + 3);
+    const std::string_view place = rest.substr(0, rest.find_first_of("/?#"));
+    const std::size_t at_sign = place.rfind('@');
+    const std::string_view host =
+        at_sign == std::string_view::npos ? place : place.substr(at_sign + 1);
+    if (host.empty() || host.front() == ':')
+        problems.add(at(config, {"observe.mlflow.uri"}) +
+                     "observe.mlflow.uri names no host; write http://HOST:PORT, https://HOST:PORT "
+                     "or file:DIRECTORY");
+}
+
 Result<> check(const Config& config) {
     Problems problems;
+    check_observe(config, problems);
     check_agreed(config, problems);
     check_folds(config, problems);
     check_bus(config, problems);

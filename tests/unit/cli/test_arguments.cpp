@@ -143,6 +143,12 @@ TEST_CASE("a number that is none is named with its flag", "[cli]") {
     CHECK(refused({"launch", "--local", "0"}).find("at least 1, not '0'") != std::string::npos);
 }
 
+TEST_CASE("a trace without a name is refused", "[cli]") {
+    CHECK(refused({"launch", "--local", "2", "--trace", ""}).find("--trace") != std::string::npos);
+    CHECK(taken<cli::LaunchArguments>({"launch", "--local", "2", "--trace", "t.json"}).trace ==
+          "t.json");
+}
+
 TEST_CASE("an unknown word is named, with what is near", "[cli]") {
     CHECK(refused({"lanch"}) ==
           "vflbus: vflbus has no command lanch; there are launch, broker, "
