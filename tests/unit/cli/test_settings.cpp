@@ -36,9 +36,10 @@ Told told(const config::Config& config) {
     all.link = bytes_of(link.timings) + bytes_of(link.limits);
     const actors::NodeOptions node = cli::node_options(config, "member-1");
     all.node = node.broker + node.keys.directory.string() + node.keys.name +
-               bytes_of(node.keys.seal) + node.keys.known_parties.string() +
-               bytes_of(node.timings) + bytes_of(node.limits) + bytes_of(node.connect_timeout) +
-               bytes_of(node.link_timeout) + bytes_of(node.workers);
+               bytes_of(node.keys.seal) + bytes_of(node.keys.first_use) +
+               node.keys.known_parties.string() + bytes_of(node.timings) + bytes_of(node.limits) +
+               bytes_of(node.connect_timeout) + bytes_of(node.link_timeout) +
+               bytes_of(node.workers);
     const bus::BrokerOptions broker = cli::broker_options(config);
     for (const std::string& bind : broker.bind) all.broker += bind + " ";
     all.broker += bytes_of(broker.timings) + bytes_of(broker.limits) + bytes_of(broker.insecure) +
@@ -53,8 +54,9 @@ const std::set<std::string_view> read_elsewhere{
     "on_state_lost",        "registry",     "registry_runs", "submitted_at_once", "submitted_max"};
 /// Keys of a node or a broker that a link of its own does not have.
 const std::set<std::string_view> not_of_a_link{
-    "broker",       "bind",    "insecure",           "certificates", "identity",
-    "recv_timeout", "workers", "rendezvous_timeout", "seal",         "known_parties"};
+    "broker",   "bind",          "insecure", "certificates",
+    "identity", "recv_timeout",  "workers",  "rendezvous_timeout",
+    "seal",     "known_parties", "first_use"};
 
 /// Over tcp and with keys: what is said of keys counts only there.
 config::Config with_keys() {
