@@ -11,8 +11,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
+bool is_network(const Json& part) {
+    const Json* const algorithm = part.find("algorithm");
+    return algorithm != nullptr && *algorithm == "split-network";
+}
+
 std::vector<std::string> outputs_of(const Json& part) {
-    const Json* const labels = part.find("labels");
+    const Json& content = is_network(part) ? part.at("content") : part;
+    const Json* const labels = content.find("labels");
     if (labels == nullptr) return {};
     const bool softmax = part.find("task") != nullptr && *part.find("task") == "softmax";
     const Json* const names = labels->find(softmax ? "classes" : "columns");
@@ -21,10 +27,62 @@ std::vector<std::string> outputs_of(const Json& part) {
     return names->get<std::vector<std::string>>();
 }
 
+/// "bottom network, mlp: widths 10 - 16 - 8, activation relu, norm none, 312 values"
+std::string layers_line(const std::string& name, const Json& network) {
+    std::string text = name + " network, " + network.at("body").get<std::string>() + ": widths " +
+                       std::to_string(network.at("inputs").get<std::uint64_t>());
+    for (const Json& width : network.at("hidden"))
+        text += " - " + std::to_string(width.get<std::uint64_t>());
+    if (const auto outputs = network.at("outputs").get<std::uint64_t>(); outputs != 0)
+        text += " - " + std::to_string(outputs);
+    if (const Json* blocks = network.find("blocks"))
+        text += ", " + std::to_string(blocks->get<std::uint64_t>()) + " residual blocks";
+    return text + ", activation " + network.at("activation").get<std::string>() + ", norm " +
+           network.at("norm").get<std::string>() + ", " +
+           std::to_string(network.at("values").size()) + " values";
+}
+
+/// Features by the norm of their weights in the first layer; values stand by inputs
+/// (docs/networks.md).
+void add_network(const Json& content, ShownPart& part) {
+    std::vector<std::string> names;
+    for (const Json& name : content.at("features")) names.push_back(name.get<std::string>());
+    const Json* const bottom = content.find("bottom");
+    if (bottom != nullptr) {
+        part.layers.push_back(layers_line("bottom", *bottom));
+        const Json& hidden = bottom->at("hidden");
+        const Json& values = bottom->at("values");
+        const bool begins_dense = hidden.size() > 0 || *bottom->find("body") == "mlp";
+        const auto width =
+            (hidden.size() > 0 ? hidden[0] : bottom->at("outputs")).get<std::size_t>();
+        for (std::size_t j = 0; begins_dense && j < names.size(); ++j) {
+            double squares = 0;
+            for (std::size_t o = 0; o < width && j * width + o < values.size(); ++o) {
+                const double weight = values[j * width + o].get<double>();
+                squares += weight * weight;
+            }
+            part.features.push_back({names[j], {std::sqrt(squares)}});
+        }
+    }
+    if (const Json* top = content.find("top")) part.layers.push_back(layers_line("top", *top));
+}
+
 Result<ShownPart> read_part(const fs::path& path, const std::string& party) {
     const auto text = read_file(path);
     if (!text) return tl::unexpected(text.error());
-    ShownPart part{party, {}, {}, {}, Json::parse(*text)};
+    ShownPart part;
+    part.party = party;
+    try {
+        part.json = Json::parse(*text);
+        if (is_network(part.json)) {
+            add_network(part.json.at("content"), part);
+            std::ranges::stable_sort(part.features, std::greater<>(), &Feature::largest);
+            part.outputs = outputs_of(part.json);
+            return part;
+        }
+    } catch (const JsonError& e) {
+        return fail(Errc::bad_data, path.string() + " is damaged: " + e.what());
+    }
     const Json* const names = part.json.find("features");
     const Json* const weights = part.json.find("weights");
     if (names == nullptr || weights == nullptr || !names->is_array() || !weights->is_array())

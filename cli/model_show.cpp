@@ -20,7 +20,8 @@ std::string table_of(const ShownPart& part, const std::vector<std::string>& outp
         part.features.empty() ? part.intercept.size() : part.features.front().weights.size();
     std::vector<observe::Column> columns{{"FEATURE"}};
     for (std::size_t c = 0; c < count; ++c)
-        columns.push_back({count == 1           ? "WEIGHT"
+        columns.push_back({!part.layers.empty() ? "NORM"
+                           : count == 1         ? "WEIGHT"
                            : c < outputs.size() ? outputs[c]
                                                 : "OUTPUT " + std::to_string(c + 1),
                            Align::right});
@@ -37,6 +38,8 @@ std::string table_of(const ShownPart& part, const std::vector<std::string>& outp
     std::string text = part.party + ", " + observe::grouped(part.features.size()) + " features";
     if (shown_rows < part.features.size())
         text += ", the first " + observe::grouped(shown_rows) + " (--limit shows more)";
+    for (const std::string& line : part.layers) text += "\n" + line;
+    if (part.features.empty() && part.intercept.empty()) return text + "\n";
     return text + "\n" + shown(table);
 }
 
@@ -62,6 +65,13 @@ int run(const ModelShowArguments& arguments) {
         if (!part.outputs.empty()) outputs = part.outputs;
     print("model of run " + model->head.run.short_hex() + ", task " + model->head.task + "\n");
     for (const ShownPart& part : *parts) print("\n" + table_of(part, outputs, arguments.limit));
+    if (!parts->front().layers.empty()) {
+        print(
+            "\nThe norm is that of the weights by which the feature goes into the first layer of "
+            "its party's\nnetwork; it has no sign, and says little of what later layers make of "
+            "it.\n");
+        return 0;
+    }
     print(
         "\nA weight is what one unit of its feature adds to the score: of a column that was "
         "standardized\none standard deviation, of a category its presence.\n");

@@ -38,7 +38,8 @@ int run(const ReportArguments& arguments) {
         return report_failure(arguments,
                               {Errc::io, "the report cannot be written: " + done.error().sentence});
     note(arguments, "the report is in " + out + ", " + human_bytes(text.size()) +
-                        "; it names columns and figures of the label holder");
+                        "; it names columns of " + (data->part ? data->part->party : "nobody") +
+                        " and figures of the label holder");
     print(out + "\n");
     return 0;
 }

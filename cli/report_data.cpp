@@ -154,6 +154,14 @@ Result<ReportData> report_data(LocalRun run, const std::string& party, double th
     if (run.purpose != "train" && !run.purpose.empty())
         return fail(Errc::usage, name + " is no training but a " + run.purpose +
                                      "; a report is made of a training");
+    if (std::error_code ec;
+        run.report.run_id.empty() && fs::exists(run.directory / "report.json", ec)) {
+        const auto text = read_file(run.directory / "report.json");
+        if (!text) return tl::unexpected(text.error());
+        auto parsed = observe::from_json(*text);
+        return fail(Errc::bad_data, (run.directory / "report.json").string() + " cannot be read" +
+                                        (parsed ? "" : ": " + parsed.error().sentence));
+    }
     if (run.report.run_id.empty())
         return fail(Errc::usage, name + " has no report here" +
                                      (run.status == "running" ? ": it is still running"
@@ -178,6 +186,8 @@ Result<ReportData> report_data(LocalRun run, const std::string& party, double th
     }
     if (auto done = add_curves(threshold, std::move(*outputs), out); !done)
         return tl::unexpected(done.error());
+    if (const auto master = read_parts(parts, "master"); master)
+        out.network = !master->front().layers.empty();
     auto own = read_parts(parts, party);
     // the parts of other algorithms have no weights of features
     if (!own && own.error().code != Errc::bad_data) return tl::unexpected(own.error());

@@ -47,7 +47,8 @@ struct ReportData {
     std::vector<std::vector<std::uint64_t>> confusion;
     std::vector<std::string> class_names;
     std::uint64_t evaluated_rows = 0;
-    std::string missing;  ///< why there are no curves; empty when there are
+    bool network = false;  ///< the model is a split network
+    std::string missing;   ///< why there are no curves; empty when there are
 };
 
 /// `party`: whose features are shown, where its part lies here. Errors: usage for a run that has no

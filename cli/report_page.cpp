@@ -394,7 +394,22 @@ std::string worth_metric(const observe::RunReport& report) {
     return "loss";
 }
 
-std::string worth(const observe::RunReport& report) {
+/// Why the worth of the parties is not known.
+std::string no_worth(const ReportData& data) {
+    const observe::RunReport& report = data.run.report;
+    if (report.status != "completed") return "the run was not completed";
+    if (data.network)
+        return "it is not computed of split networks, to whose output the parties' networks add no "
+               "terms of a sum";
+    if (report.test.empty() && report.train.empty()) return "there are no metrics";
+    if (report.protocol == "honest" && report.test.empty()) return "there are no test rows";
+    if (report.protocol == "honest") return "the report has no metrics without a party";
+    return "the report has no metrics without a party: protocol " + report.protocol +
+           " may hide the parties' scores from the master";
+}
+
+std::string worth(const ReportData& data) {
+    const observe::RunReport& report = data.run.report;
     const std::string name = worth_metric(report);
     const double* whole = find(judged(report), name);
     std::vector<observe::SvgBar> bars;
@@ -409,8 +424,7 @@ std::string worth(const observe::RunReport& report) {
         rows.push_back(std::move(row));
     }
     if (bars.empty())
-        return "<p class=\"soft\">Not known: there are no test rows, or the protocol hides the "
-               "parties' scores from the master.</p>";
+        return "<p class=\"soft\">Not known: " + escaped_html(no_worth(data)) + ".</p>";
     std::vector<std::string> head{"without"};
     for (const auto& [metric, value] : judged(report)) head.push_back(metric);
     return "<p class=\"soft\">What " + escaped_html(name) + " of the " +
@@ -437,16 +451,20 @@ std::string features(const ReportData& data) {
     }
     std::vector<std::string> head{"feature"};
     for (std::size_t c = 0; c < outputs; ++c)
-        head.push_back(outputs == 1                    ? "weight"
+        head.push_back(data.network                    ? "norm"
+                       : outputs == 1                  ? "weight"
                        : c < data.part->outputs.size() ? data.part->outputs[c]
                                                        : "output " + std::to_string(c + 1));
     if (bars.empty()) return {};
     return fmt::format(
-               "<p class=\"soft\">Of {} features of {}, the {} with the largest weights. A weight "
-               "is what one standard deviation of a number adds to the score, or the presence of "
-               "a category. Other parties' features are at home with them.</p>"
+               "<p class=\"soft\">Of {} features of {}, the {} with the largest weights. {} Other "
+               "parties' features are at home with them.</p>"
                "<div class=\"plots\">",
-               grouped(data.part->features.size()), escaped_html(data.part->party), bars.size()) +
+               grouped(data.part->features.size()), escaped_html(data.part->party), bars.size(),
+               data.network ? "What is shown is the norm of the weights by which a feature goes "
+                              "into the first layer of its party's network."
+                            : "A weight is what one standard deviation of a number adds to the "
+                              "score, or the presence of a category.") +
            figure("Features of " + data.part->party, observe::svg_bars("Features by weight", bars),
                   head, rows) +
            "</div>";
@@ -501,7 +519,7 @@ std::string report_page(const ReportData& data) {
             : "Curves of the " + report.evaluated + " rows, " + grouped(data.evaluated_rows);
     out += section(rows_text, report.task == "linear" && data.missing.empty() ? residuals(data)
                                                                               : classes(data));
-    out += section("What each party is worth", worth(report));
+    out += section("What each party is worth", worth(data));
     out += section("Features", features(data));
     out += section("Time and bytes", times(report));
     out += section("Configuration", configuration(report));

@@ -1,6 +1,7 @@
 #include "report_text.hpp"
 
 #include <cmath>
+#include <cstdlib>
 
 #include "base/text.hpp"
 #include "output.hpp"
@@ -66,8 +67,10 @@ class Csv {
     void row(std::string_view section, std::string_view series, std::string_view x,
              std::string_view y) {
         bool first = true;
-        for (const std::string_view cell : {section, series, x, y}) {
+        for (const std::string_view given : {section, series, x, y}) {
             if (!std::exchange(first, false)) text_ += ',';
+            const std::string guarded = without_formula(given);
+            const std::string_view cell = guarded;
             if (cell.find_first_of(",\"\r\n") == std::string_view::npos) {
                 text_ += cell;
                 continue;
@@ -93,6 +96,17 @@ class Csv {
     [[nodiscard]] std::string text() && { return std::move(text_); }
 
   private:
+    /// Spreadsheets take what begins so for a formula, unless it is a number; an apostrophe before
+    /// it makes it text to them.
+    static std::string without_formula(std::string_view cell) {
+        if (cell.empty() || std::string_view("=+-@\t\r").find(cell.front()) == cell.npos)
+            return std::string(cell);
+        const std::string text(cell);
+        char* end = nullptr;
+        const bool number = text.front() != '+' && (std::strtod(text.c_str(), &end), *end == 0);
+        return number ? text : "'" + text;
+    }
+
     std::string text_;
 };
 

@@ -1,6 +1,7 @@
 // vflbus run show: one run, as the broker, its owner and its files tell it
 
 #include <algorithm>
+#include <cmath>
 
 #include "ask.hpp"
 #include "base/text.hpp"
@@ -40,16 +41,20 @@ std::string to_json(const RunView& view) {
     return object.text() + "\n";
 }
 
+std::string loss_text(double loss) {
+    return std::isfinite(loss) ? observe::metric_text(loss) : "-";
+}
+
 std::string progress_text(const bus::RunStatus& status) {
     if (status.step == 0 && status.steps == 0) return status.phase;
     // a solver that converges needs fewer steps than it may take
     if (status.phase == "completed")
         return "completed after " + std::to_string(status.step) + " steps, loss " +
-               observe::metric_text(status.loss);
+               loss_text(status.loss);
     // how many there would have been is not known of a run whose files alone tell
     return status.phase + ", step " + std::to_string(status.step) +
            (status.steps == 0 ? "" : " of " + std::to_string(status.steps)) + ", loss " +
-           observe::metric_text(status.loss);
+           loss_text(status.loss);
 }
 
 std::string participants_text(const bus::RunRow& row) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <utility>
 
 #include "app_metrics.hpp"
@@ -68,6 +69,7 @@ Told read_app_files(const bus::RunRow& row, const std::filesystem::path& directo
 /// What its files tell, as the owner would.
 Told told_by(const LocalRun& run) {
     bus::RunStatus status;
+    status.loss = std::numeric_limits<double>::quiet_NaN();  // not known
     status.phase = run.status;
     status.step = run.report.steps;
     status.steps = run.report.steps_planned;

@@ -429,6 +429,33 @@ TEST_CASE("a report of a training is one page, and the same for programs", "[way
     CHECK(csv.out.find("\nroc,1,0,0\n") != std::string::npos);
 }
 
+TEST_CASE("a split network has a report and is shown", "[way_back][report]") {
+    const TempDir dir;
+    make_example(dir);
+    train_here(dir, first_id, {"--set", "model.name=mlp", "--set", "model.epochs=2"});
+    for (const char* const threshold : {"0.3", "0.9"}) {
+        const Json told = json_of(run(dir, {"report", "0011", "--json", "--threshold", threshold}));
+        REQUIRE(told["classes"].size() == 1);
+        CHECK(told["classes"][0]["confusion"]["threshold"] == std::stod(threshold));
+        CHECK(told["classes"][0]["auc"] == told["report"]["metrics"]["test"]["auc"]);
+    }
+    const Finished page = run(dir, {"report", "0011", "--out", "-"});
+    CHECK(page.out.find("not computed of split networks") != std::string::npos);
+    CHECK(page.out.find("no test rows") == std::string::npos);
+    const Finished shown = run(dir, {"model", "show", "0011"});
+    INFO(shown.out << shown.err);
+    CHECK(shown.exit_code == 0);
+    CHECK(shown.out.find("bottom network, mlp: widths ") != std::string::npos);
+    CHECK(shown.out.find("top network, mlp: widths ") != std::string::npos);
+    CHECK(shown.out.find("NORM") != std::string::npos);
+    CHECK(shown.out.find("income") != std::string::npos);
+    const Finished member = run(dir, {"report", "0011", "--party", "member-0"});
+    CHECK(member.exit_code == 0);
+    CHECK(member.err.find("names columns of member-0") != std::string::npos);
+    CHECK(slurp(member.out.substr(0, member.out.find('\n'))).find("Features of member-0") !=
+          std::string::npos);
+}
+
 TEST_CASE("a report of what has none is refused with a sentence", "[way_back][report]") {
     const TempDir dir;
     make_example(dir);
@@ -450,6 +477,11 @@ TEST_CASE("a report of what has none is refused with a sentence", "[way_back][re
     CHECK(broken.exit_code == 3);
     CHECK(broken.err.find("evaluation.npy: the file of evaluated rows is cut off") !=
           std::string::npos);
+    const std::string told = dir / ("runs/" + first_id + "/report.json");
+    spit(told, slurp(told).substr(0, 100));
+    const Finished cut = run(dir, {"report", "0011"});
+    CHECK(cut.exit_code == 3);
+    CHECK(cut.err.find("report.json cannot be read") != std::string::npos);
     fs::remove(dir / ("runs/" + first_id + "/report.json"));
     const Finished none = run(dir, {"report", "0011"});
     CHECK(none.exit_code == 2);
