@@ -178,7 +178,8 @@ TEST_CASE("mutated canonical text never crashes, and what is taken is canonical"
     const std::string good = canonical_agreed(sample());
     Rng rng(4711);
     std::size_t taken = 0;
-    for (int round = 0; round < (sanitized ? 4'000 : 20'000); ++round) {
+    const std::size_t rounds = sanitized ? 4'000 : 20'000;
+    for (std::size_t round = 0; round < rounds; ++round) {
         std::string text = good;
         const std::uint64_t edits = 1 + rng.below(4);
         for (std::uint64_t edit = 0; edit < edits && !text.empty(); ++edit) {
@@ -209,5 +210,5 @@ TEST_CASE("mutated canonical text never crashes, and what is taken is canonical"
         ++taken;
         CHECK(canonical_agreed(*result) == text);
     }
-    CHECK(taken > 20);  // digits that became other digits
+    CHECK(taken > rounds / 400);  // digits that became other digits
 }
