@@ -225,7 +225,7 @@ def case_mlflow(play):
     name = "mlflow-resumed"
     runs = play.work / "runs" / name
     command = [play.vflbus, "launch", "--local", "2", "--json", *sets(
-        model__solver="sgd", model__epochs=400, data__test_fraction=0.2,
+        model__solver="sgd", model__epochs=2000, data__test_fraction=0.2,
         model__report_test_metrics_iteration=500, run__experiment_label="credit",
         output__runs_dir=runs, bus__commit_interval=0.2, observe__mlflow__wait=120,
         observe__mlflow__uri=uri)]
