@@ -178,8 +178,7 @@ TEST_CASE("mutated canonical text never crashes, and what is taken is canonical"
     const std::string good = canonical_agreed(sample());
     Rng rng(4711);
     std::size_t taken = 0;
-    const std::size_t rounds = sanitized ? 4'000 : 20'000;
-    for (std::size_t round = 0; round < rounds; ++round) {
+    for (int round = 0; round < (sanitized ? 6'000 : 20'000); ++round) {
         std::string text = good;
         const std::uint64_t edits = 1 + rng.below(4);
         for (std::uint64_t edit = 0; edit < edits && !text.empty(); ++edit) {
@@ -210,5 +209,5 @@ TEST_CASE("mutated canonical text never crashes, and what is taken is canonical"
         ++taken;
         CHECK(canonical_agreed(*result) == text);
     }
-    CHECK(taken > rounds / 400);  // digits that became other digits
+    CHECK(taken > 20);  // digits that became other digits
 }
