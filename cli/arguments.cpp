@@ -317,7 +317,7 @@ void add_actor(CommandLine& line) {
         "  vflbus actor --role member --app ./client.so            apps; needs no rank\n"
         "  vflbus actor --role serverapp --app ./server.so --run-config rounds=3",
         actor);
-    on.add_option("--role", actor.role, "master, member, arbiter or serverapp")->type_name("ROLE");
+    on.add_option("--role", actor.role, "master, member or serverapp")->type_name("ROLE");
     add_number(on, "--rank", actor.rank, "of a member, 0 to world_size - 1")->type_name("R");
     on.add_flag("--once", actor.once, "a member ends with its first run, and its exit code")
         ->envname("VFLBUS_ONCE");

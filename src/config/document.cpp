@@ -116,8 +116,9 @@ run (the master) sends them, each party compares them with its own, and a differ
 the keys that differ. A party that states none of these keys takes over what the owner says; one
 that states a single one is compared on all of them, defaults included.
 
-**Private** are `[bus]`, `[output]` and `[party.<name>]`. They never leave the party. A party needs
-its own section only; a file with the sections of all parties serves `vflbus launch` on one machine.
+**Private** are `[bus]`, `[output]`, `[observe]` and `[party.<name>]`. They never leave the party. A
+party needs its own section only; a file with the sections of all parties serves `vflbus launch` on
+one machine.
 
 ## What is refused
 
@@ -127,8 +128,11 @@ meaning:
 
 - `model.solver` that contradicts `model.sequential` or `model.optimizer`, where both are stated;
 - a key of one solver with another one, unless it has its default: `l2`, `tolerance` and
-  `max_iterations` are of `lbfgs`, `learning_rate`, `weight_decay` and `shuffle` of `sgd` and `adam`,
-  `epochs` and `batch_size` of all but `lbfgs`, `momentum` of `sgd`, `reg_lambda` of `sequential`;
+  `max_iterations` are of `lbfgs`, `learning_rate`, `weight_decay` and `shuffle` of `sgd`, `adam` and
+  `adamw`, `epochs` and `batch_size` of all but `lbfgs`, `momentum` of `sgd`, `reg_lambda` of
+  `sequential`;
+- a key of networks with `model.name = "linear"`, unless it has its default, and one of `resnet` with
+  `mlp`; `adamw` with `linear`; `lbfgs`, `sequential` or `intercept = false` with a network;
 - `model.solver = "sequential"` with a task other than `linear`;
 - `model.C` together with `model.l2`;
 - `model.class_weights` with `linear`; a number of weights other than two with `logistic` and

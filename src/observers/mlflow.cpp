@@ -127,7 +127,7 @@ void MlflowSender::reopen() {
     const std::lock_guard lock(mutex_);
     ended_.clear();
     if (run_.run_id.empty()) {
-        pending_.status.clear();  // it is made as one that runs
+        pending_.status.clear();  // not made yet: MLflow makes a run as RUNNING by itself
         return;
     }
     pending_.status = "RUNNING";
@@ -411,7 +411,7 @@ void MlflowSender::move_here(const std::string& from) {
 MlflowObserver::MlflowObserver(std::unique_ptr<MlflowSender> sender) : sender_(std::move(sender)) {}
 
 void MlflowObserver::on_step(const observe::ProgressState& state, TimePoint at) {
-    // the same steps whoever goes on with the run
+    // chosen by their numbers, so that a run that is gone on with logs the same steps
     const std::uint64_t every = 1 + state.steps / mlflow_losses_max;
     if (state.step % every != 0 && state.step != state.steps) return;
     if (!std::isnan(state.loss)) sender_->add({"loss", state.loss, wall_ms_at(at), state.step});

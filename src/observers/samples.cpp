@@ -93,7 +93,8 @@ void add_broker_states(const bus::BrokerSample& sample, std::vector<Family>& out
                    Type::counter,
                    {}};
     std::map<Errc, std::uint64_t> reasons = sample.refused;
-    reasons[Errc::malformed_frame] += 0;  // a rate has something to begin with
+    // the metric is there before the first refusal, so that a rate over it sees the rise from 0
+    reasons[Errc::malformed_frame] += 0;
     for (const auto& [reason, count] : reasons)
         refused.values.push_back(
             {{{"reason", std::string(name_of(reason))}}, static_cast<double>(count)});

@@ -131,7 +131,8 @@ bool LinkCore::answers_other_open(const Run& run, const Join& join) const {
 std::optional<LinkCore::PeerSeal> LinkCore::unseal_join(const Run& run, const Header& header,
                                                         Join& join) {
     const auto extension = join.extensions.find(seal_extension);
-    if (extension == join.extensions.end() && join.code != Errc::ok) return {};  // declines so
+    if (extension == join.extensions.end() && join.code != Errc::ok)
+        return {};  // who declines before it has keys of the run says so unsealed
     const auto broken_by = [&](const Failure& why) -> std::optional<PeerSeal> {
         seal_->note_broken(why.sentence);
         join.code = why.code;

@@ -98,8 +98,8 @@ class Encoder {
     std::array<Factor, prime_count> factors_;
 };
 
-/// The number whose residues are x, as a fraction of q in units of 2^-64, from the shares x (p / q)
-/// modulo p.
+/// A number as a fraction of q in units of 2^-64 (Chinese remainder theorem): the sum over the
+/// primes p of share / p, modulo 1, with share = (the number modulo p) (q / p)^-1 modulo p.
 std::uint64_t fraction(std::uint64_t share0, std::uint64_t share1, std::uint64_t share2) {
     const auto& inverse = modulus().inverse;
     return static_cast<std::uint64_t>((Wide{share0} * inverse[0]) >> 46) +

@@ -152,7 +152,7 @@ class SplitMaster final : public MasterHalf {
         StepResult result;
         result.loss = co_await diverged(std::move(made));
         Replies asked = run_->parties().ask_each(message::step, requests(step));
-        // while the members are at it
+        // members work on their gradients meanwhile
         if (own_bottom_) co_await own_bottom_->backward(step, gradients_[0]);
         start(step + 1);
         const std::vector<Bytes> replies = co_await asked;
