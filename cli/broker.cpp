@@ -128,18 +128,19 @@ int run(const BrokerArguments& arguments) {
 
     auto metrics = watch_broker(*config, **broker);
     if (!metrics) return report_failure(arguments, metrics.error());
-    if (arguments.json) {
-        print(JsonObject().add("endpoints", (*broker)->endpoints()).text() + "\n");
-    } else {
-        for (const std::string& endpoint : (*broker)->endpoints()) print(endpoint + "\n");
-    }
-    if (const int failed = finish_output(0); failed != 0) return failed;
     const std::vector<std::string> endpoints = (*broker)->endpoints();
     std::optional<ReadsAgain> reads_again;
+    // before the addresses are printed: whoever has read them may invite, or send SIGHUP
     if (!config->bus.certificates.empty()) {
         reads_again.emplace(**broker);
         if (!arguments.parent) note_addresses(config->bus.certificates, endpoints);
     }
+    if (arguments.json) {
+        print(JsonObject().add("endpoints", endpoints).text() + "\n");
+    } else {
+        for (const std::string& endpoint : endpoints) print(endpoint + "\n");
+    }
+    if (const int failed = finish_output(0); failed != 0) return failed;
     (*broker)->run(stop);
     metrics->reset();
     reads_again.reset();
