@@ -5,6 +5,8 @@
 namespace vflbus::cli {
 namespace {
 
+/// Lines of others wait for a party that does not answer in time, but not for one that hangs.
+constexpr int waited_for_most = 2;
 constexpr std::size_t time_digits = sizeof "2026-02-03T04:05:06.789Z" - 1;
 
 }  // namespace
@@ -31,6 +33,8 @@ void RunLogReader::update(const bus::RunRow& row) {
 
 /// Adds to what is held back.
 void RunLogReader::ask_all() {
+    // who answers from here on gives all lines that are older than the youngest of these
+    const std::string known = held_.empty() ? std::string() : held_.back().time;
     std::vector<std::string> parties;
     for (const auto& [party, source] : sources_)
         if (!source.refuses) parties.push_back(party);
@@ -58,9 +62,12 @@ void RunLogReader::ask_all() {
                 source.trouble = answer.error().sentence;
                 source.refuses = answer.error().code == Errc::refused ||
                                  answer.error().code == Errc::unknown_message;
+                source.missed =
+                    answer.error().code == Errc::unreachable ? waited_for_most : source.missed + 1;
                 continue;
             }
             anything_ = true;
+            source.missed = 0;
             std::string_view text = answer->text;
             while (!text.empty()) {
                 const std::size_t end = std::min(text.find('\n'), text.size());
@@ -72,15 +79,28 @@ void RunLogReader::ask_all() {
             }
             const bool more = !answer->whole && answer->next > source.position;
             source.position = answer->next;
-            if (more) again.push_back(parties[i]);
+            if (more)
+                again.push_back(parties[i]);
+            else
+                source.complete_to = known;
         }
         parties = std::move(again);
     }
 }
 
+/// Up to which time all lines are known of all parties that may still give some.
+std::string RunLogReader::complete_to() const {
+    const std::string* least = nullptr;
+    for (const auto& [party, source] : sources_)
+        if (!source.refuses && source.missed < waited_for_most &&
+            (least == nullptr || source.complete_to < *least))
+            least = &source.complete_to;
+    return least == nullptr ? std::string() : *least;
+}
+
 std::vector<LogLine> RunLogReader::read(bool last) {
-    const std::string until = held_.empty() ? std::string() : held_.back().time;
     ask_all();
+    const std::string until = complete_to();
     std::stable_sort(held_.begin(), held_.end(),
                      [](const TimedLine& a, const TimedLine& b) { return a.time < b.time; });
     const auto end = last ? held_.end()

@@ -26,9 +26,9 @@ class RunLogReader {
 
     /// Takes over who takes part.
     void update(const bus::RunRow& row);
-    /// What has been written since the last call, ordered by time over all calls: the youngest
-    /// lines are held back for the next one, as another party may have been asked just before it
-    /// wrote an older one. `last`: nothing is held back.
+    /// What has been written since the last call, ordered by time over all calls. Lines are held
+    /// back that are younger than those which were known when a party last gave all of its own:
+    /// that party may have written an older line since. `last`: nothing is held back.
     std::vector<LogLine> read(bool last);
     /// Whether any party has answered.
     [[nodiscard]] bool anything() const noexcept { return anything_; }
@@ -40,14 +40,17 @@ class RunLogReader {
         std::string node;  ///< who is asked for the lines
         std::uint64_t position = 0;
         bool refuses = false;
+        int missed = 0;  ///< questions without an answer since the last one with one
         std::string trouble;
-        std::string last_time;  ///< of the last line that had one
+        std::string last_time;    ///< of the last line that had one
+        std::string complete_to;  ///< all of its lines up to this time are known
     };
     struct TimedLine {
         std::string time;
         LogLine line;
     };
     void ask_all();
+    [[nodiscard]] std::string complete_to() const;
 
     Asker& asker_;
     RunId run_;

@@ -62,6 +62,13 @@ class AppBus {
         config.push_back("play=" + name);
         return run(dir_, server("test_server", config));
     }
+    /// Whether the broker counts `name` among the nodes that are up.
+    [[nodiscard]] bool connected(const std::string& name) const {
+        const Finished asked = run(dir_, {"nodes", "--json", "--broker", address});
+        return asked.exit_code == 0 &&
+               asked.out.find(R"("name": ")" + name + R"(", )") != std::string::npos &&
+               asked.out.find(R"("status": "up")") != std::string::npos;
+    }
     std::string address;
     std::vector<std::unique_ptr<Process>> nodes;
 

@@ -62,12 +62,14 @@ std::size_t sockets_of(pid_t pid) {
     return n;
 }
 
-/// The helper of a node that serves no run, once the spare processes have been started: "serves
-/// apps" is said before that. The helper has closed their sockets then and has only its own left,
-/// so that neither it nor the node gets a descriptor back later. 0: that never came.
-pid_t helper_at_rest(Process& node) {
+/// The helper of a node that serves no run, once the node is connected and the spare processes have
+/// been started: "serves apps" is said before both. The helper has closed their sockets then and
+/// has only its own left, so that neither it nor the node gets a descriptor back, or needs one,
+/// later. 0: that never came.
+pid_t helper_at_rest(const AppBus& bus, Process& node) {
     pid_t helper = 0;
     const bool rests = await(node, [&] {
+        if (!bus.connected("node-a")) return false;
         if (below(node.pid()).size() != idle) return false;
         helper = helper_of(node.pid());
         return helper > 0 && sockets_of(helper) == 1;
@@ -274,7 +276,7 @@ TEST_CASE("a node or helper without descriptors says so, and serves again when i
     {
         AppBus bus(dir);
         Process& node = bus.node("node-a", "test_client", {"--set", "bus.workers=4"});
-        const pid_t helper = helper_at_rest(node);
+        const pid_t helper = helper_at_rest(bus, node);
         REQUIRE(helper > 0);
         const bool of_helper = GENERATE(false, true);
         const pid_t poor = of_helper ? helper : node.pid();
