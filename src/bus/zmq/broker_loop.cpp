@@ -1,7 +1,6 @@
 #include "bus/zmq/broker_loop.hpp"
 
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +22,7 @@
 #include "bus/keys/key_files.hpp"
 #include "bus/wire/frame.hpp"
 #include "bus/zmq/address.hpp"
+#include "bus/zmq/bell.hpp"
 #include "bus/zmq/connections.hpp"
 #include "bus/zmq/context_impl.hpp"
 #include "bus/zmq/gate.hpp"
@@ -107,28 +107,19 @@ class RouterTransport final : public BrokerTransport {
 /// Where another thread asks the loop for a sample, and waits for it.
 class SampleDesk {
   public:
-    SampleDesk() : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-    ~SampleDesk() {
-        if (wake_ >= 0) ::close(wake_);
-    }
-    SampleDesk(const SampleDesk&) = delete;
-    SampleDesk& operator=(const SampleDesk&) = delete;
-
     std::optional<BrokerSample> ask() {
         std::unique_lock lock(mutex_);
         const std::uint64_t number = ++asked_;
         pending_ = true;
-        const std::uint64_t one = 1;
-        [[maybe_unused]] const ssize_t n = ::write(wake_, &one, sizeof one);
+        wake_.ring();
         if (!given_.wait_for(lock, patience, [&] { return answered_ >= number; })) return {};
         return sample_;
     }
 
-    [[nodiscard]] int descriptor() const noexcept { return wake_; }
+    [[nodiscard]] int descriptor() const noexcept { return wake_.fd(); }
     [[nodiscard]] bool pending() const noexcept { return pending_; }
     void give(BrokerSample sample) {
-        std::uint64_t count;
-        [[maybe_unused]] const ssize_t n = ::read(wake_, &count, sizeof count);
+        (void)wake_.rung();
         const std::lock_guard lock(mutex_);
         pending_ = false;
         sample_ = std::move(sample);
@@ -138,7 +129,7 @@ class SampleDesk {
 
   private:
     static constexpr auto patience = std::chrono::seconds(1);
-    int wake_;
+    Bell wake_;
     std::atomic<bool> pending_{false};
     std::mutex mutex_;
     std::condition_variable given_;

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,6 +25,7 @@
 #include "bus/keys/key_files.hpp"
 #include "bus/wire/control.hpp"
 #include "bus/wire/enrolment.hpp"
+#include "bus/zmq/bell.hpp"
 #include "bus/zmq/context_impl.hpp"
 #include "observe/log.hpp"
 
@@ -42,31 +42,6 @@ constexpr AllowanceLimits enrolments_of_key{.most = 4, .per_second = 0.5};
 constexpr AllowanceLimits enrolments{.most = 256, .per_second = 64};
 constexpr std::size_t enrolling_keys_max = 4096;
 constexpr std::size_t enrolments_waiting_max = 64;
-
-/// An eventfd that a signal handler may write to.
-class Bell {
-  public:
-    Bell() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-    ~Bell() {
-        if (fd_ >= 0) ::close(fd_);
-    }
-    Bell(const Bell&) = delete;
-    Bell& operator=(const Bell&) = delete;
-    void ring() const noexcept {
-        const std::uint64_t one = 1;
-        const int saved = errno;
-        [[maybe_unused]] const ssize_t n = ::write(fd_, &one, sizeof one);
-        errno = saved;
-    }
-    [[nodiscard]] bool rung() const noexcept {
-        std::uint64_t count = 0;
-        return ::read(fd_, &count, sizeof count) > 0;
-    }
-    [[nodiscard]] int fd() const noexcept { return fd_; }
-
-  private:
-    int fd_;
-};
 
 std::string text_in(const zmq::message_t& part) {
     return {static_cast<const char*>(part.data()), part.size()};
