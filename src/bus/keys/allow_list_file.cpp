@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -120,19 +121,13 @@ fs::path allow_list_path(const fs::path& directory) {
     return directory / allow_list_name;
 }
 
-bool AllowListFile::Mark::same(const Mark& other) const noexcept {
-    return there == other.there && device == other.device && inode == other.inode &&
-           size == other.size && changed.tv_sec == other.changed.tv_sec &&
-           changed.tv_nsec == other.changed.tv_nsec;
-}
-
 AllowListFile::AllowListFile(fs::path file, Log log)
     : file_(std::move(file)), log_(std::move(log)), list_(std::make_shared<AllowList>()) {}
 
 Result<std::shared_ptr<AllowListFile>> AllowListFile::open(fs::path file, Log log) {
     std::shared_ptr<AllowListFile> opened(new AllowListFile(std::move(file), std::move(log)));
     std::vector<std::string> faults;
-    const Mark found = opened->mark();
+    const FileMark found = mark_of(opened->file_);
     if (const std::string why = found.there ? opened->read(faults) : std::string(); !why.empty())
         return fail(Errc::io, "cannot read " + opened->file_.string() + ", the allow-list: " + why);
     opened->read_at_ = found;
@@ -143,12 +138,6 @@ Result<std::shared_ptr<AllowListFile>> AllowListFile::open(fs::path file, Log lo
                              ? std::string()
                              : "; and " + std::to_string(faults.size() - 1) + " lines more"));
     return opened;
-}
-
-AllowListFile::Mark AllowListFile::mark() const {
-    struct stat found{};
-    if (::stat(file_.c_str(), &found) != 0) return {};
-    return {found.st_dev, found.st_ino, found.st_size, found.st_ctim, true};
 }
 
 std::shared_ptr<const AllowList> AllowListFile::list() const {
@@ -204,8 +193,8 @@ void AllowListFile::tell_faults(const std::vector<std::string>& faults) const {
 }
 
 bool AllowListFile::refresh(bool always) {
-    const Mark now = mark();
-    if (!always && now.same(read_at_)) return false;
+    const FileMark now = mark_of(file_);
+    if (!always && now == read_at_) return false;
     std::vector<std::string> faults;
     // to let nobody in because a disk is full would end every run
     const std::string why = now.there ? read(faults) : "it is not there";

@@ -2,8 +2,6 @@
 // The allow-list as a file: read again by itself when it has changed, and changed by writing a new
 // one.
 
-#include <sys/stat.h>
-
 #include <filesystem>
 #include <functional>
 #include <memory>
@@ -14,6 +12,7 @@
 #include "base/clock.hpp"
 #include "base/errc.hpp"
 #include "bus/keys/allow_list.hpp"
+#include "bus/keys/file_mark.hpp"
 
 namespace vflbus::bus {
 
@@ -40,15 +39,6 @@ class AllowListFile {
 
   private:
     AllowListFile(std::filesystem::path file, Log log);
-    struct Mark {
-        dev_t device = 0;
-        ino_t inode = 0;
-        off_t size = 0;
-        timespec changed{};
-        bool there = false;
-        [[nodiscard]] bool same(const Mark& other) const noexcept;
-    };
-    [[nodiscard]] Mark mark() const;
     /// Why the file could not be read; empty: it was.
     [[nodiscard]] std::string read(std::vector<std::string>& faults);
     void tell_unreadable(const std::string& why);
@@ -56,7 +46,7 @@ class AllowListFile {
 
     std::filesystem::path file_;
     Log log_;
-    Mark read_at_;
+    FileMark read_at_;
     std::string told_;  ///< why it could not be read, so that it is said once a minute
     TimePoint told_at_{};
     mutable std::mutex lock_;

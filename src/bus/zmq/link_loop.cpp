@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -11,6 +10,8 @@
 
 #include "base/clock.hpp"
 #include "base/hash.hpp"
+#include "bus/core/allowance.hpp"
+#include "bus/keys/file_mark.hpp"
 #include "bus/keys/key_files.hpp"
 #include "bus/keys/known_parties.hpp"
 #include "bus/zmq/address.hpp"
@@ -198,8 +199,8 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
     void look_at_keys(TimePoint now) {
         if (!link_keys_ || !core_.up() || now < keys_looked_at_ + keys_looked_at_every) return;
         keys_looked_at_ = now;
-        const KeyMark mark = mark_of_key();
-        if (mark == key_mark_) return;
+        const FileMark mark = mark_of_key();
+        if (!mark.there || mark == key_mark_) return;
         key_mark_ = mark;
         const auto keys = load_link_keys(keys_, node_, wall_seconds());
         if (!keys || keys->own.pair.public_key == link_keys_->own.pair.public_key) return;
@@ -208,17 +209,8 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
         core_.begin_again(now);
     }
 
-    struct KeyMark {
-        ino_t inode = 0;
-        std::int64_t seconds = 0;
-        std::int64_t nanoseconds = 0;
-        friend bool operator==(const KeyMark&, const KeyMark&) = default;
-    };
-    [[nodiscard]] KeyMark mark_of_key() const {
-        struct stat found{};
-        const auto file = secret_key_path(keys_.directory, link_keys_->own.name);
-        if (::stat(file.c_str(), &found) != 0) return key_mark_;
-        return {found.st_ino, found.st_mtim.tv_sec, found.st_mtim.tv_nsec};
+    [[nodiscard]] FileMark mark_of_key() const {
+        return mark_of(secret_key_path(keys_.directory, link_keys_->own.name));
     }
 
     /// With each connection anew: keys are exchanged while the process goes on.
@@ -259,7 +251,7 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
     KeySource keys_;
     std::string node_;  ///< this one's name
     std::optional<LinkKeys> link_keys_;
-    KeyMark key_mark_;  ///< of the file that they were read from
+    FileMark key_mark_;  ///< of the file that they were read from
     TimePoint keys_looked_at_{};
     std::optional<zmq::socket_t> socket_;
     std::optional<Handshakes> handshakes_;  ///< of socket_, until it is up
@@ -294,19 +286,15 @@ Result<> check_keys(const Address& address, const KeySource& keys, const std::st
     return {};
 }
 
-/// So many lines about sealing a minute: others can make a party write them.
-constexpr unsigned seal_lines_a_minute = 30;
+/// Lines about sealing: others can make a party write them.
+constexpr AllowanceLimits seal_lines{.most = 30, .per_second = 0.5};
 
 /// Says what people have to know of sealing, with a bound.
 std::function<void(const std::string&)> seal_log() {
-    struct Told {
-        TimePoint since{};
-        unsigned lines = 0;
-    };
-    return [told = std::make_shared<Told>()](const std::string& sentence) {
-        const TimePoint now = clock_now();
-        if (now - told->since >= std::chrono::minutes(1)) *told = {now, 0};
-        if (told->lines++ < seal_lines_a_minute) observe::log::warn("{}", sentence);
+    return [lines = std::make_shared<LineAllowance>(seal_lines, clock_now())](
+               const std::string& sentence) {
+        if (const auto ending = lines->take(clock_now()))
+            observe::log::warn("{}{}", sentence, *ending);
     };
 }
 
