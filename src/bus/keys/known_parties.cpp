@@ -12,7 +12,6 @@
 #include <sstream>
 #include <string>
 #include <system_error>
-#include <vector>
 
 #include "base/ids.hpp"
 #include "bus/keys/allow_list.hpp"
@@ -72,32 +71,28 @@ tl::unexpected<Failure> cannot(const std::string& what, const std::string& why,
 
 }  // namespace
 
-/// What is known of a name.
+/// What is known of a name, and of the name that it is made of, where that is another one.
 struct KnownParties::Known {
+    /// Of one name.
+    struct Keys {
+        bool known = false;     ///< it has a key here
+        bool this_key = false;  ///< and the one that is shown is among them
+        std::string other;      ///< the fingerprint of the last one that is not
+        std::string where;      ///< the file that has it
+    };
     explicit Known(const std::string& name, const PublicKey& key)
         : base(without_suffix(name)), fingerprint(fingerprint_of(key)) {}
-    void compare(const std::string& other, const std::string& in) {
-        if (other == fingerprint)
-            this_key = true;
+    void add(Keys& keys, const std::string& found, const std::string& where) const {
+        keys.known = true;
+        if (found == fingerprint)
+            keys.this_key = true;
         else
-            others.push_back(other), where = in;
+            keys.other = found, keys.where = where;
     }
-    void compare_base(const std::string& other, const std::string& in) {
-        base_known = true;
-        if (other == fingerprint)
-            base_key = true;
-        else
-            base_others = other, base_where = in;
-    }
-    std::string base;  ///< the name without a suffix
-    std::string fingerprint;
-    bool this_key = false;
-    std::vector<std::string> others;  ///< fingerprints of other keys of that name
-    std::string where;                ///< that has the last of them
-    bool base_known = false;          ///< of another name than this one
-    bool base_key = false;
-    std::string base_others;
-    std::string base_where;
+    std::string base;         ///< the name without a suffix
+    std::string fingerprint;  ///< of the key that is shown
+    Keys own;
+    Keys of_base;
     std::size_t made = 0;   ///< names in the file that are made of the base
     std::size_t bytes = 0;  ///< of the file
     bool ends_line = true;  ///< its last byte
@@ -125,10 +120,8 @@ Result<KnownParties::Known> KnownParties::look(const std::string& key_name, cons
         }
         const auto file = read_public_key(handed);
         if (!file) return cannot("read " + handed.string(), file.error().sentence, key_name);
-        if (name == key_name)
-            known.compare(fingerprint_of(file->key), handed.string());
-        else
-            known.compare_base(fingerprint_of(file->key), handed.string());
+        known.add(name == key_name ? known.own : known.of_base, fingerprint_of(file->key),
+                  handed.string());
     }
     const Descriptor file(::open(file_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (file.fd < 0) {
@@ -164,11 +157,8 @@ Result<> KnownParties::look_at_lines(int fd, const std::string& key_name, Known&
         if (name != known.base && without_suffix(name) == known.base) ++known.made;
         if (name != key_name && name != known.base) continue;
         const auto whole = parse_public_key(said);
-        const std::string other = whole ? fingerprint_of(*whole) : parse_fingerprint(said);
-        if (name == key_name)
-            known.compare(other, file_.string());
-        else
-            known.compare_base(other, file_.string());
+        const std::string found = whole ? fingerprint_of(*whole) : parse_fingerprint(said);
+        known.add(name == key_name ? known.own : known.of_base, found, file_.string());
     }
     return {};
 }
@@ -176,11 +166,10 @@ Result<> KnownParties::look_at_lines(int fd, const std::string& key_name, Known&
 /// Errors: refused, when another key counts for that name, or for the one that it is made of.
 Result<> KnownParties::judge(const std::string& key_name, const PublicKey& key,
                              const Known& known) const {
-    const auto other_key = [&](const std::string& name, const std::string& where,
-                               const std::string& other) {
+    const auto other_key = [&](const std::string& name, const Known::Keys& keys) {
         const std::string shows = key_name + " shows the key " + fingerprint_of(key);
         return tl::unexpected(refused(
-            shows + ", and " + where + " has " + other + " for " +
+            shows + ", and " + keys.where + " has " + keys.other + " for " +
                 (name == key_name ? "that name" : name + ", whose processes are called so") +
                 ": somebody stands between, or it has a new key. Ask there over the telephone; "
                 "when it is right, put the new one into that file",
@@ -188,17 +177,16 @@ Result<> KnownParties::judge(const std::string& key_name, const PublicKey& key,
                 ": somebody stands between, or it has a new key. The log there says more"));
     };
     // a line of the longer name does not help: whoever made it up has written it at first sight
-    if (known.base_known && !known.base_key)
-        return other_key(known.base, known.base_where, known.base_others);
-    if (known.base_key || known.this_key || known.others.empty()) return {};
-    return other_key(key_name, known.where, known.others.back());
+    if (known.of_base.known && !known.of_base.this_key) return other_key(known.base, known.of_base);
+    if (known.of_base.this_key || known.own.this_key || !known.own.known) return {};
+    return other_key(key_name, known.own);
 }
 
 Result<> KnownParties::meet(const std::string& key_name, const PublicKey& key) {
     const auto known = look(key_name, key);
     if (!known) return tl::unexpected(known.error());
     if (auto good = judge(key_name, key, *known); !good) return good;
-    if (known->this_key || known->base_key) return {};
+    if (known->own.this_key || known->of_base.this_key) return {};
     if (first_use_ == FirstUse::take) return note(key_name, key);
     const std::string line = key_name + " " + fingerprint_of(key);
     return tl::unexpected(
@@ -213,7 +201,7 @@ Result<> KnownParties::meet(const std::string& key_name, const PublicKey& key) {
 Result<> KnownParties::knows(const std::string& key_name, const PublicKey& key) {
     const auto known = look(key_name, key);
     if (!known) return tl::unexpected(known.error());
-    if (known->base_key || (known->this_key && !known->base_known)) return {};
+    if (known->of_base.this_key || (known->own.this_key && !known->of_base.known)) return {};
     return fail(Errc::refused, "the key " + fingerprint_of(key) + " of " + key_name +
                                    " is not known here; who trusts it writes this line into " +
                                    file_.filename().string() + ": " + key_name + " " +
@@ -247,7 +235,7 @@ Result<> KnownParties::note(const std::string& key_name, const PublicKey& key) {
     Known known(key_name, key);
     if (auto good = look_at_lines(file.fd, key_name, known); !good) return good;
     if (auto good = judge(key_name, key, known); !good) return good;
-    if (known.this_key || known.base_key) return {};
+    if (known.own.this_key || known.of_base.this_key) return {};
     if (known.base != key_name && known.made >= made_names_max)
         return cannot("note the key of " + key_name + " in " + file_.string(),
                       "it has many names that are made of " + known.base, key_name);
