@@ -108,9 +108,7 @@ Result<Made> make_invitation(const InviteArguments& arguments) {
         return fail(Errc::usage, "--broker " + printable(*address) + " cannot be in an invitation");
     made.invited.as = std::move(*full);
     made.invited.lifetime = *lifetime;
-    made.invited.beside = arguments.replace ? bus::Beside::in_place
-                          : arguments.also  ? bus::Beside::also
-                                            : bus::Beside::alone;
+    made.invited.beside = beside_of(arguments.replace, arguments.also);
     return made;
 }
 
@@ -146,9 +144,7 @@ std::string state_of(const bus::Invited& invited, bus::Seconds now) {
 }
 
 int list_invitations(const InviteArguments& arguments) {
-    const fs::path file = bus::allow_list_path(arguments.certificates);
-    std::error_code ec;
-    const auto text = fs::exists(file, ec) ? read_file(file) : Result<std::string>(std::string());
+    const auto text = allow_list_text(bus::allow_list_path(arguments.certificates));
     if (!text) return report_failure(arguments, text.error());
     std::vector<std::string> faults;
     const bus::AllowList list = bus::AllowList::parse(*text, faults);

@@ -28,10 +28,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t fingerprint_group = 9;  // "ABCD-EFGH", which tells invitations apart
-constexpr mode_t secret_mode = S_IRUSR | S_IWUSR;
-constexpr mode_t public_mode = secret_mode | S_IRGRP | S_IROTH;
-
 /// What is done here, and with what.
 struct Joining {
     bus::InvitationLine line;
@@ -139,7 +135,7 @@ Result<Joining> prepare(const JoinArguments& arguments) {
     joining.fingerprint = bus::fingerprint_of(joining.invitation.public_key);
     joining.directory = arguments.certificates;
     joining.staging = joining.directory / ("joining-" + joining.line.name + "-" +
-                                           joining.fingerprint.substr(0, fingerprint_group));
+                                           short_fingerprint(joining.fingerprint));
     joining.joined = joining.directory / (joining.line.name + ".joined");
     const bus::Seconds now = bus::wall_seconds();
     if (joining.line.expires <= now && !begun_before(joining))
@@ -182,8 +178,7 @@ Result<> move_old_away(const Joining& joining) {
     const fs::path old_secret = bus::secret_key_path(joining.directory, joining.line.name);
     if (!fs::exists(old_public, ec) && !fs::exists(old_secret, ec)) return {};
     const auto known = bus::read_public_key(old_public);
-    const std::string mark =
-        known ? bus::fingerprint_of(known->key).substr(0, fingerprint_group) : "unknown";
+    const std::string mark = known ? short_fingerprint(bus::fingerprint_of(known->key)) : "unknown";
     const fs::path aside = joining.directory / "old" / (joining.line.name + "-" + mark);
     fs::create_directories(aside, ec);
     for (const fs::path& file : {old_secret, old_public, joining.joined}) {
@@ -206,12 +201,10 @@ Result<> place(const fs::path& path, const std::string& text, mode_t mode) {
 /// Killed in between, the same command does it again.
 Result<> install(const Joining& joining, const bus::EnrolAnswer& answer) {
     const std::string& name = joining.line.name;
-    const std::string pinned = "name " + std::string(bus::broker_key_name) + "\npublic " +
-                               bus::text_of(joining.line.broker) + "\nexpires " +
-                               bus::date_text(static_cast<bus::Seconds>(answer.broker_expires)) +
-                               "\n";
-    if (auto done = place(bus::public_key_path(joining.directory, bus::broker_key_name), pinned,
-                          public_mode);
+    const bus::PublicKeyFile pinned{std::string(bus::broker_key_name), joining.line.broker,
+                                    static_cast<bus::Seconds>(answer.broker_expires)};
+    if (auto done = place(bus::public_key_path(joining.directory, pinned.name),
+                          bus::public_file_text(pinned), bus::public_file_mode);
         !done)
         return done;
     std::error_code ec;
@@ -221,7 +214,9 @@ Result<> install(const Joining& joining, const bus::EnrolAnswer& answer) {
                                      bus::public_key_path(joining.directory, name)}) {
             auto text = read_file(joining.staging / file.filename());
             if (!text) return tl::unexpected(text.error());
-            auto done = place(file, *text, file.extension() == ".key" ? secret_mode : public_mode);
+            auto done = place(file, *text,
+                              file.extension() == bus::secret_extension ? bus::secret_file_mode
+                                                                        : bus::public_file_mode);
             sodium_memzero(text->data(), text->size());
             if (!done) return done;
         }

@@ -22,5 +22,11 @@ Result<bus::Allowed> with_rights(const bus::Allowed& entry, const std::vector<st
                                  const std::vector<std::string>& may);
 /// A period of a flag in seconds. Errors: usage, naming the flag.
 Result<bus::Seconds> period_of(const std::string& flag, const std::string& text);
+/// What --replace and --also say of other keys of the name.
+bus::Beside beside_of(bool replace, bool also);
+/// The text of an allow-list; empty where there is none yet. Errors: io.
+Result<std::string> allow_list_text(const std::filesystem::path& file);
+/// "ABCD-EFGH" of a fingerprint, which tells keys apart in names of directories.
+std::string short_fingerprint(const std::string& fingerprint);
 
 }  // namespace vflbus::cli

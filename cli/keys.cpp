@@ -6,6 +6,7 @@
 
 #include "bus/keys/key_files.hpp"
 #include "commands.hpp"
+#include "key_store.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
 
@@ -25,15 +26,12 @@ JsonObject json_of(const bus::PublicKeyFile& key) {
 }  // namespace
 
 int run(const KeysNewArguments& arguments) {
-    const auto period = bus::parse_period(arguments.expires);
-    if (!period)
-        return report_failure(arguments, {Errc::usage,
-                                          "--expires is a period such as 365d or 12h, "
-                                          "at most 100 years"});
+    const auto period = period_of("--expires", arguments.expires);
+    if (!period) return report_failure(arguments, period.error());
     const fs::path directory = arguments.certificates;
     const auto made = bus::make_key_files(directory, arguments.name, bus::wall_seconds() + *period);
     if (!made) return report_failure(arguments, made.error());
-    const bus::PublicKeyFile public_key{made->name, made->pair.public_key, made->expires};
+    const bus::PublicKeyFile public_key = bus::public_half(*made);
     if (arguments.json) {
         print(json_of(public_key)
                   .add("secret_file", bus::secret_key_path(directory, made->name).string())

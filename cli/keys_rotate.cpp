@@ -14,6 +14,7 @@
 #include "bus/keys/known_parties.hpp"
 #include "commands.hpp"
 #include "enrolling.hpp"
+#include "key_store.hpp"
 #include "output.hpp"
 #include "settings.hpp"
 
@@ -22,9 +23,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::size_t mark_digits = 9;
-constexpr mode_t secret_file = S_IRUSR | S_IWUSR;
-constexpr mode_t public_file = secret_file | S_IRGRP | S_IROTH;
 constexpr mode_t mode_bits = S_IRWXU | S_IRWXG | S_IRWXO;
 
 /// Where the keys are, and where the new one lies until it counts.
@@ -60,7 +58,7 @@ Result<> moved(const fs::path& from, const fs::path& to) {
 Result<> keep_old(const Rotation& rotation, const bus::SecretKeyFile& old) {
     const fs::path all = rotation.directory / "old";
     const fs::path kept =
-        all / (old.name + "-" + bus::fingerprint_of(old.pair.public_key).substr(0, mark_digits));
+        all / (old.name + "-" + short_fingerprint(bus::fingerprint_of(old.pair.public_key)));
     std::error_code ec;
     for (const fs::path& made : {all, kept})
         if (fs::create_directory(made, ec))
@@ -68,12 +66,13 @@ Result<> keep_old(const Rotation& rotation, const bus::SecretKeyFile& old) {
     auto text = read_file(rotation.secret());
     if (!text) return tl::unexpected(text.error());
     const fs::path secret = bus::secret_key_path(kept, old.name);
-    const auto copied = write_new_file(secret, *text, secret_file);
+    const auto copied = write_new_file(secret, *text, bus::secret_file_mode);
     sodium_memzero(text->data(), text->size());
     if (!copied) return tl::unexpected(copied.error());
     if (const auto given = as_old(secret, rotation.secret()); !given) return given;
     const fs::path handed_out = bus::public_key_path(kept, old.name);
-    if (const auto written = write_new_file(handed_out, bus::public_file_text(old), public_file);
+    if (const auto written = write_new_file(
+            handed_out, bus::public_file_text(bus::public_half(old)), bus::public_file_mode);
         !written)
         return tl::unexpected(written.error());
     std::error_code there;
@@ -86,14 +85,15 @@ Result<> place_public(const Rotation& rotation, const bus::SecretKeyFile& key) {
     const fs::path next = rotation.aside / "next";
     std::error_code ec;
     fs::remove(next, ec);
-    if (const auto written = write_new_file(next, bus::public_file_text(key), public_file);
+    if (const auto written = write_new_file(next, bus::public_file_text(bus::public_half(key)),
+                                            bus::public_file_mode);
         !written)
         return tl::unexpected(written.error());
     if (fs::exists(rotation.handed_out(), ec)) {
         if (const auto given = as_old(next, rotation.handed_out()); !given) return given;
     } else {
         if (const auto given = as_old(next, rotation.secret()); !given) return given;
-        ::chmod(next.c_str(), public_file);
+        ::chmod(next.c_str(), bus::public_file_mode);
     }
     return moved(next, rotation.handed_out());
 }

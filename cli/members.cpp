@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "base/files.hpp"
 #include "base/text.hpp"
 #include "bus/keys/allow_list_file.hpp"
 #include "bus/keys/enrolment.hpp"
@@ -104,37 +103,10 @@ std::string json_of(const bus::Allowed& entry, bus::Seconds now) {
 
 }  // namespace
 
-Result<bus::Seconds> period_of(const std::string& flag, const std::string& text) {
-    if (const auto period = bus::parse_period(text)) return *period;
-    return fail(Errc::usage, flag + " is a period such as 365d or 12h, at most 100 years");
-}
-
-Result<bus::Allowed> with_rights(const bus::Allowed& entry, const std::vector<std::string>& roles,
-                                 const std::vector<std::string>& ranks,
-                                 const std::vector<std::string>& may) {
-    std::string line = bus::line_of(entry);
-    const auto add = [&](const char* word, const std::vector<std::string>& values) {
-        for (std::size_t i = 0; i < values.size(); ++i)
-            line += (i == 0 ? std::string(" ") + word + "=" : ",") + values[i];
-    };
-    add("role", roles);
-    add("rank", ranks);
-    add("may", may);
-    std::vector<std::string> faults;
-    const bus::AllowList list = bus::AllowList::parse(line, faults);
-    if (!faults.empty() || list.entries().size() != 1)
-        return fail(Errc::usage, faults.empty()
-                                     ? "this makes no line of the allow-list"
-                                     : faults.front().substr(faults.front().find(": ") + 2));
-    return list.entries().front();
-}
-
 int run(const AllowArguments& arguments) {
     const auto entry = new_entry(arguments);
     if (!entry) return report_failure(arguments, entry.error());
-    const bus::Beside beside = arguments.replace ? bus::Beside::in_place
-                               : arguments.also  ? bus::Beside::also
-                                                 : bus::Beside::alone;
+    const bus::Beside beside = beside_of(arguments.replace, arguments.also);
     const auto changed = bus::change_allow_list(
         arguments.certificates,
         [&](const std::string& text) { return bus::with_key(text, *entry, beside); });
@@ -173,15 +145,10 @@ int run(const RevokeArguments& arguments) {
 
 int run(const MembersArguments& arguments) {
     const fs::path file = bus::allow_list_path(arguments.certificates);
-    std::error_code ec;
-    std::string text;
-    if (fs::exists(file, ec)) {
-        auto read = read_file(file);
-        if (!read) return report_failure(arguments, read.error());
-        text = std::move(*read);
-    }
+    const auto text = allow_list_text(file);
+    if (!text) return report_failure(arguments, text.error());
     std::vector<std::string> faults;
-    const bus::AllowList list = bus::AllowList::parse(text, faults);
+    const bus::AllowList list = bus::AllowList::parse(*text, faults);
     for (const std::string& fault : faults)
         error_line(file.string() + ", " + fault + "; this line counts as not there");
     const bus::Seconds now = bus::wall_seconds();

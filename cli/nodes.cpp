@@ -5,11 +5,11 @@
 #include <vector>
 
 #include "ask.hpp"
-#include "base/files.hpp"
 #include "base/text.hpp"
 #include "bus/keys/allow_list_file.hpp"
 #include "bus/keys/key_files.hpp"
 #include "commands.hpp"
+#include "key_store.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
 #include "settings.hpp"
@@ -20,10 +20,8 @@ namespace {
 
 /// Where the broker's own keys are: of keys on its allow-list that end soon.
 void warn_of_members(const std::filesystem::path& certificates) {
-    std::error_code ec;
-    const auto file = bus::allow_list_path(certificates);
-    if (certificates.empty() || !std::filesystem::exists(file, ec)) return;
-    const auto text = read_file(file);
+    if (certificates.empty()) return;
+    const auto text = allow_list_text(bus::allow_list_path(certificates));
     if (!text) return;
     std::vector<std::string> faults;
     const bus::AllowList list = bus::AllowList::parse(*text, faults);

@@ -20,8 +20,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t file_bytes_max = 4096;
-constexpr mode_t secret_mode = S_IRUSR | S_IWUSR;
-constexpr mode_t public_mode = secret_mode | S_IRGRP | S_IROTH;
 
 tl::unexpected<Failure> failed(const fs::path& path, const char* what) {
     return fail(Errc::io,
@@ -111,8 +109,12 @@ fs::path public_key_path(const fs::path& directory, std::string_view name) {
     return directory / std::string(name).append(public_extension);
 }
 
-std::string public_file_text(const SecretKeyFile& key) {
-    return "name " + key.name + "\npublic " + text_of(key.pair.public_key) + "\nexpires " +
+PublicKeyFile public_half(const SecretKeyFile& key) {
+    return {key.name, key.pair.public_key, key.expires};
+}
+
+std::string public_file_text(const PublicKeyFile& key) {
+    return "name " + key.name + "\npublic " + text_of(key.key) + "\nexpires " +
            date_text(key.expires) + "\n";
 }
 
@@ -131,14 +133,15 @@ Result<SecretKeyFile> make_key_files(const fs::path& directory, const std::strin
                                   " exists and is never written over; choose another name, or move "
                                   "it away");
     const SecretKeyFile made{name, make_key_pair(), expires};
+    const std::string handed_out = public_file_text(public_half(made));
     std::string secret = "# The key of " + name +
                          ". SECRET: it never leaves this machine; hand out the .pub file.\n" +
-                         public_file_text(made) + "secret " + text_of(made.pair.secret) + "\n";
-    const auto written = write_key_file(secret_key_path(directory, name), secret, secret_mode);
+                         handed_out + "secret " + text_of(made.pair.secret) + "\n";
+    const auto written = write_key_file(secret_key_path(directory, name), secret, secret_file_mode);
     sodium_memzero(secret.data(), secret.size());
     if (!written) return tl::unexpected(written.error());
     if (const auto written_public =
-            write_key_file(public_key_path(directory, name), public_file_text(made), public_mode);
+            write_key_file(public_key_path(directory, name), handed_out, public_file_mode);
         !written_public) {
         // half of a pair is no key, and would be in the way of the next one
         ::unlink(secret_key_path(directory, name).c_str());
@@ -175,7 +178,7 @@ Result<SecretKeyFile> read_key_pair(const fs::path& directory, const std::string
     auto key = read_secret_key(secret_key_path(directory, name));
     if (!key) return key;
     const fs::path handed_out = public_key_path(directory, name);
-    if (!write_new_file(handed_out, public_file_text(*key), public_mode))
+    if (!write_new_file(handed_out, public_file_text(public_half(*key)), public_file_mode))
         return failed(handed_out, "write");
     return key;
 }

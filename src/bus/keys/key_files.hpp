@@ -1,6 +1,8 @@
 #pragma once
 // Keys in files: NAME.key, which nobody else may read, and NAME.pub, which is handed out.
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -16,6 +18,8 @@ namespace vflbus::bus {
 inline constexpr std::string_view broker_key_name = "broker";
 inline constexpr std::string_view secret_extension = ".key";
 inline constexpr std::string_view public_extension = ".pub";
+inline constexpr mode_t secret_file_mode = S_IRUSR | S_IWUSR;
+inline constexpr mode_t public_file_mode = secret_file_mode | S_IRGRP | S_IROTH;
 inline constexpr Seconds key_lifetime_s = 365 * 86'400;
 /// From so long before its end on, a key is warned of.
 inline constexpr Seconds key_warning_s = 30 * 86'400;
@@ -47,8 +51,9 @@ Result<SecretKeyFile> make_key_files(const std::filesystem::path& directory,
 Result<PublicKeyFile> read_public_key(const std::filesystem::path& file);
 Result<SecretKeyFile> read_secret_key(const std::filesystem::path& file);
 
-/// What NAME.pub of that key says.
-std::string public_file_text(const SecretKeyFile& key);
+/// The half that is handed out, and what its file says.
+PublicKeyFile public_half(const SecretKeyFile& key);
+std::string public_file_text(const PublicKeyFile& key);
 /// NAME.key of that directory. Whoever made the pair was perhaps killed between its two files:
 /// NAME.pub is written from the secret where it is missing. Errors: as of both, io.
 Result<SecretKeyFile> read_key_pair(const std::filesystem::path& directory,
