@@ -172,7 +172,7 @@ void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
             continue;
         }
         if (!body.open()) {
-            reply_error(run.id, from, number, broken(run, "request", number, {}), time_);
+            reply_error(run.id, from, number, broken(run, "request", number), time_);
             continue;
         }
         peer.at_user.insert(number);
@@ -197,7 +197,7 @@ void LinkCore::deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t nu
     event.body = body.take_bytes();
     event.room = body.take_memory();
     if (!good) {
-        event.error = broken(run, "the answer to request", number, {});
+        event.error = broken(run, "the answer to request", number);
     } else if ((body.flags() & flag::error) != 0) {
         auto ending = decode_ending(event.body);
         event.error = ending

@@ -358,11 +358,10 @@ class LinkCore {
     [[nodiscard]] TimePoint terms_deadline() const noexcept;
     void on_terms(const Header& header, const Payload& body);
     void tell_invited(const RunId& run, const Invited& invited);
-    [[nodiscard]] bool seal_join(const RunId& id, std::uint32_t term, Join& join, Run* run);
+    void seal_join(const RunId& id, std::uint32_t term, Join& join, Run* run);
     void seal_body(const Run& run, NodeId dst, const Peer& peer, BodyName name, OutgoingBody& out);
     void begin_opening(const Run& run, const Peer& peer, IncomingBody& body, const Header& header);
-    [[nodiscard]] Failure broken(const Run& run, const char* what, std::uint64_t number,
-                                 const std::string& from);
+    [[nodiscard]] Failure broken(const Run& run, const char* what, std::uint64_t number);
 
     // -- the bulk connection: link_bulk.cpp -------------------------------------
     struct Bulk {

@@ -14,6 +14,14 @@ constexpr std::size_t sealed_answer_overhead = 64;
 /// A question `key`, or its answer, may be lost like any other.
 constexpr Duration key_again_after = std::chrono::seconds(2);
 
+/// What an answer with flag `error` says.
+Failure failure_in(std::span<const std::uint8_t> body) {
+    auto ending = decode_ending(body);
+    if (!ending || ending->code == Errc::ok)
+        return {Errc::malformed_message, "the answer does not decode"};
+    return {ending->code, std::move(ending->sentence)};
+}
+
 }  // namespace
 
 // -- asking ------------------------------------------------------------------------
@@ -75,13 +83,12 @@ void LinkQuestions::ask_key(NodeId dst, Channel& channel, const RunId& run) {
     send_(Kind::query, header, encode_empty());
 }
 
-void LinkQuestions::on_key(const Header& header, const Payload& body, Channel& channel) {
+/// The node itself has answered `key`, or the broker in its place.
+void LinkQuestions::on_key(NodeId dst, const Header& header, const Payload& body,
+                           Channel& channel) {
     channel.key_question = 0;
-    const NodeId dst = header.dst == own_id_ ? header.src : header.dst;
     if ((header.flags & flag::error) != 0) {
-        auto ending = decode_ending(body.bytes());
-        Failure why{Errc::malformed_message, "the answer does not decode"};
-        if (ending && ending->code != Errc::ok) why = {ending->code, ending->sentence};
+        Failure why = failure_in(body.bytes());
         if (why.code == Errc::unknown_message)
             why = {Errc::refused, own_name_ +
                                       " asks sealed questions (bus.seal), and who is asked "
@@ -93,9 +100,9 @@ void LinkQuestions::on_key(const Header& header, const Payload& body, Channel& c
     if (!answer) return settle_all(dst, answer.error());
     if (const auto good = seal_->meet(answer->node, dst); !good)
         return settle_all(dst, good.error());
-    channel.keys = seal_->keys_for(
-        {privacy::SealUse::Purpose::questions, seal_->cipher_with(answer->aes), {}, 0, 0, 0},
-        answer->node, true);
+    channel.keys =
+        seal_->keys_for({privacy::SealUse::Purpose::questions, seal_->cipher_with(answer->aes)},
+                        answer->node, true);
     if (!channel.keys) return settle_all(dst, {Errc::refused, "that is no key"});
     for (const auto& [number, asked] : asked_)
         if (asked.dst == dst) send_query(number, asked);
@@ -151,11 +158,7 @@ void LinkQuestions::on_sealed_answer(const Header& header, const Payload& body, 
     }
     if ((header.flags & flag::error) == 0)
         return settle(header.request, asked, std::move(*content), {Errc::ok, {}});
-    auto ending = decode_ending(*content);
-    settle(header.request, asked, {},
-           ending && ending->code != Errc::ok
-               ? Failure{ending->code, std::move(ending->sentence)}
-               : Failure{Errc::malformed_message, "the answer does not decode"});
+    settle(header.request, asked, {}, failure_in(*content));
 }
 
 void LinkQuestions::settle(std::uint64_t number, const Asked& asked, Bytes body, Failure error) {
@@ -178,12 +181,8 @@ void LinkQuestions::on_answer(const Header& header, const Payload& body) {
     if (header.type == static_cast<std::uint16_t>(Question::key)) {
         for (auto& [dst, channel] : channels_)
             if (channel.key_question != 0 && channel.key_question == header.request &&
-                (header.src == dst || header.src == broker_node)) {
-                Header from = header;
-                from.src = dst;
-                from.dst = own_id_;
-                return on_key(from, body, channel);
-            }
+                (header.src == dst || header.src == broker_node))
+                return on_key(dst, header, body, channel);
         return;
     }
     const auto found = asked_.find(header.request);
@@ -203,11 +202,7 @@ void LinkQuestions::on_answer(const Header& header, const Payload& body) {
             {Errc::seal_broken, "a sealed answer came to a question that was not sealed"});
     if ((header.flags & flag::error) == 0)
         return settle(header.request, asked, Bytes(bytes.begin(), bytes.end()), {Errc::ok, {}});
-    auto ending = decode_ending(bytes);
-    settle(header.request, asked, {},
-           ending && ending->code != Errc::ok
-               ? Failure{ending->code, std::move(ending->sentence)}
-               : Failure{Errc::malformed_message, "the answer does not decode"});
+    settle(header.request, asked, {}, failure_in(bytes));
 }
 
 bool LinkQuestions::next_answer(AnswerArrived& out) {
@@ -221,7 +216,11 @@ bool LinkQuestions::next_answer(AnswerArrived& out) {
 
 bool LinkQuestions::Heard::is_new(const Session& session, std::uint64_t count) {
     const auto [entry, first] = last_.emplace(session, count);
-    if (!first) return count > entry->second && (entry->second = count, true);
+    if (!first) {
+        const bool higher = count > entry->second;
+        if (higher) entry->second = count;
+        return higher;
+    }
     order_.push_back(session);
     if (order_.size() > askers_max) {
         last_.erase(order_.front());
@@ -267,13 +266,9 @@ void LinkQuestions::open_query(const Header& header, const Payload& body, QueryA
         seal_->tell(good.error().sentence);
         return answer(query, tl::unexpected(for_the_other_end(good.error())));
     }
-    const auto keys = seal_->keys_for({privacy::SealUse::Purpose::questions,
-                                       static_cast<privacy::Cipher>(said->cipher),
-                                       {},
-                                       0,
-                                       0,
-                                       0},
-                                      said->asker, false);
+    const auto keys = seal_->keys_for(
+        {privacy::SealUse::Purpose::questions, static_cast<privacy::Cipher>(said->cipher)},
+        said->asker, false);
     std::optional<Bytes> content;
     if (keys)
         content = opened_bytes(*keys, SealedKind::query, said->count,

@@ -128,7 +128,7 @@ class LinkQuestions {
     void send_query(std::uint64_t number, const Asked& asked);
     void send_sealed(std::uint64_t number, const Asked& asked, const SealKeys& keys);
     void ask_key(NodeId dst, Channel& channel, const RunId& run);
-    void on_key(const Header& header, const Payload& body, Channel& channel);
+    void on_key(NodeId dst, const Header& header, const Payload& body, Channel& channel);
     void on_sealed_answer(const Header& header, const Payload& body, Asked& asked);
     void settle_all(NodeId dst, const Failure& failure);
     void open_query(const Header& header, const Payload& body, QueryArrived& query);

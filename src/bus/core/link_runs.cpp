@@ -41,7 +41,7 @@ void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join
     if (join.code != Errc::ok) {
         runs_.erase(run);
         if (state_ != State::up) return;
-        if (seal_) (void)seal_join(run, term, join, nullptr);
+        if (seal_) seal_join(run, term, join, nullptr);
         Header header;
         header.run = run;
         header.term = term;
@@ -55,7 +55,7 @@ void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join
     entry.term = term;
     entry.owner = owner;
     // without its OPEN, which came too long ago, the JOIN has no keys and the owner declines it
-    if (seal_) (void)seal_join(run, term, join, &entry);
+    if (seal_) seal_join(run, term, join, &entry);
     entry.announcement = encode(join);
     announce(entry, now);
 }

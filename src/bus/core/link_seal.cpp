@@ -66,7 +66,8 @@ Result<> LinkSeal::knows(const SealParty& other, NodeId node) const {
     return config_->parties->knows(other.key_name, PublicKey{other.key});
 }
 
-std::optional<SealKeys> LinkSeal::keys_for(const Use& use, const SealParty& other, bool first) {
+std::optional<SealKeys> LinkSeal::keys_for(privacy::SealUse use, const SealParty& other,
+                                           bool first) {
     const std::pair<Keys, bool> name{{other.key, other.session}, first};
     auto root = roots_.find(name);
     if (root == roots_.end()) {
@@ -76,17 +77,10 @@ std::optional<SealKeys> LinkSeal::keys_for(const Use& use, const SealParty& othe
         if (roots_.size() >= roots_max) roots_.clear();
         root = roots_.emplace(name, *agreed).first;
     }
-    privacy::SealUse whole;
-    whole.purpose = use.purpose;
-    whole.cipher = use.cipher;
-    whole.run = use.run;
-    whole.term = use.term;
-    whole.opening = use.opening;
-    whole.joining = use.joining;
-    whole.first = identity_of(first ? self_ : other);
-    whole.second = identity_of(first ? other : self_);
-    return SealKeys{use.cipher, privacy::derive_key(root->second, whole, first),
-                    privacy::derive_key(root->second, whole, !first)};
+    use.first = identity_of(first ? self_ : other);
+    use.second = identity_of(first ? other : self_);
+    return SealKeys{use.cipher, privacy::derive_key(root->second, use, first),
+                    privacy::derive_key(root->second, use, !first)};
 }
 
 void LinkSeal::note_broken(const std::string& sentence) {

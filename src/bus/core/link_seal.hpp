@@ -66,16 +66,9 @@ class LinkSeal {
     [[nodiscard]] Result<> knows(const SealParty& other, NodeId node) const;
 
     // -- keys ------------------------------------------------------------------------
-    struct Use {
-        privacy::SealUse::Purpose purpose = privacy::SealUse::Purpose::run;
-        privacy::Cipher cipher = privacy::Cipher::aes_256_gcm;
-        RunId run{};
-        std::uint32_t term = 0;
-        std::uint64_t opening = 0;
-        std::uint64_t joining = 0;
-    };
-    /// `first`: this process is the owner of the run, or who asks. Nothing for keys that are none.
-    [[nodiscard]] std::optional<SealKeys> keys_for(const Use& use, const SealParty& other,
+    /// `use`: without the identities, which are those of this process and the other one. `first`:
+    /// this process is the owner of the run, or who asks. Nothing for keys that are none.
+    [[nodiscard]] std::optional<SealKeys> keys_for(privacy::SealUse use, const SealParty& other,
                                                    bool first);
 
     // -- counting ----------------------------------------------------------------------

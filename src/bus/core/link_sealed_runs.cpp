@@ -81,12 +81,12 @@ bool LinkCore::may_take_part(const Run& run, const std::string& name) {
 /// A participant asks for the text of an OPEN of ours.
 void LinkCore::on_terms_query(const Header& header, const Payload& body) {
     if (state_ != State::up) return;
+    Header answer;
+    answer.run = header.run;
+    answer.dst = header.src;
+    answer.request = header.request;
+    answer.type = header.type;
     const auto refuse = [&](const Failure& why) {
-        Header answer;
-        answer.run = header.run;
-        answer.dst = header.src;
-        answer.request = header.request;
-        answer.type = header.type;
         answer.flags = flag::error;
         send_control(Kind::answer, answer, encode(Ending{why.code, why.sentence}));
     };
@@ -104,11 +104,6 @@ void LinkCore::on_terms_query(const Header& header, const Payload& body) {
         {Purpose::terms, cipher_of(query->cipher), run->id, run->term, run->opening, 0},
         query->participant, true);
     if (!keys) return refuse({Errc::refused, "that is no key"});
-    Header answer;
-    answer.run = header.run;
-    answer.dst = header.src;
-    answer.request = header.request;
-    answer.type = header.type;
     answer.flags = flag::sealed;
     const std::uint64_t count = seal_->next_count();
     const Bytes associated =
@@ -309,11 +304,10 @@ void LinkCore::tell_invited(const RunId& run, const Invited& invited) {
 }
 
 /// The JOIN that answers a sealed OPEN: what it says is sealed, and `run` gets the keys that follow
-/// from it. False: nothing is known of that OPEN any more.
-bool LinkCore::seal_join(const RunId& id, std::uint32_t term, Join& join, Run* run) {
+/// from it. Where nothing is known of that OPEN any more, it stays as it is.
+void LinkCore::seal_join(const RunId& id, std::uint32_t term, Join& join, Run* run) {
     const auto found = invited_.find(id);
-    if (found == invited_.end() || found->second.term != term || !found->second.answered)
-        return false;
+    if (found == invited_.end() || found->second.term != term || !found->second.answered) return;
     const Invited& invited = found->second;
     SealAccept accept{seal_->self(),
                       static_cast<std::uint8_t>(invited.cipher),
@@ -329,10 +323,9 @@ bool LinkCore::seal_join(const RunId& id, std::uint32_t term, Join& join, Run* r
     const Bytes associated = associated_with_join(id, term, id_, invited.owner, join, accept);
     accept.sealed = sealed_bytes(*keys, SealedKind::join, 0, associated, inner);
     join.extensions[seal_extension] = encode(accept);
-    if (run == nullptr) return true;
+    if (run == nullptr) return;
     run->sealed = true;
     run->peers[invited.owner].seal = PeerSeal{*keys, invited.offer.owner.session, accept.joining};
-    return true;
 }
 
 // -- messages ------------------------------------------------------------------------
@@ -353,11 +346,10 @@ void LinkCore::begin_opening(const Run& run, const Peer& peer, IncomingBody& bod
         body.open_with(data_stream(privacy::SealStream::Way::open, peer.seal->keys, header));
 }
 
-Failure LinkCore::broken(const Run& run, const char* what, std::uint64_t number,
-                         const std::string& from) {
+Failure LinkCore::broken(const Run& run, const char* what, std::uint64_t number) {
     Failure failure{Errc::seal_broken,
                     std::string(what) + " " + std::to_string(number) + " of run " +
-                        run.id.short_hex() + " that came to " + config_.hello.name + from +
+                        run.id.short_hex() + " that came to " + config_.hello.name +
                         " does not open with the keys of both: it was changed on the way, or "
                         "belongs elsewhere"};
     if (seal_) seal_->note_broken(failure.sentence);

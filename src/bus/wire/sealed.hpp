@@ -99,7 +99,7 @@ Result<SealedQuery> decode_sealed_query(std::span<const std::uint8_t> body);
 Result<SealedAnswer> decode_sealed_answer(std::span<const std::uint8_t> body);
 
 /// The associated data of a frame: its header, but for what another attempt may say otherwise
-/// (answered below, offset, aux). `whole`: the length of the body is part of it.
+/// (answered below, offset, aux). `with_length`: that of the body is part of it.
 HeaderBytes associated_data(Header header, bool with_length);
 
 }  // namespace vflbus::bus

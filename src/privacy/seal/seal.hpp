@@ -89,8 +89,8 @@ struct SealUse {
     std::uint32_t term = 0;
     std::uint64_t opening = 0;  ///< which OPEN of the owner's process
     std::uint64_t joining = 0;  ///< which JOIN of the participant's process
-    SealIdentity first;
-    SealIdentity second;
+    SealIdentity first{};
+    SealIdentity second{};
 };
 
 /// The key for what the first says to the second (`to_second`), or the other way round.
