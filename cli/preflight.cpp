@@ -262,21 +262,23 @@ int run(const PreflightArguments& arguments) {
     if (!arguments.rank.empty()) self = "member-" + arguments.rank;
     LoadMore more;
     more.self = self == "member" ? std::string() : self;
-    const auto config = load_config(arguments, broker_flag(arguments.broker), more);
+    auto config = load_config(arguments, broker_flag(arguments.broker), more);
     if (!config) {
         const Line line{"configuration", Verdict::failed, explained(config.error()),
                         config.error().code};
         return report(arguments, {line});
     }
+    std::vector<std::string> parties;
+    if (!more.self.empty()) parties.push_back(more.self);
+    if (parties.empty())
+        for (const auto& [name, section] : config->parties) parties.push_back(name);
+    // by the key that the party's process will use, whatever others are in the directory
+    if (parties.size() == 1 && config->bus.identity.empty()) config->bus.identity = parties.front();
     bus::StopSignal stop;
     const SignalScope signals(stop);
     Preflight flight(*config);
     flight.look_at_machine();
     flight.look_at_broker(stop);
-    std::vector<std::string> parties;
-    if (!more.self.empty()) parties.push_back(more.self);
-    if (parties.empty())
-        for (const auto& [name, section] : config->parties) parties.push_back(name);
     if (parties.empty())
         flight.failed("party", {Errc::bad_config,
                                 "the configuration has no [party.NAME] section; say --role and "

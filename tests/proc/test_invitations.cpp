@@ -40,6 +40,12 @@ struct InvitingBroker {
                            more));
     }
     [[nodiscard]] std::string list() const { return slurp(keys() + "/allow-list"); }
+    /// Where the key of whoever is invited by that name lies until the broker has it.
+    [[nodiscard]] std::string staging(const std::string& name) const {
+        const std::string text = list();
+        const std::string word = name + " invitation ";
+        return "joining-" + name + "-" + text.substr(text.find(word) + word.size(), 9);
+    }
     /// Not even an empty directory.
     void nothing_of(const std::string& party) const {
         CHECK_FALSE(fs::exists(dir / (party + "-keys")));
@@ -150,8 +156,7 @@ TEST_CASE("an answer that got lost: the same command again, with the same key", 
     // as a party stands that was killed after it had said ENROL: its key lies aside
     const fs::path keys = dir / "shop-keys";
     const std::string list = bus.list();
-    std::string invitation = list.substr(list.find(" invitation ") + 12, 9);
-    const fs::path aside = keys / ("joining-member-0-" + invitation);
+    const fs::path aside = keys / bus.staging("member-0");
     fs::create_directory(aside);
     for (const char* file : {"member-0.key", "member-0.pub"}) fs::rename(keys / file, aside / file);
     fs::remove(keys / "member-0.joined");
@@ -382,9 +387,7 @@ TEST_CASE("joining: a key that the broker may have is not thrown away", "[invita
     const Finished first = bus.join(line, "shop");
     REQUIRE(first.exit_code == 0);
     const fs::path keys = dir / "shop-keys";
-    const std::string list = bus.list();
-    const fs::path aside =
-        keys / ("joining-member-0-" + list.substr(list.find(" invitation ") + 12, 9));
+    const fs::path aside = keys / bus.staging("member-0");
     // the answer got lost, half of the pair as well, and then the invitation has ended
     fs::create_directory(aside);
     fs::rename(keys / "member-0.key", aside / "member-0.key");
@@ -408,9 +411,7 @@ TEST_CASE("joining: a key that the broker may have is not thrown away", "[invita
                          "tcp://no.such.host.invalid:7423"},
                         member_words("1")));
     REQUIRE(elsewhere.exit_code == 0);
-    const std::string after = bus.list();
-    const std::string staging =
-        "joining-member-1-" + after.substr(after.find("member-1 invitation ") + 20, 9);
+    const std::string staging = bus.staging("member-1");
     REQUIRE(
         bus.vflbus({"keys", "new", "member-1", "--certificates", dir / ("late-keys/" + staging)})
             .exit_code == 0);
@@ -465,6 +466,12 @@ TEST_CASE("preflight says of each thing whether it is well, and what to do", "[i
     flight({"--broker", "tcp://no.such.host.invalid:7423"}, 7, "failed   address: ");
     flight({"--broker", "tcp://127.0.0.1:1"}, 4, "failed   port: ");
     flight({"--set", "nonsense.key=1"}, 2, "failed   configuration: ");
+    // with another key in the directory it is that of the party which counts, as for its process
+    REQUIRE(bus.vflbus({"keys", "new", "alice", "--certificates", dir / "shop-keys"}).exit_code ==
+            0);
+    flight({}, 0, "ok       keys: member-0 ");
+    flight({}, 0, "ok       session: the broker has the pinned key, and lets this one in");
+    for (const char* file : {"alice.key", "alice.pub"}) fs::remove(dir / "shop-keys/" + file);
     // rows of one id
     const std::string table = slurp(dir / "data/telecom.csv");
     const std::size_t row = table.find('\n') + 1;
