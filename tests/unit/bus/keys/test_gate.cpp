@@ -10,12 +10,15 @@
 
 #include <atomic>
 #include <filesystem>
+#include <map>
 #include <thread>
 
 #include "base/clock.hpp"
 #include "base/files.hpp"
 #include "bus/keys/allow_list_file.hpp"
+#include "bus/wire/enrolment.hpp"
 #include "bus/zmq/broker_loop.hpp"
+#include "bus/zmq/gate.hpp"
 #include "bus/zmq/probe.hpp"
 #include "catch.hpp"
 #include "light_node.hpp"
@@ -229,4 +232,34 @@ TEST_CASE("connections that never shake hands keep nobody out", "[gate]") {
     auto member = node_of(broker, "member", "member");
     CHECK(poll_until({member.get()}, [&] { return member->core().up(); }));
     for (const int fd : silent) ::close(fd);
+}
+
+TEST_CASE("one key that says ENROL again and again keeps no others from joining", "[gate]") {
+    std::string text = (fs::temp_directory_path() / "vflbus-enrol-XXXXXX").string();
+    REQUIRE(::mkdtemp(text.data()) != nullptr);
+    const fs::path path = text;
+    const KeyPair own = make_key_pair();
+    const auto gate = Gate::open(make_context(1), path, own.public_key, wall_seconds() + 1000);
+    REQUIRE(gate);
+    const auto say = [&](const std::string& shown) {
+        EnrolFrame frame;
+        frame.shown = shown;
+        frame.body = encode(EnrolRequest{"member-0", {}, 1, "0.1.0", {}});
+        (*gate)->enrol(std::move(frame));
+    };
+    const TimePoint begin = clock_now();
+    for (int i = 0; i < 40; ++i) say("greedy");
+    // they are answered in their order
+    say("modest");
+    const auto earned = std::chrono::duration_cast<seconds>(clock_now() - begin).count() / 2 + 1;
+    std::map<std::string, std::int64_t> answers;
+    const TimePoint end = clock_now() + enough;
+    while (answers["modest"] == 0 && clock_now() < end) {
+        std::this_thread::sleep_for(milliseconds(2));
+        for (const EnrolFrame& answer : (*gate)->enrol_answers()) ++answers[answer.shown];
+    }
+    CHECK(answers["modest"] == 1);
+    CHECK(answers["greedy"] >= 4);
+    CHECK(answers["greedy"] <= 4 + earned);  // one more in 2 s
+    fs::remove_all(path);
 }
