@@ -15,6 +15,7 @@
 #include "base/text.hpp"
 #include "bus/zmq/context.hpp"
 #include "commands.hpp"
+#include "data/csv_cell.hpp"
 #include "observe/log.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
@@ -29,24 +30,16 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string csv_cell(std::string_view text) {
-    if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
-    std::string cell = "\"";
-    for (const char c : text) {
-        if (c == '"') cell += '"';
-        cell += c;
-    }
-    return cell + '"';
-}
-
 /// One id a line, below the name of the column, in the order that all parties have.
 std::string common_csv(const actors::Party& party) {
     const data::Table& table = *party.table(actors::TableKind::train);
     const data::Aligned& common = party.common(actors::TableKind::train);
     std::string text = "id\n";
     for (std::size_t i = 0; i < common.rows.size(); ++i)
-        if (i == 0 || common.ids[i] != common.ids[i - 1])
-            text += csv_cell(table.ids[common.rows[i]]) + "\n";
+        if (i == 0 || common.ids[i] != common.ids[i - 1]) {
+            data::append_csv_cell(text, table.ids[common.rows[i]]);
+            text += '\n';
+        }
     return text;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "base/text.hpp"
+#include "data/csv_cell.hpp"
 #include "output.hpp"
 
 namespace vflbus::cli {
@@ -69,24 +70,17 @@ class Csv {
         bool first = true;
         for (const std::string_view given : {section, series, x, y}) {
             if (!std::exchange(first, false)) text_ += ',';
-            const std::string guarded = without_formula(given);
-            const std::string_view cell = guarded;
-            if (cell.find_first_of(",\"\r\n") == std::string_view::npos) {
-                text_ += cell;
-                continue;
-            }
-            text_ += '"';
-            for (const char c : cell) {
-                if (c == '"') text_ += '"';
-                text_ += c;
-            }
-            text_ += '"';
+            data::append_csv_cell(text_, without_formula(given));
         }
         text_ += '\n';
     }
     void metrics(std::string_view section, const observe::Metrics& metrics) {
-        for (const auto& [name, value] : metrics)
-            row(section, name, "", std::isfinite(value) ? shortest(value) : "");
+        for (const auto& [name, value] : metrics) metric(section, name, "", value);
+    }
+    /// Empty when it is not finite.
+    void metric(std::string_view section, std::string_view series, std::string_view x,
+                double value) {
+        row(section, series, x, std::isfinite(value) ? shortest(value) : "");
     }
     void curve(std::string_view section, std::string_view series,
                const models::CurvePoints& points) {
@@ -122,8 +116,7 @@ void add_run(const observe::RunReport& report, Csv& csv) {
         csv.row("party", party.name, "bytes_sent", std::to_string(party.bytes_sent));
         csv.row("party", party.name, "bytes_received", std::to_string(party.bytes_received));
         for (const auto& [name, value] : party.metrics_without)
-            csv.row("metrics without", party.name, name,
-                    std::isfinite(value) ? shortest(value) : "");
+            csv.metric("metrics without", party.name, name, value);
     }
     for (const auto& [phase, seconds] : report.phase_seconds)
         csv.row("seconds", phase, "", shortest(seconds));

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/text.hpp"
+#include "data/csv_cell.hpp"
 
 namespace vflbus::actors {
 
@@ -30,18 +31,11 @@ PredictionsCsv::PredictionsCsv(const data::LabelCoding& coding)
 }
 
 void PredictionsCsv::cell(std::string_view text) {
-    const bool plain = text.find_first_of(",\"\r\n") == std::string_view::npos &&
-                       (text.empty() || trim(text).size() == text.size());
-    if (plain) {
-        text_ += text;
-        return;
-    }
-    text_ += '"';
-    for (const char c : text) {
-        if (c == '"') text_ += '"';
-        text_ += c;
-    }
-    text_ += '"';
+    // readers leave out the blanks around a cell without quotes
+    if (trim(text).size() == text.size())
+        data::append_csv_cell(text_, text);
+    else
+        data::append_quoted_cell(text_, text);
 }
 
 void PredictionsCsv::head(std::string_view id_column, std::string_view extra) {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "base/text.hpp"
+#include "data/csv_cell.hpp"
 
 namespace vflbus::actors {
 namespace {
@@ -20,16 +21,6 @@ std::string some_of(std::vector<std::string> names) {
         names.push_back(std::to_string(more) + " more");
     }
     return join_and(names);
-}
-
-std::string quoted_cell(std::string_view text) {
-    if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
-    std::string out = "\"";
-    for (const char c : text) {
-        if (c == '"') out += '"';
-        out += c;
-    }
-    return out += '"';
 }
 
 }  // namespace
@@ -83,9 +74,13 @@ std::string id_column(const config::Config& config, const std::string& party) {
 std::string test_ids_csv(const Party& own, const std::string& id_column) {
     const TableKind from = own.selected(TableKind::test) ? TableKind::test : TableKind::train;
     const data::Table& table = *own.table(from);
-    std::string csv = quoted_cell(id_column) + "\n";
-    for (const std::uint32_t row : own.rows(TableKind::test))
-        csv += quoted_cell(table.ids[row]) + "\n";
+    std::string csv;
+    data::append_csv_cell(csv, id_column);
+    csv += '\n';
+    for (const std::uint32_t row : own.rows(TableKind::test)) {
+        data::append_csv_cell(csv, table.ids[row]);
+        csv += '\n';
+    }
     return csv;
 }
 
