@@ -1,12 +1,12 @@
 #include "parties.hpp"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
 
+#include "base/file_writer.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "config/document.hpp"
@@ -140,14 +140,10 @@ Result<> write_configuration(const std::filesystem::path& file, const config::Co
     const std::string text = config::to_toml(config, run_dir);
     const std::string& uri = config.observe.mlflow_uri;
     if (observers::without_password(uri) == uri) return write_file_atomically(file, text);
-    std::error_code ec;
-    std::filesystem::create_directories(file.parent_path(), ec);
-    const std::filesystem::path unfinished = file.string() + ".tmp-" + std::to_string(::getpid());
-    std::filesystem::remove(unfinished, ec);
-    const auto written = write_new_file(unfinished, text, S_IRUSR | S_IWUSR);
-    if (!written) return tl::unexpected(written.error());
-    std::filesystem::rename(unfinished, file, ec);
-    if (ec) return fail(Errc::io, "cannot write " + file.string() + ": " + ec.message());
+    auto writer = FileWriter::open(file, S_IRUSR | S_IWUSR);
+    if (!writer) return tl::unexpected(writer.error());
+    if (auto written = writer->write(text); !written) return written;
+    if (auto finished = writer->finish(); !finished) return finished;
     observe::log::info("{} has the password of observe.mlflow.uri; nobody but you can read it",
                        file.string());
     return {};

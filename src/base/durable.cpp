@@ -36,18 +36,30 @@ Result<> make_directories(FileSteps& steps, const fs::path& directory) {
 
 }  // namespace
 
-Result<> write_durably(FileSteps& steps, const fs::path& path, const fs::path& temporary,
-                       std::string_view content) {
-    const fs::path directory = directory_of(path);
-    if (auto made = make_directories(steps, directory); !made) return made;
-    Result<> done = steps.write(temporary, content);
-    if (done && !VFLBUS_PLANTED(file_not_synced)) done = steps.sync(temporary);
+Result<> make_directories_above(FileSteps& steps, const fs::path& path) {
+    return make_directories(steps, directory_of(path));
+}
+
+Result<> put_in_place(FileSteps& steps, const fs::path& path, const fs::path& temporary) {
+    Result<> done;
+    if (!VFLBUS_PLANTED(file_not_synced)) done = steps.sync(temporary);
     if (done) done = steps.rename(temporary, path);
     if (!done) {
         steps.discard(temporary);
         return done;
     }
-    return VFLBUS_PLANTED(directory_not_synced) ? Result<>{} : steps.sync_directory(directory);
+    return VFLBUS_PLANTED(directory_not_synced) ? Result<>{}
+                                                : steps.sync_directory(directory_of(path));
+}
+
+Result<> write_durably(FileSteps& steps, const fs::path& path, const fs::path& temporary,
+                       std::string_view content) {
+    if (auto made = make_directories_above(steps, path); !made) return made;
+    if (auto written = steps.write(temporary, content); !written) {
+        steps.discard(temporary);
+        return written;
+    }
+    return put_in_place(steps, path, temporary);
 }
 
 }  // namespace vflbus

@@ -32,8 +32,15 @@ class FileSteps {
     virtual void discard(const std::filesystem::path& path) noexcept = 0;
 };
 
-/// Makes the directories above `path` (each is synced into its parent), writes `temporary` in the
-/// same directory, syncs it, renames it to `path` and syncs the directory.
+/// Makes the directories above `path`; each is synced into its parent.
+Result<> make_directories_above(FileSteps& steps, const std::filesystem::path& path);
+
+/// Syncs `temporary`, which was written in the directory of `path`, renames it to `path` and syncs
+/// the directory.
+Result<> put_in_place(FileSteps& steps, const std::filesystem::path& path,
+                      const std::filesystem::path& temporary);
+
+/// All of it: directories, `temporary` with this content, and in place with it.
 Result<> write_durably(FileSteps& steps, const std::filesystem::path& path,
                        const std::filesystem::path& temporary, std::string_view content);
 

@@ -12,140 +12,21 @@
 #include <cstring>
 #include <exception>
 #include <fstream>
-#include <mutex>
 #include <optional>
-#include <set>
 #include <sstream>
 #include <system_error>
 
-#include "base/durable.hpp"
+#include "base/file_writer.hpp"
+#include "base/posix.hpp"
 
 namespace vflbus {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string because(std::string_view what, const fs::path& path) {
-    return std::string(what) + " " + path.string() + ": " + std::strerror(errno);
-}
-
-/// Whether it is of any use to try again.
-Errc of_errno() {
-    const int never[] = {EACCES, EPERM, EROFS, EINVAL, ENOTSUP, EBADF};
-    return std::ranges::find(never, errno) != std::end(never) ? Errc::refused : Errc::io;
-}
-
 Result<> write_into(int fd, std::string_view content, const fs::path& path) {
     if (write_all(fd, content)) return {};
     return fail(Errc::io, because("cannot write", path));
-}
-
-/// Of this process; what is left of one that was killed is found by it (remove_unfinished).
-std::string unfinished_name(const fs::path& path) {
-    return path.string() + ".tmp-" + std::to_string(::getpid());
-}
-
-class PosixSteps final : public FileSteps {
-  public:
-    PosixSteps() = default;
-    ~PosixSteps() override { close(); }
-    PosixSteps(const PosixSteps&) = delete;
-    PosixSteps& operator=(const PosixSteps&) = delete;
-
-    bool is_directory(const fs::path& path) override {
-        std::error_code ignored;
-        return fs::is_directory(path, ignored);
-    }
-    Result<> make_directory(const fs::path& path) override {
-        std::error_code ec;
-        fs::create_directory(path, ec);
-        if (ec) return fail(Errc::io, "cannot create " + path.string() + ": " + ec.message());
-        return {};
-    }
-    Result<> write(const fs::path& path, std::string_view content) override {
-        close();
-        fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-        if (fd_ < 0) return fail(Errc::io, because("cannot write", path));
-        return write_into(fd_, content, path);
-    }
-    Result<> sync(const fs::path& path) override {
-        const bool synced = fd_ >= 0 && ::fsync(fd_) == 0;
-        Result<> done = synced ? Result<>{} : fail(Errc::io, because("cannot sync", path));
-        close();
-        return done;
-    }
-    Result<> rename(const fs::path& from, const fs::path& to) override {
-        if (::rename(from.c_str(), to.c_str()) == 0) return {};
-        return fail(Errc::io, because("cannot put in place", to));
-    }
-    Result<> sync_directory(const fs::path& path) override {
-        const int fd = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0) return fail(of_errno(), because("cannot open directory", path));
-        auto done = ::fsync(fd) == 0 ? Result<>{}
-                                     : fail(of_errno(), because("cannot sync directory", path));
-        ::close(fd);
-        return done;
-    }
-    void discard(const fs::path& path) noexcept override { ::unlink(path.c_str()); }
-    bool is_durable(const fs::path& directory) override {
-        const std::lock_guard lock(durable_mutex);
-        return durable.contains(directory.string()) && is_directory(directory);
-    }
-    void note_durable(const fs::path& directory) override {
-        const std::lock_guard lock(durable_mutex);
-        // directories come and go with the runs of a process that goes on for months
-        if (durable.size() >= durable_max) durable.clear();
-        durable.insert(directory.string());
-    }
-
-  private:
-    static constexpr std::size_t durable_max = 32;
-    static inline std::mutex durable_mutex;
-    static inline std::set<std::string> durable;
-
-    void close() noexcept {
-        if (fd_ >= 0) ::close(fd_);
-        fd_ = -1;
-    }
-    int fd_ = -1;  ///< of the file written last, until it is synced
-};
-
-// -- a file that is there already ------------------------------------------------------------
-
-/// Where a file is written, and whether in place: a device, a pipe and an open file of a process
-/// (/dev/stdout) keep their names, which a rename would take from them.
-struct Place {
-    fs::path path;
-    bool in_place = false;
-};
-
-/// Follows symlinks, also to files that are not there yet.
-Result<Place> place_of(fs::path path) {
-    constexpr int links_max = 40;  // as Linux has it
-    for (int links = 0; links <= links_max; ++links) {
-        std::error_code ec;
-        const fs::file_status status = fs::symlink_status(path, ec);
-        if (!fs::is_symlink(status))
-            return Place{path, fs::exists(status) && !fs::is_regular_file(status) &&
-                                   !fs::is_directory(status)};
-        // such a link may lead to a pipe that has no path at all
-        if (fs::weakly_canonical(path.parent_path(), ec).string().starts_with("/proc/"))
-            return Place{path, true};
-        const fs::path to = fs::read_symlink(path, ec);
-        if (ec) return fail(Errc::io, "cannot follow " + path.string() + ": " + ec.message());
-        path = to.is_absolute() ? to : path.parent_path() / to;
-    }
-    errno = ELOOP;
-    return fail(Errc::io, because("cannot write", path));
-}
-
-Result<> write_in_place(const fs::path& path, std::string_view content) {
-    // to the end: where /dev/stdout is a file, there may be something before it
-    const int fd = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0) return fail(of_errno(), because("cannot write", path));
-    auto done = write_into(fd, content, path);
-    if (::close(fd) != 0 && done) return fail(Errc::io, because("cannot write", path));
-    return done;
 }
 
 }  // namespace
@@ -171,11 +52,10 @@ Result<std::string> read_file(const fs::path& path) {
 }
 
 Result<> write_file_atomically(const fs::path& path, std::string_view content) {
-    const auto place = place_of(path);
-    if (!place) return tl::unexpected(place.error());
-    if (place->in_place) return write_in_place(place->path, content);
-    PosixSteps steps;
-    return write_durably(steps, place->path, unfinished_name(place->path), content);
+    auto writer = FileWriter::open(path);
+    if (!writer) return tl::unexpected(writer.error());
+    if (auto written = writer->write(content); !written) return written;
+    return writer->finish();
 }
 
 bool write_all(int fd, std::string_view content) noexcept {

@@ -15,8 +15,8 @@ namespace vflbus {
 
 Result<std::string> read_file(const std::filesystem::path& path);
 
-/// Temporary file, fsync, rename, fsync of the directory: a reader sees the old file or the new
-/// one.
+/// A reader sees the old file or the new one, also after a loss of power. Symlinks are followed,
+/// and what cannot be replaced, such as a device or a pipe, is written into (FileWriter).
 Result<> write_file_atomically(const std::filesystem::path& path, std::string_view content);
 
 /// A file of that mode, which appears under its name with all of its content and never in place of

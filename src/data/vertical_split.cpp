@@ -1,19 +1,15 @@
 #include "data/vertical_split.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
 #include <span>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
+#include "base/file_writer.hpp"
 #include "base/rng.hpp"
 #include "base/text.hpp"
+#include "data/csv_cell.hpp"
 #include "data/place.hpp"
 
 namespace vflbus::data {
@@ -24,68 +20,38 @@ namespace fs = std::filesystem;
 /// A CSV file that is there as a whole or not at all.
 class CsvWriter {
   public:
-    CsvWriter(fs::path path, char separator)
-        : path_(std::move(path)),
-          separator_(separator),
-          temporary_(path_.string() + ".tmp-" + std::to_string(::getpid())),
-          file_(std::fopen(temporary_.c_str(), "wbe")) {}
-    CsvWriter(const CsvWriter&) = delete;
-    CsvWriter& operator=(const CsvWriter&) = delete;
-    ~CsvWriter() {
-        if (file_) {
-            file_.reset();
-            std::remove(temporary_.c_str());
-        }
-    }
+    CsvWriter(FileWriter file, char separator) : file_(std::move(file)), separator_(separator) {}
 
     void cell(std::string_view text) {
-        if (cells_++ > 0) line_ += separator_;
-        const bool plain = text.find_first_of("\"\r\n") == std::string_view::npos &&
-                           text.find(separator_) == std::string_view::npos;
-        if (plain) {
-            line_ += text;
-            return;
-        }
-        line_ += '"';
-        for (const char c : text) {
-            if (c == '"') line_ += '"';
-            line_ += c;
-        }
-        line_ += '"';
+        if (cells_++ > 0) text_ += separator_;
+        append_csv_cell(text_, text, separator_);
     }
 
     void end_row() {
-        line_ += '\n';
-        if (file_ && std::fwrite(line_.data(), 1, line_.size(), file_.get()) != line_.size())
-            error_ = errno;
-        line_.clear();
+        text_ += '\n';
         cells_ = 0;
+        if (text_.size() >= bytes_at_once) flush();
     }
 
+    /// Errors: io, also of the rows before.
     Result<> finish() {
-        if (!file_) return refuse(errno);
-        if (std::fflush(file_.get()) != 0) error_ = errno;
-        if (error_ != 0) return refuse(error_);
-        file_.reset();
-        if (std::rename(temporary_.c_str(), path_.c_str()) != 0) return refuse(errno);
-        return {};
+        flush();
+        return written_ ? file_.finish() : written_;
     }
 
   private:
-    Result<> refuse(int error) const {
-        return fail(Errc::io, "cannot write " + path_.string() + ": " + std::strerror(error));
+    static constexpr std::size_t bytes_at_once = std::size_t{64} << 10;
+
+    void flush() {
+        if (written_) written_ = file_.write(text_);
+        text_.clear();
     }
 
-    struct Close {
-        void operator()(std::FILE* file) const noexcept { std::fclose(file); }
-    };
-    fs::path path_;
+    FileWriter file_;
     char separator_;
-    std::string temporary_;
-    std::unique_ptr<std::FILE, Close> file_;
-    std::string line_;
+    std::string text_;  ///< not written yet
+    Result<> written_;
     std::size_t cells_ = 0;
-    int error_ = 0;
 };
 
 /// Which columns go where.
@@ -134,11 +100,11 @@ Result<Plan> plan_columns(const VerticalSplitOptions& options,
     return plan;
 }
 
-using Writers = std::vector<std::unique_ptr<CsvWriter>>;
+using Writers = std::vector<CsvWriter>;
 
 /// The files of all parties, with their headers.
-Writers make_parts(const VerticalSplitOptions& options, const Plan& plan, const Source& source,
-                   VerticalSplit& split) {
+Result<Writers> make_parts(const VerticalSplitOptions& options, const Plan& plan,
+                           const Source& source, VerticalSplit& split) {
     const std::vector<std::string>& names = source.columns();
     Writers writers;
     std::string stem = fs::path(options.source.location).filename().string();
@@ -149,29 +115,31 @@ Writers make_parts(const VerticalSplitOptions& options, const Plan& plan, const 
         SplitPart& part = split.parts.emplace_back();
         part.party = p == 0 ? "master" : "member-" + std::to_string(p - 1);
         part.file = options.out_dir / (stem + "_" + part.party + ".csv");
-        writers.push_back(std::make_unique<CsvWriter>(part.file, source.separator()));
-        writers[p]->cell(plan.id);
+        auto file = FileWriter::open(part.file);
+        if (!file) return tl::unexpected(std::move(file.error()));
+        CsvWriter& writer = writers.emplace_back(std::move(*file), source.separator());
+        writer.cell(plan.id);
         for (const std::size_t c : plan.columns[p]) {
             part.columns.push_back(names[c]);
-            writers[p]->cell(names[c]);
+            writer.cell(names[c]);
         }
-        writers[p]->end_row();
+        writer.end_row();
     }
     return writers;
 }
 
 Result<> copy_rows(const VerticalSplitOptions& options, const Plan& plan, Source& source,
-                   const Writers& writers, VerticalSplit& split) {
+                   Writers& writers, VerticalSplit& split) {
     Rng rng(options.seed);
     std::uint64_t row = 0;
     return source.for_each_row([&](std::span<const std::string_view> cells) {
         ++row;
         for (std::size_t p = 0; p < options.parties; ++p) {
             if (p > 0 && rng.uniform() >= options.overlap) continue;
-            writers[p]->cell(split.ids_made ? std::to_string(row)
-                                            : std::string(cells[plan.id_column]));
-            for (const std::size_t c : plan.columns[p]) writers[p]->cell(cells[c]);
-            writers[p]->end_row();
+            writers[p].cell(split.ids_made ? std::to_string(row)
+                                           : std::string(cells[plan.id_column]));
+            for (const std::size_t c : plan.columns[p]) writers[p].cell(cells[c]);
+            writers[p].end_row();
             ++split.parts[p].rows;
         }
     });
@@ -192,11 +160,12 @@ Result<VerticalSplit> split_vertically(const VerticalSplitOptions& options) {
     VerticalSplit split;
     split.id = plan->id;
     split.ids_made = plan->id_column == names.size();
-    const Writers writers = make_parts(options, *plan, **source, split);
-    if (auto copied = copy_rows(options, *plan, **source, writers, split); !copied)
+    auto writers = make_parts(options, *plan, **source, split);
+    if (!writers) return tl::unexpected(std::move(writers.error()));
+    if (auto copied = copy_rows(options, *plan, **source, *writers, split); !copied)
         return tl::unexpected(copied.error());
-    for (const auto& writer : writers)
-        if (auto done = writer->finish(); !done) return tl::unexpected(std::move(done.error()));
+    for (CsvWriter& writer : *writers)
+        if (auto done = writer.finish(); !done) return tl::unexpected(std::move(done.error()));
     return split;
 }
 

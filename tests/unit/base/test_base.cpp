@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/file_writer.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/rng.hpp"
@@ -154,6 +155,27 @@ class ShortFiles {
 };
 
 }  // namespace
+
+TEST_CASE("a file that is written piece by piece replaces the old one when it is whole") {
+    TemporaryDirectory dir;
+    const fs::path file = dir.path / "sub" / "file";
+    REQUIRE(write_file_atomically(file, "old"));
+    {
+        auto left = FileWriter::open(file);
+        REQUIRE(left.has_value());
+        CHECK(left->write("begun").has_value());
+    }
+    CHECK(read_file(file).value() == "old");
+    auto writer = FileWriter::open(file, 0600);
+    REQUIRE(writer.has_value());
+    CHECK(writer->write("new").has_value());
+    CHECK(writer->write("er").has_value());
+    CHECK(read_file(file).value() == "old");
+    CHECK(writer->finish().has_value());
+    CHECK(read_file(file).value() == "newer");
+    CHECK(mode_of(file) == 0600);
+    CHECK(files_in(dir.path / "sub") == 1);
+}
 
 TEST_CASE("a new file has its content and its mode, whatever the umask") {
     TemporaryDirectory dir;

@@ -81,6 +81,12 @@ TEST_CASE("a table is cut into those of several parties, cell by cell as it was"
     CHECK(content(split->parts[0].file) ==
           "id;y;a;b\nu1;1;1,5;\"x;y\"\nu2;0;2,5;\"say \"\"hi\"\"\"\n");
     CHECK(content(split->parts[1].file) == "id;c\nu1;007\nu2;8\n");
+    // a party's file may lie elsewhere
+    std::filesystem::rename(split->parts[1].file, scratch.path / "elsewhere");
+    std::filesystem::create_symlink("../elsewhere", split->parts[1].file);
+    REQUIRE(split_vertically(options));
+    CHECK(std::filesystem::is_symlink(split->parts[1].file));
+    CHECK(content(scratch.path / "elsewhere") == "id;c\nu1;007\nu2;8\n");
 }
 
 TEST_CASE("rows without an id are numbered, and others may lack some of them") {
