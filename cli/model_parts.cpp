@@ -67,39 +67,51 @@ void add_network(const Json& content, ShownPart& part) {
     if (const Json* top = content.find("top")) part.layers.push_back(layers_line("top", *top));
 }
 
+void add_linear(const Json& json, ShownPart& part) {
+    const Json& names = json.at("features");
+    const Json& weights = json.at("weights");
+    for (std::size_t j = 0; j < names.size(); ++j) {
+        Feature feature{names[j].get<std::string>(), {}};
+        for (std::size_t c = 0; c < weights.size(); ++c)
+            if (weights[c].is_array() && j < weights[c].size())
+                feature.weights.push_back(weights[c][j].get<double>());
+        part.features.push_back(std::move(feature));
+    }
+    if (const Json* intercept = json.find("intercept"))
+        part.intercept = intercept->get<std::vector<double>>();
+}
+
+bool is_linear(const Json& part) {
+    const Json* const names = part.find("features");
+    const Json* const weights = part.find("weights");
+    return names != nullptr && weights != nullptr && names->is_array() && weights->is_array();
+}
+
+tl::unexpected<Failure> damaged(const fs::path& path, const JsonError& error) {
+    return fail(Errc::bad_data, path.string() + " is damaged: " + error.what());
+}
+
 Result<ShownPart> read_part(const fs::path& path, const std::string& party) {
     const auto text = read_file(path);
     if (!text) return tl::unexpected(text.error());
     ShownPart part;
     part.party = party;
-    try {
-        part.json = Json::parse(*text);
-        if (is_network(part.json)) {
-            add_network(part.json.at("content"), part);
-            std::ranges::stable_sort(part.features, std::greater<>(), &Feature::largest);
-            part.outputs = outputs_of(part.json);
-            return part;
-        }
-    } catch (const JsonError& e) {
-        return fail(Errc::bad_data, path.string() + " is damaged: " + e.what());
-    }
-    const Json* const names = part.json.find("features");
-    const Json* const weights = part.json.find("weights");
-    if (names == nullptr || weights == nullptr || !names->is_array() || !weights->is_array())
+    part.json = Json::parse(*text);
+    const bool network = is_network(part.json);
+    if (!network && !is_linear(part.json))
         return fail(Errc::bad_data, path.string() +
                                         " has no features and weights: it is the part "
                                         "of another algorithm");
-    for (std::size_t j = 0; j < names->size(); ++j) {
-        Feature feature{(*names)[j].get<std::string>(), {}};
-        for (std::size_t c = 0; c < weights->size(); ++c)
-            if ((*weights)[c].is_array() && j < (*weights)[c].size())
-                feature.weights.push_back((*weights)[c][j].get<double>());
-        part.features.push_back(std::move(feature));
+    try {
+        if (network)
+            add_network(part.json.at("content"), part);
+        else
+            add_linear(part.json, part);
+        part.outputs = outputs_of(part.json);
+    } catch (const JsonError& error) {
+        return damaged(path, error);
     }
     std::ranges::stable_sort(part.features, std::greater<>(), &Feature::largest);
-    if (const Json* intercept = part.json.find("intercept"))
-        part.intercept = intercept->get<std::vector<double>>();
-    part.outputs = outputs_of(part.json);
     return part;
 }
 
@@ -127,12 +139,19 @@ Result<std::vector<ShownPart>> read_parts(const fs::path& directory, const std::
     return parts;
 }
 
-Result<std::vector<std::string>> output_names(const fs::path& part) {
+Result<ModelOutputs> read_outputs(const fs::path& part) {
     const auto text = read_file(part);
     if (!text) return tl::unexpected(text.error());
-    std::vector<std::string> names = outputs_of(Json::parse(*text));
-    if (names.empty()) return fail(Errc::bad_data, part.string() + " names no labels");
-    return names;
+    const Json json = Json::parse(*text);
+    ModelOutputs outputs;
+    outputs.network = is_network(json);
+    try {
+        outputs.names = outputs_of(json);
+    } catch (const JsonError& error) {
+        return damaged(part, error);
+    }
+    if (outputs.names.empty()) return fail(Errc::bad_data, part.string() + " names no labels");
+    return outputs;
 }
 
 }  // namespace vflbus::cli

@@ -36,7 +36,12 @@ struct ShownPart {
 Result<std::vector<ShownPart>> read_parts(const std::filesystem::path& directory,
                                           const std::string& only);
 
-/// The names of the outputs in the master's part of any algorithm. Errors: bad_data, io.
-Result<std::vector<std::string>> output_names(const std::filesystem::path& part);
+/// What the master's part of any algorithm says of the whole model.
+struct ModelOutputs {
+    std::vector<std::string> names;
+    bool network = false;  ///< it is a split network
+};
+/// `part`: the master's model.json. Errors: bad_data, io.
+Result<ModelOutputs> read_outputs(const std::filesystem::path& part);
 
 }  // namespace vflbus::cli

@@ -1,6 +1,5 @@
 // vflbus report: what came of a training, as a page to hand on, or for programs
 
-#include <cmath>
 #include <filesystem>
 #include <string>
 

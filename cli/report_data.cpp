@@ -179,15 +179,14 @@ Result<ReportData> report_data(LocalRun run, const std::string& party, double th
     const fs::path parts = fs::exists(beside / "master" / "model.json", ec)
                                ? beside
                                : fs::path(out.run.report.model_dir);
-    auto outputs = output_names(parts / "master" / "model.json");
+    auto outputs = read_outputs(parts / "master" / "model.json");
     if (!outputs) {
         out.missing = "there are no curves: " + outputs.error().sentence;
         return out;
     }
-    if (auto done = add_curves(threshold, std::move(*outputs), out); !done)
+    out.network = outputs->network;
+    if (auto done = add_curves(threshold, std::move(outputs->names), out); !done)
         return tl::unexpected(done.error());
-    if (const auto master = read_parts(parts, "master"); master)
-        out.network = !master->front().layers.empty();
     auto own = read_parts(parts, party);
     // the parts of other algorithms have no weights of features
     if (!own && own.error().code != Errc::bad_data) return tl::unexpected(own.error());

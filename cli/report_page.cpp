@@ -366,20 +366,20 @@ std::string classes(const ReportData& data) {
 }
 
 std::string residuals(const ReportData& data) {
+    if (data.residuals.empty()) return {};
     observe::SvgSeries series{"groups of rows with rising predictions", {}, false, true};
     Rows rows;
     double low = HUGE_VAL, high = -HUGE_VAL;
     for (const ResidualGroup& group : data.residuals) {
         series.points.emplace_back(group.predicted, group.observed);
-        low = std::min({low, group.predicted});
-        high = std::max({high, group.predicted});
+        low = std::min(low, group.predicted);
+        high = std::max(high, group.predicted);
         rows.push_back({metric_text(group.predicted), metric_text(group.observed),
                         metric_text(group.deviation), grouped(group.rows)});
     }
     const std::string svg =
         observe::svg_curves({"Labels by predictions", "mean prediction", "mean label"},
                             {series, {"as it should be", {{low, low}, {high, high}}, true}});
-    if (data.residuals.empty()) return {};
     return "<div class=\"plots\">" +
            figure("Labels by predictions", svg,
                   {"mean prediction", "mean label", "deviation of label - prediction", "rows"},
