@@ -24,7 +24,9 @@ constexpr std::array seconds_bounds{.0001, .00025, .0005, .001, .0025, .005, .01
 constexpr std::array bytes_bounds{64.,     256.,     1024.,     4096.,      16384.,     65536.,
                                   262144., 1048576., 16777216., 134217728., 1073741824.};
 
-std::vector<prometheus::ClientMetric::Label> labels_of(const Labels& labels) {
+/// `labels`, and those of `always` that they do not have.
+std::vector<prometheus::ClientMetric::Label> labels_of(Labels labels, const Labels& always) {
+    labels.insert(always.begin(), always.end());
     std::vector<prometheus::ClientMetric::Label> out;
     out.reserve(labels.size());
     for (const auto& [name, value] : labels) {
@@ -37,7 +39,7 @@ std::vector<prometheus::ClientMetric::Label> labels_of(const Labels& labels) {
 
 template <class Metric>
 void collect(const std::map<std::string, Kept<Metric>>& kept, prometheus::MetricType type,
-             std::vector<prometheus::MetricFamily>& out) {
+             const Labels& always, std::vector<prometheus::MetricFamily>& out) {
     for (const auto& [name, family] : kept) {
         prometheus::MetricFamily& shown = out.emplace_back();
         shown.name = name;
@@ -45,7 +47,7 @@ void collect(const std::map<std::string, Kept<Metric>>& kept, prometheus::Metric
         shown.type = type;
         for (const auto& [labels, metric] : family.metrics) {
             shown.metric.push_back(metric->Collect());
-            shown.metric.back().label = labels_of(labels);
+            shown.metric.back().label = labels_of(labels, always);
         }
     }
 }
@@ -60,12 +62,6 @@ std::span<const double> bytes_buckets() noexcept {
 }
 
 struct Metrics::Registry {
-    [[nodiscard]] Labels with_always(const Labels& labels) const {
-        Labels all = labels;
-        all.insert(always.begin(), always.end());
-        return all;
-    }
-
     Labels always;
     mutable std::mutex mutex;
     std::map<std::string, Kept<prometheus::Histogram>> histograms;
@@ -83,7 +79,7 @@ void Metrics::observe(const std::string& name, const std::string& help,
     const std::lock_guard lock(registry_->mutex);
     Kept<prometheus::Histogram>& family = registry_->histograms[name];
     if (family.help.empty()) family.help = help;
-    auto& metric = family.metrics[registry_->with_always(labels)];
+    auto& metric = family.metrics[labels];
     if (metric == nullptr)
         metric = std::make_unique<prometheus::Histogram>(
             prometheus::Histogram::BucketBoundaries(buckets.begin(), buckets.end()));
@@ -95,7 +91,7 @@ void Metrics::count(const std::string& name, const std::string& help, const Labe
     const std::lock_guard lock(registry_->mutex);
     Kept<prometheus::Counter>& family = registry_->counters[name];
     if (family.help.empty()) family.help = help;
-    auto& metric = family.metrics[registry_->with_always(labels)];
+    auto& metric = family.metrics[labels];
     if (metric == nullptr) metric = std::make_unique<prometheus::Counter>();
     metric->Increment(value);
 }
@@ -119,15 +115,14 @@ std::string Metrics::text(std::vector<Family> sampled) const {
         shown.metric.reserve(family.values.size());
         for (auto& [labels, value] : family.values) {
             prometheus::ClientMetric& metric = shown.metric.emplace_back();
-            labels.insert(registry_->always.begin(), registry_->always.end());
-            metric.label = labels_of(labels);
+            metric.label = labels_of(std::move(labels), registry_->always);
             (counter ? metric.counter.value : metric.gauge.value) = value;
         }
     }
     {
         const std::lock_guard lock(registry_->mutex);
-        collect(registry_->histograms, prometheus::MetricType::Histogram, all);
-        collect(registry_->counters, prometheus::MetricType::Counter, all);
+        collect(registry_->histograms, prometheus::MetricType::Histogram, registry_->always, all);
+        collect(registry_->counters, prometheus::MetricType::Counter, registry_->always, all);
     }
     return prometheus::TextSerializer().Serialize(all);
 }

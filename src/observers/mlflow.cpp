@@ -8,6 +8,7 @@
 #include "base/files.hpp"
 #include "base/json.hpp"
 #include "base/text.hpp"
+#include "observers/wall_time.hpp"
 
 namespace vflbus::observers {
 namespace {
@@ -20,15 +21,11 @@ constexpr auto retry_while_finishing = milliseconds(200);
 /// Between two copies of what waits, while the server is away.
 constexpr auto save_every = std::chrono::seconds(5);
 
-std::int64_t wall_ms() {
-    return std::chrono::duration_cast<milliseconds>(
-               std::chrono::system_clock::now().time_since_epoch())
-        .count();
-}
-
-/// The wall clock at a time of the monotonic one.
 std::int64_t wall_ms_at(TimePoint at) {
-    return wall_ms() + std::chrono::duration_cast<milliseconds>(at - clock_now()).count();
+    return std::chrono::duration_cast<milliseconds>(since_1970(at)).count();
+}
+std::int64_t wall_ms() {
+    return wall_ms_at(clock_now());
 }
 
 std::string cut(std::string text) {
@@ -73,7 +70,9 @@ std::string without_password(const std::string& uri) {
 
 // -- the sender -----------------------------------------------------------------------
 
-MlflowSender::MlflowSender(MlflowJob job) : job_(std::move(job)), start_ms_(wall_ms()) {}
+MlflowSender::MlflowSender(MlflowJob job) : job_(std::move(job)), start_ms_(wall_ms()) {
+    for (auto& [key, value] : job_.params) value = cut(std::move(value));
+}
 
 Result<std::unique_ptr<MlflowSender>> MlflowSender::start(MlflowJob job) {
     std::unique_ptr<MlflowSender> sender(new MlflowSender(std::move(job)));
@@ -348,7 +347,6 @@ Result<> MlflowSender::load() {
     std::error_code ec;
     if (!std::filesystem::exists(job_.state_file, ec)) {
         pending_.params = job_.params;
-        for (auto& [key, value] : pending_.params) value = cut(value);
         return {};
     }
     const auto text = read_file(job_.state_file);
@@ -391,7 +389,6 @@ void MlflowSender::move_here(const std::string& from) {
         last = std::max(last, metric.step);
     }
     MlflowPairs params = job_.params;
-    for (auto& [key, value] : params) value = cut(value);
     for (auto& param : pending_.params)
         if (std::ranges::find(params, param.first, &MlflowPairs::value_type::first) == params.end())
             params.push_back(std::move(param));

@@ -11,6 +11,7 @@
 
 #include "base/clock.hpp"
 #include "observe/log.hpp"
+#include "observers/wall_time.hpp"
 
 namespace vflbus::observers {
 namespace {
@@ -68,9 +69,7 @@ std::string event_at(double wall_time, std::uint64_t step) {
 }
 
 double seconds_since_1970(TimePoint at) {
-    const auto now = std::chrono::system_clock::now().time_since_epoch();
-    return std::chrono::duration<double>(now).count() +
-           std::chrono::duration<double>(at - clock_now()).count();
+    return std::chrono::duration<double>(since_1970(at)).count();
 }
 
 }  // namespace

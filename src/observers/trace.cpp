@@ -11,6 +11,7 @@
 #include "base/clock.hpp"
 #include "base/json.hpp"
 #include "observe/log.hpp"
+#include "observers/wall_time.hpp"
 
 namespace vflbus::observers {
 namespace {
@@ -51,11 +52,7 @@ double microseconds(Duration duration) {
 }  // namespace
 
 TraceObserver::TraceObserver(Options options, std::FILE* file)
-    : options_(std::move(options)), file_(file) {
-    to_wall_ =
-        std::chrono::duration_cast<Duration>(std::chrono::system_clock::now().time_since_epoch()) -
-        clock_now().time_since_epoch();
-}
+    : options_(std::move(options)), file_(file), to_wall_(since_1970(TimePoint{})) {}
 
 Result<std::shared_ptr<TraceObserver>> TraceObserver::open(Options options) {
     std::error_code ec;
