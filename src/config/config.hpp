@@ -141,12 +141,12 @@ enum class StateLost : std::uint8_t {
     restart,  ///< trains from the first step
 };
 
-/// Durations in seconds, sizes in bytes.
-/// Whether bodies are sealed from party to party.
+/// Whether what parties say to each other is sealed from end to end, so that the broker cannot read
+/// it. automatic: over tcp with keys.
 enum class Seal : std::uint8_t { automatic, on, off };
 /// What becomes of a party whose key is not known here yet.
 enum class FirstUse : std::uint8_t { take, refuse };
-
+/// Durations in seconds, sizes in bytes.
 struct BusConfig {
     std::string broker = "tcp://127.0.0.1:7423";
     std::vector<std::string> bind;  ///< empty: the address in `broker`
