@@ -477,6 +477,11 @@ TEST_CASE("a report of what has none is refused with a sentence", "[way_back][re
     CHECK(broken.exit_code == 3);
     CHECK(broken.err.find("evaluation.npy: the file of evaluated rows is cut off") !=
           std::string::npos);
+    spit(dir / ("runs/" + first_id + "/member-0/model.json"),
+         R"({"features":[1],"weights":[[0.5]]})");
+    const Finished damaged = run(dir, {"model", "show", "0011"});
+    CHECK(damaged.exit_code == 3);
+    CHECK(damaged.err.find("member-0/model.json is damaged: ") != std::string::npos);
     const std::string told = dir / ("runs/" + first_id + "/report.json");
     spit(told, slurp(told).substr(0, 100));
     const Finished cut = run(dir, {"report", "0011"});
