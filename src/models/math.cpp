@@ -23,6 +23,13 @@ double softplus(double z) noexcept {
     return softplus_impl(z);
 }
 
+double power(double base, std::uint64_t n) noexcept {
+    double out = 1;
+    for (; n != 0; n >>= 1, base *= base)
+        if ((n & 1) != 0) out *= base;
+    return out;
+}
+
 void exp(std::span<const double> in, std::span<double> out) noexcept {
     assert(in.size() == out.size());
     kernels().exp(in.data(), out.data(), in.size());

@@ -6,6 +6,7 @@
 // Largest error over the whole range: exp, log, log1p below 1 ulp; sigmoid and softplus below 3
 // ulp. Infinities, NaN and denormal numbers give what C99 Annex F says.
 
+#include <cstdint>
 #include <span>
 
 namespace vflbus::models {
@@ -16,6 +17,9 @@ double log1p(double x) noexcept;  ///< log(1 + x), exact for small x
 
 double sigmoid(double z) noexcept;   ///< 1 / (1 + exp(-z)), without overflow on either side
 double softplus(double z) noexcept;  ///< log(1 + exp(z)), without overflow on either side
+
+/// base^n by squaring.
+double power(double base, std::uint64_t n) noexcept;
 
 // -- arrays: out[i] = f(in[i]), bit for bit the scalar's; `out` has in's length and may be `in`
 // ----

@@ -5,19 +5,12 @@
 #include <string>
 #include <utility>
 
+#include "models/math.hpp"
 #include "models/matrix.hpp"
 
 namespace vflbus::models {
 
 namespace {
-
-/// base^n by squaring: the same on every system, unlike std::pow.
-double power(double base, std::uint64_t n) noexcept {
-    double out = 1;
-    for (; n != 0; n >>= 1, base *= base)
-        if ((n & 1) != 0) out *= base;
-    return out;
-}
 
 tl::unexpected<Failure> bad_key(std::string_view key, double value, std::string_view rule) {
     return fail(Errc::bad_config, std::string(key) + " = " + std::to_string(value) + " must be " +

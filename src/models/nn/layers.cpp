@@ -11,7 +11,7 @@
 namespace vflbus::models::nn {
 namespace {
 
-/// by `width` numbers from each of `records`, added record by record.
+/// out[j] = the sum of number j of all records, added record by record.
 void sum_records(const Records& records, FloatArray& out) {
     out.resize(records.stride());
     for (std::size_t i = 0; i < records.count(); ++i) {
@@ -38,7 +38,7 @@ void dense_product(const Parameter& weights, const Parameter& bias, const Record
     kernels().float_product(product);
 }
 
-/// s(factor(x)) of a run of numbers, where s is the logistic function.
+/// The logistic function is taken of so many numbers at a time.
 constexpr std::size_t chunk = 256;
 using Chunk = std::array<double, chunk>;
 
@@ -76,6 +76,21 @@ Parameter::Parameter(std::size_t width_of_column, std::size_t column_count, bool
       decays(with_decay),
       value(padded(width) * columns),
       gradient(padded(width) * columns) {}
+
+void append_unpadded(const Parameter& shape, const FloatArray& values, std::vector<float>& out) {
+    if (values.size() == 0) return;
+    for (std::size_t j = 0; j < shape.columns; ++j) {
+        const float* const from = values.data() + j * padded(shape.width);
+        out.insert(out.end(), from, from + shape.width);
+    }
+}
+
+const float* take_unpadded(const float* from, const Parameter& shape, FloatArray& values) {
+    if (values.size() == 0) return from;
+    for (std::size_t j = 0; j < shape.columns; ++j, from += shape.width)
+        std::copy_n(from, shape.width, values.data() + j * padded(shape.width));
+    return from;
+}
 
 // -- Dense -------------------------------------------------------------------------------
 

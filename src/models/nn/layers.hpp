@@ -28,6 +28,12 @@ struct Parameter {
     Parameter(std::size_t width, std::size_t columns, bool decays);
 };
 
+/// Appends the numbers of `values`, which lie as those of the parameter do, without the padding.
+/// None where the array is empty.
+void append_unpadded(const Parameter& shape, const FloatArray& values, std::vector<float>& out);
+/// The opposite: takes them from `from` on, and returns where it stopped.
+const float* take_unpadded(const float* from, const Parameter& shape, FloatArray& values);
+
 /// Numbers that training remembers beside its parameters: running means, padded with zeros.
 struct Memory {
     std::size_t width = 0;

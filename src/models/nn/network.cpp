@@ -1,6 +1,6 @@
 #include "models/nn/network.hpp"
 
-#include <cmath>
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -57,16 +57,6 @@ std::size_t Chain::width_of(std::size_t width) const {
 }
 
 // -- Residual ----------------------------------------------------------------------------
-
-namespace {
-
-void add(const Records& term, Records& into) {
-    const auto from = term.all();
-    const auto to = into.all();
-    for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
-}
-
-}  // namespace
 
 void Residual::forward(const Records& in, Records& out, const Pass& pass) {
     inner_.forward(in, out, pass);
@@ -181,10 +171,7 @@ std::vector<float> Network::values() const {
     std::vector<float> out;
     out.reserve(size());
     for (const Parameter* parameter : parameters_)
-        for (std::size_t j = 0; j < parameter->columns; ++j) {
-            const float* const from = parameter->value.data() + j * padded(parameter->width);
-            out.insert(out.end(), from, from + parameter->width);
-        }
+        append_unpadded(*parameter, parameter->value, out);
     for (const Memory* memory : memories_)
         out.insert(out.end(), memory->value.data(), memory->value.data() + memory->width);
     return out;
@@ -195,14 +182,10 @@ Result<> Network::set_values(std::span<const float> values) {
         return fail(Errc::bad_data, "a network of " + std::to_string(size()) + " numbers got " +
                                         std::to_string(values.size()) +
                                         "; they belong to another configuration");
-    for (const float value : values)
-        if (!std::isfinite(value))
-            return fail(Errc::bad_data, "a number of a network is not finite");
+    if (!all_finite(values)) return fail(Errc::bad_data, "a number of a network is not finite");
     const float* from = values.data();
     for (Parameter* parameter : parameters_)
-        for (std::size_t j = 0; j < parameter->columns; ++j, from += parameter->width)
-            std::copy_n(from, parameter->width,
-                        parameter->value.data() + j * padded(parameter->width));
+        from = take_unpadded(from, *parameter, parameter->value);
     for (Memory* memory : memories_) {
         std::copy_n(from, memory->width, memory->value.data());
         from += memory->width;

@@ -22,7 +22,6 @@ class Chain final : public Layer {
     void parameters(std::vector<Parameter*>& all) override;
     void memories(std::vector<Memory*>& all) override;
     std::size_t width_of(std::size_t width) const override;
-    [[nodiscard]] bool empty() const noexcept { return layers_.empty(); }
 
   private:
     std::vector<std::unique_ptr<Layer>> layers_;

@@ -1,6 +1,7 @@
 #include "models/nn/records.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <new>
 
 namespace vflbus::models::nn {
@@ -49,6 +50,16 @@ void Records::resize_uninitialized(std::size_t width, std::size_t count) {
     width_ = width;
     count_ = count;
     values_.resize_uninitialized(stride() * count);
+}
+
+bool all_finite(std::span<const float> values) noexcept {
+    return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
+}
+
+void add(const Records& term, Records& into) {
+    const auto from = term.all();
+    const auto to = into.all();
+    for (std::size_t i = 0; i < to.size(); ++i) to[i] += from[i];
 }
 
 void gather(DesignView design, std::span<const RowIndex> rows, Records& out) {

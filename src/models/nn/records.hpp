@@ -82,6 +82,10 @@ class Records {
     std::size_t count_ = 0;
 };
 
+[[nodiscard]] bool all_finite(std::span<const float> values) noexcept;
+/// into = into + term, number by number. Both have the same shape.
+void add(const Records& term, Records& into);
+
 /// The rows `rows` of a design as records.
 void gather(DesignView design, std::span<const RowIndex> rows, Records& out);
 /// Rows [first, first + count) of a design as records.

@@ -26,14 +26,6 @@ double cos_pi(double x) {
     return middle || x <= 0.25 ? sum : -sum;
 }
 
-/// value^times by multiplication.
-double power(double value, std::uint64_t times) {
-    double out = 1;
-    for (; times != 0; times >>= 1U, value *= value)
-        if ((times & 1U) != 0) out *= value;
-    return out;
-}
-
 void sgd(const StepConfig& config, Parameter& p, FloatArray& velocity, float factor, float rate) {
     const auto decay = static_cast<float>(p.decays ? config.weight_decay : 0);
     const auto momentum = static_cast<float>(config.momentum);
@@ -45,21 +37,6 @@ void sgd(const StepConfig& config, Parameter& p, FloatArray& velocity, float fac
         }
         p.value[i] -= rate * g;
     }
-}
-
-void put(std::vector<float>& out, const Parameter& p, const FloatArray& values) {
-    if (values.size() == 0) return;
-    for (std::size_t j = 0; j < p.columns; ++j) {
-        const float* const from = values.data() + j * padded(p.width);
-        out.insert(out.end(), from, from + p.width);
-    }
-}
-
-const float* take(const float* from, const Parameter& p, FloatArray& values) {
-    if (values.size() == 0) return from;
-    for (std::size_t j = 0; j < p.columns; ++j, from += p.width)
-        std::copy_n(from, p.width, values.data() + j * padded(p.width));
-    return from;
 }
 
 }  // namespace
@@ -131,19 +108,16 @@ StepState Steps::state() const {
     StepState out;
     out.steps = steps_;
     for (const Moments& moments : moments_) {
-        put(out.first, *moments.parameter, moments.first);
-        put(out.second, *moments.parameter, moments.second);
+        append_unpadded(*moments.parameter, moments.first, out.first);
+        append_unpadded(*moments.parameter, moments.second, out.second);
     }
     return out;
 }
 
 Result<> Steps::set_state(const StepState& state) {
     const StepState mine = this->state();
-    const auto finite = [](const std::vector<float>& values) {
-        return std::ranges::all_of(values, [](float value) { return std::isfinite(value); });
-    };
     if (state.first.size() != mine.first.size() || state.second.size() != mine.second.size() ||
-        !finite(state.first) || !finite(state.second))
+        !all_finite(state.first) || !all_finite(state.second))
         return fail(Errc::bad_data,
                     "the state of an optimizer does not fit the network; it belongs to another "
                     "configuration");
@@ -151,8 +125,8 @@ Result<> Steps::set_state(const StepState& state) {
     const float* first = state.first.data();
     const float* second = state.second.data();
     for (Moments& moments : moments_) {
-        first = take(first, *moments.parameter, moments.first);
-        second = take(second, *moments.parameter, moments.second);
+        first = take_unpadded(first, *moments.parameter, moments.first);
+        second = take_unpadded(second, *moments.parameter, moments.second);
     }
     return {};
 }
