@@ -98,14 +98,11 @@ Result<> Block::scores(TableKind side, std::uint64_t first, std::uint64_t count,
 ModelPart Block::part(ModelHead head) const {
     ModelPart part;
     static_cast<ModelHead&>(part) = std::move(head);
+    static_cast<PartTable&>(part) = part_table(*party_);
     part.steps = schedule_.steps();
     part.outputs = outputs();
-    part.columns = party_->preprocessor().columns;
     const auto weights = model_.weights().span();
     part.weights.assign(weights.begin(), weights.end());
-    part.train_rows = party_->rows(TableKind::train).size();
-    part.filled_cells = party_->prepared().filled_cells;
-    part.left_out = party_->prepared().removed;
     return part;
 }
 

@@ -7,7 +7,6 @@
 
 #include "base/assert.hpp"
 #include "base/text.hpp"
-#include "bus/wire/limits.hpp"
 
 namespace vflbus::actors::linear {
 namespace {

@@ -107,7 +107,6 @@ class EncryptedGradients {
 
     /// Errors: too_large.
     Result<> plan(const privacy::rlwe::Shape& shape);
-    [[nodiscard]] bool planned() const noexcept { return plan_.has_value(); }
     /// The reply to `product` of step `step`, under key number `key`. Once in a step.
     Result<Bytes> answer(const ProductRequest& request, std::uint64_t key,
                          const IntegerColumns& columns, std::size_t rows);

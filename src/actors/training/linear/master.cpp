@@ -6,9 +6,6 @@
 namespace vflbus::actors::linear {
 namespace {
 
-/// Rows that the baseline takes in between two looks at the bus.
-constexpr std::size_t slice_rows = 16384;
-
 /// The label holder's columns alone, trained as the common model is.
 class LinearBaseline final : public Baseline {
   public:
@@ -21,7 +18,7 @@ class LinearBaseline final : public Baseline {
         // without features the constant predictor stays where the labels put it
         if (own_->features() == 0) return false;
         std::size_t rows = 0;
-        while (step_ < schedule_.steps() && rows < slice_rows) {
+        while (step_ < schedule_.steps() && rows < baseline_slice_rows) {
             const auto batch = schedule_.rows(step_++);
             rows += batch.size();
             if (auto loss = trainer_.step(batch); !loss)
@@ -189,12 +186,8 @@ Result<> LinearMaster::restore(std::uint64_t step, std::string_view state) {
 }
 
 Result<> LinearMaster::restored(std::uint64_t step, std::size_t rank, Body body) {
-    const auto reply = decode_restore_reply(body);
+    const auto reply = restored_at(step, body);
     if (!reply) return tl::unexpected(reply.error());
-    if (reply->step != step)
-        return fail(Errc::malformed_message, "is at step " + std::to_string(reply->step) +
-                                                 " where " + std::to_string(step) +
-                                                 " was to be restored");
     return take_scores(step, rank, reply->scores);
 }
 

@@ -26,9 +26,7 @@ std::string fault_of(const ModelPart& part) {
         return "intercept has not one number per output";
     for (const double weight : part.weights)
         if (!std::isfinite(weight)) return "a weight is not finite";
-    for (const auto& column : part.columns)
-        if (column.kind == data::ColumnKind::numeric && !(column.scale > 0))
-            return "the scale of \"" + column.name + "\" is not positive";
+    if (std::string fault = column_fault(part); !fault.empty()) return fault;
     if (part.labels && part.labels->outputs() != part.outputs)
         return "the labels do not fit the outputs";
     return {};
@@ -37,29 +35,18 @@ std::string fault_of(const ModelPart& part) {
 ModelPart part_of(const ModelHead& head, const Json& in) {
     ModelPart part;
     static_cast<ModelHead&>(part) = head;
-    for (const Json& column : in.at("columns")) part.columns.push_back(column_of(column));
+    read_columns(in, part);
     for (const Json& output : in.at("weights"))
         for (const Json& weight : output) part.weights.push_back(weight.get<double>());
     part.intercept = in.at("intercept").get<std::vector<double>>();
     if (const Json* labels = in.find("labels")) {
         part.labels = coding_of(*labels, task_named(part.task).value_or(vflbus::Task::linear));
     }
-    const Json& report = in.at("report");
-    part.train_rows = report.at("train_rows").get<std::uint64_t>();
-    part.filled_cells = report.at("filled_cells").get<std::uint64_t>();
-    for (const Json& column : report.at("left_out"))
-        part.left_out.push_back(
-            {column.at("column").get<std::string>(), column.at("reason").get<std::string>()});
+    read_report(in, part);
     return part;
 }
 
 }  // namespace
-
-std::size_t ModelPart::features() const noexcept {
-    std::size_t width = 0;
-    for (const auto& column : columns) width += column.width();
-    return width;
-}
 
 std::string to_json(const ModelPart& part) {
     Json out;
@@ -76,12 +63,7 @@ std::string to_json(const ModelPart& part) {
     out["steps"] = part.steps;
     out["config_hash"] = to_hex(part.agreed);
     out["outputs"] = part.outputs;
-    data::Preprocessor names;
-    names.columns = part.columns;
-    out["features"] = names.feature_names();
-    Json columns = Json::array();
-    for (const auto& column : part.columns) columns.push_back(to_json(column));
-    out["columns"] = std::move(columns);
+    put_columns(out, part);
     // one list per output, so that weights[c][j] belongs to features[j]
     Json weights = Json::array();
     const std::size_t d = part.features();
@@ -93,12 +75,7 @@ std::string to_json(const ModelPart& part) {
     out["weights"] = std::move(weights);
     out["intercept"] = part.intercept;
     if (part.labels) out["labels"] = to_json(*part.labels);
-    Json left_out = Json::array();
-    for (const auto& column : part.left_out)
-        left_out.push_back({{"column", column.name}, {"reason", column.reason}});
-    out["report"] = {{"train_rows", part.train_rows},
-                     {"filled_cells", part.filled_cells},
-                     {"left_out", std::move(left_out)}};
+    put_report(out, part);
     // names come from files and may be any bytes
     return out.dump(1) + "\n";
 }

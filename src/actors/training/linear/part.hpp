@@ -2,29 +2,22 @@
 // A party's part of a linear model: model.json, version 1. Text that two runs of the same
 // configuration, seed and data write byte for byte alike, but for run_id.
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "actors/model_file.hpp"
+#include "actors/training/part_table.hpp"
 #include "base/errc.hpp"
 #include "data/labels.hpp"
-#include "data/preprocess.hpp"
 
 namespace vflbus::actors {
 
-struct ModelPart : ModelHead {
-    std::vector<data::PreparedColumn> columns;
+struct ModelPart : ModelHead, PartTable {
     std::vector<double> weights;              ///< features x outputs, column-major
     std::vector<double> intercept;            ///< the master's; outputs, or none
     std::optional<data::LabelCoding> labels;  ///< the master's
-    std::uint64_t train_rows = 0;
-    std::uint64_t filled_cells = 0;
-    std::vector<data::LeftOut> left_out;
-
-    [[nodiscard]] std::size_t features() const noexcept;
 };
 
 /// Doubles in a decimal form that reads back as the same bits.

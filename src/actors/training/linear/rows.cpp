@@ -24,15 +24,10 @@ Result<> check_rows(TableKind side, std::uint64_t rows, std::uint64_t first, std
     return {};
 }
 
-namespace {
-
-/// Puts `part` into `all` from row `first` on.
 void copy_rows(models::ConstMatrixView part, std::uint64_t first, models::Matrix& all) {
     for (std::size_t c = 0; c < part.cols; ++c)
         std::ranges::copy(part.col(c), all.col(c).begin() + static_cast<std::ptrdiff_t>(first));
 }
-
-}  // namespace
 
 Task<models::Matrix> summed_scores(Run& run, MasterProtocol& protocol, const RowScores& own,
                                    TableKind side, std::uint64_t rows, std::uint64_t outputs,
@@ -75,14 +70,19 @@ Task<models::Matrix> summed_scores(Run& run, MasterProtocol& protocol, const Row
     co_return all;
 }
 
-Result<Bytes> answer_rows(const RowScores& own, MemberProtocol& protocol, std::uint32_t term,
-                          const MemberCall& call, models::Matrix& scratch) {
-    const auto request = decode_evaluate_request(call.body);
-    if (!request) return tl::unexpected(request.error());
-    if ((request->table == TableKind::predict) != call.predicts)
+Result<EvaluateRequest> rows_asked(const MemberCall& call) {
+    auto request = decode_evaluate_request(call.body);
+    if (request && (request->table == TableKind::predict) != call.predicts)
         return fail(Errc::handler_failed, "cannot evaluate a " +
                                               std::string(name_of(request->table)) + " in a " +
                                               (call.predicts ? "prediction" : "training"));
+    return request;
+}
+
+Result<Bytes> answer_rows(const RowScores& own, MemberProtocol& protocol, std::uint32_t term,
+                          const MemberCall& call, models::Matrix& scratch) {
+    const auto request = rows_asked(call);
+    if (!request) return tl::unexpected(request.error());
     if (auto done = own.scores(request->table, request->first, request->rows, scratch); !done)
         return tl::unexpected(std::move(done.error()));
     Stamp stamp;
@@ -110,6 +110,15 @@ Result<> note_begun(Run& run, std::size_t rank, const BeginReply& reply) {
     for (const auto& [kind, columns] : reply.left_out)
         party.left_out.push_back({{}, std::string(data::describe(kind)), columns});
     return {};
+}
+
+Result<RestoreReply> restored_at(std::uint64_t step, Body body) {
+    auto reply = decode_restore_reply(body);
+    if (reply && reply->step != step)
+        return fail(Errc::malformed_message, "is at step " + std::to_string(reply->step) +
+                                                 " where " + std::to_string(step) +
+                                                 " was to be restored");
+    return reply;
 }
 
 void warn_of_few_rows(const Run& run, std::size_t rank, std::uint64_t features,

@@ -1,6 +1,7 @@
 #pragma once
 // Scores of whole tables, which every linear algorithm is asked for in the same way: metrics in the
-// course of a training, and predictions.
+// course of a training, and predictions. And what the halves of all algorithms, networks included,
+// say and check of themselves when they begin, are asked for rows or were restored.
 
 #include <cstdint>
 #include <vector>
@@ -16,6 +17,9 @@ namespace vflbus::actors::linear {
 
 /// Bytes of scores that one evaluate reply may hold.
 inline constexpr std::uint64_t evaluate_reply_bytes_max = std::uint64_t{16} << 20;
+
+/// Puts `part` into `all` from row `first` on.
+void copy_rows(models::ConstMatrixView part, std::uint64_t first, models::Matrix& all);
 
 /// One party's share of the scores.
 class RowScores {
@@ -38,6 +42,9 @@ Task<models::Matrix> summed_scores(Run& run, MasterProtocol& protocol, const Row
                                    TableKind side, std::uint64_t rows, std::uint64_t outputs,
                                    std::uint64_t step, std::vector<models::Matrix>& shares);
 
+/// What `evaluate` asks a member for. Errors: malformed_message; handler_failed for a table that is
+/// not one of this run.
+Result<EvaluateRequest> rows_asked(const MemberCall& call);
 /// The member's side. `scratch` holds the scores until they are encoded.
 Result<Bytes> answer_rows(const RowScores& own, MemberProtocol& protocol, std::uint32_t term,
                           const MemberCall& call, models::Matrix& scratch);
@@ -45,6 +52,10 @@ Result<Bytes> answer_rows(const RowScores& own, MemberProtocol& protocol, std::u
 /// What a member said of itself when it began, for the report. malformed_message when it splits
 /// into other rows than the master.
 Result<> note_begun(Run& run, std::size_t rank, const BeginReply& reply);
+
+/// What a member says when it was restored; borrows from `body`. malformed_message when it is at
+/// another step than `step`.
+Result<RestoreReply> restored_at(std::uint64_t step, Body body);
 
 /// A line when the gradients of a member with so many columns may tell it the labels of a batch
 /// (`rows`: of the shortest one, or all of L-BFGS): they are as many equations as it has columns

@@ -1,6 +1,7 @@
 #pragma once
 // Which training rows each step takes: a function of (seed, epoch), the same at every party.
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -9,6 +10,9 @@
 #include "models/matrix.hpp"
 
 namespace vflbus::actors::linear {
+
+/// Rows that the label holder's own training takes in between two looks at the bus.
+inline constexpr std::size_t baseline_slice_rows = 16384;
 
 class BatchSchedule {
   public:

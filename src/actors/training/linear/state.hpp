@@ -1,6 +1,6 @@
 #pragma once
-// States of linear models as bytes, for commits: numbers as they lie in memory (little-endian),
-// each list with its length in front. No limit but that of a commit.
+// States of models as bytes, for commits: numbers as they lie in memory (little-endian), each list
+// with its length in front. No limit but that of a commit. split/state.hpp has those of networks.
 
 #include <cstdint>
 #include <cstring>
@@ -17,10 +17,8 @@ namespace vflbus::actors::linear {
 class StateWriter {
   public:
     StateWriter& u64(std::uint64_t value) { return raw(&value, sizeof value); }
-    StateWriter& doubles(const std::vector<double>& values) {
-        u64(values.size());
-        return raw(values.data(), values.size() * sizeof(double));
-    }
+    StateWriter& doubles(const std::vector<double>& values) { return list(values); }
+    StateWriter& floats(const std::vector<float>& values) { return list(values); }
     StateWriter& optimizer(const models::OptimizerState& state) {
         return u64(state.steps).doubles(state.first).doubles(state.second);
     }
@@ -33,6 +31,11 @@ class StateWriter {
     [[nodiscard]] std::string take() { return std::move(bytes_); }
 
   private:
+    template <class T>
+    StateWriter& list(const std::vector<T>& values) {
+        u64(values.size());
+        return raw(values.data(), values.size() * sizeof(T));
+    }
     StateWriter& raw(const void* data, std::size_t size) {
         bytes_.append(static_cast<const char*>(data), size);
         return *this;
@@ -50,13 +53,8 @@ class StateReader {
         raw(&value, 1, sizeof value);
         return value;
     }
-    std::vector<double> doubles() {
-        const std::uint64_t count = u64();
-        if (count > rest_.size() / sizeof(double)) good_ = false;
-        std::vector<double> values(good_ ? count : 0);
-        raw(values.data(), values.size(), sizeof(double));
-        return values;
-    }
+    std::vector<double> doubles() { return list<double>(); }
+    std::vector<float> floats() { return list<float>(); }
     models::OptimizerState optimizer() {
         models::OptimizerState state;
         state.steps = u64();
@@ -83,6 +81,14 @@ class StateReader {
     }
 
   private:
+    template <class T>
+    std::vector<T> list() {
+        const std::uint64_t count = u64();
+        if (count > rest_.size() / sizeof(T)) good_ = false;
+        std::vector<T> values(good_ ? count : 0);
+        raw(values.data(), values.size(), sizeof(T));
+        return values;
+    }
     void raw(void* out, std::size_t count, std::size_t size) {
         if (!good_ || rest_.size() < count * size) {
             good_ = false;

@@ -1,23 +1,13 @@
 #include "actors/training/split/bottom.hpp"
 
-#include <cmath>
 #include <string>
 #include <utility>
 
 #include "actors/training/linear/rows.hpp"
 
 namespace vflbus::actors::split {
-namespace {
 
 using models::nn::Records;
-
-bool all_finite(const Records& records) {
-    for (const float value : records.all())
-        if (!std::isfinite(value)) return false;
-    return true;
-}
-
-}  // namespace
 
 Bottom::Bottom(const Party& party, models::nn::NetworkShape shape, Place place)
     : party_(&party),
@@ -57,7 +47,7 @@ Result<> Bottom::backward(std::uint64_t step, const Records& gradient) {
                                                  " x " + std::to_string(gradient.count()) +
                                                  " came where " + std::to_string(width()) + " x " +
                                                  std::to_string(batch_rows_) + " belong");
-    if (!all_finite(gradient))
+    if (!models::nn::all_finite(gradient.all()))
         return fail(Errc::malformed_message, "a gradient came with numbers that are not finite");
     network_.backward(gradient, nullptr);
     steps_.step(models::nn::rate_at(rates_, step));
@@ -87,12 +77,9 @@ SplitPart Bottom::part(ModelHead head) const {
 
 SplitPart party_part(const Party& party, ModelHead head, std::uint64_t steps) {
     SplitPart part;
+    static_cast<PartTable&>(part) = part_table(party);
     part.head = std::move(head);
     part.head.steps = steps;
-    part.columns = party.preprocessor().columns;
-    part.train_rows = party.rows(TableKind::train).size();
-    part.filled_cells = party.prepared().filled_cells;
-    part.left_out = party.prepared().removed;
     return part;
 }
 

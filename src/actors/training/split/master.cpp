@@ -1,10 +1,10 @@
 // The master's half of split networks.
 
 #include <algorithm>
-#include <cmath>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -20,8 +20,8 @@ namespace {
 
 using models::nn::Records;
 
-/// Rows that the baseline takes in between two looks at the bus.
-constexpr std::size_t slice_rows = 16384;
+constexpr std::string_view divergence_advice =
+    "lower model.learning_rate, or state model.clip_norm = 1";
 
 /// The label holder's columns alone, in a network of the same shape without members.
 class SplitBaseline final : public Baseline {
@@ -37,7 +37,7 @@ class SplitBaseline final : public Baseline {
         // without features the constant predictor stays where the labels put it
         if (own_->features() == 0) return false;
         std::size_t rows = 0;
-        while (step_ < bottom_.schedule().steps() && rows < slice_rows) {
+        while (step_ < bottom_.schedule().steps() && rows < linear::baseline_slice_rows) {
             const Records* const part = &bottom_.forward(step_);
             const auto batch = bottom_.schedule().rows(step_);
             rows += batch.size();
@@ -63,9 +63,7 @@ class SplitBaseline final : public Baseline {
             if (own_->features() == 0) part.resize(part.width(), part.count());
             const Records* const parts[] = {&part};
             top_->scores(parts, some);
-            for (std::size_t c = 0; c < some.cols(); ++c)
-                std::ranges::copy(std::as_const(some).col(c),
-                                  all.col(c).begin() + static_cast<std::ptrdiff_t>(first));
+            linear::copy_rows(some, first, all);
         }
         return models::predict(own_->agreed().model.task, all, {});
     }
@@ -183,9 +181,7 @@ class SplitMaster final : public MasterHalf {
             if (own_bottom_) parts.push_back(&mine);
             for (const Records& part : theirs) parts.push_back(&part);
             top_->scores(parts, some);
-            for (std::size_t c = 0; c < some.cols(); ++c)
-                std::ranges::copy(std::as_const(some).col(c),
-                                  all.col(c).begin() + static_cast<std::ptrdiff_t>(first));
+            linear::copy_rows(some, first, all);
         }
         co_return all;
     }
@@ -200,15 +196,15 @@ class SplitMaster final : public MasterHalf {
     // -- commits ------------------------------------------------------------------------
     StateFormat format() const override { return {std::string(format_name), format_version}; }
     std::string save() const override {
-        std::string bytes;
-        put_state(bytes, top_->state());
-        put_state(bytes, own_bottom_ ? own_bottom_->state() : NetworkState{});
-        return bytes;
+        linear::StateWriter writer;
+        write_state(writer, top_->state());
+        write_state(writer, own_bottom_ ? own_bottom_->state() : NetworkState{});
+        return writer.take();
     }
     Result<> restore(std::uint64_t step, std::string_view bytes) override {
-        NetworkStateReader reader(bytes);
-        const NetworkState top = reader.state();
-        const NetworkState own = reader.state();
+        linear::StateReader reader(bytes);
+        const NetworkState top = read_state(reader);
+        const NetworkState own = read_state(reader);
         if (auto done = reader.finish(); !done) return done;
         if (auto done = top_->restore(top); !done) return done;
         if (own_bottom_)
@@ -217,12 +213,8 @@ class SplitMaster final : public MasterHalf {
         return {};
     }
     Result<> restored(std::uint64_t step, std::size_t rank, Body body) override {
-        const auto reply = decode_restore_reply(body);
+        const auto reply = linear::restored_at(step, body);
         if (!reply) return tl::unexpected(reply.error());
-        if (reply->step != step)
-            return fail(Errc::malformed_message, "is at step " + std::to_string(reply->step) +
-                                                     " where " + std::to_string(step) +
-                                                     " was to be restored");
         return take(reply->scores, schedule_.batch_rows(step), received_[rank]);
     }
 
@@ -267,8 +259,7 @@ class SplitMaster final : public MasterHalf {
         return out;
     }
     Result<double> diverged(Result<double> loss) const {
-        if (!loss && loss.error().code == Errc::diverged)
-            loss.error().hint = "lower model.learning_rate, or state model.clip_norm = 1";
+        if (!loss && loss.error().code == Errc::diverged) loss.error().hint = divergence_advice;
         return loss;
     }
     [[nodiscard]] std::uint64_t rows_of_a_request() const {
@@ -286,13 +277,10 @@ class SplitMaster final : public MasterHalf {
                                                      std::to_string(rows) + " belong");
         copy_tensor(numbers, travels_);
         models::nn::from_matrix(travels_, out);
-        for (const float value : out.all())
-            if (!std::isfinite(value)) {
-                Failure failure{Errc::diverged, "its network's numbers are no longer finite"};
-                failure.hint = "lower model.learning_rate, or state model.clip_norm = 1";
-                return tl::unexpected(std::move(failure));
-            }
-        return {};
+        if (models::nn::all_finite(out.all())) return {};
+        Failure failure{Errc::diverged, "its network's numbers are no longer finite"};
+        failure.hint = divergence_advice;
+        return tl::unexpected(std::move(failure));
     }
     Result<> begun(std::size_t rank, Body body) {
         const auto reply = decode_begin_reply(body);

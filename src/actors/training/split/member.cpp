@@ -39,12 +39,8 @@ class SplitMember final : public MemberHalf {
     }
 
     Result<Bytes> evaluate(const MemberCall& call) {
-        const auto request = decode_evaluate_request(call.body);
+        const auto request = linear::rows_asked(call);
         if (!request) return tl::unexpected(request.error());
-        if ((request->table == TableKind::predict) != call.predicts)
-            return fail(Errc::handler_failed, "cannot evaluate a " +
-                                                  std::string(name_of(request->table)) + " in a " +
-                                                  (call.predicts ? "prediction" : "training"));
         if (auto done = bottom_->infer(request->table, request->first, request->rows, rows_); !done)
             return tl::unexpected(std::move(done.error()));
         models::nn::to_matrix(rows_, travels_);
@@ -58,13 +54,13 @@ class SplitMember final : public MemberHalf {
     std::uint64_t steps() const override { return bottom_->schedule().steps(); }
     StateFormat format() const override { return {std::string(format_name), format_version}; }
     std::string save() const override {
-        std::string bytes;
-        put_state(bytes, bottom_->state());
-        return bytes;
+        linear::StateWriter writer;
+        write_state(writer, bottom_->state());
+        return writer.take();
     }
     Result<Bytes> restore(std::uint64_t step, std::string_view bytes) override {
-        NetworkStateReader reader(bytes);
-        NetworkState state = reader.state();
+        linear::StateReader reader(bytes);
+        NetworkState state = read_state(reader);
         if (auto done = reader.finish(); !done) return tl::unexpected(std::move(done.error()));
         if (VFLBUS_PLANTED(optimizer_not_restored)) state.steps = bottom_->state().steps;
         if (auto done = bottom_->restore(state); !done)

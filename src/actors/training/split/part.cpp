@@ -122,9 +122,7 @@ TopPart top_of(const Json& in, const Json& labels, vflbus::Task task) {
 
 /// Why the parts of a file do not fit each other; empty when they do.
 std::string fault_of(const SplitPart& part) {
-    for (const auto& column : part.columns)
-        if (column.kind == data::ColumnKind::numeric && !(column.scale > 0))
-            return "the scale of \"" + column.name + "\" is not positive";
+    if (std::string fault = column_fault(part); !fault.empty()) return fault;
     if (!part.bottom.values.empty() && part.bottom.shape.inputs != part.features())
         return "the bottom network has " + std::to_string(part.bottom.shape.inputs) +
                " inputs for " + std::to_string(part.features()) + " features";
@@ -143,47 +141,26 @@ std::string fault_of(const SplitPart& part) {
 SplitPart part_of(const ModelHead& head, const Json& in) {
     SplitPart part;
     part.head = head;
-    for (const Json& column : in.at("columns")) part.columns.push_back(column_of(column));
+    read_columns(in, part);
     if (const Json* bottom = in.find("bottom")) part.bottom = network_of(*bottom);
     if (const Json* top = in.find("top"))
         part.top =
             top_of(*top, in.at("labels"), task_named(head.task).value_or(vflbus::Task::linear));
-    const Json& report = in.at("report");
-    part.train_rows = report.at("train_rows").get<std::uint64_t>();
-    part.filled_cells = report.at("filled_cells").get<std::uint64_t>();
-    for (const Json& column : report.at("left_out"))
-        part.left_out.push_back(
-            {column.at("column").get<std::string>(), column.at("reason").get<std::string>()});
+    read_report(in, part);
     return part;
 }
 
 }  // namespace
 
-std::size_t SplitPart::features() const noexcept {
-    std::size_t width = 0;
-    for (const auto& column : columns) width += column.width();
-    return width;
-}
-
 std::string to_json(const SplitPart& part) {
     Json out;
-    data::Preprocessor names;
-    names.columns = part.columns;
-    out["features"] = names.feature_names();
-    Json columns = Json::array();
-    for (const auto& column : part.columns) columns.push_back(actors::to_json(column));
-    out["columns"] = std::move(columns);
+    put_columns(out, part);
     if (!part.bottom.values.empty()) out["bottom"] = to_json(part.bottom);
     if (part.top) {
         out["top"] = to_json(*part.top);
         out["labels"] = actors::to_json(part.top->labels);
     }
-    Json left_out = Json::array();
-    for (const auto& column : part.left_out)
-        left_out.push_back({{"column", column.name}, {"reason", column.reason}});
-    out["report"] = {{"train_rows", part.train_rows},
-                     {"filled_cells", part.filled_cells},
-                     {"left_out", std::move(left_out)}};
+    put_report(out, part);
     return model_text(part.head, out.dump());
 }
 

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "actors/model_file.hpp"
+#include "actors/training/part_table.hpp"
 #include "base/errc.hpp"
 #include "config/config.hpp"
 #include "data/labels.hpp"
-#include "data/preprocess.hpp"
 #include "models/nn/network.hpp"
 
 namespace vflbus::actors::split {
@@ -33,16 +33,10 @@ struct TopPart {
     data::LabelCoding labels;
 };
 
-struct SplitPart {
+struct SplitPart : PartTable {
     ModelHead head;
-    std::vector<data::PreparedColumn> columns;
     StoredNetwork bottom;  ///< without values where the party has no network
     std::optional<TopPart> top;
-    std::uint64_t train_rows = 0;
-    std::uint64_t filled_cells = 0;
-    std::vector<data::LeftOut> left_out;
-
-    [[nodiscard]] std::size_t features() const noexcept;
 };
 
 /// Floats in a decimal form that reads back as the same bits.

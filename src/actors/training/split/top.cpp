@@ -92,13 +92,9 @@ void Top::combine(std::span<const Records* const> parts, Records& out) const {
         return;
     }
     out = *parts[0];
-    const auto sum = out.all();
-    for (std::size_t p = 1; p < parts.size(); ++p) {
-        const auto term = parts[p]->all();
-        for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += term[i];
-    }
+    for (std::size_t p = 1; p < parts.size(); ++p) models::nn::add(*parts[p], out);
     if (combine_ == config::Combine::sum) return;
-    for (float& value : sum) value /= static_cast<float>(parties_);
+    for (float& value : out.all()) value /= static_cast<float>(parties_);
 }
 
 void Top::spread(const Records& by_combined, std::vector<Records>& gradients) const {

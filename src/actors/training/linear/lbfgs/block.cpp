@@ -87,17 +87,14 @@ models::LbfgsPartyState LbfgsBlock::saved_solver(StateReader& reader) {
 Result<ModelPart> LbfgsBlock::part(ModelHead head) const {
     ModelPart part;
     static_cast<ModelHead&>(part) = std::move(head);
+    static_cast<PartTable&>(part) = part_table(*party_);
     part.steps = solver_->rounds();
     part.outputs = outputs();
-    part.columns = party_->preprocessor().columns;
     const models::Matrix weights = solver_->weights(settings_.units);
     if (!models::all_finite(weights.span()))
         return fail(Errc::diverged,
                     "the weights are too large for numbers; give the label in a larger unit");
     part.weights.assign(weights.span().begin(), weights.span().end());
-    part.train_rows = party_->rows(TableKind::train).size();
-    part.filled_cells = party_->prepared().filled_cells;
-    part.left_out = party_->prepared().removed;
     return part;
 }
 

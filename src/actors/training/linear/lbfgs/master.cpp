@@ -235,12 +235,9 @@ class LbfgsMasterHalf final : public MasterHalf {
         return solver_->set_state(std::move(state));
     }
     Result<> restored(std::uint64_t step, std::size_t, Body body) override {
-        const auto reply = decode_restore_reply(body);
+        const auto reply = restored_at(step, body);
         if (!reply) return tl::unexpected(reply.error());
-        if (reply->step == step) return {};
-        return fail(Errc::malformed_message, "is at step " + std::to_string(reply->step) +
-                                                 " where " + std::to_string(step) +
-                                                 " was to be restored");
+        return {};
     }
 
     // -- the model ------------------------------------------------------------------------
