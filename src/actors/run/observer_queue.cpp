@@ -14,9 +14,11 @@ constexpr auto gather_for = std::chrono::milliseconds(50);
 }  // namespace
 
 struct ObserverQueue::Shared {
-    std::shared_ptr<RunObserver> observer;
-    std::string name;
-    std::function<void(const std::string&)> warn;
+    Shared(std::shared_ptr<RunObserver> told, Options chosen)
+        : observer(std::move(told)), options(std::move(chosen)) {}
+
+    const std::shared_ptr<RunObserver> observer;
+    const Options options;
     std::mutex mutex;
     std::condition_variable wakes;  ///< the thread
     std::condition_variable seen;   ///< who waits in `drain`
@@ -32,15 +34,12 @@ struct ObserverQueue::Shared {
 };
 
 ObserverQueue::ObserverQueue(std::shared_ptr<RunObserver> observer, Options options)
-    : options_(std::move(options)), shared_(std::make_shared<Shared>()) {
-    shared_->observer = std::move(observer);
-    shared_->name = options_.name;
-    shared_->warn = options_.warn;
+    : shared_(std::make_shared<Shared>(std::move(observer), std::move(options))) {
     thread_ = std::thread([shared = shared_] { work(shared); });
 }
 
 ObserverQueue::~ObserverQueue() {
-    const bool seen = drain(options_.patience);
+    const bool seen = drain(shared_->options.patience);
     {
         const std::lock_guard lock(shared_->mutex);
         shared_->ending = true;
@@ -56,57 +55,49 @@ ObserverQueue::~ObserverQueue() {
 
 // -- what is heard ------------------------------------------------------------------
 
-void ObserverQueue::put(Event event, bool often, bool at_once) {
+void ObserverQueue::put(Event event, Room room) {
     Shared& shared = *shared_;
     bool wake = false;
     {
         const std::lock_guard lock(shared.mutex);
         const std::size_t seldom = shared.events.size() - shared.often;
-        if (often ? shared.often >= options_.often_max : seldom >= options_.seldom_max) {
+        if ((room == Room::often && shared.often >= shared.options.often_max) ||
+            (room == Room::seldom && seldom >= shared.options.seldom_max)) {
             ++shared.dropped;
             return;
         }
         shared.events.push_back(std::move(event));
-        shared.often += often ? 1 : 0;
+        shared.often += room == Room::often ? 1 : 0;
         ++shared.heard;
-        if (at_once) shared.at_once = true;
-        wake = shared.idle || at_once;
+        wake = shared.idle;
         shared.idle = false;
     }
     if (wake) shared.wakes.notify_one();
 }
 
 void ObserverQueue::on_phase(Phase phase, TimePoint at) {
-    put(AtPhase{phase, at}, false, false);
+    put(AtPhase{phase, at}, Room::seldom);
 }
 void ObserverQueue::on_step(const observe::ProgressState& state, TimePoint at) {
-    put(AtStep{state, at}, true, false);
+    put(AtStep{state, at}, Room::often);
 }
 void ObserverQueue::on_metrics(const observe::ProgressState& state,
                                const observe::HistoryEntry& entry, TimePoint at) {
-    put(AtMetrics{state, entry, at}, false, false);
+    put(AtMetrics{state, entry, at}, Room::seldom);
 }
 void ObserverQueue::on_answer(const AnsweredRequest& answer) {
-    put(answer, true, false);
+    put(answer, Room::often);
 }
 void ObserverQueue::on_work(TimePoint begun, TimePoint ended) {
-    put(AtWork{begun, ended}, true, false);
+    put(AtWork{begun, ended}, Room::often);
 }
 void ObserverQueue::on_handled(const HandledRequest& handled) {
-    put(handled, true, false);
+    put(handled, Room::often);
 }
 
 void ObserverQueue::on_end(const observe::RunReport& report, const Failure& outcome) {
-    auto end = std::make_unique<AtEnd>(AtEnd{report, outcome});
-    {
-        const std::lock_guard lock(shared_->mutex);
-        shared_->events.emplace_back(std::move(end));  // has room in any case
-        ++shared_->heard;
-        shared_->at_once = true;
-        shared_->idle = false;
-    }
-    shared_->wakes.notify_one();
-    say_what_is_missing(drain(options_.patience));
+    put(std::make_unique<AtEnd>(AtEnd{report, outcome}), Room::any);
+    say_what_is_missing(drain(shared_->options.patience));
 }
 
 // -- the thread ---------------------------------------------------------------------
@@ -141,9 +132,9 @@ void ObserverQueue::hand_on_all(Shared& shared, std::vector<Event>& events) {
         why = "an unknown exception";
     }
     shared.stopped = true;
-    if (shared.warn)
-        shared.warn(shared.name + " has failed (" + why +
-                    ") and is shown nothing more of the run; the run goes on without it");
+    if (shared.options.warn)
+        shared.options.warn(shared.options.name + " has failed (" + why +
+                            ") and is shown nothing more of the run; the run goes on without it");
 }
 
 void ObserverQueue::work(const std::shared_ptr<Shared>& shared) {
@@ -154,12 +145,8 @@ void ObserverQueue::work(const std::shared_ptr<Shared>& shared) {
             shared->idle = true;
             shared->wakes.wait(lock, [&] { return !shared->events.empty() || shared->ending; });
             shared->idle = false;
-            shared->wakes.wait_for(lock, gather_for,
-                                   [&] { return shared->at_once || shared->ending; });
-        } else if (!shared->ending && !shared->at_once) {
-            shared->wakes.wait_for(lock, gather_for,
-                                   [&] { return shared->at_once || shared->ending; });
         }
+        shared->wakes.wait_for(lock, gather_for, [&] { return shared->at_once || shared->ending; });
         if (shared->events.empty() && shared->ending) return;
         shared->at_once = false;
         taken.clear();
@@ -190,14 +177,15 @@ bool ObserverQueue::drain(std::chrono::milliseconds patience) {
 
 void ObserverQueue::say_what_is_missing(bool seen) {
     const std::uint64_t lost = dropped();
-    if (said_ || !options_.warn || (seen && lost == 0)) return;
+    const Options& options = shared_->options;
+    if (said_ || !options.warn || (seen && lost == 0)) return;
     said_ = true;
-    std::string text = options_.name;
+    std::string text = options.name;
     if (lost > 0)
         text +=
             " was too slow: " + std::to_string(lost) + " events of the run were not shown to it";
     if (!seen) text += std::string(lost > 0 ? ", and it" : "") + " has not finished in time";
-    options_.warn(text);
+    options.warn(text);
 }
 
 }  // namespace vflbus::actors

@@ -84,10 +84,11 @@ class ObserverQueue final : public RunObserver {
     static void work(const std::shared_ptr<Shared>& shared);
     static void hand_on(RunObserver& observer, Event& event);
     static void hand_on_all(Shared& shared, std::vector<Event>& events);
-    void put(Event event, bool often, bool at_once);
+    /// What an event may fill.
+    enum class Room { often, seldom, any };
+    void put(Event event, Room room);
     void say_what_is_missing(bool seen);
 
-    Options options_;
     std::shared_ptr<Shared> shared_;
     std::thread thread_;
     bool said_ = false;
