@@ -20,10 +20,6 @@ Body bytes_of(std::span<const Hash128> ids) {
     return {reinterpret_cast<const std::uint8_t*>(ids.data()), ids.size() * id_bytes};
 }
 
-Writer& tensor(Writer& w, const SentTensor& m) {
-    return put_tensor(w, m);
-}
-
 TableKind read_table(Reader& r) {
     return static_cast<TableKind>(r.u64(table_kinds - 1));
 }
@@ -166,29 +162,29 @@ Bytes encode(const BeginReply& m, const SentTensor& scores) {
     for (const auto& [kind, columns] : m.left_out)
         w.array(2).u64(static_cast<std::uint64_t>(kind)).u64(columns);
     w.u64(m.train_rows).u64(m.test_rows);
-    return tensor(w, scores).take();
+    return put_tensor(w, scores).take();
 }
 
 Bytes encode_step(std::uint64_t step, const SentTensor& values) {
     Writer w;
     w.reserve(values.values.size() * sizeof(double) + tensor_overhead_bytes);
     w.array(2).u64(step);
-    return tensor(w, values).take();
+    return put_tensor(w, values).take();
 }
 
 Bytes encode_scores(const SentTensor& scores) {
     Writer w;
     w.reserve(scores.values.size() * sizeof(double) + tensor_overhead_bytes);
     w.array(1);
-    return tensor(w, scores).take();
+    return put_tensor(w, scores).take();
 }
 
 Bytes encode_solved(models::ConstMatrixView scores, models::ConstMatrixView next) {
     Writer w;
     w.reserve((scores.size() + next.size()) * sizeof(double) + 2 * tensor_overhead_bytes);
     w.array(2);
-    tensor(w, scores);
-    return tensor(w, next).take();
+    put_tensor(w, scores);
+    return put_tensor(w, next).take();
 }
 
 Bytes encode(const EvaluateRequest& m) {

@@ -660,6 +660,14 @@ std::vector<RunId> Gate::said() {
 
 // -- what shows later ---------------------------------------------------------------------------
 
+/// What was found out about the run when it came.
+Result<const Gate::Entry*> Gate::judged_before(const Sole& sole, const RunId& run) {
+    if (!sole.ready()) return tl::unexpected(sole.ready().error());
+    const Entry* const entry = find(run);
+    if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
+    return entry;
+}
+
 Result<> Gate::later(const Entry& entry, const std::optional<Refusal>& refusal) {
     if (!refusal) return {};
     return refuse(Json{{"run", entry.run.hex()}, {"owner", entry.owner.name}}, entry.owner,
@@ -669,10 +677,10 @@ Result<> Gate::later(const Entry& entry, const std::optional<Refusal>& refusal) 
 Result<> Gate::columns(const RunId& run, const std::string& table,
                        std::span<const std::string> names, std::uint64_t rows) {
     const Sole sole(*this);
-    if (!sole.ready()) return sole.ready();
-    const Entry* const entry = find(run);
-    if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
-    if (auto good = later(*entry, judge_columns(entry->section, entry->rules, names)); !good)
+    const auto found = judged_before(sole, run);
+    if (!found) return tl::unexpected(found.error());
+    const Entry& entry = **found;
+    if (auto good = later(entry, judge_columns(entry.section, entry.rules, names)); !good)
         return good;
     // as many names as a line takes; the count is of all
     std::vector<std::string> shown;
@@ -689,28 +697,27 @@ Result<> Gate::columns(const RunId& run, const std::string& table,
 
 Result<> Gate::rows(const RunId& run, std::uint64_t rows) {
     const Sole sole(*this);
-    if (!sole.ready()) return sole.ready();
-    const Entry* const entry = find(run);
-    if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
-    if (auto good = later(*entry, judge_rows(entry->section, entry->rules, rows)); !good)
-        return good;
+    const auto found = judged_before(sole, run);
+    if (!found) return tl::unexpected(found.error());
+    const Entry& entry = **found;
+    if (auto good = later(entry, judge_rows(entry.section, entry.rules, rows)); !good) return good;
     return record_or_fail("rows", Json{{"run", run.hex()}, {"rows", rows}});
 }
 
 Result<> Gate::psi_list(const RunId& run, std::uint64_t ids) {
     const Sole sole(*this);
-    if (!sole.ready()) return sole.ready();
-    const Entry* const entry = find(run);
-    if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
-    return later(*entry, judge_psi_list(entry->section, entry->rules, ids));
+    const auto found = judged_before(sole, run);
+    if (!found) return tl::unexpected(found.error());
+    const Entry& entry = **found;
+    return later(entry, judge_psi_list(entry.section, entry.rules, ids));
 }
 
 Result<> Gate::batch(const RunId& run, std::uint64_t rows) {
     const Sole sole(*this);
-    if (!sole.ready()) return sole.ready();
-    const Entry* const entry = find(run);
-    if (entry == nullptr) return fail(Errc::refused, "the run was not let in");
-    return later(*entry, judge_batch(entry->section, entry->rules, rows));
+    const auto found = judged_before(sole, run);
+    if (!found) return tl::unexpected(found.error());
+    const Entry& entry = **found;
+    return later(entry, judge_batch(entry.section, entry.rules, rows));
 }
 
 void Gate::ended(const RunId& run, const Served& served) {

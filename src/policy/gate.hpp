@@ -112,6 +112,7 @@ class Gate final : public Judge {
     Result<> refuse(Json line, const Owner& owner, const Refusal& refusal);
     Result<> not_stored(const Request& request, const Failure& why);
     void forget_held(const RunId& run);
+    [[nodiscard]] Result<const Entry*> judged_before(const Sole& sole, const RunId& run);
     Result<> later(const Entry& entry, const std::optional<Refusal>& refusal);
     [[nodiscard]] Circumstances circumstances(const Section& section, const Request& request);
     [[nodiscard]] Json about(const Request& request) const;

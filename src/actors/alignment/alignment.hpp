@@ -7,8 +7,7 @@
 //           hashes; the master intersects them. docs/training.md, section 2; both halves are in
 //           hashed.cpp.
 //   psi     Private set intersection, psi_master.* and psi_member.*: afterwards each party has a
-//   list
-//           of the common ids alone, and none was sent.
+//           list of the common ids alone, and none was sent.
 //
 // Then the master tells each party which of its ids are in use (dataset_size may be smaller), and
 // how often its rows are repeated: the same for both ways, and the same rows in the same order.

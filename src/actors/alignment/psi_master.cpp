@@ -61,8 +61,8 @@ Result<> PsiMaster::check_sizes() const {
         const std::string& name = p == 0 ? run_->options().name : run_->parties()[p - 1].name;
         return fail(Errc::bad_data, name + " has " + std::to_string(sizes_[p]) + " ids in its " +
                                         std::string(name_of(kind_)) +
-                                        ", fewer than must be common " +
-                                        "(data.common_min = " + std::to_string(least) + ")");
+                                        ", fewer than must be common (data.common_min = " +
+                                        std::to_string(least) + ")");
     }
     return {};
 }

@@ -93,11 +93,10 @@ class MaskedMaster final : public MasterProtocol {
 
     Result<> start(const Stamp& stamp, models::ConstMatrixView own, models::Matrix& sum) override {
         const privacy::FixedPoint format = format_of(stamp);
-        Sum& mine = sums_[stamp];
-        mine.rows = own.rows;
-        mine.words.resize(own.size() * format.words);
+        std::vector<std::uint64_t>& mine = sums_[stamp];
+        mine.resize(own.size() * format.words);
         sum.resize_uninitialized(own.rows, own.cols);
-        return privacy::to_fixed(own.span(), format, parties_ + 1, mine.words);
+        return privacy::to_fixed(own.span(), format, parties_ + 1, mine);
     }
 
     Result<> add(const Stamp& stamp, std::size_t, const TensorView& scores,
@@ -110,16 +109,16 @@ class MaskedMaster final : public MasterProtocol {
         if (scores.rows != sum.rows() * format.words || scores.cols != sum.cols())
             return tl::unexpected(
                 wrong_shape(scores.rows, scores.cols, sum.rows() * format.words, sum.cols()));
-        part_.resize(at->second.words.size());
+        part_.resize(at->second.size());
         scores.copy_to(part_);
-        privacy::add_fixed(at->second.words, part_, format);
+        privacy::add_fixed(at->second, part_, format);
         return {};
     }
 
     Result<> finish(const Stamp& stamp, models::Matrix& sum) override {
         const auto at = sums_.find(stamp);
         VFLBUS_ASSERT(at != sums_.end(), "a sum is finished once");
-        privacy::from_fixed(at->second.words, format_of(stamp), sum.span());
+        privacy::from_fixed(at->second, format_of(stamp), sum.span());
         sums_.erase(at);
         return {};
     }
@@ -134,11 +133,6 @@ class MaskedMaster final : public MasterProtocol {
     }
 
   private:
-    struct Sum {
-        std::size_t rows = 0;
-        std::vector<std::uint64_t> words;
-    };
-
     static Result<> take_key(const std::string& name, Body body, std::vector<std::uint8_t>& keys) {
         const auto reply = decode_round_reply(body);
         if (!reply) return tl::unexpected(of_party(name, reply.error()));
@@ -163,7 +157,8 @@ class MaskedMaster final : public MasterProtocol {
     std::size_t parties_ = 0;
     privacy::Nonce nonce_{};
     std::vector<std::uint8_t> keys_;  ///< public ones, by rank
-    std::map<Stamp, Sum> sums_;       ///< begun and not finished
+    /// Begun and not finished.
+    std::map<Stamp, std::vector<std::uint64_t>> sums_;
     std::vector<std::uint64_t> part_;
 };
 

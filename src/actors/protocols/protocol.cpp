@@ -38,8 +38,7 @@ std::string unsealed_notice(const config::Config& config) {
            (off ? "bus.seal is off" : "bus.certificates names no keys") +
            "), so the broker, and whoever reads the lines to it, can add up what the members send: "
            "masks cancel in that sum. It reads what the master reads, with one member that "
-           "member's "
-           "scores, and could exchange the keys of the masks. Sealing prevents it: " +
+           "member's scores, and could exchange the keys of the masks. Sealing prevents it: " +
            (off ? "bus.seal = \"on\"" : "give all parties keys (bus.certificates)");
 }
 
