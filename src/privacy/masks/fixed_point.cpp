@@ -8,11 +8,9 @@
 namespace vflbus::privacy {
 namespace {
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpedantic"  // ISO C++ has no name for 128 bits
-using u128 = unsigned __int128;
-using i128 = __int128;
-#pragma GCC diagnostic pop
+// ISO C++ has no name for 128 bits
+__extension__ using u128 = unsigned __int128;
+__extension__ using i128 = __int128;
 
 u128 join(const std::uint64_t* words) {
     return (u128{words[1]} << 64) | words[0];

@@ -13,11 +13,6 @@
 namespace vflbus::privacy::rlwe {
 namespace {
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpedantic"  // ISO C++ has no name for 128 bits
-using Wide = unsigned __int128;
-#pragma GCC diagnostic pop
-
 /// Constants of q = p0 p1 p2 that one step or the other needs.
 struct Modulus {
     Modulus() {
@@ -239,11 +234,8 @@ Result<std::vector<std::uint64_t>> KeyOwner::decrypt(const Plan& plan,
             for (std::uint64_t& phase : opened)
                 phase = ((phase + half_step) >> answer_extra_bits) & below_t(plan);
             answers = answers.subspan(size);
-            const std::size_t outputs =
-                std::min(plan.output_group, plan.shape.outputs - g * plan.output_group);
             for (std::size_t i = 0; i < opened.size(); ++i)
-                out[(g * plan.output_group + i % outputs) * plan.shape.features +
-                    f * plan.feature_group + i / outputs] = opened[i];
+                out[plan.result_of(f, g, i)] = opened[i];
         }
     return out;
 }
@@ -377,11 +369,8 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
             const std::vector<std::size_t> wanted = plan.wanted(f, g);
             const auto part = masks.span().first(wanted.size());
             hide(plan, sums_[g][0], sums_[g][1], wanted, part, out.bytes);
-            const std::size_t outputs =
-                std::min(plan.output_group, plan.shape.outputs - g * plan.output_group);
             for (std::size_t i = 0; i < part.size(); ++i)
-                out.masks[(g * plan.output_group + i % outputs) * plan.shape.features +
-                          f * plan.feature_group + i / outputs] = part[i];
+                out.masks[plan.result_of(f, g, i)] = part[i];
         }
     }
     return out;
@@ -432,7 +421,7 @@ void Answerer::hide_wanted(const Plan& plan, const Polynomial& b,
     Wide flood = 0;
     std::array<std::uint64_t, prime_count> share{};
     for (std::size_t at = 0; at < wanted.size(); ++at) {
-        masks[at] = random[3 * at] & ((std::uint64_t{1} << plan.plain_bits) - 1);
+        masks[at] = random[3 * at] & below_t(plan);
         if (VFLBUS_PLANTED(no_mask)) masks[at] = 0;
         // uniform in [0, 2^(w + 1)), of which 2^w is taken off
         flood = (Wide{random[3 * at + 2] & high_mask} << 64) | random[3 * at + 1];

@@ -69,6 +69,14 @@ std::vector<std::size_t> Plan::wanted(std::size_t feature_group_index,
     return out;
 }
 
+std::size_t Plan::result_of(std::size_t feature_group_index, std::size_t output_group_index,
+                            std::size_t at) const noexcept {
+    const std::size_t outputs =
+        std::min(output_group, shape.outputs - output_group_index * output_group);
+    return (output_group_index * output_group + at % outputs) * shape.features +
+           feature_group_index * feature_group + at / outputs;
+}
+
 Result<Plan> make_plan(const Shape& shape) {
     if (shape.rows == 0 || shape.outputs == 0)
         return fail(Errc::too_large, "there is nothing to encrypt: no rows or no outputs");

@@ -76,6 +76,10 @@ struct Plan {
     /// The wanted coefficients of answer `feature group, output group`, features first.
     [[nodiscard]] std::vector<std::size_t> wanted(std::size_t feature_group_index,
                                                   std::size_t output_group_index) const;
+    /// Where number `at` of these belongs in features x outputs, column-major.
+    [[nodiscard]] std::size_t result_of(std::size_t feature_group_index,
+                                        std::size_t output_group_index,
+                                        std::size_t at) const noexcept;
 
     friend bool operator==(const Plan& a, const Plan& b) noexcept {
         return a.residual_bits == b.residual_bits && a.plain_bits == b.plain_bits &&

@@ -7,11 +7,6 @@
 namespace vflbus::privacy::rlwe {
 namespace {
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpedantic"  // ISO C++ has no name for 128 bits
-using Wide = unsigned __int128;
-#pragma GCC diagnostic pop
-
 std::size_t reversed(std::size_t value, std::size_t bits) {
     std::size_t out = 0;
     for (std::size_t i = 0; i < bits; ++i) out |= ((value >> i) & 1) << (bits - 1 - i);

@@ -28,6 +28,8 @@ inline constexpr std::size_t ring_size = std::size_t{1} << ring_log_size;  ///< 
 inline constexpr std::size_t prime_count = 3;
 inline constexpr std::uint32_t prime_bits = 47;
 
+__extension__ using Wide = unsigned __int128;  // ISO C++ has no name for 128 bits
+
 /// A number that many others are multiplied by, with floor(value 2^52 / p) (Shoup 1999).
 struct Factor {
     std::uint64_t value = 0;

@@ -5,11 +5,6 @@
 namespace vflbus::privacy::rlwe {
 namespace {
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wpedantic"  // ISO C++ has no name for 128 bits
-using Wide = unsigned __int128;
-#pragma GCC diagnostic pop
-
 constexpr std::uint64_t mask = (std::uint64_t{1} << 52) - 1;
 
 /// Eight words of any processor.
