@@ -21,23 +21,17 @@ World encrypted_world(vflbus::Task task, config::Solver solver) {
     return world;
 }
 
-std::string all_models(const Play& play) {
-    std::string all;
-    for (std::size_t p = 0; p <= play.world.members; ++p) all += play.file(p);
-    return all;
-}
-
 void set_up(Play& play) {
     play.config.run.protocol = config::Protocol::encrypted;
     if (play.world.solver != config::Solver::lbfgs) play.config.model.epochs = 2;
 }
 
-std::string train_encrypted(Play& play) {
+std::vector<std::string> train_encrypted(Play& play) {
     set_up(play);
     const Ending ending = play.play();
     INFO(ending.sentence);
     REQUIRE(ending.code == Errc::ok);
-    return all_models(play);
+    return play.files();
 }
 
 }  // namespace
@@ -54,7 +48,7 @@ TEST_CASE("encrypted trainings: all tasks, both solver families, the same bits w
     honest.config.run.protocol = config::Protocol::honest;
     REQUIRE(honest.play().code == Errc::ok);
     Play play(world);
-    const std::string models = train_encrypted(play);
+    const std::vector<std::string> models = train_encrypted(play);
     Play again(world, 2);  // other rows' order in the files, keys, masks, noise
     again.harness_seed = 5;
     CHECK(train_encrypted(again) == models);
@@ -71,7 +65,7 @@ TEST_CASE("encrypted trainings come to the same model after deaths") {
     const auto solver = GENERATE(config::Solver::sgd, config::Solver::lbfgs);
     const World world = encrypted_world(vflbus::Task::logistic, solver);
     Play undisturbed(world);
-    const std::string models = train_encrypted(undisturbed);
+    const std::vector<std::string> models = train_encrypted(undisturbed);
     for (const std::size_t at : {30, 45, 60, 75}) {
         Play play(world);
         set_up(play);
@@ -86,7 +80,7 @@ TEST_CASE("encrypted trainings come to the same model after deaths") {
         const Ending ending = play.play();
         CAPTURE(at, ending.sentence);
         REQUIRE(ending.code == Errc::ok);
-        CHECK(all_models(play) == models);
+        CHECK(play.files() == models);
     }
 }
 
@@ -96,7 +90,7 @@ TEST_CASE("encrypted cross-validation, one member, and members without columns")
     world.members = GENERATE(1, 2);
     world.features = GENERATE(3, 1);
     Play play(world);
-    const std::string models = train_encrypted(play);
+    const std::vector<std::string> models = train_encrypted(play);
     Play again(world);
     CHECK(train_encrypted(again) == models);
 }

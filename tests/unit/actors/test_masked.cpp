@@ -22,18 +22,12 @@ World world_of(vflbus::Task task, config::Solver solver) {
     return world;
 }
 
-std::string models_of(const Play& play) {
-    std::string all;
-    for (std::size_t p = 0; p <= play.world.members; ++p) all += play.file(p);
-    return all;
-}
-
-std::string train(Play& play) {
+std::vector<std::string> train(Play& play) {
     play.config.run.protocol = config::Protocol::masked;
     const Ending ending = play.play();
     INFO(ending.sentence);
     REQUIRE(ending.code == Errc::ok);
-    return models_of(play);
+    return play.files();
 }
 
 /// The tensors of a reply that are scores.
@@ -58,7 +52,7 @@ TEST_CASE("masked trainings: all tasks, both solver families, close to honest on
     Play honest(world);
     REQUIRE(honest.play().code == Errc::ok);
     Play play(world);
-    const std::string models = train(play);
+    const std::vector<std::string> models = train(play);
     // other masks, the same bits
     Play again(world);
     CHECK(train(again) == models);
@@ -113,7 +107,7 @@ TEST_CASE("masked trainings come to the same model after a member or the master 
     const auto solver = GENERATE(config::Solver::sgd, config::Solver::lbfgs);
     const World world = world_of(vflbus::Task::logistic, solver);
     Play undisturbed(world);
-    const std::string models = train(undisturbed);
+    const std::vector<std::string> models = train(undisturbed);
     for (const std::size_t at : {60, 90, 120, 150}) {
         Play play(world);
         play.config.run.protocol = config::Protocol::masked;
@@ -128,7 +122,7 @@ TEST_CASE("masked trainings come to the same model after a member or the master 
         const Ending ending = play.play();
         CAPTURE(at, ending.sentence);
         REQUIRE(ending.code == Errc::ok);
-        CHECK(models_of(play) == models);
+        CHECK(play.files() == models);
     }
 }
 
@@ -136,7 +130,7 @@ TEST_CASE("masked cross-validation agrees on new keys in every fold") {
     World world = world_of(vflbus::Task::logistic, config::Solver::sgd);
     world.folds = 3;
     Play play(world);
-    const std::string models = train(play);
+    const std::vector<std::string> models = train(play);
     Play again(world);
     CHECK(train(again) == models);
     CHECK(again.out_of_fold() == play.out_of_fold());

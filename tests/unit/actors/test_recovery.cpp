@@ -74,8 +74,7 @@ struct Facts {
     std::vector<std::string> history;
     std::uint64_t steps = 0;
 
-    explicit Facts(const Play& play) {
-        for (std::size_t p = 0; p <= play.world.members; ++p) files.push_back(play.file(p));
+    explicit Facts(const Play& play) : files(play.files()) {
         const auto& report = play.master->report();
         train = report.train;
         test = report.test;

@@ -253,6 +253,12 @@ struct Play {
         const auto found = env.files.find("runs/" + run.hex() + "/" + name(party) + "/model.json");
         return found == env.files.end() ? "" : found->second;
     }
+    /// Of all parties.
+    [[nodiscard]] std::vector<std::string> files() const {
+        std::vector<std::string> all;
+        for (std::size_t p = 0; p <= world.members; ++p) all.push_back(file(p));
+        return all;
+    }
     /// What the folds of a cross-validation predict.
     [[nodiscard]] std::string out_of_fold() const {
         const auto found = env.files.find("runs/" + run.hex() + "/master/out_of_fold.csv");
