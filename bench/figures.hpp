@@ -14,6 +14,8 @@ struct Spread {
 };
 /// `values` must not be empty.
 Spread spread_of(std::vector<double> values);
+/// Processor time that the calling thread has used.
+double thread_cpu_seconds();
 /// The p-quantile (0 to 1) of what is there, nearest rank.
 double quantile(std::vector<double> values, double p);
 

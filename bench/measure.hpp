@@ -36,10 +36,8 @@ void measure_csv(Report& report, const Settings& settings);
 void measure_solver(Report& report, const Settings& settings);
 /// Private set intersection of a million ids with a million.
 void measure_psi(Report& report, const Settings& settings);
-
 /// Lattice encryption of a batch at both ends.
 void measure_privacy(Report& report, const Settings& settings);
-
 /// Apps: round trips beside a handler that computes; many runs one after another.
 void measure_apps(Report& report, const Settings& settings);
 /// One message to each of many nodes, and all replies.

@@ -1,7 +1,6 @@
 // Lattice encryption: what a batch costs at both ends, on one core, on both paths.
 
 #include <array>
-#include <ctime>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -15,12 +14,6 @@ namespace vflbus::bench {
 namespace {
 
 namespace rlwe = privacy::rlwe;
-
-double processor_us() {
-    timespec now{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return static_cast<double>(now.tv_sec) * 1e6 + static_cast<double>(now.tv_nsec) * 1e-3;
-}
 
 /// One shape: encryption with serialising, the member's work with parsing, decryption, plain.
 struct Work {
@@ -40,14 +33,15 @@ struct Work {
 
     /// Processor time in us of each part; false when a number is not that of plain integers.
     bool once(std::array<double, 3>& us) {
-        const double start = processor_us();
+        const double start = thread_cpu_seconds();
         const rlwe::Bytes sent = owner.encrypt(plan, values, rows);
-        const double encrypted = processor_us();
+        const double encrypted = thread_cpu_seconds();
         auto answer = member.answer(plan, columns, rows, sent);
-        const double answered = processor_us();
+        const double answered = thread_cpu_seconds();
         const auto opened = owner.decrypt(plan, answer.value().bytes);
-        const double decrypted = processor_us();
-        us = {encrypted - start, answered - encrypted, decrypted - answered};
+        const double decrypted = thread_cpu_seconds();
+        us = {1e6 * (encrypted - start), 1e6 * (answered - encrypted),
+              1e6 * (decrypted - answered)};
         down = sent.size();
         up = answer->bytes.size();
         return rlwe::unmask(plan, opened.value(), answer->masks).value() ==

@@ -4,7 +4,6 @@
 
 #include <sys/resource.h>
 
-#include <ctime>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -17,12 +16,6 @@ namespace vflbus::bench {
 namespace {
 
 namespace psi = privacy::psi;
-
-double cpu_seconds() {
-    timespec now{};
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 std::vector<Hash128> ids(std::size_t first, std::size_t count) {
     std::vector<Hash128> out(count);
@@ -39,7 +32,7 @@ struct PsiDuel {
 PsiDuel intersect(std::size_t count, psi::Path path) {
     constexpr std::size_t part = 4096;
     const std::vector<Hash128> sets[2] = {ids(0, count), ids(count / 2, count)};
-    const double began = cpu_seconds();
+    const double began = thread_cpu_seconds();
     const psi::OwnList first(sets[0], random_bytes, path);
     const psi::OwnList second(sets[1], random_bytes, path);
     const psi::OwnList* const own[2] = {&first, &second};
@@ -60,7 +53,7 @@ PsiDuel intersect(std::size_t count, psi::Path path) {
         const auto back = passing[p].marks_back(marks[p]);
         if (!back || !own[p]->own_marks(*back)) throw std::runtime_error("marks were refused");
     }
-    return {cpu_seconds() - began, psi::marked(marks[0])};
+    return {thread_cpu_seconds() - began, psi::marked(marks[0])};
 }
 
 /// Microseconds for a point: hashed, multiplied.
@@ -68,13 +61,13 @@ std::pair<double, double> per_point(std::size_t count, psi::Path path) {
     const std::vector<Hash128> set = ids(0, count);
     std::vector<psi::Point> points(count);
     const psi::Secret secret;
-    const double began = cpu_seconds();
+    const double began = thread_cpu_seconds();
     psi::hash_to_points(set, points, path);
-    const double hashed = cpu_seconds();
+    const double hashed = thread_cpu_seconds();
     if (!psi::multiply(secret, points, points, path))
         throw std::runtime_error("a point was refused");
     const double to_us = 1e6 / static_cast<double>(count);
-    return {(hashed - began) * to_us, (cpu_seconds() - hashed) * to_us};
+    return {(hashed - began) * to_us, (thread_cpu_seconds() - hashed) * to_us};
 }
 
 double peak_mib() {
