@@ -62,6 +62,7 @@ enum class PlantedBug : std::uint8_t {
     no_encryption_of_zero,
     no_flood,
     no_mask,
+    answer_random_kept,
     set_secret_kept,
     session_key_kept,
 };

@@ -1,10 +1,15 @@
 #include "masks.hpp"
 
+#include <algorithm>
+#include <cstdlib>
 #include <map>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "base/rng.hpp"
 #include "privacy/masks/masks.hpp"
+#include "privacy/rlwe/cipher.hpp"
 
 namespace vflbus::sim {
 namespace {
@@ -24,18 +29,51 @@ void note_use(const Hash128& stream, bool adds, const Hash128& numbers) {
         mask_seen = "a member has used the same mask for two tensors";
 }
 
+std::set<Hash128> answer_masks;
+std::uint64_t opened_numbers = 0;
+std::uint64_t far_numbers = 0;
+
+void note_hidden(std::span<const std::uint8_t> sent, std::span<const std::uint8_t> bare,
+                 std::span<const std::uint64_t> masks) {
+    if (std::ranges::equal(sent, bare))
+        mask_seen = "an encrypted answer is the master's own polynomial times columns";
+    // (a member whose columns are all left out sends no answers)
+    if (std::ranges::all_of(masks, [](std::uint64_t mask) { return mask == 0; }))
+        mask_seen = "an encrypted answer has gradients without masks";
+    const std::string_view bytes(reinterpret_cast<const char*>(masks.data()), masks.size_bytes());
+    if (!answer_masks.insert(hash128(bytes)).second)
+        mask_seen = "two encrypted answers have the same masks";
+}
+
+/// A flooded number is further than a quarter of the half step from a plaintext in half of the
+/// cases, and never without a flood: 12 deviations of rounding are twice that.
+void note_opened(std::span<const std::int64_t> errors) {
+    constexpr std::int64_t far = std::int64_t{1} << (privacy::rlwe::answer_extra_bits - 3);
+    for (const std::int64_t error : errors) far_numbers += std::abs(error) > far ? 1 : 0;
+    opened_numbers += errors.size();
+    // (fewer than one of sixteen: a probability below 2^-45)
+    if (opened_numbers >= 64 && far_numbers < opened_numbers / 16)
+        mask_seen = "nothing floods the noise of encrypted answers";
+}
+
+constexpr privacy::rlwe::Watch answer_watch{note_hidden, note_opened};
+
 }  // namespace
 
 MaskWatch::MaskWatch(std::uint64_t seed) {
     mask_uses.clear();
     mask_seen.clear();
+    answer_masks.clear();
+    opened_numbers = far_numbers = 0;
     mask_bytes = Rng(mix_seed(seed, 0x6d61736b));
     privacy::use_random_source(draw_bytes);
     privacy::watch_streams(note_use);
+    privacy::rlwe::watch_answers(&answer_watch);
 }
 MaskWatch::~MaskWatch() {
     privacy::use_random_source(nullptr);
     privacy::watch_streams(nullptr);
+    privacy::rlwe::watch_answers(nullptr);
 }
 std::string MaskWatch::violation() const {
     return mask_seen;

@@ -1,6 +1,7 @@
 #pragma once
-// Random bytes of a simulated world that are a function of its seed, and a watch that no stream of
-// masks is used for two tensors.
+// Random bytes of a simulated world that are a function of its seed, and a watch over what they are
+// used for: no stream of masks hides two tensors; every encrypted answer has something added to its
+// polynomial, masks that no answer had before, and a flood over its noise.
 
 #include <cstdint>
 #include <string>

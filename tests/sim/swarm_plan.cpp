@@ -11,6 +11,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::size_t table_rows = 40;
+constexpr std::uint64_t encrypted_message = 512 << 10;
 
 AskerPlan questions_plan() {
     AskerPlan plan;
@@ -61,6 +62,9 @@ Plan draw(std::uint64_t seed) {
     if (seed % 16 == 0) plan.variant[0] = folds_variant;
     if (seed % 16 == 6) plan.variant[0] = network_variant;
     if (seed % 16 == 4) plan.variant[0] = psi_variant;
+    if (seed % 32 == 15) plan.variant[0] = encrypted_variant;
+    if (seed % 32 == 31) plan.variant[0] = encrypted_lbfgs_variant;
+    if (seed % 32 == 23) plan.variant = {encrypted_lbfgs_variant, encrypted_variant};
     const std::uint64_t steps[] = {1, 3, 10, 40, 0};
     plan.commit_steps = steps[rng.below(5)];
     if (plan.commit_steps == 0) plan.commit_interval = 0.3;
@@ -101,6 +105,8 @@ Plan draw(std::uint64_t seed) {
         plan.asker.large_from = bus::credit_free_bytes;
         world.body_bytes_max = 2 * bus::credit_free_bytes + 1024;
     }
+    // a smaller message holds no ciphertexts, and is refused when a training begins
+    if (seed % 8 == 7) world.limits.message = std::max(world.limits.message, encrypted_message);
     // three of four: a draw of its own would make other stories of all seeds
     world.seal = seed % 4 != 2;
     world.extensions = plan.asker.extensions = rng.below(2) == 0;
@@ -138,6 +144,10 @@ config::Config configuration(std::size_t variant, std::size_t number, std::size_
          "model.batch_size=8"},
         {"model.task=logistic", "model.learning_rate=0.1", "model.epochs=25", "model.batch_size=8",
          "data.alignment=psi"},
+        {"model.task=logistic", "model.learning_rate=0.02", "model.optimizer=adam",
+         "model.epochs=5", "model.batch_size=8", "run.protocol=encrypted"},
+        {"model.task=logistic", "model.solver=lbfgs", "model.l2=0.01", "model.tolerance=1e-3",
+         "run.protocol=encrypted"},
     };
     // parsing costs more than a hundred steps
     static std::map<std::tuple<std::size_t, std::size_t, std::size_t>, config::Config> parsed;

@@ -21,10 +21,12 @@
 namespace vflbus::sim {
 
 inline constexpr std::size_t drawn_variants = 5;
-inline constexpr std::size_t folds_variant = 5;    ///< with cross-validation
-inline constexpr std::size_t network_variant = 6;  ///< a split network
-inline constexpr std::size_t psi_variant = 7;      ///< with private set intersection
-inline constexpr std::size_t variants = 8;
+inline constexpr std::size_t folds_variant = 5;      ///< with cross-validation
+inline constexpr std::size_t network_variant = 6;    ///< a split network
+inline constexpr std::size_t psi_variant = 7;        ///< with private set intersection
+inline constexpr std::size_t encrypted_variant = 8;  ///< mini-batches with encrypted residuals
+inline constexpr std::size_t encrypted_lbfgs_variant = 9;
+inline constexpr std::size_t variants = 10;
 /// Of every seed, at least.
 inline constexpr std::uint64_t steps_least = 200;
 inline constexpr std::size_t faults_least = 10;

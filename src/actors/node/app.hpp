@@ -115,6 +115,8 @@ class Context {
     Hash256 config_hash{};
     /// Set by `on_join`: what this party's JOIN tells the owner besides.
     bus::Extensions join_extensions{};
+    /// The longest body that this node takes and its broker passes on.
+    std::uint64_t message_bytes_max = UINT64_MAX;
     /// Which process of the owner this node works with; 0 while it has not heard of one.
     std::uint64_t owner_incarnation = 0;
 

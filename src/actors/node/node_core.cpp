@@ -490,6 +490,7 @@ void NodeCore::on(bus::RunInvited& event) {
                           std::move(event.open.extensions),
                           std::move(event.owner_fingerprint)};
     auto context = std::make_unique<Context>(std::move(invitation), config_.name, config_.rank);
+    context->message_bytes_max = link_.message_bytes_max();
     bus::Join join = link_.own_join();
     Result<> agreed = app_ ? Result<>{} : fail(Errc::refused, config_.name + " serves no runs");
     if (app_) {

@@ -224,6 +224,7 @@ struct MemberSetting {
     Party& party;  ///< outlives the half
     std::uint32_t term = 0;
     std::uint64_t rank = 0;  ///< of this member; what it draws by chance depends on it
+    std::uint64_t message_bytes_max = UINT64_MAX;  ///< that it takes and its broker passes on
 };
 
 struct MemberHandler {

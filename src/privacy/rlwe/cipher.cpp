@@ -123,8 +123,31 @@ Result<> unpack_polynomial(std::span<const std::uint8_t> bytes, Polynomial& out)
     return fail(Errc::malformed_message, "a number of a ciphertext is not below its prime");
 }
 
+/// The part of an answer that is a polynomial: a' rounded to the bits of an answer. `a` is left in
+/// another form.
+void pack_rounded(const Plan& plan, Polynomial& a, Bytes& out) {
+    SecretVector<std::uint64_t> fractions(ring_size);  // as fraction() has them
+    for (std::size_t i = 0; i < prime_count; ++i) {
+        scale(primes()[i], a.at(i), modulus().share[i]);
+        add_scaled(modulus().inverse[i], a.at(i), fractions.data());
+    }
+    const std::uint32_t bits = plan.answer_bits();
+    for (std::uint64_t& value : fractions.span()) value = rounded(value, bits);
+    pack_bits(fractions.span(), bits, out);
+}
+
+const Watch* watch_of_answers = nullptr;
+
 /// Half of the way from one plaintext to the next, in an answer.
 constexpr std::uint64_t half_step = std::uint64_t{1} << (answer_extra_bits - 1);
+/// How far opened numbers lie from the nearest plaintext.
+std::vector<std::int64_t> distances(std::span<const std::uint64_t> phases) {
+    std::vector<std::int64_t> out;
+    for (const std::uint64_t value : phases)
+        out.push_back(static_cast<std::int64_t>((value + half_step) % (2 * half_step)) -
+                      static_cast<std::int64_t>(half_step));
+    return out;
+}
 std::uint64_t below_t(const Plan& plan) {
     return (std::uint64_t{1} << plan.plain_bits) - 1;
 }
@@ -231,6 +254,7 @@ Result<std::vector<std::uint64_t>> KeyOwner::decrypt(const Plan& plan,
             const std::size_t size = answer_bytes(plan, wanted.size());
             opened.resize(wanted.size());
             phases(plan, answers.first(size), wanted, opened);
+            if (watch_of_answers != nullptr) watch_of_answers->opened(distances(opened));
             for (std::uint64_t& phase : opened)
                 phase = ((phase + half_step) >> answer_extra_bits) & below_t(plan);
             answers = answers.subspan(size);
@@ -245,11 +269,7 @@ std::vector<std::int64_t> KeyOwner::phase_errors(const Plan& plan,
     const std::vector<std::size_t> wanted = plan.wanted(0, 0);
     std::vector<std::uint64_t> values(wanted.size());
     phases(plan, answer.first(answer_bytes(plan, wanted.size())), wanted, values);
-    std::vector<std::int64_t> out;
-    for (const std::uint64_t value : values)
-        out.push_back(static_cast<std::int64_t>((value + half_step) % (2 * half_step)) -
-                      static_cast<std::int64_t>(half_step));
-    return out;
+    return distances(values);
 }
 
 /// The phase b' + a' s modulo 2^k, of the wanted coefficients: a' s over the integers is below
@@ -292,7 +312,8 @@ void KeyOwner::phases(const Plan& plan, std::span<const std::uint8_t> answer,
 
 // -- the owner of the columns ---------------------------------------------------------------
 
-Answerer::Answerer() : random_(random_key()), small_(ring_size) {}
+Answerer::Answerer()
+    : random_(VFLBUS_PLANTED(answer_random_kept) ? Key() : random_key()), small_(ring_size) {}
 
 Result<Answerer> Answerer::create(Seed zero_seed, std::span<const std::uint8_t> zero) {
     if (zero.size() != polynomial_bytes())
@@ -376,31 +397,39 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
     return out;
 }
 
+/// Adds a fresh encryption of zero but for the errors of a: p1 u to a, p0 u to b.
+void Answerer::add_zero(Polynomial& a, Polynomial& b) {
+    sample_ternary(random_, small_.span());
+    from_signed(small_.span(), factor_);
+    forward(factor_);
+    if (VFLBUS_PLANTED(no_encryption_of_zero)) return;
+    multiply_add(zero_[1], factor_, a);
+    multiply_add(zero_[0], factor_, b);
+}
+
 /// Adds a fresh encryption of zero, masks and flood, and rounds: appends one answer.
 void Answerer::hide(const Plan& plan, Polynomial& a, Polynomial& b,
                     std::span<const std::size_t> wanted, std::span<std::uint64_t> masks,
                     Bytes& out) {
-    sample_ternary(random_, small_.span());
-    from_signed(small_.span(), factor_);
-    forward(factor_);
-    if (!VFLBUS_PLANTED(no_encryption_of_zero)) {
-        multiply_add(zero_[1], factor_, a);
-        multiply_add(zero_[0], factor_, b);
+    Bytes bare;
+    if (watch_of_answers != nullptr) {
+        Polynomial copy;
+        std::ranges::copy(a.words(), copy.words().begin());
+        inverse(copy, true);
+        pack_rounded(plan, copy, bare);
     }
+    const std::size_t begin = out.size();
+    add_zero(a, b);
     inverse(a, true);
     inverse(b, true);
     sample_errors(random_, small_.span());
     if (VFLBUS_PLANTED(no_encryption_of_zero)) std::ranges::fill(small_.span(), 0);
-    SecretVector<std::uint64_t> fractions(ring_size);  // as fraction() has them
-    for (std::size_t i = 0; i < prime_count; ++i) {
-        add_signed(primes()[i], small_.data(), a.at(i));
-        scale(primes()[i], a.at(i), modulus().share[i]);
-        add_scaled(modulus().inverse[i], a.at(i), fractions.data());
-    }
-    const std::uint32_t bits = plan.answer_bits();
-    for (std::uint64_t& value : fractions.span()) value = rounded(value, bits);
-    pack_bits(fractions.span(), bits, out);
+    for (std::size_t i = 0; i < prime_count; ++i) add_signed(primes()[i], small_.data(), a.at(i));
+    pack_rounded(plan, a, out);
+    const std::size_t polynomial = out.size() - begin;
     hide_wanted(plan, b, wanted, masks, out);
+    if (watch_of_answers != nullptr)
+        watch_of_answers->hidden(std::span(out).subspan(begin, polynomial), bare, masks);
 }
 
 void Answerer::hide_wanted(const Plan& plan, const Polynomial& b,
@@ -441,6 +470,10 @@ void Answerer::hide_wanted(const Plan& plan, const Polynomial& b,
     wipe(&flood, sizeof flood);
     wipe(share.data(), sizeof share);
     pack_bits(rounded_b, bits, out);
+}
+
+void watch_answers(const Watch* watch) noexcept {
+    watch_of_answers = watch;
 }
 
 // -- plain numbers ----------------------------------------------------------------------------

@@ -49,6 +49,21 @@ std::size_t ciphertext_bytes() noexcept;
 /// Bytes of one answer with `wanted` coefficients.
 std::size_t answer_bytes(const Plan& plan, std::size_t wanted) noexcept;
 
+// -- for the simulation ---------------------------------------------------------------------
+
+/// Told what the owner of the key could read of answers.
+struct Watch {
+    /// A member has hidden an answer: its polynomial as it is sent, the same with nothing added,
+    /// and the masks of its numbers.
+    void (*hidden)(std::span<const std::uint8_t> sent, std::span<const std::uint8_t> bare,
+                   std::span<const std::uint64_t> masks);
+    /// An answer was opened: how far each of its numbers lies from a plaintext, as of
+    /// KeyOwner::phase_errors.
+    void (*opened)(std::span<const std::int64_t> errors);
+};
+/// Null in the product.
+void watch_answers(const Watch* watch) noexcept;
+
 // -- the owner of the key ------------------------------------------------------------------
 
 /// The master's side. One per member; never stored.
@@ -112,6 +127,7 @@ class Answerer {
     Result<> parse(const Plan& plan, std::span<const std::uint8_t> ciphertexts);
     void multiply_group(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
                         std::size_t group);
+    void add_zero(Polynomial& a, Polynomial& b);
     void hide(const Plan& plan, Polynomial& a, Polynomial& b, std::span<const std::size_t> wanted,
               std::span<std::uint64_t> masks, Bytes& out);
     void hide_wanted(const Plan& plan, const Polynomial& b, std::span<const std::size_t> wanted,

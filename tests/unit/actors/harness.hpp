@@ -27,6 +27,8 @@ class Harness final : public Driver {
     /// What the broker passes on.
     std::uint64_t message_max = UINT64_MAX;
     std::uint64_t message_bytes_max() const override { return message_max; }
+    /// What a member's own node takes, where it is less.
+    std::map<std::size_t, std::uint64_t> message_max_of_member;
 
     // -- faults ---------------------------------------------------------------------
     /// Before a member handles a request; false: it never arrives.
@@ -139,6 +141,8 @@ class Harness final : public Driver {
                               "master",         app_->spec().participants, app_->spec().agreed};
         member.context =
             std::make_unique<Context>(invitation, member.participant.name, member.participant.rank);
+        if (const auto limit = message_max_of_member.find(i); limit != message_max_of_member.end())
+            member.context->message_bytes_max = limit->second;
         bus::Join join;
         join.name = member.participant.name;
         join.rank = member.participant.rank;

@@ -132,8 +132,30 @@ TEST_CASE("messages that the broker does not carry are refused before the first 
     };
     const Ending ending = play.play();
     CHECK(ending.code == Errc::too_large);
-    CHECK(ending.sentence.find("bus.message_bytes_max, here or at the broker") !=
+    CHECK(ending.sentence.find("bus.message_bytes_max, of this party or its broker") !=
           std::string::npos);
+    CHECK_FALSE(computed);
+}
+
+TEST_CASE("a member whose messages hold less than the master's is told of before the first step") {
+    const auto protocol = GENERATE(config::Protocol::encrypted, config::Protocol::honest);
+    const auto solver = GENERATE(config::Solver::sgd, config::Solver::lbfgs);
+    Play play(encrypted_world(vflbus::Task::logistic, solver));
+    set_up(play);
+    play.config.run.protocol = protocol;
+    auto& harness = play.set();
+    // a ciphertext and a key have 282 KiB, and a batch has more than 6 residuals of 8 bytes
+    harness.message_max_of_member[1] = protocol == config::Protocol::honest ? 64 : 256 << 10;
+    bool computed = false;
+    harness.on_request = [&](std::size_t, Message& request) {
+        const auto type = request.metadata.message_type;
+        computed |= type == linear::product_message || type == message::step;
+        return true;
+    };
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::too_large);
+    CHECK(ending.sentence.starts_with("member-1"));
+    CHECK(ending.sentence.find("bus.message_bytes_max") != std::string::npos);
     CHECK_FALSE(computed);
 }
 

@@ -83,27 +83,33 @@ std::string EncryptedResiduals::describe(std::size_t rank) const {
     return plan.shape.features == 0 ? std::string() : rlwe::describe(plan);
 }
 
+Result<rlwe::Plan> plan_within(const rlwe::Shape& shape, std::uint64_t message_bytes_max) {
+    rlwe::Plan none;
+    none.shape = shape;
+    if (shape.features == 0) return none;
+    // before the plan, which takes time by the number of features
+    if (shape.features > message_bytes_max / (2 * sizeof(std::uint64_t) * shape.outputs))
+        return fail(Errc::too_large, "has " + std::to_string(shape.features) +
+                                         " columns, more than a message holds gradients of");
+    auto plan = rlwe::make_plan(shape);
+    if (!plan) return plan;
+    const std::uint64_t bytes =
+        std::max(plan->ciphertexts() * rlwe::ciphertext_bytes() + rlwe::polynomial_bytes(),
+                 plan->answers() * rlwe::answer_bytes(*plan, rlwe::ring_size));
+    if (bytes > message_bytes_max - message_bytes_max / 4)
+        return fail(Errc::too_large,
+                    "encrypted messages of a step would have " + human_bytes(bytes) +
+                        ", more than a message of " + human_bytes(message_bytes_max) +
+                        " (bus.message_bytes_max, of this party or its broker) holds: lower "
+                        "model.batch_size or raise it");
+    return plan;
+}
+
 Result<> EncryptedResiduals::add_member(const rlwe::Shape& shape, std::uint64_t message_bytes_max) {
+    auto plan = plan_within(shape, message_bytes_max);
+    if (!plan) return tl::unexpected(std::move(plan.error()));
     Member member;
-    member.plan.shape = shape;
-    if (shape.features > 0) {
-        // before the plan, which takes time by the number of features
-        if (shape.features > message_bytes_max / (2 * sizeof(std::uint64_t) * shape.outputs))
-            return fail(Errc::too_large, "has " + std::to_string(shape.features) +
-                                             " columns, more than a message holds gradients of");
-        auto plan = rlwe::make_plan(shape);
-        if (!plan) return tl::unexpected(std::move(plan.error()));
-        const std::uint64_t bytes =
-            std::max(plan->ciphertexts() * rlwe::ciphertext_bytes() + rlwe::polynomial_bytes(),
-                     plan->answers() * rlwe::answer_bytes(*plan, rlwe::ring_size));
-        if (bytes > message_bytes_max - message_bytes_max / 4)
-            return fail(Errc::too_large,
-                        "encrypted messages of a step would have " + human_bytes(bytes) +
-                            ", more than a message of " + human_bytes(message_bytes_max) +
-                            " (bus.message_bytes_max, here or at the broker) holds: lower "
-                            "model.batch_size");
-        member.plan = *plan;
-    }
+    member.plan = *plan;
     members_.push_back(std::move(member));
     return {};
 }
@@ -185,15 +191,10 @@ void to_integers(models::ConstMatrixView batch, IntegerColumns& columns) {
     }
 }
 
-Result<> EncryptedGradients::plan(const rlwe::Shape& shape) {
-    rlwe::Plan made;
-    made.shape = shape;
-    if (shape.features > 0) {
-        auto plan = rlwe::make_plan(shape);
-        if (!plan) return tl::unexpected(std::move(plan.error()));
-        made = *plan;
-    }
-    plan_ = made;
+Result<> EncryptedGradients::plan(const rlwe::Shape& shape, std::uint64_t message_bytes_max) {
+    auto plan = plan_within(shape, message_bytes_max);
+    if (!plan) return tl::unexpected(std::move(plan.error()));
+    plan_ = *plan;
     answerer_.reset();
     key_.reset();
     pending_.reset();

@@ -50,13 +50,18 @@ Result<Body> decode_product_reply(Body body);
 /// training on columns that the flood of each answer hides.
 std::uint64_t products_of(const config::AgreedHalf& agreed, std::uint64_t steps);
 
+/// The plan of both sides for one member. Errors: too_large, when the numbers of a step do not fit
+/// into what encryption or messages of `message_bytes_max` hold. Each side asks with its own limit
+/// before the first step, as a message that is too large there would be found in the middle.
+Result<privacy::rlwe::Plan> plan_within(const privacy::rlwe::Shape& shape,
+                                        std::uint64_t message_bytes_max);
+
 /// Keys and residuals of one term, for all members.
 class EncryptedResiduals {
   public:
     explicit EncryptedResiduals(const MasterProtocol& protocol) : protocol_(&protocol) {}
 
-    /// A member has `features` columns. Errors: too_large, when the numbers of a step do not fit
-    /// into what encryption or messages of `message_bytes_max` hold.
+    /// The next member, by rank. Errors as of plan_within.
     Result<> add_member(const privacy::rlwe::Shape& shape, std::uint64_t message_bytes_max);
 
     /// The bodies of `product` for all members, by rank. `key`: its number; another one than before
@@ -105,8 +110,8 @@ class EncryptedGradients {
   public:
     explicit EncryptedGradients(const MemberProtocol& protocol) : protocol_(&protocol) {}
 
-    /// Errors: too_large.
-    Result<> plan(const privacy::rlwe::Shape& shape);
+    /// Errors as of plan_within.
+    Result<> plan(const privacy::rlwe::Shape& shape, std::uint64_t message_bytes_max);
     /// The reply to `product` of step `step`, under key number `key`. Once in a step.
     Result<Bytes> answer(const ProductRequest& request, std::uint64_t key,
                          const IntegerColumns& columns, std::size_t rows);

@@ -18,7 +18,10 @@ namespace {
 class LinearMember final : public MemberHalf {
   public:
     LinearMember(const MemberSetting& setting, std::unique_ptr<MemberProtocol> protocol)
-        : party_(&setting.party), term_(setting.term), protocol_(std::move(protocol)) {}
+        : party_(&setting.party),
+          term_(setting.term),
+          message_bytes_max_(setting.message_bytes_max),
+          protocol_(std::move(protocol)) {}
 
     // -- messages -----------------------------------------------------------------------
     Result<Bytes> begin(const MemberCall& call) {
@@ -27,6 +30,10 @@ class LinearMember final : public MemberHalf {
         auto block = Block::create(*party_, request->outputs);
         if (!block) return tl::unexpected(std::move(block.error()));
         block_.emplace(std::move(*block));
+        if (auto fits = check_message_rows(block_->schedule().batch_rows(0), request->outputs,
+                                           message_bytes_max_, "lower model.batch_size");
+            !fits)
+            return tl::unexpected(std::move(fits.error()));
         if (auto good = plan_encryption(); !good) return tl::unexpected(std::move(good.error()));
         const auto shared = batch_scores(0);
         if (!shared) return tl::unexpected(shared.error());
@@ -122,7 +129,8 @@ class LinearMember final : public MemberHalf {
         columns_.exponents = column_exponents(party_->design(TableKind::train));
         encrypted_.emplace(*protocol_);
         return encrypted_->plan({schedule.batch_rows(0), block_->features(), block_->outputs(),
-                                 products_of(party_->agreed(), schedule.steps())});
+                                 products_of(party_->agreed(), schedule.steps())},
+                                message_bytes_max_);
     }
 
     Result<> take_step(std::uint64_t step, const TensorView& sent) {
@@ -145,6 +153,7 @@ class LinearMember final : public MemberHalf {
 
     Party* party_;
     std::uint32_t term_;
+    std::uint64_t message_bytes_max_;
     std::unique_ptr<MemberProtocol> protocol_;
     std::optional<Block> block_;
     std::optional<EncryptedGradients> encrypted_;

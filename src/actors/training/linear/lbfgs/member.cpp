@@ -20,7 +20,10 @@ namespace {
 class LbfgsMember final : public MemberHalf {
   public:
     LbfgsMember(const MemberSetting& setting, std::unique_ptr<MemberProtocol> protocol)
-        : party_(&setting.party), term_(setting.term), protocol_(std::move(protocol)) {}
+        : party_(&setting.party),
+          term_(setting.term),
+          message_bytes_max_(setting.message_bytes_max),
+          protocol_(std::move(protocol)) {}
 
     // -- messages -----------------------------------------------------------------------
     Result<Bytes> begin(const MemberCall& call) {
@@ -30,6 +33,7 @@ class LbfgsMember final : public MemberHalf {
         outputs_ = request->outputs;
         block_.reset();  // that of an earlier fold
         encrypted_.reset();
+        if (auto fits = check_sizes(); !fits) return tl::unexpected(std::move(fits.error()));
         return encode(begin_reply(*party_), models::Matrix(0, outputs_));
     }
 
@@ -137,6 +141,20 @@ class LbfgsMember final : public MemberHalf {
         return party_->agreed().run.protocol == config::Protocol::encrypted;
     }
 
+    /// What a round brings has to fit into messages here, and what is encrypted into its numbers.
+    Result<> check_sizes() {
+        const std::uint64_t rows = party_->rows(TableKind::train).size();
+        if (auto fits = check_message_rows(
+                rows, outputs_, message_bytes_max_,
+                "state model.solver = \"sgd\" or \"adam\", which take the rows in batches");
+            !fits || !encrypts())
+            return fits;
+        encrypted_.emplace(*protocol_);
+        return encrypted_->plan({rows, party_->design(TableKind::train).cols, outputs_,
+                                 products_of(party_->agreed(), steps())},
+                                message_bytes_max_);
+    }
+
     /// In the first round, unless the block is there.
     Result<> make_block(const TensorView& said) {
         if (block_) return {};
@@ -146,18 +164,13 @@ class LbfgsMember final : public MemberHalf {
     }
     Result<> use_settings(LbfgsSettings settings) {
         block_ = std::make_unique<LbfgsBlock>(*party_, std::move(settings), outputs_);
-        if (!encrypts()) return {};
-        block_->make_integers(columns_);
-        encrypted_.emplace(*protocol_);
-        return encrypted_->plan({party_->rows(TableKind::train).size(), block_->features(),
-                                 outputs_, products_of(party_->agreed(), steps())});
+        if (encrypts()) block_->make_integers(columns_);
+        return {};
     }
 
     Result<> take_round(std::uint64_t step, const IterateRequest& request) {
         copy_tensor(request.coefficients, coefficients_);
         if (encrypts()) {
-            if (!encrypted_)
-                return fail(Errc::handler_failed, "the product of the first round has not come");
             if (auto done = encrypted_->open(step, request.residual, residual_); !done) return done;
             return block_->answer_product(coefficients_, residual_, answer_);
         }
@@ -174,6 +187,7 @@ class LbfgsMember final : public MemberHalf {
 
     Party* party_;
     std::uint32_t term_;
+    std::uint64_t message_bytes_max_;
     std::unique_ptr<MemberProtocol> protocol_;
     std::uint64_t outputs_ = 0;
     std::unique_ptr<LbfgsBlock> block_;  ///< of a training, from the first round on
