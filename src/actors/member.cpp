@@ -143,8 +143,9 @@ class MemberApp {
         context.config_hash = config::agreed_hash(mine);
         auto run = std::make_shared<MemberRun>(purpose->first, mine, options_);
         run->algorithm = *algorithm;
-        auto half = run->algorithm->member(
-            {run->party, invitation.term, static_cast<std::uint64_t>(context.rank())});
+        auto half = run->algorithm->member({run->party, invitation.term,
+                                            static_cast<std::uint64_t>(context.rank()),
+                                            context.message_bytes_max});
         if (!half) return tl::unexpected(std::move(half.error()));
         run->half = std::move(*half);
         if (auto ready = prepare_intersection(*run, mine, context.rank()); !ready) return ready;
@@ -245,7 +246,7 @@ class MemberApp {
         When when;
         Method method;
     };
-    static const std::array<Row, 13>& rows();
+    static const std::array<Row, 16>& rows();
 
     Result<Bytes> handle(const Message& message, Context& context) const {
         MemberRun* run = context.state<MemberRun>();
@@ -380,6 +381,27 @@ class MemberApp {
             if (auto good = judge().psi_list(context.invitation().run, request->total); !good)
                 return tl::unexpected(std::move(good.error()));
         return run.psi->give(*request);
+    }
+
+    Result<Bytes> psi_digest(MemberRun& run, Body body, Context&) const {
+        const auto table = decode_psi_digest(body);
+        if (!table) return tl::unexpected(table.error());
+        if (run.psi == nullptr) return out_of_order(run, message::psi_digest);
+        return run.psi->digest(*table);
+    }
+
+    Result<Bytes> psi_digests(MemberRun& run, Body body, Context&) const {
+        const auto request = decode_psi_digests(body);
+        if (!request) return tl::unexpected(request.error());
+        if (run.psi == nullptr) return out_of_order(run, message::psi_digests);
+        return run.psi->digests(*request);
+    }
+
+    Result<Bytes> psi_tags(MemberRun& run, Body body, Context&) const {
+        const auto request = decode_psi_tags(body);
+        if (!request) return tl::unexpected(request.error());
+        if (run.psi == nullptr) return out_of_order(run, message::psi_tags);
+        return run.psi->tags(*request);
     }
 
     /// Before anything is undone, the policy hears how many ids would be known to be common.
@@ -663,7 +685,7 @@ class MemberApp {
         if (type == message::commit || type == message::finish) return true;
         const bool fresh = !run.party.aligned(TableKind::train);
         if (type == message::select || type == message::commits || type == message::restore ||
-            (type >= message::psi_take && type <= message::psi_common))
+            (type >= message::psi_take && type <= message::psi_tags))
             return fresh;
         for (const MemberHandler& row : run.algorithm->handlers)
             if (row.type == type && row.when != actors::When::any_moment)
@@ -703,13 +725,16 @@ class MemberApp {
     mutable std::map<RunId, Tables> kept_;
 };
 
-const std::array<MemberApp::Row, 13>& MemberApp::rows() {
-    static constexpr std::array<Row, 13> table{{
+const std::array<MemberApp::Row, 16>& MemberApp::rows() {
+    static constexpr std::array<Row, 16> table{{
         {message::psi_begin, When::before_training, &MemberApp::psi_begin},
         {message::psi_take, When::before_training, &MemberApp::psi_take},
         {message::psi_give, When::before_training, &MemberApp::psi_give},
         {message::psi_undo, When::before_training, &MemberApp::psi_undo},
         {message::psi_common, When::before_training, &MemberApp::psi_common},
+        {message::psi_digest, When::before_training, &MemberApp::psi_digest},
+        {message::psi_digests, When::before_training, &MemberApp::psi_digests},
+        {message::psi_tags, When::before_training, &MemberApp::psi_tags},
         {message::align, When::before_training, &MemberApp::align},
         {message::select, When::before_training, &MemberApp::select},
         {message::load_model, When::before_training, &MemberApp::load_model},

@@ -68,6 +68,12 @@ std::string name_of(MessageType type) {
             return "psi_undo";
         case psi_common:
             return "psi_common";
+        case psi_digest:
+            return "psi_digest";
+        case psi_digests:
+            return "psi_digests";
+        case psi_tags:
+            return "psi_tags";
         case align:
             return "align";
         case select:

@@ -129,7 +129,7 @@ std::vector<Bytes> training_seeds() {
 // -- private set intersection ------------------------------------------------------------------
 
 bool try_psi(std::span<const std::uint8_t> input) {
-    const auto [kind, body] = choose(input, 9);
+    const auto [kind, body] = choose(input, 13);
     std::uint64_t ids = 0;
     switch (kind) {
         case 0:
@@ -148,6 +148,14 @@ bool try_psi(std::span<const std::uint8_t> input) {
             return decode_points(body, 2).has_value();
         case 7:
             return decode_marks(body, 11, 2).has_value();
+        case 8:
+            return round_trip(body, decode_psi_digests, encoded_again);
+        case 9:
+            return round_trip(body, decode_psi_tags, encoded_again);
+        case 10:
+            return round_trip(body, decode_psi_digest, encode_psi_digest);
+        case 11:
+            return decode_digest(body).has_value();
         default:
             return decode_counts(body).has_value();
     }
@@ -169,7 +177,11 @@ std::vector<Bytes> psi_seeds() {
         seed(5, encode(PsiCommonRequest{TableKind::train, marks, {}})),
         seed(6, encode_points(points)),
         seed(7, encode_marks(marks)),
-        seed(8, encode_counts(counts)),
+        seed(8, encode(PsiDigestsRequest{TableKind::train, marks})),
+        seed(9, encode(PsiTagsRequest{TableKind::train, 1, {points[0].data(), 16}})),
+        seed(10, encode_psi_digest(TableKind::test)),
+        seed(11, encode_digest({})),
+        seed(12, encode_counts(counts)),
     };
 }
 

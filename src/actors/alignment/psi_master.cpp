@@ -48,8 +48,10 @@ Task<> PsiMaster::intersect() {
                                "s: " + sizes + " ids, " +
                                std::string(name_of(privacy::psi::best_path())) + " path here");
     for (std::size_t round = 1; round < parties(); ++round) co_await pass(round);
+    co_await tell_digests();
     co_await collect();
     co_await compare();
+    co_await show_tags();
     co_await undo();
     co_await tell();
 }
@@ -152,6 +154,54 @@ Result<> PsiMaster::take_part(std::size_t round) {
 
 // -- what is common -----------------------------------------------------------------------
 
+Task<> PsiMaster::tell_digests() {
+    const std::size_t rounds = parties() - 1;
+    std::vector<Hash256> digests(parties());
+    Replies asked = run_->parties().ask_all(message::psi_digest, encode_psi_digest(kind_));
+    for (std::size_t list = 1; list < parties(); ++list) {
+        if (holder(list, rounds) != 0) continue;
+        tags_[list] = passing_[list].tags(0, passing_[list].size());
+        passing_[list].drop();
+        digests[list] = digest_of_tags(tags_[list]);
+    }
+    const std::vector<Bytes> replies = co_await asked;
+    for (std::size_t list = 0; list < parties(); ++list) {
+        const std::size_t at = holder(list, rounds);
+        if (at == 0) continue;
+        auto digest = decode_digest(replies[at - 1]);
+        digests[list] = co_await run_->said_by(at - 1, std::move(digest));
+    }
+    PsiDigestsRequest request;
+    request.table = kind_;
+    request.digests = {reinterpret_cast<const std::uint8_t*>(digests.data()),
+                       digests.size() * sizeof(Hash256)};
+    Replies told = run_->parties().ask_all(message::psi_digests, encode(request));
+    co_await told;
+}
+
+Task<> PsiMaster::show_tags() {
+    const std::size_t rounds = parties() - 1;
+    for (std::uint64_t part = 0; part < parts(); ++part) {
+        std::vector<Replies> shown;
+        for (std::size_t list = 0; list < parties(); ++list) {
+            const std::uint64_t count = points_in(list, part);
+            if (count == 0) continue;
+            PsiTagsRequest request;
+            request.table = kind_;
+            request.list = list;
+            request.tags = {
+                reinterpret_cast<const std::uint8_t*>(&tags_[list][part * psi_points_max]),
+                count * sizeof(Tag)};
+            for (std::size_t to = 1; to < parties(); ++to)
+                if (holder(list, rounds) != to)
+                    shown.push_back(
+                        run_->parties().ask(to - 1, message::psi_tags, encode(request)));
+        }
+        for (Replies& replies : shown) co_await replies;
+    }
+    std::vector<std::vector<Tag>>().swap(tags_);
+}
+
 Task<> PsiMaster::collect() {
     const std::size_t rounds = parties() - 1;
     for (std::uint64_t part = 0; part < parts(); ++part) {
@@ -169,16 +219,10 @@ Task<> PsiMaster::collect() {
             tags.insert(tags.end(), next.begin(), next.end());
         }
     }
-    for (std::size_t list = 1; list < parties(); ++list) {
-        if (holder(list, rounds) != 0) continue;
-        tags_[list] = passing_[list].tags(0, passing_[list].size());
-        passing_[list].drop();
-    }
 }
 
 Result<> PsiMaster::compare() {
     marks_ = privacy::psi::common_of(tags_);
-    std::vector<std::vector<Tag>>().swap(tags_);
     common_ = privacy::psi::marked(marks_[0]);
     const std::uint64_t least = run_->config().data.common_min;
     if (common_ >= least) return {};

@@ -54,8 +54,13 @@ class PsiMaster {
     /// To the members that are next.
     void give_parts(std::size_t round, std::uint64_t part);
     Result<> take_part(std::size_t round);
+    /// Digests of the tags of all lists, which every member hears before tags are seen: nobody can
+    /// choose tags by those of others.
+    Task<> tell_digests();
     /// The tags of all lists.
     Task<> collect();
+    /// To each member those of the lists that ended elsewhere: it compares them by itself.
+    Task<> show_tags();
     Result<> compare();
     /// Marks go the way back, list by list in each round.
     Task<> undo();

@@ -47,6 +47,10 @@ Hash256 digest_of_common(std::span<const Hash128> ids) {
     return hash256({reinterpret_cast<const std::uint8_t*>(ids.data()), ids.size_bytes()});
 }
 
+Hash256 digest_of_tags(std::span<const Tag> tags) {
+    return hash256({reinterpret_cast<const std::uint8_t*>(tags.data()), tags.size_bytes()});
+}
+
 // -- encoding -------------------------------------------------------------------------
 
 Bytes encode_psi_begin(TableKind kind) {
@@ -77,6 +81,26 @@ Bytes encode(const PsiGiveRequest& m) {
     Writer w;
     w.reserve(m.points.size() + 64);
     return table(w.array(4), m.table).u64(m.list).u64(m.total).bin(m.points).take();
+}
+
+Bytes encode_psi_digest(TableKind kind) {
+    return encode_psi_begin(kind);
+}
+
+Bytes encode_digest(const Hash256& digest) {
+    Writer w;
+    return w.array(1).bin(digest).take();
+}
+
+Bytes encode(const PsiDigestsRequest& m) {
+    Writer w;
+    return table(w.array(2), m.table).bin(m.digests).take();
+}
+
+Bytes encode(const PsiTagsRequest& m) {
+    Writer w;
+    w.reserve(m.tags.size() + 64);
+    return table(w.array(3), m.table).u64(m.list).bin(m.tags).take();
 }
 
 Bytes encode(const PsiUndoRequest& m) {
@@ -145,6 +169,37 @@ Result<PsiGiveRequest> decode_psi_give(Body body) {
     m.points = r.bin(psi_points_max * sizeof(Point));
     if (r.ok() && (m.points.empty() || m.points.size() % sizeof(Point) != 0))
         r.fault("the points are not a multiple of 32 bytes");
+    return finished(r, std::move(m));
+}
+
+Result<TableKind> decode_psi_digest(Body body) {
+    Reader r("psi_digest", body, 1);
+    return finished(r, table_in(r));
+}
+
+Result<Hash256> decode_digest(Body body) {
+    Reader r("psi_digest reply", body, 1);
+    Hash256 digest{};
+    r.fixed_bin(digest);
+    return finished(r, std::move(digest));
+}
+
+Result<PsiDigestsRequest> decode_psi_digests(Body body) {
+    Reader r("psi_digests", body, 2);
+    PsiDigestsRequest m;
+    m.table = table_in(r);
+    m.digests = r.bin();
+    return finished(r, std::move(m));
+}
+
+Result<PsiTagsRequest> decode_psi_tags(Body body) {
+    Reader r("psi_tags", body, 3);
+    PsiTagsRequest m;
+    m.table = table_in(r);
+    m.list = r.u64();
+    m.tags = r.bin(psi_points_max * sizeof(Tag));
+    if (r.ok() && (m.tags.empty() || m.tags.size() % sizeof(Tag) != 0))
+        r.fault("the tags are not a multiple of 16 bytes");
     return finished(r, std::move(m));
 }
 

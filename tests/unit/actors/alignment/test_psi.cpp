@@ -18,6 +18,7 @@ using namespace vflbus::actors;
 using namespace vflbus::actors::test;
 using privacy::psi::Marks;
 using privacy::psi::Point;
+using privacy::psi::Tag;
 
 namespace {
 
@@ -197,6 +198,13 @@ struct Duel {
         size = party.local(TableKind::train).ids.size();
         list = std::make_unique<privacy::psi::OwnList>(party.local(TableKind::train).ids);
     }
+    /// A master that has only `common` of the member's ids, and others in place of the rest.
+    explicit Duel(std::size_t common) : Duel() {
+        std::vector<Hash128> ids = party.local(TableKind::train).ids;
+        for (std::size_t i = common; i < ids.size(); ++i)
+            ids[i] = hash128("a stranger " + std::to_string(i));
+        list = std::make_unique<privacy::psi::OwnList>(std::move(ids));
+    }
     TableSource source() {
         return [this](TableKind kind) -> Result<TablePtr> {
             if (kind != TableKind::train) return TablePtr{};
@@ -211,11 +219,38 @@ struct Duel {
                             {reinterpret_cast<const std::uint8_t*>(points.data()),
                              points.size() * sizeof(Point)}});
     }
-    /// Everything up to the marks.
+    /// Both lists have passed, and the master has the tags of the member's.
     void pass() {
-        REQUIRE(member.take({TableKind::train, 1, 0, size}));
+        const auto own = member.take({TableKind::train, 1, 0, size});
+        REQUIRE(own);
+        privacy::psi::PassingList passing;
+        REQUIRE(passing.take(list->secret(), decode_points(*own, size).value()));
+        REQUIRE(passing.close());
+        tags = passing.tags(0, size);
         REQUIRE(give(size, 0, size));
-        REQUIRE(member.take({TableKind::train, 0, 0, size}));
+    }
+    /// The member hears this digest of the master's tags.
+    Result<Bytes> tell(const Hash256& of_the_master) {
+        auto digest = member.digest(TableKind::train);
+        if (!digest) return digest;
+        const Hash256 digests[] = {decode_digest(*digest).value(), of_the_master};
+        return member.digests(
+            {TableKind::train, {reinterpret_cast<const std::uint8_t*>(digests), sizeof digests}});
+    }
+    /// The tags of the master's list, which ends at the member.
+    Result<Bytes> ask() { return member.take({TableKind::train, 0, 0, size}); }
+    Result<Bytes> show(const std::vector<Tag>& which, std::uint64_t of = 1) {
+        return member.tags(
+            {TableKind::train,
+             of,
+             {reinterpret_cast<const std::uint8_t*>(which.data()), which.size() * sizeof(Tag)}});
+    }
+    /// Everything up to the marks.
+    void pass_and_show() {
+        pass();
+        REQUIRE(tell(digest_of_tags(tags)));
+        REQUIRE(ask());
+        REQUIRE(show(tags));
     }
     [[nodiscard]] Marks marks(std::size_t common) const {
         Marks marks(privacy::psi::marks_bytes(size), 0);
@@ -229,6 +264,7 @@ struct Duel {
     PsiMember member{1, 2, 10};
     std::size_t size = 0;
     std::unique_ptr<privacy::psi::OwnList> list;
+    std::vector<Tag> tags;  ///< of the member's list, which ends at the master
 };
 
 void check_refused(const Result<Bytes>& answer, std::string_view why) {
@@ -255,31 +291,96 @@ TEST_CASE("a member takes lists in order, and no more than was said") {
     check_refused(duel.member.take({TableKind::train, 0, 0, 1}), "has not come");
     REQUIRE(duel.give(12, 8, 4));
     check_refused(duel.give(12, 12, 1), "more points than it said");
+    check_refused(duel.member.take({TableKind::train, 0, 0, 5}), "before the digests");
+    REQUIRE(duel.tell({}));
     REQUIRE(duel.member.take({TableKind::train, 0, 0, 5}));
     check_refused(duel.member.take({TableKind::train, 0, 0, 5}), "another order");
 }
 
 TEST_CASE("a member undoes nothing before all lists have passed, below the minimum, or twice") {
-    Duel duel;
-    const Marks ten = duel.marks(10);
-    check_refused(duel.member.undo({TableKind::train, 0, ten}), "not all lists have passed");
+    Duel duel;  // all ids of both are common
+    const Marks all = duel.marks(duel.size);
+    check_refused(duel.member.undo({TableKind::train, 0, all}), "not all lists have passed");
     duel.pass();
+    REQUIRE(duel.tell(digest_of_tags(duel.tags)));
+    REQUIRE(duel.ask());
+    check_refused(duel.member.undo({TableKind::train, 0, all}), "has not seen the tags");
+    REQUIRE(duel.show(duel.tags));
     check_refused(duel.member.undo({TableKind::train, 0, duel.marks(9)}),
                   "fewer than data.common_min");
-    check_refused(duel.member.undo({TableKind::train, 1, ten}), "no such list");
+    check_refused(duel.member.undo({TableKind::train, 0, duel.marks(duel.size - 1)}),
+                  "another number of ids");
+    check_refused(duel.member.undo({TableKind::train, 1, all}), "no such list");
     CHECK_FALSE(duel.member.revealed(TableKind::train));
-    REQUIRE(duel.member.undo({TableKind::train, 0, ten}));
+    REQUIRE(duel.member.undo({TableKind::train, 0, all}));
     CHECK(duel.member.revealed(TableKind::train));
-    check_refused(duel.member.undo({TableKind::train, 0, ten}), "twice");
+    check_refused(duel.member.undo({TableKind::train, 0, all}), "twice");
     PsiCommonRequest common;
-    const Marks eleven = duel.marks(11);
-    common.marks = eleven;
-    check_refused(duel.member.common(duel.party, common), "different numbers");
+    const Marks fewer = duel.marks(duel.size - 1);
+    common.marks = fewer;
+    check_refused(duel.member.common(duel.party, common), "another number of ids");
     // the digest of a set that the master cannot know: one answer, and it says nothing
-    common.marks = ten;
+    common.marks = all;
     check_refused(duel.member.common(duel.party, common), "not those that the master has");
     check_refused(duel.member.common(duel.party, common), "no list of this table");
     CHECK_FALSE(duel.member.done(TableKind::train));
+}
+
+TEST_CASE("a master with fewer common ids than the minimum learns none by marking others") {
+    constexpr std::size_t few = 3;
+    // honest about its tags: the member counts for itself
+    Duel duel(few);
+    duel.pass();
+    REQUIRE(duel.tell(digest_of_tags(duel.tags)));
+    REQUIRE(duel.ask());
+    check_refused(duel.show(duel.tags), "fewer than data.common_min");
+    const Marks others = duel.marks(duel.size - few);
+    check_refused(duel.member.undo({TableKind::train, 0, others}), "has not seen the tags");
+
+    // tags chosen by those of its own list, which it sees only after it has told a digest
+    Duel late(few);
+    late.pass();
+    check_refused(late.ask(), "before the digests");
+    check_refused(late.show(late.tags), "before their digests");
+    REQUIRE(late.tell(digest_of_tags(late.tags)));
+    const std::vector<Tag> own = decode_tags(late.ask().value(), late.size).value();
+    std::vector<Tag> chosen;
+    std::ranges::set_difference(own, late.tags, std::back_inserter(chosen));
+    REQUIRE(chosen.size() == late.size - few);
+    chosen.insert(chosen.end(), few, Tag{});
+    std::ranges::sort(chosen);
+    for (std::size_t i = 0; i < few; ++i) chosen[i][15] = static_cast<std::uint8_t>(i);
+    check_refused(late.show(chosen), "not those whose digest was told");
+
+    // and with enough in common, no others than those
+    Duel enough(15);
+    enough.pass_and_show();
+    check_refused(enough.member.undo({TableKind::train, 0, enough.marks(15)}), "other places");
+    CHECK(enough.member.revealed(TableKind::train));
+}
+
+TEST_CASE("a member refuses digests and tags that it has not asked for, or that do not fit") {
+    Duel duel;
+    check_refused(duel.member.digest(TableKind::train), "has not come");
+    check_refused(duel.member.digest(TableKind::test), "no list of this table");
+    duel.pass();
+    const Bytes two(64, 1);
+    check_refused(duel.member.digests({TableKind::train, two}), "before its own");
+    REQUIRE(duel.member.digest(TableKind::train));
+    check_refused(duel.member.digest(TableKind::train), "twice");
+    check_refused(duel.member.digests({TableKind::train, Body(two).first(32)}), "as many digests");
+    check_refused(duel.member.digests({TableKind::train, two}), "another digest");
+    Duel other;
+    other.pass();
+    REQUIRE(other.tell(digest_of_tags(other.tags)));
+    check_refused(other.show(other.tags, 0), "no tags of such a list");
+    check_refused(other.show(other.tags, 2), "no tags of such a list");
+    std::vector<Tag> tags = other.tags;
+    std::swap(tags[0], tags[1]);
+    check_refused(other.show(tags), "not ascending");
+    tags = other.tags;
+    tags.emplace_back().fill(255);
+    check_refused(other.show(tags), "more tags than points");
 }
 
 TEST_CASE("a member refuses points that are none, and a list with a point twice") {
@@ -299,14 +400,14 @@ TEST_CASE("changed messages are answered or refused") {
     std::size_t refused = 0;
     for (int round = 0; round < 60; ++round) {
         Duel duel;
-        if (round % 2 == 0) duel.pass();
-        const Marks ten = duel.marks(10);
+        if (round % 2 == 0) duel.pass_and_show();
+        const Marks all = duel.marks(duel.size);
         const std::vector<Point> points = duel.list->points(0, 2);
         const Body some{points[0].data(), 2 * sizeof(Point)};
         const Bytes bodies[] = {encode(PsiTakeRequest{TableKind::train, 1, 0, 3}),
                                 encode(PsiGiveRequest{TableKind::train, 0, 12, some}),
-                                encode(PsiUndoRequest{TableKind::train, 0, ten}),
-                                encode(PsiCommonRequest{TableKind::train, ten, {}})};
+                                encode(PsiUndoRequest{TableKind::train, 0, all}),
+                                encode(PsiCommonRequest{TableKind::train, all, {}})};
         for (int change = 0; change < 20; ++change)
             for (Bytes body : bodies) {
                 body[rng.below(body.size())] = static_cast<std::uint8_t>(rng.below(256));
