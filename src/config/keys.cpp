@@ -75,7 +75,8 @@ constexpr Key key_table[] = {
             "residuals travel in the clear; with masked, the master learns only the sum of the "
             "members' scores; with encrypted, members do not see the residuals either; "
             "arbitered is not built yet.",
-     .choices = protocols},
+     .choices = protocols,
+     .default_note = "`\"encrypted\"` with bus.certificates, otherwise `\"honest\"`"},
     {.section = "run",
      .name = "world_size",
      .type = Type::integer,

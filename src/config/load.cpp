@@ -121,12 +121,34 @@ class Loader {
         // organisations that have keys do not show each other hashes of ids unless they say so
         if (!config_.stated("data.alignment") && !config_.bus.certificates.empty())
             config_.data.alignment = Alignment::psi;
+        choose_protocol();
         if (!problems_.none()) return tl::unexpected(problems_.failure());
         if (auto checked = check(config_); !checked) return tl::unexpected(checked.error());
         return std::move(config_);
     }
 
   private:
+    /// Parties that have keys are more than one organisation: they show each other neither scores
+    /// nor residuals unless they say so. What cannot be trained in that way is refused and does not
+    /// fall back to less.
+    void choose_protocol() {
+        if (config_.stated("run.protocol") || config_.bus.certificates.empty()) return;
+        const bool network = config_.model.name != ModelName::linear;
+        if (network || config_.model.solver == Solver::sequential) {
+            problems_.add(
+                "run.protocol: parties with keys (bus.certificates) train with \"encrypted\" where "
+                "nothing is stated, and " +
+                std::string(network ? "model.name = \"" + std::string(name_of(config_.model.name)) +
+                                          "\""
+                                    : "model.sequential = true") +
+                " works with \"honest\" alone, in which the master sees every member's partial "
+                "scores and every member the residuals: state run.protocol = \"honest\" if all "
+                "parties agree to that");
+            return;
+        }
+        config_.run.protocol = Protocol::encrypted;
+    }
+
     // -- sources ----------------------------------------------------------------
 
     const std::string* variable(const std::string& name) const {

@@ -91,7 +91,8 @@ TEST_CASE("a training with keys has the same model, and no secret is told anywhe
     make_example(dir);
     const Finished plain =
         run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id", run_id, "--set",
-                  "output.runs_dir=" + dir / "plain", "--set", "data.alignment=psi"});
+                  "output.runs_dir=" + dir / "plain", "--set", "data.alignment=psi", "--set",
+                  "run.protocol=encrypted"});
     REQUIRE(plain.exit_code == 0);
     KeyedBus bus(dir);
     Process zero(dir, bus.actor("member-0", {"--verbose"}));
@@ -105,6 +106,10 @@ TEST_CASE("a training with keys has the same model, and no secret is told anywhe
     const Finished of_one = one.wait();
     CHECK(of_zero.exit_code == 0);
     CHECK(of_one.exit_code == 0);
+    // the default of parties with keys, said when the run begins
+    CHECK(done.err.find("protocol encrypted: the master sees the sum of the members' partial scores "
+                        "and no member's own; every member sees the gradient of its own columns "
+                        "alone") != std::string::npos);
     const Models trained = models(fs::path(dir / "runs") / run_id);
     CHECK(trained.size() == 3);
     CHECK(trained == models(fs::path(dir / "plain") / run_id));

@@ -312,3 +312,25 @@ TEST_CASE("a missing file is named with its party, key, line and where the set c
     CHECK(explained(directory.error()).find("is not a file; name the right one") !=
           std::string::npos);
 }
+
+TEST_CASE("parties with keys do not show scores, residuals or ids unless that is stated") {
+    const Config alone = value_of(load_text("[run]\nworld_size = 1\n"));
+    CHECK(alone.run.protocol == Protocol::honest);
+    CHECK(alone.data.alignment == Alignment::hashed);
+    const std::string keys = "[bus]\ncertificates = \"keys\"\n";
+    const Config many = value_of(load_text(keys));
+    CHECK(many.run.protocol == Protocol::encrypted);
+    CHECK(many.data.alignment == Alignment::psi);
+    CHECK(value_of(load_text(keys + "[run]\nprotocol = \"honest\"\n")).run.protocol ==
+          Protocol::honest);
+    CHECK(value_of(load_text(keys + "[model]\nsolver = \"adam\"\n")).run.protocol ==
+          Protocol::encrypted);
+    for (const std::string model : {"name = \"mlp\"\n", "sequential = true\ntask = \"linear\"\n"}) {
+        const auto refused = load_text(keys + "[model]\n" + model);
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().sentence.find("state run.protocol = \"honest\"") !=
+              std::string::npos);
+        CHECK(value_of(load_text(keys + "[run]\nprotocol = \"honest\"\n[model]\n" + model))
+                  .run.protocol == Protocol::honest);
+    }
+}
