@@ -66,9 +66,9 @@ Words member_words(const std::string& rank) {
 TEST_CASE("from invitations to a trained model", "[invitations]") {
     const TempDir dir;
     make_example(dir);
-    const Finished plain =
-        run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id", run_id, "--set",
-                  "output.runs_dir=" + dir / "plain", "--set", "data.alignment=psi"});
+    const Finished plain = run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id",
+                                     run_id, "--set", "output.runs_dir=" + dir / "plain", "--set",
+                                     "data.alignment=psi", "--set", "run.protocol=encrypted"});
     REQUIRE(plain.exit_code == 0);
     InvitingBroker bus(dir);
     const auto join = [&](const std::string& name, const Words& invited_as) {
