@@ -12,7 +12,10 @@ BrokerCore::BrokerCore(BrokerConfig config, BrokerTransport& transport, TimePoin
     : config_(std::move(config)),
       transport_(transport),
       tokens_(config_.secret),
+      rights_(config_.access),
+      runs_(config_.limits),
       refusals_told_(refusal_lines, now),
+      waiting_(noted_runs_max),
       started_(now),
       last_tick_(now),
       now_(now),
@@ -26,34 +29,6 @@ void BrokerCore::log(const std::string& line) const {
 
 // -- arrival -------------------------------------------------------------------
 
-/// Whose connection a frame came on.
-struct BrokerCore::Sender {
-    Node* node = nullptr;  ///< null: anonymous
-    Lane lane = Lane::main;
-    bool crowded = false;  ///< forgotten again unless this frame makes it a node's
-};
-
-/// Nothing: there are too many strangers to look at this one.
-std::optional<BrokerCore::Sender> BrokerCore::sender_of(ConnId from, bool is_hello, TimePoint now) {
-    if (from == last_conn_ && last_node_ != nullptr) return Sender{last_node_, last_lane_, false};
-    bool crowded = false;
-    auto found = connections_.find(from);
-    if (found == connections_.end()) {
-        // those who never say HELLO must not keep out those who do
-        crowded = anonymous_ >= anonymous_connections_max;
-        if (crowded && !is_hello) return std::nullopt;
-        ++anonymous_;
-        found = connections_.emplace(from, Connection{nullptr, now}).first;
-    }
-    Node* const node = found->second.node;
-    if (node != nullptr) {
-        last_conn_ = from;
-        last_node_ = node;
-        last_lane_ = found->second.lane;
-    }
-    return Sender{node, found->second.lane, crowded};
-}
-
 void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoint clock) {
     const TimePoint now = awake(clock);
     ++counters_.frames_in;
@@ -66,7 +41,7 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
         return;
     }
     const auto sender =
-        sender_of(from, fault == HeaderFault::none && header.kind == Kind::hello, now);
+        connections_.sender_of(from, fault == HeaderFault::none && header.kind == Kind::hello, now);
     if (!sender) {
         ++counters_.strangers;
         return;
@@ -86,12 +61,9 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
         else
             ++counters_.strangers;
         if (!sender->crowded) return;
-        const auto still = connections_.find(from);
-        if (still != connections_.end() && still->second.node == nullptr &&
-            !waits_for_name(still->second, from)) {
-            connections_.erase(still);
-            --anonymous_;
-        }
+        const Connection* const still = connections_.find(from);
+        if (still != nullptr && still->node == nullptr && !waits_for_name(*still, from))
+            connections_.forget(from);
         return;
     }
     if (node == nullptr) return on_frame_of_stranger(from, header, now);
@@ -104,7 +76,7 @@ void BrokerCore::count_refused(Errc code) {
 }
 
 void BrokerCore::on_frame_of_stranger(ConnId from, const Header& header, TimePoint now) {
-    Connection& connection = connections_.at(from);
+    Connection& connection = *connections_.find(from);
     if (header.kind == Kind::window && connection.under_way != nullptr) {
         // it was a node's, and will be one's again: what it has read meanwhile counts
         if (!connection.under_way->consumed(header.aux, now)) count_refused(Errc::malformed_frame);
@@ -185,15 +157,15 @@ void BrokerCore::on_bye(Node& node, const Header& header, TimePoint now) {
     leave(node, header.aux <= 0xffff ? static_cast<Errc>(header.aux) : Errc::peer_lost, now);
 }
 
-/// Its session is over for good, and those who work with it hear why.
+/// Ends the session of a node for good, and tells its peers why.
 void BrokerCore::leave(Node& node, Errc code, TimePoint now) {
     const NodeId id = node.id;
     node.left = true;
     disconnect(node, Ended::session, now);
     // unless a newcomer that waited for the name has it now
     if (node.conn == 0) node.state = Node::State::lost;
-    for (const RunId& run_id : node.runs) {
-        Run& run = *runs_.at(run_id);
+    for (const RunId& run_id : runs_.runs_of(id)) {
+        Run& run = runs_.at(run_id);
         announce_down(run, node, code, Duration{}, now);
         if (run.owner == node.id) run.owner_lost_at = now;
     }
@@ -204,8 +176,8 @@ void BrokerCore::leave(Node& node, Errc code, TimePoint now) {
 
 // -- time ----------------------------------------------------------------------
 
-/// The clock without the time that the loop has slept: whoever paused the whole machine paused us
-/// as well, and that time is nobody's silence. All times here but those of callers are such.
+/// The clock without the time that the loop has slept: when the whole machine was paused, so was
+/// the broker, and no node was silent for that time. All times in this class are of this clock.
 TimePoint BrokerCore::awake(TimePoint clock) {
     const Duration check = config_.timings.check;
     const Duration late = clock - slept_ - last_tick_ - check;
@@ -239,7 +211,7 @@ void BrokerCore::drop_what_waits(Node& node, TimePoint now) {
         disconnect(node, Ended::connection, now);
 }
 
-/// Who has fallen silent, and what waits for somebody who will not come.
+/// Looks at all nodes, runs and questions: which are overdue, and which wait in vain.
 void BrokerCore::look_around(TimePoint now) {
     const Timings& t = config_.timings;
     end_revoked(now);
@@ -262,30 +234,22 @@ void BrokerCore::look_around(TimePoint now) {
         const bool owner_gone =
             node.state == Node::State::lost || (node.conn == 0 && node.gone_at != TimePoint{} &&
                                                 now - node.gone_at >= t.reconnect_grace);
-        if (owner_gone && !node.runs.empty()) end_runs_of(node, now);
+        if (owner_gone && !runs_.runs_of(id).empty()) end_runs_of(node, now);
         forget_if_idle(id);
     }
     close_orphans(now);
-    give_up_noted(now);
+    give_up_waiting(now);
     std::erase_if(asked_, [&](const auto& entry) { return now >= entry.second.until; });
     if (now - sizes_noted_ >= std::chrono::seconds(10)) note_sizes(now);
     std::erase_if(spent_, [&](auto& entry) { return entry.second.full(now); });
-    if (anonymous_ > 0) {
-        std::erase_if(connections_, [&](const auto& entry) {
-            const bool stale =
-                entry.second.node == nullptr && now - entry.second.since > t.without_hello;
-            if (!stale) return false;
-            --anonymous_;
-            transport_.close(entry.first);
-            return true;
-        });
-    }
+    for (const ConnId conn : connections_.forget_strangers(now, t.without_hello))
+        transport_.close(conn);
 }
 
 void BrokerCore::close_orphans(TimePoint now) {
     const Timings& t = config_.timings;
     std::vector<RunId> orphans;
-    for (const auto& [id, run] : runs_) {
+    for (const auto& [id, run] : runs_.all()) {
         const auto owner = nodes_.find(run->owner);
         // one that is back, but with nothing to say of this run, does not keep it either
         const bool lost = owner == nodes_.end() || owner->second->state == Node::State::lost ||
@@ -293,7 +257,7 @@ void BrokerCore::close_orphans(TimePoint now) {
         if (lost && now - run->owner_lost_at > t.rejoin_grace) orphans.push_back(id);
     }
     for (const RunId& id : orphans) {
-        Run* const run = find_run(id);
+        Run* const run = runs_.find(id);
         if (run == nullptr) continue;  // ended with one of the others
         end_run(*run,
                 {Errc::owner_lost, run->owner_name + ", which drove run " + id.short_hex() +
@@ -327,13 +291,7 @@ std::uint64_t BrokerCore::queued_bytes() const noexcept {
 
 std::uint64_t BrokerCore::kept_of_one_bytes() const {
     std::uint64_t most = 0;
-    for (const auto& [id, node] : nodes_) most = std::max(most, kept_bytes_of(*node, nullptr));
-    return most;
-}
-
-std::size_t BrokerCore::most_runs_of_one() const noexcept {
-    std::size_t most = 0;
-    for (const auto& [id, node] : nodes_) most = std::max(most, owned_runs_of(*node));
+    for (const auto& [id, node] : nodes_) most = std::max(most, runs_.kept_bytes_of(id, nullptr));
     return most;
 }
 

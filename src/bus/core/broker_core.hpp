@@ -1,7 +1,19 @@
 #pragma once
-// The broker as a state machine: frames and ticks in, frames out. It routes and watches
-// connections, and that is all (docs/protocol.md, sections 4 and 5). No sockets, no clock, no
-// threads, no order that depends on a hash.
+// The broker as a state machine: frames and ticks in, frames out (docs/protocol.md, sections 4, 5
+// and 12).
+//
+// The problem: nodes that cannot reach each other work together in runs, and each of them may die,
+// hang, lie or be slow. The broker passes their frames on, tells each who is there and who is gone,
+// and sees to it that none of them costs the others more than it has shown to be worth: it believes
+// no name without its key, no owner about rights, and nobody about what was read.
+//
+// BrokerLoop is its only caller in the product, the simulation and unit tests are the others. All
+// calls come from one thread. It has no sockets, no clock and no threads, and nothing that it does
+// depends on the order of a hash: the same calls have the same results.
+//
+// Its parts, each with a page of its own: which node speaks on which connection
+// (session_table.hpp), what a key may do (key_rights.hpp), which runs there are and who is named in
+// them (run_table.hpp), and which runs wait at serving masters (waiting_runs.hpp).
 
 #include <functional>
 #include <map>
@@ -9,26 +21,26 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "bus/core/access.hpp"
 #include "bus/core/allowance.hpp"
 #include "bus/core/hop_receiver.hpp"
 #include "bus/core/hop_sender.hpp"
+#include "bus/core/key_rights.hpp"
 #include "bus/core/ledger.hpp"
 #include "bus/core/limits.hpp"
+#include "bus/core/run_table.hpp"
 #include "bus/core/sample.hpp"
+#include "bus/core/session_table.hpp"
 #include "bus/core/small_traffic.hpp"
 #include "bus/core/timings.hpp"
+#include "bus/core/waiting_runs.hpp"
 #include "bus/wire/control.hpp"
 #include "bus/wire/header.hpp"
 #include "bus/wire/payload.hpp"
 
 namespace vflbus::bus {
-
-/// A connection, named by the transport; never reused while the broker lives.
-using ConnId = std::uint64_t;
 
 class BrokerTransport {
   public:
@@ -62,6 +74,8 @@ struct BrokerConfig {
     /// Random bytes that nobody else knows: a node must not guess what a MARK says.
     MarkTokens::Secret secret{};
 };
+
+struct BrokerProbe;
 
 struct BrokerCounters {
     std::uint64_t frames_in = 0;
@@ -107,32 +121,28 @@ class BrokerCore {
     /// All that are known: those of nodes, and for a minute those that are no node's.
     [[nodiscard]] std::size_t connections() const noexcept { return connections_.size(); }
     [[nodiscard]] std::size_t connections_of_nodes() const noexcept {
-        return connections_.size() - anonymous_;
+        return connections_.of_nodes();
     }
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept;
     /// The most bytes that are kept of what one node has said in OPEN and JOIN.
     [[nodiscard]] std::uint64_t kept_of_one_bytes() const;
-    /// The most runs that one owner has at the moment.
-    [[nodiscard]] std::size_t most_runs_of_one() const noexcept;
+    /// The most runs that one owner has at the moment; with keys, all owners of one key together.
+    [[nodiscard]] std::size_t most_runs_of_one() const noexcept { return runs_.most_places(); }
     /// What it is doing now, for those who watch. Walks over all nodes and runs.
     [[nodiscard]] BrokerSample sample(TimePoint now) const;
     /// Control frames that wait for connections that take no more.
     [[nodiscard]] std::size_t queued_controls() const noexcept;
 
   private:
-    struct Probe;
-    struct Node;
-    struct Run;
-    struct Member;
-    struct Connection;
+    using Probe = BrokerProbe;
+    using Node = BrokerNode;
+    using Run = BrokerRun;
+    using Member = BrokerMember;
     struct Asked;
-    struct Noted;
 
     // -- arrival ---------------------------------------------------------------
     void on_hello(ConnId from, const Node* known, const Header& header, const Payload& body,
                   TimePoint now);
-    struct Sender;
-    [[nodiscard]] std::optional<Sender> sender_of(ConnId from, bool is_hello, TimePoint now);
     void on_frame_of_stranger(ConnId from, const Header& header, TimePoint now);
     void on_frame_of_node(Node& node, Lane lane, const Header& header, Frame& frame, TimePoint now);
     void on_bye(Node& node, const Header& header, TimePoint now);
@@ -175,19 +185,16 @@ class BrokerCore {
     void forget_if_idle(NodeId id);
 
     // -- who may do what: broker_access.cpp -----------------------------------------
-    [[nodiscard]] bool asked_for_rights(const Identity* key) const noexcept;
     [[nodiscard]] bool asked_for_rights(const Node& node) const noexcept;
     [[nodiscard]] static std::string key_text(const Node& node);
-    [[nodiscard]] std::string why_not_admitted(const Identity* key, const Hello& hello) const;
     [[nodiscard]] bool admit(ConnId from, const Hello& hello, const Identity* key, TimePoint now);
     [[nodiscard]] bool may_take_part(const Node& node, const Run& run, const Participant& as) const;
     [[nodiscard]] bool may_invite(const Node& node, const Run& run, TimePoint now);
     [[nodiscard]] bool may_know_of(const Node& node, const Run& run) const;
-    [[nodiscard]] bool drives_noted(const Node& node, const Noted& noted) const;
-    [[nodiscard]] std::shared_ptr<const Allowed> rights_of(const Node& node) const;
+    [[nodiscard]] bool drives_waiting(const Node& node, const WaitingRun& waiting) const;
+    [[nodiscard]] NodeId payer_of(const Node& node) const;
     [[nodiscard]] bool may_open(const Node& node, TimePoint now);
     [[nodiscard]] bool may_ask(const Node& node, const Header& query, TimePoint now);
-    [[nodiscard]] bool sees_all(const Node& node) const;
     void leave_visible(const Node& node, Question question, std::uint64_t limit, Bytes& rows) const;
     void end_revoked(TimePoint now);
     void end_session(Node& node, const std::string& why, TimePoint now);
@@ -205,10 +212,7 @@ class BrokerCore {
 
     // -- runs: broker_runs.cpp ---------------------------------------------------
     TimePoint awake(TimePoint clock);
-    Run* find_run(const RunId& id);
     [[nodiscard]] bool pays(NodeId node, std::size_t announced, TimePoint now);
-    [[nodiscard]] std::uint64_t kept_bytes_of(const Node& node, const Run* but_for) const;
-    [[nodiscard]] std::size_t owned_runs_of(const Node& node) const noexcept;
     Run* run_to_open(Node& node, const Header& header, std::uint64_t kept, TimePoint now);
     void name_members(Node& node, Run& run, std::uint32_t term, bool to_all,
                       std::vector<Member> members, TimePoint now);
@@ -237,12 +241,12 @@ class BrokerCore {
     [[nodiscard]] NodeRow row_of(const Node& node) const;
     [[nodiscard]] static NodeState state_of(const Node& node) noexcept;
     void count_refused(Errc code);
-    void give_up_noted(TimePoint now);
+    void give_up_waiting(TimePoint now);
     void look_around(TimePoint now);
     void drop_what_waits(Node& node, TimePoint now);
     void close_orphans(TimePoint now);
     void note(Run& run);
-    void note(const RunId& run, const Noted& noted, RunState state, const Ending& ending,
+    void note(const RunId& run, const WaitingRun& waiting, RunState state, const Ending& ending,
               TimePoint now);
     void note(Node& node);
     void note_sizes(TimePoint now);
@@ -271,9 +275,10 @@ class BrokerCore {
     BrokerConfig config_;
     BrokerTransport& transport_;
     MarkTokens tokens_;
-    std::unordered_map<ConnId, Connection> connections_;  // looked up only, never walked for effect
+    KeyRights rights_;
+    SessionTable connections_;
     std::map<NodeId, std::unique_ptr<Node>> nodes_;
-    std::map<RunId, std::unique_ptr<Run>> runs_;
+    RunTable runs_;
     /// Who has asked whom under which number.
     std::map<std::pair<NodeId, std::uint64_t>, Asked> asked_;
     struct AskedOfLedger {
@@ -284,8 +289,7 @@ class BrokerCore {
     std::map<std::uint64_t, AskedOfLedger> asked_of_ledger_;
     LineAllowance refusals_told_;  ///< log lines about keys without a right
     std::vector<ConnId> ended_;    ///< of keys that count no longer: closed at the next look
-    /// Runs that wait at a serving master, or are about to be opened for it.
-    std::map<RunId, Noted> noted_;
+    WaitingRuns waiting_;
     std::uint64_t next_token_ = 1;
     TimePoint sizes_noted_{};
     BrokerCounters counters_;
@@ -295,15 +299,11 @@ class BrokerCore {
     Duration slept_{};              ///< how much of the clock the loop has missed
     std::uint64_t generation_ = 1;  ///< changes whenever a route may have changed
     std::uint64_t next_session_ = 1;
-    std::size_t anonymous_ = 0;
     /// Whose connection takes no more at the moment, or was found to be gone.
     std::set<NodeId> blocked_;
     TimePoint now_;                      ///< of the event that is being worked on
     TimePoint looked_around_;            ///< when all nodes and runs were looked at last
     std::map<NodeId, Allowance> spent_;  ///< by names whose allowance is not full
-    ConnId last_conn_ = 0;
-    Node* last_node_ = nullptr;
-    Lane last_lane_ = Lane::main;
     std::uint64_t probes_ = 0;
     std::vector<HopSender::Left> left_;
 };

@@ -62,8 +62,7 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
         return on_hello(from, known, header, body, now);
     }
     if (gone) return accept(from, std::move(hello), header.request, key, now);
-    if (const auto connection = connections_.find(from); connection != connections_.end())
-        connection->second.waits_for = id;
+    if (Connection* const connection = connections_.find(from)) connection->waits_for = id;
     if (node.probe) {
         // the same newcomer repeats itself; a third one has to wait for its turn
         Probe& waiting = *node.probe;
@@ -106,8 +105,8 @@ bool BrokerCore::waits_for_name(const Connection& connection, ConnId conn) const
 
 void BrokerCore::refuse_hello(ConnId from, Errc code, const std::string& sentence) {
     count_refused(code);
-    const auto connection = connections_.find(from);
-    if (connection != connections_.end() && !connection->second.answers.take(1, now_)) return;
+    Connection* const connection = connections_.find(from);
+    if (connection != nullptr && !connection->answers.take(1, now_)) return;
     Header answer;
     answer.kind = Kind::error;
     answer.aux = static_cast<std::uint64_t>(code);
@@ -132,13 +131,13 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number,
                         std::shared_ptr<const Identity> key, TimePoint now) {
     const NodeId id = node_id_of(hello.name);
     // a newcomer that waited for this name may have said HELLO under another one meanwhile
-    const auto connection = connections_.find(from);
-    if (connection != connections_.end() && connection->second.node != nullptr &&
-        (connection->second.node->id != id || connection->second.lane != Lane::main))
+    const Connection* const connection = connections_.find(from);
+    if (connection != nullptr && connection->node != nullptr &&
+        (connection->node->id != id || connection->lane != Lane::main))
         return;
     auto& slot = nodes_[id];
     // what a HELLO makes the broker tell others is paid for; who says it too often says it again
-    if (!pays(id, slot == nullptr ? 1 : 1 + slot->runs.size(), now)) {
+    if (!pays(id, slot == nullptr ? 1 : 1 + runs_.runs_of(id).size(), now)) {
         if (slot == nullptr) nodes_.erase(id);
         return;
     }
@@ -146,8 +145,6 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number,
     if (!known) {
         slot = std::make_unique<Node>(id, config_.limits, tokens_);
         slot->first_seen = now;
-        for (const auto& [run_id, run] : runs_)
-            if (run->owner == id || run->find(id) != nullptr) slot->runs.insert(run_id);
     }
     Node& node = *slot;
     const bool same_process = known && node.hello.instance == hello.instance;
@@ -177,18 +174,18 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number,
     accept_waiting(std::move(*probe), now);
 }
 
-/// Another process has the name: those who work with the old one hear at once that it is no more.
+/// Another process has the name now: the peers of the old process hear at once that it is gone.
 void BrokerCore::take_over(Node& node, TimePoint now) {
     const bool was_lost = node.state == Node::State::lost;
     node.state = Node::State::up;  // not to be forgotten with them
     end_runs_of(node, now);        // those that cannot go on without the process that drove them
-    for (const RunId& run_id : node.runs)
-        if (Run& run = *runs_.at(run_id); !was_lost && run.takes_part(node.id))
+    for (const RunId& run_id : runs_.runs_of(node.id))
+        if (Run& run = runs_.at(run_id); !was_lost && run.takes_part(node.id))
             announce_down(run, node, Errc::superseded, Duration{}, now);
     asked_.erase(asked_.lower_bound({node.id, 0}), asked_.upper_bound({node.id, UINT64_MAX}));
 }
 
-/// From here on the connection is the node's; what waited on another one is dropped.
+/// The connection belongs to the node from now on; frames that waited on its last one are dropped.
 void BrokerCore::connect(Node& node, ConnId from, std::shared_ptr<const Identity> key,
                          TimePoint now) {
     // what an earlier session has sent on this very connection may still be on its way
@@ -207,46 +204,24 @@ void BrokerCore::connect(Node& node, ConnId from, std::shared_ptr<const Identity
 
 /// The connection is this node's from now on, with what is under way on it.
 void BrokerCore::claim(Node& node, Lane lane, ConnId from, TimePoint now) {
-    const auto [at, is_new] = connections_.try_emplace(from, Connection{nullptr, now});
-    Connection& connection = at->second;
-    VFLBUS_ASSERT(connection.node == nullptr, "a connection is released before another claims it");
-    if (!is_new && anonymous_ > 0) --anonymous_;
-    connection.node = &node;
-    connection.lane = lane;
-    const auto under_way = std::exchange(connection.under_way, nullptr);
+    std::unique_ptr<UnderWay> under_way = connections_.claim(from, node, lane, now);
     HopSender& out = node.out_of(lane);
     if (under_way != nullptr)
         out.take_connection(std::move(*under_way), left_);
     else
         out.reset(left_);
     node.conn_of(lane) = from;
-    last_conn_ = 0;
-    last_node_ = nullptr;
 }
 
-/// The connection is this node's no longer. What waits for it is dropped. Where only the session
-/// has ended, what is under way stays with the connection: a node that reads nothing would
-/// otherwise get another window with each BYE.
+/// The connection does not belong to the node any more. Waiting frames are dropped. When only the
+/// session has ended, bytes under way stay counted for the connection: a node that reads nothing
+/// would otherwise get another window with each BYE.
 void BrokerCore::release(Node& node, Lane lane, Ended what, TimePoint now) {
     const ConnId conn = std::exchange(node.conn_of(lane), 0);
     HopSender& out = node.out_of(lane);
-    last_conn_ = 0;
-    last_node_ = nullptr;
-    const auto found = connections_.find(conn);
-    if (found == connections_.end()) return out.reset(left_);
-    if (what == Ended::connection) {
-        connections_.erase(found);
-        return out.reset(left_);
-    }
-    Connection& connection = found->second;
-    connection.node = nullptr;
-    connection.lane = Lane::main;
-    connection.since = now;
-    connection.under_way = std::make_unique<UnderWay>(out.leave_connection(left_));
-    if (++anonymous_ <= anonymous_connections_max) return;
-    --anonymous_;
-    connections_.erase(found);
-    transport_.close(conn);
+    if (what == Ended::connection) connections_.forget(conn);
+    if (connections_.find(conn) == nullptr) return out.reset(left_);
+    if (!connections_.release(conn, out.leave_connection(left_), now)) transport_.close(conn);
 }
 
 void BrokerCore::begin_session(Node& node, Hello hello, ConnId from, TimePoint now) {
@@ -266,8 +241,8 @@ void BrokerCore::begin_session(Node& node, Hello hello, ConnId from, TimePoint n
     node.stall = Node::Stall::none;
     node.slow = false;
     // it takes part again once it has said so in this session
-    for (const RunId& run_id : node.runs) {
-        Run& run = *runs_.at(run_id);
+    for (const RunId& run_id : runs_.runs_of(node.id)) {
+        Run& run = runs_.at(run_id);
         if (run.owner == node.id) {
             run.owner_here = false;
             run.owner_lost_at = now;
@@ -275,8 +250,7 @@ void BrokerCore::begin_session(Node& node, Hello hello, ConnId from, TimePoint n
             member->joined = false;
         }
     }
-    for (auto& [run_id, noted] : noted_)
-        if (noted.by == node.id) noted.here = false;
+    waiting_.begin_session(node.id);
 }
 
 /// WELCOME, and OPEN of every run that the node is named in.
@@ -294,8 +268,8 @@ void BrokerCore::welcome(Node& node, std::uint64_t hello_number, TimePoint now) 
         now);
     invite(node);
     note(node);
-    for (const RunId& run_id : node.runs) {
-        const Run& run = *runs_.at(run_id);
+    for (const RunId& run_id : runs_.runs_of(node.id)) {
+        const Run& run = runs_.at(run_id);
         if (run.owner != node.id && may_invite(node, run, now)) (void)send_open(node, run, now);
     }
 }
@@ -303,35 +277,28 @@ void BrokerCore::welcome(Node& node, std::uint64_t hello_number, TimePoint now) 
 /// A node that serves apps takes part in every run that is open to all.
 void BrokerCore::invite(Node& node) {
     if (!lists(node.hello, feature_apps)) return;
-    for (const auto& [id, run] : runs_)
-        if (run->open_to_all && run->owner != node.id) {
-            run->add(node.id, {node.hello.name, node.hello.role, node.hello.rank});
-            node.runs.insert(id);
-        }
+    for (const auto& [id, run] : runs_.all())
+        if (run->open_to_all && run->owner != node.id)
+            runs_.add_member(*run, node.id, {node.hello.name, node.hello.role, node.hello.rank});
 }
 
-/// It is gone: who is invited by being there takes no part any more.
+/// The node is gone: it leaves the open runs, whose members are the nodes that are connected.
 bool BrokerCore::leave_open_runs(Node& node) {
-    const auto left = std::erase_if(node.runs, [&](const RunId& id) {
-        Run& run = *runs_.at(id);
-        if (!run.open_to_all || run.owner == node.id) return false;
-        std::erase_if(run.members, [&](const Member& member) { return member.id == node.id; });
-        return true;
-    });
-    if (left != 0) ++generation_;
-    return left != 0;
+    std::vector<RunId> left;
+    for (const RunId& id : runs_.runs_of(node.id))
+        if (const Run& run = runs_.at(id); run.open_to_all && run.owner != node.id)
+            left.push_back(id);
+    for (const RunId& id : left) runs_.remove_member(runs_.at(id), node.id);
+    if (!left.empty()) ++generation_;
+    return !left.empty();
 }
 
 void BrokerCore::on_disconnected(ConnId conn, TimePoint clock) {
-    const auto found = connections_.find(conn);
-    if (found == connections_.end()) return;
-    Node* const node = found->second.node;
-    if (node == nullptr) {
-        if (anonymous_ > 0) --anonymous_;
-        connections_.erase(found);
-        return;
-    }
-    if (found->second.lane == Lane::bulk) return lose_bulk(*node, Ended::connection, awake(clock));
+    const Connection* const connection = connections_.find(conn);
+    if (connection == nullptr) return;
+    Node* const node = connection->node;
+    if (node == nullptr) return connections_.forget(conn);
+    if (connection->lane == Lane::bulk) return lose_bulk(*node, Ended::connection, awake(clock));
     disconnect(*node, Ended::connection, awake(clock));
 }
 
@@ -359,8 +326,8 @@ void BrokerCore::heard(Node& node, TimePoint now) {
     ++generation_;
     log("node back name=" + node.hello.name);
     note(node);
-    for (const RunId& id : node.runs) {
-        Run& run = *runs_.at(id);
+    for (const RunId& id : runs_.runs_of(node.id)) {
+        Run& run = runs_.at(id);
         if (run.takes_part(node.id)) announce_up(run, node, now);
     }
 }
@@ -387,8 +354,8 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
     log(std::string(lost ? "node lost name=" : "node suspect name=") + node.hello.name +
         " silent_ms=" + std::to_string(to_ms(silent)));
     note(node);
-    for (const RunId& id : node.runs) {
-        Run& run = *runs_.at(id);
+    for (const RunId& id : runs_.runs_of(node.id)) {
+        Run& run = runs_.at(id);
         if (lost && run.owner == node.id) run.owner_lost_at = now;
         if (lost) {
             announce_down(run, node, node.conn == 0 ? Errc::unreachable : Errc::peer_lost, silent,
@@ -399,8 +366,8 @@ void BrokerCore::set_liveness(Node& node, TimePoint now) {
         announce_suspect(node, node.conn == 0 ? Errc::unreachable : Errc::peer_lost, silent, now);
 }
 
-/// PING and PONG say whether the node works on something, and a number that changes when it gets
-/// on.
+/// PING and PONG say whether a handler of the node is at work, and a number that changes when it
+/// makes progress.
 void BrokerCore::note_progress(Node& node, const Header& beat, TimePoint now) {
     const bool busy = (beat.flags & flag::busy) != 0;
     node.beat_at = now;
@@ -413,17 +380,17 @@ void BrokerCore::note_progress(Node& node, const Header& beat, TimePoint now) {
     if (stall == Node::Stall::none) return;
     log("node gets on name=" + node.hello.name);
     if (stall != Node::Stall::down || node.state != Node::State::up) return;
-    for (const RunId& id : node.runs) {
-        Run& run = *runs_.at(id);
+    for (const RunId& id : runs_.runs_of(node.id)) {
+        Run& run = runs_.at(id);
         if (run.takes_part(node.id)) announce_up(run, node, now);
     }
 }
 
-/// Alive, busy, and not getting on: told once, and after as long again its runs are told that they
-/// cannot count on it. Runs that it owns are closed: nobody else would end them.
+/// A node that is alive and busy and makes no progress is suspected once; after the same time again
+/// its runs are told that it is down. Runs that it owns are closed: nobody else would end them.
 void BrokerCore::set_stall(Node& node, TimePoint now) {
     if (!node.busy || node.conn == 0 || node.state != Node::State::up) return;
-    // from beat to beat: of one that is silent nobody knows whether it gets on
+    // measured between beats: whether a silent node makes progress is not known
     const Duration stuck = node.beat_at - node.progress_since;
     const Duration patience = config_.timings.progress_stall;
     if (VFLBUS_PLANTED(stall_not_noticed)) return;
@@ -436,9 +403,9 @@ void BrokerCore::set_stall(Node& node, TimePoint now) {
     node.stall = Node::Stall::down;
     log("node stalled for too long name=" + node.hello.name +
         " busy_ms=" + std::to_string(to_ms(stuck)));
-    const std::vector<RunId> ids(node.runs.begin(), node.runs.end());
+    const std::set<RunId> ids = runs_.runs_of(node.id);
     for (const RunId& id : ids) {
-        Run* const run = find_run(id);
+        Run* const run = runs_.find(id);
         if (run == nullptr) continue;  // ended with one of the others
         if (run->owner != node.id) {
             announce_down(*run, node, Errc::stalled, stuck, now);
@@ -455,7 +422,7 @@ void BrokerCore::set_stall(Node& node, TimePoint now) {
     }
 }
 
-/// Bytes wait for the node and it takes none.
+/// A node is slow when bytes wait for it and it has read none for a while.
 void BrokerCore::set_slow(Node& node, TimePoint now) {
     const std::uint64_t drained = node.consumed_bytes();
     if (node.queued_bytes() == 0 || drained != node.drained || node.conn == 0) {
@@ -472,23 +439,21 @@ void BrokerCore::set_slow(Node& node, TimePoint now) {
     announce_suspect(node, Errc::timed_out, since, now);
 }
 
-/// A node that is gone and named in no run takes no room.
+/// A node that is lost and named in no run is forgotten.
 void BrokerCore::forget_if_idle(NodeId id) {
     const auto found = nodes_.find(id);
     if (found == nodes_.end() || found->second->state != Node::State::lost) return;
-    // it may have missed how they went on: should it come back, it says HELLO again and is told
+    // it has missed what happened in them: if it comes back, it says HELLO again and is told
     if (leave_open_runs(*found->second) && found->second->conn != 0) {
         disconnect(*found->second, Ended::session, found->second->last_heard);
         if (found->second->conn != 0) return;  // a probe was settled in its favor
     }
-    if (!found->second->runs.empty()) return;
+    if (!runs_.runs_of(id).empty()) return;
     if (found->second->conn != 0)
         disconnect(*found->second, Ended::session, found->second->last_heard);
     if (nodes_.count(id) == 0 || nodes_.at(id)->conn != 0)
         return;  // a probe was settled in its favor
     detach_bulk(*nodes_.at(id), Ended::session, nodes_.at(id)->last_heard);
-    last_conn_ = 0;
-    last_node_ = nullptr;
     ++generation_;
     nodes_.erase(id);
 }

@@ -116,7 +116,7 @@ void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion que
     question.limit = std::min<std::uint64_t>(question.limit, rows_max);
     const std::uint64_t limit = question.limit;
     // of all that there is it is told what it may see
-    if (!sees_all(node)) question.limit = rows_max;
+    if (!rights_.sees_all(node.key.get())) question.limit = rows_max;
     const Question asked = question.question;
     const auto tell = [&](Bytes rows) {
         leave_visible(node, asked, limit, rows);
@@ -151,7 +151,7 @@ void BrokerCore::ask_ledger(Node& node, const Header& header, LedgerQuestion que
         return tell(encode(std::span<const NodeRow>(rows)));
     }
     std::vector<RunRow> rows;
-    for (const auto& [id, run] : runs_) {
+    for (const auto& [id, run] : runs_.all()) {
         const bool asked_for = question.question == Question::run
                                    ? begins_with(id, question.text)
                                    : matches(run->state, question.text);
@@ -190,7 +190,7 @@ void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, 
                           : false;
     if (header.run.none() || !fits || !lists(node.hello, feature_serve))
         return refuse(Errc::refused, node.hello.name + " cannot note that");
-    if (Run* const run = find_run(header.run)) {
+    if (Run* const run = runs_.find(header.run)) {
         // what is open is known better here, but for the end of a process that cannot say it itself
         if (!waits && run->owner_name == node.hello.name + "-" + run->id.short_hex())
             end_run(*run, {told->code, told->sentence}, broker_node, now);
@@ -198,53 +198,39 @@ void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, 
     }
     if (config_.ledger == nullptr)
         return send_answer(node, header, broker_node, encode_empty(), now);
-    const auto known = noted_.find(header.run);
-    if (known != noted_.end() && asked_for_rights(node) && known->second.by != node.id) {
-        not_allowed(node.key.get(), "a note about a run that waits at " + known->second.by_name,
-                    now);
+    const WaitingRun* const known = waiting_.find(header.run);
+    if (known != nullptr && asked_for_rights(node) && known->by != node.id) {
+        not_allowed(node.key.get(), "a note about a run that waits at " + known->by_name, now);
         return refuse(Errc::not_allowed, "this run waits at another master");
     }
     if (waits) {
-        if (noted_.size() >= noted_runs_max && known == noted_.end())
+        if (!waiting_.has_room_for(header.run, node.id))
             return refuse(Errc::too_many, "this broker has notes of " +
-                                              std::to_string(noted_.size()) + " runs already");
-        const auto [at, fresh] = noted_.try_emplace(header.run);
-        if (fresh) at->second.since = now;
-        at->second.by = node.id;
-        at->second.by_name = node.hello.name;
-        at->second.by_role = node.hello.role;
-        at->second.here = true;
-        at->second.seen = now;
-        note(header.run, at->second, state, {}, now);
+                                              std::to_string(waiting_.size()) +
+                                              " runs already, and what is free is kept for others");
+        note(header.run, waiting_.note(header.run, node.id, node.hello.name, node.hello.role, now),
+             state, {}, now);
     } else {
-        Noted noted{node.id, node.hello.name, node.hello.role, true, now, now};
-        if (known != noted_.end()) {
-            noted.since = known->second.since;
-            noted_.erase(known);
-        }
-        note(header.run, noted, state, {told->code, told->sentence}, now);
+        const TimePoint since = known == nullptr ? now : known->since;
+        waiting_.erase(header.run);
+        note(header.run, {node.id, node.hello.name, node.hello.role, true, since, now}, state,
+             {told->code, told->sentence}, now);
     }
     send_answer(node, header, broker_node, encode_empty(), now);
 }
 
-/// What waits at a master that is gone for good waits for nothing.
-void BrokerCore::give_up_noted(TimePoint now) {
-    for (auto at = noted_.begin(); at != noted_.end();) {
-        auto& [run, noted] = *at;
-        const auto node = nodes_.find(noted.by);
-        if (noted.here && node != nodes_.end() && node->second->state != Node::State::lost)
-            noted.seen = now;
-        if (now - noted.seen <= config_.timings.rejoin_grace) {
-            ++at;
-            continue;
-        }
-        note(run, noted, RunState::failed,
-             {Errc::owner_lost, noted.by_name + ", at which run " + run.short_hex() +
+/// A run whose master is gone for good waits for nothing.
+void BrokerCore::give_up_waiting(TimePoint now) {
+    const auto is_there = [&](NodeId by) {
+        const auto node = nodes_.find(by);
+        return node != nodes_.end() && node->second->state != Node::State::lost;
+    };
+    for (const auto& [id, run] : waiting_.give_up(now, config_.timings.rejoin_grace, is_there))
+        note(id, run, RunState::failed,
+             {Errc::owner_lost, run.by_name + ", at which run " + id.short_hex() +
                                     " waited, is gone; when it is started again it goes on with "
                                     "what it had taken"},
              now);
-        at = noted_.erase(at);
-    }
 }
 
 // -- rows ------------------------------------------------------------------------
@@ -263,8 +249,8 @@ RunRow BrokerCore::row_of(const Run& run) const {
     row.owner = run.owner_name;
     row.role = run.owner_role;
     row.open = run.open_to_all;
-    row.participants = run.members.size();
-    for (const Member& member : run.members) {
+    row.participants = run.members().size();
+    for (const Member& member : run.members()) {
         if (row.names.size() == row_names_max) break;
         row.names.push_back(member.participant.name);
     }
@@ -295,7 +281,7 @@ NodeRow BrokerCore::row_of(const Node& node) const {
     row.features = node.hello.features;
     row.first_seen_ms = wall_ms(node.first_seen);
     row.last_seen_ms = wall_ms(node.last_heard);
-    row.runs = node.runs.size();
+    row.runs = runs_.runs_of(node.id).size();
     row.messages = node.messages;
     row.bytes = node.bytes;
     return row;
@@ -307,16 +293,16 @@ void BrokerCore::note(Run& run) {
     config_.ledger->note(row_of(run));
 }
 
-void BrokerCore::note(const RunId& run, const Noted& noted, RunState state, const Ending& ending,
-                      TimePoint now) {
+void BrokerCore::note(const RunId& run, const WaitingRun& waiting, RunState state,
+                      const Ending& ending, TimePoint now) {
     RunRow row;
     row.run = run;
     row.state = state;
     row.code = ending.code;
     row.reason = ending.sentence;
-    row.owner = noted.by_name;
-    row.role = noted.by_role;
-    row.created_ms = wall_ms(noted.since);
+    row.owner = waiting.by_name;
+    row.role = waiting.by_role;
+    row.created_ms = wall_ms(waiting.since);
     if (finished(state)) row.finished_ms = wall_ms(now);
     config_.ledger->note(std::move(row));
 }
@@ -324,17 +310,18 @@ void BrokerCore::note(const RunId& run, const Noted& noted, RunState state, cons
 void BrokerCore::note(Node& node) {
     if (config_.ledger == nullptr || lists(node.hello, feature_asks)) return;
     node.noted_bytes = node.bytes;
-    node.noted_runs = node.runs.size();
+    node.noted_runs = runs_.runs_of(node.id).size();
     config_.ledger->note(row_of(node));
 }
 
 void BrokerCore::note_sizes(TimePoint now) {
     sizes_noted_ = now;
     if (config_.ledger == nullptr) return;
-    for (const auto& [id, run] : runs_)
+    for (const auto& [id, run] : runs_.all())
         if (run->bytes != run->noted_bytes) note(*run);
     for (const auto& [id, node] : nodes_)
-        if (node->bytes != node->noted_bytes || node->runs.size() != node->noted_runs) note(*node);
+        if (node->bytes != node->noted_bytes || runs_.runs_of(id).size() != node->noted_runs)
+            note(*node);
 }
 
 }  // namespace vflbus::bus

@@ -14,7 +14,7 @@ bool BrokerCore::find_route(Node& node, const Header& header,
         refuse(code, sentence);
         return false;
     };
-    Run* const run = find_run(header.run);
+    Run* const run = runs_.find(header.run);
     if (run == nullptr || !may_know_of(node, *run)) {
         const bool may_come = now - started_ < config_.timings.rejoin_grace;
         return no(may_come ? Errc::retry : Errc::unknown_run,
@@ -111,7 +111,7 @@ Posted BrokerCore::pass_on(Node& to, const Header& header, const Payload& body, 
 }
 
 void BrokerCore::route_credit(Node& node, const Header& header, TimePoint now) {
-    Run* run = find_run(header.run);
+    Run* run = runs_.find(header.run);
     Node* target = nullptr;
     if (run != nullptr && run->term == header.term && run->takes_part(node.id) &&
         run->takes_part(header.dst) &&
@@ -130,25 +130,24 @@ void BrokerCore::route_credit(Node& node, const Header& header, TimePoint now) {
 void BrokerCore::send_raw(ConnId to, const Header& header, Bytes body) {
     Frame frame = make_frame(header, std::move(body));
     const std::size_t bytes = frame.size();
-    const auto found = connections_.find(to);
-    if (found != connections_.end() && found->second.node != nullptr) {
-        Node& node = *found->second.node;
-        if (found->second.lane == Lane::main) return (void)post(node, {std::move(frame)}, now_);
+    const Connection* const connection = connections_.find(to);
+    if (connection != nullptr && connection->node != nullptr) {
+        Node& node = *connection->node;
+        if (connection->lane == Lane::main) return (void)post(node, {std::move(frame)}, now_);
         return (void)post_bulk(node, std::move(frame), now_);
     }
-    UnderWay* const under_way =
-        found == connections_.end() ? nullptr : found->second.under_way.get();
+    UnderWay* const under_way = connection == nullptr ? nullptr : connection->under_way.get();
     // one that was a node's, and reads nothing, gets no more than it would as a node
     if (under_way != nullptr &&
         under_way->bytes() >= under_way->window() + config_.limits.control_allowance)
         return;
-    // a stranger that is gone or full is not worth a queue
+    // frames to a stranger are not queued
     if (transport_.send(to, frame) != SendResult::ok || under_way == nullptr) return;
     under_way->sent(bytes, now_);
 }
 
-/// Past what waits for the window. A node that takes nothing of ever more has no session any
-/// longer, as if it were gone: it says HELLO for another, which repairs everything.
+/// A control frame overtakes data that waits for the window. A node for which too many wait has no
+/// session any more, as if it were gone: it says HELLO again, and everything is repeated.
 Posted BrokerCore::post(Node& node, ControlFrame&& frame, TimePoint now) {
     if (node.conn == 0) return Posted::gone;
     NodeSink sink(transport_, node.conn);
@@ -158,12 +157,10 @@ Posted BrokerCore::post(Node& node, ControlFrame&& frame, TimePoint now) {
     if (posted == Posted::over) log("node takes nothing and is given up name=" + node.hello.name);
     // only noted: the caller may be walking over nodes; liveness, which drops what waits, and the
     // next frame to it do the rest
-    connections_.erase(node.conn);
+    connections_.forget(node.conn);
     if (posted == Posted::over) transport_.close(node.conn);
     node.conn = 0;
     blocked_.insert(node.id);
-    last_conn_ = 0;
-    last_node_ = nullptr;
     node.gone_at = now;
     ++generation_;
     return posted;
@@ -177,7 +174,7 @@ void BrokerCore::send_control(Node& node, Kind kind, const Header& header, Bytes
     (void)post(node, {make_frame(complete, std::move(body))}, now);
 }
 
-/// PEER_UP, PEER_SUSPECT, PEER_DOWN: what was said of that peer before, and waits, is no news.
+/// PEER_UP, PEER_SUSPECT or PEER_DOWN. It replaces what still waits to be said about that peer.
 void BrokerCore::send_about_peer(Node& to, Kind kind, const Run& run, NodeId about, Bytes body,
                                  TimePoint now) {
     Header header;

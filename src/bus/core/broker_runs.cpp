@@ -5,11 +5,6 @@
 
 namespace vflbus::bus {
 
-BrokerCore::Run* BrokerCore::find_run(const RunId& id) {
-    const auto found = runs_.find(id);
-    return found == runs_.end() ? nullptr : found->second.get();
-}
-
 void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, TimePoint now) {
     auto open = decode_open(body.bytes());
     if (!open) return send_error(node, header, Errc::malformed_frame, open.error().sentence, now);
@@ -48,40 +43,25 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
         !std::equal(said.begin(), said.end(), run->open->begin(), run->open->end()))
         run->open = std::make_shared<const Bytes>(said.begin(), said.end());
     run->owner_here = true;
-    node.runs.insert(run->id);
     ++generation_;
     tell_of_open(node, *run, now);
 }
 
-/// Whether what a node makes the broker tell others, in frames, is within its allowance. It is kept
-/// by name, so that who leaves and comes again has no other one.
+/// Takes the frames that a node makes the broker send to others from its allowance. It is kept
+/// by name, so that a node which leaves and comes again does not get another allowance.
 bool BrokerCore::pays(NodeId node, std::size_t announced, TimePoint now) {
     auto found = spent_.find(node);
     if (found == spent_.end()) found = spent_.emplace(node, Allowance(announcements, now)).first;
     return found->second.take(static_cast<double>(announced), now);
 }
 
-/// How many runs it has opened that are not over.
-std::size_t BrokerCore::owned_runs_of(const Node& node) const noexcept {
-    return static_cast<std::size_t>(std::ranges::count_if(
-        node.runs, [&](const RunId& id) { return runs_.at(id)->owner == node.id; }));
+/// Whose share of the places a run of this node takes: that of its key, which may speak for many
+/// names, or its own where it needs no key.
+NodeId BrokerCore::payer_of(const Node& node) const {
+    return asked_for_rights(node) && node.key != nullptr ? node_id_of(node.key->name) : node.id;
 }
 
-/// Of what the node has said in OPEN and JOIN, but for one run.
-std::uint64_t BrokerCore::kept_bytes_of(const Node& node, const Run* but_for) const {
-    std::uint64_t bytes = 0;
-    for (const RunId& id : node.runs) {
-        Run& run = *runs_.at(id);
-        if (&run == but_for) continue;
-        if (run.owner == node.id)
-            bytes += run.kept_bytes();
-        else if (const Member* member = run.find(node.id); member != nullptr && member->join)
-            bytes += member->join->size() + waiting_frame_bytes;
-    }
-    return bytes;
-}
-
-/// The run that an OPEN is of, which may be a new one. Null: it is refused, and its sender was
+/// The run that an OPEN names; a new run is made. Null: the OPEN was refused, and its sender was
 /// told.
 BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::uint64_t kept,
                                          TimePoint now) {
@@ -89,56 +69,51 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
         send_error(node, header, code, sentence, now);
         return nullptr;
     };
-    Run* const run = find_run(header.run);
+    Run* const run = runs_.find(header.run);
     if (run != nullptr && run->owner != node.id && !VFLBUS_PLANTED(two_owners))
         return refuse(Errc::not_owner,
                       "run " + run->id.short_hex() + " belongs to " +
                           (may_know_of(node, *run) ? run->owner_name : "somebody else"));
-    if (const auto noted = noted_.find(header.run);
-        noted != noted_.end() && !drives_noted(node, noted->second)) {
-        not_allowed(node.key.get(), "to open a run that waits at " + noted->second.by_name, now);
+    if (const WaitingRun* const waiting = waiting_.find(header.run);
+        waiting != nullptr && !drives_waiting(node, *waiting)) {
+        not_allowed(node.key.get(), "to open a run that waits at " + waiting->by_name, now);
         return refuse(Errc::not_owner,
                       "run " + header.run.short_hex() + " waits at another master");
     }
     if (run != nullptr && header.term < run->term)
         return refuse(Errc::stale_term,
                       "run " + run->id.short_hex() + " is in term " + std::to_string(run->term));
-    if (run == nullptr && runs_.size() >= config_.limits.runs)
-        return refuse(Errc::too_many,
-                      "this broker has " + std::to_string(config_.limits.runs) + " runs already");
-    // an owner that has runs gets one more only while as many stay free as it then has; one that
-    // has none gets whatever is free
-    const std::size_t has = owned_runs_of(node);
-    if (run == nullptr && has > 0 && has + 1 > config_.limits.runs - runs_.size() - 1 &&
-        !VFLBUS_PLANTED(runs_not_shared))
-        return refuse(Errc::too_many,
-                      node.hello.name + " has " + std::to_string(has) + " of the " +
-                          std::to_string(config_.limits.runs) +
-                          " runs that this broker takes, and what is free is kept for others");
-    std::uint64_t all = kept;
-    for (const auto& [id, other] : runs_)
-        if (other.get() != run) all += other->kept_bytes();
-    if (!VFLBUS_PLANTED(kept_not_counted) &&
-        (kept_bytes_of(node, run) + kept > config_.limits.kept_of_one ||
-         all > config_.limits.kept_opens))
-        return refuse(Errc::too_many, "what this broker would keep of the runs of " +
-                                          node.hello.name +
-                                          " is too much: smaller ones, or close others first");
+    const NodeId payer = payer_of(node);
+    const std::string places = std::to_string(config_.limits.runs);
+    switch (runs_.room_for_open(header.run, node.id, payer, kept)) {
+        case RunTable::Room::no_place:
+            return refuse(Errc::too_many, "this broker has " + places + " runs already");
+        case RunTable::Room::share_taken:
+            return refuse(Errc::too_many,
+                          (payer == node.id ? node.hello.name : "the key of " + node.key->name) +
+                              " has " + std::to_string(runs_.places_of(payer)) + " of the " +
+                              places +
+                              " runs that this broker takes, and what is free is kept for others");
+        case RunTable::Room::too_many_bytes:
+            return refuse(Errc::too_many, "what this broker would keep of the runs of " +
+                                              node.hello.name +
+                                              " is too much: smaller ones, or close others first");
+        case RunTable::Room::free:
+            break;
+    }
     if (run != nullptr) return run;
-    auto fresh = std::make_unique<Run>();
-    fresh->id = header.run;
-    fresh->owner = node.id;
-    fresh->owner_name = node.hello.name;
-    fresh->owner_role = node.hello.role;
-    fresh->needs_owner = node.hello.role == "serverapp";
-    fresh->created = now;
-    noted_.erase(header.run);
+    Run& fresh = runs_.open(header.run, node.id, payer);
+    fresh.owner_name = node.hello.name;
+    fresh.owner_role = node.hello.role;
+    fresh.needs_owner = node.hello.role == "serverapp";
+    fresh.created = now;
+    waiting_.erase(header.run);
     log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
         " term=" + std::to_string(header.term) + key_text(node));
-    return runs_.emplace(header.run, std::move(fresh)).first->second.get();
+    return &fresh;
 }
 
-/// Who takes part from now on: in a new term, or when others are named, all have to join again.
+/// Sets the members of a run. In a new term, or with other members, all of them have to join again.
 void BrokerCore::name_members(Node& node, Run& run, std::uint32_t term, bool to_all,
                               std::vector<Member> members, TimePoint now) {
     if (to_all)
@@ -148,29 +123,27 @@ void BrokerCore::name_members(Node& node, Run& run, std::uint32_t term, bool to_
                 members.push_back(
                     {{other->hello.name, other->hello.role, other->hello.rank}, id, false, {}});
     const bool same =
-        term == run.term && run.open_to_all == to_all && run.members.size() == members.size() &&
-        std::equal(members.begin(), members.end(), run.members.begin(),
+        term == run.term && run.open_to_all == to_all && run.members().size() == members.size() &&
+        std::equal(members.begin(), members.end(), run.members().begin(),
                    [](const Member& a, const Member& b) { return a.participant == b.participant; });
     if (!same) {
-        const std::vector<Member> before = std::exchange(run.members, std::move(members));
-        for (const Member& member : before) {
+        for (const Member& member : runs_.set_members(run, std::move(members))) {
             const auto found = nodes_.find(member.id);
-            if (found == nodes_.end()) continue;
-            found->second->runs.erase(run.id);
-            if (run.find(member.id) == nullptr) leave_out(*found->second, run, term, now);
+            if (found != nodes_.end() && run.find(member.id) == nullptr)
+                leave_out(*found->second, run, term, now);
         }
     }
     run.open_to_all = to_all;
     run.term = term;
 }
 
-/// The owner's answer, and what owner and participants hear of each other.
+/// Answers the owner, and tells owner and participants of each other.
 void BrokerCore::tell_of_open(Node& node, Run& run, TimePoint now) {
     Header answer;
     answer.run = run.id;
     answer.term = run.term;
     answer.flags = flag::answer;
-    for (const Member& member : run.members) {
+    for (const Member& member : run.members()) {
         const auto found = nodes_.find(member.id);
         if (found != nodes_.end() &&
             (member.joined || (found->second->conn != 0 && may_invite(*found->second, run, now))))
@@ -179,11 +152,10 @@ void BrokerCore::tell_of_open(Node& node, Run& run, TimePoint now) {
     send_control(node, Kind::open, answer, {}, now);
     // who is there comes before who has joined, as in on_join
     announce_up(run, node, now);
-    for (Member& member : run.members) {
+    for (const Member& member : run.members()) {
         const auto found = nodes_.find(member.id);
         if (found == nodes_.end()) continue;
         Node& participant = *found->second;
-        participant.runs.insert(run.id);
         if (member.joined) {  // the owner came back: it hears again who is in
             (void)send_join(node, run, member, now);
         } else if (participant.conn != 0 && may_take_part(participant, run, member.participant)) {
@@ -198,7 +170,7 @@ void BrokerCore::tell_of_open(Node& node, Run& run, TimePoint now) {
 /// A participant that is lost is among those who have joined until the grace is over. An owner that
 /// comes back hears of its JOIN again, and would take it for one that is back.
 void BrokerCore::tell_who_is_lost(Run& run, Node& owner, TimePoint now) {
-    for (const Member& member : run.members) {
+    for (const Member& member : run.members()) {
         const auto found = nodes_.find(member.id);
         if (!member.joined || found == nodes_.end()) continue;
         const Node& lost = *found->second;
@@ -209,8 +181,8 @@ void BrokerCore::tell_who_is_lost(Run& run, Node& owner, TimePoint now) {
     }
 }
 
-/// A participant that its owner names no longer hears so, or it would keep its part of the run for
-/// ever: nothing else that happens to the run is told to it.
+/// A participant that the owner does not name any more is told, or it would keep its part for
+/// ever: it hears of nothing else that happens to the run.
 void BrokerCore::leave_out(Node& node, const Run& run, std::uint32_t term, TimePoint now) {
     if (node.conn == 0) return;
     Header header;
@@ -223,11 +195,9 @@ void BrokerCore::leave_out(Node& node, const Run& run, std::uint32_t term, TimeP
         now);
 }
 
-/// A run is on when all have joined; one that is open to all, from the start.
+/// A run is running when all members have joined; a run that is open to all, from the start.
 bool BrokerCore::settle_state(Run& run, TimePoint now) {
-    const bool all_in =
-        run.open_to_all || std::all_of(run.members.begin(), run.members.end(),
-                                       [](const Member& member) { return member.joined; });
+    const bool all_in = run.open_to_all || run.all_joined();
     if (run.state == RunState::running || !all_in) return false;
     run.state = RunState::running;
     run.running_since = now;
@@ -246,7 +216,7 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
         return send_error(node, header, Errc::not_allowed,
                           node.hello.name + " joins as what it said HELLO as", now);
     }
-    Run* run = find_run(header.run);
+    Run* run = runs_.find(header.run);
     if (run == nullptr || !may_know_of(node, *run)) {
         const bool may_come = now - started_ < config_.timings.rejoin_grace;
         return send_error(node, header, may_come ? Errc::retry : Errc::unknown_run,
@@ -271,14 +241,12 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
                           now);
     const bool was_joined = member->joined;
     const bool changes = was_joined != (join->code == Errc::ok);
-    if (!pays(node.id, changes && !run->open_to_all ? 1 + run->members.size() : 1, now))
+    if (!pays(node.id, changes && !run->open_to_all ? 1 + run->members().size() : 1, now))
         return send_error(node, header, Errc::retry,
                           node.hello.name + " joins too often; again in a second", now);
     // encoded anew: what came may have a sentence without end
     auto said = std::make_shared<const Bytes>(encode(*join));
-    if (kept_bytes_of(node, run) + said->size() + waiting_frame_bytes >
-            config_.limits.kept_of_one &&
-        !VFLBUS_PLANTED(kept_not_counted))
+    if (!runs_.room_for_join(*run, node.id, said->size()))
         return send_error(
             node, header, Errc::too_many,
             "what this broker would keep of the joins of " + node.hello.name + " is too much", now);
@@ -300,7 +268,7 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
 }
 
 void BrokerCore::on_close(Node& node, const Header& header, const Payload& body, TimePoint now) {
-    Run* run = find_run(header.run);
+    Run* run = runs_.find(header.run);
     if (run != nullptr && !may_know_of(node, *run)) run = nullptr;
     if (run != nullptr && run->owner != node.id)
         return send_error(node, header, Errc::not_owner,
@@ -334,7 +302,7 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
     run.finished = now;
     note(run);
     std::vector<NodeId> everybody{run.owner};
-    for (const Member& member : run.members) everybody.push_back(member.id);
+    for (const Member& member : run.members()) everybody.push_back(member.id);
     Header header;
     header.run = id;
     header.term = run.term;
@@ -342,28 +310,27 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
         const auto found = nodes_.find(node_id);
         if (found == nodes_.end()) continue;
         Node& node = *found->second;
-        node.runs.erase(id);
         node.out.drop_run(id, left_);
         node.bulk.out.drop_run(id, left_);
         if (node_id != except && node.conn != 0) send_control(node, Kind::close, header, body, now);
     }
     credit_back(left_, now);
     ++generation_;
-    runs_.erase(id);
+    runs_.close(id);
     for (const NodeId node_id : everybody) forget_if_idle(node_id);
 }
 
-/// The process that drove them is gone, and nothing can go on with them.
+/// Ends the runs that cannot go on without the process that drove them.
 void BrokerCore::end_runs_of(Node& owner, TimePoint now) {
     if (VFLBUS_PLANTED(app_outlived)) return;
     std::vector<RunId> over;
-    for (const RunId& id : owner.runs) {
-        const Run& run = *runs_.at(id);
+    for (const RunId& id : runs_.runs_of(owner.id)) {
+        const Run& run = runs_.at(id);
         if (run.needs_owner && run.owner == owner.id) over.push_back(id);
     }
     for (const RunId& id : over)
         // with one of them its owner may have been given to a newcomer, which ends the others
-        if (Run* const run = find_run(id))
+        if (Run* const run = runs_.find(id))
             end_run(*run,
                     {Errc::owner_lost, owner.hello.name + ", which drove run " + id.short_hex() +
                                            ", is gone; start it again for a new run"},
@@ -386,8 +353,8 @@ void BrokerCore::announce_up(Run& run, Node& node, TimePoint now) {
 
 /// Tells those who work with `node` that something is wrong with it.
 void BrokerCore::announce_suspect(Node& node, Errc code, Duration since, TimePoint now) {
-    for (const RunId& id : node.runs) {
-        Run& run = *runs_.at(id);
+    for (const RunId& id : runs_.runs_of(node.id)) {
+        Run& run = runs_.at(id);
         for_each_peer(run, node, [&](Node& peer) {
             send_about_peer(peer, Kind::peer_suspect, run, node.id,
                             encode(PeerSuspect{node.hello.name, code, to_ms(since)}), now);

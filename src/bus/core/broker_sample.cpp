@@ -25,7 +25,7 @@ BrokerSample BrokerCore::sample(TimePoint now) const {
     }
     std::vector<const Run*> youngest;
     youngest.reserve(runs_.size());
-    for (const auto& [id, run] : runs_) {
+    for (const auto& [id, run] : runs_.all()) {
         ++out.runs_by_state[run->state];
         youngest.push_back(run.get());
     }
@@ -38,7 +38,7 @@ BrokerSample BrokerCore::sample(TimePoint now) const {
     std::ranges::sort(youngest, {}, &Run::id);
     for (const Run* run : youngest)
         out.runs.push_back(
-            {run->id, run->state, run->created, run->members.size(), run->messages, run->bytes});
+            {run->id, run->state, run->created, run->members().size(), run->messages, run->bytes});
     out.refused = refused_;
     out.frames_in = counters_.frames_in;
     out.frames_routed = counters_.frames_routed;

@@ -27,10 +27,6 @@ inline constexpr ControlLimits waiting_control_limits{.frames = control_queue_fr
                                                       .of_one_frames = passed_on_of_one_frames_max,
                                                       .of_one_bytes = passed_on_of_one_bytes_max};
 
-inline bool lists(const Hello& hello, std::string_view feature) {
-    return std::find(hello.features.begin(), hello.features.end(), feature) != hello.features.end();
-}
-
 /// "member of rank 0", "arbiter"
 inline std::string as_text(const Participant& participant) {
     return printable(participant.role) +
@@ -49,33 +45,11 @@ struct BrokerCore::Asked {
     TimePoint at{};
 };
 
-struct BrokerCore::Noted {
-    NodeId by;
-    std::string by_name;
-    std::string by_role;
-    bool here = true;  ///< it was noted in the present session of that node
-    TimePoint since{};
-    TimePoint seen{};  ///< when that node was last known to be there
-};
-
-inline constexpr AllowanceLimits stranger_answers{.most = stranger_answers_at_once,
-                                                  .per_second = stranger_answers_per_second};
 inline constexpr AllowanceLimits announcements{.most = announcements_at_once,
                                                .per_second = announcements_per_second};
 
-struct BrokerCore::Connection {
-    Node* node = nullptr;  ///< null: anonymous
-    TimePoint since{};
-    Lane lane = Lane::main;
-    Allowance answers{stranger_answers, since};  ///< to frames that are no node's
-    /// While it is anonymous, after it was a node's: what was sent on it and is not proved to be
-    /// read, for the node whose it is next.
-    std::unique_ptr<UnderWay> under_way{};
-    NodeId waits_for{};  ///< the name whose probe it is or was
-};
-
 /// Another process that claims a name, while the one that has it is asked for a sign of life.
-struct BrokerCore::Probe {
+struct BrokerProbe {
     ConnId conn = 0;
     Hello hello;
     std::uint64_t hello_number = 0;
@@ -86,7 +60,7 @@ struct BrokerCore::Probe {
     std::shared_ptr<const Identity> key{};
 };
 
-struct BrokerCore::Node {
+struct BrokerNode {
     enum class State : std::uint8_t { up, suspect, lost };
     enum class Stall : std::uint8_t { none, told, down };
 
@@ -100,7 +74,7 @@ struct BrokerCore::Node {
         SmallTraffic small_traffic;
     };
 
-    Node(NodeId node_id, const Limits& limits, MarkTokens& tokens)
+    BrokerNode(NodeId node_id, const Limits& limits, MarkTokens& tokens)
         : id(node_id),
           out(tokens, {broker_node, id}, limits, limits.mark_every, waiting_control_limits),
           bulk(HopSender(tokens, {broker_node, id}, limits,
@@ -137,9 +111,8 @@ struct BrokerCore::Node {
     HopSender out;
     HopReceiver in;
     Bulk bulk;
-    std::set<RunId> runs;  ///< that it owns or is named in
 
-    std::optional<Probe> probe;
+    std::optional<BrokerProbe> probe;
 
     /// Where its last frame went.
     struct Route {
@@ -147,8 +120,8 @@ struct BrokerCore::Node {
         std::uint32_t term = 0;
         NodeId dst;
         std::uint64_t generation = 0;
-        Node* target = nullptr;
-        Run* through = nullptr;
+        BrokerNode* target = nullptr;
+        BrokerRun* through = nullptr;
     } route;
 
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept {
@@ -169,70 +142,6 @@ struct BrokerCore::Node {
     }
     [[nodiscard]] std::uint64_t consumed_bytes() const noexcept {
         return out.consumed_bytes() + bulk.out.consumed_bytes();
-    }
-};
-
-struct BrokerCore::Member {
-    Participant participant;
-    NodeId id;
-    bool joined = false;
-    std::shared_ptr<const Bytes> join;  ///< the JOIN body, for an owner that comes back
-};
-
-/// What a broker keeps of a run that somebody has opened: the frame, and an entry for each
-/// participant.
-inline std::uint64_t kept_of_open(std::size_t body_bytes, std::size_t participants) noexcept {
-    return body_bytes + participants * waiting_frame_bytes;
-}
-
-struct BrokerCore::Run {
-    RunId id;
-    std::uint32_t term = 0;
-    NodeId owner;
-    std::string owner_name;
-    bool owner_here = false;  ///< it has sent OPEN in its present session
-    TimePoint owner_lost_at{};
-    std::shared_ptr<const Bytes> open;  ///< the body of OPEN, one for all who are invited
-    std::vector<Member> members;        ///< ascending by node id
-    bool open_to_all = false;           ///< members come and go; they hear of the owner alone
-    bool needs_owner = false;           ///< ends with the process that drives it
-    // -- what is told about it
-    std::string owner_role;
-    RunState state = RunState::starting;
-    Ending ending;
-    TimePoint created{};
-    TimePoint running_since{};
-    TimePoint finished{};
-    std::uint64_t messages = 0;
-    std::uint64_t bytes = 0;
-    std::uint64_t noted_bytes = 0;
-
-    Member* find(NodeId node) {
-        const auto at =
-            std::lower_bound(members.begin(), members.end(), node,
-                             [](const Member& m, NodeId value) { return m.id < value; });
-        return at != members.end() && at->id == node ? &*at : nullptr;
-    }
-    [[nodiscard]] const Member* find(NodeId node) const {
-        return const_cast<Run*>(this)->find(node);
-    }
-    void add(NodeId node, Participant participant) {
-        const auto at =
-            std::lower_bound(members.begin(), members.end(), node,
-                             [](const Member& m, NodeId value) { return m.id < value; });
-        if (at != members.end() && at->id == node)
-            at->participant = std::move(participant);
-        else
-            members.insert(at, Member{std::move(participant), node, false, {}});
-    }
-    /// What is kept of it because its owner has said so.
-    [[nodiscard]] std::uint64_t kept_bytes() const noexcept {
-        return open == nullptr ? 0 : kept_of_open(open->size(), open_to_all ? 0 : members.size());
-    }
-    bool takes_part(NodeId node) {
-        if (node == owner) return owner_here;
-        const Member* member = find(node);
-        return member != nullptr && member->joined;
     }
 };
 
@@ -264,7 +173,7 @@ void BrokerCore::for_each_joined(Run& run, Visit&& visit) {
         if (found != nodes_.end() && found->second->conn != 0) visit(*found->second);
     };
     if (run.owner_here) with(run.owner);
-    for (const Member& member : run.members)
+    for (const Member& member : run.members())
         if (member.joined) with(member.id);
 }
 
