@@ -34,6 +34,7 @@ bus::Limits limits_of(const config::BusConfig& bus) {
     limits.message = bus.message_bytes_max;
     limits.hop_window = bus.hop_window_bytes;
     limits.body_budget = bus.body_budget_bytes;
+    limits.reply_budget = bus.body_budget_bytes;
     limits.outstanding = bus.outstanding_max;
     limits.nodes = bus.nodes_max;
     limits.runs = bus.runs_max;

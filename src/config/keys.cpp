@@ -726,8 +726,10 @@ constexpr Key key_table[] = {
      .name = "body_budget_bytes",
      .type = Type::integer,
      .field = IN_CONFIG(bus.body_budget_bytes),
-     .doc = "A receiver's memory for bodies under way that are larger than 64 KiB; of those larger "
-            "than all of it one at a time is let through besides.",
+     .doc =
+         "A receiver's memory for bodies under way that are larger than 64 KiB; of those larger "
+         "than all of it one at a time is let through besides. As much again is for answers that "
+         "it keeps until those who asked have them; an answer without room is an error.",
      .unit = "bytes",
      .min = 1048576,
      .max = 1099511627776.0},

@@ -37,6 +37,8 @@ void World::check() {
         // besides, one body that is larger than all of it is let through at a time
         if (node->link->reserved_bytes() > limits.body_budget + limits.message)
             violate(node->name + " has given more room than it has");
+        if (node->link->kept_reply_bytes() > limits.reply_budget + limits.message)
+            violate(node->name + " keeps more of its answers than it has room for");
     }
 }
 

@@ -28,7 +28,7 @@ constexpr Duration watch_every = milliseconds(10);
 constexpr Duration idle_watch_every = milliseconds(250);
 /// How long an app may take to stop in order.
 constexpr Duration stop_patience = seconds(20);
-/// How long the broker may take to confirm the end of a run that is closed over its app's head.
+/// How long the broker may take to confirm the end of a run that is closed without its app.
 constexpr Duration close_patience = seconds(2);
 /// While an app stops: how often its thread looks whether it is done.
 constexpr Duration stopping_look_every = milliseconds(50);
@@ -51,7 +51,7 @@ double seconds_of(Duration duration) {
 /// that returns from a long handler sends the answer, does what else is ready, and follows. The
 /// thread that called `run` leads whenever it can, since it alone sees to the end.
 ///
-/// One rule keeps a received event from lying about until the next beat: **whoever polls has pumped
+/// One rule sees to it that no received event waits until the next beat: **who polls has pumped
 /// since the link was last fed, and has held the lock since.** What goes wrong without it:
 ///   1. T1, the thread in `run`, is in a long handler. The follower T2 leads and waits in `poll`.
 ///   2. T1's handler returns. T1 pumps, finds nothing, and wants to lead: it wakes T2 and waits.
@@ -127,7 +127,7 @@ class ProcessNode final : public Node, private NodeLock {
     /// What the thread in `run` knows of the end that the user has asked for.
     struct Stopping {
         bool asked = false;   ///< the app was asked to stop
-        bool closed = false;  ///< its run was closed over its head
+        bool closed = false;  ///< its run was closed without it
         TimePoint until{};    ///< of the patience with either
     };
 
@@ -144,7 +144,7 @@ class ProcessNode final : public Node, private NodeLock {
     }
 
     // -- NodeLock ------------------------------------------------------------------
-    /// A handler calls its driver. What comes of that is news to a leader in another thread.
+    /// A handler calls its driver. The leader, which is another thread, has to hear of the effect.
     void lock() override {
         mutex_.lock();
         if (leader_ != std::this_thread::get_id()) loop_->wake();
@@ -355,7 +355,7 @@ class ProcessNode final : public Node, private NodeLock {
         make_way();
     }
 
-    /// Handlers of other runs may be at work in other threads: they are told, and waited for.
+    /// Handlers of other runs may run in other threads: they are told to return, and waited for.
     Result<Ending> finish(Ending ending, std::unique_lock<std::mutex>& held) {
         core_.stop_handling();
         while (core_.busy() > 0) {

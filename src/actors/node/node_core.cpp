@@ -323,7 +323,8 @@ void NodeCore::take_events() {
         const auto context = contexts_.find(of);
         if (context != contexts_.end()) {
             const auto* invited = std::get_if<bus::RunInvited>(&event);
-            if (std::holds_alternative<bus::RunClosed>(event) ||
+            const auto* closed = std::get_if<bus::RunClosed>(&event);
+            if ((closed != nullptr && closed->joined) ||
                 (invited != nullptr && invited->term > context->second->invitation().term))
                 context->second->cancel();
         }
@@ -358,7 +359,7 @@ void NodeCore::collect() {
         if (driven(p.run) && !driver_->closing_) enqueue(p.run, std::move(p.call));
 }
 
-/// What strands had to do is void; each hears of the end when its handler has returned.
+/// Events that strands have not handled are dropped; each hears of the end after its handler.
 void NodeCore::fail_all(const Failure& failure) {
     failing_ = failure;
     ready_.clear();
@@ -667,7 +668,7 @@ bool NodeCore::begin_driven() {
             ready = fail(Errc::handler_failed, config_.name + " failed: " + what_was_thrown());
         }
     }
-    if (driver_->closing_) return false;  // over its head
+    if (driver_->closing_) return false;  // it was closed without its app
     if (!ready) {
         end_driven({ready.error().code, ready.error().sentence});
         return false;
@@ -722,6 +723,8 @@ void NodeCore::on(bus::ReplyArrived& event) {
 }
 
 void NodeCore::on(bus::RunClosed& event) {
+    held_.erase(event.run);
+    if (!event.joined) return;
     if (driven(event.run)) return end_driven(event.ending);
     if (VFLBUS_PLANTED(context_kept) && event.ending.code == Errc::ok) return;
     end_context(event.run, event.ending);

@@ -1,6 +1,6 @@
 #pragma once
-// What a node does with what its link tells it: contexts of the runs it serves, and the run it
-// drives. Free of I/O: a process (node.cpp), the simulator and tests feed it.
+// Turns the events of a link into calls of apps: it keeps the contexts of the runs that this node
+// serves, and the run that it drives. It has no I/O: node.cpp, the simulator and tests feed it.
 //
 // Each run is an ordered strand: its next event is handled when the handler of the last one has
 // returned. Strands are independent of each other. Handlers run with the lock released, so that
@@ -63,7 +63,7 @@ struct NodeCoreConfig {
     std::size_t workers = 1;
     /// Invitations that an app may hold; what it holds beyond that it is not asked about again.
     std::size_t held_max = 1024;
-    /// Makes somebody call `pump` soon. Called from any thread, when an answer was deferred or work
+    /// Makes a thread call `pump` soon. Called from any thread, when an answer was deferred or work
     /// was posted; may be empty when one thread does all.
     std::function<void()> wake{};
     /// Called after each handler, with the lock held: it copies and returns. May be empty.
@@ -87,7 +87,7 @@ class NodeCore {
     void reconsider(const RunId& run);
     /// Without one, questions are answered with `unknown_message`.
     void on_query(QueryHandler handler) { query_handler_ = std::move(handler); }
-    /// Asks the driven app to stop; `at_once` closes its run over its head.
+    /// Asks the driven app to stop; `at_once` closes its run without asking the app.
     void stop_driven(bool at_once);
     /// The driven run is over for this process, whatever becomes of it. No handler may be at work.
     void abandon_driven(const Ending& ending);

@@ -22,6 +22,9 @@ struct Limits {
     std::uint64_t body_budget = body_budget_bytes;
     /// A receiver's memory for bodies that are here without having asked for room (section 7).
     std::uint64_t unasked_budget = unasked_budget_bytes;
+    /// A node's memory for the answers that it keeps until those who asked have them (section 6),
+    /// besides one answer that is larger than this.
+    std::uint64_t reply_budget = body_budget_bytes;
     /// Requests that are under way to one node of a run at a time; more of them wait in the link.
     std::size_t outstanding = outstanding_requests_max;
     std::size_t nodes = nodes_max;

@@ -44,7 +44,8 @@ LinkCore::LinkCore(LinkConfig config, LinkTransport& transport)
       chunk_(config_.limits.chunk),
       message_max_(config_.limits.message),
       budget_(config_.limits.body_budget),
-      unasked_(config_.limits.unasked_budget) {}
+      unasked_(config_.limits.unasked_budget),
+      kept_replies_(config_.limits.reply_budget) {}
 
 LinkCore::~LinkCore() = default;
 
@@ -512,8 +513,11 @@ void LinkCore::on_close(const Header& header, const Payload& body) {
         invited != invited_.end() && header.term >= invited->second.term)
         invited_.erase(invited);
     Run* run = find(header.run);
-    if (run == nullptr) return;
     const bool confirmed = (header.flags & flag::answer) != 0;
+    if (run == nullptr) {
+        if (!confirmed) events_.push_back(RunClosed{header.run, {}, false, false});
+        return;
+    }
     if (confirmed && !run->closing) return;
     if (header.term < run->term) return;  // of a term that is over
     Ending ending = run->closing.value_or(Ending{Errc::run_ended, "the run was closed"});

@@ -114,6 +114,8 @@ struct RunClosed {
     RunId run;
     Ending ending;
     bool confirmed = false;
+    /// False: of a run to which this node was invited, and in which it takes no part.
+    bool joined = true;
 };
 struct PeerChanged {
     enum class What : std::uint8_t { up, suspect, down };
@@ -249,6 +251,10 @@ class LinkCore {
     [[nodiscard]] std::uint64_t reserved_bytes() const noexcept { return budget_.used_bytes(); }
     /// Of bodies that are here without having asked for room, until the user has handled them.
     [[nodiscard]] std::uint64_t unasked_bytes() const noexcept { return unasked_.used_bytes(); }
+    /// Of answers that are kept until those who asked for them have them.
+    [[nodiscard]] std::uint64_t kept_reply_bytes() const noexcept {
+        return kept_replies_.used_bytes();
+    }
     /// Bytes held of bodies that are not handed over yet, of all sizes.
     [[nodiscard]] std::uint64_t arriving_bytes() const noexcept;
     /// Bodies that have begun to arrive and wait for room.
@@ -411,6 +417,7 @@ class LinkCore {
     void deliver_in_order(Run& run, NodeId from, Peer& peer);
     void deliver_reply(Run& run, NodeId from, Peer& peer, std::uint64_t number);
     [[nodiscard]] std::uint64_t share_bytes() const noexcept;
+    [[nodiscard]] std::string no_room_for_answer(std::size_t bytes) const;
     void finish_reply(const RunId& run, NodeId dst, std::uint64_t number, std::uint8_t flags,
                       Bytes body, TimePoint now);
     void flush(TimePoint now);
@@ -446,6 +453,7 @@ class LinkCore {
     Deadlines<std::pair<RunId, NodeId>> peers_due_;  ///< see Peer::look_at
     BodyBudget budget_;
     BodyBudget unasked_;  ///< of bodies that are here without having asked for room
+    BodyBudget kept_replies_;
     std::deque<Waiting> waiting_;
     std::uint64_t works_begun_ = 0;
     std::set<std::uint64_t> works_;  ///< that the user has begun and not ended

@@ -55,6 +55,14 @@ void LinkCore::reply_error(const RunId& run, NodeId dst, std::uint64_t number,
                  now);
 }
 
+std::string LinkCore::no_room_for_answer(std::size_t bytes) const {
+    return "an answer of " + std::to_string(bytes) + " bytes has no room at " + config_.hello.name +
+           ", which keeps " + std::to_string(kept_replies_.used_bytes()) +
+           " bytes of answers until those who asked have them, of " +
+           std::to_string(config_.limits.reply_budget) +
+           " (bus.body_budget_bytes there); ask for fewer large answers at once";
+}
+
 void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t number,
                             std::uint8_t flags, Bytes body, TimePoint now) {
     Run* run = find(run_id);
@@ -65,8 +73,16 @@ void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t numbe
     const bool was_at_user = peer->second.at_user.erase(number) != 0;
     const auto slot = peer->second.answers.find(number);
     if (slot != peer->second.answers.end() && !slot->second.out.exists()) {
-        slot->second.flags = flags;
-        slot->second.out.carry(std::move(body), now);
+        Answer& answer = slot->second;
+        // It is kept until the asker says that it has it, which an asker may never say. So the
+        // answers of a node have a budget; an error takes the place of one that does not fit.
+        if ((flags & flag::error) == 0) answer.room = kept_replies_.take(dst, body.size());
+        if ((flags & flag::error) == 0 && answer.room == nullptr) {
+            flags = flag::error;
+            body = encode(Ending{Errc::too_many, no_room_for_answer(body.size())});
+        }
+        answer.flags = flags;
+        answer.out.carry(std::move(body), now);
         begin(*run, dst, peer->second, {number, true}, now);
     }
     if (was_at_user && !run->closing) deliver_in_order(*run, dst, peer->second);
@@ -117,6 +133,7 @@ void LinkCore::begin(Run& run, NodeId dst, Peer& peer, BodyName name, TimePoint 
         if ((answer.flags & flag::error) != 0) return;
         answer.flags = flag::error;
         answer.out.carry(encode(Ending{failure.code, failure.sentence}), now);
+        answer.room.reset();
         if (run.sealed) seal_body(run, dst, peer, name, *out);
     }
     if (peer.asking == name) peer.asking.reset();

@@ -25,6 +25,7 @@ struct LinkCore::Answer {
     std::uint8_t flags = 0;
     std::uint64_t arrival = 0;  ///< place of its request among all work of the user
     OutgoingBody out;           ///< no body: still being handled
+    BodyRoom room;              ///< of the body, until the asker says that it has it
 };
 
 /// The keys of a run's messages with one other node, and the JOIN that they follow from.

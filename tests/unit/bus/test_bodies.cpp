@@ -149,3 +149,65 @@ TEST_CASE("senders share a budget: who holds room leaves as much to others") {
     CHECK(large != nullptr);
     CHECK(budget.take(NodeId{2}, 102) == nullptr);
 }
+
+// -- answers that are kept -------------------------------------------------------------
+
+namespace {
+
+struct SmallReplies : LinkFixture {
+    static LinkConfig small() {
+        LinkConfig c = config();
+        c.limits.reply_budget = MiB;
+        return c;
+    }
+    SmallReplies() : LinkFixture(small()) {
+        come_up();
+        joined_run();
+    }
+    /// Asks under this number, of which all below `below` were answered, and answers at once.
+    FakeDealer::Sent ask(const std::string& asker, std::uint64_t number, std::uint64_t below,
+                         std::size_t bytes) {
+        consume_all();
+        request(asker, number, below);
+        event<RequestArrived>();
+        link.reply(run_of(1), node_id_of(asker), number, Bytes(bytes), now);
+        return expect(Kind::reply);
+    }
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(SmallReplies, "answers that an asker never says it has are kept within a budget") {
+    CHECK((ask("master", 1, 1, 60'000).header.flags & flag::error) == 0);
+    std::uint64_t number = 1;
+    std::size_t refused = 0;
+    while (number < 16) {
+        const auto sent = ask("master", ++number, 1, 60'000);
+        if ((sent.header.flags & flag::error) == 0) continue;
+        ++refused;
+        CHECK(decode_ending(sent.body)->code == Errc::too_many);
+    }
+    // alone it gets half of the budget
+    CHECK(link.kept_reply_bytes() == 8 * 60'000);
+    CHECK(refused == 8);
+    // the answer to a repeated request is what it was
+    request("master", 16, 1);
+    CHECK((expect(Kind::reply).header.flags & flag::error) != 0);
+    // and it gets answers again when it says which it has
+    CHECK((ask("master", 17, 10, 60'000).header.flags & flag::error) == 0);
+    CHECK(link.kept_reply_bytes() == 60'000);
+}
+
+TEST_CASE_METHOD(SmallReplies, "an answer that is larger than the budget is kept, one at a time") {
+    request("master", 1);
+    event<RequestArrived>();
+    link.reply(run_of(1), node_id_of("master"), 1, Bytes(3 * MiB), now);
+    CHECK((expect(Kind::reply).header.flags & flag::error) == 0);
+    request("master", 2);
+    event<RequestArrived>();
+    link.reply(run_of(1), node_id_of("master"), 2, Bytes(3 * MiB), now);
+    CHECK(link.kept_reply_bytes() == 3 * MiB);
+    request("master", 3, 3);
+    event<RequestArrived>();
+    CHECK(link.kept_reply_bytes() == 0);
+}

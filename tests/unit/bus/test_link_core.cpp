@@ -445,7 +445,9 @@ TEST_CASE_METHOD(LinkFixture, "an invitation, its answer, and what the broker ma
             const auto closed = event<RunClosed>();
             CHECK(closed.ending.code == Errc::diverged);
             CHECK_FALSE(closed.confirmed);
+            CHECK(closed.joined);
             close(false);
+            CHECK_FALSE(event<RunClosed>().joined);
             no_event();
         }
         SECTION("the broker does not know it yet: again after a second") {

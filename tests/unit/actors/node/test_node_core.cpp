@@ -283,6 +283,30 @@ TEST_CASE_METHOD(NodeFixture, "the end of a run reaches the app, also when its h
     nothing_sent();
 }
 
+TEST_CASE_METHOD(NodeFixture, "an invitation that waits for its judge goes with its run") {
+    ClientApp app;
+    int joins = 0;
+    app.on_join([&](actors::Context&) -> Result<> {
+        ++joins;
+        return fail(Errc::held, "waits for a word of its administrator");
+    });
+    core.serve(std::move(app));
+    const auto asked_again = [&] {
+        core.reconsider(run_of(1));
+        core.pump();
+        return joins;
+    };
+    open("master");
+    core.pump();
+    CHECK(bus::decode_join(expect(Kind::join).body)->code == Errc::held);
+    CHECK(asked_again() == 2);
+    CHECK(bus::decode_join(expect(Kind::join).body)->code == Errc::held);
+    close(false);
+    core.pump();
+    CHECK(asked_again() == 2);  // nobody asks for it any more
+    nothing_sent();
+}
+
 TEST_CASE_METHOD(NodeFixture, "a newer term begins with a new context, and asks the app once") {
     ClientApp app;
     int joins = 0;
