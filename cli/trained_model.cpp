@@ -173,12 +173,13 @@ tl::unexpected<Failure> no_match(const std::vector<Wanted>& parties,
             if (Columns other = file.missing(parties[p]); other.size() < nearest.size())
                 nearest = std::move(other);
         if (nearest.empty()) continue;
-        constexpr std::size_t named_max = 8;
+        constexpr std::size_t columns_named_max = 8;
         const std::size_t all = nearest.size();
-        nearest.resize(std::min(all, named_max));
+        nearest.resize(std::min(all, columns_named_max));
         return fail(Errc::bad_data, "no --data file has all columns of " + parties[p].party +
                                         "'s part of the model; the one that comes nearest lacks " +
-                                        join_and(nearest) + (all > named_max ? ", ..." : ""));
+                                        join_and(nearest) +
+                                        (all > columns_named_max ? ", ..." : ""));
     }
     return fail(Errc::bad_data,
                 "two parties' columns are in the same --data file only; give one "

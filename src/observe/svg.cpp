@@ -11,7 +11,7 @@
 namespace vflbus::observe {
 namespace {
 
-constexpr double width = 480;
+constexpr double plot_width = 480;
 constexpr double height = 300;
 constexpr double left = 56;
 constexpr double right = 12;
@@ -87,11 +87,11 @@ std::string frame(const SvgAxes& axes, const Range& xs, const Range& ys, const S
         out += fmt::format(
             "<line class=\"grid\" x1=\"{1}\" y1=\"{0:.1f}\" x2=\"{2}\" y2=\"{0:.1f}\"/>"
             "<text class=\"tick\" x=\"{3}\" y=\"{4:.1f}\" text-anchor=\"end\">{5}</text>",
-            y.at(t), left, width - right, left - 5, y.at(t) + 4, label_of(t, y_step));
+            y.at(t), left, plot_width - right, left - 5, y.at(t) + 4, label_of(t, y_step));
     out += fmt::format("<path class=\"axis\" d=\"M{0} {1}V{2}H{3}\"/>", left, top, height - bottom,
-                       width - right);
+                       plot_width - right);
     out += fmt::format("<text class=\"tick\" x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-                       (left + width - right) / 2, height - bottom + 34, escaped_html(axes.x));
+                       (left + plot_width - right) / 2, height - bottom + 34, escaped_html(axes.x));
     out += fmt::format(
         "<text class=\"tick\" transform=\"translate(12 {}) rotate(-90)\" "
         "text-anchor=\"middle\">{}</text>",
@@ -114,8 +114,8 @@ std::string curve(const SvgSeries& series, std::size_t color, const Scale& x, co
 }
 
 std::string opened(const std::string& title, double high) {
-    return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", width, high,
-                       escaped_html(title));
+    return fmt::format("<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">", plot_width,
+                       high, escaped_html(title));
 }
 
 }  // namespace
@@ -131,7 +131,7 @@ std::string svg_curves(const SvgAxes& axes, const std::vector<SvgSeries>& series
     if (xs.empty()) return {};
     xs = widened(xs, axes.unit_x);
     ys = widened(ys, axes.unit_y);
-    const Scale x(xs, left, width - right);
+    const Scale x(xs, left, plot_width - right);
     const Scale y(ys, height - bottom, top);
     std::string out = opened(axes.title, height + legend_line * static_cast<double>(series.size()));
     out += frame(axes, xs, ys, x, y);
@@ -157,7 +157,7 @@ std::string svg_bars(const std::string& title, const std::vector<SvgBar>& bars) 
     }
     if (!any) return {};
     range = widened(range, range.low == range.high);
-    const Scale x(range, names, width - texts);
+    const Scale x(range, names, plot_width - texts);
     std::string out = opened(title, line * static_cast<double>(bars.size()) + 4);
     for (std::size_t i = 0; i < bars.size(); ++i) {
         const double y = line * static_cast<double>(i);

@@ -6,17 +6,15 @@
 #include <algorithm>
 #include <csignal>
 #include <fstream>
-#include <nlohmann/json.hpp>
-#include <regex>
 #include <set>
 #include <sstream>
+#include <string_view>
 
 #include "app_bus.hpp"
 #include "catch.hpp"
 #include "support.hpp"
 
 using namespace proc;
-using nlohmann::json;
 
 namespace {
 
@@ -34,11 +32,12 @@ std::size_t peak_mebibytes(pid_t pid) {
 
 /// "started: [1, 2, 3]"
 std::set<pid_t> started_in(const std::string& text) {
+    constexpr std::string_view mark = "started: [";
     std::set<pid_t> pids;
-    const std::regex line("started: \\[([0-9, ]+)\\]");
-    std::smatch found;
-    if (!std::regex_search(text, found, line)) return pids;
-    std::istringstream in(found[1]);
+    const std::size_t begin = text.find(mark);
+    const std::size_t end = begin == std::string::npos ? begin : text.find(']', begin);
+    if (end == std::string::npos) return pids;
+    std::istringstream in(text.substr(begin + mark.size(), end - begin - mark.size()));
     for (std::string number; std::getline(in, number, ',');)
         pids.insert(static_cast<pid_t>(std::stol(number)));
     return pids;

@@ -17,7 +17,7 @@ namespace vflbus::bus {
 
 using Bytes = std::vector<std::uint8_t>;
 
-/// The part of a sentence that may travel, cut between characters.
+/// The sentence, cut between characters when it is longer than a frame may carry.
 std::string_view cut_sentence(std::string_view sentence) noexcept;
 
 /// Writes msgpack values one after another, each in its shortest form (but a double, which always
@@ -93,7 +93,7 @@ class Reader {
     double f64();
     bool boolean();
     std::string str(std::size_t bytes_max = 4096);
-    /// Of any length that the body may have; one that is too long is cut.
+    /// A string of any length; a string that is too long is cut.
     std::string sentence();
     std::span<const std::uint8_t> bin(std::uint64_t bytes_max = message_bytes_max);
     /// Fills `out`; the element must have exactly that many bytes.

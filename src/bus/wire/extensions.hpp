@@ -12,16 +12,16 @@
 
 namespace vflbus::bus {
 
-/// The bytes of each extension by its number, 1 to 65,535. What the bytes mean is the matter of
+/// The bytes of each extension by its number, 1 to 65,535. What the bytes mean is defined by
 /// whoever gave out the number.
 using Extensions = std::map<std::uint16_t, Bytes>;
-/// The numbers whose meaning a process knows.
+/// The numbers of the extensions that a process understands.
 using ExtensionNumbers = std::set<std::uint16_t>;
 
 /// Of WELCOME: the broker's clock, in milliseconds since 1970, as 8 bytes, the highest first.
 inline constexpr std::uint16_t extension_clock = 11;
 Bytes encode_clock(std::uint64_t wall_ms);
-/// Nothing where the extension is not there, or is no clock.
+/// Nothing when the extension is missing or has another length.
 std::optional<std::uint64_t> clock_in(const Extensions& extensions);
 
 /// A receiver ignores an odd number that it does not know. It refuses the frame for an even one.
@@ -38,7 +38,7 @@ std::optional<std::uint16_t> first_not_understood(const Extensions& extensions,
 std::string not_understood(const std::string& frame, std::uint16_t number,
                            const std::string& receiver);
 
-/// Whether it has no more entries and bytes than may travel.
+/// Whether there are no more entries and bytes than a frame may carry.
 bool within_limits(const Extensions& extensions) noexcept;
 
 /// A map from number to bytes, numbers rising. The writer's caller keeps `within_limits`.

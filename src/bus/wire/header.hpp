@@ -51,7 +51,7 @@ inline constexpr std::uint8_t all = error | answer | urgent | busy | sealed;
 
 }  // namespace flag
 
-/// The aux of a CREDIT that says: this body is here whole, send no more of it.
+/// The aux of a CREDIT which says that the receiver has the whole body, so no more is sent.
 inline constexpr std::uint64_t credit_all = ~std::uint64_t{0};
 
 struct Header {
@@ -78,18 +78,18 @@ HeaderBytes encode(const Header& header) noexcept;
 
 enum class HeaderFault : std::uint8_t {
     none,
-    stranger,       ///< not a header of ours: drop without an answer
-    other_version,  ///< ours, but of another protocol number
+    stranger,       ///< no header of this protocol: dropped without an answer
+    other_version,  ///< a header of this protocol with another protocol number
 };
 
-/// Checks every marker byte. On `none`, `out` holds the fields; nothing is said about their sense.
+/// Checks every marker byte. On `none`, `out` holds the fields; `valid` checks what they mean.
 HeaderFault decode(std::span<const std::uint8_t> bytes, Header& out) noexcept;
 
 /// Whether a header with a part of `part_bytes` bytes obeys the rules of its kind (sections 2, 3,
 /// 6). Everything that arrives is checked by this before a core looks at it.
 bool valid(const Header& header, std::uint64_t part_bytes) noexcept;
 
-/// REQUEST, REPLY: what flow control counts and the broker routes by run.
+/// REQUEST and REPLY: flow control counts them, and the broker routes them by run.
 constexpr bool is_data(Kind kind) noexcept {
     return kind == Kind::request || kind == Kind::reply;
 }

@@ -11,18 +11,18 @@ inline constexpr std::size_t header_bytes = 97;
 inline constexpr std::size_t frames_max = 2;
 inline constexpr std::size_t frame_bytes_max = 2u << 20;
 inline constexpr std::size_t chunk_bytes = 512u << 10;
-inline constexpr std::size_t chunk_bytes_min = 4096;  // of all parts of a body but the last
+inline constexpr std::size_t chunk_bytes_min = 4096;  // for all parts of a body except the last
 inline constexpr std::uint64_t message_bytes_max = 1ULL << 30;
 inline constexpr std::size_t control_body_bytes_max = 1u << 20;
 inline constexpr std::size_t enrol_body_bytes_max = 4096;
 inline constexpr std::size_t sentence_bytes_max = 4096;  // longer ones are cut
 inline constexpr std::size_t features_max = 16;          // of a HELLO
 inline constexpr std::size_t feature_bytes_max = 32;
-// of HELLO, WELCOME, OPEN or JOIN: entries, and their bytes together
+// extensions in one HELLO, WELCOME, OPEN or JOIN: how many, and how many bytes in all
 inline constexpr std::size_t extensions_max = 16;
 inline constexpr std::size_t extension_bytes_max = 64u << 10;
 inline constexpr std::size_t array_elements_max = 4096;
-// of all arrays of a body together: each of them may be small, and nested they fill a gigabyte
+// in all arrays of one body together: small arrays that are nested could fill a gigabyte
 inline constexpr std::size_t elements_in_total_max = 65'536;
 inline constexpr std::size_t depth_max = 8;
 inline constexpr std::size_t nodes_max = 4096;
@@ -31,19 +31,19 @@ inline constexpr std::size_t participants_max = 4096;
 inline constexpr std::size_t outstanding_requests_max = 16;
 inline constexpr std::uint64_t hop_window_bytes_min = 512u << 10;
 inline constexpr std::uint64_t hop_window_bytes_max = 16u << 20;
-// from one MARK of a sender to the next
+// a sender sends a MARK after so many bytes
 inline constexpr std::uint64_t mark_every_bytes = 128u << 10;
-// what may be under way beyond the window, for control frames to go on
+// so many bytes more than the window may be under way when control frames are sent
 inline constexpr std::uint64_t control_allowance_bytes = 1u << 20;
-// of WINDOW frames, and `mark_every_bytes` more: whatever else is under way
+// WINDOW frames may have so many bytes under way, and `mark_every_bytes` more, in any case
 inline constexpr std::uint64_t report_allowance_bytes = 128u << 10;
-// under way on a connection as they were received: each small one may keep a buffer of 18 KiB alive
+// frames passed on in the buffer they came in: a small one may keep a buffer of 18 KiB alive
 inline constexpr std::uint64_t shared_frames_max = 3'000;
 inline constexpr std::uint64_t broker_queue_bytes_max = 64u << 20;
-// what a frame that waits costs in memory besides its bytes
+// a waiting frame is counted with so many bytes more than it has
 inline constexpr std::size_t waiting_frame_bytes = 256;
-// control frames that wait at a broker for a node whose connection takes no more: of all, of those
-// that other nodes have sent, and of those that one node has sent
+// control frames that wait at a broker for a node whose connection takes no more: in all, from
+// other nodes, and from one other node
 inline constexpr std::size_t control_queue_frames_max = 16'384;
 inline constexpr std::uint64_t control_queue_bytes_max = 64u << 20;
 inline constexpr std::size_t passed_on_frames_max = 8'192;
@@ -51,43 +51,43 @@ inline constexpr std::uint64_t passed_on_bytes_max = 32u << 20;
 inline constexpr std::size_t passed_on_of_one_frames_max = 2'048;
 inline constexpr std::uint64_t passed_on_of_one_bytes_max = 4u << 20;
 inline constexpr std::uint64_t body_budget_bytes = 256u << 20;
-// of bodies that ask for no room: small ones, and what comes of others before they have some
+// bodies without room: small ones, and the first parts of large ones before they get room
 inline constexpr std::uint64_t unasked_budget_bytes = 256u << 20;
-// what keeping one of them costs besides its bytes
+// each body without room is counted with so many bytes more than it has
 inline constexpr std::uint64_t unasked_overhead_bytes = 512;
 inline constexpr std::uint64_t credit_free_bytes = 64u << 10;  // a body up to here needs no credit
-inline constexpr std::uint64_t credit_first_bytes = 1u << 20;  // of a larger one, without asking
+inline constexpr std::uint64_t credit_first_bytes = 1u << 20;  // of a larger one, before CREDIT
 // the first chunk of a body whose rest travels on bulk connections
 inline constexpr std::uint64_t bulk_lead_bytes = 256u << 10;
-// what they carry is cut so that no thread is long at one part while a small message waits for it
+// bulk connections carry small parts, so that no small message waits long for a thread
 inline constexpr std::size_t bulk_chunk_bytes = 64u << 10;
-// under way on a bulk connection, at least, while small messages of other runs are about
+// a bulk connection may always have this much under way, also while other runs send small messages
 inline constexpr std::uint64_t bulk_beside_bytes = 192u << 10;
 inline constexpr std::uint64_t credit_share_bytes_min = 1u << 20;
 inline constexpr std::uint64_t credit_share_bytes_max = 8u << 20;
 inline constexpr std::uint64_t credit_total_bytes = 32u << 20;  // granted and not yet here
 inline constexpr std::size_t drr_quantum_bytes = 64u << 10;
 inline constexpr std::size_t anonymous_connections_max = 4096;
-// of a message of which the last part has not come: beyond a frame of a connection, and in all
+// a message whose last part has not come: so much more than one frame on a connection, and in all
 inline constexpr std::uint64_t unfinished_allowance_bytes = 128u << 10;
 inline constexpr std::uint64_t unfinished_bytes_max = 64u << 20;
-// of OPEN and JOIN, kept at a broker while their runs are open: said by one node; OPEN of all
+// OPEN and JOIN bodies that a broker keeps while runs are open: of one node; OPEN of all nodes
 inline constexpr std::uint64_t kept_of_one_bytes_max = 16u << 20;
 inline constexpr std::uint64_t kept_opens_bytes_max = 256u << 20;
-// what a HELLO, OPEN or JOIN makes a broker tell others is paid for by its sender: a frame that
-// others are sent costs one
+// the sender of a HELLO, OPEN or JOIN pays for what the broker tells others about it: each frame
+// that is sent to another node costs one
 inline constexpr double announcements_at_once = 65'536;
 inline constexpr double announcements_per_second = 16'384;
 // answers to a connection that has not said HELLO
 inline constexpr double stranger_answers_at_once = 64;
 inline constexpr double stranger_answers_per_second = 8;
 inline constexpr std::size_t queries_max = 16;         ///< unanswered, per asker
-inline constexpr std::size_t noted_runs_max = 16'384;  ///< that wait at serving masters
+inline constexpr std::size_t noted_runs_max = 16'384;  ///< runs that wait at serving masters
 inline constexpr int query_memory_s = 60;              ///< the broker passes answers on for so long
-inline constexpr int query_again_s = 1;  ///< and a repeated question no sooner than that
+inline constexpr int query_again_s = 1;  ///< and a repeated question after so long at the earliest
 inline constexpr std::size_t query_body_bytes_max = 128u << 10;
 inline constexpr std::size_t answer_body_bytes_max = 256u << 10;
-inline constexpr std::size_t rows_max = 500;  ///< of one answer
+inline constexpr std::size_t rows_max = 500;  ///< in one answer
 inline constexpr std::size_t row_names_max = 256;
 inline constexpr std::size_t row_bytes_max = 32u << 10;  ///< a larger one is left out
 

@@ -54,7 +54,7 @@ class Payload {
     [[nodiscard]] std::size_t size() const noexcept { return bytes().size(); }
     [[nodiscard]] bool empty() const noexcept { return size() == 0; }
 
-    /// The holder back, when it is an H; null otherwise.
+    /// The holder, when it is an H; null otherwise.
     template <class H>
     [[nodiscard]] H* get_if() noexcept {
         return ops_ == &ops_of<H> ? std::launder(reinterpret_cast<H*>(storage_)) : nullptr;

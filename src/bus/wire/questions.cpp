@@ -30,7 +30,7 @@ std::size_t enter_up_to(Reader& reader, std::size_t most, std::string_view what)
     return 0;
 }
 
-/// More than what the row takes on the wire.
+/// An upper bound for the bytes of the row on the wire.
 std::size_t room_of(const RunRow& row) {
     std::size_t bytes = 160 + cut_sentence(row.reason).size() + row.owner.size() + row.role.size();
     for (const std::string& name : row.names) bytes += name.size() + 5;

@@ -44,12 +44,12 @@ enum class RunState : std::uint8_t {
     unknown = 6,
 };
 std::string_view name_of(RunState state) noexcept;
-/// Whether nothing more comes of it.
+/// Whether the run is over.
 constexpr bool finished(RunState state) noexcept {
     return state == RunState::completed || state == RunState::failed || state == RunState::stopped;
 }
 
-/// Whether `status`, a name of a state, "finished" or nothing, stands for it too.
+/// Whether the filter `status` (a name of a state, "finished", or empty) includes the state.
 inline bool matches(RunState state, std::string_view status) noexcept {
     return status.empty() || status == name_of(state) || (status == "finished" && finished(state));
 }

@@ -1,5 +1,5 @@
 #pragma once
-// What two processes say to each other to seal what follows: docs/protocol.md, section 14.
+// What two processes send each other before they seal bodies: docs/protocol.md, section 14.
 
 #include <array>
 #include <cstdint>
@@ -12,12 +12,12 @@
 
 namespace vflbus::bus {
 
-/// The extension of OPEN and of JOIN. Even: who does not know it takes no part.
+/// The extension of OPEN and of JOIN. It is even: a node that does not know it takes no part.
 inline constexpr std::uint16_t seal_extension = 2;
-/// What a sealed body has more than its content.
+/// A sealed body has so many bytes more than its content.
 inline constexpr std::size_t seal_overhead_bytes = 16;
 
-/// Of nonces: what is counted together. The numbers of docs/protocol.md, section 14.
+/// Which messages share one counter of nonces: the numbers of docs/protocol.md, section 14.
 enum class SealedKind : std::uint8_t {
     request = 1,
     reply = 2,
@@ -27,7 +27,7 @@ enum class SealedKind : std::uint8_t {
     answer = 6,
 };
 
-/// Who a process is, as far as sealing goes: the names of the process and of its key, the key, and
+/// The identity of a process for sealing: the names of the process and of its key, the key, and
 /// the key that the process has made for itself.
 struct SealParty {
     std::string name;
@@ -40,7 +40,7 @@ struct SealParty {
 /// The extension of OPEN: this run is sealed. Its name is that of the owner.
 struct SealOffer {
     SealParty owner;
-    bool aes = false;  ///< it has a unit for AES
+    bool aes = false;  ///< its processor has instructions for AES
     std::uint64_t opening = 0;
 };
 /// The extension of JOIN.
@@ -98,7 +98,7 @@ Result<KeyAnswer> decode_key_answer(std::span<const std::uint8_t> body);
 Result<SealedQuery> decode_sealed_query(std::span<const std::uint8_t> body);
 Result<SealedAnswer> decode_sealed_answer(std::span<const std::uint8_t> body);
 
-/// The associated data of a frame: its header, but for what another attempt may say otherwise
+/// The associated data of a frame: its header without the fields that a repeated attempt may change
 /// (answered below, offset, aux). `with_length`: that of the body is part of it.
 HeaderBytes associated_data(Header header, bool with_length);
 
