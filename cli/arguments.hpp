@@ -1,5 +1,5 @@
 #pragma once
-// The command line as plain structs. Only arguments.cpp sees CLI11.
+// The command line as plain structs. Only arguments.cpp and arguments/ see CLI11.
 
 #include <cstdint>
 #include <optional>
@@ -24,6 +24,9 @@ struct Common {
     /// --parent-tells, not shown: a failure goes to standard output as JSON, and the parent, which
     /// shares our standard error, says it.
     bool parent_tells = false;
+    /// --parent-columns, not shown: columns of the window in which the parent shows what we print;
+    /// 0: it is no terminal.
+    std::uint64_t parent_columns = 0;
     /// --parent-goes-on, not shown: the parent goes on with our run when it is started again, so
     /// that its end is ours at once and ends nothing in order.
     bool parent_goes_on = false;

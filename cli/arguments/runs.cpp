@@ -1,0 +1,213 @@
+// Runs, under way and over: runs, nodes, run, model, report.
+
+#include "arguments/command_line.hpp"
+
+namespace vflbus::cli {
+
+namespace {
+
+void add_local_flag(CLI::App& on, RunQuestion& question) {
+    on.add_flag("--local", question.local,
+                "what lies in files under output.runs_dir, without asking a broker");
+}
+
+}  // namespace
+
+void add_runs_and_nodes(CommandLine& line) {
+    RunsArguments& runs = line.runs;
+    CLI::App& on_runs = line.command(
+        line.app, "runs", "The runs that a broker knows, or that lie here, youngest first.",
+        "Without a broker that answers it lists what lies under output.runs_dir.\n"
+        "Examples:\n"
+        "  vflbus runs\n"
+        "  vflbus runs --local\n"
+        "  vflbus runs --status failed --limit 5 --json",
+        runs);
+    on_runs
+        .add_option("--status", runs.status,
+                    "pending, starting, running, completed, failed, stopped, finished or unknown")
+        ->type_name("STATUS");
+    add_local_flag(on_runs, runs);
+    add_number(on_runs, "--limit", runs.limit, "so many at most; default 50", 1)->type_name("N");
+    add_question(on_runs, runs);
+
+    NodesArguments& nodes = line.nodes;
+    CLI::App& on_nodes = line.command(line.app, "nodes", "The nodes that a broker knows.",
+                                      "Examples:\n"
+                                      "  vflbus nodes\n"
+                                      "  vflbus nodes --limit 20 --json",
+                                      nodes);
+    add_number(on_nodes, "--limit", nodes.limit, "so many at most; default 500", 1)->type_name("N");
+    add_question(on_nodes, nodes);
+}
+
+namespace {
+
+void add_run_argument(CLI::App& on, RunArguments& run) {
+    on.add_option("RUN", run.run, "its id, or the first digits of it")->type_name("")->required();
+    add_question(on, run);
+}
+
+void add_submit(CommandLine& line, CLI::App& above) {
+    SubmitArguments& submit = line.submit;
+    CLI::App& on = line.command(
+        above, "submit", "Hands a training to a master that waits for them.",
+        "The agreed half of the configuration is handed over; files of parties are theirs alone.\n"
+        "Examples:\n"
+        "  vflbus actor --role master --serve --config conf/parties/master.toml    once, there\n"
+        "  vflbus run submit --config conf/parties/master.toml --follow    anywhere\n"
+        "  vflbus run submit --config conf/parties/master.toml --set model.epochs=5 --wait",
+        submit);
+    on.add_option("--to", submit.to, "node name of that master; default: the only one")
+        ->type_name("NAME");
+    on.add_option("--label", submit.label, "a word about the run, for its log")->type_name("TEXT");
+    auto* wait = on.add_flag("--wait", submit.wait, "until the run is over, with its exit code");
+    on.add_flag("-f,--follow", submit.follow, "as --wait, and shows its log lines")->excludes(wait);
+    add_question(on, submit);
+}
+
+/// `run show`, `stop` and `logs`: one run.
+void add_run_of_one(CommandLine& line, CLI::App& above) {
+    CLI::App& show = line.command(
+        above, "show",
+        "Status, parties, times and sizes; its owner, or its files, add metrics and configuration.",
+        "Examples:\n"
+        "  vflbus run show 1f0c9a33\n"
+        "  vflbus run show 1f0c9a33 --local --json",
+        line.run_show);
+    add_run_argument(show, line.run_show);
+    add_local_flag(show, line.run_show);
+    CLI::App& stop = line.command(above, "stop", "Asks its owner to end it in order, and waits.",
+                                  "Example:\n"
+                                  "  vflbus run stop 1f0c9a33",
+                                  line.run_stop);
+    add_run_argument(stop, line.run_stop);
+    CLI::App& logs =
+        line.command(above, "logs", "Log lines of all parties that give theirs, merged by time.",
+                     "Examples:\n"
+                     "  vflbus run logs 1f0c9a33 --follow\n"
+                     "  vflbus run logs 1f0c9a33 --local",
+                     line.run_logs);
+    add_run_argument(logs, line.run_logs);
+    add_local_flag(logs, line.run_logs);
+    logs.add_flag("-f,--follow", line.run_logs.follow, "goes on until the run is over");
+}
+
+/// `run compare`, `plot` and `remove`: what came of runs.
+void add_run_of_several(CommandLine& line, CLI::App& above) {
+    CLI::App& compare = line.command(above, "compare",
+                                     "What two runs have trained differently, and what came of it.",
+                                     "Example:\n"
+                                     "  vflbus run compare 1f0c9a33 77aa01bc",
+                                     line.run_compare);
+    compare.add_option("RUN", line.run_compare.run, "its id, or the first digits of it")
+        ->type_name("")
+        ->required();
+    compare.add_option("OTHER", line.run_compare.other, "that of the other one")
+        ->type_name("")
+        ->required();
+    add_local_flag(compare, line.run_compare);
+    add_question(compare, line.run_compare);
+    CLI::App& plot = line.command(above, "plot",
+                                  "A metric of runs over their steps, as a curve in the terminal.",
+                                  "Examples:\n"
+                                  "  vflbus run plot 1f0c9a33\n"
+                                  "  vflbus run plot 1f0c9a33 77aa01bc --metric auc",
+                                  line.run_plot);
+    plot.add_option("RUN", line.run_plot.runs, "their ids, or the first digits of them")
+        ->type_name("")
+        ->required();
+    plot.add_option("--metric", line.run_plot.metric, "its name; default loss")->type_name("NAME");
+    add_local_flag(plot, line.run_plot);
+    add_question(plot, line.run_plot);
+    CLI::App& remove =
+        line.command(above, "remove", "Removes the files of runs that lie under output.runs_dir.",
+                     "Examples:\n"
+                     "  vflbus run remove 1f0c9a33\n"
+                     "  vflbus run remove 1f0c9a33 77aa01bc --force",
+                     line.run_remove);
+    remove.add_option("RUN", line.run_remove.runs, "their ids, or the first digits of them")
+        ->type_name("")
+        ->required();
+    remove.add_flag("--force", line.run_remove.force, "also what could still be resumed");
+    add_config(remove, line.run_remove);
+    add_output(remove, line.run_remove);
+}
+
+}  // namespace
+
+void add_run(CommandLine& line) {
+    CLI::App& on = CommandLine::group(line.app, "run", "One run, or several: look, stop, submit.",
+                                      "Examples:\n"
+                                      "  vflbus run show 1f0c9a33\n"
+                                      "  vflbus run stop 1f0c9a33\n"
+                                      "  vflbus run plot 1f0c9a33 --local");
+    on.require_subcommand(1);
+    add_run_of_one(line, on);
+    add_run_of_several(line, on);
+    add_submit(line, on);
+}
+
+void add_report(CommandLine& line) {
+    ReportArguments& report = line.report;
+    CLI::App& on = line.command(
+        line.app, "report", "What came of a training, as one page to hand on.",
+        "Writes report.html into the run's directory: metrics, curves, calibration, what each\n"
+        "party is worth, time and bytes, the configuration. It needs nothing from outside.\n"
+        "Examples:\n"
+        "  vflbus report 1f0c9a33\n"
+        "  vflbus report 1f0c9a33 --threshold 0.3 --out credit.html\n"
+        "  vflbus report 1f0c9a33 --csv --out credit.csv\n"
+        "  vflbus report 1f0c9a33 --json",
+        report);
+    on.add_option("RUN", report.run, "its id, or the first digits of it")
+        ->type_name("")
+        ->required();
+    on.add_option("--out", report.out, "where it is written; - is standard output")
+        ->type_name("FILE");
+    auto* csv = on.add_flag("--csv", report.csv, "figures and curves as one table");
+    on.add_option_function<std::string>(
+          "--threshold",
+          [&report](const std::string& text) {
+              const std::optional<double> parsed = parse_fraction(text);
+              if (!parsed)
+                  throw CLI::ValidationError("--threshold is a number from 0 to 1, not '" + text +
+                                             "'");
+              report.threshold = *parsed;
+          },
+          "rows with this probability or more are called positive; default 0.5")
+        ->type_name("P");
+    on.add_option("--party", report.party, "whose features are shown; default master")
+        ->type_name("NAME");
+    add_config(on, report);
+    add_output(on, report);
+    csv->excludes("--json");
+}
+
+void add_model(CommandLine& line) {
+    CLI::App& above = CommandLine::group(line.app, "model", "Look at trained models.",
+                                         "Example:\n"
+                                         "  vflbus model show 1f0c9a33");
+    above.require_subcommand(1);
+    CLI::App& on =
+        line.command(above, "show", "The features of the parts of a model, by weight.",
+                     "The parts are those that lie here: all of them where `launch` has trained,\n"
+                     "one's own elsewhere. docs/operating.md says what is in their files.\n"
+                     "Examples:\n"
+                     "  vflbus model show 1f0c9a33\n"
+                     "  vflbus model show 1f0c9a33 --party master --limit 5",
+                     line.model_show);
+    on.add_option(
+          "RUN", line.model_show.model,
+          "the run that trained it: its id, the first digits, or a directory with its parts")
+        ->type_name("")
+        ->required();
+    on.add_option("--party", line.model_show.party, "master, member-0, ...; default all")
+        ->type_name("NAME");
+    add_number(on, "--limit", line.model_show.limit, "features of each part; default 20")
+        ->type_name("N");
+    add_config(on, line.model_show);
+    add_output(on, line.model_show);
+}
+
+}  // namespace vflbus::cli
