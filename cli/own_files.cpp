@@ -6,6 +6,8 @@
 #include <string_view>
 
 #include "base/text.hpp"
+#include "config/value.hpp"
+#include "data/counted_columns.hpp"
 #include "data/csv_dialect.hpp"
 #include "data/source.hpp"
 #include "data/synth.hpp"
@@ -182,6 +184,25 @@ Result<> check_holder(const OwnFiles& own, const Columns& labels) {
                                     "; one party must hold them all");
 }
 
+/// What --label says, where it may be an array as in a configuration: --label '["y", "z"]'.
+Columns label_columns(const Columns& said) {
+    Columns columns;
+    for (const std::string& text : said) {
+        const auto literal = config::parse_literal(text);
+        const auto* const list =
+            literal ? std::get_if<std::vector<config::Raw>>(&literal->value) : nullptr;
+        const auto is_text = [](const config::Raw& one) {
+            return std::holds_alternative<std::string>(one.value);
+        };
+        if (list == nullptr || list->empty() || !std::ranges::all_of(*list, is_text)) {
+            columns.push_back(text);
+            continue;
+        }
+        for (const config::Raw& one : *list) columns.push_back(std::get<std::string>(one.value));
+    }
+    return columns;
+}
+
 /// In which column of each file the record ids are.
 Result<> name_ids(const LaunchArguments& arguments, std::vector<OwnFile>& files,
                   std::vector<std::string>& notes) {
@@ -236,6 +257,12 @@ Result<std::vector<config::Override>> own_flags(const LaunchArguments& arguments
     return flags;
 }
 
+/// Whether the source only counts its columns, so that this name means nothing.
+bool is_counted(const data::Source& source, const std::string& column) {
+    const auto* const counts = dynamic_cast<const data::CountedColumns*>(&source);
+    return counts != nullptr && counts->is_counted(column);
+}
+
 /// The sections of all parties: the label holder is the master, the others are members in the
 /// order of the files.
 Result<> name_parties(const LaunchArguments& arguments, const std::vector<OwnFile>& files,
@@ -251,7 +278,7 @@ Result<> name_parties(const LaunchArguments& arguments, const std::vector<OwnFil
             continue;
         }
         for (const std::string& label : arguments.label) {
-            if (!has(files[i].columns(), label)) continue;
+            if (!has(files[i].columns(), label) || is_counted(*files[i].source, label)) continue;
             section.exclude.push_back(label);
             notes.push_back(files[i].path + " has the label column " + label +
                             " as well; it is left out there");
@@ -279,8 +306,10 @@ std::vector<config::Override> folds_flag(const LaunchArguments& arguments) {
     return {{"data.folds=" + arguments.folds, "--folds"}};
 }
 
-Result<config::Config> configure_files(const LaunchArguments& arguments,
+Result<config::Config> configure_files(const LaunchArguments& given,
                                        std::vector<std::string>& notes) {
+    LaunchArguments arguments = given;
+    arguments.label = label_columns(given.label);
     if (auto ok = check_usage(arguments); !ok) return tl::unexpected(ok.error());
     auto flags = own_flags(arguments);
     if (!flags) return tl::unexpected(flags.error());

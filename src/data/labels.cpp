@@ -51,7 +51,8 @@ Result<> check_present(const Table& table, const Column& column,
                   std::to_string(missing) + " of " + std::to_string(rows.size()) +
                       " rows have no label, the first " +
                       on_line(table.place_of(first), table.path) +
-                      "; fill them in or remove the rows");
+                      "; fill them in or remove the rows, or set data.missing_label to "
+                      "\"skip\"");
 }
 
 /// The distinct values on `rows`, ascending (numbers by value, texts bytewise); at most

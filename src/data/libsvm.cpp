@@ -10,6 +10,7 @@
 
 #include "base/text.hpp"
 #include "data/columns.hpp"
+#include "data/counted_columns.hpp"
 #include "data/csv.hpp"
 #include "data/number.hpp"
 #include "data/place.hpp"
@@ -91,7 +92,7 @@ class RowReader {
     }
 };
 
-class LibsvmSource final : public Source {
+class LibsvmSource final : public Source, public CountedColumns {
   public:
     LibsvmSource(const SourceOptions& options, std::string name)
         : options_(options), name_(std::move(name)) {}
@@ -130,6 +131,9 @@ class LibsvmSource final : public Source {
     }
 
     const std::vector<std::string>& columns() const noexcept override { return names_; }
+    bool is_counted(std::string_view column) const noexcept override {
+        return column != names_.front();  // all but the label
+    }
     const std::vector<std::string>& notes() const noexcept override { return notes_; }
 
   private:
@@ -145,7 +149,8 @@ class LibsvmSource final : public Source {
         for (std::size_t c = 0; c < names_.size(); ++c)
             if (!wanted || wanted->columns[c].use != Use::skip)
                 typed.columns[c].numbers.assign(typed.rows, 0.0);
-        std::copy(rows_.labels.begin(), rows_.labels.end(), typed.columns[0].numbers.begin());
+        if (auto& labels = typed.columns[0].numbers; !labels.empty())
+            std::copy(rows_.labels.begin(), rows_.labels.end(), labels.begin());
         for (std::size_t row = 0; row < typed.rows; ++row) {
             const std::uint64_t end =
                 row + 1 < typed.rows ? rows_.begins[row + 1] : rows_.cells.size();

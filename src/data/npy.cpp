@@ -15,6 +15,7 @@
 
 #include "base/text.hpp"
 #include "data/columns.hpp"
+#include "data/counted_columns.hpp"
 #include "data/csv.hpp"
 #include "data/csv_cells.hpp"
 #include "data/place.hpp"
@@ -43,6 +44,7 @@ struct NpyShape {
     std::vector<NpyField> fields;  ///< of a record; a matrix has one per column
     std::size_t rows = 0;
     std::size_t record_bytes = 0;
+    bool counted = false;    ///< a matrix, whose columns have no names
     bool by_column = false;  ///< a matrix in Fortran's order
     std::uint64_t data_begin = 0;
 };
@@ -197,6 +199,7 @@ class HeaderParser {
         shape.fields.clear();
         for (std::size_t c = 0; c < columns; ++c)
             shape.fields.push_back({numbered_column(c + 1), type, c * type.bytes});
+        shape.counted = true;
         shape.record_bytes = columns * type.bytes;
         return {};
     }
@@ -272,7 +275,7 @@ std::optional<std::string> text_of(const char* cell, const CellType& type) {
     return std::string(trim(text));
 }
 
-class NpySource final : public Source {
+class NpySource final : public Source, public CountedColumns {
   public:
     NpySource(const SourceOptions& options, NamedInput input)
         : options_(options), name_(std::move(input.name)), input_(std::move(input.input)) {}
@@ -301,6 +304,7 @@ class NpySource final : public Source {
     }
 
     const std::vector<std::string>& columns() const noexcept override { return names_; }
+    bool is_counted(std::string_view /*column*/) const noexcept override { return shape_.counted; }
     const std::vector<std::string>& notes() const noexcept override { return notes_; }
 
   private:

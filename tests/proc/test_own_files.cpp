@@ -357,6 +357,55 @@ TEST_CASE("record ids are in the one column that all files have", "[own_files]")
     CHECK(launch(dir, {"--label", "y", "--id", "customer"}).exit_code == 0);
 }
 
+TEST_CASE("LIBSVM texts and matrices train by row number, each with all its columns",
+          "[own_files]") {
+    const TempDir dir;
+    // a matrix of 60 rows and 2 columns of float64
+    std::string head = "{'descr': '<f8', 'fortran_order': False, 'shape': (60, 2), }";
+    head += std::string(117 - head.size(), ' ') + '\n';
+    std::string matrix = std::string("\x93NUMPY\x01\x00\x76\x00", 10) + head;
+    std::string text;
+    for (int row = 0; row < 60; ++row) {
+        for (const double cell : {row % 7 - 3.0, row % 2 * 1.0})
+            matrix.append(reinterpret_cast<const char*>(&cell), sizeof cell);
+        text += std::to_string(row % 3 == 0) + " 1:" + std::to_string(row % 5) +
+                " 2:" + std::to_string(row % 4) + "\n";
+    }
+    spit(dir / "a.svm", text);
+    spit(dir / "b.npy", matrix);
+    const auto features = [&](const std::string& member, const std::string& label) {
+        const Finished done =
+            run(dir, {"launch", "--threads", "--json", "--data", "a.svm", "--data", member,
+                      "--label", label, "--id", "@row", "--task", "linear"});
+        INFO(done.err);
+        REQUIRE(done.exit_code == 0);
+        return Json::parse(done.out)["parties"][1]["features"].get<int>();
+    };
+    CHECK(features("b.npy", "label") == 2);
+    CHECK(features("b.npy", "x1") == 2);  // which is another column than its own x1
+    CHECK(features("a.svm", "label") == 2);
+}
+
+TEST_CASE("--label may be an array, as in a configuration", "[own_files]") {
+    const TempDir dir;
+    const Finished made = run(dir, {"data", "synth", "--task", "multilabel", "--out", "m", "--rows",
+                                    "300", "--labels", "2"});
+    REQUIRE(made.exit_code == 0);
+    const auto trained = [&](const Words& more) {
+        Words words{"launch", "--threads",     "--json", "--data",     "m/bank.csv",
+                    "--data", "m/telecom.csv", "--id",   "customer_id"};
+        words.insert(words.end(), more.begin(), more.end());
+        const Finished finished = run(dir, words);
+        INFO(finished.err);
+        REQUIRE(finished.exit_code == 0);
+        return Json::parse(finished.out);
+    };
+    const Json apart = trained({"--label", "default", "--label", "late_30_days"});
+    const Json array = trained({"--label", "[\"default\", \"late_30_days\"]"});
+    CHECK(array["task"] == "multilabel");
+    CHECK(array["metrics"] == apart["metrics"]);
+}
+
 TEST_CASE("--task and --set say otherwise", "[own_files]") {
     const TempDir dir;
     make_tables(dir, [](int i) { return std::to_string(i % 4); });

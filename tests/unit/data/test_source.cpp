@@ -4,6 +4,7 @@
 
 #include <chrono>
 
+#include "data/counted_columns.hpp"
 #include "data/source.hpp"
 #include "scratch.hpp"
 
@@ -34,6 +35,26 @@ TEST_CASE("a command's standard output is a table") {
     CHECK(table->rows() == 2);
     CHECK(table->features[0].numbers[1] == 2.5);
     CHECK(table->place_of(1).line == 3);
+}
+
+TEST_CASE("a column of a LIBSVM text or a matrix can be left out, the label too") {
+    const Scratch scratch;
+    ReadOptions options;
+    options.location = scratch.write("1 1:0.5 3:2\n0 2:7\n1 1:4\n", "a.svm");
+    options.id = std::string(row_number_id);
+    options.exclude = {"label", "x2"};
+    const auto table = data::read(options);
+    REQUIRE(table);
+    REQUIRE(table->features.size() == 2);
+    CHECK(table->features[0].name == "x1");
+    CHECK(table->features[0].numbers[2] == 4);
+    CHECK(table->features[1].numbers[0] == 2);
+    const auto source = open_source(options);
+    REQUIRE(source);
+    const auto* const counted = dynamic_cast<const CountedColumns*>(source->get());
+    REQUIRE(counted != nullptr);
+    CHECK(counted->is_counted("x1"));
+    CHECK_FALSE(counted->is_counted("label"));
 }
 
 TEST_CASE("a command's end is minded, and others are not told what it said") {
