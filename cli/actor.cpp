@@ -223,8 +223,9 @@ Result<std::optional<NodeApp>> start_app(const ActorArguments& arguments, const 
 /// To be stopped is how a member that stays is meant to end.
 Failure end_of_service(Failure ending, const ActorArguments& arguments,
                        const bus::StopSignal& stop) {
-    if (!arguments.once && stop.stopped() && ending.code == Errc::cancelled) return {Errc::ok, {}};
-    return ending;
+    if (arguments.once || !stop.stopped() || ending.code != Errc::cancelled) return ending;
+    if (!arguments.parent) observe::log::info("{}", ended_by_signal);
+    return {Errc::ok, {}};
 }
 
 /// A node that serves apps and takes no part in trainings.

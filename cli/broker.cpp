@@ -142,6 +142,7 @@ int run(const BrokerArguments& arguments) {
     }
     if (const int failed = finish_output(0); failed != 0) return failed;
     (*broker)->run(stop);
+    if (!arguments.parent) observe::log::info("{}", ended_by_signal);
     metrics->reset();
     reads_again.reset();
     broker->reset();

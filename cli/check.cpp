@@ -11,6 +11,7 @@
 #include "output.hpp"
 #include "party.hpp"
 #include "short_run.hpp"
+#include "signals.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -90,6 +91,7 @@ Failure check_as_master(const CheckArguments& arguments, const config::Config& c
 }  // namespace
 
 int run(const CheckArguments& arguments) {
+    const EarlySignals early("vflbus: ended before it began\n");
     auto config = load_short(arguments);
     if (!config) return report_failure(arguments, config.error());
     const RunId run_id = random_run_id();

@@ -21,6 +21,7 @@
 #include "resume.hpp"
 #include "run_directory.hpp"
 #include "settings.hpp"
+#include "signals.hpp"
 #include "standard_input.hpp"
 #include "thread_run.hpp"
 #include "trained_model.hpp"
@@ -126,7 +127,8 @@ Result<Job> new_job(const LaunchArguments& arguments, const RunId& run) {
 Result<Job> old_job(const LaunchArguments& arguments, Resumed resumed) {
     if (const auto good = check_local(resumed.config, arguments); !good)
         return tl::unexpected(good.error());
-    auto directory = RunDirectory::resume(resumed.run_dir);
+    auto directory = RunDirectory::resume(resumed.run_dir,
+                                          [&](const std::string& line) { note(arguments, line); });
     if (!directory) return tl::unexpected(directory.error());
     // what --config and --set say now is beside what the run was begun with
     return with_file({resumed.run,
@@ -257,6 +259,7 @@ int launch(const LaunchArguments& arguments, const Job& job) {
 }  // namespace
 
 int run(const LaunchArguments& arguments) {
+    const EarlySignals early("vflbus: ended before the run began\n");
     if (!arguments.client.empty()) return launch_apps(arguments);
     if (arguments.podman)
         if (const auto ready = containers_ready(arguments); !ready)

@@ -12,6 +12,7 @@
 #include "output.hpp"
 #include "party.hpp"
 #include "short_run.hpp"
+#include "signals.hpp"
 #include "trained_model.hpp"
 
 namespace vflbus::cli {
@@ -128,6 +129,7 @@ Result<> choose_rows(config::Config& config, const PredictArguments& arguments,
 }  // namespace
 
 int run(const PredictArguments& given) {
+    const EarlySignals early("vflbus: ended before it began\n");
     PredictArguments arguments = given;
     const auto model = find_model(arguments, arguments.model);
     if (!model) return report_failure(arguments, model.error());

@@ -4,8 +4,12 @@
 // It is a check run with private set intersection (docs/alignment.md) over tables of ids alone;
 // each party writes the common ids of its own file.
 
+#include <unistd.h>
+
 #include <filesystem>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "actors/master.hpp"
@@ -76,6 +80,31 @@ Result<> check_flags(const PsiArguments& arguments) {
             "and leads, the others have --rank 0 to N - 2");
     if (arguments.rank && arguments.json && arguments.out == "-")
         return wrong("--json and --out - both write to standard output");
+    return {};
+}
+
+/// A failure in the words of this command: where the others say a key of the configuration, it has
+/// a flag.
+Failure in_own_words(Failure failure) {
+    for (std::string* text : {&failure.sentence, &failure.hint, &failure.for_others})
+        for (const auto& [key, flag] :
+             {std::pair{"data.common_min = ", "--min "}, std::pair{"data.common_min", "--min"}})
+            for (std::size_t at; (at = text->find(key)) != std::string::npos;)
+                text->replace(at, std::string_view(key).size(), flag);
+    return failure;
+}
+
+/// Whether --out can be written, before hours of work; an older file stays until there is another.
+Result<> check_out(const std::string& out) {
+    if (out.empty() || out == "-") return {};
+    std::error_code ec;
+    if (fs::is_directory(out, ec))
+        return fail(Errc::usage, "--out " + out + " is a directory; name a file in it");
+    const fs::path directory = fs::absolute(out).parent_path();
+    if (!fs::is_directory(directory, ec))
+        return fail(Errc::usage, "--out " + out + ": there is no directory " + directory.string());
+    if (::access(directory.c_str(), W_OK) != 0)
+        return fail(Errc::io, "--out " + out + ": " + directory.string() + " cannot be written");
     return {};
 }
 
@@ -170,14 +199,18 @@ Failure locally(const PsiArguments& arguments, const config::Config& config, con
 }  // namespace
 
 int run(const PsiArguments& arguments) {
+    const EarlySignals early("vflbus: ended before it began\n");
     if (auto good = check_flags(arguments); !good) return report_failure(arguments, good.error());
     auto config = configuration(arguments);
     if (!config) return report_failure(arguments, config.error());
     for (const auto& [name, party] : config->parties)
         if (const auto good = config::check_files(*config, name); !good)
             return report_failure(arguments, good.error());
+    if (const auto good = check_out(arguments.out); !good)
+        return report_failure(arguments, good.error());
     const RunId run_id = random_run_id();
-    if (arguments.local) return report_end(arguments, locally(arguments, *config, run_id));
+    if (arguments.local)
+        return report_end(arguments, in_own_words(locally(arguments, *config, run_id)));
 
     observe::log::set_identity(self_of(arguments));
     bus::StopSignal stop;
@@ -187,10 +220,10 @@ int run(const PsiArguments& arguments) {
     options.quiet = arguments.quiet;
     options.state_dir = arguments.state_dir;
     if (!arguments.rank)
-        return report_end(arguments, lead(arguments, *config, run_id, options, stop));
+        return report_end(arguments, in_own_words(lead(arguments, *config, run_id, options, stop)));
     options.on_common = sink_to(arguments.out);
     const Failure ending = serve_member(*config, *arguments.rank, options, stop, true);
-    return report_end(arguments, ending);
+    return report_end(arguments, in_own_words(ending));
 }
 
 }  // namespace vflbus::cli

@@ -1,8 +1,11 @@
 #include "run_directory.hpp"
 
+#include <chrono>
 #include <system_error>
+#include <thread>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "base/json.hpp"
 
 namespace vflbus::cli {
@@ -10,6 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr auto look_again = std::chrono::milliseconds(20);
 constexpr int any_depth = 3;  // <run_id>/<party>/state/commit-...
 
 fs::path lock_directory(const fs::path& directory) {
@@ -17,6 +21,14 @@ fs::path lock_directory(const fs::path& directory) {
 }
 fs::path note_file(const fs::path& directory) {
     return directory / "launch" / "launch.json";
+}
+
+/// The party there that still has a process, and which: "master (process 4711)"; empty: none.
+std::string still_ending(const fs::path& directory) {
+    for (const fs::path& party : entries_of(directory))
+        if (const auto holder = lock_holder(party / "node"))
+            return party.filename().string() + " (process " + std::to_string(*holder) + ")";
+    return {};
 }
 
 /// Whether a run has begun there: it has a record, a report, predictions or part of a model.
@@ -58,9 +70,24 @@ Result<RunDirectory> RunDirectory::begin(const fs::path& directory, actors::Purp
     return RunDirectory(directory, std::move(*held));
 }
 
-Result<RunDirectory> RunDirectory::resume(const fs::path& directory) {
+Result<RunDirectory> RunDirectory::resume(const fs::path& directory,
+                                          const std::function<void(const std::string&)>& say,
+                                          Duration patience) {
     auto held = lock(directory);
     if (!held) return tl::unexpected(held.error());
+    std::string ending = still_ending(directory);
+    if (!ending.empty())
+        say("the processes that an earlier launch of this run has started are still ending; "
+            "waiting for them");
+    for (const TimePoint until = clock_now() + patience; !ending.empty();) {
+        if (clock_now() >= until)
+            return fail(Errc::io, "the run in " + directory.string() + " is still in use by " +
+                                      ending +
+                                      ", which an earlier launch has started; end it, then give "
+                                      "the same command again");
+        std::this_thread::sleep_for(look_again);
+        ending = still_ending(directory);
+    }
     sweep_unfinished(directory, any_depth);
     return RunDirectory(directory, std::move(*held));
 }

@@ -5,7 +5,9 @@
 // earlier run is never overwritten. So whoever begins a run holds a lock in its directory as long
 // as it goes on, and notes there what the run is for, which its files alone do not always tell.
 
+#include <chrono>
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +15,7 @@
 #include "actors/purpose.hpp"
 #include "base/errc.hpp"
 #include "base/files.hpp"
+#include "base/ids.hpp"
 
 namespace vflbus::cli {
 
@@ -22,8 +25,12 @@ class RunDirectory {
     /// obstacle. Errors: usage for a directory that holds a run; io for one that is in use.
     static Result<RunDirectory> begin(const std::filesystem::path& directory,
                                       actors::Purpose purpose);
-    /// For a run that goes on. Errors: io for one that is in use.
-    static Result<RunDirectory> resume(const std::filesystem::path& directory);
+    /// For a run that goes on. The processes of a launch that was killed end by themselves within
+    /// seconds, and are waited for, at most for `patience`; `say` is told so. Errors: io for one
+    /// that is in use.
+    static Result<RunDirectory> resume(const std::filesystem::path& directory,
+                                       const std::function<void(const std::string&)>& say,
+                                       Duration patience = std::chrono::seconds(10));
 
     /// Of a run that cannot begin after all: the directory goes, unless something else is in it.
     void abandon() noexcept;

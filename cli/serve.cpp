@@ -254,8 +254,8 @@ class Server {
         if (queue_.size() >= config_.bus.submitted_max &&
             running_.size() >= config_.bus.submitted_at_once)
             return fail(Errc::too_many, std::to_string(queue_.size()) +
-                                            " runs wait already (bus.submitted_max); submit it "
-                                            "again later");
+                                            (queue_.size() == 1 ? " run waits" : " runs wait") +
+                                            " already (bus.submitted_max); submit it again later");
         const auto config = accept_submission(config_, submitted.agreed);
         if (!config) return tl::unexpected(config.error());
         const fs::path file = run_dir(run) / "vflbus.toml";
@@ -563,6 +563,7 @@ int serve(const ActorArguments& arguments) {
     Server server(*config, name, state, std::move(*loop));
     const Failure ending = server.run(stop);
     if (ending.code != Errc::ok) return report_failure(arguments, ending);
+    log::info("{}", ended_by_signal);
     return 0;
 }
 

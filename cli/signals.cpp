@@ -8,9 +8,11 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <cstring>
 
 #include "base/errc.hpp"
 #include "observe/log.hpp"
+#include "output.hpp"
 #include "process.hpp"
 
 namespace vflbus::cli {
@@ -59,6 +61,15 @@ void on_signal(int number) {
     errno = saved;
 }
 
+std::atomic<const char*> early_sentence{nullptr};
+
+void on_early_signal(int) {
+    const char* const sentence = early_sentence.load();
+    [[maybe_unused]] const ssize_t written =
+        ::write(STDERR_FILENO, sentence, std::strlen(sentence));
+    ::_exit(static_cast<int>(ExitCode::interrupted));
+}
+
 bool is_ignored(int number) {
     struct sigaction now{};
     return ::sigaction(number, nullptr, &now) == 0 && now.sa_handler == SIG_IGN;
@@ -78,6 +89,7 @@ void on_terminal_stop(int) {
 int prepare_process(const Common& common) {
     if (common.quiet) observe::log::set_level(observe::log::Level::warn);
     if (common.verbose) observe::log::set_level(observe::log::Level::debug);
+    set_output_window(common.parent_columns);
     if (common.parent) {
         ::prctl(PR_SET_PDEATHSIG, common.parent_goes_on ? SIGKILL : SIGTERM);
         parent = *common.parent;
@@ -127,6 +139,23 @@ SignalScope::~SignalScope() {
     ::alarm(0);
     stop_signal = nullptr;
     before_exit = nullptr;
+}
+
+EarlySignals::EarlySignals(const char* sentence) {
+    early_sentence = sentence;
+    struct sigaction action{};
+    action.sa_handler = on_early_signal;
+    sigemptyset(&action.sa_mask);
+    for (const int signal : watched)
+        if (signal != SIGHUP || !is_ignored(signal)) ::sigaction(signal, &action, nullptr);
+}
+
+EarlySignals::~EarlySignals() {
+    for (const int signal : watched) {
+        struct sigaction now{};
+        if (::sigaction(signal, nullptr, &now) == 0 && now.sa_handler == on_early_signal)
+            std::signal(signal, SIG_DFL);
+    }
 }
 
 StopsWithChildren::StopsWithChildren() {

@@ -15,6 +15,9 @@ int prepare_process(const Common& common);
 /// Whether --parent is gone.
 bool orphaned(const Common& common);
 
+/// The last line of what serves until a signal ends it.
+inline constexpr const char* ended_by_signal = "ended in order, as a signal asked";
+
 /// What the second signal does.
 enum class Second : std::uint8_t {
     ends,    ///< the process, at once
@@ -39,6 +42,17 @@ class SignalScope {
     ~SignalScope();
     SignalScope(const SignalScope&) = delete;
     SignalScope& operator=(const SignalScope&) = delete;
+};
+
+/// From its making until a SignalScope begins, a signal ends the process with exit code 130 and one
+/// sentence: of a command that has nothing yet that would have to end in order. `sentence` outlives
+/// it.
+class EarlySignals {
+  public:
+    explicit EarlySignals(const char* sentence);
+    ~EarlySignals();
+    EarlySignals(const EarlySignals&) = delete;
+    EarlySignals& operator=(const EarlySignals&) = delete;
 };
 
 /// Which signals are events of their own. Async-signal-safe.

@@ -136,6 +136,7 @@ TEST_CASE("a member without --once stays for the next run", "[by_hand]") {
         const Finished finished = process->wait();
         INFO(finished.err);
         CHECK(finished.exit_code == 0);
+        CHECK(finished.err.find("ended in order, as a signal asked\n") != std::string::npos);
     }
     CHECK(left_behind(dir) == "");
 }

@@ -172,6 +172,48 @@ TEST_CASE("a second signal before the run began promises nothing", "[ending]") {
     CHECK((others ? left_running(dir) : left_behind(dir)) == "");
 }
 
+TEST_CASE("a signal that comes before there is a run has a sentence", "[ending]") {
+    const TempDir dir;
+    // a source that says nothing, until nobody reads it
+    spit(dir / "never.sh", "touch began; while echo; do sleep 0.1; done\n");
+    spit(dir / "shop.csv", "id,a\n1,2\n2,3\n");
+    for (const int number : {SIGINT, SIGTERM}) {
+        fs::remove(dir / "began");
+        Process launch(dir, {"launch", "--local", "--data", "exec:sh never.sh", "--data",
+                             "shop.csv", "--label", "y"});
+        REQUIRE(await(launch, [&] { return fs::exists(dir / "began"); }));
+        launch.signal(number);
+        const Finished finished = launch.wait();
+        CHECK(finished.exit_code == 130);
+        CHECK(finished.err == "vflbus: ended before the run began\n");
+    }
+    CHECK_FALSE(fs::exists(dir / "runs"));
+}
+
+TEST_CASE("a launch that was killed is gone on with at once", "[ending]") {
+    const TempDir dir;
+    make_example(dir);
+    Process launch(dir, with(endless("--local"), {"--set", "bus.commit_interval=0"}));
+    REQUIRE(launch.await_output("epoch ", true));
+    // a member that is stopped ends later than the others
+    const pid_t member = pid_of(dir, "member-0");
+    REQUIRE(member > 0);
+    ::kill(member, SIGSTOP);
+    launch.signal(SIGKILL);
+    launch.wait();
+    Process again(dir, {"launch", "--local", "--resume", run_id, "--json"});
+    const bool waits = again.await_output("are still ending; waiting for them", true);
+    ::kill(member, SIGCONT);
+    INFO(again.err());
+    CHECK(waits);
+    CHECK(again.await_output("epoch ", true));
+    again.signal(SIGTERM);
+    const Finished finished = again.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 130);
+    CHECK(left_behind(dir) == "");
+}
+
 TEST_CASE("a launch that is killed takes its children along", "[ending]") {
     for (const std::string transport : {"ipc", "tcp"}) {
         INFO(transport);

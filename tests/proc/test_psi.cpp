@@ -61,7 +61,7 @@ TEST_CASE("psi --local intersects three files", "[psi]") {
     least.insert(least.end(), {"--min", "28"});
     const Finished refused = run(dir, least);
     CHECK(refused.exit_code != 0);
-    CHECK(refused.err.find("fewer than data.common_min (28)") != std::string::npos);
+    CHECK(refused.err.find("fewer than --min (28)") != std::string::npos);
     CHECK(refused.err.find("27") == std::string::npos);  // nor how many there are
 
     // as few ids as an attack would ask for are refused without being told to
@@ -69,7 +69,7 @@ TEST_CASE("psi --local intersects three files", "[psi]") {
     spit(dir / "c.csv", table(51, 60));
     const Finished few = run(dir, words);
     CHECK(few.exit_code != 0);
-    CHECK(few.err.find("fewer than data.common_min (10)") != std::string::npos);
+    CHECK(few.err.find("fewer than --min (10)") != std::string::npos);
 }
 
 TEST_CASE("psi over a broker: each party writes the ids of its own file", "[psi]") {
@@ -107,7 +107,13 @@ TEST_CASE("psi says what is wrong with its flags", "[psi]") {
              {{"psi", "--local", "--data", "a.csv"}, "at least twice"},
              {{"psi", "--parties", "2", "--data", "a.csv", "--data", "a.csv"}, "has one file"},
              {{"psi", "--local", "--rank", "0", "--data", "a.csv", "--data", "a.csv"},
-              "leave --rank and --parties out"}}) {
+              "leave --rank and --parties out"},
+             {{"psi", "--local", "--data", "a.csv", "--data", "a.csv", "--id", "customer", "--min",
+               "2", "--out", "nowhere/common.csv"},
+              "--out nowhere/common.csv: there is no directory "},
+             {{"psi", "--local", "--data", "a.csv", "--data", "a.csv", "--id", "customer", "--min",
+               "2", "--out", "tmp"},
+              "--out tmp is a directory; name a file in it"}}) {
         const Finished done = run(dir, words);
         CHECK(done.exit_code == 2);
         INFO(done.err);

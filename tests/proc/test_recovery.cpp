@@ -345,10 +345,9 @@ TEST_CASE("the second signal to a master leaves the way on, and that works", "[r
     hand.start("master", {"--run-id", run_id, "--name", "bank"});
     REQUIRE(commits_beyond(*hand.master, run_dir(dir, "runs"), 0));
     hand.members[1]->signal(SIGSTOP);
-    const auto moment = std::chrono::milliseconds(300);
-    std::this_thread::sleep_for(moment);
-    hand.master->signal(SIGINT);  // waits for the step that member-1 does not answer
-    std::this_thread::sleep_for(moment);
+    // the first lets it wait for member-1, which does not answer; two different ones are two,
+    // however close they come
+    hand.master->signal(SIGTERM);
     hand.master->signal(SIGINT);
     Finished finished = hand.master->wait();
     hand.members[1]->signal(SIGCONT);

@@ -554,6 +554,21 @@ TEST_CASE("a master that finds its name taken keeps its queue, however often it 
     CHECK(finished.exit_code == 0);
 }
 
+TEST_CASE("as many runs wait as the configuration allows", "[serve]") {
+    const TempDir dir;
+    Bus bus(dir);
+    auto master = bus.serve({"--set", "bus.submitted_max=1"});
+    const std::string running = bus.submit(endless);
+    REQUIRE(bus.await_status(running, "running"));
+    CHECK(bus.submit(endless).size() == 32);  // waits
+    const Finished refused = run(dir, bus.ask({"run", "submit", "--config", "run.toml"}));
+    INFO(refused.err);
+    CHECK(refused.exit_code != 0);
+    CHECK(refused.err.find("1 run waits already (bus.submitted_max)") != std::string::npos);
+    master->signal(SIGTERM);
+    CHECK(master->wait().exit_code == 0);
+}
+
 TEST_CASE("a master that is being stopped takes no more runs", "[serve]") {
     const TempDir dir;
     Bus bus(dir);

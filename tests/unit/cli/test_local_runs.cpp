@@ -104,7 +104,8 @@ TEST_CASE("a run that is under way is told apart from one that was killed", "[cl
     runs.record(killed_id, actors::RunRecord::Phase::running, 7);
     CHECK(runs.run("0011").status == "interrupted");
     {
-        const auto held = cli::RunDirectory::resume(runs.path / killed_id);
+        const auto held =
+            cli::RunDirectory::resume(runs.path / killed_id, [](const std::string&) {});
         REQUIRE(held.has_value());
         const cli::LocalRun run = runs.run("0011");
         CHECK(run.status == "running");
@@ -186,7 +187,7 @@ TEST_CASE("two commands cannot have the same run directory at once", "[cli]") {
     REQUIRE(first.has_value());
     CHECK(cli::is_held(directory));
     for (const auto& second : {cli::RunDirectory::begin(directory, Purpose::train),
-                               cli::RunDirectory::resume(directory)}) {
+                               cli::RunDirectory::resume(directory, [](const std::string&) {})}) {
         REQUIRE_FALSE(second.has_value());
         CHECK(second.error().code == Errc::io);
         CHECK(second.error().sentence.find("is in use by process " + std::to_string(::getpid())) !=
