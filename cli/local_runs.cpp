@@ -187,6 +187,7 @@ std::string to_json(const LocalRun& run) {
         .add("resumable", run.resumable)
         .add("reason", report.reason)
         .add("task", report.task)
+        .add("algorithm", report.algorithm)
         .add("experiment_label", report.experiment_label)
         .add("rows", report.rows_train)
         .add("rows_test", report.rows_test)

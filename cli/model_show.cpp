@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/text.hpp"
 #include "commands.hpp"
 #include "model_parts.hpp"
 #include "observe/table.hpp"
@@ -12,6 +13,19 @@
 
 namespace vflbus::cli {
 namespace {
+
+/// The lines of a text, broken where the window is narrower.
+std::string lines_of(const std::string& text) {
+    const std::size_t width = std::min(output_columns(), observe::table_columns_max);
+    std::string out;
+    for (const std::string& line : split(text, '\n')) out += observe::wrapped(line, width) + "\n";
+    return out;
+}
+
+/// A sentence below the tables.
+void say(const std::string& sentence) {
+    print("\n" + lines_of(sentence));
+}
 
 std::string table_of(const ShownPart& part, const std::vector<std::string>& outputs,
                      std::uint64_t limit) {
@@ -39,8 +53,9 @@ std::string table_of(const ShownPart& part, const std::vector<std::string>& outp
     if (shown_rows < part.features.size())
         text += ", the first " + observe::grouped(shown_rows) + " (--limit shows more)";
     for (const std::string& line : part.layers) text += "\n" + line;
-    if (part.features.empty() && part.intercept.empty()) return text + "\n";
-    return text + "\n" + shown(table);
+    text = lines_of(text);
+    if (part.features.empty() && part.intercept.empty()) return text;
+    return text + shown(table);
 }
 
 }  // namespace
@@ -66,15 +81,12 @@ int run(const ModelShowArguments& arguments) {
     print("model of run " + model->head.run.short_hex() + ", task " + model->head.task + "\n");
     for (const ShownPart& part : *parts) print("\n" + table_of(part, outputs, arguments.limit));
     if (!parts->front().layers.empty()) {
-        print(
-            "\nThe norm is that of the weights by which the feature goes into the first layer of "
-            "its party's\nnetwork; it has no sign, and says little of what later layers make of "
-            "it.\n");
+        say("The norm is that of the weights by which the feature goes into the first layer of its "
+            "party's network; it has no sign, and says little of what later layers make of it.");
         return 0;
     }
-    print(
-        "\nA weight is what one unit of its feature adds to the score: of a column that was "
-        "standardized\none standard deviation, of a category its presence.\n");
+    say("A weight is what one unit of its feature adds to the score: of a column that was "
+        "standardized one standard deviation, of a category its presence.");
     return 0;
 }
 

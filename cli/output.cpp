@@ -17,6 +17,7 @@ namespace vflbus::cli {
 namespace {
 bool reader_left = false;
 std::string program_name = "vflbus";
+std::size_t parents_window = 0;  // columns; 0: what is printed goes to our own standard output
 }  // namespace
 
 bool output_terminal() {
@@ -24,7 +25,12 @@ bool output_terminal() {
     return terminal;
 }
 
+void set_output_window(std::size_t columns) {
+    parents_window = columns;
+}
+
 std::size_t output_columns() {
+    if (parents_window != 0) return parents_window;
     if (!output_terminal()) return observe::table_not_cut;
     winsize size{};
     if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col != 0) return size.ws_col;
@@ -32,7 +38,7 @@ std::size_t output_columns() {
 }
 
 bool output_colors() {
-    return output_terminal() && observe::colors_wanted();
+    return (parents_window != 0 || output_terminal()) && observe::colors_wanted();
 }
 
 std::string shown(const observe::Table& table) {

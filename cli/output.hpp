@@ -21,6 +21,8 @@ namespace vflbus::cli {
 [[nodiscard]] std::size_t output_columns();
 /// Whether bold and colours make sense: a terminal, and neither NO_COLOR nor TERM=dumb.
 [[nodiscard]] bool output_colors();
+/// What is printed goes through a parent process to a window of so many columns.
+void set_output_window(std::size_t columns);
 /// The table as standard output takes it.
 [[nodiscard]] std::string shown(const observe::Table& table);
 

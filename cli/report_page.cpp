@@ -130,7 +130,7 @@ std::string summary(const ReportData& data) {
     out += facts({{"run", report.run_id},
                   {"label", report.experiment_label},
                   {"status", report.status},
-                  {"task", report.task},
+                  {"task", observe::task_and_network(report)},
                   {"protocol", report.protocol},
                   {"positive class", report.positive_class},
                   {"rows", rows},

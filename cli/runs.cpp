@@ -1,5 +1,11 @@
 // vflbus runs: the runs that a broker knows, or that lie here
 
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
 #include "ask.hpp"
 #include "base/text.hpp"
 #include "commands.hpp"
@@ -23,26 +29,49 @@ bool is_wanted(const LocalRun& run, const std::string& status) {
     return status.empty() || run.status == status || (status == "finished" && over);
 }
 
+/// From so many columns on there is room for a date.
+constexpr std::size_t wide_columns = 100;
+
+/// "12 min", "3 d": since then, in the largest unit that it fills.
+std::string ago_text(std::uint64_t then_ms) {
+    const std::uint64_t now = wall_now_ms();
+    const std::uint64_t seconds = now > then_ms ? (now - then_ms) / 1000 : 0;
+    if (seconds < 60) return std::to_string(seconds) + " s";
+    if (seconds < 3600) return std::to_string(seconds / 60) + " min";
+    if (seconds < 86400) return std::to_string(seconds / 3600) + " h";
+    return std::to_string(seconds / 86400) + " d";
+}
+
+/// A narrow window has the age of a run in place of its date, and no column that would be empty.
 void print_local_table(const std::vector<LocalRun>& runs) {
     using observe::Align;
-    observe::Table table({{"RUN"},
-                          {"FOR"},
-                          {"STATUS"},
-                          {"TASK"},
-                          {"LABEL"},
-                          {"ROWS", Align::right},
-                          {"METRIC"},
-                          {time_title("CHANGED")},
-                          {"TIME", Align::right}});
-    for (const LocalRun& run : runs)
-        table.add({run.run.short_hex(), run.purpose.empty() ? "-" : run.purpose, run.status,
-                   run.report.task.empty() ? "-" : run.report.task,
-                   run.report.experiment_label.empty() ? "-" : run.report.experiment_label,
-                   run.report.rows_train + run.report.rows_test == 0
-                       ? "-"
-                       : observe::grouped(run.report.rows_train + run.report.rows_test),
-                   run.headline().empty() ? "-" : run.headline(), time_text(run.changed_ms),
-                   run.report.total_seconds > 0 ? human_seconds(run.report.total_seconds) : "-"});
+    const bool wide = output_columns() >= wide_columns;
+    const bool labels = wide || std::ranges::any_of(runs, [](const LocalRun& run) {
+                            return !run.report.experiment_label.empty();
+                        });
+    std::vector<observe::Column> columns{{"RUN"}, {"FOR"}, {"STATUS"}, {"TASK"}};
+    if (labels) columns.push_back({"LABEL"});
+    for (observe::Column column :
+         {observe::Column{"ROWS", Align::right}, observe::Column{"METRIC"},
+          wide ? observe::Column{time_title("CHANGED")} : observe::Column{"AGO", Align::right},
+          observe::Column{"TIME", Align::right}})
+        columns.push_back(std::move(column));
+    observe::Table table(std::move(columns));
+    for (const LocalRun& run : runs) {
+        const std::uint64_t rows = run.report.rows_train + run.report.rows_test;
+        std::vector<std::string> cells{
+            run.run.short_hex(), run.purpose.empty() ? "-" : run.purpose, run.status,
+            run.report.task.empty() ? "-" : observe::task_and_network(run.report)};
+        if (labels)
+            cells.push_back(run.report.experiment_label.empty() ? "-"
+                                                                : run.report.experiment_label);
+        cells.push_back(rows == 0 ? "-" : observe::grouped(rows));
+        cells.push_back(run.headline().empty() ? "-" : run.headline());
+        cells.push_back(wide ? time_text(run.changed_ms) : ago_text(run.changed_ms));
+        cells.push_back(run.report.total_seconds > 0 ? human_seconds(run.report.total_seconds)
+                                                     : "-");
+        table.add(std::move(cells));
+    }
     print(shown(table));
 }
 

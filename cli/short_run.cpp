@@ -54,6 +54,9 @@ int in_processes(const ShortRunArguments& arguments, const ShortRun& run) {
         plan.master.arguments.end(),
         {"--config", file.string(), "--state-dir", (run.run_dir / "master" / "node").string()});
     if (arguments.json) plan.master.arguments.emplace_back("--json");
+    if (output_terminal())
+        plan.master.arguments.insert(plan.master.arguments.end(),
+                                     {"--parent-columns", std::to_string(output_columns())});
     append_common(plan.master.arguments, arguments, run.config);
     append_metrics(plan.master.arguments, run.config, 1);
     if (!run.model_dir.empty())

@@ -528,6 +528,7 @@ void read_head(const Reader& in, RunReport& report) {
     in.read("positive_class", report.positive_class);
     in.named_texts("positive_classes", report.positive_classes);
     in.read("model", report.model);
+    in.read("algorithm", report.algorithm);
     in.read("task", report.task);
     in.read("protocol", report.protocol);
     in.read("seed", report.seed);
@@ -586,6 +587,7 @@ std::string to_json(const RunReport& report, int indent) {
     out["experiment_label"] = report.experiment_label;
     out["model"] = report.model;
     out["task"] = report.task;
+    if (!report.algorithm.empty()) out["algorithm"] = report.algorithm;
     if (!report.positive_class.empty()) out["positive_class"] = report.positive_class;
     if (!report.positive_classes.empty()) {
         Json classes = Json::object();
@@ -683,11 +685,17 @@ Result<RunReport> from_json(std::string_view text) {
     return report;
 }
 
+std::string task_and_network(const RunReport& report) {
+    const std::string& task = report.task.empty() ? report.model : report.task;
+    if (report.algorithm.empty() || report.algorithm == "linear") return task;
+    return fmt::format("{} ({})", task, report.algorithm);
+}
+
 std::string to_table(const RunReport& report, std::size_t width, bool color) {
     std::string head =
         fmt::format("run {} {}: {}, protocol {}, seed {}", report.run_id.substr(0, 8),
-                    report.status, report.model, report.protocol, report.seed);
-    head = cut(printable(head), width);
+                    report.status, task_and_network(report), report.protocol, report.seed);
+    head = wrapped(printable(head), width);
     std::string out = color ? "\x1b[1m" + head + "\x1b[0m\n" : head + '\n';
     Facts first;
     if (!report.experiment_label.empty()) first.emplace_back("label", report.experiment_label);

@@ -76,6 +76,7 @@ struct RunReport {
     std::string experiment_label;  ///< run.experiment_label
     std::string model;             ///< "linear", "logistic", ...
     std::string task;
+    std::string algorithm;  ///< model.name: "linear", "mlp", "resnet"; empty: of an earlier version
     std::string positive_class;  ///< of a logistic label: whose probability is predicted
     /// The same of each label of a multilabel model: label and class.
     std::vector<std::pair<std::string, std::string>> positive_classes;
@@ -131,8 +132,9 @@ inline constexpr std::uint64_t report_schema_version = 1;
 /// One JSON object, keys in a fixed order. `indent` < 0: on one line.
 ///
 ///   schema schema_version status reason [error failure {}] run_id purpose experiment_label model
-///   task [positive_class] [positive_classes {LABEL: class}] protocol seed config_hash started
-///   finished parties [{name role rank rows rows_matched features left_out missing_cells version
+///   task [algorithm] [positive_class] [positive_classes {LABEL: class}] protocol seed config_hash
+///   started finished parties [{name role rank rows rows_matched features left_out missing_cells
+///   version
 ///            host pid [unseen_values] [metrics_without {}]}]
 ///   rows {common train test parties {NAME: rows} [unlabelled]}
 ///   [solver] [converged iterations] [notes []]
@@ -147,6 +149,9 @@ inline constexpr std::uint64_t report_schema_version = 1;
 ///   model_dir
 ///   configuration {KEY: value}
 std::string to_json(const RunReport& report, int indent = 2);
+
+/// "logistic"; of a network "logistic (resnet)"; empty when the report names no task.
+std::string task_and_network(const RunReport& report);
 
 /// Mean and standard deviation of the folds' test metrics. The deviation is that of the K figures
 /// themselves (divided by K), as numpy's std and scikit-learn's examples have it.

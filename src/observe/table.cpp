@@ -65,6 +65,12 @@ std::string facts_text(const Facts& facts, std::size_t width, std::size_t indent
     return out;
 }
 
+std::string wrapped(std::string_view text, std::size_t width) {
+    std::string out;
+    for (const std::string& line : broken(text, width)) out += (out.empty() ? "" : "\n") + line;
+    return out;
+}
+
 bool colors_wanted() {
     const char* const none = std::getenv("NO_COLOR");
     if (none != nullptr && *none != '\0') return false;

@@ -48,6 +48,9 @@ class Table {
 using Facts = std::vector<std::pair<std::string, std::string>>;
 std::string facts_text(const Facts& facts, std::size_t width, std::size_t indent = 0);
 
+/// `text` as lines of at most `width` columns, broken at blanks; a longer word is cut.
+std::string wrapped(std::string_view text, std::size_t width);
+
 /// Whether bold and colours are wanted on a terminal: not with NO_COLOR (https://no-color.org) or
 /// TERM=dumb.
 bool colors_wanted();

@@ -142,6 +142,25 @@ TEST_CASE("config check and reference", "[command_line]") {
     CHECK(reference.out.find("rendezvous_timeout") != std::string::npos);
 }
 
+TEST_CASE("output.log_level decides which lines are logged", "[command_line]") {
+    const TempDir dir;
+    make_example(dir);
+    const auto logged = [&](const std::string& level) {
+        const Finished finished = run(dir, {"check", "--threads", "--config", "run.toml", "--set",
+                                            "output.log_level=" + level});
+        INFO(finished.err);
+        CHECK(finished.exit_code == 0);
+        return finished.err;
+    };
+    const std::string error = logged("error");
+    const std::string info = logged("info");
+    const std::string debug = logged("debug");
+    CHECK(error.find("Z warn ") == std::string::npos);
+    CHECK(info.find("Z warn ") != std::string::npos);
+    CHECK(info.find("Z debug ") == std::string::npos);
+    CHECK(debug.find("Z debug ") != std::string::npos);
+}
+
 TEST_CASE("data synth makes the same files for the same seed", "[command_line]") {
     const TempDir dir;
     const auto synth = [&](const std::string& out, const std::string& seed) {

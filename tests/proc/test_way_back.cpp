@@ -256,7 +256,10 @@ TEST_CASE("a table on a terminal fits its window, is bold, and heeds NO_COLOR", 
     const TempDir dir;
     make_example(dir);
     train_here(dir, first_id, {"--set", "run.experiment_label=" + std::string(60, 'x')});
-    const auto on_terminal = [&](const std::string& columns, const std::string& before) {
+    const auto on_terminal = [&](const std::string& columns, const std::string& before,
+                                 const Words& words = {"runs", "--local"}) {
+        Words arguments{columns, before, std::getenv("VFLBUS_BINARY")};
+        arguments.insert(arguments.end(), words.begin(), words.end());
         const Finished finished =
             python(dir,
                    "import os, pty, sys, fcntl, struct, termios\n"
@@ -264,7 +267,7 @@ TEST_CASE("a table on a terminal fits its window, is bold, and heeds NO_COLOR", 
                    "if pid == 0:\n"
                    "    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 24, "
                    "int(sys.argv[1]), 0, 0))\n"
-                   "    os.execve(sys.argv[3], ['vflbus', 'runs', '--local'], dict(os.environ, "
+                   "    os.execve(sys.argv[3], ['vflbus'] + sys.argv[4:], dict(os.environ, "
                    "TERM='xterm',"
                    " **dict([sys.argv[2].split('=')] if sys.argv[2] else [])))\n"
                    "while True:\n"
@@ -272,7 +275,7 @@ TEST_CASE("a table on a terminal fits its window, is bold, and heeds NO_COLOR", 
                    "    except OSError: break\n"
                    "    if not data: break\n"
                    "    sys.stdout.buffer.write(data)\n",
-                   {columns, before, std::getenv("VFLBUS_BINARY")});
+                   arguments);
         INFO(finished.err);
         REQUIRE(finished.exit_code == 0);
         return finished.out;
@@ -282,10 +285,16 @@ TEST_CASE("a table on a terminal fits its window, is bold, and heeds NO_COLOR", 
     CHECK(wide.find("\x1b[1mRUN") != std::string::npos);
     CHECK(wide.find("…") != std::string::npos);
     CHECK(wide.find("(UTC)") == std::string::npos);
+    CHECK(wide.find("AGO") != std::string::npos);
     CHECK(on_terminal("80", "NO_COLOR=1").find('\x1b') == std::string::npos);
     const std::string narrow = on_terminal("40", "NO_COLOR=1");
     INFO(narrow);
     CHECK(narrow.find("STATUS   completed\r\n") != std::string::npos);
+    // what a process started by this one prints has the same window
+    const std::string checked =
+        on_terminal("40", "NO_COLOR=1", {"check", "--local", "--config", "run.toml"});
+    INFO(checked);
+    CHECK(checked.find("\r\nround trip  ") != std::string::npos);
 }
 
 TEST_CASE("shells complete commands, flags and values", "[way_back]") {
@@ -433,6 +442,10 @@ TEST_CASE("a split network has a report and is shown", "[way_back][report]") {
     const TempDir dir;
     make_example(dir);
     train_here(dir, first_id, {"--set", "model.name=mlp", "--set", "model.epochs=2"});
+    const Finished listed = run(dir, {"runs", "--local"});
+    CHECK(listed.out.find("logistic (mlp)") != std::string::npos);
+    CHECK(run(dir, {"run", "show", "0011", "--local"}).out.find("logistic (mlp)") !=
+          std::string::npos);
     for (const char* const threshold : {"0.3", "0.9"}) {
         const Json told = json_of(run(dir, {"report", "0011", "--json", "--threshold", threshold}));
         REQUIRE(told["classes"].size() == 1);

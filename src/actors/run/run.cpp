@@ -48,6 +48,7 @@ Run::Run(MasterOptions options, Purpose purpose, Program program, std::optional<
     report_.configuration = config::shown_agreed(options_.config);
     report_.model = config::name_of(options_.config.model.task);
     report_.task = report_.model;
+    report_.algorithm = config::name_of(options_.config.model.name);
     report_.protocol = config::name_of(options_.config.run.protocol);
     report_.seed = options_.config.run.seed;
     report_.config_hash = to_hex(spec_.config_hash);

@@ -386,6 +386,19 @@ TEST_CASE_METHOD(BrokerFixture, "connections that never say HELLO are forgotten 
     }
 }
 
+TEST_CASE("a connection has as long for its HELLO as the configuration gives it") {
+    BrokerConfig quick = BrokerFixture::config();
+    quick.timings.without_hello = seconds(5);
+    BrokerFixture at(quick);
+    Header header;
+    header.kind = Kind::ping;
+    at.frame(1000, header);
+    at.pass(seconds(4));
+    CHECK(at.broker.connections() == 1);
+    at.pass(seconds(2));
+    CHECK(at.broker.connections() == 0);
+}
+
 // -- section 4: liveness -----------------------------------------------------------
 
 TEST_CASE_METHOD(BrokerFixture, "PING is answered with PONG of the same number") {

@@ -230,6 +230,26 @@ TEST_CASE_METHOD(Watched, "a node that takes nothing of what waits for it is tol
     CHECK(router.frames.size() == 1);
 }
 
+namespace {
+struct Impatient : Watched {
+    static BrokerConfig impatient() {
+        BrokerConfig c = quick();
+        c.timings.slow_peer = seconds(2);
+        return c;
+    }
+    Impatient() : Watched(impatient()) {}
+};
+}  // namespace
+
+TEST_CASE_METHOD(Impatient, "a slow node is told of after the time that is configured") {
+    router.full.insert(conn("member-0"));
+    request("master", "member-0", 1000);
+    pass_alive(milliseconds(1500), {});
+    nothing_more();
+    pass_alive(seconds(2), {});
+    for (const char* to : {"master", "member-1"}) CHECK(suspect(to).code == Errc::timed_out);
+}
+
 // -- the broker's own lag --------------------------------------------------------------
 
 namespace {

@@ -31,6 +31,31 @@ TEST_CASE_METHOD(LinkFixture, "HELLO is said again after a while that doubles to
     CHECK(wire.reconnects >= 1);  // perhaps the connection itself was stuck
 }
 
+namespace {
+/// Pauses between HELLOs from 1 s to 3 s, without chance.
+struct Unhurried : LinkFixture {
+    static LinkConfig unhurried() {
+        LinkConfig c = config();
+        c.timings.hello_retry_min = seconds(1);
+        c.timings.hello_retry_max = seconds(3);
+        c.timings.hello_retry_jitter = 0;
+        return c;
+    }
+    Unhurried() : LinkFixture(unhurried()) {}
+};
+}  // namespace
+
+TEST_CASE_METHOD(Unhurried, "the pauses between HELLOs are those of the configuration") {
+    link.start(now);
+    expect(Kind::hello);
+    for (const seconds pause : {seconds(1), seconds(2), seconds(3), seconds(3)}) {
+        pass(pause - milliseconds(10));
+        nothing_sent();
+        pass(milliseconds(20));
+        expect(Kind::hello);
+    }
+}
+
 TEST_CASE_METHOD(LinkFixture, "a transport that is not connected yet is no try") {
     wire.full = true;
     link.start(now);

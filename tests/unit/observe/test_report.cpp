@@ -250,6 +250,19 @@ TEST_CASE("what is no report is refused with the place") {
     CHECK(contains(sentence(head + R"("metrics":{"test":[1]}})"), "\"metrics.test\""));
 }
 
+TEST_CASE("the first line names the network, and is broken in a narrow window, never cut") {
+    RunReport report = example();
+    report.algorithm = "resnet";
+    const std::string narrow = to_table(report, 40);
+    CHECK(contains(narrow,
+                   "run 1f0c9a33 completed: logistic\n(resnet), protocol honest, seed\n"
+                   "18446744073709551615\n"));
+    CHECK(widest(narrow) <= 40);
+    CHECK(contains(to_json(report), R"("algorithm": "resnet")"));
+    report.algorithm = "linear";
+    CHECK(contains(to_table(report), "completed: logistic, protocol honest"));
+}
+
 TEST_CASE("the table at the end") {
     CHECK(to_table(example()) ==
           "run 1f0c9a33 completed: logistic, protocol honest, seed 18446744073709551615\n"

@@ -115,6 +115,8 @@ TEST_CASE("only the header is bold, and only when asked") {
 }
 
 TEST_CASE("cut keeps code points whole") {
+    CHECK(wrapped("run 1f0c9a33 completed: logistic", 20) == "run 1f0c9a33\ncompleted: logistic");
+    CHECK(wrapped("short", 20) == "short");
     CHECK(cut("abc", 3) == "abc");
     CHECK(cut("abcd", 3) == "ab…");
     CHECK(cut("äöüß", 3) == "äö…");

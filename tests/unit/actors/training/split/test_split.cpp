@@ -1,6 +1,8 @@
 // Split networks: what they learn with each of their options, and what is refused.
 
 #include <filesystem>
+#include <utility>
+#include <vector>
 
 #include "actors/training/split/part.hpp"
 #include "catch.hpp"
@@ -112,6 +114,50 @@ TEST_CASE("split networks learn with each of their options") {
     INFO(ending.sentence);
     REQUIRE(ending.code == Errc::ok);
     CHECK(headline(play, vflbus::Task::logistic) > 0.9);
+}
+
+TEST_CASE("each key of networks changes what is trained") {
+    const auto trained = [](const auto& change) {
+        World world = network_world(vflbus::Task::logistic);
+        world.name = config::ModelName::resnet;
+        Play play(world);
+        learn_longer(play);
+        play.config.model.epochs = 2;
+        // every other key has something to act on
+        play.config.model.norm = config::NormName::batch;
+        play.config.model.schedule = config::Schedule::step;
+        play.config.model.drop_epochs = 1;
+        change(play.config.model);
+        const Ending ending = play.play();
+        INFO(ending.sentence);
+        REQUIRE(ending.code == Errc::ok);
+        return play.files();
+    };
+    using Model = config::ModelConfig;
+    const auto as_it_is = trained([](Model&) {});
+    const std::vector<std::pair<const char*, void (*)(Model&)>> changes{
+        {"bottom", [](Model& m) { m.bottom = "16-4"; }},
+        {"top", [](Model& m) { m.top = "4"; }},
+        {"combine", [](Model& m) { m.combine = config::Combine::sum; }},
+        {"activation", [](Model& m) { m.activation = config::ActivationName::gelu; }},
+        {"norm", [](Model& m) { m.norm = config::NormName::layer; }},
+        {"dropout", [](Model& m) { m.dropout = 0.4; }},
+        {"blocks", [](Model& m) { m.blocks = 1; }},
+        {"hid_factor", [](Model& m) { m.hid_factor = 0.5; }},
+        {"residual_dropout", [](Model& m) { m.residual_dropout = 0.4; }},
+        {"schedule", [](Model& m) { m.schedule = config::Schedule::constant; }},
+        {"warmup_epochs", [](Model& m) { m.warmup_epochs = 1; }},
+        {"drop_epochs", [](Model& m) { m.drop_epochs = 0.5; }},
+        {"drop_factor", [](Model& m) { m.drop_factor = 0.5; }},
+        {"clip_norm", [](Model& m) { m.clip_norm = 1e-3; }},
+        {"weight_decay", [](Model& m) { m.weight_decay = 1; }},
+        {"learning_rate", [](Model& m) { m.learning_rate = 0.02; }},
+        {"batch_size", [](Model& m) { m.batch_size = 64; }},
+        {"shuffle", [](Model& m) { m.shuffle = false; }}};
+    for (const auto& [key, change] : changes) {
+        CAPTURE(key);
+        CHECK(trained(change) != as_it_is);
+    }
 }
 
 TEST_CASE("the model does not depend on the order of rows in the tables") {
