@@ -23,7 +23,7 @@ std::string lines_of(const std::string& text) {
 }
 
 /// A sentence below the tables.
-void say(const std::string& sentence) {
+void print_sentence(const std::string& sentence) {
     print("\n" + lines_of(sentence));
 }
 
@@ -81,11 +81,13 @@ int run(const ModelShowArguments& arguments) {
     print("model of run " + model->head.run.short_hex() + ", task " + model->head.task + "\n");
     for (const ShownPart& part : *parts) print("\n" + table_of(part, outputs, arguments.limit));
     if (!parts->front().layers.empty()) {
-        say("The norm is that of the weights by which the feature goes into the first layer of its "
+        print_sentence(
+            "The norm is that of the weights by which the feature goes into the first layer of its "
             "party's network; it has no sign, and says little of what later layers make of it.");
         return 0;
     }
-    say("A weight is what one unit of its feature adds to the score: of a column that was "
+    print_sentence(
+        "A weight is what one unit of its feature adds to the score: of a column that was "
         "standardized one standard deviation, of a category its presence.");
     return 0;
 }

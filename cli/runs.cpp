@@ -35,11 +35,11 @@ constexpr std::size_t wide_columns = 100;
 /// "12 min", "3 d": since then, in the largest unit that it fills.
 std::string ago_text(std::uint64_t then_ms) {
     const std::uint64_t now = wall_now_ms();
-    const std::uint64_t seconds = now > then_ms ? (now - then_ms) / 1000 : 0;
-    if (seconds < 60) return std::to_string(seconds) + " s";
-    if (seconds < 3600) return std::to_string(seconds / 60) + " min";
-    if (seconds < 86400) return std::to_string(seconds / 3600) + " h";
-    return std::to_string(seconds / 86400) + " d";
+    const std::uint64_t age_s = now > then_ms ? (now - then_ms) / 1000 : 0;
+    if (age_s < 60) return std::to_string(age_s) + " s";
+    if (age_s < 3600) return std::to_string(age_s / 60) + " min";
+    if (age_s < 86400) return std::to_string(age_s / 3600) + " h";
+    return std::to_string(age_s / 86400) + " d";
 }
 
 /// A narrow window has the age of a run in place of its date, and no column that would be empty.
