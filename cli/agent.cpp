@@ -320,8 +320,9 @@ int show_status(const AgentArguments& arguments, const Podman& podman) {
         lines += one.name + "  " + one.party + "  " + one.status + "  " + health +
                  (reason.empty() ? "" : "  (" + reason + ")") + "\n";
     }
-    print(arguments.json ? JsonObject().add_json("agents", json_array(objects)).text() + "\n"
-                         : lines);
+    print(arguments.json
+              ? versioned("vflbus-agents").add_json("agents", json_array(objects)).text() + "\n"
+              : lines);
     return good ? 0 : 1;
 }
 

@@ -35,6 +35,7 @@ CommandLine::CommandLine() {
     add_psi(*this);
     add_predict(*this);
     add_runs_and_nodes(*this);
+    add_looks(*this);
     add_run(*this);
     add_model(*this);
     add_report(*this);

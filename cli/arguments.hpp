@@ -16,6 +16,7 @@ struct Common {
     std::string certificates;       ///< --certificates: bus.certificates
     std::string metrics;            ///< --metrics: observe.metrics
     std::string trace;              ///< --trace: observe.trace
+    std::string log_format;         ///< --log-format: output.log_format
     bool json = false;
     bool quiet = false;
     bool verbose = false;
@@ -137,6 +138,17 @@ struct NodesArguments : BrokerQuestion {
     std::uint64_t limit = 500;
 };
 
+struct TopArguments : BrokerQuestion {
+    double interval = 1;      ///< seconds between two pictures
+    std::uint64_t times = 0;  ///< so many pictures; 0: until it is stopped
+};
+
+struct UiArguments : BrokerQuestion {
+    std::string http = "127.0.0.1:8080";
+    bool remote = false;  ///< other machines may look
+    bool token = false;   ///< asked for on loopback as well
+};
+
 struct RunArguments : RunQuestion {
     std::string run;  ///< its id, or the first digits
 };
@@ -174,6 +186,7 @@ struct ModelShowArguments : Common {
 struct SubmitArguments : BrokerQuestion {
     std::string to;     ///< node name of the serving master; empty: the only one
     std::string label;  ///< for people
+    std::string token;  ///< the same one gives the same run; empty: a run of its own
     bool wait = false;
     bool follow = false;
 };
@@ -339,17 +352,16 @@ struct Exit {
     int code = 0;
 };
 
-using Command =
-    std::variant<Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments,
-                 PsiArguments, PredictArguments, SynthArguments, InspectArguments, SplitArguments,
-                 ConfigCheckArguments, ConfigReferenceArguments, HealthArguments, AgentArguments,
-                 ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
-                 RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments,
-                 RunPlotArguments, RunRemoveArguments, CompletionArguments, ManualArguments,
-                 ModelShowArguments, ReportArguments, AuditVerifyArguments, AuditShowArguments,
-                 KeysNewArguments, KeysShowArguments, KeysFingerprintArguments, AllowArguments,
-                 RevokeArguments, MembersArguments, ApprovalArguments, GrantArguments,
-                 InviteArguments, JoinArguments, KeysRotateArguments, PreflightArguments>;
+using Command = std::variant<
+    Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments, PsiArguments,
+    PredictArguments, SynthArguments, InspectArguments, SplitArguments, ConfigCheckArguments,
+    ConfigReferenceArguments, HealthArguments, AgentArguments, ExportArguments, VersionArguments,
+    RunsArguments, NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments,
+    SubmitArguments, RunCompareArguments, RunPlotArguments, RunRemoveArguments, CompletionArguments,
+    ManualArguments, ModelShowArguments, ReportArguments, AuditVerifyArguments, AuditShowArguments,
+    KeysNewArguments, KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments,
+    MembersArguments, ApprovalArguments, GrantArguments, InviteArguments, JoinArguments,
+    KeysRotateArguments, PreflightArguments, TopArguments, UiArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

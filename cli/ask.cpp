@@ -148,6 +148,38 @@ Result<bus::Bytes> Asker::ask(Ask question) {
     return std::move(ask(std::move(one))[0]);
 }
 
+std::uint64_t Asker::begin(Ask question) {
+    const TimePoint now = clock_now();
+    return loop_->core().query(question.of, question.run, question.what, std::move(question.body),
+                               now + answer_patience, now);
+}
+
+void Asker::poll(TimePoint until) {
+    loop_->poll(until, stop_);
+    bus::LinkEvent event;
+    while (loop_->core().next_event(event)) {
+        if (const auto* up = std::get_if<bus::LinkUp>(&event)) broker_ = *up;
+        if (const auto* fatal = std::get_if<bus::LinkFatal>(&event))
+            fatal_ = fatal->failure.sentence;
+    }
+}
+
+std::optional<Asker::Answered> Asker::next() {
+    bus::AnswerArrived answer;
+    if (!loop_->core().next_answer(answer)) return std::nullopt;
+    if (answer.error.code != Errc::ok)
+        return Answered{answer.number, tl::unexpected(std::move(answer.error))};
+    return Answered{answer.number, std::move(answer.body)};
+}
+
+bool Asker::connected() const {
+    return fatal_.empty() && loop_->core().up();
+}
+
+std::string Asker::trouble() const {
+    return fatal_.empty() ? loop_->trouble() : fatal_;
+}
+
 bool Asker::pause(Duration duration) {
     const TimePoint until = clock_now() + duration;
     while (clock_now() < until && !stop_->stopped()) {
@@ -207,6 +239,12 @@ Duration forgotten_after(const config::Config& config) {
 
 std::uint64_t wall_now_ms() {
     return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                          std::chrono::system_clock::now().time_since_epoch())
+                                          .count());
+}
+
+std::uint64_t wall_now_us() {
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
                                           std::chrono::system_clock::now().time_since_epoch())
                                           .count());
 }

@@ -3,6 +3,7 @@
 // `run` and `nodes` are made of (docs/protocol.md, section 12).
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,23 @@ class Asker {
     /// questions: those that were answered, and timed_out.
     std::vector<Result<bus::Bytes>> ask(std::vector<Ask> questions);
     Result<bus::Bytes> ask(Ask question);
+
+    // -- without waiting: in place of `ask`, not beside it -----------------------------
+    struct Answered {
+        std::uint64_t number = 0;
+        Result<bus::Bytes> body;
+    };
+    /// Asks, and returns the number under which the answer, or timed_out, comes to `next`. Not more
+    /// than bus::queries_max at a time.
+    std::uint64_t begin(Ask question);
+    /// Works on the link until `until` or until something has come.
+    void poll(TimePoint until);
+    std::optional<Answered> next();
+    /// Whether there is a session with the broker.
+    [[nodiscard]] bool connected() const;
+    /// Why there is none, as far as it is known.
+    [[nodiscard]] std::string trouble() const;
+
     /// What the broker has said of itself.
     [[nodiscard]] const bus::LinkUp& broker() const noexcept { return broker_; }
     /// Waits, keeping the link; false when asked to stop.
@@ -54,6 +72,7 @@ class Asker {
     std::unique_ptr<bus::LinkLoop> loop_;
     const bus::StopSignal* stop_ = nullptr;
     bus::LinkUp broker_;
+    std::string fatal_;  ///< why the link will not come up again
 };
 
 /// For so long a broker may know nothing of a run that goes on: one that was started again learns
@@ -75,6 +94,7 @@ std::string time_json(std::uint64_t ms);
 /// From its start to its end, or to now; "-" when it has not started.
 std::string duration_text(const bus::RunRow& row, std::uint64_t now_ms);
 std::uint64_t wall_now_ms();
+std::uint64_t wall_now_us();
 /// "completed", "failed (owner_lost)".
 std::string state_text(const bus::RunRow& row);
 std::string to_json(const bus::RunRow& row);

@@ -50,7 +50,7 @@ int run(const AuditVerifyArguments& arguments) {
     const auto verdict = observe::verify_audit(*log, expected);
     if (!verdict) return report_failure(arguments, verdict.error());
     if (arguments.json) {
-        JsonObject out;
+        JsonObject out = versioned("vflbus-audit-check");
         out.add("status", "whole").add("file", log->string()).add("lines", verdict->lines);
         out.add("signed_lines", verdict->signed_lines).add("signatures", verdict->signatures);
         out.add("torn", verdict->torn).add("key", verdict->public_key).add("head", verdict->head);

@@ -97,6 +97,7 @@ int run(const BrokerArguments& arguments) {
     const auto config = load_config(arguments, flags);
     if (!config) return report_failure(arguments, config.error());
 
+    observe::log::set_identity("broker");
     std::optional<DirectoryLock> directory;
     if (!arguments.state_dir.empty()) {
         auto locked = DirectoryLock::acquire(arguments.state_dir);

@@ -22,6 +22,8 @@ int run(const AgentArguments& arguments);
 int run(const ExportArguments& arguments);
 int run(const RunsArguments& arguments);
 int run(const NodesArguments& arguments);
+int run(const TopArguments& arguments);
+int run(const UiArguments& arguments);
 int run(const RunShowArguments& arguments);
 int run(const RunStopArguments& arguments);
 int run(const RunLogsArguments& arguments);

@@ -77,7 +77,7 @@ int run(const InspectArguments& arguments) {
         std::vector<std::string> columns;
         for (const data::ColumnSummary& column : summary->columns)
             columns.push_back(json_of(column));
-        print(JsonObject()
+        print(versioned("vflbus-table")
                   .add("status", "completed")
                   .add("rows", summary->rows)
                   .add("id", summary->id)

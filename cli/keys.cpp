@@ -63,7 +63,7 @@ int run(const KeysShowArguments& arguments) {
     if (arguments.json) {
         std::vector<std::string> objects;
         for (const bus::PublicKeyFile& key : keys) objects.push_back(json_of(key).text());
-        print(JsonObject().add_json("keys", json_array(objects)).text() + "\n");
+        print(versioned("vflbus-keys").add_json("keys", json_array(objects)).text() + "\n");
         return 0;
     }
     if (keys.empty()) {

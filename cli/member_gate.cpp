@@ -33,7 +33,7 @@ bool is_local(const std::string& broker) {
 /// What the owner may hear of a refusal; the rest stays in the log here.
 tl::unexpected<Failure> for_the_owner(Failure failure, const RunId& run, const std::string& node) {
     if (!failure.for_others.empty()) {
-        log::error({run, {}, node}, "{}", failure.sentence);
+        log::error({run, {}, node, "policy"}, "{}", failure.sentence);
         failure.sentence = std::exchange(failure.for_others, {});
     }
     return tl::unexpected(std::move(failure));
@@ -76,9 +76,9 @@ Result<std::unique_ptr<policy::Gate>> open_gate(const config::Config& config,
     if (!options.policy_dir.empty()) gate.state_dir = options.policy_dir;
     const std::string& broker = broker_of(config, options);
     gate.broker_checks_names = !config.bus.certificates.empty() && broker.starts_with("tcp://");
-    gate.log = [name](const std::string& line) { log::info({{}, {}, name}, "{}", line); };
+    gate.log = [name](const std::string& line) { log::info({{}, {}, name, "policy"}, "{}", line); };
     if (gate.policy_file.empty() && !is_local(broker))
-        log::warn({{}, {}, name},
+        log::warn({{}, {}, name, "policy"},
                   "there is no policy: whoever opens a run may use this member's columns "
                   "(docs/policy.md)");
     return policy::Gate::open(std::move(gate));

@@ -155,7 +155,7 @@ int run(const MembersArguments& arguments) {
     if (arguments.json) {
         std::vector<std::string> objects;
         for (const bus::Allowed& entry : list.entries()) objects.push_back(json_of(entry, now));
-        print(JsonObject().add_json("members", json_array(objects)).text() + "\n");
+        print(versioned("vflbus-members").add_json("members", json_array(objects)).text() + "\n");
         return 0;
     }
     if (list.entries().empty() && list.invitations().empty()) {

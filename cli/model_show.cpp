@@ -68,7 +68,7 @@ int run(const ModelShowArguments& arguments) {
     if (arguments.json) {
         std::vector<std::string> objects;
         for (const ShownPart& part : *parts) objects.push_back(part.json.dump());
-        print(JsonObject()
+        print(versioned("vflbus-model")
                   .add("run_id", model->head.run.hex())
                   .add_json("parts", json_array(objects))
                   .text() +

@@ -46,7 +46,7 @@ int run(const NodesArguments& arguments) {
     if (arguments.json) {
         std::vector<std::string> objects;
         for (const bus::NodeRow& row : *rows) objects.push_back(to_json(row));
-        print(JsonObject().add_json("nodes", json_array(objects)).text() + "\n");
+        print(versioned("vflbus-nodes").add_json("nodes", json_array(objects)).text() + "\n");
         return 0;
     }
     if (rows->empty()) {

@@ -37,6 +37,12 @@ std::size_t output_columns() {
     return 80;
 }
 
+std::size_t output_lines() {
+    winsize size{};
+    const bool known = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 1;
+    return known ? size.ws_row : 24;
+}
+
 bool output_colors() {
     return (parents_window != 0 || output_terminal()) && observe::colors_wanted();
 }
@@ -112,6 +118,12 @@ int report_run(const Common& common, observe::RunReport report, const RunId& run
 
 std::string json_string(std::string_view text) {
     return Json(text).dump();
+}
+
+JsonObject versioned(std::string_view schema, std::uint64_t version) {
+    JsonObject object;
+    object.add("schema", schema).add("schema_version", version);
+    return object;
 }
 
 JsonObject& JsonObject::add_json(std::string_view key, std::string_view json) {

@@ -19,6 +19,8 @@ namespace vflbus::cli {
 [[nodiscard]] bool output_terminal();
 /// Columns of its window; without a terminal there is no bound, and nothing is cut.
 [[nodiscard]] std::size_t output_columns();
+/// Lines of its window; 24 where nobody knows.
+[[nodiscard]] std::size_t output_lines();
 /// Whether bold and colours make sense: a terminal, and neither NO_COLOR nor TERM=dumb.
 [[nodiscard]] bool output_colors();
 /// What is printed goes through a parent process to a window of so many columns.
@@ -78,6 +80,10 @@ class JsonObject {
   private:
     std::string members_;
 };
+
+/// An object that says first what it is: `schema`, and `schema_version`, which rises when a key
+/// changes its meaning or goes, and not when one is added (docs/json.md).
+JsonObject versioned(std::string_view schema, std::uint64_t version = 1);
 
 std::string json_array(const std::vector<std::string>& values_as_json);
 std::string json_string(std::string_view text);

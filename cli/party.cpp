@@ -50,6 +50,8 @@ class DeskObserver final : public actors::RunObserver {
                     TimePoint) override {
         desk_->update(state);
     }
+    void on_answer(const actors::AnsweredRequest& answer) override { desk_->add_answer(answer); }
+    void on_work(TimePoint begun, TimePoint ended) override { desk_->add_work(begun, ended); }
 
   private:
     std::shared_ptr<RunDesk> desk_;
@@ -124,13 +126,16 @@ Result<std::unique_ptr<actors::Node>> make_node(const config::Config& config,
     node.features = std::move(features);
     node.rank = rank;
     if (!options.state_dir.empty()) node.state_dir = options.state_dir;
-    node.on_handled = watch.on_handled();
+    const auto desk = options.desk ? options.desk
+                                   : std::make_shared<RunDesk>(party, config.output.runs_dir,
+                                                               config.output.share_log);
+    node.on_handled = [desk, watched = watch.on_handled()](const actors::HandledRequest& handled) {
+        desk->add_handled(handled);
+        if (watched) watched(handled);
+    };
     node.on_waiting = [party](const std::string& line) { log::info({{}, {}, party}, "{}", line); };
     auto created = actors::Node::create(std::move(node));
     if (created) {
-        const auto desk = options.desk ? options.desk
-                                       : std::make_shared<RunDesk>(party, config.output.runs_dir,
-                                                                   config.output.share_log);
         (*created)->on_query([desk](const bus::QueryArrived& query, actors::QueryReplier reply) {
             desk->answer(query, std::move(reply));
         });

@@ -247,7 +247,7 @@ int report(const PreflightArguments& arguments, const std::vector<Line>& lines) 
         }
     }
     if (arguments.json)
-        print(JsonObject()
+        print(versioned("vflbus-preflight")
                   .add("status", first == Errc::ok ? "ok" : "failed")
                   .add_json("lines", json_array(objects))
                   .text() +

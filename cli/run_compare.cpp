@@ -87,7 +87,7 @@ int run(const RunCompareArguments& arguments) {
     const auto settings = differences(values_of(*a), values_of(*b), false);
     const auto metrics = differences(metrics_of(*a), metrics_of(*b), true);
     if (arguments.json) {
-        print(JsonObject()
+        print(versioned("vflbus-comparison")
                   .add("runs", std::vector<std::string>{a->run.hex(), b->run.hex()})
                   .add_json("configuration", to_json(settings))
                   .add_json("metrics", to_json(metrics))

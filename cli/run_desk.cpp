@@ -3,9 +3,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <chrono>
+#include <cstdio>
 #include <utility>
 
 #include "app_metrics.hpp"
+#include "ask.hpp"
+#include "base/clock.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -19,6 +23,41 @@ constexpr int niceness = 10;
 bool is_for_owner(Question question) {
     return question == Question::status || question == Question::metrics ||
            question == Question::configuration || question == Question::stop;
+}
+
+
+std::uint64_t micros(Duration time) {
+    const auto count = std::chrono::duration_cast<std::chrono::microseconds>(time).count();
+    return count < 0 ? 0 : static_cast<std::uint64_t>(count);
+}
+
+/// A point of the monotonic clock on the wall clock, as both are now.
+std::uint64_t wall_us_of(TimePoint at, TimePoint now, std::uint64_t wall_now) {
+    return wall_now - std::min(wall_now, micros(now - at));
+}
+
+const std::uint64_t began_ms = wall_now_us() / 1000;
+
+/// Of this process.
+bus::LoadAnswer load_now() {
+    bus::LoadAnswer load;
+    load.now_us = wall_now_us();
+    load.started_ms = began_ms;
+    rusage used{};
+    ::getrusage(RUSAGE_SELF, &used);
+    const auto ms = [](const timeval& time) {
+        return static_cast<std::uint64_t>(time.tv_sec) * 1000 +
+               static_cast<std::uint64_t>(time.tv_usec) / 1000;
+    };
+    load.cpu_ms = ms(used.ru_utime) + ms(used.ru_stime);
+    if (std::FILE* const file = std::fopen("/proc/self/statm", "re"); file != nullptr) {
+        unsigned long long size = 0;
+        unsigned long long resident = 0;
+        if (std::fscanf(file, "%llu %llu", &size, &resident) == 2)
+            load.memory_bytes = resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+        std::fclose(file);
+    }
+    return load;
 }
 
 }  // namespace
@@ -48,6 +87,8 @@ void RunDesk::drives(const RunId& run, std::string agreed, std::function<void()>
     status_ = {};
     status_.phase = "gathering";
     metrics_.clear();
+    steps_.clear();
+    step_now_ = {};
 }
 
 void RunDesk::update(const observe::ProgressState& state) {
@@ -58,6 +99,7 @@ void RunDesk::update(const observe::ProgressState& state) {
     status_.epoch = state.epoch;
     status_.epochs = state.epochs;
     status_.loss = state.loss;
+    if (!state.report) end_step(state.step);
     if (!history_ || !state.report) return;
     // what a recovery takes back comes again, the same
     const std::vector<observe::HistoryEntry>& history = history_();
@@ -69,6 +111,55 @@ void RunDesk::add_metrics(std::uint64_t step, const std::map<std::string, double
     bus::MetricEntry entry = metric_entry(step, values);
     const std::lock_guard lock(mutex_);
     if (metrics_.size() < metrics_kept_max) metrics_.push_back(std::move(entry));
+}
+
+// -- where the time goes ---------------------------------------------------------------
+
+void RunDesk::add_answer(const actors::AnsweredRequest& answer) {
+    if (answer.aside) return;  // no step waits for it
+    const TimePoint now = clock_now();
+    const std::uint64_t wall = wall_now_us();
+    const std::lock_guard lock(mutex_);
+    if (step_now_.waits.size() < bus::timing_waits_max)
+        step_now_.waits.push_back({answer.party, wall_us_of(answer.asked, now, wall),
+                                   micros(answer.answered - answer.asked)});
+}
+
+void RunDesk::add_work(TimePoint begun, TimePoint ended) {
+    const std::lock_guard lock(mutex_);
+    step_now_.compute_us += micros(ended - begun);
+}
+
+void RunDesk::add_handled(const actors::HandledRequest& handled) {
+    const std::lock_guard lock(mutex_);
+    handled_.push_back(handled);
+    if (handled_.size() > bus::timing_work_max) handled_.pop_front();
+}
+
+/// What has happened since the last step belongs to this one. Called with the lock.
+void RunDesk::end_step(std::uint64_t step) {
+    const std::uint64_t now = wall_now_us();
+    step_now_.step = step;
+    if (step_now_.begun_us != 0) {
+        step_now_.took_us = now - std::min(now, step_now_.begun_us);
+        steps_.push_back(std::move(step_now_));
+        if (steps_.size() > bus::timing_steps_max) steps_.pop_front();
+    }
+    step_now_ = {};
+    step_now_.begun_us = now;
+}
+
+Result<bus::Bytes> RunDesk::timing_answer(const RunId& run) {
+    bus::TimingAnswer answer;
+    const TimePoint now = clock_now();
+    answer.now_us = wall_now_us();
+    const std::lock_guard lock(mutex_);
+    if (run == run_) answer.steps.assign(steps_.begin(), steps_.end());
+    for (const actors::HandledRequest& one : handled_)
+        if (one.run == run)
+            answer.work.push_back({one.type, wall_us_of(one.begun, now, answer.now_us),
+                                   micros(one.ended - one.begun)});
+    return bus::encode(answer);
 }
 
 void RunDesk::done() {
@@ -87,6 +178,8 @@ void RunDesk::answer(const bus::QueryArrived& query, actors::QueryReplier reply)
         const std::lock_guard lock(mutex_);
         owned = !run_.none() && query.run == run_;
     }
+    if (question == Question::load) return reply(bus::encode(load_now()));
+    if (question == Question::timing) return reply(timing_answer(query.run));
     if (question == Question::log) return answer_from_files(query, owned, std::move(reply));
     if (!is_for_owner(question))
         return reply(fail(Errc::unknown_message,

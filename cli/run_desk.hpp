@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "actors/node/node_core.hpp"
+#include "actors/run/observer.hpp"
 #include "base/errc.hpp"
 #include "bus/core/link_core.hpp"
 #include "config/config.hpp"
@@ -47,6 +48,11 @@ class RunDesk {
     void update(const observe::ProgressState& state);
     /// One step of a run of an app. What is beyond `metrics_kept_max` steps is not kept.
     void add_metrics(std::uint64_t step, const std::map<std::string, double>& values);
+    // -- where the time goes; the last requests and steps are kept
+    void add_answer(const actors::AnsweredRequest& answer);
+    void add_work(TimePoint begun, TimePoint ended);
+    /// A member has worked on a request, of whatever run.
+    void add_handled(const actors::HandledRequest& handled);
     /// That run is over, and nothing given to `drives` is called any more.
     void done();
 
@@ -62,6 +68,8 @@ class RunDesk {
 
     Result<bus::Bytes> answer_driven(const bus::QueryArrived& query);
     Result<bus::Bytes> stop_driven();
+    Result<bus::Bytes> timing_answer(const RunId& run);
+    void end_step(std::uint64_t step);
     void answer_from_files(const bus::QueryArrived& query, bool owned, actors::QueryReplier reply);
     void work();
 
@@ -74,6 +82,10 @@ class RunDesk {
     History history_;
     bus::RunStatus status_;
     std::vector<bus::MetricEntry> metrics_;
+    // what the owner's last steps were made of, and the one under way
+    std::deque<bus::StepTiming> steps_;
+    bus::StepTiming step_now_;
+    std::deque<actors::HandledRequest> handled_;
 
     std::mutex queue_mutex_;
     std::condition_variable wakes_;

@@ -31,7 +31,7 @@ class Printer {
     }
     void finish(const RunId& run, const std::vector<std::string>& missing) const {
         if (!json_ || follow_) return;
-        print(JsonObject()
+        print(versioned("vflbus-log")
                   .add("run_id", run.hex())
                   .add_json("lines", json_array(objects_))
                   .add_json("missing", json_array(missing))

@@ -84,7 +84,7 @@ int run(const RunPlotArguments& arguments) {
     if (arguments.json) {
         std::vector<std::string> objects;
         for (const Curve& curve : curves) objects.push_back(to_json(curve));
-        print(JsonObject()
+        print(versioned("vflbus-curves")
                   .add("metric", arguments.metric)
                   .add_json("curves", json_array(objects))
                   .text() +

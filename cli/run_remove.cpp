@@ -25,7 +25,7 @@ int run(const RunRemoveArguments& arguments) {
         removed.push_back(run.run.hex());
         note(arguments, "removed run " + run.run.short_hex() + ", " + human_bytes(run.bytes));
     }
-    if (arguments.json) print(JsonObject().add("removed", removed).text() + "\n");
+    if (arguments.json) print(versioned("vflbus-removed").add("removed", removed).text() + "\n");
     return 0;
 }
 

@@ -27,7 +27,7 @@ std::string to_json(const bus::RunStatus& status) {
 
 std::string to_json(const RunView& view) {
     const auto& [status, text, metrics] = view.told;
-    JsonObject object;
+    JsonObject object = versioned("vflbus-run");
     object.add_json("run", view.row ? cli::to_json(*view.row) : cli::to_json(*view.local));
     object.add("owner_answers", view.owner_answers);
     if (!view.owner_answers && !view.sentence.empty()) object.add("owner_sentence", view.sentence);

@@ -69,7 +69,7 @@ int run(const RunStopArguments& arguments) {
     row = await_end(*asker, std::move(*row));
     if (!row) return report_failure(arguments, row.error());
     if (arguments.json)
-        print(JsonObject().add_json("run", to_json(*row)).text() + "\n");
+        print(versioned("vflbus-run-end").add_json("run", to_json(*row)).text() + "\n");
     else
         print("run " + row->run.short_hex() + " is " + state_text(*row) +
               (row->reason.empty() ? "" : ": " + row->reason) + "\n");

@@ -97,6 +97,17 @@ Told told_by_owner(Asker& asker, const bus::RunRow& row) {
     });
 }
 
+Told told_by_files(const config::Config& config, const bus::RunRow& row) {
+    if (Told files = read_files(config, row.run); files.status) return files;
+    const auto directory =
+        std::filesystem::path(config.output.runs_dir) / row.run.hex() / row.owner;
+    return read_app_files(row, directory);
+}
+
+Told told_by_files(const LocalRun& run) {
+    return told_by(run);
+}
+
 // -- looking up ---------------------------------------------------------------------
 
 Result<RunFinder> RunFinder::make(const RunQuestion& question, const bus::StopSignal& stop) {

@@ -63,6 +63,11 @@ Result<bus::Bytes> ask_owner(Asker& asker, const bus::RunRow& row, bus::Question
 /// Status, configuration and all metrics, as ask_owner() gets them.
 Told told_by_owner(Asker& asker, const bus::RunRow& row);
 
+/// The same as its files here tell it. Errors: unknown_run, where there are none.
+Told told_by_files(const config::Config& config, const bus::RunRow& row);
+/// Of a run that lies here.
+Told told_by_files(const LocalRun& run);
+
 std::string to_json(const bus::MetricEntry& entry);
 std::string metrics_table(const std::vector<bus::MetricEntry>& entries);
 

@@ -82,7 +82,11 @@ int list_local(const RunsArguments& arguments, const config::Config& config) {
     if (arguments.json) {
         std::vector<std::string> objects;
         for (const LocalRun& run : runs) objects.push_back(to_json(run));
-        print(JsonObject().add_json("runs", json_array(objects)).add("local", true).text() + "\n");
+        print(versioned("vflbus-runs")
+                  .add_json("runs", json_array(objects))
+                  .add("local", true)
+                  .text() +
+              "\n");
     } else if (runs.empty()) {
         say_none(arguments, " in " + config.output.runs_dir);
     } else {
@@ -113,7 +117,7 @@ int run(const RunsArguments& arguments) {
     if (arguments.json) {
         std::vector<std::string> objects;
         for (const bus::RunRow& row : *rows) objects.push_back(to_json(row));
-        print(JsonObject().add_json("runs", json_array(objects)).text() + "\n");
+        print(versioned("vflbus-runs").add_json("runs", json_array(objects)).text() + "\n");
         return 0;
     }
     if (rows->empty()) {

@@ -24,6 +24,7 @@
 #include "config/agreed.hpp"
 #include "config/document.hpp"
 #include "ended_child.hpp"
+#include "local_runs.hpp"
 #include "observe/log.hpp"
 #include "output.hpp"
 #include "parties.hpp"
@@ -51,6 +52,8 @@ constexpr Duration note_patience = std::chrono::seconds(20);
 constexpr Duration predecessors_end = std::chrono::seconds(5);
 /// What became of so many runs is remembered, for those who submit twice.
 constexpr std::size_t known_max = 1024;
+/// In the directory of a submitted run: of the agreed half as it was handed over.
+constexpr const char* submitted_digest_name = "submitted.hash";
 
 std::string child_name(const std::string& name, const RunId& run) {
     return name + "-" + run.short_hex();
@@ -71,7 +74,7 @@ class Server {
     Failure run(const bus::StopSignal& stop) {
         if (const auto taken = take_over(); !taken) return taken.error();
         loop_->start();
-        log::info("waits for submissions broker={} at_once={} queue={}",
+        log::info({.part = "serve"}, "waits for submissions broker={} at_once={} queue={}",
                   log::value(config_.bus.broker), config_.bus.submitted_at_once,
                   config_.bus.submitted_max);
         const TimePoint begin = clock_now();
@@ -119,7 +122,7 @@ class Server {
         while (link().next_event(event)) {
             if (const auto* fatal = std::get_if<bus::LinkFatal>(&event)) return fatal->failure;
             if (const auto* down = std::get_if<bus::LinkDown>(&event))
-                log::warn("link down: {}", down->sentence);
+                log::warn({.part = "serve"}, "link down: {}", down->sentence);
             if (!std::holds_alternative<bus::LinkUp>(event)) continue;
             if (!ready_) go_on();
             note_all();  // to a broker that came back empty as well
@@ -161,7 +164,7 @@ class Server {
         if (!submitted) return tl::unexpected(submitted.error());
         const auto taken = submit(query.run, *submitted);
         if (taken) return bus::encode(*taken);
-        log::warn({query.run, {}, {}}, "submission refused: {}", taken.error().sentence);
+        log::warn({query.run, {}, {}, "serve"}, "submission refused: {}", taken.error().sentence);
         return tl::unexpected(taken.error());
     }
 
@@ -178,8 +181,8 @@ class Server {
                 while (!DirectoryLock::acquire(node) && clock_now() < until)
                     std::this_thread::sleep_for(std::chrono::milliseconds(20));
             }
-            log::info({what.run, {}, {}}, "taken over label={} begun={}", log::value(what.label),
-                      what.begun);
+            log::info({what.run, {}, {}, "serve"}, "taken over label={} begun={}",
+                      log::value(what.label), what.begun);
             remember(what.run, RunState::pending);
             queue_.push_back(std::move(what));
         }
@@ -195,7 +198,7 @@ class Server {
         for (const RunId& run : given_up) {
             const auto at = std::ranges::find(queue_, run, &Submitted::run);
             Failure why = too_often(*at, name_ + " was ended");
-            log::error({run, {}, {}}, "{}", explained(why, resume_of(run)));
+            log::error({run, {}, {}, "serve"}, "{}", explained(why, resume_of(run)));
             queue_.erase(at);
             over(run, RunState::failed, std::move(why));
         }
@@ -241,13 +244,31 @@ class Server {
     /// Where nothing else can be done about it: the file is of use only when this process is
     /// killed, and says then what was so before.
     void store_or_warn() {
-        if (const auto stored = store(); !stored) log::warn("{}", stored.error().sentence);
+        if (const auto stored = store(); !stored)
+            log::warn({.part = "serve"}, "{}", stored.error().sentence);
+    }
+
+    /// Of one that was taken, as this process knows it or its files tell.
+    bus::RunState state_of_submitted(const RunId& run) const {
+        if (const auto known = known_.find(run); known != known_.end()) return known->second;
+        const auto local = local_run(config_.output.runs_dir, run.hex());
+        for (const RunState state :
+             {RunState::running, RunState::completed, RunState::failed, RunState::stopped})
+            if (local && local->status == bus::name_of(state)) return state;
+        return RunState::unknown;
     }
 
     Result<bus::SubmitAnswer> submit(const RunId& run, const bus::SubmitQuery& submitted) {
         if (run.none()) return fail(Errc::malformed_message, "the submission has no run id");
-        if (const auto known = known_.find(run); known != known_.end())
-            return bus::SubmitAnswer{known->second, 0};
+        // the same submission once more, such as of one token: it is the same run
+        const std::string digest = to_hex(hash256(submitted.agreed)) + "\n";
+        const fs::path digest_file = run_dir(run) / submitted_digest_name;
+        if (const auto before = read_file(digest_file); before && *before != digest)
+            return fail(Errc::usage, "run " + run.short_hex() +
+                                         " was submitted with another configuration; give this one "
+                                         "another token");
+        else if (before || known_.contains(run))
+            return bus::SubmitAnswer{state_of_submitted(run), 0};
         if (ending_)
             return fail(Errc::refused,
                         name_ + " is being stopped; submit it again when it is back");
@@ -265,13 +286,16 @@ class Server {
         const std::uint64_t ahead = queue_.size();
         queue_.push_back({run, submitted.label, false, {}});
         auto stored = write_configuration(file, *config, run_dir(run));
+        if (stored) stored = write_file_atomically(digest_file, digest);
         if (stored) stored = store();
         if (!stored) {
             queue_.pop_back();
             fs::remove(file, ec);
+            fs::remove(digest_file, ec);
             return tl::unexpected(stored.error());
         }
-        log::info({run, {}, {}}, "submitted label={} ahead={}", log::value(submitted.label), ahead);
+        log::info({run, {}, {}, "serve"}, "submitted label={} ahead={}",
+                  log::value(submitted.label), ahead);
         remember(run, RunState::pending);
         start_next();
         const RunState state = known_.at(run);
@@ -312,7 +336,7 @@ class Server {
         options.log = output_of(run);
         auto process = processes_.start(std::move(options), restart_rule(run));
         if (!process) {
-            log::error({run, {}, {}}, "{}", process.error().sentence);
+            log::error({run, {}, {}, "serve"}, "{}", process.error().sentence);
             return over(run, RunState::failed, process.error());
         }
         (*process)->restore(next.restarts);
@@ -326,13 +350,15 @@ class Server {
         rule.at_most = config_.bus.restarts_max;
         rule.progress = [this, run] { return last_commit(config_.output.runs_dir, run); };
         rule.files = run_dir(run);
-        rule.say = [run](const std::string& text) { log::warn({run, {}, {}}, "{}", text); };
+        rule.say = [run](const std::string& text) {
+            log::warn({run, {}, {}, "serve"}, "{}", text);
+        };
         return rule;
     }
 
     void note_started(const RunId& run) {
         const Child& child = running_.at(run).process->child();
-        log::info({run, {}, {}}, "started as={} pid={}", child.name(), child.pid());
+        log::info({run, {}, {}, "serve"}, "started as={} pid={}", child.name(), child.pid());
         store_or_warn();
         remember(run, RunState::starting);
         note(run, RunState::starting, {});
@@ -359,7 +385,7 @@ class Server {
         running_.erase(run);
         if (by_signal && !process.told) {
             Failure why = too_often(gone.what, process.name() + " " + process.child().ending());
-            log::error({run, {}, {}}, "{}", explained(why, resume_of(run)));
+            log::error({run, {}, {}, "serve"}, "{}", explained(why, resume_of(run)));
             over(run, RunState::failed, std::move(why));
         } else {
             finish(run, process.child(), process.told);
@@ -373,7 +399,7 @@ class Server {
                                  ? told
                                  : child.exit_status() == static_cast<int>(ExitCode::interrupted);
         Failure why = good ? Failure{Errc::ok, {}} : failure_of(child);
-        log::info({run, {}, {}}, "ended exit={} reason={}", child.exit_status(),
+        log::info({run, {}, {}, "serve"}, "ended exit={} reason={}", child.exit_status(),
                   log::value(why.sentence));
         over(run,
              good      ? RunState::completed
@@ -413,7 +439,8 @@ class Server {
             const auto found = unsettled_.find(answer.number);
             if (found == unsettled_.end()) {  // to a note
                 if (answer.error.code != Errc::ok)
-                    log::warn({answer.run, {}, {}}, "not noted: {}", answer.error.sentence);
+                    log::warn({answer.run, {}, {}, "serve"}, "not noted: {}",
+                              answer.error.sentence);
                 continue;
             }
             const Unsettled it = std::move(found->second);
@@ -474,7 +501,7 @@ class Server {
         ending_ = true;
         store_or_warn();
         for (const Submitted& waiting : queue_) {
-            log::info({waiting.run, {}, {}}, "given up, it was not begun");
+            log::info({waiting.run, {}, {}, "serve"}, "given up, it was not begun");
             note(waiting.run, RunState::stopped,
                  {Errc::cancelled, name_ + " was stopped before the run began"});
         }

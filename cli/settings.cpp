@@ -43,6 +43,14 @@ bus::Limits limits_of(const config::BusConfig& bus) {
 
 }  // namespace
 
+/// How lines look, which there are, and which files they go to.
+Result<> set_up_log(const config::OutputConfig& output) {
+    namespace log = observe::log;
+    log::set_format(output.log_format == "json" ? log::Format::json : log::Format::text);
+    log::set_own_file({output.log_dir, output.log_file_bytes, output.log_files});
+    return log::set_part_levels(output.log_levels);
+}
+
 Result<config::Config> load_config(const Common& common, const std::vector<config::Override>& flags,
                                    const LoadMore& more) {
     config::LoadOptions options;
@@ -56,6 +64,8 @@ Result<config::Config> load_config(const Common& common, const std::vector<confi
     if (!common.certificates.empty())
         options.sets.push_back({"bus.certificates=" + common.certificates, "--certificates"});
     if (!common.trace.empty()) options.sets.push_back({"observe.trace=" + common.trace, "--trace"});
+    if (!common.log_format.empty())
+        options.sets.push_back({"output.log_format=" + common.log_format, "--log-format"});
     if (!common.metrics.empty())
         options.sets.push_back({"observe.metrics=" + common.metrics, "--metrics"});
     options.sets.insert(options.sets.end(), flags.begin(), flags.end());
@@ -64,6 +74,7 @@ Result<config::Config> load_config(const Common& common, const std::vector<confi
     if (!common.quiet && !common.verbose)
         if (const auto level = observe::log::parse_level(config->output.log_level))
             observe::log::set_level(*level);
+    if (auto logs = set_up_log(config->output); !logs) return tl::unexpected(logs.error());
     return config;
 }
 

@@ -48,6 +48,15 @@ Result<std::string> find_master(Asker& asker, const std::string& to) {
     return waiting.front();
 }
 
+/// Of a token always the same, so that whoever does not know whether a submission has arrived sends
+/// it again; without one a run of its own.
+RunId run_of(const std::string& token) {
+    if (token.empty()) return random_run_id();
+    RunId run;
+    run.bytes = hash128(token, "vflbus-submission");
+    return run;
+}
+
 /// Hands the run over. Errors: what the master says against it.
 Result<bus::SubmitAnswer> hand_over(Asker& asker, const std::string& master, const RunId& run,
                                     const bus::SubmitQuery& submission) {
@@ -63,7 +72,7 @@ Result<bus::SubmitAnswer> hand_over(Asker& asker, const std::string& master, con
 void report_submitted(const SubmitArguments& arguments, const std::string& master, const RunId& run,
                       const bus::SubmitAnswer& answer) {
     if (arguments.json)
-        print(JsonObject()
+        print(versioned("vflbus-submission")
                   .add("run_id", run.hex())
                   .add("status", bus::name_of(answer.state))
                   .add("ahead", answer.ahead)
@@ -173,7 +182,7 @@ int run(const SubmitArguments& arguments) {
     if (!asker) return report_failure(arguments, asker.error());
     const auto master = find_master(*asker, arguments.to);
     if (!master) return report_failure(arguments, master.error());
-    const RunId run = random_run_id();
+    const RunId run = run_of(arguments.token);
     const auto answer = hand_over(
         *asker, *master, run, {config::canonical_agreed(*config), arguments.label.substr(0, 256)});
     if (!answer) return report_failure(arguments, answer.error());
@@ -186,7 +195,7 @@ int run(const SubmitArguments& arguments) {
     if (!row) return report_failure(arguments, row.error());
     const bool completed = row->state == bus::RunState::completed;
     if (arguments.json)
-        print(JsonObject().add_json("run", to_json(*row)).text() + "\n");
+        print(versioned("vflbus-run-end").add_json("run", to_json(*row)).text() + "\n");
     else
         print("run " + row->run.hex() + " is " + state_text(*row) +
               (row->reason.empty() || completed ? "" : ": " + row->reason) + "\n");

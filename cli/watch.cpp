@@ -102,8 +102,12 @@ observers::MlflowJob mlflow_job(const config::Config& config, const RunId& run) 
                      {"agreed.txt", directory / "agreed.txt", shown_configuration},
                      {"model/model.json", directory / "master" / "model.json"}};
     job.wait = std::chrono::duration_cast<milliseconds>(seconds(config.observe.mlflow_wait));
-    job.info = [run](const std::string& text) { log::info({run, {}, "master"}, "{}", text); };
-    job.warn = [run](const std::string& text) { log::warn({run, {}, "master"}, "{}", text); };
+    job.info = [run](const std::string& text) {
+        log::info({run, {}, "master", "observe"}, "{}", text);
+    };
+    job.warn = [run](const std::string& text) {
+        log::warn({run, {}, "master", "observe"}, "{}", text);
+    };
     return job;
 }
 
@@ -113,7 +117,7 @@ void send_what_mlflow_lacks(const config::Config& config, const RunId& run) {
     std::error_code ec;
     if (!fs::exists(job.state_file, ec)) return;
     auto sender = observers::MlflowSender::start(std::move(job));
-    if (!sender) return log::warn("{}", sender.error().sentence);
+    if (!sender) return log::warn({.part = "observe"}, "{}", sender.error().sentence);
     if ((*sender)->anything_left()) (*sender)->finish({});
 }
 
@@ -144,7 +148,7 @@ std::shared_ptr<actors::RunObserver> queued(std::string name,
     actors::ObserverQueue::Options options;
     options.name = std::move(name);
     options.patience = patience;
-    options.warn = [](const std::string& text) { log::warn("{}", text); };
+    options.warn = [](const std::string& text) { log::warn({.part = "observe"}, "{}", text); };
     return std::make_shared<actors::ObserverQueue>(std::move(observer), std::move(options));
 }
 
@@ -195,13 +199,13 @@ Result<> Watch::Parts::serve_metrics(const config::Config& config) {
     observers::HttpServer::Options http;
     http.address = address;
     http.remote = config.observe.remote;
-    http.pages["/metrics"] = [this] {
+    http.pages["/metrics"] = [this](const observers::HttpQuery&) {
         return observers::HttpAnswer{200, observers::metrics_type, page()};
     };
     auto started = observers::HttpServer::start(std::move(http));
     if (!started) return tl::unexpected(started.error());
     server = std::move(*started);
-    log::info({{}, {}, options.node}, "metrics at {}/metrics", server->url());
+    log::info({{}, {}, options.node, "observe"}, "metrics at {}/metrics", server->url());
     return {};
 }
 
@@ -284,7 +288,7 @@ Result<std::shared_ptr<observers::HttpServer>> watch_broker(const config::Config
     observers::HttpServer::Options http;
     http.address = address;
     http.remote = config.observe.remote;
-    http.pages["/metrics"] = [&broker] {
+    http.pages["/metrics"] = [&broker](const observers::HttpQuery&) {
         std::vector<observers::Family> all = observers::process_families();
         all.push_back(build_info("broker"));
         const auto sample = broker.sample();
@@ -298,7 +302,7 @@ Result<std::shared_ptr<observers::HttpServer>> watch_broker(const config::Config
     };
     auto server = observers::HttpServer::start(std::move(http));
     if (!server) return tl::unexpected(server.error());
-    log::info("metrics at {}/metrics", (*server)->url());
+    log::info({.part = "observe"}, "metrics at {}/metrics", (*server)->url());
     return std::shared_ptr<observers::HttpServer>(std::move(*server));
 }
 

@@ -28,6 +28,8 @@ struct CommandLine {
     PredictArguments predict;
     RunsArguments runs;
     NodesArguments nodes;
+    TopArguments top;
+    UiArguments ui;
     RunShowArguments run_show;
     RunStopArguments run_stop;
     RunLogsArguments run_logs;
@@ -138,6 +140,7 @@ void add_check(CommandLine& line);
 void add_psi(CommandLine& line);
 void add_predict(CommandLine& line);
 void add_runs_and_nodes(CommandLine& line);
+void add_looks(CommandLine& line);
 void add_run(CommandLine& line);
 void add_model(CommandLine& line);
 void add_report(CommandLine& line);

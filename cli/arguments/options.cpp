@@ -28,6 +28,9 @@ void add_output(CLI::App& app, Common& common, bool json) {
     auto* quiet = app.add_flag("-q,--quiet", common.quiet, "warnings and errors only");
     app.add_flag("-v,--verbose", common.verbose, "more log lines on standard error")
         ->excludes(quiet);
+    app.add_option("--log-format", common.log_format, "of log lines: text or json")
+        ->type_name("FORMAT")
+        ->check(CLI::IsMember({"text", "json"}));
     app.add_option("--parent", common.parent, "end when this process does")->group("");
     app.add_flag("--parent-tells", common.parent_tells)->group("");
     app.add_flag("--parent-goes-on", common.parent_goes_on)->group("");

@@ -41,6 +41,46 @@ void add_runs_and_nodes(CommandLine& line) {
     add_question(on_nodes, nodes);
 }
 
+/// `top` and `ui`: what goes on, as it goes on.
+void add_looks(CommandLine& line) {
+    TopArguments& top = line.top;
+    CLI::App& on_top = line.command(
+        line.app, "top", "Nodes and runs as they are now, again and again.",
+        "On a terminal the picture is drawn anew until Ctrl-C or q; into a file or a pipe it is\n"
+        "written once, as plain text, unless --times says more.\n"
+        "Examples:\n"
+        "  vflbus top\n"
+        "  vflbus top --json\n"
+        "  vflbus top --times 3 --interval 1 > load.txt",
+        top);
+    on_top.add_option("--interval", top.interval, "seconds between two pictures; default 1")
+        ->type_name("SECONDS")
+        ->check(CLI::Range(0.1, 3600.0));
+    add_number(on_top, "--times", top.times, "so many pictures, and then the end", 1)
+        ->type_name("N");
+    add_question(on_top, top);
+
+    UiArguments& ui = line.ui;
+    CLI::App& on_ui = line.command(
+        line.app, "ui", "A page for the browser: nodes, runs, curves, logs (docs/observing.md).",
+        "It asks the broker as `vflbus runs` and `run show` do, and shows what your key may see.\n"
+        "Examples:\n"
+        "  vflbus ui\n"
+        "  vflbus ui --broker tcp://10.0.0.1:7423 --certificates keys\n"
+        "  vflbus ui --http 10.0.0.5:8080 --remote    the address that it prints has a token",
+        ui);
+    on_ui
+        .add_option("--http", ui.http,
+                    "where browsers find it; port 0: any free one; default 127.0.0.1:8080")
+        ->type_name("HOST:PORT");
+    on_ui.add_flag(
+        "--remote", ui.remote,
+        "allow an address that other machines reach; a proxy with TLS belongs before it");
+    on_ui.add_flag("--token", ui.token,
+                   "ask for a token on loopback as well: others use this machine");
+    add_question(on_ui, ui);
+}
+
 namespace {
 
 void add_run_argument(CLI::App& on, RunArguments& run) {
@@ -61,6 +101,13 @@ void add_submit(CommandLine& line, CLI::App& above) {
     on.add_option("--to", submit.to, "node name of that master; default: the only one")
         ->type_name("NAME");
     on.add_option("--label", submit.label, "a word about the run, for its log")->type_name("TEXT");
+    on.add_option(
+          "--token", submit.token,
+          "a text of your choice: the same one gives the same run, however often it is sent")
+        ->type_name("TEXT")
+        ->check([](const std::string& token) {
+            return token.empty() ? std::string("is no token") : std::string();
+        });
     auto* wait = on.add_flag("--wait", submit.wait, "until the run is over, with its exit code");
     on.add_flag("-f,--follow", submit.follow, "as --wait, and shows its log lines")->excludes(wait);
     add_question(on, submit);

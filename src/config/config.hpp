@@ -196,8 +196,13 @@ struct BusConfig {
 enum class ShareLog : std::uint8_t { owned, all, none };
 
 struct OutputConfig {
-    std::string runs_dir = "runs";   ///< absolute after load()
-    std::string log_level = "info";  ///< trace, debug, info, warn, error or off
+    std::string runs_dir = "runs";    ///< absolute after load()
+    std::string log_level = "info";   ///< trace, debug, info, warn, error or off
+    std::string log_format = "text";  ///< or json
+    std::string log_levels;           ///< of single parts: "bus=debug, policy=warn"
+    std::string log_dir;              ///< empty: no files of the processes
+    std::uint64_t log_file_bytes = 10'000'000;
+    std::uint64_t log_files = 5;
     ShareLog share_log = ShareLog::owned;
     friend bool operator==(const OutputConfig&, const OutputConfig&) = default;
 };

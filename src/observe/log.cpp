@@ -1,6 +1,7 @@
 #include "observe/log.hpp"
 
 #include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -14,6 +15,8 @@
 #include <system_error>
 #include <utility>
 
+#include "base/json.hpp"
+#include "base/text.hpp"
 #include "observe/console.hpp"
 #include "observe/utc.hpp"
 
@@ -36,10 +39,42 @@ struct RunFile {
 };
 using RunFilePointer = std::shared_ptr<RunFile>;
 
+/// The file of this process, of bounded size and number.
+struct RotatingFile {
+    RotatingFile(const std::string& path, std::size_t bytes_max, std::size_t files_max)
+        : sink(path, bytes_max, files_max) {
+        sink.set_pattern("%v");
+    }
+
+    void write(const std::string& line) {
+        const std::lock_guard lock(mutex);
+        sink.log(spdlog::details::log_msg({}, spdlog::level::info, line));
+        sink.flush();
+    }
+
+    std::mutex mutex;
+    spdlog::sinks::rotating_file_sink_st sink;
+};
+
+constexpr std::array<std::string_view, 7> part_names = {"bus", "access", "policy", "serve",
+                                                        "run", "apps",   "observe"};
+constexpr std::size_t run_part = 4;
+/// Of a part without a level of its own.
+constexpr auto as_all = static_cast<Level>(0xFF);
+
+std::size_t index_of(std::string_view part) {
+    const auto found = std::find(part_names.begin(), part_names.end(), part);
+    return found == part_names.end() ? run_part
+                                     : static_cast<std::size_t>(found - part_names.begin());
+}
+
 constexpr std::array<std::string_view, 6> names = {"trace", "debug", "info",
                                                    "warn",  "error", "off"};
 
 std::atomic<Level> console_level{Level::info};
+std::array<std::atomic<Level>, part_names.size()> part_levels{as_all, as_all, as_all, as_all,
+                                                              as_all, as_all, as_all};
+std::atomic<Format> line_format{Format::text};
 std::atomic<Level> file_level{Level::debug};
 std::atomic<Level> threshold{Level::info};  // the lowest level that any sink wants
 std::atomic<Console*> console_override{nullptr};
@@ -49,6 +84,9 @@ struct State {
     std::shared_mutex mutex;
     std::string identity;
     std::map<std::pair<RunId, std::string>, RunFilePointer> files;
+    OwnFile own_place;
+    std::shared_ptr<RotatingFile> own;
+    std::string own_name;
 };
 
 State& state() {
@@ -60,7 +98,9 @@ thread_local std::string thread_identity;
 
 void update_threshold() {
     const bool files = !state().files.empty();
-    threshold = std::min(console_level.load(), files ? file_level.load() : Level::off);
+    Level least = console_level;
+    for (const std::atomic<Level>& of_part : part_levels) least = std::min(least, of_part.load());
+    threshold = std::min(least, files ? file_level.load() : Level::off);
 }
 
 void append_escaped(std::string& out, std::string_view text) {
@@ -104,6 +144,47 @@ std::string line_of(Level level, const Where& where, std::string_view node, std:
     return line;
 }
 
+void append_json(std::string& out, std::string_view key, std::string_view text) {
+    if (out.size() > 1) out += ", ";
+    out += fmt::format("\"{}\": ", key);
+    out += Json(text).dump();
+}
+
+std::string json_of(Level level, const Where& where, std::string_view node, std::string_view text) {
+    std::string line = "{";
+    append_json(line, "time", utc_now());
+    append_json(line, "level", name_of(level));
+    append_json(line, "part", part_names[index_of(where.part)]);
+    if (!node.empty()) append_json(line, "node", node);
+    if (!where.run.none()) append_json(line, "run", where.run.hex());
+    if (where.step) line += fmt::format(", \"step\": {}", *where.step);
+    append_json(line, "text", text);
+    return line + "}";
+}
+
+/// The file of this process, opened when its name is known; null: there is none.
+std::shared_ptr<RotatingFile> own_file() {
+    {
+        const std::shared_lock lock(state().mutex);
+        if (state().own_place.directory.empty() || state().identity.empty()) return {};
+        if (state().own && state().own_name == state().identity) return state().own;
+    }
+    const std::unique_lock lock(state().mutex);
+    const OwnFile& place = state().own_place;
+    std::error_code ec;
+    std::filesystem::create_directories(place.directory, ec);
+    state().own_name = state().identity;
+    state().own =
+        std::make_shared<RotatingFile>((place.directory / (state().identity + ".log")).string(),
+                                       place.bytes_max, place.files_max - 1);
+    return state().own;
+}
+
+Level least_of(std::string_view part) {
+    const Level own = part_levels[index_of(part)];
+    return own == as_all ? console_level.load() : own;
+}
+
 /// Warnings yellow, errors red.
 std::string highlighted(Level level, const std::string& line) {
     if (level < Level::warn) return line;
@@ -129,6 +210,44 @@ void set_level(Level level) noexcept {
     const std::unique_lock lock(state().mutex);
     console_level = level;
     update_threshold();
+}
+
+void set_format(Format format) noexcept {
+    line_format = format;
+}
+
+std::span<const std::string_view> parts() noexcept {
+    return part_names;
+}
+
+Result<> set_part_levels(std::string_view text) {
+    std::array<Level, part_names.size()> levels;
+    levels.fill(as_all);
+    for (const std::string& piece : split(std::string(text), ',')) {
+        const std::string item(trim(piece));
+        if (item.empty()) continue;
+        const std::size_t equals = item.find('=');
+        const std::string part(trim(item.substr(0, equals)));
+        const auto found = std::find(part_names.begin(), part_names.end(), part);
+        if (equals == std::string::npos || found == part_names.end())
+            return fail(
+                Errc::bad_config,
+                "\"" + item + "\" is no level of a part; write PART=LEVEL, such as " +
+                    "bus=debug. Parts: " + join_and({part_names.begin(), part_names.end()}));
+        const auto level = parse_level(trim(item.substr(equals + 1)));
+        if (!level) return tl::unexpected(level.error());
+        levels[static_cast<std::size_t>(found - part_names.begin())] = *level;
+    }
+    const std::unique_lock lock(state().mutex);
+    for (std::size_t i = 0; i < levels.size(); ++i) part_levels[i] = levels[i];
+    update_threshold();
+    return {};
+}
+
+void set_own_file(OwnFile file) {
+    const std::unique_lock lock(state().mutex);
+    state().own_place = std::move(file);
+    state().own.reset();
 }
 
 void set_file_level(Level level) noexcept {
@@ -179,25 +298,31 @@ bool enabled(Level level) noexcept {
 }
 
 void write(Level level, const Where& where, fmt::string_view format, fmt::format_args args) {
-    const bool to_console = level >= console_level.load();
+    const bool to_console = level >= least_of(where.part);
     const std::string node = node_of(where);
     const RunFilePointer file =
         level >= file_level.load() ? file_of(where.run, node) : RunFilePointer{};
     if (!to_console && !file) return;
 
     std::string line;
+    std::string shown;
     try {
-        line = line_of(level, where, node, fmt::vformat(format, args));
+        const std::string text = fmt::vformat(format, args);
+        line = line_of(level, where, node, text);
+        shown = line_format == Format::json ? json_of(level, where, node, text) : line;
         if (file) file->write(line);
+        if (to_console)
+            if (const auto own = own_file()) own->write(shown);
     } catch (const std::exception&) {
         // a full disk costs log lines, not the run; the console may still take the line
     }
-    if (!to_console || line.empty()) return;
+    if (!to_console || shown.empty()) return;
     Console* const chosen = console_override.load();
     Console& console = chosen != nullptr ? *chosen : Console::standard_error();
+    if (line_format == Format::json) return console.line(shown);
     // files and pipes have the time in UTC, people at a terminal the one on their clock
-    if (console.terminal()) line.replace(0, line.find(' '), local_now());
-    console.line(console.color() ? highlighted(level, line) : line);
+    if (console.terminal()) shown.replace(0, shown.find(' '), local_now());
+    console.line(console.color() ? highlighted(level, shown) : shown);
 }
 
 std::string value(std::string_view text) {

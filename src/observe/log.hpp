@@ -3,6 +3,11 @@
 //
 //   2026-02-03T04:05:06.789Z info node=member-0 run=1f0c9a33 step=120 committed digest=ab12
 //
+// or, with the format json, as one object a line:
+//
+//   {"time": "2026-...", "level": "info", "part": "bus", "node": "member-0", "run": "1f0c9a33",
+//    "step": 120, "text": "committed digest=ab12"}
+//
 // A facade: only log.cpp sees spdlog. A call below the level costs one atomic load; its arguments
 // are evaluated but not formatted. All functions may be called from any thread. Nothing is thrown:
 // a log that cannot be written loses lines, not runs.
@@ -12,6 +17,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -35,6 +41,26 @@ Result<Level> parse_level(std::string_view name);
 /// What standard error shows (default info): `[output] log_level`; --quiet is warn, --verbose
 /// debug.
 void set_level(Level level) noexcept;
+enum class Format : std::uint8_t { text, json };
+/// Of standard error and of the process's own file; files of runs stay text, which `vflbus run
+/// logs` merges.
+void set_format(Format format) noexcept;
+/// For lines of single parts in place of set_level(), as "bus=debug, policy=warn". Errors:
+/// bad_config, naming the parts and levels that exist.
+Result<> set_part_levels(std::string_view text);
+/// The parts of Where::part.
+std::span<const std::string_view> parts() noexcept;
+
+/// From now on what standard error would show also goes to `directory`/NODE.log, NODE being the
+/// identity of this process; not before it has one. A file that would grow beyond `bytes_max` is
+/// renamed to NODE.1.log, that one to NODE.2.log, and so on; `files_max` of them are kept.
+struct OwnFile {
+    std::filesystem::path directory;  ///< empty: no file
+    std::uint64_t bytes_max = 10'000'000;
+    std::uint64_t files_max = 5;
+};
+void set_own_file(OwnFile file);
+
 /// What the files of runs keep (default debug), whatever standard error shows.
 void set_file_level(Level level) noexcept;
 /// The node name of this process, on every line from now on.
@@ -61,6 +87,8 @@ struct Where {
     RunId run{};
     std::optional<std::uint64_t> step{};
     std::string_view node{};
+    /// Of the program: bus, access, policy, serve, run, apps, observe; empty: "run".
+    std::string_view part{};
 };
 
 /// Whether a line of this level reaches any sink.

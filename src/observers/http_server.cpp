@@ -1,19 +1,34 @@
 #include "observers/http_server.hpp"
 
 #include <httplib.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
+#include <condition_variable>
+#include <cstring>
+#include <deque>
+#include <mutex>
+#include <set>
 #include <thread>
 #include <utility>
+#include <vector>
 
 namespace vflbus::observers {
 namespace {
 
-constexpr std::size_t threads = 2;
+constexpr std::size_t threads_max = 8;
+constexpr std::size_t requests_max = 100;  ///< over one connection
 constexpr std::size_t request_bytes_max = 16u << 10;
-constexpr std::time_t patience_s = 5;
+/// For a whole request, for the next one, and for the other end to read.
+constexpr std::chrono::milliseconds patience{5000};
+/// For a request while others wait for a thread.
+constexpr std::chrono::milliseconds patience_of_others{250};
 
 struct Place {
     std::string host;
@@ -60,28 +75,214 @@ std::string host_of(const std::string& header) {
     return header.substr(0, header.find(':'));
 }
 
+/// Whether both texts are the same; how long this takes tells nothing of where they differ.
+bool same_secret(const std::string& a, const std::string& b) {
+    unsigned differs = a.size() == b.size() ? 0 : 1;
+    for (std::size_t i = 0; i < a.size() && i < b.size(); ++i)
+        differs |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i]);
+    return differs == 0;
+}
+
+// -- connections -----------------------------------------------------------------------
+
+/// Which connections there are, and how many of them wait for a thread.
+class Connections {
+  public:
+    void add(socket_t socket) {
+        const std::lock_guard lock(mutex_);
+        all_.insert(socket);
+        if (ending_) ::shutdown(socket, SHUT_RDWR);
+    }
+    void remove(socket_t socket) {
+        const std::lock_guard lock(mutex_);
+        all_.erase(socket);
+    }
+    void close_all() {
+        const std::lock_guard lock(mutex_);
+        ending_ = true;
+        for (const socket_t socket : all_) ::shutdown(socket, SHUT_RDWR);
+    }
+    std::atomic<std::size_t> without_thread{0};
+
+  private:
+    std::mutex mutex_;
+    std::set<socket_t> all_;
+    bool ending_ = false;
+};
+
+/// Threads as they are needed, up to a bound.
+class Workers final : public httplib::TaskQueue {
+  public:
+    Workers(std::size_t most, Connections& connections) : most_(most), connections_(connections) {}
+
+    void enqueue(std::function<void()> task) override {
+        {
+            const std::lock_guard lock(mutex_);
+            tasks_.push_back(std::move(task));
+            if (tasks_.size() > idle_ && threads_.size() < most_)
+                threads_.emplace_back([this] { work(); });
+            connections_.without_thread = tasks_.size();
+        }
+        wakes_.notify_one();
+    }
+
+    void shutdown() override {
+        {
+            const std::lock_guard lock(mutex_);
+            ending_ = true;
+        }
+        wakes_.notify_all();
+        for (std::thread& thread : threads_) thread.join();
+    }
+
+  private:
+    void work() {
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            ++idle_;
+            wakes_.wait(lock, [this] { return ending_ || !tasks_.empty(); });
+            --idle_;
+            if (tasks_.empty()) return;
+            const std::function<void()> task = std::move(tasks_.front());
+            tasks_.pop_front();
+            connections_.without_thread = tasks_.size();
+            lock.unlock();
+            task();
+            lock.lock();
+        }
+    }
+
+    std::size_t most_;
+    Connections& connections_;
+    std::mutex mutex_;
+    std::condition_variable wakes_;
+    std::deque<std::function<void()>> tasks_;
+    std::vector<std::thread> threads_;
+    std::size_t idle_ = 0;
+    bool ending_ = false;
+};
+
+using Clock = std::chrono::steady_clock;
+
+/// A socket with a deadline for a whole request, in place of one for each of its bytes. A request
+/// that has been waited for a while is given up as soon as others wait for a thread.
+class Connection final : public httplib::Stream {
+  public:
+    Connection(socket_t socket, const Connections& connections)
+        : socket_(socket), connections_(connections) {}
+
+    /// Whether the next request has begun.
+    [[nodiscard]] bool wait_for_request() {
+        waits_since_ = Clock::now();
+        return is_readable();
+    }
+
+    bool is_readable() const override {
+        if (at_ < got_) return true;
+        for (;;) {
+            const auto waited = Clock::now() - waits_since_;
+            if (waited >= patience) return false;
+            if (waited >= patience_of_others && connections_.without_thread != 0) return false;
+            if (ready(POLLIN, patience_of_others / 4)) return true;
+        }
+    }
+    bool is_writable() const override { return ready(POLLOUT, patience); }
+    ssize_t read(char* to, size_t size) override {
+        if (at_ == got_) {
+            if (!is_readable()) return -1;
+            const ssize_t got = ::recv(socket_, buffer_, sizeof buffer_, 0);
+            if (got <= 0) return got;
+            at_ = 0;
+            got_ = static_cast<std::size_t>(got);
+        }
+        const std::size_t n = std::min(size, got_ - at_);
+        std::memcpy(to, buffer_ + at_, n);
+        at_ += n;
+        return static_cast<ssize_t>(n);
+    }
+    ssize_t write(const char* from, size_t size) override {
+        if (!is_writable()) return -1;
+        return ::send(socket_, from, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    }
+    // nobody here asks who is at the other end
+    void get_remote_ip_and_port(std::string&, int&) const override {}
+    void get_local_ip_and_port(std::string&, int&) const override {}
+    socket_t socket() const override { return socket_; }
+
+  private:
+    [[nodiscard]] bool ready(short what, std::chrono::milliseconds at_most) const {
+        pollfd waited{socket_, what, 0};
+        const int n = ::poll(&waited, 1, static_cast<int>(at_most.count()));
+        return n > 0;
+    }
+
+    socket_t socket_;
+    const Connections& connections_;
+    Clock::time_point waits_since_{};
+    char buffer_[4096];
+    std::size_t at_ = 0;
+    std::size_t got_ = 0;
+};
+
+/// cpp-httplib's server with connections of our own.
+class OwnServer final : public httplib::Server {
+  public:
+    explicit OwnServer(Connections& connections) : connections_(connections) {}
+
+  private:
+    bool process_and_close_socket(socket_t socket) override {
+        connections_.add(socket);
+        Connection connection(socket, connections_);
+        for (std::size_t i = 0; i < requests_max && connection.wait_for_request(); ++i) {
+            bool closed = false;
+            const bool good = process_request(connection, i + 1 == requests_max, closed, nullptr);
+            if (!good || closed) break;
+        }
+        connections_.remove(socket);  // its number may be another one's as soon as it is closed
+        ::shutdown(socket, SHUT_RDWR);
+        ::close(socket);
+        return true;
+    }
+
+    Connections& connections_;
+};
+
+// -- the server ------------------------------------------------------------------------
+
 class Server final : public HttpServer {
   public:
-    Server(Options options, Place place) : options_(std::move(options)), place_(std::move(place)) {
-        server_.new_task_queue = [] { return new httplib::ThreadPool(threads); };
+    Server(Options options, Place place)
+        : options_(std::move(options)), place_(std::move(place)), server_(connections_) {
+        const std::size_t threads = threads_max + (options_.events.empty() ? 0 : events_max);
+        server_.new_task_queue = [this, threads] { return new Workers(threads, connections_); };
         // not SO_REUSEPORT, with which two processes would share the port and nobody be told
         server_.set_socket_options([](socket_t socket) {
             const int yes = 1;
             ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
         });
         server_.set_payload_max_length(request_bytes_max);
-        server_.set_read_timeout(patience_s);
-        server_.set_write_timeout(patience_s);
-        server_.set_keep_alive_timeout(patience_s);
         server_.set_address_family(place_.v6 ? AF_INET6 : AF_UNSPEC);
         for (const auto& [path, handler] : options_.pages)
             server_.Get(path, [this, &handler](const httplib::Request& request,
                                                httplib::Response& response) {
-                answer(handler, request, response);
+                if (let_in(request, response)) answer(handler, request, response);
+            });
+        for (const auto& [path, handler] : options_.actions)
+            server_.Post(path, [this, &handler](const httplib::Request& request,
+                                                httplib::Response& response) {
+                if (let_in(request, response) && let_act(request, response))
+                    answer(handler, request, response);
+            });
+        for (const auto& [path, handler] : options_.events)
+            server_.Get(path, [this, &handler](const httplib::Request& request,
+                                               httplib::Response& response) {
+                if (let_in(request, response)) stream(handler, request, response);
             });
     }
 
     ~Server() override {
+        ending_ = true;
+        connections_.close_all();
         server_.stop();
         if (thread_.joinable()) thread_.join();
     }
@@ -97,6 +298,7 @@ class Server final : public HttpServer {
                                            "has no such address; choose another");
         url_ = "http://" + (place_.v6 ? "[" + place_.host + "]" : place_.host) + ":" +
                std::to_string(place_.port);
+        cookie_ = "vflbus-" + std::to_string(place_.port);
         thread_ = std::thread([this] {
             server_.listen_after_bind();
             over_ = true;
@@ -110,25 +312,110 @@ class Server final : public HttpServer {
     const std::string& url() const override { return url_; }
 
   private:
-    void answer(const Handler& handler, const httplib::Request& request,
-                httplib::Response& response) const {
-        // who may be asked from elsewhere has any name
-        if (!options_.remote && !is_loopback(host_of(request.get_header_value("Host")))) {
-            response.status = 403;
-            response.set_content("this address is for this machine alone\n", "text/plain");
-            return;
-        }
-        HttpAnswer made = handler();
-        response.status = made.status;
+    /// Whether this request may be answered at all; refuses it otherwise.
+    bool let_in(const httplib::Request& request, httplib::Response& response) {
         response.set_header("Cache-Control", "no-store");
         response.set_header("X-Content-Type-Options", "nosniff");
+        response.set_header("Referrer-Policy", "no-referrer");
+        response.set_header("Cross-Origin-Resource-Policy", "same-origin");
+        if (!options_.content_policy.empty()) {
+            response.set_header("Content-Security-Policy", options_.content_policy);
+            response.set_header("X-Frame-Options", "DENY");
+        }
+        const std::string host = request.get_header_value("Host");
+        // who may be asked from elsewhere has any name
+        if (!options_.remote && !is_loopback(host_of(host)))
+            return refuse(response, 403, "this address is for this machine alone\n");
+        // "null" as well, which a page without an origin of its own sends
+        if (request.has_header("Origin") &&
+            request.get_header_value("Origin") != "http://" + host &&
+            request.get_header_value("Origin") != "https://" + host)
+            return refuse(response, 403, "another page asks here\n");
+        if (options_.token.empty()) return true;
+        if (request.has_param("token") && request.method == "GET") {
+            if (!same_secret(request.get_param_value("token"), options_.token))
+                return refuse(response, 401, "that is not the token\n");
+            // out of the address, where others would see it
+            response.set_header("Set-Cookie", cookie_ + "=" + options_.token +
+                                                  "; HttpOnly; SameSite=Strict; Path=/");
+            response.set_header("Location", request.path);
+            return refuse(response, 303, "");
+        }
+        if (same_secret(cookie_of(request), options_.token)) return true;
+        return refuse(response, 401,
+                      "open the address that this program has printed, with its token\n");
+    }
+
+    /// Whether this request may change something; refuses it otherwise.
+    bool let_act(const httplib::Request& request, httplib::Response& response) const {
+        if (!options_.action_word.empty() &&
+            same_secret(request.get_header_value("X-Vflbus-Action"), options_.action_word))
+            return true;
+        return refuse(response, 403, "only the page of this server may do that\n");
+    }
+
+    static bool refuse(httplib::Response& response, int status, const char* text) {
+        response.status = status;
+        response.set_content(text, "text/plain; charset=utf-8");
+        return false;
+    }
+
+    [[nodiscard]] std::string cookie_of(const httplib::Request& request) const {
+        const std::string all = "; " + request.get_header_value("Cookie");
+        const std::string name = "; " + cookie_ + "=";
+        const std::size_t at = all.find(name);
+        if (at == std::string::npos) return {};
+        const std::size_t begin = at + name.size();
+        return all.substr(begin, all.find(';', begin) - begin);
+    }
+
+    static HttpQuery plain(const httplib::Request& request) {
+        HttpQuery made;
+        for (const auto& [name, value] : request.params) made.parameters[name] = value;
+        made.body = request.body;
+        return made;
+    }
+
+    static void answer(const Handler& handler, const httplib::Request& request,
+                       httplib::Response& response) {
+        HttpAnswer made = handler(plain(request));
+        response.status = made.status;
         response.set_content(made.body, made.type.c_str());
+    }
+
+    void stream(const EventsHandler& handler, const httplib::Request& request,
+                httplib::Response& response) {
+        if (streams_.fetch_add(1) >= events_max) {
+            --streams_;
+            refuse(response, 503, "too many pages are open here already\n");
+            return;
+        }
+        const std::shared_ptr<void> one(nullptr, [this](void*) { --streams_; });
+        const std::shared_ptr<HttpEvents> events = handler(plain(request));
+        if (events == nullptr) {
+            refuse(response, 404, "there is no such thing to watch\n");
+            return;
+        }
+        response.set_chunked_content_provider(
+            "text/event-stream", [this, one, events](std::size_t, httplib::DataSink& sink) {
+                std::string text;
+                const bool more = events->next(text) && !ending_;
+                // a comment, by which a page that has gone away is noticed
+                if (text.empty()) text = ":\n\n";
+                sink.write(text.data(), text.size());
+                if (!more) sink.done();
+                return true;
+            });
     }
 
     Options options_;
     Place place_;
     std::string url_;
-    httplib::Server server_;
+    std::string cookie_;
+    Connections connections_;
+    OwnServer server_;
+    std::atomic<std::size_t> streams_{0};
+    std::atomic<bool> ending_{false};
     std::atomic<bool> over_{false};
     std::thread thread_;
 };
@@ -146,6 +433,11 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(Options options) {
     auto server = std::make_unique<Server>(std::move(options), std::move(*place));
     if (auto listens = server->listen(); !listens) return tl::unexpected(listens.error());
     return server;
+}
+
+bool is_loopback_address(const std::string& address) {
+    const auto place = parse_place(address);
+    return place && is_loopback(place->host);
 }
 
 }  // namespace vflbus::observers

@@ -177,7 +177,9 @@ void TensorBoardObserver::on_metrics(const observe::ProgressState&,
 
 void TensorBoardObserver::on_end(const observe::RunReport&, const Failure&) {
     if (std::fflush(file_) != 0) failed_ = true;
-    if (failed_) observe::log::warn("TensorBoard's event file could not be written whole");
+    if (failed_)
+        observe::log::warn({.part = "observe"},
+                           "TensorBoard's event file could not be written whole");
 }
 
 }  // namespace vflbus::observers

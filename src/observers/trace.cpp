@@ -130,7 +130,8 @@ void TraceObserver::on_end(const observe::RunReport&, const Failure&) {
     phase_.clear();
     std::fflush(file_);
     if (dropped_ > 0)
-        observe::log::warn("the trace {} is full: {} later events are not in it",
+        observe::log::warn({.part = "observe"},
+                           "the trace {} is full: {} later events are not in it",
                            options_.file.string(), dropped_);
 }
 

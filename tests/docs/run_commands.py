@@ -30,7 +30,7 @@ PATIENCE_S = 120
 # -- which are not run, and why -------------------------------------------------------
 
 PARSED_ONLY = [
-    (r"10\.0\.0\.1", "an address of another machine"),
+    (r"10\.0\.0\.[15]", "an address of another machine"),
     (r"--podman( |$)|--podman [0-9]|\bagent\b", "needs podman and an image"),
     (r"bank\.toml|shop\.toml", "a configuration of one's own, on a machine of one's own"),
     (r"vflbus (keys|allow|revoke|members|invite|join)\b|--certificates", "needs keys of several machines"),
@@ -41,7 +41,7 @@ PARSED_ONLY = [
     (r"VFLBUS_RANK=1 vflbus actor", "its configuration is in VFLBUS_CONFIG"),
 ]
 # These go on until they are stopped.
-STAYS = re.compile(r"vflbus (broker|actor)\b(?!.*--help)")
+STAYS = re.compile(r"vflbus (broker|actor|ui)\b(?!.*--help)")
 # These are masters themselves.
 BY_HAND = re.compile(r"vflbus (check|predict) (?!.*(--local|--threads))")
 # What `run show` and its like say of a run that is over is right, whatever its exit code.

@@ -94,7 +94,7 @@ std::vector<Bytes> control_seeds() {
 // -- questions ---------------------------------------------------------------------------------
 
 bool try_question(std::span<const std::uint8_t> input) {
-    const auto [kind, body] = choose(input, 13);
+    const auto [kind, body] = choose(input, 15);
     const auto rows = [](const auto& all) { return encode(std::span(all)); };
     const auto number = [](std::uint64_t n) { return encode_from(n); };
     const auto text = [](const std::string& all) { return encode_text(all); };
@@ -123,6 +123,10 @@ bool try_question(std::span<const std::uint8_t> input) {
             return round_trip(body, decode_log, encoded_again);
         case 11:
             return round_trip(body, decode_submit, encoded_again);
+        case 12:
+            return round_trip(body, decode_timing, encoded_again);
+        case 13:
+            return round_trip(body, decode_load, encoded_again);
         default:
             return round_trip(body, decode_submit_answer, encoded_again);
     }

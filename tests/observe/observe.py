@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """./dev observe: what vflbus tells real observers, compared number by number.
 
-A training is watched by a real MLflow server, TensorBoard's own reader and Debian's prometheus.
+A training is watched by a real MLflow server, TensorBoard's own reader, Debian's prometheus, and a
+person with Debian's chromium (ui.py).
 MLflow and TensorBoard come from PyPI into a virtual environment (--venv, made when it is not there);
 everything listens at loopback. Each case says what it compared; the first difference ends it with 1.
 """
@@ -100,7 +101,9 @@ class Play:
         self.vflbus = arguments.vflbus
         self.venv = pathlib.Path(arguments.venv)
         self.work = pathlib.Path(work)
+        self.shots = arguments.pictures
         self.servers = []
+        self.processes = []  # without a log of their own
 
     def start(self, name, command, env=None):
         server = Server(command, self.work / (name + ".log"), env)
@@ -363,7 +366,12 @@ def case_prometheus(play):
             training.kill()
 
 
-CASES = {"prometheus": case_prometheus, "tensorboard": case_tensorboard, "trace": case_trace,
+def case_ui(play):
+    import ui
+    ui.case_ui(play, free_port, check, until)
+
+
+CASES = {"ui": case_ui, "prometheus": case_prometheus, "tensorboard": case_tensorboard, "trace": case_trace,
          "mlflow": case_mlflow}
 
 
@@ -371,6 +379,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vflbus", required=True)
     parser.add_argument("--venv", required=True)
+    parser.add_argument("--pictures", default="build/observe-ui", help="where those of `ui` go")
     parser.add_argument("cases", nargs="*", help="of " + ", ".join(CASES))
     arguments = parser.parse_args()
     arguments.cases = arguments.cases or list(CASES)
@@ -390,6 +399,9 @@ def main():
         finally:
             for server in play.servers:
                 server.stop()
+            for process in play.processes:
+                process.kill()
+                process.wait()
 
 
 if __name__ == "__main__":

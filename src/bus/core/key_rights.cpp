@@ -84,6 +84,11 @@ bool KeyRights::may_ask(const Identity* key, const AskedAbout& about) const {
         case Question::metrics:
         case Question::configuration:
             return about.own_node || entry->may(Right::status) || asks_its_owner;
+        case Question::timing:
+            return about.own_node || entry->may(Right::status) || asks_its_owner ||
+                   asks_its_member;
+        case Question::load:
+            return about.own_node || entry->may(Right::see);
         case Question::log:
             return about.own_node || entry->may(Right::logs) || asks_its_member;
         case Question::key:  // asked before any of these

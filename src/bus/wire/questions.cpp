@@ -80,12 +80,16 @@ std::string_view name_of(Question question) noexcept {
             return "log";
         case Question::stop:
             return "stop";
+        case Question::timing:
+            return "timing";
         case Question::submit:
             return "submit";
         case Question::key:
             return "key";
         case Question::terms:
             return "terms";
+        case Question::load:
+            return "load";
     }
     return "unknown question";
 }
@@ -319,6 +323,73 @@ Result<LogAnswer> decode_log(std::span<const std::uint8_t> body) {
     m.next = r.u64();
     m.whole = r.boolean();
     m.text = r.str(log_text_bytes_max);
+    return finished(r, std::move(m));
+}
+
+Bytes encode(const TimingAnswer& m) {
+    Writer w;
+    w.array(3).u64(m.now_us).array(m.steps.size());
+    for (const StepTiming& step : m.steps) {
+        w.array(5).u64(step.step).u64(step.begun_us).u64(step.took_us).u64(step.compute_us);
+        w.array(step.waits.size());
+        for (const PartyWait& wait : step.waits)
+            w.array(3).u64(wait.party).u64(wait.asked_us).u64(wait.took_us);
+    }
+    w.array(m.work.size());
+    for (const WorkTiming& work : m.work)
+        w.array(3).u64(work.type).u64(work.begun_us).u64(work.took_us);
+    return w.take();
+}
+Result<TimingAnswer> decode_timing(std::span<const std::uint8_t> body) {
+    Reader r("timing", body, 3, answer_limits);
+    TimingAnswer m;
+    m.now_us = r.u64();
+    m.steps.resize(enter_up_to(r, timing_steps_max, "steps"));
+    for (StepTiming& step : m.steps) {
+        r.enter(5);
+        step.step = r.u64();
+        step.begun_us = r.u64();
+        step.took_us = r.u64();
+        step.compute_us = r.u64();
+        step.waits.resize(enter_up_to(r, timing_waits_max, "waits"));
+        for (PartyWait& wait : step.waits) {
+            r.enter(3);
+            wait.party = r.u64();
+            wait.asked_us = r.u64();
+            wait.took_us = r.u64();
+            r.leave();
+            if (!r.ok()) break;
+        }
+        r.leave();
+        r.leave();
+        if (!r.ok()) break;
+    }
+    r.leave();
+    m.work.resize(enter_up_to(r, timing_work_max, "requests"));
+    for (WorkTiming& work : m.work) {
+        r.enter(3);
+        work.type = r.u64();
+        work.begun_us = r.u64();
+        work.took_us = r.u64();
+        r.leave();
+        if (!r.ok()) break;
+    }
+    r.leave();
+    return finished(r, std::move(m));
+}
+
+Bytes encode(const LoadAnswer& m) {
+    Writer w;
+    w.array(4).u64(m.now_us).u64(m.cpu_ms).u64(m.memory_bytes).u64(m.started_ms);
+    return w.take();
+}
+Result<LoadAnswer> decode_load(std::span<const std::uint8_t> body) {
+    Reader r("load", body, 4, answer_limits);
+    LoadAnswer m;
+    m.now_us = r.u64();
+    m.cpu_ms = r.u64();
+    m.memory_bytes = r.u64();
+    m.started_ms = r.u64();
     return finished(r, std::move(m));
 }
 

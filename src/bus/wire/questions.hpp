@@ -26,11 +26,14 @@ enum class Question : std::uint16_t {
     configuration = 18,
     log = 19,
     stop = 20,
+    timing = 21,
     // -- of a master that waits for submissions
     submit = 24,
     // -- of every node that seals: docs/protocol.md, section 14
     key = 32,
     terms = 33,
+    // -- of every node
+    load = 34,
 };
 std::string_view name_of(Question question) noexcept;
 
@@ -155,6 +158,46 @@ struct LogAnswer {
 };
 inline constexpr std::size_t log_text_bytes_max = 128u << 10;
 
+/// Where the last steps' time went. Times are microseconds; points of time are of the wall clock of
+/// whoever answers, `now_us` among them, so that an asker can lay the clocks over one another.
+struct PartyWait {
+    std::uint64_t party = 0;     ///< as the owner counts those that it asks, members by rank
+    std::uint64_t asked_us = 0;  ///< when
+    std::uint64_t took_us = 0;   ///< until its answer
+    friend bool operator==(const PartyWait&, const PartyWait&) = default;
+};
+struct StepTiming {
+    std::uint64_t step = 0;
+    std::uint64_t begun_us = 0;
+    std::uint64_t took_us = 0;
+    std::uint64_t compute_us = 0;  ///< in which the owner itself has computed
+    std::vector<PartyWait> waits;
+    friend bool operator==(const StepTiming&, const StepTiming&) = default;
+};
+/// A request that a member has worked on.
+struct WorkTiming {
+    std::uint64_t type = 0;
+    std::uint64_t begun_us = 0;
+    std::uint64_t took_us = 0;
+    friend bool operator==(const WorkTiming&, const WorkTiming&) = default;
+};
+struct TimingAnswer {
+    std::uint64_t now_us = 0;
+    std::vector<StepTiming> steps;  ///< of the owner
+    std::vector<WorkTiming> work;   ///< of a member
+};
+inline constexpr std::size_t timing_steps_max = 32;
+inline constexpr std::size_t timing_waits_max = 16;
+inline constexpr std::size_t timing_work_max = 128;
+
+/// What a node's process costs its machine.
+struct LoadAnswer {
+    std::uint64_t now_us = 0;        ///< of its wall clock
+    std::uint64_t cpu_ms = 0;        ///< user and system time since it began
+    std::uint64_t memory_bytes = 0;  ///< resident
+    std::uint64_t started_ms = 0;    ///< since 1970
+};
+
 struct SubmitQuery {
     std::string agreed;  ///< canonical text, see config/agreed
     std::string label;   ///< for people; may be empty
@@ -164,7 +207,7 @@ struct SubmitAnswer {
     std::uint64_t ahead = 0;  ///< how many wait before it
 };
 
-/// `[]`: status, configuration.
+/// `[]`: status, configuration, timing, load.
 Bytes encode_empty();
 /// `[from]`: metrics, log.
 Bytes encode_from(std::uint64_t from);
@@ -173,6 +216,8 @@ Bytes encode_text(std::string_view text);
 Bytes encode(const RunStatus& m);
 Bytes encode(const MetricsAnswer& m);
 Bytes encode(const LogAnswer& m);
+Bytes encode(const TimingAnswer& m);
+Bytes encode(const LoadAnswer& m);
 Bytes encode(const SubmitQuery& m);
 Bytes encode(const SubmitAnswer& m);
 
@@ -181,6 +226,8 @@ Result<std::string> decode_text(std::span<const std::uint8_t> body);
 Result<RunStatus> decode_status(std::span<const std::uint8_t> body);
 Result<MetricsAnswer> decode_metrics(std::span<const std::uint8_t> body);
 Result<LogAnswer> decode_log(std::span<const std::uint8_t> body);
+Result<TimingAnswer> decode_timing(std::span<const std::uint8_t> body);
+Result<LoadAnswer> decode_load(std::span<const std::uint8_t> body);
 Result<SubmitQuery> decode_submit(std::span<const std::uint8_t> body);
 Result<SubmitAnswer> decode_submit_answer(std::span<const std::uint8_t> body);
 

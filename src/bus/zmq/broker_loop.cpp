@@ -146,8 +146,9 @@ class BrokerLoopImpl final : public BrokerLoop {
           gate_(std::move(gate)),
           keys_(std::move(keys)),
           socket_(context_->zmq, zmq::socket_type::router),
-          connections_(context_->zmq, socket_, bounds_of(timings, limits),
-                       [](const std::string& line) { observe::log::warn("{}", line); }),
+          connections_(
+              context_->zmq, socket_, bounds_of(timings, limits),
+              [](const std::string& line) { observe::log::warn({.part = "bus"}, "{}", line); }),
           transport_(socket_, connections_, gate_.get()),
           resolve_patience_(timings.resolve),
           ledger_(ledger),
@@ -405,7 +406,9 @@ class BrokerLoopImpl final : public BrokerLoop {
                 0, std::chrono::duration_cast<std::chrono::milliseconds>(then.time_since_epoch())
                        .count()));
         };
-        config.log = [](const std::string& line) { observe::log::info("{}", line); };
+        config.log = [](const std::string& line) {
+            observe::log::info({.part = "bus"}, "{}", line);
+        };
         return config;
     }
 
@@ -438,7 +441,7 @@ Result<SecretKeyFile> read_own_key(const std::filesystem::path& directory) {
     const Seconds now = wall_seconds();
     const std::string text = expiry_warning("the broker's key", own->expires, now);
     if (own->expires <= now) return fail(Errc::not_allowed, text);
-    if (!text.empty()) observe::log::warn("{}", text);
+    if (!text.empty()) observe::log::warn({.part = "bus"}, "{}", text);
     return own;
 }
 

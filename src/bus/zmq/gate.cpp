@@ -68,7 +68,7 @@ void warn_of_expiry(const AllowList& list) {
     const Seconds now = wall_seconds();
     for (const Allowed& entry : list.entries()) {
         const std::string text = expiry_warning("the key of " + entry.name, entry.expires, now);
-        if (!text.empty() && left-- > 0) observe::log::warn("{}", text);
+        if (!text.empty() && left-- > 0) observe::log::warn({.part = "access"}, "{}", text);
     }
 }
 
@@ -169,7 +169,8 @@ class GateImpl final : public Gate {
                 (void)::poll(&ready, 1, looks_every_ms);
                 if (clock_now() - told_ < std::chrono::minutes(1) && told_ != TimePoint{}) continue;
                 told_ = clock_now();
-                observe::log::error("the gate cannot answer for a moment: {}", e.what());
+                observe::log::error({.part = "access"}, "the gate cannot answer for a moment: {}",
+                                    e.what());
             }
         }
     }
@@ -191,7 +192,7 @@ class GateImpl final : public Gate {
 
     void look_at_list(bool always) {
         if (!file_->refresh(always)) return;
-        observe::log::info("the allow-list was read again keys={}",
+        observe::log::info({.part = "access"}, "the allow-list was read again keys={}",
                            file_->list()->entries().size());
         changed_.ring();
     }
@@ -239,8 +240,9 @@ class GateImpl final : public Gate {
             wall_seconds());
         if (!done) {
             if (const auto ending = lines_.take(clock_now()))
-                observe::log::warn("not joined name={} key={} by={}: {}{}", request->name,
-                                   fingerprint, shown, done.error().sentence, *ending);
+                observe::log::warn({.part = "access"}, "not joined name={} key={} by={}: {}{}",
+                                   request->name, fingerprint, shown, done.error().sentence,
+                                   *ending);
             // what is wrong with a file here is not for strangers
             if (done.error().code == Errc::not_allowed) return tl::unexpected(done.error());
             return fail(Errc::io, done.error().code == Errc::timed_out
@@ -249,8 +251,8 @@ class GateImpl final : public Gate {
                                         "for its owner");
         }
         if (!done->repeated)
-            observe::log::info("joined name={} key={} {} expires={} by={}", done->entry.name,
-                               fingerprint, text_of_rights(done->entry),
+            observe::log::info({.part = "access"}, "joined name={} key={} {} expires={} by={}",
+                               done->entry.name, fingerprint, text_of_rights(done->entry),
                                date_text(done->entry.expires), shown);
         look_at_list(true);
         return EnrolAnswer{done->entry.name,
@@ -308,11 +310,13 @@ class GateImpl final : public Gate {
         if (!ending) return verdict;
         const Allowed* const expired = list->find(verdict.fingerprint);
         if (invited != nullptr) {
-            observe::log::warn("not let in key={} from={}: the invitation of {} has expired{}",
+            observe::log::warn({.part = "access"},
+                               "not let in key={} from={}: the invitation of {} has expired{}",
                                verdict.fingerprint, address, invited->as.name, *ending);
             return verdict;
         }
-        observe::log::warn("not let in key={} from={}: {}{}", verdict.fingerprint, address,
+        observe::log::warn({.part = "access"}, "not let in key={} from={}: {}{}",
+                           verdict.fingerprint, address,
                            expired == nullptr ? "it is not on the allow-list"
                                               : "the key of " + expired->name + " has expired",
                            *ending);
@@ -364,7 +368,7 @@ Result<std::unique_ptr<Gate>> Gate::open(std::shared_ptr<Context> context,
                                          const std::filesystem::path& directory,
                                          const PublicKey& own, Seconds own_expires) {
     auto file = AllowListFile::open(allow_list_path(directory), [](const std::string& line) {
-        observe::log::warn("{}", line);
+        observe::log::warn({.part = "access"}, "{}", line);
     });
     if (!file) return tl::unexpected(file.error());
     warn_of_expiry(*(*file)->list());

@@ -204,8 +204,8 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
         key_mark_ = mark;
         const auto keys = load_link_keys(keys_, node_, wall_seconds());
         if (!keys || keys->own.pair.public_key == link_keys_->own.pair.public_key) return;
-        observe::log::info("{} has a new key {}, and begins a new session with it", node_,
-                           fingerprint_of(keys->own.pair.public_key));
+        observe::log::info({.part = "bus"}, "{} has a new key {}, and begins a new session with it",
+                           node_, fingerprint_of(keys->own.pair.public_key));
         core_.begin_again(now);
     }
 
@@ -282,7 +282,7 @@ Result<> check_keys(const Address& address, const KeySource& keys, const std::st
     for (const std::string& text :
          {expiry_warning("the key of " + loaded->own.name, loaded->own.expires, now),
           expiry_warning("the broker's key", loaded->broker.expires, now)})
-        if (!text.empty()) observe::log::warn("{}", text);
+        if (!text.empty()) observe::log::warn({.part = "bus"}, "{}", text);
     return {};
 }
 
@@ -294,7 +294,7 @@ std::function<void(const std::string&)> seal_log() {
     return [lines = std::make_shared<LineAllowance>(seal_lines, clock_now())](
                const std::string& sentence) {
         if (const auto ending = lines->take(clock_now()))
-            observe::log::warn("{}{}", sentence, *ending);
+            observe::log::warn({.part = "bus"}, "{}{}", sentence, *ending);
     };
 }
 

@@ -246,6 +246,9 @@ void question_attempts(std::vector<Attempt>& all) {
         add("for metrics", from, "master", Question::metrics, encode_from(0));
         add("for the configuration", from, "master", Question::configuration, encode_empty());
         add("for its log", from, "master", Question::log, encode_from(0));
+        add("where its time goes", from, "master", Question::timing, encode_empty());
+        add("where the time of a member goes", from, "member-0", Question::timing, encode_empty());
+        add("for its load", from, "master", Question::load, encode_empty(), RunId{});
         add("for the log of a member", from, "member-0", Question::log, encode_from(0));
         add("about a run that nobody knows", from, "master", Question::status, encode_empty(),
             run_of(9));
@@ -333,11 +336,12 @@ TEST_CASE("what a key has the right to is done", "[access]") {
         k.nothing_more();
         return sent;
     };
-    for (const auto question : {Question::stop, Question::status, Question::log}) {
+    for (const auto question :
+         {Question::stop, Question::status, Question::timing, Question::log}) {
         k.ask(alice, "master", question,
-              question == Question::stop     ? encode_sentence("now")
-              : question == Question::status ? encode_empty()
-                                             : encode_from(0));
+              question == Question::stop  ? encode_sentence("now")
+              : question != Question::log ? encode_empty()
+                                          : encode_from(0));
         passed("master");
     }
     CHECK(std::count_if(k.lines.begin(), k.lines.end(), [](const std::string& line) {

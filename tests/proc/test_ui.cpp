@@ -1,0 +1,171 @@
+// `vflbus ui` and `vflbus top` as a plain HTTP client and a pipe see them; a real browser looks at
+// the page in ./dev observe ui.
+
+#include <csignal>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "../unit/observers/socket.hpp"
+#include "catch.hpp"
+#include "parties.hpp"
+#include "support.hpp"
+
+using namespace proc;
+using vflbus::test::ask;
+using vflbus::test::Connected;
+
+namespace {
+
+/// `vflbus ui` of a broker, and a stream of what it tells.
+class Ui {
+  public:
+    Ui(const TempDir& dir, const std::string& broker, const Words& more = {})
+        : process(dir, with({"ui", "--broker", broker, "--http", "127.0.0.1:0", "--json"}, more)) {
+        REQUIRE(process.await_output("}"));
+        address = Json::parse(process.out())["address"].get<std::string>();
+        url = address.substr(0, address.find('/', sizeof "http://"));
+    }
+    [[nodiscard]] std::string get(const std::string& path, const std::string& headers = {}) const {
+        return ask(url, "GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + headers +
+                            "Connection: close\r\n\r\n");
+    }
+    [[nodiscard]] std::string post(const std::string& path, const std::string& headers) const {
+        return ask(url, "POST " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\n" +
+                            headers + "Connection: close\r\n\r\n");
+    }
+    /// What a page needs to say to change something.
+    [[nodiscard]] std::string action_word() const {
+        const std::string page = get("/");
+        const std::string mark = "name=\"action-word\" content=\"";
+        const std::size_t at = page.find(mark);
+        return at == std::string::npos ? "" : page.substr(at + mark.size(), 32);
+    }
+
+    Process process;
+    std::string address;
+    std::string url;
+};
+
+/// Listens to the events of `path` until `seen` is content with all that was told.
+bool hears(const Ui& ui, const std::string& path,
+           const std::function<bool(const std::string&)>& seen) {
+    const Connected stream(ui.url);
+    stream.send("GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    std::string told;
+    const auto until = std::chrono::steady_clock::now() + patience;
+    while (std::chrono::steady_clock::now() < until) {
+        const std::string piece = stream.receive();
+        if (piece.empty()) return false;
+        told += piece;
+        if (seen(told)) return true;
+    }
+    return false;
+}
+
+std::function<bool(const std::string&)> all_of(std::set<std::string> texts) {
+    return [texts = std::move(texts)](const std::string& told) {
+        for (const std::string& text : texts)
+            if (told.find(text) == std::string::npos) return false;
+        return true;
+    };
+}
+
+}  // namespace
+
+TEST_CASE("a browser is shown nodes, runs and what one run does, and can stop it", "[ui]") {
+    const TempDir dir;
+    make_example(dir);
+    ByHand parties(dir, with(long_enough, {"--set", "model.epochs=20000"}), {}, true);
+    parties.start_all();
+    REQUIRE(await(*parties.master, [&] { return record(dir.path() / "runs" / run_id).step > 0; }));
+    Ui ui(dir, parties.endpoint);
+
+    const std::string page = ui.get("/");
+    CHECK(page.starts_with("HTTP/1.1 200"));
+    CHECK(page.find("Content-Security-Policy: default-src 'none'; script-src 'self'") !=
+          std::string::npos);
+    for (const char* elsewhere : {"http://", "https://", "//cdn"})
+        for (const char* file : {"/", "/app.js", "/app.css"}) {
+            std::string text = ui.get(file);
+            text = replaced(text, "http://www.w3.org/2000/svg", "");  // a name, not an address
+            CHECK(text.find(elsewhere) == std::string::npos);
+        }
+    CHECK(ui.get("/", "Origin: http://evil.example\r\n").starts_with("HTTP/1.1 403"));
+    CHECK(ask(ui.url, "GET / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n")
+              .starts_with("HTTP/1.1 403"));
+
+    CHECK(hears(ui, "/events?details=" + run_id,
+                all_of({"event: overview", "\"name\": \"member-0\"", "\"name\": \"member-1\"",
+                        "\"status\": \"running\"", "\"latency_seconds\": 0.", "event: run",
+                        "model.epochs = 20000", "\"compute_us\"", "event: metrics", "event: losses",
+                        "event: log"})));
+
+    const std::string stop = "/stop?run=" + run_id;
+    const std::string origin = "Origin: http://127.0.0.1\r\n";
+    CHECK_FALSE(ui.get(stop).starts_with("HTTP/1.1 200"));
+    CHECK(ui.post(stop, origin).starts_with("HTTP/1.1 403"));
+    CHECK(ui.post(stop, origin + "X-Vflbus-Action: 00\r\n").starts_with("HTTP/1.1 403"));
+    const std::string word = "X-Vflbus-Action: " + ui.action_word() + "\r\n";
+    CHECK(ui.post(stop, "Origin: http://evil.example\r\n" + word).starts_with("HTTP/1.1 403"));
+    CHECK(ui.post("/stop?run=ff", origin + word).starts_with("HTTP/1.1 400"));
+    CHECK_FALSE(parties.master->reap());
+    CHECK(ui.post(stop, origin + word).starts_with("HTTP/1.1 200"));
+    CHECK(parties.master->wait().exit_code != 0);
+    CHECK(hears(ui, "/events", all_of({"\"status\": \"stopped\""})));
+    CHECK(ui.post(stop, origin + word).starts_with("HTTP/1.1 409"));
+    ui.process.signal(SIGTERM);
+    CHECK(ui.process.wait().exit_code == 0);
+}
+
+TEST_CASE("without a broker the page shows what lies here, and says so", "[ui]") {
+    const TempDir dir;
+    make_example(dir);
+    REQUIRE(run(dir, launch(dir, "runs")).exit_code == 0);
+    const Ui ui(dir, "tcp://127.0.0.1:1",
+                {"--token", "--set", "output.runs_dir=" + (dir / "runs")});
+    CHECK(ui.get("/").starts_with("HTTP/1.1 401"));
+    const std::string token = ui.address.substr(ui.address.find("token=") + 6);
+    const std::string let_in = ui.get("/?token=" + token);
+    CHECK(let_in.starts_with("HTTP/1.1 303"));
+    const std::size_t at = let_in.find("Set-Cookie: ") + 12;
+    const std::string cookie = "Cookie: " + let_in.substr(at, let_in.find(';', at) - at) + "\r\n";
+    CHECK(ui.get("/", cookie).starts_with("HTTP/1.1 200"));
+    const Connected stream(ui.url);
+    stream.send("GET /events?curves=" + run_id + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + cookie +
+                "\r\n");
+    const auto done = all_of({"\"answers\": false", "no broker answers at tcp://127.0.0.1:1",
+                              "\"status\": \"completed\"", "event: metrics"});
+    std::string told;
+    for (std::string piece; !done(told) && !(piece = stream.receive()).empty();) told += piece;
+    CHECK(done(told));
+}
+
+TEST_CASE("an address of others is refused without --remote", "[ui]") {
+    const TempDir dir;
+    const Finished refused = run(dir, {"ui", "--http", "0.0.0.0:0"});
+    CHECK(refused.exit_code != 0);
+    CHECK(refused.err.find("--remote") != std::string::npos);
+}
+
+TEST_CASE("top writes nodes and runs as plain text into a pipe, and as JSON once", "[ui]") {
+    const TempDir dir;
+    make_example(dir);
+    ByHand parties(dir, with(long_enough, {"--set", "model.epochs=20000"}), {}, true);
+    parties.start_all();
+    REQUIRE(await(*parties.master, [&] { return record(dir.path() / "runs" / run_id).step > 0; }));
+    const Finished text = run(dir, {"top", "--broker", parties.endpoint});
+    CHECK(text.exit_code == 0);
+    CHECK(text.out.find('\x1b') == std::string::npos);
+    for (const char* shown : {"member-0", "member-1", "master", "running", "1 of 1 runs going on"})
+        CHECK(text.out.find(shown) != std::string::npos);
+    const Finished json = run(dir, {"top", "--broker", parties.endpoint, "--json"});
+    CHECK(json.exit_code == 0);
+    const Json told = Json::parse(json.out);
+    CHECK(told["broker"]["answers"] == true);
+    CHECK(told["nodes"].size() == 3);
+    CHECK(told["runs"][0]["run_id"] == run_id);
+    CHECK(told["runs"][0]["progress"]["step"].get<std::uint64_t>() > 0);
+    CHECK(told["nodes"][0]["memory_bytes"].get<std::uint64_t>() > 0);
+    CHECK(run(dir, {"top", "--broker", "tcp://127.0.0.1:1"}).exit_code != 0);
+}
