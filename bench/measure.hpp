@@ -54,5 +54,7 @@ double bare_arithmetic(int steps, int members, int rows, int features);
 /// Seconds of one step of a split network with Eigen alone, in one process: members' networks of
 /// features-128-64, 64-1 on top of all, ReLU and Adam; mean over `steps`.
 double bare_network(int steps, int members, int rows, int features);
+/// A training that everybody watches against one that nobody does; the page for Prometheus.
+void measure_observe(Report& report, const Settings& settings);
 
 }  // namespace vflbus::bench

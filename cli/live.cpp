@@ -36,7 +36,6 @@ constexpr std::size_t open_max = bus::queries_max - 4;
 constexpr std::size_t line_bytes_max = 1'000;
 constexpr double not_known = std::numeric_limits<double>::quiet_NaN();
 
-
 bus::RunState state_of(const std::string& status) {
     using bus::RunState;
     for (const RunState state :
@@ -367,13 +366,7 @@ Duration Live::take_nodes(const bus::Bytes& body) {
     for (bus::NodeRow& row : *rows) {
         there.insert(row.name);
         LiveNode node{std::move(row), not_known, not_known, 0, {}};
-        const auto load = loads_.find(node.row.name);
-        if (load != loads_.end() && node.row.state == bus::NodeState::up) {
-            node.latency = load->second.latency;
-            node.cpu = load->second.cpu;
-            node.memory_bytes = load->second.last.memory_bytes;
-            node.trouble = load->second.trouble;
-        }
+        show_load(node);
         nodes.push_back(std::move(node));
     }
     std::erase_if(loads_, [&](const auto& entry) { return !there.contains(entry.first); });
@@ -381,6 +374,16 @@ Duration Live::take_nodes(const bus::Bytes& body) {
     nodes_ = std::move(nodes);
     ++changes_;
     return nodes_every;
+}
+
+/// What the node has told of its load, if it is there.
+void Live::show_load(LiveNode& node) const {
+    const auto load = loads_.find(node.row.name);
+    if (load == loads_.end() || node.row.state != bus::NodeState::up) return;
+    node.latency = load->second.latency;
+    node.cpu = load->second.cpu;
+    node.memory_bytes = load->second.last.memory_bytes;
+    node.trouble = load->second.trouble;
 }
 
 void Live::take_load(const Open& open, const std::string& name, const bus::Bytes& body) {
@@ -400,6 +403,9 @@ void Live::take_load(const Open& open, const std::string& name, const bus::Bytes
     load.last = *told;
     load.trouble.clear();
     load.latency = std::chrono::duration<double>(clock_now() - open.asked).count();
+    for (LiveNode& node : nodes_)
+        if (node.row.name == name) show_load(node);
+    ++changes_;
 }
 
 Duration Live::take_status(LiveRun& run, const bus::Bytes& body) {

@@ -143,6 +143,7 @@ class Live {
     Duration take_status(LiveRun& run, const bus::Bytes& body);
     Duration take_metrics(LiveRun& run, const bus::Bytes& body);
     Duration take_log(LiveRun& run, const std::string& party, const bus::Bytes& body);
+    void show_load(LiveNode& node) const;
     void take_load(const Open& open, const std::string& name, const bus::Bytes& body);
     Duration failed(const Item& item, const Failure& failure);
     void read_files_of(LiveRun& run);

@@ -14,6 +14,7 @@
 #include <shared_mutex>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "base/json.hpp"
 #include "base/text.hpp"
@@ -233,7 +234,8 @@ Result<> set_part_levels(std::string_view text) {
             return fail(
                 Errc::bad_config,
                 "\"" + item + "\" is no level of a part; write PART=LEVEL, such as " +
-                    "bus=debug. Parts: " + join_and({part_names.begin(), part_names.end()}));
+                    "bus=debug. Parts: " +
+                    join_and(std::vector<std::string>(part_names.begin(), part_names.end())));
         const auto level = parse_level(trim(item.substr(equals + 1)));
         if (!level) return tl::unexpected(level.error());
         levels[static_cast<std::size_t>(found - part_names.begin())] = *level;

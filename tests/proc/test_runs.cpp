@@ -648,3 +648,28 @@ TEST_CASE("trainings at once on the same members give the models that they give 
         CHECK(bus.models_of(id("b", i)) == alone[static_cast<std::size_t>(i)]);
     }
 }
+
+TEST_CASE("the same token gives the same run, however often it is sent", "[submit]") {
+    const TempDir dir;
+    Bus bus(dir);
+    auto master = bus.serve();
+    const Words nightly{"--token", "nightly 7"};
+    const std::string first = bus.submit(nightly);
+    REQUIRE(first.size() == 32);
+    CHECK(bus.submit(nightly) == first);
+    const Words another{"run",     "submit",    "--config", "run.toml",
+                        "--token", "nightly 7", "--set",    "model.epochs=9"};
+    const Finished refused = run(dir, bus.ask(another));
+    CHECK(refused.exit_code != 0);
+    CHECK(refused.err.find("another configuration") != std::string::npos);
+    const Finished waited =
+        run(dir, bus.ask(with({"run", "submit", "--config", "run.toml", "--wait"}, nightly)));
+    INFO(waited.err);
+    CHECK(waited.exit_code == 0);
+    // a master that was started again knows it by its files
+    master->signal(SIGTERM);
+    (void)master->wait();
+    master = bus.serve();
+    CHECK(bus.submit(nightly) == first);
+    CHECK(bus.asked({"runs"})["runs"].size() == 1);
+}

@@ -88,7 +88,9 @@ TEST_CASE("a browser is shown nodes, runs and what one run does, and can stop it
     for (const char* elsewhere : {"http://", "https://", "//cdn"})
         for (const char* file : {"/", "/app.js", "/app.css"}) {
             std::string text = ui.get(file);
-            text = replaced(text, "http://www.w3.org/2000/svg", "");  // a name, not an address
+            // a name, not an address
+            if (file == std::string("/app.js"))
+                text = replaced(text, "http://www.w3.org/2000/svg", "");
             CHECK(text.find(elsewhere) == std::string::npos);
         }
     CHECK(ui.get("/", "Origin: http://evil.example\r\n").starts_with("HTTP/1.1 403"));

@@ -140,6 +140,7 @@ class ProcessNode final : public Node, private NodeLock {
         config.workers = workers_;
         config.wake = [this] { loop_->wake(); };
         config.on_handled = options_.on_handled;
+        config.say = options_.on_waiting;
         return config;
     }
 

@@ -47,7 +47,8 @@ struct NodeOptions {
     bus::ExtensionNumbers extensions_understood{};
     /// Called after each handler: it copies and returns. May be empty.
     std::function<void(const HandledRequest&)> on_handled;
-    /// Called when the node starts, or has waited some seconds, for something: one line for people.
+    /// Called when the node starts, has waited some seconds for something, or has lost the broker:
+    /// one line for people.
     std::function<void(const std::string&)> on_waiting;
 };
 

@@ -459,11 +459,16 @@ void NodeCore::cancel_handlers() {
 }
 
 void NodeCore::on(bus::LinkUp&) {
+    if (std::exchange(said_lost_, false) && config_.say) config_.say("the broker is back");
     if (driven_app_ == nullptr || driver_->closing_ || !begin_driven()) return;
     call_driven([this] { driven_app_->on_link(*driver_, true, {}); });
 }
 
 void NodeCore::on(bus::LinkDown& event) {
+    if (!contexts_.empty() && config_.say && !std::exchange(said_lost_, true))
+        config_.say("lost the broker: " + event.sentence + "; the runs here wait " +
+                    human_seconds(std::chrono::duration<double>(config_.link_timeout).count()) +
+                    " for it");
     if (driven_app_ == nullptr || driver_->closing_) return;
     call_driven([&] { driven_app_->on_link(*driver_, false, event.sentence); });
 }

@@ -68,6 +68,9 @@ struct NodeCoreConfig {
     std::function<void()> wake{};
     /// Called after each handler, with the lock held: it copies and returns. May be empty.
     std::function<void(const HandledRequest&)> on_handled{};
+    /// Told, as lines for the log, when the broker is lost and when it is back, while this node
+    /// serves a run: whoever drives a run says so itself. Called with the lock held; may be empty.
+    std::function<void(const std::string&)> say{};
 };
 
 class NodeCore {
@@ -194,6 +197,7 @@ class NodeCore {
     std::uint64_t last_room_ = 0;
     bool was_up_ = false;
     std::optional<TimePoint> down_since_;  ///< no link since then
+    bool said_lost_ = false;  ///< the log knows that the broker is lost
     bool begun_ = false;                   ///< the driven run was announced
     bool opened_ = false;                  ///< ... and that was confirmed
     std::uint64_t handled_ = 0;

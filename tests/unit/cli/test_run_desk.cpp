@@ -190,3 +190,42 @@ TEST_CASE("a desk that is closed answers none of those that wait", "[cli]") {
             desk.answer(query(Question::status), [](const Result<bus::Bytes>&) {});
     }
 }
+
+TEST_CASE("where the time of a run's steps goes is told, of the last steps alone", "[cli]") {
+    const Runs runs;
+    RunDesk desk("master", runs.path, config::ShareLog::owned);
+    desk.drives(run, "", {}, {});
+    observe::ProgressState state;
+    const TimePoint begin{100s};
+    for (state.step = 1; state.step <= 100; ++state.step) {
+        desk.add_answer({0, 19, begin, begin + 2ms, 4000, 300, false});
+        desk.add_answer({1, 19, begin, begin + 3ms, 4000, 300, false});
+        desk.add_answer({1, 23, begin, begin + 9s, 4000, 300, true});  // no step waits for it
+        desk.add_work(begin, begin + 1ms);
+        desk.update(state);
+    }
+    const auto told = bus::decode_timing(*ask(desk, query(Question::timing)));
+    REQUIRE(told.has_value());
+    REQUIRE(told->steps.size() == bus::timing_steps_max);
+    const bus::StepTiming& last = told->steps.back();
+    CHECK(last.step == 100);
+    CHECK(last.compute_us == 1000);
+    REQUIRE(last.waits.size() == 2);
+    CHECK(last.waits[0].took_us == 2000);
+    CHECK(last.waits[1].party == 1);
+    CHECK(last.waits[1].took_us == 3000);
+    CHECK(told->work.empty());
+
+    // a member tells what it has worked on, of the run that is asked about
+    RunDesk member("member-0", runs.path, config::ShareLog::owned);
+    member.add_handled({run, 19, begin, begin + 1ms, 1, 1, false});
+    member.add_handled({RunId{}, 19, begin, begin + 5ms, 1, 1, false});
+    const auto work = bus::decode_timing(*ask(member, query(Question::timing)));
+    REQUIRE(work.has_value());
+    REQUIRE(work->work.size() == 1);
+    CHECK(work->work[0].took_us == 1000);
+    const auto load = bus::decode_load(*ask(member, query(Question::load)));
+    REQUIRE(load.has_value());
+    CHECK(load->memory_bytes > 1'000'000);
+    CHECK(load->now_us / 1000 >= load->started_ms);
+}

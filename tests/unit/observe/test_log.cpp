@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/files.hpp"
+#include "base/json.hpp"
 #include "base/text.hpp"
 #include "catch.hpp"
 #include "observe/log.hpp"
@@ -35,6 +36,9 @@ struct Fixture {
         log::set_identity("");
         log::set_level(log::Level::info);
         log::set_file_level(log::Level::debug);
+        log::set_format(log::Format::text);
+        CHECK(log::set_part_levels(""));
+        log::set_own_file({});
         fs::remove_all(directory);
     }
     Fixture(const Fixture&) = delete;
@@ -224,4 +228,61 @@ TEST_CASE("parties that share a process have names and files of their own, and w
     CHECK(f.lines().size() == parties * lines_each);
     log::info("main thread");
     CHECK(f.lines() == Lines{"info node=member-0 main thread"});
+}
+
+TEST_CASE("lines as JSON read back whole, whatever a peer's name is") {
+    Fixture f;
+    log::set_format(log::Format::json);
+    log::info({f.run, 120, {}, "bus"}, "joined name={}", "a\"b\n{}");
+    log::warn("plain");
+    const std::vector<std::string> lines = split(std::exchange(f.recorder.text, {}), '\n');
+    REQUIRE(lines.size() >= 2);
+    const Json first = Json::parse(lines[0]);
+    CHECK(first["level"] == "info");
+    CHECK(first["part"] == "bus");
+    CHECK(first["node"] == "member-0");
+    CHECK(first["run"] == f.run.hex());
+    CHECK(first["step"] == 120);
+    CHECK(first["text"] == "joined name=a\"b\n{}");
+    CHECK(first["time"].get<std::string>().size() == sizeof "2026-02-03T04:05:06.789Z" - 1);
+    const Json second = Json::parse(lines[1]);
+    CHECK(second["part"] == "run");
+    CHECK_FALSE(second.contains("run"));
+}
+
+TEST_CASE("parts have levels of their own") {
+    Fixture f;
+    REQUIRE(log::set_part_levels("bus=debug, policy=off"));
+    log::debug({.part = "bus"}, "shown");
+    log::debug({.part = "serve"}, "hidden");
+    log::error({.part = "policy"}, "hidden");
+    log::info({.part = "serve"}, "shown too");
+    CHECK(f.lines() == Lines{"debug node=member-0 shown", "info node=member-0 shown too"});
+    REQUIRE(log::set_part_levels(""));
+    CHECK_FALSE(log::enabled(log::Level::debug));
+    for (const char* wrong : {"bus", "bus=loud", "nobody=info", "=info"}) {
+        const auto refused = log::set_part_levels(wrong);
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().code == Errc::bad_config);
+    }
+}
+
+TEST_CASE("the file of a process is of bounded size and number") {
+    Fixture f;
+    log::set_own_file({f.directory, 1000, 3});
+    for (int i = 0; i < 100; ++i) log::info("line {} of a hundred, which are too many for it", i);
+    std::size_t files = 0;
+    for (const auto& entry : fs::directory_iterator(f.directory)) {
+        ++files;
+        CHECK(fs::file_size(entry.path()) <= 1000);
+    }
+    CHECK(files == 3);
+    const auto last = read_file(f.directory / "member-0.log");
+    REQUIRE(last);
+    CHECK(last->find("line 99 of a hundred") != std::string::npos);
+    CHECK(read_file(f.directory / "member-0.2.log")->find("line 99 ") == std::string::npos);
+    // without a name there is no file
+    log::set_identity("");
+    log::info("nobody");
+    CHECK_FALSE(fs::exists(f.directory / ".log"));
 }
