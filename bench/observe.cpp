@@ -9,15 +9,15 @@
 #include <thread>
 #include <vector>
 
-#include "../tests/unit/observers/fake_mlflow.hpp"
-#include "../tests/unit/observers/socket.hpp"
 #include "base/files.hpp"
 #include "base/json.hpp"
+#include "fake_mlflow.hpp"
 #include "measure.hpp"
 #include "observers/http_server.hpp"
 #include "observers/metrics.hpp"
 #include "observers/samples.hpp"
 #include "process.hpp"
+#include "socket.hpp"
 
 namespace vflbus::bench {
 namespace {

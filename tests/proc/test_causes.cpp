@@ -75,9 +75,10 @@ std::vector<Planted> of_data() {
          {"master: ", "bank.csv", "needs two classes, but there are 3", "set task to softmax"},
          false,
          [](const TempDir& dir) {
+             // of the first customer, behind the id
              std::string text = slurp(dir / "data/bank.csv");
-             const std::size_t at = text.find(",1,");
-             spit(dir / "data/bank.csv", text.replace(at, 3, ",7,"));
+             const std::size_t at = text.find(',', text.find('\n'));
+             spit(dir / "data/bank.csv", text.replace(at + 1, 1, "7"));
          }});
     all.push_back({"no id is common to all",
                    {"no id is common to all parties (master has 700, member-0 has "},
@@ -164,11 +165,12 @@ std::vector<Planted> of_processes() {
          [](ByHand& hand, const TempDir& dir) {
              CHECK(run(dir, {"run", "stop", run_id, "--broker", hand.endpoint}).exit_code == 0);
          }});
+    const Words soon{"--set", "bus.recv_timeout=3"};
     all.push_back({"the broker is killed",
                    {"the broker ", "reachable for "},
                    false,
                    {},
-                   {},
+                   {{"master", soon}, {"member-0", soon}, {"member-1", soon}},
                    signal("broker", SIGKILL),
                    {},
                    true,
@@ -196,8 +198,7 @@ void check_planted(const Planted& planted) {
     if (planted.prepare) planted.prepare(dir);
     std::map<std::string, ByHand::Party> parties;
     for (const auto& [who, words] : planted.flags) parties[who].words = words;
-    ByHand hand(dir, with(impatient, {"--set", "bus.recv_timeout=3", "--set", "model.solver=sgd"}),
-                parties, true);
+    ByHand hand(dir, with(impatient, {"--set", "model.solver=sgd"}), parties, true);
     const auto is_gone = [&](const std::string& who) {
         return std::find(planted.gone.begin(), planted.gone.end(), who) != planted.gone.end();
     };

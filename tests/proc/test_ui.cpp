@@ -6,9 +6,9 @@
 #include <set>
 #include <string>
 
-#include "../unit/observers/socket.hpp"
 #include "catch.hpp"
 #include "parties.hpp"
+#include "socket.hpp"
 #include "support.hpp"
 
 using namespace proc;
