@@ -25,7 +25,6 @@ bool is_for_owner(Question question) {
            question == Question::configuration || question == Question::stop;
 }
 
-
 std::uint64_t micros(Duration time) {
     const auto count = std::chrono::duration_cast<std::chrono::microseconds>(time).count();
     return count < 0 ? 0 : static_cast<std::uint64_t>(count);

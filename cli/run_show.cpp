@@ -25,13 +25,33 @@ std::string to_json(const bus::RunStatus& status) {
         .text();
 }
 
-std::string to_json(const RunView& view) {
+/// Of a run that goes on: parties that the broker does not hear, and since when.
+std::vector<std::string> waits_for(RunFinder& finder, const RunView& view) {
+    std::vector<std::string> missing;
+    if (!view.row || bus::finished(view.row->state) || finder.asker() == nullptr) return missing;
+    const auto nodes = finder.asker()->nodes(bus::rows_max);
+    if (!nodes) return missing;
+    const bus::RunRow& row = *view.row;
+    for (const bus::NodeRow& node : *nodes) {
+        const bool takes_part =
+            node.name == row.owner || std::ranges::find(row.names, node.name) != row.names.end();
+        if (!takes_part || node.state == bus::NodeState::up) continue;
+        const std::uint64_t now = wall_now_ms();
+        const double silent = static_cast<double>(now - std::min(now, node.last_seen_ms)) / 1000;
+        missing.push_back(node.name + ", which is " + std::string(bus::name_of(node.state)) +
+                          " and was last heard " + human_seconds(silent) + " ago");
+    }
+    return missing;
+}
+
+std::string to_json(const RunView& view, const std::vector<std::string>& missing) {
     const auto& [status, text, metrics] = view.told;
     JsonObject object = versioned("vflbus-run");
     object.add_json("run", view.row ? cli::to_json(*view.row) : cli::to_json(*view.local));
     object.add("owner_answers", view.owner_answers);
     if (!view.owner_answers && !view.sentence.empty()) object.add("owner_sentence", view.sentence);
     if (status) object.add_json("progress", to_json(*status));
+    if (!missing.empty()) object.add("waits_for", missing);
     if (metrics) {
         std::vector<std::string> entries;
         for (const bus::MetricEntry& entry : *metrics) entries.push_back(cli::to_json(entry));
@@ -117,12 +137,14 @@ int run(const RunShowArguments& arguments) {
     if (!finder) return report_failure(arguments, finder.error());
     const auto view = finder->find(arguments.run);
     if (!view) return report_failure(arguments, view.error());
+    const std::vector<std::string> missing = waits_for(*finder, *view);
     if (arguments.json) {
-        print(to_json(*view));
+        print(to_json(*view, missing));
         return 0;
     }
     const auto& [status, text, metrics] = view->told;
     print(view->row ? facts_of(*view->row, status) : facts_of(*view->local, status));
+    for (const std::string& party : missing) print("waits for " + party + "\n");
     if (metrics && !metrics->empty()) print("\n" + metrics_table(*metrics));
     if (text && !text->empty()) print("\n" + *text);
     if (!view->sentence.empty()) note(arguments, view->sentence);

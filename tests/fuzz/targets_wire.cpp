@@ -156,7 +156,9 @@ std::vector<Bytes> question_seeds() {
                     2, {{1, 0, "train", .5, {{"auc", .7}}}, {2, 1, "test", .4, {}}}})),
         seed(10, encode(LogAnswer{0, 12, true, "a line\n"})),
         seed(11, encode(SubmitQuery{"[model]\n", "try"})),
-        seed(12, encode(SubmitAnswer{RunState::pending, 2})),
+        seed(12, encode(TimingAnswer{9, {{3, 1, 5, 2, {{0, 1, 2}}}}, {{8, 1, 2}}})),
+        seed(13, encode(LoadAnswer{1, 2, 3, 4})),
+        seed(14, encode(SubmitAnswer{RunState::pending, 2})),
     };
 }
 

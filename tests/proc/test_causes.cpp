@@ -259,3 +259,21 @@ TEST_CASE("what parties do not agree on is said by every party", "[causes]") {
 TEST_CASE("whose process has ended a run is said by every party", "[causes]") {
     check_all(of_processes());
 }
+
+TEST_CASE("while a member hangs, everybody is told for whom the run waits", "[causes]") {
+    const TempDir dir;
+    make_example(dir);
+    const Words patient{"--set", "bus.rejoin_grace=600"};
+    ByHand hand(dir, with(impatient, {"--set", "model.solver=sgd"}),
+                {{"master", {patient, {}, {}, {}}}}, true);
+    hand.start_all();
+    REQUIRE(commits_beyond(*hand.master, run_dir(dir, "runs"), 0));
+    hand.members[1]->signal(SIGSTOP);
+    CHECK(await(*hand.master, [&] {
+        const Words show{"run", "show", run_id, "--broker", hand.endpoint};
+        return run(dir, show).out.find("waits for member-1, which is ") != std::string::npos;
+    }));
+    CHECK(hand.master->await_output("member-1 has been silent for ", true));
+    CHECK(hand.master->await_output("waits 10 min 0 s for it", true));
+    hand.members[1]->signal(SIGCONT);
+}
