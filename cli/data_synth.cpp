@@ -60,7 +60,10 @@ int run(const SynthArguments& arguments) {
     std::string command = "vflbus launch --local";
     for (const data::SynthParty& party : made->parties) command += " --data " + party.data.string();
     print("\n" + observe::grouped(made->common) + " ids are known to all. Train on them:\n  " +
-          command + labels + " --id " + made->id_column + "\n");
+          command + labels + " --id " + made->id_column +
+          (made->exposure.empty() ? "" : " --set party.master.exposure=" + made->exposure) +
+          (predicts_numbers(*task) && *task != Task::linear ? " --task " + arguments.task : "") +
+          "\n");
     return 0;
 }
 

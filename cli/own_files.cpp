@@ -222,13 +222,16 @@ Result<> name_ids(const LaunchArguments& arguments, std::vector<OwnFile>& files,
     return {};
 }
 
+/// Whether one of --set begins with `key`, "=" included.
+bool sets(const LaunchArguments& arguments, std::string_view key) {
+    return std::ranges::any_of(arguments.sets,
+                               [&](const std::string& set) { return trim(set).starts_with(key); });
+}
+
 /// Whether somebody says what model.task is, so that nothing has to be guessed.
 bool states_task(const LaunchArguments& arguments) {
-    constexpr std::string_view key = "model.task=";
-    const bool by_set = std::ranges::any_of(
-        arguments.sets, [&](const std::string& set) { return trim(set).starts_with(key); });
     const char* const by_environment = std::getenv("VFLBUS_MODEL_TASK");
-    return by_set || (by_environment != nullptr && *by_environment != '\0');
+    return sets(arguments, "model.task=") || (by_environment != nullptr && *by_environment != '\0');
 }
 
 /// What decides the task when nothing states it, as a default of this command: all rules between
@@ -239,6 +242,10 @@ Result<std::vector<std::string>> task_default(const LaunchArguments& arguments, 
     if (arguments.label.size() > 1) return std::vector<std::string>{"model.task=multilabel"};
     const auto table = data::read_label(*holder.source, holder.id, arguments.label[0]);
     if (!table) return tl::unexpected(table.error());
+    if (sets(arguments, "party.master.exposure=")) {
+        notes.emplace_back("task poisson: an exposure is stated; --task says otherwise");
+        return std::vector<std::string>{"model.task=poisson"};
+    }
     const auto guess = data::guess_task(*table);
     if (!guess) return tl::unexpected(guess.error());
     const std::string task(name_of(guess->task));
@@ -370,6 +377,7 @@ Result<config::Config> configure_example(const LaunchArguments& arguments,
             fs::absolute(made->parties[i].predict_data).lexically_normal().string();
         section.id = made->id_column;
         if (i == 0) section.label = made->labels;
+        if (i == 0) section.exposure = made->exposure;
         names.push_back(made->parties[i].name);
     }
     default_test_fraction(config, notes);

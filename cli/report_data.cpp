@@ -95,7 +95,7 @@ Layout layout_of(const observe::RunReport& report, std::vector<std::string> outp
 
 /// What the labels must be for the figures to mean something.
 bool labels_fit(const models::Matrix& rows, const Layout& layout, const std::string& task) {
-    if (task == "linear") return true;
+    if (predicts_numbers(task_named(task).value_or(Task::linear))) return true;
     const double most = task == "softmax" ? static_cast<double>(layout.names.size()) - 1 : 1;
     for (std::size_t c = 0; c < layout.labels; ++c)
         for (const double label : rows.col(c))
@@ -140,7 +140,7 @@ Result<> add_curves(double threshold, std::vector<std::string> outputs, ReportDa
     out.evaluated_rows = rows->rows();
     if (out.evaluated_rows == 0)
         out.missing = "there are no evaluated rows";
-    else if (report.task == "linear")
+    else if (predicts_numbers(task_named(report.task).value_or(Task::logistic)))
         out.residuals = residuals_of(std::as_const(*rows).col(0), std::as_const(*rows).col(1));
     else
         add_classes(*rows, layout, threshold, out);

@@ -389,7 +389,7 @@ std::string residuals(const ReportData& data) {
 
 /// "auc", "r2", "accuracy": larger is better; loss where there is no such metric.
 std::string worth_metric(const observe::RunReport& report) {
-    for (const char* const name : {"auc", "auc_macro", "accuracy", "r2"})
+    for (const char* const name : {"auc", "auc_macro", "accuracy", "r2", "d2"})
         if (find(judged(report), name) != nullptr) return name;
     return "loss";
 }
@@ -517,8 +517,8 @@ std::string report_page(const ReportData& data) {
         report.evaluated.empty()
             ? "Curves"
             : "Curves of the " + report.evaluated + " rows, " + grouped(data.evaluated_rows);
-    out += section(rows_text, report.task == "linear" && data.missing.empty() ? residuals(data)
-                                                                              : classes(data));
+    const bool numbers = predicts_numbers(task_named(report.task).value_or(Task::logistic));
+    out += section(rows_text, numbers && data.missing.empty() ? residuals(data) : classes(data));
     out += section("What each party is worth", worth(data));
     out += section("Features", features(data));
     out += section("Time and bytes", times(report));

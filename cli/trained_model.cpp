@@ -8,6 +8,7 @@
 
 #include "base/files.hpp"
 #include "base/json.hpp"
+#include "base/location.hpp"
 #include "base/text.hpp"
 #include "data/source.hpp"
 #include "local_runs.hpp"
@@ -130,7 +131,8 @@ Result<Rows> rows_at(const std::string& location) {
     // what can be read once, or costs a command each time, is not opened just to look at its
     // columns
     const std::string absolute = data::absolute_location(location);
-    if (absolute == "-" || absolute.starts_with("exec:")) return Rows{absolute, false, {}};
+    if (is_pathless(absolute) || absolute.starts_with(sqlite_scheme))
+        return Rows{absolute, false, {}};
     std::error_code ec;
     if (location.find_first_of(":*?[") == std::string::npos && !fs::exists(location, ec))
         return fail(Errc::io, "--data " + location + ": there is no such file");

@@ -65,7 +65,8 @@ void add_data(CommandLine& line) {
         "  vflbus data synth --task logistic --out data/logistic\n"
         "  vflbus data synth --task softmax --out data/softmax --members 3 --rows 20000",
         synth);
-    on.add_option("--task", synth.task, "linear, logistic, multilabel or softmax")
+    on.add_option("--task", synth.task,
+                  "linear, logistic, multilabel, softmax, poisson, gamma or tweedie")
         ->type_name("TASK");
     on.add_option("--out", synth.out, "directory for the files")->type_name("DIR")->required();
     add_number(on, "--members", synth.members, "companies besides the bank; default 2")

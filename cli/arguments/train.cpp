@@ -19,8 +19,10 @@ CLI::Option* add_launch_files(CLI::App& on, LaunchArguments& launch) {
     on.add_option("--id", launch.id, "id column of own files; default id")
         ->type_name("COLUMN")
         ->allow_extra_args(false);
-    on.add_option("--task", launch.task,
-                  "linear, logistic, multilabel or softmax; default: what the label looks like")
+    on.add_option(
+          "--task", launch.task,
+          "linear, logistic, multilabel, softmax, poisson, gamma or tweedie; default: what the "
+          "label looks like")
         ->type_name("TASK");
     on.add_option(
           "--folds", launch.folds,

@@ -153,9 +153,13 @@ std::string Folds::csv(const Party& own, const data::LabelCoding& coding,
     PredictionsCsv csv(coding);
     csv.head(id_column, "fold");
     const std::vector<std::uint32_t>& rows = own.common(TableKind::train).rows;
+    models::Labels watched;  // of which the labels were made, so the exposures are sound
+    if (auto exposure = exposure_of(*own.table(TableKind::train), coding, rows); exposure)
+        watched.exposure = std::move(*exposure);
+    const models::Matrix written = models::in_label_units(watched, predictions_);
     for (const std::uint32_t i : file_order(rows))
-        csv.row(own.table(TableKind::train)->ids[rows[i]], std::to_string(fold_of_[i] + 1),
-                predictions_, i);
+        csv.row(own.table(TableKind::train)->ids[rows[i]], std::to_string(fold_of_[i] + 1), written,
+                i);
     return csv.text();
 }
 

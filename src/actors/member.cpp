@@ -12,6 +12,7 @@
 
 #include "actors/alignment/alignment.hpp"
 #include "actors/alignment/psi_member.hpp"
+#include "actors/early_stop.hpp"
 #include "actors/messages.hpp"
 #include "actors/model_file.hpp"
 #include "actors/party.hpp"
@@ -50,7 +51,7 @@ struct MemberRun {
     MemberRun(Purpose what_for, config::AgreedHalf agreed, const MemberOptions& options)
         : purpose(what_for), party({}, std::move(agreed), options.tables) {}
 
-    [[nodiscard]] bool training_over() const { return half->done(step); }
+    [[nodiscard]] bool training_over() const { return gone_back || half->done(step); }
 
     Purpose purpose;
     Party party;
@@ -60,6 +61,8 @@ struct MemberRun {
     State state = State::joined;
     std::uint64_t step = 0;   ///< the next one of the training
     std::uint64_t first = 0;  ///< steps of earlier folds; commits are numbered from there on
+    BestState best;           ///< of early stopping
+    bool gone_back = false;   ///< to the best state, which is the one that is written
     bool model_loaded = false;
     FinishReply written;
     CommitStore store;
@@ -246,7 +249,7 @@ class MemberApp {
         When when;
         Method method;
     };
-    static const std::array<Row, 16>& rows();
+    static const std::array<Row, 17>& rows();
 
     Result<Bytes> handle(const Message& message, Context& context) const {
         MemberRun* run = context.state<MemberRun>();
@@ -283,7 +286,8 @@ class MemberApp {
             case When::between_steps:
                 return trains;
             case When::after_last_step:
-                return run.state == State::finished || (trains && run.half->may_finish(run.step));
+                return run.state == State::finished ||
+                       (trains && (run.gone_back || run.half->may_finish(run.step)));
             case When::any_moment:
                 return true;
         }
@@ -520,6 +524,8 @@ class MemberApp {
         commit.alignment = run.party.alignment();
         commit.algorithm = run.half->format();
         commit.state = run.half->save();
+        if (stops_early(run.party.agreed()))
+            commit.state = with_best(std::move(commit.state), run.best);
         const auto digest = run.store.write(commit);
         if (!digest)
             return fail(digest.error().code, "cannot store its commit: " + digest.error().sentence);
@@ -548,13 +554,48 @@ class MemberApp {
             return tl::unexpected(std::move(same.error()));
         if (auto same = same_algorithm(*commit, run.half->format()); !same)
             return tl::unexpected(std::move(same.error()));
-        auto reply = run.half->restore(step, commit->state);
+        std::string_view state = commit->state;
+        if (stops_early(run.party.agreed())) {
+            const auto own = without_best(state, run.best);
+            if (!own) return tl::unexpected(own.error());
+            state = *own;
+        }
+        auto reply = run.half->restore(step, state);
         if (!reply) return reply;
         if (auto done = run.store.forget_after(request->step); !done)
             return tl::unexpected(std::move(done.error()));
         run.step = step;
         log(Level::info, context, "is back at step " + std::to_string(request->step));
         return reply;
+    }
+
+    // -- early stopping -----------------------------------------------------------
+    Result<Bytes> keep(MemberRun& run, Body body, Context& context) const {
+        const auto request = decode_keep(body);
+        if (!request) return tl::unexpected(request.error());
+        if (!stops_early(run.party.agreed()) || run.gone_back)
+            return out_of_order(run, message::keep);
+        if (!request->back) {
+            MemberCall call;
+            call.type = message::keep;
+            call.step = run.step;
+            call.steps = run.half->steps();
+            if (auto due = call.due(request->step); !due)
+                return tl::unexpected(std::move(due.error()));
+            run.best.kept = true;
+            run.best.step = run.step;
+            run.best.state = run.half->save();
+            return encode_empty();
+        }
+        if (!run.best.kept || run.best.step != request->step)
+            return fail(Errc::handler_failed,
+                        "has not kept its state after step " + std::to_string(request->step));
+        auto restored = run.half->restore(run.best.step, run.best.state);
+        if (!restored) return restored;
+        run.step = run.best.step;
+        run.gone_back = true;
+        log(Level::info, context, "is back at step " + std::to_string(run.step) + ", the best one");
+        return encode_empty();
     }
 
     // -- parts of models ------------------------------------------------------------
@@ -600,6 +641,7 @@ class MemberApp {
         head.rank = context.rank();
         head.agreed = context.config_hash;
         head.format = run.half->part_format();
+        if (run.gone_back) head.stopped_at = run.step;
         const auto text = run.half->part(std::move(head));
         if (!text) return tl::unexpected(text.error());
         if (auto fits = check_model_size(text->size()); !fits)
@@ -725,8 +767,8 @@ class MemberApp {
     mutable std::map<RunId, Tables> kept_;
 };
 
-const std::array<MemberApp::Row, 16>& MemberApp::rows() {
-    static constexpr std::array<Row, 16> table{{
+const std::array<MemberApp::Row, 17>& MemberApp::rows() {
+    static constexpr std::array<Row, 17> table{{
         {message::psi_begin, When::before_training, &MemberApp::psi_begin},
         {message::psi_take, When::before_training, &MemberApp::psi_take},
         {message::psi_give, When::before_training, &MemberApp::psi_give},
@@ -741,6 +783,7 @@ const std::array<MemberApp::Row, 16>& MemberApp::rows() {
         {message::commit, When::between_steps, &MemberApp::commit},
         {message::commits, When::first_step, &MemberApp::commits},
         {message::restore, When::first_step, &MemberApp::restore},
+        {message::keep, When::between_steps, &MemberApp::keep},
         {message::finish, When::after_last_step, &MemberApp::finish},
         {message::release, When::any_moment, &MemberApp::release},
     }};

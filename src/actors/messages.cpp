@@ -58,6 +58,8 @@ std::string name_of(MessageType type) {
             return "commits";
         case restore:
             return "restore";
+        case keep:
+            return "keep";
         case psi_begin:
             return "psi_begin";
         case psi_take:
@@ -227,6 +229,11 @@ Bytes encode(const FinishReply& m) {
 Bytes encode_commit(std::uint64_t step) {
     Writer w;
     return w.array(1).u64(step).take();
+}
+
+Bytes encode_keep(std::uint64_t step, bool back) {
+    Writer w;
+    return w.array(2).u64(step).u64(back ? 1 : 0).take();
 }
 
 Bytes encode(const StoredCommit& m) {
@@ -416,6 +423,16 @@ Result<std::uint64_t> decode_commit_request(Body body) {
     Reader r("commit", body, 1);
     const std::uint64_t step = r.u64();
     return finished(r, std::uint64_t{step});
+}
+
+Result<KeepRequest> decode_keep(Body body) {
+    Reader r("keep", body, 2);
+    KeepRequest request;
+    request.step = r.u64();
+    const std::uint64_t back = r.u64();
+    if (back > 1) return fail(Errc::malformed_message, "keep says neither 0 nor 1");
+    request.back = back == 1;
+    return finished(r, std::move(request));
 }
 
 Result<StoredCommit> decode_commit_reply(Body body) {

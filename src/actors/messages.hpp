@@ -25,6 +25,7 @@ inline constexpr MessageType release = 3;
 inline constexpr MessageType commit = 4;
 inline constexpr MessageType commits = 5;
 inline constexpr MessageType restore = 6;
+inline constexpr MessageType keep = 7;
 /// Private set intersection: alignment/psi_messages.hpp.
 inline constexpr MessageType psi_begin = 8;
 inline constexpr MessageType psi_take = 9;
@@ -204,6 +205,8 @@ Bytes encode(const RoundRequest& m);
 Bytes encode(const RoundReply& m);
 Bytes encode(const FinishReply& m);
 Bytes encode_commit(std::uint64_t step);
+/// `back`: the state that was kept after `step` steps is to be the present one again.
+Bytes encode_keep(std::uint64_t step, bool back);
 Bytes encode(const StoredCommit& m);  ///< commit reply and restore
 Bytes encode(std::span<const StoredCommit> commits);
 Bytes encode_restored(std::uint64_t step, const SentTensor& scores);
@@ -229,6 +232,11 @@ Result<RoundRequest> decode_round_request(Body body);
 Result<RoundReply> decode_round_reply(Body body);
 Result<FinishReply> decode_finish_reply(Body body);
 Result<std::uint64_t> decode_commit_request(Body body);
+struct KeepRequest {
+    std::uint64_t step = 0;
+    bool back = false;
+};
+Result<KeepRequest> decode_keep(Body body);
 Result<StoredCommit> decode_commit_reply(Body body);
 Result<std::vector<StoredCommit>> decode_commits_reply(Body body);
 Result<StoredCommit> decode_restore_request(Body body);

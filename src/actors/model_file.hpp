@@ -3,6 +3,7 @@
 // runs/<run_id>/<party>/model.json. The rest of the file is its algorithm's.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,6 +26,8 @@ struct ModelHead {
     std::string task;
     std::uint64_t seed = 0;
     std::uint64_t steps = 0;
+    /// Early stopping has gone back to this step, which `steps` of the part says then.
+    std::optional<std::uint64_t> stopped_at = {};
     Hash256 agreed{};  ///< hash of the agreed half
     std::uint64_t outputs = 0;
 };

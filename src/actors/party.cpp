@@ -268,6 +268,15 @@ AlignmentDigest Party::digest() const {
             weights.push_back(weighted.table->weights->numbers[row]);
         features.add(std::span<const double>(weights));
     }
+    for (const TableKind kind : {TableKind::train, TableKind::test}) {
+        const Side& s = side(kind);
+        const Side& from = kind == TableKind::test && !s.selected ? weighted : s;
+        if (from.table == nullptr || !from.table->exposure) continue;
+        std::vector<double> exposures;
+        for (const std::uint32_t row : s.rows)
+            exposures.push_back(from.table->exposure->numbers[row]);
+        features.add(std::span<const double>(exposures));
+    }
     // which rows are test rows is a function of their ids, the seed and the fraction, or is said
     if (!test_bitmap_.empty()) rows.add(std::span<const std::uint8_t>(test_bitmap_));
     const double split[] = {static_cast<double>(side(TableKind::train).rows.size()),

@@ -58,6 +58,17 @@ void measure(Run& run, const MasterHalf& model, const Party& own,
     run.results().test = metrics.entries();
 }
 
+/// The predictions by one unit of exposure as those of the rows.
+Result<models::Matrix> of_rows(const Party& own, const data::LabelCoding& coding,
+                               const models::Matrix& predictions) {
+    models::Labels rows;
+    auto exposure =
+        exposure_of(*own.table(TableKind::predict), coding, own.rows(TableKind::predict));
+    if (!exposure) return tl::unexpected(own.named(std::move(exposure.error())));
+    rows.exposure = std::move(*exposure);
+    return models::in_label_units(rows, predictions);
+}
+
 /// What the parties met in the rows that are predicted.
 void count_cells(Run& run, const Party& own, const Alignment& alignment) {
     auto& parties = run.results().parties;
@@ -120,7 +131,8 @@ Task<> predict(Run& run, const PredictJob& job, PredictResult& result) {
     run.results().rows_test = result.rows;
     note_positive(run.results(), model->coding());
     measure(run, *model, own, predictions);
-    result.csv = csv_of(run, *model, own, predictions);
+    const models::Matrix written = co_await of_rows(own, model->coding(), predictions);
+    result.csv = csv_of(run, *model, own, written);
     if (!job.out.empty())
         co_await run.stored("the predictions", run.env().write_file(job.out, result.csv));
     run.enter(Phase::finishing);

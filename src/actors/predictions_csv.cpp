@@ -18,7 +18,7 @@ std::vector<std::uint32_t> file_order(std::span<const std::uint32_t> rows) {
 
 PredictionsCsv::PredictionsCsv(const data::LabelCoding& coding)
     : per_class_(coding.task == vflbus::Task::softmax), names_(coding.output_names()) {
-    if (coding.task == vflbus::Task::linear || per_class_) columns_.emplace_back("prediction");
+    if (predicts_numbers(coding.task) || per_class_) columns_.emplace_back("prediction");
     if (per_class_)
         for (const std::string& name : names_) columns_.push_back("probability_" + name);
     if (coding.task == vflbus::Task::logistic || coding.task == vflbus::Task::multilabel)

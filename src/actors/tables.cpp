@@ -58,6 +58,8 @@ struct Files {
         if (!format) return tl::unexpected(in_section(std::move(format.error())));
         auto rules = data::parse_column_rules(party.columns);
         if (!rules) return tl::unexpected(in_section(std::move(rules.error())));
+        auto prepare = data::parse_prepare_rules(party.prepare);
+        if (!prepare) return tl::unexpected(in_section(std::move(prepare.error())));
         data::SourceOptions options;
         options.location = path(kind);
         options.format = *format;
@@ -70,8 +72,8 @@ struct Files {
         request.features = party.features;
         request.exclude = party.exclude;
         request.columns = std::move(*rules);
-        request.labels_as = of_run.model.task == vflbus::Task::linear ? data::LabelsAs::guess
-                                                                      : data::LabelsAs::classes;
+        request.labels_as =
+            predicts_numbers(of_run.model.task) ? data::LabelsAs::guess : data::LabelsAs::classes;
         request.skip_missing_ids = of_run.data.missing_id == config::MissingRows::skip;
         request.skip_missing_labels =
             kind != TableKind::predict && of_run.data.missing_label == config::MissingRows::skip;
@@ -86,8 +88,18 @@ struct Files {
                 (*source)->columns().end())
                 request.exclude.push_back(party.sample_weight);
         }
+        const bool exposed = !party.exposure.empty();
+        if (exposed) {  // of rows that are predicted as well
+            request.labels.push_back(party.exposure);
+            request.known.push_back({party.exposure, data::ColumnKind::numeric});
+        }
         auto table = (*source)->read(request, progress);
         if (!table) return tl::unexpected(with_source(table.error()));
+        table->prepare = std::move(*prepare);
+        if (exposed) {
+            table->exposure = std::move(table->labels.back());
+            table->labels.pop_back();
+        }
         if (weighted) {
             table->weights = std::move(table->labels.back());
             table->labels.pop_back();

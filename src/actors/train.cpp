@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "actors/alignment/alignment.hpp"
+#include "actors/early_stop.hpp"
 #include "actors/evaluation.hpp"
 #include "actors/folds.hpp"
 #include "actors/master.hpp"
@@ -28,6 +29,7 @@ namespace vflbus::actors {
 struct Fit {
     Labels labels;
     std::unique_ptr<MasterHalf> model;  ///< on `labels`
+    EarlyStop* early = nullptr;         ///< `model`, where it stops early
     Evaluated last;
 };
 
@@ -128,8 +130,9 @@ Task<> stop(Run& run, std::uint64_t step) {
 }
 
 /// What is due after `step` steps, or when the commit of that step was restored.
-Task<> settle(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t step, double loss,
-              Evaluated& last) {
+Task<> settle(Run& run, Fit& fit, std::uint64_t step, double loss) {
+    MasterHalf& model = *fit.model;
+    Evaluated& last = fit.last;
     run.note_step(step, model.steps());
     if (model.done(step)) run.training_ends();
     co_await run.commits().after(step, loss);
@@ -139,7 +142,31 @@ Task<> settle(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t s
     if (curve.due(step) && run.config().model.report_train_metrics_iteration == 0)
         note_loss(run, model, last.prefix, step, curve.mean());
     run.report_step(progress_of(model, step, loss));
-    co_await evaluate(run, model, labels, step, last);
+    co_await evaluate(run, model, fit.labels, step, last);
+    if (fit.early != nullptr) co_await fit.early->looked(run, step);
+}
+
+/// Early stopping: the step of the model that is kept, whose metrics are those of the run.
+Task<std::uint64_t> keep_best(Run& run, Fit& fit, std::uint64_t step) {
+    EarlyStop& early = *fit.early;
+    const bool early_end = !early.done(step);
+    co_await run.commits().recorded(step);
+    observe::RunReport& report = run.results();
+    const std::uint64_t best = co_await early.go_back(run, step);
+    report.early_stopping = {early.metric(), early.best().value, best, step};
+    if (best == step && !early_end) co_return step;
+    run.log(Level::info, "the best " + early.metric() + ", " + shortest(early.best().value) +
+                             ", was that of step " + std::to_string(best) +
+                             ", whose model is kept; step " + std::to_string(step) +
+                             " was the last one");
+    run.training_ends();
+    run.note_step(best, early.steps());
+    std::erase_if(report.history, [&](const observe::HistoryEntry& entry) {
+        return entry.step == best && !entry.metrics.empty();
+    });
+    co_await evaluate(run, early, fit.labels, best, fit.last);
+    std::ranges::stable_sort(report.history, {}, &observe::HistoryEntry::step);
+    co_return best;
 }
 
 /// One line for each thing that a user should know of the model, here and in the report.
@@ -210,6 +237,7 @@ Result<> store_part(Run& run, const MasterHalf& model) {
     head.role = "master";
     head.agreed = run.spec().config_hash;
     head.format = model.part_format();
+    if (run.results().early_stopping) head.stopped_at = run.results().early_stopping->step;
     const auto text = model.part(std::move(head));
     if (!text) return tl::unexpected(text.error());
     if (auto fits = check_model_size(text->size()); !fits) return fits;
@@ -263,6 +291,11 @@ Task<std::unique_ptr<Fit>> begin_fit(Run& run, Party& own, const Algorithm& algo
     const MasterSetting setting{run, own, &fit->labels};
     auto model = co_await algorithm.train(setting);
     fit->model = folds.any() ? counted_from(folds.first(), std::move(model)) : std::move(model);
+    if (stops_early(run.config())) {
+        auto early = std::make_unique<EarlyStop>(std::move(fit->model), run.config().model);
+        fit->early = early.get();
+        fit->model = std::move(early);
+    }
     report_own(run, own, *fit->model);
     run.enter(Phase::beginning);
     co_await fit->model->begin(folds.first());
@@ -274,17 +307,21 @@ Task<std::unique_ptr<Fit>> begin_fit(Run& run, Party& own, const Algorithm& algo
 /// of the run that are done then.
 Task<std::uint64_t> run_fit(Run& run, Fit& fit, std::uint64_t step) {
     MasterHalf& model = *fit.model;
-    while (!model.done(step) && !run.stopping()) {
+    const auto over = [&] { return fit.early != nullptr && fit.early->over(); };
+    while (!model.done(step) && !over() && !run.stopping()) {
         co_await run.commits().room_after(step);
         if (run.stopping()) break;
         const StepResult done = co_await model.step(step);
         ++step;
-        co_await settle(run, model, fit.labels, step, done.loss, fit.last);
+        co_await settle(run, fit, step, done.loss);
     }
+    const bool stopped_early = fit.early != nullptr && !run.stopping();
+    if (stopped_early) step = co_await keep_best(run, fit, step);
     if (!model.done(step)) co_await stop(run, step);
     report_end(run, model, fit.labels, fit.last);
     if (!run.stopping()) co_await compare(run, model, fit.labels, fit.last);
     run.enter(Phase::finishing);
+    if (stopped_early) co_return step;  // what is recorded leads back here
     if (run.stopping()) co_await stop(run, step);
     co_await run.commits().recorded(step);
     if (run.stopping()) co_await stop(run, step);
@@ -372,8 +409,7 @@ Task<> train(Run& run) {
     run.training_begins();
     run.note_step(step, fit->model->steps());
     say_fit(run, folds);
-    if (step != 0)
-        co_await settle(run, *fit->model, fit->labels, step, run.commits().loss(), fit->last);
+    if (step != 0) co_await settle(run, *fit, step, run.commits().loss());
     step = co_await run_fit(run, *fit, step);
     while (!folds.last()) {
         finish_fold(run, folds, *fit, step);

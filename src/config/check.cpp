@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <system_error>
 
+#include "base/location.hpp"
 #include "base/text.hpp"
 #include "config/config.hpp"
 #include "config/solver.hpp"
@@ -67,6 +68,11 @@ void check_party_section(const Config& config, const std::string& name, const Pa
     };
     master_only(party.positive, "positive");
     master_only(party.sample_weight, "sample_weight");
+    master_only(party.exposure, "exposure");
+    if (!party.exposure.empty() && !has_log_link(config.model.task))
+        problems.add(at(config, {prefix + "exposure", "model.task"}) + prefix +
+                     "exposure is for model.task = \"poisson\", \"gamma\" or \"tweedie\", not " +
+                     quote(name_of(config.model.task)));
     if (!party.sample_weight.empty() && config.model.solver == Solver::sequential)
         problems.add(
             at(config, {prefix + "sample_weight", "model.solver"}) + prefix +
@@ -171,10 +177,20 @@ void check_agreed(const Config& config, Problems& problems) {
                      "model.weight_decay = " + shortest(model.weight_decay) +
                      " has no meaning with model.sequential = true; the nearest is "
                      "model.reg_lambda");
-    if (model.class_weights.rule != ClassWeights::Rule::none && model.task == Task::linear)
-        problems.add(at(config, {"model.class_weights", "model.task"}) +
-                     "model.class_weights has no meaning with model.task = \"linear\", which has "
-                     "no classes; set model.class_weights = \"none\"");
+    if (model.class_weights.rule != ClassWeights::Rule::none && predicts_numbers(model.task))
+        problems.add(
+            at(config, {"model.class_weights", "model.task"}) +
+            "model.class_weights has no meaning with model.task = " + quote(name_of(model.task)) +
+            ", which has no classes; set model.class_weights = \"none\"");
+    if (!model.early_stopping.empty() && config.run.protocol != Protocol::honest)
+        problems.add(at(config, {"model.early_stopping", "run.protocol"}) +
+                     "model.early_stopping works with run.protocol = \"honest\" only, not with " +
+                     quote(name_of(config.run.protocol)) +
+                     ": going back to a step would use its masks again");
+    if (!model.early_stopping.empty() && config.data.folds > 0)
+        problems.add(at(config, {"model.early_stopping", "data.folds"}) +
+                     "model.early_stopping would choose the model of each fold by the rows that "
+                     "test it; the nearest is data.folds = 0 with data.test_fraction");
     const std::size_t numbers = model.class_weights.numbers.size();
     if (model.class_weights.rule == ClassWeights::Rule::numbers && numbers != 2 &&
         (model.task == Task::logistic || model.task == Task::multilabel))
@@ -264,8 +280,8 @@ Result<> check_files(const Config& config, std::string_view party) {
           {"predict_data", section.predict_data}}) {
         std::error_code error;
         if (path.empty() || std::filesystem::is_regular_file(path, error)) continue;
-        // standard input, a command, a pattern: looked at when it is read
-        if (path == "-" || path.starts_with("exec:") ||
+        // standard input, a command, a database, a pattern: looked at when it is read
+        if (is_pathless(path) || path.starts_with(sqlite_scheme) ||
             path.find_first_of("*?[") != std::string::npos)
             continue;
         const std::string full = "party." + name + "." + key;

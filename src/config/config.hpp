@@ -70,6 +70,9 @@ struct ModelConfig {
     double l2 = 1;            ///< 1/2 l2 |w|^2 beside the sum of the rows' losses
     double tolerance = 1e-4;
     std::uint64_t max_iterations = 200;
+    std::string early_stopping;  ///< the test metric that is to get better; empty: none
+    std::uint64_t patience = 5;  ///< looks that are no better, in a row
+    double tweedie_power = 1.5;  ///< of task tweedie: the variance grows as the mean to this power
     std::uint64_t epochs = 20;
     std::uint64_t batch_size = 256;  ///< rows; 0: all rows in one batch
     double learning_rate = 0.1;
@@ -230,10 +233,12 @@ struct PartyConfig {
     std::vector<std::string> label;     ///< column or columns; at the master only
     std::string positive;               ///< the positive class; empty: the larger one
     std::string sample_weight;          ///< column of the rows' weights; at the master only
+    std::string exposure;               ///< column of the rows' exposures; at the master only
     std::vector<std::string> features;  ///< empty: every column that is not id, label or excluded
     std::vector<std::string> exclude;
     std::string source;                ///< where the data set can be had, quoted when it is missing
     std::vector<std::string> columns;  ///< "PATTERN=KIND": what columns are declared to be
+    std::vector<std::string> prepare;  ///< "PATTERN=WORDS": how columns become numbers
     std::string encoding = "auto";
     std::string separator = "auto";
     std::string decimal = "auto";

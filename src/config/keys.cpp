@@ -108,7 +108,10 @@ constexpr Key key_table[] = {
      .type = Type::choice,
      .field = ENUM_IN_CONFIG(model.task),
      .doc = "linear: least squares for one number. logistic: one label of two classes. multilabel: "
-            "several such labels. softmax: one label of K classes.",
+            "several such labels. softmax: one label of K classes. poisson: a count, gamma: a "
+            "positive amount, tweedie: an amount that is often 0; their mean is exp(score), and "
+            "`exposure` says how long a row was watched. These three with solver lbfgs, sgd or "
+            "adam, protocol honest.",
      .choices = task_names},
     {.section = "model",
      .name = "solver",
@@ -155,6 +158,15 @@ constexpr Key key_table[] = {
             "most tolerance times what it was at the start, and at most tolerance / 100.",
      .min = 0,
      .max = 1,
+     .above_min = true,
+     .below_max = true},
+    {.section = "model",
+     .name = "tweedie_power",
+     .type = Type::number,
+     .field = IN_CONFIG(model.tweedie_power),
+     .doc = "Of task tweedie: the variance of the label grows as its mean to this power.",
+     .min = 1,
+     .max = 2,
      .above_min = true,
      .below_max = true},
     {.section = "model",
@@ -282,6 +294,22 @@ constexpr Key key_table[] = {
      .unit = "steps",
      .min = 0,
      .max = 1e12},
+    {.section = "model",
+     .name = "early_stopping",
+     .type = Type::text,
+     .field = IN_CONFIG(model.early_stopping),
+     .doc = "A metric of the test rows, as \"auc\" or \"loss\": the training ends when it has not "
+            "become better for `patience` looks, and the model of the best look is kept. There is "
+            "a look every report_test_metrics_iteration steps, or with 0 after each epoch (of "
+            "lbfgs: each iteration). Protocol honest, without folds."},
+    {.section = "model",
+     .name = "patience",
+     .type = Type::integer,
+     .field = IN_CONFIG(model.patience),
+     .doc = "Looks in a row that may be no better than the best one. Of early_stopping.",
+     .unit = "looks",
+     .min = 1,
+     .max = 1e6},
     {.section = "model",
      .name = "label_holder_alone",
      .type = Type::boolean,
@@ -1008,6 +1036,13 @@ constexpr Key key_table[] = {
             "as sample_weight of scikit-learn. Metrics are of unweighted rows. At the master only; "
             "not with sequential."},
     {.section = "party",
+     .name = "exposure",
+     .type = Type::text,
+     .field = IN_PARTY(exposure),
+     .doc = "A column that says how long, or how much of, each row was watched, above 0: the "
+            "expected label is exposure times exp(score), as with log(exposure) as offset. Of "
+            "tasks poisson, gamma and tweedie. At the master only."},
+    {.section = "party",
      .name = "features",
      .type = Type::texts,
      .field = IN_PARTY(features),
@@ -1034,6 +1069,16 @@ constexpr Key key_table[] = {
          "groups of digits), category, text (not learned from), date, date-dmy, date-mdy, id, "
          "ignore (not read).",
      .choices = column_kinds},
+    {.section = "party",
+     .name = "prepare",
+     .type = Type::texts,
+     .field = IN_PARTY(prepare),
+     .doc = "How columns become numbers, where not as by default: a table [party.<name>.prepare] "
+            "of NAME = \"WORDS\", or a list of \"NAME=WORDS\"; a name may be a pattern, as in "
+            "\"*\" = \"scale=robust\". Words: missing=mean, missing=median or missing=NUMBER; "
+            "has-value (a column more, 1 where a number was there); clip=SHARE (numbers are kept "
+            "within these quantiles); scale=standard, scale=minmax, scale=robust or scale=none; "
+            "text=one-hot, text=frequency, text=ordinal or text=hash:BUCKETS (docs/data.md)."},
     {.section = "party",
      .name = "encoding",
      .type = Type::text,

@@ -133,14 +133,21 @@ class Loader {
     /// fall back to less.
     void choose_protocol() {
         if (config_.stated("run.protocol") || config_.bus.certificates.empty()) return;
-        const bool network = config_.model.name != ModelName::linear;
-        if (network || config_.model.solver == Solver::sequential) {
+        const ModelConfig& model = config_.model;
+        std::string honest_only;
+        if (model.name != ModelName::linear)
+            honest_only = "model.name = " + quote(name_of(model.name));
+        else if (model.solver == Solver::sequential)
+            honest_only = "model.sequential = true";
+        else if (has_log_link(model.task))
+            honest_only = "model.task = " + quote(name_of(model.task));
+        else if (!model.early_stopping.empty())
+            honest_only = "model.early_stopping = " + quote(model.early_stopping);
+        if (!honest_only.empty()) {
             problems_.add(
                 "run.protocol: parties with keys (bus.certificates) train with \"encrypted\" where "
                 "nothing is stated, and " +
-                std::string(network ? "model.name = \"" + std::string(name_of(config_.model.name)) +
-                                          "\""
-                                    : "model.sequential = true") +
+                honest_only +
                 " works with \"honest\" alone, in which the master sees every member's partial "
                 "scores and every member the residuals: state run.protocol = \"honest\" if all "
                 "parties agree to that");

@@ -46,7 +46,8 @@ Raw raw_of(const toml::node& node, int depth) {
     return Raw{Foreign{node.is_table() ? "a table" : "a date or time"}};
 }
 
-/// [party.X.columns] says NAME = "KIND", which is the list of "NAME=KIND" in the order of the file.
+/// [party.X.columns], and .prepare alike, says NAME = "KIND", which is the list of "NAME=KIND" in
+/// the order of the file.
 Raw column_rules_of(const toml::table& table) {
     std::vector<std::pair<toml::source_position, Raw>> rules;
     for (const auto& [name, kind] : table) {
@@ -119,7 +120,8 @@ class Walker {
     void add(const std::string& section, std::string name, const toml::node& node,
              const toml::key& key) {
         const std::uint32_t line = key.source().begin.line;
-        const bool rules = name == "columns" && section.starts_with("party.") && node.is_table();
+        const bool rules = (name == "columns" || name == "prepare") &&
+                           section.starts_with("party.") && node.is_table();
         Raw value = rules ? column_rules_of(*node.as_table()) : raw_of(node, 0);
         lines_.push_back({line, Setting{section, std::move(name), std::move(value),
                                         shown_ + ":" + std::to_string(line)}});

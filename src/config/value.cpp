@@ -5,6 +5,7 @@
 #include <cmath>
 #include <set>
 
+#include "base/location.hpp"
 #include "base/text.hpp"
 
 namespace vflbus::config {
@@ -314,19 +315,15 @@ std::string assign_choice(const Key& key, const std::string& text, Field field) 
            (near.empty() ? "default is " + default_literal(key) : "nearest is " + quote(near));
 }
 
-/// Standard input and commands are given where a path is.
-bool is_no_path(std::string_view text) {
-    return text == "-" || text.starts_with("exec:");
-}
-
 std::string assign_text(const Key& key, std::string text, Field field,
                         const std::filesystem::path& base) {
     if (std::string problem = check_text(text); !problem.empty()) return problem;
     if (key.type == Type::choice) return assign_choice(key, text, field);
     if (key.name == "broker")
         if (std::string problem = check_address(text); !problem.empty()) return problem;
-    if (key.type == Type::path && !text.empty() && !base.empty() && !is_no_path(text))
-        text = (base / text).lexically_normal().string();
+    if (const std::string_view path = path_within(text);
+        key.type == Type::path && !path.empty() && !base.empty())
+        text = with_path(text, (base / path).lexically_normal().string());
     *std::get<std::string*>(field) = std::move(text);
     return {};
 }

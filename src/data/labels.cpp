@@ -148,8 +148,9 @@ tl::unexpected<Failure> refuse_constant(const Table& table, const Column& column
                   "every row has the same value; there is nothing to learn");
 }
 
-tl::unexpected<Failure> text_for_linear(const Table& table, const Column& column) {
-    const std::string what = "task linear needs numbers, but it holds text";
+tl::unexpected<Failure> text_for_numbers(const Table& table, const Column& column, Task task) {
+    const std::string what =
+        "task " + std::string(name_of(task)) + " needs numbers, but it holds text";
     // a column of missing cells has no text to show
     const std::string example =
         column.dictionary.empty() ? "" : " such as " + shown(column.dictionary.front());
@@ -215,10 +216,10 @@ Result<LabelCoding> fit_labels(const Table& table, Task task, std::span<const st
     coding.task = task;
     for (const Column& column : table.labels) {
         coding.columns.push_back(column.name);
-        if (task == Task::linear && column.kind == ColumnKind::text)
-            return text_for_linear(table, column);
+        if (predicts_numbers(task) && column.kind == ColumnKind::text)
+            return text_for_numbers(table, column, task);
         if (auto ok = check_present(table, column, rows); !ok) return tl::unexpected(ok.error());
-        if (task == Task::linear) {
+        if (predicts_numbers(task)) {
             if (rows.empty()) return refuse(table, column, "there are no rows to learn from");
             if (is_constant(column, rows)) return refuse_constant(table, column, rows.front());
             continue;
@@ -252,8 +253,9 @@ Result<Labels> encode_labels(const Table& table, const LabelCoding& coding,
                                         " has not all label columns"));
         const Column& column = *found;
         if (auto ok = check_present(table, column, rows); !ok) return tl::unexpected(ok.error());
-        if (coding.task == Task::linear) {
-            if (column.kind == ColumnKind::text) return text_for_linear(table, column);
+        if (predicts_numbers(coding.task)) {
+            if (column.kind == ColumnKind::text)
+                return text_for_numbers(table, column, coding.task);
             for (std::size_t i = 0; i < rows.size(); ++i)
                 labels.values[i] = column.numbers[rows[i]];
             continue;
@@ -277,7 +279,7 @@ std::vector<std::vector<std::uint64_t>> class_counts(const LabelCoding& coding,
     if (coding.task == Task::softmax) {
         counts.emplace_back(coding.outputs(), 0);
         for (const std::uint32_t c : labels.classes) ++counts[0][c];
-    } else if (coding.task != Task::linear) {
+    } else if (!predicts_numbers(coding.task)) {
         counts.assign(labels.cols, {0, 0});
         for (std::size_t i = 0; i < labels.values.size(); ++i)
             ++counts[i % labels.cols][labels.values[i] > 0.5];

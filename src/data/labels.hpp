@@ -19,9 +19,13 @@ inline constexpr std::size_t classes_max = 1'000;
 struct LabelCoding {
     Task task = Task::linear;
     std::vector<std::string> columns;  ///< names of the label columns
-    /// Per column its class names. linear: none. logistic and multilabel: {negative, positive}, the
-    /// larger number or later text being positive. softmax: all classes, ascending (by value when
-    /// all are numbers, otherwise bytewise).
+    /// Tasks with a log link: the column by which the label is divided, or empty, and p of
+    /// task tweedie (models/deviance.hpp).
+    std::string exposure;
+    double tweedie_power = 1.5;
+    /// Per column its class names. Numbers: none. logistic and multilabel: {negative, positive},
+    /// the larger number or later text being positive. softmax: all classes, ascending (by value
+    /// when all are numbers, otherwise bytewise).
     std::vector<std::vector<std::string>> classes;
 
     /// Scores per row: 1, the number of columns (multilabel) or of classes (softmax).
@@ -40,7 +44,7 @@ struct Labels {
 /// The coding of the labels on `rows` (table rows; usually all aligned ones, training and test).
 /// Errors (bad_data): no label column or several for a task of one; a missing label (how many, and
 /// the first line); a label with one class; more than two for logistic or multilabel; more than
-/// classes_max; text for linear.
+/// classes_max; text where numbers are predicted.
 /// `positive`: of logistic and multilabel, the class that is positive; empty: the one sorted last.
 Result<LabelCoding> fit_labels(const Table& table, Task task, std::span<const std::uint32_t> rows,
                                const std::string& positive = {});

@@ -16,7 +16,7 @@ namespace vflbus::data {
 
 struct Place {
     std::string party = {};          ///< whose table it is; may be empty
-    std::string file = {};           ///< as the party named it; a command begins with "exec:"
+    std::string file = {};           ///< as the party named it, with its scheme
     std::uint64_t line = 0;          ///< 1 = the first; 0: the table as a whole
     std::string column = {};         ///< its name; empty: no column, or one without a name
     std::size_t column_number = 0;   ///< 1 = the first; 0: not known

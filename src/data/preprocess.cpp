@@ -5,6 +5,7 @@
 #include <limits>
 #include <new>
 
+#include "base/hash.hpp"
 #include "base/text.hpp"
 #include "data/number.hpp"
 #include "data/place.hpp"
@@ -20,9 +21,17 @@ std::size_t Preprocessor::width() const noexcept {
 std::vector<std::string> Preprocessor::feature_names() const {
     std::vector<std::string> names;
     for (const PreparedColumn& column : columns) {
-        if (column.kind == ColumnKind::numeric) names.push_back(column.name);
-        for (const std::string& category : column.categories)
-            names.push_back(column.name + "=" + category);
+        if (column.kind == ColumnKind::numeric || column.coding == TextCoding::frequency ||
+            column.coding == TextCoding::ordinal) {
+            names.push_back(column.name);
+            if (column.has_value) names.push_back("has " + column.name);
+        } else if (column.coding == TextCoding::hashed) {
+            for (std::uint32_t i = 0; i < column.buckets; ++i)
+                names.push_back(column.name + "#" + std::to_string(i));
+        } else {
+            for (const std::string& category : column.categories)
+                names.push_back(column.name + "=" + category);
+        }
     }
     return names;
 }
@@ -106,6 +115,75 @@ Fitted fit_numeric(const Column& source, std::span<const std::uint32_t> rows, bo
     return fitted;
 }
 
+/// Between the order statistics, as numpy's default. `sorted` is not empty.
+double quantile(std::span<const double> sorted, double share) {
+    const double place = share * static_cast<double>(sorted.size() - 1);
+    const auto below = static_cast<std::size_t>(place);
+    if (below + 1 >= sorted.size()) return sorted.back();
+    const double rest = place - static_cast<double>(below);
+    return sorted[below] + rest * (sorted[below + 1] - sorted[below]);
+}
+
+double mean_of(std::span<const double> values) {
+    double sum = 0;
+    for (const double value : values) sum += value;
+    return sum / static_cast<double>(values.size());
+}
+
+double deviation_of(std::span<const double> values, double mean) {
+    double squares = 0;
+    for (const double value : values) squares += (value - mean) * (value - mean);
+    return std::sqrt(squares / static_cast<double>(values.size()));
+}
+
+/// Middle and width of `values`, the training rows with nothing missing any more.
+void scale_by(Scaling scaling, std::vector<double> values, PreparedColumn& column) {
+    if (scaling == Scaling::none) return;
+    if (scaling == Scaling::standard) {
+        column.mean = mean_of(values);
+        column.scale = deviation_of(values, column.mean);
+    } else {
+        std::ranges::sort(values);
+        const bool robust = scaling == Scaling::robust;
+        column.mean = robust ? quantile(values, 0.5) : values.front();
+        column.scale = robust ? quantile(values, 0.75) - quantile(values, 0.25)
+                              : values.back() - values.front();
+    }
+    if (!(column.scale >= std::numeric_limits<double>::min())) column.scale = 1;
+}
+
+/// A column that the plain way has found usable, prepared as its rule says.
+void prepare_numeric(const Column& source, std::span<const std::uint32_t> rows,
+                     const Preparing& how, Scaling scaling, Fitted& fitted) {
+    PreparedColumn& column = fitted.column;
+    std::vector<double> present;
+    for (const std::uint32_t row : rows)
+        if (!std::isnan(source.numbers[row])) present.push_back(source.numbers[row]);
+    std::ranges::sort(present);
+    if (how.clip > 0) {
+        column.low = quantile(present, how.clip);
+        column.high = quantile(present, 1 - how.clip);
+        for (double& value : present) value = std::clamp(value, column.low, column.high);
+    }
+    if (how.filling == Filling::constant)
+        column.fill = how.constant;
+    else
+        column.fill = how.filling == Filling::median ? quantile(present, 0.5) : mean_of(present);
+    column.has_value = how.has_value && fitted.missing > 0;
+    std::vector<double> filled;
+    for (const std::uint32_t row : rows) {
+        const double value = source.numbers[row];
+        filled.push_back(std::isnan(value) ? column.fill
+                                           : std::clamp(value, column.low, column.high));
+    }
+    column.mean = 0;
+    column.scale = 1;
+    scale_by(scaling, filled, column);
+    if (std::isfinite(column.mean) && std::isfinite(column.scale)) return;
+    fitted.removed = "its numbers are too large to add up";
+    fitted.kind = LeftOutKind::scale;
+}
+
 /// "12 %", "$5,000", "(3.1)": what an amount may look like that is no plain number.
 bool looks_like_number(std::string_view text) {
     const auto digit = [](char c) { return is_digit(c); };
@@ -116,7 +194,8 @@ bool looks_like_number(std::string_view text) {
     return std::ranges::any_of(text, digit) && std::ranges::all_of(text, of_amount);
 }
 
-Fitted fit_text(const Column& source, std::span<const std::uint32_t> rows, std::size_t values_max) {
+Fitted fit_text(const Column& source, std::span<const std::uint32_t> rows, std::size_t values_max,
+                TextCoding coding) {
     Fitted fitted;
     PreparedColumn& column = fitted.column;
     column.name = source.name;
@@ -135,7 +214,11 @@ Fitted fit_text(const Column& source, std::span<const std::uint32_t> rows, std::
         fitted.kind = LeftOutKind::all_missing;
     } else if (values == 1 && fitted.missing == 0) {
         fitted.removed = "it is constant on the training rows";
-    } else if (values > values_max) {
+    } else if (coding != TextCoding::one_hot && values > coded_texts_max) {
+        fitted.removed = std::to_string(values) + " different texts, more than " +
+                         std::to_string(coded_texts_max);
+        fitted.kind = LeftOutKind::texts;
+    } else if (coding == TextCoding::one_hot && values > values_max) {
         fitted.removed = std::to_string(values) +
                          " different texts, more than one_hot_max = " + std::to_string(values_max);
         std::size_t like_numbers = 0;
@@ -151,6 +234,46 @@ Fitted fit_text(const Column& source, std::span<const std::uint32_t> rows, std::
     return fitted;
 }
 
+/// The number of each category, and their scaling.
+void code_texts(const Column& source, std::span<const std::uint32_t> rows, const Preparing& how,
+                Scaling scaling, PreparedColumn& column) {
+    column.coding = how.text;
+    column.buckets = how.buckets;
+    if (how.text == TextCoding::hashed) column.categories.clear();
+    if (how.text != TextCoding::frequency && how.text != TextCoding::ordinal) return;
+    std::vector<double> of_code(source.dictionary.size(), 0.0);
+    for (const std::uint32_t row : rows)
+        if (source.codes[row] != missing_code) of_code[source.codes[row]] += 1;
+    double rank = 0;
+    for (double& number : of_code) {
+        if (number == 0) continue;
+        number =
+            how.text == TextCoding::ordinal ? ++rank : number / static_cast<double>(rows.size());
+        column.codes.push_back(number);
+    }
+    std::vector<double> values;
+    for (const std::uint32_t row : rows)
+        values.push_back(source.codes[row] == missing_code ? 0 : of_code[source.codes[row]]);
+    scale_by(scaling, std::move(values), column);
+}
+
+Fitted fit_column(const Column& source, std::span<const std::uint32_t> rows, const Preparing& how,
+                  const PreprocessOptions& options) {
+    const Scaling scaling =
+        how.scaling.value_or(options.standardize ? Scaling::standard : Scaling::none);
+    if (source.kind == ColumnKind::text) {
+        Fitted fitted = fit_text(source, rows, options.one_hot_max, how.text);
+        if (fitted.removed.empty()) code_texts(source, rows, how, scaling, fitted.column);
+        return fitted;
+    }
+    Preparing plain;
+    plain.text = how.text;
+    plain.buckets = how.buckets;
+    Fitted fitted = fit_numeric(source, rows, options.standardize);
+    if (how != plain && fitted.removed.empty()) prepare_numeric(source, rows, how, scaling, fitted);
+    return fitted;
+}
+
 }  // namespace
 
 Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
@@ -159,15 +282,14 @@ Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
     PreprocessReport found;
     found.removed = table.left_out;
     for (const Column& source : table.features) {
-        Fitted fitted = source.kind == ColumnKind::numeric
-                            ? fit_numeric(source, rows, options.standardize)
-                            : fit_text(source, rows, options.one_hot_max);
+        Fitted fitted = fit_column(source, rows, preparing_of(source.name, table.prepare), options);
         if (!fitted.removed.empty()) {
             found.removed.push_back({source.name, std::move(fitted.removed), fitted.kind});
             continue;
         }
         if (source.kind == ColumnKind::text) {
-            found.one_hot.push_back({source.name, fitted.column.categories.size()});
+            if (fitted.column.coding == TextCoding::one_hot)
+                found.one_hot.push_back({source.name, fitted.column.categories.size()});
             if (fitted.missing > 0) found.blank.push_back({source.name, fitted.missing});
         } else if (fitted.missing > 0) {
             found.filled.push_back({source.name, fitted.missing});
@@ -223,10 +345,18 @@ constexpr std::size_t lane_max = 8;
 
 struct Lane {
     const double* numbers;
-    double fill, mean, scale;
+    double fill, mean, scale, low, high;
     std::size_t offset;
     std::uint64_t filled;
 };
+
+/// The same on every machine.
+std::size_t bucket_of(const std::string& text, std::uint32_t buckets) {
+    const Hash256 hash = hash256(text);
+    std::uint64_t word = 0;
+    for (std::size_t i = 0; i < sizeof word; ++i) word = word << 8 | hash[i];
+    return static_cast<std::size_t>(word % buckets);
+}
 
 void write_lanes(std::span<Lane> lanes, std::span<const std::uint32_t> rows, Design& design) {
     double* out = design.data();
@@ -236,6 +366,8 @@ void write_lanes(std::span<Lane> lanes, std::span<const std::uint32_t> rows, Des
             if (std::isnan(value)) {
                 value = lane.fill;
                 ++lane.filled;
+            } else {
+                value = value < lane.low ? lane.low : value > lane.high ? lane.high : value;
             }
             out[lane.offset] = (value - lane.mean) / lane.scale;
         }
@@ -276,9 +408,51 @@ void write_one_hot(const Step& step, const Column& source, std::span<const std::
     report.unseen_values += unseen;
 }
 
+void write_has_value(const Step& step, const Column& source, std::span<const std::uint32_t> rows,
+                     Design& design) {
+    double* out = design.data() + step.offset + 1;
+    for (const std::uint32_t row : rows) {
+        *out = source.is_missing(row) ? 0 : 1;
+        out += design.cols();
+    }
+}
+
+/// Texts by a number of each, or by their bucket.
+void write_coded(const Step& step, const Column& source, std::span<const std::uint32_t> rows,
+                 Design& design, TransformReport& report) {
+    const PreparedColumn& plan = *step.plan;
+    const bool hashed = plan.coding == TextCoding::hashed;
+    std::uint64_t unseen = 0;
+    double* out = design.data() + step.offset;
+    for (const std::uint32_t row : rows) {
+        const bool missing = source.is_missing(row);
+        const std::string text = missing ? std::string() : source.text(row);
+        if (hashed) {
+            std::fill_n(out, plan.buckets, 0.0);
+            if (!missing) out[bucket_of(text, plan.buckets)] = 1;
+        } else {
+            const auto found = std::ranges::lower_bound(plan.categories, text);
+            const bool known = !missing && found != plan.categories.end() && *found == text;
+            if (!known && !missing) ++unseen;
+            const double code =
+                known ? plan.codes[static_cast<std::size_t>(found - plan.categories.begin())] : 0;
+            *out = (code - plan.mean) / plan.scale;
+        }
+        out += design.cols();
+    }
+    if (unseen == 0) return;
+    report.unseen.push_back({plan.name, unseen});
+    report.unseen_values += unseen;
+}
+
 /// Writes steps [begin, end), all numeric or a single text, into one design.
 void write_group(std::span<const Step> group, const Table& table,
                  std::span<const std::uint32_t> rows, Design& design, TransformReport& report) {
+    if (group.front().plan->kind == ColumnKind::text &&
+        group.front().plan->coding != TextCoding::one_hot) {
+        write_coded(group.front(), table.features[group.front().source], rows, design, report);
+        return;
+    }
     if (group.front().plan->kind == ColumnKind::text) {
         write_one_hot(group.front(), table.features[group.front().source], rows, design, report);
         return;
@@ -286,8 +460,11 @@ void write_group(std::span<const Step> group, const Table& table,
     std::vector<Lane> lanes;
     for (const Step& step : group)
         lanes.push_back({table.features[step.source].numbers.data(), step.plan->fill,
-                         step.plan->mean, step.plan->scale, step.offset, 0});
+                         step.plan->mean, step.plan->scale, step.plan->low, step.plan->high,
+                         step.offset, 0});
     write_lanes(lanes, rows, design);
+    for (const Step& step : group)
+        if (step.plan->has_value) write_has_value(step, table.features[step.source], rows, design);
     for (std::size_t i = 0; i < group.size(); ++i) {
         if (lanes[i].filled == 0) continue;
         report.filled.push_back({group[i].plan->name, lanes[i].filled});

@@ -5,11 +5,14 @@
 // numeric: missing -> training mean; then (x - mean) / scale, with scale the population standard
 //          deviation (as scikit-learn's StandardScaler), when standardizing.
 // text:    one column of 0 or 1 per value seen in training; missing or unseen -> all zero.
+//          Both otherwise where the party says so (prepare_rules.hpp).
 // removed: constant, all missing, or a text of more than one_hot_max values.
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,6 +28,9 @@ struct PreprocessOptions {
     std::uint32_t one_hot_max = 64;
 };
 
+/// A text column with another coding than one-hot of more training values is left out.
+inline constexpr std::size_t coded_texts_max = 100'000;
+
 /// One table column that is used. Plain values: saved in the model file as they are.
 struct PreparedColumn {
     std::string name;
@@ -34,10 +40,21 @@ struct PreparedColumn {
     double scale = 1;                     ///< numeric: divided by; 1 without standardize
     std::vector<std::string> categories;  ///< text: one output column each, sorted bytewise
     DateForm date = DateForm::none;       ///< numeric: days of dates in this form
+    /// numeric: numbers are kept between these; cells that are filled are not.
+    double low = -std::numeric_limits<double>::infinity();
+    double high = std::numeric_limits<double>::infinity();
+    bool has_value = false;  ///< numeric: a column more, 1 where the cell was there
+    /// text; `mean` and `scale` are then those of its numbers, unless it is one-hot or hashed.
+    TextCoding coding = TextCoding::one_hot;
+    std::vector<double> codes;  ///< frequency and ordinal: the number of each category
+    std::uint32_t buckets = 0;  ///< hashed
 
     [[nodiscard]] std::size_t width() const noexcept {
-        return kind == ColumnKind::numeric ? 1 : categories.size();
+        if (kind == ColumnKind::numeric) return has_value ? 2 : 1;
+        if (coding == TextCoding::one_hot) return categories.size();
+        return coding == TextCoding::hashed ? buckets : 1;
     }
+    [[nodiscard]] bool is_clipped() const noexcept { return std::isfinite(low); }
 };
 
 /// What happened to a column, for the report: "missing cells filled with the training mean", 12.

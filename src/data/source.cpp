@@ -8,10 +8,13 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "base/location.hpp"
 #include "base/text.hpp"
 #include "data/exec_source.hpp"
 #include "data/file_source.hpp"
 #include "data/place.hpp"
+#include "data/postgres_source.hpp"
+#include "data/sqlite_source.hpp"
 
 namespace vflbus::data {
 namespace {
@@ -19,6 +22,9 @@ namespace {
 constexpr Scheme scheme_table[] = {
     {"file", "the path of a file", open_file},
     {"exec", "a command that writes a table", open_exec},
+    {"sqlite", "FILE?query=select ...", open_sqlite},
+    {"postgresql", "//USER@HOST/DATABASE?query=select ...", open_postgres},
+    {"postgres", "the same", open_postgres},
 };
 
 /// The word before the first colon when it can be a scheme; empty for a plain path.
@@ -97,15 +103,17 @@ Stamp stamp_of(const std::string& location) {
 }
 
 std::string absolute_location(const std::string& location) {
-    if (location.empty() || location == "-") return location;
+    if (location.empty() || is_pathless(location)) return location;
     const std::string_view word = scheme_of(location);
     std::error_code ec;
     const bool known = std::ranges::any_of(
         scheme_table, [&](const Scheme& scheme) { return scheme.name == word; });
-    if (known && word != scheme_table[0].name) return location;
-    const std::string path = known ? location.substr(word.size() + 1) : location;
-    const std::filesystem::path full = std::filesystem::absolute(path, ec);
-    return ec ? location : full.lexically_normal().string();
+    const bool plain = !known || word == scheme_table[0].name;
+    if (!plain && path_within(location).empty()) return location;
+    const std::string path = known && plain ? location.substr(word.size() + 1) : location;
+    const std::filesystem::path full =
+        std::filesystem::absolute(path_within(path), ec).lexically_normal();
+    return ec ? location : with_path(path, full.string());
 }
 
 Result<Table> Source::read(const TableRequest& request, const ReadProgress& progress) {

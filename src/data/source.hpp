@@ -27,7 +27,7 @@ struct SourceOptions {
     std::string location = {};  ///< "data/bank.csv"; "SCHEME:..." for one of schemes()
     std::string party = {};     ///< whose table it is, for sentences; may be empty
     TextFormat format = {};     ///< what is known of the text
-    std::chrono::duration<double> timeout{600};  ///< of a command
+    std::chrono::duration<double> timeout{600};  ///< of a command or query
     unsigned threads = 0;  ///< 0: as many as the machine has; the table is the same
 };
 
@@ -121,8 +121,8 @@ class Stamp {
 /// Of the files that a location means now.
 Stamp stamp_of(const std::string& location);
 
-/// The location as it holds in every directory: a path or pattern becomes absolute; standard input
-/// and commands stay as they are.
+/// The location as it holds in every directory: a path or pattern becomes absolute; standard input,
+/// commands and servers stay as they are.
 std::string absolute_location(const std::string& location);
 
 /// Writes what standard input holds to a new file that only its owner may read, for processes

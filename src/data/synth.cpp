@@ -26,6 +26,32 @@ double normal(Rng& rng) noexcept {
     return static_cast<double>(sum - 6 * 65535) / 65536.0;
 }
 
+/// (1 + x / 1024)^1024: an exponential by multiplications alone.
+double rough_exp(double x) noexcept {
+    double power = 1 + x / 1024;
+    for (int i = 0; i < 10; ++i) power *= power;
+    return power;
+}
+
+/// Of four degrees of freedom, divided by them: mean 1, the shape of amounts.
+double chi_square(Rng& rng) noexcept {
+    double sum = 0;
+    for (int i = 0; i < 4; ++i) {
+        const double one = normal(rng);
+        sum += one * one;
+    }
+    return sum / 4;
+}
+
+/// Knuth's method; `mean` is at most 20 or so.
+std::uint64_t poisson(double mean, Rng& rng) noexcept {
+    const double least = 1 / rough_exp(mean);
+    double product = rng.uniform();
+    std::uint64_t count = 0;
+    for (; product > least && count < 1000; ++count) product *= rng.uniform();
+    return count;
+}
+
 enum class Stream : std::uint64_t { weights = 1, people, cells, blanks, noise, order };
 
 constexpr std::uint64_t seed_of(std::uint64_t seed, Stream stream, std::uint64_t which) noexcept {
@@ -46,6 +72,10 @@ Shares shares_of(Task task) noexcept {
             return {0.42, 0.52, 0.06};
         case Task::softmax:
             return {0.9, 2.1, 1.0};
+        case Task::poisson:
+        case Task::gamma:
+        case Task::tweedie:
+            return {0.12, 0.28, 0};
         case Task::logistic:
         case Task::multilabel:
             break;
@@ -89,6 +119,7 @@ class Synthesizer {
                                       error.message());
         report_.id_column = "customer_id";
         report_.labels = labels_;
+        report_.exposure = exposure_;
         for (std::uint64_t i = 0; i < train_.bank; ++i) report_.common += is_core(train_.first + i);
         for (std::size_t p = 0; p < sources_.size(); ++p) {
             SynthParty party;
@@ -129,6 +160,15 @@ class Synthesizer {
                 break;
             case Task::softmax:
                 labels_ = {"rating"};
+                break;
+            case Task::poisson:
+                labels_ = {"claims"};
+                exposure_ = "insured_years";
+                break;
+            case Task::gamma:
+            case Task::tweedie:
+                labels_ = {"claim_amount"};
+                exposure_ = "insured_years";
                 break;
             case Task::multilabel:
                 for (std::uint32_t i = 0; i < options_.labels; ++i)
@@ -238,12 +278,35 @@ class Synthesizer {
                     out.push_back(scores_[o] > 0.6 * deviation ? '1' : '0');
                 }
                 break;
+            case Task::poisson:
+            case Task::gamma:
+            case Task::tweedie:
+                append_claims(scores_[0], rng, out);
+                break;
             case Task::softmax: {
                 const auto best = std::max_element(scores_.begin(), scores_.end());
                 append_class(static_cast<std::size_t>(best - scores_.begin()), out);
                 break;
             }
         }
+    }
+
+    /// A count or an amount of a mean of exposure times exp(score), then the exposure.
+    void append_claims(double score, Rng& rng, std::string& out) {
+        const double years = static_cast<double>(1 + rng.below(100)) / 50;  // to two years
+        const double expected = years * rough_exp(score);
+        double amount = 0;
+        if (options_.task == Task::gamma) {
+            amount = 800 * expected * chi_square(rng) + 0.01;
+        } else {
+            const std::uint64_t claims = poisson(expected * 0.6, rng);
+            if (options_.task == Task::poisson) amount = static_cast<double>(claims);
+            for (std::uint64_t i = 0; i < claims && options_.task == Task::tweedie; ++i)
+                amount += 800 * chi_square(rng) + 0.01;
+        }
+        append_number(amount, options_.task == Task::poisson ? 0 : 2, out);
+        out.push_back(',');
+        append_number(years, 2, out);
     }
 
     // -- text ---------------------------------------------------------------------
@@ -310,6 +373,8 @@ class Synthesizer {
         std::string out = "customer_id";
         if (labels)
             for (const std::string& label : labels_) out += "," + label;
+        const bool exposed = party == 0 && !exposure_.empty();
+        if (exposed) out += "," + exposure_;
         for (const SynthNumber& number : sources_[party].numbers) out += "," + number.name;
         for (const SynthText& text : sources_[party].texts) out += "," + text.name;
         out.push_back('\n');
@@ -319,6 +384,10 @@ class Synthesizer {
             if (labels) {
                 out.push_back(',');
                 append_labels(person, out);
+            } else if (exposed) {  // what is predicted is exposed as well
+                std::string both;
+                append_labels(person, both);
+                out += both.substr(both.find(','));
             }
             append_features(party, person, out);
             out.push_back('\n');
@@ -337,6 +406,7 @@ class Synthesizer {
     std::uint64_t id_range_ = 0;
     std::uint64_t id_shift_ = 0;
     std::vector<std::string> labels_;
+    std::string exposure_;
     std::size_t outputs_ = 0;
     std::vector<std::vector<std::vector<double>>> weights_;  ///< output, party, column
     std::vector<double> traits_;

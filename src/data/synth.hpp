@@ -44,6 +44,7 @@ struct SynthReport {
     std::vector<SynthParty> parties;  ///< the bank (label holder) first, then the members by rank
     std::string id_column;            ///< "customer_id"
     std::vector<std::string> labels;  ///< names of the label columns
+    std::string exposure;             ///< of counts and amounts: the column beside them
     std::uint64_t common = 0;         ///< ids that all parties have
     std::uint64_t bytes = 0;          ///< written in all
     /// The signal: per output (label, or class), per party in the order above, per signal column

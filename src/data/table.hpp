@@ -16,6 +16,7 @@
 #include "base/errc.hpp"
 #include "data/dates.hpp"
 #include "data/place.hpp"
+#include "data/prepare_rules.hpp"
 
 namespace vflbus::data {
 
@@ -122,9 +123,11 @@ struct Table {
     std::string path;   ///< where it came from, for sentences
     std::string party;  ///< whose it is, for sentences
     Ids ids;
-    std::vector<Column> labels;     ///< in the order asked for
-    std::vector<Column> features;   ///< in the order of the source
-    std::optional<Column> weights;  ///< numeric: what the loss of each row is multiplied by
+    std::vector<Column> labels;        ///< in the order asked for
+    std::vector<Column> features;      ///< in the order of the source
+    std::optional<Column> weights;     ///< numeric: what the loss of each row is multiplied by
+    std::optional<Column> exposure;    ///< numeric: how long, or how much, each row was watched
+    std::vector<PrepareRule> prepare;  ///< how the party wants its columns to become numbers
     std::vector<LeftOut> left_out;
     std::vector<std::string> notes;  ///< what was guessed on the way, and by which key it is stated
     std::uint64_t rows_without_id = 0;     ///< that were skipped

@@ -158,7 +158,7 @@ constexpr FileKind file_kinds[] = {
      "read it through a command: exec:python3 -c \"import pandas, sys; "
      "pandas.read_feather('FILE').to_csv(sys.stdout, index=False)\""},
     {"SQLite format 3\0"sv, "is an SQLite database",
-     "read a table of it through a command: exec:sqlite3 -csv -header FILE 'select * from NAME'"},
+     "ask it a query: sqlite:FILE?query=select * from NAME"},
     {"\x89HDF\r\n"sv, "is an HDF5 file", "save the table as CSV, or read it by exec: and a script"},
     {"Obj\x01"sv, "is an Avro file", "read it through a command: exec:duckdb -csv -c ..."},
     {"ORC"sv, "is an ORC file", "read it through a command: exec:duckdb -csv -c ..."},

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/file_writer.hpp"
+#include "base/location.hpp"
 #include "base/rng.hpp"
 #include "base/text.hpp"
 #include "data/csv_cell.hpp"
@@ -107,8 +108,8 @@ Result<Writers> make_parts(const VerticalSplitOptions& options, const Plan& plan
                            const Source& source, VerticalSplit& split) {
     const std::vector<std::string>& names = source.columns();
     Writers writers;
-    std::string stem = fs::path(options.source.location).filename().string();
-    stem = options.source.location.starts_with("exec:") || stem == "-" || stem.empty()
+    std::string stem = fs::path(path_within(options.source.location)).filename().string();
+    stem = stem.empty()
                ? "table"
                : stem.substr(0, stem.find('.'));  // table.csv.gz
     for (std::size_t p = 0; p < options.parties; ++p) {

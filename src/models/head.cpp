@@ -22,7 +22,8 @@ std::string Labels::describe(std::size_t output) const {
 Result<> validate(const Labels& labels) {
     if (labels.values.empty())
         return fail(Errc::bad_data, "there are no labels; name a label column at the master.");
-    if ((labels.task == Task::logistic || labels.task == Task::softmax) &&
+    if ((labels.task == Task::logistic || labels.task == Task::softmax ||
+         has_log_link(labels.task)) &&
         labels.values.cols() != 1)
         return fail(Errc::bad_data, "model.task = \"" + std::string(name_of(labels.task)) +
                                         "\" takes one label column, but there are " +
@@ -36,6 +37,10 @@ Result<> validate(const Labels& labels) {
             std::string_view rule;
             if (labels.task == Task::linear) {
                 if (!std::isfinite(y)) rule = "a finite number";
+            } else if (labels.task == Task::gamma) {
+                if (!(y > 0 && std::isfinite(y))) rule = "a number above 0";
+            } else if (has_log_link(labels.task)) {
+                if (!(y >= 0 && std::isfinite(y))) rule = "a number of 0 or more";
             } else if (labels.task == Task::softmax) {
                 if (!(y >= 0 && y < static_cast<double>(labels.classes) && y == std::floor(y)))
                     rule = "a class index";
@@ -56,6 +61,17 @@ Result<> validate(const Labels& labels) {
 Labels select(const Labels& labels, std::span<const RowIndex> rows) {
     Labels out{labels.task, {}, labels.classes, labels.names};
     gather_rows(labels.values, rows, out.values);
+    if (!labels.exposure.empty())
+        for (const RowIndex row : rows) out.exposure.push_back(labels.exposure[row]);
+    out.tweedie_power = labels.tweedie_power;
+    return out;
+}
+
+Matrix in_label_units(const Labels& labels, ConstMatrixView of_one_unit) {
+    Matrix out(of_one_unit);
+    if (labels.exposure.empty()) return out;
+    for (std::size_t c = 0; c < out.cols(); ++c)
+        for (std::size_t i = 0; i < out.rows(); ++i) out(i, c) *= labels.exposure[i];
     return out;
 }
 
@@ -96,11 +112,11 @@ Result<> check_listed(const ClassWeights& wanted, std::size_t classes) {
 Result<std::vector<double>> weights_of_classes(const Labels& labels, const ClassWeights& wanted,
                                                std::span<const RowIndex> train_rows) {
     std::vector<double> weights;
-    if (labels.task == Task::linear) {
+    if (predicts_numbers(labels.task)) {
         if (wanted.kind != ClassWeights::Kind::none)
             return fail(Errc::bad_config,
-                        "model.class_weights has no meaning with model.task = \"linear\"; leave it "
-                        "out.");
+                        "model.class_weights has no meaning with model.task = \"" +
+                            std::string(name_of(labels.task)) + "\"; leave it out.");
         return weights;
     }
     const std::vector<RowIndex> all =
@@ -173,11 +189,16 @@ Result<Head> Head::create(Labels labels, const HeadConfig& config,
 
 /// Scaled to mean 1, so that the length of a step does not depend on their unit.
 void Head::take_row_weights(std::span<const RowIndex> train_rows) {
-    if (labels_.weights.empty()) return;
-    double sum = 0;
-    for (const RowIndex row : train_rows) sum += labels_.weights[row];
-    row_weights_ = labels_.weights;
-    for (double& weight : row_weights_) weight *= static_cast<double>(train_rows.size()) / sum;
+    if (!labels_.weights.empty()) {
+        double sum = 0;
+        for (const RowIndex row : train_rows) sum += labels_.weights[row];
+        row_weights_ = labels_.weights;
+        for (double& weight : row_weights_) weight *= static_cast<double>(train_rows.size()) / sum;
+    }
+    if (labels_.exposure.empty()) return;
+    if (row_weights_.empty()) row_weights_.assign(labels_.rows(), 1);
+    for (std::size_t i = 0; i < row_weights_.size(); ++i)
+        row_weights_[i] *= labels_.exposure_weight(i);
 }
 
 void Head::weigh(std::span<const RowIndex> rows, std::span<double> values) const {
@@ -185,7 +206,29 @@ void Head::weigh(std::span<const RowIndex> rows, std::span<double> values) const
     for (std::size_t i = 0; i < rows.size(); ++i) values[i] *= row_weights_[rows[i]];
 }
 
+/// The weighted mean label m: s = m^(2-p), and the intercept begins at log m.
+Result<> Head::start_log_link(std::span<const RowIndex> train_rows) {
+    std::vector<double> sum(train_rows.size());
+    std::vector<double> total(train_rows.size());
+    for (std::size_t i = 0; i < train_rows.size(); ++i) {
+        const double weight = row_weights_.empty() ? 1 : row_weights_[train_rows[i]];
+        sum[i] = weight * labels_.values(train_rows[i], 0);
+        total[i] = weight;
+    }
+    const double mean = lane_sum(sum) / lane_sum(total);
+    if (!(mean > 0) || !std::isfinite(mean))
+        return fail(Errc::bad_data, labels_.describe(0) + " has the mean " + std::to_string(mean) +
+                                        " on the training rows; model.task = \"" +
+                                        std::string(name_of(task())) +
+                                        "\" needs one above 0 and finite.");
+    label_scale_ =
+        labels_.deviance().scale(mean) * lane_sum(total) / static_cast<double>(train_rows.size());
+    if (!intercept_.empty()) intercept_[0] = models::log(mean);
+    return {};
+}
+
 Result<> Head::start_intercept(std::span<const RowIndex> train_rows) {
+    if (has_log_link(task())) return start_log_link(train_rows);
     if (intercept_.empty()) return {};
     if (task() == Task::linear) {
         Matrix y;
@@ -248,6 +291,8 @@ Matrix predict(Task task, ConstMatrixView z, std::span<const double> intercept) 
         models::sigmoid(out.span(), out.span());
     else if (task == Task::softmax)
         softmax_rows(out.view(), {});
+    else if (has_log_link(task))
+        models::exp(out.span(), out.span());
     return out;
 }
 
@@ -256,6 +301,44 @@ Matrix Head::predict(ConstMatrixView z) const {
 }
 
 // -- training -----------------------------------------------------------------------
+
+namespace {
+
+/// One label of two classes; `residual` may be empty. weights: of class 0 and of class 1, or null.
+void binary_loss(std::span<const double> score, std::span<const double> y,
+                 std::span<const RowIndex> rows, const double* weights, std::span<double> row_loss,
+                 std::span<double> residual) {
+    const double size = static_cast<double>(rows.size());
+    std::vector<double> work(rows.size());
+    models::softplus(score, work);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        row_loss[i] = work[i] - y[rows[i]] * score[i];
+        if (weights != nullptr) row_loss[i] *= y[rows[i]] == 1 ? weights[1] : weights[0];
+    }
+    if (residual.empty()) return;
+    models::sigmoid(score, work);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const double truth = y[rows[i]];
+        const double weight = weights == nullptr ? 1 : (truth == 1 ? weights[1] : weights[0]);
+        residual[i] = weight * (work[i] - truth) / size;
+    }
+}
+
+}  // namespace
+
+/// Of the rows one by one, not yet weighted; the residual is divided by s and their number.
+void Head::log_link_loss(std::span<const double> score, std::span<const RowIndex> rows,
+                         std::span<double> row_loss, Matrix* residual) const {
+    const HalfDeviance deviance = labels_.deviance();
+    std::vector<double> y(rows.size());
+    std::vector<double> slope(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) y[i] = labels_.values(rows[i], 0);
+    deviance.at(score, y, row_loss, slope);
+    for (std::size_t i = 0; i < rows.size(); ++i) row_loss[i] += deviance.constant(y[i]);
+    if (residual == nullptr) return;
+    const double size = static_cast<double>(rows.size()) * label_scale_;
+    for (std::size_t i = 0; i < rows.size(); ++i) residual->col(0)[i] = slope[i] / size;
+}
 
 double Head::forward(ConstMatrixView z_sum, std::span<const RowIndex> rows,
                      Matrix* residual) const {
@@ -294,7 +377,6 @@ double Head::forward(ConstMatrixView z_sum, std::span<const RowIndex> rows,
         return loss;
     }
 
-    std::vector<double> work(b);
     for (std::size_t c = 0; c < outputs(); ++c) {
         const auto y = labels_.values.col(c);
         const auto score = z.col(c);
@@ -305,21 +387,11 @@ double Head::forward(ConstMatrixView z_sum, std::span<const RowIndex> rows,
                 row_loss[i] = 0.5 * (miss * miss);
                 if (residual != nullptr) residual->col(c)[i] = miss / size;
             }
+        } else if (has_log_link(task())) {
+            log_link_loss(score, rows, row_loss, residual);
         } else {
-            models::softplus(score, work);
-            for (std::size_t i = 0; i < b; ++i) {
-                row_loss[i] = work[i] - y[rows[i]] * score[i];
-                if (weights != nullptr) row_loss[i] *= y[rows[i]] == 1 ? weights[1] : weights[0];
-            }
-            if (residual != nullptr) {
-                models::sigmoid(score, work);
-                for (std::size_t i = 0; i < b; ++i) {
-                    const double truth = y[rows[i]];
-                    const double weight =
-                        weights == nullptr ? 1 : (truth == 1 ? weights[1] : weights[0]);
-                    residual->col(c)[i] = weight * (work[i] - truth) / size;
-                }
-            }
+            binary_loss(score, y, rows, weights, row_loss,
+                        residual == nullptr ? std::span<double>() : residual->col(c));
         }
         weigh(rows, row_loss);
         if (residual != nullptr) weigh(rows, residual->col(c));

@@ -10,6 +10,7 @@
 
 #include "base/errc.hpp"
 #include "base/task.hpp"
+#include "models/deviance.hpp"
 #include "models/matrix.hpp"
 #include "models/optimizer.hpp"
 
@@ -24,6 +25,13 @@ using vflbus::Task;
 ///   logistic    values n x 1, each 0 or 1                     outputs = 1
 ///   multilabel  values n x k, each 0 or 1                     outputs = k
 ///   softmax     values n x 1, class index 0 .. classes - 1    outputs = classes
+///   poisson     values n x 1, 0 or more                       outputs = 1
+///   gamma       values n x 1, above 0                         outputs = 1
+///   tweedie     values n x 1, 0 or more                       outputs = 1
+///
+/// Labels with an exposure are those of one unit of it: the count divided by the exposure
+/// (deviance.hpp). Predictions of the models room are such as well; `in_label_units` makes them
+/// those of the rows.
 struct Labels {
     Task task = Task::linear;
     Matrix values;
@@ -32,12 +40,26 @@ struct Labels {
         names;  ///< of the outputs (labels or classes), for messages; may be empty
     /// None, or one per row, 0 or more and finite: what its loss is multiplied by.
     std::vector<double> weights = {};
+    /// None, or one per row, above 0 and finite. Tasks with a log link only.
+    std::vector<double> exposure = {};
+    double tweedie_power = 1.5;  ///< of task tweedie, between 1 and 2
 
     std::size_t rows() const noexcept { return values.rows(); }
     std::size_t outputs() const noexcept { return task == Task::softmax ? classes : values.cols(); }
     /// "label 'y'" or "label 3".
     std::string describe(std::size_t output) const;
+    /// Of tasks with a log link.
+    HalfDeviance deviance() const noexcept {
+        return HalfDeviance(deviance_power(task, tweedie_power));
+    }
+    /// What the deviance of a row by one unit of exposure is multiplied by; 1 without exposures.
+    double exposure_weight(std::size_t row) const noexcept {
+        return exposure.empty() ? 1 : deviance().scale(exposure[row]);
+    }
 };
+
+/// Numbers by one unit of exposure (labels or predictions, n x outputs) as those of the rows.
+Matrix in_label_units(const Labels& labels, ConstMatrixView of_one_unit);
 
 /// Refuses a label that is not finite, not 0 or 1, or not a class index (bad_data, naming the row).
 Result<> validate(const Labels& labels);
@@ -82,14 +104,18 @@ struct HeadStep {
 ///   linear                r = (z - y) / b                 loss = sum 1/2 (z - y)^2 / b
 ///   logistic, multilabel  r = c (sigmoid(z) - y) / b      loss = sum c (softplus(z) - y z) / b
 ///   softmax               r = c (softmax(z) - onehot) / b loss = sum c (logsumexp(z) - z_y) / b
+///   poisson, gamma, tweedie   half the deviance (deviance.hpp); r = gradient of it / s
 ///
-/// so r is exactly the gradient of the loss by z, and a party's gradient is X' r. The loss of the
+/// so r is exactly the gradient of the loss by z, and a party's gradient is X' r. With a log link
+/// it is divided by s, the mean label to the power 2 - p, so that the length of a step does not
+/// depend on the label's unit. The loss of the
 /// penalty (weight_decay) is not in it. "balanced" weights are n / (K * count), counted on the
 /// training rows, as in scikit-learn (multilabel: each label by itself, K = 2).
 ///
 /// The intercept starts where the training labels alone put it, which saves many steps and is
 /// deterministic: linear the mean; logistic and multilabel the log-odds; softmax the logs of the
-/// shares, less their mean (a class without training rows counts as half a record). Counts are
+/// shares, less their mean (a class without training rows counts as half a record); with a log
+/// link the log of the mean. Counts are
 /// taken with the class weights. It then follows its own optimizer (gradient: column sums of r),
 /// without weight decay.
 class Head {
@@ -130,6 +156,9 @@ class Head {
     Head(Labels labels, const HeadConfig& config);
     double forward(ConstMatrixView z, std::span<const RowIndex> rows, Matrix* residual) const;
     Result<> start_intercept(std::span<const RowIndex> train_rows);
+    Result<> start_log_link(std::span<const RowIndex> train_rows);
+    void log_link_loss(std::span<const double> score, std::span<const RowIndex> rows,
+                       std::span<double> row_loss, Matrix* residual) const;
     void take_row_weights(std::span<const RowIndex> train_rows);
     /// values[i] *= the weight of rows[i], where rows have weights.
     void weigh(std::span<const RowIndex> rows, std::span<double> values) const;
@@ -138,7 +167,9 @@ class Head {
     HeadConfig config_;
     std::vector<double>
         weights_;  ///< class weights: softmax [class], otherwise [2 * output + y]; or empty
-    std::vector<double> row_weights_;  ///< of mean 1 over the training rows; or empty
+    /// Of mean 1 over the training rows, times what an exposure weighs; or empty.
+    std::vector<double> row_weights_;
+    double label_scale_ = 1;  ///< s of a log link
     std::vector<double> intercept_;
     Optimizer optimizer_;
 };

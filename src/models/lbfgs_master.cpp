@@ -447,10 +447,8 @@ LbfgsEnd LbfgsMaster::end() const noexcept {
 
 double LbfgsMaster::loss() const noexcept {
     double sum = 0;
-    for (std::size_t g = 0; g < losses_.size(); ++g) {
-        const double unit = objective_.unit()[first_output(g)];
-        sum += losses_[g] * (unit * unit);
-    }
+    for (std::size_t g = 0; g < losses_.size(); ++g)
+        sum += losses_[g] * objective_.loss_unit(first_output(g));
     return sum / static_cast<double>(losses_.size());
 }
 
@@ -544,6 +542,11 @@ Result<> LbfgsMaster::set_state(LbfgsMasterState state) {
             return fail(Errc::bad_data,
                         "the stored state of L-BFGS holds numbers that are not finite; resume from "
                         "an earlier commit.");
+    if (!over && step_scores_.empty()) {  // it was done, and had forgotten
+        for (PanelMatrix& each : memory_) each = PanelMatrix(z_.rows(), slots_.vectors());
+        request_.residual.resize(z_.rows(), z_.cols());
+        step_scores_.resize(z_.rows(), z_.cols());
+    }
     rounds_ = state.rounds;
     std::ranges::copy(state.scores, z_.data());
     for (std::size_t c = 0; c < memory_.size() && !over; ++c)

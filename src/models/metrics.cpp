@@ -8,6 +8,7 @@
 
 #include "models/kernels.hpp"
 #include "models/math.hpp"
+#include "models/verdict.hpp"
 
 namespace vflbus::models {
 
@@ -186,6 +187,10 @@ std::string_view headline_metric(Task task) noexcept {
             return "auc_macro";
         case Task::softmax:
             return "accuracy";
+        case Task::poisson:
+        case Task::gamma:
+        case Task::tweedie:
+            return "d2";
     }
     return "loss";
 }
@@ -290,6 +295,27 @@ void softmax_metrics(const Labels& labels, ConstMatrixView p, Metrics& out) {
     out.set("f1_micro", share);  // of one call per row both are the share of right ones
 }
 
+double mean_deviance(const Labels& labels, ConstMatrixView p) {
+    const std::vector<double> half = row_losses(labels, p);
+    const double all = 2 * mean(half);
+    return std::isfinite(all) ? all : undefined;
+}
+
+void log_link_metrics(const Labels& labels, ConstMatrixView p, Metrics& out) {
+    const Matrix y = in_label_units(labels, labels.values);
+    const Matrix predicted = in_label_units(labels, p);
+    const bool defined = usable(y.span(), predicted.span());
+    const double left = defined ? mean_deviance(labels, p) : undefined;
+    const double total = defined && labels.rows() > 1
+                             ? mean_deviance(labels, constant_prediction(labels, labels.rows()))
+                             : undefined;
+    out.set("loss", left / 2);
+    out.set("deviance", left);
+    out.set("d2", total == 0 ? (left == 0 ? 1 : 0) : 1 - left / total);
+    out.set("rmse", rmse(y.span(), predicted.span()));
+    out.set("mae", mae(y.span(), predicted.span()));
+}
+
 }  // namespace
 
 Metrics metrics_for(const Labels& labels, ConstMatrixView predictions) {
@@ -308,6 +334,11 @@ Metrics metrics_for(const Labels& labels, ConstMatrixView predictions) {
             break;
         case Task::softmax:
             softmax_metrics(labels, predictions, out);
+            break;
+        case Task::poisson:
+        case Task::gamma:
+        case Task::tweedie:
+            log_link_metrics(labels, predictions, out);
             break;
     }
     return out;

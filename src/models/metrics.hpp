@@ -27,7 +27,7 @@ class Metrics {
     }
     void entries() const&& = delete;  // would dangle: keep the Metrics
     /// The one figure that names the model's quality: linear r2, logistic auc, multilabel
-    /// auc_macro, softmax accuracy.
+    /// auc_macro, softmax accuracy, with a log link d2.
     const std::string& headline() const noexcept { return headline_; }
     double headline_value() const noexcept { return get(headline_); }
 
@@ -48,11 +48,16 @@ std::string_view headline_metric(Task task) noexcept;
 ///   multilabel  loss auc_macro auc_micro ks accuracy label_accuracy f1_macro f1_micro,
 ///               then auc[<name>] for each label that has a name
 ///   softmax     loss accuracy auc_macro auc_micro ks f1_macro f1_micro
+///   poisson, gamma, tweedie   loss deviance d2 rmse mae
 ///
-/// loss: linear 1/2 mean square; logistic log loss; multilabel the labels' mean log loss; softmax
-/// log loss. Class weights play no part. Classes are called by p > 0.5 (softmax: the first
-/// largest). accuracy of multilabel counts rows with every label right, label_accuracy single
-/// labels. ks of several labels or classes is the mean over one-versus-rest.
+/// deviance is that of the labels as they stand (scikit-learn's mean_tweedie_deviance), where there
+/// is an exposure that of the counts and not of the rates; d2 its share that the model explains of
+/// what the best rate for all rows leaves. rmse and mae are of the labels as they stand.
+///
+/// loss: with a log link half the deviance; linear 1/2 mean square; logistic log loss; multilabel
+/// the labels' mean log loss; softmax log loss. Class weights play no part. Classes are called by p
+/// > 0.5 (softmax: the first largest). accuracy of multilabel counts rows with every label right,
+/// label_accuracy single labels. ks of several labels or classes is the mean over one-versus-rest.
 Metrics metrics_for(const Labels& labels, ConstMatrixView predictions);
 
 /// A probability as log losses take it, within [2^-52, 1 - 2^-52]: scikit-learn's rule.

@@ -11,7 +11,7 @@
 namespace vflbus::models {
 
 double curvature_bound(Task task) noexcept {
-    return task == Task::linear ? 1.0 : 0.25;
+    return predicts_numbers(task) ? 1.0 : 0.25;
 }
 
 // -- creation -----------------------------------------------------------------------
@@ -32,6 +32,9 @@ Result<Objective> Objective::create(Labels labels, bool intercept,
     out.start_.assign(out.outputs(), 0);
     if (out.task() == Task::linear) {
         if (Result<> ok = out.scale_labels(intercept); !ok)
+            return tl::unexpected<Failure>(std::move(ok.error()));
+    } else if (has_log_link(out.task())) {
+        if (Result<> ok = out.start_log_link(intercept); !ok)
             return tl::unexpected<Failure>(std::move(ok.error()));
     } else if (intercept) {
         out.find_start();
@@ -94,6 +97,31 @@ Result<> Objective::scale_labels(bool intercept) {
         for (double& value : y)
             value = constant && intercept ? 0 : (value / most - mean) / (unit_[c] / most);
     }
+    return {};
+}
+
+/// Row weights get what exposures weigh, W the size of the labels.
+Result<> Objective::start_log_link(bool intercept) {
+    weight_ = total_;
+    const auto y = labels_.values.col(0);
+    if (!labels_.exposure.empty()) {
+        if (row_weights_.empty()) row_weights_.assign(rows(), 1);
+        for (std::size_t i = 0; i < rows(); ++i) row_weights_[i] *= labels_.exposure_weight(i);
+        total_ = lane_sum(row_weights_);
+    }
+    std::vector<double> terms(y.begin(), y.end());
+    for (std::size_t i = 0; i < rows() && !row_weights_.empty(); ++i) terms[i] *= row_weights_[i];
+    const double mean = lane_sum(terms) / total_;
+    const HalfDeviance deviance = labels_.deviance();
+    total_ *= deviance.scale(mean);
+    if (!(mean > 0) || !std::isfinite(mean) || !(total_ > 0) || !std::isfinite(total_))
+        return fail(Errc::bad_data, labels_.describe(0) + " has the mean " + std::to_string(mean) +
+                                        " on the training rows; model.task = \"" +
+                                        std::string(name_of(task())) +
+                                        "\" needs one above 0 and finite.");
+    constants_.resize(rows());
+    for (std::size_t i = 0; i < rows(); ++i) constants_[i] = deviance.constant(y[i]);
+    if (intercept) start_[0] = models::log(mean);
     return {};
 }
 
@@ -173,6 +201,19 @@ void softmax_of(ConstMatrixView z, Matrix& probability, std::span<double> log_su
 
 }  // namespace
 
+double Objective::log_link_panel(std::size_t first, std::span<const double> z,
+                                 std::span<double> residual, ObjectiveScratch& scratch) const {
+    const auto y = labels_.values.col(0).subspan(first, z.size());
+    const std::span<double> loss = std::span(scratch.loss).first(z.size());
+    labels_.deviance().at(z, y, loss, residual);
+    for (std::size_t i = 0; i < z.size(); ++i) {
+        const double c = row_weights_.empty() ? 1 : row_weights_[first + i];
+        loss[i] = c * (loss[i] + constants_[first + i]);
+        residual[i] = c * residual[i] / total_;
+    }
+    return lane_sum(loss);
+}
+
 double Objective::softmax_panel(std::size_t first, ConstMatrixView z, MatrixView residual,
                                 ObjectiveScratch& scratch) const {
     const std::span<double> loss = std::span(scratch.loss).first(z.rows);
@@ -202,6 +243,10 @@ double Objective::loss_and_residual(std::size_t group, std::size_t first, ConstM
             return linear_panel(group, first, z.span(), residual.span(), scratch);
         case Task::softmax:
             return softmax_panel(first, z, residual, scratch);
+        case Task::poisson:
+        case Task::gamma:
+        case Task::tweedie:
+            return log_link_panel(first, z.span(), residual.span(), scratch);
         default:
             return logistic_panel(group, first, z.span(), residual.span(), scratch);
     }
@@ -215,6 +260,13 @@ void Objective::curvature(std::size_t group, std::size_t first, ConstMatrixView 
     if (task() == Task::linear) {
         for (std::size_t i = 0; i < z.rows; ++i)
             weights.data[i] = (row_weights_.empty() ? 1 : row_weights_[first + i]) / total_;
+        return;
+    }
+    if (has_log_link(task())) {
+        const auto y = labels_.values.col(0).subspan(first, z.rows);
+        labels_.deviance().curvature(z.span(), y, weights.span());
+        for (std::size_t i = 0; i < z.rows; ++i)
+            weights.data[i] *= (row_weights_.empty() ? 1 : row_weights_[first + i]) / total_;
         return;
     }
     if (task() != Task::softmax) {

@@ -8,6 +8,11 @@
 //   linear                1/W sum c 1/2 (z - y')^2       y' = (y - shift) / unit
 //   logistic, multilabel  1/W sum c (softplus(z) - y z)
 //   softmax               1/W sum c (logsumexp(z) - z_y)
+//   poisson, gamma, tweedie   1/W sum c D(y, exp(z))    half the deviance, deviance.hpp
+//
+// With a log link c has the weight of the exposure in it, and W is sum c times the mean label to
+// the power 2 - p: then the second derivatives have the mean 1, and tolerances mean the same in
+// every unit of the label.
 //
 // Linear labels are scaled to mean 0 and variance 1, so that tolerances mean the same for prices in
 // cents and for shares; predictions are unit z + shift.
@@ -27,7 +32,8 @@
 namespace vflbus::models {
 
 /// The largest second derivative of a row's loss by one score: 1 for squares, p (1 - p) <= 1/4 for
-/// probabilities. A function of the task alone, so every party knows it without the labels.
+/// probabilities. With a log link there is no bound; 1 is the mean at the start. A function of the
+/// task alone, so every party knows it without the labels.
 double curvature_bound(Task task) noexcept;
 
 /// Scratch of one panel, used again for each.
@@ -60,6 +66,10 @@ class Objective {
     std::span<const double> start() const noexcept { return start_; }
     std::span<const double> unit() const noexcept { return unit_; }    ///< k; 1 unless linear
     std::span<const double> shift() const noexcept { return shift_; }  ///< k; 0 unless linear
+    /// What the mean loss of `output` is multiplied by, to be that of the label in its own unit.
+    double loss_unit(std::size_t output) const noexcept {
+        return has_log_link(task()) ? total_ / weight_ : unit_[output] * unit_[output];
+    }
 
     // -- one panel of one group ----------------------------------------------------
     // `first`: the first row of the panel. z: b x group_outputs, scores with intercept.
@@ -81,10 +91,13 @@ class Objective {
                         std::span<double> residual, ObjectiveScratch& scratch) const;
     double logistic_panel(std::size_t output, std::size_t first, std::span<const double> z,
                           std::span<double> residual, ObjectiveScratch& scratch) const;
+    double log_link_panel(std::size_t first, std::span<const double> z, std::span<double> residual,
+                          ObjectiveScratch& scratch) const;
     double softmax_panel(std::size_t first, ConstMatrixView z, MatrixView residual,
                          ObjectiveScratch& scratch) const;
     Result<> take_row_weights(std::span<const double> row_weights);
     Result<> scale_labels(bool intercept);
+    Result<> start_log_link(bool intercept);
     void find_start();
     /// c_i of `output` for row i.
     double weight(std::size_t output, std::size_t row) const noexcept;
@@ -93,6 +106,8 @@ class Objective {
     std::vector<double> class_weights_;  ///< softmax [class], otherwise [2 * output + y]; or empty
     std::vector<double> row_weights_;    ///< or empty
     double total_ = 0;
+    double weight_ = 0;              ///< sum of the row weights, without exposures
+    std::vector<double> constants_;  ///< log link: what no score changes of each row's loss
     std::vector<double> start_;
     std::vector<double> unit_;
     std::vector<double> shift_;

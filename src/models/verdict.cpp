@@ -33,6 +33,7 @@ double loss_of(const Labels& labels, ConstMatrixView predictions, std::size_t ro
     const double y = labels.values(row, output);
     const double p = predictions(row, output);
     if (labels.task == Task::linear) return 0.5 * (y - p) * (y - p);
+    if (has_log_link(labels.task)) return labels.exposure_weight(row) * labels.deviance().of(y, p);
     const double right = y == 1 ? clipped_probability(p) : 1 - clipped_probability(p);
     return -class_weight(labels, weights, output, y) * models::log(right);
 }
@@ -75,7 +76,9 @@ Matrix constant_prediction(const Labels& train, std::size_t rows,
         for (std::size_t c = 0; c < k; ++c) {
             const bool softmax = train.task == Task::softmax;
             const double y = train.values(i, softmax ? 0 : c);
-            const double weight = class_weight(train, class_weights, c, y);
+            const double weight = has_log_link(train.task)
+                                      ? train.exposure_weight(i)
+                                      : class_weight(train, class_weights, c, y);
             sum[c] += weight * (softmax ? (y == static_cast<double>(c) ? 1 : 0) : y);
             total[c] += weight;
         }

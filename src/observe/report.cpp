@@ -291,6 +291,13 @@ Json fold_json(const FoldReport& fold) {
     return out;
 }
 
+Json early_stopping_json(const EarlyStopping& early) {
+    return {{"metric", early.metric},
+            {"value", number(early.value)},
+            {"step", early.step},
+            {"last_step", early.last_step}};
+}
+
 Json cross_validation_json(const RunReport& report) {
     Json folds = Json::array();
     for (const FoldReport& fold : report.folds) folds.push_back(fold_json(fold));
@@ -429,6 +436,8 @@ constexpr std::size_t facts_indent = 10;
 /// "2,360 in 20 epochs", "24 of lbfgs, converged after 23 iterations"
 std::string steps_text(const RunReport& report) {
     std::string out = grouped(report.steps);
+    if (const auto& early = report.early_stopping)
+        return out + fmt::format(", the best {} of {}", early->metric, grouped(early->last_step));
     if (report.epochs > 0) out += fmt::format(" in {} epochs", grouped(report.epochs));
     if (report.converged)
         out += fmt::format(" of {}, {} after {} iterations", report.solver,
@@ -543,6 +552,13 @@ void read_course(const Reader& in, RunReport& report) {
     if (in.has("converged")) in.read("converged", report.converged.emplace());
     in.read("iterations", report.iterations);
     in.texts("notes", report.notes);
+    in.object("early_stopping", [&](const Reader& early) {
+        EarlyStopping& out = report.early_stopping.emplace();
+        early.read("metric", out.metric);
+        early.read("value", out.value);
+        early.read("step", out.step);
+        early.read("last_step", out.last_step);
+    });
     in.read("steps", report.steps);
     in.read("steps_planned", report.steps_planned);
     in.read("epochs", report.epochs);
@@ -620,6 +636,7 @@ std::string to_json(const RunReport& report, int indent) {
         out["iterations"] = report.iterations;
     }
     if (!report.notes.empty()) out["notes"] = report.notes;
+    if (report.early_stopping) out["early_stopping"] = early_stopping_json(*report.early_stopping);
     out["steps"] = report.steps;
     out["steps_planned"] = report.steps_planned;
     out["epochs"] = report.epochs;

@@ -66,6 +66,15 @@ struct FoldReport {
     std::vector<std::string> notes;
 };
 
+/// Of a training that keeps the model of its best look at the test rows.
+struct EarlyStopping {
+    std::string metric;
+    double value = 0;             ///< the best one
+    std::uint64_t step = 0;       ///< of the model that is kept
+    std::uint64_t last_step = 0;  ///< the training went on until then
+    friend bool operator==(const EarlyStopping&, const EarlyStopping&) = default;
+};
+
 struct RunReport {
     std::string status;  ///< "completed", "failed" or "stopped"
     std::string reason;  ///< one sentence; empty when completed
@@ -98,7 +107,8 @@ struct RunReport {
     /// What a user should know of the model, a sentence each: that it has not converged, or that it
     /// is worse than something simpler.
     std::vector<std::string> notes;
-    std::uint64_t steps = 0;          ///< done
+    std::optional<EarlyStopping> early_stopping;
+    std::uint64_t steps = 0;          ///< done; of early stopping those of the model that is kept
     std::uint64_t steps_planned = 0;  ///< 0: not known yet, as of a run that ended before its steps
     std::uint64_t epochs = 0;         ///< 0: the solver takes all rows in every step
     double train_seconds = 0;
@@ -137,7 +147,7 @@ inline constexpr std::uint64_t report_schema_version = 1;
 ///   version
 ///            host pid [unseen_values] [metrics_without {}]}]
 ///   rows {common train test parties {NAME: rows} [unlabelled]}
-///   [solver] [converged iterations] [notes []]
+///   [solver] [converged iterations] [notes []] [early_stopping {metric value step last_step}]
 ///   steps steps_planned epochs train_seconds total_seconds phase_seconds {PHASE: seconds}
 ///   [evaluated]
 ///   metrics {train {} test {} label_holder_alone {train {} test {}}}

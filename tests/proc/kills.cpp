@@ -33,6 +33,7 @@ struct Options {
     double seconds = 10;  ///< of a training that nothing happens to
     std::uint64_t seed = 1;
     std::uint64_t commit_steps = 0;  ///< 0: about 1 s of steps
+    Words sets;                      ///< KEY=VALUE of the training, as model.name=mlp
 };
 
 /// One line per party of what is in its state directory: a commit above `step`.
@@ -114,25 +115,27 @@ struct Driver {
     }
 
     [[nodiscard]] Words launch(const std::string& runs) const {
-        return {"launch",
-                "--local",
-                "--config",
-                "run.toml",
-                "--json",
-                "--run-id",
-                run_id,
-                "--set",
-                "output.runs_dir=" + dir / runs,
-                "--set",
-                "model.batch_size=256",
-                "--set",
-                "model.epochs=" + std::to_string(epochs),
-                "--set",
-                "model.report_train_metrics_iteration=0",
-                "--set",
-                "bus.commit_interval=0",
-                "--set",
-                "bus.commit_steps=" + std::to_string(options.commit_steps)};
+        Words words{"launch",
+                    "--local",
+                    "--config",
+                    "run.toml",
+                    "--json",
+                    "--run-id",
+                    run_id,
+                    "--set",
+                    "output.runs_dir=" + dir / runs,
+                    "--set",
+                    "model.batch_size=256",
+                    "--set",
+                    "model.epochs=" + std::to_string(epochs),
+                    "--set",
+                    "model.report_train_metrics_iteration=0",
+                    "--set",
+                    "bus.commit_interval=0",
+                    "--set",
+                    "bus.commit_steps=" + std::to_string(options.commit_steps)};
+        for (const std::string& set : options.sets) words.insert(words.end(), {"--set", set});
+        return words;
     }
 
     Json undisturbed() {
@@ -301,10 +304,12 @@ int main(int argc, char** argv) {
             options.seconds = std::strtod(argv[++i], nullptr);
         } else if (word == "--seed" && value != nullptr) {
             options.seed = std::strtoull(argv[++i], nullptr, 10);
+        } else if (word == "--set" && value != nullptr) {
+            options.sets.emplace_back(argv[++i]);
         } else if (const auto kills = std::strtoull(word.c_str(), nullptr, 10); kills > 0) {
             options.kills = kills;
         } else {
-            std::fprintf(stderr, "kills [N] [--seconds S] [--seed X]\n");
+            std::fprintf(stderr, "kills [N] [--seconds S] [--seed X] [--set KEY=VALUE]...\n");
             return 2;
         }
     }

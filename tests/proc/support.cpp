@@ -201,6 +201,7 @@ void make_example(const TempDir& dir, const std::string& task) {
         {"linear", "\"credit_limit\""},
         {"logistic", "\"default\""},
         {"softmax", "\"rating\""},
+        {"poisson", "\"claims\""},
         {"multilabel", "[\"default\", \"late_30_days\", \"overdraft\", \"churn\", \"fraud\"]"}};
     std::string text = "[run]\nseed = 7\nworld_size = 2\n[model]\ntask = \"" + task +
                        "\"\nepochs = 4\nbatch_size = 64\nlearning_rate = 0.1\n"
@@ -213,6 +214,7 @@ void make_example(const TempDir& dir, const std::string& task) {
                 ".csv\"\ntest_data = \"data/" + name + "_test.csv\"\npredict_data = \"data/" +
                 name + "_predict.csv\"\n";
         if (party == "master") text += "label = " + labels.at(task) + "\n";
+        if (party == "master" && task == "poisson") text += "exposure = \"insured_years\"\n";
     }
     spit(dir / "run.toml", text);
 }

@@ -26,6 +26,10 @@ elif task == "linear":
     y = [float(table[r["customer_id"]]["credit_limit"]) for r in rows]
     p = [float(r["prediction"]) for r in rows]
     print(json.dumps({"r2": metrics.r2_score(y, p), "mae": metrics.mean_absolute_error(y, p)}))
+elif task == "poisson":
+    y = [float(table[r["customer_id"]]["claims"]) for r in rows]
+    p = [float(r["prediction"]) for r in rows]
+    print(json.dumps({"deviance": metrics.mean_poisson_deviance(y, p), "mae": metrics.mean_absolute_error(y, p)}))
 elif task == "softmax":
     y = [table[r["customer_id"]]["rating"] for r in rows]
     p = [r["prediction"] for r in rows]
@@ -42,7 +46,7 @@ else:
 TEST_CASE("the metric recomputed from the predictions is the reported one", "[predict]") {
     const bool sklearn = have_sklearn();
     if (!sklearn) WARN("scikit-learn is not there: metrics are not recomputed by it");
-    for (const std::string task : {"logistic", "linear", "softmax", "multilabel"}) {
+    for (const std::string task : {"logistic", "linear", "softmax", "multilabel", "poisson"}) {
         INFO(task);
         const TempDir dir;
         make_example(dir, task);
@@ -298,4 +302,43 @@ TEST_CASE("a column is read as the model knows it, whatever its few rows look li
     INFO(predicted.err);
     REQUIRE(predicted.exit_code == 0);
     CHECK(Json::parse(predicted.out)["metrics"]["auc"] == 1);
+}
+
+TEST_CASE("counts: the exposure decides the task, and what cannot be is refused by line and name",
+          "[predict][short]") {
+    const TempDir dir;
+    make_example(dir, "poisson");
+    const Words files{"--data",  "data/bank.csv",
+                      "--data",  "data/telecom.csv",
+                      "--label", "claims",
+                      "--id",    "customer_id",
+                      "--set",   "party.master.exposure=insured_years"};
+    Words launch{"launch", "--threads", "--json", "--run-id", run_id};
+    launch.insert(launch.end(), files.begin(), files.end());
+    const Finished trained = run(dir, launch);
+    INFO(trained.err);
+    REQUIRE(trained.exit_code == 0);
+    const Json report = Json::parse(trained.out);
+    CHECK(report["task"] == "poisson");
+    CHECK(report["metrics"]["test"]["d2"].get<double>() > 0.05);
+    const Json part = Json::parse(slurp(dir / "runs/" + run_id + "/master/model.json"));
+    CHECK(part["labels"]["exposure"] == "insured_years");
+
+    // a table without the exposure cannot be predicted, one with a negative count not be learned
+    std::string bank = slurp(dir / "data/bank.csv");
+    spit(dir / "data/renamed.csv", replaced(bank, "insured_years", "years"));
+    const Finished predicted =
+        run(dir, {"predict", "--threads", "--model", "runs/" + run_id, "--data", "data/renamed.csv",
+                  "--data", "data/telecom.csv", "--out", "-"});
+    CHECK(predicted.exit_code != 0);
+    CHECK(predicted.err.find("insured_years") != std::string::npos);
+    const std::size_t first = bank.find('\n');
+    const std::size_t cell = bank.find(',', first) + 1;
+    bank.replace(cell, bank.find(',', cell) - cell, "-3");
+    spit(dir / "data/bank.csv", bank);
+    launch[4] = std::string(run_id).replace(0, 1, "f");
+    const Finished negative = run(dir, launch);
+    CHECK(negative.exit_code != 0);
+    CHECK(negative.err.find("label 'claims' is -3; task poisson needs numbers of 0 or more") !=
+          std::string::npos);
 }

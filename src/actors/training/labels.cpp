@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/text.hpp"
+#include "data/place.hpp"
 #include "data/split.hpp"
 
 namespace vflbus::actors {
@@ -25,11 +27,38 @@ models::ClassWeights class_weights_of(const config::ModelConfig& model) {
     return out;
 }
 
+namespace {
+
+/// Labels of a log link are not negative, and those of gamma are above 0.
+Result<> check_range(const data::Table& table, const data::LabelCoding& coding,
+                     std::span<const double> values, std::span<const std::uint32_t> rows) {
+    if (!has_log_link(coding.task)) return {};
+    const bool positive = coding.task == vflbus::Task::gamma;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+        if (values[i] > 0 || (values[i] == 0 && !positive)) continue;
+        const std::string rule = "task " + std::string(name_of(coding.task)) + " needs numbers " +
+                                 (positive ? "above 0" : "of 0 or more");
+        return tl::unexpected(data::fault(Errc::bad_data, table.place_of(rows[i]),
+                                          ", label " + data::shown(coding.columns[0]) + " is " +
+                                              shortest(values[i]) + "; " + rule,
+                                          ", a label: " + rule));
+    }
+    return {};
+}
+
+}  // namespace
+
 Result<models::Labels> labels_of(const data::Table& table, const data::LabelCoding& coding,
                                  std::span<const std::uint32_t> rows) {
     const auto encoded = data::encode_labels(table, coding, rows);
     if (!encoded) return tl::unexpected(encoded.error());
+    if (auto good = check_range(table, coding, encoded->values, rows); !good)
+        return tl::unexpected(std::move(good.error()));
+    auto exposure = exposure_of(table, coding, rows);
+    if (!exposure) return tl::unexpected(std::move(exposure.error()));
     models::Labels labels;
+    labels.exposure = std::move(*exposure);
+    labels.tweedie_power = coding.tweedie_power;
     labels.task = coding.task;
     if (coding.task == vflbus::Task::softmax) labels.classes = coding.outputs();
     labels.names = coding.output_names();
@@ -39,7 +68,33 @@ Result<models::Labels> labels_of(const data::Table& table, const data::LabelCodi
             labels.values(r, c) = coding.task == vflbus::Task::softmax
                                       ? static_cast<double>(encoded->classes[r])
                                       : encoded->values[r * encoded->cols + c];
+    if (!labels.exposure.empty())
+        for (std::size_t r = 0; r < encoded->rows; ++r) labels.values(r, 0) /= labels.exposure[r];
     return labels;
+}
+
+Result<std::vector<double>> exposure_of(const data::Table& table, const data::LabelCoding& coding,
+                                        std::span<const std::uint32_t> rows) {
+    std::vector<double> out;
+    if (coding.exposure.empty()) return out;
+    if (!table.exposure || table.exposure->name != coding.exposure)
+        return tl::unexpected(data::fault(Errc::bad_data, table.place(),
+                                          " has no exposure column " +
+                                              data::shown(coding.exposure) +
+                                              ", which the model was trained with; name it in "
+                                              "party.master.exposure",
+                                          " has no exposure column"));
+    for (const std::uint32_t row : rows) {
+        const double exposure = table.exposure->numbers[row];
+        if (!(exposure > 0))
+            return tl::unexpected(
+                data::fault(Errc::bad_data, table.place_of(row),
+                            std::string(": the exposure of the row is ") +
+                                (std::isnan(exposure) ? "missing" : "not above 0") +
+                                "; leave the row out, or say how long it was watched (exposure)"));
+        out.push_back(exposure);
+    }
+    return out;
 }
 
 namespace {
@@ -80,6 +135,8 @@ Result<Labels> read_labels(const Party& own, vflbus::Task task, const std::strin
     if (!coding) return tl::unexpected(own.named(std::move(coding.error())));
     Labels labels;
     labels.coding = std::move(*coding);
+    if (has_log_link(task) && train.exposure) labels.coding.exposure = train.exposure->name;
+    labels.coding.tweedie_power = own.agreed().model.tweedie_power;
     auto of_train = labels_of(train, labels.coding, train_rows);
     if (!of_train) return tl::unexpected(own.named(std::move(of_train.error())));
     auto of_test = labels_of(test, labels.coding, test_rows);

@@ -18,9 +18,15 @@ namespace vflbus::actors {
 
 models::ClassWeights class_weights_of(const config::ModelConfig& model);
 
-/// Labels of the given table rows under a coding.
+/// Labels of the given table rows under a coding; with an exposure those of one unit of it. Errors
+/// (bad_data): those of encode_labels, a label that the task does not take, an exposure that is
+/// missing or not above 0, a table without the column of exposures.
 Result<models::Labels> labels_of(const data::Table& table, const data::LabelCoding& coding,
                                  std::span<const std::uint32_t> rows);
+
+/// The exposures of the given table rows; none where the coding has none. Errors: as above.
+Result<std::vector<double>> exposure_of(const data::Table& table, const data::LabelCoding& coding,
+                                        std::span<const std::uint32_t> rows);
 
 /// What a training knows of its labels.
 struct Labels {

@@ -17,9 +17,23 @@ Json to_json(const data::PreparedColumn& column) {
         out["fill"] = column.fill;
         out["mean"] = column.mean;
         out["scale"] = column.scale;
+        if (column.has_value) out["has_value"] = true;
+        if (column.is_clipped()) {
+            out["low"] = column.low;
+            out["high"] = column.high;
+        }
     } else {
         out["kind"] = "text";
         out["categories"] = column.categories;
+        if (column.coding == data::TextCoding::one_hot) return out;
+        out["coding"] = data::name_of(column.coding);
+        if (column.coding == data::TextCoding::hashed) {
+            out["buckets"] = column.buckets;
+            return out;
+        }
+        out["codes"] = column.codes;
+        out["mean"] = column.mean;
+        out["scale"] = column.scale;
     }
     return out;
 }
@@ -33,9 +47,27 @@ data::PreparedColumn column_of(const Json& in) {
         column.fill = in.at("fill").get<double>();
         column.mean = in.at("mean").get<double>();
         column.scale = in.at("scale").get<double>();
+        if (const Json* has_value = in.find("has_value")) column.has_value = has_value->get<bool>();
+        if (const Json* low = in.find("low")) {
+            column.low = low->get<double>();
+            column.high = in.at("high").get<double>();
+        }
     } else {
         column.kind = data::ColumnKind::text;
         column.categories = in.at("categories").get<std::vector<std::string>>();
+        const Json* const coding = in.find("coding");
+        if (coding == nullptr) return column;
+        const auto known = data::text_coding_named(coding->get<std::string>());
+        // an unknown coding gets no width, and so no weights fit it
+        column.coding = known.value_or(data::TextCoding::hashed);
+        if (column.coding == data::TextCoding::hashed) {
+            if (known) column.buckets = in.at("buckets").get<std::uint32_t>();
+            return column;
+        }
+        column.codes = in.at("codes").get<std::vector<double>>();
+        column.codes.resize(column.categories.size());
+        column.mean = in.at("mean").get<double>();
+        column.scale = in.at("scale").get<double>();
     }
     return column;
 }
@@ -74,7 +106,10 @@ void read_report(const Json& in, PartTable& table) {
 }
 
 Json to_json(const data::LabelCoding& coding) {
-    return {{"columns", coding.columns}, {"classes", coding.classes}};
+    Json out{{"columns", coding.columns}, {"classes", coding.classes}};
+    if (!coding.exposure.empty()) out["exposure"] = coding.exposure;
+    if (coding.task == vflbus::Task::tweedie) out["tweedie_power"] = coding.tweedie_power;
+    return out;
 }
 
 data::LabelCoding coding_of(const Json& in, vflbus::Task task) {
@@ -82,6 +117,8 @@ data::LabelCoding coding_of(const Json& in, vflbus::Task task) {
     coding.task = task;
     coding.columns = in.at("columns").get<std::vector<std::string>>();
     coding.classes = in.at("classes").get<std::vector<std::vector<std::string>>>();
+    if (const Json* exposure = in.find("exposure")) coding.exposure = exposure->get<std::string>();
+    if (const Json* power = in.find("tweedie_power")) coding.tweedie_power = power->get<double>();
     return coding;
 }
 

@@ -42,6 +42,12 @@ World small_network(vflbus::Task task, config::ModelName name) {
     return world;
 }
 
+/// One that is over before its last step.
+World stopping_early(World world) {
+    world.early = true;
+    return world;
+}
+
 /// Three trainings of a few steps each, the last one on all rows.
 World with_folds(World world) {
     world.rows = 90;
@@ -52,7 +58,8 @@ World with_folds(World world) {
 /// Nine or so steps, a commit after every two, metrics in between.
 void configure(Play& play) {
     if (play.world.solver != config::Solver::lbfgs)
-        play.config.model.epochs = play.world.folds > 0 ? 2 : 3;
+        play.config.model.epochs = play.world.folds > 0 ? 2 : play.world.early ? 12 : 3;
+    if (play.world.early) play.config.model.learning_rate = 1.5;
     play.config.model.report_test_metrics_iteration = 2;
     // where none are asked for there is a curve of the loss
     play.config.model.report_train_metrics_iteration = play.world.folds > 0 ? 0 : 3;
@@ -79,7 +86,7 @@ struct Facts {
         train = report.train;
         test = report.test;
         alone = report.label_holder_alone_test;
-        steps = report.steps;
+        steps = report.early_stopping ? report.early_stopping->last_step : report.steps;
         files.push_back(play.out_of_fold());
         for (const observe::FoldReport& fold : report.folds) {
             std::string line = std::to_string(fold.rows_test) + " of fold, " +
@@ -160,6 +167,7 @@ TEST_CASE("a kill before any event costs no bit") {
         small_lbfgs(vflbus::Task::softmax), small_lbfgs(vflbus::Task::multilabel),
         with_folds(small(vflbus::Task::logistic)), with_folds(small(vflbus::Task::linear)),
         small_network(vflbus::Task::softmax, config::ModelName::mlp),
+        stopping_early(small(vflbus::Task::logistic)),
         with_folds(small_lbfgs(vflbus::Task::softmax)));
     Undisturbed plain(world);
     const Facts expected(plain.play);
@@ -205,7 +213,8 @@ TEST_CASE("a kill before any event costs no bit") {
 TEST_CASE("kills at random, also while another one is being recovered from") {
     const World world =
         GENERATE(small(vflbus::Task::logistic), with_folds(small(vflbus::Task::logistic)),
-                 small_network(vflbus::Task::linear, config::ModelName::resnet));
+                 small_network(vflbus::Task::linear, config::ModelName::resnet),
+                 stopping_early(small_network(vflbus::Task::logistic, config::ModelName::mlp)));
     Undisturbed plain(world);
     const Facts expected(plain.play);
     std::set<Phase> phases;

@@ -63,6 +63,7 @@ struct World {
     config::Solver solver = config::Solver::sgd;
     std::uint64_t folds = 0;
     config::ModelName name = config::ModelName::linear;
+    bool early = false;  ///< it stops early
 
     [[nodiscard]] double value(std::size_t row, std::size_t party, std::size_t column) const {
         Rng rng(mix_seed(mix_seed(seed, row), party * 100 + column + 1));
@@ -161,6 +162,8 @@ struct World {
         out.bus.commit_interval = 0;
         use_solver(out.model, solver);
         if (name != config::ModelName::linear) use_network(out.model, name);
+        if (early) out.model.early_stopping = "loss";
+        if (early) out.model.patience = 2;
         return out;
     }
 };

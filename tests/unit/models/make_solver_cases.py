@@ -203,4 +203,5 @@ def main():
     print("}  // namespace support")
 
 
-main()
+if __name__ == "__main__":
+    main()

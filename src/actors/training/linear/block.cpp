@@ -99,7 +99,7 @@ ModelPart Block::part(ModelHead head) const {
     ModelPart part;
     static_cast<ModelHead&>(part) = std::move(head);
     static_cast<PartTable&>(part) = part_table(*party_);
-    part.steps = schedule_.steps();
+    part.steps = part.stopped_at.value_or(schedule_.steps());
     part.outputs = outputs();
     const auto weights = model_.weights().span();
     part.weights.assign(weights.begin(), weights.end());

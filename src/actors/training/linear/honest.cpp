@@ -166,7 +166,7 @@ const Algorithm honest{
     .format = format_name,
     .chosen = honest_chosen,
     .protocols = honest_protocols,
-    .check = nullptr,
+    .check = check_link,
     .train = make_honest_master,
     .predict = make_predicting_master,
     .member = make_member,

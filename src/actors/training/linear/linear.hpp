@@ -24,6 +24,8 @@ Result<std::unique_ptr<MasterHalf>> make_predicting_master(const MasterSetting& 
                                                            std::string_view text,
                                                            std::string_view path);
 Result<std::unique_ptr<MemberHalf>> make_member(const MemberSetting& setting);
+/// Models with a log link work with protocol honest alone. Errors: bad_config.
+Result<> check_link(const config::AgreedHalf& agreed);
 
 // -- what the member's half answers, for the rows of linear algorithms -------------------
 

@@ -118,6 +118,16 @@ Result<std::unique_ptr<MasterHalf>> make_predicting_master(const MasterSetting& 
     return master;
 }
 
+Result<> check_link(const config::AgreedHalf& agreed) {
+    if (!has_log_link(agreed.model.task) || agreed.run.protocol == config::Protocol::honest)
+        return {};
+    return fail(Errc::bad_config,
+                "model.task = \"" + std::string(config::name_of(agreed.model.task)) +
+                    "\" works with run.protocol = \"honest\" only, not with \"" +
+                    std::string(config::name_of(agreed.run.protocol)) +
+                    "\": its residuals have no bound, which the integers of that protocol need");
+}
+
 // -- training -----------------------------------------------------------------------
 
 Stamp LinearMaster::stamp(std::uint64_t step, Stamp::Tensor tensor) const {

@@ -79,7 +79,7 @@ SplitPart party_part(const Party& party, ModelHead head, std::uint64_t steps) {
     SplitPart part;
     static_cast<PartTable&>(part) = part_table(party);
     part.head = std::move(head);
-    part.head.steps = steps;
+    part.head.steps = part.head.stopped_at.value_or(steps);
     return part;
 }
 

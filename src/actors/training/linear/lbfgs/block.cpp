@@ -88,7 +88,7 @@ Result<ModelPart> LbfgsBlock::part(ModelHead head) const {
     ModelPart part;
     static_cast<ModelHead&>(part) = std::move(head);
     static_cast<PartTable&>(part) = part_table(*party_);
-    part.steps = solver_->rounds();
+    part.steps = part.stopped_at.value_or(solver_->rounds());
     part.outputs = outputs();
     const models::Matrix weights = solver_->weights(settings_.units);
     if (!models::all_finite(weights.span()))

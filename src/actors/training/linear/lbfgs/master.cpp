@@ -360,7 +360,7 @@ const Algorithm lbfgs{
     .format = format_name,
     .chosen = lbfgs_chosen,
     .protocols = lbfgs_protocols,
-    .check = nullptr,
+    .check = check_link,
     .train = make_lbfgs_master,
     .predict = make_predicting_master,
     .member = make_lbfgs_member,

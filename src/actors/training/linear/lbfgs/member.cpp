@@ -110,8 +110,10 @@ class LbfgsMember final : public MemberHalf {
         models::LbfgsPartyState state = LbfgsBlock::saved_solver(reader);
         if (auto done = reader.finish(); !done) return tl::unexpected(std::move(done.error()));
         if (VFLBUS_PLANTED(solver_not_restored)) std::ranges::fill(state.vectors, 0.0);
-        if (auto good = use_settings(settings); !good)
-            return tl::unexpected(std::move(good.error()));
+        // early stopping goes back with a block that is there already, and has the design
+        if (!block_)
+            if (auto good = use_settings(settings); !good)
+                return tl::unexpected(std::move(good.error()));
         if (auto done = block_->restore(state); !done)
             return tl::unexpected(std::move(done.error()));
         return encode_restored(step, models::Matrix(0, outputs_));
