@@ -258,6 +258,7 @@ std::set<Said> all_trainings() {
     World world;
     world.name = config::ModelName::mlp;
     world.rows = 120;
+    world.early = true;
     Play play(world);
     play.config.bus.commit_steps = 3;
     write_down(play, transcript);
