@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <compare>
 #include <cstdio>
+#include <cstring>
 #include <new>
 
 #include "base/assert.hpp"
@@ -13,10 +15,33 @@
 namespace vflbus::data {
 namespace {
 
+/// An id as two numbers in the same order: millions of comparisons go without a call of memcmp.
+struct IdKey {
+    std::uint64_t high = 0;
+    std::uint64_t low = 0;
+    friend auto operator<=>(const IdKey&, const IdKey&) = default;
+};
+
+IdKey key_of(const Hash128& id) noexcept {
+    static_assert(std::endian::native == std::endian::little, "bytes are swapped here");
+    IdKey key;
+    std::memcpy(&key.high, id.data(), sizeof key.high);
+    std::memcpy(&key.low, id.data() + sizeof key.high, sizeof key.low);
+    return {__builtin_bswap64(key.high), __builtin_bswap64(key.low)};
+}
+
 struct HashedRow {
     Hash128 id;
     std::uint32_t row;
 };
+
+bool hashed_less(const HashedRow& a, const HashedRow& b) noexcept {
+    const IdKey x = key_of(a.id);
+    const IdKey y = key_of(b.id);
+    if (x.high != y.high) return x.high < y.high;
+    if (x.low != y.low) return x.low < y.low;
+    return a.row < b.row;
+}
 
 /// Three-way order of two rows by content, missing cells first.
 int compare_rows(const Column& column, std::uint32_t a, std::uint32_t b) noexcept {
@@ -68,9 +93,8 @@ Result<LocalIds> hash_ids(const Table& table, std::string_view salt, Duplicates 
     std::vector<HashedRow> hashed(table.rows());
     for (std::uint32_t row = 0; row < hashed.size(); ++row)
         hashed[row] = {hash128(table.ids[row], salt), row};
-    std::sort(hashed.begin(), hashed.end(), [](const HashedRow& a, const HashedRow& b) {
-        return a.id != b.id ? a.id < b.id : a.row < b.row;
-    });
+    std::sort(hashed.begin(), hashed.end(),
+              [](const HashedRow& a, const HashedRow& b) { return hashed_less(a, b); });
 
     LocalIds local;
     local.shape = shape_of(table.ids);
@@ -134,7 +158,7 @@ Result<> check_sent(const PartyIds& sent) {
     if (std::find(sent.counts.begin(), sent.counts.end(), 0U) != sent.counts.end())
         return malformed(sent.party, "sent an id that it has on no row");
     for (std::size_t i = 1; i < sent.ids.size(); ++i)
-        if (!(sent.ids[i - 1] < sent.ids[i]))
+        if (!(key_of(sent.ids[i - 1]) < key_of(sent.ids[i])))
             return malformed(sent.party, "sent ids that are not unique and ascending");
     return {};
 }
@@ -176,10 +200,11 @@ Failure nothing_common(std::span<const PartyIds> parties) {
 std::size_t common_of_two(std::span<const Hash128> a, std::span<const Hash128> b) noexcept {
     std::size_t common = 0;
     for (std::size_t i = 0, j = 0; i < a.size() && j < b.size();) {
-        if (a[i] == b[j]) ++common;
-        const bool forward = !(b[j] < a[i]);
-        if (!(a[i] < b[j])) ++j;
-        if (forward) ++i;
+        const IdKey x = key_of(a[i]);
+        const IdKey y = key_of(b[j]);
+        if (x == y) ++common;
+        if (!(x < y)) ++j;
+        if (!(y < x)) ++i;
     }
     return common;
 }
@@ -211,11 +236,12 @@ Result<bool> mark_common(std::span<const PartyIds> parties, std::uint64_t datase
     bool repeats = false;
     for (at[0] = 0; at[0] < parties[0].ids.size(); ++at[0]) {
         const Hash128& id = parties[0].ids[at[0]];
+        const IdKey key = key_of(id);
         bool common = true;
         for (std::size_t p = 1; p < parties.size() && common; ++p) {
             const auto ids = parties[p].ids;
-            while (at[p] < ids.size() && ids[at[p]] < id) ++at[p];
-            common = at[p] < ids.size() && ids[at[p]] == id;
+            while (at[p] < ids.size() && key_of(ids[at[p]]) < key) ++at[p];
+            common = at[p] < ids.size() && key_of(ids[at[p]]) == key;
         }
         if (!common) continue;
         ++result.common;
