@@ -99,6 +99,7 @@ struct ModelConfig {
     std::uint64_t blocks = 2;
     double hid_factor = 2;
     double residual_dropout = 0;
+    double noise = 0;  ///< deviation of what is added to the numbers that leave a member
     Schedule schedule = Schedule::constant;
     double warmup_epochs = 0;
     double drop_epochs = 10;

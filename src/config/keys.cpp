@@ -387,6 +387,15 @@ constexpr Key key_table[] = {
      .max = 1,
      .below_max = true},
     {.section = "model",
+     .name = "noise",
+     .type = Type::number,
+     .field = IN_CONFIG(model.noise),
+     .doc =
+         "Deviation of normal noise that members add to the numbers that leave them, in steps of "
+         "the training alone: against learning rows by heart. Of networks.",
+     .min = 0,
+     .max = 1000},
+    {.section = "model",
      .name = "schedule",
      .type = Type::choice,
      .field = ENUM_IN_CONFIG(model.schedule),

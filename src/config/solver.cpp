@@ -35,10 +35,10 @@ constexpr ForeignKey of_lbfgs_alone[] = {{"l2", "model.weight_decay"},
                                          {"max_iterations", "model.epochs"}};
 
 /// Keys of networks alone.
-constexpr std::array<string_view, 15> network_keys = {
-    "bottom",        "top",         "combine",     "activation",       "norm",
-    "dropout",       "blocks",      "hid_factor",  "residual_dropout", "schedule",
-    "warmup_epochs", "drop_epochs", "drop_factor", "clip_norm",        "eval_batch_size"};
+constexpr std::array<string_view, 16> network_keys = {
+    "bottom",      "top",         "combine",          "activation",     "norm",     "dropout",
+    "blocks",      "hid_factor",  "residual_dropout", "noise",          "schedule", "warmup_epochs",
+    "drop_epochs", "drop_factor", "clip_norm",        "eval_batch_size"};
 constexpr std::array<string_view, 3> resnet_keys = {"blocks", "hid_factor", "residual_dropout"};
 
 bool is_network(const ModelConfig& model) {

@@ -46,6 +46,7 @@ inline void use_network(config::ModelConfig& model, config::ModelName name) {
     model.top = "6";
     model.norm = config::NormName::batch;
     model.dropout = 0.1;
+    model.noise = 0.02;
     model.schedule = config::Schedule::cosine;
     model.eval_batch_size = 40;
 }

@@ -88,6 +88,9 @@ class SplitMember final : public MemberHalf {
     /// What leaves the bottom network for batch `step`, as it travels.
     models::ConstMatrixView numbers(std::uint64_t step) {
         models::nn::to_matrix(bottom_->forward(step), travels_);
+        const config::AgreedHalf& agreed = party_->agreed();
+        if (agreed.model.noise > 0)
+            add_noise(agreed.run.seed, place_, step, agreed.model.noise, travels_.view());
         return travels_;
     }
 

@@ -30,5 +30,9 @@ constexpr Place member_place(std::uint64_t rank) noexcept {
 std::uint64_t weight_seed(std::uint64_t run_seed, Place place);
 /// The chance of one training step.
 models::nn::Pass pass_of(std::uint64_t run_seed, Place place, std::uint64_t step);
+/// Adds normal noise of this deviation to what leaves a member for batch `step`: the same noise
+/// whenever that batch is gone through.
+void add_noise(std::uint64_t run_seed, Place place, std::uint64_t step, double deviation,
+               models::MatrixView numbers);
 
 }  // namespace vflbus::actors::split

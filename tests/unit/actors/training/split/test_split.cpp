@@ -1,10 +1,13 @@
 // Split networks: what they learn with each of their options, and what is refused.
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <utility>
 #include <vector>
 
 #include "actors/training/split/part.hpp"
+#include "actors/training/split/shape.hpp"
 #include "catch.hpp"
 #include "models/metrics.hpp"
 #include "observe/report.hpp"
@@ -235,4 +238,28 @@ TEST_CASE("split networks refuse protocols that hide sums, with the reason") {
           "run.protocol \"masked\" does not work with the algorithm split networks: the master "
           "takes each party's numbers by themselves, and sends each the gradient by them, so there "
           "is no sum to be hidden; state run.protocol = \"honest\"");
+}
+
+TEST_CASE(
+    "noise on what leaves a member is normal, and the same when a batch is gone through again") {
+    models::Matrix numbers(500, 40);
+    split::add_noise(7, split::member_place(1), 12, 0.5, numbers.view());
+    double sum = 0;
+    double squares = 0;
+    for (const double number : numbers.span()) {
+        sum += number;
+        squares += number * number;
+    }
+    const auto n = static_cast<double>(numbers.size());
+    CHECK(sum / n == Approx(0).margin(0.02));
+    CHECK(std::sqrt(squares / n) == Approx(0.5).epsilon(0.02));
+    models::Matrix again(500, 40);
+    split::add_noise(7, split::member_place(1), 12, 0.5, again.view());
+    CHECK(std::ranges::equal(again.span(), numbers.span()));
+    again.fill(0);
+    split::add_noise(7, split::member_place(1), 13, 0.5, again.view());
+    CHECK_FALSE(std::ranges::equal(again.span(), numbers.span()));
+    again.fill(0);
+    split::add_noise(7, split::member_place(0), 12, 0.5, again.view());
+    CHECK_FALSE(std::ranges::equal(again.span(), numbers.span()));
 }
