@@ -1,5 +1,6 @@
 #include "actors/table_notes.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string_view>
@@ -40,6 +41,31 @@ std::vector<std::string> notes_of(const data::Table& table) {
     return notes;
 }
 
+namespace {
+
+/// Which missing numbers became the mean, and which what the party has said.
+void add_filled(const data::PreprocessReport& prepared, std::vector<std::string>& notes) {
+    std::uint64_t said = 0;
+    std::vector<std::string> names;
+    for (const data::ColumnNote& column : prepared.filled_as_said) {
+        said += column.count;
+        names.push_back(data::shown(column.name));
+    }
+    if (said > 0)
+        notes.push_back(std::to_string(said) + " missing numbers are filled as \"prepare\" says: " +
+                        some_of(std::exchange(names, {})));
+    if (prepared.filled_cells == said) return;
+    for (const data::ColumnNote& column : prepared.filled)
+        if (std::ranges::find(prepared.filled_as_said, column.name, &data::ColumnNote::name) ==
+            prepared.filled_as_said.end())
+            names.push_back(data::shown(column.name));
+    notes.push_back(
+        std::to_string(prepared.filled_cells - said) +
+        " missing numbers are filled with the training mean: " + some_of(std::move(names)));
+}
+
+}  // namespace
+
 std::vector<std::string> notes_of(const data::PreprocessReport& prepared) {
     std::vector<std::string> notes;
     std::map<std::string, std::vector<std::string>> left_out;
@@ -47,14 +73,7 @@ std::vector<std::string> notes_of(const data::PreprocessReport& prepared) {
         left_out[column.reason].push_back(data::shown(column.name));
     for (auto& [reason, names] : left_out)
         notes.push_back("left out, because " + reason + ": " + some_of(std::move(names)));
-    if (prepared.filled_cells > 0) {
-        std::vector<std::string> names;
-        for (const data::ColumnNote& column : prepared.filled)
-            names.push_back(data::shown(column.name));
-        notes.push_back(
-            std::to_string(prepared.filled_cells) +
-            " missing numbers are filled with the training mean: " + some_of(std::move(names)));
-    }
+    if (prepared.filled_cells > 0) add_filled(prepared, notes);
     if (!prepared.one_hot.empty()) {
         std::vector<std::string> names;
         for (const data::ColumnNote& column : prepared.one_hot)

@@ -293,6 +293,8 @@ Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
             if (fitted.missing > 0) found.blank.push_back({source.name, fitted.missing});
         } else if (fitted.missing > 0) {
             found.filled.push_back({source.name, fitted.missing});
+            if (preparing_of(source.name, table.prepare).filling != Filling::mean)
+                found.filled_as_said.push_back(found.filled.back());
             found.filled_cells += fitted.missing;
         }
         preprocessor.columns.push_back(std::move(fitted.column));

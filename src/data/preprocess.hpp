@@ -64,11 +64,12 @@ struct ColumnNote {
 };
 
 struct PreprocessReport {
-    std::vector<LeftOut> removed;     ///< with the reason; includes what read_csv left out
-    std::vector<ColumnNote> filled;   ///< numeric columns with missing training cells
-    std::vector<ColumnNote> one_hot;  ///< text columns and their number of values
-    std::vector<ColumnNote> blank;    ///< text columns with missing training cells
-    std::uint64_t filled_cells = 0;   ///< sum over `filled`
+    std::vector<LeftOut> removed;            ///< with the reason; includes what read_csv left out
+    std::vector<ColumnNote> filled;          ///< numeric columns with missing training cells
+    std::vector<ColumnNote> filled_as_said;  ///< those of them that a rule is about
+    std::vector<ColumnNote> one_hot;         ///< text columns and their number of values
+    std::vector<ColumnNote> blank;           ///< text columns with missing training cells
+    std::uint64_t filled_cells = 0;          ///< sum over `filled`
 };
 
 struct Preprocessor {
