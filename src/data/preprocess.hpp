@@ -46,8 +46,8 @@ struct PreparedColumn {
     bool has_value = false;  ///< numeric: a column more, 1 where the cell was there
     /// text; `mean` and `scale` are then those of its numbers, unless it is one-hot or hashed.
     TextCoding coding = TextCoding::one_hot;
-    std::vector<double> codes;  ///< frequency and ordinal: the number of each category
-    std::uint32_t buckets = 0;  ///< hashed
+    std::vector<double> codes = {};  ///< frequency and ordinal: the number of each category
+    std::uint32_t buckets = 0;       ///< hashed
 
     [[nodiscard]] std::size_t width() const noexcept {
         if (kind == ColumnKind::numeric) return has_value ? 2 : 1;
