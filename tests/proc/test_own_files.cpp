@@ -26,7 +26,7 @@ void make_tables(const TempDir& dir, const std::function<std::string(int)>& labe
     spit(dir / "right.csv", right);
 }
 
-Finished launch(const TempDir& dir, const Words& more) {
+Finished train_files(const TempDir& dir, const Words& more) {
     Words words{"launch", "--local", "--data", "left.csv", "--data", "right.csv", "--json"};
     words.insert(words.end(), more.begin(), more.end());
     return run(dir, words);
@@ -38,7 +38,7 @@ TEST_CASE("folds are shown one by one, with their mean and deviation; one model 
           "[own_files]") {
     const TempDir dir;
     make_tables(dir, [](int i) { return std::string(i % 3 == 0 ? "yes" : "no"); });
-    const Finished json = launch(dir, {"--label", "y", "--folds", "4"});
+    const Finished json = train_files(dir, {"--label", "y", "--folds", "4"});
     INFO(json.err);
     REQUIRE(json.exit_code == 0);
     const Json report = Json::parse(json.out);
@@ -74,7 +74,7 @@ TEST_CASE("folds are shown one by one, with their mean and deviation; one model 
          {std::pair<std::string, std::string>{"1", "data.folds = 1 is no cross-validation"},
           {"41", "class yes has 40 rows"},
           {"-2", "must be an integer from 0 to 1000"}}) {
-        const Finished refused = launch(dir, {"--label", "y", "--folds", value});
+        const Finished refused = train_files(dir, {"--label", "y", "--folds", value});
         CHECK(refused.exit_code == 2);
         INFO(refused.err);
         CHECK(refused.err.find(sentence) != std::string::npos);
@@ -90,7 +90,7 @@ TEST_CASE("the task is guessed from the label", "[own_files]") {
         INFO(task);
         const TempDir dir;
         make_tables(dir, label);
-        const Finished finished = launch(dir, {"--label", "y"});
+        const Finished finished = train_files(dir, {"--label", "y"});
         INFO(finished.err);
         REQUIRE(finished.exit_code == 0);
         const Json report = Json::parse(finished.out);
@@ -222,7 +222,8 @@ TEST_CASE("a table comes from every kind of source, in training and in predictio
     CHECK(refused.exit_code == 2);
     CHECK(refused.err.find("are all standard input (-), which can be read once") !=
           std::string::npos);
-    const Finished broken = launch(dir, {"--label", "y", "--data", "exec:echo no >&2; exit 3"});
+    const Finished broken =
+        train_files(dir, {"--label", "y", "--data", "exec:echo no >&2; exit 3"});
     INFO(broken.err);
     CHECK(broken.exit_code == 3);
     CHECK(broken.err.find("ended with code 3: no") != std::string::npos);
@@ -236,7 +237,7 @@ TEST_CASE("ids that hardly match are shown by their shapes, never themselves", "
     for (int i = 0; i < 120; ++i)
         padded += (i < 5 ? "" : "0000") + std::to_string(i) + "," + std::to_string(i % 7) + "\n";
     spit(dir / "left.csv", padded);
-    const Finished few = launch(dir, {"--label", "y", "--set", "data.test_fraction=0"});
+    const Finished few = train_files(dir, {"--label", "y", "--set", "data.test_fraction=0"});
     INFO(few.err);
     CHECK(few.err.find("few ids match: 5 are both among master's 120 (4.2 %) and member-0's 120 "
                        "(4.2 %); they differ in shape: master has 1 to 3 digits, none with leading "
@@ -245,7 +246,7 @@ TEST_CASE("ids that hardly match are shown by their shapes, never themselves", "
     CHECK(few.err.find("0000") == std::string::npos);
 
     spit(dir / "left.csv", replaced(padded, "\n0,0\n1,1\n2,2\n3,3\n4,4\n", "\n"));
-    const Finished none = launch(dir, {"--label", "y"});
+    const Finished none = train_files(dir, {"--label", "y"});
     INFO(none.err);
     CHECK(none.exit_code == 3);
     CHECK(none.err.find("no id is common to all parties") != std::string::npos);
@@ -257,14 +258,14 @@ TEST_CASE("a label or a match of which nothing can be learned is told as what it
     const TempDir dir;
     make_tables(dir, [](int i) { return std::to_string(i % 2); });
     spit(dir / "left.csv", "id,a\n0,1\nother,2\n");
-    const Finished one = launch(dir, {"--label", "y"});
+    const Finished one = train_files(dir, {"--label", "y"});
     INFO(one.err);
     CHECK(one.exit_code == 3);
     CHECK(one.err.find("only one row is common to all parties") != std::string::npos);
     CHECK(one.err.find("same class") == std::string::npos);
 
     make_tables(dir, [](int) { return std::string("1"); });
-    const Finished constant = launch(dir, {"--label", "y"});
+    const Finished constant = train_files(dir, {"--label", "y"});
     INFO(constant.err);
     CHECK(constant.exit_code == 3);
     CHECK(constant.err.find("label 'y': every row has the same value '1'; there is nothing to "
@@ -328,9 +329,9 @@ TEST_CASE("how a file is written may be stated before its columns are known",
     }
     spit(dir / "left.csv", shop);
     spit(dir / "right.csv", bank);
-    const Finished guessed = launch(dir, {"--label", "y"});
-    const Finished stated = launch(dir, {"--label", "y", "--set", "party.master.separator=,",
-                                         "--set", "party.member-0.separator=|"});
+    const Finished guessed = train_files(dir, {"--label", "y"});
+    const Finished stated = train_files(dir, {"--label", "y", "--set", "party.master.separator=,",
+                                              "--set", "party.member-0.separator=|"});
     INFO(guessed.err << stated.err);
     CHECK(guessed.exit_code == 3);
     REQUIRE(stated.exit_code == 0);
@@ -343,7 +344,7 @@ TEST_CASE("record ids are in the one column that all files have", "[own_files]")
     make_tables(dir, [](int i) { return std::to_string(i % 2); });
     for (const char* const file : {"left.csv", "right.csv"})
         spit(dir / file, replaced(slurp(dir / file), "id", "customer"));
-    const Finished finished = launch(dir, {"--label", "y"});
+    const Finished finished = train_files(dir, {"--label", "y"});
     INFO(finished.err);
     REQUIRE(finished.exit_code == 0);
     CHECK(finished.err.find("record ids are in column customer") != std::string::npos);
@@ -351,10 +352,10 @@ TEST_CASE("record ids are in the one column that all files have", "[own_files]")
 
     // of two such columns neither is taken
     spit(dir / "left.csv", replaced(slurp(dir / "left.csv"), "a,b", "a,c"));
-    const Finished refused = launch(dir, {"--label", "y"});
+    const Finished refused = train_files(dir, {"--label", "y"});
     CHECK(refused.exit_code == 3);
     CHECK(refused.err.find("all files have customer and c; say with --id") != std::string::npos);
-    CHECK(launch(dir, {"--label", "y", "--id", "customer"}).exit_code == 0);
+    CHECK(train_files(dir, {"--label", "y", "--id", "customer"}).exit_code == 0);
 }
 
 TEST_CASE("LIBSVM texts and matrices train by row number, each with all its columns",
@@ -410,7 +411,7 @@ TEST_CASE("--task and --set say otherwise", "[own_files]") {
     const TempDir dir;
     make_tables(dir, [](int i) { return std::to_string(i % 4); });
     const Finished finished =
-        launch(dir, {"--label", "y", "--task", "linear", "--set", "data.test_fraction=0"});
+        train_files(dir, {"--label", "y", "--task", "linear", "--set", "data.test_fraction=0"});
     INFO(finished.err);
     REQUIRE(finished.exit_code == 0);
     const Json report = Json::parse(finished.out);
@@ -426,7 +427,7 @@ TEST_CASE("a label column in another file is not a feature", "[own_files]") {
         left += std::to_string((i + 40) % 120) + "," + std::to_string(i % 7) + "," +
                 std::to_string(i % 2) + "\n";
     spit(dir / "left.csv", left);
-    const Finished finished = launch(dir, {"--label", "y"});
+    const Finished finished = train_files(dir, {"--label", "y"});
     INFO(finished.err);
     REQUIRE(finished.exit_code == 0);
     // the first file with the label is the master's
@@ -438,11 +439,12 @@ TEST_CASE("a label column in another file is not a feature", "[own_files]") {
 TEST_CASE("the positive class is named, and can be chosen", "[own_files]") {
     const TempDir dir;
     make_tables(dir, [](int i) { return std::string(i % 5 < 2 ? "good" : "bad"); });
-    const Finished usual = launch(dir, {"--label", "y"});
+    const Finished usual = train_files(dir, {"--label", "y"});
     INFO(usual.err);
     REQUIRE(usual.exit_code == 0);
     CHECK(Json::parse(usual.out)["positive_class"] == "good");
-    const Finished chosen = launch(dir, {"--label", "y", "--set", "party.master.positive=bad"});
+    const Finished chosen =
+        train_files(dir, {"--label", "y", "--set", "party.master.positive=bad"});
     INFO(chosen.err);
     REQUIRE(chosen.exit_code == 0);
     CHECK(Json::parse(chosen.out)["positive_class"] == "bad");
@@ -450,7 +452,7 @@ TEST_CASE("the positive class is named, and can be chosen", "[own_files]") {
         run(dir, {"launch", "--local", "--data", "left.csv", "--data", "right.csv", "--label", "y",
                   "--set", "party.master.positive=bad"});
     CHECK(text.out.find("class bad, whose probability is predicted") != std::string::npos);
-    const Finished wrong = launch(dir, {"--label", "y", "--set", "party.master.positive=bed"});
+    const Finished wrong = train_files(dir, {"--label", "y", "--set", "party.master.positive=bed"});
     CHECK(wrong.exit_code == 3);
     CHECK(wrong.err.find("the classes are 'bad' and 'good' (party.master.positive)") !=
           std::string::npos);
@@ -471,8 +473,8 @@ TEST_CASE("rows are weighted by a column of the label holder", "[own_files]") {
     const Words usual{"--label", "y", "--task", "linear", "--set", "data.test_fraction=0"};
     Words with = usual;
     with.insert(with.end(), {"--set", "party.master.sample_weight=w"});
-    const Finished plain = launch(dir, usual);
-    const Finished chosen = launch(dir, with);
+    const Finished plain = train_files(dir, usual);
+    const Finished chosen = train_files(dir, with);
     INFO(plain.err << chosen.err);
     REQUIRE(plain.exit_code == 0);
     REQUIRE(chosen.exit_code == 0);
@@ -486,11 +488,11 @@ TEST_CASE("rows are weighted by a column of the label holder", "[own_files]") {
     CHECK(std::abs(Json::parse(part)["intercept"][0].get<double>()) < 50);
 
     with.insert(with.end(), {"--set", "model.solver=sequential"});
-    const Finished sequential = launch(dir, with);
+    const Finished sequential = train_files(dir, with);
     CHECK(sequential.exit_code == 2);
     CHECK(sequential.err.find("sample_weight has no meaning") != std::string::npos);
     spit(dir / "right.csv", replaced(slurp(dir / "right.csv"), "\n1,", "\n-1,"));
-    const Finished negative = launch(dir, Words(with.begin(), with.end() - 2));
+    const Finished negative = train_files(dir, Words(with.begin(), with.end() - 2));
     CHECK(negative.exit_code == 3);
     CHECK(negative.err.find("the weight of the row is below 0") != std::string::npos);
 }
@@ -498,7 +500,7 @@ TEST_CASE("rows are weighted by a column of the label holder", "[own_files]") {
 TEST_CASE("test rows have each class in its share, and their ids are told", "[own_files]") {
     const TempDir dir;
     make_tables(dir, [](int i) { return std::string(i % 6 == 0 ? "rare" : "usual"); });
-    const Finished finished = launch(dir, {"--label", "y"});
+    const Finished finished = train_files(dir, {"--label", "y"});
     INFO(finished.err);
     REQUIRE(finished.exit_code == 0);
     const Json report = Json::parse(finished.out);
@@ -520,7 +522,7 @@ TEST_CASE("what is left out is named at home and counted elsewhere", "[own_files
     for (int i = 0; i < 120; ++i)
         left += std::to_string(i) + ";" + std::to_string(i % 7) + ",5;1\n";
     spit(dir / "left.csv", left);
-    const Finished finished = launch(dir, {"--label", "y"});
+    const Finished finished = train_files(dir, {"--label", "y"});
     INFO(finished.err);
     REQUIRE(finished.exit_code == 0);
     const Json report = Json::parse(finished.out);
@@ -547,7 +549,7 @@ TEST_CASE("files that do not fit are refused with the nearest column", "[own_fil
         {{"--label", "y", "--data", "nowhere.csv"}, 3, "nowhere.csv"},
         {{"--label", "y", "--task", "guess"}, 2, "--task guess"}};
     for (const auto& [words, code, needle] : wrong) {
-        const Finished finished = launch(dir, words);
+        const Finished finished = train_files(dir, words);
         INFO(finished.err);
         CHECK(finished.exit_code == code);
         CHECK(finished.err.find(needle) != std::string::npos);
