@@ -27,12 +27,12 @@ std::string slurp(const fs::path& file) {
 }
 
 double cpu_of_ended_children() {
-    rusage usage{};
-    ::getrusage(RUSAGE_CHILDREN, &usage);
+    rusage used{};
+    ::getrusage(RUSAGE_CHILDREN, &used);
     const auto of = [](const timeval& t) {
         return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
     };
-    return of(usage.ru_utime) + of(usage.ru_stime);
+    return of(used.ru_utime) + of(used.ru_stime);
 }
 
 /// Tables of a bank and three members, a configuration, and the trainings on them.

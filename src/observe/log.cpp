@@ -69,8 +69,8 @@ std::size_t index_of(std::string_view part) {
                                      : static_cast<std::size_t>(found - part_names.begin());
 }
 
-constexpr std::array<std::string_view, 6> names = {"trace", "debug", "info",
-                                                   "warn",  "error", "off"};
+constexpr std::array<std::string_view, 6> level_names = {"trace", "debug", "info",
+                                                         "warn",  "error", "off"};
 
 std::atomic<Level> console_level{Level::info};
 std::array<std::atomic<Level>, part_names.size()> part_levels{as_all, as_all, as_all, as_all,
@@ -195,12 +195,12 @@ std::string highlighted(Level level, const std::string& line) {
 }  // namespace
 
 std::string_view name_of(Level level) noexcept {
-    return names[static_cast<std::size_t>(level)];
+    return level_names[static_cast<std::size_t>(level)];
 }
 
 Result<Level> parse_level(std::string_view name) {
-    for (std::size_t i = 0; i < names.size(); ++i)
-        if (names[i] == name) return static_cast<Level>(i);
+    for (std::size_t i = 0; i < level_names.size(); ++i)
+        if (level_names[i] == name) return static_cast<Level>(i);
     return fail(Errc::bad_config,
                 fmt::format("\"{}\" is no log level; use trace, debug, info, warn, "
                             "error or off",

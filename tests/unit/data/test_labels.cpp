@@ -36,12 +36,13 @@ TEST_CASE("linear labels are the numbers") {
 }
 
 TEST_CASE("of two classes the larger or later one is positive") {
-    const Coded numbers = coded("id,y\na,10\nb,-9\nc,10\n", Task::logistic);
-    CHECK(numbers.labels.values == std::vector<double>{1, 0, 1});
-    CHECK(numbers.coding.classes[0] == std::vector<std::string>{"-9", "10"});
+    const Coded coded_numbers = coded("id,y\na,10\nb,-9\nc,10\n", Task::logistic);
+    CHECK(coded_numbers.labels.values == std::vector<double>{1, 0, 1});
+    CHECK(coded_numbers.coding.classes[0] == std::vector<std::string>{"-9", "10"});
     const Coded texts = coded("id,y\na,yes\nb,no\n", Task::logistic);
     CHECK(texts.labels.values == std::vector<double>{1, 0});
-    CHECK(class_counts(numbers.coding, numbers.labels)[0] == std::vector<std::uint64_t>{1, 2});
+    CHECK(class_counts(coded_numbers.coding, coded_numbers.labels)[0] ==
+          std::vector<std::uint64_t>{1, 2});
 }
 
 TEST_CASE("multilabel codes each column, row by row") {
@@ -52,13 +53,14 @@ TEST_CASE("multilabel codes each column, row by row") {
 }
 
 TEST_CASE("softmax classes are sorted by value when they are numbers") {
-    const Coded numbers = coded("id,y\na,10\nb,9\nc,1.0\nd,9\n", Task::softmax);
-    CHECK(numbers.coding.classes[0] == std::vector<std::string>{"1", "9", "10"});
-    CHECK(numbers.labels.classes == std::vector<std::uint32_t>{2, 1, 0, 1});
+    const Coded coded_numbers = coded("id,y\na,10\nb,9\nc,1.0\nd,9\n", Task::softmax);
+    CHECK(coded_numbers.coding.classes[0] == std::vector<std::string>{"1", "9", "10"});
+    CHECK(coded_numbers.labels.classes == std::vector<std::uint32_t>{2, 1, 0, 1});
     const Coded texts = coded("id,y\na,10\nb,9\nc,x\nd,y\ne,z\n", Task::softmax);
     CHECK(texts.coding.classes[0] == std::vector<std::string>{"10", "9", "x", "y", "z"});
     CHECK(texts.coding.outputs() == 5);
-    CHECK(class_counts(numbers.coding, numbers.labels)[0] == std::vector<std::uint64_t>{1, 2, 1});
+    CHECK(class_counts(coded_numbers.coding, coded_numbers.labels)[0] ==
+          std::vector<std::uint64_t>{1, 2, 1});
 }
 
 TEST_CASE("labels that cannot be learned are refused with the reason") {

@@ -46,15 +46,15 @@ TEST_CASE("curves are those of scikit-learn") {
         CHECK(ranked.average_precision() == Approx(c.average_precision).epsilon(1e-12));
         CHECK(ranked.ks().x == Approx(c.ks).epsilon(1e-12));
         std::vector<double> observed, predicted;
-        std::uint64_t rows = 0;
+        std::uint64_t binned = 0;
         for (const CalibrationBin& bin : calibration(c.y, c.score, 5)) {
             observed.push_back(bin.observed);
             predicted.push_back(bin.predicted);
-            rows += bin.rows;
+            binned += bin.rows;
         }
         check_equal(observed, c.observed);
         check_equal(predicted, c.predicted);
-        CHECK(rows == c.y.size());
+        CHECK(binned == c.y.size());
         const Confusion at = ranked.confusion(0.5);
         check_equal(
             {static_cast<double>(at.true_negatives), static_cast<double>(at.false_positives),

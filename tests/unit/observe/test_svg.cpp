@@ -30,18 +30,18 @@ TEST_CASE("a curve goes from its first point to its last, within its axes") {
 }
 
 TEST_CASE("points that are not finite, one point and equal values are no trouble") {
-    const double nan = std::nan("");
-    CHECK(svg_curves({"t", "x", "y"}, {{"none", {{1, nan}}}}).empty());
+    const double no_number = std::nan("");
+    CHECK(svg_curves({"t", "x", "y"}, {{"none", {{1, no_number}}}}).empty());
     CHECK(svg_curves({"t", "x", "y"}, {}).empty());
     for (const double value : {0.0, 5.0, 1e-9, -1e12}) {
-        const std::string svg =
-            svg_curves({"t", "x", "y"}, {{"flat", {{3, value}, {4, nan}, {9, value}}, true, true}});
+        const std::string svg = svg_curves(
+            {"t", "x", "y"}, {{"flat", {{3, value}, {4, no_number}, {9, value}}, true, true}});
         CHECK(svg.find("nan") == std::string::npos);
         CHECK(svg.find("inf") == std::string::npos);
         CHECK(count(svg, "<circle") == 2);
         CHECK(count(svg, "class=\"tick\"") < 20);
     }
-    CHECK(svg_bars("t", {{"a", nan, ""}}).empty());
+    CHECK(svg_bars("t", {{"a", no_number, ""}}).empty());
     CHECK(svg_bars("t", {{"a", 0, "0"}}).find("nan") == std::string::npos);
 }
 

@@ -106,38 +106,38 @@ TEST_CASE_METHOD(RightsFixture, "a key that is revoked, or is another name's now
 }
 
 TEST_CASE_METHOD(RightsFixture, "who may ask another node what") {
-    const Identity alice = key("alice"), bob = key("bob");
+    const Identity with_status = key("alice"), with_nothing = key("bob");
     const auto about = [](Question question) {
         AskedAbout asked;
         asked.question = question;
         return asked;
     };
-    CHECK(rights.may_ask(&alice, about(Question::status)));
-    CHECK_FALSE(rights.may_ask(&bob, about(Question::status)));
-    CHECK_FALSE(rights.may_ask(&alice, about(Question::stop)));
-    CHECK_FALSE(rights.may_ask(&alice, about(static_cast<Question>(77))));
+    CHECK(rights.may_ask(&with_status, about(Question::status)));
+    CHECK_FALSE(rights.may_ask(&with_nothing, about(Question::status)));
+    CHECK_FALSE(rights.may_ask(&with_status, about(Question::stop)));
+    CHECK_FALSE(rights.may_ask(&with_status, about(static_cast<Question>(77))));
 
     AskedAbout own = about(Question::stop);
     own.own_node = true;
-    CHECK(rights.may_ask(&bob, own));
+    CHECK(rights.may_ask(&with_nothing, own));
     // to be named in a run gives a right to ask its owner, and not others of it
     AskedAbout named = about(Question::status);
     named.takes_part = named.asks_member = true;
-    CHECK_FALSE(rights.may_ask(&bob, named));
+    CHECK_FALSE(rights.may_ask(&with_nothing, named));
     named.asks_owner = true;
-    CHECK(rights.may_ask(&bob, named));
+    CHECK(rights.may_ask(&with_nothing, named));
     named.question = Question::log;
-    CHECK_FALSE(rights.may_ask(&bob, named));
+    CHECK_FALSE(rights.may_ask(&with_nothing, named));
     // an owner asks its members for their log lines
     AskedAbout driven = about(Question::log);
     driven.drives = true;
-    CHECK_FALSE(rights.may_ask(&bob, driven));
+    CHECK_FALSE(rights.may_ask(&with_nothing, driven));
     driven.asks_member = true;
-    CHECK(rights.may_ask(&bob, driven));
+    CHECK(rights.may_ask(&with_nothing, driven));
     // the agreed text is the owner's to tell those who are named
     AskedAbout terms = about(Question::terms);
     terms.asks_owner = true;
-    CHECK_FALSE(rights.may_ask(&alice, terms));
+    CHECK_FALSE(rights.may_ask(&with_status, terms));
     terms.asker_in_run = true;
-    CHECK(rights.may_ask(&bob, terms));
+    CHECK(rights.may_ask(&with_nothing, terms));
 }
