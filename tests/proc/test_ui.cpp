@@ -123,7 +123,7 @@ TEST_CASE("a browser is shown nodes, runs and what one run does, and can stop it
 TEST_CASE("without a broker the page shows what lies here, and says so", "[ui]") {
     const TempDir dir;
     make_example(dir);
-    REQUIRE(run(dir, launch(dir, "runs")).exit_code == 0);
+    REQUIRE(run(dir, launch(dir, "runs", {"--set", "model.epochs=3"})).exit_code == 0);
     const Ui ui(dir, "tcp://127.0.0.1:1",
                 {"--token", "--set", "output.runs_dir=" + (dir / "runs")});
     CHECK(ui.get("/").starts_with("HTTP/1.1 401"));
@@ -139,7 +139,10 @@ TEST_CASE("without a broker the page shows what lies here, and says so", "[ui]")
     const auto done = all_of({"\"answers\": false", "no broker answers at tcp://127.0.0.1:1",
                               "\"status\": \"completed\"", "event: metrics"});
     std::string told;
-    for (std::string piece; !done(told) && !(piece = stream.receive()).empty();) told += piece;
+    const auto until = std::chrono::steady_clock::now() + patience;
+    for (std::string piece; !done(told) && std::chrono::steady_clock::now() < until &&
+                            !(piece = stream.receive()).empty();)
+        told += piece;
     CHECK(done(told));
 }
 
