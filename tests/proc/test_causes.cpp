@@ -146,7 +146,14 @@ std::vector<Planted> of_processes() {
                        hand.members[1]->signal(SIGSTOP);
                        (void)hand.master->wait();
                        hand.members[1]->signal(SIGCONT);
-                   }});
+                       // the broker may have forgotten the run by then, and says only that
+                       const Finished late = hand.members[1]->wait();
+                       INFO(late.err);
+                       CHECK(late.exit_code != 0);
+                       CHECK((late.err.find("member-1 is gone, at step ") != std::string::npos ||
+                              late.err.find("the run is over") != std::string::npos));
+                   },
+                   {"member-1"}});
     all.push_back({"the master is killed",
                    {"master, which drove run " + run_id.substr(0, 8) + ", is gone",
                     "can go on with --resume"},

@@ -315,7 +315,7 @@ TEST_CASE("shells complete commands, flags and values", "[way_back]") {
     };
     CHECK(completed("vflbus la") == "launch\n");
     CHECK(completed("vflbus run sh") == "show\n");
-    CHECK(completed("vflbus run show --lo") == "--local\n");
+    CHECK(completed("vflbus run show --loc") == "--local\n");
     CHECK(completed("vflbus launch --transport t") == "tcp\n");
     CHECK(completed("vflbus data synth --task lo") == "logistic\n");
     CHECK(completed("vflbus run show 00") == "0011\n");
