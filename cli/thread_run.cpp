@@ -120,8 +120,10 @@ class ThreadRun {
 }  // namespace
 
 Failure run_in_threads(const ThreadPlan& plan) {
-    // the lines of all parties at once help nobody; they are in the files of the run
-    if (!plan.verbose) observe::log::set_level(observe::log::Level::warn);
+    // the lines of all parties at once help nobody, unless somebody asks for them; they are in the
+    // files of the run
+    if (!plan.verbose && !plan.config->stated("output.log_level"))
+        observe::log::set_level(observe::log::Level::warn);
     return ThreadRun(plan).run();
 }
 

@@ -289,7 +289,7 @@ TEST_CASE("a table on a terminal fits its window, is bold, and heeds NO_COLOR", 
     CHECK(on_terminal("80", "NO_COLOR=1").find('\x1b') == std::string::npos);
     const std::string narrow = on_terminal("40", "NO_COLOR=1");
     INFO(narrow);
-    CHECK(narrow.find("STATUS   completed\r\n") != std::string::npos);
+    CHECK(narrow.find("STATUS  completed\r\n") != std::string::npos);
     // what a process started by this one prints has the same window
     const std::string checked =
         on_terminal("40", "NO_COLOR=1", {"check", "--local", "--config", "run.toml"});
