@@ -145,20 +145,22 @@ TEST_CASE("config check and reference", "[command_line]") {
 TEST_CASE("output.log_level decides which lines are logged", "[command_line]") {
     const TempDir dir;
     make_example(dir);
-    const auto logged = [&](const std::string& level) {
-        const Finished finished = run(dir, {"check", "--threads", "--config", "run.toml", "--set",
-                                            "output.log_level=" + level});
+    const auto logged = [&](const std::string& how, const std::string& level) {
+        const Finished finished =
+            run(dir, {"check", how, "--config", "run.toml", "--set", "output.log_level=" + level});
         INFO(finished.err);
         CHECK(finished.exit_code == 0);
         return finished.err;
     };
-    const std::string error = logged("error");
-    const std::string info = logged("info");
-    const std::string debug = logged("debug");
-    CHECK(error.find("Z warn ") == std::string::npos);
-    CHECK(info.find("Z warn ") != std::string::npos);
-    CHECK(info.find("Z debug ") == std::string::npos);
-    CHECK(debug.find("Z debug ") != std::string::npos);
+    for (const std::string how : {"--local", "--threads"}) {
+        INFO(how);
+        CHECK(logged(how, "error").find("Z warn ") == std::string::npos);
+        const std::string info = logged(how, "info");
+        CHECK(info.find("Z warn ") != std::string::npos);
+        CHECK(info.find("Z info ") != std::string::npos);
+        CHECK(info.find("Z debug ") == std::string::npos);
+    }
+    CHECK(logged("--local", "debug").find("Z debug ") != std::string::npos);
 }
 
 TEST_CASE("data synth makes the same files for the same seed", "[command_line]") {
