@@ -96,14 +96,14 @@ runs_dir = "{runs}"
 REACHED = """
 const seen = new Set(window.reached || []);
 const now = document.activeElement;
-if (now && now !== document.body) seen.add(now.id || now.getAttribute('aria-label') || now.href || now.textContent);
+if (now && now !== document.body) seen.add(now.id || now.getAttribute('aria-label') || now.getAttribute('aria-labelledby') || now.href || now.textContent);
 window.reached = [...seen];
 return window.reached;
 """
 CONTROLS = """
 return [...document.querySelectorAll('a[href], button, select, input, summary, [tabindex="0"]')]
   .filter((one) => one.checkVisibility({checkVisibilityCSS: true}) && !one.disabled)
-  .map((one) => one.id || one.getAttribute('aria-label') || one.href || one.textContent);
+  .map((one) => one.id || one.getAttribute('aria-label') || one.getAttribute('aria-labelledby') || one.href || one.textContent);
 """
 
 
