@@ -131,6 +131,7 @@ TEST_CASE(
             entry.path().string().find(id) != std::string::npos)
             add_keys(Json::parse(slurp(entry.path())), "", keys);
 
+    report_of(dir, {"--set", "model.solver=lbfgs", "--set", "model.early_stopping=auc"});
     without({"test_data"});
     report_of(dir,
               {"--folds", "2", "--set", "model.solver=lbfgs", "--set", "model.max_iterations=1"});
@@ -403,7 +404,7 @@ TEST_CASE("the examples in conf/ run on generated data alone", "[training]") {
     const TempDir dir;
     const fs::path conf = fs::path(std::getenv("VFLBUS_SOURCE")) / "conf";
     fs::copy(conf, dir / "conf", fs::copy_options::recursive);
-    for (const std::string task : {"linear", "logistic", "multilabel", "softmax"})
+    for (const std::string task : {"linear", "logistic", "multilabel", "softmax", "poisson"})
         REQUIRE(
             run(dir, {"data", "synth", "--task", task, "--rows", "300", "--out", "data/" + task})
                 .exit_code == 0);
