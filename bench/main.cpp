@@ -33,7 +33,7 @@ constexpr const char* usage =
     "                  others do here does not count; keep it short\n"
     "  --rounds N      pairs of rounds per figure; in section apps, runs one after another\n"
     "  --only SECTION  routing, sharing, step, split, kernels, solver, csv, apps, nodes, psi,\n"
-    "                  commits, privacy, security, observe or runs; may be repeated\n"
+    "                  commits, privacy, protocols, security, observe or runs; may be repeated\n"
     "  --json FILE     the figures as JSON as well\n";
 
 struct Section {
@@ -41,12 +41,14 @@ struct Section {
     void (*measure)(Report&, const Settings&);
 };
 constexpr Section sections[] = {
-    {"routing", measure_routing},   {"sharing", measure_sharing}, {"step", measure_step},
-    {"split", measure_split},       {"kernels", measure_kernels}, {"solver", measure_solver},
-    {"psi", measure_psi},           {"csv", measure_csv},         {"apps", measure_apps},
-    {"nodes", measure_nodes},       {"commits", measure_commits}, {"runs", measure_runs},
+    {"routing", measure_routing},   {"sharing", measure_sharing},
+    {"step", measure_step},         {"split", measure_split},
+    {"kernels", measure_kernels},   {"solver", measure_solver},
+    {"psi", measure_psi},           {"csv", measure_csv},
+    {"apps", measure_apps},         {"nodes", measure_nodes},
+    {"commits", measure_commits},   {"runs", measure_runs},
     {"security", measure_security}, {"privacy", measure_privacy},
-    {"observe", measure_observe},
+    {"observe", measure_observe},   {"protocols", measure_protocols},
 };
 
 int bench(const std::vector<std::string>& arguments) {

@@ -25,6 +25,7 @@ void measure_split(Report& report, const Settings& settings);
 /// The same step with keys (CURVE) and sealing against one in the clear, the share of each, large
 /// bodies, and a step beside a flood of connections.
 void measure_security(Report& report, const Settings& settings);
+void measure_protocols(Report& report, const Settings& settings);
 /// Bytes per second of bodies from one node to another through a broker, tcp on loopback. `keys`:
 /// "" in the clear, "unsealed:" with CURVE alone, anything else with CURVE and sealing.
 std::vector<double> bulk_rates(std::size_t bytes, int rounds, const std::string& keys);

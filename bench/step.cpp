@@ -40,11 +40,21 @@ struct Job {
     std::size_t features;  ///< of each member
     std::size_t records;
     std::size_t numbers;  ///< of a record that a member sends in a step, and gets
+    config::Protocol protocol = config::Protocol::honest;
 };
 const Job logistic_job{"logistic", 3, 30, 30'000, 1};
 const Job network_job{"network", 2, 392, 5'000, 64};
 
+/// One member, so that a step is what the protocol makes of it and no waiting for several.
+const Job protocol_jobs[] = {
+    {"honest", 1, 30, 30'000, 1, config::Protocol::honest},
+    {"masked", 1, 30, 30'000, 1, config::Protocol::masked},
+    {"encrypted", 1, 30, 30'000, 1, config::Protocol::encrypted},
+};
+
 const Job& job_named(const std::string& name) {
+    for (const Job& job : protocol_jobs)
+        if (name == job.name) return job;
     return name == network_job.name ? network_job : logistic_job;
 }
 
@@ -84,7 +94,8 @@ config::Config make_config(const Job& job) {
     config.run.world_size = static_cast<std::uint64_t>(job.members);
     config.model.task = vflbus::Task::logistic;
     config.model.solver = config::Solver::sgd;
-    config.model.epochs = 100'000;  // more than anybody waits for
+    config.model.epochs = 10'000;  // more than anybody waits for
+    config.run.protocol = job.protocol;
     config.model.batch_size = batch_rows;
     config.model.learning_rate = 0.05;
     if (&job != &network_job) return config;
@@ -441,6 +452,33 @@ void measure_split(Report& report, const Settings& settings) {
     report.add(
         single("scatter and gather through the relay", "us", spread_of(through_relay).median));
     report.add(single("the same arithmetic (Eigen)", "us", spread_of(arithmetic).median));
+}
+
+void measure_protocols(Report& report, const Settings& settings) {
+    const auto [placements, rounds, steps] = extent_of(settings);
+    report.section("Protocols",
+                   "one logistic step, batch 256, 1 member x 30 features, 3 processes over tcp "
+                   "loopback in the clear: under each protocol against honest, in turns");
+    std::vector<double> us[3];
+    std::vector<double> cpu_us[3];
+    for (int placement = 0; placement < placements; ++placement) {
+        std::vector<std::unique_ptr<Training>> trainings;
+        for (const Job& job : protocol_jobs) trainings.push_back(std::make_unique<Training>(job));
+        for (int round = -1; round < rounds; ++round)
+            for (std::size_t p = 0; p < trainings.size(); ++p) {
+                const double cpu = trainings[p]->cpu_seconds();
+                const double step = 1e6 * trainings[p]->run(steps);
+                if (round < 0) continue;
+                us[p].push_back(step);
+                cpu_us[p].push_back(1e6 * (trainings[p]->cpu_seconds() - cpu) / steps);
+            }
+    }
+    report.add(
+        paired("step, masked", "us", us[1], us[0], Bar{Bar::Kind::at_most, 1.2}, "masked, honest"));
+    report.add(paired("step, encrypted", "us", us[2], us[0], Bar{Bar::Kind::at_most, 4},
+                      "encrypted, honest"));
+    report.add(paired("step, encrypted, CPU of all processes", "us", cpu_us[2], cpu_us[0], {},
+                      "encrypted, honest"));
 }
 
 void measure_security(Report& report, const Settings& settings) {

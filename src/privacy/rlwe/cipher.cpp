@@ -176,6 +176,86 @@ void subtract_product(const Polynomial& a, const Polynomial& secret, Polynomial&
     for (std::size_t i = 0; i < prime_count; ++i) negate(primes()[i], b.at(i));
 }
 
+/// sum = sum + x modulo q.
+void add(const Polynomial& x, Polynomial& sum) {
+    for (std::size_t i = 0; i < prime_count; ++i) {
+        const std::uint64_t p = primes()[i].value();
+        const std::uint64_t* const from = x.at(i);
+        std::uint64_t* const to = sum.at(i);
+        for (std::size_t j = 0; j < ring_size; ++j) to[j] = less(to[j] + from[j], p);
+    }
+}
+
+/// So many polynomials are kept at most, of 192 KiB each: for more, there is time enough in the
+/// answer itself.
+constexpr std::size_t polynomials_ahead_max = 96;
+
+/// The columns of one group of features in one block of rows, as the polynomial of the plan's
+/// layout, transformed.
+void columns_to_polynomial(const Plan& plan, std::span<const std::int16_t> columns,
+                           std::size_t rows, std::size_t group, std::size_t block,
+                           std::span<std::int32_t> small, Polynomial& out) {
+    const std::size_t first = group * plan.feature_group;
+    const std::size_t count = std::min(plan.feature_group, plan.shape.features - first);
+    const std::size_t stride = plan.output_group * plan.block_rows;
+    const std::size_t begin = std::min(rows, block * plan.block_rows);
+    const std::size_t end = std::min(rows, begin + plan.block_rows);
+    std::ranges::fill(small, 0);
+    for (std::size_t j = 0; j < count; ++j) {
+        const std::int16_t* const column = columns.data() + (first + j) * rows;
+        const std::size_t power = j * stride;
+        for (std::size_t i = begin; i < end; ++i) {
+            const std::size_t back = i - begin;
+            if (back <= power)
+                small[power - back] = column[i];
+            else  // X^-i is -X^(N - i)
+                small[ring_size + power - back] = -std::int32_t{column[i]};
+        }
+    }
+    from_signed(small, out);
+    forward(out);
+}
+
+/// The wanted numbers of b' with masks and floods made of `random`, three words for each: appends
+/// them rounded.
+void hide_wanted(const Plan& plan, const Polynomial& b, std::span<const std::size_t> wanted,
+                 std::span<const std::uint64_t> random, std::span<std::uint64_t> masks,
+                 Bytes& out) {
+    const std::uint32_t bits = plan.answer_bits();
+    const Encoder encoder(plan.plain_bits);
+    const Modulus& q = modulus();
+    VFLBUS_ASSERT(plan.flood_bits >= 64 && plan.flood_bits < 128, "a flood has two words");
+    const std::uint64_t high_mask = (std::uint64_t{1} << (plan.flood_bits - 63)) - 1;
+    constexpr std::uint64_t mask45 = (std::uint64_t{1} << 45) - 1;
+    std::array<std::uint64_t, prime_count> half;  // -2^w
+    for (std::size_t i = 0; i < prime_count; ++i)
+        half[i] = primes()[i].value() - primes()[i].power(2, plan.flood_bits);
+    std::vector<std::uint64_t> rounded_b(wanted.size());
+    Wide flood = 0;
+    std::array<std::uint64_t, prime_count> share{};
+    for (std::size_t at = 0; at < wanted.size(); ++at) {
+        masks[at] = random[3 * at] & below_t(plan);
+        if (VFLBUS_PLANTED(no_mask)) masks[at] = 0;
+        // uniform in [0, 2^(w + 1)), of which 2^w is taken off
+        flood = (Wide{random[3 * at + 2] & high_mask} << 64) | random[3 * at + 1];
+        const std::int64_t rest = encoder.rest(masks[at]);
+        for (std::size_t i = 0; i < prime_count; ++i) {
+            const std::uint64_t p = primes()[i].value();
+            std::uint64_t sum =
+                b.at(i)[wanted[at]] + times(Encoder::shifted(rest, p), encoder.factor(i), p);
+            for (std::uint32_t part = 0; part < 3 && !VFLBUS_PLANTED(no_flood); ++part)
+                sum += times(static_cast<std::uint64_t>(flood >> (45 * part)) & mask45,
+                             q.power45[i][part], p);
+            if (!VFLBUS_PLANTED(no_flood)) sum += half[i];
+            share[i] = times(sum, q.share[i], p);  // the sum of six numbers below p
+        }
+        rounded_b[at] = rounded(fraction(share[0], share[1], share[2]), bits);
+    }
+    wipe(&flood, sizeof flood);
+    wipe(share.data(), sizeof share);
+    pack_bits(rounded_b, bits, out);
+}
+
 }  // namespace
 
 std::size_t polynomial_bytes() noexcept {
@@ -190,7 +270,8 @@ std::size_t answer_bytes(const Plan& plan, std::size_t wanted) noexcept {
 
 // -- the owner of the key -----------------------------------------------------------------
 
-KeyOwner::KeyOwner(Seed zero_seed) : random_(random_key()), rests_(ring_size), small_(ring_size) {
+KeyOwner::KeyOwner(Seed zero_seed, Key random)
+    : random_(random), ahead_small_(ring_size), rests_(ring_size), small_(ring_size) {
     sample_ternary(random_, small_.span());
     from_signed(small_.span(), secret_);
     forward(secret_);
@@ -202,6 +283,20 @@ KeyOwner::KeyOwner(Seed zero_seed) : random_(random_key()), rests_(ring_size), s
     forward(b_);
     subtract_product(a_, secret_, b_);
     pack_polynomial(b_, zero_);
+}
+
+void KeyOwner::prepare(const Plan& plan) {
+    const std::size_t count = std::min(plan.ciphertexts(), polynomials_ahead_max);
+    if (blanks_.size() < count) blanks_.resize(count);
+    for (; ready_ < count; ++ready_) {
+        Blank& blank = blanks_[ready_];
+        sample_errors(random_, ahead_small_.span());
+        from_signed(ahead_small_.span(), blank.b);
+        forward(blank.b);
+        random_.fill(std::span<std::uint8_t>(blank.seed));
+        expand_uniform(blank.seed, ahead_a_);
+        subtract_product(ahead_a_, secret_, blank.b);
+    }
 }
 
 Bytes KeyOwner::encrypt(const Plan& plan, std::span<const std::int32_t> values, std::size_t rows) {
@@ -225,16 +320,25 @@ Bytes KeyOwner::encrypt(const Plan& plan, std::span<const std::int32_t> values, 
                     encoder.rest(static_cast<std::uint64_t>(std::int64_t{values[k * rows + i]}),
                                  draws[i % plan.block_rows]);
         }
-        sample_errors(random_, small_.span());
-        encode(encoder, rests_.span(), small_.span(), b_);
-        forward(b_);
         std::array<std::uint8_t, Key::size> seed;
-        random_.fill(std::span<std::uint8_t>(seed));
-        expand_uniform(seed, a_);
-        subtract_product(a_, secret_, b_);
+        if (at < ready_) {
+            seed = blanks_[at].seed;
+            std::ranges::fill(small_.span(), 0);
+            encode(encoder, rests_.span(), small_.span(), b_);
+            forward(b_);
+            add(blanks_[at].b, b_);
+        } else {
+            sample_errors(random_, small_.span());
+            encode(encoder, rests_.span(), small_.span(), b_);
+            forward(b_);
+            random_.fill(std::span<std::uint8_t>(seed));
+            expand_uniform(seed, a_);
+            subtract_product(a_, secret_, b_);
+        }
         out.insert(out.end(), seed.begin(), seed.end());
         pack_polynomial(b_, out);
     }
+    ready_ = 0;
     return out;
 }
 
@@ -312,8 +416,52 @@ void KeyOwner::phases(const Plan& plan, std::span<const std::uint8_t> answer,
 
 // -- the owner of the columns ---------------------------------------------------------------
 
-Answerer::Answerer()
+Ahead::Ahead()
     : random_(VFLBUS_PLANTED(answer_random_kept) ? Key() : random_key()), small_(ring_size) {}
+
+void Ahead::prepare(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows) {
+    const std::size_t answers = std::min(plan.answers(), polynomials_ahead_max);
+    if (hides_.size() < answers) {
+        hides_.resize(answers);
+        used_ = answers;
+    }
+    for (std::size_t i = 0; i < std::min(used_, answers); ++i) {
+        const std::size_t f = i / plan.output_groups();
+        draw(hides_[i], plan.wanted(f, i % plan.output_groups()).size());
+    }
+    used_ = 0;
+    const std::size_t factors = plan.feature_groups() * plan.blocks();
+    if (factors > polynomials_ahead_max || columns.empty()) return;
+    if (rows_ == rows && std::ranges::equal(columns_.span(), columns)) return;
+    rows_ = rows;
+    columns_ = SecretVector<std::int16_t>(columns.size());
+    std::ranges::copy(columns, columns_.data());
+    factors_.resize(factors);
+    for (std::size_t f = 0; f < plan.feature_groups(); ++f)
+        for (std::size_t block = 0; block < plan.blocks(); ++block)
+            columns_to_polynomial(plan, columns, rows, f, block, small_.span(),
+                                  factors_[f * plan.blocks() + block]);
+}
+
+void Ahead::draw(Hide& hide, std::size_t wanted) {
+    sample_ternary(random_, small_.span());
+    from_signed(small_.span(), hide.u);
+    forward(hide.u);
+    if (hide.errors.size() == 0) hide.errors = SecretVector<std::int32_t>(ring_size);
+    sample_errors(random_, hide.errors.span());
+    hide.words = SecretVector<std::uint64_t>(3 * wanted);
+    random_.fill(hide.words.span());
+}
+
+const Ahead::Hide* Ahead::take() noexcept {
+    return used_ < hides_.size() ? &hides_[used_++] : nullptr;
+}
+
+bool Ahead::has(std::span<const std::int16_t> columns, std::size_t rows) const noexcept {
+    return !factors_.empty() && rows_ == rows && std::ranges::equal(columns_.span(), columns);
+}
+
+Answerer::Answerer() : small_(ring_size) {}
 
 Result<Answerer> Answerer::create(Seed zero_seed, std::span<const std::uint8_t> zero) {
     if (zero.size() != polynomial_bytes())
@@ -341,41 +489,26 @@ Result<> Answerer::parse(const Plan& plan, std::span<const std::uint8_t> ciphert
 }
 
 /// sums_ = ciphertexts times the columns of one group of features, summed over the blocks of rows.
+/// `factors`: the columns of the group as polynomials, by block; null: they are made here.
 void Answerer::multiply_group(const Plan& plan, std::span<const std::int16_t> columns,
-                              std::size_t rows, std::size_t group) {
+                              std::size_t rows, std::size_t group, const Polynomial* factors) {
     for (auto& sum : sums_)
         for (Polynomial& part : sum) part.clear();
-    const std::size_t first = group * plan.feature_group;
-    const std::size_t count = std::min(plan.feature_group, plan.shape.features - first);
-    const std::size_t stride = plan.output_group * plan.block_rows;
     for (std::size_t block = 0; block < plan.blocks(); ++block) {
-        const std::size_t begin = std::min(rows, block * plan.block_rows);
-        const std::size_t end = std::min(rows, begin + plan.block_rows);
-        std::ranges::fill(small_.span(), 0);
-        for (std::size_t j = 0; j < count; ++j) {
-            const std::int16_t* const column = columns.data() + (first + j) * rows;
-            const std::size_t power = j * stride;
-            for (std::size_t i = begin; i < end; ++i) {
-                const std::size_t back = i - begin;
-                if (back <= power)
-                    small_[power - back] = column[i];
-                else  // X^-i is -X^(N - i)
-                    small_[ring_size + power - back] = -std::int32_t{column[i]};
-            }
-        }
-        from_signed(small_.span(), factor_);
-        forward(factor_);
+        if (factors == nullptr)
+            columns_to_polynomial(plan, columns, rows, group, block, small_.span(), factor_);
+        const Polynomial& factor = factors == nullptr ? factor_ : factors[block];
         for (std::size_t g = 0; g < plan.output_groups(); ++g) {
             const auto& [a, b] = ciphertexts_[block * plan.output_groups() + g];
-            multiply_add(a, factor_, sums_[g][0]);
-            multiply_add(b, factor_, sums_[g][1]);
+            multiply_add(a, factor, sums_[g][0]);
+            multiply_add(b, factor, sums_[g][1]);
         }
     }
 }
 
 Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std::int16_t> columns,
                                           std::size_t rows,
-                                          std::span<const std::uint8_t> ciphertexts) {
+                                          std::span<const std::uint8_t> ciphertexts, Ahead* ahead) {
     VFLBUS_ASSERT(rows <= plan.shape.rows && columns.size() == rows * plan.shape.features,
                   "the plan was made for so many rows and features");
     if (auto parsed = parse(plan, ciphertexts); !parsed)
@@ -383,13 +516,20 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
     Answer out;
     out.masks = SecretVector<std::uint64_t>(plan.shape.features * plan.shape.outputs);
     sums_.resize(plan.output_groups());
+    const bool transformed = ahead != nullptr && ahead->has(columns, rows);
     SecretVector<std::uint64_t> masks(ring_size);
     for (std::size_t f = 0; f < plan.feature_groups(); ++f) {
-        multiply_group(plan, columns, rows, f);
+        multiply_group(plan, columns, rows, f,
+                       transformed ? &ahead->factors_[f * plan.blocks()] : nullptr);
         for (std::size_t g = 0; g < plan.output_groups(); ++g) {
             const std::vector<std::size_t> wanted = plan.wanted(f, g);
             const auto part = masks.span().first(wanted.size());
-            hide(plan, sums_[g][0], sums_[g][1], wanted, part, out.bytes);
+            const Ahead::Hide* with = ahead == nullptr ? nullptr : ahead->take();
+            if (with == nullptr) {
+                own_.draw(hide_, wanted.size());
+                with = &hide_;
+            }
+            hide(plan, sums_[g][0], sums_[g][1], wanted, *with, part, out.bytes);
             for (std::size_t i = 0; i < part.size(); ++i)
                 out.masks[plan.result_of(f, g, i)] = part[i];
         }
@@ -397,20 +537,10 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
     return out;
 }
 
-/// Adds a fresh encryption of zero but for the errors of a: p1 u to a, p0 u to b.
-void Answerer::add_zero(Polynomial& a, Polynomial& b) {
-    sample_ternary(random_, small_.span());
-    from_signed(small_.span(), factor_);
-    forward(factor_);
-    if (VFLBUS_PLANTED(no_encryption_of_zero)) return;
-    multiply_add(zero_[1], factor_, a);
-    multiply_add(zero_[0], factor_, b);
-}
-
 /// Adds a fresh encryption of zero, masks and flood, and rounds: appends one answer.
 void Answerer::hide(const Plan& plan, Polynomial& a, Polynomial& b,
-                    std::span<const std::size_t> wanted, std::span<std::uint64_t> masks,
-                    Bytes& out) {
+                    std::span<const std::size_t> wanted, const Ahead::Hide& with,
+                    std::span<std::uint64_t> masks, Bytes& out) {
     Bytes bare;
     if (watch_of_answers != nullptr) {
         Polynomial copy;
@@ -419,57 +549,19 @@ void Answerer::hide(const Plan& plan, Polynomial& a, Polynomial& b,
         pack_rounded(plan, copy, bare);
     }
     const std::size_t begin = out.size();
-    add_zero(a, b);
+    if (!VFLBUS_PLANTED(no_encryption_of_zero)) {
+        multiply_add(zero_[1], with.u, a);
+        multiply_add(zero_[0], with.u, b);
+    }
     inverse(a, true);
     inverse(b, true);
-    sample_errors(random_, small_.span());
-    if (VFLBUS_PLANTED(no_encryption_of_zero)) std::ranges::fill(small_.span(), 0);
-    for (std::size_t i = 0; i < prime_count; ++i) add_signed(primes()[i], small_.data(), a.at(i));
+    for (std::size_t i = 0; i < prime_count && !VFLBUS_PLANTED(no_encryption_of_zero); ++i)
+        add_signed(primes()[i], with.errors.data(), a.at(i));
     pack_rounded(plan, a, out);
     const std::size_t polynomial = out.size() - begin;
-    hide_wanted(plan, b, wanted, masks, out);
+    hide_wanted(plan, b, wanted, with.words.span(), masks, out);
     if (watch_of_answers != nullptr)
         watch_of_answers->hidden(std::span(out).subspan(begin, polynomial), bare, masks);
-}
-
-void Answerer::hide_wanted(const Plan& plan, const Polynomial& b,
-                           std::span<const std::size_t> wanted, std::span<std::uint64_t> masks,
-                           Bytes& out) {
-    const std::uint32_t bits = plan.answer_bits();
-    const Encoder encoder(plan.plain_bits);
-    const Modulus& q = modulus();
-    VFLBUS_ASSERT(plan.flood_bits >= 64 && plan.flood_bits < 128, "a flood has two words");
-    const std::uint64_t high_mask = (std::uint64_t{1} << (plan.flood_bits - 63)) - 1;
-    constexpr std::uint64_t mask45 = (std::uint64_t{1} << 45) - 1;
-    std::array<std::uint64_t, prime_count> half;  // -2^w
-    for (std::size_t i = 0; i < prime_count; ++i)
-        half[i] = primes()[i].value() - primes()[i].power(2, plan.flood_bits);
-    SecretVector<std::uint64_t> random(3 * wanted.size());
-    random_.fill(random.span());
-    std::vector<std::uint64_t> rounded_b(wanted.size());
-    Wide flood = 0;
-    std::array<std::uint64_t, prime_count> share{};
-    for (std::size_t at = 0; at < wanted.size(); ++at) {
-        masks[at] = random[3 * at] & below_t(plan);
-        if (VFLBUS_PLANTED(no_mask)) masks[at] = 0;
-        // uniform in [0, 2^(w + 1)), of which 2^w is taken off
-        flood = (Wide{random[3 * at + 2] & high_mask} << 64) | random[3 * at + 1];
-        const std::int64_t rest = encoder.rest(masks[at]);
-        for (std::size_t i = 0; i < prime_count; ++i) {
-            const std::uint64_t p = primes()[i].value();
-            std::uint64_t sum =
-                b.at(i)[wanted[at]] + times(Encoder::shifted(rest, p), encoder.factor(i), p);
-            for (std::uint32_t part = 0; part < 3 && !VFLBUS_PLANTED(no_flood); ++part)
-                sum += times(static_cast<std::uint64_t>(flood >> (45 * part)) & mask45,
-                             q.power45[i][part], p);
-            if (!VFLBUS_PLANTED(no_flood)) sum += half[i];
-            share[i] = times(sum, q.share[i], p);  // the sum of six numbers below p
-        }
-        rounded_b[at] = rounded(fraction(share[0], share[1], share[2]), bits);
-    }
-    wipe(&flood, sizeof flood);
-    wipe(share.data(), sizeof share);
-    pack_bits(rounded_b, bits, out);
 }
 
 void watch_answers(const Watch* watch) noexcept {

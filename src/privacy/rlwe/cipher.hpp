@@ -69,8 +69,14 @@ void watch_answers(const Watch* watch) noexcept;
 /// The master's side. One per member; never stored.
 class KeyOwner {
   public:
-    /// A new secret key. `zero_seed` makes p1: it comes of nonces of both parties.
-    explicit KeyOwner(Seed zero_seed);
+    /// A new secret key. `zero_seed` makes p1: it comes of nonces of both parties. `random`: of
+    /// which all else is made; a thread of its own cannot draw it in a simulated world.
+    explicit KeyOwner(Seed zero_seed, Key random = random_key());
+
+    /// Does ahead what the next encrypt() needs whatever its values are: the public polynomials,
+    /// and their products with the key under fresh errors. decrypt() may run beside it, nothing
+    /// else.
+    void prepare(const Plan& plan);
 
     /// p0, for the member: polynomial_bytes().
     [[nodiscard]] const Bytes& zero() const noexcept { return zero_; }
@@ -92,9 +98,18 @@ class KeyOwner {
     void phases(const Plan& plan, std::span<const std::uint8_t> answer,
                 std::span<const std::size_t> wanted, std::span<std::uint64_t> out);
 
+    /// A ciphertext of nothing, for one use.
+    struct Blank {
+        std::array<std::uint8_t, Key::size> seed{};  ///< of a
+        Polynomial b;                                ///< -a s + e, transformed
+    };
     AesStream random_;
     Polynomial secret_;  ///< transformed, in Montgomery form
     Bytes zero_;
+    std::vector<Blank> blanks_;
+    std::size_t ready_ = 0;  ///< of the blanks
+    Polynomial ahead_a_;     ///< scratch of prepare()
+    SecretVector<std::int32_t> ahead_small_;
     // scratch: memory of this size is dear to get
     Polynomial a_;
     Polynomial b_;
@@ -103,6 +118,41 @@ class KeyOwner {
 };
 
 // -- the owner of the columns ---------------------------------------------------------------
+
+/// What a member does for an answer before it is asked: random numbers that hide it, which no
+/// message says anything about, and its columns as transformed polynomials. It serves one answer
+/// after another, whatever their keys are.
+class Ahead {
+  public:
+    Ahead();
+
+    /// Fills up what the last answer has used, and transforms the columns unless they are those of
+    /// the last time.
+    void prepare(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows);
+
+  private:
+    friend class Answerer;
+    /// What one answer is hidden with, once.
+    struct Hide {
+        Polynomial u;                       ///< ternary, transformed
+        SecretVector<std::int32_t> errors;  ///< of a
+        SecretVector<std::uint64_t> words;  ///< masks and floods: three for each wanted number
+    };
+    /// Draws what hides an answer with so many wanted numbers.
+    void draw(Hide& hide, std::size_t wanted);
+    /// The next one that was prepared; null when there is none left.
+    const Hide* take() noexcept;
+    /// Whether `factors_` are of these columns.
+    [[nodiscard]] bool has(std::span<const std::int16_t> columns, std::size_t rows) const noexcept;
+
+    AesStream random_;
+    std::vector<Hide> hides_;
+    std::size_t used_ = 0;
+    SecretVector<std::int16_t> columns_;
+    std::size_t rows_ = 0;
+    std::vector<Polynomial> factors_;  ///< by feature group and block; empty: too many to keep
+    SecretVector<std::int32_t> small_;
+};
 
 /// The member's side. One per key.
 class Answerer {
@@ -117,23 +167,22 @@ class Answerer {
         SecretVector<std::uint64_t> masks;
     };
     /// `columns`: rows x features integers below 2^column_bits, column-major. `ciphertexts` as
-    /// encrypt() made them. malformed_message when they do not fit the plan.
+    /// encrypt() made them. `ahead`: what was prepared for it is used up. malformed_message when
+    /// they do not fit the plan.
     Result<Answer> answer(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
-                          std::span<const std::uint8_t> ciphertexts);
+                          std::span<const std::uint8_t> ciphertexts, Ahead* ahead = nullptr);
 
   private:
     Answerer();
     using Pair = std::array<Polynomial, 2>;
     Result<> parse(const Plan& plan, std::span<const std::uint8_t> ciphertexts);
     void multiply_group(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
-                        std::size_t group);
-    void add_zero(Polynomial& a, Polynomial& b);
+                        std::size_t group, const Polynomial* factors);
     void hide(const Plan& plan, Polynomial& a, Polynomial& b, std::span<const std::size_t> wanted,
-              std::span<std::uint64_t> masks, Bytes& out);
-    void hide_wanted(const Plan& plan, const Polynomial& b, std::span<const std::size_t> wanted,
-                     std::span<std::uint64_t> masks, Bytes& out);
+              const Ahead::Hide& with, std::span<std::uint64_t> masks, Bytes& out);
 
-    AesStream random_;
+    Ahead own_;                       ///< for answers without anything prepared
+    Ahead::Hide hide_;                ///< of `own_`
     std::array<Polynomial, 2> zero_;  ///< p0 and p1, transformed
     // scratch
     std::vector<Pair> ciphertexts_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "base/assert.hpp"
@@ -30,6 +31,20 @@ void to_integers(models::ConstMatrixView residual, int exponent, std::uint32_t b
     for (std::size_t i = 0; i < out.size(); ++i)
         out[i] = static_cast<std::int32_t>(
             std::clamp(std::nearbyint(std::ldexp(residual.data[i], exponent)), -most, most));
+}
+
+/// Runs `work` beside this thread; not at all where no thread is to be had, as nothing depends on
+/// it.
+template <class Work>
+std::future<void> beside(Work work) {
+    try {
+        return std::async(std::launch::async, std::move(work));
+    } catch (const std::system_error&) {
+        return {};
+    }
+}
+void await_end(std::future<void>& work) {
+    if (work.valid()) work.get();
 }
 
 }  // namespace
@@ -92,7 +107,12 @@ Result<rlwe::Plan> plan_within(const rlwe::Shape& shape, std::uint64_t message_b
         return fail(Errc::too_large, "has " + std::to_string(shape.features) +
                                          " columns, more than a message holds gradients of");
     auto plan = rlwe::make_plan(shape);
-    if (!plan) return plan;
+    if (!plan)
+        return fail(plan.error().code,
+                    plan.error().sentence +
+                        " (model.batch_size; with L-BFGS all rows are a batch: state model.solver "
+                        "= \"sgd\" or \"adam\"), or state run.protocol = \"masked\", which shows "
+                        "members the residuals");
     const std::uint64_t bytes =
         std::max(plan->ciphertexts() * rlwe::ciphertext_bytes() + rlwe::polynomial_bytes(),
                  plan->answers() * rlwe::answer_bytes(*plan, rlwe::ring_size));
@@ -101,7 +121,8 @@ Result<rlwe::Plan> plan_within(const rlwe::Shape& shape, std::uint64_t message_b
                     "encrypted messages of a step would have " + human_bytes(bytes) +
                         ", more than a message of " + human_bytes(message_bytes_max) +
                         " (bus.message_bytes_max, of this party or its broker) holds: lower "
-                        "model.batch_size or raise it");
+                        "model.batch_size (with L-BFGS all rows are a batch: state model.solver = "
+                        "\"sgd\" or \"adam\"), or raise it");
     return plan;
 }
 
@@ -122,6 +143,9 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
     if (!std::isfinite(largest))
         return fail(Errc::diverged,
                     "the residual of step " + std::to_string(step) + " is no longer finite");
+    await_end(ahead_);
+    const bool prepared = next_key_ == key;
+    next_key_.reset();
     std::vector<Bytes> out;
     privacy::SecretVector<std::int32_t> values(residual.size());
     for (std::size_t rank = 0; rank < members_.size(); ++rank) {
@@ -134,8 +158,10 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
             continue;
         }
         if (!member.owner || key_ != key) {
-            const Hash256 seed = protocol_->public_seed(rank, key);
-            member.owner = std::make_unique<rlwe::KeyOwner>(seed);
+            member.owner =
+                prepared && member.next
+                    ? std::move(member.next)
+                    : std::make_unique<rlwe::KeyOwner>(protocol_->public_seed(rank, key));
             request.zero = member.owner->zero();
         }
         const auto bits = member.plan.residual_bits;
@@ -149,6 +175,29 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
     }
     key_ = key;
     return out;
+}
+
+void EncryptedResiduals::prepare(std::uint64_t key) {
+    await_end(ahead_);
+    std::vector<Hash256> seeds;
+    std::vector<privacy::Key> random;
+    const bool fresh = key_ != key;
+    for (std::size_t rank = 0; fresh && rank < members_.size(); ++rank) {
+        seeds.push_back(protocol_->public_seed(rank, key));
+        random.push_back(privacy::random_key());
+    }
+    for (Member& member : members_) member.next.reset();
+    next_key_ = fresh ? std::optional(key) : std::nullopt;
+    ahead_ = beside([this, seeds = std::move(seeds), random = std::move(random)]() mutable {
+        for (std::size_t rank = 0; rank < members_.size(); ++rank) {
+            Member& member = members_[rank];
+            if (member.plan.shape.features == 0) continue;
+            if (!seeds.empty())
+                member.next =
+                    std::make_unique<rlwe::KeyOwner>(seeds[rank], std::move(random[rank]));
+            (seeds.empty() ? member.owner : member.next)->prepare(member.plan);
+        }
+    });
 }
 
 Result<std::vector<std::uint64_t>> EncryptedResiduals::open(std::size_t rank, Body reply) {
@@ -194,16 +243,30 @@ void to_integers(models::ConstMatrixView batch, IntegerColumns& columns) {
 Result<> EncryptedGradients::plan(const rlwe::Shape& shape, std::uint64_t message_bytes_max) {
     auto plan = plan_within(shape, message_bytes_max);
     if (!plan) return tl::unexpected(std::move(plan.error()));
+    await();
     plan_ = *plan;
+    prepared_.reset();
+    if (plan_->shape.features > 0) prepared_.emplace();
     answerer_.reset();
     key_.reset();
     pending_.reset();
     return {};
 }
 
+void EncryptedGradients::await() {
+    await_end(ahead_);
+}
+
+void EncryptedGradients::prepare(const IntegerColumns& columns, std::size_t rows) {
+    await();
+    if (!prepared_ || rows == 0) return;
+    ahead_ = beside([this, &columns, rows] { prepared_->prepare(*plan_, columns.values, rows); });
+}
+
 Result<Bytes> EncryptedGradients::answer(const ProductRequest& request, std::uint64_t key,
                                          const IntegerColumns& columns, std::size_t rows) {
     VFLBUS_ASSERT(plan_.has_value(), "a training has begun");
+    await();
     if (pending_ && pending_->step == request.step)
         return fail(Errc::handler_failed,
                     "has answered the product of step " + std::to_string(request.step));
@@ -228,7 +291,7 @@ Result<Bytes> EncryptedGradients::answer(const ProductRequest& request, std::uin
         answerer_.emplace(std::move(*made));
         key_ = key;
     }
-    auto answer = answerer_->answer(*plan_, columns.values, rows, request.ciphertexts);
+    auto answer = answerer_->answer(*plan_, columns.values, rows, request.ciphertexts, &*prepared_);
     if (!answer) return tl::unexpected(std::move(answer.error()));
     pending.masks = std::move(answer->masks);
     pending_ = std::move(pending);

@@ -14,6 +14,7 @@
 // integers of the plan's width, with a power of two that the message says (`exponent`).
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <span>
@@ -69,6 +70,9 @@ class EncryptedResiduals {
     Result<std::vector<Bytes>> encrypt(std::uint64_t step, std::uint64_t key,
                                        models::ConstMatrixView residual,
                                        models::ConstMatrixView settings);
+    /// Begins all of the next encrypt(), which is under key number `key`, that does not need the
+    /// residual: on a thread of its own, while members compute. open() may be called meanwhile.
+    void prepare(std::uint64_t key);
     /// The opened numbers of member `rank`, each answer once. malformed_message when it is not of
     /// the plan's size.
     Result<std::vector<std::uint64_t>> open(std::size_t rank, Body reply);
@@ -82,11 +86,14 @@ class EncryptedResiduals {
     struct Member {
         privacy::rlwe::Plan plan;
         std::unique_ptr<privacy::rlwe::KeyOwner> owner;
-        bool waits = false;  ///< for an answer
+        std::unique_ptr<privacy::rlwe::KeyOwner> next;  ///< of the key that is prepared
+        bool waits = false;                             ///< for an answer
     };
     const MasterProtocol* protocol_;
     std::optional<std::uint64_t> key_;
+    std::optional<std::uint64_t> next_key_;
     std::vector<Member> members_;
+    std::future<void> ahead_;  ///< the last member: it is awaited before the others go
 };
 
 // -- a member -------------------------------------------------------------------------------
@@ -112,6 +119,11 @@ class EncryptedGradients {
 
     /// Errors as of plan_within.
     Result<> plan(const privacy::rlwe::Shape& shape, std::uint64_t message_bytes_max);
+    /// Begins all of the next answer that does not need the ciphertexts, on a thread of its own,
+    /// while the member waits for them. `columns` stay as they are until await() or answer().
+    void prepare(const IntegerColumns& columns, std::size_t rows);
+    /// Until nothing looks at columns any more.
+    void await();
     /// The reply to `product` of step `step`, under key number `key`. Once in a step.
     Result<Bytes> answer(const ProductRequest& request, std::uint64_t key,
                          const IntegerColumns& columns, std::size_t rows);
@@ -130,6 +142,8 @@ class EncryptedGradients {
         privacy::SecretVector<std::uint64_t> masks;
     };
     std::optional<Pending> pending_;
+    std::optional<privacy::rlwe::Ahead> prepared_;
+    std::future<void> ahead_;  ///< the last member: it is awaited before the others go
 };
 
 }  // namespace vflbus::actors::linear

@@ -57,6 +57,8 @@ class HonestSteps final : public LinearMaster {
         std::vector<Bytes> sent =
             co_await residuals_->encrypt(step, epoch, work_.residual, settings);
         Replies computing = parties().ask_each(product_message, std::move(sent));
+        if (step + 1 < block().schedule().steps())
+            residuals_->prepare(block().schedule().epoch_of(step + 1));
         // while the members are at it
         co_await block().update(work_.residual);
         const std::vector<Bytes> answers = co_await computing;

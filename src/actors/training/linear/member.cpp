@@ -57,7 +57,6 @@ class LinearMember final : public MemberHalf {
         const auto request = decode_product_request(call.body);
         if (!request) return tl::unexpected(request.error());
         if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
-        to_integers(block_->batch(), columns_);
         return encrypted_->answer(*request, block_->schedule().epoch_of(call.step), columns_,
                                   block_->batch().rows);
     }
@@ -148,6 +147,11 @@ class LinearMember final : public MemberHalf {
     }
     Result<SentTensor> batch_scores(std::uint64_t step) {
         block_->batch_scores(step, scores_);
+        if (encrypted_ && step < block_->schedule().steps()) {
+            encrypted_->await();
+            to_integers(block_->batch(), columns_);
+            encrypted_->prepare(columns_, block_->batch().rows);
+        }
         return protocol_->share(stamp_of(step, Stamp::Tensor::scores), scores_);
     }
 
@@ -156,8 +160,8 @@ class LinearMember final : public MemberHalf {
     std::uint64_t message_bytes_max_;
     std::unique_ptr<MemberProtocol> protocol_;
     std::optional<Block> block_;
+    IntegerColumns columns_;  ///< of the batch that is due; `encrypted_` looks at them
     std::optional<EncryptedGradients> encrypted_;
-    IntegerColumns columns_;
     models::Matrix residual_;
     models::Matrix scores_;
     models::Matrix next_;

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "base/rng.hpp"
 #include "catch.hpp"
+#include "privacy/rlwe/bits.hpp"
 #include "privacy/rlwe/cipher.hpp"
 
 using namespace vflbus;
@@ -79,6 +81,43 @@ TEST_CASE("a smaller last batch goes under the same plan") {
     work.columns.resize(41 * 30);
     work.values.resize(41);
     CHECK(work.encrypted() == work.plain());
+}
+
+TEST_CASE("work that was done ahead changes no product, and serves once") {
+    for (const Shape& shape : {Shape{256, 30, 1, 1000}, Shape{100, 7, 3, 1000},
+                               Shape{9000, 5, 2, 100}, Shape{1000, 60, 1, 1000}}) {
+        CAPTURE(shape.rows, shape.features, shape.outputs);
+        Work work(shape, 3);
+        const Work other(shape, 4);
+        KeyOwner owner(work.zero_seed.bytes());
+        auto member = Answerer::create(work.zero_seed.bytes(), owner.zero());
+        Ahead ahead;
+        std::set<Bytes> seeds;
+        std::set<Bytes> polynomials;
+        std::set<std::uint64_t> masks;
+        for (int round = 0; round < 6; ++round) {
+            // some rounds find nothing prepared, or other columns than they need
+            if (round % 3 != 2) owner.prepare(work.plan);
+            if (round % 2 == 0)
+                ahead.prepare(work.plan, round == 2 ? other.columns : work.columns, work.rows);
+            const Bytes sent = owner.encrypt(work.plan, work.values, work.rows);
+            for (std::size_t at = 0; at < work.plan.ciphertexts(); ++at) {
+                const auto begin =
+                    sent.begin() + static_cast<std::ptrdiff_t>(at * ciphertext_bytes());
+                CHECK(seeds.emplace(begin, begin + Key::size).second);
+            }
+            const auto answer =
+                member->answer(work.plan, work.columns, work.rows, sent, &ahead).value();
+            CHECK(polynomials
+                      .emplace(answer.bytes.begin(),
+                               answer.bytes.begin() + static_cast<std::ptrdiff_t>(packed_bytes(
+                                                          ring_size, work.plan.answer_bits())))
+                      .second);
+            for (const std::uint64_t mask : answer.masks.span()) CHECK(masks.insert(mask).second);
+            const auto opened = owner.decrypt(work.plan, answer.bytes).value();
+            CHECK(unmask(work.plan, opened, answer.masks).value() == work.plain());
+        }
+    }
 }
 
 TEST_CASE("nothing is sent twice alike, and opened numbers are uniform") {

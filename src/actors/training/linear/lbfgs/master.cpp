@@ -283,6 +283,7 @@ class LbfgsMasterHalf final : public MasterHalf {
         std::vector<Bytes> sent =
             co_await residuals_->encrypt(step, step, request.residual, settings);
         Replies computing = run_->parties().ask_each(product_message, std::move(sent));
+        residuals_->prepare(step + 1);
         const std::vector<Bytes> answers = co_await computing;
         for (std::size_t i = 0; i < answers.size(); ++i)
             co_await run_->said_by(i, open(step, i, answers[i], bodies));

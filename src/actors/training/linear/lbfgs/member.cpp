@@ -56,6 +56,7 @@ class LbfgsMember final : public MemberHalf {
         if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
         if (auto done = take_round(call.step, *request); !done)
             return tl::unexpected(std::move(done.error()));
+        if (encrypts()) encrypted_->prepare(columns_, party_->rows(TableKind::train).size());
         const auto scores =
             protocol_->share(stamp_of(call.step, Stamp::Tensor::gradient_scores), answer_.scores);
         if (!scores) return tl::unexpected(scores.error());
@@ -166,7 +167,10 @@ class LbfgsMember final : public MemberHalf {
     }
     Result<> use_settings(LbfgsSettings settings) {
         block_ = std::make_unique<LbfgsBlock>(*party_, std::move(settings), outputs_);
-        if (encrypts()) block_->make_integers(columns_);
+        if (encrypts()) {
+            encrypted_->await();
+            block_->make_integers(columns_);
+        }
         return {};
     }
 
@@ -193,8 +197,8 @@ class LbfgsMember final : public MemberHalf {
     std::unique_ptr<MemberProtocol> protocol_;
     std::uint64_t outputs_ = 0;
     std::unique_ptr<LbfgsBlock> block_;  ///< of a training, from the first round on
+    IntegerColumns columns_;             ///< of the block; `encrypted_` looks at them
     std::optional<EncryptedGradients> encrypted_;
-    IntegerColumns columns_;       ///< of the block, when residuals are encrypted
     std::optional<Block> loaded_;  ///< of a prediction
     models::Matrix coefficients_;
     models::Matrix residual_;
