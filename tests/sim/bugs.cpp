@@ -24,7 +24,7 @@ constexpr Bug bug(PlantedBug number, std::string_view name, std::uint64_t seed,
 
 constexpr Bug all[] = {
     VFLBUS_BUG(no_deduplication, 1, "a request that arrives again is handled again"),
-    VFLBUS_BUG(term_not_checked, 104, "broker, links and members go on in an earlier term"),
+    VFLBUS_BUG(term_not_checked, 117, "broker, links and members go on in an earlier term"),
     VFLBUS_BUG(answers_freed_early, 0,
                "the oldest answer is forgotten before the asker says that it has it"),
     VFLBUS_BUG(duplicate_not_answered, 1, "a request that arrives again is not answered again"),
@@ -85,7 +85,7 @@ constexpr Bug all[] = {
                "batches follow how often the process drew, not (seed, epoch)"),
     VFLBUS_BUG(released_before_stored, 0,
                "members are released before the owner has stored that all is written"),
-    VFLBUS_BUG(window_not_enforced, 128,
+    VFLBUS_BUG(window_not_enforced, 14,
                "the broker queues what a node sends beyond its window to one that is behind"),
     VFLBUS_BUG(kept_not_counted, 135, "the broker keeps whatever one node says in OPEN and JOIN"),
     VFLBUS_BUG(session_key_kept, 3,
