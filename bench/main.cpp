@@ -111,6 +111,7 @@ int vflbus::bench::run_role(const std::vector<std::string>& arguments) {
     const std::string& role = arguments.front();
     if (role == "peer") return run_peer(rest);
     if (role == "broker") return run_broker(rest);
+    if (role == "attacker") return run_attacker(rest);
     if (role == "sharer") return run_sharer(rest);
     if (role == "master") return run_step_master(rest);
     if (role == "member") return run_step_member(rest);

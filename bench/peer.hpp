@@ -42,6 +42,10 @@ std::string make_keys(const std::string& directory,
 
 /// `sharer BROKER owner|other [KEYS]`: sharing.cpp.
 int run_sharer(const std::vector<std::string>& arguments);
+/// `attacker BROKER KEYS garbage|deaf|questions|revoked`: what a peer with the key of `rival` can
+/// do that means no good; until it is killed. Prints `ready`, and `done` when there is no more to
+/// send.
+int run_attacker(const std::vector<std::string>& arguments);
 /// `master BROKER STATE_DIR`, `member BROKER STATE_DIR RANK`: step.cpp.
 int run_step_master(const std::vector<std::string>& arguments);
 int run_step_member(const std::vector<std::string>& arguments);

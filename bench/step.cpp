@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <iostream>
 #include <memory>
@@ -341,6 +342,7 @@ class Training {
     [[nodiscard]] const Child& member() const noexcept { return members_.front(); }
     [[nodiscard]] const Child& broker() const noexcept { return broker_; }
     [[nodiscard]] const std::string& endpoint() const noexcept { return endpoint_; }
+    [[nodiscard]] const std::string& keys() const noexcept { return keys_; }
 
   private:
     static std::string made_keys(const std::string& directory, Keys keys) {
@@ -348,6 +350,9 @@ class Training {
         for (std::uint64_t rank = 0; rank < static_cast<std::uint64_t>(logistic_job.members);
              ++rank)
             parties.emplace_back(config::member_name(rank), "member");
+        for (const auto& [name, role] :
+             {std::pair("rival", "node"), std::pair("owner", "master"), std::pair("other", "node")})
+            parties.emplace_back(name, role);
         const std::string made = make_keys(directory, parties);
         return keys == Keys::curve ? std::string(unsealed) + made : made;
     }
@@ -358,6 +363,29 @@ class Training {
     std::string endpoint_;
     Child master_;
     std::vector<Child> members_;
+};
+
+/// A peer with an allowed key that means no good, while it lives.
+class Attack {
+  public:
+    /// `body_bytes`: of kind `bodies`, which takes two processes with a link of ours.
+    Attack(const std::string& endpoint, const std::string& keys, const std::string& kind,
+           std::size_t body_bytes) {
+        if (kind != "bodies") {
+            peers_.emplace_back(own_path(),
+                                std::vector<std::string>{"role", "attacker", endpoint, keys, kind});
+        } else {
+            for (const char* who : {"owner", "other"})
+                peers_.emplace_back(
+                    own_path(), std::vector<std::string>{"role", "sharer", endpoint, who, keys});
+        }
+        for (Child& peer : peers_) (void)peer.hear();
+        if (kind == "bodies")
+            for (int i = 0; i < 100; ++i) peers_[0].say("bulk " + std::to_string(body_bytes));
+    }
+
+  private:
+    std::vector<Child> peers_;
 };
 
 /// How much is measured. Which processes share a core changes all figures by a factor and lasts:
@@ -481,6 +509,66 @@ void measure_protocols(Report& report, const Settings& settings) {
                       "encrypted, honest"));
 }
 
+/// A training beside peers that have an allowed key and mean no good.
+void measure_hostile_peers(Report& report, const Settings& settings) {
+    struct Row {
+        const char* kind;
+        const char* title;
+        const char* remark;
+    };
+    constexpr Row rows[] = {
+        {"garbage", "step beside 1,000,000 frames of garbage", "cut, and held off"},
+        {"deaf", "step beside a peer that never reads", "asks as fast as it can"},
+        {"bodies", "step beside a peer that sends bodies of 1 GB", "one after another"},
+        {"questions", "step beside 1,000 questions a second", "64 a second are answered"},
+    };
+    const auto [placements, rounds, steps] = extent_of(settings);
+    double memory = 0;
+    for (const Row& row : rows) {
+        std::vector<double> attacked;
+        std::vector<double> alone;
+        for (int placement = 0; placement < std::min(2, placements); ++placement) {
+            Training training(logistic_job, Training::Keys::sealed);
+            (void)training.run(steps);
+            for (int round = 0; round < std::max(1, rounds / 10); ++round) {
+                {
+                    const Attack attack(training.endpoint(), training.keys(), row.kind,
+                                        settings.quick ? 20'000'000 : 1'000'000'000);
+                    attacked.push_back(1e6 * training.run(10 * steps));
+                }
+                alone.push_back(1e6 * training.run(10 * steps));
+            }
+            memory = std::max(memory, static_cast<double>(training.broker().memory_bytes("VmHWM")));
+        }
+        report.add(
+            paired(row.title, "us", attacked, alone, Bar{Bar::Kind::at_most, 3}, row.remark));
+    }
+    report.add(single("broker beside these, most memory", "MB", memory / 1e6,
+                      Bar{Bar::Kind::at_most, 256}, ""));
+}
+
+/// From the moment in which a key is taken from the list until its session has heard that it is
+/// over, beside a training.
+double revocation_seconds() {
+    Training training(logistic_job, Training::Keys::sealed);
+    Child revoked(own_path(),
+                  {"role", "attacker", training.endpoint(), training.keys(), "revoked"});
+    if (revoked.hear() != "ready" || revoked.hear() != "welcome")
+        throw std::runtime_error("a key that is allowed is not welcomed");
+    const double begin = now_seconds();
+    const auto changed = bus::change_allow_list(
+        keys_of(training.keys()).directory, [](const std::string& text) -> Result<std::string> {
+            const std::size_t from = text.find("rival ");
+            return text.substr(0, from) + text.substr(text.find('\n', from) + 1);
+        });
+    if (!changed) throw std::runtime_error(changed.error().sentence);
+    std::istringstream answer(revoked.hear());
+    std::string over;
+    double end = 0;
+    if (!(answer >> over >> end)) throw std::runtime_error("a revoked key is heard on");
+    return end - begin;
+}
+
 void measure_security(Report& report, const Settings& settings) {
     const auto [placements, rounds, steps] = extent_of(settings);
     report.section("Keys and sealing",
@@ -542,6 +630,12 @@ void measure_security(Report& report, const Settings& settings) {
     report.add(paired("step beside a flood of connections", "us", flooded, beside,
                       Bar{Bar::Kind::at_most, 3}, std::to_string(connections) + " connections"));
     report.add(single("broker, most memory", "MB", memory / 1e6, Bar{Bar::Kind::at_most, 256}, ""));
+    measure_hostile_peers(report, settings);
+    std::vector<double> gone;
+    for (int i = 0; i < (settings.quick ? 1 : 5); ++i) gone.push_back(1e3 * revocation_seconds());
+    report.add(single("a key is revoked: until its session is over", "ms",
+                      *std::max_element(gone.begin(), gone.end()), Bar{Bar::Kind::at_most, 1000},
+                      "the longest of " + std::to_string(gone.size())));
 }
 
 }  // namespace vflbus::bench

@@ -21,6 +21,7 @@
 #include "observe/log.hpp"
 #include "output.hpp"
 #include "party.hpp"
+#include "quick_look.hpp"
 #include "resume.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
@@ -357,6 +358,7 @@ int run_party(const ActorArguments& arguments, const Self& self, std::optional<N
         return report_failure(arguments, good.error());
     observe::log::set_identity(self.party);
     sweep_files(arguments, task->config, self.party);
+    if (!arguments.parent) look_quickly(task->config, self.party);
     PartyOptions options;
     options.launched = arguments.parent.has_value();
     options.node_name = arguments.name;
@@ -375,6 +377,7 @@ int run_party(const ActorArguments& arguments, const Self& self, std::optional<N
 int run_apps_alone(const ActorArguments& arguments, const Self& self, NodeApp app) {
     const auto config = load_config(arguments, broker_flag(arguments.broker), {});
     if (!config) return report_failure(arguments, config.error());
+    if (!arguments.parent) look_quickly(*config, {});
     if (self.party == "node") return run_app_node(arguments, *config, std::move(app));
     RunId run = random_run_id();
     if (!arguments.run_id.empty()) {

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "base/files.hpp"
+#include "bus/keys/allow_list_file.hpp"
 #include "bus/zmq/broker_loop.hpp"
 #include "commands.hpp"
 #include "key_store.hpp"
@@ -83,7 +84,8 @@ void note_addresses(const std::string& certificates, const std::vector<std::stri
     std::string text;
     for (const std::string& endpoint : endpoints)
         if (endpoint.starts_with("tcp://")) text += endpoint + "\n";
-    (void)write_file_atomically(std::filesystem::path(certificates) / broker_addresses_name, text);
+    (void)write_file_atomically(
+        bus::allow_list_path(certificates).parent_path() / broker_addresses_name, text);
 }
 
 }  // namespace

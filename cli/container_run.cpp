@@ -10,12 +10,15 @@
 #include "actors/run/run_record.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "bus/keys/allow_list_file.hpp"
+#include "bus/keys/key_files.hpp"
 #include "config/document.hpp"
 #include "container_spec.hpp"
 #include "output.hpp"
 #include "parties.hpp"
 #include "podman.hpp"
 #include "resume.hpp"
+#include "run_keys.hpp"
 #include "settings.hpp"
 
 namespace vflbus::cli {
@@ -25,6 +28,8 @@ namespace fs = std::filesystem;
 
 /// Where a container finds its configuration.
 constexpr const char* config_inside = "/etc/vflbus/vflbus.toml";
+/// And its keys.
+constexpr const char* keys_inside = "/etc/vflbus/keys";
 
 std::string terminal_columns() {
     winsize size{};
@@ -88,8 +93,11 @@ class ContainerRun {
         names_.push_back("master");
         for (std::uint64_t rank = 0; rank < job_.config.run.world_size; ++rank)
             names_.push_back(config::member_name(rank));
+        const auto keys = RunKeys::make("master", {names_.begin() + 2, names_.end()});
+        if (!keys) return tl::unexpected(keys.error());
         for (std::size_t i = 1; i < names_.size(); ++i)
-            if (Result<> party = prepare_party(names_[i]); !party) return party;
+            if (Result<> party = prepare_party(names_[i], *keys); !party) return party;
+        if (Result<> given = give_keys("broker", user_for({}), *keys); !given) return given;
         made_ = true;
         const auto made = podman_({"network", "create", "--internal", "--disable-dns", "--label",
                                    "vflbus.run=" + job_.run.hex(), network_});
@@ -103,7 +111,32 @@ class ContainerRun {
         return {};
     }
 
-    Result<> prepare_party(const std::string& name) {
+    /// What a container sees of the keys of this run: its own secret, and what everybody knows.
+    /// Made anew for each launch, and gone with the staging directory.
+    Result<> give_keys(const std::string& name, const std::string& user, const RunKeys& keys) {
+        const fs::path own = keys_of(name);
+        std::error_code ec;
+        fs::remove_all(own, ec);
+        fs::create_directories(own, ec);
+        fs::permissions(own, fs::perms::owner_all, ec);
+        if (ec) return fail(Errc::io, "cannot create " + own.string() + ": " + ec.message());
+        const auto copy = [&](const fs::path& file) {
+            if (!ec) fs::copy_file(keys.directory() / file, own / file, ec);
+        };
+        copy(bus::secret_key_path({}, name));
+        for (const std::string& party : names_) copy(bus::public_key_path({}, party));
+        if (name == "broker") copy(bus::allow_list_name);
+        if (ec)
+            return fail(Errc::io, "cannot write the keys of " + name + " into " + own.string() +
+                                      ": " + ec.message());
+        give(own, user);
+        return {};
+    }
+    [[nodiscard]] fs::path keys_of(const std::string& name) const {
+        return staging_ / (name + ".keys");
+    }
+
+    Result<> prepare_party(const std::string& name, const RunKeys& keys) {
         Party party{name, {}, {}, staging_ / name};
         auto mounts = data_mounts(job_.config.parties.at(name));
         if (!mounts) return tl::unexpected(mounts.error());
@@ -147,6 +180,8 @@ class ContainerRun {
         fs::permissions(party.own, fs::perms::owner_all, ec);
         give(file, party.user);
         give(party.own, party.user);
+        if (Result<> given = give_keys(name, party.user, keys); !given) return given;
+        party.mounts.push_back({keys_of(name), keys_inside, false});
         party.mounts.push_back({file, config_inside, false});
         party.mounts.push_back({party.own, runs_dir, true});
         parties_.push_back(std::move(party));
@@ -176,6 +211,7 @@ class ContainerRun {
                                 {"--ip", broker_ip_, "--mac-address", mac_of(broker_ip_)});
             spec.variables = {{"VFLBUS_ROLE", "broker"}};
             spec.user = user_for({});
+            spec.mounts = {{keys_of(name), keys_inside, false}};
         } else {
             spec.network.insert(spec.network.end(), {"--add-host", "broker:" + broker_ip_});
             spec.variables = {{"VFLBUS_CONFIG", config_inside},
@@ -195,6 +231,7 @@ class ContainerRun {
             spec.user = party->user;
             spec.mounts = party->mounts;
         }
+        spec.variables.emplace_back("VFLBUS_CERTIFICATES", keys_inside);
         return spec;
     }
 
@@ -228,8 +265,7 @@ class ContainerRun {
         plan.broker_log = job_.run_dir / "broker" / "log";
         plan.broker_command = child("broker").command;
         plan.broker_bind = "tcp://0.0.0.0:" + std::to_string(broker_port);
-        // beyond its network nobody can reach it
-        plan.broker_arguments = {"--insecure", "--verbose"};
+        plan.broker_arguments = {"--verbose"};
         plan.broker_address = broker_address();
         const auto of_master = [this](bool resume) {
             std::vector<std::string> words = child("master").arguments;
@@ -281,6 +317,7 @@ class ContainerRun {
             if (entry.is_directory(ec)) owns.push_back(entry.path());
         for (const fs::path& own : owns) {
             const std::string name = own.filename().string();
+            if (own.extension() == ".keys") continue;
             const fs::path from = own / job_.run.hex();
             // its log lines have come to us already
             if (name != "master") fs::remove(from / name / "log", ec);

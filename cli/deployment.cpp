@@ -254,13 +254,23 @@ std::string kube_broker(const Deployment& deployment) {
                    ? "  volumeMounts:\n"
                      "  - {name: runs, mountPath: /runs}\n"
                      "  - {name: keys, mountPath: /etc/vflbus/keys, readOnly: true}\n"
+                     "  - {name: list, mountPath: /var/lib/vflbus}\n"
                      "volumes:\n"
                      "- {name: runs, emptyDir: {}}\n"
+                     "- {name: list, persistentVolumeClaim: {claimName: vflbus-broker-list}}\n"
                      "- {name: keys, secret: {secretName: vflbus-broker-keys, defaultMode: "
                      "0440}}\n"
                    : "  volumeMounts: [{name: runs, mountPath: /runs}]\n"
                      "volumes: [{name: runs, emptyDir: {}}]\n");
     out += indented(broker, 6) + "---\n";
+    if (with_keys(deployment))
+        out +=
+            "# the allow-list, which changes while the broker runs\n"
+            "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata:\n"
+            "  name: vflbus-broker-list\n  labels: " +
+            labels("broker") +
+            "\nspec:\n  accessModes: [ReadWriteOnce]\n"
+            "  resources: {requests: {storage: 16Mi}}\n---\n";
     out +=
         "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: vflbus-broker\n"
         "spec:\n  podSelector: {matchLabels: " +
@@ -322,10 +332,14 @@ std::string kube_yaml(const Deployment& deployment) {
         "# own objects in its own cluster, with VFLBUS_BROKER set to where the broker is.\n";
     if (with_keys(deployment))
         out +=
-            "# Keys are Secrets, which are there before (docs/security.md); the broker sees a list "
-            "that was replaced:\n"
+            "# Keys are Secrets, which are there before (docs/security.md). A Secret cannot be "
+            "written, so allow-list.at\n"
+            "# says where the broker's allow-list is; it begins as the one in the Secret, if any.\n"
             "# kubectl create secret generic vflbus-broker-keys --from-file=keys/broker.key "
-            "--from-file=keys/broker.pub --from-file=keys/allow-list\n"
+            "--from-file=keys/broker.pub --from-file=keys/allow-list "
+            "--from-literal=allow-list.at=/var/lib/vflbus\n"
+            "# kubectl exec deploy/vflbus-broker -- vflbus invite --certificates /etc/vflbus/keys "
+            "--name member-0 --role member --rank 0 --broker tcp://HOST:7423\n"
             "# kubectl create secret generic vflbus-member-0-keys "
             "--from-file=keys/member-0.key --from-file=keys/broker.pub\n";
     out += kube_broker(deployment);
@@ -399,8 +413,9 @@ std::string key_lines(const Deployment& deployment, const std::string& name, boo
     if (!with_keys(deployment)) return {};
     const std::string directory = std::string(keys_dir) + "/";
     if (!party)
+        // `vflbus join` has the broker write its allow-list
         return "Environment=VFLBUS_CERTIFICATES=" + std::string(keys_dir) +
-               "\nExecReload=kill -HUP $MAINPID\n";
+               "\nReadWritePaths=" + std::string(keys_dir) + "\nExecReload=kill -HUP $MAINPID\n";
     return "LoadCredential=" + name + ".key:" + directory + name +
            ".key\nLoadCredential=broker.pub:" + directory +
            "broker.pub\nEnvironment=VFLBUS_CERTIFICATES=%d\n";
@@ -444,7 +459,12 @@ std::map<std::string, std::string> systemd_units(const Deployment& deployment) {
             "ProtectSystem=strict\nProtectHome=read-only\nPrivateTmp=yes\nPrivateDevices=yes\n"
             "ProtectKernelTunables=yes\nProtectKernelModules=yes\nProtectControlGroups=yes\n"
             "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK\n"
-            "RestrictNamespaces=yes\nLockPersonality=yes\nSystemCallFilter=@system-service\n"
+            "RestrictNamespaces=yes\nLockPersonality=yes\n"
+            "ProtectClock=yes\nProtectKernelLogs=yes\nProtectHostname=yes\n"
+            "ProtectProc=invisible\nPrivateMounts=yes\nRemoveIPC=yes\n"
+            "RestrictSUIDSGID=yes\nRestrictRealtime=yes\nMemoryDenyWriteExecute=yes\n"
+            "SystemCallArchitectures=native\nSystemCallFilter=@system-service\n"
+            "SystemCallFilter=~@privileged @resources\nSystemCallErrorNumber=EPERM\n"
             "UMask=0077\n\n[Install]\nWantedBy=multi-user.target\n";
         units["vflbus-" + name + ".service"] = std::move(text);
     };

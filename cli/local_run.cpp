@@ -143,7 +143,9 @@ class StartedRun {
     /// Over tcp each party gets a key for this run alone, and the broker lets in nobody else.
     Result<> make_keys() {
         if (plan_.transport != Transport::tcp || !plan_.broker_command.empty()) return {};
-        auto keys = RunKeys::make(plan_);
+        std::vector<std::string> members;
+        for (const ChildOptions& member : plan_.members) members.push_back(member.name);
+        auto keys = RunKeys::make(plan_.master.name, members);
         if (!keys) return tl::unexpected(keys.error());
         keys_.emplace(std::move(*keys));
         return {};

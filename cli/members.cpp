@@ -5,10 +5,12 @@
 #include <string>
 #include <vector>
 
+#include "base/files.hpp"
 #include "base/text.hpp"
 #include "bus/keys/allow_list_file.hpp"
 #include "bus/keys/enrolment.hpp"
 #include "bus/keys/key_files.hpp"
+#include "bus/zmq/conduct_file.hpp"
 #include "commands.hpp"
 #include "key_store.hpp"
 #include "observe/table.hpp"
@@ -84,7 +86,28 @@ Result<std::string> without_entry(const std::string& text, const RevokeArguments
     return bus::without_lines(text, lines) + remarks;
 }
 
-std::string json_of(const bus::Allowed& entry, bus::Seconds now) {
+/// What the broker holds against each key, as far as it has said so.
+std::vector<bus::NotedConduct> conduct_at(const std::string& certificates) {
+    const fs::path file = bus::conduct_path(certificates);
+    std::error_code ec;
+    if (!fs::exists(file, ec)) return {};
+    const auto text = read_file(file);
+    return text ? bus::parse_conduct(*text) : std::vector<bus::NotedConduct>{};
+}
+
+std::string conduct_line(const bus::NotedConduct& noted, bus::Seconds now) {
+    std::string line = printable(noted.name) + " has sent " + std::to_string(noted.breaches) +
+                       " frames that break the protocol";
+    if (noted.cuts > 0) line += ", was cut " + std::to_string(noted.cuts) + " times for them";
+    if (noted.until > now) line += ", and is held off until " + bus::date_text(noted.until);
+    return line;
+}
+
+std::string json_of(const bus::Allowed& entry, bus::Seconds now,
+                    const std::vector<bus::NotedConduct>& conduct = {}) {
+    bus::NotedConduct noted;
+    for (const bus::NotedConduct& one : conduct)
+        if (one.name == entry.name) noted = one;
     std::vector<std::string> ranks;
     for (const std::uint64_t rank : entry.ranks) ranks.push_back(std::to_string(rank));
     std::vector<std::string> may;
@@ -98,6 +121,9 @@ std::string json_of(const bus::Allowed& entry, bus::Seconds now) {
         .add("may", may)
         .add("expires", bus::date_text(entry.expires))
         .add("expired", entry.expires <= now)
+        .add("breaches", noted.breaches)
+        .add("cut", noted.cuts)
+        .add("held_off_until", noted.until > now ? bus::date_text(noted.until) : std::string())
         .text();
 }
 
@@ -152,9 +178,11 @@ int run(const MembersArguments& arguments) {
     for (const std::string& fault : faults)
         error_line(file.string() + ", " + fault + "; this line counts as not there");
     const bus::Seconds now = bus::wall_seconds();
+    const std::vector<bus::NotedConduct> conduct = conduct_at(arguments.certificates);
     if (arguments.json) {
         std::vector<std::string> objects;
-        for (const bus::Allowed& entry : list.entries()) objects.push_back(json_of(entry, now));
+        for (const bus::Allowed& entry : list.entries())
+            objects.push_back(json_of(entry, now, conduct));
         print(versioned("vflbus-members").add_json("members", json_array(objects)).text() + "\n");
         return 0;
     }
@@ -177,6 +205,7 @@ int run(const MembersArguments& arguments) {
             table.add({invited.as.name, bus::text_of_rights(invited.as), "invited, has not joined",
                        "the invitation " + bus::from_now(invited.as.expires, now)});
     print(shown(table));
+    for (const bus::NotedConduct& noted : conduct) error_line(conduct_line(noted, now));
     return 0;
 }
 

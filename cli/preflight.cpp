@@ -1,7 +1,6 @@
 // vflbus preflight: whether this party could take part, before a run finds out that it cannot
 
 #include <sys/resource.h>
-#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <cmath>
@@ -21,6 +20,7 @@
 #include "data/align.hpp"
 #include "output.hpp"
 #include "policy/policy.hpp"
+#include "quick_look.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
 #include "version.hpp"
@@ -41,8 +41,6 @@ struct Line {
 
 constexpr Duration connect_patience = std::chrono::seconds(3);
 constexpr std::uint64_t clock_apart_max_ms = 5'000;
-constexpr std::uint64_t disk_wanted = 1ULL << 30;
-constexpr std::uint64_t disk_needed = 100ULL << 20;
 // docs/deploy.md, "Sizes, measured"
 constexpr std::uint64_t memory_of_process = 10ULL << 20;
 constexpr std::uint64_t memory_per_table_byte = 6;
@@ -175,13 +173,9 @@ class Preflight {
     }
 
     void look_at_disk() {
-        fs::path where = config_.output.runs_dir;
-        std::error_code ec;
-        while (!where.empty() && !fs::exists(where, ec)) where = where.parent_path();
-        if (where.empty()) where = ".";
-        struct statvfs found{};
-        if (::statvfs(where.c_str(), &found) != 0) return;
-        const std::uint64_t free = std::uint64_t{found.f_bavail} * found.f_frsize;
+        const auto found = free_for_runs(config_);
+        if (!found) return;
+        const std::uint64_t free = *found;
         const std::string text = human_bytes(free) + " free for " + config_.output.runs_dir;
         if (free < disk_needed)
             failed("disk", {Errc::io, text + "; make room, a run that cannot commit fails"});

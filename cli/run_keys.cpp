@@ -27,14 +27,14 @@ Result<std::string> allowed_line(const std::filesystem::path& directory, const s
 
 }  // namespace
 
-Result<RunKeys> RunKeys::make(const LocalPlan& plan) {
+Result<RunKeys> RunKeys::make(const std::string& master, const std::vector<std::string>& members) {
     auto directory = PrivateDirectory::create("set TMPDIR");
     if (!directory) return tl::unexpected(directory.error());
     RunKeys keys(std::move(*directory));
     const bus::Seconds expires = bus::wall_seconds() + run_keys_s;
     const std::string broker(bus::broker_key_name);
-    std::vector<std::string> names{broker, plan.master.name};
-    for (const ChildOptions& member : plan.members) names.push_back(member.name);
+    std::vector<std::string> names{broker, master};
+    names.insert(names.end(), members.begin(), members.end());
     std::vector<std::string> files{std::string(bus::allow_list_name)};
     for (const std::string& name : names) {
         files.push_back(bus::secret_key_path({}, name).string());
@@ -46,8 +46,8 @@ Result<RunKeys> RunKeys::make(const LocalPlan& plan) {
     std::string list;
     for (const std::string& name : names) {
         if (name == broker) continue;
-        auto line = allowed_line(keys.directory(), name,
-                                 name == plan.master.name ? "master" : "member", expires);
+        auto line =
+            allowed_line(keys.directory(), name, name == master ? "master" : "member", expires);
         if (!line) return tl::unexpected(line.error());
         list += *line;
     }

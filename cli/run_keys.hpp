@@ -2,9 +2,10 @@
 // The keys of a run whose parties are all started here: made for it, and gone with it.
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "base/errc.hpp"
-#include "local_run.hpp"
 #include "process.hpp"
 
 namespace vflbus::cli {
@@ -13,7 +14,7 @@ class RunKeys {
   public:
     /// A key for the broker, the master and each member, and an allow-list of just these, in a
     /// directory that only this user may enter. Errors: io.
-    static Result<RunKeys> make(const LocalPlan& plan);
+    static Result<RunKeys> make(const std::string& master, const std::vector<std::string>& members);
     [[nodiscard]] const std::filesystem::path& directory() const noexcept {
         return directory_.path();
     }

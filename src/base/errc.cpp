@@ -33,6 +33,7 @@ constexpr Row rows[] = {
     {Errc::unreachable, "unreachable", "the destination is not connected"},
     {Errc::not_allowed, "not_allowed", "the key has no right to this"},
     {Errc::seal_broken, "seal_broken", "what came does not open with the key of its sender"},
+    {Errc::held_off, "held_off", "it has broken the protocol, and may come again later"},
     {Errc::refused, "refused", "a party declined to take part"},
     {Errc::config_differs, "config_differs", "the agreed halves of two configurations differ"},
     {Errc::handler_failed, "handler_failed", "a handler ended with an error"},
@@ -105,6 +106,7 @@ ExitCode exit_code(Errc code) noexcept {
         case Errc::unsupported_version:
         case Errc::name_taken:
         case Errc::not_allowed:
+        case Errc::held_off:
             return ExitCode::network;
         case Errc::config_differs:
             return ExitCode::config_differs;

@@ -35,6 +35,7 @@ enum class Errc : std::uint16_t {
     unreachable = 19,         ///< the destination is not connected
     not_allowed = 20,         ///< the key has no right to this
     seal_broken = 21,         ///< what came does not open with the key of its sender
+    held_off = 22,            ///< it broke the protocol, and may come again later
     // -- runs -----------------------------------------------------------------
     refused = 32,            ///< a party declined to take part
     config_differs = 33,     ///< the agreed halves of two configurations differ

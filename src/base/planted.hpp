@@ -65,6 +65,11 @@ enum class PlantedBug : std::uint8_t {
     answer_random_kept,
     set_secret_kept,
     session_key_kept,
+    breach_not_cut,
+    hold_off_forgotten,
+    revoked_still_heard,
+    right_not_checked,
+    associated_left_out,
 };
 
 extern PlantedBug planted_bug;

@@ -117,6 +117,14 @@ std::vector<Family> families_of(const bus::BrokerSample& sample) {
                           sample.strangers));
     out.push_back(counter("vflbus_broker_denied_total",
                           "What keys have tried without the right to it.", sample.not_allowed));
+    out.push_back(counter("vflbus_broker_breaches_total", "Frames that break the protocol.",
+                          sample.breaches));
+    out.push_back(counter("vflbus_broker_cuts_total",
+                          "How often a peer was cut for frames that break the protocol.",
+                          sample.cuts));
+    out.push_back(gauge("vflbus_broker_held_off",
+                        "Keys and addresses that may not come for a while, as they were cut.",
+                        sample.held_off));
     out.push_back(gauge("vflbus_broker_connections", "Connections, those of strangers as well.",
                         sample.connections));
     out.push_back(gauge("vflbus_broker_waiting_control_frames",

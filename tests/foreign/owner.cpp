@@ -1,6 +1,6 @@
 // Drives a node in Python that was written from docs/protocol.md alone (echo_node.py): it joins a
-// run and gives back what it is sent, also 3 MiB in chunks; a run with an extension that it has to
-// understand it declines. Exit code 77: skipped.
+// run and gives back what it is sent, also 3 MiB in chunks, in the clear, with keys, and sealed; a
+// run with an extension that it has to understand it declines. Exit code 77: skipped.
 
 #include <spawn.h>
 #include <sys/wait.h>
@@ -129,7 +129,8 @@ bool make_keys(const std::string& directory) {
 }
 
 /// A broker, the node in Python and an owner; over tcp with keys where `keys` names a directory.
-bool exchange(const char* script, const std::string& directory, const std::string& keys) {
+bool exchange(const char* script, const std::string& directory, const std::string& keys,
+              bool sealed = false) {
     const auto context = bus::make_context();
     bus::BrokerOptions options;
     options.context = context;
@@ -141,9 +142,10 @@ bool exchange(const char* script, const std::string& directory, const std::strin
         return false;
     }
     const std::string address = (*broker)->endpoints().front();
-    const pid_t node_pid = keys.empty()
-                               ? spawn({python, script, address.c_str(), "pythonic"})
-                               : spawn({python, script, address.c_str(), "pythonic", keys.c_str()});
+    std::vector<std::string> words{python, script, address, "pythonic"};
+    if (!keys.empty()) words.push_back(keys);
+    if (sealed) words.emplace_back("seal");
+    const pid_t node_pid = spawn(std::move(words));
     bool good = node_pid > 0;
     bus::StopSignal broker_stop;
     bus::StopSignal stop;
@@ -153,19 +155,22 @@ bool exchange(const char* script, const std::string& directory, const std::strin
     owner.broker = address;
     owner.name = "owner";
     owner.role = "serverapp";
-    owner.state_dir = directory + "/owner" + (keys.empty() ? "" : "-with-keys");
+    owner.state_dir =
+        directory + "/owner" + (keys.empty() ? "" : "-with-keys") + (sealed ? "-sealed" : "");
     owner.keys.directory = keys;
-    owner.keys.seal = bus::SealMode::off;  // the node in Python does not seal
+    owner.keys.seal = sealed ? bus::SealMode::on : bus::SealMode::off;
     const auto drive = [&](Owner& app) {
         const auto ending = (*Node::create(owner))->drive(app, stop);
         good = good && app.good && ending;
         return ending ? *ending : Ending{ending.error().code, ending.error().sentence};
     };
     // an extension that has to be understood and is not; then one that may be ignored
-    Owner refused(bus::Extensions{{2, {1}}});
-    const Ending no = drive(refused);
-    good = good && no.code == Errc::unsupported_version &&
-           no.sentence == "pythonic does not know extension 2";
+    if (!sealed) {
+        Owner refused(bus::Extensions{{2, {1}}});
+        const Ending no = drive(refused);
+        good = good && no.code == Errc::unsupported_version &&
+               no.sentence == "pythonic does not know extension 2";
+    }
     Owner app(bus::Extensions{{3, {1}}});
     good = drive(app).code == Errc::ok && good;
     if (!good) ::kill(node_pid, SIGTERM);
@@ -181,18 +186,20 @@ bool exchange(const char* script, const std::string& directory, const std::strin
 
 int main(int argc, char** argv) {
     if (argc != 2) return 1;
-    if (const pid_t pid = spawn({python, "-c", "import zmq, msgpack"});
+    if (const pid_t pid = spawn({python, "-c", "import zmq, msgpack, cryptography"});
         pid < 0 || exit_code_of(pid) != 0) {
         std::printf(
-            "skipped: %s has no zmq and msgpack (apt install python3-zmq python3-msgpack)\n",
+            "skipped: %s has no zmq, msgpack and cryptography (apt install python3-zmq "
+            "python3-msgpack python3-cryptography)\n",
             python);
         return 77;
     }
     std::string directory = (std::filesystem::temp_directory_path() / "vflbus-XXXXXX").string();
     if (::mkdtemp(directory.data()) == nullptr) return 1;
     const std::string keys = directory + "/keys";
-    const bool good =
-        exchange(argv[1], directory, {}) && make_keys(keys) && exchange(argv[1], directory, keys);
+    const bool good = exchange(argv[1], directory, {}) && make_keys(keys) &&
+                      exchange(argv[1], directory, keys) &&
+                      exchange(argv[1], directory, keys, true);
     std::filesystem::remove_all(directory);
     return good ? 0 : 1;
 }

@@ -56,7 +56,7 @@ bool try_control(std::span<const std::uint8_t> input) {
         case 3:
             return round_trip(body, decode_join, encoded_again);
         case 4:
-            return round_trip(body, decode_ending, encoded_again);
+            return round_trip(body, decode_close, encoded_again);
         case 5:
             return round_trip(body, decode_peer_up, encoded_again);
         case 6:

@@ -135,6 +135,9 @@ TEST_CASE("golden frames") {
     h = in_run(Kind::close);
     h.src = master;
     golden("close", h, encode(Ending{Errc::ok, "trained"}));
+    golden("close_sealed", h,
+           encode(Close{{Errc::run_ended, "the run is over"},
+                        {{NodeId{7}, Bytes(24, 0xB1)}, {NodeId{9}, Bytes(24, 0xB2)}}}));
 
     h = in_run(Kind::request);
     h.src = master;
@@ -186,7 +189,7 @@ TEST_CASE("golden frames") {
     h = {};
     h.kind = Kind::enrol;
     h.request = 1;
-    EnrolRequest enrol{"member-0", {}, 1'900'000'000, "0.1.0", {{1, {0xAA}}}};
+    EnrolRequest enrol{"member-0", {}, 1'900'000'000, "0.1.0", {{1, {0xAA}}, {4, Bytes(32, 0x5A)}}};
     for (std::size_t i = 0; i < 32; ++i) enrol.key[i] = static_cast<std::uint8_t>(i);
     golden("enrol", h, encode(enrol));
     h.flags = flag::answer;

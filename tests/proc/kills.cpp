@@ -1,4 +1,5 @@
-// Random SIGKILLs on trainings under `vflbus launch --local`: `./dev kills [N]`. Each training gets
+// Random SIGKILLs on trainings under `vflbus launch --local`: `./dev kills [N]`; with `--keys` over
+// tcp with keys, sealing and policies. Each training gets
 // one kill per phase; victims take turns, so that all pairs come up. Whether the run was still
 // going on, and in which phase, is looked up right before the kill, from what it has stored and
 // logged.
@@ -34,6 +35,7 @@ struct Options {
     std::uint64_t seed = 1;
     std::uint64_t commit_steps = 0;  ///< 0: about 1 s of steps
     Words sets;                      ///< KEY=VALUE of the training, as model.name=mlp
+    bool keys = false;  ///< over tcp with keys and sealing, each member with a policy of its own
 };
 
 /// One line per party of what is in its state directory: a commit above `step`.
@@ -112,6 +114,9 @@ struct Driver {
         const TempDir other;
         make_example(other);
         spit(dir / "run.toml", slurp(other / "run.toml"));
+        spit(dir / "policy.toml",
+             "[owner]\nowners = [\"master\"]\npurposes = [\"train\"]\n"
+             "parties_min = 3\nrows_min = 100\n");
     }
 
     [[nodiscard]] Words launch(const std::string& runs) const {
@@ -135,6 +140,11 @@ struct Driver {
                     "--set",
                     "bus.commit_steps=" + std::to_string(options.commit_steps)};
         for (const std::string& set : options.sets) words.insert(words.end(), {"--set", set});
+        if (options.keys)
+            for (const char* const member : {"member-0", "member-1"})
+                words.insert(words.end(), {"--set", std::string("party.") + member +
+                                                        ".policy=" + dir / "policy.toml"});
+        if (options.keys) words.insert(words.end(), {"--transport", "tcp"});
         return words;
     }
 
@@ -302,6 +312,8 @@ int main(int argc, char** argv) {
         const char* const value = i + 1 < argc ? argv[i + 1] : nullptr;
         if (word == "--seconds" && value != nullptr) {
             options.seconds = std::strtod(argv[++i], nullptr);
+        } else if (word == "--keys") {
+            options.keys = true;
         } else if (word == "--seed" && value != nullptr) {
             options.seed = std::strtoull(argv[++i], nullptr, 10);
         } else if (word == "--set" && value != nullptr) {
@@ -309,7 +321,8 @@ int main(int argc, char** argv) {
         } else if (const auto kills = std::strtoull(word.c_str(), nullptr, 10); kills > 0) {
             options.kills = kills;
         } else {
-            std::fprintf(stderr, "kills [N] [--seconds S] [--seed X] [--set KEY=VALUE]...\n");
+            std::fprintf(stderr,
+                         "kills [N] [--seconds S] [--seed X] [--set KEY=VALUE]... [--keys]\n");
             return 2;
         }
     }

@@ -50,6 +50,7 @@ struct Proxy::Lane {
     std::size_t held = 0;
     bool ended = false;   ///< nothing more comes
     bool closed = false;  ///< and that was passed on
+    std::string tail;     ///< of what came last, in which a text that is watched for may begin
 };
 
 struct Proxy::Connection {
@@ -227,9 +228,37 @@ bool Proxy::read(Lane& lane) {
         }
         bytes.resize(static_cast<std::size_t>(n));
         lane.held += bytes.size();
+        look_into(lane, bytes);
         lane.pieces.push_back({Clock::time_point::max(), std::move(bytes)});
     }
     return true;
+}
+
+void Proxy::watch_for(std::vector<std::string> texts) {
+    const std::lock_guard held(mutex_);
+    watched_ = std::move(texts);
+}
+
+std::map<std::string, std::size_t> Proxy::seen() const {
+    const std::lock_guard held(mutex_);
+    return seen_;
+}
+
+void Proxy::look_into(Lane& lane, const std::string& bytes) {
+    const std::lock_guard held(mutex_);
+    if (watched_.empty()) return;
+    const std::string all = lane.tail + bytes;
+    std::size_t longest = 1;
+    for (const std::string& text : watched_) {
+        longest = std::max(longest, text.size());
+        // one that ends in the tail was counted with the piece before
+        const std::size_t first =
+            lane.tail.size() < text.size() ? 0 : lane.tail.size() - text.size() + 1;
+        for (std::size_t at = all.find(text, first); at != std::string::npos;
+             at = all.find(text, at + 1))
+            ++seen_[text];
+    }
+    lane.tail = all.size() < longest ? all : all.substr(all.size() - longest + 1);
 }
 
 bool Proxy::write(Lane& lane, std::size_t direction) {

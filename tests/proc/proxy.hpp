@@ -7,9 +7,11 @@
 #include <chrono>
 #include <cstdint>
 #include <list>
+#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace proc {
 
@@ -40,6 +42,11 @@ class Proxy {
     /// Ends all connections, with what is under way in them. New ones are taken.
     void cut(Cut how);
 
+    /// From now on counts how often each of these texts passes, in either direction, wherever the
+    /// pieces in which it comes are cut.
+    void watch_for(std::vector<std::string> texts);
+    [[nodiscard]] std::map<std::string, std::size_t> seen() const;
+
     [[nodiscard]] std::uint64_t bytes(Direction direction) const;  ///< that got through
     [[nodiscard]] std::uint64_t connections() const { return connections_; }
 
@@ -53,13 +60,16 @@ class Proxy {
     /// Moves what can be moved. Whether the connection goes on.
     bool move(Connection& connection);
     bool read(Lane& lane);
+    void look_into(Lane& lane, const std::string& bytes);
     bool write(Lane& lane, std::size_t direction);
 
     std::uint16_t target_ = 0;
     std::uint16_t port_ = 0;
     int listener_ = -1;
     int wake_ = -1;
-    mutable std::mutex mutex_;  ///< of the next three
+    mutable std::mutex mutex_;  ///< of the next five
+    std::vector<std::string> watched_;
+    std::map<std::string, std::size_t> seen_;
     std::array<Condition, 2> conditions_{};
     bool cut_wanted_ = false;
     Cut cut_{};

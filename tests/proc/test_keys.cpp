@@ -13,6 +13,7 @@
 
 #include "catch.hpp"
 #include "parties.hpp"
+#include "proxy.hpp"
 
 using namespace proc;
 
@@ -359,7 +360,83 @@ double number_behind(const std::string& text, const std::string& word) {
 
 }  // namespace
 
-TEST_CASE("the broker's memory and traffic have nothing of what parties say", "[keys]") {
+TEST_CASE("whoever records the broker's traffic finds nothing of what parties say", "[keys]") {
+    const std::string salt = "SALT-OF-THE-AGREED-TEXT-71c9";
+    const std::string line = "a log line of member-0: 5d1c";
+    for (const bool keys : {false, true}) {
+        INFO((keys ? "with keys" : "in the clear"));
+        const TempDir dir;
+        make_example(dir);
+        KeyedBus bus(dir);
+        std::unique_ptr<Process> clear;
+        std::string endpoint = bus.endpoint;
+        if (!keys) {
+            clear = std::make_unique<Process>(dir, Words{"broker", "--bind", "tcp://127.0.0.1:0"});
+            endpoint = first_endpoint(*clear);
+        }
+        Proxy proxy(endpoint);
+        // a number of the table travels as scores and residuals; the loss is one of the metrics
+        proxy.watch_for({salt, line,
+                         std::string("\x93\xa3"
+                                     "f64\x92"),
+                         "\"loss\""});
+        const auto words = [&](const std::string& who, const Words& more) {
+            Words all{"--broker", proxy.endpoint()};
+            if (keys) all = with(all, {"--certificates", bus.keys_of(who)});
+            return with(more, all);
+        };
+        const Words settings{"--config",
+                             "run.toml",
+                             "--verbose",
+                             "--set",
+                             "output.runs_dir=" + dir / "runs",
+                             "--set",
+                             "data.id_salt=" + salt,
+                             "--set",
+                             "model.solver=sgd",
+                             "--set",
+                             "output.share_log=all",
+                             "--set",
+                             "model.epochs=20000",
+                             "--set",
+                             "bus.commit_steps=150",
+                             "--set",
+                             "bus.commit_interval=0"};
+        const auto member = [&](const std::string& rank) {
+            return words("member-" + rank,
+                         with({"actor", "--role", "member", "--rank", rank, "--once"}, settings));
+        };
+        Process zero(dir, member("0"));
+        Process one(dir, member("1"));
+        Process master(dir, words("master", with({"actor", "--role", "master", "--run-id", run_id},
+                                                 settings)));
+        INFO(master.err());
+        CHECK(commits_beyond(master, fs::path(dir / "runs") / run_id, 300));
+        const fs::path log = fs::path(dir / "runs") / run_id / "member-0" / "log";
+        fs::create_directories(log.parent_path());
+        spit(log, "2026-01-01T00:00:00.000Z info node=member-0 " + line + "\n");
+        const Finished logs = run(dir, words("master", {"run", "logs", run_id}));
+        INFO(logs.err);
+        CHECK(logs.exit_code == 0);
+        CHECK(logs.out.find(line) != std::string::npos);
+        const Finished shown = run(dir, words("master", {"run", "show", run_id, "--json"}));
+        INFO(shown.err);
+        CHECK(shown.exit_code == 0);
+        master.signal(SIGINT);
+        master.wait();
+        const auto seen = proxy.seen();
+        CHECK(proxy.bytes(Direction::out) > 100'000);
+        if (keys) {
+            CHECK(seen.empty());
+        } else {
+            CHECK(seen.count(salt) == 1);
+            CHECK(seen.count(line) == 1);
+            CHECK(seen.size() >= 3);
+        }
+    }
+}
+
+TEST_CASE("the broker's memory has nothing of what parties say", "[keys]") {
     for (const bool sealed : {false, true}) {
         INFO((sealed ? "sealed" : "not sealed"));
         const TempDir dir;

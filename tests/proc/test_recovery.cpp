@@ -106,12 +106,20 @@ TEST_CASE("a cross-validation goes on in the fold in which somebody was killed",
     CHECK(left_behind(dir) == "");
 }
 
-TEST_CASE("killed over tcp as well, at the start and at the end", "[recovery_long]") {
+TEST_CASE("killed over tcp with keys, sealing and policies, at the start and at the end",
+          "[recovery_long]") {
     undisturbed();
     for (const std::string victim : {"broker", "master", "member-0"}) {
         const TempDir dir;
         make_example(dir);
-        Process process(dir, launch(dir, "runs", {"--transport", "tcp"}));
+        // launch makes keys for its run, and parties seal; each member has a policy of its own
+        spit(dir / "policy.toml",
+             "[owner]\nowners = [\"master\"]\npurposes = [\"train\"]\n"
+             "parties_min = 3\nrows_min = 100\n");
+        Process process(dir, launch(dir, "runs",
+                                    {"--transport", "tcp", "--set",
+                                     "party.member-0.policy=" + dir / "policy.toml", "--set",
+                                     "party.member-1.policy=" + dir / "policy.toml"}));
         const fs::path run = run_dir(dir, "runs");
         INFO(victim);
         // as soon as it is there; then in the middle; then when model files are written

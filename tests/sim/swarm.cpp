@@ -60,8 +60,11 @@ void Swarm::build(std::uint64_t seed) {
     world_.add_node("master-a", "master", -1, master(2));
     world_.add_node("master-b", "master", -1, master(3));
     // a run of a server app ends with its process, another one after the grace
-    world_.add_node("asker", plan_.app ? "serverapp" : "node", -1,
-                    [this, seed](actors::NodeCore& core) {
+    world_.add_node("asker",
+                    plan_.app          ? "serverapp"
+                    : plan_.world.keys ? "master"
+                                       : "node",
+                    -1, [this, seed](actors::NodeCore& core) {
                         asker_ = std::make_unique<Asker>(
                             world_, asker, mix_seed(seed, 1000 + askers_++), plan_.asker);
                         answer_queries(asker, core);
@@ -71,6 +74,7 @@ void Swarm::build(std::uint64_t seed) {
     world_.add_node("master-a", "master", -1, master(twin_master), false);
     build_strangers(seed);
     build_hostile(seed);
+    world_.give_rights("visitor", 0xff);
     visit();
     if (plan_.faults > 0) plan_next_fault();
 }

@@ -44,6 +44,13 @@ void Swarm::build_hostile(std::uint64_t seed) {
         liars_[i]->begin([this] { return !hostile_over_; });
     }
     if (plan_.hostile_member) world_.start(victim);
+    // its owner notices in the end; a draw of its own, so that other stories stay as they are
+    Rng revoked(mix_seed(seed, 4000));
+    if (plan_.world.keys && plan_.hostile_owner && revoked.below(2) == 0)
+        world_.after(milliseconds(2000 + revoked.below(20'000)), [this] {
+            ++count("a key is revoked");
+            world_.revoke("mallory");
+        });
 }
 
 void Swarm::setup_hostile_member(actors::NodeCore& core) {

@@ -109,6 +109,7 @@ Plan draw(std::uint64_t seed) {
     if (seed % 8 == 7) world.limits.message = std::max(world.limits.message, encrypted_message);
     // three of four: a draw of its own would make other stories of all seeds
     world.seal = seed % 4 != 2;
+    world.keys = seed % 8 < 4;
     world.extensions = plan.asker.extensions = rng.below(2) == 0;
     return plan;
 }

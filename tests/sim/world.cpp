@@ -49,6 +49,12 @@ class World::BrokerSide final : public bus::BrokerTransport {
         return bus::SendResult::ok;
     }
     void close(bus::ConnId conn) override { world_.close_for_broker(conn); }
+    std::shared_ptr<const bus::Identity> identity_of(bus::ConnId conn) override {
+        const auto found = world_.connections_.find(conn);
+        if (found == world_.connections_.end()) return nullptr;
+        const std::string& name = world_.nodes_[found->second.node]->name;
+        return std::make_shared<const bus::Identity>(bus::Identity{name, name});
+    }
 
   private:
     World& world_;
@@ -118,8 +124,11 @@ bus::SendResult World::send(Node& node, std::uint64_t id, bus::Frame& frame) {
         if (on_send) {
             std::span<const std::uint8_t> said = taken.body.bytes();
             std::optional<bus::Bytes> inside;
-            if ((header.flags & bus::flag::sealed) != 0 && bus::is_data(header.kind))
+            if ((header.flags & bus::flag::sealed) != 0 && bus::is_data(header.kind)) {
                 inside = seals_.opened(header, said);
+                if (!inside && said.size() == header.body_bytes)
+                    violate(node.name + " seals a body without what its header says");
+            }
             if (inside) said = *inside;
             on_send(node.index, header, said);
         }
@@ -340,6 +349,7 @@ void World::start_broker() {
     frame_bytes_max_ = config.limits.frame;
     if (options_.extensions) config.welcome_extensions = {{7, {1, 2, 3}}};
     config.log = [this](const std::string& line) { watch_log(line); };
+    if (options_.keys) config.access = &allowed_;
     broker_ = std::make_unique<bus::BrokerCore>(std::move(config), *broker_side_, broker_clock());
     broker_armed_ = {};
     arm_broker();
@@ -450,10 +460,27 @@ void World::hand_to_broker(std::uint64_t id, bus::Frame&& frame, std::size_t fra
                  bus::Payload::copy_of(frame.body.bytes())};
     }
     serving_ = id;
+    const bus::BrokerCounters before = broker_->counters();
     broker_->on_frame(id, std::move(frame.header), std::move(frame.body), frames, broker_clock());
     if (again)
         broker_->on_frame(id, std::move(again->header), std::move(again->body), 2, broker_clock());
     serving_ = 0;
+    watch_conduct(id, before);
+    arm_broker();
+}
+
+void World::give_rights(const std::string& name, std::uint8_t rights) {
+    allowed_.give_rights(name, rights);
+}
+
+void World::revoke(const std::string& name) {
+    // (one that stands still looks at its list when it goes on)
+    if (now_ < broker_paused_until_)
+        return at(broker_paused_until_ + milliseconds(1), [this, name] { revoke(name); });
+    tell("the key of " + name + " is revoked");
+    allowed_.revoke(name);
+    if (!broker_) return;
+    broker_->on_access_changed(broker_clock());
     arm_broker();
 }
 
@@ -469,6 +496,7 @@ std::size_t World::add_node(std::string name, std::string role, std::int64_t ran
     node->rank = rank;
     node->features = std::move(features);
     node->setup = std::move(setup);
+    allowed_.allow(node->name, node->role, node->rank);
     nodes_.push_back(std::move(node));
     if (running) start(nodes_.size() - 1);
     return nodes_.size() - 1;
@@ -570,6 +598,7 @@ void World::connect(Node& node, Duration delay) {
         connection.life = node.life;
         connection.incarnation = node.incarnation;
         node.connection = connection.id;
+        connection.since = now_;
         connections_.emplace(connection.id, connection);
         arm_node(node);
     });
@@ -598,6 +627,7 @@ void World::connect_bulk(Node& node) {
         connection.incarnation = node.incarnation;
         connection.lane = bus::Lane::bulk;
         node.bulk = connection.id;
+        connection.since = now_;
         connections_.emplace(connection.id, connection);
         arm_node(node);
     });

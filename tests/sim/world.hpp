@@ -66,10 +66,35 @@ struct WorldOptions {
     bool bulk = true;                       ///< nodes can have second connections
     bool extensions = false;                ///< HELLO and WELCOME have some that may be ignored
     bool seal = false;                      ///< nodes seal what they say to each other
+    bool keys = false;                      ///< each connection has the key of its node
     /// Each life of the broker takes frames of another size.
     bool frames_vary = false;
     std::size_t story_lines = 400;
     bool frames_told = false;  ///< the story has every frame that arrives
+};
+
+/// The allow-list of a world: the key of each node has its name, and is its own fingerprint.
+class KeyList final : public bus::Access {
+  public:
+    [[nodiscard]] std::shared_ptr<const bus::Allowed> entry(
+        const std::string& fingerprint) const override {
+        const auto found = entries_.find(fingerprint);
+        return found == entries_.end() ? nullptr : found->second;
+    }
+    void allow(const std::string& name, const std::string& role, std::int64_t rank) {
+        bus::Allowed allowed;
+        allowed.name = allowed.fingerprint = name;
+        allowed.roles = {role};
+        if (rank >= 0) allowed.ranks = {static_cast<std::uint64_t>(rank)};
+        entries_[name] = std::make_shared<bus::Allowed>(std::move(allowed));
+    }
+    void give_rights(const std::string& name, std::uint8_t rights) {
+        entries_.at(name)->rights = rights;
+    }
+    void revoke(const std::string& name) { entries_.erase(name); }
+
+  private:
+    std::map<std::string, std::shared_ptr<bus::Allowed>> entries_;
 };
 
 class World {
@@ -90,6 +115,10 @@ class World {
     bool run_until(const std::function<bool()>& done, Duration limit);
     void at(TimePoint when, std::function<void()> action);
     void after(Duration d, std::function<void()> action) { at(now_ + d, std::move(action)); }
+    /// With keys: what the key of that name may do beside its role.
+    void give_rights(const std::string& name, std::uint8_t rights);
+    /// With keys: nobody of that name may come in from now on.
+    void revoke(const std::string& name);
     /// From now on no new faults; what is under way heals.
     void heal() { faults_on_ = false; }
 
@@ -291,6 +320,8 @@ class World {
     void watch_arrival_at_node(Node& node, Connection& connection, const bus::Header& header,
                                std::span<const std::uint8_t> body);
     void watch_log(const std::string& line);
+    void watch_query(const bus::Header& header);
+    void watch_conduct(std::uint64_t id, const bus::BrokerCounters& before);
     void watch_stall(const std::string& name);
     /// As old can be what the broker knows of a worker when it judges, with nothing in between.
     [[nodiscard]] Duration news_age() const {
@@ -316,6 +347,7 @@ class World {
     [[nodiscard]] bool chance(double per_second);
 
     SealWatch seals_;
+    KeyList allowed_;
     Rng rng_;
     Rng bulk_rng_;  ///< of its own, so that worlds without large bodies go on as they did
     WorldOptions options_;

@@ -268,6 +268,7 @@ std::uint64_t World::connect_stranger(std::size_t index, bus::Extensions extensi
     connection.incarnation = node.incarnation;
     connection.not_understood = std::ranges::any_of(
         extensions, [](const auto& entry) { return bus::must_be_understood(entry.first); });
+    connection.since = now_;
     connections_.emplace(connection.id, connection);
     after(seconds(1), [this, id = connection.id] { drop_connection(id); });
     bus::Header header;

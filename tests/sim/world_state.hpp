@@ -29,7 +29,9 @@ struct World::Connection {
         /// may still be answered, which says nothing.
         std::set<std::uint64_t> void_marks;
     };
-    std::uint64_t unread = 0;  ///< bytes that the broker has sent, and the node has not read
+    TimePoint since{};           ///< when it was made
+    std::uint64_t breaches = 0;  ///< frames on it that the broker took for a breach
+    std::uint64_t unread = 0;    ///< bytes that the broker has sent, and the node has not read
     Hop by_node;
     Hop by_broker;
     std::uint64_t hello = 0;      ///< the number of the node's last HELLO on it

@@ -55,7 +55,12 @@ void World::watch_broker(Connection& connection, const bus::Frame& frame) {
     const auto known = registered_.find(node.name);
     switch (header.kind) {
         case Kind::welcome:
+            if (options_.keys &&
+                broker_->conduct().held_off(node.name, broker_clock()) > Duration{})
+                violate(node.name + " is welcomed although it is held off");
             return watch_welcome(connection);
+        case Kind::query:
+            return watch_query(header);
         case Kind::request:
         case Kind::reply:
             return watch_data(connection, header, frame.size());
@@ -95,6 +100,43 @@ void World::watch_broker(Connection& connection, const bus::Frame& frame) {
         default:
             return;
     }
+}
+
+/// Only who has the right to it stops runs of others, or hands some in.
+void World::watch_query(const bus::Header& header) {
+    const auto question = static_cast<bus::Question>(header.type);
+    if (!options_.keys || (question != bus::Question::stop && question != bus::Question::submit))
+        return;
+    for (const auto& node : nodes_) {
+        if (node->id != header.src || node->id == header.dst) continue;
+        const auto entry = allowed_.entry(node->name);
+        if (entry == nullptr || entry->rights == 0)
+            violate("the broker passes on a question of " + node->name +
+                    " without the right to it");
+        return;
+    }
+}
+
+/// Of a frame that the broker was given.
+void World::watch_conduct(std::uint64_t id, const bus::BrokerCounters& before) {
+    const auto found = connections_.find(id);
+    if (found == connections_.end()) return;
+    Connection& connection = found->second;
+    const Node& node = *nodes_[connection.node];
+    const bus::BrokerCounters& now = broker_->counters();
+    if (options_.keys && allowed_.entry(node.name) == nullptr &&
+        now.frames_routed != before.frames_routed)
+        violate("the broker passes on what " + node.name + " says, whose key was revoked");
+    if (now.cuts != before.cuts) {
+        ++coverage_["cut for breaking the protocol"];
+        if (!node.hostile) violate(node.name + " was cut, which keeps to the protocol");
+    }
+    connection.breaches += now.breaches - before.breaches;
+    if (static_cast<double>(connection.breaches) >
+        2 * bus::breaches_borne.most +
+            bus::breaches_borne.per_second *
+                std::chrono::duration<double>(now_ - connection.since).count())
+        violate(node.name + " breaks the protocol without end and is not cut");
 }
 
 void World::watch_window(Connection& connection, bool by_node, std::size_t bytes) {

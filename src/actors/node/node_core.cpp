@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -10,6 +11,7 @@
 #include "base/assert.hpp"
 #include "base/planted.hpp"
 #include "base/text.hpp"
+#include "observe/log.hpp"
 
 namespace vflbus::actors {
 
@@ -458,7 +460,26 @@ void NodeCore::cancel_handlers() {
     for (const auto& [run, context] : contexts_) context->cancel();
 }
 
-void NodeCore::on(bus::LinkUp&) {
+/// As `vflbus preflight` has it.
+constexpr std::uint64_t clock_apart_max_ms = 5'000;
+
+/// Policies, keys and log lines go by the clock of each machine. Said once of a process.
+void NodeCore::compare_clocks(const bus::LinkUp& event) {
+    const auto theirs = bus::clock_in(event.extensions);
+    if (!theirs || std::exchange(clocks_compared_, true)) return;
+    const auto now = std::chrono::system_clock::now().time_since_epoch();
+    const auto ours = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+    const std::uint64_t apart = *theirs > ours ? *theirs - ours : ours - *theirs;
+    if (apart <= clock_apart_max_ms) return;
+    observe::log::warn(
+        "this machine's clock is {} {} the broker's: keys, policies and logs go by it; set it, for "
+        "example with chrony",
+        human_seconds(static_cast<double>(apart) / 1000), *theirs > ours ? "behind" : "ahead of");
+}
+
+void NodeCore::on(bus::LinkUp& event) {
+    compare_clocks(event);
     if (std::exchange(said_lost_, false) && config_.say) config_.say("the broker is back");
     if (driven_app_ == nullptr || driver_->closing_ || !begin_driven()) return;
     call_driven([this] { driven_app_->on_link(*driver_, true, {}); });

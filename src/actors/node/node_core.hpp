@@ -149,6 +149,7 @@ class NodeCore {
     [[nodiscard]] bool timer_due() const;
     void fail_all(const Failure& failure);
     void on(bus::LinkUp& event);
+    void compare_clocks(const bus::LinkUp& event);
     void on(bus::LinkDown& event);
     void on(bus::LinkFatal&) {}  ///< handled by collect()
     void on(bus::RunInvited& event);
@@ -181,6 +182,7 @@ class NodeCore {
     /// Invitations that the app has answered with `held`: it decides later.
     std::map<RunId, bus::RunInvited> held_;
     ServerApp* driven_app_ = nullptr;
+    bool clocks_compared_ = false;
     std::unique_ptr<DriverImpl> driver_;
     std::optional<Ending> driven_ending_;
     std::optional<Ending> served_ending_;

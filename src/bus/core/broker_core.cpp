@@ -33,11 +33,11 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
     const TimePoint now = awake(clock);
     ++counters_.frames_in;
     Header header;
-    const std::size_t body_bytes = frame.body.size();
     const HeaderFault fault =
         frames > frames_max ? HeaderFault::stranger : decode(frame.header.bytes(), header);
     if (fault == HeaderFault::stranger) {
         ++counters_.strangers;
+        if (connections_.sender_of(from, false, now)) settle_breach(from, now);
         return;
     }
     const auto sender =
@@ -46,28 +46,38 @@ void BrokerCore::on_frame(ConnId from, Frame& frame, std::size_t frames, TimePoi
         ++counters_.strangers;
         return;
     }
-    Node* const node = sender->node;
+    on_known_frame(from, *sender, fault, header, frame, now);
+    if (breached_) settle_breach(from, now);
+}
+
+/// A frame with our magic, from a connection that is known.
+void BrokerCore::on_known_frame(ConnId from, const SessionTable::Sender& sender, HeaderFault fault,
+                                const Header& header, Frame& frame, TimePoint now) {
+    const std::size_t body_bytes = frame.body.size();
+    Node* const node = sender.node;
     if (fault == HeaderFault::other_version)
         return refuse_hello(from, Errc::unsupported_version,
                             "this broker speaks protocol version " + std::to_string(wire_version) +
                                 "; use the same vflbus version on all parties");
     const bool may_be_bulk =
-        node == nullptr || (sender->lane == Lane::bulk && node->id == header.src);
+        node == nullptr || (sender.lane == Lane::bulk && node->id == header.src);
     if (header.kind == Kind::bulk && may_be_bulk && valid(header, body_bytes))
         return on_bulk(from, header, now);
-    if (header.kind == Kind::hello && sender->lane == Lane::main) {
-        if (valid(header, body_bytes))
+    if (header.kind == Kind::hello && sender.lane == Lane::main) {
+        if (valid(header, body_bytes)) {
             on_hello(from, node, header, frame.body, now);
-        else
+        } else {
             ++counters_.strangers;
-        if (!sender->crowded) return;
+            note_breach();
+        }
+        if (!sender.crowded) return;
         const Connection* const still = connections_.find(from);
         if (still != nullptr && still->node == nullptr && !waits_for_name(*still, from))
             connections_.forget(from);
         return;
     }
     if (node == nullptr) return on_frame_of_stranger(from, header, now);
-    on_frame_of_node(*node, sender->lane, header, frame, now);
+    on_frame_of_node(*node, sender.lane, header, frame, now);
 }
 
 void BrokerCore::count_refused(Errc code) {
@@ -141,7 +151,8 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
         case Kind::credit:
             return route_credit(node, header, now);
         case Kind::query:
-            return on_query(node, header, body, now);
+            if (!asks_too_often(node, header, now)) on_query(node, header, body, now);
+            return;
         case Kind::answer:
             return on_answer(node, header, body, now);
         case Kind::error:
@@ -242,6 +253,8 @@ void BrokerCore::look_around(TimePoint now) {
     std::erase_if(asked_, [&](const auto& entry) { return now >= entry.second.until; });
     if (now - sizes_noted_ >= std::chrono::seconds(10)) note_sizes(now);
     std::erase_if(spent_, [&](auto& entry) { return entry.second.full(now); });
+    std::erase_if(asking_, [&](auto& entry) { return entry.second.full(now); });
+    conduct_.forget(now);
     for (const ConnId conn : connections_.forget_strangers(now, t.without_hello))
         transport_.close(conn);
 }

@@ -25,6 +25,7 @@
 
 #include "bus/core/access.hpp"
 #include "bus/core/allowance.hpp"
+#include "bus/core/conduct.hpp"
 #include "bus/core/hop_receiver.hpp"
 #include "bus/core/hop_sender.hpp"
 #include "bus/core/key_rights.hpp"
@@ -52,6 +53,10 @@ class BrokerTransport {
     /// Whose key the connection has that the frame came from which is being given to `on_frame`,
     /// or `no_key_needed()`. Null: nothing is known of it, and a broker with keys refuses it.
     [[nodiscard]] virtual std::shared_ptr<const Identity> identity_of(ConnId) { return nullptr; }
+    /// The address at the other end of the connection that the frame came from, as text, by which
+    /// its conduct is remembered where no key is known. Empty: nobody can say, or whoever is there
+    /// is on this machine, and would be held off for what others on it do.
+    [[nodiscard]] virtual std::string address_of(ConnId) { return {}; }
 };
 
 struct BrokerConfig {
@@ -84,6 +89,8 @@ struct BrokerCounters {
     std::uint64_t strangers = 0;    ///< frames that were not ours
     std::uint64_t refused = 0;      ///< frames answered with ERROR
     std::uint64_t not_allowed = 0;  ///< what keys tried without the right to it
+    std::uint64_t breaches = 0;     ///< frames that break the protocol
+    std::uint64_t cuts = 0;         ///< how often somebody was cut for them
 };
 
 class BrokerCore {
@@ -128,6 +135,8 @@ class BrokerCore {
     [[nodiscard]] std::uint64_t kept_of_one_bytes() const;
     /// The most runs that one owner has at the moment; with keys, all owners of one key together.
     [[nodiscard]] std::size_t most_runs_of_one() const noexcept { return runs_.most_places(); }
+    /// Who has broken the protocol lately.
+    [[nodiscard]] const Conduct& conduct() const noexcept { return conduct_; }
     /// What it is doing now, for those who watch. Walks over all nodes and runs.
     [[nodiscard]] BrokerSample sample(TimePoint now) const;
     /// Control frames that wait for connections that take no more.
@@ -143,6 +152,8 @@ class BrokerCore {
     // -- arrival ---------------------------------------------------------------
     void on_hello(ConnId from, const Node* known, const Header& header, const Payload& body,
                   TimePoint now);
+    void on_known_frame(ConnId from, const SessionTable::Sender& sender, HeaderFault fault,
+                        const Header& header, Frame& frame, TimePoint now);
     void on_frame_of_stranger(ConnId from, const Header& header, TimePoint now);
     void on_frame_of_node(Node& node, Lane lane, const Header& header, Frame& frame, TimePoint now);
     void on_bye(Node& node, const Header& header, TimePoint now);
@@ -201,6 +212,21 @@ class BrokerCore {
     void not_allowed(const Identity* key, const std::string& tried, TimePoint now);
     void tell_refusal(const std::string& line, TimePoint now);
 
+    // -- who breaks the protocol, and what one key may have: broker_conduct.cpp -------
+    [[nodiscard]] std::string who(const Identity* key, ConnId conn) const;
+    void note_breach() noexcept;
+    void settle_breach(ConnId from, TimePoint now);
+    void cut(ConnId conn, TimePoint now);
+    void close_stranger(ConnId conn);
+    [[nodiscard]] bool held_off(ConnId from, const Identity* key, TimePoint now);
+    [[nodiscard]] static bool same_account(const Node& a, const Node& b) noexcept;
+    template <class Add>
+    [[nodiscard]] std::uint64_t of_account(const Node& node, Add&& add) const;
+    [[nodiscard]] std::uint64_t queued_for_account(const Node& node) const;
+    [[nodiscard]] std::size_t questions_of_account(const Node& node) const;
+    [[nodiscard]] bool may_have_node(const Identity* key) const;
+    [[nodiscard]] bool asks_too_often(Node& node, const Header& query, TimePoint now);
+
     // -- second connections: broker_bulk.cpp --------------------------------------
     void on_bulk(ConnId from, const Header& header, TimePoint now);
     void on_bulk_frame(Node& node, const Header& header, Frame& frame, std::size_t bytes,
@@ -217,7 +243,8 @@ class BrokerCore {
     void name_members(Node& node, Run& run, std::uint32_t term, bool to_all,
                       std::vector<Member> members, TimePoint now);
     void tell_of_open(Node& node, Run& run, TimePoint now);
-    void end_run(Run& run, const Ending& ending, NodeId except, TimePoint now);
+    void end_run(Run& run, const Ending& ending, NodeId except, TimePoint now,
+                 const std::map<NodeId, Bytes>& sealed = {});
     template <class Visit>
     void for_each_joined(Run& run, Visit&& visit);
 
@@ -265,6 +292,7 @@ class BrokerCore {
     void send_raw(ConnId to, const Header& header, Bytes body);
     /// Answers the MARKs before which all is consumed.
     void report_consumed(Node& node, Lane lane, TimePoint now);
+    [[nodiscard]] bool is_far_behind(const Node& target) const;
     [[nodiscard]] std::uint64_t deferred_max() const noexcept;
     void credit_back(std::vector<HopSender::Left>& left, TimePoint now);
     void flush(Node& node, TimePoint now);
@@ -289,6 +317,9 @@ class BrokerCore {
     std::map<std::uint64_t, AskedOfLedger> asked_of_ledger_;
     LineAllowance refusals_told_;  ///< log lines about keys without a right
     std::vector<ConnId> ended_;    ///< of keys that count no longer: closed at the next look
+    Conduct conduct_;
+    bool breached_ = false;                    ///< by the frame that is being worked on
+    std::map<std::string, Allowance> asking_;  ///< by keys that have asked lately
     WaitingRuns waiting_;
     std::uint64_t next_token_ = 1;
     TimePoint sizes_noted_{};

@@ -25,7 +25,7 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
     Hello hello = std::move(*decoded);
     const NodeId id = node_id_of(hello.name);
     const auto key = transport_.identity_of(from);
-    if (!admit(from, hello, key.get(), now)) return;
+    if (held_off(from, key.get(), now) || !admit(from, hello, key.get(), now)) return;
     if (const auto unknown = first_not_understood(hello.extensions, config_.understood))
         return refuse_hello(from, Errc::unsupported_version,
                             not_understood("HELLO of " + hello.name, *unknown, "this broker"));
@@ -39,6 +39,10 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
             return refuse_hello(
                 from, Errc::too_many,
                 "this broker serves " + std::to_string(config_.limits.nodes) + " nodes already");
+        if (!may_have_node(key.get()))
+            return refuse_hello(from, Errc::too_many,
+                                "the key of " + key->name +
+                                    " has many nodes here, and what is free is kept for others");
         return accept(from, std::move(hello), header.request, key, now);
     }
     Node& node = *found->second;
@@ -105,6 +109,7 @@ bool BrokerCore::waits_for_name(const Connection& connection, ConnId conn) const
 
 void BrokerCore::refuse_hello(ConnId from, Errc code, const std::string& sentence) {
     count_refused(code);
+    if (code == Errc::malformed_frame || code == Errc::wrong_source) note_breach();
     Connection* const connection = connections_.find(from);
     if (connection != nullptr && !connection->answers.take(1, now_)) return;
     Header answer;

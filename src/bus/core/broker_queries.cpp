@@ -18,6 +18,7 @@ bool begins_with(const RunId& run, std::string_view prefix) {
 
 void BrokerCore::on_query(Node& node, const Header& header, Payload& body, TimePoint now) {
     const auto refuse = [&](Errc code, std::string sentence) {
+        if (code == Errc::malformed_message) note_breach();
         send_answer(node, header, broker_node, fail(code, std::move(sentence)), now);
     };
     if (!may_ask(node, header, now))
@@ -67,9 +68,11 @@ void BrokerCore::on_query(Node& node, const Header& header, Payload& body, TimeP
             if (last.of == header.dst && last.run == header.run && last.type == header.type) return;
             return refuse(Errc::too_many, "another question of this number waits for an answer");
         }
-    } else if (static_cast<std::size_t>(std::distance(mine, end)) >= queries_max) {
-        return refuse(Errc::too_many,
-                      std::to_string(queries_max) + " questions wait for an answer already");
+    } else if (static_cast<std::size_t>(std::distance(mine, end)) >= queries_max ||
+               questions_of_account(node) >= queries_of_key_max) {
+        return refuse(Errc::too_many, "enough questions wait for an answer already: " +
+                                          std::to_string(queries_max) + " of one who asks, " +
+                                          std::to_string(queries_of_key_max) + " of one key");
     }
     asked_[{node.id, header.request}] = {node.hello.instance,
                                          header.dst,

@@ -60,12 +60,14 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     }
     Node& target = *route.target;
     // a destination that is far behind holds back those who send to it, not the broker's memory
-    const bool defer = target.queued_cost() > config_.limits.broker_queue;
-    if (defer && node.deferred_bytes >= deferred_max() && !VFLBUS_PLANTED(window_not_enforced))
+    const bool defer = is_far_behind(target);
+    if (defer && node.deferred_bytes >= deferred_max() && !VFLBUS_PLANTED(window_not_enforced)) {
+        note_breach();
         return send_error(node, header, Errc::too_many,
                           node.hello.name + " sends more than its window while " +
                               target.hello.name + " is behind",
                           now);
+    }
     ++counters_.frames_routed;
     counters_.bytes_routed += bytes;
     const std::uint64_t begins = header.body_offset == 0 ? 1 : 0;
@@ -96,6 +98,15 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     if (!defer || result == SendResult::ok) return;
     node.in_of(lane).hold(bytes);
     node.deferred_bytes += bytes;
+}
+
+/// Whether what is sent to a node has to wait for its queue. All nodes of one key have twice the
+/// queue of one: it could have a queue at each of a thousand names otherwise.
+bool BrokerCore::is_far_behind(const Node& target) const {
+    const std::uint64_t queued = target.queued_cost();
+    const std::uint64_t most = config_.limits.broker_queue;
+    if (queued > most) return true;
+    return queued > most / 16 && queued_for_account(target) > 2 * most;
 }
 
 /// The windows of both connections of a node, and the frames that cross their lines.
@@ -220,6 +231,7 @@ Posted BrokerCore::send_join(Node& owner, const Run& run, const Member& member, 
 void BrokerCore::send_error(Node& node, const Header& about, Errc code, const std::string& sentence,
                             TimePoint now) {
     count_refused(code);
+    if (code == Errc::malformed_frame || code == Errc::wrong_source) note_breach();
     Header header;
     header.kind = Kind::error;
     header.run = about.run;

@@ -278,10 +278,10 @@ void BrokerCore::on_close(Node& node, const Header& header, const Payload& body,
                           "run " + run->id.short_hex() + " is in term " + std::to_string(run->term),
                           now);
     if (run != nullptr) {
-        auto ending = decode_ending(body.bytes());
-        if (!ending)
-            return send_error(node, header, Errc::malformed_frame, ending.error().sentence, now);
-        end_run(*run, *ending, node.id, now);
+        const auto said = decode_close(body.bytes());
+        if (!said)
+            return send_error(node, header, Errc::malformed_frame, said.error().sentence, now);
+        end_run(*run, said->ending, node.id, now, said->sealed);
     }
     // a run that is not known is closed already
     Header answer;
@@ -291,9 +291,10 @@ void BrokerCore::on_close(Node& node, const Header& header, const Payload& body,
     send_control(node, Kind::close, answer, {}, now);
 }
 
-void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoint now) {
+/// `sealed`: what its owner has to say to participants beside that, to each its own.
+void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoint now,
+                         const std::map<NodeId, Bytes>& sealed) {
     const RunId id = run.id;
-    const Bytes body = encode(ending);
     log("run closed run=" + id.short_hex() + " code=" + std::string(name_of(ending.code)));
     run.state = ending.code == Errc::ok          ? RunState::completed
                 : ending.code == Errc::cancelled ? RunState::stopped
@@ -312,7 +313,10 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
         Node& node = *found->second;
         node.out.drop_run(id, left_);
         node.bulk.out.drop_run(id, left_);
-        if (node_id != except && node.conn != 0) send_control(node, Kind::close, header, body, now);
+        if (node_id == except || node.conn == 0) continue;
+        Close close{ending, {}};
+        if (const auto own = sealed.find(node_id); own != sealed.end()) close.sealed.insert(*own);
+        send_control(node, Kind::close, header, encode(close), now);
     }
     credit_back(left_, now);
     ++generation_;

@@ -45,6 +45,10 @@ BrokerSample BrokerCore::sample(TimePoint now) const {
     out.bytes_routed = counters_.bytes_routed;
     out.strangers = counters_.strangers;
     out.not_allowed = counters_.not_allowed;
+    out.breaches = counters_.breaches;
+    out.cuts = counters_.cuts;
+    for (const ConductRow& row : conduct_.rows(now))
+        if (row.held_off > Duration{}) ++out.held_off;
     out.connections = connections_.size();
     out.queued_controls = queued_controls();
     return out;

@@ -48,6 +48,9 @@ struct BrokerCore::Asked {
 inline constexpr AllowanceLimits announcements{.most = announcements_at_once,
                                                .per_second = announcements_per_second};
 
+inline constexpr AllowanceLimits questions_of_key{.most = questions_of_key_at_once,
+                                                  .per_second = questions_of_key_per_second};
+
 /// Another process that claims a name, while the one that has it is asked for a sign of life.
 struct BrokerProbe {
     ConnId conn = 0;

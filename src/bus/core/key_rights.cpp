@@ -85,8 +85,7 @@ bool KeyRights::may_ask(const Identity* key, const AskedAbout& about) const {
         case Question::configuration:
             return about.own_node || entry->may(Right::status) || asks_its_owner;
         case Question::timing:
-            return about.own_node || entry->may(Right::status) || asks_its_owner ||
-                   asks_its_member;
+            return about.own_node || entry->may(Right::status) || asks_its_owner || asks_its_member;
         case Question::load:
             return about.own_node || entry->may(Right::see);
         case Question::log:

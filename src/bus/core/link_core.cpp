@@ -168,7 +168,11 @@ void LinkCore::announce(Run& run, TimePoint now) {
     header.term = run.term;
     if (run.closing) {
         announce_at(run, now + std::chrono::seconds(1));
-        return send_control(Kind::close, header, encode(*run.closing));
+        // (a broker of which another session began may take smaller frames than the one before)
+        const bool fits = run.close.size() <= frame_max_;
+        const Errc code = run.closing->code;
+        return send_control(Kind::close, header,
+                            fits ? run.close : encode(Ending{code, std::string(meaning_of(code))}));
     }
     const std::size_t bytes = std::max(run.announcement.size(), run.agreed.size());
     if (run.announcement.size() > std::min(frame_max_, control_body_bytes_max) ||
@@ -522,7 +526,7 @@ void LinkCore::on_close(const Header& header, const Payload& body) {
     if (header.term < run->term) return;  // of a term that is over
     Ending ending = run->closing.value_or(Ending{Errc::run_ended, "the run was closed"});
     if (!confirmed)
-        if (auto told = decode_ending(body.bytes())) ending = std::move(*told);
+        if (auto told = decode_close(body.bytes())) ending = opened_ending(*run, std::move(*told));
     if (!run->given_up) events_.push_back(RunClosed{header.run, std::move(ending), confirmed});
     forget_run(header.run);
 }
@@ -538,6 +542,10 @@ void LinkCore::on_error(const Header& header, const Payload& body, TimePoint now
         case Errc::superseded:
         case Errc::unsupported_version:
             return die({code, std::move(sentence)});
+        case Errc::held_off:
+            // who was let in before waits until it may come again, as what it does goes on then
+            if (counters_.sessions == 0) return die({code, std::move(sentence)});
+            return;
         case Errc::too_many:
         case Errc::malformed_frame:
         case Errc::wrong_source:

@@ -307,6 +307,8 @@ class LinkCore {
     void on_open(const Header& header, const Payload& body, TimePoint now);
     void on_join(const Header& header, const Payload& body);
     void on_close(const Header& header, const Payload& body);
+    [[nodiscard]] Bytes close_of(Run& run) const;
+    [[nodiscard]] Ending opened_ending(const Run& run, Close said);
     void on_welcome(const Header& header, const Payload& body, TimePoint now);
     void on_error(const Header& header, const Payload& body, TimePoint now);
     void on_run_error(Run& about, const Header& header, Errc code, std::string sentence,

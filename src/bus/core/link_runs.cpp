@@ -65,6 +65,7 @@ void LinkCore::close_run(const RunId& run, Ending ending, TimePoint now) {
     if (entry == nullptr || entry->closing) return;
     time_ = now;
     entry->closing = std::move(ending);
+    entry->close = close_of(*entry);
     entry->close_until = now + close_patience;
     runs_due_.no_later(run, entry->close_until, entry->look_at);
     for (auto& [node, peer] : entry->peers) {  // requests and replies of others are void

@@ -122,7 +122,8 @@ std::optional<Bytes> opened_bytes(const SealKeys& keys, SealedKind kind, std::ui
 }
 
 SealStream data_stream(SealStream::Way way, const SealKeys& keys, const Header& header) {
-    const auto associated = associated_data(header, true);
+    auto associated = associated_data(header, true);
+    if (VFLBUS_PLANTED(associated_left_out)) associated = {};
     return {way, keys.cipher, way == SealStream::Way::seal ? keys.out : keys.in,
             privacy::nonce_of(static_cast<std::uint8_t>(kind_of(header)), header.request),
             associated};

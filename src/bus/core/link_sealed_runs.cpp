@@ -44,6 +44,27 @@ Bytes associated_with_terms(const RunId& run, NodeId owner, NodeId participant,
     return one_after_another(associated_data(header, false), open);
 }
 
+/// So many bytes of a sentence at most, and no half of a character.
+std::string cut_between_characters(const std::string& sentence, std::size_t most) {
+    if (sentence.size() <= most) return sentence;
+    while (most > 0 && (static_cast<unsigned char>(sentence[most]) & 0xc0U) == 0x80U) --most;
+    return sentence.substr(0, most);
+}
+
+/// Of the ending that CLOSE has for one participant.
+Bytes associated_with_close(const RunId& run, std::uint32_t term, NodeId owner,
+                            NodeId participant) {
+    Header header;
+    header.kind = Kind::close;
+    header.flags = flag::sealed;
+    header.run = run;
+    header.term = term;
+    header.src = owner;
+    header.dst = participant;
+    const HeaderBytes bytes = associated_data(header, false);
+    return {bytes.begin(), bytes.end()};
+}
+
 /// All of a JOIN but what is sealed in it: its header, and its body with nothing in that place.
 Bytes associated_with_join(const RunId& run, std::uint32_t term, NodeId participant, NodeId owner,
                            Join join, SealAccept accept) {
@@ -354,6 +375,44 @@ Failure LinkCore::broken(const Run& run, const char* what, std::uint64_t number)
                         "belongs elsewhere"};
     if (seal_) seal_->note_broken(failure.sentence);
     return failure;
+}
+
+// -- the end -------------------------------------------------------------------------
+
+/// The broker is told how a sealed run ended as a code; why, in words, its participants alone.
+Bytes LinkCore::close_of(Run& run) const {
+    if (!run.sealed) return encode(*run.closing);
+    Close close{{run.closing->code, std::string(meaning_of(run.closing->code))}, {}};
+    const std::size_t joined = static_cast<std::size_t>(std::ranges::count_if(
+        run.peers, [](const auto& peer) { return peer.second.seal.has_value(); }));
+    constexpr std::size_t beside = 64;  // of each: its id, the code, the tag, what arrays take
+    const std::size_t room = std::min(sealed_endings_bytes_max, frame_max_ / 2);
+    const std::size_t each = room / std::max<std::size_t>(1, joined);
+    const Ending whole{
+        run.closing->code,
+        cut_between_characters(run.closing->sentence, each > beside ? each - beside : 0)};
+    for (const auto& [node, peer] : run.peers)
+        if (peer.seal)
+            close.sealed[node] =
+                sealed_bytes(peer.seal->keys, SealedKind::close, 0,
+                             associated_with_close(run.id, run.term, id_, node), encode(whole));
+    return encode(close);
+}
+
+/// How the owner says that the run ended, when it has sealed that for this process; else what
+/// everybody may know.
+Ending LinkCore::opened_ending(const Run& run, Close said) {
+    const auto own = said.sealed.find(id_);
+    const auto owner = run.peers.find(run.owner);
+    if (own == said.sealed.end() || owner == run.peers.end() || !owner->second.seal)
+        return std::move(said.ending);
+    const auto opened = opened_bytes(owner->second.seal->keys, SealedKind::close, 0,
+                                     associated_with_close(run.id, run.term, run.owner, id_),
+                                     std::move(own->second));
+    if (opened)
+        if (auto ending = decode_ending(*opened)) return std::move(*ending);
+    seal_->note_broken("how run " + run.id.short_hex() + " ended does not open");
+    return std::move(said.ending);
 }
 
 }  // namespace vflbus::bus

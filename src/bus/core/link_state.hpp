@@ -129,6 +129,7 @@ struct LinkCore::Run {
     LinkBytes bytes;
     bool opened = false;
     std::optional<Ending> closing;
+    Bytes close;  ///< the body of our CLOSE, which seals once
     TimePoint close_until{};
     bool given_up = false;    ///< the user was told that nobody confirmed
     TimePoint announce_at{};  ///< say it again then; zero: not scheduled

@@ -47,6 +47,9 @@ struct BrokerSample {
     std::uint64_t bytes_routed = 0;
     std::uint64_t strangers = 0;
     std::uint64_t not_allowed = 0;
+    std::uint64_t breaches = 0;  ///< frames that break the protocol
+    std::uint64_t cuts = 0;      ///< how often somebody was cut for them
+    std::uint64_t held_off = 0;  ///< keys and addresses that are kept out at the moment
     std::uint64_t connections = 0;
     std::uint64_t queued_controls = 0;
 };

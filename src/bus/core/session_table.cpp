@@ -19,6 +19,7 @@ std::optional<SessionTable::Sender> SessionTable::sender_of(ConnId from, bool sa
         ++strangers_;
         found = connections_.emplace(from, Connection{nullptr, now}).first;
     }
+    if (found->second.cut) return std::nullopt;
     sender.node = found->second.node;
     sender.lane = found->second.lane;
     if (sender.node != nullptr) {

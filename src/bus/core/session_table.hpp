@@ -24,6 +24,7 @@
 #include "base/clock.hpp"
 #include "base/ids.hpp"
 #include "bus/core/allowance.hpp"
+#include "bus/core/conduct.hpp"
 #include "bus/core/hop.hpp"
 #include "bus/core/under_way.hpp"
 
@@ -42,6 +43,8 @@ struct Connection {
     TimePoint since{};           ///< it is known, or a stranger's again
     Lane lane = Lane::main;
     Allowance answers{stranger_answers, since};  ///< to frames of a stranger
+    Allowance breaches{breaches_borne, since};   ///< where nobody can say whose connection it is
+    bool cut = false;  ///< a stranger's that is being closed: what still comes is not looked at
     /// Of a stranger's that was a node's before: what was sent on it and is not proved to be read,
     /// for the node that claims it next.
     std::unique_ptr<UnderWay> under_way{};
@@ -58,7 +61,7 @@ class SessionTable {
     };
 
     /// Called for every frame; a connection that is new is a stranger's. Nothing: there are too
-    /// many strangers to look at one more that does not say HELLO.
+    /// many strangers to look at one more that does not say HELLO, or it was cut.
     [[nodiscard]] std::optional<Sender> sender_of(ConnId from, bool says_hello, TimePoint now);
     /// Null: it is not known.
     [[nodiscard]] Connection* find(ConnId conn) noexcept;

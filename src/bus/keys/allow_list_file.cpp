@@ -118,7 +118,25 @@ class ChangeLock {
 }  // namespace
 
 fs::path allow_list_path(const fs::path& directory) {
+    std::error_code ec;
+    const fs::path elsewhere = directory / allow_list_elsewhere_name;
+    if (fs::exists(elsewhere, ec))
+        if (const auto text = read_file(elsewhere))
+            if (const std::string line = text->substr(0, text->find_first_of("\r\n"));
+                !line.empty())
+                return directory / line / allow_list_name;
     return directory / allow_list_name;
+}
+
+Result<> begin_allow_list(const fs::path& directory) {
+    const fs::path file = allow_list_path(directory);
+    const fs::path beside = directory / allow_list_name;
+    std::error_code ec;
+    if (file == beside || fs::exists(file, ec) || !fs::exists(beside, ec)) return {};
+    fs::create_directories(file.parent_path(), ec);
+    const auto text = read_file(beside);
+    if (!text) return tl::unexpected(text.error());
+    return write_file_atomically(file, *text);
 }
 
 AllowListFile::AllowListFile(fs::path file, Log log)
@@ -214,7 +232,8 @@ Result<> change_allow_list(const fs::path& directory,
                            OnLocked on_locked) {
     const fs::path file = allow_list_path(directory);
     std::error_code ec;
-    fs::create_directories(directory, ec);
+    fs::create_directories(file.parent_path(), ec);
+    if (auto begun = begin_allow_list(directory); !begun) return begun;
     const Ownership owner = ownership_of_list(file);
     const ChangeLock lock(file.string() + ".lock", owner, on_locked);
     if (!lock.held() && errno == EWOULDBLOCK)

@@ -18,7 +18,15 @@ namespace vflbus::bus {
 
 inline constexpr std::string_view allow_list_name = "allow-list";
 
+/// A file beside the keys with one line, a directory: the list is there, as keys that are mounted
+/// (a Secret of Kubernetes) lie in a directory that cannot be written.
+inline constexpr std::string_view allow_list_elsewhere_name = "allow-list.at";
+
+/// Of the keys in `directory`.
 std::filesystem::path allow_list_path(const std::filesystem::path& directory);
+/// Where the list is elsewhere and nobody has written it yet, it begins as the one beside the keys.
+/// Errors: io.
+Result<> begin_allow_list(const std::filesystem::path& directory);
 
 /// The list that counts now. Any thread asks; one thread calls `refresh`.
 class AllowListFile {

@@ -148,6 +148,41 @@ Result<Ending> decode_ending(std::span<const std::uint8_t> body) {
     return finished(r, std::move(m));
 }
 
+Bytes encode(const Close& m) {
+    if (m.sealed.empty()) return encode(m.ending);
+    Writer w;
+    w.array(3).u64(static_cast<std::uint64_t>(m.ending.code)).sentence(m.ending.sentence);
+    w.array(m.sealed.size());
+    for (const auto& [node, sealed] : m.sealed) w.array(2).u64(node.value).bin(sealed);
+    return w.take();
+}
+
+Result<Close> decode_close(std::span<const std::uint8_t> body) {
+    constexpr std::uint8_t array_of_two = 0x92;
+    Close m;
+    if (!body.empty() && body.front() == array_of_two) {
+        auto ending = decode_ending(body);
+        if (!ending) return tl::unexpected(ending.error());
+        m.ending = std::move(*ending);
+        return m;
+    }
+    Reader r("CLOSE", body, 3, control_limits);
+    m.ending.code = read_code(r);
+    m.ending.sentence = r.sentence();
+    const std::size_t many = r.enter();
+    for (std::size_t i = 0; i < many && r.ok(); ++i) {
+        r.enter(2);
+        const NodeId node{r.u64()};
+        const auto sealed = r.bin(sealed_ending_bytes_max);
+        if (!m.sealed.empty() && node <= m.sealed.rbegin()->first) r.fault("nodes do not rise");
+        m.sealed.emplace_hint(m.sealed.end(), node, Bytes(sealed.begin(), sealed.end()));
+        r.leave();
+    }
+    r.leave();
+    if (r.ok() && m.sealed.empty()) r.fault("nothing is sealed");
+    return finished(r, std::move(m));
+}
+
 Bytes encode(const PeerUp& m) {
     Writer w;
     w.array(4).str(m.name).str(m.role).i64(m.rank).u64(m.incarnation);

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -76,6 +77,13 @@ struct Ending {
     std::string sentence;
 };
 
+/// CLOSE of a sealed run: its sentence says no more than the code. An Ending for each participant
+/// that had joined is sealed beside it; the broker passes on to each its own.
+struct Close {
+    Ending ending;
+    std::map<NodeId, Bytes> sealed;
+};
+
 struct PeerUp {
     std::string name;
     std::string role;
@@ -100,6 +108,8 @@ Bytes encode(const Welcome& m);
 Bytes encode(const Open& m);
 Bytes encode(const Join& m);
 Bytes encode(const Ending& m);
+/// As an Ending where nothing is sealed.
+Bytes encode(const Close& m);
 Bytes encode(const PeerUp& m);
 Bytes encode(const PeerSuspect& m);
 Bytes encode(const PeerDown& m);
@@ -111,6 +121,7 @@ Result<Welcome> decode_welcome(std::span<const std::uint8_t> body);
 Result<Open> decode_open(std::span<const std::uint8_t> body);
 Result<Join> decode_join(std::span<const std::uint8_t> body);
 Result<Ending> decode_ending(std::span<const std::uint8_t> body);
+Result<Close> decode_close(std::span<const std::uint8_t> body);
 Result<PeerUp> decode_peer_up(std::span<const std::uint8_t> body);
 Result<PeerSuspect> decode_peer_suspect(std::span<const std::uint8_t> body);
 Result<PeerDown> decode_peer_down(std::span<const std::uint8_t> body);

@@ -81,6 +81,13 @@ inline constexpr double announcements_per_second = 16'384;
 // answers to a connection that has not said HELLO
 inline constexpr double stranger_answers_at_once = 64;
 inline constexpr double stranger_answers_per_second = 8;
+inline constexpr std::size_t queries_max = 16;  ///< unanswered, per asker
+/// Of what CLOSE has sealed for one participant, and for all of them.
+inline constexpr std::size_t sealed_ending_bytes_max = 4096 + 64;
+inline constexpr std::size_t sealed_endings_bytes_max = 512u << 10;
+inline constexpr std::size_t queries_of_key_max = 64;  ///< the same of all who ask with one key
+inline constexpr double questions_of_key_at_once = 256;
+inline constexpr double questions_of_key_per_second = 64;
 inline constexpr std::size_t queries_max = 16;         ///< unanswered, per asker
 inline constexpr std::size_t noted_runs_max = 16'384;  ///< runs that wait at serving masters
 inline constexpr int query_memory_s = 60;              ///< the broker passes answers on for so long

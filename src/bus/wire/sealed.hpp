@@ -25,6 +25,7 @@ enum class SealedKind : std::uint8_t {
     join = 4,
     query = 5,
     answer = 6,
+    close = 7,
 };
 
 /// The identity of a process for sealing: the names of the process and of its key, the key, and

@@ -89,6 +89,17 @@ class RouterTransport final : public BrokerTransport {
         if (name == nullptr || key == nullptr) return nullptr;
         return std::make_shared<const Identity>(Identity{name, key});
     }
+    /// Of another machine. Everybody on this one has the same address, and nobody of them is to
+    /// be held off for what another one does.
+    std::string address_of(ConnId) override {
+        if (arrived_ == nullptr) return {};
+        const char* const address = zmq_msg_gets(arrived_, "Peer-Address");
+        if (address == nullptr) return {};
+        const std::string_view text = address;
+        const bool here = text.empty() || text.starts_with("127.") || text.starts_with("::1") ||
+                          text.starts_with("::ffff:127.") || text.starts_with("localhost");
+        return here ? std::string() : std::string(text);
+    }
     /// An address was bound whose connections need no key.
     void has_open_ways() noexcept { open_ways_ = true; }
     /// The header of the frame that the core is given now.
@@ -235,6 +246,7 @@ class BrokerLoopImpl final : public BrokerLoop {
                 }
                 if (samples_.pending()) samples_.give(core_.sample(now));
                 sent = look_around(now, idle);
+                note_conduct(now);
             }
             if (now >= core_.next_deadline()) {
                 core_.on_tick(now);
@@ -280,8 +292,8 @@ class BrokerLoopImpl final : public BrokerLoop {
             const bool introduced = introduces(in_);
             connections_.heard(number, *head, introduced);
             const bool large = in_.frame.body.size() >= large_frame_bytes;
-            // (the core takes a header only to pass it on; a HELLO or BULK it only reads)
-            transport_.arrived(introduced ? head : nullptr);
+            // (the core takes a header only to pass it on, and asks only about others)
+            transport_.arrived(head);
             if (!introduced || !take_enrolment(number))
                 core_.on_frame(number, in_.frame, in_.frames, now);
             transport_.arrived(nullptr);
@@ -342,6 +354,16 @@ class BrokerLoopImpl final : public BrokerLoop {
             (void)transport_.send(answer.connection, frame);
             enrolled_.emplace_back(answer.connection, now + closed_after_enrolment);
         }
+    }
+
+    /// Once a second, when there is something new.
+    void note_conduct(TimePoint now) {
+        if (gate_ == nullptr || core_.conduct().changes() == conduct_noted_ ||
+            now - conduct_noted_at_ < std::chrono::seconds(1))
+            return;
+        conduct_noted_ = core_.conduct().changes();
+        conduct_noted_at_ = now;
+        gate_->note_conduct(core_.conduct().rows(now));
     }
 
     void pass_answers() {
@@ -425,6 +447,8 @@ class BrokerLoopImpl final : public BrokerLoop {
     /// Connections that were answered ENROL, and when they are closed: they have nothing more to
     /// say.
     std::deque<std::pair<std::uint32_t, TimePoint>> enrolled_;
+    std::uint64_t conduct_noted_ = 0;
+    TimePoint conduct_noted_at_{};
     SampleDesk samples_;
     std::vector<std::string> endpoints_;
 };
@@ -457,8 +481,7 @@ Result<std::unique_ptr<BrokerLoop>> BrokerLoop::bind(BrokerOptions options) {
         auto own = read_own_key(options.certificates);
         if (!own) return tl::unexpected(own.error());
         keys = std::move(own->pair);
-        auto opened =
-            Gate::open(options.context, options.certificates, keys->public_key, own->expires);
+        auto opened = Gate::open(options.context, options.certificates, *keys, own->expires);
         if (!opened) return tl::unexpected(opened.error());
         gate = std::move(*opened);
     }

@@ -13,12 +13,15 @@
 #include <deque>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "base/clock.hpp"
+#include "base/files.hpp"
 #include "base/hash.hpp"
+#include "base/text.hpp"
 #include "bus/core/allowance.hpp"
 #include "bus/keys/allow_list_file.hpp"
 #include "bus/keys/enrolment.hpp"
@@ -26,7 +29,9 @@
 #include "bus/wire/control.hpp"
 #include "bus/wire/enrolment.hpp"
 #include "bus/zmq/bell.hpp"
+#include "bus/zmq/conduct_file.hpp"
 #include "bus/zmq/context_impl.hpp"
+#include "bus/zmq/possession.hpp"
 #include "observe/log.hpp"
 
 namespace vflbus::bus {
@@ -41,6 +46,8 @@ constexpr std::uint8_t all_rights = 0xff;
 constexpr AllowanceLimits enrolments_of_key{.most = 4, .per_second = 0.5};
 constexpr AllowanceLimits enrolments{.most = 256, .per_second = 64};
 constexpr std::size_t enrolling_keys_max = 4096;
+// a handshake costs more than what it lets in: of each key that is let in
+constexpr AllowanceLimits connections_of_key{.most = 512, .per_second = 32};
 constexpr std::size_t enrolments_waiting_max = 64;
 
 std::string text_in(const zmq::message_t& part) {
@@ -75,17 +82,18 @@ void warn_of_expiry(const AllowList& list) {
 class GateImpl final : public Gate {
   public:
     GateImpl(std::shared_ptr<Context> context, std::shared_ptr<AllowListFile> file,
-             const std::filesystem::path& directory, const PublicKey& own, Seconds own_expires)
+             const std::filesystem::path& directory, const KeyPair& own, Seconds own_expires)
         : context_(std::move(context)),
           file_(std::move(file)),
           directory_(directory),
+          own_(own),
           enrolments_(enrolments, clock_now()),
           lines_(refusal_lines, clock_now()),
           socket_(context_->zmq, zmq::socket_type::rep) {
         auto owner = std::make_shared<Allowed>();
         owner->name = broker_key_name;
-        owner->fingerprint = fingerprint_of(own);
-        owner->key = own;
+        owner->fingerprint = fingerprint_of(own.public_key);
+        owner->key = own.public_key;
         owner->rights = all_rights;
         owner->expires = own_expires;
         owner_ = std::move(owner);
@@ -127,6 +135,11 @@ class GateImpl final : public Gate {
             enrolling_.try_emplace(request.shown, enrolments_of_key, now).first->second;
         if (!own.take(1, now) || !enrolments_.take(1, now)) return;
         waiting_.push_back(std::move(request));
+        wake_.ring();
+    }
+    void note_conduct(std::vector<ConductRow> rows) override {
+        const std::lock_guard held(lock_);
+        conduct_ = std::move(rows);
         wake_.ring();
     }
     std::vector<EnrolFrame> enrol_answers() override {
@@ -180,6 +193,7 @@ class GateImpl final : public Gate {
         }
         while (enrol_one()) {
         }
+        write_conduct();
         pollfd ready[] = {{descriptor_of(socket_), POLLIN, 0}, {wake_.fd(), POLLIN, 0}};
         (void)::poll(ready, 2, looks_every_ms);
         (void)wake_.rung();
@@ -188,6 +202,17 @@ class GateImpl final : public Gate {
         if (!always && now - looked_ < std::chrono::milliseconds(looks_every_ms)) return;
         looked_ = now;
         look_at_list(always);
+    }
+
+    void write_conduct() {
+        std::optional<std::vector<ConductRow>> rows;
+        {
+            const std::lock_guard held(lock_);
+            rows.swap(conduct_);
+        }
+        if (!rows) return;
+        // (where the directory is read-only, the log has the same)
+        (void)write_file_atomically(conduct_path(directory_), conduct_text(*rows, wall_seconds()));
     }
 
     void look_at_list(bool always) {
@@ -225,16 +250,37 @@ class GateImpl final : public Gate {
         return true;
     }
 
+    /// Whether who says a key has its secret.
+    bool is_own(const PublicKey& key, const std::string& shown, const EnrolRequest& request) const {
+        const auto said = request.extensions.find(extension_possession);
+        if (said == request.extensions.end()) return false;
+        const auto proof = proof_of({key, own_.public_key, shown, request.name}, own_.secret, key);
+        if (!proof || said->second.size() != proof->size()) return false;
+        std::uint8_t differs = 0;  // in a time that says nothing of where
+        for (std::size_t i = 0; i < proof->size(); ++i) differs |= (*proof)[i] ^ said->second[i];
+        return differs == 0;
+    }
+
     /// Before it is answered the list that counts has the key, so that the party can come at once.
     Result<EnrolAnswer> enrolled_answer(const std::string& shown, const Bytes& body) {
         const auto request = decode_enrol_request(body);
         if (!request) return tl::unexpected(request.error());
-        if (const auto number = first_not_understood(request->extensions, {}))
+        if (const auto number = first_not_understood(request->extensions, {extension_possession}))
             return fail(Errc::unsupported_version,
                         not_understood("ENROL of " + request->name, *number, "broker"));
         PublicKey key;
         key.bytes = request->key;
         const std::string fingerprint = fingerprint_of(key);
+        if (!is_own(key, shown, *request)) {
+            if (const auto ending = lines_.take(clock_now()))
+                observe::log::warn(
+                    "not joined name={} key={} by={}: it has not shown that it has "
+                    "the secret of that key{}",
+                    printable(request->name), fingerprint, shown, *ending);
+            return fail(Errc::not_allowed,
+                        "the broker lets in no key of which the secret was not shown; use the "
+                        "same vflbus version on all parties");
+        }
         const auto done = bus::enrol(
             directory_, {shown, request->name, key, static_cast<Seconds>(request->expires)},
             wall_seconds());
@@ -299,11 +345,11 @@ class GateImpl final : public Gate {
         std::memcpy(key.bytes.data(), credentials.data(), key.bytes.size());
         Verdict verdict;
         verdict.fingerprint = fingerprint_of(key);
-        if (known(verdict)) return verdict;
+        if (known(verdict)) return within_bounds(verdict, address);
         // who was allowed or invited a moment ago comes before the list is looked at again; that
         // costs a stranger's handshake one stat(2) more
         look_at_list(false);
-        if (known(verdict)) return verdict;
+        if (known(verdict)) return within_bounds(verdict, address);
         const auto list = file_->list();
         const Invited* const invited = list->find_invitation(verdict.fingerprint);
         const auto ending = lines_.take(clock_now());
@@ -320,6 +366,21 @@ class GateImpl final : public Gate {
                            expired == nullptr ? "it is not on the allow-list"
                                               : "the key of " + expired->name + " has expired",
                            *ending);
+        return verdict;
+    }
+
+    /// Whether a key that is known may have one connection more now.
+    Verdict within_bounds(Verdict verdict, const std::string& address) {
+        const TimePoint now = clock_now();
+        if (connecting_.size() >= enrolling_keys_max)
+            std::erase_if(connecting_, [&](const auto& one) { return one.second.full(now); });
+        Allowance& own =
+            connecting_.try_emplace(verdict.name, connections_of_key, now).first->second;
+        if (own.take(1, now)) return verdict;
+        verdict.in = false;
+        if (const auto ending = lines_.take(now))
+            observe::log::warn("not let in key={} from={}: {} connects too often{}",
+                               verdict.fingerprint, address, verdict.name, *ending);
         return verdict;
     }
 
@@ -343,8 +404,10 @@ class GateImpl final : public Gate {
     std::shared_ptr<Context> context_;
     std::shared_ptr<AllowListFile> file_;
     std::filesystem::path directory_;
+    KeyPair own_;
     std::shared_ptr<const Allowed> owner_;
-    std::mutex lock_;  ///< of the four that follow
+    std::mutex lock_;                                 ///< of the five that follow
+    std::optional<std::vector<ConductRow>> conduct_;  ///< that is not written yet
     Allowance enrolments_;
     std::map<std::string, Allowance> enrolling_;  ///< by fingerprint
     std::deque<EnrolFrame> waiting_;
@@ -358,6 +421,7 @@ class GateImpl final : public Gate {
     TimePoint looked_{};
     TimePoint told_{};
     LineAllowance lines_;
+    std::map<std::string, Allowance> connecting_;  ///< by name of the key
     zmq::socket_t socket_;
     std::thread thread_;
 };
@@ -365,8 +429,9 @@ class GateImpl final : public Gate {
 }  // namespace
 
 Result<std::unique_ptr<Gate>> Gate::open(std::shared_ptr<Context> context,
-                                         const std::filesystem::path& directory,
-                                         const PublicKey& own, Seconds own_expires) {
+                                         const std::filesystem::path& directory, const KeyPair& own,
+                                         Seconds own_expires) {
+    if (auto begun = begin_allow_list(directory); !begun) return tl::unexpected(begun.error());
     auto file = AllowListFile::open(allow_list_path(directory), [](const std::string& line) {
         observe::log::warn({.part = "access"}, "{}", line);
     });

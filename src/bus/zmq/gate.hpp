@@ -16,6 +16,7 @@
 
 #include "base/errc.hpp"
 #include "bus/core/access.hpp"
+#include "bus/core/conduct.hpp"
 #include "bus/wire/codec.hpp"
 #include "bus/wire/header.hpp"
 #include "bus/zmq/context.hpp"
@@ -49,7 +50,7 @@ class Gate : public Access {
     /// Errors: those of the allow-list; address, when the context has a gate already.
     static Result<std::unique_ptr<Gate>> open(std::shared_ptr<Context> context,
                                               const std::filesystem::path& directory,
-                                              const PublicKey& own, Seconds own_expires);
+                                              const KeyPair& own, Seconds own_expires);
     /// Whether a connection with that key may say ENROL: it is one of the list, or of an
     /// invitation, which may say nothing else, as `entry` knows nothing of it.
     [[nodiscard]] virtual bool may_enrol(const std::string& fingerprint) const = 0;
@@ -58,6 +59,10 @@ class Gate : public Access {
     virtual void enrol(EnrolFrame request) = 0;
     /// What is to be sent to parties that have said ENROL, and then their connections are closed.
     [[nodiscard]] virtual std::vector<EnrolFrame> enrol_answers() = 0;
+
+    /// What is held against keys now, for `vflbus members`: written beside the list, where that
+    /// can be done, by the gate's own thread.
+    virtual void note_conduct(std::vector<ConductRow> rows) = 0;
 
     /// Readable when the list has changed, or there are answers, since `changed`
     /// was last asked.

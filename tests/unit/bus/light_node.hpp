@@ -3,6 +3,7 @@
 // A thousand of them fit into one thread.
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,7 @@ class LightNode {
     std::size_t replies = 0;        ///< to our requests, without error
     std::vector<Failure> failures;  ///< instead of a reply
     std::vector<Ending> endings;    ///< of runs
+    std::optional<Failure> fatal;   ///< why its link will not come up again
 
   private:
     static TimePoint now() { return std::chrono::steady_clock::now(); }
@@ -61,6 +63,7 @@ class LightNode {
             failures.push_back(e.error);
     }
     void on(RunJoined&) { ++joined; }
+    void on(LinkFatal& e) { fatal = e.failure; }
     void on(RunClosed& e) { endings.push_back(e.ending); }
     template <class Event>
     void on(Event&) {}

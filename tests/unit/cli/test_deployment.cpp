@@ -42,6 +42,13 @@ TEST_CASE("with keys an export hands each party its own, and the broker its list
     CHECK(has(yaml, "secretName: vflbus-broker-keys"));
     CHECK(has(yaml, "secretName: vflbus-member-0-keys, defaultMode: 0440}"));
     CHECK(has(yaml, "{name: VFLBUS_CERTIFICATES, value: \"/etc/vflbus/keys\"}"));
+    // what joins changes the list, which is where it can be written
+    CHECK(has(yaml, "--from-literal=allow-list.at=/var/lib/vflbus"));
+    CHECK(has(yaml, "- {name: list, mountPath: /var/lib/vflbus}"));
+    CHECK(has(yaml, "- {name: list, persistentVolumeClaim: {claimName: vflbus-broker-list}}"));
+    CHECK(has(yaml, "kind: PersistentVolumeClaim\nmetadata:\n  name: vflbus-broker-list\n"));
+    CHECK(has(cli::systemd_units(example.deployment()).at("vflbus-broker.service"),
+              "ReadWritePaths=/etc/vflbus/keys\n"));
     // where keys lie here is nobody's business there
     CHECK_FALSE(has(yaml, "somebody"));
     const auto units = cli::systemd_units(example.deployment());

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <thread>
 
 #include "base/clock.hpp"
@@ -18,7 +19,11 @@
 #include "bus/keys/allow_list_file.hpp"
 #include "bus/wire/enrolment.hpp"
 #include "bus/zmq/broker_loop.hpp"
+#include "bus/zmq/conduct_file.hpp"
+#include "bus/zmq/context_impl.hpp"
 #include "bus/zmq/gate.hpp"
+#include "bus/zmq/handshake.hpp"
+#include "bus/zmq/possession.hpp"
 #include "bus/zmq/probe.hpp"
 #include "catch.hpp"
 #include "light_node.hpp"
@@ -239,7 +244,7 @@ TEST_CASE("one key that says ENROL again and again keeps no others from joining"
     REQUIRE(::mkdtemp(text.data()) != nullptr);
     const fs::path path = text;
     const KeyPair own = make_key_pair();
-    const auto gate = Gate::open(make_context(1), path, own.public_key, wall_seconds() + 1000);
+    const auto gate = Gate::open(make_context(1), path, own, wall_seconds() + 1000);
     REQUIRE(gate);
     const auto say = [&](const std::string& shown) {
         EnrolFrame frame;
@@ -262,4 +267,106 @@ TEST_CASE("one key that says ENROL again and again keeps no others from joining"
     CHECK(answers["greedy"] >= 4);
     CHECK(answers["greedy"] <= 4 + earned);  // one more in 2 s
     fs::remove_all(path);
+}
+
+TEST_CASE("a key is put on the list only by who has its secret", "[gate]") {
+    std::string text = (fs::temp_directory_path() / "vflbus-enrol-XXXXXX").string();
+    REQUIRE(::mkdtemp(text.data()) != nullptr);
+    const fs::path path = text;
+    const KeyPair broker = make_key_pair();
+    const KeyPair member = make_key_pair();
+    const KeyPair fresh = make_key_pair();
+    const std::string shown = fingerprint_of(member.public_key);
+    REQUIRE(write_file_atomically(allow_list_path(path),
+                                  "member-0 " + shown + " role=member expires=2090-01-01\n"));
+    // each at a gate of its own: one key is heard only so often
+    const auto answer = [&](const Extensions& extensions) {
+        const auto gate = Gate::open(make_context(1), path, broker, wall_seconds() + 1000);
+        REQUIRE(gate);
+        EnrolFrame frame;
+        frame.shown = shown;
+        frame.header.kind = Kind::enrol;
+        frame.body = encode(
+            EnrolRequest{"member-0", fresh.public_key.bytes, 4'000'000'000, "0.1.0", extensions});
+        (*gate)->enrol(std::move(frame));
+        const TimePoint end = clock_now() + enough;
+        while (clock_now() < end) {
+            for (EnrolFrame& said : (*gate)->enrol_answers()) return said;
+            std::this_thread::sleep_for(milliseconds(2));
+        }
+        FAIL("no answer");
+        return EnrolFrame{};
+    };
+    const auto listed = [&] {
+        const auto list = read_file(allow_list_path(path));
+        return list && list->find(text_of(fresh.public_key)) != std::string::npos;
+    };
+    const Possession what{fresh.public_key, broker.public_key, shown, "member-0"};
+    const auto proved = [&](const Possession& of, const SecretKey& mine, const PublicKey& theirs) {
+        const auto proof = proof_of(of, mine, theirs);
+        REQUIRE(proof);
+        return Extensions{{extension_possession, *proof}};
+    };
+    // who has the secret of another key, or proves something else
+    for (const Extensions& wrong :
+         {Extensions{}, Extensions{{extension_possession, Bytes(32, 0)}},
+          Extensions{{extension_possession, {}}}, proved(what, member.secret, broker.public_key),
+          proved({fresh.public_key, broker.public_key, shown, "member-1"}, fresh.secret,
+                 broker.public_key),
+          proved({member.public_key, broker.public_key, shown, "member-0"}, fresh.secret,
+                 broker.public_key),
+          proved({fresh.public_key, broker.public_key, "AAAA", "member-0"}, fresh.secret,
+                 broker.public_key)}) {
+        const EnrolFrame said = answer(wrong);
+        CHECK(said.header.kind == Kind::error);
+        CHECK(static_cast<Errc>(said.header.aux) == Errc::not_allowed);
+        CHECK_FALSE(listed());
+    }
+    const EnrolFrame good = answer(proved(what, fresh.secret, broker.public_key));
+    CHECK(good.header.kind == Kind::enrol);
+    CHECK(listed());
+    fs::remove_all(path);
+}
+
+TEST_CASE("a key that breaks the protocol is cut, held off, shown, and may come again", "[gate]") {
+    KeyedBroker broker;
+    broker.allow("hostile", "role=node");
+    broker.allow("honest", "role=node");
+    auto honest = node_of(broker, "honest", "node");
+    REQUIRE(poll_until({honest.get()}, [&] { return honest->core().up(); }));
+    const auto keys = load_link_keys(KeySource{broker.path, "hostile"}, "hostile", wall_seconds());
+    REQUIRE(keys);
+    const auto context = make_context(1);
+    zmq::socket_t socket(context->zmq, zmq::socket_type::dealer);
+    set_common_options(socket);
+    set_link_keys(socket, *keys);
+    socket.set(zmq::sockopt::sndtimeo, 100);
+    socket.connect(broker.tcp);
+    // what is held against it is in a file for `vflbus members`, whenever the broker gets to it
+    const auto noted = [&]() -> std::optional<NotedConduct> {
+        const auto text = read_file(conduct_path(broker.path));
+        if (!text) return {};
+        for (NotedConduct& one : parse_conduct(*text))
+            if (one.name == "hostile" && one.cuts > 0) return one;
+        return {};
+    };
+    REQUIRE(poll_until({honest.get()}, [&] {
+        (void)socket.send(zmq::str_buffer("no frame"), zmq::send_flags::dontwait);
+        return noted().has_value();
+    }));
+    CHECK(noted()->breaches > static_cast<std::uint64_t>(breaches_borne.most));
+    CHECK(honest->core().up());
+    socket.close();
+    // once it keeps to the protocol it gets in again
+    auto hostile = node_of(broker, "hostile", "node");
+    REQUIRE(poll_until({honest.get()}, [&] {
+        hostile->poll(clock_now() + milliseconds(2));
+        if (hostile->fatal) {
+            CHECK(hostile->fatal->code == Errc::held_off);
+            std::this_thread::sleep_for(milliseconds(20));
+            hostile = node_of(broker, "hostile", "node");
+        }
+        return hostile->core().up();
+    }));
+    CHECK(honest->core().up());
 }

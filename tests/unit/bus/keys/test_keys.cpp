@@ -288,6 +288,27 @@ TEST_CASE("a list that is written anew stays readable for whom it was", "[keys]"
     ::umask(before);
 }
 
+TEST_CASE("beside keys that cannot be written the list is elsewhere", "[keys]") {
+    const KeyDirectory dir;
+    const KeyDirectory elsewhere;
+    const std::string first = "a " + text_of(make_key_pair().public_key) + " expires=2027-01-15\n";
+    const std::string second = "b " + text_of(make_key_pair().public_key) + " expires=2027-01-15\n";
+    REQUIRE(write_file_atomically(dir.path / "allow-list", first));
+    const fs::path state = elsewhere.path / "state";
+    REQUIRE(write_file_atomically(dir.path / "allow-list.at", state.string() + "\n"));
+    CHECK(allow_list_path(dir.path) == state / "allow-list");
+    // it begins as the one beside the keys, which then stays as it is
+    REQUIRE(begin_allow_list(dir.path));
+    CHECK(read_file(state / "allow-list").value() == first);
+    REQUIRE(change_allow_list(
+        dir.path, [&](const std::string& text) { return Result<std::string>(text + second); }));
+    CHECK(read_file(state / "allow-list").value() == first + second);
+    REQUIRE(begin_allow_list(dir.path));
+    CHECK(read_file(state / "allow-list").value() == first + second);
+    CHECK(read_file(dir.path / "allow-list").value() == first);
+    CHECK_FALSE(fs::exists(dir.path / "allow-list.lock"));
+}
+
 TEST_CASE("half of a pair of keys is not left behind", "[keys]") {
     const KeyDirectory dir;
     // where the public half is written first there is a directory already

@@ -1,0 +1,156 @@
+// Peers that break the protocol, and what one key may have of a broker in all: docs/protocol.md,
+// sections 10 and 13.
+
+#include <algorithm>
+
+#include "base/planted.hpp"
+#include "base/text.hpp"
+#include "bus/core/broker_state.hpp"
+
+namespace vflbus::bus {
+
+/// Under what name conduct is remembered: that of the key, else the address. Empty: nothing is
+/// known of the connection, and only it itself can be cut.
+std::string BrokerCore::who(const Identity* key, ConnId conn) const {
+    if (key != nullptr && !key->needs_no_key) return key->name;
+    return config_.access == nullptr ? transport_.address_of(conn) : std::string();
+}
+
+/// The frame that is being worked on breaks the protocol. Its connection is looked at when that is
+/// done, as closing it in the middle would take its node away from those who work with it.
+void BrokerCore::note_breach() noexcept {
+    breached_ = true;
+}
+
+/// Counts the breach, and cuts who has made too many. All connections of the key end, whatever
+/// name it used on them.
+void BrokerCore::settle_breach(ConnId from, TimePoint now) {
+    breached_ = false;
+    ++counters_.breaches;
+    Connection* const connection = connections_.find(from);
+    if (connection == nullptr) return;
+    Node* const node = connection->node;
+    const std::shared_ptr<const Identity> key =
+        node != nullptr ? node->key : transport_.identity_of(from);
+    const std::string whose = who(key.get(), from);
+    const bool too_many =
+        whose.empty() ? !connection->breaches.take(1, now) : conduct_.breach(whose, now);
+    if (!too_many || VFLBUS_PLANTED(breach_not_cut)) return;
+    ++counters_.cuts;
+    if (whose.empty()) {
+        tell_refusal(
+            "cut " + (node == nullptr ? std::string("a stranger") : "name=" + node->hello.name) +
+                ": it breaks the protocol again and again",
+            now);
+        return cut(from, now);
+    }
+    const double seconds = std::chrono::duration<double>(conduct_.held_off(whose, now)).count();
+    tell_refusal("cut and held off name=" + printable(whose) +
+                     (key == nullptr || key->needs_no_key ? "" : " key=" + key->fingerprint) +
+                     " seconds=" + std::to_string(static_cast<long>(seconds + 0.5)) +
+                     " times=" + std::to_string(conduct_.cuts(whose)) +
+                     ": it breaks the protocol again and again",
+                 now);
+    std::vector<ConnId> all{from};
+    for (const auto& [id, other] : nodes_)
+        if (other->conn != 0 && other->conn != from && key != nullptr && !key->needs_no_key &&
+            other->key != nullptr && other->key->name == key->name)
+            all.push_back(other->conn);
+    for (const ConnId conn : all) cut(conn, now);
+}
+
+/// Closes a connection, and the session that has it. Those who work with the node hear of it as of
+/// a connection that broke: whether it comes back, it decides.
+void BrokerCore::cut(ConnId conn, TimePoint now) {
+    const Connection* const connection = connections_.find(conn);
+    if (connection == nullptr) return;
+    Node* const node = connection->node;
+    if (node != nullptr) {
+        const ConnId main = node->conn;
+        const ConnId bulk = node->bulk.conn;
+        disconnect(*node, Ended::session, now);
+        for (const ConnId one : {main, bulk})
+            if (one != 0 && one != conn) close_stranger(one);
+    }
+    close_stranger(conn);
+}
+
+/// A connection that is no node's. It is known until it is closed, as what was on its way still
+/// comes.
+void BrokerCore::close_stranger(ConnId conn) {
+    Connection* const connection = connections_.find(conn);
+    if (connection != nullptr && connection->node != nullptr) return;
+    if (connection != nullptr) connection->cut = true;
+    transport_.close(conn);
+}
+
+/// Whether who says HELLO has to wait, as it was cut a moment ago. It was told.
+bool BrokerCore::held_off(ConnId from, const Identity* key, TimePoint now) {
+    if (conduct_.empty()) return false;
+    const std::string whose = who(key, from);
+    const Duration left = conduct_.held_off(whose, now);
+    if (left <= Duration{} || VFLBUS_PLANTED(hold_off_forgotten)) return false;
+    refuse_hello(from, Errc::held_off,
+                 whose + " has broken the protocol again and again, was cut " +
+                     std::to_string(conduct_.cuts(whose)) + " times" +
+                     " for it, and may come again in " +
+                     human_seconds(std::chrono::duration<double>(left).count()));
+    ended_.push_back(from);
+    return true;
+}
+
+// -- what one key may have in all --------------------------------------------------
+
+/// Whether two nodes count as one where what each may have is counted: they are of one key.
+bool BrokerCore::same_account(const Node& a, const Node& b) noexcept {
+    if (&a == &b) return true;
+    return a.key != nullptr && b.key != nullptr && !a.key->needs_no_key && !b.key->needs_no_key &&
+           a.key->name == b.key->name;
+}
+
+template <class Add>
+std::uint64_t BrokerCore::of_account(const Node& node, Add&& add) const {
+    if (node.key == nullptr || node.key->needs_no_key) return add(node);
+    std::uint64_t all = 0;
+    for (const auto& [id, other] : nodes_)
+        if (same_account(node, *other)) all += add(*other);
+    return all;
+}
+
+/// What waits here for all nodes of a key.
+std::uint64_t BrokerCore::queued_for_account(const Node& node) const {
+    return of_account(node, [](const Node& one) { return one.queued_cost(); });
+}
+
+/// How many of its questions wait for an answer.
+std::size_t BrokerCore::questions_of_account(const Node& node) const {
+    return of_account(node, [&](const Node& one) {
+        return static_cast<std::uint64_t>(std::distance(asked_.lower_bound({one.id, 0}),
+                                                        asked_.upper_bound({one.id, UINT64_MAX})));
+    });
+}
+
+/// Whether a key may have one node more. It may have one, and more while as many stay free as it
+/// then has.
+bool BrokerCore::may_have_node(const Identity* key) const {
+    if (!rights_.asks(key) || key == nullptr) return true;
+    const auto has = static_cast<std::size_t>(std::ranges::count_if(nodes_, [&](const auto& entry) {
+        return entry.second->key != nullptr && entry.second->key->name == key->name;
+    }));
+    return has == 0 || has + 1 <= config_.limits.nodes - nodes_.size() - 1;
+}
+
+/// Whether a key has asked more than it may, but for notes. It was told.
+bool BrokerCore::asks_too_often(Node& node, const Header& query, TimePoint now) {
+    const bool is_note = query.type == static_cast<std::uint16_t>(Question::note);
+    if (!asked_for_rights(node) || node.key == nullptr || is_note) return false;
+    Allowance& own = asking_.try_emplace(node.key->name, questions_of_key, now).first->second;
+    if (own.take(1, now)) return false;
+    send_answer(node, query, broker_node,
+                fail(Errc::too_many,
+                     "the key of " + node.hello.name + " asks too often; ask again in a moment"),
+                now);
+    return true;
+}
+
+}  // namespace vflbus::bus

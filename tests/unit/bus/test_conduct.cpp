@@ -1,0 +1,234 @@
+// Peers that break the protocol: cut, counted, and kept out for longer each time; and what one key
+// may have of a broker in all.
+
+#include "broker_fixture.hpp"
+#include "bus/core/conduct.hpp"
+#include "bus/wire/frame.hpp"
+#include "bus/wire/questions.hpp"
+#include "keyed_broker.hpp"
+
+using namespace vflbus;
+using namespace vflbus::bus;
+
+namespace {
+
+constexpr auto borne = static_cast<int>(breaches_borne.most);
+
+/// As many frames from there as may not be borne any more, each with a kind that no node sends.
+void break_protocol(Keyed& k, const std::string& name) {
+    for (int i = 0; i <= borne; ++i) {
+        Header header;
+        header.kind = Kind::welcome;
+        header.src = node_id_of(name);
+        k.frame(k.conn(name), header, {});
+    }
+}
+
+bool is_closed(const Keyed& k, ConnId conn) {
+    return std::find(k.router.closed.begin(), k.router.closed.end(), conn) != k.router.closed.end();
+}
+
+/// On a new connection with that key. True: it was welcomed.
+bool comes_again(Keyed& k, const std::string& connection, const std::string& name, char letter,
+                 const std::string& role, std::int64_t rank) {
+    k.router.frames.clear();
+    k.key(connection, name, letter);
+    k.hello_on(connection, Keyed::as(name, role, rank));
+    REQUIRE(!k.router.frames.empty());
+    const Header& answer = k.router.frames.front().header;
+    if (answer.kind == Kind::welcome) return true;
+    CHECK(answer.kind == Kind::error);
+    CHECK(static_cast<Errc>(answer.aux) == Errc::held_off);
+    return false;
+}
+
+}  // namespace
+
+TEST_CASE("some breaches are borne, and gather again", "[conduct]") {
+    Conduct conduct;
+    TimePoint now{};
+    for (int i = 0; i < borne; ++i) CHECK_FALSE(conduct.breach("a", now));
+    now += seconds(2);
+    CHECK_FALSE(conduct.breach("a", now));
+    CHECK(conduct.held_off("a", now) == Duration{});
+    CHECK(conduct.breach("a", now));
+    CHECK(conduct.held_off("a", now) == first_hold_off);
+    CHECK(conduct.held_off("b", now) == Duration{});
+}
+
+TEST_CASE("each hold-off is twice the one before, up to a bound, and forgiven later", "[conduct]") {
+    Conduct conduct;
+    TimePoint now{};
+    Duration expected = first_hold_off;
+    for (int times = 1; times <= 14; ++times) {
+        while (!conduct.breach("a", now)) {
+        }
+        CHECK(conduct.held_off("a", now) == expected);
+        CHECK(conduct.cuts("a") == static_cast<std::uint64_t>(times));
+        now += expected;
+        CHECK(conduct.held_off("a", now) == Duration{});
+        expected = std::min<Duration>(2 * expected, longest_hold_off);
+    }
+    conduct.forget(now + forgiven_after);
+    CHECK(conduct.cuts("a") == 14);
+    conduct.forget(now + forgiven_after + seconds(1));
+    CHECK(conduct.cuts("a") == 0);
+    CHECK(conduct.empty());
+}
+
+TEST_CASE("conduct of any number of keys takes a bounded room", "[conduct]") {
+    Conduct conduct;
+    for (std::size_t i = 0; i < 3 * conduct_entries_max; ++i)
+        (void)conduct.breach(std::to_string(i), TimePoint{} + milliseconds(i));
+    CHECK(conduct.rows(TimePoint{}).size() == conduct_entries_max);
+}
+
+TEST_CASE("a key that breaks the protocol is cut and kept out for longer each time", "[conduct]") {
+    Keyed k;
+    k.all_enter();
+    Duration expected = first_hold_off;
+    std::string connection = "member-0";
+    for (int times = 1; times <= 4; ++times) {
+        const ConnId conn = k.conn(connection);
+        for (int i = 0; i <= borne; ++i) {
+            Header header;
+            header.kind = Kind::welcome;
+            header.src = node_id_of("member-0");
+            CHECK_FALSE(is_closed(k, conn));
+            k.frame(conn, header, {});
+        }
+        CHECK(is_closed(k, conn));
+        CHECK(k.core->counters().cuts == static_cast<std::uint64_t>(times));
+        // another connection of it is no way around, nor is its other key
+        CHECK_FALSE(comes_again(k, "second" + std::to_string(times), "member-0", 'Z', "member", 0));
+        k.tick(expected - milliseconds(10));
+        CHECK_FALSE(comes_again(k, "third" + std::to_string(times), "member-0", 'A', "member", 0));
+        k.tick(milliseconds(20));
+        connection = "fourth" + std::to_string(times);
+        CHECK(comes_again(k, connection, "member-0", 'A', "member", 0));
+        expected *= 2;
+    }
+    CHECK(std::ranges::count_if(k.lines, [](const std::string& line) {
+              return line.find("cut and held off name=member-0 key=") != std::string::npos;
+          }) == 4);
+    // and nobody else has noticed
+    CHECK(comes_again(k, "member-1", "member-1", 'B', "member", 1));
+}
+
+TEST_CASE("who is held off is closed soon, and hears why", "[conduct]") {
+    Keyed k;
+    k.all_enter();
+    break_protocol(k, "member-0");
+    CHECK_FALSE(comes_again(k, "second", "member-0", 'A', "member", 0));
+    k.tick(milliseconds(500));
+    CHECK(is_closed(k, k.conn("second")));
+}
+
+TEST_CASE("frames that are none, before any HELLO, count against the key of the connection",
+          "[conduct]") {
+    Keyed k;
+    k.key("scanner", "bob", 'D');
+    for (int i = 0; i <= borne; ++i)
+        k.core->on_frame(k.conn("scanner"), Payload::copy_of(Bytes{1, 2, 3}), Payload(), 1, k.now);
+    CHECK(is_closed(k, k.conn("scanner")));
+    CHECK(k.core->conduct().held_off("bob", k.now) > Duration{});
+}
+
+TEST_CASE("where no key is known, an address is held off, or the connection alone is cut",
+          "[conduct]") {
+    struct Addressed final : BrokerTransport {
+        SendResult send(ConnId, Frame& frame) override {
+            Frame taken = std::move(frame);
+            Header header;
+            REQUIRE(decode(taken.header.bytes(), header) == HeaderFault::none);
+            last = header;
+            return SendResult::ok;
+        }
+        void close(ConnId conn) override { closed.insert(conn); }
+        std::string address_of(ConnId conn) override { return conn < 10 ? "192.0.2.7" : ""; }
+        std::set<ConnId> closed;
+        Header last;
+    } transport;
+    TimePoint now{};
+    BrokerCore core(BrokerConfig{}, transport, now);
+    const auto garbage = [&](ConnId conn) {
+        for (int i = 0; i <= borne; ++i)
+            core.on_frame(conn, Payload::copy_of(Bytes{1}), Payload(), 1, now);
+    };
+    const auto hello = [&](ConnId conn) {
+        const Hello said{"n", "node", -1, 1, 7, "0.1.0", {}};
+        Header header;
+        header.kind = Kind::hello;
+        header.src = node_id_of("n");
+        Frame frame = make_frame(header, encode(said));
+        core.on_frame(conn, frame, 2, now);
+        return transport.last.kind;
+    };
+    garbage(1);
+    CHECK(transport.closed.count(1) == 1);
+    CHECK(hello(2) == Kind::error);
+    CHECK(static_cast<Errc>(transport.last.aux) == Errc::held_off);
+    garbage(11);
+    CHECK(transport.closed.count(11) == 1);
+    CHECK(hello(12) == Kind::welcome);
+}
+
+TEST_CASE("all names of one key have one share of nodes, runs and questions", "[conduct]") {
+    Keyed k;
+    k.all_enter();
+    const auto name = [](int i) {
+        char text[32];
+        std::snprintf(text, sizeof text, "rival-%08x", i);
+        return std::string(text);
+    };
+    SECTION("runs") {
+        Limits limits;
+        std::size_t opened = k.core->runs();
+        for (int i = 0; i < 8; ++i) {
+            k.key(name(i), "rival", 'R');
+            k.hello_on(name(i), Keyed::as(name(i), "master"));
+        }
+        for (std::size_t i = 0; i < limits.runs; ++i) {
+            RunId run = run_of(9);
+            run.bytes[0] = static_cast<std::uint8_t>(i);
+            run.bytes[1] = static_cast<std::uint8_t>(i >> 8);
+            const std::string owner = name(static_cast<int>(i % 8));
+            k.open_as(owner, {}, run);
+            if (i % 16 == 0) k.tick(seconds(1));
+        }
+        CHECK(k.core->runs() - opened <= limits.runs / 2);
+        CHECK(k.core->runs() - opened >= limits.runs / 2 - 1);
+    }
+    SECTION("questions at once, and a second") {
+        int answered = 0;
+        for (int i = 0; i < 4; ++i) {
+            k.key(name(i), "rival", 'R');
+            k.hello_on(name(i), Keyed::as(name(i), "node", -1, {"asks"}));
+        }
+        k.router.frames.clear();
+        for (int i = 0; i < 1000; ++i)
+            k.ask(name(i % 4), "", Question::nodes, encode_nodes_query(10));
+        for (const SentFrame& sent : k.router.frames)
+            if (sent.header.kind == Kind::answer && (sent.header.flags & flag::error) == 0)
+                ++answered;
+        CHECK(answered == static_cast<int>(questions_of_key_at_once));
+        // somebody else is answered meanwhile
+        k.router.frames.clear();
+        k.ask("alice-0123456789abcdef", "", Question::nodes, encode_nodes_query(10));
+        CHECK((k.router.frames.back().header.flags & flag::error) == 0);
+    }
+    SECTION("questions that wait for an answer") {
+        for (int i = 0; i < 8; ++i) {
+            k.key(name(i), "master", 'M');
+            const std::string as = "master" + name(i).substr(5);
+            k.key(as, "master", 'M');
+            k.hello_on(as, Keyed::as(as, "node", -1, {"asks"}));
+            k.router.frames.clear();
+            for (std::size_t q = 0; q < queries_max; ++q) k.ask(as, "master", Question::status, {});
+        }
+        const auto refused = std::ranges::count_if(k.router.frames, [](const SentFrame& sent) {
+            return sent.header.kind == Kind::answer && (sent.header.flags & flag::error) != 0;
+        });
+        CHECK(refused == static_cast<int>(queries_max));
+    }
+}
