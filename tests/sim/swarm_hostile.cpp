@@ -47,7 +47,7 @@ void Swarm::build_hostile(std::uint64_t seed) {
     // its owner notices in the end; a draw of its own, so that other stories stay as they are
     Rng revoked(mix_seed(seed, 4000));
     if (plan_.world.keys && plan_.hostile_owner && revoked.below(2) == 0)
-        world_.after(milliseconds(2000 + revoked.below(20'000)), [this] {
+        world_.after(milliseconds(300 + revoked.below(5'000)), [this] {
             ++count("a key is revoked");
             world_.revoke("mallory");
         });

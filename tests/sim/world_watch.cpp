@@ -59,6 +59,10 @@ void World::watch_broker(Connection& connection, const bus::Frame& frame) {
                 broker_->conduct().held_off(node.name, broker_clock()) > Duration{})
                 violate(node.name + " is welcomed although it is held off");
             return watch_welcome(connection);
+        case Kind::pong:
+            if (options_.keys && allowed_.entry(node.name) == nullptr)
+                violate("the broker answers " + node.name + ", whose key was revoked");
+            return;
         case Kind::query:
             return watch_query(header);
         case Kind::request:

@@ -88,7 +88,6 @@ inline constexpr std::size_t sealed_endings_bytes_max = 512u << 10;
 inline constexpr std::size_t queries_of_key_max = 64;  ///< the same of all who ask with one key
 inline constexpr double questions_of_key_at_once = 256;
 inline constexpr double questions_of_key_per_second = 64;
-inline constexpr std::size_t queries_max = 16;         ///< unanswered, per asker
 inline constexpr std::size_t noted_runs_max = 16'384;  ///< runs that wait at serving masters
 inline constexpr int query_memory_s = 60;              ///< the broker passes answers on for so long
 inline constexpr int query_again_s = 1;  ///< and a repeated question after so long at the earliest
