@@ -90,10 +90,9 @@ std::string secret_in(const std::string& file) {
 TEST_CASE("a training with keys has the same model, and no secret is told anywhere", "[keys]") {
     const TempDir dir;
     make_example(dir);
-    const Finished plain =
-        run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id", run_id, "--set",
-                  "output.runs_dir=" + dir / "plain", "--set", "data.alignment=psi", "--set",
-                  "run.protocol=encrypted"});
+    const Finished plain = run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id",
+                                     run_id, "--set", "output.runs_dir=" + dir / "plain", "--set",
+                                     "data.alignment=psi", "--set", "run.protocol=encrypted"});
     REQUIRE(plain.exit_code == 0);
     KeyedBus bus(dir);
     Process zero(dir, bus.actor("member-0", {"--verbose"}));
@@ -108,9 +107,10 @@ TEST_CASE("a training with keys has the same model, and no secret is told anywhe
     CHECK(of_zero.exit_code == 0);
     CHECK(of_one.exit_code == 0);
     // the default of parties with keys, said when the run begins
-    CHECK(done.err.find("protocol encrypted: the master sees the sum of the members' partial scores "
-                        "and no member's own; every member sees the gradient of its own columns "
-                        "alone") != std::string::npos);
+    CHECK(
+        done.err.find("protocol encrypted: the master sees the sum of the members' partial scores "
+                      "and no member's own; every member sees the gradient of its own columns "
+                      "alone") != std::string::npos);
     const Models trained = models(fs::path(dir / "runs") / run_id);
     CHECK(trained.size() == 3);
     CHECK(trained == models(fs::path(dir / "plain") / run_id));
@@ -448,6 +448,8 @@ TEST_CASE("the broker's memory has nothing of what parties say", "[keys]") {
                             "data.id_salt=SALT-OF-THE-AGREED-TEXT-71c9",
                             "--set",
                             std::string("bus.seal=") + (sealed ? "auto" : "off"),
+                            "--set",
+                            "run.protocol=honest",  // numbers that can be looked for
                             "--set",
                             "model.solver=sgd",
                             "--set",

@@ -108,14 +108,14 @@ void World::watch_broker(Connection& connection, const bus::Frame& frame) {
 
 /// Only who has the right to it stops runs of others, or hands some in.
 void World::watch_query(const bus::Header& header) {
-    const auto question = static_cast<bus::Question>(header.type);
-    if (!options_.keys || (question != bus::Question::stop && question != bus::Question::submit))
+    const auto asked = static_cast<bus::Question>(header.type);
+    if (!options_.keys || (asked != bus::Question::stop && asked != bus::Question::submit))
         return;
     for (const auto& node : nodes_) {
         if (node->id != header.src || node->id == header.dst) continue;
         const auto entry = allowed_.entry(node->name);
         if (entry == nullptr || entry->rights == 0)
-            violate("the broker passes on a question of " + node->name +
+            violate("the broker passes on a asked of " + node->name +
                     " without the right to it");
         return;
     }
