@@ -115,7 +115,7 @@ void World::watch_query(const bus::Header& header) {
         if (node->id != header.src || node->id == header.dst) continue;
         const auto entry = allowed_.entry(node->name);
         if (entry == nullptr || entry->rights == 0)
-            violate("the broker passes on a asked of " + node->name +
+            violate("the broker passes on a question of " + node->name +
                     " without the right to it");
         return;
     }
