@@ -28,11 +28,13 @@ using observe::Align;
 constexpr Duration settle_patience = std::chrono::milliseconds(1500);
 constexpr const char* clear_screen = "\x1b[H\x1b[J";
 
-/// While it lives, a key is read without Enter and not shown.
+/// While it lives, and if it is `wanted`, a key is read without Enter and not shown. Not wanted by
+/// what draws nothing: in the background of a shell a process that sets the terminal is stopped.
 class KeyReader {
   public:
-    KeyReader() {
-        if (::isatty(STDIN_FILENO) == 0 || ::tcgetattr(STDIN_FILENO, &before_) != 0) return;
+    explicit KeyReader(bool wanted) {
+        if (!wanted || ::isatty(STDIN_FILENO) == 0 || ::tcgetattr(STDIN_FILENO, &before_) != 0)
+            return;
         termios raw = before_;
         raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
         changed_ = ::tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
@@ -124,12 +126,15 @@ std::string picture(const Live& live) {
     std::uint64_t going_on = 0;
     for (const RunId& id : live.order())
         going_on += bus::finished(live.find(id)->row.state) ? 0 : 1;
-    std::string text = live.broker() + "  " + time_text(wall_now_ms()) +
-                       (output_terminal() ? "" : " (UTC)") + "  " + std::to_string(up) + " of " +
-                       std::to_string(live.nodes().size()) + " nodes up, " +
-                       std::to_string(going_on) + " of " + std::to_string(live.order().size()) +
-                       " runs going on\n";
-    if (!live.trouble().empty()) text += live.trouble() + "\n";
+    std::string head =
+        live.broker() + "  " + time_text(wall_now_ms()) + (output_terminal() ? "" : " (UTC)") +
+        "  " + std::to_string(up) + " of " + std::to_string(live.nodes().size()) + " nodes up, " +
+        std::to_string(going_on) + " of " + std::to_string(live.order().size()) + " runs going on";
+    // a line that the terminal breaks would push the first ones out of the window
+    if (!live.trouble().empty()) head += "\n" + live.trouble() + "; below is what was last heard";
+    std::string text;
+    for (const std::string& line : split(head, '\n'))
+        text += observe::wrapped(line, output_columns()) + "\n";
     text += "\n" + nodes_table(live);
     if (!live.order().empty()) text += "\n" + runs_table(live);
     return text;
@@ -160,7 +165,7 @@ int run(const TopArguments& arguments) {
     if (!live.connected()) return report_failure(arguments, {Errc::unreachable, live.trouble()});
     const bool draws = output_terminal() && !arguments.json;
     const std::uint64_t times = arguments.times != 0 ? arguments.times : draws ? 0 : 1;
-    const KeyReader keys;
+    const KeyReader keys(draws);
     for (std::uint64_t shown = 0; !stop.stopped();) {
         if (arguments.json)
             print(overview_json(live) + "\n");

@@ -1,9 +1,11 @@
 // `vflbus ui` and `vflbus top` as a plain HTTP client and a pipe see them; a real browser looks at
 // the page in ./dev observe ui.
 
+#include <algorithm>
 #include <csignal>
 #include <memory>
 #include <set>
+#include <sstream>
 #include <string>
 
 #include "catch.hpp"
@@ -69,6 +71,37 @@ std::function<bool(const std::string&)> all_of(std::set<std::string> texts) {
             if (told.find(text) == std::string::npos) return false;
         return true;
     };
+}
+
+/// `vflbus` at a terminal of 40 columns and 10 lines, in front or in the background of a shell;
+/// with exit code 99 when it was stopped there.
+Finished at_terminal(const TempDir& dir, const std::string& place, const Words& words) {
+    return python(dir,
+                  "import fcntl, os, pty, signal, struct, sys, termios\n"
+                  "pid, fd = pty.fork()\n"
+                  "if pid == 0:\n"
+                  "    fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack('HHHH', 10, 40, 0, 0))\n"
+                  "    job = os.fork()\n"
+                  "    if job == 0:\n"
+                  "        signal.signal(signal.SIGTTOU, signal.SIG_DFL)\n"
+                  "        if sys.argv[1] == 'background':\n"
+                  "            os.setpgid(0, 0)\n"
+                  "            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)\n"
+                  "        os.execve(sys.argv[2], ['vflbus'] + sys.argv[3:],\n"
+                  "                  dict(os.environ, TERM='xterm', NO_COLOR='1'))\n"
+                  "    status = os.waitpid(job, os.WUNTRACED)[1]\n"
+                  "    if os.WIFSTOPPED(status):\n"
+                  "        os.kill(job, signal.SIGKILL)\n"
+                  "        os._exit(99)\n"
+                  "    os._exit(os.WEXITSTATUS(status))\n"
+                  "while True:\n"
+                  "    try: data = os.read(fd, 4096)\n"
+                  "    except OSError: break\n"
+                  "    if not data: break\n"
+                  "    sys.stdout.buffer.write(data)\n"
+                  "sys.stdout.flush()\n"
+                  "sys.exit(os.WEXITSTATUS(os.waitpid(pid, 0)[1]))\n",
+                  with({place, binary()}, words));
 }
 
 }  // namespace
@@ -173,4 +206,22 @@ TEST_CASE("top writes nodes and runs as plain text into a pipe, and as JSON once
     CHECK(told["runs"][0]["progress"]["step"].get<std::uint64_t>() > 0);
     CHECK(told["nodes"][0]["memory_bytes"].get<std::uint64_t>() > 0);
     CHECK(run(dir, {"top", "--broker", "tcp://127.0.0.1:1"}).exit_code != 0);
+
+    const Words once{"top", "--times", "1", "--broker", parties.endpoint};
+    const Finished behind = at_terminal(dir, "background", once);
+    INFO(behind.out << behind.err);
+    CHECK(behind.exit_code == 0);
+    const Finished narrow = at_terminal(dir, "front", once);
+    INFO(narrow.out << narrow.err);
+    CHECK(narrow.exit_code == 0);
+    const std::string clear = "\x1b[J";
+    REQUIRE(narrow.out.find(clear) != std::string::npos);
+    const std::string picture = narrow.out.substr(narrow.out.rfind(clear) + clear.size());
+    CHECK(picture.starts_with(parties.endpoint));
+    CHECK(std::ranges::count(picture, '\n') < 10);
+    std::istringstream lines(picture);
+    for (std::string line; std::getline(lines, line);)
+        CHECK(std::ranges::count_if(line, [](char c) {
+                  return c != '\r' && (static_cast<unsigned char>(c) & 0xC0) != 0x80;
+              }) <= 40);
 }
