@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <exception>
 #include <map>
 #include <memory>
@@ -88,6 +89,8 @@ struct State {
     OwnFile own_place;
     std::shared_ptr<RotatingFile> own;
     std::string own_name;
+    bool own_fails = false;  // which has been said
+    std::chrono::steady_clock::time_point own_again{};
 };
 
 State& state() {
@@ -163,7 +166,11 @@ std::string json_of(Level level, const Where& where, std::string_view node, std:
     return line + "}";
 }
 
-/// The file of this process, opened when its name is known; null: there is none.
+/// An open that fails takes 50 ms in spdlog, which not every line should wait for.
+constexpr std::chrono::seconds open_again{5};
+
+/// The file of this process, opened when its name is known; null: there is none, or it could not be
+/// opened a moment ago. Throws where it cannot be opened now.
 std::shared_ptr<RotatingFile> own_file() {
     {
         const std::shared_lock lock(state().mutex);
@@ -172,13 +179,34 @@ std::shared_ptr<RotatingFile> own_file() {
     }
     const std::unique_lock lock(state().mutex);
     const OwnFile& place = state().own_place;
+    const auto now = std::chrono::steady_clock::now();
+    if (now < state().own_again) return {};
+    state().own_again = now + open_again;
     std::error_code ec;
     std::filesystem::create_directories(place.directory, ec);
-    state().own_name = state().identity;
     state().own =
         std::make_shared<RotatingFile>((place.directory / (state().identity + ".log")).string(),
                                        place.bytes_max, place.files_max - 1);
+    state().own_name = state().identity;
+    state().own_again = {};
     return state().own;
+}
+
+/// Writes a line to the file of this process. Returns why that fails, once until it works again;
+/// otherwise an empty text.
+std::string write_to_own(const std::string& line) {
+    std::string why;
+    try {
+        const auto own = own_file();
+        if (!own) return {};
+        own->write(line);
+    } catch (const std::exception& error) {
+        why = error.what();
+    }
+    const std::unique_lock lock(state().mutex);
+    if (std::exchange(state().own_fails, !why.empty()) || why.empty()) return {};
+    return fmt::format("no log lines are kept in {} (output.log_dir): {}",
+                       state().own_place.directory.string(), why);
 }
 
 Level least_of(std::string_view part) {
@@ -190,6 +218,16 @@ Level least_of(std::string_view part) {
 std::string highlighted(Level level, const std::string& line) {
     if (level < Level::warn) return line;
     return std::string(level == Level::warn ? "\x1b[33m" : "\x1b[31m") + line + "\x1b[0m";
+}
+
+/// Puts a whole line on standard error.
+void show(Level level, std::string line) {
+    Console* const chosen = console_override.load();
+    Console& console = chosen != nullptr ? *chosen : Console::standard_error();
+    if (line_format == Format::json) return console.line(line);
+    // files and pipes have the time in UTC, people at a terminal the one on their clock
+    if (console.terminal()) line.replace(0, line.find(' '), local_now());
+    console.line(console.color() ? highlighted(level, line) : line);
 }
 
 }  // namespace
@@ -250,6 +288,8 @@ void set_own_file(OwnFile file) {
     const std::unique_lock lock(state().mutex);
     state().own_place = std::move(file);
     state().own.reset();
+    state().own_fails = false;
+    state().own_again = {};
 }
 
 void set_file_level(Level level) noexcept {
@@ -308,23 +348,22 @@ void write(Level level, const Where& where, fmt::string_view format, fmt::format
 
     std::string line;
     std::string shown;
+    std::string trouble;
     try {
         const std::string text = fmt::vformat(format, args);
         line = line_of(level, where, node, text);
         shown = line_format == Format::json ? json_of(level, where, node, text) : line;
+        if (to_console) trouble = write_to_own(shown);
         if (file) file->write(line);
-        if (to_console)
-            if (const auto own = own_file()) own->write(shown);
     } catch (const std::exception&) {
         // a full disk costs log lines, not the run; the console may still take the line
     }
     if (!to_console || shown.empty()) return;
-    Console* const chosen = console_override.load();
-    Console& console = chosen != nullptr ? *chosen : Console::standard_error();
-    if (line_format == Format::json) return console.line(shown);
-    // files and pipes have the time in UTC, people at a terminal the one on their clock
-    if (console.terminal()) shown.replace(0, shown.find(' '), local_now());
-    console.line(console.color() ? highlighted(level, shown) : shown);
+    show(level, std::move(shown));
+    if (trouble.empty()) return;
+    const Where own{.part = "observe"};
+    show(Level::warn, line_format == Format::json ? json_of(Level::warn, own, node, trouble)
+                                                  : line_of(Level::warn, own, node, trouble));
 }
 
 std::string value(std::string_view text) {

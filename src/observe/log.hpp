@@ -59,7 +59,7 @@ struct OwnFile {
     std::uint64_t bytes_max = 10'000'000;
     std::uint64_t files_max = 5;
 };
-void set_own_file(OwnFile file);
+void set_own_file(OwnFile file);  ///< where it cannot be written a warning says so, once
 
 /// What the files of runs keep (default debug), whatever standard error shows.
 void set_file_level(Level level) noexcept;

@@ -286,3 +286,23 @@ TEST_CASE("the file of a process is of bounded size and number") {
     log::info("nobody");
     CHECK_FALSE(fs::exists(f.directory / ".log"));
 }
+
+TEST_CASE("a file of the process that cannot be written is said once, and costs no other line") {
+    Fixture f;
+    REQUIRE(write_file_atomically(f.directory, "a file where the directory should be"));
+    log::set_own_file({f.directory / "logs", 1000, 3});
+    log::info("one");
+    log::info("two");
+    const Lines lines = f.lines();
+    REQUIRE(lines.size() == 3);
+    CHECK(lines[0] == "info node=member-0 one");
+    CHECK(lines[1].starts_with("warn node=member-0 no log lines are kept in "));
+    CHECK(lines[1].find("logs (output.log_dir): ") != std::string::npos);
+    CHECK(lines[2] == "info node=member-0 two");
+    // as soon as it is told of another place it writes there
+    log::set_own_file({f.directory.string() + "-other", 1000, 3});
+    log::info("three");
+    CHECK(f.lines() == Lines{"info node=member-0 three"});
+    CHECK(read_file(fs::path(f.directory.string() + "-other") / "member-0.log").has_value());
+    fs::remove_all(f.directory.string() + "-other");
+}
