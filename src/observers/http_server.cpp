@@ -322,6 +322,8 @@ class Server final : public HttpServer {
             response.set_header("Content-Security-Policy", options_.content_policy);
             response.set_header("X-Frame-Options", "DENY");
         }
+        // a thousand ranges of a page in one request would be a thousand times its size
+        if (request.ranges.size() > 1) return refuse(response, 416, "one range at a time\n");
         const std::string host = request.get_header_value("Host");
         // who may be asked from elsewhere has any name
         if (!options_.remote && !is_loopback(host_of(host)))

@@ -37,6 +37,22 @@ TEST_CASE("a page is answered at a loopback address") {
     CHECK_FALSE(get((*server)->url(), "/metrics", "127.0.0.1", "POST").starts_with("HTTP/1.1 200"));
 }
 
+TEST_CASE("many ranges of a page in one request are refused") {
+    auto options = page_at("127.0.0.1:0");
+    options.pages["/large"] = [](const HttpQuery&) {
+        return HttpAnswer{200, "text/plain", std::string(20'000, 'x')};
+    };
+    const auto server = HttpServer::start(std::move(options));
+    REQUIRE(server.has_value());
+    std::string ranges = "0-";
+    for (int i = 1; i < 500; ++i) ranges += ",0-";
+    const std::string reply = test::ask(
+        (*server)->url(), "GET /large HTTP/1.1\r\nHost: 127.0.0.1\r\nRange: bytes=" + ranges +
+                              "\r\nConnection: close\r\n\r\n");
+    CHECK(reply.starts_with("HTTP/1.1 416"));
+    CHECK(reply.size() < 200'000);
+}
+
 TEST_CASE("a page in a browser cannot ask under a name of its own") {
     const auto server = HttpServer::start(page_at("127.0.0.1:0"));
     REQUIRE(server.has_value());
