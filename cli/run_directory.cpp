@@ -31,6 +31,25 @@ std::string still_ending(const fs::path& directory) {
     return {};
 }
 
+/// Whether a master that was started by hand drives the run now: its node lies beside the runs, and
+/// it has the run's log open for writing.
+bool is_written_by_node(const fs::path& directory) {
+    std::error_code ec;
+    const fs::path log = fs::weakly_canonical(directory, ec) / "master" / "log";
+    if (ec || !fs::exists(log, ec)) return false;
+    for (const fs::path& node : entries_of(directory.parent_path() / "nodes")) {
+        const auto holder = lock_holder(node);
+        if (!holder) continue;
+        for (const fs::path& file : entries_of("/proc/" + std::to_string(*holder) + "/fd")) {
+            const auto mode = fs::symlink_status(file, ec).permissions();
+            if (!ec && (mode & fs::perms::owner_write) != fs::perms::none &&
+                fs::read_symlink(file, ec) == log)
+                return true;
+        }
+    }
+    return false;
+}
+
 /// Whether a run has begun there: it has a record, a report, predictions or part of a model.
 bool holds_run(const fs::path& directory) {
     std::error_code ec;
@@ -110,7 +129,9 @@ std::optional<std::string> noted_purpose(const fs::path& directory) {
 }
 
 bool is_held(const fs::path& directory) {
-    return lock_holder(lock_directory(directory)).has_value();
+    // a run that was submitted, or whose master was started by hand, has no launch
+    return lock_holder(lock_directory(directory)).has_value() || !still_ending(directory).empty() ||
+           is_written_by_node(directory);
 }
 
 }  // namespace vflbus::cli

@@ -180,6 +180,29 @@ TEST_CASE("an earlier run is never overwritten, what never began is", "[cli]") {
     }
 }
 
+TEST_CASE("a run that a serving master, or one started by hand, drives is under way", "[cli]") {
+    const RunsDirectory runs;
+    const fs::path directory = runs.path / killed_id;
+    runs.record(killed_id, actors::RunRecord::Phase::running, 7);
+    {
+        const auto process = DirectoryLock::acquire(directory / "master" / "node");
+        REQUIRE(process.has_value());
+        CHECK(runs.run("0011").status == "running");
+        CHECK(cli::remove_local_run(runs.run("0011"), true).error().code == Errc::usage);
+    }
+    CHECK(runs.run("0011").status == "interrupted");
+    const auto node = DirectoryLock::acquire(runs.path / "nodes" / "master");
+    REQUIRE(node.has_value());
+    CHECK(runs.run("0011").status == "interrupted");
+    {
+        const std::ofstream log(directory / "master" / "log");
+        CHECK(runs.run("0011").status == "running");
+        CHECK(cli::remove_local_run(runs.run("0011"), true).error().code == Errc::usage);
+    }
+    const std::ifstream reader(directory / "master" / "log");
+    CHECK(runs.run("0011").status == "interrupted");
+}
+
 TEST_CASE("two commands cannot have the same run directory at once", "[cli]") {
     const RunsDirectory runs;
     const fs::path directory = runs.path / completed_id;
