@@ -75,6 +75,10 @@ int run(const RunPlotArguments& arguments) {
     for (const RunView& view : views) add_curves(curves, view, arguments.metric);
     if (curves.empty()) {
         const auto names = metrics_in(views);
+        // every run would have it, had it come so far
+        if (std::ranges::find(names, arguments.metric) != names.end())
+            return report_failure(
+                arguments, {Errc::usage, "no run here has values of " + arguments.metric + " yet"});
         const std::string near = nearest(arguments.metric, names);
         return report_failure(arguments,
                               {Errc::usage, "no run here has the metric " + arguments.metric +

@@ -146,6 +146,11 @@ TEST_CASE("metrics are drawn over the steps", "[way_back]") {
     const Finished wrong = run(dir, {"run", "plot", "0011", "--local", "--metric", "aux"});
     CHECK(wrong.exit_code == 2);
     CHECK(wrong.err.find("did you mean auc?") != std::string::npos);
+    // one that was killed has its record, and no values
+    fs::remove(fs::path(dir / "runs") / first_id / "report.json");
+    const Finished none = run(dir, {"run", "plot", "0011", "--local"});
+    CHECK(none.exit_code == 2);
+    CHECK(none.err.find("no run here has values of loss yet") != std::string::npos);
 }
 
 TEST_CASE("runs are removed, all that were named or none", "[way_back]") {
