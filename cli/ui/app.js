@@ -143,6 +143,10 @@ function listen() {
   source.onerror = () => {
     state.gone = true;
     draw();
+    // after an answer that is no stream (too many pages, a new token) a browser tries no more
+    if (!source || source.readyState !== EventSource.CLOSED) return;
+    source = null;
+    setTimeout(() => source || listen(), 3000);
   };
 }
 
@@ -635,7 +639,7 @@ function draw() {
   requestAnimationFrame(() => {
     drawing = false;
     const broker = state.overview.broker;
-    const text = state.gone ? "`vflbus ui` does not answer any more; trying again"
+    const text = state.gone ? "`vflbus ui` does not answer, wants its token again, or has too many pages open; trying again"
       : !state.heard ? "connecting"
       : broker.answers ? broker.address + ", version " + broker.version
       : broker.trouble + (state.overview.runs.length ? "; these runs lie in files here" : "");
@@ -673,7 +677,9 @@ async function stop() {
       method: "POST",
       headers: { "X-Vflbus-Action": document.querySelector("meta[name=action-word]").content },
     });
-    said.textContent = (await answer.json()).sentence;
+    // another process at this address has another word
+    said.textContent = answer.status === 403 || answer.status === 401
+      ? "`vflbus ui` was started again; load this page anew, then stop the run" : (await answer.json()).sentence;
   } catch (failure) {
     said.textContent = "that did not arrive: " + failure.message;
   }

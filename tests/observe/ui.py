@@ -9,6 +9,7 @@ import json
 import pathlib
 import subprocess
 import time
+import urllib.error
 import urllib.request
 
 ENTER, TAB, SPACE = "\ue007", "\ue004", " "
@@ -188,8 +189,9 @@ def case_ui(play, free_port, check, until):
     check(first.process.wait(timeout=120) == 0, "the first training is completed")
     second = train(play, work, "second", "--set", "model.learning_rate=0.02")
     port, driver = free_port(), free_port() + 7
-    play.start("ui", [play.vflbus, "ui", "--broker", address, "--http", f"127.0.0.1:{port}",
-                      "--set", f"output.runs_dir={work}/runs"])
+    command = [play.vflbus, "ui", "--broker", address, "--http", f"127.0.0.1:{port}",
+               "--set", f"output.runs_dir={work}/runs"]
+    ui = play.start("ui", command)
     page = f"http://127.0.0.1:{port}/"
     until(lambda: urllib.request.urlopen(page, timeout=5).status == 200, 30, "the page")
     size = sum(len(urllib.request.urlopen(page + name, timeout=5).read())
@@ -241,11 +243,40 @@ return (page.loadEventEnd - page.startTime) / 1000""")
         check(not bad, f"the console says {bad}")
         check(opened < 1, f"the page opens in {opened:.2f} s")
         check(late < 1, f"steps are shown {late:.2f} s apart")
+        comes_back(browser, page)
+        ui.process.terminate()
+        ui.process.wait(timeout=60)
+        play.start("ui-again", command)
+        wait_for(browser, HEARS, "the page, from another process")
+        browser.js("document.getElementById('sure-yes').click()")
+        wait_for(browser, "document.getElementById('stop-said').textContent.includes('anew')",
+                 "what to do when the page is another process's")
     finally:
         browser.close()
     print(f"ui: {size} bytes, opens in {opened:.2f} s, steps shown at most {late:.2f} s apart, "
           f"{controls} controls by Tab, a run stopped by keyboard, nothing on the console; "
           f"pictures in {shots}")
+
+
+HEARS = ("document.getElementById('broker').className === 'quiet' && "
+         "document.getElementById('broker').textContent.startsWith('tcp://')")
+
+
+def comes_back(browser, page):
+    """A page that was one too many tries again until there is room."""
+    browser.open("about:blank")
+    streams = []
+    while len(streams) < 16:  # the browser's own goes within a second
+        try:
+            streams.append(urllib.request.urlopen(page + "events", timeout=10))
+        except urllib.error.HTTPError:
+            time.sleep(0.1)
+    browser.open(page)
+    wait_for(browser, "document.getElementById('broker').textContent.includes('too many pages')",
+             "the refusal of a page too many")
+    for stream in streams:
+        stream.close()
+    wait_for(browser, HEARS, "the page, when there is room")
 
 
 def look(browser, shots):
