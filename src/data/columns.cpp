@@ -123,7 +123,11 @@ class Chooser {
             chosen_.columns[*id].use = Use::id;
         }
         for (std::size_t k = 0; k < request_.labels.size(); ++k) {
-            const auto column = claim(request_.labels[k], "a label");
+            // what is read beside the labels is known to be numbers
+            const bool beside = std::ranges::find(request_.known, request_.labels[k],
+                                                  &KnownColumn::name) != request_.known.end();
+            const auto column =
+                claim(request_.labels[k], beside ? "an exposure or weight" : "a label");
             if (!column) return tl::unexpected(column.error());
             chosen_.columns[*column].use = Use::label;
             chosen_.columns[*column].label = k;

@@ -353,14 +353,17 @@ class Parser {
 
     /// Why a cell does not fit its column, and what to do.
     std::string why_not(const ChosenColumn& column, std::string_view text) const {
-        const std::string how = column.use == Use::label ? " as this label has to be"
+        const bool beside = column.use == Use::label && column.known != nullptr;
+        const std::string how = beside                     ? " as an exposure or weight has to be"
+                                : column.use == Use::label ? " as this label has to be"
                                 : column.known != nullptr
                                     ? " as the column was when the model was trained"
                                 : column.rule != nullptr ? " as the column is declared to be"
                                                          : " as the rest of the column is";
         const std::string correct =
-            column.use == Use::label ? "; correct it, or set model.task to one with classes"
-                                     : "; correct it, leave the cell empty or exclude the column";
+            beside                     ? "; correct it"
+            : column.use == Use::label ? "; correct it, or set model.task to one with classes"
+                                       : "; correct it, leave the cell empty or exclude the column";
         if (column.date != DateForm::none)
             return " is not a date (" + std::string(name_of(column.date)) + ")" + how + correct;
         const char sign = grouping_of(text, column.style.decimal);

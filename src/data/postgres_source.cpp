@@ -22,6 +22,7 @@ namespace vflbus::data {
 namespace {
 
 constexpr std::chrono::duration<double> connect_timeout{30};
+constexpr std::string_view no_rows = "was asked a statement that gives no rows; write a select";
 constexpr const char* library_name = "libpq.so.5";
 
 /// What is used of libpq. It is loaded when the first query is asked: who has no PostgreSQL needs
@@ -99,16 +100,45 @@ struct Libpq {
     }
 };
 
+/// What stands for an address that cannot be shown.
+constexpr std::string_view hidden_server = "postgresql://...";
+
+/// Whether all ports of "db:5432,[::1]:5433" are numbers.
+bool has_plain_ports(std::string_view hosts) {
+    bool bracket = false;
+    bool port = false;
+    for (const char c : hosts) {
+        if (c == '[' || c == ']')
+            bracket = c == '[';
+        else if (c == ',')
+            port = false;
+        else if (c == ':' && !bracket)
+            port = true;
+        else if (port && (c < '0' || c > '9'))
+            return false;
+    }
+    return true;
+}
+
 /// "//shop:secret@db/sales?sslmode=require": without what stands behind the name of the user and
-/// behind the name of the database, as a sentence may show it.
+/// behind the name of the database, as a sentence may show it. A password with a '/' or '@' in it
+/// that is not percent-encoded reads as a port and a database to libpq: nothing is shown of an
+/// address that can be of this kind.
 std::string shown_server(std::string_view where) {
-    where = where.substr(0, where.find('?'));
-    const std::size_t at = where.rfind('@');
-    if (at == std::string_view::npos) return "postgresql:" + std::string(where);
-    std::string_view user = where.substr(0, at);
-    const std::size_t begin = user.starts_with("//") ? 2 : 0;
-    user = user.substr(0, std::min(user.size(), user.find(':', begin)));
-    return "postgresql:" + std::string(user) + std::string(where.substr(at));
+    if (!where.starts_with("//")) return std::string(hidden_server);
+    std::string_view rest = where.substr(2);
+    std::string user;
+    const std::size_t end = rest.find_first_of("@/");
+    if (end != std::string_view::npos && rest[end] == '@') {
+        user = std::string(rest.substr(0, std::min(end, rest.find(':')))) + "@";
+        rest = rest.substr(end + 1);
+    }
+    const std::string_view place = rest.substr(0, rest.find('?'));
+    // a user of a parameter, as in ?user=shop@corp, is one behind a question mark
+    const bool plain = place.find('@') == std::string_view::npos &&
+                       user.find('?') == std::string::npos &&
+                       has_plain_ports(place.substr(0, place.find('/')));
+    return plain ? "postgresql://" + user + std::string(place) : std::string(hidden_server);
 }
 
 class PostgresQuery {
@@ -166,7 +196,8 @@ class PostgresQuery {
     Result<> check() {
         const std::string full = "postgresql:" + asked_.where;
         char* error = nullptr;
-        PQconninfoOption* const parsed = pq_.parse(full.c_str(), &error);
+        PQconninfoOption* const parsed =
+            place_.file == hidden_server ? nullptr : pq_.parse(full.c_str(), &error);
         if (error != nullptr) pq_.free_text(error);  // it may quote a password
         if (parsed == nullptr)
             return refuse(Errc::bad_config,
@@ -249,8 +280,7 @@ class PostgresQuery {
             if (!taken) return taken;
         }
         if (rows == nullptr || begun) return {};
-        return refuse(Errc::bad_config, "was asked a statement that gives no rows; write a select",
-                      {});
+        return refuse(Errc::bad_config, std::string(no_rows), {});
     }
 
     tl::unexpected<Failure> lost() {
@@ -260,6 +290,8 @@ class PostgresQuery {
     Result<> take(PGresult* result, QueryRows* rows, bool& begun) {
         const ExecStatusType status = pq_.result_status(result);
         if (status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) return {};
+        if (status == PGRES_COPY_OUT || status == PGRES_COPY_IN || status == PGRES_COPY_BOTH)
+            return refuse(Errc::bad_config, std::string(no_rows), {});
         if (status != PGRES_SINGLE_TUPLE && status != PGRES_TUPLES_OK) {
             if (pq_.status(connection_) == CONNECTION_BAD) return lost();
             if (deadline_.over()) return late(options_.timeout);

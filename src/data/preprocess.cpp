@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <new>
 
@@ -139,6 +140,11 @@ double deviation_of(std::span<const double> values, double mean) {
 /// Middle and width of `values`, the training rows with nothing missing any more.
 void scale_by(Scaling scaling, std::vector<double> values, PreparedColumn& column) {
     if (scaling == Scaling::none) return;
+    // of equal numbers the mean is rounded, and would leave a deviation of nothing but rounding
+    if (std::ranges::adjacent_find(values, std::not_equal_to<>()) == values.end()) {
+        column.mean = values.front();
+        return;
+    }
     if (scaling == Scaling::standard) {
         column.mean = mean_of(values);
         column.scale = deviation_of(values, column.mean);
@@ -167,8 +173,10 @@ void prepare_numeric(const Column& source, std::span<const std::uint32_t> rows,
     }
     if (how.filling == Filling::constant)
         column.fill = how.constant;
+    else if (how.filling == Filling::median || present.front() == present.back())
+        column.fill = quantile(present, 0.5);
     else
-        column.fill = how.filling == Filling::median ? quantile(present, 0.5) : mean_of(present);
+        column.fill = mean_of(present);
     column.has_value = how.has_value && fitted.missing > 0;
     std::vector<double> filled;
     for (const std::uint32_t row : rows) {
@@ -257,6 +265,18 @@ void code_texts(const Column& source, std::span<const std::uint32_t> rows, const
     scale_by(scaling, std::move(values), column);
 }
 
+/// Whether a column of one number tells its rows apart all the same: by where it is missing, as in
+/// a column that is 1 or empty.
+bool tells_by_missing(const Column& source, std::span<const std::uint32_t> rows,
+                      const Preparing& how, const Fitted& fitted) {
+    if (fitted.kind != LeftOutKind::constant || fitted.missing == 0) return false;
+    if (how.has_value) return true;
+    if (how.filling != Filling::constant) return false;
+    return std::ranges::any_of(rows, [&](std::uint32_t row) {
+        return !std::isnan(source.numbers[row]) && source.numbers[row] != how.constant;
+    });
+}
+
 Fitted fit_column(const Column& source, std::span<const std::uint32_t> rows, const Preparing& how,
                   const PreprocessOptions& options) {
     const Scaling scaling =
@@ -270,6 +290,7 @@ Fitted fit_column(const Column& source, std::span<const std::uint32_t> rows, con
     plain.text = how.text;
     plain.buckets = how.buckets;
     Fitted fitted = fit_numeric(source, rows, options.standardize);
+    if (tells_by_missing(source, rows, how, fitted)) fitted.removed.clear();
     if (how != plain && fitted.removed.empty()) prepare_numeric(source, rows, how, scaling, fitted);
     return fitted;
 }

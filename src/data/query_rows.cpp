@@ -4,6 +4,7 @@
 #include <set>
 #include <utility>
 
+#include "base/location.hpp"
 #include "data/formats.hpp"
 
 namespace vflbus::data {
@@ -37,9 +38,7 @@ std::string percent_decoded(std::string_view text) {
 }  // namespace
 
 Asked split_query(std::string_view location) {
-    std::size_t at = location.find('?');
-    while (at != std::string_view::npos && !location.substr(at + 1).starts_with(query_key))
-        at = location.find('&', at + 1);
+    const std::size_t at = query_mark(location);
     if (at == std::string_view::npos) return {std::string(location), {}};
     const std::string_view query = location.substr(at + 1 + query_key.size());
     const bool plain = query.find_first_of(" \t\n") != std::string_view::npos;

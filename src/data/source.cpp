@@ -29,6 +29,7 @@ constexpr Scheme scheme_table[] = {
 
 /// The word before the first colon when it can be a scheme; empty for a plain path.
 std::string_view scheme_of(std::string_view location) noexcept {
+    if (const std::string_view word = server_scheme(location); !word.empty()) return word;
     const std::size_t colon = location.find(':');
     if (colon == std::string_view::npos || colon < 2) return {};
     const std::string_view word = location.substr(0, colon);
@@ -42,7 +43,9 @@ Failure unknown_scheme(const SourceOptions& options, std::string_view word) {
     std::vector<std::string> known;
     for (const Scheme& scheme : scheme_table)
         known.push_back(std::string(scheme.name) + ": (" + std::string(scheme.meaning) + ")");
-    return fault(Errc::bad_config, {options.party, options.location},
+    const bool server = !server_scheme(options.location).empty();  // it may hold a password
+    return fault(Errc::bad_config,
+                 {options.party, server ? std::string(word) + "://..." : options.location},
                  ": there is no kind of source " + shown(word) + "; there is " + join_and(known));
 }
 

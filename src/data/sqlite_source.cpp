@@ -65,10 +65,16 @@ class SqliteQuery {
     }
 
     Result<> connect() {
+        if (asked_.where.empty())
+            return refuse(Errc::bad_config,
+                          "names no file: write sqlite:FILE?query=select * from TABLE", {});
         const int code = ::sqlite3_open_v2(asked_.where.c_str(), &database_,
                                            SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nullptr);
         if (code != SQLITE_OK)
-            return refuse(Errc::io, "cannot be opened",
+            return refuse(Errc::io,
+                          asked_.query.empty() && asked_.where.find('?') != std::string::npos
+                              ? "cannot be opened (a query begins with ?query=)"
+                              : "cannot be opened",
                           database_ == nullptr ? "no memory" : ::sqlite3_errmsg(database_));
         // what is no database is found out when it is read first
         if (::sqlite3_exec(database_, "select 1 from sqlite_schema", nullptr, nullptr, nullptr) ==
@@ -99,13 +105,22 @@ class SqliteQuery {
             advice));
     }
 
+    /// Whether more than blanks and comments stands there.
+    bool has_statement(const char* text) {
+        ::sqlite3_stmt* more = nullptr;
+        const int code = ::sqlite3_prepare_v2(database_, text, -1, &more, nullptr);
+        const bool found = code != SQLITE_OK || more != nullptr;
+        ::sqlite3_finalize(more);
+        return found;
+    }
+
     Result<> prepare() {
         const char* rest = nullptr;
         const int code =
             ::sqlite3_prepare_v2(database_, asked_.query.c_str(), -1, &statement_, &rest);
         if (code != SQLITE_OK) return refuse_step("refuses the query");
         if (statement_ == nullptr) return refuse(Errc::bad_config, "was asked an empty query", {});
-        if (!trim(rest).empty())
+        if (has_statement(rest))
             return refuse(Errc::bad_config, "was asked more than one statement", {});
         if (::sqlite3_stmt_readonly(statement_) == 0 || ::sqlite3_column_count(statement_) == 0)
             return refuse(Errc::bad_config,

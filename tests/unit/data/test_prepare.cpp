@@ -65,6 +65,32 @@ TEST_CASE("missing numbers become the median or a constant, and say that they we
     CHECK(fitted.feature_names() == std::vector<std::string>{"x", "has x", "y"});
 }
 
+TEST_CASE("a column of one number that is missing at times is a feature where its rule says so") {
+    constexpr const char* flags = "id,x,f\na,1,0.1\nb,2,\nc,3,0.1\nd,4,0.1\n";
+    CHECK(design_of(prepared(flags, {"f=scale=none"})).size() == 1);
+    CHECK(design_of(prepared(flags, {"f=missing=0.1"})).size() == 1);
+    auto design = design_of(prepared(flags, {"f=missing=0 scale=none"}));
+    REQUIRE(design.size() == 2);
+    CHECK(design[1] == std::vector<double>{0.1, 0, 0.1, 0.1});
+    design = design_of(prepared(flags, {"f=has-value"}));
+    REQUIRE(design.size() == 3);
+    CHECK(design[1] == std::vector<double>{0, 0, 0, 0});
+    CHECK(design[2] == std::vector<double>{1, 0, 1, 1});
+    // nothing was there at all
+    CHECK(design_of(prepared("id,x,f\na,1,\nb,2,\n", {"f=missing=0"})).size() == 1);
+}
+
+TEST_CASE("equal numbers are not scaled by what rounding leaves of their deviation") {
+    // each of ten texts in a tenth of the rows: ten times 0.1, the mean of which is not 0.1
+    std::string csv = "id,t\n";
+    for (int i = 0; i < 10; ++i) csv += std::to_string(i) + "," + std::string(1, 'a' + i) + "\n";
+    const Table table = prepared(csv, {"t=text=frequency"});
+    const Preprocessor fitted = fit(table, rows_of(table), {});
+    REQUIRE(fitted.columns.size() == 1);
+    CHECK(fitted.columns[0].scale == 1);
+    CHECK(fitted.columns[0].mean == 0.1);
+}
+
 TEST_CASE("scaling by the range, by the quartiles, or not at all") {
     const auto column = [](const std::string& rule) {
         return design_of(prepared("id,x\na,0\nb,2\nc,4\nd,6\ne,100\n", {"x=" + rule}))[0];

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <thread>
 
+#include "base/location.hpp"
 #include "data/counted_columns.hpp"
 #include "data/source.hpp"
 #include "scratch.hpp"
@@ -196,6 +197,14 @@ TEST_CASE("the rows of a query to SQLite are a table") {
     CHECK(table->features[1].is_missing(1));
     CHECK(table->features[2].text(1) == "St. \"X\", south");
     CHECK(table->features[2].is_missing(2));
+    // a question mark may stand in the file's name, and a comment behind the statement
+    const std::string asking = scratch.write("") + "?x&y.db";
+    std::filesystem::copy_file(path, asking);
+    const auto marked =
+        data::read(query("sqlite:" + asking + "?query=select id, x from sales; -- all of them"));
+    if (!marked) FAIL(marked.error().sentence);
+    CHECK(marked->rows() == 3);
+    CHECK(path_within("sqlite:" + asking + "?query=select '?query='") == asking);
     // a query without a blank is that of a URL
     const auto encoded =
         data::read(query("sqlite:" + path + "?query=select%20id,x%20from%20sales%20where%20n=7"));
@@ -228,6 +237,9 @@ TEST_CASE("what is wrong with a query to SQLite is one sentence") {
     CHECK_THAT(
         refusal_of(query("sqlite:" + scratch.write("no database\n") + "?query=select 1")).sentence,
         Contains("is no database of SQLite"));
+    CHECK_THAT(refusal_of(query("sqlite:?query=select 1")).sentence, Contains("names no file"));
+    CHECK_THAT(refusal_of(query("sqlite:" + path + "?select * from sales")).sentence,
+               Contains("a query begins with ?query="));
     // what would take for ever ends when the time is up
     ReadOptions endless = query("sqlite:" + path +
                                 "?query=with recursive n(i) as (select 1 union all select i + 1 "
@@ -259,7 +271,22 @@ TEST_CASE("the password of a database is refused in its location, and never repe
     for (const std::string& location :
          {std::string("postgresql://shop:geheim@db/sales?query=select 1"),
           std::string("postgres://shop@db/sales?password=geheim&query=select 1"),
-          std::string("postgresql://shop:geheim@db:x/sales?query=select 1")}) {
+          std::string("postgresql://shop:geheim@db:x/sales?query=select 1"),
+          // signs that should have been percent-encoded
+          std::string("postgresql://shop:geheim?x@db/sales?query=select 1"),
+          std::string("postgresql://shop:x?geheim@db/sales?query=select 1"),
+          std::string("postgresql://shop:geheim#a/b@db/sales?query=select 1"),
+          std::string("postgresql://shop:geheim/b@db/sales?query=select 1"),
+          std::string("postgresql://shop:geheim%zz@db/sales?query=select 1"),
+          std::string("postgresql://shop:x@geheim@db/sales?query=select 1"),
+          std::string("postgresql://db?password=geheim@x?query=select 1"),
+          // what is no such address
+          std::string("postgresql:host=db password=geheim?query=select 1"),
+          std::string("postgres:shop:geheim@db/sales?query=select 1"),
+          std::string("PostgreSQL://shop:geheim@db/sales?query=select 1"),
+          std::string("postgressql://shop:geheim@db/sales?query=select 1"),
+          std::string("mysql://shop:geheim@db/sales")}) {
+        INFO(location);
         const Failure failure = refusal_of(query(location));
         CHECK(failure.code == Errc::bad_config);
         CHECK_THAT(failure.sentence, !Contains("geheim"));
@@ -270,6 +297,9 @@ TEST_CASE("the password of a database is refused in its location, and never repe
                    Contains(".pgpass"));
     CHECK_THAT(refusal_of(query(silent.location("?sslmode=disable"))).sentence,
                Contains("needs a query at the end"));
+    CHECK_THAT(refusal_of(query("mysql://shop@db/sales")).sentence,
+               Contains("mysql://...") && Contains("there is no kind of source 'mysql'"));
+    CHECK(absolute_location("mysql://shop@db/sales") == "mysql://shop@db/sales");
     CHECK(absolute_location("postgresql://db/sales?query=select 1") ==
           "postgresql://db/sales?query=select 1");
 }
