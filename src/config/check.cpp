@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "base/location.hpp"
+#include "base/metric_names.hpp"
 #include "base/text.hpp"
 #include "config/config.hpp"
 #include "config/solver.hpp"
@@ -152,6 +153,42 @@ Failure bad(const std::string& party, std::string sentence) {
     return failure;
 }
 
+/// Tasks with a log link: what they are built for.
+void check_log_link(const Config& config, Problems& problems) {
+    const ModelConfig& model = config.model;
+    if (!has_log_link(model.task)) return;
+    if (config.run.protocol != Protocol::honest)
+        problems.add(at(config, {"run.protocol", "model.task"}) + task_text(config) +
+                     " works with run.protocol = \"honest\" only, not with " +
+                     quote(name_of(config.run.protocol)) +
+                     ": its residuals have no bound, which the integers of that protocol need");
+    if (model.name != ModelName::linear)
+        problems.add(at(config, {"model.name", "model.task"}) + task_text(config) +
+                     " is for model.name = \"linear\" only, not for networks");
+}
+
+void check_early_stopping(const Config& config, Problems& problems) {
+    const ModelConfig& model = config.model;
+    if (model.early_stopping.empty()) return;
+    const auto names = metric_names(model.task);
+    const bool of_label =
+        model.task == Task::multilabel && model.early_stopping.starts_with("auc[");
+    if (!of_label && std::ranges::find(names, model.early_stopping) == names.end())
+        problems.add(at(config, {"model.early_stopping", "model.task"}) +
+                     "model.early_stopping = " + quote(model.early_stopping) + " is no metric of " +
+                     task_text(config) + "; it has " +
+                     join_and(std::vector<std::string>(names.begin(), names.end())));
+    if (config.run.protocol != Protocol::honest)
+        problems.add(at(config, {"model.early_stopping", "run.protocol"}) +
+                     "model.early_stopping works with run.protocol = \"honest\" only, not with " +
+                     quote(name_of(config.run.protocol)) +
+                     ": going back to a step would use its masks again");
+    if (config.data.folds > 0)
+        problems.add(at(config, {"model.early_stopping", "data.folds"}) +
+                     "model.early_stopping would choose the model of each fold by the rows that "
+                     "test it; the nearest is data.folds = 0 with data.test_fraction");
+}
+
 }  // namespace
 
 void check_agreed(const Config& config, Problems& problems) {
@@ -182,15 +219,8 @@ void check_agreed(const Config& config, Problems& problems) {
             at(config, {"model.class_weights", "model.task"}) +
             "model.class_weights has no meaning with model.task = " + quote(name_of(model.task)) +
             ", which has no classes; set model.class_weights = \"none\"");
-    if (!model.early_stopping.empty() && config.run.protocol != Protocol::honest)
-        problems.add(at(config, {"model.early_stopping", "run.protocol"}) +
-                     "model.early_stopping works with run.protocol = \"honest\" only, not with " +
-                     quote(name_of(config.run.protocol)) +
-                     ": going back to a step would use its masks again");
-    if (!model.early_stopping.empty() && config.data.folds > 0)
-        problems.add(at(config, {"model.early_stopping", "data.folds"}) +
-                     "model.early_stopping would choose the model of each fold by the rows that "
-                     "test it; the nearest is data.folds = 0 with data.test_fraction");
+    check_log_link(config, problems);
+    check_early_stopping(config, problems);
     const std::size_t numbers = model.class_weights.numbers.size();
     if (model.class_weights.rule == ClassWeights::Rule::numbers && numbers != 2 &&
         (model.task == Task::logistic || model.task == Task::multilabel))

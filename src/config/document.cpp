@@ -137,6 +137,10 @@ meaning:
 - `model.C` together with `model.l2`;
 - `model.class_weights` with `linear`; a number of weights other than two with `logistic` and
   `multilabel`;
+- `poisson`, `gamma` and `tweedie` with a network or a protocol other than `honest`; `exposure` with
+  any other task;
+- `model.early_stopping` with a metric that the task does not have, a protocol other than `honest`, or
+  `data.folds`;
 - one label with `multilabel`, several with any other task, a label at a member;
 - a column that is both a feature and the id, a label or excluded;
 - `test_data` together with `data.test_fraction` or `data.folds`, or at some parties of a file only;

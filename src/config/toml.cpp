@@ -48,11 +48,12 @@ Raw raw_of(const toml::node& node, int depth) {
 
 /// [party.X.columns], and .prepare alike, says NAME = "KIND", which is the list of "NAME=KIND" in
 /// the order of the file.
-Raw column_rules_of(const toml::table& table) {
+Raw column_rules_of(const toml::table& table, std::string_view example) {
     std::vector<std::pair<toml::source_position, Raw>> rules;
     for (const auto& [name, kind] : table) {
-        Raw rule{Foreign{"no kind (write " + std::string(name.str()) +
-                         " = \"category\"; a name with a dot goes into quotation marks)"}};
+        Raw rule{Foreign{"no text (write " + std::string(name.str()) + " = \"" +
+                         std::string(example) +
+                         "\"; a name with a dot goes into quotation marks)"}};
         if (const auto* text = kind.as_string())
             rule = Raw{std::string(name.str()) + "=" + text->get()};
         rules.emplace_back(name.source().begin, std::move(rule));
@@ -122,7 +123,9 @@ class Walker {
         const std::uint32_t line = key.source().begin.line;
         const bool rules = (name == "columns" || name == "prepare") &&
                            section.starts_with("party.") && node.is_table();
-        Raw value = rules ? column_rules_of(*node.as_table()) : raw_of(node, 0);
+        Raw value = rules ? column_rules_of(*node.as_table(),
+                                            name == "prepare" ? "scale=robust" : "category")
+                          : raw_of(node, 0);
         lines_.push_back({line, Setting{section, std::move(name), std::move(value),
                                         shown_ + ":" + std::to_string(line)}});
     }
