@@ -207,16 +207,19 @@ void BrokerCore::on_note(Node& node, const Header& header, const Payload& body, 
         return refuse(Errc::not_allowed, "this run waits at another master");
     }
     if (waits) {
-        if (!waiting_.has_room_for(header.run, node.id))
+        const NodeId payer = payer_of(node);
+        if (!waiting_.has_room_for(header.run, node.id, payer))
             return refuse(Errc::too_many, "this broker has notes of " +
                                               std::to_string(waiting_.size()) +
                                               " runs already, and what is free is kept for others");
-        note(header.run, waiting_.note(header.run, node.id, node.hello.name, node.hello.role, now),
-             state, {}, now);
+        const WaitingRun& noted =
+            waiting_.note(header.run, node.id, payer, node.hello.name, node.hello.role, now);
+        note(header.run, noted, state, {}, now);
     } else {
         const TimePoint since = known == nullptr ? now : known->since;
         waiting_.erase(header.run);
-        note(header.run, {node.id, node.hello.name, node.hello.role, true, since, now}, state,
+        note(header.run,
+             {node.id, payer_of(node), node.hello.name, node.hello.role, true, since, now}, state,
              {told->code, told->sentence}, now);
     }
     send_answer(node, header, broker_node, encode_empty(), now);

@@ -9,8 +9,10 @@
 //
 // BrokerCore is the only caller. It checks who may note what and writes to the registry.
 //
-// What may not happen: one master fills all places. A master that has notes gets one more only
-// while as many places stay free as it then has.
+// What may not happen: one master fills all places. A payer that has notes gets one more only while
+// as many places stay free as it then has. A payer is the key behind a master, or the master itself
+// where there are no keys: a key speaks for many names, and with a share for each name it could
+// take all places.
 
 #include <cstdint>
 #include <map>
@@ -24,7 +26,8 @@
 namespace vflbus::bus {
 
 struct WaitingRun {
-    NodeId by;  ///< the master at which it waits
+    NodeId by;     ///< the master at which it waits
+    NodeId payer;  ///< whose share of the places it takes
     std::string by_name;
     std::string by_role;
     bool here = true;  ///< the master has noted it in its present session
@@ -38,10 +41,10 @@ class WaitingRuns {
 
     /// Null: it does not wait at any master.
     [[nodiscard]] const WaitingRun* find(const RunId& run) const noexcept;
-    /// Whether the master may note one run more, or this one again.
-    [[nodiscard]] bool has_room_for(const RunId& run, NodeId by) const noexcept;
+    /// Whether the master may note one run more at the cost of `payer`, or this one again.
+    [[nodiscard]] bool has_room_for(const RunId& run, NodeId by, NodeId payer) const noexcept;
     /// It waits at this master, from now on or again. Precondition: `has_room_for`.
-    const WaitingRun& note(const RunId& run, NodeId by, const std::string& by_name,
+    const WaitingRun& note(const RunId& run, NodeId by, NodeId payer, const std::string& by_name,
                            const std::string& by_role, TimePoint now);
     /// It was opened, or will not be.
     void erase(const RunId& run);
@@ -63,11 +66,12 @@ class WaitingRuns {
     [[nodiscard]] std::size_t size() const noexcept { return runs_.size(); }
 
   private:
-    [[nodiscard]] std::size_t places_of(NodeId by) const noexcept;
+    [[nodiscard]] std::size_t places_of(NodeId payer) const noexcept;
 
     std::size_t places_;
     std::map<RunId, WaitingRun> runs_;
-    std::map<NodeId, std::size_t> places_taken_;  ///< by master; never 0
+    std::map<NodeId, std::size_t> places_taken_;  ///< by payer; never 0
+    std::map<NodeId, std::size_t> noted_by_;      ///< by master; never 0
 };
 
 }  // namespace vflbus::bus
