@@ -93,6 +93,9 @@ struct Files {
             request.labels.push_back(party.exposure);
             request.known.push_back({party.exposure, data::ColumnKind::numeric});
         }
+        if (kind == TableKind::train)
+            if (auto there = columns_there(*prepare, (*source)->columns()); !there)
+                return tl::unexpected(in_section(std::move(there.error())));
         auto table = (*source)->read(request, progress);
         if (!table) return tl::unexpected(with_source(table.error()));
         table->prepare = std::move(*prepare);
@@ -105,6 +108,23 @@ struct Files {
             table->labels.pop_back();
         }
         return std::make_shared<const data::Table>(std::move(*table));
+    }
+
+    /// A rule for one column that the table does not have is a misspelt one.
+    static Result<> columns_there(const std::vector<data::PrepareRule>& rules,
+                                  const std::vector<std::string>& columns) {
+        for (const data::PrepareRule& rule : rules) {
+            if (rule.pattern.find_first_of("*?") != std::string::npos ||
+                std::ranges::find(columns, rule.pattern) != columns.end())
+                continue;
+            const std::string near = nearest(rule.pattern, columns);
+            Failure failure{Errc::bad_data,
+                            "prepare: there is no column " + data::shown(rule.pattern) +
+                                (near.empty() ? "" : "; did you mean " + data::shown(near) + "?")};
+            failure.for_others = "prepare: a column is not there";
+            return tl::unexpected(std::move(failure));
+        }
+        return {};
     }
 
     Failure in_section(Failure failure) const {
