@@ -2,12 +2,14 @@
 
 #include <algorithm>
 
+#include "base/metric_names.hpp"
 #include "metrics_cases.hpp"
 #include "models/metrics.hpp"
 #include "support.hpp"
 
 using namespace vflbus::models;
 using namespace support;
+using vflbus::Task;
 
 TEST_CASE("metrics equal scikit-learn's to 1e-9") {
     for (const metrics_cases::Case& one : metrics_cases::all()) {
@@ -82,4 +84,24 @@ TEST_CASE("labels with names get an AUC each") {
     CHECK(got.entries().back().first == "auc[lost]");
     CHECK(std::isnan(got.get("no such metric")));
     CHECK_FALSE(got.contains("no such metric"));
+}
+
+TEST_CASE("what a configuration may name is what is measured") {
+    for (const Task task : {Task::linear, Task::logistic, Task::multilabel, Task::softmax,
+                            Task::poisson, Task::gamma, Task::tweedie}) {
+        INFO(name_of(task));
+        Labels labels;
+        labels.task = task;
+        labels.classes = task == Task::softmax ? 2 : 0;
+        labels.values.resize(4, task == Task::multilabel ? 2 : 1);
+        Matrix predictions(4, task == Task::multilabel || task == Task::softmax ? 2 : 1);
+        for (double& value : labels.values.span()) value = 1;
+        for (double& value : predictions.span()) value = 0.5;
+        labels.values(0, 0) = task == Task::gamma ? 2 : 0;
+        std::vector<std::string> measured;
+        const Metrics metrics = metrics_for(labels, predictions);
+        for (const auto& [name, value] : metrics.entries()) measured.push_back(name);
+        const auto named = vflbus::metric_names(task);
+        CHECK(measured == std::vector<std::string>(named.begin(), named.end()));
+    }
 }
