@@ -179,8 +179,8 @@ std::string Table::records(std::size_t width, bool bold_header) const {
         if (!out.empty()) out += '\n';
         for (std::size_t c = 0; c < columns_.size(); ++c) {
             if (row[c].empty()) continue;
-            const std::size_t left = width > titles + gap ? width - titles - gap : 1;
-            std::string shown = std::string(gap, ' ') + cut(row[c], left);
+            const std::size_t room = width > titles + gap ? width - titles - gap : 1;
+            std::string shown = std::string(gap, ' ') + cut(row[c], room);
             for (const std::string& part : broken(columns_[c].title, titles)) {
                 std::string title;
                 append_cell(title, part, shown.empty() ? display_width(part) : titles, Align::left);

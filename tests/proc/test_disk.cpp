@@ -17,7 +17,7 @@ namespace {
 /// A file system of 512 KiB at `dir`/small, which only those see that are started with prefix().
 class SmallDisk {
   public:
-    explicit SmallDisk(const TempDir& dir) : dir_(dir), place_(dir / "small") {
+    explicit SmallDisk(const TempDir& dir) : place_(dir / "small") {
         fs::create_directory(place_);
         const std::string script =
             "mount -t tmpfs -o size=512k none '" + place_ + "' && echo ready && exec sleep 600";
@@ -59,7 +59,6 @@ class SmallDisk {
     void make_room() const { REQUIRE(fs::remove(outside() / "fill")); }
 
   private:
-    const TempDir& dir_;
     std::string place_;
     Words prefix_;
     std::unique_ptr<Process> holder_;

@@ -41,7 +41,7 @@ constexpr Bug all[] = {
                "the link takes another incarnation of a peer for the same process"),
     VFLBUS_BUG(stale_incarnation, 35, "the broker lets an earlier incarnation take over a name"),
     VFLBUS_BUG(two_owners, 23, "the broker lets another node open a run that has an owner"),
-    VFLBUS_BUG(request_of_anybody, 1486,
+    VFLBUS_BUG(request_of_anybody, 2142,
                "a member does what another participant of its run asks for"),
     VFLBUS_BUG(runs_not_shared, 128, "one owner may have all runs that the broker takes"),
     VFLBUS_BUG(routed_without_join, 28,

@@ -538,14 +538,15 @@ void NodeCore::on(bus::RunInvited& event) {
             held_.emplace(event.run, bus::RunInvited{of.run, of.term, of.owner,
                                                      bus::Open{of.owner_name, of.participants,
                                                                of.agreed, of.extensions},
-                                                     of.owner_fingerprint});
+                                                     of.owner_fingerprint, event.invitation});
         } else if (!served_ending_) {
             served_ending_ = Ending{join.code, join.sentence};
         }
     } else {
         contexts_[event.run] = std::move(context);
     }
-    link_.join_run(event.run, event.term, event.owner, std::move(join), config_.now());
+    link_.join_run(event.run, event.term, event.owner, std::move(join), config_.now(),
+                   event.invitation);
 }
 
 Result<Bytes> NodeCore::handle(const Message& message, Context& context) {

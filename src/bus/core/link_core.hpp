@@ -96,6 +96,9 @@ struct RunInvited {
     Open open;
     /// Of the key that the owner has shown to have; empty in a run that is not sealed.
     std::string owner_fingerprint{};
+    /// Which OPEN of the run this is of those that this node has got; 0 in a run that is not
+    /// sealed.
+    std::uint64_t invitation = 0;
 };
 /// The broker has taken our OPEN. `asked`: participants of which a JOIN is to be expected now.
 struct RunOpened {
@@ -187,7 +190,10 @@ class LinkCore {
     /// code.
     [[nodiscard]] Join own_join() const;
     /// Answers an invitation, now and after every reconnect. A refusal (join.code) is sent once.
-    void join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join, TimePoint now);
+    /// `invitation`: of the RunInvited that is answered. When its run was closed, or opened anew,
+    /// meanwhile, nothing is sent, and the run is told to be closed: another OPEN may follow.
+    void join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join, TimePoint now,
+                  std::uint64_t invitation = 0);
     /// Ends a run of ours for all; RunClosed{confirmed} follows, also when nobody confirms for 5 s.
     void close_run(const RunId& run, Ending ending, TimePoint now);
     /// Begins a new session on a new connection, as after one that broke: what is under way is sent
@@ -366,6 +372,7 @@ class LinkCore {
     [[nodiscard]] TimePoint terms_deadline() const noexcept;
     void on_terms(const Header& header, const Payload& body);
     void tell_invited(const RunId& run, const Invited& invited);
+    [[nodiscard]] bool is_present_invitation(const RunId& run, std::uint64_t invitation) const;
     void seal_join(const RunId& id, std::uint32_t term, Join& join, Run* run);
     void seal_body(const Run& run, NodeId dst, const Peer& peer, BodyName name, OutgoingBody& out);
     void begin_opening(const Run& run, const Peer& peer, IncomingBody& body, const Header& header);

@@ -34,9 +34,14 @@ void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoi
 }
 
 void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join,
-                        TimePoint now) {
+                        TimePoint now, std::uint64_t invitation) {
     VFLBUS_ASSERT(within_limits(join.extensions), "extensions of a JOIN are within the limits");
     time_ = now;
+    // a JOIN without the keys of the present OPEN would be a refusal to its owner
+    if (join.code == Errc::ok && invitation != 0 && !is_present_invitation(run, invitation)) {
+        events_.push_back(RunClosed{run, {Errc::run_ended, "the run was closed"}, false, true});
+        return;
+    }
     if (Run* const known = find(run)) forget_deadlines(*known);
     if (join.code != Errc::ok) {
         runs_.erase(run);

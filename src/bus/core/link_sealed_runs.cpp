@@ -321,7 +321,13 @@ void LinkCore::tell_invited(const RunId& run, const Invited& invited) {
     if (const Run* const known = find(run); known != nullptr && known->term < invited.term)
         forget_run(RunId(run));
     events_.push_back(RunInvited{run, invited.term, invited.owner, invited.open,
-                                 fingerprint_of(PublicKey{invited.offer.owner.key})});
+                                 fingerprint_of(PublicKey{invited.offer.owner.key}),
+                                 invited.number});
+}
+
+bool LinkCore::is_present_invitation(const RunId& run, std::uint64_t invitation) const {
+    const auto found = invited_.find(run);
+    return found != invited_.end() && found->second.number == invitation;
 }
 
 /// The JOIN that answers a sealed OPEN: what it says is sealed, and `run` gets the keys that follow

@@ -172,7 +172,7 @@ TEST_CASE("no residual leaves the master in the clear, and no key serves two epo
     Play play(world);
     set_up(play);
     auto& harness = play.set();
-    std::set<Bytes> keys;
+    std::set<Bytes> keys_seen;
     std::set<Bytes> seeds;
     std::size_t products = 0, steps = 0;
     harness.on_request = [&](std::size_t, Message& request) {
@@ -184,13 +184,13 @@ TEST_CASE("no residual leaves the master in the clear, and no key serves two epo
         ++products;
         const auto product = linear::decode_product_request(request.content).value();
         if (!product.zero.empty())
-            CHECK(keys.insert(Bytes(product.zero.begin(), product.zero.end())).second);
+            CHECK(keys_seen.insert(Bytes(product.zero.begin(), product.zero.end())).second);
         CHECK(seeds.insert(Bytes(product.ciphertexts.begin(), product.ciphertexts.begin() + 32))
                   .second);
         return true;
     };
     REQUIRE(play.play().code == Errc::ok);
-    CHECK(keys.size() == 2 * world.members);  // two epochs
+    CHECK(keys_seen.size() == 2 * world.members);  // two epochs
     CHECK(products == steps);
     CHECK(seeds.size() == products);
 }

@@ -112,12 +112,13 @@ struct Between {
         turn();
     }
     /// The member's user says yes.
-    void join(Errc code = Errc::ok, const std::string& sentence = {}) {
+    void join(Errc code = Errc::ok, const std::string& sentence = {},
+              std::uint64_t invitation = 0) {
         Join answer = member->link->own_join();
         answer.code = code;
         answer.sentence = sentence;
         answer.config_hash.fill(9);
-        member->link->join_run(run, 3, master->id, answer, now);
+        member->link->join_run(run, 3, master->id, answer, now, invitation);
         turn();
     }
     /// Frames go to and fro until nobody says any more.
@@ -290,6 +291,49 @@ TEST_CASE("the broker sees nothing of text, requests, replies, errors and refusa
         CHECK_FALSE(b.on_wire("MARK"));
         CHECK(b.master->link->broken_seals() + b.member->link->broken_seals() == 0);
     }
+}
+
+TEST_CASE("an invitation whose run was closed or opened anew meanwhile is not answered") {
+    Between b;
+    const auto joins = [&] {
+        return std::ranges::count_if(
+            b.wire, [](const Said& said) { return said.header.kind == Kind::join; });
+    };
+    const auto close = [&](Party& party) {
+        Said said;
+        said.header.kind = Kind::close;
+        said.header.run = b.run;
+        said.header.term = 3;
+        said.header.src = broker_node;
+        said.header.dst = party.id;
+        said.body = encode(Ending{Errc::owner_lost, "its owner is gone"});
+        b.deliver(party, said);
+        REQUIRE(b.take<RunClosed>(party));
+    };
+    b.open();
+    const auto first = b.take<RunInvited>(*b.member);
+    REQUIRE(first);
+    CHECK(first->invitation != 0);
+    close(*b.member);
+    close(*b.master);
+    b.join(Errc::ok, {}, first->invitation);  // its user was busy until now
+    auto closed = b.take<RunClosed>(*b.member);
+    REQUIRE(closed);
+    CHECK(closed->joined);
+    CHECK(joins() == 0);
+
+    b.open();
+    const auto second = b.take<RunInvited>(*b.member);
+    REQUIRE(second);
+    CHECK(second->invitation != first->invitation);
+    b.join(Errc::ok, {}, first->invitation);
+    CHECK(joins() == 0);
+    CHECK(b.take<RunClosed>(*b.member));
+    b.join(Errc::ok, {}, second->invitation);
+    CHECK(joins() == 1);
+    const auto joined = b.take<RunJoined>(*b.master);
+    REQUIRE(joined);
+    CHECK(joined->join.code == Errc::ok);
 }
 
 TEST_CASE("a refusal is sealed as well") {

@@ -107,9 +107,9 @@ TEST_CASE("a run that is under way is told apart from one that was killed", "[cl
         const auto held =
             cli::RunDirectory::resume(runs.path / killed_id, [](const std::string&) {});
         REQUIRE(held.has_value());
-        const cli::LocalRun run = runs.run("0011");
-        CHECK(run.status == "running");
-        CHECK(cli::remove_local_run(run, true).error().code == Errc::usage);
+        const cli::LocalRun again = runs.run("0011");
+        CHECK(again.status == "running");
+        CHECK(cli::remove_local_run(again, true).error().code == Errc::usage);
     }
     CHECK(runs.run("0011").status == "interrupted");
 }
