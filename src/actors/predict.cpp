@@ -102,7 +102,7 @@ Task<> predict(Run& run, const PredictJob& job, PredictResult& result) {
         co_await algorithm->predict(setting, job.text, job.path);
     co_await load_own(run, own, TableKind::predict);
     co_await run.gathered();
-    run.log(Level::warn, protocol_notice(run.config()));
+    run.log(Level::warn, prediction_notice(run.config()));
     if (const std::string unsealed = unsealed_notice(run.config()); !unsealed.empty())
         run.log(Level::warn, unsealed);
     run.results().model_dir = job.root.string();

@@ -148,8 +148,9 @@ class Loader {
                 "run.protocol: parties with keys (bus.certificates) train with \"encrypted\" where "
                 "nothing is stated, and " +
                 honest_only +
-                " works with \"honest\" alone, in which the master sees every member's partial "
-                "scores and every member the residuals: state run.protocol = \"honest\" if all "
+                " works with \"honest\" alone, in which the master sees what each member computes "
+                "of each row, and every member what can tell the labels: state run.protocol = "
+                "\"honest\" if all "
                 "parties agree to that");
             return;
         }

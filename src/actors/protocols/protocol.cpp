@@ -19,8 +19,33 @@ Failure unusable(std::string_view name) {
 }  // namespace
 
 std::string protocol_notice(const config::AgreedHalf& agreed) {
+    const config::ModelConfig& model = agreed.model;
+    if (agreed.run.protocol == config::Protocol::honest && model.name != config::ModelName::linear)
+        return "protocol honest: the master sees what every member's part of the network makes of "
+               "each row" +
+               std::string(model.noise > 0 ? ", with noise added to it" : "") +
+               ", and every member the gradients of its own, which can tell the labels, in the "
+               "clear";
+    if (agreed.run.protocol == config::Protocol::honest &&
+        model.solver == config::Solver::sequential)
+        return "protocol honest: the master sees every member's partial scores, and every member "
+               "the targets of its batches, which can tell the labels, in the clear";
     const auto protocol = make_master_protocol(config::name_of(agreed.run.protocol));
     return protocol ? (*protocol)->notice(agreed.run.world_size) : std::string();
+}
+
+std::string prediction_notice(const config::AgreedHalf& agreed) {
+    const std::string name(config::name_of(agreed.run.protocol));
+    const std::string begin = "protocol " + name + ": the master sees ";
+    if (agreed.model.name != config::ModelName::linear)
+        return begin + "what every member's part of the network makes of each row, in the clear";
+    if (agreed.run.protocol == config::Protocol::honest)
+        return begin + "every member's partial scores, in the clear";
+    if (agreed.run.world_size == 1)
+        return begin +
+               "the member's partial scores, as with a single member there is nobody to share a "
+               "mask with";
+    return begin + "the sum of the members' partial scores and no member's own";
 }
 
 std::string unsealed_notice(const config::Config& config) {

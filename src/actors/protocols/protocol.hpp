@@ -110,8 +110,10 @@ class MemberProtocol {
     [[nodiscard]] virtual Hash256 public_seed(std::uint64_t /*use*/) const { return {}; }
 };
 
-/// What others get to see of each party in this run; "" for a protocol that is not built.
+/// What others get to see of each party in this training; "" for a protocol that is not built.
 std::string protocol_notice(const config::AgreedHalf& agreed);
+/// The same of a prediction, in which nothing comes back to the members.
+std::string prediction_notice(const config::AgreedHalf& agreed);
 
 /// What the broker and the lines to it read of a run that masks or encrypts, when nothing seals its
 /// messages beyond this machine; "" for other runs.

@@ -165,6 +165,36 @@ TEST_CASE("a run says when members without columns leave one alone with its mask
     CHECK_FALSE(said(false));
 }
 
+TEST_CASE("the line that says who sees what is that of the model, and of what is done with it") {
+    const auto says = [](const std::string& line, const std::string& words) {
+        return line.find(words) != std::string::npos;
+    };
+    config::Config config;
+    config.run.world_size = 2;
+    CHECK(says(protocol_notice(config), "every member the residuals"));
+    CHECK(says(prediction_notice(config), "every member's partial scores"));
+    CHECK_FALSE(says(prediction_notice(config), "residuals"));
+    config.model.solver = config::Solver::sequential;
+    CHECK(says(protocol_notice(config), "the targets of its batches"));
+    config.model = {};
+    config.model.name = config::ModelName::mlp;
+    CHECK(says(protocol_notice(config), "every member the gradients of its own"));
+    CHECK_FALSE(says(protocol_notice(config), "residuals"));
+    CHECK_FALSE(says(protocol_notice(config), "noise"));
+    config.model.noise = 0.5;
+    CHECK(says(protocol_notice(config), "with noise added to it"));
+    config.model = {};
+    for (const auto protocol : {config::Protocol::masked, config::Protocol::encrypted}) {
+        config.run.protocol = protocol;
+        config.run.world_size = 2;
+        CHECK(says(protocol_notice(config), "no member's own"));
+        CHECK(says(prediction_notice(config), "no member's own"));
+        CHECK_FALSE(says(prediction_notice(config), "gradient"));
+        config.run.world_size = 1;
+        CHECK(says(prediction_notice(config), "the member's partial scores"));
+    }
+}
+
 TEST_CASE("a run that masks says when nothing seals its messages, and by which key") {
     config::Config config;
     config.run.protocol = GENERATE(config::Protocol::masked, config::Protocol::encrypted);
