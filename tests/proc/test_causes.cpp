@@ -32,6 +32,9 @@ struct Planted {
     Words gone{};                                        ///< who says nothing any more
     bool reported = true;                                ///< there is somebody to write a report
     bool broker_gone = false;
+    /// Who may answer its invitation after another one's refusal has ended the run: the broker has
+    /// forgotten the run by then, and says only that it is over (docs/observing.md).
+    std::string late{};
 };
 
 void append(const TempDir& dir, const std::string& table, const std::string& text) {
@@ -95,6 +98,7 @@ std::vector<Planted> of_agreement() {
          true,
          {},
          {{"member-1", {"--set", "model.batch_size=32"}}}});
+    all.back().late = "member-0";
     all.push_back({"a member does not come",
                    {"member-1 did not join within ", "start what is missing"},
                    true,
@@ -109,6 +113,7 @@ std::vector<Planted> of_agreement() {
                        fs::create_directories(dir.path() / "runs" / run_id);
                        spit(dir.path() / "runs" / run_id / "member-1", "in the way");
                    }});
+    all.back().late = "member-0";
     all.push_back({"a member's policy refuses",
                    {"columns_never"},
                    false,
@@ -117,6 +122,7 @@ std::vector<Planted> of_agreement() {
                             "[all]\nowners = [\"master\"]\ncolumns_never = [\"*\"]\n");
                    },
                    {{"member-1", {"--policy", "policy.toml"}}}});
+    all.back().late = "member-0";
     return all;
 }
 
@@ -246,13 +252,16 @@ void check_planted(const Planted& planted) {
         const std::string name = "member-" + std::to_string(rank);
         if (is_gone(name)) continue;
         const Finished member = hand.members[rank]->wait();
+        CHECK(member.exit_code != 0);
+        if (name == planted.late &&
+            sentence_of(member).find("the run is over: run ") != std::string::npos)
+            continue;
         // of itself it says no name
         Words own = words;
         for (std::string& word : own)
             if (word.starts_with(name + ": ")) word = word.substr(name.size() + 2);
         std::erase(own, name);
         CHECK(holds(name, sentence_of(member), own));
-        CHECK(member.exit_code != 0);
     }
     if (!planted.reported) return;
     const Json report = Json::parse(slurp(run_dir(dir, "runs") / "report.json"));
