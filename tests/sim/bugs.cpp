@@ -30,7 +30,7 @@ constexpr Bug all[] = {
     VFLBUS_BUG(duplicate_not_answered, 1, "a request that arrives again is not answered again"),
     VFLBUS_BUG(torn_body_kept, 5, "a body that begins again is added to what was there of it"),
     VFLBUS_BUG(credit_not_extended, 0, "a receiver grants the first share of a large body alone"),
-    VFLBUS_BUG(credit_of_earlier_attempt, 103,
+    VFLBUS_BUG(credit_of_earlier_attempt, 7876,
                "CREDIT for an earlier attempt of a body lets the rest of a later one go"),
     VFLBUS_BUG(gap_not_told, 930,
                "a receiver that has lost its memory waits for requests answered before that"),
