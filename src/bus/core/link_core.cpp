@@ -498,9 +498,14 @@ void LinkCore::on_join(const Header& header, const Payload& body) {
         if (!may_take_part(*run, join->name))
             return seal_->note_broken(join->name + ", whom run " + run->id.short_hex() +
                                       " does not name, wants to join it");
-        // said to an earlier process of this node, which had opened the same term: its participant
-        // answers the present OPEN as well
-        if (join->code == Errc::ok && answers_other_open(*run, *join)) return;
+        // Said to an earlier process of this node, which had opened the same term: the disk was set
+        // back since. Who has joined that process answers no other OPEN of the term. It declines
+        // when it knows that the owner is another process, and it cannot know where that one died
+        // before it had heard of it: without this both would wait for each other.
+        if (join->code == Errc::ok && answers_other_open(*run, *join)) {
+            if (VFLBUS_PLANTED(owner_set_back)) return;
+            join->code = Errc::stale_term;
+        }
         keys = unseal_join(*run, header, *join);
     }
     // a participant that is not connected has had no PEER_UP

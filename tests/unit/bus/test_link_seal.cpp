@@ -633,6 +633,33 @@ TEST_CASE("questions between nodes are sealed, and answered to those alone who a
     CHECK_FALSE(b.on_wire("MARK"));
 }
 
+TEST_CASE("a JOIN to an earlier process of the owner, in the same term, declines") {
+    Between b;
+    b.open();
+    REQUIRE(b.take<RunInvited>(*b.member));
+    b.join();
+    REQUIRE(b.take<RunJoined>(*b.master)->join.code == Errc::ok);
+    const auto said = std::ranges::find_if(
+        b.wire, [](const Said& frame) { return frame.header.kind == Kind::join; });
+    REQUIRE(said != b.wire.end());
+    const Said kept = *said;  // as the broker keeps it for an owner that comes back
+
+    b.master = std::make_unique<Party>("master", b.master_key, b.master_known, true, 2, true);
+    b.master->link->start(b.now);
+    b.turn();
+    // the member has heard nothing of the earlier process, so it answers as before
+    b.change = [&](Said& frame) {
+        if (frame.header.kind == Kind::open) frame.header.term = 2;  // not invited again
+    };
+    b.open();
+    b.deliver(*b.master, kept);
+    const auto joined = b.take<RunJoined>(*b.master);
+    REQUIRE(joined);
+    CHECK(joined->join.code == Errc::stale_term);
+    CHECK(joined->join.sentence.find("--resume " + b.run.hex()) != std::string::npos);
+    CHECK(b.master->link->broken_seals() == 0);
+}
+
 TEST_CASE("nobody is met, nor told anything, who does not take part") {
     Between b;
     const KeyPair stranger = make_key_pair();
