@@ -1,6 +1,7 @@
 #include "run_log.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace vflbus::cli {
 namespace {
@@ -33,8 +34,10 @@ void RunLogReader::update(const bus::RunRow& row) {
 
 /// Adds to what is held back.
 void RunLogReader::ask_all() {
-    // who answers from here on gives all lines that are older than the youngest of these
-    const std::string known = held_.empty() ? std::string() : held_.back().time;
+    // Who answers from here on gives all lines that are older than the youngest which was known one
+    // question ago: a line has its time before it is in its file, on a busy machine long before.
+    const std::string known =
+        std::exchange(youngest_, held_.empty() ? std::string() : held_.back().time);
     std::vector<std::string> parties;
     for (const auto& [party, source] : sources_)
         if (!source.refuses) parties.push_back(party);
