@@ -243,12 +243,6 @@ std::uint64_t wall_now_ms() {
                                           .count());
 }
 
-std::uint64_t wall_now_us() {
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
-                                          std::chrono::system_clock::now().time_since_epoch())
-                                          .count());
-}
-
 std::string serving_master(const std::string& owner, const RunId& run) {
     const std::string suffix = "-" + run.short_hex();
     if (!owner.ends_with(suffix)) return {};
