@@ -8,6 +8,7 @@
 #include "actors/run/run_record.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "observe/log.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -201,6 +202,7 @@ Result<bus::Bytes> RunFiles::answer_log(const bus::QueryArrived& query, bool own
     const fs::path file = dir / party_ / "log";
     if (!fs::exists(file, ec))
         return fail(Errc::unknown_run, party_ + " has no log of run " + query.run.short_hex());
+    observe::log::settle_run(query.run, party_);  // who asks may count on it: see RunLogReader
     return bus::encode(read_lines(file, *from));
 }
 

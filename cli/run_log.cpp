@@ -1,7 +1,6 @@
 #include "run_log.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace vflbus::cli {
 namespace {
@@ -34,10 +33,8 @@ void RunLogReader::update(const bus::RunRow& row) {
 
 /// Adds to what is held back.
 void RunLogReader::ask_all() {
-    // Who answers from here on gives all lines that are older than the youngest which was known one
-    // question ago: a line has its time before it is in its file, on a busy machine long before.
-    const std::string known =
-        std::exchange(youngest_, held_.empty() ? std::string() : held_.back().time);
+    // who answers from here on gives all lines that are older than the youngest of these
+    const std::string known = held_.empty() ? std::string() : held_.back().time;
     std::vector<std::string> parties;
     for (const auto& [party, source] : sources_)
         if (!source.refuses) parties.push_back(party);

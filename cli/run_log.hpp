@@ -27,8 +27,8 @@ class RunLogReader {
     /// Takes over who takes part.
     void update(const bus::RunRow& row);
     /// What has been written since the last call, ordered by time over all calls. Lines are held
-    /// back that are younger than those which were known a question before a party last gave all of
-    /// its own: that party may have written an older line since. `last`: nothing is held back.
+    /// back that are younger than those which were known when a party last gave all of its own:
+    /// that party may have written an older line since. `last`: nothing is held back.
     std::vector<LogLine> read(bool last);
     /// Whether any party has answered.
     [[nodiscard]] bool anything() const noexcept { return anything_; }
@@ -56,7 +56,6 @@ class RunLogReader {
     RunId run_;
     std::map<std::string, Source> sources_;
     std::vector<TimedLine> held_;
-    std::string youngest_;  ///< the time of the youngest line before the last question
     bool anything_ = false;
 };
 

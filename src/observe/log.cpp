@@ -26,15 +26,24 @@ namespace vflbus::observe::log {
 namespace {
 
 /// The lock is ours, not one of spdlog's own: ThreadSanitizer does not see those of a library that
-/// was built without it.
+/// was built without it. A line gets its time while the lock is held: whoever has held the lock
+/// after some moment finds all lines of before that moment in the file.
 struct RunFile {
     explicit RunFile(const std::string& path) : sink(path) { sink.set_pattern("%v"); }
 
-    void write(const std::string& line) {
+    /// `make` returns the line, with its time.
+    template <class Make>
+    void write(const Make& make) {
         const std::lock_guard lock(mutex);
-        sink.log(spdlog::details::log_msg({}, spdlog::level::info, line));
-        sink.flush();
+        const std::string& line = make();
+        try {
+            sink.log(spdlog::details::log_msg({}, spdlog::level::info, line));
+            sink.flush();
+        } catch (const std::exception&) {
+            // a full disk costs log lines, not the run
+        }
     }
+    void wait_for_writers() { const std::lock_guard lock(mutex); }
 
     std::mutex mutex;
     spdlog::sinks::basic_file_sink_st sink;
@@ -335,6 +344,10 @@ void detach_run(const RunId& run, std::string_view party) {
     update_threshold();
 }
 
+void settle_run(const RunId& run, std::string_view party) {
+    if (const RunFilePointer file = file_of(run, std::string(party))) file->wait_for_writers();
+}
+
 bool enabled(Level level) noexcept {
     return level >= threshold.load(std::memory_order_relaxed);
 }
@@ -351,12 +364,18 @@ void write(Level level, const Where& where, fmt::string_view format, fmt::format
     std::string trouble;
     try {
         const std::string text = fmt::vformat(format, args);
-        line = line_of(level, where, node, text);
-        shown = line_format == Format::json ? json_of(level, where, node, text) : line;
+        const auto make = [&]() -> const std::string& {
+            line = line_of(level, where, node, text);
+            shown = line_format == Format::json ? json_of(level, where, node, text) : line;
+            return line;
+        };
+        if (file)
+            file->write(make);
+        else
+            make();
         if (to_console) trouble = write_to_own(shown);
-        if (file) file->write(line);
     } catch (const std::exception&) {
-        // a full disk costs log lines, not the run; the console may still take the line
+        // no memory for the line: the run goes on without it
     }
     if (!to_console || shown.empty()) return;
     show(level, std::move(shown));

@@ -79,6 +79,8 @@ void set_console(Console* console) noexcept;
 /// Errors: io with the path.
 Result<> attach_run(const RunId& run, std::string_view party, const std::filesystem::path& file);
 void detach_run(const RunId& run, std::string_view party);
+/// Returns when all lines whose times are before this call are in the party's file of the run.
+void settle_run(const RunId& run, std::string_view party);
 
 // -- writing ------------------------------------------------------------------------
 

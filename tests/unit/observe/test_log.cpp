@@ -230,6 +230,29 @@ TEST_CASE("parties that share a process have names and files of their own, and w
     CHECK(f.lines() == Lines{"info node=member-0 main thread"});
 }
 
+TEST_CASE("lines of a run's file are in the order of their times, whoever writes them") {
+    Fixture f;
+    const fs::path file = f.directory / "log";
+    REQUIRE(log::attach_run(f.run, "member-0", file));
+    constexpr int writers = 4;
+    constexpr int lines_each = 1000;
+    std::vector<std::thread> threads;
+    for (int writer = 0; writer < writers; ++writer)
+        threads.emplace_back([&] {
+            for (int i = 0; i < lines_each; ++i) log::debug({f.run}, "line={}", i);
+        });
+    for (std::thread& thread : threads) thread.join();
+    log::settle_run(f.run, "member-0");
+    const auto content = read_file(file);
+    log::detach_run(f.run, "member-0");
+    REQUIRE(content.has_value());
+    std::vector<std::string> times;
+    for (const std::string& line : split(*content, '\n'))
+        if (!line.empty()) times.push_back(line.substr(0, line.find(' ')));
+    CHECK(times.size() == writers * lines_each);
+    CHECK(std::ranges::is_sorted(times));
+}
+
 TEST_CASE("lines as JSON read back whole, whatever a peer's name is") {
     Fixture f;
     log::set_format(log::Format::json);
