@@ -1,8 +1,6 @@
 // Peers that break the protocol, and what one key may have of a broker in all: docs/protocol.md,
 // sections 10 and 13.
 
-#include <algorithm>
-
 #include "base/planted.hpp"
 #include "base/text.hpp"
 #include "bus/core/broker_state.hpp"
@@ -12,7 +10,7 @@ namespace vflbus::bus {
 /// Under what name conduct is remembered: that of the key, else the address. Empty: nothing is
 /// known of the connection, and only it itself can be cut.
 std::string BrokerCore::who(const Identity* key, ConnId conn) const {
-    if (key != nullptr && !key->needs_no_key) return key->name;
+    if (has_account(key)) return key->name;
     return config_.access == nullptr ? transport_.address_of(conn) : std::string();
 }
 
@@ -46,16 +44,16 @@ void BrokerCore::settle_breach(ConnId from, TimePoint now) {
     }
     const double seconds = std::chrono::duration<double>(conduct_.held_off(whose, now)).count();
     tell_refusal("cut and held off name=" + printable(whose) +
-                     (key == nullptr || key->needs_no_key ? "" : " key=" + key->fingerprint) +
+                     (has_account(key.get()) ? " key=" + key->fingerprint : "") +
                      " seconds=" + std::to_string(static_cast<long>(seconds + 0.5)) +
                      " times=" + std::to_string(conduct_.cuts(whose)) +
                      ": it breaks the protocol again and again",
                  now);
     std::vector<ConnId> all{from};
-    for (const auto& [id, other] : nodes_)
-        if (other->conn != 0 && other->conn != from && key != nullptr && !key->needs_no_key &&
-            other->key != nullptr && other->key->name == key->name)
-            all.push_back(other->conn);
+    if (has_account(key.get()))
+        for (const NodeId id : nodes_of_key(key->name))
+            if (const ConnId conn = nodes_.at(id)->conn; conn != 0 && conn != from)
+                all.push_back(conn);
     for (const ConnId conn : all) cut(conn, now);
 }
 
@@ -101,19 +99,32 @@ bool BrokerCore::held_off(ConnId from, const Identity* key, TimePoint now) {
 
 // -- what one key may have in all --------------------------------------------------
 
-/// Whether two nodes count as one where what each may have is counted: they are of one key.
-bool BrokerCore::same_account(const Node& a, const Node& b) noexcept {
-    if (&a == &b) return true;
-    return a.key != nullptr && b.key != nullptr && !a.key->needs_no_key && !b.key->needs_no_key &&
-           a.key->name == b.key->name;
+/// Whether what its nodes have is counted together.
+bool BrokerCore::has_account(const Identity* key) noexcept {
+    return key != nullptr && !key->needs_no_key;
+}
+
+const std::set<NodeId>& BrokerCore::nodes_of_key(const std::string& name) const {
+    static const std::set<NodeId> none;
+    const auto found = nodes_of_key_.find(name);
+    return found == nodes_of_key_.end() ? none : found->second;
+}
+
+void BrokerCore::set_key(Node& node, std::shared_ptr<const Identity> key) {
+    if (has_account(node.key.get())) {
+        const auto found = nodes_of_key_.find(node.key->name);
+        found->second.erase(node.id);
+        if (found->second.empty()) nodes_of_key_.erase(found);
+    }
+    node.key = std::move(key);
+    if (has_account(node.key.get())) nodes_of_key_[node.key->name].insert(node.id);
 }
 
 template <class Add>
 std::uint64_t BrokerCore::of_account(const Node& node, Add&& add) const {
-    if (node.key == nullptr || node.key->needs_no_key) return add(node);
+    if (!has_account(node.key.get())) return add(node);
     std::uint64_t all = 0;
-    for (const auto& [id, other] : nodes_)
-        if (same_account(node, *other)) all += add(*other);
+    for (const NodeId id : nodes_of_key(node.key->name)) all += add(*nodes_.at(id));
     return all;
 }
 
@@ -134,9 +145,7 @@ std::size_t BrokerCore::questions_of_account(const Node& node) const {
 /// then has.
 bool BrokerCore::may_have_node(const Identity* key) const {
     if (!rights_.asks(key) || key == nullptr) return true;
-    const auto has = static_cast<std::size_t>(std::ranges::count_if(nodes_, [&](const auto& entry) {
-        return entry.second->key != nullptr && entry.second->key->name == key->name;
-    }));
+    const std::size_t has = nodes_of_key(key->name).size();
     return has == 0 || has + 1 <= config_.limits.nodes - nodes_.size() - 1;
 }
 

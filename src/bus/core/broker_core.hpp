@@ -219,7 +219,9 @@ class BrokerCore {
     void cut(ConnId conn, TimePoint now);
     void close_stranger(ConnId conn);
     [[nodiscard]] bool held_off(ConnId from, const Identity* key, TimePoint now);
-    [[nodiscard]] static bool same_account(const Node& a, const Node& b) noexcept;
+    [[nodiscard]] static bool has_account(const Identity* key) noexcept;
+    [[nodiscard]] const std::set<NodeId>& nodes_of_key(const std::string& name) const;
+    void set_key(Node& node, std::shared_ptr<const Identity> key);
     template <class Add>
     [[nodiscard]] std::uint64_t of_account(const Node& node, Add&& add) const;
     [[nodiscard]] std::uint64_t queued_for_account(const Node& node) const;
@@ -306,6 +308,7 @@ class BrokerCore {
     KeyRights rights_;
     SessionTable connections_;
     std::map<NodeId, std::unique_ptr<Node>> nodes_;
+    std::map<std::string, std::set<NodeId>> nodes_of_key_;  ///< by the name of their key
     RunTable runs_;
     /// Who has asked whom under which number.
     std::map<std::pair<NodeId, std::uint64_t>, Asked> asked_;

@@ -200,7 +200,7 @@ void BrokerCore::connect(Node& node, ConnId from, std::shared_ptr<const Identity
         release(node, Lane::main, Ended::session, now);
         claim(node, Lane::main, from, now);
     }
-    node.key = std::move(key);
+    set_key(node, std::move(key));
     ++generation_;
     credit_back(left_, now);
     node.in.reset();
@@ -460,6 +460,7 @@ void BrokerCore::forget_if_idle(NodeId id) {
         return;  // a probe was settled in its favor
     detach_bulk(*nodes_.at(id), Ended::session, nodes_.at(id)->last_heard);
     ++generation_;
+    set_key(*nodes_.at(id), nullptr);
     nodes_.erase(id);
 }
 
