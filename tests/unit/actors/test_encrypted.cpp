@@ -174,10 +174,10 @@ TEST_CASE("no residual leaves the master in the clear, and no key serves two epo
     auto& harness = play.set();
     std::set<Bytes> keys_seen;
     std::set<Bytes> seeds;
-    std::size_t products = 0, steps = 0;
+    std::size_t products = 0, steps_asked = 0;
     harness.on_request = [&](std::size_t, Message& request) {
         if (request.metadata.message_type == message::step) {
-            ++steps;
+            ++steps_asked;
             CHECK(decode_step_request(request.content).value().tensor.ring);
         }
         if (request.metadata.message_type != linear::product_message) return true;
@@ -191,7 +191,7 @@ TEST_CASE("no residual leaves the master in the clear, and no key serves two epo
     };
     REQUIRE(play.play().code == Errc::ok);
     CHECK(keys_seen.size() == 2 * world.members);  // two epochs
-    CHECK(products == steps);
+    CHECK(products == steps_asked);
     CHECK(seeds.size() == products);
 }
 
