@@ -57,35 +57,29 @@ void BrokerCore::settle_breach(ConnId from, TimePoint now) {
     for (const ConnId conn : all) cut(conn, now);
 }
 
-/// Closes a connection, and the session that has it. Those who work with the node hear of it as of
-/// a connection that broke: whether it comes back, it decides.
+/// Closes a connection, and the session that has it with its other one. Those who work with the
+/// node hear of it as of a connection that broke: whether it comes back, it decides.
 void BrokerCore::cut(ConnId conn, TimePoint now) {
     const Connection* const connection = connections_.find(conn);
     if (connection == nullptr) return;
     Node* const node = connection->node;
-    if (node != nullptr) {
-        const ConnId main = node->conn;
-        const ConnId bulk = node->bulk.conn;
-        disconnect(*node, Ended::session, now);
-        for (const ConnId one : {main, bulk})
-            if (one != 0 && one != conn) close_stranger(one);
-    }
-    close_stranger(conn);
+    std::vector<ConnId> ends;
+    if (node != nullptr)
+        for (const ConnId other : {node->conn, node->bulk.conn})
+            if (other != 0 && other != conn) ends.push_back(other);
+    ends.push_back(conn);
+    // Known until they are closed, as what was on its way still comes. Marked before the session
+    // ends, since the name goes to whoever waits for it then: that may be a process that has said
+    // HELLO on one of these.
+    for (const ConnId end : ends)
+        if (Connection* const known = connections_.find(end)) known->cut = true;
+    if (node != nullptr) disconnect(*node, Ended::session, now);
+    for (const ConnId end : ends) transport_.close(end);
 }
 
-/// A connection that is no node's. It is known until it is closed, as what was on its way still
-/// comes.
-void BrokerCore::close_stranger(ConnId conn) {
-    Connection* const connection = connections_.find(conn);
-    if (connection != nullptr && connection->node != nullptr) return;
-    if (connection != nullptr) connection->cut = true;
-    transport_.close(conn);
-}
-
-/// Whether who says HELLO has to wait, as it was cut a moment ago. It was told.
-bool BrokerCore::held_off(ConnId from, const Identity* key, TimePoint now) {
-    if (conduct_.empty()) return false;
-    const std::string whose = who(key, from);
+/// Whether who says HELLO has to wait, as it was cut a moment ago. It was told. `whose`: as `who`
+/// says of its connection.
+bool BrokerCore::held_off(ConnId from, const std::string& whose, TimePoint now) {
     const Duration left = conduct_.held_off(whose, now);
     if (left <= Duration{} || VFLBUS_PLANTED(hold_off_forgotten)) return false;
     refuse_hello(from, Errc::held_off,

@@ -217,8 +217,7 @@ class BrokerCore {
     void note_breach() noexcept;
     void settle_breach(ConnId from, TimePoint now);
     void cut(ConnId conn, TimePoint now);
-    void close_stranger(ConnId conn);
-    [[nodiscard]] bool held_off(ConnId from, const Identity* key, TimePoint now);
+    [[nodiscard]] bool held_off(ConnId from, const std::string& whose, TimePoint now);
     [[nodiscard]] static bool has_account(const Identity* key) noexcept;
     [[nodiscard]] const std::set<NodeId>& nodes_of_key(const std::string& name) const;
     void set_key(Node& node, std::shared_ptr<const Identity> key);

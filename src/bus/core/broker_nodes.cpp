@@ -25,7 +25,8 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
     Hello hello = std::move(*decoded);
     const NodeId id = node_id_of(hello.name);
     const auto key = transport_.identity_of(from);
-    if (held_off(from, key.get(), now) || !admit(from, hello, key.get(), now)) return;
+    std::string whose = who(key.get(), from);
+    if (held_off(from, whose, now) || !admit(from, hello, key.get(), now)) return;
     if (const auto unknown = first_not_understood(hello.extensions, config_.understood))
         return refuse_hello(from, Errc::unsupported_version,
                             not_understood("HELLO of " + hello.name, *unknown, "this broker"));
@@ -81,9 +82,12 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
         waiting.conn = from;  // its connection may have broken meanwhile
         waiting.hello_number = header.request;
         waiting.key = key;
+        waiting.whose = std::move(whose);
         return;
     }
-    ask_for_life(node, Probe{from, std::move(hello), header.request, 0, now, {}, key}, now);
+    ask_for_life(node,
+                 Probe{from, std::move(hello), header.request, 0, now, {}, key, std::move(whose)},
+                 now);
 }
 
 /// A connection that is dead already answers by being gone. The PING counts like any other frame:
@@ -125,18 +129,22 @@ void BrokerCore::settle_probe(Node& node, bool old_one_lives, TimePoint now) {
     accept_waiting(std::move(probe), now);
 }
 
-/// A newcomer that has waited has the name now, unless its key was revoked or has expired
+/// A newcomer that has waited has the name now, unless its key was revoked, has expired or was cut
 /// meanwhile.
 void BrokerCore::accept_waiting(Probe probe, TimePoint now) {
-    if (!admit(probe.conn, probe.hello, probe.key.get(), now)) return;
+    if (held_off(probe.conn, probe.whose, now) ||
+        !admit(probe.conn, probe.hello, probe.key.get(), now))
+        return;
     accept(probe.conn, std::move(probe.hello), probe.hello_number, std::move(probe.key), now);
 }
 
 void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number,
                         std::shared_ptr<const Identity> key, TimePoint now) {
     const NodeId id = node_id_of(hello.name);
-    // a newcomer that waited for this name may have said HELLO under another one meanwhile
+    // a newcomer that waited for this name may have said HELLO under another one meanwhile, or was
+    // cut
     const Connection* const connection = connections_.find(from);
+    if (connection != nullptr && connection->cut) return;
     if (connection != nullptr && connection->node != nullptr &&
         (connection->node->id != id || connection->lane != Lane::main))
         return;

@@ -59,8 +59,9 @@ struct BrokerProbe {
     std::uint64_t number = 0;  ///< of the PING
     TimePoint asked{};         ///< first
     TimePoint deadline{};
-    /// Of the connection, as of its HELLO: the connection itself may be forgotten meanwhile.
+    // -- of the connection, as of its HELLO: the connection itself may be forgotten meanwhile
     std::shared_ptr<const Identity> key{};
+    std::string whose{};  ///< under what name its conduct is remembered
 };
 
 struct BrokerNode {

@@ -44,7 +44,7 @@ struct Connection {
     Lane lane = Lane::main;
     Allowance answers{stranger_answers, since};  ///< to frames of a stranger
     Allowance breaches{breaches_borne, since};   ///< where nobody can say whose connection it is
-    bool cut = false;  ///< a stranger's that is being closed: what still comes is not looked at
+    bool cut = false;  ///< it is being closed: what still comes is not looked at, nobody claims it
     /// Of a stranger's that was a node's before: what was sent on it and is not proved to be read,
     /// for the node that claims it next.
     std::unique_ptr<UnderWay> under_way{};

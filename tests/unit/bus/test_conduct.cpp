@@ -124,6 +124,38 @@ TEST_CASE("who is held off is closed soon, and hears why", "[conduct]") {
     CHECK(is_closed(k, k.conn("second")));
 }
 
+TEST_CASE("who is cut does not come back as the process that waits for its name", "[conduct]") {
+    Keyed k;
+    k.all_enter();
+    const auto asks_for_the_name = [&](const std::string& connection) {
+        Hello younger = Keyed::as("member-0", "member", 0, {}, 8);
+        younger.incarnation = 2;
+        k.hello_on(connection, younger);
+        (void)k.expect(Kind::ping).to("member-0");
+    };
+    SECTION("on the connection that is cut") {
+        asks_for_the_name("member-0");
+    }
+    SECTION("on another connection of the key") {
+        k.key("second", "member-0", 'Z');
+        asks_for_the_name("second");
+    }
+    k.router.frames.clear();
+    break_protocol(k, "member-0");
+    CHECK(k.core->counters().cuts == 1);
+    CHECK(is_closed(k, k.conn("member-0")));
+    k.tick(milliseconds(900));
+    CHECK(std::ranges::none_of(
+        k.router.frames, [](const SentFrame& sent) { return sent.header.kind == Kind::welcome; }));
+    CHECK(k.core->conduct().held_off("member-0", k.now) > Duration{});
+    // nothing more is heard of what was cut
+    const std::uint64_t breaches = k.core->counters().breaches;
+    break_protocol(k, "member-0");
+    CHECK(k.core->counters().breaches == breaches);
+    k.tick(milliseconds(200));
+    CHECK(comes_again(k, "third", "member-0", 'A', "member", 0));
+}
+
 TEST_CASE("frames that are none, before any HELLO, count against the key of the connection",
           "[conduct]") {
     Keyed k;
@@ -155,8 +187,8 @@ TEST_CASE("where no key is known, an address is held off, or the connection alon
         for (int i = 0; i <= borne; ++i)
             core.on_frame(conn, Payload::copy_of(Bytes{1}), Payload(), 1, now);
     };
-    const auto hello = [&](ConnId conn) {
-        const Hello said{"n", "node", -1, 1, 7, "0.1.0", {}};
+    const auto hello = [&](ConnId conn, std::uint64_t incarnation = 1) {
+        const Hello said{"n", "node", -1, incarnation, 6 + incarnation, "0.1.0", {}};
         Header header;
         header.kind = Kind::hello;
         header.src = node_id_of("n");
@@ -171,6 +203,12 @@ TEST_CASE("where no key is known, an address is held off, or the connection alon
     garbage(11);
     CHECK(transport.closed.count(11) == 1);
     CHECK(hello(12) == Kind::welcome);
+    // nor is the name given to a younger process that waits for it there
+    CHECK(hello(12, 2) == Kind::ping);
+    garbage(12);
+    CHECK(transport.closed.count(12) == 1);
+    CHECK(transport.last.kind == Kind::ping);
+    CHECK(core.connections_of_nodes() == 0);
 }
 
 TEST_CASE("all names of one key have one share of nodes, runs and questions", "[conduct]") {
