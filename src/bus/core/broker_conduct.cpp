@@ -25,14 +25,14 @@ void BrokerCore::note_breach() noexcept {
 void BrokerCore::settle_breach(ConnId from, TimePoint now) {
     breached_ = false;
     ++counters_.breaches;
-    Connection* const connection = connections_.find(from);
-    if (connection == nullptr) return;
-    Node* const node = connection->node;
+    Connection* const connection = connections_.find(from);  // perhaps forgotten over the frame
+    Node* const node = connection == nullptr ? nullptr : connection->node;
     const std::shared_ptr<const Identity> key =
         node != nullptr ? node->key : transport_.identity_of(from);
     const std::string whose = who(key.get(), from);
-    const bool too_many =
-        whose.empty() ? !connection->breaches.take(1, now) : conduct_.breach(whose, now);
+    const bool too_many = whose.empty()
+                              ? connection != nullptr && !connection->breaches.take(1, now)
+                              : conduct_.breach(whose, now);
     if (!too_many || VFLBUS_PLANTED(breach_not_cut)) return;
     ++counters_.cuts;
     if (whose.empty()) {
@@ -61,8 +61,7 @@ void BrokerCore::settle_breach(ConnId from, TimePoint now) {
 /// node hear of it as of a connection that broke: whether it comes back, it decides.
 void BrokerCore::cut(ConnId conn, TimePoint now) {
     const Connection* const connection = connections_.find(conn);
-    if (connection == nullptr) return;
-    Node* const node = connection->node;
+    Node* const node = connection == nullptr ? nullptr : connection->node;
     std::vector<ConnId> ends;
     if (node != nullptr)
         for (const ConnId other : {node->conn, node->bulk.conn})

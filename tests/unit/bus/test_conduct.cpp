@@ -42,6 +42,21 @@ bool comes_again(Keyed& k, const std::string& connection, const std::string& nam
     return false;
 }
 
+/// Connections below 10 come from one address, of the others none is known.
+struct Addressed final : BrokerTransport {
+    SendResult send(ConnId, Frame& frame) override {
+        Frame taken = std::move(frame);
+        Header header;
+        REQUIRE(decode(taken.header.bytes(), header) == HeaderFault::none);
+        last = header;
+        return SendResult::ok;
+    }
+    void close(ConnId conn) override { closed.insert(conn); }
+    std::string address_of(ConnId conn) override { return conn < 10 ? "192.0.2.7" : ""; }
+    std::set<ConnId> closed;
+    Header last;
+};
+
 }  // namespace
 
 TEST_CASE("some breaches are borne, and gather again", "[conduct]") {
@@ -168,19 +183,7 @@ TEST_CASE("frames that are none, before any HELLO, count against the key of the 
 
 TEST_CASE("where no key is known, an address is held off, or the connection alone is cut",
           "[conduct]") {
-    struct Addressed final : BrokerTransport {
-        SendResult send(ConnId, Frame& frame) override {
-            Frame taken = std::move(frame);
-            Header header;
-            REQUIRE(decode(taken.header.bytes(), header) == HeaderFault::none);
-            last = header;
-            return SendResult::ok;
-        }
-        void close(ConnId conn) override { closed.insert(conn); }
-        std::string address_of(ConnId conn) override { return conn < 10 ? "192.0.2.7" : ""; }
-        std::set<ConnId> closed;
-        Header last;
-    } transport;
+    Addressed transport;
     TimePoint now{};
     BrokerCore core(BrokerConfig{}, transport, now);
     const auto garbage = [&](ConnId conn) {
@@ -209,6 +212,26 @@ TEST_CASE("where no key is known, an address is held off, or the connection alon
     CHECK(transport.closed.count(12) == 1);
     CHECK(transport.last.kind == Kind::ping);
     CHECK(core.connections_of_nodes() == 0);
+}
+
+TEST_CASE("a HELLO that is none counts also where its connection is forgotten over it",
+          "[conduct]") {
+    Addressed transport;
+    const TimePoint now{};
+    BrokerCore core(BrokerConfig{}, transport, now);
+    const auto say = [&](ConnId conn, Kind kind) {
+        Header header;
+        header.kind = kind;
+        header.src = node_id_of("n");
+        Frame frame = make_frame(header, Bytes{});
+        core.on_frame(conn, frame, 1, now);
+    };
+    // more strangers than the broker keeps
+    for (ConnId conn = 100; conn < 100 + anonymous_connections_max; ++conn) say(conn, Kind::bye);
+    for (int i = 0; i <= borne; ++i) say(1, Kind::hello);
+    CHECK(core.connections() == anonymous_connections_max);
+    CHECK(transport.closed.count(1) == 1);
+    CHECK(core.conduct().held_off("192.0.2.7", now) > Duration{});
 }
 
 TEST_CASE("all names of one key have one share of nodes, runs and questions", "[conduct]") {
