@@ -33,9 +33,9 @@ bool BrokerCore::asked_for_rights(const Node& node) const noexcept {
     return rights_.asks(node.key.get());
 }
 
-/// " key=FINGERPRINT" for the log; nothing for a node without a key.
-std::string BrokerCore::key_text(const Node& node) {
-    return node.key == nullptr || node.key->needs_no_key ? "" : " key=" + node.key->fingerprint;
+/// " key=FINGERPRINT" for the log; nothing where there is no key.
+std::string BrokerCore::key_text(const Identity* key) {
+    return has_key(key) ? " key=" + key->fingerprint : "";
 }
 
 /// Looks at the key of a connection that says HELLO, or has waited for its name since it did.
@@ -78,7 +78,7 @@ bool BrokerCore::may_take_part(const Node& node, const Run& run, const Participa
 bool BrokerCore::may_invite(const Node& node, const Run& run, TimePoint now) {
     const Member* const member = run.find(node.id);
     if (member == nullptr || may_take_part(node, run, member->participant)) return true;
-    tell_refusal("not invited name=" + node.hello.name + key_text(node) +
+    tell_refusal("not invited name=" + node.hello.name + key_text(node.key.get()) +
                      " run=" + run.id.short_hex() + ": its key is not allowed as " +
                      as_text(member->participant),
                  now);
@@ -190,7 +190,7 @@ void BrokerCore::end_revoked(TimePoint now) {
 
 /// Its connections are strangers' until the next look, so that it still gets the reason.
 void BrokerCore::end_session(Node& node, const std::string& why, TimePoint now) {
-    log("session ended name=" + node.hello.name + key_text(node) + ": " + why);
+    log("session ended name=" + node.hello.name + key_text(node.key.get()) + ": " + why);
     Header bye;
     bye.kind = Kind::bye;
     bye.aux = static_cast<std::uint64_t>(Errc::not_allowed);

@@ -4,13 +4,14 @@
 #include "base/planted.hpp"
 #include "base/text.hpp"
 #include "bus/core/broker_state.hpp"
+#include "bus/core/share.hpp"
 
 namespace vflbus::bus {
 
 /// Under what name conduct is remembered: that of the key, else the address. Empty: nothing is
 /// known of the connection, and only it itself can be cut.
 std::string BrokerCore::who(const Identity* key, ConnId conn) const {
-    if (has_account(key)) return key->name;
+    if (has_key(key)) return key->name;
     return config_.access == nullptr ? transport_.address_of(conn) : std::string();
 }
 
@@ -43,14 +44,13 @@ void BrokerCore::settle_breach(ConnId from, TimePoint now) {
         return cut(from, now);
     }
     const double seconds = std::chrono::duration<double>(conduct_.held_off(whose, now)).count();
-    tell_refusal("cut and held off name=" + printable(whose) +
-                     (has_account(key.get()) ? " key=" + key->fingerprint : "") +
+    tell_refusal("cut and held off name=" + printable(whose) + key_text(key.get()) +
                      " seconds=" + std::to_string(static_cast<long>(seconds + 0.5)) +
                      " times=" + std::to_string(conduct_.cuts(whose)) +
                      ": it breaks the protocol again and again",
                  now);
     std::vector<ConnId> all{from};
-    if (has_account(key.get()))
+    if (has_key(key.get()))
         for (const NodeId id : nodes_of_key(key->name))
             if (const ConnId conn = nodes_.at(id)->conn; conn != 0 && conn != from)
                 all.push_back(conn);
@@ -92,11 +92,6 @@ bool BrokerCore::held_off(ConnId from, const std::string& whose, TimePoint now) 
 
 // -- what one key may have in all --------------------------------------------------
 
-/// Whether what its nodes have is counted together.
-bool BrokerCore::has_account(const Identity* key) noexcept {
-    return key != nullptr && !key->needs_no_key;
-}
-
 const std::set<NodeId>& BrokerCore::nodes_of_key(const std::string& name) const {
     static const std::set<NodeId> none;
     const auto found = nodes_of_key_.find(name);
@@ -104,18 +99,19 @@ const std::set<NodeId>& BrokerCore::nodes_of_key(const std::string& name) const 
 }
 
 void BrokerCore::set_key(Node& node, std::shared_ptr<const Identity> key) {
-    if (has_account(node.key.get())) {
+    if (has_key(node.key.get())) {
         const auto found = nodes_of_key_.find(node.key->name);
         found->second.erase(node.id);
         if (found->second.empty()) nodes_of_key_.erase(found);
     }
     node.key = std::move(key);
-    if (has_account(node.key.get())) nodes_of_key_[node.key->name].insert(node.id);
+    if (has_key(node.key.get())) nodes_of_key_[node.key->name].insert(node.id);
 }
 
+/// The sum over all nodes of the node's key, which count as one; over it alone where it has none.
 template <class Add>
 std::uint64_t BrokerCore::of_account(const Node& node, Add&& add) const {
-    if (!has_account(node.key.get())) return add(node);
+    if (!has_key(node.key.get())) return add(node);
     std::uint64_t all = 0;
     for (const NodeId id : nodes_of_key(node.key->name)) all += add(*nodes_.at(id));
     return all;
@@ -134,12 +130,11 @@ std::size_t BrokerCore::questions_of_account(const Node& node) const {
     });
 }
 
-/// Whether a key may have one node more. It may have one, and more while as many stay free as it
-/// then has.
+/// Whether a key may have one node more. Precondition: there is a place for one.
 bool BrokerCore::may_have_node(const Identity* key) const {
-    if (!rights_.asks(key) || key == nullptr) return true;
-    const std::size_t has = nodes_of_key(key->name).size();
-    return has == 0 || has + 1 <= config_.limits.nodes - nodes_.size() - 1;
+    if (!rights_.asks(key)) return true;
+    return may_take_one_more(nodes_of_key(key->name).size(),
+                             config_.limits.nodes - nodes_.size() - 1);
 }
 
 /// Whether a key has asked more than it may, but for notes. It was told.

@@ -12,8 +12,9 @@
 // depends on the order of a hash: the same calls have the same results.
 //
 // Its parts, each with a page of its own: which node speaks on which connection
-// (session_table.hpp), what a key may do (key_rights.hpp), which runs there are and who is named in
-// them (run_table.hpp), and which runs wait at serving masters (waiting_runs.hpp).
+// (session_table.hpp), what a key may do (key_rights.hpp), who breaks the protocol (conduct.hpp),
+// which runs there are and who is named in them (run_table.hpp), and which runs wait at serving
+// masters (waiting_runs.hpp).
 
 #include <functional>
 #include <map>
@@ -197,7 +198,7 @@ class BrokerCore {
 
     // -- who may do what: broker_access.cpp -----------------------------------------
     [[nodiscard]] bool asked_for_rights(const Node& node) const noexcept;
-    [[nodiscard]] static std::string key_text(const Node& node);
+    [[nodiscard]] static std::string key_text(const Identity* key);
     [[nodiscard]] bool admit(ConnId from, const Hello& hello, const Identity* key, TimePoint now);
     [[nodiscard]] bool may_take_part(const Node& node, const Run& run, const Participant& as) const;
     [[nodiscard]] bool may_invite(const Node& node, const Run& run, TimePoint now);
@@ -218,7 +219,6 @@ class BrokerCore {
     void settle_breach(ConnId from, TimePoint now);
     void cut(ConnId conn, TimePoint now);
     [[nodiscard]] bool held_off(ConnId from, const std::string& whose, TimePoint now);
-    [[nodiscard]] static bool has_account(const Identity* key) noexcept;
     [[nodiscard]] const std::set<NodeId>& nodes_of_key(const std::string& name) const;
     void set_key(Node& node, std::shared_ptr<const Identity> key);
     template <class Add>

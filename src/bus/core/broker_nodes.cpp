@@ -179,8 +179,8 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number,
                  encode_sentence("a younger process has taken over the name " + hello.name));
     }
     begin_session(node, std::move(hello), from, now);
-    log("node up name=" + node.hello.name + " role=" + node.hello.role +
-        " version=" + node.hello.version + key_text(node) + (same_process ? " again=true" : ""));
+    log("node up name=" + node.hello.name + " role=" + node.hello.role + " version=" +
+        node.hello.version + key_text(node.key.get()) + (same_process ? " again=true" : ""));
     welcome(node, hello_number, now);
     if (!probe) return;
     if (node.conn != 0) return ask_for_life(node, std::move(*probe), now);

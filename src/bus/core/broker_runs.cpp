@@ -109,7 +109,7 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
     fresh.created = now;
     waiting_.erase(header.run);
     log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
-        " term=" + std::to_string(header.term) + key_text(node));
+        " term=" + std::to_string(header.term) + key_text(node.key.get()));
     return &fresh;
 }
 

@@ -4,6 +4,7 @@
 
 #include "base/assert.hpp"
 #include "base/planted.hpp"
+#include "bus/core/share.hpp"
 
 namespace vflbus::bus {
 namespace {
@@ -82,8 +83,7 @@ RunTable::Room RunTable::room_for_open(const RunId& id, NodeId owner, NodeId pay
                                        std::uint64_t kept) const {
     const BrokerRun* const run = find(id);
     if (run == nullptr && runs_.size() >= places_) return Room::no_place;
-    const std::size_t has = places_of(payer);
-    if (run == nullptr && has > 0 && has + 1 > places_ - runs_.size() - 1 &&
+    if (run == nullptr && !may_take_one_more(places_of(payer), places_ - runs_.size() - 1) &&
         !VFLBUS_PLANTED(runs_not_shared))
         return Room::share_taken;
     std::uint64_t all = kept;

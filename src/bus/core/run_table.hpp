@@ -118,11 +118,9 @@ class RunTable {
         too_many_bytes  ///< of this owner, or of all owners
     };
     /// Whether an OPEN of which `kept` bytes would stay may open the run, or replace the OPEN that
-    /// the run has. A payer is the key behind an owner, or the owner itself where there are no
-    /// keys: a key speaks for many names, and with a share for each name it could take all places.
-    /// A payer that has runs gets one more only while as many places stay free as it then has; one
-    /// that has none gets any free place. Example with 8 places: the first payer gets 4, the second
-    /// 2, the third 1, and the last place is for a payer that has none.
+    /// the run has. Places are divided as share.hpp says among payers: a payer is the key behind an
+    /// owner, or the owner itself where there are no keys. A key speaks for many names, and with a
+    /// share for each name it could take all places.
     [[nodiscard]] Room room_for_open(const RunId& id, NodeId owner, NodeId payer,
                                      std::uint64_t kept) const;
     /// Whether a JOIN with a body of so many bytes may be kept for `node` in `run`.

@@ -1,6 +1,7 @@
 #include "bus/core/waiting_runs.hpp"
 
 #include "base/assert.hpp"
+#include "bus/core/share.hpp"
 
 namespace vflbus::bus {
 namespace {
@@ -28,8 +29,7 @@ bool WaitingRuns::has_room_for(const RunId& run, NodeId by, NodeId payer) const 
     if (known != nullptr && known->by == by) return true;
     const std::size_t taken = runs_.size() + (known == nullptr ? 1 : 0);
     if (taken > places_) return false;
-    const std::size_t has = places_of(payer);
-    return has == 0 || has + 1 <= places_ - taken;
+    return may_take_one_more(places_of(payer), places_ - taken);
 }
 
 const WaitingRun& WaitingRuns::note(const RunId& run, NodeId by, NodeId payer,

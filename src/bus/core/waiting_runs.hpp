@@ -9,10 +9,9 @@
 //
 // BrokerCore is the only caller. It checks who may note what and writes to the registry.
 //
-// What may not happen: one master fills all places. A payer that has notes gets one more only while
-// as many places stay free as it then has. A payer is the key behind a master, or the master itself
-// where there are no keys: a key speaks for many names, and with a share for each name it could
-// take all places.
+// What may not happen: one master fills all places. They are divided as share.hpp says among
+// payers: a payer is the key behind a master, or the master itself where there are no keys. A key
+// speaks for many names, and with a share for each name it could take all places.
 
 #include <cstdint>
 #include <map>
