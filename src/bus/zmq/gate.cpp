@@ -273,10 +273,10 @@ class GateImpl final : public Gate {
         const std::string fingerprint = fingerprint_of(key);
         if (!is_own(key, shown, *request)) {
             if (const auto ending = lines_.take(clock_now()))
-                observe::log::warn(
-                    "not joined name={} key={} by={}: it has not shown that it has "
-                    "the secret of that key{}",
-                    printable(request->name), fingerprint, shown, *ending);
+                observe::log::warn({.part = "access"},
+                                   "not joined name={} key={} by={}: it has not shown that it has "
+                                   "the secret of that key{}",
+                                   printable(request->name), fingerprint, shown, *ending);
             return fail(Errc::not_allowed,
                         "the broker lets in no key of which the secret was not shown; use the "
                         "same vflbus version on all parties");
@@ -379,7 +379,8 @@ class GateImpl final : public Gate {
         if (own.take(1, now)) return verdict;
         verdict.in = false;
         if (const auto ending = lines_.take(now))
-            observe::log::warn("not let in key={} from={}: {} connects too often{}",
+            observe::log::warn({.part = "access"},
+                               "not let in key={} from={}: {} connects too often{}",
                                verdict.fingerprint, address, verdict.name, *ending);
         return verdict;
     }
