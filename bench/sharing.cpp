@@ -93,9 +93,8 @@ class Sharer {
         bus::LinkEvent event;
         while (loop_->core().next_event(event)) {
             if (auto* invited = std::get_if<bus::RunInvited>(&event)) {
-                loop_->core().join_run(invited->run, invited->term, invited->owner,
-                                       bus::Join{"other", "node", -1, 1, {}, "", Errc::ok, ""},
-                                       now());
+                loop_->core().join_run(
+                    *invited, bus::Join{"other", "node", -1, 1, {}, "", Errc::ok, ""}, now());
                 ++joined_;
             } else if (std::holds_alternative<bus::RunJoined>(event)) {
                 ++joined_;

@@ -185,7 +185,7 @@ class Room {
         LinkEvent event;
         while (link_.next_event(event)) {
             if (auto* invited = std::get_if<RunInvited>(&event))
-                link_.join_run(invited->run, invited->term, invited->owner, link_.own_join(), now_);
+                link_.join_run(*invited, link_.own_join(), now_);
             if (auto* request = std::get_if<RequestArrived>(&event)) {
                 arrived_ = true;
                 if (asked_.size() < 8) asked_.push_back(std::move(*request));

@@ -545,8 +545,7 @@ void NodeCore::on(bus::RunInvited& event) {
     } else {
         contexts_[event.run] = std::move(context);
     }
-    link_.join_run(event.run, event.term, event.owner, std::move(join), config_.now(),
-                   event.invitation);
+    link_.join_run(event, std::move(join), config_.now());
 }
 
 Result<Bytes> NodeCore::handle(const Message& message, Context& context) {
@@ -676,9 +675,9 @@ void NodeCore::watch_owner(const bus::PeerChanged& event) {
                     event.run.short_hex() + " with an earlier process of " + invitation.owner_name +
                     ", whose stored state was set back since then: go on with `--resume " +
                     event.run.hex() + "`";
-    const RunId run = event.run;
-    end_context(run, Ending{join.code, join.sentence});
-    link_.join_run(run, event.term, event.node, std::move(join), config_.now());
+    const bus::RunInvited invited{event.run, event.term, event.node, {}};
+    end_context(invited.run, Ending{join.code, join.sentence});
+    link_.join_run(invited, std::move(join), config_.now());
 }
 
 // -- driving ---------------------------------------------------------------------

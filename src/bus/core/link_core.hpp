@@ -190,10 +190,9 @@ class LinkCore {
     /// code.
     [[nodiscard]] Join own_join() const;
     /// Answers an invitation, now and after every reconnect. A refusal (join.code) is sent once.
-    /// `invitation`: of the RunInvited that is answered. When its run was closed, or opened anew,
-    /// meanwhile, nothing is sent, and the run is told to be closed: another OPEN may follow.
-    void join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join, TimePoint now,
-                  std::uint64_t invitation = 0);
+    /// When the run was closed, or opened anew, since `invited`, nothing is sent, and the run is
+    /// told to be closed: another OPEN may follow.
+    void join_run(const RunInvited& invited, Join join, TimePoint now);
     /// Ends a run of ours for all; RunClosed{confirmed} follows, also when nobody confirms for 5 s.
     void close_run(const RunId& run, Ending ending, TimePoint now);
     /// Begins a new session on a new connection, as after one that broke: what is under way is sent

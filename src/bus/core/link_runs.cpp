@@ -33,12 +33,13 @@ void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoi
     announce(entry, now);
 }
 
-void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join join,
-                        TimePoint now, std::uint64_t invitation) {
+void LinkCore::join_run(const RunInvited& invited, Join join, TimePoint now) {
     VFLBUS_ASSERT(within_limits(join.extensions), "extensions of a JOIN are within the limits");
     time_ = now;
+    const RunId& run = invited.run;
     // a JOIN without the keys of the present OPEN would be a refusal to its owner
-    if (join.code == Errc::ok && invitation != 0 && !is_present_invitation(run, invitation)) {
+    if (join.code == Errc::ok && invited.invitation != 0 &&
+        !is_present_invitation(run, invited.invitation)) {
         events_.push_back(RunClosed{run, {Errc::run_ended, "the run was closed"}, false, true});
         return;
     }
@@ -46,21 +47,20 @@ void LinkCore::join_run(const RunId& run, std::uint32_t term, NodeId owner, Join
     if (join.code != Errc::ok) {
         runs_.erase(run);
         if (state_ != State::up) return;
-        if (seal_) seal_join(run, term, join, nullptr);
+        if (seal_) seal_join(run, invited.term, join, nullptr);
         Header header;
         header.run = run;
-        header.term = term;
-        header.dst = owner;
+        header.term = invited.term;
+        header.dst = invited.owner;
         return send_control(Kind::join, header, encode(join));
     }
     Run& entry = runs_[run];
     entry = Run{};
     reclaim();
     entry.id = run;
-    entry.term = term;
-    entry.owner = owner;
-    // without its OPEN, which came too long ago, the JOIN has no keys and the owner declines it
-    if (seal_) seal_join(run, term, join, &entry);
+    entry.term = invited.term;
+    entry.owner = invited.owner;
+    if (seal_) seal_join(run, invited.term, join, &entry);
     entry.announcement = encode(join);
     announce(entry, now);
 }

@@ -52,8 +52,7 @@ class LightNode {
     static TimePoint now() { return std::chrono::steady_clock::now(); }
 
     void on(RunInvited& e) {
-        core().join_run(e.run, e.term, e.owner, {name_, "member", -1, 1, {}, "test", Errc::ok, ""},
-                        now());
+        core().join_run(e, {name_, "member", -1, 1, {}, "test", Errc::ok, ""}, now());
     }
     void on(RequestArrived& e) { core().reply(e.run, e.from, e.number, std::move(e.body), now()); }
     void on(ReplyArrived& e) {

@@ -368,7 +368,7 @@ class LinkFixture {
         ignore();
     }
     void joined_run(std::uint32_t term = 1) {
-        link.join_run(run_of(1), term, node_id_of("master"),
+        link.join_run({run_of(1), term, node_id_of("master"), {}},
                       Join{"member-0", "member", 0, 3, {}, "0.1.0", Errc::ok, ""}, now);
         ignore();
     }

@@ -706,7 +706,7 @@ struct Unasked : LinkFixture {
     Unasked() : LinkFixture(bounded()) {
         come_up();
         for (std::uint8_t n = 1; n <= 200; ++n)
-            link.join_run(run_of(n), 1, node_id_of("greedy"),
+            link.join_run({run_of(n), 1, node_id_of("greedy"), {}},
                           Join{"member-0", "member", 0, 3, {}, "0.1.0", Errc::ok, ""}, now);
         ignore();
     }

@@ -89,7 +89,7 @@ TEST_CASE_METHOD(LinkFixture, "only the WELCOME to the last HELLO counts") {
 TEST_CASE_METHOD(LinkFixture, "WELCOME announces runs again and sends what is pending again") {
     come_up();
     own_run();
-    link.join_run(run_of(2), 4, node_id_of("master"),
+    link.join_run({run_of(2), 4, node_id_of("master"), {}},
                   Join{"member-0", "member", 0, 3, {}, "", Errc::ok, ""}, now);
     REQUIRE(link.request(run_of(1), node_id_of("member-1"), 300, Bytes(10, 1), now));
     REQUIRE(link.request(run_of(1), node_id_of("member-2"), 301, Bytes(chunk_bytes + 1, 1), now));
@@ -505,7 +505,7 @@ TEST_CASE_METHOD(LinkFixture, "an invitation, its answer, and what the broker ma
         }
     }
     SECTION("a refusal is sent once") {
-        link.join_run(run_of(1), 1, node_id_of("master"),
+        link.join_run({run_of(1), 1, node_id_of("master"), {}},
                       Join{"member-0", "member", 0, 3, {}, "", Errc::refused, "no"}, now);
         CHECK(decode_join(expect(Kind::join).body)->code == Errc::refused);
         error(Errc::not_registered);

@@ -118,7 +118,7 @@ struct Between {
         answer.code = code;
         answer.sentence = sentence;
         answer.config_hash.fill(9);
-        member->link->join_run(run, 3, master->id, answer, now, invitation);
+        member->link->join_run({run, 3, master->id, {}, {}, invitation}, answer, now);
         turn();
     }
     /// Frames go to and fro until nobody says any more.

@@ -95,7 +95,7 @@ TEST_CASE("a broker that answers three HELLOs at once neither stops nor kills th
     const Bytes body(100'000, 7);
     const auto open = [&](const RunId& run) {
         master.open_run(run, 1, Open{"master", {{"member-0", "member", 0}}, ""}, world.now);
-        member.join_run(run, 1, node_id_of("master"),
+        member.join_run({run, 1, node_id_of("master"), {}},
                         Join{"member-0", "member", 0, 1, {}, "", Errc::ok, ""}, world.now);
         for (int i = 0; i < 16; ++i) REQUIRE(master.request(run, to, 300, body, world.now));
     };
