@@ -302,12 +302,6 @@ std::uint64_t BrokerCore::queued_bytes() const noexcept {
     return total;
 }
 
-std::uint64_t BrokerCore::kept_of_one_bytes() const {
-    std::uint64_t most = 0;
-    for (const auto& [id, node] : nodes_) most = std::max(most, runs_.kept_bytes_of(id, nullptr));
-    return most;
-}
-
 std::size_t BrokerCore::queued_controls() const noexcept {
     std::size_t total = 0;
     for (const auto& [id, node] : nodes_)

@@ -132,8 +132,9 @@ class BrokerCore {
         return connections_.of_nodes();
     }
     [[nodiscard]] std::uint64_t queued_bytes() const noexcept;
-    /// The most bytes that are kept of what one node has said in OPEN and JOIN.
-    [[nodiscard]] std::uint64_t kept_of_one_bytes() const;
+    /// The most bytes that are kept of what one node has said in OPEN and JOIN; with keys, all
+    /// nodes of one key together.
+    [[nodiscard]] std::uint64_t kept_of_one_bytes() const { return runs_.most_kept_bytes(); }
     /// The most runs that one owner has at the moment; with keys, all owners of one key together.
     [[nodiscard]] std::size_t most_runs_of_one() const noexcept { return runs_.most_places(); }
     /// Who has broken the protocol lately.

@@ -55,8 +55,8 @@ bool BrokerCore::pays(NodeId node, std::size_t announced, TimePoint now) {
     return found->second.take(static_cast<double>(announced), now);
 }
 
-/// Whose share of the places a run of this node takes: that of its key, which may speak for many
-/// names, or its own where it needs no key.
+/// At whose cost runs of this node are open and notes of it are kept: that of its key, which may
+/// speak for many names, or its own where it needs no key.
 NodeId BrokerCore::payer_of(const Node& node) const {
     return asked_for_rights(node) && node.key != nullptr ? node_id_of(node.key->name) : node.id;
 }
@@ -85,7 +85,7 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
                       "run " + run->id.short_hex() + " is in term " + std::to_string(run->term));
     const NodeId payer = payer_of(node);
     const std::string places = std::to_string(config_.limits.runs);
-    switch (runs_.room_for_open(header.run, node.id, payer, kept)) {
+    switch (runs_.room_for_open(header.run, payer, kept)) {
         case RunTable::Room::no_place:
             return refuse(Errc::too_many, "this broker has " + places + " runs already");
         case RunTable::Room::share_taken:
@@ -246,12 +246,13 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
                           node.hello.name + " joins too often; again in a second", now);
     // encoded anew: what came may have a sentence without end
     auto said = std::make_shared<const Bytes>(encode(*join));
-    if (!runs_.room_for_join(*run, node.id, said->size()))
+    const NodeId payer = payer_of(node);
+    if (!runs_.room_for_join(*run, node.id, payer, said->size()))
         return send_error(
             node, header, Errc::too_many,
             "what this broker would keep of the joins of " + node.hello.name + " is too much", now);
     member->joined = join->code == Errc::ok;
-    member->join = std::move(said);
+    runs_.keep_join(*member, payer, std::move(said));
     ++generation_;
     if (!was_joined)
         log("joined run=" + run->id.short_hex() + " node=" + node.hello.name +

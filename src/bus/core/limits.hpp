@@ -29,7 +29,8 @@ struct Limits {
     std::size_t outstanding = outstanding_requests_max;
     std::size_t nodes = nodes_max;
     std::size_t runs = runs_max;
-    /// What a broker keeps of the OPEN and JOIN frames of one node, and of all OPEN.
+    /// What a broker keeps of the OPEN and JOIN frames of one node (with keys, of all nodes of one
+    /// key), and of all OPEN.
     std::uint64_t kept_of_one = kept_of_one_bytes_max;
     std::uint64_t kept_opens = kept_opens_bytes_max;
 

@@ -66,21 +66,25 @@ std::size_t RunTable::most_places() const noexcept {
     return most;
 }
 
-std::uint64_t RunTable::kept_bytes_of(NodeId node, const BrokerRun* but_for) const {
-    std::uint64_t bytes = 0;
-    for (const RunId& id : runs_of(node)) {
-        const BrokerRun& run = at(id);
-        if (&run == but_for) continue;
-        if (run.owner == node)
-            bytes += run.kept_bytes();
-        else if (const BrokerMember* member = run.find(node); member != nullptr && member->join)
-            bytes += member->join->size() + waiting_frame_bytes;
-    }
+std::uint64_t RunTable::kept_bytes_of(NodeId payer, const BrokerRun* but_for) const {
+    const auto joins = joins_kept_.find(payer);
+    std::uint64_t bytes = joins == joins_kept_.end() ? 0 : joins->second;
+    if (places_of(payer) == 0) return bytes;
+    for (const auto& [id, run] : runs_)
+        if (run->payer == payer && run.get() != but_for) bytes += run->kept_bytes();
     return bytes;
 }
 
-RunTable::Room RunTable::room_for_open(const RunId& id, NodeId owner, NodeId payer,
-                                       std::uint64_t kept) const {
+std::uint64_t RunTable::most_kept_bytes() const {
+    std::uint64_t most = 0;
+    for (const auto& [payer, places] : places_taken_)
+        most = std::max(most, kept_bytes_of(payer, nullptr));
+    for (const auto& [payer, bytes] : joins_kept_)
+        most = std::max(most, kept_bytes_of(payer, nullptr));
+    return most;
+}
+
+RunTable::Room RunTable::room_for_open(const RunId& id, NodeId payer, std::uint64_t kept) const {
     const BrokerRun* const run = find(id);
     if (run == nullptr && runs_.size() >= places_) return Room::no_place;
     if (run == nullptr && !may_take_one_more(places_of(payer), places_ - runs_.size() - 1) &&
@@ -89,14 +93,19 @@ RunTable::Room RunTable::room_for_open(const RunId& id, NodeId owner, NodeId pay
     std::uint64_t all = kept;
     for (const auto& [other_id, other] : runs_)
         if (other.get() != run) all += other->kept_bytes();
+    const NodeId pays = run == nullptr ? payer : run->payer;
     if (!VFLBUS_PLANTED(kept_not_counted) &&
-        (kept_bytes_of(owner, run) + kept > kept_of_one_ || all > kept_opens_))
+        (kept_bytes_of(pays, run) + kept > kept_of_one_ || all > kept_opens_))
         return Room::too_many_bytes;
     return Room::free;
 }
 
-bool RunTable::room_for_join(const BrokerRun& run, NodeId node, std::uint64_t bytes) const {
-    return kept_bytes_of(node, &run) + bytes + waiting_frame_bytes <= kept_of_one_ ||
+bool RunTable::room_for_join(const BrokerRun& run, NodeId node, NodeId payer,
+                             std::uint64_t bytes) const {
+    const BrokerMember* const member = run.find(node);
+    const std::uint64_t replaced =
+        member != nullptr && member->payer == payer ? member->kept_bytes() : 0;
+    return kept_bytes_of(payer, nullptr) - replaced + bytes + waiting_frame_bytes <= kept_of_one_ ||
            VFLBUS_PLANTED(kept_not_counted);
 }
 
@@ -133,7 +142,10 @@ std::vector<BrokerMember> RunTable::set_members(BrokerRun& run, std::vector<Brok
                                              &BrokerMember::id) == members.end(),
                   "members are ascending by node id, each of them once");
     std::vector<BrokerMember> before = std::exchange(run.members_, std::move(members));
-    for (const BrokerMember& member : before) unindex(member.id, run);
+    for (const BrokerMember& member : before) {
+        unindex(member.id, run);
+        forget_join(member);
+    }
     for (const BrokerMember& member : run.members_) index(member.id, run.id);
     return before;
 }
@@ -148,8 +160,28 @@ void RunTable::add_member(BrokerRun& run, NodeId node, Participant participant) 
 }
 
 void RunTable::remove_member(BrokerRun& run, NodeId node) {
-    std::erase_if(run.members_, [&](const BrokerMember& member) { return member.id == node; });
+    const BrokerMember* const member = run.find(node);
+    if (member == nullptr) return;
+    forget_join(*member);
+    std::erase_if(run.members_, [&](const BrokerMember& one) { return one.id == node; });
     unindex(node, run);
+}
+
+void RunTable::keep_join(BrokerMember& member, NodeId payer, std::shared_ptr<const Bytes> join) {
+    forget_join(member);
+    member.join = std::move(join);
+    member.payer = payer;
+    joins_kept_[payer] += member.kept_bytes();
+}
+
+/// Its bytes count no longer; the member itself is about to go, or to say something else.
+void RunTable::forget_join(const BrokerMember& member) {
+    if (member.join == nullptr) return;
+    const auto kept = joins_kept_.find(member.payer);
+    VFLBUS_ASSERT(kept != joins_kept_.end() && kept->second >= member.kept_bytes(),
+                  "a JOIN that is kept is counted for who pays for it");
+    kept->second -= member.kept_bytes();
+    if (kept->second == 0) joins_kept_.erase(kept);
 }
 
 void RunTable::close(const RunId& id) {

@@ -13,7 +13,8 @@
 // whatever is to be said of it; the table sends nothing, checks no right and knows no connection.
 //
 // What may not happen:
-// - Members of a run change without the index of `runs_of`. Only the table changes them.
+// - Members of a run change without the index of `runs_of`, or a JOIN without what its payer has.
+//   Only the table changes them.
 // - A BrokerRun is used after `close` of it.
 
 #include <algorithm>
@@ -39,6 +40,11 @@ struct BrokerMember {
     NodeId id;
     bool joined = false;
     std::shared_ptr<const Bytes> join;  ///< the body of its JOIN, for an owner that comes back
+    NodeId payer{};                     ///< at whose cost that is kept
+
+    [[nodiscard]] std::uint64_t kept_bytes() const noexcept {
+        return join == nullptr ? 0 : join->size() + waiting_frame_bytes;
+    }
 };
 
 /// Bytes that a broker keeps of an OPEN: its body, and an entry for each participant.
@@ -115,21 +121,22 @@ class RunTable {
         free,
         no_place,       ///< the broker takes no more runs
         share_taken,    ///< the payer has so many that what is left is kept for others
-        too_many_bytes  ///< of this owner, or of all owners
+        too_many_bytes  ///< of this payer, or of all OPEN
     };
     /// Whether an OPEN of which `kept` bytes would stay may open the run, or replace the OPEN that
     /// the run has. Places are divided as share.hpp says among payers: a payer is the key behind an
     /// owner, or the owner itself where there are no keys. A key speaks for many names, and with a
     /// share for each name it could take all places.
-    [[nodiscard]] Room room_for_open(const RunId& id, NodeId owner, NodeId payer,
-                                     std::uint64_t kept) const;
+    [[nodiscard]] Room room_for_open(const RunId& id, NodeId payer, std::uint64_t kept) const;
     /// Whether a JOIN with a body of so many bytes may be kept for `node` in `run`.
-    [[nodiscard]] bool room_for_join(const BrokerRun& run, NodeId node, std::uint64_t bytes) const;
+    [[nodiscard]] bool room_for_join(const BrokerRun& run, NodeId node, NodeId payer,
+                                     std::uint64_t bytes) const;
     [[nodiscard]] std::size_t places_of(NodeId payer) const noexcept;
-    /// Of the payer that has most.
+    /// Bytes that are kept of OPEN and JOIN at the cost of `payer`, without the OPEN of one run.
+    [[nodiscard]] std::uint64_t kept_bytes_of(NodeId payer, const BrokerRun* but_for) const;
+    // -- of the payer that has most
     [[nodiscard]] std::size_t most_places() const noexcept;
-    /// Bytes of what `node` has said in OPEN and JOIN, without those of one run.
-    [[nodiscard]] std::uint64_t kept_bytes_of(NodeId node, const BrokerRun* but_for) const;
+    [[nodiscard]] std::uint64_t most_kept_bytes() const;
 
     // -- changes -----------------------------------------------------------------
     /// A new run, without members. Precondition: there is none with this id.
@@ -139,11 +146,14 @@ class RunTable {
     /// One member more, or another role and rank of one that is there.
     void add_member(BrokerRun& run, NodeId node, Participant participant);
     void remove_member(BrokerRun& run, NodeId node);
+    /// What a member has said, in place of what it has said before. Precondition: `room_for_join`.
+    void keep_join(BrokerMember& member, NodeId payer, std::shared_ptr<const Bytes> join);
     void close(const RunId& id);
 
   private:
     void index(NodeId node, const RunId& id);
     void unindex(NodeId node, const BrokerRun& run);
+    void forget_join(const BrokerMember& member);
 
     std::size_t places_;
     std::uint64_t kept_of_one_;
@@ -151,6 +161,7 @@ class RunTable {
     Runs runs_;
     std::map<NodeId, std::set<RunId>> runs_of_;   ///< never an empty set
     std::map<NodeId, std::size_t> places_taken_;  ///< by payer; never 0
+    std::map<NodeId, std::uint64_t> joins_kept_;  ///< bytes by payer; never 0
 };
 
 }  // namespace vflbus::bus

@@ -260,6 +260,21 @@ TEST_CASE("all names of one key have one share of nodes, runs and questions", "[
         CHECK(k.core->runs() - opened <= limits.runs / 2);
         CHECK(k.core->runs() - opened >= limits.runs / 2 - 1);
     }
+    SECTION("what is kept of OPEN") {
+        const std::size_t before = k.core->runs();
+        for (int i = 0; i < 4; ++i) {
+            k.key(name(i), "rival", 'R');
+            k.hello_on(name(i), Keyed::as(name(i), "master"));
+        }
+        for (std::uint8_t i = 0; i < 40; ++i) {
+            RunId run = run_of(9);
+            run.bytes[0] = i;
+            const Open open{name(i % 4), {}, std::string(1'000'000, 'x')};
+            k.send(open.owner, Kind::open, encode(open), run, 1);
+        }
+        CHECK(k.core->runs() - before == 16);
+        CHECK(k.core->kept_of_one_bytes() <= kept_of_one_bytes_max);
+    }
     SECTION("questions at once, and a second") {
         int answered = 0;
         for (int i = 0; i < 4; ++i) {

@@ -103,7 +103,7 @@ TEST_CASE("who takes part: an owner that is here, and a member that has joined")
 TEST_CASE("nobody has all places: one more only while as many stay free as a payer has") {
     RunTable table(table_limits());
     const auto room = [&](std::uint64_t payer) {
-        return table.room_for_open(table_run(99), NodeId{payer}, NodeId{payer}, 0);
+        return table.room_for_open(table_run(99), NodeId{payer}, 0);
     };
     std::uint8_t number = 0;
     const auto takes_all_it_can = [&](std::uint64_t payer) {
@@ -119,7 +119,7 @@ TEST_CASE("nobody has all places: one more only while as many stay free as a pay
     CHECK(room(5) == RunTable::Room::no_place);
     CHECK(table.most_places() == 4);
     // a run that is there is announced again, whatever is free
-    CHECK(table.room_for_open(table_run(1), NodeId{1}, NodeId{1}, 0) == RunTable::Room::free);
+    CHECK(table.room_for_open(table_run(1), NodeId{1}, 0) == RunTable::Room::free);
     table.close(table_run(1));
     CHECK(table.places_of(NodeId{1}) == 3);
     CHECK(room(5) == RunTable::Room::free);
@@ -130,11 +130,11 @@ TEST_CASE("owners with one key have one share together") {
     const NodeId key{1};
     for (std::uint8_t number = 1; number <= 4; ++number) {
         const NodeId owner{std::uint64_t{10} + number};
-        REQUIRE(table.room_for_open(table_run(number), owner, key, 0) == RunTable::Room::free);
+        REQUIRE(table.room_for_open(table_run(number), key, 0) == RunTable::Room::free);
         table.open(table_run(number), owner, key);
     }
-    CHECK(table.room_for_open(table_run(9), NodeId{19}, key, 0) == RunTable::Room::share_taken);
-    CHECK(table.room_for_open(table_run(9), NodeId{19}, NodeId{19}, 0) == RunTable::Room::free);
+    CHECK(table.room_for_open(table_run(9), key, 0) == RunTable::Room::share_taken);
+    CHECK(table.room_for_open(table_run(9), NodeId{19}, 0) == RunTable::Room::free);
 }
 
 TEST_CASE("what is kept of OPEN and JOIN is bounded for each node, and of OPEN in all") {
@@ -143,21 +143,58 @@ TEST_CASE("what is kept of OPEN and JOIN is bounded for each node, and of OPEN i
     BrokerRun& run = opened(table, 1, 1, 3000);
     CHECK(table.kept_bytes_of(NodeId{1}, nullptr) == 3000);
     CHECK(table.kept_bytes_of(NodeId{1}, &run) == 0);
-    CHECK(table.room_for_open(table_run(2), NodeId{1}, NodeId{1}, 1000) == Room::free);
-    CHECK(table.room_for_open(table_run(2), NodeId{1}, NodeId{1}, 1001) == Room::too_many_bytes);
+    CHECK(table.room_for_open(table_run(2), NodeId{1}, 1000) == Room::free);
+    CHECK(table.room_for_open(table_run(2), NodeId{1}, 1001) == Room::too_many_bytes);
     // another OPEN of the run takes the place of the one that is there
-    CHECK(table.room_for_open(table_run(1), NodeId{1}, NodeId{1}, 4000) == Room::free);
-    CHECK(table.room_for_open(table_run(2), NodeId{2}, NodeId{2}, 3000) == Room::free);
-    CHECK(table.room_for_open(table_run(2), NodeId{2}, NodeId{2}, 3001) == Room::too_many_bytes);
+    CHECK(table.room_for_open(table_run(1), NodeId{1}, 4000) == Room::free);
+    CHECK(table.room_for_open(table_run(2), NodeId{2}, 3000) == Room::free);
+    CHECK(table.room_for_open(table_run(2), NodeId{2}, 3001) == Room::too_many_bytes);
 
     table.set_members(run, {table_member(5)});
     CHECK(table.kept_bytes_of(NodeId{1}, nullptr) == 3000 + waiting_frame_bytes);
     BrokerRun& other = opened(table, 2, 2, 0);
     table.set_members(other, {table_member(5)});
-    run.find(NodeId{5})->join = std::make_shared<const Bytes>(2000);
+    table.keep_join(*run.find(NodeId{5}), NodeId{5}, std::make_shared<const Bytes>(2000));
     CHECK(table.kept_bytes_of(NodeId{5}, nullptr) == 2000 + waiting_frame_bytes);
     const std::uint64_t left = 4000 - 2000 - 2 * waiting_frame_bytes;
-    CHECK(table.room_for_join(other, NodeId{5}, left));
-    CHECK_FALSE(table.room_for_join(other, NodeId{5}, left + 1));
-    CHECK(table.room_for_join(run, NodeId{5}, 4000 - waiting_frame_bytes));
+    CHECK(table.room_for_join(other, NodeId{5}, NodeId{5}, left));
+    CHECK_FALSE(table.room_for_join(other, NodeId{5}, NodeId{5}, left + 1));
+    CHECK(table.room_for_join(run, NodeId{5}, NodeId{5}, 4000 - waiting_frame_bytes));
+}
+
+TEST_CASE("what all nodes of one key have said in OPEN and JOIN is bounded together") {
+    RunTable table(table_limits());
+    using Room = RunTable::Room;
+    const NodeId key{1};
+    BrokerRun& run = table.open(table_run(1), NodeId{11}, key);
+    run.open = std::make_shared<const Bytes>(2000);
+    BrokerRun& of_another = opened(table, 2, 2);
+    table.set_members(of_another, {table_member(12), table_member(13)});
+    const auto join = [&](std::uint64_t node, std::size_t bytes) {
+        if (!table.room_for_join(of_another, NodeId{node}, key, bytes)) return false;
+        table.keep_join(*of_another.find(NodeId{node}), key, std::make_shared<const Bytes>(bytes));
+        return true;
+    };
+    CHECK(join(12, 1000));
+    CHECK(table.room_for_open(table_run(3), key, 2000 - 1000 - waiting_frame_bytes) == Room::free);
+    CHECK(table.room_for_open(table_run(3), key, 2000 - 1000 - waiting_frame_bytes + 1) ==
+          Room::too_many_bytes);
+    CHECK_FALSE(join(13, 900));
+    CHECK(join(12, 500));  // in place of what it has said before
+    CHECK(join(13, 900));
+    CHECK(table.most_kept_bytes() == 2000 + 500 + 900 + 2 * waiting_frame_bytes);
+    SECTION("one of them is not named any more") {
+        table.remove_member(of_another, NodeId{13});
+        CHECK(table.kept_bytes_of(key, nullptr) == 2000 + 500 + waiting_frame_bytes);
+    }
+    SECTION("others are named") {
+        table.set_members(of_another, {table_member(14)});
+        CHECK(table.kept_bytes_of(key, nullptr) == 2000);
+    }
+    SECTION("the run is closed") {
+        table.close(table_run(2));
+        CHECK(table.kept_bytes_of(key, nullptr) == 2000);
+        table.close(table_run(1));
+        CHECK(table.most_kept_bytes() == 0);
+    }
 }
