@@ -44,13 +44,6 @@ Bytes associated_with_terms(const RunId& run, NodeId owner, NodeId participant,
     return one_after_another(associated_data(header, false), open);
 }
 
-/// So many bytes of a sentence at most, and no half of a character.
-std::string cut_between_characters(const std::string& sentence, std::size_t most) {
-    if (sentence.size() <= most) return sentence;
-    while (most > 0 && (static_cast<unsigned char>(sentence[most]) & 0xc0U) == 0x80U) --most;
-    return sentence.substr(0, most);
-}
-
 /// Of the ending that CLOSE has for one participant.
 Bytes associated_with_close(const RunId& run, std::uint32_t term, NodeId owner,
                             NodeId participant) {
@@ -396,7 +389,7 @@ Bytes LinkCore::close_of(Run& run) const {
     const std::size_t each = room / std::max<std::size_t>(1, joined);
     const Ending whole{
         run.closing->code,
-        cut_between_characters(run.closing->sentence, each > beside ? each - beside : 0)};
+        std::string(cut_sentence(run.closing->sentence, each > beside ? each - beside : 0))};
     for (const auto& [node, peer] : run.peers)
         if (peer.seal)
             close.sealed[node] =

@@ -14,15 +14,15 @@ namespace vflbus::bus {
 static_assert(std::endian::native == std::endian::little,
               "tensors travel as raw little-endian bytes");
 
-std::string_view cut_sentence(std::string_view sentence) noexcept {
-    if (sentence.size() <= sentence_bytes_max) return sentence;
+std::string_view cut_sentence(std::string_view sentence, std::size_t bytes_max) noexcept {
+    if (sentence.size() <= bytes_max) return sentence;
     const auto inside = [&](std::size_t at) {
         return (static_cast<unsigned char>(sentence[at]) & 0xC0) == 0x80;
     };
-    std::size_t end = sentence_bytes_max;
+    std::size_t end = bytes_max;
     // a character has at most three bytes after its first; what has more is no UTF-8
-    for (int i = 0; i < 3 && inside(end); ++i) --end;
-    return sentence.substr(0, inside(end) ? sentence_bytes_max : end);
+    for (int i = 0; i < 3 && end > 0 && inside(end); ++i) --end;
+    return sentence.substr(0, inside(end) ? bytes_max : end);
 }
 
 // -- writer --------------------------------------------------------------------

@@ -17,8 +17,9 @@ namespace vflbus::bus {
 
 using Bytes = std::vector<std::uint8_t>;
 
-/// The sentence, cut between characters when it is longer than a frame may carry.
-std::string_view cut_sentence(std::string_view sentence) noexcept;
+/// The sentence, cut between characters when it is longer than that, as a frame may not carry more.
+std::string_view cut_sentence(std::string_view sentence,
+                              std::size_t bytes_max = sentence_bytes_max) noexcept;
 
 /// Writes msgpack values one after another, each in its shortest form (but a double, which always
 /// has nine bytes). What is longer than its length can say, which has 32 bits, is refused with a
