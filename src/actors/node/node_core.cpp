@@ -300,11 +300,10 @@ ContentRoom NodeCore::keep_room(bus::BodyRoom room, std::size_t content_bytes) {
 void NodeCore::take_events() {
     bus::LinkEvent event;
     while (!failing_ && link_.next_event(event)) {
-        if (std::holds_alternative<bus::LinkUp>(event)) {
-            was_up_ = true;
-            down_since_.reset();
-        } else if (std::holds_alternative<bus::LinkDown>(event)) {
-            if (!down_since_) down_since_ = config_.now();
+        if (const auto* up = std::get_if<bus::LinkUp>(&event)) {
+            note_up(*up);
+        } else if (const auto* down = std::get_if<bus::LinkDown>(&event)) {
+            note_down(*down);
         } else if (const auto* fatal = std::get_if<bus::LinkFatal>(&event)) {
             fail_all(fatal->failure);
             continue;
@@ -478,18 +477,28 @@ void NodeCore::compare_clocks(const bus::LinkUp& event) {
         human_seconds(static_cast<double>(apart) / 1000), *theirs > ours ? "behind" : "ahead of");
 }
 
-void NodeCore::on(bus::LinkUp& event) {
+/// Whatever the node does, as only who drives a run gets the event itself.
+void NodeCore::note_up(const bus::LinkUp& event) {
+    was_up_ = true;
+    down_since_.reset();
     compare_clocks(event);
     if (std::exchange(said_lost_, false) && config_.say) config_.say("the broker is back");
+}
+
+void NodeCore::note_down(const bus::LinkDown& event) {
+    if (!down_since_) down_since_ = config_.now();
+    if (!contexts_.empty() && config_.say && !std::exchange(said_lost_, true))
+        config_.say("lost the broker: " + event.sentence + "; the runs here wait " +
+                    human_seconds(std::chrono::duration<double>(config_.link_timeout).count()) +
+                    " for it");
+}
+
+void NodeCore::on(bus::LinkUp&) {
     if (driven_app_ == nullptr || driver_->closing_ || !begin_driven()) return;
     call_driven([this] { driven_app_->on_link(*driver_, true, {}); });
 }
 
 void NodeCore::on(bus::LinkDown& event) {
-    if (!contexts_.empty() && config_.say && !std::exchange(said_lost_, true))
-        config_.say("lost the broker: " + event.sentence + "; the runs here wait " +
-                    human_seconds(std::chrono::duration<double>(config_.link_timeout).count()) +
-                    " for it");
     if (driven_app_ == nullptr || driver_->closing_) return;
     call_driven([&] { driven_app_->on_link(*driver_, false, event.sentence); });
 }

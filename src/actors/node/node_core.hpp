@@ -148,8 +148,10 @@ class NodeCore {
     void give_up_link();
     [[nodiscard]] bool timer_due() const;
     void fail_all(const Failure& failure);
-    void on(bus::LinkUp& event);
+    void note_up(const bus::LinkUp& event);
+    void note_down(const bus::LinkDown& event);
     void compare_clocks(const bus::LinkUp& event);
+    void on(bus::LinkUp& event);
     void on(bus::LinkDown& event);
     void on(bus::LinkFatal&) {}  ///< handled by collect()
     void on(bus::RunInvited& event);
@@ -199,7 +201,7 @@ class NodeCore {
     std::uint64_t last_room_ = 0;
     bool was_up_ = false;
     std::optional<TimePoint> down_since_;  ///< no link since then
-    bool said_lost_ = false;  ///< the log knows that the broker is lost
+    bool said_lost_ = false;               ///< the log knows that the broker is lost
     bool begun_ = false;                   ///< the driven run was announced
     bool opened_ = false;                  ///< ... and that was confirmed
     std::uint64_t handled_ = 0;

@@ -24,7 +24,7 @@ struct CountingLock final : NodeLock {
 
 class NodeFixture : public bus::LinkFixture {
   public:
-    NodeFixture() : core({"member-0", 0, [this] { return now; }}, link, lock) {
+    NodeFixture() : core(node_config(), link, lock) {
         link.start(now);
         expect(Kind::hello);
         welcome();
@@ -59,7 +59,15 @@ class NodeFixture : public bus::LinkFixture {
     }
 
     CountingLock lock;
+    std::vector<std::string> lines;  ///< for the log
     NodeCore core;
+
+  private:
+    NodeCoreConfig node_config() {
+        NodeCoreConfig config{"member-0", 0, [this] { return now; }};
+        config.say = [this](const std::string& line) { lines.push_back(line); };
+        return config;
+    }
 };
 
 /// Writes down what it is told.
@@ -281,6 +289,33 @@ TEST_CASE_METHOD(NodeFixture, "the end of a run reaches the app, also when its h
     CHECK(core.first_served_ending()->code == Errc::diverged);
     typed_request(1, 300);  // of a run that is over
     nothing_sent();
+}
+
+TEST_CASE_METHOD(NodeFixture,
+                 "who serves a run says that it has lost the broker, and has it back") {
+    const auto lose_broker = [&] {
+        bye(Errc::ok);
+        core.pump();
+    };
+    const auto find_broker = [&] {
+        pass(seconds(1));
+        ignore_frames();
+        welcome();
+        core.pump();
+    };
+    ClientApp app;
+    app.on_join([](actors::Context&) -> Result<> { return {}; });
+    core.serve(std::move(app));
+    lose_broker();
+    find_broker();
+    CHECK(lines.empty());  // no run waits for it
+    take_part();
+    lose_broker();
+    REQUIRE(lines.size() == 1);
+    CHECK(lines[0].starts_with("lost the broker: the broker has ended; the runs here wait "));
+    find_broker();
+    REQUIRE(lines.size() == 2);
+    CHECK(lines[1] == "the broker is back");
 }
 
 TEST_CASE_METHOD(NodeFixture, "an invitation that waits for its judge goes with its run") {
