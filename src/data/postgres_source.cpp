@@ -22,7 +22,6 @@ namespace vflbus::data {
 namespace {
 
 constexpr std::chrono::duration<double> connect_timeout{30};
-constexpr std::string_view no_rows = "was asked a statement that gives no rows; write a select";
 constexpr const char* library_name = "libpq.so.5";
 
 /// What is used of libpq. It is loaded when the first query is asked: who has no PostgreSQL needs
@@ -188,9 +187,7 @@ class PostgresQuery {
         return out;
     }
     tl::unexpected<Failure> late(std::chrono::duration<double> timeout) {
-        return refuse(
-            Errc::io,
-            "did not answer within " + human_seconds(timeout.count()) + " (source_timeout)", {});
+        return refuse(Errc::io, not_in_time(timeout), {});
     }
 
     Result<> check() {
@@ -280,7 +277,7 @@ class PostgresQuery {
             if (!taken) return taken;
         }
         if (rows == nullptr || begun) return {};
-        return refuse(Errc::bad_config, std::string(no_rows), {});
+        return refuse(Errc::bad_config, gives_no_rows, {});
     }
 
     tl::unexpected<Failure> lost() {
@@ -291,7 +288,7 @@ class PostgresQuery {
         const ExecStatusType status = pq_.result_status(result);
         if (status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) return {};
         if (status == PGRES_COPY_OUT || status == PGRES_COPY_IN || status == PGRES_COPY_BOTH)
-            return refuse(Errc::bad_config, std::string(no_rows), {});
+            return refuse(Errc::bad_config, gives_no_rows, {});
         if (status != PGRES_SINGLE_TUPLE && status != PGRES_TUPLES_OK) {
             if (pq_.status(connection_) == CONNECTION_BAD) return lost();
             if (deadline_.over()) return late(options_.timeout);

@@ -16,7 +16,8 @@ namespace vflbus::data {
 /// Errors: io when libpq is not there, the server cannot be reached within 30 s (or
 /// SourceOptions::timeout), closes, or does not end its answer within SourceOptions::timeout;
 /// bad_data when it refuses the query; bad_config for a location without a query or with a
-/// password. What the server said is in the party's own sentence alone.
+/// password, and for a statement that gives no rows. What the server said is in the party's own
+/// sentence alone.
 Result<std::unique_ptr<Source>> open_postgres(const SourceOptions& options);
 
 }  // namespace vflbus::data

@@ -5,6 +5,8 @@
 #include <utility>
 
 #include "base/location.hpp"
+#include "base/text.hpp"
+#include "data/csv_cell.hpp"
 #include "data/formats.hpp"
 
 namespace vflbus::data {
@@ -60,6 +62,10 @@ int Deadline::milliseconds(int most) const {
     return static_cast<int>(std::clamp<std::int64_t>(left.count(), 0, most));
 }
 
+std::string not_in_time(std::chrono::duration<double> timeout) {
+    return "did not answer within " + human_seconds(timeout.count()) + " (source_timeout)";
+}
+
 void QueryRows::separate() {
     if (!first_) block_.push_back(',');
     first_ = false;
@@ -71,12 +77,7 @@ void QueryRows::cell(std::string_view text) {
         block_ += text;
         return;
     }
-    block_.push_back('"');
-    for (const char c : text) {
-        if (c == '"') block_.push_back('"');
-        block_.push_back(c);
-    }
-    block_.push_back('"');
+    append_quoted_cell(block_, text);
 }
 
 void QueryRows::missing() {

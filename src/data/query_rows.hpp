@@ -35,6 +35,11 @@ class Deadline {
     std::chrono::steady_clock::time_point end_;
 };
 
+// The rest of sentences about a database.
+inline constexpr const char* gives_no_rows =
+    "was asked a statement that gives no rows; write a select";
+std::string not_in_time(std::chrono::duration<double> timeout);
+
 /// Cells of rows, in order, to CSV text.
 class QueryRows {
   public:

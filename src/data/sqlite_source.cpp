@@ -56,11 +56,7 @@ class SqliteQuery {
         return tl::unexpected(fault(code, place_, " " + what + more, " " + what));
     }
     tl::unexpected<Failure> refuse_step(const std::string& what) {
-        if (deadline_.over())
-            return refuse(Errc::io,
-                          "did not answer within " + human_seconds(options_.timeout.count()) +
-                              " (source_timeout)",
-                          {});
+        if (deadline_.over()) return refuse(Errc::io, not_in_time(options_.timeout), {});
         return refuse(Errc::bad_data, what, ::sqlite3_errmsg(database_));
     }
 
@@ -123,10 +119,7 @@ class SqliteQuery {
         if (has_statement(rest))
             return refuse(Errc::bad_config, "was asked more than one statement", {});
         if (::sqlite3_stmt_readonly(statement_) == 0 || ::sqlite3_column_count(statement_) == 0)
-            return refuse(Errc::bad_config,
-                          "was asked a statement that gives no rows; write a "
-                          "select",
-                          {});
+            return refuse(Errc::bad_config, gives_no_rows, {});
         return {};
     }
 

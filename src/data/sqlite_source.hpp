@@ -10,9 +10,10 @@
 
 namespace vflbus::data {
 
-/// Errors: io when there is no such file, it is no database or the query takes longer than
-/// SourceOptions::timeout; bad_data for what is wrong in the query or in its rows; bad_config
-/// without a query, with the tables that there are.
+/// Errors: io when there is no such file or the query takes longer than SourceOptions::timeout;
+/// bad_data for a file that is no database and for what is wrong in the query or in its rows;
+/// bad_config without a query (the sentence has the tables that there are) and for what is not one
+/// statement that gives rows.
 Result<std::unique_ptr<Source>> open_sqlite(const SourceOptions& options);
 
 }  // namespace vflbus::data
