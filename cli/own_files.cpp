@@ -7,7 +7,6 @@
 
 #include "base/text.hpp"
 #include "config/value.hpp"
-#include "data/counted_columns.hpp"
 #include "data/csv_dialect.hpp"
 #include "data/source.hpp"
 #include "data/synth.hpp"
@@ -264,12 +263,6 @@ Result<std::vector<config::Override>> own_flags(const LaunchArguments& arguments
     return flags;
 }
 
-/// Whether the source only counts its columns, so that this name means nothing.
-bool is_counted(const data::Source& source, const std::string& column) {
-    const auto* const counts = dynamic_cast<const data::CountedColumns*>(&source);
-    return counts != nullptr && counts->is_counted(column);
-}
-
 /// The sections of all parties: the label holder is the master, the others are members in the
 /// order of the files.
 Result<> name_parties(const LaunchArguments& arguments, const std::vector<OwnFile>& files,
@@ -285,7 +278,7 @@ Result<> name_parties(const LaunchArguments& arguments, const std::vector<OwnFil
             continue;
         }
         for (const std::string& label : arguments.label) {
-            if (!has(files[i].columns(), label) || is_counted(*files[i].source, label)) continue;
+            if (!has(files[i].columns(), label) || files[i].source->is_counted(label)) continue;
             section.exclude.push_back(label);
             notes.push_back(files[i].path + " has the label column " + label +
                             " as well; it is left out there");

@@ -10,7 +10,6 @@
 
 #include "base/text.hpp"
 #include "data/columns.hpp"
-#include "data/counted_columns.hpp"
 #include "data/csv.hpp"
 #include "data/number.hpp"
 #include "data/place.hpp"
@@ -92,7 +91,7 @@ class RowReader {
     }
 };
 
-class LibsvmSource final : public Source, public CountedColumns {
+class LibsvmSource final : public Source {
   public:
     LibsvmSource(const SourceOptions& options, std::string name)
         : options_(options), name_(std::move(name)) {}

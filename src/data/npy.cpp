@@ -15,7 +15,6 @@
 
 #include "base/text.hpp"
 #include "data/columns.hpp"
-#include "data/counted_columns.hpp"
 #include "data/csv.hpp"
 #include "data/csv_cells.hpp"
 #include "data/place.hpp"
@@ -275,7 +274,7 @@ std::optional<std::string> text_of(const char* cell, const CellType& type) {
     return std::string(trim(text));
 }
 
-class NpySource final : public Source, public CountedColumns {
+class NpySource final : public Source {
   public:
     NpySource(const SourceOptions& options, NamedInput input)
         : options_(options), name_(std::move(input.name)), input_(std::move(input.input)) {}

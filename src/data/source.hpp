@@ -74,6 +74,12 @@ class Source {
     /// The column names in the order of the source; empty for a column without one.
     [[nodiscard]] virtual const std::vector<std::string>& columns() const noexcept = 0;
 
+    /// Whether the name of this column is only its number, as that of x1, x2, ... of a matrix: the
+    /// same name in another file means another column, and nothing may be concluded from it.
+    [[nodiscard]] virtual bool is_counted(std::string_view /*column*/) const noexcept {
+        return false;
+    }
+
     /// What was guessed so far, as parts of a sentence about the source, each with the key that
     /// states it: "cells are separated by ';' (separator)".
     [[nodiscard]] virtual const std::vector<std::string>& notes() const noexcept = 0;

@@ -11,7 +11,6 @@
 #include <thread>
 
 #include "base/location.hpp"
-#include "data/counted_columns.hpp"
 #include "data/source.hpp"
 #include "scratch.hpp"
 
@@ -58,10 +57,8 @@ TEST_CASE("a column of a LIBSVM text or a matrix can be left out, the label too"
     CHECK(table->features[1].numbers[0] == 2);
     const auto source = open_source(options);
     REQUIRE(source);
-    const auto* const counted = dynamic_cast<const CountedColumns*>(source->get());
-    REQUIRE(counted != nullptr);
-    CHECK(counted->is_counted("x1"));
-    CHECK_FALSE(counted->is_counted("label"));
+    CHECK((*source)->is_counted("x1"));
+    CHECK_FALSE((*source)->is_counted("label"));
 }
 
 TEST_CASE("a command's end is minded, and others are not told what it said") {
