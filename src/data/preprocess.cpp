@@ -303,7 +303,8 @@ Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
     PreprocessReport found;
     found.removed = table.left_out;
     for (const Column& source : table.features) {
-        Fitted fitted = fit_column(source, rows, preparing_of(source.name, table.prepare), options);
+        const Preparing how = preparing_of(source.name, table.prepare);
+        Fitted fitted = fit_column(source, rows, how, options);
         if (!fitted.removed.empty()) {
             found.removed.push_back({source.name, std::move(fitted.removed), fitted.kind});
             continue;
@@ -314,8 +315,7 @@ Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
             if (fitted.missing > 0) found.blank.push_back({source.name, fitted.missing});
         } else if (fitted.missing > 0) {
             found.filled.push_back({source.name, fitted.missing});
-            if (preparing_of(source.name, table.prepare).filling != Filling::mean)
-                found.filled_as_said.push_back(found.filled.back());
+            if (how.filling != Filling::mean) found.filled_as_said.push_back(found.filled.back());
             found.filled_cells += fitted.missing;
         }
         preprocessor.columns.push_back(std::move(fitted.column));
@@ -398,36 +398,48 @@ void write_lanes(std::span<Lane> lanes, std::span<const std::uint32_t> rows, Des
     }
 }
 
-void write_one_hot(const Step& step, const Column& source, std::span<const std::uint32_t> rows,
-                   Design& design, TransformReport& report) {
-    const auto& categories = step.plan->categories;
-    constexpr auto none = std::numeric_limits<std::uint32_t>::max();
-    const auto category_of = [&](const std::string& text) {
-        const auto found = std::lower_bound(categories.begin(), categories.end(), text);
-        return found != categories.end() && *found == text
-                   ? static_cast<std::uint32_t>(found - categories.begin())
-                   : none;
-    };
-    std::vector<std::uint32_t> of_code;
-    for (const std::string& text : source.dictionary) of_code.push_back(category_of(text));
+constexpr std::size_t no_index = std::numeric_limits<std::size_t>::max();
+
+/// Where a text stands in its column of the design, or in the list of its numbers: its bucket or
+/// its category. no_index for a text that training did not know.
+std::size_t text_index(const PreparedColumn& plan, const std::string& text) {
+    if (plan.coding == TextCoding::hashed) return bucket_of(text, plan.buckets);
+    const auto found = std::ranges::lower_bound(plan.categories, text);
+    return found != plan.categories.end() && *found == text
+               ? static_cast<std::size_t>(found - plan.categories.begin())
+               : no_index;
+}
+
+/// Texts as 0 or 1 in each column, or as one number.
+void write_texts(const Step& step, const Column& source, std::span<const std::uint32_t> rows,
+                 Design& design, TransformReport& report) {
+    const PreparedColumn& plan = *step.plan;
+    const bool one_number =
+        plan.coding == TextCoding::frequency || plan.coding == TextCoding::ordinal;
+    const std::size_t width = plan.width();
+    std::vector<std::size_t> of_code;  // each different text is looked for once
+    for (const std::string& text : source.dictionary) of_code.push_back(text_index(plan, text));
     std::uint64_t unseen = 0;
     double* out = design.data() + step.offset;
     for (const std::uint32_t row : rows) {
-        std::fill_n(out, categories.size(), 0.0);
+        std::size_t index = no_index;
         if (!source.is_missing(row)) {
             // a few rows of a text column may all look like numbers
-            const std::uint32_t category = source.kind == ColumnKind::text
-                                               ? of_code[source.codes[row]]
-                                               : category_of(source.text(row));
-            if (category == none)
-                ++unseen;
-            else
-                out[category] = 1;
+            index = source.kind == ColumnKind::text ? of_code[source.codes[row]]
+                                                    : text_index(plan, source.text(row));
+            if (index == no_index) ++unseen;
+        }
+        if (one_number) {
+            const double code = index == no_index ? 0 : plan.codes[index];
+            *out = (code - plan.mean) / plan.scale;
+        } else {
+            std::fill_n(out, width, 0.0);
+            if (index != no_index) out[index] = 1;
         }
         out += design.cols();
     }
     if (unseen == 0) return;
-    report.unseen.push_back({step.plan->name, unseen});
+    report.unseen.push_back({plan.name, unseen});
     report.unseen_values += unseen;
 }
 
@@ -440,44 +452,11 @@ void write_has_value(const Step& step, const Column& source, std::span<const std
     }
 }
 
-/// Texts by a number of each, or by their bucket.
-void write_coded(const Step& step, const Column& source, std::span<const std::uint32_t> rows,
-                 Design& design, TransformReport& report) {
-    const PreparedColumn& plan = *step.plan;
-    const bool hashed = plan.coding == TextCoding::hashed;
-    std::uint64_t unseen = 0;
-    double* out = design.data() + step.offset;
-    for (const std::uint32_t row : rows) {
-        const bool missing = source.is_missing(row);
-        const std::string text = missing ? std::string() : source.text(row);
-        if (hashed) {
-            std::fill_n(out, plan.buckets, 0.0);
-            if (!missing) out[bucket_of(text, plan.buckets)] = 1;
-        } else {
-            const auto found = std::ranges::lower_bound(plan.categories, text);
-            const bool known = !missing && found != plan.categories.end() && *found == text;
-            if (!known && !missing) ++unseen;
-            const double code =
-                known ? plan.codes[static_cast<std::size_t>(found - plan.categories.begin())] : 0;
-            *out = (code - plan.mean) / plan.scale;
-        }
-        out += design.cols();
-    }
-    if (unseen == 0) return;
-    report.unseen.push_back({plan.name, unseen});
-    report.unseen_values += unseen;
-}
-
 /// Writes steps [begin, end), all numeric or a single text, into one design.
 void write_group(std::span<const Step> group, const Table& table,
                  std::span<const std::uint32_t> rows, Design& design, TransformReport& report) {
-    if (group.front().plan->kind == ColumnKind::text &&
-        group.front().plan->coding != TextCoding::one_hot) {
-        write_coded(group.front(), table.features[group.front().source], rows, design, report);
-        return;
-    }
     if (group.front().plan->kind == ColumnKind::text) {
-        write_one_hot(group.front(), table.features[group.front().source], rows, design, report);
+        write_texts(group.front(), table.features[group.front().source], rows, design, report);
         return;
     }
     std::vector<Lane> lanes;
