@@ -11,7 +11,7 @@ constexpr std::string_view command_scheme = "exec:";
 /// The name of a file without its directories. A command is not told: it may hold a password.
 std::string base_name(std::string_view file) {
     if (file.starts_with(command_scheme)) return "the output of its command";
-    if (file != "-" && is_pathless(file)) return "its database";
+    if (is_pathless(file)) return file == "-" ? "-" : "its database";
     file = path_within(file);
     return std::string(file.substr(file.rfind('/') + 1));
 }

@@ -106,17 +106,13 @@ Stamp stamp_of(const std::string& location) {
 }
 
 std::string absolute_location(const std::string& location) {
-    if (location.empty() || is_pathless(location)) return location;
-    const std::string_view word = scheme_of(location);
+    const std::string of_files = std::string(scheme_table[0].name) + ":";
+    const std::string bare =
+        location.starts_with(of_files) ? location.substr(of_files.size()) : location;
+    const std::string_view path = path_within(bare);
     std::error_code ec;
-    const bool known = std::ranges::any_of(
-        scheme_table, [&](const Scheme& scheme) { return scheme.name == word; });
-    const bool plain = !known || word == scheme_table[0].name;
-    if (!plain && path_within(location).empty()) return location;
-    const std::string path = known && plain ? location.substr(word.size() + 1) : location;
-    const std::filesystem::path full =
-        std::filesystem::absolute(path_within(path), ec).lexically_normal();
-    return ec ? location : with_path(path, full.string());
+    const std::filesystem::path full = std::filesystem::absolute(path, ec).lexically_normal();
+    return path.empty() || ec ? location : with_path(bare, full.string());
 }
 
 Result<Table> Source::read(const TableRequest& request, const ReadProgress& progress) {

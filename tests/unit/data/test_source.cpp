@@ -110,6 +110,15 @@ TEST_CASE("what a command starts does not hold the files of this process") {
         CHECK(std::stoi(std::string(table->ids[row])) < 5);
 }
 
+TEST_CASE("others are told a file's name without its directories, and only the kind of others") {
+    const auto told = [](const std::string& file) { return Place{"bank", file}.text_for_others(); };
+    CHECK(told("data/2026/a.csv") == "bank: a.csv");
+    CHECK(told("sqlite:data/shop.db") == "bank: shop.db");
+    CHECK(told("-") == "bank: -");
+    CHECK(told("exec:cat a.csv") == "bank: the output of its command");
+    CHECK(told("postgresql://shop@db/sales") == "bank: its database");
+}
+
 // -- databases ---------------------------------------------------------------------------
 
 namespace {
