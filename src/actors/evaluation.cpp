@@ -46,8 +46,8 @@ std::string evaluation_npy(const models::Labels& labels, const models::Matrix& p
     out += static_cast<char>(header.size() & 0xFFU);
     out += static_cast<char>(header.size() >> 8U);
     out += header;
-    append_matrix(models::in_label_units(labels, labels.values), out);
-    append_matrix(models::in_label_units(labels, predictions), out);
+    append_matrix(models::in_label_units(labels.exposure, labels.values), out);
+    append_matrix(models::in_label_units(labels.exposure, predictions), out);
     return out;
 }
 

@@ -153,10 +153,9 @@ std::string Folds::csv(const Party& own, const data::LabelCoding& coding,
     PredictionsCsv csv(coding);
     csv.head(id_column, "fold");
     const std::vector<std::uint32_t>& rows = own.common(TableKind::train).rows;
-    models::Labels watched;  // of which the labels were made, so the exposures are sound
-    if (auto exposure = exposure_of(*own.table(TableKind::train), coding, rows); exposure)
-        watched.exposure = std::move(*exposure);
-    const models::Matrix written = models::in_label_units(watched, predictions_);
+    const auto exposure = exposure_of(*own.table(TableKind::train), coding, rows);
+    VFLBUS_ASSERT(exposure.has_value(), "the labels of the folds were made with these exposures");
+    const models::Matrix written = models::in_label_units(*exposure, predictions_);
     for (const std::uint32_t i : file_order(rows))
         csv.row(own.table(TableKind::train)->ids[rows[i]], std::to_string(fold_of_[i] + 1), written,
                 i);

@@ -61,12 +61,10 @@ void measure(Run& run, const MasterHalf& model, const Party& own,
 /// The predictions by one unit of exposure as those of the rows.
 Result<models::Matrix> of_rows(const Party& own, const data::LabelCoding& coding,
                                const models::Matrix& predictions) {
-    models::Labels rows;
     auto exposure =
         exposure_of(*own.table(TableKind::predict), coding, own.rows(TableKind::predict));
     if (!exposure) return tl::unexpected(own.named(std::move(exposure.error())));
-    rows.exposure = std::move(*exposure);
-    return models::in_label_units(rows, predictions);
+    return models::in_label_units(*exposure, predictions);
 }
 
 /// What the parties met in the rows that are predicted.

@@ -67,12 +67,19 @@ Labels select(const Labels& labels, std::span<const RowIndex> rows) {
     return out;
 }
 
-Matrix in_label_units(const Labels& labels, ConstMatrixView of_one_unit) {
+Matrix in_label_units(std::span<const double> exposure, ConstMatrixView of_one_unit) {
     Matrix out(of_one_unit);
-    if (labels.exposure.empty()) return out;
+    if (exposure.empty()) return out;
     for (std::size_t c = 0; c < out.cols(); ++c)
-        for (std::size_t i = 0; i < out.rows(); ++i) out(i, c) *= labels.exposure[i];
+        for (std::size_t i = 0; i < out.rows(); ++i) out(i, c) *= exposure[i];
     return out;
+}
+
+tl::unexpected<Failure> refuse_mean(const Labels& labels, double mean) {
+    return fail(Errc::bad_data, labels.describe(0) + " has the mean " + std::to_string(mean) +
+                                    " on the training rows; model.task = \"" +
+                                    std::string(name_of(labels.task)) +
+                                    "\" needs one above 0 and finite.");
 }
 
 // -- class weights ------------------------------------------------------------------
@@ -216,11 +223,7 @@ Result<> Head::start_log_link(std::span<const RowIndex> train_rows) {
         total[i] = weight;
     }
     const double mean = lane_sum(sum) / lane_sum(total);
-    if (!(mean > 0) || !std::isfinite(mean))
-        return fail(Errc::bad_data, labels_.describe(0) + " has the mean " + std::to_string(mean) +
-                                        " on the training rows; model.task = \"" +
-                                        std::string(name_of(task())) +
-                                        "\" needs one above 0 and finite.");
+    if (!(mean > 0) || !std::isfinite(mean)) return refuse_mean(labels_, mean);
     label_scale_ =
         labels_.deviance().scale(mean) * lane_sum(total) / static_cast<double>(train_rows.size());
     if (!intercept_.empty()) intercept_[0] = models::log(mean);

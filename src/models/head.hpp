@@ -58,8 +58,12 @@ struct Labels {
     }
 };
 
-/// Numbers by one unit of exposure (labels or predictions, n x outputs) as those of the rows.
-Matrix in_label_units(const Labels& labels, ConstMatrixView of_one_unit);
+/// Numbers by one unit of exposure (labels or predictions, n x outputs) as those of the rows, which
+/// have these exposures; without exposures they are that already.
+Matrix in_label_units(std::span<const double> exposure, ConstMatrixView of_one_unit);
+
+/// Refuses training labels of a log link whose mean is not above 0 and finite (bad_data).
+tl::unexpected<Failure> refuse_mean(const Labels& labels, double mean);
 
 /// Refuses a label that is not finite, not 0 or 1, or not a class index (bad_data, naming the row).
 Result<> validate(const Labels& labels);
@@ -108,16 +112,15 @@ struct HeadStep {
 ///
 /// so r is exactly the gradient of the loss by z, and a party's gradient is X' r. With a log link
 /// it is divided by s, the mean label to the power 2 - p, so that the length of a step does not
-/// depend on the label's unit. The loss of the
-/// penalty (weight_decay) is not in it. "balanced" weights are n / (K * count), counted on the
-/// training rows, as in scikit-learn (multilabel: each label by itself, K = 2).
+/// depend on the label's unit. The loss of the penalty (weight_decay) is not in it. "balanced"
+/// weights are n / (K * count), counted on the training rows, as in scikit-learn (multilabel: each
+/// label by itself, K = 2).
 ///
 /// The intercept starts where the training labels alone put it, which saves many steps and is
 /// deterministic: linear the mean; logistic and multilabel the log-odds; softmax the logs of the
 /// shares, less their mean (a class without training rows counts as half a record); with a log
-/// link the log of the mean. Counts are
-/// taken with the class weights. It then follows its own optimizer (gradient: column sums of r),
-/// without weight decay.
+/// link the log of the mean. Counts are taken with the class weights. It then follows its own
+/// optimizer (gradient: column sums of r), without weight decay.
 class Head {
   public:
     /// `train_rows`: the rows that training may see (empty: all). Refuses, with bad_data, a label

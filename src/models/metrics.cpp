@@ -302,8 +302,8 @@ double mean_deviance(const Labels& labels, ConstMatrixView p) {
 }
 
 void log_link_metrics(const Labels& labels, ConstMatrixView p, Metrics& out) {
-    const Matrix y = in_label_units(labels, labels.values);
-    const Matrix predicted = in_label_units(labels, p);
+    const Matrix y = in_label_units(labels.exposure, labels.values);
+    const Matrix predicted = in_label_units(labels.exposure, p);
     const bool defined = usable(y.span(), predicted.span());
     const double left = defined ? mean_deviance(labels, p) : undefined;
     const double total = defined && labels.rows() > 1

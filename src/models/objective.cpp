@@ -115,10 +115,7 @@ Result<> Objective::start_log_link(bool intercept) {
     const HalfDeviance deviance = labels_.deviance();
     total_ *= deviance.scale(mean);
     if (!(mean > 0) || !std::isfinite(mean) || !(total_ > 0) || !std::isfinite(total_))
-        return fail(Errc::bad_data, labels_.describe(0) + " has the mean " + std::to_string(mean) +
-                                        " on the training rows; model.task = \"" +
-                                        std::string(name_of(task())) +
-                                        "\" needs one above 0 and finite.");
+        return refuse_mean(labels_, mean);
     constants_.resize(rows());
     for (std::size_t i = 0; i < rows(); ++i) constants_[i] = deviance.constant(y[i]);
     if (intercept) start_[0] = models::log(mean);
