@@ -369,11 +369,26 @@ class MemberApp {
         return reply;
     }
 
-    Result<Bytes> psi_take(MemberRun& run, Body body, Context&) const {
-        const auto request = decode_psi_take(body);
+    /// Passes on to the intersection what a body holds.
+    template <class Request, class Answer>
+    Result<Bytes> pass_to_psi(MemberRun& run, MessageType type, const Result<Request>& request,
+                              Answer answer) const {
         if (!request) return tl::unexpected(request.error());
-        if (run.psi == nullptr) return out_of_order(run, message::psi_take);
-        return run.psi->take(*request);
+        if (run.psi == nullptr) return out_of_order(run, type);
+        return ((*run.psi).*answer)(*request);
+    }
+    Result<Bytes> psi_take(MemberRun& run, Body body, Context&) const {
+        return pass_to_psi(run, message::psi_take, decode_psi_take(body), &PsiMember::take);
+    }
+    Result<Bytes> psi_digest(MemberRun& run, Body body, Context&) const {
+        return pass_to_psi(run, message::psi_digest, decode_psi_digest(body), &PsiMember::digest);
+    }
+    Result<Bytes> psi_digests(MemberRun& run, Body body, Context&) const {
+        return pass_to_psi(run, message::psi_digests, decode_psi_digests(body),
+                           &PsiMember::digests);
+    }
+    Result<Bytes> psi_tags(MemberRun& run, Body body, Context&) const {
+        return pass_to_psi(run, message::psi_tags, decode_psi_tags(body), &PsiMember::tags);
     }
 
     Result<Bytes> psi_give(MemberRun& run, Body body, Context& context) const {
@@ -385,27 +400,6 @@ class MemberApp {
             if (auto good = judge().psi_list(context.invitation().run, request->total); !good)
                 return tl::unexpected(std::move(good.error()));
         return run.psi->give(*request);
-    }
-
-    Result<Bytes> psi_digest(MemberRun& run, Body body, Context&) const {
-        const auto table = decode_psi_digest(body);
-        if (!table) return tl::unexpected(table.error());
-        if (run.psi == nullptr) return out_of_order(run, message::psi_digest);
-        return run.psi->digest(*table);
-    }
-
-    Result<Bytes> psi_digests(MemberRun& run, Body body, Context&) const {
-        const auto request = decode_psi_digests(body);
-        if (!request) return tl::unexpected(request.error());
-        if (run.psi == nullptr) return out_of_order(run, message::psi_digests);
-        return run.psi->digests(*request);
-    }
-
-    Result<Bytes> psi_tags(MemberRun& run, Body body, Context&) const {
-        const auto request = decode_psi_tags(body);
-        if (!request) return tl::unexpected(request.error());
-        if (run.psi == nullptr) return out_of_order(run, message::psi_tags);
-        return run.psi->tags(*request);
     }
 
     /// Before anything is undone, the policy hears how many ids would be known to be common.
