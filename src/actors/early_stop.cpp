@@ -11,6 +11,8 @@
 #include "actors/messages.hpp"
 #include "actors/model_file.hpp"
 #include "actors/run/run.hpp"
+#include "base/assert.hpp"
+#include "base/metric_names.hpp"
 #include "base/text.hpp"
 
 namespace vflbus::actors {
@@ -60,6 +62,20 @@ bool stops_early(const config::AgreedHalf& agreed) noexcept {
     return !agreed.model.early_stopping.empty();
 }
 
+Result<> can_stop_early(const config::ModelConfig& model, const models::Labels& test) {
+    if (test.rows() == 0)
+        return fail(Errc::bad_config,
+                    "model.early_stopping needs test rows: set data.test_fraction, or give every "
+                    "party test_data");
+    const auto names = metric_names(test.task);
+    std::vector<std::string> known(names.begin(), names.end());
+    if (test.task == vflbus::Task::multilabel)
+        for (const std::string& label : test.names) known.push_back("auc[" + label + "]");
+    if (std::ranges::find(known, model.early_stopping) != known.end()) return {};
+    return fail(Errc::bad_config, "model.early_stopping = \"" + model.early_stopping +
+                                      "\" is no metric of this task; it has " + join_and(known));
+}
+
 EarlyStop::EarlyStop(std::unique_ptr<MasterHalf> half, const config::ModelConfig& model)
     : half_(std::move(half)),
       metric_(model.early_stopping),
@@ -76,17 +92,7 @@ Task<> EarlyStop::looked(Run& run, std::uint64_t step) {
     if (step <= best_.looked || !(looks_after(step) || half_->done(step))) co_return;
     const observe::Metrics& metrics = run.results().test;
     const auto found = std::ranges::find(metrics, metric_, &observe::Metrics::value_type::first);
-    if (found == metrics.end()) {
-        std::vector<std::string> known;
-        for (const auto& [name, value] : metrics) known.push_back(name);
-        const Result<> refusal =
-            fail(Errc::bad_config,
-                 known.empty() ? "model.early_stopping needs test rows: set data.test_fraction, or "
-                                 "give every party test_data"
-                               : "model.early_stopping = \"" + metric_ +
-                                     "\" is no metric of this task; it has " + join_and(known));
-        co_await refusal;
-    }
+    VFLBUS_ASSERT(found != metrics.end(), "can_stop_early was asked before the first step");
     const double value = found->second;
     best_.looked = step;
     const bool better =
@@ -101,8 +107,12 @@ Task<> EarlyStop::looked(Run& run, std::uint64_t step) {
     best_.value = value;
     best_.waited = 0;
     best_.state = half_->save();
-    Replies keeping = run.parties().ask_all(message::keep, encode_keep(step, false));
-    const std::vector<Bytes> replies = co_await keeping;
+    co_await ask_members(run, false);
+}
+
+Task<> EarlyStop::ask_members(Run& run, bool back) const {
+    Replies asked = run.parties().ask_all(message::keep, encode_keep(best_.step, back));
+    const std::vector<Bytes> replies = co_await asked;
     for (std::size_t i = 0; i < replies.size(); ++i)
         co_await run.said_by(i, decode_empty("keep reply", replies[i]));
 }
@@ -110,10 +120,7 @@ Task<> EarlyStop::looked(Run& run, std::uint64_t step) {
 Task<std::uint64_t> EarlyStop::go_back(Run& run, std::uint64_t step) {
     ended_ = true;
     if (!best_.kept || best_.step == step) co_return step;
-    Replies returning = run.parties().ask_all(message::keep, encode_keep(best_.step, true));
-    const std::vector<Bytes> replies = co_await returning;
-    for (std::size_t i = 0; i < replies.size(); ++i)
-        co_await run.said_by(i, decode_empty("keep reply", replies[i]));
+    co_await ask_members(run, true);
     co_await half_->restore(best_.step, best_.state);
     co_return best_.step;
 }

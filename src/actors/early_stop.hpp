@@ -20,6 +20,7 @@
 #include "actors/training/algorithm.hpp"
 #include "base/errc.hpp"
 #include "config/config.hpp"
+#include "models/head.hpp"
 
 namespace vflbus::actors {
 
@@ -48,6 +49,10 @@ bool larger_is_better(std::string_view metric) noexcept;
 /// Whether the configuration asks for it.
 bool stops_early(const config::AgreedHalf& agreed) noexcept;
 
+/// Whether there is what it looks at. The configuration knows the metrics of a task, but no label
+/// of auc[LABEL]. Errors: bad_config.
+Result<> can_stop_early(const config::ModelConfig& model, const models::Labels& test);
+
 /// The master's half of an algorithm, that stops early. Passes on what it does not change.
 class EarlyStop final : public MasterHalf {
   public:
@@ -55,9 +60,9 @@ class EarlyStop final : public MasterHalf {
 
     // -- early stopping ---------------------------------------------------------------
     /// Whether the test rows are looked at after `step` steps.
-    [[nodiscard]] bool looks_after(std::uint64_t step) const;
+    [[nodiscard]] bool looks_after(std::uint64_t step) const override;
     /// The metrics after `step` steps are known: keeps the state at all parties when it is the
-    /// best. Errors: bad_config when there is no such metric, or there are no test rows.
+    /// best.
     Task<> looked(Run& run, std::uint64_t step);
     /// Nothing has been better for long enough.
     [[nodiscard]] bool over() const noexcept { return best_.waited >= patience_; }
@@ -99,6 +104,9 @@ class EarlyStop final : public MasterHalf {
     const data::LabelCoding& coding() const override { return half_->coding(); }
 
   private:
+    /// All keep the state that they have as the best one, or go back to it.
+    Task<> ask_members(Run& run, bool back) const;
+
     std::unique_ptr<MasterHalf> half_;
     std::string metric_;
     std::uint64_t patience_;

@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "actors/early_stop.hpp"
 #include "actors/evaluation.hpp"
 #include "actors/programs.hpp"
 #include "actors/run/commits.hpp"
@@ -23,10 +22,8 @@ std::vector<TableKind> sides_due(const Run& run, const MasterHalf& model, std::u
     const auto due = [&](std::uint64_t every) { return every != 0 && step % every == 0; };
     std::vector<TableKind> sides;
     if (last || due(config.report_train_metrics_iteration)) sides.push_back(TableKind::train);
-    const auto* const early = dynamic_cast<const EarlyStop*>(&model);
-    const bool looked = early != nullptr && early->looks_after(step);
     if (run.report().rows_test != 0 &&
-        (last || looked || due(config.report_test_metrics_iteration)))
+        (last || model.looks_after(step) || due(config.report_test_metrics_iteration)))
         sides.push_back(TableKind::test);
     return sides;
 }

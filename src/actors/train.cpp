@@ -292,6 +292,7 @@ Task<std::unique_ptr<Fit>> begin_fit(Run& run, Party& own, const Algorithm& algo
     auto model = co_await algorithm.train(setting);
     fit->model = folds.any() ? counted_from(folds.first(), std::move(model)) : std::move(model);
     if (stops_early(run.config())) {
+        co_await can_stop_early(run.config().model, fit->labels.test);
         auto early = std::make_unique<EarlyStop>(std::move(fit->model), run.config().model);
         fit->early = early.get();
         fit->model = std::move(early);

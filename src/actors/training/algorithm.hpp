@@ -128,6 +128,9 @@ class MasterHalf {
     [[nodiscard]] virtual bool converges() const { return false; }
     /// Of a training that is done.
     [[nodiscard]] virtual std::optional<Convergence> convergence() const { return {}; }
+    /// Whether the metrics of the test rows are needed after `step` steps, also where the
+    /// configuration asks for no report of them. Of early stopping; algorithms need not say.
+    [[nodiscard]] virtual bool looks_after(std::uint64_t /*step*/) const { return false; }
 
     // -- commits --------------------------------------------------------------------
     /// Of states, and of model parts unless `part_format` says otherwise.

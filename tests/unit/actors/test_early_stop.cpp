@@ -107,12 +107,31 @@ TEST_CASE("networks and mini-batches stop early at looks of their own") {
     CHECK(report.early_stopping->value == play.metric(report.test, "auc"));
 }
 
-TEST_CASE("early stopping says that it needs test rows") {
+TEST_CASE("early stopping says before the first step that it needs test rows, or another label") {
+    const auto refused = [](Play& play) {
+        bool begun = false;
+        play.set().on_request = [&](std::size_t, Message& request) {
+            begun |= request.metadata.message_type == message::begin;
+            return true;
+        };
+        const std::string sentence = play.play().sentence;
+        CHECK_FALSE(begun);
+        return sentence;
+    };
     Play untested(restless(config::Solver::sgd));
     configure(untested, 3);
     untested.config.model.early_stopping = "auc";
     untested.config.data.test_fraction = 0;
-    CHECK(untested.play().sentence.find("needs test rows") != std::string::npos);
+    CHECK(refused(untested).find("needs test rows") != std::string::npos);
+    World several = restless(config::Solver::sgd);
+    several.task = vflbus::Task::multilabel;
+    Play mistaken(several);
+    configure(mistaken, 3);
+    mistaken.config.model.early_stopping = "auc[nobody]";
+    const std::string sentence = refused(mistaken);
+    CHECK(sentence.find("\"auc[nobody]\" is no metric of this task; it has loss, auc_macro") !=
+          std::string::npos);
+    CHECK(sentence.find(" and auc[") != std::string::npos);
 }
 
 TEST_CASE("a best state comes back from a commit as it went") {
