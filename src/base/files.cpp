@@ -24,11 +24,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<> write_into(int fd, std::string_view content, const fs::path& path) {
-    if (write_all(fd, content)) return {};
-    return fail(Errc::io, because("cannot write", path));
-}
-
 }  // namespace
 
 Result<std::string> read_file(const fs::path& path) {
@@ -193,9 +188,8 @@ Result<DirectoryLock> DirectoryLock::acquire(const fs::path& directory) {
                                   "; stop it, or choose another directory");
     }
     const std::string pid = std::to_string(::getpid());
-    if (::ftruncate(lock.fd_, 0) != 0) return fail(Errc::io, because("cannot write", path));
-    if (auto written = write_into(lock.fd_, pid, path); !written)
-        return tl::unexpected(written.error());
+    if (::ftruncate(lock.fd_, 0) != 0 || !write_all(lock.fd_, pid))
+        return fail(Errc::io, because("cannot write", path));
     return lock;
 }
 
