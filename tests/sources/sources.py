@@ -12,7 +12,6 @@ import glob
 import json
 import os
 import pathlib
-import pwd
 import re
 import shutil
 import signal
@@ -271,8 +270,6 @@ def main():
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))
     if not found:
         raise SystemExit("no PostgreSQL server is here: ./dev packages sources")
-    with contextlib.suppress(KeyError):
-        pwd.getpwnam("postgres")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="vflbus-sources-"))
     work = directory / "work"
     work.mkdir()
