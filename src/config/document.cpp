@@ -135,8 +135,8 @@ meaning:
   `mlp`; `adamw` with `linear`; `lbfgs`, `sequential` or `intercept = false` with a network;
 - `model.solver = "sequential"` with a task other than `linear`;
 - `model.C` together with `model.l2`;
-- `model.class_weights` with `linear`; a number of weights other than two with `logistic` and
-  `multilabel`;
+- `model.class_weights` with a task without classes; a number of weights other than two with
+  `logistic` and `multilabel`;
 - `poisson`, `gamma` and `tweedie` with a network or a protocol other than `honest`; `exposure` with
   any other task;
 - `model.early_stopping` with a metric that the task does not have, a protocol other than `honest`, or

@@ -271,7 +271,7 @@ constexpr Key key_table[] = {
      .field = IN_CONFIG(model.class_weights),
      .doc = "Weight of each class in the loss. balanced: rows / (classes x rows of the class), "
             "counted on the training rows. Numbers: one per class in ascending order, two for "
-            "logistic and multilabel (negative, positive). Not for linear."},
+            "logistic and multilabel (negative, positive). Of tasks with classes."},
     {.section = "model",
      .name = "shuffle",
      .type = Type::boolean,

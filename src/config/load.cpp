@@ -150,8 +150,7 @@ class Loader {
                 honest_only +
                 " works with \"honest\" alone, in which the master sees what each member computes "
                 "of each row, and every member what can tell the labels: state run.protocol = "
-                "\"honest\" if all "
-                "parties agree to that");
+                "\"honest\" if all parties agree to that");
             return;
         }
         config_.run.protocol = Protocol::encrypted;
