@@ -21,8 +21,7 @@ PartTable part_table(const Party& party) {
 
 std::string column_fault(const PartTable& table) {
     for (const auto& column : table.columns)
-        if (!(column.scale > 0))
-            return "the scale of \"" + column.name + "\" is not positive";
+        if (!(column.scale > 0)) return "the scale of \"" + column.name + "\" is not positive";
     return {};
 }
 

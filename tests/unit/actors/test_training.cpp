@@ -69,7 +69,7 @@ struct Joined {
         auto labels = labels_of(*shared, *coding, rows);
         REQUIRE(labels);
         REQUIRE(party->build());
-        schedule = linear::BatchSchedule(config, static_cast<std::uint32_t>(rows.size()));
+        schedule = BatchSchedule(config, static_cast<std::uint32_t>(rows.size()));
         models::LocalConfig local_config;
         local_config.head = linear::head_config(config.model);
         local_config.optimizer = linear::optimizer_of(config.model);
@@ -83,7 +83,7 @@ struct Joined {
             REQUIRE(trainer->step(schedule.rows(step)));
     }
     std::unique_ptr<Party> party;
-    linear::BatchSchedule schedule;
+    BatchSchedule schedule;
     std::unique_ptr<models::LocalTrainer> trainer;
 };
 

@@ -87,7 +87,7 @@ Result<> Block::solve(models::ConstMatrixView target, models::Matrix& z) {
 Result<> Block::scores(TableKind side, std::uint64_t first, std::uint64_t count,
                        models::Matrix& z) const {
     const models::DesignView all = party_->design(side);
-    if (auto good = check_rows(side, all.rows, first, count, outputs()); !good) return good;
+    if (auto good = check_rows_asked(side, all.rows, first, count, outputs()); !good) return good;
     const models::DesignView part(all.data == nullptr ? nullptr : all.data + first * all.stride,
                                   count, all.cols, all.stride);
     z.resize_uninitialized(count, outputs());

@@ -9,7 +9,7 @@
 #include "actors/party.hpp"
 #include "actors/training/linear/part.hpp"
 #include "actors/training/linear/rows.hpp"
-#include "actors/training/linear/schedule.hpp"
+#include "actors/training/schedule.hpp"
 #include "base/errc.hpp"
 #include "config/config.hpp"
 #include "models/head.hpp"

@@ -13,7 +13,7 @@
 #include "actors/training/algorithm.hpp"
 #include "actors/training/linear/block.hpp"
 #include "actors/training/linear/linear.hpp"
-#include "actors/training/linear/state.hpp"
+#include "actors/training/state.hpp"
 #include "models/head.hpp"
 #include "models/local_trainer.hpp"
 

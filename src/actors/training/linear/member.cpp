@@ -9,7 +9,7 @@
 #include "actors/training/linear/block.hpp"
 #include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/linear.hpp"
-#include "actors/training/linear/state.hpp"
+#include "actors/training/state.hpp"
 #include "base/planted.hpp"
 
 namespace vflbus::actors::linear {

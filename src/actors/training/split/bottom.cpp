@@ -3,7 +3,7 @@
 #include <string>
 #include <utility>
 
-#include "actors/training/linear/rows.hpp"
+#include "actors/training/halves.hpp"
 
 namespace vflbus::actors::split {
 
@@ -18,8 +18,8 @@ Bottom::Bottom(const Party& party, models::nn::NetworkShape shape, Place place)
 
 Bottom::Bottom(const Party& party, Place place)
     : Bottom(party, bottom_shape(party.agreed().model, party.features()), place) {
-    schedule_ = linear::BatchSchedule(
-        party.agreed(), static_cast<std::uint32_t>(party.rows(TableKind::train).size()));
+    schedule_ = BatchSchedule(party.agreed(),
+                              static_cast<std::uint32_t>(party.rows(TableKind::train).size()));
     rates_ = rate_config(party.agreed().model, schedule_.steps(), schedule_.batches());
 }
 
@@ -57,7 +57,7 @@ Result<> Bottom::backward(std::uint64_t step, const Records& gradient) {
 Result<> Bottom::infer(TableKind side, std::uint64_t first, std::uint64_t count,
                        Records& out) const {
     const models::DesignView all = party_->design(side);
-    if (auto good = linear::check_rows(side, all.rows, first, count, width()); !good) return good;
+    if (auto good = check_rows_asked(side, all.rows, first, count, width()); !good) return good;
     Records in;
     models::nn::gather(all, first, count, in);
     network_.infer(in, out);

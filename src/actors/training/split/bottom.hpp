@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "actors/party.hpp"
-#include "actors/training/linear/schedule.hpp"
+#include "actors/training/schedule.hpp"
 #include "actors/training/split/part.hpp"
 #include "actors/training/split/shape.hpp"
 #include "actors/training/split/state.hpp"
@@ -36,8 +36,8 @@ class Bottom {
                    models::nn::Records& out) const;
 
     // -- properties -----------------------------------------------------------------
-    [[nodiscard]] linear::BatchSchedule& schedule() noexcept { return schedule_; }
-    [[nodiscard]] const linear::BatchSchedule& schedule() const noexcept { return schedule_; }
+    [[nodiscard]] BatchSchedule& schedule() noexcept { return schedule_; }
+    [[nodiscard]] const BatchSchedule& schedule() const noexcept { return schedule_; }
     [[nodiscard]] std::size_t features() const noexcept { return network_.inputs(); }
     [[nodiscard]] std::size_t width() const noexcept { return network_.outputs(); }
 
@@ -56,7 +56,7 @@ class Bottom {
     models::nn::Network network_;
     models::nn::Steps steps_;
     models::nn::RateConfig rates_;
-    linear::BatchSchedule schedule_;
+    BatchSchedule schedule_;
     models::nn::Records batch_;
     models::nn::Records none_;
     std::size_t batch_rows_ = 0;

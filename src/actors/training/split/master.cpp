@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "actors/run/run.hpp"
-#include "actors/training/linear/rows.hpp"
+#include "actors/training/halves.hpp"
 #include "actors/training/split/bottom.hpp"
 #include "actors/training/split/split.hpp"
 #include "actors/training/split/top.hpp"
@@ -37,7 +37,7 @@ class SplitBaseline final : public Baseline {
         // without features the constant predictor stays where the labels put it
         if (own_->features() == 0) return false;
         std::size_t rows = 0;
-        while (step_ < bottom_.schedule().steps() && rows < linear::baseline_slice_rows) {
+        while (step_ < bottom_.schedule().steps() && rows < baseline_slice_rows) {
             const Records* const part = &bottom_.forward(step_);
             const auto batch = bottom_.schedule().rows(step_);
             rows += batch.size();
@@ -63,7 +63,7 @@ class SplitBaseline final : public Baseline {
             if (own_->features() == 0) part.resize(part.width(), part.count());
             const Records* const parts[] = {&part};
             top_->scores(parts, some);
-            linear::copy_rows(some, first, all);
+            copy_rows(some, first, all);
         }
         return models::predict(own_->agreed().model.task, all, {});
     }
@@ -88,15 +88,15 @@ class SplitMaster final : public MasterHalf {
     Result<> prepare() {
         const config::AgreedHalf& agreed = own_->agreed();
         coding_ = labels_->coding;
-        schedule_ = linear::BatchSchedule(
-            agreed, static_cast<std::uint32_t>(own_->rows(TableKind::train).size()));
+        schedule_ =
+            BatchSchedule(agreed, static_cast<std::uint32_t>(own_->rows(TableKind::train).size()));
         const auto rates = rate_config(agreed.model, schedule_.steps(), schedule_.batches());
         if (own_->features() > 0) own_bottom_ = std::make_unique<Bottom>(*own_, Place::master);
         auto top = Top::create(agreed, *labels_, embeddings(), rates);
         if (!top) return tl::unexpected(std::move(top.error()));
         top_ = std::move(*top);
         received_.resize(run_->parties().members());
-        if (auto fits = linear::check_message_rows(
+        if (auto fits = check_message_rows(
                 schedule_.batch_rows(0), top_->width(), run_->config().bus.message_bytes_max,
                 "lower model.batch_size, or the last number of model.bottom");
             !fits)
@@ -181,7 +181,7 @@ class SplitMaster final : public MasterHalf {
             if (own_bottom_) parts.push_back(&mine);
             for (const Records& part : theirs) parts.push_back(&part);
             top_->scores(parts, some);
-            linear::copy_rows(some, first, all);
+            copy_rows(some, first, all);
         }
         co_return all;
     }
@@ -196,13 +196,13 @@ class SplitMaster final : public MasterHalf {
     // -- commits ------------------------------------------------------------------------
     StateFormat format() const override { return {std::string(format_name), format_version}; }
     std::string save() const override {
-        linear::StateWriter writer;
+        StateWriter writer;
         write_state(writer, top_->state());
         write_state(writer, own_bottom_ ? own_bottom_->state() : NetworkState{});
         return writer.take();
     }
     Result<> restore(std::uint64_t step, std::string_view bytes) override {
-        linear::StateReader reader(bytes);
+        StateReader reader(bytes);
         const NetworkState top = read_state(reader);
         const NetworkState own = read_state(reader);
         if (auto done = reader.finish(); !done) return done;
@@ -213,7 +213,7 @@ class SplitMaster final : public MasterHalf {
         return {};
     }
     Result<> restored(std::uint64_t step, std::size_t rank, Body body) override {
-        const auto reply = linear::restored_at(step, body);
+        const auto reply = restored_at(step, body);
         if (!reply) return tl::unexpected(reply.error());
         return take(reply->scores, schedule_.batch_rows(step), received_[rank]);
     }
@@ -263,8 +263,7 @@ class SplitMaster final : public MasterHalf {
         return loss;
     }
     [[nodiscard]] std::uint64_t rows_of_a_request() const {
-        const std::uint64_t room =
-            linear::evaluate_reply_bytes_max / (top_->width() * sizeof(double));
+        const std::uint64_t room = evaluate_reply_bytes_max / (top_->width() * sizeof(double));
         return std::max<std::uint64_t>(1, std::min(room, run_->config().model.eval_batch_size));
     }
 
@@ -285,7 +284,7 @@ class SplitMaster final : public MasterHalf {
     Result<> begun(std::size_t rank, Body body) {
         const auto reply = decode_begin_reply(body);
         if (!reply) return tl::unexpected(reply.error());
-        if (auto noted = linear::note_begun(*run_, rank, *reply); !noted) return noted;
+        if (auto noted = note_begun(*run_, rank, *reply); !noted) return noted;
         return take(reply->scores, schedule_.batch_rows(0), received_[rank]);
     }
     Result<> stepped(std::uint64_t next, std::size_t rank, Body body) {
@@ -302,7 +301,7 @@ class SplitMaster final : public MasterHalf {
     Run* run_;
     Party* own_;
     const Labels* labels_;
-    linear::BatchSchedule schedule_;
+    BatchSchedule schedule_;
     std::unique_ptr<Bottom> own_bottom_;  ///< none where the master has no features
     std::unique_ptr<Top> top_;
     std::unique_ptr<Baseline> baseline_;

@@ -4,7 +4,7 @@
 #include <memory>
 #include <utility>
 
-#include "actors/training/linear/rows.hpp"
+#include "actors/training/halves.hpp"
 #include "actors/training/split/bottom.hpp"
 #include "actors/training/split/split.hpp"
 #include "base/planted.hpp"
@@ -24,7 +24,7 @@ class SplitMember final : public MemberHalf {
         if (request->outputs == 0) return fail(Errc::malformed_message, "a model without outputs");
         outputs_ = request->outputs;
         bottom_ = std::make_unique<Bottom>(*party_, place_);
-        return encode(linear::begin_reply(*party_), numbers(0));
+        return encode(begin_reply(*party_), numbers(0));
     }
 
     Result<Bytes> step(const MemberCall& call) {
@@ -39,7 +39,7 @@ class SplitMember final : public MemberHalf {
     }
 
     Result<Bytes> evaluate(const MemberCall& call) {
-        const auto request = linear::rows_asked(call);
+        const auto request = rows_asked(call);
         if (!request) return tl::unexpected(request.error());
         if (auto done = bottom_->infer(request->table, request->first, request->rows, rows_); !done)
             return tl::unexpected(std::move(done.error()));
@@ -54,12 +54,12 @@ class SplitMember final : public MemberHalf {
     std::uint64_t steps() const override { return bottom_->schedule().steps(); }
     StateFormat format() const override { return {std::string(format_name), format_version}; }
     std::string save() const override {
-        linear::StateWriter writer;
+        StateWriter writer;
         write_state(writer, bottom_->state());
         return writer.take();
     }
     Result<Bytes> restore(std::uint64_t step, std::string_view bytes) override {
-        linear::StateReader reader(bytes);
+        StateReader reader(bytes);
         NetworkState state = read_state(reader);
         if (auto done = reader.finish(); !done) return tl::unexpected(std::move(done.error()));
         if (VFLBUS_PLANTED(optimizer_not_restored)) state.steps = bottom_->state().steps;

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "actors/training/linear/state.hpp"
+#include "actors/training/state.hpp"
 #include "models/nn/steps.hpp"
 
 namespace vflbus::actors::split {
@@ -14,14 +14,14 @@ struct NetworkState {
     models::nn::StepState steps;
 };
 
-inline void write_state(linear::StateWriter& writer, const NetworkState& state) {
+inline void write_state(StateWriter& writer, const NetworkState& state) {
     writer.u64(state.steps.steps)
         .floats(state.values)
         .floats(state.steps.first)
         .floats(state.steps.second);
 }
 
-inline NetworkState read_state(linear::StateReader& reader) {
+inline NetworkState read_state(StateReader& reader) {
     NetworkState state;
     state.steps.steps = reader.u64();
     state.values = reader.floats();

@@ -44,7 +44,7 @@ void LbfgsBlock::make_integers(IntegerColumns& columns) {
 Result<> LbfgsBlock::scores(TableKind side, std::uint64_t first, std::uint64_t count,
                             models::Matrix& z) const {
     const std::uint64_t rows = party_->rows(side).size();
-    if (auto good = check_rows(side, rows, first, count, outputs()); !good) return good;
+    if (auto good = check_rows_asked(side, rows, first, count, outputs()); !good) return good;
     z.resize_uninitialized(count, outputs());
     const std::vector<double> ones(outputs(), 1.0);
     if (side == TableKind::train) {

@@ -12,7 +12,7 @@
 #include "actors/training/linear/lbfgs/messages.hpp"
 #include "actors/training/linear/part.hpp"
 #include "actors/training/linear/rows.hpp"
-#include "actors/training/linear/state.hpp"
+#include "actors/training/state.hpp"
 #include "base/errc.hpp"
 #include "data/preprocess.hpp"
 #include "models/lbfgs_party.hpp"

@@ -14,7 +14,7 @@
 #include "actors/training/linear/lbfgs/messages.hpp"
 #include "actors/training/linear/linear.hpp"
 #include "actors/training/linear/rows.hpp"
-#include "actors/training/linear/state.hpp"
+#include "actors/training/state.hpp"
 #include "models/lbfgs_master.hpp"
 #include "models/lbfgs_trainer.hpp"
 

@@ -11,7 +11,7 @@
 #include "actors/training/linear/lbfgs/lbfgs.hpp"
 #include "actors/training/linear/lbfgs/messages.hpp"
 #include "actors/training/linear/linear.hpp"
-#include "actors/training/linear/state.hpp"
+#include "actors/training/state.hpp"
 #include "base/planted.hpp"
 
 namespace vflbus::actors::linear {

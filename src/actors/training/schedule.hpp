@@ -9,7 +9,7 @@
 #include "config/config.hpp"
 #include "models/matrix.hpp"
 
-namespace vflbus::actors::linear {
+namespace vflbus::actors {
 
 /// Rows that the label holder's own training takes in between two looks at the bus.
 inline constexpr std::size_t baseline_slice_rows = 16384;
@@ -42,4 +42,4 @@ class BatchSchedule {
     std::vector<models::RowIndex> order_;
 };
 
-}  // namespace vflbus::actors::linear
+}  // namespace vflbus::actors

@@ -1,9 +1,9 @@
-#include "actors/training/linear/schedule.hpp"
+#include "actors/training/schedule.hpp"
 
 #include "base/planted.hpp"
 #include "data/batches.hpp"
 
-namespace vflbus::actors::linear {
+namespace vflbus::actors {
 
 BatchSchedule::BatchSchedule(const config::AgreedHalf& agreed, std::uint32_t train_rows)
     : seed_(agreed.run.seed),
@@ -31,4 +31,4 @@ std::span<const models::RowIndex> BatchSchedule::rows(std::uint64_t step) {
     return std::span(order_).subspan(bounds.begin, bounds.size());
 }
 
-}  // namespace vflbus::actors::linear
+}  // namespace vflbus::actors

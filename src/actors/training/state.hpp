@@ -1,6 +1,6 @@
 #pragma once
 // States of models as bytes, for commits: numbers as they lie in memory (little-endian), each list
-// with its length in front. No limit but that of a commit. split/state.hpp has those of networks.
+// with its length in front. No limit but that of a commit.
 
 #include <cstdint>
 #include <cstring>
@@ -12,7 +12,7 @@
 #include "models/head.hpp"
 #include "models/party_model.hpp"
 
-namespace vflbus::actors::linear {
+namespace vflbus::actors {
 
 class StateWriter {
   public:
@@ -101,4 +101,4 @@ class StateReader {
     bool good_ = true;
 };
 
-}  // namespace vflbus::actors::linear
+}  // namespace vflbus::actors
