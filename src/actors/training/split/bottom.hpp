@@ -7,6 +7,7 @@
 
 #include "actors/party.hpp"
 #include "actors/training/schedule.hpp"
+#include "actors/training/split/chance.hpp"
 #include "actors/training/split/part.hpp"
 #include "actors/training/split/shape.hpp"
 #include "actors/training/split/state.hpp"

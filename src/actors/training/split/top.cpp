@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "actors/training/split/chance.hpp"
 #include "base/assert.hpp"
 #include "models/kernels.hpp"
 

@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "actors/training/split/chance.hpp"
 #include "actors/training/split/part.hpp"
-#include "actors/training/split/shape.hpp"
 #include "catch.hpp"
 #include "models/metrics.hpp"
 #include "observe/report.hpp"
