@@ -23,9 +23,17 @@ void add_event(std::string& out, std::string_view name, const std::string& data)
     out += "\n\n";
 }
 
-std::string joined_from(const std::vector<std::string>& all, std::size_t from) {
-    return json_array(
-        {all.begin() + static_cast<std::ptrdiff_t>(std::min(from, all.size())), all.end()});
+/// What is new of one list of a run; {"run_id", "from", `what`: [...]}.
+void add_news(std::string& out, std::string_view name, const RunId& run, std::string_view what,
+              const GrowingList& list, GrowingList::Heard& heard) {
+    const auto news = list.tell(heard);
+    if (!news) return;
+    add_event(out, name,
+              JsonObject()
+                  .add("run_id", run.hex())
+                  .add("from", news->from)
+                  .add_json(what, json_array(news->entries))
+                  .text());
 }
 
 }  // namespace
@@ -73,53 +81,20 @@ class UiDesk::Page final : public observers::HttpEvents {
   private:
     struct Seen {
         std::string facts;
-        std::size_t metrics = 0;
-        std::uint64_t metrics_begun = 0;
-        std::size_t losses = 0;
-        std::uint64_t losses_thinned = 0;
-        std::uint64_t log_lines = 0;
+        GrowingList::Heard metrics;
+        GrowingList::Heard losses;
+        GrowingList::Heard log;
     };
 
     void tell(std::string& out, const RunId& run, const RunText& text) {
         Seen& seen = seen_of_[run];
-        const std::string id = json_string(run.hex());
         if (seen.facts != text.facts) {
             seen.facts = text.facts;
             add_event(out, "run", seen.facts);
         }
-        const bool afresh =
-            seen.metrics_begun != text.metrics_begun || seen.metrics > text.metrics.size();
-        if (afresh) seen.metrics = 0;
-        if (afresh || seen.metrics < text.metrics.size())
-            add_event(out, "metrics",
-                      JsonObject()
-                          .add_json("run_id", id)
-                          .add("from", std::uint64_t{seen.metrics})
-                          .add_json("entries", joined_from(text.metrics, seen.metrics))
-                          .text());
-        seen.metrics = text.metrics.size();
-        seen.metrics_begun = text.metrics_begun;
-        if (seen.losses_thinned != text.losses_thinned || seen.losses > text.losses.size())
-            seen.losses = 0;
-        if (seen.losses < text.losses.size())
-            add_event(out, "losses",
-                      JsonObject()
-                          .add_json("run_id", id)
-                          .add("from", std::uint64_t{seen.losses})
-                          .add_json("points", joined_from(text.losses, seen.losses))
-                          .text());
-        seen.losses = text.losses.size();
-        seen.losses_thinned = text.losses_thinned;
-        if (seen.log_lines < text.log_lines && !text.log.empty()) {
-            const std::size_t fresh =
-                std::min<std::uint64_t>(text.log_lines - seen.log_lines, text.log.size());
-            std::vector<std::string> lines(text.log.end() - static_cast<std::ptrdiff_t>(fresh),
-                                           text.log.end());
-            add_event(
-                out, "log",
-                JsonObject().add_json("run_id", id).add_json("lines", json_array(lines)).text());
-        }
-        seen.log_lines = text.log_lines;
+        add_news(out, "metrics", run, "entries", text.metrics, seen.metrics);
+        add_news(out, "losses", run, "points", text.losses, seen.losses);
+        add_news(out, "log", run, "lines", text.log, seen.log);
     }
 
     UiDesk& desk_;
@@ -223,24 +198,25 @@ void UiDesk::publish_run(const RunId& id) {
     if (run == nullptr) return;
     RunText& text = texts_[id];
     text.facts = facts_json(*run);
-    if (run->metrics.size() < text.metrics.size()) {
-        text.metrics.clear();
-        ++text.metrics_begun;
-    }
-    for (std::size_t i = text.metrics.size(); i < run->metrics.size(); ++i)
-        text.metrics.push_back(to_json(run->metrics[i]));
-    if (text.losses_thinned != run->losses_thinned || run->losses.size() < text.losses.size())
-        text.losses.clear();
+    if (run->metrics.size() < text.metrics.count()) text.metrics.begin_afresh();
+    for (std::size_t i = text.metrics.count(); i < run->metrics.size(); ++i)
+        text.metrics.add(to_json(run->metrics[i]));
+    if (text.losses_thinned != run->losses_thinned || run->losses.size() < text.losses.count())
+        text.losses.begin_afresh();
     text.losses_thinned = run->losses_thinned;
-    for (std::size_t i = text.losses.size(); i < run->losses.size(); ++i)
-        text.losses.push_back(point_json(run->losses[i]));
+    for (std::size_t i = text.losses.count(); i < run->losses.size(); ++i)
+        text.losses.add(point_json(run->losses[i]));
+    // where a broker comes back, parties tell in place of the files here, from the first line on
+    if (run->log_lines < text.log_lines) {
+        text.log.begin_afresh();
+        text.log_lines = 0;
+    }
     const std::size_t fresh =
         std::min<std::uint64_t>(run->log_lines - text.log_lines, run->log.size());
+    text.log_lines = run->log_lines;
     for (auto line = run->log.end() - static_cast<std::ptrdiff_t>(fresh); line != run->log.end();
          ++line)
-        text.log.push_back(json_array({json_string(line->party), json_string(line->text)}));
-    while (text.log.size() > live_log_lines_max) text.log.pop_front();
-    text.log_lines = run->log_lines;
+        text.log.add(json_array({json_string(line->party), json_string(line->text)}));
 }
 
 }  // namespace vflbus::cli

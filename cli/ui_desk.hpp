@@ -15,6 +15,7 @@
 
 #include "base/errc.hpp"
 #include "config/config.hpp"
+#include "growing_list.hpp"
 #include "live.hpp"
 #include "observers/http_server.hpp"
 
@@ -45,12 +46,11 @@ class UiDesk {
     /// What pages are told of one run, as it grows.
     struct RunText {
         std::string facts;  ///< configuration, timing, who gives no log lines
-        std::vector<std::string> metrics;
-        std::uint64_t metrics_begun = 0;  ///< how often they began afresh
-        std::vector<std::string> losses;
+        GrowingList metrics;
+        GrowingList losses;
         std::uint64_t losses_thinned = 0;
-        std::deque<std::string> log;
-        std::uint64_t log_lines = 0;
+        GrowingList log{live_log_lines_max};
+        std::uint64_t log_lines = 0;  ///< LiveRun::log_lines, so far as they are in `log`
     };
 
     void work();

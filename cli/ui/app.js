@@ -5,8 +5,8 @@ const byId = (id) => document.getElementById(id);
 const state = {
   overview: { broker: {}, nodes: [], runs: [] },
   runs: new Map(),     // run id -> { metrics, losses, log, facts }
-  shown: new Set(),    // runs whose curves the user has asked for, or that were chosen for him
-  chosen: false,       // he has chosen himself
+  shown: new Set(),    // runs whose curves the user has asked for, or that were chosen in place of the user
+  chosen: false,       // the user has asked for some
   page: "",            // the run whose page is open; empty: all of them
   other: "",           // the run that its configuration is compared with
   statuses: new Map(), // what a screen reader was told
@@ -132,11 +132,8 @@ function listen() {
     one.losses.length = Math.min(one.losses.length, told.from);
     one.losses.push(...told.points);
   });
-  on("log", (told) => addLog(detailsOf(told.run_id), told.lines));
+  on("log", (told) => addLog(detailsOf(told.run_id), told));
   source.onopen = () => {
-    // the stream begins with everything again
-    for (const one of state.runs.values()) one.log = [];
-    byId("log").replaceChildren();
     state.gone = false;
     draw();
   };
@@ -555,8 +552,9 @@ function drawTimeline(names, owner, steps) {
   chart.replaceChildren(...parts);
 }
 
-function addLog(one, lines) {
-  for (const [party, text] of lines) {
+function addLog(one, told) {
+  if (told.from === 0) one.log = [];
+  for (const [party, text] of told.lines) {
     const at = /^\d{4}-\d\d-\d\dT/.test(text) ? text.slice(0, 24) : one.log.length ? one.log[one.log.length - 1].at : "";
     let place = one.log.length;
     while (place > 0 && one.log[place - 1].at > at) --place;
