@@ -53,10 +53,9 @@ bus::RunRow row_of(const LocalRun& local) {
     row.owner = row.role = "master";
     for (const observe::PartyReport& party : local.report.parties) row.names.push_back(party.name);
     row.participants = row.names.size();
-    row.created_ms = row.started_ms = row.finished_ms = local.changed_ms;
+    row.finished_ms = local.changed_ms;
     const auto took = static_cast<std::uint64_t>(std::max(0.0, local.report.total_seconds) * 1000);
-    row.started_ms -= std::min(row.started_ms, took);
-    row.created_ms = row.started_ms;
+    row.created_ms = row.started_ms = row.finished_ms - std::min(row.finished_ms, took);
     return row;
 }
 
@@ -161,7 +160,6 @@ void Live::look_at_files() {
         if (told.configuration) run.configuration = *told.configuration;
         if (told.metrics && told.metrics->size() != run.metrics.size())
             run.metrics = std::move(*told.metrics);
-        run.metrics_whole = true;
         if (wanted_.details.contains(local.run) && run.log.empty())
             for (const LocalLogLine& line : local_log(local)) {
                 if (run.log.size() == live_log_lines_max) run.log.erase(run.log.begin());
@@ -193,21 +191,20 @@ void Live::want_all() {
         "nodes",
         {broker_node, {}, bus::Question::nodes, bus::encode_nodes_query(nodes_max), "broker"});
     for (const RunId& run : order_) want_run(runs_.at(run));
-    if (wanted_.loads)
-        for (const LiveNode& node : nodes_)
-            if (node.row.state == bus::NodeState::up)
-                want_item("load " + node.row.name, {node_id_of(node.row.name),
-                                                    {},
-                                                    bus::Question::load,
-                                                    bus::encode_empty(),
-                                                    node.row.name});
+    for (const LiveNode& node : nodes_)
+        if (node.row.state == bus::NodeState::up)
+            want_item("load " + node.row.name, {node_id_of(node.row.name),
+                                                {},
+                                                bus::Question::load,
+                                                bus::encode_empty(),
+                                                node.row.name});
     std::erase_if(due_,
                   [](const auto& entry) { return !entry.second.wanted && !entry.second.open; });
 }
 
 std::string Live::owner_of(const LiveRun& run) const {
-    if (!masters_instead_.contains(run.row.run)) return run.row.owner;
-    return serving_master(run.row.owner, run.row.run);
+    return masters_instead_.contains(run.row.run) ? serving_master(run.row.owner, run.row.run)
+                                                  : run.row.owner;
 }
 
 void Live::want_run(const LiveRun& run) {
@@ -317,10 +314,9 @@ Duration Live::take(const Open& open, const Item& item, const bus::Bytes& body) 
         case bus::Question::timing:
             if (auto told = bus::decode_timing(body)) {
                 const std::uint64_t middle = open.asked_us + (wall_now_us() - open.asked_us) / 2;
-                run.timing[item.name] = {std::move(*told), 0};
-                LiveTiming& timing = run.timing[item.name];
-                timing.ahead_us = static_cast<std::int64_t>(timing.told.now_us) -
-                                  static_cast<std::int64_t>(middle);
+                const auto ahead =
+                    static_cast<std::int64_t>(told->now_us) - static_cast<std::int64_t>(middle);
+                run.timing[item.name] = {std::move(*told), ahead};
                 ++changes_;
             }
             return timing_every;
@@ -344,7 +340,6 @@ Duration Live::take_rows(std::vector<bus::RunRow> rows) {
             const std::string hex = row.run.hex();
             for (auto& [key, due] : due_)
                 if (key.find(hex) != std::string::npos && !due.open) due.at = {};
-            run.metrics_whole = false;
             masters_instead_.erase(row.run);
         }
         run.row = std::move(row);
@@ -435,8 +430,7 @@ Duration Live::take_metrics(LiveRun& run, const bus::Bytes& body) {
     }
     if (!answer->entries.empty()) ++changes_;
     for (bus::MetricEntry& entry : answer->entries) run.metrics.push_back(std::move(entry));
-    run.metrics_whole = run.metrics.size() >= answer->total;
-    if (!run.metrics_whole && !answer->entries.empty()) return Duration{};
+    if (run.metrics.size() < answer->total && !answer->entries.empty()) return Duration{};
     return bus::finished(run.row.state) ? not_again : metrics_every;
 }
 

@@ -53,7 +53,6 @@ struct LiveRun {
     std::vector<std::pair<std::uint64_t, double>> losses;
     std::uint64_t losses_thinned = 0;  ///< how often that was done
     std::vector<bus::MetricEntry> metrics;
-    bool metrics_whole = false;
     std::optional<std::string> configuration;
     // -- only while it is looked at
     std::vector<LogLine> log;
@@ -70,7 +69,6 @@ class Live {
     struct Wanted {
         std::set<RunId> curves;   ///< their metrics over time
         std::set<RunId> details;  ///< log lines, timing and configuration as well
-        bool loads = true;        ///< of the nodes
     };
     void want(Wanted wanted) { wanted_ = std::move(wanted); }
 
