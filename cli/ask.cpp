@@ -18,6 +18,7 @@
 #include "output.hpp"
 #include "settings.hpp"
 #include "version.hpp"
+#include "wall_clock.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -236,12 +237,6 @@ Duration forgotten_after(const config::Config& config) {
 }
 
 // -- what rows look like ------------------------------------------------------------
-
-std::uint64_t wall_now_ms() {
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
-                                          std::chrono::system_clock::now().time_since_epoch())
-                                          .count());
-}
 
 std::string serving_master(const std::string& owner, const RunId& run) {
     const std::string suffix = "-" + run.short_hex();

@@ -2,7 +2,6 @@
 // Questions to a broker and, through it, to owners and participants of runs: what `vflbus runs`,
 // `run` and `nodes` are made of (docs/protocol.md, section 12).
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -95,13 +94,6 @@ std::string time_title(const std::string& what);
 std::string time_json(std::uint64_t ms);
 /// From its start to its end, or to now; "-" when it has not started.
 std::string duration_text(const bus::RunRow& row, std::uint64_t now_ms);
-std::uint64_t wall_now_ms();
-/// Here in whole, as the tests of the desk are linked without the commands.
-inline std::uint64_t wall_now_us() {
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
-                                          std::chrono::system_clock::now().time_since_epoch())
-                                          .count());
-}
 /// "completed", "failed (owner_lost)".
 std::string state_text(const bus::RunRow& row);
 std::string to_json(const bus::RunRow& row);

@@ -8,6 +8,7 @@
 #include <limits>
 
 #include "base/clock.hpp"
+#include "wall_clock.hpp"
 
 namespace vflbus::cli {
 namespace {

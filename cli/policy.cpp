@@ -19,6 +19,7 @@
 #include "output.hpp"
 #include "policy/gate.hpp"
 #include "policy/grants.hpp"
+#include "wall_clock.hpp"
 
 namespace vflbus::cli {
 namespace {

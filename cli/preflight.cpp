@@ -24,6 +24,7 @@
 #include "settings.hpp"
 #include "signals.hpp"
 #include "version.hpp"
+#include "wall_clock.hpp"
 
 namespace vflbus::cli {
 namespace {

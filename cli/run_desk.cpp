@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "app_metrics.hpp"
-#include "ask.hpp"
 #include "base/clock.hpp"
+#include "wall_clock.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -35,7 +35,7 @@ std::uint64_t wall_us_of(TimePoint at, TimePoint now, std::uint64_t wall_now) {
     return wall_now - std::min(wall_now, micros(now - at));
 }
 
-const std::uint64_t began_ms = wall_now_us() / 1000;
+const std::uint64_t began_ms = wall_now_ms();
 
 /// Of this process.
 bus::LoadAnswer load_now() {

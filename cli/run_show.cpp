@@ -10,6 +10,7 @@
 #include "output.hpp"
 #include "run_view.hpp"
 #include "signals.hpp"
+#include "wall_clock.hpp"
 
 namespace vflbus::cli {
 namespace {

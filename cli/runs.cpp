@@ -14,6 +14,7 @@
 #include "output.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
+#include "wall_clock.hpp"
 
 namespace vflbus::cli {
 namespace {

@@ -36,6 +36,7 @@
 #include "submitted.hpp"
 #include "supervisor.hpp"
 #include "version.hpp"
+#include "wall_clock.hpp"
 
 namespace vflbus::cli {
 namespace {

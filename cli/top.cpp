@@ -18,6 +18,7 @@
 #include "output.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
+#include "wall_clock.hpp"
 
 namespace vflbus::cli {
 namespace {
