@@ -87,13 +87,8 @@ Result<Asker> Asker::connect(const config::Config& config, const bus::StopSignal
     asker.loop_->start();
     const TimePoint until = clock_now() + connect_patience;
     while (!asker.loop_->core().up()) {
-        asker.loop_->poll(std::min(until, clock_now() + std::chrono::milliseconds(100)), &stop);
-        bus::LinkEvent event;
-        while (asker.loop_->core().next_event(event)) {
-            if (const auto* up = std::get_if<bus::LinkUp>(&event)) asker.broker_ = *up;
-            if (const auto* fatal = std::get_if<bus::LinkFatal>(&event))
-                return tl::unexpected(fatal->failure);
-        }
+        asker.poll(std::min(until, clock_now() + std::chrono::milliseconds(100)));
+        if (asker.fatal_) return tl::unexpected(*asker.fatal_);
         if (stop.stopped()) return fail(Errc::cancelled, "interrupted");
         if (clock_now() < until) continue;
         return tl::unexpected(nobody_answers(config, asker.loop_->trouble()));
@@ -111,33 +106,22 @@ std::vector<Result<bus::Bytes>> Asker::ask(std::vector<Ask> questions) {
     std::vector<Result<bus::Bytes>> answers(questions.size(),
                                             fail(Errc::timed_out, "there was no answer in time"));
     std::map<std::uint64_t, std::size_t> open;
-    std::size_t next = 0;
-    while (next < questions.size() || !open.empty()) {
-        const TimePoint now = clock_now();
-        for (; next < questions.size() && open.size() < bus::queries_max; ++next) {
-            Ask& q = questions[next];
-            open[loop_->core().query(q.of, q.run, q.what, std::move(q.body), now + answer_patience,
-                                     now)] = next;
-        }
-        loop_->poll(now + std::chrono::milliseconds(100), stop_);
-        bus::LinkEvent event;
-        while (loop_->core().next_event(event)) {
-        }
-        bus::AnswerArrived answer;
-        while (loop_->core().next_answer(answer)) {
-            const auto found = open.find(answer.number);
+    std::size_t begun = 0;
+    while (begun < questions.size() || !open.empty()) {
+        for (; begun < questions.size() && open.size() < bus::queries_max; ++begun)
+            open[begin(std::move(questions[begun]))] = begun;
+        poll(clock_now() + std::chrono::milliseconds(100));
+        while (auto answer = next()) {
+            const auto found = open.find(answer->number);
             if (found == open.end()) continue;
-            if (answer.error.code == Errc::ok)
-                answers[found->second] = std::move(answer.body);
-            else
-                answers[found->second] = tl::unexpected(std::move(answer.error));
+            answers[found->second] = std::move(answer->body);
             open.erase(found);
         }
         if (!stop_->stopped()) continue;
         for (const auto& [number, index] : open)
             answers[index] = fail(Errc::cancelled, "interrupted");
-        for (; next < questions.size(); ++next)
-            answers[next] = fail(Errc::cancelled, "interrupted");
+        for (; begun < questions.size(); ++begun)
+            answers[begun] = fail(Errc::cancelled, "interrupted");
         break;
     }
     return answers;
@@ -160,8 +144,7 @@ void Asker::poll(TimePoint until) {
     bus::LinkEvent event;
     while (loop_->core().next_event(event)) {
         if (const auto* up = std::get_if<bus::LinkUp>(&event)) broker_ = *up;
-        if (const auto* fatal = std::get_if<bus::LinkFatal>(&event))
-            fatal_ = fatal->failure.sentence;
+        if (const auto* fatal = std::get_if<bus::LinkFatal>(&event)) fatal_ = fatal->failure;
     }
 }
 
@@ -174,21 +157,16 @@ std::optional<Asker::Answered> Asker::next() {
 }
 
 bool Asker::connected() const {
-    return fatal_.empty() && loop_->core().up();
+    return !fatal_ && loop_->core().up();
 }
 
 std::string Asker::trouble() const {
-    return fatal_.empty() ? loop_->trouble() : fatal_;
+    return fatal_ ? fatal_->sentence : loop_->trouble();
 }
 
 bool Asker::pause(Duration duration) {
     const TimePoint until = clock_now() + duration;
-    while (clock_now() < until && !stop_->stopped()) {
-        loop_->poll(until, stop_);
-        bus::LinkEvent event;
-        while (loop_->core().next_event(event)) {
-        }
-    }
+    while (clock_now() < until && !stop_->stopped()) poll(until);
     return !stop_->stopped();
 }
 

@@ -73,7 +73,7 @@ class Asker {
     std::unique_ptr<bus::LinkLoop> loop_;
     const bus::StopSignal* stop_ = nullptr;
     bus::LinkUp broker_;
-    std::string fatal_;  ///< why the link will not come up again
+    std::optional<Failure> fatal_;  ///< why the link will not come up again
 };
 
 /// For so long a broker may know nothing of a run that goes on: one that was started again learns
