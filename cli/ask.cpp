@@ -261,7 +261,7 @@ std::string state_text(const bus::RunRow& row) {
     return text;
 }
 
-std::string to_json(const bus::RunRow& row) {
+JsonObject json_of(const bus::RunRow& row) {
     JsonObject object;
     object.add("run_id", row.run.hex()).add("status", bus::name_of(row.state));
     object.add("reason", row.reason).add("error", row.code == Errc::ok ? "" : name_of(row.code));
@@ -273,10 +273,10 @@ std::string to_json(const bus::RunRow& row) {
         object.add("seconds", static_cast<double>(row.finished_ms - row.started_ms) / 1000);
     object.add("messages", row.messages).add("bytes", row.bytes);
     object.add("term", std::uint64_t{row.term});
-    return object.text();
+    return object;
 }
 
-std::string to_json(const bus::NodeRow& row) {
+JsonObject json_of(const bus::NodeRow& row) {
     JsonObject object;
     object.add("name", row.name).add("role", row.role);
     object.add_json("rank", std::to_string(row.rank));
@@ -284,7 +284,15 @@ std::string to_json(const bus::NodeRow& row) {
     object.add("features", row.features).add("first_seen", time_json(row.first_seen_ms));
     object.add("last_seen", time_json(row.last_seen_ms)).add("runs", row.runs);
     object.add("messages", row.messages).add("bytes", row.bytes);
-    return object.text();
+    return object;
+}
+
+std::string to_json(const bus::RunRow& row) {
+    return json_of(row).text();
+}
+
+std::string to_json(const bus::NodeRow& row) {
+    return json_of(row).text();
 }
 
 }  // namespace vflbus::cli

@@ -96,6 +96,10 @@ std::string time_json(std::uint64_t ms);
 std::string duration_text(const bus::RunRow& row, std::uint64_t now_ms);
 /// "completed", "failed (owner_lost)".
 std::string state_text(const bus::RunRow& row);
+class JsonObject;
+/// The keys of docs/json.md; more may be added to them.
+JsonObject json_of(const bus::RunRow& row);
+JsonObject json_of(const bus::NodeRow& row);
 std::string to_json(const bus::RunRow& row);
 std::string to_json(const bus::NodeRow& row);
 

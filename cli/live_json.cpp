@@ -11,12 +11,12 @@ namespace vflbus::cli {
 namespace {
 
 std::string node_json(const LiveNode& node) {
-    const std::string row = to_json(node.row);
-    JsonObject more;
-    more.add("latency_seconds", node.latency).add("cpu", node.cpu);
-    more.add("memory_bytes", node.memory_bytes).add("trouble", node.trouble);
-    const std::string rest = more.text();
-    return row.substr(0, row.size() - 1) + "," + rest.substr(1);
+    return json_of(node.row)
+        .add("latency_seconds", node.latency)
+        .add("cpu", node.cpu)
+        .add("memory_bytes", node.memory_bytes)
+        .add("trouble", node.trouble)
+        .text();
 }
 
 /// The last value of the metric that tells most of how good the model is; empty: there is none.
@@ -31,20 +31,10 @@ std::string headline(const LiveRun& run) {
 }
 
 std::string run_json(const LiveRun& run) {
-    const std::string row = to_json(run.row);
-    JsonObject more;
-    if (run.status)
-        more.add_json("progress", JsonObject()
-                                      .add("phase", run.status->phase)
-                                      .add("step", run.status->step)
-                                      .add("steps", run.status->steps)
-                                      .add("epoch", run.status->epoch)
-                                      .add("epochs", run.status->epochs)
-                                      .add("loss", run.status->loss)
-                                      .text());
-    more.add("headline", headline(run)).add("local", run.local).add("trouble", run.trouble);
-    const std::string rest = more.text();
-    return row.substr(0, row.size() - 1) + "," + rest.substr(1);
+    JsonObject object = json_of(run.row);
+    if (run.status) object.add_json("progress", to_json(*run.status));
+    object.add("headline", headline(run)).add("local", run.local).add("trouble", run.trouble);
+    return object.text();
 }
 
 /// How long of an answer's way went by in work of the member: where what it has worked on, by its

@@ -15,17 +15,6 @@
 namespace vflbus::cli {
 namespace {
 
-std::string to_json(const bus::RunStatus& status) {
-    return JsonObject()
-        .add("phase", status.phase)
-        .add("step", status.step)
-        .add("steps", status.steps)
-        .add("epoch", status.epoch)
-        .add("epochs", status.epochs)
-        .add("loss", status.loss)
-        .text();
-}
-
 /// Of a run that goes on: parties that the broker does not hear, and since when.
 std::vector<std::string> waits_for(RunFinder& finder, const RunView& view) {
     std::vector<std::string> missing;
@@ -51,7 +40,7 @@ std::string to_json(const RunView& view, const std::vector<std::string>& missing
     object.add_json("run", view.row ? cli::to_json(*view.row) : cli::to_json(*view.local));
     object.add("owner_answers", view.owner_answers);
     if (!view.owner_answers && !view.sentence.empty()) object.add("owner_sentence", view.sentence);
-    if (status) object.add_json("progress", to_json(*status));
+    if (status) object.add_json("progress", cli::to_json(*status));
     if (!missing.empty()) object.add("waits_for", missing);
     if (metrics) {
         std::vector<std::string> entries;

@@ -175,7 +175,18 @@ Result<RunView> RunFinder::find_at_broker(bus::RunRow row) {
     return view;
 }
 
-// -- metrics ------------------------------------------------------------------------
+// -- what is told -------------------------------------------------------------------
+
+std::string to_json(const bus::RunStatus& status) {
+    return JsonObject()
+        .add("phase", status.phase)
+        .add("step", status.step)
+        .add("steps", status.steps)
+        .add("epoch", status.epoch)
+        .add("epochs", status.epochs)
+        .add("loss", status.loss)
+        .text();
+}
 
 std::string to_json(const bus::MetricEntry& entry) {
     JsonObject metrics;

@@ -68,6 +68,7 @@ Told told_by_files(const config::Config& config, const bus::RunRow& row);
 /// Of a run that lies here.
 Told told_by_files(const LocalRun& run);
 
+std::string to_json(const bus::RunStatus& status);
 std::string to_json(const bus::MetricEntry& entry);
 std::string metrics_table(const std::vector<bus::MetricEntry>& entries);
 
