@@ -60,24 +60,15 @@ std::string where_it_is(const bus::RunRow& row) {
            " (or the output.runs_dir there)";
 }
 
-/// What the ServerApp of a run that was driven here has left of its metrics.
-Told read_app_files(const bus::RunRow& row, const std::filesystem::path& directory) {
-    const auto none = fail(Errc::unreachable, row.owner + " is gone");
-    return {none, none, read_app_metrics(directory / app_metrics_file)};
+/// Where the ServerApp of a run has written, if it was driven here.
+std::filesystem::path app_directory(const config::Config& config, const bus::RunRow& row) {
+    return std::filesystem::path(config.output.runs_dir) / row.run.hex() / row.owner;
 }
 
-/// What its files tell, as the owner would.
-Told told_by(const LocalRun& run) {
-    bus::RunStatus status;
-    status.loss = std::numeric_limits<double>::quiet_NaN();  // not known
-    status.phase = run.status;
-    status.step = run.report.steps;
-    status.steps = run.report.steps_planned;
-    status.epoch = status.epochs = run.report.epochs;
-    const auto entries = entries_of_run(run);
-    for (const bus::MetricEntry& entry : entries)
-        if (entry.split == "train") status.loss = entry.loss;
-    return {status, run.configuration, entries};
+/// What it has left of its metrics.
+Told read_app_files(const config::Config& config, const bus::RunRow& row) {
+    const auto none = fail(Errc::unreachable, row.owner + " is gone");
+    return {none, none, read_app_metrics(app_directory(config, row) / app_metrics_file)};
 }
 
 }  // namespace
@@ -99,13 +90,20 @@ Told told_by_owner(Asker& asker, const bus::RunRow& row) {
 
 Told told_by_files(const config::Config& config, const bus::RunRow& row) {
     if (Told files = read_files(config, row.run); files.status) return files;
-    const auto directory =
-        std::filesystem::path(config.output.runs_dir) / row.run.hex() / row.owner;
-    return read_app_files(row, directory);
+    return read_app_files(config, row);
 }
 
 Told told_by_files(const LocalRun& run) {
-    return told_by(run);
+    bus::RunStatus status;
+    status.loss = std::numeric_limits<double>::quiet_NaN();  // not known
+    status.phase = run.status;
+    status.step = run.report.steps;
+    status.steps = run.report.steps_planned;
+    status.epoch = status.epochs = run.report.epochs;
+    const auto entries = entries_of_run(run);
+    for (const bus::MetricEntry& entry : entries)
+        if (entry.split == "train") status.loss = entry.loss;
+    return {status, run.configuration, entries};
 }
 
 // -- looking up ---------------------------------------------------------------------
@@ -146,7 +144,7 @@ Result<RunView> RunFinder::find(const std::string& digits) {
 Result<RunView> RunFinder::find_local(const std::string& digits) const {
     auto local = local_run(config_.output.runs_dir, digits);
     if (!local) return tl::unexpected(local.error());
-    RunView view{local->run, {}, {}, told_by(*local), false, {}};
+    RunView view{local->run, {}, {}, told_by_files(*local), false, {}};
     view.local = std::move(*local);
     return view;
 }
@@ -165,12 +163,10 @@ Result<RunView> RunFinder::find_at_broker(bus::RunRow row) {
                         (std::filesystem::path(config_.output.runs_dir) / row.run.hex()).string();
     }
     if (row.role != "serverapp") return view;
-    const auto directory =
-        std::filesystem::path(config_.output.runs_dir) / row.run.hex() / row.owner;
-    if (Told files = read_app_files(row, directory); files.metrics) {
+    if (Told files = read_app_files(config_, row); files.metrics) {
         view.told = std::move(files);
         view.sentence = row.owner + ", which drove it, does not answer; its metrics are from " +
-                        directory.string() + ", where its log is as well";
+                        app_directory(config_, row).string() + ", where its log is as well";
     }
     return view;
 }
