@@ -13,7 +13,6 @@
 #include <string>
 
 #include "base/files.hpp"
-#include "bus/keys/allow_list_file.hpp"
 #include "bus/zmq/broker_loop.hpp"
 #include "commands.hpp"
 #include "key_store.hpp"
@@ -79,13 +78,12 @@ class ReadsAgain {
 };
 
 /// For `vflbus invite`. Where the directory is not this process's to write, the owner of the broker
-/// says the address himself.
+/// states the address there.
 void note_addresses(const std::string& certificates, const std::vector<std::string>& endpoints) {
     std::string text;
     for (const std::string& endpoint : endpoints)
         if (endpoint.starts_with("tcp://")) text += endpoint + "\n";
-    (void)write_file_atomically(
-        bus::allow_list_path(certificates).parent_path() / broker_addresses_name, text);
+    (void)write_file_atomically(broker_addresses_path(certificates), text);
 }
 
 }  // namespace

@@ -33,8 +33,7 @@ bool names_a_host(const std::string& address) {
 Result<std::string> address_of(const InviteArguments& arguments) {
     std::string address = arguments.broker;
     if (address.empty()) {
-        const auto noted = read_file(bus::allow_list_path(arguments.certificates).parent_path() /
-                                     broker_addresses_name);
+        const auto noted = read_file(broker_addresses_path(arguments.certificates));
         if (!noted)
             return fail(Errc::usage,
                         "nobody can say where parties reach the broker: start it once with these "

@@ -1,8 +1,13 @@
 #include "key_store.hpp"
 
 #include "base/files.hpp"
+#include "bus/keys/allow_list_file.hpp"
 
 namespace vflbus::cli {
+
+std::filesystem::path broker_addresses_path(const std::filesystem::path& certificates) {
+    return bus::allow_list_path(certificates).parent_path() / "broker.addresses";
+}
 
 Result<bus::Seconds> period_of(const std::string& flag, const std::string& text) {
     if (const auto period = bus::parse_period(text)) return *period;

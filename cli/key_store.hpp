@@ -11,9 +11,9 @@
 
 namespace vflbus::cli {
 
-/// Beside the keys of a broker: the addresses that it last listened on, a line each, so that
-/// `invite` knows where parties reach it.
-inline constexpr std::string_view broker_addresses_name = "broker.addresses";
+/// Beside the allow-list of a broker: the addresses that it last listened on, a line each, so that
+/// `invite` knows where parties reach it. `certificates`: the directory of its keys.
+std::filesystem::path broker_addresses_path(const std::filesystem::path& certificates);
 
 /// `entry`, which has a name and a fingerprint, with what the flags say, as the list itself would
 /// read it. Errors: usage.
