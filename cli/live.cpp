@@ -37,20 +37,13 @@ constexpr std::size_t open_max = bus::queries_max - 4;
 constexpr std::size_t line_bytes_max = 1'000;
 constexpr double not_known = std::numeric_limits<double>::quiet_NaN();
 
-bus::RunState state_of(const std::string& status) {
-    using bus::RunState;
-    for (const RunState state :
-         {RunState::running, RunState::completed, RunState::failed, RunState::stopped})
-        if (status == name_of(state)) return state;
-    return status == "interrupted" ? RunState::failed : RunState::unknown;
-}
-
 /// What the files of a run here say, as a broker would.
 bus::RunRow row_of(const LocalRun& local) {
     bus::RunRow row;
     row.run = local.run;
-    row.state = state_of(local.status);
-    row.reason = local.status == "interrupted" ? "interrupted" : local.report.reason;
+    const bool interrupted = local.status == "interrupted";
+    row.state = interrupted ? bus::RunState::failed : state_of(local);
+    row.reason = interrupted ? local.status : local.report.reason;
     row.owner = row.role = "master";
     for (const observe::PartyReport& party : local.report.parties) row.names.push_back(party.name);
     row.participants = row.names.size();

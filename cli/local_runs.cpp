@@ -147,6 +147,14 @@ Result<LocalRun> local_run(const fs::path& runs_dir, std::string_view digits) {
     return run;
 }
 
+bus::RunState state_of(const LocalRun& run) {
+    using bus::RunState;
+    for (const RunState state :
+         {RunState::running, RunState::completed, RunState::failed, RunState::stopped})
+        if (run.status == bus::name_of(state)) return state;
+    return RunState::unknown;
+}
+
 std::vector<bus::MetricEntry> entries_of_run(const LocalRun& run) {
     return all_entries(run.report);
 }

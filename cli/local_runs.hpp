@@ -39,6 +39,9 @@ std::vector<LocalRun> local_runs(const std::filesystem::path& runs_dir);
 /// that several have; unknown_run for none.
 Result<LocalRun> local_run(const std::filesystem::path& runs_dir, std::string_view digits);
 
+/// Its status in a broker's words; unknown when a broker has none for it.
+bus::RunState state_of(const LocalRun& run);
+
 /// Its metrics over time, and those at the end.
 std::vector<bus::MetricEntry> entries_of_run(const LocalRun& run);
 

@@ -253,10 +253,7 @@ class Server {
     bus::RunState state_of_submitted(const RunId& run) const {
         if (const auto known = known_.find(run); known != known_.end()) return known->second;
         const auto local = local_run(config_.output.runs_dir, run.hex());
-        for (const RunState state :
-             {RunState::running, RunState::completed, RunState::failed, RunState::stopped})
-            if (local && local->status == bus::name_of(state)) return state;
-        return RunState::unknown;
+        return local ? state_of(*local) : RunState::unknown;
     }
 
     Result<bus::SubmitAnswer> submit(const RunId& run, const bus::SubmitQuery& submitted) {
