@@ -45,14 +45,13 @@ std::string layers_line(const std::string& name, const Json& network) {
 /// Features by the norm of their weights in the first layer; values stand by inputs
 /// (docs/networks.md).
 void add_network(const Json& content, ShownPart& part) {
-    std::vector<std::string> names;
-    for (const Json& name : content.at("features")) names.push_back(name.get<std::string>());
+    const auto names = content.at("features").get<std::vector<std::string>>();
     const Json* const bottom = content.find("bottom");
     if (bottom != nullptr) {
         part.layers.push_back(layers_line("bottom", *bottom));
         const Json& hidden = bottom->at("hidden");
         const Json& values = bottom->at("values");
-        const bool begins_dense = hidden.size() > 0 || *bottom->find("body") == "mlp";
+        const bool begins_dense = hidden.size() > 0 || bottom->at("body") == "mlp";
         const auto width =
             (hidden.size() > 0 ? hidden[0] : bottom->at("outputs")).get<std::size_t>();
         for (std::size_t j = 0; begins_dense && j < names.size(); ++j) {

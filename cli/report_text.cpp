@@ -97,7 +97,8 @@ class Csv {
             return std::string(cell);
         const std::string text(cell);
         char* end = nullptr;
-        const bool number = text.front() != '+' && (std::strtod(text.c_str(), &end), *end == 0);
+        (void)std::strtod(text.c_str(), &end);
+        const bool number = text.front() != '+' && *end == '\0';
         return number ? text : "'" + text;
     }
 
@@ -139,8 +140,7 @@ std::string report_json(const ReportData& data) {
         for (const std::uint64_t count : row) counts.push_back(std::to_string(count));
         confusion.push_back(json_array(counts));
     }
-    JsonObject object;
-    object.add("schema", "vflbus-run-report").add("schema_version", report_text_version);
+    JsonObject object = versioned("vflbus-run-report", report_text_version);
     object.add_json("report", observe::to_json(data.run.report, -1));
     object.add("evaluated_rows", data.evaluated_rows);
     if (!data.missing.empty()) object.add("missing", data.missing);

@@ -24,7 +24,7 @@ fs::path note_file(const fs::path& directory) {
 }
 
 /// The party there that still has a process, and which: "master (process 4711)"; empty: none.
-std::string still_ending(const fs::path& directory) {
+std::string party_with_process(const fs::path& directory) {
     for (const fs::path& party : entries_of(directory))
         if (const auto holder = lock_holder(party / "node"))
             return party.filename().string() + " (process " + std::to_string(*holder) + ")";
@@ -94,7 +94,7 @@ Result<RunDirectory> RunDirectory::resume(const fs::path& directory,
                                           Duration patience) {
     auto held = lock(directory);
     if (!held) return tl::unexpected(held.error());
-    std::string ending = still_ending(directory);
+    std::string ending = party_with_process(directory);
     if (!ending.empty())
         say("the processes that an earlier launch of this run has started are still ending; "
             "waiting for them");
@@ -105,7 +105,7 @@ Result<RunDirectory> RunDirectory::resume(const fs::path& directory,
                                       ", which an earlier launch has started; end it, then give "
                                       "the same command again");
         std::this_thread::sleep_for(look_again);
-        ending = still_ending(directory);
+        ending = party_with_process(directory);
     }
     sweep_unfinished(directory, any_depth);
     return RunDirectory(directory, std::move(*held));
@@ -130,8 +130,8 @@ std::optional<std::string> noted_purpose(const fs::path& directory) {
 
 bool is_held(const fs::path& directory) {
     // a run that was submitted, or whose master was started by hand, has no launch
-    return lock_holder(lock_directory(directory)).has_value() || !still_ending(directory).empty() ||
-           is_written_by_node(directory);
+    return lock_holder(lock_directory(directory)).has_value() ||
+           !party_with_process(directory).empty() || is_written_by_node(directory);
 }
 
 }  // namespace vflbus::cli

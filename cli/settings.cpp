@@ -41,8 +41,6 @@ bus::Limits limits_of(const config::BusConfig& bus) {
     return limits;
 }
 
-}  // namespace
-
 /// How lines look, which there are, and which files they go to.
 Result<> set_up_log(const config::OutputConfig& output) {
     namespace log = observe::log;
@@ -50,6 +48,8 @@ Result<> set_up_log(const config::OutputConfig& output) {
     log::set_own_file({output.log_dir, output.log_file_bytes, output.log_files});
     return log::set_part_levels(output.log_levels);
 }
+
+}  // namespace
 
 Result<config::Config> load_config(const Common& common, const std::vector<config::Override>& flags,
                                    const LoadMore& more) {

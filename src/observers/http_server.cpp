@@ -19,6 +19,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.hpp"
+
 namespace vflbus::observers {
 namespace {
 
@@ -162,8 +164,6 @@ class Workers final : public httplib::TaskQueue {
     bool ending_ = false;
 };
 
-using Clock = std::chrono::steady_clock;
-
 /// A socket with a deadline for a whole request, in place of one for each of its bytes. A request
 /// that has been waited for a while is given up as soon as others wait for a thread.
 class Connection final : public httplib::Stream {
@@ -173,14 +173,14 @@ class Connection final : public httplib::Stream {
 
     /// Whether the next request has begun.
     [[nodiscard]] bool wait_for_request() {
-        waits_since_ = Clock::now();
+        waits_since_ = clock_now();
         return is_readable();
     }
 
     bool is_readable() const override {
         if (at_ < got_) return true;
         for (;;) {
-            const auto waited = Clock::now() - waits_since_;
+            const auto waited = clock_now() - waits_since_;
             if (waited >= patience) return false;
             if (waited >= patience_of_others && connections_.without_thread != 0) return false;
             if (ready(POLLIN, patience_of_others / 4)) return true;
@@ -218,7 +218,7 @@ class Connection final : public httplib::Stream {
 
     socket_t socket_;
     const Connections& connections_;
-    Clock::time_point waits_since_{};
+    TimePoint waits_since_{};
     char buffer_[4096];
     std::size_t at_ = 0;
     std::size_t got_ = 0;
