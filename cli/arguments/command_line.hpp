@@ -111,6 +111,8 @@ void add_local(CLI::App& app, Local& local, const std::string& what);
 void add_container(CLI::App& app, Container& container);
 void add_node_place(CLI::App& on, NodePlace& place);
 void add_question(CLI::App& on, BrokerQuestion& question);
+/// RUN: one run.
+CLI::Option* add_run_id(CLI::App& on, std::string& run);
 
 /// An option that takes a whole number of at least `least`: CLI11 itself would make
 /// 18446744073709551615 of -1.

@@ -6,6 +6,19 @@ namespace vflbus::cli {
 
 namespace {
 
+/// As what a key comes in, and what it may do there.
+template <class Arguments>
+void add_rights(CLI::App& on, Arguments& arguments) {
+    on.add_option("--role", arguments.roles, "master, member, arbiter, serverapp or node")
+        ->type_name("ROLE")
+        ->delimiter(',');
+    on.add_option("--rank", arguments.ranks, "of a member")->type_name("R")->delimiter(',');
+    on.add_option("--may", arguments.may,
+                  "submit, stop, see, status or logs: what it may do with runs of others")
+        ->type_name("RIGHT")
+        ->delimiter(',');
+}
+
 void add_rotate(CommandLine& line, CLI::App& above) {
     KeysRotateArguments& rotate = line.keys_rotate;
     CLI::App& on = line.command(
@@ -76,14 +89,7 @@ void add_allow(CommandLine& line) {
     on.add_option("--key", allow.key, "its .pub file, its public key, or its fingerprint")
         ->type_name("KEY")
         ->required();
-    on.add_option("--role", allow.roles, "master, member, arbiter, serverapp or node")
-        ->type_name("ROLE")
-        ->delimiter(',');
-    on.add_option("--rank", allow.ranks, "of a member")->type_name("R")->delimiter(',');
-    on.add_option("--may", allow.may,
-                  "submit, stop, see, status or logs: what it may do with runs of others")
-        ->type_name("RIGHT")
-        ->delimiter(',');
+    add_rights(on, allow);
     on.add_option("--expires", allow.expires, "how long; default: as its file says, or 365d")
         ->type_name("PERIOD");
     auto* also =
@@ -125,14 +131,7 @@ void add_invite(CommandLine& line) {
         invite);
     auto* name = on.add_option("--name", invite.name, "of the node, as which the key comes in")
                      ->type_name("NAME");
-    on.add_option("--role", invite.roles, "master, member, arbiter, serverapp or node")
-        ->type_name("ROLE")
-        ->delimiter(',');
-    on.add_option("--rank", invite.ranks, "of a member")->type_name("R")->delimiter(',');
-    on.add_option("--may", invite.may,
-                  "submit, stop, see, status or logs: what it may do with runs of others")
-        ->type_name("RIGHT")
-        ->delimiter(',');
+    add_rights(on, invite);
     on.add_option("--expires", invite.expires, "how long the invitation is good; default 7d")
         ->type_name("PERIOD");
     on.add_option("--key-expires", invite.key_expires,

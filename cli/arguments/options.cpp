@@ -145,6 +145,10 @@ void add_question(CLI::App& on, BrokerQuestion& question) {
     add_output(on, question);
 }
 
+CLI::Option* add_run_id(CLI::App& on, std::string& run) {
+    return on.add_option("RUN", run, "its id, or the first digits of it")->type_name("");
+}
+
 void add_node_place(CLI::App& on, NodePlace& place) {
     on.add_option("--node", place.node,
                   "name of the node, as member-0; default: the only one under output.runs_dir")

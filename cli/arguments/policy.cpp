@@ -54,7 +54,7 @@ void add_approval(CommandLine& line) {
         "  vflbus approve 1f0c9a33\n"
         "  vflbus approve 1f0c9a33 --node member-0",
         approve);
-    on_approve.add_option("RUN", approve.run, "its id, or the first digits of it")->type_name("");
+    add_run_id(on_approve, approve.run);
     add_node_place(on_approve, approve);
     ApprovalArguments& refuse = line.refuse;
     refuse.approves = false;
@@ -63,9 +63,7 @@ void add_approval(CommandLine& line) {
                      "Examples:\n"
                      "  vflbus refuse 1f0c9a33",
                      refuse);
-    on_refuse.add_option("RUN", refuse.run, "its id, or the first digits of it")
-        ->type_name("")
-        ->required();
+    add_run_id(on_refuse, refuse.run)->required();
     add_node_place(on_refuse, refuse);
 }
 

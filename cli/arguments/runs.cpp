@@ -84,7 +84,7 @@ void add_looks(CommandLine& line) {
 namespace {
 
 void add_run_argument(CLI::App& on, RunArguments& run) {
-    on.add_option("RUN", run.run, "its id, or the first digits of it")->type_name("")->required();
+    add_run_id(on, run.run)->required();
     add_question(on, run);
 }
 
@@ -147,9 +147,7 @@ void add_run_of_several(CommandLine& line, CLI::App& above) {
                                      "Example:\n"
                                      "  vflbus run compare 1f0c9a33 77aa01bc",
                                      line.run_compare);
-    compare.add_option("RUN", line.run_compare.run, "its id, or the first digits of it")
-        ->type_name("")
-        ->required();
+    add_run_id(compare, line.run_compare.run)->required();
     compare.add_option("OTHER", line.run_compare.other, "that of the other one")
         ->type_name("")
         ->required();
@@ -207,9 +205,7 @@ void add_report(CommandLine& line) {
         "  vflbus report 1f0c9a33 --csv --out credit.csv\n"
         "  vflbus report 1f0c9a33 --json",
         report);
-    on.add_option("RUN", report.run, "its id, or the first digits of it")
-        ->type_name("")
-        ->required();
+    add_run_id(on, report.run)->required();
     on.add_option("--out", report.out, "where it is written; - is standard output")
         ->type_name("FILE");
     auto* csv = on.add_flag("--csv", report.csv, "figures and curves as one table");
