@@ -55,6 +55,14 @@ std::vector<RunId> runs_of(const std::string& list) {
     return runs;
 }
 
+/// The host of an address that stands for all addresses of this machine, and that no browser
+/// elsewhere finds; empty: it is a single one.
+std::string everywhere_in(const std::string& address) {
+    for (const char* const host : {"0.0.0.0", "[::]"})
+        if (address.starts_with(std::string("http://") + host + ":")) return host;
+    return {};
+}
+
 HttpAnswer stop_answer(UiDesk& desk, const HttpQuery& request) {
     const auto run = parse_run_id(parameter(request, "run"));
     if (!run) return {400, "application/json", "{\"sentence\": \"that is no run\"}"};
@@ -114,6 +122,11 @@ int run(const UiArguments& arguments) {
                                                    "with --remote behind a proxy with TLS"});
     if (!server) return report_failure(arguments, server.error());
     const std::string address = (*server)->url() + "/" + (token.empty() ? "" : "?token=" + token);
+    if (const std::string everywhere = everywhere_in(address); !everywhere.empty())
+        note(arguments,
+             "it listens at every address of this machine; in a browser put the machine's name in "
+             "place of " +
+                 everywhere);
     if (arguments.json)
         print(JsonObject().add("address", address).text() + "\n");
     else

@@ -51,9 +51,9 @@ class Ui {
 
 /// Listens to the events of `path` until `seen` is content with all that was told.
 bool hears(const Ui& ui, const std::string& path,
-           const std::function<bool(const std::string&)>& seen) {
+           const std::function<bool(const std::string&)>& seen, const std::string& headers = {}) {
     const Connected stream(ui.url);
-    stream.send("GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n");
+    stream.send("GET " + path + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + headers + "\r\n");
     std::string told;
     const auto until = std::chrono::steady_clock::now() + patience;
     while (std::chrono::steady_clock::now() < until) {
@@ -166,17 +166,10 @@ TEST_CASE("without a broker the page shows what lies here, and says so", "[ui]")
     const std::size_t at = let_in.find("Set-Cookie: ") + 12;
     const std::string cookie = "Cookie: " + let_in.substr(at, let_in.find(';', at) - at) + "\r\n";
     CHECK(ui.get("/", cookie).starts_with("HTTP/1.1 200"));
-    const Connected stream(ui.url);
-    stream.send("GET /events?curves=" + run_id + " HTTP/1.1\r\nHost: 127.0.0.1\r\n" + cookie +
-                "\r\n");
-    const auto done = all_of({"\"answers\": false", "no broker answers at tcp://127.0.0.1:1",
-                              "\"status\": \"completed\"", "event: metrics"});
-    std::string told;
-    const auto until = std::chrono::steady_clock::now() + patience;
-    for (std::string piece; !done(told) && std::chrono::steady_clock::now() < until &&
-                            !(piece = stream.receive()).empty();)
-        told += piece;
-    CHECK(done(told));
+    CHECK(hears(ui, "/events?curves=" + run_id,
+                all_of({"\"answers\": false", "no broker answers at tcp://127.0.0.1:1",
+                        "\"status\": \"completed\"", "event: metrics"}),
+                cookie));
 }
 
 TEST_CASE("an address of others is refused without --remote", "[ui]") {
@@ -184,6 +177,12 @@ TEST_CASE("an address of others is refused without --remote", "[ui]") {
     const Finished refused = run(dir, {"ui", "--http", "0.0.0.0:0"});
     CHECK(refused.exit_code != 0);
     CHECK(refused.err.find("--remote") != std::string::npos);
+    Process open(dir, {"ui", "--http", "0.0.0.0:0", "--remote"});
+    REQUIRE(open.await_output("/?token="));
+    CHECK(open.out().starts_with("http://0.0.0.0:"));
+    CHECK(open.err().find("put the machine's name in place of 0.0.0.0") != std::string::npos);
+    open.signal(SIGTERM);
+    CHECK(open.wait().exit_code == 0);
 }
 
 TEST_CASE("top writes nodes and runs as plain text into a pipe, and as JSON once", "[ui]") {
