@@ -143,9 +143,9 @@ inline constexpr std::uint64_t report_schema_version = 1;
 ///
 ///   schema schema_version status reason [error failure {}] run_id purpose experiment_label model
 ///   task [algorithm] [positive_class] [positive_classes {LABEL: class}] protocol seed config_hash
-///   started finished parties [{name role rank rows rows_matched features left_out missing_cells
-///   version
-///            host pid [unseen_values] [metrics_without {}]}]
+///   started finished
+///   parties [{name role rank rows rows_matched features left_out missing_cells version host pid
+///             [unseen_values] [metrics_without {}]}]
 ///   rows {common train test parties {NAME: rows} [unlabelled]}
 ///   [solver] [converged iterations] [notes []] [early_stopping {metric value step last_step}]
 ///   steps steps_planned epochs train_seconds total_seconds phase_seconds {PHASE: seconds}

@@ -1,8 +1,7 @@
 // Random SIGKILLs on trainings under `vflbus launch --local`: `./dev kills [N]`; with `--keys` over
-// tcp with keys, sealing and policies. Each training gets
-// one kill per phase; victims take turns, so that all pairs come up. Whether the run was still
-// going on, and in which phase, is looked up right before the kill, from what it has stored and
-// logged.
+// tcp with keys, sealing and policies. Each training gets one kill per phase; victims take turns,
+// so that all pairs come up. Whether the run was still going on, and in which phase, is looked up
+// right before the kill, from what it has stored and logged.
 
 #include <algorithm>
 #include <array>
