@@ -166,8 +166,7 @@ def keyboard_reaches_all(browser, check, where):
 
 
 def how_late(browser, run, check):
-    """From a step's being there at the owner's to its being shown, as the page sees both: each
-    change of what it shows is compared with when it was told last."""
+    """The longest time, in seconds, between two changes of the steps that the page shows."""
     script = """
 const done = arguments[arguments.length - 1];
 const cell = document.querySelector('#runs tbody tr[data-key="' + arguments[0] + '"]').cells[3];
