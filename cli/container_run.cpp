@@ -30,6 +30,8 @@ namespace fs = std::filesystem;
 constexpr const char* config_inside = "/etc/vflbus/vflbus.toml";
 /// And its keys.
 constexpr const char* keys_inside = "/etc/vflbus/keys";
+/// Of the directories that have them here, beside those of the parties.
+constexpr const char* keys_extension = ".keys";
 
 std::string terminal_columns() {
     winsize size{};
@@ -133,7 +135,7 @@ class ContainerRun {
         return {};
     }
     [[nodiscard]] fs::path keys_of(const std::string& name) const {
-        return staging_ / (name + ".keys");
+        return staging_ / (name + keys_extension);
     }
 
     Result<> prepare_party(const std::string& name, const RunKeys& keys) {
@@ -317,7 +319,7 @@ class ContainerRun {
             if (entry.is_directory(ec)) owns.push_back(entry.path());
         for (const fs::path& own : owns) {
             const std::string name = own.filename().string();
-            if (own.extension() == ".keys") continue;
+            if (own.extension() == keys_extension) continue;
             const fs::path from = own / job_.run.hex();
             // its log lines have come to us already
             if (name != "master") fs::remove(from / name / "log", ec);
