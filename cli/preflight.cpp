@@ -43,7 +43,7 @@ struct Line {
 constexpr Duration connect_patience = std::chrono::seconds(3);
 constexpr std::uint64_t clock_apart_max_ms = 5'000;
 // docs/deploy.md, "Sizes, measured"
-constexpr std::uint64_t memory_of_process = 10ULL << 20;
+constexpr std::uint64_t memory_of_process = 20ULL << 20;
 constexpr std::uint64_t memory_per_table_byte = 6;
 constexpr rlim_t descriptors_wanted = 256;
 
