@@ -10,6 +10,7 @@
 #include "catch.hpp"
 #include "local_runs.hpp"
 #include "run_directory.hpp"
+#include "scratch.hpp"
 
 using namespace vflbus;
 namespace fs = std::filesystem;
@@ -21,20 +22,7 @@ const std::string completed_id = "00112233445566778899aabbccddeeff";
 const std::string killed_id = "0011aaaa445566778899aabbccddeeff";
 const std::string check_id = "77aa01bc445566778899aabbccddeeff";
 
-struct RunsDirectory {
-    fs::path path;
-    RunsDirectory() {
-        std::string name = (fs::temp_directory_path() / "vflbus-cli-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path = name;
-    }
-    ~RunsDirectory() {
-        std::error_code ignored;
-        fs::remove_all(path, ignored);
-    }
-    RunsDirectory(const RunsDirectory&) = delete;
-    RunsDirectory& operator=(const RunsDirectory&) = delete;
-
+struct RunsDirectory : cli::testing::Scratch {
     void record(const std::string& id, actors::RunRecord::Phase phase, std::uint64_t commit) const {
         const auto env = actors::make_file_env();
         actors::RunRecord record;

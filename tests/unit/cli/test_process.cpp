@@ -15,6 +15,7 @@
 
 #include "catch.hpp"
 #include "process.hpp"
+#include "scratch.hpp"
 
 using namespace vflbus;
 namespace fs = std::filesystem;
@@ -22,20 +23,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr int ended_by_handler = 7;
-
-struct Scratch {
-    fs::path path;
-    Scratch() {
-        std::string name = (fs::temp_directory_path() / "vflbus-cli-XXXXXX").string();
-        if (::mkdtemp(name.data()) != nullptr) path = name;
-    }
-    ~Scratch() {
-        std::error_code ignored;
-        fs::remove_all(path, ignored);
-    }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
-};
 
 /// The only child of `parent`; 0 while there is none.
 pid_t child_of(pid_t parent) {
@@ -56,7 +43,7 @@ int status_of(pid_t pid) {
 }  // namespace
 
 TEST_CASE("a signal that comes while a child is started ends it as well", "[cli]") {
-    const Scratch dir;
+    const cli::testing::Scratch dir;
     // it outlives its parent, whatever happens to that
     const fs::path program = dir.path / "program";
     std::ofstream(program) << "#!/bin/sh\nexec sleep 3\n";

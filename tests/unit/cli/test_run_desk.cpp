@@ -15,6 +15,7 @@
 #include "bus/wire/questions.hpp"
 #include "catch.hpp"
 #include "run_desk.hpp"
+#include "scratch.hpp"
 
 using namespace vflbus;
 using bus::Question;
@@ -27,12 +28,8 @@ namespace {
 const RunId run = *parse_run_id("00112233445566778899aabbccddeeff");
 
 /// A runs directory with one training that is over.
-struct Runs {
-    fs::path path;
+struct Runs : cli::testing::Scratch {
     Runs() {
-        std::string name = (fs::temp_directory_path() / "vflbus-cli-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path = name;
         const auto env = actors::make_file_env();
         actors::RunRecord record;
         record.run = run;
@@ -42,13 +39,6 @@ struct Runs {
         REQUIRE(actors::write_run_record(*env, path, record).has_value());
         write_report(7);
     }
-    ~Runs() {
-        std::error_code ignored;
-        fs::remove_all(path, ignored);
-    }
-    Runs(const Runs&) = delete;
-    Runs& operator=(const Runs&) = delete;
-
     [[nodiscard]] fs::path report() const { return path / run.hex() / "report.json"; }
     void write_report(std::uint64_t steps) const {
         observe::RunReport made;

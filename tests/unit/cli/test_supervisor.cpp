@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "scratch.hpp"
 #include "supervisor.hpp"
 
 using namespace vflbus;
@@ -25,22 +26,14 @@ namespace {
 
 /// A directory with the program that children are: `sh -c` of their first argument, with what
 /// follows as $1, $2, ... (the last two are --parent PID).
-struct SupervisorDirectory {
-    fs::path path;
+struct SupervisorDirectory : cli::testing::Scratch {
     SupervisorDirectory() {
-        std::string name = (fs::temp_directory_path() / "vflbus-cli-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path = name;
         const fs::path program = path / "program";
         std::ofstream(program) << "#!/bin/sh\nscript=$1; shift\nexec sh -c \"$script\" sh \"$@\"\n";
         fs::permissions(program, fs::perms::owner_all);
         ::setenv("VFLBUS_PROGRAM", program.c_str(), 1);
     }
-    ~SupervisorDirectory() {
-        ::unsetenv("VFLBUS_PROGRAM");
-        std::error_code ignored;
-        fs::remove_all(path, ignored);
-    }
+    ~SupervisorDirectory() { ::unsetenv("VFLBUS_PROGRAM"); }
     SupervisorDirectory(const SupervisorDirectory&) = delete;
     SupervisorDirectory& operator=(const SupervisorDirectory&) = delete;
 };

@@ -1,7 +1,5 @@
 // Who watches a run, and the files that a start writes: what is checked and kept from others.
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <string>
@@ -10,31 +8,11 @@
 #include "catch.hpp"
 #include "observers/mlflow.hpp"
 #include "parties.hpp"
+#include "scratch.hpp"
 #include "watch.hpp"
 
 using namespace vflbus;
 namespace fs = std::filesystem;
-
-namespace {
-
-class WatchedDirectory {
-  public:
-    WatchedDirectory() {
-        std::string name = (fs::temp_directory_path() / "vflbus-cli-XXXXXX").string();
-        REQUIRE(::mkdtemp(name.data()) != nullptr);
-        path = name;
-    }
-    ~WatchedDirectory() {
-        std::error_code ignored;
-        fs::remove_all(path, ignored);
-    }
-    WatchedDirectory(const WatchedDirectory&) = delete;
-    WatchedDirectory& operator=(const WatchedDirectory&) = delete;
-
-    fs::path path;
-};
-
-}  // namespace
 
 TEST_CASE("MLflow gets the agreed configuration without the salt of the ids", "[cli]") {
     config::Config config;
@@ -52,7 +30,7 @@ TEST_CASE("MLflow gets the agreed configuration without the salt of the ids", "[
 }
 
 TEST_CASE("a configuration with a password is nobody else's to read", "[cli]") {
-    const WatchedDirectory runs;
+    const cli::testing::Scratch runs;
     const fs::path file = runs.path / "made" / "vflbus.toml";
     config::Config config;
     const auto others = [&] {
@@ -71,7 +49,7 @@ TEST_CASE("a configuration with a password is nobody else's to read", "[cli]") {
 }
 
 TEST_CASE("a trace that cannot be written is said before the run", "[cli]") {
-    const WatchedDirectory runs;
+    const cli::testing::Scratch runs;
     config::Config config;
     CHECK(cli::check_trace(config).has_value());
     config.observe.trace = (runs.path / "new" / "trace.json").string();
