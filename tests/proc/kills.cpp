@@ -113,9 +113,7 @@ struct Driver {
         const TempDir other;
         make_example(other);
         spit(dir / "run.toml", slurp(other / "run.toml"));
-        spit(dir / "policy.toml",
-             "[owner]\nowners = [\"master\"]\npurposes = [\"train\"]\n"
-             "parties_min = 3\nrows_min = 100\n");
+        policy = make_policy(dir);
     }
 
     [[nodiscard]] Words launch(const std::string& runs) const {
@@ -141,8 +139,8 @@ struct Driver {
         for (const std::string& set : options.sets) words.insert(words.end(), {"--set", set});
         if (options.keys)
             for (const char* const member : {"member-0", "member-1"})
-                words.insert(words.end(), {"--set", std::string("party.") + member +
-                                                        ".policy=" + dir / "policy.toml"});
+                words.insert(words.end(),
+                             {"--set", std::string("party.") + member + ".policy=" + policy});
         if (options.keys) words.insert(words.end(), {"--transport", "tcp"});
         return words;
     }
@@ -291,6 +289,7 @@ struct Driver {
     std::mt19937_64 random;
     TempDir dir;
     std::uint64_t epochs = 0;
+    std::string policy;  ///< of each member, with `keys`
     std::uint64_t steps = 0;
     std::map<std::string, std::string> reference;
     std::uint64_t trainings = 0;

@@ -192,6 +192,13 @@ std::string left_behind(const TempDir& dir) {
 
 // -- an example ---------------------------------------------------------------------
 
+std::string make_policy(const TempDir& dir) {
+    spit(dir / "policy.toml",
+         "[owner]\nowners = [\"master\"]\npurposes = [\"train\"]\n"
+         "parties_min = 3\nrows_min = 100\n");
+    return dir / "policy.toml";
+}
+
 void make_example(const TempDir& dir, const std::string& task) {
     const Finished made =
         run(dir, {"data", "synth", "--task", task, "--out", dir / "data", "--rows", "700",

@@ -90,6 +90,8 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 /// A small credit example of a bank and two members in `dir`/data, with test and predict files, and
 /// a configuration of it in `dir`/run.toml.
 void make_example(const TempDir& dir, const std::string& task = "logistic");
+/// A policy of a member that lets its training run, in a file; its name.
+std::string make_policy(const TempDir& dir);
 
 /// All model files under runs/<run_id>/, by party.
 std::map<std::string, std::string> models(const fs::path& run_dir);

@@ -113,13 +113,11 @@ TEST_CASE("killed over tcp with keys, sealing and policies, at the start and at 
         const TempDir dir;
         make_example(dir);
         // launch makes keys for its run, and parties seal; each member has a policy of its own
-        spit(dir / "policy.toml",
-             "[owner]\nowners = [\"master\"]\npurposes = [\"train\"]\n"
-             "parties_min = 3\nrows_min = 100\n");
-        Process process(dir, launch(dir, "runs",
-                                    {"--transport", "tcp", "--set",
-                                     "party.member-0.policy=" + dir / "policy.toml", "--set",
-                                     "party.member-1.policy=" + dir / "policy.toml"}));
+        const std::string policy = make_policy(dir);
+        Process process(
+            dir, launch(dir, "runs",
+                        {"--transport", "tcp", "--set", "party.member-0.policy=" + policy, "--set",
+                         "party.member-1.policy=" + policy}));
         const fs::path run = run_dir(dir, "runs");
         INFO(victim);
         // as soon as it is there; then in the middle; then when model files are written
