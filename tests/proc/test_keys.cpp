@@ -352,6 +352,37 @@ std::string wire_of(double value) {
     return out;
 }
 
+// -- what only parties may read ----------------------------------------------------------
+
+const std::string secret_salt = "SALT-OF-THE-AGREED-TEXT-71c9";
+const std::string secret_line = "a log line of member-0: 5d1c";
+/// A number of the table travels so, as scores and residuals.
+const std::string number_mark =
+    "\x93\xa3"
+    "f64\x92";
+
+/// A training that goes on until it is stopped, commits every 150 steps, and has a salt.
+const Words salted{"--verbose",
+                   "--set",
+                   "data.id_salt=" + secret_salt,
+                   "--set",
+                   "model.solver=sgd",
+                   "--set",
+                   "output.share_log=all",
+                   "--set",
+                   "model.epochs=20000",
+                   "--set",
+                   "bus.commit_steps=150",
+                   "--set",
+                   "bus.commit_interval=0"};
+
+/// Among the lines of member-0 about the run; who starts parties by hand says where those go.
+void leave_log_line(const TempDir& dir) {
+    const fs::path log = fs::path(dir / "runs") / run_id / "member-0" / "log";
+    fs::create_directories(log.parent_path());
+    spit(log, "2026-01-01T00:00:00.000Z info node=member-0 " + secret_line + "\n");
+}
+
 double number_behind(const std::string& text, const std::string& word) {
     const std::size_t at = text.find(word);
     REQUIRE(at != std::string::npos);
@@ -361,8 +392,6 @@ double number_behind(const std::string& text, const std::string& word) {
 }  // namespace
 
 TEST_CASE("whoever records the broker's traffic finds nothing of what parties say", "[keys]") {
-    const std::string salt = "SALT-OF-THE-AGREED-TEXT-71c9";
-    const std::string line = "a log line of member-0: 5d1c";
     for (const bool keys : {false, true}) {
         INFO((keys ? "with keys" : "in the clear"));
         const TempDir dir;
@@ -375,33 +404,15 @@ TEST_CASE("whoever records the broker's traffic finds nothing of what parties sa
             endpoint = first_endpoint(*clear);
         }
         Proxy proxy(endpoint);
-        // a number of the table travels as scores and residuals; the loss is one of the metrics
-        proxy.watch_for({salt, line,
-                         std::string("\x93\xa3"
-                                     "f64\x92"),
-                         "\"loss\""});
+        // the loss is one of the metrics
+        proxy.watch_for({secret_salt, secret_line, number_mark, "\"loss\""});
         const auto words = [&](const std::string& who, const Words& more) {
             Words all{"--broker", proxy.endpoint()};
             if (keys) all = with(all, {"--certificates", bus.keys_of(who)});
             return with(more, all);
         };
-        const Words settings{"--config",
-                             "run.toml",
-                             "--verbose",
-                             "--set",
-                             "output.runs_dir=" + dir / "runs",
-                             "--set",
-                             "data.id_salt=" + salt,
-                             "--set",
-                             "model.solver=sgd",
-                             "--set",
-                             "output.share_log=all",
-                             "--set",
-                             "model.epochs=20000",
-                             "--set",
-                             "bus.commit_steps=150",
-                             "--set",
-                             "bus.commit_interval=0"};
+        const Words settings =
+            with({"--config", "run.toml", "--set", "output.runs_dir=" + dir / "runs"}, salted);
         const auto member = [&](const std::string& rank) {
             return words("member-" + rank,
                          with({"actor", "--role", "member", "--rank", rank, "--once"}, settings));
@@ -412,13 +423,11 @@ TEST_CASE("whoever records the broker's traffic finds nothing of what parties sa
                                                  settings)));
         INFO(master.err());
         CHECK(commits_beyond(master, fs::path(dir / "runs") / run_id, 300));
-        const fs::path log = fs::path(dir / "runs") / run_id / "member-0" / "log";
-        fs::create_directories(log.parent_path());
-        spit(log, "2026-01-01T00:00:00.000Z info node=member-0 " + line + "\n");
+        leave_log_line(dir);
         const Finished logs = run(dir, words("master", {"run", "logs", run_id}));
         INFO(logs.err);
         CHECK(logs.exit_code == 0);
-        CHECK(logs.out.find(line) != std::string::npos);
+        CHECK(logs.out.find(secret_line) != std::string::npos);
         const Finished shown = run(dir, words("master", {"run", "show", run_id, "--json"}));
         INFO(shown.err);
         CHECK(shown.exit_code == 0);
@@ -429,8 +438,8 @@ TEST_CASE("whoever records the broker's traffic finds nothing of what parties sa
         if (keys) {
             CHECK(seen.empty());
         } else {
-            CHECK(seen.count(salt) == 1);
-            CHECK(seen.count(line) == 1);
+            CHECK(seen.count(secret_salt) == 1);
+            CHECK(seen.count(secret_line) == 1);
             CHECK(seen.size() >= 3);
         }
     }
@@ -442,41 +451,18 @@ TEST_CASE("the broker's memory has nothing of what parties say", "[keys]") {
         const TempDir dir;
         make_example(dir);
         KeyedBus bus(dir);
-        // what the parties say goes through this, byte for byte, to the broker
-        const Words more = {"--verbose",
-                            "--set",
-                            "data.id_salt=SALT-OF-THE-AGREED-TEXT-71c9",
-                            "--set",
-                            std::string("bus.seal=") + (sealed ? "auto" : "off"),
-                            "--set",
-                            "run.protocol=honest",  // numbers that can be looked for
-                            "--set",
-                            "model.solver=sgd",
-                            "--set",
-                            "output.share_log=all",
-                            "--set",
-                            "model.epochs=20000",
-                            "--set",
-                            "bus.commit_steps=150",
-                            "--set",
-                            "bus.commit_interval=0"};
+        const std::string seal = std::string("bus.seal=") + (sealed ? "auto" : "off");
+        // honest: numbers that can be looked for
+        const Words more = with({"--set", seal, "--set", "run.protocol=honest"}, salted);
         Process zero(dir, bus.actor("member-0", more));
         Process one(dir, bus.actor("member-1", more));
         Process master(dir, bus.actor("master", more));
         INFO(bus.broker->err());
         CHECK(commits_beyond(master, fs::path(dir / "runs") / run_id, 300));
         const Words ask{"--broker", bus.endpoint, "--certificates", bus.keys_of("master"),
-                        "--set",    more[4],      "--json"};
-        // (who starts parties by hand says where their lines go)
-        const fs::path log = fs::path(dir / "runs") / run_id / "member-0" / "log";
-        fs::create_directories(log.parent_path());
-        spit(log, "2026-01-01T00:00:00.000Z info node=member-0 a log line of member-0: 5d1c\n");
-        const Words log_ask{"--broker", bus.endpoint, "--certificates", bus.keys_of("master"),
-                            "--set",    more[4]};
-        const Words marks{"SALT-OF-THE-AGREED-TEXT-71c9", "a log line of member-0: 5d1c",
-                          std::string("\x93\xa3"
-                                      "f64\x92"),
-                          "the loss that was told"};
+                        "--set",    seal};
+        leave_log_line(dir);
+        const Words marks{secret_salt, secret_line, number_mark, "the loss that was told"};
         std::map<std::string, std::size_t> found;
         // what passes through leaves its place to what comes next: each look is at an answer that
         // came just now, and in the clear there are looks until it was seen
@@ -484,11 +470,11 @@ TEST_CASE("the broker's memory has nothing of what parties say", "[keys]") {
             return std::ranges::all_of(marks, [&](const auto& mark) { return found[mark] > 0; });
         };
         for (int look = 0; look < 3 || (!sealed && look < 50 && !all_seen()); ++look) {
-            const Finished logs = run(dir, with({"run", "logs", run_id}, log_ask));
+            const Finished logs = run(dir, with({"run", "logs", run_id}, ask));
             INFO(logs.err);
             CHECK(logs.exit_code == 0);
-            CHECK(logs.out.find("a log line of member-0: 5d1c") != std::string::npos);
-            const Finished shown = run(dir, with({"run", "show", run_id}, ask));
+            CHECK(logs.out.find(secret_line) != std::string::npos);
+            const Finished shown = run(dir, with({"run", "show", run_id, "--json"}, ask));
             INFO(shown.err);
             INFO(shown.out);
             CHECK(shown.exit_code == 0);
