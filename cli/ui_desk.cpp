@@ -171,8 +171,10 @@ void UiDesk::work() {
                 return !wanted.curves.contains(entry.first) &&
                        !wanted.details.contains(entry.first);
             });
-            for (const RunId& run : wanted.curves) shown = texts_.contains(run) ? shown : 0;
-            for (const RunId& run : wanted.details) shown = texts_.contains(run) ? shown : 0;
+            const auto told = [this](const RunId& run) { return texts_.contains(run); };
+            if (!std::ranges::all_of(wanted.curves, told) ||
+                !std::ranges::all_of(wanted.details, told))
+                shown = 0;
         }
         if (live_.changes() == shown) continue;
         shown = live_.changes();
