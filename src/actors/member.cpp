@@ -372,10 +372,10 @@ class MemberApp {
     /// Passes on to the intersection what a body holds.
     template <class Request, class Answer>
     Result<Bytes> pass_to_psi(MemberRun& run, MessageType type, const Result<Request>& request,
-                              Answer answer) const {
+                              Answer handler) const {
         if (!request) return tl::unexpected(request.error());
         if (run.psi == nullptr) return out_of_order(run, type);
-        return ((*run.psi).*answer)(*request);
+        return ((*run.psi).*handler)(*request);
     }
     Result<Bytes> psi_take(MemberRun& run, Body body, Context&) const {
         return pass_to_psi(run, message::psi_take, decode_psi_take(body), &PsiMember::take);
