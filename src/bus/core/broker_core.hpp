@@ -180,6 +180,7 @@ class BrokerCore {
     void begin_session(Node& node, Hello hello, ConnId from, TimePoint now);
     void welcome(Node& node, std::uint64_t hello_number, TimePoint now);
     void refuse_hello(ConnId from, Errc code, const std::string& sentence);
+    void await_name(Node& node, Probe probe, TimePoint now);
     void ask_for_life(Node& node, Probe probe, TimePoint now);
     void settle_probe(Node& node, bool old_one_lives, TimePoint now);
     /// Whether a connection that is a node's no longer is still there.

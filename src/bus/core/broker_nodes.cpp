@@ -68,26 +68,28 @@ void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, 
     }
     if (gone) return accept(from, std::move(hello), header.request, key, now);
     if (Connection* const connection = connections_.find(from)) connection->waits_for = id;
-    if (node.probe) {
-        // the same newcomer repeats itself; a third one has to wait for its turn
-        Probe& waiting = *node.probe;
-        if (waiting.hello.instance != hello.instance) {
-            if (hello.incarnation <= waiting.hello.incarnation)
-                return refuse_hello(from, Errc::name_taken, taken(hello.name));
-            // a process that was restarted twice within a second: the younger one waits instead
-            refuse_hello(waiting.conn, Errc::superseded,
-                         "a younger process asks for the name " + hello.name);
-            waiting.hello = std::move(hello);
-        }
-        waiting.conn = from;  // its connection may have broken meanwhile
-        waiting.hello_number = header.request;
-        waiting.key = key;
-        waiting.whose = std::move(whose);
-        return;
+    await_name(node,
+               Probe{from, std::move(hello), header.request, 0, now, {}, key, std::move(whose)},
+               now);
+}
+
+/// A newcomer waits for a name until the process that has it has shown whether it lives.
+void BrokerCore::await_name(Node& node, Probe probe, TimePoint now) {
+    if (!node.probe) return ask_for_life(node, std::move(probe), now);
+    // the same newcomer repeats itself; a third one has to wait for its turn
+    Probe& waiting = *node.probe;
+    if (waiting.hello.instance != probe.hello.instance) {
+        if (probe.hello.incarnation <= waiting.hello.incarnation)
+            return refuse_hello(probe.conn, Errc::name_taken, taken(probe.hello.name));
+        // a process that was restarted twice within a second: the younger one waits instead
+        refuse_hello(waiting.conn, Errc::superseded,
+                     "a younger process asks for the name " + probe.hello.name);
+        waiting.hello = std::move(probe.hello);
     }
-    ask_for_life(node,
-                 Probe{from, std::move(hello), header.request, 0, now, {}, key, std::move(whose)},
-                 now);
+    waiting.conn = probe.conn;  // its connection may have broken meanwhile
+    waiting.hello_number = probe.hello_number;
+    waiting.key = std::move(probe.key);
+    waiting.whose = std::move(probe.whose);
 }
 
 /// A connection that is dead already answers by being gone. The PING counts like any other frame:
