@@ -70,6 +70,7 @@ enum class PlantedBug : std::uint8_t {
     revoked_still_heard,
     right_not_checked,
     associated_left_out,
+    ending_forgotten,
 };
 
 extern PlantedBug planted_bug;

@@ -303,6 +303,7 @@ class World {
                         bool repeat);
     void arrive_at_node(std::uint64_t connection, bus::Frame&& frame);
     /// Counts, and checks, what the broker sends.
+    void watch_unknown_run(const Node& node, const bus::Header& error);
     void watch_broker(Connection& connection, const bus::Frame& frame);
     void watch_welcome(Connection& connection);
     void watch_data(Connection& connection, const bus::Header& header, std::size_t bytes);
@@ -366,6 +367,12 @@ class World {
     std::priority_queue<Due, std::vector<Due>, Later> queue_;
     std::unique_ptr<BrokerSide> broker_side_;
     std::unique_ptr<bus::BrokerCore> broker_;
+    struct EndedHere {
+        std::uint32_t term = 0;
+        TimePoint at{};
+    };
+    /// By the first digits of runs that this life of the broker has seen end.
+    std::map<std::string, EndedHere> ended_here_;
     std::uint64_t broker_life_ = 0;
     std::size_t frame_bytes_max_ = 0;  ///< of the broker's present life
     TimePoint broker_armed_{};

@@ -71,6 +71,7 @@ void World::watch_broker(Connection& connection, const bus::Frame& frame) {
         case Kind::mark:
             return watch_mark(connection, false, header.aux);
         case Kind::error:
+            watch_unknown_run(node, header);
             if (connection.not_understood &&
                 header.aux == static_cast<std::uint64_t>(Errc::unsupported_version))
                 ++coverage_["HELLO refused for an extension"];
@@ -109,8 +110,7 @@ void World::watch_broker(Connection& connection, const bus::Frame& frame) {
 /// Only who has the right to it stops runs of others, or hands some in.
 void World::watch_query(const bus::Header& header) {
     const auto asked = static_cast<bus::Question>(header.type);
-    if (!options_.keys || (asked != bus::Question::stop && asked != bus::Question::submit))
-        return;
+    if (!options_.keys || (asked != bus::Question::stop && asked != bus::Question::submit)) return;
     for (const auto& node : nodes_) {
         if (node->id != header.src || node->id == header.dst) continue;
         const auto entry = allowed_.entry(node->name);
@@ -283,6 +283,20 @@ void World::watch_open(const Node& node, const bus::Header& header,
         run.named.insert(node_id_of(participant.name));
 }
 
+/// An answer to JOIN. Who is told that a run is unknown has not heard why it ended.
+void World::watch_unknown_run(const Node& node, const bus::Header& error) {
+    if (node.hostile || error.request != 0 ||
+        error.aux != static_cast<std::uint64_t>(Errc::unknown_run))
+        return;
+    const auto ended = ended_here_.find(error.run.short_hex());
+    // (a broker that an owner came to whose disk was set back does not know the later terms)
+    if (ended == ended_here_.end() || error.term > ended->second.term ||
+        broker_clock() - ended->second.at >= std::chrono::seconds(bus::ended_memory_s))
+        return;
+    violate("the broker has seen run " + error.run.short_hex() + " end, and tells " + node.name +
+            ", which joins late, only that it does not know it");
+}
+
 void World::watch_log(const std::string& line) {
     tell("broker: " + line);
     const auto word_after = [&](std::string_view begin) {
@@ -291,8 +305,13 @@ void World::watch_log(const std::string& line) {
     };
     if (const std::string name = word_after("node stalled for too long name="); !name.empty())
         watch_stall(name);
+    if (const std::string opened = word_after("run opened run="); !opened.empty())
+        ended_here_.erase(opened);
     const std::string run = word_after("run closed run=");
     if (run.empty()) return;
+    const std::size_t term = line.find(" term=");
+    ended_here_[run] = {static_cast<std::uint32_t>(std::stoul(line.substr(term + 6))),
+                        broker_clock()};
     std::erase_if(open_runs_, [&](const auto& entry) { return entry.first.short_hex() == run; });
 }
 

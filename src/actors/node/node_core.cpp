@@ -759,7 +759,12 @@ void NodeCore::on(bus::ReplyArrived& event) {
 
 void NodeCore::on(bus::RunClosed& event) {
     held_.erase(event.run);
-    if (!event.joined) return;
+    if (!event.joined) {
+        // one that is about to be joined ends when it is: the link says so again
+        if (app_ && contexts_.count(event.run) == 0 && !served_ending_)
+            served_ending_ = event.ending;
+        return;
+    }
     if (driven(event.run)) return end_driven(event.ending);
     if (VFLBUS_PLANTED(context_kept) && event.ending.code == Errc::ok) return;
     end_context(event.run, event.ending);

@@ -13,8 +13,8 @@
 //
 // Its parts, each with a page of its own: which node speaks on which connection
 // (session_table.hpp), what a key may do (key_rights.hpp), who breaks the protocol (conduct.hpp),
-// which runs there are and who is named in them (run_table.hpp), and which runs wait at serving
-// masters (waiting_runs.hpp).
+// which runs there are and who is named in them (run_table.hpp), which runs wait at serving masters
+// (waiting_runs.hpp), and how the last runs ended (ended_runs.hpp).
 
 #include <functional>
 #include <map>
@@ -27,6 +27,7 @@
 #include "bus/core/access.hpp"
 #include "bus/core/allowance.hpp"
 #include "bus/core/conduct.hpp"
+#include "bus/core/ended_runs.hpp"
 #include "bus/core/hop_receiver.hpp"
 #include "bus/core/hop_sender.hpp"
 #include "bus/core/key_rights.hpp"
@@ -126,6 +127,8 @@ class BrokerCore {
     [[nodiscard]] const BrokerCounters& counters() const noexcept { return counters_; }
     [[nodiscard]] std::size_t nodes() const noexcept { return nodes_.size(); }
     [[nodiscard]] std::size_t runs() const noexcept { return runs_.size(); }
+    /// Whose end is remembered.
+    [[nodiscard]] std::size_t ended_runs() const noexcept { return ended_runs_.size(); }
     /// All that are known: those of nodes, and for a minute those that are no node's.
     [[nodiscard]] std::size_t connections() const noexcept { return connections_.size(); }
     [[nodiscard]] std::size_t connections_of_nodes() const noexcept {
@@ -253,6 +256,7 @@ class BrokerCore {
 
     template <class Visit>
     void for_each_peer(Run& run, const Node& node, Visit&& visit);
+    [[nodiscard]] bool tell_ending(Node& node, const Header& join, TimePoint now);
     void leave_out(Node& node, const Run& run, std::uint32_t term, TimePoint now);
     void tell_who_is_lost(Run& run, Node& owner, TimePoint now);
     bool settle_state(Run& run, TimePoint now);
@@ -325,6 +329,7 @@ class BrokerCore {
     bool breached_ = false;                    ///< by the frame that is being worked on
     std::map<std::string, Allowance> asking_;  ///< by keys that have asked lately
     WaitingRuns waiting_;
+    EndedRuns ended_runs_;
     std::uint64_t next_token_ = 1;
     TimePoint sizes_noted_{};
     BrokerCounters counters_;

@@ -108,6 +108,7 @@ BrokerCore::Run* BrokerCore::run_to_open(Node& node, const Header& header, std::
     fresh.needs_owner = node.hello.role == "serverapp";
     fresh.created = now;
     waiting_.erase(header.run);
+    ended_runs_.erase(header.run);
     log("run opened run=" + header.run.short_hex() + " owner=" + node.hello.name +
         " term=" + std::to_string(header.term) + key_text(node.key.get()));
     return &fresh;
@@ -217,6 +218,7 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
                           node.hello.name + " joins as what it said HELLO as", now);
     }
     Run* run = runs_.find(header.run);
+    if (run == nullptr && tell_ending(node, header, now)) return;
     if (run == nullptr || !may_know_of(node, *run)) {
         const bool may_come = now - started_ < config_.timings.rejoin_grace;
         return send_error(node, header, may_come ? Errc::retry : Errc::unknown_run,
@@ -268,6 +270,25 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
         send_error(node, header, Errc::retry, run->owner_name + " is far behind", now);
 }
 
+/// Tells a participant that joins a run which has ended how it ended. False: nothing is known of
+/// that, or it was not named in the run.
+bool BrokerCore::tell_ending(Node& node, const Header& join, TimePoint now) {
+    const EndedRun* const ended = ended_runs_.find(join.run, now);
+    if (ended == nullptr || !ended->names(node.id) || join.term > ended->term ||
+        VFLBUS_PLANTED(ending_forgotten))
+        return false;
+    Header header;
+    header.run = join.run;
+    header.term = ended->term;
+    Close close{ended->ending, {}};
+    // (of an earlier term it has no key that opens it)
+    if (const auto own = ended->sealed.find(node.id);
+        own != ended->sealed.end() && join.term == ended->term)
+        close.sealed.insert(*own);
+    send_control(node, Kind::close, header, encode(close), now);
+    return true;
+}
+
 void BrokerCore::on_close(Node& node, const Header& header, const Payload& body, TimePoint now) {
     Run* run = runs_.find(header.run);
     if (run != nullptr && !may_know_of(node, *run)) run = nullptr;
@@ -296,7 +317,8 @@ void BrokerCore::on_close(Node& node, const Header& header, const Payload& body,
 void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoint now,
                          const std::map<NodeId, Bytes>& sealed) {
     const RunId id = run.id;
-    log("run closed run=" + id.short_hex() + " code=" + std::string(name_of(ending.code)));
+    log("run closed run=" + id.short_hex() + " code=" + std::string(name_of(ending.code)) +
+        " term=" + std::to_string(run.term));
     run.state = ending.code == Errc::ok          ? RunState::completed
                 : ending.code == Errc::cancelled ? RunState::stopped
                                                  : RunState::failed;
@@ -321,7 +343,10 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
     }
     credit_back(left_, now);
     ++generation_;
+    EndedRun ended{run.term, run.payer, {}, ending, sealed, now};
+    for (const Member& member : run.members()) ended.named.push_back(member.id);
     runs_.close(id);
+    ended_runs_.note(id, std::move(ended));
     for (const NodeId node_id : everybody) forget_if_idle(node_id);
 }
 

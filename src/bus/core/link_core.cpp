@@ -458,6 +458,8 @@ void LinkCore::on_open(const Header& header, const Payload& body, TimePoint now)
     }
     auto open = decode_open(body.bytes());
     if (!open || node_id_of(open->owner) != header.src) return;
+    // what was closed is open again
+    std::erase_if(closed_, [&](const ClosedRun& known) { return known.run == header.run; });
     Run* run = find(header.run);
     if (run != nullptr && header.term < run->term) return decline_earlier(*run, header);
     if (run != nullptr && header.term == run->term)
@@ -518,20 +520,22 @@ void LinkCore::on_join(const Header& header, const Payload& body) {
 }
 
 void LinkCore::on_close(const Header& header, const Payload& body) {
+    Run* run = find(header.run);
+    const bool confirmed = (header.flags & flag::answer) != 0;
+    Ending ending{Errc::run_ended, "the run was closed"};
+    if (run != nullptr && run->closing) ending = *run->closing;
+    if (!confirmed)
+        if (auto told = decode_close(body.bytes()))
+            ending = opened_ending(header, run, std::move(*told));
     if (const auto invited = invited_.find(header.run);
         invited != invited_.end() && header.term >= invited->second.term)
         invited_.erase(invited);
-    Run* run = find(header.run);
-    const bool confirmed = (header.flags & flag::answer) != 0;
     if (run == nullptr) {
-        if (!confirmed) events_.push_back(RunClosed{header.run, {}, false, false});
+        if (!confirmed) keep_ending(header, std::move(ending));
         return;
     }
     if (confirmed && !run->closing) return;
     if (header.term < run->term) return;  // of a term that is over
-    Ending ending = run->closing.value_or(Ending{Errc::run_ended, "the run was closed"});
-    if (!confirmed)
-        if (auto told = decode_close(body.bytes())) ending = opened_ending(*run, std::move(*told));
     if (!run->given_up) events_.push_back(RunClosed{header.run, std::move(ending), confirmed});
     forget_run(header.run);
 }

@@ -117,7 +117,7 @@ struct RunClosed {
     RunId run;
     Ending ending;
     bool confirmed = false;
-    /// False: of a run to which this node was invited, and in which it takes no part.
+    /// False: of a run to which this node was invited, and which it had not joined.
     bool joined = true;
 };
 struct PeerChanged {
@@ -191,7 +191,7 @@ class LinkCore {
     [[nodiscard]] Join own_join() const;
     /// Answers an invitation, now and after every reconnect. A refusal (join.code) is sent once.
     /// When the run was closed, or opened anew, since `invited`, nothing is sent, and the run is
-    /// told to be closed: another OPEN may follow.
+    /// told to be closed, as its owner said: another OPEN may follow.
     void join_run(const RunInvited& invited, Join join, TimePoint now);
     /// Ends a run of ours for all; RunClosed{confirmed} follows, also when nobody confirms for 5 s.
     void close_run(const RunId& run, Ending ending, TimePoint now);
@@ -292,6 +292,12 @@ class LinkCore {
     struct Invited;
     struct Peer;
     struct Run;
+    /// How a run ended whose OPEN this node had not answered yet.
+    struct ClosedRun {
+        RunId run;
+        std::uint32_t term = 0;
+        Ending ending;
+    };
     /// One body between this node and another of a run: of a request, or of its reply.
     struct BodyName {
         std::uint64_t number = 0;
@@ -313,7 +319,8 @@ class LinkCore {
     void on_join(const Header& header, const Payload& body);
     void on_close(const Header& header, const Payload& body);
     [[nodiscard]] Bytes close_of(Run& run) const;
-    [[nodiscard]] Ending opened_ending(const Run& run, Close said);
+    [[nodiscard]] Ending opened_ending(const Header& header, const Run* run, Close said);
+    void keep_ending(const Header& header, Ending ending);
     void on_welcome(const Header& header, const Payload& body, TimePoint now);
     void on_error(const Header& header, const Payload& body, TimePoint now);
     void on_run_error(Run& about, const Header& header, Errc code, std::string sentence,
@@ -439,6 +446,7 @@ class LinkCore {
     Rng jitter_;
     std::map<RunId, Run> runs_;
     std::map<RunId, Invited> invited_;
+    std::deque<ClosedRun> closed_;  ///< the oldest first
     std::deque<LinkEvent> events_;
     std::unique_ptr<LinkSeal> seal_;  ///< null: nothing is sealed
     LinkQuestions questions_;

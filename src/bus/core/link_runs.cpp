@@ -1,5 +1,7 @@
 // Runs that this node owns or takes part in: docs/protocol.md, section 5.
 
+#include <algorithm>
+
 #include "base/assert.hpp"
 #include "base/hash.hpp"
 #include "bus/core/link_state.hpp"
@@ -8,6 +10,9 @@ namespace vflbus::bus {
 namespace {
 
 constexpr Duration close_patience = std::chrono::seconds(5);
+/// Invitations that were closed before this node has answered them, which takes it as long as its
+/// user needs to decide.
+constexpr std::size_t closed_runs_max = 64;
 
 }  // namespace
 
@@ -37,6 +42,13 @@ void LinkCore::join_run(const RunInvited& invited, Join join, TimePoint now) {
     VFLBUS_ASSERT(within_limits(join.extensions), "extensions of a JOIN are within the limits");
     time_ = now;
     const RunId& run = invited.run;
+    const auto closed = std::ranges::find_if(closed_, [&](const ClosedRun& known) {
+        return known.run == run && known.term >= invited.term;
+    });
+    if (join.code == Errc::ok && closed != closed_.end()) {
+        events_.push_back(RunClosed{run, closed->ending, false, true});
+        return;
+    }
     // a JOIN without the keys of the present OPEN would be a refusal to its owner
     if (join.code == Errc::ok && invited.invitation != 0 &&
         !is_present_invitation(run, invited.invitation)) {
@@ -87,6 +99,14 @@ void LinkCore::forget_run(const RunId& run) {
     if (Run* const known = find(run)) forget_deadlines(*known);
     runs_.erase(run);
     reclaim();
+}
+
+/// The user is told at once; it may be about to answer the OPEN, and hears it again then.
+void LinkCore::keep_ending(const Header& header, Ending ending) {
+    std::erase_if(closed_, [&](const ClosedRun& known) { return known.run == header.run; });
+    if (closed_.size() >= closed_runs_max) closed_.pop_front();
+    closed_.push_back({header.run, header.term, ending});
+    events_.push_back(RunClosed{header.run, std::move(ending), false, false});
 }
 
 /// Drops frames of the run that wait for the window: they are of a term that is over.

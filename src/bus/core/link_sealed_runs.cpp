@@ -104,7 +104,7 @@ void LinkCore::on_terms_query(const Header& header, const Payload& body) {
         answer.flags = flag::error;
         send_control(Kind::answer, answer, encode(Ending{why.code, why.sentence}));
     };
-    const Run* const run = find(header.run);
+    Run* const run = find(header.run);
     const auto query = decode_terms_query(body.bytes());
     if (!query) return refuse(query.error());
     if (run == nullptr || !run->ours || !run->sealed || run->closing || run->term != query->term ||
@@ -118,6 +118,7 @@ void LinkCore::on_terms_query(const Header& header, const Payload& body) {
         {Purpose::terms, cipher_of(query->cipher), run->id, run->term, run->opening, 0},
         query->participant, true);
     if (!keys) return refuse({Errc::refused, "that is no key"});
+    run->peers[header.src].terms = PeerSeal{*keys, query->participant.session, 0};
     answer.flags = flag::sealed;
     const std::uint64_t count = seal_->next_count();
     const Bytes associated =
@@ -382,35 +383,54 @@ Failure LinkCore::broken(const Run& run, const char* what, std::uint64_t number)
 Bytes LinkCore::close_of(Run& run) const {
     if (!run.sealed) return encode(*run.closing);
     Close close{{run.closing->code, std::string(meaning_of(run.closing->code))}, {}};
-    const std::size_t joined = static_cast<std::size_t>(std::ranges::count_if(
-        run.peers, [](const auto& peer) { return peer.second.seal.has_value(); }));
+    const std::size_t known = static_cast<std::size_t>(std::ranges::count_if(
+        run.peers, [](const auto& peer) { return peer.second.keys_of_process() != nullptr; }));
     constexpr std::size_t beside = 64;  // of each: its id, the code, the tag, what arrays take
     const std::size_t room = std::min(sealed_endings_bytes_max, frame_max_ / 2);
-    const std::size_t each = room / std::max<std::size_t>(1, joined);
+    const std::size_t each = room / std::max<std::size_t>(1, known);
     const Ending whole{
         run.closing->code,
         std::string(cut_sentence(run.closing->sentence, each > beside ? each - beside : 0))};
-    for (const auto& [node, peer] : run.peers)
-        if (peer.seal)
-            close.sealed[node] =
-                sealed_bytes(peer.seal->keys, SealedKind::close, 0,
-                             associated_with_close(run.id, run.term, id_, node), encode(whole));
+    for (const auto& [node, peer] : run.peers) {
+        const SealKeys* const keys = peer.keys_of_process();
+        if (keys == nullptr) continue;
+        close.sealed[node] =
+            sealed_bytes(*keys, SealedKind::close, 0,
+                         associated_with_close(run.id, run.term, id_, node), encode(whole));
+    }
     return encode(close);
 }
 
 /// How the owner says that the run ended, when it has sealed that for this process; else what
-/// everybody may know.
-Ending LinkCore::opened_ending(const Run& run, Close said) {
+/// everybody may know. `run`: null where this node has not joined it.
+Ending LinkCore::opened_ending(const Header& header, const Run* run, Close said) {
     const auto own = said.sealed.find(id_);
-    const auto owner = run.peers.find(run.owner);
-    if (own == said.sealed.end() || owner == run.peers.end() || !owner->second.seal)
-        return std::move(said.ending);
-    const auto opened = opened_bytes(owner->second.seal->keys, SealedKind::close, 0,
-                                     associated_with_close(run.id, run.term, run.owner, id_),
-                                     std::move(own->second));
-    if (opened)
-        if (auto ending = decode_ending(*opened)) return std::move(*ending);
-    seal_->note_broken("how run " + run.id.short_hex() + " ended does not open");
+    if (own == said.sealed.end() || !seal_) return std::move(said.ending);
+    bool tried = false;
+    const auto open_with = [&](NodeId owner, const SealKeys& keys) -> std::optional<Ending> {
+        tried = true;
+        const auto opened =
+            opened_bytes(keys, SealedKind::close, 0,
+                         associated_with_close(header.run, header.term, owner, id_), own->second);
+        if (!opened) return {};
+        auto ending = decode_ending(*opened);
+        return ending ? std::optional(std::move(*ending)) : std::nullopt;
+    };
+    if (run != nullptr && header.term == run->term)
+        if (const auto owner = run->peers.find(run->owner);
+            owner != run->peers.end() && owner->second.seal)
+            if (auto ending = open_with(run->owner, owner->second.seal->keys)) return *ending;
+    // the owner may have had the question for its text, and not the JOIN
+    if (const auto found = invited_.find(header.run);
+        found != invited_.end() && header.term == found->second.term) {
+        const Invited& invited = found->second;
+        const auto keys = seal_->keys_for(
+            {Purpose::terms, invited.cipher, header.run, invited.term, invited.offer.opening, 0},
+            invited.offer.owner, false);
+        if (keys)
+            if (auto ending = open_with(invited.owner, *keys)) return *ending;
+    }
+    if (tried) seal_->note_broken("how run " + header.run.short_hex() + " ended does not open");
     return std::move(said.ending);
 }
 

@@ -55,6 +55,9 @@ struct LinkCore::Peer {
     std::uint64_t incarnation = 0;  ///< 0: not known yet
     bool down = false;
     std::optional<PeerSeal> seal;  ///< in a sealed run, from JOIN on
+    /// Of its last question for the text of our OPEN: with them it hears how the run ended when it
+    /// has not joined by then.
+    std::optional<PeerSeal> terms;
     /// JOINs that have had their keys: said again, they would lead to nonces that were used.
     std::set<std::pair<std::array<std::uint8_t, 32>, std::uint64_t>> past_joins;
     // -- what we ask of it
@@ -84,6 +87,11 @@ struct LinkCore::Peer {
 
     [[nodiscard]] std::uint64_t answered_below() const {
         return pending.empty() ? next_request : pending.begin()->first;
+    }
+    /// What only its present process can open. Null: it has shown no key.
+    [[nodiscard]] const SealKeys* keys_of_process() const noexcept {
+        if (terms && !(seal && seal->session == terms->session)) return &terms->keys;
+        return seal ? &seal->keys : nullptr;
     }
     void forget_inbound() {
         next_expected = 1;

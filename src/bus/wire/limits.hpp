@@ -74,6 +74,10 @@ inline constexpr std::uint64_t unfinished_bytes_max = 64u << 20;
 // OPEN and JOIN bodies that a broker keeps while runs are open: of one node; OPEN of all nodes
 inline constexpr std::uint64_t kept_of_one_bytes_max = 16u << 20;
 inline constexpr std::uint64_t kept_opens_bytes_max = 256u << 20;
+// how runs ended, for participants that come late: how many, their bytes, and for how long
+inline constexpr std::size_t ended_runs_max = 1024;
+inline constexpr std::uint64_t ended_bytes_max = 8u << 20;
+inline constexpr int ended_memory_s = 600;
 // the sender of a HELLO, OPEN or JOIN pays for what the broker tells others about it: each frame
 // that is sent to another node costs one
 inline constexpr double announcements_at_once = 65'536;
@@ -107,6 +111,7 @@ static_assert(sentence_bytes_max + row_names_max * 69 + 1024 <= row_bytes_max);
 static_assert(answer_body_bytes_max <= control_body_bytes_max);
 static_assert(hop_window_bytes_max < broker_queue_bytes_max);
 static_assert(runs_max < passed_on_of_one_frames_max);  // an OPEN or JOIN of each
+static_assert(sealed_endings_bytes_max + sentence_bytes_max < ended_bytes_max);
 static_assert(extension_bytes_max + 2 * sentence_bytes_max < passed_on_of_one_bytes_max);
 
 }  // namespace vflbus::bus

@@ -910,6 +910,53 @@ TEST_CASE_METHOD(BrokerFixture, "CLOSE of the owner ends the run for all, and is
     nothing_more();
 }
 
+TEST_CASE_METHOD(BrokerFixture, "a participant that joins a run which has ended hears how") {
+    for (const char* name : {"master", "member-0", "member-1", "stranger"}) join_bus(name);
+    open("master", {"member-0", "member-1"}, run_of(1), 2);
+    ignore();
+    const Close said{
+        {Errc::refused, "member-1 refuses"},
+        {{node_id_of("member-0"), Bytes(30, 1)}, {node_id_of("member-1"), Bytes(9, 2)}}};
+    send("master", Kind::close, encode(said), run_of(1), 2);
+    ignore();
+    const auto ended_as_said = [&](bool sealed) {
+        const auto told = expect(Kind::close).to("member-0");
+        CHECK(told.header.flags == 0);
+        CHECK(told.header.run == run_of(1));
+        CHECK(told.header.term == 2);
+        const auto close = decode_close(told.body);
+        REQUIRE(close);
+        CHECK(close->ending.code == Errc::refused);
+        CHECK(close->ending.sentence == "member-1 refuses");
+        CHECK(close->sealed.size() == (sealed ? 1 : 0));
+        if (sealed) CHECK(close->sealed.at(node_id_of("member-0")) == Bytes(30, 1));
+    };
+    join("member-0", run_of(1), 2);
+    ended_as_said(true);
+    join("member-0", run_of(1), 1);
+    ended_as_said(false);
+    join("member-0", run_of(1), 3);  // nobody has opened that
+    expect_error(Errc::retry, "member-0");
+    join("stranger", run_of(1), 2);
+    expect_error(Errc::retry, "stranger");
+    pass_alive(seconds(599), {"master", "member-0", "member-1", "stranger"});
+    join("member-0", run_of(1), 2);
+    ended_as_said(true);
+    nothing_more();
+    SECTION("for ten minutes") {
+        pass_alive(seconds(2), {"master", "member-0", "member-1", "stranger"});
+        join("member-0", run_of(1), 2);
+        expect_error(Errc::unknown_run, "member-0");
+    }
+    SECTION("until it is open again") {
+        open("master", {"member-1"}, run_of(1), 3);
+        ignore();
+        join("member-0", run_of(1), 2);
+        expect_error(Errc::not_a_participant, "member-0");
+        CHECK(broker.ended_runs() == 0);
+    }
+}
+
 TEST_CASE_METHOD(BrokerFixture, "CLOSE otherwise") {
     run_with("master", {"member-0"});
     close("member-0");

@@ -504,6 +504,30 @@ TEST_CASE_METHOD(LinkFixture, "an invitation, its answer, and what the broker ma
             no_event();
         }
     }
+    SECTION("closed before it was answered: the user hears how, and nothing is sent") {
+        close(false);
+        const auto told = event<RunClosed>();
+        CHECK_FALSE(told.joined);
+        CHECK(told.ending.code == Errc::diverged);
+        CHECK(told.ending.sentence == "NaN");
+        SECTION("its user has made up its mind") {
+            link.join_run({run_of(1), 1, node_id_of("master"), {}},
+                          Join{"member-0", "member", 0, 3, {}, "0.1.0", Errc::ok, ""}, now);
+            const auto closed = event<RunClosed>();
+            CHECK(closed.joined);
+            CHECK(closed.ending.code == Errc::diverged);
+            CHECK(closed.ending.sentence == "NaN");
+            nothing_sent();
+        }
+        SECTION("and opened again") {
+            open("master", 2);
+            event<RunInvited>();
+            link.join_run({run_of(1), 2, node_id_of("master"), {}},
+                          Join{"member-0", "member", 0, 3, {}, "0.1.0", Errc::ok, ""}, now);
+            expect(Kind::join);
+            no_event();
+        }
+    }
     SECTION("a refusal is sent once") {
         link.join_run({run_of(1), 1, node_id_of("master"), {}},
                       Join{"member-0", "member", 0, 3, {}, "", Errc::refused, "no"}, now);

@@ -336,6 +336,68 @@ TEST_CASE("an invitation whose run was closed or opened anew meanwhile is not an
     CHECK(joined->join.code == Errc::ok);
 }
 
+TEST_CASE("who has not joined by then hears how a sealed run ended, and the broker does not") {
+    for (const bool aes : {true, false}) {
+        Between b(aes);
+        const auto close_of_master = [&] {
+            b.master->link->close_run(b.run, {Errc::refused, "MARK of the cause"}, b.now);
+            b.turn();
+            const auto said = std::ranges::find_if(
+                b.wire, [](const Said& s) { return s.header.kind == Kind::close; });
+            REQUIRE(said != b.wire.end());
+            CHECK_FALSE(b.on_wire("MARK"));
+            Said close = *said;
+            close.header.src = broker_node;
+            close.header.dst = b.member->id;
+            return close;
+        };
+        const auto hears = [&](Said close, const std::string& sentence, bool joined) {
+            b.deliver(*b.member, std::move(close));
+            const auto closed = b.take<RunClosed>(*b.member);
+            REQUIRE(closed);
+            CHECK(closed->joined == joined);
+            CHECK(closed->ending.code == Errc::refused);
+            CHECK(closed->ending.sentence == sentence);
+        };
+        b.open();
+        const auto invited = b.take<RunInvited>(*b.member);
+        REQUIRE(invited);
+        SECTION(aes ? "it still decides (AES)" : "it still decides (XChaCha20)") {
+            hears(close_of_master(), "MARK of the cause", false);
+            b.join(Errc::ok, {}, invited->invitation);
+            const auto closed = b.take<RunClosed>(*b.member);
+            REQUIRE(closed);
+            CHECK(closed->joined);
+            CHECK(closed->ending.sentence == "MARK of the cause");
+        }
+        SECTION(aes ? "its JOIN is on the way (AES)" : "its JOIN is on the way (XChaCha20)") {
+            const Said close = close_of_master();
+            b.join(Errc::ok, {}, invited->invitation);
+            hears(close, "MARK of the cause", true);
+        }
+        SECTION(aes ? "its JOIN is here (AES)" : "its JOIN is here (XChaCha20)") {
+            b.join(Errc::ok, {}, invited->invitation);
+            hears(close_of_master(), "MARK of the cause", true);
+        }
+        SECTION(aes ? "another process by now (AES)" : "another process by now (XChaCha20)") {
+            b.join(Errc::ok, {}, invited->invitation);
+            b.member_starts(2);
+            b.deliver(*b.member, b.open_);  // as the broker invites whoever comes
+            REQUIRE(b.take<RunInvited>(*b.member));
+            hears(close_of_master(), "MARK of the cause", false);
+        }
+        SECTION(aes ? "changed on the way (AES)" : "changed on the way (XChaCha20)") {
+            Said close = close_of_master();
+            auto decoded = decode_close(close.body);
+            REQUIRE(decoded);
+            decoded->sealed.begin()->second.back() ^= 1;
+            close.body = encode(*decoded);
+            hears(close, std::string(meaning_of(Errc::refused)), false);
+            CHECK(b.member->link->broken_seals() == 1);
+        }
+    }
+}
+
 TEST_CASE("a refusal is sealed as well") {
     Between b;
     b.open();
