@@ -1,4 +1,5 @@
-// Lattice encryption: what a batch costs at both ends, on one core, on both paths.
+// Encryption on one core: what a batch costs at both ends by lattices, on both paths, and what
+// Paillier costs for each number.
 
 #include <array>
 #include <optional>
@@ -8,11 +9,13 @@
 
 #include "base/rng.hpp"
 #include "measure.hpp"
+#include "privacy/paillier/paillier.hpp"
 #include "privacy/rlwe/cipher.hpp"
 
 namespace vflbus::bench {
 namespace {
 
+namespace paillier = privacy::paillier;
 namespace rlwe = privacy::rlwe;
 
 /// One shape: encryption with serialising, the member's work with parsing, decryption, plain.
@@ -80,6 +83,75 @@ void measure_shape(Report& report, const rlwe::Shape& shape, int rounds, const s
     }
 }
 
+/// Numbers a second of processor time.
+template <class Once>
+double rate_of(std::size_t numbers, int rounds, Once once) {
+    std::vector<double> seconds;
+    for (int round = 0; round < rounds; ++round) {
+        const double start = thread_cpu_seconds();
+        once();
+        seconds.push_back(thread_cpu_seconds() - start);
+    }
+    return static_cast<double>(numbers) / quantile(seconds, .5);
+}
+
+/// Encryption, addition, products with columns and decryption under a key of so many bits; bars in
+/// this order, or none.
+void measure_paillier(Report& report, std::uint32_t key_bits, const std::array<double, 4>& bars,
+                      bool quick) {
+    constexpr std::uint32_t slot_bits = 104;
+    constexpr std::size_t features = 8;
+    const std::size_t rows = quick ? 64 : 4096;
+    const std::size_t fresh = quick ? 8 : 64;
+    const int rounds = quick ? 1 : 5;
+    const paillier::PrivateKey secret = paillier::PrivateKey::generate(key_bits);
+    paillier::PublicKey key = paillier::PublicKey::parse(secret.public_bytes(), key_bits).value();
+    const std::size_t words = key.words();
+    Rng rng(1);
+    std::vector<std::int64_t> values(rows);
+    for (auto& value : values) value = static_cast<std::int64_t>(rng.below(2000)) - 1000;
+    std::vector<std::uint64_t> ciphertexts(rows * words);
+    const std::span<std::uint64_t> all(ciphertexts);
+    std::array<double, 4> rates{};
+    key.encrypt(std::span(values).first(fresh), slot_bits, all.first(fresh * words));  // tables
+    rates[0] = rate_of(fresh, rounds, [&] {
+        key.encrypt(std::span(values).first(fresh), slot_bits, all.first(fresh * words));
+    });
+    // the others are sums of these, with their values
+    for (std::size_t i = fresh; i < rows; ++i) {
+        std::ranges::copy(all.subspan((i % fresh) * words, words),
+                          all.subspan(i * words, words).begin());
+        key.add(all.subspan(i * words, words), all.subspan((i - 1) % fresh * words, words));
+        values[i] = values[i % fresh] + values[(i - 1) % fresh];
+    }
+    std::vector<std::uint64_t> sums = ciphertexts;
+    rates[1] = rate_of(rows, rounds, [&] { key.add(sums, ciphertexts); });
+    std::vector<std::int16_t> columns(rows * features);
+    for (auto& value : columns)
+        value = static_cast<std::int16_t>(static_cast<int>(rng.below(65535)) - 32767);
+    std::vector<std::uint64_t> products(features * words);
+    rates[2] = rate_of(rows * features, quick ? 1 : 3,
+                       [&] { key.product(columns, features, rows, ciphertexts, products); });
+    std::vector<std::int64_t> read(features);
+    rates[3] = rate_of(features, rounds, [&] { secret.open_signed(products, slot_bits, read); });
+    for (std::size_t j = 0; j < features; ++j) {
+        std::int64_t expected = 0;
+        for (std::size_t i = 0; i < rows; ++i)
+            expected += std::int64_t{columns[j * rows + i]} * values[i];
+        if (read[j] != expected)
+            throw std::runtime_error("Paillier's products are not the plain ones");
+    }
+    const char* const parts[] = {"encryptions ", "additions ", "products with a column's number ",
+                                 "decryptions "};
+    for (std::size_t i = 0; i < rates.size(); ++i) {
+        std::optional<Bar> bar;
+        if (bars[i] > 0) bar = Bar{Bar::Kind::at_least, bars[i]};
+        report.add(single(parts[i] + std::string("Paillier ") + std::to_string(key_bits) + ", " +
+                              (paillier::path() == paillier::Path::ifma ? "IFMA" : "GMP"),
+                          "/s", rates[i], bar, ""));
+    }
+}
+
 }  // namespace
 
 void measure_privacy(Report& report, const Settings& settings) {
@@ -97,6 +169,13 @@ void measure_privacy(Report& report, const Settings& settings) {
     rlwe::use_path(rlwe::Path::portable);
     measure_shape(report, {256, 30, 1, 1000}, rounds, "portable", {});
     rlwe::use_path(rlwe::best_path());
+    if (paillier::best_path() == paillier::Path::ifma) {
+        measure_paillier(report, 2048, {9'000, 1'300'000, 450'000, 2'400}, settings.quick);
+        if (!settings.quick) measure_paillier(report, 3072, {}, false);
+    }
+    paillier::use_path(paillier::Path::gmp);
+    measure_paillier(report, 2048, {1'200, 150'000, 60'000, 380}, settings.quick);
+    paillier::use_path(paillier::best_path());
 }
 
 }  // namespace vflbus::bench

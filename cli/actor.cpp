@@ -45,13 +45,14 @@ Result<Self> find_self(const ActorArguments& arguments) {
     const std::string rank_text = variable("VFLBUS_RANK");
     if (role.empty() && (arguments.rank || !rank_text.empty())) role = "member";
     if (role.empty())
-        return fail(Errc::usage,
-                    "who is this: say --role master, or --role member --rank R, or set VFLBUS_ROLE "
-                    "and VFLBUS_RANK");
-    if (role == "arbiter")
-        return fail(Errc::usage,
-                    "--role arbiter is not built yet; this version has master, member "
-                    "and serverapp");
+        return fail(
+            Errc::usage,
+            "who is this: say --role master, --role arbiter, or --role member --rank R, or set "
+            "VFLBUS_ROLE and VFLBUS_RANK");
+    if (role == config::arbiter_name) {
+        if (arguments.rank) return fail(Errc::usage, "an arbiter has no --rank; leave it out");
+        return Self{config::arbiter_name, {}};
+    }
     if (role == "serverapp") {
         if (arguments.rank) return fail(Errc::usage, "a serverapp has no --rank; leave it out");
         if (arguments.app.empty())
@@ -63,8 +64,9 @@ Result<Self> find_self(const ActorArguments& arguments) {
         return Self{"master", {}};
     }
     if (role != "member")
-        return fail(Errc::usage,
-                    "--role " + role + " is unknown; it must be master, member or serverapp");
+        return fail(
+            Errc::usage,
+            "--role " + role + " is unknown; it must be master, member, arbiter or serverapp");
     std::optional<std::uint64_t> rank = arguments.rank;
     if (!rank && !rank_text.empty()) {
         std::uint64_t number = 0;
@@ -85,14 +87,17 @@ Result<Self> find_self(const ActorArguments& arguments) {
 /// What the flags say beside those of trainings; checked before anything is started.
 Result<> check_app_flags(const ActorArguments& arguments, const Self& self) {
     const bool server = self.party == "serverapp";
+    const bool arbiter = self.party == config::arbiter_name;
     for (const auto& [given, flag, fits] :
-         {std::tuple{!arguments.app.empty(), "--app", self.party != "master"},
+         {std::tuple{!arguments.app.empty(), "--app", self.party != "master" && !arbiter},
           std::tuple{!arguments.run_config.empty(), "--run-config", server},
           std::tuple{!arguments.node_config.empty(), "--node-config",
                      !server && !arguments.app.empty()},
           std::tuple{!arguments.policy.empty(), "--policy", self.rank || self.party == "node"},
-          std::tuple{!arguments.resume.empty(), "--resume", !server},
-          std::tuple{!arguments.out.empty(), "--out", !server}})
+          std::tuple{!arguments.resume.empty(), "--resume", !server && !arbiter},
+          std::tuple{!arguments.run_id.empty(), "--run-id", !arbiter},
+          std::tuple{!arguments.model_dir.empty(), "--model-dir", !arbiter},
+          std::tuple{!arguments.out.empty(), "--out", !server && !arbiter}})
         if (given && !fits)
             return fail(Errc::usage, std::string(flag) + " does not go with this actor, a " +
                                          (server ? "serverapp" : self.party) +
@@ -198,6 +203,11 @@ Result<> check_flags(const ActorArguments& arguments, const Self& self) {
         return fail(Errc::usage, "--name " + arguments.name +
                                      ": the member of this rank is called " + self.party +
                                      "; leave --name out");
+    if (self.party == config::arbiter_name && !arguments.name.empty() &&
+        arguments.name != self.party)
+        return fail(Errc::usage, "--name " + arguments.name +
+                                     ": trainings invite the arbiter by the name arbiter; leave "
+                                     "--name out");
     if (!arguments.name.empty() && !is_valid_node_name(arguments.name))
         return fail(Errc::usage, "--name " + arguments.name +
                                      ": a node name has 1 to 64 of A-Z a-z 0-9 . _ - and does not "
@@ -373,6 +383,25 @@ int run_party(const ActorArguments& arguments, const Self& self, std::optional<N
     return run_member(arguments, task->config, self, std::move(options), std::move(app));
 }
 
+/// The party without data, of trainings with run.protocol = "arbitered".
+int run_arbiter(const ActorArguments& arguments) {
+    const auto config = load_config(arguments, broker_flag(arguments.broker), {});
+    if (!config) return report_failure(arguments, config.error());
+    observe::log::set_identity(config::arbiter_name);
+    sweep_files(arguments, *config, config::arbiter_name);
+    if (!arguments.parent) look_quickly(*config, {});
+    PartyOptions options;
+    options.launched = arguments.parent.has_value();
+    options.state_dir = arguments.state_dir;
+    if (arguments.parent) options.logs = RunLogs::nowhere_else;
+    bus::StopSignal stop;
+    const SignalScope signals(stop, nullptr, Second::ends);
+    options.context = bus::make_context();
+    Failure ending = serve_arbiter(*config, options, stop, arguments.once);
+    return finish_member(arguments, config::arbiter_name,
+                         end_of_service(std::move(ending), arguments, stop));
+}
+
 /// Runs of apps alone: the owner of one, or a node.
 int run_apps_alone(const ActorArguments& arguments, const Self& self, NodeApp app) {
     const auto config = load_config(arguments, broker_flag(arguments.broker), {});
@@ -396,6 +425,7 @@ int run(const ActorArguments& arguments) {
     if (const auto good = check_flags(arguments, *self); !good)
         return report_failure(arguments, good.error());
     if (arguments.serve) return serve(arguments);
+    if (self->party == config::arbiter_name) return run_arbiter(arguments);
     // its helper is forked here, before any thread or ZeroMQ context is there
     auto app = start_app(arguments, *self);
     if (!app) return report_failure(arguments, app.error());

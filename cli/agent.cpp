@@ -31,18 +31,19 @@ std::string variable(const char* name) {
     return value == nullptr ? "" : value;
 }
 
-/// "broker", "master" or "member-K"; empty when nobody was named.
+/// "broker", "master", "arbiter" or "member-K"; empty when nobody was named.
 Result<std::string> party_of(const AgentArguments& arguments) {
     std::string role = arguments.role.empty() ? variable("VFLBUS_ROLE") : arguments.role;
     std::string rank = arguments.rank ? std::to_string(*arguments.rank) : variable("VFLBUS_RANK");
-    if (role == "broker" || role == "master") {
-        if (arguments.rank) return fail(Errc::usage, "a " + role + " has no --rank; leave it out");
+    if (role == "broker" || role == "master" || role == config::arbiter_name) {
+        if (arguments.rank)
+            return fail(Errc::usage, "--role " + role + " has no --rank; leave it out");
         return role;
     }
     if (role.empty() && rank.empty()) return "";
     if (!role.empty() && role != "member")
-        return fail(Errc::usage,
-                    "--role " + role + " is unknown; an agent is broker, master or member");
+        return fail(Errc::usage, "--role " + role +
+                                     " is unknown; an agent is broker, master, arbiter or member");
     if (rank.empty()) return fail(Errc::usage, "a member needs its rank: --rank R, or VFLBUS_RANK");
     if (!std::ranges::all_of(rank, [](char c) { return c >= '0' && c <= '9'; }))
         return fail(Errc::usage,
@@ -151,9 +152,11 @@ Result<> prepare_runs_dir(ContainerSpec& spec, const fs::path& runs_dir) {
 
 /// Tables, configuration, runs directory and variables of a master or member.
 Result<> be_party(ContainerSpec& spec, const config::Config& config, const std::string& party) {
-    if (auto good = config::check_party(config, party); !good) return good;
-    if (auto good = config::check_files(config, party); !good) return good;
-    auto mounts = data_mounts(config.parties.at(party));
+    if (party != config::arbiter_name) {
+        if (auto good = config::check_party(config, party); !good) return good;
+        if (auto good = config::check_files(config, party); !good) return good;
+    }
+    auto mounts = data_mounts(section_of(config, party));
     if (!mounts) return tl::unexpected(mounts.error());
     spec.mounts = std::move(*mounts);
     spec.user = user_for(spec.mounts);
@@ -169,8 +172,8 @@ Result<> be_party(ContainerSpec& spec, const config::Config& config, const std::
     spec.variables = {{"VFLBUS_CONFIG", config_inside},
                       {"VFLBUS_BROKER", config.bus.broker},
                       {"VFLBUS_OUTPUT_RUNS_DIR", runs_dir.string()}};
-    if (party == "master")
-        spec.variables.emplace_back("VFLBUS_ROLE", "master");
+    if (party == "master" || party == config::arbiter_name)
+        spec.variables.emplace_back("VFLBUS_ROLE", party);
     else
         spec.variables.emplace_back("VFLBUS_RANK", party.substr(sizeof "member-" - 1));
     mount_keys(spec, config);
@@ -204,7 +207,7 @@ Result<> be_master(ContainerSpec& spec, const AgentArguments& arguments,
 
 Result<ContainerSpec> spec_for(const AgentArguments& arguments, const std::string& party) {
     LoadMore more;
-    if (party != "broker") more.self = party;
+    if (party != "broker" && party != config::arbiter_name) more.self = party;
     const auto config = load_config(arguments, broker_flag(arguments.broker), more);
     if (!config) return tl::unexpected(config.error());
     ContainerSpec spec = common_spec(arguments, party);
@@ -226,8 +229,8 @@ int start(const AgentArguments& arguments, const Podman& podman) {
     if (!party) return report_failure(arguments, party.error());
     if (party->empty())
         return report_failure(arguments, {Errc::usage,
-                                          "who is this: say --role broker, --role master, or "
-                                          "--role member --rank R"});
+                                          "who is this: say --role broker, --role master, --role "
+                                          "arbiter, or --role member --rank R"});
     if (const auto good = podman.has_image(image_or_default(arguments.image)); !good)
         return report_failure(arguments, good.error());
     const auto spec = spec_for(arguments, *party);

@@ -230,7 +230,7 @@ struct HealthArguments : Common {
 struct AgentArguments : Common, Container {
     enum class Action : std::uint8_t { start, stop, status, logs };
     Action action = Action::status;
-    std::string role;  ///< broker, master or member; empty: VFLBUS_ROLE
+    std::string role;  ///< broker, master, member or arbiter; empty: VFLBUS_ROLE
     std::optional<std::uint64_t> rank;
     std::string broker;
     std::string bind;    ///< of a broker

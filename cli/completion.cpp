@@ -18,7 +18,7 @@ namespace {
 /// What may stand where the help says VALUE; files and directories are completed by the shell.
 const std::map<std::string, std::string, std::less<>>& words_of_values() {
     static const std::map<std::string, std::string, std::less<>> words{
-        {"ROLE", "master member broker serverapp"},
+        {"ROLE", "master member arbiter broker serverapp"},
         {"STATUS", "pending starting running completed failed stopped finished unknown"},
         {"TASK", "linear logistic multilabel softmax"},
         {"tcp|ipc", "tcp ipc"},

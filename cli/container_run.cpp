@@ -95,6 +95,7 @@ class ContainerRun {
         names_.push_back("master");
         for (std::uint64_t rank = 0; rank < job_.config.run.world_size; ++rank)
             names_.push_back(config::member_name(rank));
+        if (config::has_arbiter(job_.config)) names_.push_back(config::arbiter_name);
         const auto keys = RunKeys::make("master", {names_.begin() + 2, names_.end()});
         if (!keys) return tl::unexpected(keys.error());
         for (std::size_t i = 1; i < names_.size(); ++i)
@@ -140,7 +141,7 @@ class ContainerRun {
 
     Result<> prepare_party(const std::string& name, const RunKeys& keys) {
         Party party{name, {}, {}, staging_ / name};
-        auto mounts = data_mounts(job_.config.parties.at(name));
+        auto mounts = data_mounts(section_of(job_.config, name));
         if (!mounts) return tl::unexpected(mounts.error());
         party.mounts = std::move(*mounts);
         party.user = user_for(party.mounts);
@@ -223,6 +224,8 @@ class ContainerRun {
                 spec.variables.emplace_back("VFLBUS_ROLE", "master");
                 if (const std::string columns = terminal_columns(); !columns.empty())
                     spec.variables.emplace_back("VFLBUS_TERMINAL", columns);
+            } else if (name == config::arbiter_name) {
+                spec.variables.emplace_back("VFLBUS_ROLE", name);
             } else {
                 spec.variables.emplace_back("VFLBUS_RANK", name.substr(sizeof "member-" - 1));
             }
@@ -356,7 +359,7 @@ class ContainerRun {
     fs::path staging_;  ///< per party: its configuration, and what it sees as the runs directory
     std::string network_;
     std::string broker_ip_;
-    std::vector<std::string> names_;  ///< the broker, the master, the members
+    std::vector<std::string> names_;  ///< the broker, the master, the members, the arbiter
     std::vector<Party> parties_;
     bool made_ = false;
 };

@@ -61,6 +61,11 @@ Result<std::vector<Mount>> data_mounts(const config::PartyConfig& party) {
     return mounts;
 }
 
+config::PartyConfig section_of(const config::Config& config, const std::string& party) {
+    const auto found = config.parties.find(party);
+    return found == config.parties.end() ? config::PartyConfig{} : found->second;
+}
+
 config::Config only_of(const config::Config& config, const std::string& party) {
     config::Config own = config;
     std::erase_if(own.parties, [&](const auto& entry) { return entry.first != party; });
@@ -69,7 +74,7 @@ config::Config only_of(const config::Config& config, const std::string& party) {
     own.bus.certificates.clear();  // a container is told by VFLBUS_CERTIFICATES where they are
     own.output.runs_dir = config::OutputConfig{}.runs_dir;
     own.origins.erase("output.runs_dir");
-    own.self = party;
+    if (party != config::arbiter_name) own.self = party;
     return own;
 }
 

@@ -57,6 +57,7 @@ Result<std::vector<Mount>> data_mounts(const config::PartyConfig& party);
 
 /// What one party may know: the agreed half, its own section, its own limits and waits. Broker and
 /// runs directory are told on the command line.
+config::PartyConfig section_of(const config::Config& config, const std::string& party);
 config::Config only_of(const config::Config& config, const std::string& party);
 
 /// "uid:gid" that can read all these files: 10001:10001, otherwise the owner of the first that not

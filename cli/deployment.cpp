@@ -29,6 +29,7 @@ std::vector<std::string> parties_of(const config::Config& config) {
     std::vector<std::string> names{"master"};
     for (std::uint64_t rank = 0; rank < config.run.world_size; ++rank)
         names.push_back(config::member_name(rank));
+    if (config::has_arbiter(config)) names.emplace_back(config::arbiter_name);
     return names;
 }
 
@@ -96,6 +97,8 @@ std::vector<std::string> actor_words(const Deployment& deployment, const std::st
     std::vector<std::string> words{"actor", "--role"};
     if (party == "master")
         words.insert(words.end(), {"master", "--run-id", deployment.run.hex(), "--or-resume"});
+    else if (party == config::arbiter_name)
+        words.push_back(party);
     else
         words.insert(words.end(), {"member", "--rank", party.substr(sizeof "member-" - 1)});
     return words;
@@ -117,8 +120,8 @@ std::vector<std::pair<std::string, std::string>> party_variables(const std::stri
         {"VFLBUS_OUTPUT_RUNS_DIR", runs_inside}};
     if (keys) all.emplace_back("VFLBUS_CERTIFICATES", keys_dir);
     // for `vflbus health`
-    if (party == "master")
-        all.emplace_back("VFLBUS_ROLE", "master");
+    if (party == "master" || party == config::arbiter_name)
+        all.emplace_back("VFLBUS_ROLE", party);
     else
         all.emplace_back("VFLBUS_RANK", party.substr(sizeof "member-" - 1));
     return all;
@@ -187,8 +190,10 @@ std::string party_pod(const Deployment& deployment, const std::string& party,
     out +=
         "  volumeMounts:\n"
         "  - {name: config, mountPath: /etc/vflbus, readOnly: true}\n"
-        "  - {name: keys, mountPath: /etc/vflbus/keys, readOnly: true}\n"
-        "  - {name: data, mountPath: /data, readOnly: true}\n"
+        "  - {name: keys, mountPath: /etc/vflbus/keys, readOnly: true}\n" +
+        std::string(party == config::arbiter_name
+                        ? ""
+                        : "  - {name: data, mountPath: /data, readOnly: true}\n") +
         "  - {name: runs, mountPath: /runs}\n"
         "volumes:\n"
         "- {name: config, configMap: {name: vflbus-" +
@@ -196,9 +201,10 @@ std::string party_pod(const Deployment& deployment, const std::string& party,
         "}}\n"
         "- {name: keys, secret: {secretName: vflbus-" +
         party + "-keys, defaultMode: 0440" + (with_keys(deployment) ? "" : ", optional: true") +
-        "}}\n"
-        "- {name: data, persistentVolumeClaim: {claimName: vflbus-" +
-        party + "-data, readOnly: true}}\n";
+        "}}\n";
+    if (party != config::arbiter_name)
+        out += "- {name: data, persistentVolumeClaim: {claimName: vflbus-" + party +
+               "-data, readOnly: true}}\n";
     return out;
 }
 
@@ -388,7 +394,7 @@ std::string pod_yaml(const Deployment& deployment, const std::map<std::string, s
                    ", type: File}}\n";
         volumes += "  - {name: " + party + "-runs, hostPath: {path: " + yaml_text(own.at(party)) +
                    ", type: Directory}}\n";
-        const config::PartyConfig& section = deployment.config.parties.at(party);
+        const config::PartyConfig& section = section_of(deployment.config, party);
         const auto inside = files_inside(section);
         const auto files = files_of(section);
         for (std::size_t i = 0; i < files.size(); ++i) {

@@ -94,6 +94,7 @@ int run(const ExportArguments& arguments) {
         if (!mounts) return report_failure(arguments, mounts.error());
         users[party] = user_for(*mounts);
     }
+    if (config::has_arbiter(*config)) users[config::arbiter_name] = user_for({});
     const auto places = make_places(*config, users);
     if (!places) return report_failure(arguments, places.error());
     return write_out(arguments, pod_yaml(deployment, *places, users));

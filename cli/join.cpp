@@ -239,6 +239,8 @@ std::string next_command(const Joining& joining) {
     if (has(joining.line, "member"))
         return program() + " actor --role member --rank " +
                std::to_string(config::member_rank(joining.line.name).value_or(0)) + config;
+    if (has(joining.line, config::arbiter_name))
+        return program() + " actor --role arbiter" + config;
     if (has(joining.line, "master"))
         return program() + " actor --role master" +
                (joining.line.name == "master" ? "" : " --name " + joining.line.name) + config +

@@ -155,7 +155,7 @@ std::string own_resume_command(const LaunchArguments& arguments, const Job& job)
 
 LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) {
     LocalPlan plan =
-        plan_of(arguments, arguments.transport, job.config, job.run_dir, job.file.filename());
+        plan_of(arguments, arguments.transport, job.config, job.run_dir, job.file.filename(), true);
     const fs::path runs_dir = job.config.output.runs_dir;
     const auto of_master = [&, runs_dir](bool resume) {
         std::vector<std::string> words{"actor",
@@ -195,6 +195,7 @@ LocalOutcome launch_containers(const LaunchArguments& arguments, const Job& job)
 Failure launch_threads(const LaunchArguments& arguments, const Job& job,
                        observe::RunReport& report) {
     ThreadPlan plan;
+    plan.trains = true;
     plan.config = &job.config;
     plan.run_dir = job.run_dir;
     plan.verbose = arguments.verbose;

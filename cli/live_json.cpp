@@ -56,7 +56,9 @@ std::uint64_t worked_us(const LiveTiming& owner, const LiveTiming* member,
 std::string wait_json(const LiveRun& run, const LiveTiming& owner, const bus::StepTiming& step,
                       const bus::PartyWait& wait) {
     // members are counted by rank, in the order of their names in the row of a training
-    const std::string name = "member-" + std::to_string(wait.party);
+    const std::string name = wait.party < run.row.names.size()
+                                 ? run.row.names[wait.party]
+                                 : "member-" + std::to_string(wait.party);
     const auto told = run.timing.find(name);
     const LiveTiming* const member = told == run.timing.end() ? nullptr : &told->second;
     const std::uint64_t asked = wait.asked_us > step.begun_us ? wait.asked_us - step.begun_us : 0;

@@ -81,6 +81,7 @@ void collect_trace(const config::Config& config, const std::filesystem::path& ru
     std::vector<std::filesystem::path> parts{trace_part(run_dir, "master")};
     for (std::uint64_t rank = 0; rank < config.run.world_size; ++rank)
         parts.push_back(trace_part(run_dir, config::member_name(rank)));
+    if (config::has_arbiter(config)) parts.push_back(trace_part(run_dir, config::arbiter_name));
     if (auto merged = observers::merge_traces(parts, config.observe.trace); !merged)
         observe::log::warn("{}", merged.error().sentence);
 }
@@ -91,7 +92,8 @@ bool has_policy(const config::Config& config, const std::string& party) {
 }
 
 LocalPlan plan_of(const Common& common, Transport transport, const config::Config& config,
-                  const std::filesystem::path& run_dir, const std::filesystem::path& file_name) {
+                  const std::filesystem::path& run_dir, const std::filesystem::path& file_name,
+                  bool trains) {
     LocalPlan plan;
     plan.transport = transport;
     plan.broker_log = run_dir / "broker" / "log";
@@ -102,30 +104,29 @@ LocalPlan plan_of(const Common& common, Transport transport, const config::Confi
     Common log_all = common;  // the log of a member keeps everything
     log_all.quiet = false;
     log_all.verbose = true;
-    for (std::uint64_t rank = 0; rank < config.run.world_size; ++rank) {
-        ChildOptions member;
-        member.name = config::member_name(rank);
-        member.log = run_dir / member.name / "log";
-        member.arguments = {"actor",
-                            "--role",
-                            "member",
-                            "--rank",
-                            std::to_string(rank),
-                            "--once",
-                            "--json",
-                            "--config",
-                            file,
-                            "--state-dir",
-                            (run_dir / member.name / "node").string()};
+    const auto add = [&](const std::string& name, std::vector<std::string> role,
+                         std::uint64_t place) {
+        ChildOptions child;
+        child.name = name;
+        child.log = run_dir / name / "log";
+        child.arguments = {"actor", "--role"};
+        child.arguments.insert(child.arguments.end(), role.begin(), role.end());
+        child.arguments.insert(child.arguments.end(),
+                               {"--once", "--json", "--config", file, "--state-dir",
+                                (run_dir / name / "node").string()});
         // the state directory is that of one run; what a policy decides is kept from run to run
-        if (has_policy(config, member.name))
-            member.arguments.insert(member.arguments.end(),
-                                    {"--policy-dir", node_directory(config, member.name).string()});
-        append_common(member.arguments, log_all, config);
-        append_metrics(member.arguments, config, rank + 2);
-        append_trace(member.arguments, config, run_dir, member.name);
-        plan.members.push_back(std::move(member));
-    }
+        if (has_policy(config, name))
+            child.arguments.insert(child.arguments.end(),
+                                   {"--policy-dir", node_directory(config, name).string()});
+        append_common(child.arguments, log_all, config);
+        append_metrics(child.arguments, config, place);
+        append_trace(child.arguments, config, run_dir, name);
+        plan.members.push_back(std::move(child));
+    };
+    for (std::uint64_t rank = 0; rank < config.run.world_size; ++rank)
+        add(config::member_name(rank), {"member", "--rank", std::to_string(rank)}, rank + 2);
+    if (trains && config::has_arbiter(config))
+        add(config::arbiter_name, {config::arbiter_name}, config.run.world_size + 2);
     return plan;
 }
 

@@ -19,10 +19,10 @@ Result<> check_local(const config::Config& config, const Local& local);
 bool has_policy(const config::Config& config, const std::string& party);
 
 /// Broker and members, with logs under `run_dir`, reading <run_dir>/`file`. The master is the
-/// caller's.
+/// caller's. `trains`: it is a training, which may have an arbiter.
 LocalPlan plan_of(const Common& common, Transport transport, const config::Config& config,
                   const std::filesystem::path& run_dir,
-                  const std::filesystem::path& file = "vflbus.toml");
+                  const std::filesystem::path& file = "vflbus.toml", bool trains = false);
 
 /// What a child is told beyond its configuration: --quiet and --verbose, and what the configuration
 /// says that the written one may not.

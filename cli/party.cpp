@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "actors/arbiter.hpp"
 #include "actors/master.hpp"
 #include "actors/tables.hpp"
 #include "app_metrics.hpp"
@@ -360,6 +361,31 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
     Failure ending = ended((*node)->serve(std::move(app), stop, once), name);
     if (once) ending.sentence += unconfirmed;
     return ending;
+}
+
+Failure serve_arbiter(const config::Config& config, const PartyOptions& options,
+                      const bus::StopSignal& stop, bool once) {
+    const std::string name = config::arbiter_name;
+    log::set_thread_identity(name);
+    RunLog run_log(name, config.output.runs_dir, options.logs);
+    const auto watch = watch_of(config, options, name, name);
+    if (!watch) return watch.error();
+    auto node = make_node(config, options, name, name, -1, **watch);
+    if (!node) return node.error();
+    actors::ArbiterOptions arbiter;
+    arbiter.config = config;
+    arbiter.log = [&run_log](log::Level level, const RunId& run, const std::string& text) {
+        run_log.write(level, run, text);
+    };
+    actors::ClientApp app = actors::make_arbiter_app(std::move(arbiter));
+    app.on_end([&, inner = app](const bus::Ending& ending, actors::Context& context) {
+        inner.end(ending, context);
+        run_log.detach(context.invitation().run);
+    });
+    log::info({{}, {}, name}, "serves runs as arbiter broker={}",
+              log::value(broker_of(config, options)));
+    const Watch::Looks looks(**watch, **node);
+    return ended((*node)->serve(std::move(app), stop, once), name);
 }
 
 actors::MasterOptions master_options(const config::Config& config, const RunId& run,

@@ -46,8 +46,8 @@ struct PartyOptions {
     std::filesystem::path policy_dir;  ///< of its decisions and audit log; empty: state_dir
     /// Takes part in set intersections alone, with a table of ids, and hands on what is common.
     actors::CommonSink on_common;
-    bool audits = false;               ///< a member keeps an audit log also without a policy
-    std::filesystem::path app;         ///< the shared object of its app; empty: has none
+    bool audits = false;        ///< a member keeps an audit log also without a policy
+    std::filesystem::path app;  ///< the shared object of its app; empty: has none
     /// Who watches this party. A master's is made by its command, as its observers belong to the
     /// run; that of others on first use.
     std::shared_ptr<Watch> watch;
@@ -71,6 +71,9 @@ struct NodeApp {
 /// could not be served. With `app` runs of apps as well.
 Failure serve_member(const config::Config& config, std::uint64_t rank, const PartyOptions& options,
                      const bus::StopSignal& stop, bool once, std::optional<NodeApp> app = {});
+/// The arbiter of trainings that have one: the same.
+Failure serve_arbiter(const config::Config& config, const PartyOptions& options,
+                      const bus::StopSignal& stop, bool once);
 /// Serves runs of apps alone, under the node name of `options`.
 Failure serve_apps(const config::Config& config, const PartyOptions& options,
                    const bus::StopSignal& stop, bool once, NodeApp app);

@@ -6,6 +6,7 @@
 #include "base/files.hpp"
 #include "bus/keys/allow_list_file.hpp"
 #include "bus/keys/key_files.hpp"
+#include "config/config.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -46,8 +47,9 @@ Result<RunKeys> RunKeys::make(const std::string& master, const std::vector<std::
     std::string list;
     for (const std::string& name : names) {
         if (name == broker) continue;
-        auto line =
-            allowed_line(keys.directory(), name, name == master ? "master" : "member", expires);
+        std::string role = name == config::arbiter_name ? name : "member";
+        if (name == master) role = "master";
+        auto line = allowed_line(keys.directory(), name, role, expires);
         if (!line) return tl::unexpected(line.error());
         list += *line;
     }

@@ -37,6 +37,8 @@ class ThreadRun {
         if (auto started = start_broker(); !started) return started.error();
         for (std::uint64_t rank = 0; rank < plan_.config->run.world_size; ++rank)
             members_.emplace_back([this, rank] { serve(rank); });
+        if (plan_.trains && config::has_arbiter(*plan_.config))
+            members_.emplace_back([this] { serve_as_arbiter(); });
         std::thread watcher([this] { watch(); });
         PartyOptions mine = options_;
         mine.state_dir = plan_.run_dir / "master" / "node";
@@ -74,7 +76,15 @@ class ThreadRun {
         mine.policy_dir = node_directory(*plan_.config, name);
         mine.model_dir = plan_.model_dir;
         mine.on_common = plan_.on_common;
-        Failure ending = serve_member(*plan_.config, rank, mine, stop_members_, true);
+        ended(name, serve_member(*plan_.config, rank, mine, stop_members_, true));
+    }
+    /// The arbiter, likewise.
+    void serve_as_arbiter() {
+        PartyOptions mine = options_;
+        mine.state_dir = plan_.run_dir / config::arbiter_name / "node";
+        ended(config::arbiter_name, serve_arbiter(*plan_.config, mine, stop_members_, true));
+    }
+    void ended(const std::string& name, Failure ending) {
         const std::lock_guard lock(mutex_);
         ++members_ended_;
         if (ending.code != Errc::ok && !first_failure_)

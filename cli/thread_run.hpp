@@ -18,6 +18,7 @@ struct ThreadPlan {
     std::filesystem::path model_dir;  ///< PartyOptions::model_dir of the members
     std::filesystem::path out_dir;    ///< PartyOptions::out_dir of all
     actors::CommonSink on_common;     ///< PartyOptions::on_common of the members
+    bool trains = false;              ///< it is a training, which may have an arbiter
     bool verbose = false;
     bool quiet = false;
     /// Called in this thread.

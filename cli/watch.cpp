@@ -33,11 +33,12 @@ using std::chrono::milliseconds;
 constexpr auto file_patience = milliseconds(2000);
 constexpr auto mlflow_patience_more = milliseconds(3000);
 
-/// The members of a training by their numbers.
+/// The members of a training by their numbers, and its arbiter.
 std::vector<std::string> members_of(const config::Config& config) {
     std::vector<std::string> names;
     for (std::uint64_t rank = 0; rank < config.run.world_size; ++rank)
         names.push_back(config::member_name(rank));
+    if (config::has_arbiter(config)) names.emplace_back(config::arbiter_name);
     return names;
 }
 

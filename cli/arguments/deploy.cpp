@@ -16,7 +16,7 @@ CLI::App& add_agent_command(CommandLine& line, CLI::App& above, AgentArguments::
         line.chosen = line.agent;
         line.any = true;
     });
-    on.add_option("--role", agent.role, "broker, master or member")->type_name("ROLE");
+    on.add_option("--role", agent.role, "broker, master, member or arbiter")->type_name("ROLE");
     add_number(on, "--rank", agent.rank, "of a member")->type_name("R");
     if (action != AgentArguments::Action::start)
         on.add_option("--run-id", agent.run_id, "of what `launch --podman --keep` left")

@@ -69,7 +69,7 @@ void add_actor_app(CLI::App& on, ActorArguments& actor) {
 void add_actor(CommandLine& line) {
     ActorArguments& actor = line.actor;
     CLI::App& on = line.command(
-        line.app, "actor", "Take part in runs as master or member.",
+        line.app, "actor", "Take part in runs as master, member or arbiter.",
         "Every flag may be an environment variable instead: VFLBUS_ROLE, VFLBUS_RANK,\n"
         "VFLBUS_BROKER, VFLBUS_CONFIG, VFLBUS_MODEL_EPOCHS, ... (docs/operating.md).\n"
         "Examples:\n"
@@ -77,10 +77,11 @@ void add_actor(CommandLine& line) {
         "  vflbus actor --role member --rank 0 --config conf/parties/member-0.toml\n"
         "  vflbus actor --role member --rank 1 --config conf/parties/member-1.toml --once\n"
         "  VFLBUS_ROLE=member VFLBUS_RANK=1 vflbus actor --once    and VFLBUS_CONFIG\n"
+        "  vflbus actor --role arbiter --broker tcp://10.0.0.1:7423    no data; opens gradients\n"
         "  vflbus actor --role member --app ./client.so            apps; needs no rank\n"
         "  vflbus actor --role serverapp --app ./server.so --run-config rounds=3",
         actor);
-    on.add_option("--role", actor.role, "master, member or serverapp")->type_name("ROLE");
+    on.add_option("--role", actor.role, "master, member, arbiter or serverapp")->type_name("ROLE");
     add_number(on, "--rank", actor.rank, "of a member, 0 to world_size - 1")->type_name("R");
     on.add_flag("--once", actor.once, "a member ends with its first run, and its exit code")
         ->envname("VFLBUS_ONCE");

@@ -73,7 +73,7 @@ observe::ProgressState progress_of(const MasterHalf& model, std::uint64_t step, 
     state.epoch = std::min(next.epoch, next.epochs);
     state.step = step;
     state.steps = model.converges() ? 0 : model.steps();
-    state.loss = loss;
+    if (model.knows_loss()) state.loss = loss;
     return state;
 }
 

@@ -674,9 +674,11 @@ class MemberApp {
         request.use = use_of(purpose);
         request.agreed_text = invitation.agreed;
         request.agreed = agreed;
-        request.parties = invitation.participants.size() + 1;
-        for (const bus::Participant& one : invitation.participants)
+        request.parties = 1;  // with data: an arbiter has none
+        for (const bus::Participant& one : invitation.participants) {
+            if (one.role == "member") ++request.parties;
             request.participants.push_back(policy::participant_text(one.name, one.role, one.rank));
+        }
         return request;
     }
 

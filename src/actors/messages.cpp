@@ -92,6 +92,10 @@ std::string name_of(MessageType type) {
             return "load_model";
         case round:
             return "round";
+        case arbiter_key:
+            return "arbiter_key";
+        case open:
+            return "open";
         default:
             return "message " + std::to_string(type);
     }

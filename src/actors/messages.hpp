@@ -43,6 +43,9 @@ inline constexpr MessageType solve = 20;
 inline constexpr MessageType evaluate = 21;
 inline constexpr MessageType load_model = 22;
 inline constexpr MessageType round = 23;
+/// Of protocol arbitered: training/linear/arbitered.hpp.
+inline constexpr MessageType arbiter_key = 41;
+inline constexpr MessageType open = 42;
 
 /// "step"; "message 77" when it is none of ours.
 std::string name_of(MessageType type);

@@ -17,6 +17,10 @@ std::string_view name_of(Purpose purpose) noexcept {
     return "unknown";
 }
 
+bool needs_arbiter(const config::AgreedHalf& agreed, Purpose purpose) noexcept {
+    return purpose == Purpose::train && config::has_arbiter(agreed);
+}
+
 std::string with_purpose(Purpose purpose, std::string_view canonical) {
     std::string out;
     if (purpose != Purpose::train) out = std::string(key).append(name_of(purpose)) + "\n";

@@ -7,10 +7,14 @@
 #include <utility>
 
 #include "base/errc.hpp"
+#include "config/config.hpp"
 
 namespace vflbus::actors {
 
 enum class Purpose : std::uint8_t { train, check, predict };
+
+/// Whether a run of this purpose invites an arbiter: only trainings have anything for it to open.
+bool needs_arbiter(const config::AgreedHalf& agreed, Purpose purpose) noexcept;
 
 /// "train", "check" or "predict".
 std::string_view name_of(Purpose purpose) noexcept;

@@ -139,7 +139,8 @@ Task<> settle(Run& run, Fit& fit, std::uint64_t step, double loss) {
     const LossCurve& curve = run.commits().curve();
     if (model.converges()) note_loss(run, model, last.prefix, step, loss);
     // whoever asks for metrics on the way has a curve of their own
-    if (curve.due(step) && run.config().model.report_train_metrics_iteration == 0)
+    if (model.knows_loss() && curve.due(step) &&
+        run.config().model.report_train_metrics_iteration == 0)
         note_loss(run, model, last.prefix, step, curve.mean());
     run.report_step(progress_of(model, step, loss));
     co_await evaluate(run, model, fit.labels, step, last);
@@ -183,6 +184,8 @@ void report_end(Run& run, const MasterHalf& model, const Labels& labels, const E
         report.iterations = convergence->iterations;
     }
     report.notes.clear();
+    if (const std::string weak = weakness(run.config().run); !weak.empty())
+        report.notes.push_back("protocol arbitered" + weak);
     const config::DataConfig& data = run.config().data;
     if (report.rows_test == 0 && data.test_fraction > 0 && data.folds == 0)
         note(run, last.prefix,
@@ -194,12 +197,12 @@ void report_end(Run& run, const MasterHalf& model, const Labels& labels, const E
 
 void warn_of_empty_parties(const Run& run) {
     for (const auto& party : run.report().parties)
-        if (party.features == 0)
+        if (party.features == 0 && party.role != "arbiter")
             run.log(party.role == "master" ? Level::info : Level::warn,
                     party.name + " has no features in the model");
     std::vector<std::uint64_t> features;
     for (const auto& party : run.report().parties)
-        if (party.role != "master") features.push_back(party.features);
+        if (party.role == "member") features.push_back(party.features);
     if (const std::string lonely = lonely_notice(run.config(), features); !lonely.empty())
         run.log(Level::warn, lonely);
 }

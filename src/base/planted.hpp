@@ -71,6 +71,8 @@ enum class PlantedBug : std::uint8_t {
     right_not_checked,
     associated_left_out,
     ending_forgotten,
+    arbiter_mask_left_out,
+    arbiter_mask_used_twice,
 };
 
 extern PlantedBug planted_bug;

@@ -189,10 +189,42 @@ void check_early_stopping(const Config& config, Problems& problems) {
                      "test it; the nearest is data.folds = 0 with data.test_fraction");
 }
 
+/// Protocol arbitered: what it is built for, and its keys.
+void check_arbitered(const Config& config, Problems& problems) {
+    const RunConfig& run = config.run;
+    const ModelConfig& model = config.model;
+    const std::string with = " does not go with run.protocol = \"arbitered\"";
+    if (run.he_key_bits % 128 != 0)
+        problems.add(at(config, {"run.he_key_bits"}) + "run.he_key_bits = " +
+                     std::to_string(run.he_key_bits) + " is no multiple of 128");
+    else if (run.he_key_bits < 2048 && !run.insecure_testing)
+        problems.add(at(config, {"run.he_key_bits"}) +
+                     "run.he_key_bits = " + std::to_string(run.he_key_bits) +
+                     " protects nothing: keys of 512 bits are factored in hours. State 2048 or "
+                     "3072; run.insecure_testing = true takes short keys, for tests");
+    if (run.protocol != Protocol::arbitered) return;
+    if (model.name != ModelName::linear)
+        problems.add(at(config, {"model.name", "run.protocol"}) + "model.name = " +
+                     quote(name_of(model.name)) + with + ", which trains linear models");
+    else if (model.solver != Solver::sgd && model.solver != Solver::adam)
+        problems.add(at(config, {"model.solver", "run.protocol"}) +
+                     "model.solver = " + quote(name_of(model.solver)) + with +
+                     ", which trains by mini-batches: the nearest are \"sgd\" and \"adam\"");
+    if (model.task == Task::softmax)
+        problems.add(at(config, {"model.task", "run.protocol"}) + "model.task = \"softmax\"" +
+                     with +
+                     ", whose residuals are linear in the scores: the nearest are "
+                     "\"logistic\" and \"multilabel\"");
+    if (model.class_weights.rule != ClassWeights::Rule::none)
+        problems.add(at(config, {"model.class_weights", "run.protocol"}) + "model.class_weights" +
+                     with + ": nobody can weight a row whose residual nobody sees; leave it out");
+}
+
 }  // namespace
 
 void check_agreed(const Config& config, Problems& problems) {
     const ModelConfig& model = config.model;
+    check_arbitered(config, problems);
     check_solver(config, problems);
     if (model.sequential && model.task != Task::linear)
         problems.add(at(config, {"model.sequential", "model.task"}) +

@@ -20,7 +20,9 @@ namespace vflbus::config {
 
 // -- the agreed half --------------------------------------------------------------
 
-enum class Protocol : std::uint8_t { honest, masked, encrypted };
+enum class Protocol : std::uint8_t { honest, masked, encrypted, arbitered };
+/// What numbers that the arbiter alone reads are encrypted with (protocol arbitered).
+enum class Encryption : std::uint8_t { rlwe, paillier, none };
 using vflbus::Task;
 enum class Solver : std::uint8_t { lbfgs, sgd, adam, sequential, adamw };
 enum class ModelName : std::uint8_t { linear, mlp, resnet };
@@ -36,6 +38,7 @@ enum class Alignment : std::uint8_t { hashed, psi };
 
 /// The name as it stands in a configuration, e.g. "logistic".
 std::string_view name_of(Protocol value) noexcept;
+std::string_view name_of(Encryption value) noexcept;
 using vflbus::name_of;  // of a Task
 std::string_view name_of(Solver value) noexcept;
 std::string_view name_of(Optimizer value) noexcept;
@@ -45,6 +48,13 @@ std::string_view name_of(ActivationName value) noexcept;
 std::string_view name_of(NormName value) noexcept;
 std::string_view name_of(Duplicates value) noexcept;
 std::string_view name_of(Alignment value) noexcept;
+
+/// The node of the party without data that opens what others have hidden (protocol arbitered).
+inline constexpr const char* arbiter_name = "arbiter";
+
+struct AgreedHalf;
+/// Whether a training of this configuration has an arbiter.
+bool has_arbiter(const AgreedHalf& agreed) noexcept;
 
 /// `"none"`, `"balanced"`, or one positive number per class.
 struct ClassWeights {
@@ -57,6 +67,9 @@ struct ClassWeights {
 struct RunConfig {
     std::uint64_t seed = 1;  ///< at most 2^53
     Protocol protocol = Protocol::honest;
+    Encryption he = Encryption::rlwe;
+    std::uint64_t he_key_bits = 2048;
+    bool insecure_testing = false;  ///< keys that protect nothing are taken
     std::uint64_t world_size = 0;  ///< members, the master not counted; 0: not known here
     std::string experiment_label;
     friend bool operator==(const RunConfig&, const RunConfig&) = default;

@@ -139,6 +139,9 @@ meaning:
   `logistic` and `multilabel`;
 - `poisson`, `gamma` and `tweedie` with a network or a protocol other than `honest`; `exposure` with
   any other task;
+- `run.protocol = "arbitered"` with a network, a solver other than `sgd` and `adam`, `softmax` or
+  `model.class_weights`; `run.he_key_bits` that is no multiple of 128, or below 2048 without
+  `run.insecure_testing`;
 - `model.early_stopping` with a metric that the task does not have, a protocol other than `honest`, or
   `data.folds`;
 - one label with `multilabel`, several with any other task, a label at a member;

@@ -9,7 +9,8 @@ namespace {
 using std::string_view;
 
 // In the order of the enumerations.
-constexpr string_view protocols[] = {"honest", "masked", "encrypted"};
+constexpr string_view protocols[] = {"honest", "masked", "encrypted", "arbitered"};
+constexpr string_view encryptions[] = {"rlwe", "paillier", "none"};
 constexpr string_view solvers[] = {"lbfgs", "sgd", "adam", "sequential", "adamw"};
 constexpr string_view model_names[] = {"linear", "mlp", "resnet"};
 constexpr string_view combinations[] = {"concat", "sum", "mean"};
@@ -72,12 +73,36 @@ constexpr Key key_table[] = {
      .name = "protocol",
      .type = Type::choice,
      .field = ENUM_IN_CONFIG(run.protocol),
-     .doc = "How sums of scores are reached (docs/privacy.md). With honest, partial scores and "
-            "residuals travel in the clear; with masked, the master learns only the sum of the "
-            "members' scores; with encrypted, members do not see the residuals either; "
-            "arbitered is not built yet.",
+     .doc =
+         "How sums of scores are reached (docs/privacy.md). With honest, partial scores and "
+         "residuals travel in the clear; with masked, the master learns only the sum of the "
+         "members' scores; with encrypted, members do not see the residuals either; with "
+         "arbitered, nobody sees scores or residuals while it trains, and an arbiter without data "
+         "opens gradients that it cannot read.",
      .choices = protocols,
      .default_note = "`\"encrypted\"` with bus.certificates, otherwise `\"honest\"`"},
+    {.section = "run",
+     .name = "he",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(run.he),
+     .doc = "What protocol arbitered encrypts with (docs/privacy.md): rlwe, lattices, is a hundred "
+            "times faster; paillier tells its key to nobody who asks for wrong products. none hides "
+            "nothing from anybody: it is for finding faults.",
+     .choices = encryptions},
+    {.section = "run",
+     .name = "he_key_bits",
+     .type = Type::integer,
+     .field = IN_CONFIG(run.he_key_bits),
+     .doc = "Bits of a Paillier key, a multiple of 128: 2048, or 3072 for what must stay secret "
+            "beyond 2030. Fewer than 2048 protect nothing, and need insecure_testing.",
+     .unit = "bits",
+     .min = 512,
+     .max = 4096},
+    {.section = "run",
+     .name = "insecure_testing",
+     .type = Type::boolean,
+     .field = IN_CONFIG(run.insecure_testing),
+     .doc = "Takes keys that are too short to protect anything; each report says so."},
     {.section = "run",
      .name = "world_size",
      .type = Type::integer,
@@ -125,7 +150,8 @@ constexpr Key key_table[] = {
      .choices = solvers,
      .default_note = "`\"lbfgs\"`; where it is not stated, but one of `optimizer`, "
                      "`learning_rate`, `momentum`, `adam_*`, `weight_decay`, `epochs`, "
-                     "`batch_size` or `shuffle` is: what `optimizer` says. Of networks "
+                     "`batch_size` or `shuffle` is, or `run.protocol` is `arbitered`: what "
+                     "`optimizer` says. Of networks "
                      "`\"adamw\"`, or what `optimizer` says"},
     {.section = "model",
      .name = "sequential",
@@ -1159,6 +1185,9 @@ std::span<const Section> sections() noexcept {
 
 string_view name_of(Protocol value) noexcept {
     return choice_of(protocols, value);
+}
+string_view name_of(Encryption value) noexcept {
+    return choice_of(encryptions, value);
 }
 string_view name_of(Solver value) noexcept {
     return choice_of(solvers, value);

@@ -175,7 +175,8 @@ class Loader {
         const std::string* const role = variable("VFLBUS_ROLE");
         const std::string* const rank = variable("VFLBUS_RANK");
         if (role && *role != "member") {
-            const std::vector<std::string> roles{"master", "member", "serverapp", "broker"};
+            const std::vector<std::string> roles{"master", "member", "arbiter", "serverapp",
+                                                 "broker"};
             if (std::ranges::find(roles, *role) == roles.end()) {
                 const std::string near = near_one(*role, roles);
                 problems_.add("VFLBUS_ROLE: " + quote(*role) +
@@ -482,6 +483,10 @@ bool Config::stated(std::string_view key) const {
 std::string Config::origin_of(std::string_view key) const {
     const auto found = origins.find(std::string(key));
     return found == origins.end() ? "the default" : found->second;
+}
+
+bool has_arbiter(const AgreedHalf& agreed) noexcept {
+    return agreed.run.protocol == Protocol::arbitered;
 }
 
 bool Config::has_agreed_half() const {

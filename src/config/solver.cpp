@@ -199,7 +199,8 @@ void resolve_solver(Config& config, Problems& problems) {
     else if (is_network(model))
         model.solver =
             config.stated("model.optimizer") ? solver_of(model.optimizer) : Solver::adamw;
-    else if (!first_stated(config, mini_batch_keys).empty())
+    else if (!first_stated(config, mini_batch_keys).empty() ||
+             config.run.protocol == Protocol::arbitered)
         model.solver = solver_of(model.optimizer);
     if (is_network(model)) fill_network_defaults(config);
     if (model.solver == Solver::sequential && !config.stated("model.batch_size"))

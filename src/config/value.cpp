@@ -306,9 +306,6 @@ std::string assign_choice(const Key& key, const std::string& text, Field field) 
             *std::get<std::string*>(field) = text;
         return {};
     }
-    if (key.section == "run" && key.name == "protocol" && text == "arbitered")
-        return " = " + shown(text) +
-               " is not built yet; the nearest that is there is \"encrypted\"";
     const std::vector<std::string> names(key.choices.begin(), key.choices.end());
     std::string near = nearest(text, names);
     return " = " + shown(text) + " is unknown: it must be " + allowed(key) + "; the " +

@@ -413,7 +413,11 @@ Result<> Head::forward_backward(ConstMatrixView z, std::span<const RowIndex> row
                                         ") or standardize the columns.");
     std::vector<double> slope(intercept_.size());
     if (!slope.empty()) column_sums(out.residual, slope);
-    optimizer_.step(intercept_, slope);
+    return step_intercept(slope);
+}
+
+Result<> Head::step_intercept(std::span<const double> gradient) {
+    optimizer_.step(intercept_, gradient.first(intercept_.size()));
     if (!all_finite(intercept_))
         return fail(Errc::diverged, "the intercept is no longer finite after step " +
                                         std::to_string(steps()) +

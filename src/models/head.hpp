@@ -135,6 +135,10 @@ class Head {
     /// The same into a HeadStep that is used again.
     Result<> forward_backward(ConstMatrixView z, std::span<const RowIndex> rows, HeadStep& out);
 
+    /// Steps the intercept alone, with a gradient that was reached otherwise (one number for each
+    /// output; ignored without an intercept). Errors: diverged.
+    Result<> step_intercept(std::span<const double> gradient);
+
     /// Loss alone, nothing is stepped (not finite when z is not).
     double loss(ConstMatrixView z, std::span<const RowIndex> rows) const;
 

@@ -26,7 +26,7 @@ struct LeftOutColumn {
 
 struct PartyReport {
     std::string name;
-    std::string role;                   ///< "master" or "member"
+    std::string role;                   ///< "master", "member" or "arbiter"
     std::optional<std::uint32_t> rank;  ///< members only
     std::uint64_t rows = 0;             ///< in its table
     std::uint64_t rows_matched = 0;     ///< of those, in all other tables as well
@@ -95,7 +95,7 @@ struct RunReport {
     std::string started;  ///< UTC, 2026-02-03T04:05:06Z
     std::string finished;
 
-    std::vector<PartyReport> parties;  ///< master first, then members by rank
+    std::vector<PartyReport> parties;  ///< master first, then members by rank, an arbiter last
     std::uint64_t rows_common = 0;
     std::uint64_t rows_train = 0;
     std::uint64_t rows_test = 0;

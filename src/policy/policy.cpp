@@ -14,7 +14,6 @@ namespace vflbus::policy {
 namespace {
 
 constexpr std::array<std::string_view, 4> use_names{"train", "predict", "check", "app"};
-/// Also those that are not built yet: a policy may allow or forbid them before they are.
 constexpr std::array<std::string_view, 4> protocol_names{"honest", "masked", "encrypted",
                                                          "arbitered"};
 

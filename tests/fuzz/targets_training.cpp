@@ -6,6 +6,7 @@
 #include "actors/model_file.hpp"
 #include "actors/run/commit_file.hpp"
 #include "actors/run/run_record.hpp"
+#include "actors/training/linear/arbitered.hpp"
 #include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/lbfgs/messages.hpp"
 #include "actors/training/linear/part.hpp"
@@ -28,7 +29,7 @@ bool read_tensor(const TensorView& tensor) {
 }
 
 bool try_training(std::span<const std::uint8_t> input) {
-    const auto [kind, body] = choose(input, 24);
+    const auto [kind, body] = choose(input, 28);
     const auto tensor_of = [](const auto& decoded, auto... parts) {
         return decoded && (read_tensor((*decoded).*parts) && ...);
     };
@@ -79,6 +80,18 @@ bool try_training(std::span<const std::uint8_t> input) {
                              &linear::ProductRequest::settings);
         case 23:
             return linear::decode_product_reply(body).has_value();
+        case 24:
+            return round_trip(body, linear::decode_arbiter_key_request, encoded_again);
+        case 25:
+            return round_trip(body, linear::decode_share_setup, encoded_again);
+        case 26:
+            return round_trip(body, linear::decode_open_request, encoded_again);
+        case 27: {
+            const auto opened = linear::decode_open_reply(body);
+            if (!opened) return false;
+            for (const TensorView& numbers : *opened) read_tensor(numbers);
+            return true;
+        }
         case 20: {
             const auto asked = linear::decode_iterate_request(body);
             if (!asked) return false;
@@ -98,6 +111,7 @@ std::vector<Bytes> training_seeds() {
     BeginReply begun;
     begun.left_out = {{data::LeftOutKind{}, 1}};
     const StoredCommit stored{12, {}};
+    const Bytes answer(20, 2);
     return {
         seed(0, encode_empty()),
         seed(1, encode(AlignRequest{TableKind::train})),
@@ -123,6 +137,10 @@ std::vector<Bytes> training_seeds() {
         seed(21, linear::encode_iterated(view, view)),
         seed(22, linear::encode(linear::ProductRequest{3, {}, 20, {}, {}}, view)),
         seed(23, linear::encode_product_reply({})),
+        seed(24, encode(linear::ArbiterKeyRequest{256, 1, 100, {}})),
+        seed(25, encode(linear::ShareSetup{{15, -3}, {}, Bytes(20, 1)})),
+        seed(26, encode(linear::OpenRequest{3, {2, 0}, {Body(answer), {}}})),
+        seed(27, linear::encode_open_reply({{1, 2}, {}})),
     };
 }
 

@@ -166,9 +166,9 @@ TEST_CASE("keys that make no sense", "[bad_input]") {
     spit(dir / "typo.toml", replaced(slurp(dir / "run.toml"), "epochs", "epocks"));
     const Finished typo = run(dir, {"launch", "--local", "--config", "typo.toml"});
     check_failure(dir, typo, 2, {"typo.toml:6", "epocks", "epochs"});
-    const Finished protocol =
-        run(dir, {"launch", "--local", "--config", "run.toml", "--set", "run.protocol=arbitered"});
-    check_failure(dir, protocol, 2, {"arbitered"});
+    const Finished protocol = run(dir, {"launch", "--local", "--config", "run.toml", "--set",
+                                        "run.protocol=arbitered", "--set", "model.solver=lbfgs"});
+    check_failure(dir, protocol, 2, {"arbitered", "sgd"});
 }
 
 TEST_CASE("a member that never comes is named", "[bad_input]") {

@@ -58,6 +58,32 @@ TEST_CASE("launch goes on when each of its children is killed", "[recovery][shor
     CHECK(left_behind(dir) == "");
 }
 
+TEST_CASE("a training goes on when its arbiter is killed, over tcp with keys", "[recovery]") {
+    // (nothing is encrypted here: the kills are what counts, and steps take less)
+    const Words arbitered{"--set", "run.protocol=arbitered", "--set", "run.he=none"};
+    const Models expected = undisturbed(arbitered);
+    const TempDir dir;
+    make_example(dir);
+    Process process(dir, launch(dir, "runs", with(arbitered, {"--transport", "tcp"})));
+    const fs::path run = run_dir(dir, "runs");
+    for (const std::string victim : {"arbiter", "master"}) {
+        INFO(victim << "\n" << process.err());
+        REQUIRE(commits_beyond(process, run, record(run).step));
+        const std::uint64_t term = record(run).term;
+        const pid_t pid = child_of(process, victim);
+        REQUIRE(pid > 0);
+        REQUIRE(::kill(pid, SIGKILL) == 0);
+        REQUIRE(process.await_output(victim + " was ended by signal 9", true));
+        REQUIRE(await(process, [&] { return record(run).term > term; }));
+    }
+    const Finished finished = process.wait();
+    INFO(finished.err);
+    CHECK(finished.exit_code == 0);
+    CHECK(models(run) == expected);
+    CHECK(finished.out.find("NOTHING IS ENCRYPTED") != std::string::npos);
+    CHECK(left_behind(dir) == "");
+}
+
 TEST_CASE("a cross-validation goes on in the fold in which somebody was killed", "[recovery]") {
     const TempDir dir;
     make_example(dir);

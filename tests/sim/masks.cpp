@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "actors/training/linear/arbitered.hpp"
 #include "base/rng.hpp"
 #include "privacy/masks/masks.hpp"
 #include "privacy/rlwe/cipher.hpp"
@@ -56,6 +57,28 @@ void note_opened(std::span<const std::int64_t> errors) {
         mask_seen = "nothing floods the noise of encrypted answers";
 }
 
+/// What an arbiter has opened of each party last.
+std::map<std::size_t, std::vector<std::uint64_t>> arbiter_read;
+
+/// Sums over a batch are below 2^50: numbers under masks, and differences of two that are under
+/// different masks, are so small with a probability of 2^-13 each.
+bool all_small(const std::vector<std::uint64_t>& numbers) {
+    return std::ranges::all_of(numbers, [](std::uint64_t number) {
+        return std::abs(static_cast<std::int64_t>(number)) <= std::int64_t{1} << 50;
+    });
+}
+
+void note_opened_by_arbiter(std::size_t party, std::span<const std::uint64_t> opened) {
+    if (opened.size() < 3) return;  // too few to tell
+    const std::vector<std::uint64_t> numbers(opened.begin(), opened.end());
+    if (all_small(numbers)) mask_seen = "the arbiter reads a gradient";
+    const std::vector<std::uint64_t> last = std::exchange(arbiter_read[party], numbers);
+    if (last.size() != numbers.size()) return;
+    std::vector<std::uint64_t> apart(numbers);
+    for (std::size_t i = 0; i < apart.size(); ++i) apart[i] -= last[i];
+    if (all_small(apart)) mask_seen = "the arbiter reads how a gradient has changed";
+}
+
 constexpr privacy::rlwe::Watch answer_watch{note_hidden, note_opened};
 
 }  // namespace
@@ -65,6 +88,8 @@ MaskWatch::MaskWatch(std::uint64_t seed) {
     mask_seen.clear();
     answer_masks.clear();
     opened_numbers = far_numbers = 0;
+    arbiter_read.clear();
+    actors::linear::watch_opened(note_opened_by_arbiter);
     mask_bytes = Rng(mix_seed(seed, 0x6d61736b));
     privacy::use_random_source(draw_bytes);
     privacy::watch_streams(note_use);
@@ -74,6 +99,7 @@ MaskWatch::~MaskWatch() {
     privacy::use_random_source(nullptr);
     privacy::watch_streams(nullptr);
     privacy::rlwe::watch_answers(nullptr);
+    actors::linear::watch_opened(nullptr);
 }
 std::string MaskWatch::violation() const {
     return mask_seen;

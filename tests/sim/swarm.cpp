@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "actors/alignment/psi_messages.hpp"
+#include "actors/arbiter.hpp"
 #include "actors/member.hpp"
 #include "actors/messages.hpp"
 #include "actors/run/run_record.hpp"
@@ -74,6 +75,7 @@ void Swarm::build(std::uint64_t seed) {
     world_.add_node("master-a", "master", -1, master(twin_master), false);
     build_strangers(seed);
     build_hostile(seed);
+    build_arbiter(seed);
     world_.give_rights("visitor", 0xff);
     visit();
     if (plan_.faults > 0) plan_next_fault();
@@ -128,6 +130,51 @@ void Swarm::setup_guest(actors::NodeCore& core) {
         return Result<actors::Bytes>(answer_to(m.content, "guest", incarnation));
     });
     answer_queries(guest, core);
+    core.serve(std::move(app));
+}
+
+/// What strikes it has a draw of its own: the stories of seeds without one stay as they are.
+void Swarm::build_arbiter(std::uint64_t seed) {
+    if (!has_arbiter()) return;
+    world_.add_node("arbiter", "arbiter", -1,
+                    [this](actors::NodeCore& core) { setup_arbiter(core); });
+    if (plan_.faults == 0) return;
+    Rng strikes(mix_seed(seed, 5000));
+    for (int i = 0; i < 3; ++i) {
+        const Duration at = milliseconds(100 + strikes.below(6'000));
+        const Duration back = milliseconds(20 + strikes.below(3'000));
+        const bool dies = strikes.below(3) != 0;
+        world_.after(at, [this, back, dies] {
+            if (healed_ || !world_.running(arbiter)) return;
+            ++count(dies ? "arbiter killed" : "arbiter's connection cut");
+            if (dies)
+                world_.kill(arbiter, back);
+            else
+                world_.partition(arbiter, back);
+        });
+    }
+}
+
+void Swarm::setup_arbiter(actors::NodeCore& core) {
+    actors::ArbiterOptions options;
+    options.log = [this](observe::log::Level, const RunId& run, const std::string& text) {
+        on_log(run, text);
+    };
+    const actors::ClientApp opens = actors::make_arbiter_app(std::move(options));
+    actors::ClientApp app = opens;
+    app.on_join([this, opens](actors::Context& context) -> Result<> {
+        if (context.invitation().agreed != questions) return opens.join(context);
+        join_questions(context);
+        return {};
+    });
+    app.on_end([opens](const actors::Ending& ending, actors::Context& context) {
+        if (context.invitation().agreed != questions) opens.end(ending, context);
+    });
+    app.on(question,
+           [incarnation = world_.incarnation(arbiter)](const Message& m, actors::Context&) {
+               return Result<actors::Bytes>(answer_to(m.content, "arbiter", incarnation));
+           });
+    answer_queries(arbiter, core);
     core.serve(std::move(app));
 }
 
@@ -469,7 +516,7 @@ void Swarm::watch_progress() {
         Progress& progress = progress_[i];
         if (progress.value != value) progress = {value, world_.now()};
         if (world_.now() - std::max(progress.at, world_.calm_from()) <= standstill) continue;
-        for (std::size_t p = 0; p < places; ++p)
+        for (std::size_t p = 0; p < present(); ++p)
             if (world_.core(p) != nullptr) world_.tell(world_.describe(p));
         world_.violate("with nothing broken, " + world_.name(place) + " does not get on");
     }
@@ -499,7 +546,7 @@ void Swarm::run() {
         healing_time);
     if (!world_.violation().empty()) return;
     if (!in_time) {
-        for (std::size_t place = 0; place < places; ++place) world_.tell(world_.describe(place));
+        for (std::size_t place = 0; place < present(); ++place) world_.tell(world_.describe(place));
         world_.tell(asker_->open_questions());
         return world_.violate("not everything came to its end within bounded time");
     }
@@ -512,7 +559,7 @@ void Swarm::finish() {
     const auto quiet = [this] {
         std::size_t left = world_.broker() == nullptr ? 1 : world_.broker()->runs();
         left += visitor_->waits() ? 1 : 0;
-        for (std::size_t place = 0; place < places; ++place)
+        for (std::size_t place = 0; place < present(); ++place)
             if (world_.core(place) != nullptr) left += world_.core(place)->runs();
         return left == 0;
     };
@@ -520,7 +567,7 @@ void Swarm::finish() {
         std::string who;
         if (world_.broker() != nullptr && world_.broker()->runs() != 0) who += " at the broker";
         if (visitor_->waits()) who += " at the visitor, who waits for an answer";
-        for (std::size_t place = 0; place < places; ++place)
+        for (std::size_t place = 0; place < present(); ++place)
             if (world_.core(place) != nullptr && world_.core(place)->runs() != 0)
                 who += " at " + world_.name(place);
         world_.violate("something of a run is left in memory:" + who);

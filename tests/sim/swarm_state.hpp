@@ -26,7 +26,8 @@ inline constexpr std::size_t network_variant = 6;    ///< a split network
 inline constexpr std::size_t psi_variant = 7;        ///< with private set intersection
 inline constexpr std::size_t encrypted_variant = 8;  ///< mini-batches with encrypted residuals
 inline constexpr std::size_t encrypted_lbfgs_variant = 9;
-inline constexpr std::size_t variants = 10;
+inline constexpr std::size_t arbitered_variant = 10;  ///< with an arbiter, encrypted or not
+inline constexpr std::size_t variants = 11;
 /// Of every seed, at least.
 inline constexpr std::uint64_t steps_least = 200;
 inline constexpr std::size_t faults_least = 10;
@@ -143,8 +144,14 @@ class Swarm {
     static constexpr std::size_t honest_places = 10;
     static constexpr std::size_t hostile_member = 10;  ///< member-2
     static constexpr std::size_t hostile_owner = 11;
-    static constexpr std::size_t victim = 12;  ///< a master whose third member is hostile
-    static constexpr std::size_t places = 13;
+    static constexpr std::size_t victim = 12;   ///< a master whose third member is hostile
+    static constexpr std::size_t arbiter = 13;  ///< only where a training has one
+    static constexpr std::size_t places = 14;
+    [[nodiscard]] bool has_arbiter() const noexcept {
+        return plan_.variant[0] == arbitered_variant || plan_.variant[1] == arbitered_variant;
+    }
+    /// Places that this world has.
+    [[nodiscard]] std::size_t present() const noexcept { return has_arbiter() ? places : arbiter; }
 
     struct Machine {
         std::unique_ptr<Disk> disk;
@@ -189,6 +196,8 @@ class Swarm {
     void join_questions(actors::Context& context);
     void setup_guest(actors::NodeCore& core);
     void visit();
+    void build_arbiter(std::uint64_t seed);
+    void setup_arbiter(actors::NodeCore& core);
     void setup_member(std::size_t place, actors::NodeCore& core);
     Result<> join_watched(std::size_t place, std::uint64_t incarnation,
                           const actors::ClientApp& trains, actors::Context& context);

@@ -137,7 +137,8 @@ void Alignment::report(TableKind kind) {
     if (kind != TableKind::test) {
         observe::RunReport& report = run_->results();
         report.rows_common = table.rows;
-        for (std::size_t p = 0; p < report.parties.size(); ++p) {
+        // (an arbiter, behind the members, has no table)
+        for (std::size_t p = 0; p <= table.of_members.size(); ++p) {
             auto& party = report.parties[p];
             party.rows = p == 0 ? own_->table(kind)->rows() : table.of_members[p - 1].rows;
             party.rows_matched = table.common;

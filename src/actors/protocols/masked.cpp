@@ -56,14 +56,28 @@ Failure wrong_shape(std::size_t rows, std::size_t cols, std::size_t wanted_rows,
                 std::to_string(wanted_rows) + " x " + std::to_string(wanted_cols) + " belong"};
 }
 
+std::string arbitered_notice(std::uint64_t members) {
+    return std::string(
+               "protocol arbitered: while it trains nobody sees scores or residuals, and every "
+               "party "
+               "the gradient of its own columns alone; the arbiter opens random numbers, but "
+               "together with any party it could read that party's messages; of the rows that are "
+               "evaluated the master sees ") +
+           (members == 1
+                ? "the member's partial scores, as with a single member there is nobody to "
+                  "share a mask with"
+                : "the sum of the members' partial scores and no member's own");
+}
+
 // -- the master's half ----------------------------------------------------------------
 
 class MaskedMaster final : public MasterProtocol {
   public:
-    explicit MaskedMaster(bool encrypted) : encrypted_(encrypted) {}
-    std::string_view name() const noexcept override { return encrypted_ ? "encrypted" : "masked"; }
+    explicit MaskedMaster(config::Protocol protocol) : protocol_(protocol) {}
+    std::string_view name() const noexcept override { return config::name_of(protocol_); }
     std::string notice(std::uint64_t members) const override {
-        if (encrypted_)
+        if (protocol_ == config::Protocol::arbitered) return arbitered_notice(members);
+        if (protocol_ == config::Protocol::encrypted)
             return std::string("protocol encrypted: the master sees ") +
                    (members == 1 ? "the member's partial scores, as with a single member there is "
                                    "nobody to share a mask with"
@@ -125,7 +139,8 @@ class MaskedMaster final : public MasterProtocol {
 
     Result<models::ConstMatrixView> outgoing(const Stamp&,
                                              models::ConstMatrixView residual) override {
-        VFLBUS_ASSERT(!encrypted_, "residuals are encrypted before they are sent");
+        VFLBUS_ASSERT(protocol_ == config::Protocol::masked,
+                      "residuals are encrypted before they are sent");
         return residual;
     }
     Hash256 public_seed(std::size_t rank, std::uint64_t use) const override {
@@ -153,7 +168,7 @@ class MaskedMaster final : public MasterProtocol {
         return {};
     }
 
-    bool encrypted_;
+    config::Protocol protocol_;
     std::size_t parties_ = 0;
     privacy::Nonce nonce_{};
     std::vector<std::uint8_t> keys_;  ///< public ones, by rank
@@ -253,10 +268,13 @@ privacy::FixedPoint format_of(const Stamp& stamp) noexcept {
 }
 
 std::unique_ptr<MasterProtocol> make_masked_master() {
-    return std::make_unique<MaskedMaster>(false);
+    return std::make_unique<MaskedMaster>(config::Protocol::masked);
 }
 std::unique_ptr<MasterProtocol> make_encrypted_master() {
-    return std::make_unique<MaskedMaster>(true);
+    return std::make_unique<MaskedMaster>(config::Protocol::encrypted);
+}
+std::unique_ptr<MasterProtocol> make_arbitered_master() {
+    return std::make_unique<MaskedMaster>(config::Protocol::arbitered);
 }
 std::unique_ptr<MemberProtocol> make_masked_member(std::uint64_t members) {
     return std::make_unique<MaskedMember>(members);

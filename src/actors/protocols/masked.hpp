@@ -22,6 +22,8 @@ std::unique_ptr<MasterProtocol> make_masked_master();
 /// The same for scores under `encrypted`, whose residuals do not travel in the clear: the gradients
 /// are another matter (training/linear/encrypted.hpp).
 std::unique_ptr<MasterProtocol> make_encrypted_master();
+/// Likewise, for the scores of evaluations under `arbitered` (training/linear/arbitered.hpp).
+std::unique_ptr<MasterProtocol> make_arbitered_master();
 /// `members`: how many the run has, by the agreed configuration.
 std::unique_ptr<MemberProtocol> make_masked_member(std::uint64_t members);
 

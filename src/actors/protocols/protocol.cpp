@@ -7,16 +7,23 @@ namespace vflbus::actors {
 namespace {
 
 Failure unusable(std::string_view name) {
-    for (const std::string_view planned : {"arbitered"})
-        if (name == planned)
-            return {Errc::bad_config, "run.protocol \"" + std::string(name) +
-                                          "\" is not built yet; this version has \"honest\", "
-                                          "\"masked\" and \"encrypted\""};
     return {Errc::bad_config, "unknown run.protocol \"" + std::string(name) +
-                                  "\"; this version has \"honest\", \"masked\" and \"encrypted\""};
+                                  "\"; this version has \"honest\", \"masked\", \"encrypted\" "
+                                  "and \"arbitered\""};
 }
 
 }  // namespace
+
+std::string weakness(const config::RunConfig& run) {
+    if (run.protocol != config::Protocol::arbitered) return {};
+    if (run.he == config::Encryption::none)
+        return ". NOTHING IS ENCRYPTED (run.he = \"none\"): whoever gets the messages reads scores "
+               "and residuals";
+    if (run.he == config::Encryption::paillier && run.he_key_bits < 2048)
+        return ". THE KEY PROTECTS NOTHING (run.insecure_testing, " +
+               std::to_string(run.he_key_bits) + " bits)";
+    return {};
+}
 
 std::string protocol_notice(const config::AgreedHalf& agreed) {
     const config::ModelConfig& model = agreed.model;
@@ -31,7 +38,10 @@ std::string protocol_notice(const config::AgreedHalf& agreed) {
         return "protocol honest: the master sees every member's partial scores, and every member "
                "the targets of its batches, which can tell the labels, in the clear";
     const auto protocol = make_master_protocol(config::name_of(agreed.run.protocol));
-    return protocol ? (*protocol)->notice(agreed.run.world_size) : std::string();
+    if (!protocol) return {};
+    std::string notice = (*protocol)->notice(agreed.run.world_size);
+    if (agreed.run.protocol == config::Protocol::arbitered) notice += weakness(agreed.run);
+    return notice;
 }
 
 std::string prediction_notice(const config::AgreedHalf& agreed) {
@@ -88,13 +98,15 @@ Result<std::unique_ptr<MasterProtocol>> make_master_protocol(std::string_view na
     if (name == "honest") return make_honest_master();
     if (name == "masked") return make_masked_master();
     if (name == "encrypted") return make_encrypted_master();
+    if (name == "arbitered") return make_arbitered_master();
     return tl::unexpected(unusable(name));
 }
 
 Result<std::unique_ptr<MemberProtocol>> make_member_protocol(const config::AgreedHalf& agreed) {
     const std::string_view name = config::name_of(agreed.run.protocol);
     if (name == "honest") return make_honest_member();
-    if (name == "masked" || name == "encrypted") return make_masked_member(agreed.run.world_size);
+    if (name == "masked" || name == "encrypted" || name == "arbitered")
+        return make_masked_member(agreed.run.world_size);
     return tl::unexpected(unusable(name));
 }
 

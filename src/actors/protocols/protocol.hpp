@@ -112,6 +112,8 @@ class MemberProtocol {
 
 /// What others get to see of each party in this training; "" for a protocol that is not built.
 std::string protocol_notice(const config::AgreedHalf& agreed);
+/// What of a run's own settings takes the protection away, for its notice and its report; or empty.
+std::string weakness(const config::RunConfig& run);
 /// The same of a prediction, in which nothing comes back to the members.
 std::string prediction_notice(const config::AgreedHalf& agreed);
 

@@ -279,7 +279,7 @@ Task<std::uint64_t> Commits::restore(const RecordedCommit& commit) {
     run_->log(Level::info,
               "goes on from step " + std::to_string(step) + " of " + std::to_string(model.steps()));
     std::vector<Bytes> requests;
-    for (const Parties::Peer& peer : run_->parties().all())
+    for (const Parties::Peer& peer : run_->parties().all().first(run_->parties().members()))
         requests.push_back(encode(StoredCommit{step, commit.digests.at(peer.name)}));
     Answers restoring = run_->parties().try_each(message::restore, std::move(requests));
     const std::vector<Result<Bytes>> restored = co_await restoring;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "actors/purpose.hpp"
 #include "actors/run/commits.hpp"
 #include "base/assert.hpp"
 #include "base/planted.hpp"
@@ -21,6 +22,8 @@ RunSpec spec_of(const MasterOptions& options, Purpose purpose) {
     for (std::uint64_t rank = 0; rank < options.config.run.world_size; ++rank)
         spec.participants.push_back(
             {config::member_name(rank), "member", static_cast<std::int64_t>(rank)});
+    if (needs_arbiter(options.config, purpose))
+        spec.participants.push_back({config::arbiter_name, "arbiter", -1});
     spec.agreed = with_purpose(purpose, config::canonical_agreed(options.config));
     spec.config_hash = config::agreed_hash(options.config);
     return spec;
@@ -59,8 +62,9 @@ Run::Run(MasterOptions options, Purpose purpose, Program program, std::optional<
     report_.parties[0].version = options_.version;
     for (std::size_t rank = 0; rank < parties_.size(); ++rank) {
         report_.parties[rank + 1].name = parties_[rank].name;
-        report_.parties[rank + 1].role = "member";
-        report_.parties[rank + 1].rank = static_cast<std::uint32_t>(rank);
+        report_.parties[rank + 1].role = spec_.participants[rank].role;
+        if (rank < parties_.members())
+            report_.parties[rank + 1].rank = static_cast<std::uint32_t>(rank);
     }
 }
 
@@ -127,8 +131,9 @@ void Run::on_opened(Driver& driver) {
     enter(Phase::gathering);
     log(options_.routine_level,
         "opened the run" + (spec_.term > 1 ? " in term " + std::to_string(spec_.term) : "") +
-            ", waits for " + std::to_string(parties_.size()) +
-            (parties_.size() == 1 ? " member" : " members"));
+            ", waits for " + std::to_string(parties_.members()) +
+            (parties_.members() == 1 ? " member" : " members") +
+            (parties_.arbiter() ? " and the arbiter" : ""));
     start_program();
     if (over()) return;
     arm();
@@ -189,7 +194,8 @@ void Run::gather() {
     if (phase_ != Phase::gathering || !parties_.all_joined_or_declined()) return;
     if (const auto names = parties_.not_joined(); !names.empty()) return release_without(names);
     started_ = started_ever_ = true;
-    log(options_.routine_level, "all members have joined");
+    log(options_.routine_level,
+        parties_.arbiter() ? "all members and the arbiter have joined" : "all members have joined");
     reported_ = driver_->now();
     parties_.wait_from(driver_->now());
     go_on();

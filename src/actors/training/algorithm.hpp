@@ -126,6 +126,9 @@ class MasterHalf {
     /// of all training rows with the weights that it begins with, and `convergence` tells how it
     /// ended.
     [[nodiscard]] virtual bool converges() const { return false; }
+    /// Whether steps have a loss. Under a protocol in which nobody sees scores or residuals they do
+    /// not; the metrics of evaluations are all that there is.
+    [[nodiscard]] virtual bool knows_loss() const { return true; }
     /// Of a training that is done.
     [[nodiscard]] virtual std::optional<Convergence> convergence() const { return {}; }
     /// Whether the metrics of the test rows are needed after `step` steps, also where the

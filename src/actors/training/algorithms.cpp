@@ -16,6 +16,7 @@ std::vector<const Algorithm*>& table() {
     static std::vector<const Algorithm*> rows{
         &split::networks,
         &linear::lbfgs,
+        &linear::arbitered,
         &linear::sequential,
         &linear::honest,
     };

@@ -169,6 +169,25 @@ void encode(const Encoder& encoder, std::span<const std::int64_t> rests,
     }
 }
 
+/// The numbers of ciphertext `at` at the places of the plan, rounded at random.
+void place_values(const Plan& plan, const Encoder& encoder, std::span<const std::int32_t> values,
+                  std::size_t rows, std::size_t at, AesStream& random,
+                  std::span<std::int64_t> rests) {
+    const std::size_t block = at / plan.output_groups();
+    const std::size_t group = at % plan.output_groups();
+    SecretVector<std::uint64_t> draws(plan.block_rows);
+    std::ranges::fill(rests, 0);
+    for (std::size_t k = group * plan.output_group;
+         k < std::min(plan.shape.outputs, (group + 1) * plan.output_group); ++k) {
+        random.fill(draws.span());
+        for (std::size_t i = block * plan.block_rows;
+             i < std::min(rows, (block + 1) * plan.block_rows); ++i)
+            rests[plan.place_of(i, k).power] =
+                encoder.rest(static_cast<std::uint64_t>(std::int64_t{values[k * rows + i]}),
+                             draws[i % plan.block_rows]);
+    }
+}
+
 /// b = -a s + what b holds, all transformed; `secret` in Montgomery form.
 void subtract_product(const Polynomial& a, const Polynomial& secret, Polynomial& b) {
     for (std::size_t i = 0; i < prime_count; ++i) negate(primes()[i], b.at(i));
@@ -306,20 +325,8 @@ Bytes KeyOwner::encrypt(const Plan& plan, std::span<const std::int32_t> values, 
     const std::size_t count = plan.ciphertexts();
     Bytes out;
     out.reserve(count * ciphertext_bytes() + 8);
-    SecretVector<std::uint64_t> draws(plan.block_rows);
     for (std::size_t at = 0; at < count; ++at) {
-        const std::size_t block = at / plan.output_groups();
-        const std::size_t group = at % plan.output_groups();
-        std::ranges::fill(rests_.span(), 0);
-        for (std::size_t k = group * plan.output_group;
-             k < std::min(plan.shape.outputs, (group + 1) * plan.output_group); ++k) {
-            random_.fill(draws.span());
-            for (std::size_t i = block * plan.block_rows;
-                 i < std::min(rows, (block + 1) * plan.block_rows); ++i)
-                rests_[plan.place_of(i, k).power] =
-                    encoder.rest(static_cast<std::uint64_t>(std::int64_t{values[k * rows + i]}),
-                                 draws[i % plan.block_rows]);
-        }
+        place_values(plan, encoder, values, rows, at, random_, rests_.span());
         std::array<std::uint8_t, Key::size> seed;
         if (at < ready_) {
             seed = blanks_[at].seed;
@@ -474,16 +481,21 @@ Result<Answerer> Answerer::create(Seed zero_seed, std::span<const std::uint8_t> 
 }
 
 Result<> Answerer::parse(const Plan& plan, std::span<const std::uint8_t> ciphertexts) {
-    const std::size_t expected = plan.ciphertexts() * ciphertext_bytes();
+    const bool shared = plan.shape.parties > 0;
+    const std::size_t expected =
+        plan.ciphertexts() * (shared ? shared_ciphertext_bytes() : ciphertext_bytes());
     if (ciphertexts.size() != expected)
         return tl::unexpected(wrong_size("an encrypted residual", ciphertexts.size(), expected));
     ciphertexts_.resize(plan.ciphertexts());
     for (auto& [a, b] : ciphertexts_) {
-        expand_uniform(ciphertexts.first<Key::size>(), a);
-        if (auto good = unpack_polynomial(ciphertexts.subspan(Key::size, polynomial_bytes()), b);
-            !good)
+        const std::size_t of_a = shared ? polynomial_bytes() : Key::size;
+        if (!shared)
+            expand_uniform(ciphertexts.first<Key::size>(), a);
+        else if (auto good = unpack_polynomial(ciphertexts.first(of_a), a); !good)
             return good;
-        ciphertexts = ciphertexts.subspan(ciphertext_bytes());
+        if (auto good = unpack_polynomial(ciphertexts.subspan(of_a, polynomial_bytes()), b); !good)
+            return good;
+        ciphertexts = ciphertexts.subspan(of_a + polynomial_bytes());
     }
     return {};
 }
@@ -566,6 +578,78 @@ void Answerer::hide(const Plan& plan, Polynomial& a, Polynomial& b,
 
 void watch_answers(const Watch* watch) noexcept {
     watch_of_answers = watch;
+}
+
+// -- encryption by others -----------------------------------------------------------------------
+
+std::size_t shared_ciphertext_bytes() noexcept {
+    return 2 * polynomial_bytes();
+}
+
+Encrypter::Encrypter(Key random) : random_(random), rests_(ring_size), small_(ring_size) {}
+
+Result<Encrypter> Encrypter::create(Seed zero_seed, std::span<const std::uint8_t> zero,
+                                    Key random) {
+    if (zero.size() != polynomial_bytes())
+        return tl::unexpected(wrong_size("a key", zero.size(), polynomial_bytes()));
+    Encrypter out(std::move(random));
+    if (auto good = unpack_polynomial(zero, out.zero_[0]); !good)
+        return tl::unexpected(std::move(good.error()));
+    expand_uniform(zero_seed, out.zero_[1]);
+    return out;
+}
+
+Bytes Encrypter::encrypt(const Plan& plan, std::span<const std::int32_t> values, std::size_t rows) {
+    VFLBUS_ASSERT(rows <= plan.shape.rows && values.size() == rows * plan.shape.outputs,
+                  "the plan was made for so many rows and outputs");
+    const Encoder encoder(plan.plain_bits);
+    Bytes out;
+    out.reserve(plan.ciphertexts() * shared_ciphertext_bytes() + 8);
+    for (std::size_t at = 0; at < plan.ciphertexts(); ++at) {
+        place_values(plan, encoder, values, rows, at, random_, rests_.span());
+        sample_ternary(random_, small_.span());
+        from_signed(small_.span(), u_);
+        forward(u_);
+        to_montgomery(u_);
+        sample_errors(random_, small_.span());
+        from_signed(small_.span(), a_);
+        forward(a_);
+        multiply_add(zero_[1], u_, a_);
+        sample_errors(random_, small_.span());
+        encode(encoder, rests_.span(), small_.span(), b_);
+        forward(b_);
+        multiply_add(zero_[0], u_, b_);
+        pack_polynomial(a_, out);
+        pack_polynomial(b_, out);
+    }
+    return out;
+}
+
+Result<> check_shared(std::span<const std::uint8_t> ciphertexts) {
+    if (ciphertexts.size() % shared_ciphertext_bytes() != 0)
+        return tl::unexpected(
+            wrong_size("ciphertexts", ciphertexts.size(), shared_ciphertext_bytes()));
+    Polynomial one;
+    for (; !ciphertexts.empty(); ciphertexts = ciphertexts.subspan(polynomial_bytes()))
+        if (auto good = unpack_polynomial(ciphertexts.first(polynomial_bytes()), one); !good)
+            return good;
+    return {};
+}
+
+void add_shared(std::span<std::uint8_t> sum, std::span<const std::uint8_t> other) {
+    VFLBUS_ASSERT(sum.size() == other.size(), "as many ciphertexts are added as there are");
+    Polynomial one;
+    Polynomial two;
+    Bytes packed;
+    for (std::size_t at = 0; at < sum.size(); at += polynomial_bytes()) {
+        const bool good = unpack_polynomial(sum.subspan(at, polynomial_bytes()), one) &&
+                          unpack_polynomial(other.subspan(at, polynomial_bytes()), two);
+        VFLBUS_ASSERT(good, "ciphertexts are checked before they are added");
+        add(two, one);
+        packed.clear();
+        pack_polynomial(one, packed);
+        std::ranges::copy(packed, sum.begin() + static_cast<std::ptrdiff_t>(at));
+    }
 }
 
 // -- plain numbers ----------------------------------------------------------------------------

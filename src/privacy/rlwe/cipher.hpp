@@ -191,6 +191,41 @@ class Answerer {
     SecretVector<std::int32_t> small_;
 };
 
+// -- encryption by others -----------------------------------------------------------------------
+
+/// Bytes of one ciphertext that was made with the public key: the polynomials a and b.
+std::size_t shared_ciphertext_bytes() noexcept;
+
+/// Whoever has (p0, p1) encrypts, for an owner of the key without numbers of its own:
+///     a = p1 u + e1,    b = p0 u + q m / t + e2
+/// for a fresh ternary u and fresh errors. Ciphertexts of several parties are added, and then
+/// multiplied by an Answerer whose plan has shape.parties.
+class Encrypter {
+  public:
+    /// As Answerer::create. `random`: of which all that hides numbers is made.
+    static Result<Encrypter> create(Seed zero_seed, std::span<const std::uint8_t> zero,
+                                    Key random = random_key());
+    /// As KeyOwner::encrypt, of shared_ciphertext_bytes() each.
+    [[nodiscard]] Bytes encrypt(const Plan& plan, std::span<const std::int32_t> values,
+                                std::size_t rows);
+
+  private:
+    explicit Encrypter(Key random);
+    AesStream random_;
+    std::array<Polynomial, 2> zero_;  ///< p0 and p1, transformed
+    // scratch
+    Polynomial u_;
+    Polynomial a_;
+    Polynomial b_;
+    SecretVector<std::int64_t> rests_;
+    SecretVector<std::int32_t> small_;
+};
+
+/// That each number of these ciphertexts is below its prime. malformed_message.
+Result<> check_shared(std::span<const std::uint8_t> ciphertexts);
+/// sum = sum + other, both checked, as many ciphertexts each.
+void add_shared(std::span<std::uint8_t> sum, std::span<const std::uint8_t> other);
+
 /// Opened numbers without their masks, as signed integers: X' D, features x outputs.
 /// malformed_message when a number is not below t or their count differs.
 Result<std::vector<std::int64_t>> unmask(const Plan& plan, std::span<const std::uint64_t> opened,

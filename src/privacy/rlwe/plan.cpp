@@ -41,8 +41,12 @@ double cost_of(const Plan& plan) {
 double error_bits(const Plan& plan) {
     const double entries = static_cast<double>(plan.blocks() * plan.block_rows *
                                                std::min(plan.feature_group, plan.shape.features));
-    const double of_products = 10.75 * std::ldexp(entries, 2 * column_bits);
     const double of_zero = 2 * 10.5 * static_cast<double>(ring_size);
+    // what the public key adds is no sum of independent numbers any more: one bit for that
+    const double of_sum = plan.shape.parties == 0
+                              ? 10.75
+                              : 4 * static_cast<double>(plan.shape.parties) * (of_zero + 10.75);
+    const double of_products = of_sum * std::ldexp(entries, 2 * column_bits);
     return std::log2(9.5 * std::sqrt(of_products + of_zero));
 }
 
@@ -117,6 +121,12 @@ Result<Plan> make_plan(const Shape& shape) {
         return fail(Errc::too_large, std::to_string(shape.rows) + " rows of " +
                                          std::to_string(shape.outputs) +
                                          " outputs do not fit into encrypted messages");
+    return for_features(best, shape.features);
+}
+
+Result<Plan> for_features(Plan best, std::size_t features) {
+    best.shape.features = features;
+    const Shape& shape = best.shape;
     const double numbers = static_cast<double>(shape.products) *
                            static_cast<double>(std::max<std::size_t>(1, shape.features)) *
                            static_cast<double>(shape.outputs);

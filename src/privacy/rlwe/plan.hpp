@@ -38,6 +38,8 @@ struct Shape {
     std::size_t features = 0;
     std::size_t outputs = 0;
     std::uint64_t products = 1;  ///< in the whole training
+    /// Ciphertexts are sums of so many, each made with the public key; 0: by the key's owner.
+    std::size_t parties = 0;
 };
 
 struct Plan {
@@ -86,7 +88,7 @@ struct Plan {
                a.flood_bits == b.flood_bits && a.block_rows == b.block_rows &&
                a.output_group == b.output_group && a.feature_group == b.feature_group &&
                a.shape.rows == b.shape.rows && a.shape.features == b.shape.features &&
-               a.shape.outputs == b.shape.outputs;
+               a.shape.outputs == b.shape.outputs && a.shape.parties == b.shape.parties;
     }
 };
 
@@ -97,6 +99,9 @@ struct Plan {
 /// sum of products exactly; what is left of q floods the noise. Errors: too_large when a sum could
 /// leave t, or the flood would hide less than flood_bits_min.
 Result<Plan> make_plan(const Shape& shape);
+/// The same layout for another number of columns: a sum of several parties' ciphertexts is
+/// multiplied by the columns of each. Errors as of make_plan, for the flood.
+Result<Plan> for_features(Plan plan, std::size_t features);
 /// In one line, for the log.
 std::string describe(const Plan& plan);
 

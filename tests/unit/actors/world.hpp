@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "actors/arbiter.hpp"
 #include "actors/env.hpp"
 #include "actors/master.hpp"
 #include "actors/member.hpp"
@@ -218,12 +219,21 @@ struct Play {
         };
         return make_member_app(std::move(options));
     }
+    ClientApp arbiter() {
+        ArbiterOptions options;
+        options.log = [this](observe::log::Level, const RunId&, const std::string& text) {
+            member_log.push_back(text);
+        };
+        return make_arbiter_app(std::move(options));
+    }
     /// Without running it.
     Harness& set(std::unique_ptr<Run> app) {
         master = std::move(app);
         harness = std::make_unique<Harness>(*master, harness_seed);
         for (std::size_t rank = 0; rank < world.members; ++rank)
             if (!absent[rank]) harness->serve(rank, member(rank));
+        if (master->spec().participants.size() > world.members)
+            harness->serve(world.members, arbiter());
         return *harness;
     }
     Harness& set() {
@@ -242,6 +252,7 @@ struct Play {
         harness->replace(*master);
     }
     [[nodiscard]] RunRecord record() { return read_run_record(env, "runs", run).value(); }
+    void restart_arbiter() { harness->restart(world.members, arbiter()); }
     void restart_member(std::size_t rank) { harness->restart(rank, member(rank)); }
     /// Files of one party's state directory, by name.
     [[nodiscard]] std::vector<std::string> state(std::size_t party) {

@@ -6,6 +6,7 @@
 //   lbfgs/           all rows at once, until it converges
 //   honest.cpp       mini-batches: one round trip per step, or two under the protocol encrypted
 //   encrypted.hpp    gradients of members that do not see the residuals
+//   arbitered.hpp    trainings in which nobody sees scores or residuals
 //   sequential.cpp   the seed's mode: one party after another solves for what the others leave
 //   master.hpp       what their master's halves share; member.cpp their member's half
 //   rows.hpp         scores of whole tables, for metrics and predictions
@@ -18,6 +19,7 @@ namespace vflbus::actors::linear {
 
 extern const Algorithm honest;
 extern const Algorithm sequential;
+extern const Algorithm arbitered;
 
 /// The halves that all linear algorithms have in common.
 Result<std::unique_ptr<MasterHalf>> make_predicting_master(const MasterSetting& setting,

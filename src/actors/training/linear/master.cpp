@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "models/recalibration.hpp"
+
 namespace vflbus::actors::linear {
 namespace {
 
@@ -94,6 +96,7 @@ Result<> LinearMaster::prepare(const ModelPart& part) {
     if (auto done = make_protocol(); !done) return done;
     coding_ = *part.labels;
     intercept_ = part.intercept;
+    slope_ = part.slope;
     task_ = run_->config().model.task;
     auto block = Block::create(*own_, part);
     if (!block) return tl::unexpected(std::move(block.error()));
@@ -172,7 +175,9 @@ Task<models::Matrix> LinearMaster::scores(TableKind side, std::uint64_t step) {
 }
 
 models::Matrix LinearMaster::predict(const models::Matrix& scores) const {
-    return head_ ? head_->predict(scores) : models::predict(task_, scores, intercept_);
+    if (head_) return head_->predict(scores);
+    if (slope_.empty()) return models::predict(task_, scores, intercept_);
+    return models::predict(task_, models::scaled(scores, slope_), intercept_);
 }
 
 // -- commits and parts ----------------------------------------------------------------
@@ -205,6 +210,7 @@ Result<std::string> LinearMaster::part(ModelHead head) const {
     ModelPart part = block_->part(std::move(head));
     part.intercept.assign(head_->intercept().begin(), head_->intercept().end());
     part.labels = coding_;
+    complete(part);
     return to_json(part);
 }
 

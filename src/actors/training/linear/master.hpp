@@ -64,6 +64,13 @@ class LinearMaster : public MasterHalf {
     }
     [[nodiscard]] Block& block() noexcept { return *block_; }
     [[nodiscard]] models::Head& head() noexcept { return *head_; }
+    [[nodiscard]] std::span<const double> intercept() const noexcept { return head_->intercept(); }
+    [[nodiscard]] vflbus::Task task() const noexcept { return task_; }
+    /// Of the training rows, and the master's own columns of them.
+    [[nodiscard]] const models::Labels& train_labels() const noexcept { return labels_->train; }
+    [[nodiscard]] models::DesignView train_design() const { return own_->design(TableKind::train); }
+    /// Adds to the master's part what only the subclass knows.
+    virtual void complete(ModelPart& /*part*/) const {}
     /// Of a tensor of batch `step`.
     [[nodiscard]] Stamp stamp(std::uint64_t step, Stamp::Tensor tensor) const;
 
@@ -82,6 +89,7 @@ class LinearMaster : public MasterHalf {
     std::optional<Block> block_;
     std::optional<models::Head> head_;  ///< of a training
     std::vector<double> intercept_;     ///< of a prediction
+    std::vector<double> slope_;         ///< ... as of ModelPart
     vflbus::Task task_ = vflbus::Task::linear;
     data::LabelCoding coding_;
     std::vector<models::Matrix> shares_;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "actors/protocols/protocol.hpp"
+#include "actors/training/linear/arbitered.hpp"
 #include "actors/training/linear/block.hpp"
 #include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/linear.hpp"
@@ -35,6 +36,8 @@ class LinearMember final : public MemberHalf {
             !fits)
             return tl::unexpected(std::move(fits.error()));
         if (auto good = plan_encryption(); !good) return tl::unexpected(std::move(good.error()));
+        if (auto good = plan_shares_of_batches(); !good)
+            return tl::unexpected(std::move(good.error()));
         const auto shared = batch_scores(0);
         if (!shared) return tl::unexpected(shared.error());
         return encode(begin_reply(*party_), *shared);
@@ -52,6 +55,7 @@ class LinearMember final : public MemberHalf {
     }
 
     Result<Bytes> product(const MemberCall& call) {
+        if (sharing_) return product_of_shares(call);
         if (!encrypted_)
             return fail(Errc::handler_failed, "the protocol of the run encrypts no residuals");
         const auto request = decode_product_request(call.body);
@@ -79,6 +83,11 @@ class LinearMember final : public MemberHalf {
     Result<Bytes> round(const MemberCall& call) {
         const auto request = decode_round_request(call.body);
         if (!request) return tl::unexpected(request.error());
+        if (arbitered() && request->moment == Moment::setup && request->step == 0 &&
+            request->round == round_arbiter_key) {
+            share_setup_.assign(request->payload.begin(), request->payload.end());
+            return encode(RoundReply{});
+        }
         auto payload = protocol_->answer(*request);
         if (!payload) return tl::unexpected(std::move(payload.error()));
         RoundReply reply;
@@ -132,7 +141,49 @@ class LinearMember final : public MemberHalf {
                                 message_bytes_max_);
     }
 
+    [[nodiscard]] bool arbitered() const {
+        return party_->agreed().run.protocol == config::Protocol::arbitered;
+    }
+
+    /// The arbiter's key has come in a round before; it is that of this training alone.
+    Result<> plan_shares_of_batches() {
+        if (!arbitered()) return {};
+        const BatchSchedule& schedule = block_->schedule();
+        const Bytes received = std::exchange(share_setup_, {});
+        if (received.empty())
+            return fail(Errc::state_lost,
+                        "the training begins, and no key of the arbiter has come");
+        const auto setup = decode_share_setup(received);
+        if (!setup) return tl::unexpected(setup.error());
+        const auto plan = plan_shares(party_->agreed(), schedule.batch_rows(0), block_->outputs(),
+                                      schedule.steps(), message_bytes_max_);
+        if (!plan) return tl::unexpected(plan.error());
+        auto sharing = SharingParty::create(*plan, *setup);
+        if (!sharing) return tl::unexpected(std::move(sharing.error()));
+        sharing_.emplace(std::move(*sharing));
+        columns_.exponents = column_exponents(party_->design(TableKind::train));
+        return {};
+    }
+
+    Result<Bytes> product_of_shares(const MemberCall& call) {
+        const auto request = decode_product_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
+        if (!request->zero.empty() || request->exponent != 0 || request->settings.rows != 0)
+            return fail(Errc::malformed_message,
+                        "a product with a key or an exponent of the master");
+        const models::ConstMatrixView batch = block_->batch();
+        const auto answer = sharing_->product(request->step, columns_, batch.cols, batch.rows,
+                                              request->ciphertexts);
+        if (!answer) return tl::unexpected(answer.error());
+        return encode_product_reply(*answer);
+    }
+
     Result<> take_step(std::uint64_t step, const TensorView& sent) {
+        if (sharing_) {
+            if (auto done = sharing_->open(step, sent, residual_); !done) return done;
+            return block_->apply_gradient(residual_);
+        }
         if (encrypted_) {
             if (auto done = encrypted_->open(step, sent, residual_); !done) return done;
             return block_->apply_gradient(residual_);
@@ -147,12 +198,22 @@ class LinearMember final : public MemberHalf {
     }
     Result<SentTensor> batch_scores(std::uint64_t step) {
         block_->batch_scores(step, scores_);
+        if (sharing_) return share_of(step);
         if (encrypted_ && step < block_->schedule().steps()) {
             encrypted_->await();
             to_integers(block_->batch(), columns_);
             encrypted_->prepare(columns_, block_->batch().rows);
         }
         return protocol_->share(stamp_of(step, Stamp::Tensor::scores), scores_);
+    }
+
+    /// A logistic residual is z / 4 + 1/2 - y here, so that a member's share is a quarter of its
+    /// score.
+    Result<SentTensor> share_of(std::uint64_t step) {
+        if (step < block_->schedule().steps()) to_integers(block_->batch(), columns_);
+        if (party_->agreed().model.task != vflbus::Task::linear)
+            for (double& score : scores_.span()) score /= 4;
+        return sharing_->share(scores_);
     }
 
     Party* party_;
@@ -162,6 +223,8 @@ class LinearMember final : public MemberHalf {
     std::optional<Block> block_;
     IntegerColumns columns_;  ///< of the batch that is due; `encrypted_` looks at them
     std::optional<EncryptedGradients> encrypted_;
+    Bytes share_setup_;  ///< of the training that is to begin
+    std::optional<SharingParty> sharing_;
     models::Matrix residual_;
     models::Matrix scores_;
     models::Matrix next_;

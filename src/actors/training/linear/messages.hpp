@@ -1,6 +1,6 @@
 #pragma once
 // The number of the message that linear algorithms have beside those of all: docs/training.md,
-// section 2; encrypted.hpp has its content.
+// section 2; encrypted.hpp and arbitered.hpp have its content.
 
 #include "actors/messages.hpp"
 

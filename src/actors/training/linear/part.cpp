@@ -24,6 +24,10 @@ std::string fault_of(const ModelPart& part) {
                " outputs";
     if (!part.intercept.empty() && part.intercept.size() != part.outputs)
         return "intercept has not one number per output";
+    if (!part.slope.empty() && part.slope.size() != part.outputs)
+        return "slope has not one number per output";
+    for (const double slope : part.slope)
+        if (!std::isfinite(slope)) return "a slope is not finite";
     for (const double weight : part.weights)
         if (!std::isfinite(weight)) return "a weight is not finite";
     if (std::string fault = column_fault(part); !fault.empty()) return fault;
@@ -39,6 +43,7 @@ ModelPart part_of(const ModelHead& head, const Json& in) {
     for (const Json& output : in.at("weights"))
         for (const Json& weight : output) part.weights.push_back(weight.get<double>());
     part.intercept = in.at("intercept").get<std::vector<double>>();
+    if (const Json* slope = in.find("slope")) part.slope = slope->get<std::vector<double>>();
     if (const Json* labels = in.find("labels")) {
         part.labels = coding_of(*labels, task_named(part.task).value_or(vflbus::Task::linear));
     }
@@ -74,6 +79,7 @@ std::string to_json(const ModelPart& part) {
     }
     out["weights"] = std::move(weights);
     out["intercept"] = part.intercept;
+    if (!part.slope.empty()) out["slope"] = part.slope;
     if (part.labels) out["labels"] = to_json(*part.labels);
     put_report(out, part);
     // names come from files and may be any bytes

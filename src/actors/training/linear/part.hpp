@@ -15,8 +15,12 @@
 namespace vflbus::actors {
 
 struct ModelPart : ModelHead, PartTable {
-    std::vector<double> weights;              ///< features x outputs, column-major
-    std::vector<double> intercept;            ///< the master's; outputs, or none
+    std::vector<double> weights;    ///< features x outputs, column-major
+    std::vector<double> intercept;  ///< the master's; outputs, or none
+    /// The master's, of a training with an arbiter: scores of all parties are multiplied by it
+    /// before the intercept is added, which makes log-odds of them. One number for each output, or
+    /// none.
+    std::vector<double> slope;
     std::optional<data::LabelCoding> labels;  ///< the master's
 };
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/rng.hpp"
@@ -224,4 +225,85 @@ TEST_CASE("a ciphertext that was changed under way gives other numbers, never a 
         different += unmask(work.plan, opened, answer->masks).value() != work.plain();
     }
     CHECK(different == 20);
+}
+
+TEST_CASE("sums of what several parties have encrypted with the public key") {
+    // parties, and columns other than those that the layout was made for
+    const auto [parties, rows, features, outputs] =
+        GENERATE(std::tuple<std::size_t, std::size_t, std::size_t, std::size_t>{2, 256, 13, 1},
+                 std::tuple<std::size_t, std::size_t, std::size_t, std::size_t>{3, 100, 200, 3},
+                 std::tuple<std::size_t, std::size_t, std::size_t, std::size_t>{5, 700, 2, 1});
+    CAPTURE(parties, rows);
+    const Plan common = make_plan({rows, 64, outputs, 1000, parties}).value();
+    const Plan plan = for_features(common, features).value();
+    CHECK(plan.hiding_bits > flood_bits_min);
+    const Key seed = random_key();
+    KeyOwner owner(seed.bytes());
+    auto member = Answerer::create(seed.bytes(), owner.zero());
+    REQUIRE(member);
+    Rng rng(rows);
+    std::vector<std::int32_t> total(rows * outputs);
+    Bytes sum;
+    Bytes last;
+    for (std::size_t p = 0; p < parties; ++p) {
+        auto encrypter = Encrypter::create(seed.bytes(), owner.zero());
+        REQUIRE(encrypter);
+        std::vector<std::int32_t> values(total.size());
+        const std::int32_t most = (1 << plan.residual_bits) / static_cast<std::int32_t>(parties);
+        for (std::size_t i = 0; i < values.size(); ++i) {
+            values[i] =
+                static_cast<std::int32_t>(rng.below(2 * static_cast<std::uint64_t>(most) + 1)) -
+                most;
+            total[i] += values[i];
+        }
+        const Bytes sent = encrypter->encrypt(common, values, rows);
+        CHECK(sent.size() == common.ciphertexts() * shared_ciphertext_bytes());
+        CHECK(encrypter->encrypt(common, values, rows) != sent);  // fresh each time
+        CHECK(check_shared(sent));
+        if (p == 0)
+            sum = sent;
+        else
+            add_shared(sum, sent);
+        last = sent;
+    }
+    std::vector<std::int16_t> columns(rows * features);
+    for (auto& value : columns)
+        value = static_cast<std::int16_t>(static_cast<int>(rng.below(65535)) - 32767);
+    auto answer = member->answer(plan, columns, rows, sum);
+    REQUIRE(answer);
+    const auto opened = owner.decrypt(plan, answer->bytes);
+    REQUIRE(opened);
+    CHECK(unmask(plan, *opened, answer->masks).value() ==
+          plain_product(plan, columns, total, rows));
+
+    // what is refused
+    CHECK_FALSE(check_shared(std::span(last).first(last.size() - 1)));
+    CHECK_FALSE(member->answer(plan, columns, rows, std::span(sum).first(sum.size() - 1)));
+    std::fill(last.end() - 16, last.end(), std::uint8_t{255});
+    CHECK_FALSE(check_shared(last));
+    CHECK_FALSE(member->answer(plan, columns, rows, last));
+    CHECK_FALSE(Encrypter::create(seed.bytes(), std::span(owner.zero()).first(100)));
+}
+
+TEST_CASE("the noise of sums under the public key stays within what the plan counts") {
+    constexpr std::size_t parties = 3;
+    const Plan plan = make_plan({256, 30, 1, 1, parties}).value();
+    const Key seed = random_key();
+    KeyOwner owner(seed.bytes());
+    auto member = Answerer::create(seed.bytes(), owner.zero());
+    auto encrypter = Encrypter::create(seed.bytes(), owner.zero());
+    REQUIRE((member && encrypter));
+    // columns at their bounds, nothing encrypted: what is opened is the noise beside 0
+    const std::vector<std::int16_t> columns(256 * 30, 32767);
+    const std::vector<std::int32_t> nothing(256);
+    for (int round = 0; round < 20; ++round) {
+        Bytes sum = encrypter->encrypt(plan, nothing, 256);
+        for (std::size_t p = 1; p < parties; ++p)
+            add_shared(sum, encrypter->encrypt(plan, nothing, 256));
+        const auto answer = member->answer(plan, columns, 256, sum);
+        REQUIRE(answer);
+        // the flood takes half of the way to the next plaintext, and the noise far less than it
+        for (const std::int64_t error : owner.phase_errors(plan, answer->bytes))
+            CHECK(std::abs(error) <= (1 << (answer_extra_bits - 2)) + 60);
+    }
 }

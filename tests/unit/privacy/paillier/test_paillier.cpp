@@ -1,0 +1,281 @@
+// Paillier encryption: against the numbers of an independent program, and what a receiver refuses.
+
+#include <gmp.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "catch.hpp"
+#include "privacy/paillier/paillier.hpp"
+
+using namespace vflbus;
+using namespace vflbus::privacy;
+using namespace vflbus::privacy::paillier;
+
+namespace {
+
+using Words = std::vector<std::uint64_t>;
+
+/// The little-endian words of a hexadecimal number.
+Words words_of(const std::string& hex, std::size_t count) {
+    mpz_t value;
+    mpz_init_set_str(value, hex.c_str(), 16);
+    Words out(count);
+    mpz_export(out.data(), nullptr, -1, 8, 0, 0, value);
+    mpz_clear(value);
+    return out;
+}
+
+struct Keys {
+    PrivateKey secret;
+    PublicKey open;
+};
+Keys keys_of(PrivateKey secret) {
+    auto open = PublicKey::parse(secret.public_bytes(), secret.key_bits());
+    REQUIRE(open);
+    return {std::move(secret), std::move(*open)};
+}
+/// The path that a test is run on, each of those that the processor has.
+struct Both {
+    Both() { use_path(GENERATE(Path::gmp, Path::ifma) == Path::ifma ? best_path() : Path::gmp); }
+    ~Both() { use_path(best_path()); }
+};
+
+/// One key for all tests that need any.
+Keys& testing_keys() {
+    static Keys keys = keys_of(PrivateKey::generate(512));
+    return keys;
+}
+
+}  // namespace
+
+TEST_CASE("keys, ciphertexts, sums and products are those of an independent program") {
+    const Both both;
+    std::ifstream file(VFLBUS_PAILLIER_ANSWERS);
+    REQUIRE(file);
+    std::optional<Keys> keys;
+    std::vector<Words> ciphertexts;
+    std::size_t each = 0;
+    std::uint32_t slot = 0;
+    std::size_t outputs = 0;
+    std::size_t products = 0;
+    for (std::string line; std::getline(file, line);) {
+        std::istringstream in(line);
+        std::string what;
+        in >> what;
+        if (what == "key") {
+            std::uint32_t bits = 0;
+            std::string p, q, x, n, h;
+            in >> bits >> p >> q >> x >> n >> h;
+            keys.emplace(keys_of(PrivateKey::of(p.c_str(), q.c_str(), x.c_str())));
+            CHECK(keys->secret.key_bits() == bits);
+            each = ciphertext_words(bits);
+            Words said(3 * bits / 64);
+            std::ranges::copy(words_of(n, bits / 64), said.begin());
+            std::ranges::copy(words_of(h, bits / 32), said.begin() + bits / 64);
+            const Bytes bytes = keys->secret.public_bytes();
+            CHECK(std::equal(bytes.begin(), bytes.end(),
+                             reinterpret_cast<const std::uint8_t*>(said.data())));
+            CHECK(keys->open.bytes() == bytes);
+            ciphertexts.clear();
+        } else if (what == "encrypt") {
+            in >> slot >> outputs;
+            std::vector<std::int64_t> values(outputs);
+            for (auto& value : values) in >> value;
+            std::string alpha, c;
+            in >> alpha >> c;
+            const Words exponent = words_of(alpha, each / 4);
+            Words out(each);
+            keys->open.encrypt(values, slot,
+                               {reinterpret_cast<const std::uint8_t*>(exponent.data()),
+                                exponent.size() * sizeof exponent[0]},
+                               out);
+            CHECK(out == words_of(c, each));
+            std::vector<std::int64_t> read(outputs);
+            keys->secret.open_signed(out, slot, read);
+            CHECK(read == values);
+            ciphertexts.push_back(out);
+        } else if (what == "sum") {
+            std::string c;
+            in >> c;
+            Words sum = ciphertexts[0];
+            for (std::size_t i = 1; i < ciphertexts.size(); ++i)
+                keys->open.add(sum, ciphertexts[i]);
+            CHECK(sum == words_of(c, each));
+            std::vector<std::int64_t> expected(outputs), read(outputs);
+            for (auto& value : expected) in >> value;
+            keys->secret.open_signed(sum, slot, read);
+            CHECK(read == expected);
+        } else if (what == "product") {
+            std::vector<std::int16_t> column(5);
+            for (auto& value : column) in >> value;
+            std::string c;
+            in >> c;
+            Words rows;
+            for (const std::size_t i : {0, 3, 4, 0, 1})
+                rows.insert(rows.end(), ciphertexts[i].begin(), ciphertexts[i].end());
+            Words out(each);
+            keys->open.product(column, 1, 5, rows, out);
+            CHECK(out == words_of(c, each));
+            ++products;
+        }
+    }
+    CHECK(products == 4);
+}
+
+TEST_CASE("hidden numbers are opened under their masks, and hiding is fresh each time") {
+    const Both both;
+    auto& [secret, open] = testing_keys();
+    constexpr std::uint32_t slot = 100;
+    const std::vector<std::int64_t> values{-(std::int64_t{1} << 50) + 1, 0, 7,
+                                           (std::int64_t{1} << 50) - 1};
+    Words plain(open.words());
+    open.encrypt(values, slot, plain);
+    Words first_masks;
+    for (int round = 0; round < 20; ++round) {
+        Words hidden = plain;
+        Words masks(values.size());
+        open.hide(hidden, slot, masks);
+        CHECK(hidden != plain);
+        CHECK(masks != first_masks);
+        first_masks = masks;
+        REQUIRE(secret.check(hidden));
+        Words opened(values.size());
+        read_slots(secret.decrypt(hidden).span(), slot, opened);
+        for (std::size_t i = 0; i < values.size(); ++i)
+            CHECK(static_cast<std::int64_t>(opened[i] - masks[i]) == values[i]);
+    }
+    // the same numbers are never encrypted alike
+    Words again(open.words());
+    open.encrypt(values, slot, again);
+    CHECK(again != plain);
+}
+
+TEST_CASE("products with many rows, at the edges of the digits, and packed answers") {
+    const Both both;
+    auto& [secret, open] = testing_keys();
+    constexpr std::uint32_t slot = 100;
+    const std::size_t rows = GENERATE(1, 2, 31, 300);
+    const std::size_t features = GENERATE(4, 5);
+    std::vector<std::int64_t> values(rows);
+    std::vector<std::int16_t> columns(rows * features);
+    std::uint64_t state = rows;
+    const auto next = [&] {
+        return (state = state * 6364136223846793005 + 1442695040888963407) >> 33;
+    };
+    for (auto& value : values) value = static_cast<std::int64_t>(next() % (1 << 21)) - (1 << 20);
+    for (auto& value : columns)
+        value = static_cast<std::int16_t>(static_cast<int>(next() % 65535) - 32767);
+    std::fill_n(columns.begin(), rows, std::int16_t{0});  // a column of nothing
+    Words ciphertexts(rows * open.words());
+    open.encrypt(values, slot, ciphertexts);
+    REQUIRE(open.check(ciphertexts));
+    Words out(features * open.words());
+    open.product(columns, features, rows, ciphertexts, out);
+    Words packed(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(open.words()));
+    for (std::size_t j = 1; j < features; ++j)
+        open.append(packed, std::span(out).subspan(j * open.words(), open.words()),
+                    static_cast<std::uint32_t>(j) * slot);
+    std::vector<std::int64_t> read(features);
+    secret.open_signed(packed, slot, read);
+    for (std::size_t j = 0; j < features; ++j) {
+        std::int64_t expected = 0;
+        for (std::size_t i = 0; i < rows; ++i)
+            expected += std::int64_t{columns[j * rows + i]} * values[i];
+        CHECK(read[j] == expected);
+    }
+}
+
+TEST_CASE("both paths come to the same bits: ciphertexts, sums, products, plaintexts") {
+    if (best_path() == Path::gmp) return;  // there is one
+    const std::uint32_t bits = GENERATE(512, 1024, 1152);
+    const PrivateKey secret = PrivateKey::generate(bits);
+    const std::size_t each = ciphertext_words(bits);
+    const std::size_t rows = GENERATE(1, 9, 70);
+    const std::size_t features = GENERATE(1, 8, 11);
+    std::vector<std::int64_t> values(2 * rows);
+    std::vector<std::int16_t> columns(rows * features);
+    std::vector<std::uint8_t> alphas(rows * bits / 16);
+    std::uint64_t state = rows + features;
+    const auto next = [&] {
+        return (state = state * 6364136223846793005 + 1442695040888963407) >> 33;
+    };
+    for (auto& value : values) value = static_cast<std::int64_t>(next() % (1 << 21)) - (1 << 20);
+    for (auto& value : columns)
+        value = static_cast<std::int16_t>(static_cast<int>(next() % 65535) - 32767);
+    for (auto& value : alphas) value = static_cast<std::uint8_t>(next());
+    std::fill_n(alphas.begin(), bits / 16, std::uint8_t{255});
+    std::vector<Words> came_to[2];
+    for (const Path path : {Path::gmp, Path::ifma}) {
+        use_path(path);
+        auto open = PublicKey::parse(secret.public_bytes(), bits);
+        REQUIRE(open);
+        Words ciphertexts(rows * each);
+        open->encrypt(values, 100, alphas, ciphertexts);
+        REQUIRE(open->check(ciphertexts));
+        Words sums = ciphertexts;
+        open->add(sums, ciphertexts);
+        Words products(features * each);
+        open->product(columns, features, rows, sums, products);
+        const auto plain = secret.decrypt(products);
+        came_to[path == Path::ifma] = {ciphertexts, sums, products,
+                                       Words(plain.span().begin(), plain.span().end())};
+    }
+    use_path(best_path());
+    CHECK(came_to[0] == came_to[1]);
+}
+
+TEST_CASE("what is no key or no ciphertext of it is refused") {
+    auto& [secret, open] = testing_keys();
+    const Bytes good = secret.public_bytes();
+    const auto refused = [&](Bytes bytes, std::uint32_t bits = 512) {
+        const auto key = PublicKey::parse(bytes, bits);
+        return !key && key.error().code == Errc::malformed_message;
+    };
+    CHECK(refused({}));
+    CHECK(refused(Bytes(good.begin(), good.end() - 1)));
+    CHECK(refused(good, 1024));
+    Bytes changed = good;
+    changed[0] ^= 1;  // n is even
+    CHECK(refused(changed));
+    changed = good;
+    changed[63] = 0;  // n is too small
+    CHECK(refused(changed));
+    changed = good;
+    std::fill(changed.begin() + 64, changed.end(), std::uint8_t{0});  // h = 0
+    CHECK(refused(changed));
+    changed[64] = 1;  // h = 1: nothing would be hidden
+    CHECK(refused(changed));
+    changed = good;
+    std::copy(good.begin(), good.begin() + 64, changed.begin() + 64);
+    std::fill(changed.begin() + 128, changed.end(), std::uint8_t{0});  // h = n
+    CHECK(refused(changed));
+    std::fill(changed.begin() + 64, changed.end(), std::uint8_t{255});  // h above n^2
+    CHECK(refused(changed));
+
+    const std::vector<std::int64_t> values{5, -5};
+    Words ciphertexts(2 * open.words());
+    open.encrypt(values, 100, ciphertexts);
+    CHECK(open.check(ciphertexts));
+    CHECK_FALSE(open.check(std::span(ciphertexts).first(open.words() + 1)));
+    for (const std::uint64_t fill : {std::uint64_t{0}, UINT64_MAX}) {  // 0, and above n^2
+        Words bad = ciphertexts;
+        std::fill(bad.begin(), bad.begin() + static_cast<std::ptrdiff_t>(open.words()), fill);
+        CHECK_FALSE(open.check(bad));
+        CHECK_FALSE(secret.check(bad));
+    }
+    Words divisor = ciphertexts;  // n itself
+    std::fill(divisor.begin(), divisor.begin() + static_cast<std::ptrdiff_t>(open.words()), 0);
+    std::copy_n(reinterpret_cast<const std::uint64_t*>(good.data()), 8, divisor.begin());
+    CHECK_FALSE(open.check(divisor));
+}
+
+TEST_CASE("new keys have two primes that are 3 modulo 4, and differ") {
+    const PrivateKey first = PrivateKey::generate(512);
+    const PrivateKey second = PrivateKey::generate(512);
+    CHECK(first.public_bytes() != second.public_bytes());
+    CHECK(first.public_bytes()[0] % 4 == 1);  // 3 times 3
+    CHECK(first.key_bits() == 512);
+}
