@@ -76,7 +76,8 @@ Failure duplicate(const Table& table, std::string_view party, std::uint32_t firs
     place.party = std::string(party);
     const std::string rest = on_line(table.place_of(first), place.file) + " already (" +
                              std::to_string(duplicate_rows) +
-                             " such rows in all); remove them, or set data.duplicates to \"first\" "
+                             (duplicate_rows == 1 ? " such row" : " such rows") +
+                             " in all); remove them, or set data.duplicates to \"first\" "
                              "or \"all\"";
     return fault(Errc::bad_data, place, ": the id " + shown(table.ids[second]) + " was " + rest,
                  ": its id was " + rest);

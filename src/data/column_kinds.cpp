@@ -1,6 +1,8 @@
 #include "data/column_kinds.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <utility>
 
 #include "base/text.hpp"
 #include "data/number.hpp"
@@ -13,12 +15,12 @@ bool is_all_digits(std::string_view text) noexcept {
     return std::ranges::all_of(text, is_digit);
 }
 
-/// "zip, area and 3 more"
+/// "'zip', 'area' and 3 more"
 std::string some_of(const std::vector<std::string>& columns) {
     constexpr std::size_t named_max = 5;
-    std::vector<std::string> some;
-    for (const std::string& column : columns)
-        if (some.size() < named_max) some.push_back(shown(column));
+    std::vector<std::string> some(
+        columns.begin(),
+        columns.begin() + static_cast<std::ptrdiff_t>(std::min(named_max, columns.size())));
     if (columns.size() > named_max)
         some.push_back(std::to_string(columns.size() - named_max) + " more");
     return join_and(some);
@@ -26,24 +28,42 @@ std::string some_of(const std::vector<std::string>& columns) {
 
 }  // namespace
 
-void KindTally::add(std::string_view text, const NumberStyle& stated) {
+bool KindTally::add(std::string_view text, const NumberStyle& stated) {
     ++cells_;
+    if (is_no_number_text(text)) {
+        ++no_numbers_;
+        return true;
+    }
     if (stated.plain() ? parse_number(text).has_value() : parse_styled(text, stated).has_value()) {
         ++numbers_;
         if (is_all_digits(text)) {
             ++digits_;
             zeros_ |= text.size() > 1 && text.front() == '0';
         }
-        return;
+        return true;
     }
     const char sign = grouping_of(text, stated.decimal);
     for (std::size_t i = 0; i < groupings.size(); ++i) grouped_[i] += groupings[i] == sign;
     dates_.add(text);
+    const char usual = stated.decimal == '.' ? ',' : '.';
+    const NumberStyle with_marks{stated.decimal,
+                                 stated.thousands == '\0' ? usual : stated.thousands, true};
+    marked_ += parse_styled(text, with_marks).has_value();
+    return false;
+}
+
+void KindTally::set_odd(std::string_view text, std::string place) {
+    odd_text_ = text;
+    odd_place_ = std::move(place);
+}
+
+std::string KindTally::odd() const {
+    return "(" + shown(odd_text_) + " on " + odd_place_ + ")";
 }
 
 char KindTally::grouping() const noexcept {
     for (std::size_t i = 0; i < groupings.size(); ++i)
-        if (grouped_[i] > 0 && (numbers_ + grouped_[i]) * 10 >= cells_ * 9) return groupings[i];
+        if (grouped_[i] > 0 && (numbers_ + grouped_[i]) * 10 >= counted() * 9) return groupings[i];
     return '\0';
 }
 
@@ -106,20 +126,26 @@ void KindDecision::as_label(ChosenColumn& column, const KindTally& tally) {
 }
 
 void KindDecision::by_cells(ChosenColumn& column, const KindTally& tally) {
-    column.undecided = tally.cells() == 0;
+    column.undecided = tally.says_nothing();
     if (tally.is_codes()) {
         column.kind = ColumnKind::text;
-        codes_.push_back(column.name);
+        codes_.push_back(shown(column.name));
     } else if (tally.is_numbers() || (tally.grouping() != '\0' && !stated_.thousands)) {
         as_numbers(column, tally, false);
-        if (column.style.thousands != '\0' && !stated_.thousands) grouped_.push_back(column.name);
+        if (column.style.thousands != '\0' && !stated_.thousands)
+            grouped_.push_back(shown(column.name));
     } else if (tally.dates().form() != DateForm::none) {
         column.kind = ColumnKind::numeric;
         column.date = tally.dates().form();
-        dates_.push_back(column.name);
+        dates_.push_back(shown(column.name));
     } else {
         column.kind = ColumnKind::text;
-        if (tally.dates().ambiguous()) ambiguous_dates_.push_back(column.name);
+        if (tally.dates().ambiguous())
+            ambiguous_dates_.push_back(shown(column.name));
+        else if (tally.is_numbers_with_marks())
+            marked_.push_back(shown(column.name) + " " + tally.odd());
+        else if (tally.is_half_numbers() && column.use == Use::feature)
+            mixed_.push_back(shown(column.name) + " " + tally.odd());
     }
 }
 
@@ -136,6 +162,10 @@ std::vector<std::string> KindDecision::notes() const {
     add("dates become days since 1970: ", dates_, "columns: \"category\"");
     add("dates of which day and month cannot be told apart are taken for categories: ",
         ambiguous_dates_, "columns: \"date-dmy\" or \"date-mdy\"");
+    add("amounts with signs around them are taken for categories: ", marked_,
+        "columns: \"number\" reads them");
+    add("taken for categories, because more than a tenth of the cells are no numbers: ", mixed_,
+        "columns: \"number\" refuses these cells");
     return notes;
 }
 

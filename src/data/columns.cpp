@@ -11,6 +11,7 @@ namespace vflbus::data {
 namespace {
 
 constexpr std::string_view id_role = "the id";
+constexpr std::string_view left_out_role = "excluded";
 constexpr std::string_view model_role = "the model (it was trained with it)";
 
 /// Whether a column may be meant as the record ids: a feature is never suggested for them.
@@ -98,10 +99,12 @@ class Chooser {
     Result<std::size_t> claim(const std::string& name, std::string_view as) {
         const std::string wanted(as);
         const auto found = index_.find(name);
-        if (found == index_.end())
-            return refuse("there is no column " + shown(name) + " for " + wanted +
-                              instead_of(name, as, names_),
-                          "a column for " + wanted + " is not there");
+        if (found == index_.end()) {
+            const std::string purpose = as == left_out_role ? "to be excluded" : "for " + wanted;
+            return refuse(
+                "there is no column " + shown(name) + " " + purpose + instead_of(name, as, names_),
+                "a column " + purpose + " is not there");
+        }
         if (const auto other = twice_.find(found->second); other != twice_.end())
             return named_twice(found->second, other->second);
         std::string_view& taken = role_[found->second];
@@ -138,7 +141,7 @@ class Chooser {
             chosen_.columns[*column].use = Use::feature;
         }
         for (const std::string& name : request_.exclude) {
-            const auto column = claim(name, "excluded");
+            const auto column = claim(name, left_out_role);
             if (!column) return tl::unexpected(column.error());
         }
         return {};

@@ -8,7 +8,9 @@
 // break; empty cells beyond the last column; blank lines and lines of nothing but separators, which
 // are skipped. Spaces and tabs around a cell do not count.
 //
-// Missing cells: empty, ?, NA, N/A, n/a, #N/A, #NA, <NA>, NaN, nan, -NaN, -nan, NULL, null, None.
+// Missing cells: empty, ?, NA, N/A, n/a, #N/A, #NA, <NA>, NaN, nan, -NaN, -nan, NULL, null, None;
+// in a column of numbers or dates also a cell of nothing but dashes, '.', '..' or ':', which is
+// said.
 //
 // What a column is read as: column_kinds.hpp. A text feature of more than text_values_max different
 // values is left out by name.

@@ -180,7 +180,9 @@ char choose_decimal(const FirstRows& rows, char separator, char thousands) {
     for (std::size_t c = 0; c < rows.columns(); ++c) {
         DecimalTally tally;
         for (std::size_t r = 1; r < rows.cells.size(); ++r) {
-            if (c >= rows.cells[r].size() || is_missing_text(rows.cells[r][c])) continue;
+            if (c >= rows.cells[r].size() || is_missing_text(rows.cells[r][c]) ||
+                is_no_number_text(rows.cells[r][c]))
+                continue;
             const std::string& cell = rows.cells[r][c];
             ++tally.cells;
             const bool by_point =

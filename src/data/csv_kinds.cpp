@@ -1,6 +1,7 @@
 // The sample of a CSV file that decides what its columns are read as.
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -29,9 +30,10 @@ class Sample {
             if (full()) break;
             if (auto ok = buffer.read(job_, chunk); !ok) return ok;
             const char* p = buffer.bytes.data();
-            std::uint64_t line = 0;
-            while (!full() && skip_blank_lines(p, buffer.end, job_.dialect, line))
-                sound_ = row(p, buffer.end);
+            file_ = chunk.file;
+            std::uint64_t line = chunk.chunk.first_line;
+            for (; !full() && skip_blank_lines(p, buffer.end, job_.dialect, line); ++line)
+                sound_ = row(p, buffer.end, line);
         }
         return {};
     }
@@ -59,28 +61,33 @@ class Sample {
         return !sound_ || rows_ == sample_rows || open_columns_ == 0;
     }
 
-    /// Counts the cells of one row. False when the row is malformed.
-    bool row(const char*& p, const char* end) {
+    /// Counts the cells of one row. `line`: of its first byte, and then of its last. False when the
+    /// row is malformed.
+    bool row(const char*& p, const char* end, std::uint64_t& line) {
         ++rows_;
-        std::uint64_t line = 0;
         for (std::size_t c = 0;; ++c) {
             std::string_view text;
+            const std::uint64_t cell_line = line;
             const CellStop stop = read_cell(p, end, job_.dialect, scratch_, text, line);
             if (stop != CellStop::separator && stop != CellStop::row) return false;
             if (c < tallies_.size())
-                cell(c, text);
+                cell(c, text, cell_line);
             else if (!text.empty())
                 return false;
             if (stop == CellStop::row) return true;
         }
     }
 
-    void cell(std::size_t c, std::string_view text) {
+    void cell(std::size_t c, std::string_view text, std::uint64_t line) {
         const ChosenColumn& column = job_.chosen.columns[c];
         KindTally& tally = tallies_[c];
         if (!column.has_values() && !column.name.empty()) return;
         if (tally.cells() == sample_cells || is_missing_text(text)) return;
-        tally.add(text, style_);
+        if (!tally.add(text, style_) && !tally.has_odd()) {
+            std::string place = "line " + std::to_string(line);
+            if (job_.files.size() > 1) place += " of " + job_.files[file_].name;
+            tally.set_odd(text, std::move(place));
+        }
         open_columns_ -= column.has_values() && tally.cells() == sample_cells;
     }
 
@@ -90,6 +97,7 @@ class Sample {
     std::vector<KindTally> tallies_;
     std::size_t open_columns_ = 0;  ///< that have fewer than sample_cells cells so far
     std::size_t rows_ = 0;
+    std::size_t file_ = 0;  ///< that is looked at
     std::string scratch_;
     bool sound_ = true;
 };

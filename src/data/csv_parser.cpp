@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "base/assert.hpp"
+#include "base/text.hpp"
 #include "data/column_kinds.hpp"
 #include "data/csv_cells.hpp"
 #include "data/dates.hpp"
@@ -73,7 +74,8 @@ class Parser {
         : job_(job),
           table_(table),
           ids_(job.chunks.size()),
-          found_text_(job.chosen.columns.size()) {
+          found_text_(job.chosen.columns.size()),
+          no_numbers_(job.chosen.columns.size()) {
         bind_targets();
         bind_lines();
     }
@@ -126,10 +128,32 @@ class Parser {
             table_.left_out.push_back({column.name, "more than " + too_many, LeftOutKind::texts});
             return true;
         });
+        note_no_numbers();
         return {};
     }
 
   private:
+    /// Dashes and the like that were taken for missing numbers.
+    void note_no_numbers() {
+        constexpr std::size_t named_max = 5;
+        std::vector<std::string> columns;
+        std::size_t more = 0;
+        for (std::size_t c = 0; c < no_numbers_.size(); ++c) {
+            const std::uint64_t cells = no_numbers_[c];
+            if (cells == 0) continue;
+            if (columns.size() == named_max)
+                ++more;
+            else
+                columns.push_back(shown(job_.chosen.columns[c].name) + " (" +
+                                  std::to_string(cells) + (cells == 1 ? " cell)" : " cells)"));
+        }
+        if (columns.empty()) return;
+        if (more > 0) columns.push_back(std::to_string(more) + " more");
+        table_.notes.push_back(
+            "dashes and points alone are taken for missing numbers: " + join_and(columns) +
+            " (columns: \"category\"; prepare: \"missing=0\")");
+    }
+
     // -- setup ------------------------------------------------------------------
 
     /// Makes the table's columns and points at their cells.
@@ -337,6 +361,10 @@ class Parser {
                           std::string_view text, double& cell) {
         cell = std::numeric_limits<double>::quiet_NaN();
         if (is_missing_text(text)) return {};
+        if (is_no_number_text(text)) {
+            no_numbers_[c].fetch_add(1, std::memory_order_relaxed);
+            return {};
+        }
         const ChosenColumn& column = job_.chosen.columns[c];
         if (const auto number = number_of(column, text)) {
             cell = *number;
@@ -370,6 +398,11 @@ class Parser {
         if (sign != '\0')
             return " is not a number" + how +
                    "; if its digits are grouped set thousands, else correct it";
+        const NumberStyle with_marks{column.style.decimal, column.style.thousands, true};
+        if (!column.style.marks && parse_styled(text, with_marks))
+            return " is not a number" + how +
+                   "; if it is one with signs around it declare the column \"number\" (columns), "
+                   "else correct it";
         return " is not a number" + how + correct;
     }
 
@@ -463,11 +496,12 @@ class Parser {
     std::vector<Target> targets_;              ///< per column of the file
     std::vector<double*> columns_of_numbers_;  ///< in the order of the file
     std::size_t block_rows_ = 0;
-    bool numbered_ = job_.request.id == row_number_id;  ///< ids are numbers of rows
-    std::vector<Ids> ids_;                              ///< per chunk
-    std::vector<std::unique_ptr<SharedTexts>> texts_;   ///< per text column
-    std::vector<std::atomic<bool>> found_text_;         ///< per column of the file
-    std::atomic<std::size_t> next_{0};                  ///< the chunk to be parsed next
+    bool numbered_ = job_.request.id == row_number_id;    ///< ids are numbers of rows
+    std::vector<Ids> ids_;                                ///< per chunk
+    std::vector<std::unique_ptr<SharedTexts>> texts_;     ///< per text column
+    std::vector<std::atomic<bool>> found_text_;           ///< per column of the file
+    std::vector<std::atomic<std::uint64_t>> no_numbers_;  ///< per column: dashes and the like
+    std::atomic<std::size_t> next_{0};                    ///< the chunk to be parsed next
     std::atomic<bool> stopped_{false};
     std::mutex mutex_;
     std::optional<Failure> failure_;  ///< guarded by mutex_
@@ -493,9 +527,14 @@ Result<Table> parse_csv(CsvJob& job) {
         }
         if (!late.empty()) continue;
         if (auto ok = parser.finish(); !ok) return tl::unexpected(ok.error());
-        if (auto ok = skip_rows(job.request, table); !ok) return tl::unexpected(ok.error());
         if (job.request.labels_as == LabelsAs::classes)
-            for (Column& label : table.labels) make_numbers(label);
+            for (Column& label : table.labels) {
+                const bool dashes = std::ranges::any_of(label.dictionary, is_no_number_text);
+                if (make_numbers(label) && dashes)
+                    table.notes.push_back("dashes and points alone are taken for missing labels: " +
+                                          shown(label.name));
+            }
+        if (auto ok = skip_rows(job.request, table); !ok) return tl::unexpected(ok.error());
         return table;
     }
 }

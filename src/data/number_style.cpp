@@ -1,5 +1,6 @@
 #include "data/number_style.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "base/text.hpp"
@@ -63,20 +64,25 @@ bool strip_mark(std::string_view& text) {
     return false;
 }
 
-/// Takes signs, marks and parentheses off. Whether the number is negative by what was taken.
+/// Takes signs, marks and parentheses off, in any order: ($5), $(5), -$5, 5 %. Whether the number
+/// is negative by what was taken.
 bool strip_marks(std::string_view& text) {
     bool negative = false;
-    if (text.size() > 2 && text.front() == '(' && text.back() == ')') {
-        text = trim(text.substr(1, text.size() - 2));
-        negative = true;
+    int marks = 0;
+    for (;;) {
+        if (!negative && text.size() > 2 && text.front() == '(' && text.back() == ')') {
+            text = trim(text.substr(1, text.size() - 2));
+            negative = true;
+        } else if (!negative && text.size() > 1 && text.front() == '-' && !is_digit(text[1]) &&
+                   text[1] != '.') {
+            text = trim(text.substr(1));
+            negative = true;
+        } else if (marks == 2 || !strip_mark(text)) {
+            return negative;
+        } else {
+            ++marks;
+        }
     }
-    if (text.size() > 1 && text.front() == '-' && !is_digit(text[1]) && text[1] != '.') {
-        text = trim(text.substr(1));  // -$5
-        negative = true;
-    }
-    for (int marks = 0; marks < 2 && strip_mark(text); ++marks) {
-    }
-    return negative;
 }
 
 }  // namespace
@@ -116,6 +122,17 @@ std::optional<double> parse_styled(std::string_view raw, const NumberStyle& styl
     const auto number = parse_number(plain);
     if (!number) return std::nullopt;
     return negative ? -*number : *number;
+}
+
+bool is_no_number_text(std::string_view text) noexcept {
+    constexpr std::array<std::string_view, 9> marks = {
+        "-", "--", "---", "\xe2\x80\x93", "\xe2\x80\x94", minus_sign, ".", "..", ":"};
+    const auto is_mark = [&](std::string_view one) {
+        return std::find(marks.begin(), marks.end(), one) != marks.end();
+    };
+    if (is_mark(text)) return true;
+    // as accountants write nothing: a currency and a dash
+    return text.size() > 1 && text.back() == '-' && strip_mark(text) && is_mark(text);
 }
 
 char grouping_of(std::string_view text, char decimal) {

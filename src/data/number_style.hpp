@@ -29,6 +29,11 @@ struct NumberStyle {
 /// but for the first, which has one to three and no leading zero.
 std::optional<double> parse_styled(std::string_view text, const NumberStyle& style);
 
+/// True for what statisticians and spreadsheets put where a column has no number: dashes, "$ -",
+/// "." (SAS, Stata), ".." (World Bank), ":" (Eurostat). In a column of texts it is a text like any
+/// other.
+bool is_no_number_text(std::string_view text) noexcept;
+
 /// The sign between groups when `text` is a number with groups under this decimal mark, such as ','
 /// for "1,234.5" and '.'; ' ' for blanks that do not break a line; else '\0'.
 char grouping_of(std::string_view text, char decimal);

@@ -6,6 +6,7 @@
 #include "base/assert.hpp"
 #include "base/text.hpp"
 #include "data/number.hpp"
+#include "data/number_style.hpp"
 #include "data/text_codes.hpp"
 
 namespace vflbus::data {
@@ -99,12 +100,14 @@ void make_texts(Column& column) {
 bool make_numbers(Column& column) {
     if (column.kind == ColumnKind::numeric) return true;
     std::vector<double> values;
+    bool any = false;
     for (const std::string& text : column.dictionary) {
         const auto value = parse_number(text);
-        if (!value) return false;
-        values.push_back(*value);
+        if (!value && !is_no_number_text(text)) return false;
+        values.push_back(value.value_or(std::numeric_limits<double>::quiet_NaN()));
+        any |= value.has_value();
     }
-    if (values.empty()) return false;
+    if (!any) return false;
     column.numbers.resize(column.codes.size());
     for (std::size_t row = 0; row < column.codes.size(); ++row)
         column.numbers[row] = column.codes[row] == missing_code

@@ -151,8 +151,8 @@ std::vector<KnownColumn> known_columns(const Table& table);
 /// A numeric column becomes one of texts: each number in its shortest form.
 void make_texts(Column& column);
 
-/// A text column whose texts are all numbers becomes numeric. False when one is none, or there is
-/// no text.
+/// A text column whose texts are all numbers becomes numeric, dashes and the like among them being
+/// missing cells. False when another text is there, or no number.
 bool make_numbers(Column& column);
 
 /// Keeps the rows for which keep[row] is not 0, in their order and with their places.

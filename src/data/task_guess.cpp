@@ -9,6 +9,7 @@
 
 #include "base/assert.hpp"
 #include "base/text.hpp"
+#include "data/number_style.hpp"
 #include "data/place.hpp"
 
 namespace vflbus::data {
@@ -27,12 +28,30 @@ tl::unexpected<Failure> one_value(const Table& table, const Column& column,
                                 ", a label: every row has the same value" + nothing));
 }
 
+/// Whether nearly all texts are numbers with percent signs, currencies or parentheses.
+bool are_amounts(const Column& column) {
+    const NumberStyle style{.decimal = '.', .thousands = ',', .marks = true};
+    const auto amounts = std::ranges::count_if(column.dictionary, [&](const std::string& text) {
+        return parse_styled(text, style).has_value();
+    });
+    return static_cast<std::size_t>(amounts) * 10 >= column.dictionary.size() * 9;
+}
+
 Result<TaskGuess> guess_from_texts(const Table& table, const Column& column) {
     const std::size_t values = column.dictionary.size();
     if (values == 1) return one_value(table, column, column.dictionary[0]);
     if (values == 2)
         return TaskGuess{Task::logistic, "the two values " + shown(column.dictionary[0]) + " and " +
                                              shown(column.dictionary[1])};
+    if (values * rows_per_text_min > table.rows() && are_amounts(column))
+        return tl::unexpected(
+            fault(Errc::bad_data, table.place(),
+                  ", label " + shown(column.name) + ": its texts, such as " +
+                      shown(column.dictionary.front()) +
+                      ", are numbers with signs around them; declare the column \"number\" "
+                      "(party.master.columns), or state the task",
+                  ", a label: its texts are numbers with signs around them; declare the column "
+                  "\"number\""));
     if (values * rows_per_text_min > table.rows() && values > 2)
         return tl::unexpected(
             fault(Errc::bad_data, table.place(),
@@ -97,7 +116,10 @@ Result<Table> read_label(Source& source, const std::string& id, const std::strin
     request.labels = {label};
     request.features.clear();
     request.exclude.clear();
-    request.of_model = true;  // nothing but the label is looked at
+    request.of_model = request.columns.empty();  // nothing but the label is looked at
+    if (!request.of_model)                       // rules count for tables that are no model's
+        for (const std::string& name : source.columns())
+            if (!name.empty() && name != id && name != label) request.exclude.push_back(name);
     request.labels_as = LabelsAs::guess;
     auto table = source.read(request);
     if (table) return table;

@@ -213,7 +213,7 @@ std::string table_text(const Table& table) {
         text += std::string(table.ids[row]);
         for (const Column* column : columns) {
             const std::string cell = column->text(row);
-            text += " | " + (column->is_missing(row) ? "-" : printable(cell));
+            text += " | " + (column->is_missing(row) ? "-" : cell == "-" ? "'-'" : printable(cell));
         }
         const Place place = table.place_of(row);
         text += "    (" + fs::path(place.file).filename().string() + " " + std::string(place.unit) +
