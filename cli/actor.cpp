@@ -20,11 +20,13 @@
 #include "commands.hpp"
 #include "observe/log.hpp"
 #include "output.hpp"
+#include "parties.hpp"
 #include "party.hpp"
 #include "quick_look.hpp"
 #include "resume.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
+#include "trained_model.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -175,6 +177,27 @@ std::string own_resume_command(const ActorArguments& arguments, const config::Co
     command += settings_again(arguments, fs::path(config.output.runs_dir) / run.hex());
     if (!arguments.state_dir.empty() && !arguments.parent_goes_on)
         command += " --state-dir " + shell_word(fs::absolute(arguments.state_dir).string());
+    return command;
+}
+
+/// What predicts with the model of this master when it is pasted; its own rows are those that it
+/// was trained on, which new ones may take the place of.
+std::string own_predict_command(const ActorArguments& arguments, const config::Config& config,
+                                const RunId& run) {
+    namespace fs = std::filesystem;
+    const fs::path run_dir = fs::path(config.output.runs_dir) / run.hex();
+    std::error_code ec;
+    const bool here = arguments.out.empty() && fs::equivalent(config.output.runs_dir, "runs", ec);
+    std::string command =
+        program() + " predict --model " +
+        (here ? run.short_hex()
+              : shell_word(fs::absolute(arguments.out.empty() ? run_dir : fs::path(arguments.out))
+                               .string()));
+    if (!arguments.broker.empty()) command += " --broker " + shell_word(arguments.broker);
+    command += settings_again(arguments, run_dir);
+    const auto section = config.parties.find("master");
+    if (section != config.parties.end() && section->second.predict_data.empty())
+        command += " --data " + typed_location(section->second.data);
     return command;
 }
 
@@ -351,7 +374,11 @@ int run_master(const ActorArguments& arguments, const MasterTask& task, PartyOpt
     const std::string resume_by = own_resume_command(arguments, task.config, task.run);
     if (!master) return report_failure(arguments, master.error(), resume_by);
     const Failure outcome = drive(**master, task.config, options, stop);
-    return report_run(arguments, (*master)->report(), task.run, outcome, resume_by);
+    const int status = report_run(arguments, (*master)->report(), task.run, outcome, resume_by);
+    if (outcome.code == Errc::ok && !arguments.json && !arguments.parent)
+        print("\nPredict with it: " + own_predict_command(arguments, task.config, task.run) +
+              "\n(the rows of each member are those of predict_data in its own section)\n");
+    return status;
 }
 
 /// A master or a member of trainings.
@@ -365,6 +392,8 @@ int run_party(const ActorArguments& arguments, const Self& self, std::optional<N
     if (const auto good = config::check_party(task->config, self.party); !good)
         return report_failure(arguments, good.error());
     if (const auto good = config::check_files(task->config, self.party); !good)
+        return report_failure(arguments, good.error());
+    if (const auto good = check_words(task->config); !good)
         return report_failure(arguments, good.error());
     observe::log::set_identity(self.party);
     sweep_files(arguments, task->config, self.party);

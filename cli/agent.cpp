@@ -18,6 +18,7 @@
 #include "output.hpp"
 #include "podman.hpp"
 #include "settings.hpp"
+#include "trained_model.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -205,11 +206,19 @@ Result<> be_master(ContainerSpec& spec, const AgentArguments& arguments,
     return {};
 }
 
-Result<ContainerSpec> spec_for(const AgentArguments& arguments, const std::string& party) {
+Result<ContainerSpec> spec_for(const AgentArguments& given, const std::string& party) {
+    AgentArguments arguments = given;
     LoadMore more;
     if (party != "broker" && party != config::arbiter_name) more.self = party;
-    const auto config = load_config(arguments, broker_flag(arguments.broker), more);
+    auto config = load_config(arguments, broker_flag(arguments.broker), more);
     if (!config) return tl::unexpected(config.error());
+    if (party == "master" && arguments.infer && !arguments.model.empty()) {
+        const auto model = find_model(arguments, arguments.model);
+        if (!model) return tl::unexpected(model.error());
+        if (auto taken = take_agreed(*config, *model); !taken)
+            return tl::unexpected(std::move(taken.error()));
+        arguments.model = (model->run_dir.empty() ? model->parts : model->run_dir).string();
+    }
     ContainerSpec spec = common_spec(arguments, party);
     if (party == "broker") {
         be_broker(spec, arguments, *config);

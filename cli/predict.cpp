@@ -137,8 +137,12 @@ int run(const PredictArguments& given) {
     if (arguments.config.empty() && std::getenv("VFLBUS_CONFIG") == nullptr)
         arguments.config = saved_configuration(*model).string();
 
-    auto config = load_short(arguments);
+    // a party that trained by flags predicts without saying them again
+    auto config = load_short(
+        arguments, {"model.task=" + model->head.task, "run.protocol=" + model->head.protocol});
     if (!config) return report_failure(arguments, config.error());
+    if (const auto taken = take_agreed(*config, *model); !taken)
+        return report_failure(arguments, taken.error());
     if (arguments.json && arguments.out == "-")
         return report_failure(arguments, {Errc::usage,
                                           "--json and --out - both want standard "

@@ -68,10 +68,12 @@ int in_processes(const ShortRunArguments& arguments, const ShortRun& run) {
 
 }  // namespace
 
-Result<config::Config> load_short(const ShortRunArguments& arguments) {
+Result<config::Config> load_short(const ShortRunArguments& arguments,
+                                  const std::vector<std::string>& defaults) {
     LoadMore more;
     more.self = "master";
     more.defaults = {"bus.rendezvous_timeout=60"};
+    more.defaults.insert(more.defaults.end(), defaults.begin(), defaults.end());
     return load_config(arguments, broker_flag(arguments.broker), more);
 }
 

@@ -16,8 +16,10 @@
 
 namespace vflbus::cli {
 
-/// The configuration of such a run, as its master has it.
-Result<config::Config> load_short(const ShortRunArguments& arguments);
+/// The configuration of such a run, as its master has it. `defaults`: of this command, in the form
+/// of --set; they count less than everything that is stated.
+Result<config::Config> load_short(const ShortRunArguments& arguments,
+                                  const std::vector<std::string>& defaults = {});
 
 struct ShortRun {
     config::Config& config;

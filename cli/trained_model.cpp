@@ -10,6 +10,7 @@
 #include "base/json.hpp"
 #include "base/location.hpp"
 #include "base/text.hpp"
+#include "config/agreed.hpp"
 #include "data/source.hpp"
 #include "local_runs.hpp"
 #include "output.hpp"
@@ -61,8 +62,15 @@ Result<TrainedModel> read_model(const fs::path& parts, fs::path run_dir) {
 }
 
 Result<fs::path> runs_directory(const Common& common) {
-    const auto config = load_config(common);
-    if (!config) return tl::unexpected(config.error());
+    auto config = load_config(common);
+    if (!config) {
+        // several label columns are wrong until the task is known, which only the model says
+        LoadMore more;
+        more.defaults = {"model.task=multilabel"};
+        auto again = load_config(common, {}, more);
+        if (!again) return tl::unexpected(config.error());
+        config = std::move(again);
+    }
     return fs::path(config->output.runs_dir);
 }
 
@@ -194,16 +202,15 @@ bool has_rows(const config::Config& config) {
     });
 }
 
-/// A path as somebody here would type it.
-std::string typed(const std::string& location) {
+}  // namespace
+
+std::string typed_location(const std::string& location) {
     std::error_code ec;
     if (!fs::exists(location, ec)) return shell_word(location);
     const fs::path near = fs::proximate(location, ec);
     const bool below = !ec && !near.empty() && *near.begin() != "..";
     return shell_word(below ? near.string() : location);
 }
-
-}  // namespace
 
 Result<TrainedModel> find_model(const Common& common, const std::string& text) {
     std::error_code ec;
@@ -227,15 +234,37 @@ fs::path saved_configuration(const TrainedModel& model) {
     return !model.run_dir.empty() && fs::exists(saved, ec) ? saved : fs::path();
 }
 
+Result<> take_agreed(config::Config& config, const TrainedModel& model) {
+    for (const fs::path& place : {model.run_dir, model.parts}) {
+        if (place.empty()) continue;
+        const auto text = read_file(place / "agreed.txt");
+        if (!text) continue;
+        const auto agreed = config::parse_canonical(*text);
+        if (agreed && config::agreed_hash(*agreed) == model.head.agreed)
+            return config::take_unsaid(config, *agreed);
+    }
+    if (config.run.world_size == 0) config.run.world_size = model.head.world_size;
+    return {};
+}
+
 Result<> take_rows(config::Config& config, const TrainedModel& model,
                    const std::vector<std::string>& files, bool all_parties) {
     Columns names{"master"};
     if (all_parties)
         for (std::uint64_t rank = 0; rank < model.head.world_size; ++rank)
             names.push_back(config::member_name(rank));
-    if (files.size() != names.size())
-        return fail(Errc::usage, "--data was given " + std::to_string(files.size()) +
-                                     " times; give it once for each of " + join_and(names));
+    if (files.size() != names.size()) {
+        if (!all_parties)
+            return fail(Errc::usage,
+                        "--data was given " + std::to_string(files.size()) +
+                            " times; a master on its own gives its own rows, and each member has "
+                            "predict_data in its section: with --local or --threads this process "
+                            "is all parties, and takes a file of each");
+        return fail(Errc::usage,
+                    "--data was given " +
+                        (files.size() == 1 ? "once" : std::to_string(files.size()) + " times") +
+                        "; give it once for each of " + join_and(names));
+    }
     std::vector<Wanted> parties;
     std::vector<Rows> rows;
     for (std::size_t i = 0; i < names.size(); ++i) {
@@ -258,7 +287,7 @@ std::string predict_command(const config::Config& config, const fs::path& run_di
     const std::string name = run_dir.filename().string();
     const bool here = fs::equivalent(run_dir, fs::path("runs") / name, ec);
     std::string command = program() + " predict --local --model " +
-                          (here ? name.substr(0, short_digits) : typed(run_dir.string()));
+                          (here ? name.substr(0, short_digits) : typed_location(run_dir.string()));
     if (has_rows(config)) return command;
     Columns names{"master"};
     for (std::uint64_t rank = 0; rank < config.run.world_size; ++rank)
@@ -266,7 +295,8 @@ std::string predict_command(const config::Config& config, const fs::path& run_di
     for (const std::string& party : names) {
         const auto section = config.parties.find(party);
         command +=
-            " --data " + (section == config.parties.end() ? "FILE" : typed(section->second.data));
+            " --data " +
+            (section == config.parties.end() ? "FILE" : typed_location(section->second.data));
     }
     return command;
 }

@@ -26,12 +26,21 @@ Result<TrainedModel> find_model(const Common& common, const std::string& text);
 /// The configuration that was saved with the training; empty when there is none.
 std::filesystem::path saved_configuration(const TrainedModel& model);
 
+/// Says what the configuration does not say of the run (task, members, ids, ...) as the training
+/// had it, whose agreed half lies beside its model. Where it does not lie there, or is of another
+/// training, only the number of members is taken. Errors: bad_config when what the configuration
+/// does say contradicts it.
+Result<> take_agreed(config::Config& config, const TrainedModel& model);
+
 /// Gives each party its file of rows to predict: in the order master, member-0, ... where the files
 /// have the columns that the parts were trained with, otherwise the party whose columns they have.
 /// Errors: usage for another number of files than parties; bad_data for columns that no file has;
 /// those of opening a source.
 Result<> take_rows(config::Config& config, const TrainedModel& model,
                    const std::vector<std::string>& files, bool all_parties);
+
+/// A location of rows as somebody in the working directory would type it, quoted where needed.
+std::string typed_location(const std::string& location);
 
 /// "vflbus predict --local --model 1f0c9a33 --data bank.csv ...": what predicts with the model when
 /// it is pasted into the shell that trained it. Without configured rows to predict it names the

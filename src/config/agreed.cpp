@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <type_traits>
+#include <variant>
 
 #include "base/text.hpp"
 #include "config/value.hpp"
@@ -136,6 +138,23 @@ std::vector<std::string> differing_keys(const AgreedHalf& here, const AgreedHalf
                                 literal(*key, b) + " at " + std::string(there_name) + ")");
     }
     return differing;
+}
+
+Result<> take_unsaid(Config& mine, const AgreedHalf& theirs) {
+    Config filled = mine;
+    Config from = with(theirs);
+    PartyConfig nobody;
+    for (const Key* const key : agreed_keys()) {
+        if (mine.stated(full_name(*key))) continue;
+        std::visit(
+            [](auto* to, auto* value) {
+                if constexpr (std::is_same_v<decltype(to), decltype(value)>) *to = *value;
+            },
+            key->field(filled, nobody), key->field(from, nobody));
+    }
+    if (auto fits = check(filled); !fits) return fits;
+    mine = std::move(filled);
+    return {};
 }
 
 Result<> agree(Config& mine, std::string_view canonical_of_owner, std::string_view owner) {

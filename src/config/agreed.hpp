@@ -38,6 +38,11 @@ Result<AgreedHalf> parse_canonical(std::string_view text, Members members = Memb
 std::vector<std::string> differing_keys(const AgreedHalf& here, const AgreedHalf& there,
                                         std::string_view there_name = "master");
 
+/// Gives every agreed key that `mine` does not state the value that it has in `theirs`. For whoever
+/// works with what an earlier run made: what is not said now is as it was said then. Errors:
+/// bad_config when what is stated contradicts it; `mine` is unchanged then.
+Result<> take_unsaid(Config& mine, const AgreedHalf& theirs);
+
 /// What a member does at JOIN with the agreed half of the run's owner: one that states no agreed
 /// key takes it over, if its own sections fit (bad_config); one that does keeps its own when they
 /// are equal. Errors: also those of parse_canonical(), and config_differs with all keys that

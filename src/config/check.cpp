@@ -228,10 +228,13 @@ void check_agreed(const Config& config, Problems& problems) {
     check_solver(config, problems);
     if (model.sequential && model.task != Task::linear)
         problems.add(at(config, {"model.sequential", "model.task"}) +
-                     "model.sequential = true is for model.task = \"linear\" only, not " +
+                     (config.stated("model.solver") ? "model.solver = \"sequential\""
+                                                    : "model.sequential = true") +
+                     std::string(" is for model.task = \"linear\" only, not ") +
                      quote(name_of(model.task)) +
-                     "; set model.sequential = false or model.task = "
-                     "\"linear\"");
+                     (config.stated("model.solver")
+                          ? "; choose another solver or model.task = \"linear\""
+                          : "; set model.sequential = false or model.task = \"linear\""));
     if (model.momentum != 0 && model.optimizer == Optimizer::adam)
         problems.add(at(config, {"model.momentum", "model.optimizer"}) +
                      "model.momentum = " + shortest(model.momentum) +

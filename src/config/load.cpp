@@ -133,6 +133,10 @@ class Loader {
     /// fall back to less.
     void choose_protocol() {
         if (config_.stated("run.protocol") || config_.bus.certificates.empty()) return;
+        const auto decides = [](const std::string& text) {
+            return text.starts_with("run.protocol=");
+        };
+        if (std::ranges::any_of(options_.defaults, decides)) return;
         const ModelConfig& model = config_.model;
         std::string honest_only;
         if (model.name != ModelName::linear)

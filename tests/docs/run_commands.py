@@ -34,6 +34,7 @@ PARSED_ONLY = [
     (r"--podman( |$)|--podman [0-9]|\bagent\b", "needs podman and an image"),
     (r"bank\.toml|shop\.toml", "a configuration of one's own, on a machine of one's own"),
     (r"vflbus (keys|allow|revoke|members|invite|join)\b|--certificates", "needs keys of several machines"),
+    (r"predict --model RUN --data new_bank.csv$", "scores rows of parties on other machines"),
     (r"vflbus preflight\b", "needs the table and the broker that it looks at"),
     (r"--role master --set run.world_size=2", "a line of the guide, which tests/container/containers runs whole"),
     (r"vflbus (audit|approve|refuse|grant)\b", "needs a node with a log of its own, and what waits there"),

@@ -5,7 +5,7 @@
 #include <memory>
 
 #include "catch.hpp"
-#include "support.hpp"
+#include "parties.hpp"
 
 using namespace proc;
 
@@ -139,4 +139,72 @@ TEST_CASE("a member without --once stays for the next run", "[by_hand]") {
         CHECK(finished.err.find("ended in order, as a signal asked\n") != std::string::npos);
     }
     CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("who trained by hand predicts by hand, and says nothing of the training again",
+          "[by_hand]") {
+    const TempDir dir;
+    std::string bank = "id,a,churn\n";
+    std::string shop = "id,u\n";
+    for (int i = 0; i < 60; ++i) {
+        const std::string n = std::to_string(i);
+        bank += n + "," + std::to_string(i % 7) + "," + (i % 7 < 3 ? "yes" : "no") + "\n";
+        shop += n + "," + std::to_string(i % 5) + "\n";
+    }
+    Process broker(dir, {"broker", "--bind", "tcp://127.0.0.1:0"});
+    const std::string bus = "[bus]\nbroker = \"" + first_endpoint(broker) + "\"\n";
+    // as `vflbus join` writes them: each party's own section and nothing agreed
+    for (const char* const place : {"bank", "shop"}) fs::create_directories(dir / place);
+    spit(dir / "bank/bank.csv", bank);
+    spit(dir / "shop/shop.csv", shop);
+    spit(dir / "bank/vflbus.toml",
+         bus + "[party.master]\ndata = \"bank.csv\"\nlabel = \"churn\"\n");
+    spit(dir / "shop/vflbus.toml", bus + "[party.member-0]\ndata = \"shop.csv\"\n");
+    const Variables at_shop{{"VFLBUS_CONFIG", dir / "shop/vflbus.toml"},
+                            {"VFLBUS_OUTPUT_RUNS_DIR", dir / "shop/runs"}};
+    const Variables at_bank{{"VFLBUS_CONFIG", dir / "bank/vflbus.toml"},
+                            {"VFLBUS_OUTPUT_RUNS_DIR", dir / "bank/runs"}};
+    const Words member{"actor", "--role", "member", "--rank", "0"};
+    Process trains(dir, with(member, {"--once"}), at_shop);
+    const Finished trained = run(dir,
+                                 {"actor", "--role", "master", "--run-id", run_id, "--set",
+                                  "run.world_size=1", "--set", "model.task=logistic"},
+                                 at_bank);
+    INFO(trained.err);
+    REQUIRE(trained.exit_code == 0);
+    CHECK(trains.wait().exit_code == 0);
+    CHECK(trained.out.find("Predict with it: ") != std::string::npos);
+    CHECK(trained.out.find(" predict --model ") != std::string::npos);
+
+    // new rows at both, some of them with an answer that is a text
+    spit(dir / "bank/new.csv", "id,a,churn\n1,1,yes\n2,5,no\n3,2,\n4,6,no\n5,0,yes\n");
+    spit(dir / "shop/new.csv", "id,u\n1,1\n2,2\n3,3\n4,4\n5,0\n");
+    Process predicts(
+        dir,
+        with(member, {"--once", "--set", "party.member-0.predict_data=" + dir / "shop/new.csv"}),
+        at_shop);
+    const Finished predicted = run(dir,
+                                   {"predict", "--model", run_id, "--json", "--data",
+                                    dir / "bank/new.csv", "--out", dir / "p.csv"},
+                                   at_bank);
+    INFO(predicted.err << predicted.out);
+    REQUIRE(predicted.exit_code == 0);
+    CHECK(predicts.wait().exit_code == 0);
+    const Json said = Json::parse(predicted.out);
+    CHECK(said["rows"] == 5);
+    CHECK(said["rows_unlabelled"] == 1);
+    CHECK(said["positive_class"] == "yes");
+    CHECK(said["metrics"]["accuracy"] == 1.0);
+    CHECK(slurp(dir / "p.csv").starts_with("id,prediction,probability_yes\n1,yes,"));
+
+    // without rows of its own the master is told what to give
+    const Finished none = run(dir, {"predict", "--model", run_id}, at_bank);
+    INFO(none.err);
+    CHECK(none.exit_code != 0);
+    const Finished two = run(dir,
+                             {"predict", "--model", run_id, "--data", dir / "bank/new.csv",
+                              "--data", dir / "shop/new.csv"},
+                             at_bank);
+    CHECK(two.exit_code == 2);
+    CHECK(two.err.find("with --local or --threads") != std::string::npos);
 }

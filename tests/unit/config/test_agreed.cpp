@@ -211,3 +211,28 @@ TEST_CASE("mutated canonical text never crashes, and what is taken is canonical"
     }
     CHECK(taken > 20);  // digits that became other digits
 }
+
+TEST_CASE("what is not said is as an earlier run had it, and what is said counts") {
+    AgreedHalf then = sample();
+    then.model.solver = Solver::lbfgs;
+    then.model.learning_rate = AgreedHalf{}.model.learning_rate;
+    then.data.duplicates = Duplicates::all;
+    Config now = value_of(
+        load_text("[run]\nexperiment_label = \"mine\"\n[party.member-0]\ndata = \"a.csv\"\n"));
+    const auto taken = take_unsaid(now, then);
+    INFO((taken ? std::string() : taken.error().sentence));
+    REQUIRE(taken.has_value());
+    CHECK(now.run.world_size == 3);
+    CHECK(now.run.experiment_label == "mine");
+    CHECK(now.data.id_salt == "salt");
+    CHECK(now.data.duplicates == Duplicates::all);
+    CHECK(now.model.class_weights == then.model.class_weights);
+    CHECK(now.parties.at("member-0").data.ends_with("a.csv"));
+
+    // what cannot be together changes nothing
+    Config other = value_of(load_text("[party.member-3]\ndata = \"a.csv\"\n"));
+    const auto refused = take_unsaid(other, then);
+    REQUIRE_FALSE(refused.has_value());
+    CHECK(refused.error().code == Errc::bad_config);
+    CHECK(other.run.world_size == 0);
+}
