@@ -10,6 +10,7 @@
 #include "config/agreed.hpp"
 #include "config/document.hpp"
 #include "output.hpp"
+#include "parties.hpp"
 #include "settings.hpp"
 
 namespace vflbus::cli {
@@ -17,6 +18,8 @@ namespace vflbus::cli {
 int run(const ConfigCheckArguments& arguments) {
     const auto config = load_config(arguments);
     if (!config) return report_failure(arguments, config.error());
+    if (const auto good = check_words(*config); !good)
+        return report_failure(arguments, good.error());
     std::vector<std::string> parties;
     for (const auto& [name, party] : config->parties) {
         if (const auto found = config::check_files(*config, name); !found)

@@ -10,6 +10,9 @@
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "config/document.hpp"
+#include "data/column_rules.hpp"
+#include "data/csv_dialect.hpp"
+#include "data/prepare_rules.hpp"
 #include "observe/log.hpp"
 #include "observers/mlflow.hpp"
 #include "observers/trace.hpp"
@@ -29,9 +32,32 @@ Result<> check_local(const config::Config& config, const Local& local) {
                                      (config.run.world_size == 1 ? " member" : " members") +
                                      "; leave the number out, or change run.world_size");
     if (const auto good = config::check_launch(config); !good) return good;
+    if (const auto good = check_words(config); !good) return good;
     for (const auto& [name, party] : config.parties)
         if (const auto good = config::check_files(config, name); !good) return good;
     return check_trace(config);
+}
+
+Result<> check_words(const config::Config& config) {
+    for (const auto& [name, party] : config.parties) {
+        const std::string section = "party." + name;
+        const auto wrong = [&](Failure failure, const char* key) {
+            const std::string full = section + "." + key;
+            const std::string origin = config.stated(full) ? config.origin_of(full) + ": " : "";
+            failure.sentence = origin + "[" + section + "]: " + failure.sentence;
+            failure.party = name;
+            return tl::unexpected(std::move(failure));
+        };
+        if (auto format = data::parse_text_format(party.encoding, party.separator, party.decimal,
+                                                  party.thousands);
+            !format)
+            return wrong(std::move(format.error()), "");
+        if (auto rules = data::parse_column_rules(party.columns); !rules)
+            return wrong(std::move(rules.error()), "columns");
+        if (auto rules = data::parse_prepare_rules(party.prepare); !rules)
+            return wrong(std::move(rules.error()), "prepare");
+    }
+    return {};
 }
 
 Result<> check_trace(const config::Config& config) {

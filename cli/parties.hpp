@@ -16,6 +16,10 @@ namespace vflbus::cli {
 /// of members.
 Result<> check_local(const config::Config& config, const Local& local);
 
+/// That each section's words about its texts and columns (encoding, separator, decimal, thousands,
+/// columns, prepare) can be read. Errors: bad_config, saying where they are stated.
+Result<> check_words(const config::Config& config);
+
 bool has_policy(const config::Config& config, const std::string& party);
 
 /// Broker and members, with logs under `run_dir`, reading <run_dir>/`file`. The master is the
