@@ -183,7 +183,9 @@ Result<RunFiles::Known> RunFiles::read(const RunId& run) const {
         if (auto parsed = observe::from_json(*text)) report = std::move(*parsed);
     known.entries = all_entries(report);
     known.status.phase = report.status;
-    known.status.step = known.status.steps = report.steps;
+    known.status.step = report.steps;
+    // of a run that ended before its last step both are told; 0: that it had more is all we know
+    known.status.steps = report.status == "completed" ? report.steps : report.steps_planned;
     known.status.epoch = known.status.epochs = report.epochs;
     if (!known.entries.empty()) known.status.loss = known.entries.back().loss;
     return known;

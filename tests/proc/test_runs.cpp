@@ -340,11 +340,31 @@ TEST_CASE("runs are submitted to a master that waits, one by one or some at once
     const std::string two = run(dir, bus.ask(long_one)).out.substr(0, 32);
     CHECK(bus.row(two)["status"] == "pending");
     CHECK(bus.asked({"run", "stop", two})["run"]["status"] == "stopped");
-    CHECK(bus.asked({"run", "stop", one})["run"]["status"] == "stopped");
-    // its own words say how to go on, under the name that owns it
-    const fs::path output = fs::path(dir / "runs") / one / "master" / "output";
     const std::string command =
         "`vflbus actor --role master --name master-" + one.substr(0, 8) + " --resume " + one;
+    const Finished stopped = run(dir, bus.ask({"run", "stop", one}));
+    INFO(stopped.err << stopped.out);
+    CHECK(stopped.exit_code == 0);
+    CHECK(stopped.out.starts_with("run " + one.substr(0, 8) + " is stopped"));
+    CHECK(stopped.err.find("where master runs, " + command + "` goes on with it") !=
+          std::string::npos);
+    // which it does when it is pasted there, and then says how many steps there are in all
+    {
+        Process resumed(dir, {"actor", "--role", "master", "--name", "master-" + one.substr(0, 8),
+                              "--resume", one});
+        REQUIRE(bus.await_status(one, "running"));
+        CHECK(bus.asked({"run", "stop", one})["run"]["status"] == "stopped");
+        const Finished ended = resumed.wait();
+        INFO(ended.err);
+        CHECK(ended.exit_code == 130);
+        const Json local = Json::parse(run(dir, {"run", "show", one, "--local", "--json"}).out);
+        const auto steps = local["progress"]["steps"].get<std::uint64_t>();
+        CHECK(local["progress"]["step"].get<std::uint64_t>() < steps);
+        CHECK(run(dir, {"run", "show", one, "--local"}).out.find(" of " + std::to_string(steps)) !=
+              std::string::npos);
+    }
+    // its own words say how to go on, under the name that owns it
+    const fs::path output = fs::path(dir / "runs") / one / "master" / "output";
     CHECK(await(master, [&] { return slurp(output).find(command) != std::string::npos; }));
 
     // what cannot be trained is refused, or fails, in a sentence

@@ -40,11 +40,13 @@ struct Runs : cli::testing::Scratch {
         write_report(7);
     }
     [[nodiscard]] fs::path report() const { return path / run.hex() / "report.json"; }
-    void write_report(std::uint64_t steps) const {
+    void write_report(std::uint64_t steps, const std::string& status = "completed",
+                      std::uint64_t planned = 0) const {
         observe::RunReport made;
-        made.status = "completed";
+        made.status = status;
         made.run_id = run.hex();
         made.steps = steps;
+        made.steps_planned = planned;
         made.train = {{"auc", 0.75}};
         REQUIRE(write_file_atomically(report(), observe::to_json(made)).has_value());
     }
@@ -112,6 +114,26 @@ TEST_CASE("what was read of a run is read again when its files have changed", "[
     // file systems with coarse times would hide the change from us
     fs::last_write_time(runs.report(), fs::last_write_time(runs.report()) + 1s);
     CHECK(steps_told(desk) == 9);
+}
+
+TEST_CASE("a run that was stopped is not told as one that has done all its steps", "[cli]") {
+    const Runs runs;
+    const auto told = [&] {
+        RunDesk desk("master", runs.path, config::ShareLog::owned);
+        const auto answer = ask(desk, query(Question::status));
+        REQUIRE(answer.has_value());
+        return *bus::decode_status(*answer);
+    };
+    runs.write_report(7236, "stopped", 20000);
+    CHECK(told().phase == "stopped");
+    CHECK(told().step == 7236);
+    CHECK(told().steps == 20000);
+    runs.write_report(7236, "stopped");  // how many were planned is not known
+    CHECK(told().steps == 0);
+    fs::remove(runs.report());  // killed: the record alone tells, and it has no commit
+    CHECK(told().phase == "interrupted");
+    CHECK(told().step == 0);
+    CHECK(told().steps == 0);
 }
 
 TEST_CASE("a report that is too long to be parsed for an asker is refused", "[cli]") {
