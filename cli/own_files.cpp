@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <memory>
 #include <string_view>
 
 #include "base/text.hpp"
 #include "config/value.hpp"
+#include "data/column_rules.hpp"
 #include "data/csv_dialect.hpp"
+#include "data/number.hpp"
 #include "data/source.hpp"
 #include "data/synth.hpp"
 #include "data/task_guess.hpp"
@@ -38,14 +41,24 @@ std::string or_nearest(const std::string& name, const Columns& columns) {
     if (same != columns.end()) return "; did you mean " + *same + "?";
     if (const std::string near = nearest(name, columns); !near.empty())
         return "; did you mean " + near + "?";
+    Columns shown;
+    std::ranges::copy_if(columns, std::back_inserter(shown),
+                         [](const std::string& column) { return !column.empty(); });
     // lines of words before the header, or a separator that was not recognised
-    if (columns.size() == 1)
-        return "; its first line names one column only, " + columns[0] +
+    if (shown.size() == 1)
+        return "; its first line names one column only, " + shown[0] +
                ": the names of the columns must come first, and " +
                "--set party.master.separator=... says what is between them";
-    Columns shown(columns.begin(),
-                  columns.begin() + std::min<std::ptrdiff_t>(8, std::ssize(columns)));
-    return "; its columns are " + join_and(shown) + (columns.size() > shown.size() ? ", ..." : "");
+    constexpr std::size_t shown_max = 8;
+    const bool more = shown.size() > shown_max;
+    const bool numbers = std::ranges::all_of(
+        shown, [](const std::string& column) { return data::parse_number(column).has_value(); });
+    shown.resize(std::min(shown.size(), shown_max));
+    const std::string named = join_and(shown) + (more ? ", ..." : "");
+    if (numbers)
+        return "; its first line has numbers, " + named +
+               ", where the names of the columns must be: put a line with them before it";
+    return "; its columns are " + named;
 }
 
 // -- the files of `launch --data` -----------------------------------------------------
@@ -84,7 +97,7 @@ Result<std::string> common_id(const LaunchArguments& arguments, const std::vecto
     constexpr const char* usual = "id";
     const auto everywhere = [&](const std::string& name) {
         return !name.empty() && std::ranges::all_of(files, [&](const OwnFile& file) {
-            return has(file.columns(), name);
+            return has(file.columns(), name) && !file.source->is_counted(name);
         });
     };
     if (everywhere(usual)) return usual;
@@ -104,7 +117,8 @@ Result<std::string> common_id(const LaunchArguments& arguments, const std::vecto
         if (!has(file.columns(), usual))
             return fail(Errc::bad_data, file.path + " has no id column id" +
                                             or_nearest(usual, file.columns()) +
-                                            " (say it with --id, once per file)");
+                                            " (say it with --id, once per file; --id @row where "
+                                            "the rows of all files are in the same order)");
     return usual;
 }
 
@@ -123,13 +137,17 @@ Result<std::unique_ptr<data::Source>> open_as(const config::Config& sections,
     return data::open_source(options);
 }
 
-/// What --set and the environment say of the sections of parties. All other keys are left out, as
-/// the rules between them need the task, which is guessed of files that are not open yet. What
-/// cannot be read is said when the whole configuration is loaded.
+/// What --set and the environment say of the sections of parties, of record ids and of rows without
+/// id or label. All other keys are left out, as the rules between them need the task, which is
+/// guessed of files that are not open yet. What cannot be read is said when the whole configuration
+/// is loaded.
 config::Config stated_sections(const LaunchArguments& arguments) {
     Common of_parties = arguments;
-    std::erase_if(of_parties.sets,
-                  [](const std::string& set) { return !trim(set).starts_with("party."); });
+    std::erase_if(of_parties.sets, [](const std::string& set) {
+        const std::string_view key = trim(set);
+        return !key.starts_with("party.") && !key.starts_with("data.id=") &&
+               !key.starts_with("data.missing_");
+    });
     LoadMore more;
     more.search = false;
     auto config = load_config(of_parties, {}, more);
@@ -144,8 +162,8 @@ struct OwnFiles {
 
 /// The first file that has all label columns, when it is read as the master's section says. Opened
 /// files are kept: a command does not run twice where all sections say the same of their texts.
-Result<OwnFiles> open_files(const LaunchArguments& arguments, const Columns& labels) {
-    const config::Config sections = stated_sections(arguments);
+Result<OwnFiles> open_files(const LaunchArguments& arguments, const config::Config& sections,
+                            const Columns& labels) {
     OwnFiles own;
     for (const std::string& path : arguments.data) {
         auto source = open_as(sections, "master", path);
@@ -235,11 +253,21 @@ bool states_task(const LaunchArguments& arguments) {
 
 /// What decides the task when nothing states it, as a default of this command: all rules between
 /// keys are checked against it.
-Result<std::vector<std::string>> task_default(const LaunchArguments& arguments, OwnFile& holder,
+Result<std::vector<std::string>> task_default(const LaunchArguments& arguments,
+                                              const config::Config& sections, OwnFile& holder,
                                               std::vector<std::string>& notes) {
     if (states_task(arguments)) return std::vector<std::string>{};
     if (arguments.label.size() > 1) return std::vector<std::string>{"model.task=multilabel"};
-    const auto table = data::read_label(*holder.source, holder.id, arguments.label[0]);
+    data::TableRequest request;
+    request.skip_missing_ids = sections.data.missing_id == config::MissingRows::skip;
+    request.skip_missing_labels = sections.data.missing_label == config::MissingRows::skip;
+    if (const auto section = sections.parties.find("master"); section != sections.parties.end()) {
+        auto rules = data::parse_column_rules(section->second.columns);
+        if (!rules) return tl::unexpected(std::move(rules.error()));
+        request.columns = std::move(*rules);
+    }
+    const auto table =
+        data::read_label(*holder.source, holder.id, arguments.label[0], std::move(request));
     if (!table) return tl::unexpected(table.error());
     if (sets(arguments, "party.master.exposure=")) {
         notes.emplace_back("task poisson: an exposure is stated; --task says otherwise");
@@ -313,7 +341,9 @@ Result<config::Config> configure_files(const LaunchArguments& given,
     if (auto ok = check_usage(arguments); !ok) return tl::unexpected(ok.error());
     auto flags = own_flags(arguments);
     if (!flags) return tl::unexpected(flags.error());
-    auto own = open_files(arguments, arguments.label);
+    const config::Config sections = stated_sections(arguments);
+    if (arguments.id.empty() && !sections.data.id.empty()) arguments.id = {sections.data.id};
+    auto own = open_files(arguments, sections, arguments.label);
     if (!own) return tl::unexpected(own.error());
     if (auto ok = name_ids(arguments, own->files, notes); !ok) return tl::unexpected(ok.error());
     if (auto ok = check_holder(*own, arguments.label); !ok) return tl::unexpected(ok.error());
@@ -322,7 +352,7 @@ Result<config::Config> configure_files(const LaunchArguments& given,
     more.search = false;
     more.defaults = {"bus.rendezvous_timeout=60"};
     if (arguments.task.empty()) {
-        const auto task = task_default(arguments, own->files[own->holder], notes);
+        const auto task = task_default(arguments, sections, own->files[own->holder], notes);
         if (!task) return tl::unexpected(task.error());
         more.defaults.insert(more.defaults.end(), task->begin(), task->end());
     }

@@ -7,7 +7,7 @@
 
 #include "base/json.hpp"
 #include "catch.hpp"
-#include "support.hpp"
+#include "parties.hpp"
 
 using namespace proc;
 namespace {
@@ -387,6 +387,71 @@ TEST_CASE("LIBSVM texts and matrices train by row number, each with all its colu
     CHECK(features("a.svm", "label") == 2);
 }
 
+TEST_CASE("what --set says of rows and columns counts when the task is guessed",
+          "[own_files][guesses]") {
+    const TempDir dir;
+    std::string bank = "id,a,y,price\n";
+    std::string shop = "id,u\n";
+    for (int i = 1; i <= 90; ++i) {
+        const std::string n = std::to_string(i);
+        bank += (i % 9 == 0 ? "" : n) + "," + std::to_string(i % 7) + "," +
+                (i % 10 == 0  ? ""
+                 : i % 3 == 0 ? "yes"
+                              : "no") +
+                ",\"$1,0" + std::to_string(10 + i % 80) + ".5\"\n";
+        shop += n + "," + std::to_string(i % 5) + "\n";
+    }
+    spit(dir / "left.csv", bank);
+    spit(dir / "right.csv", shop);
+    const Words skip{"--set", "data.missing_id=skip", "--set", "data.missing_label=skip"};
+    const Finished skipped = train_files(dir, with({"--label", "y"}, skip));
+    INFO(skipped.err);
+    REQUIRE(skipped.exit_code == 0);
+    CHECK(Json::parse(skipped.out)["task"] == "logistic");
+    CHECK(Json::parse(skipped.out)["rows"]["common"] == 72);  // 90 - 10 - 9 + 1
+
+    const Finished named = train_files(dir, with({"--label", "price"}, skip));
+    CHECK(named.exit_code == 3);
+    CHECK(named.err.find("are numbers with signs around them; declare the column \"number\" "
+                         "(party.master.columns)") != std::string::npos);
+    const Finished declared = train_files(
+        dir, with({"--label", "price", "--set", "party.master.columns=price=number"}, skip));
+    INFO(declared.err);
+    REQUIRE(declared.exit_code == 0);
+    CHECK(Json::parse(declared.out)["task"] == "linear");
+
+    const Finished numbered = train_files(
+        dir, {"--label", "y", "--set", "data.id=@row", "--set", "data.missing_label=skip"});
+    INFO(numbered.err);
+    REQUIRE(numbered.exit_code == 0);
+    CHECK(Json::parse(numbered.out)["rows"]["common"] == 81);
+}
+
+TEST_CASE("a dash among numbers is a missing one, and a loss in parentheses is said",
+          "[own_files][guesses]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::to_string(i % 2); });
+    std::string left = "id,a,b,profit\n";
+    for (int i = 0; i < 120; ++i) {
+        const std::string n = std::to_string(i % 11);
+        left += std::to_string(i) + "," + (i % 4 == 0 ? "-" : std::to_string(i % 7)) + "," + n +
+                "," + (i % 3 == 0 ? "(" + n + ")" : n) + "\n";
+    }
+    spit(dir / "left.csv", left);
+    const Finished finished = train_files(dir, {"--label", "y", "--set", "data.test_fraction=0"});
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    const Json report = Json::parse(finished.out);
+    CHECK(report["parties"][1]["missing_cells"] == 30);
+    const std::string log =
+        slurp(fs::path(dir / "runs") / report["run_id"].get<std::string>() / "member-0" / "log");
+    INFO(log);
+    CHECK(log.find("dashes and points alone are taken for missing numbers: 'a' (30 cells)") !=
+          std::string::npos);
+    CHECK(log.find("amounts with signs around them are taken for categories: 'profit' ('(0)' on "
+                   "line 2) (columns: \"number\" reads them)") != std::string::npos);
+}
+
 TEST_CASE("--label may be an array, as in a configuration", "[own_files]") {
     const TempDir dir;
     const Finished made = run(dir, {"data", "synth", "--task", "multilabel", "--out", "m", "--rows",
@@ -541,12 +606,20 @@ TEST_CASE("what is left out is named at home and counted elsewhere", "[own_files
 TEST_CASE("files that do not fit are refused with the nearest column", "[own_files]") {
     const TempDir dir;
     make_tables(dir, [](int i) { return std::to_string(i % 2); });
+    spit(dir / "headless.csv", "1,2.5\n2,3\n3,4\n");
+    spit(dir / "titled.csv", "Sales of 2024\n\nid,z\n1,2\n2,3\n3,4\n");
     const std::vector<std::tuple<Words, int, std::string>> wrong{
         {{"--label", "yy"}, 3, "yy"},
         {{"--label", "y", "--id", "idd"}, 3, "did you mean id?"},
         {{}, 2, "--label is missing"},
         {{"--label", "y", "--config", "x.toml"}, 2, "leave --config out"},
         {{"--label", "y", "--data", "nowhere.csv"}, 3, "nowhere.csv"},
+        {{"--label", "y", "--data", "headless.csv"},
+         3,
+         "its first line has numbers, 1 and 2.5, where the names of the columns must be"},
+        {{"--label", "y", "--data", "titled.csv"},
+         3,
+         "its first line names one column only, Sales of 2024: the names of the columns must come"},
         {{"--label", "y", "--task", "guess"}, 2, "--task guess"}};
     for (const auto& [words, code, needle] : wrong) {
         const Finished finished = train_files(dir, words);
