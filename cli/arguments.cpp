@@ -9,6 +9,7 @@
 #include "base/errc.hpp"
 #include "base/text.hpp"
 #include "command_text.hpp"
+#include "config/keys.hpp"
 #include "output.hpp"
 
 namespace vflbus::cli {
@@ -86,8 +87,23 @@ const CLI::App& deepest(const CLI::App& app) {
     return *at;
 }
 
+/// The key of the configuration that an unknown flag is called like, as people of other systems
+/// know it: "model.solver" for --solver, "model.learning_rate" for --lr. Empty: none.
+std::string key_called(std::string flag) {
+    flag.erase(0, flag.find_first_not_of('-'));
+    flag.resize(std::min(flag.find('='), flag.size()));
+    std::ranges::replace(flag, '-', '_');
+    if (flag == "lr") flag = "learning_rate";
+    for (const char* const section : {"model", "data", "run", "bus", "output", "observe"})
+        if (config::find_key(section, flag) != nullptr) return std::string(section) + "." + flag;
+    return {};
+}
+
 /// "; did you mean --rank?", or where to read on.
 std::string hint(const CLI::App& app, const std::string& unknown) {
+    if (unknown.starts_with("--") && app.get_option_no_throw("--set") != nullptr)
+        if (const std::string key = key_called(unknown); !key.empty())
+            return "; did you mean --set " + key + "=VALUE?";
     std::vector<std::string> known;
     if (unknown.starts_with('-')) {
         for (const CLI::Option* option : app.get_options())

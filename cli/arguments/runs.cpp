@@ -1,6 +1,9 @@
 // Runs, under way and over: runs, nodes, run, model, report.
 
+#include <algorithm>
+
 #include "arguments/command_line.hpp"
+#include "base/text.hpp"
 
 namespace vflbus::cli {
 
@@ -24,8 +27,22 @@ void add_runs_and_nodes(CommandLine& line) {
         "  vflbus runs --status failed --limit 5 --json",
         runs);
     on_runs
-        .add_option("--status", runs.status,
-                    "pending, starting, running, completed, failed, stopped, finished or unknown")
+        .add_option_function<std::string>(
+            "--status",
+            [&runs](const std::string& status) {
+                const std::vector<std::string> known{
+                    "pending", "starting", "running",     "completed", "failed",   "stopped",
+                    "unknown", "finished", "interrupted", "ended",     "not begun"};
+                if (std::ranges::find(known, status) == known.end()) {
+                    const std::string near = nearest(status, known);
+                    throw CLI::ValidationError(
+                        "--status is one of " + join_and(known) + ", not '" + status + "'" +
+                        (near.empty() ? "" : "; did you mean " + near + "?"));
+                }
+                runs.status = status;
+            },
+            "pending, starting, running, completed, failed, stopped, finished, unknown; of runs "
+            "that lie here also interrupted, ended, not begun")
         ->type_name("STATUS");
     add_local_flag(on_runs, runs);
     add_number(on_runs, "--limit", runs.limit, "so many at most; default 50", 1)->type_name("N");

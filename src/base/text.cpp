@@ -38,7 +38,8 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
     std::string found;
     for (const std::string& candidate : candidates) {
         const std::size_t distance = edit_distance(word, candidate);
-        if (distance < best) {
+        // of a short word all letters may differ: then it is no misspelt one
+        if (distance < best && distance < word.size()) {
             best = distance;
             found = candidate;
         }

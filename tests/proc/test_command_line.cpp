@@ -6,7 +6,7 @@
 
 #include "base/json.hpp"
 #include "catch.hpp"
-#include "support.hpp"
+#include "parties.hpp"
 
 using namespace proc;
 TEST_CASE("help and version go to standard output", "[command_line]") {
@@ -45,6 +45,7 @@ TEST_CASE("what is wrong is said in one line with the nearest word", "[command_l
         {{"data", "synth", "--out", "d", "--task", "logistik"}, "did you mean logistic?"},
         {{"data", "synth"}, "--out"},
         {{"runs", "--limit", "0"}, "--limit is a whole number from 1, not '0'"},
+        {{"runs", "--status", "faild"}, "not 'faild'; did you mean failed?"},
         {{"predict"}, "--model"},
         {{"launch", "--label", "y"}, "--data"}};
     for (const auto& [words, needle] : wrong) {
@@ -139,6 +140,25 @@ TEST_CASE("config check and reference", "[command_line]") {
     CHECK(hash({}, {}) != hash({}, nine));
     CHECK(hash({"--set", "model.epochs=4"}, nine) == hash({}, {}));
 
+    // words that only the reading of a table would stumble over
+    for (const auto& [set, needle] : std::vector<std::pair<std::string, std::string>>{
+             {"party.member-0.prepare=income=missing=meen",
+              "[party.member-0]: prepare: \"missing=meen\" of column \"income\" is none of "},
+             {"party.master.prepare=x", "\"x\" is not of the form COLUMN=WORDS"},
+             {"party.master.separator=;;", "separator"},
+             {"party.member-1.encoding=utf-9", "encoding"},
+             {"party.member-1.columns=zip=codes", "\"codes\""}}) {
+        for (const char* const command : {"check", "launch"}) {
+            Words words{"config", "check", "-c", "run.toml", "--set", set};
+            if (command == std::string("launch"))
+                words = {"launch", "--local", "-c", "run.toml", "--set", set};
+            const Finished refused = run(dir, words);
+            INFO(command << " " << set << ": " << refused.err);
+            CHECK(refused.exit_code == 2);
+            CHECK(refused.err.find(needle) != std::string::npos);
+        }
+    }
+
     const Finished reference = run(dir, {"config", "reference"});
     CHECK(reference.exit_code == 0);
     CHECK(reference.out.find("rendezvous_timeout") != std::string::npos);
@@ -193,4 +213,25 @@ TEST_CASE("a reader of the output that goes away kills nobody", "[command_line]"
     CHECK(std::system(command.c_str()) == 0);
     CHECK(slurp(dir / "code") == "0\n");
     CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a name server that is silent is waited for as long as bus.resolve_timeout says",
+          "[command_line]") {
+    const char* const module = std::getenv("VFLBUS_SILENT_NAMES");
+    REQUIRE(module != nullptr);
+    const Variables silent{{"LD_PRELOAD", module}};
+    const TempDir dir;
+    make_example(dir);
+    const std::string address = "tcp://broker.silent:7423";
+    for (const Words& words :
+         {Words{"broker", "--insecure", "--bind", address}, Words{"nodes", "--broker", address},
+          Words{"actor", "--role", "master", "--config", "run.toml", "--broker", address, "--set",
+                "bus.rendezvous_timeout=1"}}) {
+        const Finished finished =
+            run(dir, with(words, {"--set", "bus.resolve_timeout=0.35"}), silent);
+        INFO(words[0] << ": " << finished.err);
+        CHECK(finished.exit_code != 0);
+        CHECK(finished.err.find("host \"broker.silent\" could not be resolved in 0.35 s: the name "
+                                "server does not answer") != std::string::npos);
+    }
 }

@@ -295,6 +295,15 @@ TEST_CASE("a table on a terminal fits its window, is bold, and heeds NO_COLOR", 
     const std::string narrow = on_terminal("40", "NO_COLOR=1");
     INFO(narrow);
     CHECK(narrow.find("STATUS  completed\r\n") != std::string::npos);
+    // people read their own time, programs that of the world
+    const std::string piped = run(dir, {"runs", "--local"}).out;
+    CHECK(piped.find("CHANGED (UTC)") != std::string::npos);
+    const std::string utc_time = piped.substr(piped.rfind(':') - 5, 8);
+    const std::string east = on_terminal("120", "TZ=ABC-13");
+    INFO(piped << east);
+    CHECK(east.find("(UTC)") == std::string::npos);
+    CHECK(east.find(utc_time.substr(2)) != std::string::npos);  // the same minute and second
+    CHECK(east.find(utc_time) == std::string::npos);
     // what a process started by this one prints has the same window
     const std::string checked =
         on_terminal("40", "NO_COLOR=1", {"check", "--local", "--config", "run.toml"});

@@ -392,6 +392,10 @@ TEST_CASE("the nearest key is found, a far one is not") {
     CHECK(nearest("epoch", keys) == "epochs");
     CHECK(nearest("batchsize", keys) == "batch_size");
     CHECK(nearest("zzzzzz", keys).empty());
+    // a word of which every letter would have to be another one is not meant
+    const std::vector<std::string> columns{"y", "z", "id"};
+    CHECK(nearest("q", columns).empty());
+    CHECK(nearest("ie", columns) == "id");
 }
 
 TEST_CASE("a text fits a pattern, or not") {

@@ -165,7 +165,12 @@ TEST_CASE("an unknown word is named, with what is near", "[cli]") {
                     "--transport?") != std::string::npos);
     // nothing is near enough to be meant
     CHECK(refused({"launch", "--lr", "0.1"}) ==
-          "vflbus: unknown argument --lr; see vflbus launch --help\n");
+          "vflbus: unknown argument --lr; did you mean --set model.learning_rate=VALUE?\n");
+    // what is a key of the configuration is nearer than a flag that is spelt like it
+    CHECK(refused({"launch", "--solver", "adam"}) ==
+          "vflbus: unknown argument --solver; did you mean --set model.solver=VALUE?\n");
+    CHECK(refused({"launch", "--batch-size=64"}) ==
+          "vflbus: unknown argument --batch-size=64; did you mean --set model.batch_size=VALUE?\n");
     CHECK(refused({"launch", "--local", "--frobnicate"}).find("--frobnicate; see") !=
           std::string::npos);
     CHECK(refused({"nodes", "extra"}).find("unknown argument extra") != std::string::npos);
