@@ -52,9 +52,8 @@ Result<> check_not_diverged(const config::ModelConfig& model, const Labels& labe
     if (!models::has_diverged(labels.train, loss)) return {};
     const double constant = mean_of(models::row_losses(
         labels.train, models::constant_prediction(labels.train, labels.train.rows())));
-    Failure failure{Errc::diverged, "the training has diverged: the loss on the training rows is " +
-                                        figure(loss) + " where the best constant has " +
-                                        figure(constant)};
+    Failure failure{Errc::diverged, "the loss on the training rows is " + figure(loss) +
+                                        " where the best constant has " + figure(constant)};
     failure.hint = divergence_hint(model);
     return tl::unexpected(std::move(failure));
 }

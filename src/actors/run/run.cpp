@@ -396,10 +396,12 @@ Failure Run::completed(Failure failure) const {
         if (!failure.step) failure.step = step_under_way();
         if (of_other)
             failure.sentence = open_ended(std::move(failure.sentence)) + where();
-        else if (failure.code == Errc::diverged && failure.step)
-            failure.sentence = "the training diverged at step " + std::to_string(*failure.step) +
-                               " of " + std::to_string(steps_) + ": " +
-                               open_ended(std::move(failure.sentence));
+        else if (failure.code == Errc::diverged)
+            failure.sentence = "the training diverged" +
+                               (failure.step ? " at step " + std::to_string(*failure.step) +
+                                                   " of " + std::to_string(steps_)
+                                             : std::string()) +
+                               ": " + open_ended(std::move(failure.sentence));
     }
     if (failure.party.empty()) failure.party = options_.name;  // at least who has said it
     if (failure.hint.empty() && of_other && failure.code == Errc::io && phase_ >= Phase::restoring)
