@@ -124,8 +124,8 @@ void measure_paillier(Report& report, std::uint32_t key_bits, const std::array<d
         key.add(all.subspan(i * words, words), all.subspan((i - 1) % fresh * words, words));
         values[i] = values[i % fresh] + values[(i - 1) % fresh];
     }
-    std::vector<std::uint64_t> sums = ciphertexts;
-    rates[1] = rate_of(rows, rounds, [&] { key.add(sums, ciphertexts); });
+    std::vector<std::uint64_t> total(words);
+    rates[1] = rate_of(rows, rounds, [&] { key.sum(ciphertexts, total); });
     std::vector<std::int16_t> columns(rows * features);
     for (auto& value : columns)
         value = static_cast<std::int16_t>(static_cast<int>(rng.below(65535)) - 32767);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <optional>
 #include <string>
 #include <utility>
@@ -157,6 +158,7 @@ struct PublicKey::State {
                  const mp_limb_t* ciphertexts, mp_limb_t* out) const;
     void product_lanes(std::span<const std::int16_t> columns, std::size_t features,
                        std::size_t rows, const mp_limb_t* ciphertexts, mp_limb_t* out) const;
+    [[nodiscard]] Number product_of_all(const mp_limb_t* ciphertexts, std::size_t count) const;
     /// (prod of c_i)^(-2^15), which takes the offset of all columns off again.
     [[nodiscard]] Number correction(const mp_limb_t* ciphertexts, std::size_t rows) const;
 };
@@ -389,12 +391,51 @@ void PublicKey::State::one_column(std::span<const std::int16_t> column,
     }
 }
 
-Number PublicKey::State::correction(const mp_limb_t* ciphertexts, std::size_t rows) const {
+Number PublicKey::State::product_of_all(const mp_limb_t* ciphertexts, std::size_t count) const {
     const std::size_t words = squared.size();
-    Number product_of(words);
-    product_of[0] = 1;
-    for (std::size_t i = 0; i < rows; ++i)
-        squared.multiply(product_of.data(), product_of.data(), ciphertexts + i * words);
+    Number all(words);
+    all[0] = 1;
+    std::size_t done = 0;
+    if (path() == Path::ifma && count >= 4 * Lanes::count) {
+        // lane l takes number l of every eight
+        const Lanes& of = need_lanes();
+        const std::size_t rounds = count / Lanes::count;
+        done = rounds * Lanes::count;
+        Eight total(of.digits());
+        Eight factor(of.digits());
+        of.load(total.data(), {ciphertexts, Lanes::count * words});
+        for (std::size_t i = 1; i < rounds; ++i) {
+            of.load(factor.data(), {ciphertexts + i * Lanes::count * words, Lanes::count * words});
+            of.multiply(total.data(), total.data(), factor.data());
+        }
+        // each of these has divided by R: R^(rounds - 1), in Montgomery's form, takes that back
+        Eight power(of.digits());
+        of.spread(power.data(), of.one());
+        of.spread(factor.data(), of.one());
+        of.to_montgomery(factor.data());
+        for (std::size_t bit = std::bit_floor(rounds - 1); bit != 0; bit /= 2) {
+            of.square(power.data(), power.data());
+            if (((rounds - 1) & bit) != 0) of.multiply(power.data(), power.data(), factor.data());
+        }
+        of.multiply(total.data(), total.data(), power.data());
+        Number eight(Lanes::count * words);
+        of.store(total.data(), eight);
+        for (std::size_t lane = 0; lane < Lanes::count; ++lane)
+            squared.multiply(all.data(), all.data(), &eight[lane * words]);
+    }
+    for (std::size_t i = done; i < count; ++i)
+        squared.multiply(all.data(), all.data(), ciphertexts + i * words);
+    return all;
+}
+
+void PublicKey::sum(std::span<const std::uint64_t> ciphertexts,
+                    std::span<std::uint64_t> out) const {
+    const Number all = state_->product_of_all(ciphertexts.data(), ciphertexts.size() / words());
+    std::ranges::copy(all, out.begin());
+}
+
+Number PublicKey::State::correction(const mp_limb_t* ciphertexts, std::size_t rows) const {
+    Number product_of = product_of_all(ciphertexts, rows);
     for (std::uint32_t i = 0; i < offset_bits; ++i)
         squared.multiply(product_of.data(), product_of.data(), product_of.data());
     Integer inverse;

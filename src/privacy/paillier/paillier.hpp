@@ -86,6 +86,8 @@ class PublicKey {
     [[nodiscard]] Result<> check(std::span<const std::uint64_t> ciphertexts) const;
     /// sum = sum + other for as many checked ciphertexts as there are.
     void add(std::span<std::uint64_t> sum, std::span<const std::uint64_t> other) const;
+    /// The sum of all these checked ciphertexts: faster than one add() after another.
+    void sum(std::span<const std::uint64_t> ciphertexts, std::span<std::uint64_t> out) const;
     /// X' D for a column-major X (rows x features) and `rows` checked ciphertexts of D: `features`
     /// ciphertexts. They hide nothing from who knows the randomness of D: hide() does.
     void product(std::span<const std::int16_t> columns, std::size_t features, std::size_t rows,

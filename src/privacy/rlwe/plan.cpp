@@ -98,7 +98,8 @@ Result<Plan> make_plan(const Shape& shape) {
                         std::to_string(others + residual_bits_min) +
                         " bits, and encrypted ones have " + std::to_string(plain_bits_max) +
                         ": take fewer rows in a batch");
-    plan.residual_bits = std::min(residual_bits_max, plain_bits_max - others);
+    plan.residual_bits =
+        std::min({residual_bits_max, shape.residual_most, plain_bits_max - others});
     plan.plain_bits = others + plan.residual_bits;
     plan.flood_bits = modulus_bits - 2 - plan.plain_bits;  // a quarter of q / t to each side
     Plan best;

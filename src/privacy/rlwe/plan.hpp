@@ -40,6 +40,8 @@ struct Shape {
     std::uint64_t products = 1;  ///< in the whole training
     /// Ciphertexts are sums of so many, each made with the public key; 0: by the key's owner.
     std::size_t parties = 0;
+    /// D has no more bits than these, which leaves more for the flood.
+    std::uint32_t residual_most = residual_bits_max;
 };
 
 struct Plan {

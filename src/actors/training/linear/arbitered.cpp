@@ -307,6 +307,31 @@ std::size_t SharePlan::answer_bytes(std::size_t features) const {
            sizeof(std::uint64_t);
 }
 
+namespace {
+
+/// The layout with the most bits of residuals that leave the flood wide enough for a party with up
+/// to 2^10 columns. It is asked for whatever encrypts, so that shares are the same integers in all
+/// ways.
+std::optional<rlwe::Plan> lattice_of(std::size_t rows, std::size_t outputs, std::uint64_t products,
+                                     std::size_t parties, std::uint32_t bits) {
+    for (bits = std::min(bits, share_bits_max); bits >= share_bits_min; --bits) {
+        const auto plan =
+            rlwe::make_plan({rows, lattice_columns, outputs, products, parties, bits});
+        if (plan && rlwe::for_features(*plan, std::size_t{1} << column_count_bits)) return *plan;
+    }
+    return {};
+}
+
+}  // namespace
+
+Result<> check_columns(const SharePlan& plan, std::size_t features) {
+    if (plan.encryption != config::Encryption::rlwe) return {};
+    const auto own = rlwe::for_features(plan.lattice, features);
+    if (own) return {};
+    return fail(own.error().code, "has " + std::to_string(features) + " columns: " +
+                                      own.error().sentence + ", or state run.he = \"paillier\"");
+}
+
 Result<SharePlan> plan_shares(const config::AgreedHalf& agreed, std::size_t rows,
                               std::size_t outputs, std::uint64_t steps,
                               std::uint64_t message_bytes_max) {
@@ -321,22 +346,22 @@ Result<SharePlan> plan_shares(const config::AgreedHalf& agreed, std::size_t rows
         return fail(Errc::too_large, "sums over " + std::to_string(rows) +
                                          " rows do not fit into encrypted numbers: lower "
                                          "model.batch_size");
-    plan.residual_bits = std::min(share_bits_max, product_bits - others);
+    const std::optional<rlwe::Plan> lattice =
+        lattice_of(rows, outputs, products_of(agreed, steps), plan.parties, product_bits - others);
+    plan.residual_bits =
+        lattice ? lattice->residual_bits : std::min(share_bits_max, product_bits - others);
     plan.share_most = std::floor(std::ldexp(1.0, static_cast<int>(plan.residual_bits)) /
                                  static_cast<double>(plan.parties));
     plan.slot_bits = paillier::value_bits + 2 + hidden_bits + column_count_bits +
                      bits_of(products_of(agreed, steps)) + bits_of(outputs);
-    if (plan.encryption == config::Encryption::rlwe) {
-        const auto lattice = rlwe::make_plan(
-            {rows, lattice_columns, outputs, products_of(agreed, steps), plan.parties});
-        if (!lattice)
-            return fail(lattice.error().code, lattice.error().sentence +
-                                                  " (model.batch_size), or state run.he = "
-                                                  "\"paillier\"");
-        plan.lattice = *lattice;
-        VFLBUS_ASSERT(plan.lattice.residual_bits == plan.residual_bits,
-                      "shares are the same integers whatever encrypts them");
-    }
+    if (plan.encryption == config::Encryption::rlwe && !lattice)
+        return fail(Errc::too_large,
+                    "the noise of encrypted sums over " + std::to_string(rows) +
+                        " rows would not be hidden by " +
+                        std::to_string(static_cast<int>(rlwe::flood_bits_min)) +
+                        " bits over the whole training: take fewer rows in a batch "
+                        "(model.batch_size), or fewer epochs, or state run.he = \"paillier\"");
+    if (lattice) plan.lattice = *lattice;
     const std::uint64_t bytes = plan.words(rows) * sizeof(std::uint64_t);
     if (bytes > message_bytes_max - message_bytes_max / 4)
         return fail(Errc::too_large,

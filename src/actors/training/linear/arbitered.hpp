@@ -73,6 +73,9 @@ Result<SharePlan> plan_shares(const config::AgreedHalf& agreed, std::size_t rows
                               std::size_t outputs, std::uint64_t steps,
                               std::uint64_t message_bytes_max);
 
+/// That a party may have so many columns. Errors: too_large.
+Result<> check_columns(const SharePlan& plan, std::size_t features);
+
 // -- messages of setup ----------------------------------------------------------------------
 
 /// `round` of setup number 2: what members need before `begin`.

@@ -62,6 +62,7 @@ class ArbiteredSteps final : public LinearMaster {
         columns_.exponents = column_exponents(train_design());
         if (has_intercept()) columns_.exponents.push_back(exponent_of_one);
         features_.assign(1, columns_.exponents.size());
+        co_await check_columns(plan, features_.front());
         calibrated_at_.reset();
         co_await LinearMaster::begin(first);
     }
@@ -161,7 +162,7 @@ class ArbiteredSteps final : public LinearMaster {
             warn_of_few_rows(run(), rank, reply.features,
                              std::min(schedule.batch_rows(0), schedule.batch_rows(batches - 1)));
         features_.push_back(reply.features);
-        return {};
+        return check_columns(own_->plan(), reply.features);
     }
 
     // -- shares -------------------------------------------------------------------------

@@ -158,6 +158,7 @@ class LinearMember final : public MemberHalf {
         const auto plan = plan_shares(party_->agreed(), schedule.batch_rows(0), block_->outputs(),
                                       schedule.steps(), message_bytes_max_);
         if (!plan) return tl::unexpected(plan.error());
+        if (auto good = check_columns(*plan, block_->features()); !good) return good;
         auto sharing = SharingParty::create(*plan, *setup);
         if (!sharing) return tl::unexpected(std::move(sharing.error()));
         sharing_.emplace(std::move(*sharing));

@@ -217,6 +217,12 @@ TEST_CASE("both paths come to the same bits: ciphertexts, sums, products, plaint
         REQUIRE(open->check(ciphertexts));
         Words sums = ciphertexts;
         open->add(sums, ciphertexts);
+        Words one(each);
+        open->sum(ciphertexts, one);
+        Words slowly(ciphertexts.begin(), ciphertexts.begin() + static_cast<std::ptrdiff_t>(each));
+        for (std::size_t i = 1; i < rows; ++i)
+            open->add(slowly, std::span(ciphertexts).subspan(i * each, each));
+        CHECK(one == slowly);
         Words products(features * each);
         open->product(columns, features, rows, sums, products);
         const auto plain = secret.decrypt(products);
