@@ -42,6 +42,27 @@ struct FloatAdam {
     float epsilon = 0;
 };
 
+/// A depthwise convolution of one picture. A pixel is `width` channels side by side, a multiple of
+/// 16, and every channel is worked on by itself. Pixels lie row by row. `in` has its border: the
+/// window of result (r, c) begins at its pixel (r step, c step) and is size x size, 3 or 5. Sums
+/// run over the taps, or over the pixels of the result, row by row, every product rounded before it
+/// is added.
+struct FloatDepthwise {
+    std::size_t width = 0;
+    std::size_t size = 3;
+    std::size_t step = 1;
+    std::size_t rows = 0;  ///< of the result
+    std::size_t columns = 0;
+    std::size_t in_columns = 0;
+    const float* in = nullptr;
+    const float* taps = nullptr;  ///< size x size pixels
+    float* out = nullptr;
+    // -- gradients: of the loss by the result, by `in`, and by the taps ----
+    const float* by_out = nullptr;
+    float* by_in = nullptr;
+    float* by_taps = nullptr;
+};
+
 struct KernelTable {
     /// Z (b x k) = X (b x d) W (d x k)
     void (*scores)(const double* x, std::size_t b, std::size_t d, const double* w, std::size_t k,
@@ -58,6 +79,12 @@ struct KernelTable {
     void (*softplus)(const double* in, double* out, std::size_t n);
     void (*float_product)(const FloatProduct& product);
     void (*float_adam)(const FloatAdam& step);
+    /// out = the convolution of `in`
+    void (*float_depthwise)(const FloatDepthwise& picture);
+    /// by_in = by_in + the gradient by `in`
+    void (*float_depthwise_by_in)(const FloatDepthwise& picture);
+    /// by_taps = by_taps + the gradient by the taps
+    void (*float_depthwise_by_taps)(const FloatDepthwise& picture);
 };
 
 extern const KernelTable kernels_baseline;

@@ -4,6 +4,7 @@
 
 #include "models/kernel_table.hpp"
 #include "models/math_impl.hpp"
+#include "models/nn/depthwise_impl.hpp"
 #include "models/nn/product_impl.hpp"
 
 namespace vflbus::models {
@@ -241,7 +242,8 @@ void softplus_array(const double* in, double* out, size_t n) {
 }  // namespace
 
 extern const KernelTable VFLBUS_KERNELS;
-const KernelTable VFLBUS_KERNELS = {scores,    gradient,      gather,         lane_sum, exp_array,
-                                    log_array, sigmoid_array, softplus_array, product,  adam};
+const KernelTable VFLBUS_KERNELS = {
+    scores,         gradient, gather, lane_sum,  exp_array,       log_array,        sigmoid_array,
+    softplus_array, product,  adam,   depthwise, depthwise_by_in, depthwise_by_taps};
 
 }  // namespace vflbus::models

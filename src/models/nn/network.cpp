@@ -6,6 +6,7 @@
 
 #include "base/assert.hpp"
 #include "base/rng.hpp"
+#include "models/nn/convolution.hpp"
 
 namespace vflbus::models::nn {
 
@@ -75,7 +76,15 @@ void Residual::infer(const Records& in, Records& out) const {
 
 // -- Network -----------------------------------------------------------------------------
 
+void add_norm(Chain& chain, Norm norm, std::size_t width) {
+    if (norm == Norm::batch) chain.add(std::make_unique<BatchNorm>(width));
+    if (norm == Norm::layer) chain.add(std::make_unique<LayerNorm>(width));
+}
+
 namespace {
+
+/// Pictures grow a hundredfold on their way through the layers.
+constexpr std::size_t pictures_at_once = 32;
 
 /// Makes the layers of a shape, each with a seed of its own.
 class Builder {
@@ -85,10 +94,7 @@ class Builder {
     std::unique_ptr<Dense> dense(std::size_t inputs, std::size_t outputs) {
         return std::make_unique<Dense>(inputs, outputs, mix_seed(seed_, ++place_));
     }
-    void norm(Chain& chain, std::size_t width) const {
-        if (shape_->norm == Norm::batch) chain.add(std::make_unique<BatchNorm>(width));
-        if (shape_->norm == Norm::layer) chain.add(std::make_unique<LayerNorm>(width));
-    }
+    void norm(Chain& chain, std::size_t width) const { add_norm(chain, shape_->norm, width); }
     void activation(Chain& chain) const {
         chain.add(std::make_unique<ActivationLayer>(shape_->activation));
     }
@@ -108,6 +114,32 @@ class Builder {
         return chain;
     }
 
+    /// All but the last dense layer; returns how many numbers of a record leave it.
+    std::size_t body(Chain& chain) {
+        if (shape_->body == Body::efficientnet) {
+            VFLBUS_ASSERT(shape_->image.size() == shape_->inputs && shape_->hidden.size() == 1,
+                          "a network for pictures gets records that are pictures");
+            add_efficientnet(chain, *shape_, seed_, place_);
+            dropout(chain, shape_->dropout);
+            return shape_->hidden.front();
+        }
+        std::size_t width = shape_->inputs;
+        for (const std::size_t next : shape_->hidden) {
+            chain.add(dense(width, next));
+            width = next;
+            if (shape_->body == Body::resnet) continue;
+            norm(chain, width);
+            activation(chain);
+            dropout(chain, shape_->dropout);
+        }
+        if (shape_->body != Body::resnet) return width;
+        for (std::size_t i = 0; i < shape_->blocks; ++i)
+            chain.add(std::make_unique<Residual>(block(width)));
+        norm(chain, width);
+        activation(chain);
+        return width;
+    }
+
   private:
     const NetworkShape* shape_;
     std::uint64_t seed_;
@@ -118,21 +150,8 @@ class Builder {
 
 Network::Network(const NetworkShape& shape, std::uint64_t seed) : inputs_(shape.inputs) {
     Builder builder(shape, seed);
-    std::size_t width = shape.inputs;
-    for (const std::size_t next : shape.hidden) {
-        chain_.add(builder.dense(width, next));
-        width = next;
-        if (shape.body == Body::resnet) continue;
-        builder.norm(chain_, width);
-        builder.activation(chain_);
-        builder.dropout(chain_, shape.dropout);
-    }
-    if (shape.body == Body::resnet) {
-        for (std::size_t i = 0; i < shape.blocks; ++i)
-            chain_.add(std::make_unique<Residual>(builder.block(width)));
-        builder.norm(chain_, width);
-        builder.activation(chain_);
-    }
+    std::size_t width = builder.body(chain_);
+    if (shape.body == Body::efficientnet) infer_at_once_ = pictures_at_once;
     if (shape.outputs != 0) {
         auto last = builder.dense(width, shape.outputs);
         last_bias_ = &last->bias();
@@ -151,6 +170,19 @@ const Records& Network::forward(const Records& in, const Pass& pass) {
 
 void Network::backward(const Records& by_out, Records* by_in) {
     chain_.backward(by_out, by_in);
+}
+
+void Network::infer(const Records& in, Records& out) const {
+    if (infer_at_once_ == 0 || in.count() <= infer_at_once_) return chain_.infer(in, out);
+    out.resize(outputs_, in.count());
+    Records some;
+    Records made;
+    for (std::size_t first = 0; first < in.count(); first += infer_at_once_) {
+        some.resize_uninitialized(in.width(), std::min(infer_at_once_, in.count() - first));
+        std::copy_n(in.record(first), some.all().size(), some.all().data());
+        chain_.infer(some, made);
+        std::copy_n(made.all().data(), made.all().size(), out.record(first));
+    }
 }
 
 void Network::start_at(std::span<const double> bias) {

@@ -47,12 +47,29 @@ enum class Norm : std::uint8_t { none, batch, layer };
 enum class Body : std::uint8_t {
     mlp,     ///< dense layers, each with norm, activation and dropout behind it
     resnet,  ///< residual blocks (Gorishniy et al. 2021), then norm, activation and a dense layer
+    efficientnet,  ///< convolutions for pictures (Tan and Le 2019), dropout and a dense layer
+};
+
+struct Grid {
+    std::size_t rows = 0;
+    std::size_t columns = 0;
+    [[nodiscard]] std::size_t pixels() const noexcept { return rows * columns; }
+};
+
+/// What a record holds: pixels row by row, the channels of each side by side.
+struct ImageShape {
+    std::size_t rows = 0;
+    std::size_t columns = 0;
+    std::size_t channels = 1;
+    [[nodiscard]] Grid grid() const noexcept { return {rows, columns}; }
+    [[nodiscard]] std::size_t size() const noexcept { return rows * columns * channels; }
 };
 
 struct NetworkShape {
     Body body = Body::mlp;
     std::size_t inputs = 0;
-    /// mlp: of the layers. resnet: one number, the width of the blocks.
+    /// mlp: of the layers. resnet: one number, the width of the blocks. efficientnet: one number,
+    /// the channels of the last convolution.
     std::vector<std::size_t> hidden;
     /// Of a last dense layer without an activation; 0: there is none.
     std::size_t outputs = 0;
@@ -63,7 +80,16 @@ struct NetworkShape {
     std::size_t blocks = 0;
     double hidden_factor = 2;     ///< of the width within a block
     double residual_dropout = 0;  ///< of what a block adds
+    // -- efficientnet ----
+    ImageShape image;
+    double width_factor = 1;  ///< of the channels
+    double depth_factor = 1;  ///< of the blocks of each stage
+    double stochastic_depth =
+        0;  ///< how often a step skips the last block; earlier ones less often
 };
+
+/// The layer that `norm` means, if any.
+void add_norm(Chain& chain, Norm norm, std::size_t width);
 
 class Network {
   public:
@@ -78,7 +104,7 @@ class Network {
     void start_at(std::span<const double> bias);
 
     // -- prediction ---------------------------------------------------------------------
-    void infer(const Records& in, Records& out) const { chain_.infer(in, out); }
+    void infer(const Records& in, Records& out) const;
 
     // -- properties ---------------------------------------------------------------------
     [[nodiscard]] std::size_t inputs() const noexcept { return inputs_; }
@@ -95,6 +121,7 @@ class Network {
   private:
     std::size_t inputs_;
     std::size_t outputs_;
+    std::size_t infer_at_once_ = 0;  ///< records; 0: any number
     Chain chain_;
     Parameter* last_bias_ = nullptr;
     std::vector<Parameter*> parameters_;

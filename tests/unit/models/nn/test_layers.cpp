@@ -7,6 +7,7 @@
 #include "base/rng.hpp"
 #include "catch.hpp"
 #include "models/kernels.hpp"
+#include "models/nn/convolution.hpp"
 #include "models/nn/network.hpp"
 #include "models/nn/steps.hpp"
 
@@ -50,13 +51,13 @@ void check_slope(float& number, float slope, const std::function<double()>& loss
           Approx((above - below) / (2 * static_cast<double>(step))).epsilon(5e-3).margin(3e-3));
 }
 
-void check_gradients(Layer& layer, std::size_t width) {
-    Records in = drawn(3, width, 9);
+void check_gradients(Layer& layer, std::size_t width, std::size_t count = 9) {
+    Records in = drawn(3, width, count);
     const Pass pass{77};
     Records out;
     layer.forward(in, out, pass);
     REQUIRE(out.width() == layer.width_of(width));
-    const Records by_out = drawn(4, out.width(), in.count());
+    const Records by_out = drawn(4, out.width(), out.count());
     Records by_in;
     layer.backward(by_out, &by_in);
     std::vector<Parameter*> parameters;
@@ -84,13 +85,18 @@ NetworkShape whole_shape(Body body, Norm norm, Activation activation) {
     shape.body = body;
     shape.inputs = 37;
     shape.hidden =
-        body == Body::resnet ? std::vector<std::size_t>{21} : std::vector<std::size_t>{40, 19};
+        body == Body::mlp ? std::vector<std::size_t>{40, 19} : std::vector<std::size_t>{21};
     shape.outputs = 5;
     shape.norm = norm;
     shape.activation = activation;
     shape.dropout = 0.3;
     shape.blocks = 2;
     shape.residual_dropout = 0.1;
+    if (body != Body::efficientnet) return shape;
+    shape.image = {8, 6, 2};
+    shape.inputs = shape.image.size();
+    shape.width_factor = 0.5;
+    shape.stochastic_depth = 0.3;
     return shape;
 }
 
@@ -150,6 +156,34 @@ TEST_CASE("gradients of layers are those of finite differences") {
         LayerNorm layer(18);
         check_gradients(layer, 18);
     }
+    SECTION("windows of pictures") {
+        Windows layer({4, 3}, 2, 3, 1);
+        check_gradients(layer, 24);
+    }
+    SECTION("windows that move by two") {
+        Windows layer({5, 4}, 1, 3, 2);
+        check_gradients(layer, 20);
+    }
+    SECTION("depthwise convolution") {
+        Depthwise layer({4, 3}, 3, 3, 1, 5);
+        check_gradients(layer, 3, 24);
+    }
+    SECTION("depthwise convolution of more channels than a vector, moved by two") {
+        Depthwise layer({5, 7}, 17, 5, 2, 5);
+        check_gradients(layer, 17, 70);
+    }
+    SECTION("mean over pixels") {
+        PixelMean layer({2, 3});
+        check_gradients(layer, 4, 18);
+    }
+    SECTION("squeeze and excitation") {
+        SqueezeExcite layer({2, 3}, 5, 2, 6);
+        check_gradients(layer, 5, 18);
+    }
+    SECTION("stochastic depth") {
+        StochasticDepth layer({2, 2}, 0.4, 3);
+        check_gradients(layer, 3, 24);
+    }
     SECTION("residual") {
         Chain inner;
         inner.add(std::make_unique<Dense>(6, 9, 1));
@@ -176,6 +210,58 @@ TEST_CASE("networks train to the same bits on every vector width") {
                 }
                 use_isa(before);
             }
+}
+
+TEST_CASE("networks for pictures train to the same bits on every vector width") {
+    const Isa before = best_isa();
+    const NetworkShape shape = whole_shape(Body::efficientnet, Norm::batch, Activation::silu);
+    use_isa(Isa::baseline);
+    const std::vector<float> narrow = trained(shape, StepKind::adamw);
+    for (const float value : narrow) REQUIRE(std::isfinite(value));
+    for (const Isa isa : {Isa::avx2, Isa::avx512}) {
+        use_isa(isa);
+        CHECK(trained(shape, StepKind::adamw) == narrow);
+    }
+    use_isa(before);
+}
+
+TEST_CASE("pictures are inferred alike, however many there are at once") {
+    const NetworkShape shape = whole_shape(Body::efficientnet, Norm::batch, Activation::silu);
+    const Network network(shape, 3);
+    const Records all = drawn(4, shape.inputs, 67);
+    Records together;
+    network.infer(all, together);
+    for (std::size_t i = 0; i < all.count(); ++i) {
+        Records one(shape.inputs, 1);
+        std::copy_n(all.record(i), shape.inputs, one.record(0));
+        Records made;
+        network.infer(one, made);
+        CHECK(std::equal(made.record(0), made.record(0) + made.width(), together.record(i)));
+    }
+}
+
+TEST_CASE("a picture is skipped as a whole by stochastic depth, in its share, not in predictions") {
+    const Grid grid{2, 2};
+    StochasticDepth layer(grid, 0.25, 1);
+    Records in(5, 4 * 4000);
+    for (std::size_t i = 0; i < in.count(); ++i) std::fill_n(in.record(i), in.width(), 1.0F);
+    Records out;
+    layer.forward(in, out, {9});
+    double skipped = 0;
+    for (std::size_t i = 0; i < in.count(); ++i) {
+        const float first = out.record(i / 4 * 4)[0];
+        for (std::size_t j = 0; j < in.width(); ++j) CHECK(out.record(i)[j] == first);
+        CHECK((first == 0 || first == static_cast<float>(1 / 0.75)));
+        skipped += first == 0 ? 0.25 : 0;
+    }
+    CHECK(skipped / 4000 == Approx(0.25).margin(0.02));
+    Records again;
+    layer.forward(in, again, {9});
+    CHECK(std::ranges::equal(again.all(), out.all()));
+    layer.forward(in, again, {10});
+    CHECK_FALSE(std::ranges::equal(again.all(), out.all()));
+    layer.infer(in, out);
+    CHECK(std::ranges::equal(out.all(), in.all()));
 }
 
 // Whoever changes these bits changes what a configuration and a seed train. Change a digest only
@@ -218,7 +304,8 @@ TEST_CASE("dropout leaves out its share, and nothing in predictions") {
 }
 
 TEST_CASE("a state that was put back goes on to the same bits") {
-    const NetworkShape shape = whole_shape(Body::resnet, Norm::batch, Activation::relu);
+    const NetworkShape shape =
+        whole_shape(GENERATE(Body::resnet, Body::efficientnet), Norm::batch, Activation::relu);
     const auto go = [&](Network& network, Steps& steps, std::uint64_t from, std::uint64_t to) {
         const Records in = drawn(8, shape.inputs, 45);
         for (std::uint64_t t = from; t < to; ++t) {

@@ -87,6 +87,37 @@ TEST_CASE("networks compute what PyTorch's do") {
     }
 }
 
+TEST_CASE("a network for pictures computes what PyTorch's does") {
+    const auto& wanted = torch_cases::pictures;
+    NetworkShape shape;
+    shape.body = Body::efficientnet;
+    shape.image = {7, 6, 2};
+    shape.inputs = shape.image.size();
+    shape.hidden = {hidden};
+    shape.outputs = outputs;
+    shape.activation = Activation::silu;
+    shape.norm = Norm::batch;
+    shape.width_factor = 0.5;
+    Network network(shape, 1);
+    std::vector<float> values = network.values();
+    std::size_t moved = 0;
+    for (const Parameter* parameter : network.parameters())
+        moved += parameter->width * parameter->columns;
+    Rng rng(wanted.seed);
+    for (std::size_t i = 0; i < moved; ++i) values[i] = draw(rng);
+    REQUIRE(network.set_values(values));
+    const Records in = drawn(wanted.seed + 1, shape.inputs);
+    Records inferred;
+    network.infer(in, inferred);
+    check_near(inferred, wanted.inferred);
+    check_near(network.forward(in, {}), wanted.trained);
+    Records by_input;
+    network.backward(drawn(wanted.seed + 2, outputs), &by_input);
+    check_near(by_input, wanted.by_input);
+    network.infer(in, inferred);
+    check_near(inferred, wanted.after);
+}
+
 TEST_CASE("optimizers step as PyTorch's do") {
     for (const auto& wanted : torch_cases::stepped) {
         INFO(wanted.name);
