@@ -199,6 +199,7 @@ struct SynthArguments : Common {
     std::uint64_t seed = 1;
     std::uint64_t labels = 5;
     std::uint64_t classes = 4;
+    std::string pictures;  ///< "16x16"; empty: the credit example
     bool test_files = false;
     bool predict_files = false;
 };
@@ -213,6 +214,7 @@ struct SplitArguments : Common {
     std::uint64_t parties = 2;
     std::string id;
     std::vector<std::string> label;
+    std::string image;  ///< "28x28"; empty: the columns are no pixels
     std::string out = ".";
     double overlap = 1;
     std::uint64_t seed = 1;

@@ -7,6 +7,7 @@
 #include "data/vertical_split.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
+#include "pictures.hpp"
 
 namespace vflbus::cli {
 
@@ -16,6 +17,9 @@ int run(const SplitArguments& arguments) {
     options.parties = arguments.parties;
     options.id = arguments.id;
     options.labels = arguments.label;
+    const auto image = parse_image(arguments.image, "--image");
+    if (!image) return report_failure(arguments, image.error());
+    options.image = *image;
     options.out_dir = arguments.out;
     options.overlap = arguments.overlap;
     options.seed = arguments.seed;
@@ -23,13 +27,15 @@ int run(const SplitArguments& arguments) {
     if (!split) return report_failure(arguments, split.error());
     if (arguments.json) {
         std::vector<std::string> parties;
-        for (const data::SplitPart& part : split->parts)
-            parties.push_back(JsonObject()
-                                  .add("name", part.party)
-                                  .add("data", part.file.string())
-                                  .add("rows", part.rows)
-                                  .add("columns", part.columns)
-                                  .text());
+        for (const data::SplitPart& part : split->parts) {
+            JsonObject one;
+            one.add("name", part.party)
+                .add("data", part.file.string())
+                .add("rows", part.rows)
+                .add("columns", part.columns);
+            if (part.image) one.add("image", part.image->text());
+            parties.push_back(one.text());
+        }
         print(JsonObject()
                   .add("status", "completed")
                   .add("id", split->id)
@@ -53,6 +59,9 @@ int run(const SplitArguments& arguments) {
     if (arguments.label.empty()) return 0;
     for (const std::string& label : arguments.label) command += " --label " + label;
     if (split->id != "id") command += " --id " + split->id;
+    for (const data::SplitPart& part : split->parts)
+        if (part.image) command += " --set party." + part.party + ".image=" + part.image->text();
+    if (*image) command += " --set model.name=efficientnet";
     print("\nTrain on them:\n  " + command + "\n");
     return 0;
 }

@@ -4,9 +4,10 @@
 #include <string>
 
 #include "commands.hpp"
-#include "data/synth.hpp"
+#include "data/synth_pictures.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
+#include "pictures.hpp"
 #include "tasks.hpp"
 
 namespace vflbus::cli {
@@ -25,7 +26,10 @@ int run(const SynthArguments& arguments) {
     options.classes = static_cast<std::uint32_t>(std::min(arguments.classes, most));
     options.test_files = arguments.test_files;
     options.predict_files = arguments.predict_files;
-    const auto made = data::synthesize(options);
+    const auto image = parse_image(arguments.pictures, "--pictures");
+    if (!image) return report_failure(arguments, image.error());
+    const auto made =
+        *image ? data::synthesize_pictures(options, **image) : data::synthesize(options);
     if (!made) return report_failure(arguments, made.error());
 
     if (arguments.json) {
@@ -36,6 +40,7 @@ int run(const SynthArguments& arguments) {
             if (!party.test_data.empty()) one.add("test_data", party.test_data.string());
             if (!party.predict_data.empty()) one.add("predict_data", party.predict_data.string());
             one.add("rows", party.rows).add("features", party.features);
+            if (party.image.size() > 0) one.add("image", party.image.text());
             parties.push_back(one.text());
         }
         print(JsonObject()
@@ -59,6 +64,12 @@ int run(const SynthArguments& arguments) {
     for (const std::string& label : made->labels) labels += " --label " + label;
     std::string command = "vflbus launch --local";
     for (const data::SynthParty& party : made->parties) command += " --data " + party.data.string();
+    std::size_t member = 0;
+    for (const data::SynthParty& party : made->parties)
+        if (party.image.size() > 0)
+            labels +=
+                " --set party.member-" + std::to_string(member++) + ".image=" + party.image.text();
+    if (*image) labels += " --set model.name=efficientnet";
     print("\n" + observe::grouped(made->common) + " ids are known to all. Train on them:\n  " +
           command + labels + " --id " + made->id_column +
           (made->exposure.empty() ? "" : " --set party.master.exposure=" + made->exposure) +

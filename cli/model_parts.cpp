@@ -37,6 +37,10 @@ std::string layers_line(const std::string& name, const Json& network) {
         text += " - " + std::to_string(outputs);
     if (const Json* blocks = network.find("blocks"))
         text += ", " + std::to_string(blocks->get<std::uint64_t>()) + " residual blocks";
+    if (const Json* image = network.find("image"))
+        text += ", pictures of " + std::to_string((*image)[0].get<std::uint64_t>()) + " x " +
+                std::to_string((*image)[1].get<std::uint64_t>()) + " x " +
+                std::to_string((*image)[2].get<std::uint64_t>());
     return text + ", activation " + network.at("activation").get<std::string>() + ", norm " +
            network.at("norm").get<std::string>() + ", " +
            std::to_string(network.at("values").size()) + " values";
@@ -51,7 +55,10 @@ void add_network(const Json& content, ShownPart& part) {
         part.layers.push_back(layers_line("bottom", *bottom));
         const Json& hidden = bottom->at("hidden");
         const Json& values = bottom->at("values");
-        const bool begins_dense = hidden.size() > 0 || bottom->at("body") == "mlp";
+        // a pixel has no weights of its own in a convolution
+        const bool begins_dense = bottom->at("body") != "efficientnet";
+        if (!begins_dense)
+            for (const std::string& name : names) part.features.push_back({name, {}});
         const auto width =
             (hidden.size() > 0 ? hidden[0] : bottom->at("outputs")).get<std::size_t>();
         for (std::size_t j = 0; begins_dense && j < names.size(); ++j) {

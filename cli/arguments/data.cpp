@@ -41,6 +41,9 @@ void add_split(CommandLine& line, CLI::App& above) {
         ->allow_extra_args(false);
     on.add_option("--id", split.id, "column of the record ids; default id, else rows are numbered")
         ->type_name("COLUMN");
+    on.add_option("--image", split.image,
+                  "the other columns are pixels of a picture, which is cut into upright parts")
+        ->type_name("HEIGHTxWIDTH");
     on.add_option("--out", split.out, "directory for the files; default the current one")
         ->type_name("DIR");
     on.add_option("--overlap", split.overlap,
@@ -63,7 +66,8 @@ void add_data(CommandLine& line) {
         above, "synth", "A credit example: a bank and companies that know its customers.",
         "Examples:\n"
         "  vflbus data synth --task logistic --out data/logistic\n"
-        "  vflbus data synth --task softmax --out data/softmax --members 3 --rows 20000",
+        "  vflbus data synth --task softmax --out data/softmax --members 3 --rows 20000\n"
+        "  vflbus data synth --pictures 16x16 --rows 2000 --out data/pictures",
         synth);
     on.add_option("--task", synth.task,
                   "linear, logistic, multilabel, softmax, poisson, gamma or tweedie")
@@ -76,6 +80,9 @@ void add_data(CommandLine& line) {
     add_number(on, "--labels", synth.labels, "label columns of multilabel; default 5")
         ->type_name("N");
     add_number(on, "--classes", synth.classes, "classes of softmax; default 4")->type_name("N");
+    on.add_option("--pictures", synth.pictures,
+                  "instead: pictures of simple shapes, an upright part of each at every member")
+        ->type_name("HEIGHTxWIDTH");
     on.add_flag("--test-files", synth.test_files, "other people for a test, as own files");
     on.add_flag("--predict-files", synth.predict_files,
                 "yet other people, without labels, to predict");

@@ -59,9 +59,30 @@ std::uint64_t mix_bits(std::span<const double> values) {
     return out;
 }
 
+/// Whether the features of a training table are pixels to this model.
+bool learns_from_pixels(const config::AgreedHalf& agreed, const data::Table& train) {
+    return agreed.model.name == config::ModelName::efficientnet && !train.features.empty() &&
+           train.image && train.image->size() > 0;
+}
+
+/// A network for pictures is told of every table with features what they are.
+Result<> check_pixels(const config::AgreedHalf& agreed, const data::Table& train) {
+    if (agreed.model.name != config::ModelName::efficientnet || train.features.empty()) return {};
+    if (learns_from_pixels(agreed, train)) return data::check_image(train);
+    if (train.image) return {};
+    return tl::unexpected(data::fault(
+        Errc::bad_config, train.place(),
+        " has " + std::to_string(train.features.size()) +
+            " columns of features, and model.name = \"efficientnet\" has to know what they are: "
+            "state image = \"HEIGHTxWIDTH\" in the section of the party, or image = \"none\" for "
+            "dense layers",
+        ": image is not stated, which model.name = \"efficientnet\" needs"));
+}
+
 /// The columns of a training table that a model may use, and what they are read as.
-std::vector<data::KnownColumn> known_of(const data::Table& train) {
+std::vector<data::KnownColumn> known_of(const data::Table& train, bool pixels) {
     std::vector<data::KnownColumn> known = data::known_columns(train);
+    if (pixels) return known;
     std::erase_if(known, [&](const data::KnownColumn& k) {
         const data::Column* const column = train.find_feature(k.name);
         if (column->kind == data::ColumnKind::text) return false;
@@ -109,7 +130,7 @@ Result<bool> Party::load(TableKind kind) {
         if (kind == TableKind::test) {
             if (const auto trained = load(TableKind::train); !trained) return trained;
             if (const data::Table* train = table(TableKind::train)) {
-                known = known_of(*train);
+                known = known_of(*train, learns_from_pixels(agreed_, *train));
                 ask.known = &known;
             }
         } else if (kind == TableKind::predict && uses_part_) {
@@ -220,6 +241,9 @@ Result<> Party::build() {
     data::PreprocessOptions options;
     options.standardize = agreed_.data.standardize;
     options.one_hot_max = static_cast<std::uint32_t>(agreed_.data.one_hot_max);
+    if (auto good = check_pixels(agreed_, *train.table); !good)
+        return tl::unexpected(named(std::move(good.error())));
+    options.pixels = learns_from_pixels(agreed_, *train.table);
     prepared_ = {};
     preprocessor_ = data::fit(*train.table, train.rows, options, &prepared_);
 

@@ -99,6 +99,8 @@ struct Files {
         auto table = (*source)->read(request, progress);
         if (!table) return tl::unexpected(with_source(table.error()));
         table->prepare = std::move(*prepare);
+        if (const auto image = config::image_of(party.image))
+            table->image = {image->height, image->width, image->channels};
         if (exposed) {
             table->exposure = std::move(table->labels.back());
             table->labels.pop_back();

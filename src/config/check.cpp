@@ -98,6 +98,15 @@ void check_party_section(const Config& config, const std::string& name, const Pa
             problems.add(at(config, {prefix + "exclude"}) + quote(feature) + " is in both " +
                          prefix + "features and " + prefix + "exclude; leave it out of one");
     }
+    if (!party.image.empty() && !image_of(party.image))
+        problems.add(at(config, {prefix + "image"}) + prefix +
+                     "image = " + quote(printable(party.image)) +
+                     " is no size of pictures: write \"HEIGHTxWIDTH\" as in \"28x14\", with a "
+                     "third number where a pixel has several, or \"none\"");
+    if (!party.image.empty() && !party.prepare.empty())
+        problems.add(at(config, {prefix + "prepare"}) + prefix +
+                     "prepare has no meaning beside image, whose pixels are all scaled alike; "
+                     "leave one of them out");
     if (!party.test_data.empty() && config.data.test_fraction > 0)
         problems.add(at(config, {prefix + "test_data", "data.test_fraction"}) + prefix +
                      "test_data and data.test_fraction = " + shortest(config.data.test_fraction) +

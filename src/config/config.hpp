@@ -25,7 +25,7 @@ enum class Protocol : std::uint8_t { honest, masked, encrypted, arbitered };
 enum class Encryption : std::uint8_t { rlwe, paillier, none };
 using vflbus::Task;
 enum class Solver : std::uint8_t { lbfgs, sgd, adam, sequential, adamw };
-enum class ModelName : std::uint8_t { linear, mlp, resnet };
+enum class ModelName : std::uint8_t { linear, mlp, resnet, efficientnet };
 enum class Combine : std::uint8_t { concat, sum, mean };
 enum class ActivationName : std::uint8_t { relu, gelu, silu };
 enum class NormName : std::uint8_t { none, batch, layer };
@@ -112,6 +112,10 @@ struct ModelConfig {
     std::uint64_t blocks = 2;
     double hid_factor = 2;
     double residual_dropout = 0;
+    double width_factor = 1;
+    double depth_factor = 1;
+    double stochastic_depth = 0.1;  ///< in [0, 1)
+    std::uint64_t shift = 1;        ///< pixels
     double noise = 0;  ///< deviation of what is added to the numbers that leave a member
     Schedule schedule = Schedule::constant;
     double warmup_epochs = 0;
@@ -125,6 +129,16 @@ struct ModelConfig {
 /// The numbers of "128-64"; empty for "". Nothing when it is something else, more than 16 numbers,
 /// or one is not from 1 to 16384.
 std::optional<std::vector<std::size_t>> widths_of(std::string_view text);
+
+/// A picture: rows and columns of pixels, and the numbers of a pixel.
+struct Image {
+    std::size_t height = 0;
+    std::size_t width = 0;
+    std::size_t channels = 1;
+};
+/// The numbers of "28x14", or of "28x14x3" with channels; zeros for "none". Nothing when it is
+/// something else, a side is not from 1 to 4096, or the channels are not from 1 to 64.
+std::optional<Image> image_of(std::string_view text);
 
 struct DataConfig {
     std::uint64_t dataset_size = 0;  ///< first n common ids; 0: all
@@ -253,6 +267,7 @@ struct PartyConfig {
     std::string source;                ///< where the data set can be had, quoted when it is missing
     std::vector<std::string> columns;  ///< "PATTERN=KIND": what columns are declared to be
     std::vector<std::string> prepare;  ///< "PATTERN=WORDS": how columns become numbers
+    std::string image;                 ///< "28x14": its features are pixels (image_of)
     std::string encoding = "auto";
     std::string separator = "auto";
     std::string decimal = "auto";

@@ -131,8 +131,9 @@ meaning:
   `max_iterations` are of `lbfgs`, `learning_rate`, `weight_decay` and `shuffle` of `sgd`, `adam` and
   `adamw`, `epochs` and `batch_size` of all but `lbfgs`, `momentum` of `sgd`, `reg_lambda` of
   `sequential`;
-- a key of networks with `model.name = "linear"`, unless it has its default, and one of `resnet` with
-  `mlp`; `adamw` with `linear`; `lbfgs`, `sequential` or `intercept = false` with a network;
+- a key of networks with `model.name = "linear"`, unless it has its default, and one of `resnet` or
+  `efficientnet` with another network; `adamw` with `linear`; `lbfgs`, `sequential` or
+  `intercept = false` with a network; `prepare` beside `image`;
 - `model.solver = "sequential"` with a task other than `linear`;
 - `model.C` together with `model.l2`;
 - `model.class_weights` with a task without classes; a number of weights other than two with

@@ -12,7 +12,7 @@ using std::string_view;
 constexpr string_view protocols[] = {"honest", "masked", "encrypted", "arbitered"};
 constexpr string_view encryptions[] = {"rlwe", "paillier", "none"};
 constexpr string_view solvers[] = {"lbfgs", "sgd", "adam", "sequential", "adamw"};
-constexpr string_view model_names[] = {"linear", "mlp", "resnet"};
+constexpr string_view model_names[] = {"linear", "mlp", "resnet", "efficientnet"};
 constexpr string_view combinations[] = {"concat", "sum", "mean"};
 constexpr string_view activations[] = {"relu", "gelu", "silu"};
 constexpr string_view norms[] = {"none", "batch", "layer"};
@@ -124,9 +124,10 @@ constexpr Key key_table[] = {
      .name = "name",
      .type = Type::choice,
      .field = ENUM_IN_CONFIG(model.name),
-     .doc = "linear: linear, logistic and softmax regression. mlp, resnet: a split network; every "
-            "party has a bottom network for its own columns (dense layers, or residual blocks), "
-            "and the master a top network for what comes out of them (docs/networks.md).",
+     .doc = "linear: linear, logistic and softmax regression. mlp, resnet, efficientnet: a split "
+            "network; every party has a bottom network for its own columns (dense layers, "
+            "residual blocks, or convolutions for pictures), and the master a top network for "
+            "what comes out of them (docs/networks.md).",
      .choices = model_names},
     {.section = "model",
      .name = "task",
@@ -350,7 +351,8 @@ constexpr Key key_table[] = {
      .doc =
          "Widths of the layers of each party's bottom network, joined by '-'; the last one is how "
          "many numbers of a record leave the party. With resnet two numbers: the width of the "
-         "blocks, and of what leaves the party. Of networks."},
+         "blocks, and of what leaves the party; with efficientnet two as well: the channels of the "
+         "last convolution, and what leaves the party. Of networks."},
     {.section = "model",
      .name = "top",
      .type = Type::text,
@@ -412,6 +414,41 @@ constexpr Key key_table[] = {
      .min = 0,
      .max = 1,
      .below_max = true},
+    {.section = "model",
+     .name = "width_factor",
+     .type = Type::number,
+     .field = IN_CONFIG(model.width_factor),
+     .doc = "What the channels of the convolutions are multiplied by. Of efficientnet.",
+     .min = 0,
+     .max = 4,
+     .above_min = true},
+    {.section = "model",
+     .name = "depth_factor",
+     .type = Type::number,
+     .field = IN_CONFIG(model.depth_factor),
+     .doc = "What the blocks of each stage are multiplied by, rounded up. Of efficientnet.",
+     .min = 0,
+     .max = 4,
+     .above_min = true},
+    {.section = "model",
+     .name = "stochastic_depth",
+     .type = Type::number,
+     .field = IN_CONFIG(model.stochastic_depth),
+     .doc = "Share of the pictures for which a training step skips the last residual block; "
+            "earlier ones are skipped less often. Of efficientnet.",
+     .min = 0,
+     .max = 1,
+     .below_max = true},
+    {.section = "model",
+     .name = "shift",
+     .type = Type::integer,
+     .field = IN_CONFIG(model.shift),
+     .doc = "A training step moves each picture by up to so many pixels in each direction, each "
+            "party by itself, so that the network sees more pictures than there are. Of "
+            "efficientnet.",
+     .unit = "pixels",
+     .min = 0,
+     .max = 64},
     {.section = "model",
      .name = "noise",
      .type = Type::number,
@@ -1114,6 +1151,14 @@ constexpr Key key_table[] = {
             "has-value (a column more, 1 where a number was there); clip=SHARE (numbers are kept "
             "within these quantiles); scale=standard, scale=minmax, scale=robust or scale=none; "
             "text=one-hot, text=frequency, text=ordinal or text=hash:BUCKETS (docs/data.md)."},
+    {.section = "party",
+     .name = "image",
+     .type = Type::text,
+     .field = IN_PARTY(image),
+     .doc = "The table's features are the pixels of one picture in each row: \"HEIGHTxWIDTH\", or "
+            "\"HEIGHTxWIDTHxCHANNELS\". The columns stand row by row, the channels of a pixel side "
+            "by side. \"none\": they are no pixels, and get dense layers. Other models than "
+            "efficientnet do not look at it; that one needs it of every party with features."},
     {.section = "party",
      .name = "encoding",
      .type = Type::text,

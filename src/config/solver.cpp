@@ -35,11 +35,30 @@ constexpr ForeignKey of_lbfgs_alone[] = {{"l2", "model.weight_decay"},
                                          {"max_iterations", "model.epochs"}};
 
 /// Keys of networks alone.
-constexpr std::array<string_view, 16> network_keys = {
-    "bottom",      "top",         "combine",          "activation",     "norm",     "dropout",
-    "blocks",      "hid_factor",  "residual_dropout", "noise",          "schedule", "warmup_epochs",
-    "drop_epochs", "drop_factor", "clip_norm",        "eval_batch_size"};
+constexpr std::array<string_view, 20> network_keys = {"bottom",
+                                                      "top",
+                                                      "combine",
+                                                      "activation",
+                                                      "norm",
+                                                      "dropout",
+                                                      "blocks",
+                                                      "hid_factor",
+                                                      "residual_dropout",
+                                                      "width_factor",
+                                                      "depth_factor",
+                                                      "stochastic_depth",
+                                                      "shift",
+                                                      "noise",
+                                                      "schedule",
+                                                      "warmup_epochs",
+                                                      "drop_epochs",
+                                                      "drop_factor",
+                                                      "clip_norm",
+                                                      "eval_batch_size"};
 constexpr std::array<string_view, 3> resnet_keys = {"blocks", "hid_factor", "residual_dropout"};
+
+constexpr std::array<string_view, 4> efficientnet_keys = {"width_factor", "depth_factor",
+                                                          "stochastic_depth", "shift"};
 
 bool is_network(const ModelConfig& model) {
     return model.name != ModelName::linear;
@@ -116,9 +135,13 @@ void fill_earlier_keys(Config& config, Problems& problems) {
 void fill_network_defaults(Config& config) {
     ModelConfig& model = config.model;
     if (model.solver == Solver::lbfgs || model.solver == Solver::sequential) return;
+    const bool pictures = model.name == ModelName::efficientnet;
     if (!config.stated("model.learning_rate"))
-        model.learning_rate = model.solver == Solver::sgd ? 0.05 : 0.001;
-    if (!config.stated("model.batch_size")) model.batch_size = 128;
+        model.learning_rate = model.solver == Solver::sgd ? 0.05 : pictures ? 0.003 : 0.001;
+    if (!config.stated("model.batch_size")) model.batch_size = pictures ? 64 : 128;
+    if (pictures && !config.stated("model.activation")) model.activation = ActivationName::silu;
+    if (pictures && !config.stated("model.norm")) model.norm = NormName::batch;
+    if (pictures && !config.stated("model.schedule")) model.schedule = Schedule::cosine;
     if (!config.stated("model.weight_decay") && model.solver == Solver::adamw)
         model.weight_decay = 0.01;
 }
@@ -132,11 +155,12 @@ void check_widths(const Config& config, string_view name, const std::string& val
         return problems.add(said +
                             " are no widths of layers: write up to 16 numbers from 1 to 16384 "
                             "joined by '-', as in \"128-64\"");
-    if (some && config.model.name == ModelName::resnet && widths->size() != 2)
-        problems.add(
-            said + " has " + std::to_string(widths->size()) +
-            " numbers, but a resnet takes two: the width of its blocks, and of what leaves "
-            "the party");
+    if (!some || config.model.name == ModelName::mlp || widths->size() == 2) return;
+    const bool resnet = config.model.name == ModelName::resnet;
+    problems.add(said + " has " + std::to_string(widths->size()) + " numbers, but " +
+                 (resnet ? "a resnet takes two: the width of its blocks"
+                         : "an efficientnet takes two: the channels of its last convolution") +
+                 ", and what leaves the party");
 }
 
 void check_network(const Config& config, Problems& problems) {
@@ -152,6 +176,9 @@ void check_network(const Config& config, Problems& problems) {
     }
     if (model.name != ModelName::resnet)
         for (const string_view name : resnet_keys)
+            refuse_foreign(config, {name, ""}, name_text(model.name), "model.name", problems);
+    if (model.name != ModelName::efficientnet)
+        for (const string_view name : efficientnet_keys)
             refuse_foreign(config, {name, ""}, name_text(model.name), "model.name", problems);
     if (model.solver == Solver::lbfgs || model.solver == Solver::sequential)
         problems.add(at(config, "model.solver") + solver_text(model.solver) +
@@ -188,6 +215,28 @@ std::optional<std::vector<std::size_t>> widths_of(std::string_view text) {
         text.remove_prefix(std::min(end + 1, text.size()));
     }
     return widths;
+}
+
+std::optional<Image> image_of(std::string_view text) {
+    constexpr std::size_t side_max = 4096;
+    constexpr std::size_t channels_max = 64;
+    if (text == "none") return Image{0, 0, 0};
+    std::vector<std::size_t> numbers;
+    for (bool more = true; more;) {
+        const std::size_t end = std::min(text.find('x'), text.size());
+        more = end < text.size();
+        std::size_t number = 0;
+        for (const char digit : text.substr(0, end)) {
+            if (digit < '0' || digit > '9' || number > side_max) return std::nullopt;
+            number = number * 10 + static_cast<std::size_t>(digit - '0');
+        }
+        if (number == 0 || number > (numbers.size() < 2 ? side_max : channels_max))
+            return std::nullopt;
+        numbers.push_back(number);
+        text.remove_prefix(more ? end + 1 : end);
+    }
+    if (numbers.size() < 2 || numbers.size() > 3) return std::nullopt;
+    return Image{numbers[0], numbers[1], numbers.size() == 3 ? numbers[2] : 1};
 }
 
 void resolve_solver(Config& config, Problems& problems) {

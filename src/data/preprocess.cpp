@@ -295,13 +295,81 @@ Fitted fit_column(const Column& source, std::span<const std::uint32_t> rows, con
     return fitted;
 }
 
+/// All columns as pixels.
+Preprocessor fit_pixels(const Table& table, std::span<const std::uint32_t> rows, bool standardize,
+                        PreprocessReport& found) {
+    Preprocessor preprocessor;
+    preprocessor.image = table.image;
+    double sum = 0;
+    std::size_t present = 0;
+    for (const Column& source : table.features) {
+        std::uint64_t missing = 0;
+        for (const std::uint32_t row : rows) {
+            const double value = source.numbers[row];
+            if (std::isnan(value))
+                ++missing;
+            else
+                sum += value;
+        }
+        present += rows.size() - missing;
+        if (missing == 0) continue;
+        found.filled.push_back({source.name, missing});
+        found.filled_cells += missing;
+    }
+    const double mean = present == 0 ? 0 : sum / static_cast<double>(present);
+    double squares = 0;
+    for (const Column& source : table.features)
+        for (const std::uint32_t row : rows) {
+            const double value = source.numbers[row];
+            if (!std::isnan(value)) squares += (value - mean) * (value - mean);
+        }
+    const double scale = std::sqrt(squares / std::max(1.0, static_cast<double>(present)));
+    const bool scaled =
+        standardize && std::isfinite(scale) && scale >= std::numeric_limits<double>::min();
+    for (const Column& source : table.features) {
+        PreparedColumn& column = preprocessor.columns.emplace_back();
+        column.name = source.name;
+        column.date = source.date;
+        column.fill = mean;
+        column.mean = scaled ? mean : 0;
+        column.scale = scaled ? scale : 1;
+    }
+    return preprocessor;
+}
+
 }  // namespace
+
+Result<> check_image(const Table& table) {
+    const ImageShape& image = *table.image;
+    for (const Column& column : table.features)
+        if (column.kind == ColumnKind::text)
+            return tl::unexpected(
+                fault(Errc::bad_data, table.place(),
+                      ", column " + shown(column.name) + " holds text such as " +
+                          shown(column.dictionary.empty() ? "" : column.dictionary.front()) +
+                          ", and pixels are numbers: mend its cells, or leave it out (exclude)",
+                      ": a column holds text, and pixels are numbers"));
+    if (table.features.size() == image.size()) return {};
+    return tl::unexpected(fault(
+        Errc::bad_data, table.place(),
+        " has " + std::to_string(table.features.size()) + " columns of features, but image = \"" +
+            image.text() + "\" takes " + std::to_string(image.size()) +
+            (table.left_out.empty()
+                 ? ""
+                 : " (" + std::to_string(table.left_out.size()) + " more are not read as numbers)"),
+        " has another number of features than its pictures have pixels"));
+}
 
 Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
                  const PreprocessOptions& options, PreprocessReport* report) {
     Preprocessor preprocessor;
     PreprocessReport found;
     found.removed = table.left_out;
+    if (options.pixels) {
+        preprocessor = fit_pixels(table, rows, options.standardize, found);
+        if (report != nullptr) *report = std::move(found);
+        return preprocessor;
+    }
     for (const Column& source : table.features) {
         const Preparing how = preparing_of(source.name, table.prepare);
         Fitted fitted = fit_column(source, rows, how, options);

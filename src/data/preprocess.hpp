@@ -6,6 +6,9 @@
 //          deviation (as scikit-learn's StandardScaler), when standardizing.
 // text:    one column of 0 or 1 per value seen in training; missing or unseen -> all zero.
 //          Both otherwise where the party says so (prepare_rules.hpp).
+// pixels:  missing -> mean of all pixels of the training rows; then (x - mean) / scale, with mean
+// and
+//          deviation of all of them together. Those that are the same in all rows stay.
 // removed: constant, all missing, or a text of more than one_hot_max values.
 
 #include <cmath>
@@ -14,6 +17,7 @@
 #include <cstdlib>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -26,6 +30,7 @@ namespace vflbus::data {
 struct PreprocessOptions {
     bool standardize = true;
     std::uint32_t one_hot_max = 64;
+    bool pixels = false;  ///< the columns are those of Table::image (image_fault finds nothing)
 };
 
 /// A text column with another coding than one-hot of more training values is left out.
@@ -74,6 +79,7 @@ struct PreprocessReport {
 
 struct Preprocessor {
     std::vector<PreparedColumn> columns;
+    std::optional<ImageShape> image = {};  ///< what its columns are pixels of
 
     /// Columns of the design.
     [[nodiscard]] std::size_t width() const noexcept;
@@ -116,6 +122,10 @@ struct TransformReport {
     std::vector<ColumnNote> filled;
     std::vector<ColumnNote> unseen;
 };
+
+/// Why the features of a table cannot be the pixels of its `image`: other columns than pixels, or
+/// another number of them. bad_data.
+Result<> check_image(const Table& table);
 
 /// `rows`: table rows of the aligned training rows, in the aligned order (sums are taken in it).
 /// A party may end up with no column at all; that is not an error here.

@@ -11,6 +11,7 @@
 
 #include "base/errc.hpp"
 #include "base/task.hpp"
+#include "data/image.hpp"
 
 namespace vflbus::data {
 
@@ -38,6 +39,7 @@ struct SynthParty {
     std::filesystem::path predict_data;  ///< empty unless asked for
     std::uint64_t rows = 0;
     std::vector<std::string> features;  ///< names of its feature columns
+    ImageShape image = {};              ///< what they are pixels of; no pixels: of nothing
 };
 
 struct SynthReport {

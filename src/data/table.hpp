@@ -15,6 +15,7 @@
 
 #include "base/errc.hpp"
 #include "data/dates.hpp"
+#include "data/image.hpp"
 #include "data/place.hpp"
 #include "data/prepare_rules.hpp"
 
@@ -128,6 +129,9 @@ struct Table {
     std::optional<Column> weights;     ///< numeric: what the loss of each row is multiplied by
     std::optional<Column> exposure;    ///< numeric: how long, or how much, each row was watched
     std::vector<PrepareRule> prepare;  ///< how the party wants its columns to become numbers
+    /// What the party says its features are pixels of; a picture without pixels where it says that
+    /// they are none.
+    std::optional<ImageShape> image;
     std::vector<LeftOut> left_out;
     std::vector<std::string> notes;  ///< what was guessed on the way, and by which key it is stated
     std::uint64_t rows_without_id = 0;     ///< that were skipped

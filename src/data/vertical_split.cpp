@@ -60,10 +60,34 @@ struct Plan {
     std::string id = "id";
     std::size_t id_column = 0;  ///< of the source; behind the last one when rows are numbered
     std::vector<std::vector<std::size_t>> columns;  ///< per party, of the source
+    std::vector<std::size_t> widths;                ///< per party: columns of pixels of its part
 };
 
 bool has(const std::vector<std::string>& list, const std::string& name) {
     return std::ranges::find(list, name) != list.end();
+}
+
+/// Columns of pixels from the left to the right, as many to each party as to the others.
+Result<> cut_pictures(const VerticalSplitOptions& options, const std::vector<std::size_t>& features,
+                      Plan& plan) {
+    const ImageShape& image = *options.image;
+    if (features.size() != image.size())
+        return fail(Errc::usage, "--image " + image.text() + " takes " +
+                                     std::to_string(image.size()) +
+                                     " columns that are neither id nor label, and there are " +
+                                     std::to_string(features.size()));
+    if (image.width < options.parties)
+        return fail(Errc::usage, "--image " + image.text() + ": " + std::to_string(image.width) +
+                                     " columns of pixels are too few for " +
+                                     std::to_string(options.parties) + " parties");
+    plan.widths.resize(options.parties);
+    for (std::size_t i = 0; i < features.size(); ++i) {
+        const std::size_t x = i / image.channels % image.width;
+        const std::size_t party = x * options.parties / image.width;
+        plan.columns[party].push_back(features[i]);
+        if (i < image.width * image.channels && i % image.channels == 0) ++plan.widths[party];
+    }
+    return {};
 }
 
 Result<Plan> plan_columns(const VerticalSplitOptions& options,
@@ -96,6 +120,11 @@ Result<Plan> plan_columns(const VerticalSplitOptions& options,
     if (features.size() < options.parties)
         return usage("there are " + std::to_string(features.size()) + " columns for " +
                      std::to_string(options.parties) + " parties; each needs one");
+    if (options.image) {
+        if (auto cut = cut_pictures(options, features, plan); !cut)
+            return tl::unexpected(std::move(cut.error()));
+        return plan;
+    }
     for (std::size_t i = 0; i < features.size(); ++i)
         plan.columns[i * options.parties / features.size()].push_back(features[i]);
     return plan;
@@ -109,9 +138,7 @@ Result<Writers> make_parts(const VerticalSplitOptions& options, const Plan& plan
     const std::vector<std::string>& names = source.columns();
     Writers writers;
     std::string stem = fs::path(path_within(options.source.location)).filename().string();
-    stem = stem.empty()
-               ? "table"
-               : stem.substr(0, stem.find('.'));  // table.csv.gz
+    stem = stem.empty() ? "table" : stem.substr(0, stem.find('.'));  // table.csv.gz
     for (std::size_t p = 0; p < options.parties; ++p) {
         SplitPart& part = split.parts.emplace_back();
         part.party = p == 0 ? "master" : "member-" + std::to_string(p - 1);
@@ -125,6 +152,8 @@ Result<Writers> make_parts(const VerticalSplitOptions& options, const Plan& plan
             writer.cell(names[c]);
         }
         writer.end_row();
+        if (options.image)
+            part.image = {options.image->height, plan.widths[p], options.image->channels};
     }
     return writers;
 }

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/errc.hpp"
+#include "data/image.hpp"
 #include "data/source.hpp"
 
 namespace vflbus::data {
@@ -18,6 +20,7 @@ struct VerticalSplitOptions {
     std::uint64_t parties = 2;
     std::string id;                   ///< empty: "id" when there is one, else rows are numbered
     std::vector<std::string> labels;  ///< go to the first party
+    std::optional<ImageShape> image;  ///< what the other columns are pixels of
     std::filesystem::path out_dir;
     double overlap = 1;  ///< share of the rows that each other party has, in (0, 1]
     std::uint64_t seed = 1;
@@ -28,6 +31,7 @@ struct SplitPart {
     std::filesystem::path file;
     std::uint64_t rows = 0;
     std::vector<std::string> columns;  ///< without the id
+    std::optional<ImageShape> image;   ///< the part of the picture that it has
 };
 
 struct VerticalSplit {
@@ -37,8 +41,8 @@ struct VerticalSplit {
 };
 
 /// The columns that are neither id nor label go to the parties in the order of the table, as many
-/// to each as to the others; cells are copied as they are. Files are CSV, each written whole or not
-/// at all: <stem>_master.csv, <stem>_member-0.csv, ...
+/// to each as to the others; of pictures each gets an upright part. Cells are copied as they are.
+/// Files are CSV, each written whole or not at all: <stem>_master.csv, <stem>_member-0.csv, ...
 /// Errors: usage (too few columns, a number out of range), bad_data, io.
 Result<VerticalSplit> split_vertically(const VerticalSplitOptions& options);
 

@@ -19,6 +19,34 @@ namespace vflbus::models::nn {
 /// has a border of size / 2 zeros around it.
 Grid grid_after(Grid in, std::size_t step);
 
+/// In a step of the training each picture is moved by up to `most` pixels in each direction, all
+/// moves equally often; what comes in from the border is the pixel nearest to it. The label stays,
+/// so the network sees more pictures than there are.
+class Shift final : public Layer {
+  public:
+    /// `place` tells the layers of one network apart.
+    Shift(Grid grid, std::size_t channels, std::size_t most, std::uint64_t place)
+        : grid_(grid), channels_(channels), most_(most), place_(place) {}
+    void forward(const Records& in, Records& out, const Pass& pass) override;
+    void backward(const Records& by_out, Records* by_in) override;
+    void infer(const Records& in, Records& out) const override { out = in; }
+
+  private:
+    struct Move {
+        std::size_t down = 0;  ///< 0 to 2 most; most: where it was
+        std::size_t right = 0;
+    };
+    /// Calls each(number here, number there) for all numbers of a picture that was moved.
+    template <class Each>
+    void go_through(Move move, const Each& each) const;
+
+    Grid grid_;
+    std::size_t channels_;
+    std::size_t most_;
+    std::uint64_t place_;
+    std::vector<Move> moves_;  ///< of the pictures of a batch
+};
+
 /// What the window sees at each place, as one record: row by row, channels side by side. A dense
 /// layer behind it makes it a convolution, as PyTorch's Conv2d with padding size / 2.
 class Windows final : public Layer {

@@ -84,6 +84,7 @@ struct NetworkShape {
     ImageShape image;
     double width_factor = 1;  ///< of the channels
     double depth_factor = 1;  ///< of the blocks of each stage
+    std::size_t shift = 0;    ///< pixels by which a step of the training moves a picture at most
     double stochastic_depth =
         0;  ///< how often a step skips the last block; earlier ones less often
 };

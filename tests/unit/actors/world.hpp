@@ -117,6 +117,7 @@ struct World {
                         if (order[r] % 11 == 0) column.numbers[r] = std::nan("");
                 out.features.push_back(std::move(column));
             }
+        if (name == config::ModelName::efficientnet) out.image = {features, 1, 1};
         if (messy && party != 0) {
             data::Column text;
             text.name = "region, of " + std::to_string(party);

@@ -106,6 +106,32 @@ TEST_CASE("rows without an id are numbered, and others may lack some of them") {
     CHECK_THAT(content(split->parts[0].file), Contains("\n1000,999\n"));
 }
 
+TEST_CASE("pictures are cut from the left to the right") {
+    const Scratch scratch;
+    VerticalSplitOptions options;
+    // two rows of three pixels, two channels each
+    options.source = table(scratch,
+                           "id,y,a0,a1,b0,b1,c0,c1,d0,d1,e0,e1,f0,f1\n"
+                           "u,9,1,2,3,4,5,6,7,8,9,10,11,12\n");
+    options.labels = {"y"};
+    options.image = ImageShape{2, 3, 2};
+    options.out_dir = scratch.path;
+    const auto split = split_vertically(options);
+    REQUIRE(split);
+    CHECK(content(split->parts[0].file) == "id,y,a0,a1,b0,b1,d0,d1,e0,e1\nu,9,1,2,3,4,7,8,9,10\n");
+    CHECK(split->parts[0].image == ImageShape{2, 2, 2});
+    CHECK(content(split->parts[1].file) == "id,c0,c1,f0,f1\nu,5,6,11,12\n");
+    CHECK(split->parts[1].image == ImageShape{2, 1, 2});
+    options.image = ImageShape{2, 3, 1};
+    const auto other = split_vertically(options);
+    REQUIRE_FALSE(other);
+    CHECK(other.error().code == Errc::usage);
+    CHECK_THAT(other.error().sentence,
+               Contains("--image 2x3 takes 6 columns") && Contains("there are 12"));
+    options.image = ImageShape{12, 1, 1};
+    CHECK_THAT(split_vertically(options).error().sentence, Contains("too few for 2 parties"));
+}
+
 TEST_CASE("a split that cannot be is refused") {
     const Scratch scratch;
     VerticalSplitOptions options;

@@ -50,6 +50,54 @@ TEST_CASE("without standardize numbers stay as they are") {
     CHECK(column_of(*design, 0) == std::vector<double>{1, 2.5, 4});
 }
 
+TEST_CASE("pixels are scaled together, and stay when they are the same in all rows") {
+    Table t = table_of("id,p0,p1,p2,p3\na,0,1,0,7\nb,0,3,0,\nc,0,9,0,4\n");
+    t.image = ImageShape{2, 2, 1};
+    REQUIRE(check_image(t));
+    PreprocessOptions options;
+    options.pixels = true;
+    PreprocessReport report;
+    const Preprocessor p = fit(t, Rows{0, 1}, options, &report);
+    CHECK(p.image == ImageShape{2, 2, 1});
+    REQUIRE(p.columns.size() == 4);
+    const double mean = 11.0 / 7;  // of what is there in the first two rows
+    const double scale = std::sqrt((4 * mean * mean + (1 - mean) * (1 - mean) +
+                                    (3 - mean) * (3 - mean) + (7 - mean) * (7 - mean)) /
+                                   7);
+    for (const PreparedColumn& column : p.columns) {
+        CHECK(column.mean == Approx(mean).epsilon(1e-14));
+        CHECK(column.scale == Approx(scale).epsilon(1e-14));
+    }
+    REQUIRE(report.filled.size() == 1);
+    CHECK(report.filled[0].name == "p3");
+    CHECK(report.removed.empty());
+    const auto design = transform(p, t, Rows{1, 2});
+    REQUIRE(design);
+    CHECK((*design)(0, 3) == 0);
+    CHECK((*design)(1, 3) == Approx((4 - mean) / scale));
+    CHECK((*design)(1, 0) == Approx(-mean / scale));
+    options.standardize = false;
+    CHECK(column_of(*transform(fit(t, Rows{0, 1}, options), t, Rows{0, 2}), 1) ==
+          std::vector<double>{1, 9});
+}
+
+TEST_CASE("a table that holds no pictures of the stated size is refused in a sentence") {
+    Table t = table_of("id,p0,p1,p2\na,0,1,2\nb,0,3,5\n");
+    t.image = ImageShape{2, 2, 1};
+    auto good = check_image(t);
+    REQUIRE_FALSE(good);
+    CHECK_THAT(good.error().sentence,
+               Contains("has 3 columns of features, but image = \"2x2\" takes 4"));
+    t.image = ImageShape{1, 1, 3};
+    CHECK(check_image(t));
+    t = table_of("id,p0,p1\na,0,dark\nb,0,light\n");
+    t.image = ImageShape{1, 2, 1};
+    good = check_image(t);
+    REQUIRE_FALSE(good);
+    CHECK_THAT(good.error().sentence,
+               Contains("column 'p1' holds text such as 'dark', and pixels are numbers"));
+}
+
 TEST_CASE("texts become one column per value, missing and unseen ones none") {
     const Table t = table_of("id,t,x\na,red,1\nb,blue,2\nc,,3\nd,green,4\n");
     PreprocessReport report;

@@ -4,7 +4,7 @@
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "data/align.hpp"
-#include "data/synth.hpp"
+#include "data/synth_pictures.hpp"
 #include "scratch.hpp"
 
 using namespace vflbus;
@@ -187,4 +187,59 @@ TEST_CASE("options out of range are named") {
     const auto report = synthesize(options);
     REQUIRE_FALSE(report);
     CHECK(report.error().code == Errc::io);
+}
+
+TEST_CASE("pictures are made of parts that fit each other, the same bytes every time") {
+    const Scratch scratch;
+    SynthOptions options = options_of(Task::softmax, 60, 3);
+    options.out_dir = scratch.path;
+    options.test_files = true;
+    options.predict_files = true;
+    const auto report = synthesize_pictures(options, {9, 16, 1});
+    REQUIRE(report);
+    REQUIRE(report->parties.size() == 4);
+    CHECK(report->parties[0].image.size() == 0);
+    CHECK(report->parties[1].image == ImageShape{9, 5, 1});
+    CHECK(report->parties[3].image == ImageShape{9, 6, 1});
+    const Table labels = read(report->parties[0].data, *report, true);
+    CHECK(labels.rows() == 60);
+    CHECK(labels.labels[0].dictionary.size() == 4);
+    const Table part = read(report->parties[1].data, *report, false);
+    CHECK(part.features.size() == 45);
+    CHECK(part.features[5].name == "p1_0");
+    std::set<std::string> here;
+    std::set<std::string> there;
+    bool same_order = true;
+    for (std::size_t row = 0; row < part.rows(); ++row) {
+        here.emplace(part.ids[row]);
+        there.emplace(labels.ids[row]);
+        same_order = same_order && part.ids[row] == labels.ids[row];
+    }
+    CHECK(here == there);
+    CHECK_FALSE(same_order);
+    CHECK(read(report->parties[2].test_data, *report, false).rows() == 12);
+    const Table later = read(report->parties[0].predict_data, *report, false);
+    CHECK(later.rows() == 12);
+    const auto text = read_file(report->parties[2].data);
+    REQUIRE(text);
+    REQUIRE(synthesize_pictures(options, {9, 16, 1}));
+    CHECK(*read_file(report->parties[2].data) == *text);
+    CHECK(to_hex(hash128(*text)).substr(0, 16) == "b93d1c61105b05ea");
+}
+
+TEST_CASE("pictures out of range are refused by name") {
+    const Scratch scratch;
+    SynthOptions options = options_of(Task::softmax, 60);
+    options.out_dir = scratch.path;
+    const auto sentence = [&](ImageShape image) {
+        const auto made = synthesize_pictures(options, image);
+        return made ? std::string("accepted") : made.error().sentence;
+    };
+    CHECK_THAT(sentence({7, 16, 1}), Contains("pictures must be 8x8 to 256x256"));
+    CHECK_THAT(sentence({8, 16, 3}), Contains("of one channel"));
+    options.members = 17;
+    CHECK_THAT(sentence({8, 16, 1}), Contains("members must be 1 to 16"));
+    options.members = 2;
+    options.classes = 7;
+    CHECK_THAT(sentence({8, 16, 1}), Contains("classes must be 2 to 6"));
 }

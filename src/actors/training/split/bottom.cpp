@@ -17,7 +17,9 @@ Bottom::Bottom(const Party& party, models::nn::NetworkShape shape, Place place)
       steps_(step_config(party.agreed().model), network_) {}
 
 Bottom::Bottom(const Party& party, Place place)
-    : Bottom(party, bottom_shape(party.agreed().model, party.features()), place) {
+    : Bottom(party,
+             bottom_shape(party.agreed().model, party.features(), party.preprocessor().image),
+             place) {
     schedule_ = BatchSchedule(party.agreed(),
                               static_cast<std::uint32_t>(party.rows(TableKind::train).size()));
     rates_ = rate_config(party.agreed().model, schedule_.steps(), schedule_.batches());

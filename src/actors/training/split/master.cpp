@@ -194,7 +194,7 @@ class SplitMaster final : public MasterHalf {
     Baseline* baseline() override { return baseline_.get(); }
 
     // -- commits ------------------------------------------------------------------------
-    StateFormat format() const override { return {std::string(format_name), format_version}; }
+    StateFormat format() const override { return format_of(own_->agreed()); }
     std::string save() const override {
         StateWriter writer;
         write_state(writer, top_->state());

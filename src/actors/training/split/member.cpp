@@ -52,7 +52,7 @@ class SplitMember final : public MemberHalf {
         return decode_begin_request(begin);
     }
     std::uint64_t steps() const override { return bottom_->schedule().steps(); }
-    StateFormat format() const override { return {std::string(format_name), format_version}; }
+    StateFormat format() const override { return format_of(party_->agreed()); }
     std::string save() const override {
         StateWriter writer;
         write_state(writer, bottom_->state());

@@ -15,7 +15,7 @@ using models::nn::NetworkShape;
 constexpr std::size_t width_max = std::size_t{1} << 20;
 constexpr std::size_t layers_max = 64;
 
-constexpr std::string_view body_names[] = {"mlp", "resnet"};
+constexpr std::string_view body_names[] = {"mlp", "resnet", "efficientnet"};
 constexpr std::string_view activation_names[] = {"relu", "gelu", "silu"};
 constexpr std::string_view norm_names[] = {"none", "batch", "layer"};
 constexpr std::string_view combine_names[] = {"concat", "sum", "mean"};
@@ -47,6 +47,14 @@ Json to_json(const StoredNetwork& network) {
         out["blocks"] = shape.blocks;
         out["hid_factor"] = shape.hidden_factor;
     }
+    if (shape.body == models::nn::Body::efficientnet) {
+        Json image = Json::array();
+        for (const std::size_t side : {shape.image.rows, shape.image.columns, shape.image.channels})
+            image.push_back(side);
+        out["image"] = std::move(image);
+        out["width_factor"] = shape.width_factor;
+        out["depth_factor"] = shape.depth_factor;
+    }
     Json values = Json::array();
     for (const float value : network.values) values.push_back(static_cast<double>(value));
     out["values"] = std::move(values);
@@ -59,11 +67,33 @@ std::size_t width_of(const Json& in) {
     return width;
 }
 
+double factor_of(const Json& in, const char* key) {
+    const auto factor = in.at(key).get<double>();
+    if (!(factor > 0 && factor <= 4)) throw JsonError(std::string(key) + " is out of range");
+    return factor;
+}
+
+void read_pictures(const Json& in, NetworkShape& shape) {
+    const Json& image = in.at("image");
+    if (!image.is_array() || image.size() != 3) throw JsonError("image is no three numbers");
+    std::size_t sides[3] = {};
+    std::size_t next = 0;
+    for (const Json& side : image) sides[next++] = width_of(side);
+    shape.image = {sides[0], sides[1], sides[2]};
+    shape.width_factor = factor_of(in, "width_factor");
+    shape.depth_factor = factor_of(in, "depth_factor");
+    if (shape.image.size() == 0 || shape.image.size() != shape.inputs)
+        throw JsonError("the picture does not fit the inputs");
+    if (shape.hidden.size() != 1 || shape.hidden.front() == 0)
+        throw JsonError("a network for pictures has one last convolution");
+}
+
 /// Numbers of the dense layers alone, so that no memory is taken for a shape that its values do not
 /// fill.
 std::size_t least_values(const NetworkShape& shape) {
     std::size_t sum = 0;
-    std::size_t width = shape.inputs;
+    const bool pictures = shape.body == models::nn::Body::efficientnet;
+    std::size_t width = pictures ? 0 : shape.inputs;
     for (const std::size_t next : shape.hidden) {
         sum += width * next + next;
         width = next;
@@ -90,6 +120,7 @@ StoredNetwork network_of(const Json& in) {
         if (!(shape.hidden_factor > 0 && shape.hidden_factor <= 1024))
             throw JsonError("hid_factor is out of range");
     }
+    if (shape.body == models::nn::Body::efficientnet) read_pictures(in, shape);
     if (shape.hidden.size() > layers_max || shape.blocks > layers_max)
         throw JsonError("too many layers");
     for (const Json& value : in.at("values"))
@@ -167,7 +198,8 @@ std::string to_json(const SplitPart& part) {
 Result<SplitPart> parse_split_part(std::string_view text, std::string_view path) {
     const auto head = parse_model_head(text, path);
     if (!head) return tl::unexpected(head.error());
-    if (auto same = check_format(*head, {std::string(format_name), format_version}, path); !same)
+    const StateFormat known = format_of(head->format.version > 1);
+    if (auto same = check_format(*head, known, path); !same)
         return tl::unexpected(std::move(same.error()));
     const auto content = model_content(text, path);
     if (!content) return tl::unexpected(content.error());

@@ -26,14 +26,25 @@ NetworkShape common_shape(const config::ModelConfig& model) {
 
 }  // namespace
 
-NetworkShape bottom_shape(const config::ModelConfig& model, std::size_t features) {
+NetworkShape bottom_shape(const config::ModelConfig& model, std::size_t features,
+                          const std::optional<data::ImageShape>& image) {
     NetworkShape shape = common_shape(model);
     shape.inputs = features;
     shape.hidden = widths(model.bottom);
-    if (model.name != config::ModelName::resnet) return shape;
-    shape.body = models::nn::Body::resnet;
+    const bool pictures = model.name == config::ModelName::efficientnet && image;
+    if (model.name != config::ModelName::resnet && !pictures) return shape;
     shape.outputs = shape.hidden.back();
     shape.hidden.pop_back();
+    if (pictures) {
+        shape.body = models::nn::Body::efficientnet;
+        shape.image = {image->height, image->width, image->channels};
+        shape.width_factor = model.width_factor;
+        shape.depth_factor = model.depth_factor;
+        shape.shift = model.shift;
+        shape.stochastic_depth = model.stochastic_depth;
+        return shape;
+    }
+    shape.body = models::nn::Body::resnet;
     shape.blocks = model.blocks;
     shape.hidden_factor = model.hid_factor;
     shape.residual_dropout = model.residual_dropout;

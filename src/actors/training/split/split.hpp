@@ -21,6 +21,14 @@ extern const Algorithm networks;
 /// Of commits and of model parts.
 inline constexpr std::string_view format_name = "split-network";
 inline constexpr std::uint64_t format_version = 1;
+/// Of networks for pictures, which readers of version 1 do not know.
+inline constexpr std::uint64_t pictures_format_version = 2;
+inline StateFormat format_of(bool pictures) {
+    return {std::string(format_name), pictures ? pictures_format_version : format_version};
+}
+inline StateFormat format_of(const config::AgreedHalf& agreed) {
+    return format_of(agreed.model.name == config::ModelName::efficientnet);
+}
 
 Result<std::unique_ptr<MasterHalf>> make_master(const MasterSetting& setting);
 Result<std::unique_ptr<MasterHalf>> make_predicting_master(const MasterSetting& setting,

@@ -101,7 +101,7 @@ class Pictures(nn.Module):
 def efficientnet():
     """Half as wide as the usual one: 8, 8, 16 and 24 channels."""
     stem = [nn.Conv2d(PICTURE[2], 8, 3, 1, 1), nn.BatchNorm2d(8), nn.SiLU()]
-    blocks = [Block(8, 8, 3, 1, 1), Block(8, 16, 3, 2, 4), Block(16, 16, 3, 1, 4),
+    blocks = [Block(8, 8, 3, 2, 1), Block(8, 16, 3, 1, 4), Block(16, 16, 3, 1, 4),
               Block(16, 24, 5, 2, 4), Block(24, 24, 5, 1, 4)]
     last = [nn.Conv2d(24, HIDDEN, 1), nn.BatchNorm2d(HIDDEN), nn.SiLU()]
     return nn.Sequential(Pictures(), *stem, *blocks, *last, nn.AdaptiveAvgPool2d(1), nn.Flatten(),

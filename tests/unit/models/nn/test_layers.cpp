@@ -1,6 +1,9 @@
 // Every layer's gradient against finite differences, and the same bits on every vector width.
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdlib>
 #include <functional>
 
 #include "base/hash.hpp"
@@ -97,6 +100,7 @@ NetworkShape whole_shape(Body body, Norm norm, Activation activation) {
     shape.inputs = shape.image.size();
     shape.width_factor = 0.5;
     shape.stochastic_depth = 0.3;
+    shape.shift = 1;
     return shape;
 }
 
@@ -155,6 +159,10 @@ TEST_CASE("gradients of layers are those of finite differences") {
     SECTION("layer norm") {
         LayerNorm layer(18);
         check_gradients(layer, 18);
+    }
+    SECTION("moved pictures") {
+        Shift layer({4, 3}, 2, 2, 1);
+        check_gradients(layer, 24);
     }
     SECTION("windows of pictures") {
         Windows layer({4, 3}, 2, 3, 1);
@@ -240,6 +248,39 @@ TEST_CASE("pictures are inferred alike, however many there are at once") {
     }
 }
 
+TEST_CASE("pictures are moved by whole pixels, all moves equally often, not in predictions") {
+    Shift layer({3, 4}, 1, 1, 2);
+    constexpr std::size_t pictures = 9000;
+    Records in(12, pictures);
+    for (std::size_t i = 0; i < pictures; ++i)
+        for (std::size_t j = 0; j < 12; ++j)
+            in.record(i)[j] = static_cast<float>(10 * (j / 4) + j % 4);
+    Records out;
+    layer.forward(in, out, {5});
+    std::array<double, 9> seen{};
+    bool all_moved = true;
+    for (std::size_t i = 0; i < pictures; ++i) {
+        // pixel (1, 1) lies at least one pixel from every border
+        const auto from = static_cast<int>(out.record(i)[5]);
+        const int down = from / 10 - 1;
+        const int right = from % 10 - 1;
+        REQUIRE((std::abs(down) <= 1 && std::abs(right) <= 1));
+        seen[static_cast<std::size_t>(3 * (down + 1) + right + 1)] += 1;
+        for (int r = 0; r < 3; ++r)
+            for (int c = 0; c < 4; ++c)
+                all_moved = all_moved && out.record(i)[4 * r + c] ==
+                                             static_cast<float>(10 * std::clamp(r + down, 0, 2) +
+                                                                std::clamp(c + right, 0, 3));
+    }
+    CHECK(all_moved);
+    for (const double count : seen) CHECK(count == Approx(1000).margin(150));
+    Records again;
+    layer.forward(in, again, {5});
+    CHECK(std::ranges::equal(again.all(), out.all()));
+    layer.infer(in, out);
+    CHECK(std::ranges::equal(out.all(), in.all()));
+}
+
 TEST_CASE("a picture is skipped as a whole by stochastic depth, in its share, not in predictions") {
     const Grid grid{2, 2};
     StochasticDepth layer(grid, 0.25, 1);
@@ -277,6 +318,7 @@ TEST_CASE("networks train to the bits that they trained to") {
     CHECK(digest(Body::mlp, Norm::none, Activation::relu) == "2d45f9797ec1c4c2");
     CHECK(digest(Body::mlp, Norm::layer, Activation::gelu) == "cd76ff9c53bfe71b");
     CHECK(digest(Body::resnet, Norm::batch, Activation::silu) == "4f8cf92e25b82092");
+    CHECK(digest(Body::efficientnet, Norm::batch, Activation::silu) == "8fd729ae5fc2cfb7");
 }
 
 TEST_CASE("dropout leaves out its share, and nothing in predictions") {

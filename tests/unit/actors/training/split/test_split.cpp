@@ -163,6 +163,109 @@ TEST_CASE("each key of networks changes what is trained") {
     }
 }
 
+TEST_CASE("each key of networks for pictures changes what is trained") {
+    const auto trained = [](const auto& change) {
+        World world = network_world(vflbus::Task::logistic);
+        world.name = config::ModelName::efficientnet;
+        world.rows = 150;
+        Play play(world);
+        play.config.model.norm = config::NormName::batch;
+        play.config.model.epochs = 2;
+        change(play.config.model);
+        const Ending ending = play.play();
+        INFO(ending.sentence);
+        REQUIRE(ending.code == Errc::ok);
+        return play.files();
+    };
+    using Model = config::ModelConfig;
+    const auto as_it_is = trained([](Model&) {});
+    const std::vector<std::pair<const char*, void (*)(Model&)>> changes{
+        {"bottom", [](Model& m) { m.bottom = "24-8"; }},
+        {"width_factor", [](Model& m) { m.width_factor = 0.5; }},
+        {"depth_factor", [](Model& m) { m.depth_factor = 1.5; }},
+        {"stochastic_depth", [](Model& m) { m.stochastic_depth = 0.6; }},
+        {"shift", [](Model& m) { m.shift = 0; }},
+        {"dropout", [](Model& m) { m.dropout = 0.4; }},
+        {"activation", [](Model& m) { m.activation = config::ActivationName::gelu; }},
+        {"norm", [](Model& m) { m.norm = config::NormName::layer; }}};
+    for (const auto& [key, change] : changes) {
+        CAPTURE(key);
+        CHECK(trained(change) != as_it_is);
+    }
+}
+
+TEST_CASE("pictures are told apart by what is in them, wherever that is") {
+    // one light line in a dark picture, upright or lying: any pixel alone tells nothing
+    World world = network_world(vflbus::Task::logistic);
+    world.name = config::ModelName::efficientnet;
+    world.members = 1;
+    world.master_features = false;
+    Play play(world);
+    for (std::size_t p = 0; p <= world.members; ++p) {
+        auto table = std::make_shared<data::Table>(*play.tables[p][TableKind::train]);
+        const std::vector<std::size_t> order = world.order(p, 1);
+        const auto lies = [](std::size_t row) { return Rng(mix_seed(3, row)).below(2) == 0; };
+        const auto place = [](std::size_t row) { return Rng(mix_seed(4, row)).below(8); };
+        if (p == 0)
+            for (std::size_t r = 0; r < order.size(); ++r)
+                table->labels[0].numbers[r] = lies(order[r]) ? 1 : 0;
+        table->features.clear();
+        for (std::size_t pixel = 0; p != 0 && pixel < 64; ++pixel) {
+            data::Column column;
+            column.name = "p" + std::to_string(pixel);
+            for (const std::size_t row : order) {
+                const bool light = place(row) == (lies(row) ? pixel / 8 : pixel % 8);
+                column.numbers.push_back((light ? 200 : 20) +
+                                         Rng(mix_seed(row, pixel)).uniform() * 40);
+            }
+            table->features.push_back(std::move(column));
+        }
+        table->image = {8, 8, 1};
+        play.tables[p][TableKind::train] = table;
+    }
+    config::ModelConfig& model = play.config.model;
+    model.norm = config::NormName::batch;
+    model.activation = config::ActivationName::silu;
+    model.learning_rate = 0.01;
+    model.epochs = 6;
+    model.width_factor = 0.5;
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(headline(play, vflbus::Task::logistic) > 0.98);
+}
+
+TEST_CASE("a network for pictures asks what the features of a party are") {
+    World world = network_world(vflbus::Task::logistic);
+    world.name = config::ModelName::efficientnet;
+    Play play(world);
+    auto table = std::make_shared<data::Table>(*play.tables[1][TableKind::train]);
+    SECTION("not stated") {
+        table->image.reset();
+        play.tables[1][TableKind::train] = table;
+        const Ending ending = play.play();
+        CHECK(ending.code == Errc::bad_config);
+        INFO(ending.sentence);
+        CHECK(ending.sentence.find("image") != std::string::npos);
+    }
+    SECTION("of another size") {
+        table->image = {2, 2, 1};
+        play.tables[1][TableKind::train] = table;
+        const Ending ending = play.play();
+        CHECK(ending.code == Errc::bad_data);
+        INFO(ending.sentence);
+        CHECK(ending.sentence.find("pixels") != std::string::npos);
+    }
+    SECTION("stated to be none: dense layers") {
+        table->image = {0, 0, 0};
+        play.tables[1][TableKind::train] = table;
+        REQUIRE(play.play().code == Errc::ok);
+        const auto part = split::parse_split_part(play.file(1), "model.json");
+        REQUIRE(part);
+        CHECK(part->bottom.shape.body == models::nn::Body::mlp);
+    }
+}
+
 TEST_CASE("the model does not depend on the order of rows in the tables") {
     const World world = network_world(vflbus::Task::softmax);
     Play one(world, 1);
@@ -174,7 +277,8 @@ TEST_CASE("the model does not depend on the order of rows in the tables") {
 
 TEST_CASE("a split part comes back as it went") {
     World world = network_world(GENERATE(vflbus::Task::linear, vflbus::Task::softmax));
-    world.messy = true;
+    world.name = GENERATE(config::ModelName::mlp, config::ModelName::efficientnet);
+    world.messy = world.name == config::ModelName::mlp;
     Play play(world);
     REQUIRE(play.play().code == Errc::ok);
     for (std::size_t p = 0; p <= world.members; ++p) {
