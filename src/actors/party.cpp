@@ -76,7 +76,8 @@ Result<> check_pixels(const config::AgreedHalf& agreed, const data::Table& train
             " columns of features, and model.name = \"efficientnet\" has to know what they are: "
             "state image = \"HEIGHTxWIDTH\" in the section of the party, or image = \"none\" for "
             "dense layers",
-        ": image is not stated, which model.name = \"efficientnet\" needs"));
+        ": image is not stated, which model.name = \"efficientnet\" needs: \"HEIGHTxWIDTH\", or "
+        "\"none\" for dense layers"));
 }
 
 /// The columns of a training table that a model may use, and what they are read as.

@@ -357,7 +357,9 @@ Result<> check_image(const Table& table) {
             (table.left_out.empty()
                  ? ""
                  : " (" + std::to_string(table.left_out.size()) + " more are not read as numbers)"),
-        " has another number of features than its pictures have pixels"));
+        " has " + std::to_string(table.features.size()) +
+            " columns of features, and its pictures " + std::to_string(image.size()) +
+            " pixels: mend image, or exclude other columns"));
 }
 
 Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
