@@ -51,7 +51,8 @@ def main():
             step()
         walls.append((time.perf_counter() - wall) / options.steps)
         processor.append((time.process_time() - cpu) / options.steps)
-    for name, seconds in ("wall", statistics.median(walls)), ("processor", statistics.median(processor)):
+    for name, times in (("wall", walls), ("processor", processor)):
+        seconds = statistics.median(times)
         print(f"PyTorch {torch.__version__}, {options.threads} thread(s), {name}: "
               f"{seconds * 1e6:.0f} us per step, {BATCH / seconds:.0f} samples/s")
 
