@@ -11,13 +11,22 @@
 namespace vflbus::config {
 namespace {
 
-/// The agreed keys, sorted by full name.
-std::vector<const Key*> agreed_keys() {
-    std::vector<const Key*> found;
-    for (const Key& key : keys())
-        if (key.half() == Half::agreed && key.form_of.empty()) found.push_back(&key);
-    std::ranges::sort(found, {}, [](const Key* key) { return full_name(*key); });
-    return found;
+struct AgreedKey {
+    std::string name;  ///< full
+    const Key* key = nullptr;
+};
+
+/// Sorted by name. Made once: a broker's members read and write agreed texts at every OPEN.
+const std::vector<AgreedKey>& agreed_keys() {
+    static const std::vector<AgreedKey> known = [] {
+        std::vector<AgreedKey> found;
+        for (const Key& key : keys())
+            if (key.half() == Half::agreed && key.form_of.empty())
+                found.push_back({full_name(key), &key});
+        std::ranges::sort(found, {}, &AgreedKey::name);
+        return found;
+    }();
+    return known;
 }
 
 Config with(const AgreedHalf& half) {
@@ -29,8 +38,8 @@ Config with(const AgreedHalf& half) {
 std::string lines_of(Config& config) {
     PartyConfig nobody;
     std::string text;
-    for (const Key* const key : agreed_keys())
-        text += full_name(*key) + " = " + literal(*key, key->field(config, nobody)) + "\n";
+    for (const auto& [name, key] : agreed_keys())
+        text += name + " = " + literal(*key, key->field(config, nobody)) + "\n";
     return text;
 }
 
@@ -50,9 +59,9 @@ std::vector<std::pair<std::string, std::string>> shown_agreed(const AgreedHalf& 
     Config config = with(half);
     PartyConfig nobody;
     std::vector<std::pair<std::string, std::string>> shown;
-    for (const Key* const key : agreed_keys())
-        if (full_name(*key) != "data.id_salt")
-            shown.emplace_back(full_name(*key), literal(*key, key->field(config, nobody)));
+    for (const auto& [name, key] : agreed_keys())
+        if (name != "data.id_salt")
+            shown.emplace_back(name, literal(*key, key->field(config, nobody)));
     return shown;
 }
 
@@ -71,10 +80,7 @@ Result<AgreedHalf> parse_canonical(std::string_view text, Members members) {
                                          " are allowed");
     if (text.empty() || text.back() != '\n') return malformed("does not end with a whole line");
 
-    const std::vector<const Key*> known = agreed_keys();
-    std::vector<std::string> names;
-    for (const Key* const key : known) names.push_back(full_name(*key));
-
+    const std::vector<AgreedKey>& known = agreed_keys();
     Config config;
     PartyConfig nobody;
     std::vector<bool> seen(known.size());
@@ -87,8 +93,10 @@ Result<AgreedHalf> parse_canonical(std::string_view text, Members members) {
         if (equals == entry.npos)
             return malformed("has no key and value in line " + std::to_string(line));
         const std::string_view name = entry.substr(0, equals);
-        const auto found = std::ranges::find(names, name);
-        if (found == names.end()) {
+        const auto found = std::ranges::lower_bound(known, name, {}, &AgreedKey::name);
+        if (found == known.end() || found->name != name) {
+            std::vector<std::string> names;
+            for (const AgreedKey& each : known) names.push_back(each.name);
             const std::string near = nearest(name.substr(0, 64), names);
             return fail(Errc::bad_config,
                         std::string(what) + "has the key " + shown_name(name) +
@@ -96,24 +104,24 @@ Result<AgreedHalf> parse_canonical(std::string_view text, Members members) {
                             (near.empty() ? "" : "; the nearest here is " + near) +
                             "; run the same version at all parties");
         }
-        const auto index = static_cast<std::size_t>(found - names.begin());
-        if (seen[index]) return malformed("has " + *found + " twice");
+        const auto index = static_cast<std::size_t>(found - known.begin());
+        if (seen[index]) return malformed("has " + found->name + " twice");
         seen[index] = true;
         const auto value = parse_literal(entry.substr(equals + 3));
-        if (!value) return malformed("has no value of " + *found + " that can be read");
-        const Key& key = *known[index];
+        if (!value) return malformed("has no value of " + found->name + " that can be read");
+        const Key& key = *found->key;
         const auto* const number = std::get_if<std::int64_t>(&value->value);
-        if (members == Members::may_be_unsaid && *found == "run.world_size" && number != nullptr &&
-            *number == 0)
+        if (members == Members::may_be_unsaid && found->name == "run.world_size" &&
+            number != nullptr && *number == 0)
             continue;  // 0, "not known", is its default
         if (const std::string wrong = assign(key, *value, key.field(config, nobody), {});
             !wrong.empty())
             return fail(Errc::bad_config,
-                        std::string(what) + "is refused: " + *found + printable(wrong));
+                        std::string(what) + "is refused: " + found->name + printable(wrong));
     }
     for (std::size_t i = 0; i < known.size(); ++i)
         if (!seen[i])
-            return fail(Errc::bad_config, std::string(what) + "has no key " + names[i] +
+            return fail(Errc::bad_config, std::string(what) + "has no key " + known[i].name +
                                               "; run the same version at all parties");
     if (lines_of(config) != text) return malformed("is not in its canonical form");
     Problems problems;
@@ -130,12 +138,12 @@ std::vector<std::string> differing_keys(const AgreedHalf& here, const AgreedHalf
     Config theirs = with(there);
     PartyConfig nobody;
     std::vector<std::string> differing;
-    for (const Key* const key : agreed_keys()) {
+    for (const auto& [name, key] : agreed_keys()) {
         const Field a = key->field(mine, nobody);
         const Field b = key->field(theirs, nobody);
         if (!equal(a, b))
-            differing.push_back(full_name(*key) + " (" + literal(*key, a) + " here, " +
-                                literal(*key, b) + " at " + std::string(there_name) + ")");
+            differing.push_back(name + " (" + literal(*key, a) + " here, " + literal(*key, b) +
+                                " at " + std::string(there_name) + ")");
     }
     return differing;
 }
