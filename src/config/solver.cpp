@@ -96,8 +96,8 @@ std::string at(const Config& config, string_view key) {
 
 bool has_default(const Config& config, const Key& key) {
     Config mine = config;
-    Config defaults;
     PartyConfig nobody;
+    static Config defaults;  // only read
     return equal(key.field(mine, nobody), key.field(defaults, nobody));
 }
 
