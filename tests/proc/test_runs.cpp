@@ -321,7 +321,7 @@ TEST_CASE("runs are submitted to a master that waits, one by one or some at once
 
     // who follows sees how far it is, then what came of it, and is told how to see it again
     Words followed = submit;
-    followed.insert(followed.end(), {"--follow", "--set", "model.epochs=20000"});
+    followed.insert(followed.end(), {"--follow", "--set", "model.epochs=1000"});
     const Finished shown = run(dir, bus.ask(followed));
     INFO(shown.err << shown.out);
     REQUIRE(shown.exit_code == 0);
