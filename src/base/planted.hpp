@@ -23,6 +23,7 @@ enum class PlantedBug : std::uint8_t {
     join_not_repeated,
     restart_not_noticed,
     stale_incarnation,
+    late_word_believed,
     two_owners,
     routed_without_join,
     open_run_talks,

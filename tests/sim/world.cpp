@@ -214,6 +214,7 @@ World::Event& World::schedule(TimePoint when, std::uint64_t sequence) {
         free_slots_.pop_back();
     }
     queue_.push({std::max(when, now_), sequence, slot});
+    slots_[slot].order = sequence;
     return slots_[slot];
 }
 
@@ -225,7 +226,11 @@ void World::at(TimePoint when, std::function<void()> action) {
 
 void World::put_off(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame,
                     std::size_t frames) {
-    Event& event = schedule(when, served_);
+    constexpr std::uint64_t in_order = (std::uint64_t{1} << 40) - 1;
+    const std::uint64_t place = mix_seed(connection, 0x9e3779b9) >> 48;  // of the connection
+    const std::uint64_t order = served_;
+    Event& event = schedule(when, (place << 40) | (order & in_order));
+    event.order = order;
     event.what = what;
     event.connection = connection;
     event.frames = frames;
@@ -255,7 +260,7 @@ bool World::run_until(const std::function<bool()>& done, Duration limit) {
         const Due due = queue_.top();
         queue_.pop();
         now_ = due.at;
-        served_ = due.sequence;
+        served_ = slots_[due.slot].order;
         ++events_done_;
         Event event = std::move(slots_[due.slot]);
         slots_[due.slot] = Event{};

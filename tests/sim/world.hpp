@@ -251,7 +251,8 @@ class World {
         enum class What : std::uint8_t { action, frame_to_node, frame_to_broker };
         What what = What::action;
         std::uint64_t connection = 0;
-        std::size_t frames = 2;  ///< of the ZeroMQ message
+        std::size_t frames = 2;   ///< of the ZeroMQ message
+        std::uint64_t order = 0;  ///< when it was scheduled first, however often it was put off
         std::function<void()> action;
         bus::Frame frame;
     };
@@ -271,7 +272,8 @@ class World {
     void frame_at(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame,
                   std::size_t frames = 2);
     /// The frame of the event that is served just now arrives later, and before all that was sent
-    /// after it on its connection: it keeps its place among those of the same time.
+    /// after it on its connection. What lies in the sockets of several connections is read in any
+    /// order of the connections: a younger process may be heard before the last words of an older.
     void put_off(TimePoint when, Event::What what, std::uint64_t connection, bus::Frame&& frame,
                  std::size_t frames = 2);
     Duration between(Duration low, Duration high);
@@ -358,8 +360,9 @@ class World {
     TimePoint calm_from_{};
     TimePoint begin_;
     TimePoint now_;
-    std::uint64_t sequence_ = 0;
-    std::uint64_t served_ = 0;  ///< the sequence number of the event that is served just now
+    /// Frames that were put off have smaller ones, and come first among those of the same time.
+    std::uint64_t sequence_ = std::uint64_t{1} << 62;
+    std::uint64_t served_ = 0;  ///< `order` of the event that is served just now
     std::uint64_t events_done_ = 0;
     std::uint64_t at_this_time_ = 0;
     std::vector<Event> slots_;

@@ -331,7 +331,7 @@ void BrokerCore::heard(Node& node, TimePoint now) {
     if (node.probe) {
         // what a process had sent before it ended may be read after the HELLO of the next one; so
         // only the answer to the PING is a sign of life, and everything else a reason to wait
-        if (now - node.probe->asked > config_.timings.suspect)
+        if (now - node.probe->asked > config_.timings.suspect || VFLBUS_PLANTED(late_word_believed))
             settle_probe(node, true, now);
         else
             node.probe->deadline = now + config_.timings.name_probe;

@@ -31,7 +31,7 @@ void BrokerCore::on_open(Node& node, const Header& header, const Payload& body, 
                 now);
 
     // each participant is told of it, and may be told of each of the others
-    if (!pays(node.id, 1 + members.size(), now))
+    if (!pays(node.id, 1 + (to_all ? nodes_.size() : members.size()), now))
         return send_error(node, header, Errc::retry,
                           node.hello.name + " opens runs too often; again in a second", now);
     Run* const run =

@@ -164,6 +164,22 @@ TEST_CASE_METHOD(OpenRuns, "open runs: a thousand nodes in sixteen runs cost wha
 
 // -- the end of an owner ---------------------------------------------------------------
 
+TEST_CASE_METHOD(OpenRuns,
+                 "open runs: an OPEN costs its owner a frame for each node that there is") {
+    constexpr int nodes = 64;
+    for (int i = 0; i < nodes; ++i) app_node("n-" + std::to_string(i));
+    server("server");
+    const int opens = static_cast<int>(announcements_at_once) / (1 + nodes + 1);
+    for (int i = 0; i < opens; ++i) {
+        open_to_all("server");
+        CHECK(expect(Kind::open).to("server").header.aux == nodes);
+        ignore();
+    }
+    open_to_all("server");
+    expect_error(Errc::retry, "server");
+    nothing_more();
+}
+
 TEST_CASE_METHOD(OpenRuns, "a server app that is gone ends its run without a grace") {
     server("server");
     app_node("n-0");
