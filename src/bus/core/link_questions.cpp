@@ -1,5 +1,7 @@
 #include "bus/core/link_questions.hpp"
 
+#include <utility>
+
 #include "base/assert.hpp"
 #include "bus/wire/control.hpp"
 
@@ -13,6 +15,8 @@ constexpr std::size_t askers_max = 4096;
 constexpr std::size_t sealed_answer_overhead = 64;
 /// A question `key`, or its answer, may be lost like any other.
 constexpr Duration key_again_after = std::chrono::seconds(2);
+/// How often a node may have other keys by the time that one question arrives there.
+constexpr std::size_t key_changes_max = 4;
 
 /// What an answer with flag `error` says.
 Failure failure_in(std::span<const std::uint8_t> body) {
@@ -48,14 +52,14 @@ std::uint64_t LinkQuestions::query(NodeId dst, const RunId& run, Question questi
 
 void LinkQuestions::ask_again() {
     for (auto& [dst, channel] : channels_) channel.key_question = 0;  // it may be lost
-    for (const auto& [number, asked] : asked_) send_query(number, asked);
+    for (auto& [number, asked] : asked_) send_query(number, asked);
 }
 
 bool LinkQuestions::seals(NodeId dst, Question question) const noexcept {
     return seal_ != nullptr && dst != broker_node && question != Question::key;
 }
 
-void LinkQuestions::send_query(std::uint64_t number, const Asked& asked) {
+void LinkQuestions::send_query(std::uint64_t number, Asked& asked) {
     if (seals(asked.dst, asked.question)) {
         Channel& channel = channels_[asked.dst];
         if (channel.keys) return send_sealed(number, asked, *channel.keys);
@@ -104,7 +108,7 @@ void LinkQuestions::on_key(NodeId dst, const Header& header, const Payload& body
         seal_->keys_for({privacy::SealUse::Purpose::questions, seal_->cipher_with(answer->aes)},
                         answer->node, true);
     if (!channel.keys) return settle_all(dst, {Errc::refused, "that is no key"});
-    for (const auto& [number, asked] : asked_)
+    for (auto& [number, asked] : asked_)
         if (asked.dst == dst) send_query(number, asked);
 }
 
@@ -115,7 +119,8 @@ void LinkQuestions::settle_all(NodeId dst, const Failure& failure) {
     for (const std::uint64_t number : numbers) settle(number, asked_.at(number), {}, failure);
 }
 
-void LinkQuestions::send_sealed(std::uint64_t number, const Asked& asked, const SealKeys& keys) {
+void LinkQuestions::send_sealed(std::uint64_t number, Asked& asked, const SealKeys& keys) {
+    ++asked.under_these_keys;
     Header header;
     header.kind = Kind::query;
     header.flags = flag::sealed;
@@ -131,6 +136,14 @@ void LinkQuestions::send_sealed(std::uint64_t number, const Asked& asked, const 
     send_(Kind::query, header, encode(query));
 }
 
+/// What was asked under the keys may come to a process that does not know them, and then an error
+/// for each time that it was: it says nothing of what is asked under the next ones.
+void LinkQuestions::forget_keys(NodeId dst, Channel& channel) {
+    channel.keys.reset();
+    for (auto& [number, asked] : asked_)
+        if (asked.dst == dst) asked.under_earlier_keys += std::exchange(asked.under_these_keys, 0);
+}
+
 /// From the node itself. An error that is not sealed tells nothing but that it failed.
 void LinkQuestions::on_sealed_answer(const Header& header, const Payload& body, Asked& asked) {
     Channel& channel = channels_[asked.dst];
@@ -138,10 +151,17 @@ void LinkQuestions::on_sealed_answer(const Header& header, const Payload& body, 
         auto ending = decode_ending(body.bytes());
         if ((header.flags & flag::error) == 0 || !ending || ending->code == Errc::ok)
             ending = Ending{Errc::seal_broken, "an answer came that is not sealed"};
-        if (ending->code == Errc::seal_broken && !asked.keys_asked_again) {
-            asked.keys_asked_again = true;  // another process of that name, with another session
-            channel.keys.reset();
-            return send_query(header.request, asked);
+        if (ending->code == Errc::seal_broken) {
+            if (asked.under_earlier_keys > 0) {
+                --asked.under_earlier_keys;
+                return;
+            }
+            if (asked.key_changes < key_changes_max) {
+                ++asked.key_changes;  // another process of that name, another session
+                if (asked.under_these_keys > 0) --asked.under_these_keys;
+                forget_keys(asked.dst, channel);
+                return send_query(header.request, asked);
+            }
         }
         return settle(header.request, asked, {}, {ending->code, std::move(ending->sentence)});
     }

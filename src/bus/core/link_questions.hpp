@@ -105,7 +105,11 @@ class LinkQuestions {
         Question question{};
         Bytes body;
         TimePoint deadline{};
-        bool keys_asked_again = false;  ///< the node had other keys by then, once
+        std::size_t key_changes = 0;  ///< how often the node had other keys by then
+        /// How often it was sent sealed: with the keys of its channel, and with those before them,
+        /// of which no error was heard yet.
+        std::size_t under_these_keys = 0;
+        std::size_t under_earlier_keys = 0;
     };
     /// A node that is asked sealed questions.
     struct Channel {
@@ -125,8 +129,9 @@ class LinkQuestions {
         std::deque<Session> order_;
     };
     [[nodiscard]] bool seals(NodeId dst, Question question) const noexcept;
-    void send_query(std::uint64_t number, const Asked& asked);
-    void send_sealed(std::uint64_t number, const Asked& asked, const SealKeys& keys);
+    void send_query(std::uint64_t number, Asked& asked);
+    void send_sealed(std::uint64_t number, Asked& asked, const SealKeys& keys);
+    void forget_keys(NodeId dst, Channel& channel);
     void ask_key(NodeId dst, Channel& channel, const RunId& run);
     void on_key(NodeId dst, const Header& header, const Payload& body, Channel& channel);
     void on_sealed_answer(const Header& header, const Payload& body, Asked& asked);

@@ -141,6 +141,16 @@ struct Between {
             }
         }
     }
+    /// The broker has forgotten the party, which begins another session and asks again.
+    void forget(Party& party) {
+        Said said;
+        said.header.kind = Kind::error;
+        said.header.src = broker_node;
+        said.header.dst = party.id;
+        said.header.aux = static_cast<std::uint64_t>(Errc::not_registered);
+        said.body = encode_sentence("not known here");
+        deliver(party, said);
+    }
     void deliver(Party& to, Said said) {
         if (!is_data(said.header.kind)) said.header.body_bytes = said.body.size();
         to.link->on_frame(Payload::copy_of(encode(said.header)), Payload::copy_of(said.body), 2,
@@ -671,6 +681,15 @@ TEST_CASE("questions between nodes are sealed, and answered to those alone who a
     // another process of the member: asked for its keys again
     b.member_starts(2);
     CHECK(words_in(ask(*b.master, *b.member).body) == "MARK2");
+    // and again, but asked twice by then, as the connection broke meanwhile: of both an error comes
+    b.member_starts(3);
+    bool forgotten = false;
+    b.change = [&](Said& said) {
+        if (said.header.kind != Kind::query || (said.header.flags & flag::sealed) == 0) return;
+        if (!std::exchange(forgotten, true)) b.forget(*b.master);
+    };
+    CHECK(words_in(ask(*b.master, *b.member).body) == "MARK2");
+    b.change = {};
     // an answer that was changed
     b.change = [](Said& said) {
         if (said.header.kind == Kind::answer && (said.header.flags & flag::sealed) != 0)
