@@ -16,6 +16,7 @@
 #include "actors/messages.hpp"
 #include "actors/model_file.hpp"
 #include "actors/party.hpp"
+#include "actors/protocols/noise.hpp"
 #include "actors/purpose.hpp"
 #include "actors/run/commit_file.hpp"
 #include "actors/table_notes.hpp"
@@ -146,9 +147,7 @@ class MemberApp {
         context.config_hash = config::agreed_hash(mine);
         auto run = std::make_shared<MemberRun>(purpose->first, mine, options_);
         run->algorithm = *algorithm;
-        auto half = run->algorithm->member({run->party, invitation.term,
-                                            static_cast<std::uint64_t>(context.rank()),
-                                            context.message_bytes_max});
+        auto half = run->algorithm->member(setting_of(*run, context));
         if (!half) return tl::unexpected(std::move(half.error()));
         run->half = std::move(*half);
         if (auto ready = prepare_intersection(*run, mine, context.rank()); !ready) return ready;
@@ -182,6 +181,19 @@ class MemberApp {
             "joined a " + purpose_text(purpose->first) + " run of " + invitation.owner_name +
                 (invitation.term > 1 ? ", term " + std::to_string(invitation.term) : ""));
         return {};
+    }
+
+    MemberSetting setting_of(MemberRun& run, const Context& context) const {
+        const auto noise = [this, directory = noise_directory(context.invitation()),
+                            agreed = run.party.agreed()] {
+            return noise_key(*options_.env, directory, agreed, options_.name);
+        };
+        return {run.party, context.invitation().term, static_cast<std::uint64_t>(context.rank()),
+                context.message_bytes_max, noise};
+    }
+
+    [[nodiscard]] fs::path noise_directory(const Invitation& invitation) const {
+        return options_.runs_dir / invitation.run.hex() / options_.name;
     }
 
     [[nodiscard]] Result<> takes(Purpose purpose) const {
@@ -320,7 +332,10 @@ class MemberApp {
         if (reply && run.party.aligned(request->table))
             log(Level::info, context,
                 "sends " + std::to_string(run.party.local(request->table).ids.size()) +
-                    " hashed ids of its " + std::string(actors::name_of(request->table)));
+                    (run.party.agreed().data.alignment == config::Alignment::plain
+                         ? " ids, as they are, of its "
+                         : " hashed ids of its ") +
+                    std::string(actors::name_of(request->table)));
         return reply;
     }
 
@@ -702,6 +717,12 @@ class MemberApp {
     /// The owner has stored all that it needs: it will never ask for a commit of this run again.
     /// RELEASE says so, and CLOSE with ok to a process that came back too late for it.
     void remove_state(MemberRun& run, Context& context) const {
+        if (run.party.agreed().privacy.any())
+            if (auto done =
+                    options_.env->remove(noise_directory(context.invitation()) / noise_file);
+                !done)
+                log(Level::warn, context,
+                    "cannot remove the secret of its noise: " + done.error().sentence);
         if (run.purpose != Purpose::train) return;
         if (auto done = run.store.remove(); !done)
             log(Level::warn, context, "cannot remove its state: " + done.error().sentence);

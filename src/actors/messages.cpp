@@ -138,9 +138,38 @@ Bytes encode(const AlignRequest& m) {
     return w.array(1).u64(static_cast<std::uint64_t>(m.table)).take();
 }
 
-Bytes encode(const AlignReply& m, const data::LocalIds& local) {
+namespace {
+
+/// Each with its length in front: 4 bytes, the low one first.
+Bytes packed_ids(const std::vector<std::string_view>& ids) {
+    Bytes out;
+    for (const std::string_view id : ids) {
+        for (int byte = 0; byte < 4; ++byte)
+            out.push_back(static_cast<std::uint8_t>(id.size() >> (8 * byte)));
+        out.insert(out.end(), id.begin(), id.end());
+    }
+    return out;
+}
+
+void hash_packed_ids(Body ids, const std::string& salt, std::vector<Hash128>& out, Reader& r) {
+    while (!ids.empty()) {
+        std::size_t size = 0;
+        for (std::size_t byte = 0; byte < 4 && byte < ids.size(); ++byte)
+            size |= std::size_t{ids[byte]} << (8 * byte);
+        if (ids.size() < 4 || size > ids.size() - 4)
+            return r.fault("the ids are not each as long as it says");
+        out.push_back(hash128({reinterpret_cast<const char*>(ids.data()) + 4, size}, salt));
+        ids = ids.subspan(4 + size);
+    }
+}
+
+}  // namespace
+
+Bytes encode(const AlignReply& m, const data::LocalIds& local,
+             const std::vector<std::string_view>* clear) {
     Writer w;
-    const Body ids = bytes_of(local.ids);
+    const Bytes texts = clear == nullptr ? Bytes{} : packed_ids(*clear);
+    const Body ids = clear == nullptr ? bytes_of(local.ids) : Body(texts);
     w.reserve(ids.size() + local.counts.size() * sizeof(std::uint32_t) + 128);
     w.array(8).boolean(m.present).bin(ids).u32s(local.counts);
     w.u64(m.rows).u64(m.duplicate_rows).u64(m.missing_cells).u64(m.columns);
@@ -270,12 +299,13 @@ Result<AlignRequest> decode_align_request(Body body) {
     return finished(r, std::move(m));
 }
 
-Result<AlignReply> decode_align_reply(Body body) {
+Result<AlignReply> decode_align_reply(Body body, const std::string* salt) {
     Reader r("align reply", body, 8);
     AlignReply m;
     m.present = r.boolean();
     const Body ids = r.bin();
-    if (ids.size() % id_bytes != 0) r.fault("the ids are not a multiple of 16 bytes");
+    if (salt == nullptr && ids.size() % id_bytes != 0)
+        r.fault("the ids are not a multiple of 16 bytes");
     m.counts = r.u32s();
     m.rows = r.u64();
     m.duplicate_rows = r.u64();
@@ -284,7 +314,9 @@ Result<AlignReply> decode_align_reply(Body body) {
     std::array<std::uint8_t, data::id_shape_bytes> shape{};
     r.fixed_bin(shape);
     if (!data::unpack(shape, m.shape)) r.fault("the shape of the ids is none");
+    if (salt != nullptr && r.ok()) hash_packed_ids(ids, *salt, m.ids, r);
     if (auto done = r.finish(); !done) return tl::unexpected(done.error());
+    if (salt != nullptr) return m;
     m.ids.resize(ids.size() / id_bytes);
     if (!ids.empty()) std::memcpy(m.ids.data(), ids.data(), ids.size());
     return m;

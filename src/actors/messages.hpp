@@ -193,7 +193,9 @@ struct RestoreReply {
 Bytes encode_empty();  ///< `[]`
 Bytes encode(const AlignRequest& m);
 /// `local` and the numbers of `m`; ids, counts and shape of `m` are not looked at.
-Bytes encode(const AlignReply& m, const data::LocalIds& local);
+/// `clear`: the ids themselves, which travel in place of their hashes; none: the hashes do.
+Bytes encode(const AlignReply& m, const data::LocalIds& local,
+             const std::vector<std::string_view>* clear = nullptr);
 Bytes encode(const SelectRequest& m);
 Bytes encode(const SelectReply& m);
 Bytes encode(const BeginRequest& m);
@@ -218,7 +220,8 @@ Bytes encode_restored(std::uint64_t step, const SentTensor& scores);
 
 Result<> decode_empty(std::string_view what, Body body);
 Result<AlignRequest> decode_align_request(Body body);
-Result<AlignReply> decode_align_reply(Body body);
+/// `salt`: ids travel as they are, and are hashed under it here; null: their hashes do.
+Result<AlignReply> decode_align_reply(Body body, const std::string* salt = nullptr);
 Result<SelectRequest> decode_select_request(Body body);
 Result<SelectReply> decode_select_reply(Body body);
 Result<BeginRequest> decode_begin_request(Body body);

@@ -10,6 +10,7 @@
 #include "actors/model_file.hpp"
 #include "actors/predictions_csv.hpp"
 #include "actors/programs.hpp"
+#include "actors/protocols/noise.hpp"
 #include "actors/protocols/protocol.hpp"
 #include "actors/table_notes.hpp"
 #include "actors/training/algorithm.hpp"
@@ -101,6 +102,9 @@ Task<> predict(Run& run, const PredictJob& job, PredictResult& result) {
     co_await load_own(run, own, TableKind::predict);
     co_await run.gathered();
     run.log(Level::warn, prediction_notice(run.config()));
+    if (const std::string noise = privacy_notice(run.config(), true); !noise.empty())
+        run.log(Level::warn, noise);
+    run.results().differential_privacy = privacy_report(run.config(), true);
     if (const std::string unsealed = unsealed_notice(run.config()); !unsealed.empty())
         run.log(Level::warn, unsealed);
     run.results().model_dir = job.root.string();

@@ -13,6 +13,7 @@
 #include "actors/master.hpp"
 #include "actors/model_file.hpp"
 #include "actors/programs.hpp"
+#include "actors/protocols/noise.hpp"
 #include "actors/protocols/protocol.hpp"
 #include "actors/run/commits.hpp"
 #include "actors/table_notes.hpp"
@@ -68,6 +69,7 @@ void report_own(Run& run, const Party& own, const MasterHalf& model) {
     report.rows_test = own.rows(TableKind::test).size();
     note_positive(report, model.coding());
     report.solver = config::name_of(run.config().model.solver);
+    report.differential_privacy = privacy_report(run.config(), false);
     report.epochs = model.converges() ? 0 : run.config().model.epochs;
     auto& party = report.parties[0];
     party.features = own.features();
@@ -263,6 +265,8 @@ Task<> finish(Run& run, const MasterHalf& model) {
         run.results().notes.emplace_back(
             "the link to the broker was in the clear: everybody on the way could read and change "
             "what was sent; use --certificates (docs/security.md)");
+    if (std::string noise = privacy_notice(run.config(), false); !noise.empty())
+        run.results().notes.push_back(std::move(noise));
     Replies asked = run.parties().ask_all(message::finish, encode_empty());
     const std::vector<Bytes> replies = co_await asked;
     for (std::size_t i = 0; i < replies.size(); ++i) {
@@ -389,6 +393,8 @@ Task<> train(Run& run) {
     co_await run.gathered();
     const Algorithm* const algorithm = co_await algorithm_of(run.config());
     run.log(Level::warn, protocol_notice(run.config()));
+    if (const std::string noise = privacy_notice(run.config(), false); !noise.empty())
+        run.log(Level::warn, noise);
     if (const std::string unsealed = unsealed_notice(run.config()); !unsealed.empty())
         run.log(Level::warn, unsealed);
     co_await store_agreed(run);

@@ -63,6 +63,8 @@ enum class PlantedBug : std::uint8_t {
     no_encryption_of_zero,
     no_flood,
     no_mask,
+    noise_used_twice,
+    noise_left_out,
     answer_random_kept,
     set_secret_kept,
     session_key_kept,

@@ -9,6 +9,7 @@
 #include "base/metric_names.hpp"
 #include "base/text.hpp"
 #include "config/config.hpp"
+#include "config/privacy.hpp"
 #include "config/solver.hpp"
 #include "config/value.hpp"
 
@@ -265,6 +266,7 @@ void check_agreed(const Config& config, Problems& problems) {
             ", which has no classes; set model.class_weights = \"none\"");
     check_log_link(config, problems);
     check_early_stopping(config, problems);
+    check_privacy(config, problems);
     const std::size_t numbers = model.class_weights.numbers.size();
     if (model.class_weights.rule == ClassWeights::Rule::numbers && numbers != 2 &&
         (model.task == Task::logistic || model.task == Task::multilabel))

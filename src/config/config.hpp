@@ -1,6 +1,6 @@
 #pragma once
 // The configuration of a process, as plain structs. Two halves (docs/configuration.md):
-//   agreed   [run] [model] [data]: the same at all parties, hashed and compared at JOIN
+//   agreed   [run] [model] [data] [privacy]: the same at all parties, hashed and compared at JOIN
 //   (agreed.hpp) private  [bus] [output] [party.<name>]: never leave the party
 // The names, types, defaults, limits and sentences of all keys stand in one table (keys.hpp); a
 // default is the member initializer below.
@@ -34,7 +34,7 @@ enum class Optimizer : std::uint8_t { sgd, adam };
 enum class Duplicates : std::uint8_t { refuse, first, all };
 enum class MissingRows : std::uint8_t { refuse, skip };
 /// How all parties come to the same ids: docs/alignment.md.
-enum class Alignment : std::uint8_t { hashed, psi };
+enum class Alignment : std::uint8_t { hashed, psi, plain };
 
 /// The name as it stands in a configuration, e.g. "logistic".
 std::string_view name_of(Protocol value) noexcept;
@@ -157,10 +157,26 @@ struct DataConfig {
     friend bool operator==(const DataConfig&, const DataConfig&) = default;
 };
 
+/// Noise for differential privacy (docs/privacy.md).
+struct PrivacyConfig {
+    double noise_multiplier = 0;        ///< on what members receive; 0: none
+    double residual_clip_norm = 1;      ///< of a row's residual, in units of the label
+    double feature_clip_norm = 3;       ///< of a row of one party's columns, as they are trained
+    double score_noise_multiplier = 0;  ///< on what the master receives; 0: none
+    double score_clip_norm = 4;         ///< of a row's scores of one member
+    double delta = 1e-6;
+    bool insecure_testing = false;  ///< noise is made of run.seed, which all know
+    [[nodiscard]] bool any() const noexcept {
+        return noise_multiplier > 0 || score_noise_multiplier > 0;
+    }
+    friend bool operator==(const PrivacyConfig&, const PrivacyConfig&) = default;
+};
+
 struct AgreedHalf {
     RunConfig run;
     ModelConfig model;
     DataConfig data;
+    PrivacyConfig privacy;
     friend bool operator==(const AgreedHalf&, const AgreedHalf&) = default;
 };
 

@@ -19,7 +19,7 @@ constexpr string_view norms[] = {"none", "batch", "layer"};
 constexpr string_view schedules[] = {"constant", "cosine", "step"};
 constexpr string_view optimizers[] = {"sgd", "adam"};
 constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
-constexpr string_view alignments[] = {"hashed", "psi"};
+constexpr string_view alignments[] = {"hashed", "psi", "plain"};
 constexpr string_view missing_rules[] = {"refuse", "skip"};
 constexpr string_view state_lost_rules[] = {"fail", "restart"};
 constexpr string_view seal_rules[] = {"auto", "on", "off"};
@@ -36,6 +36,10 @@ constexpr Section section_table[] = {
     {"run", Half::agreed, "What the run is and who takes part."},
     {"model", Half::agreed, "What is trained and how."},
     {"data", Half::agreed, "What all parties do alike with their tables."},
+    {"privacy", Half::agreed,
+     "Noise for differential privacy ([privacy.md](privacy.md#6-differential-privacy)); none "
+     "unless "
+     "a multiplier is above 0."},
     {"bus", Half::own,
      "The broker's address, waits and limits of this process. Durations are in seconds, sizes in "
      "bytes."},
@@ -561,7 +565,9 @@ constexpr Key key_table[] = {
      .field = ENUM_IN_CONFIG(data.alignment),
      .doc = "How the common ids are found. hashed: members send hashes of their ids, which the "
             "master can compare with those of ids that can be guessed, such as phone numbers. psi: "
-            "private set intersection; nobody learns an id that not all have.",
+            "private set intersection; nobody learns an id that not all have. plain: members send "
+            "their "
+            "ids as they are.",
      .choices = alignments,
      .default_note = "`\"psi\"` with bus.certificates, otherwise `\"hashed\"`"},
     {.section = "data",
@@ -606,6 +612,64 @@ constexpr Key key_table[] = {
      .doc = "A row of the training or test table without a label: refuse the table, or skip such "
             "rows and count them.",
      .choices = missing_rules},
+
+    // -- [privacy] --------------------------------------------------------------
+    {.section = "privacy",
+     .name = "noise_multiplier",
+     .type = Type::number,
+     .field = IN_CONFIG(privacy.noise_multiplier),
+     .doc =
+         "Noise on what members receive (residuals, or with encrypted their gradients), which "
+         "hides labels: its deviation is so many times what one row can change. 0: none. Solvers "
+         "sgd and adam.",
+     .min = 0,
+     .max = 100},
+    {.section = "privacy",
+     .name = "residual_clip_norm",
+     .type = Type::number,
+     .field = IN_CONFIG(privacy.residual_clip_norm),
+     .doc =
+         "Residuals of a row longer than this, over all outputs, are shortened to it. With noise.",
+     .min = 1e-6,
+     .max = 1e6},
+    {.section = "privacy",
+     .name = "feature_clip_norm",
+     .type = Type::number,
+     .field = IN_CONFIG(privacy.feature_clip_norm),
+     .doc = "Rows of a party's columns, prepared as for training, that are longer than this are "
+            "shortened to it where gradients are made. With noise.",
+     .min = 1e-6,
+     .max = 1e6},
+    {.section = "privacy",
+     .name = "score_noise_multiplier",
+     .type = Type::number,
+     .field = IN_CONFIG(privacy.score_noise_multiplier),
+     .doc = "Noise on what the master receives (members' scores, and the steps of their weights), "
+            "which hides a member's columns: its deviation is so many times what one row can "
+            "change. 0: none. Solvers sgd and adam.",
+     .min = 0,
+     .max = 100},
+    {.section = "privacy",
+     .name = "score_clip_norm",
+     .type = Type::number,
+     .field = IN_CONFIG(privacy.score_clip_norm),
+     .doc = "Scores of a row at one member longer than this, over all outputs, are shortened to it "
+            "before they leave. With score_noise_multiplier.",
+     .min = 0.001,
+     .max = 1e6},
+    {.section = "privacy",
+     .name = "delta",
+     .type = Type::number,
+     .field = IN_CONFIG(privacy.delta),
+     .doc = "The delta at which epsilon is said; well below 1 divided by the number of rows.",
+     .min = 1e-30,
+     .max = 0.1},
+    {.section = "privacy",
+     .name = "insecure_testing",
+     .type = Type::boolean,
+     .field = IN_CONFIG(privacy.insecure_testing),
+     .doc = "Makes the noise of run.seed, so that two runs have the same model: everybody can take "
+            "it off, and it protects nothing. For tests; every report says so."},
 
     // -- [bus] ------------------------------------------------------------------
     {.section = "bus",

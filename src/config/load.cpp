@@ -70,7 +70,8 @@ std::string nearest_section(std::string_view section) {
     if (near.empty()) near = near_one("party." + std::string(section), names);
     if (near.empty() && section.starts_with("party")) near = member;
     if (!near.empty()) return "the nearest is [" + near + "]";
-    return "sections are [run], [model], [data], [bus], [output], [observe], [observe.mlflow], "
+    return "sections are [run], [model], [data], [privacy], [bus], [output], [observe], "
+           "[observe.mlflow], "
            "[party.master] and [party.member-K]";
 }
 
@@ -496,7 +497,7 @@ bool has_arbiter(const AgreedHalf& agreed) noexcept {
 bool Config::has_agreed_half() const {
     return std::ranges::any_of(origins, [](const auto& origin) {
         return origin.first.starts_with("run.") || origin.first.starts_with("model.") ||
-               origin.first.starts_with("data.");
+               origin.first.starts_with("data.") || origin.first.starts_with("privacy.");
     });
 }
 

@@ -232,7 +232,7 @@ Result<> Head::start_log_link(std::span<const RowIndex> train_rows) {
 
 Result<> Head::start_intercept(std::span<const RowIndex> train_rows) {
     if (has_log_link(task())) return start_log_link(train_rows);
-    if (intercept_.empty()) return {};
+    if (intercept_.empty() || config_.starts_at_zero) return {};
     if (task() == Task::linear) {
         Matrix y;
         gather_rows(labels_.values, train_rows, y);
@@ -403,7 +403,7 @@ double Head::forward(ConstMatrixView z_sum, std::span<const RowIndex> rows,
     return loss;
 }
 
-Result<> Head::forward_backward(ConstMatrixView z, std::span<const RowIndex> rows, HeadStep& out) {
+Result<> Head::residuals(ConstMatrixView z, std::span<const RowIndex> rows, HeadStep& out) const {
     out.loss = forward(z, rows, &out.residual);
     if (!std::isfinite(out.loss) || !all_finite(out.residual.span()))
         return fail(Errc::diverged, "the loss is no longer finite at step " +
@@ -411,6 +411,11 @@ Result<> Head::forward_backward(ConstMatrixView z, std::span<const RowIndex> row
                                         "; lower model.learning_rate (now " +
                                         std::to_string(config_.optimizer.learning_rate) +
                                         ") or standardize the columns.");
+    return {};
+}
+
+Result<> Head::forward_backward(ConstMatrixView z, std::span<const RowIndex> rows, HeadStep& out) {
+    if (Result<> ok = residuals(z, rows, out); !ok) return ok;
     std::vector<double> slope(intercept_.size());
     if (!slope.empty()) column_sums(out.residual, slope);
     return step_intercept(slope);

@@ -87,6 +87,8 @@ struct HeadConfig {
     bool intercept = true;
     ClassWeights class_weights;
     OptimizerConfig optimizer;  ///< of the intercept; its weight_decay is ignored
+    /// The intercept starts at 0, as nothing may follow from the labels but by noisy steps.
+    bool starts_at_zero = false;
 };
 
 /// Everything of a Head that a commit stores.
@@ -135,6 +137,8 @@ class Head {
     /// The same into a HeadStep that is used again.
     Result<> forward_backward(ConstMatrixView z, std::span<const RowIndex> rows, HeadStep& out);
 
+    /// Residual and loss alone; nothing is stepped. Errors as there.
+    Result<> residuals(ConstMatrixView z, std::span<const RowIndex> rows, HeadStep& out) const;
     /// Steps the intercept alone, with a gradient that was reached otherwise (one number for each
     /// output; ignored without an intercept). Errors: diverged.
     Result<> step_intercept(std::span<const double> gradient);

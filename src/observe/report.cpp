@@ -298,6 +298,27 @@ Json early_stopping_json(const EarlyStopping& early) {
             {"last_step", early.last_step}};
 }
 
+Json promise_json(const PrivacyPromise& promise) {
+    return {{"noise_multiplier", number(promise.noise_multiplier)},
+            {"rho", number(promise.rho)},
+            {"epsilon", number(promise.epsilon)}};
+}
+
+Json privacy_json(const PrivacyReport& privacy) {
+    Json out{{"delta", number(privacy.delta)}};
+    if (privacy.labels) out["labels"] = promise_json(*privacy.labels);
+    if (privacy.features) out["features"] = promise_json(*privacy.features);
+    if (privacy.insecure_testing) out["insecure_testing"] = true;
+    return out;
+}
+
+/// What a run has only when its configuration asks for it.
+void put_options(const RunReport& report, Json& out) {
+    if (report.early_stopping) out["early_stopping"] = early_stopping_json(*report.early_stopping);
+    if (report.differential_privacy)
+        out["differential_privacy"] = privacy_json(*report.differential_privacy);
+}
+
 Json cross_validation_json(const RunReport& report) {
     Json folds = Json::array();
     for (const FoldReport& fold : report.folds) folds.push_back(fold_json(fold));
@@ -559,6 +580,21 @@ void read_course(const Reader& in, RunReport& report) {
         early.read("step", out.step);
         early.read("last_step", out.last_step);
     });
+    in.object("differential_privacy", [&](const Reader& privacy) {
+        PrivacyReport& out = report.differential_privacy.emplace();
+        const auto promise = [](std::optional<PrivacyPromise>& of) {
+            return [&of](const Reader& part) {
+                PrivacyPromise& into = of.emplace();
+                part.read("noise_multiplier", into.noise_multiplier);
+                part.read("rho", into.rho);
+                part.read("epsilon", into.epsilon);
+            };
+        };
+        privacy.read("delta", out.delta);
+        privacy.object("labels", promise(out.labels));
+        privacy.object("features", promise(out.features));
+        if (privacy.has("insecure_testing")) privacy.read("insecure_testing", out.insecure_testing);
+    });
     in.read("steps", report.steps);
     in.read("steps_planned", report.steps_planned);
     in.read("epochs", report.epochs);
@@ -636,7 +672,7 @@ std::string to_json(const RunReport& report, int indent) {
         out["iterations"] = report.iterations;
     }
     if (!report.notes.empty()) out["notes"] = report.notes;
-    if (report.early_stopping) out["early_stopping"] = early_stopping_json(*report.early_stopping);
+    put_options(report, out);
     out["steps"] = report.steps;
     out["steps_planned"] = report.steps_planned;
     out["epochs"] = report.epochs;

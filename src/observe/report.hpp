@@ -75,6 +75,22 @@ struct EarlyStopping {
     friend bool operator==(const EarlyStopping&, const EarlyStopping&) = default;
 };
 
+/// What noise of one side promises over the whole run.
+struct PrivacyPromise {
+    double noise_multiplier = 0;
+    double rho = 0;      ///< of zero-concentrated differential privacy
+    double epsilon = 0;  ///< at the delta of the report
+    friend bool operator==(const PrivacyPromise&, const PrivacyPromise&) = default;
+};
+/// Of a run with differential privacy.
+struct PrivacyReport {
+    double delta = 0;
+    std::optional<PrivacyPromise> labels;    ///< of a row, by what members receive
+    std::optional<PrivacyPromise> features;  ///< of a row of a member, by what leaves that member
+    bool insecure_testing = false;
+    friend bool operator==(const PrivacyReport&, const PrivacyReport&) = default;
+};
+
 struct RunReport {
     std::string status;  ///< "completed", "failed" or "stopped"
     std::string reason;  ///< one sentence; empty when completed
@@ -108,6 +124,7 @@ struct RunReport {
     /// is worse than something simpler.
     std::vector<std::string> notes;
     std::optional<EarlyStopping> early_stopping;
+    std::optional<PrivacyReport> differential_privacy;
     std::uint64_t steps = 0;          ///< done; of early stopping those of the model that is kept
     std::uint64_t steps_planned = 0;  ///< 0: not known yet, as of a run that ended before its steps
     std::uint64_t epochs = 0;         ///< 0: the solver takes all rows in every step
@@ -148,6 +165,8 @@ inline constexpr std::uint64_t report_schema_version = 1;
 ///             [unseen_values] [metrics_without {}]}]
 ///   rows {common train test parties {NAME: rows} [unlabelled]}
 ///   [solver] [converged iterations] [notes []] [early_stopping {metric value step last_step}]
+///   [differential_privacy {delta [labels {noise_multiplier rho epsilon}]
+///                          [features {noise_multiplier rho epsilon}] [insecure_testing]}]
 ///   steps steps_planned epochs train_seconds total_seconds phase_seconds {PHASE: seconds}
 ///   [evaluated]
 ///   metrics {train {} test {} label_holder_alone {train {} test {}}}

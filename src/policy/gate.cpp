@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <utility>
 
 #include "base/files.hpp"
@@ -257,11 +258,12 @@ Result<> Gate::read_entries() {
             entry.what = row.at("what").get<std::string>();
             entry.by = row.at("by").get<std::string>();
             entry.rules = rules_of(row.at("rules"));
+            entry.rho = row.value("rho", 0.0);
             entries.push_back(std::move(entry));
         }
     } catch (const JsonError& e) {
         return fail(Errc::bad_data, file.string() + " is not what this program writes (" +
-                                        e.what() + "); without it runs of today count anew");
+                                        e.what() + "); without it runs of today and budgets count anew");
     }
     entries_ = std::move(entries);
     entries_stamp_ = stamp;
@@ -273,24 +275,28 @@ Result<> Gate::write_entries() {
     const std::int64_t now = options_.now_ms();
     std::erase_if(entries_, [&](const Entry& entry) {
         const std::int64_t keep = entry.state == State::let_in ? recovers_for_ms : 2 * day_ms;
-        return entry.state != State::held && now - entry.at_ms > keep;
+        // (what was told of rows stays told)
+        return entry.rho == 0 && entry.state != State::held && now - entry.at_ms > keep;
     });
     if (entries_.size() > entries_max)
         return fail(Errc::too_many, "it has let in " + std::to_string(entries_max) +
                                         " runs within two days, its limit");
     Json rows = Json::array();
-    for (const Entry& entry : entries_)
-        rows.push_back(Json{{"run", entry.run.hex()},
-                            {"owner", entry.owner.name},
-                            {"fingerprint", entry.owner.fingerprint},
-                            {"digest", entry.digest},
-                            {"state", state_names[static_cast<std::size_t>(entry.state)]},
-                            {"section", entry.section},
-                            {"at_ms", entry.at_ms},
-                            {"until_ms", entry.until_ms},
-                            {"what", entry.what},
-                            {"by", entry.by},
-                            {"rules", json_of(entry.rules)}});
+    for (const Entry& entry : entries_) {
+        Json row{{"run", entry.run.hex()},
+                 {"owner", entry.owner.name},
+                 {"fingerprint", entry.owner.fingerprint},
+                 {"digest", entry.digest},
+                 {"state", state_names[static_cast<std::size_t>(entry.state)]},
+                 {"section", entry.section},
+                 {"at_ms", entry.at_ms},
+                 {"until_ms", entry.until_ms},
+                 {"what", entry.what},
+                 {"by", entry.by},
+                 {"rules", json_of(entry.rules)}};
+        if (entry.rho > 0) row["rho"] = entry.rho;
+        rows.push_back(std::move(row));
+    }
     std::error_code ec;
     fs::create_directories(policy_directory(options_.state_dir), ec);
     auto written = write_file_atomically(runs_file(options_.state_dir), rows.dump() + "\n");
@@ -405,6 +411,10 @@ Result<> Gate::let_in(Entry entry, const Request& request, const char* how) {
     line["decision"] = how;
     line["section"] = entry.section;
     if (!entry.by.empty()) line["by"] = entry.by;
+    // one write stores the decision and its cost, so that no crash comes between them
+    const double rho = rho_of(request);
+    entry.rho = has_policy() && std::isfinite(rho) ? rho : 0;
+    if (entry.rho > 0) line["rho"] = entry.rho;
     if (auto recorded = record_or_fail("decision", line); !recorded) return recorded;
     const std::vector<Entry> before = entries_;
     entry.state = State::let_in;
@@ -481,6 +491,10 @@ Circumstances Gate::circumstances(const Section& section, const Request& request
             return entry.section == section.name && entry.at_ms / day_ms == now / day_ms &&
                    entry.state != State::refused && !itself;
         }));
+    for (const Entry& entry : entries_)
+        if (entry.owner.name == request.owner.name &&
+            (entry.state == State::let_in || entry.state == State::over))
+            known.rho_spent += entry.rho;
     if (!section.granted_tables) return known;
     const auto tables = options_.tables.find(request.use);
     if (tables == options_.tables.end()) return known;

@@ -93,6 +93,9 @@ class Gate final : public Judge {
         std::string what;
         std::string by;
         DataRules rules;
+        /// What it tells of a row (zCDP), once let in; such an entry is kept for good, as the
+        /// budget of its owner is.
+        double rho = 0;
     };
 
     explicit Gate(GateOptions options);

@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cmath>
+#include <limits>
 #include <optional>
 
 #include "base/hash.hpp"
 #include "base/text.hpp"
 #include "config/keys.hpp"
+#include "config/privacy.hpp"
 #include "config/value.hpp"
+#include "privacy/noise/accountant.hpp"
 
 namespace vflbus::policy {
 namespace {
@@ -66,6 +70,16 @@ Problem take_number(const config::Raw& raw, std::uint64_t min, std::uint64_t max
         static_cast<std::uint64_t>(*number) > max)
         return "must be an integer from " + std::to_string(min) + " to " + std::to_string(max);
     out = static_cast<std::uint64_t>(*number);
+    return {};
+}
+
+Problem take_real(const config::Raw& raw, double above, double max, double& out) {
+    const auto* const whole = std::get_if<std::int64_t>(&raw.value);
+    const auto* const number = std::get_if<double>(&raw.value);
+    if (whole != nullptr) out = static_cast<double>(*whole);
+    if (number != nullptr) out = *number;
+    if ((whole == nullptr && number == nullptr) || !(out > above) || !(out <= max))
+        return "must be a number above " + shortest(above) + ", and " + shortest(max) + " at most";
     return {};
 }
 
@@ -155,6 +169,8 @@ constexpr SectionKey section_keys[] = {
     {"hours", TAKES(take_hours(raw, section.hours))},
     {"tables", TAKES(take_word(raw, "granted", "any", section.granted_tables))},
     {"differential_privacy", TAKES(take_flag(raw, section.differential_privacy))},
+    {"epsilon_max", TAKES(take_real(raw, 0, 1000, section.epsilon_max))},
+    {"delta", TAKES(take_real(raw, 0, 0.1, section.delta))},
     {"approve", TAKES(take_word(raw, "each", "never", section.approve_each))},
 };
 
@@ -321,6 +337,14 @@ bool same_key(std::string_view a, std::string_view b) {
     return !first.empty() && first == digits(b);
 }
 
+double rho_of(const Request& request) {
+    if (request.use == Use::check) return 0;
+    if (!request.agreed || request.agreed->privacy.insecure_testing)
+        return std::numeric_limits<double>::infinity();
+    return request.use == Use::predict ? config::rho_of_predicted_features(*request.agreed)
+                                       : config::rho_of_features(*request.agreed);
+}
+
 std::string_view name_of(Use use) noexcept {
     return use_names[static_cast<std::size_t>(use)];
 }
@@ -372,14 +396,25 @@ std::optional<Refusal> judge(const Section& s, const Request& request, const Cir
         });
     if (request.agreed) judge_model(s, *request.agreed, verdict);
     verdict
-        .rule("differential_privacy", !s.differential_privacy,
-              [] { return std::string("it is required, and no run offers it yet"); })
+        .rule("differential_privacy", !s.differential_privacy || std::isfinite(rho_of(request)),
+              [] {
+                  return std::string(
+                      "the run puts no noise on what leaves this member "
+                      "(privacy.score_noise_multiplier), or noise that everybody can take off");
+              })
         .rule("hours", s.hours.empty() || within(s.hours, now.minute_of_day),
               [&] { return "it is " + clock_text(now.minute_of_day) + " UTC"; })
         .rule("tables", !s.granted_tables || now.tables_without_grant.empty(), [&] {
             return request.owner.name + " has no grant for " + join_and(now.tables_without_grant) +
                    " (vflbus grant)";
         });
+    const double epsilon = privacy::epsilon_of(now.rho_spent + rho_of(request), s.delta);
+    verdict.rule("epsilon_max", s.epsilon_max == 0 || epsilon <= s.epsilon_max, [&] {
+        return "with this run, what " + request.owner.name + " has heard of a row would be " +
+               "epsilon " + shortest(epsilon) + " at delta " + shortest(s.delta) + " (" +
+               shortest(privacy::epsilon_of(now.rho_spent, s.delta)) + " by now), and " +
+               shortest(s.epsilon_max) + " is its budget";
+    });
     verdict.rule("runs_per_day", s.runs_per_day == 0 || now.runs_today < s.runs_per_day,
                  [&] { return std::to_string(now.runs_today) + " runs were let in today"; });
     return verdict.taken();

@@ -42,6 +42,9 @@ struct Section {
     std::vector<std::pair<int, int>> hours;  ///< minutes of the day in UTC, from and before
     bool granted_tables = false;
     bool differential_privacy = false;
+    /// What all runs of one owner together may tell of a row, at `delta`; 0: anything.
+    double epsilon_max = 0;
+    double delta = 1e-6;
     bool approve_each = false;
     DataRules data;
 };
@@ -77,7 +80,12 @@ struct Circumstances {
     int minute_of_day = 0;         ///< in UTC
     std::uint64_t runs_today = 0;  ///< let in by that section since midnight, in UTC
     std::vector<std::string> tables_without_grant;
+    double rho_spent = 0;  ///< by runs of this owner, whatever let them in
 };
+
+/// What a run would tell its owner of one row of this member's columns, in rho of zCDP: infinite
+/// without noise, 0 where no number of a row leaves.
+double rho_of(const Request& request);
 
 /// The rules of `section` in the order of docs/policy.md; none when all hold. Pure: the same of the
 /// same arguments.

@@ -78,6 +78,38 @@ TEST_CASE("a policy refuses with the rule's name", "[policy]") {
     CHECK(verify(dir).exit_code == 0);
 }
 
+TEST_CASE("a budget of privacy lasts from run to run, and its end is told at both sides",
+          "[policy]") {
+    const TempDir dir;
+    make_example(dir);
+    // one epoch at multiplier 2: rho 3 / 8, epsilon 4.4; two of them 6.7
+    spit(dir / "policy.toml",
+         "[all]\nowners = [\"*\"]\ndifferential_privacy = true\nepsilon_max = 5\n");
+    const auto launched = [&](const std::string& multiplier) {
+        return run(dir, {"launch", "--local", "--config", "run.toml", "--json", "--set",
+                         "party.member-0.policy=policy.toml", "--set", "model.solver=sgd", "--set",
+                         "model.epochs=1", "--set", "data.stratify=false", "--set",
+                         "model.report_train_metrics_iteration=0", "--set",
+                         "model.report_test_metrics_iteration=0", "--set",
+                         "privacy.score_noise_multiplier=" + multiplier});
+    };
+    const Finished without = launched("0");
+    CHECK(without.exit_code == 5);
+    CHECK(sentence_of(without).find("rule differential_privacy") != std::string::npos);
+    const Finished first = launched("2");
+    INFO(first.err);
+    REQUIRE(first.exit_code == 0);
+    CHECK(first.err.find("differential privacy: over the whole run, what leaves a member") !=
+          std::string::npos);
+    const Json report = Json::parse(first.out);
+    CHECK(report["differential_privacy"]["features"]["rho"] == 3 / 8.);
+    const Finished second = launched("2");
+    INFO(second.err);
+    CHECK(second.exit_code == 5);
+    CHECK(sentence_of(second).find("rule epsilon_max") != std::string::npos);
+    CHECK(decisions(dir) == Words{"refused:differential_privacy", "let in", "refused:epsilon_max"});
+}
+
 TEST_CASE("a policy that is none keeps the member from starting", "[policy]") {
     const TempDir dir;
     const auto all = parties(dir, "[all]\nowner = [\"master\"]\n");

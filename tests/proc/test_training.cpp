@@ -132,6 +132,11 @@ TEST_CASE(
             add_keys(Json::parse(slurp(entry.path())), "", keys);
 
     report_of(dir, {"--set", "model.solver=lbfgs", "--set", "model.early_stopping=auc"});
+    report_of(dir, {"--set", "model.solver=sgd", "--set", "privacy.noise_multiplier=2", "--set",
+                    "privacy.score_noise_multiplier=2", "--set", "privacy.insecure_testing=true",
+                    "--set", "data.stratify=false", "--set", "model.epochs=1", "--set",
+                    "model.report_train_metrics_iteration=0", "--set",
+                    "model.report_test_metrics_iteration=0"});
     without({"test_data"});
     report_of(dir,
               {"--folds", "2", "--set", "model.solver=lbfgs", "--set", "model.max_iterations=1"});

@@ -110,6 +110,8 @@ constexpr Bug all[] = {
                "a member adds no encryption of zero to an answer, so the master divides"),
     VFLBUS_BUG(no_flood, 15, "a member adds nothing to the noise of an answer"),
     VFLBUS_BUG(no_mask, 15, "a member sends its gradient without a mask"),
+    VFLBUS_BUG(noise_used_twice, 9, "a party hides two releases with the same noise"),
+    VFLBUS_BUG(noise_left_out, 9, "a party counts the noise of a release and adds none"),
     VFLBUS_BUG(answer_random_kept, 15,
                "a restored member hides its answers with the random numbers of earlier ones"),
     VFLBUS_BUG(set_secret_kept, 4, "a member blinds its ids with the same secret in every term"),

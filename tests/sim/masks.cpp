@@ -10,6 +10,7 @@
 #include "actors/training/linear/arbitered.hpp"
 #include "base/rng.hpp"
 #include "privacy/masks/masks.hpp"
+#include "privacy/noise/discrete_gaussian.hpp"
 #include "privacy/rlwe/cipher.hpp"
 
 namespace vflbus::sim {
@@ -79,6 +80,16 @@ void note_opened_by_arbiter(std::size_t party, std::span<const std::uint64_t> op
     if (all_small(apart)) mask_seen = "the arbiter reads how a gradient has changed";
 }
 
+/// What the noise of a release was added to.
+std::map<std::uint64_t, std::uint64_t> noise_uses;
+
+void note_noise(std::uint64_t stream, std::uint64_t numbers, bool noised) {
+    if (!noised) mask_seen = "a release of numbers went without noise";
+    const auto [at, fresh] = noise_uses.try_emplace(stream, numbers);
+    if (!fresh && at->second != numbers)
+        mask_seen = "a party has used the same noise for two releases";
+}
+
 constexpr privacy::rlwe::Watch answer_watch{note_hidden, note_opened};
 
 }  // namespace
@@ -87,6 +98,7 @@ MaskWatch::MaskWatch(std::uint64_t seed) {
     mask_uses.clear();
     mask_seen.clear();
     answer_masks.clear();
+    noise_uses.clear();
     opened_numbers = far_numbers = 0;
     arbiter_read.clear();
     actors::linear::watch_opened(note_opened_by_arbiter);
@@ -94,12 +106,14 @@ MaskWatch::MaskWatch(std::uint64_t seed) {
     privacy::use_random_source(draw_bytes);
     privacy::watch_streams(note_use);
     privacy::rlwe::watch_answers(&answer_watch);
+    privacy::watch_noise(note_noise);
 }
 MaskWatch::~MaskWatch() {
     privacy::use_random_source(nullptr);
     privacy::watch_streams(nullptr);
     privacy::rlwe::watch_answers(nullptr);
     actors::linear::watch_opened(nullptr);
+    privacy::watch_noise(nullptr);
 }
 std::string MaskWatch::violation() const {
     return mask_seen;

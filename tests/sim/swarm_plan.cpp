@@ -64,6 +64,7 @@ Plan draw(std::uint64_t seed) {
     if (seed % 16 == 4) plan.variant[0] = psi_variant;
     if (seed % 32 == 15) plan.variant[0] = encrypted_variant;
     if (seed % 32 == 31) plan.variant[0] = encrypted_lbfgs_variant;
+    if (seed % 32 == 9) plan.variant[0] = noisy_variant;
     if (seed % 32 == 23) plan.variant = {encrypted_lbfgs_variant, encrypted_variant};
     if (seed % 32 == 11) plan.variant = {arbitered_variant, arbitered_variant};
     const std::uint64_t steps[] = {1, 3, 10, 40, 0};
@@ -152,6 +153,10 @@ config::Config configuration(std::size_t variant, std::size_t number, std::size_
          "run.protocol=encrypted"},
         {"model.task=logistic", "model.learning_rate=0.1", "model.epochs=12", "model.batch_size=8",
          "run.protocol=arbitered"},
+        {"model.task=logistic", "model.learning_rate=0.1", "model.solver=sgd", "model.epochs=25",
+         "model.batch_size=8", "model.report_test_metrics_iteration=0", "data.stratify=false",
+         "privacy.noise_multiplier=1", "privacy.score_noise_multiplier=2",
+         "privacy.insecure_testing=true"},
     };
     // parsing costs more than a hundred steps
     static std::map<std::tuple<std::size_t, std::size_t, std::size_t>, config::Config> parsed;

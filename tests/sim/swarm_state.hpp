@@ -27,7 +27,8 @@ inline constexpr std::size_t psi_variant = 7;        ///< with private set inter
 inline constexpr std::size_t encrypted_variant = 8;  ///< mini-batches with encrypted residuals
 inline constexpr std::size_t encrypted_lbfgs_variant = 9;
 inline constexpr std::size_t arbitered_variant = 10;  ///< with an arbiter, encrypted or not
-inline constexpr std::size_t variants = 11;
+inline constexpr std::size_t noisy_variant = 11;      ///< noise for differential privacy
+inline constexpr std::size_t variants = 12;
 /// Of every seed, at least.
 inline constexpr std::uint64_t steps_least = 200;
 inline constexpr std::size_t faults_least = 10;

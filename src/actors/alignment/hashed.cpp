@@ -43,10 +43,17 @@ Task<> Alignment::gather(std::vector<TableKind> kinds) {
 }
 
 Task<> Alignment::gather_hashes(std::vector<TableKind> kinds) {
+    const config::DataConfig& data = own_->agreed().data;
+    const bool plain = data.alignment == config::Alignment::plain;
     run_->log(
         Level::warn,
-        "alignment \"hashed\": ids that can be guessed, such as phone numbers, can be found "
-        "from their hashes; data.alignment = \"psi\" shows nothing of ids that are not common");
+        plain
+            ? "alignment \"plain\": the master sees all ids of every member as they are, common "
+              "or not; data.alignment = \"psi\" shows nothing of ids that are not common"
+            : "alignment \"hashed\": ids that can be guessed, such as phone numbers, can be found "
+              "from their hashes; data.alignment = \"psi\" shows nothing of ids that are not "
+              "common");
+    const std::string* const salt = plain ? &data.id_salt : nullptr;
     std::vector<Replies> asked;
     for (const TableKind kind : kinds) {
         AlignRequest request;
@@ -60,7 +67,7 @@ Task<> Alignment::gather_hashes(std::vector<TableKind> kinds) {
         table.ids.assign(1, own_->local(kinds[k]).ids.size());
         table.of_members.clear();
         for (std::size_t i = 0; i < replies.size(); ++i) {
-            AlignReply reply = co_await run_->said_by(i, decode_align_reply(replies[i]));
+            AlignReply reply = co_await run_->said_by(i, decode_align_reply(replies[i], salt));
             co_await run_->said_by(i, check_claims(reply));
             table.ids.push_back(reply.ids.size());
             table.of_members.push_back(std::move(reply));
@@ -188,7 +195,17 @@ Task<> Alignment::select(std::vector<TableKind> kinds) {
 Result<Bytes> answer_align(Party& party, TableKind kind) {
     const auto reply = party.align(kind);
     if (!reply) return tl::unexpected(reply.error());
-    return encode(*reply, party.local(kind));
+    if (party.agreed().data.alignment != config::Alignment::plain)
+        return encode(*reply, reply->present ? party.local(kind) : data::LocalIds{});
+    std::vector<std::string_view> ids;
+    std::size_t row = 0;
+    const data::LocalIds none;
+    const data::LocalIds& local = reply->present ? party.local(kind) : none;
+    for (std::size_t i = 0; i < local.ids.size(); ++i) {
+        ids.push_back(party.table(kind)->ids[local.rows[row]]);
+        row += local.counts.empty() ? 1 : local.counts[i];
+    }
+    return encode(*reply, local, &ids);
 }
 
 Result<Bytes> answer_select(Party& party, const SelectRequest& request) {

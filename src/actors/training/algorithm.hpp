@@ -59,6 +59,7 @@
 #include "base/errc.hpp"
 #include "config/config.hpp"
 #include "models/matrix.hpp"
+#include "privacy/noise/discrete_gaussian.hpp"
 
 namespace vflbus::actors {
 
@@ -231,6 +232,8 @@ struct MemberSetting {
     std::uint32_t term = 0;
     std::uint64_t rank = 0;  ///< of this member; what it draws by chance depends on it
     std::uint64_t message_bytes_max = UINT64_MAX;  ///< that it takes and its broker passes on
+    /// The secret of its noise in this run (protocols/noise.hpp); asked for when it is needed.
+    std::function<Result<privacy::NoiseKey>()> noise_key = {};
 };
 
 struct MemberHandler {

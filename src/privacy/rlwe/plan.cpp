@@ -88,7 +88,7 @@ Result<Plan> make_plan(const Shape& shape) {
     plan.shape = shape;
     // a sum of rows x d lies in (-t/2, t/2)
     std::uint32_t row_bits = 0;
-    while ((std::uint64_t{1} << row_bits) <= shape.rows) ++row_bits;
+    while ((std::uint64_t{1} << row_bits) <= shape.rows + shape.noise_rows) ++row_bits;
     const std::uint32_t others = 1 + column_bits + row_bits;
     if (others + residual_bits_min > plain_bits_max)
         return fail(Errc::too_large,

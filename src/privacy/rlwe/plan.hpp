@@ -42,6 +42,9 @@ struct Shape {
     std::size_t parties = 0;
     /// D has no more bits than these, which leaves more for the flood.
     std::uint32_t residual_most = residual_bits_max;
+    /// What the master adds to opened numbers takes as much room as the sums over so many rows
+    /// more.
+    std::size_t noise_rows = 0;
 };
 
 struct Plan {

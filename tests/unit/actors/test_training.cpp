@@ -448,3 +448,58 @@ TEST_CASE("check joins, echoes and aligns") {
     CHECK(check->checked()[2].round_trip_min <= check->checked()[2].round_trip_median);
     CHECK(play.env.files.empty());
 }
+
+TEST_CASE("plain alignment shows ids as they are, says so, and comes to the same model") {
+    World world;
+    world.rows = 60;
+    const auto trained = [&](config::Alignment alignment, std::string& sent, std::string& said) {
+        Play play(world);
+        play.config.data.alignment = alignment;
+        play.config.data.id_salt = "salt";
+        auto& harness = play.set();
+        harness.on_reply_hook = [&](std::size_t, Message& reply) {
+            if (reply.metadata.message_type == message::align)
+                sent.append(reply.content.begin(), reply.content.end());
+            return true;
+        };
+        REQUIRE(play.play().code == Errc::ok);
+        for (const std::string& line : play.log) said += line + "\n";
+        for (const std::string& line : play.member_log) said += line + "\n";
+        std::vector<double> weights;
+        for (std::size_t p = 0; p <= world.members; ++p)
+            for (const double weight : play.part(p).weights) weights.push_back(weight);
+        return weights;
+    };
+    std::string plain_sent, plain_said, hashed_sent, hashed_said;
+    const auto plain = trained(config::Alignment::plain, plain_sent, plain_said);
+    const auto hashed = trained(config::Alignment::hashed, hashed_sent, hashed_said);
+    CHECK(plain == hashed);
+    for (const char* const id : {"u17", "u42"}) {
+        CHECK(plain_sent.find(id) != std::string::npos);
+        CHECK(hashed_sent.find(id) == std::string::npos);
+    }
+    CHECK(plain_said.find("alignment \"plain\": the master sees all ids of every member") !=
+          std::string::npos);
+    CHECK(plain_said.find("ids, as they are, of its") != std::string::npos);
+    CHECK(hashed_said.find("as they are") == std::string::npos);
+}
+
+TEST_CASE("plain ids that are not as long as they say are refused, by the member's name") {
+    World world;
+    world.rows = 40;
+    Play play(world);
+    play.config.data.alignment = config::Alignment::plain;
+    auto& harness = play.set();
+    const auto size = GENERATE(0xffu, 0x7fffffffu);
+    harness.on_reply_hook = [&](std::size_t, Message& reply) {
+        if (reply.metadata.message_type != message::align) return true;
+        // the length of the first id, behind the array, the flag and the head of the bytes
+        const auto at = std::ranges::search(reply.content, std::string_view("u")).begin();
+        for (int byte = 0; byte < 4; ++byte)
+            *(at - 4 + byte) = static_cast<std::uint8_t>(size >> (8 * byte));
+        return true;
+    };
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::malformed_message);
+    CHECK(ending.sentence.find("member-") != std::string::npos);
+}

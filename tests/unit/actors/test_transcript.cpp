@@ -244,9 +244,14 @@ std::set<Said> all_trainings() {
     for (const Protocol protocol :
          {Protocol::honest, Protocol::masked, Protocol::encrypted, Protocol::arbitered})
         for (const Solver solver : {Solver::sgd, Solver::lbfgs, Solver::sequential})
-            for (const Alignment alignment : {Alignment::hashed, Alignment::psi}) {
+            for (const Alignment alignment :
+                 {Alignment::hashed, Alignment::psi, Alignment::plain}) {
                 if (solver == Solver::sequential && protocol != Protocol::honest) continue;
                 if (solver == Solver::lbfgs && protocol == Protocol::arbitered) continue;
+                // (what is said after an alignment does not depend on it)
+                if (alignment == Alignment::plain &&
+                    (protocol != Protocol::honest || solver != Solver::sgd))
+                    continue;
                 World world;
                 world.solver = solver;
                 if (solver == Solver::sequential) world.task = vflbus::Task::linear;

@@ -191,6 +191,22 @@ TEST_CASE("files are refused with line, key and the nearest valid one") {
          {"conf/x.toml:3: ", "is no metric", "f1_micro"}},
         {"[run]\nprotocol = \"masked\"\n[model]\nearly_stopping = \"auc\"\n",
          {"conf/x.toml:4: ", "\"honest\" only, not with \"masked\""}},
+        {"[privacy]\nnoise_multiplier = 1\n",
+         {"conf/x.toml: ", "[privacy]) does not go with model.solver = \"lbfgs\"",
+          "exact sums over all rows"}},
+        {"[model]\nname = \"mlp\"\n[privacy]\nnoise_multiplier = 1\n",
+         {"conf/x.toml:2: ", "does not go with model.name = \"mlp\""}},
+        {"[model]\nsolver = \"sgd\"\nclass_weights = \"balanced\"\n[privacy]\n"
+         "noise_multiplier = 1\n",
+         {"conf/x.toml:3: ", "counted on the labels"}},
+        {"[model]\nsolver = \"sgd\"\n[data]\ntest_fraction = 0.2\n[privacy]\n"
+         "noise_multiplier = 1\n",
+         {"conf/x.toml: ", "data.stratify = true", "set data.stratify = false"}},
+        {"[model]\nsolver = \"adam\"\nreport_test_metrics_iteration = 5\n[privacy]\n"
+         "score_noise_multiplier = 1\n",
+         {"conf/x.toml:3: ", "metrics on the way"}},
+        {"[privacy]\ninsecure_testing = true\n",
+         {"conf/x.toml:2: ", "has no meaning without noise"}},
         {"[run]\nprotocol = \"encrypted\"\n[model]\ntask = \"gamma\"\n",
          {"conf/x.toml:2: ", "model.task = \"gamma\" works with run.protocol = \"honest\" only"}},
         {"[model]\ntask = \"tweedie\"\nname = \"mlp\"\n",

@@ -159,6 +159,55 @@ TEST_CASE("runs per day are counted over restarts, a run that recovers is one", 
     CHECK(whole(member));
 }
 
+TEST_CASE("a budget of privacy is charged once for a run, over restarts, for good", "[gate]") {
+    // a run of 20 epochs at multiplier 20 has rho .05125: epsilon 1.482, two of them 2.153
+    Member member("[banks]\nowners = [\"*\"]\nepsilon_max = 2.2\n");
+    const auto noisy = [](int run, const std::string& owner = "bank", Use use = Use::train) {
+        Request request = asks(run, owner);
+        request.use = use;
+        request.agreed->privacy.score_noise_multiplier = 20;
+        return request;
+    };
+    CHECK(member.gate->admit(noisy(1)));
+    member.start();
+    CHECK(member.gate->admit(noisy(1)));  // the same run, in a new term
+    member.gate->ended(noisy(1).run, {Errc::peer_lost});
+    CHECK(member.gate->admit(noisy(1)));  // it goes on
+    CHECK(member.gate->admit(noisy(2)));
+    const auto third = member.gate->admit(noisy(3));
+    REQUIRE(code(third) == Errc::refused);
+    CHECK(third.error().for_others == "its policy refuses the run (rule epsilon_max)");
+    CHECK(third.error().sentence.find("is its budget") != std::string::npos);
+    CHECK(member.gate->admit(noisy(2)));           // what was let in goes on
+    CHECK(member.gate->admit(noisy(3, "other")));  // owners have budgets of their own
+    // a prediction costs as well: 1/800, which is left
+    CHECK(member.gate->admit(noisy(4, "bank", Use::predict)));
+    // time gives nothing back, and neither does the end of a run
+    member.gate->ended(noisy(1).run, {Errc::ok});
+    member.gate->ended(noisy(2).run, {Errc::ok});
+    member.now += 400 * day_ms;
+    member.start();
+    CHECK(code(member.gate->admit(noisy(5))) == Errc::refused);
+    CHECK(code(member.gate->admit(noisy(1))) == Errc::refused);  // it is over, and would be another
+    // a run without noise has no price that a budget could hold
+    CHECK(code(member.gate->admit(asks(6))) == Errc::refused);
+    CHECK(times(member, "\"rho\":0.05125") == 3);
+    CHECK(whole(member));
+}
+
+TEST_CASE("a budget that could not be charged lets nothing in", "[gate]") {
+    Member member("[banks]\nowners = [\"*\"]\nepsilon_max = 1.5\n");
+    Request request = asks(1);
+    request.agreed->privacy.score_noise_multiplier = 20;
+    const fs::path file = policy_directory(member.dir()) / "runs.json";
+    fs::create_directories(file / "in its place");
+    CHECK_FALSE(member.gate->admit(request));
+    fs::remove_all(file);
+    CHECK(member.gate->admit(request));  // nothing was charged for the first time
+    request.run = asks(2).run;
+    CHECK(code(member.gate->admit(request)) == Errc::refused);
+}
+
 TEST_CASE("a changed policy counts for the next run", "[gate]") {
     Member member("[banks]\nowners = [\"bank\"]\ncolumns_never = [\"ssn\"]\n");
     CHECK(member.gate->admit(asks(1)));

@@ -69,6 +69,12 @@ TEST_CASE("every rule lets in what it allows, and names itself where it does not
             r.agreed->model.batch_size = rows;
         };
     };
+    const auto noise = [](double multiplier, double spent) {
+        return [multiplier, spent](Request& r, Circumstances& c) {
+            r.agreed->privacy.score_noise_multiplier = multiplier;
+            c.rho_spent = spent;
+        };
+    };
     const auto today = [](std::uint64_t n) {
         return [n](Request&, Circumstances& c) { c.runs_today = n; };
     };
@@ -106,7 +112,24 @@ TEST_CASE("every rule lets in what it allows, and names itself where it does not
         {"batch_min = 100", batch(config::Solver::adam, 0), ""},
         {"batch_min = 100", batch(config::Solver::sequential, 1), "batch_min"},
         {"differential_privacy = true", nothing, "differential_privacy"},
+        {"differential_privacy = true", noise(1, 0), ""},
+        {"differential_privacy = true",
+         [](Request& r, Circumstances&) {
+             r.agreed->privacy.score_noise_multiplier = 1;
+             r.agreed->privacy.insecure_testing = true;
+         },
+         "differential_privacy"},
+        {"differential_privacy = true",
+         [](Request& r, Circumstances&) { r.agreed->privacy.noise_multiplier = 1; },
+         "differential_privacy"},  // that hides the labels alone
         {"differential_privacy = false", nothing, ""},
+        // of 20 epochs rho is 41 / (2 * 20^2) = .05125: epsilon 1.482
+        {"epsilon_max = 1.5", noise(20, 0), ""},
+        {"epsilon_max = 1.48", noise(20, 0), "epsilon_max"},
+        {"epsilon_max = 1.48\ndelta = 1e-5", noise(20, 0), ""},
+        {"epsilon_max = 1.5", noise(20, 1e-3), "epsilon_max"},
+        {"epsilon_max = 1000", nothing, "epsilon_max"},
+        {"epsilon_max = 1", use(Use::check), ""},
         {"hours = [\"08:00-18:00\"]", minute(8 * 60), ""},
         {"hours = [\"08:00-18:00\"]", minute(18 * 60), "hours"},
         {"hours = [\"08:00-18:00\"]", minute(8 * 60 - 1), "hours"},
@@ -198,6 +221,8 @@ TEST_CASE("what is wrong in a policy is named with its line", "[policy]") {
         {a + "hours = [\"08:00-25:00\"]", "p.toml:3: hours has the entry"},
         {a + "apps = [\"abc\"]", "p.toml:3: apps has the entry \"abc\""},
         {a + "approve = \"always\"", "p.toml:3: approve must be \"each\" or \"never\""},
+        {a + "epsilon_max = 0", "p.toml:3: epsilon_max must be a number above 0, and 1000 at most"},
+        {a + "delta = \"small\"", "p.toml:3: delta must be a number above 0, and 0.1 at most"},
         {a + "differential_privacy = 1", "p.toml:3: differential_privacy must be true or false"},
         {a + "tables = \"all\"", "p.toml:3: tables must be"},
         {a + "[a.b]\nowners = [\"x\"]", "p.toml:3: unknown key b"},

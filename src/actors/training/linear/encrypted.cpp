@@ -137,7 +137,8 @@ Result<> EncryptedResiduals::add_member(const rlwe::Shape& shape, std::uint64_t 
 
 Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::uint64_t key,
                                                        models::ConstMatrixView residual,
-                                                       models::ConstMatrixView settings) {
+                                                       models::ConstMatrixView settings,
+                                                       std::optional<int> exponent) {
     double largest = 0;
     for (const double value : residual.span()) largest = std::max(largest, std::abs(value));
     if (!std::isfinite(largest))
@@ -165,9 +166,11 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
             request.zero = member.owner->zero();
         }
         const auto bits = member.plan.residual_bits;
-        request.exponent = largest == 0 ? 0
-                                        : std::clamp(static_cast<int>(bits) - power_above(largest),
-                                                     -exponent_max, exponent_max);
+        if (exponent)
+            request.exponent = *exponent;
+        else if (largest != 0)
+            request.exponent = std::clamp(static_cast<int>(bits) - power_above(largest),
+                                          -exponent_max, exponent_max);
         to_integers(residual, static_cast<int>(request.exponent), bits, values.span());
         const Bytes ciphertexts = member.owner->encrypt(member.plan, values.span(), residual.rows);
         request.ciphertexts = ciphertexts;
@@ -175,6 +178,13 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
     }
     key_ = key;
     return out;
+}
+
+unsigned EncryptedResiduals::residual_bits() const {
+    unsigned bits = 0;
+    // (all plans are for the same rows)
+    for (const Member& member : members_) bits = std::max(bits, member.plan.residual_bits);
+    return bits == 0 ? rlwe::residual_bits_max : bits;
 }
 
 void EncryptedResiduals::prepare(std::uint64_t key) {

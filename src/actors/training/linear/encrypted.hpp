@@ -66,10 +66,12 @@ class EncryptedResiduals {
     Result<> add_member(const privacy::rlwe::Shape& shape, std::uint64_t message_bytes_max);
 
     /// The bodies of `product` for all members, by rank. `key`: its number; another one than before
-    /// makes new keys.
+    /// makes new keys. `exponent`: the power of two that residuals are multiplied by; none: as
+    /// large as the largest of them allows.
     Result<std::vector<Bytes>> encrypt(std::uint64_t step, std::uint64_t key,
                                        models::ConstMatrixView residual,
-                                       models::ConstMatrixView settings);
+                                       models::ConstMatrixView settings,
+                                       std::optional<int> exponent = {});
     /// Begins all of the next encrypt(), which is under key number `key`, that does not need the
     /// residual: on a thread of its own, while members compute. open() may be called meanwhile.
     void prepare(std::uint64_t key);
@@ -81,6 +83,11 @@ class EncryptedResiduals {
     [[nodiscard]] std::size_t features(std::size_t rank) const {
         return members_[rank].plan.shape.features;
     }
+    [[nodiscard]] const privacy::rlwe::Plan& plan(std::size_t rank) const {
+        return members_[rank].plan;
+    }
+    /// Of all members that have columns; most where none has.
+    [[nodiscard]] unsigned residual_bits() const;
 
   private:
     struct Member {
@@ -127,6 +134,7 @@ class EncryptedGradients {
     /// The reply to `product` of step `step`, under key number `key`. Once in a step.
     Result<Bytes> answer(const ProductRequest& request, std::uint64_t key,
                          const IntegerColumns& columns, std::size_t rows);
+    [[nodiscard]] unsigned residual_bits() const { return plan_->residual_bits; }
     /// X' r (features x outputs) from the opened numbers of the same step.
     Result<> open(std::uint64_t step, const TensorView& opened, models::Matrix& gradient);
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "actors/training/linear/differential.hpp"
 #include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/master.hpp"
 #include "actors/training/linear/rows.hpp"
@@ -24,7 +25,10 @@ class HonestSteps final : public LinearMaster {
 
     Task<StepResult> step(std::uint64_t step) override {
         co_await protocol().finish(stamp(step, Stamp::Tensor::scores), sum_);
-        co_await head().forward_backward(sum_, block().schedule().rows(step), work_);
+        if (noise_)
+            co_await noisy_residuals(step);
+        else
+            co_await head().forward_backward(sum_, block().schedule().rows(step), work_);
         if (encrypted()) {
             co_await encrypted_step(step);
         } else {
@@ -37,12 +41,39 @@ class HonestSteps final : public LinearMaster {
     }
 
   private:
+    /// With differential privacy: the residual of the step as it may be used, and the step of the
+    /// intercept with it.
+    Result<> noisy_residuals(std::uint64_t step) {
+        if (auto done = head().residuals(sum_, block().schedule().rows(step), work_); !done)
+            return done;
+        std::optional<unsigned> bits;
+        if (encrypted()) bits = residuals_->residual_bits();
+        if (auto done = noise_->take(step, work_.residual, bits); !done) return done;
+        return head().step_intercept(noise_->intercept());
+    }
+
+    /// The own weights take their step.
+    Result<> own_update() {
+        if (!noise_) return block().update(work_.residual);
+        if (auto done = noise_->own_gradient(block().batch(), own_gradient_); !done) return done;
+        return block().apply_gradient(own_gradient_);
+    }
+
+    Result<> training_begins(std::uint64_t first) override {
+        if (!run().config().privacy.any()) return {};
+        const auto key = noise_key(run().env(), run().directory() / run().options().name,
+                                   run().config(), run().options().name);
+        if (!key) return tl::unexpected(key.error());
+        noise_.emplace(run().config(), key->of_use(first));
+        return {};
+    }
+
     Task<> plain_step(std::uint64_t step) {
         const models::ConstMatrixView sent =
             co_await protocol().outgoing(stamp(step, Stamp::Tensor::residual), work_.residual);
         Replies asked = parties().ask_all(message::step, encode_step(step, sent));
         // while the members are at it
-        co_await block().update(work_.residual);
+        co_await own_update();
         co_await start_scores(step + 1);
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)
@@ -55,12 +86,12 @@ class HonestSteps final : public LinearMaster {
         const std::uint64_t epoch = block().schedule().epoch_of(step);
         const models::Matrix settings(0, 1);
         std::vector<Bytes> sent =
-            co_await residuals_->encrypt(step, epoch, work_.residual, settings);
+            co_await residuals_->encrypt(step, epoch, work_.residual, settings, fixed_exponent());
         Replies computing = parties().ask_each(product_message, std::move(sent));
         if (step + 1 < block().schedule().steps())
             residuals_->prepare(block().schedule().epoch_of(step + 1));
         // while the members are at it
-        co_await block().update(work_.residual);
+        co_await own_update();
         const std::vector<Bytes> answers = co_await computing;
         std::vector<Bytes> opened;
         for (std::size_t i = 0; i < answers.size(); ++i)
@@ -72,9 +103,14 @@ class HonestSteps final : public LinearMaster {
             co_await run().said_by(i, take_reply(step + 1, i, replies[i]));
     }
 
+    [[nodiscard]] std::optional<int> fixed_exponent() const {
+        return noise_ ? std::optional(noise_->exponent()) : std::nullopt;
+    }
+
     Result<> open(std::uint64_t step, std::size_t rank, Body answer, std::vector<Bytes>& opened) {
-        const auto numbers = residuals_->open(rank, answer);
+        auto numbers = residuals_->open(rank, answer);
         if (!numbers) return tl::unexpected(numbers.error());
+        if (noise_) noise_->hide_opened(rank, residuals_->plan(rank), *numbers);
         const std::size_t features = residuals_->features(rank);
         opened.push_back(encode_step(step, SentTensor(*numbers, features, outputs())));
         return {};
@@ -88,9 +124,11 @@ class HonestSteps final : public LinearMaster {
                              std::min(schedule.batch_rows(0), schedule.batch_rows(batches - 1)));
         if (!encrypted()) return {};
         if (rank == 0) residuals_.emplace(protocol());
-        auto added = residuals_->add_member({schedule.batch_rows(0), reply.features, outputs(),
-                                             products_of(run().config(), schedule.steps())},
-                                            run().message_bytes_max());
+        auto added =
+            residuals_->add_member({schedule.batch_rows(0), reply.features, outputs(),
+                                    products_of(run().config(), schedule.steps()), 0,
+                                    privacy::rlwe::residual_bits_max, noise_rows(run().config())},
+                                   run().message_bytes_max());
         if (added) say_encryption(run(), rank, residuals_->describe(rank));
         return added;
     }
@@ -111,6 +149,8 @@ class HonestSteps final : public LinearMaster {
     models::Matrix sum_;  ///< of the scores of the next batch, own first, then by rank
     models::HeadStep work_;
     std::optional<EncryptedResiduals> residuals_;
+    std::optional<LabelNoise> noise_;  ///< with differential privacy
+    models::Matrix own_gradient_;
 };
 
 bool honest_chosen(const config::AgreedHalf& agreed) {
@@ -152,6 +192,10 @@ Result<> check_unit(const MasterSetting& setting) {
 
 Result<std::unique_ptr<MasterHalf>> make_honest_master(const MasterSetting& setting) {
     if (auto good = check_unit(setting); !good) return tl::unexpected(std::move(good.error()));
+    if (setting.run.config().privacy.noise_multiplier > 0 && !setting.labels->train.weights.empty())
+        return fail(Errc::bad_config,
+                    "privacy.noise_multiplier does not go with party.master.sample_weight: the "
+                    "weights of all rows together say how much one counts");
     auto master = std::make_unique<HonestSteps>(setting);
     if (auto done = master->prepare(); !done) return tl::unexpected(std::move(done.error()));
     return master;

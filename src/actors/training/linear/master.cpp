@@ -67,7 +67,9 @@ Result<> LinearMaster::make_protocol() {
 Result<> LinearMaster::prepare() {
     if (auto done = make_protocol(); !done) return done;
     coding_ = labels_->coding;
-    auto head = models::Head::create(labels_->train, head_config(run_->config().model));
+    models::HeadConfig settings = head_config(run_->config().model);
+    settings.starts_at_zero = run_->config().privacy.noise_multiplier > 0;
+    auto head = models::Head::create(labels_->train, settings);
     if (!head) return tl::unexpected(std::move(head.error()));
     head_.emplace(std::move(*head));
     task_ = head_->task();
@@ -138,6 +140,7 @@ Stamp LinearMaster::stamp(std::uint64_t step, Stamp::Tensor tensor) const {
 }
 
 Task<> LinearMaster::begin(std::uint64_t first) {
+    co_await training_begins(first);
     co_await protocol_->begin(parties());
     agreed_ = true;
     BeginRequest request;

@@ -48,6 +48,8 @@ class LinearMaster : public MasterHalf {
         : run_(&setting.run), own_(&setting.own), labels_(setting.labels) {}
 
     // -- for subclasses -------------------------------------------------------------------
+    /// Before anything of a training is sent. `first`: as of begin.
+    virtual Result<> training_begins(std::uint64_t /*first*/) { return {}; }
     /// The scores of batch `step` begin with the master's own.
     virtual Result<> start_scores(std::uint64_t step) = 0;
     /// What a member said of itself when it began. Called by rank.

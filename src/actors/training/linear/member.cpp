@@ -8,6 +8,7 @@
 #include "actors/protocols/protocol.hpp"
 #include "actors/training/linear/arbitered.hpp"
 #include "actors/training/linear/block.hpp"
+#include "actors/training/linear/differential.hpp"
 #include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/linear.hpp"
 #include "actors/training/state.hpp"
@@ -22,6 +23,7 @@ class LinearMember final : public MemberHalf {
         : party_(&setting.party),
           term_(setting.term),
           message_bytes_max_(setting.message_bytes_max),
+          noise_key_(setting.noise_key),
           protocol_(std::move(protocol)) {}
 
     // -- messages -----------------------------------------------------------------------
@@ -37,6 +39,8 @@ class LinearMember final : public MemberHalf {
             return tl::unexpected(std::move(fits.error()));
         if (auto good = plan_encryption(); !good) return tl::unexpected(std::move(good.error()));
         if (auto good = plan_shares_of_batches(); !good)
+            return tl::unexpected(std::move(good.error()));
+        if (auto good = make_noise(request->first); !good)
             return tl::unexpected(std::move(good.error()));
         const auto shared = batch_scores(0);
         if (!shared) return tl::unexpected(shared.error());
@@ -61,6 +65,8 @@ class LinearMember final : public MemberHalf {
         const auto request = decode_product_request(call.body);
         if (!request) return tl::unexpected(request.error());
         if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
+        if (auto good = check_exponent(request->exponent); !good)
+            return tl::unexpected(std::move(good.error()));
         return encrypted_->answer(*request, block_->schedule().epoch_of(call.step), columns_,
                                   block_->batch().rows);
     }
@@ -77,7 +83,17 @@ class LinearMember final : public MemberHalf {
     }
 
     Result<Bytes> evaluate(const MemberCall& call) {
-        return answer_rows(*block_, *protocol_, term_, call, rows_);
+        if (hides_scores()) {
+            // scores that are asked for on the way would be releases that nobody has counted
+            if (!call.predicts && call.step < steps())
+                return fail(Errc::handler_failed,
+                            "shows scores of its rows after the last step alone, as differential "
+                            "privacy (score_noise_multiplier) counts them once");
+            if (!noisy_)
+                if (auto good = make_noise(0); !good)
+                    return tl::unexpected(std::move(good.error()));
+        }
+        return answer_rows(*block_, sharing(), term_, call, rows_);
     }
 
     Result<Bytes> round(const MemberCall& call) {
@@ -137,8 +153,37 @@ class LinearMember final : public MemberHalf {
         columns_.exponents = column_exponents(party_->design(TableKind::train));
         encrypted_.emplace(*protocol_);
         return encrypted_->plan({schedule.batch_rows(0), block_->features(), block_->outputs(),
-                                 products_of(party_->agreed(), schedule.steps())},
+                                 products_of(party_->agreed(), schedule.steps()), 0,
+                                 privacy::rlwe::residual_bits_max, noise_rows(party_->agreed())},
                                 message_bytes_max_);
+    }
+
+    // -- differential privacy -------------------------------------------------------------
+    [[nodiscard]] bool hides_scores() const {
+        return party_->agreed().privacy.score_noise_multiplier > 0;
+    }
+    [[nodiscard]] MemberProtocol& sharing() { return noisy_ ? *noisy_ : *protocol_; }
+
+    /// `first`: steps of earlier folds, whose releases have the same labels.
+    Result<> make_noise(std::uint64_t first) {
+        if (!hides_scores()) return {};
+        VFLBUS_ASSERT(noise_key_ != nullptr, "a member has a place for the secret of its noise");
+        const auto key = noise_key_();
+        if (!key) return tl::unexpected(key.error());
+        noisy_ = make_noisy_member(*protocol_, party_->agreed(), key->of_use(first));
+        step_noise_.emplace(party_->agreed(), key->of_use(first));
+        return {};
+    }
+
+    /// With differential privacy all residuals are on one grid, which nothing in the data decides.
+    Result<> check_exponent(std::int64_t exponent) const {
+        if (!party_->agreed().privacy.any() || block_->features() == 0) return {};
+        const privacy::Grid grid =
+            residual_grid(party_->agreed(), block_->batch().rows, encrypted_->residual_bits());
+        if (exponent == grid.exponent) return {};
+        return fail(Errc::malformed_message, "residuals times 2^" + std::to_string(exponent) +
+                                                 " where the configuration " + "says 2^" +
+                                                 std::to_string(grid.exponent));
     }
 
     [[nodiscard]] bool arbitered() const {
@@ -187,11 +232,29 @@ class LinearMember final : public MemberHalf {
         }
         if (encrypted_) {
             if (auto done = encrypted_->open(step, sent, residual_); !done) return done;
+            if (step_noise_ && block_->features() > 0)
+                step_noise_->hide_opened(step, block_->batch().rows, encrypted_->residual_bits(),
+                                         residual_);
             return block_->apply_gradient(residual_);
         }
         const Stamp stamp = stamp_of(step, Stamp::Tensor::residual);
         if (auto done = protocol_->incoming(stamp, sent, residual_); !done) return done;
-        return block_->update(residual_);
+        if (!step_noise_) return block_->update(residual_);
+        if (auto done = check_residual(residual_); !done) return done;
+        if (auto done = to_clipped_integers(block_->batch(), party_->agreed(), columns_); !done)
+            return done;
+        if (auto done = step_noise_->gradient(step, columns_, residual_, gradient_); !done)
+            return done;
+        return block_->apply_gradient(gradient_);
+    }
+
+    [[nodiscard]] Result<> check_residual(models::ConstMatrixView residual) const {
+        if (residual.rows == block_->batch().rows && residual.cols == block_->outputs()) return {};
+        return fail(Errc::malformed_message, "a residual of " + std::to_string(residual.rows) +
+                                                 " x " + std::to_string(residual.cols) +
+                                                 " came where the batch has " +
+                                                 std::to_string(block_->batch().rows) + " x " +
+                                                 std::to_string(block_->outputs()));
     }
 
     [[nodiscard]] Stamp stamp_of(std::uint64_t step, Stamp::Tensor tensor) const {
@@ -202,10 +265,14 @@ class LinearMember final : public MemberHalf {
         if (sharing_) return share_of(step);
         if (encrypted_ && step < block_->schedule().steps()) {
             encrypted_->await();
-            to_integers(block_->batch(), columns_);
+            if (!party_->agreed().privacy.any())
+                to_integers(block_->batch(), columns_);
+            else if (auto good = to_clipped_integers(block_->batch(), party_->agreed(), columns_);
+                     !good)
+                return tl::unexpected(std::move(good.error()));
             encrypted_->prepare(columns_, block_->batch().rows);
         }
-        return protocol_->share(stamp_of(step, Stamp::Tensor::scores), scores_);
+        return sharing().share(stamp_of(step, Stamp::Tensor::scores), scores_);
     }
 
     /// A logistic residual is z / 4 + 1/2 - y here, so that a member's share is a quarter of its
@@ -220,13 +287,17 @@ class LinearMember final : public MemberHalf {
     Party* party_;
     std::uint32_t term_;
     std::uint64_t message_bytes_max_;
+    std::function<Result<privacy::NoiseKey>()> noise_key_;
     std::unique_ptr<MemberProtocol> protocol_;
+    std::unique_ptr<MemberProtocol> noisy_;  ///< on `protocol_`, where scores are hidden
+    std::optional<StepNoise> step_noise_;
     std::optional<Block> block_;
     IntegerColumns columns_;  ///< of the batch that is due; `encrypted_` looks at them
     std::optional<EncryptedGradients> encrypted_;
     Bytes share_setup_;  ///< of the training that is to begin
     std::optional<SharingParty> sharing_;
     models::Matrix residual_;
+    models::Matrix gradient_;
     models::Matrix scores_;
     models::Matrix next_;
     models::Matrix rows_;
