@@ -152,8 +152,8 @@ Result<> take_unsaid(Config& mine, const AgreedHalf& theirs) {
     Config filled = mine;
     Config from = with(theirs);
     PartyConfig nobody;
-    for (const Key* const key : agreed_keys()) {
-        if (mine.stated(full_name(*key))) continue;
+    for (const auto& [name, key] : agreed_keys()) {
+        if (mine.stated(name)) continue;
         std::visit(
             [](auto* to, auto* value) {
                 if constexpr (std::is_same_v<decltype(to), decltype(value)>) *to = *value;
