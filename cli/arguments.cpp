@@ -44,6 +44,7 @@ CommandLine::CommandLine() {
     add_config_commands(*this);
     add_health(*this);
     add_agent(*this);
+    add_prerequisites(*this);
     add_export(*this);
     add_audit(*this);
     add_keys(*this);

@@ -349,6 +349,14 @@ struct JoinArguments : Common {
     std::vector<std::string> label;
 };
 
+struct PrerequisitesArguments : Common {
+    enum class Action : std::uint8_t { start, stop, status };
+    Action action = Action::status;
+    std::string dir = "prerequisites";
+    std::vector<std::string> images;  ///< "NAME=IMAGE"
+    bool only_write = false;
+};
+
 /// Nothing left to do: help was shown, or the command line made no sense and was told so.
 struct Exit {
     int code = 0;
@@ -363,7 +371,7 @@ using Command = std::variant<
     ManualArguments, ModelShowArguments, ReportArguments, AuditVerifyArguments, AuditShowArguments,
     KeysNewArguments, KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments,
     MembersArguments, ApprovalArguments, GrantArguments, InviteArguments, JoinArguments,
-    KeysRotateArguments, PreflightArguments, TopArguments, UiArguments>;
+    KeysRotateArguments, PreflightArguments, TopArguments, UiArguments, PrerequisitesArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

@@ -18,6 +18,7 @@ int run(const SplitArguments& arguments);
 int run(const ConfigCheckArguments& arguments);
 int run(const ConfigReferenceArguments& arguments);
 int run(const HealthArguments& arguments);
+int run(const PrerequisitesArguments& arguments);
 int run(const AgentArguments& arguments);
 int run(const ExportArguments& arguments);
 int run(const RunsArguments& arguments);

@@ -14,6 +14,7 @@
 #include "base/hash.hpp"
 #include "member_gate.hpp"
 #include "observe/console.hpp"
+#include "observe/job_progress.hpp"
 #include "observe/log.hpp"
 #include "settings.hpp"
 #include "version.hpp"
@@ -24,11 +25,28 @@ namespace {
 namespace fs = std::filesystem;
 namespace log = observe::log;
 
-/// The progress line of a training on standard error.
+/// Shows on standard error how the reading of a table comes along, when it takes long.
+actors::ReadWatch shown_reading(const std::string& party, bool quiet) {
+    if (quiet) return {};
+    return [party](const std::string& location) -> data::ReadProgress {
+        const std::string what = party + ": reads " + fs::path(location).filename().string();
+        // the line goes with the last copy of what is told, when the table is read
+        auto line = std::make_shared<observe::JobProgress>(observe::Console::standard_error());
+        return [line, what](std::uint64_t done, std::uint64_t total) {
+            line->update({what, done, total, observe::JobState::Unit::bytes},
+                         std::chrono::steady_clock::now());
+        };
+    };
+}
+
+/// The progress line of a training on standard error, and of what comes before it.
 class ProgressLine final : public actors::RunObserver {
   public:
     explicit ProgressLine(bool quiet)
-        : line_(observe::Console::standard_error(), observe::ProgressOptions{.quiet = quiet}) {}
+        : line_(observe::Console::standard_error(), observe::ProgressOptions{.quiet = quiet}),
+          job_(observe::Console::standard_error(), {.quiet = quiet}) {}
+    void on_job(const observe::JobState& state, TimePoint now) override { job_.update(state, now); }
+    void on_end(const observe::RunReport&, const Failure&) override { job_.end(); }
     void on_step(const observe::ProgressState& state, TimePoint now) override {
         line_.update(state, now);
     }
@@ -40,6 +58,7 @@ class ProgressLine final : public actors::RunObserver {
 
   private:
     observe::Progress line_;
+    observe::JobProgress job_;
 };
 
 /// Keeps the desk informed, which answers those who ask about the run.
@@ -327,7 +346,7 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
     member.judge = gate.get();
     member.name = name;
     member.config = config;
-    member.tables = actors::csv_tables(config, name);
+    member.tables = actors::csv_tables(config, name, shown_reading(name, options.quiet));
     member.on_common = options.on_common;
     if (member.on_common) member.tables = actors::ids_only(std::move(member.tables));
     member.env = env.get();
@@ -393,7 +412,8 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
     actors::MasterOptions master;
     master.run = run;
     master.config = config;
-    master.tables = actors::csv_tables(config, master.name);
+    master.tables =
+        actors::csv_tables(config, master.name, shown_reading(master.name, options.quiet));
     master.on_common = options.on_common;
     if (master.on_common) master.tables = actors::ids_only(std::move(master.tables));
     master.env = &env;

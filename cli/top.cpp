@@ -17,6 +17,7 @@
 #include "observe/table.hpp"
 #include "output.hpp"
 #include "settings.hpp"
+#include "share_lines.hpp"
 #include "signals.hpp"
 #include "wall_clock.hpp"
 
@@ -121,7 +122,8 @@ std::string runs_table(const Live& live) {
     return shown(table);
 }
 
-std::string picture(const Live& live) {
+/// What it is about, no line wider than the window.
+std::string head_of(const Live& live) {
     std::uint64_t up = 0;
     for (const LiveNode& node : live.nodes()) up += node.row.state == bus::NodeState::up ? 1 : 0;
     std::uint64_t going_on = 0;
@@ -136,20 +138,17 @@ std::string picture(const Live& live) {
     std::string text;
     for (const std::string& line : split(head, '\n'))
         text += observe::wrapped(line, output_columns()) + "\n";
-    text += "\n" + nodes_table(live);
-    if (!live.order().empty()) text += "\n" + runs_table(live);
     return text;
 }
 
-/// No more lines than the window has.
-std::string cut_to(const std::string& text, std::size_t lines) {
-    std::size_t at = 0;
-    for (std::size_t i = 0; i < lines; ++i) {
-        at = text.find('\n', at);
-        if (at == std::string::npos) return text;
-        ++at;
-    }
-    return text.substr(0, at);
+/// `lines`: of the window; 0: all there is.
+std::string picture(const Live& live, std::size_t lines) {
+    const std::string head = head_of(live);
+    std::string nodes = nodes_table(live);
+    std::string runs = live.order().empty() ? std::string() : runs_table(live);
+    const std::size_t beside = lines_of(head) + 1 + (runs.empty() ? 0 : 1);
+    if (lines != 0) share_lines(nodes, runs, lines > beside ? lines - beside : 0);
+    return head + "\n" + nodes + (runs.empty() ? "" : "\n" + runs);
 }
 
 }  // namespace
@@ -171,8 +170,8 @@ int run(const TopArguments& arguments) {
         if (arguments.json)
             print(overview_json(live) + "\n");
         else
-            print(draws ? clear_screen + cut_to(picture(live), output_lines() - 1)
-                        : (shown == 0 ? "" : "\n") + picture(live));
+            print(draws ? clear_screen + picture(live, output_lines() - 1)
+                        : (shown == 0 ? "" : "\n") + picture(live, 0));
         if (const int code = finish_output(0); code != 0) return code;
         if (++shown == times) break;
         const TimePoint next = clock_now() + seconds(arguments.interval);

@@ -46,6 +46,7 @@ struct CommandLine {
     ConfigReferenceArguments config_reference;
     HealthArguments health;
     AgentArguments agent;
+    PrerequisitesArguments prerequisites;
     ExportArguments exported;
     AuditVerifyArguments audit_verify;
     AuditShowArguments audit_show;
@@ -149,6 +150,7 @@ void add_report(CommandLine& line);
 void add_data(CommandLine& line);
 void add_config_commands(CommandLine& line);
 void add_agent(CommandLine& line);
+void add_prerequisites(CommandLine& line);
 void add_export(CommandLine& line);
 void add_keys(CommandLine& line);
 void add_allow(CommandLine& line);

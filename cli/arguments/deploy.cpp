@@ -79,6 +79,61 @@ void add_agent(CommandLine& line) {
 
 namespace {
 
+CLI::App& add_prerequisites_command(CommandLine& line, CLI::App& above,
+                                    PrerequisitesArguments::Action action, const char* name,
+                                    const char* summary, const char* footer) {
+    CLI::App& on = CommandLine::group(above, name, summary, footer);
+    on.callback([&line, action] {
+        line.prerequisites.action = action;
+        line.chosen = line.prerequisites;
+        line.any = true;
+    });
+    if (action != PrerequisitesArguments::Action::status)
+        on.add_option("--dir", line.prerequisites.dir,
+                      "where their configuration is; default: prerequisites")
+            ->type_name("DIR");
+    add_output(on, line.prerequisites);
+    return on;
+}
+
+}  // namespace
+
+void add_prerequisites(CommandLine& line) {
+    CLI::App& above = CommandLine::group(
+        line.app, "prerequisites",
+        "Prometheus, Grafana, and MLflow with PostgreSQL, on this machine by podman.",
+        "Examples:\n"
+        "  vflbus prerequisites start\n"
+        "  vflbus prerequisites status\n"
+        "  vflbus prerequisites stop");
+    above.require_subcommand(1);
+    using Action = PrerequisitesArguments::Action;
+    CLI::App& start = add_prerequisites_command(
+        line, above, Action::start, "start", "Write their configuration and start them.",
+        "All listen at 127.0.0.1. Files that are in DIR already stay as they are.\n"
+        "Examples:\n"
+        "  vflbus prerequisites start\n"
+        "  vflbus prerequisites start --image mlflow=localhost/mlflow:1\n"
+        "  vflbus prerequisites start --only-write --dir monitoring");
+    start
+        .add_option("--image", line.prerequisites.images,
+                    "in place of one that podman would fetch; NAME is prometheus, grafana, "
+                    "postgres or mlflow; may be repeated")
+        ->type_name("NAME=IMAGE")
+        ->allow_extra_args(false);
+    start.add_flag("--only-write", line.prerequisites.only_write,
+                   "the files alone, for `podman kube play DIR/stack.yml`");
+    add_prerequisites_command(line, above, Action::stop, "stop",
+                              "Stop them; what they have stored stays.",
+                              "Example:\n"
+                              "  vflbus prerequisites stop");
+    add_prerequisites_command(line, above, Action::status, "status", "Which of them answer.",
+                              "Example:\n"
+                              "  vflbus prerequisites status --json");
+}
+
+namespace {
+
 CLI::App& add_export_command(CommandLine& line, CLI::App& above, ExportArguments::Form form,
                              const char* name, const char* summary, const char* footer) {
     ExportArguments& exported = line.exported;

@@ -26,7 +26,7 @@ struct Files {
     config::PartyConfig party;
     config::AgreedHalf agreed;
     std::string name;
-    data::ReadProgress progress;
+    ReadWatch watch;
     std::mutex mutex;
     std::array<Shared, table_kinds> shared;
 
@@ -96,7 +96,8 @@ struct Files {
         if (kind == TableKind::train)
             if (auto there = columns_there(*prepare, (*source)->columns()); !there)
                 return tl::unexpected(in_section(std::move(there.error())));
-        auto table = (*source)->read(request, progress);
+        auto table =
+            (*source)->read(request, watch ? watch(options.location) : data::ReadProgress());
         if (!table) return tl::unexpected(with_source(table.error()));
         table->prepare = std::move(*prepare);
         if (const auto image = config::image_of(party.image))
@@ -169,11 +170,10 @@ struct Files {
 
 }  // namespace
 
-TableSource csv_tables(const config::Config& config, const std::string& party,
-                       data::ReadProgress progress) {
+TableSource csv_tables(const config::Config& config, const std::string& party, ReadWatch watch) {
     auto files = std::make_shared<Files>();
     files->name = party;
-    files->progress = std::move(progress);
+    files->watch = std::move(watch);
     const auto found = config.parties.find(party);
     if (found != config.parties.end()) files->party = found->second;
     files->agreed = config;

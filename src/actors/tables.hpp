@@ -33,11 +33,15 @@ struct TableAsk {
 /// several runs at once.
 using TableSource = std::function<Result<std::shared_ptr<const data::Table>>(const TableAsk&)>;
 
+/// Asked when a table begins to be read, for who is told how that comes along. May be called from
+/// several threads.
+using ReadWatch = std::function<data::ReadProgress(const std::string& location)>;
+
 /// Reads the sources of `[party.<party>]`. Runs that use a table at the same time share it while
 /// the file is the same (data::Stamp); every run looks again. The prediction table carries labels
 /// when the file has all label columns.
 TableSource csv_tables(const config::Config& config, const std::string& party,
-                       data::ReadProgress progress = {});
+                       ReadWatch watch = {});
 
 /// The ids alone of what `tables` gives: the training table without features and labels, and no
 /// other table.

@@ -261,6 +261,13 @@ class Server final : public HttpServer {
             ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
         });
         server_.set_payload_max_length(request_bytes_max);
+        server_.set_error_handler([](const httplib::Request&, httplib::Response& response) {
+            if (!response.body.empty()) return;  // a refusal has its own words
+            const char* const what = response.status == 404   ? "there is no such page here\n"
+                                     : response.status == 413 ? "that is too long\n"
+                                                              : "this request makes no sense\n";
+            response.set_content(what, "text/plain; charset=utf-8");
+        });
         server_.set_address_family(place_.v6 ? AF_INET6 : AF_UNSPEC);
         for (const auto& [path, handler] : options_.pages)
             server_.Get(path, [this, &handler](const httplib::Request& request,

@@ -32,6 +32,7 @@ PATIENCE_S = 120
 PARSED_ONLY = [
     (r"10\.0\.0\.[15]", "an address of another machine"),
     (r"--podman( |$)|--podman [0-9]|\bagent\b", "needs podman and an image"),
+    (r"prerequisites (start|stop)(?!.*--only-write)", "needs podman and images"),
     (r"bank\.toml|shop\.toml", "a configuration of one's own, on a machine of one's own"),
     (r"vflbus (keys|allow|revoke|members|invite|join)\b|--certificates", "needs keys of several machines"),
     (r"predict --model RUN --data new_bank.csv$", "scores rows of parties on other machines"),
@@ -46,7 +47,8 @@ STAYS = re.compile(r"vflbus (broker|actor|ui)\b(?!.*--help)")
 # These are masters themselves.
 BY_HAND = re.compile(r"vflbus (check|predict) (?!.*(--local|--threads))")
 # What `run show` and its like say of a run that is over is right, whatever its exit code.
-ALSO_RIGHT = {"run stop": {5}, "run logs": {0}, "health": {0, 1}}
+ALSO_RIGHT = {"run stop": {5}, "run logs": {0}, "health": {0, 1},
+              "prerequisites status": {0, 1}}
 
 
 def split_remark(line):

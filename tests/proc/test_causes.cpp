@@ -34,6 +34,8 @@ struct Planted {
     bool broker_gone = false;
     /// member-0 is stopped before it hears of the run, and goes on when the run has ended.
     bool comes_late = false;
+    /// Once both members are there, and before there is a run.
+    std::function<void(const TempDir&)> between{};
 };
 
 void append(const TempDir& dir, const std::string& table, const std::string& text) {
@@ -82,6 +84,20 @@ std::vector<Planted> of_data() {
              const std::size_t at = text.find(',', text.find('\n'));
              spit(dir / "data/bank.csv", text.replace(at + 1, 1, "7"));
          }});
+    all.push_back({"a member's table is gone when the run comes", {"member-1", "shop.csv"}, false});
+    all.back().between = [](const TempDir& dir) { fs::remove(dir.path() / "data/shop.csv"); };
+    all.push_back({"a member's table has a header and no row",
+                   {"member-1", "shop.csv has a header but no rows"},
+                   true,
+                   [](const TempDir& dir) {
+                       const std::string text = slurp(dir / "data/shop.csv");
+                       spit(dir / "data/shop.csv", text.substr(0, text.find('\n') + 1));
+                   }});
+    all.push_back({"the labels are in another column",
+                   {"master: ", "bank.csv", " for a label"},
+                   false,
+                   {},
+                   {{"master", {"--set", "party.master.label=fault"}}}});
     all.push_back({"no id is common to all",
                    {"no id is common to all parties (master has 700, member-0 has "},
                    false,
@@ -97,6 +113,11 @@ std::vector<Planted> of_agreement() {
          true,
          {},
          {{"member-1", {"--set", "model.batch_size=32"}}}});
+    all.push_back({"a member was started for more members",
+                   {"member-1", "run.world_size", "3 here, 2 at master"},
+                   true,
+                   {},
+                   {{"member-1", {"--set", "run.world_size=3"}}}});
     all.push_back(all.back());
     all.back().what += ", and the other one answers when the run is over";
     all.back().comes_late = true;
@@ -157,6 +178,19 @@ std::vector<Planted> of_processes() {
                        CHECK(late.err.find("member-1 is gone, at step ") != std::string::npos);
                    },
                    {"member-1"}});
+    all.push_back({"a member is told to end",
+                   {"member-1 is gone, at step ", "start it again"},
+                   true,
+                   {},
+                   {},
+                   signal("member-1", SIGTERM),
+                   {"member-1"}});
+    all.push_back({"the master is told to end",
+                   {"stopped at step ", "--resume"},
+                   true,
+                   {},
+                   {},
+                   signal("master", SIGTERM)});
     all.push_back({"the master is killed",
                    {"master, which drove run " + run_id.substr(0, 8) + ", is gone",
                     "can go on with --resume"},
@@ -221,10 +255,14 @@ void check_planted(const Planted& planted) {
         const Json told = Json::parse(run(dir, ask).out);
         if (!told.contains("nodes")) return false;
         const Json& nodes = told["nodes"];
-        return std::any_of(nodes.begin(), nodes.end(), [](const Json& node) {
-            return node["name"] == "member-0" && node["status"] == "up";
-        });
+        const auto is_up = [&](const std::string& name) {
+            return std::any_of(nodes.begin(), nodes.end(), [&](const Json& node) {
+                return node["name"] == name && node["status"] == "up";
+            });
+        };
+        return is_up("member-0") && (!planted.between || is_up("member-1"));
     }));
+    if (planted.between) planted.between(dir);
     if (planted.comes_late) hand.members[0]->signal(SIGSTOP);
     hand.start("master", {"--run-id", run_id});
     if (planted.act) {

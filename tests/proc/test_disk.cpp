@@ -101,6 +101,13 @@ void fills_up(const std::string& who) {
     CHECK(says(sentence, {who, disk.inside() + "/" + run_id, "No space left on device",
                           "--resume " + run_id}));
     CHECK(says(finished.out, {"\"failed\""}));
+    // whoever looks from elsewhere reads the same cause
+    REQUIRE(await(*hand.broker, [&] {
+        const Words ask{"run", "show", run_id, "--broker", hand.endpoint, "--json"};
+        const Json told = Json::parse(run(dir, ask).out);
+        if (!told.contains("run") || told["run"]["status"] != "failed") return false;
+        return says(told["run"]["reason"].get<std::string>(), {who, "No space left on device"});
+    }));
     for (const auto& member : hand.members) {
         const Finished ended = member->wait();
         INFO(ended.err);

@@ -69,6 +69,19 @@ Result<> PsiMaster::check_sizes() const {
     return {};
 }
 
+/// Every list passes every party once more than it has parties, and its tags go to the others: so
+/// many ids are worked on in all, part by part.
+void PsiMaster::note_progress(std::uint64_t part) {
+    std::uint64_t ids = 0;
+    for (std::size_t list = 0; list < parties(); ++list) {
+        done_ += points_in(list, part);
+        ids += sizes_[list];
+    }
+    run_->report_job({run_->options().name + ": private set intersection of the " +
+                          std::string(name_of(kind_)) + "s",
+                      done_, ids * (parties() + 1), observe::JobState::Unit::count});
+}
+
 // -- rounds -----------------------------------------------------------------------------
 
 Task<> PsiMaster::pass(std::size_t round) {
@@ -80,6 +93,7 @@ Task<> PsiMaster::pass(std::size_t round) {
         co_await take_part(round);
         for (Replies& replies : given_) co_await replies;
         given_.clear();
+        note_progress(part);
         co_await receive_parts(round, part + 1);
     }
     for (std::size_t list = 0; list < parties(); ++list) {
@@ -198,6 +212,7 @@ Task<> PsiMaster::show_tags() {
                         run_->parties().ask(to - 1, message::psi_tags, encode(request)));
         }
         for (Replies& replies : shown) co_await replies;
+        note_progress(part);
     }
     std::vector<std::vector<Tag>>().swap(tags_);
 }
@@ -218,6 +233,7 @@ Task<> PsiMaster::collect() {
                 co_await run_->said_by(holder(list, rounds) - 1, std::move(decoded));
             tags.insert(tags.end(), next.begin(), next.end());
         }
+        note_progress(part);
     }
 }
 

@@ -46,6 +46,8 @@ class PsiMaster {
 
     Result<> check_sizes() const;
     /// A round of the ring: each list goes from its holder to the next party.
+    /// `points` of lists have gone one way further; who watches hears of it.
+    void note_progress(std::uint64_t part);
     Task<> pass(std::size_t round);
     /// Asks the members for this part of the lists that they hold.
     void ask_parts(std::size_t round, std::uint64_t part);
@@ -70,6 +72,7 @@ class PsiMaster {
     Party* own_;
     TableKind kind_;
     std::vector<std::uint64_t> sizes_;
+    std::uint64_t done_ = 0;  ///< ids of all lists that have gone one way further
     privacy::psi::OwnList own_list_;
     std::vector<privacy::psi::PassingList> passing_;  ///< by list; the own one stays empty
     std::vector<Part> on_the_way_;                    ///< by list

@@ -13,6 +13,7 @@
 #include "actors/run/phase.hpp"
 #include "base/errc.hpp"
 #include "base/ids.hpp"
+#include "observe/job_progress.hpp"
 #include "observe/progress.hpp"
 #include "observe/report.hpp"
 
@@ -41,6 +42,9 @@ class RunObserver {
     /// Metrics of one table were computed; `state` names the headline metric.
     virtual void on_metrics(const observe::ProgressState&, const observe::HistoryEntry&,
                             TimePoint) {}
+    /// How far a long job is that comes before or after the steps, such as a private set
+    /// intersection; told now and then.
+    virtual void on_job(const observe::JobState&, TimePoint) {}
     /// The run is over for this process, with the final report; `outcome` is ok, or why it failed.
     virtual void on_end(const observe::RunReport&, const Failure&) {}
 

@@ -85,6 +85,9 @@ void ObserverQueue::on_metrics(const observe::ProgressState& state,
                                const observe::HistoryEntry& entry, TimePoint at) {
     put(AtMetrics{state, entry, at}, Room::seldom);
 }
+void ObserverQueue::on_job(const observe::JobState& state, TimePoint at) {
+    put(AtJob{state, at}, Room::often);
+}
 void ObserverQueue::on_answer(const AnsweredRequest& answer) {
     put(answer, Room::often);
 }
@@ -113,6 +116,8 @@ void ObserverQueue::hand_on(RunObserver& observer, Event& event) {
         observer.on_end((*end)->report, (*end)->outcome);
     else if (const auto* answer = std::get_if<AnsweredRequest>(&event))
         observer.on_answer(*answer);
+    else if (const auto* job = std::get_if<AtJob>(&event))
+        observer.on_job(job->state, job->at);
     else if (const auto* work = std::get_if<AtWork>(&event))
         observer.on_work(work->begun, work->ended);
     else if (const auto* handled = std::get_if<HandledRequest>(&event))

@@ -45,6 +45,7 @@ class ObserverQueue final : public RunObserver {
     void on_step(const observe::ProgressState& state, TimePoint at) override;
     void on_metrics(const observe::ProgressState& state, const observe::HistoryEntry& entry,
                     TimePoint at) override;
+    void on_job(const observe::JobState& state, TimePoint at) override;
     /// Returns when the observer has seen the end, or `patience` is over.
     void on_end(const observe::RunReport& report, const Failure& outcome) override;
     void on_answer(const AnsweredRequest& answer) override;
@@ -64,6 +65,10 @@ class ObserverQueue final : public RunObserver {
         observe::ProgressState state;
         TimePoint at;
     };
+    struct AtJob {
+        observe::JobState state;
+        TimePoint at;
+    };
     struct AtMetrics {
         observe::ProgressState state;
         observe::HistoryEntry entry;
@@ -78,7 +83,7 @@ class ObserverQueue final : public RunObserver {
         TimePoint ended;
     };
     using Event = std::variant<AtPhase, AtStep, AtMetrics, std::unique_ptr<AtEnd>, AnsweredRequest,
-                               AtWork, HandledRequest>;
+                               AtWork, HandledRequest, AtJob>;
     /// What the thread and the queue share; the thread outlives the queue when the observer hangs.
     struct Shared;
     static void work(const std::shared_ptr<Shared>& shared);

@@ -7,6 +7,7 @@
 #include "actors/run/commits.hpp"
 #include "base/assert.hpp"
 #include "base/planted.hpp"
+#include "base/text.hpp"
 #include "config/agreed.hpp"
 
 namespace vflbus::actors {
@@ -547,8 +548,36 @@ void Run::training_ends() {
     report_.train_seconds = in_seconds(now() - train_began_);
 }
 
+/// The first step of a process is not counted: with it comes what is done once.
+void Run::estimate(const observe::ProgressState& state) {
+    constexpr Duration watched = std::chrono::seconds(2);
+    constexpr double long_seconds = 20;
+    const TimePoint now = driver_->now();
+    if (first_step_at_ == TimePoint{} || state.step < first_step_) {
+        first_step_at_ = now;
+        first_step_ = state.step;
+    }
+    const std::uint64_t done = state.step - first_step_;
+    if (estimated_ || done == 0 || state.steps <= state.step || now - first_step_at_ < watched)
+        return;
+    estimated_ = true;
+    const double each = in_seconds(now - first_step_at_) / static_cast<double>(done);
+    const double left = each * static_cast<double>(state.steps - state.step);
+    if (left < long_seconds) return;
+    log(Level::info, "will take about " + human_seconds(left) + " for " +
+                         std::to_string(state.steps - state.step) + " more steps, as the last " +
+                         std::to_string(done) + " took " +
+                         human_seconds(in_seconds(now - first_step_at_)) +
+                         "; less where it converges or stops early");
+}
+
 void Run::report_step(const observe::ProgressState& state) {
+    estimate(state);
     for (const auto& observer : options_.observers) observer->on_step(state, driver_->now());
+}
+
+void Run::report_job(const observe::JobState& state) {
+    for (const auto& observer : options_.observers) observer->on_job(state, driver_->now());
 }
 
 void Run::report_metrics(const observe::ProgressState& state, const observe::HistoryEntry& entry) {

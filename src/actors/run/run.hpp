@@ -152,7 +152,12 @@ class Run : public ServerApp {
     void training_begins();
     void training_ends();
     /// To the observers.
+    /// Tells who watches; and, once the first steps have shown how long one takes, how long a long
+    /// training will take.
     void report_step(const observe::ProgressState& state);
+    /// How far something long is that comes before or after the steps.
+    void report_job(const observe::JobState& state);
+    void estimate(const observe::ProgressState& state);
     void report_metrics(const observe::ProgressState& state, const observe::HistoryEntry& entry);
     /// Puts the name of member `party` (its rank) before what was found wrong with its reply. A
     /// member's own errors get it from the run.
@@ -248,6 +253,10 @@ class Run : public ServerApp {
     TimePoint opened_{};
     TimePoint phase_since_{};
     TimePoint train_began_{};
+    // -- how long the training will take, said once
+    TimePoint first_step_at_{};
+    std::uint64_t first_step_ = 0;
+    bool estimated_ = false;
     TimePoint gathering_since_{};
     TimePoint reported_{};
     TimePoint link_down_since_{};

@@ -117,6 +117,7 @@ TEST_CASE("flags of a command reach its struct", "[cli]") {
     CHECK_FALSE(taken<cli::LaunchArguments>({"launch", "--local"}).members.has_value());
     CHECK(taken<cli::AgentArguments>({"agent", "stop", "--all"}).action ==
           cli::AgentArguments::Action::stop);
+    CHECK(taken<cli::PrerequisitesArguments>({"prerequisites", "stop", "--dir", "d"}).dir == "d");
     CHECK(taken<cli::ExportArguments>({"export", "systemd"}).form ==
           cli::ExportArguments::Form::systemd);
     CHECK(taken<cli::RunLogsArguments>({"run", "logs", "12ab", "-f"}).run == "12ab");
@@ -154,7 +155,8 @@ TEST_CASE("an unknown word is named, with what is near", "[cli]") {
           "vflbus: vflbus has no command lanch; there are launch, broker, "
           "actor, check, psi, predict, runs, nodes, top, ui, run, model, report, data, config, "
           "health, "
-          "agent, export, audit, keys, allow, revoke, members, invite, join, preflight, approve, "
+          "agent, prerequisites, export, audit, keys, allow, revoke, members, invite, join, "
+          "preflight, approve, "
           "refuse, "
           "grant, completion "
           "and version; did you mean launch?\n");

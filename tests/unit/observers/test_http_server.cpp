@@ -140,6 +140,11 @@ TEST_CASE("only a page of its own, by POST and with its word, may do something")
     for (const char* method : {"GET", "HEAD", "PUT", "DELETE"})
         CHECK(
             test::ask(url, request(method, "/act?what=it", own + word)).starts_with("HTTP/1.1 4"));
+    // who asks without a browser is told in words as well
+    CHECK(test::ask(url, "POST /act HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+              .ends_with("this request makes no sense\n"));
+    CHECK(test::ask(url, request("POST", "/elsewhere", own + word))
+              .ends_with("there is no such page here\n"));
     CHECK(acted == 0);
     const std::string done = test::ask(url, request("POST", "/act?what=it", own + word));
     CHECK(done.starts_with("HTTP/1.1 200"));

@@ -1,0 +1,178 @@
+// vflbus prerequisites: the servers that show what vflbus does, by podman
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <filesystem>
+#include <string>
+#include <system_error>
+
+#include "base/files.hpp"
+#include "base/hash.hpp"
+#include "base/text.hpp"
+#include "commands.hpp"
+#include "monitoring_stack.hpp"
+#include "observe/table.hpp"
+#include "output.hpp"
+#include "podman.hpp"
+
+namespace vflbus::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// Images may have to be fetched first.
+constexpr auto play_at_most = std::chrono::minutes(30);
+
+/// A server on this machine answers a connection at once, or is not there.
+bool listens(std::uint16_t port) {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return false;
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int error = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    if (error != 0 && errno == EINPROGRESS) {
+        pollfd waited{fd, POLLOUT, 0};
+        socklen_t size = sizeof error;
+        error = -1;
+        if (::poll(&waited, 1, 1000) == 1)
+            (void)::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    }
+    ::close(fd);
+    return error == 0;
+}
+
+Result<> write_for_owner(const fs::path& file, const std::string& text) {
+    if (auto written = write_file_atomically(file, text); !written) return written;
+    std::error_code ec;
+    fs::permissions(file, fs::perms::owner_read | fs::perms::owner_write, ec);
+    if (ec) return fail(Errc::io, "cannot keep " + file.string() + " from others: " + ec.message());
+    return {};
+}
+
+/// That of the database, made once.
+Result<std::string> password_in(const fs::path& dir) {
+    const fs::path file = dir / "postgres-password";
+    if (const auto known = read_file(file)) return std::string(trim(*known));
+    std::array<std::uint8_t, 16> bytes{};
+    random_bytes(bytes);
+    std::string made = to_hex(bytes);
+    if (auto written = write_for_owner(file, made + "\n"); !written)
+        return tl::unexpected(written.error());
+    return made;
+}
+
+/// Writes what is not there yet: files that somebody has changed stay.
+Result<> write_files(const fs::path& dir) {
+    for (const auto& [below, text] : stack_files()) {
+        const fs::path file = dir / below;
+        std::error_code ec;
+        if (fs::exists(file, ec)) continue;
+        fs::create_directories(file.parent_path(), ec);
+        if (ec)
+            return fail(Errc::io,
+                        "cannot create " + file.parent_path().string() + ": " + ec.message());
+        if (auto written = write_file_atomically(file, text); !written) return written;
+        fs::permissions(file, fs::perms::others_read | fs::perms::group_read, fs::perm_options::add,
+                        ec);
+    }
+    return {};
+}
+
+Result<> write_stack(const fs::path& dir, const StackImages& images) {
+    std::error_code ec;
+    // it will have a password
+    if (fs::create_directories(dir, ec)) fs::permissions(dir, fs::perms::owner_all, ec);
+    if (auto written = write_files(dir); !written) return written;
+    const auto password = password_in(dir);
+    if (!password) return tl::unexpected(password.error());
+    return write_for_owner(dir / "stack.yml", stack_yaml(dir, images, *password));
+}
+
+Failure not_played(const std::string& why) {
+    return {Errc::io,
+            "podman kube play: " + why +
+                "; an image that is here, or at a registry that is reached, is named by --image "
+                "NAME=IMAGE"};
+}
+
+int start(const PrerequisitesArguments& arguments, const fs::path& dir) {
+    const auto images = stack_images(arguments.images);
+    if (!images) return report_failure(arguments, images.error());
+    if (auto written = write_stack(dir, *images); !written)
+        return report_failure(arguments, written.error());
+    note(arguments, "wrote " + (dir / "stack.yml").string());
+    if (arguments.only_write) return 0;
+    const auto podman = Podman::find();
+    if (!podman) return report_failure(arguments, podman.error());
+    note(arguments, "podman starts them, and fetches the images that are not here");
+    const auto played = run_command(
+        podman->command({"kube", "play", "--replace", (dir / "stack.yml").string()}), play_at_most);
+    if (!played) return report_failure(arguments, played.error());
+    if (played->exit_code != 0) {
+        (void)(*podman)({"kube", "down", (dir / "stack.yml").string()});  // half a pod helps nobody
+        return report_failure(arguments, not_played(podman_reason(played->err)));
+    }
+    print(
+        "Prometheus  http://127.0.0.1:9090\n"
+        "Grafana     http://127.0.0.1:3000\n"
+        "MLflow      http://127.0.0.1:5000\n");
+    note(arguments, "`vflbus prerequisites status` says when they answer");
+    return 0;
+}
+
+int stop(const PrerequisitesArguments& arguments, const fs::path& dir) {
+    const fs::path stack = dir / "stack.yml";
+    std::error_code ec;
+    if (!fs::exists(stack, ec))
+        return report_failure(arguments, {Errc::usage, "there is no " + stack.string() +
+                                                           ", which `start` writes; --dir says "
+                                                           "where it is"});
+    const auto podman = Podman::find();
+    if (!podman) return report_failure(arguments, podman.error());
+    if (const auto down = (*podman)({"kube", "down", stack.string()}); !down)
+        return report_failure(arguments, down.error());
+    note(arguments,
+         "stopped; what they have stored stays in the volumes vflbus-prometheus, "
+         "vflbus-grafana, vflbus-postgres and vflbus-mlflow");
+    return 0;
+}
+
+int status(const PrerequisitesArguments& arguments) {
+    observe::Table table({{"NAME"}, {"ADDRESS"}, {"STATE"}});
+    std::vector<std::string> objects;
+    bool all = true;
+    for (const StackPart& part : stack_parts) {
+        const bool up = listens(part.port);
+        all = all && up;
+        const std::string address = "127.0.0.1:" + std::to_string(part.port);
+        table.add({std::string(part.name), address, up ? "up" : "does not answer"});
+        objects.push_back(JsonObject()
+                              .add("name", std::string(part.name))
+                              .add("address", address)
+                              .add("up", up)
+                              .text());
+    }
+    print(arguments.json
+              ? versioned("vflbus-prerequisites").add_json("servers", json_array(objects)).text() +
+                    "\n"
+              : shown(table));
+    return all ? 0 : 1;
+}
+
+}  // namespace
+
+int run(const PrerequisitesArguments& arguments) {
+    using Action = PrerequisitesArguments::Action;
+    if (arguments.action == Action::status) return status(arguments);
+    const fs::path dir = fs::absolute(arguments.dir).lexically_normal();
+    return arguments.action == Action::start ? start(arguments, dir) : stop(arguments, dir);
+}
+
+}  // namespace vflbus::cli
