@@ -84,12 +84,24 @@ std::string human_seconds(double seconds) {
     return text;
 }
 
-std::string shortest(double value) {
-    if (std::isnan(value)) return "nan";
-    if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
+void append_shortest(std::string& out, double value) {
+    if (std::isnan(value)) {
+        out += "nan";
+        return;
+    }
+    if (std::isinf(value)) {
+        out += value < 0 ? "-inf" : "inf";
+        return;
+    }
     char text[32];
     const auto end = std::to_chars(text, text + sizeof text, value).ptr;
-    return std::string(text, end);
+    out.append(text, end);
+}
+
+std::string shortest(double value) {
+    std::string out;
+    append_shortest(out, value);
+    return out;
 }
 
 std::size_t utf8_character(std::string_view text) noexcept {

@@ -25,6 +25,7 @@ std::string human_seconds(double seconds);
 
 /// The shortest decimal that reads back as the same double; "nan", "inf", "-inf" otherwise.
 std::string shortest(double value);
+void append_shortest(std::string& out, double value);
 
 /// Bytes of the well-formed UTF-8 character at the front of `text`, 1 to 4; 0 if there is none.
 std::size_t utf8_character(std::string_view text) noexcept;

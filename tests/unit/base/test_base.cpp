@@ -15,6 +15,7 @@
 #include "base/file_writer.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
+#include "base/hash_many.hpp"
 #include "base/rng.hpp"
 #include "base/text.hpp"
 #include "catch.hpp"
@@ -424,4 +425,26 @@ TEST_CASE("nothing that acts on a terminal is left of a text that is shown") {
     CHECK(printable("\xe2\x80\xae") == "?");              // writes the rest from right to left
     CHECK(printable("\xc0\xaf\xed\xa0\x80") == "?????");  // no UTF-8
     CHECK(printable("\xf0\x9f\x8c\x8d!") == "\xf0\x9f\x8c\x8d!");
+}
+
+TEST_CASE("many texts have the hashes that each has alone") {
+    for (const std::string& key : {std::string(), std::string("salt"), std::string(64, 'k'),
+                                   std::string(65, 'k'), std::string(200, 'k')}) {
+        CAPTURE(key.size());
+        std::vector<std::string> texts;
+        for (std::size_t i = 0; i < 300; ++i) {
+            texts.emplace_back(i % 140, static_cast<char>('a' + i % 23));
+            texts.push_back("customer " + std::to_string(i * 7919));
+        }
+        for (const std::size_t count : {0, 1, 7, 8, 9, 600}) {
+            const std::vector<std::string_view> views(
+                texts.begin(), texts.begin() + static_cast<std::ptrdiff_t>(count));
+            std::vector<Hash128> hashes(count);
+            hash128_each(views, key, hashes);
+            std::size_t equal = 0;
+            for (std::size_t i = 0; i < count; ++i)
+                equal += hashes[i] == hash128(texts[i], key) ? 1 : 0;
+            CHECK(equal == count);
+        }
+    }
 }
