@@ -172,9 +172,6 @@ void check_log_link(const Config& config, Problems& problems) {
                      " works with run.protocol = \"honest\" only, not with " +
                      quote(name_of(config.run.protocol)) +
                      ": its residuals have no bound, which the integers of that protocol need");
-    if (model.name != ModelName::linear)
-        problems.add(at(config, {"model.name", "model.task"}) + task_text(config) +
-                     " is for model.name = \"linear\" only, not for networks");
 }
 
 void check_early_stopping(const Config& config, Problems& problems) {

@@ -135,10 +135,10 @@ meaning:
   `efficientnet` with another network; `adamw` with `linear`; `lbfgs`, `sequential` or
   `intercept = false` with a network; `prepare` beside `image`;
 - `model.solver = "sequential"` with a task other than `linear`;
-- `model.C` together with `model.l2`;
+- `model.C` together with `model.l2`, or `data.use_inner_join` with another `data.join`;
 - `model.class_weights` with a task without classes; a number of weights other than two with
   `logistic` and `multilabel`;
-- `poisson`, `gamma` and `tweedie` with a network or a protocol other than `honest`; `exposure` with
+- `poisson`, `gamma` and `tweedie` with a protocol other than `honest`; `exposure` with
   any other task;
 - `run.protocol = "arbitered"` with a network, a solver other than `sgd` and `adam`, `softmax` or
   `model.class_weights`; `run.he_key_bits` that is no multiple of 128, or below 2048 without

@@ -209,8 +209,6 @@ TEST_CASE("files are refused with line, key and the nearest valid one") {
          {"conf/x.toml:2: ", "has no meaning without noise"}},
         {"[run]\nprotocol = \"encrypted\"\n[model]\ntask = \"gamma\"\n",
          {"conf/x.toml:2: ", "model.task = \"gamma\" works with run.protocol = \"honest\" only"}},
-        {"[model]\ntask = \"tweedie\"\nname = \"mlp\"\n",
-         {"conf/x.toml:3: ", "model.task = \"tweedie\" is for model.name = \"linear\" only"}},
         {"[model]\ntask = \"multilabel\"\n[party.master]\nlabel = \"y\"\n",
          {"conf/x.toml:4: ", "party.master.label names 1 column", "\"logistic\""}},
         {"[model]\ntask = \"softmax\"\n[party.master]\nlabel = [\"y\", \"z\"]\n",

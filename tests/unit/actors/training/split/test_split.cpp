@@ -60,6 +60,34 @@ TEST_CASE("split networks learn every task") {
     CHECK(headline(play, task) > least);
 }
 
+TEST_CASE("split networks learn counts and amounts, by units of exposure too") {
+    const auto task = GENERATE(vflbus::Task::poisson, vflbus::Task::gamma, vflbus::Task::tweedie);
+    const bool exposed = GENERATE(false, true);
+    CAPTURE(config::name_of(task), exposed);
+    World world = network_world(task);
+    Play play(world);
+    learn_longer(play);
+    // exp(signal / 2) in whole numbers, of 1 to 3 units
+    data::Table table = *play.tables[0][TableKind::train];
+    data::Column exposure;
+    exposure.name = "units";
+    for (std::size_t i = 0; i < table.rows(); ++i) {
+        const auto row = static_cast<std::size_t>(std::stoul(std::string(table.ids[i].substr(1))));
+        const double units = exposed ? static_cast<double>(row % 3 + 1) : 1;
+        exposure.numbers.push_back(units);
+        const double least = task == vflbus::Task::gamma ? 1 : 0;
+        table.labels[0].numbers[i] = std::round(units * std::exp(world.signal(row, 0) / 2)) + least;
+    }
+    if (exposed) table.exposure = std::move(exposure);
+    play.tables[0][TableKind::train] = std::make_shared<data::Table>(std::move(table));
+    if (exposed) play.config.parties["master"].exposure = "units";
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    // the share of the constant's deviance that it explains
+    CHECK(play.metric(play.master->report().test, "d2") > 0.5);
+}
+
 TEST_CASE("split networks learn with each of their options") {
     Play play(network_world(vflbus::Task::logistic));
     learn_longer(play);
