@@ -66,8 +66,8 @@ std::string or_nearest(const std::string& name, const Columns& columns) {
 /// One party's file.
 struct OwnFile {
     std::string path;
-    std::string id;  ///< the column of its record ids
-    std::unique_ptr<data::Source> source;
+    std::string id;                        ///< the column of its record ids
+    std::unique_ptr<data::Source> source;  ///< null while nobody knows whose section opens it
 
     [[nodiscard]] const Columns& columns() const { return source->columns(); }
 };
@@ -122,19 +122,48 @@ Result<std::string> common_id(const LaunchArguments& arguments, const std::vecto
     return usual;
 }
 
-/// Opens one file as the section of `party` says that it is written.
-Result<std::unique_ptr<data::Source>> open_as(const config::Config& sections,
-                                              const std::string& party, const std::string& path) {
+double source_timeout(const config::Config& sections, const std::string& party) {
     const auto section = sections.parties.find(party);
-    if (section == sections.parties.end()) return data::open_source({path});
-    const config::PartyConfig& own = section->second;
+    return (section == sections.parties.end() ? config::PartyConfig{} : section->second)
+        .source_timeout;
+}
+
+/// Opens one file as the section of `party` says that it is written. `timeout`: seconds for a
+/// command or query.
+Result<std::unique_ptr<data::Source>> open_as(const config::Config& sections,
+                                              const std::string& party, const std::string& path,
+                                              double timeout) {
+    const auto section = sections.parties.find(party);
+    const config::PartyConfig own =
+        section == sections.parties.end() ? config::PartyConfig{} : section->second;
     auto format = data::parse_text_format(own.encoding, own.separator, own.decimal, own.thousands);
     if (!format) return tl::unexpected(std::move(format.error()));
     data::SourceOptions options;
     options.location = path;
     options.format = *format;
-    options.timeout = seconds(own.source_timeout);
+    options.timeout = seconds(timeout);
     return data::open_source(options);
+}
+
+/// The i-th file is the master's, or that of the member of this place or the one before it: which
+/// one is known when the files have been looked at. Until then the least patient of them counts.
+double first_timeout(const config::Config& sections, std::size_t i) {
+    double least = std::min(source_timeout(sections, "master"),
+                            source_timeout(sections, config::member_name(i)));
+    if (i > 0) least = std::min(least, source_timeout(sections, config::member_name(i - 1)));
+    return least;
+}
+
+/// The first look at a file, when nobody knows whose it is: as the master's section says it is
+/// written. A command or query that does not answer in time gets more of it as soon as its party is
+/// known to have more.
+Result<std::unique_ptr<data::Source>> look_at(const config::Config& sections, std::size_t i,
+                                              const std::string& path) {
+    const double least = first_timeout(sections, i);
+    auto source = open_as(sections, "master", path, least);
+    if (!source && source.error().code == Errc::io && least < source_timeout(sections, "master"))
+        return nullptr;
+    return source;
 }
 
 /// What --set and the environment say of the sections of parties, of record ids and of rows without
@@ -165,22 +194,33 @@ struct OwnFiles {
 Result<OwnFiles> open_files(const LaunchArguments& arguments, const config::Config& sections,
                             const Columns& labels) {
     OwnFiles own;
-    for (const std::string& path : arguments.data) {
-        auto source = open_as(sections, "master", path);
+    for (std::size_t i = 0; i < arguments.data.size(); ++i) {
+        const std::string& path = arguments.data[i];
+        auto source = look_at(sections, i, path);
         if (!source) return tl::unexpected(std::move(source.error()));
         own.files.push_back({path, {}, std::move(*source)});
     }
     const auto is_holder = [&](const OwnFile& file) {
-        return std::ranges::all_of(labels,
-                                   [&](const auto& label) { return has(file.columns(), label); });
+        return file.source && std::ranges::all_of(labels, [&](const auto& label) {
+                   return has(file.columns(), label);
+               });
     };
-    const auto found = std::ranges::find_if(own.files, is_holder);
+    auto found = std::ranges::find_if(own.files, is_holder);
+    for (OwnFile& file : own.files) {  // nobody has the label: one that was late may have it
+        if (found != own.files.end() || file.source) continue;
+        auto source = open_as(sections, "master", file.path, source_timeout(sections, "master"));
+        if (!source) return tl::unexpected(std::move(source.error()));
+        file.source = std::move(*source);
+        found = std::ranges::find_if(own.files, is_holder);
+    }
     own.holder = static_cast<std::size_t>(found - own.files.begin());
     if (sections.parties.empty()) return own;
     std::uint64_t rank = 0;
     for (std::size_t i = 0; i < own.files.size(); ++i) {
         if (i == own.holder) continue;
-        auto source = open_as(sections, config::member_name(rank++), own.files[i].path);
+        const std::string member = config::member_name(rank++);
+        auto source =
+            open_as(sections, member, own.files[i].path, source_timeout(sections, member));
         if (!source) return tl::unexpected(std::move(source.error()));
         own.files[i].source = std::move(*source);
     }
