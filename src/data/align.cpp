@@ -1,14 +1,17 @@
 #include "data/align.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <compare>
 #include <cstdio>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "base/assert.hpp"
+#include "base/hash_many.hpp"
 #include "base/text.hpp"
 #include "data/place.hpp"
 
@@ -41,6 +44,49 @@ bool hashed_less(const HashedRow& a, const HashedRow& b) noexcept {
     if (x.high != y.high) return x.high < y.high;
     if (x.low != y.low) return x.low < y.low;
     return a.row < b.row;
+}
+
+std::vector<HashedRow> hash_rows(const Ids& ids, std::string_view salt) {
+    constexpr std::size_t at_once = 512;
+    std::array<std::string_view, at_once> texts;
+    std::array<Hash128, at_once> hashes;
+    std::vector<HashedRow> rows(ids.size());
+    for (std::size_t first = 0; first < rows.size(); first += at_once) {
+        const std::size_t count = std::min(at_once, rows.size() - first);
+        for (std::size_t i = 0; i < count; ++i) texts[i] = ids[first + i];
+        hash128_each({texts.data(), count}, salt, {hashes.data(), count});
+        for (std::size_t i = 0; i < count; ++i)
+            rows[first + i] = {hashes[i], static_cast<std::uint32_t>(first + i)};
+    }
+    return rows;
+}
+
+/// By hash, then by row. The first bits of hashes are spread evenly: they put each row into a
+/// bucket of a few, which are sorted one by one.
+std::vector<HashedRow> sorted(std::vector<HashedRow> rows) {
+    constexpr std::size_t bucket_rows = 8;
+    constexpr int bits_max = 20;
+    const int bits = std::min<int>(std::bit_width(rows.size() / bucket_rows), bits_max);
+    if (bits > 0) {
+        const auto bucket_of = [&](const HashedRow& row) {
+            return static_cast<std::size_t>(key_of(row.id).high >> (64 - bits));
+        };
+        std::vector<std::uint32_t> ends(std::size_t{1} << bits, 0);
+        for (const HashedRow& row : rows) ++ends[bucket_of(row)];
+        std::uint32_t before = 0;
+        for (std::uint32_t& end : ends) end = std::exchange(before, before + end);
+        std::vector<HashedRow> spread(rows.size());
+        for (const HashedRow& row : rows) spread[ends[bucket_of(row)]++] = row;
+        rows = std::move(spread);
+        std::uint32_t begin = 0;
+        for (const std::uint32_t end : ends) {
+            std::sort(rows.begin() + begin, rows.begin() + end, hashed_less);
+            begin = end;
+        }
+        return rows;
+    }
+    std::sort(rows.begin(), rows.end(), hashed_less);
+    return rows;
 }
 
 /// Three-way order of two rows by content, missing cells first.
@@ -91,14 +137,11 @@ std::uint64_t count_at(std::span<const std::uint32_t> counts, std::size_t index)
 
 Result<LocalIds> hash_ids(const Table& table, std::string_view salt, Duplicates duplicates,
                           std::string_view party) {
-    std::vector<HashedRow> hashed(table.rows());
-    for (std::uint32_t row = 0; row < hashed.size(); ++row)
-        hashed[row] = {hash128(table.ids[row], salt), row};
-    std::sort(hashed.begin(), hashed.end(),
-              [](const HashedRow& a, const HashedRow& b) { return hashed_less(a, b); });
+    const std::vector<HashedRow> hashed = sorted(hash_rows(table.ids, salt));
 
     LocalIds local;
     local.shape = shape_of(table.ids);
+    local.ids.reserve(hashed.size());
     local.rows.reserve(hashed.size());
     std::uint32_t refused = missing_code;  // the first row of the file whose id came before
     std::uint32_t refused_first = 0;
