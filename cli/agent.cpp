@@ -291,6 +291,7 @@ int stop(const AgentArguments& arguments, const Podman& podman) {
         if (fs::path(cells[0]).filename() == "containers") {
             std::error_code ec;
             fs::remove_all(fs::path(cells[0]) / one.party, ec);
+            fs::remove_all(fs::path(cells[0]) / (one.party + keys_extension), ec);
             fs::remove(fs::path(cells[0]) / (one.party + ".toml"), ec);
             fs::remove(cells[0], ec);  // once it is empty
         }

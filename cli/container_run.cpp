@@ -30,8 +30,6 @@ namespace fs = std::filesystem;
 constexpr const char* config_inside = "/etc/vflbus/vflbus.toml";
 /// And its keys.
 constexpr const char* keys_inside = "/etc/vflbus/keys";
-/// Of the directories that have them here, beside those of the parties.
-constexpr const char* keys_extension = ".keys";
 
 std::string terminal_columns() {
     winsize size{};

@@ -15,6 +15,10 @@ namespace vflbus::cli {
 
 using Words = std::vector<std::string>;
 
+/// Behind the name of a party: the directory that has the keys of its container, beside the one of
+/// what it sees as the runs directory, while the containers of a launch are there.
+inline constexpr const char* keys_extension = ".keys";
+
 struct Mount {
     std::filesystem::path host;
     std::filesystem::path inside;
