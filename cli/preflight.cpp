@@ -41,7 +41,6 @@ struct Line {
 };
 
 constexpr Duration connect_patience = std::chrono::seconds(3);
-constexpr std::uint64_t clock_apart_max_ms = 5'000;
 // docs/deploy.md, "Sizes, measured"
 constexpr std::uint64_t memory_of_process = 20ULL << 20;
 constexpr std::uint64_t memory_per_table_byte = 6;
@@ -162,15 +161,10 @@ class Preflight {
         const auto theirs = bus::clock_in(asker->broker().extensions);
         if (!theirs) return;
         const std::uint64_t ours = wall_now_ms();
+        if (const std::string text = bus::clock_warning(*theirs, ours); !text.empty())
+            return warn("clock", text);
         const std::uint64_t apart = *theirs > ours ? *theirs - ours : ours - *theirs;
-        const std::string text = human_seconds(static_cast<double>(apart) / 1000);
-        if (apart <= clock_apart_max_ms)
-            ok("clock", text + " from the broker's");
-        else
-            warn("clock",
-                 "this machine's clock is " + text + (*theirs > ours ? " behind" : " ahead of") +
-                     " the broker's: keys, policies and logs go by it; set it, for example "
-                     "with chrony");
+        ok("clock", human_seconds(static_cast<double>(apart) / 1000) + " from the broker's");
     }
 
     void look_at_disk() {

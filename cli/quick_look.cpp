@@ -22,12 +22,6 @@ bool everybody_writes(const std::string& path) {
     return (found.st_mode & S_IWOTH) != 0;
 }
 
-void look_at_permissions(const std::string& what, const std::string& path) {
-    if (everybody_writes(path))
-        observe::log::warn("{} {} may be written by every user of this machine; chmod o-w it", what,
-                           path);
-}
-
 }  // namespace
 
 std::optional<std::uint64_t> free_for_runs(const config::Config& config) {
@@ -40,15 +34,28 @@ std::optional<std::uint64_t> free_for_runs(const config::Config& config) {
     return std::uint64_t{found.f_bavail} * found.f_frsize;
 }
 
-void look_quickly(const config::Config& config, const std::string& party) {
-    if (const auto free = free_for_runs(config); free && *free < disk_needed)
-        observe::log::warn("only {} are free for {}; make room, a run that cannot commit fails",
-                           human_bytes(*free), config.output.runs_dir);
+std::vector<std::string> quick_warnings(
+    const config::Config& config, const std::string& party,
+    const std::function<std::optional<std::uint64_t>(const config::Config&)>& free) {
+    std::vector<std::string> warnings;
+    if (const auto bytes = free(config); bytes && *bytes < disk_needed)
+        warnings.push_back("only " + human_bytes(*bytes) + " are free for " +
+                           config.output.runs_dir + "; make room, a run that cannot commit fails");
+    const auto look_at_permissions = [&](const std::string& what, const std::string& path) {
+        if (everybody_writes(path))
+            warnings.push_back(what + " " + path +
+                               " may be written by every user of this machine; chmod o-w it");
+    };
     look_at_permissions("the runs directory", config.output.runs_dir);
     const auto found = config.parties.find(party);
-    if (found == config.parties.end()) return;
+    if (found == config.parties.end()) return warnings;
     look_at_permissions("the policy", found->second.policy);
     look_at_permissions("the table", found->second.data);
+    return warnings;
+}
+
+void look_quickly(const config::Config& config, const std::string& party) {
+    for (const std::string& text : quick_warnings(config, party)) observe::log::warn("{}", text);
 }
 
 }  // namespace vflbus::cli

@@ -4,8 +4,10 @@
 // when it ends, the link finds out; how far the broker's clock is apart, the node.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "config/config.hpp"
 
@@ -18,7 +20,13 @@ inline constexpr std::uint64_t disk_needed = 100ULL << 20;
 /// Bytes that are free where the runs directory is, or will be; nothing where nobody can say.
 std::optional<std::uint64_t> free_for_runs(const config::Config& config);
 
-/// Warnings in the log. `party`: whose section counts; empty: nobody's.
+/// What there is to say, a sentence each. `party`: whose section counts; empty: nobody's. `free`:
+/// how much is free, or nothing.
+std::vector<std::string> quick_warnings(
+    const config::Config& config, const std::string& party,
+    const std::function<std::optional<std::uint64_t>(const config::Config&)>& free = free_for_runs);
+
+/// The same as warnings in the log.
 void look_quickly(const config::Config& config, const std::string& party);
 
 }  // namespace vflbus::cli

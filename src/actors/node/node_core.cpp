@@ -11,6 +11,7 @@
 #include "base/assert.hpp"
 #include "base/planted.hpp"
 #include "base/text.hpp"
+#include "bus/keys/dates.hpp"
 #include "observe/log.hpp"
 
 namespace vflbus::actors {
@@ -459,22 +460,15 @@ void NodeCore::cancel_handlers() {
     for (const auto& [run, context] : contexts_) context->cancel();
 }
 
-/// As `vflbus preflight` has it.
-constexpr std::uint64_t clock_apart_max_ms = 5'000;
-
-/// Policies, keys and log lines go by the clock of each machine. Said once of a process.
+/// Said once of a process.
 void NodeCore::compare_clocks(const bus::LinkUp& event) {
     const auto theirs = bus::clock_in(event.extensions);
     if (!theirs || std::exchange(clocks_compared_, true)) return;
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     const auto ours = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
-    const std::uint64_t apart = *theirs > ours ? *theirs - ours : ours - *theirs;
-    if (apart <= clock_apart_max_ms) return;
-    observe::log::warn(
-        "this machine's clock is {} {} the broker's: keys, policies and logs go by it; set it, for "
-        "example with chrony",
-        human_seconds(static_cast<double>(apart) / 1000), *theirs > ours ? "behind" : "ahead of");
+    if (const std::string text = bus::clock_warning(*theirs, ours); !text.empty())
+        observe::log::warn("{}", text);
 }
 
 /// Whatever the node does, as only who drives a run gets the event itself.

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstdio>
 
+#include "base/text.hpp"
+
 namespace vflbus::bus {
 namespace {
 
@@ -110,6 +112,15 @@ Seconds wall_seconds() {
     return std::chrono::duration_cast<std::chrono::seconds>(
                std::chrono::system_clock::now().time_since_epoch())
         .count();
+}
+
+std::string clock_warning(std::uint64_t theirs_ms, std::uint64_t ours_ms) {
+    constexpr std::uint64_t apart_max_ms = 5'000;
+    const std::uint64_t apart = theirs_ms > ours_ms ? theirs_ms - ours_ms : ours_ms - theirs_ms;
+    if (apart <= apart_max_ms) return {};
+    return "this machine's clock is " + human_seconds(static_cast<double>(apart) / 1000) +
+           (theirs_ms > ours_ms ? " behind" : " ahead of") +
+           " the broker's: keys, policies and logs go by it; set it, for example with chrony";
 }
 
 }  // namespace vflbus::bus

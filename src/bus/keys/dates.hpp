@@ -21,5 +21,8 @@ std::optional<Seconds> parse_period(std::string_view text);
 /// "in 12 days", "in 5 hours", "3 days ago"
 std::string from_now(Seconds at, Seconds now);
 Seconds wall_seconds();
+/// What to do when this machine's clock and the broker's, in milliseconds since 1970, are more than
+/// 5 s apart; empty: they are not. Policies, keys and log lines go by the clock of each machine.
+std::string clock_warning(std::uint64_t theirs_ms, std::uint64_t ours_ms);
 
 }  // namespace vflbus::bus

@@ -118,6 +118,18 @@ TEST_CASE("key files: the secret is for its owner alone, and nothing is written 
     CHECK_FALSE(make_key_files(dir.path, "../x", noon).has_value());
 }
 
+TEST_CASE("clocks that are too far apart are told, with which of them is ahead", "[keys]") {
+    const std::uint64_t now = 1'800'000'000'000;
+    for (const std::uint64_t apart : {0, 1, 4'999, 5'000}) {
+        CHECK(clock_warning(now + apart, now).empty());
+        CHECK(clock_warning(now, now + apart).empty());
+    }
+    CHECK(clock_warning(now + 5'001, now).find(" behind the broker's") != std::string::npos);
+    CHECK(clock_warning(now, now + 5'001).find(" ahead of the broker's") != std::string::npos);
+    CHECK(clock_warning(0, now).find("chrony") != std::string::npos);
+    CHECK_FALSE(clock_warning(UINT64_MAX, 0).empty());
+}
+
 TEST_CASE("a secret that others may read is refused; a damaged file says where", "[keys]") {
     const KeyDirectory dir;
     REQUIRE(make_key_files(dir.path, "a", noon).has_value());
