@@ -705,10 +705,23 @@ class MemberApp {
         if (!judged() || table == nullptr) return {};
         std::vector<std::string> names;
         for (const data::Column& column : table->features) names.push_back(column.name);
+        if (const std::string id_column = id_of_owners_choice(run); !id_column.empty())
+            names.push_back(id_column);
         return judge().columns(id, std::string(actors::name_of(kind)), names, table->rows());
     }
 
   private:
+    /// The column that the owner has made the id of this member's rows (`data.id`), where that is
+    /// not the one that the member's own section names: others get to know about it what they get
+    /// to know of ids. Empty: the member has chosen it, or ids are numbers of rows.
+    [[nodiscard]] std::string id_of_owners_choice(const MemberRun& run) const {
+        const std::string& chosen = run.party.agreed().data.id;
+        if (chosen.empty() || chosen == data::row_number_id) return {};
+        const auto own = options_.config.parties.find(options_.name);
+        return own != options_.config.parties.end() && own->second.id == chosen ? std::string()
+                                                                                : chosen;
+    }
+
     static std::string purpose_text(Purpose purpose) {
         if (purpose == Purpose::train) return "training";
         return purpose == Purpose::check ? "check" : "predict";

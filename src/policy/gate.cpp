@@ -10,6 +10,7 @@
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "base/json.hpp"
+#include "base/node_names.hpp"
 #include "base/text.hpp"
 #include "policy/grants.hpp"
 #include "policy/turn.hpp"
@@ -35,6 +36,16 @@ constexpr std::string_view state_names[] = {"let_in", "over", "held", "refused"}
 std::int64_t system_now_ms() {
     const auto now = std::chrono::system_clock::now().time_since_epoch();
     return std::chrono::duration_cast<std::chrono::milliseconds>(now).count();
+}
+
+/// Whom an owner counts for where owners share something: processes of one key have names that are
+/// made of its own, as many as they like.
+std::string account_of(const Owner& owner) {
+    return std::string(without_suffix(owner.name));
+}
+
+bool same_party(const Owner& a, const Owner& b) {
+    return same_key(a.fingerprint, b.fingerprint) || account_of(a) == account_of(b);
 }
 
 std::vector<std::string> sorted(std::vector<std::string> names) {
@@ -389,7 +400,7 @@ Result<> Gate::refuse(Json line, const Owner& owner, const Refusal& refusal) {
     line["decision"] = "refused";
     line["rule"] = refusal.rule;
     line["why"] = refusal.sentence;
-    if (may_record_refusal(owner.name, line)) record(line);
+    if (may_record_refusal(account_of(owner), line)) record(line);
     return tl::unexpected(failure_of(refusal));
 }
 
@@ -532,16 +543,17 @@ Result<> Gate::judge_anew(const Request& request) {
 Result<> Gate::hold(Entry entry, const Request& request, const Policy& policy) {
     const auto waiting = [&](const Owner* of) {
         return static_cast<std::uint64_t>(std::ranges::count_if(entries_, [&](const Entry& e) {
-            return e.state == State::held && (of == nullptr || e.owner.name == of->name);
+            return e.state == State::held && (of == nullptr || same_party(e.owner, *of));
         }));
     };
     if (waiting(nullptr) >= policy.held_max)
         return refuse(request, {"held_max", std::to_string(policy.held_max) +
                                                 " runs wait for approval already"});
     if (waiting(&request.owner) >= policy.held_per_owner_max)
-        return refuse(request, {"held_per_owner_max", std::to_string(policy.held_per_owner_max) +
-                                                          " runs of " + request.owner.name +
-                                                          " wait for approval already"});
+        return refuse(
+            request, {"held_per_owner_max", std::to_string(policy.held_per_owner_max) +
+                                                " runs of " + printable(account_of(request.owner)) +
+                                                " wait for approval already"});
     entry.state = State::held;
     entry.until_ms = entry.at_ms + static_cast<std::int64_t>(policy.held_hours) * 60 * minute_ms;
     Json line = about(request);

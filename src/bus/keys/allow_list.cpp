@@ -15,7 +15,6 @@ namespace {
 
 constexpr std::array<std::string_view, 5> roles{"master", "member", "arbiter", "serverapp", "node"};
 constexpr std::size_t line_bytes_max = 4096;
-constexpr std::string_view suffix_digits = "0123456789abcdef";
 constexpr std::string_view invitation_word = "invitation";
 constexpr std::array<std::pair<Beside, std::string_view>, 2> beside_names{
     {{Beside::also, "stay"}, {Beside::in_place, "go"}}};
@@ -216,16 +215,6 @@ std::string line_of(const Invited& invited) {
     for (const auto& [beside, name] : beside_names)
         if (beside == invited.beside) text += " others=" + std::string(name);
     return invited.used.empty() ? text : text + " used=" + invited.used;
-}
-
-std::string_view without_suffix(std::string_view name) noexcept {
-    const std::size_t dash = name.rfind('-');
-    if (dash == std::string_view::npos || dash == 0) return name;
-    const std::string_view suffix = name.substr(dash + 1);
-    if (suffix.size() < 8 || suffix.size() > 16 ||
-        suffix.find_first_not_of(suffix_digits) != std::string_view::npos)
-        return name;
-    return name.substr(0, dash);
 }
 
 bool speaks_for(std::string_view key_name, std::string_view node_name) noexcept {

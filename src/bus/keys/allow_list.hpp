@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "base/errc.hpp"
+#include "base/node_names.hpp"
 #include "bus/keys/dates.hpp"
 #include "bus/keys/key.hpp"
 
@@ -90,8 +91,6 @@ std::string line_of(const Invited& invited);
 /// A key speaks for its name, and for names that are made of it: `NAME-` and 8 to 16 of 0-9 and
 /// a-f. So are called the process of a submitted run, of a ServerApp, and who asks.
 bool speaks_for(std::string_view key_name, std::string_view node_name) noexcept;
-/// `name` without such an ending; `name` itself where it has none.
-std::string_view without_suffix(std::string_view name) noexcept;
 
 inline constexpr std::size_t allow_list_bytes_max = 8u << 20;
 inline constexpr std::size_t allowed_keys_max = 16'384;

@@ -1,5 +1,6 @@
 // What parties claim, and what is too large, is refused before anything is allocated or written.
 
+#include <algorithm>
 #include <bit>
 #include <functional>
 
@@ -37,10 +38,12 @@ Ending with_claims(Play& play, const std::function<void(AlignReply&, data::Local
 struct Counts final : policy::Judge {
     std::vector<std::uint64_t> common;
     std::vector<std::uint64_t> batches;
+    std::vector<std::string> used;  ///< columns, of all tables
     Result<> admit_owner(const policy::Owner&, const RunId&) override { return {}; }
     Result<> admit(const policy::Request&) override { return {}; }
-    Result<> columns(const RunId&, const std::string&, std::span<const std::string>,
+    Result<> columns(const RunId&, const std::string&, std::span<const std::string> names,
                      std::uint64_t) override {
+        used.insert(used.end(), names.begin(), names.end());
         return {};
     }
     Result<> psi_list(const RunId&, std::uint64_t) override { return {}; }
@@ -81,6 +84,28 @@ TEST_CASE("a policy is asked about people, however often their rows are repeated
     CHECK(counts.common == std::vector<std::uint64_t>{5});
     // 25 rows may be those of three people, ten of each
     CHECK(counts.batches == std::vector<std::uint64_t>{full_batch ? 5U : 3U});
+}
+
+TEST_CASE("a policy is asked about the column of ids that an owner has chosen") {
+    const auto is_asked = [](const std::string& chosen, const std::string& own) {
+        World world;
+        world.members = 1;
+        Play play{world};
+        Counts counts;
+        play.judge = &counts;
+        play.config.data.id = chosen;
+        play.member_config[0].parties["member-0"].id = own;
+        const Ending ending = play.play();
+        INFO(ending.sentence);
+        REQUIRE(ending.code == Errc::ok);
+        REQUIRE_FALSE(counts.used.empty());
+        return std::ranges::find(counts.used, chosen) != counts.used.end();
+    };
+    CHECK(is_asked("ssn", "customer_id"));
+    // the member has chosen it itself, or there is no such column
+    CHECK_FALSE(is_asked("customer_id", "customer_id"));
+    CHECK_FALSE(is_asked("@row", "customer_id"));
+    CHECK_FALSE(is_asked("", "customer_id"));
 }
 
 TEST_CASE("counts that a member claims must fit its rows") {
