@@ -53,7 +53,7 @@ extern const Target header_target, control_target, questions_target, sealed_targ
 extern const Target broker_target, broker_keys_target, link_target;
 extern const Target training_target, psi_target, commit_target, model_target, report_target;
 extern const Target apps_target;
-extern const Target tables_target, config_target;
+extern const Target tables_target, config_target, audit_target, policy_target;
 extern const Target allow_list_target, invitation_target;
 
 }  // namespace vflbus::fuzz

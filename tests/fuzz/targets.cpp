@@ -14,7 +14,7 @@ std::span<const Target> targets() {
         header_target,      control_target, questions_target, sealed_target, broker_target,
         broker_keys_target, link_target,    training_target,  apps_target,   tables_target,
         config_target,      model_target,   commit_target,    report_target, allow_list_target,
-        invitation_target,  psi_target};
+        invitation_target,  psi_target,     audit_target,     policy_target};
     return all;
 }
 

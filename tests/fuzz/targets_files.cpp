@@ -1,12 +1,19 @@
-// Tables and configurations: what people hand over.
+// Tables, configurations, policies and audit logs: what people hand over.
 
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
 #include <string>
 
+#include "base/files.hpp"
 #include "config/agreed.hpp"
 #include "config/config.hpp"
 #include "config/value.hpp"
 #include "data/formats.hpp"
 #include "data/source.hpp"
+#include "observe/audit.hpp"
+#include "policy/policy.hpp"
 #include "seeds.hpp"
 
 namespace vflbus::fuzz {
@@ -89,6 +96,102 @@ std::vector<Bytes> config_seeds() {
     };
 }
 
+// -- a member's policy -------------------------------------------------------------------------
+
+bool try_policy(std::span<const std::uint8_t> input) {
+    const auto policy = policy::parse_policy(text_of(input), "policy.toml");
+    if (!policy) {
+        require(!policy.error().sentence.empty(), "a policy is refused without a reason");
+        return false;
+    }
+    // whoever asks, the answer is a section of it, or none
+    for (const char* const owner : {"bank", "bank-0123456789abcdef", "", "*", "a[b"}) {
+        const policy::Section* const section = policy->section_of({owner, ""});
+        require(section == nullptr || (section >= policy->sections.data() &&
+                                       section < policy->sections.data() + policy->sections.size()),
+                "a section that is none of the policy decides");
+    }
+    return true;
+}
+
+std::vector<Bytes> policy_seeds() {
+    const auto bytes = [](std::string_view text) { return Bytes(text.begin(), text.end()); };
+    return {bytes("approve = \"each\"\nheld_max = 3\n[banks]\nowners = [\"bank-*\"]\n"
+                  "purposes = [\"train\"]\nparties_min = 3\nhours = [\"07:00-19:00\"]\n"
+                  "columns_never = [\"ssn\"]\nruns_per_day = 2\nrows_min = 100\n"),
+            bytes("[all]\nowners = [\"*\"]\nfingerprints = [\"7QHD-2K5W\"]\n"
+                  "tables = \"granted\"\nprotocols_never = [\"honest\"]\n")};
+}
+
+// -- audit logs --------------------------------------------------------------------------------
+
+/// Files of this process, which go with it.
+class Place {
+  public:
+    Place() {
+        std::string name = (std::filesystem::temp_directory_path() / "vflbus-fuzz-XXXXXX").string();
+        require(::mkdtemp(name.data()) != nullptr, "there is no place for files");
+        path_ = name;
+    }
+    ~Place() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    Place(const Place&) = delete;
+    Place& operator=(const Place&) = delete;
+    [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+
+  private:
+    std::filesystem::path path_;
+};
+
+observe::AuditExpected without_head() {
+    observe::AuditExpected expected;
+    expected.head_file = false;
+    return expected;
+}
+
+/// A log that is whole tells of each of its lines once, and one more line behind it that nobody has
+/// chained makes it one that is not.
+bool try_audit(std::span<const std::uint8_t> input) {
+    static const Place place;
+    const std::filesystem::path log = place.path() / "log";
+    const auto write = [&](std::string_view more) {
+        std::ofstream out(log, std::ios::binary);
+        out << text_of(input) << more;
+    };
+    write("");
+    std::uint64_t told = 0;
+    const auto verdict =
+        observe::verify_audit(log, without_head(), [&](std::uint64_t, const Json&) { ++told; });
+    if (!verdict) {
+        require(!verdict.error().sentence.empty(), "a log is refused without a reason");
+        return false;
+    }
+    require(told == verdict->lines, "a line of a log is told twice, or not at all");
+    require(verdict->signed_lines <= verdict->lines, "more lines are signed than there are");
+    write("{\"n\":" + std::to_string(verdict->lines + 1) + "}\n");
+    require(!observe::verify_audit(log, without_head()), "a line that nobody chained is one");
+    return verdict->lines > 0;
+}
+
+std::vector<Bytes> audit_seeds() {
+    const Place place;
+    {
+        observe::AuditOptions options;
+        options.utc_now = [] { return std::string("2026-02-03T04:05:06.789Z"); };
+        const auto log = observe::AuditLog::open(place.path(), options);
+        require(log.has_value(), "an audit log can be begun");
+        require((*log)->append("rows", {{"run", "00ff"}, {"rows", 12}}).has_value(),
+                "a line can be added");
+        require((*log)->append("end", {{"run", "00ff"}, {"code", "ok"}}).has_value(),
+                "a line can be added");
+    }
+    const auto text = read_file(observe::audit_file(place.path()));
+    require(text.has_value(), "a log can be read");
+    return {Bytes(text->begin(), text->end())};
+}
+
 }  // namespace
 }  // namespace of_files
 
@@ -96,5 +199,8 @@ const Target tables_target{"tables", "CSV, libsvm, npy and packed tables", of_fi
                            of_files::table_seeds};
 const Target config_target{"config", "configuration files and the agreed half of another party",
                            of_files::try_config, of_files::config_seeds};
+const Target audit_target{"audit", "audit logs", of_files::try_audit, of_files::audit_seeds};
+const Target policy_target{"policy", "the policy of a member", of_files::try_policy,
+                           of_files::policy_seeds};
 
 }  // namespace vflbus::fuzz
