@@ -355,6 +355,11 @@ void World::start_broker() {
     if (options_.extensions) config.welcome_extensions = {{7, {1, 2, 3}}};
     config.log = [this](const std::string& line) { watch_log(line); };
     if (options_.keys) config.access = &allowed_;
+    for (bus::ConductRow row : conduct_noted_) {
+        row.held_off -= broker_clock() - conduct_noted_at_;
+        row.quiet += broker_clock() - conduct_noted_at_;
+        config.conduct.push_back(std::move(row));
+    }
     broker_ = std::make_unique<bus::BrokerCore>(std::move(config), *broker_side_, broker_clock());
     broker_armed_ = {};
     arm_broker();
@@ -381,6 +386,8 @@ void World::restart_broker(Duration down) {
     disturbed_until(now_ + down);
     tell("fault: the broker dies");
     ++broker_life_;
+    conduct_noted_ = options_.keys ? broker_->held_against() : std::vector<bus::ConductRow>{};
+    conduct_noted_at_ = broker_clock();
     broker_.reset();
     registered_.clear();
     open_runs_.clear();
@@ -565,6 +572,7 @@ void World::start(std::size_t index, std::uint64_t behind) {
     config.timings = options_.timings;
     config.limits = options_.limits;
     config.seed = rng_.next();
+    config.names_of_keys = options_.keys;
     if (options_.seal)
         config.seal = seal_config(node.name, node.name + " at " + std::to_string(node.index) +
                                                  " in life " + std::to_string(node.life));

@@ -377,6 +377,11 @@ class World {
     /// By the first digits of runs that this life of the broker has seen end.
     std::map<std::string, EndedHere> ended_here_;
     std::uint64_t broker_life_ = 0;
+    /// What the broker that died last held against keys, and when it died.
+    std::vector<bus::ConductRow> conduct_noted_;
+    TimePoint conduct_noted_at_{};
+    /// Until when nodes are held off, by the clock of the brokers, whichever of them has cut them.
+    std::map<std::string, TimePoint> held_until_;
     std::size_t frame_bytes_max_ = 0;  ///< of the broker's present life
     TimePoint broker_armed_{};
     bool broker_served_ = false;  ///< since the last check; who calls the broker arms it afterwards

@@ -55,8 +55,8 @@ void World::watch_broker(Connection& connection, const bus::Frame& frame) {
     const auto known = registered_.find(node.name);
     switch (header.kind) {
         case Kind::welcome:
-            if (options_.keys &&
-                broker_->conduct().held_off(node.name, broker_clock()) > Duration{})
+            if (const auto until = held_until_.find(node.name);
+                until != held_until_.end() && broker_clock() < until->second)
                 violate(node.name + " is welcomed although it is held off");
             return watch_welcome(connection);
         case Kind::pong:
@@ -134,6 +134,9 @@ void World::watch_conduct(std::uint64_t id, const bus::BrokerCounters& before) {
     if (now.cuts != before.cuts) {
         ++coverage_["cut for breaking the protocol"];
         if (!node.hostile) violate(node.name + " was cut, which keeps to the protocol");
+        if (options_.keys)
+            held_until_[node.name] =
+                broker_clock() + broker_->conduct().held_off(node.name, broker_clock());
     }
     connection.breaches += now.breaches - before.breaches;
     if (static_cast<double>(connection.breaches) >

@@ -46,6 +46,7 @@ void BrokerCore::on_bulk_frame(Node& node, const Header& header, Frame& frame, s
             if (node.bulk.out.waiting()) flush(node, now);
             return;
         case Kind::ping: {
+            if (!node.pings.take(1, now)) return note_breach();
             Header pong;
             pong.kind = Kind::pong;
             pong.request = header.request;

@@ -90,6 +90,20 @@ bool BrokerCore::held_off(ConnId from, const std::string& whose, TimePoint now) 
     return true;
 }
 
+/// Whether a connection that is no node's may have sent so many bytes more without HELLO: what was
+/// under way when its session ended, and nothing at all of who is held off. The bytes are counted.
+bool BrokerCore::may_say_nothing(ConnId from, std::size_t bytes, TimePoint now) {
+    if (VFLBUS_PLANTED(breach_not_cut)) return true;
+    Connection& connection = *connections_.find(from);
+    connection.unheard_bytes += bytes;
+    const Limits& l = config_.limits;
+    if (connection.unheard_bytes > std::max(l.hop_window, l.hop_window_max) +
+                                       2 * l.control_allowance + 2 * control_body_bytes_max)
+        return false;
+    if (conduct_.empty()) return true;
+    return conduct_.held_off(who(transport_.identity_of(from).get(), from), now) <= Duration{};
+}
+
 // -- what one key may have in all --------------------------------------------------
 
 const std::set<NodeId>& BrokerCore::nodes_of_key(const std::string& name) const {
@@ -137,16 +151,19 @@ bool BrokerCore::may_have_node(const Identity* key) const {
                              config_.limits.nodes - nodes_.size() - 1);
 }
 
-/// Whether a key has asked more than it may, but for notes. It was told.
+/// Whether a key has asked, or noted, more than it may. It was told.
 bool BrokerCore::asks_too_often(Node& node, const Header& query, TimePoint now) {
     const bool is_note = query.type == static_cast<std::uint16_t>(Question::note);
-    if (!asked_for_rights(node) || node.key == nullptr || is_note) return false;
-    Allowance& own = asking_.try_emplace(node.key->name, questions_of_key, now).first->second;
-    if (own.take(1, now)) return false;
-    send_answer(node, query, broker_node,
-                fail(Errc::too_many,
-                     "the key of " + node.hello.name + " asks too often; ask again in a moment"),
-                now);
+    if (!asked_for_rights(node) || node.key == nullptr) return false;
+    auto& lately = is_note ? noting_ : asking_;
+    const AllowanceLimits& limits = is_note ? notes_of_key : questions_of_key;
+    if (lately.try_emplace(node.key->name, limits, now).first->second.take(1, now)) return false;
+    send_answer(
+        node, query, broker_node,
+        fail(Errc::too_many, "the key of " + node.hello.name +
+                                 (is_note ? " notes runs too often; note them again in a moment"
+                                          : " asks too often; ask again in a moment")),
+        now);
     return true;
 }
 

@@ -19,7 +19,9 @@ BrokerCore::BrokerCore(BrokerConfig config, BrokerTransport& transport, TimePoin
       started_(now),
       last_tick_(now),
       now_(now),
-      looked_around_(now) {}
+      looked_around_(now) {
+    if (!VFLBUS_PLANTED(conduct_not_kept)) conduct_.restore(config_.conduct, now);
+}
 
 BrokerCore::~BrokerCore() = default;
 
@@ -76,7 +78,7 @@ void BrokerCore::on_known_frame(ConnId from, const SessionTable::Sender& sender,
             connections_.forget(from);
         return;
     }
-    if (node == nullptr) return on_frame_of_stranger(from, header, now);
+    if (node == nullptr) return on_frame_of_stranger(from, header, header_bytes + body_bytes, now);
     on_frame_of_node(*node, sender.lane, header, frame, now);
 }
 
@@ -85,8 +87,10 @@ void BrokerCore::count_refused(Errc code) {
     ++refused_[code];
 }
 
-void BrokerCore::on_frame_of_stranger(ConnId from, const Header& header, TimePoint now) {
+void BrokerCore::on_frame_of_stranger(ConnId from, const Header& header, std::size_t bytes,
+                                      TimePoint now) {
     Connection& connection = *connections_.find(from);
+    if (!may_say_nothing(from, bytes, now)) return note_breach();
     if (header.kind == Kind::window && connection.under_way != nullptr) {
         // it was a node's, and will be one's again: what it has read meanwhile counts
         if (!connection.under_way->consumed(header.aux, now)) count_refused(Errc::malformed_frame);
@@ -124,12 +128,8 @@ void BrokerCore::on_frame_of_node(Node& node, Lane lane, const Header& header, F
 
 void BrokerCore::on_control(Node& node, const Header& header, Payload& body, TimePoint now) {
     switch (header.kind) {
-        case Kind::ping: {
-            note_progress(node, header, now);
-            Header pong;
-            pong.request = header.request;
-            return send_control(node, Kind::pong, pong, {}, now);
-        }
+        case Kind::ping:
+            return on_ping(node, header, now);
         case Kind::pong:
             if (node.probe && header.request == node.probe->number) settle_probe(node, true, now);
             return note_progress(node, header, now);
@@ -161,6 +161,14 @@ void BrokerCore::on_control(Node& node, const Header& header, Payload& body, Tim
             return send_error(node, header, Errc::malformed_frame,
                               std::string(name_of(header.kind)) + " is not for the broker", now);
     }
+}
+
+void BrokerCore::on_ping(Node& node, const Header& header, TimePoint now) {
+    if (!node.pings.take(1, now)) return note_breach();
+    note_progress(node, header, now);
+    Header pong;
+    pong.request = header.request;
+    send_control(node, Kind::pong, pong, {}, now);
 }
 
 void BrokerCore::on_bye(Node& node, const Header& header, TimePoint now) {
@@ -253,7 +261,8 @@ void BrokerCore::look_around(TimePoint now) {
     std::erase_if(asked_, [&](const auto& entry) { return now >= entry.second.until; });
     if (now - sizes_noted_ >= std::chrono::seconds(10)) note_sizes(now);
     std::erase_if(spent_, [&](auto& entry) { return entry.second.full(now); });
-    std::erase_if(asking_, [&](auto& entry) { return entry.second.full(now); });
+    for (auto* const lately : {&asking_, &noting_})
+        std::erase_if(*lately, [&](auto& entry) { return entry.second.full(now); });
     conduct_.forget(now);
     for (const ConnId conn : connections_.forget_strangers(now, t.without_hello))
         transport_.close(conn);

@@ -73,6 +73,8 @@ struct BrokerConfig {
     Limits limits{};
     /// What the keys of connections allow; null: this broker has no keys, and asks nobody for one.
     const Access* access = nullptr;
+    /// What the broker before this one held against keys.
+    std::vector<ConductRow> conduct{};
     /// Extensions of HELLO that this broker knows the meaning of.
     ExtensionNumbers understood{};
     Extensions welcome_extensions{};
@@ -142,6 +144,8 @@ class BrokerCore {
     [[nodiscard]] std::size_t most_runs_of_one() const noexcept { return runs_.most_places(); }
     /// Who has broken the protocol lately.
     [[nodiscard]] const Conduct& conduct() const noexcept { return conduct_; }
+    /// The same by name, as of the last call: for the broker that is started after this one.
+    [[nodiscard]] std::vector<ConductRow> held_against() const { return conduct_.rows(now_); }
     /// What it is doing now, for those who watch. Walks over all nodes and runs.
     [[nodiscard]] BrokerSample sample(TimePoint now) const;
     /// Control frames that wait for connections that take no more.
@@ -159,7 +163,9 @@ class BrokerCore {
                   TimePoint now);
     void on_known_frame(ConnId from, const SessionTable::Sender& sender, HeaderFault fault,
                         const Header& header, Frame& frame, TimePoint now);
-    void on_frame_of_stranger(ConnId from, const Header& header, TimePoint now);
+    void on_frame_of_stranger(ConnId from, const Header& header, std::size_t bytes, TimePoint now);
+    [[nodiscard]] bool may_say_nothing(ConnId from, std::size_t bytes, TimePoint now);
+    void on_ping(Node& node, const Header& header, TimePoint now);
     void on_frame_of_node(Node& node, Lane lane, const Header& header, Frame& frame, TimePoint now);
     void on_bye(Node& node, const Header& header, TimePoint now);
     void leave(Node& node, Errc code, TimePoint now);
@@ -300,6 +306,7 @@ class BrokerCore {
     /// Answers the MARKs before which all is consumed.
     void report_consumed(Node& node, Lane lane, TimePoint now);
     [[nodiscard]] bool is_far_behind(const Node& target) const;
+    [[nodiscard]] bool bulk_is_beside(const Node& node, TimePoint now) const noexcept;
     [[nodiscard]] std::uint64_t deferred_max() const noexcept;
     void credit_back(std::vector<HopSender::Left>& left, TimePoint now);
     void flush(Node& node, TimePoint now);
@@ -325,9 +332,11 @@ class BrokerCore {
     std::map<std::uint64_t, AskedOfLedger> asked_of_ledger_;
     LineAllowance refusals_told_;  ///< log lines about keys without a right
     std::vector<ConnId> ended_;    ///< of keys that count no longer: closed at the next look
+    SmallTrafficOfAll small_traffic_;
     Conduct conduct_;
     bool breached_ = false;                    ///< by the frame that is being worked on
     std::map<std::string, Allowance> asking_;  ///< by keys that have asked lately
+    std::map<std::string, Allowance> noting_;  ///< by keys whose masters have noted runs lately
     WaitingRuns waiting_;
     EndedRuns ended_runs_;
     std::uint64_t next_token_ = 1;

@@ -14,6 +14,18 @@ std::string taken(const std::string& name) {
            "--rank or --name";
 }
 
+/// What a node says of itself, as the value of a pair in a line of the log: in quotes where it
+/// could be taken for more than that.
+std::string as_value(const std::string& text) {
+    if (text.find_first_of(" \"=") == std::string::npos && !text.empty()) return text;
+    std::string quoted = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\') quoted += '\\';
+        quoted += c;
+    }
+    return quoted + "\"";
+}
+
 }  // namespace
 
 void BrokerCore::on_hello(ConnId from, const Node* known, const Header& header, const Payload& body,
@@ -158,7 +170,8 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number,
     }
     const bool known = slot != nullptr;
     if (!known) {
-        slot = std::make_unique<Node>(id, config_.limits, tokens_);
+        slot = std::make_unique<Node>(id, config_.limits, tokens_, pings_of_node(config_.timings),
+                                      now);
         slot->first_seen = now;
     }
     Node& node = *slot;
@@ -181,8 +194,9 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number,
                  encode_sentence("a younger process has taken over the name " + hello.name));
     }
     begin_session(node, std::move(hello), from, now);
-    log("node up name=" + node.hello.name + " role=" + node.hello.role + " version=" +
-        node.hello.version + key_text(node.key.get()) + (same_process ? " again=true" : ""));
+    log("node up name=" + node.hello.name + " role=" + as_value(node.hello.role) +
+        " version=" + as_value(node.hello.version) + key_text(node.key.get()) +
+        (same_process ? " again=true" : ""));
     welcome(node, hello_number, now);
     if (!probe) return;
     if (node.conn != 0) return ask_for_life(node, std::move(*probe), now);

@@ -80,8 +80,9 @@ void BrokerCore::route(Node& node, Lane lane, const Header& header, Frame& frame
     HopSender& out = bulk ? target.bulk.out : target.out;
     if (bulk) {
         target.bulk.small_traffic.bulk_moves(header.run);
-        out.narrow(target.bulk.small_traffic.present(now));
+        out.narrow(bulk_is_beside(target, now));
     } else if (lane == Lane::main) {
+        small_traffic_.seen(header.run, header.body_bytes, now);
         target.bulk.small_traffic.seen(header.run, header.body_bytes, now);
     }
     NodeSink sink(transport_, bulk ? target.bulk.conn : target.conn);
@@ -107,6 +108,12 @@ bool BrokerCore::is_far_behind(const Node& target) const {
     const std::uint64_t most = config_.limits.broker_queue;
     if (queued > most) return true;
     return queued > most / 16 && queued_for_account(target) > 2 * most;
+}
+
+/// Whether small messages of another run need this machine while it sends bulk to the node.
+bool BrokerCore::bulk_is_beside(const Node& node, TimePoint now) const noexcept {
+    const SmallTraffic& own = node.bulk.small_traffic;
+    return own.present(now) || small_traffic_.beside(own.bulk_run(), now);
 }
 
 /// The windows of both connections of a node, and the frames that cross their lines.
@@ -274,7 +281,7 @@ void BrokerCore::flush(Node& node, TimePoint now) {
     if (result == SendResult::gone) disconnect(node, Ended::connection, now);
     if (node.bulk.conn != 0) {
         NodeSink bulk(transport_, node.bulk.conn);
-        node.bulk.out.narrow(node.bulk.small_traffic.present(now));
+        node.bulk.out.narrow(bulk_is_beside(node, now));
         if (node.bulk.out.flush(bulk, now, left_) == SendResult::gone)
             lose_bulk(node, Ended::connection, now);
     }

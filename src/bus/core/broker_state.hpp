@@ -50,6 +50,14 @@ inline constexpr AllowanceLimits announcements{.most = announcements_at_once,
 
 inline constexpr AllowanceLimits questions_of_key{.most = questions_of_key_at_once,
                                                   .per_second = questions_of_key_per_second};
+inline constexpr AllowanceLimits notes_of_key{.most = notes_of_key_at_once,
+                                              .per_second = notes_of_key_per_second};
+
+/// Of a node that beats as it is told to: several times as many as that takes.
+inline AllowanceLimits pings_of_node(const Timings& timings) noexcept {
+    const double beat_s = std::chrono::duration<double>(timings.heartbeat).count();
+    return {.most = pings_at_once, .per_second = std::max(pings_per_second, 4 / beat_s)};
+}
 
 /// Another process that claims a name, while the one that has it is asked for a sign of life.
 struct BrokerProbe {
@@ -78,14 +86,17 @@ struct BrokerNode {
         SmallTraffic small_traffic;
     };
 
-    BrokerNode(NodeId node_id, const Limits& limits, MarkTokens& tokens)
+    BrokerNode(NodeId node_id, const Limits& limits, MarkTokens& tokens,
+               const AllowanceLimits& pings_allowed, TimePoint now)
         : id(node_id),
+          pings(pings_allowed, now),
           out(tokens, {broker_node, id}, limits, limits.mark_every, waiting_control_limits),
           bulk(HopSender(tokens, {broker_node, id}, limits,
                          std::min<std::uint64_t>(limits.mark_every, bulk_chunk_bytes),
                          waiting_control_limits)) {}
 
     NodeId id;
+    Allowance pings;  ///< that it may send
     Hello hello;
     std::shared_ptr<const Identity> key;  ///< of its connection; null: nothing is known of it
     ConnId conn = 0;                      ///< 0: not connected

@@ -2,7 +2,24 @@
 
 #include <algorithm>
 
+#include "base/assert.hpp"
+
 namespace vflbus::bus {
+
+void Conduct::restore(std::span<const ConductRow> rows, TimePoint now) {
+    VFLBUS_ASSERT(entries_.empty(), "what was held against keys is restored before anything else");
+    for (const ConductRow& row : rows) {
+        if (entries_.size() >= conduct_entries_max) return;
+        const Duration quiet = std::max(row.quiet, Duration{});
+        if (row.held_off <= Duration{} && quiet > forgiven_after) continue;
+        Entry entry{Allowance(breaches_borne, now)};
+        entry.breaches = row.breaches;
+        entry.cuts = row.cuts;
+        entry.until = now + std::clamp(row.held_off, Duration{}, longest_hold_off);
+        entry.last = now - std::min<Duration>(quiet, forgiven_after);
+        entries_.emplace(row.who, entry);
+    }
+}
 
 bool Conduct::breach(const std::string& who, TimePoint now) {
     auto found = entries_.find(who);
@@ -47,7 +64,8 @@ std::vector<ConductRow> Conduct::rows(TimePoint now) const {
     std::vector<ConductRow> rows;
     rows.reserve(entries_.size());
     for (const auto& [who, entry] : entries_)
-        rows.push_back({who, entry.breaches, entry.cuts, std::max(Duration{}, entry.until - now)});
+        rows.push_back({who, entry.breaches, entry.cuts, std::max(Duration{}, entry.until - now),
+                        std::max(Duration{}, now - entry.last)});
     return rows;
 }
 

@@ -5,10 +5,12 @@
 // sense as fast as the network carries them, and who is only cut comes back in the next moment. So
 // what breaks the protocol is counted by whom it comes from, not by connection: who passes the
 // bound is cut, and kept out for a second; the next time for two, then four, up to ten minutes. Who
-// has behaved for an hour after that begins anew.
+// has behaved for an hour after that begins anew. A broker that is started again goes on from what
+// the one before it has noted: to have it restarted is no way out.
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,10 +34,14 @@ struct ConductRow {
     std::uint64_t breaches = 0;  ///< frames that broke the protocol
     std::uint64_t cuts = 0;      ///< how often it was cut for them
     Duration held_off{};         ///< how long it is still kept out; 0: it may come
+    Duration quiet{};            ///< how long ago its last breach was
 };
 
 class Conduct {
   public:
+    /// What a broker before this one held against keys; of each it is not held off for longer, and
+    /// not remembered for longer, than had it gone on. Precondition: nothing is remembered yet.
+    void restore(std::span<const ConductRow> rows, TimePoint now);
     /// One frame of `who` has broken the protocol. True: it is one too many, and `who` is held off
     /// from now on.
     [[nodiscard]] bool breach(const std::string& who, TimePoint now);

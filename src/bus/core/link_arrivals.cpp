@@ -117,14 +117,16 @@ bool LinkCore::begin_body(Run& run, NodeId from, IncomingBody& body, BodyName na
         if (body.large()) grant(run, from, name, credit_all);
         return true;
     }
-    begin_opening(run, run.peers.at(from), body, header);
-    if (!body.has_room() && waiting_.empty() && !body.waits && in_turn(run.peers.at(from), name))
-        if (BodyRoom room = budget_.take(from, body.total())) body.take_room(std::move(room));
-    if (!body.holds_room() && !body.keep_unasked(from, unasked_, config_.limits.credit_first))
+    const Peer& peer = run.peers.at(from);
+    const NodeId payer = peer.payer();
+    begin_opening(run, peer, body, header);
+    if (!body.has_room() && waiting_.empty() && !body.waits && in_turn(peer, name))
+        if (BodyRoom room = budget_.take(payer, body.total())) body.take_room(std::move(room));
+    if (!body.holds_room() && !body.keep_unasked(payer, unasked_, config_.limits.credit_first))
         return false;
     if (!body.has_room() && !body.waits) {
         body.waits = true;
-        waiting_.push_back({run.id, run.term, from, name, 0});
+        waiting_.push_back({run.id, run.term, from, payer, name, 0});
     }
     if (body.holds_room()) {
         body.grant_first(part_bytes, share_bytes());
@@ -152,8 +154,7 @@ bool LinkCore::assemble(Run& run, NodeId from, IncomingBody& body, BodyName name
 
 void LinkCore::deliver_in_order(Run& run, NodeId from, Peer& peer) {
     for (auto it = peer.requests.find(peer.next_expected);
-         it != peer.requests.end() && it->second.complete() &&
-         peer.at_user.size() < outstanding_requests_max;
+         it != peer.requests.end() && it->second.complete() && peer.at_user.may_have_one_more();
          it = peer.requests.find(peer.next_expected)) {
         const std::uint64_t number = peer.next_expected++;
         IncomingBody body = std::move(it->second);
@@ -282,11 +283,11 @@ void LinkCore::serve_waiting() {
                 ++i;
                 continue;
             }
-            if (budget_.over_share(waiting.from, body->total())) {
+            if (budget_.over_share(waiting.payer, body->total())) {
                 ++i;  // its sender holds its share already, and nobody else has to wait for that
                 continue;
             }
-            BodyRoom room = budget_.take(waiting.from, body->total());
+            BodyRoom room = budget_.take(waiting.payer, body->total());
             if (room == nullptr) {
                 if (waiting.passed >= passed_max) return;
                 ++i;
@@ -321,7 +322,7 @@ void LinkCore::take_back_room() {
     if (budget_.bodies() == 0) return;
     const auto wanted_from = [&](NodeId holder) {
         return std::any_of(waiting_.begin(), waiting_.end(), [&](const Waiting& waiting) {
-            return waiting.from == holder || !budget_.holds(waiting.from);
+            return waiting.payer == holder || !budget_.holds(waiting.payer);
         });
     };
     bool freed = false;
@@ -331,7 +332,7 @@ void LinkCore::take_back_room() {
             peer.arrived_before = peer.arrived_bytes;
             const bool idle = came < chunk_bytes_min && peer.holds_room();
             peer.idle_beats = idle ? peer.idle_beats + 1 : 0;
-            if (peer.idle_beats < idle_beats_max || !wanted_from(node)) continue;
+            if (peer.idle_beats < idle_beats_max || !wanted_from(peer.payer())) continue;
             peer.forget_arriving();
             freed = true;
         }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/assert.hpp"
+#include "base/node_names.hpp"
 #include "base/planted.hpp"
 #include "bus/core/link_state.hpp"
 
@@ -685,9 +686,30 @@ void LinkCore::decline(const Header& open, Errc code, std::string sentence) {
 
 /// Notes which process has the name of a peer. When it is another one than before, what the earlier
 /// one was asked has failed, and what it had asked is forgotten.
+/// The account of the node's key; where names are not those of keys, that of the node alone.
+std::shared_ptr<LinkCore::Account> LinkCore::account_of(NodeId node, const std::string& name) {
+    const bool of_key = config_.names_of_keys && node_id_of(name) == node;
+    const NodeId id = of_key ? node_id_of(without_suffix(name)) : node;
+    if (auto known = accounts_[id].lock()) return known;
+    if (accounts_.size() > 2 * accounts_swept_ + 64) {
+        std::erase_if(accounts_, [](const auto& entry) { return entry.second.expired(); });
+        accounts_swept_ = accounts_.size();
+    }
+    auto account = std::make_shared<Account>();
+    account->id = id;
+    accounts_[id] = account;
+    return account;
+}
+
+LinkCore::Peer& LinkCore::peer_of(Run& run, NodeId node, const std::string& name) {
+    Peer& peer = run.peers[node];
+    if (peer.at_user.account() == nullptr) peer.at_user.belong_to(account_of(node, name));
+    return peer;
+}
+
 LinkCore::Peer& LinkCore::know_process(Run& run, NodeId node, const std::string& name,
                                        std::uint64_t incarnation) {
-    Peer& peer = run.peers[node];
+    Peer& peer = peer_of(run, node, name);
     const bool restarted = peer.incarnation != 0 && peer.incarnation != incarnation &&
                            !VFLBUS_PLANTED(restart_not_noticed);
     peer.incarnation = incarnation;
@@ -748,7 +770,7 @@ void LinkCore::on_peer(const Header& header, const Payload& body, TimePoint now)
         event.reason = down->code;
         event.silent_ms = down->silent_ms;
         if (header.term == run->term) {
-            Peer& peer = run->peers[event.node];
+            Peer& peer = peer_of(*run, event.node, event.name);
             peer.down = true;
             peer.forget_arriving();
             serve_waiting();

@@ -71,6 +71,9 @@ struct LinkConfig {
     ExtensionNumbers understood{};
     /// Null: runs and questions of this node are not sealed, and it takes no part in sealed ones.
     std::shared_ptr<const SealConfig> seal{};
+    /// Nodes have the names of their keys, or names that are made of them: what all nodes of one
+    /// key may cost this node is counted together. False: nobody knows whose a name is.
+    bool names_of_keys = false;
 };
 
 // -- what a link tells its user ---------------------------------------------------
@@ -290,6 +293,8 @@ class LinkCore {
     struct Answer;
     struct PeerSeal;
     struct Invited;
+    struct Account;
+    class AtUser;
     struct Peer;
     struct Run;
     /// How a run ended whose OPEN this node had not answered yet.
@@ -309,6 +314,7 @@ class LinkCore {
         RunId run;
         std::uint32_t term = 0;
         NodeId from;
+        NodeId payer;  ///< whom it is counted for
         BodyName name;
         unsigned passed = 0;  ///< how often others were let past it
     };
@@ -331,6 +337,8 @@ class LinkCore {
     void decline_earlier(const Run& run, const Header& open);
     void decline(const Header& open, Errc code, std::string sentence);
     void forget_process(Run& run, NodeId node, Peer& peer, const std::string& name);
+    [[nodiscard]] std::shared_ptr<Account> account_of(NodeId node, const std::string& name);
+    Peer& peer_of(Run& run, NodeId node, const std::string& name);
     Peer& know_process(Run& run, NodeId node, const std::string& name, std::uint64_t incarnation);
     void on_request(const Header& header, const Payload& body, TimePoint now);
     void on_reply(const Header& header, const Payload& body, TimePoint now);
@@ -447,6 +455,8 @@ class LinkCore {
     std::map<RunId, Run> runs_;
     std::map<RunId, Invited> invited_;
     std::deque<ClosedRun> closed_;  ///< the oldest first
+    std::map<NodeId, std::weak_ptr<Account>> accounts_;  ///< of peers, by the name of their key
+    std::size_t accounts_swept_ = 0;                     ///< how many were in use at the last look
     std::deque<LinkEvent> events_;
     std::unique_ptr<LinkSeal> seal_;  ///< null: nothing is sealed
     LinkQuestions questions_;

@@ -70,13 +70,14 @@ void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t numbe
     const auto peer = run->peers.find(dst);
     if (peer == run->peers.end()) return;
     time_ = now;
-    const bool was_at_user = peer->second.at_user.erase(number) != 0;
+    const bool was_at_user = peer->second.at_user.erase(number);
     const auto slot = peer->second.answers.find(number);
     if (slot != peer->second.answers.end() && !slot->second.out.exists()) {
         Answer& answer = slot->second;
         // It is kept until the asker says that it has it, which an asker may never say. So the
         // answers of a node have a budget; an error takes the place of one that does not fit.
-        if ((flags & flag::error) == 0) answer.room = kept_replies_.take(dst, body.size());
+        if ((flags & flag::error) == 0)
+            answer.room = kept_replies_.take(peer->second.payer(), body.size());
         if ((flags & flag::error) == 0 && answer.room == nullptr) {
             flags = flag::error;
             body = encode(Ending{Errc::too_many, no_room_for_answer(body.size())});

@@ -34,7 +34,7 @@ void LinkCore::open_run(const RunId& run, std::uint32_t term, Open open, TimePoi
     entry.announcement = encode(open);
     if (seal_) entry.open_digest = hash256(entry.announcement);
     for (const Participant& participant : open.participants)
-        entry.peers[node_id_of(participant.name)];
+        (void)peer_of(entry, node_id_of(participant.name), participant.name);
     announce(entry, now);
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "base/assert.hpp"
 #include "bus/core/link_core.hpp"
 #include "bus/wire/frame.hpp"
 
@@ -51,6 +52,53 @@ struct LinkCore::Invited {
     TimePoint ask_at{};
 };
 
+/// What this node bears of one key, whatever names its nodes have: docs/protocol.md, section 10.
+struct LinkCore::Account {
+    NodeId id;                ///< of the node that is called as the key
+    std::size_t at_user = 0;  ///< requests that the user has and has not answered
+};
+
+/// Requests of one peer that the user has and has not answered, counted for its account as long as
+/// they are here.
+class LinkCore::AtUser {
+  public:
+    AtUser() = default;
+    ~AtUser() { clear(); }
+    AtUser(const AtUser&) = delete;
+    AtUser& operator=(const AtUser&) = delete;
+
+    /// Precondition: no requests are here.
+    void belong_to(std::shared_ptr<Account> account) {
+        VFLBUS_ASSERT(numbers_.empty(), "requests are counted for the account that they came from");
+        account_ = std::move(account);
+    }
+    [[nodiscard]] const Account* account() const noexcept { return account_.get(); }
+    /// Whether one more may be handed over: of one peer as many as it may have open, of all nodes
+    /// of its key a few times that. Who has none may always have one: whatever others of the key
+    /// leave unanswered, each of its nodes gets on.
+    [[nodiscard]] bool may_have_one_more() const noexcept {
+        return numbers_.empty() || (numbers_.size() < outstanding_requests_max &&
+                                    account_->at_user < outstanding_of_key_max);
+    }
+    void insert(std::uint64_t number) {
+        if (numbers_.insert(number).second) ++account_->at_user;
+    }
+    /// False: it was not here.
+    bool erase(std::uint64_t number) {
+        if (numbers_.erase(number) == 0) return false;
+        --account_->at_user;
+        return true;
+    }
+    void clear() noexcept {
+        if (account_ != nullptr) account_->at_user -= numbers_.size();
+        numbers_.clear();
+    }
+
+  private:
+    std::set<std::uint64_t> numbers_;
+    std::shared_ptr<Account> account_;
+};
+
 struct LinkCore::Peer {
     std::uint64_t incarnation = 0;  ///< 0: not known yet
     bool down = false;
@@ -73,7 +121,7 @@ struct LinkCore::Peer {
     std::map<std::uint64_t, Answer> answers;  ///< handed over, and what we said
     /// Requests that the user has and has not answered. There are no more than a peer may have
     /// open, even if it says in `answered_below` that they were answered.
-    std::set<std::uint64_t> at_user;
+    AtUser at_user;
     // -- bodies on their way from it
     std::uint64_t arrived_bytes = 0;   ///< of bodies, so far
     std::uint64_t arrived_before = 0;  ///< the same at the last heartbeat
@@ -85,6 +133,8 @@ struct LinkCore::Peer {
     /// No request of `pending` is due before that: where the peer stands among the deadlines.
     TimePoint look_at = TimePoint::max();
 
+    /// Whom its bodies are counted for.
+    [[nodiscard]] NodeId payer() const noexcept { return at_user.account()->id; }
     [[nodiscard]] std::uint64_t answered_below() const {
         return pending.empty() ? next_request : pending.begin()->first;
     }

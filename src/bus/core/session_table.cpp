@@ -42,6 +42,7 @@ std::unique_ptr<UnderWay> SessionTable::claim(ConnId conn, BrokerNode& node, Lan
     if (!is_new) --strangers_;
     connection.node = &node;
     connection.lane = lane;
+    connection.unheard_bytes = 0;
     last_conn_ = 0;
     last_ = {};
     return std::exchange(connection.under_way, nullptr);
@@ -56,6 +57,7 @@ bool SessionTable::release(ConnId conn, UnderWay under_way, TimePoint now) {
     connection->node = nullptr;
     connection->lane = Lane::main;
     connection->since = now;
+    connection->unheard_bytes = 0;
     connection->under_way = std::make_unique<UnderWay>(std::move(under_way));
     if (++strangers_ <= anonymous_connections_max) return true;
     forget(conn);

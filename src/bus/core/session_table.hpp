@@ -44,6 +44,7 @@ struct Connection {
     Lane lane = Lane::main;
     Allowance answers{stranger_answers, since};  ///< to frames of a stranger
     Allowance breaches{breaches_borne, since};   ///< where nobody can say whose connection it is
+    std::uint64_t unheard_bytes = 0;             ///< of a stranger's: that were sent without HELLO
     bool cut = false;  ///< it is being closed: what still comes is not looked at, nobody claims it
     /// Of a stranger's that was a node's before: what was sent on it and is not proved to be read,
     /// for the node that claims it next.

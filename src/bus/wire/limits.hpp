@@ -29,6 +29,8 @@ inline constexpr std::size_t nodes_max = 4096;
 inline constexpr std::size_t runs_max = 1024;
 inline constexpr std::size_t participants_max = 4096;
 inline constexpr std::size_t outstanding_requests_max = 16;
+/// Unanswered at one node, of all nodes of a key: beyond that, each of them one.
+inline constexpr std::size_t outstanding_of_key_max = 64;
 inline constexpr std::uint64_t hop_window_bytes_min = 512u << 10;
 inline constexpr std::uint64_t hop_window_bytes_max = 16u << 20;
 // a sender sends a MARK after so many bytes
@@ -85,6 +87,9 @@ inline constexpr double announcements_per_second = 16'384;
 // answers to a connection that has not said HELLO
 inline constexpr double stranger_answers_at_once = 64;
 inline constexpr double stranger_answers_per_second = 8;
+/// PING of one connection of a node: some for each beat.
+inline constexpr double pings_at_once = 256;
+inline constexpr double pings_per_second = 64;
 inline constexpr std::size_t queries_max = 16;  ///< unanswered, per asker
 /// Of what CLOSE has sealed for one participant, and for all of them.
 inline constexpr std::size_t sealed_ending_bytes_max = 4096 + 64;
@@ -93,7 +98,10 @@ inline constexpr std::size_t queries_of_key_max = 64;  ///< the same of all who 
 inline constexpr double questions_of_key_at_once = 256;
 inline constexpr double questions_of_key_per_second = 64;
 inline constexpr std::size_t noted_runs_max = 16'384;  ///< runs that wait at serving masters
-inline constexpr int query_memory_s = 60;              ///< the broker passes answers on for so long
+/// A master that comes back notes all that wait at it.
+inline constexpr double notes_of_key_at_once = noted_runs_max;
+inline constexpr double notes_of_key_per_second = 256;
+inline constexpr int query_memory_s = 60;  ///< the broker passes answers on for so long
 inline constexpr int query_again_s = 1;  ///< and a repeated question after so long at the earliest
 inline constexpr std::size_t query_body_bytes_max = 128u << 10;
 inline constexpr std::size_t answer_body_bytes_max = 256u << 10;

@@ -265,6 +265,8 @@ class BrokerLoopImpl final : public BrokerLoop {
             if (ready[3].revents != 0) pass_answers();
         }
         core_.shutdown("the broker has ended");
+        conduct_noted_at_ = {};
+        note_conduct(clock_now());
     }
 
   private:
@@ -363,7 +365,7 @@ class BrokerLoopImpl final : public BrokerLoop {
             return;
         conduct_noted_ = core_.conduct().changes();
         conduct_noted_at_ = now;
-        gate_->note_conduct(core_.conduct().rows(now));
+        gate_->note_conduct(core_.held_against());
     }
 
     void pass_answers() {
@@ -411,14 +413,15 @@ class BrokerLoopImpl final : public BrokerLoop {
     }
 
     static BrokerConfig config_of(const Timings& timings, const Limits& limits, Ledger* ledger,
-                                  const Access* access) {
+                                  const Gate* gate) {
         BrokerConfig config;
         config.timings = timings;
         config.limits = limits;
         config.version = VFLBUS_VERSION;
         random_bytes(config.secret);
         config.ledger = ledger;
-        config.access = access;
+        config.access = gate;
+        if (gate != nullptr) config.conduct = gate->conduct_before();
         config.tells_clock = true;
         config.wall_ms = [](TimePoint at) {
             const auto then =

@@ -1,5 +1,6 @@
 #include "bus/zmq/conduct_file.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 
@@ -22,11 +23,15 @@ std::filesystem::path conduct_path(const std::filesystem::path& directory) {
 }
 
 std::string conduct_text(std::span<const ConductRow> rows, Seconds now) {
-    std::string text = "# what the running broker holds against keys; written by it\n";
+    const auto whole = [](Duration time) {
+        return std::chrono::ceil<std::chrono::seconds>(time).count();
+    };
+    std::string text =
+        "# what the broker holds against keys; written by it, and read at its start\n";
     for (const ConductRow& row : rows) {
         text += row.who + " breaches=" + std::to_string(row.breaches) +
-                " cut=" + std::to_string(row.cuts);
-        const auto left = std::chrono::ceil<std::chrono::seconds>(row.held_off).count();
+                " cut=" + std::to_string(row.cuts) + " last=" + date_text(now - whole(row.quiet));
+        const auto left = whole(row.held_off);
         if (left > 0) text += " until=" + date_text(now + left);
         text += "\n";
     }
@@ -51,12 +56,26 @@ std::vector<NotedConduct> parse_conduct(std::string_view text) {
                 noted.breaches = number_of(value("breaches="));
             else if (word.starts_with("cut="))
                 noted.cuts = number_of(value("cut="));
+            else if (word.starts_with("last="))
+                noted.last = parse_date(value("last=")).value_or(0);
             else if (word.starts_with("until="))
                 noted.until = parse_date(value("until=")).value_or(0);
         }
         if (noted.breaches > 0) all.push_back(std::move(noted));
     }
     return all;
+}
+
+std::vector<ConductRow> rows_of(std::span<const NotedConduct> noted, Seconds now) {
+    std::vector<ConductRow> rows;
+    rows.reserve(noted.size());
+    for (const NotedConduct& one : noted)
+        // a clock that was set back, or a line that somebody has changed, costs nobody more than
+        // the longest hold-off: see Conduct::restore
+        rows.push_back({one.name, one.breaches, one.cuts,
+                        std::chrono::seconds(std::clamp<Seconds>(one.until - now, 0, 1'000'000)),
+                        std::chrono::seconds(std::clamp<Seconds>(now - one.last, 0, 1'000'000))});
+    return rows;
 }
 
 }  // namespace vflbus::bus

@@ -109,6 +109,10 @@ class GateImpl final : public Gate {
         ending_ = true;
         wake_.ring();
         thread_.join();
+        try {
+            write_conduct();
+        } catch (const std::exception&) {  // there is nobody left to be told
+        }
     }
 
     std::shared_ptr<const Allowed> entry(const std::string& fingerprint) const override {
@@ -136,6 +140,11 @@ class GateImpl final : public Gate {
         if (!own.take(1, now) || !enrolments_.take(1, now)) return;
         waiting_.push_back(std::move(request));
         wake_.ring();
+    }
+    std::vector<ConductRow> conduct_before() const override {
+        const auto text = read_file(conduct_path(directory_));
+        if (!text) return {};  // nothing was noted yet
+        return rows_of(parse_conduct(*text), wall_seconds());
     }
     void note_conduct(std::vector<ConductRow> rows) override {
         const std::lock_guard held(lock_);

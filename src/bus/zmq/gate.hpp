@@ -60,6 +60,8 @@ class Gate : public Access {
     /// What is to be sent to parties that have said ENROL, and then their connections are closed.
     [[nodiscard]] virtual std::vector<EnrolFrame> enrol_answers() = 0;
 
+    /// What the broker before this one held against keys, as it has noted it there.
+    [[nodiscard]] virtual std::vector<ConductRow> conduct_before() const = 0;
     /// What is held against keys now, for `vflbus members`: written beside the list, where that
     /// can be done, by the gate's own thread.
     virtual void note_conduct(std::vector<ConductRow> rows) = 0;

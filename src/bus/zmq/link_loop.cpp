@@ -336,6 +336,7 @@ Result<std::unique_ptr<LinkLoop>> LinkLoop::create(std::shared_ptr<Context> cont
         if (const auto good = check_keys(*address, keys, config.hello.name); !good)
             return tl::unexpected(good.error());
     }
+    config.names_of_keys = address->transport == Address::Transport::tcp && keys.given();
     auto seal = sealing(*address, keys, config.hello.name);
     if (!seal) return tl::unexpected(seal.error());
     config.seal = std::move(*seal);

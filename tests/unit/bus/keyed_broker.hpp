@@ -73,13 +73,20 @@ struct Keyed : BrokerFixture {
         access.allow("bob " + fingerprint('D'));
         access.allow("apps " + fingerprint('E') + " role=node");
         keyed.inner = &router;
+        begin(ledger, {}, start);
+    }
+
+    void begin(Ledger* ledger, std::vector<ConductRow> conduct, TimePoint at) {
         BrokerConfig c = config();
         c.access = &access;
         c.ledger = ledger;
         c.log = [this](const std::string& line) { lines.push_back(line); };
-        core.emplace(std::move(c), keyed, start);
+        c.conduct = std::move(conduct);
+        core.emplace(std::move(c), keyed, at);
         addressed = &*core;
     }
+    /// The broker ends, and another one goes on from what it has noted.
+    void restart() { begin(nullptr, core->held_against(), now); }
 
     /// The connection of that name has this key.
     void key(const std::string& connection, const std::string& name, char letter) {

@@ -3,6 +3,8 @@
 
 #include <functional>
 #include <set>
+#include <utility>
+#include <vector>
 
 #include "keyed_broker.hpp"
 
@@ -217,6 +219,18 @@ TEST_CASE("what a key has the right to is done", "[access]") {
           }) == 1);
 }
 
+TEST_CASE("what a node says of itself adds no pair to a line of the log", "[access]") {
+    Keyed k;
+    k.key("rival", "rival", 'R');
+    Hello hello = Keyed::as("rival", "master");
+    hello.version = "0.1.0 key=" + fingerprint('M') + " \"";
+    k.hello_on("rival", hello);
+    (void)k.expect(Kind::welcome).to("rival");
+    REQUIRE_FALSE(k.lines.empty());
+    CHECK(k.lines.back() == "node up name=rival role=master version=\"0.1.0 key=" +
+                                fingerprint('M') + " \\\"\" key=" + fingerprint('R'));
+}
+
 TEST_CASE("runs and nodes that a key may not see are not named", "[access]") {
     Keyed k;
     k.all_enter();
@@ -316,6 +330,57 @@ TEST_CASE("a key that counts no longer is heard no longer", "[access]") {
         k.request("member-0", "master", 100);
         (void)k.expect(Kind::request).to("master");
     }
+}
+
+TEST_CASE("about a run that is not theirs, all hear the same as of one that is not there",
+          "[access]") {
+    using Heard = std::vector<std::pair<Kind, std::uint64_t>>;
+    const auto say = [](const std::string& who, Kind kind, std::uint8_t run) {
+        Keyed k;
+        k.all_enter();
+        k.tick(std::chrono::seconds(60));  // nobody comes back any more with a run of its own
+        for (const std::string& name : {std::string("rival"), std::string("member-1"), alice})
+            k.ping(name);
+        k.ping("master");
+        k.ping("member-0");
+        k.router.frames.clear();
+        const Keyed::State before = k.state();
+        Header header = k.data_header(kind, who, "member-0", run_of(run), 1);
+        Bytes body;
+        if (kind == Kind::close) body = encode(Ending{Errc::ok, "done"});
+        if (kind == Kind::join)
+            body = encode(
+                Join{who, who == "rival" ? "master" : "member", 1, 1, {}, "0.1.0", Errc::ok, ""});
+        if (kind == Kind::close || kind == Kind::join || kind == Kind::credit) {
+            header = Header{};
+            header.kind = kind;
+            header.src = node_id_of(who);
+            header.run = run_of(run);
+            header.term = 1;
+            if (kind == Kind::credit) {
+                header.dst = node_id_of("member-0");
+                header.request = 1;
+                header.aux = 1'000'000;
+            }
+        }
+        k.frame(k.conn(who), header, std::move(body));
+        CHECK(k.state() == before);
+        Heard heard;
+        for (const SentFrame& sent : k.router.frames) {
+            CHECK(sent.to == k.conn(who));
+            heard.emplace_back(sent.header.kind, sent.header.aux);
+        }
+        return heard;
+    };
+    int attempts = 0;
+    for (const std::string& who : {std::string("rival"), std::string("member-1"), alice})
+        for (const Kind kind :
+             {Kind::request, Kind::reply, Kind::credit, Kind::close, Kind::join}) {
+            CAPTURE(who, name_of(kind));
+            CHECK(say(who, kind, 1) == say(who, kind, 9));
+            ++attempts;
+        }
+    CHECK(attempts == 15);
 }
 
 TEST_CASE("who is refused without end costs a bounded number of lines", "[access]") {

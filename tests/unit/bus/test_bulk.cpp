@@ -57,6 +57,34 @@ struct BulkLink : LinkFixture {
 
 // -- the sender ------------------------------------------------------------------------
 
+TEST_CASE("small messages of other runs count wherever they go") {
+    const auto run = [](std::uint8_t n) {
+        RunId id;
+        id.bytes.fill(n);
+        return id;
+    };
+    SmallTrafficOfAll all;
+    TimePoint now{std::chrono::hours(1)};
+    CHECK_FALSE(all.beside(run(1), now));
+    all.seen(run(1), 100, now);
+    CHECK_FALSE(all.beside(run(1), now));  // its own do not make it wait
+    CHECK(all.beside(run(2), now));
+    now += milliseconds(20);
+    all.seen(run(2), 100, now);
+    CHECK(all.beside(run(1), now));
+    CHECK(all.beside(run(2), now));
+    now += milliseconds(20);
+    all.seen(run(2), 100, now);
+    CHECK(all.beside(run(2), now));
+    now += milliseconds(20);  // those of run 1 are too long ago
+    CHECK_FALSE(all.beside(run(2), now));
+    CHECK(all.beside(run(1), now));
+    now += milliseconds(60);
+    CHECK_FALSE(all.beside(run(1), now));
+    all.seen(run(3), credit_free_bytes + 1, now);  // no small one
+    CHECK_FALSE(all.beside(run(1), now));
+}
+
 TEST_CASE_METHOD(BulkLink, "a body of up to 256 KiB needs no second connection") {
     own_run();
     ask(bulk_lead_bytes);

@@ -98,6 +98,121 @@ TEST_CASE("conduct of any number of keys takes a bounded room", "[conduct]") {
     CHECK(conduct.rows(TimePoint{}).size() == conduct_entries_max);
 }
 
+TEST_CASE("what is held against keys outlives the broker, and no longer than it should",
+          "[conduct]") {
+    Conduct before;
+    TimePoint now{};
+    (void)before.breach("b", now);
+    now += std::chrono::minutes(30);
+    for (int times = 0; times < 5; ++times) {
+        now += before.held_off("a", now);
+        while (!before.breach("a", now)) {
+        }
+    }
+    REQUIRE(before.held_off("a", now) == 16 * first_hold_off);
+
+    SECTION("at once") {
+        Conduct after;
+        after.restore(before.rows(now + seconds(5)), now + seconds(5));
+        CHECK(after.held_off("a", now + seconds(5)) == 11 * first_hold_off);
+        CHECK(after.cuts("a") == 5);
+        CHECK(after.rows(now).size() == 2);
+        // what is forgiven after an hour is so an hour after it was done
+        after.forget(now + std::chrono::minutes(31));
+        CHECK(after.rows(now).size() == 1);
+        const TimePoint later = now + seconds(20);
+        while (!after.breach("a", later)) {
+        }
+        CHECK(after.held_off("a", later) == 32 * first_hold_off);
+    }
+    SECTION("what somebody has written there keeps nobody out for ever") {
+        Conduct after;
+        const std::vector<ConductRow> odd{
+            {"a", 1, UINT64_MAX, std::chrono::hours(10'000), -seconds(9)}};
+        after.restore(odd, now);
+        CHECK(after.held_off("a", now) == longest_hold_off);
+        after.forget(now + longest_hold_off + forgiven_after + seconds(1));
+        CHECK(after.empty());
+    }
+    SECTION("of any number of lines a bounded room is taken") {
+        std::vector<ConductRow> many;
+        for (std::size_t i = 0; i < 3 * conduct_entries_max; ++i)
+            many.push_back({std::to_string(i), 1, 1, seconds(1), {}});
+        Conduct after;
+        after.restore(many, now);
+        CHECK(after.rows(now).size() == conduct_entries_max);
+    }
+}
+
+TEST_CASE("a new broker keeps out whom the one before it held off", "[conduct]") {
+    Keyed k;
+    k.all_enter();
+    break_protocol(k, "member-0");
+    k.restart();
+    CHECK_FALSE(comes_again(k, "second", "member-0", 'A', "member", 0));
+    CHECK(comes_again(k, "member-1 again", "member-1", 'B', "member", 1));
+    k.tick(first_hold_off + milliseconds(10));
+    CHECK(comes_again(k, "third", "member-0", 'A', "member", 0));
+}
+
+TEST_CASE("who sends PING without end is cut, and nobody who beats as others do", "[conduct]") {
+    Keyed k;
+    k.all_enter();
+    Header ping;
+    ping.kind = Kind::ping;
+    ping.src = node_id_of("member-1");
+    for (int i = 0; i < 1000; ++i) {
+        k.tick(milliseconds(50));
+        k.frame(k.conn("member-1"), ping, {});
+    }
+    CHECK(k.core->counters().cuts == 0);
+    k.enter("member-0", 'A', "member", 0);  // (which was silent meanwhile)
+    ping.src = node_id_of("member-0");
+    k.router.frames.clear();
+    for (int i = 0; i < static_cast<int>(pings_at_once) + borne; ++i)
+        k.frame(k.conn("member-0"), ping, {});
+    CHECK(k.core->counters().cuts == 0);
+    CHECK(k.router.frames.size() == static_cast<std::size_t>(pings_at_once));
+    k.frame(k.conn("member-0"), ping, {});
+    CHECK(is_closed(k, k.conn("member-0")));
+}
+
+TEST_CASE("who is held off is cut at the first frame that is no HELLO", "[conduct]") {
+    Keyed k;
+    k.all_enter();
+    break_protocol(k, "member-0");
+    k.key("second", "member-0", 'A');
+    Header ping;
+    ping.kind = Kind::ping;
+    ping.src = node_id_of("member-0");
+    k.frame(k.conn("second"), ping, {});
+    CHECK(is_closed(k, k.conn("second")));
+    // of another key it is only told to say HELLO
+    k.key("third", "member-1", 'B');
+    k.frame(k.conn("third"), ping, {});
+    CHECK_FALSE(is_closed(k, k.conn("third")));
+}
+
+TEST_CASE("who never says HELLO is heard no further than what may have been under way",
+          "[conduct]") {
+    Keyed k;
+    k.all_enter();
+    k.key("second", "member-0", 'A');
+    Header request;
+    request.kind = Kind::request;
+    request.src = node_id_of("member-0");
+    request.dst = node_id_of("master");
+    request.run = run_of(1);
+    request.request = 1;
+    const Bytes body(512u << 10, 1);
+    const auto window = static_cast<int>(hop_window_bytes_max / body.size());
+    for (int i = 0; i < window; ++i) k.frame(k.conn("second"), request, body);
+    CHECK_FALSE(is_closed(k, k.conn("second")));
+    CHECK(k.core->counters().breaches == 0);
+    for (int i = 0; i < 2 * borne; ++i) k.frame(k.conn("second"), request, body);
+    CHECK(is_closed(k, k.conn("second")));
+}
+
 TEST_CASE("a key that breaks the protocol is cut and kept out for longer each time", "[conduct]") {
     Keyed k;
     k.all_enter();
@@ -291,6 +406,27 @@ TEST_CASE("all names of one key have one share of nodes, runs and questions", "[
         // somebody else is answered meanwhile
         k.router.frames.clear();
         k.ask("alice-0123456789abcdef", "", Question::nodes, encode_nodes_query(10));
+        CHECK((k.router.frames.back().header.flags & flag::error) == 0);
+    }
+    SECTION("notes at once, and a second") {
+        for (int i = 0; i < 4; ++i) {
+            k.key(name(i), "rival", 'R');
+            k.hello_on(name(i), Keyed::as(name(i), "master", -1, {"serve"}));
+        }
+        const auto noted = [&](int notes) {
+            k.router.frames.clear();
+            for (int i = 0; i < notes; ++i) k.note(name(i % 4), RunState::pending, run_of(7));
+            return std::ranges::count_if(k.router.frames, [](const SentFrame& sent) {
+                return sent.header.kind == Kind::answer && (sent.header.flags & flag::error) == 0;
+            });
+        };
+        const auto at_once = static_cast<int>(notes_of_key_at_once);
+        CHECK(noted(at_once + 100) == at_once);
+        k.tick(seconds(1));
+        CHECK(noted(1000) == static_cast<int>(notes_of_key_per_second));
+        // it may still ask meanwhile
+        k.router.frames.clear();
+        k.ask(name(0), "", Question::nodes, encode_nodes_query(10));
         CHECK((k.router.frames.back().header.flags & flag::error) == 0);
     }
     SECTION("questions that wait for an answer") {

@@ -684,6 +684,108 @@ TEST_CASE_METHOD(LinkFixture,
     nothing_sent();
 }
 
+namespace {
+
+std::string of_key(int i) {
+    return "crowd-0000000" + std::to_string(i);
+}
+
+/// Ten nodes of one key, each with as many requests as one may have unanswered. Returns how many
+/// the user has.
+int handed_over_of_ten(LinkFixture& f) {
+    for (int i = 0; i < 10; ++i) f.peer_up(of_key(i));
+    for (int i = 0; i < 10; ++i)
+        for (std::uint64_t number = 1; number <= outstanding_requests_max; ++number)
+            f.request(of_key(i), number);
+    int handed_over = 0;
+    for (LinkEvent got; f.link.next_event(got);)
+        if (std::holds_alternative<RequestArrived>(got)) ++handed_over;
+    return handed_over;
+}
+
+struct KeyedLink : LinkFixture {
+    static LinkConfig keyed() {
+        LinkConfig c = config();
+        c.names_of_keys = true;
+        return c;
+    }
+    KeyedLink() : LinkFixture(keyed()) {}
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(KeyedLink, "all nodes of a key have a share of unanswered requests together") {
+    come_up();
+    own_run();
+    constexpr auto of_one = static_cast<int>(outstanding_requests_max);
+    constexpr auto of_all = static_cast<int>(outstanding_of_key_max);
+    // four nodes have all that they may have, of the others each has one
+    CHECK(handed_over_of_ten(*this) == of_all + 10 - of_all / of_one);
+    // another key has what it may have, whatever those do
+    peer_up("member-1");
+    for (std::uint64_t i = 1; i <= outstanding_requests_max; ++i) request("member-1", i);
+    event<PeerChanged>();
+    for (int i = 0; i < of_one; ++i) CHECK(event<RequestArrived>().from == node_id_of("member-1"));
+    no_event();
+    // whoever has one gets the next for its answer, also while the key has more than its share
+    link.reply(run_of(1), node_id_of(of_key(9)), 1, {}, now);
+    CHECK(event<RequestArrived>().number == 2);
+    link.reply(run_of(1), node_id_of(of_key(0)), 1, {}, now);
+    no_event();
+    // and all come to their turn
+    int answered = 0;
+    for (int i = 0; i < 10; ++i)
+        for (std::uint64_t number = 1; number <= outstanding_requests_max; ++number) {
+            link.reply(run_of(1), node_id_of(of_key(i)), number, {}, now);
+            for (LinkEvent got; link.next_event(got);)
+                if (std::holds_alternative<RequestArrived>(got)) ++answered;
+        }
+    CHECK(answered == 10 * of_one - (of_all + 10 - of_all / of_one) - 1);
+}
+
+TEST_CASE_METHOD(KeyedLink, "what a key has unanswered is forgotten with its runs and processes") {
+    come_up();
+    for (std::uint32_t term = 1; term <= 3; ++term) {
+        own_run(1);
+        CHECK(handed_over_of_ten(*this) == 70);
+        for (int i = 0; i < 4; ++i) peer_up(of_key(i), 2);  // other processes
+        ignore();
+        for (int i = 0; i < 4; ++i)
+            for (std::uint64_t number = 1; number <= 4; ++number) request(of_key(i), number);
+        int handed_over = 0;
+        for (LinkEvent got; link.next_event(got);)
+            if (std::holds_alternative<RequestArrived>(got)) ++handed_over;
+        CHECK(handed_over == 16);
+        link.forget_run(run_of(1));
+        ignore();
+    }
+}
+
+TEST_CASE_METHOD(LinkFixture, "where nobody knows whose a name is, each node counts for itself") {
+    come_up();
+    own_run();
+    CHECK(handed_over_of_ten(*this) == 10 * static_cast<int>(outstanding_requests_max));
+}
+
+TEST_CASE_METHOD(KeyedLink, "the room for bodies is shared among keys, not among their nodes") {
+    come_up();
+    own_run();
+    // half of it is the most that one sender gets; under ten names it would be nearly all
+    const std::uint64_t total = body_budget_bytes / 8;
+    for (int i = 0; i < 10; ++i) {
+        peer_up(of_key(i));
+        chunk(data(Kind::request, of_key(i), 1), total, 0);
+    }
+    CHECK(link.reserved_bytes() <= body_budget_bytes / 2);
+    CHECK(link.reserved_bytes() >= body_budget_bytes / 4);
+    // another one finds room
+    const std::uint64_t before = link.reserved_bytes();
+    peer_up("member-1");
+    chunk(data(Kind::request, "member-1", 1), total, 0);
+    link.on_tick(now);
+    CHECK(link.reserved_bytes() == before + total);
+}
+
 TEST_CASE_METHOD(LinkFixture, "requests that cannot be made") {
     come_up();
     CHECK(link.request(run_of(1), node_id_of("member-1"), 300, {}, now).error().code ==

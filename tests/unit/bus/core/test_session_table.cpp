@@ -13,7 +13,7 @@ namespace {
 struct ConnectionsFixture {
     TimePoint now{1h};
     MarkTokens tokens{MarkTokens::Secret{}};
-    BrokerNode node{NodeId{7}, Limits{}, tokens};
+    BrokerNode node{NodeId{7}, Limits{}, tokens, pings_of_node({}), {}};
     SessionTable table;
 
     SessionTable::Sender sender(ConnId conn) {

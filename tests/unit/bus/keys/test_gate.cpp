@@ -328,6 +328,50 @@ TEST_CASE("a key is put on the list only by who has its secret", "[gate]") {
     fs::remove_all(path);
 }
 
+TEST_CASE("what one gate has noted about keys the next one begins with", "[gate]") {
+    std::string text = (fs::temp_directory_path() / "vflbus-conduct-XXXXXX").string();
+    REQUIRE(::mkdtemp(text.data()) != nullptr);
+    const fs::path path = text;
+    const KeyPair own = make_key_pair();
+    const auto open = [&] { return Gate::open(make_context(1), path, own, wall_seconds() + 1000); };
+    {
+        const auto gate = open();
+        REQUIRE(gate);
+        CHECK((*gate)->conduct_before().empty());
+        // (it is written when the gate ends, at the latest)
+        (*gate)->note_conduct({{"member-0", 195, 3, seconds(300), seconds(2)},
+                               {"member-1", 7, 0, {}, seconds(1800)}});
+    }
+    const auto gate = open();
+    REQUIRE(gate);
+    const auto rows = (*gate)->conduct_before();
+    REQUIRE(rows.size() == 2);
+    CHECK(rows[0].who == "member-0");
+    CHECK(rows[0].breaches == 195);
+    CHECK(rows[0].cuts == 3);
+    // whole seconds, and those that the test has taken
+    CHECK(rows[0].held_off <= seconds(301));
+    CHECK(rows[0].held_off > seconds(0));
+    CHECK(rows[1].held_off == seconds(0));
+    CHECK(rows[1].quiet >= seconds(1800));
+    CHECK(rows[1].quiet < seconds(3600));
+    fs::remove_all(path);
+}
+
+TEST_CASE("lines about conduct that somebody has written by hand", "[gate]") {
+    const Seconds now = 1'800'000'000;
+    for (const char* line :
+         {"", "# none\n", "\n\n\n", "member-0", "member-0 cut=3\n", "member-0 breaches=x cut=y\n"})
+        CHECK(parse_conduct(line).empty());
+    const auto rows = rows_of(
+        parse_conduct("a breaches=1 cut=99 last=9999-01-01 until=9999-01-01\nb breaches=2\n"), now);
+    REQUIRE(rows.size() == 2);
+    Conduct conduct;
+    conduct.restore(rows, TimePoint{} + seconds(100'000));
+    CHECK(conduct.held_off("a", TimePoint{} + seconds(100'000)) == longest_hold_off);
+    CHECK(conduct.cuts("b") == 0);  // of which nobody knows when: long ago
+}
+
 TEST_CASE("a key that breaks the protocol is cut, held off, shown, and may come again", "[gate]") {
     KeyedBroker broker;
     broker.allow("hostile", "role=node");
