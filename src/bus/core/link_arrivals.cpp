@@ -21,7 +21,7 @@ void LinkCore::on_request(const Header& header, const Payload& body, TimePoint n
     if (run->term != header.term && !VFLBUS_PLANTED(term_not_checked)) return;
     run->bytes.received += header_bytes + body.size();
     counters_.received_bytes += header_bytes + body.size();
-    Peer& peer = run->peers[header.src];
+    Peer& peer = peer_of(*run, header.src);
     const NodeId from = header.src;
     // what the sender counts as answered is forgotten, and not waited for
     const std::uint64_t below = header.answered_below;

@@ -703,7 +703,15 @@ std::shared_ptr<LinkCore::Account> LinkCore::account_of(NodeId node, const std::
 
 LinkCore::Peer& LinkCore::peer_of(Run& run, NodeId node, const std::string& name) {
     Peer& peer = run.peers[node];
-    if (peer.at_user.account() == nullptr) peer.at_user.belong_to(account_of(node, name));
+    if (!peer.named) peer.at_user.belong_to(account_of(node, name));
+    peer.named = true;
+    return peer;
+}
+
+/// Of a node whose name was not said yet: it has an account of its own until then.
+LinkCore::Peer& LinkCore::peer_of(Run& run, NodeId node) {
+    Peer& peer = run.peers[node];
+    if (peer.at_user.account() == nullptr) peer.at_user.belong_to(account_of(node, {}));
     return peer;
 }
 

@@ -339,6 +339,7 @@ class LinkCore {
     void forget_process(Run& run, NodeId node, Peer& peer, const std::string& name);
     [[nodiscard]] std::shared_ptr<Account> account_of(NodeId node, const std::string& name);
     Peer& peer_of(Run& run, NodeId node, const std::string& name);
+    Peer& peer_of(Run& run, NodeId node);
     Peer& know_process(Run& run, NodeId node, const std::string& name, std::uint64_t incarnation);
     void on_request(const Header& header, const Payload& body, TimePoint now);
     void on_reply(const Header& header, const Payload& body, TimePoint now);
@@ -454,7 +455,7 @@ class LinkCore {
     Rng jitter_;
     std::map<RunId, Run> runs_;
     std::map<RunId, Invited> invited_;
-    std::deque<ClosedRun> closed_;  ///< the oldest first
+    std::deque<ClosedRun> closed_;                       ///< the oldest first
     std::map<NodeId, std::weak_ptr<Account>> accounts_;  ///< of peers, by the name of their key
     std::size_t accounts_swept_ = 0;                     ///< how many were in use at the last look
     std::deque<LinkEvent> events_;

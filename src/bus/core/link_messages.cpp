@@ -27,7 +27,7 @@ Result<std::uint64_t> LinkCore::request(const RunId& run_id, NodeId dst, std::ui
     if (run->sealed && !run->ours && dst != run->owner)
         return fail(Errc::not_owner, "in a sealed run a participant talks to the owner alone");
     time_ = now;
-    Peer& peer = run->peers[dst];
+    Peer& peer = peer_of(*run, dst);
     if (peer.pending.size() >= outstanding_requests_max)
         return fail(Errc::too_many, std::to_string(outstanding_requests_max) +
                                         " requests to one node are unanswered");

@@ -118,7 +118,7 @@ void LinkCore::on_terms_query(const Header& header, const Payload& body) {
         {Purpose::terms, cipher_of(query->cipher), run->id, run->term, run->opening, 0},
         query->participant, true);
     if (!keys) return refuse({Errc::refused, "that is no key"});
-    run->peers[header.src].terms = PeerSeal{*keys, query->participant.session, 0};
+    peer_of(*run, header.src).terms = PeerSeal{*keys, query->participant.session, 0};
     answer.flags = flag::sealed;
     const std::uint64_t count = seal_->next_count();
     const Bytes associated =
@@ -346,7 +346,8 @@ void LinkCore::seal_join(const RunId& id, std::uint32_t term, Join& join, Run* r
     join.extensions[seal_extension] = encode(accept);
     if (run == nullptr) return;
     run->sealed = true;
-    run->peers[invited.owner].seal = PeerSeal{*keys, invited.offer.owner.session, accept.joining};
+    peer_of(*run, invited.owner).seal =
+        PeerSeal{*keys, invited.offer.owner.session, accept.joining};
 }
 
 // -- messages ------------------------------------------------------------------------

@@ -67,10 +67,10 @@ class LinkCore::AtUser {
     AtUser(const AtUser&) = delete;
     AtUser& operator=(const AtUser&) = delete;
 
-    /// Precondition: no requests are here.
-    void belong_to(std::shared_ptr<Account> account) {
-        VFLBUS_ASSERT(numbers_.empty(), "requests are counted for the account that they came from");
+    void belong_to(std::shared_ptr<Account> account) noexcept {
+        if (account_ != nullptr) account_->at_user -= numbers_.size();
         account_ = std::move(account);
+        account_->at_user += numbers_.size();
     }
     [[nodiscard]] const Account* account() const noexcept { return account_.get(); }
     /// Whether one more may be handed over: of one peer as many as it may have open, of all nodes
@@ -101,6 +101,7 @@ class LinkCore::AtUser {
 
 struct LinkCore::Peer {
     std::uint64_t incarnation = 0;  ///< 0: not known yet
+    bool named = false;             ///< its account is that of its name
     bool down = false;
     std::optional<PeerSeal> seal;  ///< in a sealed run, from JOIN on
     /// Of its last question for the text of our OPEN: with them it hears how the run ended when it
