@@ -70,7 +70,6 @@ enum class PlantedBug : std::uint8_t {
     session_key_kept,
     breach_not_cut,
     hold_off_forgotten,
-    conduct_not_kept,
     revoked_still_heard,
     right_not_checked,
     associated_left_out,

@@ -94,7 +94,6 @@ constexpr Bug all[] = {
                "a process seals with the session key of the process before it, so nonces repeat"),
     VFLBUS_BUG(breach_not_cut, 7, "the broker goes on to hear who breaks the protocol"),
     VFLBUS_BUG(hold_off_forgotten, 2, "who was cut for that comes again at once"),
-    VFLBUS_BUG(conduct_not_kept, 0, "a broker that is started again lets in who was held off"),
     VFLBUS_BUG(revoked_still_heard, 83, "a session goes on although its key was revoked"),
     VFLBUS_BUG(right_not_checked, 16, "a question is passed on whatever rights its key has"),
     VFLBUS_BUG(associated_left_out, 1,

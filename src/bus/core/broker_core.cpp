@@ -20,7 +20,7 @@ BrokerCore::BrokerCore(BrokerConfig config, BrokerTransport& transport, TimePoin
       last_tick_(now),
       now_(now),
       looked_around_(now) {
-    if (!VFLBUS_PLANTED(conduct_not_kept)) conduct_.restore(config_.conduct, now);
+    conduct_.restore(config_.conduct, now);
 }
 
 BrokerCore::~BrokerCore() = default;
