@@ -166,6 +166,7 @@ TEST_CASE("who sends PING without end is cut, and nobody who beats as others do"
         k.frame(k.conn("member-1"), ping, {});
     }
     CHECK(k.core->counters().cuts == 0);
+    k.router.frames.clear();
     k.enter("member-0", 'A', "member", 0);  // (which was silent meanwhile)
     ping.src = node_id_of("member-0");
     k.router.frames.clear();
