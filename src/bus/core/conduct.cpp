@@ -15,7 +15,7 @@ void Conduct::restore(std::span<const ConductRow> rows, TimePoint now) {
         Entry entry{Allowance(breaches_borne, now)};
         entry.breaches = row.breaches;
         entry.cuts = row.cuts;
-        entry.until = now + std::clamp(row.held_off, Duration{}, longest_hold_off);
+        if (row.held_off > Duration{}) entry.until = now + std::min(row.held_off, longest_hold_off);
         entry.last = now - std::min<Duration>(quiet, forgiven_after);
         entries_.emplace(row.who, entry);
     }

@@ -279,10 +279,11 @@ TEST_CASE("who is cut does not come back as the process that waits for its name"
     CHECK(std::ranges::none_of(
         k.router.frames, [](const SentFrame& sent) { return sent.header.kind == Kind::welcome; }));
     CHECK(k.core->conduct().held_off("member-0", k.now) > Duration{});
-    // nothing more is heard of what was cut
+    // nothing more is heard of what was cut; a connection that was forgotten since is cut anew, at
+    // its first frame
     const std::uint64_t breaches = k.core->counters().breaches;
     break_protocol(k, "member-0");
-    CHECK(k.core->counters().breaches == breaches);
+    CHECK(k.core->counters().breaches <= breaches + 1);
     k.tick(milliseconds(200));
     CHECK(comes_again(k, "third", "member-0", 'A', "member", 0));
 }
