@@ -284,8 +284,11 @@ class ContainerRun {
         plan.master_again = [this, masters_runs, of_master] {
             return of_master(can_resume(masters_runs, job_.run));
         };
-        plan.own_dir = [this](const std::string& name) {
-            return name == "broker" ? fs::path() : staging_ / name;
+        plan.own_dirs = [this](const std::string& name) {
+            std::vector<fs::path> dirs;
+            if (name != "broker") dirs.push_back(staging_ / name);
+            if (has_policy(job_.config, name)) dirs.push_back(node_directory(job_.config, name));
+            return dirs;
         };
         plan.keep = arguments_.keep;
         plan.at_once_sentence = "ended at once; `" + job_.go_on + "` continues it";

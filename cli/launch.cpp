@@ -179,6 +179,11 @@ LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) 
         for (ChildOptions& member : plan.members)
             member.arguments.insert(member.arguments.end(), {"--out", arguments.out});
     plan.run_dir = job.run_dir;
+    plan.own_dirs = [&](const std::string& name) {
+        return has_policy(job.config, name)
+                   ? std::vector<fs::path>{node_directory(job.config, name)}
+                   : std::vector<fs::path>{};
+    };
     plan.restarts_max = job.config.bus.restarts_max;
     plan.can_resume = [&] { return can_resume(runs_dir, job.run); };
     plan.progress = [&] { return last_commit(runs_dir, job.run); };

@@ -95,7 +95,7 @@ class AppsRun {
             return static_cast<std::uint64_t>((Clock::now() - begin) / restarts_within);
         };
         rule.since = "in ten minutes";
-        rule.files = run_dir_;
+        rule.files = {run_dir_};
         rule.say = [](const std::string& text) { error_line(text); };
         return rule;
     }

@@ -179,11 +179,12 @@ class StartedRun {
         rule.at_most = plan_.restarts_max;
         rule.progress = plan_.progress;
         rule.say = [](const std::string& text) { error_line(text); };
-        rule.files = plan_.run_dir;
+        if (plan_.own_dirs) rule.files = plan_.own_dirs(name);
         if (contained) {
             rule.address_taken = {podman_failed};
-            rule.files = plan_.own_dir ? plan_.own_dir(name) : std::filesystem::path();
             rule.pid_inside = 1;
+        } else {
+            rule.files.push_back(plan_.run_dir);
         }
         return rule;
     }

@@ -28,10 +28,11 @@ struct LocalPlan {
     std::function<bool()> can_resume;
     /// In place of master.arguments when it is started again.
     std::function<std::vector<std::string>()> master_again;
-    /// What a killed process leaves half-written is removed from here.
+    /// What a killed process leaves half-written is removed from here; not for parties that run in
+    /// containers, where every process is number 1.
     std::filesystem::path run_dir;
-    /// The same, of one party that runs in a container, where every process is number 1.
-    std::function<std::filesystem::path(const std::string& name)> own_dir;
+    /// The same, of one party alone; may be empty.
+    std::function<std::vector<std::filesystem::path>(const std::string& name)> own_dirs;
     // -- for containers -----------------------------------------------------------------
     std::vector<std::string> broker_command;  ///< ChildOptions::command of the broker
     std::string broker_bind;                  ///< within its container

@@ -347,7 +347,7 @@ class Server {
         RestartRule rule;
         rule.at_most = config_.bus.restarts_max;
         rule.progress = [this, run] { return last_commit(config_.output.runs_dir, run); };
-        rule.files = run_dir(run);
+        rule.files = {run_dir(run)};
         rule.say = [run](const std::string& text) {
             log::warn({run, {}, {}, "serve"}, "{}", text);
         };

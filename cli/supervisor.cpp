@@ -87,8 +87,8 @@ bool Supervisor::start_again(Supervised& place) {
 }
 
 void Supervisor::remove_unfinished_files(const Supervised& place) {
-    if (place.rule_.files.empty()) return;
-    remove_unfinished(place.rule_.files, place.rule_.pid_inside.value_or(place.child_->pid()));
+    for (const std::filesystem::path& directory : place.rule_.files)
+        remove_unfinished(directory, place.rule_.pid_inside.value_or(place.child_->pid()));
 }
 
 // -- waiting ------------------------------------------------------------------------

@@ -55,9 +55,9 @@ struct RestartRule {
     /// Exit codes that are taken like a signal: the child itself could do no more.
     std::vector<int> also_after;
     std::function<std::vector<std::string>()> arguments;  ///< in place of those of its first start
-    /// A child that is killed while it writes a file leaves FILE.tmp-PID. Those below this
-    /// directory are removed; empty: none.
-    std::filesystem::path files;
+    /// A child that is killed while it writes a file leaves FILE.tmp-PID. Those below these
+    /// directories are removed.
+    std::vector<std::filesystem::path> files;
     std::optional<int> pid_inside;  ///< PID in those names, for a child within a container
     std::function<void(const std::string&)> say;  ///< told of each restart; may be empty
 };

@@ -247,9 +247,10 @@ Record record(const fs::path& run_dir) {
 }
 
 pid_t child_of(const Process& launch, const std::string& who) {
-    std::string mark = who == "broker"   ? " broker --bind "
-                       : who == "master" ? " --role master "
-                                         : " --rank " + who.substr(who.rfind('-') + 1) + " ";
+    std::string mark = who == "broker"    ? " broker --bind "
+                       : who == "master"  ? " --role master "
+                       : who == "arbiter" ? " --role arbiter "
+                                          : " --rank " + who.substr(who.rfind('-') + 1) + " ";
     const std::string parent = " --parent " + std::to_string(launch.pid()) + " ";
     for (const auto& entry : fs::directory_iterator("/proc")) {
         const std::string pid = entry.path().filename();

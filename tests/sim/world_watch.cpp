@@ -288,7 +288,8 @@ void World::watch_open(const Node& node, const bus::Header& header,
 
 /// An answer to JOIN. Who is told that a run is unknown has not heard why it ended.
 void World::watch_unknown_run(const Node& node, const bus::Header& error) {
-    if (node.hostile || error.request != 0 ||
+    // (a hostile owner opens its run anew, and names others)
+    if (node.hostile || error.request != 0 || !honest_ids_.contains(error.run) ||
         error.aux != static_cast<std::uint64_t>(Errc::unknown_run))
         return;
     const auto ended = ended_here_.find(error.run.short_hex());
