@@ -147,7 +147,8 @@ bool LinkCore::assemble(Run& run, NodeId from, IncomingBody& body, BodyName name
     }
     if (!body.may_grow(part.size(), config_.limits.credit_first)) return false;
     body.add(part);
-    run.peers.at(from).arrived_bytes += part.size();
+    // a sender that keeps room and fills none of it is idle, whatever else it sends
+    if (body.holds_room()) run.peers.at(from).arrived_bytes += part.size();
     if (body.grant_more(share_bytes())) grant_share(run, from, name, body);
     return body.complete();
 }

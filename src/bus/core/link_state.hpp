@@ -124,10 +124,10 @@ struct LinkCore::Peer {
     /// open, even if it says in `answered_below` that they were answered.
     AtUser at_user;
     // -- bodies on their way from it
-    std::uint64_t arrived_bytes = 0;   ///< of bodies, so far
+    std::uint64_t arrived_bytes = 0;   ///< of bodies that hold room, so far
     std::uint64_t arrived_before = 0;  ///< the same at the last heartbeat
-    unsigned idle_beats =
-        0;  ///< heartbeats in a row in which it held room and sent next to nothing
+    /// Heartbeats in a row in which it held room and sent next to nothing for it.
+    unsigned idle_beats = 0;
     // -- bodies on their way to it
     std::optional<BodyName> asking;  ///< large, begun, and without credit so far: one at a time
     std::deque<BodyName> queue;      ///< not begun; requests in order of their numbers
