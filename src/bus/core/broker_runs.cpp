@@ -343,7 +343,7 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
     }
     credit_back(left_, now);
     ++generation_;
-    EndedRun ended{run.term, run.payer, {}, ending, sealed, now};
+    EndedRun ended{run.term, run.payer, {}, ending, sealed, now, run.open_to_all};
     for (const Member& member : run.members()) ended.named.push_back(member.id);
     runs_.close(id);
     ended_runs_.note(id, std::move(ended));

@@ -34,9 +34,10 @@ struct EndedRun {
     Ending ending;
     std::map<NodeId, Bytes> sealed;  ///< what its owner has to say to each beside that
     TimePoint at{};
+    bool open_to_all = false;  ///< any node may have been in it, also at an earlier broker
 
     [[nodiscard]] bool names(NodeId node) const noexcept {
-        return std::ranges::binary_search(named, node);
+        return open_to_all || std::ranges::binary_search(named, node);
     }
     [[nodiscard]] std::uint64_t kept_bytes() const noexcept;
 };

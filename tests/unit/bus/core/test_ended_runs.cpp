@@ -36,6 +36,9 @@ TEST_CASE("how a run ended is remembered for those whom it named, until it is op
     CHECK(ended->names(NodeId{5}));
     CHECK(ended->names(NodeId{7}));
     CHECK_FALSE(ended->names(NodeId{6}));
+    EndedRun open = ended_by(1, now);
+    open.open_to_all = true;
+    CHECK(open.names(NodeId{6}));
     CHECK(ended->ending.code == Errc::refused);
     CHECK(ended->sealed.at(NodeId{7}).size() == 20);
     CHECK(runs.find(ended_run(1), now + 10min + 1ns) == nullptr);
