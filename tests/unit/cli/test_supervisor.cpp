@@ -172,7 +172,7 @@ TEST_CASE("what a killed child has left half-written is removed before it starts
     fs::create_directories(dir.path / "run" / "state");
     RestartRule rule;
     rule.at_most = 1;
-    rule.files = dir.path / "run";
+    rule.files = {dir.path / "run"};
     Supervised& place =
         started(supervisor,
                 "echo x > " + (dir.path / "run" / "state").string() + "/commit.tmp-$$; echo x > " +
