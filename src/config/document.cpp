@@ -135,7 +135,7 @@ meaning:
   `efficientnet` with another network; `adamw` with `linear`; `lbfgs`, `sequential` or
   `intercept = false` with a network; `prepare` beside `image`;
 - `model.solver = "sequential"` with a task other than `linear`;
-- `model.C` together with `model.l2`, or `data.use_inner_join` with another `data.join`;
+- `model.C` together with `model.l2`;
 - `model.class_weights` with a task without classes; a number of weights other than two with
   `logistic` and `multilabel`;
 - `poisson`, `gamma` and `tweedie` with a protocol other than `honest`; `exposure` with
