@@ -32,6 +32,7 @@ std::string json_of(const observe::RunReport& report, std::uint64_t rows, const 
                               .add("name", party.name)
                               .add("rows", party.rows)
                               .add("rows_without_counterpart", without_counterpart(party))
+                              .add("rows_absent", party.rows_absent)
                               .add("filled_cells", party.missing_cells)
                               .add("unseen_values", party.unseen_values)
                               .text());
@@ -59,12 +60,14 @@ std::string table_of(const observe::RunReport& report) {
     observe::Table table({{"party"},
                           {"rows", Align::right},
                           {"no counterpart", Align::right},
+                          {"absent", Align::right},
                           {"filled cells", Align::right},
                           {"unseen texts", Align::right}});
     for (const observe::PartyReport& party : report.parties)
         table.add({party.name, observe::grouped(party.rows),
                    observe::grouped(without_counterpart(party)),
-                   observe::grouped(party.missing_cells), observe::grouped(party.unseen_values)});
+                   observe::grouped(party.rows_absent), observe::grouped(party.missing_cells),
+                   observe::grouped(party.unseen_values)});
     return shown(table);
 }
 

@@ -114,9 +114,14 @@ Result<Wanted> wanted_by(const config::Config& config, const TrainedModel& model
     const Json part = Json::parse(*text);
     const Json* const columns = part.find("columns");
     if (columns == nullptr || !columns->is_array()) return wanted;
-    for (std::size_t i = 0; i < columns->size(); ++i)
+    for (std::size_t i = 0; i < columns->size(); ++i) {
+        // no column of a table: which records the party has
+        const Json* const kind = (*columns)[i].find("kind");
+        if (kind != nullptr && kind->is_string() && kind->get<std::string>() == "presence")
+            continue;
         if (const Json* name = (*columns)[i].find("name"); name != nullptr && name->is_string())
             wanted.columns.push_back(name->get<std::string>());
+    }
     return wanted;
 }
 

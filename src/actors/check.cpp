@@ -76,7 +76,8 @@ Task<> check(Run& run, CheckResult& result) {
     for (std::size_t p = 0; p < result.parties.size(); ++p)
         if (const std::uint64_t ids = alignment.ids(TableKind::train, p); ids != 0)
             result.parties[p].match_rate =
-                static_cast<double>(result.common) / static_cast<double>(ids);
+                static_cast<double>(alignment.matched(TableKind::train, p)) /
+                static_cast<double>(ids);
 }
 
 Result<std::unique_ptr<CheckMaster>> make_check_master(MasterOptions options) {

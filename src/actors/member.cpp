@@ -85,12 +85,15 @@ std::uint64_t smallest_batch(const config::AgreedHalf& agreed, std::uint64_t row
 
 /// How many different people the smallest batch has at least. Repeats of an id are not more people,
 /// and where the batches are cut from a shuffled order, all rows of an id may fall into one.
+/// A batch may consist of rows that the party lacks (data.join = "left"), as far as they go.
 std::uint64_t fewest_people(const Party& party) {
     const std::span<const std::uint32_t> rows = party.rows(TableKind::train);
     const data::Repeats repeats = data::repeats_of(party.common(TableKind::train), rows);
     const std::uint64_t smallest = smallest_batch(party.agreed(), rows.size());
     if (smallest == rows.size()) return repeats.ids;
-    return (smallest + repeats.most - 1) / repeats.most;
+    const std::uint64_t absent = party.absent(TableKind::train);
+    if (smallest <= absent) return 0;
+    return (smallest - absent + repeats.most - 1) / repeats.most;
 }
 
 /// Different ids that a selection takes. Its rows are more where it repeats some.
@@ -208,8 +211,10 @@ class MemberApp {
         if (agreed.run.world_size == 0)
             return fail(Errc::bad_config,
                         "data.alignment = \"psi\" needs run.world_size: the number of members");
-        run.psi = std::make_unique<PsiMember>(static_cast<std::size_t>(rank) + 1,
-                                              agreed.run.world_size + 1, agreed.data.common_min);
+        const bool with_all = agreed.data.join == config::Join::inner;
+        run.psi = std::make_unique<PsiMember>(with_all ? static_cast<std::size_t>(rank) + 1 : 1,
+                                              with_all ? agreed.run.world_size + 1 : 2,
+                                              agreed.data.common_min);
         return {};
     }
 
@@ -358,8 +363,13 @@ class MemberApp {
                 return tl::unexpected(std::move(taken.error()));
         if (reply)
             log(Level::info, context,
-                std::to_string(request->rows) + " rows of its " +
-                    std::string(actors::name_of(request->table)) + " are common");
+                run.party.agreed().data.join == config::Join::inner
+                    ? std::to_string(request->rows) + " rows of its " +
+                          std::string(actors::name_of(request->table)) + " are common"
+                    : std::to_string(people_in(request->selection)) + " ids of its " +
+                          std::string(actors::name_of(request->table)) +
+                          " are among those of the " + std::to_string(request->rows) +
+                          " rows of the master");
         return reply;
     }
 
@@ -442,7 +452,10 @@ class MemberApp {
         if (reply)
             log(Level::info, context,
                 std::to_string(run.party.local(request->table).ids.size()) + " ids of its " +
-                    std::string(actors::name_of(request->table)) + " are common to all parties");
+                    std::string(actors::name_of(request->table)) +
+                    (run.party.agreed().data.join == config::Join::inner
+                         ? " are common to all parties"
+                         : " are the master's as well"));
         return reply;
     }
 

@@ -179,9 +179,10 @@ Bytes encode(const AlignReply& m, const data::LocalIds& local,
 Bytes encode(const SelectRequest& m) {
     Writer w;
     const auto& s = m.selection;
-    w.reserve(s.bitmap.size() + (s.outer.size() + s.inner.size()) * sizeof(std::uint32_t) + 64);
-    w.array(5).u64(static_cast<std::uint64_t>(m.table));
-    return w.bin(s.bitmap).u32s(s.outer).u32s(s.inner).u64(m.rows).take();
+    w.reserve(s.bitmap.size() + (s.outer.size() + s.inner.size()) * sizeof(std::uint32_t) +
+              s.held.size() + 64);
+    w.array(6).u64(static_cast<std::uint64_t>(m.table));
+    return w.bin(s.bitmap).u32s(s.outer).u32s(s.inner).u64(m.rows).bin(s.held).take();
 }
 
 Bytes encode(const SelectReply& m) {
@@ -323,7 +324,7 @@ Result<AlignReply> decode_align_reply(Body body, const std::string* salt) {
 }
 
 Result<SelectRequest> decode_select_request(Body body) {
-    Reader r("select", body, 5);
+    Reader r("select", body, 6);
     SelectRequest m;
     m.table = read_table(r);
     const Body bitmap = r.bin();
@@ -331,6 +332,8 @@ Result<SelectRequest> decode_select_request(Body body) {
     m.selection.outer = r.u32s();
     m.selection.inner = r.u32s();
     m.rows = r.u64(UINT32_MAX);
+    const Body held = r.bin();
+    m.selection.held.assign(held.begin(), held.end());
     return finished(r, std::move(m));
 }
 

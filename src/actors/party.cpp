@@ -172,6 +172,10 @@ void Party::restrict_to(TableKind kind, std::span<const std::uint8_t> marks) {
 
 Result<> Party::select(TableKind kind, const data::Selection& selection, std::uint64_t rows) {
     Side& s = side(kind);
+    if (selection.held.empty() != (agreed_.data.join == config::Join::inner))
+        return tl::unexpected(named({Errc::malformed_message,
+                                     "was told which records it has, or was not, against what "
+                                     "data.join says"}));
     auto common = data::apply(s.local, selection, rows);
     if (!common) return tl::unexpected(named(std::move(common.error())));
     if (common->rows.size() != rows)
@@ -199,6 +203,9 @@ const data::Table* Party::table(TableKind kind) const noexcept {
 std::span<const std::uint32_t> Party::rows(TableKind kind) const noexcept {
     return side(kind).rows;
 }
+std::uint64_t Party::absent(TableKind kind) const noexcept {
+    return static_cast<std::uint64_t>(std::ranges::count(side(kind).rows, data::absent_row));
+}
 
 // -- training -----------------------------------------------------------------------
 
@@ -221,6 +228,10 @@ Result<> Party::split(std::span<const std::uint8_t> test_bitmap) {
         train.rows = train.common.rows;
         test.rows = test.common.rows;
     } else if (agreed_.data.test_fraction > 0) {
+        if (agreed_.data.join == config::Join::left)
+            return fail(Errc::malformed_message,
+                        "was not told the test rows, which follow from ids that it does not know "
+                        "(data.join = \"left\")");
         const auto sides =
             data::split_rows(train.common.ids, agreed_.run.seed, agreed_.data.test_fraction);
         train.rows = data::pick(train.common.rows, sides.train);
@@ -246,7 +257,13 @@ Result<> Party::build() {
         return tl::unexpected(named(std::move(good.error())));
     options.pixels = learns_from_pixels(agreed_, *train.table);
     prepared_ = {};
-    preprocessor_ = data::fit(*train.table, train.rows, options, &prepared_);
+    std::vector<std::uint32_t> there;
+    for (const std::uint32_t row : train.rows)
+        if (row != data::absent_row) there.push_back(row);
+    preprocessor_ = data::fit(*train.table, there, options, &prepared_);
+    // a picture has its pixels and nothing beside them
+    if (!there.empty() && there.size() != train.rows.size() && !preprocessor_.image)
+        preprocessor_.columns.push_back(data::presence_column());
 
     auto design = data::transform(preprocessor_, *train.table, train.rows);
     if (!design) return tl::unexpected(named(std::move(design.error())));

@@ -51,14 +51,15 @@ class Party {
     [[nodiscard]] std::shared_ptr<const data::Table> shared_table(TableKind kind) const {
         return side(kind).table;
     }
-    /// Table rows of one side: train and test after `split`, predict after `select`. Test rows are
-    /// of the test table when it was selected, otherwise of the training table.
+    /// Table rows of one side, or absent_row: train and test after `split`, predict after `select`.
+    /// Test rows are of the test table when it was selected, otherwise of the training table.
     [[nodiscard]] std::span<const std::uint32_t> rows(TableKind kind) const noexcept;
 
     // -- training -------------------------------------------------------------------
     /// Train and test rows: by the test table; by `test_bitmap` where data.test_fraction leaves it
-    /// to the master (bit i % 8 of byte i / 8: aligned row i is a test row); or by the ids.
-    /// bad_data without training rows, malformed_message for a bitmap that does not fit.
+    /// to the master (bit i % 8 of byte i / 8: aligned row i is a test row); or by the ids, which a
+    /// member does not know of rows that it lacks. bad_data without training rows,
+    /// malformed_message for a bitmap that does not fit.
     Result<> split(std::span<const std::uint8_t> test_bitmap = {});
     /// What `split` was given.
     [[nodiscard]] std::span<const std::uint8_t> test_bitmap() const noexcept {
@@ -68,6 +69,8 @@ class Party {
     [[nodiscard]] const data::Aligned& common(TableKind kind) const noexcept {
         return side(kind).common;
     }
+    /// Of the rows of one side: those that the party does not have (data.join = "left").
+    [[nodiscard]] std::uint64_t absent(TableKind kind) const noexcept;
     /// Preprocessing and designs. Needs `split`.
     Result<> build();
     /// The design of one side, for an algorithm that keeps it in a form of its own: from here on

@@ -33,6 +33,8 @@ enum class Schedule : std::uint8_t { constant, cosine, step };
 enum class Optimizer : std::uint8_t { sgd, adam };
 enum class Duplicates : std::uint8_t { refuse, first, all };
 enum class MissingRows : std::uint8_t { refuse, skip };
+/// Which records are used: those that all parties have, or all of the master's.
+enum class Join : std::uint8_t { inner, left };
 /// How all parties come to the same ids: docs/alignment.md.
 enum class Alignment : std::uint8_t { hashed, psi, plain };
 
@@ -48,6 +50,7 @@ std::string_view name_of(ActivationName value) noexcept;
 std::string_view name_of(NormName value) noexcept;
 std::string_view name_of(Duplicates value) noexcept;
 std::string_view name_of(Alignment value) noexcept;
+std::string_view name_of(Join value) noexcept;
 
 /// The node of the party without data that opens what others have hidden (protocol arbitered).
 inline constexpr const char* arbiter_name = "arbiter";
@@ -148,6 +151,7 @@ struct DataConfig {
     std::uint64_t folds = 0;   ///< of a cross-validation; 0: one training
     std::string id_salt;
     Alignment alignment = Alignment::hashed;
+    Join join = Join::inner;
     std::uint64_t common_min = 10;  ///< ids; of an intersection with psi
     bool standardize = true;
     std::uint64_t one_hot_max = 64;  ///< distinct values
@@ -309,6 +313,7 @@ struct Config : AgreedHalf {
     /// What model.C says, which is another form of model.l2: not agreed, and of no use after
     /// load().
     double inverse_l2 = 1;
+    bool use_inner_join = true;  ///< Stalactite's form of data.join
     /// Where each stated key was stated: "party.member-0.data" -> "conf/x.toml:12",
     /// "--set", "VFLBUS_MODEL_TASK". A key that is not here has its default.
     std::map<std::string, std::string> origins;

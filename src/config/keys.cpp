@@ -20,6 +20,7 @@ constexpr string_view schedules[] = {"constant", "cosine", "step"};
 constexpr string_view optimizers[] = {"sgd", "adam"};
 constexpr string_view duplicate_rules[] = {"refuse", "first", "all"};
 constexpr string_view alignments[] = {"hashed", "psi", "plain"};
+constexpr string_view joins[] = {"inner", "left"};
 constexpr string_view missing_rules[] = {"refuse", "skip"};
 constexpr string_view state_lost_rules[] = {"fail", "restart"};
 constexpr string_view seal_rules[] = {"auto", "on", "off"};
@@ -570,6 +571,22 @@ constexpr Key key_table[] = {
             "ids as they are.",
      .choices = alignments,
      .default_note = "`\"psi\"` with bus.certificates, otherwise `\"hashed\"`"},
+    {.section = "data",
+     .name = "join",
+     .type = Type::choice,
+     .field = ENUM_IN_CONFIG(data.join),
+     .doc =
+         "Which records are used. inner: those that all parties have. left: all of the master's; "
+         "a member that lacks one has zeros there, and a feature \"has features\" that is 1 for "
+         "the records that it has.",
+     .choices = joins},
+    {.section = "data",
+     .name = "use_inner_join",
+     .type = Type::boolean,
+     .field = IN_CONFIG(use_inner_join),
+     .doc = "Stalactite's form of it: false is join = \"left\".",
+     .default_note = "as `join` says",
+     .form_of = "join"},
     {.section = "data",
      .name = "common_min",
      .type = Type::integer,
@@ -1321,6 +1338,9 @@ string_view name_of(Duplicates value) noexcept {
 }
 string_view name_of(Alignment value) noexcept {
     return choice_of(alignments, value);
+}
+string_view name_of(Join value) noexcept {
+    return choice_of(joins, value);
 }
 
 }  // namespace vflbus::config

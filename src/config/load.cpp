@@ -122,6 +122,7 @@ class Loader {
         // organisations that have keys do not show each other hashes of ids unless they say so
         if (!config_.stated("data.alignment") && !config_.bus.certificates.empty())
             config_.data.alignment = Alignment::psi;
+        resolve_join();
         choose_protocol();
         if (!problems_.none()) return tl::unexpected(problems_.failure());
         if (auto checked = check(config_); !checked) return tl::unexpected(checked.error());
@@ -129,6 +130,17 @@ class Loader {
     }
 
   private:
+    void resolve_join() {
+        if (!config_.stated("data.use_inner_join")) return;
+        const Join join = config_.use_inner_join ? Join::inner : Join::left;
+        if (config_.stated("data.join") && config_.data.join != join)
+            problems_.add(config_.origin_of("data.use_inner_join") +
+                          ": data.use_inner_join = " + (config_.use_inner_join ? "true" : "false") +
+                          " is another form of data.join, which is stated as well (" +
+                          config_.origin_of("data.join") + "); leave one of them out");
+        config_.data.join = join;
+    }
+
     /// Parties that have keys are more than one organisation: they show each other neither scores
     /// nor residuals unless they say so. What cannot be trained in that way is refused and does not
     /// fall back to less.

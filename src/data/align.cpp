@@ -227,6 +227,8 @@ std::string differences(std::span<const PartyIds> parties, std::span<const std::
                         : "they differ in shape: " + text;
 }
 
+}  // namespace
+
 Failure nothing_common(std::span<const PartyIds> parties) {
     std::vector<std::string> sizes;
     std::vector<std::size_t> members;
@@ -240,6 +242,8 @@ Failure nothing_common(std::span<const PartyIds> parties) {
     failure.for_others = none + "; the master's log says what the ids look like";
     return failure;
 }
+
+namespace {
 
 std::size_t common_of_two(std::span<const Hash128> a, std::span<const Hash128> b) noexcept {
     std::size_t common = 0;
@@ -272,31 +276,56 @@ std::string part_of(std::size_t part, const PartyIds& whole) {
            " %)";
 }
 
-/// Walks through all lists at once, led by the master's, and marks what is in each of them. True
-/// when a common id has several rows.
-Result<bool> mark_common(std::span<const PartyIds> parties, std::uint64_t dataset_size,
+void set_bit(std::vector<std::uint8_t>& bits, std::size_t i) noexcept {
+    bits[i / 8] |= static_cast<std::uint8_t>(1U << (i % 8));
+}
+
+bool bit_of(std::span<const std::uint8_t> bits, std::size_t i) noexcept {
+    return (bits[i / 8] >> (i % 8) & 1U) != 0;
+}
+
+/// Notes the next id in use: who has it, and how many rows it makes.
+std::uint64_t take_id(std::span<const PartyIds> parties, std::span<const std::size_t> at,
+                      std::span<const char> has, Join join, Intersection& result) {
+    const std::size_t place = result.ids.size();
+    result.ids.push_back(parties[0].ids[at[0]]);
+    std::uint64_t rows = 1;
+    for (std::size_t p = 0; p < parties.size(); ++p) {
+        Selection& selection = result.selections[p];
+        if (join == Join::left && place % 8 == 0) selection.held.push_back(0);
+        if (has[p] == 0) continue;
+        if (join == Join::left) set_bit(selection.held, place);
+        set_bit(selection.bitmap, at[p]);
+        // both factors are below 2^32
+        rows = std::min(rows * count_at(parties[p].counts, at[p]), aligned_rows_max + 1);
+    }
+    for (std::size_t p = 0; p < parties.size(); ++p)
+        if (has[p] == 0) result.absent[p] += rows;
+    return rows;
+}
+
+/// Walks through all lists at once, led by the master's, and marks what is in use of each of them.
+/// True when an id has several rows.
+Result<bool> mark_common(std::span<const PartyIds> parties, std::uint64_t dataset_size, Join join,
                          Intersection& result) {
     std::vector<std::size_t> at(parties.size(), 0);
+    std::vector<char> has(parties.size(), 1);
     bool repeats = false;
     for (at[0] = 0; at[0] < parties[0].ids.size(); ++at[0]) {
-        const Hash128& id = parties[0].ids[at[0]];
-        const IdKey key = key_of(id);
+        const IdKey key = key_of(parties[0].ids[at[0]]);
         bool common = true;
         for (std::size_t p = 1; p < parties.size() && common; ++p) {
             const auto ids = parties[p].ids;
             while (at[p] < ids.size() && key_of(ids[at[p]]) < key) ++at[p];
-            common = at[p] < ids.size() && key_of(ids[at[p]]) == key;
+            has[p] = static_cast<char>(at[p] < ids.size() && key_of(ids[at[p]]) == key);
+            common = has[p] != 0 || join == Join::left;
         }
         if (!common) continue;
         ++result.common;
+        for (std::size_t p = 0; p < parties.size(); ++p)
+            result.matched[p] += static_cast<std::size_t>(has[p]);
         if (dataset_size != 0 && result.common > dataset_size) continue;
-        result.ids.push_back(id);
-        std::uint64_t rows = 1;
-        for (std::size_t p = 0; p < parties.size(); ++p) {
-            result.selections[p].bitmap[at[p] / 8] |= static_cast<std::uint8_t>(1 << (at[p] % 8));
-            // both factors are below 2^32
-            rows = std::min(rows * count_at(parties[p].counts, at[p]), aligned_rows_max + 1);
-        }
+        const std::uint64_t rows = take_id(parties, at, has, join, result);
         repeats |= rows > 1;
         result.rows += rows;
         if (result.rows > aligned_rows_max)
@@ -315,9 +344,14 @@ void fill_repeats(std::span<const PartyIds> parties, Intersection& result) {
     const std::size_t n = result.ids.size();
     std::vector<std::vector<std::uint32_t>> counts(parties.size());
     for (std::size_t p = 0; p < parties.size(); ++p) {
-        for (std::size_t i = 0; i < parties[p].ids.size(); ++i)
-            if ((result.selections[p].bitmap[i / 8] >> (i % 8) & 1) != 0)
-                counts[p].push_back(static_cast<std::uint32_t>(count_at(parties[p].counts, i)));
+        const Selection& selection = result.selections[p];
+        for (std::size_t i = 0; i < parties[p].ids.size(); ++i) {
+            if (!bit_of(selection.bitmap, i)) continue;
+            while (!selection.held.empty() && !bit_of(selection.held, counts[p].size()))
+                counts[p].push_back(1);
+            counts[p].push_back(static_cast<std::uint32_t>(count_at(parties[p].counts, i)));
+        }
+        if (!selection.held.empty()) counts[p].resize(n, 1);
         VFLBUS_ASSERT(counts[p].size() == n, "every party has every common id once");
     }
     std::vector<std::uint32_t> product(n, 1);
@@ -334,15 +368,18 @@ void fill_repeats(std::span<const PartyIds> parties, Intersection& result) {
 
 }  // namespace
 
-Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t dataset_size) {
+Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t dataset_size,
+                               Join join) {
     VFLBUS_ASSERT(!parties.empty(), "an alignment has parties");
     Intersection result;
     result.selections.resize(parties.size());
+    result.matched.assign(parties.size(), 0);
+    result.absent.assign(parties.size(), 0);
     for (std::size_t p = 0; p < parties.size(); ++p) {
         if (auto ok = check_sent(parties[p]); !ok) return tl::unexpected(ok.error());
         result.selections[p].bitmap.assign((parties[p].ids.size() + 7) / 8, 0);
     }
-    const auto repeats = mark_common(parties, dataset_size, result);
+    const auto repeats = mark_common(parties, dataset_size, join, result);
     if (!repeats) return tl::unexpected(repeats.error());
     if (result.ids.empty()) return tl::unexpected(nothing_common(parties));
     if (*repeats) fill_repeats(parties, result);
@@ -383,60 +420,124 @@ std::string low_match(std::span<const PartyIds> parties, std::size_t common) {
     return line + "; " + differences(parties, unlike) + "; " + mend_ids;
 }
 
-Result<Aligned> apply(const LocalIds& local, const Selection& selection, std::uint64_t rows_max) {
-    const auto refuse = [](const char* what) {
-        return fail(Errc::malformed_message,
-                    std::string("the master's alignment does not fit the ids sent to it: ") + what);
-    };
-    const std::size_t n = local.ids.size();
-    if (selection.bitmap.size() != (n + 7) / 8) return refuse("the bitmap has another length");
-    if (n % 8 != 0 && selection.bitmap.back() >> (n % 8) != 0)
-        return refuse("the bitmap selects what is not there");
-    std::size_t common = 0;
-    for (const std::uint8_t byte : selection.bitmap)
-        common += static_cast<std::size_t>(std::popcount(byte));
-    const bool repeats = !selection.outer.empty() || !selection.inner.empty();
-    if (repeats && (selection.outer.size() != common || selection.inner.size() != common))
-        return refuse("the repeats have another length");
+namespace {
 
-    // lengths first: nothing is allocated on a peer's word alone
-    std::uint64_t total = 0;
-    std::size_t chosen = 0;
-    for (std::size_t i = 0; i < n; ++i) {
-        if ((selection.bitmap[i / 8] >> (i % 8) & 1) == 0) continue;
-        std::uint64_t rows = count_at(local.counts, i);
-        if (repeats) {
-            const std::uint64_t outer = selection.outer[chosen];
-            const std::uint64_t inner = selection.inner[chosen];
-            if (outer == 0 || inner == 0 || outer > aligned_rows_max || inner > aligned_rows_max)
-                return refuse("a repeat is out of range");
-            rows = std::min(rows * outer, aligned_rows_max + 1) * inner;
-        } else if (rows != 1) {
-            return refuse("a duplicated id has no repeats");
-        }
-        ++chosen;
-        total += std::min(rows, aligned_rows_max + 1);
-        if (total > rows_max) return refuse("it has too many rows");
+tl::unexpected<Failure> unfit(const char* what) {
+    return fail(Errc::malformed_message,
+                std::string("the master's alignment does not fit the ids sent to it: ") + what);
+}
+
+std::size_t marks_in(std::span<const std::uint8_t> bits) noexcept {
+    std::size_t marks = 0;
+    for (const std::uint8_t byte : bits) marks += static_cast<std::size_t>(std::popcount(byte));
+    return marks;
+}
+
+/// What a selection says of the ids in use, one after another.
+class IdsInUse {
+  public:
+    IdsInUse(const LocalIds& local, const Selection& selection, std::uint64_t count)
+        : local_(&local),
+          selection_(&selection),
+          repeats_(!selection.outer.empty() || !selection.inner.empty()),
+          count_(count) {}
+
+    [[nodiscard]] std::uint64_t count() const noexcept { return count_; }
+    [[nodiscard]] bool repeats() const noexcept { return repeats_; }
+    [[nodiscard]] std::uint32_t outer(std::size_t id) const {
+        return repeats_ ? selection_->outer[id] : 1;
+    }
+    [[nodiscard]] std::uint32_t inner(std::size_t id) const {
+        return repeats_ ? selection_->inner[id] : 1;
+    }
+    /// The party's own id that this one is, with its rows: for each id in turn, once.
+    struct Own {
+        bool held = false;
+        std::size_t at = 0;     ///< of the own ids
+        std::size_t begin = 0;  ///< of the own rows
+        std::uint64_t rows = 1;
+    };
+    Own next(std::size_t id) {
+        if (!selection_->held.empty() && !bit_of(selection_->held, id)) return {};
+        for (; !bit_of(selection_->bitmap, at_); ++at_) begin_ += count_at(local_->counts, at_);
+        Own own{true, at_, begin_, count_at(local_->counts, at_)};
+        begin_ += own.rows;
+        ++at_;
+        return own;
     }
 
+  private:
+    const LocalIds* local_;
+    const Selection* selection_;
+    bool repeats_;
+    std::uint64_t count_;
+    std::size_t at_ = 0;
+    std::size_t begin_ = 0;
+};
+
+/// How many ids are in use, if the lengths of all parts of the selection fit each other.
+Result<std::uint64_t> count_in_use(const LocalIds& local, const Selection& selection,
+                                   std::uint64_t rows_max) {
+    const std::size_t n = local.ids.size();
+    if (selection.bitmap.size() != (n + 7) / 8) return unfit("the bitmap has another length");
+    if (n % 8 != 0 && selection.bitmap.back() >> (n % 8) != 0)
+        return unfit("the bitmap selects what is not there");
+    const std::size_t chosen = marks_in(selection.bitmap);
+    const bool repeats = !selection.outer.empty() || !selection.inner.empty();
+    const auto& held = selection.held;
+    // of the ids in use a party may lack some, where it is told which it has
+    const std::uint64_t in_use = held.empty() ? chosen
+                                 : repeats    ? selection.outer.size()
+                                              : rows_max;
+    if (repeats && (selection.outer.size() != in_use || selection.inner.size() != in_use))
+        return unfit("the repeats have another length");
+    if (!held.empty() && (held.size() != (in_use + 7) / 8 || marks_in(held) != chosen ||
+                          (in_use % 8 != 0 && held.back() >> (in_use % 8) != 0)))
+        return unfit("the ids that are there are not as many");
+    return in_use;
+}
+
+/// Rows of all ids in use. Nothing is allocated on a peer's word alone.
+Result<std::uint64_t> rows_in_use(IdsInUse ids, std::uint64_t rows_max) {
+    std::uint64_t total = 0;
+    for (std::size_t id = 0; id < ids.count(); ++id) {
+        std::uint64_t rows = ids.next(id).rows;
+        if (ids.repeats()) {
+            const std::uint64_t outer = ids.outer(id);
+            const std::uint64_t inner = ids.inner(id);
+            if (outer == 0 || inner == 0 || outer > aligned_rows_max || inner > aligned_rows_max)
+                return unfit("a repeat is out of range");
+            rows = std::min(rows * outer, aligned_rows_max + 1) * inner;
+        } else if (rows != 1) {
+            return unfit("a duplicated id has no repeats");
+        }
+        total += std::min(rows, aligned_rows_max + 1);
+        if (total > rows_max) return unfit("it has too many rows");
+    }
+    return total;
+}
+
+}  // namespace
+
+Result<Aligned> apply(const LocalIds& local, const Selection& selection, std::uint64_t rows_max) {
+    const auto count = count_in_use(local, selection, rows_max);
+    if (!count) return tl::unexpected(count.error());
+    IdsInUse ids(local, selection, *count);
+    const auto total = rows_in_use(ids, rows_max);
+    if (!total) return tl::unexpected(total.error());
     try {
         Aligned aligned;
-        aligned.rows.reserve(total);
-        aligned.ids.reserve(total);
-        chosen = 0;
-        std::size_t begin = 0;
-        for (std::size_t i = 0; i < n; ++i) {
-            const std::size_t count = count_at(local.counts, i);
-            if ((selection.bitmap[i / 8] >> (i % 8) & 1) != 0) {
-                const std::uint32_t outer = repeats ? selection.outer[chosen] : 1;
-                const std::uint32_t inner = repeats ? selection.inner[chosen] : 1;
-                for (std::uint32_t o = 0; o < outer; ++o)
-                    for (std::size_t r = begin; r < begin + count; ++r)
-                        aligned.rows.insert(aligned.rows.end(), inner, local.rows[r]);
-                aligned.ids.resize(aligned.rows.size(), local.ids[i]);
-                ++chosen;
+        aligned.rows.reserve(*total);
+        aligned.ids.reserve(*total);
+        for (std::size_t id = 0; id < ids.count(); ++id) {
+            const IdsInUse::Own own = ids.next(id);
+            const std::uint32_t inner = ids.inner(id);
+            for (std::uint32_t o = 0; o < ids.outer(id); ++o) {
+                if (!own.held) aligned.rows.insert(aligned.rows.end(), inner, absent_row);
+                for (std::size_t r = own.begin; own.held && r < own.begin + own.rows; ++r)
+                    aligned.rows.insert(aligned.rows.end(), inner, local.rows[r]);
             }
-            begin += count;
+            aligned.ids.resize(aligned.rows.size(), own.held ? local.ids[own.at] : Hash128{});
         }
         return aligned;
     } catch (const std::bad_alloc&) {
@@ -451,6 +552,7 @@ Repeats repeats_of(const Aligned& common, std::span<const std::uint32_t> rows) {
     const Hash128* last = nullptr;
     std::size_t at = 0;
     for (const std::uint32_t row : rows) {
+        if (row == absent_row) continue;  // nobody is behind it
         while (at < common.rows.size() && common.rows[at] != row) ++at;
         VFLBUS_ASSERT(at < common.rows.size(), "the rows are of the alignment, in its order");
         const Hash128* const id = &common.ids[at++];

@@ -28,6 +28,12 @@ enum class Duplicates : std::uint8_t {
     all,     ///< every row; see above
 };
 
+/// Whose records are used.
+enum class Join : std::uint8_t {
+    inner,  ///< those that all parties have
+    left,   ///< all of the master's; of those that a member lacks it has zeros
+};
+
 /// Rows that an alignment with `all` may blow up to.
 inline constexpr std::uint64_t aligned_rows_max = 1'000'000'000;
 
@@ -63,8 +69,11 @@ struct Selection {
     std::vector<std::uint8_t> bitmap;  ///< bit i % 8 of byte i / 8: the party's i-th id is common
     /// Per common id, only when some party has duplicates of a common id, otherwise empty: the
     /// party's rows of this id are each repeated `inner` times, and that sequence `outer` times.
+    /// Of an id that the party lacks it has one row, which is absent.
     std::vector<std::uint32_t> outer;
     std::vector<std::uint32_t> inner;
+    /// Join::left alone: bit i % 8 of byte i / 8: the party has the i-th of the ids in use.
+    std::vector<std::uint8_t> held;
 };
 
 struct Intersection {
@@ -72,14 +81,22 @@ struct Intersection {
     std::uint64_t rows = 0;             ///< aligned rows (= ids.size() without duplicates)
     std::size_t common = 0;             ///< common ids before dataset_size cut them
     std::vector<Selection> selections;  ///< per party, in the order given
+    std::vector<std::size_t> matched;   ///< per party: those of the common ids that it has
+    std::vector<std::uint64_t> absent;  ///< per party: aligned rows that it lacks
 };
 
 /// `parties`: the master first, then the members by rank. `dataset_size`: use only the first n
-/// common ids (with all their rows); 0 = all.
+/// common ids (with all their rows); 0 = all. With Join::left the ids of the master are the common
+/// ones, and a member may have none of them.
 /// Errors: bad_data when nothing is common (with each party's count, and what their ids look like
 /// where they differ in kind) or the rows exceed
 /// aligned_rows_max; malformed_message when a party's ids are not ascending and unique.
-Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t dataset_size = 0);
+Result<Intersection> intersect(std::span<const PartyIds> parties, std::uint64_t dataset_size = 0,
+                               Join join = Join::inner);
+
+/// bad_data: no id is common to these parties; with each one's count, and what their ids look like
+/// where they differ in kind.
+Failure nothing_common(std::span<const PartyIds> parties);
 
 /// A match below this share of a party's ids is worth a warning.
 inline constexpr double match_share_low = 0.1;
@@ -95,12 +112,13 @@ std::string low_match(std::span<const PartyIds> parties, std::size_t common);
 
 /// One party's view of the aligned rows; all parties get the same ids in the same order.
 struct Aligned {
-    std::vector<std::uint32_t> rows;  ///< table row of each aligned row
-    std::vector<Hash128> ids;         ///< id hash of each aligned row; for the split
+    std::vector<std::uint32_t> rows;  ///< table row of each aligned row, or absent_row
+    std::vector<Hash128> ids;         ///< id hash of each aligned row; zeros of those that it lacks
 };
 
 /// Errors: malformed_message when the selection does not fit the party's ids, or makes more than
-/// `rows_max` rows; nothing is allocated then.
+/// `rows_max` rows; nothing is allocated then. Where the selection says which ids the party has,
+/// `rows_max` are as many rows as there must be.
 Result<Aligned> apply(const LocalIds& local, const Selection& selection,
                       std::uint64_t rows_max = aligned_rows_max);
 

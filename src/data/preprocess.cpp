@@ -40,8 +40,15 @@ std::vector<std::string> Preprocessor::feature_names() const {
 std::vector<KnownColumn> Preprocessor::known_columns() const {
     std::vector<KnownColumn> known;
     for (const PreparedColumn& column : columns)
-        known.push_back({column.name, column.kind, column.date});
+        if (!column.presence) known.push_back({column.name, column.kind, column.date});
     return known;
+}
+
+PreparedColumn presence_column() {
+    PreparedColumn column;
+    column.name = "has features";
+    column.presence = true;
+    return column;
 }
 
 Design::Design(std::size_t rows, std::size_t cols) : rows_(rows), cols_(cols) {
@@ -401,7 +408,7 @@ namespace {
 /// A prepared column, its source and its place in the design.
 struct Step {
     const PreparedColumn* plan;
-    std::size_t source;  ///< index in table.features
+    std::size_t source;  ///< index in table.features; of no use to a presence column
     std::size_t offset;  ///< first column of the design
 };
 
@@ -409,6 +416,11 @@ Result<std::vector<Step>> plan_steps(const Preprocessor& preprocessor, const Tab
     std::vector<Step> steps;
     std::size_t offset = 0;
     for (const PreparedColumn& plan : preprocessor.columns) {
+        if (plan.presence) {
+            steps.push_back({&plan, table.features.size(), offset});
+            offset += plan.width();
+            continue;
+        }
         const Column* source = table.find_feature(plan.name);
         if (source == nullptr) {
             std::vector<std::string> names;
@@ -454,6 +466,11 @@ std::size_t bucket_of(const std::string& text, std::uint32_t buckets) {
 void write_lanes(std::span<Lane> lanes, std::span<const std::uint32_t> rows, Design& design) {
     double* out = design.data();
     for (const std::uint32_t row : rows) {
+        if (row == absent_row) {
+            for (const Lane& lane : lanes) out[lane.offset] = 0;
+            out += design.cols();
+            continue;
+        }
         for (Lane& lane : lanes) {
             double value = lane.numbers[row];
             if (std::isnan(value)) {
@@ -493,6 +510,11 @@ void write_texts(const Step& step, const Column& source, std::span<const std::ui
     double* out = design.data() + step.offset;
     for (const std::uint32_t row : rows) {
         std::size_t index = no_index;
+        if (row == absent_row) {
+            std::fill_n(out, width, 0.0);
+            out += design.cols();
+            continue;
+        }
         if (!source.is_missing(row)) {
             // a few rows of a text column may all look like numbers
             index = source.kind == ColumnKind::text ? of_code[source.codes[row]]
@@ -517,14 +539,31 @@ void write_has_value(const Step& step, const Column& source, std::span<const std
                      Design& design) {
     double* out = design.data() + step.offset + 1;
     for (const std::uint32_t row : rows) {
-        *out = source.is_missing(row) ? 0 : 1;
+        *out = row == absent_row || source.is_missing(row) ? 0 : 1;
         out += design.cols();
     }
 }
 
-/// Writes steps [begin, end), all numeric or a single text, into one design.
+void write_presence(const Step& step, std::span<const std::uint32_t> rows, Design& design) {
+    double* out = design.data() + step.offset;
+    for (const std::uint32_t row : rows) {
+        *out = row == absent_row ? 0 : 1;
+        out += design.cols();
+    }
+}
+
+/// Columns that are written side by side.
+bool is_lane(const PreparedColumn& plan) {
+    return plan.kind == ColumnKind::numeric && !plan.presence;
+}
+
+/// Writes steps [begin, end), all lanes or a single other one, into one design.
 void write_group(std::span<const Step> group, const Table& table,
                  std::span<const std::uint32_t> rows, Design& design, TransformReport& report) {
+    if (group.front().plan->presence) {
+        write_presence(group.front(), rows, design);
+        return;
+    }
     if (group.front().plan->kind == ColumnKind::text) {
         write_texts(group.front(), table.features[group.front().source], rows, design, report);
         return;
@@ -558,14 +597,15 @@ Result<std::vector<Design>> transform_sets(const Preprocessor& preprocessor, con
         reports.assign(row_sets.size(), {});
         for (std::size_t begin = 0, end = 0; begin < steps->size(); begin = end) {
             end = begin + 1;
-            if ((*steps)[begin].plan->kind == ColumnKind::numeric)
+            if (is_lane(*(*steps)[begin].plan))
                 while (end < steps->size() && end - begin < lane_max &&
-                       (*steps)[end].plan->kind == ColumnKind::numeric)
+                       is_lane(*(*steps)[end].plan))
                     ++end;
             const std::span group(steps->data() + begin, end - begin);
             for (std::size_t set = 0; set < row_sets.size(); ++set)
                 write_group(group, table, row_sets[set], designs[set], reports[set]);
-            for (const Step& step : group) consumed(step.source);
+            for (const Step& step : group)
+                if (!step.plan->presence) consumed(step.source);
         }
         return designs;
     } catch (const std::bad_alloc&) {

@@ -7,8 +7,9 @@
 // text:    one column of 0 or 1 per value seen in training; missing or unseen -> all zero.
 //          Both otherwise where the party says so (prepare_rules.hpp).
 // pixels:  missing -> mean of all pixels of the training rows; then (x - mean) / scale, with mean
-// and
-//          deviation of all of them together. Those that are the same in all rows stay.
+//          and deviation of all of them together. Those that are the same in all rows stay.
+// absent:  a record that the party does not have (absent_row) is a row of zeros; where training has
+//          such rows, a further column tells them from the others (presence_column).
 // removed: constant, all missing, or a text of more than one_hot_max values.
 
 #include <cmath>
@@ -53,6 +54,8 @@ struct PreparedColumn {
     TextCoding coding = TextCoding::one_hot;
     std::vector<double> codes = {};  ///< frequency and ordinal: the number of each category
     std::uint32_t buckets = 0;       ///< hashed
+    /// numeric, of no column of the table: 1 for the records that the party has, 0 for others.
+    bool presence = false;
 
     [[nodiscard]] std::size_t width() const noexcept {
         if (kind == ColumnKind::numeric) return has_value ? 2 : 1;
@@ -127,10 +130,14 @@ struct TransformReport {
 /// another number of them. bad_data.
 Result<> check_image(const Table& table);
 
-/// `rows`: table rows of the aligned training rows, in the aligned order (sums are taken in it).
-/// A party may end up with no column at all; that is not an error here.
+/// `rows`: table rows of the aligned training rows, in the aligned order (sums are taken in it),
+/// without those that are absent. A party may end up with no column at all; that is not an error
+/// here.
 Preprocessor fit(const Table& table, std::span<const std::uint32_t> rows,
                  const PreprocessOptions& options, PreprocessReport* report = nullptr);
+
+/// The column that is 1 for the records that the party has.
+PreparedColumn presence_column();
 
 /// Columns are looked up by name. A text column whose cells here all look like numbers is matched
 /// by their shortest form. Errors: bad_data when a column is missing, or holds text and was numbers

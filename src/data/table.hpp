@@ -46,6 +46,8 @@ using Buffer = std::vector<T, DefaultInitAllocator<T>>;
 
 /// The code of a missing cell in a text column; in a numeric column it is NaN.
 inline constexpr std::uint32_t missing_code = std::numeric_limits<std::uint32_t>::max();
+/// In a list of table rows: a record of which the party has no row (Join::left).
+inline constexpr std::uint32_t absent_row = std::numeric_limits<std::uint32_t>::max();
 
 /// Record ids as text, in file order: one arena of characters and offsets into it.
 class Ids {

@@ -51,6 +51,7 @@ Json party_json(const PartyReport& party, bool prediction) {
         {"host", party.host},
         {"pid", party.pid},
     };
+    if (party.rows_absent != 0) out["rows_absent"] = party.rows_absent;
     if (prediction) out["unseen_values"] = party.unseen_values;
     if (!party.metrics_without.empty())
         out["metrics_without"] = metrics_json(party.metrics_without);
@@ -218,6 +219,7 @@ PartyReport read_party(const Reader& in) {
     in.read("rank", party.rank);
     in.read("rows", party.rows);
     in.read("rows_matched", party.rows_matched);
+    in.read("rows_absent", party.rows_absent);
     in.read("features", party.features);
     in.array("left_out", [&](const Reader& column) {
         column.read("column", party.left_out.emplace_back().column);

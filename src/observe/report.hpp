@@ -30,7 +30,9 @@ struct PartyReport {
     std::optional<std::uint32_t> rank;  ///< members only
     std::uint64_t rows = 0;             ///< in its table
     std::uint64_t rows_matched = 0;     ///< of those, in all other tables as well
-    std::uint64_t features = 0;         ///< columns that enter the model
+    /// Rows of the run that it does not have and in which it has zeros (data.join = "left").
+    std::uint64_t rows_absent = 0;
+    std::uint64_t features = 0;  ///< columns that enter the model
     std::vector<LeftOutColumn> left_out;
     std::uint64_t missing_cells = 0;  ///< filled with the mean
     /// Of a prediction: texts of the rows predicted that training did not know. They count as none.

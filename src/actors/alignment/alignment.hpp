@@ -9,6 +9,10 @@
 //   psi     Private set intersection, psi_master.* and psi_member.*: afterwards each party has a
 //           list of the common ids alone, and none was sent.
 //
+// data.join says whose records are used: those that all parties have, or all of the master's
+// ("left"). With "left" a private set intersection is one of the master with each member alone, so
+// that no member learns anything of another's ids.
+//
 // Then the master tells each party which of its ids are in use (dataset_size may be smaller), and
 // how often its rows are repeated: the same for both ways, and the same rows in the same order.
 //
@@ -18,6 +22,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "actors/messages.hpp"
@@ -59,6 +64,10 @@ class Alignment {
         return party == 0 ? of(kind).own : of(kind).of_members[party - 1];
     }
     [[nodiscard]] std::uint64_t ids(TableKind kind, std::size_t party) const;
+    /// Of the common ids (with data.join = "left" all of the master's): those that a party has.
+    [[nodiscard]] std::uint64_t matched(TableKind kind, std::size_t party) const {
+        return of(kind).matched[party];
+    }
     /// What a member said of the rows that are in use, after `select`.
     [[nodiscard]] const SelectReply& selected(TableKind kind, std::size_t rank) const {
         return of(kind).selected[rank];
@@ -70,6 +79,8 @@ class Alignment {
         std::vector<AlignReply> of_members;
         std::vector<SelectReply> selected;  ///< by rank
         std::vector<std::uint64_t> ids;     ///< how many each party has
+        std::vector<std::size_t> matched;   ///< of them, by party: those that are common
+        std::vector<std::uint64_t> absent;  ///< aligned rows that a party lacks
         std::uint64_t common = 0;
         std::uint64_t rows = 0;
     };
@@ -80,6 +91,14 @@ class Alignment {
     Task<> gather_hashes(std::vector<TableKind> kinds);
     Task<> gather_common(std::vector<TableKind> kinds);
     Task<> intersect_privately(TableKind kind);
+    /// data.join = "left": the master with each member.
+    Task<> intersect_pairs(TableKind kind);
+    Task<> take_common(TableKind kind, std::size_t member, std::vector<Hash128> ids,
+                       std::vector<std::uint32_t> counts);
+    void warn_of_few(TableKind kind, std::size_t party, std::size_t common);
+    /// A training needs every member to have something to bring in.
+    Result<> check_matches(TableKind kind, std::span<const data::PartyIds> parties,
+                           const data::Intersection& common) const;
     [[nodiscard]] Result<> check_claims(const AlignReply& reply) const;
     /// The selections, the master's first.
     Result<std::vector<data::Selection>> intersect(TableKind kind);

@@ -118,9 +118,15 @@ Result<std::vector<data::Selection>> Alignment::intersect(TableKind kind) {
         held = std::max<std::uint64_t>(held, member.ids.size());
     }
     const std::uint64_t size = kind == TableKind::train ? run_->config().data.dataset_size : 0;
-    auto common = data::intersect(parties, size);
-    if (!common) {
-        Failure failure = std::move(common.error());
+    const bool left = own_->agreed().data.join == config::Join::left;
+    auto common = data::intersect(parties, size, left ? data::Join::left : data::Join::inner);
+    Result<> good;
+    if (common)
+        good = check_matches(kind, parties, *common);
+    else
+        good = tl::unexpected(std::move(common.error()));
+    if (!good) {
+        Failure failure = std::move(good.error());
         if (kind != TableKind::train)
             for (std::string* sentence : {&failure.sentence, &failure.for_others})
                 if (!sentence->empty()) *sentence = std::string(name_of(kind)) + ": " + *sentence;
@@ -132,11 +138,25 @@ Result<std::vector<data::Selection>> Alignment::intersect(TableKind kind) {
                                         " aligned rows, more than 2^32 - 1");
     if (auto bounded = check_rows(common->rows, held); !bounded)
         return tl::unexpected(std::move(bounded.error()));
-    if (const std::string line = data::low_match(parties, common->common); !line.empty())
+    const std::size_t least = *std::ranges::min_element(common->matched);
+    if (const std::string line = data::low_match(parties, least); !line.empty())
         run_->log(Level::warn, std::string(name_of(kind)) + ": " + line);
     table.common = common->common;
     table.rows = common->rows;
+    table.matched = std::move(common->matched);
+    table.absent = std::move(common->absent);
     return std::move(common->selections);
+}
+
+Result<> Alignment::check_matches(TableKind kind, std::span<const data::PartyIds> parties,
+                                  const data::Intersection& common) const {
+    if (kind != TableKind::train) return {};  // of a few rows a member may have none
+    for (std::size_t p = 1; p < parties.size(); ++p) {
+        if (common.matched[p] != 0) continue;
+        const data::PartyIds two[] = {parties[0], parties[p]};
+        return tl::unexpected(data::nothing_common(two));
+    }
+    return {};
 }
 
 void Alignment::report(TableKind kind) {
@@ -148,12 +168,22 @@ void Alignment::report(TableKind kind) {
         for (std::size_t p = 0; p <= table.of_members.size(); ++p) {
             auto& party = report.parties[p];
             party.rows = p == 0 ? own_->table(kind)->rows() : table.of_members[p - 1].rows;
-            party.rows_matched = table.common;
+            party.rows_matched = table.matched[p];
+            party.rows_absent = table.absent[p];
         }
     }
-    run_->log(Level::info, std::to_string(table.common) + " ids of the " +
-                               std::string(name_of(kind)) + "s are common, " +
-                               std::to_string(table.rows) + " rows are used");
+    if (own_->agreed().data.join == config::Join::inner)
+        return run_->log(Level::info, std::to_string(table.common) + " ids of the " +
+                                          std::string(name_of(kind)) + "s are common, " +
+                                          std::to_string(table.rows) + " rows are used");
+    run_->log(Level::info, "all " + std::to_string(table.common) + " ids of the master's " +
+                               std::string(name_of(kind)) + " are used, " +
+                               std::to_string(table.rows) + " rows");
+    for (std::size_t i = 0; i < table.of_members.size(); ++i)
+        if (table.absent[i + 1] != 0)
+            run_->log(Level::info, run_->parties()[i].name + " lacks " +
+                                       std::to_string(table.absent[i + 1]) +
+                                       " of them and has zeros there");
 }
 
 Task<> Alignment::select(std::vector<TableKind> kinds) {
@@ -210,7 +240,9 @@ Result<Bytes> answer_align(Party& party, TableKind kind) {
 
 Result<Bytes> answer_select(Party& party, const SelectRequest& request) {
     // the repeats multiply the party's own rows: how often, it learns from the master alone
-    if (auto bounded = check_rows(request.rows, party.local(request.table).rows.size()); !bounded)
+    const std::uint64_t held = std::max<std::uint64_t>(party.local(request.table).rows.size(),
+                                                       request.selection.held.size() * 8);
+    if (auto bounded = check_rows(request.rows, held); !bounded)
         return tl::unexpected(std::move(bounded.error()));
     if (auto done = party.select(request.table, request.selection, request.rows); !done)
         return tl::unexpected(std::move(done.error()));

@@ -1,6 +1,7 @@
 #include "actors/alignment/psi_master.hpp"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <utility>
 
@@ -15,17 +16,19 @@ using privacy::psi::Marks;
 using privacy::psi::Point;
 using privacy::psi::Tag;
 
-PsiMaster::PsiMaster(Run& run, Party& own, TableKind kind, std::vector<std::uint64_t> sizes)
+PsiMaster::PsiMaster(Run& run, const Party& own, TableKind kind, std::vector<std::size_t> members,
+                     std::vector<std::uint64_t> sizes)
     : run_(&run),
       own_(&own),
       kind_(kind),
+      members_(std::move(members)),
       sizes_(std::move(sizes)),
       own_list_(own.local(kind).ids,
                 [&run](std::span<std::uint8_t> out) { run.env().random(out); }),
       passing_(sizes_.size()),
       on_the_way_(sizes_.size()),
       tags_(sizes_.size()) {
-    VFLBUS_ASSERT(sizes_.size() == run.parties().members() + 1, "every party has a list");
+    VFLBUS_ASSERT(sizes_.size() == members_.size() + 1, "every party has a list");
     VFLBUS_ASSERT(sizes_[0] == own_list_.size(), "the master's list is the first");
 }
 
@@ -60,7 +63,7 @@ Result<> PsiMaster::check_sizes() const {
     const std::uint64_t least = run_->config().data.common_min;
     for (std::size_t p = 0; p < parties(); ++p) {
         if (sizes_[p] >= least) continue;
-        const std::string& name = p == 0 ? run_->options().name : run_->parties()[p - 1].name;
+        const std::string& name = p == 0 ? run_->options().name : run_->parties()[rank(p)].name;
         return fail(Errc::bad_data, name + " has " + std::to_string(sizes_[p]) + " ids in its " +
                                         std::string(name_of(kind_)) +
                                         ", fewer than must be common (data.common_min = " +
@@ -100,7 +103,7 @@ Task<> PsiMaster::pass(std::size_t round) {
         if (round > 1 && holder(list, round - 1) == 0) passing_[list].drop();
         if (holder(list, round) != 0) continue;
         Result<> closed = passing_[list].close();
-        co_await run_->said_by(holder(list, round - 1) - 1, std::move(closed));
+        co_await run_->said_by(rank(holder(list, round - 1)), std::move(closed));
     }
 }
 
@@ -115,7 +118,7 @@ void PsiMaster::ask_parts(std::size_t round, std::uint64_t part) {
         request.first = part * psi_points_max;
         request.count = points_in(list, part);
         if (from == 0 || request.count == 0) continue;
-        asked_.push_back(run_->parties().ask(from - 1, message::psi_take, encode(request)));
+        asked_.push_back(run_->parties().ask(rank(from), message::psi_take, encode(request)));
         asked_lists_.push_back(list);
     }
 }
@@ -137,7 +140,8 @@ Task<> PsiMaster::receive_parts(std::size_t round, std::uint64_t part) {
         const std::vector<Bytes> replies = co_await asked_[i];
         const std::size_t list = asked_lists_[i];
         auto points = decode_points(replies[0], points_in(list, part));
-        on_the_way_[list] = co_await run_->said_by(holder(list, round - 1) - 1, std::move(points));
+        on_the_way_[list] =
+            co_await run_->said_by(rank(holder(list, round - 1)), std::move(points));
     }
 }
 
@@ -152,7 +156,7 @@ void PsiMaster::give_parts(std::size_t round, std::uint64_t part) {
         request.total = sizes_[list];
         request.points = {reinterpret_cast<const std::uint8_t*>(points.data()),
                           points.size() * sizeof(Point)};
-        given_.push_back(run_->parties().ask(to - 1, message::psi_give, encode(request)));
+        given_.push_back(run_->parties().ask(rank(to), message::psi_give, encode(request)));
     }
 }
 
@@ -160,7 +164,7 @@ Result<> PsiMaster::take_part(std::size_t round) {
     for (std::size_t list = 1; list < parties(); ++list) {
         if (holder(list, round) != 0 || on_the_way_[list].empty()) continue;
         auto taken = passing_[list].take(own_list_.secret(), on_the_way_[list]);
-        if (auto good = run_->said_by(holder(list, round - 1) - 1, std::move(taken)); !good)
+        if (auto good = run_->said_by(rank(holder(list, round - 1)), std::move(taken)); !good)
             return good;
     }
     return {};
@@ -171,26 +175,28 @@ Result<> PsiMaster::take_part(std::size_t round) {
 Task<> PsiMaster::tell_digests() {
     const std::size_t rounds = parties() - 1;
     std::vector<Hash256> digests(parties());
-    Replies asked = run_->parties().ask_all(message::psi_digest, encode_psi_digest(kind_));
+    std::vector<Replies> asked = ask_ring(
+        message::psi_digest, std::vector<Bytes>(members_.size(), encode_psi_digest(kind_)));
     for (std::size_t list = 1; list < parties(); ++list) {
         if (holder(list, rounds) != 0) continue;
         tags_[list] = passing_[list].tags(0, passing_[list].size());
         passing_[list].drop();
         digests[list] = digest_of_tags(tags_[list]);
     }
-    const std::vector<Bytes> replies = co_await asked;
     for (std::size_t list = 0; list < parties(); ++list) {
         const std::size_t at = holder(list, rounds);
         if (at == 0) continue;
-        auto digest = decode_digest(replies[at - 1]);
-        digests[list] = co_await run_->said_by(at - 1, std::move(digest));
+        const std::vector<Bytes> replies = co_await asked[at - 1];
+        auto digest = decode_digest(replies[0]);
+        digests[list] = co_await run_->said_by(rank(at), std::move(digest));
     }
     PsiDigestsRequest request;
     request.table = kind_;
     request.digests = {reinterpret_cast<const std::uint8_t*>(digests.data()),
                        digests.size() * sizeof(Hash256)};
-    Replies told = run_->parties().ask_all(message::psi_digests, encode(request));
-    co_await told;
+    std::vector<Replies> told =
+        ask_ring(message::psi_digests, std::vector<Bytes>(members_.size(), encode(request)));
+    for (Replies& replies : told) co_await replies;
 }
 
 Task<> PsiMaster::show_tags() {
@@ -209,7 +215,7 @@ Task<> PsiMaster::show_tags() {
             for (std::size_t to = 1; to < parties(); ++to)
                 if (holder(list, rounds) != to)
                     shown.push_back(
-                        run_->parties().ask(to - 1, message::psi_tags, encode(request)));
+                        run_->parties().ask(rank(to), message::psi_tags, encode(request)));
         }
         for (Replies& replies : shown) co_await replies;
         note_progress(part);
@@ -230,7 +236,7 @@ Task<> PsiMaster::collect() {
                 !privacy::psi::ascending(*decoded, tags.empty() ? nullptr : &tags.back()))
                 decoded = fail(Errc::malformed_message, "sent tags that are not ascending");
             const std::vector<Tag> next =
-                co_await run_->said_by(holder(list, rounds) - 1, std::move(decoded));
+                co_await run_->said_by(rank(holder(list, rounds)), std::move(decoded));
             tags.insert(tags.end(), next.begin(), next.end());
         }
         note_progress(part);
@@ -244,11 +250,15 @@ Result<> PsiMaster::compare() {
     if (common_ >= least) return {};
     // none and few in the same words, as all parties read them: how many would tell whether an id
     // that somebody has put in is one of them
-    return fail(Errc::bad_data, "the ids that are common to the " + std::string(name_of(kind_)) +
-                                    "s of all parties, if any, are fewer than data.common_min (" +
-                                    std::to_string(least) +
-                                    "): nobody has learnt which; see whether all write their ids "
-                                    "in the same way");
+    const std::string of_whom =
+        members_.size() == run_->parties().members()
+            ? "all parties"
+            : run_->options().name + " and " + run_->parties()[rank(1)].name;
+    return fail(Errc::bad_data,
+                "the ids that are common to the " + std::string(name_of(kind_)) + "s of " +
+                    of_whom + ", if any, are fewer than data.common_min (" + std::to_string(least) +
+                    "): nobody has learnt which; see whether all write their ids "
+                    "in the same way");
 }
 
 Task<> PsiMaster::undo() {
@@ -267,14 +277,14 @@ Task<> PsiMaster::undo() {
             request.table = kind_;
             request.list = list;
             request.marks = marks_[list];
-            asked.push_back(run_->parties().ask(from - 1, message::psi_undo, encode(request)));
+            asked.push_back(run_->parties().ask(rank(from), message::psi_undo, encode(request)));
             lists.push_back(list);
         }
         for (std::size_t i = 0; i < asked.size(); ++i) {
             const std::vector<Bytes> replies = co_await asked[i];
             const std::size_t list = lists[i];
             auto marks = decode_marks(replies[0], sizes_[list], common_);
-            marks_[list] = co_await run_->said_by(holder(list, round) - 1, std::move(marks));
+            marks_[list] = co_await run_->said_by(rank(holder(list, round)), std::move(marks));
         }
     }
 }
@@ -282,21 +292,28 @@ Task<> PsiMaster::undo() {
 Task<> PsiMaster::tell() {
     const auto own = own_list_.own_marks(marks_[0]);
     VFLBUS_ASSERT(own.has_value(), "the marks are of the list as it was sent");
-    own_->restrict_to(kind_, *own);
+    own_marks_ = *own;
     PsiCommonRequest request;
     request.table = kind_;
-    request.digest = digest_of_common(own_->local(kind_).ids);
+    request.digest = digest_of_common(data::restricted(own_->local(kind_), own_marks_).ids);
     std::vector<Bytes> bodies;
     for (std::size_t list = 1; list < parties(); ++list) {
         request.marks = marks_[list];
         bodies.push_back(encode(request));
     }
-    Replies asked = run_->parties().ask_each(message::psi_common, std::move(bodies));
-    const std::vector<Bytes> replies = co_await asked;
-    for (std::size_t i = 0; i < replies.size(); ++i) {
-        auto counts = decode_counts(replies[i]);
-        counts_.push_back(co_await run_->said_by(i, std::move(counts)));
+    std::vector<Replies> asked = ask_ring(message::psi_common, bodies);
+    for (std::size_t i = 0; i < asked.size(); ++i) {
+        const std::vector<Bytes> replies = co_await asked[i];
+        auto counts = decode_counts(replies[0]);
+        counts_.push_back(co_await run_->said_by(members_[i], std::move(counts)));
     }
+}
+
+std::vector<Replies> PsiMaster::ask_ring(MessageType type, const std::vector<Bytes>& bodies) {
+    std::vector<Replies> asked;
+    for (std::size_t i = 0; i < members_.size(); ++i)
+        asked.push_back(run_->parties().ask(members_[i], type, bodies[i]));
+    return asked;
 }
 
 // -- as one way of an alignment -----------------------------------------------------------
@@ -321,32 +338,58 @@ Task<> Alignment::gather_common(std::vector<TableKind> kinds) {
     for (const TableKind kind : kinds) {
         bool all = own_->aligned(kind);
         for (const AlignReply& member : of(kind).of_members) all = all && member.present;
-        if (all) co_await intersect_privately(kind);  // otherwise `present` says who has none
+        if (!all) continue;  // `present` says who has none
+        if (own_->agreed().data.join == config::Join::left)
+            co_await intersect_pairs(kind);
+        else
+            co_await intersect_privately(kind);
     }
 }
 
 Task<> Alignment::intersect_privately(TableKind kind) {
     TableIds& table = of(kind);
+    std::vector<std::vector<std::uint32_t>> counts;
     {
-        PsiMaster psi(*run_, *own_, kind, table.ids);
+        std::vector<std::size_t> members(table.of_members.size());
+        std::iota(members.begin(), members.end(), std::size_t{0});
+        PsiMaster psi(*run_, *own_, kind, std::move(members), table.ids);
         co_await psi.intersect();
-        for (std::size_t i = 0; i < table.of_members.size(); ++i) {
-            AlignReply& member = table.of_members[i];
-            member.ids = own_->local(kind).ids;
-            member.counts = std::move(psi.counts()[i]);
-            co_await run_->said_by(i, check_claims(member));
-        }
+        own_->restrict_to(kind, psi.own_marks());
+        counts = std::move(psi.counts());
     }
-    const auto common = static_cast<double>(own_->local(kind).ids.size());
-    for (std::size_t p = 0; p < table.ids.size(); ++p)
-        if (common < data::match_share_low * static_cast<double>(table.ids[p]))
-            run_->log(Level::warn,
-                      std::string(name_of(kind)) + ": few ids match: " +
-                          std::to_string(own_->local(kind).ids.size()) + " are common, of " +
-                          (p == 0 ? run_->options().name : run_->parties()[p - 1].name) + "'s " +
-                          std::to_string(table.ids[p]) +
-                          "; see whether all write their ids in the "
-                          "same way");
+    const std::vector<Hash128>& common = own_->local(kind).ids;
+    for (std::size_t i = 0; i < table.of_members.size(); ++i)
+        co_await take_common(kind, i, common, std::move(counts[i]));
+    for (std::size_t p = 0; p < table.ids.size(); ++p) warn_of_few(kind, p, common.size());
+}
+
+Task<> Alignment::intersect_pairs(TableKind kind) {
+    TableIds& table = of(kind);
+    for (std::size_t i = 0; i < table.of_members.size(); ++i) {
+        PsiMaster psi(*run_, *own_, kind, {i}, {table.ids[0], table.ids[i + 1]});
+        co_await psi.intersect();
+        std::vector<Hash128> common = data::restricted(own_->local(kind), psi.own_marks()).ids;
+        warn_of_few(kind, i + 1, common.size());
+        co_await take_common(kind, i, std::move(common), std::move(psi.counts()[0]));
+    }
+}
+
+Task<> Alignment::take_common(TableKind kind, std::size_t member, std::vector<Hash128> ids,
+                              std::vector<std::uint32_t> counts) {
+    AlignReply& reply = of(kind).of_members[member];
+    reply.ids = std::move(ids);
+    reply.counts = std::move(counts);
+    co_await run_->said_by(member, check_claims(reply));
+}
+
+void Alignment::warn_of_few(TableKind kind, std::size_t party, std::size_t common) {
+    const std::uint64_t ids = of(kind).ids[party];
+    if (static_cast<double>(common) >= data::match_share_low * static_cast<double>(ids)) return;
+    run_->log(Level::warn,
+              std::string(name_of(kind)) + ": few ids match: " + std::to_string(common) +
+                  " are common, of " +
+                  (party == 0 ? run_->options().name : run_->parties()[party - 1].name) + "'s " +
+                  std::to_string(ids) + "; see whether all write their ids in the same way");
 }
 
 }  // namespace vflbus::actors

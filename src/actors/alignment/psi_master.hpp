@@ -20,14 +20,18 @@ class Run;
 
 class PsiMaster {
   public:
-    /// `sizes`: how many ids each party has, the master first; the own ones are those of
-    /// own.local(kind). Both must outlive this.
-    PsiMaster(Run& run, Party& own, TableKind kind, std::vector<std::uint64_t> sizes);
+    /// `members`: the ranks of those who take part. `sizes`: how many ids each party has, the
+    /// master first, then these members; the own ones are those of own.local(kind). Both must
+    /// outlive this.
+    PsiMaster(Run& run, const Party& own, TableKind kind, std::vector<std::size_t> members,
+              std::vector<std::uint64_t> sizes);
 
-    /// Afterwards own.local(kind) and the members' tables have the common ids alone.
+    /// Afterwards the members' tables have the common ids alone.
     /// Errors: bad_data when fewer than data.common_min are common; nobody knows which then.
     Task<> intersect();
-    /// How many rows each common id has at the members, by rank; empty: one each.
+    /// Which of the own ids are common.
+    [[nodiscard]] const privacy::psi::Marks& own_marks() const noexcept { return own_marks_; }
+    /// How many rows each common id has at these members; empty: one each.
     [[nodiscard]] std::vector<std::vector<std::uint32_t>>& counts() noexcept { return counts_; }
 
   private:
@@ -68,9 +72,15 @@ class PsiMaster {
     Task<> undo();
     Task<> tell();
 
+    /// The rank of a party of the ring that is not the master.
+    [[nodiscard]] std::size_t rank(std::size_t party) const { return members_[party - 1]; }
+    /// Asks each member of the ring, in its order.
+    std::vector<Replies> ask_ring(MessageType type, const std::vector<Bytes>& bodies);
+
     Run* run_;
-    Party* own_;
+    const Party* own_;
     TableKind kind_;
+    std::vector<std::size_t> members_;
     std::vector<std::uint64_t> sizes_;
     std::uint64_t done_ = 0;  ///< ids of all lists that have gone one way further
     privacy::psi::OwnList own_list_;
@@ -82,6 +92,7 @@ class PsiMaster {
     std::vector<std::vector<privacy::psi::Tag>> tags_;
     std::vector<privacy::psi::Marks> marks_;
     std::uint64_t common_ = 0;
+    privacy::psi::Marks own_marks_;
     std::vector<std::vector<std::uint32_t>> counts_;
 };
 

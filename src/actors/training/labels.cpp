@@ -188,8 +188,13 @@ Result<> split_off(Party& own, std::span<const std::uint32_t> test) {
 
 Result<> split_own(Party& own) {
     const config::AgreedHalf& agreed = own.agreed();
-    if (!keeps_shares(agreed) || agreed.data.test_fraction == 0 || own.selected(TableKind::test))
-        return own.split();
+    if (agreed.data.test_fraction == 0 || own.selected(TableKind::test)) return own.split();
+    if (!keeps_shares(agreed)) {
+        if (agreed.data.join == config::Join::inner) return own.split();
+        const auto& ids = own.common(TableKind::train).ids;  // members do not know all of them
+        return split_off(own,
+                         data::split_rows(ids, agreed.run.seed, agreed.data.test_fraction).test);
+    }
     const auto classes = classes_of(own);
     if (!classes) return tl::unexpected(classes.error());
     const data::Split split =

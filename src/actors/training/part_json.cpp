@@ -11,6 +11,10 @@ namespace {
 Json to_json(const data::PreparedColumn& column) {
     Json out;
     out["name"] = column.name;
+    if (column.presence) {
+        out["kind"] = "presence";
+        return out;
+    }
     if (column.kind == data::ColumnKind::numeric) {
         out["kind"] = "numeric";
         if (column.date != data::DateForm::none) out["date"] = data::name_of(column.date);
@@ -41,6 +45,10 @@ Json to_json(const data::PreparedColumn& column) {
 data::PreparedColumn column_of(const Json& in) {
     data::PreparedColumn column;
     column.name = in.at("name").get<std::string>();
+    if (in.at("kind") == "presence") {
+        column.presence = true;
+        return column;
+    }
     if (in.at("kind") == "numeric") {
         if (const Json* date = in.find("date"))
             column.date = data::parse_date_form(date->get<std::string>());

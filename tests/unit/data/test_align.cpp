@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <set>
 
@@ -272,15 +273,86 @@ TEST_CASE("what the master sends back is checked") {
         const auto aligned = apply(*local, selection);
         return aligned ? Errc::ok : aligned.error().code;
     };
-    CHECK(code({{3}, {1, 1}, {1, 1}}) == Errc::ok);
-    CHECK(code({{0}, {}, {}}) == Errc::ok);
-    CHECK(code({{}, {}, {}}) == Errc::malformed_message);
-    CHECK(code({{3, 0}, {1, 1}, {1, 1}}) == Errc::malformed_message);
-    CHECK(code({{7}, {1, 1, 1}, {1, 1, 1}}) == Errc::malformed_message);
-    CHECK(code({{3}, {}, {}}) == Errc::malformed_message);
-    CHECK(code({{3}, {1, 1}, {1}}) == Errc::malformed_message);
-    CHECK(code({{3}, {1, 0}, {1, 1}}) == Errc::malformed_message);
+    CHECK(code({{3}, {1, 1}, {1, 1}, {}}) == Errc::ok);
+    CHECK(code({{0}, {}, {}, {}}) == Errc::ok);
+    CHECK(code({{}, {}, {}, {}}) == Errc::malformed_message);
+    CHECK(code({{3, 0}, {1, 1}, {1, 1}, {}}) == Errc::malformed_message);
+    CHECK(code({{7}, {1, 1, 1}, {1, 1, 1}, {}}) == Errc::malformed_message);
+    CHECK(code({{3}, {}, {}, {}}) == Errc::malformed_message);
+    CHECK(code({{3}, {1, 1}, {1}, {}}) == Errc::malformed_message);
+    CHECK(code({{3}, {1, 0}, {1, 1}, {}}) == Errc::malformed_message);
     const std::uint32_t much = 0xffffffff;
-    CHECK(code({{3}, {much, much}, {much, much}}) == Errc::malformed_message);
-    CHECK(code({{3}, {900'000'000, 900'000'000}, {1, 1}}) == Errc::malformed_message);
+    CHECK(code({{3}, {much, much}, {much, much}, {}}) == Errc::malformed_message);
+    CHECK(code({{3}, {900'000'000, 900'000'000}, {1, 1}, {}}) == Errc::malformed_message);
+}
+
+TEST_CASE("a left join takes all records of the first party") {
+    const std::vector<Table> tables{
+        make_table({{"a", "1,"}, {"b", "2,"}, {"c", "3,"}, {"d", "4,"}}),
+        make_table({{"b", "20,"}, {"x", "90,"}, {"d", "40,"}, {"d", "41,"}}),
+        make_table({{"y", "5,"}})};
+    std::vector<LocalIds> local;
+    std::vector<PartyIds> sent;
+    for (const Table& table : tables)
+        local.push_back(hash_ids(table, "salt", Duplicates::all, "p").value());
+    for (const LocalIds& ids : local) sent.push_back({"p", ids.ids, ids.counts});
+    const auto common = intersect(sent, 0, Join::left);
+    REQUIRE(common);
+    CHECK(common->ids == local[0].ids);
+    CHECK(common->rows == 5);  // d twice
+    CHECK(common->common == 4);
+    CHECK(common->matched == std::vector<std::size_t>{4, 2, 0});
+    CHECK(common->absent == std::vector<std::uint64_t>{0, 2, 5});
+    std::vector<Aligned> aligned;
+    for (std::size_t p = 0; p < 3; ++p) {
+        auto rows = apply(local[p], common->selections[p], common->rows);
+        REQUIRE(rows);
+        REQUIRE(rows->rows.size() == 5);
+        aligned.push_back(std::move(*rows));
+    }
+    std::multiset<std::string> joined_rows;
+    for (std::size_t i = 0; i < 5; ++i) {
+        std::string row(tables[0].ids[aligned[0].rows[i]]);
+        CHECK(aligned[2].rows[i] == absent_row);
+        CHECK(aligned[2].ids[i] == Hash128{});
+        const std::uint32_t other = aligned[1].rows[i];
+        row += other == absent_row ? "-" : tables[1].features[0].text(other);
+        joined_rows.insert(row);
+    }
+    CHECK(joined_rows == std::multiset<std::string>{"a-", "b20", "c-", "d40", "d41"});
+    // of the rows that are there one id has two
+    const Repeats repeats = repeats_of(aligned[1], aligned[1].rows);
+    CHECK(repeats.ids == 2);
+    CHECK(repeats.most == 2);
+
+    SECTION("the first two records alone") {
+        const auto cut = intersect(sent, 2, Join::left);
+        REQUIRE(cut);
+        CHECK(cut->ids.size() == 2);
+        CHECK(cut->common == 4);
+        for (std::size_t p = 0; p < 3; ++p) CHECK(apply(local[p], cut->selections[p], cut->rows));
+    }
+    SECTION("what does not fit is refused") {
+        const auto refused = [&](const std::function<void(Selection&)>& change,
+                                 std::uint64_t rows = 5) {
+            Selection selection = common->selections[1];
+            change(selection);
+            const auto out = apply(local[1], selection, rows);
+            REQUIRE_FALSE(out);
+            CHECK(out.error().code == Errc::malformed_message);
+        };
+        refused([](Selection& s) { s.held[0] = static_cast<std::uint8_t>(s.held[0] ^ 1U); });
+        refused([](Selection& s) { s.held[0] |= 0x80U; });
+        refused([](Selection& s) { s.held.push_back(0); });
+        refused([](Selection& s) { s.outer.pop_back(); });
+        refused([](Selection& s) { s.inner.assign(4, 9); });
+        refused([](Selection&) {}, 4);
+        refused([](Selection& s) { s.outer.clear(), s.inner.clear(); });
+        Selection none = common->selections[2];
+        none.outer.clear();
+        none.inner.clear();
+        CHECK(apply(local[2], none, 4)->rows == std::vector<std::uint32_t>(4, absent_row));
+        CHECK_FALSE(apply(local[2], none, 9));
+        CHECK_FALSE(apply(local[2], none));  // as many as there may be
+    }
 }
