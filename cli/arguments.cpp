@@ -35,6 +35,8 @@ CommandLine::CommandLine() {
     add_check(*this);
     add_psi(*this);
     add_predict(*this);
+    add_tune(*this);
+    add_train_joined(*this);
     add_runs_and_nodes(*this);
     add_looks(*this);
     add_run(*this);

@@ -93,6 +93,16 @@ struct LaunchArguments : Common, Local {
     std::vector<std::string> run_config;
 };
 
+/// One training with all columns in one process.
+struct TrainJoinedArguments : LaunchArguments {};
+
+/// Trainings with each combination of some settings.
+struct TuneArguments : LaunchArguments {
+    std::vector<std::string> grid;  ///< "model.l2=0.1,1"
+    std::string metric;             ///< empty: the first of the test metrics that is no loss
+    std::uint64_t jobs = 2;         ///< at the same time
+};
+
 /// A run that is not continued.
 struct ShortRunArguments : Common, Local {
     std::string broker;
@@ -363,15 +373,16 @@ struct Exit {
 };
 
 using Command = std::variant<
-    Exit, BrokerArguments, ActorArguments, LaunchArguments, CheckArguments, PsiArguments,
-    PredictArguments, SynthArguments, InspectArguments, SplitArguments, ConfigCheckArguments,
-    ConfigReferenceArguments, HealthArguments, AgentArguments, ExportArguments, VersionArguments,
-    RunsArguments, NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments,
-    SubmitArguments, RunCompareArguments, RunPlotArguments, RunRemoveArguments, CompletionArguments,
-    ManualArguments, ModelShowArguments, ReportArguments, AuditVerifyArguments, AuditShowArguments,
-    KeysNewArguments, KeysShowArguments, KeysFingerprintArguments, AllowArguments, RevokeArguments,
-    MembersArguments, ApprovalArguments, GrantArguments, InviteArguments, JoinArguments,
-    KeysRotateArguments, PreflightArguments, TopArguments, UiArguments, PrerequisitesArguments>;
+    Exit, BrokerArguments, ActorArguments, LaunchArguments, TrainJoinedArguments, TuneArguments,
+    CheckArguments, PsiArguments, PredictArguments, SynthArguments, InspectArguments,
+    SplitArguments, ConfigCheckArguments, ConfigReferenceArguments, HealthArguments, AgentArguments,
+    ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
+    RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments, RunPlotArguments,
+    RunRemoveArguments, CompletionArguments, ManualArguments, ModelShowArguments, ReportArguments,
+    AuditVerifyArguments, AuditShowArguments, KeysNewArguments, KeysShowArguments,
+    KeysFingerprintArguments, AllowArguments, RevokeArguments, MembersArguments, ApprovalArguments,
+    GrantArguments, InviteArguments, JoinArguments, KeysRotateArguments, PreflightArguments,
+    TopArguments, UiArguments, PrerequisitesArguments>;
 
 /// Help goes to standard output, a sentence on what is wrong to standard error.
 Command parse(int argc, const char* const* argv);

@@ -9,6 +9,8 @@ namespace vflbus::cli {
 int run(const BrokerArguments& arguments);
 int run(const ActorArguments& arguments);
 int run(const LaunchArguments& arguments);
+int run(const TrainJoinedArguments& arguments);
+int run(const TuneArguments& arguments);
 int run(const CheckArguments& arguments);
 int run(const PsiArguments& arguments);
 int run(const PredictArguments& arguments);

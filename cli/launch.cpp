@@ -10,9 +10,9 @@
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "commands.hpp"
-#include "config/document.hpp"
 #include "container_run.hpp"
 #include "launch_apps.hpp"
+#include "launch_job.hpp"
 #include "local_run.hpp"
 #include "output.hpp"
 #include "own_files.hpp"
@@ -22,7 +22,6 @@
 #include "run_directory.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
-#include "standard_input.hpp"
 #include "thread_run.hpp"
 #include "trained_model.hpp"
 
@@ -31,119 +30,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The configuration, how it came about, and the directory of the run.
-struct Made {
-    config::Config config;
-    RunDirectory directory;
-    std::vector<std::string> notes;  ///< what was guessed, a line each
-};
-
-fs::path directory_of(const config::Config& config, const RunId& run) {
-    return fs::path(config.output.runs_dir) / run.hex();
-}
-
-/// Takes the directory, before anything is written into it, of a configuration that is complete.
-Result<Made> with_directory(config::Config config, const RunId& run, const Local& local,
-                            std::vector<std::string> notes) {
-    if (const auto good = check_local(config, local); !good) return tl::unexpected(good.error());
-    auto directory = RunDirectory::begin(directory_of(config, run), actors::Purpose::train);
-    if (!directory) return tl::unexpected(directory.error());
-    return Made{std::move(config), std::move(*directory), std::move(notes)};
-}
-
-Result<Made> configure(const LaunchArguments& arguments, const RunId& run) {
-    if (!arguments.data.empty()) {
-        std::vector<std::string> notes;
-        auto made = configure_files(arguments, notes);
-        if (!made) {
-            // what was guessed so far may be why
-            for (const std::string& line : notes) note(arguments, line);
-            return tl::unexpected(made.error());
-        }
-        return with_directory(std::move(*made), run, arguments, std::move(notes));
-    }
-    for (const auto& [given, flag] :
-         {std::pair{!arguments.label.empty(), "--label"}, std::pair{!arguments.id.empty(), "--id"}})
-        if (given)
-            return fail(Errc::usage, std::string(flag) +
-                                         " goes with --data FILE; in a configuration it is "
-                                         "party.<name>." +
-                                         (flag + 2));
-    LoadMore more;
-    more.defaults = {"bus.rendezvous_timeout=60"};
-    auto loaded = load_config(arguments, folds_flag(arguments), more);
-    if (!loaded) return tl::unexpected(loaded.error());
-    if (loaded->file.empty() && loaded->parties.empty()) {
-        const fs::path directory = directory_of(*loaded, run);
-        auto taken = RunDirectory::begin(directory, actors::Purpose::train);
-        if (!taken) return tl::unexpected(taken.error());
-        std::vector<std::string> notes;
-        auto made = configure_example(arguments, notes);
-        if (!made) {
-            taken->abandon();
-            return tl::unexpected(made.error());
-        }
-        return Made{std::move(*made), std::move(*taken), std::move(notes)};
-    }
-    if (!arguments.task.empty())
-        return fail(Errc::usage,
-                    "--task goes with --data FILE; use --set model.task=" + arguments.task);
-    return with_directory(std::move(*loaded), run, arguments, {});
-}
-
-/// One training: new, or gone on with.
-struct Job {
-    RunId run;
-    fs::path run_dir;
-    config::Config config;
-    RunDirectory directory;
-    fs::path file;  ///< the configuration, as the children read it
-    bool resume = false;
-    std::string go_on;  ///< the command that continues it
-};
-
-/// Stores the configuration where the children read it.
-Result<Job> with_file(Job job, const char* name) {
-    job.file = job.run_dir / name;
-    if (const auto written = write_configuration(job.file, job.config, job.run_dir); !written)
-        return tl::unexpected(written.error());
-    return job;
-}
-
-Result<Job> new_job(const LaunchArguments& arguments, const RunId& run) {
-    auto made = configure(arguments, run);
-    if (!made) return tl::unexpected(made.error());
-    const fs::path run_dir = directory_of(made->config, run);
-    note(arguments, "run " + run.short_hex() + " writes to " + run_dir.string() +
-                        "; its configuration is vflbus.toml there");
-    for (const std::string& line : made->notes) note(arguments, line);
-    if (const auto kept = keep_standard_input(arguments, made->config, run_dir); !kept)
-        return tl::unexpected(kept.error());
-    return with_file(
-        {run, run_dir, std::move(made->config), std::move(made->directory), {}, false, {}},
-        "vflbus.toml");
-}
-
-Result<Job> old_job(const LaunchArguments& arguments, Resumed resumed) {
-    if (const auto good = check_local(resumed.config, arguments); !good)
-        return tl::unexpected(good.error());
-    auto directory = RunDirectory::resume(resumed.run_dir,
-                                          [&](const std::string& line) { note(arguments, line); });
-    if (!directory) return tl::unexpected(directory.error());
-    // what --config and --set say now is beside what the run was begun with
-    return with_file({resumed.run,
-                      resumed.run_dir,
-                      std::move(resumed.config),
-                      std::move(*directory),
-                      {},
-                      true,
-                      {}},
-                     "resumed.toml");
-}
-
 /// The command that continues the run when it is pasted: what the flags of a resumed run said is
 /// not in the file that is found by itself.
-std::string own_resume_command(const LaunchArguments& arguments, const Job& job) {
+std::string own_resume_command(const LaunchArguments& arguments, const TrainingJob& job) {
     const char* const how = arguments.threads  ? " launch --threads"
                             : arguments.podman ? " launch --podman"
                                                : " launch --local";
@@ -153,7 +42,7 @@ std::string own_resume_command(const LaunchArguments& arguments, const Job& job)
     return command;
 }
 
-LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) {
+LocalOutcome launch_processes(const LaunchArguments& arguments, const TrainingJob& job) {
     LocalPlan plan =
         plan_of(arguments, arguments.transport, job.config, job.run_dir, job.file.filename(), true);
     const fs::path runs_dir = job.config.output.runs_dir;
@@ -193,11 +82,11 @@ LocalOutcome launch_processes(const LaunchArguments& arguments, const Job& job) 
     return run_locally(plan);
 }
 
-LocalOutcome launch_containers(const LaunchArguments& arguments, const Job& job) {
+LocalOutcome launch_containers(const LaunchArguments& arguments, const TrainingJob& job) {
     return run_in_containers(arguments, {job.run, job.run_dir, job.config, job.resume, job.go_on});
 }
 
-Failure launch_threads(const LaunchArguments& arguments, const Job& job,
+Failure launch_threads(const LaunchArguments& arguments, const TrainingJob& job,
                        observe::RunReport& report) {
     ThreadPlan plan;
     plan.trains = true;
@@ -241,7 +130,7 @@ Result<Chosen> choose_run(const LaunchArguments& arguments) {
     return Chosen{run, std::move(*resumed)};
 }
 
-int launch(const LaunchArguments& arguments, const Job& job) {
+int launch(const LaunchArguments& arguments, const TrainingJob& job) {
     Failure failure{Errc::ok, {}};
     observe::RunReport report;
     int exit_status = 0;

@@ -346,7 +346,9 @@ Failure serve_member(const config::Config& config, std::uint64_t rank, const Par
     member.judge = gate.get();
     member.name = name;
     member.config = config;
-    member.tables = actors::csv_tables(config, name, shown_reading(name, options.quiet));
+    member.tables = options.tables
+                        ? options.tables
+                        : actors::csv_tables(config, name, shown_reading(name, options.quiet));
     member.on_common = options.on_common;
     if (member.on_common) member.tables = actors::ids_only(std::move(member.tables));
     member.env = env.get();
@@ -412,8 +414,9 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
     actors::MasterOptions master;
     master.run = run;
     master.config = config;
-    master.tables =
-        actors::csv_tables(config, master.name, shown_reading(master.name, options.quiet));
+    master.tables = options.tables ? options.tables
+                                   : actors::csv_tables(config, master.name,
+                                                        shown_reading(master.name, options.quiet));
     master.on_common = options.on_common;
     if (master.on_common) master.tables = actors::ids_only(std::move(master.tables));
     master.env = &env;

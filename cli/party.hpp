@@ -46,6 +46,8 @@ struct PartyOptions {
     std::filesystem::path policy_dir;  ///< of its decisions and audit log; empty: state_dir
     /// Takes part in set intersections alone, with a table of ids, and hands on what is common.
     actors::CommonSink on_common;
+    /// In place of what the configuration says of this party's tables; may be empty.
+    actors::TableSource tables;
     bool audits = false;        ///< a member keeps an audit log also without a policy
     std::filesystem::path app;  ///< the shared object of its app; empty: has none
     /// Who watches this party. A master's is made by its command, as its observers belong to the

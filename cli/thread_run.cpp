@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -20,6 +21,14 @@ namespace {
 constexpr auto members_end = std::chrono::seconds(15);  // by themselves, after the master
 constexpr auto members_end_after_failure = std::chrono::seconds(2);
 constexpr auto master_explains = std::chrono::seconds(3);  // what a member's end means to it
+
+/// Without an agreed half of its own a member takes that of each run.
+void forget_agreed(config::Config& config) {
+    std::erase_if(config.origins, [](const auto& origin) {
+        const std::string& key = origin.first;
+        return key.starts_with("run.") || key.starts_with("model.") || key.starts_with("data.");
+    });
+}
 
 /// Broker and members in threads of their own, and the master in the calling one.
 class ThreadRun {
@@ -43,9 +52,11 @@ class ThreadRun {
         PartyOptions mine = options_;
         mine.state_dir = plan_.run_dir / "master" / "node";
         Failure outcome = plan_.master(mine, stop_master_);
+        // members that serve several runs do not know which one is the last
+        if (plan_.several_runs) stop_members_.stop();
         await_members(outcome.code == Errc::ok ? members_end : members_end_after_failure);
         watcher.join();
-        stop_members_.stop();
+        stop_members_.ask();
         for (std::thread& member : members_) member.join();
         stop_broker_.stop();
         broker_thread_.join();
@@ -76,17 +87,26 @@ class ThreadRun {
         mine.policy_dir = node_directory(*plan_.config, name);
         mine.model_dir = plan_.model_dir;
         mine.on_common = plan_.on_common;
-        ended(name, serve_member(*plan_.config, rank, mine, stop_members_, true));
+        if (plan_.tables) mine.tables = plan_.tables(name);
+        ended(name,
+              serve_member(config_of_others(), rank, mine, stop_members_, !plan_.several_runs));
     }
     /// The arbiter, likewise.
     void serve_as_arbiter() {
         PartyOptions mine = options_;
         mine.state_dir = plan_.run_dir / config::arbiter_name / "node";
-        ended(config::arbiter_name, serve_arbiter(*plan_.config, mine, stop_members_, true));
+        ended(config::arbiter_name,
+              serve_arbiter(config_of_others(), mine, stop_members_, !plan_.several_runs));
+    }
+    [[nodiscard]] config::Config config_of_others() const {
+        config::Config config = *plan_.config;
+        if (plan_.several_runs) forget_agreed(config);
+        return config;
     }
     void ended(const std::string& name, Failure ending) {
         const std::lock_guard lock(mutex_);
         ++members_ended_;
+        if (plan_.several_runs && stop_members_.stopped()) ending.code = Errc::ok;
         if (ending.code != Errc::ok && !first_failure_)
             first_failure_ = named(name, std::move(ending));
         changed_.notify_all();

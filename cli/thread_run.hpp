@@ -19,6 +19,10 @@ struct ThreadPlan {
     std::filesystem::path out_dir;    ///< PartyOptions::out_dir of all
     actors::CommonSink on_common;     ///< PartyOptions::on_common of the members
     bool trains = false;              ///< it is a training, which may have an arbiter
+    /// PartyOptions::tables of a member; may be empty.
+    std::function<actors::TableSource(const std::string& member)> tables;
+    /// The master drives several runs, with agreed halves of their own: members serve all of them.
+    bool several_runs = false;
     bool verbose = false;
     bool quiet = false;
     /// Called in this thread.

@@ -23,6 +23,8 @@ struct CommandLine {
     BrokerArguments broker;
     ActorArguments actor;
     LaunchArguments launch;
+    TrainJoinedArguments train_joined;
+    TuneArguments tune;
     CheckArguments check;
     PsiArguments psi;
     PredictArguments predict;
@@ -139,6 +141,8 @@ void add_actor(CommandLine& line);
 void add_health(CommandLine& line);
 void add_preflight(CommandLine& line);
 void add_launch(CommandLine& line);
+void add_train_joined(CommandLine& line);
+void add_tune(CommandLine& line);
 void add_check(CommandLine& line);
 void add_psi(CommandLine& line);
 void add_predict(CommandLine& line);

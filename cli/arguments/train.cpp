@@ -100,6 +100,45 @@ void add_launch(CommandLine& line) {
     add_output(on, launch);
 }
 
+void add_tune(CommandLine& line) {
+    TuneArguments& tune = line.tune;
+    CLI::App& on = line.command(
+        line.app, "tune", "Train with each combination of some settings; says which one is best.",
+        "All runs have the same rows and the same members, which are threads of this process.\n"
+        "Examples:\n"
+        "  vflbus tune --grid model.learning_rate=0.01,0.1 --config conf/logistic.toml\n"
+        "  vflbus tune --grid model.l2=0.1,1,10 --grid data.one_hot_max=8,64 --folds 5 "
+        "--data bank.csv --data shop.csv --label y",
+        tune);
+    on.add_option("--grid", tune.grid,
+                  "a key of [model] or [data] and its values; several times: all combinations")
+        ->type_name("KEY=VALUE,...")
+        ->allow_extra_args(false)
+        ->required();
+    on.add_option("--metric", tune.metric,
+                  "what decides, of the test rows or the folds; default: the first that is no loss")
+        ->type_name("NAME");
+    add_number(on, "--jobs", tune.jobs, "runs at the same time; default 2", 1)->type_name("N");
+    add_launch_files(on, tune);
+    add_config(on, tune);
+    add_output(on, tune);
+}
+
+void add_train_joined(CommandLine& line) {
+    TrainJoinedArguments& joined = line.train_joined;
+    CLI::App& on = line.command(
+        line.app, "train-joined", "Train on all tables at once in one process, for comparison.",
+        "For whoever may see all of them: the same rows, split and scaled alike, as one table.\n"
+        "Examples:\n"
+        "  vflbus train-joined --config conf/logistic.toml\n"
+        "  vflbus train-joined --data bank.csv --data shop.csv --label y\n"
+        "  vflbus run compare 1f0c9a33 77aa01bc              with what the parties have trained",
+        joined);
+    add_launch_files(on, joined);
+    add_config(on, joined);
+    add_output(on, joined);
+}
+
 void add_check(CommandLine& line) {
     CheckArguments& check = line.check;
     CLI::App& on = line.command(

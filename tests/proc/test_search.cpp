@@ -1,0 +1,209 @@
+// vflbus tune and vflbus train-joined, records that a member lacks, and a source that never ends.
+
+#include <cmath>
+#include <map>
+
+#include "base/json.hpp"
+#include "catch.hpp"
+#include "support.hpp"
+
+using namespace proc;
+
+namespace {
+
+std::string cell_text(double value) {
+    return std::to_string(value);
+}
+
+/// A bank with labels and a shop; the shop has the ids that `has` says, and some of its own.
+void make_bank_and_shop(const TempDir& dir, int people, int lacks_every) {
+    std::string bank = "id,age,y\n";
+    std::string shop = "id,pay,age\n";
+    for (int i = 0; i < people; ++i) {
+        const double a = std::sin(i * 1.7);
+        const double b = std::cos(i * 2.3);
+        const double noise = std::sin(i * 12.9898) * 0.6;
+        const std::string id = "c" + std::to_string(i);
+        bank += id + "," + cell_text(a) + "," + (a + b + noise > 0 ? "yes" : "no") + "\n";
+        if (lacks_every == 0 || i % lacks_every != 1)
+            shop += id + "," + cell_text(b) + "," + cell_text(a * b) + "\n";
+    }
+    shop += "stranger,1,1\n";
+    spit(dir / "bank.csv", bank);
+    spit(dir / "shop.csv", shop);
+}
+
+const Words two_files{"--data", "bank.csv", "--data", "shop.csv", "--label", "y"};
+
+Words plus_words(Words words, const Words& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+}
+
+Json json_of_run(const Finished& finished) {
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    return Json::parse(finished.out);
+}
+
+}  // namespace
+
+TEST_CASE("tune trains each combination on the same members", "[search]") {
+    const TempDir dir;
+    make_bank_and_shop(dir, 150, 0);
+    const Json told =
+        json_of_run(run(dir, plus_words({"tune", "--grid", "model.l2=0.01,1000", "--grid",
+                                         "model.max_iterations=50,1", "--jobs", "3", "--json"},
+                                        two_files)));
+    CHECK(told["status"] == "completed");
+    CHECK(told["metric"] == "auc");
+    REQUIRE(told["runs"].size() == 4);
+    std::string best;
+    double best_value = 0;
+    for (const Json& one : told["runs"]) {
+        CHECK(one["status"] == "completed");
+        const double value = one["value"].get<double>();
+        if (value > best_value) {
+            best_value = value;
+            best = one["run_id"].get<std::string>();
+        }
+        // each run is one like any other, with the model that it has alone
+        const fs::path own = fs::path(dir / "runs") / one["run_id"].get<std::string>();
+        const Json report = Json::parse(slurp(own / "report.json"));
+        CHECK(report["status"] == "completed");
+        CHECK(report["metrics"]["test"]["auc"] == one["value"]);
+        CHECK(models(own).size() == 2);
+    }
+    CHECK(told["best"] == best);
+    const auto settings = told["runs"][2]["settings"];
+    CHECK(settings["model.l2"] == "1000");
+    CHECK(settings["model.max_iterations"] == "50");
+    const Json alone =
+        json_of_run(run(dir, plus_words({"launch", "--threads", "--json", "--set", "model.l2=1000",
+                                         "--set", "model.max_iterations=50"},
+                                        two_files)));
+    const auto own = [&](const std::string& id) {
+        std::string text = slurp(fs::path(dir / "runs") / id / "member-0/model.json");
+        return replaced(text, id, "");
+    };
+    CHECK(own(told["runs"][2]["run_id"].get<std::string>()) ==
+          own(alone["run_id"].get<std::string>()));
+    CHECK(left_behind(dir) == "");
+
+    // for people, with folds and a metric of which less is better
+    const Finished table =
+        run(dir,
+            plus_words({"tune", "--grid", "model.l2=0.01,1000", "--folds", "3", "--metric", "loss"},
+                       two_files));
+    INFO(table.err);
+    CHECK(table.exit_code == 0);
+    CHECK(table.out.find("loss, mean of the folds") != std::string::npos);
+    const std::size_t at = table.out.find("  best");
+    REQUIRE(at != std::string::npos);
+    CHECK(table.out.rfind("0.01", at) > table.out.rfind('\n', at));
+    CHECK(table.out.find("Predict with the best: ") != std::string::npos);
+}
+
+TEST_CASE("what cannot be searched is refused before anything runs", "[search]") {
+    const TempDir dir;
+    make_bank_and_shop(dir, 40, 0);
+    const std::map<std::string, Words> refused{
+        {"KEY=VALUE", {"--grid", "model.l2"}},
+        {"a key of [model] or [data]", {"--grid", "bus.workers=1,2"}},
+        {"is there twice", {"--grid", "model.l2=1,1"}},
+        {"a value is missing", {"--grid", "model.l2=1,"}},
+        {"model.l3", {"--grid", "model.l3=1,2"}},
+        {"model.l2", {"--grid", "model.l2=1,-2"}},
+        {"rows that tell which model is best",
+         {"--grid", "model.l2=1,2", "--set", "data.test_fraction=0"}},
+        {"no such metric", {"--grid", "model.l2=1,2", "--metric", "rmse"}},
+    };
+    for (const auto& [needle, words] : refused) {
+        INFO(needle);
+        const Finished finished = run(dir, plus_words(plus_words({"tune"}, words), two_files));
+        INFO(finished.err);
+        CHECK(finished.exit_code != 0);
+        CHECK(finished.err.find(needle) != std::string::npos);
+    }
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("the joined training comes to what the parties come to", "[search]") {
+    const TempDir dir;
+    make_bank_and_shop(dir, 150, 7);
+    const Json parties =
+        json_of_run(run(dir, plus_words({"launch", "--threads", "--json"}, two_files)));
+    const Json joined = json_of_run(run(dir, plus_words({"train-joined", "--json"}, two_files)));
+    CHECK(joined["rows"]["train"] == parties["rows"]["train"]);
+    CHECK(joined["rows"]["test"] == parties["rows"]["test"]);
+    for (const std::string split : {"train", "test"})
+        for (const std::string metric : {"loss", "auc"}) {
+            CAPTURE(split, metric);
+            CHECK(joined["metrics"][split][metric].get<double>() ==
+                  Approx(parties["metrics"][split][metric].get<double>()).epsilon(1e-6));
+        }
+    // one column of that name is the master's, the other one is said to be the member's
+    const Json part = Json::parse(
+        slurp(fs::path(dir / "runs") / joined["run_id"].get<std::string>() / "master/model.json"));
+    CHECK(part["features"] == Json::parse(R"(["age", "pay", "member-0.age"])"));
+    const Finished left =
+        run(dir, plus_words({"train-joined", "--set", "data.join=left"}, two_files));
+    CHECK(left.exit_code != 0);
+    CHECK(left.err.find("data.join") != std::string::npos);
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("records that a member lacks are used with data.join = left", "[search]") {
+    const TempDir dir;
+    make_bank_and_shop(dir, 150, 5);
+    std::map<std::string, std::string> parts;
+    for (const std::string way : {"hashed", "psi"}) {
+        const std::string seed_word = way == "psi" ? "data.use_inner_join=false" : "data.join=left";
+        const Json told =
+            json_of_run(run(dir, plus_words({"launch", "--local", "--json", "--set", seed_word,
+                                             "--set", "data.alignment=" + way},
+                                            two_files)));
+        CHECK(told["rows"]["common"] == 150);
+        CHECK(told["parties"][0].find("rows_absent") == nullptr);
+        CHECK(told["parties"][1]["rows_matched"] == 120);
+        CHECK(told["parties"][1]["rows_absent"] == 30);
+        const std::string id = told["run_id"].get<std::string>();
+        const Json part = Json::parse(slurp(fs::path(dir / "runs") / id / "member-0/model.json"));
+        CHECK(part["features"] == Json::parse(R"(["pay", "age", "has features"])"));
+        parts[way] = part["weights"].dump();
+        // a prediction of rows of which the member has one
+        spit(dir / "new-bank.csv", "id,age\nn1,0.5\nn2,0.5\nc0,0.5\n");
+        spit(dir / "new-shop.csv", "id,pay,age\nn2,0.1,0.2\nc0,3,3\nc9,1,1\nc10,1,1\n");
+        const Json predicted = json_of_run(
+            run(dir, {"predict", "--local", "--model", id, "--data", "new-bank.csv", "--data",
+                      "new-shop.csv", "--out", "p.csv", "--json", "--set", "data.common_min=1"}));
+        CHECK(predicted["rows"] == 3);
+        CHECK(predicted["parties"][1]["rows_absent"] == 1);
+        CHECK(slurp(dir / "p.csv").find("\nn1,") != std::string::npos);
+    }
+    CHECK(parts["hashed"] == parts["psi"]);
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("a source that never ends is given up when its own section says so", "[search]") {
+    const TempDir dir;
+    make_bank_and_shop(dir, 60, 0);
+    // whoever has the label, and in whatever order the two_files stand
+    const std::string endless = "exec:echo id,pay; exec sleep 600";
+    for (const Words& both : {Words{"--data", "bank.csv", "--data", endless},
+                              Words{"--data", endless, "--data", "bank.csv"}}) {
+        const Finished finished = run(dir, plus_words({"launch", "--local", "--label", "y", "--set",
+                                                       "party.member-0.source_timeout=0.3"},
+                                                      both));
+        INFO(finished.err);
+        CHECK(finished.exit_code == 3);
+        CHECK(finished.err.find("did not end within 0.30 s (source_timeout)") != std::string::npos);
+    }
+    // the master's is slower than a member may be, and is waited for
+    const Finished slow =
+        run(dir, {"launch", "--threads", "--label", "y", "--data", "exec:sleep 0.6; cat bank.csv",
+                  "--data", "shop.csv", "--set", "party.member-0.source_timeout=0.2", "--json"});
+    INFO(slow.err);
+    CHECK(slow.exit_code == 0);
+    CHECK(left_behind(dir) == "");
+}
