@@ -28,7 +28,7 @@ void configure(Play& play, std::uint64_t epochs) {
 }
 
 /// What a run has trained, but for the numbers of its steps and its configuration.
-std::vector<std::vector<double>> weights_of(const Play& play) {
+std::vector<std::vector<double>> weights_by_party(const Play& play) {
     std::vector<std::vector<double>> out;
     for (std::size_t p = 0; p <= play.world.members; ++p) {
         out.push_back(play.part(p).weights);
@@ -64,7 +64,7 @@ TEST_CASE("the model of the best look is kept, as if nothing had been trained af
     Play plain(restless(config::Solver::sgd));
     configure(plain, stop.step / batches);
     REQUIRE(plain.play().code == Errc::ok);
-    CHECK(weights_of(plain) == weights_of(early));
+    CHECK(weights_by_party(plain) == weights_by_party(early));
     CHECK(plain.master->report().test == report.test);
     CHECK(plain.master->report().train == report.train);
 }

@@ -63,7 +63,7 @@ TEST_CASE("messages come back as they went") {
     impossible.shape.longest = 6;
     CHECK_FALSE(decode_align_reply(encode(align, impossible)));
 
-    const SelectRequest select{TableKind::test, {{0x5, 0x1}, {1, 2, 3}, {3, 2, 1}}, 10};
+    const SelectRequest select{TableKind::test, {{0x5, 0x1}, {1, 2, 3}, {3, 2, 1}, {}}, 10};
     const auto selected = decode_select_request(encode(select));
     REQUIRE(selected);
     CHECK(selected->table == TableKind::test);
