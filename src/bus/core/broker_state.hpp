@@ -53,10 +53,13 @@ inline constexpr AllowanceLimits questions_of_key{.most = questions_of_key_at_on
 inline constexpr AllowanceLimits notes_of_key{.most = notes_of_key_at_once,
                                               .per_second = notes_of_key_per_second};
 
-/// Of a node that beats as it is told to: several times as many as that takes.
+/// Several times what two connections take. All at once comes what was sent while this machine was
+/// paused, until its nodes took it for lost.
 inline AllowanceLimits pings_of_node(const Timings& timings) noexcept {
     const double beat_s = std::chrono::duration<double>(timings.heartbeat).count();
-    return {.most = pings_at_once, .per_second = std::max(pings_per_second, 4 / beat_s)};
+    const double lost_s = std::chrono::duration<double>(timings.lost).count();
+    return {.most = std::max(pings_at_once, 8 * lost_s / beat_s),
+            .per_second = std::max(pings_per_second, 4 / beat_s)};
 }
 
 /// Another process that claims a name, while the one that has it is asked for a sign of life.

@@ -8,6 +8,7 @@ namespace vflbus::bus {
 
 void Conduct::restore(std::span<const ConductRow> rows, TimePoint now) {
     VFLBUS_ASSERT(entries_.empty(), "what was held against keys is restored before anything else");
+    if (!rows.empty()) ++changes_;  // what is left out, or bounded, is to be noted so
     for (const ConductRow& row : rows) {
         if (entries_.size() >= conduct_entries_max) return;
         const Duration quiet = std::max(row.quiet, Duration{});

@@ -49,8 +49,14 @@ void EndedRuns::forget(std::map<RunId, EndedRun>::iterator run) {
 
 void EndedRuns::make_room() {
     while (runs_.size() > places_ || bytes_ > bytes_max_) {
+        // of what there is too much of: few long endings make no room for many short ones
+        std::map<NodeId, std::uint64_t> taken;
+        if (runs_.size() <= places_)
+            taken = bytes_of_;
+        else
+            for (const Place& place : of_payers_) ++taken[std::get<NodeId>(place)];
         const auto most =
-            std::ranges::max_element(bytes_of_, {}, [](const auto& payer) { return payer.second; });
+            std::ranges::max_element(taken, {}, [](const auto& payer) { return payer.second; });
         const auto oldest = of_payers_.lower_bound({most->first, TimePoint::min(), RunId{}});
         forget(runs_.find(std::get<RunId>(*oldest)));
     }

@@ -10,8 +10,8 @@
 //
 // What may not happen: what is remembered grows without end, or somebody who opens and closes many
 // runs makes the broker forget how those of others ended. Places and bytes are bounded, and when
-// they are full the payer that has most bytes loses its oldest run. A payer is the key behind an
-// owner, or the owner itself where there are no keys.
+// one of them is full the payer that has most of it loses its oldest run. A payer is the key behind
+// an owner, or the owner itself where there are no keys.
 
 #include <algorithm>
 #include <cstdint>

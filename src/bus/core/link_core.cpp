@@ -684,8 +684,6 @@ void LinkCore::decline(const Header& open, Errc code, std::string sentence) {
     send_control(Kind::join, header, encode(join));
 }
 
-/// Notes which process has the name of a peer. When it is another one than before, what the earlier
-/// one was asked has failed, and what it had asked is forgotten.
 /// The account of the node's key; where names are not those of keys, that of the node alone.
 std::shared_ptr<LinkCore::Account> LinkCore::account_of(NodeId node, const std::string& name) {
     const bool of_key = config_.names_of_keys && node_id_of(name) == node;
@@ -715,6 +713,8 @@ LinkCore::Peer& LinkCore::peer_of(Run& run, NodeId node) {
     return peer;
 }
 
+/// Notes which process has the name of a peer. When it is another one than before, what the earlier
+/// one was asked has failed, and what it had asked is forgotten.
 LinkCore::Peer& LinkCore::know_process(Run& run, NodeId node, const std::string& name,
                                        std::uint64_t incarnation) {
     Peer& peer = peer_of(run, node, name);

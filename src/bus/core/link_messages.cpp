@@ -86,7 +86,15 @@ void LinkCore::finish_reply(const RunId& run_id, NodeId dst, std::uint64_t numbe
         answer.out.carry(std::move(body), now);
         begin(*run, dst, peer->second, {number, true}, now);
     }
-    if (was_at_user && !run->closing) deliver_in_order(*run, dst, peer->second);
+    if (!was_at_user) return;
+    if (!run->closing) deliver_in_order(*run, dst, peer->second);
+    // what others of its key have here whole may have waited for this one
+    const Account* const account = peer->second.at_user.account();
+    if (account->at_user + 1 < outstanding_of_key_max) return;
+    for (auto& [id, other] : runs_)
+        for (auto& [node, waiting] : other.peers)
+            if (waiting.at_user.account() == account && !other.closing)
+                deliver_in_order(other, node, waiting);
 }
 
 // -- whose turn it is --------------------------------------------------------------

@@ -87,9 +87,10 @@ inline constexpr double announcements_per_second = 16'384;
 // answers to a connection that has not said HELLO
 inline constexpr double stranger_answers_at_once = 64;
 inline constexpr double stranger_answers_per_second = 8;
-/// PING of one connection of a node: some for each beat.
+/// PING of one node, on both of its connections. Its beat is its own: of the shortest that a
+/// configuration may state (10 ms) there are 200 a second.
 inline constexpr double pings_at_once = 256;
-inline constexpr double pings_per_second = 64;
+inline constexpr double pings_per_second = 256;
 inline constexpr std::size_t queries_max = 16;  ///< unanswered, per asker
 /// Of what CLOSE has sealed for one participant, and for all of them.
 inline constexpr std::size_t sealed_ending_bytes_max = 4096 + 64;

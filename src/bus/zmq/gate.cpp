@@ -142,8 +142,15 @@ class GateImpl final : public Gate {
         wake_.ring();
     }
     std::vector<ConductRow> conduct_before() const override {
-        const auto text = read_file(conduct_path(directory_));
-        if (!text) return {};  // nothing was noted yet
+        const auto file = conduct_path(directory_);
+        std::error_code ec;
+        if (!std::filesystem::exists(file, ec)) return {};  // nothing was noted yet
+        const auto text = read_file(file);
+        if (!text) {
+            observe::log::warn({.part = "access"}, "{}; what was held against keys is forgotten",
+                               text.error().sentence);
+            return {};
+        }
         return rows_of(parse_conduct(*text), wall_seconds());
     }
     void note_conduct(std::vector<ConductRow> rows) override {
