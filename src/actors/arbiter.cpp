@@ -25,9 +25,6 @@ struct ArbiterRun {
     std::vector<std::uint64_t> features;  ///< of each party, as the first step said them
 };
 
-/// Columns of one party, at most: an answer for more does not fit into a message.
-constexpr std::uint64_t features_max = std::uint64_t{1} << 20;
-
 class ArbiterApp {
   public:
     explicit ArbiterApp(ArbiterOptions options) : options_(std::move(options)) {}
@@ -121,7 +118,10 @@ class ArbiterApp {
         for (std::size_t party = 0; party < request.features.size(); ++party) {
             const std::uint64_t features = request.features[party];
             const std::size_t bytes = request.answers[party].size();
-            if (features > features_max || bytes != run.plan->answer_bytes(features))
+            // (the size follows from a layout that takes time by the number of results, each of
+            // which has more than a byte)
+            if (features > linear::share_columns_max || features > bytes / run.plan->outputs ||
+                bytes != run.plan->answer_bytes(features))
                 return fail(Errc::malformed_message, "a hidden gradient of " +
                                                          std::to_string(bytes) + " bytes for " +
                                                          std::to_string(features) + " columns");

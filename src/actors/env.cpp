@@ -1,10 +1,13 @@
 #include "actors/env.hpp"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <ctime>
 #include <utility>
 
+#include "base/file_writer.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 
@@ -18,6 +21,12 @@ class FileEnv final : public Env {
     }
     Result<> write_file(const std::filesystem::path& path, std::string_view content) override {
         return write_file_atomically(path, content);
+    }
+    Result<> write_secret(const std::filesystem::path& path, std::string_view content) override {
+        auto writer = FileWriter::open(path, S_IRUSR | S_IWUSR);
+        if (!writer) return tl::unexpected(writer.error());
+        if (auto written = writer->write(content); !written) return written;
+        return writer->finish();
     }
     bool exists(const std::filesystem::path& path) override {
         std::error_code ignored;

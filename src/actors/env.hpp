@@ -22,6 +22,10 @@ class Env {
     virtual Result<std::string> read_file(const std::filesystem::path& path) = 0;
     /// Whole or not at all; makes the directories above and syncs them.
     virtual Result<> write_file(const std::filesystem::path& path, std::string_view content) = 0;
+    /// The same, and nobody but this user can read it at any moment.
+    virtual Result<> write_secret(const std::filesystem::path& path, std::string_view content) {
+        return write_file(path, content);
+    }
     [[nodiscard]] virtual bool exists(const std::filesystem::path& path) = 0;
     /// Names of what is in a directory, ascending; none when there is no such directory.
     virtual Result<std::vector<std::string>> list(const std::filesystem::path& directory) = 0;

@@ -503,7 +503,7 @@ Circumstances Gate::circumstances(const Section& section, const Request& request
                    entry.state != State::refused && !itself;
         }));
     for (const Entry& entry : entries_)
-        if (entry.owner.name == request.owner.name &&
+        if (same_party(entry.owner, request.owner) &&
             (entry.state == State::let_in || entry.state == State::over))
             known.rho_spent += entry.rho;
     if (!section.granted_tables) return known;

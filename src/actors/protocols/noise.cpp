@@ -104,7 +104,7 @@ Result<privacy::NoiseKey> noise_key(Env& env, const std::filesystem::path& direc
     std::string secret(privacy::Key::size, '\0');
     env.random({reinterpret_cast<std::uint8_t*>(secret.data()), secret.size()});
     // before anything is sent that it hides
-    if (auto stored = env.write_file(file, secret); !stored)
+    if (auto stored = env.write_secret(file, secret); !stored)
         return fail(stored.error().code,
                     "cannot store the secret of its noise: " + stored.error().sentence);
     return privacy::NoiseKey(key_of(secret));

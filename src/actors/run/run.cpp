@@ -521,6 +521,7 @@ void Run::write_report() {
 void Run::reset_results() {
     step_ = 0;
     step_held_ = false;
+    first_step_at_ = {};
     report_.steps = 0;
     report_.history.clear();
     report_.folds.clear();

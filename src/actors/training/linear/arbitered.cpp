@@ -325,6 +325,9 @@ std::optional<rlwe::Plan> lattice_of(std::size_t rows, std::size_t outputs, std:
 }  // namespace
 
 Result<> check_columns(const SharePlan& plan, std::size_t features) {
+    if (features > share_columns_max)
+        return fail(Errc::too_large, "has " + std::to_string(features) + " columns, more than " +
+                                         std::to_string(share_columns_max));
     if (plan.encryption != config::Encryption::rlwe) return {};
     const auto own = rlwe::for_features(plan.lattice, features);
     if (own) return {};
@@ -522,9 +525,10 @@ Result<SentTensor> SharingParty::share(models::ConstMatrixView numbers) {
             const double value = std::nearbyint(std::ldexp(numbers(i, k), exponents_[k]));
             // (also where it is not finite)
             if (!(std::abs(value) <= plan_.share_most))
-                return fail(Errc::diverged, "a score of " + shortest(numbers(i, k)) +
-                                                " is too large for protocol arbitered: lower "
-                                                "model.learning_rate, or standardize the columns");
+                // (the sentence goes to all parties, and a score is nobody's but this one's)
+                return fail(Errc::diverged,
+                            "a score is too large for protocol arbitered: lower "
+                            "model.learning_rate, or standardize the columns");
             values[k * numbers.rows + i] = static_cast<std::int64_t>(value);
         }
     words_ = cipher_->encrypt(values, numbers.rows);

@@ -73,6 +73,8 @@ Result<SharePlan> plan_shares(const config::AgreedHalf& agreed, std::size_t rows
                               std::size_t outputs, std::uint64_t steps,
                               std::uint64_t message_bytes_max);
 
+/// Columns of one party, at most: an answer for more does not fit into a message.
+inline constexpr std::size_t share_columns_max = std::size_t{1} << 20;
 /// That a party may have so many columns. Errors: too_large.
 Result<> check_columns(const SharePlan& plan, std::size_t features);
 

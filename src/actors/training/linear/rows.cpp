@@ -68,6 +68,7 @@ void warn_of_few_rows(const Run& run, std::size_t rank, std::uint64_t features,
                       std::uint64_t rows) {
     if (features == 0 || rows >= 4 * features) return;
     const config::AgreedHalf& agreed = run.config();
+    if (agreed.privacy.noise_multiplier >= 1) return;  // what it gets of them has noise
     const std::string& member = run.report().parties[rank + 1].name;
     const bool batches = agreed.model.solver != config::Solver::lbfgs;
     std::string line = member + " has " + std::to_string(features) + " columns, and " +
@@ -78,7 +79,8 @@ void warn_of_few_rows(const Run& run, std::size_t rank, std::uint64_t features,
                   "these rows, and so their labels"
                 : "with fewer than four rows for each column its gradients, over some steps, may "
                   "tell it labels";
-    if (agreed.run.protocol != config::Protocol::encrypted) {
+    if (agreed.run.protocol != config::Protocol::encrypted &&
+        agreed.run.protocol != config::Protocol::arbitered) {
         // nothing that it is not told anyway, and no other size of batches would change that
         line += "; protocol " + std::string(config::name_of(agreed.run.protocol)) +
                 " shows it the residuals as well";
