@@ -161,6 +161,16 @@ int run(const PredictArguments& given) {
     const fs::path run_dir = fs::path(config->output.runs_dir) / run_id.hex();
     fs::path out = arguments.out.empty() ? run_dir / "predictions.csv" : fs::path(arguments.out);
     if (arguments.out == "-") out.clear();
+    std::error_code ec;
+    if (fs::is_directory(out, ec))
+        return report_failure(arguments, {Errc::usage, "--out " + arguments.out +
+                                                           " is a directory; name a file in it"});
+    for (const auto& [name, section] : config->parties)
+        for (const std::string& table : {section.predict_data, section.data, section.test_data})
+            if (!out.empty() && !table.empty() && fs::equivalent(out, table, ec))
+                return report_failure(
+                    arguments, {Errc::usage, "--out " + arguments.out + " is a table of " + name +
+                                                 "; name another file"});
     const Job job{arguments, *config, run_id, model->head.run, out};
 
     return run_short(arguments, {*config,

@@ -456,6 +456,9 @@ std::string features(const ReportData& data) {
                        : c < data.part->outputs.size() ? data.part->outputs[c]
                                                        : "output " + std::to_string(c + 1));
     if (bars.empty()) return {};
+    if (outputs == 0)
+        return "<p class=\"soft\">Not known: a pixel has no weights of its own in a "
+               "convolution.</p>";
     return fmt::format(
                "<p class=\"soft\">Of {} features of {}, the {} with the largest weights. {} Other "
                "parties' features are at home with them.</p>"

@@ -112,7 +112,9 @@ Result<Wanted> wanted_by(const config::Config& config, const TrainedModel& model
     const auto text = read_file(path);
     if (!text) return fail(Errc::io, party + " has no part of the model: " + text.error().sentence);
     const Json part = Json::parse(*text);
-    const Json* const columns = part.find("columns");
+    // a network keeps what it has learned below a key of its own (docs/networks.md)
+    const Json* const content = part.find("content");
+    const Json* const columns = (content != nullptr ? *content : part).find("columns");
     if (columns == nullptr || !columns->is_array()) return wanted;
     for (std::size_t i = 0; i < columns->size(); ++i) {
         // no column of a table: which records the party has

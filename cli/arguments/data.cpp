@@ -82,7 +82,9 @@ void add_data(CommandLine& line) {
     add_number(on, "--classes", synth.classes, "classes of softmax; default 4")->type_name("N");
     on.add_option("--pictures", synth.pictures,
                   "instead: pictures of simple shapes, an upright part of each at every member")
-        ->type_name("HEIGHTxWIDTH");
+        ->type_name("HEIGHTxWIDTH")
+        ->excludes("--task")
+        ->excludes("--labels");
     on.add_flag("--test-files", synth.test_files, "other people for a test, as own files");
     on.add_flag("--predict-files", synth.predict_files,
                 "yet other people, without labels, to predict");

@@ -99,12 +99,18 @@ void check_party_section(const Config& config, const std::string& name, const Pa
             problems.add(at(config, {prefix + "exclude"}) + quote(feature) + " is in both " +
                          prefix + "features and " + prefix + "exclude; leave it out of one");
     }
-    if (!party.image.empty() && !image_of(party.image))
+    const auto image = image_of(party.image);
+    if (!party.image.empty() && !image)
         problems.add(at(config, {prefix + "image"}) + prefix +
                      "image = " + quote(printable(party.image)) +
                      " is no size of pictures: write \"HEIGHTxWIDTH\" as in \"28x14\", with a "
                      "third number where a pixel has several, or \"none\"");
-    if (!party.image.empty() && !party.prepare.empty())
+    if (config.model.name == ModelName::efficientnet && name != "master" && !party.data.empty() &&
+        party.image.empty())
+        problems.add(at(config, {"party." + name, prefix + "data"}) + prefix +
+                     "image is not stated, which model.name = \"efficientnet\" needs: "
+                     "\"HEIGHTxWIDTH\", or \"none\" for dense layers");
+    if (image && image->height > 0 && !party.prepare.empty())
         problems.add(at(config, {prefix + "prepare"}) + prefix +
                      "prepare has no meaning beside image, whose pixels are all scaled alike; "
                      "leave one of them out");

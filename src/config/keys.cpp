@@ -90,9 +90,10 @@ constexpr Key key_table[] = {
      .name = "he",
      .type = Type::choice,
      .field = ENUM_IN_CONFIG(run.he),
-     .doc = "What protocol arbitered encrypts with (docs/privacy.md): rlwe, lattices, is a hundred "
-            "times faster; paillier tells its key to nobody who asks for wrong products. none hides "
-            "nothing from anybody: it is for finding faults.",
+     .doc =
+         "What protocol arbitered encrypts with (docs/privacy.md): rlwe, lattices, is a hundred "
+         "times faster; paillier tells its key to nobody who asks for wrong products. none hides "
+         "nothing from anybody: it is for finding faults.",
      .choices = encryptions},
     {.section = "run",
      .name = "he_key_bits",
@@ -439,8 +440,9 @@ constexpr Key key_table[] = {
      .name = "stochastic_depth",
      .type = Type::number,
      .field = IN_CONFIG(model.stochastic_depth),
-     .doc = "Share of the pictures for which a training step skips the last residual block; "
-            "earlier ones are skipped less often. Of efficientnet.",
+     .doc = "Share of the pictures for which a training step would skip a block behind all "
+            "others; one with the share s of the blocks before it is skipped s times as often. "
+            "Of efficientnet.",
      .min = 0,
      .max = 1,
      .below_max = true},

@@ -157,7 +157,8 @@ void check_widths(const Config& config, string_view name, const std::string& val
                             "joined by '-', as in \"128-64\"");
     if (!some || config.model.name == ModelName::mlp || widths->size() == 2) return;
     const bool resnet = config.model.name == ModelName::resnet;
-    problems.add(said + " has " + std::to_string(widths->size()) + " numbers, but " +
+    problems.add(said + " has " + std::to_string(widths->size()) +
+                 (widths->size() == 1 ? " number" : " numbers") + ", but " +
                  (resnet ? "a resnet takes two: the width of its blocks"
                          : "an efficientnet takes two: the channels of its last convolution") +
                  ", and what leaves the party");

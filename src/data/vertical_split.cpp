@@ -90,6 +90,17 @@ Result<> cut_pictures(const VerticalSplitOptions& options, const std::vector<std
     return {};
 }
 
+/// A table of pictures has hundreds of columns: only some are named.
+std::string no_such_column(const std::string& name, std::vector<std::string> names) {
+    constexpr std::size_t named_max = 8;
+    if (const std::string near = nearest(name, names); !near.empty())
+        return ": there is no such column; the nearest is " + near;
+    const std::size_t all = names.size();
+    names.resize(std::min(all, named_max));
+    return ": there is no such column; there is " + join_and(names) +
+           (all > named_max ? " and " + std::to_string(all - named_max) + " more" : "");
+}
+
 Result<Plan> plan_columns(const VerticalSplitOptions& options,
                           const std::vector<std::string>& names) {
     const auto usage = [](const std::string& what) { return fail(Errc::usage, what); };
@@ -102,16 +113,18 @@ Result<Plan> plan_columns(const VerticalSplitOptions& options,
     if (!options.id.empty()) plan.id = options.id;
     const auto id = std::ranges::find(names, plan.id);
     if (id == names.end() && !options.id.empty())
-        return usage("--id " + options.id + ": there is no such column; there is " +
-                     join_and(names));
+        return usage("--id " + options.id + no_such_column(options.id, names));
     plan.id_column = static_cast<std::size_t>(id - names.begin());
     plan.columns.resize(options.parties);
     for (const std::string& label : options.labels) {
         const auto found = std::ranges::find(names, label);
-        if (found == names.end())
-            return usage("--label " + label + ": there is no such column; there is " +
-                         join_and(names));
-        plan.columns[0].push_back(static_cast<std::size_t>(found - names.begin()));
+        if (found == names.end()) return usage("--label " + label + no_such_column(label, names));
+        const auto column = static_cast<std::size_t>(found - names.begin());
+        if (column == plan.id_column)
+            return usage("--label " + label + ": it is the id column; name another one");
+        if (std::ranges::find(plan.columns[0], column) != plan.columns[0].end())
+            return usage("--label " + label + ": it is named twice; leave one out");
+        plan.columns[0].push_back(column);
     }
     std::vector<std::size_t> features;
     for (std::size_t c = 0; c < names.size(); ++c)

@@ -1,7 +1,8 @@
 #include "actors/training/schedule.hpp"
 
+#include <algorithm>
+
 #include "base/planted.hpp"
-#include "data/batches.hpp"
 
 namespace vflbus::actors {
 
@@ -11,13 +12,23 @@ BatchSchedule::BatchSchedule(const config::AgreedHalf& agreed, std::uint32_t tra
       batches_(data::batches_per_epoch(train_rows, agreed.model.batch_size)),
       batch_size_(agreed.model.batch_size),
       n_(train_rows),
+      even_(agreed.model.norm == config::NormName::batch),
       // the order within the only batch changes nothing but the rounding, and its factors could
       // not be used again
       shuffle_(agreed.model.shuffle && !(batches_ == 1 && agreed.model.sequential)) {}
 
+data::BatchBounds BatchSchedule::bounds(std::uint64_t step) const noexcept {
+    const std::uint64_t batch = step % batches_;
+    if (!even_) return data::batch_bounds(n_, batch_size_, batch);
+    const std::uint64_t rows = n_ / batches_;
+    const std::uint64_t longer = n_ % batches_;
+    const std::uint64_t begin = batch * rows + std::min(batch, longer);
+    return {begin, begin + rows + (batch < longer ? 1 : 0)};
+}
+
 std::size_t BatchSchedule::batch_rows(std::uint64_t step) const noexcept {
     if (step >= steps()) return 0;
-    return data::batch_bounds(n_, batch_size_, step % batches_).size();
+    return bounds(step).size();
 }
 
 std::span<const models::RowIndex> BatchSchedule::rows(std::uint64_t step) {
@@ -27,8 +38,8 @@ std::span<const models::RowIndex> BatchSchedule::rows(std::uint64_t step) {
                                    n_, shuffle_);
         epoch_ = epoch;
     }
-    const auto bounds = data::batch_bounds(n_, batch_size_, step % batches_);
-    return std::span(order_).subspan(bounds.begin, bounds.size());
+    const auto taken = bounds(step);
+    return std::span(order_).subspan(taken.begin, taken.size());
 }
 
 }  // namespace vflbus::actors

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/config.hpp"
+#include "data/batches.hpp"
 #include "models/matrix.hpp"
 
 namespace vflbus::actors {
@@ -32,11 +33,16 @@ class BatchSchedule {
     std::span<const models::RowIndex> rows(std::uint64_t step);
 
   private:
+    /// `step` < steps().
+    [[nodiscard]] data::BatchBounds bounds(std::uint64_t step) const noexcept;
+
     std::uint64_t seed_ = 0;
     std::uint64_t epochs_ = 0;
     std::uint64_t batches_ = 0;
     std::size_t batch_size_ = 0;
     std::uint32_t n_ = 0;
+    /// Batch norms learn nothing true from a few rows that are left over: they are dealt evenly.
+    bool even_ = false;
     bool shuffle_ = true;
     std::uint64_t epoch_ = UINT64_MAX;
     std::vector<models::RowIndex> order_;
