@@ -51,6 +51,26 @@ void check_bus(const Config& config, Problems& problems) {
           true);
 }
 
+void check_image(const Config& config, const std::string& name, const PartyConfig& party,
+                 Problems& problems) {
+    const std::string prefix = "party." + name + ".";
+    const auto image = image_of(party.image);
+    if (!party.image.empty() && !image)
+        problems.add(at(config, {prefix + "image"}) + prefix +
+                     "image = " + quote(printable(party.image)) +
+                     " is no size of pictures: write \"HEIGHTxWIDTH\" as in \"28x14\", with a "
+                     "third number where a pixel has several, or \"none\"");
+    if (config.model.name == ModelName::efficientnet && name != "master" && !party.data.empty() &&
+        party.image.empty())
+        problems.add(at(config, {"party." + name, prefix + "data"}) + prefix +
+                     "image is not stated, which model.name = \"efficientnet\" needs: "
+                     "\"HEIGHTxWIDTH\", or \"none\" for dense layers");
+    if (image && image->height > 0 && !party.prepare.empty())
+        problems.add(at(config, {prefix + "prepare"}) + prefix +
+                     "prepare has no meaning beside image, whose pixels are all scaled alike; "
+                     "leave one of them out");
+}
+
 void check_party_section(const Config& config, const std::string& name, const PartyConfig& party,
                          Problems& problems) {
     const std::string prefix = "party." + name + ".";
@@ -99,21 +119,7 @@ void check_party_section(const Config& config, const std::string& name, const Pa
             problems.add(at(config, {prefix + "exclude"}) + quote(feature) + " is in both " +
                          prefix + "features and " + prefix + "exclude; leave it out of one");
     }
-    const auto image = image_of(party.image);
-    if (!party.image.empty() && !image)
-        problems.add(at(config, {prefix + "image"}) + prefix +
-                     "image = " + quote(printable(party.image)) +
-                     " is no size of pictures: write \"HEIGHTxWIDTH\" as in \"28x14\", with a "
-                     "third number where a pixel has several, or \"none\"");
-    if (config.model.name == ModelName::efficientnet && name != "master" && !party.data.empty() &&
-        party.image.empty())
-        problems.add(at(config, {"party." + name, prefix + "data"}) + prefix +
-                     "image is not stated, which model.name = \"efficientnet\" needs: "
-                     "\"HEIGHTxWIDTH\", or \"none\" for dense layers");
-    if (image && image->height > 0 && !party.prepare.empty())
-        problems.add(at(config, {prefix + "prepare"}) + prefix +
-                     "prepare has no meaning beside image, whose pixels are all scaled alike; "
-                     "leave one of them out");
+    check_image(config, name, party, problems);
     if (!party.test_data.empty() && config.data.test_fraction > 0)
         problems.add(at(config, {prefix + "test_data", "data.test_fraction"}) + prefix +
                      "test_data and data.test_fraction = " + shortest(config.data.test_fraction) +

@@ -325,14 +325,17 @@ std::optional<rlwe::Plan> lattice_of(std::size_t rows, std::size_t outputs, std:
 }  // namespace
 
 Result<> check_columns(const SharePlan& plan, std::size_t features) {
+    if (plan.encryption == config::Encryption::rlwe) {
+        const auto own = rlwe::for_features(plan.lattice, features);
+        if (!own)
+            return fail(own.error().code, "has " + std::to_string(features) +
+                                              " columns: " + own.error().sentence +
+                                              ", or state run.he = \"paillier\"");
+    }
     if (features > share_columns_max)
         return fail(Errc::too_large, "has " + std::to_string(features) + " columns, more than " +
                                          std::to_string(share_columns_max));
-    if (plan.encryption != config::Encryption::rlwe) return {};
-    const auto own = rlwe::for_features(plan.lattice, features);
-    if (own) return {};
-    return fail(own.error().code, "has " + std::to_string(features) + " columns: " +
-                                      own.error().sentence + ", or state run.he = \"paillier\"");
+    return {};
 }
 
 Result<SharePlan> plan_shares(const config::AgreedHalf& agreed, std::size_t rows,
