@@ -89,7 +89,7 @@ constexpr Bug all[] = {
                "members are released before the owner has stored that all is written"),
     VFLBUS_BUG(window_not_enforced, 14,
                "the broker queues what a node sends beyond its window to one that is behind"),
-    VFLBUS_BUG(kept_not_counted, 199, "the broker keeps whatever one node says in OPEN and JOIN"),
+    VFLBUS_BUG(kept_not_counted, 357, "the broker keeps whatever one node says in OPEN and JOIN"),
     VFLBUS_BUG(session_key_kept, 3,
                "a process seals with the session key of the process before it, so nonces repeat"),
     VFLBUS_BUG(breach_not_cut, 7, "the broker goes on to hear who breaks the protocol"),
