@@ -132,6 +132,7 @@ TEST_CASE(
             add_keys(Json::parse(slurp(entry.path())), "", keys);
 
     report_of(dir, {"--set", "model.solver=lbfgs", "--set", "model.early_stopping=auc"});
+    report_of(dir, {"--set", "model.solver=lbfgs", "--set", "data.join=left"});
     report_of(dir, {"--set", "model.solver=sgd", "--set", "privacy.noise_multiplier=2", "--set",
                     "privacy.score_noise_multiplier=2", "--set", "privacy.insecure_testing=true",
                     "--set", "data.stratify=false", "--set", "model.epochs=1", "--set",
