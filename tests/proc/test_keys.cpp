@@ -471,7 +471,7 @@ TEST_CASE("the broker's memory has nothing of what parties say", "[keys]") {
         const auto all_seen = [&] {
             return std::ranges::all_of(marks, [&](const auto& mark) { return found[mark] > 0; });
         };
-        for (int look = 0; look < 3 || (!sealed && look < 50 && !all_seen()); ++look) {
+        for (int look = 0; look < 3 || (!sealed && look < 300 && !all_seen()); ++look) {
             const Finished logs = run(dir, with({"run", "logs", run_id}, ask));
             INFO(logs.err);
             CHECK(logs.exit_code == 0);
