@@ -78,7 +78,7 @@ std::string human_seconds(double seconds) {
         std::snprintf(text, sizeof text, "%d min %d s", static_cast<int>(seconds) / 60,
                       static_cast<int>(seconds) % 60);
     } else {
-        std::snprintf(text, sizeof text, "%d h %d min", static_cast<int>(seconds / 3600),
+        std::snprintf(text, sizeof text, "%.0f h %d min", std::floor(seconds / 3600),
                       static_cast<int>(std::fmod(seconds, 3600.0)) / 60);
     }
     return text;

@@ -64,6 +64,7 @@ AesStream::AesStream(AesStream&&) noexcept = default;
 AesStream& AesStream::operator=(AesStream&&) noexcept = default;
 
 void AesStream::fill(std::span<std::uint8_t> out) {
+    if (out.empty()) return;  // without an address even
     std::memset(out.data(), 0, out.size());
     while (!out.empty()) {
         const std::size_t part = std::min<std::size_t>(out.size(), std::size_t{1} << 30);
