@@ -7,9 +7,16 @@
 
 #include "base/assert.hpp"
 
-// Compiled for several processors; the widest that the machine has is chosen when it is called.
-// Sanitizers cannot follow that choice, which is made before they run.
-#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+// Compiled for several processors; the widest that the machine has is chosen as the program is
+// loaded. That is before a sanitizer is ready, so builds with one have the plain function.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define VFLBUS_SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define VFLBUS_SANITIZED
+#endif
+#endif
+#if defined(__x86_64__) && !defined(VFLBUS_SANITIZED)
 #define VFLBUS_WIDEST __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VFLBUS_WIDEST

@@ -537,6 +537,7 @@ void write_texts(const Step& step, const Column& source, std::span<const std::ui
 
 void write_has_value(const Step& step, const Column& source, std::span<const std::uint32_t> rows,
                      Design& design) {
+    if (rows.empty()) return;  // and no design
     double* out = design.data() + step.offset + 1;
     for (const std::uint32_t row : rows) {
         *out = row == absent_row || source.is_missing(row) ? 0 : 1;
@@ -545,6 +546,7 @@ void write_has_value(const Step& step, const Column& source, std::span<const std
 }
 
 void write_presence(const Step& step, std::span<const std::uint32_t> rows, Design& design) {
+    if (rows.empty()) return;  // and no design
     double* out = design.data() + step.offset;
     for (const std::uint32_t row : rows) {
         *out = row == absent_row ? 0 : 1;
