@@ -15,7 +15,8 @@ constexpr std::size_t askers_max = 4096;
 constexpr std::size_t sealed_answer_overhead = 64;
 /// A question `key`, or its answer, may be lost like any other.
 constexpr Duration key_again_after = std::chrono::seconds(2);
-/// How often a node may have other keys by the time that one question arrives there.
+/// One question is sent again under other keys at most so often: each time its node was started
+/// again before the question arrived.
 constexpr std::size_t key_changes_max = 4;
 
 /// What an answer with flag `error` says.
