@@ -5,7 +5,7 @@
 
 #include "base/json.hpp"
 #include "catch.hpp"
-#include "support.hpp"
+#include "parties.hpp"
 
 using namespace proc;
 
@@ -35,11 +35,6 @@ void make_bank_and_shop(const TempDir& dir, int people, int lacks_every) {
 
 const Words two_files{"--data", "bank.csv", "--data", "shop.csv", "--label", "y"};
 
-Words plus_words(Words words, const Words& more) {
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-}
-
 Json json_of_run(const Finished& finished) {
     INFO(finished.err);
     REQUIRE(finished.exit_code == 0);
@@ -52,9 +47,9 @@ TEST_CASE("tune trains each combination on the same members", "[search]") {
     const TempDir dir;
     make_bank_and_shop(dir, 150, 0);
     const Json told =
-        json_of_run(run(dir, plus_words({"tune", "--grid", "model.l2=0.01,1000", "--grid",
-                                         "model.max_iterations=50,1", "--jobs", "3", "--json"},
-                                        two_files)));
+        json_of_run(run(dir, with({"tune", "--grid", "model.l2=0.01,1000", "--grid",
+                                   "model.max_iterations=50,1", "--jobs", "3", "--json"},
+                                  two_files)));
     CHECK(told["status"] == "completed");
     CHECK(told["metric"] == "auc");
     REQUIRE(told["runs"].size() == 4);
@@ -79,9 +74,9 @@ TEST_CASE("tune trains each combination on the same members", "[search]") {
     CHECK(settings["model.l2"] == "1000");
     CHECK(settings["model.max_iterations"] == "50");
     const Json alone =
-        json_of_run(run(dir, plus_words({"launch", "--threads", "--json", "--set", "model.l2=1000",
-                                         "--set", "model.max_iterations=50"},
-                                        two_files)));
+        json_of_run(run(dir, with({"launch", "--threads", "--json", "--set", "model.l2=1000",
+                                   "--set", "model.max_iterations=50"},
+                                  two_files)));
     const auto own = [&](const std::string& id) {
         std::string text = slurp(fs::path(dir / "runs") / id / "member-0/model.json");
         return replaced(text, id, "");
@@ -92,9 +87,8 @@ TEST_CASE("tune trains each combination on the same members", "[search]") {
 
     // for people, with folds and a metric of which less is better
     const Finished table =
-        run(dir,
-            plus_words({"tune", "--grid", "model.l2=0.01,1000", "--folds", "3", "--metric", "loss"},
-                       two_files));
+        run(dir, with({"tune", "--grid", "model.l2=0.01,1000", "--folds", "3", "--metric", "loss"},
+                      two_files));
     INFO(table.err);
     CHECK(table.exit_code == 0);
     CHECK(table.out.find("loss, mean of the folds") != std::string::npos);
@@ -120,7 +114,7 @@ TEST_CASE("what cannot be searched is refused before anything runs", "[search]")
     };
     for (const auto& [needle, words] : refused) {
         INFO(needle);
-        const Finished finished = run(dir, plus_words(plus_words({"tune"}, words), two_files));
+        const Finished finished = run(dir, with(with({"tune"}, words), two_files));
         INFO(finished.err);
         CHECK(finished.exit_code != 0);
         CHECK(finished.err.find(needle) != std::string::npos);
@@ -131,9 +125,8 @@ TEST_CASE("what cannot be searched is refused before anything runs", "[search]")
 TEST_CASE("the joined training comes to what the parties come to", "[search]") {
     const TempDir dir;
     make_bank_and_shop(dir, 150, 7);
-    const Json parties =
-        json_of_run(run(dir, plus_words({"launch", "--threads", "--json"}, two_files)));
-    const Json joined = json_of_run(run(dir, plus_words({"train-joined", "--json"}, two_files)));
+    const Json parties = json_of_run(run(dir, with({"launch", "--threads", "--json"}, two_files)));
+    const Json joined = json_of_run(run(dir, with({"train-joined", "--json"}, two_files)));
     CHECK(joined["rows"]["train"] == parties["rows"]["train"]);
     CHECK(joined["rows"]["test"] == parties["rows"]["test"]);
     for (const std::string split : {"train", "test"})
@@ -146,8 +139,7 @@ TEST_CASE("the joined training comes to what the parties come to", "[search]") {
     const Json part = Json::parse(
         slurp(fs::path(dir / "runs") / joined["run_id"].get<std::string>() / "master/model.json"));
     CHECK(part["features"] == Json::parse(R"(["age", "pay", "member-0.age"])"));
-    const Finished left =
-        run(dir, plus_words({"train-joined", "--set", "data.join=left"}, two_files));
+    const Finished left = run(dir, with({"train-joined", "--set", "data.join=left"}, two_files));
     CHECK(left.exit_code != 0);
     CHECK(left.err.find("data.join") != std::string::npos);
     CHECK(left_behind(dir) == "");
@@ -159,10 +151,9 @@ TEST_CASE("records that a member lacks are used with data.join = left", "[search
     std::map<std::string, std::string> parts;
     for (const std::string way : {"hashed", "psi"}) {
         const std::string seed_word = way == "psi" ? "data.use_inner_join=false" : "data.join=left";
-        const Json told =
-            json_of_run(run(dir, plus_words({"launch", "--local", "--json", "--set", seed_word,
-                                             "--set", "data.alignment=" + way},
-                                            two_files)));
+        const Json told = json_of_run(run(dir, with({"launch", "--local", "--json", "--set",
+                                                     seed_word, "--set", "data.alignment=" + way},
+                                                    two_files)));
         CHECK(told["rows"]["common"] == 150);
         CHECK(told["parties"][0].find("rows_absent") == nullptr);
         CHECK(told["parties"][1]["rows_matched"] == 120);
@@ -188,13 +179,13 @@ TEST_CASE("records that a member lacks are used with data.join = left", "[search
 TEST_CASE("a source that never ends is given up when its own section says so", "[search]") {
     const TempDir dir;
     make_bank_and_shop(dir, 60, 0);
-    // whoever has the label, and in whatever order the two_files stand
+    // whoever has the label, and in whatever order the two files stand
     const std::string endless = "exec:echo id,pay; exec sleep 600";
     for (const Words& both : {Words{"--data", "bank.csv", "--data", endless},
                               Words{"--data", endless, "--data", "bank.csv"}}) {
-        const Finished finished = run(dir, plus_words({"launch", "--local", "--label", "y", "--set",
-                                                       "party.member-0.source_timeout=0.3"},
-                                                      both));
+        const Finished finished = run(dir, with({"launch", "--local", "--label", "y", "--set",
+                                                 "party.member-0.source_timeout=0.3"},
+                                                both));
         INFO(finished.err);
         CHECK(finished.exit_code == 3);
         CHECK(finished.err.find("did not end within 0.30 s (source_timeout)") != std::string::npos);

@@ -7,7 +7,7 @@
 
 #include "base/json.hpp"
 #include "catch.hpp"
-#include "support.hpp"
+#include "parties.hpp"
 
 using namespace proc;
 
@@ -16,15 +16,10 @@ namespace {
 const std::string first_id = "00112233445566778899aabbccddeeff";
 const std::string second_id = "77aa01bc445566778899aabbccddeeff";
 
-Words plus(Words words, const Words& more) {
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
-}
-
 /// A training in one process, which is all that its files need.
 void train_here(const TempDir& dir, const std::string& id, const Words& more = {}) {
     const Finished finished = run(
-        dir, plus({"launch", "--threads", "--config", "run.toml", "--run-id", id, "--json"}, more));
+        dir, with({"launch", "--threads", "--config", "run.toml", "--run-id", id, "--json"}, more));
     INFO(finished.err);
     REQUIRE(finished.exit_code == 0);
 }
@@ -133,7 +128,7 @@ TEST_CASE("metrics are drawn over the steps", "[way_back]") {
     const Words often{"--set", "model.report_train_metrics_iteration=2", "--set",
                       "model.report_test_metrics_iteration=2"};
     train_here(dir, first_id, often);
-    train_here(dir, second_id, plus(often, {"--set", "model.learning_rate=0.001"}));
+    train_here(dir, second_id, with(often, {"--set", "model.learning_rate=0.001"}));
     const Finished drawn = run(dir, {"run", "plot", "0011", "77aa", "--local", "--metric", "auc"});
     INFO(drawn.out << drawn.err);
     CHECK(drawn.exit_code == 0);
@@ -177,7 +172,7 @@ TEST_CASE("a run that is there is not touched by a launch with its id", "[way_ba
     for (const std::string members : {"2", "3"}) {
         Words again = launch;
         again[2] = members;
-        const Finished refused = run(dir, plus(again, {"--set", "run.seed=7"}));
+        const Finished refused = run(dir, with(again, {"--set", "run.seed=7"}));
         INFO(refused.err);
         CHECK(refused.exit_code == 2);
         CHECK(refused.err.find("holds an earlier run, which is never overwritten") !=
@@ -248,13 +243,13 @@ TEST_CASE("a run that is over is not resumed with another configuration", "[way_
     const Finished same = run(dir, resume);
     CHECK(same.exit_code == 0);
     CHECK(same.out.find("completed") != std::string::npos);
-    const Finished other = run(dir, plus(resume, {"--set", "model.epochs=77"}));
+    const Finished other = run(dir, with(resume, {"--set", "model.epochs=77"}));
     INFO(other.err);
     CHECK(other.exit_code == 8);
     CHECK(other.out.empty());
     CHECK(other.err.find("model.epochs (77 here, ") != std::string::npos);
     // what is no part of the model may be another
-    CHECK(run(dir, plus(resume, {"--set", "bus.recv_timeout=5"})).exit_code == 0);
+    CHECK(run(dir, with(resume, {"--set", "bus.recv_timeout=5"})).exit_code == 0);
 }
 
 TEST_CASE("a table on a terminal fits its window, is bold, and heeds NO_COLOR", "[way_back]") {
