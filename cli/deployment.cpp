@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "base/quotes.hpp"
 #include "base/text.hpp"
 #include "config/document.hpp"
 #include "container_spec.hpp"
@@ -33,18 +34,9 @@ std::vector<std::string> parties_of(const config::Config& config) {
     return names;
 }
 
-std::string yaml_text(std::string_view text) {
-    std::string out = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') out += '\\';
-        out += c;
-    }
-    return out + "\"";
-}
-
 std::string list(const std::vector<std::string>& words) {
     std::string out = "[";
-    for (const std::string& word : words) out += (out.size() == 1 ? "" : ", ") + yaml_text(word);
+    for (const std::string& word : words) out += (out.size() == 1 ? "" : ", ") + in_quotes(word);
     return out + "]";
 }
 
@@ -107,7 +99,7 @@ std::vector<std::string> actor_words(const Deployment& deployment, const std::st
 std::string variables(const std::vector<std::pair<std::string, std::string>>& all, std::size_t by) {
     std::string out = "env:\n";
     for (const auto& [name, value] : all)
-        out += "- {name: " + name + ", value: " + yaml_text(value) + "}\n";
+        out += "- {name: " + name + ", value: " + in_quotes(value) + "}\n";
     return indented(out, by);
 }
 
@@ -151,7 +143,7 @@ constexpr const char* container_security =
 
 std::string resources(const Deployment& deployment) {
     return "resources:\n  requests: {memory: 64Mi, cpu: 100m}\n  limits: {memory: " +
-           kube_memory(deployment.memory) + ", cpu: " + yaml_text(deployment.cpus) + "}\n";
+           kube_memory(deployment.memory) + ", cpu: " + in_quotes(deployment.cpus) + "}\n";
 }
 
 constexpr const char* pod_security =
@@ -390,9 +382,9 @@ std::string pod_yaml(const Deployment& deployment, const std::map<std::string, s
             "  - {name: " +
             party + "-runs, mountPath: /runs}\n";
         volumes += "  - {name: " + party +
-                   "-config, hostPath: {path: " + yaml_text(own.at(party) + ".toml") +
+                   "-config, hostPath: {path: " + in_quotes(own.at(party) + ".toml") +
                    ", type: File}}\n";
-        volumes += "  - {name: " + party + "-runs, hostPath: {path: " + yaml_text(own.at(party)) +
+        volumes += "  - {name: " + party + "-runs, hostPath: {path: " + in_quotes(own.at(party)) +
                    ", type: Directory}}\n";
         const config::PartyConfig& section = section_of(deployment.config, party);
         const auto inside = files_inside(section);
@@ -401,10 +393,10 @@ std::string pod_yaml(const Deployment& deployment, const std::map<std::string, s
             const std::string& file = *files[i].second;
             if (file.empty()) continue;
             const std::string name = party + "-data-" + std::to_string(i);
-            one += "  - {name: " + name + ", mountPath: " + yaml_text(inside[i]) +
+            one += "  - {name: " + name + ", mountPath: " + in_quotes(inside[i]) +
                    ", readOnly: true}\n";
             volumes +=
-                "  - {name: " + name + ", hostPath: {path: " + yaml_text(file) + ", type: File}}\n";
+                "  - {name: " + name + ", hostPath: {path: " + in_quotes(file) + ", type: File}}\n";
         }
         out += indented(one, 2);
     }

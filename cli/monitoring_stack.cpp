@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/quotes.hpp"
 #include "monitoring/files.hpp"
 
 namespace vflbus::cli {
@@ -17,16 +18,6 @@ constexpr const char* dashboards =
     "apiVersion: 1\n"
     "providers:\n"
     "  - {name: vflbus, type: file, options: {path: /etc/vflbus/dashboards}}\n";
-
-/// A text in double quotes, as YAML and JSON have it.
-std::string in_quotes(std::string_view text) {
-    std::string out = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') out += '\\';
-        out += c;
-    }
-    return out + "\"";
-}
 
 using Pairs = std::vector<std::pair<std::string, std::string>>;
 

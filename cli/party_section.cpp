@@ -6,6 +6,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/quotes.hpp"
 #include "base/text.hpp"
 #include "config/value.hpp"
 
@@ -20,18 +21,10 @@ struct Wanted {
     std::vector<std::string> values;
 };
 
-std::string quoted(const std::string& value) {
-    std::string text = "\"";
-    for (const char c : value) {
-        if (c == '"' || c == '\\') text += '\\';
-        text += c;
-    }
-    return text + "\"";
-}
-
 std::string line_of(const Wanted& wanted) {
     std::string value;
-    for (const std::string& one : wanted.values) value += (value.empty() ? "" : ", ") + quoted(one);
+    for (const std::string& one : wanted.values)
+        value += (value.empty() ? "" : ", ") + in_quotes(one);
     return wanted.name + " = " + (wanted.values.size() == 1 ? value : "[" + value + "]");
 }
 

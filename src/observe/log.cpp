@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "base/json.hpp"
+#include "base/quotes.hpp"
 #include "base/text.hpp"
 #include "observe/console.hpp"
 #include "observe/utc.hpp"
@@ -386,16 +387,7 @@ void write(Level level, const Where& where, fmt::string_view format, fmt::format
 }
 
 std::string value(std::string_view text) {
-    const bool plain = !text.empty() && std::none_of(text.begin(), text.end(), [](char c) {
-        return static_cast<unsigned char>(c) <= 0x20 || c == 0x7F || c == '"' || c == '=';
-    });
-    if (plain) return std::string(text);
-    std::string out = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') out += '\\';
-        out += c;
-    }
-    return out += '"';
+    return pair_value(text);
 }
 
 }  // namespace vflbus::observe::log

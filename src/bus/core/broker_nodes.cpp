@@ -2,6 +2,7 @@
 
 #include "base/assert.hpp"
 #include "base/planted.hpp"
+#include "base/quotes.hpp"
 #include "base/text.hpp"
 #include "bus/core/broker_state.hpp"
 
@@ -12,18 +13,6 @@ std::string taken(const std::string& name) {
     return name +
            " is already connected as another process; stop that one, or give this one another "
            "--rank or --name";
-}
-
-/// What a node says of itself, as the value of a pair in a line of the log: in quotes where it
-/// could be taken for more than that.
-std::string as_value(const std::string& text) {
-    if (text.find_first_of(" \"=") == std::string::npos && !text.empty()) return text;
-    std::string quoted = "\"";
-    for (const char c : text) {
-        if (c == '"' || c == '\\') quoted += '\\';
-        quoted += c;
-    }
-    return quoted + "\"";
 }
 
 }  // namespace
@@ -194,8 +183,8 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number,
                  encode_sentence("a younger process has taken over the name " + hello.name));
     }
     begin_session(node, std::move(hello), from, now);
-    log("node up name=" + node.hello.name + " role=" + as_value(node.hello.role) +
-        " version=" + as_value(node.hello.version) + key_text(node.key.get()) +
+    log("node up name=" + node.hello.name + " role=" + pair_value(node.hello.role) +
+        " version=" + pair_value(node.hello.version) + key_text(node.key.get()) +
         (same_process ? " again=true" : ""));
     welcome(node, hello_number, now);
     if (!probe) return;
