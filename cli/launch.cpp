@@ -3,11 +3,10 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "actors/master.hpp"
 #include "actors/run/run_record.hpp"
-#include "base/files.hpp"
 #include "base/hash.hpp"
 #include "commands.hpp"
 #include "container_run.hpp"
@@ -19,7 +18,6 @@
 #include "parties.hpp"
 #include "party.hpp"
 #include "resume.hpp"
-#include "run_directory.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
 #include "thread_run.hpp"
@@ -94,16 +92,8 @@ Failure launch_threads(const LaunchArguments& arguments, const TrainingJob& job,
     plan.run_dir = job.run_dir;
     plan.verbose = arguments.verbose;
     plan.quiet = arguments.quiet;
-    plan.master = [&](PartyOptions options, const bus::StopSignal& stop) -> Failure {
-        auto watch = watch_of(job.config, options, "master", "master");
-        if (!watch) return watch.error();
-        options.watch = std::move(*watch);
-        const auto env = options.watch->measured(actors::make_file_env());
-        auto master = watched_train_master(job.config, job.run, options, *env, job.resume);
-        if (!master) return master.error();
-        Failure outcome = drive(**master, job.config, options, stop);
-        report = (*master)->report();
-        return outcome;
+    plan.master = [&](PartyOptions options, const bus::StopSignal& stop) {
+        return drive_training(job.config, job.run, std::move(options), stop, job.resume, report);
     };
     plan.out_dir = arguments.out;
     return run_in_threads(plan);

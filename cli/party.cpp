@@ -476,4 +476,17 @@ Failure drive(actors::Run& master, const config::Config& config, const PartyOpti
     return {Errc::ok, {}};
 }
 
+Failure drive_training(const config::Config& config, const RunId& run, PartyOptions options,
+                       const bus::StopSignal& stop, bool resume, observe::RunReport& report) {
+    auto watch = watch_of(config, options, "master", "master");
+    if (!watch) return watch.error();
+    options.watch = std::move(*watch);
+    const auto env = options.watch->measured(actors::make_file_env());
+    auto master = watched_train_master(config, run, options, *env, resume);
+    if (!master) return master.error();
+    Failure outcome = drive(**master, config, options, stop);
+    report = (*master)->report();
+    return outcome;
+}
+
 }  // namespace vflbus::cli

@@ -10,7 +10,6 @@
 #include "launch_job.hpp"
 #include "output.hpp"
 #include "party.hpp"
-#include "settings.hpp"
 #include "signals.hpp"
 #include "thread_run.hpp"
 
@@ -52,17 +51,9 @@ Failure train(const TrainJoinedArguments& arguments, const TrainingJob& job,
     plan.verbose = arguments.verbose;
     plan.quiet = arguments.quiet;
     plan.tables = [&](const std::string&) { return actors::ids_alone(*tables); };
-    plan.master = [&](PartyOptions options, const bus::StopSignal& stop) -> Failure {
+    plan.master = [&](PartyOptions options, const bus::StopSignal& stop) {
         options.tables = *tables;
-        auto watch = watch_of(*config, options, "master", "master");
-        if (!watch) return watch.error();
-        options.watch = std::move(*watch);
-        const auto env = options.watch->measured(actors::make_file_env());
-        auto master = watched_train_master(*config, job.run, options, *env, false);
-        if (!master) return master.error();
-        Failure outcome = drive(**master, *config, options, stop);
-        report = (*master)->report();
-        return outcome;
+        return drive_training(*config, job.run, std::move(options), stop, false, report);
     };
     return run_in_threads(plan);
 }

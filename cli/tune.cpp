@@ -19,9 +19,7 @@
 #include "launch_job.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
-#include "parties.hpp"
 #include "party.hpp"
-#include "settings.hpp"
 #include "signals.hpp"
 #include "thread_run.hpp"
 #include "trained_model.hpp"
@@ -264,15 +262,7 @@ class Search {
         options.node_name = "master-" + point.run.short_hex();
         options.state_dir = job.run_dir / "master" / "node";
         options.quiet = true;
-        auto watch = watch_of(job.config, options, "master", "master");
-        if (!watch) return watch.error();
-        options.watch = std::move(*watch);
-        const auto env = options.watch->measured(actors::make_file_env());
-        auto master = watched_train_master(job.config, job.run, options, *env, false);
-        if (!master) return master.error();
-        Failure outcome = drive(**master, job.config, options, stop);
-        point.report = (*master)->report();
-        return outcome;
+        return drive_training(job.config, job.run, std::move(options), stop, false, point.report);
     }
 
     const TuneArguments* arguments_;
