@@ -1,5 +1,7 @@
 // vflbus tune: trainings with each combination of some settings, on the same members
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
@@ -159,11 +161,14 @@ void forget(std::vector<Point>& points) {
     }
 }
 
+/// What runs are compared by: metrics of the test rows, or their means over the folds.
+observe::Metrics judged_by(const observe::RunReport& report) {
+    return report.folds.empty() ? report.test : observe::mean_of_folds(report.folds);
+}
+
 /// What decides, of one run; nothing where there is no such metric.
 std::optional<double> value_of(const observe::RunReport& report, const std::string& metric) {
-    const observe::Metrics metrics =
-        report.folds.empty() ? report.test : observe::mean_of_folds(report.folds);
-    for (const auto& [name, value] : metrics)
+    for (const auto& [name, value] : judged_by(report))
         if (name == metric) return value;
     return {};
 }
@@ -173,10 +178,7 @@ Result<std::string> metric_of(const std::string& said, const std::vector<Point>&
     std::vector<std::string> names;
     for (const Point& point : points) {
         if (!point.ran || point.outcome.code != Errc::ok || !names.empty()) continue;
-        const observe::RunReport& report = point.report;
-        for (const auto& [name, value] :
-             report.folds.empty() ? report.test : observe::mean_of_folds(report.folds))
-            names.push_back(name);
+        for (const auto& [name, value] : judged_by(point.report)) names.push_back(name);
     }
     if (names.empty()) return said;
     if (said.empty()) {
