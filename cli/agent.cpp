@@ -173,10 +173,7 @@ Result<> be_party(ContainerSpec& spec, const config::Config& config, const std::
     spec.variables = {{"VFLBUS_CONFIG", config_inside},
                       {"VFLBUS_BROKER", config.bus.broker},
                       {"VFLBUS_OUTPUT_RUNS_DIR", runs_dir.string()}};
-    if (party == "master" || party == config::arbiter_name)
-        spec.variables.emplace_back("VFLBUS_ROLE", party);
-    else
-        spec.variables.emplace_back("VFLBUS_RANK", party.substr(sizeof "member-" - 1));
+    spec.variables.push_back(identity_variable(party));
     mount_keys(spec, config);
     return {};
 }

@@ -218,15 +218,10 @@ class ContainerRun {
             spec.variables = {{"VFLBUS_CONFIG", config_inside},
                               {"VFLBUS_BROKER", broker_address()},
                               {"VFLBUS_STATE_DIR", node_dir(name)}};
-            if (name == "master") {
-                spec.variables.emplace_back("VFLBUS_ROLE", "master");
+            spec.variables.push_back(identity_variable(name));
+            if (name == "master")
                 if (const std::string columns = terminal_columns(); !columns.empty())
                     spec.variables.emplace_back("VFLBUS_TERMINAL", columns);
-            } else if (name == config::arbiter_name) {
-                spec.variables.emplace_back("VFLBUS_ROLE", name);
-            } else {
-                spec.variables.emplace_back("VFLBUS_RANK", name.substr(sizeof "member-" - 1));
-            }
             if (has_policy(job_.config, name))
                 spec.variables.emplace_back("VFLBUS_POLICY_DIR",
                                             node_directory(job_.config, name).string());

@@ -61,9 +61,10 @@ Result<std::vector<Mount>> data_mounts(const config::PartyConfig& party) {
     return mounts;
 }
 
-config::PartyConfig section_of(const config::Config& config, const std::string& party) {
-    const auto found = config.parties.find(party);
-    return found == config.parties.end() ? config::PartyConfig{} : found->second;
+std::pair<std::string, std::string> identity_variable(const std::string& party) {
+    constexpr std::string_view member = "member-";
+    if (party.starts_with(member)) return {"VFLBUS_RANK", party.substr(member.size())};
+    return {"VFLBUS_ROLE", party};
 }
 
 config::Config only_of(const config::Config& config, const std::string& party) {

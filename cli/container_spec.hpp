@@ -61,8 +61,10 @@ Result<std::vector<Mount>> data_mounts(const config::PartyConfig& party);
 
 /// What one party may know: the agreed half, its own section, its own limits and waits. Broker and
 /// runs directory are told on the command line.
-config::PartyConfig section_of(const config::Config& config, const std::string& party);
 config::Config only_of(const config::Config& config, const std::string& party);
+/// The environment variable that tells an actor, and `vflbus health`, which party it is:
+/// VFLBUS_RANK of a member, VFLBUS_ROLE of every other one.
+std::pair<std::string, std::string> identity_variable(const std::string& party);
 
 /// "uid:gid" that can read all these files: 10001:10001, otherwise the owner of the first that not
 /// everybody may read. Without root it is the caller.

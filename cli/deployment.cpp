@@ -11,6 +11,7 @@
 #include "base/text.hpp"
 #include "config/document.hpp"
 #include "container_spec.hpp"
+#include "settings.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -111,11 +112,7 @@ std::vector<std::pair<std::string, std::string>> party_variables(const std::stri
         {"VFLBUS_BROKER", broker},
         {"VFLBUS_OUTPUT_RUNS_DIR", runs_inside}};
     if (keys) all.emplace_back("VFLBUS_CERTIFICATES", keys_dir);
-    // for `vflbus health`
-    if (party == "master" || party == config::arbiter_name)
-        all.emplace_back("VFLBUS_ROLE", party);
-    else
-        all.emplace_back("VFLBUS_RANK", party.substr(sizeof "member-" - 1));
+    all.push_back(identity_variable(party));
     return all;
 }
 

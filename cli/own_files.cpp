@@ -123,9 +123,7 @@ Result<std::string> common_id(const LaunchArguments& arguments, const std::vecto
 }
 
 double source_timeout(const config::Config& sections, const std::string& party) {
-    const auto section = sections.parties.find(party);
-    return (section == sections.parties.end() ? config::PartyConfig{} : section->second)
-        .source_timeout;
+    return section_of(sections, party).source_timeout;
 }
 
 /// Opens one file as the section of `party` says that it is written. `timeout`: seconds for a
@@ -133,9 +131,7 @@ double source_timeout(const config::Config& sections, const std::string& party) 
 Result<std::unique_ptr<data::Source>> open_as(const config::Config& sections,
                                               const std::string& party, const std::string& path,
                                               double timeout) {
-    const auto section = sections.parties.find(party);
-    const config::PartyConfig own =
-        section == sections.parties.end() ? config::PartyConfig{} : section->second;
+    const config::PartyConfig own = section_of(sections, party);
     auto format = data::parse_text_format(own.encoding, own.separator, own.decimal, own.thousands);
     if (!format) return tl::unexpected(std::move(format.error()));
     data::SourceOptions options;

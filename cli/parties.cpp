@@ -113,8 +113,7 @@ void collect_trace(const config::Config& config, const std::filesystem::path& ru
 }
 
 bool has_policy(const config::Config& config, const std::string& party) {
-    const auto section = config.parties.find(party);
-    return section != config.parties.end() && !section->second.policy.empty();
+    return !section_of(config, party).policy.empty();
 }
 
 LocalPlan plan_of(const Common& common, Transport transport, const config::Config& config,
