@@ -35,11 +35,6 @@ inline bool has_key(const Identity* identity) noexcept {
     return identity != nullptr && !identity->needs_no_key;
 }
 
-/// Whether two connections have keys of one name, which may be two keys while one is exchanged.
-inline bool same_key_name(const Identity* a, const Identity* b) noexcept {
-    return has_key(a) && has_key(b) && a->name == b->name;
-}
-
 // log lines about keys without a right: of all of them together
 inline constexpr AllowanceLimits refusal_lines{.most = 256, .per_second = 16};
 
