@@ -91,14 +91,16 @@ const CLI::App& deepest(const CLI::App& app) {
 }
 
 /// The key of the configuration that an unknown flag is called like, as people of other systems
-/// know it: "model.solver" for --solver, "model.learning_rate" for --lr. Empty: none.
+/// know it: "model.solver" for --solver, "model.learning_rate" for --lr. Empty: none but keys of
+/// single parties.
 std::string key_called(std::string flag) {
     flag.erase(0, flag.find_first_not_of('-'));
     flag.resize(std::min(flag.find('='), flag.size()));
     std::ranges::replace(flag, '-', '_');
     if (flag == "lr") flag = "learning_rate";
-    for (const char* const section : {"model", "data", "run", "bus", "output", "observe"})
-        if (config::find_key(section, flag) != nullptr) return std::string(section) + "." + flag;
+    for (const config::Section& section : config::sections())
+        if (section.name != "party" && config::find_key(section.name, flag) != nullptr)
+            return std::string(section.name) + "." + flag;
     return {};
 }
 

@@ -173,6 +173,8 @@ TEST_CASE("an unknown word is named, with what is near", "[cli]") {
           "vflbus: unknown argument --solver; did you mean --set model.solver=VALUE?\n");
     CHECK(refused({"launch", "--batch-size=64"}) ==
           "vflbus: unknown argument --batch-size=64; did you mean --set model.batch_size=VALUE?\n");
+    CHECK(refused({"launch", "--noise-multiplier", "1"})
+              .find("did you mean --set privacy.noise_multiplier=VALUE?") != std::string::npos);
     CHECK(refused({"launch", "--local", "--frobnicate"}).find("--frobnicate; see") !=
           std::string::npos);
     CHECK(refused({"nodes", "extra"}).find("unknown argument extra") != std::string::npos);
