@@ -10,6 +10,7 @@
 #include "actors/tables.hpp"
 #include "app_metrics.hpp"
 #include "apps/client_host.hpp"
+#include "base/clock.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
 #include "member_gate.hpp"
@@ -33,8 +34,7 @@ actors::ReadWatch shown_reading(const std::string& party, bool quiet) {
         // the line goes with the last copy of what is told, when the table is read
         auto line = std::make_shared<observe::JobProgress>(observe::Console::standard_error());
         return [line, what](std::uint64_t done, std::uint64_t total) {
-            line->update({what, done, total, observe::JobState::Unit::bytes},
-                         std::chrono::steady_clock::now());
+            line->update({what, done, total, observe::JobState::Unit::bytes}, clock_now());
         };
     };
 }
@@ -287,7 +287,7 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
             line += fmt::format(" {}={}", metric, value);
         run_log.write(log::Level::info, run, line);
     };
-    const auto begin = std::chrono::steady_clock::now();
+    const auto begin = clock_now();
     AppOutcome outcome;
     const auto made = apps::ServerHost::make(std::move(helper), std::move(for_host));
     if (!made) {
@@ -312,8 +312,7 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
     outcome.failure = host->finish();
     if (!ending) outcome.failure = ending.error();
     outcome.counts = host->counts();
-    outcome.seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    outcome.seconds = std::chrono::duration<double>(clock_now() - begin).count();
     return outcome;
 }
 
