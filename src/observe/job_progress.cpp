@@ -29,8 +29,8 @@ std::string job_line(const JobState& state, Duration passed) {
                                    amount(done, state.unit), amount(state.total, state.unit));
     if (done == 0) return line;
     const double left = seconds_of(passed) * (1 - share) / share;
-    return line + "  " + (left < 60 ? fmt::format("{:.0f} s", std::ceil(left)) : human_seconds(left)) +
-           " left";
+    return line + "  " +
+           (left < 60 ? fmt::format("{:.0f} s", std::ceil(left)) : human_seconds(left)) + " left";
 }
 
 void JobProgress::update(const JobState& state, TimePoint now) {

@@ -103,7 +103,7 @@ struct RunReport {
     std::string experiment_label;  ///< run.experiment_label
     std::string model;             ///< "linear", "logistic", ...
     std::string task;
-    std::string algorithm;  ///< model.name, as "linear" or "mlp"; empty: of an earlier version
+    std::string algorithm;       ///< model.name, as "linear" or "mlp"; empty: of an earlier version
     std::string positive_class;  ///< of a logistic label: whose probability is predicted
     /// The same of each label of a multilabel model: label and class.
     std::vector<std::pair<std::string, std::string>> positive_classes;

@@ -414,8 +414,8 @@ TEST_CASE("the examples in conf/ run on generated data alone", "[training]") {
         REQUIRE(
             run(dir, {"data", "synth", "--task", task, "--rows", "300", "--out", "data/" + task})
                 .exit_code == 0);
-    REQUIRE(run(dir, {"data", "synth", "--pictures", "16x16", "--rows", "300", "--out",
-                      "data/pictures"})
+    REQUIRE(run(dir,
+                {"data", "synth", "--pictures", "16x16", "--rows", "300", "--out", "data/pictures"})
                 .exit_code == 0);
     for (const auto& entry : fs::directory_iterator(dir / "conf")) {
         if (!entry.is_regular_file()) continue;

@@ -153,7 +153,8 @@ TEST_CASE("a trace without a name is refused", "[cli]") {
 TEST_CASE("an unknown word is named, with what is near", "[cli]") {
     CHECK(refused({"lanch"}) ==
           "vflbus: vflbus has no command lanch; there are launch, broker, "
-          "actor, check, psi, predict, tune, train-joined, runs, nodes, top, ui, run, model, report, data, config, "
+          "actor, check, psi, predict, tune, train-joined, runs, nodes, top, ui, run, model, "
+          "report, data, config, "
           "health, "
           "agent, prerequisites, export, audit, keys, allow, revoke, members, invite, join, "
           "preflight, approve, "
