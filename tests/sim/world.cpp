@@ -391,7 +391,7 @@ void World::restart_broker(Duration down) {
     broker_.reset();
     registered_.clear();
     open_runs_.clear();
-    ended_here_.clear();
+    seen_here_.clear();
     std::vector<std::uint64_t> ids;
     for (const auto& [id, connection] : connections_) ids.push_back(id);
     for (const std::uint64_t id : ids) {

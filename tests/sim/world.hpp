@@ -370,12 +370,13 @@ class World {
     std::priority_queue<Due, std::vector<Due>, Later> queue_;
     std::unique_ptr<BrokerSide> broker_side_;
     std::unique_ptr<bus::BrokerCore> broker_;
-    struct EndedHere {
-        std::uint32_t term = 0;
-        TimePoint at{};
+    struct SeenHere {
+        NodeId owner;
+        std::uint32_t term = 0;  ///< the last one, once it has ended
+        std::optional<TimePoint> ended_at{};
     };
-    /// By the first digits of runs that this life of the broker has seen end.
-    std::map<std::string, EndedHere> ended_here_;
+    /// By the first digits of runs that this life of the broker has seen opened.
+    std::map<std::string, SeenHere> seen_here_;
     std::uint64_t broker_life_ = 0;
     /// What the broker that died last held against keys, and when it died.
     std::vector<bus::ConductRow> conduct_noted_;

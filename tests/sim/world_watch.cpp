@@ -292,10 +292,13 @@ void World::watch_unknown_run(const Node& node, const bus::Header& error) {
     if (node.hostile || error.request != 0 || !honest_ids_.contains(error.run) ||
         error.aux != static_cast<std::uint64_t>(Errc::unknown_run))
         return;
-    const auto ended = ended_here_.find(error.run.short_hex());
-    // (a broker that an owner came to whose disk was set back does not know the later terms)
-    if (ended == ended_here_.end() || error.term > ended->second.term ||
-        broker_clock() - ended->second.at >= std::chrono::seconds(bus::ended_memory_s))
+    const auto seen = seen_here_.find(error.run.short_hex());
+    if (seen == seen_here_.end() || !seen->second.ended_at) return;
+    const SeenHere& ended = seen->second;
+    // (who opens and closes a run of somebody else again has not invited those who join that one; a
+    // broker that an owner came to whose disk was set back does not know the later terms)
+    if (error.dst != ended.owner || error.term > ended.term ||
+        broker_clock() - *ended.ended_at >= std::chrono::seconds(bus::ended_memory_s))
         return;
     violate("the broker has seen run " + error.run.short_hex() + " end, and tells " + node.name +
             ", which joins late, only that it does not know it");
@@ -303,19 +306,22 @@ void World::watch_unknown_run(const Node& node, const bus::Header& error) {
 
 void World::watch_log(const std::string& line) {
     tell("broker: " + line);
+    const auto word_at = [&](std::size_t at) { return line.substr(at, line.find(' ', at) - at); };
     const auto word_after = [&](std::string_view begin) {
-        if (!line.starts_with(begin)) return std::string();
-        return line.substr(begin.size(), line.find(' ', begin.size()) - begin.size());
+        return line.starts_with(begin) ? word_at(begin.size()) : std::string();
+    };
+    const auto value_of = [&](std::string_view name) {
+        return word_at(line.find(name) + name.size());
     };
     if (const std::string name = word_after("node stalled for too long name="); !name.empty())
         watch_stall(name);
     if (const std::string opened = word_after("run opened run="); !opened.empty())
-        ended_here_.erase(opened);
+        seen_here_[opened] = {node_id_of(value_of(" owner=")), 0, {}};
     const std::string run = word_after("run closed run=");
     if (run.empty()) return;
-    const std::size_t term = line.find(" term=");
-    ended_here_[run] = {static_cast<std::uint32_t>(std::stoul(line.substr(term + 6))),
-                        broker_clock()};
+    SeenHere& ended = seen_here_[run];
+    ended.term = static_cast<std::uint32_t>(std::stoul(value_of(" term=")));
+    ended.ended_at = broker_clock();
     std::erase_if(open_runs_, [&](const auto& entry) { return entry.first.short_hex() == run; });
 }
 

@@ -271,11 +271,12 @@ void BrokerCore::on_join(Node& node, const Header& header, const Payload& body, 
 }
 
 /// Tells a participant that joins a run which has ended how it ended. False: nothing is known of
-/// that, or it was not named in the run.
+/// that, or it was not named in the run, or another node than the one that invited it has opened
+/// and closed a run of that id since.
 bool BrokerCore::tell_ending(Node& node, const Header& join, TimePoint now) {
     const EndedRun* const ended = ended_runs_.find(join.run, now);
-    if (ended == nullptr || !ended->names(node.id) || join.term > ended->term ||
-        VFLBUS_PLANTED(ending_forgotten))
+    if (ended == nullptr || !ended->names(node.id) || join.dst != ended->owner ||
+        join.term > ended->term || VFLBUS_PLANTED(ending_forgotten))
         return false;
     Header header;
     header.run = join.run;
@@ -343,7 +344,7 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
     }
     credit_back(left_, now);
     ++generation_;
-    EndedRun ended{run.term, run.payer, {}, ending, sealed, now, run.open_to_all};
+    EndedRun ended{run.term, run.payer, {}, ending, sealed, now, run.open_to_all, run.owner};
     for (const Member& member : run.members()) ended.named.push_back(member.id);
     runs_.close(id);
     ended_runs_.note(id, std::move(ended));

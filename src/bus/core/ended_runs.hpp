@@ -35,6 +35,7 @@ struct EndedRun {
     std::map<NodeId, Bytes> sealed;  ///< what its owner has to say to each beside that
     TimePoint at{};
     bool open_to_all = false;  ///< any node may have been in it, also at an earlier broker
+    NodeId owner{};            ///< only who joins this one is told
 
     [[nodiscard]] bool names(NodeId node) const noexcept {
         return open_to_all || std::ranges::binary_search(named, node);

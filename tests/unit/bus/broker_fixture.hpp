@@ -159,9 +159,14 @@ class BrokerFixture {
         send(owner, Kind::open, encode(open), run, term);
     }
     void join(const std::string& name, RunId run = run_of(1), std::uint32_t term = 1,
-              Errc code = Errc::ok) {
-        const Join join{name, "member", 0, 1, {}, "0.1.0", code, ""};
-        send(name, Kind::join, encode(join), run, term);
+              Errc code = Errc::ok, const std::string& owner = "master") {
+        Header header;
+        header.kind = Kind::join;
+        header.src = node_id_of(name);
+        header.dst = node_id_of(owner);
+        header.run = run;
+        header.term = term;
+        frame(conn(name), header, encode(Join{name, "member", 0, 1, {}, "0.1.0", code, ""}));
     }
     void close(const std::string& owner, RunId run = run_of(1), std::uint32_t term = 1) {
         send(owner, Kind::close, encode(Ending{Errc::ok, "done"}), run, term);
@@ -238,7 +243,7 @@ class BrokerFixture {
         for (const auto& name : participants)
             if (known_.insert(name).second) join_bus(name);
         open(owner, participants, run, term);
-        for (const auto& name : participants) join(name, run, term);
+        for (const auto& name : participants) join(name, run, term, Errc::ok, owner);
         router.frames.clear();
     }
 

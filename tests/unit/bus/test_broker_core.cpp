@@ -955,6 +955,16 @@ TEST_CASE_METHOD(BrokerFixture, "a participant that joins a run which has ended 
         expect_error(Errc::not_a_participant, "member-0");
         CHECK(broker.ended_runs() == 0);
     }
+    SECTION("and of its owner alone, not of who has opened and closed it since") {
+        open("stranger", {"member-0"}, run_of(1), 2);
+        close("stranger", run_of(1), 2);
+        ignore();
+        join("member-0", run_of(1), 2);
+        expect_error(Errc::unknown_run, "member-0");
+        join("member-0", run_of(1), 2, Errc::ok, "stranger");
+        CHECK(decode_close(expect(Kind::close).to("member-0").body)->ending.sentence == "done");
+        nothing_more();
+    }
 }
 
 TEST_CASE_METHOD(BrokerFixture, "CLOSE otherwise") {
