@@ -7,18 +7,13 @@
 #include "bus/core/hop_receiver.hpp"
 #include "bus/core/hop_sender.hpp"
 #include "catch.hpp"
+#include "numbered_run.hpp"
 
 using namespace vflbus;
 using namespace vflbus::bus;
 using std::chrono::milliseconds;
 
 namespace {
-
-RunId run_number(std::uint8_t n) {
-    RunId run;
-    run.bytes[0] = n;
-    return run;
-}
 
 /// A frame that can be told from others: its first byte, and its size.
 Frame frame_of(std::uint8_t tag, std::size_t bytes) {
@@ -71,7 +66,7 @@ struct Hop {
     TimePoint now{std::chrono::seconds(1000)};
 
     SendResult data(std::uint8_t tag, std::size_t bytes, Origin origin = {}) {
-        return sender.data(run_number(tag), frame_of(tag, bytes), origin, sink, now);
+        return sender.data(numbered_run(tag), frame_of(tag, bytes), origin, sink, now);
     }
     Posted control(std::uint8_t tag, std::size_t bytes) {
         return sender.control({frame_of(tag, bytes)}, sink, now);
@@ -376,10 +371,10 @@ TEST_CASE("reset and drop_run tell those whose frames they drop") {
     hop.data(1, 100, alice);
     hop.data(2, 200, bob);
     hop.data(2, 300, bob);
-    hop.sender.drop_run(run_number(2), hop.left);
+    hop.sender.drop_run(numbered_run(2), hop.left);
     CHECK(hop.left.size() == 2);
     CHECK(hop.sender.queued_bytes() == 100);
-    hop.sender.drop_run(run_number(2), hop.left);
+    hop.sender.drop_run(numbered_run(2), hop.left);
     CHECK(hop.left.size() == 2);
     hop.sender.reset(hop.left);
     CHECK(hop.left.size() == 3);
@@ -397,7 +392,7 @@ TEST_CASE("a sender whose frames were all dropped waits for no transport") {
         if (all)
             hop.sender.drop_data(hop.left);
         else
-            hop.sender.drop_run(run_number(1), hop.left);
+            hop.sender.drop_run(numbered_run(1), hop.left);
         CHECK(!hop.sender.blocked());
         CHECK(!hop.sender.waiting());
     }

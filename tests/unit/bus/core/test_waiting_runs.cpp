@@ -1,5 +1,6 @@
 // Runs that wait at serving masters: who may note how many, and when they are given up.
 
+#include "../numbered_run.hpp"
 #include "bus/core/waiting_runs.hpp"
 #include "catch.hpp"
 
@@ -7,26 +8,16 @@ using namespace vflbus;
 using namespace vflbus::bus;
 using namespace std::chrono_literals;
 
-namespace {
-
-RunId waiting_run(std::uint8_t number) {
-    RunId id;
-    id.bytes[0] = number;
-    return id;
-}
-
-}  // namespace
-
 TEST_CASE("one master does not fill all places of waiting runs") {
     WaitingRuns runs(8);
     const TimePoint now{1h};
     std::uint8_t number = 0;
     const auto notes_all_it_can = [&](std::uint64_t by) {
         std::size_t count = 0;
-        for (; runs.has_room_for(waiting_run(static_cast<std::uint8_t>(number + 1)), NodeId{by},
+        for (; runs.has_room_for(numbered_run(static_cast<std::uint8_t>(number + 1)), NodeId{by},
                                  NodeId{by});
              ++count)
-            runs.note(waiting_run(++number), NodeId{by}, NodeId{by}, "master", "master", now);
+            runs.note(numbered_run(++number), NodeId{by}, NodeId{by}, "master", "master", now);
         return count;
     };
     CHECK(notes_all_it_can(1) == 4);
@@ -36,10 +27,10 @@ TEST_CASE("one master does not fill all places of waiting runs") {
     CHECK(notes_all_it_can(5) == 0);
     CHECK(runs.size() == 8);
     // what it has noted it may note again
-    CHECK(runs.has_room_for(waiting_run(1), NodeId{1}, NodeId{1}));
-    runs.erase(waiting_run(1));
-    CHECK(runs.has_room_for(waiting_run(99), NodeId{5}, NodeId{5}));
-    CHECK_FALSE(runs.has_room_for(waiting_run(99), NodeId{1}, NodeId{1}));
+    CHECK(runs.has_room_for(numbered_run(1), NodeId{1}, NodeId{1}));
+    runs.erase(numbered_run(1));
+    CHECK(runs.has_room_for(numbered_run(99), NodeId{5}, NodeId{5}));
+    CHECK_FALSE(runs.has_room_for(numbered_run(99), NodeId{1}, NodeId{1}));
 }
 
 TEST_CASE("masters with one key have one share of the places of waiting runs together") {
@@ -48,17 +39,17 @@ TEST_CASE("masters with one key have one share of the places of waiting runs tog
     const NodeId key{1};
     for (std::uint8_t number = 1; number <= 4; ++number) {
         const NodeId by{std::uint64_t{10} + number};
-        REQUIRE(runs.has_room_for(waiting_run(number), by, key));
-        runs.note(waiting_run(number), by, key, "master", "master", now);
+        REQUIRE(runs.has_room_for(numbered_run(number), by, key));
+        runs.note(numbered_run(number), by, key, "master", "master", now);
     }
-    CHECK_FALSE(runs.has_room_for(waiting_run(9), NodeId{19}, key));
-    CHECK(runs.has_room_for(waiting_run(9), NodeId{19}, NodeId{19}));
+    CHECK_FALSE(runs.has_room_for(numbered_run(9), NodeId{19}, key));
+    CHECK(runs.has_room_for(numbered_run(9), NodeId{19}, NodeId{19}));
     // one of its masters comes back; the runs of the others are here as before
     runs.begin_session(NodeId{11});
-    CHECK_FALSE(runs.find(waiting_run(1))->here);
-    CHECK(runs.find(waiting_run(2))->here);
-    runs.erase(waiting_run(2));
-    CHECK(runs.has_room_for(waiting_run(9), NodeId{19}, key));
+    CHECK_FALSE(runs.find(numbered_run(1))->here);
+    CHECK(runs.find(numbered_run(2))->here);
+    runs.erase(numbered_run(2));
+    CHECK(runs.has_room_for(numbered_run(9), NodeId{19}, key));
 }
 
 TEST_CASE("a waiting run is given up when its master is gone for longer than the grace") {
@@ -66,7 +57,7 @@ TEST_CASE("a waiting run is given up when its master is gone for longer than the
     TimePoint now{1h};
     bool there = true;
     const auto give_up = [&] { return runs.give_up(now, 10s, [&](NodeId) { return there; }); };
-    runs.note(waiting_run(1), NodeId{1}, NodeId{1}, "master", "master", now);
+    runs.note(numbered_run(1), NodeId{1}, NodeId{1}, "master", "master", now);
     now += 1h;
     CHECK(give_up().empty());
     there = false;
@@ -77,7 +68,7 @@ TEST_CASE("a waiting run is given up when its master is gone for longer than the
         now += 1s;
         const auto over = give_up();
         REQUIRE(over.size() == 1);
-        CHECK(over[0].first == waiting_run(1));
+        CHECK(over[0].first == numbered_run(1));
         CHECK(over[0].second.by_name == "master");
         CHECK(over[0].second.since == TimePoint{1h});
         CHECK(runs.size() == 0);
@@ -92,9 +83,9 @@ TEST_CASE("a waiting run is given up when its master is gone for longer than the
     SECTION("it comes back and notes the run again, which waits since it was noted first") {
         there = true;
         runs.begin_session(NodeId{1});
-        runs.note(waiting_run(1), NodeId{1}, NodeId{1}, "master", "master", now);
+        runs.note(numbered_run(1), NodeId{1}, NodeId{1}, "master", "master", now);
         now += 1h;
         CHECK(give_up().empty());
-        CHECK(runs.find(waiting_run(1))->since == TimePoint{1h});
+        CHECK(runs.find(numbered_run(1))->since == TimePoint{1h});
     }
 }
