@@ -48,24 +48,19 @@ bool listens(std::uint16_t port) {
     return error == 0;
 }
 
-Result<> write_for_owner(const fs::path& file, const std::string& text) {
-    if (auto written = write_file_atomically(file, text); !written) return written;
-    std::error_code ec;
-    fs::permissions(file, fs::perms::owner_read | fs::perms::owner_write, ec);
-    if (ec) return fail(Errc::io, "cannot keep " + file.string() + " from others: " + ec.message());
-    return {};
-}
+/// What only the user who has started this may read.
+constexpr mode_t owner_alone = 0600;
 
-/// That of the database, made once.
+/// The password of the database; made once, and kept in a file.
 Result<std::string> password_in(const fs::path& dir) {
     const fs::path file = dir / "postgres-password";
-    if (const auto known = read_file(file)) return std::string(trim(*known));
     std::array<std::uint8_t, 16> bytes{};
     random_bytes(bytes);
-    std::string made = to_hex(bytes);
-    if (auto written = write_for_owner(file, made + "\n"); !written)
-        return tl::unexpected(written.error());
-    return made;
+    if (auto made = write_new_file(file, to_hex(bytes) + "\n", owner_alone); !made)
+        return tl::unexpected(made.error());
+    const auto known = read_file(file);  // which may have been there
+    if (!known) return tl::unexpected(known.error());
+    return std::string(trim(*known));
 }
 
 /// Writes what is not there yet: files that somebody has changed stay.
@@ -92,7 +87,13 @@ Result<> write_stack(const fs::path& dir, const StackImages& images) {
     if (auto written = write_files(dir); !written) return written;
     const auto password = password_in(dir);
     if (!password) return tl::unexpected(password.error());
-    return write_for_owner(dir / "stack.yml", stack_yaml(dir, images, *password));
+    // it has the password as well, so nobody else may read it at any moment
+    const fs::path stack = dir / "stack.yml";
+    fs::remove(stack, ec);
+    if (auto written = write_new_file(stack, stack_yaml(dir, images, *password), owner_alone);
+        !written)
+        return tl::unexpected(written.error());
+    return {};
 }
 
 Failure not_played(const std::string& why) {

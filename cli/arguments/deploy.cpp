@@ -110,7 +110,7 @@ void add_prerequisites(CommandLine& line) {
     using Action = PrerequisitesArguments::Action;
     CLI::App& start = add_prerequisites_command(
         line, above, Action::start, "start", "Write their configuration and start them.",
-        "All listen at 127.0.0.1. Files that are in DIR already stay as they are.\n"
+        "All listen at 127.0.0.1. Files that are in DIR already stay as they are, but stack.yml.\n"
         "Examples:\n"
         "  vflbus prerequisites start\n"
         "  vflbus prerequisites start --image mlflow=localhost/mlflow:1\n"
