@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/task.hpp"
 #include "base/text.hpp"
 #include "command_text.hpp"
 #include "commands.hpp"
@@ -15,12 +16,20 @@
 namespace vflbus::cli {
 namespace {
 
+std::string words_of_tasks() {
+    std::string words;
+    for (const std::string_view task : task_names)
+        words += (words.empty() ? "" : " ") + std::string(task);
+    return words;
+}
+
 /// What may stand where the help says VALUE; files and directories are completed by the shell.
 const std::map<std::string, std::string, std::less<>>& words_of_values() {
     static const std::map<std::string, std::string, std::less<>> words{
         {"ROLE", "master member arbiter broker serverapp"},
-        {"STATUS", "pending starting running completed failed stopped finished unknown"},
-        {"TASK", "linear logistic multilabel softmax"},
+        {"STATUS",
+         "pending starting running completed failed stopped finished unknown interrupted ended"},
+        {"TASK", words_of_tasks()},
         {"tcp|ipc", "tcp ipc"},
         {"SHELL", "bash zsh fish"},
     };

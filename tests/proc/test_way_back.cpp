@@ -327,6 +327,8 @@ TEST_CASE("shells complete commands, flags and values", "[way_back]") {
     CHECK(completed("vflbus run show --loc") == "--local\n");
     CHECK(completed("vflbus launch --transport t") == "tcp\n");
     CHECK(completed("vflbus data synth --task lo") == "logistic\n");
+    CHECK(completed("vflbus data synth --task po") == "poisson\n");
+    CHECK(completed("vflbus runs --status in") == "interrupted\n");
     CHECK(completed("vflbus run show 00") == "0011\n");
     CHECK(completed("vflbus launch --resume 00") == "0011\n");
     CHECK(completed("vflbus completion f") == "fish\n");
