@@ -49,9 +49,9 @@ class PsiMaster {
     [[nodiscard]] std::uint64_t points_in(std::size_t list, std::uint64_t part) const noexcept;
 
     Result<> check_sizes() const;
-    /// A round of the ring: each list goes from its holder to the next party.
-    /// `points` of lists have gone one way further; who watches hears of it.
+    /// Part `part` of every list has gone one way further: tells who watches.
     void note_progress(std::uint64_t part);
+    /// A round of the ring: each list goes from its holder to the next party.
     Task<> pass(std::size_t round);
     /// Asks the members for this part of the lists that they hold.
     void ask_parts(std::size_t round, std::uint64_t part);

@@ -151,13 +151,11 @@ class Run : public ServerApp {
     /// Before the first step of a term, and after the last one of the training.
     void training_begins();
     void training_ends();
-    /// To the observers.
-    /// Tells who watches; and, once the first steps have shown how long one takes, how long a long
-    /// training will take.
+    /// To the observers. Once the first steps have shown how long one takes, the log hears how long
+    /// a long training will take.
     void report_step(const observe::ProgressState& state);
     /// How far something long is that comes before or after the steps.
     void report_job(const observe::JobState& state);
-    void estimate(const observe::ProgressState& state);
     void report_metrics(const observe::ProgressState& state, const observe::HistoryEntry& entry);
     /// Puts the name of member `party` (its rank) before what was found wrong with its reply. A
     /// member's own errors get it from the run.
@@ -180,6 +178,8 @@ class Run : public ServerApp {
     // -- run.cpp ----------------------------------------------------------------------
     /// The Task of a new term.
     void start_program();
+    /// Says once how long the rest of a long training will take.
+    void estimate(const observe::ProgressState& state);
     /// After every event: the Task goes on if what it waits for has come, and ends the run when it
     /// is over. The only place where a Task is resumed or destroyed.
     void go_on();
