@@ -158,6 +158,8 @@ void hash_packed_ids(Body ids, const std::string& salt, std::vector<Hash128>& ou
             size |= std::size_t{ids[byte]} << (8 * byte);
         if (ids.size() < 4 || size > ids.size() - 4)
             return r.fault("the ids are not each as long as it says");
+        // no table has one, and a list of them would take four times its own size
+        if (size == 0) return r.fault("an id has no characters");
         out.push_back(hash128({reinterpret_cast<const char*>(ids.data()) + 4, size}, salt));
         ids = ids.subspan(4 + size);
     }

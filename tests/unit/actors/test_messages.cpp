@@ -62,6 +62,17 @@ TEST_CASE("messages come back as they went") {
     data::LocalIds impossible = local;
     impossible.shape.longest = 6;
     CHECK_FALSE(decode_align_reply(encode(align, impossible)));
+    // ids as they are, which the master hashes
+    const std::string salt = "s";
+    const std::vector<std::string_view> clear{"u1", "u22"};
+    const auto hashed = decode_align_reply(encode(align, local, &clear), &salt);
+    REQUIRE(hashed);
+    CHECK(hashed->ids == std::vector{hash128("u1", salt), hash128("u22", salt)});
+    CHECK(hashed->counts == local.counts);
+    const std::vector<std::string_view> empty{"u1", ""};
+    const auto refused = decode_align_reply(encode(align, local, &empty), &salt);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().sentence.find("an id has no characters") != std::string::npos);
 
     const SelectRequest select{TableKind::test, {{0x5, 0x1}, {1, 2, 3}, {3, 2, 1}, {}}, 10};
     const auto selected = decode_select_request(encode(select));
