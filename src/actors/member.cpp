@@ -62,6 +62,7 @@ struct MemberRun {
     State state = State::joined;
     std::uint64_t step = 0;   ///< the next one of the training
     std::uint64_t first = 0;  ///< steps of earlier folds; commits are numbered from there on
+    std::uint64_t begun = 0;  ///< trainings
     BestState best;           ///< of early stopping
     bool gone_back = false;   ///< to the best state, which is the one that is written
     bool model_loaded = false;
@@ -461,14 +462,19 @@ class MemberApp {
 
     // -- messages of the algorithm ----------------------------------------------------
     static bool cross_validates(const MemberRun& run) { return run.party.agreed().data.folds > 0; }
+    /// Each fold of a cross-validation is a training of its own, and so is the last one, on all
+    /// rows. More are refused, as nobody has counted what they would tell.
+    static bool may_begin(const MemberRun& run) {
+        return run.begun <= run.party.agreed().data.folds &&
+               (run.state == State::joined || run.state == State::training);
+    }
 
     static bool allowed(const MemberRun& run, actors::When when) {
         const bool trains = run.state == State::training;
         switch (when) {
             case actors::When::begins:
-                // each fold of a cross-validation is a training of its own
                 return run.purpose == Purpose::train && run.party.selected(TableKind::train) &&
-                       (run.state == State::joined || (trains && cross_validates(run)));
+                       may_begin(run);
             case actors::When::in_step:
             case actors::When::ends_step:
                 return trains && !run.training_over();
@@ -525,6 +531,7 @@ class MemberApp {
             log(Level::info, context, note);
         if (!cross_validates(run)) run.party.drop_tables();
         run.state = State::training;
+        ++run.begun;
         log(Level::info, context,
             "trains " + std::to_string(run.party.features()) + " features on " +
                 std::to_string(run.party.rows(TableKind::train).size()) + " rows, " +

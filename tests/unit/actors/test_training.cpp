@@ -365,6 +365,30 @@ TEST_CASE("a cross-validation tests every row with a model that has not seen it"
     for (std::size_t i = 0; i < train.size(); ++i) CHECK(report.train[i] == train[i]);
 }
 
+TEST_CASE("a member begins no more trainings than the run has") {
+    World world;
+    world.folds = GENERATE(0, 3);
+    Play play(world);
+    std::vector<Bytes> begins;
+    bool refused = false;
+    auto& harness = play.set();
+    harness.on_request = [&](std::size_t member, Message& request) {
+        const MessageType type = request.metadata.message_type;
+        if (member == 1 && type == message::begin) begins.push_back(request.content);
+        if (member != 1 || type != message::step || refused) return true;
+        if (begins.size() != world.folds + 1) return true;
+        const auto reply = harness.ask(1, message::begin, begins.back());
+        refused = !reply && reply.error().code == Errc::handler_failed &&
+                  reply.error().sentence.find("begin") != std::string::npos;
+        return true;
+    };
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::ok);
+    CHECK(refused);
+    CHECK(begins.size() == world.folds + 1);
+}
+
 TEST_CASE("a fold is what a run with these test rows is") {
     World world;
     world.folds = 3;
