@@ -28,10 +28,10 @@ std::vector<TableKind> sides_due(const Run& run, const MasterHalf& model, std::u
     return sides;
 }
 
-Result<> check_finite(const models::Matrix& scores, const config::ModelConfig& model) {
+Result<> check_finite(const models::Matrix& scores, const config::AgreedHalf& agreed) {
     if (models::all_finite(scores.span())) return {};
     Failure failure{Errc::diverged, "scores are no longer finite"};
-    failure.hint = divergence_hint(model);
+    failure.hint = divergence_hint(agreed);
     return tl::unexpected(std::move(failure));
 }
 
@@ -95,14 +95,14 @@ Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t
     for (const TableKind side : sides) {
         run.enter(Phase::evaluating);
         const models::Matrix scores = co_await model.scores(side, step);
-        co_await check_finite(scores, run.config().model);
+        co_await check_finite(scores, run.config());
         const bool train = side == TableKind::train;
         models::Matrix predictions = model.predict(scores);
         const models::Metrics metrics =
             models::metrics_for(train ? labels.train : labels.test, predictions);
         note_metrics(run, model, last.prefix, side, step, metrics);
         if (!model.done(step)) continue;
-        if (train) co_await check_not_diverged(run.config().model, labels, metrics.get("loss"));
+        if (train) co_await check_not_diverged(run.config(), labels, metrics.get("loss"));
         (train ? last.train : last.test) = std::move(predictions);
         if (side == sides.back())
             note_worth(run, model, train ? labels.train : labels.test, scores);

@@ -193,7 +193,7 @@ void report_end(Run& run, const MasterHalf& model, const Labels& labels, const E
         note(run, last.prefix,
              "no test rows: data.test_fraction = " + shortest(run.config().data.test_fraction) +
                  " of " + std::to_string(report.rows_common) + " rows came to none");
-    for (std::string& sentence : verdicts(run.config().model, labels, convergence, last))
+    for (std::string& sentence : verdicts(run.config(), labels, convergence, last))
         note(run, last.prefix, std::move(sentence));
 }
 
@@ -232,7 +232,7 @@ Task<> compare(Run& run, MasterHalf& model, const Labels& labels, const Evaluate
         const models::Metrics test = models::metrics_for(labels.test, alone.test);
         report.label_holder_alone_test = test.entries();
     }
-    std::string verdict = verdict_against_alone(run.config().model, labels, last, alone);
+    std::string verdict = verdict_against_alone(run.config(), labels, last, alone);
     if (!verdict.empty()) note(run, last.prefix, std::move(verdict));
 }
 

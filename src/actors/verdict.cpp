@@ -30,16 +30,19 @@ std::vector<double> weights_in(const config::ModelConfig& model, const models::L
 
 }  // namespace
 
-std::string divergence_hint(const config::ModelConfig& model) {
-    if (model.name != config::ModelName::linear)
-        return "lower model.learning_rate (now " + shortest(model.learning_rate) +
-               "), or state model.clip_norm = 1";
+std::string divergence_hint(const config::AgreedHalf& agreed) {
+    const config::ModelConfig& model = agreed.model;
+    const std::string lower =
+        "lower model.learning_rate (now " + shortest(model.learning_rate) + ")";
+    if (model.name != config::ModelName::linear) return lower + ", or state model.clip_norm = 1";
     switch (model.solver) {
         case config::Solver::sgd:
         case config::Solver::adam:
         case config::Solver::adamw:
-            return "lower model.learning_rate (now " + shortest(model.learning_rate) +
-                   "), or state model.solver = \"lbfgs\", which needs none";
+            // neither noise nor an arbiter goes with lbfgs
+            if (agreed.privacy.any()) return lower + ", or the multipliers of [privacy]";
+            if (agreed.run.protocol == config::Protocol::arbitered) return lower;
+            return lower + ", or state model.solver = \"lbfgs\", which needs none";
         case config::Solver::sequential:
             return "raise model.reg_lambda (now " + shortest(model.reg_lambda) + ")";
         case config::Solver::lbfgs:
@@ -48,24 +51,24 @@ std::string divergence_hint(const config::ModelConfig& model) {
     return {};
 }
 
-Result<> check_not_diverged(const config::ModelConfig& model, const Labels& labels, double loss) {
+Result<> check_not_diverged(const config::AgreedHalf& agreed, const Labels& labels, double loss) {
     if (!models::has_diverged(labels.train, loss)) return {};
     const double constant = mean_of(models::row_losses(
         labels.train, models::constant_prediction(labels.train, labels.train.rows())));
     Failure failure{Errc::diverged, "the loss on the training rows is " + figure(loss) +
                                         " where the best constant has " + figure(constant)};
-    failure.hint = divergence_hint(model);
+    failure.hint = divergence_hint(agreed);
     return tl::unexpected(std::move(failure));
 }
 
-std::vector<std::string> verdicts(const config::ModelConfig& model, const Labels& labels,
+std::vector<std::string> verdicts(const config::AgreedHalf& agreed, const Labels& labels,
                                   const std::optional<Convergence>& convergence,
                                   const Evaluated& evaluated) {
     std::vector<std::string> out;
     if (convergence && !convergence->converged)
         out.push_back("not converged after " + std::to_string(convergence->iterations) +
                       " iterations: " + convergence->why_not);
-    const std::vector<double> weights = weights_in(model, labels.train);
+    const std::vector<double> weights = weights_in(agreed.model, labels.train);
     const std::vector<double> mine = models::row_losses(labels.train, evaluated.train, weights);
     const std::vector<double> constant = models::row_losses(
         labels.train, models::constant_prediction(labels.train, labels.train.rows(), weights),
@@ -73,17 +76,17 @@ std::vector<std::string> verdicts(const config::ModelConfig& model, const Labels
     if (models::clearly_larger(mine, constant))
         out.push_back("the model is worse than none: its loss on the training rows is " +
                       figure(mean_of(mine)) + ", that of the best constant " +
-                      figure(mean_of(constant)) + "; " + divergence_hint(model));
+                      figure(mean_of(constant)) + "; " + divergence_hint(agreed));
     return out;
 }
 
-std::string verdict_against_alone(const config::ModelConfig& model, const Labels& labels,
+std::string verdict_against_alone(const config::AgreedHalf& agreed, const Labels& labels,
                                   const Evaluated& evaluated, const Evaluated& alone) {
     const bool test = labels.test.rows() > 0;
     const models::Labels& truth = test ? labels.test : labels.train;
     const models::Matrix& mine = test ? evaluated.test : evaluated.train;
     const models::Matrix& theirs = test ? alone.test : alone.train;
-    const std::vector<double> weights = weights_in(model, labels.train);
+    const std::vector<double> weights = weights_in(agreed.model, labels.train);
     if (!models::clearly_larger(models::row_losses(truth, mine, weights),
                                 models::row_losses(truth, theirs, weights)))
         return {};
@@ -94,7 +97,7 @@ std::string verdict_against_alone(const config::ModelConfig& model, const Labels
            " against " + figure(other.get("loss")) + ", " + own.headline() + " " +
            figure(own.headline_value()) + " against " + figure(other.headline_value()) + "; " +
            (test ? "raise the penalty, or leave columns of the members out"
-                 : divergence_hint(model));
+                 : divergence_hint(agreed));
 }
 
 }  // namespace vflbus::actors

@@ -21,21 +21,21 @@ struct Evaluated {
     models::Matrix test;
 };
 
-/// What to do about a training that diverges, by its solver.
-std::string divergence_hint(const config::ModelConfig& model);
+/// What to do about a training that diverges, by its solver and what else goes with it.
+std::string divergence_hint(const config::AgreedHalf& agreed);
 
 /// Refuses a model whose loss on its own training rows is far above that of the best constant.
 /// Errors: diverged.
-Result<> check_not_diverged(const config::ModelConfig& model, const Labels& labels, double loss);
+Result<> check_not_diverged(const config::AgreedHalf& agreed, const Labels& labels, double loss);
 
 /// That it has not converged, or is worse on the training rows than the best constant.
-std::vector<std::string> verdicts(const config::ModelConfig& model, const Labels& labels,
+std::vector<std::string> verdicts(const config::AgreedHalf& agreed, const Labels& labels,
                                   const std::optional<Convergence>& convergence,
                                   const Evaluated& evaluated);
 
 /// That it is worse than the label holder's columns alone: on the test rows, or on the training
 /// rows where there are no others. Empty: it is not, by more than noise.
-std::string verdict_against_alone(const config::ModelConfig& model, const Labels& labels,
+std::string verdict_against_alone(const config::AgreedHalf& agreed, const Labels& labels,
                                   const Evaluated& evaluated, const Evaluated& alone);
 
 }  // namespace vflbus::actors

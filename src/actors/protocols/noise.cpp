@@ -62,7 +62,13 @@ class NoisyMember final : public MemberProtocol {
         }
         noised_.resize_uninitialized(z.rows, z.cols);
         to_numbers(*rows, grid_.exponent, noised_.view());
-        return inner_->share(stamp, noised_);
+        auto shared = inner_->share(stamp, noised_);
+        // the scores are finite and shortened, so what does not fit into masks is the noise
+        if (!shared && shared.error().code == Errc::diverged)
+            return fail(Errc::too_large,
+                        "the noise on its scores does not fit into the numbers of masks: lower "
+                        "privacy.score_clip_norm or privacy.score_noise_multiplier");
+        return shared;
     }
     Result<> incoming(const Stamp& stamp, const TensorView& sent,
                       models::Matrix& residual) override {

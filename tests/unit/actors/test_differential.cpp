@@ -4,6 +4,7 @@
 
 #include "actors/protocols/noise.hpp"
 #include "actors/training/linear/messages.hpp"
+#include "actors/verdict.hpp"
 #include "catch.hpp"
 #include "world.hpp"
 
@@ -202,6 +203,24 @@ TEST_CASE("the noise in the steps of each party is as wide as the configuration 
         CHECK(own == Approx(expected).epsilon(.35));
     else
         CHECK(own < expected / 3);  // nobody hears of the master's own steps
+}
+
+TEST_CASE("what does not work because of noise is not blamed on the training") {
+    Play play(differential_world());
+    set_up(play, config::Protocol::masked, {false, true}, 100);
+    play.config.privacy.score_clip_norm = 1e6;
+    const Ending ending = play.play();
+    CHECK(ending.code == Errc::too_large);
+    CHECK(ending.sentence.find("privacy.score_clip_norm") != std::string::npos);
+    CHECK(ending.sentence.find("learning_rate") == std::string::npos);
+    // nor is a solver advised that refuses noise
+    config::AgreedHalf agreed = play.config;
+    CHECK(divergence_hint(agreed).find("[privacy]") != std::string::npos);
+    CHECK(divergence_hint(agreed).find("lbfgs") == std::string::npos);
+    agreed.privacy = {};
+    CHECK(divergence_hint(agreed).find("lbfgs") != std::string::npos);
+    agreed.run.protocol = config::Protocol::arbitered;
+    CHECK(divergence_hint(agreed).find("lbfgs") == std::string::npos);
 }
 
 TEST_CASE("a member shows no scores on the way that nobody has counted") {
