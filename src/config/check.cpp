@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <initializer_list>
 #include <system_error>
 
 #include "base/location.hpp"
@@ -17,12 +16,6 @@ namespace vflbus::config {
 namespace {
 
 /// Where the first of `keys` that was stated was stated, as the beginning of a sentence.
-std::string at(const Config& config, std::initializer_list<std::string_view> keys) {
-    for (const std::string_view key : keys)
-        if (config.stated(key)) return config.origin_of(key) + ": ";
-    return config.file.empty() ? "" : config.file + ": ";
-}
-
 std::string task_text(const Config& config) {
     return "model.task = " + quote(name_of(config.model.task));
 }

@@ -9,12 +9,6 @@
 namespace vflbus::config {
 namespace {
 
-std::string stated_at(const Config& config, std::string_view key) {
-    return config.stated(key)    ? config.origin_of(key) + ": "
-           : config.file.empty() ? ""
-                                 : config.file + ": ";
-}
-
 /// Of so many releases with noise that is `multiplier` times the sensitivity.
 double rho_of_releases(double releases, double multiplier) {
     if (multiplier <= 0) return std::numeric_limits<double>::infinity();
@@ -30,7 +24,7 @@ double trainings_of_row(const AgreedHalf& agreed) {
 void refuse(const Config& config, std::string_view key, bool wrong, const std::string& why,
             Problems& problems) {
     if (wrong)
-        problems.add(stated_at(config, key) + "differential privacy ([privacy]) does not go with " +
+        problems.add(at(config, {key}) + "differential privacy ([privacy]) does not go with " +
                      why);
 }
 
@@ -40,7 +34,7 @@ void check_privacy(const Config& config, Problems& problems) {
     const PrivacyConfig& privacy = config.privacy;
     if (!privacy.any()) {
         if (privacy.insecure_testing)
-            problems.add(stated_at(config, "privacy.insecure_testing") +
+            problems.add(at(config, {"privacy.insecure_testing"}) +
                          "privacy.insecure_testing has no meaning without noise; the nearest is "
                          "privacy.noise_multiplier");
         return;

@@ -88,12 +88,6 @@ string_view first_stated(const Config& config, const std::array<string_view, n>&
     return found == names.end() ? string_view{} : *found;
 }
 
-std::string at(const Config& config, string_view key) {
-    return config.stated(key)    ? config.origin_of(key) + ": "
-           : config.file.empty() ? ""
-                                 : config.file + ": ";
-}
-
 bool has_default(const Config& config, const Key& key) {
     Config mine = config;
     PartyConfig nobody;
@@ -109,7 +103,7 @@ void refuse_foreign(const Config& config, const ForeignKey& foreign, const std::
     Config mine = config;
     PartyConfig nobody;
     const std::string name = model_key(foreign.name);
-    problems.add(at(config, name) + name + " = " + literal(key, key.field(mine, nobody)) +
+    problems.add(at(config, {name}) + name + " = " + literal(key, key.field(mine, nobody)) +
                  " has no meaning with " + beside +
                  (foreign.nearest.empty() ? "; leave it out, or state another " + advice
                                           : "; the nearest is " + std::string(foreign.nearest)));
@@ -119,13 +113,13 @@ void fill_earlier_keys(Config& config, Problems& problems) {
     ModelConfig& model = config.model;
     const bool sequential = model.solver == Solver::sequential;
     if (config.stated("model.sequential") && model.sequential != sequential)
-        problems.add(at(config, "model.sequential") +
+        problems.add(at(config, {"model.sequential"}) +
                      "model.sequential = " + (model.sequential ? "true" : "false") +
                      " contradicts " + solver_text(model.solver) + "; leave model.sequential out");
     model.sequential = sequential;
     if (model.solver != Solver::sgd && model.solver != Solver::adam) return;
     if (config.stated("model.optimizer") && solver_of(model.optimizer) != model.solver)
-        problems.add(at(config, "model.optimizer") +
+        problems.add(at(config, {"model.optimizer"}) +
                      "model.optimizer = " + quote(name_of(model.optimizer)) + " contradicts " +
                      solver_text(model.solver) + "; leave model.optimizer out");
     model.optimizer = model.solver == Solver::adam ? Optimizer::adam : Optimizer::sgd;
@@ -150,7 +144,7 @@ void check_widths(const Config& config, string_view name, const std::string& val
                   Problems& problems) {
     const auto widths = widths_of(value);
     const std::string key = model_key(name);
-    const std::string said = at(config, key) + key + " = " + quote(printable(value));
+    const std::string said = at(config, {key}) + key + " = " + quote(printable(value));
     if (!widths || (some && widths->empty()))
         return problems.add(said +
                             " are no widths of layers: write up to 16 numbers from 1 to 16384 "
@@ -170,7 +164,7 @@ void check_network(const Config& config, Problems& problems) {
         for (const string_view name : network_keys)
             refuse_foreign(config, {name, ""}, name_text(model.name), "model.name", problems);
         if (model.solver == Solver::adamw)
-            problems.add(at(config, "model.solver") + solver_text(model.solver) +
+            problems.add(at(config, {"model.solver"}) + solver_text(model.solver) +
                          " is for networks only, not for " + name_text(model.name) +
                          "; the nearest is \"adam\"");
         return;
@@ -182,16 +176,16 @@ void check_network(const Config& config, Problems& problems) {
         for (const string_view name : efficientnet_keys)
             refuse_foreign(config, {name, ""}, name_text(model.name), "model.name", problems);
     if (model.solver == Solver::lbfgs || model.solver == Solver::sequential)
-        problems.add(at(config, "model.solver") + solver_text(model.solver) +
+        problems.add(at(config, {"model.solver"}) + solver_text(model.solver) +
                      " trains linear models only, not " + name_text(model.name) +
                      "; the nearest is \"adamw\"");
     if (!model.intercept)
-        problems.add(at(config, "model.intercept") +
+        problems.add(at(config, {"model.intercept"}) +
                      "model.intercept = false has no meaning with " + name_text(model.name) +
                      ", whose layers all have a constant; leave it out");
     if (model.momentum != 0 && model.solver == Solver::adamw)
-        problems.add(at(config, "model.momentum") + "model.momentum = " + shortest(model.momentum) +
-                     " is for model.solver = \"sgd\" only, not " +
+        problems.add(at(config, {"model.momentum"}) + "model.momentum = " +
+                     shortest(model.momentum) + " is for model.solver = \"sgd\" only, not " +
                      "\"adamw\"; set model.momentum = 0 (adamw has model.adam_beta1)");
     check_widths(config, "bottom", model.bottom, true, problems);
     check_widths(config, "top", model.top, false, problems);
@@ -257,7 +251,7 @@ void resolve_solver(Config& config, Problems& problems) {
         model.batch_size = 0;
     if (!config.stated("model.C")) return;
     if (config.stated("model.l2"))
-        problems.add(at(config, "model.C") + "model.C = " + shortest(config.inverse_l2) +
+        problems.add(at(config, {"model.C"}) + "model.C = " + shortest(config.inverse_l2) +
                      " is another form of model.l2, which is stated as well (" +
                      config.origin_of("model.l2") + "); leave one of them out");
     model.l2 = 1 / config.inverse_l2;
@@ -267,12 +261,12 @@ void check_solver(const Config& config, Problems& problems) {
     const ModelConfig& model = config.model;
     const bool sequential = model.solver == Solver::sequential;
     if (model.sequential != sequential)
-        problems.add(at(config, "model.sequential") +
+        problems.add(at(config, {"model.sequential"}) +
                      "model.sequential = " + (model.sequential ? "true" : "false") +
                      " contradicts " + solver_text(model.solver));
     if ((model.solver == Solver::sgd || model.solver == Solver::adam) &&
         solver_of(model.optimizer) != model.solver)
-        problems.add(at(config, "model.optimizer") + "model.optimizer = " +
+        problems.add(at(config, {"model.optimizer"}) + "model.optimizer = " +
                      quote(name_of(model.optimizer)) + " contradicts " + solver_text(model.solver));
     if (model.solver == Solver::lbfgs) {
         for (const ForeignKey& foreign : not_of_lbfgs)

@@ -618,6 +618,12 @@ std::string printable(std::string_view text) {
     return out;
 }
 
+std::string at(const Config& config, std::initializer_list<std::string_view> keys) {
+    for (const std::string_view key : keys)
+        if (config.stated(key)) return config.origin_of(key) + ": ";
+    return config.file.empty() ? "" : config.file + ": ";
+}
+
 void Problems::add(std::string problem) {
     constexpr std::size_t told_max = 5;
     constexpr std::size_t line_bytes_max = 2000;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -78,6 +79,10 @@ class Problems {
     std::vector<std::string> lines_;
     std::size_t count_ = 0;
 };
+
+/// "conf/x.toml:12: ", where the first of these keys that is stated stands, for the beginning of a
+/// problem; the file alone when none is.
+std::string at(const Config& config, std::initializer_list<std::string_view> keys);
 
 /// The rules between keys of one agreed half, used for our own and for one from the network.
 void check_agreed(const Config& config, Problems& problems);
