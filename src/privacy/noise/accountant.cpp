@@ -16,11 +16,6 @@ double epsilon_at(double x, double rho, double delta) {
 
 }  // namespace
 
-double rho_of(double multiplier) noexcept {
-    if (multiplier <= 0) return std::numeric_limits<double>::infinity();
-    return 1 / (2 * multiplier * multiplier);
-}
-
 double epsilon_of(double rho, double delta) noexcept {
     if (rho <= 0) return 0;
     if (!std::isfinite(rho)) return std::numeric_limits<double>::infinity();
@@ -30,8 +25,10 @@ double epsilon_of(double rho, double delta) noexcept {
     for (int round = 0; round < 300; ++round) {
         const double left = low + (high - low) / 3;
         const double right = high - (high - low) / 3;
-        (epsilon_at(left, rho, delta) < epsilon_at(right, rho, delta) ? high : low) =
-            epsilon_at(left, rho, delta) < epsilon_at(right, rho, delta) ? right : left;
+        if (epsilon_at(left, rho, delta) < epsilon_at(right, rho, delta))
+            high = right;
+        else
+            low = left;
     }
     return std::max(0.0, epsilon_at(low + (high - low) / 2, rho, delta));
 }

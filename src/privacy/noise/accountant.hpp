@@ -6,13 +6,9 @@
 // sensitivity D with discrete normal noise of deviation sigma satisfies rho-zCDP with
 // rho = D^2 / (2 sigma^2) (Canonne, Kamath, Steinke 2020, theorem 4, and of vectors by their
 // corollary 14), whatever the receiver asked because of earlier answers, and rhos of releases add
-// up. So a sum is all that has to be kept.
+// up. So a sum is all that has to be kept; config/privacy.hpp adds up what a run releases.
 
 namespace vflbus::privacy {
-
-/// Of one release whose noise has `multiplier` times the sensitivity as its deviation; infinite for
-/// 0.
-[[nodiscard]] double rho_of(double multiplier) noexcept;
 
 /// The least epsilon for which rho-zCDP implies (epsilon, delta) differential privacy by
 /// delta = exp((a - 1)(a rho - epsilon)) / (a - 1) (1 - 1/a)^a, over all a > 1 (Canonne, Kamath,
