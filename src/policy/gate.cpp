@@ -274,7 +274,8 @@ Result<> Gate::read_entries() {
         }
     } catch (const JsonError& e) {
         return fail(Errc::bad_data, file.string() + " is not what this program writes (" +
-                                        e.what() + "); without it runs of today and budgets count anew");
+                                        e.what() +
+                                        "); without it runs of today and budgets count anew");
     }
     entries_ = std::move(entries);
     entries_stamp_ = stamp;
