@@ -14,11 +14,7 @@ namespace {
 
 std::vector<const Algorithm*>& table() {
     static std::vector<const Algorithm*> rows{
-        &split::networks,
-        &linear::lbfgs,
-        &linear::arbitered,
-        &linear::sequential,
-        &linear::honest,
+        &split::networks, &linear::lbfgs, &linear::arbitered, &linear::sequential, &linear::honest,
     };
     return rows;
 }
