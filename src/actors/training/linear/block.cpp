@@ -61,19 +61,20 @@ void Block::batch_scores(std::uint64_t step, models::Matrix& z) {
     model_.scores(batch_, z);
 }
 
+Result<> Block::check_shape(std::string_view what, models::ConstMatrixView sent) const {
+    if (sent.rows == batch_.rows() && sent.cols == outputs()) return {};
+    return fail(Errc::malformed_message, std::string(what) + " of " + shape(sent.rows, sent.cols) +
+                                             " came where the batch has " +
+                                             shape(batch_.rows(), outputs()));
+}
+
 Result<> Block::update(models::ConstMatrixView residual) {
-    if (residual.rows != batch_.rows() || residual.cols != outputs())
-        return fail(Errc::malformed_message,
-                    "a residual of " + shape(residual.rows, residual.cols) +
-                        " came where the batch has " + shape(batch_.rows(), outputs()));
+    if (auto good = check_shape("a residual", residual); !good) return good;
     return model_.update(batch_, residual);
 }
 
 Result<> Block::solve(models::ConstMatrixView target, models::Matrix& z) {
-    if (target.rows != batch_.rows() || target.cols != outputs())
-        return fail(Errc::malformed_message, "a target of " + shape(target.rows, target.cols) +
-                                                 " came where the batch has " +
-                                                 shape(batch_.rows(), outputs()));
+    if (auto good = check_shape("a target", target); !good) return good;
     const double reg_lambda = party_->agreed().model.reg_lambda;
     if (!gathered_) return model_.fit_ridge(batch_, target, reg_lambda, z);
     if (!factors_) {

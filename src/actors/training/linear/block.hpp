@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string_view>
 
 #include "actors/model_file.hpp"
 #include "actors/party.hpp"
@@ -39,6 +40,9 @@ class Block final : public RowScores {
     }
     /// The batch gathered last (b x features).
     [[nodiscard]] models::ConstMatrixView batch() const noexcept { return batch_; }
+    /// That numbers that were sent have a row for each of that batch and a column for each output.
+    /// `what`: "a residual". Errors: malformed_message.
+    [[nodiscard]] Result<> check_shape(std::string_view what, models::ConstMatrixView sent) const;
     /// One optimizer step on the batch gathered last. malformed_message when the shape differs.
     Result<> update(models::ConstMatrixView residual);
     /// Ridge solution on the batch gathered last; its new scores to `z`. Where all steps have the

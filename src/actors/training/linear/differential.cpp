@@ -7,14 +7,6 @@
 #include "base/assert.hpp"
 
 namespace vflbus::actors::linear {
-namespace {
-
-/// Columns of a batch as integers, column-major.
-std::vector<std::int64_t> widened(const IntegerColumns& columns) {
-    return {columns.values.begin(), columns.values.end()};
-}
-
-}  // namespace
 
 Result<> to_clipped_integers(models::ConstMatrixView batch, const config::AgreedHalf& agreed,
                              IntegerColumns& columns) {
@@ -63,10 +55,10 @@ std::vector<double> LabelNoise::intercept() const {
 }
 
 Result<> LabelNoise::own_gradient(models::ConstMatrixView batch, models::Matrix& gradient) const {
-    IntegerColumns columns;
-    if (auto done = to_clipped_integers(batch, *agreed_, columns); !done) return done;
-    std::vector<std::int64_t> sums = integer_product(widened(columns), residual_, rows_);
     const privacy::Grid grid = column_grid(*agreed_);
+    const auto columns = clipped_rows(batch, grid);
+    if (!columns) return tl::unexpected(columns.error());
+    std::vector<std::int64_t> sums = integer_product(*columns, residual_, rows_);
     if (hides() && encrypted_)
         privacy::add_noise(key_, release_label(Release::own_step, step_), sigma(grid.most), sums);
     gradient.resize_uninitialized(batch.cols, outputs_);
@@ -88,7 +80,7 @@ void LabelNoise::hide_opened(std::size_t rank, const privacy::rlwe::Plan& plan,
 
 // -- a member -------------------------------------------------------------------------------
 
-Result<> StepNoise::gradient(std::uint64_t step, const IntegerColumns& columns,
+Result<> StepNoise::gradient(std::uint64_t step, models::ConstMatrixView batch,
                              models::ConstMatrixView residual, models::Matrix& gradient) const {
     privacy::Grid grid = residual_grid(*agreed_, residual.rows, plain_residual_bits);
     // what the master adds to a residual is not cut off again
@@ -103,8 +95,10 @@ Result<> StepNoise::gradient(std::uint64_t step, const IntegerColumns& columns,
         return fail(Errc::too_large,
                     "sums over " + std::to_string(residual.rows) +
                         " rows with noise do not fit into 64 bits: lower model.batch_size");
-    std::vector<std::int64_t> sums = integer_product(widened(columns), *clipped, residual.rows);
-    gradient.resize_uninitialized(columns.exponents.size(), residual.cols);
+    const auto columns = clipped_rows(batch, of_columns);
+    if (!columns) return tl::unexpected(columns.error());
+    std::vector<std::int64_t> sums = integer_product(*columns, *clipped, residual.rows);
+    gradient.resize_uninitialized(batch.cols, residual.cols);
     finish(step, grid.most, grid.exponent, sums, gradient);
     return {};
 }

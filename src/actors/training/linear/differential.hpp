@@ -27,7 +27,7 @@
 
 namespace vflbus::actors::linear {
 
-/// Rows of columns on the grid of the configuration, for the encryption's products as well.
+/// Rows of columns on the grid of the configuration, for the products of the encryption.
 Result<> to_clipped_integers(models::ConstMatrixView batch, const config::AgreedHalf& agreed,
                              IntegerColumns& columns);
 
@@ -71,9 +71,9 @@ class StepNoise {
     StepNoise(const config::AgreedHalf& agreed, privacy::NoiseKey key)
         : agreed_(&agreed), key_(std::move(key)) {}
 
-    /// The gradient of a residual that travels as numbers. `columns`: of the batch. Errors:
+    /// The gradient of a residual that travels as numbers, over the columns of its batch. Errors:
     /// diverged; too_large when the sums of a batch could leave 64 bits.
-    Result<> gradient(std::uint64_t step, const IntegerColumns& columns,
+    Result<> gradient(std::uint64_t step, models::ConstMatrixView batch,
                       models::ConstMatrixView residual, models::Matrix& gradient) const;
     /// Adds noise to a gradient that was opened: exact sums of a batch of `rows`, times powers of
     /// two, whose residuals had `bits`.

@@ -182,7 +182,7 @@ class LinearMember final : public MemberHalf {
             residual_grid(party_->agreed(), block_->batch().rows, encrypted_->residual_bits());
         if (exponent == grid.exponent) return {};
         return fail(Errc::malformed_message, "residuals times 2^" + std::to_string(exponent) +
-                                                 " where the configuration " + "says 2^" +
+                                                 " where the configuration says 2^" +
                                                  std::to_string(grid.exponent));
     }
 
@@ -240,21 +240,10 @@ class LinearMember final : public MemberHalf {
         const Stamp stamp = stamp_of(step, Stamp::Tensor::residual);
         if (auto done = protocol_->incoming(stamp, sent, residual_); !done) return done;
         if (!step_noise_) return block_->update(residual_);
-        if (auto done = check_residual(residual_); !done) return done;
-        if (auto done = to_clipped_integers(block_->batch(), party_->agreed(), columns_); !done)
-            return done;
-        if (auto done = step_noise_->gradient(step, columns_, residual_, gradient_); !done)
+        if (auto good = block_->check_shape("a residual", residual_); !good) return good;
+        if (auto done = step_noise_->gradient(step, block_->batch(), residual_, gradient_); !done)
             return done;
         return block_->apply_gradient(gradient_);
-    }
-
-    [[nodiscard]] Result<> check_residual(models::ConstMatrixView residual) const {
-        if (residual.rows == block_->batch().rows && residual.cols == block_->outputs()) return {};
-        return fail(Errc::malformed_message, "a residual of " + std::to_string(residual.rows) +
-                                                 " x " + std::to_string(residual.cols) +
-                                                 " came where the batch has " +
-                                                 std::to_string(block_->batch().rows) + " x " +
-                                                 std::to_string(block_->outputs()));
     }
 
     [[nodiscard]] Stamp stamp_of(std::uint64_t step, Stamp::Tensor tensor) const {
