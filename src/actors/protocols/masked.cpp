@@ -59,8 +59,7 @@ Failure wrong_shape(std::size_t rows, std::size_t cols, std::size_t wanted_rows,
 std::string arbitered_notice(std::uint64_t members) {
     return std::string(
                "protocol arbitered: while it trains nobody sees scores or residuals, and every "
-               "party "
-               "the gradient of its own columns alone; the arbiter opens random numbers, but "
+               "party the gradient of its own columns alone; the arbiter opens random numbers, but "
                "together with any party it could read that party's messages; of the rows that are "
                "evaluated the master sees ") +
            (members == 1

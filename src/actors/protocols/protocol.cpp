@@ -2,6 +2,7 @@
 
 #include "actors/protocols/honest.hpp"
 #include "actors/protocols/masked.hpp"
+#include "privacy/paillier/paillier.hpp"
 
 namespace vflbus::actors {
 namespace {
@@ -19,7 +20,7 @@ std::string weakness(const config::RunConfig& run) {
     if (run.he == config::Encryption::none)
         return ". NOTHING IS ENCRYPTED (run.he = \"none\"): whoever gets the messages reads scores "
                "and residuals";
-    if (run.he == config::Encryption::paillier && run.he_key_bits < 2048)
+    if (run.he == config::Encryption::paillier && run.he_key_bits < privacy::paillier::key_bits_min)
         return ". THE KEY PROTECTS NOTHING (run.insecure_testing, " +
                std::to_string(run.he_key_bits) + " bits)";
     return {};
@@ -39,9 +40,7 @@ std::string protocol_notice(const config::AgreedHalf& agreed) {
                "the targets of its batches, which can tell the labels, in the clear";
     const auto protocol = make_master_protocol(config::name_of(agreed.run.protocol));
     if (!protocol) return {};
-    std::string notice = (*protocol)->notice(agreed.run.world_size);
-    if (agreed.run.protocol == config::Protocol::arbitered) notice += weakness(agreed.run);
-    return notice;
+    return (*protocol)->notice(agreed.run.world_size) + weakness(agreed.run);
 }
 
 std::string prediction_notice(const config::AgreedHalf& agreed) {

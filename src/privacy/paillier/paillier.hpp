@@ -34,7 +34,6 @@ using Bytes = std::vector<std::uint8_t>;
 
 /// 112-bit security; 3072 for 128 bits (NIST SP 800-57).
 inline constexpr std::uint32_t key_bits_min = 2048;
-inline constexpr std::uint32_t key_bits_max = 4096;
 /// Of keys that protect nothing and make tests quick.
 inline constexpr std::uint32_t testing_key_bits_min = 512;
 

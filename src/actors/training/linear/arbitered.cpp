@@ -26,9 +26,6 @@ constexpr std::uint32_t share_bits_min = 12;
 constexpr std::uint32_t hidden_bits = 40;
 /// ... where a party has up to 2^10 columns.
 constexpr std::uint32_t column_count_bits = 10;
-/// Of the powers of two that shares are multiplied by.
-constexpr std::int64_t share_exponent_max = 1100;
-constexpr std::size_t parties_max = 4096;
 
 std::uint32_t bits_of(std::uint64_t value) {
     return static_cast<std::uint32_t>(std::bit_width(value));
@@ -394,7 +391,7 @@ Result<ShareSetup> decode_share_setup(Body body) {
     m.exponents.resize(r.enter());
     for (std::int64_t& exponent : m.exponents) {
         exponent = r.i64();
-        if (exponent < -share_exponent_max || exponent > share_exponent_max)
+        if (exponent < -exponent_max || exponent > exponent_max)
             r.fault("shares times 2^" + std::to_string(exponent) + " make no sense");
     }
     r.leave();

@@ -14,9 +14,6 @@ namespace {
 
 namespace rlwe = privacy::rlwe;
 
-/// Of the powers of two that residuals and columns are multiplied by: far more than numbers need.
-constexpr int exponent_max = 1100;
-
 /// The least x with |value| <= 2^x.
 int power_above(double value) {
     int exponent = 0;

@@ -31,6 +31,10 @@
 
 namespace vflbus::actors::linear {
 
+/// Of the powers of two that residuals, shares and columns are multiplied by: far more than numbers
+/// need.
+inline constexpr int exponent_max = 1100;
+
 struct ProductRequest {
     std::uint64_t step = 0;
     TensorView settings;  ///< of L-BFGS in round 0, otherwise without rows
