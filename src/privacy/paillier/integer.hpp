@@ -66,7 +66,6 @@ class Modulus {
         quotient_.resize(words_.size() + 1);
     }
     [[nodiscard]] std::size_t size() const noexcept { return words_.size(); }
-    [[nodiscard]] const mp_limb_t* words() const noexcept { return words_.data(); }
     /// out = a b; out may be a or b.
     void multiply(mp_limb_t* out, const mp_limb_t* a, const mp_limb_t* b) {
         const auto n = static_cast<mp_size_t>(size());

@@ -16,9 +16,11 @@
 // tells who knows the factors' randomness by which numbers they were multiplied.
 //
 // What is not of constant time: the tables of h are read at places that alpha says, and products
-// skip columns' digits that are 0. So a process on the same machine that watches the caches may
-// learn of them; nobody on the network does. Decryption has powers of a uniform schedule
-// (mpz_powm_sec). Secret numbers are wiped; what GMP keeps for itself within a call is not.
+// work at places that the digits of columns say, and skip digits that are 0 on the path gmp. So a
+// process on the same machine that watches the caches may learn of them; nobody on the network
+// does. Decryption has powers of a uniform schedule: mpz_powm_sec, or on the path ifma windows
+// whose table is read as a whole each time. Secret numbers are wiped; what GMP keeps for itself
+// within a call is not.
 
 #include <cstdint>
 #include <memory>
@@ -100,7 +102,6 @@ class PublicKey {
               std::span<std::uint64_t> masks);
 
   private:
-    friend class PrivateKey;
     struct State;
     explicit PublicKey(std::unique_ptr<State> state);
     std::unique_ptr<State> state_;
