@@ -6,11 +6,15 @@
 //   lbfgs/           all rows at once, until it converges
 //   honest.cpp       mini-batches: one round trip per step, or two under the protocol encrypted
 //   encrypted.hpp    gradients of members that do not see the residuals
-//   arbitered.hpp    trainings in which nobody sees scores or residuals
+//   arbitered.hpp    trainings in which nobody sees scores or residuals: their messages and what
+//                    each party does; arbitered_steps.cpp the master's half, share_plan.hpp the
+//                    layout of numbers, share_cipher.hpp their encryption
+//   differential.hpp noise for differential privacy in mini-batches
 //   sequential.cpp   the seed's mode: one party after another solves for what the others leave
 //   master.hpp       what their master's halves share; member.cpp their member's half
 //   rows.hpp         scores of whole tables, for metrics and predictions
-//   block.hpp        weights and batches of one party; part.hpp its file; state.hpp its commits
+//   block.hpp        weights and batches of one party; part.hpp its file;
+//                    ../state.hpp its commits
 
 #include "actors/training/algorithm.hpp"
 #include "actors/training/linear/messages.hpp"
