@@ -40,13 +40,7 @@ void predict(Play& play, Play& trained, const std::vector<std::size_t>& people, 
         play.tables[p].clear();
         play.tables[p][TableKind::predict] = std::make_shared<data::Table>(std::move(table));
     }
-    PredictOptions options;
-    options.model = trained.run;
-    options.out = "out.csv";
-    auto made = make_predict_master(play.master_options(), options);
-    INFO((made ? "" : made.error().sentence));
-    REQUIRE(made);
-    play.set(std::move(*made));
+    play.set_prediction(trained.run);
 }
 
 std::vector<std::vector<std::string>> cells(const std::string& csv) {

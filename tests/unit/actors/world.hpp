@@ -242,6 +242,15 @@ struct Play {
         if (!made) throw std::runtime_error(made.error().sentence);
         return set(std::move(*made));
     }
+    /// A prediction with the model of run `model`, to out.csv.
+    Harness& set_prediction(const RunId& model) {
+        PredictOptions options;
+        options.model = model;
+        options.out = "out.csv";
+        auto made = make_predict_master(master_options(), options);
+        if (!made) throw std::runtime_error(made.error().sentence);
+        return set(std::move(*made));
+    }
     /// The master dies and comes back with --resume.
     void resume_master() {
         auto options = master_options();

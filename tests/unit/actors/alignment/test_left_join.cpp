@@ -283,12 +283,7 @@ TEST_CASE("a prediction has a row for each of the master's, and counts what memb
             play.tables[p].clear();
             play.tables[p][TableKind::predict] = std::make_shared<data::Table>(std::move(table));
         }
-        PredictOptions options;
-        options.model = trained.run;
-        options.out = "out.csv";
-        auto made = make_predict_master(play.master_options(), options);
-        REQUIRE(made);
-        play.set(std::move(*made));
+        play.set_prediction(trained.run);
         finish_well(play);
     };
     Play whole(world);

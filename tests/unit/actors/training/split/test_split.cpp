@@ -349,12 +349,7 @@ TEST_CASE("a prediction with another number of parties is refused") {
         play.tables[p][TableKind::predict] = play.tables[p][TableKind::train];
         play.tables[p].erase(TableKind::train);
     }
-    PredictOptions options;
-    options.model = trained.run;
-    options.out = "out.csv";
-    auto made = make_predict_master(play.master_options(), options);
-    REQUIRE(made);
-    play.set(std::move(*made));
+    play.set_prediction(trained.run);
     const Ending ending = play.play();
     CHECK(ending.code == Errc::bad_data);
     CHECK(ending.sentence.find("networks of 1 parties, and this run has 3") != std::string::npos);
