@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "catch.hpp"
+#include "outcome.hpp"
 #include "world.hpp"
 
 using namespace vflbus;
@@ -64,39 +65,10 @@ void join_filled(Play& play) {
             table = std::make_shared<data::Table>(filled_up(*table, *play.tables[0][kind]));
 }
 
-struct LeftOutcome {
-    explicit LeftOutcome(const Play& play) {
-        for (std::size_t p = 0; p <= play.world.members; ++p)
-            weights.push_back(play.part(p).weights);
-        const auto& report = play.master->report();
-        common = report.rows_common;
-        train = report.train;
-        test = report.test;
-        out_of_fold = play.out_of_fold();
-    }
-    friend bool operator==(const LeftOutcome&, const LeftOutcome&) = default;
-    std::vector<std::vector<double>> weights;
-    std::uint64_t common = 0;
-    observe::Metrics train, test;
-    std::string out_of_fold;
-};
-
 void finish_well(Play& play) {
     const Ending ending = play.play();
     INFO(ending.sentence);
     REQUIRE(ending.code == Errc::ok);
-}
-
-void double_all_rows(Play& play) {
-    play.config.data.duplicates = config::Duplicates::all;
-    for (std::size_t p = 0; p <= play.world.members; ++p) {
-        auto order = play.world.order(p, 1);
-        const std::vector<std::size_t> once(order.begin(), order.end());
-        for (const std::size_t row : once)
-            if (row % (p + 5) == 1) order.insert(order.begin() + 3, row);
-        play.tables[p][TableKind::train] =
-            std::make_shared<data::Table>(play.world.table(p, order));
-    }
 }
 
 }  // namespace
@@ -115,7 +87,7 @@ TEST_CASE("records that a member lacks are zeros and a column that says so") {
         if (world.folds != 0) play->config.data.test_fraction = 0;
         finish_well(*play);
     }
-    CHECK(LeftOutcome(left) == LeftOutcome(filled));
+    CHECK(Outcome(left) == Outcome(filled));
     const auto& report = left.master->report();
     CHECK(report.rows_common == left.tables[0][TableKind::train]->rows());
     CHECK(report.parties[0].rows_absent == 0);
@@ -140,7 +112,7 @@ TEST_CASE("it is the same with several rows of an id, masks, encryption and shar
     const int which = GENERATE(0, 1, 2, 3, 4);
     CAPTURE(which);
     for (Play* const play : {&left, &filled}) {
-        if (which == 0) double_all_rows(*play);
+        if (which == 0) double_rows(*play, 1);
         if (which == 1) play->config.run.protocol = config::Protocol::masked;
         if (which == 2) play->config.run.protocol = config::Protocol::encrypted;
         if (which == 3) play->config.data.stratify = true;
@@ -150,7 +122,7 @@ TEST_CASE("it is the same with several rows of an id, masks, encryption and shar
     join_filled(filled);
     finish_well(left);
     finish_well(filled);
-    CHECK(LeftOutcome(left) == LeftOutcome(filled));
+    CHECK(Outcome(left) == Outcome(filled));
 }
 
 TEST_CASE("test tables are joined in the same way") {
@@ -173,7 +145,7 @@ TEST_CASE("test tables are joined in the same way") {
     finish_well(left);
     finish_well(filled);
     CHECK(left.master->report().rows_test == left.tables[0][TableKind::test]->rows());
-    CHECK(LeftOutcome(left) == LeftOutcome(filled));
+    CHECK(Outcome(left) == Outcome(filled));
 }
 
 TEST_CASE("scaled columns are scaled by the rows that are there, and networks see zeros") {

@@ -11,6 +11,7 @@
 
 #include "actors/alignment/psi_member.hpp"
 #include "catch.hpp"
+#include "outcome.hpp"
 #include "world.hpp"
 
 using namespace vflbus;
@@ -28,34 +29,6 @@ World world_of(std::size_t members, std::size_t rows = 130) {
     world.rows = rows;
     world.features = 2;
     return world;
-}
-
-/// What must not depend on how the common ids were found.
-struct Outcome {
-    explicit Outcome(const Play& play) {
-        for (std::size_t p = 0; p <= play.world.members; ++p)
-            weights.push_back(play.part(p).weights);
-        const auto& report = play.master->report();
-        common = report.rows_common;
-        train = report.train;
-        test = report.test;
-    }
-    friend bool operator==(const Outcome&, const Outcome&) = default;
-    std::vector<std::vector<double>> weights;
-    std::uint64_t common = 0;
-    observe::Metrics train, test;
-};
-
-void double_rows(Play& play) {
-    play.config.data.duplicates = config::Duplicates::all;
-    for (std::size_t p = 0; p <= play.world.members; p += 2) {
-        auto order = play.world.order(p, 1);
-        const std::vector<std::size_t> twice(order.begin(), order.end());
-        for (const std::size_t row : twice)
-            if (row % (p + 5) == 1) order.insert(order.begin() + 3, row);
-        play.tables[p][TableKind::train] =
-            std::make_shared<data::Table>(play.world.table(p, order));
-    }
 }
 
 /// Events until the end of the run; -1 never: no event is the one before which `fault` comes.
@@ -84,7 +57,7 @@ TEST_CASE("psi comes to the model of hashed, bit for bit") {
         Play play(world_of(members));
         play.config.data.alignment = way;
         play.config.data.dataset_size = size;
-        if (doubled) double_rows(play);
+        if (doubled) double_rows(play, 2);
         const Ending ending = play.play();
         INFO(ending.sentence);
         REQUIRE(ending.code == Errc::ok);
