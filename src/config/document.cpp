@@ -143,6 +143,9 @@ meaning:
 - `run.protocol = "arbitered"` with a network, a solver other than `sgd` and `adam`, `softmax` or
   `model.class_weights`; `run.he_key_bits` that is no multiple of 128, or below 2048 without
   `run.insecure_testing`;
+- noise of `[privacy]` with what it does not go with ([privacy.md](privacy.md#6-differential-privacy)),
+  and `privacy.insecure_testing` without noise;
+- `data.use_inner_join` that contradicts `data.join`;
 - `model.early_stopping` with a metric that the task does not have, a protocol other than `honest`, or
   `data.folds`;
 - one label with `multilabel`, several with any other task, a label at a member;
