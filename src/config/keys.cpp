@@ -39,8 +39,7 @@ constexpr Section section_table[] = {
     {"data", Half::agreed, "What all parties do alike with their tables."},
     {"privacy", Half::agreed,
      "Noise for differential privacy ([privacy.md](privacy.md#6-differential-privacy)); none "
-     "unless "
-     "a multiplier is above 0."},
+     "unless a multiplier is above 0."},
     {"bus", Half::own,
      "The broker's address, waits and limits of this process. Durations are in seconds, sizes in "
      "bytes."},
@@ -569,8 +568,7 @@ constexpr Key key_table[] = {
      .doc = "How the common ids are found. hashed: members send hashes of their ids, which the "
             "master can compare with those of ids that can be guessed, such as phone numbers. psi: "
             "private set intersection; nobody learns an id that not all have. plain: members send "
-            "their "
-            "ids as they are.",
+            "their ids as they are.",
      .choices = alignments,
      .default_note = "`\"psi\"` with bus.certificates, otherwise `\"hashed\"`"},
     {.section = "data",
