@@ -15,7 +15,6 @@
 
 #include "actors/training/linear/arbitered.hpp"
 #include "actors/training/linear/master.hpp"
-#include "actors/training/linear/rows.hpp"
 #include "base/assert.hpp"
 #include "models/recalibration.hpp"
 
@@ -93,9 +92,7 @@ class ArbiteredSteps final : public LinearMaster {
         co_await block().apply_gradient(own_gradient_);
         co_await head().step_intercept(intercept_gradient_);
         co_await start_scores(step + 1);
-        const std::vector<Bytes> stepped = co_await stepping;
-        for (std::size_t i = 0; i < stepped.size(); ++i)
-            co_await run().said_by(i, take_reply(step + 1, i, stepped[i]));
+        co_await take_replies(step + 1, stepping);
         co_return StepResult{};
     }
 
@@ -156,11 +153,7 @@ class ArbiteredSteps final : public LinearMaster {
     }
 
     Result<> member_begun(std::size_t rank, const BeginReply& reply) override {
-        const BatchSchedule& schedule = block().schedule();
-        const std::uint64_t batches = schedule.batches();
-        if (batches > 0)
-            warn_of_few_rows(run(), rank, reply.features,
-                             std::min(schedule.batch_rows(0), schedule.batch_rows(batches - 1)));
+        warn_of_short_batches(rank, reply.features);
         features_.push_back(reply.features);
         return check_columns(own_->plan(), reply.features);
     }
@@ -188,11 +181,6 @@ class ArbiteredSteps final : public LinearMaster {
     }
     Result<> take_scores(std::uint64_t, std::size_t, const TensorView& scores) override {
         return own_->add(scores);
-    }
-    Result<> take_reply(std::uint64_t step, std::size_t rank, Body body) {
-        const auto reply = decode_step_reply(body);
-        if (!reply) return tl::unexpected(reply.error());
-        return take_scores(step, rank, reply->scores);
     }
 
     // -- gradients ------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 // t + 1 with the weights after step t. Under the protocol `encrypted` another one goes before it,
 // in which members compute with the residual without seeing it (encrypted.hpp).
 
-#include <algorithm>
 #include <cmath>
 #include <memory>
 #include <optional>
@@ -22,6 +21,11 @@ namespace {
 class HonestSteps final : public LinearMaster {
   public:
     explicit HonestSteps(const MasterSetting& setting) : LinearMaster(setting) {}
+
+    Task<> begin(std::uint64_t first) override {
+        co_await make_noise(first);  // whose secret is stored before anything is sent
+        co_await LinearMaster::begin(first);
+    }
 
     Task<StepResult> step(std::uint64_t step) override {
         co_await protocol().finish(stamp(step, Stamp::Tensor::scores), sum_);
@@ -59,7 +63,7 @@ class HonestSteps final : public LinearMaster {
         return block().apply_gradient(own_gradient_);
     }
 
-    Result<> training_begins(std::uint64_t first) override {
+    Result<> make_noise(std::uint64_t first) {
         if (!run().config().privacy.any()) return {};
         const auto key = noise_key(run().env(), run().directory() / run().options().name,
                                    run().config(), run().options().name);
@@ -75,9 +79,7 @@ class HonestSteps final : public LinearMaster {
         // while the members are at it
         co_await own_update();
         co_await start_scores(step + 1);
-        const std::vector<Bytes> replies = co_await asked;
-        for (std::size_t i = 0; i < replies.size(); ++i)
-            co_await run().said_by(i, take_reply(step + 1, i, replies[i]));
+        co_await take_replies(step + 1, asked);
     }
 
     /// The residual goes out encrypted, for each member under a key of its own that is new in every
@@ -98,9 +100,7 @@ class HonestSteps final : public LinearMaster {
             co_await run().said_by(i, open(step, i, answers[i], opened));
         Replies stepping = parties().ask_each(message::step, std::move(opened));
         co_await start_scores(step + 1);
-        const std::vector<Bytes> replies = co_await stepping;
-        for (std::size_t i = 0; i < replies.size(); ++i)
-            co_await run().said_by(i, take_reply(step + 1, i, replies[i]));
+        co_await take_replies(step + 1, stepping);
     }
 
     [[nodiscard]] std::optional<int> fixed_exponent() const {
@@ -117,12 +117,9 @@ class HonestSteps final : public LinearMaster {
     }
 
     Result<> member_begun(std::size_t rank, const BeginReply& reply) override {
-        const BatchSchedule& schedule = block().schedule();
-        const std::uint64_t batches = schedule.batches();
-        if (batches > 0)
-            warn_of_few_rows(run(), rank, reply.features,
-                             std::min(schedule.batch_rows(0), schedule.batch_rows(batches - 1)));
+        warn_of_short_batches(rank, reply.features);
         if (!encrypted()) return {};
+        const BatchSchedule& schedule = block().schedule();
         if (rank == 0) residuals_.emplace(protocol());
         auto added =
             residuals_->add_member({schedule.batch_rows(0), reply.features, outputs(),
@@ -138,11 +135,6 @@ class HonestSteps final : public LinearMaster {
     }
     Result<> take_scores(std::uint64_t step, std::size_t rank, const TensorView& scores) override {
         return protocol().add(stamp(step, Stamp::Tensor::scores), rank, scores, sum_);
-    }
-    Result<> take_reply(std::uint64_t step, std::size_t rank, Body body) {
-        const auto reply = decode_step_reply(body);
-        if (!reply) return tl::unexpected(reply.error());
-        return take_scores(step, rank, reply->scores);
     }
 
     models::Matrix own_scores_;

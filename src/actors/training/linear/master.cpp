@@ -140,7 +140,6 @@ Stamp LinearMaster::stamp(std::uint64_t step, Stamp::Tensor tensor) const {
 }
 
 Task<> LinearMaster::begin(std::uint64_t first) {
-    co_await training_begins(first);
     co_await protocol_->begin(parties());
     agreed_ = true;
     BeginRequest request;
@@ -160,6 +159,26 @@ Result<> LinearMaster::begun(std::size_t rank, Body body) {
     if (auto noted = note_begun(*run_, rank, *reply); !noted) return noted;
     if (auto noted = member_begun(rank, *reply); !noted) return noted;
     return take_scores(0, rank, reply->scores);
+}
+
+Task<> LinearMaster::take_replies(std::uint64_t step, Replies& stepping) {
+    const std::vector<Bytes> replies = co_await stepping;
+    for (std::size_t i = 0; i < replies.size(); ++i)
+        co_await run_->said_by(i, take_reply(step, i, replies[i]));
+}
+
+Result<> LinearMaster::take_reply(std::uint64_t step, std::size_t rank, Body body) {
+    const auto reply = decode_step_reply(body);
+    if (!reply) return tl::unexpected(reply.error());
+    return take_scores(step, rank, reply->scores);
+}
+
+void LinearMaster::warn_of_short_batches(std::size_t rank, std::uint64_t features) const {
+    const BatchSchedule& schedule = block_->schedule();
+    const std::uint64_t batches = schedule.batches();
+    if (batches > 0)
+        warn_of_few_rows(*run_, rank, features,
+                         std::min(schedule.batch_rows(0), schedule.batch_rows(batches - 1)));
 }
 
 TrainingPlace LinearMaster::place(std::uint64_t step) const {

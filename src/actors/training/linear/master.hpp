@@ -48,8 +48,6 @@ class LinearMaster : public MasterHalf {
         : run_(&setting.run), own_(&setting.own), labels_(setting.labels) {}
 
     // -- for subclasses -------------------------------------------------------------------
-    /// Before anything of a training is sent. `first`: as of begin.
-    virtual Result<> training_begins(std::uint64_t /*first*/) { return {}; }
     /// The scores of batch `step` begin with the master's own.
     virtual Result<> start_scores(std::uint64_t step) = 0;
     /// What a member said of itself when it began. Called by rank.
@@ -57,6 +55,11 @@ class LinearMaster : public MasterHalf {
     /// Scores of batch `step` from a member. Called by rank.
     virtual Result<> take_scores(std::uint64_t step, std::size_t rank,
                                  const TensorView& scores) = 0;
+
+    /// The scores of batch `step`, which members send in their replies to the step before.
+    Task<> take_replies(std::uint64_t step, Replies& stepping);
+    /// A line in the log when the shortest batch has few rows for so many columns of a member.
+    void warn_of_short_batches(std::size_t rank, std::uint64_t features) const;
 
     [[nodiscard]] Run& run() const noexcept { return *run_; }
     [[nodiscard]] Parties& parties() const noexcept { return run_->parties(); }
@@ -82,6 +85,7 @@ class LinearMaster : public MasterHalf {
     /// That residuals and scores of the batches fit into messages.
     [[nodiscard]] Result<> check_sizes() const;
     Result<> begun(std::size_t rank, Body reply);
+    Result<> take_reply(std::uint64_t step, std::size_t rank, Body body);
 
     Run* run_;
     Party* own_;
