@@ -156,8 +156,7 @@ class MemberApp {
         run->half = std::move(*half);
         if (auto ready = prepare_intersection(*run, mine, context.rank()); !ready) return ready;
         if (run->purpose == Purpose::train) {
-            run->store = CommitStore(
-                *options_.env, options_.runs_dir / invitation.run.hex() / options_.name / "state");
+            run->store = CommitStore(*options_.env, own_directory(invitation) / "state");
             const auto known = run->store.term();
             if (!known) return tl::unexpected(known.error());
             if (invitation.term < *known && !VFLBUS_PLANTED(term_not_checked))
@@ -188,7 +187,7 @@ class MemberApp {
     }
 
     MemberSetting setting_of(MemberRun& run, const Context& context) const {
-        const auto noise = [this, directory = noise_directory(context.invitation()),
+        const auto noise = [this, directory = own_directory(context.invitation()),
                             agreed = run.party.agreed()] {
             return noise_key(*options_.env, directory, agreed, options_.name);
         };
@@ -196,7 +195,8 @@ class MemberApp {
                 context.message_bytes_max, noise};
     }
 
-    [[nodiscard]] fs::path noise_directory(const Invitation& invitation) const {
+    /// What this party stores of a run.
+    [[nodiscard]] fs::path own_directory(const Invitation& invitation) const {
         return options_.runs_dir / invitation.run.hex() / options_.name;
     }
 
@@ -751,8 +751,7 @@ class MemberApp {
     /// RELEASE says so, and CLOSE with ok to a process that came back too late for it.
     void remove_state(MemberRun& run, Context& context) const {
         if (run.party.agreed().privacy.any())
-            if (auto done =
-                    options_.env->remove(noise_directory(context.invitation()) / noise_file);
+            if (auto done = options_.env->remove(own_directory(context.invitation()) / noise_file);
                 !done)
                 log(Level::warn, context,
                     "cannot remove the secret of its noise: " + done.error().sentence);

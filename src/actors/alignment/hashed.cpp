@@ -225,12 +225,10 @@ Task<> Alignment::select(std::vector<TableKind> kinds) {
 Result<Bytes> answer_align(Party& party, TableKind kind) {
     const auto reply = party.align(kind);
     if (!reply) return tl::unexpected(reply.error());
-    if (party.agreed().data.alignment != config::Alignment::plain)
-        return encode(*reply, reply->present ? party.local(kind) : data::LocalIds{});
+    const data::LocalIds& local = party.local(kind);  // empty where there is no table
+    if (party.agreed().data.alignment != config::Alignment::plain) return encode(*reply, local);
     std::vector<std::string_view> ids;
     std::size_t row = 0;
-    const data::LocalIds none;
-    const data::LocalIds& local = reply->present ? party.local(kind) : none;
     for (std::size_t i = 0; i < local.ids.size(); ++i) {
         ids.push_back(party.table(kind)->ids[local.rows[row]]);
         row += local.counts.empty() ? 1 : local.counts[i];
