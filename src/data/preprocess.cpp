@@ -537,7 +537,6 @@ void write_texts(const Step& step, const Column& source, std::span<const std::ui
 
 void write_has_value(const Step& step, const Column& source, std::span<const std::uint32_t> rows,
                      Design& design) {
-    if (rows.empty()) return;  // and no design
     double* out = design.data() + step.offset + 1;
     for (const std::uint32_t row : rows) {
         *out = row == absent_row || source.is_missing(row) ? 0 : 1;
@@ -546,7 +545,6 @@ void write_has_value(const Step& step, const Column& source, std::span<const std
 }
 
 void write_presence(const Step& step, std::span<const std::uint32_t> rows, Design& design) {
-    if (rows.empty()) return;  // and no design
     double* out = design.data() + step.offset;
     for (const std::uint32_t row : rows) {
         *out = row == absent_row ? 0 : 1;
@@ -562,6 +560,7 @@ bool is_lane(const PreparedColumn& plan) {
 /// Writes steps [begin, end), all lanes or a single other one, into one design.
 void write_group(std::span<const Step> group, const Table& table,
                  std::span<const std::uint32_t> rows, Design& design, TransformReport& report) {
+    if (rows.empty()) return;  // and the design has no memory
     if (group.front().plan->presence) {
         write_presence(group.front(), rows, design);
         return;

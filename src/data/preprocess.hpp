@@ -31,7 +31,7 @@ namespace vflbus::data {
 struct PreprocessOptions {
     bool standardize = true;
     std::uint32_t one_hot_max = 64;
-    bool pixels = false;  ///< the columns are those of Table::image (image_fault finds nothing)
+    bool pixels = false;  ///< the columns are those of Table::image (check_image)
 };
 
 /// A text column with another coding than one-hot of more training values is left out.

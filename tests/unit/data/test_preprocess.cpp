@@ -201,6 +201,17 @@ TEST_CASE("the freeing form gives the same numbers and leaves no column behind")
     CHECK(std::equal(two->data(), two->data() + two->rows() * two->cols(), (*both)[1].data()));
 }
 
+TEST_CASE("no rows have an empty design, whatever the columns are") {
+    Table t = table_of("id,a,b,c\nu,1,red,4\nv,2,blue,\nw,5,red,7\n");
+    t.prepare = parse_prepare_rules(std::vector<std::string>{"c=has-value"}).value();
+    Preprocessor p = fit(t, Rows{0, 1, 2}, {});
+    p.columns.push_back(presence_column());
+    const auto design = transform(p, t, Rows{});
+    REQUIRE(design);
+    CHECK(design->rows() == 0);
+    CHECK(design->cols() == 6);
+}
+
 TEST_CASE("a party without usable columns has an empty design") {
     const Table t = table_of("id,x\na,1\nb,1\n");
     const Preprocessor p = fit(t, Rows{0, 1}, {});
