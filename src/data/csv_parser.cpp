@@ -361,13 +361,13 @@ class Parser {
                           std::string_view text, double& cell) {
         cell = std::numeric_limits<double>::quiet_NaN();
         if (is_missing_text(text)) return {};
-        if (is_no_number_text(text)) {
-            no_numbers_[c].fetch_add(1, std::memory_order_relaxed);
-            return {};
-        }
         const ChosenColumn& column = job_.chosen.columns[c];
         if (const auto number = number_of(column, text)) {
             cell = *number;
+            return {};
+        }
+        if (is_no_number_text(text)) {
+            no_numbers_[c].fetch_add(1, std::memory_order_relaxed);
             return {};
         }
         if (targets_[c].undecided) {
