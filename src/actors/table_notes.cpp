@@ -14,16 +14,6 @@ namespace {
 
 constexpr std::size_t named_max = 20;
 
-/// "a, b and 3 more"
-std::string some_of(std::vector<std::string> names) {
-    if (names.size() > named_max) {
-        const std::size_t more = names.size() - named_max;
-        names.resize(named_max);
-        names.push_back(std::to_string(more) + " more");
-    }
-    return join_and(names);
-}
-
 }  // namespace
 
 std::vector<std::string> notes_of(const data::Table& table) {
@@ -53,7 +43,7 @@ void add_filled(const data::PreprocessReport& prepared, std::vector<std::string>
     }
     if (said > 0)
         notes.push_back(std::to_string(said) + " missing numbers are filled as \"prepare\" says: " +
-                        some_of(std::exchange(names, {})));
+                        join_some(std::exchange(names, {}), named_max));
     if (prepared.filled_cells == said) return;
     for (const data::ColumnNote& column : prepared.filled)
         if (std::ranges::find(prepared.filled_as_said, column.name, &data::ColumnNote::name) ==
@@ -61,7 +51,7 @@ void add_filled(const data::PreprocessReport& prepared, std::vector<std::string>
             names.push_back(data::shown(column.name));
     notes.push_back(
         std::to_string(prepared.filled_cells - said) +
-        " missing numbers are filled with the training mean: " + some_of(std::move(names)));
+        " missing numbers are filled with the training mean: " + join_some(names, named_max));
 }
 
 }  // namespace
@@ -71,14 +61,14 @@ std::vector<std::string> notes_of(const data::PreprocessReport& prepared) {
     std::map<std::string, std::vector<std::string>> left_out;
     for (const data::LeftOut& column : prepared.removed)
         left_out[column.reason].push_back(data::shown(column.name));
-    for (auto& [reason, names] : left_out)
-        notes.push_back("left out, because " + reason + ": " + some_of(std::move(names)));
+    for (const auto& [reason, names] : left_out)
+        notes.push_back("left out, because " + reason + ": " + join_some(names, named_max));
     if (prepared.filled_cells > 0) add_filled(prepared, notes);
     if (!prepared.one_hot.empty()) {
         std::vector<std::string> names;
         for (const data::ColumnNote& column : prepared.one_hot)
             names.push_back(data::shown(column.name));
-        notes.push_back("a feature for each value of " + some_of(std::move(names)) +
+        notes.push_back("a feature for each value of " + join_some(names, named_max) +
                         " (data.one_hot_max)");
     }
     return notes;

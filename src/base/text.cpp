@@ -56,6 +56,14 @@ std::string join_and(std::span<const std::string> items) {
     return out;
 }
 
+std::string join_some(std::span<const std::string> items, std::size_t most) {
+    if (items.size() <= most) return join_and(items);
+    const auto first = items.first(most);
+    std::vector<std::string> some(first.begin(), first.end());
+    some.push_back(std::to_string(items.size() - most) + " more");
+    return join_and(some);
+}
+
 std::string human_bytes(std::uint64_t bytes) {
     static constexpr const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     double value = static_cast<double>(bytes);

@@ -16,6 +16,8 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
 
 /// "a, b and c"
 std::string join_and(std::span<const std::string> items);
+/// "a, b and 3 more": all items, or the first `most` and how many others there are.
+std::string join_some(std::span<const std::string> items, std::size_t most);
 
 /// "1.5 MiB", "812 B"
 std::string human_bytes(std::uint64_t bytes);

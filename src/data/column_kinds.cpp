@@ -11,19 +11,10 @@
 namespace vflbus::data {
 namespace {
 
+constexpr std::size_t named_max = 5;
+
 bool is_all_digits(std::string_view text) noexcept {
     return std::ranges::all_of(text, is_digit);
-}
-
-/// "'zip', 'area' and 3 more"
-std::string some_of(const std::vector<std::string>& columns) {
-    constexpr std::size_t named_max = 5;
-    std::vector<std::string> some(
-        columns.begin(),
-        columns.begin() + static_cast<std::ptrdiff_t>(std::min(named_max, columns.size())));
-    if (columns.size() > named_max)
-        some.push_back(std::to_string(columns.size() - named_max) + " more");
-    return join_and(some);
 }
 
 }  // namespace
@@ -154,7 +145,7 @@ std::vector<std::string> KindDecision::notes() const {
     const auto add = [&](const char* what, const std::vector<std::string>& columns,
                          const char* key) {
         if (!columns.empty())
-            notes.push_back(what + some_of(columns) + " (" + std::string(key) + ")");
+            notes.push_back(what + join_some(columns, named_max) + " (" + std::string(key) + ")");
     };
     add("numbers with leading zeros are taken for codes, that is categories: ", codes_,
         "columns: \"number\"");

@@ -33,14 +33,9 @@ std::string instead_of(std::string_view wanted, std::string_view role,
     if (const std::string near = nearest(wanted, candidates); !near.empty())
         return "; did you mean " + shown(near) + "?";
     constexpr std::size_t named_max = 8;
-    std::vector<std::string> some;
-    for (const std::string& name : names) {
-        if (some.size() == named_max) break;
-        some.push_back(shown(name));
-    }
-    if (names.size() > named_max)
-        some.push_back(std::to_string(names.size() - named_max) + " more");
-    return "; the file has " + join_and(some);
+    std::vector<std::string> all;
+    for (const std::string& name : names) all.push_back(shown(name));
+    return "; the file has " + join_some(all, named_max);
 }
 
 /// Gives each column of a source what it was asked to be, and refuses contradictions.

@@ -137,21 +137,16 @@ class Parser {
     void note_no_numbers() {
         constexpr std::size_t named_max = 5;
         std::vector<std::string> columns;
-        std::size_t more = 0;
         for (std::size_t c = 0; c < no_numbers_.size(); ++c) {
             const std::uint64_t cells = no_numbers_[c];
             if (cells == 0) continue;
-            if (columns.size() == named_max)
-                ++more;
-            else
-                columns.push_back(shown(job_.chosen.columns[c].name) + " (" +
-                                  std::to_string(cells) + (cells == 1 ? " cell)" : " cells)"));
+            columns.push_back(shown(job_.chosen.columns[c].name) + " (" + std::to_string(cells) +
+                              (cells == 1 ? " cell)" : " cells)"));
         }
         if (columns.empty()) return;
-        if (more > 0) columns.push_back(std::to_string(more) + " more");
-        table_.notes.push_back(
-            "dashes and points alone are taken for missing numbers: " + join_and(columns) +
-            " (columns: \"category\"; prepare: \"missing=0\")");
+        table_.notes.push_back("dashes and points alone are taken for missing numbers: " +
+                               join_some(columns, named_max) +
+                               " (columns: \"category\"; prepare: \"missing=0\")");
     }
 
     // -- setup ------------------------------------------------------------------

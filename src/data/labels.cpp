@@ -101,16 +101,14 @@ Result<std::vector<std::string>> fit_classes(const Table& table, const Column& c
                           "set task to linear");
     if (task != Task::softmax && names.size() > 2) {
         constexpr std::size_t named_max = 5;
-        std::vector<std::string> some;
-        for (const std::string& name : names)
-            if (some.size() < named_max) some.push_back(shown(name));
-        if (names.size() > named_max)
-            some.push_back(std::to_string(names.size() - named_max) + " more");
+        std::vector<std::string> all;
+        for (const std::string& name : names) all.push_back(shown(name));
         const std::string count = "task " + std::string(name_of(task)) +
                                   " needs two classes, but there are " +
                                   std::to_string(names.size());
         const std::string advice = task == Task::logistic ? "; set task to softmax" : "";
-        return refuse(table, column, count + ": " + join_and(some) + advice, count + advice);
+        return refuse(table, column, count + ": " + join_some(all, named_max) + advice,
+                      count + advice);
     }
     return names;
 }

@@ -91,14 +91,11 @@ Result<> cut_pictures(const VerticalSplitOptions& options, const std::vector<std
 }
 
 /// A table of pictures has hundreds of columns: only some are named.
-std::string no_such_column(const std::string& name, std::vector<std::string> names) {
+std::string no_such_column(const std::string& name, const std::vector<std::string>& names) {
     constexpr std::size_t named_max = 8;
     if (const std::string near = nearest(name, names); !near.empty())
         return ": there is no such column; the nearest is " + near;
-    const std::size_t all = names.size();
-    names.resize(std::min(all, named_max));
-    return ": there is no such column; there is " + join_and(names) +
-           (all > named_max ? " and " + std::to_string(all - named_max) + " more" : "");
+    return ": there is no such column; there is " + join_some(names, named_max);
 }
 
 Result<Plan> plan_columns(const VerticalSplitOptions& options,

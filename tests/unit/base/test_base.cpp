@@ -411,6 +411,14 @@ TEST_CASE("a text fits a pattern, or not") {
     CHECK_FALSE(matches("*a*a*a*a*a*a*a*a*a*b", std::string(5000, 'a')));
 }
 
+TEST_CASE("of a long list of names the first few are said, and how many more there are") {
+    const std::vector<std::string> names{"a", "b", "c", "d"};
+    CHECK(join_some(names, 4) == "a, b, c and d");
+    CHECK(join_some(names, 3) == "a, b, c and 1 more");
+    CHECK(join_some(names, 1) == "a and 3 more");
+    CHECK(join_some({}, 3).empty());
+}
+
 TEST_CASE("numbers print as the shortest text that reads back") {
     CHECK(shortest(0.1) == "0.1");
     CHECK(shortest(1.0 / 3) == "0.3333333333333333");
