@@ -109,8 +109,9 @@ std::vector<Point> points_of(const std::vector<Axis>& grid) {
         std::vector<Point> more;
         for (const Point& point : points)
             for (const std::string& value : axis.values) {
-                more.push_back({point.values, {}, {}, false, {Errc::ok, {}}, {}});
-                more.back().values.push_back(value);
+                std::vector<std::string>& values = more.emplace_back().values;
+                values = point.values;
+                values.push_back(value);
             }
         points = std::move(more);
     }
@@ -193,14 +194,15 @@ Result<std::string> metric_of(const std::string& said, const std::vector<Point>&
 
 const Point* best_of(const std::vector<Point>& points, const std::string& metric) {
     const Point* best = nullptr;
+    double best_value = 0;
     const bool larger = actors::larger_is_better(metric);
     for (const Point& point : points) {
-        const auto value = point.outcome.code == Errc::ok ? value_of(point.report, metric)
-                                                          : std::optional<double>();
+        if (point.outcome.code != Errc::ok) continue;
+        const auto value = value_of(point.report, metric);
         if (!value) continue;
-        if (best == nullptr || (larger ? *value > *value_of(best->report, metric)
-                                       : *value < *value_of(best->report, metric)))
-            best = &point;
+        if (best != nullptr && !(larger ? *value > best_value : *value < best_value)) continue;
+        best = &point;
+        best_value = *value;
     }
     return best;
 }
