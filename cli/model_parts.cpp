@@ -76,6 +76,8 @@ void add_network(const Json& content, ShownPart& part) {
 void add_linear(const Json& json, ShownPart& part) {
     const Json& names = json.at("features");
     const Json& weights = json.at("weights");
+    if (!names.is_array() || !weights.is_array())
+        throw JsonError("its features and weights are no lists");
     for (std::size_t j = 0; j < names.size(); ++j) {
         Feature feature{names[j].get<std::string>(), {}};
         for (std::size_t c = 0; c < weights.size(); ++c)
@@ -87,14 +89,14 @@ void add_linear(const Json& json, ShownPart& part) {
         part.intercept = intercept->get<std::vector<double>>();
 }
 
+/// Parts that name no algorithm are of linear models.
 bool is_linear(const Json& part) {
-    const Json* const names = part.find("features");
-    const Json* const weights = part.find("weights");
-    return names != nullptr && weights != nullptr && names->is_array() && weights->is_array();
+    const Json* const algorithm = part.find("algorithm");
+    return algorithm == nullptr || *algorithm == "linear";
 }
 
-tl::unexpected<Failure> damaged(const fs::path& path, const JsonError& error) {
-    return fail(Errc::bad_data, path.string() + " is damaged: " + error.what());
+tl::unexpected<Failure> damaged(const fs::path& path, const std::string& what) {
+    return fail(Errc::bad_data, path.string() + " is damaged: " + what);
 }
 
 Result<ShownPart> read_part(const fs::path& path, const std::string& party) {
@@ -103,6 +105,7 @@ Result<ShownPart> read_part(const fs::path& path, const std::string& party) {
     ShownPart part;
     part.party = party;
     part.json = Json::parse(*text);
+    if (!part.json.is_object()) return damaged(path, "it is not a JSON object");
     const bool network = is_network(part.json);
     if (!network && !is_linear(part.json))
         return fail(Errc::bad_data, path.string() +
@@ -115,7 +118,7 @@ Result<ShownPart> read_part(const fs::path& path, const std::string& party) {
             add_linear(part.json, part);
         part.outputs = outputs_of(part.json);
     } catch (const JsonError& error) {
-        return damaged(path, error);
+        return damaged(path, error.what());
     }
     std::ranges::stable_sort(part.features, std::greater<>(), &Feature::largest);
     return part;
@@ -154,7 +157,7 @@ Result<ModelOutputs> read_outputs(const fs::path& part) {
     try {
         outputs.names = outputs_of(json);
     } catch (const JsonError& error) {
-        return damaged(part, error);
+        return damaged(part, error.what());
     }
     if (outputs.names.empty()) return fail(Errc::bad_data, part.string() + " names no labels");
     return outputs;

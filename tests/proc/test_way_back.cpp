@@ -506,6 +506,13 @@ TEST_CASE("a report of what has none is refused with a sentence", "[way_back][re
     const Finished damaged = run(dir, {"model", "show", "0011"});
     CHECK(damaged.exit_code == 3);
     CHECK(damaged.err.find("member-0/model.json is damaged: ") != std::string::npos);
+    for (const char* const text : {R"({"features":)", "[1]", R"({"features":["a"]})"}) {
+        INFO(text);
+        spit(dir / ("runs/" + first_id + "/member-0/model.json"), text);
+        const Finished torn = run(dir, {"model", "show", "0011"});
+        CHECK(torn.exit_code == 3);
+        CHECK(torn.err.find("member-0/model.json is damaged: ") != std::string::npos);
+    }
     const std::string told = dir / ("runs/" + first_id + "/report.json");
     spit(told, slurp(told).substr(0, 100));
     const Finished cut = run(dir, {"report", "0011"});
