@@ -64,6 +64,24 @@ void check_image(const Config& config, const std::string& name, const PartyConfi
                      "leave one of them out");
 }
 
+/// Rules of columns that are no features would do nothing.
+void check_prepare(const Config& config, const std::string& name, const PartyConfig& party,
+                   Problems& problems) {
+    const std::string key = "party." + name + ".prepare";
+    const auto refuse = [&](const std::string& column, const char* role) {
+        const auto names_it = [&](const std::string& rule) {
+            return trim(std::string_view(rule).substr(0, rule.find('='))) == column;
+        };
+        if (!column.empty() && std::ranges::any_of(party.prepare, names_it))
+            problems.add(at(config, {key}) + key + " names the " + role + " " + quote(column) +
+                         ", and only features are prepared; leave it out");
+    };
+    refuse(config.data.id.empty() ? party.id : config.data.id, "id column");
+    for (const std::string& label : party.label) refuse(label, "label");
+    refuse(party.sample_weight, "sample_weight");
+    refuse(party.exposure, "exposure");
+}
+
 void check_party_section(const Config& config, const std::string& name, const PartyConfig& party,
                          Problems& problems) {
     const std::string prefix = "party." + name + ".";
@@ -113,6 +131,7 @@ void check_party_section(const Config& config, const std::string& name, const Pa
                          prefix + "features and " + prefix + "exclude; leave it out of one");
     }
     check_image(config, name, party, problems);
+    check_prepare(config, name, party, problems);
     if (!party.test_data.empty() && config.data.test_fraction > 0)
         problems.add(at(config, {prefix + "test_data", "data.test_fraction"}) + prefix +
                      "test_data and data.test_fraction = " + shortest(config.data.test_fraction) +
