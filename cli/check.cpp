@@ -51,7 +51,7 @@ std::string as_json(const actors::CheckMaster& master, const RunId& run) {
            "\n";
 }
 
-std::string as_table(const actors::CheckMaster& master) {
+std::string as_table(const actors::CheckMaster& master, config::Join join) {
     using observe::Align;
     observe::Table table({{"party"},
                           {"version"},
@@ -69,8 +69,9 @@ std::string as_table(const actors::CheckMaster& master) {
                    observe::grouped(party.rows), observe::grouped(party.duplicate_rows),
                    observe::grouped(party.columns), observe::grouped(party.missing_cells),
                    fixed(100 * party.match_rate, 1) + " %"});
-    std::string text =
-        shown(table) + "\n" + observe::grouped(master.common()) + " ids are common to all parties";
+    std::string text = shown(table) + "\n" + observe::grouped(master.common()) +
+                       (join == config::Join::left ? " ids of the master are used"
+                                                   : " ids are common to all parties");
     if (master.common_test() != 0)
         text += ", " + observe::grouped(master.common_test()) + " in the test tables";
     return text + ".\n";
@@ -84,7 +85,7 @@ Failure check_as_master(const CheckArguments& arguments, const config::Config& c
     if (!master) return master.error();
     Failure outcome = drive(**master, config, options, stop);
     if (outcome.code == Errc::ok)
-        print(arguments.json ? as_json(**master, run) : as_table(**master));
+        print(arguments.json ? as_json(**master, run) : as_table(**master, config.data.join));
     return outcome;
 }
 

@@ -125,15 +125,13 @@ std::string summary(const ReportData& data) {
     if (report.converged)
         steps += std::string(*report.converged ? ", converged" : ", not converged") + " after " +
                  grouped(report.iterations) + " iterations";
-    std::string rows = grouped(report.rows_common) + " common, " + grouped(report.rows_train) +
-                       " train, " + grouped(report.rows_test) + " test";
     out += facts({{"run", report.run_id},
                   {"label", report.experiment_label},
                   {"status", report.status},
                   {"task", observe::task_and_network(report)},
                   {"protocol", report.protocol},
                   {"positive class", report.positive_class},
-                  {"rows", rows},
+                  {"rows", observe::rows_text(report)},
                   {"steps", steps},
                   {"seed", std::to_string(report.seed)},
                   {"started", report.started},

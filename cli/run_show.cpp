@@ -105,10 +105,7 @@ std::string facts_of(const LocalRun& run, const Result<bus::RunStatus>& status) 
         facts.emplace_back(party.name, observe::grouped(party.rows) + " rows, " +
                                            observe::grouped(party.rows_matched) + " matched, " +
                                            observe::grouped(party.features) + " features");
-    if (report.rows_common > 0)
-        facts.emplace_back("rows", observe::grouped(report.rows_common) + " common, " +
-                                       observe::grouped(report.rows_train) + " train, " +
-                                       observe::grouped(report.rows_test) + " test");
+    if (report.rows_common > 0) facts.emplace_back("rows", observe::rows_text(report));
     if (!report.positive_class.empty())
         facts.emplace_back("positive", "class " + report.positive_class);
     facts.emplace_back(time_title("changed"), time_text(run.changed_ms));

@@ -495,13 +495,19 @@ std::string left_out_text(const std::vector<LeftOutColumn>& left_out) {
     return join_and(parts);
 }
 
+/// Whether some party lacks rows of the run (data.join = "left").
+bool some_absent(const RunReport& report) {
+    return std::ranges::any_of(report.parties,
+                               [](const PartyReport& party) { return party.rows_absent != 0; });
+}
+
 /// What the words of the two tables above mean.
 std::string words_of(const RunReport& report) {
     if (report.parties.empty() || report.train.empty()) return {};
-    std::string out =
-        "matched: rows whose id all parties have; missing: empty cells of numbers, "
-        "filled with their mean in training; loss: mean over the rows, without the "
-        "penalty";
+    std::string out = fmt::format(
+        "matched: rows whose id {}; missing: empty cells of numbers, filled with their mean in "
+        "training; loss: mean over the rows, without the penalty",
+        some_absent(report) ? "the master has as well" : "all parties have");
     if (find_metric(report.train, "ks") != nullptr)
         out += "; ks: the largest distance of the two classes' score distributions, 0 to 1";
     return out;
@@ -525,9 +531,7 @@ Facts facts_of(const RunReport& report) {
         facts.emplace_back("positive",
                            fmt::format("class {}, whose probability is predicted", join_and(each)));
     }
-    facts.emplace_back("rows",
-                       fmt::format("{} common, {} train, {} test", grouped(report.rows_common),
-                                   grouped(report.rows_train), grouped(report.rows_test)));
+    facts.emplace_back("rows", rows_text(report));
     facts.emplace_back("steps", steps_text(report));
     facts.emplace_back("time",
                        fmt::format("{} training, {} in all", human_seconds(report.train_seconds),
@@ -744,6 +748,12 @@ std::string task_and_network(const RunReport& report) {
     const std::string& task = report.task.empty() ? report.model : report.task;
     if (report.algorithm.empty() || report.algorithm == "linear") return task;
     return fmt::format("{} ({})", task, report.algorithm);
+}
+
+std::string rows_text(const RunReport& report) {
+    return fmt::format("{} {}, {} train, {} test", grouped(report.rows_common),
+                       some_absent(report) ? "of the master" : "common", grouped(report.rows_train),
+                       grouped(report.rows_test));
 }
 
 std::string to_table(const RunReport& report, std::size_t width, bool color) {

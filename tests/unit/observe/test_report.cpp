@@ -287,6 +287,15 @@ TEST_CASE("the table at the end") {
           "          their mean in training; loss: mean over the rows, without the penalty\n");
 }
 
+TEST_CASE("records that a member lacks are not called common") {
+    RunReport report = example();
+    CHECK(rows_text(report) == "8,123 common, 6,498 train, 1,625 test");
+    report.parties[1].rows_absent = 7;
+    CHECK(rows_text(report) == "8,123 of the master, 6,498 train, 1,625 test");
+    CHECK(contains(to_table(report), "rows      8,123 of the master, 6,498 train, 1,625 test\n"));
+    CHECK(contains(to_table(report), "matched: rows whose id the master has as well; missing:"));
+}
+
 TEST_CASE("a failed run says why, and shows what there is") {
     RunReport report;
     report.status = "failed";
