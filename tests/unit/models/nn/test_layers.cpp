@@ -83,6 +83,18 @@ void check_gradients(Layer& layer, std::size_t width, std::size_t count = 9) {
             }
 }
 
+/// `out` is what the layer makes of `in` in this pass: the same again, something else in another
+/// pass, and nothing is changed in a prediction.
+void check_chance(Layer& layer, std::uint64_t pass, const Records& in, const Records& out) {
+    Records again;
+    layer.forward(in, again, {pass});
+    CHECK(std::ranges::equal(again.all(), out.all()));
+    layer.forward(in, again, {pass + 1});
+    CHECK_FALSE(std::ranges::equal(again.all(), out.all()));
+    layer.infer(in, again);
+    CHECK(std::ranges::equal(again.all(), in.all()));
+}
+
 NetworkShape whole_shape(Body body, Norm norm, Activation activation) {
     NetworkShape shape;
     shape.body = body;
@@ -274,11 +286,7 @@ TEST_CASE("pictures are moved by whole pixels, all moves equally often, not in p
     }
     CHECK(all_moved);
     for (const double count : seen) CHECK(count == Approx(1000).margin(150));
-    Records again;
-    layer.forward(in, again, {5});
-    CHECK(std::ranges::equal(again.all(), out.all()));
-    layer.infer(in, out);
-    CHECK(std::ranges::equal(out.all(), in.all()));
+    check_chance(layer, 5, in, out);
 }
 
 TEST_CASE("a picture is skipped as a whole by stochastic depth, in its share, not in predictions") {
@@ -296,13 +304,7 @@ TEST_CASE("a picture is skipped as a whole by stochastic depth, in its share, no
         skipped += first == 0 ? 0.25 : 0;
     }
     CHECK(skipped / 4000 == Approx(0.25).margin(0.02));
-    Records again;
-    layer.forward(in, again, {9});
-    CHECK(std::ranges::equal(again.all(), out.all()));
-    layer.forward(in, again, {10});
-    CHECK_FALSE(std::ranges::equal(again.all(), out.all()));
-    layer.infer(in, out);
-    CHECK(std::ranges::equal(out.all(), in.all()));
+    check_chance(layer, 9, in, out);
 }
 
 // Whoever changes these bits changes what a configuration and a seed train. Change a digest only
@@ -336,13 +338,7 @@ TEST_CASE("dropout leaves out its share, and nothing in predictions") {
     const auto n = static_cast<double>(out.all().size());
     CHECK(zeros / n == Approx(0.25).margin(0.01));
     CHECK(sum / n == Approx(1).margin(0.01));
-    Records again;
-    layer.forward(in, again, {9});
-    CHECK(std::ranges::equal(again.all(), out.all()));
-    layer.forward(in, again, {10});
-    CHECK_FALSE(std::ranges::equal(again.all(), out.all()));
-    layer.infer(in, out);
-    CHECK(std::ranges::equal(out.all(), in.all()));
+    check_chance(layer, 9, in, out);
 }
 
 TEST_CASE("a state that was put back goes on to the same bits") {
