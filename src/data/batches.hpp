@@ -33,4 +33,15 @@ constexpr BatchBounds batch_bounds(std::size_t n, std::size_t batch_size,
     return {begin, n - begin < batch_size ? n : begin + batch_size};
 }
 
+/// The same, with as many batches, none of which is short: the first ones have a row more where
+/// the rows do not come out even.
+constexpr BatchBounds even_batch_bounds(std::size_t n, std::size_t batch_size,
+                                        std::size_t batch) noexcept {
+    const std::size_t batches = batches_per_epoch(n, batch_size);
+    const std::size_t rows = n / batches;
+    const std::size_t longer = n % batches;
+    const std::size_t begin = batch * rows + (batch < longer ? batch : longer);
+    return {begin, begin + rows + (batch < longer ? 1 : 0)};
+}
+
 }  // namespace vflbus::data

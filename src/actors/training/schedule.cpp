@@ -1,7 +1,5 @@
 #include "actors/training/schedule.hpp"
 
-#include <algorithm>
-
 #include "base/planted.hpp"
 
 namespace vflbus::actors {
@@ -19,11 +17,8 @@ BatchSchedule::BatchSchedule(const config::AgreedHalf& agreed, std::uint32_t tra
 
 data::BatchBounds BatchSchedule::bounds(std::uint64_t step) const noexcept {
     const std::uint64_t batch = step % batches_;
-    if (!even_) return data::batch_bounds(n_, batch_size_, batch);
-    const std::uint64_t rows = n_ / batches_;
-    const std::uint64_t longer = n_ % batches_;
-    const std::uint64_t begin = batch * rows + std::min(batch, longer);
-    return {begin, begin + rows + (batch < longer ? 1 : 0)};
+    return even_ ? data::even_batch_bounds(n_, batch_size_, batch)
+                 : data::batch_bounds(n_, batch_size_, batch);
 }
 
 std::size_t BatchSchedule::batch_rows(std::uint64_t step) const noexcept {

@@ -45,3 +45,21 @@ TEST_CASE("batches cover all rows once, the last may be short") {
     CHECK(batches_per_epoch(10, 0) == 1);
     CHECK(batches_per_epoch(10, 3) == 4);
 }
+
+TEST_CASE("even batches cover all rows once, and differ by one row at most") {
+    for (const std::size_t n : {1UL, 2UL, 9UL, 10UL, 11UL})
+        for (const std::size_t size : {0UL, 1UL, 3UL, 5UL, 10UL, 100UL}) {
+            const std::size_t batches = batches_per_epoch(n, size);
+            std::size_t next = 0;
+            for (std::size_t b = 0; b < batches; ++b) {
+                const BatchBounds bounds = even_batch_bounds(n, size, b);
+                CHECK(bounds.begin == next);
+                CHECK(bounds.size() >= n / batches);
+                CHECK(bounds.size() <= n / batches + 1);
+                next = bounds.end;
+            }
+            CHECK(next == n);
+        }
+    CHECK(even_batch_bounds(11, 5, 0).size() == 4);
+    CHECK(even_batch_bounds(11, 5, 2).size() == 3);
+}
