@@ -67,26 +67,25 @@ std::vector<HashedRow> sorted(std::vector<HashedRow> rows) {
     constexpr std::size_t bucket_rows = 8;
     constexpr int bits_max = 20;
     const int bits = std::min<int>(std::bit_width(rows.size() / bucket_rows), bits_max);
-    if (bits > 0) {
-        const auto bucket_of = [&](const HashedRow& row) {
-            return static_cast<std::size_t>(key_of(row.id).high >> (64 - bits));
-        };
-        std::vector<std::uint32_t> ends(std::size_t{1} << bits, 0);
-        for (const HashedRow& row : rows) ++ends[bucket_of(row)];
-        std::uint32_t before = 0;
-        for (std::uint32_t& end : ends) end = std::exchange(before, before + end);
-        std::vector<HashedRow> spread(rows.size());
-        for (const HashedRow& row : rows) spread[ends[bucket_of(row)]++] = row;
-        rows = std::move(spread);
-        std::uint32_t begin = 0;
-        for (const std::uint32_t end : ends) {
-            std::sort(rows.begin() + begin, rows.begin() + end, hashed_less);
-            begin = end;
-        }
+    if (bits == 0) {
+        std::sort(rows.begin(), rows.end(), hashed_less);
         return rows;
     }
-    std::sort(rows.begin(), rows.end(), hashed_less);
-    return rows;
+    const auto bucket_of = [&](const HashedRow& row) {
+        return static_cast<std::size_t>(key_of(row.id).high >> (64 - bits));
+    };
+    std::vector<std::uint32_t> ends(std::size_t{1} << bits, 0);
+    for (const HashedRow& row : rows) ++ends[bucket_of(row)];
+    std::uint32_t before = 0;
+    for (std::uint32_t& end : ends) end = std::exchange(before, before + end);
+    std::vector<HashedRow> spread(rows.size());
+    for (const HashedRow& row : rows) spread[ends[bucket_of(row)]++] = row;
+    std::uint32_t begin = 0;
+    for (const std::uint32_t end : ends) {
+        std::sort(spread.begin() + begin, spread.begin() + end, hashed_less);
+        begin = end;
+    }
+    return spread;
 }
 
 /// Three-way order of two rows by content, missing cells first.
