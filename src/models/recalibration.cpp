@@ -49,14 +49,14 @@ std::pair<double, double> fit_output(std::span<const double> z, std::span<const 
         const double to_offset =
             (fit.slope_slope * fit.by_offset - fit.slope_offset * fit.by_slope) / determinant;
         double length = 1;
-        Fit next;
-        do {
-            next = fit_at(z, y, slope - length * to_slope, offset - length * to_offset);
+        Fit next = fit_at(z, y, slope - to_slope, offset - to_offset);
+        while (!(next.loss <= fit.loss) && length > 2e-6) {
             length /= 2;
-        } while (!(next.loss <= fit.loss) && length > 1e-6);
+            next = fit_at(z, y, slope - length * to_slope, offset - length * to_offset);
+        }
         if (!(next.loss <= fit.loss)) break;
-        slope -= 2 * length * to_slope;
-        offset -= 2 * length * to_offset;
+        slope -= length * to_slope;
+        offset -= length * to_offset;
         const bool done = fit.loss - next.loss <= 1e-12 * fit.loss;
         fit = next;
         if (done) break;
