@@ -11,7 +11,6 @@
 #include "base/text.hpp"
 #include "config/document.hpp"
 #include "container_spec.hpp"
-#include "settings.hpp"
 
 namespace vflbus::cli {
 namespace {

@@ -115,11 +115,6 @@ bus::LinkConfig link_config(const config::Config& config, bus::Hello hello) {
     return link;
 }
 
-config::PartyConfig section_of(const config::Config& config, const std::string& party) {
-    const auto found = config.parties.find(party);
-    return found == config.parties.end() ? config::PartyConfig{} : found->second;
-}
-
 std::filesystem::path nodes_directory(const config::Config& config) {
     return std::filesystem::path(config.output.runs_dir) / "nodes";
 }

@@ -33,8 +33,6 @@ std::vector<config::Override> broker_flag(const std::string& broker);
 
 /// A link of its own, of a process that is no node: `ask`, a serving master.
 bus::LinkConfig link_config(const config::Config& config, bus::Hello hello);
-/// What the configuration says of a party; the defaults where it has no section, as an arbiter.
-config::PartyConfig section_of(const config::Config& config, const std::string& party);
 /// Where nodes keep what is to outlive their runs, and one of them: runs_dir/nodes/NAME.
 std::filesystem::path nodes_directory(const config::Config& config);
 std::filesystem::path node_directory(const config::Config& config, const std::string& name);

@@ -76,8 +76,7 @@ std::vector<std::string> notes_of(const data::PreprocessReport& prepared) {
 
 std::string id_column(const config::Config& config, const std::string& party) {
     if (!config.data.id.empty()) return config.data.id;
-    const auto section = config.parties.find(party);
-    return section == config.parties.end() ? "id" : section->second.id;
+    return config::section_of(config, party).id;
 }
 
 std::string test_ids_csv(const Party& own, const std::string& id_column) {

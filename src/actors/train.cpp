@@ -86,8 +86,7 @@ Result<> store_agreed(Run& run) {
 }
 
 std::string positive_class(const config::Config& config) {
-    const auto master = config.parties.find("master");
-    return master == config.parties.end() ? std::string() : master->second.positive;
+    return config::section_of(config, "master").positive;
 }
 
 /// Which records the test metrics are about stays at the master, as its own ids.

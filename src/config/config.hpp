@@ -326,6 +326,8 @@ struct Config : AgreedHalf {
 };
 
 std::string member_name(std::uint64_t rank);  ///< "member-2"
+/// What the configuration says of a party; the defaults where it has no section, as an arbiter.
+PartyConfig section_of(const Config& config, const std::string& party);
 
 // -- reading ----------------------------------------------------------------------
 

@@ -513,6 +513,11 @@ bool Config::has_agreed_half() const {
     });
 }
 
+PartyConfig section_of(const Config& config, const std::string& party) {
+    const auto found = config.parties.find(party);
+    return found == config.parties.end() ? PartyConfig{} : found->second;
+}
+
 std::string member_name(std::uint64_t rank) {
     return "member-" + std::to_string(rank);
 }
