@@ -73,7 +73,7 @@ struct RunConfig {
     Encryption he = Encryption::rlwe;
     std::uint64_t he_key_bits = 2048;
     bool insecure_testing = false;  ///< keys that protect nothing are taken
-    std::uint64_t world_size = 0;  ///< members, the master not counted; 0: not known here
+    std::uint64_t world_size = 0;   ///< members, the master not counted; 0: not known here
     std::string experiment_label;
     friend bool operator==(const RunConfig&, const RunConfig&) = default;
 };
