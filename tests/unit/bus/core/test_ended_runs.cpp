@@ -1,6 +1,6 @@
 // How runs ended, for those who come late: what is remembered, for how long, and who makes room.
 
-#include "../numbered_run.hpp"
+#include "numbered_run.hpp"
 #include "bus/core/ended_runs.hpp"
 #include "catch.hpp"
 

@@ -1,6 +1,6 @@
 // The runs of a broker: who is named in them, and who may have how many.
 
-#include "../numbered_run.hpp"
+#include "numbered_run.hpp"
 #include "bus/core/run_table.hpp"
 #include "catch.hpp"
 

@@ -1,6 +1,6 @@
 // Runs that wait at serving masters: who may note how many, and when they are given up.
 
-#include "../numbered_run.hpp"
+#include "numbered_run.hpp"
 #include "bus/core/waiting_runs.hpp"
 #include "catch.hpp"
 
