@@ -62,9 +62,12 @@ struct MemberRun {
     State state = State::joined;
     std::uint64_t step = 0;   ///< the next one of the training
     std::uint64_t first = 0;  ///< steps of earlier folds; commits are numbered from there on
-    std::uint64_t begun = 0;  ///< trainings
-    BestState best;           ///< of early stopping
-    bool gone_back = false;   ///< to the best state, which is the one that is written
+    /// Trainings that have told something: an owner whose members have lost the commit that it
+    /// went on from begins anew before the first step, and that tells nothing.
+    std::uint64_t trainings = 0;
+    bool training_counted = false;  ///< the present one, in `trainings`
+    BestState best;                 ///< of early stopping
+    bool gone_back = false;         ///< to the best state, which is the one that is written
     bool model_loaded = false;
     FinishReply written;
     CommitStore store;
@@ -465,8 +468,9 @@ class MemberApp {
     /// Each fold of a cross-validation is a training of its own, and so is the last one, on all
     /// rows. More are refused, as nobody has counted what they would tell.
     static bool may_begin(const MemberRun& run) {
-        return run.begun <= run.party.agreed().data.folds &&
-               (run.state == State::joined || run.state == State::training);
+        return run.state == State::joined ||
+               (run.state == State::training && cross_validates(run) &&
+                run.trainings <= run.party.agreed().data.folds);
     }
 
     static bool allowed(const MemberRun& run, actors::When when) {
@@ -503,6 +507,10 @@ class MemberApp {
         call.step = run.step;
         call.steps = run.state == State::joined ? 0 : run.half->steps();
         call.predicts = run.purpose == Purpose::predict;
+        const bool tells =
+            handler->when != actors::When::begins && handler->when != actors::When::any_moment;
+        if (tells && run.state == State::training && !std::exchange(run.training_counted, true))
+            ++run.trainings;
         auto reply = handler->handle(*run.half, call);
         if (!reply) return reply;
         if (handler->when == actors::When::begins) begun(run, context);
@@ -531,7 +539,7 @@ class MemberApp {
             log(Level::info, context, note);
         if (!cross_validates(run)) run.party.drop_tables();
         run.state = State::training;
-        ++run.begun;
+        run.training_counted = false;
         log(Level::info, context,
             "trains " + std::to_string(run.party.features()) + " features on " +
                 std::to_string(run.party.rows(TableKind::train).size()) + " rows, " +
