@@ -19,7 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 
 /// A container's health check has two seconds; a broker of the same machine needs a millisecond.
-constexpr Duration patience = std::chrono::milliseconds(400);
+constexpr Duration broker_patience = std::chrono::milliseconds(400);
 
 /// 'R', 'S', 'T', ...; a space when there is no such process.
 char state_of(int pid) {
@@ -80,7 +80,8 @@ int run(const HealthArguments& arguments) {
     }
     // a party is not to be ended because its broker is away for a while
     if (failure.code == Errc::ok && (name->empty() || arguments.ready)) {
-        const auto took = bus::probe_broker(bus::make_context(), config->bus.broker, patience);
+        const auto took =
+            bus::probe_broker(bus::make_context(), config->bus.broker, broker_patience);
         answer.add("broker", config->bus.broker);
         if (took)
             answer.add("answered_ms", std::chrono::duration<double, std::milli>(*took).count());

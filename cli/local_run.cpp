@@ -15,6 +15,7 @@
 
 #include "bus/zmq/context.hpp"
 #include "ended_child.hpp"
+#include "ending_times.hpp"
 #include "local_broker.hpp"
 #include "output.hpp"
 #include "run_keys.hpp"
@@ -26,10 +27,7 @@ namespace {
 
 using Clock = Supervisor::Clock;
 
-// How long each step may take. None of these passes in a run that goes well.
-constexpr auto master_explains = std::chrono::seconds(3);  // what a member's end means to it
-constexpr auto members_end = std::chrono::seconds(15);     // by themselves, after the master
-constexpr auto members_end_after_failure = std::chrono::seconds(2);
+// How long each step may take besides. None of these passes in a run that goes well.
 constexpr auto signal_answer = std::chrono::seconds(5);  // from SIGTERM to SIGKILL
 constexpr auto master_stops = std::chrono::seconds(30);  // the same when all commit before
 

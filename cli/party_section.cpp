@@ -15,13 +15,13 @@ namespace {
 
 using config::Setting;
 
-struct Wanted {
+struct WantedKey {
     std::string section;
     std::string name;
     std::vector<std::string> values;
 };
 
-std::string line_of(const Wanted& wanted) {
+std::string line_of(const WantedKey& wanted) {
     std::string value;
     for (const std::string& one : wanted.values)
         value += (value.empty() ? "" : ", ") + in_quotes(one);
@@ -29,8 +29,8 @@ std::string line_of(const Wanted& wanted) {
 }
 
 /// Of each section the last one first, as each is put right behind the head of the section.
-std::vector<Wanted> wanted_keys(const PartySection& section) {
-    std::vector<Wanted> keys;
+std::vector<WantedKey> wanted_keys(const PartySection& section) {
+    std::vector<WantedKey> keys;
     if (!section.identity.empty()) keys.push_back({"bus", "identity", {section.identity}});
     keys.push_back({"bus", "certificates", {section.certificates}});
     keys.push_back({"bus", "broker", {section.broker}});
@@ -70,7 +70,7 @@ bool says(const config::Raw& value, const std::vector<std::string>& wanted) {
 }
 
 /// Puts one key into the lines. False: there is no place for it.
-bool put(std::vector<std::string>& lines, const Wanted& wanted,
+bool put(std::vector<std::string>& lines, const WantedKey& wanted,
          const std::vector<Setting>& settings) {
     if (const Setting* const there = find(settings, wanted.section, wanted.name)) {
         if (says(there->value, wanted.values)) return true;
@@ -105,9 +105,9 @@ std::string text_of(const std::vector<std::string>& lines) {
 
 Result<std::string> with_party_section(const std::string& text, const PartySection& section,
                                        const std::string& shown) {
-    const std::vector<Wanted> keys = wanted_keys(section);
+    const std::vector<WantedKey> keys = wanted_keys(section);
     std::string by_hand;
-    for (const Wanted& key : keys) by_hand += "\n  " + key.section + "." + line_of(key);
+    for (const WantedKey& key : keys) by_hand += "\n  " + key.section + "." + line_of(key);
     const auto cannot = [&] {
         return fail(Errc::bad_config, shown +
                                           " is written such that these keys cannot be put into "
@@ -117,7 +117,7 @@ Result<std::string> with_party_section(const std::string& text, const PartySecti
     if (auto first = config::read_toml(text, shown); !first) return tl::unexpected(first.error());
     std::string now =
         text.empty() ? "# Made by `vflbus join`; docs/configuration.md has all keys.\n" : text;
-    for (const Wanted& key : keys) {
+    for (const WantedKey& key : keys) {
         const auto settings = config::read_toml(now, shown);
         if (!settings) return cannot();
         std::vector<std::string> lines = split(now, '\n');
@@ -130,7 +130,7 @@ Result<std::string> with_party_section(const std::string& text, const PartySecti
                "# id = \"customer_id\"     # its id column\n";
     const auto settings = config::read_toml(now, shown);
     if (!settings) return cannot();
-    for (const Wanted& key : keys) {
+    for (const WantedKey& key : keys) {
         const Setting* const there = find(*settings, key.section, key.name);
         if (there == nullptr || !says(there->value, key.values)) return cannot();
     }

@@ -19,7 +19,7 @@ using bus::Question;
 /// Of one answer about metrics: a half of what an ANSWER may hold. One entry always fits.
 constexpr std::size_t metrics_answer_bytes_max = 128u << 10;
 /// Runs whose parsed files are kept. Each may have told_report_bytes_max.
-constexpr std::size_t known_max = 4;
+constexpr std::size_t files_known_max = 4;
 
 /// No less than it takes on the wire.
 std::size_t bytes_of(const bus::MetricEntry& entry) {
@@ -155,7 +155,7 @@ Result<const RunFiles::Known*> RunFiles::known(const RunId& run) {
     if (!read_now) return tl::unexpected(read_now.error());
     read_now->record_time = now.record_time;
     read_now->report_time = now.report_time;
-    if (known_.size() >= known_max) known_.pop_back();
+    if (known_.size() >= files_known_max) known_.pop_back();
     known_.push_front(std::move(*read_now));
     return &known_.front();
 }

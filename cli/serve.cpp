@@ -52,7 +52,7 @@ constexpr Duration note_patience = std::chrono::seconds(20);
 /// Children of a process that was killed are killed with it, but may take a moment.
 constexpr Duration predecessors_end = std::chrono::seconds(5);
 /// What became of so many runs is remembered, for those who submit twice.
-constexpr std::size_t known_max = 1024;
+constexpr std::size_t submissions_known_max = 1024;
 /// In the directory of a submitted run: of the agreed half as it was handed over.
 constexpr const char* submitted_digest_name = "submitted.hash";
 
@@ -465,7 +465,7 @@ class Server {
     void remember(const RunId& run, RunState state) {
         if (known_.emplace(run, state).second) order_.push_back(run);
         known_[run] = state;
-        if (order_.size() <= known_max) return;
+        if (order_.size() <= submissions_known_max) return;
         known_.erase(order_.front());
         order_.pop_front();
     }

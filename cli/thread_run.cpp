@@ -10,6 +10,7 @@
 #include "bus/zmq/broker_loop.hpp"
 #include "bus/zmq/context.hpp"
 #include "ended_child.hpp"
+#include "ending_times.hpp"
 #include "observe/log.hpp"
 #include "parties.hpp"
 #include "settings.hpp"
@@ -17,10 +18,6 @@
 
 namespace vflbus::cli {
 namespace {
-
-constexpr auto members_end = std::chrono::seconds(15);  // by themselves, after the master
-constexpr auto members_end_after_failure = std::chrono::seconds(2);
-constexpr auto master_explains = std::chrono::seconds(3);  // what a member's end means to it
 
 /// Without an agreed half of its own a member takes that of each run.
 void forget_agreed(config::Config& config) {

@@ -2,7 +2,7 @@
 
 namespace vflbus::actors {
 namespace {
-constexpr std::string_view key = "purpose = ";
+constexpr std::string_view purpose_key = "purpose = ";
 }
 
 std::string_view name_of(Purpose purpose) noexcept {
@@ -23,14 +23,14 @@ bool needs_arbiter(const config::AgreedHalf& agreed, Purpose purpose) noexcept {
 
 std::string with_purpose(Purpose purpose, std::string_view canonical) {
     std::string out;
-    if (purpose != Purpose::train) out = std::string(key).append(name_of(purpose)) + "\n";
+    if (purpose != Purpose::train) out = std::string(purpose_key).append(name_of(purpose)) + "\n";
     return out.append(canonical);
 }
 
 Result<std::pair<Purpose, std::string_view>> purpose_of(std::string_view agreed) {
-    if (!agreed.starts_with(key)) return std::pair(Purpose::train, agreed);
+    if (!agreed.starts_with(purpose_key)) return std::pair(Purpose::train, agreed);
     const std::size_t end = agreed.find('\n');
-    const std::string_view name = agreed.substr(0, end).substr(key.size());
+    const std::string_view name = agreed.substr(0, end).substr(purpose_key.size());
     const std::string_view rest = end == std::string_view::npos ? "" : agreed.substr(end + 1);
     for (const Purpose purpose : {Purpose::check, Purpose::predict})
         if (name == name_of(purpose)) return std::pair(purpose, rest);

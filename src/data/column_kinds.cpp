@@ -11,7 +11,7 @@
 namespace vflbus::data {
 namespace {
 
-constexpr std::size_t named_max = 5;
+constexpr std::size_t columns_named_max = 5;
 
 bool is_all_digits(std::string_view text) noexcept {
     return std::ranges::all_of(text, is_digit);
@@ -145,7 +145,8 @@ std::vector<std::string> KindDecision::notes() const {
     const auto add = [&](const char* what, const std::vector<std::string>& columns,
                          const char* key) {
         if (!columns.empty())
-            notes.push_back(what + join_some(columns, named_max) + " (" + std::string(key) + ")");
+            notes.push_back(what + join_some(columns, columns_named_max) + " (" + std::string(key) +
+                            ")");
     };
     add("numbers with leading zeros are taken for codes, that is categories: ", codes_,
         "columns: \"number\"");

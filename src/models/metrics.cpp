@@ -49,13 +49,13 @@ bool walk_roc(std::span<const double> y, std::span<const double> score, double& 
     return true;
 }
 
-struct Confusion {
+struct BinaryCounts {
     double tp = 0, fp = 0, fn = 0;
     double f1() const { return 2 * tp + fp + fn == 0 ? 0 : 2 * tp / (2 * tp + fp + fn); }
 };
 
-Confusion confusion(std::span<const double> y, std::span<const double> probability) {
-    Confusion out;
+BinaryCounts confusion(std::span<const double> y, std::span<const double> probability) {
+    BinaryCounts out;
     for (std::size_t i = 0; i < y.size(); ++i) {
         const bool called = probability[i] > 0.5;
         const bool truth = y[i] == 1;
@@ -264,7 +264,7 @@ void softmax_metrics(const Labels& labels, ConstMatrixView p, Metrics& out) {
         label[i] = static_cast<std::size_t>(labels.values(i, 0));
         y(i, label[i]) = 1;
     }
-    std::vector<Confusion> of_class(p.cols);
+    std::vector<BinaryCounts> of_class(p.cols);
     double right = 0;
     for (std::size_t i = 0; i < n; ++i) {
         std::size_t called = 0;
@@ -279,7 +279,7 @@ void softmax_metrics(const Labels& labels, ConstMatrixView p, Metrics& out) {
     }
     double f1_sum = 0;
     double f1_count = 0;  // classes that neither occur nor are called do not count
-    for (const Confusion& one : of_class) {
+    for (const BinaryCounts& one : of_class) {
         if (one.tp + one.fp + one.fn == 0) continue;
         f1_sum += one.f1();
         f1_count += 1;

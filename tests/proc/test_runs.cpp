@@ -117,9 +117,9 @@ class Bus {
     Words broker_flags_;
 };
 
-const Words endless{"--set", "model.epochs=1000000",
-                    "--set", "model.report_train_metrics_iteration=50",
-                    "--set", "data.id_salt=secret"};
+const Words endless_run{"--set", "model.epochs=1000000",
+                        "--set", "model.report_train_metrics_iteration=50",
+                        "--set", "data.id_salt=secret"};
 const std::string other_id = "00112233000000000000000000000000";
 
 }  // namespace
@@ -142,7 +142,7 @@ TEST_CASE("a run is seen, followed and stopped from elsewhere", "[runs]") {
     const TempDir dir;
     Bus bus(dir, {"--set", "output.share_log=all"});
     CHECK(bus.asked({"runs"})["runs"].empty());
-    Process master(dir, bus.master(run_id, endless));
+    Process master(dir, bus.master(run_id, endless_run));
     INFO(master.err());
     REQUIRE(bus.await_status(run_id, "running"));
 
@@ -216,7 +216,7 @@ TEST_CASE("a run is seen, followed and stopped from elsewhere", "[runs]") {
 TEST_CASE("to be told twice to stop is no hurry", "[runs]") {
     const TempDir dir;
     Bus bus(dir);
-    Process master(dir, bus.master(run_id, endless));
+    Process master(dir, bus.master(run_id, endless_run));
     REQUIRE(bus.await_status(run_id, "running"));
     REQUIRE(commits_beyond(master, fs::path(dir / "runs") / run_id, 0));
     master.signal(SIGSTOP);  // it hears of both at once
@@ -236,7 +236,7 @@ TEST_CASE("to be told twice to stop is no hurry", "[runs]") {
 TEST_CASE("who follows a run hears when nothing is told of it any more", "[runs]") {
     const TempDir dir;
     Bus bus(dir, {"--set", "output.share_log=all"});
-    Process master(dir, bus.master(run_id, endless));
+    Process master(dir, bus.master(run_id, endless_run));
     REQUIRE(bus.await_status(run_id, "running"));
     Process follower(dir, bus.ask(with({"run", "logs", "--follow", run_id}, impatient)));
     INFO(follower.err());
@@ -442,7 +442,7 @@ TEST_CASE("a submitted run that is killed again and again fails, and says so", "
     const TempDir dir;
     Bus bus(dir);
     auto master = bus.serve({"--set", "bus.restarts_max=1", "--set", "bus.commit_interval=1000"});
-    const auto waiting = bus.submit_and_wait(endless);
+    const auto waiting = bus.submit_and_wait(endless_run);
     const std::string id = Bus::id_of(*waiting);
     pid_t last = 0;
     for (int i = 0; i < 2; ++i) {
@@ -515,9 +515,9 @@ TEST_CASE("a serving master that is killed and started again goes on with its qu
     CHECK(bus.models_of(id) == bus.models_of(run_id));
 
     // what was stopped in order is not gone on with
-    const std::string running = bus.submit(endless);
+    const std::string running = bus.submit(endless_run);
     REQUIRE(bus.await_status(running, "running"));
-    const std::string pending = bus.submit(endless);
+    const std::string pending = bus.submit(endless_run);
     master->signal(SIGTERM);
     CHECK(master->wait().exit_code == 0);
     CHECK(bus.row(running)["status"] == "stopped");
@@ -548,7 +548,7 @@ TEST_CASE("a master that finds its name taken keeps its queue, however often it 
     master->wait();
     {
         // called `master` as well
-        Process other(dir, bus.master(other_id, with(endless, {"--state-dir", dir / "other"})));
+        Process other(dir, bus.master(other_id, with(endless_run, {"--state-dir", dir / "other"})));
         REQUIRE(bus.await_status(other_id, "running"));
         for (int time = 0; time < 5; ++time) {
             const Finished refused =
@@ -578,9 +578,9 @@ TEST_CASE("as many runs wait as the configuration allows", "[serve]") {
     const TempDir dir;
     Bus bus(dir);
     auto master = bus.serve({"--set", "bus.submitted_max=1"});
-    const std::string running = bus.submit(endless);
+    const std::string running = bus.submit(endless_run);
     REQUIRE(bus.await_status(running, "running"));
-    CHECK(bus.submit(endless).size() == 32);  // waits
+    CHECK(bus.submit(endless_run).size() == 32);  // waits
     const Finished refused = run(dir, bus.ask({"run", "submit", "--config", "run.toml"}));
     INFO(refused.err);
     CHECK(refused.exit_code != 0);
@@ -593,7 +593,7 @@ TEST_CASE("a master that is being stopped takes no more runs", "[serve]") {
     const TempDir dir;
     Bus bus(dir);
     auto master = bus.serve();
-    const std::string running = bus.submit(endless);
+    const std::string running = bus.submit(endless_run);
     REQUIRE(bus.await_status(running, "running"));
     REQUIRE(commits_beyond(*master, fs::path(dir / "runs") / running, 0));
     bus.members[0]->signal(SIGSTOP);  // so that the stop takes a while
@@ -614,9 +614,9 @@ TEST_CASE("what a serving master had taken is over when it does not come back", 
     const TempDir dir;
     Bus bus(dir, {}, impatient);
     auto master = bus.serve();
-    const auto first = bus.submit_and_wait(endless);
+    const auto first = bus.submit_and_wait(endless_run);
     REQUIRE(bus.await_status(Bus::id_of(*first), "running"));
-    const auto second = bus.submit_and_wait(endless);
+    const auto second = bus.submit_and_wait(endless_run);
     CHECK(bus.await_status(Bus::id_of(*second), "pending"));
     master->signal(SIGKILL);
     master->wait();

@@ -113,7 +113,7 @@ struct Row {
     mutable bool seen = false;
 };
 
-std::vector<std::string> cells(const std::string& line) {
+std::vector<std::string> cells_of_row(const std::string& line) {
     std::vector<std::string> out;
     std::istringstream in(line.substr(2));
     for (std::string cell; std::getline(in, cell, '|');) {
@@ -131,7 +131,7 @@ std::vector<Row> rows_of_the_page() {
     for (std::string line; std::getline(in, line);) {
         if (line.starts_with("## ")) section = line.starts_with("## 5.");
         if (!section || !line.starts_with("| ") || line.starts_with("| message")) continue;
-        const std::vector<std::string> cell = cells(line);
+        const std::vector<std::string> cell = cells_of_row(line);
         REQUIRE(cell.size() == 4);
         Row row{cell[0], {}, cell[2], {}};
         std::istringstream with(cell[1]);

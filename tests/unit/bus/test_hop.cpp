@@ -86,8 +86,8 @@ struct Hop {
     }
 };
 
-constexpr Origin alice{NodeId{1}, 7};
-constexpr Origin bob{NodeId{2}, 8};
+constexpr Origin hop_alice{NodeId{1}, 7};
+constexpr Origin hop_bob{NodeId{2}, 8};
 /// After so many bytes there is a MARK at the latest.
 constexpr std::uint64_t unmarked = mark_every_bytes;
 
@@ -351,26 +351,26 @@ TEST_CASE("a small run is not held up behind a large one") {
 
 TEST_CASE("whoever waits is told when its frames leave, once") {
     Hop hop;
-    for (int i = 0; i < 6; ++i) hop.data(1, 100'000, alice);  // go at once: nobody waits
+    for (int i = 0; i < 6; ++i) hop.data(1, 100'000, hop_alice);  // go at once: nobody waits
     hop.flush();
     CHECK(hop.left.empty());
-    hop.data(1, 100, alice);
-    hop.data(1, 200, bob);
+    hop.data(1, 100, hop_alice);
+    hop.data(1, 200, hop_bob);
     hop.data(1, 300);  // nobody to be told
     hop.drain();
     REQUIRE(hop.left.size() == 2);
-    CHECK(hop.left[0].origin.node == alice.node);
+    CHECK(hop.left[0].origin.node == hop_alice.node);
     CHECK(hop.left[0].bytes == 100);
-    CHECK(hop.left[1].origin.session == bob.session);
+    CHECK(hop.left[1].origin.session == hop_bob.session);
     CHECK(hop.left[1].bytes == 200);
 }
 
 TEST_CASE("reset and drop_run tell those whose frames they drop") {
     Hop hop;
     for (int i = 0; i < 6; ++i) hop.data(1, 100'000);
-    hop.data(1, 100, alice);
-    hop.data(2, 200, bob);
-    hop.data(2, 300, bob);
+    hop.data(1, 100, hop_alice);
+    hop.data(2, 200, hop_bob);
+    hop.data(2, 300, hop_bob);
     hop.sender.drop_run(numbered_run(2), hop.left);
     CHECK(hop.left.size() == 2);
     CHECK(hop.sender.queued_bytes() == 100);

@@ -18,7 +18,7 @@ struct Example {
     config::Config config;
 };
 
-bool has(const std::string& text, const std::string& part) {
+bool contains(const std::string& text, const std::string& part) {
     return text.find(part) != std::string::npos;
 }
 
@@ -27,36 +27,36 @@ bool has(const std::string& text, const std::string& part) {
 TEST_CASE("without keys the broker of an export says that it is in the clear", "[cli]") {
     const Example example;
     const std::string yaml = cli::kube_yaml(example.deployment());
-    CHECK(has(yaml, "--insecure"));
-    CHECK_FALSE(has(yaml, "VFLBUS_CERTIFICATES"));
+    CHECK(contains(yaml, "--insecure"));
+    CHECK_FALSE(contains(yaml, "VFLBUS_CERTIFICATES"));
     for (const auto& [name, unit] : cli::systemd_units(example.deployment()))
-        CHECK_FALSE(has(unit, "CERTIFICATES"));
+        CHECK_FALSE(contains(unit, "CERTIFICATES"));
 }
 
 TEST_CASE("with keys an export hands each party its own, and the broker its list", "[cli]") {
     Example example;
     example.config.bus.certificates = "somebody/keys";
     const std::string yaml = cli::kube_yaml(example.deployment());
-    CHECK_FALSE(has(yaml, "--insecure"));
-    CHECK(has(yaml, "--certificates, /etc/vflbus/keys]"));
-    CHECK(has(yaml, "secretName: vflbus-broker-keys"));
-    CHECK(has(yaml, "secretName: vflbus-member-0-keys, defaultMode: 0440}"));
-    CHECK(has(yaml, "{name: VFLBUS_CERTIFICATES, value: \"/etc/vflbus/keys\"}"));
+    CHECK_FALSE(contains(yaml, "--insecure"));
+    CHECK(contains(yaml, "--certificates, /etc/vflbus/keys]"));
+    CHECK(contains(yaml, "secretName: vflbus-broker-keys"));
+    CHECK(contains(yaml, "secretName: vflbus-member-0-keys, defaultMode: 0440}"));
+    CHECK(contains(yaml, "{name: VFLBUS_CERTIFICATES, value: \"/etc/vflbus/keys\"}"));
     // what joins changes the list, which is where it can be written
-    CHECK(has(yaml, "--from-literal=allow-list.at=/var/lib/vflbus"));
-    CHECK(has(yaml, "- {name: list, mountPath: /var/lib/vflbus}"));
-    CHECK(has(yaml, "- {name: list, persistentVolumeClaim: {claimName: vflbus-broker-list}}"));
-    CHECK(has(yaml, "kind: PersistentVolumeClaim\nmetadata:\n  name: vflbus-broker-list\n"));
-    CHECK(has(cli::systemd_units(example.deployment()).at("vflbus-broker.service"),
-              "ReadWritePaths=/etc/vflbus/keys\n"));
+    CHECK(contains(yaml, "--from-literal=allow-list.at=/var/lib/vflbus"));
+    CHECK(contains(yaml, "- {name: list, mountPath: /var/lib/vflbus}"));
+    CHECK(contains(yaml, "- {name: list, persistentVolumeClaim: {claimName: vflbus-broker-list}}"));
+    CHECK(contains(yaml, "kind: PersistentVolumeClaim\nmetadata:\n  name: vflbus-broker-list\n"));
+    CHECK(contains(cli::systemd_units(example.deployment()).at("vflbus-broker.service"),
+                   "ReadWritePaths=/etc/vflbus/keys\n"));
     // where keys lie here is nobody's business there
-    CHECK_FALSE(has(yaml, "somebody"));
+    CHECK_FALSE(contains(yaml, "somebody"));
     const auto units = cli::systemd_units(example.deployment());
     const std::string& member = units.at("vflbus-member-0.service");
-    CHECK(has(member, "LoadCredential=member-0.key:/etc/vflbus/keys/member-0.key\n"));
-    CHECK(has(member, "LoadCredential=broker.pub:/etc/vflbus/keys/broker.pub\n"));
-    CHECK(has(member, "Environment=VFLBUS_CERTIFICATES=%d\n"));
-    CHECK_FALSE(has(member, "broker.key"));
-    CHECK_FALSE(has(member, "master.key"));
-    CHECK(has(units.at("vflbus-broker.service"), "VFLBUS_CERTIFICATES=/etc/vflbus/keys\n"));
+    CHECK(contains(member, "LoadCredential=member-0.key:/etc/vflbus/keys/member-0.key\n"));
+    CHECK(contains(member, "LoadCredential=broker.pub:/etc/vflbus/keys/broker.pub\n"));
+    CHECK(contains(member, "Environment=VFLBUS_CERTIFICATES=%d\n"));
+    CHECK_FALSE(contains(member, "broker.key"));
+    CHECK_FALSE(contains(member, "master.key"));
+    CHECK(contains(units.at("vflbus-broker.service"), "VFLBUS_CERTIFICATES=/etc/vflbus/keys\n"));
 }

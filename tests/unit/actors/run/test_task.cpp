@@ -84,7 +84,7 @@ struct Model {
         if (auto done = work(); !done) return tl::unexpected(std::move(done.error()));
         return body.size();
     }
-    Task<Counted> scores(std::uint64_t t) {
+    actors::Task<Counted> scores(std::uint64_t t) {
         Counted local;
         co_await work();
         Replies first = parties.ask_all(Bytes(t));
@@ -95,7 +95,7 @@ struct Model {
         sum += one.size() + two.size();
         co_return local;
     }
-    Task<std::uint64_t> step(std::uint64_t t) {
+    actors::Task<std::uint64_t> step(std::uint64_t t) {
         Counted local;
         co_await work();
         Replies asked = parties.ask_all(Bytes(t + 1));
@@ -106,7 +106,7 @@ struct Model {
     }
 };
 
-Task<> train(Model& model, std::uint64_t steps) {
+actors::Task<> train(Model& model, std::uint64_t steps) {
     Counted local;
     for (std::uint64_t t = 0; t < steps; ++t) {
         const std::uint64_t loss = co_await model.step(t);
@@ -128,7 +128,7 @@ struct UndisturbedSum {
     UndisturbedSum() {
         MadeUpParties parties;
         Model model{parties};
-        Task<> task = train(model, steps);
+        actors::Task<> task = train(model, steps);
         task.start();
         while (parties.reply()) ++replies;
         REQUIRE(task.done());
@@ -155,7 +155,7 @@ TEST_CASE("a failure at any point ends the task there, with that failure") {
         MadeUpParties parties;
         Model model{parties, at};
         {
-            Task<> task = train(model, steps);
+            actors::Task<> task = train(model, steps);
             task.start();
             while (!task.done() && parties.reply()) {
             }
@@ -180,7 +180,7 @@ TEST_CASE("an exception at any point is a failure") {
         MadeUpParties parties;
         Model model{parties, -1, at};
         {
-            Task<> task = train(model, steps);
+            actors::Task<> task = train(model, steps);
             task.start();
             while (!task.done() && parties.reply()) {
             }
@@ -201,7 +201,7 @@ TEST_CASE("a task that is destroyed where it waits leaves nothing") {
         MadeUpParties parties;
         Model model{parties};
         {
-            Task<> task = train(model, steps);
+            actors::Task<> task = train(model, steps);
             task.start();
             for (int i = 0; i < replies; ++i) parties.reply();
             REQUIRE(!task.done());
@@ -216,7 +216,7 @@ TEST_CASE("a task that is destroyed where it waits leaves nothing") {
         // and the next term runs it from the beginning
         MadeUpParties again;
         Model next{again};
-        Task<> task = train(next, steps);
+        actors::Task<> task = train(next, steps);
         task.start();
         while (again.reply()) {
         }
@@ -229,7 +229,7 @@ TEST_CASE("a task that never was started leaves nothing") {
     MadeUpParties parties;
     Model model{parties};
     {
-        const Task<> task = train(model, steps);
+        const actors::Task<> task = train(model, steps);
     }
     CHECK(live == 0);
     CHECK(model.calls == 0);
@@ -237,10 +237,10 @@ TEST_CASE("a task that never was started leaves nothing") {
 
 namespace {
 
-Task<std::uint64_t> twice(std::uint64_t value) {
+actors::Task<std::uint64_t> twice(std::uint64_t value) {
     co_return 2 * value;
 }
-Task<> many(std::uint64_t& sum) {
+actors::Task<> many(std::uint64_t& sum) {
     for (std::uint64_t i = 0; i < 300'000; ++i) sum += co_await twice(i);
 }
 
@@ -248,7 +248,7 @@ Task<> many(std::uint64_t& sum) {
 
 TEST_CASE("a long loop over tasks that return at once needs no depth of stack") {
     std::uint64_t sum = 0;
-    Task<> task = many(sum);
+    actors::Task<> task = many(sum);
     task.start();
     CHECK(task.done());
     CHECK(sum == 300'000ULL * 299'999ULL);
