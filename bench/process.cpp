@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -117,13 +118,19 @@ std::string Child::hear(std::chrono::milliseconds patience) {
 
 int Child::wait() {
     int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0)
+    rusage usage{};
+    while (::wait4(pid_, &status, 0, &usage) < 0)
         if (errno != EINTR) give_up("cannot wait for " + program_);
     pid_ = -1;
+    const auto seconds = [](const timeval& time) {
+        return static_cast<double>(time.tv_sec) + 1e-6 * static_cast<double>(time.tv_usec);
+    };
+    ended_cpu_seconds_ = seconds(usage.ru_utime) + seconds(usage.ru_stime);
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
 double Child::cpu_seconds() const {
+    if (pid_ < 0) return ended_cpu_seconds_;
     clockid_t clock;
     timespec time{};
     if (::clock_getcpuclockid(pid_, &clock) != 0 || ::clock_gettime(clock, &time) != 0)

@@ -30,7 +30,7 @@ class Child {
     /// then must fit into a pipe.
     int wait();
 
-    /// Processor time of all its threads so far, in seconds.
+    /// Processor time of all its threads so far, or until it was waited for, in seconds.
     [[nodiscard]] double cpu_seconds() const;
     /// A line of /proc/PID/status in bytes: "VmRSS", "VmHWM".
     [[nodiscard]] std::uint64_t memory_bytes(const std::string& key) const;
@@ -41,6 +41,7 @@ class Child {
     int in_ = -1;
     int out_ = -1;
     std::string buffer_;
+    double ended_cpu_seconds_ = 0;
 };
 
 /// Of the calling process; see Child::memory_bytes.

@@ -271,7 +271,10 @@ int run_app_node(const ActorArguments& arguments, const config::Config& config, 
     options.policy_dir = arguments.policy_dir;
     options.audits = !arguments.parent && !arguments.name.empty();
     options.app = arguments.app;
-    if (arguments.parent) options.logs = RunLogs::nowhere_else;
+    if (arguments.parent) {
+        options.logs = RunLogs::nowhere_else;
+        observe::log::bound_standard_error();
+    }
     observe::log::set_identity(options.node_name);
     bus::StopSignal stop;
     const SignalScope signals(stop, nullptr, Second::ends);
@@ -353,7 +356,10 @@ int run_member(const ActorArguments& arguments, const config::Config& config, co
     bus::StopSignal stop;
     const SignalScope signals(stop, nullptr, Second::ends);
     options.context = bus::make_context();
-    if (arguments.parent) options.logs = RunLogs::nowhere_else;
+    if (arguments.parent) {
+        options.logs = RunLogs::nowhere_else;
+        observe::log::bound_standard_error();
+    }
     Failure ending =
         serve_member(config, *self.rank, options, stop, arguments.once, std::move(app));
     return finish_member(arguments, self.party, end_of_service(std::move(ending), arguments, stop));
@@ -422,7 +428,10 @@ int run_arbiter(const ActorArguments& arguments) {
     PartyOptions options;
     options.launched = arguments.parent.has_value();
     options.state_dir = arguments.state_dir;
-    if (arguments.parent) options.logs = RunLogs::nowhere_else;
+    if (arguments.parent) {
+        options.logs = RunLogs::nowhere_else;
+        observe::log::bound_standard_error();
+    }
     bus::StopSignal stop;
     const SignalScope signals(stop, nullptr, Second::ends);
     options.context = bus::make_context();

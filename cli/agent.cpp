@@ -134,6 +134,11 @@ void be_broker(ContainerSpec& spec, const AgentArguments& arguments, const confi
     spec.variables = {{"VFLBUS_ROLE", "broker"}, {"VFLBUS_BROKER", bind}};
     spec.command = {"broker", "--bind", bind};
     if (arguments.insecure || config.bus.insecure) spec.command.emplace_back("--insecure");
+    // (a party finds them in its configuration)
+    if (!config.observe.metrics.empty())
+        spec.command.insert(spec.command.end(), {"--metrics", config.observe.metrics});
+    if (config.observe.remote)
+        spec.command.insert(spec.command.end(), {"--set", "observe.remote=true"});
     mount_keys(spec, config);
 }
 

@@ -174,6 +174,10 @@ struct RunPlotArguments : RunQuestion {
     std::vector<std::string> runs;
     std::string metric = "loss";
 };
+struct RunTraceArguments : Common {
+    std::vector<std::string> files;
+    std::string out = "trace.json";
+};
 struct RunRemoveArguments : Common {
     std::vector<std::string> runs;
     bool force = false;  ///< also what could still be resumed
@@ -364,6 +368,7 @@ struct PrerequisitesArguments : Common {
     Action action = Action::status;
     std::string dir = "prerequisites";
     std::vector<std::string> images;  ///< "NAME=IMAGE"
+    bool from_packages = false;       ///< the images that are not named are made of packages
     bool only_write = false;
 };
 
@@ -378,8 +383,8 @@ using Command = std::variant<
     SplitArguments, ConfigCheckArguments, ConfigReferenceArguments, HealthArguments, AgentArguments,
     ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
     RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments, RunPlotArguments,
-    RunRemoveArguments, CompletionArguments, ManualArguments, ModelShowArguments, ReportArguments,
-    AuditVerifyArguments, AuditShowArguments, KeysNewArguments, KeysShowArguments,
+    RunTraceArguments, RunRemoveArguments, CompletionArguments, ManualArguments, ModelShowArguments,
+    ReportArguments, AuditVerifyArguments, AuditShowArguments, KeysNewArguments, KeysShowArguments,
     KeysFingerprintArguments, AllowArguments, RevokeArguments, MembersArguments, ApprovalArguments,
     GrantArguments, InviteArguments, JoinArguments, KeysRotateArguments, PreflightArguments,
     TopArguments, UiArguments, PrerequisitesArguments>;

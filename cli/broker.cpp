@@ -86,6 +86,11 @@ void note_addresses(const std::string& certificates, const std::vector<std::stri
     (void)write_file_atomically(broker_addresses_path(certificates), text);
 }
 
+void name_log(const BrokerArguments& arguments) {
+    observe::log::set_identity("broker");
+    if (arguments.parent) observe::log::bound_standard_error();
+}
+
 }  // namespace
 
 int run(const BrokerArguments& arguments) {
@@ -97,7 +102,7 @@ int run(const BrokerArguments& arguments) {
     const auto config = load_config(arguments, flags);
     if (!config) return report_failure(arguments, config.error());
 
-    observe::log::set_identity("broker");
+    name_log(arguments);
     std::optional<DirectoryLock> directory;
     if (!arguments.state_dir.empty()) {
         auto locked = DirectoryLock::acquire(arguments.state_dir);

@@ -32,6 +32,7 @@ int run(const RunStopArguments& arguments);
 int run(const RunLogsArguments& arguments);
 int run(const RunCompareArguments& arguments);
 int run(const RunPlotArguments& arguments);
+int run(const RunTraceArguments& arguments);
 int run(const RunRemoveArguments& arguments);
 int run(const ModelShowArguments& arguments);
 int run(const ReportArguments& arguments);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
 #include <filesystem>
@@ -32,6 +33,26 @@ std::vector<std::string> parties_of(const config::Config& config) {
         names.push_back(config::member_name(rank));
     if (config::has_arbiter(config)) names.emplace_back(config::arbiter_name);
     return names;
+}
+
+/// Where each container answers Prometheus, which reaches it by the address of its Pod alone; 0:
+/// observe.metrics is not asked for.
+std::uint16_t metrics_port(const config::Config& config) {
+    const std::string& address = config.observe.metrics;
+    const std::size_t colon = address.rfind(':');
+    if (colon == std::string::npos) return 0;
+    std::uint16_t port = 0;
+    std::from_chars(address.data() + colon + 1, address.data() + address.size(), port);
+    return port;
+}
+
+using Variables = std::vector<std::pair<std::string, std::string>>;
+
+Variables metrics_variables(const config::Config& config) {
+    const std::uint16_t port = metrics_port(config);
+    if (port == 0) return {};
+    return {{"VFLBUS_OBSERVE_METRICS", "0.0.0.0:" + std::to_string(port)},
+            {"VFLBUS_OBSERVE_REMOTE", "true"}};
 }
 
 std::string list(const std::vector<std::string>& words) {
@@ -79,6 +100,17 @@ std::string labels(const std::string& party) {
     return "{app.kubernetes.io/name: vflbus, app.kubernetes.io/component: " + party + "}";
 }
 
+/// Labels, and by the annotations that Prometheus' usual configuration for Kubernetes reads where
+/// its metrics are.
+std::string template_metadata(const Deployment& deployment, const std::string& party) {
+    const std::uint16_t port = metrics_port(deployment.config);
+    return "{labels: " + labels(party) +
+           (port == 0 ? std::string()
+                      : ", annotations: {prometheus.io/scrape: \"true\", prometheus.io/port: \"" +
+                            std::to_string(port) + "\"}") +
+           "}";
+}
+
 std::string config_map(const Deployment& deployment, const std::string& party) {
     return "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: vflbus-" + party +
            "\n  labels: " + labels(party) + "\ndata:\n  vflbus.toml: |\n" +
@@ -96,20 +128,17 @@ std::vector<std::string> actor_words(const Deployment& deployment, const std::st
     return words;
 }
 
-std::string variables(const std::vector<std::pair<std::string, std::string>>& all, std::size_t by) {
+std::string variables(const Variables& all, std::size_t by) {
     std::string out = "env:\n";
     for (const auto& [name, value] : all)
         out += "- {name: " + name + ", value: " + in_quotes(value) + "}\n";
     return indented(out, by);
 }
 
-std::vector<std::pair<std::string, std::string>> party_variables(const std::string& party,
-                                                                 const std::string& broker,
-                                                                 bool keys) {
-    std::vector<std::pair<std::string, std::string>> all{
-        {"VFLBUS_CONFIG", std::string(config_dir) + "/vflbus.toml"},
-        {"VFLBUS_BROKER", broker},
-        {"VFLBUS_OUTPUT_RUNS_DIR", runs_inside}};
+Variables party_variables(const std::string& party, const std::string& broker, bool keys) {
+    Variables all{{"VFLBUS_CONFIG", std::string(config_dir) + "/vflbus.toml"},
+                  {"VFLBUS_BROKER", broker},
+                  {"VFLBUS_OUTPUT_RUNS_DIR", runs_inside}};
     if (keys) all.emplace_back("VFLBUS_CERTIFICATES", keys_dir);
     all.push_back(identity_variable(party));
     return all;
@@ -169,10 +198,13 @@ std::string party_pod(const Deployment& deployment, const std::string& party,
     // a node that is told to end finishes its step and says goodbye
     out += "terminationGracePeriodSeconds: 45\n";
     if (!restart.empty()) out += "restartPolicy: " + restart + "\n";
+    Variables told = party_variables(party, "tcp://vflbus-broker:7423", with_keys(deployment));
+    for (auto& variable : metrics_variables(deployment.config)) told.push_back(std::move(variable));
     out += "containers:\n- name: " + party + "\n  image: " + deployment.image +
            "\n  imagePullPolicy: IfNotPresent\n  args: " + list(actor_words(deployment, party)) +
-           "\n" +
-           variables(party_variables(party, "tcp://vflbus-broker:7423", with_keys(deployment)), 2);
+           "\n" + variables(told, 2);
+    if (const std::uint16_t port = metrics_port(deployment.config); port != 0)
+        out += "  ports: [{name: metrics, containerPort: " + std::to_string(port) + "}]\n";
     out += indented(probes(true), 2) + indented(resources(deployment), 2) +
            indented(container_security, 2);
     out +=
@@ -226,8 +258,13 @@ std::string kube_broker(const Deployment& deployment) {
            "\nspec:\n  replicas: 1\n"
            "  # one at a time: two brokers would be two buses\n"
            "  strategy: {type: Recreate}\n  selector: {matchLabels: " +
-           labels("broker") + "}\n  template:\n    metadata: {labels: " + labels("broker") +
-           "}\n    spec:\n";
+           labels("broker") +
+           "}\n  template:\n    metadata: " + template_metadata(deployment, "broker") +
+           "\n    spec:\n";
+    const std::uint16_t metrics = metrics_port(deployment.config);
+    const std::string port = std::to_string(metrics);
+    Variables told{{"VFLBUS_ROLE", "broker"}};
+    for (auto& variable : metrics_variables(deployment.config)) told.push_back(std::move(variable));
     std::string broker = pod_security;
     broker += "containers:\n- name: broker\n  image: " + deployment.image +
               "\n  imagePullPolicy: IfNotPresent\n" +
@@ -239,8 +276,8 @@ std::string kube_broker(const Deployment& deployment) {
                                  "below keeps others out\n"
                                  "  args: [broker, --bind, \"tcp://0.0.0.0:7423\", "
                                  "--insecure]\n")) +
-              "  env: [{name: VFLBUS_ROLE, value: broker}]\n"
-              "  ports: [{name: bus, containerPort: 7423}]\n" +
+              variables(told, 2) + "  ports: [{name: bus, containerPort: 7423}" +
+              (metrics == 0 ? "" : ", {name: metrics, containerPort: " + port + "}") + "]\n" +
               indented(probes(false), 2) +
               indented("readinessProbe: {tcpSocket: {port: bus}, periodSeconds: 5}\n", 2) +
               indented(resources(deployment), 2) + indented(container_security, 2) +
@@ -271,7 +308,8 @@ std::string kube_broker(const Deployment& deployment) {
         labels("broker") +
         "}\n  policyTypes: [Ingress]\n  ingress:\n"
         "  - from: [{podSelector: {matchLabels: {app.kubernetes.io/name: vflbus}}}]\n"
-        "    ports: [{port: 7423}]\n---\n";
+        "    ports: [{port: 7423}]\n" +
+        (metrics == 0 ? "" : "  - ports: [{port: " + port + "}]\n") + "---\n";
     return out;
 }
 
@@ -293,8 +331,8 @@ std::string kube_master(const Deployment& deployment) {
         "  # reasons that would come again: docs/operating.md, exit codes\n"
         "  podFailurePolicy:\n    rules:\n    - action: FailJob\n"
         "      onExitCodes: {operator: In, values: [2, 3, 6, 8, 9]}\n"
-        "  template:\n    metadata: {labels: " +
-        labels(party) + "}\n    spec:\n" +
+        "  template:\n    metadata: " +
+        template_metadata(deployment, party) + "\n    spec:\n" +
         indented(party_pod(deployment, party, "Never") +
                      "- {name: runs, persistentVolumeClaim: {claimName: "
                      "vflbus-master-runs}}\n",
@@ -308,8 +346,8 @@ std::string kube_member(const Deployment& deployment, const std::string& party) 
     return "apiVersion: apps/v1\nkind: StatefulSet\nmetadata:\n  name: vflbus-" + party +
            "\n  labels: " + labels(party) + "\nspec:\n  replicas: 1\n  serviceName: vflbus-" +
            party + "\n  selector: {matchLabels: " + labels(party) +
-           "}\n  template:\n    metadata: {labels: " + labels(party) + "}\n    spec:\n" +
-           indented(party_pod(deployment, party, ""), 6) +
+           "}\n  template:\n    metadata: " + template_metadata(deployment, party) +
+           "\n    spec:\n" + indented(party_pod(deployment, party, ""), 6) +
            "  volumeClaimTemplates:\n  - metadata: {name: runs}\n" + indented(kube_claim, 4) +
            "---\n";
 }

@@ -439,7 +439,8 @@ Duration Live::take_log(LiveRun& run, const std::string& party, const bus::Bytes
     while (begin < answer->text.size()) {
         const std::size_t end = std::min(answer->text.find('\n', begin), answer->text.size());
         run.log.push_back(
-            {party, answer->text.substr(begin, std::min(end - begin, line_bytes_max))});
+            {party, plain_line(std::string_view(answer->text).substr(begin, end - begin))
+                        .substr(0, line_bytes_max)});
         ++run.log_lines;
         begin = end + 1;
     }

@@ -10,6 +10,7 @@
 #include "actors/run/run_record.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "observe/log_files.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
 #include "run_directory.hpp"
@@ -166,11 +167,10 @@ std::vector<LocalLogLine> local_log(const LocalRun& run) {
     };
     std::vector<Timed> lines;
     for (const fs::path& party : entries_of(run.directory)) {
-        const auto text = read_file(party / "log");
-        if (!text) continue;
         std::string time;
-        for (std::string& line : split(*text, '\n')) {
-            if (line.empty()) continue;
+        for (const std::string& written : split(observe::whole_log(party / "log"), '\n')) {
+            if (written.empty()) continue;
+            std::string line = plain_line(written);
             if (const std::string_view own = time_of_line(line); !own.empty()) time = own;
             lines.push_back({time, {party.filename().string(), std::move(line)}});
         }

@@ -29,6 +29,11 @@ struct Part {
     Pairs mounts{};  ///< volume and path
 };
 
+/// As container/monitoring/build-images names it.
+std::string built_image(std::string_view part) {
+    return "localhost/vflbus-" + std::string(part);
+}
+
 std::string list_of(const std::vector<std::string>& words) {
     std::string out;
     for (const std::string& word : words) out += (out.empty() ? "" : ", ") + in_quotes(word);
@@ -57,8 +62,9 @@ std::vector<Part> parts_of(const std::string& password) {
     // the image of MLflow has no driver for PostgreSQL; one that has it asks nobody for it
     const std::string server =
         "python3 -c 'import psycopg2' 2>/dev/null || pip install --quiet psycopg2-binary; "
-        "exec mlflow server --host 127.0.0.1 --port 5000 "
-        "--backend-store-uri \"postgresql://mlflow:$POSTGRES_PASSWORD@127.0.0.1:5432/mlflow\" "
+        "exec mlflow server --host 127.0.0.1 --port 5000 --workers 1 "
+        "--backend-store-uri "
+        "\"postgresql+psycopg2://mlflow:$POSTGRES_PASSWORD@127.0.0.1:5432/mlflow\" "
         "--serve-artifacts --artifacts-destination /mlflow";
     return {
         {.name = "prometheus",
@@ -105,6 +111,24 @@ Result<StackImages> stack_images(const std::vector<std::string>& words) {
     return images;
 }
 
+StackImages from_packages(StackImages images) {
+    for (const StackPart& part : stack_parts)
+        images.try_emplace(std::string(part.name),
+                           part.name == "grafana" ? std::string(left_out) : built_image(part.name));
+    return images;
+}
+
+std::vector<std::string> parts_to_build(const StackImages& images) {
+    std::vector<std::string> parts;
+    for (const auto& [name, image] : images)
+        if (image == built_image(name)) parts.push_back(name);
+    return parts;
+}
+
+std::string_view build_images_script() {
+    return monitoring::build_images;
+}
+
 std::string stack_yaml(const std::filesystem::path& dir, const StackImages& images,
                        const std::string& password) {
     std::string out =
@@ -119,7 +143,11 @@ std::string stack_yaml(const std::filesystem::path& dir, const StackImages& imag
         "  hostNetwork: true\n"
         "  restartPolicy: Always\n"
         "  containers:\n";
-    const std::vector<Part> parts = parts_of(password);
+    std::vector<Part> parts = parts_of(password);
+    std::erase_if(parts, [&](const Part& part) {
+        const auto named = images.find(part.name);
+        return named != images.end() && named->second == left_out;
+    });
     for (const Part& part : parts) out += as_yaml(part, images);
     out += "  volumes:\n";
     const Pairs directories{{"prometheus-files", "prometheus"},

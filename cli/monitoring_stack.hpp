@@ -34,11 +34,21 @@ inline constexpr std::array<StackPart, 4> stack_parts{{
 
 inline constexpr const char* stack_pod = "vflbus-prerequisites";
 
-/// By name of a part; those that are not there have the image of stack_parts.
+/// By name of a part; those that are not there have the image of stack_parts. `left_out`: that part
+/// is not started.
+inline constexpr const char* left_out = "none";
 using StackImages = std::map<std::string, std::string, std::less<>>;
 
 /// Of "NAME=IMAGE". Errors: usage, naming the parts that there are.
 Result<StackImages> stack_images(const std::vector<std::string>& words);
+
+/// `images` with those of container/monitoring/build-images in place of what would be fetched, and
+/// without Grafana, of which Debian has no package, unless one is named.
+StackImages from_packages(StackImages images);
+/// Which of `images` are to be made by build-images.
+std::vector<std::string> parts_to_build(const StackImages& images);
+/// The script that makes them.
+std::string_view build_images_script();
 
 /// The pod for `podman kube play`. All of it listens at 127.0.0.1 alone; what the four store is in
 /// volumes of podman. `dir`: absolute, with the files of `stack_files`.

@@ -100,17 +100,60 @@ Failure not_played(const std::string& why) {
     return {Errc::io,
             "podman kube play: " + why +
                 "; an image that is here, or at a registry that is reached, is named by --image "
-                "NAME=IMAGE"};
+                "NAME=IMAGE; --from-packages makes them where no registry is reached"};
+}
+
+/// Makes the images that are not here yet, which takes some minutes.
+Result<> make_images(const PrerequisitesArguments& arguments, const fs::path& dir,
+                     const StackImages& images, const Podman& podman) {
+    const fs::path script = dir / "build-images";
+    if (auto written = write_file_atomically(script, std::string(build_images_script())); !written)
+        return written;
+    for (const std::string& part : parts_to_build(images)) {
+        const std::string image = images.at(part);
+        if (podman.has_image(image)) continue;
+        note(arguments, "makes " + image + " of packages; later starts use it again");
+        const auto made = run_command({"sh", script.string(), part}, play_at_most);
+        if (!made) return tl::unexpected(made.error());
+        if (made->exit_code != 0)
+            return fail(Errc::io, podman_reason(made->err) +
+                                      "; an image that is here is named by --image " + part +
+                                      "=IMAGE, and --image " + part + "=none leaves it out");
+    }
+    return {};
+}
+
+/// Podman, when all images are named, made, or to be fetched.
+Result<Podman> ready_podman(const PrerequisitesArguments& arguments, const fs::path& dir,
+                            const StackImages& images) {
+    auto podman = Podman::find();
+    if (!podman || !arguments.from_packages) return podman;
+    if (auto made = make_images(arguments, dir, images, *podman); !made)
+        return tl::unexpected(made.error());
+    return podman;
+}
+
+/// The addresses of what was started.
+std::string addresses_of(const StackImages& images) {
+    std::string out;
+    for (const auto& [part, line] : {std::pair{"prometheus", "Prometheus  http://127.0.0.1:9090\n"},
+                                     {"grafana", "Grafana     http://127.0.0.1:3000\n"},
+                                     {"mlflow", "MLflow      http://127.0.0.1:5000\n"}}) {
+        const auto named = images.find(part);
+        if (named == images.end() || named->second != left_out) out += line;
+    }
+    return out;
 }
 
 int start(const PrerequisitesArguments& arguments, const fs::path& dir) {
-    const auto images = stack_images(arguments.images);
+    auto images = stack_images(arguments.images);
     if (!images) return report_failure(arguments, images.error());
+    if (arguments.from_packages) *images = from_packages(std::move(*images));
     if (auto written = write_stack(dir, *images); !written)
         return report_failure(arguments, written.error());
     note(arguments, "wrote " + (dir / "stack.yml").string());
     if (arguments.only_write) return 0;
-    const auto podman = Podman::find();
+    const auto podman = ready_podman(arguments, dir, *images);
     if (!podman) return report_failure(arguments, podman.error());
     note(arguments, "podman starts them, and fetches the images that are not here");
     const auto played = run_command(
@@ -120,10 +163,7 @@ int start(const PrerequisitesArguments& arguments, const fs::path& dir) {
         (void)(*podman)({"kube", "down", (dir / "stack.yml").string()});  // half a pod helps nobody
         return report_failure(arguments, not_played(podman_reason(played->err)));
     }
-    print(
-        "Prometheus  http://127.0.0.1:9090\n"
-        "Grafana     http://127.0.0.1:3000\n"
-        "MLflow      http://127.0.0.1:5000\n");
+    print(addresses_of(*images));
     note(arguments, "`vflbus prerequisites status` says when they answer");
     return 0;
 }
@@ -145,19 +185,30 @@ int stop(const PrerequisitesArguments& arguments, const fs::path& dir) {
     return 0;
 }
 
-int status(const PrerequisitesArguments& arguments) {
+/// Whether the pod that was written into `dir` has this part; true where none was written.
+bool is_wanted(const fs::path& dir, const StackPart& part) {
+    const auto stack = read_file(dir / "stack.yml");
+    return !stack || stack->find("- name: " + std::string(part.name) + "\n") != std::string::npos;
+}
+
+int status(const PrerequisitesArguments& arguments, const fs::path& dir) {
     observe::Table table({{"NAME"}, {"ADDRESS"}, {"STATE"}});
     std::vector<std::string> objects;
     bool all = true;
     for (const StackPart& part : stack_parts) {
         const bool up = listens(part.port);
-        all = all && up;
+        const bool wanted = is_wanted(dir, part);
+        all = all && (up || !wanted);
         const std::string address = "127.0.0.1:" + std::to_string(part.port);
-        table.add({std::string(part.name), address, up ? "up" : "does not answer"});
+        table.add({std::string(part.name), address,
+                   up       ? "up"
+                   : wanted ? "does not answer"
+                            : "left out"});
         objects.push_back(JsonObject()
                               .add("name", std::string(part.name))
                               .add("address", address)
                               .add("up", up)
+                              .add("wanted", wanted)
                               .text());
     }
     print(arguments.json
@@ -171,8 +222,8 @@ int status(const PrerequisitesArguments& arguments) {
 
 int run(const PrerequisitesArguments& arguments) {
     using Action = PrerequisitesArguments::Action;
-    if (arguments.action == Action::status) return status(arguments);
     const fs::path dir = fs::absolute(arguments.dir).lexically_normal();
+    if (arguments.action == Action::status) return status(arguments, dir);
     return arguments.action == Action::start ? start(arguments, dir) : stop(arguments, dir);
 }
 

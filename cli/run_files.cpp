@@ -1,7 +1,7 @@
 #include "run_files.hpp"
 
 #include <algorithm>
-#include <fstream>
+#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -9,6 +9,7 @@
 #include "base/files.hpp"
 #include "base/text.hpp"
 #include "observe/log.hpp"
+#include "observe/log_files.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -28,23 +29,18 @@ std::size_t bytes_of(const bus::MetricEntry& entry) {
     return bytes;
 }
 
-/// Whole lines from a position of a file.
+/// Whole lines from a position of a log.
 bus::LogAnswer read_lines(const fs::path& file, std::uint64_t from) {
     bus::LogAnswer answer;
-    answer.from = from;
-    answer.next = from;
-    std::ifstream in(file, std::ios::binary);
-    in.seekg(static_cast<std::streamoff>(std::min<std::uint64_t>(from, INT64_MAX)));
-    if (!in) return answer;
-    std::string text(bus::log_text_bytes_max, '\0');
-    in.read(text.data(), static_cast<std::streamsize>(text.size()));
-    text.resize(static_cast<std::size_t>(in.gcount()));
+    observe::LogText read = observe::read_log(file, from, bus::log_text_bytes_max);
+    std::string text = std::move(read.text);
+    answer.from = answer.next = read.from;
     const bool full = text.size() == bus::log_text_bytes_max;
     const std::size_t end = text.rfind('\n');
-    if (end == std::string::npos && !full) return answer;
-    if (end != std::string::npos) text.resize(end + 1);
-    answer.whole = !full;
-    answer.next = from + text.size();
+    if (end == std::string::npos && !read.more) return answer;  // the line is still written
+    if (end != std::string::npos && (full || !read.more)) text.resize(end + 1);
+    answer.whole = !read.more;
+    answer.next = read.from + text.size();
     answer.text = std::move(text);
     return answer;
 }
@@ -187,7 +183,9 @@ Result<RunFiles::Known> RunFiles::read(const RunId& run) const {
     // of a run that ended before its last step both are told; 0: that it had more is all we know
     known.status.steps = report.status == "completed" ? report.steps : report.steps_planned;
     known.status.epoch = known.status.epochs = report.epochs;
-    if (!known.entries.empty()) known.status.loss = known.entries.back().loss;
+    // (a run that has shown no loss yet has none, and not 0)
+    known.status.loss = known.entries.empty() ? std::numeric_limits<double>::quiet_NaN()
+                                              : known.entries.back().loss;
     return known;
 }
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/json.hpp"
+
 namespace vflbus::cli {
 namespace {
 
@@ -16,6 +18,22 @@ std::string_view time_of_line(std::string_view line) {
         line[time_digits - 1] != 'Z')
         return {};
     return line.substr(0, time_digits);
+}
+
+std::string plain_line(std::string_view line) {
+    if (!line.starts_with("{\"time\": ")) return std::string(line);
+    const Json object = Json::parse(line);
+    const auto text_of = [&object](const char* key) {
+        const Json* const found = object.find(key);
+        return found != nullptr && found->is_string() ? found->get<std::string>() : std::string();
+    };
+    if (text_of("time").empty()) return std::string(line);
+    std::string out = text_of("time") + " " + text_of("level");
+    if (const std::string node = text_of("node"); !node.empty()) out += " node=" + node;
+    if (const std::string run = text_of("run"); !run.empty()) out += " run=" + run.substr(0, 8);
+    if (const Json* const step = object.find("step"); step != nullptr && step->is_number())
+        out += " step=" + step->dump();
+    return out + " " + text_of("text");
 }
 
 RunLogReader::RunLogReader(Asker& asker, const bus::RunRow& row) : asker_(asker), run_(row.run) {
@@ -71,11 +89,11 @@ void RunLogReader::ask_all() {
             std::string_view text = answer->text;
             while (!text.empty()) {
                 const std::size_t end = std::min(text.find('\n'), text.size());
-                const std::string_view line = text.substr(0, end);
+                const std::string line = plain_line(text.substr(0, end));
                 text.remove_prefix(std::min(end + 1, text.size()));
                 if (const std::string_view time = time_of_line(line); !time.empty())
                     source.last_time = time;
-                held_.push_back({source.last_time, {parties[i], std::string(line)}});
+                held_.push_back({source.last_time, {parties[i], line}});
             }
             const bool more = !answer->whole && answer->next > source.position;
             source.position = answer->next;

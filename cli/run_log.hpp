@@ -18,6 +18,8 @@ struct LogLine {
 
 /// The time that a log line begins with; empty when it begins with something else.
 std::string_view time_of_line(std::string_view line);
+/// A line as people read it: one that is an object of JSON (`--log-format json`) becomes text.
+std::string plain_line(std::string_view line);
 
 class RunLogReader {
   public:

@@ -28,8 +28,10 @@ std::vector<std::string> waits_for(RunFinder& finder, const RunView& view) {
         if (!takes_part || node.state == bus::NodeState::up) continue;
         const std::uint64_t now = wall_now_ms();
         const double silent = static_cast<double>(now - std::min(now, node.last_seen_ms)) / 1000;
-        missing.push_back(node.name + ", which is " + std::string(bus::name_of(node.state)) +
-                          " and was last heard " + human_seconds(silent) + " ago");
+        missing.push_back(node.name +
+                          (node.state == bus::NodeState::left ? ", which has " : ", which is ") +
+                          std::string(bus::name_of(node.state)) + " and was last heard " +
+                          human_seconds(silent) + " ago");
     }
     return missing;
 }

@@ -209,7 +209,7 @@ void UiDesk::publish_run(const RunId& id) {
     for (std::size_t i = text.losses.count(); i < run->losses.size(); ++i)
         text.losses.add(point_json(run->losses[i]));
     // where a broker comes back, parties tell in place of the files here, from the first line on
-    if (run->log_lines < text.log_lines) {
+    if (std::exchange(text.of_files, run->local) != run->local || run->log_lines < text.log_lines) {
         text.log.begin_afresh();
         text.log_lines = 0;
     }

@@ -51,6 +51,7 @@ class UiDesk {
         std::uint64_t losses_thinned = 0;
         GrowingList log{live_log_lines_max};
         std::uint64_t log_lines = 0;  ///< LiveRun::log_lines, so far as they are in `log`
+        bool of_files = false;        ///< ... and they are of files here, no party has told them
     };
 
     void work();

@@ -38,6 +38,7 @@ struct CommandLine {
     SubmitArguments submit;
     RunCompareArguments run_compare;
     RunPlotArguments run_plot;
+    RunTraceArguments run_trace;
     RunRemoveArguments run_remove;
     ModelShowArguments model_show;
     ReportArguments report;

@@ -42,6 +42,7 @@ void add_agent_start(CommandLine& line, CLI::App& above) {
     add_broker_address(on, agent.broker);
     on.add_option("-b,--bind", agent.bind, "a broker's own address")->type_name("ADDRESS");
     on.add_flag("--insecure", agent.insecure, "a broker: allow addresses beyond this machine");
+    add_metrics(on, agent);
     on.add_flag("--infer", agent.infer,
                 "a master predicts with --model instead of training; members serve both alike");
     on.add_option("--model", agent.model, "with --infer: runs/<run_id> of the training")
@@ -88,10 +89,9 @@ CLI::App& add_prerequisites_command(CommandLine& line, CLI::App& above,
         line.chosen = line.prerequisites;
         line.any = true;
     });
-    if (action != PrerequisitesArguments::Action::status)
-        on.add_option("--dir", line.prerequisites.dir,
-                      "where their configuration is; default: prerequisites")
-            ->type_name("DIR");
+    on.add_option("--dir", line.prerequisites.dir,
+                  "where their configuration is; default: prerequisites")
+        ->type_name("DIR");
     add_output(on, line.prerequisites);
     return on;
 }
@@ -114,13 +114,19 @@ void add_prerequisites(CommandLine& line) {
         "Examples:\n"
         "  vflbus prerequisites start\n"
         "  vflbus prerequisites start --image mlflow=localhost/mlflow:1\n"
+        "  vflbus prerequisites start --from-packages\n"
         "  vflbus prerequisites start --only-write --dir monitoring");
     start
         .add_option("--image", line.prerequisites.images,
                     "in place of one that podman would fetch; NAME is prometheus, grafana, "
-                    "postgres or mlflow; may be repeated")
+                    "postgres or mlflow; IMAGE none leaves it out; may be repeated")
         ->type_name("NAME=IMAGE")
         ->allow_extra_args(false);
+    start.add_flag(
+        "--from-packages", line.prerequisites.from_packages,
+        "where no registry is reached: images that are not named are made of Debian's "
+        "packages, which needs root and mmdebstrap, and of PyPI's; Grafana, which Debian "
+        "lacks, is left out");
     start.add_flag("--only-write", line.prerequisites.only_write,
                    "the files alone, for `podman kube play DIR/stack.yml`");
     add_prerequisites_command(line, above, Action::stop, "stop",

@@ -182,6 +182,19 @@ void add_run_of_several(CommandLine& line, CLI::App& above) {
     plot.add_option("--metric", line.run_plot.metric, "its name; default loss")->type_name("NAME");
     add_local_flag(plot, line.run_plot);
     add_question(plot, line.run_plot);
+    CLI::App& trace = line.command(
+        above, "trace", "Puts the traces of all parties into one, on one clock.",
+        "Each party has written its own with `actor --trace FILE`; offsets of clocks follow from\n"
+        "when the master asked and when the others worked.\n"
+        "Example:\n"
+        "  vflbus run trace master.json member-0.json member-1.json --out all.json",
+        line.run_trace);
+    trace.add_option("FILE", line.run_trace.files, "the trace of each party")
+        ->type_name("")
+        ->required();
+    trace.add_option("--out", line.run_trace.out, "what is written; default trace.json")
+        ->type_name("FILE");
+    add_output(trace, line.run_trace);
     CLI::App& remove =
         line.command(above, "remove", "Removes the files of runs that lie under output.runs_dir.",
                      "Examples:\n"

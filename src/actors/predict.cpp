@@ -23,13 +23,23 @@ namespace {
 using observe::log::Level;
 
 /// In the order of the master's file; rows of one id keep their aligned order.
-std::string csv_of(const Run& run, const MasterHalf& model, const Party& own,
+std::string csv_of(Run& run, const MasterHalf& model, const Party& own,
                    const models::Matrix& predictions) {
+    constexpr std::uint64_t told_every = 65'536;
     const data::Table& table = *own.table(TableKind::predict);
     PredictionsCsv csv(model.coding());
     csv.head(id_column(run.config(), run.options().name));
     const auto rows = own.rows(TableKind::predict);
-    for (const std::uint32_t i : file_order(rows)) csv.row(table.ids[rows[i]], {}, predictions, i);
+    const auto tell = [&](std::uint64_t done) {
+        run.report_job({run.options().name + ": writes the predictions", done, rows.size(),
+                        observe::JobState::Unit::count});
+    };
+    std::uint64_t written = 0;
+    for (const std::uint32_t i : file_order(rows)) {
+        if (written++ % told_every == 0) tell(written - 1);
+        csv.row(table.ids[rows[i]], {}, predictions, i);
+    }
+    tell(rows.size());
     return csv.text();
 }
 

@@ -97,7 +97,11 @@ class ClientHostImpl final : public ClientHost {
         both.on_end([this, others](const actors::Ending& ending, actors::Context& context) {
             const AppRun* const run = context.state<AppRun>();
             if (run == nullptr) return others.end(ending, context);
-            if (run->asked) processes_->post([this, key = run->key] { end(key); });
+            say_the_end(run->id, ending);
+            if (run->asked)
+                processes_->post([this, key = run->key] { end(key); });
+            else if (options_.run_over)
+                options_.run_over(run->id);
         });
         both.on_deferred(app_message_type, [this](actors::Message&& message,
                                                   actors::Context& context, actors::Replier reply) {
@@ -179,6 +183,14 @@ class ClientHostImpl final : public ClientHost {
             if (fresh) runs_.emplace(key, std::move(*fresh));
             accept(key, std::move(*job));
         });
+    }
+
+    /// Whoever looks here for why a run is over finds it, also when its server was killed and could
+    /// tell nobody: the broker has named it then.
+    void say_the_end(const RunId& run, const actors::Ending& ending) const {
+        if (ending.code == Errc::ok) return log(app::Level::debug, run, "the run has ended");
+        log(ending.code == Errc::cancelled ? app::Level::info : app::Level::warning, run,
+            "the run has ended: " + ending.sentence);
     }
 
     bool enter() {

@@ -83,14 +83,22 @@ class ServerHostImpl final : public ServerHost {
 
     void on_peer(actors::Driver&, const actors::PeerEvent& event) override {
         using What = actors::PeerEvent::What;
-        if (event.what == What::up && joined_.count(event.node) != 0) there(event.node, true);
-        if (event.what != What::down || event.reason == Errc::refused) return;
+        if (event.what == What::up && joined_.count(event.node) != 0) {
+            if (present_.count(event.node) == 0 && begun_)
+                log(app::Level::info, names_[event.node] + " is back");
+            there(event.node, true);
+        }
+        if (event.what == What::up || event.reason == Errc::refused) return;
         const std::string time = human_seconds(std::chrono::duration<double>(event.silent).count());
-        leave(event.node, Errc::peer_lost,
-              event.reason == Errc::stalled
-                  ? "is busy and has made no progress for " + time + " (bus.progress_stall_after)"
-              : event.silent > Duration(0) ? "was not heard of for " + time
-                                           : "has left");
+        const std::string how =
+            event.reason == Errc::stalled
+                ? "is busy and has made no progress for " + time + " (bus.progress_stall_after)"
+            : event.silent > Duration(0) ? "was not heard of for " + time
+            : event.reason == Errc::ok   ? "was ended by its operator"
+                                         : "has left";
+        if (present_.count(event.node) != 0)
+            log(app::Level::warning, names_[event.node] + " " + how);
+        if (event.what == What::down) leave(event.node, Errc::peer_lost, how);
     }
 
     void on_reply(actors::Driver& driver, actors::Message&& reply) override {

@@ -1,12 +1,15 @@
 #include "observe/log.hpp"
 
-#include <spdlog/sinks/basic_file_sink.h>
+#include <fcntl.h>
 #include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <exception>
 #include <map>
@@ -21,6 +24,7 @@
 #include "base/quotes.hpp"
 #include "base/text.hpp"
 #include "observe/console.hpp"
+#include "observe/log_files.hpp"
 #include "observe/utc.hpp"
 
 namespace vflbus::observe::log {
@@ -29,25 +33,51 @@ namespace {
 /// The lock is ours, not one of spdlog's own: ThreadSanitizer does not see those of a library that
 /// was built without it. A line gets its time while the lock is held: whoever has held the lock
 /// after some moment finds all lines of before that moment in the file.
-struct RunFile {
-    explicit RunFile(const std::string& path) : sink(path) { sink.set_pattern("%v"); }
-
-    /// `make` returns the line, with its time.
-    template <class Make>
-    void write(const Make& make) {
-        const std::lock_guard lock(mutex);
-        const std::string& line = make();
-        try {
-            sink.log(spdlog::details::log_msg({}, spdlog::level::info, line));
-            sink.flush();
-        } catch (const std::exception&) {
-            // a full disk costs log lines, not the run
-        }
+class RunFile {
+  public:
+    explicit RunFile(std::filesystem::path path) : path_(std::move(path)) {}
+    ~RunFile() {
+        if (fd_ >= 0) ::close(fd_);
     }
-    void wait_for_writers() { const std::lock_guard lock(mutex); }
+    RunFile(const RunFile&) = delete;
+    RunFile& operator=(const RunFile&) = delete;
 
-    std::mutex mutex;
-    spdlog::sinks::basic_file_sink_st sink;
+    /// Errors: io.
+    Result<> open() {
+        const std::lock_guard lock(mutex_);
+        return reopen();
+    }
+
+    /// `make` returns the line, with its time. A full disk costs log lines, not the run.
+    template <class Make>
+    void write(const Make& make, const OwnFile& bounds) {
+        const std::lock_guard lock(mutex_);
+        const std::string line = make() + "\n";
+        if (bytes_ > 0 && bytes_ + line.size() > bounds.bytes_max)
+            if (put_log_aside(path_, bounds.files_max)) (void)reopen();
+        if (fd_ < 0) return;
+        if (const ssize_t written = ::write(fd_, line.data(), line.size()); written > 0)
+            bytes_ += static_cast<std::uint64_t>(written);
+    }
+    void wait_for_writers() { const std::lock_guard lock(mutex_); }
+
+  private:
+    Result<> reopen() {
+        const int fd = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+        if (fd < 0)
+            return fail(Errc::io, "cannot open " + path_.string() + ": " +
+                                      std::generic_category().message(errno));
+        if (fd_ >= 0) ::close(fd_);
+        fd_ = fd;
+        struct stat seen{};
+        bytes_ = ::fstat(fd_, &seen) == 0 ? static_cast<std::uint64_t>(seen.st_size) : 0;
+        return {};
+    }
+
+    std::mutex mutex_;
+    std::filesystem::path path_;
+    int fd_ = -1;
+    std::uint64_t bytes_ = 0;  ///< in the file
 };
 using RunFilePointer = std::shared_ptr<RunFile>;
 
@@ -90,6 +120,7 @@ std::atomic<Format> line_format{Format::text};
 std::atomic<Level> file_level{Level::debug};
 std::atomic<Level> threshold{Level::info};  // the lowest level that any sink wants
 std::atomic<Console*> console_override{nullptr};
+std::atomic<bool> standard_error_is_a_log{false};
 
 /// What changes seldom; never destroyed, as threads may log to the end.
 struct State {
@@ -134,6 +165,12 @@ std::string node_of(const Where& where) {
     if (!thread_identity.empty()) return thread_identity;
     const std::shared_lock lock(state().mutex);
     return state().identity;
+}
+
+/// How long files may become, and how many of them are kept.
+OwnFile bounds() {
+    const std::shared_lock lock(state().mutex);
+    return {{}, state().own_place.bytes_max, state().own_place.files_max};
 }
 
 RunFilePointer file_of(const RunId& run, const std::string& party) {
@@ -230,8 +267,31 @@ std::string highlighted(Level level, const std::string& line) {
     return std::string(level == Level::warn ? "\x1b[33m" : "\x1b[31m") + line + "\x1b[0m";
 }
 
+/// Where `launch` has started this process, standard error is runs/<run_id>/<party>/log, which
+/// nobody else writes: when it has grown to the bound it is put aside. A file that the user has
+/// chosen (`launch 2> FILE`) is left as it is.
+void keep_standard_error_bounded() {
+    static std::mutex one_at_a_time;
+    const std::lock_guard lock(one_at_a_time);
+    const OwnFile most = bounds();
+    struct stat seen{};
+    if (::fstat(STDERR_FILENO, &seen) != 0 || !S_ISREG(seen.st_mode) ||
+        static_cast<std::uint64_t>(seen.st_size) < most.bytes_max)
+        return;
+    std::error_code ec;
+    const auto file = std::filesystem::read_symlink("/proc/self/fd/2", ec);
+    const std::string identity = node_of({});
+    if (ec || file.filename() != "log" || file.parent_path().filename() != identity) return;
+    if (!put_log_aside(file, most.files_max)) return;
+    const int fd = ::open(file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) return;
+    (void)::dup2(fd, STDERR_FILENO);
+    ::close(fd);
+}
+
 /// Puts a whole line on standard error.
 void show(Level level, std::string line) {
+    if (standard_error_is_a_log) keep_standard_error_bounded();
     Console* const chosen = console_override.load();
     Console& console = chosen != nullptr ? *chosen : Console::standard_error();
     if (line_format == Format::json) return console.line(line);
@@ -321,18 +381,20 @@ void set_console(Console* console) noexcept {
     console_override = console;
 }
 
+void bound_standard_error() noexcept {
+    standard_error_is_a_log = true;
+}
+
 Result<> attach_run(const RunId& run, std::string_view party, const std::filesystem::path& file) {
     std::error_code ec;
     if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), ec);
     if (ec)
         return fail(Errc::io, fmt::format("cannot create {} for the log of {}: {}",
                                           file.parent_path().string(), party, ec.message()));
-    RunFilePointer opened;
-    try {
-        opened = std::make_shared<RunFile>(file.string());
-    } catch (const spdlog::spdlog_ex& error) {
-        return fail(Errc::io, fmt::format("cannot write the log of {}: {}", party, error.what()));
-    }
+    auto opened = std::make_shared<RunFile>(file);
+    if (const auto good = opened->open(); !good)
+        return fail(Errc::io,
+                    fmt::format("cannot write the log of {}: {}", party, good.error().sentence));
     const std::unique_lock lock(state().mutex);
     state().files[{run, std::string(party)}] = std::move(opened);
     update_threshold();
@@ -370,8 +432,12 @@ void write(Level level, const Where& where, fmt::string_view format, fmt::format
             shown = line_format == Format::json ? json_of(level, where, node, text) : line;
             return line;
         };
+        const auto in_file = [&]() -> const std::string& {
+            make();
+            return shown;
+        };
         if (file)
-            file->write(make);
+            file->write(in_file, bounds());
         else
             make();
         if (to_console) trouble = write_to_own(shown);

@@ -42,8 +42,8 @@ Result<Level> parse_level(std::string_view name);
 /// debug.
 void set_level(Level level) noexcept;
 enum class Format : std::uint8_t { text, json };
-/// Of standard error and of the process's own file; files of runs stay text, which `vflbus run
-/// logs` merges.
+/// Of standard error, of the process's own file and of those of runs; `vflbus run logs` merges and
+/// shows both as text.
 void set_format(Format format) noexcept;
 /// For lines of single parts in place of set_level(), as "bus=debug, policy=warn". Errors:
 /// bad_config, naming the parts and levels that exist.
@@ -76,9 +76,10 @@ void set_console(Console* console) noexcept;
 /// From now on the lines of `run` that `party` writes also go to `file`
 /// (runs/<run_id>/<party>/log), which is appended to and whose directory is made. Lines are on
 /// disk's way after each call, not buffered in the process. Attaching again replaces the file.
-/// Errors: io with the path.
+/// A file beyond the bounds of set_own_file is put aside (log_files.hpp). Errors: io with the path.
 Result<> attach_run(const RunId& run, std::string_view party, const std::filesystem::path& file);
 void detach_run(const RunId& run, std::string_view party);
+void bound_standard_error() noexcept;  ///< it is such a file itself: a child of `launch`
 /// Returns when all lines whose times are before this call are in the party's file of the run.
 void settle_run(const RunId& run, std::string_view party);
 

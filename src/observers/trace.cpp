@@ -4,6 +4,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 
@@ -11,6 +12,7 @@
 #include "base/clock.hpp"
 #include "base/json.hpp"
 #include "observe/log.hpp"
+#include "observers/trace_clocks.hpp"
 #include "observers/wall_time.hpp"
 
 namespace vflbus::observers {
@@ -151,20 +153,98 @@ void TraceObserver::on_handled(const actors::HandledRequest& handled) {
                       handled.bytes_in, handled.bytes_out));
 }
 
+namespace {
+
+/// The next whole event of a part; a last one that was cut by a kill is none.
+bool next_event(std::ifstream& part, std::string& event) {
+    while (std::getline(part, event)) {
+        if (!event.starts_with('{') || !event.ends_with("},")) continue;
+        event.pop_back();
+        return true;
+    }
+    return false;
+}
+
+/// What a part tells of its clock: the requests that it has asked, by party, and its own work.
+struct Clock {
+    std::string party;
+    std::map<std::string, TraceSpans> asked;
+    TraceSpans worked;
+};
+
+Clock clock_of(const std::filesystem::path& file) {
+    Clock clock;
+    constexpr std::string_view asks_of = "asks ";
+    std::map<std::uint64_t, std::string> threads;
+    std::ifstream part(file, std::ios::binary);
+    std::string text;
+    while (next_event(part, text)) {
+        const Json event = Json::parse(text);
+        const Json* const name = event.find("name");
+        const Json* const thread = event.find("tid");
+        const Json* const arguments = event.find("args");
+        if (name == nullptr || thread == nullptr || !thread->is_number_unsigned()) continue;
+        if (event.find("ph") != nullptr && event["ph"] == "M") {
+            const Json* const named = arguments == nullptr ? nullptr : arguments->find("name");
+            if (named == nullptr || !named->is_string()) continue;
+            if (*name == "process_name") clock.party = named->get<std::string>();
+            if (*name == "thread_name")
+                threads[thread->get<std::uint64_t>()] = named->get<std::string>();
+            continue;
+        }
+        const Json* const begin = event.find("ts");
+        const Json* const lasted = event.find("dur");
+        if (begin == nullptr || lasted == nullptr || !begin->is_number() || !lasted->is_number() ||
+            !name->is_string())
+            continue;
+        const TraceSpan span{begin->get<double>(), begin->get<double>() + lasted->get<double>()};
+        const std::string& who = threads[thread->get<std::uint64_t>()];
+        if (who.starts_with(asks_of))
+            clock.asked[who.substr(asks_of.size())][name->get<std::string>()].push_back(span);
+        else if (who == "compute")
+            clock.worked[name->get<std::string>()].push_back(span);
+    }
+    return clock;
+}
+
+/// Adds to the time of an event.
+std::string moved(const std::string& event, double microseconds) {
+    constexpr std::string_view key = "\"ts\":";
+    const std::size_t at = event.find(key);
+    if (microseconds == 0 || at == std::string::npos) return event;
+    const std::size_t begin = at + key.size();
+    const std::size_t end = event.find_first_of(",}", begin);
+    const double time = std::strtod(event.c_str() + begin, nullptr);
+    return event.substr(0, begin) + fmt::format("{:.3f}", time + microseconds) + event.substr(end);
+}
+
+/// For each part what is added to its times, so that all are of the clock of the part that asks.
+std::vector<double> offsets_of(const std::vector<std::filesystem::path>& parts) {
+    std::vector<Clock> clocks;
+    for (const std::filesystem::path& part : parts) clocks.push_back(clock_of(part));
+    std::vector<double> offsets(parts.size(), 0);
+    for (std::size_t i = 0; i < parts.size(); ++i)
+        for (const Clock& master : clocks)
+            if (const auto asked = master.asked.find(clocks[i].party); asked != master.asked.end())
+                offsets[i] = clock_offset(asked->second, clocks[i].worked);
+    return offsets;
+}
+
+}  // namespace
+
 Result<> merge_traces(const std::vector<std::filesystem::path>& parts,
                       const std::filesystem::path& out) {
     std::error_code ec;
     if (out.has_parent_path()) std::filesystem::create_directories(out.parent_path(), ec);
+    const std::vector<double> offsets = offsets_of(parts);
     std::ofstream merged(out, std::ios::binary | std::ios::trunc);
     merged << "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
     const char* between = "\n";
-    for (const std::filesystem::path& part : parts) {
-        std::ifstream events(part, std::ios::binary);
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+        std::ifstream events(parts[i], std::ios::binary);
         std::string event;
-        while (std::getline(events, event)) {
-            if (!event.starts_with('{') || !event.ends_with("},")) continue;  // cut by a kill
-            event.pop_back();
-            merged << between << event;
+        while (next_event(events, event)) {
+            merged << between << moved(event, offsets[i]);
             between = ",\n";
         }
     }

@@ -3,7 +3,8 @@
 //
 // Each process writes a file of its own, one event per line, so that a process that is killed
 // leaves a file that can be read up to there. `merge_traces` puts the files of all parties into
-// one. Times are those of the wall clock of each machine: on one machine all parties share it.
+// one. Times are those of the wall clock of each machine, which `merge_traces` lays over one
+// another.
 
 #include <cstdint>
 #include <cstdio>
@@ -61,7 +62,8 @@ class TraceObserver final : public actors::RunObserver {
     TimePoint step_since_{};
 };
 
-/// One trace of the files that are there. Errors: io.
+/// One trace of the files that are there, on the clock of the master's, when it is among them
+/// (trace_clocks.hpp). Errors: io.
 Result<> merge_traces(const std::vector<std::filesystem::path>& parts,
                       const std::filesystem::path& out);
 

@@ -39,6 +39,7 @@ PARSED_ONLY = [
     (r"vflbus preflight\b", "needs the table and the broker that it looks at"),
     (r"--role master --set run.world_size=2", "a line of the guide, which tests/container/containers runs whole"),
     (r"vflbus (audit|approve|refuse|grant)\b", "needs a node with a log of its own, and what waits there"),
+    (r"vflbus run trace\b", "needs the traces of several machines"),
     (r"ipc:///run/", "needs a directory of root"),
     (r"VFLBUS_RANK=1 vflbus actor", "its configuration is in VFLBUS_CONFIG"),
 ]

@@ -14,6 +14,7 @@ import math
 import os
 import pathlib
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -271,9 +272,78 @@ def case_mlflow(play):
                            capture_output=True, text=True, cwd=play.work, timeout=200)
     check(again.returncode == 0, again.stderr[-500:])
     numbers = compare_mlflow(play, uri, report)
+    silent_numbers = numbers
+    killed_in_the_middle(play, server, port, uri, plain)
+    numbers = silent_numbers
     print(f"mlflow, silent server: {seconds:.2f} s of training ({plain:.2f} without), said what is "
           f"missing; after --resume {numbers} numbers are equal")
+
+
+def killed_in_the_middle(play, server, port, uri, plain):
+    """SIGKILL while a training logs there; started again before its end, it lacks nothing."""
+    runs = play.work / "runs" / "killed"
+    training = subprocess.Popen(
+        [play.vflbus, "launch", "--local", "2", "--json", *sets(
+            model__solver="sgd", model__epochs=2000, data__test_fraction=0.2,
+            model__report_test_metrics_iteration=500, run__experiment_label="credit",
+            output__runs_dir=runs, observe__mlflow__wait=120, observe__mlflow__uri=uri)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=play.work)
+    until(lambda: any(json.loads(p.read_text())["run_id"] and json.loads(p.read_text())["last_steps"]
+                      for p in runs.glob("*/master/mlflow.json")), 60, "the first values")
     server.stop()
+    again = play.mlflow(port)
+    out, said = training.communicate(timeout=300)
+    check(training.returncode == 0, said[-800:])
+    check("did not arrive" not in said, "everything has arrived: " + said[-400:])
+    report = json.loads(out)
+    seen = play.python(READ_MLFLOW, uri, "credit", report["run_id"])
+    every = 1 + report["steps_planned"] // 2000
+    steps = sorted({step for step, _ in seen["history"]["loss"]})
+    check(steps == [s for s in range(1, report["steps"] + 1)
+                    if s % every == 0 or s == report["steps"]],
+          f"of the losses {len(steps)} are there")
+    check(seen["status"] == "FINISHED", f"the run is {seen['status']}")
+    print(f"mlflow, killed in the middle and started again: {len(steps)} losses, none is missing")
+    again.stop()
+
+
+def case_report(play):
+    """The report of a run with 1,000,000 evaluated rows."""
+    tables = play.work / "million"
+    subprocess.run([play.vflbus, "data", "synth", "--task", "logistic", "--out", tables,
+                    "--rows", "1300000", "--members", "1", "--quiet"], check=True)
+    runs = play.work / "runs" / "million"
+    config = tables / "million.toml"
+    parties = {"master": "bank.csv", "member-0": "telecom.csv"}
+    config.write_text("".join(
+        f'[party.{name}]\nid = "customer_id"\ndata = "{tables / file}"\n'
+        + ('label = "default"\n' if name == "master" else "") for name, file in parties.items()))
+    done = subprocess.run([play.vflbus, "launch", "--local", "1", "--config", config, "--json", *sets(
+        run__world_size=1, model__task="logistic", output__runs_dir=runs)], capture_output=True,
+        text=True, cwd=play.work, timeout=600)
+    check(done.returncode == 0, done.stderr[-800:])
+    report = json.loads(done.stdout)
+    page = play.work / "million.html"
+    took = []
+    worked = resource.getrusage(resource.RUSAGE_CHILDREN)
+    for _ in range(5):
+        begun = time.monotonic()
+        subprocess.run([play.vflbus, "report", report["run_id"], "--out", page, "--set",
+                        f"output.runs_dir={runs}", "--quiet"], check=True, cwd=play.work,
+                       stdout=subprocess.DEVNULL)
+        took.append(time.monotonic() - begun)
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = (ended.ru_utime + ended.ru_stime - worked.ru_utime - worked.ru_stime) / len(took)
+    told = json.loads(subprocess.run(
+        [play.vflbus, "report", report["run_id"], "--json", "--set", f"output.runs_dir={runs}"],
+        check=True, cwd=play.work, capture_output=True, text=True).stdout)
+    check(told["evaluated_rows"] >= 1_000_000, f"{told['evaluated_rows']} rows are evaluated")
+    size = page.stat().st_size
+    check(size < 1e6, f"the page has {size} bytes")
+    seconds = sorted(took)[len(took) // 2]
+    print(f"report: {told['evaluated_rows']} rows, {seconds:.2f} s (bar 2; {cpu:.2f} s "
+          f"of the processor), {size} bytes (bar 1,000,000)")
+    check(seconds < 2, f"the report took {seconds:.2f} s")
 
 
 def case_tensorboard(play):
@@ -372,7 +442,7 @@ def case_ui(play):
 
 
 CASES = {"ui": case_ui, "prometheus": case_prometheus, "tensorboard": case_tensorboard, "trace": case_trace,
-         "mlflow": case_mlflow}
+         "report": case_report, "mlflow": case_mlflow}
 
 
 def main():

@@ -270,7 +270,18 @@ TEST_CASE("launch of apps does not start a server app again: its run fails by na
     CHECK(finished.exit_code == 5);
     CHECK(finished.err.find("server-0 was ended by signal 9 (Killed)") != std::string::npos);
     CHECK(finished.err.find("started again") == std::string::npos);
-    CHECK(Json::parse(finished.out)["runs"][0]["status"] == "failed");
+    const Json run = Json::parse(finished.out)["runs"][0];
+    CHECK(run["status"] == "failed");
+    // and every node says the same, in its log and in that of the run
+    for (const char* node : {"node-0", "node-1"}) {
+        const fs::path runs = dir.path() / "runs";
+        std::string lines;
+        for (const auto& entry : fs::recursive_directory_iterator(runs))
+            if (entry.path().filename() == "log" && entry.path().parent_path().filename() == node)
+                lines += slurp(entry.path());
+        INFO(lines);
+        CHECK(lines.find("the run has ended: server-0, which drove run ") != std::string::npos);
+    }
     CHECK(left_behind(dir) == "");
 }
 

@@ -179,7 +179,7 @@ std::vector<Planted> of_processes() {
                    },
                    {"member-1"}});
     all.push_back({"a member is told to end",
-                   {"member-1 is gone, at step ", "start it again"},
+                   {"member-1 was ended by its operator, at step ", " ago, ", "start it again"},
                    true,
                    {},
                    {},

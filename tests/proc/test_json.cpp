@@ -109,6 +109,12 @@ TEST_CASE("what commands print for programs is what the page says", "[json]") {
     check_keys(asked({"run", "show", run_id}), "vflbus-run", as_run(of_runs));
     check_keys(asked({"run", "plot", run_id}), "vflbus-curves");
     check_keys(asked({"run", "compare", run_id, run_id}), "vflbus-comparison");
+    spit(dir / "one.json",
+         "[\n{\"name\":\"a\",\"ph\":\"X\",\"ts\":1.0,\"dur\":1.0,\"pid\":1,\"tid\":1},\n");
+    check_keys(run(dir, {"run", "trace", "one.json", "--out", "all.json", "--json"}).out,
+               "vflbus-trace");
+    CHECK(Json::parse(slurp(dir / "all.json"))["traceEvents"].size() == 1);
+    CHECK(run(dir, {"run", "trace", "one.json", "--out", "one.json"}).exit_code == 2);
     const std::string log = run(dir, {"run", "logs", run_id, "--local", "--json", "--set",
                                       "output.runs_dir=" + (dir / "runs")})
                                 .out;

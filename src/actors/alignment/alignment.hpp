@@ -103,10 +103,16 @@ class Alignment {
     /// The selections, the master's first.
     Result<std::vector<data::Selection>> intersect(TableKind kind);
     void report(TableKind kind);
+    // how far it is, for who waits (not where ids are intersected privately, which says so itself)
+    void begin_job(std::size_t tables);
+    void note_aligned();
+    void tell_job() const;
 
     Run* run_;
     Party* own_;
     std::array<TableIds, table_kinds> tables_;
+    std::uint64_t job_done_ = 0;
+    std::uint64_t job_total_ = 0;
 };
 
 // -- the member's half --------------------------------------------------------------

@@ -60,7 +60,11 @@ Task<> Alignment::gather_hashes(std::vector<TableKind> kinds) {
         request.table = kind;
         asked.push_back(run_->parties().ask_all(message::align, encode(request)));
     }
-    for (const TableKind kind : kinds) of(kind).own = co_await own_->align(kind);
+    begin_job(kinds.size());
+    for (const TableKind kind : kinds) {
+        of(kind).own = co_await own_->align(kind);
+        note_aligned();
+    }
     for (std::size_t k = 0; k < kinds.size(); ++k) {
         TableIds& table = of(kinds[k]);
         const std::vector<Bytes> replies = co_await asked[k];
@@ -71,8 +75,28 @@ Task<> Alignment::gather_hashes(std::vector<TableKind> kinds) {
             co_await run_->said_by(i, check_claims(reply));
             table.ids.push_back(reply.ids.size());
             table.of_members.push_back(std::move(reply));
+            note_aligned();
         }
     }
+}
+
+/// For each table every party gives its ids, and chooses the rows that are common; between the two
+/// the master intersects.
+void Alignment::begin_job(std::size_t tables) {
+    job_done_ = 0;
+    job_total_ = tables * (2 * run_->parties().members() + 3);
+    tell_job();
+}
+
+void Alignment::note_aligned() {
+    ++job_done_;
+    tell_job();
+}
+
+void Alignment::tell_job() const {
+    if (job_total_ == 0) return;
+    run_->report_job({run_->options().name + ": aligns the tables, steps done", job_done_,
+                      job_total_, observe::JobState::Unit::count});
 }
 
 /// Counts say how many rows of its table a member has for each id.
@@ -191,6 +215,7 @@ Task<> Alignment::select(std::vector<TableKind> kinds) {
     for (const TableKind kind : kinds) {
         TableIds& table = of(kind);
         std::vector<data::Selection> selections = co_await intersect(kind);
+        note_aligned();
         report(kind);
         std::vector<Bytes> bodies;
         for (std::size_t i = 0; i < table.of_members.size(); ++i) {
@@ -204,6 +229,7 @@ Task<> Alignment::select(std::vector<TableKind> kinds) {
         }
         asked.push_back(run_->parties().ask_each(message::select, std::move(bodies)));
         co_await own_->select(kind, selections[0], table.rows);
+        note_aligned();
     }
     for (std::size_t k = 0; k < kinds.size(); ++k) {
         const std::vector<Bytes> replies = co_await asked[k];
@@ -216,8 +242,11 @@ Task<> Alignment::select(std::vector<TableKind> kinds) {
                                                          std::to_string(rows(kinds[k])));
             co_await run_->said_by(i, same);
             of(kinds[k]).selected.push_back(reply);
+            note_aligned();
         }
     }
+    job_done_ = job_total_;  // a table that nobody has was not selected
+    tell_job();
 }
 
 // -- the member ---------------------------------------------------------------------

@@ -376,15 +376,15 @@ class ProcessNode final : public Node, private NodeLock {
         core_.cancel_handlers();
         resign();
         try {
-            say_goodbye();
+            say_goodbye(failure.code);
         } catch (...) {  // silence tells them as well, only later
         }
         return tl::unexpected(std::move(failure));
     }
 
-    void say_goodbye() {
+    void say_goodbye(Errc code = Errc::ok) {
         if (!loop_->core().up()) return;
-        loop_->core().bye("done");
+        loop_->core().bye("done", code);
         loop_->close();
     }
 

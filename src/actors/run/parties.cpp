@@ -27,6 +27,23 @@ std::vector<Bytes> Replies::await_resume() {
     return bodies;
 }
 
+std::string Parties::Peer::gone_words() const {
+    switch (gone_by) {
+        case Errc::ok:
+            return name + " was ended by its operator";
+        case Errc::peer_lost:
+        case Errc::unreachable:
+        case Errc::superseded:
+        case Errc::refused:
+        case Errc::stalled:
+        case Errc::timed_out:
+            return name + " is gone";
+        default:
+            return name + " has ended with an error of its own (" +
+                   std::string(vflbus::name_of(gone_by)) + "), which its log tells,";
+    }
+}
+
 Parties::Parties(const std::vector<bus::Participant>& participants, WaitingPlace& place)
     : place_(&place) {
     for (const auto& participant : participants) {

@@ -96,12 +96,16 @@ class Parties {
         bool up = false;
         bool down = false;  ///< PEER_DOWN, and not back since
         TimePoint down_since{};
-        Duration silent{};              ///< when it was found to be gone
-        std::uint64_t incarnation = 0;  ///< 0: not known
+        Duration silent{};               ///< when it was found to be gone
+        Errc gone_by = Errc::peer_lost;  ///< ok: it has said goodbye, as its operator ended it
+        std::uint64_t incarnation = 0;   ///< 0: not known
         std::string version;
         std::vector<Request> pending;
         std::uint64_t bytes_to = 0;
         std::uint64_t bytes_from = 0;
+
+        /// "member-1 is gone", or what is known of why.
+        [[nodiscard]] std::string gone_words() const;
     };
     /// A request whose reply has come.
     struct Answered {

@@ -30,13 +30,14 @@ void Run::gone(std::size_t party, const PeerEvent& event) {
     peer.held = false;
     peer.down_since = driver_->now();
     peer.silent = event.silent;
+    peer.gone_by = event.reason;
     if (!started_) {
-        if (peer.joined) log(Level::warn, peer.name + " is gone again before the start");
+        if (peer.joined) log(Level::warn, peer.gone_words() + " again, before the start");
         peer.joined = false;
         return;
     }
     if (phase_ == Phase::releasing) {
-        log(Level::warn, peer.name + " is gone before it confirmed the end of the run");
+        log(Level::warn, peer.gone_words() + " before it confirmed the end of the run");
         parties_.drop_requests(party);
         if (!parties_.waiting()) close(Errc::ok, "completed");
         return;
@@ -45,11 +46,11 @@ void Run::gone(std::size_t party, const PeerEvent& event) {
     const std::string how =
         event.silent > Duration::zero() ? ", silent for " + text_of(event.silent) : "";
     if (!recoverable())
-        return fail({code, peer.name + " is gone" + where() + how, peer.name,
+        return fail({code, peer.gone_words() + where() + how, peer.name,
                      std::string(name_of(phase_)), step_under_way(),
                      "start it again, then the run"});
     if (stopped_without(peer.name)) return;
-    log(Level::warn, peer.name + " is gone" + where() + how + "; waits " +
+    log(Level::warn, peer.gone_words() + where() + how + "; waits " +
                          text_of(from_seconds(options_.config.bus.rejoin_grace)) + " for it");
     if (phase_ != Phase::comparing) arm();
 }

@@ -99,10 +99,14 @@ bool Run::fail_for_gone() {
     for (const Parties::Peer& peer : parties_.all()) {
         const Duration gone = driver_->now() - peer.down_since;
         if (!peer.down || gone < grace) continue;
-        fail(then_again(Errc::peer_lost, peer.name,
-                        peer.name + " is gone" + where() + ", silent for " +
-                            text_of(peer.silent + gone) + " and not back within " + text_of(grace),
-                        "start it again"));
+        // who says goodbye has not been silent
+        const std::string since = peer.gone_by == Errc::ok
+                                      ? ", " + text_of(gone) + " ago,"
+                                      : ", silent for " + text_of(peer.silent + gone);
+        fail(then_again(
+            Errc::peer_lost, peer.name,
+            peer.gone_words() + where() + since + " and not back within " + text_of(grace),
+            "start it again"));
         return true;
     }
     return false;
@@ -116,12 +120,15 @@ bool Run::fail_for_late() {
         const Parties::Peer* late = parties_.first_late(aside);
         if (late == nullptr) continue;
         const std::size_t others = parties_.not_answered().size() - 1;
+        // (a broker that is gone is found out later than this where bus.recv_timeout is short)
+        const bool nobody = others > 0 && others + 1 == parties_.size();
         fail({Errc::timed_out,
               late->name + (others > 0 ? " (and " + std::to_string(others) + " more)" : "") +
                   " did not answer " + message::name_of(Parties::oldest(*late, aside)->type) +
                   " within " + text_of(waited) + where(),
               late->name, std::string(name_of(phase_)), step_under_way(),
-              "see to it, or raise bus.recv_timeout"});
+              nobody ? "nobody answers: see whether the broker is there, or raise bus.recv_timeout"
+                     : "see to it, or raise bus.recv_timeout"});
         return true;
     }
     return false;

@@ -342,8 +342,10 @@ void LinkCore::die(Failure failure) {
     events_.push_back(LinkFatal{std::move(failure)});
 }
 
-void LinkCore::bye(std::string_view sentence) {
-    if (state_ == State::up) send_control(Kind::bye, Header{}, encode_sentence(sentence));
+void LinkCore::bye(std::string_view sentence, Errc code) {
+    Header header;
+    header.aux = static_cast<std::uint64_t>(code);
+    if (state_ == State::up) send_control(Kind::bye, header, encode_sentence(sentence));
     state_ = State::dead;
 }
 

@@ -245,8 +245,8 @@ class LinkCore {
         VFLBUS_ASSERT(had_begun, "work that ends has begun, and ends once");
     }
 
-    /// Leaves the bus in order.
-    void bye(std::string_view sentence);
+    /// Leaves the bus: in order, or with the code of what has failed here. Peers hear the code.
+    void bye(std::string_view sentence, Errc code = Errc::ok);
 
     // -- properties ------------------------------------------------------------
     [[nodiscard]] bool up() const noexcept { return state_ == State::up; }

@@ -144,6 +144,28 @@ TEST_CASE("a member that is gone") {
                    {"member-1 is gone", "silent for 30", "within 20", "--resume"});
 }
 
+TEST_CASE("a member that has said why it leaves is not told as silent") {
+    Play play{World{}};
+    auto& harness = play.set();
+    const auto leaves = [&](Errc reason) {
+        harness.on_request = from(1, message::step, 0, [&harness, reason] {
+            harness.peer(1, PeerEvent::What::down, {}, 0, reason);
+            return false;
+        });
+    };
+    SECTION("its operator has ended it") {
+        leaves(Errc::ok);
+        expect_failure(
+            play, Errc::peer_lost,
+            {"member-1 was ended by its operator, at step 1 of ", " ago, and not back within 20"});
+    }
+    SECTION("it has failed itself") {
+        leaves(Errc::io);
+        expect_failure(play, Errc::peer_lost,
+                       {"member-1 has ended with an error of its own (io)", "not back within 20"});
+    }
+}
+
 TEST_CASE(
     "a member that lives and does not get on is named, with what it was asked and since when") {
     Play play{World{}};

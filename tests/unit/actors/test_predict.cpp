@@ -1,6 +1,7 @@
 // Model files, and predictions that repeat what training reported.
 
 #include <charconv>
+#include <map>
 #include <sstream>
 
 #include "catch.hpp"
@@ -127,6 +128,29 @@ TEST_CASE("predictions without labels have no metrics") {
     REQUIRE(play.play().code == Errc::ok);
     CHECK(play.master->report().test.empty());
     CHECK(cells(play.env.files.at("out.csv")).size() == 6);
+}
+
+TEST_CASE("who waits for an alignment or for predictions is told how far they are") {
+    Play trained{World{}};
+    trained.config.data.alignment = config::Alignment::hashed;
+    for (auto& member : trained.member_config) member.data.alignment = config::Alignment::hashed;
+    REQUIRE(trained.play().code == Errc::ok);
+    Play play{World{}};
+    play.config.data.alignment = config::Alignment::hashed;
+    for (auto& member : play.member_config) member.data.alignment = config::Alignment::hashed;
+    predict(play, trained, {1, 2, 5, 6, 8}, false);
+    REQUIRE(play.play().code == Errc::ok);
+    std::map<std::string, std::vector<observe::JobState>> jobs;
+    for (const observe::JobState& job : play.jobs) jobs[job.what].push_back(job);
+    CHECK(jobs.size() == 2);
+    for (const auto& [what, states] : jobs) {
+        CAPTURE(what);
+        REQUIRE(states.size() > 1);
+        CHECK(states.front().done == 0);
+        for (std::size_t i = 1; i < states.size(); ++i) CHECK(states[i].done >= states[i - 1].done);
+        CHECK(states.back().done == states.back().total);
+    }
+    CHECK(jobs.count("master: writes the predictions") == 1);
 }
 
 TEST_CASE("a prediction counts what it met in the rows") {

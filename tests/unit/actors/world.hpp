@@ -304,6 +304,9 @@ struct Play {
     struct Watcher final : RunObserver {
         explicit Watcher(Play& of) : play(&of) {}
         void on_phase(Phase phase, TimePoint) override { play->phases.push_back(phase); }
+        void on_job(const observe::JobState& state, TimePoint) override {
+            play->jobs.push_back(state);
+        }
         void on_step(const observe::ProgressState& state, TimePoint) override {
             play->progress.push_back(state);
         }
@@ -330,6 +333,7 @@ struct Play {
     std::vector<std::string> log;
     std::vector<std::string> member_log;  ///< of all members
     std::vector<observe::ProgressState> progress;
+    std::vector<observe::JobState> jobs;
     std::vector<Phase> phases;
     std::vector<std::pair<std::string, Errc>> ends;
     std::unique_ptr<Run> master;

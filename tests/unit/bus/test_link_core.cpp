@@ -296,7 +296,16 @@ TEST_CASE_METHOD(LinkFixture, "a JOIN with an extension that the owner does not 
 TEST_CASE_METHOD(LinkFixture, "an orderly end is said") {
     come_up();
     link.bye("done");
-    CHECK(decode_sentence(expect(Kind::bye).body) == "done");
+    const auto bye = expect(Kind::bye);
+    CHECK(decode_sentence(bye.body) == "done");
+    CHECK(bye.header.aux == 0);
+    CHECK(dead());
+}
+
+TEST_CASE_METHOD(LinkFixture, "who fails himself says goodbye with its code") {
+    come_up();
+    link.bye("done", Errc::io);
+    CHECK(expect(Kind::bye).header.aux == static_cast<std::uint64_t>(Errc::io));
     CHECK(dead());
 }
 

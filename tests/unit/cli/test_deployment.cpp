@@ -60,3 +60,22 @@ TEST_CASE("with keys an export hands each party its own, and the broker its list
     CHECK_FALSE(contains(member, "master.key"));
     CHECK(contains(units.at("vflbus-broker.service"), "VFLBUS_CERTIFICATES=/etc/vflbus/keys\n"));
 }
+
+TEST_CASE("where metrics are asked for, an export opens their port and says where it is", "[cli]") {
+    Example example;
+    CHECK_FALSE(has(cli::kube_yaml(example.deployment()), "VFLBUS_OBSERVE"));
+    example.config.observe.metrics = "127.0.0.1:9464";
+    const std::string yaml = cli::kube_yaml(example.deployment());
+    std::size_t told = 0;
+    for (std::size_t at = 0;
+         (at = yaml.find("{name: VFLBUS_OBSERVE_METRICS, value: \"0.0.0.0:9464\"}", at)) !=
+         std::string::npos;
+         ++at)
+        ++told;
+    CHECK(told == 3);  // broker, master, member
+    CHECK(has(yaml, "{name: VFLBUS_OBSERVE_REMOTE, value: \"true\"}"));
+    CHECK(has(yaml,
+              "ports: [{name: bus, containerPort: 7423}, {name: metrics, containerPort: 9464}]"));
+    CHECK(has(yaml, "  - ports: [{port: 9464}]\n"));
+    CHECK(has(yaml, "prometheus.io/port: \"9464\""));
+}

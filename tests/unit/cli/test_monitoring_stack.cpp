@@ -54,6 +54,27 @@ TEST_CASE("images of the stack are named by the user") {
     }
 }
 
+TEST_CASE(
+    "where no registry is reached, images are made of packages, and what has none is left out") {
+    const auto named = cli::stack_images({"mlflow=localhost/mlflow:1"});
+    REQUIRE(named);
+    const auto images = cli::from_packages(*named);
+    CHECK(cli::parts_to_build(images) == std::vector<std::string>{"postgres", "prometheus"});
+    const std::string yaml = cli::stack_yaml("/srv", images, "x");
+    CHECK(times(yaml, "image: \"localhost/vflbus-prometheus\"") == 1);
+    CHECK(times(yaml, "image: \"localhost/vflbus-postgres\"") == 1);
+    CHECK(times(yaml, "image: \"localhost/mlflow:1\"") == 1);
+    CHECK(times(yaml, "- name: grafana\n") == 0);
+    // Grafana is there when an image of it is named
+    CHECK(
+        times(cli::stack_yaml("/srv", cli::from_packages({{"grafana", "localhost/grafana"}}), "x"),
+              "image: \"localhost/grafana\"") == 1);
+    // and the script makes what it is asked for
+    for (const char* part : {"prometheus", "postgres", "mlflow"})
+        CHECK(cli::build_images_script().find("\n    " + std::string(part) + ")\n") !=
+              std::string::npos);
+}
+
 TEST_CASE("what Prometheus and Grafana read is that of container/monitoring") {
     std::map<std::string, std::string> files;
     for (const auto& [path, text] : cli::stack_files()) files[path.string()] = text;

@@ -11,6 +11,7 @@
 #include "base/text.hpp"
 #include "catch.hpp"
 #include "observe/log.hpp"
+#include "observe/log_files.hpp"
 #include "recorder.hpp"
 
 using namespace vflbus;
@@ -328,4 +329,61 @@ TEST_CASE("a file of the process that cannot be written is said once, and costs 
     CHECK(f.lines() == Lines{"info node=member-0 three"});
     CHECK(read_file(fs::path(f.directory.string() + "-other") / "member-0.log").has_value());
     fs::remove_all(f.directory.string() + "-other");
+}
+
+TEST_CASE("the log of a run is of bounded size and number, and positions in it stay right") {
+    Fixture f;
+    log::set_own_file({{}, 1000, 3});
+    const fs::path file = f.directory / "log";
+    REQUIRE(log::attach_run(f.run, "member-0", file));
+    std::string heard;
+    std::uint64_t position = 0;
+    const auto follow = [&] {
+        for (;;) {
+            const LogText read = read_log(file, position, 300);
+            CHECK(read.from == position);
+            heard += read.text;
+            if (read.from + read.text.size() == position) return;
+            position = read.from + read.text.size();
+        }
+    };
+    for (int i = 0; i < 100; ++i) {
+        log::info({f.run}, "line {} of a hundred, which are too many for it", i);
+        if (i % 5 == 0) follow();
+    }
+    follow();
+    const Lines lines = Fixture::without_stamps(heard);
+    REQUIRE(lines.size() == 100);
+    for (std::size_t i = 0; i < lines.size(); ++i)
+        CHECK(lines[i].find("line " + std::to_string(i) + " of a hundred") != std::string::npos);
+    std::size_t files = 0;
+    for (const auto& entry : fs::directory_iterator(f.directory)) {
+        ++files;
+        CHECK(fs::file_size(entry.path()) <= 1000);
+    }
+    CHECK(files == 3);
+    const std::string left = whole_log(file);
+    CHECK(heard.ends_with(left));
+    // who comes later than the oldest lines were removed begins with what is there
+    const LogText late = read_log(file, 0, 1 << 20);
+    CHECK(late.from == heard.size() - left.size());
+    CHECK(left.starts_with(late.text));
+    CHECK(late.more);
+    // and another process goes on where this one has ended
+    log::detach_run(f.run, "member-0");
+    REQUIRE(log::attach_run(f.run, "member-0", file));
+    log::info({f.run}, "again");
+    CHECK(read_log(file, position, 300).text.ends_with("again\n"));
+}
+
+TEST_CASE("the log of a run is written as JSON where lines are") {
+    Fixture f;
+    log::set_format(log::Format::json);
+    REQUIRE(log::attach_run(f.run, "member-0", f.directory / "log"));
+    log::info({f.run, 7}, "committed");
+    const auto line = read_file(f.directory / "log");
+    REQUIRE(line);
+    CHECK(Json::parse(*line)["text"] == "committed");
+    CHECK(Json::parse(*line)["step"] == 7);
+    CHECK(*line == f.recorder.text);
 }

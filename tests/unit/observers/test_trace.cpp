@@ -4,6 +4,7 @@
 #include "base/hash.hpp"
 #include "base/json.hpp"
 #include "observers/trace.hpp"
+#include "observers/trace_clocks.hpp"
 
 using namespace vflbus;
 using namespace vflbus::observers;
@@ -81,5 +82,76 @@ TEST_CASE("the parts of all parties become one trace, also those of a killed pro
                                               {"step of 2", 2}});
     // both are on one clock
     CHECK(handled - asked == Approx(1000).margin(500));
+    std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("the traces of machines whose clocks differ are laid over one another") {
+    // the member's clock is 3 s behind; a step takes 1 ms there, and 0.2 to 5 ms on its way
+    const auto at = [](double asked, double on_way, double back, double behind) {
+        const double begin = asked + on_way - behind;
+        return std::pair{TraceSpan{asked, asked + on_way + 1000 + back},
+                         TraceSpan{begin, begin + 1000}};
+    };
+    TraceSpans asked;
+    TraceSpans worked;
+    const auto exchange = [&](double when, double on_way, double back, double behind) {
+        const auto [outside, inside] = at(when, on_way, back, behind);
+        asked["step"].push_back(outside);
+        worked["step"].push_back(inside);
+    };
+    SECTION("the exchanges with the shortest ways say the most") {
+        exchange(0, 5000, 200, 3e6);
+        exchange(10'000, 200, 5000, 3e6);
+        exchange(20'000, 700, 900, 3e6);
+        CHECK(clock_offset(asked, worked) == Approx(3e6).margin(200));
+    }
+    SECTION("clocks that may be the same are left alone") {
+        exchange(0, 5000, 200, 0);
+        exchange(10'000, 200, 5000, 0);
+        CHECK(clock_offset(asked, worked) == 0);
+    }
+    SECTION("a clock that was set in between: what holds of most") {
+        for (int i = 0; i < 10; ++i) exchange(i * 10'000, 200, 200, i < 3 ? 9e6 : 3e6);
+        CHECK(clock_offset(asked, worked) == Approx(3e6).margin(500));
+    }
+    SECTION("what was asked more often than it was done says nothing") {
+        exchange(0, 200, 200, 3e6);
+        asked["step"].push_back({1, 2});
+        CHECK(clock_offset(asked, worked) == 0);
+        CHECK(clock_offset({}, {}) == 0);
+    }
+}
+
+TEST_CASE("a member's events are merged on the clock of the master") {
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("vflbus-trace-" + random_run_id().hex());
+    const auto master = folder / "master.json";
+    const auto member = folder / "member-0.json";
+    const TimePoint asked{100s};
+    const TimePoint behind{40s};  // of the other machine
+    {
+        auto one = TraceObserver::open(
+            {.file = master, .party = "master", .place = 1, .parties = {"member-0"}});
+        auto other = TraceObserver::open({.file = member, .party = "member-0", .place = 2});
+        REQUIRE(one);
+        REQUIRE(other);
+        for (int i = 0; i < 3; ++i) {
+            (*one)->on_answer({0, 19, asked + i * 10ms, asked + i * 10ms + 4ms, 4000, 300, false});
+            actors::HandledRequest handled;
+            handled.type = 19;
+            handled.begun = behind + i * 10ms + 1ms;
+            handled.ended = behind + i * 10ms + 3ms;
+            (*other)->on_handled(handled);
+        }
+    }
+    const auto out = folder / "all.json";
+    REQUIRE(merge_traces({master, member}, out));
+    std::vector<double> begun[2];
+    for (const Json& event : Json::parse(read_file(out).value())["traceEvents"])
+        if (event["ph"] == "X")
+            begun[event["pid"].get<int>() - 1].push_back(event["ts"].get<double>());
+    REQUIRE(begun[0].size() == 3);
+    REQUIRE(begun[1].size() == 3);
+    for (std::size_t i = 0; i < 3; ++i) CHECK(begun[1][i] - begun[0][i] == Approx(1000).margin(50));
     std::filesystem::remove_all(folder);
 }
