@@ -183,7 +183,7 @@ TEST_CASE("an unknown word is named, with what is near", "[cli]") {
 
 TEST_CASE("a group without a command says which there are", "[cli]") {
     CHECK(refused({"run"}) ==
-          "vflbus: vflbus run needs one of show, stop, logs, compare, plot, remove and submit; see "
+          "vflbus: vflbus run needs one of show, stop, logs, compare, plot, trace, remove and submit; see "
           "vflbus run --help\n");
     CHECK(refused({"data"}).find("needs one of synth, inspect and split") != std::string::npos);
     CHECK(refused({"run", "--json"}).find("unknown argument --json") != std::string::npos);

@@ -132,7 +132,8 @@ TEST_CASE("a member's events are merged on the clock of the master") {
     {
         auto one = TraceObserver::open(
             {.file = master, .party = "master", .place = 1, .parties = {"member-0"}});
-        auto other = TraceObserver::open({.file = member, .party = "member-0", .place = 2});
+        auto other =
+            TraceObserver::open({.file = member, .party = "member-0", .place = 2, .parties = {}});
         REQUIRE(one);
         REQUIRE(other);
         for (int i = 0; i < 3; ++i) {
@@ -147,7 +148,8 @@ TEST_CASE("a member's events are merged on the clock of the master") {
     const auto out = folder / "all.json";
     REQUIRE(merge_traces({master, member}, out));
     std::vector<double> begun[2];
-    for (const Json& event : Json::parse(read_file(out).value())["traceEvents"])
+    const Json all = Json::parse(read_file(out).value());
+    for (const Json& event : all["traceEvents"])
         if (event["ph"] == "X")
             begun[event["pid"].get<int>() - 1].push_back(event["ts"].get<double>());
     REQUIRE(begun[0].size() == 3);
