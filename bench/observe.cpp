@@ -161,8 +161,12 @@ bus::BrokerSample sample_of(std::size_t nodes, std::size_t runs) {
     return sample;
 }
 
-/// Milliseconds from asking for the page to its last byte.
-std::vector<double> scrapes(int times) {
+struct Scrapes {
+    std::vector<double> ms;  ///< from asking for the page to its last byte
+    double megabytes = 0;    ///< of the page
+};
+
+Scrapes scrapes(int times) {
     const bus::BrokerSample sample = sample_of(1000, 1000);
     observers::HttpServer::Options options;
     options.address = "127.0.0.1:0";
@@ -173,11 +177,12 @@ std::vector<double> scrapes(int times) {
     };
     const auto server = observers::HttpServer::start(std::move(options));
     if (!server) throw std::runtime_error(server.error().sentence);
-    std::vector<double> took;
+    Scrapes took;
     for (int i = 0; i < times; ++i) {
         const double begin = now_seconds();
         const std::string page = test::get((*server)->url(), "/metrics");
-        took.push_back(1000 * (now_seconds() - begin));
+        took.ms.push_back(1000 * (now_seconds() - begin));
+        took.megabytes = static_cast<double>(page.size()) / 1e6;
         if (page.find("member-999\"") == std::string::npos)
             throw std::runtime_error("the page of metrics is not whole");
     }
@@ -212,9 +217,10 @@ void measure_observe(Report& report, const Settings& settings) {
     }
     report.add(paired("time of the training", "s", on, off, Bar{Bar::Kind::at_most, 1.05}));
     report.add(paired("processor time of the parties", "s", on_cpu, off_cpu));
-    report.add(single("a scrape of 1,000 nodes and 1,000 runs", "ms",
-                      spread_of(scrapes(settings.quick ? 2 : 50)).median,
+    const Scrapes asked = scrapes(settings.quick ? 2 : 50);
+    report.add(single("a scrape of 1,000 nodes and 1,000 runs", "ms", spread_of(asked.ms).median,
                       Bar{Bar::Kind::at_most, 50}));
+    report.add(single("its size", "MB", asked.megabytes, Bar{Bar::Kind::at_most, 2}));
 }
 
 }  // namespace vflbus::bench
