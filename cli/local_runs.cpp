@@ -6,10 +6,12 @@
 #include <string_view>
 #include <system_error>
 #include <utility>
+#include <variant>
 
 #include "actors/run/run_record.hpp"
 #include "base/files.hpp"
 #include "base/text.hpp"
+#include "config/value.hpp"
 #include "observe/log_files.hpp"
 #include "observe/table.hpp"
 #include "output.hpp"
@@ -32,6 +34,27 @@ std::uint64_t changed_ms(const fs::path& file) {
     const auto wall = std::chrono::file_clock::to_sys(time).time_since_epoch();
     return static_cast<std::uint64_t>(std::max<std::int64_t>(
         0, std::chrono::duration_cast<std::chrono::milliseconds>(wall).count()));
+}
+
+/// party.master.label of the configuration that is saved with a run.
+std::vector<std::string> labels_in(const fs::path& configuration) {
+    std::vector<std::string> labels;
+    const auto text = read_file(configuration);
+    if (!text) return labels;
+    bool of_master = false;
+    for (const std::string& line : split(*text, '\n')) {
+        constexpr std::string_view key = "label = ";
+        if (line.starts_with("[")) of_master = line.starts_with("[party.master]");
+        if (!of_master || !line.starts_with(key)) continue;
+        const auto literal = config::parse_literal(line.substr(key.size()));
+        const auto* const list =
+            literal ? std::get_if<std::vector<config::Raw>>(&literal->value) : nullptr;
+        if (list == nullptr) return labels;
+        for (const config::Raw& one : *list)
+            if (const auto* name = std::get_if<std::string>(&one.value)) labels.push_back(*name);
+        return labels;
+    }
+    return labels;
 }
 
 /// What its record and its report say.
@@ -63,6 +86,7 @@ void read_run(LocalRun& run) {
         if (!reported && run.purpose != "train" && fs::exists(run.directory / "master", ec))
             run.status = "ended";
     }
+    if (run.purpose == "train") run.labels = labels_in(run.directory / "vflbus.toml");
     if (is_held(run.directory)) run.status = "running";
     run.changed_ms =
         std::max({changed_ms(report), changed_ms(run.directory / "run.json"),
@@ -197,6 +221,7 @@ std::string to_json(const LocalRun& run) {
         .add("task", report.task)
         .add("algorithm", report.algorithm)
         .add("experiment_label", report.experiment_label)
+        .add("labels", run.labels)
         .add("rows", report.rows_train)
         .add("rows_test", report.rows_test)
         .add("steps", report.steps)

@@ -23,10 +23,11 @@ struct LocalRun {
     /// or "not begun".
     std::string status;
     bool resumable = false;
-    observe::RunReport report;     ///< empty where there is none
-    std::string configuration;     ///< the agreed half for people; empty where nothing tells it
-    std::uint64_t changed_ms = 0;  ///< when its files were last written
-    std::uint64_t bytes = 0;       ///< of all its files; local_run() only
+    observe::RunReport report;        ///< empty where there is none
+    std::vector<std::string> labels;  ///< of a training: the columns that it predicts
+    std::string configuration;        ///< the agreed half for people; empty where nothing tells it
+    std::uint64_t changed_ms = 0;     ///< when its files were last written
+    std::uint64_t bytes = 0;          ///< of all its files; local_run() only
 
     /// The metric that tells most: that of the test rows, if there are any; empty: none.
     [[nodiscard]] std::string headline() const;

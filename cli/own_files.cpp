@@ -113,6 +113,14 @@ Result<std::string> common_id(const LaunchArguments& arguments, const std::vecto
         return fail(Errc::bad_data, "no column is called id, and all files have " +
                                         join_and(common) +
                                         "; say with --id which names the records");
+    const bool unnamed = std::ranges::all_of(
+        files, [](const OwnFile& file) { return data::begins_with_unnamed(file.columns()); });
+    if (unnamed) {
+        notes.emplace_back(
+            "record ids are in the first column of each file, which has no name, as pandas and R "
+            "write the names of rows; --id says otherwise");
+        return std::string(data::unnamed_id);
+    }
     for (const OwnFile& file : files)
         if (!has(file.columns(), usual))
             return fail(Errc::bad_data, file.path + " has no id column id" +
@@ -267,8 +275,8 @@ Result<> name_ids(const LaunchArguments& arguments, std::vector<OwnFile>& files,
     }
     for (std::size_t i = 0; i < files.size(); ++i) {
         files[i].id = arguments.id.size() == 1 ? arguments.id[0] : arguments.id[i];
-        const bool numbered = files[i].id == data::row_number_id;
-        if (!numbered && !has(files[i].columns(), files[i].id))
+        const bool named = files[i].id != data::row_number_id && files[i].id != data::unnamed_id;
+        if (named && !has(files[i].columns(), files[i].id))
             return fail(Errc::bad_data, files[i].path + " has no id column " + files[i].id +
                                             or_nearest(files[i].id, files[i].columns()));
     }

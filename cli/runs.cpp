@@ -43,15 +43,25 @@ std::string ago_text(std::uint64_t then_ms) {
     return std::to_string(age_s / 86400) + " d";
 }
 
+/// "y", "y, z", or of many the first ones and how many there are.
+std::string labels_text(const std::vector<std::string>& labels) {
+    constexpr std::size_t named_max = 3;
+    std::string text;
+    for (std::size_t i = 0; i < std::min(labels.size(), named_max); ++i)
+        text += (i == 0 ? "" : ", ") + labels[i];
+    if (labels.size() > named_max) text += " of " + std::to_string(labels.size());
+    return text;
+}
+
 /// A narrow window has the age of a run in place of its date, and no column that would be empty.
 void print_local_table(const std::vector<LocalRun>& runs) {
     using observe::Align;
     const bool wide = output_columns() >= wide_columns;
-    const bool labels = wide || std::ranges::any_of(runs, [](const LocalRun& run) {
-                            return !run.report.experiment_label.empty();
-                        });
+    const bool experiments = std::ranges::any_of(
+        runs, [](const LocalRun& run) { return !run.report.experiment_label.empty(); });
     std::vector<observe::Column> columns{{"RUN"}, {"FOR"}, {"STATUS"}, {"TASK"}};
-    if (labels) columns.push_back({"LABEL"});
+    if (wide) columns.push_back({"LABEL"});
+    if (experiments) columns.push_back({"EXPERIMENT"});
     for (observe::Column column :
          {observe::Column{"ROWS", Align::right}, observe::Column{"METRIC"},
           wide ? observe::Column{time_title("CHANGED")} : observe::Column{"AGO", Align::right},
@@ -63,7 +73,8 @@ void print_local_table(const std::vector<LocalRun>& runs) {
         std::vector<std::string> cells{
             run.run.short_hex(), run.purpose.empty() ? "-" : run.purpose, run.status,
             run.report.task.empty() ? "-" : observe::task_and_network(run.report)};
-        if (labels)
+        if (wide) cells.push_back(run.labels.empty() ? "-" : labels_text(run.labels));
+        if (experiments)
             cells.push_back(run.report.experiment_label.empty() ? "-"
                                                                 : run.report.experiment_label);
         cells.push_back(rows == 0 ? "-" : observe::grouped(rows));

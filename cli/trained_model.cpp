@@ -107,7 +107,7 @@ Result<Wanted> wanted_by(const config::Config& config, const TrainedModel& model
     const std::string id = !config.data.id.empty()           ? config.data.id
                            : section != config.parties.end() ? section->second.id
                                                              : "id";
-    if (id != data::row_number_id) wanted.columns.push_back(id);
+    if (id != data::row_number_id && id != data::unnamed_id) wanted.columns.push_back(id);
     const fs::path path = model.parts / party / "model.json";
     const auto text = read_file(path);
     if (!text) return fail(Errc::io, party + " has no part of the model: " + text.error().sentence);

@@ -85,7 +85,7 @@ struct ModelConfig {
     bool sequential = false;  ///< what solver = "sequential" was called before, and equal to it
     double l2 = 1;            ///< 1/2 l2 |w|^2 beside the sum of the rows' losses
     double tolerance = 1e-4;
-    std::uint64_t max_iterations = 200;
+    std::uint64_t max_iterations = 1000;
     std::string early_stopping;  ///< the test metric that is to get better; empty: none
     std::uint64_t patience = 5;  ///< looks that are no better, in a row
     double tweedie_power = 1.5;  ///< of task tweedie: the variance grows as the mean to this power

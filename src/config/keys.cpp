@@ -617,7 +617,8 @@ constexpr Key key_table[] = {
      .type = Type::text,
      .field = IN_CONFIG(data.id),
      .doc = "The column of the record ids at every party. \"@row\": the rows of all tables are in "
-            "the same order already, and the number of a row is its id.",
+            "the same order already, and the number of a row is its id. \"@index\": ids are in the "
+            "first column, which has no name, as pandas and R write the names of rows.",
      .default_note = "the id of each party's own section"},
     {.section = "data",
      .name = "missing_id",

@@ -17,6 +17,16 @@ bool is_all_digits(std::string_view text) noexcept {
     return std::ranges::all_of(text, is_digit);
 }
 
+/// Whether a cell that is no number may be a code: letters, digits, '-', '_' and '/', a digit among
+/// them.
+bool looks_like_code(std::string_view text) noexcept {
+    const auto fits = [](char c) {
+        const char low = static_cast<char>(c | 0x20);
+        return is_digit(c) || (low >= 'a' && low <= 'z') || c == '-' || c == '_' || c == '/';
+    };
+    return std::ranges::all_of(text, fits) && std::ranges::any_of(text, is_digit);
+}
+
 }  // namespace
 
 bool KindTally::add(std::string_view text, const NumberStyle& stated) {
@@ -25,6 +35,7 @@ bool KindTally::add(std::string_view text, const NumberStyle& stated) {
         ++no_numbers_;
         return true;
     }
+    if (values_.size() <= few_values_max && !values_.contains(text)) values_.emplace(text);
     if (stated.plain() ? parse_number(text).has_value() : parse_styled(text, stated).has_value()) {
         ++numbers_;
         if (is_all_digits(text)) {
@@ -39,17 +50,41 @@ bool KindTally::add(std::string_view text, const NumberStyle& stated) {
     const char usual = stated.decimal == '.' ? ',' : '.';
     const NumberStyle with_marks{stated.decimal,
                                  stated.thousands == '\0' ? usual : stated.thousands, true};
-    marked_ += parse_styled(text, with_marks).has_value();
+    last_has_marks_ = parse_styled(text, with_marks).has_value();
+    marked_ += last_has_marks_;
+    has_word_ |= std::ranges::none_of(text, is_digit);
+    codes_ += !last_has_marks_ && looks_like_code(text);
+    add_word(text);
     return false;
 }
 
-void KindTally::set_odd(std::string_view text, std::string place) {
-    odd_text_ = text;
-    odd_place_ = std::move(place);
+void KindTally::add_word(std::string_view text) {
+    const auto known = std::ranges::find(words_, text, &Word::text);
+    if (known != words_.end())
+        ++known->cells;
+    else if (words_.size() <= missing_words_max)
+        words_.push_back({std::string(text), 1});
 }
 
-std::string KindTally::odd() const {
-    return "(" + shown(odd_text_) + " on " + odd_place_ + ")";
+std::vector<std::string> KindTally::missing_words() const {
+    std::vector<std::string> texts;
+    if (words_.size() > missing_words_max || !is_numbers()) return texts;
+    for (const Word& word : words_) {
+        const bool usual =
+            word.cells >= missing_word_cells_min && std::ranges::none_of(word.text, is_digit);
+        if (usual || is_missing_word(word.text)) texts.push_back(word.text);
+    }
+    std::ranges::sort(texts);
+    return texts;
+}
+
+void KindTally::set_odd(std::string_view text, std::string place) {
+    if (last_has_marks_ && with_marks_.place.empty()) with_marks_ = {std::string(text), place};
+    if (odd_.place.empty()) odd_ = {std::string(text), std::move(place)};
+}
+
+std::string KindTally::told(const OddCell& cell) {
+    return "(" + shown(cell.text) + " on " + cell.place + ")";
 }
 
 char KindTally::grouping() const noexcept {
@@ -79,7 +114,11 @@ void KindDecision::as_numbers(ChosenColumn& column, const KindTally& tally, bool
 void KindDecision::as_known(ChosenColumn& column, const KindTally& tally) {
     column.kind = column.known->kind;
     column.date = column.known->date;
-    if (column.kind == ColumnKind::numeric) as_numbers(column, tally, true);
+    if (column.kind != ColumnKind::numeric) return;
+    as_numbers(column, tally, true);
+    column.missing_words = column.known->missing_words;
+    if (column.date == DateForm::none && !tally.with_marks().empty())
+        read_with_marks_.push_back(shown(column.name) + " " + tally.with_marks());
 }
 
 void KindDecision::as_declared(ChosenColumn& column, const KindTally& tally) {
@@ -121,8 +160,16 @@ void KindDecision::by_cells(ChosenColumn& column, const KindTally& tally) {
     if (tally.is_codes()) {
         column.kind = ColumnKind::text;
         codes_.push_back(shown(column.name));
+    } else if (column.use == Use::feature && tally.is_numbers() && tally.is_mixed_codes()) {
+        column.kind = ColumnKind::text;
+        mixed_codes_.push_back(shown(column.name) + " " + tally.odd());
+    } else if (column.use == Use::feature && tally.is_numbers() && tally.is_few_values() &&
+               tally.has_word()) {
+        column.kind = ColumnKind::text;
+        classes_.push_back(shown(column.name) + " " + tally.odd());
     } else if (tally.is_numbers() || (tally.grouping() != '\0' && !stated_.thousands)) {
         as_numbers(column, tally, false);
+        if (column.use == Use::feature) column.missing_words = tally.missing_words();
         if (column.style.thousands != '\0' && !stated_.thousands)
             grouped_.push_back(shown(column.name));
     } else if (tally.dates().form() != DateForm::none) {
@@ -156,6 +203,12 @@ std::vector<std::string> KindDecision::notes() const {
         ambiguous_dates_, "columns: \"date-dmy\" or \"date-mdy\"");
     add("amounts with signs around them are taken for categories: ", marked_,
         "columns: \"number\" reads them");
+    add("numbers and codes with other characters are taken for categories: ", mixed_codes_,
+        "columns: \"number\" refuses these cells");
+    add("taken for categories, because there are few values and one is no number: ", classes_,
+        "columns: \"number\" refuses this cell");
+    add("amounts are read without the signs around them, in parentheses as negative: ",
+        read_with_marks_, "the model knows numbers there");
     add("taken for categories, because more than a tenth of the cells are no numbers: ", mixed_,
         "columns: \"number\" refuses these cells");
     return notes;

@@ -114,8 +114,25 @@ class Chooser {
         return found->second;
     }
 
+    /// The first column holds the ids, though it has no name.
+    Result<> claim_unnamed() {
+        if (!begins_with_unnamed(names_))
+            return refuse("its first column has a name, " +
+                              (names_.empty() ? std::string("''") : shown(names_[0])) +
+                              ", so that the ids are not in an unnamed one; name the column of ids",
+                          "its first column has a name, so that the ids are not in an unnamed one");
+        role_[0] = id_role;
+        chosen_.columns[0].use = Use::id;
+        std::erase_if(chosen_.left_out, [](const LeftOut& left) {
+            return left.kind == LeftOutKind::unnamed && left.name == "column 1";
+        });
+        return {};
+    }
+
     Result<> claim_all() {
-        if (request_.id != row_number_id) {
+        if (request_.id == unnamed_id) {
+            if (auto ok = claim_unnamed(); !ok) return ok;
+        } else if (request_.id != row_number_id) {
             const auto id = claim(request_.id, id_role);
             if (!id) return tl::unexpected(id.error());
             chosen_.columns[*id].use = Use::id;

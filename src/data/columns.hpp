@@ -32,7 +32,9 @@ struct ChosenColumn {
     ColumnKind kind = ColumnKind::numeric;
     DateForm date = DateForm::none;  ///< numeric: cells are dates
     NumberStyle style = {};          ///< numeric: how its numbers are written
-    bool undecided = false;          ///< no cell in the sample: numeric unless a text turns up
+    /// numeric: words that stand for a missing number in this column, at most missing_words_max
+    std::vector<std::string> missing_words = {};
+    bool undecided = false;  ///< no cell in the sample: numeric unless a text turns up
 
     [[nodiscard]] bool has_values() const noexcept {
         return use == Use::label || use == Use::feature;

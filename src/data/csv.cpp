@@ -180,8 +180,7 @@ class CsvSource final : public Source {
             if (layout->zero_byte)
                 return tl::unexpected(
                     refuse_fault(file.text, *layout->fault, true, dialect, place_of(file)));
-            auto decoded =
-                decode_text(file.text, *layout->fault, dialect, place_of(file));
+            auto decoded = decode_text(file.text, *layout->fault, dialect, place_of(file));
             if (!decoded) return tl::unexpected(std::move(decoded.error()));
             file.text = std::move(*decoded);
             VFLBUS_ASSERT(file.text.checked, "a decoded text is UTF-8");

@@ -83,7 +83,7 @@ class Sample {
         KindTally& tally = tallies_[c];
         if (!column.has_values() && !column.name.empty()) return;
         if (tally.cells() == sample_cells || is_missing_text(text)) return;
-        if (!tally.add(text, style_) && !tally.has_odd()) {
+        if (!tally.add(text, style_) && tally.wants_odd()) {
             std::string place = "line " + std::to_string(line);
             if (job_.files.size() > 1) place += " of " + job_.files[file_].name;
             tally.set_odd(text, std::move(place));

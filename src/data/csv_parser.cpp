@@ -75,7 +75,8 @@ class Parser {
           table_(table),
           ids_(job.chunks.size()),
           found_text_(job.chosen.columns.size()),
-          no_numbers_(job.chosen.columns.size()) {
+          no_numbers_(job.chosen.columns.size()),
+          missing_words_(job.chosen.columns.size()) {
         bind_targets();
         bind_lines();
     }
@@ -129,6 +130,7 @@ class Parser {
             return true;
         });
         note_no_numbers();
+        note_missing_words();
         return {};
     }
 
@@ -149,6 +151,25 @@ class Parser {
                                " (columns: \"category\"; prepare: \"missing=0\")");
     }
 
+    /// Words among numbers that were taken for missing ones.
+    void note_missing_words() {
+        constexpr std::size_t named_max = 5;
+        std::vector<std::string> columns;
+        for (std::size_t c = 0; c < missing_words_.size(); ++c) {
+            const std::uint64_t cells = missing_words_[c];
+            if (cells == 0) continue;
+            std::string words;
+            for (const std::string& word : job_.chosen.columns[c].missing_words)
+                words += shown(word) + ", ";
+            columns.push_back(shown(job_.chosen.columns[c].name) + " (" + words +
+                              std::to_string(cells) + (cells == 1 ? " cell)" : " cells)"));
+        }
+        if (columns.empty()) return;
+        table_.notes.push_back("words that stand for no number are taken for missing ones: " +
+                               join_some(columns, named_max) +
+                               " (columns: \"category\"; prepare: \"missing=0\")");
+    }
+
     // -- setup ------------------------------------------------------------------
 
     /// Makes the table's columns and points at their cells.
@@ -161,7 +182,7 @@ class Parser {
             targets_[c].use = column.use;
             targets_[c].undecided = column.undecided;
             if (!column.has_values()) continue;
-            Column made{column.name, column.kind, {}, {}, {}, column.date};
+            Column made{column.name, column.kind, {}, {}, {}, column.date, column.missing_words};
             if (column.kind == ColumnKind::numeric) {
                 made.numbers.resize(job_.rows);
                 targets_[c].is_number = true;
@@ -365,6 +386,12 @@ class Parser {
             no_numbers_[c].fetch_add(1, std::memory_order_relaxed);
             return {};
         }
+        if (column.use == Use::feature && column.rule == nullptr &&
+            (is_missing_word(text) ||
+             std::ranges::find(column.missing_words, text) != column.missing_words.end())) {
+            missing_words_[c].fetch_add(1, std::memory_order_relaxed);
+            return {};
+        }
         if (targets_[c].undecided) {
             found_text_[c] = true;
             return {};
@@ -491,12 +518,13 @@ class Parser {
     std::vector<Target> targets_;              ///< per column of the file
     std::vector<double*> columns_of_numbers_;  ///< in the order of the file
     std::size_t block_rows_ = 0;
-    bool numbered_ = job_.request.id == row_number_id;    ///< ids are numbers of rows
-    std::vector<Ids> ids_;                                ///< per chunk
-    std::vector<std::unique_ptr<SharedTexts>> texts_;     ///< per text column
-    std::vector<std::atomic<bool>> found_text_;           ///< per column of the file
-    std::vector<std::atomic<std::uint64_t>> no_numbers_;  ///< per column: dashes and the like
-    std::atomic<std::size_t> next_{0};                    ///< the chunk to be parsed next
+    bool numbered_ = job_.request.id == row_number_id;       ///< ids are numbers of rows
+    std::vector<Ids> ids_;                                   ///< per chunk
+    std::vector<std::unique_ptr<SharedTexts>> texts_;        ///< per text column
+    std::vector<std::atomic<bool>> found_text_;              ///< per column of the file
+    std::vector<std::atomic<std::uint64_t>> no_numbers_;     ///< per column: dashes and the like
+    std::vector<std::atomic<std::uint64_t>> missing_words_;  ///< per column: cells of such words
+    std::atomic<std::size_t> next_{0};                       ///< the chunk to be parsed next
     std::atomic<bool> stopped_{false};
     std::mutex mutex_;
     std::optional<Failure> failure_;  ///< guarded by mutex_

@@ -135,6 +135,18 @@ bool is_no_number_text(std::string_view text) noexcept {
     return text.size() > 1 && text.back() == '-' && strip_mark(text) && is_mark(text);
 }
 
+bool is_missing_word(std::string_view text) noexcept {
+    constexpr std::array<std::string_view, 19> words = {
+        "missing", "unknown", "not available", "not applicable",
+        "no data", "none",    "nil",           "null",
+        "na",      "n.a.",    "nan",           "(null)",
+        "<null>",  "#div/0!", "#value!",       "#ref!",
+        "#num!",   "#name?",  "#null!"};
+    const auto low = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c; };
+    return std::ranges::any_of(
+        words, [&](std::string_view word) { return std::ranges::equal(text, word, {}, low); });
+}
+
 char grouping_of(std::string_view text, char decimal) {
     for (const std::string_view blank : wide_blanks)
         if (text.find(blank) != std::string_view::npos)

@@ -34,6 +34,10 @@ std::optional<double> parse_styled(std::string_view text, const NumberStyle& sty
 /// other.
 bool is_no_number_text(std::string_view text) noexcept;
 
+/// True for words that say that there is no number: "missing", "unknown", "n.a.", "#DIV/0!" and the
+/// like, in upper or lower case. In a column of texts it is a text like any other.
+bool is_missing_word(std::string_view text) noexcept;
+
 /// The sign between groups when `text` is a number with groups under this decimal mark, such as ','
 /// for "1,234.5" and '.'; ' ' for blanks that do not break a line; else '\0'.
 char grouping_of(std::string_view text, char decimal);

@@ -40,7 +40,8 @@ std::vector<std::string> Preprocessor::feature_names() const {
 std::vector<KnownColumn> Preprocessor::known_columns() const {
     std::vector<KnownColumn> known;
     for (const PreparedColumn& column : columns)
-        if (!column.presence) known.push_back({column.name, column.kind, column.date});
+        if (!column.presence)
+            known.push_back({column.name, column.kind, column.date, column.missing_words});
     return known;
 }
 
@@ -78,6 +79,7 @@ Fitted fit_numeric(const Column& source, std::span<const std::uint32_t> rows, bo
     PreparedColumn& column = fitted.column;
     column.name = source.name;
     column.date = source.date;
+    column.missing_words = source.missing_words;
     double sum = 0;
     double low = std::numeric_limits<double>::infinity();
     double high = -low;

@@ -49,6 +49,7 @@ struct PreparedColumn {
     /// numeric: numbers are kept between these; cells that are filled are not.
     double low = -std::numeric_limits<double>::infinity();
     double high = std::numeric_limits<double>::infinity();
+    std::vector<std::string> missing_words = {};  ///< numeric: see Column::missing_words
     bool has_value = false;  ///< numeric: a column more, 1 where the cell was there
     /// text; `mean` and `scale` are then those of its numbers, unless it is one-hot or hashed.
     TextCoding coding = TextCoding::one_hot;

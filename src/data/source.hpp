@@ -35,14 +35,24 @@ struct SourceOptions {
 /// the number of the row, from 1 on.
 inline constexpr std::string_view row_number_id = "@row";
 
+/// TableRequest::id for tables that pandas or R wrote with the names of their rows: the record id
+/// is in the first column, which has no name in the header.
+inline constexpr std::string_view unnamed_id = "@index";
+
+/// Whether the first column is one of row names: without a name, or as pandas calls such a column
+/// that was written and read again.
+inline bool begins_with_unnamed(const std::vector<std::string>& columns) {
+    return !columns.empty() && (columns[0].empty() || columns[0].starts_with("Unnamed: "));
+}
+
 /// What label columns hold. `guess`: what they look like.
 enum class LabelsAs : std::uint8_t { guess, numbers, classes };
 
 /// Which columns of a source become a table, and how. The order of `features` does not matter: a
 /// table has them in the order of the source.
 struct TableRequest {
-    std::string id = "id";                   ///< the column of the record ids, or row_number_id
-    std::vector<std::string> labels = {};    ///< in this order in the table
+    std::string id = "id";                 ///< the column of the record ids, or one of those above
+    std::vector<std::string> labels = {};  ///< in this order in the table
     std::vector<std::string> features = {};  ///< empty: every column that is not named elsewhere
     std::vector<std::string> exclude = {};   ///< columns to leave out
     std::vector<ColumnRule> columns = {};    ///< what columns are declared to be

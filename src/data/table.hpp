@@ -78,6 +78,7 @@ struct KnownColumn {
     std::string name;
     ColumnKind kind = ColumnKind::numeric;
     DateForm date = DateForm::none;  ///< numeric: the numbers are days of dates in this form
+    std::vector<std::string> missing_words = {};  ///< numeric: see Column::missing_words
     friend bool operator==(const KnownColumn&, const KnownColumn&) = default;
 };
 
@@ -88,6 +89,9 @@ struct Column {
     Buffer<std::uint32_t> codes;  ///< text: one per row, index into dictionary or missing_code
     std::vector<std::string> dictionary = {};  ///< text: the distinct values, sorted bytewise
     DateForm date = DateForm::none;            ///< numeric: days of dates in this form
+    /// numeric: what stands in many cells instead of a number, such as T for a trace of rain; such
+    /// cells are missing.
+    std::vector<std::string> missing_words = {};
 
     [[nodiscard]] bool is_missing(std::size_t row) const noexcept;
     /// The cell as text: shortest form of a number, the value of a text, "" where missing.

@@ -17,6 +17,9 @@ namespace {
 
 constexpr double quantity_min = 1'000;
 constexpr std::size_t rows_per_text_min = 3;
+/// Of more texts than this, each must be on more rows: a hundred classes are rare, names are not.
+constexpr std::size_t many_texts = 100;
+constexpr std::size_t rows_per_text_of_many_min = 10;
 
 /// A column that says the same on every row decides nothing.
 tl::unexpected<Failure> one_value(const Table& table, const Column& column,
@@ -52,7 +55,9 @@ Result<TaskGuess> guess_from_texts(const Table& table, const Column& column) {
                       "(party.master.columns), or state the task",
                   ", a label: its texts are numbers with signs around them; declare the column "
                   "\"number\""));
-    if (values * rows_per_text_min > table.rows() && values > 2)
+    const std::size_t rows_min =
+        values > many_texts ? rows_per_text_of_many_min : rows_per_text_min;
+    if (values * rows_min > table.rows() && values > 2)
         return tl::unexpected(
             fault(Errc::bad_data, table.place(),
                   ", label " + shown(column.name) + ": " + std::to_string(values) +

@@ -48,8 +48,8 @@ class Assembly {
   private:
     /// A file without an id column is most often one whose rows are in the common order already.
     Failure advised(Failure failure, const std::vector<std::string>& names) const {
-        const bool has_id =
-            request_.id == row_number_id || std::ranges::find(names, request_.id) != names.end();
+        const bool has_id = request_.id == row_number_id || request_.id == unnamed_id ||
+                            std::ranges::find(names, request_.id) != names.end();
         if (!has_id)
             failure.hint =
                 "if the rows of all parties are in the same order, set data.id to \"@row\"";

@@ -358,6 +358,36 @@ TEST_CASE("record ids are in the one column that all files have", "[own_files]")
     CHECK(train_files(dir, {"--label", "y", "--id", "customer"}).exit_code == 0);
 }
 
+TEST_CASE("without a common column the names of rows that pandas and R write are the ids",
+          "[own_files]") {
+    const TempDir dir;
+    make_tables(dir, [](int i) { return std::to_string(i % 2); });
+    spit(dir / "left.csv", replaced(slurp(dir / "left.csv"), "id,", ","));
+    std::string right = "\"\",\"c\",\"y\"\n";
+    for (int i = 0; i < 120; ++i)
+        right += "\"" + std::to_string(119 - i) + "\"," + std::to_string(i % 5) + "," +
+                 std::to_string(i % 2) + "\n";
+    spit(dir / "right.csv", right);
+    const Finished finished = train_files(dir, {"--label", "y"});
+    INFO(finished.err);
+    REQUIRE(finished.exit_code == 0);
+    CHECK(finished.err.find("record ids are in the first column of each file, which has no name") !=
+          std::string::npos);
+    const Json report = Json::parse(finished.out);
+    CHECK(report["rows"]["common"] == 120);
+    const std::string run_id = report["run_id"].get<std::string>();
+    const std::string ids = slurp(fs::path(dir / "runs") / run_id / "master" / "test_ids.csv");
+    CHECK(ids.starts_with("@index\n"));
+    // the model reads new rows alike
+    const Finished predicted = run(dir, {"predict", "--local", "--model", run_id, "--data",
+                                         "right.csv", "--data", "left.csv", "--json"});
+    INFO(predicted.err);
+    CHECK(predicted.exit_code == 0);
+    // where one of the files has no such column, nothing is guessed
+    spit(dir / "left.csv", "a,b\n1,2\n");
+    CHECK(train_files(dir, {"--label", "y"}).exit_code == 3);
+}
+
 TEST_CASE("LIBSVM texts and matrices train by row number, each with all its columns",
           "[own_files]") {
     const TempDir dir;

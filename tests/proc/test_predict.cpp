@@ -176,6 +176,13 @@ TEST_CASE("what a run prints last predicts when it is pasted", "[predict][paste]
     CHECK(predicted.out.starts_with(header));
     CHECK(std::ranges::count(predicted.out, '\n') > 50);
     CHECK(left_behind(dir) == "");
+    if (std::ranges::find(words, "--out") == words.end()) return;
+    // a second training does not write over the first one's parts
+    Process again(dir, words, {}, there);
+    const Finished refused = again.wait();
+    CHECK(refused.exit_code == 2);
+    CHECK(refused.err.find("is part of an earlier model; name another directory") !=
+          std::string::npos);
 }
 
 TEST_CASE("new rows come by --data, to the party whose columns they have", "[predict][rows]") {
@@ -302,6 +309,39 @@ TEST_CASE("a column is read as the model knows it, whatever its few rows look li
     INFO(predicted.err);
     REQUIRE(predicted.exit_code == 0);
     CHECK(Json::parse(predicted.out)["metrics"]["auc"] == 1);
+}
+
+TEST_CASE("words for missing numbers and amounts are read in a prediction, and it is said",
+          "[predict][words]") {
+    const TempDir dir;
+    std::string left = "id,rain,profit,y\n";
+    std::string right = "id,b\n";
+    for (int i = 0; i < 60; ++i) {
+        const std::string id = std::to_string(i);
+        left += id + "," +
+                (i % 12 == 5 ? "T" : std::to_string(i % 7) + "." + std::to_string(10 + i)) + "," +
+                std::to_string(i % 11) + "," + (i % 7 + i % 5 > 5 ? "yes" : "no") + "\n";
+        right += id + "," + std::to_string(i % 5) + "\n";
+    }
+    spit(dir / "left.csv", left);
+    spit(dir / "right.csv", right);
+    const Finished trained = run(dir, {"launch", "--local", "--data", "left.csv", "--data",
+                                       "right.csv", "--label", "y", "--json"});
+    INFO(trained.err);
+    REQUIRE(trained.exit_code == 0);
+    CHECK(trained.err.find("words that stand for no number are taken for missing ones: 'rain' "
+                           "('T', 5 cells)") != std::string::npos);
+    const Json report = Json::parse(trained.out);
+    spit(dir / "new_left.csv", "id,rain,profit\n1,T,(1.5)\n");
+    spit(dir / "new_right.csv", "id,b\n1,3\n");
+    const Finished predicted =
+        run(dir, {"predict", "--local", "--model", report["run_id"].get<std::string>(), "--data",
+                  "new_left.csv", "--data", "new_right.csv", "--json"});
+    INFO(predicted.err);
+    REQUIRE(predicted.exit_code == 0);
+    CHECK(predicted.err.find("amounts are read without the signs around them, in parentheses as "
+                             "negative: 'profit' ('(1.5)' on line 2)") != std::string::npos);
+    CHECK(Json::parse(predicted.out)["parties"][0]["filled_cells"] == 1);
 }
 
 TEST_CASE("counts: the exposure decides the task, and what cannot be is refused by line and name",

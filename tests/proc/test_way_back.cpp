@@ -47,6 +47,7 @@ TEST_CASE("runs that lie here are listed with purpose, task, label and metric", 
         CHECK(row["status"] == "completed");
         CHECK(row["task"] == "logistic");
         CHECK(row["experiment_label"] == "the first one");
+        CHECK(row["labels"] == Json::parse("[\"default\"]"));
         CHECK(row["rows"] > 100);
         CHECK(row["metrics"]["test"]["auc"] > 0.5);
         CHECK(row["steps"] == row["steps_planned"]);
@@ -54,7 +55,7 @@ TEST_CASE("runs that lie here are listed with purpose, task, label and metric", 
     CHECK(purposes == std::set<std::string>{"check", "train"});
     const std::string table = run(dir, {"runs", "--local"}).out;
     INFO(table);
-    CHECK(table.find("00112233  train  completed  logistic  the first one") != std::string::npos);
+    CHECK(table.find("00112233  train  completed  logistic  default  the first one") != std::string::npos);
     CHECK(table.find("test auc 0.") != std::string::npos);
     CHECK(table.find("…") == std::string::npos);
     CHECK(table.find('\x1b') == std::string::npos);
@@ -289,7 +290,7 @@ TEST_CASE("a table on a terminal fits its window, is bold, and heeds NO_COLOR", 
     CHECK(on_terminal("80", "NO_COLOR=1").find('\x1b') == std::string::npos);
     const std::string narrow = on_terminal("40", "NO_COLOR=1");
     INFO(narrow);
-    CHECK(narrow.find("STATUS  completed\r\n") != std::string::npos);
+    CHECK(narrow.find("STATUS      completed\r\n") != std::string::npos);
     // people read their own time, programs that of the world
     const std::string piped = run(dir, {"runs", "--local"}).out;
     CHECK(piped.find("CHANGED (UTC)") != std::string::npos);

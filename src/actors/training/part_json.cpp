@@ -18,6 +18,7 @@ Json to_json(const data::PreparedColumn& column) {
     if (column.kind == data::ColumnKind::numeric) {
         out["kind"] = "numeric";
         if (column.date != data::DateForm::none) out["date"] = data::name_of(column.date);
+        if (!column.missing_words.empty()) out["missing_words"] = column.missing_words;
         out["fill"] = column.fill;
         out["mean"] = column.mean;
         out["scale"] = column.scale;
@@ -52,6 +53,8 @@ data::PreparedColumn column_of(const Json& in) {
     if (in.at("kind") == "numeric") {
         if (const Json* date = in.find("date"))
             column.date = data::parse_date_form(date->get<std::string>());
+        if (const Json* words = in.find("missing_words"))
+            column.missing_words = words->get<std::vector<std::string>>();
         column.fill = in.at("fill").get<double>();
         column.mean = in.at("mean").get<double>();
         column.scale = in.at("scale").get<double>();

@@ -28,7 +28,7 @@ TEST_CASE("nothing stated is lbfgs with scikit-learn's penalty") {
     CHECK(model.solver == Solver::lbfgs);
     CHECK(model.l2 == 1);
     CHECK(model.tolerance == 1e-4);
-    CHECK(model.max_iterations == 200);
+    CHECK(model.max_iterations == 1000);
     CHECK_FALSE(model.sequential);
 }
 

@@ -87,4 +87,7 @@ TEST_CASE("names are no classes, and others are not told one") {
     REQUIRE_FALSE(guess);
     CHECK_THAT(guess.error().sentence, Contains("label 'y': 60 different texts on 60 rows"));
     CHECK_THAT(guess.error().for_others, !Contains("Smith") && !Contains("'y'"));
+    // of hundreds of texts each must be on more rows
+    CHECK_FALSE(guess_of(900, [](int i) { return "artist-" + std::to_string(i % 200); }));
+    CHECK(guess_of(900, [](int i) { return "kind-" + std::to_string(i % 90); }));
 }

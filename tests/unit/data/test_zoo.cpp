@@ -185,7 +185,11 @@ ReadOptions options_of(const Case& of) {
         const auto words = split(one, ' ');
         options.known.push_back({words.at(0),
                                  words.at(1) == "number" ? ColumnKind::numeric : ColumnKind::text,
-                                 words.size() > 2 ? parse_date_form(words[2]) : DateForm::none});
+                                 words.size() > 2 ? parse_date_form(words[2]) : DateForm::none,
+                                 {}});
+        // what is no form of a date is a word that stands for a missing number
+        if (words.size() > 2 && options.known.back().date == DateForm::none)
+            options.known.back().missing_words = {words[2]};
     }
     return options;
 }
