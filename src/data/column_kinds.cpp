@@ -52,7 +52,7 @@ bool KindTally::add(std::string_view text, const NumberStyle& stated) {
                                  stated.thousands == '\0' ? usual : stated.thousands, true};
     last_has_marks_ = parse_styled(text, with_marks).has_value();
     marked_ += last_has_marks_;
-    has_word_ |= std::ranges::none_of(text, is_digit);
+    has_class_ |= !last_has_marks_ && sign == '\0';
     codes_ += !last_has_marks_ && looks_like_code(text);
     add_word(text);
     return false;
@@ -164,7 +164,7 @@ void KindDecision::by_cells(ChosenColumn& column, const KindTally& tally) {
         column.kind = ColumnKind::text;
         mixed_codes_.push_back(shown(column.name) + " " + tally.odd());
     } else if (column.use == Use::feature && tally.is_numbers() && tally.is_few_values() &&
-               tally.has_word()) {
+               tally.has_class()) {
         column.kind = ColumnKind::text;
         classes_.push_back(shown(column.name) + " " + tally.odd());
     } else if (tally.is_numbers() || (tally.grouping() != '\0' && !stated_.thousands)) {

@@ -10,7 +10,8 @@
 //      - whole numbers, and in code_cells_min cells or more a code with other characters too
 //        (117, c118): categories;
 //      - few_values_min to few_values_max different cells, each on cells_per_few_value_min rows on
-//        average, of which at least one is a word, are classes (4, 6, 8 and rotary): categories;
+//        average, of which at least one is no number, are classes (4, 6, 8 and rotary; 1, 2, 3 and
+//        >3): categories;
 //      - 90 % or more finite decimal numbers: numbers;
 //      - 90 % or more numbers when groups of three digits may be set apart (1,234.5): numbers;
 //      - nothing but dates in one order of day, month and year: days since 1970-01-01;
@@ -87,8 +88,8 @@ class KindTally {
         return values_.size() >= few_values_min && values_.size() <= few_values_max &&
                counted() >= cells_per_few_value_min * values_.size();
     }
-    /// Whether a cell was met that has no digit: a word.
-    [[nodiscard]] bool has_word() const noexcept { return has_word_; }
+    /// Whether a cell was met that is no number in any writing: rotary, >3.
+    [[nodiscard]] bool has_class() const noexcept { return has_class_; }
     /// Whether they were numbers if signs around them were taken off: (1.5), 12 %, $5.
     [[nodiscard]] bool is_numbers_with_marks() const noexcept {
         return (numbers_ + marked_) * 10 >= counted() * 9;
@@ -131,7 +132,7 @@ class KindTally {
     OddCell with_marks_;
     bool last_has_marks_ = false;
     std::set<std::string, std::less<>> values_;  ///< one more than few_values_max: too many
-    bool has_word_ = false;
+    bool has_class_ = false;
     std::vector<Word> words_;  ///< one more than missing_words_max: there are too many
 };
 
