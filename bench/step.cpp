@@ -482,16 +482,15 @@ void measure_split(Report& report, const Settings& settings) {
     report.add(single("the same arithmetic (Eigen)", "us", spread_of(arithmetic).median));
 }
 
-void measure_protocols(Report& report, const Settings& settings) {
+void measure_protocols(Report& report, const Settings& settings, Training::Keys keys,
+                       const std::string& with) {
     const auto [placements, rounds, steps] = extent_of(settings);
-    report.section("Protocols",
-                   "one logistic step, batch 256, 1 member x 30 features, 3 processes over tcp "
-                   "loopback in the clear: under each protocol against honest, in turns");
     std::vector<double> us[3];
     std::vector<double> cpu_us[3];
     for (int placement = 0; placement < placements; ++placement) {
         std::vector<std::unique_ptr<Training>> trainings;
-        for (const Job& job : protocol_jobs) trainings.push_back(std::make_unique<Training>(job));
+        for (const Job& job : protocol_jobs)
+            trainings.push_back(std::make_unique<Training>(job, keys));
         for (int round = -1; round < rounds; ++round)
             for (std::size_t p = 0; p < trainings.size(); ++p) {
                 const double cpu = trainings[p]->cpu_seconds();
@@ -501,12 +500,21 @@ void measure_protocols(Report& report, const Settings& settings) {
                 cpu_us[p].push_back(1e6 * (trainings[p]->cpu_seconds() - cpu) / steps);
             }
     }
-    report.add(
-        paired("step, masked", "us", us[1], us[0], Bar{Bar::Kind::at_most, 1.2}, "masked, honest"));
-    report.add(paired("step, encrypted", "us", us[2], us[0], Bar{Bar::Kind::at_most, 4},
+    report.add(paired("step, masked" + with, "us", us[1], us[0], Bar{Bar::Kind::at_most, 1.2},
+                      "masked, honest"));
+    report.add(paired("step, encrypted" + with, "us", us[2], us[0], Bar{Bar::Kind::at_most, 4},
                       "encrypted, honest"));
-    report.add(paired("step, encrypted, CPU of all processes", "us", cpu_us[2], cpu_us[0], {},
-                      "encrypted, honest"));
+    report.add(paired("step, encrypted" + with + ", CPU of all processes", "us", cpu_us[2],
+                      cpu_us[0], {}, "encrypted, honest"));
+}
+
+void measure_protocols(Report& report, const Settings& settings) {
+    report.section("Protocols",
+                   "one logistic step, batch 256, 1 member x 30 features, 3 processes over tcp "
+                   "loopback: under each protocol against honest, in turns, in the clear and with "
+                   "keys and sealing");
+    measure_protocols(report, settings, Training::Keys::none, "");
+    measure_protocols(report, settings, Training::Keys::sealed, ", keys and sealing");
 }
 
 /// A training beside peers that have an allowed key and mean no good.

@@ -345,6 +345,27 @@ double rho_of(const Request& request) {
                                        : config::rho_of_features(*request.agreed);
 }
 
+namespace {
+
+/// The epsilon of one run; infinite without noise.
+double noise_of(const Request& request, double delta) {
+    const double rho = rho_of(request);
+    return std::isfinite(rho) ? privacy::epsilon_of(rho, delta) : rho;
+}
+
+std::string sentence_on_noise(const Request& request, double delta) {
+    const double epsilon = noise_of(request, delta);
+    if (!std::isfinite(epsilon))
+        return "the run puts no noise on what leaves this member "
+               "(privacy.score_noise_multiplier), or noise that everybody can take off";
+    return "the run puts so little noise on what leaves this member "
+           "(privacy.score_noise_multiplier) that it tells epsilon " +
+           shortest(epsilon) + " of a row, and more than " + shortest(epsilon_of_noise_max) +
+           " counts as none";
+}
+
+}  // namespace
+
 std::string_view name_of(Use use) noexcept {
     return use_names[static_cast<std::size_t>(use)];
 }
@@ -396,12 +417,9 @@ std::optional<Refusal> judge(const Section& s, const Request& request, const Cir
         });
     if (request.agreed) judge_model(s, *request.agreed, verdict);
     verdict
-        .rule("differential_privacy", !s.differential_privacy || std::isfinite(rho_of(request)),
-              [] {
-                  return std::string(
-                      "the run puts no noise on what leaves this member "
-                      "(privacy.score_noise_multiplier), or noise that everybody can take off");
-              })
+        .rule("differential_privacy",
+              !s.differential_privacy || noise_of(request, s.delta) <= epsilon_of_noise_max,
+              [&] { return sentence_on_noise(request, s.delta); })
         .rule("hours", s.hours.empty() || within(s.hours, now.minute_of_day),
               [&] { return "it is " + clock_text(now.minute_of_day) + " UTC"; })
         .rule("tables", !s.granted_tables || now.tables_without_grant.empty(), [&] {

@@ -24,6 +24,10 @@ struct DataRules {
     friend bool operator==(const DataRules&, const DataRules&) = default;
 };
 
+/// `differential_privacy = true` refuses a run that alone tells more of a row than this epsilon:
+/// noise below that floor hides next to nothing (20 epochs at multiplier 1 have epsilon 53).
+inline constexpr double epsilon_of_noise_max = 64;
+
 /// One section: the rules for the owners that it names. An empty list allows everything.
 struct Section {
     std::string name;

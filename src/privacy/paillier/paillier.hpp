@@ -74,6 +74,13 @@ class PublicKey {
     [[nodiscard]] std::uint32_t key_bits() const noexcept;
     [[nodiscard]] std::size_t words() const noexcept { return ciphertext_words(key_bits()); }
 
+    /// Makes ahead the part of encryption that depends on no number: powers of h for the next
+    /// `count` ciphertexts of encrypt() and hide(), which take a fiftieth of the time then. Each of
+    /// them serves once. Nothing else may be called meanwhile.
+    void prepare(std::size_t count);
+    /// For how many ciphertexts there are powers.
+    [[nodiscard]] std::size_t prepared() const noexcept;
+
     /// Ciphertexts of signed numbers, of each the same count: those of the first one first. `out`:
     /// words() for each ciphertext.
     void encrypt(std::span<const std::int64_t> slots, std::uint32_t slot_bits,

@@ -66,6 +66,9 @@ struct PublicKey::State {
     mutable std::vector<std::uint64_t> lane_table;
     mutable std::optional<Lanes> lanes;
     AesStream random;
+    /// Powers of h that nobody has seen, for one use each: the first `ready` numbers.
+    SecretVector<mp_limb_t> pool;
+    std::size_t ready = 0;
 
     [[nodiscard]] std::size_t windows() const noexcept { return bits / 2 / window_bits; }
     [[nodiscard]] const mp_limb_t* power(std::size_t window, std::size_t digit) const {
@@ -79,9 +82,18 @@ struct PublicKey::State {
     void make_lane_table() const;
     /// 1 + m n, modulo n^2.
     void plain_factor(const Integer& m, mp_limb_t* out) const;
+    /// The same for the numbers in slots, of each ciphertext the same count.
+    void plain_factors(std::span<const std::int64_t> slots, std::uint32_t slot_bits,
+                       std::span<mp_limb_t> out) const;
     /// out = out h^alpha for as many numbers as there are exponents.
     void randomize(std::span<mp_limb_t> out, std::span<const std::uint8_t> alphas) const;
     void randomize_lanes(std::span<mp_limb_t> out, std::span<const std::uint8_t> alphas) const;
+    /// out = out h^alpha for a fresh alpha of each number.
+    void randomize_fresh(std::span<mp_limb_t> out);
+    /// The same, by the powers of the pool as far as they go.
+    void blind(std::span<mp_limb_t> out);
+    /// a = a b for as many numbers as there are.
+    void multiply(std::span<mp_limb_t> a, std::span<const mp_limb_t> b) const;
     void one_column(std::span<const std::int16_t> column, const mp_limb_t* ciphertexts,
                     std::uint32_t digit, std::vector<mp_limb_t>& buckets, mp_limb_t* out) const;
     void product(std::span<const std::int16_t> columns, std::size_t features, std::size_t rows,
@@ -185,6 +197,42 @@ void PublicKey::State::randomize_lanes(std::span<mp_limb_t> out,
     wipe(index.data(), sizeof index);
 }
 
+void PublicKey::State::randomize_fresh(std::span<mp_limb_t> out) {
+    SecretVector<std::uint8_t> alphas(out.size() / squared.size() * (bits / 16));
+    random.fill(alphas.span());
+    randomize(out, alphas.span());
+}
+
+void PublicKey::State::blind(std::span<mp_limb_t> out) {
+    const std::size_t words = squared.size();
+    const std::size_t given = std::min(ready, out.size() / words);
+    const std::span<mp_limb_t> powers = pool.span().subspan((ready - given) * words, given * words);
+    multiply(out.first(powers.size()), powers);
+    wipe(powers);
+    ready -= given;
+    if (powers.size() < out.size()) randomize_fresh(out.subspan(powers.size()));
+}
+
+void PublicKey::State::multiply(std::span<mp_limb_t> a, std::span<const mp_limb_t> b) const {
+    const std::size_t words = squared.size();
+    if (path() == Path::gmp) {
+        for (std::size_t at = 0; at < a.size(); at += words)
+            squared.multiply(a.data() + at, a.data() + at, b.data() + at);
+        return;
+    }
+    const Lanes& of = need_lanes();
+    Eight x(of.digits());
+    Eight y(of.digits());
+    for (std::size_t at = 0; at < a.size(); at += Lanes::count * words) {
+        const std::size_t given = std::min(Lanes::count * words, a.size() - at);
+        of.load(x.data(), a.subspan(at, given));
+        of.load(y.data(), b.subspan(at, given));
+        of.to_montgomery(x.data());
+        of.multiply(x.data(), x.data(), y.data());
+        of.store(x.data(), a.subspan(at, given));
+    }
+}
+
 PublicKey::PublicKey(std::unique_ptr<State> state) : state_(std::move(state)) {}
 PublicKey::PublicKey(PublicKey&&) noexcept = default;
 PublicKey& PublicKey::operator=(PublicKey&&) noexcept = default;
@@ -224,26 +272,48 @@ std::uint32_t PublicKey::key_bits() const noexcept {
     return state_->bits;
 }
 
-void PublicKey::encrypt(std::span<const std::int64_t> slots, std::uint32_t slot_bits,
-                        std::span<std::uint64_t> out) {
-    SecretVector<std::uint8_t> alphas(out.size() / words() * (state_->bits / 16));
-    state_->random.fill(alphas.span());
-    encrypt(slots, slot_bits, alphas.span(), out);
+void PublicKey::prepare(std::size_t count) {
+    State& state = *state_;
+    if (count <= state.ready) return;
+    const std::size_t had = state.ready * words();
+    SecretVector<mp_limb_t> pool(count * words());
+    std::ranges::copy(state.pool.span().first(had), pool.data());
+    const std::span<mp_limb_t> fresh = pool.span().subspan(had);
+    for (std::size_t at = 0; at < fresh.size(); at += words()) fresh[at] = 1;
+    state.randomize_fresh(fresh);
+    state.pool = std::move(pool);
+    state.ready = count;
 }
 
-void PublicKey::encrypt(std::span<const std::int64_t> slots, std::uint32_t slot_bits,
-                        std::span<const std::uint8_t> alphas, std::span<std::uint64_t> out) const {
-    const std::size_t count = out.size() / words();
+std::size_t PublicKey::prepared() const noexcept {
+    return state_->ready;
+}
+
+void PublicKey::State::plain_factors(std::span<const std::int64_t> slots, std::uint32_t slot_bits,
+                                     std::span<mp_limb_t> out) const {
+    const std::size_t words = squared.size();
+    const std::size_t count = out.size() / words;
     if (count == 0) return;
     const std::size_t each = slots.size() / count;
-    VFLBUS_ASSERT(each <= slots_of(state_->bits, slot_bits) && each * count == slots.size() &&
-                      out.size() == count * words(),
+    VFLBUS_ASSERT(each <= slots_of(bits, slot_bits) && each * count == slots.size() &&
+                      out.size() == count * words,
                   "a plaintext has so many slots");
     Integer m;
     for (std::size_t i = 0; i < count; ++i) {
         join_slots(m, slots.subspan(i * each, each), slot_bits);
-        state_->plain_factor(m, &out[i * words()]);
+        plain_factor(m, &out[i * words]);
     }
+}
+
+void PublicKey::encrypt(std::span<const std::int64_t> slots, std::uint32_t slot_bits,
+                        std::span<std::uint64_t> out) {
+    state_->plain_factors(slots, slot_bits, out);
+    state_->blind(out);
+}
+
+void PublicKey::encrypt(std::span<const std::int64_t> slots, std::uint32_t slot_bits,
+                        std::span<const std::uint8_t> alphas, std::span<std::uint64_t> out) const {
+    state_->plain_factors(slots, slot_bits, out);
     state_->randomize(out, alphas);
 }
 
@@ -254,23 +324,7 @@ Result<> PublicKey::check(std::span<const std::uint64_t> ciphertexts) const {
 void PublicKey::add(std::span<std::uint64_t> sum, std::span<const std::uint64_t> other) const {
     VFLBUS_ASSERT(sum.size() == other.size() && sum.size() % words() == 0,
                   "as many ciphertexts are added as there are");
-    const std::size_t each = words();
-    if (path() == Path::gmp) {
-        for (std::size_t at = 0; at < sum.size(); at += each)
-            state_->squared.multiply(sum.data() + at, sum.data() + at, other.data() + at);
-        return;
-    }
-    const Lanes& of = state_->need_lanes();
-    Eight a(of.digits());
-    Eight b(of.digits());
-    for (std::size_t at = 0; at < sum.size(); at += Lanes::count * each) {
-        const std::size_t given = std::min(Lanes::count * each, sum.size() - at);
-        of.load(a.data(), sum.subspan(at, given));
-        of.load(b.data(), other.subspan(at, given));
-        of.to_montgomery(a.data());
-        of.multiply(a.data(), a.data(), b.data());
-        of.store(a.data(), sum.subspan(at, given));
-    }
+    state_->multiply(sum, other);
 }
 
 /// prod of c_i^(x_i + 2^15): the numbers' digits choose buckets, from the highest digit on, and the
@@ -483,11 +537,9 @@ void PublicKey::hide(std::span<std::uint64_t> ciphertext, std::uint32_t slot_bit
         mpz_mul_2exp(m, m, slot_bits);
         mpz_add(m, m, mask);
     }
-    SecretVector<std::uint8_t> alpha(state_->bits / 16);
-    state_->random.fill(alpha.span());
     Number fresh(words());
     state_->plain_factor(m, fresh.data());
-    state_->randomize(fresh, alpha.span());
+    state_->blind(fresh);
     state_->squared.multiply(ciphertext.data(), ciphertext.data(), fresh.data());
 }
 

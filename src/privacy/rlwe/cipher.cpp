@@ -2,8 +2,11 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "base/assert.hpp"
 #include "base/planted.hpp"
@@ -205,9 +208,28 @@ void add(const Polynomial& x, Polynomial& sum) {
     }
 }
 
+/// The polynomial a of ciphertext `number` under the key whose p1 is made of `zero_seed`. Neither
+/// side chooses it alone, and the member can expand it before the ciphertext comes.
+void expand_number(Seed zero_seed, std::uint64_t number, Polynomial& out) {
+    constexpr std::string_view use = "a of a ciphertext";
+    std::array<std::uint8_t, use.size() + number_bytes> label{};
+    std::ranges::copy(use, label.begin());
+    for (std::size_t i = 0; i < number_bytes; ++i)
+        label[use.size() + i] = static_cast<std::uint8_t>(number >> (8 * i));
+    Key of_all;
+    std::ranges::copy(zero_seed, of_all.bytes().begin());
+    expand_uniform(expand_key(of_all, label).bytes(), out);
+}
+
 /// So many polynomials are kept at most, of 192 KiB each: for more, there is time enough in the
 /// answer itself.
 constexpr std::size_t polynomials_ahead_max = 96;
+
+bool consecutive(std::span<const std::uint64_t> numbers) {
+    for (std::size_t i = 1; i < numbers.size(); ++i)
+        if (numbers[i] != numbers[0] + i) return false;
+    return true;
+}
 
 /// The columns of one group of features in one block of rows, as the polynomial of the plan's
 /// layout, transformed.
@@ -235,9 +257,24 @@ void columns_to_polynomial(const Plan& plan, std::span<const std::int16_t> colum
     forward(out);
 }
 
+/// The coefficients `wanted` of a transformed polynomial, modulo one prime: all of them are
+/// multiples of the rows of a block. `a` may be left in another form.
+void coefficients(const Plan& plan, const Prime& prime, std::uint64_t* a, Factor scale,
+                  std::span<const std::size_t> wanted, std::span<std::uint64_t> out) {
+    const auto k = static_cast<std::uint32_t>(std::countr_zero(plan.block_rows));
+    if (k < every_least) {
+        inverse(prime, a, scale);
+        for (std::size_t i = 0; i < out.size(); ++i) out[i] = a[wanted[i]];
+        return;
+    }
+    SecretVector<std::uint64_t> few(ring_size >> k);
+    inverse_every(prime, a, k, scale, few.span());
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = few[wanted[i] >> k];
+}
+
 /// The wanted numbers of b' with masks and floods made of `random`, three words for each: appends
-/// them rounded.
-void hide_wanted(const Plan& plan, const Polynomial& b, std::span<const std::size_t> wanted,
+/// them rounded. `b` is transformed, and left in another form.
+void hide_wanted(const Plan& plan, Polynomial& b, std::span<const std::size_t> wanted,
                  std::span<const std::uint64_t> random, std::span<std::uint64_t> masks,
                  Bytes& out) {
     const std::uint32_t bits = plan.answer_bits();
@@ -249,6 +286,12 @@ void hide_wanted(const Plan& plan, const Polynomial& b, std::span<const std::siz
     std::array<std::uint64_t, prime_count> half;  // -2^w
     for (std::size_t i = 0; i < prime_count; ++i)
         half[i] = primes()[i].value() - primes()[i].power(2, plan.flood_bits);
+    std::array<SecretVector<std::uint64_t>, prime_count> of_b;
+    for (std::size_t i = 0; i < prime_count; ++i) {
+        of_b[i] = SecretVector<std::uint64_t>(wanted.size());
+        coefficients(plan, primes()[i], b.at(i), primes()[i].size_inverse_of_products(), wanted,
+                     of_b[i].span());
+    }
     std::vector<std::uint64_t> rounded_b(wanted.size());
     Wide flood = 0;
     std::array<std::uint64_t, prime_count> share{};
@@ -261,7 +304,7 @@ void hide_wanted(const Plan& plan, const Polynomial& b, std::span<const std::siz
         for (std::size_t i = 0; i < prime_count; ++i) {
             const std::uint64_t p = primes()[i].value();
             std::uint64_t sum =
-                b.at(i)[wanted[at]] + times(Encoder::shifted(rest, p), encoder.factor(i), p);
+                of_b[i][at] + times(Encoder::shifted(rest, p), encoder.factor(i), p);
             for (std::uint32_t part = 0; part < 3 && !VFLBUS_PLANTED(no_flood); ++part)
                 sum += times(static_cast<std::uint64_t>(flood >> (45 * part)) & mask45,
                              q.power45[i][part], p);
@@ -281,7 +324,7 @@ std::size_t polynomial_bytes() noexcept {
     return packed_bytes(ring_size * prime_count, prime_bits);
 }
 std::size_t ciphertext_bytes() noexcept {
-    return Key::size + polynomial_bytes();
+    return number_bytes + polynomial_bytes();
 }
 std::size_t answer_bytes(const Plan& plan, std::size_t wanted) noexcept {
     return packed_bytes(ring_size, plan.answer_bits()) + packed_bytes(wanted, plan.answer_bits());
@@ -291,6 +334,7 @@ std::size_t answer_bytes(const Plan& plan, std::size_t wanted) noexcept {
 
 KeyOwner::KeyOwner(Seed zero_seed, Key random)
     : random_(random), ahead_small_(ring_size), rests_(ring_size), small_(ring_size) {
+    std::ranges::copy(zero_seed, zero_seed_.begin());
     sample_ternary(random_, small_.span());
     from_signed(small_.span(), secret_);
     forward(secret_);
@@ -308,13 +352,12 @@ void KeyOwner::prepare(const Plan& plan) {
     const std::size_t count = std::min(plan.ciphertexts(), polynomials_ahead_max);
     if (blanks_.size() < count) blanks_.resize(count);
     for (; ready_ < count; ++ready_) {
-        Blank& blank = blanks_[ready_];
+        Polynomial& blank = blanks_[ready_];
         sample_errors(random_, ahead_small_.span());
-        from_signed(ahead_small_.span(), blank.b);
-        forward(blank.b);
-        random_.fill(std::span<std::uint8_t>(blank.seed));
-        expand_uniform(blank.seed, ahead_a_);
-        subtract_product(ahead_a_, secret_, blank.b);
+        from_signed(ahead_small_.span(), blank);
+        forward(blank);
+        expand_number(zero_seed_, made_ + ready_, ahead_a_);
+        subtract_product(ahead_a_, secret_, blank);
     }
 }
 
@@ -327,25 +370,24 @@ Bytes KeyOwner::encrypt(const Plan& plan, std::span<const std::int32_t> values, 
     out.reserve(count * ciphertext_bytes() + 8);
     for (std::size_t at = 0; at < count; ++at) {
         place_values(plan, encoder, values, rows, at, random_, rests_.span());
-        std::array<std::uint8_t, Key::size> seed;
         if (at < ready_) {
-            seed = blanks_[at].seed;
             std::ranges::fill(small_.span(), 0);
             encode(encoder, rests_.span(), small_.span(), b_);
             forward(b_);
-            add(blanks_[at].b, b_);
+            add(blanks_[at], b_);
         } else {
             sample_errors(random_, small_.span());
             encode(encoder, rests_.span(), small_.span(), b_);
             forward(b_);
-            random_.fill(std::span<std::uint8_t>(seed));
-            expand_uniform(seed, a_);
+            expand_number(zero_seed_, made_ + at, a_);
             subtract_product(a_, secret_, b_);
         }
-        out.insert(out.end(), seed.begin(), seed.end());
+        for (std::size_t i = 0; i < number_bytes; ++i)
+            out.push_back(static_cast<std::uint8_t>((made_ + at) >> (8 * i)));
         pack_polynomial(b_, out);
     }
     ready_ = 0;
+    made_ += count;
     return out;
 }
 
@@ -396,22 +438,25 @@ void KeyOwner::phases(const Plan& plan, std::span<const std::uint8_t> answer,
     const Prime& first = primes()[0];
     const Prime& second = primes()[1];
     b_.clear();
+    std::array<std::vector<std::uint64_t>, 2> found;
     for (std::size_t i = 0; i < 2; ++i) {
         const Prime& prime = primes()[i];
         const Factor high = prime.factor(prime.power(2, 32));
         std::uint64_t* const residues = a_.at(i);
-        for (std::size_t j = 0; j < ring_size; ++j)
-            residues[j] = times(a[j] >> 32, high, prime.value()) + (a[j] & UINT32_MAX);
+        for (std::size_t j = 0; j < ring_size; ++j) residues[j] = a[j] >> 32;
+        scale(prime, residues, high);
+        for (std::size_t j = 0; j < ring_size; ++j) residues[j] += a[j] & UINT32_MAX;
         forward(prime, residues);
         multiply_add(prime, residues, secret_.at(i), b_.at(i));
-        inverse(prime, b_.at(i), prime.size_inverse());
+        found[i].resize(wanted.size());
+        coefficients(plan, prime, b_.at(i), prime.size_inverse(), wanted, found[i]);
     }
     const Factor inverse_of_first =
         second.factor(second.inverse_of(first.value() % second.value()));
     const std::uint64_t both = first.value() * second.value();  // modulo 2^64
     for (std::size_t i = 0; i < wanted.size(); ++i) {
-        const std::uint64_t x0 = b_.at(0)[wanted[i]];
-        const std::uint64_t x1 = b_.at(1)[wanted[i]];
+        const std::uint64_t x0 = found[0][i];
+        const std::uint64_t x1 = found[1][i];
         // x = x0 + p0 h with h = (x1 - x0) / p0 modulo p1; the upper half is negative
         const std::uint64_t h =
             times(x1 + 2 * second.value() - x0, inverse_of_first, second.value());
@@ -426,7 +471,9 @@ void KeyOwner::phases(const Plan& plan, std::span<const std::uint8_t> answer,
 Ahead::Ahead()
     : random_(VFLBUS_PLANTED(answer_random_kept) ? Key() : random_key()), small_(ring_size) {}
 
-void Ahead::prepare(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows) {
+void Ahead::prepare(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
+                    const std::optional<Due>& due) {
+    due_.reset();
     const std::size_t answers = std::min(plan.answers(), polynomials_ahead_max);
     if (hides_.size() < answers) {
         hides_.resize(answers);
@@ -439,15 +486,60 @@ void Ahead::prepare(const Plan& plan, std::span<const std::int16_t> columns, std
     used_ = 0;
     const std::size_t factors = plan.feature_groups() * plan.blocks();
     if (factors > polynomials_ahead_max || columns.empty()) return;
-    if (rows_ == rows && std::ranges::equal(columns_.span(), columns)) return;
-    rows_ = rows;
-    columns_ = SecretVector<std::int16_t>(columns.size());
-    std::ranges::copy(columns, columns_.data());
-    factors_.resize(factors);
+    if (factors_.empty() || rows_ != rows || !std::ranges::equal(columns_.span(), columns)) {
+        rows_ = rows;
+        columns_ = SecretVector<std::int16_t>(columns.size());
+        std::ranges::copy(columns, columns_.data());
+        factors_.resize(factors);
+        for (std::size_t f = 0; f < plan.feature_groups(); ++f)
+            for (std::size_t block = 0; block < plan.blocks(); ++block)
+                columns_to_polynomial(plan, columns, rows, f, block, small_.span(),
+                                      factors_[f * plan.blocks() + block]);
+    }
+    if (due && answers == plan.answers() && plan.ciphertexts() <= polynomials_ahead_max)
+        make_parts(plan, *due);
+}
+
+void Ahead::make_parts(const Plan& plan, const Due& due) {
+    if (p1_seed_ != due.zero_seed) {
+        expand_uniform(due.zero_seed, p1_);
+        p1_seed_ = due.zero_seed;
+    }
+    a_.resize(plan.ciphertexts());
+    for (std::size_t at = 0; at < a_.size(); ++at)
+        expand_number(due.zero_seed, due.first + at, a_[at]);
+    parts_.clear();
     for (std::size_t f = 0; f < plan.feature_groups(); ++f)
-        for (std::size_t block = 0; block < plan.blocks(); ++block)
-            columns_to_polynomial(plan, columns, rows, f, block, small_.span(),
-                                  factors_[f * plan.blocks() + block]);
+        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
+            sum_.clear();
+            for (std::size_t block = 0; block < plan.blocks(); ++block)
+                multiply_add(a_[block * plan.output_groups() + g],
+                             factors_[f * plan.blocks() + block], sum_);
+            parts_.push_back(finish(plan, sum_, p1_, hides_[parts_.size()]));
+        }
+    due_ = due;
+}
+
+Ahead::Part Ahead::finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Hide& with) {
+    Part out;
+    if (watch_of_answers != nullptr) {
+        Polynomial copy;
+        std::ranges::copy(a.words(), copy.words().begin());
+        inverse(copy, true);
+        pack_rounded(plan, copy, out.bare);
+    }
+    if (!VFLBUS_PLANTED(no_encryption_of_zero)) multiply_add(p1, with.u, a);
+    inverse(a, true);
+    for (std::size_t i = 0; i < prime_count && !VFLBUS_PLANTED(no_encryption_of_zero); ++i)
+        add_signed(primes()[i], with.errors.data(), a.at(i));
+    pack_rounded(plan, a, out.bytes);
+    return out;
+}
+
+std::vector<Ahead::Part> Ahead::take_parts(const Due& due) {
+    const bool good = due_ == due && used_ == 0;
+    due_.reset();
+    return good ? std::exchange(parts_, {}) : std::vector<Part>{};
 }
 
 void Ahead::draw(Hide& hide, std::size_t wanted) {
@@ -477,6 +569,7 @@ Result<Answerer> Answerer::create(Seed zero_seed, std::span<const std::uint8_t> 
     if (auto good = unpack_polynomial(zero, out.zero_[0]); !good)
         return tl::unexpected(std::move(good.error()));
     expand_uniform(zero_seed, out.zero_[1]);
+    std::ranges::copy(zero_seed, out.next_.zero_seed.begin());
     return out;
 }
 
@@ -487,12 +580,14 @@ Result<> Answerer::parse(const Plan& plan, std::span<const std::uint8_t> ciphert
     if (ciphertexts.size() != expected)
         return tl::unexpected(wrong_size("an encrypted residual", ciphertexts.size(), expected));
     ciphertexts_.resize(plan.ciphertexts());
-    for (auto& [a, b] : ciphertexts_) {
-        const std::size_t of_a = shared ? polynomial_bytes() : Key::size;
-        if (!shared)
-            expand_uniform(ciphertexts.first<Key::size>(), a);
-        else if (auto good = unpack_polynomial(ciphertexts.first(of_a), a); !good)
-            return good;
+    numbers_.assign(plan.ciphertexts(), 0);
+    for (std::size_t at = 0; at < ciphertexts_.size(); ++at) {
+        auto& [a, b] = ciphertexts_[at];
+        const std::size_t of_a = shared ? polynomial_bytes() : number_bytes;
+        for (std::size_t i = 0; !shared && i < number_bytes; ++i)
+            numbers_[at] |= std::uint64_t{ciphertexts[i]} << (8 * i);
+        if (shared)
+            if (auto good = unpack_polynomial(ciphertexts.first(of_a), a); !good) return good;
         if (auto good = unpack_polynomial(ciphertexts.subspan(of_a, polynomial_bytes()), b); !good)
             return good;
         ciphertexts = ciphertexts.subspan(of_a + polynomial_bytes());
@@ -500,10 +595,19 @@ Result<> Answerer::parse(const Plan& plan, std::span<const std::uint8_t> ciphert
     return {};
 }
 
+/// The public polynomials of the ciphertexts.
+void Answerer::expand(const Plan& plan) {
+    if (plan.shape.parties > 0) return;  // they have come
+    for (std::size_t at = 0; at < ciphertexts_.size(); ++at)
+        expand_number(next_.zero_seed, numbers_[at], ciphertexts_[at][0]);
+}
+
 /// sums_ = ciphertexts times the columns of one group of features, summed over the blocks of rows.
 /// `factors`: the columns of the group as polynomials, by block; null: they are made here.
+/// `also_a`: the polynomials a as well as the polynomials b.
 void Answerer::multiply_group(const Plan& plan, std::span<const std::int16_t> columns,
-                              std::size_t rows, std::size_t group, const Polynomial* factors) {
+                              std::size_t rows, std::size_t group, const Polynomial* factors,
+                              bool also_a) {
     for (auto& sum : sums_)
         for (Polynomial& part : sum) part.clear();
     for (std::size_t block = 0; block < plan.blocks(); ++block) {
@@ -512,7 +616,7 @@ void Answerer::multiply_group(const Plan& plan, std::span<const std::int16_t> co
         const Polynomial& factor = factors == nullptr ? factor_ : factors[block];
         for (std::size_t g = 0; g < plan.output_groups(); ++g) {
             const auto& [a, b] = ciphertexts_[block * plan.output_groups() + g];
-            multiply_add(a, factor, sums_[g][0]);
+            if (also_a) multiply_add(a, factor, sums_[g][0]);
             multiply_add(b, factor, sums_[g][1]);
         }
     }
@@ -529,10 +633,16 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
     out.masks = SecretVector<std::uint64_t>(plan.shape.features * plan.shape.outputs);
     sums_.resize(plan.output_groups());
     const bool transformed = ahead != nullptr && ahead->has(columns, rows);
+    next_.first = numbers_[0];
+    const std::vector<Ahead::Part> parts = transformed && consecutive(numbers_)
+                                               ? ahead->take_parts(next_)
+                                               : std::vector<Ahead::Part>{};
+    if (parts.empty()) expand(plan);
+    next_.first += numbers_.size();
     SecretVector<std::uint64_t> masks(ring_size);
     for (std::size_t f = 0; f < plan.feature_groups(); ++f) {
         multiply_group(plan, columns, rows, f,
-                       transformed ? &ahead->factors_[f * plan.blocks()] : nullptr);
+                       transformed ? &ahead->factors_[f * plan.blocks()] : nullptr, parts.empty());
         for (std::size_t g = 0; g < plan.output_groups(); ++g) {
             const std::vector<std::size_t> wanted = plan.wanted(f, g);
             const auto part = masks.span().first(wanted.size());
@@ -541,7 +651,8 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
                 own_.draw(hide_, wanted.size());
                 with = &hide_;
             }
-            hide(plan, sums_[g][0], sums_[g][1], wanted, *with, part, out.bytes);
+            hide(plan, sums_[g], wanted, *with,
+                 parts.empty() ? nullptr : &parts[f * plan.output_groups() + g], part, out.bytes);
             for (std::size_t i = 0; i < part.size(); ++i)
                 out.masks[plan.result_of(f, g, i)] = part[i];
         }
@@ -549,31 +660,20 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
     return out;
 }
 
-/// Adds a fresh encryption of zero, masks and flood, and rounds: appends one answer.
-void Answerer::hide(const Plan& plan, Polynomial& a, Polynomial& b,
-                    std::span<const std::size_t> wanted, const Ahead::Hide& with,
+/// Adds a fresh encryption of zero, masks and flood, and rounds: appends one answer. `part`: its
+/// part a' when that was made before.
+void Answerer::hide(const Plan& plan, Pair& sum, std::span<const std::size_t> wanted,
+                    const Ahead::Hide& with, const Ahead::Part* part,
                     std::span<std::uint64_t> masks, Bytes& out) {
-    Bytes bare;
-    if (watch_of_answers != nullptr) {
-        Polynomial copy;
-        std::ranges::copy(a.words(), copy.words().begin());
-        inverse(copy, true);
-        pack_rounded(plan, copy, bare);
+    Ahead::Part made;
+    if (part == nullptr) {
+        made = Ahead::finish(plan, sum[0], zero_[1], with);
+        part = &made;
     }
-    const std::size_t begin = out.size();
-    if (!VFLBUS_PLANTED(no_encryption_of_zero)) {
-        multiply_add(zero_[1], with.u, a);
-        multiply_add(zero_[0], with.u, b);
-    }
-    inverse(a, true);
-    inverse(b, true);
-    for (std::size_t i = 0; i < prime_count && !VFLBUS_PLANTED(no_encryption_of_zero); ++i)
-        add_signed(primes()[i], with.errors.data(), a.at(i));
-    pack_rounded(plan, a, out);
-    const std::size_t polynomial = out.size() - begin;
-    hide_wanted(plan, b, wanted, with.words.span(), masks, out);
-    if (watch_of_answers != nullptr)
-        watch_of_answers->hidden(std::span(out).subspan(begin, polynomial), bare, masks);
+    out.insert(out.end(), part->bytes.begin(), part->bytes.end());
+    if (!VFLBUS_PLANTED(no_encryption_of_zero)) multiply_add(zero_[0], with.u, sum[1]);
+    hide_wanted(plan, sum[1], wanted, with.words.span(), masks, out);
+    if (watch_of_answers != nullptr) watch_of_answers->hidden(part->bytes, part->bare, masks);
 }
 
 void watch_answers(const Watch* watch) noexcept {

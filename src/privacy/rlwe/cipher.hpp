@@ -28,6 +28,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -44,7 +45,10 @@ using Seed = std::span<const std::uint8_t, Key::size>;
 
 /// Bytes of a polynomial modulo q as it travels.
 std::size_t polynomial_bytes() noexcept;
-/// Bytes of one ciphertext: a seed, and the polynomial b. The polynomial a is made of the seed.
+/// Bytes of the number that says which ciphertext under its key one is.
+inline constexpr std::size_t number_bytes = 8;
+/// Bytes of one ciphertext: its number, and the polynomial b. The polynomial a is made of the
+/// number and of the seed that p1 is made of.
 std::size_t ciphertext_bytes() noexcept;
 /// Bytes of one answer with `wanted` coefficients.
 std::size_t answer_bytes(const Plan& plan, std::size_t wanted) noexcept;
@@ -98,15 +102,15 @@ class KeyOwner {
     void phases(const Plan& plan, std::span<const std::uint8_t> answer,
                 std::span<const std::size_t> wanted, std::span<std::uint64_t> out);
 
-    /// A ciphertext of nothing, for one use.
-    struct Blank {
-        std::array<std::uint8_t, Key::size> seed{};  ///< of a
-        Polynomial b;                                ///< -a s + e, transformed
-    };
     AesStream random_;
+    std::array<std::uint8_t, Key::size> zero_seed_;
     Polynomial secret_;  ///< transformed, in Montgomery form
     Bytes zero_;
-    std::vector<Blank> blanks_;
+    /// Of ciphertexts that were made: the number of the next one. Two under the same number would
+    /// have the same a, and their difference would tell that of their values.
+    std::uint64_t made_ = 0;
+    /// Ciphertexts of nothing, for one use, numbers made_ and up: -a s + e, transformed.
+    std::vector<Polynomial> blanks_;
     std::size_t ready_ = 0;  ///< of the blanks
     Polynomial ahead_a_;     ///< scratch of prepare()
     SecretVector<std::int32_t> ahead_small_;
@@ -119,16 +123,27 @@ class KeyOwner {
 
 // -- the owner of the columns ---------------------------------------------------------------
 
+/// The public polynomials that a request has: those of ciphertexts `first` and up under the key
+/// whose p1 is made of `zero_seed`. Known before the request comes.
+struct Due {
+    std::array<std::uint8_t, Key::size> zero_seed{};
+    std::uint64_t first = 0;
+
+    friend bool operator==(const Due&, const Due&) = default;
+};
+
 /// What a member does for an answer before it is asked: random numbers that hide it, which no
-/// message says anything about, and its columns as transformed polynomials. It serves one answer
-/// after another, whatever their keys are.
+/// message says anything about, its columns as transformed polynomials, and the part a' of the
+/// answer, which depends on these and on public seeds alone. It serves one answer after another,
+/// whatever their keys are.
 class Ahead {
   public:
     Ahead();
 
     /// Fills up what the last answer has used, and transforms the columns unless they are those of
-    /// the last time.
-    void prepare(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows);
+    /// the last time. `due`: which request is expected; of another one the part a' is made anew.
+    void prepare(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
+                 const std::optional<Due>& due = {});
 
   private:
     friend class Answerer;
@@ -138,6 +153,17 @@ class Ahead {
         SecretVector<std::int32_t> errors;  ///< of a
         SecretVector<std::uint64_t> words;  ///< masks and floods: three for each wanted number
     };
+    /// The part a' of an answer as it is sent.
+    struct Part {
+        Bytes bytes;
+        Bytes bare;  ///< with nothing added; only where somebody watches
+    };
+    /// a' = a P + p1 u + e1, rounded; `a` has the product and is left in another form.
+    static Part finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Hide& with);
+    /// The parts of all answers to `due`, of as many hides as there are answers.
+    void make_parts(const Plan& plan, const Due& due);
+    /// The parts of these answers, and from now on none; empty when they were not made.
+    std::vector<Part> take_parts(const Due& due);
     /// Draws what hides an answer with so many wanted numbers.
     void draw(Hide& hide, std::size_t wanted);
     /// The next one that was prepared; null when there is none left.
@@ -152,6 +178,12 @@ class Ahead {
     std::size_t rows_ = 0;
     std::vector<Polynomial> factors_;  ///< by feature group and block; empty: too many to keep
     SecretVector<std::int32_t> small_;
+    std::optional<Due> due_;   ///< of `parts_`
+    std::vector<Part> parts_;  ///< of the next answers, which hides_ from the first on hide
+    std::optional<std::array<std::uint8_t, Key::size>> p1_seed_;  ///< of p1_
+    Polynomial p1_;
+    Polynomial sum_;
+    std::vector<Polynomial> a_;  ///< scratch: of all ciphertexts
 };
 
 /// The member's side. One per key.
@@ -171,19 +203,25 @@ class Answerer {
     /// they do not fit the plan.
     Result<Answer> answer(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
                           std::span<const std::uint8_t> ciphertexts, Ahead* ahead = nullptr);
+    /// The request that follows the one that was answered last.
+    [[nodiscard]] const Due& next() const noexcept { return next_; }
 
   private:
     Answerer();
     using Pair = std::array<Polynomial, 2>;
     Result<> parse(const Plan& plan, std::span<const std::uint8_t> ciphertexts);
+    void expand(const Plan& plan);
     void multiply_group(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
-                        std::size_t group, const Polynomial* factors);
-    void hide(const Plan& plan, Polynomial& a, Polynomial& b, std::span<const std::size_t> wanted,
-              const Ahead::Hide& with, std::span<std::uint64_t> masks, Bytes& out);
+                        std::size_t group, const Polynomial* factors, bool also_a);
+    void hide(const Plan& plan, Pair& sum, std::span<const std::size_t> wanted,
+              const Ahead::Hide& with, const Ahead::Part* part, std::span<std::uint64_t> masks,
+              Bytes& out);
 
     Ahead own_;                       ///< for answers without anything prepared
     Ahead::Hide hide_;                ///< of `own_`
     std::array<Polynomial, 2> zero_;  ///< p0 and p1, transformed
+    Due next_;
+    std::vector<std::uint64_t> numbers_;  ///< of the ciphertexts
     // scratch
     std::vector<Pair> ciphertexts_;
     std::vector<Pair> sums_;

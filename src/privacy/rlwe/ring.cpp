@@ -144,6 +144,48 @@ void forward(const Prime& prime, std::uint64_t* a) {
 void inverse(const Prime& prime, std::uint64_t* a, Factor scale) {
     loops().inverse(prime, a, scale);
 }
+namespace {
+/// [0, 2p) -> [0, p)
+std::uint64_t once_less(std::uint64_t x, std::uint64_t p) {
+    const std::uint64_t rest = x - p;
+    return rest + (p & (0 - (rest >> 63)));
+}
+/// x factor modulo p, below p; x below 2^52.
+std::uint64_t product(std::uint64_t x, const Factor& factor, std::uint64_t p) {
+    const auto quotient = static_cast<std::uint64_t>((Wide{x} * factor.ratio) >> 52);
+    return once_less(x * factor.value - quotient * p, p);
+}
+}  // namespace
+
+/// A butterfly of the way back leaves the sum of its two numbers at the lower place. So after k
+/// levels each 2^k-th place has the sum of 2^k neighbours, whose order among themselves is of no
+/// matter, and the levels that are left have these places alone to look at.
+void inverse_every(const Prime& prime, const std::uint64_t* a, std::uint32_t k, Factor scale,
+                   std::span<std::uint64_t> out) {
+    VFLBUS_ASSERT(k >= every_least && k <= ring_log_size && out.size() == ring_size >> k,
+                  "a sum takes whole groups of neighbours");
+    const std::size_t together = std::size_t{1} << k;
+    const std::size_t count = ring_size >> k;
+    const std::uint64_t p = prime.value();
+    const Factor high = prime.factor(prime.power(2, 32));
+    for (std::size_t i = 0; i < count; ++i) {
+        std::uint64_t sum = 0;  // of up to 2^13 numbers below 2^47
+        for (std::size_t j = 0; j < together; ++j) sum += a[i * together + j];
+        out[i] = once_less(product(sum >> 32, high, p) + (sum & UINT32_MAX), p);
+    }
+    for (std::size_t blocks = count / 2, half = 1; blocks > 0; blocks /= 2, half *= 2)
+        for (std::size_t i = 0; i < blocks; ++i) {
+            const Factor& root = prime.inverse_roots()[blocks + i];
+            for (std::size_t j = 2 * half * i; j < 2 * half * i + half; ++j) {
+                const std::uint64_t x = out[j];
+                const std::uint64_t y = out[j + half];
+                out[j] = once_less(x + y, p);
+                out[j + half] = product(x + p - y, root, p);
+            }
+        }
+    for (std::size_t i = 0; i < count; ++i) out[i] = product(out[i], scale, p);
+}
+
 void multiply_add(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
                   std::uint64_t* sum) {
     loops().multiply_add(prime, x, y, sum);

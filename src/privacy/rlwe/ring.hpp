@@ -93,6 +93,12 @@ const std::array<Prime, prime_count>& primes();
 void forward(const Prime& prime, std::uint64_t* a);
 /// Values below p -> coefficients below p, times `scale`, which has 1/N in it.
 void inverse(const Prime& prime, std::uint64_t* a, Factor scale);
+/// The least k of inverse_every(): among 64 neighbours the transform has an order of its own.
+inline constexpr std::uint32_t every_least = 6;
+/// Every 2^k-th coefficient of inverse(), from the first one on: N / 2^k numbers, for k from
+/// every_least to 13. Takes N additions in place of the first k levels. `a` stays as it is.
+void inverse_every(const Prime& prime, const std::uint64_t* a, std::uint32_t k, Factor scale,
+                   std::span<std::uint64_t> out);
 /// sum = sum + x y / 2^52 modulo p, all below p.
 void multiply_add(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
                   std::uint64_t* sum);

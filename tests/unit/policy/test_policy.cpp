@@ -113,6 +113,10 @@ TEST_CASE("every rule lets in what it allows, and names itself where it does not
         {"batch_min = 100", batch(config::Solver::sequential, 1), "batch_min"},
         {"differential_privacy = true", nothing, "differential_privacy"},
         {"differential_privacy = true", noise(1, 0), ""},
+        // (20 epochs at .5: rho 82, epsilon 144)
+        {"differential_privacy = true", noise(.5, 0), "differential_privacy"},
+        {"differential_privacy = true\ndelta = 0.1", noise(.95, 0), ""},
+        {"differential_privacy = true\nepsilon_max = 1000", noise(1e-9, 0), "differential_privacy"},
         {"differential_privacy = true",
          [](Request& r, Circumstances&) {
              r.agreed->privacy.score_noise_multiplier = 1;

@@ -22,6 +22,7 @@
 // it ends the run with `diverged`.
 
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -108,6 +109,9 @@ class SharingParty {
         privacy::SecretVector<std::uint64_t> masks;
     };
     std::optional<Pending> pending_;
+    /// What is made for the next step meanwhile; the last member: it is awaited before the others
+    /// go.
+    std::future<void> ahead_;
 };
 
 }  // namespace vflbus::actors::linear

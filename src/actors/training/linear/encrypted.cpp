@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <string>
-#include <system_error>
 #include <utility>
 
+#include "actors/training/linear/beside.hpp"
 #include "base/assert.hpp"
 #include "base/text.hpp"
 
@@ -28,20 +28,6 @@ void to_integers(models::ConstMatrixView residual, int exponent, std::uint32_t b
     for (std::size_t i = 0; i < out.size(); ++i)
         out[i] = static_cast<std::int32_t>(
             std::clamp(std::nearbyint(std::ldexp(residual.data[i], exponent)), -most, most));
-}
-
-/// Runs `work` beside this thread; not at all where no thread is to be had, as nothing depends on
-/// it.
-template <class Work>
-std::future<void> beside(Work work) {
-    try {
-        return std::async(std::launch::async, std::move(work));
-    } catch (const std::system_error&) {
-        return {};
-    }
-}
-void await_end(std::future<void>& work) {
-    if (work.valid()) work.get();
 }
 
 }  // namespace
@@ -264,10 +250,23 @@ void EncryptedGradients::await() {
     await_end(ahead_);
 }
 
-void EncryptedGradients::prepare(const IntegerColumns& columns, std::size_t rows) {
+void EncryptedGradients::prepare(const IntegerColumns& columns, std::size_t rows, std::uint64_t key,
+                                 std::function<void()> make) {
     await();
-    if (!prepared_ || rows == 0) return;
-    ahead_ = beside([this, &columns, rows] { prepared_->prepare(*plan_, columns.values, rows); });
+    if (!prepared_ || rows == 0) {
+        if (make) make();
+        return;
+    }
+    rlwe::Due due;
+    if (key_ == key)
+        due = answerer_->next();
+    else
+        due.zero_seed = protocol_->public_seed(key);
+    ahead_ = beside([this, &columns, rows, due, make] {
+        if (make) make();
+        prepared_->prepare(*plan_, columns.values, rows, due);
+    });
+    if (!ahead_.valid() && make) make();  // there is no thread, and the answer needs the columns
 }
 
 Result<Bytes> EncryptedGradients::answer(const ProductRequest& request, std::uint64_t key,

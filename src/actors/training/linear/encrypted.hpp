@@ -14,6 +14,7 @@
 // integers of the plan's width, with a power of two that the message says (`exponent`).
 
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <memory>
 #include <optional>
@@ -131,8 +132,11 @@ class EncryptedGradients {
     /// Errors as of plan_within.
     Result<> plan(const privacy::rlwe::Shape& shape, std::uint64_t message_bytes_max);
     /// Begins all of the next answer that does not need the ciphertexts, on a thread of its own,
-    /// while the member waits for them. `columns` stay as they are until await() or answer().
-    void prepare(const IntegerColumns& columns, std::size_t rows);
+    /// while the member waits for them: they will be under key number `key`. `make`, which may be
+    /// empty, is run first and fills `columns`; nobody else touches these, nor what `make` reads,
+    /// until await() or answer().
+    void prepare(const IntegerColumns& columns, std::size_t rows, std::uint64_t key,
+                 std::function<void()> make = {});
     /// Until nothing looks at columns any more.
     void await();
     /// The reply to `product` of step `step`, under key number `key`. Once in a step.

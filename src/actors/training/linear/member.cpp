@@ -1,6 +1,7 @@
 // The member's half of all linear algorithms: scores of its own columns, and steps of its own
 // weights with what the master sends.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -30,6 +31,7 @@ class LinearMember final : public MemberHalf {
     Result<Bytes> begin(const MemberCall& call) {
         const auto request = decode_begin_request(call.body);
         if (!request) return tl::unexpected(request.error());
+        if (encrypted_) encrypted_->await();  // which may still look at the batch of before
         auto block = Block::create(*party_, request->outputs);
         if (!block) return tl::unexpected(std::move(block.error()));
         block_.emplace(std::move(*block));
@@ -250,16 +252,18 @@ class LinearMember final : public MemberHalf {
         return {term_, step, TableKind::train, Stamp::batch, tensor};
     }
     Result<SentTensor> batch_scores(std::uint64_t step) {
+        if (encrypted_) encrypted_->await();
         block_->batch_scores(step, scores_);
         if (sharing_) return share_of(step);
         if (encrypted_ && step < block_->schedule().steps()) {
-            encrypted_->await();
+            std::function<void()> make;
             if (!party_->agreed().privacy.any())
-                to_integers(block_->batch(), columns_);
+                make = [this] { to_integers(block_->batch(), columns_); };
             else if (auto good = to_clipped_integers(block_->batch(), party_->agreed(), columns_);
                      !good)
                 return tl::unexpected(std::move(good.error()));
-            encrypted_->prepare(columns_, block_->batch().rows);
+            encrypted_->prepare(columns_, block_->batch().rows, block_->schedule().epoch_of(step),
+                                make);
         }
         return sharing().share(stamp_of(step, Stamp::Tensor::scores), scores_);
     }

@@ -76,6 +76,9 @@ class PlainOpener final : public ShareOpener {
 /// Outputs share a plaintext, as they are multiplied by the same columns: group g of row i is the
 /// ciphertext g * rows + i. Of results, several features share one as well.
 class PaillierCipher final : public ShareCipher {
+    /// Of powers that are kept for the next ciphertexts, of up to 768 bytes each.
+    static constexpr std::size_t prepared_max = 16'384;
+
   public:
     PaillierCipher(const SharePlan& plan, paillier::PublicKey key)
         : plan_(plan), key_(std::move(key)) {}
@@ -93,6 +96,12 @@ class PaillierCipher final : public ShareCipher {
                          std::span(out).subspan(g * rows * key_.words(), rows * key_.words()));
         }
         return out;
+    }
+    void prepare(std::size_t rows, std::size_t features) override {
+        std::size_t count = plan_.output_groups() * rows;
+        for (std::size_t g = 0; g < plan_.output_groups(); ++g)
+            count += (features + plan_.features_together(g) - 1) / plan_.features_together(g);
+        key_.prepare(std::min(count, prepared_max));
     }
     Result<> check(std::span<const std::uint64_t> words) const override {
         return key_.check(words);

@@ -31,6 +31,9 @@ class ShareCipher {
     /// The ciphertexts of rows x outputs integers, column-major.
     virtual std::vector<std::uint64_t> encrypt(std::span<const std::int64_t> values,
                                                std::size_t rows) = 0;
+    /// Makes ahead what the next encrypt() of so many rows and the next product() need whatever the
+    /// numbers are. Nothing else may be called meanwhile.
+    virtual void prepare(std::size_t /*rows*/, std::size_t /*features*/) {}
     /// That these are ciphertexts. Their count was checked. malformed_message.
     [[nodiscard]] virtual Result<> check(std::span<const std::uint64_t> words) const = 0;
     /// sum = sum + other, both checked.

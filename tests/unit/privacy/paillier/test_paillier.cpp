@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <string>
 
@@ -151,6 +152,47 @@ TEST_CASE("hidden numbers are opened under their masks, and hiding is fresh each
     Words again(open.words());
     open.encrypt(values, slot, again);
     CHECK(again != plain);
+}
+
+TEST_CASE("what was prepared hides a ciphertext each, once, and changes no plaintext") {
+    const Both both;
+    Keys keys = keys_of(PrivateKey::generate(512));
+    const std::size_t words = keys.open.words();
+    constexpr std::uint32_t slot_bits = 104;
+    std::set<Words> seen;
+    // of each round: prepared, used, and what is left of all that was prepared by then
+    struct Round {
+        std::size_t prepare;
+        std::size_t use;
+        std::size_t left;
+    };
+    for (const Round& round : {Round{0, 3, 0}, Round{20, 5, 15}, Round{20, 12, 8}, Round{7, 3, 4},
+                               Round{3, 9, 0}, Round{9, 9, 0}}) {
+        keys.open.prepare(round.prepare);
+        // of the same number, so that two ciphertexts differ by their powers of h alone
+        const std::vector<std::int64_t> values(round.use, -7);
+        Words sent(round.use * words);
+        keys.open.encrypt(values, slot_bits, sent);
+        CHECK(keys.open.prepared() == round.left);
+        const auto opened = keys.secret.decrypt(sent);
+        for (std::size_t i = 0; i < round.use; ++i) {
+            const std::span<const std::uint64_t> one = std::span(sent).subspan(i * words, words);
+            CHECK(seen.insert(Words(one.begin(), one.end())).second);
+            std::int64_t read = 0;
+            keys.secret.read_signed(opened.span().subspan(i * (words / 2), words / 2), slot_bits,
+                                    std::span(&read, 1));
+            CHECK(read == -7);
+        }
+        if (round.left > 0) {
+            Words hidden(sent.begin(), sent.begin() + static_cast<std::ptrdiff_t>(words));
+            std::uint64_t mask = 0;
+            keys.open.hide(hidden, slot_bits, std::span(&mask, 1));
+            CHECK(keys.open.prepared() == round.left - 1);
+            std::uint64_t number = 0;
+            read_slots(keys.secret.decrypt(hidden).span(), slot_bits, std::span(&number, 1));
+            CHECK(static_cast<std::int64_t>(number - mask) == -7);
+        }
+    }
 }
 
 TEST_CASE("products with many rows, at the edges of the digits, and packed answers") {

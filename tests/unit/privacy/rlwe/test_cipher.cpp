@@ -64,7 +64,8 @@ TEST_CASE("products of ciphertexts and columns are those of plain integers, on e
     for (const Shape& shape :
          {Shape{256, 30, 1, 1000}, Shape{1, 1, 1, 1}, Shape{257, 33, 1, 1000},
           Shape{100, 7, 3, 1000}, Shape{1000, 60, 1, 1000}, Shape{64, 40, 19, 100},
-          Shape{9000, 5, 2, 100}, Shape{20, 2000, 1, 100}}) {
+          Shape{9000, 5, 2, 100}, Shape{20, 2000, 1, 100}, Shape{96, 40, 1, 100},
+          Shape{192, 10, 2, 100}, Shape{8192, 3, 1, 100}}) {
         CAPTURE(shape.rows, shape.features, shape.outputs);
         Work work(shape, shape.rows);
         CHECK(work.encrypted() == work.plain());
@@ -93,19 +94,24 @@ TEST_CASE("work that was done ahead changes no product, and serves once") {
         KeyOwner owner(work.zero_seed.bytes());
         auto member = Answerer::create(work.zero_seed.bytes(), owner.zero());
         Ahead ahead;
-        std::set<Bytes> seeds;
+        std::set<Bytes> numbers;
         std::set<Bytes> polynomials;
         std::set<std::uint64_t> masks;
-        for (int round = 0; round < 6; ++round) {
+        for (int round = 0; round < 8; ++round) {
             // some rounds find nothing prepared, or other columns than they need
             if (round % 3 != 2) owner.prepare(work.plan);
-            if (round % 2 == 0)
-                ahead.prepare(work.plan, round == 2 ? other.columns : work.columns, work.rows);
+            // ... or were told that another request would come
+            Due due = member->next();
+            if (round == 4) ++due.first;
+            if (round == 5) due.zero_seed[0] ^= 1;
+            if (round != 1)
+                ahead.prepare(work.plan, round == 2 ? other.columns : work.columns, work.rows,
+                              round == 3 ? std::nullopt : std::optional(due));
             const Bytes sent = owner.encrypt(work.plan, work.values, work.rows);
             for (std::size_t at = 0; at < work.plan.ciphertexts(); ++at) {
                 const auto begin =
                     sent.begin() + static_cast<std::ptrdiff_t>(at * ciphertext_bytes());
-                CHECK(seeds.emplace(begin, begin + Key::size).second);
+                CHECK(numbers.emplace(begin, begin + number_bytes).second);
             }
             const auto answer =
                 member->answer(work.plan, work.columns, work.rows, sent, &ahead).value();
@@ -188,7 +194,8 @@ TEST_CASE("what does not fit the receiver's own plan is refused") {
     twice.insert(twice.end(), sent.begin(), sent.end());
     CHECK(refused(twice));
     Bytes out_of_range = sent;
-    std::fill(out_of_range.begin() + 32, out_of_range.begin() + 40, std::uint8_t{0xff});
+    std::fill(out_of_range.begin() + number_bytes, out_of_range.begin() + number_bytes + 8,
+              std::uint8_t{0xff});
     CHECK(refused(out_of_range));
 
     auto answer = member->answer(work.plan, work.columns, work.rows, sent);

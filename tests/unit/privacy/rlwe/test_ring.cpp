@@ -106,6 +106,23 @@ TEST_CASE("both paths have the same bits, at the bounds of what they take as wel
                               [&](std::uint64_t word) { return word < prime.value(); }));
 }
 
+TEST_CASE("every 2^k-th coefficient is that of the whole transform") {
+    const Prime& prime = primes()[GENERATE(0, 1, 2)];
+    const Factor scale = GENERATE_REF(prime.size_inverse(), prime.size_inverse_of_products());
+    Words a = random_words(21, prime.value());
+    if (GENERATE(false, true)) std::ranges::fill(a, prime.value() - 1);
+    Words all = a;
+    inverse(prime, all.data(), scale);
+    for (std::uint32_t k = every_least; k <= ring_log_size; ++k) {
+        CAPTURE(k);
+        Words some(ring_size >> k);
+        inverse_every(prime, a.data(), k, scale, some);
+        std::size_t same = 0;
+        for (std::size_t i = 0; i < some.size(); ++i) same += some[i] == all[i << k];
+        CHECK(same == some.size());
+    }
+}
+
 TEST_CASE("the ring has the answers of an independent program") {
     std::ifstream file(VFLBUS_RLWE_ANSWERS);
     std::string line;

@@ -56,7 +56,8 @@ class LbfgsMember final : public MemberHalf {
         if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
         if (auto done = take_round(call.step, *request); !done)
             return tl::unexpected(std::move(done.error()));
-        if (encrypts()) encrypted_->prepare(columns_, party_->rows(TableKind::train).size());
+        if (encrypts())
+            encrypted_->prepare(columns_, party_->rows(TableKind::train).size(), call.step + 1);
         const auto scores =
             protocol_->share(stamp_of(call.step, Stamp::Tensor::gradient_scores), answer_.scores);
         if (!scores) return tl::unexpected(scores.error());
