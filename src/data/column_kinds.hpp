@@ -8,7 +8,8 @@
 //      (a dash, '.', '..' or ':' alone does not count: among numbers it is a missing one)
 //      - whole numbers of which one or more begin with a zero (007, 01234) are codes: categories;
 //      - whole numbers, and in code_cells_min cells or more a code with other characters too
-//        (117, c118): categories;
+//        (117, c118): categories; so are numbers of which one begins with a zero and one cell that
+//        is no number (01, 01.1, C);
 //      - few_values_min to few_values_max different cells, each on cells_per_few_value_min rows on
 //        average, of which at least one is no number, are classes (4, 6, 8 and rotary; 1, 2, 3 and
 //        >3): categories;
@@ -77,9 +78,11 @@ class KindTally {
     [[nodiscard]] bool is_codes() const noexcept {
         return !says_nothing() && digits_ == counted() && zeros_;
     }
-    /// Whether they are whole numbers and codes like c118 or 98117-1234.
+    /// Whether they are whole numbers and codes like c118 or 98117-1234; or begin with zeros where
+    /// others are no numbers: 01, 01.1, C.
     [[nodiscard]] bool is_mixed_codes() const noexcept {
-        return codes_ >= code_cells_min && digits_ + codes_ == counted();
+        return (codes_ >= code_cells_min && digits_ + codes_ == counted()) ||
+               (zeros_ && has_class_);
     }
     [[nodiscard]] bool is_numbers() const noexcept { return numbers_ * 10 >= counted() * 9; }
     /// Whether no more different cells were met than classes have; of fewer than few_values_min, as
