@@ -163,7 +163,7 @@ class Server {
     Result<bus::Bytes> submit(const bus::QueryArrived& query) {
         auto submitted = bus::decode_submit(query.body);
         if (!submitted) return tl::unexpected(submitted.error());
-        const auto taken = submit(query.run, *submitted);
+        const auto taken = submit(query.run, *submitted, query.asker);
         if (taken) return bus::encode(*taken);
         log::warn({query.run, {}, {}, "serve"}, "submission refused: {}", taken.error().sentence);
         return tl::unexpected(taken.error());
@@ -256,7 +256,9 @@ class Server {
         return local ? state_of(*local) : RunState::unknown;
     }
 
-    Result<bus::SubmitAnswer> submit(const RunId& run, const bus::SubmitQuery& submitted) {
+    /// `by`: the key of the asker.
+    Result<bus::SubmitAnswer> submit(const RunId& run, const bus::SubmitQuery& submitted,
+                                     const std::string& by) {
         if (run.none()) return fail(Errc::malformed_message, "the submission has no run id");
         // the same submission once more, such as of one token: it is the same run
         const std::string digest = to_hex(hash256(submitted.agreed)) + "\n";
@@ -270,11 +272,9 @@ class Server {
         if (ending_)
             return fail(Errc::refused,
                         name_ + " is being stopped; submit it again when it is back");
-        if (queue_.size() >= config_.bus.submitted_max &&
-            running_.size() >= config_.bus.submitted_at_once)
-            return fail(Errc::too_many, std::to_string(queue_.size()) +
-                                            (queue_.size() == 1 ? " run waits" : " runs wait") +
-                                            " already (bus.submitted_max); submit it again later");
+        if (running_.size() >= config_.bus.submitted_at_once)
+            if (const auto room = check_room(queue_, by, config_.bus.submitted_max); !room)
+                return tl::unexpected(room.error());
         const auto config = accept_submission(config_, submitted.agreed);
         if (!config) return tl::unexpected(config.error());
         const fs::path file = run_dir(run) / "vflbus.toml";
@@ -282,7 +282,7 @@ class Server {
         if (can_resume(config_.output.runs_dir, run) || fs::exists(file, ec))
             return fail(Errc::usage, "there is a run " + run.hex() + " already");
         const std::uint64_t ahead = queue_.size();
-        queue_.push_back({run, submitted.label, false, {}});
+        queue_.push_back({run, submitted.label, false, {}, by});
         auto stored = write_configuration(file, *config, run_dir(run));
         if (stored) stored = write_file_atomically(digest_file, digest);
         if (stored) stored = store();
@@ -292,8 +292,8 @@ class Server {
             fs::remove(digest_file, ec);
             return tl::unexpected(stored.error());
         }
-        log::info({run, {}, {}, "serve"}, "submitted label={} ahead={}",
-                  log::value(submitted.label), ahead);
+        log::info({run, {}, {}, "serve"}, "submitted label={} ahead={}{}",
+                  log::value(submitted.label), ahead, by.empty() ? by : " by=" + log::value(by));
         remember(run, RunState::pending);
         start_next();
         const RunState state = known_.at(run);

@@ -1,9 +1,11 @@
 #include "submitted.hpp"
 
+#include <algorithm>
 #include <system_error>
 
 #include "base/files.hpp"
 #include "base/json.hpp"
+#include "bus/core/share.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -12,6 +14,23 @@ constexpr std::string_view format_name = "vflbus-submitted";
 constexpr int format_version = 1;
 
 }  // namespace
+
+Result<> check_room(const std::deque<Submitted>& queue, const std::string& by,
+                    std::uint64_t places) {
+    const auto waiting = [](std::size_t runs) {
+        return std::to_string(runs) + (runs == 1 ? " run" : " runs");
+    };
+    const std::size_t all = queue.size();
+    if (all >= places)
+        return fail(Errc::too_many, waiting(all) + (all == 1 ? " waits" : " wait") +
+                                        " already (bus.submitted_max); submit it again later");
+    const auto own = static_cast<std::size_t>(
+        std::ranges::count(queue, by, [](const auto& run) { return run.by; }));
+    if (by.empty() || bus::may_take_one_more(own, places - all - 1)) return {};
+    return fail(Errc::too_many, waiting(own) + " of " + by + (own == 1 ? " waits" : " wait") +
+                                    " already, and the other places (bus.submitted_max) are for "
+                                    "others; submit it again later");
+}
 
 Result<std::vector<Submitted>> SubmittedFile::load() const {
     std::error_code ec;
@@ -35,6 +54,7 @@ Result<std::vector<Submitted>> SubmittedFile::load() const {
                 *run, entry.at("label").get<std::string>(), entry.at("begun").get<bool>(), {}};
             submitted.restarts.restore(entry.at("restarts").get<std::uint64_t>(),
                                        entry.at("commit").get<std::uint64_t>());
+            submitted.by = entry.value("by", std::string());
             runs.push_back(std::move(submitted));
         }
         return runs;
@@ -48,6 +68,7 @@ Result<> SubmittedFile::store(const std::vector<const Submitted*>& runs) const {
     for (const Submitted* const run : runs)
         all.push_back({{"run_id", run->run.hex()},
                        {"label", run->label},
+                       {"by", run->by},
                        {"begun", run->begun},
                        {"restarts", run->restarts.count()},
                        {"commit", run->restarts.progress()}});

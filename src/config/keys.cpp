@@ -1022,7 +1022,9 @@ constexpr Key key_table[] = {
      .name = "submitted_max",
      .type = Type::integer,
      .field = IN_CONFIG(bus.submitted_max),
-     .doc = "Submitted runs that may wait at a master with --serve; further ones are refused.",
+     .doc = "Submitted runs that may wait at a master with --serve; further ones are refused. "
+            "Among keys, one that has some waiting gets one more only while as many places stay "
+            "free as it then has.",
      .min = 0,
      .max = 10000},
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/assert.hpp"
+#include "base/node_names.hpp"
 #include "bus/wire/control.hpp"
 
 namespace vflbus::bus {
@@ -308,6 +309,7 @@ void LinkQuestions::open_query(const Header& header, const Payload& body, QueryA
     }
     query.body = std::move(*content);
     query.keys = std::make_shared<const SealKeys>(*keys);
+    query.asker = without_suffix(said->asker.key_name);
 }
 
 bool LinkQuestions::next_query(QueryArrived& out) {

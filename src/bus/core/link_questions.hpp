@@ -45,6 +45,9 @@ struct QueryArrived {
     Bytes body;
     /// With which its answer is sealed; null: it is not.
     std::shared_ptr<const SealKeys> keys{};
+    /// The name of the key with which it was sealed; empty where questions are not sealed. It is
+    /// the same for all processes of the asker, whatever names of that key they say they have.
+    std::string asker{};
 };
 /// What came of a question of ours; `error` says why there is no answer.
 struct AnswerArrived {

@@ -657,6 +657,7 @@ TEST_CASE("questions between nodes are sealed, and answered to those alone who a
         QueryArrived query;
         while (of.link->next_query(query)) {
             CHECK(words_in(query.body) == "MARK1");
+            CHECK(query.asker == "master");
             of.link->answer(query, Bytes{'M', 'A', 'R', 'K', '2'});
             b.turn();
         }

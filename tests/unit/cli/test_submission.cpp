@@ -1,12 +1,15 @@
 // What a serving master takes of what is submitted to it.
 
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "catch.hpp"
 #include "config/agreed.hpp"
+#include "scratch.hpp"
 #include "submission.hpp"
+#include "submitted.hpp"
 
 using namespace vflbus;
 namespace fs = std::filesystem;
@@ -99,4 +102,60 @@ TEST_CASE("a submission that could never start is refused at once", "[cli]") {
     SECTION("it is no agreed half") {
         CHECK_FALSE(cli::accept_submission(holder.config, "model.epochs = 3\n").has_value());
     }
+}
+
+TEST_CASE("no key fills the queue of a serving master so that nothing is left for others") {
+    std::deque<cli::Submitted> queue;
+    const auto submits = [&](const std::string& key) {
+        const auto room = cli::check_room(queue, key, 8);
+        if (room)
+            queue.push_back({{}, {}, false, {}, key});
+        else
+            CHECK(room.error().code == Errc::too_many);
+        return room.has_value();
+    };
+    int taken = 0;
+    for (int i = 0; i < 20; ++i) taken += static_cast<int>(submits("alice"));
+    CHECK(taken == 4);
+    const auto refused = cli::check_room(queue, "alice", 8);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().sentence.find("4 runs of alice wait already") != std::string::npos);
+    // two more for the next, one for the one after, and the last for somebody who has none
+    for (int i = 0; i < 20; ++i) submits("bob");
+    CHECK(queue.size() == 6);
+    CHECK(submits("carol"));
+    CHECK_FALSE(submits("carol"));
+    CHECK(submits("dave"));
+    CHECK_FALSE(submits("erin"));
+    CHECK(queue.size() == 8);
+    // what begins leaves its place
+    queue.pop_front();
+    CHECK_FALSE(submits("alice"));
+    CHECK(submits("erin"));
+}
+
+TEST_CASE("where nobody shows a key, whoever submits has the whole queue") {
+    std::deque<cli::Submitted> queue;
+    for (int i = 0; i < 8; ++i) {
+        CHECK(cli::check_room(queue, {}, 8));
+        queue.push_back({});
+    }
+    const auto full = cli::check_room(queue, {}, 8);
+    REQUIRE_FALSE(full);
+    CHECK(full.error().sentence.find("8 runs wait already") != std::string::npos);
+    CHECK_FALSE(cli::check_room({}, "alice", 0));
+}
+
+TEST_CASE("who has submitted a run is known to the process after this one") {
+    const cli::testing::Scratch scratch;
+    const cli::SubmittedFile file(scratch.path);
+    cli::Submitted of_alice{{}, "try", true, {}, "alice"};
+    cli::Submitted of_nobody;
+    REQUIRE(file.store({&of_alice, &of_nobody}));
+    const auto left = file.load();
+    REQUIRE(left);
+    REQUIRE(left->size() == 2);
+    CHECK((*left)[0].by == "alice");
+    CHECK((*left)[0].label == "try");
+    CHECK((*left)[1].by.empty());
 }
