@@ -13,6 +13,7 @@
 #include "base/clock.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
+#include "bus/zmq/link_loop.hpp"
 #include "member_gate.hpp"
 #include "observe/console.hpp"
 #include "observe/job_progress.hpp"
@@ -423,6 +424,9 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
     master.out_dir = options.out_dir;
     master.model_dir = options.model_dir;
     master.version = version_text;
+    if (std::string clear = bus::clear_link_warning(broker_of(config, options), key_source(config));
+        !clear.empty())
+        master.notes.push_back(std::move(clear));
     if (options.launched) master.routine_level = log::Level::debug;
     auto run_log = std::make_shared<RunLog>(master.name, config.output.runs_dir, options.logs);
     run_log->attach(run);

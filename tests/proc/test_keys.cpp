@@ -307,6 +307,26 @@ TEST_CASE("commands of keys and of the allow-list", "[keys]") {
           "chmod 700");
 }
 
+TEST_CASE("a link in the clear beyond this machine is told in each log, and in the report",
+          "[keys]") {
+    const TempDir dir;
+    make_example(dir);
+    ByHand all(dir, {}, {}, true);
+    // an address of which nobody can say that it is this machine's, although it is
+    const std::string beyond = "tcp://0.0.0.0" + all.endpoint.substr(all.endpoint.rfind(':'));
+    for (const char* const party : {"master", "member-0", "member-1"})
+        all.parties[party].broker = beyond;
+    all.start_all();
+    const Finished master = all.master->wait();
+    const std::string told = "the link to " + beyond + " is in the clear";
+    INFO(master.err);
+    CHECK(master.exit_code == 0);
+    CHECK(master.err.find("warn") < master.err.find(told));
+    for (const auto& member : all.members) CHECK(member->await_output(told, true));
+    CHECK(slurp(dir / "runs/" + run_id + "/report.json").find(told) != std::string::npos);
+    CHECK(master.out.find("is in the clear") != std::string::npos);
+}
+
 // -- sealing: docs/security.md, docs/protocol.md, section 14 -----------------------------------
 
 namespace {
@@ -547,4 +567,49 @@ TEST_CASE("a policy goes by the key that the owner has shown, and so does known-
     CHECK_FALSE(fs::exists(bus.keys_of("member-0") + "/known-parties"));
     spit(bus.keys_of("member-0") + "/known-parties", "master " + right + "\n");
     CHECK(train(right, strict).exit_code == 0);
+}
+
+TEST_CASE("keys that submit share the queue of a master, which knows who has submitted what",
+          "[keys]") {
+    const TempDir dir;
+    make_example(dir);
+    KeyedBus bus(dir);
+    for (const char* const who : {"alice", "bob"}) {
+        bus.allow(who, {"--may", "submit"});
+        // questions are answered to those alone whom the master knows
+        fs::copy_file(fs::path(bus.keys_of(who)) / (std::string(who) + ".pub"),
+                      fs::path(bus.keys_of("master")) / (std::string(who) + ".pub"));
+    }
+    Process zero(dir, bus.actor("member-0"));
+    Process one(dir, bus.actor("member-1"));
+    Process master(dir, {"actor", "--role", "master", "--serve", "--broker", bus.endpoint,
+                         "--config", "run.toml", "--certificates", bus.keys_of("master"), "--set",
+                         "output.runs_dir=" + dir / "runs", "--set", "bus.submitted_max=2"});
+    REQUIRE(master.await_output("waits for submissions", true));
+    const auto submit = [&](const std::string& who) {
+        return run(dir, {"run", "submit", "--config", "run.toml", "--broker", bus.endpoint,
+                         "--certificates", bus.keys_of(who), "--set", "model.epochs=1000000",
+                         "--set", "model.name=mlp"});
+    };
+    const auto taken = [&](const std::string& who) {
+        const Finished done = submit(who);
+        INFO(done.err << master.err());
+        CHECK(done.exit_code == 0);
+        return done.out.substr(0, 32);
+    };
+    taken("alice");  // goes on
+    const std::string waits = taken("alice");
+    const Finished refused = submit("alice");
+    INFO(refused.err);
+    CHECK(refused.exit_code != 0);
+    CHECK(refused.err.find("1 run of alice waits already") != std::string::npos);
+    const std::string of_bob = taken("bob");
+    CHECK(master.err().find("by=alice") != std::string::npos);
+    CHECK(master.err().find("by=bob") != std::string::npos);
+    const std::string kept = slurp(dir / "runs/nodes/master/submitted.json");
+    CHECK(kept.find(waits) < kept.find(of_bob));
+    CHECK(kept.find("\"by\": \"bob\"") != std::string::npos);
+    CHECK(bus.told("submission asked for run=" + of_bob.substr(0, 8) + " by=bob-"));
+    master.signal(SIGTERM);
+    CHECK(master.wait().exit_code == 0);
 }

@@ -507,6 +507,9 @@ void Run::write_report() {
         report_.parties[rank + 1].bytes_received = parties_[rank].bytes_to;
     }
     report_.finished = options_.env->utc_now();
+    for (const std::string& note : options_.notes)
+        if (std::ranges::find(report_.notes, note) == report_.notes.end())
+            report_.notes.push_back(note);
     if (purpose_ == Purpose::check) return;
     if (commits_ != nullptr && commits_->may_not_write_files(outcome_.code)) return;
     const fs::path path = directory() / "report.json";

@@ -78,6 +78,8 @@ struct MasterOptions {
     /// other things on the terminal.
     observe::log::Level routine_level = observe::log::Level::info;
     std::vector<std::shared_ptr<RunObserver>> observers;
+    /// For the report, beside what is to be known of the model: a sentence each.
+    std::vector<std::string> notes;
 };
 
 class Run : public ServerApp {

@@ -266,14 +266,23 @@ class LinkLoopImpl final : public LinkLoop, private LinkTransport {
     int wake_;
 };
 
+}  // namespace
+
+std::string clear_link_warning(const std::string& broker, const KeySource& keys) {
+    const auto address = parse_address(broker);
+    if (!address || address->local_only || keys.given()) return {};
+    return "the link to " + address->text() +
+           " is in the clear: everybody on the way can read and change what is sent; use "
+           "--certificates";
+}
+
+namespace {
+
 /// Says at once what a person would otherwise find out after minutes of waiting.
 Result<> check_keys(const Address& address, const KeySource& keys, const std::string& node) {
     if (!keys.given()) {
-        if (!address.local_only)
-            observe::log::warn(
-                "the link to {} is in the clear: everybody on the way can read and change what is "
-                "sent; use --certificates",
-                address.text());
+        if (const std::string text = clear_link_warning(address.text(), keys); !text.empty())
+            observe::log::warn("{}", text);
         return {};
     }
     const Seconds now = wall_seconds();

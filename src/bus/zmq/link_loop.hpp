@@ -13,6 +13,10 @@
 
 namespace vflbus::bus {
 
+/// What to tell a person whose link leaves this machine without keys, as a sentence; empty where it
+/// has keys, or stays on the machine. `broker` as in `LinkLoop::create`.
+std::string clear_link_warning(const std::string& broker, const KeySource& keys);
+
 class LinkLoop {
   public:
     virtual ~LinkLoop() = default;
