@@ -645,9 +645,18 @@ class MemberApp {
                                                          : options_.model_dir;
         const fs::path path = root / options_.name / "model.json";
         const auto text = options_.env->read_file(path);
-        if (!text)
-            return fail(text.error().code, "has no part of model " + request->run.short_hex() +
-                                               ": " + text.error().sentence);
+        // who may not use a model hears the same as of one that is not there
+        const auto none = [&](const Failure& why) {
+            Failure failure{Errc::io, "has no part of model " + request->run.short_hex() + " for " +
+                                          context.invitation().owner_name};
+            failure.for_others = failure.sentence;
+            failure.sentence += ": " + why.sentence;
+            return tl::unexpected(std::move(failure));
+        };
+        if (!text) return none(text.error());
+        if (judged())
+            if (auto good = judge().model(context.invitation().run, request->run); !good)
+                return none(good.error());
         const auto head = parse_model_head(*text, path.string());
         if (!head) return tl::unexpected(head.error());
         if (auto same = check_format(*head, run.half->part_format(), path.string()); !same)

@@ -75,6 +75,20 @@ fs::path held_file(const fs::path& state_dir, const RunId& run) {
 fs::path said_file(const fs::path& state_dir, const RunId& run) {
     return policy_directory(state_dir) / "said" / run.hex();
 }
+fs::path trained_file(const fs::path& state_dir, const RunId& run) {
+    return policy_directory(state_dir) / "trained" / run.hex();
+}
+
+/// The account of the owner for whom this run was trained here; empty where nobody has noted it.
+/// Errors: io.
+Result<std::string> trained_for(const fs::path& state_dir, const RunId& run) {
+    const fs::path file = trained_file(state_dir, run);
+    std::error_code ec;
+    if (!fs::exists(file, ec) && !ec) return std::string();
+    auto text = read_file(file);
+    if (!text) return tl::unexpected(text.error());
+    return std::string(trim(*text));
+}
 
 /// "train logistic lbfgs honest, 3 parties"
 std::string what_of(const Request& request) {
@@ -88,18 +102,18 @@ std::string what_of(const Request& request) {
 }
 
 Json json_of(const DataRules& rules) {
-    return Json{{"columns", rules.columns},
-                {"columns_never", rules.columns_never},
-                {"rows_min", rules.rows_min},
-                {"batch_min", rules.batch_min},
-                {"psi_ids_max", rules.psi_ids_max}};
+    return Json{{"columns", rules.columns},     {"columns_never", rules.columns_never},
+                {"rows_min", rules.rows_min},   {"batch_min", rules.batch_min},
+                {"models_of", rules.models_of}, {"psi_ids_max", rules.psi_ids_max}};
 }
 
 DataRules rules_of(const Json& json) {
     return {json.at("columns").get<std::vector<std::string>>(),
             json.at("columns_never").get<std::vector<std::string>>(),
-            json.at("rows_min").get<std::uint64_t>(), json.at("batch_min").get<std::uint64_t>(),
-            json.value("psi_ids_max", DataRules{}.psi_ids_max)};
+            json.at("rows_min").get<std::uint64_t>(),
+            json.at("batch_min").get<std::uint64_t>(),
+            json.value("psi_ids_max", DataRules{}.psi_ids_max),
+            json.value("models_of", std::vector<std::string>())};
 }
 
 /// The other half of `say`.
@@ -428,6 +442,13 @@ Result<> Gate::let_in(Entry entry, const Request& request, const char* how) {
     entry.rho = has_policy() && std::isfinite(rho) ? rho : 0;
     if (entry.rho > 0) line["rho"] = entry.rho;
     if (auto recorded = record_or_fail("decision", line); !recorded) return recorded;
+    if (request.use == Use::train) {
+        const fs::path file = trained_file(options_.state_dir, request.run);
+        std::error_code ec;
+        fs::create_directories(file.parent_path(), ec);
+        if (auto noted = write_file_atomically(file, account_of(request.owner) + "\n"); !noted)
+            return not_stored(request, noted.error());
+    }
     const std::vector<Entry> before = entries_;
     entry.state = State::let_in;
     std::erase_if(entries_, [&](const Entry& other) {
@@ -518,6 +539,17 @@ Circumstances Gate::circumstances(const Section& section, const Request& request
     return known;
 }
 
+/// The id of a run names its commits and its part of the model here. Nobody else may go on with
+/// these, or put a part of his own in their place, by training under that id.
+std::optional<Refusal> Gate::another_owner(const Request& request) const {
+    if (request.use != Use::train) return {};
+    const auto owner = trained_for(options_.state_dir, request.run);
+    if (!owner) return Refusal{"run", owner.error().sentence};
+    if (owner->empty() || *owner == account_of(request.owner)) return {};
+    return Refusal{"run", "run " + request.run.short_hex() + " is a training of " + *owner +
+                              ", and " + request.owner.name + " opens another one under its id"};
+}
+
 Result<> Gate::judge_anew(const Request& request) {
     const auto read = current();
     if (!read) return refuse(request, unreadable(read.error()));
@@ -528,9 +560,11 @@ Result<> Gate::judge_anew(const Request& request) {
     entry.digest = digest_of(request);
     entry.at_ms = options_.now_ms();
     entry.what = what_of(request);
-    if (policy == nullptr) return let_in(std::move(entry), request, "let in");
-    const Section* const section = policy->section_of(request.owner);
-    if (section == nullptr) return refuse(request, unnamed(*policy, request.owner));
+    const Section* const section = policy == nullptr ? nullptr : policy->section_of(request.owner);
+    if (policy != nullptr && section == nullptr)
+        return refuse(request, unnamed(*policy, request.owner));
+    if (const auto refusal = another_owner(request)) return refuse(request, *refusal);
+    if (section == nullptr) return let_in(std::move(entry), request, "let in");
     if (const auto refusal = judge(*section, request, circumstances(*section, request)))
         return refuse(request, *refusal);
     entry.section = section->name;
@@ -745,6 +779,16 @@ Result<> Gate::batch(const RunId& run, std::uint64_t rows) {
     if (!found) return tl::unexpected(found.error());
     const Entry& entry = **found;
     return later(entry, judge_batch(entry.section, entry.rules, rows));
+}
+
+Result<> Gate::model(const RunId& run, const RunId& trained) {
+    const Sole sole(*this);
+    const auto found = judged_before(sole, run);
+    if (!found) return tl::unexpected(found.error());
+    const Entry& entry = **found;
+    const auto owner = trained_for(options_.state_dir, trained);
+    if (!owner) return later(entry, Refusal{"models_of", owner.error().sentence});
+    return later(entry, judge_model_of(entry.section, entry.rules, *owner, entry.owner));
 }
 
 void Gate::ended(const RunId& run, const Served& served) {

@@ -9,6 +9,7 @@
 //   policy/held/RUN       what waits, for `vflbus approve` to show
 //   policy/said/RUN       what somebody said about it, for this process to find
 //   policy/grants.json    tables granted to owners
+//   policy/trained/RUN    for whom that run was trained: its commits and its model are that owner's
 
 #include <cstdint>
 #include <filesystem>
@@ -72,6 +73,7 @@ class Gate final : public Judge {
     Result<> rows(const RunId& run, std::uint64_t rows) override;
     Result<> psi_list(const RunId& run, std::uint64_t ids) override;
     Result<> batch(const RunId& run, std::uint64_t rows) override;
+    Result<> model(const RunId& run, const RunId& trained) override;
     void ended(const RunId& run, const Served& served) override;
 
     /// Held runs about which somebody has said something since, or whose time is over: ask `admit`
@@ -106,6 +108,7 @@ class Gate final : public Judge {
     [[nodiscard]] Entry* find(const RunId& run);
     Result<> again(Entry& entry, const Request& request);
     Result<> judge_anew(const Request& request);
+    [[nodiscard]] std::optional<Refusal> another_owner(const Request& request) const;
     Result<> let_in(Entry entry, const Request& request, const char* how);
     Result<> hold(Entry entry, const Request& request, const Policy& policy);
     void drop_expired(std::int64_t now, std::vector<RunId>& dropped);

@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "base/hash.hpp"
+#include "base/node_names.hpp"
 #include "base/text.hpp"
 #include "config/keys.hpp"
 #include "config/privacy.hpp"
@@ -152,6 +153,7 @@ constexpr SectionKey section_keys[] = {
     {"purposes",
      TAKES(take_names(raw, Texts(use_names.begin(), use_names.end()), section.purposes))},
     {"tasks", TAKES(take_names(raw, choices_of("task"), section.tasks))},
+    {"models", TAKES(take_names(raw, choices_of("name"), section.models))},
     {"solvers", TAKES(take_names(raw, choices_of("solver"), section.solvers))},
     {"protocols", TAKES(take_names(raw, Texts(protocol_names.begin(), protocol_names.end()),
                                    section.protocols))},
@@ -163,6 +165,7 @@ constexpr SectionKey section_keys[] = {
     {"rows_min", TAKES(take_number(raw, 1, 1ULL << 53, section.data.rows_min))},
     {"batch_min", TAKES(take_number(raw, 1, 1ULL << 53, section.data.batch_min))},
     {"psi_ids_max", TAKES(take_number(raw, 1, 1ULL << 53, section.data.psi_ids_max))},
+    {"models_of", TAKES(take_texts(raw, section.data.models_of))},
     {"columns", TAKES(take_texts(raw, section.data.columns))},
     {"columns_never", TAKES(take_texts(raw, section.data.columns_never))},
     {"runs_per_day", TAKES(take_number(raw, 1, 100'000, section.runs_per_day))},
@@ -300,6 +303,7 @@ class Verdict {
 
 void judge_model(const Section& s, const config::AgreedHalf& agreed, Verdict& verdict) {
     const std::string task(config::name_of(agreed.model.task));
+    const std::string model(config::name_of(agreed.model.name));
     const std::string solver(config::name_of(agreed.model.solver));
     const std::string protocol(config::name_of(agreed.run.protocol));
     const std::string alignment(config::name_of(agreed.data.alignment));
@@ -313,6 +317,8 @@ void judge_model(const Section& s, const config::AgreedHalf& agreed, Verdict& ve
             [&] { return "alignment " + alignment + ", and allowed is " + join_and(s.alignments); })
         .rule("tasks", s.tasks.empty() || among(s.tasks, task),
               [&] { return "task " + task + ", and allowed is " + join_and(s.tasks); })
+        .rule("models", s.models.empty() || among(s.models, model),
+              [&] { return "model " + model + ", and allowed is " + join_and(s.models); })
         .rule("solvers", s.solvers.empty() || among(s.solvers, solver),
               [&] { return "solver " + solver + ", and allowed is " + join_and(s.solvers); });
     const std::uint64_t batch = agreed.model.batch_size;
@@ -474,6 +480,18 @@ std::optional<Refusal> judge_psi_list(const std::string& name, const DataRules& 
                   return "a party comes with " + std::to_string(ids) +
                          " ids to be compared, and there may be " +
                          std::to_string(rules.psi_ids_max);
+              })
+        .taken();
+}
+
+std::optional<Refusal> judge_model_of(const std::string& name, const DataRules& rules,
+                                      const std::string& trained_for, const Owner& owner) {
+    const bool own = trained_for.empty() || trained_for == without_suffix(owner.name);
+    return Verdict(name)
+        .rule("models_of", own || fits_any(rules.models_of, trained_for),
+              [&] {
+                  return "the model was trained for " + trained_for + ", and " + owner.name +
+                         " asks for it";
               })
         .taken();
 }

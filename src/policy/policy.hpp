@@ -21,6 +21,7 @@ struct DataRules {
     std::uint64_t rows_min = 0;
     std::uint64_t batch_min = 0;
     std::uint64_t psi_ids_max = UINT64_MAX;
+    std::vector<std::string> models_of;  ///< owners whose models may be used beside its own
     friend bool operator==(const DataRules&, const DataRules&) = default;
 };
 
@@ -36,6 +37,7 @@ struct Section {
     std::vector<std::string> fingerprints;
     std::vector<std::string> purposes;
     std::vector<std::string> tasks;
+    std::vector<std::string> models;
     std::vector<std::string> solvers;
     std::vector<std::string> protocols;
     std::vector<std::string> protocols_never;
@@ -103,6 +105,10 @@ std::optional<Refusal> judge_rows(const std::string& name, const DataRules& rule
 /// A list of another party in a private set intersection, of so many ids.
 std::optional<Refusal> judge_psi_list(const std::string& name, const DataRules& rules,
                                       std::uint64_t ids);
+/// `trained_for`: the account of the owner of a model, empty where nobody knows; `owner` asks for
+/// it.
+std::optional<Refusal> judge_model_of(const std::string& name, const DataRules& rules,
+                                      const std::string& trained_for, const Owner& owner);
 std::optional<Refusal> judge_batch(const std::string& name, const DataRules& rules,
                                    std::uint64_t rows);
 

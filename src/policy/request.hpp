@@ -74,6 +74,9 @@ class Judge {
     virtual Result<> psi_list(const RunId& run, std::uint64_t ids) = 0;
     /// The smallest batch of an epoch has so many different people at least.
     virtual Result<> batch(const RunId& run, std::uint64_t rows) = 0;
+    /// A prediction asks for this member's part of the model of run `trained`. Whoever knows that
+    /// id has no right to the model by it: it is for the owner of that training.
+    virtual Result<> model(const RunId& run, const RunId& trained) = 0;
     virtual void ended(const RunId& run, const Served& served) = 0;
 };
 

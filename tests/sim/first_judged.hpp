@@ -35,6 +35,7 @@ class FirstJudged final : public policy::Judge {
     Result<> rows(const RunId&, std::uint64_t) override { return {}; }
     Result<> psi_list(const RunId&, std::uint64_t) override { return {}; }
     Result<> batch(const RunId&, std::uint64_t) override { return {}; }
+    Result<> model(const RunId&, const RunId&) override { return {}; }
     void ended(const RunId&, const policy::Served&) override {}
 
     /// `source`, watched. Must not outlive this.

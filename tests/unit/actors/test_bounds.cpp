@@ -35,18 +35,15 @@ Ending with_claims(Play& play, const std::function<void(AlignReply&, data::Local
 }
 
 /// Lets everything in, and notes what it is asked about people.
-struct Counts final : policy::Judge {
+struct Counts final : LetsAllIn {
     std::vector<std::uint64_t> common;
     std::vector<std::uint64_t> batches;
     std::vector<std::string> used;  ///< columns, of all tables
-    Result<> admit_owner(const policy::Owner&, const RunId&) override { return {}; }
-    Result<> admit(const policy::Request&) override { return {}; }
     Result<> columns(const RunId&, const std::string&, std::span<const std::string> names,
                      std::uint64_t) override {
         used.insert(used.end(), names.begin(), names.end());
         return {};
     }
-    Result<> psi_list(const RunId&, std::uint64_t) override { return {}; }
     Result<> rows(const RunId&, std::uint64_t people) override {
         common.push_back(people);
         return {};
@@ -55,7 +52,6 @@ struct Counts final : policy::Judge {
         batches.push_back(people);
         return {};
     }
-    void ended(const RunId&, const policy::Served&) override {}
 };
 
 }  // namespace

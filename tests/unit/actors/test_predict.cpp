@@ -325,3 +325,31 @@ TEST_CASE("a prediction gets nothing of the training table, and a training nothi
     for (const std::string& line : play.member_log)
         CHECK(line.find("member-1 sends") == std::string::npos);
 }
+
+TEST_CASE("a member's judge says whose model a prediction may use") {
+    struct KnowsOwners final : LetsAllIn {
+        Result<> model(const RunId&, const RunId& of) override {
+            asked.push_back(of);
+            if (allowed) return {};
+            return fail(Errc::refused, "the model was trained for bank");
+        }
+        std::vector<RunId> asked;
+        bool allowed = true;
+    };
+    World world;
+    world.members = 1;
+    Play trained(world);
+    REQUIRE(trained.play().code == Errc::ok);
+    KnowsOwners judge;
+    judge.allowed = GENERATE(true, false);
+    Play play(world);
+    play.judge = &judge;
+    predict(play, trained, test_people(trained), false);
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    CHECK(judge.asked == std::vector<RunId>{trained.run});
+    CHECK(ending.code == (judge.allowed ? Errc::ok : Errc::io));
+    // the owner hears what it would hear if there were none
+    if (!judge.allowed) CHECK(ending.sentence.find("has no part of model") != std::string::npos);
+    CHECK(ending.sentence.find("bank") == std::string::npos);
+}

@@ -531,3 +531,43 @@ TEST_CASE("a gate does not open with a policy that is none", "[gate]") {
     CHECK_FALSE(fs::exists(dir / "audit"));
     fs::remove_all(dir);
 }
+
+TEST_CASE("a model is for the owner for whom it was trained, whoever knows its id", "[gate]") {
+    const bool judged = GENERATE(true, false);
+    CAPTURE(judged);
+    Member member(judged ? "[all]\nowners = [\"*\"]\n" : "");
+    const RunId trained = asks(1).run;
+    REQUIRE(member.gate->admit(asks(1, "bank")));
+    member.gate->ended(trained, {});
+    member.start();
+    const auto predicts = [&](int run, const std::string& owner) {
+        Request request = asks(run, owner);
+        request.use = Use::predict;
+        REQUIRE(member.gate->admit(request));
+        return code(member.gate->model(request.run, trained));
+    };
+    CHECK(predicts(2, "bank") == Errc::ok);
+    CHECK(predicts(3, "bank-0123456789abcdef") == Errc::ok);  // another process of that key
+    CHECK(predicts(4, "shop") == Errc::refused);
+    CHECK(member.audit().find("\"rule\":\"models_of\"") != std::string::npos);
+    // of a model from elsewhere nothing is known
+    CHECK(code(member.gate->model(asks(4).run, asks(9).run)) == Errc::ok);
+    // nor does anybody else train under that id, whose commits and part would take their place
+    const auto under_its_id = member.gate->admit(asks(1, "shop"));
+    CHECK(code(under_its_id) == Errc::refused);
+    CHECK(under_its_id.error().for_others.find("(rule run)") != std::string::npos);
+    CHECK(member.gate->admit(asks(1, "bank", "another text")));
+    CHECK(whole(member));
+}
+
+TEST_CASE("a policy may give the models of one owner to others", "[gate]") {
+    Member member("[all]\nowners = [\"*\"]\nmodels_of = [\"bank\"]\n");
+    REQUIRE(member.gate->admit(asks(1, "bank")));
+    REQUIRE(member.gate->admit(asks(2, "shop")));
+    Request request = asks(3, "market");
+    request.use = Use::predict;
+    REQUIRE(member.gate->admit(request));
+    member.start();
+    CHECK(code(member.gate->model(request.run, asks(1).run)) == Errc::ok);
+    CHECK(code(member.gate->model(request.run, asks(2).run)) == Errc::refused);
+}
