@@ -5,13 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "actors/tables.hpp"
 #include "ask.hpp"
 #include "base/files.hpp"
+#include "base/memory.hpp"
 #include "base/text.hpp"
 #include "bus/keys/key_files.hpp"
 #include "bus/zmq/address.hpp"
@@ -196,11 +196,7 @@ class Preflight {
     void look_at_memory(const std::string& party, const std::string& table) {
         std::error_code ec;
         const std::uint64_t bytes = fs::file_size(table, ec);
-        std::ifstream meminfo("/proc/meminfo");
-        std::uint64_t available = 0;
-        for (std::string word; meminfo >> word;)
-            if (word == "MemAvailable:" && meminfo >> available) break;
-        available <<= 10;
+        const std::uint64_t available = available_memory().value_or(0);
         if (ec || available == 0) return;
         const std::uint64_t wanted = memory_of_process + memory_per_table_byte * bytes;
         const std::string text =

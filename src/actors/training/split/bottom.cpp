@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "actors/training/halves.hpp"
+#include "base/memory.hpp"
 
 namespace vflbus::actors::split {
 
@@ -23,6 +24,17 @@ Bottom::Bottom(const Party& party, Place place)
     schedule_ = BatchSchedule(party.agreed(),
                               static_cast<std::uint32_t>(party.rows(TableKind::train).size()));
     rates_ = rate_config(party.agreed().model, schedule_.steps(), schedule_.batches());
+}
+
+Result<std::unique_ptr<Bottom>> Bottom::create(const Party& party, Place place) {
+    const BatchSchedule batches(party.agreed(),
+                                static_cast<std::uint32_t>(party.rows(TableKind::train).size()));
+    const auto shape =
+        bottom_shape(party.agreed().model, party.features(), party.preprocessor().image);
+    const std::uint64_t rows = batches.batch_rows(0);
+    if (auto room = check_room(bytes_trained(shape, rows), rows, available_memory()); !room)
+        return tl::unexpected(std::move(room.error()));
+    return std::unique_ptr<Bottom>(new Bottom(party, place));
 }
 
 Result<std::unique_ptr<Bottom>> Bottom::create(Party& party, const SplitPart& part) {
@@ -60,6 +72,8 @@ Result<> Bottom::infer(TableKind side, std::uint64_t first, std::uint64_t count,
                        Records& out) const {
     const models::DesignView all = party_->design(side);
     if (auto good = check_rows_asked(side, all.rows, first, count, width()); !good) return good;
+    if (auto room = check_room(bytes_inferred(shape_, count), count, available_memory()); !room)
+        return room;
     Records in;
     models::nn::gather(all, first, count, in);
     network_.infer(in, out);

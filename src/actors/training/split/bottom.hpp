@@ -19,8 +19,9 @@ namespace vflbus::actors::split {
 
 class Bottom {
   public:
-    /// For a training on the designs of `party` (built), which outlives this.
-    Bottom(const Party& party, Place place);
+    /// For a training on the designs of `party` (built), which outlives this. Error: too_large for
+    /// a network that this machine has no room for.
+    static Result<std::unique_ptr<Bottom>> create(const Party& party, Place place);
     /// For a prediction: the network of a stored part, whose columns `party` uses from here on.
     static Result<std::unique_ptr<Bottom>> create(Party& party, const SplitPart& part);
 
@@ -32,7 +33,7 @@ class Bottom {
     /// malformed_message when the shape is another one or a number is not finite.
     Result<> backward(std::uint64_t step, const models::nn::Records& gradient);
     /// The numbers of rows [first, first + count) of one side. Errors: malformed_message for rows
-    /// that are not there, too_large for more than a message holds.
+    /// that are not there, too_large for more than a message or this machine's memory holds.
     Result<> infer(TableKind side, std::uint64_t first, std::uint64_t count,
                    models::nn::Records& out) const;
 
@@ -49,6 +50,7 @@ class Bottom {
     [[nodiscard]] SplitPart part(ModelHead head) const;
 
   private:
+    Bottom(const Party& party, Place place);
     Bottom(const Party& party, models::nn::NetworkShape shape, Place place);
 
     const Party* party_;

@@ -28,26 +28,29 @@ class SplitBaseline final : public Baseline {
   public:
     static Result<std::unique_ptr<Baseline>> create(const Party& own, const Labels& labels,
                                                     const models::nn::RateConfig& rates) {
+        auto bottom = Bottom::create(own, Place::master);
+        if (!bottom) return tl::unexpected(std::move(bottom.error()));
         auto top = Top::create(own.agreed(), labels, 1, rates);
         if (!top) return tl::unexpected(std::move(top.error()));
-        return std::unique_ptr<Baseline>(new SplitBaseline(own, std::move(*top)));
+        return std::unique_ptr<Baseline>(
+            new SplitBaseline(own, std::move(*bottom), std::move(*top)));
     }
 
     Result<bool> slice() override {
         // without features the constant predictor stays where the labels put it
         if (own_->features() == 0) return false;
         std::size_t rows = 0;
-        while (step_ < bottom_.schedule().steps() && rows < baseline_slice_rows) {
-            const Records* const part = &bottom_.forward(step_);
-            const auto batch = bottom_.schedule().rows(step_);
+        while (step_ < bottom_->schedule().steps() && rows < baseline_slice_rows) {
+            const Records* const part = &bottom_->forward(step_);
+            const auto batch = bottom_->schedule().rows(step_);
             rows += batch.size();
             auto loss = top_->step(step_, {&part, 1}, batch, gradients_);
             if (!loss) return tl::unexpected(std::move(loss.error()));
-            if (auto done = bottom_.backward(step_, gradients_[0]); !done)
+            if (auto done = bottom_->backward(step_, gradients_[0]); !done)
                 return tl::unexpected(std::move(done.error()));
             ++step_;
         }
-        return step_ < bottom_.schedule().steps();
+        return step_ < bottom_->schedule().steps();
     }
 
     models::Matrix predict(TableKind side) const override {
@@ -59,7 +62,7 @@ class SplitBaseline final : public Baseline {
         Records part;
         for (std::uint64_t first = 0; first < rows; first += most) {
             const std::uint64_t count = std::min(most, rows - first);
-            if (!bottom_.infer(side, first, count, part)) break;
+            if (!bottom_->infer(side, first, count, part)) break;
             if (own_->features() == 0) part.resize(part.width(), part.count());
             const Records* const parts[] = {&part};
             top_->scores(parts, some);
@@ -69,11 +72,11 @@ class SplitBaseline final : public Baseline {
     }
 
   private:
-    SplitBaseline(const Party& own, std::unique_ptr<Top> top)
-        : own_(&own), bottom_(own, Place::master), top_(std::move(top)) {}
+    SplitBaseline(const Party& own, std::unique_ptr<Bottom> bottom, std::unique_ptr<Top> top)
+        : own_(&own), bottom_(std::move(bottom)), top_(std::move(top)) {}
 
     const Party* own_;
-    Bottom bottom_;
+    std::unique_ptr<Bottom> bottom_;
     std::unique_ptr<Top> top_;
     std::uint64_t step_ = 0;
     std::vector<Records> gradients_;
@@ -91,7 +94,11 @@ class SplitMaster final : public MasterHalf {
         schedule_ =
             BatchSchedule(agreed, static_cast<std::uint32_t>(own_->rows(TableKind::train).size()));
         const auto rates = rate_config(agreed.model, schedule_.steps(), schedule_.batches());
-        if (own_->features() > 0) own_bottom_ = std::make_unique<Bottom>(*own_, Place::master);
+        if (own_->features() > 0) {
+            auto bottom = Bottom::create(*own_, Place::master);
+            if (!bottom) return tl::unexpected(std::move(bottom.error()));
+            own_bottom_ = std::move(*bottom);
+        }
         auto top = Top::create(agreed, *labels_, embeddings(), rates);
         if (!top) return tl::unexpected(std::move(top.error()));
         top_ = std::move(*top);

@@ -22,8 +22,10 @@ class SplitMember final : public MemberHalf {
         const auto request = decode_begin_request(call.body);
         if (!request) return tl::unexpected(request.error());
         if (request->outputs == 0) return fail(Errc::malformed_message, "a model without outputs");
+        auto bottom = Bottom::create(*party_, place_);
+        if (!bottom) return tl::unexpected(std::move(bottom.error()));
         outputs_ = request->outputs;
-        bottom_ = std::make_unique<Bottom>(*party_, place_);
+        bottom_ = std::move(*bottom);
         return encode(begin_reply(*party_), numbers(0));
     }
 

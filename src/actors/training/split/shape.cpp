@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/assert.hpp"
+#include "base/text.hpp"
 
 namespace vflbus::actors::split {
 namespace {
@@ -61,6 +62,59 @@ NetworkShape top_shape(const config::ModelConfig& model, std::size_t inputs, std
 
 std::size_t embedding_width(const config::ModelConfig& model) {
     return widths(model.bottom).back();
+}
+
+double bytes_trained(const NetworkShape& shape, std::uint64_t records) {
+    const bool pictures = shape.body == models::nn::Body::efficientnet;
+    double weights = 0;
+    double of_a_record = static_cast<double>(shape.inputs);
+    const auto layer = [&](double from, double to) {
+        weights += from * to;
+        of_a_record += to;
+    };
+    double width = static_cast<double>(shape.inputs);
+    if (pictures) {
+        // the channels of the last block of an EfficientNet-B0 are 320, its weights before the last
+        // convolution some 3.6 million, and 100 numbers of a record come of one pixel
+        const double pixels = static_cast<double>(shape.image.rows * shape.image.columns);
+        weights += 3.6e6 * shape.width_factor * shape.width_factor * shape.depth_factor;
+        of_a_record += 100 * pixels * shape.width_factor * shape.depth_factor;
+        width = 320 * shape.width_factor;
+    }
+    for (const std::size_t next : shape.hidden) {
+        layer(width, static_cast<double>(next));
+        width = static_cast<double>(next);
+    }
+    if (shape.body == models::nn::Body::resnet)
+        for (std::size_t i = 0; i < shape.blocks; ++i) {
+            layer(width, width * shape.hidden_factor);
+            layer(width * shape.hidden_factor, width);
+        }
+    if (shape.outputs != 0) layer(width, static_cast<double>(shape.outputs));
+    constexpr double of_each_weight = 4;  // itself, its gradient, two averages
+    return sizeof(float) * (of_each_weight * weights + of_a_record * static_cast<double>(records));
+}
+
+double bytes_inferred(const NetworkShape& shape, std::uint64_t records) {
+    // pictures go through in small portions
+    if (shape.body == models::nn::Body::efficientnet) return 0;
+    double widest = static_cast<double>(std::max(shape.inputs, shape.outputs));
+    for (const std::size_t width : shape.hidden)
+        widest = std::max(widest, static_cast<double>(width));
+    if (shape.body == models::nn::Body::resnet) widest *= std::max(1.0, shape.hidden_factor);
+    return 2 * sizeof(float) * widest * static_cast<double>(records);
+}
+
+Result<> check_room(double bytes, std::uint64_t records, std::optional<std::uint64_t> available) {
+    if (!available || bytes <= static_cast<double>(*available)) return {};
+    constexpr double most = 1e18;
+    return fail(Errc::too_large,
+                "a network of these layers, with " + std::to_string(records) +
+                    " rows at once, takes some " +
+                    human_bytes(static_cast<std::uint64_t>(std::min(bytes, most))) +
+                    " of memory, and " + human_bytes(*available) +
+                    " are free: narrower layers (model.bottom) take less, or fewer rows "
+                    "(model.batch_size, model.eval_batch_size)");
 }
 
 models::nn::StepConfig step_config(const config::ModelConfig& model) {

@@ -8,6 +8,7 @@
 
 #include "actors/training/split/chance.hpp"
 #include "actors/training/split/part.hpp"
+#include "actors/training/split/shape.hpp"
 #include "catch.hpp"
 #include "models/metrics.hpp"
 #include "observe/report.hpp"
@@ -292,6 +293,47 @@ TEST_CASE("a network for pictures asks what the features of a party are") {
         REQUIRE(part);
         CHECK(part->bottom.shape.body == models::nn::Body::mlp);
     }
+}
+
+TEST_CASE("a network that no machine has room for is refused, at the member as at the owner") {
+    World world = network_world(vflbus::Task::logistic);
+    world.name = config::ModelName::resnet;
+    world.master_features = GENERATE(true, false);
+    CAPTURE(world.master_features);
+    Play play(world);
+    play.config.model.bottom = "16384-8";
+    play.config.model.top = "8";
+    play.config.model.blocks = 64;
+    play.config.model.hid_factor = 16;  // 9 TB
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::too_large);
+    CHECK(ending.sentence.find("model.bottom") != std::string::npos);
+}
+
+TEST_CASE("what a network takes is known before it is made") {
+    const auto body =
+        GENERATE(models::nn::Body::mlp, models::nn::Body::resnet, models::nn::Body::efficientnet);
+    models::nn::NetworkShape shape;
+    shape.body = body;
+    shape.image = {28, 28, 1};
+    shape.inputs = 784;
+    shape.hidden = {64};
+    shape.outputs = 16;
+    shape.blocks = body == models::nn::Body::resnet ? 3 : 0;
+    const models::nn::Network network(shape, 1);
+    const double bytes = 4 * sizeof(float) * static_cast<double>(network.size());
+    const double told = split::bytes_trained(shape, 0);
+    CHECK(told > 0.7 * bytes);
+    CHECK(told < 1.3 * bytes);
+    CHECK(split::bytes_trained(shape, 1000) > told + 1000 * 4 * 784);
+    // 64 KiB of each record, for 2^30 of them
+    shape.hidden = {16384};
+    CHECK_FALSE(split::check_room(split::bytes_trained(shape, 1 << 30), 1 << 30, 1ULL << 40));
+    if (body != models::nn::Body::efficientnet)
+        CHECK_FALSE(split::check_room(split::bytes_inferred(shape, 1 << 30), 1 << 30, 1ULL << 40));
+    CHECK(split::check_room(split::bytes_inferred(shape, 1000), 1000, 1ULL << 30));
+    CHECK(split::check_room(1e30, 1, {}));  // where nobody says how much there is
 }
 
 TEST_CASE("the model does not depend on the order of rows in the tables") {
