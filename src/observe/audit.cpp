@@ -482,21 +482,17 @@ namespace {
 /// Goes through a log line by line and keeps what has been shown so far.
 class AuditReader {
   public:
-    AuditReader(const fs::path& log, const AuditExpected& expected) : log_(log) {
+    /// `head`: the text of the head file; empty: there is none.
+    AuditReader(const fs::path& log, std::string head, const AuditExpected& expected)
+        : log_(log), expected_head_(expected.head), head_line_(std::move(head)) {
         verdict_.public_key = expected.public_key;
-        expected_head_ = expected.head;
-        const auto head = read_file(audit_head_file(log.parent_path()));
-        if (head) head_line_ = *head;
         if (head_line_.ends_with('\n')) head_line_.pop_back();
         needs_head_ = expected.head_file;
     }
 
     using Each = std::function<void(std::uint64_t, const Json&)>;
 
-    Result<AuditVerdict> read(const Each& each) {
-        std::ifstream in(log_, std::ios::binary);
-        if (!in)
-            return fail(Errc::io, "cannot read " + log_.string() + ": " + std::strerror(errno));
+    Result<AuditVerdict> read(std::istream& in, const Each& each) {
         std::string text;
         while (std::getline(in, text)) {
             ++physical_;
@@ -631,7 +627,17 @@ class AuditReader {
 Result<AuditVerdict> verify_audit(
     const fs::path& log, const AuditExpected& expected,
     const std::function<void(std::uint64_t line, const Json& content)>& each) {
-    return AuditReader(log, expected).read(each);
+    std::ifstream in(log, std::ios::binary);
+    if (!in) return fail(Errc::io, "cannot read " + log.string() + ": " + std::strerror(errno));
+    const auto head = read_file(audit_head_file(log.parent_path()));
+    return AuditReader(log, head ? *head : std::string(), expected).read(in, each);
+}
+
+Result<AuditVerdict> verify_audit_text(
+    const std::string& text, const std::string& head, const AuditExpected& expected,
+    const std::function<void(std::uint64_t line, const Json& content)>& each) {
+    std::istringstream in(text);
+    return AuditReader("the log", head, expected).read(in, each);
 }
 
 }  // namespace vflbus::observe

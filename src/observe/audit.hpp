@@ -128,5 +128,9 @@ struct AuditExpected {
 Result<AuditVerdict> verify_audit(
     const std::filesystem::path& log, const AuditExpected& expected,
     const std::function<void(std::uint64_t line, const Json& content)>& each = {});
+/// The same of a log and a head file that are in memory. `head` empty: there is no such file.
+Result<AuditVerdict> verify_audit_text(
+    const std::string& text, const std::string& head, const AuditExpected& expected,
+    const std::function<void(std::uint64_t line, const Json& content)>& each = {});
 
 }  // namespace vflbus::observe

@@ -117,7 +117,7 @@ bool try_policy(std::span<const std::uint8_t> input) {
 std::vector<Bytes> policy_seeds() {
     const auto bytes = [](std::string_view text) { return Bytes(text.begin(), text.end()); };
     return {bytes("approve = \"each\"\nheld_max = 3\n[banks]\nowners = [\"bank-*\"]\n"
-                  "purposes = [\"train\"]\nparties_min = 3\nhours = [\"07:00-19:00\"]\n"
+                  "purposes = [\"train\"]\nmodels = [\"linear\"]\nparties_min = 3\nhours = [\"07:00-19:00\"]\n"
                   "columns_never = [\"ssn\"]\nruns_per_day = 2\nrows_min = 100\n"),
             bytes("[all]\nowners = [\"*\"]\nfingerprints = [\"7QHD-2K5W\"]\n"
                   "tables = \"granted\"\nprotocols_never = [\"honest\"]\n")};
@@ -125,7 +125,7 @@ std::vector<Bytes> policy_seeds() {
 
 // -- audit logs --------------------------------------------------------------------------------
 
-/// Files of this process, which go with it.
+/// A directory for the seed's files, which goes with it.
 class Place {
   public:
     Place() {
@@ -145,33 +145,30 @@ class Place {
     std::filesystem::path path_;
 };
 
-observe::AuditExpected without_head() {
-    observe::AuditExpected expected;
-    expected.head_file = false;
-    return expected;
-}
-
 /// A log that is whole tells of each of its lines once, and one more line behind it that nobody has
-/// chained makes it one that is not.
+/// chained makes it one that is not. Half of the inputs are a log alone; the others end in a head
+/// file, behind a zero.
 bool try_audit(std::span<const std::uint8_t> input) {
-    static const Place place;
-    const std::filesystem::path log = place.path() / "log";
-    const auto write = [&](std::string_view more) {
-        std::ofstream out(log, std::ios::binary);
-        out << text_of(input) << more;
-    };
-    write("");
+    const auto [kind, body] = choose(input, 2);
+    observe::AuditExpected expected;
+    expected.head_file = kind == 1;
+    std::string log(text_of(body));
+    std::string head;
+    if (const std::size_t end = log.find('\0'); kind == 1 && end != std::string::npos) {
+        head = log.substr(end + 1);
+        log.resize(end);
+    }
     std::uint64_t told = 0;
-    const auto verdict =
-        observe::verify_audit(log, without_head(), [&](std::uint64_t, const Json&) { ++told; });
+    const auto verdict = observe::verify_audit_text(log, head, expected,
+                                                    [&](std::uint64_t, const Json&) { ++told; });
     if (!verdict) {
         require(!verdict.error().sentence.empty(), "a log is refused without a reason");
         return false;
     }
     require(told == verdict->lines, "a line of a log is told twice, or not at all");
     require(verdict->signed_lines <= verdict->lines, "more lines are signed than there are");
-    write("{\"n\":" + std::to_string(verdict->lines + 1) + "}\n");
-    require(!observe::verify_audit(log, without_head()), "a line that nobody chained is one");
+    log += "{\"n\":" + std::to_string(verdict->lines + 1) + "}\n";
+    require(!observe::verify_audit_text(log, head, expected), "a line that nobody chained is one");
     return verdict->lines > 0;
 }
 
@@ -188,8 +185,9 @@ std::vector<Bytes> audit_seeds() {
                 "a line can be added");
     }
     const auto text = read_file(observe::audit_file(place.path()));
-    require(text.has_value(), "a log can be read");
-    return {Bytes(text->begin(), text->end())};
+    const auto head = read_file(observe::audit_head_file(place.path()));
+    require(text && head, "a log can be read");
+    return {seed(0, *text), seed(1, *text + '\0' + *head)};
 }
 
 }  // namespace
