@@ -28,7 +28,9 @@ void measure_security(Report& report, const Settings& settings);
 void measure_protocols(Report& report, const Settings& settings);
 /// Bytes per second of bodies from one node to another through a broker, tcp on loopback. `keys`:
 /// "" in the clear, "unsealed:" with CURVE alone, anything else with CURVE and sealing.
-std::vector<double> bulk_rates(std::size_t bytes, int rounds, const std::string& keys);
+/// `beside_small`: also while two others, which are let in, exchange one small message each 50 ms.
+std::vector<double> bulk_rates(std::size_t bytes, int rounds, const std::string& keys,
+                               std::vector<double>* beside_small = nullptr);
 /// The arithmetic kernels against Eigen.
 void measure_kernels(Report& report, const Settings& settings);
 /// read_table of a CSV file: speed per core, peak memory.

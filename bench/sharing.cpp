@@ -6,6 +6,7 @@
 #include <iostream>
 #include <sstream>
 #include <stdexcept>
+#include <thread>
 
 #include "bus/zmq/link_loop.hpp"
 #include "measure.hpp"
@@ -25,15 +26,19 @@ RunId run_of(std::uint8_t n) {
     run.bytes.fill(n);
     return run;
 }
-const RunId bulk_run = run_of(1);
-const RunId small_run = run_of(2);
 
 class Sharer {
   public:
-    Sharer(const std::string& broker, bool owns, const std::string& keys) {
+    /// `pair`: what the names of the two end in; pairs beside each other own different runs.
+    Sharer(const std::string& broker, bool owns, const std::string& pair, const std::string& keys)
+        : other_("other" + pair) {
+        const std::string owner = "owner" + pair;
+        const auto number = static_cast<std::uint8_t>(4 * pair.size());
+        bulk_run_ = run_of(static_cast<std::uint8_t>(number + 1));
+        small_run_ = run_of(static_cast<std::uint8_t>(number + 2));
         bus::LinkConfig config;
         config.hello = {
-            owns ? "owner" : "other", owns ? "master" : "node", -1, 1, owns ? 1u : 2u, "bench", {}};
+            owns ? owner : other_, owns ? "master" : "node", -1, 1, owns ? 1u : 2u, "bench", {}};
         // others may keep this machine busy for seconds
         config.timings.suspect = config.timings.lost = std::chrono::hours(1);
         auto loop =
@@ -42,9 +47,8 @@ class Sharer {
         loop_ = std::move(*loop);
         loop_->start();
         if (owns)
-            for (const RunId& run : {bulk_run, small_run})
-                loop_->core().open_run(run, 1, bus::Open{"owner", {{"other", "node", -1}}, ""},
-                                       now());
+            for (const RunId& run : {bulk_run_, small_run_})
+                loop_->core().open_run(run, 1, bus::Open{owner, {{other_, "node", -1}}, ""}, now());
         while (joined_ < 2) turn();
     }
 
@@ -58,7 +62,7 @@ class Sharer {
         bulk_done_ = false;
         times_.clear();
         const double begin = now_seconds();
-        ask(bulk_run, type_bulk, std::move(body));
+        ask(bulk_run_, type_bulk, std::move(body));
         if (with_small) ping();
         while (!bulk_done_) turn();
         const double seconds = now_seconds() - begin;
@@ -72,6 +76,14 @@ class Sharer {
         ping();
         while (pinging_) turn();
     }
+    /// A small message each `every`, until the bench ends.
+    [[noreturn]] void trickle(Duration every) {
+        for (TimePoint next = now();; next += every) {
+            ping();
+            while (pinging_) turn();
+            std::this_thread::sleep_until(next + every);
+        }
+    }
     [[nodiscard]] const std::vector<double>& times() const noexcept { return times_; }
 
   private:
@@ -79,13 +91,13 @@ class Sharer {
 
     void ask(const RunId& run, std::uint16_t type, bus::Bytes body) {
         const auto sent =
-            loop_->core().request(run, node_id_of("other"), type, std::move(body), now());
+            loop_->core().request(run, node_id_of(other_), type, std::move(body), now());
         if (!sent) throw std::runtime_error(sent.error().sentence);
     }
     void ping() {
         pinging_ = true;
         ping_begin_ = now_seconds();
-        ask(small_run, type_small, bus::Bytes(small_bytes, 1));
+        ask(small_run_, type_small, bus::Bytes(small_bytes, 1));
     }
 
     void turn() {
@@ -94,7 +106,7 @@ class Sharer {
         while (loop_->core().next_event(event)) {
             if (auto* invited = std::get_if<bus::RunInvited>(&event)) {
                 loop_->core().join_run(
-                    *invited, bus::Join{"other", "node", -1, 1, {}, "", Errc::ok, ""}, now());
+                    *invited, bus::Join{other_, "node", -1, 1, {}, "", Errc::ok, ""}, now());
                 ++joined_;
             } else if (std::holds_alternative<bus::RunJoined>(event)) {
                 ++joined_;
@@ -117,6 +129,9 @@ class Sharer {
         }
     }
 
+    std::string other_;
+    RunId bulk_run_;
+    RunId small_run_;
     std::unique_ptr<bus::LinkLoop> loop_;
     int joined_ = 0;
     bool bulk_done_ = false;
@@ -145,10 +160,11 @@ Answer answer_of(Child& child) {
 
 int run_sharer(const std::vector<std::string>& arguments) {
     if (arguments.size() < 2 || arguments.size() > 3)
-        throw std::runtime_error("sharer BROKER owner|other [KEYS]");
+        throw std::runtime_error("sharer BROKER owner|other[PAIR] [KEYS]");
     observe::log::set_level(observe::log::Level::warn);
-    const bool owns = arguments[1] == "owner";
-    Sharer sharer(arguments[0], owns, arguments.size() == 3 ? arguments[2] : std::string());
+    const bool owns = arguments[1].starts_with("owner");
+    const std::string pair = arguments[1].substr(std::string("owner").size());
+    Sharer sharer(arguments[0], owns, pair, arguments.size() == 3 ? arguments[2] : std::string());
     std::printf("ready\n");
     std::fflush(stdout);
     if (!owns) sharer.serve();
@@ -159,6 +175,7 @@ int run_sharer(const std::vector<std::string>& arguments) {
         std::size_t count = 0;
         words >> verb >> count;
         double seconds = 0;
+        if (verb == "trickle") sharer.trickle(std::chrono::milliseconds(count));
         if (verb == "small")
             sharer.small(count);
         else if (verb == "bulk" || verb == "both")
@@ -173,12 +190,38 @@ int run_sharer(const std::vector<std::string>& arguments) {
     return 0;
 }
 
-std::vector<double> bulk_rates(std::size_t bytes, int rounds, const std::string& keys) {
+namespace {
+
+/// Two peers that are let in, and send each other small messages while they live.
+class Trickle {
+  public:
+    static constexpr const char* owner = "owner-b";
+    static constexpr const char* other = "other-b";
+
+    Trickle(const std::string& broker, const std::string& keys) {
+        for (const char* const who : {owner, other})
+            peers_.emplace_back(own_path(),
+                                std::vector<std::string>{"role", "sharer", broker, who, keys});
+        for (Child& peer : peers_) peer.hear();
+        peers_[0].say("trickle 50");
+    }
+
+  private:
+    std::vector<Child> peers_;
+};
+
+}  // namespace
+
+std::vector<double> bulk_rates(std::size_t bytes, int rounds, const std::string& keys,
+                               std::vector<double>* beside_small) {
     const ScratchDirectory scratch;
     std::string made;
     if (!keys.empty())
         made = (keys == unsealed ? keys : std::string()) +
-               make_keys(scratch.path() + "/keys", {{"owner", "master"}, {"other", "node"}});
+               make_keys(scratch.path() + "/keys", {{"owner", "master"},
+                                                    {"other", "node"},
+                                                    {Trickle::owner, "master"},
+                                                    {Trickle::other, "node"}});
     std::vector<std::string> broker{"role", "broker", "tcp://127.0.0.1:*"};
     if (!made.empty()) broker.push_back(keys_of(made).directory);
     Child router(own_path(), broker);
@@ -188,10 +231,16 @@ std::vector<double> bulk_rates(std::size_t bytes, int rounds, const std::string&
     owner.hear();
     other.hear();
     std::vector<double> rates;
-    for (int round = -1; round < rounds; ++round) {
+    const auto rate = [&] {
         owner.say("bulk " + std::to_string(bytes));
-        const double seconds = answer_of(owner).seconds;
-        if (round >= 0) rates.push_back(static_cast<double>(bytes) / seconds);
+        return static_cast<double>(bytes) / answer_of(owner).seconds;
+    };
+    (void)rate();
+    for (int round = 0; round < rounds; ++round) {
+        rates.push_back(rate());
+        if (beside_small == nullptr) continue;
+        const Trickle small(endpoint, made);
+        beside_small->push_back(rate());
     }
     return rates;
 }

@@ -631,8 +631,12 @@ void measure_security(Report& report, const Settings& settings) {
     const auto rate = [&](const char* keys) {
         return spread_of(bulk_rates(bytes, bodies, keys)).median / 1e6;
     };
-    report.add(single("large bodies, keys and sealing", "MB/s", rate("sealed"),
+    std::vector<double> beside_small;
+    const std::vector<double> whole = bulk_rates(bytes, bodies, "sealed", &beside_small);
+    report.add(single("large bodies, keys and sealing", "MB/s", spread_of(whole).median / 1e6,
                       Bar{Bar::Kind::at_least, 250}, "one body at a time, end to end"));
+    report.add(paired("large bodies beside a small message each 50 ms", "bytes/s", beside_small,
+                      whole, Bar{Bar::Kind::at_least, 1.0 / 3}, "of two peers in another run"));
     report.add(single("large bodies, keys alone", "MB/s", rate("unsealed:")));
     report.add(single("large bodies, clear", "MB/s", rate("")));
     report.add(paired("step beside a flood of connections", "us", flooded, beside,
