@@ -62,6 +62,7 @@ void hold(const TempDir& dir, ByHand& all) {
 TEST_CASE("a policy refuses with the rule's name", "[policy]") {
     const TempDir dir;
     const auto all = parties(dir, "[all]\nowners = [\"master\"]\ncolumns_never = [\"*\"]\n");
+    fs::permissions(dir / "policy.toml", static_cast<fs::perms>(0666));
     all->start_all();
     const Finished master = all->master->wait();
     INFO(master.err);
@@ -69,6 +70,9 @@ TEST_CASE("a policy refuses with the rule's name", "[policy]") {
     CHECK(sentence_of(master).find("rule columns_never") != std::string::npos);
     // the member says more, to its own people alone
     const std::string told = all->members[0]->err();
+    // and at its start already that others could change what it says
+    CHECK(told.find("policy.toml may be written by every user of this machine") !=
+          std::string::npos);
     const std::size_t at = told.find("all.columns_never: column ");
     REQUIRE(at != std::string::npos);
     std::string column = told.substr(at + 26);

@@ -108,15 +108,15 @@ class LinkFixture {
         if (!body.empty()) payload = Payload::hold(std::move(body));
         link.on_frame(Payload::copy_of(head), std::move(payload), frames, now, lane);
     }
-    void welcome() {
+    void welcome(Extensions extensions = {}) {
         Header header;
         header.kind = Kind::welcome;
         header.request = last_hello;
         header.aux = ++session;
         wire.data_bytes = 0;
         wire.marks.clear();
-        frame(header,
-              encode(Welcome{"0.1.0", 1000, 3000, 10000, frame_bytes_max, message_bytes_max}));
+        frame(header, encode(Welcome{"0.1.0", 1000, 3000, 10000, frame_bytes_max, message_bytes_max,
+                                     std::move(extensions)}));
     }
     /// The broker consumes whatever the link has to send.
     void consume_all() {

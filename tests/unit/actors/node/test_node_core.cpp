@@ -1,11 +1,16 @@
 // What a node does with what its link tells it: runs it serves, the run it drives.
 
+#include <chrono>
 #include <new>
 #include <optional>
 #include <stdexcept>
+#include <string>
 
 #include "actors/node/node_core.hpp"
+#include "bus/wire/extensions.hpp"
 #include "link_fixture.hpp"
+#include "observe/console.hpp"
+#include "observe/log.hpp"
 
 using namespace vflbus;
 using namespace vflbus::actors;
@@ -701,6 +706,41 @@ TEST_CASE_METHOD(NodeFixture, "a question whose handler throws is answered with 
     const auto answer = expect(Kind::answer);
     CHECK(answer.header.flags == bus::flag::error);
     CHECK(bus::decode_ending(answer.body)->sentence == "member-0: out of memory");
+}
+
+// -- its clock -----------------------------------------------------------------------
+
+TEST_CASE_METHOD(NodeFixture, "a node whose clock is not the broker's says so, once") {
+    std::string log;
+    observe::Console console({[&log](std::string_view text) { log += text; }, false, {}, false});
+    observe::log::set_console(&console);
+    const auto told_of_a_broker_behind_by = [&](std::chrono::milliseconds apart) {
+        bye(Errc::ok);
+        core.pump();
+        pass(seconds(1));
+        ignore_frames();
+        log.clear();
+        const auto clock = std::chrono::system_clock::now().time_since_epoch() - apart;
+        welcome({{bus::extension_clock,
+                  bus::encode_clock(static_cast<std::uint64_t>(
+                      std::chrono::duration_cast<milliseconds>(clock).count()))}});
+        core.pump();
+        return log;
+    };
+    SECTION("an hour ahead") {
+        const std::string told = told_of_a_broker_behind_by(std::chrono::hours(1));
+        CHECK(told.find(" ahead of the broker's") != std::string::npos);
+        CHECK(told_of_a_broker_behind_by(std::chrono::hours(1)).find("ahead") == std::string::npos);
+    }
+    SECTION("an hour behind") {
+        const std::string told = told_of_a_broker_behind_by(-std::chrono::hours(1));
+        CHECK(told.find(" behind the broker's") != std::string::npos);
+    }
+    SECTION("the same, but for the way between them") {
+        CHECK(told_of_a_broker_behind_by(milliseconds(0)).find("the broker's") ==
+              std::string::npos);
+    }
+    observe::log::set_console(nullptr);
 }
 
 // -- room ----------------------------------------------------------------------------
