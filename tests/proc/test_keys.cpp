@@ -588,8 +588,7 @@ TEST_CASE("keys that submit share the queue of a master, which knows who has sub
     REQUIRE(master.await_output("waits for submissions", true));
     const auto submit = [&](const std::string& who) {
         return run(dir, {"run", "submit", "--config", "run.toml", "--broker", bus.endpoint,
-                         "--certificates", bus.keys_of(who), "--set", "model.epochs=1000000",
-                         "--set", "model.name=mlp"});
+                         "--certificates", bus.keys_of(who), "--set", "model.epochs=1000000"});
     };
     const auto taken = [&](const std::string& who) {
         const Finished done = submit(who);
