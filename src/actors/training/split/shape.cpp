@@ -74,12 +74,12 @@ double bytes_trained(const NetworkShape& shape, std::uint64_t records) {
     };
     double width = static_cast<double>(shape.inputs);
     if (pictures) {
-        // the channels of the last block of an EfficientNet-B0 are 320, its weights before the last
-        // convolution some 3.6 million, and 100 numbers of a record come of one pixel
+        // 42,000 weights before the last convolution, to which 40 channels come, and 100 numbers of
+        // a record from each of its pixels
         const double pixels = static_cast<double>(shape.image.rows * shape.image.columns);
-        weights += 3.6e6 * shape.width_factor * shape.width_factor * shape.depth_factor;
+        weights += 4.2e4 * shape.width_factor * shape.width_factor * shape.depth_factor;
         of_a_record += 100 * pixels * shape.width_factor * shape.depth_factor;
-        width = 320 * shape.width_factor;
+        width = 40 * shape.width_factor;
     }
     for (const std::size_t next : shape.hidden) {
         layer(width, static_cast<double>(next));
