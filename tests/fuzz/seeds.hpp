@@ -48,12 +48,15 @@ bool round_trip(std::span<const std::uint8_t> body, Decode&& decode, Encode&& en
 inline const auto encoded_again = [](const auto& message) { return encode(message); };
 
 // The targets of targets_wire.cpp, targets_broker.cpp, targets_link.cpp, targets_training.cpp,
-// targets_apps.cpp, targets_files.cpp and targets_keys.cpp.
-extern const Target header_target, control_target, questions_target, sealed_target;
-extern const Target broker_target, broker_keys_target, link_target;
-extern const Target training_target, psi_target, commit_target, model_target, report_target;
-extern const Target apps_target;
-extern const Target tables_target, config_target, audit_target, policy_target;
-extern const Target allow_list_target, invitation_target;
+// targets_apps.cpp, targets_files.cpp and targets_keys.cpp. A program may be linked with some of
+// these files alone: the targets of the others have no address then.
+#define VFLBUS_TARGET extern const Target __attribute__((weak))
+VFLBUS_TARGET header_target, control_target, questions_target, sealed_target;
+VFLBUS_TARGET broker_target, broker_keys_target, link_target;
+VFLBUS_TARGET training_target, psi_target, commit_target, model_target, report_target;
+VFLBUS_TARGET apps_target;
+VFLBUS_TARGET tables_target, config_target, audit_target, policy_target;
+VFLBUS_TARGET allow_list_target, invitation_target;
+#undef VFLBUS_TARGET
 
 }  // namespace vflbus::fuzz
