@@ -15,6 +15,7 @@
 
 #include "data/formats.hpp"
 #include "data/input.hpp"
+#include "data/picture_folder.hpp"
 #include "data/place.hpp"
 #include "data/source.hpp"
 
@@ -91,6 +92,13 @@ std::vector<std::string> files_of(const std::string& location) {
 }
 
 Result<std::unique_ptr<Source>> open_file(const SourceOptions& options) {
+    std::error_code ec;
+    if (std::filesystem::is_directory(options.location, ec)) {
+        const std::vector<std::string> pictures = pictures_in(options.location);
+        if (!pictures.empty()) return open_pictures(options, pictures);
+        return refuse(options, options.location,
+                      {Errc::io, "is not a regular file, and as a folder holds no PNG pictures"});
+    }
     const std::vector<std::string> names = files_of(options.location);
     if (names.empty())
         return refuse(options, options.location, {Errc::io, "fits no file; check the pattern"});

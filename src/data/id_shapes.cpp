@@ -1,6 +1,8 @@
 #include "data/id_shapes.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cstdint>
 
 #include "data/number.hpp"
 
@@ -56,27 +58,40 @@ struct Looked {
     std::size_t characters = 0;
 };
 
+/// What a byte of an id is, bit by bit.
+struct ByteKind {
+    static constexpr std::uint8_t digit = 1;
+    static constexpr std::uint8_t upper = 2;
+    static constexpr std::uint8_t lower = 4;
+    static constexpr std::uint8_t beyond_ascii = 8;
+    static constexpr std::uint8_t sign = 16;
+};
+
+constexpr std::array<std::uint8_t, 256> byte_kinds = [] {
+    std::array<std::uint8_t, 256> kinds_of{};
+    for (std::size_t byte = 0; byte < kinds_of.size(); ++byte)
+        kinds_of[byte] = byte >= '0' && byte <= '9'   ? ByteKind::digit
+                         : byte >= 'A' && byte <= 'Z' ? ByteKind::upper
+                         : byte >= 'a' && byte <= 'z' ? ByteKind::lower
+                         : byte >= 0x80               ? ByteKind::beyond_ascii
+                                                      : ByteKind::sign;
+    return kinds_of;
+}();
+
+/// Without a branch for each byte, as millions of ids are looked at.
 Looked look_at(std::string_view id) noexcept {
-    bool digits = false;
-    bool upper = false;
-    bool lower = false;
-    bool letters = false;
-    bool other = false;
+    std::uint8_t seen = 0;
     Looked looked;
     for (const char c : id) {
         const auto byte = static_cast<unsigned char>(c);
-        if ((byte & 0xC0) != 0x80) ++looked.characters;  // not a continuation of UTF-8
-        if (is_digit(c))
-            digits = true;
-        else if (c >= 'A' && c <= 'Z')
-            upper = true;
-        else if (c >= 'a' && c <= 'z')
-            lower = true;
-        else if (byte >= 0x80)
-            letters = true;
-        else
-            other = true;
+        looked.characters += (byte & 0xC0) != 0x80 ? 1 : 0;  // not a continuation of UTF-8
+        seen |= byte_kinds[byte];
     }
+    const bool digits = (seen & ByteKind::digit) != 0;
+    const bool upper = (seen & ByteKind::upper) != 0;
+    const bool lower = (seen & ByteKind::lower) != 0;
+    const bool other = (seen & ByteKind::sign) != 0;
+    bool letters = (seen & ByteKind::beyond_ascii) != 0;
     letters |= upper || lower;
     const bool blanks = blanks_around(id);
     const auto set = [&](IdTrait trait, bool has) {

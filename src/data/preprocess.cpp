@@ -465,9 +465,16 @@ std::size_t bucket_of(const std::string& text, std::uint32_t buckets) {
     return static_cast<std::size_t>(word % buckets);
 }
 
+/// Aligned rows lie anywhere in the table: the cells of a row are fetched while so many rows before
+/// it are written, since waiting for memory would be most of the work.
+constexpr std::size_t rows_ahead = 16;
+
 void write_lanes(std::span<Lane> lanes, std::span<const std::uint32_t> rows, Design& design) {
     double* out = design.data();
-    for (const std::uint32_t row : rows) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const std::uint32_t row = rows[i];
+        if (i + rows_ahead < rows.size() && rows[i + rows_ahead] != absent_row)
+            for (const Lane& lane : lanes) __builtin_prefetch(lane.numbers + rows[i + rows_ahead]);
         if (row == absent_row) {
             for (const Lane& lane : lanes) out[lane.offset] = 0;
             out += design.cols();

@@ -12,6 +12,7 @@
 #include "base/text.hpp"
 #include "data/exec_source.hpp"
 #include "data/file_source.hpp"
+#include "data/picture_folder.hpp"
 #include "data/place.hpp"
 #include "data/postgres_source.hpp"
 #include "data/sqlite_source.hpp"
@@ -20,7 +21,7 @@ namespace vflbus::data {
 namespace {
 
 constexpr Scheme scheme_table[] = {
-    {"file", "the path of a file", open_file},
+    {"file", "the path of a file, or of a folder of PNG pictures", open_file},
     {"exec", "a command that writes a table", open_exec},
     {"sqlite", "FILE?query=select ...", open_sqlite},
     {"postgresql", "//USER@HOST/DATABASE?query=select ...", open_postgres},
@@ -88,7 +89,10 @@ Result<std::unique_ptr<Source>> open_by_scheme(const SourceOptions& options) {
 Stamp stamp_of(const std::string& location) {
     Stamp stamp;
     if (location == "-" || !scheme_of(location).empty()) return stamp;
-    for (const std::string& file : files_of(location)) {
+    std::vector<std::string> files = files_of(location);
+    if (std::vector<std::string> pictures = pictures_in(location); !pictures.empty())
+        files = std::move(pictures);
+    for (const std::string& file : files) {
         struct stat info{};
         if (::stat(file.c_str(), &info) != 0) return {};
         std::string mark = file;

@@ -147,7 +147,9 @@ Result<Writers> make_parts(const VerticalSplitOptions& options, const Plan& plan
                            const Source& source, VerticalSplit& split) {
     const std::vector<std::string>& names = source.columns();
     Writers writers;
-    std::string stem = fs::path(path_within(options.source.location)).filename().string();
+    fs::path where(path_within(options.source.location));
+    if (!where.has_filename()) where = where.parent_path();  // a folder of pictures
+    std::string stem = where.filename().string();
     stem = stem.empty() ? "table" : stem.substr(0, stem.find('.'));  // table.csv.gz
     for (std::size_t p = 0; p < options.parties; ++p) {
         SplitPart& part = split.parts.emplace_back();

@@ -344,7 +344,7 @@ TEST_CASE("a kind of source that is not there is said, with those that are") {
     CHECK(source.error().code == Errc::bad_config);
     CHECK_THAT(
         source.error().sentence,
-        Contains("there is no kind of source 'oracle'; there is file: (the path of a file)"));
+        Contains("there is no kind of source 'oracle'; there is file: (the path of a file, or "));
     const Scratch scratch;
     scratch.write("id,x\na,1\n", "ten:one.csv");
     CHECK(open_source({(scratch.path / "ten:one.csv").string()}));
