@@ -32,7 +32,8 @@ constexpr const char* usage =
     "  --realtime      all processes before everything else on this machine (root), so that what\n"
     "                  others do here does not count; keep it short\n"
     "  --rounds N      pairs of rounds per figure; in section apps, runs one after another\n"
-    "  --only SECTION  routing, sharing, step, split, kernels, solver, csv, apps, nodes, psi,\n"
+    "  --only SECTION  routing, sharing, step, split, kernels, solver, predict, csv, apps,\n"
+    "                  nodes, psi,\n"
     "                  commits, privacy, protocols, security, observe or runs; may be repeated\n"
     "  --json FILE     the figures as JSON as well\n";
 
@@ -41,14 +42,23 @@ struct Section {
     void (*measure)(Report&, const Settings&);
 };
 constexpr Section sections[] = {
-    {"routing", measure_routing},   {"sharing", measure_sharing},
-    {"step", measure_step},         {"split", measure_split},
-    {"kernels", measure_kernels},   {"solver", measure_solver},
-    {"psi", measure_psi},           {"csv", measure_csv},
-    {"apps", measure_apps},         {"nodes", measure_nodes},
-    {"commits", measure_commits},   {"runs", measure_runs},
-    {"security", measure_security}, {"privacy", measure_privacy},
-    {"observe", measure_observe},   {"protocols", measure_protocols},
+    {"routing", measure_routing},
+    {"sharing", measure_sharing},
+    {"step", measure_step},
+    {"split", measure_split},
+    {"kernels", measure_kernels},
+    {"solver", measure_solver},
+    {"predict", measure_predict},
+    {"psi", measure_psi},
+    {"csv", measure_csv},
+    {"apps", measure_apps},
+    {"nodes", measure_nodes},
+    {"commits", measure_commits},
+    {"runs", measure_runs},
+    {"security", measure_security},
+    {"privacy", measure_privacy},
+    {"observe", measure_observe},
+    {"protocols", measure_protocols},
 };
 
 int bench(const std::vector<std::string>& arguments) {
@@ -116,6 +126,8 @@ int vflbus::bench::run_role(const std::vector<std::string>& arguments) {
     if (role == "master") return run_step_master(rest);
     if (role == "member") return run_step_member(rest);
     if (role == "csv") return run_csv(rest);
+    if (role == "predict-master") return run_predict_master(rest);
+    if (role == "predict-member") return run_predict_member(rest);
     if (role == "solver") return run_solver(rest);
     throw std::runtime_error("there is no role " + role);
 }

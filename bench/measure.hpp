@@ -35,6 +35,8 @@ std::vector<double> bulk_rates(std::size_t bytes, int rounds, const std::string&
 void measure_kernels(Report& report, const Settings& settings);
 /// read_table of a CSV file: speed per core, peak memory.
 void measure_csv(Report& report, const Settings& settings);
+/// Predictions of a million rows, from tables in memory.
+void measure_predict(Report& report, const Settings& settings);
 /// Training to convergence by L-BFGS, against scikit-learn.
 void measure_solver(Report& report, const Settings& settings);
 /// Private set intersection of a million ids with a million.

@@ -55,5 +55,8 @@ int run_step_member(const std::vector<std::string>& arguments);
 int run_csv(const std::vector<std::string>& arguments);
 /// solver ROWS COLUMNS: trains to convergence; prints processor seconds, round trips, peak memory.
 int run_solver(const std::vector<std::string>& arguments);
+/// The parties of section predict.
+int run_predict_master(const std::vector<std::string>& arguments);
+int run_predict_member(const std::vector<std::string>& arguments);
 
 }  // namespace vflbus::bench

@@ -7,6 +7,6 @@ python3 - "$2" <<'END'
 import json, sys
 figures = json.load(open(sys.argv[1]))["figures"]
 sections = {f["section"] for f in figures}
-assert len(sections) == 16, sections
+assert len(sections) == 17, sections
 assert all(f["ours"] > 0 for f in figures), figures
 END

@@ -1,7 +1,9 @@
 // `vflbus predict`: all parties score their prediction tables with their own parts of a model.
 
 #include <algorithm>
+#include <future>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -34,20 +36,35 @@ std::string csv_of(Run& run, const MasterHalf& model, const Party& own,
         run.report_job({run.options().name + ": writes the predictions", done, rows.size(),
                         observe::JobState::Unit::count});
     };
-    std::uint64_t written = 0;
-    for (const std::uint32_t i : file_order(rows)) {
-        if (written++ % told_every == 0) tell(written - 1);
-        csv.row(table.ids[rows[i]], {}, predictions, i);
+    const std::vector<std::uint32_t> order = file_order(rows);
+    // the predictions are in the order of the hashes: each is fetched while others are written
+    constexpr std::size_t ahead = 16;
+    for (std::size_t at = 0; at < order.size(); ++at) {
+        if (at % told_every == 0) tell(at);
+        if (at + ahead < order.size()) {
+            const std::uint32_t next = order[at + ahead];
+            __builtin_prefetch(&rows[next]);
+            for (std::size_t c = 0; c < predictions.cols(); ++c)
+                __builtin_prefetch(predictions.view().col(c).data() + next);
+        }
+        csv.row(table.ids[rows[order[at]]], {}, predictions, order[at]);
     }
     tell(rows.size());
     return csv.text();
 }
 
-/// Metrics of the rows that have a label, when the master's table has labels at all.
-void measure(Run& run, const MasterHalf& model, const Party& own,
-             const models::Matrix& predictions) {
+struct Measured {
+    std::uint64_t unlabelled = 0;  ///< rows
+    std::vector<std::pair<std::string, double>> metrics;
+    std::string why_not;  ///< there are none
+};
+
+/// Metrics of the rows that have a label, when the master's table has labels at all. Touches
+/// nothing of the run, as it is done beside other work.
+Measured measured(const MasterHalf& model, const Party& own, const models::Matrix& predictions) {
+    Measured out;
     const data::Table& table = *own.table(TableKind::predict);
-    if (table.labels.empty()) return;
+    if (table.labels.empty()) return out;
     const auto rows = own.rows(TableKind::predict);
     std::vector<std::uint32_t> labelled;  // table rows
     std::vector<std::size_t> at;          // where they are in `rows`
@@ -57,16 +74,37 @@ void measure(Run& run, const MasterHalf& model, const Party& own,
         labelled.push_back(rows[i]);
         at.push_back(i);
     }
-    run.results().rows_unlabelled = rows.size() - labelled.size();
-    if (labelled.empty()) return;
+    out.unlabelled = rows.size() - labelled.size();
+    if (labelled.empty()) return out;
     const auto labels = labels_of(table, model.coding(), labelled);
-    if (!labels) return run.log(Level::warn, "no metrics: " + labels.error().sentence);
+    if (!labels) {
+        out.why_not = labels.error().sentence;
+        return out;
+    }
     models::Matrix of_labelled;
     of_labelled.resize_uninitialized(at.size(), predictions.cols());
     for (std::size_t c = 0; c < predictions.cols(); ++c)
         for (std::size_t i = 0; i < at.size(); ++i) of_labelled(i, c) = predictions(at[i], c);
     const models::Metrics metrics = models::metrics_for(*labels, of_labelled);
-    run.results().test = metrics.entries();
+    out.metrics.assign(metrics.entries().begin(), metrics.entries().end());
+    return out;
+}
+
+/// The text of `written`, the predictions as they are written. Metrics are made beside it: of a
+/// million rows each of both takes as long as all that the members do.
+std::string csv_and_metrics(Run& run, const MasterHalf& model, const Party& own,
+                            const models::Matrix& predictions, const models::Matrix& written) {
+    std::future<Measured> beside;
+    try {
+        beside = std::async(std::launch::async, [&] { return measured(model, own, predictions); });
+    } catch (const std::system_error&) {  // no thread is to be had
+    }
+    std::string csv = csv_of(run, model, own, written);
+    const Measured result = beside.valid() ? beside.get() : measured(model, own, predictions);
+    run.results().rows_unlabelled = result.unlabelled;
+    if (!result.why_not.empty()) run.log(Level::warn, "no metrics: " + result.why_not);
+    if (!result.metrics.empty()) run.results().test = result.metrics;
+    return csv;
 }
 
 /// The predictions by one unit of exposure as those of the rows.
@@ -142,9 +180,8 @@ Task<> predict(Run& run, const PredictJob& job, PredictResult& result) {
     result.rows = alignment.rows(TableKind::predict);
     run.results().rows_test = result.rows;
     note_positive(run.results(), model->coding());
-    measure(run, *model, own, predictions);
     const models::Matrix written = co_await of_rows(own, model->coding(), predictions);
-    result.csv = csv_of(run, *model, own, written);
+    result.csv = csv_and_metrics(run, *model, own, predictions, written);
     if (!job.out.empty())
         co_await run.stored("the predictions", run.env().write_file(job.out, result.csv));
     run.enter(Phase::finishing);

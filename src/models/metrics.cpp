@@ -1,8 +1,10 @@
 #include "models/metrics.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <numeric>
 
@@ -25,6 +27,48 @@ double mean(std::span<const double> values) {
     return values.empty() ? undefined : lane_sum(values) / static_cast<double>(values.size());
 }
 
+/// A row as the curve of all thresholds takes it.
+struct Ranked {
+    std::uint64_t key = 0;  ///< less for a higher score, equal for an equal one
+    bool positive = false;
+};
+
+std::uint64_t key_of(double score) noexcept {
+    const auto bits = std::bit_cast<std::uint64_t>(score + 0.0);  // -0 is 0
+    const std::uint64_t sign = std::uint64_t{1} << 63;
+    return (bits & sign) != 0 ? bits : ~(bits | sign);
+}
+
+/// From the highest score down. A million scores are sorted digit by digit, as comparing them one
+/// by one costs more than all that is done with them afterwards.
+std::vector<Ranked> ranked(std::span<const double> y, std::span<const double> score) {
+    constexpr unsigned digit_bits = 11;
+    constexpr unsigned digits = 6;
+    constexpr std::size_t values = std::size_t{1} << digit_bits;
+    constexpr std::size_t few = 4096;
+    std::vector<Ranked> rows(y.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) rows[i] = {key_of(score[i]), y[i] == 1};
+    if (rows.size() < few) {
+        std::ranges::sort(rows, {}, &Ranked::key);
+        return rows;
+    }
+    const auto digit = [](const Ranked& row, unsigned d) {
+        return static_cast<std::size_t>(row.key >> (d * digit_bits)) & (values - 1);
+    };
+    std::vector<std::size_t> begins(digits * values, 0);
+    for (const Ranked& row : rows)
+        for (unsigned d = 0; d < digits; ++d) ++begins[d * values + digit(row, d)];
+    std::vector<Ranked> sorted(rows.size());
+    for (unsigned d = 0; d < digits; ++d) {
+        const auto of_digit = std::span(begins).subspan(d * values, values);
+        if (of_digit[digit(rows[0], d)] == rows.size()) continue;  // the same in all
+        std::exclusive_scan(of_digit.begin(), of_digit.end(), of_digit.begin(), std::size_t{0});
+        for (const Ranked& row : rows) sorted[of_digit[digit(row, d)]++] = row;
+        rows.swap(sorted);
+    }
+    return rows;
+}
+
 /// Calls step(true positives, false positives) once per distinct score, from the highest down, with
 /// the running counts; false when y has one class or the scores cannot be ordered.
 template <class Step>
@@ -34,16 +78,13 @@ bool walk_roc(std::span<const double> y, std::span<const double> score, double& 
     if (!usable(y, score)) return false;
     for (const double truth : y) (truth == 1 ? positives : negatives) += 1;
     if (positives == 0 || negatives == 0) return false;
-    std::vector<std::uint32_t> order(y.size());
-    std::iota(order.begin(), order.end(), 0U);
-    std::sort(order.begin(), order.end(),
-              [&](std::uint32_t a, std::uint32_t b) { return score[a] > score[b]; });
+    const std::vector<Ranked> order = ranked(y, score);
     double tp = 0;
     double fp = 0;
     for (std::size_t i = 0; i < order.size();) {
-        const double threshold = score[order[i]];
-        for (; i < order.size() && score[order[i]] == threshold; ++i)
-            (y[order[i]] == 1 ? tp : fp) += 1;
+        const std::uint64_t threshold = order[i].key;
+        for (; i < order.size() && order[i].key == threshold; ++i)
+            (order[i].positive ? tp : fp) += 1;
         step(tp, fp);
     }
     return true;

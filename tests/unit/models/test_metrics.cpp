@@ -1,6 +1,8 @@
 // Every metric against what scikit-learn stored in metrics_cases.hpp (make_metrics_cases.py).
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 #include "base/metric_names.hpp"
 #include "metrics_cases.hpp"
@@ -51,6 +53,44 @@ TEST_CASE("an AUC counts pairs, ties as halves") {
                 won += p[i] > p[j] ? 1 : p[i] == p[j] ? 0.5 : 0;
             }
     CHECK(auc(y, p) == Approx(won / pairs).epsilon(1e-14));
+}
+
+TEST_CASE("AUC and KS of many scores of any sign are those of the ranks") {
+    Rng rng(7);
+    std::vector<double> y;
+    std::vector<double> score;
+    for (int i = 0; i < 20'000; ++i) {
+        const double truth = rng.uniform() < 0.3 ? 1 : 0;
+        double value = (rng.uniform() - 0.5) * std::pow(10, std::floor(rng.uniform() * 12) - 6);
+        if (i % 50 == 0) value = i % 100 == 0 ? 0.0 : -0.0;
+        if (i % 7 == 0) value = std::round(value);
+        y.push_back(truth);
+        score.push_back(value + 0.1 * truth);
+    }
+    // with average ranks of equal scores (Mann and Whitney), and by the distribution functions
+    std::vector<std::size_t> order(y.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::sort(order, {}, [&](std::size_t i) { return score[i]; });
+    double ranks = 0;
+    double apart = 0;
+    double below = 0;
+    double below_positive = 0;
+    const double positives = std::accumulate(y.begin(), y.end(), 0.0);
+    const double negatives = static_cast<double>(y.size()) - positives;
+    for (std::size_t i = 0; i < order.size();) {
+        std::size_t end = i;
+        while (end < order.size() && score[order[end]] == score[order[i]]) ++end;
+        const double rank = (static_cast<double>(i + 1) + static_cast<double>(end)) / 2;
+        for (; i < end; ++i) {
+            ranks += y[order[i]] * rank;
+            below_positive += y[order[i]];
+            below += 1 - y[order[i]];
+        }
+        apart = std::max(apart, std::abs(below_positive / positives - below / negatives));
+    }
+    const double expected = (ranks - positives * (positives + 1) / 2) / (positives * negatives);
+    CHECK(auc(y, score) == Approx(expected).epsilon(1e-12));
+    CHECK(ks(y, score) == Approx(apart).epsilon(1e-12));
 }
 
 TEST_CASE("what is undefined is NaN") {
