@@ -34,6 +34,7 @@ struct Options {
     std::uint64_t seed = 1;
     std::uint64_t commit_steps = 0;  ///< 0: about 1 s of steps
     Words sets;                      ///< KEY=VALUE of the training, as model.name=mlp
+    std::string task = "logistic";
     bool keys = false;  ///< over tcp with keys and sealing, each member with a policy of its own
 };
 
@@ -107,11 +108,11 @@ std::uint64_t done_again(const std::string& log) {
 struct Driver {
     explicit Driver(const Options& wanted) : options(wanted), random(wanted.seed) {
         const Finished made =
-            proc::run(dir, {"data", "synth", "--task", "logistic", "--out", dir / "data", "--rows",
-                            "6000", "--members", "2", "--test-files", "--predict-files"});
+            proc::run(dir, {"data", "synth", "--task", options.task, "--out", dir / "data",
+                            "--rows", "6000", "--members", "2", "--test-files", "--predict-files"});
         if (made.exit_code != 0) throw std::runtime_error(made.err);
         const TempDir other;
-        make_example(other);
+        make_example(other, options.task);
         spit(dir / "run.toml", slurp(other / "run.toml"));
         policy = make_policy(dir);
     }
@@ -314,13 +315,16 @@ int main(int argc, char** argv) {
             options.keys = true;
         } else if (word == "--seed" && value != nullptr) {
             options.seed = std::strtoull(argv[++i], nullptr, 10);
+        } else if (word == "--task" && value != nullptr) {
+            options.task = argv[++i];
         } else if (word == "--set" && value != nullptr) {
             options.sets.emplace_back(argv[++i]);
         } else if (const auto kills = std::strtoull(word.c_str(), nullptr, 10); kills > 0) {
             options.kills = kills;
         } else {
-            std::fprintf(stderr,
-                         "kills [N] [--seconds S] [--seed X] [--set KEY=VALUE]... [--keys]\n");
+            std::fprintf(
+                stderr,
+                "kills [N] [--seconds S] [--seed X] [--task TASK] [--set KEY=VALUE]... [--keys]\n");
             return 2;
         }
     }

@@ -13,6 +13,14 @@ Failure unusable(std::string_view name) {
                                   "and \"arbitered\""};
 }
 
+/// What the master gets to see of networks whose numbers are summed under masks.
+std::string masked_networks(std::uint64_t members) {
+    return members == 1 ? "what the member's part of the network makes of each row, as with a "
+                          "single member there is nobody to share a mask with"
+                        : "the sum of what the members' parts of the network make of each row, and "
+                          "no member's own";
+}
+
 }  // namespace
 
 std::string weakness(const config::RunConfig& run) {
@@ -34,6 +42,10 @@ std::string protocol_notice(const config::AgreedHalf& agreed) {
                std::string(model.noise > 0 ? ", with noise added to it" : "") +
                ", and every member the gradients of its own, which can tell the labels, in the "
                "clear";
+    if (agreed.run.protocol == config::Protocol::masked && model.name != config::ModelName::linear)
+        return "protocol masked: the master sees " + masked_networks(agreed.run.world_size) +
+               std::string(model.noise > 0 ? ", with noise added to it" : "") +
+               "; every member sees the gradients by that sum, which can tell the labels";
     if (agreed.run.protocol == config::Protocol::honest &&
         model.solver == config::Solver::sequential)
         return "protocol honest: the master sees every member's partial scores, and every member "
@@ -46,6 +58,9 @@ std::string protocol_notice(const config::AgreedHalf& agreed) {
 std::string prediction_notice(const config::AgreedHalf& agreed) {
     const std::string name(config::name_of(agreed.run.protocol));
     const std::string begin = "protocol " + name + ": the master sees ";
+    if (agreed.model.name != config::ModelName::linear &&
+        agreed.run.protocol == config::Protocol::masked)
+        return begin + masked_networks(agreed.run.world_size);
     if (agreed.model.name != config::ModelName::linear)
         return begin + "what every member's part of the network makes of each row, in the clear";
     if (agreed.run.protocol == config::Protocol::honest)

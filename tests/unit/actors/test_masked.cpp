@@ -183,6 +183,11 @@ TEST_CASE("the line that says who sees what is that of the model, and of what is
     CHECK_FALSE(says(protocol_notice(config), "noise"));
     config.model.noise = 0.5;
     CHECK(says(protocol_notice(config), "with noise added to it"));
+    config.run.protocol = config::Protocol::masked;
+    CHECK(says(protocol_notice(config), "no member's own, with noise added to it; every member"));
+    CHECK(says(prediction_notice(config), "the sum of what the members' parts of the network"));
+    config.run.world_size = 1;
+    CHECK(says(prediction_notice(config), "nobody to share a mask with"));
     config.model = {};
     for (const auto protocol : {config::Protocol::masked, config::Protocol::encrypted}) {
         config.run.protocol = protocol;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "actors/protocols/protocol.hpp"
 #include "actors/run/run.hpp"
 #include "actors/training/halves.hpp"
 #include "actors/training/split/bottom.hpp"
@@ -90,6 +91,7 @@ class SplitMaster final : public MasterHalf {
     /// For a training. Errors: bad_config, bad_data.
     Result<> prepare() {
         const config::AgreedHalf& agreed = own_->agreed();
+        if (auto done = make_protocol(); !done) return done;
         coding_ = labels_->coding;
         schedule_ =
             BatchSchedule(agreed, static_cast<std::uint32_t>(own_->rows(TableKind::train).size()));
@@ -117,6 +119,7 @@ class SplitMaster final : public MasterHalf {
 
     /// For a prediction with a stored part.
     Result<> prepare(const SplitPart& part) {
+        if (auto done = make_protocol(); !done) return done;
         coding_ = part.top->labels;
         received_.resize(run_->parties().members());
         if (part.top->own) {
@@ -138,12 +141,13 @@ class SplitMaster final : public MasterHalf {
 
     // -- training -----------------------------------------------------------------------
     Task<> begin(std::uint64_t first) override {
+        co_await agree();
         BeginRequest request;
         request.outputs = outputs();
         request.test_rows = own_->test_bitmap();
         request.first = first;
         Replies asked = run_->parties().ask_all(message::begin, encode(request));
-        start(0);
+        co_await start(0);
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)
             co_await run_->said_by(i, begun(i, replies[i]));
@@ -151,6 +155,7 @@ class SplitMaster final : public MasterHalf {
     std::uint64_t steps() const override { return schedule_.steps(); }
 
     Task<StepResult> step(std::uint64_t step) override {
+        if (protocol_) co_await protocol_->finish(stamp(step), sum_);
         const std::vector<const Records*> parts = all_parts();
         const auto rows = schedule_.rows(step);
         Result<double> made = top_->step(step, parts, rows, gradients_);
@@ -159,14 +164,15 @@ class SplitMaster final : public MasterHalf {
         Replies asked = run_->parties().ask_each(message::step, requests(step));
         // members work on their gradients meanwhile
         if (own_bottom_) co_await own_bottom_->backward(step, gradients_[0]);
-        start(step + 1);
+        co_await start(step + 1);
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)
             co_await run_->said_by(i, stepped(step + 1, i, replies[i]));
         co_return result;
     }
 
-    Task<models::Matrix> scores(TableKind side, std::uint64_t) override {
+    Task<models::Matrix> scores(TableKind side, std::uint64_t step) override {
+        if (!agreed_) co_await agree();  // a prediction has no begin
         const std::uint64_t rows = own_->design(side).rows;
         const std::uint64_t most = rows_of_a_request();
         models::Matrix all;
@@ -181,12 +187,22 @@ class SplitMaster final : public MasterHalf {
             request.rows = std::min(most, rows - first);
             Replies asked = run_->parties().ask_all(message::evaluate, encode(request));
             if (own_bottom_) co_await own_bottom_->infer(side, first, request.rows, mine);
+            const Stamp rows_stamp{run_->term(), step, side, first, Stamp::Tensor::scores};
+            if (protocol_)
+                co_await protocol_->start(rows_stamp, own_numbers(mine, request.rows), sum_);
             const std::vector<Bytes> replies = co_await asked;
             for (std::size_t i = 0; i < replies.size(); ++i)
-                co_await run_->said_by(i, evaluated(request.rows, replies[i], theirs[i]));
+                co_await run_->said_by(
+                    i, evaluated(rows_stamp, request.rows, i, replies[i], theirs[i]));
             std::vector<const Records*> parts;
-            if (own_bottom_) parts.push_back(&mine);
-            for (const Records& part : theirs) parts.push_back(&part);
+            if (protocol_) {
+                co_await protocol_->finish(rows_stamp, sum_);
+                models::nn::from_matrix(sum_, mine);
+                parts.push_back(&mine);
+            } else {
+                if (own_bottom_) parts.push_back(&mine);
+                for (const Records& part : theirs) parts.push_back(&part);
+            }
             top_->scores(parts, some);
             copy_rows(some, first, all);
         }
@@ -216,13 +232,12 @@ class SplitMaster final : public MasterHalf {
         if (auto done = top_->restore(top); !done) return done;
         if (own_bottom_)
             if (auto done = own_bottom_->restore(own); !done) return done;
-        start(step);
-        return {};
+        return start(step);
     }
     Result<> restored(std::uint64_t step, std::size_t rank, Body body) override {
         const auto reply = restored_at(step, body);
         if (!reply) return tl::unexpected(reply.error());
-        return take(reply->scores, schedule_.batch_rows(step), received_[rank]);
+        return take_batch(step, rank, reply->scores);
     }
 
     // -- the model ------------------------------------------------------------------------
@@ -244,12 +259,46 @@ class SplitMaster final : public MasterHalf {
     [[nodiscard]] std::size_t embeddings() const {
         return run_->parties().members() + (own_bottom_ ? 1 : 0);
     }
-    void start(std::uint64_t step) {
-        if (own_bottom_) own_part_ = &own_bottom_->forward(step);
+    /// Under a protocol that hides single parties' numbers: what sums them. None under honest.
+    Result<> make_protocol() {
+        if (run_->config().run.protocol == config::Protocol::honest) return {};
+        auto protocol = make_master_protocol(config::name_of(run_->config().run.protocol));
+        if (!protocol) return tl::unexpected(std::move(protocol.error()));
+        protocol_ = std::move(*protocol);
+        return {};
     }
-    /// The own numbers first, then by rank.
-    [[nodiscard]] std::vector<const Records*> all_parts() const {
+    Task<> agree() {
+        if (protocol_) co_await protocol_->begin(run_->parties());
+        agreed_ = true;
+    }
+    [[nodiscard]] Stamp stamp(std::uint64_t step) const {
+        return {run_->term(), step, TableKind::train, Stamp::batch, Stamp::Tensor::scores};
+    }
+    /// As they are added to those of others; zeros where the master has no network.
+    models::ConstMatrixView own_numbers(const Records& mine, std::uint64_t rows) {
+        if (own_bottom_)
+            models::nn::to_matrix(mine, travels_);
+        else
+            travels_ = models::Matrix(top_->width(), rows);
+        return travels_;
+    }
+    /// The own numbers of a batch, to which those of the members come.
+    Result<> start(std::uint64_t step) {
+        if (own_bottom_) own_part_ = &own_bottom_->forward(step);
+        if (!protocol_) return {};
+        const Records none;
+        return protocol_->start(
+            stamp(step), own_numbers(own_bottom_ ? *own_part_ : none, schedule_.batch_rows(step)),
+            sum_);
+    }
+    /// The own numbers first, then by rank; or their sum alone.
+    [[nodiscard]] std::vector<const Records*> all_parts() {
         std::vector<const Records*> parts;
+        if (protocol_) {
+            models::nn::from_matrix(sum_, summed_);
+            parts.push_back(&summed_);
+            return parts;
+        }
         if (own_bottom_) parts.push_back(own_part_);
         for (const Records& part : received_) parts.push_back(&part);
         return parts;
@@ -288,20 +337,26 @@ class SplitMaster final : public MasterHalf {
         failure.hint = divergence_advice;
         return tl::unexpected(std::move(failure));
     }
+    Result<> take_batch(std::uint64_t step, std::size_t rank, const TensorView& numbers) {
+        if (protocol_) return protocol_->add(stamp(step), rank, numbers, sum_);
+        return take(numbers, schedule_.batch_rows(step), received_[rank]);
+    }
     Result<> begun(std::size_t rank, Body body) {
         const auto reply = decode_begin_reply(body);
         if (!reply) return tl::unexpected(reply.error());
         if (auto noted = note_begun(*run_, rank, *reply); !noted) return noted;
-        return take(reply->scores, schedule_.batch_rows(0), received_[rank]);
+        return take_batch(0, rank, reply->scores);
     }
     Result<> stepped(std::uint64_t next, std::size_t rank, Body body) {
         const auto reply = decode_step_reply(body);
         if (!reply) return tl::unexpected(reply.error());
-        return take(reply->scores, schedule_.batch_rows(next), received_[rank]);
+        return take_batch(next, rank, reply->scores);
     }
-    Result<> evaluated(std::uint64_t rows, Body body, Records& out) {
+    Result<> evaluated(const Stamp& stamp_of_rows, std::uint64_t rows, std::size_t rank, Body body,
+                       Records& out) {
         const auto reply = decode_evaluate_reply(body);
         if (!reply) return tl::unexpected(reply.error());
+        if (protocol_) return protocol_->add(stamp_of_rows, rank, reply->scores, sum_);
         return take(reply->scores, rows, out);
     }
 
@@ -317,17 +372,34 @@ class SplitMaster final : public MasterHalf {
     std::vector<Records> received_;  ///< of the next batch, by rank
     std::vector<Records> gradients_;
     models::Matrix travels_;
+    // -- under a protocol that hides single parties' numbers ----
+    std::unique_ptr<MasterProtocol> protocol_;
+    bool agreed_ = false;
+    models::Matrix sum_;  ///< of all parties' numbers of the next batch, or of rows
+    Records summed_;      ///< of the batch of a step
 };
 
 bool networks_chosen(const config::AgreedHalf& agreed) {
     return agreed.model.name != config::ModelName::linear;
 }
 
-constexpr config::Protocol network_protocols[] = {config::Protocol::honest};
+Result<> check_combine(const config::AgreedHalf& agreed) {
+    if (agreed.run.protocol == config::Protocol::honest ||
+        agreed.model.combine != config::Combine::concat)
+        return {};
+    return fail(Errc::bad_config,
+                "run.protocol = \"masked\" hides each party's numbers in the sum of all, and "
+                "model.combine = \"concat\" sets them side by side: state model.combine = \"sum\" "
+                "or \"mean\"");
+}
+
+constexpr config::Protocol network_protocols[] = {config::Protocol::honest,
+                                                  config::Protocol::masked};
 constexpr MemberHandler network_handlers[] = {
     {message::begin, "begin", When::begins, answer_begin},
     {message::step, "step", When::ends_step, answer_step},
     {message::evaluate, "evaluate", When::any_rows, answer_evaluate},
+    {message::round, "round", When::any_moment, answer_round},
 };
 
 }  // namespace
@@ -355,10 +427,10 @@ const Algorithm networks{
     .chosen = networks_chosen,
     .protocols = network_protocols,
     .no_other_because =
-        "the master takes each party's numbers by themselves, and sends each the "
-        "gradient by them, so there is no sum to be hidden; state run.protocol = "
-        "\"honest\"",
-    .check = nullptr,
+        "the master goes on with the parties' numbers through layers that no encryption here "
+        "computes, and sends back the gradient by them; state run.protocol = \"masked\" with "
+        "model.combine = \"sum\", which hides each party's own numbers, or \"honest\"",
+    .check = check_combine,
     .train = make_master,
     .predict = make_predicting_master,
     .member = make_member,

@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "actors/protocols/protocol.hpp"
 #include "actors/training/halves.hpp"
 #include "actors/training/split/bottom.hpp"
 #include "actors/training/split/split.hpp"
@@ -14,8 +15,12 @@ namespace {
 
 class SplitMember final : public MemberHalf {
   public:
-    explicit SplitMember(const MemberSetting& setting)
-        : party_(&setting.party), place_(member_place(setting.rank)) {}
+    /// `protocol`: null where numbers travel as they are.
+    SplitMember(const MemberSetting& setting, std::unique_ptr<MemberProtocol> protocol)
+        : party_(&setting.party),
+          place_(member_place(setting.rank)),
+          term_(setting.term),
+          protocol_(std::move(protocol)) {}
 
     // -- messages -----------------------------------------------------------------------
     Result<Bytes> begin(const MemberCall& call) {
@@ -26,7 +31,9 @@ class SplitMember final : public MemberHalf {
         if (!bottom) return tl::unexpected(std::move(bottom.error()));
         outputs_ = request->outputs;
         bottom_ = std::move(*bottom);
-        return encode(begin_reply(*party_), numbers(0));
+        const auto sent = shared(0);
+        if (!sent) return tl::unexpected(sent.error());
+        return encode(begin_reply(*party_), *sent);
     }
 
     Result<Bytes> step(const MemberCall& call) {
@@ -37,7 +44,9 @@ class SplitMember final : public MemberHalf {
         models::nn::from_matrix(travels_, gradient_);
         if (auto done = bottom_->backward(call.step, gradient_); !done)
             return tl::unexpected(std::move(done.error()));
-        return encode_scores(numbers(call.step + 1));
+        const auto sent = shared(call.step + 1);
+        if (!sent) return tl::unexpected(sent.error());
+        return encode_scores(*sent);
     }
 
     Result<Bytes> evaluate(const MemberCall& call) {
@@ -46,7 +55,21 @@ class SplitMember final : public MemberHalf {
         if (auto done = bottom_->infer(request->table, request->first, request->rows, rows_); !done)
             return tl::unexpected(std::move(done.error()));
         models::nn::to_matrix(rows_, travels_);
-        return encode_scores(travels_);
+        const auto sent =
+            shared({term_, call.step, request->table, request->first, Stamp::Tensor::scores});
+        if (!sent) return tl::unexpected(sent.error());
+        return encode_scores(*sent);
+    }
+
+    Result<Bytes> round(const MemberCall& call) {
+        const auto request = decode_round_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if (!protocol_) return fail(Errc::handler_failed, "the protocol of the run has no rounds");
+        const auto payload = protocol_->answer(*request);
+        if (!payload) return tl::unexpected(payload.error());
+        RoundReply reply;
+        reply.payload = *payload;
+        return encode(reply);
     }
 
     // -- MemberHalf ---------------------------------------------------------------------
@@ -67,7 +90,9 @@ class SplitMember final : public MemberHalf {
         if (VFLBUS_PLANTED(optimizer_not_restored)) state.steps = bottom_->state().steps;
         if (auto done = bottom_->restore(state); !done)
             return tl::unexpected(std::move(done.error()));
-        return encode_restored(step, numbers(step));
+        const auto sent = shared(step);
+        if (!sent) return tl::unexpected(sent.error());
+        return encode_restored(step, *sent);
     }
     Result<std::string> part(ModelHead head) const override {
         head.outputs = outputs_;
@@ -87,17 +112,27 @@ class SplitMember final : public MemberHalf {
     std::uint64_t outputs() const override { return outputs_; }
 
   private:
-    /// What leaves the bottom network for batch `step`, as it travels.
-    models::ConstMatrixView numbers(std::uint64_t step) {
+    /// What travels of `travels_`: itself, or under the masks of the stamp.
+    Result<SentTensor> shared(const Stamp& stamp) {
+        if (!protocol_) return SentTensor(travels_);
+        return protocol_->share(stamp, travels_);
+    }
+    Result<SentTensor> shared(std::uint64_t step) {
+        fill_numbers(step);
+        return shared({term_, step, TableKind::train, Stamp::batch, Stamp::Tensor::scores});
+    }
+    /// What leaves the bottom network for batch `step`, into `travels_`.
+    void fill_numbers(std::uint64_t step) {
         models::nn::to_matrix(bottom_->forward(step), travels_);
         const config::AgreedHalf& agreed = party_->agreed();
         if (agreed.model.noise > 0)
             add_noise(agreed.run.seed, place_, step, agreed.model.noise, travels_.view());
-        return travels_;
     }
 
     Party* party_;
     Place place_;
+    std::uint32_t term_;
+    std::unique_ptr<MemberProtocol> protocol_;
     std::uint64_t outputs_ = 0;
     std::unique_ptr<Bottom> bottom_;
     models::nn::Records gradient_;
@@ -120,9 +155,18 @@ Result<Bytes> answer_step(MemberHalf& half, const MemberCall& call) {
 Result<Bytes> answer_evaluate(MemberHalf& half, const MemberCall& call) {
     return split_half(half).evaluate(call);
 }
+Result<Bytes> answer_round(MemberHalf& half, const MemberCall& call) {
+    return split_half(half).round(call);
+}
 
 Result<std::unique_ptr<MemberHalf>> make_member(const MemberSetting& setting) {
-    return std::make_unique<SplitMember>(setting);
+    std::unique_ptr<MemberProtocol> protocol;
+    if (setting.party.agreed().run.protocol != config::Protocol::honest) {
+        auto made = make_member_protocol(setting.party.agreed());
+        if (!made) return tl::unexpected(std::move(made.error()));
+        protocol = std::move(*made);
+    }
+    return std::make_unique<SplitMember>(setting, std::move(protocol));
 }
 
 }  // namespace vflbus::actors::split

@@ -9,8 +9,9 @@
 //   part.hpp     a party's model.json; state.hpp commits
 //   master.cpp, member.cpp   the halves
 //
-// The networks' numbers travel in the clear, as docs/networks.md says: other protocols than
-// `honest` are refused.
+// Under `honest` the networks' numbers travel in the clear. Under `masked` the master gets the sum
+// of all parties' numbers alone (model.combine = "sum" or "mean"). Other protocols are refused
+// (docs/networks.md).
 
 #include "actors/training/algorithm.hpp"
 
@@ -39,5 +40,6 @@ Result<std::unique_ptr<MemberHalf>> make_member(const MemberSetting& setting);
 Result<Bytes> answer_begin(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_step(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_evaluate(MemberHalf& half, const MemberCall& call);
+Result<Bytes> answer_round(MemberHalf& half, const MemberCall& call);
 
 }  // namespace vflbus::actors::split

@@ -34,7 +34,8 @@ class Top {
 
     // -- training -------------------------------------------------------------------
     /// The loss of the batch `rows` from what the parties' networks made of it, and one step of the
-    /// top network. `gradients` is by the parties' numbers: one for all parties when they are
+    /// top network. `parts`: of each party; or one, the sum of all, when they are summed or
+    /// averaged. `gradients` is by the parties' numbers: one for all parties when they are
     /// summed or averaged, else one for each. Errors: diverged.
     Result<double> step(std::uint64_t step, std::span<const Records* const> parts,
                         std::span<const models::RowIndex> rows, std::vector<Records>& gradients);

@@ -125,6 +125,55 @@ TEST_CASE("it is the same with several rows of an id, masks, encryption and shar
     CHECK(Outcome(left) == Outcome(filled));
 }
 
+TEST_CASE("it is the same beside noise for differential privacy") {
+    World world = left_world(2);
+    world.solver = config::Solver::sgd;
+    Play left(world);
+    Play filled(world);
+    const bool of_labels = GENERATE(false, true);
+    const auto protocol =
+        GENERATE(config::Protocol::honest, config::Protocol::masked, config::Protocol::encrypted);
+    CAPTURE(of_labels, config::name_of(protocol));
+    for (Play* const play : {&left, &filled}) {
+        play->config.run.protocol = protocol;
+        play->config.model.epochs = 2;
+        (of_labels ? play->config.privacy.noise_multiplier
+                   : play->config.privacy.score_noise_multiplier) = 2;
+        // one secret for both, as if a party had drawn it
+        for (std::size_t p = 0; p <= 2; ++p)
+            play->env.files["runs/" + play->run.hex() + "/" + Play::name(p) + "/noise.key"] =
+                std::string(32, static_cast<char>('a' + p));
+    }
+    join_left(left, config::Alignment::hashed);
+    join_filled(filled);
+    finish_well(left);
+    finish_well(filled);
+    CHECK(Outcome(left) == Outcome(filled));
+}
+
+TEST_CASE("a picture that a member lacks has the mean in all its pixels") {
+    World world = left_world(2);
+    world.name = config::ModelName::efficientnet;
+    world.features = 9;
+    Play play(world);
+    join_left(play, config::Alignment::hashed);
+    play.config.data.standardize = true;
+    play.config.model.epochs = 1;
+    play.config.model.width_factor = 0.5;
+    for (std::size_t p = 1; p <= 2; ++p) {
+        auto table = std::make_shared<data::Table>(*play.tables[p][TableKind::train]);
+        table->image = {3, 3, 1};
+        play.tables[p][TableKind::train] = table;
+    }
+    auto master = std::make_shared<data::Table>(*play.tables[0][TableKind::train]);
+    master->image = {0, 0, 0};
+    play.tables[0][TableKind::train] = master;
+    finish_well(play);
+    // no column beside the pixels, which says that it is there
+    CHECK(play.master->report().parties[1].features == 9);
+    CHECK(play.master->report().parties[1].rows_absent > 5);
+}
+
 TEST_CASE("test tables are joined in the same way") {
     const config::Alignment way = GENERATE(config::Alignment::hashed, config::Alignment::psi);
     World world = left_world(2);

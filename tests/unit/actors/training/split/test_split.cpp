@@ -397,16 +397,101 @@ TEST_CASE("a prediction with another number of parties is refused") {
     CHECK(ending.sentence.find("networks of 1 parties, and this run has 3") != std::string::npos);
 }
 
-TEST_CASE("split networks refuse protocols that hide sums, with the reason") {
+TEST_CASE("split networks refuse protocols that cannot hide what they send, with the reason") {
     Play play(network_world(vflbus::Task::logistic));
+    const auto refused = [&] {
+        const auto made = make_train_master(play.master_options());
+        REQUIRE_FALSE(made);
+        CHECK(made.error().code == Errc::bad_config);
+        return made.error().sentence;
+    };
+    play.config.run.protocol = config::Protocol::encrypted;
+    CHECK(refused() ==
+          "run.protocol \"encrypted\" does not work with the algorithm split networks: the master "
+          "goes on with the parties' numbers through layers that no encryption here computes, and "
+          "sends back the gradient by them; state run.protocol = \"masked\" with model.combine = "
+          "\"sum\", which hides each party's own numbers, or \"honest\"");
     play.config.run.protocol = config::Protocol::masked;
-    const auto made = make_train_master(play.master_options());
-    REQUIRE_FALSE(made);
-    CHECK(made.error().code == Errc::bad_config);
-    CHECK(made.error().sentence ==
-          "run.protocol \"masked\" does not work with the algorithm split networks: the master "
-          "takes each party's numbers by themselves, and sends each the gradient by them, so there "
-          "is no sum to be hidden; state run.protocol = \"honest\"");
+    CHECK(refused().find("state model.combine = \"sum\" or \"mean\"") != std::string::npos);
+}
+
+namespace {
+
+Play masked_play(const World& world, config::Combine combine) {
+    Play play(world);
+    learn_longer(play);
+    play.config.model.combine = combine;
+    play.config.run.protocol = config::Protocol::masked;
+    return play;
+}
+
+}  // namespace
+
+TEST_CASE("masked networks learn what honest ones do from the sum of the parties' numbers") {
+    World world = network_world(vflbus::Task::logistic);
+    world.master_features = GENERATE(true, false);
+    const auto combine = GENERATE(config::Combine::sum, config::Combine::mean);
+    CAPTURE(world.master_features);
+    Play honest(world);
+    learn_longer(honest);
+    honest.config.model.combine = combine;
+    REQUIRE(honest.play().code == Errc::ok);
+
+    Play play = masked_play(world, combine);
+    std::size_t rings = 0;
+    auto& harness = play.set();
+    harness.on_reply_hook = [&](std::size_t, Message& reply) {
+        const auto type = reply.metadata.message_type;
+        if (type != message::step && type != message::evaluate) return true;
+        const auto scores = decode_step_reply(reply.content);
+        if (!scores || scores->scores.cols == 0) return true;
+        CHECK(scores->scores.ring);
+        ++rings;
+        return true;
+    };
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(rings > 100);
+    CHECK(headline(play, vflbus::Task::logistic) ==
+          Approx(headline(honest, vflbus::Task::logistic)).margin(0.02));
+
+    // other masks, the same bits; and after the master or a member has died
+    Play again = masked_play(world, combine);
+    REQUIRE(again.play().code == Errc::ok);
+    CHECK(again.files() == play.files());
+    for (const std::size_t at : {120, 300}) {
+        Play disturbed = masked_play(world, combine);
+        auto& events = disturbed.set();
+        bool done = false;
+        events.before_event = [&](std::size_t n) {
+            if (n != at) return;
+            done = true;
+            if (at == 120)
+                disturbed.restart_member(1);
+            else
+                disturbed.resume_master();
+        };
+        const Ending end = disturbed.play();
+        INFO(end.sentence);
+        REQUIRE(end.code == Errc::ok);
+        CHECK(done);
+        CHECK(disturbed.files() == play.files());
+    }
+
+    // and predict the same from their parts
+    Play scored(world);
+    scored.config = play.config;
+    scored.env = play.env;
+    scored.run.bytes[0] = 0xcd;
+    for (std::size_t p = 0; p <= world.members; ++p) {
+        scored.tables[p][TableKind::predict] = scored.tables[p][TableKind::train];
+        scored.tables[p].erase(TableKind::train);
+    }
+    scored.set_prediction(play.run);
+    const Ending predicted = scored.play();
+    INFO(predicted.sentence);
+    CHECK(predicted.code == Errc::ok);
 }
 
 TEST_CASE(
