@@ -36,6 +36,7 @@ CommandLine::CommandLine() {
     add_psi(*this);
     add_predict(*this);
     add_tune(*this);
+    add_features(*this);
     add_train_joined(*this);
     add_runs_and_nodes(*this);
     add_looks(*this);

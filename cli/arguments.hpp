@@ -107,8 +107,12 @@ struct TuneArguments : LaunchArguments {
 struct ShortRunArguments : Common, Local {
     std::string broker;
     std::string state_dir;
+    std::string name;  ///< node name of its master; empty: "master"
 };
 struct CheckArguments : ShortRunArguments {};
+struct FeaturesArguments : ShortRunArguments {
+    std::string run_id;  ///< empty: random
+};
 /// Without --local: one party of several, which leads when it has no rank.
 struct PsiArguments : Common {
     bool local = false;             ///< --local: all files are of this machine
@@ -203,6 +207,10 @@ struct SubmitArguments : BrokerQuestion {
     std::string token;  ///< the same one gives the same run; empty: a run of its own
     bool wait = false;
     bool follow = false;
+};
+/// A prediction instead of a training.
+struct RunPredictArguments : SubmitArguments {
+    std::string model;  ///< the run that trained it: its id, or the first digits
 };
 
 struct SynthArguments : Common {
@@ -379,12 +387,13 @@ struct Exit {
 
 using Command = std::variant<
     Exit, BrokerArguments, ActorArguments, LaunchArguments, TrainJoinedArguments, TuneArguments,
-    CheckArguments, PsiArguments, PredictArguments, SynthArguments, InspectArguments,
-    SplitArguments, ConfigCheckArguments, ConfigReferenceArguments, HealthArguments, AgentArguments,
-    ExportArguments, VersionArguments, RunsArguments, NodesArguments, RunShowArguments,
-    RunStopArguments, RunLogsArguments, SubmitArguments, RunCompareArguments, RunPlotArguments,
-    RunTraceArguments, RunRemoveArguments, CompletionArguments, ManualArguments, ModelShowArguments,
-    ReportArguments, AuditVerifyArguments, AuditShowArguments, KeysNewArguments, KeysShowArguments,
+    CheckArguments, FeaturesArguments, PsiArguments, PredictArguments, SynthArguments,
+    InspectArguments, SplitArguments, ConfigCheckArguments, ConfigReferenceArguments,
+    HealthArguments, AgentArguments, ExportArguments, VersionArguments, RunsArguments,
+    NodesArguments, RunShowArguments, RunStopArguments, RunLogsArguments, SubmitArguments,
+    RunPredictArguments, RunCompareArguments, RunPlotArguments, RunTraceArguments,
+    RunRemoveArguments, CompletionArguments, ManualArguments, ModelShowArguments, ReportArguments,
+    AuditVerifyArguments, AuditShowArguments, KeysNewArguments, KeysShowArguments,
     KeysFingerprintArguments, AllowArguments, RevokeArguments, MembersArguments, ApprovalArguments,
     GrantArguments, InviteArguments, JoinArguments, KeysRotateArguments, PreflightArguments,
     TopArguments, UiArguments, PrerequisitesArguments>;

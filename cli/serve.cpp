@@ -53,8 +53,11 @@ constexpr Duration note_patience = std::chrono::seconds(20);
 constexpr Duration predecessors_end = std::chrono::seconds(5);
 /// What became of so many runs is remembered, for those who submit twice.
 constexpr std::size_t submissions_known_max = 1024;
+constexpr const char* predictions_name = "predictions.csv";
 /// In the directory of a submitted run: of the agreed half as it was handed over.
 constexpr const char* submitted_digest_name = "submitted.hash";
+
+using Words = std::vector<std::string>;
 
 std::string child_name(const std::string& name, const RunId& run) {
     return name + "-" + run.short_hex();
@@ -208,11 +211,20 @@ class Server {
 
     /// Whether another process may go on with it.
     bool count_restart(Submitted& what) {
+        if (!what.model.empty()) return false;
         return what.restarts.again(config_.bus.restarts_max,
                                    last_commit(config_.output.runs_dir, what.run));
     }
 
     Failure too_often(const Submitted& what, const std::string& again) const {
+        if (!what.model.empty()) {
+            Failure failure{Errc::too_many_restarts,
+                            again +
+                                "; the prediction was not made: ask for it again (`vflbus run "
+                                "predict`)"};
+            failure.party = name_;
+            return failure;
+        }
         Failure failure{Errc::too_many_restarts,
                         again +
                             restarted_text("run " + what.run.short_hex(), what.restarts.count()) +
@@ -275,15 +287,15 @@ class Server {
         if (running_.size() >= config_.bus.submitted_at_once)
             if (const auto room = check_room(queue_, by, config_.bus.submitted_max); !room)
                 return tl::unexpected(room.error());
-        const auto config = accept_submission(config_, submitted.agreed);
+        const auto config = accept(submitted.agreed);
         if (!config) return tl::unexpected(config.error());
         const fs::path file = run_dir(run) / "vflbus.toml";
         std::error_code ec;
         if (can_resume(config_.output.runs_dir, run) || fs::exists(file, ec))
             return fail(Errc::usage, "there is a run " + run.hex() + " already");
         const std::uint64_t ahead = queue_.size();
-        queue_.push_back({run, submitted.label, false, {}, by});
-        auto stored = write_configuration(file, *config, run_dir(run));
+        queue_.push_back({run, submitted.label, false, {}, by, config->parts.string()});
+        auto stored = write_configuration(file, config->config, run_dir(run));
         if (stored) stored = write_file_atomically(digest_file, digest);
         if (stored) stored = store();
         if (!stored) {
@@ -301,6 +313,16 @@ class Server {
         return bus::SubmitAnswer{state, state == RunState::pending ? ahead : 0};
     }
 
+    /// The configuration of what was submitted; a prediction has the parts of its model as well.
+    Result<Prediction> accept(std::string_view submitted) const {
+        const auto model = predicted_model(submitted);
+        if (!model) return tl::unexpected(model.error());
+        if (!model->empty()) return accept_prediction(config_, *model);
+        auto config = accept_submission(config_, submitted);
+        if (!config) return tl::unexpected(std::move(config.error()));
+        return Prediction{std::move(*config), {}};
+    }
+
     void start_next() {
         while (ready_ && !queue_.empty() && running_.size() < config_.bus.submitted_at_once) {
             Submitted next = std::move(queue_.front());
@@ -309,30 +331,37 @@ class Server {
         }
     }
 
+    /// What its process is started with.
+    [[nodiscard]] Words command_of(const Submitted& what, const std::string& name) const {
+        const fs::path dir = run_dir(what.run);
+        Words words;
+        if (what.model.empty())
+            words = {"actor", "--role", "master", "--or-resume", "--parent-goes-on"};
+        else
+            words = {"predict", "--model", what.model, "--out", (dir / predictions_name).string()};
+        const Words both{"--name",
+                         name,
+                         "--run-id",
+                         what.run.hex(),
+                         "--config",
+                         (dir / "vflbus.toml").string(),
+                         "--json",
+                         "--set",
+                         "output.runs_dir=" + config_.output.runs_dir,
+                         "--state-dir",
+                         (dir / "master" / "node").string()};
+        words.insert(words.end(), both.begin(), both.end());
+        return words;
+    }
+
     void start(Submitted next) {
         const RunId run = next.run;
-        const fs::path dir = run_dir(run);
         const std::string name = child_name(name_, run);
         ChildOptions options;
         options.name = name;
-        options.arguments = {"actor",
-                             "--role",
-                             "master",
-                             "--name",
-                             name,
-                             "--run-id",
-                             run.hex(),
-                             "--or-resume",
-                             "--config",
-                             (dir / "vflbus.toml").string(),
-                             "--json",
-                             "--set",
-                             "output.runs_dir=" + config_.output.runs_dir,
-                             "--state-dir",
-                             (dir / "master" / "node").string(),
-                             "--parent-goes-on"};
+        options.arguments = command_of(next, name);
         options.log = output_of(run);
-        auto process = processes_.start(std::move(options), restart_rule(run));
+        auto process = processes_.start(std::move(options), restart_rule(next));
         if (!process) {
             log::error({run, {}, {}, "serve"}, "{}", process.error().sentence);
             return over(run, RunState::failed, process.error());
@@ -343,9 +372,11 @@ class Server {
         note_started(run);
     }
 
-    [[nodiscard]] RestartRule restart_rule(const RunId& run) const {
+    /// A prediction keeps nothing that another process could go on with.
+    [[nodiscard]] RestartRule restart_rule(const Submitted& what) const {
+        const RunId run = what.run;
         RestartRule rule;
-        rule.at_most = config_.bus.restarts_max;
+        rule.at_most = what.model.empty() ? config_.bus.restarts_max : 0;
         rule.progress = [this, run] { return last_commit(config_.output.runs_dir, run); };
         rule.files = {run_dir(run)};
         rule.say = [run](const std::string& text) {

@@ -29,6 +29,8 @@ int by_hand(const ShortRunArguments& arguments, const ShortRun& run) {
     options.quiet = arguments.quiet;
     options.launched = arguments.parent.has_value();
     options.state_dir = arguments.state_dir;
+    options.node_name = arguments.name;
+    options.stop_asked = [&stop] { stop.ask(); };
     return report_end(arguments, run.as_master(options, stop));
 }
 

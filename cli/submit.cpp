@@ -17,6 +17,7 @@
 #include "run_view.hpp"
 #include "settings.hpp"
 #include "signals.hpp"
+#include "submission.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -166,6 +167,37 @@ Result<bus::RunRow> await_end(Asker& asker, const SubmitArguments& arguments,
     return row;
 }
 
+/// Hands `what` over, an agreed half or what a prediction is asked by, and waits where that is
+/// wanted.
+int submit(const SubmitArguments& arguments, const config::Config& config,
+           const std::string& what) {
+    bus::StopSignal stop;
+    const SignalScope signals(stop);
+    auto asker = Asker::connect(config, stop);
+    if (!asker) return report_failure(arguments, asker.error());
+    const auto master = find_master(*asker, arguments.to);
+    if (!master) return report_failure(arguments, master.error());
+    const RunId run = run_of(arguments.token);
+    const auto answer = hand_over(*asker, *master, run, {what, arguments.label.substr(0, 256)});
+    if (!answer) return report_failure(arguments, answer.error());
+    if (!arguments.wait && !arguments.follow) {
+        report_submitted(arguments, *master, run, *answer);
+        return 0;
+    }
+    note(arguments, "submitted to " + *master + " as run " + run.hex());
+    const auto row = await_end(*asker, arguments, config, *master, run);
+    if (!row) return report_failure(arguments, row.error());
+    const bool completed = row->state == bus::RunState::completed;
+    if (arguments.json)
+        print(versioned("vflbus-run-end").add_json("run", cli::to_json(*row)).text() + "\n");
+    else
+        print("run " + row->run.hex() + " is " + state_text(*row) +
+              (row->reason.empty() || completed ? "" : ": " + row->reason) + "\n");
+    if (completed && arguments.follow && !arguments.json) print_result(*asker, config, *row);
+    if (completed) return 0;
+    return static_cast<int>(exit_code(row->code == Errc::ok ? Errc::run_ended : row->code));
+}
+
 }  // namespace
 
 int run(const SubmitArguments& arguments) {
@@ -176,32 +208,16 @@ int run(const SubmitArguments& arguments) {
                               {Errc::bad_config,
                                "nothing says what to train: no key of [run], [model] or [data] is "
                                "set; say --config FILE, or --set model.task=..."});
-    bus::StopSignal stop;
-    const SignalScope signals(stop);
-    auto asker = Asker::connect(*config, stop);
-    if (!asker) return report_failure(arguments, asker.error());
-    const auto master = find_master(*asker, arguments.to);
-    if (!master) return report_failure(arguments, master.error());
-    const RunId run = run_of(arguments.token);
-    const auto answer = hand_over(
-        *asker, *master, run, {config::canonical_agreed(*config), arguments.label.substr(0, 256)});
-    if (!answer) return report_failure(arguments, answer.error());
-    if (!arguments.wait && !arguments.follow) {
-        report_submitted(arguments, *master, run, *answer);
-        return 0;
-    }
-    note(arguments, "submitted to " + *master + " as run " + run.hex());
-    const auto row = await_end(*asker, arguments, *config, *master, run);
-    if (!row) return report_failure(arguments, row.error());
-    const bool completed = row->state == bus::RunState::completed;
-    if (arguments.json)
-        print(versioned("vflbus-run-end").add_json("run", to_json(*row)).text() + "\n");
-    else
-        print("run " + row->run.hex() + " is " + state_text(*row) +
-              (row->reason.empty() || completed ? "" : ": " + row->reason) + "\n");
-    if (completed && arguments.follow && !arguments.json) print_result(*asker, *config, *row);
-    if (completed) return 0;
-    return static_cast<int>(exit_code(row->code == Errc::ok ? Errc::run_ended : row->code));
+    return submit(arguments, *config, config::canonical_agreed(*config));
+}
+
+int run(const RunPredictArguments& arguments) {
+    const auto config = load_config(arguments, broker_flag(arguments.broker));
+    if (!config) return report_failure(arguments, config.error());
+    const std::string what = prediction_text(arguments.model);
+    if (const auto good = predicted_model(what); !good)
+        return report_failure(arguments, {Errc::usage, good.error().sentence});
+    return submit(arguments, *config, what);
 }
 
 }  // namespace vflbus::cli

@@ -50,11 +50,12 @@ Result<std::vector<Submitted>> SubmittedFile::load() const {
         for (const Json& entry : in.at("runs")) {
             const auto run = parse_run_id(entry.at("run_id").get<std::string>());
             if (!run) return damaged("is damaged: " + run.error().sentence);
-            Submitted submitted{
-                *run, entry.at("label").get<std::string>(), entry.at("begun").get<bool>(), {}};
+            Submitted submitted{*run, entry.at("label").get<std::string>(),
+                                entry.at("begun").get<bool>()};
             submitted.restarts.restore(entry.at("restarts").get<std::uint64_t>(),
                                        entry.at("commit").get<std::uint64_t>());
             submitted.by = entry.value("by", std::string());
+            submitted.model = entry.value("model", std::string());
             runs.push_back(std::move(submitted));
         }
         return runs;
@@ -65,13 +66,16 @@ Result<std::vector<Submitted>> SubmittedFile::load() const {
 
 Result<> SubmittedFile::store(const std::vector<const Submitted*>& runs) const {
     Json all = Json::array();
-    for (const Submitted* const run : runs)
-        all.push_back({{"run_id", run->run.hex()},
-                       {"label", run->label},
-                       {"by", run->by},
-                       {"begun", run->begun},
-                       {"restarts", run->restarts.count()},
-                       {"commit", run->restarts.progress()}});
+    for (const Submitted* const run : runs) {
+        Json entry{{"run_id", run->run.hex()},
+                   {"label", run->label},
+                   {"by", run->by},
+                   {"begun", run->begun},
+                   {"restarts", run->restarts.count()},
+                   {"commit", run->restarts.progress()}};
+        if (!run->model.empty()) entry["model"] = run->model;
+        all.push_back(std::move(entry));
+    }
     Json out;
     out["format"] = format_name;
     out["version"] = format_version;

@@ -23,6 +23,8 @@ struct Submitted {
     /// The key by which it was submitted; empty where questions are not sealed, and nobody shows
     /// one.
     std::string by{};
+    /// Of a prediction: where the parts of its model lie. Empty for a training.
+    std::string model{};
 };
 
 /// Who may fill the queue of a serving master. Of `places`, somebody without a run that waits gets

@@ -74,24 +74,6 @@ Result<fs::path> runs_directory(const Common& common) {
     return fs::path(config->output.runs_dir);
 }
 
-Result<TrainedModel> find_by_digits(const Common& common, const std::string& text) {
-    const auto runs_dir = runs_directory(common);
-    if (!runs_dir) return tl::unexpected(runs_dir.error());
-    const auto run = local_run(*runs_dir, text);
-    if (!run) {
-        if (run.error().code == Errc::usage && text.find_first_of("/.") == std::string::npos)
-            return tl::unexpected(run.error());
-        return no_model(
-            text, "there is neither such a directory nor such a run in " + runs_dir->string());
-    }
-    const auto parts = parts_of_run(run->directory);
-    if (!parts)
-        return no_model(text, "run " + run->run.short_hex() + " (" +
-                                  (run->purpose.empty() ? "" : run->purpose + ", ") + run->status +
-                                  ") holds no model");
-    return read_model(*parts, run->directory);
-}
-
 // -- files of rows ------------------------------------------------------------------------
 
 /// What a party's rows must have.
@@ -219,9 +201,29 @@ std::string typed_location(const std::string& location) {
     return shell_word(below ? near.string() : location);
 }
 
+Result<TrainedModel> find_model(const fs::path& runs_dir, const std::string& digits) {
+    const auto run = local_run(runs_dir, digits);
+    if (!run) {
+        if (run.error().code == Errc::usage && digits.find_first_of("/.") == std::string::npos)
+            return tl::unexpected(run.error());
+        return no_model(digits,
+                        "there is neither such a directory nor such a run in " + runs_dir.string());
+    }
+    const auto parts = parts_of_run(run->directory);
+    if (!parts)
+        return no_model(digits, "run " + run->run.short_hex() + " (" +
+                                    (run->purpose.empty() ? "" : run->purpose + ", ") +
+                                    run->status + ") holds no model");
+    return read_model(*parts, run->directory);
+}
+
 Result<TrainedModel> find_model(const Common& common, const std::string& text) {
     std::error_code ec;
-    if (!fs::is_directory(text, ec)) return find_by_digits(common, text);
+    if (!fs::is_directory(text, ec)) {
+        const auto runs_dir = runs_directory(common);
+        if (!runs_dir) return tl::unexpected(runs_dir.error());
+        return find_model(*runs_dir, text);
+    }
     const auto parts = parts_of_run(text);
     if (!parts) return no_model(text, "no party has a model.json there");
     auto model = read_model(*parts, {});
@@ -241,15 +243,19 @@ fs::path saved_configuration(const TrainedModel& model) {
     return !model.run_dir.empty() && fs::exists(saved, ec) ? saved : fs::path();
 }
 
-Result<> take_agreed(config::Config& config, const TrainedModel& model) {
+std::optional<config::AgreedHalf> agreed_of(const TrainedModel& model) {
     for (const fs::path& place : {model.run_dir, model.parts}) {
         if (place.empty()) continue;
         const auto text = read_file(place / "agreed.txt");
         if (!text) continue;
-        const auto agreed = config::parse_canonical(*text);
-        if (agreed && config::agreed_hash(*agreed) == model.head.agreed)
-            return config::take_unsaid(config, *agreed);
+        auto agreed = config::parse_canonical(*text);
+        if (agreed && config::agreed_hash(*agreed) == model.head.agreed) return std::move(*agreed);
     }
+    return std::nullopt;
+}
+
+Result<> take_agreed(config::Config& config, const TrainedModel& model) {
+    if (const auto agreed = agreed_of(model)) return config::take_unsaid(config, *agreed);
     if (config.run.world_size == 0) config.run.world_size = model.head.world_size;
     return {};
 }

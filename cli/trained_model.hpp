@@ -3,6 +3,7 @@
 // and which files hold the rows that it is to score.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,13 @@ struct TrainedModel {
 /// `text` is a directory (of a run, or of `--out`), or the id of a run under output.runs_dir or its
 /// first digits. Errors: io when there is no model; usage for digits that several runs have.
 Result<TrainedModel> find_model(const Common& common, const std::string& text);
+
+/// The same by digits alone, among the runs of a directory.
+Result<TrainedModel> find_model(const std::filesystem::path& runs_dir, const std::string& digits);
+
+/// The agreed half of the training; none where it does not lie beside the model, or is of another
+/// training.
+std::optional<config::AgreedHalf> agreed_of(const TrainedModel& model);
 
 /// The configuration that was saved with the training; empty when there is none.
 std::filesystem::path saved_configuration(const TrainedModel& model);

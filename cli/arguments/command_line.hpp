@@ -26,6 +26,7 @@ struct CommandLine {
     TrainJoinedArguments train_joined;
     TuneArguments tune;
     CheckArguments check;
+    FeaturesArguments features;
     PsiArguments psi;
     PredictArguments predict;
     RunsArguments runs;
@@ -36,6 +37,7 @@ struct CommandLine {
     RunStopArguments run_stop;
     RunLogsArguments run_logs;
     SubmitArguments submit;
+    RunPredictArguments run_predict;
     RunCompareArguments run_compare;
     RunPlotArguments run_plot;
     RunTraceArguments run_trace;
@@ -144,6 +146,7 @@ void add_preflight(CommandLine& line);
 void add_launch(CommandLine& line);
 void add_train_joined(CommandLine& line);
 void add_tune(CommandLine& line);
+void add_features(CommandLine& line);
 void add_check(CommandLine& line);
 void add_psi(CommandLine& line);
 void add_predict(CommandLine& line);

@@ -105,16 +105,8 @@ void add_run_argument(CLI::App& on, RunArguments& run) {
     add_question(on, run);
 }
 
-void add_submit(CommandLine& line, CLI::App& above) {
-    SubmitArguments& submit = line.submit;
-    CLI::App& on = line.command(
-        above, "submit", "Hands a training to a master that waits for them.",
-        "The agreed half of the configuration is handed over; files of parties are theirs alone.\n"
-        "Examples:\n"
-        "  vflbus actor --role master --serve --config conf/parties/master.toml    once, there\n"
-        "  vflbus run submit --config conf/parties/master.toml --follow    anywhere\n"
-        "  vflbus run submit --config conf/parties/master.toml --set model.epochs=5 --wait",
-        submit);
+/// What a request to a serving master has, whatever it asks for.
+void add_submission(CLI::App& on, SubmitArguments& submit) {
     on.add_option("--to", submit.to, "node name of that master; default: the only one")
         ->type_name("NAME");
     on.add_option("--label", submit.label, "a word about the run, for its log")->type_name("TEXT");
@@ -128,6 +120,37 @@ void add_submit(CommandLine& line, CLI::App& above) {
     auto* wait = on.add_flag("--wait", submit.wait, "until the run is over, with its exit code");
     on.add_flag("-f,--follow", submit.follow, "as --wait, and shows its log lines")->excludes(wait);
     add_question(on, submit);
+}
+
+void add_submit(CommandLine& line, CLI::App& above) {
+    SubmitArguments& submit = line.submit;
+    CLI::App& on = line.command(
+        above, "submit", "Hands a training to a master that waits for them.",
+        "The agreed half of the configuration is handed over; files of parties are theirs alone.\n"
+        "Examples:\n"
+        "  vflbus actor --role master --serve --config conf/parties/master.toml    once, there\n"
+        "  vflbus run submit --config conf/parties/master.toml --follow    anywhere\n"
+        "  vflbus run submit --config conf/parties/master.toml --set model.epochs=5 --wait",
+        submit);
+    add_submission(on, submit);
+}
+
+/// `run predict`: the same for a prediction.
+void add_run_predict(CommandLine& line, CLI::App& above) {
+    RunPredictArguments& predict = line.run_predict;
+    CLI::App& on = line.command(
+        above, "predict", "Asks a master that waits for runs to predict with a model it trained.",
+        "The rows are those of predict_data at each party, read anew; the predictions stay there,\n"
+        "in predictions.csv of the run's directory, with metrics where there are labels.\n"
+        "Examples:\n"
+        "  vflbus actor --role master --serve --config conf/parties/master.toml    once, there\n"
+        "  vflbus run predict 1f0c9a33 --wait    anywhere",
+        predict);
+    on.add_option("model", predict.model,
+                  "the run that trained the model at that master: its id, or the first digits")
+        ->type_name("RUN")
+        ->required();
+    add_submission(on, predict);
 }
 
 /// `run show`, `stop` and `logs`: one run.
@@ -221,6 +244,7 @@ void add_run(CommandLine& line) {
     add_run_of_one(line, on);
     add_run_of_several(line, on);
     add_submit(line, on);
+    add_run_predict(line, on);
 }
 
 void add_report(CommandLine& line) {

@@ -139,6 +139,27 @@ void add_train_joined(CommandLine& line) {
     add_output(on, joined);
 }
 
+void add_features(CommandLine& line) {
+    FeaturesArguments& features = line.features;
+    CLI::App& on = line.command(
+        line.app, "features", "What each party's columns tell of the label, before a training.",
+        "Information value by quantile bins, correlation and variance inflation within a party.\n"
+        "Under run.protocol = honest the labels go to the members; else they count encrypted "
+        "ones.\n"
+        "A training takes the columns that keep bounds: data.select in docs/configuration.md.\n"
+        "Examples:\n"
+        "  vflbus features --local --config conf/logistic.toml\n"
+        "  vflbus features --local --config conf/logistic.toml --set run.protocol=encrypted",
+        features);
+    add_local(on, features, "broker and members");
+    add_broker_address(on, features.broker);
+    on.add_option("--state-dir", features.state_dir)->group("");
+    on.add_option("--run-id", features.run_id, "32 hexadecimal digits; default random")
+        ->type_name("ID");
+    add_config(on, features);
+    add_output(on, features);
+}
+
 void add_check(CommandLine& line) {
     CheckArguments& check = line.check;
     CLI::App& on = line.command(
@@ -211,6 +232,7 @@ void add_predict(CommandLine& line) {
         ->type_name("FILE")
         ->allow_extra_args(false);
     on.add_option("--run-id", predict.run_id)->group("");
+    on.add_option("--name", predict.name)->group("");
     on.add_option("--out", predict.out, "CSV of ids and predictions; - is standard output")
         ->type_name("FILE");
     add_broker_address(on, predict.broker);

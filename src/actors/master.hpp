@@ -1,5 +1,5 @@
 #pragma once
-// The masters of the three kinds of run. Each is a ServerApp: give it to Node::drive, then read its
+// The masters of the four kinds of run. Each is a ServerApp: give it to Node::drive, then read its
 // results.
 
 #include <filesystem>
@@ -9,6 +9,7 @@
 
 #include "actors/model_file.hpp"
 #include "actors/run/run.hpp"
+#include "data/features.hpp"
 
 namespace vflbus::actors {
 
@@ -53,6 +54,32 @@ class CheckMaster final : public Run {
     CheckResult result_;
 };
 Result<std::unique_ptr<CheckMaster>> make_check_master(MasterOptions options);
+
+// -- features ---------------------------------------------------------------------
+
+struct PartyFeatures {
+    std::string name;
+    /// Those of members have no names, and bins only where the protocol hides the labels.
+    std::vector<data::FeatureFigures> columns;
+};
+
+struct FeaturesResult {
+    std::uint64_t rows = 0;  ///< training rows
+    std::string positive_class;
+    std::vector<PartyFeatures> parties;  ///< the master first, then members by rank
+};
+
+/// `vflbus features`: what each column tells of the label, and of other columns of its party.
+/// Errors: bad_config for a task other than logistic, or noise for differential privacy.
+class FeaturesMaster final : public Run {
+  public:
+    explicit FeaturesMaster(MasterOptions options);
+    [[nodiscard]] const FeaturesResult& features() const noexcept { return result_; }
+
+  private:
+    FeaturesResult result_;
+};
+Result<std::unique_ptr<FeaturesMaster>> make_features_master(MasterOptions options);
 
 // -- predict ----------------------------------------------------------------------
 

@@ -13,6 +13,8 @@
 #include "actors/alignment/alignment.hpp"
 #include "actors/alignment/psi_member.hpp"
 #include "actors/early_stop.hpp"
+#include "actors/feature_counts.hpp"
+#include "actors/features.hpp"
 #include "actors/messages.hpp"
 #include "actors/model_file.hpp"
 #include "actors/party.hpp"
@@ -57,8 +59,9 @@ struct MemberRun {
     Purpose purpose;
     Party party;
     const Algorithm* algorithm = nullptr;
-    std::unique_ptr<MemberHalf> half;  ///< on `party`
-    std::unique_ptr<PsiMember> psi;    ///< with data.alignment = "psi"
+    std::unique_ptr<MemberHalf> half;     ///< on `party`
+    std::unique_ptr<PsiMember> psi;       ///< with data.alignment = "psi"
+    std::optional<BinnedColumns> binned;  ///< what `bins` has told of
     State state = State::joined;
     std::uint64_t step = 0;   ///< the next one of the training
     std::uint64_t first = 0;  ///< steps of earlier folds; commits are numbered from there on
@@ -77,6 +80,7 @@ struct MemberRun {
 
 policy::Use use_of(Purpose purpose) {
     if (purpose == Purpose::predict) return policy::Use::predict;
+    if (purpose == Purpose::features) return policy::Use::features;
     return purpose == Purpose::check ? policy::Use::check : policy::Use::train;
 }
 
@@ -98,6 +102,14 @@ std::uint64_t fewest_people(const Party& party) {
     const std::uint64_t absent = party.absent(TableKind::train);
     if (smallest <= absent) return 0;
     return (smallest - absent + repeats.most - 1) / repeats.most;
+}
+
+/// Rows of the smallest bin of all columns.
+std::uint64_t fewest_rows(std::span<const data::FeatureFigures> figures) {
+    std::uint64_t fewest = UINT64_MAX;
+    for (const data::FeatureFigures& one : figures)
+        for (const data::FeatureBin& bin : one.bins) fewest = std::min(fewest, bin.rows);
+    return fewest;
 }
 
 /// Different ids that a selection takes. Its rows are more where it repeats some.
@@ -270,7 +282,7 @@ class MemberApp {
         When when;
         Method method;
     };
-    static const std::array<Row, 17>& rows();
+    static const std::array<Row, 21>& rows();
 
     Result<Bytes> handle(const Message& message, Context& context) const {
         MemberRun* run = context.state<MemberRun>();
@@ -635,6 +647,80 @@ class MemberApp {
         return encode_empty();
     }
 
+    // -- what columns tell of the label -------------------------------------------------
+    /// `openly`: the labels come in the clear.
+    static bool describes(const MemberRun& run, bool openly) {
+        const bool honest = run.party.agreed().run.protocol == config::Protocol::honest;
+        return run.purpose == Purpose::features && run.party.selected(TableKind::train) &&
+               honest == openly;
+    }
+
+    /// The names and bins of its columns stay here, in a file of the party.
+    Result<> keep_figures(std::span<const data::FeatureFigures> figures, bool labels_known,
+                          const Context& context) const {
+        const Invitation& invitation = context.invitation();
+        const fs::path path = own_directory(invitation) / "features.json";
+        if (auto done = options_.env->write_file(
+                path, features_json(invitation.run.hex(), options_.name, figures, labels_known));
+            !done)
+            return fail(done.error().code,
+                        "cannot store the figures of its columns: " + done.error().sentence);
+        log(Level::info, context,
+            "tells what its " + std::to_string(figures.size()) +
+                " columns say of the label; their names are in " + path.string());
+        return {};
+    }
+
+    Result<Bytes> describe(MemberRun& run, Body body, Context& context) const {
+        const auto request = decode_describe_request(body);
+        if (!request) return tl::unexpected(request.error());
+        if (!describes(run, true)) return out_of_order(run, message::describe);
+        const auto figures = describe_columns(run.party, *request);
+        if (!figures) return tl::unexpected(figures.error());
+        if (auto kept = keep_figures(*figures, true, context); !kept)
+            return tl::unexpected(std::move(kept.error()));
+        return encode_described(*figures);
+    }
+
+    Result<Bytes> bins(MemberRun& run, Body body, Context& context) const {
+        const auto request = decode_bins_request(body);
+        if (!request) return tl::unexpected(request.error());
+        if (!describes(run, false) || run.binned) return out_of_order(run, message::bins);
+        Hash256 nonce{};
+        options_.env->random(nonce);
+        auto binned = bin_columns(run.party, *request, nonce, context.message_bytes_max);
+        if (!binned) return tl::unexpected(std::move(binned.error()));
+        if (judged())
+            if (auto good =
+                    judge().batch(context.invitation().run, fewest_rows(binned->table.figures));
+                !good)
+                return tl::unexpected(std::move(good.error()));
+        run.binned = std::move(*binned);
+        return encode_bins_reply(nonce, run.binned->table.figures);
+    }
+
+    /// Once in a term: each answer tells the master sums of rows that it may choose.
+    Result<Bytes> count(MemberRun& run, Body body, Context&) const {
+        const auto request = decode_count_request(body);
+        if (!request) return tl::unexpected(request.error());
+        if (!describes(run, false) || !run.binned || run.binned->counted)
+            return out_of_order(run, message::count);
+        run.binned->counted = true;
+        return count_positives(*run.binned->plan, run.binned->seed, *request, run.binned->table);
+    }
+
+    Result<Bytes> informed(MemberRun& run, Body body, Context& context) const {
+        if (!describes(run, false) || !run.binned || !run.binned->counted)
+            return out_of_order(run, message::informed);
+        std::vector<data::FeatureFigures>& figures = run.binned->table.figures;
+        const auto told = decode_informed(body, figures.size());
+        if (!told) return tl::unexpected(told.error());
+        for (std::size_t i = 0; i < figures.size(); ++i) figures[i].information = (*told)[i];
+        if (auto kept = keep_figures(figures, false, context); !kept)
+            return tl::unexpected(std::move(kept.error()));
+        return encode_empty();
+    }
+
     // -- parts of models ------------------------------------------------------------
     Result<Bytes> load_model(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_load_model_request(body);
@@ -761,7 +847,7 @@ class MemberApp {
 
     static std::string purpose_text(Purpose purpose) {
         if (purpose == Purpose::train) return "training";
-        return purpose == Purpose::check ? "check" : "predict";
+        return std::string(name_of(purpose));
     }
 
     /// The owner has stored all that it needs: it will never ask for a commit of this run again.
@@ -833,8 +919,8 @@ class MemberApp {
     mutable std::map<RunId, Tables> kept_;
 };
 
-const std::array<MemberApp::Row, 17>& MemberApp::rows() {
-    static constexpr std::array<Row, 17> table{{
+const std::array<MemberApp::Row, 21>& MemberApp::rows() {
+    static constexpr std::array<Row, 21> table{{
         {message::psi_begin, When::before_training, &MemberApp::psi_begin},
         {message::psi_take, When::before_training, &MemberApp::psi_take},
         {message::psi_give, When::before_training, &MemberApp::psi_give},
@@ -845,6 +931,10 @@ const std::array<MemberApp::Row, 17>& MemberApp::rows() {
         {message::psi_tags, When::before_training, &MemberApp::psi_tags},
         {message::align, When::before_training, &MemberApp::align},
         {message::select, When::before_training, &MemberApp::select},
+        {message::describe, When::before_training, &MemberApp::describe},
+        {message::bins, When::before_training, &MemberApp::bins},
+        {message::count, When::before_training, &MemberApp::count},
+        {message::informed, When::before_training, &MemberApp::informed},
         {message::load_model, When::before_training, &MemberApp::load_model},
         {message::commit, When::between_steps, &MemberApp::commit},
         {message::commits, When::first_step, &MemberApp::commits},

@@ -92,6 +92,14 @@ std::string name_of(MessageType type) {
             return "load_model";
         case round:
             return "round";
+        case describe:
+            return "describe";
+        case bins:
+            return "bins";
+        case count:
+            return "count";
+        case informed:
+            return "informed";
         case arbiter_key:
             return "arbiter_key";
         case open:

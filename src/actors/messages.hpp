@@ -43,6 +43,11 @@ inline constexpr MessageType solve = 20;
 inline constexpr MessageType evaluate = 21;
 inline constexpr MessageType load_model = 22;
 inline constexpr MessageType round = 23;
+/// What columns tell of the label: features.hpp.
+inline constexpr MessageType describe = 60;
+inline constexpr MessageType bins = 61;
+inline constexpr MessageType count = 62;
+inline constexpr MessageType informed = 63;
 /// Of protocol arbitered: training/linear/arbitered.hpp.
 inline constexpr MessageType arbiter_key = 41;
 inline constexpr MessageType open = 42;

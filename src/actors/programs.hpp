@@ -18,6 +18,7 @@ struct Evaluated;
 struct Labels;
 struct CheckResult;
 struct PredictResult;
+struct FeaturesResult;
 struct PredictJob;
 
 /// train.cpp
@@ -39,6 +40,8 @@ void note_loss(Run& run, const MasterHalf& model, const std::string& prefix, std
 observe::ProgressState progress_of(const MasterHalf& model, std::uint64_t step, double loss);
 /// check.cpp
 Task<> check(Run& run, CheckResult& result);
+/// features.cpp
+Task<> features(Run& run, FeaturesResult& result);
 /// predict.cpp
 Task<> predict(Run& run, const PredictJob& job, PredictResult& result);
 

@@ -13,6 +13,8 @@ std::string_view name_of(Purpose purpose) noexcept {
             return "check";
         case Purpose::predict:
             return "predict";
+        case Purpose::features:
+            return "features";
     }
     return "unknown";
 }
@@ -32,11 +34,11 @@ Result<std::pair<Purpose, std::string_view>> purpose_of(std::string_view agreed)
     const std::size_t end = agreed.find('\n');
     const std::string_view name = agreed.substr(0, end).substr(purpose_key.size());
     const std::string_view rest = end == std::string_view::npos ? "" : agreed.substr(end + 1);
-    for (const Purpose purpose : {Purpose::check, Purpose::predict})
+    for (const Purpose purpose : {Purpose::check, Purpose::predict, Purpose::features})
         if (name == name_of(purpose)) return std::pair(purpose, rest);
     return fail(Errc::malformed_message,
-                "this version takes part in training, check and predict runs only; the master asks "
-                "for another purpose");
+                "this version takes part in training, check, predict and features runs only; the "
+                "master asks for another purpose");
 }
 
 }  // namespace vflbus::actors

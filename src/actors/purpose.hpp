@@ -11,12 +11,12 @@
 
 namespace vflbus::actors {
 
-enum class Purpose : std::uint8_t { train, check, predict };
+enum class Purpose : std::uint8_t { train, check, predict, features };
 
 /// Whether a run of this purpose invites an arbiter: only trainings have anything for it to open.
 bool needs_arbiter(const config::AgreedHalf& agreed, Purpose purpose) noexcept;
 
-/// "train", "check" or "predict".
+/// "train", "check", "predict" or "features".
 std::string_view name_of(Purpose purpose) noexcept;
 
 /// The agreed text of OPEN.

@@ -3,11 +3,17 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
+#include <filesystem>
 #include <iterator>
 #include <mutex>
 #include <optional>
 #include <utility>
 
+#include "actors/features.hpp"
+#include "base/files.hpp"
+#include "base/text.hpp"
+#include "config/select.hpp"
 #include "data/column_rules.hpp"
 #include "data/csv_dialect.hpp"
 
@@ -22,8 +28,24 @@ struct Shared {
     std::optional<std::vector<data::KnownColumn>> known;
 };
 
+/// Whether a column keeps the bounds of data.select.
+bool keeps(const data::FeatureFigures& one, const std::vector<data::FeatureFigures>& all,
+           const config::ColumnSelect& select) {
+    if (one.information < select.information || one.inflation > select.inflation ||
+        static_cast<double>(one.missing) > select.missing)
+        return false;
+    if (std::abs(one.correlation) <= select.correlation) return true;
+    // of two that are too much alike, the one that says more stays; of equal ones the first
+    for (const data::FeatureFigures& other : all)
+        if (other.name == one.nearest)
+            return one.information > other.information ||
+                   (one.information == other.information && &one < &other);
+    return true;
+}
+
 struct Files {
     config::PartyConfig party;
+    std::filesystem::path runs_dir;
     config::AgreedHalf agreed;
     std::string name;
     ReadWatch watch;
@@ -96,10 +118,16 @@ struct Files {
         if (kind == TableKind::train)
             if (auto there = columns_there(*prepare, (*source)->columns()); !there)
                 return tl::unexpected(in_section(std::move(there.error())));
+        const auto dropped = not_selected(kind, of_run);
+        if (!dropped) return tl::unexpected(dropped.error());
+        leave_out(*dropped, request);
         auto table =
             (*source)->read(request, watch ? watch(options.location) : data::ReadProgress());
         if (!table) return tl::unexpected(with_source(table.error()));
         table->prepare = std::move(*prepare);
+        if (!dropped->empty())
+            table->notes.push_back(std::to_string(dropped->size()) +
+                                   " columns are left out by data.select");
         if (const auto image = config::image_of(party.image))
             table->image = {image->height, image->width, image->channels};
         if (exposed) {
@@ -128,6 +156,37 @@ struct Files {
             return tl::unexpected(std::move(failure));
         }
         return {};
+    }
+
+    /// The columns of a training table that data.select leaves out. Those of other tables are said
+    /// by the model.
+    Result<std::vector<std::string>> not_selected(TableKind kind,
+                                                  const config::AgreedHalf& of_run) const {
+        std::vector<std::string> names;
+        if (kind != TableKind::train || of_run.data.select.empty()) return names;
+        const auto select = config::parse_select(of_run.data.select);
+        if (!select) return fail(Errc::bad_config, "data.select: " + select.error().sentence);
+        const std::string path = (runs_dir / select->run / name / "features.json").string();
+        const auto text = read_file(path);
+        if (!text)
+            return fail(text.error().code, "data.select: " + text.error().sentence +
+                                               "; `vflbus features` makes it, with the same "
+                                               "output.runs_dir");
+        const auto all = parse_features(*text, path);
+        if (!all) return tl::unexpected(all.error());
+        for (const data::FeatureFigures& one : *all)
+            if (!keeps(one, *all, *select)) names.push_back(one.name);
+        return names;
+    }
+
+    static void leave_out(const std::vector<std::string>& names, data::TableRequest& request) {
+        const bool listed = !request.features.empty();
+        for (const std::string& name : names) {
+            const bool known = std::ranges::find(request.exclude, name) != request.exclude.end();
+            if (std::erase(request.features, name) == 0 && !known) request.exclude.push_back(name);
+        }
+        // an empty list would mean all columns
+        if (listed && request.features.empty()) request.of_model = true;
     }
 
     Failure in_section(Failure failure) const {
@@ -177,6 +236,7 @@ TableSource csv_tables(const config::Config& config, const std::string& party, R
     const auto found = config.parties.find(party);
     if (found != config.parties.end()) files->party = found->second;
     files->agreed = config;
+    files->runs_dir = config.output.runs_dir;
     return [files](const TableAsk& ask) -> Result<std::shared_ptr<const data::Table>> {
         if (files->path(ask.kind).empty()) {
             if (ask.kind == TableKind::train)

@@ -9,6 +9,7 @@
 #include "base/text.hpp"
 #include "config/config.hpp"
 #include "config/privacy.hpp"
+#include "config/select.hpp"
 #include "config/solver.hpp"
 #include "config/value.hpp"
 
@@ -296,6 +297,12 @@ void check_agreed(const Config& config, Problems& problems) {
                      task_text(config) + " has two classes; write [negative, positive]");
 }
 
+void check_select(const Config& config, Problems& problems) {
+    if (config.data.select.empty()) return;
+    if (const auto select = parse_select(config.data.select); !select)
+        problems.add(at(config, {"data.select"}) + "data.select: " + select.error().sentence);
+}
+
 void check_folds(const Config& config, Problems& problems) {
     if (config.data.folds == 1)
         problems.add(
@@ -324,6 +331,7 @@ Result<> check(const Config& config) {
     check_observe(config, problems);
     check_agreed(config, problems);
     check_folds(config, problems);
+    check_select(config, problems);
     check_bus(config, problems);
     check_parties(config, problems);
     check_labels(config, problems);
@@ -366,6 +374,25 @@ Result<> check_launch(const Config& config) {
     return {};
 }
 
+namespace {
+
+/// A folder with PNG files in it, or in its folders, is a table of pictures.
+bool is_picture_folder(const std::string& path) {
+    namespace fs = std::filesystem;
+    std::error_code error;
+    const auto is_png = [&](const fs::path& file) {
+        return file.extension() == ".png" || file.extension() == ".PNG";
+    };
+    for (const auto& entry : fs::directory_iterator(path, error)) {
+        if (is_png(entry.path())) return true;
+        for (const auto& within : fs::directory_iterator(entry.path(), error))
+            if (is_png(within.path())) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
 Result<> check_files(const Config& config, std::string_view party) {
     const std::string name(party);
     const auto found = config.parties.find(name);
@@ -379,7 +406,7 @@ Result<> check_files(const Config& config, std::string_view party) {
         if (path.empty() || std::filesystem::is_regular_file(path, error)) continue;
         // standard input, a command, a database, a pattern: looked at when it is read
         if (is_pathless(path) || path.starts_with(sqlite_scheme) ||
-            path.find_first_of("*?[") != std::string::npos)
+            path.find_first_of("*?[") != std::string::npos || is_picture_folder(path))
             continue;
         const std::string full = "party." + name + "." + key;
         const bool there = std::filesystem::exists(path, error);

@@ -591,6 +591,15 @@ constexpr Key key_table[] = {
      .default_note = "as `join` says",
      .form_of = "join"},
     {.section = "data",
+     .name = "select",
+     .type = Type::text,
+     .field = IN_CONFIG(data.select),
+     .doc =
+         "Columns by the figures of an earlier `vflbus features` (docs/data.md): its run id, then "
+         "bounds as information>=0.02, inflation<=10, correlation<=0.95 (with a column of more "
+         "information), missing<=1000 (rows). Each party looks into its features.json of that "
+         "run, among its runs, and leaves out what does not keep them."},
+    {.section = "data",
      .name = "common_min",
      .type = Type::integer,
      .field = IN_CONFIG(data.common_min),

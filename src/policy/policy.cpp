@@ -18,7 +18,7 @@
 namespace vflbus::policy {
 namespace {
 
-constexpr std::array<std::string_view, 4> use_names{"train", "predict", "check", "app"};
+constexpr std::array<std::string_view, 5> use_names{"train", "predict", "check", "app", "features"};
 constexpr std::array<std::string_view, 4> protocol_names{"honest", "masked", "encrypted",
                                                          "arbitered"};
 
@@ -345,7 +345,8 @@ bool same_key(std::string_view a, std::string_view b) {
 
 double rho_of(const Request& request) {
     if (request.use == Use::check) return 0;
-    if (!request.agreed || request.agreed->privacy.insecure_testing)
+    // (the figures of columns have no noise)
+    if (!request.agreed || request.agreed->privacy.insecure_testing || request.use == Use::features)
         return std::numeric_limits<double>::infinity();
     return request.use == Use::predict ? config::rho_of_predicted_features(*request.agreed)
                                        : config::rho_of_features(*request.agreed);

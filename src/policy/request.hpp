@@ -25,8 +25,8 @@ struct Owner {
 };
 
 /// What a run does with a member's data.
-enum class Use : std::uint8_t { train, predict, check, app };
-/// "train", "predict", "check" or "app".
+enum class Use : std::uint8_t { train, predict, check, app, features };
+/// "train", "predict", "check", "app" or "features".
 std::string_view name_of(Use use) noexcept;
 
 struct Request {

@@ -379,6 +379,45 @@ TEST_CASE("runs are submitted to a master that waits, one by one or some at once
     CHECK(master.wait().exit_code == 0);
 }
 
+TEST_CASE("a master that waits predicts with what it has trained, when it is asked", "[predict]") {
+    const TempDir dir;
+    Bus bus(dir);
+    const auto master = bus.serve();
+    const auto trained = bus.submit_and_wait({});
+    const std::string model = Bus::id_of(*trained);
+    REQUIRE(trained->wait().exit_code == 0);
+
+    const Finished asked =
+        run(dir, bus.ask({"run", "predict", model.substr(0, 8), "--wait", "--json"}));
+    INFO(asked.err << asked.out);
+    REQUIRE(asked.exit_code == 0);
+    const Json done = Json::parse(asked.out);
+    CHECK(done["run"]["status"] == "completed");
+    const std::string id = done["run"]["run_id"].get<std::string>();
+    CHECK(done["run"]["owner"] == "master-" + id.substr(0, 8));
+    const std::string predictions = slurp(dir / ("runs/" + id + "/predictions.csv"));
+
+    // those of a master on its own
+    const Finished alone =
+        run(dir, bus.ask({"predict", "--model", model, "--config", "run.toml", "--out", "own.csv",
+                          "--name", "master-alone", "--state-dir", "alone"}));
+    INFO(alone.err);
+    REQUIRE(alone.exit_code == 0);
+    CHECK(std::count(predictions.begin(), predictions.end(), '\n') > 100);
+    CHECK(predictions == slurp(dir / "own.csv"));
+
+    // the same request once more is the same run, and other models are not here
+    const Words token{"run", "predict", model, "--token", "tonight"};
+    const std::string first = run(dir, bus.ask(token)).out.substr(0, 32);
+    REQUIRE(bus.await_status(first, "completed"));
+    CHECK(run(dir, bus.ask(token)).out.substr(0, 32) == first);
+    const Finished unknown = run(dir, bus.ask({"run", "predict", "ffff0000"}));
+    CHECK(unknown.exit_code != 0);
+    CHECK(unknown.err.find("does not take the run") != std::string::npos);
+    const Finished path = run(dir, bus.ask({"run", "predict", "runs/" + model}));
+    CHECK(path.exit_code == 2);
+}
+
 TEST_CASE("a submitted run whose process is killed goes on to the same model", "[serve]") {
     const TempDir dir;
     Bus bus(dir);

@@ -1,4 +1,5 @@
-// vflbus tune and vflbus train-joined, records that a member lacks, and a source that never ends.
+// vflbus tune, features and train-joined, records that a member lacks, and a source that never
+// ends.
 
 #include <cmath>
 #include <map>
@@ -142,6 +143,70 @@ TEST_CASE("the joined training comes to what the parties come to", "[search]") {
     const Finished left = run(dir, with({"train-joined", "--set", "data.join=left"}, two_files));
     CHECK(left.exit_code != 0);
     CHECK(left.err.find("data.join") != std::string::npos);
+    CHECK(left_behind(dir) == "");
+}
+
+TEST_CASE("columns are told of by what they say of the label, and chosen by it", "[features]") {
+    const TempDir dir;
+    make_example(dir);
+    const Words local{"--local", "--config", "run.toml"};
+    const Json open = json_of_run(run(dir, with({"features", "--json"}, local)));
+    CHECK(open["status"] == "completed");
+    const Json hidden = json_of_run(
+        run(dir, with({"features", "--json", "--set", "run.protocol=encrypted"}, local)));
+    CHECK(hidden["rows"] == open["rows"]);
+    // the same figures, whether the labels are seen or counted encrypted
+    const auto figures = [](const Json& told) {
+        std::map<std::string, double> out;
+        for (const Json& one : told["columns"])
+            out[one["party"].get<std::string>() + " " + one["column"].get<std::string>()] =
+                one["information"].get<double>();
+        return out;
+    };
+    const auto expected = figures(open);
+    const auto got = figures(hidden);
+    REQUIRE(got.size() == expected.size());
+    double most = 0;
+    for (const auto& [column, value] : expected) {
+        CAPTURE(column);
+        REQUIRE(got.count(column) == 1);
+        CHECK(got.at(column) == Approx(value).margin(1e-9));
+        most = std::max(most, value);
+    }
+    CHECK(most > 0.05);
+    const std::string id = hidden["run_id"].get<std::string>();
+    const Json own = Json::parse(slurp(dir / ("runs/" + id + "/member-0/features.json")));
+    CHECK(own["columns"][0]["column"].get<std::string>() != "");
+    CHECK_FALSE(own["columns"][0]["bins"][0].contains("positives"));
+
+    double least = 1;
+    for (const Json& one : own["columns"])
+        least = std::min(least, one["information"].get<double>());
+    const std::string bounds = " information>=" + std::to_string(least + 0.0005);
+
+    // a training takes what keeps the bounds, and predicts without them
+    const auto columns_of = [&](const Json& report) {
+        const Json part = Json::parse(
+            slurp(dir / ("runs/" + report["run_id"].get<std::string>() + "/member-0/model.json")));
+        return part["features"].size();
+    };
+    const Words launch = with({"launch", "--json", "--set", "model.epochs=2"}, local);
+    const Json all = json_of_run(run(dir, launch));
+    const Json some = json_of_run(run(dir, with(launch, {"--set", "data.select=" + id + bounds})));
+    CHECK(columns_of(some) < columns_of(all));
+    const Finished predicted =
+        run(dir, {"predict", "--local", "--json", "--model", some["run_id"].get<std::string>()});
+    INFO(predicted.err);
+    CHECK(predicted.exit_code == 0);
+
+    const Finished unknown = run(
+        dir, with(launch, {"--set", "data.select=" + std::string(32, 'a') + " information>=0.02"}));
+    CHECK(unknown.exit_code != 0);
+    CHECK(unknown.err.find("vflbus features") != std::string::npos);
+    const Finished wrong =
+        run(dir, with(launch, {"--set", "data.select=" + id + " information>0.02"}));
+    CHECK(wrong.exit_code == 2);
+    CHECK(wrong.err.find("is no bound") != std::string::npos);
     CHECK(left_behind(dir) == "");
 }
 

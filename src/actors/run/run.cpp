@@ -510,7 +510,7 @@ void Run::write_report() {
     for (const std::string& note : options_.notes)
         if (std::ranges::find(report_.notes, note) == report_.notes.end())
             report_.notes.push_back(note);
-    if (purpose_ == Purpose::check) return;
+    if (purpose_ == Purpose::check || purpose_ == Purpose::features) return;
     if (commits_ != nullptr && commits_->may_not_write_files(outcome_.code)) return;
     const fs::path path = directory() / "report.json";
     auto done = options_.env->write_file(path, observe::to_json(report_));

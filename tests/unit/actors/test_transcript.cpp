@@ -204,24 +204,30 @@ std::string name_of_message(MessageType type) {
     return message::name_of(type);
 }
 
-/// Every message of one training whose master is resumed once.
-void write_down(Play& play, std::set<Said>& transcript) {
+/// Every message of a run that is set up.
+void listen(Play& play, std::set<Said>& transcript) {
     const std::string protocol(config::name_of(play.config.run.protocol));
     const std::string alignment(config::name_of(play.config.data.alignment));
-    auto& harness = play.set();
-    harness.on_request = [&](std::size_t, Message& request) {
+    auto& harness = *play.harness;
+    harness.on_request = [=, &transcript](std::size_t, Message& request) {
         transcript.insert({protocol, alignment, name_of_message(request.metadata.message_type),
                            "master",
                            sorts_of(request.metadata.message_type, false, request.content)});
         return true;
     };
-    harness.on_reply_hook = [&](std::size_t party, Message& reply) {
+    harness.on_reply_hook = [=, &play, &transcript](std::size_t party, Message& reply) {
         if (reply.has_content())
             transcript.insert({protocol, alignment, name_of_message(reply.metadata.message_type),
                                party == play.world.members ? "arbiter" : "member",
                                sorts_of(reply.metadata.message_type, true, reply.content)});
         return true;
     };
+}
+
+/// Every message of one training whose master is resumed once.
+void write_down(Play& play, std::set<Said>& transcript) {
+    auto& harness = play.set();
+    listen(play, transcript);
     bool resumed = false;
     harness.before_event = [&](std::size_t) {
         // once there is something to restore
@@ -234,6 +240,25 @@ void write_down(Play& play, std::set<Said>& transcript) {
     INFO(ending.sentence);
     REQUIRE(ending.code == Errc::ok);
     CHECK(resumed);
+}
+
+/// What columns tell of the label, under each protocol.
+void all_figures(std::set<Said>& transcript) {
+    using config::Protocol;
+    for (const Protocol protocol :
+         {Protocol::honest, Protocol::masked, Protocol::encrypted, Protocol::arbitered}) {
+        World world;
+        world.rows = 120;
+        Play play(world);
+        play.config.run.protocol = protocol;
+        auto master = make_features_master(play.master_options());
+        REQUIRE(master);
+        play.set(std::move(*master));
+        listen(play, transcript);
+        const Ending ending = play.play();
+        INFO(ending.sentence);
+        REQUIRE(ending.code == Errc::ok);
+    }
 }
 
 std::set<Said> all_trainings() {
@@ -272,6 +297,13 @@ std::set<Said> all_trainings() {
     Play play(world);
     play.config.bus.commit_steps = 3;
     write_down(play, transcript);
+    world.early = false;
+    Play masked(world);
+    masked.config.run.protocol = config::Protocol::masked;
+    masked.config.model.combine = config::Combine::sum;
+    masked.config.bus.commit_steps = 3;
+    write_down(masked, transcript);
+    all_figures(transcript);
     return transcript;
 }
 
@@ -294,4 +326,7 @@ TEST_CASE("every field of every message of a training is one that docs/privacy.m
     CHECK_FALSE(listed(page, {"encrypted", "psi", "step", "master", {"number", "reals"}}));
     CHECK_FALSE(listed(page, {"honest", "psi", "step", "master", {"number", "reals", "number"}}));
     CHECK_FALSE(listed(page, {"masked", "psi", "step", "member", {"reals"}}));
+    // labels in the clear where the protocol hides them
+    for (const char* const protocol : {"masked", "encrypted", "arbitered"})
+        CHECK_FALSE(listed(page, {protocol, "psi", "describe", "master", {"bytes", "bytes"}}));
 }

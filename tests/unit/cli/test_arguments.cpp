@@ -153,7 +153,8 @@ TEST_CASE("a trace without a name is refused", "[cli]") {
 TEST_CASE("an unknown word is named, with what is near", "[cli]") {
     CHECK(refused({"lanch"}) ==
           "vflbus: vflbus has no command lanch; there are launch, broker, "
-          "actor, check, psi, predict, tune, train-joined, runs, nodes, top, ui, run, model, "
+          "actor, check, psi, predict, tune, features, train-joined, runs, nodes, top, ui, run, "
+          "model, "
           "report, data, config, "
           "health, "
           "agent, prerequisites, export, audit, keys, allow, revoke, members, invite, join, "
@@ -183,7 +184,8 @@ TEST_CASE("an unknown word is named, with what is near", "[cli]") {
 
 TEST_CASE("a group without a command says which there are", "[cli]") {
     CHECK(refused({"run"}) ==
-          "vflbus: vflbus run needs one of show, stop, logs, compare, plot, trace, remove and submit; see "
+          "vflbus: vflbus run needs one of show, stop, logs, compare, plot, trace, remove, submit "
+          "and predict; see "
           "vflbus run --help\n");
     CHECK(refused({"data"}).find("needs one of synth, inspect and split") != std::string::npos);
     CHECK(refused({"run", "--json"}).find("unknown argument --json") != std::string::npos);

@@ -57,6 +57,19 @@ TEST_CASE("a submission is trained with the master's own half", "[cli]") {
     CHECK(taken->parties == holder.config.parties);
 }
 
+TEST_CASE("a prediction is asked for by the digits of a run, and by nothing else", "[cli]") {
+    CHECK(cli::predicted_model(cli::prediction_text("1f0c9a33")) == "1f0c9a33");
+    CHECK(cli::predicted_model(submission(2)).value().empty());
+    for (const char* const text : {"../runs/1f0c", "1f0", "1F0C9A33", "", "1f0c9a33\nrun.seed = 1",
+                                   "1f0c9a331f0c9a331f0c9a331f0c9a331"})
+        CHECK_FALSE(cli::predicted_model(cli::prediction_text(text)));
+
+    const Holder holder;
+    const auto none = cli::accept_prediction(holder.config, "1f0c9a33");
+    REQUIRE_FALSE(none);
+    CHECK(none.error().code == Errc::io);
+}
+
 TEST_CASE("a submission that says no number of members takes the master's", "[cli]") {
     const Holder holder;
     const auto taken = cli::accept_submission(holder.config, submission(0));
