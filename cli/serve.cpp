@@ -57,7 +57,7 @@ constexpr const char* predictions_name = "predictions.csv";
 /// In the directory of a submitted run: of the agreed half as it was handed over.
 constexpr const char* submitted_digest_name = "submitted.hash";
 
-using Words = std::vector<std::string>;
+using CommandWords = std::vector<std::string>;
 
 std::string child_name(const std::string& name, const RunId& run) {
     return name + "-" + run.short_hex();
@@ -332,24 +332,24 @@ class Server {
     }
 
     /// What its process is started with.
-    [[nodiscard]] Words command_of(const Submitted& what, const std::string& name) const {
+    [[nodiscard]] CommandWords command_of(const Submitted& what, const std::string& name) const {
         const fs::path dir = run_dir(what.run);
-        Words words;
+        CommandWords words;
         if (what.model.empty())
             words = {"actor", "--role", "master", "--or-resume", "--parent-goes-on"};
         else
             words = {"predict", "--model", what.model, "--out", (dir / predictions_name).string()};
-        const Words both{"--name",
-                         name,
-                         "--run-id",
-                         what.run.hex(),
-                         "--config",
-                         (dir / "vflbus.toml").string(),
-                         "--json",
-                         "--set",
-                         "output.runs_dir=" + config_.output.runs_dir,
-                         "--state-dir",
-                         (dir / "master" / "node").string()};
+        const CommandWords both{"--name",
+                                name,
+                                "--run-id",
+                                what.run.hex(),
+                                "--config",
+                                (dir / "vflbus.toml").string(),
+                                "--json",
+                                "--set",
+                                "output.runs_dir=" + config_.output.runs_dir,
+                                "--state-dir",
+                                (dir / "master" / "node").string()};
         words.insert(words.end(), both.begin(), both.end());
         return words;
     }
