@@ -63,7 +63,7 @@ TEST_CASE("with keys an export hands each party its own, and the broker its list
 
 TEST_CASE("where metrics are asked for, an export opens their port and says where it is", "[cli]") {
     Example example;
-    CHECK_FALSE(has(cli::kube_yaml(example.deployment()), "VFLBUS_OBSERVE"));
+    CHECK_FALSE(contains(cli::kube_yaml(example.deployment()), "VFLBUS_OBSERVE"));
     example.config.observe.metrics = "127.0.0.1:9464";
     const std::string yaml = cli::kube_yaml(example.deployment());
     std::size_t told = 0;
@@ -73,9 +73,9 @@ TEST_CASE("where metrics are asked for, an export opens their port and says wher
          ++at)
         ++told;
     CHECK(told == 3);  // broker, master, member
-    CHECK(has(yaml, "{name: VFLBUS_OBSERVE_REMOTE, value: \"true\"}"));
-    CHECK(has(yaml,
-              "ports: [{name: bus, containerPort: 7423}, {name: metrics, containerPort: 9464}]"));
-    CHECK(has(yaml, "  - ports: [{port: 9464}]\n"));
-    CHECK(has(yaml, "prometheus.io/port: \"9464\""));
+    CHECK(contains(yaml, "{name: VFLBUS_OBSERVE_REMOTE, value: \"true\"}"));
+    CHECK(contains(
+        yaml, "ports: [{name: bus, containerPort: 7423}, {name: metrics, containerPort: 9464}]"));
+    CHECK(contains(yaml, "  - ports: [{port: 9464}]\n"));
+    CHECK(contains(yaml, "prometheus.io/port: \"9464\""));
 }
