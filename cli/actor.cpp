@@ -20,6 +20,7 @@
 #include "commands.hpp"
 #include "observe/log.hpp"
 #include "output.hpp"
+#include "page_process.hpp"
 #include "parties.hpp"
 #include "party.hpp"
 #include "quick_look.hpp"
@@ -455,6 +456,13 @@ int run_apps_alone(const ActorArguments& arguments, const Self& self, NodeApp ap
     return run_serverapp(arguments, *config, run, std::move(app.helper), std::move(app.config));
 }
 
+Result<std::optional<Child>> page_beside(const ActorArguments& arguments) {
+    if (arguments.http.empty()) return std::optional<Child>{};
+    const auto config = load_config(arguments, broker_flag(arguments.broker), {});
+    if (!config) return tl::unexpected(config.error());
+    return start_page(arguments.http, *config);
+}
+
 }  // namespace
 
 int run(const ActorArguments& arguments) {
@@ -462,6 +470,8 @@ int run(const ActorArguments& arguments) {
     if (!self) return report_failure(arguments, self.error());
     if (const auto good = check_flags(arguments, *self); !good)
         return report_failure(arguments, good.error());
+    const auto page = page_beside(arguments);  // ends with us
+    if (!page) return report_failure(arguments, page.error());
     if (arguments.serve) return serve(arguments);
     if (self->party == config::arbiter_name) return run_arbiter(arguments);
     // its helper is forked here, before any thread or ZeroMQ context is there

@@ -37,6 +37,7 @@ struct BrokerArguments : Common {
     std::vector<std::string> bind;
     bool insecure = false;
     std::string state_dir;
+    std::string http;  ///< --http: where the page of `vflbus ui` is; empty: nowhere
 };
 
 struct ActorArguments : Common {
@@ -46,6 +47,7 @@ struct ActorArguments : Common {
     bool serve = false;  ///< master only: waits for submissions
     std::string name;
     std::string broker;
+    std::string http;        ///< as a broker's
     std::string out;         ///< --out: where this party keeps its model and report
     std::string run_id;      ///< master only
     std::string resume;      ///< master only: the run to go on with

@@ -18,6 +18,7 @@
 #include "key_store.hpp"
 #include "observe/log.hpp"
 #include "output.hpp"
+#include "page_process.hpp"
 #include "process.hpp"
 #include "registry/registry.hpp"
 #include "settings.hpp"
@@ -91,6 +92,17 @@ void name_log(const BrokerArguments& arguments) {
     if (arguments.parent) observe::log::bound_standard_error();
 }
 
+void print_endpoints(const BrokerArguments& arguments, const std::vector<std::string>& endpoints) {
+    if (arguments.json) return print(JsonObject().add("endpoints", endpoints).text() + "\n");
+    for (const std::string& endpoint : endpoints) print(endpoint + "\n");
+}
+
+Result<std::optional<Child>> page_beside(const BrokerArguments& arguments, config::Config config,
+                                         const std::vector<std::string>& endpoints) {
+    config.bus.broker = reached_here(endpoints.front());
+    return start_page(arguments.http, config);
+}
+
 }  // namespace
 
 int run(const BrokerArguments& arguments) {
@@ -141,14 +153,13 @@ int run(const BrokerArguments& arguments) {
         reads_again.emplace(**broker);
         if (!arguments.parent) note_addresses(config->bus.certificates, endpoints);
     }
-    if (arguments.json) {
-        print(JsonObject().add("endpoints", endpoints).text() + "\n");
-    } else {
-        for (const std::string& endpoint : endpoints) print(endpoint + "\n");
-    }
+    auto page = page_beside(arguments, *config, endpoints);
+    if (!page) return report_failure(arguments, page.error());
+    print_endpoints(arguments, endpoints);
     if (const int failed = finish_output(0); failed != 0) return failed;
     (*broker)->run(stop);
     if (!arguments.parent) observe::log::info("{}", ended_by_signal);
+    page->reset();
     metrics->reset();
     reads_again.reset();
     broker->reset();

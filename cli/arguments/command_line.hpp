@@ -105,6 +105,7 @@ std::optional<double> parse_fraction(const std::string& text);
 void add_output(CLI::App& app, Common& common, bool json = true);
 void add_config(CLI::App& app, Common& common);
 void add_metrics(CLI::App& app, Common& common);
+void add_page(CLI::App& app, std::string& http);
 void add_trace(CLI::App& app, Common& common);
 /// Where keys lie, of commands that read no configuration.
 void add_key_store(CLI::App& app, Common& common);

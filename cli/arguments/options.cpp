@@ -56,6 +56,13 @@ void add_metrics(CLI::App& app, Common& common) {
         ->type_name("ADDRESS");
 }
 
+void add_page(CLI::App& app, std::string& http) {
+    app.add_option("--http", http,
+                   "the page of `vflbus ui` beside it, in a process of its own, such as "
+                   "127.0.0.1:8080; the log says where")
+        ->type_name("HOST:PORT");
+}
+
 void add_trace(CLI::App& app, Common& common) {
     app.add_option("--trace", common.trace, "Chrome trace events, to be opened in Perfetto")
         ->type_name("FILE")

@@ -27,6 +27,7 @@ void add_broker(CommandLine& line) {
         ->envname("VFLBUS_STATE_DIR");
     add_config(on, broker);
     add_metrics(on, broker);
+    add_page(on, broker.http);
     add_output(on, broker);
 }
 
@@ -109,6 +110,7 @@ void add_actor(CommandLine& line) {
     add_actor_app(on, actor);
     add_config(on, actor);
     add_metrics(on, actor);
+    add_page(on, actor.http);
     add_trace(on, actor);
     add_output(on, actor);
 }

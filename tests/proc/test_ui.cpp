@@ -106,6 +106,36 @@ Finished at_terminal(const TempDir& dir, const std::string& place, const Words& 
 
 }  // namespace
 
+TEST_CASE("a broker and a node are looked at by a page of their own process", "[ui]") {
+    const TempDir dir;
+    const auto page_of = [](Process& process) {
+        const std::string mark = "the page is at ";
+        REQUIRE(process.await_output(mark, true));
+        const std::string said = process.err();
+        const std::size_t at = said.find(mark) + mark.size();
+        return said.substr(at, said.find_first_of("/\n", at + sizeof "http://") - at);
+    };
+    const auto get = [](const std::string& url) {
+        return ask(url, "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+    };
+    Process broker(dir, {"broker", "--bind", "ipc://" + (dir / "bus"), "--http", "127.0.0.1:0"});
+    CHECK(get(page_of(broker)).find("<title>vflbus") != std::string::npos);
+    const std::string address = first_endpoint(broker);
+    const Finished refused =
+        run(dir, {"broker", "--bind", "ipc://" + (dir / "other"), "--http", "0.0.0.0:0"});
+    CHECK(refused.exit_code != 0);
+    CHECK(refused.err.find("observe.remote=true") != std::string::npos);
+    make_example(dir);
+    Process member(dir, {"actor", "--role", "member", "--rank", "0", "--broker", address,
+                         "--config", "run.toml", "--http", "127.0.0.1:0"});
+    CHECK(get(page_of(member)).find("<title>vflbus") != std::string::npos);
+    member.signal(SIGTERM);
+    CHECK(member.wait().exit_code == 0);
+    broker.signal(SIGTERM);
+    CHECK(broker.wait().exit_code == 0);
+    CHECK(left_behind(dir) == "");
+}
+
 TEST_CASE("a browser is shown nodes, runs and what one run does, and can stop it", "[ui]") {
     const TempDir dir;
     make_example(dir);
@@ -176,7 +206,7 @@ TEST_CASE("an address of others is refused without --remote", "[ui]") {
     const TempDir dir;
     const Finished refused = run(dir, {"ui", "--http", "0.0.0.0:0"});
     CHECK(refused.exit_code != 0);
-    CHECK(refused.err.find("--remote") != std::string::npos);
+    CHECK(refused.err.find("observe.remote=true") != std::string::npos);
     Process open(dir, {"ui", "--http", "0.0.0.0:0", "--remote"});
     REQUIRE(open.await_output("/?token="));
     CHECK(open.out().starts_with("http://0.0.0.0:"));
