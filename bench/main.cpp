@@ -33,8 +33,8 @@ constexpr const char* usage =
     "                  others do here does not count; keep it short\n"
     "  --rounds N      pairs of rounds per figure; in section apps, runs one after another\n"
     "  --only SECTION  routing, sharing, step, split, kernels, solver, predict, csv, apps,\n"
-    "                  nodes, psi,\n"
-    "                  commits, privacy, protocols, security, observe or runs; may be repeated\n"
+    "                  nodes, psi, commits, privacy, protocols, security, observe or runs; may be\n"
+    "                  repeated\n"
     "  --json FILE     the figures as JSON as well\n";
 
 struct Section {
