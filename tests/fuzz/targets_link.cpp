@@ -17,6 +17,9 @@ namespace {
 using namespace vflbus::bus;
 
 constexpr std::uint64_t budget_bytes = 64 << 10;
+/// Bodies of the user are so many times a byte of the script: some need credit, and none is so
+/// large that to allocate it takes more time than all else.
+constexpr std::size_t body_unit = 1024;
 
 class Dealer final : public LinkTransport {
   public:
@@ -139,7 +142,7 @@ class Room {
                            now_);
             opened_ = true;
         }
-        const std::size_t bytes = std::size_t{script.byte()} * 8192;
+        const std::size_t bytes = std::size_t{script.byte()} * body_unit;
         (void)link_.request(own_, node_id_of("member-1"), 300, Bytes(bytes, 1), now_);
     }
     /// The user answers the oldest request, with a body or with an error.
@@ -151,7 +154,7 @@ class Room {
                               now_);
         else
             link_.reply(oldest.run, oldest.from, oldest.number,
-                        Bytes(std::size_t{script.byte()} * 4096, 2), now_);
+                        Bytes(std::size_t{script.byte()} * body_unit, 2), now_);
         asked_.pop_front();
     }
     /// A part of a request of the master, longer than a script is.
