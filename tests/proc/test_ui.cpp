@@ -206,7 +206,7 @@ TEST_CASE("an address of others is refused without --remote", "[ui]") {
     const TempDir dir;
     const Finished refused = run(dir, {"ui", "--http", "0.0.0.0:0"});
     CHECK(refused.exit_code != 0);
-    CHECK(refused.err.find("observe.remote=true") != std::string::npos);
+    CHECK(refused.err.find("--remote") != std::string::npos);
     Process open(dir, {"ui", "--http", "0.0.0.0:0", "--remote"});
     REQUIRE(open.await_output("/?token="));
     CHECK(open.out().starts_with("http://0.0.0.0:"));
