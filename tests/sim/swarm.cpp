@@ -518,6 +518,7 @@ void Swarm::watch_progress() {
         if (world_.now() - std::max(progress.at, world_.calm_from()) <= standstill) continue;
         for (std::size_t p = 0; p < present(); ++p)
             if (world_.core(p) != nullptr) world_.tell(world_.describe(p));
+        if (i == 2) world_.tell("questions of " + asker_->open_questions());
         world_.violate("with nothing broken, " + world_.name(place) + " does not get on");
     }
 }

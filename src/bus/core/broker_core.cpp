@@ -189,7 +189,7 @@ void BrokerCore::leave(Node& node, Errc code, TimePoint now) {
         if (run.owner == node.id) run.owner_lost_at = now;
     }
     if (node.conn == 0) note(node);
-    end_runs_of(node, now);
+    end_runs_of(node, false, now);
     forget_if_idle(id);
 }
 
@@ -253,7 +253,7 @@ void BrokerCore::look_around(TimePoint now) {
         const bool owner_gone =
             node.state == Node::State::lost || (node.conn == 0 && node.gone_at != TimePoint{} &&
                                                 now - node.gone_at >= t.reconnect_grace);
-        if (owner_gone && !runs_.runs_of(id).empty()) end_runs_of(node, now);
+        if (owner_gone && !runs_.runs_of(id).empty()) end_runs_of(node, true, now);
         forget_if_idle(id);
     }
     close_orphans(now);

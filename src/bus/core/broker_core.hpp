@@ -268,7 +268,7 @@ class BrokerCore {
     bool settle_state(Run& run, TimePoint now);
     void invite(Node& node);
     bool leave_open_runs(Node& node);
-    void end_runs_of(Node& owner, TimePoint now);
+    void end_runs_of(Node& owner, bool tell_owner, TimePoint now);
 
     // -- questions: broker_queries.cpp -------------------------------------------
     void on_query(Node& node, const Header& header, Payload& body, TimePoint now);

@@ -195,8 +195,8 @@ void BrokerCore::accept(ConnId from, Hello hello, std::uint64_t hello_number,
 /// Another process has the name now: the peers of the old process hear at once that it is gone.
 void BrokerCore::take_over(Node& node, TimePoint now) {
     const bool was_lost = node.state == Node::State::lost;
-    node.state = Node::State::up;  // not to be forgotten with them
-    end_runs_of(node, now);        // those that cannot go on without the process that drove them
+    node.state = Node::State::up;   // not to be forgotten with them
+    end_runs_of(node, false, now);  // those that cannot go on without the process that drove them
     for (const RunId& run_id : runs_.runs_of(node.id))
         if (Run& run = runs_.at(run_id); !was_lost && run.takes_part(node.id))
             announce_down(run, node, Errc::superseded, Duration{}, now);

@@ -351,8 +351,9 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
     for (const NodeId node_id : everybody) forget_if_idle(node_id);
 }
 
-/// Ends the runs that cannot go on without the process that drove them.
-void BrokerCore::end_runs_of(Node& owner, TimePoint now) {
+/// Ends the runs that cannot go on without the process that drove them. `tell_owner`: that process
+/// was silent for too long and may be heard again; without CLOSE it would wait for ever.
+void BrokerCore::end_runs_of(Node& owner, bool tell_owner, TimePoint now) {
     if (VFLBUS_PLANTED(app_outlived)) return;
     std::vector<RunId> over;
     for (const RunId& id : runs_.runs_of(owner.id)) {
@@ -365,7 +366,7 @@ void BrokerCore::end_runs_of(Node& owner, TimePoint now) {
             end_run(*run,
                     {Errc::owner_lost, owner.hello.name + ", which drove run " + id.short_hex() +
                                            ", is gone; start it again for a new run"},
-                    owner.id, now);
+                    tell_owner ? broker_node : owner.id, now);
 }
 
 /// Tells the others of the run that `node` takes part, and `node` of those that do.
