@@ -446,7 +446,9 @@ void Swarm::ended(std::size_t r, const Failure& outcome, std::string_view status
         return training_over(r);
     }
     // (one whose disk was set back is refused in each term that its members have joined)
-    if (healed_ && ++run.ends_after_healing > (state_hurt_ ? 12 : 4))
+    // a fault that began before may go on for a minute, such as a node that works slowly
+    const bool calm = healed_ && world_.now() >= world_.calm_from();
+    if (calm && ++run.ends_after_healing > (state_hurt_ ? 12 : 4))
         world_.violate("again and again, with nothing broken, " + what);
     world_.after(milliseconds(500 + rng_.below(4000)), [this, r] { go_on(r); });
 }

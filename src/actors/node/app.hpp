@@ -117,6 +117,8 @@ class Context {
     bus::Extensions join_extensions{};
     /// The longest body that this node takes and its broker passes on.
     std::uint64_t message_bytes_max = UINT64_MAX;
+    /// For the node: RunInvited::invitation of the link.
+    std::uint64_t invitation_number = 0;
     /// Which process of the owner this node works with; 0 while it has not heard of one.
     std::uint64_t owner_incarnation = 0;
 

@@ -326,7 +326,9 @@ void NodeCore::take_events() {
         if (context != contexts_.end()) {
             const auto* invited = std::get_if<bus::RunInvited>(&event);
             const auto* closed = std::get_if<bus::RunClosed>(&event);
-            if ((closed != nullptr && closed->joined) ||
+            if ((closed != nullptr && closed->joined &&
+                 (closed->invitation == 0 ||
+                  closed->invitation == context->second->invitation_number)) ||
                 (invited != nullptr && invited->term > context->second->invitation().term))
                 context->second->cancel();
         }
@@ -507,7 +509,13 @@ void NodeCore::on(bus::RunInvited& event) {
     held_.erase(event.run);
     const auto known = contexts_.find(event.run);
     // asked twice before the first answer was out: the link has repeated that answer itself
-    if (known != contexts_.end() && known->second->invitation().term >= event.term) return;
+    if (known != contexts_.end()) {
+        const std::uint32_t term = known->second->invitation().term;
+        const bool same = known->second->invitation_number == event.invitation;
+        if (term > event.term || (term == event.term && same)) return;
+    }
+    // Of the same term: the run was closed and opened again while the app was about to answer, so
+    // that nobody was told that it joins.
     if (known != contexts_.end())
         end_context(RunId(event.run),
                     Ending{Errc::stale_term, "a newer term of the run has begun"});
@@ -521,6 +529,7 @@ void NodeCore::on(bus::RunInvited& event) {
                           std::move(event.owner_fingerprint)};
     auto context = std::make_unique<Context>(std::move(invitation), config_.name, config_.rank);
     context->message_bytes_max = link_.message_bytes_max();
+    context->invitation_number = event.invitation;
     bus::Join join = link_.own_join();
     Result<> agreed = app_ ? Result<>{} : fail(Errc::refused, config_.name + " serves no runs");
     if (app_) {
@@ -760,6 +769,10 @@ void NodeCore::on(bus::RunClosed& event) {
         return;
     }
     if (driven(event.run)) return end_driven(event.ending);
+    const auto context = contexts_.find(event.run);
+    if (event.invitation != 0 && context != contexts_.end() &&
+        context->second->invitation_number != event.invitation)
+        return;  // it has been invited again since
     if (VFLBUS_PLANTED(context_kept) && event.ending.code == Errc::ok) return;
     end_context(event.run, event.ending);
 }

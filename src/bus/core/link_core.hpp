@@ -122,6 +122,8 @@ struct RunClosed {
     bool confirmed = false;
     /// False: of a run to which this node was invited, and which it had not joined.
     bool joined = true;
+    /// RunInvited::invitation of the one that can be joined no longer; 0: whichever it was.
+    std::uint64_t invitation = 0;
 };
 struct PeerChanged {
     enum class What : std::uint8_t { up, suspect, down };

@@ -46,13 +46,14 @@ void LinkCore::join_run(const RunInvited& invited, Join join, TimePoint now) {
         return known.run == run && known.term >= invited.term;
     });
     if (join.code == Errc::ok && closed != closed_.end()) {
-        events_.push_back(RunClosed{run, closed->ending, false, true});
+        events_.push_back(RunClosed{run, closed->ending, false, true, invited.invitation});
         return;
     }
     // a JOIN without the keys of the present OPEN would be a refusal to its owner
     if (join.code == Errc::ok && invited.invitation != 0 &&
         !is_present_invitation(run, invited.invitation)) {
-        events_.push_back(RunClosed{run, {Errc::run_ended, "the run was closed"}, false, true});
+        events_.push_back(RunClosed{
+            run, {Errc::run_ended, "the run was closed"}, false, true, invited.invitation});
         return;
     }
     if (Run* const known = find(run)) forget_deadlines(*known);
