@@ -38,7 +38,7 @@ Result<Made> with_directory(config::Config config, const RunId& run, const Local
 
 /// Parts of a model are not written over: the parties of the two runs may differ, and what is left
 /// would be parts of both.
-Result<> check_out(const std::string& out) {
+Result<> check_out_directory(const std::string& out) {
     std::error_code ec;
     for (fs::directory_iterator at(out, ec), end; !ec && at != end; at.increment(ec))
         if (std::error_code none; fs::exists(at->path() / "model.json", none))
@@ -100,7 +100,7 @@ Result<TrainingJob> with_file(TrainingJob job, const char* name) {
 
 Result<TrainingJob> new_job(const LaunchArguments& arguments, const RunId& run) {
     if (!arguments.out.empty())
-        if (const auto free = check_out(arguments.out); !free) return tl::unexpected(free.error());
+        if (const auto free = check_out_directory(arguments.out); !free) return tl::unexpected(free.error());
     auto made = configure(arguments, run);
     if (!made) return tl::unexpected(made.error());
     const fs::path run_dir = directory_of(made->config, run);

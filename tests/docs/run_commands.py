@@ -177,7 +177,8 @@ class World:
                        f"--config conf/parties/member-{rank}.toml "
                        f"--set party.member-{rank}.predict_data=data/logistic/{name}_predict.csv")
         self.master = self.start(
-            "vflbus actor --role master --serve --config conf/parties/master.toml")
+            "vflbus actor --role master --serve --config conf/parties/master.toml "
+            "--set party.master.predict_data=data/logistic/bank_predict.csv")
         until = time.monotonic() + PATIENCE_S
         while time.monotonic() < until:
             nodes = subprocess.run(["vflbus", "nodes", "--json"], env=self.env,

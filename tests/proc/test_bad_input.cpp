@@ -277,7 +277,8 @@ TEST_CASE("no cell, id or column name of a member reaches the master, or those w
     for (int i = 0; i < 60; ++i) {
         bank +=
             std::to_string(i) + "," + std::to_string(i % 2) + "," + std::to_string(i % 9) + "\n";
-        rows += std::to_string(i) + "," + std::to_string(i * 7 % 13) + ",SECRET\n";
+        rows += std::to_string(i) + "," + std::to_string(i * 7 % 13) + "." + std::to_string(i) +
+                ",SECRET\n";  // measurements: a word among them is a mistake, and no class
     }
     const std::string header = "SECRETKEY,SECRETCOL,SECRETCONST\n";
     const std::map<std::string, std::string> tables{

@@ -400,7 +400,7 @@ TEST_CASE("a master that waits predicts with what it has trained, when it is ask
     // those of a master on its own
     const Finished alone =
         run(dir, bus.ask({"predict", "--model", model, "--config", "run.toml", "--out", "own.csv",
-                          "--name", "master-alone", "--state-dir", "alone"}));
+                          "--name", "master-00000a10", "--state-dir", "alone"}));
     INFO(alone.err);
     REQUIRE(alone.exit_code == 0);
     CHECK(std::count(predictions.begin(), predictions.end(), '\n') > 100);
