@@ -100,7 +100,8 @@ Result<TrainingJob> with_file(TrainingJob job, const char* name) {
 
 Result<TrainingJob> new_job(const LaunchArguments& arguments, const RunId& run) {
     if (!arguments.out.empty())
-        if (const auto free = check_out_directory(arguments.out); !free) return tl::unexpected(free.error());
+        if (const auto free = check_out_directory(arguments.out); !free)
+            return tl::unexpected(free.error());
     auto made = configure(arguments, run);
     if (!made) return tl::unexpected(made.error());
     const fs::path run_dir = directory_of(made->config, run);
