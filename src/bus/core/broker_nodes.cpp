@@ -340,13 +340,18 @@ void BrokerCore::heard(Node& node, TimePoint now) {
             node.probe->deadline = now + config_.timings.name_probe;
     }
     if (node.state == Node::State::up) return;
+    const bool was_lost = node.state == Node::State::lost;
     node.state = Node::State::up;
     ++generation_;
     log("node back name=" + node.hello.name);
     note(node);
+    if (was_lost) invite(node);  // to what was opened to all meanwhile
     for (const RunId& id : runs_.runs_of(node.id)) {
         Run& run = runs_.at(id);
-        if (run.takes_part(node.id)) announce_up(run, node, now);
+        if (run.takes_part(node.id))
+            announce_up(run, node, now);
+        else if (was_lost && run.open_to_all && run.owner != node.id)
+            (void)send_open(node, run, now);
     }
 }
 

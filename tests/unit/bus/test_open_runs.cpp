@@ -242,6 +242,22 @@ TEST_CASE_METHOD(OpenRuns, "a server app whose link broke for a moment keeps its
     CHECK(broker.runs() == 1);
 }
 
+TEST_CASE_METHOD(OpenRuns, "a node that was silent hears of what was opened to all meanwhile") {
+    server("server");
+    app_node("n-0");
+    join_bus("master");
+    open("master", {"n-0"}, run_of(2));  // for which its session stays
+    join("n-0", run_of(2));
+    pass_alive(seconds(11), {"server", "master"});
+    open_to_all("server");
+    ignore();
+    ping("n-0");
+    while (!router.frames.empty() && router.frames.front().header.kind != Kind::open)
+        router.frames.pop_front();
+    expect(Kind::open).to("n-0");
+    ignore();
+}
+
 TEST_CASE_METHOD(OpenRuns, "a training outlives the closed connection of its master") {
     run_with("master", {"member-0"});
     broker.on_disconnected(conn("master"), now);
