@@ -96,6 +96,8 @@ bool KeyRights::may_ask(const Identity* key, const AskedAbout& about) const {
                    asks_its_member;
         case Question::terms:
             return about.asks_owner && about.asker_in_run;
+        case Question::join_again:
+            return asks_its_member;
         default:
             return false;
     }

@@ -410,11 +410,14 @@ void LinkCore::on_control(const Header& header, const Payload& body, TimePoint n
         case Kind::query:
             if (seal_ && header.type == static_cast<std::uint16_t>(Question::terms))
                 return on_terms_query(header, body);
+            if (seal_ && header.type == static_cast<std::uint16_t>(Question::join_again))
+                return on_join_again(header, body);
             if (state_ == State::up) questions_.on_query(header, body);
             return;
         case Kind::answer:
             if (seal_ && header.type == static_cast<std::uint16_t>(Question::terms))
                 return on_terms(header, body);
+            if (seal_ && header.type == static_cast<std::uint16_t>(Question::join_again)) return;
             return questions_.on_answer(header, body);
         case Kind::open:
             return on_open(header, body, now);

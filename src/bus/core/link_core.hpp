@@ -383,6 +383,8 @@ class LinkCore {
     [[nodiscard]] bool answers_other_open(const Run& run, const Join& join) const;
     [[nodiscard]] bool take_keys(Run& run, NodeId node, Peer& peer, const std::string& name,
                                  PeerSeal&& keys);
+    void ask_to_join_again(const Run& run, NodeId node, std::uint64_t joining);
+    void on_join_again(const Header& header, const Payload& body);
     void on_sealed_open(const Header& header, const Payload& body, Open open);
     void ask_terms(const RunId& run, Invited& invited, TimePoint now);
     void ask_terms_due(TimePoint now, bool all);

@@ -191,7 +191,10 @@ bool LinkCore::take_keys(Run& run, NodeId node, Peer& peer, const std::string& n
                          PeerSeal&& keys) {
     if (peer.seal && peer.seal->same_join(keys)) return false;
     if (!peer.past_joins.insert({keys.session, keys.joining}).second) {
-        seal_->note_broken("a JOIN of " + name + " that was said before came again");
+        if (peer.seal)
+            seal_->note_broken("a JOIN of " + name + " that was said before came again");
+        else
+            ask_to_join_again(run, node, keys.joining);
         return false;
     }
     if (peer.seal) forget_process(run, node, peer, name);
@@ -199,7 +202,57 @@ bool LinkCore::take_keys(Run& run, NodeId node, Peer& peer, const std::string& n
     return true;
 }
 
+/// Example of what goes wrong without it:
+///   1. A member has joined. A second process has its name for a while, and joins as well: what the
+///      first one was asked has failed, and its keys are forgotten.
+///   2. The second process ends, and the first one is back. It knows that it has joined, and says
+///   so.
+///   3. With those keys nothing may be said any more, as nonces could be used twice. The member
+///   waits
+///      for requests, and the owner for a JOIN with other keys.
+void LinkCore::ask_to_join_again(const Run& run, NodeId node, std::uint64_t joining) {
+    if (state_ != State::up) return;
+    Header header;
+    header.run = run.id;
+    header.dst = node;
+    header.request = questions_.take_number();
+    header.type = static_cast<std::uint16_t>(Question::join_again);
+    send_control(Kind::query, header, encode_join_again(joining));
+}
+
 // -- the participant's side ------------------------------------------------------------
+
+/// The owner knows the keys of our JOIN no longer: the run ends here, and its user is invited anew.
+void LinkCore::on_join_again(const Header& header, const Payload& body) {
+    if (state_ != State::up) return;
+    Header answer;
+    answer.run = header.run;
+    answer.dst = header.src;
+    answer.request = header.request;
+    answer.type = header.type;
+    send_control(Kind::answer, answer, encode_empty());
+    const auto joining = decode_join_again(body.bytes());
+    const Run* const run = find(header.run);
+    if (!joining || run == nullptr || run->ours || run->owner != header.src) return;
+    const auto owner = run->peers.find(header.src);
+    // of an earlier JOIN: it was asked twice
+    if (owner == run->peers.end() || !owner->second.seal || owner->second.seal->joining != *joining)
+        return;
+    const auto known = invited_.find(header.run);
+    if (known == invited_.end() || !known->second.answered || known->second.term != run->term)
+        return;
+    Invited& invited = known->second;
+    events_.push_back(RunClosed{header.run,
+                                {Errc::peer_restarted,
+                                 "the owner of the run has met another "
+                                 "process of " +
+                                     config_.hello.name},
+                                false,
+                                true,
+                                std::exchange(invited.number, questions_.take_number())});
+    forget_run(RunId(header.run));
+    tell_invited(header.run, invited);
+}
 
 /// An OPEN that shows the owner's keys. Its text is asked for; the user hears of it then.
 void LinkCore::on_sealed_open(const Header& header, const Payload& body, Open open) {

@@ -90,6 +90,8 @@ std::string_view name_of(Question question) noexcept {
             return "terms";
         case Question::load:
             return "load";
+        case Question::join_again:
+            return "join again";
     }
     return "unknown question";
 }
@@ -120,6 +122,13 @@ Bytes encode_nodes_query(std::uint64_t limit) {
     return encode_from(limit);
 }
 Result<std::uint64_t> decode_nodes_query(std::span<const std::uint8_t> body) {
+    return decode_from(body);
+}
+
+Bytes encode_join_again(std::uint64_t joining) {
+    return encode_from(joining);
+}
+Result<std::uint64_t> decode_join_again(std::span<const std::uint8_t> body) {
     return decode_from(body);
 }
 

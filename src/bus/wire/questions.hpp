@@ -34,6 +34,8 @@ enum class Question : std::uint16_t {
     terms = 33,
     // -- of every node
     load = 34,
+    // -- of who takes part in a sealed run, by its owner: docs/protocol.md, section 14
+    join_again = 35,
 };
 std::string_view name_of(Question question) noexcept;
 
@@ -111,6 +113,7 @@ struct NoteQuery {
 Bytes encode(const RunsQuery& m);
 Bytes encode_nodes_query(std::uint64_t limit);
 Bytes encode_run_query(std::string_view prefix);
+Bytes encode_join_again(std::uint64_t joining);
 Bytes encode(const NoteQuery& m);
 /// Rows that do not fit into an answer are left out from the end.
 Bytes encode(std::span<const RunRow> rows);
@@ -119,6 +122,7 @@ Bytes encode(std::span<const NodeRow> rows);
 Result<RunsQuery> decode_runs_query(std::span<const std::uint8_t> body);
 Result<std::uint64_t> decode_nodes_query(std::span<const std::uint8_t> body);
 Result<std::string> decode_run_query(std::span<const std::uint8_t> body);
+Result<std::uint64_t> decode_join_again(std::span<const std::uint8_t> body);
 Result<NoteQuery> decode_note_query(std::span<const std::uint8_t> body);
 Result<std::vector<RunRow>> decode_run_rows(std::span<const std::uint8_t> body);
 Result<std::vector<NodeRow>> decode_node_rows(std::span<const std::uint8_t> body);

@@ -742,6 +742,65 @@ TEST_CASE("a JOIN to an earlier process of the owner, in the same term, declines
     CHECK(b.master->link->broken_seals() == 0);
 }
 
+TEST_CASE("a process that is back after another one had its name joins anew") {
+    Between b;
+    b.open();
+    const auto first = b.take<RunInvited>(*b.member);
+    REQUIRE(first);
+    b.join(Errc::ok, {}, first->invitation);
+    REQUIRE(b.take<RunJoined>(*b.master));
+    const auto joins = [](const Said& frame) { return frame.header.kind == Kind::join; };
+    const Said kept = *std::ranges::find_if(b.wire, joins);
+    const auto is_up = [&](std::uint64_t incarnation) {
+        Said said;
+        said.header.kind = Kind::peer_up;
+        said.header.run = b.run;
+        said.header.term = 3;
+        said.header.aux = b.member->id.value;
+        said.body = encode(PeerUp{"member-0", "member", 0, incarnation});
+        b.deliver(*b.master, said);
+    };
+    is_up(2);  // another process: the keys of the first one are forgotten
+    is_up(1);
+    b.deliver(*b.master, kept);
+    b.deliver(*b.master, kept);  // asked twice, it joins once
+    b.turn();
+    const auto closed = b.take<RunClosed>(*b.member);
+    REQUIRE(closed);
+    CHECK(closed->joined);
+    CHECK(closed->invitation == first->invitation);
+    const auto second = b.take<RunInvited>(*b.member);
+    REQUIRE(second);
+    CHECK(second->invitation != first->invitation);
+    CHECK(second->open.agreed == "the agreed text");
+    CHECK_FALSE(b.take<RunClosed>(*b.member));
+
+    b.join(Errc::ok, {}, second->invitation);
+    CHECK(std::ranges::count_if(b.wire, joins) == 2);
+    const std::uint64_t number = b.ask("what it hears");
+    const auto request = b.take<RequestArrived>(*b.member);
+    REQUIRE(request);
+    CHECK(words_in(request->body) == "what it hears");
+    b.answer(number, "what it says");
+    const auto reply = b.take<ReplyArrived>(*b.master);
+    REQUIRE(reply);
+    CHECK(reply->number == number);
+    CHECK(words_in(reply->body) == "what it says");
+    CHECK(b.master->link->broken_seals() == 0);
+    CHECK(b.member->link->broken_seals() == 0);
+
+    // not by others than its owner
+    Said query;
+    query.header.kind = Kind::query;
+    query.header.run = b.run;
+    query.header.src = node_id_of("rival");
+    query.header.dst = b.member->id;
+    query.header.type = static_cast<std::uint16_t>(Question::join_again);
+    query.body = encode_join_again(2);
+    b.deliver(*b.member, query);
+    CHECK_FALSE(b.take<RunClosed>(*b.member));
+}
+
 TEST_CASE("nobody is met, nor told anything, who does not take part") {
     Between b;
     const KeyPair stranger = make_key_pair();
