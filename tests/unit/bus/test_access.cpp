@@ -97,6 +97,7 @@ void question_attempts(std::vector<Attempt>& all) {
         add("where the time of a member goes", from, "member-0", Question::timing, encode_empty());
         add("for its load", from, "master", Question::load, encode_empty(), RunId{});
         add("for the log of a member", from, "member-0", Question::log, encode_from(0));
+        add("to join again", from, "member-0", Question::join_again, encode_join_again(1));
         add("about a run that nobody knows", from, "master", Question::status, encode_empty(),
             run_of(9));
     }
