@@ -317,6 +317,11 @@ bool Json::equals(const Json& other) const {
 // -- text --------------------------------------------------------------------------------------
 
 Json Json::parse(std::string_view text, std::size_t* wrong_at) {
+    // The library takes a zero byte for the end of the text, whatever follows it.
+    if (const std::size_t zero = text.find('\0'); zero != std::string_view::npos) {
+        if (wrong_at != nullptr) *wrong_at = zero + 1;
+        return JsonBuilder::discarded();
+    }
     JsonBuilder builder;
     if (Library::sax_parse(text, &builder)) return builder.take();
     if (wrong_at != nullptr) *wrong_at = builder.wrong_at();

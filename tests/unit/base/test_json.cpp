@@ -86,6 +86,8 @@ TEST_CASE("a text that is no JSON is discarded, with the byte where it goes wron
     std::size_t wrong_at = 0;
     CHECK(Json::parse("{\"a\": x}", &wrong_at).is_discarded());
     CHECK(wrong_at == 7);
+    CHECK(Json::parse(std::string_view("{}\0{}", 5), &wrong_at).is_discarded());
+    CHECK(wrong_at == 3);
 }
 
 TEST_CASE("JSON is nested so deeply, and no deeper") {
