@@ -30,6 +30,15 @@ Bytes one_after_another(std::span<const std::uint8_t> a, std::span<const std::ui
     return out;
 }
 
+Header answer_to(const Header& query) {
+    Header answer;
+    answer.run = query.run;
+    answer.dst = query.src;
+    answer.request = query.request;
+    answer.type = query.type;
+    return answer;
+}
+
 /// The header of an answer to `terms`, as both ends see it, and what it answers.
 Bytes associated_with_terms(const RunId& run, NodeId owner, NodeId participant,
                             std::uint64_t number, const Hash256& open) {
@@ -95,11 +104,7 @@ bool LinkCore::may_take_part(const Run& run, const std::string& name) {
 /// A participant asks for the text of an OPEN of ours.
 void LinkCore::on_terms_query(const Header& header, const Payload& body) {
     if (state_ != State::up) return;
-    Header answer;
-    answer.run = header.run;
-    answer.dst = header.src;
-    answer.request = header.request;
-    answer.type = header.type;
+    Header answer = answer_to(header);
     const auto refuse = [&](const Failure& why) {
         answer.flags = flag::error;
         send_control(Kind::answer, answer, encode(Ending{why.code, why.sentence}));
@@ -225,12 +230,7 @@ void LinkCore::ask_to_join_again(const Run& run, NodeId node, std::uint64_t join
 /// The owner knows the keys of our JOIN no longer: the run ends here, and its user is invited anew.
 void LinkCore::on_join_again(const Header& header, const Payload& body) {
     if (state_ != State::up) return;
-    Header answer;
-    answer.run = header.run;
-    answer.dst = header.src;
-    answer.request = header.request;
-    answer.type = header.type;
-    send_control(Kind::answer, answer, encode_empty());
+    send_control(Kind::answer, answer_to(header), encode_empty());
     const auto joining = decode_join_again(body.bytes());
     const Run* const run = find(header.run);
     if (!joining || run == nullptr || run->ours || run->owner != header.src) return;
@@ -242,14 +242,10 @@ void LinkCore::on_join_again(const Header& header, const Payload& body) {
     if (known == invited_.end() || !known->second.answered || known->second.term != run->term)
         return;
     Invited& invited = known->second;
-    events_.push_back(RunClosed{header.run,
-                                {Errc::peer_restarted,
-                                 "the owner of the run has met another "
-                                 "process of " +
-                                     config_.hello.name},
-                                false,
-                                true,
-                                std::exchange(invited.number, questions_.take_number())});
+    Ending ending{Errc::peer_restarted,
+                  "the owner of the run has met another process of " + config_.hello.name};
+    const std::uint64_t before = std::exchange(invited.number, questions_.take_number());
+    events_.push_back(RunClosed{header.run, std::move(ending), false, true, before});
     forget_run(RunId(header.run));
     tell_invited(header.run, invited);
 }
