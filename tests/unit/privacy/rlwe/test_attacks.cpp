@@ -101,7 +101,8 @@ TEST_CASE("the flood fills half of the way between two plaintexts, and nothing p
         double square = 0;
         std::size_t count = 0;
         largest = 0;
-        for (int i = 0; i < 20; ++i)
+        // the keys are new in every run: 6,400 numbers put the bounds below ten deviations away
+        for (int i = 0; i < 200; ++i)
             for (const std::int64_t error :
                  parties.master.phase_errors(parties.plan, parties.answer(parties.columns))) {
                 const double part =
@@ -114,7 +115,7 @@ TEST_CASE("the flood fills half of the way between two plaintexts, and nothing p
     };
     double largest = 0;
     // uniform in a quarter to each side, and a deviation of 21 / 1024 of rounding
-    CHECK(spread(largest) == Approx(std::sqrt(1 / 48. + 21 * 21 / 1048576.)).epsilon(.05));
+    CHECK(spread(largest) == Approx(std::sqrt(1 / 48. + 21 * 21 / 1048576.)).epsilon(.07));
     CHECK(largest < .4);
     CHECK(largest > .24);
     const WithBug bug(PlantedBug::no_flood);
