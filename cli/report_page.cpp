@@ -396,9 +396,6 @@ std::string worth_metric(const observe::RunReport& report) {
 std::string no_worth(const ReportData& data) {
     const observe::RunReport& report = data.run.report;
     if (report.status != "completed") return "the run was not completed";
-    if (data.network)
-        return "it is not computed of split networks, to whose output the parties' networks add no "
-               "terms of a sum";
     if (report.test.empty() && report.train.empty()) return "there are no metrics";
     if (report.protocol == "honest" && report.test.empty()) return "there are no test rows";
     if (report.protocol == "honest") return "the report has no metrics without a party";
@@ -427,7 +424,7 @@ std::string worth(const ReportData& data) {
     for (const auto& [metric, value] : judged(report)) head.push_back(metric);
     return "<p class=\"soft\">What " + escaped_html(name) + " of the " +
            escaped_html(report.evaluated) +
-           " rows loses when a party adds its mean to every row.</p><div class=\"plots\">" +
+           " rows loses when a party gives its mean for every row.</p><div class=\"plots\">" +
            figure("Worth of each party, by " + name, observe::svg_bars("Worth of each party", bars),
                   head, rows) +
            "</div>";

@@ -4,7 +4,6 @@
 #include <utility>
 #include <vector>
 
-#include "actors/evaluation.hpp"
 #include "actors/programs.hpp"
 #include "actors/run/commits.hpp"
 #include "actors/training/algorithm.hpp"
@@ -55,13 +54,15 @@ void note_metrics(Run& run, const MasterHalf& model, const std::string& prefix, 
 }
 
 /// What the metrics of the rows that the model is judged by come to without each party.
-void note_worth(Run& run, const MasterHalf& model, const models::Labels& labels,
-                const models::Matrix& scores) {
-    const std::span<const models::Matrix> shares = model.shares();
+Task<> note_worth(Run& run, MasterHalf& model, const models::Labels& labels, TableKind side,
+                  std::uint64_t step, const models::Matrix& scores) {
+    const std::vector<models::Matrix> without = co_await model.scores_without(side, step, scores);
     auto& parties = run.results().parties;
     for (auto& party : parties) party.metrics_without.clear();
-    for (std::size_t i = 0; i < shares.size() && i < parties.size(); ++i)
-        parties[i].metrics_without = metrics_without(model, labels, scores, shares[i]);
+    for (std::size_t i = 0; i < without.size() && i < parties.size(); ++i) {
+        const models::Metrics metrics = models::metrics_for(labels, model.predict(without[i]));
+        parties[i].metrics_without = metrics.entries();
+    }
 }
 
 }  // namespace
@@ -97,15 +98,14 @@ Task<> evaluate(Run& run, MasterHalf& model, const Labels& labels, std::uint64_t
         const models::Matrix scores = co_await model.scores(side, step);
         co_await check_finite(scores, run.config());
         const bool train = side == TableKind::train;
+        const models::Labels& judged_by = train ? labels.train : labels.test;
         models::Matrix predictions = model.predict(scores);
-        const models::Metrics metrics =
-            models::metrics_for(train ? labels.train : labels.test, predictions);
+        const models::Metrics metrics = models::metrics_for(judged_by, predictions);
         note_metrics(run, model, last.prefix, side, step, metrics);
         if (!model.done(step)) continue;
         if (train) co_await check_not_diverged(run.config(), labels, metrics.get("loss"));
         (train ? last.train : last.test) = std::move(predictions);
-        if (side == sides.back())
-            note_worth(run, model, train ? labels.train : labels.test, scores);
+        if (side == sides.back()) co_await note_worth(run, model, judged_by, side, step, scores);
     }
     if (!sides.empty() && !model.done(step)) run.enter(Phase::training);
 }

@@ -3,9 +3,6 @@
 #include <bit>
 #include <charconv>
 #include <cstring>
-#include <numeric>
-
-#include "models/metrics.hpp"
 
 namespace vflbus::actors {
 namespace {
@@ -78,19 +75,6 @@ Result<models::Matrix> parse_evaluation(std::string_view file, std::size_t colum
     out.resize_uninitialized(rows, columns);
     if (!body.empty()) std::memcpy(out.data(), body.data(), body.size());
     return out;
-}
-
-observe::Metrics metrics_without(const MasterHalf& model, const models::Labels& labels,
-                                 const models::Matrix& scores, const models::Matrix& share) {
-    models::Matrix rest = scores;
-    for (std::size_t c = 0; c < rest.cols(); ++c) {
-        const auto own = share.col(c);
-        const double mean =
-            std::accumulate(own.begin(), own.end(), 0.0) / static_cast<double>(own.size());
-        for (std::size_t i = 0; i < own.size(); ++i) rest(i, c) -= own[i] - mean;
-    }
-    const models::Metrics metrics = models::metrics_for(labels, model.predict(rest));
-    return metrics.entries();
 }
 
 }  // namespace vflbus::actors

@@ -13,11 +13,9 @@
 #include <string>
 #include <string_view>
 
-#include "actors/training/algorithm.hpp"
 #include "base/errc.hpp"
 #include "models/head.hpp"
 #include "models/matrix.hpp"
-#include "observe/report.hpp"
 
 namespace vflbus::actors {
 
@@ -30,10 +28,5 @@ std::string evaluation_npy(const models::Labels& labels, const models::Matrix& p
 /// All columns of such a file. Errors: bad_data when it is no such file, or does not have so many
 /// columns.
 Result<models::Matrix> parse_evaluation(std::string_view file, std::size_t columns);
-
-/// The metrics of the rows when one party adds the same to every row: its mean over them. By the
-/// difference to `metrics` of the whole model a party is measured.
-observe::Metrics metrics_without(const MasterHalf& model, const models::Labels& labels,
-                                 const models::Matrix& scores, const models::Matrix& share);
 
 }  // namespace vflbus::actors

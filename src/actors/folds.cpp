@@ -67,6 +67,10 @@ class CountedFrom final : public MasterHalf {
         return half_->scores(side, own(step));
     }
     std::span<const models::Matrix> shares() const override { return half_->shares(); }
+    Task<std::vector<models::Matrix>> scores_without(TableKind side, std::uint64_t step,
+                                                     const models::Matrix& scores) override {
+        return half_->scores_without(side, own(step), scores);
+    }
     models::Matrix predict(const models::Matrix& scores) const override {
         return half_->predict(scores);
     }

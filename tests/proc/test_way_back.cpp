@@ -465,7 +465,7 @@ TEST_CASE("a split network has a report and is shown", "[way_back][report]") {
         CHECK(told["classes"][0]["auc"] == told["report"]["metrics"]["test"]["auc"]);
     }
     const Finished page = run(dir, {"report", "0011", "--out", "-"});
-    CHECK(page.out.find("not computed of split networks") != std::string::npos);
+    CHECK(page.out.find("Worth of each party, by auc") != std::string::npos);
     CHECK(page.out.find("no test rows") == std::string::npos);
     const Finished shown = run(dir, {"model", "show", "0011"});
     INFO(shown.out << shown.err);

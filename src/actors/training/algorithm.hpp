@@ -49,6 +49,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "actors/messages.hpp"
 #include "actors/node/app.hpp"
@@ -118,6 +119,12 @@ class MasterHalf {
     /// rank (n x outputs each, without intercept). Empty where nobody was asked, and where the
     /// protocol hides it from the master. Valid until the next call of `scores`.
     [[nodiscard]] virtual std::span<const models::Matrix> shares() const { return {}; }
+    /// What `scores`, called last for the same rows, would have given if the numbers of one party
+    /// were the same for every row, their mean over these rows: without the master first, then
+    /// without each member by rank. Empty where the protocol hides single parties' numbers.
+    /// An algorithm whose scores are sums has `shares` and need not do more.
+    virtual Task<std::vector<models::Matrix>> scores_without(TableKind side, std::uint64_t step,
+                                                             const models::Matrix& scores);
     /// What the scores mean (n x outputs): values, or probabilities.
     [[nodiscard]] virtual models::Matrix predict(const models::Matrix& scores) const = 0;
     [[nodiscard]] virtual TrainingPlace place(std::uint64_t step) const = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <string>
 
 #include "actors/run/run.hpp"
@@ -9,6 +10,22 @@
 #include "bus/wire/limits.hpp"
 
 namespace vflbus::actors {
+namespace {
+
+/// Scores in which one party, whose terms of the sum are `share`, adds the same to every row: its
+/// mean over them.
+models::Matrix scores_with_mean(const models::Matrix& scores, const models::Matrix& share) {
+    models::Matrix rest = scores;
+    for (std::size_t c = 0; c < rest.cols(); ++c) {
+        const auto own = share.col(c);
+        const double mean =
+            std::accumulate(own.begin(), own.end(), 0.0) / static_cast<double>(own.size());
+        for (std::size_t i = 0; i < own.size(); ++i) rest(i, c) -= own[i] - mean;
+    }
+    return rest;
+}
+
+}  // namespace
 
 BeginReply begin_reply(const Party& party) {
     BeginReply reply;
@@ -72,6 +89,14 @@ Result<> check_rows_asked(TableKind side, std::uint64_t rows, std::uint64_t firs
                                          std::to_string(outputs) +
                                          " are too large for one message; ask for fewer rows");
     return {};
+}
+
+Task<std::vector<models::Matrix>> MasterHalf::scores_without(TableKind /*side*/,
+                                                             std::uint64_t /*step*/,
+                                                             const models::Matrix& scores) {
+    std::vector<models::Matrix> all;
+    for (const models::Matrix& share : shares()) all.push_back(scores_with_mean(scores, share));
+    co_return all;
 }
 
 void copy_rows(models::ConstMatrixView part, std::uint64_t first, models::Matrix& all) {

@@ -304,6 +304,11 @@ struct Play {
         const auto found = env.files.find("runs/" + run.hex() + "/master/out_of_fold.csv");
         return found == env.files.end() ? "" : found->second;
     }
+    /// The rows that the model is judged by.
+    [[nodiscard]] std::string evaluation() const {
+        const auto found = env.files.find("runs/" + run.hex() + "/master/evaluation.npy");
+        return found == env.files.end() ? "" : found->second;
+    }
     [[nodiscard]] ModelPart part(std::size_t party) const {
         auto part = parse_model_part(file(party), name(party));
         if (!part) throw std::runtime_error(part.error().sentence);

@@ -83,6 +83,22 @@ class SplitBaseline final : public Baseline {
     std::vector<Records> gradients_;
 };
 
+/// Adds the numbers of all records to `sums`, number by number.
+void add_to(std::vector<double>& sums, const Records& part) {
+    for (std::size_t i = 0; i < part.count(); ++i)
+        for (std::size_t k = 0; k < sums.size(); ++k)
+            sums[k] += static_cast<double>(part.record(i)[k]);
+}
+
+/// `count` times the mean of the `rows` records whose sums these are.
+void fill_with_mean(const std::vector<double>& sums, std::uint64_t rows, std::uint64_t count,
+                    Records& out) {
+    out.resize(sums.size(), count);
+    for (std::size_t i = 0; i < count; ++i)
+        for (std::size_t k = 0; k < sums.size(); ++k)
+            out.record(i)[k] = static_cast<float>(sums[k] / static_cast<double>(rows));
+}
+
 class SplitMaster final : public MasterHalf {
   public:
     explicit SplitMaster(const MasterSetting& setting)
@@ -178,33 +194,39 @@ class SplitMaster final : public MasterHalf {
         models::Matrix all;
         models::Matrix some;
         all.resize_uninitialized(rows, outputs());
-        Records mine;
-        std::vector<Records> theirs(received_.size());
+        const bool adds_up = labels_ != nullptr && !protocol_;
+        sums_.assign(adds_up ? embeddings() : 0, std::vector<double>(top_->width()));
+        Gathered got(received_.size());
         for (std::uint64_t first = 0; first < rows; first += most) {
-            EvaluateRequest request;
-            request.table = side;
-            request.first = first;
-            request.rows = std::min(most, rows - first);
-            Replies asked = run_->parties().ask_all(message::evaluate, encode(request));
-            if (own_bottom_) co_await own_bottom_->infer(side, first, request.rows, mine);
-            const Stamp rows_stamp{run_->term(), step, side, first, Stamp::Tensor::scores};
-            if (protocol_)
-                co_await protocol_->start(rows_stamp, own_numbers(mine, request.rows), sum_);
-            const std::vector<Bytes> replies = co_await asked;
-            for (std::size_t i = 0; i < replies.size(); ++i)
-                co_await run_->said_by(
-                    i, evaluated(rows_stamp, request.rows, i, replies[i], theirs[i]));
-            std::vector<const Records*> parts;
-            if (protocol_) {
-                co_await protocol_->finish(rows_stamp, sum_);
-                models::nn::from_matrix(sum_, mine);
-                parts.push_back(&mine);
-            } else {
-                if (own_bottom_) parts.push_back(&mine);
-                for (const Records& part : theirs) parts.push_back(&part);
-            }
-            top_->scores(parts, some);
+            co_await gather(side, step, first, std::min(most, rows - first), got);
+            for (std::size_t p = 0; p < sums_.size(); ++p) add_to(sums_[p], *got.parts[p]);
+            top_->scores(got.parts, some);
             copy_rows(some, first, all);
+        }
+        co_return all;
+    }
+    /// The parties' numbers are asked for once more: to keep those of all rows would take more
+    /// memory than the tables do. They are what `scores` has seen, so they tell nothing new.
+    Task<std::vector<models::Matrix>> scores_without(TableKind side, std::uint64_t step,
+                                                     const models::Matrix& scores) override {
+        if (sums_.empty()) co_return std::vector<models::Matrix>();
+        const std::uint64_t rows = own_->design(side).rows;
+        const std::uint64_t most = rows_of_a_request();
+        std::vector<models::Matrix> all(received_.size() + 1, scores);
+        const std::size_t first_party = all.size() - sums_.size();  // 1: the master has no network
+        models::Matrix some;
+        Records mean;
+        Gathered got(received_.size());
+        for (std::uint64_t first = 0; first < rows; first += most) {
+            const std::uint64_t count = std::min(most, rows - first);
+            co_await gather(side, step, first, count, got);
+            for (std::size_t p = 0; p < sums_.size(); ++p) {
+                fill_with_mean(sums_[p], rows, count, mean);
+                const Records* const own = std::exchange(got.parts[p], &mean);
+                top_->scores(got.parts, some);
+                got.parts[p] = own;
+                copy_rows(some, first, all[first_party + p]);
+            }
         }
         co_return all;
     }
@@ -255,6 +277,37 @@ class SplitMaster final : public MasterHalf {
     const data::LabelCoding& coding() const override { return coding_; }
 
   private:
+    /// What the parties' networks make of some rows.
+    struct Gathered {
+        explicit Gathered(std::size_t members) : theirs(members) {}
+        Records mine;
+        std::vector<Records> theirs;
+        std::vector<const Records*> parts;  ///< of each party with a network; or one, their sum
+    };
+    /// Rows [first, first + count) of `side`, by all parties' networks.
+    Task<> gather(TableKind side, std::uint64_t step, std::uint64_t first, std::uint64_t count,
+                  Gathered& got) {
+        EvaluateRequest request;
+        request.table = side;
+        request.first = first;
+        request.rows = count;
+        Replies asked = run_->parties().ask_all(message::evaluate, encode(request));
+        if (own_bottom_) co_await own_bottom_->infer(side, first, count, got.mine);
+        const Stamp rows_stamp{run_->term(), step, side, first, Stamp::Tensor::scores};
+        if (protocol_) co_await protocol_->start(rows_stamp, own_numbers(got.mine, count), sum_);
+        const std::vector<Bytes> replies = co_await asked;
+        for (std::size_t i = 0; i < replies.size(); ++i)
+            co_await run_->said_by(i, evaluated(rows_stamp, count, i, replies[i], got.theirs[i]));
+        got.parts.clear();
+        if (protocol_) {
+            co_await protocol_->finish(rows_stamp, sum_);
+            models::nn::from_matrix(sum_, got.mine);
+            got.parts.push_back(&got.mine);
+            co_return;
+        }
+        if (own_bottom_) got.parts.push_back(&got.mine);
+        for (const Records& part : got.theirs) got.parts.push_back(&part);
+    }
     /// Parties with a bottom network.
     [[nodiscard]] std::size_t embeddings() const {
         return run_->parties().members() + (own_bottom_ ? 1 : 0);
@@ -377,6 +430,8 @@ class SplitMaster final : public MasterHalf {
     bool agreed_ = false;
     models::Matrix sum_;  ///< of all parties' numbers of the next batch, or of rows
     Records summed_;      ///< of the batch of a step
+    // -- of the rows of the last call of scores, in a training in which each party is seen ----
+    std::vector<std::vector<double>> sums_;  ///< of the numbers of each party with a network
 };
 
 bool networks_chosen(const config::AgreedHalf& agreed) {

@@ -6,9 +6,11 @@
 #include <utility>
 #include <vector>
 
+#include "actors/evaluation.hpp"
 #include "actors/training/split/chance.hpp"
 #include "actors/training/split/part.hpp"
 #include "actors/training/split/shape.hpp"
+#include "actors/training/split/top.hpp"
 #include "catch.hpp"
 #include "models/metrics.hpp"
 #include "observe/report.hpp"
@@ -59,6 +61,106 @@ TEST_CASE("split networks learn every task") {
     // the master's columns make a third of the signal
     const double least = world.master_features ? 0.85 : task == vflbus::Task::linear ? 0.4 : 0.6;
     CHECK(headline(play, task) > least);
+}
+
+TEST_CASE("of a split network each party is worth what is lost when it says the same of all rows") {
+    World world = network_world(vflbus::Task::logistic);
+    world.master_features = GENERATE(true, false);
+    const auto combine =
+        GENERATE(config::Combine::concat, config::Combine::sum, config::Combine::mean);
+    CAPTURE(world.master_features, static_cast<int>(combine));
+    Play play(world);
+    learn_longer(play);
+    play.config.model.combine = combine;
+    play.config.model.eval_batch_size = 50;  // means are of all rows, not of those of a request
+    REQUIRE(play.play().code == Errc::ok);
+    const observe::RunReport report = play.master->report();
+    const double whole = play.metric(report.test, "auc");
+    double worth_most = 0;
+    REQUIRE(report.parties.size() == world.members + 1);
+    for (const observe::PartyReport& party : report.parties) {
+        INFO(party.name);
+        REQUIRE(party.metrics_without.size() == report.test.size());
+        const double without = play.metric(party.metrics_without, "auc");
+        if (party.features == 0)
+            CHECK(without == whole);
+        else
+            CHECK(without != whole);
+        worth_most = std::max(worth_most, whole - without);
+    }
+    CHECK(worth_most > 0.05);  // one of little worth may be worth nothing
+
+    // the same after a death, also in the last evaluation
+    std::size_t all = 0;
+    Play counted(world);
+    counted.config = play.config;
+    counted.set().on_reply_hook = [&](std::size_t member, Message& reply) {
+        if (reply.metadata.message_type == message::evaluate && member == 1) ++all;
+        return true;
+    };
+    REQUIRE(counted.play().code == Errc::ok);
+    Play disturbed(world);
+    disturbed.config = play.config;
+    bool done = false;
+    auto& events = disturbed.set();
+    std::size_t evaluated = 0;
+    const std::size_t of_death = all - 1;
+    events.on_reply_hook = [&](std::size_t member, Message& reply) {
+        if (reply.metadata.message_type == message::evaluate && member == 1) ++evaluated;
+        return true;
+    };
+    events.before_event = [&](std::size_t) {
+        if (done || evaluated < of_death) return;
+        done = true;
+        disturbed.resume_master();
+    };
+    REQUIRE(disturbed.play().code == Errc::ok);
+    CHECK(done);
+    for (std::size_t p = 0; p <= world.members; ++p)
+        CHECK(disturbed.master->report().parties[p].metrics_without ==
+              report.parties[p].metrics_without);
+}
+
+TEST_CASE("the worth of a network's party is that of its mean embedding") {
+    World world = network_world(vflbus::Task::logistic);
+    world.master_features = false;
+    Play play(world);
+    learn_longer(play);
+    play.config.model.eval_batch_size = 1000;         // all rows in one request
+    std::vector<models::Matrix> last(world.members);  // of the test rows, which are asked last
+    play.set().on_reply_hook = [&](std::size_t member, Message& reply) {
+        if (reply.metadata.message_type != message::evaluate) return true;
+        const auto numbers = decode_evaluate_reply(reply.content);
+        REQUIRE(numbers);
+        copy_tensor(numbers->scores, last[member]);
+        return true;
+    };
+    REQUIRE(play.play().code == Errc::ok);
+    const auto part = split::parse_split_part(play.file(0), "model.json");
+    REQUIRE(part);
+    const auto top = split::Top::create(play.config, *part->top);
+    REQUIRE(top);
+    std::vector<models::nn::Records> numbers(world.members);
+    std::vector<const models::nn::Records*> parts;
+    for (std::size_t m = 0; m < world.members; ++m) {
+        if (m == 0)  // without this one
+            for (std::size_t k = 0; k < last[m].rows(); ++k) {
+                double sum = 0;
+                for (std::size_t i = 0; i < last[m].cols(); ++i) sum += last[m](k, i);
+                const double mean = sum / static_cast<double>(last[m].cols());
+                for (std::size_t i = 0; i < last[m].cols(); ++i) last[m](k, i) = mean;
+            }
+        models::nn::from_matrix(last[m].view(), numbers[m]);
+        parts.push_back(&numbers[m]);
+    }
+    models::Matrix scores;
+    (*top)->scores(parts, scores);
+    const auto evaluated = parse_evaluation(play.evaluation(), 2);
+    REQUIRE(evaluated);
+    REQUIRE(evaluated->rows() == scores.rows());
+    const observe::RunReport& report = play.master->report();
+    CHECK(models::auc(evaluated->col(0), scores.col(0)) ==
+          Approx(play.metric(report.parties[1].metrics_without, "auc")).margin(1e-9));
 }
 
 TEST_CASE("split networks learn counts and amounts, by units of exposure too") {
@@ -453,6 +555,9 @@ TEST_CASE("masked networks learn what honest ones do from the sum of the parties
     INFO(ending.sentence);
     REQUIRE(ending.code == Errc::ok);
     CHECK(rings > 100);
+    // what hides a party's numbers hides what it is worth
+    for (const observe::PartyReport& party : play.master->report().parties)
+        CHECK(party.metrics_without.empty());
     CHECK(headline(play, vflbus::Task::logistic) ==
           Approx(headline(honest, vflbus::Task::logistic)).margin(0.02));
 
