@@ -103,6 +103,8 @@ struct TuneArguments : LaunchArguments {
     std::vector<std::string> grid;  ///< "model.l2=0.1,1"
     std::string metric;             ///< empty: the first of the test metrics that is no loss
     std::uint64_t jobs = 2;         ///< at the same time
+    std::string broker;             ///< of members that serve elsewhere; empty: they are threads
+    std::string best_file;          ///< where the best configuration goes; empty: nowhere
 };
 
 /// A run that is not continued.

@@ -115,6 +115,26 @@ Result<TrainingJob> new_job(const LaunchArguments& arguments, const RunId& run) 
         "vflbus.toml");
 }
 
+Result<TrainingJob> master_job(const LaunchArguments& arguments, const std::string& broker,
+                               const RunId& run) {
+    std::vector<config::Override> flags = folds_flag(arguments);
+    for (config::Override& flag : broker_flag(broker)) flags.push_back(std::move(flag));
+    LoadMore more;
+    more.self = "master";
+    auto config = load_config(arguments, flags, more);
+    if (!config) return tl::unexpected(config.error());
+    if (config->run.world_size == 0)
+        return fail(Errc::bad_config, "run.world_size is not set: say how many members take part");
+    for (const Result<>& good : {config::check_party(*config, "master"),
+                                 config::check_files(*config, "master"), check_words(*config)})
+        if (!good) return tl::unexpected(good.error());
+    const fs::path run_dir = directory_of(*config, run);
+    auto directory = RunDirectory::begin(run_dir, actors::Purpose::train);
+    if (!directory) return tl::unexpected(directory.error());
+    return with_file({run, run_dir, std::move(*config), std::move(*directory), {}, false, {}},
+                     "vflbus.toml");
+}
+
 Result<TrainingJob> old_job(const LaunchArguments& arguments, Resumed resumed) {
     if (const auto good = check_local(resumed.config, arguments); !good)
         return tl::unexpected(good.error());

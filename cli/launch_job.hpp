@@ -28,6 +28,10 @@ struct TrainingJob {
 /// A training of this id. Says what was guessed, a line each. The configuration is vflbus.toml in
 /// its directory then.
 Result<TrainingJob> new_job(const LaunchArguments& arguments, const RunId& run);
+/// A training whose master this process is, with members that serve at `broker`. Errors: also of
+/// what the configuration does not say of the master.
+Result<TrainingJob> master_job(const LaunchArguments& arguments, const std::string& broker,
+                               const RunId& run);
 /// The same training again.
 Result<TrainingJob> old_job(const LaunchArguments& arguments, Resumed resumed);
 

@@ -448,6 +448,7 @@ Result<std::unique_ptr<actors::Run>> watched_train_master(const config::Config& 
                                                           actors::Env& env, bool resume) {
     actors::MasterOptions master = master_options(config, run, options, env);
     master.resume = resume;
+    master.alignment = options.alignment;
     auto observers = options.watch->observers(config, run);
     if (!observers) return tl::unexpected(observers.error());
     for (auto& observer : *observers) master.observers.push_back(std::move(observer));

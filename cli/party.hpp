@@ -20,6 +20,10 @@
 #include "run_desk.hpp"
 #include "watch.hpp"
 
+namespace vflbus::actors {
+class SharedAlignment;
+}
+
 namespace vflbus::cli {
 
 /// Where log lines of runs go besides standard error.
@@ -53,6 +57,8 @@ struct PartyOptions {
     /// Who watches this party. A master's is made by its command, as its observers belong to the
     /// run; that of others on first use.
     std::shared_ptr<Watch> watch;
+    /// Of a master: what its training shares with others of this process; may be null.
+    std::shared_ptr<actors::SharedAlignment> alignment;
     bool shares_process = false;  ///< with all other parties (`launch --threads`)
 };
 

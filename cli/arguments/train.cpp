@@ -104,9 +104,13 @@ void add_tune(CommandLine& line) {
     TuneArguments& tune = line.tune;
     CLI::App& on = line.command(
         line.app, "tune", "Train with each combination of some settings; says which one is best.",
-        "All runs have the same rows and the same members, which are threads of this process.\n"
+        "All runs have the same rows, aligned once, and the same members: threads of this "
+        "process,\n"
+        "or with --broker members that serve there (`vflbus actor --role member`).\n"
         "Examples:\n"
         "  vflbus tune --grid model.learning_rate=0.01,0.1 --config conf/logistic.toml\n"
+        "  vflbus tune --grid model.l2=0.1,1 --config conf/parties/master.toml --broker "
+        "tcp://10.0.0.1:7423\n"
         "  vflbus tune --grid model.l2=0.1,1,10 --grid data.one_hot_max=8,64 --folds 5 "
         "--data bank.csv --data shop.csv --label y",
         tune);
@@ -119,7 +123,13 @@ void add_tune(CommandLine& line) {
                   "what decides, of the test rows or the folds; default: the first that is no loss")
         ->type_name("NAME");
     add_number(on, "--jobs", tune.jobs, "runs at the same time; default 2", 1)->type_name("N");
-    add_launch_files(on, tune);
+    on.add_option("--out", tune.best_file, "where the configuration of the best run is written")
+        ->type_name("FILE");
+    CLI::Option* const data = add_launch_files(on, tune);
+    on.add_option("--broker", tune.broker,
+                  "train with the members that serve there; this process is the master")
+        ->type_name("ADDRESS")
+        ->excludes(data);
     add_config(on, tune);
     add_output(on, tune);
 }

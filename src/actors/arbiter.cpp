@@ -31,12 +31,12 @@ class ArbiterApp {
 
     Result<> join(Context& context) const {
         const Invitation& invitation = context.invitation();
-        const auto purpose = purpose_of(invitation.agreed);
-        if (!purpose) return tl::unexpected(purpose.error());
+        const auto open = parse_open_text(invitation.agreed);
+        if (!open) return tl::unexpected(open.error());
         config::Config mine = options_.config;
-        if (auto agreed = config::agree(mine, purpose->second, invitation.owner_name); !agreed)
+        if (auto agreed = config::agree(mine, open->canonical, invitation.owner_name); !agreed)
             return agreed;
-        if (!needs_arbiter(mine, purpose->first))
+        if (!needs_arbiter(mine, open->purpose))
             return fail(Errc::not_a_participant,
                         "is an arbiter, which takes part in trainings with run.protocol = "
                         "\"arbitered\" alone");

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "actors/alignment/alignment.hpp"
+#include "actors/alignment/kept_alignment.hpp"
 #include "actors/alignment/psi_member.hpp"
 #include "actors/early_stop.hpp"
 #include "actors/feature_counts.hpp"
@@ -62,6 +63,9 @@ struct MemberRun {
     std::unique_ptr<MemberHalf> half;     ///< on `party`
     std::unique_ptr<PsiMember> psi;       ///< with data.alignment = "psi"
     std::optional<BinnedColumns> binned;  ///< what `bins` has told of
+    /// Of a training that shares its alignment with others; without a name in any other run.
+    AlignmentKey alignment;
+    std::shared_ptr<const KeptAlignment> kept;  ///< from which it may go on; null: there is none
     State state = State::joined;
     std::uint64_t step = 0;   ///< the next one of the training
     std::uint64_t first = 0;  ///< steps of earlier folds; commits are numbered from there on
@@ -74,6 +78,7 @@ struct MemberRun {
     bool model_loaded = false;
     FinishReply written;
     CommitStore store;
+    std::uint64_t people = 0;    ///< different ids of the training table that are in use
     std::uint64_t bytes_in = 0;  ///< of bodies
     std::uint64_t bytes_out = 0;
 };
@@ -140,12 +145,12 @@ class MemberApp {
         const policy::Owner owner{invitation.owner_name, invitation.owner_fingerprint};
         if (judged())
             if (auto good = judge().admit_owner(owner, invitation.run); !good) return good;
-        const auto purpose = purpose_of(invitation.agreed);
-        if (!purpose) return tl::unexpected(purpose.error());
-        if (auto good = takes(purpose->first); !good) return good;
+        const auto open = parse_open_text(invitation.agreed);
+        if (!open) return tl::unexpected(open.error());
+        if (auto good = takes(open->purpose); !good) return good;
 
         config::Config mine = options_.config;
-        if (auto agreed = config::agree(mine, purpose->second, invitation.owner_name); !agreed)
+        if (auto agreed = config::agree(mine, open->canonical, invitation.owner_name); !agreed)
             return agreed;
         if (mine.run.world_size != 0 &&
             (context.rank() < 0 ||
@@ -159,12 +164,11 @@ class MemberApp {
         const auto algorithm = algorithm_of(mine);
         if (!algorithm) return tl::unexpected(algorithm.error());
         if (judged() && !VFLBUS_PLANTED(policy_too_late))
-            if (auto good = judge().admit(request_of(owner, purpose->first, invitation, mine));
-                !good)
+            if (auto good = judge().admit(request_of(owner, *open, invitation, mine)); !good)
                 return good;
         let_in = judged();
         context.config_hash = config::agreed_hash(mine);
-        auto run = std::make_shared<MemberRun>(purpose->first, mine, options_);
+        auto run = std::make_shared<MemberRun>(open->purpose, mine, options_);
         run->algorithm = *algorithm;
         auto half = run->algorithm->member(setting_of(*run, context));
         if (!half) return tl::unexpected(std::move(half.error()));
@@ -182,11 +186,11 @@ class MemberApp {
                                                   ": another process has taken the run over");
         }
         const Tables earlier = tables_of(invitation.run);
-        if (run->purpose != Purpose::predict)
+        if (!open->alignment.none()) find_kept(*run, open->alignment, invitation);
+        if (run->kept == nullptr && run->purpose != Purpose::predict)
             if (auto loaded = load(*run, TableKind::train, invitation.run); !loaded) return loaded;
         if (judged() && VFLBUS_PLANTED(policy_too_late))
-            if (auto good = judge().admit(request_of(owner, purpose->first, invitation, mine));
-                !good)
+            if (auto good = judge().admit(request_of(owner, *open, invitation, mine)); !good)
                 return good;
         if (run->purpose == Purpose::train && !VFLBUS_PLANTED(term_not_stored))
             if (auto stored = run->store.write_term(invitation.term); !stored)
@@ -196,7 +200,7 @@ class MemberApp {
         context.set_state(std::move(run));
         note_table(joined.party, TableKind::train, context);
         log(Level::info, context,
-            "joined a " + purpose_text(purpose->first) + " run of " + invitation.owner_name +
+            "joined a " + purpose_text(open->purpose) + " run of " + invitation.owner_name +
                 (invitation.term > 1 ? ", term " + std::to_string(invitation.term) : ""));
         return {};
     }
@@ -208,6 +212,13 @@ class MemberApp {
         };
         return {run.party, context.invitation().term, static_cast<std::uint64_t>(context.rank()),
                 context.message_bytes_max, noise};
+    }
+
+    /// What this party has kept of an earlier run of the same owner on the same tables.
+    void find_kept(MemberRun& run, const RunId& name, const Invitation& invitation) const {
+        run.alignment = {name, invitation.owner_fingerprint, invitation.participants,
+                         aligned_by(run.party.agreed())};
+        run.kept = kept_alignments_.find(run.alignment);
     }
 
     /// What this party stores of a run.
@@ -282,7 +293,7 @@ class MemberApp {
         When when;
         Method method;
     };
-    static const std::array<Row, 21>& rows();
+    static const std::array<Row, 22>& rows();
 
     Result<Bytes> handle(const Message& message, Context& context) const {
         MemberRun* run = context.state<MemberRun>();
@@ -374,6 +385,10 @@ class MemberApp {
                 !good)
                 return tl::unexpected(std::move(good.error()));
         auto reply = answer_select(run.party, *request);
+        if (reply && request->table == TableKind::train) run.people = people_in(request->selection);
+        if (reply && !run.alignment.name.none())
+            kept_alignments_.keep(std::make_shared<const KeptAlignment>(
+                KeptAlignment{run.alignment, run.party.aligned_tables(), run.people}));
         if (reply && options_.on_common && request->table == TableKind::train)
             if (auto taken = options_.on_common(run.party); !taken)
                 return tl::unexpected(std::move(taken.error()));
@@ -387,6 +402,40 @@ class MemberApp {
                           " are among those of the " + std::to_string(request->rows) +
                           " rows of the master");
         return reply;
+    }
+
+    /// Goes on from the alignment that was kept, or says whether that can be. The policy is asked
+    /// about columns and rows as if they were new.
+    Result<Bytes> recall(MemberRun& run, Body body, Context& context) const {
+        const auto take = decode_recall(body);
+        if (!take) return tl::unexpected(take.error());
+        if (run.alignment.name.none() || run.party.aligned(TableKind::train))
+            return out_of_order(run, message::recall);
+        RecallReply reply;
+        reply.kept = run.kept != nullptr;
+        if (!reply.kept) {
+            if (*take) return fail(Errc::handler_failed, "has kept no alignment of that name");
+            return encode(reply);
+        }
+        const auto& tables = run.kept->tables.tables;
+        reply.train_rows = tables[0].common.rows.size();
+        reply.test_rows = tables[1].common.rows.size();
+        if (!*take) return encode(reply);
+        const RunId& id = context.invitation().run;
+        for (const TableKind kind : {TableKind::train, TableKind::test})
+            if (const auto& table = tables[static_cast<std::size_t>(kind)].table)
+                if (auto good = may_use(run, kind, *table, id); !good)
+                    return tl::unexpected(std::move(good.error()));
+        if (judged())
+            if (auto good = judge().rows(id, run.kept->people); !good)
+                return tl::unexpected(std::move(good.error()));
+        run.party.use(run.kept->tables);
+        run.people = run.kept->people;
+        if (run.psi != nullptr) run.psi->recalled();
+        log(Level::info, context,
+            "goes on from an alignment that it has kept: " + std::to_string(reply.train_rows) +
+                " rows of its training table");
+        return encode(reply);
     }
 
     // -- private set intersection -------------------------------------------------------
@@ -802,15 +851,16 @@ class MemberApp {
     [[nodiscard]] bool judged() const { return options_.judge != nullptr; }
     [[nodiscard]] policy::Judge& judge() const { return *options_.judge; }
 
-    static policy::Request request_of(const policy::Owner& owner, Purpose purpose,
+    static policy::Request request_of(const policy::Owner& owner, const OpenText& open,
                                       const Invitation& invitation,
                                       const config::AgreedHalf& agreed) {
         policy::Request request;
         request.owner = owner;
         request.run = invitation.run;
         request.term = invitation.term;
-        request.use = use_of(purpose);
-        request.agreed_text = invitation.agreed;
+        request.use = use_of(open.purpose);
+        // the same request whatever its alignment is called
+        request.agreed_text = to_text({open.purpose, {}, open.canonical});
         request.agreed = agreed;
         request.parties = 1;  // with data: an arbiter has none
         for (const bus::Participant& one : invitation.participants) {
@@ -825,12 +875,18 @@ class MemberApp {
         const auto present = run.party.load(kind);
         if (!present) return tl::unexpected(present.error());
         const data::Table* const table = run.party.table(kind);
-        if (!judged() || table == nullptr) return {};
+        return table == nullptr ? Result<>() : may_use(run, kind, *table, id);
+    }
+
+    /// What the policy says of the columns of a table.
+    Result<> may_use(const MemberRun& run, TableKind kind, const data::Table& table,
+                     const RunId& id) const {
+        if (!judged()) return {};
         std::vector<std::string> names;
-        for (const data::Column& column : table->features) names.push_back(column.name);
+        for (const data::Column& column : table.features) names.push_back(column.name);
         if (const std::string id_column = id_of_owners_choice(run); !id_column.empty())
             names.push_back(id_column);
-        return judge().columns(id, std::string(actors::name_of(kind)), names, table->rows());
+        return judge().columns(id, std::string(actors::name_of(kind)), names, table.rows());
     }
 
   private:
@@ -917,10 +973,11 @@ class MemberApp {
     MemberOptions options_;
     mutable std::mutex mutex_;
     mutable std::map<RunId, Tables> kept_;
+    mutable KeptAlignments kept_alignments_;
 };
 
-const std::array<MemberApp::Row, 21>& MemberApp::rows() {
-    static constexpr std::array<Row, 21> table{{
+const std::array<MemberApp::Row, 22>& MemberApp::rows() {
+    static constexpr std::array<Row, 22> table{{
         {message::psi_begin, When::before_training, &MemberApp::psi_begin},
         {message::psi_take, When::before_training, &MemberApp::psi_take},
         {message::psi_give, When::before_training, &MemberApp::psi_give},
@@ -930,6 +987,7 @@ const std::array<MemberApp::Row, 21>& MemberApp::rows() {
         {message::psi_digests, When::before_training, &MemberApp::psi_digests},
         {message::psi_tags, When::before_training, &MemberApp::psi_tags},
         {message::align, When::before_training, &MemberApp::align},
+        {message::recall, When::before_training, &MemberApp::recall},
         {message::select, When::before_training, &MemberApp::select},
         {message::describe, When::before_training, &MemberApp::describe},
         {message::bins, When::before_training, &MemberApp::bins},

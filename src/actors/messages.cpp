@@ -100,6 +100,8 @@ std::string name_of(MessageType type) {
             return "count";
         case informed:
             return "informed";
+        case recall:
+            return "recall";
         case arbiter_key:
             return "arbiter_key";
         case open:
@@ -198,6 +200,16 @@ Bytes encode(const SelectRequest& m) {
 Bytes encode(const SelectReply& m) {
     Writer w;
     return w.array(3).u64(m.rows).u64(m.filled_cells).u64(m.unseen_values).take();
+}
+
+Bytes encode_recall(bool take) {
+    Writer w;
+    return w.array(1).u64(take ? 1 : 0).take();
+}
+
+Bytes encode(const RecallReply& m) {
+    Writer w;
+    return w.array(3).u64(m.kept ? 1 : 0).u64(m.train_rows).u64(m.test_rows).take();
 }
 
 Bytes encode(const BeginRequest& m) {
@@ -353,6 +365,21 @@ Result<SelectReply> decode_select_reply(Body body) {
     m.rows = r.u64();
     m.filled_cells = r.u64();
     m.unseen_values = r.u64();
+    return finished(r, std::move(m));
+}
+
+Result<bool> decode_recall(Body body) {
+    Reader r("recall", body, 1);
+    const bool take = r.u64(1) == 1;
+    return finished(r, bool(take));
+}
+
+Result<RecallReply> decode_recall_reply(Body body) {
+    Reader r("recall reply", body, 3);
+    RecallReply m;
+    m.kept = r.u64(1) == 1;
+    m.train_rows = r.u64();
+    m.test_rows = r.u64();
     return finished(r, std::move(m));
 }
 

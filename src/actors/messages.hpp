@@ -48,6 +48,8 @@ inline constexpr MessageType describe = 60;
 inline constexpr MessageType bins = 61;
 inline constexpr MessageType count = 62;
 inline constexpr MessageType informed = 63;
+/// Of an alignment that several runs share: alignment/kept_alignment.hpp.
+inline constexpr MessageType recall = 64;
 /// Of protocol arbitered: training/linear/arbitered.hpp.
 inline constexpr MessageType arbiter_key = 41;
 inline constexpr MessageType open = 42;
@@ -109,6 +111,13 @@ struct SelectReply {
     /// texts that training did not know. 0 for other tables.
     std::uint64_t filled_cells = 0;
     std::uint64_t unseen_values = 0;
+};
+
+/// recall; its request says whether the member is to go on from what it has kept.
+struct RecallReply {
+    bool kept = false;             ///< by this member, and what follows is of it
+    std::uint64_t train_rows = 0;  ///< aligned ones
+    std::uint64_t test_rows = 0;   ///< of a test table
 };
 
 struct BeginRequest {
@@ -203,6 +212,8 @@ Bytes encode(const AlignReply& m, const data::LocalIds& local,
              const std::vector<std::string_view>* clear = nullptr);
 Bytes encode(const SelectRequest& m);
 Bytes encode(const SelectReply& m);
+Bytes encode_recall(bool take);
+Bytes encode(const RecallReply& m);
 Bytes encode(const BeginRequest& m);
 Bytes encode(const BeginReply& m, const SentTensor& scores);
 Bytes encode_step(std::uint64_t step, const SentTensor& tensor);  ///< step and solve
@@ -229,6 +240,9 @@ Result<AlignRequest> decode_align_request(Body body);
 Result<AlignReply> decode_align_reply(Body body, const std::string* salt = nullptr);
 Result<SelectRequest> decode_select_request(Body body);
 Result<SelectReply> decode_select_reply(Body body);
+/// Whether the member is to take it.
+Result<bool> decode_recall(Body body);
+Result<RecallReply> decode_recall_reply(Body body);
 Result<BeginRequest> decode_begin_request(Body body);
 Result<BeginReply> decode_begin_reply(Body body);
 Result<StepRequest> decode_step_request(Body body);

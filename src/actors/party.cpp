@@ -188,6 +188,28 @@ Result<> Party::select(TableKind kind, const data::Selection& selection, std::ui
     return {};
 }
 
+AlignedTables Party::aligned_tables() const {
+    AlignedTables out;
+    for (std::size_t kind = 0; kind < out.tables.size(); ++kind) {
+        const Side& s = sides_[kind];
+        out.tables[kind] = {s.table, s.local, s.common, s.aligned, s.selected};
+    }
+    return out;
+}
+
+void Party::use(const AlignedTables& aligned) {
+    for (std::size_t kind = 0; kind < aligned.tables.size(); ++kind) {
+        const AlignedTables::One& one = aligned.tables[kind];
+        Side& s = sides_[kind];
+        s.table = one.table;
+        s.loaded = true;
+        s.local = one.local;
+        s.common = one.common;
+        s.aligned = one.aligned;
+        s.selected = one.selected;
+    }
+}
+
 bool Party::aligned(TableKind kind) const noexcept {
     return side(kind).aligned;
 }

@@ -24,6 +24,19 @@
 
 namespace vflbus::actors {
 
+/// The training table and the test table of a party, with their rows that all parties have: what an
+/// alignment comes to.
+struct AlignedTables {
+    struct One {
+        std::shared_ptr<const data::Table> table;
+        data::LocalIds local;
+        data::Aligned common;
+        bool aligned = false;
+        bool selected = false;
+    };
+    std::array<One, 2> tables;  ///< by TableKind
+};
+
 class Party {
   public:
     /// `name` goes in front of the sentences of its failures; a member's is empty, because who
@@ -42,6 +55,10 @@ class Party {
     void restrict_to(TableKind kind, std::span<const std::uint8_t> marks);
     /// `rows`: how many aligned rows all parties must come to.
     Result<> select(TableKind kind, const data::Selection& selection, std::uint64_t rows);
+    /// What has come of the alignment, before `drop_tables`.
+    [[nodiscard]] AlignedTables aligned_tables() const;
+    /// Goes on from there, in place of `load`, `align` and `select`.
+    void use(const AlignedTables& aligned);
     [[nodiscard]] bool aligned(TableKind kind) const noexcept;
     [[nodiscard]] bool selected(TableKind kind) const noexcept;
     [[nodiscard]] const data::LocalIds& local(TableKind kind) const noexcept;

@@ -3,7 +3,17 @@
 namespace vflbus::actors {
 namespace {
 constexpr std::string_view purpose_key = "purpose = ";
+constexpr std::string_view alignment_key = "alignment = ";
+
+/// The value of the first line when it is one of this key, which is then taken off `text`.
+bool take_line(std::string_view& text, std::string_view key, std::string_view& value) {
+    if (!text.starts_with(key)) return false;
+    const std::size_t end = text.find('\n');
+    value = text.substr(0, end).substr(key.size());
+    text = end == std::string_view::npos ? "" : text.substr(end + 1);
+    return true;
 }
+}  // namespace
 
 std::string_view name_of(Purpose purpose) noexcept {
     switch (purpose) {
@@ -23,22 +33,32 @@ bool needs_arbiter(const config::AgreedHalf& agreed, Purpose purpose) noexcept {
     return purpose == Purpose::train && config::has_arbiter(agreed);
 }
 
-std::string with_purpose(Purpose purpose, std::string_view canonical) {
+std::string to_text(const OpenText& open) {
     std::string out;
-    if (purpose != Purpose::train) out = std::string(purpose_key).append(name_of(purpose)) + "\n";
-    return out.append(canonical);
+    if (open.purpose != Purpose::train)
+        out = std::string(purpose_key).append(name_of(open.purpose)) + "\n";
+    if (!open.alignment.none()) out += std::string(alignment_key) + open.alignment.hex() + "\n";
+    return out.append(open.canonical);
 }
 
-Result<std::pair<Purpose, std::string_view>> purpose_of(std::string_view agreed) {
-    if (!agreed.starts_with(purpose_key)) return std::pair(Purpose::train, agreed);
-    const std::size_t end = agreed.find('\n');
-    const std::string_view name = agreed.substr(0, end).substr(purpose_key.size());
-    const std::string_view rest = end == std::string_view::npos ? "" : agreed.substr(end + 1);
-    for (const Purpose purpose : {Purpose::check, Purpose::predict, Purpose::features})
-        if (name == name_of(purpose)) return std::pair(purpose, rest);
-    return fail(Errc::malformed_message,
-                "this version takes part in training, check, predict and features runs only; the "
-                "master asks for another purpose");
+Result<OpenText> parse_open_text(std::string_view text) {
+    OpenText open;
+    std::string_view value;
+    if (take_line(text, purpose_key, value)) {
+        for (const Purpose purpose : {Purpose::check, Purpose::predict, Purpose::features})
+            if (value == name_of(purpose)) open.purpose = purpose;
+        if (open.purpose == Purpose::train)
+            return fail(Errc::malformed_message,
+                        "this version takes part in training, check, predict and features runs "
+                        "only; the master asks for another purpose");
+    } else if (take_line(text, alignment_key, value)) {
+        const auto name = parse_run_id(value);
+        if (!name || name->none())
+            return fail(Errc::malformed_message, "the name of an alignment is no id");
+        open.alignment = *name;
+    }
+    open.canonical = text;
+    return open;
 }
 
 }  // namespace vflbus::actors

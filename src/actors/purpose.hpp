@@ -1,12 +1,13 @@
 #pragma once
-// What a run is for, as the line before the agreed text says it: docs/training.md, section 1.
+// What stands before the agreed text of OPEN: what a run is for, and which alignment it goes on
+// from. docs/training.md, section 1.
 
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "base/errc.hpp"
+#include "base/ids.hpp"
 #include "config/config.hpp"
 
 namespace vflbus::actors {
@@ -19,9 +20,17 @@ bool needs_arbiter(const config::AgreedHalf& agreed, Purpose purpose) noexcept;
 /// "train", "check", "predict" or "features".
 std::string_view name_of(Purpose purpose) noexcept;
 
-/// The agreed text of OPEN.
-std::string with_purpose(Purpose purpose, std::string_view canonical);
-/// The purpose and the canonical text behind it (borrowed). malformed_message for another purpose.
-Result<std::pair<Purpose, std::string_view>> purpose_of(std::string_view agreed);
+/// The text of OPEN, taken apart.
+struct OpenText {
+    Purpose purpose = Purpose::train;
+    /// Of a training that shares its alignment with others: the name of it
+    /// (alignment/kept_alignment.hpp).
+    RunId alignment = {};
+    std::string_view canonical = {};  ///< the agreed half; borrowed
+};
+
+std::string to_text(const OpenText& open);
+/// Errors: malformed_message for another purpose, and for an alignment that is none.
+Result<OpenText> parse_open_text(std::string_view text);
 
 }  // namespace vflbus::actors

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "actors/alignment/alignment.hpp"
+#include "actors/alignment/shared_alignment.hpp"
 #include "actors/early_stop.hpp"
 #include "actors/evaluation.hpp"
 #include "actors/folds.hpp"
@@ -38,29 +39,50 @@ namespace {
 
 using observe::log::Level;
 
-/// Phases aligning and selecting.
-Task<> align(Run& run, Party& own) {
+/// Test rows come from one place. `test`: there are test tables.
+Result<> check_test_rows(const config::DataConfig& data, bool test) {
+    if (test && data.folds > 0)
+        return fail(Errc::bad_config, "all parties have a test table and data.folds is " +
+                                          std::to_string(data.folds) +
+                                          ": the rows of each fold are tested; use one of the two");
+    if (test && data.test_fraction > 0)
+        return fail(Errc::bad_config, "all parties have a test table and data.test_fraction is " +
+                                          shortest(data.test_fraction) + ": use one of the two");
+    return {};
+}
+
+Task<> load_tables(Run& run, Party& own) {
+    co_await load_own(run, own, TableKind::train);
+    co_await load_more(run, own, TableKind::test);
+}
+
+/// What an earlier run of this process has come to, with which this one may begin.
+std::shared_ptr<const MadeAlignment> made_before(const Run& run) {
+    return run.options().alignment == nullptr ? nullptr : run.options().alignment->made();
+}
+
+/// Phases aligning and selecting. Where there is no alignment that was made before, the own tables
+/// are loaded.
+Task<> align(Run& run, Party& own, std::shared_ptr<const MadeAlignment> before) {
     run.enter(Phase::aligning);
     Alignment alignment(run, own);
+    if (before != nullptr) {
+        if (co_await alignment.recall(before->tables, before->told)) {
+            co_await check_test_rows(run.config().data, own.selected(TableKind::test));
+            co_return;
+        }
+        co_await load_tables(run, own);
+    }
     std::vector<TableKind> kinds{TableKind::train, TableKind::test};
     co_await alignment.gather(kinds);
     const bool test = co_await alignment.present(TableKind::test);
     co_await alignment.present(TableKind::train);
-    const double fraction = run.config().data.test_fraction;
-    Result<> one_of_two;
-    if (test && run.config().data.folds > 0)
-        one_of_two =
-            fail(Errc::bad_config, "all parties have a test table and data.folds is " +
-                                       std::to_string(run.config().data.folds) +
-                                       ": the rows of each fold are tested; use one of the two");
-    else if (test && fraction > 0)
-        one_of_two =
-            fail(Errc::bad_config, "all parties have a test table and data.test_fraction is " +
-                                       shortest(fraction) + ": use one of the two");
-    co_await one_of_two;
+    co_await check_test_rows(run.config().data, test);
     run.enter(Phase::selecting);
     if (!test) kinds.pop_back();
     co_await alignment.select(kinds);
+    if (run.options().alignment != nullptr)
+        run.options().alignment->keep({own.aligned_tables(), alignment.result()});
 }
 
 void report_own(Run& run, const Party& own, const MasterHalf& model) {
@@ -387,8 +409,8 @@ Task<> train(Run& run) {
         co_return;
     }
     Party own(run.options().name, run.config(), run.options().tables);
-    co_await load_own(run, own, TableKind::train);
-    co_await load_more(run, own, TableKind::test);
+    const std::shared_ptr<const MadeAlignment> before = made_before(run);
+    if (before == nullptr) co_await load_tables(run, own);
     co_await run.gathered();
     const Algorithm* const algorithm = co_await algorithm_of(run.config());
     run.log(Level::warn, protocol_notice(run.config()));
@@ -398,7 +420,7 @@ Task<> train(Run& run) {
         run.log(Level::warn, unsealed);
     co_await store_agreed(run);
 
-    co_await align(run, own);
+    co_await align(run, own, before);
     Folds folds = co_await Folds::create(own);
     if (folds.any()) folds.restore(run.commits().newest_folds());
     std::unique_ptr<Fit> fit = co_await begin_fit(run, own, *algorithm, folds);

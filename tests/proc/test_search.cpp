@@ -36,6 +36,16 @@ void make_bank_and_shop(const TempDir& dir, int people, int lacks_every) {
 
 const Words two_files{"--data", "bank.csv", "--data", "shop.csv", "--label", "y"};
 
+/// In how many runs of a search the log of member-0 has a line with `text`.
+int told_by_members(const TempDir& dir, const Json& search, const std::string& text) {
+    int runs = 0;
+    for (const Json& one : search["runs"]) {
+        const fs::path run = fs::path(dir / "runs") / one["run_id"].get<std::string>();
+        runs += slurp(run / "member-0/log").find(text) == std::string::npos ? 0 : 1;
+    }
+    return runs;
+}
+
 Json json_of_run(const Finished& finished) {
     INFO(finished.err);
     REQUIRE(finished.exit_code == 0);
@@ -47,10 +57,10 @@ Json json_of_run(const Finished& finished) {
 TEST_CASE("tune trains each combination on the same members", "[search]") {
     const TempDir dir;
     make_bank_and_shop(dir, 150, 0);
-    const Json told =
-        json_of_run(run(dir, with({"tune", "--grid", "model.l2=0.01,1000", "--grid",
-                                   "model.max_iterations=50,1", "--jobs", "3", "--json"},
-                                  two_files)));
+    const Json told = json_of_run(run(
+        dir, with({"tune", "--grid", "model.l2=0.01,1000", "--grid", "model.max_iterations=50,1",
+                   "--jobs", "3", "--json", "--set", "output.log_level=info"},
+                  two_files)));
     CHECK(told["status"] == "completed");
     CHECK(told["metric"] == "auc");
     REQUIRE(told["runs"].size() == 4);
@@ -71,6 +81,10 @@ TEST_CASE("tune trains each combination on the same members", "[search]") {
         CHECK(models(own).size() == 2);
     }
     CHECK(told["best"] == best);
+    CHECK(fs::exists(told["best_configuration"].get<std::string>()));
+    // one of them has aligned, and all go on from there
+    CHECK(told_by_members(dir, told, "hashed ids of its training table") == 1);
+    CHECK(told_by_members(dir, told, "goes on from an alignment that it has kept") == 3);
     const auto settings = told["runs"][2]["settings"];
     CHECK(settings["model.l2"] == "1000");
     CHECK(settings["model.max_iterations"] == "50");
@@ -97,6 +111,51 @@ TEST_CASE("tune trains each combination on the same members", "[search]") {
     REQUIRE(at != std::string::npos);
     CHECK(table.out.rfind("0.01", at) > table.out.rfind('\n', at));
     CHECK(table.out.find("Predict with the best: ") != std::string::npos);
+}
+
+TEST_CASE("tune trains with members that serve at a bus which stands", "[search]") {
+    const TempDir dir;
+    const bool folds = GENERATE(false, true);
+    make_example(dir);
+    const ByHand bus(dir, {});
+    // without test tables, and members take over what the owner of a run says
+    std::string all = slurp(dir / "run.toml");
+    for (std::size_t at = 0; (at = all.find("test_data", at)) != std::string::npos;)
+        all.erase(at, all.find('\n', at) + 1 - at);
+    spit(dir / "run.toml", all);
+    spit(dir / "members.toml", all.substr(all.find("[bus]")));
+    std::vector<std::unique_ptr<Process>> members;
+    for (const char* const rank : {"0", "1"})
+        members.push_back(std::make_unique<Process>(
+            dir, Words{"actor", "--role", "member", "--rank", rank, "--broker", bus.endpoint,
+                       "--config", "members.toml", "--set", "output.runs_dir=" + (dir / "runs")}));
+    Words words{"tune",       "--broker",
+                bus.endpoint, "--config",
+                "run.toml",   "--json",
+                "--jobs",     "2",
+                "--grid",     "model.learning_rate=0.1,0.2,0.3",
+                "--out",      "best.toml",
+                "--set",      "data.alignment=psi",
+                "--set",      "output.runs_dir=" + (dir / "runs")};
+    words = with(words, folds ? Words{"--folds", "2"} : Words{"--set", "data.test_fraction=0.2"});
+    const Json told = json_of_run(run(dir, words));
+    REQUIRE(told["runs"].size() == 3);
+    for (const Json& one : told["runs"]) {
+        CHECK(one["status"] == "completed");
+        CHECK(models(fs::path(dir / "runs") / one["run_id"].get<std::string>()).size() == 3);
+    }
+    CHECK(told_by_members(dir, told, "takes part in a private set intersection") == 1);
+    CHECK(told_by_members(dir, told, "goes on from an alignment that it has kept") == 2);
+    CHECK(fs::exists(dir / "best.toml"));
+    // what the best is trained with alone is the same
+    const std::string best = told["best"].get<std::string>();
+    const Json alone =
+        json_of_run(run(dir, {"launch", "--threads", "--config", "best.toml", "--json", "--set",
+                              "output.runs_dir=" + (dir / "alone")}));
+    const auto own = [](const fs::path& runs, const std::string& id) {
+        return replaced(slurp(runs / id / "member-0/model.json"), id, "");
+    };
+    CHECK(own(dir / "runs", best) == own(dir / "alone", alone["run_id"].get<std::string>()));
 }
 
 TEST_CASE("what cannot be searched is refused before anything runs", "[search]") {

@@ -43,6 +43,19 @@ inline constexpr std::uint64_t aligned_rows_any = 100'000;
 /// The most aligned rows that parties with `rows` rows or ids at hand may make of them.
 std::uint64_t aligned_rows_bound(std::uint64_t rows) noexcept;
 
+/// What the master knows of one table of all parties.
+struct TableIds {
+    AlignReply own;
+    std::vector<AlignReply> of_members;
+    std::vector<SelectReply> selected;  ///< by rank
+    std::vector<std::uint64_t> ids;     ///< how many each party has
+    std::vector<std::size_t> matched;   ///< of them, by party: those that are common
+    std::vector<std::uint64_t> absent;  ///< aligned rows that a party lacks
+    std::uint64_t common = 0;
+    std::uint64_t rows = 0;
+};
+using AlignmentResult = std::array<TableIds, table_kinds>;
+
 /// The master's half, for one term.
 class Alignment {
   public:
@@ -55,6 +68,12 @@ class Alignment {
     [[nodiscard]] Result<bool> present(TableKind kind) const;
     /// Intersects, sends each member its selection, and selects the own rows.
     Task<> select(std::vector<TableKind> kinds);
+
+    /// In place of the above, with what an earlier run of the same parties came to: whether all
+    /// members have kept it. Then they, and the own party, go on from there.
+    Task<bool> recall(const AlignedTables& own, const AlignmentResult& told);
+    /// After `select`: what `recall` takes.
+    [[nodiscard]] const AlignmentResult& result() const noexcept { return tables_; }
 
     [[nodiscard]] std::uint64_t common_ids(TableKind kind) const { return of(kind).common; }
     [[nodiscard]] std::uint64_t rows(TableKind kind) const { return of(kind).rows; }
@@ -74,16 +93,6 @@ class Alignment {
     }
 
   private:
-    struct TableIds {
-        AlignReply own;
-        std::vector<AlignReply> of_members;
-        std::vector<SelectReply> selected;  ///< by rank
-        std::vector<std::uint64_t> ids;     ///< how many each party has
-        std::vector<std::size_t> matched;   ///< of them, by party: those that are common
-        std::vector<std::uint64_t> absent;  ///< aligned rows that a party lacks
-        std::uint64_t common = 0;
-        std::uint64_t rows = 0;
-    };
     TableIds& of(TableKind kind) { return tables_[static_cast<std::size_t>(kind)]; }
     [[nodiscard]] const TableIds& of(TableKind kind) const {
         return tables_[static_cast<std::size_t>(kind)];
@@ -110,7 +119,7 @@ class Alignment {
 
     Run* run_;
     Party* own_;
-    std::array<TableIds, table_kinds> tables_;
+    AlignmentResult tables_;
     std::uint64_t job_done_ = 0;
     std::uint64_t job_total_ = 0;
 };

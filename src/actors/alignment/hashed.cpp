@@ -249,6 +249,40 @@ Task<> Alignment::select(std::vector<TableKind> kinds) {
     tell_job();
 }
 
+Task<bool> Alignment::recall(const AlignedTables& own, const AlignmentResult& told) {
+    // first all are asked, as none may go on from there alone
+    Replies asked = run_->parties().ask_all(message::recall, encode_recall(false));
+    std::vector<Bytes> replies = co_await asked;
+    for (std::size_t i = 0; i < replies.size(); ++i) {
+        const RecallReply reply = co_await run_->said_by(i, decode_recall_reply(replies[i]));
+        if (reply.kept) continue;
+        run_->log(Level::info, run_->parties()[i].name +
+                                   " has not kept the alignment of the runs before; the parties "
+                                   "align anew");
+        co_return false;
+    }
+    Replies taken = run_->parties().ask_all(message::recall, encode_recall(true));
+    replies = co_await taken;
+    own_->use(own);
+    tables_ = told;
+    for (std::size_t i = 0; i < replies.size(); ++i) {
+        const RecallReply reply = co_await run_->said_by(i, decode_recall_reply(replies[i]));
+        Result<> same;
+        if (!reply.kept || reply.train_rows != rows(TableKind::train) ||
+            reply.test_rows != rows(TableKind::test))
+            same = fail(Errc::malformed_message,
+                        "goes on from an alignment of " + std::to_string(reply.train_rows) +
+                            " and " + std::to_string(reply.test_rows) + " rows, the master from " +
+                            std::to_string(rows(TableKind::train)) + " and " +
+                            std::to_string(rows(TableKind::test)));
+        co_await run_->said_by(i, same);
+    }
+    run_->log(Level::info, "goes on from the alignment of an earlier run, which all have kept");
+    for (const TableKind kind : {TableKind::train, TableKind::test})
+        if (own_->selected(kind)) report(kind);
+    co_return true;
+}
+
 // -- the member ---------------------------------------------------------------------
 
 Result<Bytes> answer_align(Party& party, TableKind kind) {

@@ -44,6 +44,8 @@ class PsiMember {
     /// Whether `undo` or `common` has been answered for this table: how many ids are common has
     /// been accepted then.
     [[nodiscard]] bool revealed(TableKind kind) const noexcept;
+    /// The party goes on from an alignment that it has kept: nothing of this is to be done.
+    void recalled() noexcept { done_.fill(true); }
     /// All is done for this table, or for a table that the party does not have.
     [[nodiscard]] bool done(TableKind kind) const noexcept {
         return done_[static_cast<std::size_t>(kind)];

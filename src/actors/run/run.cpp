@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "actors/alignment/shared_alignment.hpp"
 #include "actors/purpose.hpp"
 #include "actors/run/commits.hpp"
 #include "base/assert.hpp"
@@ -25,7 +26,10 @@ RunSpec spec_of(const MasterOptions& options, Purpose purpose) {
             {config::member_name(rank), "member", static_cast<std::int64_t>(rank)});
     if (needs_arbiter(options.config, purpose))
         spec.participants.push_back({config::arbiter_name, "arbiter", -1});
-    spec.agreed = with_purpose(purpose, config::canonical_agreed(options.config));
+    const std::string canonical = config::canonical_agreed(options.config);
+    OpenText open{purpose, {}, canonical};
+    if (options.alignment != nullptr) open.alignment = options.alignment->name();
+    spec.agreed = to_text(open);
     spec.config_hash = config::agreed_hash(options.config);
     return spec;
 }

@@ -54,6 +54,7 @@
 namespace vflbus::actors {
 
 class Commits;
+class SharedAlignment;
 
 struct MasterOptions {
     RunId run;  ///< chosen by the caller, e.g. random_run_id()
@@ -78,6 +79,8 @@ struct MasterOptions {
     /// other things on the terminal.
     observe::log::Level routine_level = observe::log::Level::info;
     std::vector<std::shared_ptr<RunObserver>> observers;
+    /// Of a training that shares its alignment with others of this process; null: with none.
+    std::shared_ptr<SharedAlignment> alignment;
     /// For the report, beside what is to be known of the model: a sentence each.
     std::vector<std::string> notes;
 };

@@ -1,0 +1,50 @@
+#pragma once
+// The master's side of an alignment that several runs of this process share (kept_alignment.hpp).
+// The first of them makes it, while those that would begin beside it wait; a run that finds that a
+// member no longer has its copy makes a new one, which takes the place of the old one.
+
+#include <array>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "actors/alignment/alignment.hpp"
+#include "actors/party.hpp"
+#include "base/ids.hpp"
+
+namespace vflbus::actors {
+
+/// What the master keeps.
+struct MadeAlignment {
+    AlignedTables tables;  ///< its own
+    AlignmentResult told;
+};
+
+/// Thread-safe: each run has a thread of its own.
+class SharedAlignment {
+  public:
+    explicit SharedAlignment(const RunId& name) : name_(name) {}
+
+    [[nodiscard]] const RunId& name() const noexcept { return name_; }
+
+    // -- around a run -----------------------------------------------------------------
+    /// Waits while another run makes the alignment, and looks at `stopped` now and then. Whether
+    /// the caller's run makes it; then `ended` is called after that run, whatever came of it.
+    bool begin(const std::function<bool()>& stopped);
+    void ended();
+
+    // -- within a run -----------------------------------------------------------------
+    /// Null: none has been made.
+    [[nodiscard]] std::shared_ptr<const MadeAlignment> made() const;
+    void keep(MadeAlignment alignment);
+
+  private:
+    const RunId name_;
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    bool making_ = false;
+    std::shared_ptr<const MadeAlignment> made_;
+};
+
+}  // namespace vflbus::actors
