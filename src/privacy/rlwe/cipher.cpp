@@ -173,7 +173,8 @@ void encode(const Encoder& encoder, std::span<const std::int64_t> rests,
 }
 
 /// The numbers of ciphertext `at` at the places of the plan, rounded at random.
-void place_values(const Plan& plan, const Encoder& encoder, std::span<const std::int32_t> values,
+template <class Value>
+void place_values(const Plan& plan, const Encoder& encoder, std::span<const Value> values,
                   std::size_t rows, std::size_t at, AesStream& random,
                   std::span<std::int64_t> rests) {
     const std::size_t block = at / plan.output_groups();
@@ -185,9 +186,8 @@ void place_values(const Plan& plan, const Encoder& encoder, std::span<const std:
         random.fill(draws.span());
         for (std::size_t i = block * plan.block_rows;
              i < std::min(rows, (block + 1) * plan.block_rows); ++i)
-            rests[plan.place_of(i, k).power] =
-                encoder.rest(static_cast<std::uint64_t>(std::int64_t{values[k * rows + i]}),
-                             draws[i % plan.block_rows]);
+            rests[plan.place_of(i, k).power] = encoder.rest(
+                static_cast<std::uint64_t>(values[k * rows + i]), draws[i % plan.block_rows]);
     }
 }
 
@@ -362,6 +362,15 @@ void KeyOwner::prepare(const Plan& plan) {
 }
 
 Bytes KeyOwner::encrypt(const Plan& plan, std::span<const std::int32_t> values, std::size_t rows) {
+    return encrypt_all(plan, values, rows);
+}
+
+Bytes KeyOwner::encrypt(const Plan& plan, std::span<const std::uint64_t> values, std::size_t rows) {
+    return encrypt_all(plan, values, rows);
+}
+
+template <class Value>
+Bytes KeyOwner::encrypt_all(const Plan& plan, std::span<const Value> values, std::size_t rows) {
     VFLBUS_ASSERT(rows <= plan.shape.rows && values.size() == rows * plan.shape.outputs,
                   "the plan was made for so many rows and outputs");
     const Encoder encoder(plan.plain_bits);
@@ -437,19 +446,19 @@ void KeyOwner::phases(const Plan& plan, std::span<const std::uint8_t> answer,
     unpack_bits(answer.subspan(a_bytes), bits, b);
     const Prime& first = primes()[0];
     const Prime& second = primes()[1];
-    b_.clear();
+    open_b_.clear();
     std::array<std::vector<std::uint64_t>, 2> found;
     for (std::size_t i = 0; i < 2; ++i) {
         const Prime& prime = primes()[i];
         const Factor high = prime.factor(prime.power(2, 32));
-        std::uint64_t* const residues = a_.at(i);
+        std::uint64_t* const residues = open_a_.at(i);
         for (std::size_t j = 0; j < ring_size; ++j) residues[j] = a[j] >> 32;
         scale(prime, residues, high);
         for (std::size_t j = 0; j < ring_size; ++j) residues[j] += a[j] & UINT32_MAX;
         forward(prime, residues);
-        multiply_add(prime, residues, secret_.at(i), b_.at(i));
+        multiply_add(prime, residues, secret_.at(i), open_b_.at(i));
         found[i].resize(wanted.size());
-        coefficients(plan, prime, b_.at(i), prime.size_inverse(), wanted, found[i]);
+        coefficients(plan, prime, open_b_.at(i), prime.size_inverse(), wanted, found[i]);
     }
     const Factor inverse_of_first =
         second.factor(second.inverse_of(first.value() % second.value()));

@@ -78,8 +78,8 @@ class KeyOwner {
     explicit KeyOwner(Seed zero_seed, Key random = random_key());
 
     /// Does ahead what the next encrypt() needs whatever its values are: the public polynomials,
-    /// and their products with the key under fresh errors. decrypt() may run beside it, nothing
-    /// else.
+    /// and their products with the key under fresh errors. decrypt() may run beside it and beside
+    /// encrypt(), nothing else.
     void prepare(const Plan& plan);
 
     /// p0, for the member: polynomial_bytes().
@@ -87,6 +87,9 @@ class KeyOwner {
     /// Encrypts rows x outputs integers, column-major, of at most 2^plan.residual_bits: all
     /// ciphertexts of the plan, one after another. Every call uses fresh randomness.
     [[nodiscard]] Bytes encrypt(const Plan& plan, std::span<const std::int32_t> values,
+                                std::size_t rows);
+    /// The same for integers modulo t: of each number the lowest plan.plain_bits bits count.
+    [[nodiscard]] Bytes encrypt(const Plan& plan, std::span<const std::uint64_t> values,
                                 std::size_t rows);
     /// The blinded numbers of all answers of the plan, modulo t, features x outputs column-major.
     /// malformed_message when the sizes differ from those of the plan.
@@ -99,6 +102,8 @@ class KeyOwner {
                                                          std::span<const std::uint8_t> answer);
 
   private:
+    template <class Value>
+    Bytes encrypt_all(const Plan& plan, std::span<const Value> values, std::size_t rows);
     void phases(const Plan& plan, std::span<const std::uint8_t> answer,
                 std::span<const std::size_t> wanted, std::span<std::uint64_t> out);
 
@@ -117,6 +122,8 @@ class KeyOwner {
     // scratch: memory of this size is dear to get
     Polynomial a_;
     Polynomial b_;
+    Polynomial open_a_;  ///< of decrypt()
+    Polynomial open_b_;
     SecretVector<std::int64_t> rests_;
     SecretVector<std::int32_t> small_;
 };
