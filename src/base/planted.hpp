@@ -76,6 +76,8 @@ enum class PlantedBug : std::uint8_t {
     ending_forgotten,
     arbiter_mask_left_out,
     arbiter_mask_used_twice,
+    pad_left_out,
+    pad_used_twice,
 };
 
 extern PlantedBug planted_bug;

@@ -1,6 +1,8 @@
 // Messages of a training, and the files that a run leaves: they are read again after a crash, by
 // another version, or by a prediction years later.
 
+#include <array>
+
 #include "actors/alignment/psi_messages.hpp"
 #include "actors/messages.hpp"
 #include "actors/model_file.hpp"
@@ -9,6 +11,7 @@
 #include "actors/training/linear/arbitered.hpp"
 #include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/lbfgs/messages.hpp"
+#include "actors/training/linear/padded.hpp"
 #include "actors/training/linear/part.hpp"
 #include "observe/report.hpp"
 #include "seeds.hpp"
@@ -29,7 +32,7 @@ bool read_tensor(const TensorView& tensor) {
 }
 
 bool try_training(std::span<const std::uint8_t> input) {
-    const auto [kind, body] = choose(input, 28);
+    const auto [kind, body] = choose(input, 29);
     const auto tensor_of = [](const auto& decoded, auto... parts) {
         return decoded && (read_tensor((*decoded).*parts) && ...);
     };
@@ -92,6 +95,9 @@ bool try_training(std::span<const std::uint8_t> input) {
             for (const TensorView& numbers : *opened) read_tensor(numbers);
             return true;
         }
+        case 28:
+            return tensor_of(linear::decode_padded_step(body), &linear::PaddedStep::opened,
+                             &linear::PaddedStep::residual);
         case 20: {
             const auto asked = linear::decode_iterate_request(body);
             if (!asked) return false;
@@ -141,6 +147,8 @@ std::vector<Bytes> training_seeds() {
         seed(25, encode(linear::ShareSetup{{15, -3}, {}, Bytes(20, 1)})),
         seed(26, encode(linear::OpenRequest{3, {2, 0}, {Body(answer), {}}})),
         seed(27, linear::encode_open_reply({{1, 2}, {}})),
+        seed(28, linear::encode(linear::PaddedStep{}, std::array<std::uint64_t, 4>{1, 2, 3, 4},
+                                std::array<std::uint64_t, 6>{5}, 2)),
     };
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "actors/training/linear/arbitered.hpp"
+#include "actors/training/linear/padded.hpp"
 #include "base/rng.hpp"
 #include "privacy/masks/masks.hpp"
 #include "privacy/noise/discrete_gaussian.hpp"
@@ -80,6 +81,29 @@ void note_opened_by_arbiter(std::size_t party, std::span<const std::uint64_t> op
     if (all_small(apart)) mask_seen = "the arbiter reads how a gradient has changed";
 }
 
+/// What each member has read of a residual last.
+std::map<std::size_t, std::vector<std::uint64_t>> padded_read;
+
+/// Residuals are below 2^21: numbers under pads, and differences of two that are under different
+/// pads, are so small with a probability of 2^-20 each.
+bool all_residuals(const std::vector<std::uint64_t>& words, std::uint32_t bits) {
+    return std::ranges::all_of(words, [bits](std::uint64_t word) {
+        return std::abs(static_cast<std::int64_t>(word << (64 - bits)) >> (64 - bits)) <=
+               std::int64_t{1} << 21;
+    });
+}
+
+void note_padded(std::size_t rank, std::span<const std::uint64_t> sent, std::uint32_t bits) {
+    if (sent.size() < 3) return;  // too few to tell
+    const std::vector<std::uint64_t> words(sent.begin(), sent.end());
+    if (all_residuals(words, bits)) mask_seen = "a member reads a residual";
+    const std::vector<std::uint64_t> last = std::exchange(padded_read[rank], words);
+    if (last.size() != words.size()) return;
+    std::vector<std::uint64_t> apart(words);
+    for (std::size_t i = 0; i < apart.size(); ++i) apart[i] -= last[i];
+    if (all_residuals(apart, bits)) mask_seen = "a member reads how residuals differ";
+}
+
 /// What the noise of a release was added to.
 std::map<std::uint64_t, std::uint64_t> noise_uses;
 
@@ -101,6 +125,8 @@ MaskWatch::MaskWatch(std::uint64_t seed) {
     noise_uses.clear();
     opened_numbers = far_numbers = 0;
     arbiter_read.clear();
+    padded_read.clear();
+    actors::linear::watch_padded(note_padded);
     actors::linear::watch_opened(note_opened_by_arbiter);
     mask_bytes = Rng(mix_seed(seed, 0x6d61736b));
     privacy::use_random_source(draw_bytes);
@@ -113,6 +139,7 @@ MaskWatch::~MaskWatch() {
     privacy::watch_streams(nullptr);
     privacy::rlwe::watch_answers(nullptr);
     actors::linear::watch_opened(nullptr);
+    actors::linear::watch_padded(nullptr);
     privacy::watch_noise(nullptr);
 }
 std::string MaskWatch::violation() const {

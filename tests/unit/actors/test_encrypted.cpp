@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "actors/training/linear/encrypted.hpp"
+#include "actors/training/linear/padded.hpp"
 #include "catch.hpp"
 #include "world.hpp"
 
@@ -175,10 +175,21 @@ TEST_CASE("no residual leaves the master in the clear, and no key serves two epo
     std::set<Bytes> keys_seen;
     std::set<Bytes> seeds;
     std::size_t products = 0, steps_asked = 0;
+    std::vector<std::uint64_t> last;
     harness.on_request = [&](std::size_t, Message& request) {
         if (request.metadata.message_type == message::step) {
             ++steps_asked;
-            CHECK(decode_step_request(request.content).value().tensor.ring);
+            const auto step = linear::decode_padded_step(request.content).value();
+            CHECK(step.opened.ring);
+            REQUIRE(step.residual.ring);
+            std::vector<std::uint64_t> words(step.residual.rows);
+            step.residual.copy_to(words);
+            // residuals have 21 bits; words under a pad, and what two of them differ by, have all
+            const auto wide = [](std::uint64_t word) { return word >> 22 != 0; };
+            CHECK(std::ranges::count_if(words, wide) >= std::ssize(words) - 1);
+            for (std::size_t i = 0; i < std::min(words.size(), last.size()); ++i)
+                CHECK(words[i] != last[i]);
+            last = words;
         }
         if (request.metadata.message_type != linear::product_message) return true;
         ++products;
@@ -193,6 +204,61 @@ TEST_CASE("no residual leaves the master in the clear, and no key serves two epo
     CHECK(keys_seen.size() == 2 * world.members);  // two epochs
     CHECK(products == steps_asked);
     CHECK(seeds.size() == products);
+}
+
+TEST_CASE("products are ahead of their steps, by two at most, and each is answered once") {
+    World world = encrypted_world(vflbus::Task::logistic, config::Solver::sgd);
+    world.features = 3;
+    Play undisturbed(world);
+    const std::vector<std::string> models = train_encrypted(undisturbed);
+    Play play(world);
+    set_up(play);
+    auto& harness = play.set();
+    std::uint64_t due = 0;
+    std::uint64_t most = 0;
+    std::uint64_t answered = 0;
+    Bytes once;
+    bool refused = false;
+    harness.on_request = [&](std::size_t member, Message& request) {
+        if (member != 1) return true;
+        if (request.metadata.message_type == message::step) {
+            const auto step = linear::decode_padded_step(request.content).value();
+            due = step.step + 1;
+            // with a number that is not modulo t, or another count, a step changes nothing
+            const std::size_t rows = step.residual.rows;
+            std::vector<std::uint64_t> opened(step.opened.rows);
+            step.opened.copy_to(opened);
+            std::vector<std::uint64_t> words(rows, std::uint64_t{1} << 60);
+            for (int kind = 0; kind < 2; ++kind, words.assign(rows + 1, 0)) {
+                const auto answer =
+                    harness.ask(1, message::step, linear::encode(step, opened, words, 1));
+                REQUIRE(!answer);
+                CHECK(answer.error().code == Errc::malformed_message);
+            }
+        }
+        if (request.metadata.message_type != linear::product_message) return true;
+        const auto product = linear::decode_product_request(request.content).value();
+        most = std::max(most, product.step - due);
+        CHECK(product.step >= due);
+        // one that was answered, and one that is too far ahead
+        if (answered >= due && due > 0 && !refused) {
+            CHECK_FALSE(harness.ask(1, linear::product_message, once));
+            auto far = product;
+            far.step = due + linear::products_ahead_max + 1;
+            CHECK_FALSE(
+                harness.ask(1, linear::product_message, linear::encode(far, models::Matrix(0, 1))));
+            refused = true;
+        }
+        once = request.content;
+        answered = product.step;
+        return true;
+    };
+    const Ending ending = play.play();
+    CAPTURE(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(most == linear::products_ahead_max - 1);  // of the step that was sent just before
+    CHECK(refused);
+    CHECK(play.files() == models);
 }
 
 TEST_CASE("a member that answers with another size, or too much, ends the run by its name") {

@@ -21,15 +21,6 @@ int power_above(double value) {
     return fraction == .5 ? exponent - 1 : exponent;
 }
 
-/// Residuals as integers of so many bits; `exponent`: the power of two that they are multiplied by.
-void to_integers(models::ConstMatrixView residual, int exponent, std::uint32_t bits,
-                 std::span<std::int32_t> out) {
-    const double most = std::ldexp(1.0, static_cast<int>(bits));
-    for (std::size_t i = 0; i < out.size(); ++i)
-        out[i] = static_cast<std::int32_t>(
-            std::clamp(std::nearbyint(std::ldexp(residual.data[i], exponent)), -most, most));
-}
-
 }  // namespace
 
 // -- messages -----------------------------------------------------------------------------
@@ -76,9 +67,48 @@ std::uint64_t products_of(const config::AgreedHalf& agreed, std::uint64_t steps)
     return steps <= UINT64_MAX / trainings ? steps * trainings : UINT64_MAX;
 }
 
-std::string EncryptedResiduals::describe(std::size_t rank) const {
-    const rlwe::Plan& plan = members_[rank].plan;
+Result<> MemberPlans::add(const rlwe::Shape& shape, std::uint64_t message_bytes_max) {
+    auto plan = plan_within(shape, message_bytes_max);
+    if (!plan) return tl::unexpected(std::move(plan.error()));
+    plans_.push_back(*plan);
+    return {};
+}
+
+std::string MemberPlans::describe(std::size_t rank) const {
+    const rlwe::Plan& plan = plans_[rank];
     return plan.shape.features == 0 ? std::string() : rlwe::describe(plan);
+}
+
+unsigned MemberPlans::residual_bits() const {
+    unsigned bits = 0;
+    // (all plans are for the same rows)
+    for (const rlwe::Plan& plan : plans_) bits = std::max(bits, plan.residual_bits);
+    return bits == 0 ? rlwe::residual_bits_max : bits;
+}
+
+Result<double> largest_residual(std::uint64_t step, models::ConstMatrixView residual) {
+    double largest = 0;
+    bool finite = true;
+    for (const double value : residual.span()) {
+        finite &= std::isfinite(value);
+        largest = std::max(largest, std::abs(value));
+    }
+    if (finite) return largest;
+    return fail(Errc::diverged,
+                "the residual of step " + std::to_string(step) + " is no longer finite");
+}
+
+std::int64_t residual_exponent(double largest, std::uint32_t bits) {
+    if (largest == 0) return 0;
+    return std::clamp(static_cast<int>(bits) - power_above(largest), -exponent_max, exponent_max);
+}
+
+void residual_integers(models::ConstMatrixView residual, int exponent, std::uint32_t bits,
+                       std::span<std::int32_t> out) {
+    const double most = std::ldexp(1.0, static_cast<int>(bits));
+    for (std::size_t i = 0; i < out.size(); ++i)
+        out[i] = static_cast<std::int32_t>(
+            std::clamp(std::nearbyint(std::ldexp(residual.data[i], exponent)), -most, most));
 }
 
 Result<rlwe::Plan> plan_within(const rlwe::Shape& shape, std::uint64_t message_bytes_max) {
@@ -110,23 +140,16 @@ Result<rlwe::Plan> plan_within(const rlwe::Shape& shape, std::uint64_t message_b
 }
 
 Result<> EncryptedResiduals::add_member(const rlwe::Shape& shape, std::uint64_t message_bytes_max) {
-    auto plan = plan_within(shape, message_bytes_max);
-    if (!plan) return tl::unexpected(std::move(plan.error()));
-    Member member;
-    member.plan = *plan;
-    members_.push_back(std::move(member));
+    if (auto added = plans_.add(shape, message_bytes_max); !added) return added;
+    members_.emplace_back();
     return {};
 }
 
 Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::uint64_t key,
                                                        models::ConstMatrixView residual,
-                                                       models::ConstMatrixView settings,
-                                                       std::optional<int> exponent) {
-    double largest = 0;
-    for (const double value : residual.span()) largest = std::max(largest, std::abs(value));
-    if (!std::isfinite(largest))
-        return fail(Errc::diverged,
-                    "the residual of step " + std::to_string(step) + " is no longer finite");
+                                                       models::ConstMatrixView settings) {
+    const auto largest = largest_residual(step, residual);
+    if (!largest) return tl::unexpected(largest.error());
     await_end(ahead_);
     const bool prepared = next_key_ == key;
     next_key_.reset();
@@ -134,10 +157,11 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
     privacy::SecretVector<std::int32_t> values(residual.size());
     for (std::size_t rank = 0; rank < members_.size(); ++rank) {
         Member& member = members_[rank];
+        const rlwe::Plan& plan = plans_[rank];
         ProductRequest request;
         request.step = step;
         member.waits = true;
-        if (member.plan.shape.features == 0) {
+        if (plan.shape.features == 0) {
             out.push_back(encode(request, settings));
             continue;
         }
@@ -148,26 +172,16 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
                     : std::make_unique<rlwe::KeyOwner>(protocol_->public_seed(rank, key));
             request.zero = member.owner->zero();
         }
-        const auto bits = member.plan.residual_bits;
-        if (exponent)
-            request.exponent = *exponent;
-        else if (largest != 0)
-            request.exponent = std::clamp(static_cast<int>(bits) - power_above(largest),
-                                          -exponent_max, exponent_max);
-        to_integers(residual, static_cast<int>(request.exponent), bits, values.span());
-        const Bytes ciphertexts = member.owner->encrypt(member.plan, values.span(), residual.rows);
+        request.exponent = residual_exponent(*largest, plan.residual_bits);
+        residual_integers(residual, static_cast<int>(request.exponent), plan.residual_bits,
+                          values.span());
+        const Bytes ciphertexts =
+            member.owner->encrypt(plan, std::as_const(values).span(), residual.rows);
         request.ciphertexts = ciphertexts;
         out.push_back(encode(request, settings));
     }
     key_ = key;
     return out;
-}
-
-unsigned EncryptedResiduals::residual_bits() const {
-    unsigned bits = 0;
-    // (all plans are for the same rows)
-    for (const Member& member : members_) bits = std::max(bits, member.plan.residual_bits);
-    return bits == 0 ? rlwe::residual_bits_max : bits;
 }
 
 void EncryptedResiduals::prepare(std::uint64_t key) {
@@ -184,11 +198,11 @@ void EncryptedResiduals::prepare(std::uint64_t key) {
     ahead_ = beside([this, seeds = std::move(seeds), random = std::move(random)]() mutable {
         for (std::size_t rank = 0; rank < members_.size(); ++rank) {
             Member& member = members_[rank];
-            if (member.plan.shape.features == 0) continue;
+            if (plans_.features(rank) == 0) continue;
             if (!seeds.empty())
                 member.next =
                     std::make_unique<rlwe::KeyOwner>(seeds[rank], std::move(random[rank]));
-            (seeds.empty() ? member.owner : member.next)->prepare(member.plan);
+            (seeds.empty() ? member.owner : member.next)->prepare(plans_[rank]);
         }
     });
 }
@@ -199,7 +213,7 @@ Result<std::vector<std::uint64_t>> EncryptedResiduals::open(std::size_t rank, Bo
     member.waits = false;
     const auto answer = decode_product_reply(reply);
     if (!answer) return tl::unexpected(answer.error());
-    if (member.plan.shape.features > 0) return member.owner->decrypt(member.plan, *answer);
+    if (plans_.features(rank) > 0) return member.owner->decrypt(plans_[rank], *answer);
     if (answer->empty()) return std::vector<std::uint64_t>{};
     return fail(Errc::malformed_message, "answered for columns that it does not have");
 }

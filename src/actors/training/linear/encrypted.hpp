@@ -1,14 +1,14 @@
 #pragma once
-// Gradients of members whose residuals nobody but the master reads: protocol `encrypted`, for
-// mini-batches and for L-BFGS.
+// Gradients of members whose residuals nobody but the master reads: protocol `encrypted`, with
+// L-BFGS. (For mini-batches the same encryption is done ahead of the residual: padded.hpp.)
 //
 // The problem: a member's step needs X' r, and r tells the labels. The master encrypts r under a
 // key of its own, the member multiplies the ciphertexts by its columns and hides the result under
 // random numbers, the master decrypts these sums, and the member takes its numbers off
-// (docs/privacy.md; privacy/rlwe/cipher.hpp). So a step has one round trip more than in `honest`:
+// (docs/privacy.md; privacy/rlwe/cipher.hpp). So a round has one round trip more than in `honest`:
 //
 //   product   [t, settings, exponent, zero, ciphertexts]   -> [answer]
-//   step or iterate, whose residual is an integer tensor: the opened numbers (features x outputs)
+//   iterate, whose residual is an integer tensor: the opened numbers (features x outputs)
 //
 // Columns become integers below 2^15, each column with a power of two of its own; residuals
 // integers of the plan's width, with a power of two that the message says (`exponent`).
@@ -62,6 +62,35 @@ std::uint64_t products_of(const config::AgreedHalf& agreed, std::uint64_t steps)
 Result<privacy::rlwe::Plan> plan_within(const privacy::rlwe::Shape& shape,
                                         std::uint64_t message_bytes_max);
 
+/// The plans of all members, by rank.
+class MemberPlans {
+  public:
+    /// The next member. Errors as of plan_within.
+    Result<> add(const privacy::rlwe::Shape& shape, std::uint64_t message_bytes_max);
+    /// How member `rank` is answered, in one line; "" for one without columns.
+    [[nodiscard]] std::string describe(std::size_t rank) const;
+    [[nodiscard]] std::size_t size() const noexcept { return plans_.size(); }
+    [[nodiscard]] std::size_t features(std::size_t rank) const {
+        return plans_[rank].shape.features;
+    }
+    [[nodiscard]] const privacy::rlwe::Plan& operator[](std::size_t rank) const {
+        return plans_[rank];
+    }
+    /// Of the residuals of all members that have columns; most where none has.
+    [[nodiscard]] unsigned residual_bits() const;
+
+  private:
+    std::vector<privacy::rlwe::Plan> plans_;
+};
+
+/// The largest number of a residual, without its sign. Errors: diverged, when one is not finite.
+Result<double> largest_residual(std::uint64_t step, models::ConstMatrixView residual);
+/// The power of two by which residuals up to `largest` become integers of `bits` bits.
+std::int64_t residual_exponent(double largest, std::uint32_t bits);
+/// Residuals times 2^exponent as integers of `bits` bits.
+void residual_integers(models::ConstMatrixView residual, int exponent, std::uint32_t bits,
+                       std::span<std::int32_t> out);
+
 /// Keys and residuals of one term, for all members.
 class EncryptedResiduals {
   public:
@@ -69,34 +98,23 @@ class EncryptedResiduals {
 
     /// The next member, by rank. Errors as of plan_within.
     Result<> add_member(const privacy::rlwe::Shape& shape, std::uint64_t message_bytes_max);
+    [[nodiscard]] const MemberPlans& plans() const noexcept { return plans_; }
 
     /// The bodies of `product` for all members, by rank. `key`: its number; another one than before
-    /// makes new keys. `exponent`: the power of two that residuals are multiplied by; none: as
-    /// large as the largest of them allows.
+    /// makes new keys. Residuals are multiplied by a power of two as large as the largest of them
+    /// allows.
     Result<std::vector<Bytes>> encrypt(std::uint64_t step, std::uint64_t key,
                                        models::ConstMatrixView residual,
-                                       models::ConstMatrixView settings,
-                                       std::optional<int> exponent = {});
+                                       models::ConstMatrixView settings);
     /// Begins all of the next encrypt(), which is under key number `key`, that does not need the
     /// residual: on a thread of its own, while members compute. open() may be called meanwhile.
     void prepare(std::uint64_t key);
     /// The opened numbers of member `rank`, each answer once. malformed_message when it is not of
     /// the plan's size.
     Result<std::vector<std::uint64_t>> open(std::size_t rank, Body reply);
-    /// How member `rank` is answered, in one line; "" for one without columns.
-    [[nodiscard]] std::string describe(std::size_t rank) const;
-    [[nodiscard]] std::size_t features(std::size_t rank) const {
-        return members_[rank].plan.shape.features;
-    }
-    [[nodiscard]] const privacy::rlwe::Plan& plan(std::size_t rank) const {
-        return members_[rank].plan;
-    }
-    /// Of all members that have columns; most where none has.
-    [[nodiscard]] unsigned residual_bits() const;
 
   private:
     struct Member {
-        privacy::rlwe::Plan plan;
         std::unique_ptr<privacy::rlwe::KeyOwner> owner;
         std::unique_ptr<privacy::rlwe::KeyOwner> next;  ///< of the key that is prepared
         bool waits = false;                             ///< for an answer
@@ -104,6 +122,7 @@ class EncryptedResiduals {
     const MasterProtocol* protocol_;
     std::optional<std::uint64_t> key_;
     std::optional<std::uint64_t> next_key_;
+    MemberPlans plans_;
     std::vector<Member> members_;
     std::future<void> ahead_;  ///< the last member: it is awaited before the others go
 };
@@ -142,7 +161,6 @@ class EncryptedGradients {
     /// The reply to `product` of step `step`, under key number `key`. Once in a step.
     Result<Bytes> answer(const ProductRequest& request, std::uint64_t key,
                          const IntegerColumns& columns, std::size_t rows);
-    [[nodiscard]] unsigned residual_bits() const { return plan_->residual_bits; }
     /// X' r (features x outputs) from the opened numbers of the same step.
     Result<> open(std::uint64_t step, const TensorView& opened, models::Matrix& gradient);
 

@@ -1,8 +1,9 @@
 // Mini-batch descent with one round trip per step: the reply to step t are the scores of batch
-// t + 1 with the weights after step t. Under the protocol `encrypted` another one goes before it,
-// in which members compute with the residual without seeing it (encrypted.hpp).
+// t + 1 with the weights after step t. Under the protocol `encrypted` members compute ahead, for
+// each step, with random numbers that they do not see, and the step takes these off (padded.hpp).
 
 #include <cmath>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,10 +11,11 @@
 #include <vector>
 
 #include "actors/training/linear/differential.hpp"
-#include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/master.hpp"
+#include "actors/training/linear/padded.hpp"
 #include "actors/training/linear/rows.hpp"
 #include "base/text.hpp"
+#include "bus/wire/limits.hpp"
 
 namespace vflbus::actors::linear {
 namespace {
@@ -44,6 +46,13 @@ class HonestSteps final : public LinearMaster {
         co_return result;
     }
 
+    Result<> restore(std::uint64_t step, std::string_view state) override {
+        if (residuals_) residuals_->forget();
+        asked_.clear();
+        opened_.reset();
+        return LinearMaster::restore(step, state);
+    }
+
   private:
     /// With differential privacy: the residual of the step as it may be used, and the step of the
     /// intercept with it.
@@ -51,7 +60,7 @@ class HonestSteps final : public LinearMaster {
         if (auto done = head().residuals(sum_, block().schedule().rows(step), work_); !done)
             return done;
         std::optional<unsigned> bits;
-        if (encrypted()) bits = residuals_->residual_bits();
+        if (encrypted()) bits = residuals_->plans().residual_bits();
         if (auto done = noise_->take(step, work_.residual, bits); !done) return done;
         return head().step_intercept(noise_->intercept());
     }
@@ -82,38 +91,67 @@ class HonestSteps final : public LinearMaster {
         co_await take_replies(step + 1, asked);
     }
 
-    /// The residual goes out encrypted, for each member under a key of its own that is new in every
-    /// epoch; what comes back is opened and returned.
+    // -- encrypted: padded.hpp ------------------------------------------------------------
+    /// A product that was asked for, of the step after that of the one before.
+    struct Asked {
+        std::uint64_t step = 0;
+        bool keys = false;  ///< it brought keys
+        Replies answers;
+    };
+
+    /// Asks for products up to that of step `last`.
+    void ask_products(std::uint64_t first, std::uint64_t last) {
+        const std::uint64_t steps = block().schedule().steps();
+        for (;;) {
+            const std::uint64_t step = asked_.empty() ? first : asked_.back().step + 1;
+            if (step > last || step >= steps) return;
+            // a message with keys has several parts, and one after it could come before its last
+            if (!asked_.empty() && asked_.back().keys && !asked_.back().answers.ready()) return;
+            Replies answers = parties().ask_each(product_message, residuals_->request(due(step)));
+            asked_.push_back({step, residuals_->brought_keys(), std::move(answers)});
+            if (step + 1 < steps) residuals_->prepare(due(step + 1));
+        }
+    }
+    [[nodiscard]] PaddedResiduals::Due due(std::uint64_t step) {
+        const BatchSchedule& schedule = block().schedule();
+        return {step, schedule.epoch_of(step), schedule.batch_rows(step)};
+    }
+    /// How far products are ahead. Of long ones, whose parts come as the receiver has room, one is
+    /// under way at a time.
+    [[nodiscard]] std::uint64_t ahead() const {
+        return residuals_->request_bytes() < bus::bulk_lead_bytes ? products_ahead_max : 1;
+    }
+
+    /// The answers for step `step`, once.
+    Task<> take_products(std::uint64_t step) {
+        ask_products(step, step);
+        if (opened_ == step) co_return;
+        Replies computing = asked_.front().answers;
+        const std::vector<Bytes> answers = co_await computing;
+        for (std::size_t i = 0; i < answers.size(); ++i)
+            co_await run().said_by(i, residuals_->open(i, answers[i]));
+        opened_ = step;
+    }
+
+    /// What the members have computed of the pads of this step goes back with what makes it theirs.
     Task<> encrypted_step(std::uint64_t step) {
-        const std::uint64_t epoch = block().schedule().epoch_of(step);
-        const models::Matrix settings(0, 1);
-        std::vector<Bytes> sent =
-            co_await residuals_->encrypt(step, epoch, work_.residual, settings, fixed_exponent());
-        Replies computing = parties().ask_each(product_message, std::move(sent));
-        if (step + 1 < block().schedule().steps())
-            residuals_->prepare(block().schedule().epoch_of(step + 1));
+        co_await take_products(step);
+        for (std::size_t i = 0; noise_ && i < parties().members(); ++i)
+            noise_->hide_opened(i, residuals_->plans()[i], residuals_->opened(i));
+        std::vector<Bytes> bodies =
+            co_await residuals_->correct(step, work_.residual, fixed_exponent());
+        asked_.pop_front();
+        Replies stepping = parties().ask_each(message::step, std::move(bodies));
+        ask_products(step + 1, step + ahead());
         // while the members are at it
         co_await own_update();
-        const std::vector<Bytes> answers = co_await computing;
-        std::vector<Bytes> opened;
-        for (std::size_t i = 0; i < answers.size(); ++i)
-            co_await run().said_by(i, open(step, i, answers[i], opened));
-        Replies stepping = parties().ask_each(message::step, std::move(opened));
         co_await start_scores(step + 1);
+        if (!asked_.empty()) co_await take_products(step + 1);
         co_await take_replies(step + 1, stepping);
     }
 
     [[nodiscard]] std::optional<int> fixed_exponent() const {
         return noise_ ? std::optional(noise_->exponent()) : std::nullopt;
-    }
-
-    Result<> open(std::uint64_t step, std::size_t rank, Body answer, std::vector<Bytes>& opened) {
-        auto numbers = residuals_->open(rank, answer);
-        if (!numbers) return tl::unexpected(numbers.error());
-        if (noise_) noise_->hide_opened(rank, residuals_->plan(rank), *numbers);
-        const std::size_t features = residuals_->features(rank);
-        opened.push_back(encode_step(step, SentTensor(*numbers, features, outputs())));
-        return {};
     }
 
     Result<> member_begun(std::size_t rank, const BeginReply& reply) override {
@@ -126,7 +164,7 @@ class HonestSteps final : public LinearMaster {
                                     products_of(run().config(), schedule.steps()), 0,
                                     privacy::rlwe::residual_bits_max, noise_rows(run().config())},
                                    run().message_bytes_max());
-        if (added) say_encryption(run(), rank, residuals_->describe(rank));
+        if (added) say_encryption(run(), rank, residuals_->plans().describe(rank));
         return added;
     }
     Result<> start_scores(std::uint64_t step) override {
@@ -140,8 +178,10 @@ class HonestSteps final : public LinearMaster {
     models::Matrix own_scores_;
     models::Matrix sum_;  ///< of the scores of the next batch, own first, then by rank
     models::HeadStep work_;
-    std::optional<EncryptedResiduals> residuals_;
-    std::optional<LabelNoise> noise_;  ///< with differential privacy
+    std::optional<PaddedResiduals> residuals_;
+    std::deque<Asked> asked_;              ///< whose step is not sent yet
+    std::optional<std::uint64_t> opened_;  ///< the step whose answers are opened
+    std::optional<LabelNoise> noise_;      ///< with differential privacy
     models::Matrix own_gradient_;
 };
 

@@ -4,8 +4,9 @@
 // weights; the rows of the table for each way to do so.
 //
 //   lbfgs/           all rows at once, until it converges
-//   honest.cpp       mini-batches: one round trip per step, or two under the protocol encrypted
-//   encrypted.hpp    gradients of members that do not see the residuals
+//   honest.cpp       mini-batches: one round trip per step
+//   encrypted.hpp    gradients of members that do not see the residuals, with L-BFGS
+//   padded.hpp       the same for mini-batches, with all encryption ahead of the step
 //   arbitered.hpp    trainings in which nobody sees scores or residuals: their messages and what
 //                    each party does; arbitered_steps.cpp the master's half, share_plan.hpp the
 //                    layout of numbers, share_cipher.hpp their encryption

@@ -10,8 +10,8 @@
 #include "actors/training/linear/arbitered.hpp"
 #include "actors/training/linear/block.hpp"
 #include "actors/training/linear/differential.hpp"
-#include "actors/training/linear/encrypted.hpp"
 #include "actors/training/linear/linear.hpp"
+#include "actors/training/linear/padded.hpp"
 #include "actors/training/state.hpp"
 #include "base/planted.hpp"
 
@@ -31,7 +31,7 @@ class LinearMember final : public MemberHalf {
     Result<Bytes> begin(const MemberCall& call) {
         const auto request = decode_begin_request(call.body);
         if (!request) return tl::unexpected(request.error());
-        if (encrypted_) encrypted_->await();  // which may still look at the batch of before
+        padded_.reset();
         auto block = Block::create(*party_, request->outputs);
         if (!block) return tl::unexpected(std::move(block.error()));
         block_.emplace(std::move(*block));
@@ -50,10 +50,7 @@ class LinearMember final : public MemberHalf {
     }
 
     Result<Bytes> step(const MemberCall& call) {
-        const auto request = decode_step_request(call.body);
-        if (!request) return tl::unexpected(request.error());
-        if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
-        if (auto done = take_step(call.step, request->tensor); !done)
+        if (auto done = padded_ ? take_padded_step(call) : take_step(call); !done)
             return tl::unexpected(std::move(done.error()));
         const auto shared = batch_scores(call.step + 1);
         if (!shared) return tl::unexpected(shared.error());
@@ -62,15 +59,11 @@ class LinearMember final : public MemberHalf {
 
     Result<Bytes> product(const MemberCall& call) {
         if (sharing_) return product_of_shares(call);
-        if (!encrypted_)
+        if (!padded_)
             return fail(Errc::handler_failed, "the protocol of the run encrypts no residuals");
         const auto request = decode_product_request(call.body);
         if (!request) return tl::unexpected(request.error());
-        if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
-        if (auto good = check_exponent(request->exponent); !good)
-            return tl::unexpected(std::move(good.error()));
-        return encrypted_->answer(*request, block_->schedule().epoch_of(call.step), columns_,
-                                  block_->batch().rows);
+        return padded_->answer(*request, call.step);
     }
 
     Result<Bytes> solve(const MemberCall& call) {
@@ -128,6 +121,7 @@ class LinearMember final : public MemberHalf {
         if (VFLBUS_PLANTED(optimizer_not_restored)) state.optimizer = block_->state().optimizer;
         if (auto done = block_->restore(std::move(state)); !done)
             return tl::unexpected(std::move(done.error()));
+        if (padded_) padded_->begin(step);
         const auto shared = batch_scores(step);
         if (!shared) return tl::unexpected(shared.error());
         return encode_restored(step, *shared);
@@ -152,12 +146,40 @@ class LinearMember final : public MemberHalf {
     Result<> plan_encryption() {
         if (party_->agreed().run.protocol != config::Protocol::encrypted) return {};
         const BatchSchedule& schedule = block_->schedule();
-        columns_.exponents = column_exponents(party_->design(TableKind::train));
-        encrypted_.emplace(*protocol_);
-        return encrypted_->plan({schedule.batch_rows(0), block_->features(), block_->outputs(),
-                                 products_of(party_->agreed(), schedule.steps()), 0,
-                                 privacy::rlwe::residual_bits_max, noise_rows(party_->agreed())},
-                                message_bytes_max_);
+        padded_.emplace(*protocol_, schedule, batch_source());
+        if (auto good =
+                padded_->plan({schedule.batch_rows(0), block_->features(), block_->outputs(),
+                               products_of(party_->agreed(), schedule.steps()), 0,
+                               privacy::rlwe::residual_bits_max, noise_rows(party_->agreed())},
+                              message_bytes_max_);
+            !good)
+            return good;
+        padded_->begin(0);
+        return {};
+    }
+
+    /// The batches whose products are ahead of the step that is due: they have a schedule of their
+    /// own, as one remembers the order of one epoch.
+    [[nodiscard]] BatchSource batch_source() const {
+        const models::DesignView design = party_->design(TableKind::train);
+        BatchSource source;
+        source.gather = [design, schedule = block_->schedule()](std::uint64_t step,
+                                                                models::Matrix& batch) mutable {
+            models::gather_batch(design, schedule.rows(step), batch);
+        };
+        if (party_->agreed().privacy.any())
+            source.convert = [agreed = &party_->agreed()](models::ConstMatrixView batch,
+                                                          IntegerColumns& columns) {
+                return to_clipped_integers(batch, *agreed, columns);
+            };
+        else
+            source.convert = [exponents = column_exponents(design)](models::ConstMatrixView batch,
+                                                                    IntegerColumns& columns) {
+                columns.exponents = exponents;
+                to_integers(batch, columns);
+                return Result<>{};
+            };
+        return source;
     }
 
     // -- differential privacy -------------------------------------------------------------
@@ -181,7 +203,7 @@ class LinearMember final : public MemberHalf {
     Result<> check_exponent(std::int64_t exponent) const {
         if (!party_->agreed().privacy.any() || block_->features() == 0) return {};
         const privacy::Grid grid =
-            residual_grid(party_->agreed(), block_->batch().rows, encrypted_->residual_bits());
+            residual_grid(party_->agreed(), block_->batch().rows, padded_->residual_bits());
         if (exponent == grid.exponent) return {};
         return fail(Errc::malformed_message, "residuals times 2^" + std::to_string(exponent) +
                                                  " where the configuration says 2^" +
@@ -227,16 +249,26 @@ class LinearMember final : public MemberHalf {
         return encode_product_reply(*answer);
     }
 
-    Result<> take_step(std::uint64_t step, const TensorView& sent) {
+    Result<> take_padded_step(const MemberCall& call) {
+        const auto request = decode_padded_step(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if (auto due = call.due(request->step); !due) return due;
+        if (auto good = check_exponent(request->exponent); !good) return good;
+        if (auto done = padded_->correct(*request, residual_); !done) return done;
+        if (step_noise_ && block_->features() > 0)
+            step_noise_->hide_opened(call.step, block_->batch().rows, padded_->residual_bits(),
+                                     residual_);
+        return block_->apply_gradient(residual_);
+    }
+
+    Result<> take_step(const MemberCall& call) {
+        const auto request = decode_step_request(call.body);
+        if (!request) return tl::unexpected(request.error());
+        if (auto due = call.due(request->step); !due) return due;
+        const std::uint64_t step = call.step;
+        const TensorView& sent = request->tensor;
         if (sharing_) {
             if (auto done = sharing_->open(step, sent, residual_); !done) return done;
-            return block_->apply_gradient(residual_);
-        }
-        if (encrypted_) {
-            if (auto done = encrypted_->open(step, sent, residual_); !done) return done;
-            if (step_noise_ && block_->features() > 0)
-                step_noise_->hide_opened(step, block_->batch().rows, encrypted_->residual_bits(),
-                                         residual_);
             return block_->apply_gradient(residual_);
         }
         const Stamp stamp = stamp_of(step, Stamp::Tensor::residual);
@@ -252,19 +284,8 @@ class LinearMember final : public MemberHalf {
         return {term_, step, TableKind::train, Stamp::batch, tensor};
     }
     Result<SentTensor> batch_scores(std::uint64_t step) {
-        if (encrypted_) encrypted_->await();
         block_->batch_scores(step, scores_);
         if (sharing_) return share_of(step);
-        if (encrypted_ && step < block_->schedule().steps()) {
-            std::function<void()> make;
-            if (!party_->agreed().privacy.any())
-                make = [this] { to_integers(block_->batch(), columns_); };
-            else if (auto good = to_clipped_integers(block_->batch(), party_->agreed(), columns_);
-                     !good)
-                return tl::unexpected(std::move(good.error()));
-            encrypted_->prepare(columns_, block_->batch().rows, block_->schedule().epoch_of(step),
-                                make);
-        }
         return sharing().share(stamp_of(step, Stamp::Tensor::scores), scores_);
     }
 
@@ -285,8 +306,8 @@ class LinearMember final : public MemberHalf {
     std::unique_ptr<MemberProtocol> noisy_;  ///< on `protocol_`, where scores are hidden
     std::optional<StepNoise> step_noise_;
     std::optional<Block> block_;
-    IntegerColumns columns_;  ///< of the batch that is due; `encrypted_` looks at them
-    std::optional<EncryptedGradients> encrypted_;
+    IntegerColumns columns_;  ///< under an arbiter: of the batch that is due
+    std::optional<PaddedGradients> padded_;
     Bytes share_setup_;  ///< of the training that is to begin
     std::optional<SharingParty> sharing_;
     models::Matrix residual_;

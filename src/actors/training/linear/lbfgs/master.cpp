@@ -270,7 +270,7 @@ class LbfgsMasterHalf final : public MasterHalf {
         auto added = residuals_->add_member({labels_->train.rows(), reply->features, outputs(),
                                              products_of(run_->config(), steps())},
                                             run_->message_bytes_max());
-        if (added) say_encryption(*run_, rank, residuals_->describe(rank));
+        if (added) say_encryption(*run_, rank, residuals_->plans().describe(rank));
         return added;
     }
 
@@ -291,7 +291,7 @@ class LbfgsMasterHalf final : public MasterHalf {
     Result<> open(std::uint64_t step, std::size_t rank, Body answer, std::vector<Bytes>& bodies) {
         const auto numbers = residuals_->open(rank, answer);
         if (!numbers) return tl::unexpected(numbers.error());
-        const SentTensor opened(*numbers, residuals_->features(rank), outputs());
+        const SentTensor opened(*numbers, residuals_->plans().features(rank), outputs());
         bodies.push_back(encode_iterate(step, settings_, solver_->request().coefficients, opened));
         return {};
     }
