@@ -222,6 +222,7 @@ Result<ContainerSpec> spec_for(const AgentArguments& given, const std::string& p
         arguments.model = (model->run_dir.empty() ? model->parts : model->run_dir).string();
     }
     ContainerSpec spec = common_spec(arguments, party);
+    spec.log_bytes = config->output.log_file_bytes;
     if (party == "broker") {
         be_broker(spec, arguments, *config);
         return spec;
@@ -294,6 +295,7 @@ int stop(const AgentArguments& arguments, const Podman& podman) {
             std::error_code ec;
             fs::remove_all(fs::path(cells[0]) / one.party, ec);
             fs::remove_all(fs::path(cells[0]) / (one.party + keys_extension), ec);
+            fs::remove_all(fs::path(cells[0]) / (one.party + metrics_extension), ec);
             fs::remove(fs::path(cells[0]) / (one.party + ".toml"), ec);
             fs::remove(cells[0], ec);  // once it is empty
         }

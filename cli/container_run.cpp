@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <system_error>
 
@@ -13,13 +14,17 @@
 #include "bus/keys/allow_list_file.hpp"
 #include "bus/keys/key_files.hpp"
 #include "config/document.hpp"
+#include "container_metrics.hpp"
 #include "container_spec.hpp"
+#include "observe/log.hpp"
+#include "observers/http_server.hpp"
 #include "output.hpp"
 #include "parties.hpp"
 #include "podman.hpp"
 #include "resume.hpp"
 #include "run_keys.hpp"
 #include "settings.hpp"
+#include "watch.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -99,6 +104,8 @@ class ContainerRun {
         for (std::size_t i = 1; i < names_.size(); ++i)
             if (Result<> party = prepare_party(names_[i], *keys); !party) return party;
         if (Result<> given = give_keys("broker", user_for({}), *keys); !given) return given;
+        for (std::size_t i = 0; i < names_.size(); ++i)
+            if (Result<> shown = show_metrics(names_[i], i); !shown) return shown;
         made_ = true;
         const auto made = podman_({"network", "create", "--internal", "--disable-dns", "--label",
                                    "vflbus.run=" + job_.run.hex(), network_});
@@ -109,6 +116,33 @@ class ContainerRun {
         auto ip = broker_ip(*subnet);
         if (!ip) return tl::unexpected(ip.error());
         broker_ip_ = std::move(*ip);
+        return {};
+    }
+
+    /// Where Prometheus finds the container of the `place`-th process, if it is asked for.
+    [[nodiscard]] std::string metrics_of(const std::string& name, std::uint64_t place) const {
+        const std::string& all = job_.config.observe.metrics;
+        return all.empty() ? metrics_address(job_.config, name) : metrics_address_of(all, place);
+    }
+    [[nodiscard]] fs::path metrics_directory(const std::string& name) const {
+        return staging_ / (name + metrics_extension);
+    }
+    Result<> show_metrics(const std::string& name, std::uint64_t place) {
+        const std::string address = metrics_of(name, place);
+        if (address.empty()) return {};
+        const fs::path own = metrics_directory(name);
+        std::error_code ec;
+        fs::remove_all(own, ec);
+        fs::create_directories(own, ec);
+        fs::permissions(own, fs::perms::owner_all, ec);
+        if (ec) return fail(Errc::io, "cannot create " + own.string() + ": " + ec.message());
+        const auto party = std::ranges::find(parties_, name, &Party::name);
+        give(own, party == parties_.end() ? user_for({}) : party->user);
+        auto server = relay_metrics(address, job_.config.observe.remote, own);
+        if (!server) return tl::unexpected(server.error());
+        observe::log::info({.part = "observe"}, "metrics of {} at {}/metrics", name,
+                           (*server)->url());
+        metrics_.push_back(std::move(*server));
         return {};
     }
 
@@ -201,6 +235,7 @@ class ContainerRun {
         spec.memory = arguments_.container.memory;
         spec.cpus = arguments_.container.cpus;
         spec.labels = {{"vflbus.run", job_.run.hex()}, {"vflbus.party", name}};
+        spec.log_bytes = job_.config.output.log_file_bytes;
         spec.removed = !arguments_.keep;
         if (arguments_.keep) {  // for `agent stop`
             spec.labels.emplace_back("vflbus.containers", fs::absolute(staging_).string());
@@ -230,6 +265,10 @@ class ContainerRun {
             spec.mounts = party->mounts;
         }
         spec.variables.emplace_back("VFLBUS_CERTIFICATES", keys_inside);
+        if (!metrics_of(name, 0).empty()) {
+            spec.mounts.push_back({metrics_directory(name), metrics_inside, true});
+            spec.variables.emplace_back("VFLBUS_OBSERVE_METRICS", metrics_address_inside);
+        }
         return spec;
     }
 
@@ -318,7 +357,7 @@ class ContainerRun {
             if (entry.is_directory(ec)) owns.push_back(entry.path());
         for (const fs::path& own : owns) {
             const std::string name = own.filename().string();
-            if (own.extension() == keys_extension) continue;
+            if (own.extension() == keys_extension || own.extension() == metrics_extension) continue;
             const fs::path from = own / job_.run.hex();
             // its log lines have come to us already
             if (name != "master") fs::remove(from / name / "log", ec);
@@ -357,6 +396,7 @@ class ContainerRun {
     std::string broker_ip_;
     std::vector<std::string> names_;  ///< the broker, the master, the members, the arbiter
     std::vector<Party> parties_;
+    std::vector<std::unique_ptr<observers::HttpServer>> metrics_;
     bool made_ = false;
 };
 

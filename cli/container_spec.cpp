@@ -22,6 +22,7 @@ Words run_words(const ContainerSpec& spec) {
     if (spec.detached) add({"--detach"});
     if (spec.removed) add({"--rm"});
     if (!spec.restart.empty()) add({"--restart", spec.restart});
+    if (spec.log_bytes != 0) add({"--log-opt", "max-size=" + std::to_string(spec.log_bytes) + "b"});
     // -- what it may do --------------------------------------------------------------
     add({"--user", spec.user});
     if (::geteuid() != 0) add({"--userns", "keep-id"});

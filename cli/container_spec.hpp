@@ -18,6 +18,8 @@ using Words = std::vector<std::string>;
 /// Behind the name of a party: the directory that has the keys of its container, beside the one of
 /// what it sees as the runs directory, while the containers of a launch are there.
 inline constexpr const char* keys_extension = ".keys";
+/// And the one that has the socket at which its container answers Prometheus.
+inline constexpr const char* metrics_extension = ".metrics";
 
 struct Mount {
     std::filesystem::path host;
@@ -32,6 +34,8 @@ struct ContainerSpec {
     std::string user = "10001:10001";
     std::string memory;  ///< as podman takes it; empty: no limit
     std::string cpus;
+    /// Of what podman keeps of its output; beyond it the oldest goes. 0: podman's own default.
+    std::uint64_t log_bytes = 0;
     Words network;  ///< e.g. {"--network", "host"}
     std::vector<Mount> mounts;
     std::vector<std::pair<std::string, std::string>> variables;

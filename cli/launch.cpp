@@ -146,11 +146,6 @@ int launch(const LaunchArguments& arguments, const TrainingJob& job) {
 int run(const LaunchArguments& arguments) {
     const EarlySignals early("vflbus: ended before the run began\n");
     if (!arguments.client.empty()) return launch_apps(arguments);
-    if (arguments.podman && !arguments.metrics.empty())
-        return report_failure(arguments, {Errc::usage,
-                                          "the containers of launch --podman have a network of "
-                                          "their own, which nothing outside reaches; --metrics "
-                                          "goes with launch --local, or with agent start"});
     if (arguments.podman)
         if (const auto ready = containers_ready(arguments); !ready)
             return report_failure(arguments, ready.error());

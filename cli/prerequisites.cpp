@@ -156,8 +156,10 @@ int start(const PrerequisitesArguments& arguments, const fs::path& dir) {
     const auto podman = ready_podman(arguments, dir, *images);
     if (!podman) return report_failure(arguments, podman.error());
     note(arguments, "podman starts them, and fetches the images that are not here");
-    const auto played = run_command(
-        podman->command({"kube", "play", "--replace", (dir / "stack.yml").string()}), play_at_most);
+    const auto played =
+        run_command(podman->command({"kube", "play", "--replace", "--log-opt", "max-size=10mb",
+                                     (dir / "stack.yml").string()}),
+                    play_at_most);
     if (!played) return report_failure(arguments, played.error());
     if (played->exit_code != 0) {
         (void)(*podman)({"kube", "down", (dir / "stack.yml").string()});  // half a pod helps nobody

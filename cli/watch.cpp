@@ -133,6 +133,7 @@ std::string metrics_address(const config::Config& config, const std::string& par
 }
 
 std::string metrics_address_of(const std::string& base, std::uint64_t place) {
+    if (base.starts_with("unix:")) return place == 0 ? base : base + "." + std::to_string(place);
     const std::size_t colon = base.rfind(':');
     if (colon == std::string::npos) return base;
     std::uint64_t port = 0;

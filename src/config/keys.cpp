@@ -1076,7 +1076,7 @@ constexpr Key key_table[] = {
      .type = Type::integer,
      .field = IN_CONFIG(output.log_file_bytes),
      .doc = "A log file, below log_dir or of a run, that would grow beyond this is renamed, and a "
-            "new one begun.",
+            "new one begun; podman keeps no more than this of what a container writes.",
      .min = 1000,
      .max = 1e12},
     {.section = "output",
@@ -1101,8 +1101,9 @@ constexpr Key key_table[] = {
      .name = "metrics",
      .type = Type::text,
      .field = IN_CONFIG(observe.metrics),
-     .doc = "HOST:PORT at which this process answers Prometheus with /metrics; port 0 is any free "
-            "one. With `launch` this is the broker's port, the master has the next one, then the "
+     .doc = "HOST:PORT at which this process answers Prometheus with /metrics, port 0 being any "
+            "free one; or unix:FILE, a socket of this machine. With `launch` this is the broker's "
+            "port, the master has the next one, then the "
             "members by rank.",
      .default_note = "none"},
     {.section = "observe",

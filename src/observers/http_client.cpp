@@ -79,6 +79,10 @@ Result<HttpReply> send(const HttpRequest& request, const HttpIdentity& identity,
     const std::unique_ptr<curl_slist, Closes> headers(
         curl_slist_append(nullptr, ("Content-Type: " + request.type).c_str()));
     curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
+    if (!request.socket_file.empty()) {
+        curl_easy_setopt(curl, CURLOPT_UNIX_SOCKET_PATH, request.socket_file.c_str());
+        curl_easy_setopt(curl, CURLOPT_PROXY, "");
+    }
     curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
     curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
     curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 5L);

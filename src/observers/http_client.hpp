@@ -13,8 +13,9 @@ namespace vflbus::observers {
 struct HttpRequest {
     std::string method = "GET";
     std::string url;
-    std::string body;
+    std::string body = {};
     std::string type = "application/json";
+    std::string socket_file = {};  ///< the server listens there, whatever host `url` names
 };
 
 struct HttpReply {

@@ -3,6 +3,8 @@
 #include <httplib.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +17,8 @@
 #include <deque>
 #include <mutex>
 #include <set>
+#include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -36,14 +40,24 @@ struct Place {
     std::string host;
     int port = 0;
     bool v6 = false;
+    std::string file;  ///< of a socket, in place of the others
 };
+
+constexpr std::string_view socket_file = "unix:";
 
 Result<Place> parse_place(const std::string& address) {
     const auto wrong = [&] {
         return fail(Errc::usage, "\"" + address +
                                      "\" is no address to listen at; write HOST:PORT, "
-                                     "such as 127.0.0.1:9464");
+                                     "such as 127.0.0.1:9464, or unix:FILE");
     };
+    if (address.starts_with(socket_file)) {
+        Place place;
+        place.file = address.substr(socket_file.size());
+        if (place.file.empty() || place.file.size() >= sizeof(sockaddr_un::sun_path))
+            return wrong();
+        return place;
+    }
     const std::size_t colon = address.rfind(':');
     if (colon == std::string::npos) return wrong();
     Place place;
@@ -60,6 +74,28 @@ Result<Place> parse_place(const std::string& address) {
     if (error != std::errc{} || at != end || begin == end || place.port < 0 || place.port > 65535)
         return wrong();
     return place;
+}
+
+/// A socket that listens at `file`; what a process that was killed has left there is taken away.
+/// The error is an errno.
+tl::expected<socket_t, int> listening_socket(const std::string& file) {
+    sockaddr_un place{};
+    place.sun_family = AF_UNIX;
+    std::memcpy(place.sun_path, file.data(), file.size());
+    const auto* const address = reinterpret_cast<const sockaddr*>(&place);
+    const socket_t socket = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (socket < 0) return tl::unexpected(errno);
+    int error = 0;
+    struct stat there{};
+    if (::connect(socket, address, sizeof place) == 0)
+        error = EADDRINUSE;
+    else if (errno == ECONNREFUSED && ::lstat(file.c_str(), &there) == 0 && S_ISSOCK(there.st_mode))
+        ::unlink(file.c_str());  // a socket that nobody listens at
+    if (error == 0 && ::bind(socket, address, sizeof place) != 0) error = errno;
+    if (error == 0 && ::listen(socket, 16) != 0) error = errno;
+    if (error == 0) return socket;
+    ::close(socket);
+    return tl::unexpected(error);
 }
 
 /// "127.0.0.1.evil.example" is a name like any other.
@@ -229,6 +265,9 @@ class OwnServer final : public httplib::Server {
   public:
     explicit OwnServer(Connections& connections) : connections_(connections) {}
 
+    /// Answers whoever is at the other end of `socket`, which is closed then.
+    void serve(socket_t socket) { process_and_close_socket(socket); }
+
   private:
     bool process_and_close_socket(socket_t socket) override {
         connections_.add(socket);
@@ -292,9 +331,13 @@ class Server final : public HttpServer {
         connections_.close_all();
         server_.stop();
         if (thread_.joinable()) thread_.join();
+        if (at_file_ < 0) return;
+        ::close(at_file_);
+        ::unlink(place_.file.c_str());
     }
 
     Result<> listen() {
+        if (!place_.file.empty()) return listen_at_file();
         if (place_.port == 0)
             place_.port = server_.bind_to_any_port(place_.host);
         else if (!server_.bind_to_port(place_.host, place_.port))
@@ -319,6 +362,31 @@ class Server final : public HttpServer {
     const std::string& url() const override { return url_; }
 
   private:
+    /// As httplib's own loop, which knows no sockets of files.
+    Result<> listen_at_file() {
+        const auto socket = listening_socket(place_.file);
+        if (!socket)
+            return fail(Errc::address, "cannot listen at " + options_.address + ": " +
+                                           (socket.error() == EADDRINUSE
+                                                ? "it is in use by another process, or a file "
+                                                  "that is no socket"
+                                                : std::generic_category().message(socket.error())));
+        at_file_ = *socket;
+        url_ = options_.address;
+        cookie_ = "vflbus";
+        thread_ = std::thread([this] {
+            Workers workers(threads_max, connections_);
+            while (!ending_) {
+                pollfd waited{at_file_, POLLIN, 0};
+                if (::poll(&waited, 1, 100) <= 0) continue;
+                const socket_t one = ::accept4(at_file_, nullptr, nullptr, SOCK_CLOEXEC);
+                if (one >= 0) workers.enqueue([this, one] { server_.serve(one); });
+            }
+            workers.shutdown();
+        });
+        return {};
+    }
+
     /// Whether this request may be answered at all; refuses it otherwise.
     bool let_in(const httplib::Request& request, httplib::Response& response) {
         response.set_header("Cache-Control", "no-store");
@@ -426,6 +494,7 @@ class Server final : public HttpServer {
     std::atomic<std::size_t> streams_{0};
     std::atomic<bool> ending_{false};
     std::atomic<bool> over_{false};
+    socket_t at_file_ = -1;  ///< listens at place_.file
     std::thread thread_;
 };
 
@@ -434,7 +503,7 @@ class Server final : public HttpServer {
 Result<std::unique_ptr<HttpServer>> HttpServer::start(Options options) {
     auto place = parse_place(options.address);
     if (!place) return tl::unexpected(place.error());
-    if (!options.remote && !is_loopback(place->host))
+    if (place->file.empty() && !options.remote && !is_loopback(place->host))
         return fail(Errc::insecure,
                     "address " + options.address +
                         " is open to other machines, and whoever asks there is answered in the "
@@ -446,7 +515,7 @@ Result<std::unique_ptr<HttpServer>> HttpServer::start(Options options) {
 
 bool is_loopback_address(const std::string& address) {
     const auto place = parse_place(address);
-    return place && is_loopback(place->host);
+    return place && (!place->file.empty() || is_loopback(place->host));
 }
 
 }  // namespace vflbus::observers

@@ -46,7 +46,9 @@ class HttpServer {
     using EventsHandler = std::function<std::unique_ptr<HttpEvents>(const HttpQuery&)>;
 
     struct Options {
-        std::string address;                   ///< HOST:PORT, [V6]:PORT or :PORT; port 0: any free
+        /// HOST:PORT, [V6]:PORT or :PORT, port 0 being any free one; or unix:PATH, a socket file,
+        /// which is removed at the end.
+        std::string address;
         bool remote = false;                   ///< an address that other machines reach is allowed
         std::map<std::string, Handler> pages;  ///< by path; GET and HEAD only
         std::map<std::string, Handler> actions;       ///< by path; POST only
@@ -65,7 +67,7 @@ class HttpServer {
     /// address), insecure (not loopback, and not `remote`), address (in use, not local).
     static Result<std::unique_ptr<HttpServer>> start(Options options);
     virtual ~HttpServer() = default;
-    /// "http://127.0.0.1:9464"
+    /// "http://127.0.0.1:9464", "unix:/run/vflbus/metrics"
     [[nodiscard]] virtual const std::string& url() const = 0;
 };
 

@@ -92,14 +92,17 @@ TEST_CASE("a container may do nothing that its party does not need") {
     CHECK(follows(words, {"--rm"}));
     CHECK_FALSE(follows(words, {"--detach"}));
     CHECK_FALSE(follows(words, {"--privileged"}));
+    CHECK_FALSE(follows(words, {"--log-opt"}));
     CHECK(Words(words.end() - 3, words.end()) == Words{"localhost/vflbus:1", "actor", "--once"});
 
     spec.detached = true;
     spec.removed = false;
     spec.restart = "on-failure:3";
+    spec.log_bytes = 10'000'000;
     const Words other = run_words(spec);
     CHECK(follows(other, {"--detach"}));
     CHECK(follows(other, {"--restart", "on-failure:3"}));
+    CHECK(follows(other, {"--log-opt", "max-size=10000000b"}));
     CHECK_FALSE(follows(other, {"--rm"}));
 }
 

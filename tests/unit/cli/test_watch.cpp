@@ -1,11 +1,16 @@
 // Who watches a run, and the files that a start writes: what is checked and kept from others.
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <string>
 
 #include "base/files.hpp"
 #include "catch.hpp"
+#include "container_metrics.hpp"
+#include "observers/http_client.hpp"
+#include "observers/http_server.hpp"
 #include "observers/mlflow.hpp"
 #include "parties.hpp"
 #include "scratch.hpp"
@@ -46,6 +51,50 @@ TEST_CASE("a configuration with a password is nobody else's to read", "[cli]") {
     config.observe.mlflow_uri = "http://127.0.0.1:5000";
     REQUIRE(cli::write_configuration(file, config, runs.path).has_value());
     CHECK(read_file(file).value().find("127.0.0.1:5000") != std::string::npos);
+}
+
+TEST_CASE("each process that one command starts answers Prometheus at a place of its own",
+          "[cli]") {
+    CHECK(cli::metrics_address_of("127.0.0.1:9464", 0) == "127.0.0.1:9464");
+    CHECK(cli::metrics_address_of("127.0.0.1:9464", 3) == "127.0.0.1:9467");
+    CHECK(cli::metrics_address_of("[::1]:0", 3) == "[::1]:0");
+    CHECK(cli::metrics_address_of("unix:/tmp/a:1", 0) == "unix:/tmp/a:1");
+    CHECK(cli::metrics_address_of("unix:/tmp/a:1", 2) == "unix:/tmp/a:1.2");
+}
+
+TEST_CASE("what a container says at its socket file is passed on at a port of this machine",
+          "[cli]") {
+    const cli::testing::Scratch scratch;
+    // deeper than the name of a socket may be long
+    const fs::path directory = scratch.path / std::string(120, 'd');
+    fs::create_directories(directory);
+    const auto relay = cli::relay_metrics("127.0.0.1:0", false, directory);
+    REQUIRE(relay.has_value());
+    const std::atomic<bool> never{false};
+    const auto ask = [&] {
+        return observers::send({.url = (*relay)->url() + "/metrics"}, {}, std::chrono::seconds(20),
+                               never);
+    };
+    const auto early = ask();
+    REQUIRE(early.has_value());
+    CHECK(early->status == 503);  // it has not begun to answer yet
+    {
+        observers::HttpServer::Options http;
+        fs::create_directory_symlink(directory, scratch.path / "s");
+        http.address = "unix:" + (scratch.path / "s" / "metrics").string();
+        http.pages["/metrics"] = [](const observers::HttpQuery&) {
+            return observers::HttpAnswer{200, "text/plain", "up 1\n"};
+        };
+        const auto container = observers::HttpServer::start(std::move(http));
+        REQUIRE(container.has_value());
+        const auto reply = ask();
+        REQUIRE(reply.has_value());
+        CHECK(reply->status == 200);
+        CHECK(reply->body == "up 1\n");
+    }
+    CHECK(ask()->status == 503);
+    CHECK(cli::relay_metrics("0.0.0.0:0", false, directory).error().code == Errc::insecure);
+    CHECK(cli::relay_metrics("127.0.0.1:0", false, directory / "none").error().code == Errc::io);
 }
 
 TEST_CASE("a trace that cannot be written is said before the run", "[cli]") {

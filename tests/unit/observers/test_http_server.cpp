@@ -1,10 +1,17 @@
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <catch.hpp>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "observers/http_client.hpp"
 #include "observers/http_server.hpp"
 #include "socket.hpp"
 
@@ -35,6 +42,53 @@ TEST_CASE("a page is answered at a loopback address") {
     CHECK(get((*server)->url(), "/metrics", "localhost:1").starts_with("HTTP/1.1 200"));
     CHECK(get((*server)->url(), "/other").starts_with("HTTP/1.1 404"));
     CHECK_FALSE(get((*server)->url(), "/metrics", "127.0.0.1", "POST").starts_with("HTTP/1.1 200"));
+}
+
+TEST_CASE("a page is answered at a socket file, which is gone afterwards") {
+    const std::string file = "/tmp/vflbus-http-" + std::to_string(::getpid());
+    ::unlink(file.c_str());
+    const std::atomic<bool> never{false};
+    const auto ask = [&] {
+        return send({.url = "http://localhost/metrics", .socket_file = file}, {},
+                    std::chrono::seconds(20), never);
+    };
+    {
+        const auto server = HttpServer::start(page_at("unix:" + file));
+        REQUIRE(server.has_value());
+        CHECK((*server)->url() == "unix:" + file);
+        for (int i = 0; i < 3; ++i) {
+            const auto reply = ask();
+            REQUIRE(reply.has_value());
+            CHECK(reply->status == 200);
+            CHECK(reply->body == "up 1\n");
+        }
+        // a second server there would take the place of the first
+        const auto second = HttpServer::start(page_at("unix:" + file));
+        REQUIRE_FALSE(second.has_value());
+        CHECK(second.error().code == Errc::address);
+        CHECK(ask().has_value());
+    }
+    CHECK(::access(file.c_str(), F_OK) != 0);
+    CHECK_FALSE(ask().has_value());
+
+    // what a killed process has left is no obstacle, a file of somebody's is
+    sockaddr_un place{};
+    place.sun_family = AF_UNIX;
+    file.copy(place.sun_path, sizeof place.sun_path - 1);
+    const int left = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    REQUIRE(::bind(left, reinterpret_cast<const sockaddr*>(&place), sizeof place) == 0);
+    ::close(left);
+    {
+        const auto server = HttpServer::start(page_at("unix:" + file));
+        REQUIRE(server.has_value());
+        CHECK(ask().has_value());
+    }
+    std::ofstream(file) << "somebody's";
+    CHECK_FALSE(HttpServer::start(page_at("unix:" + file)).has_value());
+    CHECK(std::filesystem::file_size(file) == 10);
+    ::unlink(file.c_str());
+    for (const std::string& bad : {std::string("unix:"), "unix:/tmp/" + std::string(200, 'x')})
+        CHECK(HttpServer::start(page_at(bad)).error().code == Errc::usage);
 }
 
 TEST_CASE("many ranges of a page in one request are refused") {
