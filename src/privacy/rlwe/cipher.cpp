@@ -11,6 +11,8 @@
 #include "base/assert.hpp"
 #include "base/planted.hpp"
 #include "privacy/rlwe/bits.hpp"
+#include "privacy/rlwe/cores.hpp"
+#include "privacy/rlwe/residues.hpp"
 #include "privacy/rlwe/sampling.hpp"
 
 namespace vflbus::privacy::rlwe {
@@ -43,18 +45,6 @@ struct Modulus {
 const Modulus& modulus() {
     static const Modulus all;
     return all;
-}
-
-/// [0, 2p) -> [0, p) without a branch.
-std::uint64_t less(std::uint64_t x, std::uint64_t p) {
-    const std::uint64_t rest = x - p;
-    return rest + (p & (0 - (rest >> 63)));
-}
-
-/// x w modulo p for x below 2^52.
-std::uint64_t times(std::uint64_t x, const Factor& w, std::uint64_t p) {
-    const auto quotient = static_cast<std::uint64_t>((Wide{x} * w.ratio) >> 52);
-    return less(x * w.value - quotient * p, p);
 }
 
 /// The factor -1/t modulo p: round(q m / t) = (q m - [q m]_t) / t, and q is 0 modulo p.
@@ -116,14 +106,9 @@ void pack_polynomial(const Polynomial& a, Bytes& out) {
 /// Errors: malformed_message when a number is not below its prime.
 Result<> unpack_polynomial(std::span<const std::uint8_t> bytes, Polynomial& out) {
     unpack_bits(bytes, prime_bits, out.words());
-    bool good = true;
-    for (std::size_t i = 0; i < prime_count; ++i) {
-        const std::uint64_t p = primes()[i].value();
-        const std::uint64_t* const values = out.at(i);
-        for (std::size_t j = 0; j < ring_size; ++j) good &= values[j] < p;
-    }
-    if (good) return {};
-    return fail(Errc::malformed_message, "a number of a ciphertext is not below its prime");
+    for (std::size_t i = 0; i < prime_count; ++i)
+        if (auto good = check_below(primes()[i], out.at(i)); !good) return good;
+    return {};
 }
 
 /// The part of an answer that is a polynomial: a' rounded to the bits of an answer. `a` is left in
@@ -223,7 +208,19 @@ void expand_number(Seed zero_seed, std::uint64_t number, Polynomial& out) {
 
 /// So many polynomials are kept at most, of 192 KiB each: for more, there is time enough in the
 /// answer itself.
-constexpr std::size_t polynomials_ahead_max = 96;
+constexpr std::size_t polynomials_ahead_max = 192;
+
+/// The wanted coefficients of a leaf's product with b, those of one prime after those of another;
+/// `b` is left in another form.
+SecretVector<std::uint64_t> wanted_of_leaf(const Plan& plan, std::size_t leaf, Polynomial& b) {
+    const std::vector<std::size_t> powers = plan.numbers_of_leaf(leaf).powers;
+    SecretVector<std::uint64_t> out(prime_count * powers.size());
+    for (std::size_t p = 0; p < prime_count; ++p)
+        coefficients(plan.block_rows >> plan.input_levels, primes()[p], b.at(p),
+                     scale_of_b(plan, primes()[p]), powers,
+                     out.span().subspan(p * powers.size(), powers.size()));
+    return out;
+}
 
 bool consecutive(std::span<const std::uint64_t> numbers) {
     for (std::size_t i = 1; i < numbers.size(); ++i)
@@ -257,24 +254,9 @@ void columns_to_polynomial(const Plan& plan, std::span<const std::int16_t> colum
     forward(out);
 }
 
-/// The coefficients `wanted` of a transformed polynomial, modulo one prime: all of them are
-/// multiples of the rows of a block. `a` may be left in another form.
-void coefficients(const Plan& plan, const Prime& prime, std::uint64_t* a, Factor scale,
-                  std::span<const std::size_t> wanted, std::span<std::uint64_t> out) {
-    const auto k = static_cast<std::uint32_t>(std::countr_zero(plan.block_rows));
-    if (k < every_least) {
-        inverse(prime, a, scale);
-        for (std::size_t i = 0; i < out.size(); ++i) out[i] = a[wanted[i]];
-        return;
-    }
-    SecretVector<std::uint64_t> few(ring_size >> k);
-    inverse_every(prime, a, k, scale, few.span());
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = few[wanted[i] >> k];
-}
-
-/// The wanted numbers of b' with masks and floods made of `random`, three words for each: appends
-/// them rounded. `b` is transformed, and left in another form.
-void hide_wanted(const Plan& plan, Polynomial& b, std::span<const std::size_t> wanted,
+/// The wanted numbers of b', modulo each prime, with masks and floods made of `random`, three words
+/// for each: appends them rounded.
+void hide_wanted(const Plan& plan, std::span<const std::span<const std::uint64_t>> of_b,
                  std::span<const std::uint64_t> random, std::span<std::uint64_t> masks,
                  Bytes& out) {
     const std::uint32_t bits = plan.answer_bits();
@@ -286,16 +268,10 @@ void hide_wanted(const Plan& plan, Polynomial& b, std::span<const std::size_t> w
     std::array<std::uint64_t, prime_count> half;  // -2^w
     for (std::size_t i = 0; i < prime_count; ++i)
         half[i] = primes()[i].value() - primes()[i].power(2, plan.flood_bits);
-    std::array<SecretVector<std::uint64_t>, prime_count> of_b;
-    for (std::size_t i = 0; i < prime_count; ++i) {
-        of_b[i] = SecretVector<std::uint64_t>(wanted.size());
-        coefficients(plan, primes()[i], b.at(i), primes()[i].size_inverse_of_products(), wanted,
-                     of_b[i].span());
-    }
-    std::vector<std::uint64_t> rounded_b(wanted.size());
+    std::vector<std::uint64_t> rounded_b(masks.size());
     Wide flood = 0;
     std::array<std::uint64_t, prime_count> share{};
-    for (std::size_t at = 0; at < wanted.size(); ++at) {
+    for (std::size_t at = 0; at < masks.size(); ++at) {
         masks[at] = random[3 * at] & below_t(plan);
         if (VFLBUS_PLANTED(no_mask)) masks[at] = 0;
         // uniform in [0, 2^(w + 1)), of which 2^w is taken off
@@ -329,13 +305,29 @@ std::size_t ciphertext_bytes() noexcept {
 std::size_t answer_bytes(const Plan& plan, std::size_t wanted) noexcept {
     return packed_bytes(ring_size, plan.answer_bits()) + packed_bytes(wanted, plan.answer_bits());
 }
+std::size_t all_answer_bytes(const Plan& plan) {
+    std::size_t bytes = 0;
+    for (std::size_t answer = 0; answer < plan.answers(); ++answer)
+        bytes += answer_bytes(plan, plan.numbers_of(answer).powers.size());
+    return bytes;
+}
+std::size_t switch_keys_bytes(const Plan& plan) noexcept {
+    return plan.packed ? plan.levels() * switch_key_bytes() : 0;
+}
 
 // -- the owner of the key -----------------------------------------------------------------
 
 KeyOwner::KeyOwner(Seed zero_seed, Key random)
-    : random_(random), ahead_small_(ring_size), rests_(ring_size), small_(ring_size) {
+    : random_(random),
+      special_secret_(ring_size),
+      ahead_small_(ring_size),
+      rests_(ring_size),
+      small_(ring_size) {
     std::ranges::copy(zero_seed, zero_seed_.begin());
     sample_ternary(random_, small_.span());
+    from_signed(special_prime(), small_.data(), special_secret_.data());
+    forward(special_prime(), special_secret_.data());
+    scale(special_prime(), special_secret_.data(), special_prime().montgomery());
     from_signed(small_.span(), secret_);
     forward(secret_);
     to_montgomery(secret_);
@@ -346,6 +338,14 @@ KeyOwner::KeyOwner(Seed zero_seed, Key random)
     forward(b_);
     subtract_product(a_, secret_, b_);
     pack_polynomial(b_, zero_);
+}
+
+Bytes KeyOwner::switch_keys(const Plan& plan) {
+    if (!plan.packed) return {};
+    Extended secret;
+    std::ranges::copy(secret_.words(), secret.at(0));
+    std::ranges::copy(special_secret_.span(), secret.at(prime_count));
+    return make_switch_keys(plan, zero_seed_, secret, random_);
 }
 
 void KeyOwner::prepare(const Plan& plan) {
@@ -403,32 +403,27 @@ Bytes KeyOwner::encrypt_all(const Plan& plan, std::span<const Value> values, std
 Result<std::vector<std::uint64_t>> KeyOwner::decrypt(const Plan& plan,
                                                      std::span<const std::uint8_t> answers) {
     std::vector<std::uint64_t> out(plan.shape.features * plan.shape.outputs);
-    std::size_t expected = 0;
-    for (std::size_t f = 0; f < plan.feature_groups(); ++f)
-        for (std::size_t g = 0; g < plan.output_groups(); ++g)
-            expected += answer_bytes(plan, plan.wanted(f, g).size());
+    const std::size_t expected = all_answer_bytes(plan);
     if (answers.size() != expected)
         return tl::unexpected(wrong_size("an encrypted answer", answers.size(), expected));
     std::vector<std::uint64_t> opened;
-    for (std::size_t f = 0; f < plan.feature_groups(); ++f)
-        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
-            const std::vector<std::size_t> wanted = plan.wanted(f, g);
-            const std::size_t size = answer_bytes(plan, wanted.size());
-            opened.resize(wanted.size());
-            phases(plan, answers.first(size), wanted, opened);
-            if (watch_of_answers != nullptr) watch_of_answers->opened(distances(opened));
-            for (std::uint64_t& phase : opened)
-                phase = ((phase + half_step) >> answer_extra_bits) & below_t(plan);
-            answers = answers.subspan(size);
-            for (std::size_t i = 0; i < opened.size(); ++i)
-                out[plan.result_of(f, g, i)] = opened[i];
-        }
+    for (std::size_t answer = 0; answer < plan.answers(); ++answer) {
+        const Plan::Numbers numbers = plan.numbers_of(answer);
+        const std::size_t size = answer_bytes(plan, numbers.powers.size());
+        opened.resize(numbers.powers.size());
+        phases(plan, answers.first(size), numbers.powers, opened);
+        if (watch_of_answers != nullptr) watch_of_answers->opened(distances(opened));
+        answers = answers.subspan(size);
+        for (std::size_t i = 0; i < opened.size(); ++i)
+            out[numbers.results[i]] =
+                ((opened[i] + half_step) >> answer_extra_bits) & below_t(plan);
+    }
     return out;
 }
 
 std::vector<std::int64_t> KeyOwner::phase_errors(const Plan& plan,
                                                  std::span<const std::uint8_t> answer) {
-    const std::vector<std::size_t> wanted = plan.wanted(0, 0);
+    const std::vector<std::size_t> wanted = plan.numbers_of(0).powers;
     std::vector<std::uint64_t> values(wanted.size());
     phases(plan, answer.first(answer_bytes(plan, wanted.size())), wanted, values);
     return distances(values);
@@ -458,7 +453,7 @@ void KeyOwner::phases(const Plan& plan, std::span<const std::uint8_t> answer,
         forward(prime, residues);
         multiply_add(prime, residues, secret_.at(i), open_b_.at(i));
         found[i].resize(wanted.size());
-        coefficients(plan, prime, open_b_.at(i), prime.size_inverse(), wanted, found[i]);
+        coefficients(plan.spacing(), prime, open_b_.at(i), prime.size_inverse(), wanted, found[i]);
     }
     const Factor inverse_of_first =
         second.factor(second.inverse_of(first.value() % second.value()));
@@ -477,36 +472,79 @@ void KeyOwner::phases(const Plan& plan, std::span<const std::uint8_t> answer,
 
 // -- the owner of the columns ---------------------------------------------------------------
 
-Ahead::Ahead()
-    : random_(VFLBUS_PLANTED(answer_random_kept) ? Key() : random_key()), small_(ring_size) {}
+namespace {
+
+Key key_of_answers() {
+    return VFLBUS_PLANTED(answer_random_kept) ? Key() : random_key();
+}
+
+/// Threads for a request: small ones are done before another thread has begun.
+std::size_t workers_for(const Plan& plan) {
+    constexpr std::size_t polynomials_least = 32;
+    if (watch_of_answers != nullptr) return 1;  // who watches is told of one after another
+    return plan.feature_groups() * plan.blocks() >= polynomials_least ? cores() : 1;
+}
+
+}  // namespace
+
+Ahead::Ahead() : random_(key_of_answers()) {}
+
+void Ahead::use_plan(const Plan& plan) {
+    if (plan_ == plan) return;
+    plan_ = plan;
+    hides_.clear();
+    used_ = 0;
+    rows_ = 0;
+    factors_.clear();
+    combined_.clear();
+}
 
 void Ahead::prepare(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
-                    const std::optional<Due>& due) {
+                    const std::optional<Due>& due, const Answerer* answerer) {
     due_.reset();
+    use_plan(plan);
     const std::size_t answers = std::min(plan.answers(), polynomials_ahead_max);
     if (hides_.size() < answers) {
         hides_.resize(answers);
         used_ = answers;
     }
-    for (std::size_t i = 0; i < std::min(used_, answers); ++i) {
-        const std::size_t f = i / plan.output_groups();
-        draw(hides_[i], plan.wanted(f, i % plan.output_groups()).size());
-    }
+    for (std::size_t i = 0; i < std::min(used_, answers); ++i)
+        draw(random_, hides_[i], plan.numbers_of(i).powers.size());
     used_ = 0;
-    const std::size_t factors = plan.feature_groups() * plan.blocks();
+    const std::size_t factors =
+        plan.packed ? plan.leaves_per_output_group() * plan.leaf_products() * plan.blocks()
+                    : plan.feature_groups() * plan.blocks();
     if (factors > polynomials_ahead_max || columns.empty()) return;
-    if (factors_.empty() || rows_ != rows || !std::ranges::equal(columns_.span(), columns)) {
+    if (!has(plan, columns, rows)) {
         rows_ = rows;
         columns_ = SecretVector<std::int16_t>(columns.size());
         std::ranges::copy(columns, columns_.data());
-        factors_.resize(factors);
-        for (std::size_t f = 0; f < plan.feature_groups(); ++f)
-            for (std::size_t block = 0; block < plan.blocks(); ++block)
-                columns_to_polynomial(plan, columns, rows, f, block, small_.span(),
-                                      factors_[f * plan.blocks() + block]);
+        transform(plan);
     }
-    if (due && answers == plan.answers() && plan.ciphertexts() <= polynomials_ahead_max)
+    if (!due || answers != plan.answers() || plan.ciphertexts() > polynomials_ahead_max) return;
+    if (!plan.packed)
         make_parts(plan, *due);
+    else if (answerer != nullptr && answerer->can_answer(plan) &&
+             answerer->next().zero_seed == due->zero_seed)
+        make_packed_parts(plan, *due, *answerer);
+}
+
+void Ahead::transform(const Plan& plan) {
+    const std::size_t workers = workers_for(plan);
+    if (plan.packed) {
+        combined_.resize(plan.leaves_per_output_group());
+        in_parallel(combined_.size(), workers, [&](std::size_t leaf, std::size_t) {
+            combine_columns(plan, columns_.span(), rows_, leaf, combined_[leaf]);
+        });
+        return;
+    }
+    factors_.resize(plan.feature_groups() * plan.blocks());
+    in_parallel(plan.feature_groups(), workers, [&](std::size_t f, std::size_t) {
+        SecretVector<std::int32_t> small(ring_size);
+        for (std::size_t block = 0; block < plan.blocks(); ++block)
+            columns_to_polynomial(plan, columns_.span(), rows_, f, block, small.span(),
+                                  factors_[f * plan.blocks() + block]);
+    });
 }
 
 void Ahead::make_parts(const Plan& plan, const Due& due) {
@@ -518,30 +556,81 @@ void Ahead::make_parts(const Plan& plan, const Due& due) {
     for (std::size_t at = 0; at < a_.size(); ++at)
         expand_number(due.zero_seed, due.first + at, a_[at]);
     parts_.clear();
-    for (std::size_t f = 0; f < plan.feature_groups(); ++f)
+    parts_.resize(plan.answers());
+    in_parallel(plan.feature_groups(), workers_for(plan), [&](std::size_t f, std::size_t) {
+        Polynomial sum;
         for (std::size_t g = 0; g < plan.output_groups(); ++g) {
-            sum_.clear();
+            const std::size_t answer = f * plan.output_groups() + g;
+            sum.clear();
             for (std::size_t block = 0; block < plan.blocks(); ++block)
                 multiply_add(a_[block * plan.output_groups() + g],
-                             factors_[f * plan.blocks() + block], sum_);
-            parts_.push_back(finish(plan, sum_, p1_, hides_[parts_.size()]));
+                             factors_[f * plan.blocks() + block], sum);
+            parts_[answer] =
+                finish(plan, sum, p1_, hides_[answer].u, hides_[answer], /*products=*/true);
         }
+    });
     due_ = due;
 }
 
-Ahead::Part Ahead::finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Hide& with) {
+void Ahead::make_packed_parts(const Plan& plan, const Due& due, const Answerer& answerer) {
+    const std::size_t workers = workers_for(plan);
+    a_.resize(plan.ciphertexts());
+    std::vector<const Polynomial*> inputs;
+    for (std::size_t at = 0; at < a_.size(); ++at) {
+        expand_number(due.zero_seed, due.first + at, a_[at]);
+        inputs.push_back(&a_[at]);
+    }
+    const Packer packer(plan, answerer.switch_keys_, inputs, workers);
+    std::vector<Leaf> leaves(plan.leaves());
+    const std::size_t in_group = plan.leaves_per_output_group();
+    in_parallel(in_group, workers, [&](std::size_t leaf, std::size_t) {
+        for (std::size_t g = 0; g < plan.output_groups(); ++g)
+            packer.multiply(combined_[leaf], g, leaves[g * in_group + leaf]);
+    });
+    parts_.clear();
+    for (std::size_t answer = 0; answer < plan.answers(); ++answer) {
+        const std::size_t first = answer * plan.leaves_per_answer;
+        const std::size_t count = std::min(plan.leaves_per_answer, leaves.size() - first);
+        parts_.push_back(finish_packed(plan, packer, std::span(leaves).subspan(first, count),
+                                       answer, answerer, hides_[answer]));
+    }
+    due_ = due;
+}
+
+Ahead::Part Ahead::finish(const Plan& plan, Polynomial& a, const Polynomial& p1,
+                          const Polynomial& u, const Hide& with, bool products) {
     Part out;
     if (watch_of_answers != nullptr) {
         Polynomial copy;
         std::ranges::copy(a.words(), copy.words().begin());
-        inverse(copy, true);
+        inverse(copy, products);
         pack_rounded(plan, copy, out.bare);
     }
-    if (!VFLBUS_PLANTED(no_encryption_of_zero)) multiply_add(p1, with.u, a);
-    inverse(a, true);
+    if (!VFLBUS_PLANTED(no_encryption_of_zero)) multiply_add(p1, u, a);
+    inverse(a, products);
     for (std::size_t i = 0; i < prime_count && !VFLBUS_PLANTED(no_encryption_of_zero); ++i)
         add_signed(primes()[i], with.errors.data(), a.at(i));
     pack_rounded(plan, a, out.bytes);
+    return out;
+}
+
+Ahead::Part Ahead::finish_packed(const Plan& plan, const Packer& packer, std::span<Leaf> leaves,
+                                 std::size_t answer, const Answerer& keys, const Hide& with) {
+    packer.merge(leaves);
+    Leaf& merged = leaves[0];
+    Polynomial u;
+    std::ranges::copy(with.u.words(), u.words().begin());
+    to_montgomery(u);
+    Part out = finish(plan, merged.a, keys.zero_[1], u, with, /*products=*/false);
+    for (std::size_t p = 0; p < prime_count; ++p) {  // the offset carries P, which is 0 modulo P
+        const Prime& prime = primes()[p];
+        scale(prime, u.at(p), prime.factor(special_prime().value() % prime.value()));
+        if (!VFLBUS_PLANTED(no_encryption_of_zero))
+            multiply_add(prime, keys.zero_[0].at(p), u.at(p), merged.offset.at(p));
+    }
+    const std::vector<std::size_t> powers = plan.numbers_of(answer).powers;
+    out.offsets = SecretVector<std::uint64_t>(prime_count * powers.size());
+    wanted_offsets(plan, merged.offset, powers, out.offsets.span());
     return out;
 }
 
@@ -551,25 +640,28 @@ std::vector<Ahead::Part> Ahead::take_parts(const Due& due) {
     return good ? std::exchange(parts_, {}) : std::vector<Part>{};
 }
 
-void Ahead::draw(Hide& hide, std::size_t wanted) {
-    sample_ternary(random_, small_.span());
-    from_signed(small_.span(), hide.u);
+void Ahead::draw(AesStream& random, Hide& hide, std::size_t wanted) {
+    SecretVector<std::int32_t> small(ring_size);
+    sample_ternary(random, small.span());
+    from_signed(small.span(), hide.u);
     forward(hide.u);
     if (hide.errors.size() == 0) hide.errors = SecretVector<std::int32_t>(ring_size);
-    sample_errors(random_, hide.errors.span());
+    sample_errors(random, hide.errors.span());
     hide.words = SecretVector<std::uint64_t>(3 * wanted);
-    random_.fill(hide.words.span());
+    random.fill(hide.words.span());
 }
 
 const Ahead::Hide* Ahead::take() noexcept {
     return used_ < hides_.size() ? &hides_[used_++] : nullptr;
 }
 
-bool Ahead::has(std::span<const std::int16_t> columns, std::size_t rows) const noexcept {
-    return !factors_.empty() && rows_ == rows && std::ranges::equal(columns_.span(), columns);
+bool Ahead::has(const Plan& plan, std::span<const std::int16_t> columns,
+                std::size_t rows) const noexcept {
+    return plan_ == plan && !(factors_.empty() && combined_.empty()) && rows_ == rows &&
+           std::ranges::equal(columns_.span(), columns);
 }
 
-Answerer::Answerer() : small_(ring_size) {}
+Answerer::Answerer() : random_(key_of_answers()) {}
 
 Result<Answerer> Answerer::create(Seed zero_seed, std::span<const std::uint8_t> zero) {
     if (zero.size() != polynomial_bytes())
@@ -580,6 +672,13 @@ Result<Answerer> Answerer::create(Seed zero_seed, std::span<const std::uint8_t> 
     expand_uniform(zero_seed, out.zero_[1]);
     std::ranges::copy(zero_seed, out.next_.zero_seed.begin());
     return out;
+}
+
+Result<> Answerer::take_switch_keys(const Plan& plan, std::span<const std::uint8_t> bytes) {
+    auto keys = SwitchKeys::parse(plan, next_.zero_seed, bytes);
+    if (!keys) return tl::unexpected(std::move(keys.error()));
+    switch_keys_ = std::move(*keys);
+    return {};
 }
 
 Result<> Answerer::parse(const Plan& plan, std::span<const std::uint8_t> ciphertexts) {
@@ -611,78 +710,180 @@ void Answerer::expand(const Plan& plan) {
         expand_number(next_.zero_seed, numbers_[at], ciphertexts_[at][0]);
 }
 
-/// sums_ = ciphertexts times the columns of one group of features, summed over the blocks of rows.
-/// `factors`: the columns of the group as polynomials, by block; null: they are made here.
-/// `also_a`: the polynomials a as well as the polynomials b.
-void Answerer::multiply_group(const Plan& plan, std::span<const std::int16_t> columns,
-                              std::size_t rows, std::size_t group, const Polynomial* factors,
-                              bool also_a) {
-    for (auto& sum : sums_)
-        for (Polynomial& part : sum) part.clear();
-    for (std::size_t block = 0; block < plan.blocks(); ++block) {
-        if (factors == nullptr)
-            columns_to_polynomial(plan, columns, rows, group, block, small_.span(), factor_);
-        const Polynomial& factor = factors == nullptr ? factor_ : factors[block];
-        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
-            const auto& [a, b] = ciphertexts_[block * plan.output_groups() + g];
-            if (also_a) multiply_add(a, factor, sums_[g][0]);
-            multiply_add(b, factor, sums_[g][1]);
-        }
-    }
-}
-
 Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std::int16_t> columns,
                                           std::size_t rows,
                                           std::span<const std::uint8_t> ciphertexts, Ahead* ahead) {
     VFLBUS_ASSERT(rows <= plan.shape.rows && columns.size() == rows * plan.shape.features,
                   "the plan was made for so many rows and features");
+    VFLBUS_ASSERT(can_answer(plan), "a packed answer needs the keys of its plan");
     if (auto parsed = parse(plan, ciphertexts); !parsed)
         return tl::unexpected(std::move(parsed.error()));
-    Answer out;
-    out.masks = SecretVector<std::uint64_t>(plan.shape.features * plan.shape.outputs);
-    sums_.resize(plan.output_groups());
-    const bool transformed = ahead != nullptr && ahead->has(columns, rows);
+    Work work;
+    work.plan = &plan;
+    work.columns = columns;
+    work.rows = rows;
+    if (ahead != nullptr) ahead->use_plan(plan);
+    if (ahead != nullptr && ahead->has(plan, columns, rows)) work.ahead = ahead;
     next_.first = numbers_[0];
-    const std::vector<Ahead::Part> parts = transformed && consecutive(numbers_)
-                                               ? ahead->take_parts(next_)
-                                               : std::vector<Ahead::Part>{};
-    if (parts.empty()) expand(plan);
+    if (work.ahead != nullptr && consecutive(numbers_)) work.parts = ahead->take_parts(next_);
+    if (work.parts.empty()) expand(plan);
     next_.first += numbers_.size();
-    SecretVector<std::uint64_t> masks(ring_size);
-    for (std::size_t f = 0; f < plan.feature_groups(); ++f) {
-        multiply_group(plan, columns, rows, f,
-                       transformed ? &ahead->factors_[f * plan.blocks()] : nullptr, parts.empty());
-        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
-            const std::vector<std::size_t> wanted = plan.wanted(f, g);
-            const auto part = masks.span().first(wanted.size());
-            const Ahead::Hide* with = ahead == nullptr ? nullptr : ahead->take();
-            if (with == nullptr) {
-                own_.draw(hide_, wanted.size());
-                with = &hide_;
-            }
-            hide(plan, sums_[g], wanted, *with,
-                 parts.empty() ? nullptr : &parts[f * plan.output_groups() + g], part, out.bytes);
-            for (std::size_t i = 0; i < part.size(); ++i)
-                out.masks[plan.result_of(f, g, i)] = part[i];
-        }
+    for (std::size_t i = 0; i < plan.answers(); ++i) {
+        work.hides.push_back(ahead == nullptr ? nullptr : ahead->take());
+        if (work.hides.back() == nullptr)
+            random_.fill(work.seeds.emplace_back().bytes());
+        else
+            work.seeds.emplace_back();
+    }
+    work.answers.resize(plan.answers());
+    work.masks.resize(plan.answers());
+    const std::size_t workers = workers_for(plan);
+    if (plan.packed) {
+        answer_packed(work, workers);
+    } else {
+        std::vector<Scratch> scratch(workers);
+        in_parallel(plan.feature_groups(), workers, [&](std::size_t f, std::size_t worker) {
+            answer_group(work, f, scratch[worker]);
+        });
+    }
+    Answer out;
+    out.bytes.reserve(all_answer_bytes(plan));
+    out.masks = SecretVector<std::uint64_t>(plan.shape.features * plan.shape.outputs);
+    for (std::size_t answer = 0; answer < plan.answers(); ++answer) {
+        out.bytes.insert(out.bytes.end(), work.answers[answer].begin(), work.answers[answer].end());
+        const std::vector<std::size_t> results = plan.numbers_of(answer).results;
+        for (std::size_t i = 0; i < results.size(); ++i)
+            out.masks[results[i]] = work.masks[answer][i];
     }
     return out;
 }
 
-/// Adds a fresh encryption of zero, masks and flood, and rounds: appends one answer. `part`: its
-/// part a' when that was made before.
-void Answerer::hide(const Plan& plan, Pair& sum, std::span<const std::size_t> wanted,
-                    const Ahead::Hide& with, const Ahead::Part* part,
-                    std::span<std::uint64_t> masks, Bytes& out) {
-    Ahead::Part made;
-    if (part == nullptr) {
-        made = Ahead::finish(plan, sum[0], zero_[1], with);
-        part = &made;
+/// What hides an answer: drawn before, or now.
+const Ahead::Hide& Answerer::hide_of(Work& work, std::size_t answer, Scratch& scratch) const {
+    if (work.hides[answer] != nullptr) return *work.hides[answer];
+    AesStream random(work.seeds[answer]);
+    Ahead::draw(random, scratch.hide, work.plan->numbers_of(answer).powers.size());
+    return scratch.hide;
+}
+
+/// scratch.sums = ciphertexts times the columns of one group of features, summed over the blocks of
+/// rows; the polynomials a only where their part was not made before.
+void Answerer::multiply_group(const Work& work, std::size_t group, Scratch& scratch) const {
+    const Plan& plan = *work.plan;
+    scratch.sums.resize(plan.output_groups());
+    if (scratch.small.size() == 0) scratch.small = SecretVector<std::int32_t>(ring_size);
+    for (auto& sum : scratch.sums)
+        for (Polynomial& part : sum) part.clear();
+    for (std::size_t block = 0; block < plan.blocks(); ++block) {
+        if (work.ahead == nullptr)
+            columns_to_polynomial(plan, work.columns, work.rows, group, block, scratch.small.span(),
+                                  scratch.factor);
+        const Polynomial& factor = work.ahead == nullptr
+                                       ? scratch.factor
+                                       : work.ahead->factors_[group * plan.blocks() + block];
+        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
+            const auto& [a, b] = ciphertexts_[block * plan.output_groups() + g];
+            if (work.parts.empty()) multiply_add(a, factor, scratch.sums[g][0]);
+            multiply_add(b, factor, scratch.sums[g][1]);
+        }
     }
-    out.insert(out.end(), part->bytes.begin(), part->bytes.end());
-    if (!VFLBUS_PLANTED(no_encryption_of_zero)) multiply_add(zero_[0], with.u, sum[1]);
-    hide_wanted(plan, sum[1], wanted, with.words.span(), masks, out);
-    if (watch_of_answers != nullptr) watch_of_answers->hidden(part->bytes, part->bare, masks);
+}
+
+/// The answers of one group of features.
+void Answerer::answer_group(Work& work, std::size_t group, Scratch& scratch) const {
+    const Plan& plan = *work.plan;
+    multiply_group(work, group, scratch);
+    for (std::size_t g = 0; g < plan.output_groups(); ++g) {
+        const std::size_t answer = group * plan.output_groups() + g;
+        const std::vector<std::size_t> wanted = plan.wanted(group, g);
+        const Ahead::Hide& with = hide_of(work, answer, scratch);
+        auto& [a, b] = scratch.sums[g];
+        Ahead::Part made;
+        if (work.parts.empty()) made = Ahead::finish(plan, a, zero_[1], with.u, with, true);
+        if (!VFLBUS_PLANTED(no_encryption_of_zero)) multiply_add(zero_[0], with.u, b);
+        std::array<SecretVector<std::uint64_t>, prime_count> found;
+        std::array<std::span<const std::uint64_t>, prime_count> of_b;
+        for (std::size_t i = 0; i < prime_count; ++i) {
+            found[i] = SecretVector<std::uint64_t>(wanted.size());
+            coefficients(plan.spacing(), primes()[i], b.at(i),
+                         primes()[i].size_inverse_of_products(), wanted, found[i].span());
+            of_b[i] = found[i].span();
+        }
+        finish_answer(work, answer, of_b, work.parts.empty() ? made : work.parts[answer], with);
+    }
+}
+
+/// The answer of its part a' and the wanted coefficients of b', with masks and floods.
+void Answerer::finish_answer(Work& work, std::size_t answer,
+                             std::span<const std::span<const std::uint64_t>> of_b,
+                             const Ahead::Part& part, const Ahead::Hide& with) const {
+    SecretVector<std::uint64_t>& masks = work.masks[answer];
+    masks = SecretVector<std::uint64_t>(of_b[0].size());
+    Bytes& out = work.answers[answer];
+    out.reserve(answer_bytes(*work.plan, masks.size()) + 8);
+    out = part.bytes;
+    hide_wanted(*work.plan, of_b, with.words.span(), masks.span(), out);
+    if (watch_of_answers != nullptr) watch_of_answers->hidden(part.bytes, part.bare, masks.span());
+}
+
+/// All packed answers: leaf by leaf the products with b, of which the wanted coefficients are kept,
+/// and, unless the parts a' are there already, those with a.
+void Answerer::answer_packed(Work& work, std::size_t workers) const {
+    const Plan& plan = *work.plan;
+    std::vector<const Polynomial*> inputs_a;
+    std::vector<const Polynomial*> inputs_b;
+    for (const Pair& pair : ciphertexts_) {
+        inputs_a.push_back(&pair[0]);
+        inputs_b.push_back(&pair[1]);
+    }
+    const std::vector<Polynomial> images = images_of_b(plan, inputs_b);
+    std::optional<Packer> packer;
+    std::vector<Leaf> leaves;
+    if (work.parts.empty()) {
+        packer.emplace(plan, switch_keys_, inputs_a, workers);
+        leaves.resize(plan.leaves());
+    }
+    const std::size_t in_group = plan.leaves_per_output_group();
+    std::vector<SecretVector<std::uint64_t>> of_leaf(plan.leaves());  // by prime
+    std::vector<Scratch> scratch(workers);
+    in_parallel(in_group, workers, [&](std::size_t at, std::size_t worker) {
+        if (work.ahead == nullptr)
+            combine_columns(plan, work.columns, work.rows, at, scratch[worker].combined);
+        const CombinedColumns& columns =
+            work.ahead == nullptr ? scratch[worker].combined : work.ahead->combined_[at];
+        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
+            const std::size_t leaf = g * in_group + at;
+            if (packer) packer->multiply(columns, g, leaves[leaf]);
+            multiply_b(plan, columns, images, g, scratch[worker].factor);
+            of_leaf[leaf] = wanted_of_leaf(plan, leaf, scratch[worker].factor);
+        }
+    });
+    for (std::size_t answer = 0; answer < plan.answers(); ++answer) {
+        const std::size_t first = answer * plan.leaves_per_answer;
+        const std::size_t count = std::min(plan.leaves_per_answer, plan.leaves() - first);
+        const Ahead::Hide& with = hide_of(work, answer, scratch[0]);
+        Ahead::Part made;
+        if (packer)
+            made = Ahead::finish_packed(plan, *packer, std::span(leaves).subspan(first, count),
+                                        answer, *this, with);
+        const Ahead::Part& part = packer ? made : work.parts[answer];
+        const std::size_t numbers = part.offsets.size() / prime_count;
+        SecretVector<std::uint64_t> sums(part.offsets.size());
+        std::array<std::span<const std::uint64_t>, prime_count> of_b;
+        for (std::size_t p = 0; p < prime_count; ++p) {
+            const auto sum = sums.span().subspan(p * numbers, numbers);
+            std::size_t done = 0;
+            for (std::size_t leaf = first; leaf < first + count; ++leaf) {
+                const std::size_t part_size = of_leaf[leaf].size() / prime_count;
+                for (std::size_t i = 0; i < part_size; ++i, ++done)
+                    sum[done] =
+                        less(of_leaf[leaf][p * part_size + i] + part.offsets[p * numbers + done],
+                             primes()[p].value());
+            }
+            of_b[p] = sum;
+        }
+        finish_answer(work, answer, of_b, part, with);
+    }
 }
 
 void watch_answers(const Watch* watch) noexcept {

@@ -19,6 +19,9 @@
 //   - p1 is expanded from a seed that both parties contribute to, so that the master cannot choose
 //     it: with p1 = 0 the first defence would be none.
 //
+// Packed answers (packing.hpp) have the wanted coefficients of many such products in one; the
+// encryption of zero, the masks and the flood are added to what is sent, as to any other.
+//
 // What a dishonest member can do: it may send an answer of its own making, and what is decrypted of
 // a single one tells it the secret key (26 ternary digits a number). So a master makes a key for
 // each member and epoch, decrypts one answer for each request, and a theft is confined to the
@@ -35,6 +38,7 @@
 #include "base/errc.hpp"
 #include "privacy/masks/secret.hpp"
 #include "privacy/masks/stream.hpp"
+#include "privacy/rlwe/packing.hpp"
 #include "privacy/rlwe/plan.hpp"
 #include "privacy/rlwe/ring.hpp"
 
@@ -52,6 +56,10 @@ inline constexpr std::size_t number_bytes = 8;
 std::size_t ciphertext_bytes() noexcept;
 /// Bytes of one answer with `wanted` coefficients.
 std::size_t answer_bytes(const Plan& plan, std::size_t wanted) noexcept;
+/// Bytes of all answers to one request.
+std::size_t all_answer_bytes(const Plan& plan);
+/// Bytes of the switch keys that packed answers of a plan need; 0 where they are not packed.
+std::size_t switch_keys_bytes(const Plan& plan) noexcept;
 
 // -- for the simulation ---------------------------------------------------------------------
 
@@ -84,6 +92,9 @@ class KeyOwner {
 
     /// p0, for the member: polynomial_bytes().
     [[nodiscard]] const Bytes& zero() const noexcept { return zero_; }
+    /// The switch keys of a plan with packed answers, for the member: switch_keys_bytes(). Once for
+    /// each layout of rows that the key serves.
+    [[nodiscard]] Bytes switch_keys(const Plan& plan);
     /// Encrypts rows x outputs integers, column-major, of at most 2^plan.residual_bits: all
     /// ciphertexts of the plan, one after another. Every call uses fresh randomness.
     [[nodiscard]] Bytes encrypt(const Plan& plan, std::span<const std::int32_t> values,
@@ -109,7 +120,8 @@ class KeyOwner {
 
     AesStream random_;
     std::array<std::uint8_t, Key::size> zero_seed_;
-    Polynomial secret_;  ///< transformed, in Montgomery form
+    Polynomial secret_;                           ///< transformed, in Montgomery form
+    SecretVector<std::uint64_t> special_secret_;  ///< the same modulo the special prime
     Bytes zero_;
     /// Of ciphertexts that were made: the number of the next one. Two under the same number would
     /// have the same a, and their difference would tell that of their values.
@@ -139,6 +151,8 @@ struct Due {
     friend bool operator==(const Due&, const Due&) = default;
 };
 
+class Answerer;
+
 /// What a member does for an answer before it is asked: random numbers that hide it, which no
 /// message says anything about, its columns as transformed polynomials, and the part a' of the
 /// answer, which depends on these and on public seeds alone. It serves one answer after another,
@@ -149,8 +163,10 @@ class Ahead {
 
     /// Fills up what the last answer has used, and transforms the columns unless they are those of
     /// the last time. `due`: which request is expected; of another one the part a' is made anew.
+    /// `answerer`: where the keys are that packed answers need; null while there are none. Nobody
+    /// may change it meanwhile.
     void prepare(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
-                 const std::optional<Due>& due = {});
+                 const std::optional<Due>& due = {}, const Answerer* answerer = nullptr);
 
   private:
     friend class Answerer;
@@ -164,32 +180,46 @@ class Ahead {
     struct Part {
         Bytes bytes;
         Bytes bare;  ///< with nothing added; only where somebody watches
+        /// Of a packed answer: what its wanted coefficients of b have beside the products, p0 u
+        /// included. As many for each prime.
+        SecretVector<std::uint64_t> offsets;
     };
-    /// a' = a P + p1 u + e1, rounded; `a` has the product and is left in another form.
-    static Part finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Hide& with);
+    /// a' = a P + p1 u + e1, rounded; `a` has the product and is left in another form. `u`: that of
+    /// `with`, with or without the factor that `a` lacks, as `products` says.
+    static Part finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Polynomial& u,
+                       const Hide& with, bool products);
+    /// The same of a packed answer, whose leaves are merged into the first one.
+    static Part finish_packed(const Plan& plan, const Packer& packer, std::span<Leaf> leaves,
+                              std::size_t answer, const Answerer& keys, const Hide& with);
     /// The parts of all answers to `due`, of as many hides as there are answers.
     void make_parts(const Plan& plan, const Due& due);
+    void make_packed_parts(const Plan& plan, const Due& due, const Answerer& answerer);
+    /// The columns as transformed polynomials.
+    void transform(const Plan& plan);
     /// The parts of these answers, and from now on none; empty when they were not made.
     std::vector<Part> take_parts(const Due& due);
     /// Draws what hides an answer with so many wanted numbers.
-    void draw(Hide& hide, std::size_t wanted);
+    static void draw(AesStream& random, Hide& hide, std::size_t wanted);
     /// The next one that was prepared; null when there is none left.
     const Hide* take() noexcept;
-    /// Whether `factors_` are of these columns.
-    [[nodiscard]] bool has(std::span<const std::int16_t> columns, std::size_t rows) const noexcept;
+    /// Whether `factors_` or `combined_` are of these columns, in this layout.
+    [[nodiscard]] bool has(const Plan& plan, std::span<const std::int16_t> columns,
+                           std::size_t rows) const noexcept;
+    /// Forgets what was made for another plan.
+    void use_plan(const Plan& plan);
 
     AesStream random_;
+    std::optional<Plan> plan_;  ///< of all that follows
     std::vector<Hide> hides_;
     std::size_t used_ = 0;
     SecretVector<std::int16_t> columns_;
     std::size_t rows_ = 0;
     std::vector<Polynomial> factors_;  ///< by feature group and block; empty: too many to keep
-    SecretVector<std::int32_t> small_;
-    std::optional<Due> due_;   ///< of `parts_`
+    std::vector<CombinedColumns> combined_;  ///< of packed answers, by leaf in a group of outputs
+    std::optional<Due> due_;                 ///< of `parts_`
     std::vector<Part> parts_;  ///< of the next answers, which hides_ from the first on hide
     std::optional<std::array<std::uint8_t, Key::size>> p1_seed_;  ///< of p1_
     Polynomial p1_;
-    Polynomial sum_;
     std::vector<Polynomial> a_;  ///< scratch: of all ciphertexts
 };
 
@@ -200,6 +230,15 @@ class Answerer {
     /// is not below its prime.
     static Result<Answerer> create(Seed zero_seed, std::span<const std::uint8_t> zero);
 
+    /// Takes the switch keys that packed answers of `plan` are made with, as
+    /// KeyOwner::switch_keys() gave them. malformed_message when they do not fit the plan, or a
+    /// number is not below its prime.
+    Result<> take_switch_keys(const Plan& plan, std::span<const std::uint8_t> bytes);
+    /// Whether answers of this plan can be made: those that are not packed always.
+    [[nodiscard]] bool can_answer(const Plan& plan) const noexcept {
+        return !plan.packed || switch_keys_.serve(plan);
+    }
+
     /// What the member keeps of an answer: the masks R, features x outputs, column-major.
     struct Answer {
         Bytes bytes;
@@ -207,33 +246,52 @@ class Answerer {
     };
     /// `columns`: rows x features integers below 2^column_bits, column-major. `ciphertexts` as
     /// encrypt() made them. `ahead`: what was prepared for it is used up. malformed_message when
-    /// they do not fit the plan.
+    /// they do not fit the plan, which is one of can_answer().
     Result<Answer> answer(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
                           std::span<const std::uint8_t> ciphertexts, Ahead* ahead = nullptr);
     /// The request that follows the one that was answered last.
     [[nodiscard]] const Due& next() const noexcept { return next_; }
 
   private:
+    friend class Ahead;
     Answerer();
     using Pair = std::array<Polynomial, 2>;
     Result<> parse(const Plan& plan, std::span<const std::uint8_t> ciphertexts);
     void expand(const Plan& plan);
-    void multiply_group(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
-                        std::size_t group, const Polynomial* factors, bool also_a);
-    void hide(const Plan& plan, Pair& sum, std::span<const std::size_t> wanted,
-              const Ahead::Hide& with, const Ahead::Part* part, std::span<std::uint64_t> masks,
-              Bytes& out);
+    /// What is made of all numbers of one request.
+    struct Work {
+        const Plan* plan = nullptr;
+        std::span<const std::int16_t> columns;
+        std::size_t rows = 0;
+        const Ahead* ahead = nullptr;           ///< where it has the columns; otherwise null
+        std::vector<Ahead::Part> parts;         ///< by answer; empty: not made before
+        std::vector<const Ahead::Hide*> hides;  ///< by answer; null: of the seed below
+        std::vector<Key> seeds;
+        std::vector<Bytes> answers;
+        std::vector<SecretVector<std::uint64_t>> masks;  ///< by answer
+    };
+    /// On one thread.
+    struct Scratch {
+        std::vector<Pair> sums;
+        Polynomial factor;
+        SecretVector<std::int32_t> small;
+        Ahead::Hide hide;
+        CombinedColumns combined;
+    };
+    const Ahead::Hide& hide_of(Work& work, std::size_t answer, Scratch& scratch) const;
+    void multiply_group(const Work& work, std::size_t group, Scratch& scratch) const;
+    void answer_group(Work& work, std::size_t group, Scratch& scratch) const;
+    void answer_packed(Work& work, std::size_t workers) const;
+    void finish_answer(Work& work, std::size_t answer,
+                       std::span<const std::span<const std::uint64_t>> of_b,
+                       const Ahead::Part& part, const Ahead::Hide& with) const;
 
-    Ahead own_;                       ///< for answers without anything prepared
-    Ahead::Hide hide_;                ///< of `own_`
     std::array<Polynomial, 2> zero_;  ///< p0 and p1, transformed
+    SwitchKeys switch_keys_;
+    AesStream random_;  ///< for answers without anything prepared
     Due next_;
     std::vector<std::uint64_t> numbers_;  ///< of the ciphertexts
-    // scratch
-    std::vector<Pair> ciphertexts_;
-    std::vector<Pair> sums_;
-    Polynomial factor_;
-    SecretVector<std::int32_t> small_;
+    std::vector<Pair> ciphertexts_;       ///< scratch
 };
 
 // -- encryption by others -----------------------------------------------------------------------

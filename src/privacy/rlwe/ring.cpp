@@ -1,6 +1,9 @@
 #include "privacy/rlwe/ring.hpp"
 
 #include <algorithm>
+#include <bit>
+#include <mutex>
+#include <utility>
 
 #include "base/assert.hpp"
 
@@ -40,14 +43,17 @@ bool is_prime(std::uint64_t n) {
     return true;
 }
 
+/// The largest prime below `above` that is 1 modulo 2 N, as `above` is.
+std::uint64_t prime_below(std::uint64_t above) {
+    do above -= 2 * ring_size;
+    while (!is_prime(above));
+    return above;
+}
+
 std::array<Prime, prime_count> find_primes() {
     std::array<std::uint64_t, prime_count> found{};
-    std::uint64_t candidate = (std::uint64_t{1} << prime_bits) + 1;
-    for (std::uint64_t& prime : found) {
-        do candidate -= 2 * ring_size;
-        while (!is_prime(candidate));
-        prime = candidate;
-    }
+    std::uint64_t above = (std::uint64_t{1} << prime_bits) + 1;
+    for (std::uint64_t& prime : found) above = prime = prime_below(above);
     return {Prime(found[0]), Prime(found[1]), Prime(found[2])};
 }
 
@@ -120,6 +126,11 @@ Factor Prime::factor(std::uint64_t value) const noexcept {
 const std::array<Prime, prime_count>& primes() {
     static const std::array<Prime, prime_count> all = find_primes();
     return all;
+}
+
+const Prime& special_prime() {
+    static const Prime special(prime_below(primes().back().value()));
+    return special;
 }
 
 // -- loops ------------------------------------------------------------------------------
@@ -206,6 +217,23 @@ void add_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a)
 void add_scaled(std::uint64_t multiplier, const std::uint64_t* a, std::uint64_t* sum) {
     loops().add_scaled(multiplier, a, sum);
 }
+void add(const Prime& prime, const std::uint64_t* x, std::uint64_t* sum) {
+    loops().add(prime, x, sum);
+}
+void add_difference(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
+                    Factor factor, std::uint64_t* sum) {
+    loops().add_difference(prime, x, y, factor, sum);
+}
+void add_and_subtract(const Prime& prime, const std::uint64_t* m, std::uint64_t* x,
+                      std::uint64_t* y) {
+    loops().add_and_subtract(prime, m, x, y);
+}
+void lift(const Prime& from, const Prime& to, const std::uint64_t* a, std::uint64_t* out) {
+    loops().lift(from, to, a, out);
+}
+void permute(const std::uint32_t* places, const std::uint64_t* in, std::uint64_t* out) {
+    loops().permute(places, in, out);
+}
 
 // -- polynomials ------------------------------------------------------------------------
 
@@ -230,6 +258,64 @@ void from_signed(std::span<const std::int32_t> coefficients, Polynomial& a) {
     VFLBUS_ASSERT(coefficients.size() == ring_size, "a polynomial has N coefficients");
     for (std::size_t i = 0; i < prime_count; ++i)
         from_signed(primes()[i], coefficients.data(), a.at(i));
+}
+
+// -- automorphisms ----------------------------------------------------------------------
+
+namespace {
+
+/// The transform's values are those at odd powers of a root of 1: which power each place has. It is
+/// read off the transform of X itself.
+std::vector<std::uint32_t> find_exponents() {
+    const Prime& prime = primes()[0];
+    const std::uint64_t root = prime.roots()[ring_size / 2].value;  // of place 1, reversed
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> powers;
+    std::uint64_t power = 1;
+    for (std::uint32_t e = 0; e < 2 * ring_size; ++e, power = prime.multiply(power, root))
+        powers.emplace_back(power, e);
+    std::ranges::sort(powers);
+    std::vector<std::uint64_t> x(ring_size);
+    x[1] = 1;
+    forward(prime, x.data());
+    std::vector<std::uint32_t> out;
+    for (const std::uint64_t value : x)
+        out.push_back(std::ranges::lower_bound(powers, std::pair{value, 0U})->second);
+    return out;
+}
+
+Automorphism make_automorphism(std::size_t step) {
+    static const std::vector<std::uint32_t> exponents = find_exponents();
+    const std::size_t element = 1 + 2 * ring_size / step;
+    std::vector<std::uint32_t> place_of(2 * ring_size);
+    for (std::uint32_t i = 0; i < ring_size; ++i) place_of[exponents[i]] = i;
+    Automorphism out;
+    out.places.resize(ring_size);
+    out.coefficients.resize(ring_size);
+    for (std::size_t i = 0; i < ring_size; ++i) {
+        out.places[i] = place_of[exponents[i] * element % (2 * ring_size)];
+        const std::size_t to = i * element % (2 * ring_size);
+        const auto from = static_cast<std::uint32_t>(i);
+        out.coefficients[to % ring_size] = to < ring_size ? from : from | (std::uint32_t{1} << 31);
+    }
+    for (std::size_t p = 0; p <= prime_count; ++p) {
+        const Prime& prime = p < prime_count ? primes()[p] : special_prime();
+        out.half_step[p].resize(ring_size);
+        out.half_step[p][step / 2] = prime.montgomery().value;
+        forward(prime, out.half_step[p].data());
+    }
+    return out;
+}
+
+}  // namespace
+
+const Automorphism& automorphism_of(std::size_t step) {
+    VFLBUS_ASSERT(std::has_single_bit(step) && step >= 2 && step <= ring_size,
+                  "automorphisms are made for powers of two");
+    static std::array<std::once_flag, ring_log_size + 1> made;
+    static std::array<Automorphism, ring_log_size + 1> all;
+    const auto at = static_cast<std::size_t>(std::countr_zero(step));
+    std::call_once(made[at], [&] { all[at] = make_automorphism(step); });
+    return all[at];
 }
 
 }  // namespace vflbus::privacy::rlwe

@@ -86,6 +86,9 @@ class Prime {
 
 /// The three primes: the largest below 2^47 that are 1 modulo 2 N.
 const std::array<Prime, prime_count>& primes();
+/// The next one below them, P: what key switching (packing.hpp) multiplies by and divides by again,
+/// so that its noise becomes small. It is no part of q.
+const Prime& special_prime();
 
 // -- the loops: `a`, `x`, `y` have N words --------------------------------------------------
 
@@ -114,6 +117,22 @@ void add_signed(const Prime& prime, const std::int32_t* small, std::uint64_t* a)
 /// sum = sum + floor(a multiplier / 2^46) modulo 2^64; `a` below 2^47.
 void add_scaled(std::uint64_t multiplier, const std::uint64_t* a, std::uint64_t* sum);
 
+// -- what packing needs (packing.hpp) ---------------------------------------------------------
+
+/// sum = sum + x modulo p, all below p.
+void add(const Prime& prime, const std::uint64_t* x, std::uint64_t* sum);
+/// sum = sum + (x - y) factor modulo p, all below p.
+void add_difference(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
+                    Factor factor, std::uint64_t* sum);
+/// x, y = x + m y, x - m y modulo p; `m` in Montgomery form, all below p.
+void add_and_subtract(const Prime& prime, const std::uint64_t* m, std::uint64_t* x,
+                      std::uint64_t* y);
+/// out = the numbers `a` of a modulo `from`, taken as between -from/2 and from/2, modulo `to`:
+/// below 2 p. Both primes are among primes() and special_prime().
+void lift(const Prime& from, const Prime& to, const std::uint64_t* a, std::uint64_t* out);
+/// out[i] = in[places[i]].
+void permute(const std::uint32_t* places, const std::uint64_t* in, std::uint64_t* out);
+
 // -- which loops ------------------------------------------------------------------------------
 
 enum class Path : std::uint8_t { portable, ifma };
@@ -133,6 +152,12 @@ struct Loops {
     void (*from_signed)(const Prime&, const std::int32_t*, std::uint64_t*);
     void (*add_signed)(const Prime&, const std::int32_t*, std::uint64_t*);
     void (*add_scaled)(std::uint64_t, const std::uint64_t*, std::uint64_t*);
+    void (*add)(const Prime&, const std::uint64_t*, std::uint64_t*);
+    void (*add_difference)(const Prime&, const std::uint64_t*, const std::uint64_t*, Factor,
+                           std::uint64_t*);
+    void (*add_and_subtract)(const Prime&, const std::uint64_t*, std::uint64_t*, std::uint64_t*);
+    void (*lift)(const Prime&, const Prime&, const std::uint64_t*, std::uint64_t*);
+    void (*permute)(const std::uint32_t*, const std::uint64_t*, std::uint64_t*);
 };
 extern const Loops portable_loops;
 extern const Loops ifma_loops;  ///< only in builds for x86-64
@@ -166,5 +191,23 @@ void multiply_add(const Polynomial& x, const Polynomial& y, Polynomial& sum);
 void to_montgomery(Polynomial& a);
 /// a = the small signed coefficients.
 void from_signed(std::span<const std::int32_t> coefficients, Polynomial& a);
+
+// -- automorphisms ----------------------------------------------------------------------------
+
+/// X -> X^g for an odd g, which maps the ring to itself: f(X) -> f(X^g). The element of `step`, a
+/// power of two from 2 to N, is g = 1 + 2 N / step: it leaves X^step as it is, and negates
+/// X^(step / 2).
+struct Automorphism {
+    /// Of a transformed polynomial: number i of the result is number places[i]. The transform's
+    /// order is the same for all primes.
+    std::vector<std::uint32_t> places;
+    /// Of coefficients: number i of the result is the number of these low 31 bits, negated where
+    /// the highest bit is set.
+    std::vector<std::uint32_t> coefficients;
+    /// X^(step / 2), transformed and in Montgomery form: of each of primes(), then special_prime().
+    std::array<std::vector<std::uint64_t>, prime_count + 1> half_step;
+};
+/// Made when it is first asked for, and kept.
+const Automorphism& automorphism_of(std::size_t step);
 
 }  // namespace vflbus::privacy::rlwe

@@ -252,9 +252,60 @@ void add_scaled_all(std::uint64_t multiplier, const std::uint64_t* a, std::uint6
 }
 
 template <class W>
+void add_all(const Prime& prime, const std::uint64_t* x, std::uint64_t* sum) {
+    const W p = W::set(prime.value());
+    for (std::size_t i = 0; i < ring_size; i += lanes)
+        once_less(W::add(W::load(sum + i), W::load(x + i)), p).store(sum + i);
+}
+
+template <class W>
+void add_difference_all(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
+                        Factor factor, std::uint64_t* sum) {
+    const Constants<W> c(prime);
+    const W value = W::set(factor.value), ratio = W::set(factor.ratio);
+    for (std::size_t i = 0; i < ring_size; i += lanes) {
+        const W difference = W::add(W::sub(W::load(x + i), W::load(y + i)), c.p);
+        const W product = once_less(W::mask52(multiply(difference, value, ratio, c)), c.p);
+        once_less(W::add(W::load(sum + i), product), c.p).store(sum + i);
+    }
+}
+
+template <class W>
+void add_and_subtract_all(const Prime& prime, const std::uint64_t* m, std::uint64_t* x,
+                          std::uint64_t* y) {
+    const Constants<W> c(prime);
+    const W inverse_word = W::set(prime.inverse_word());
+    for (std::size_t i = 0; i < ring_size; i += lanes) {
+        const W a = W::load(m + i), b = W::load(y + i), to = W::load(x + i);
+        const W quotient = W::low52(W::low52(a, b), inverse_word);
+        const W difference = W::sub(W::high52(a, b), W::high52(quotient, c.p));
+        const W product = once_less(W::add(difference, c.p), c.p);
+        once_less(W::add(to, product), c.p).store(x + i);
+        once_less(W::add(W::sub(to, product), c.p), c.p).store(y + i);
+    }
+}
+
+/// The primes differ by less than 2^20, so that a number below one of them is below twice the
+/// other, and one from the upper half stays positive. The compiler makes the vectors.
+template <class W>
+void lift_all(const Prime& from, const Prime& to, const std::uint64_t* a, std::uint64_t* out) {
+    const std::uint64_t half = from.value() / 2;
+    const std::uint64_t shift = to.value() - from.value();
+    for (std::size_t i = 0; i < ring_size; ++i)
+        out[i] = a[i] + (shift & (0 - ((half - a[i]) >> 63)));
+}
+
+template <class W>
+void permute_all(const std::uint32_t* places, const std::uint64_t* in, std::uint64_t* out) {
+    for (std::size_t i = 0; i < ring_size; ++i) out[i] = in[places[i]];
+}
+
+template <class W>
 constexpr Loops loops_of() {
-    return {forward_all<W>, inverse_all<W>,     multiply_add_all<W>, scale_all<W>,
-            negate_all<W>,  from_signed_all<W>, add_signed_all<W>,   add_scaled_all<W>};
+    return {forward_all<W>, inverse_all<W>,        multiply_add_all<W>,     scale_all<W>,
+            negate_all<W>,  from_signed_all<W>,    add_signed_all<W>,       add_scaled_all<W>,
+            add_all<W>,     add_difference_all<W>, add_and_subtract_all<W>, lift_all<W>,
+            permute_all<W>};
 }
 
 }  // namespace vflbus::privacy::rlwe::impl

@@ -48,28 +48,30 @@ void sample_errors(AesStream& stream, std::span<std::int32_t> out) {
     wipe(words.data(), sizeof words);
 }
 
-void expand_uniform(std::span<const std::uint8_t, Key::size> seed, Polynomial& out) {
+void sample_uniform(AesStream& stream, const Prime& prime, std::uint64_t* out) {
     constexpr std::size_t value_bytes = 6;
     constexpr std::uint64_t mask = (std::uint64_t{1} << prime_bits) - 1;
-    AesStream stream(seed);
     // two bytes more, as eight are read for each value
     std::array<std::uint8_t, words_at_a_time * value_bytes + 2> bytes{};
-    for (std::size_t prime = 0; prime < prime_count; ++prime) {
-        const std::uint64_t p = primes()[prime].value();
-        std::uint64_t* const values = out.at(prime);
-        std::size_t done = 0;
-        while (done < ring_size) {
-            const std::size_t part = std::min(words_at_a_time, ring_size - done);
-            stream.fill(std::span(bytes).first(part * value_bytes));
-            for (std::size_t i = 0; i < part; ++i) {
-                std::uint64_t word = 0;
-                std::memcpy(&word, bytes.data() + i * value_bytes, sizeof word);
-                word &= mask;
-                values[done] = word;
-                done += word < p ? 1 : 0;
-            }
+    const std::uint64_t p = prime.value();
+    std::size_t done = 0;
+    while (done < ring_size) {
+        const std::size_t part = std::min(words_at_a_time, ring_size - done);
+        stream.fill(std::span(bytes).first(part * value_bytes));
+        for (std::size_t i = 0; i < part; ++i) {
+            std::uint64_t word = 0;
+            std::memcpy(&word, bytes.data() + i * value_bytes, sizeof word);
+            word &= mask;
+            out[done] = word;
+            done += word < p ? 1 : 0;
         }
     }
+}
+
+void expand_uniform(std::span<const std::uint8_t, Key::size> seed, Polynomial& out) {
+    AesStream stream(seed);
+    for (std::size_t prime = 0; prime < prime_count; ++prime)
+        sample_uniform(stream, primes()[prime], out.at(prime));
 }
 
 }  // namespace vflbus::privacy::rlwe

@@ -22,5 +22,7 @@ void sample_ternary(AesStream& stream, std::span<std::int32_t> out);
 void sample_errors(AesStream& stream, std::span<std::int32_t> out);
 /// Uniform modulo each prime. Public: `seed` is known to both parties.
 void expand_uniform(std::span<const std::uint8_t, Key::size> seed, Polynomial& out);
+/// The next N numbers of a stream, uniform modulo `prime`.
+void sample_uniform(AesStream& stream, const Prime& prime, std::uint64_t* out);
 
 }  // namespace vflbus::privacy::rlwe

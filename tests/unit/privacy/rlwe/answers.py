@@ -30,8 +30,9 @@ def is_prime(n):
 
 
 def primes():
+    """Three that make q, and the one by which key switching multiplies and divides."""
     found, candidate = [], (1 << BITS) + 1
-    while len(found) < 3:
+    while len(found) < 4:
         candidate -= 2 * N
         if is_prime(candidate):
             found.append(candidate)
@@ -48,8 +49,8 @@ def numbers(seed, count, bound):
 
 
 def main():
-    p = primes()
-    print("primes", *p)
+    *p, special = primes()
+    print("primes", *p, special)
     q = p[0] * p[1] * p[2]
     # a sparse polynomial times a full one, modulo X^N + 1 and q; eight coefficients of the product
     for case in range(4):
@@ -63,6 +64,35 @@ def main():
                 total += factor * (full[back] if back >= 0 else -full[back + N])
             total %= q
             print("product", case, at, *(total % prime for prime in p))
+    for case, step in enumerate((64, 4096, 8192)):
+        switched(case, step, p, special)
+
+
+def switched(case, step, p, special):
+    """What a key switch adds to b: s(a) in digits, times a key, divided by the special prime."""
+    q = p[0] * p[1] * p[2]
+    element = 1 + 2 * N // step
+    a = numbers(case + 300, N, q)
+    image = [0] * N
+    for i, value in enumerate(a):
+        to = i * element % (2 * N)
+        image[to % N] = value if to < N else -value
+    digits = []
+    for prime in p:
+        share = pow(q // prime, -1, prime)
+        digit = [value * share % prime for value in image]
+        digits.append([value - prime if value > prime // 2 else value for value in digit])
+    keys = [numbers(case * 10 + 400 + d, N, q * special) for d in range(3)]
+    for at in (0, step // 2, N - step // 2):
+        total = 0
+        for digit, key in zip(digits, keys):
+            for j, value in enumerate(digit):
+                back = at - j
+                total += value * (key[back] if back >= 0 else -key[back + N])
+        rest = total % special
+        if rest > special // 2:
+            rest -= special
+        print("switch", case, step, at, *((total - rest) // special % prime for prime in p))
 
 
 if __name__ == "__main__":

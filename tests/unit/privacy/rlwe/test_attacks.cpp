@@ -2,6 +2,7 @@
 // and fails against the product. Compiled with planted bugs (base/planted.hpp).
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <vector>
 
@@ -27,6 +28,7 @@ struct Parties {
           seed(random_key()),
           master(seed.bytes()),
           member(Answerer::create(seed.bytes(), master.zero()).value()) {
+        if (plan.packed) REQUIRE(member.take_switch_keys(plan, master.switch_keys(plan)));
         Rng rng(4);
         columns.resize(shape.rows * shape.features);
         values.resize(shape.rows * shape.outputs);
@@ -52,6 +54,16 @@ struct Parties {
     Bytes sent;
 };
 
+/// Two layouts of the same product: one answer as it is, and several packed into one.
+Shape shape_of(bool packed, std::size_t rows, std::size_t features) {
+    Shape shape{rows, features, 1, 1000};
+    if (!packed) return shape;
+    shape.features = 3 * ring_size / std::bit_ceil(rows);
+    shape.products_per_key = 1000;
+    shape.line = 30;
+    return shape;
+}
+
 /// The attacker knows all columns but for one bit, and has an answer. Does it tell the bit?
 bool answer_confirms_a_guess(Parties& parties) {
     const Bytes seen = parties.polynomial(parties.answer(parties.columns));
@@ -71,14 +83,18 @@ struct WithBug {
 }  // namespace
 
 TEST_CASE("without a fresh encryption of zero the master confirms guesses of a member's columns") {
-    Parties parties({64, 10, 1, 1000});
+    const bool packed = GENERATE(false, true);
+    Parties parties(shape_of(packed, 64, 10));
+    REQUIRE(parties.plan.packed == packed);
     CHECK(!answer_confirms_a_guess(parties));
     const WithBug bug(PlantedBug::no_encryption_of_zero);
     CHECK(answer_confirms_a_guess(parties));
 }
 
 TEST_CASE("without masks the master reads the member's gradient") {
-    Parties parties({64, 10, 1, 1000});
+    const bool packed = GENERATE(false, true);
+    Parties parties(shape_of(packed, 64, 10));
+    REQUIRE(parties.plan.packed == packed);
     const auto gradient =
         plain_product(parties.plan, parties.columns, parties.values, parties.plan.shape.rows);
     const auto opened_is_gradient = [&] {
@@ -96,7 +112,9 @@ TEST_CASE("without masks the master reads the member's gradient") {
 }
 
 TEST_CASE("the flood fills half of the way between two plaintexts, and nothing passes it") {
-    Parties parties({256, 100, 1, 1000});
+    const bool packed = GENERATE(false, true);
+    Parties parties(shape_of(packed, 256, 100));
+    REQUIRE(parties.plan.packed == packed);
     const auto spread = [&](double& largest) {
         double square = 0;
         std::size_t count = 0;

@@ -139,6 +139,11 @@ TEST_CASE("the ring has the answers of an independent program") {
                 words >> p;
                 CHECK(prime.value() == p);
             }
+        if (what == "primes") {
+            std::uint64_t p = 0;
+            words >> p;
+            CHECK(special_prime().value() == p);
+        }
         if (what != "product") continue;
         ++products;
         std::uint64_t number = 0, at = 0;
