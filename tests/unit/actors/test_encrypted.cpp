@@ -1,6 +1,7 @@
 // Trainings in which members do not see the residuals.
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 
 #include "actors/training/linear/padded.hpp"
@@ -294,4 +295,129 @@ TEST_CASE("a product that does not fit is refused by the member and changes noth
     const Ending ending = play.play();
     CHECK(ending.code == Errc::malformed_message);
     CHECK(ending.sentence.find("member-0") != std::string::npos);
+}
+
+// -- slow lines -------------------------------------------------------------------------------
+
+namespace {
+
+/// Many columns, so that packing answers saves more than keys for it cost.
+void set_up_wide(Play& play) {
+    set_up(play);
+    play.config.model.batch_size = 128;
+}
+World wide_world() {
+    World world = encrypted_world(vflbus::Task::logistic, config::Solver::sgd);
+    world.rows = 2400;
+    world.features = 500;
+    return world;
+}
+
+/// Replies to products take as long as a line of 50 Mbit/s makes them.
+template <class Then>
+void slow_down(Play& play, Then then) {
+    auto& harness = play.set();
+    harness.on_request = [then](std::size_t member, Message& request) {
+        if (request.metadata.message_type == linear::product_message)
+            then(member, linear::decode_product_request(request.content).value());
+        return true;
+    };
+    harness.on_reply_hook = [&harness](std::size_t, Message& reply) {
+        if (reply.has_content() && reply.metadata.message_type == linear::product_message)
+            harness.advance(std::chrono::nanoseconds(160 * (reply.content.size() + 144'000)));
+        return true;
+    };
+}
+
+}  // namespace
+
+TEST_CASE("on a slow line answers are packed once it is known, and the model is the same bits") {
+    Play fast(wide_world());
+    set_up_wide(fast);
+    REQUIRE(fast.play().code == Errc::ok);
+    for (const std::string& line : fast.log) CHECK(line.find("packed from") == std::string::npos);
+
+    const std::size_t resumed_at = GENERATE(0, 90);  // an event after the choice
+    Play slow(wide_world());
+    set_up_wide(slow);
+    std::vector<std::size_t> packed(slow.world.members);
+    std::vector<std::size_t> keys(slow.world.members);
+    std::size_t products = 0;
+    slow_down(slow, [&](std::size_t member, const linear::ProductRequest& request) {
+        ++products;
+        packed[member] += request.line != 0 ? 1 : 0;
+        keys[member] += request.switch_keys.empty() ? 0 : 1;
+        CHECK((request.line != 0 || request.switch_keys.empty()));
+    });
+    slow.harness->before_event = [&](std::size_t n) {
+        if (n == resumed_at && n > 0) slow.resume_master();
+    };
+    const Ending ending = slow.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(slow.files() == fast.files());
+    std::size_t said = 0;
+    std::string logged;
+    for (const std::string& line : slow.log) logged += line + "\n";
+    INFO(logged);
+    for (const std::string& line : slow.log)
+        said += line.find("line to member-") != std::string::npos &&
+                        line.find("packed from") != std::string::npos
+                    ? 1
+                    : 0;
+    CHECK(said >= slow.world.members);
+    for (std::size_t member = 0; member < packed.size(); ++member) {
+        CHECK(packed[member] > products / slow.world.members / 2);
+        CHECK(keys[member] >= 2);  // once for each epoch
+        CHECK(keys[member] < 6);
+    }
+}
+
+TEST_CASE("a line that nobody can have, and switch keys at the wrong time, are refused") {
+    const auto refused = [](auto change) {
+        Play play(wide_world());
+        set_up_wide(play);
+        auto& harness = play.set();
+        harness.on_request = [&](std::size_t member, Message& request) {
+            if (member != 0 || request.metadata.message_type != linear::product_message)
+                return true;
+            const Bytes own = request.content;
+            auto product = linear::decode_product_request(own).value();
+            change(product);
+            request.content = linear::encode(product, models::Matrix(0, 1));
+            return true;
+        };
+        const Ending ending = play.play();
+        CHECK(ending.sentence.find("member-0") != std::string::npos);
+        return ending.code == Errc::malformed_message;
+    };
+    const Bytes some(64);
+    CHECK(refused([](auto& product) { product.line = privacy::rlwe::line_max + 1; }));
+    CHECK(refused([&](auto& product) { product.switch_keys = some; }));
+    CHECK(refused([](auto& product) { product.line = 30; }));  // and no keys for it
+    CHECK(refused([&](auto& product) {
+        product.line = 30;
+        product.switch_keys = some;
+    }));
+}
+
+TEST_CASE("a line is known by the shortest of its messages") {
+    using std::chrono::milliseconds;
+    linear::LineMeter meter;
+    CHECK_FALSE(meter.ready());
+    meter.product(milliseconds(300), 100'000);  // the first one has keys
+    meter.product(milliseconds(120), 50'000);
+    CHECK_FALSE(meter.ms_of_byte(10));
+    meter.product(milliseconds(150), 50'000);
+    for (const int ms : {30, 20, 40}) meter.step(milliseconds(ms));
+    CHECK(meter.ready());
+    // 120 - 20 - 10 ms for 50,000 bytes
+    CHECK(meter.ms_of_byte(10).value() == Approx(90. / 50'000));
+    CHECK_FALSE(meter.ms_of_byte(100));  // all of it may have been calculation
+    linear::LineMeter still;             // a clock that does not move
+    for (int i = 0; i < 3; ++i) {
+        still.product({}, 1000);
+        still.step({});
+    }
+    CHECK_FALSE(still.ms_of_byte(0));
 }

@@ -21,26 +21,48 @@ int power_above(double value) {
     return fraction == .5 ? exponent - 1 : exponent;
 }
 
+/// Of the largest message of a step.
+std::uint64_t message_bytes_of(const rlwe::Plan& plan) {
+    return std::max(plan.ciphertexts() * rlwe::ciphertext_bytes() + rlwe::polynomial_bytes() +
+                        rlwe::switch_keys_bytes(plan),
+                    plan.answers() * rlwe::answer_bytes(plan, rlwe::ring_size));
+}
+
+/// So large may a message with switch keys be where those before were smaller: a member whose
+/// messages hold less has said so to nobody.
+constexpr std::uint64_t keys_message_bytes_max = 8 << 20;
+
+std::string words_of_ms(double ms) {
+    return shortest(std::round(ms * 10) / 10) + " ms";
+}
+
 }  // namespace
 
 // -- messages -----------------------------------------------------------------------------
 
 Bytes encode(const ProductRequest& m, models::ConstMatrixView settings) {
     bus::Writer w;
-    w.reserve(m.zero.size() + m.ciphertexts.size() + settings.size() * sizeof(double) + 128);
-    w.array(5).u64(m.step).tensor(settings.span(), settings.rows, settings.cols);
-    return w.i64(m.exponent).bin(m.zero).bin(m.ciphertexts).take();
+    w.reserve(m.zero.size() + m.switch_keys.size() + m.ciphertexts.size() +
+              settings.size() * sizeof(double) + 128);
+    w.array(7).u64(m.step).tensor(settings.span(), settings.rows, settings.cols);
+    w.i64(m.exponent).u64(m.line).bin(m.zero).bin(m.switch_keys);
+    return w.bin(m.ciphertexts).take();
 }
 
 Result<ProductRequest> decode_product_request(Body body) {
-    bus::Reader r("product", body, 5);
+    bus::Reader r("product", body, 7);
     ProductRequest m;
     m.step = r.u64();
     m.settings = r.tensor();
     m.exponent = r.i64();
+    const std::uint64_t line = r.u64();
     m.zero = r.bin();
+    m.switch_keys = r.bin();
     m.ciphertexts = r.bin();
     if (auto done = r.finish(); !done) return tl::unexpected(std::move(done.error()));
+    if (line > rlwe::line_max)
+        return fail(Errc::malformed_message, "there is no line number " + std::to_string(line));
+    m.line = static_cast<std::uint32_t>(line);
     if (m.exponent < -exponent_max || m.exponent > exponent_max)
         return fail(Errc::malformed_message,
                     "residuals times 2^" + std::to_string(m.exponent) + " make no sense");
@@ -71,7 +93,53 @@ Result<> MemberPlans::add(const rlwe::Shape& shape, std::uint64_t message_bytes_
     auto plan = plan_within(shape, message_bytes_max);
     if (!plan) return tl::unexpected(std::move(plan.error()));
     plans_.push_back(*plan);
+    meters_.emplace_back();
+    message_bytes_max_ = message_bytes_max;
     return {};
+}
+
+bool MemberPlans::lines_are_due() const {
+    bool any = false;
+    for (std::size_t rank = 0; rank < plans_.size(); ++rank) {
+        if (features(rank) == 0) continue;
+        if (!meters_[rank].ready()) return false;
+        any = true;
+    }
+    return any && !chosen_;
+}
+
+std::vector<std::string> MemberPlans::choose_lines(double ms_of_transform) {
+    chosen_ = true;
+    std::vector<std::string> out;
+    for (std::size_t rank = 0; rank < plans_.size(); ++rank)
+        out.push_back(features(rank) == 0 ? std::string() : choose_line(rank, ms_of_transform));
+    return out;
+}
+
+std::string MemberPlans::choose_line(std::size_t rank, double ms_of_transform) {
+    const rlwe::Plan& now = plans_[rank];
+    const double compute = rlwe::compute_ms(now, ms_of_transform);
+    const std::optional<double> of_byte = meters_[rank].ms_of_byte(compute);
+    if (!of_byte)
+        return "answers are not packed: bytes take no time beside some " + words_of_ms(compute) +
+               " of calculation in a step";
+    rlwe::Shape shape = now.shape;
+    shape.line = rlwe::line_of(*of_byte, ms_of_transform);
+    rlwe::Plan same = now;
+    same.shape.line = shape.line;
+    const double stays = rlwe::step_ms(same, ms_of_transform);
+    const std::string line = "a byte takes " + shortest(std::round(*of_byte * 1e7) / 10) +
+                             " ns, so a product takes some " + words_of_ms(stays);
+    const auto other = plan_within(shape, message_bytes_max_);
+    if (!other) return "the layout stays: " + line + "; " + other.error().sentence;
+    const double changes = rlwe::step_ms(*other, ms_of_transform);
+    if (changes > .8 * stays)
+        return "the layout stays: " + line + ", and no other one less than " + words_of_ms(changes);
+    if (message_bytes_of(*other) > std::max(message_bytes_of(now), keys_message_bytes_max))
+        return "the layout stays: " + line + ", and keys for " + words_of_ms(changes) + " have " +
+               human_bytes(message_bytes_of(*other));
+    plans_[rank] = *other;
+    return line + ", and from now on " + words_of_ms(changes) + ": " + rlwe::describe(*other);
 }
 
 std::string MemberPlans::describe(std::size_t rank) const {
@@ -126,9 +194,7 @@ Result<rlwe::Plan> plan_within(const rlwe::Shape& shape, std::uint64_t message_b
                         " (model.batch_size; with L-BFGS all rows are a batch: state model.solver "
                         "= \"sgd\" or \"adam\"), or state run.protocol = \"masked\", which shows "
                         "members the residuals");
-    const std::uint64_t bytes =
-        std::max(plan->ciphertexts() * rlwe::ciphertext_bytes() + rlwe::polynomial_bytes(),
-                 plan->answers() * rlwe::answer_bytes(*plan, rlwe::ring_size));
+    const std::uint64_t bytes = message_bytes_of(*plan);
     if (bytes > message_bytes_max - message_bytes_max / 4)
         return fail(Errc::too_large,
                     "encrypted messages of a step would have " + human_bytes(bytes) +
@@ -171,7 +237,12 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
                     ? std::move(member.next)
                     : std::make_unique<rlwe::KeyOwner>(protocol_->public_seed(rank, key));
             request.zero = member.owner->zero();
+            member.switched = false;
         }
+        request.line = plan.shape.line;
+        const Bytes switch_keys = member.switched ? Bytes() : member.owner->switch_keys(plan);
+        member.switched |= plan.packed;
+        request.switch_keys = switch_keys;
         request.exponent = residual_exponent(*largest, plan.residual_bits);
         residual_integers(residual, static_cast<int>(request.exponent), plan.residual_bits,
                           values.span());
@@ -179,6 +250,7 @@ Result<std::vector<Bytes>> EncryptedResiduals::encrypt(std::uint64_t step, std::
             member.owner->encrypt(plan, std::as_const(values).span(), residual.rows);
         request.ciphertexts = ciphertexts;
         out.push_back(encode(request, settings));
+        member.sent = out.back().size();
     }
     key_ = key;
     return out;
@@ -207,8 +279,15 @@ void EncryptedResiduals::prepare(std::uint64_t key) {
     });
 }
 
-Result<std::vector<std::uint64_t>> EncryptedResiduals::open(std::size_t rank, Body reply) {
+std::vector<std::string> EncryptedResiduals::choose_lines(double ms_of_transform) {
+    await_end(ahead_);  // it looks at the plans
+    return plans_.choose_lines(ms_of_transform);
+}
+
+Result<std::vector<std::uint64_t>> EncryptedResiduals::open(std::size_t rank, Body reply,
+                                                            Duration took) {
     Member& member = members_[rank];
+    if (plans_.features(rank) > 0) plans_.meter(rank).product(took, member.sent + reply.size());
     VFLBUS_ASSERT(member.waits, "an answer is decrypted once");
     member.waits = false;
     const auto answer = decode_product_reply(reply);
@@ -247,11 +326,48 @@ void to_integers(models::ConstMatrixView batch, IntegerColumns& columns) {
     }
 }
 
+namespace {
+
+/// Packs answers or does not: the integers that come out are the same.
+Result<> take_line(std::optional<rlwe::Plan>& plan, std::uint32_t line,
+                   std::uint64_t message_bytes_max) {
+    if (plan->shape.line == line) return {};
+    rlwe::Shape shape = plan->shape;
+    shape.line = line;
+    auto other = plan_within(shape, message_bytes_max);
+    if (!other) return tl::unexpected(std::move(other.error()));
+    plan = *other;
+    return {};
+}
+
+}  // namespace
+
+Result<> take_keys(const MemberKeys& keys, const MemberProtocol& protocol,
+                   const ProductRequest& request, std::uint64_t key,
+                   std::uint64_t message_bytes_max) {
+    if (auto good = take_line(keys.plan, request.line, message_bytes_max); !good) return good;
+    const bool due = keys.key != key;
+    if (due == request.zero.empty())
+        return fail(Errc::malformed_message,
+                    due ? "a new key is due and none came" : "a key came where none is due");
+    if (due) {
+        auto made = rlwe::Answerer::create(protocol.public_seed(key), request.zero);
+        if (!made) return tl::unexpected(std::move(made.error()));
+        keys.answerer.emplace(std::move(*made));
+        keys.key = key;
+    }
+    if (!keys.answerer->can_answer(*keys.plan))
+        return keys.answerer->take_switch_keys(*keys.plan, request.switch_keys);
+    if (request.switch_keys.empty()) return {};
+    return fail(Errc::malformed_message, "switch keys came where none are due");
+}
+
 Result<> EncryptedGradients::plan(const rlwe::Shape& shape, std::uint64_t message_bytes_max) {
     auto plan = plan_within(shape, message_bytes_max);
     if (!plan) return tl::unexpected(std::move(plan.error()));
     await();
     plan_ = *plan;
+    message_bytes_max_ = message_bytes_max;
     prepared_.reset();
     if (plan_->shape.features > 0) prepared_.emplace();
     answerer_.reset();
@@ -276,9 +392,10 @@ void EncryptedGradients::prepare(const IntegerColumns& columns, std::size_t rows
         due = answerer_->next();
     else
         due.zero_seed = protocol_->public_seed(key);
-    ahead_ = beside([this, &columns, rows, due, make] {
+    const rlwe::Answerer* const answerer = key_ == key ? &*answerer_ : nullptr;
+    ahead_ = beside([this, &columns, rows, due, answerer, make] {
         if (make) make();
-        prepared_->prepare(*plan_, columns.values, rows, due);
+        prepared_->prepare(*plan_, columns.values, rows, due, answerer);
     });
     if (!ahead_.valid() && make) make();  // there is no thread, and the answer needs the columns
 }
@@ -295,22 +412,15 @@ Result<Bytes> EncryptedGradients::answer(const ProductRequest& request, std::uin
     pending.exponent = static_cast<int>(request.exponent);
     pending.columns = columns.exponents;
     if (plan_->shape.features == 0) {
-        if (!request.zero.empty() || !request.ciphertexts.empty())
+        if (!request.zero.empty() || !request.switch_keys.empty() || !request.ciphertexts.empty())
             return fail(Errc::malformed_message, "ciphertexts for a party without columns");
         pending_ = std::move(pending);
         return encode_product_reply({});
     }
-    const bool due = key_ != key;
-    if (due == request.zero.empty())
-        return fail(Errc::malformed_message,
-                    due ? "a new key is due and none came" : "a key came where none is due");
-    if (due) {
-        const Hash256 seed = protocol_->public_seed(key);
-        auto made = rlwe::Answerer::create(seed, request.zero);
-        if (!made) return tl::unexpected(std::move(made.error()));
-        answerer_.emplace(std::move(*made));
-        key_ = key;
-    }
+    if (auto good =
+            take_keys({plan_, key_, answerer_}, *protocol_, request, key, message_bytes_max_);
+        !good)
+        return tl::unexpected(std::move(good.error()));
     auto answer = answerer_->answer(*plan_, columns.values, rows, request.ciphertexts, &*prepared_);
     if (!answer) return tl::unexpected(std::move(answer.error()));
     pending.masks = std::move(answer->masks);

@@ -7,8 +7,13 @@
 // random numbers, the master decrypts these sums, and the member takes its numbers off
 // (docs/privacy.md; privacy/rlwe/cipher.hpp). So a round has one round trip more than in `honest`:
 //
-//   product   [t, settings, exponent, zero, ciphertexts]   -> [answer]
+//   product   [t, settings, exponent, line, zero, switch keys, ciphertexts]   -> [answer]
 //   iterate, whose residual is an integer tensor: the opened numbers (features x outputs)
+//
+// On a slow line most of the bytes of a step are coefficients that nobody wants. The master times
+// the first messages, and where it pays it tells the member how slow the line is (`line`): from
+// then on both make the plan for such a line, which packs answers (privacy/rlwe/packing.hpp). The
+// results are the same integers, and so is the model.
 //
 // Columns become integers below 2^15, each column with a power of two of its own; residuals
 // integers of the plan's width, with a power of two that the message says (`exponent`).
@@ -24,6 +29,7 @@
 
 #include "actors/messages.hpp"
 #include "actors/protocols/protocol.hpp"
+#include "actors/training/linear/line_meter.hpp"
 #include "actors/training/linear/messages.hpp"
 #include "base/errc.hpp"
 #include "config/config.hpp"
@@ -40,7 +46,9 @@ struct ProductRequest {
     std::uint64_t step = 0;
     TensorView settings;  ///< of L-BFGS in round 0, otherwise without rows
     std::int64_t exponent = 0;
-    Body zero;  ///< with a new key; otherwise empty
+    std::uint32_t line = 0;  ///< as of rlwe::Shape
+    Body zero;               ///< with a new key; otherwise empty
+    Body switch_keys;        ///< where the plan packs and those of the key have not come
     Body ciphertexts;
 };
 
@@ -76,11 +84,23 @@ class MemberPlans {
     [[nodiscard]] const privacy::rlwe::Plan& operator[](std::size_t rank) const {
         return plans_[rank];
     }
+    /// What messages to member `rank` took.
+    [[nodiscard]] LineMeter& meter(std::size_t rank) { return meters_[rank]; }
+    /// Enough messages are timed, and no lines are chosen yet.
+    [[nodiscard]] bool lines_are_due() const;
+    /// Once in a term: takes the plan for each member's line where a step takes a fifth less with
+    /// it. What was chosen and why, by rank; "" for one without columns. `ms_of_transform`: see
+    /// transform_ms().
+    std::vector<std::string> choose_lines(double ms_of_transform);
     /// Of the residuals of all members that have columns; most where none has.
     [[nodiscard]] unsigned residual_bits() const;
 
   private:
+    std::string choose_line(std::size_t rank, double ms_of_transform);
     std::vector<privacy::rlwe::Plan> plans_;
+    std::vector<LineMeter> meters_;
+    std::uint64_t message_bytes_max_ = 0;
+    bool chosen_ = false;
 };
 
 /// The largest number of a residual, without its sign. Errors: diverged, when one is not finite.
@@ -109,15 +129,22 @@ class EncryptedResiduals {
     /// Begins all of the next encrypt(), which is under key number `key`, that does not need the
     /// residual: on a thread of its own, while members compute. open() may be called meanwhile.
     void prepare(std::uint64_t key);
-    /// The opened numbers of member `rank`, each answer once. malformed_message when it is not of
-    /// the plan's size.
-    Result<std::vector<std::uint64_t>> open(std::size_t rank, Body reply);
+    /// The opened numbers of member `rank`, each answer once; `took`: since it was asked.
+    /// malformed_message when it is not of the plan's size.
+    Result<std::vector<std::uint64_t>> open(std::size_t rank, Body reply, Duration took);
+    /// Member `rank` took so long for the round.
+    void stepped(std::size_t rank, Duration took) { plans_.meter(rank).step(took); }
+    /// As of MemberPlans.
+    [[nodiscard]] bool lines_are_due() const { return plans_.lines_are_due(); }
+    std::vector<std::string> choose_lines(double ms_of_transform);
 
   private:
     struct Member {
         std::unique_ptr<privacy::rlwe::KeyOwner> owner;
         std::unique_ptr<privacy::rlwe::KeyOwner> next;  ///< of the key that is prepared
         bool waits = false;                             ///< for an answer
+        bool switched = false;                          ///< the owner's switch keys are sent
+        std::size_t sent = 0;                           ///< bytes of the product
     };
     const MasterProtocol* protocol_;
     std::optional<std::uint64_t> key_;
@@ -143,6 +170,18 @@ inline constexpr double column_most = (1 << privacy::rlwe::column_bits) - 1;
 /// The rows of a batch (b x d).
 void to_integers(models::ConstMatrixView batch, IntegerColumns& columns);
 
+/// The plan for the line that a request names, and the keys that are due with it: a key when its
+/// number is a new one, switch keys when the plan packs and those of the key have not come. Each is
+/// malformed_message at another time. Errors as of plan_within.
+struct MemberKeys {
+    std::optional<privacy::rlwe::Plan>& plan;
+    std::optional<std::uint64_t>& key;
+    std::optional<privacy::rlwe::Answerer>& answerer;
+};
+Result<> take_keys(const MemberKeys& keys, const MemberProtocol& protocol,
+                   const ProductRequest& request, std::uint64_t key,
+                   std::uint64_t message_bytes_max);
+
 /// The member's answers of one term.
 class EncryptedGradients {
   public:
@@ -166,6 +205,7 @@ class EncryptedGradients {
 
   private:
     const MemberProtocol* protocol_;
+    std::uint64_t message_bytes_max_ = 0;
     std::optional<privacy::rlwe::Plan> plan_;
     std::optional<std::uint64_t> key_;
     std::optional<privacy::rlwe::Answerer> answerer_;

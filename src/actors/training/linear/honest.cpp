@@ -96,6 +96,7 @@ class HonestSteps final : public LinearMaster {
     struct Asked {
         std::uint64_t step = 0;
         bool keys = false;  ///< it brought keys
+        TimePoint at{};
         Replies answers;
     };
 
@@ -107,8 +108,10 @@ class HonestSteps final : public LinearMaster {
             if (step > last || step >= steps) return;
             // a message with keys has several parts, and one after it could come before its last
             if (!asked_.empty() && asked_.back().keys && !asked_.back().answers.ready()) return;
-            Replies answers = parties().ask_each(product_message, residuals_->request(due(step)));
-            asked_.push_back({step, residuals_->brought_keys(), std::move(answers)});
+            std::vector<Bytes> bodies = residuals_->request(due(step));
+            const TimePoint now = run().now();
+            Replies answers = parties().ask_each(product_message, std::move(bodies));
+            asked_.push_back({step, residuals_->brought_keys(), now, std::move(answers)});
             if (step + 1 < steps) residuals_->prepare(due(step + 1));
         }
     }
@@ -129,7 +132,8 @@ class HonestSteps final : public LinearMaster {
         Replies computing = asked_.front().answers;
         const std::vector<Bytes> answers = co_await computing;
         for (std::size_t i = 0; i < answers.size(); ++i)
-            co_await run().said_by(i, residuals_->open(i, answers[i]));
+            co_await run().said_by(
+                i, residuals_->open(i, answers[i], computing.arrived()[i] - asked_.front().at));
         opened_ = step;
     }
 
@@ -141,6 +145,7 @@ class HonestSteps final : public LinearMaster {
         std::vector<Bytes> bodies =
             co_await residuals_->correct(step, work_.residual, fixed_exponent());
         asked_.pop_front();
+        const TimePoint sent = run().now();
         Replies stepping = parties().ask_each(message::step, std::move(bodies));
         ask_products(step + 1, step + ahead());
         // while the members are at it
@@ -148,6 +153,11 @@ class HonestSteps final : public LinearMaster {
         co_await start_scores(step + 1);
         if (!asked_.empty()) co_await take_products(step + 1);
         co_await take_replies(step + 1, stepping);
+        for (std::size_t i = 0; i < parties().members(); ++i)
+            residuals_->stepped(i, stepping.arrived()[i] - sent);
+        if (residuals_->lines_are_due())
+            say_lines(run(),
+                      residuals_->choose_lines(transform_ms([this] { return run().now(); })));
     }
 
     [[nodiscard]] std::optional<int> fixed_exponent() const {
@@ -159,11 +169,11 @@ class HonestSteps final : public LinearMaster {
         if (!encrypted()) return {};
         const BatchSchedule& schedule = block().schedule();
         if (rank == 0) residuals_.emplace(protocol());
-        auto added =
-            residuals_->add_member({schedule.batch_rows(0), reply.features, outputs(),
-                                    products_of(run().config(), schedule.steps()), 0,
-                                    privacy::rlwe::residual_bits_max, noise_rows(run().config())},
-                                   run().message_bytes_max());
+        auto added = residuals_->add_member(
+            {schedule.batch_rows(0), reply.features, outputs(),
+             products_of(run().config(), schedule.steps()), 0, privacy::rlwe::residual_bits_max,
+             noise_rows(run().config()), schedule.batches()},
+            run().message_bytes_max());
         if (added) say_encryption(run(), rank, residuals_->plans().describe(rank));
         return added;
     }

@@ -150,7 +150,8 @@ class LinearMember final : public MemberHalf {
         if (auto good =
                 padded_->plan({schedule.batch_rows(0), block_->features(), block_->outputs(),
                                products_of(party_->agreed(), schedule.steps()), 0,
-                               privacy::rlwe::residual_bits_max, noise_rows(party_->agreed())},
+                               privacy::rlwe::residual_bits_max, noise_rows(party_->agreed()),
+                               schedule.batches()},
                               message_bytes_max_);
             !good)
             return good;

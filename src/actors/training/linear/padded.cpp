@@ -73,19 +73,30 @@ PaddedResiduals::Draws PaddedResiduals::draw(std::uint64_t key) const {
 PaddedResiduals::Made PaddedResiduals::make(const Due& due, Draws draws) {
     Made out;
     out.due = due;
-    out.keys = key_ != due.key;
+    const bool brings_key = key_ != due.key;
+    out.keys = brings_key;
     owners_.resize(plans_.size());
+    switched_.resize(plans_.size());
     for (std::size_t rank = 0; rank < plans_.size(); ++rank) {
         const rlwe::Plan& plan = plans_[rank];
         ProductRequest request;
         request.step = due.step;
         Pad pad;
+        pad.plan = plan;
         Bytes ciphertexts;
+        Bytes switch_keys;
         if (plan.shape.features > 0) {
-            if (out.keys)
+            if (brings_key)
                 owners_[rank] = std::make_shared<rlwe::KeyOwner>(draws.seeds[rank],
                                                                  std::move(draws.secret[rank]));
-            if (out.keys) request.zero = owners_[rank]->zero();
+            if (brings_key) request.zero = owners_[rank]->zero();
+            switched_[rank] = switched_[rank] && !brings_key;
+            request.line = plan.shape.line;
+            if (plan.packed && !switched_[rank]) {
+                switch_keys = owners_[rank]->switch_keys(plan);
+                request.switch_keys = switch_keys;
+                switched_[rank] = out.keys = true;
+            }
             pad.owner = owners_[rank];
             pad.numbers = privacy::SecretVector<std::uint64_t>(due.rows * plan.shape.outputs);
             privacy::AesStream(VFLBUS_PLANTED(pad_used_twice) ? privacy::Key()
@@ -97,6 +108,7 @@ PaddedResiduals::Made PaddedResiduals::make(const Due& due, Draws draws) {
             request.ciphertexts = ciphertexts;
         }
         out.bodies.push_back(encode(request, models::ConstMatrixView{nullptr, 0, 1}));
+        pad.sent = out.bodies.back().size();
         out.pads.push_back(std::move(pad));
     }
     key_ = due.key;
@@ -119,8 +131,14 @@ void PaddedResiduals::prepare(const Due& due) {
         [this, due, draws = draw(due.key)]() mutable { made_ = make(due, std::move(draws)); });
 }
 
-Result<> PaddedResiduals::open(std::size_t rank, Body reply) {
+std::vector<std::string> PaddedResiduals::choose_lines(double ms_of_transform) {
+    await_end(ahead_);  // it looks at the plans
+    return plans_.choose_lines(ms_of_transform);
+}
+
+Result<> PaddedResiduals::open(std::size_t rank, Body reply, Duration took) {
     Pad& pad = steps_.front()[rank];
+    if (plans_.features(rank) > 0) plans_.meter(rank).product(took, pad.sent + reply.size());
     VFLBUS_ASSERT(pad.waits, "an answer is decrypted once");
     pad.waits = false;
     const auto answer = decode_product_reply(reply);
@@ -129,7 +147,7 @@ Result<> PaddedResiduals::open(std::size_t rank, Body reply) {
         if (answer->empty()) return {};
         return fail(Errc::malformed_message, "answered for columns that it does not have");
     }
-    auto numbers = pad.owner->decrypt(plans_[rank], *answer);
+    auto numbers = pad.owner->decrypt(pad.plan, *answer);
     if (!numbers) return tl::unexpected(std::move(numbers.error()));
     pad.opened = std::move(*numbers);
     return {};
@@ -184,6 +202,7 @@ Result<> PaddedGradients::plan(const rlwe::Shape& shape, std::uint64_t message_b
     auto plan = plan_within(shape, message_bytes_max);
     if (!plan) return tl::unexpected(std::move(plan.error()));
     plan_ = *plan;
+    message_bytes_max_ = message_bytes_max;
     return {};
 }
 
@@ -221,10 +240,11 @@ void PaddedGradients::prepare(std::uint64_t step) {
         due = answerer_->next();
     else
         due.zero_seed = protocol_->public_seed(key);
-    ahead_ = beside([this, due] {
+    const rlwe::Answerer* const answerer = key_ == key ? &*answerer_ : nullptr;
+    ahead_ = beside([this, due, answerer] {
         convert();
         if (batch_.converted)
-            prepared_.prepare(*plan_, batch_.columns->values, batch_.rows.rows(), due);
+            prepared_.prepare(*plan_, batch_.columns->values, batch_.rows.rows(), due, answerer);
     });
 }
 
@@ -239,21 +259,10 @@ Result<> PaddedGradients::check(const ProductRequest& request, std::uint64_t due
                     "has answered the product of step " + std::to_string(step));
     if (request.exponent != 0 || request.settings.rows != 0)
         return fail(Errc::malformed_message, "a product of a pad with an exponent or settings");
-    if (plan_->shape.features == 0 && (!request.zero.empty() || !request.ciphertexts.empty()))
+    const bool empty = request.line == 0 && request.zero.empty() && request.switch_keys.empty() &&
+                       request.ciphertexts.empty();
+    if (plan_->shape.features == 0 && !empty)
         return fail(Errc::malformed_message, "ciphertexts for a party without columns");
-    return {};
-}
-
-Result<> PaddedGradients::take_key(std::uint64_t key, Body zero) {
-    const bool due = key_ != key;
-    if (due == zero.empty())
-        return fail(Errc::malformed_message,
-                    due ? "a new key is due and none came" : "a key came where none is due");
-    if (!due) return {};
-    auto made = rlwe::Answerer::create(protocol_->public_seed(key), zero);
-    if (!made) return tl::unexpected(std::move(made.error()));
-    answerer_.emplace(std::move(*made));
-    key_ = key;
     return {};
 }
 
@@ -266,7 +275,9 @@ Result<Bytes> PaddedGradients::answer(const ProductRequest& request, std::uint64
         return encode_product_reply({});
     }
     await_end(ahead_);
-    if (auto good = take_key(schedule_.epoch_of(request.step), request.zero); !good)
+    if (auto good = take_keys({plan_, key_, answerer_}, *protocol_, request,
+                              schedule_.epoch_of(request.step), message_bytes_max_);
+        !good)
         return tl::unexpected(std::move(good.error()));
     if (batch_.step != request.step) load(request.step);
     convert();

@@ -9,7 +9,7 @@
 // uniform modulo t (Beaver, Efficient multiparty protocols using circuit randomization, CRYPTO
 // 1991):
 //
-//   ahead   product  [t, -, 0, zero, encrypted p]               -> [X' p + R, encrypted]
+//   ahead   product  [t, -, 0, line, zero, switch keys, encrypted p]  -> [X' p + R, encrypted]
 //   step    step     [t, X' p + R, exponent, r - p modulo t]    -> [scores of batch t + 1]
 //
 // The member hides X' p under random numbers R as always, and the master opens X' p + R. In the
@@ -82,7 +82,13 @@ class PaddedResiduals {
     void prepare(const Due& due);
     /// Opens the answer of member `rank` for the oldest step that was asked for and is not
     /// corrected yet, each once. malformed_message when it is not of the plan's size.
-    Result<> open(std::size_t rank, Body reply);
+    /// `took`: since it was asked for.
+    Result<> open(std::size_t rank, Body reply, Duration took);
+    /// Member `rank` took so long for a step.
+    void stepped(std::size_t rank, Duration took) { plans_.meter(rank).step(took); }
+    /// As of MemberPlans: for products that are not asked for yet.
+    [[nodiscard]] bool lines_are_due() const { return plans_.lines_are_due(); }
+    std::vector<std::string> choose_lines(double ms_of_transform);
     /// The opened numbers of that step, features x outputs, to which noise may be added.
     [[nodiscard]] std::span<std::uint64_t> opened(std::size_t rank) {
         return steps_.front()[rank].opened;
@@ -97,10 +103,12 @@ class PaddedResiduals {
 
   private:
     struct Pad {
+        privacy::rlwe::Plan plan;
         std::shared_ptr<privacy::rlwe::KeyOwner> owner;
         privacy::SecretVector<std::uint64_t> numbers;  ///< rows x outputs, column-major
         std::vector<std::uint64_t> opened;
-        bool waits = true;  ///< for an answer
+        bool waits = true;     ///< for an answer
+        std::size_t sent = 0;  ///< bytes of the product
     };
     /// What is drawn before a thread of its own makes the rest.
     struct Draws {
@@ -121,6 +129,7 @@ class PaddedResiduals {
     MemberPlans plans_;
     std::optional<std::uint64_t> key_;
     std::vector<std::shared_ptr<privacy::rlwe::KeyOwner>> owners_;  ///< under `key_`
+    std::vector<bool> switched_;                                    ///< their switch keys are sent
     std::vector<std::vector<Pad>> steps_;                           ///< the oldest first
     bool brought_keys_ = false;
     std::optional<Made> made_;
@@ -173,12 +182,12 @@ class PaddedGradients {
     void convert();
     void prepare(std::uint64_t step);
     [[nodiscard]] Result<> check(const ProductRequest& request, std::uint64_t due) const;
-    Result<> take_key(std::uint64_t key, Body zero);
     [[nodiscard]] Result<> check(const PaddedStep& message, std::size_t rows) const;
 
     const MemberProtocol* protocol_;
     BatchSchedule schedule_;
     BatchSource source_;
+    std::uint64_t message_bytes_max_ = 0;
     std::optional<privacy::rlwe::Plan> plan_;
     std::optional<std::uint64_t> key_;
     std::optional<privacy::rlwe::Answerer> answerer_;

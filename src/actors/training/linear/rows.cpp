@@ -102,4 +102,11 @@ void say_encryption(const Run& run, std::size_t rank, const std::string& plan) {
             "encryption for " + run.report().parties[rank + 1].name + ": " + plan);
 }
 
+void say_lines(const Run& run, const std::vector<std::string>& lines) {
+    for (std::size_t rank = 0; rank < lines.size(); ++rank)
+        if (!lines[rank].empty())
+            run.log(observe::log::Level::info,
+                    "line to " + run.report().parties[rank + 1].name + ": " + lines[rank]);
+}
+
 }  // namespace vflbus::actors::linear

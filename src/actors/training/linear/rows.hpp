@@ -4,6 +4,7 @@
 // begins.
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "actors/party.hpp"
@@ -43,5 +44,7 @@ Result<Bytes> answer_rows(const RowScores& own, MemberProtocol& protocol, std::u
 void warn_of_few_rows(const Run& run, std::size_t rank, std::uint64_t features, std::uint64_t rows);
 /// How a member's residuals are encrypted; nothing for "".
 void say_encryption(const Run& run, std::size_t rank, const std::string& plan);
+/// What was chosen for the line to each member, by rank, once it is known; nothing for "".
+void say_lines(const Run& run, const std::vector<std::string>& lines);
 
 }  // namespace vflbus::actors::linear

@@ -155,6 +155,7 @@ class LbfgsMasterHalf final : public MasterHalf {
             const Bytes body = encode_iterate(step, settings_, request.coefficients, sent);
             bodies.assign(run_->parties().members(), body);
         }
+        const TimePoint sent_at = run_->now();
         Replies asked = run_->parties().ask_each(iterate_message, std::move(bodies));
         // while the members are at it
         co_await block_->answer(request.coefficients, request.residual, answer_);
@@ -162,6 +163,7 @@ class LbfgsMasterHalf final : public MasterHalf {
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)
             co_await run_->said_by(i, take_reply(step, i, replies[i]));
+        if (encrypts()) know_lines(sent_at, asked.arrived());
         co_await protocol_->finish(stamp(step, Stamp::Tensor::gradient_scores), scores_);
         co_await protocol_->finish(stamp(step, Stamp::Tensor::products), products_);
         if (protocol_->has_rounds_in_step()) co_await protocol_->within_step(run_->parties(), step);
@@ -282,14 +284,24 @@ class LbfgsMasterHalf final : public MasterHalf {
             step == 0 ? settings_tensor(settings_) : models::Matrix(0, 1);
         std::vector<Bytes> sent =
             co_await residuals_->encrypt(step, step, request.residual, settings);
+        const TimePoint asked = run_->now();
         Replies computing = run_->parties().ask_each(product_message, std::move(sent));
         residuals_->prepare(step + 1);
         const std::vector<Bytes> answers = co_await computing;
         for (std::size_t i = 0; i < answers.size(); ++i)
-            co_await run_->said_by(i, open(step, i, answers[i], bodies));
+            co_await run_->said_by(
+                i, open(step, i, answers[i], computing.arrived()[i] - asked, bodies));
     }
-    Result<> open(std::uint64_t step, std::size_t rank, Body answer, std::vector<Bytes>& bodies) {
-        const auto numbers = residuals_->open(rank, answer);
+    /// What the messages of a round took says how slow lines are.
+    void know_lines(TimePoint sent, std::span<const TimePoint> arrived) {
+        for (std::size_t i = 0; i < arrived.size(); ++i) residuals_->stepped(i, arrived[i] - sent);
+        if (residuals_->lines_are_due())
+            say_lines(*run_,
+                      residuals_->choose_lines(transform_ms([this] { return run_->now(); })));
+    }
+    Result<> open(std::uint64_t step, std::size_t rank, Body answer, Duration took,
+                  std::vector<Bytes>& bodies) {
+        const auto numbers = residuals_->open(rank, answer, took);
         if (!numbers) return tl::unexpected(numbers.error());
         const SentTensor opened(*numbers, residuals_->plans().features(rank), outputs());
         bodies.push_back(encode_iterate(step, settings_, solver_->request().coefficients, opened));
