@@ -41,6 +41,7 @@ std::string layers_line(const std::string& name, const Json& network) {
         text += ", pictures of " + std::to_string((*image)[0].get<std::uint64_t>()) + " x " +
                 std::to_string((*image)[1].get<std::uint64_t>()) + " x " +
                 std::to_string((*image)[2].get<std::uint64_t>());
+    if (network.find("goes_on") != nullptr) text += ", an activation before the first layer too";
     return text + ", activation " + network.at("activation").get<std::string>() + ", norm " +
            network.at("norm").get<std::string>() + ", " +
            std::to_string(network.at("values").size()) + " values";

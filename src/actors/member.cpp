@@ -24,6 +24,7 @@
 #include "actors/run/commit_file.hpp"
 #include "actors/table_notes.hpp"
 #include "actors/training/algorithm.hpp"
+#include "actors/training/schedule.hpp"
 #include "base/planted.hpp"
 #include "base/text.hpp"
 #include "config/agreed.hpp"
@@ -91,9 +92,9 @@ policy::Use use_of(Purpose purpose) {
 
 /// Rows of the shortest batch that an algorithm makes of `rows`.
 std::uint64_t smallest_batch(const config::AgreedHalf& agreed, std::uint64_t rows) {
-    const std::uint64_t batch = agreed.model.batch_size;
-    if (agreed.model.solver == config::Solver::lbfgs || batch == 0 || batch >= rows) return rows;
-    return rows % batch == 0 ? batch : rows % batch;
+    if (agreed.model.solver == config::Solver::lbfgs || rows == 0) return rows;
+    const BatchSchedule schedule(agreed, static_cast<std::uint32_t>(rows));
+    return std::min(schedule.batch_rows(0), schedule.batch_rows(schedule.batches() - 1));
 }
 
 /// How many different people the smallest batch has at least. Repeats of an id are not more people,

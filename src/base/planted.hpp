@@ -49,6 +49,7 @@ enum class PlantedBug : std::uint8_t {
     commit_removed_early,
     later_commits_kept,
     optimizer_not_restored,
+    batch_not_restored,
     solver_not_restored,
     folds_not_restored,
     batch_of_the_process,

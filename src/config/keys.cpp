@@ -357,7 +357,8 @@ constexpr Key key_table[] = {
          "Widths of the layers of each party's bottom network, joined by '-'; the last one is how "
          "many numbers of a record leave the party. With resnet two numbers: the width of the "
          "blocks, and of what leaves the party; with efficientnet two as well: the channels of the "
-         "last convolution, and what leaves the party. Of networks."},
+         "last convolution, and what leaves the party. Of networks.",
+     .default_note = "`\"128-64\"`; `\"64\"` with run.protocol encrypted, which takes one layer"},
     {.section = "model",
      .name = "top",
      .type = Type::text,
@@ -373,7 +374,8 @@ constexpr Key key_table[] = {
      .doc =
          "How the top network gets what comes out of the bottom networks: side by side, as their "
          "sum, or as their mean. Of networks.",
-     .choices = combinations},
+     .choices = combinations,
+     .default_note = "`\"concat\"`; `\"sum\"` with run.protocol masked and encrypted"},
     {.section = "model",
      .name = "activation",
      .type = Type::choice,

@@ -124,6 +124,7 @@ class Loader {
             config_.data.alignment = Alignment::psi;
         resolve_join();
         choose_protocol();
+        fill_summed_network(config_);
         if (!problems_.none()) return tl::unexpected(problems_.failure());
         if (auto checked = check(config_); !checked) return tl::unexpected(checked.error());
         return std::move(config_);
@@ -151,10 +152,17 @@ class Loader {
         };
         if (std::ranges::any_of(options_.defaults, decides)) return;
         const ModelConfig& model = config_.model;
+        if (model.name != ModelName::linear && !is_encrypted_network(config_)) {
+            problems_.add(
+                "run.protocol: parties with keys (bus.certificates) train with \"encrypted\" where "
+                "nothing is stated, and that computes networks of one dense layer at each party "
+                "(model.name = \"mlp\", one width in model.bottom, model.combine = \"sum\"): state "
+                "these, or, if all parties agree that members see the gradients of each row, which "
+                "can tell the labels, run.protocol = \"masked\" or \"honest\"");
+            return;
+        }
         std::string honest_only;
-        if (model.name != ModelName::linear)
-            honest_only = "model.name = " + quote(name_of(model.name));
-        else if (model.solver == Solver::sequential)
+        if (model.solver == Solver::sequential)
             honest_only = "model.sequential = true";
         else if (has_log_link(model.task))
             honest_only = "model.task = " + quote(name_of(model.task));

@@ -234,6 +234,21 @@ std::optional<Image> image_of(std::string_view text) {
     return Image{numbers[0], numbers[1], numbers.size() == 3 ? numbers[2] : 1};
 }
 
+bool is_encrypted_network(const Config& config) {
+    const auto widths = widths_of(config.model.bottom);
+    const bool one_layer = !config.stated("model.bottom") || (widths && widths->size() == 1);
+    const bool summed = !config.stated("model.combine") || config.model.combine != Combine::concat;
+    return config.model.name == ModelName::mlp && one_layer && summed;
+}
+
+void fill_summed_network(Config& config) {
+    if (!is_network(config.model) || config.run.protocol == Protocol::honest) return;
+    if (!config.stated("model.combine")) config.model.combine = Combine::sum;
+    if (config.run.protocol == Protocol::encrypted && config.model.name == ModelName::mlp &&
+        !config.stated("model.bottom"))
+        config.model.bottom = "64";
+}
+
 void resolve_solver(Config& config, Problems& problems) {
     ModelConfig& model = config.model;
     if (config.stated("model.solver"))

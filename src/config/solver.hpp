@@ -14,6 +14,13 @@ namespace vflbus::config {
 /// where it is, l2 from C, and the default of batch_size that depends on the solver.
 void resolve_solver(Config& config, Problems& problems);
 
+/// Whether this is a network that protocol encrypted computes, or would be with the defaults of that
+/// protocol: one dense layer at each party, whose numbers are summed.
+bool is_encrypted_network(const Config& config);
+/// Once the protocol is known: what is not stated of a network whose numbers are summed, and has
+/// another default there.
+void fill_summed_network(Config& config);
+
 /// Keys of one solver beside another one. A key that has its default says nothing, because a
 /// configuration that was written by this program states all of them.
 void check_solver(const Config& config, Problems& problems);

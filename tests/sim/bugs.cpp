@@ -80,6 +80,8 @@ constexpr Bug all[] = {
     VFLBUS_BUG(later_commits_kept, 2,
                "restoring a commit leaves later ones of the course that was given up"),
     VFLBUS_BUG(optimizer_not_restored, 1, "restoring a commit leaves the optimizer as it began"),
+    VFLBUS_BUG(batch_not_restored, 54,
+               "a restored member of a network goes on with the numbers of its first batch"),
     VFLBUS_BUG(folds_not_restored, 48,
                "restoring a commit forgets what earlier folds have predicted"),
     VFLBUS_BUG(solver_not_restored, 18, "restoring a commit leaves a member's solver as it began"),

@@ -64,6 +64,8 @@ Plan draw(std::uint64_t seed) {
     if (seed % 16 == 4) plan.variant[0] = seed % 32 == 4 ? psi_variant : left_psi_variant;
     if (seed % 32 == 15) plan.variant[0] = encrypted_variant;
     if (seed % 32 == 31) plan.variant[0] = encrypted_lbfgs_variant;
+    if (seed % 64 == 63) plan.variant[0] = encrypted_network_variant;
+    if (seed % 64 == 54) plan.variant[1] = network_variant;  // the second one is masked
     if (seed % 32 == 9) plan.variant[0] = noisy_variant;
     if (seed % 32 == 23) plan.variant = {encrypted_lbfgs_variant, encrypted_variant};
     if (seed % 32 == 11) plan.variant = {arbitered_variant, arbitered_variant};
@@ -159,6 +161,9 @@ config::Config configuration(std::size_t variant, std::size_t number, std::size_
          "privacy.insecure_testing=true"},
         {"model.task=logistic", "model.learning_rate=0.1", "model.epochs=25", "model.batch_size=8",
          "data.alignment=psi", "data.join=left"},
+        {"model.task=logistic", "model.name=mlp", "model.bottom=3", "model.top=4",
+         "model.dropout=0.2", "model.epochs=5", "model.batch_size=8", "model.combine=sum",
+         "run.protocol=encrypted"},
     };
     // parsing costs more than a hundred steps
     static std::map<std::tuple<std::size_t, std::size_t, std::size_t>, config::Config> parsed;
@@ -176,6 +181,8 @@ config::Config configuration(std::size_t variant, std::size_t number, std::size_
                                              "run.insecure_testing=true"});
         if (variant == folds_variant || (number == 1 && (variant == 0 || variant == 4)))
             settings.push_back("run.protocol=masked");
+        if (number == 1 && variant == network_variant)
+            settings.insert(settings.end(), {"run.protocol=masked", "model.combine=sum"});
         // no draw of its own: it would make other stories of all seeds
         if (number == 1 && variant == 1) settings.push_back("data.join=left");
         parsed[key] = configure(settings);

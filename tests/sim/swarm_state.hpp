@@ -29,7 +29,8 @@ inline constexpr std::size_t encrypted_lbfgs_variant = 9;
 inline constexpr std::size_t arbitered_variant = 10;  ///< with an arbiter, encrypted or not
 inline constexpr std::size_t noisy_variant = 11;      ///< noise for differential privacy
 inline constexpr std::size_t left_psi_variant = 12;   ///< psi, and all records of the master
-inline constexpr std::size_t variants = 13;
+inline constexpr std::size_t encrypted_network_variant = 13;
+inline constexpr std::size_t variants = 14;
 /// Of every seed, at least.
 inline constexpr std::uint64_t steps_least = 200;
 inline constexpr std::size_t faults_least = 10;

@@ -46,6 +46,11 @@ std::string protocol_notice(const config::AgreedHalf& agreed) {
         return "protocol masked: the master sees " + masked_networks(agreed.run.world_size) +
                std::string(model.noise > 0 ? ", with noise added to it" : "") +
                "; every member sees the gradients by that sum, which can tell the labels";
+    if (agreed.run.protocol == config::Protocol::encrypted &&
+        model.name != config::ModelName::linear)
+        return "protocol encrypted: the master sees " + masked_networks(agreed.run.world_size) +
+               std::string(model.noise > 0 ? ", with noise added to it" : "") +
+               "; every member sees the gradients of its own weights alone";
     if (agreed.run.protocol == config::Protocol::honest &&
         model.solver == config::Solver::sequential)
         return "protocol honest: the master sees every member's partial scores, and every member "
@@ -59,7 +64,7 @@ std::string prediction_notice(const config::AgreedHalf& agreed) {
     const std::string name(config::name_of(agreed.run.protocol));
     const std::string begin = "protocol " + name + ": the master sees ";
     if (agreed.model.name != config::ModelName::linear &&
-        agreed.run.protocol == config::Protocol::masked)
+        agreed.run.protocol != config::Protocol::honest)
         return begin + masked_networks(agreed.run.world_size);
     if (agreed.model.name != config::ModelName::linear)
         return begin + "what every member's part of the network makes of each row, in the clear";

@@ -10,7 +10,10 @@ BatchSchedule::BatchSchedule(const config::AgreedHalf& agreed, std::uint32_t tra
       batches_(data::batches_per_epoch(train_rows, agreed.model.batch_size)),
       batch_size_(agreed.model.batch_size),
       n_(train_rows),
-      even_(agreed.model.norm == config::NormName::batch),
+      // a short batch has no variance to speak of, and encrypted gradients of a few rows tell them
+      even_(agreed.model.norm == config::NormName::batch ||
+            (agreed.run.protocol == config::Protocol::encrypted &&
+             agreed.model.name != config::ModelName::linear)),
       // the order within the only batch changes nothing but the rounding, and its factors could
       // not be used again
       shuffle_(agreed.model.shuffle && !(batches_ == 1 && agreed.model.sequential)) {}

@@ -155,6 +155,32 @@ void Dense::parameters(std::vector<Parameter*>& all) {
     all.push_back(&bias_);
 }
 
+// -- Bias --------------------------------------------------------------------------------
+
+Bias::Bias(std::size_t width) : bias_(width, 1, false) {}
+
+void Bias::forward(const Records& in, Records& out, const Pass&) {
+    infer(in, out);
+}
+
+void Bias::backward(const Records& by_out, Records* by_in) {
+    sum_records(by_out, bias_.gradient);
+    if (by_in != nullptr) *by_in = by_out;
+}
+
+void Bias::infer(const Records& in, Records& out) const {
+    out.resize_uninitialized(in.width(), in.count());
+    for (std::size_t i = 0; i < in.count(); ++i) {
+        const float* const from = in.record(i);
+        float* const to = out.record(i);
+        for (std::size_t j = 0; j < in.stride(); ++j) to[j] = from[j] + bias_.value[j];
+    }
+}
+
+void Bias::parameters(std::vector<Parameter*>& all) {
+    all.push_back(&bias_);
+}
+
 // -- element by element --------------------------------------------------------------------
 
 void ElementLayer::backward(const Records& by_out, Records* by_in) {

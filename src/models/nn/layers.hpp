@@ -82,6 +82,19 @@ class Dense final : public Layer {
     const Records* in_ = nullptr;
 };
 
+/// x + b, where b begins as zero.
+class Bias final : public Layer {
+  public:
+    explicit Bias(std::size_t width);
+    void forward(const Records& in, Records& out, const Pass& pass) override;
+    void backward(const Records& by_out, Records* by_in) override;
+    void infer(const Records& in, Records& out) const override;
+    void parameters(std::vector<Parameter*>& all) override;
+
+  private:
+    Parameter bias_;
+};
+
 // -- element by element ------------------------------------------------------------------
 
 /// Layers whose output depends on the element in the same place alone: `backward` multiplies by

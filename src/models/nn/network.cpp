@@ -124,6 +124,12 @@ class Builder {
             return shape_->hidden.front();
         }
         std::size_t width = shape_->inputs;
+        if (shape_->goes_on) {
+            if (shape_->norm != Norm::batch) chain.add(std::make_unique<Bias>(width));
+            norm(chain, width);
+            activation(chain);
+            dropout(chain, shape_->dropout);
+        }
         for (const std::size_t next : shape_->hidden) {
             chain.add(dense(width, next));
             width = next;

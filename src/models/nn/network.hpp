@@ -73,6 +73,10 @@ struct NetworkShape {
     std::vector<std::size_t> hidden;
     /// Of a last dense layer without an activation; 0: there is none.
     std::size_t outputs = 0;
+    /// What comes in is what a dense layer elsewhere made, without what belongs behind it: that
+    /// stands before the first layer, a bias (but before batch normalisation, which has one), norm,
+    /// activation and dropout. Of mlp.
+    bool goes_on = false;
     Activation activation = Activation::relu;
     Norm norm = Norm::none;
     double dropout = 0;

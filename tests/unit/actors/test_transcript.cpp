@@ -303,6 +303,12 @@ std::set<Said> all_trainings() {
     masked.config.model.combine = config::Combine::sum;
     masked.config.bus.commit_steps = 3;
     write_down(masked, transcript);
+    Play encrypted(world);
+    encrypted.config.run.protocol = config::Protocol::encrypted;
+    encrypted.config.model.bottom = "5";
+    encrypted.config.model.combine = config::Combine::sum;
+    encrypted.config.bus.commit_steps = 3;
+    write_down(encrypted, transcript);
     all_figures(transcript);
     return transcript;
 }

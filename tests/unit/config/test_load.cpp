@@ -325,11 +325,25 @@ TEST_CASE("parties with keys do not show scores, residuals or ids unless that is
           Protocol::honest);
     CHECK(value_of(load_text(keys + "[model]\nsolver = \"adam\"\n")).run.protocol ==
           Protocol::encrypted);
-    for (const std::string model : {"name = \"mlp\"\n", "sequential = true\ntask = \"linear\"\n"}) {
+    // one dense layer at each party, whose sum is what the master goes on with
+    const Config network = value_of(load_text(keys + "[model]\nname = \"mlp\"\n"));
+    CHECK(network.run.protocol == Protocol::encrypted);
+    CHECK(network.model.combine == Combine::sum);
+    CHECK(network.model.bottom == "64");
+    const Config masked =
+        value_of(load_text("[run]\nprotocol = \"masked\"\n[model]\nname = \"resnet\"\n"));
+    CHECK(masked.model.combine == Combine::sum);
+    CHECK(masked.model.bottom == ModelConfig().bottom);
+    const Config mean = value_of(
+        load_text(keys + "[model]\nname = \"mlp\"\ncombine = \"mean\"\nbottom = \"16\"\n"));
+    CHECK(mean.model.combine == Combine::mean);
+    CHECK(mean.model.bottom == "16");
+    for (const std::string model :
+         {"name = \"resnet\"\n", "name = \"mlp\"\nbottom = \"8-4\"\n",
+          "name = \"mlp\"\ncombine = \"concat\"\n", "sequential = true\ntask = \"linear\"\n"}) {
         const auto refused = load_text(keys + "[model]\n" + model);
         REQUIRE_FALSE(refused);
-        CHECK(refused.error().sentence.find("state run.protocol = \"honest\"") !=
-              std::string::npos);
+        CHECK(refused.error().sentence.find("\"honest\"") != std::string::npos);
         CHECK(value_of(load_text(keys + "[run]\nprotocol = \"honest\"\n[model]\n" + model))
                   .run.protocol == Protocol::honest);
     }

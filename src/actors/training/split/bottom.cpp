@@ -1,9 +1,11 @@
 #include "actors/training/split/bottom.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
 #include "actors/training/halves.hpp"
+#include "base/assert.hpp"
 #include "base/memory.hpp"
 
 namespace vflbus::actors::split {
@@ -18,8 +20,7 @@ Bottom::Bottom(const Party& party, models::nn::NetworkShape shape, Place place)
       steps_(step_config(party.agreed().model), network_) {}
 
 Bottom::Bottom(const Party& party, Place place)
-    : Bottom(party,
-             bottom_shape(party.agreed().model, party.features(), party.preprocessor().image),
+    : Bottom(party, bottom_shape(party.agreed(), party.features(), party.preprocessor().image),
              place) {
     schedule_ = BatchSchedule(party.agreed(),
                               static_cast<std::uint32_t>(party.rows(TableKind::train).size()));
@@ -29,8 +30,7 @@ Bottom::Bottom(const Party& party, Place place)
 Result<std::unique_ptr<Bottom>> Bottom::create(const Party& party, Place place) {
     const BatchSchedule batches(party.agreed(),
                                 static_cast<std::uint32_t>(party.rows(TableKind::train).size()));
-    const auto shape =
-        bottom_shape(party.agreed().model, party.features(), party.preprocessor().image);
+    const auto shape = bottom_shape(party.agreed(), party.features(), party.preprocessor().image);
     const std::uint64_t rows = batches.batch_rows(0);
     if (auto room = check_room(bytes_trained(shape, rows), rows, available_memory()); !room)
         return tl::unexpected(std::move(room.error()));
@@ -66,6 +66,33 @@ Result<> Bottom::backward(std::uint64_t step, const Records& gradient) {
     network_.backward(gradient, nullptr);
     steps_.step(models::nn::rate_at(rates_, step));
     return {};
+}
+
+Result<> Bottom::take_gradient(std::uint64_t step, const models::Matrix& gradient) {
+    VFLBUS_ASSERT(network_.parameters().size() == 2, "one dense layer: its matrix and its bias");
+    models::nn::Parameter& weights = *network_.parameters()[0];
+    models::nn::Parameter& bias = *network_.parameters()[1];
+    if (gradient.rows() != features() || gradient.cols() != width())
+        return fail(Errc::malformed_message,
+                    "a gradient of weights came with another shape than they have");
+    const std::size_t stride = models::nn::padded(weights.width);
+    for (std::size_t j = 0; j < weights.columns; ++j)
+        for (std::size_t k = 0; k < weights.width; ++k)
+            weights.gradient[j * stride + k] = static_cast<float>(gradient(j, k));
+    std::ranges::fill(bias.gradient.span(), 0.0F);
+    if (!models::nn::all_finite(weights.gradient.span()))
+        return fail(Errc::malformed_message, "a gradient came with numbers that are not finite");
+    steps_.step(models::nn::rate_at(rates_, step));
+    return {};
+}
+
+void Bottom::batch_rows(std::uint64_t step, models::Matrix& out) {
+    const models::DesignView all = party_->design(TableKind::train);
+    const auto rows = schedule_.rows(step);
+    out.resize_uninitialized(rows.size(), all.cols);
+    for (std::size_t j = 0; j < all.cols; ++j)
+        for (std::size_t i = 0; i < rows.size(); ++i)
+            out(i, j) = all.data[rows[i] * all.stride + j];
 }
 
 Result<> Bottom::infer(TableKind side, std::uint64_t first, std::uint64_t count,

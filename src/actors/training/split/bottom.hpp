@@ -32,6 +32,11 @@ class Bottom {
     /// One optimizer step with the gradient of the loss by what `forward(step)` gave. Errors:
     /// malformed_message when the shape is another one or a number is not finite.
     Result<> backward(std::uint64_t step, const models::nn::Records& gradient);
+    /// The same with the gradient of the weights themselves (features x numbers of a record), where
+    /// the network is one dense layer, whose bias stays zero.
+    Result<> take_gradient(std::uint64_t step, const models::Matrix& gradient);
+    /// The rows of batch `step` as they enter the network (rows x features). `step` < all steps.
+    void batch_rows(std::uint64_t step, models::Matrix& out);
     /// The numbers of rows [first, first + count) of one side. Errors: malformed_message for rows
     /// that are not there, too_large for more than a message or this machine's memory holds.
     Result<> infer(TableKind side, std::uint64_t first, std::uint64_t count,

@@ -11,7 +11,10 @@
 #include "actors/protocols/protocol.hpp"
 #include "actors/run/run.hpp"
 #include "actors/training/halves.hpp"
+#include "actors/training/linear/encrypted.hpp"
+#include "actors/training/linear/rows.hpp"
 #include "actors/training/split/bottom.hpp"
+#include "actors/training/split/encryption.hpp"
 #include "actors/training/split/split.hpp"
 #include "actors/training/split/top.hpp"
 #include "base/assert.hpp"
@@ -177,9 +180,11 @@ class SplitMaster final : public MasterHalf {
         Result<double> made = top_->step(step, parts, rows, gradients_);
         StepResult result;
         result.loss = co_await diverged(std::move(made));
-        Replies asked = run_->parties().ask_each(message::step, requests(step));
+        std::vector<Bytes> sent = encrypts() ? std::vector<Bytes>() : requests(step);
+        if (encrypts()) co_await encrypted_gradients(step, sent);
+        Replies asked = run_->parties().ask_each(message::step, std::move(sent));
         // members work on their gradients meanwhile
-        if (own_bottom_) co_await own_bottom_->backward(step, gradients_[0]);
+        if (own_bottom_ && !encrypts()) co_await own_bottom_->backward(step, gradients_[0]);
         co_await start(step + 1);
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)
@@ -308,6 +313,44 @@ class SplitMaster final : public MasterHalf {
         if (own_bottom_) got.parts.push_back(&got.mine);
         for (const Records& part : got.theirs) got.parts.push_back(&part);
     }
+    [[nodiscard]] bool encrypts() const {
+        return run_->config().run.protocol == config::Protocol::encrypted;
+    }
+    /// The gradient by the parties' sum goes out encrypted, for each member under a key of its own
+    /// that is new in every epoch; what comes back is opened. `opened`: the step requests, by rank.
+    Task<> encrypted_gradients(std::uint64_t step, std::vector<Bytes>& opened) {
+        models::nn::to_rows(gradients_[0], by_rows_);
+        const models::Matrix settings(0, 1);
+        std::vector<Bytes> sent =
+            co_await residuals_->encrypt(step, schedule_.epoch_of(step), by_rows_, settings);
+        Replies computing = run_->parties().ask_each(linear::product_message, std::move(sent));
+        if (step + 1 < schedule_.steps()) residuals_->prepare(schedule_.epoch_of(step + 1));
+        // while the members are at it
+        if (own_bottom_) co_await own_bottom_->backward(step, gradients_[0]);
+        const std::vector<Bytes> answers = co_await computing;
+        for (std::size_t i = 0; i < answers.size(); ++i)
+            co_await run_->said_by(i, open(step, i, answers[i], opened));
+    }
+    Result<> open(std::uint64_t step, std::size_t rank, Body answer, std::vector<Bytes>& opened) {
+        const auto numbers = residuals_->open(rank, answer);
+        if (!numbers) return tl::unexpected(numbers.error());
+        opened.push_back(
+            encode_step(step, SentTensor(*numbers, residuals_->features(rank), top_->width())));
+        return {};
+    }
+    /// A member has begun whose gradients will be encrypted.
+    Result<> plan_encryption(std::size_t rank, std::uint64_t features) {
+        if (!encrypts()) return {};
+        const std::uint64_t batches = schedule_.batches();
+        linear::warn_of_few_rows(
+            *run_, rank, features,
+            std::min(schedule_.batch_rows(0), schedule_.batch_rows(batches - 1)));
+        if (rank == 0) residuals_.emplace(*protocol_);
+        auto added = residuals_->add_member(encrypted_shape(own_->agreed(), schedule_, features),
+                                            run_->message_bytes_max());
+        if (added) linear::say_encryption(*run_, rank, residuals_->describe(rank));
+        return added;
+    }
     /// Parties with a bottom network.
     [[nodiscard]] std::size_t embeddings() const {
         return run_->parties().members() + (own_bottom_ ? 1 : 0);
@@ -398,6 +441,7 @@ class SplitMaster final : public MasterHalf {
         const auto reply = decode_begin_reply(body);
         if (!reply) return tl::unexpected(reply.error());
         if (auto noted = note_begun(*run_, rank, *reply); !noted) return noted;
+        if (auto planned = plan_encryption(rank, reply->features); !planned) return planned;
         return take_batch(0, rank, reply->scores);
     }
     Result<> stepped(std::uint64_t next, std::size_t rank, Body body) {
@@ -428,8 +472,10 @@ class SplitMaster final : public MasterHalf {
     // -- under a protocol that hides single parties' numbers ----
     std::unique_ptr<MasterProtocol> protocol_;
     bool agreed_ = false;
-    models::Matrix sum_;  ///< of all parties' numbers of the next batch, or of rows
-    Records summed_;      ///< of the batch of a step
+    models::Matrix sum_;      ///< of all parties' numbers of the next batch, or of rows
+    Records summed_;          ///< of the batch of a step
+    models::Matrix by_rows_;  ///< the gradient by that sum
+    std::optional<linear::EncryptedResiduals> residuals_;  ///< under protocol encrypted
     // -- of the rows of the last call of scores, in a training in which each party is seen ----
     std::vector<std::vector<double>> sums_;  ///< of the numbers of each party with a network
 };
@@ -438,20 +484,40 @@ bool networks_chosen(const config::AgreedHalf& agreed) {
     return agreed.model.name != config::ModelName::linear;
 }
 
-Result<> check_combine(const config::AgreedHalf& agreed) {
-    if (agreed.run.protocol == config::Protocol::honest ||
-        agreed.model.combine != config::Combine::concat)
-        return {};
+/// What `encrypted` can compute: the first layer alone.
+Result<> check_encrypted(const config::ModelConfig& model) {
+    const auto widths = config::widths_of(model.bottom);
+    if (model.name == config::ModelName::mlp && widths && widths->size() == 1) return {};
+    const bool dense = model.name == config::ModelName::mlp;
     return fail(Errc::bad_config,
-                "run.protocol = \"masked\" hides each party's numbers in the sum of all, and "
-                "model.combine = \"concat\" sets them side by side: state model.combine = \"sum\" "
-                "or \"mean\"");
+                "run.protocol = \"encrypted\" computes the gradients of one dense layer at each "
+                "party, and " +
+                    (dense ? "model.bottom = \"" + model.bottom + "\" has more"
+                           : "model.name = \"" + std::string(config::name_of(model.name)) +
+                                 "\" has more than that") +
+                    ": state " + (dense ? "" : "model.name = \"mlp\" and ") +
+                    "a single width, as model.bottom = \"64\"; the layers behind it are the "
+                    "master's, model.top. More layers at the parties work with run.protocol = "
+                    "\"masked\", which shows members the gradients of each row");
 }
 
-constexpr config::Protocol network_protocols[] = {config::Protocol::honest,
-                                                  config::Protocol::masked};
+Result<> check_protocol(const config::AgreedHalf& agreed) {
+    if (agreed.run.protocol == config::Protocol::honest) return {};
+    if (agreed.model.combine == config::Combine::concat)
+        return fail(Errc::bad_config,
+                    "run.protocol = \"" + std::string(config::name_of(agreed.run.protocol)) +
+                        "\" hides each party's numbers in the sum of all, and model.combine = "
+                        "\"concat\" sets them side by side: state model.combine = \"sum\" or "
+                        "\"mean\"");
+    return agreed.run.protocol == config::Protocol::encrypted ? check_encrypted(agreed.model)
+                                                              : Result<>();
+}
+
+constexpr config::Protocol network_protocols[] = {
+    config::Protocol::honest, config::Protocol::masked, config::Protocol::encrypted};
 constexpr MemberHandler network_handlers[] = {
     {message::begin, "begin", When::begins, answer_begin},
+    {linear::product_message, "product", When::in_step, answer_product},
     {message::step, "step", When::ends_step, answer_step},
     {message::evaluate, "evaluate", When::any_rows, answer_evaluate},
     {message::round, "round", When::any_moment, answer_round},
@@ -482,10 +548,11 @@ const Algorithm networks{
     .chosen = networks_chosen,
     .protocols = network_protocols,
     .no_other_because =
-        "the master goes on with the parties' numbers through layers that no encryption here "
-        "computes, and sends back the gradient by them; state run.protocol = \"masked\" with "
-        "model.combine = \"sum\", which hides each party's own numbers, or \"honest\"",
-    .check = check_combine,
+        "the master goes on with the sum of the parties' numbers through layers that no arbiter "
+        "computes; state run.protocol = \"encrypted\" with model.combine = \"sum\" and one width "
+        "in model.bottom, which shows members the gradients of their own weights alone, "
+        "\"masked\", or \"honest\"",
+    .check = check_protocol,
     .train = make_master,
     .predict = make_predicting_master,
     .member = make_member,

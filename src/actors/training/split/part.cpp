@@ -1,5 +1,6 @@
 #include "actors/training/split/part.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -43,6 +44,7 @@ Json to_json(const StoredNetwork& network) {
     out["outputs"] = shape.outputs;
     out["activation"] = name_in(activation_names, shape.activation);
     out["norm"] = name_in(norm_names, shape.norm);
+    if (shape.goes_on) out["goes_on"] = true;
     if (shape.body == models::nn::Body::resnet) {
         out["blocks"] = shape.blocks;
         out["hid_factor"] = shape.hidden_factor;
@@ -114,6 +116,9 @@ StoredNetwork network_of(const Json& in) {
     shape.activation =
         value_in<models::nn::Activation>(activation_names, in.at("activation").get<std::string>());
     shape.norm = value_in<models::nn::Norm>(norm_names, in.at("norm").get<std::string>());
+    if (const Json* const goes_on = in.find("goes_on")) shape.goes_on = goes_on->get<bool>();
+    if (shape.goes_on && shape.body != models::nn::Body::mlp)
+        throw JsonError("only a network of dense layers goes on from another one");
     if (shape.body == models::nn::Body::resnet) {
         shape.blocks = width_of(in.at("blocks"));
         shape.hidden_factor = in.at("hid_factor").get<double>();
@@ -198,7 +203,9 @@ std::string to_json(const SplitPart& part) {
 Result<SplitPart> parse_split_part(std::string_view text, std::string_view path) {
     const auto head = parse_model_head(text, path);
     if (!head) return tl::unexpected(head.error());
-    const StateFormat known = format_of(head->format.version > 1);
+    const StateFormat known{
+        std::string(format_name),
+        std::clamp(head->format.version, format_version, latest_format_version)};
     if (auto same = check_format(*head, known, path); !same)
         return tl::unexpected(std::move(same.error()));
     const auto content = model_content(text, path);

@@ -27,11 +27,19 @@ NetworkShape common_shape(const config::ModelConfig& model) {
 
 }  // namespace
 
-NetworkShape bottom_shape(const config::ModelConfig& model, std::size_t features,
+NetworkShape bottom_shape(const config::AgreedHalf& agreed, std::size_t features,
                           const std::optional<data::ImageShape>& image) {
+    const config::ModelConfig& model = agreed.model;
     NetworkShape shape = common_shape(model);
     shape.inputs = features;
     shape.hidden = widths(model.bottom);
+    if (agreed.run.protocol == config::Protocol::encrypted) {
+        shape.outputs = shape.hidden.back();
+        shape.hidden.clear();
+        shape.norm = models::nn::Norm::none;
+        shape.dropout = 0;
+        return shape;
+    }
     const bool pictures = model.name == config::ModelName::efficientnet && image;
     if (model.name != config::ModelName::resnet && !pictures) return shape;
     shape.outputs = shape.hidden.back();
@@ -52,8 +60,10 @@ NetworkShape bottom_shape(const config::ModelConfig& model, std::size_t features
     return shape;
 }
 
-NetworkShape top_shape(const config::ModelConfig& model, std::size_t inputs, std::size_t outputs) {
+NetworkShape top_shape(const config::AgreedHalf& agreed, std::size_t inputs, std::size_t outputs) {
+    const config::ModelConfig& model = agreed.model;
     NetworkShape shape = common_shape(model);
+    shape.goes_on = agreed.run.protocol == config::Protocol::encrypted;
     shape.inputs = inputs;
     shape.hidden = widths(model.top);
     shape.outputs = outputs;

@@ -14,10 +14,11 @@ namespace vflbus::actors::split {
 
 /// `image`: what the features are pixels of; without it a network for pictures is one of dense
 /// layers.
-models::nn::NetworkShape bottom_shape(const config::ModelConfig& model, std::size_t features,
+/// Under protocol encrypted a single dense layer, without what stands behind it.
+models::nn::NetworkShape bottom_shape(const config::AgreedHalf& agreed, std::size_t features,
                                       const std::optional<data::ImageShape>& image);
 /// `inputs`: the numbers of a record that reach it.
-models::nn::NetworkShape top_shape(const config::ModelConfig& model, std::size_t inputs,
+models::nn::NetworkShape top_shape(const config::AgreedHalf& agreed, std::size_t inputs,
                                    std::size_t outputs);
 /// Numbers of a record that leave a bottom network.
 std::size_t embedding_width(const config::ModelConfig& model);

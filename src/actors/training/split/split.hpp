@@ -10,8 +10,11 @@
 //   master.cpp, member.cpp   the halves
 //
 // Under `honest` the networks' numbers travel in the clear. Under `masked` the master gets the sum
-// of all parties' numbers alone (model.combine = "sum" or "mean"). Other protocols are refused
-// (docs/networks.md).
+// of all parties' numbers alone (model.combine = "sum" or "mean"). Under `encrypted` the gradient
+// by that sum does not travel in the clear either: a member's network is one dense layer, whose
+// gradient is a product of matrices, and all that follows stands in the master's top network. The
+// messages of that are those of linear models (../linear/encrypted.hpp). Other protocols are
+// refused (docs/networks.md).
 
 #include "actors/training/algorithm.hpp"
 
@@ -24,11 +27,15 @@ inline constexpr std::string_view format_name = "split-network";
 inline constexpr std::uint64_t format_version = 1;
 /// Of networks for pictures, which readers of version 1 do not know.
 inline constexpr std::uint64_t pictures_format_version = 2;
-inline StateFormat format_of(bool pictures) {
-    return {std::string(format_name), pictures ? pictures_format_version : format_version};
-}
+/// Of networks whose first layer is at the parties and whose first activation is at the master,
+/// which readers of version 2 do not know.
+inline constexpr std::uint64_t encrypted_format_version = 3;
+inline constexpr std::uint64_t latest_format_version = encrypted_format_version;
 inline StateFormat format_of(const config::AgreedHalf& agreed) {
-    return format_of(agreed.model.name == config::ModelName::efficientnet);
+    return {std::string(format_name),
+            agreed.run.protocol == config::Protocol::encrypted     ? encrypted_format_version
+            : agreed.model.name == config::ModelName::efficientnet ? pictures_format_version
+                                                                   : format_version};
 }
 
 Result<std::unique_ptr<MasterHalf>> make_master(const MasterSetting& setting);
@@ -38,6 +45,7 @@ Result<std::unique_ptr<MasterHalf>> make_predicting_master(const MasterSetting& 
 Result<std::unique_ptr<MemberHalf>> make_member(const MemberSetting& setting);
 
 Result<Bytes> answer_begin(MemberHalf& half, const MemberCall& call);
+Result<Bytes> answer_product(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_step(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_evaluate(MemberHalf& half, const MemberCall& call);
 Result<Bytes> answer_round(MemberHalf& half, const MemberCall& call);

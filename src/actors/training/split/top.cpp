@@ -25,11 +25,11 @@ void scale_labels(models::Labels& labels, double& mean, double& scale) {
     for (double& value : labels.values.span()) value = (value - mean) / scale;
 }
 
-models::nn::NetworkShape shape_of(const config::ModelConfig& model, std::size_t parties,
+models::nn::NetworkShape shape_of(const config::AgreedHalf& agreed, std::size_t parties,
                                   std::size_t outputs) {
-    const std::size_t width = embedding_width(model);
-    return top_shape(model, model.combine == config::Combine::concat ? width * parties : width,
-                     outputs);
+    const std::size_t width = embedding_width(agreed.model);
+    const bool beside = agreed.model.combine == config::Combine::concat;
+    return top_shape(agreed, beside ? width * parties : width, outputs);
 }
 
 }  // namespace
@@ -58,8 +58,7 @@ Result<std::unique_ptr<Top>> Top::create(const config::AgreedHalf& agreed, const
     config.intercept = false;
     auto head = models::Head::create(std::move(truth), config);
     if (!head) return tl::unexpected(std::move(head.error()));
-    std::unique_ptr<Top> top(
-        new Top(agreed, shape_of(agreed.model, parties, head->outputs()), parties));
+    std::unique_ptr<Top> top(new Top(agreed, shape_of(agreed, parties, head->outputs()), parties));
     top->network_.start_at(constant->intercept());
     top->head_ = std::make_unique<models::Head>(std::move(*head));
     top->rates_ = rates;

@@ -148,6 +148,10 @@ TEST_CASE("gradients of layers are those of finite differences") {
         Dense layer(11, 5, 1);
         check_gradients(layer, 11);
     }
+    SECTION("bias") {
+        Bias layer(7);
+        check_gradients(layer, 7);
+    }
     SECTION("relu") {
         ActivationLayer layer(Activation::relu);
         check_gradients(layer, 7);

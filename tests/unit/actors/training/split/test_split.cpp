@@ -7,6 +7,8 @@
 #include <vector>
 
 #include "actors/evaluation.hpp"
+#include "actors/training/linear/encrypted.hpp"
+#include "actors/training/split/bottom.hpp"
 #include "actors/training/split/chance.hpp"
 #include "actors/training/split/part.hpp"
 #include "actors/training/split/shape.hpp"
@@ -507,12 +509,17 @@ TEST_CASE("split networks refuse protocols that cannot hide what they send, with
         CHECK(made.error().code == Errc::bad_config);
         return made.error().sentence;
     };
+    play.config.run.protocol = config::Protocol::arbitered;
+    CHECK(refused().find("through layers that no arbiter computes") != std::string::npos);
     play.config.run.protocol = config::Protocol::encrypted;
-    CHECK(refused() ==
-          "run.protocol \"encrypted\" does not work with the algorithm split networks: the master "
-          "goes on with the parties' numbers through layers that no encryption here computes, and "
-          "sends back the gradient by them; state run.protocol = \"masked\" with model.combine = "
-          "\"sum\", which hides each party's own numbers, or \"honest\"");
+    CHECK(refused().find("state model.combine = \"sum\" or \"mean\"") != std::string::npos);
+    play.config.model.combine = config::Combine::sum;
+    CHECK(refused().find("model.bottom = \"8-5\" has more: state a single width") !=
+          std::string::npos);
+    play.config.model.name = config::ModelName::resnet;
+    CHECK(refused().find("state model.name = \"mlp\" and a single width") != std::string::npos);
+    play.config.model.name = config::ModelName::mlp;
+    play.config.model.combine = config::Combine::concat;
     play.config.run.protocol = config::Protocol::masked;
     CHECK(refused().find("state model.combine = \"sum\" or \"mean\"") != std::string::npos);
 }
@@ -597,6 +604,232 @@ TEST_CASE("masked networks learn what honest ones do from the sum of the parties
     const Ending predicted = scored.play();
     INFO(predicted.sentence);
     CHECK(predicted.code == Errc::ok);
+}
+
+namespace {
+
+Play encrypted_play(const World& world) {
+    Play play(world);
+    learn_longer(play);
+    play.config.model.bottom = "8";
+    play.config.model.combine = config::Combine::sum;
+    play.config.run.protocol = config::Protocol::encrypted;
+    return play;
+}
+
+/// The parties of a play in one process: the same tables, rows and first weights.
+struct InOneProcess {
+    explicit InOneProcess(Play& play) : config(play.config) {
+        std::vector<data::PartyIds> ids;
+        for (std::size_t p = 0; p <= play.world.members; ++p) {
+            parties.push_back(std::make_unique<Party>(Play::name(p), play.config, play.source(p)));
+            REQUIRE(parties[p]->align(TableKind::train));
+        }
+        for (std::size_t p = 0; p < parties.size(); ++p) {
+            const data::LocalIds& local = parties[p]->local(TableKind::train);
+            ids.push_back({Play::name(p), local.ids, local.counts, local.shape});
+        }
+        const auto common = data::intersect(ids, 0, data::Join::inner);
+        REQUIRE(common);
+        for (std::size_t p = 0; p < parties.size(); ++p) {
+            REQUIRE(parties[p]->select(TableKind::train, common->selections[p], common->rows));
+            REQUIRE(parties[p]->split());
+            REQUIRE(parties[p]->build());
+        }
+    }
+
+    /// Trains with gradients that nobody hides: X' G in doubles. The last weights of each party's
+    /// network, the master's top network behind them.
+    std::vector<std::vector<float>> train() {
+        const auto labels = read_labels(*parties[0], config.model.task, "");
+        REQUIRE(labels);
+        std::vector<std::unique_ptr<split::Bottom>> bottoms;
+        for (std::size_t p = 0; p < parties.size(); ++p) {
+            const auto place = p == 0 ? split::Place::master : split::member_place(p - 1);
+            bottoms.push_back(split::Bottom::create(*parties[p], place).value());
+        }
+        BatchSchedule& schedule = bottoms[0]->schedule();
+        auto top = split::Top::create(
+            config, *labels, bottoms.size(),
+            split::rate_config(config.model, schedule.steps(), schedule.batches()));
+        REQUIRE(top);
+        models::Matrix batch;
+        models::Matrix by_rows;
+        std::vector<models::nn::Records> gradients;
+        for (std::uint64_t step = 0; step < schedule.steps(); ++step) {
+            std::vector<const models::nn::Records*> parts;
+            for (const auto& bottom : bottoms) parts.push_back(&bottom->forward(step));
+            REQUIRE((*top)->step(step, parts, schedule.rows(step), gradients));
+            models::nn::to_rows(gradients[0], by_rows);
+            REQUIRE(bottoms[0]->backward(step, gradients[0]));
+            for (std::size_t p = 1; p < bottoms.size(); ++p) {
+                bottoms[p]->batch_rows(step, batch);
+                models::Matrix gradient(batch.cols(), by_rows.cols());
+                for (std::size_t j = 0; j < batch.cols(); ++j)
+                    for (std::size_t k = 0; k < by_rows.cols(); ++k)
+                        for (std::size_t i = 0; i < batch.rows(); ++i)
+                            gradient(j, k) += batch(i, j) * by_rows(i, k);
+                REQUIRE(bottoms[p]->take_gradient(step, gradient));
+            }
+        }
+        std::vector<std::vector<float>> values;
+        for (const auto& bottom : bottoms) values.push_back(bottom->state().values);
+        values.push_back((*top)->state().values);
+        return values;
+    }
+
+    config::Config config;
+    std::vector<std::unique_ptr<Party>> parties;
+};
+
+/// How far two networks are apart: the Euclidean distance by the length of the first one.
+double apart(const std::vector<float>& a, const std::vector<float>& b) {
+    REQUIRE(a.size() == b.size());
+    double squares = 0;
+    double length = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+        const double difference = static_cast<double>(a[i]) - static_cast<double>(b[i]);
+        squares += difference * difference;
+        length += static_cast<double>(a[i]) * static_cast<double>(a[i]);
+    }
+    return std::sqrt(squares / length);
+}
+
+}  // namespace
+
+TEST_CASE("an encrypted network is the one that is trained with gradients which nobody hides") {
+    World world = network_world(GENERATE(vflbus::Task::logistic, vflbus::Task::softmax));
+    world.rows = 200;
+    Play play = encrypted_play(world);
+    // steps that follow the gradient: adam's first ones follow its sign, which rounding may change,
+    // as it may change on which side of relu's corner a number lies
+    use_solver(play.config.model, config::Solver::sgd);
+    play.config.model.activation = config::ActivationName::silu;
+    play.config.model.learning_rate = 0.05;
+    play.config.model.momentum = 0.5;
+    play.config.model.epochs = 4;
+    play.config.model.norm = GENERATE(config::NormName::none, config::NormName::batch);
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    const std::vector<std::vector<float>> expected = InOneProcess(play).train();
+    for (std::size_t p = 0; p <= world.members; ++p) {
+        CAPTURE(p);
+        const auto part = split::parse_split_part(play.file(p), "part");
+        REQUIRE(part);
+        // nothing but the matrix, and a bias that only the master's own network has
+        CHECK(part->bottom.shape.hidden.empty());
+        CHECK(part->head.format.version == 3);
+        CHECK(apart(expected[p], part->bottom.values) < 1e-3);
+        if (p == 0) {
+            CHECK(apart(expected.back(), part->top->network.values) < 1e-3);
+            CHECK(part->top->network.shape.goes_on);
+        }
+    }
+}
+
+TEST_CASE("encrypted networks learn every task, and no gradient of a row leaves the master") {
+    const auto task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear,
+                               vflbus::Task::multilabel, vflbus::Task::softmax);
+    CAPTURE(config::name_of(task));
+    World world = network_world(task);
+    world.master_features = task != vflbus::Task::multilabel;
+    world.members = task == vflbus::Task::linear ? 1 : 2;
+    Play play = encrypted_play(world);
+    if (task == vflbus::Task::softmax) play.config.model.combine = config::Combine::mean;
+    std::size_t products = 0;
+    play.set().on_request = [&](std::size_t, Message& request) {
+        const MessageType type = request.metadata.message_type;
+        products += type == linear::product_message ? 1 : 0;
+        if (type != message::step) return true;
+        const auto step = decode_step_request(request.content);
+        REQUIRE(step);
+        CHECK(step->tensor.ring);
+        CHECK(step->tensor.cols == 8);
+        return true;
+    };
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(products > 100);
+    CHECK(headline(play, task) > (world.master_features ? 0.8 : 0.6));
+
+    // a prediction needs no gradients
+    Play scored(world);
+    scored.config = play.config;
+    scored.env = play.env;
+    scored.run.bytes[0] = 0xcd;
+    for (std::size_t p = 0; p <= world.members; ++p) {
+        scored.tables[p][TableKind::predict] = scored.tables[p][TableKind::train];
+        scored.tables[p].erase(TableKind::train);
+    }
+    scored.set_prediction(play.run);
+    const Ending predicted = scored.play();
+    INFO(predicted.sentence);
+    CHECK(predicted.code == Errc::ok);
+}
+
+TEST_CASE("encrypted networks come to the same bits with other keys, in folds and after deaths") {
+    World world = network_world(vflbus::Task::logistic);
+    world.rows = 150;
+    world.folds = GENERATE(0, 2);
+    const auto make = [&] {
+        Play play = encrypted_play(world);
+        play.config.model.epochs = 3;
+        play.config.model.dropout = 0.2;
+        play.config.bus.commit_steps = 4;
+        if (world.folds != 0) play.config.data.test_fraction = 0;
+        return play;
+    };
+    Play play = make();
+    REQUIRE(play.play().code == Errc::ok);
+    Play again = make();
+    REQUIRE(again.play().code == Errc::ok);
+    CHECK(again.files() == play.files());
+    for (const std::size_t at : {40, 80, 120}) {
+        Play disturbed = make();
+        auto& events = disturbed.set();
+        bool done = false;
+        events.before_event = [&](std::size_t n) {
+            if (n != at) return;
+            done = true;
+            if (at == 80)
+                disturbed.resume_master();
+            else
+                disturbed.restart_member(at == 40 ? 0 : 1);
+        };
+        const Ending end = disturbed.play();
+        INFO(end.sentence);
+        REQUIRE(end.code == Errc::ok);
+        CHECK(done);
+        CHECK(disturbed.files() == play.files());
+    }
+}
+
+TEST_CASE("a member of an encrypted network takes a product of its step once, and no plain one") {
+    World world = network_world(vflbus::Task::logistic);
+    world.rows = 150;
+    Play play = encrypted_play(world);
+    play.config.model.epochs = 1;
+    std::size_t asked = 0;
+    auto& harness = play.set();
+    harness.on_request = [&](std::size_t member, Message& request) {
+        if (request.metadata.message_type != message::step || member != 0 || asked++ != 1)
+            return true;
+        // the product of this step has been answered: neither another one nor gradients of rows
+        models::Matrix plain(8, 32);
+        linear::ProductRequest product;
+        product.step = 1;
+        for (const auto& answer :
+             {harness.ask(0, linear::product_message, encode(product, models::Matrix(0, 1))),
+              harness.ask(0, message::step, encode_step(1, plain))})
+            CHECK_FALSE(answer);
+        return true;
+    };
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::ok);
+    CHECK(asked > 2);
 }
 
 TEST_CASE(
