@@ -1,6 +1,7 @@
 #pragma once
 // Gradients of members whose residuals nobody but the master reads: protocol `encrypted`, with
-// L-BFGS. (For mini-batches the same encryption is done ahead of the residual: padded.hpp.)
+// L-BFGS, and of split networks (../split). (For mini-batches of linear models the same encryption
+// is done ahead of the residual: padded.hpp.)
 //
 // The problem: a member's step needs X' r, and r tells the labels. The master encrypts r under a
 // key of its own, the member multiplies the ciphertexts by its columns and hides the result under
@@ -8,7 +9,8 @@
 // (docs/privacy.md; privacy/rlwe/cipher.hpp). So a round has one round trip more than in `honest`:
 //
 //   product   [t, settings, exponent, line, zero, switch keys, ciphertexts]   -> [answer]
-//   iterate, whose residual is an integer tensor: the opened numbers (features x outputs)
+//   iterate, whose residual is an integer tensor: the opened numbers (features x outputs); of
+//   networks step
 //
 // On a slow line most of the bytes of a step are coefficients that nobody wants. The master times
 // the first messages, and where it pays it tells the member how slow the line is (`line`): from

@@ -334,8 +334,8 @@ class SplitMaster final : public MasterHalf {
     Result<> open(std::uint64_t step, std::size_t rank, Body answer, std::vector<Bytes>& opened) {
         const auto numbers = residuals_->open(rank, answer);
         if (!numbers) return tl::unexpected(numbers.error());
-        opened.push_back(
-            encode_step(step, SentTensor(*numbers, residuals_->features(rank), top_->width())));
+        opened.push_back(encode_step(
+            step, SentTensor(*numbers, residuals_->plans().features(rank), top_->width())));
         return {};
     }
     /// A member has begun whose gradients will be encrypted.
@@ -348,7 +348,7 @@ class SplitMaster final : public MasterHalf {
         if (rank == 0) residuals_.emplace(*protocol_);
         auto added = residuals_->add_member(encrypted_shape(own_->agreed(), schedule_, features),
                                             run_->message_bytes_max());
-        if (added) linear::say_encryption(*run_, rank, residuals_->describe(rank));
+        if (added) linear::say_encryption(*run_, rank, residuals_->plans().describe(rank));
         return added;
     }
     /// Parties with a bottom network.
