@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "actors/run/run.hpp"
 #include "actors/training/halves.hpp"
 #include "actors/training/linear/encrypted.hpp"
+#include "actors/training/linear/line_meter.hpp"
 #include "actors/training/linear/rows.hpp"
 #include "actors/training/split/bottom.hpp"
 #include "actors/training/split/encryption.hpp"
@@ -182,6 +184,7 @@ class SplitMaster final : public MasterHalf {
         result.loss = co_await diverged(std::move(made));
         std::vector<Bytes> sent = encrypts() ? std::vector<Bytes>() : requests(step);
         if (encrypts()) co_await encrypted_gradients(step, sent);
+        const TimePoint sent_at = run_->now();
         Replies asked = run_->parties().ask_each(message::step, std::move(sent));
         // members work on their gradients meanwhile
         if (own_bottom_ && !encrypts()) co_await own_bottom_->backward(step, gradients_[0]);
@@ -189,6 +192,7 @@ class SplitMaster final : public MasterHalf {
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)
             co_await run_->said_by(i, stepped(step + 1, i, replies[i]));
+        know_lines(sent_at, asked.arrived());
         co_return result;
     }
 
@@ -323,20 +327,31 @@ class SplitMaster final : public MasterHalf {
         const models::Matrix settings(0, 1);
         std::vector<Bytes> sent =
             co_await residuals_->encrypt(step, schedule_.epoch_of(step), by_rows_, settings);
+        const TimePoint asked = run_->now();
         Replies computing = run_->parties().ask_each(linear::product_message, std::move(sent));
         if (step + 1 < schedule_.steps()) residuals_->prepare(schedule_.epoch_of(step + 1));
         // while the members are at it
         if (own_bottom_) co_await own_bottom_->backward(step, gradients_[0]);
         const std::vector<Bytes> answers = co_await computing;
         for (std::size_t i = 0; i < answers.size(); ++i)
-            co_await run_->said_by(i, open(step, i, answers[i], opened));
+            co_await run_->said_by(
+                i, open(step, i, answers[i], computing.arrived()[i] - asked, opened));
     }
-    Result<> open(std::uint64_t step, std::size_t rank, Body answer, std::vector<Bytes>& opened) {
-        const auto numbers = residuals_->open(rank, answer);
+    Result<> open(std::uint64_t step, std::size_t rank, Body answer, Duration took,
+                  std::vector<Bytes>& opened) {
+        const auto numbers = residuals_->open(rank, answer, took);
         if (!numbers) return tl::unexpected(numbers.error());
         opened.push_back(encode_step(
             step, SentTensor(*numbers, residuals_->plans().features(rank), top_->width())));
         return {};
+    }
+    /// What the messages of a step took says how slow lines are.
+    void know_lines(TimePoint sent, std::span<const TimePoint> arrived) {
+        if (!encrypts()) return;
+        for (std::size_t i = 0; i < arrived.size(); ++i) residuals_->stepped(i, arrived[i] - sent);
+        if (residuals_->lines_are_due())
+            linear::say_lines(*run_, residuals_->choose_lines(
+                                         linear::transform_ms([this] { return run_->now(); })));
     }
     /// A member has begun whose gradients will be encrypted.
     Result<> plan_encryption(std::size_t rank, std::uint64_t features) {
