@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "apps/client_host.hpp"
 #include "apps/helper.hpp"
 #include "apps/run_config.hpp"
 #include "base/files.hpp"
@@ -33,6 +34,9 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = Supervisor::Clock;
 
+/// For nodes to hear that a server is gone: the broker notices within a second, or two on a machine
+/// that is busy.
+constexpr auto hears_within = std::chrono::seconds(10);
 constexpr auto after_signal = std::chrono::seconds(5);  // beyond the grace of the apps
 /// Apps commit nothing that would show progress: restarts are counted in this time.
 constexpr auto restarts_within = std::chrono::minutes(10);
@@ -56,6 +60,7 @@ class AppsRun {
     int run() {
         Result<> result = start();
         if (result) result = watch();
+        if (result && !stop_seen_) let_nodes_hear();
         end_all();
         return report(result);
     }
@@ -207,6 +212,35 @@ class AppsRun {
             if (!any_running(nodes_)) return fail(Errc::peer_lost, "all nodes have ended; " + what);
         }
         return {};
+    }
+
+    /// Why a run has failed stands in the log of each node that was in it; so the nodes are not
+    /// ended before they have heard of it.
+    void let_nodes_hear() {
+        std::vector<std::string> failed;
+        for (const Server& server : servers_)
+            if (outcome_of(server).value("status", "failed") == "failed")
+                failed.push_back(server.run_id.substr(0, 8));
+        const auto until = Clock::now() + hears_within;
+        while (!failed.empty() && !stop_.stopped() && Clock::now() < until && !all_heard(failed))
+            supervisor_.wait(Clock::now() + std::chrono::milliseconds(100), stop_.fd());
+    }
+
+    /// Whether the log of each node that runs has a line about the end of each of these runs.
+    [[nodiscard]] bool all_heard(const std::vector<std::string>& runs) const {
+        for (const Supervised* node : nodes_) {
+            if (!node->running()) continue;
+            const auto log = read_file(run_dir_ / node->name() / "log");
+            if (!log) return false;
+            const auto says = [&](const std::string& run) {
+                for (const std::string& line : split(*log, '\n'))
+                    if (line.find(run) != line.npos && line.find(apps::run_has_ended) != line.npos)
+                        return true;
+                return false;
+            };
+            if (!std::ranges::all_of(runs, says)) return false;
+        }
+        return true;
     }
 
     void end_all() {

@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "actors/node/app.hpp"
 #include "apps/helper.hpp"
@@ -26,6 +27,9 @@ inline constexpr std::size_t served_runs_max = 256;
 /// Bytes of messages that wait or are handled and need no room of the node's budget. One owner gets
 /// as much of it as stays free for the others.
 inline constexpr std::uint64_t small_messages_bytes_max = 64 << 20;
+
+/// How the line begins by which a node logs that a run of apps is over.
+inline constexpr std::string_view run_has_ended = "the run has ended";
 
 struct ClientHostOptions {
     std::string node_name;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <sstream>
 #include <stdexcept>
@@ -287,7 +288,19 @@ TEST_CASE("launch of apps does not start a server app again: its run fails by na
     CHECK(finished.exit_code == 5);
     CHECK(finished.err.find("server-0 was ended by signal 9 (Killed)") != std::string::npos);
     CHECK(finished.err.find("started again") == std::string::npos);
+    const std::string failed = Json::parse(finished.out)["runs"][0]["run_id"].get<std::string>();
     CHECK(Json::parse(finished.out)["runs"][0]["status"] == "failed");
+    // the nodes were not ended before they had heard of it
+    std::size_t told = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(dir.path() / "runs"))
+        if (entry.path().filename() == "log" &&
+            entry.path().parent_path().filename().string().starts_with("node-")) {
+            const std::string log = slurp(entry.path());
+            CHECK(log.find("the run has ended: server-0, which drove run " + failed.substr(0, 8)) !=
+                  std::string::npos);
+            ++told;
+        }
+    CHECK(told == 2);
     CHECK(left_behind(dir) == "");
 }
 
