@@ -134,6 +134,7 @@ int launch(const LaunchArguments& arguments, const TrainingJob& job) {
         exit_status = outcome.exit_code;
         if (auto parsed = observe::from_json(outcome.output)) report = std::move(*parsed);
     }
+    if (report.run_id.empty()) job.directory.note_end(failure);
     if (!arguments.threads && !arguments.podman) collect_trace(job.config, job.run_dir);
     report_run(arguments, std::move(report), job.run, failure, job.go_on);
     if (failure.code == Errc::ok && !arguments.json)

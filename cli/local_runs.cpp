@@ -83,9 +83,17 @@ void read_run(LocalRun& run) {
         run.status = reported ? run.report.status : "not begun";
         std::error_code ec;
         // a check leaves no report; its log tells that it has run
-        if (!reported && run.purpose != "train" && fs::exists(run.directory / "master", ec))
+        if (!reported && noted_failure(run.directory)) run.status = "failed";
+        if (run.status == "not begun" && run.purpose != "train" &&
+            fs::exists(run.directory / "master", ec))
             run.status = "ended";
     }
+    // what no party has written itself is known to who has started them
+    if (!reported)
+        if (auto failure = noted_failure(run.directory)) {
+            run.report.reason = failure->sentence;
+            run.report.failure = std::move(*failure);
+        }
     if (run.purpose == "train") run.labels = labels_in(run.directory / "vflbus.toml");
     if (is_held(run.directory)) run.status = "running";
     run.changed_ms =

@@ -193,7 +193,9 @@ Failure locally(const PsiArguments& arguments, const config::Config& config, con
     plan.master = [&](const PartyOptions& options, const bus::StopSignal& stop) {
         return lead(arguments, config, run, options, stop);
     };
-    return run_in_threads(plan);
+    Failure ended = run_in_threads(plan);
+    directory->note_end(ended);
+    return ended;
 }
 
 }  // namespace

@@ -397,10 +397,9 @@ std::string no_worth(const ReportData& data) {
     const observe::RunReport& report = data.run.report;
     if (report.status != "completed") return "the run was not completed";
     if (report.test.empty() && report.train.empty()) return "there are no metrics";
-    if (report.protocol == "honest" && report.test.empty()) return "there are no test rows";
     if (report.protocol == "honest") return "the report has no metrics without a party";
     return "the report has no metrics without a party: protocol " + report.protocol +
-           " may hide the parties' scores from the master";
+           " may hide the parties' numbers from the master";
 }
 
 std::string worth(const ReportData& data) {
@@ -423,7 +422,7 @@ std::string worth(const ReportData& data) {
     std::vector<std::string> head{"without"};
     for (const auto& [metric, value] : judged(report)) head.push_back(metric);
     return "<p class=\"soft\">What " + escaped_html(name) + " of the " +
-           escaped_html(report.evaluated) +
+           (report.test.empty() ? "training" : "test") +
            " rows loses when a party gives its mean for every row.</p><div class=\"plots\">" +
            figure("Worth of each party, by " + name, observe::svg_bars("Worth of each party", bars),
                   head, rows) +

@@ -7,6 +7,7 @@
 
 #include "base/clock.hpp"
 #include "base/json.hpp"
+#include "observe/report.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -79,14 +80,25 @@ Result<RunDirectory> RunDirectory::begin(const fs::path& directory, actors::Purp
                                      " holds an earlier run, which is never overwritten; choose "
                                      "another --run-id");
     sweep_unfinished(directory, any_depth);
+    RunDirectory made(directory, std::move(*held));
+    if (auto written = made.write_note(std::string(actors::name_of(purpose)), nullptr); !written)
+        return tl::unexpected(std::move(written.error()));
+    return made;
+}
+
+Result<> RunDirectory::write_note(const std::string& purpose, const Failure* failure) const {
     Json note = Json::object();
     note["format"] = "vflbus-launch";
     note["version"] = 1;
-    note["purpose"] = actors::name_of(purpose);
-    if (const auto written = write_file_atomically(note_file(directory), note.dump(1) + "\n");
-        !written)
-        return tl::unexpected(written.error());
-    return RunDirectory(directory, std::move(*held));
+    note["purpose"] = purpose;
+    if (failure != nullptr) note["failure"] = Json::parse(observe::to_json(*failure));
+    return write_file_atomically(note_file(directory_), note.dump(1) + "\n");
+}
+
+void RunDirectory::note_end(const Failure& ended) const {
+    if (ended.code == Errc::ok) return;
+    if (auto noted = write_note(noted_purpose(directory_).value_or("train"), &ended); !noted)
+        return;  // what has failed is said anyway
 }
 
 Result<RunDirectory> RunDirectory::resume(const fs::path& directory,
@@ -108,7 +120,12 @@ Result<RunDirectory> RunDirectory::resume(const fs::path& directory,
         ending = party_with_process(directory);
     }
     sweep_unfinished(directory, any_depth);
-    return RunDirectory(directory, std::move(*held));
+    RunDirectory made(directory, std::move(*held));
+    if (noted_failure(directory))
+        if (auto noted = made.write_note(noted_purpose(directory).value_or("train"), nullptr);
+            !noted)
+            return tl::unexpected(std::move(noted.error()));
+    return made;
 }
 
 void RunDirectory::abandon() noexcept {
@@ -126,6 +143,11 @@ std::optional<std::string> noted_purpose(const fs::path& directory) {
     const Json* const purpose = note.find("purpose");
     if (purpose == nullptr || !purpose->is_string()) return std::nullopt;
     return purpose->get<std::string>();
+}
+
+std::optional<Failure> noted_failure(const fs::path& directory) {
+    const auto text = read_file(note_file(directory));
+    return text ? observe::failure_in(*text) : std::nullopt;
 }
 
 bool is_held(const fs::path& directory) {

@@ -32,12 +32,16 @@ class RunDirectory {
                                        const std::function<void(const std::string&)>& say,
                                        Duration patience = std::chrono::seconds(10));
 
+    /// Notes why a run has failed whose parties may have written nothing, so that it does not look
+    /// as if it had never been tried. `ended` without an error is not noted.
+    void note_end(const Failure& ended) const;
     /// Of a run that cannot begin after all: the directory goes, unless something else is in it.
     void abandon() noexcept;
 
   private:
     RunDirectory(std::filesystem::path directory, DirectoryLock lock)
         : directory_(std::move(directory)), lock_(std::move(lock)) {}
+    [[nodiscard]] Result<> write_note(const std::string& purpose, const Failure* failure) const;
     static Result<DirectoryLock> lock(const std::filesystem::path& directory);
     std::filesystem::path directory_;
     DirectoryLock lock_;
@@ -45,6 +49,8 @@ class RunDirectory {
 
 /// What the run there is for, as it was noted when it began; none when nobody noted it.
 std::optional<std::string> noted_purpose(const std::filesystem::path& directory);
+/// Why it has ended, as it was noted; none when nobody did.
+std::optional<Failure> noted_failure(const std::filesystem::path& directory);
 /// Whether a process holds the directory now.
 bool is_held(const std::filesystem::path& directory);
 

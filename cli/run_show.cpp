@@ -102,7 +102,7 @@ std::string facts_of(const LocalRun& run, const Result<bus::RunStatus>& status) 
     if (status) facts.emplace_back("progress", progress_text(*status));
     facts.emplace_back("purpose", run.purpose.empty() ? "-" : run.purpose);
     if (!report.task.empty()) facts.emplace_back("task", observe::task_and_network(report));
-    if (!report.experiment_label.empty()) facts.emplace_back("label", report.experiment_label);
+    if (!report.experiment_label.empty()) facts.emplace_back("experiment", report.experiment_label);
     for (const observe::PartyReport& party : report.parties)
         facts.emplace_back(party.name, observe::grouped(party.rows) + " rows, " +
                                            observe::grouped(party.rows_matched) + " matched, " +

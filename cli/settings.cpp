@@ -75,6 +75,7 @@ Result<config::Config> load_config(const Common& common, const std::vector<confi
         if (const auto level = observe::log::parse_level(config->output.log_level))
             observe::log::set_level(*level);
     if (auto logs = set_up_log(config->output); !logs) return tl::unexpected(logs.error());
+    if (auto good = check_addresses(config->observe); !good) return tl::unexpected(good.error());
     return config;
 }
 

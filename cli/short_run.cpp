@@ -34,7 +34,8 @@ int by_hand(const ShortRunArguments& arguments, const ShortRun& run) {
     return report_end(arguments, run.as_master(options, stop));
 }
 
-int in_threads(const ShortRunArguments& arguments, const ShortRun& run) {
+int in_threads(const ShortRunArguments& arguments, const ShortRun& run,
+               const RunDirectory& directory) {
     ThreadPlan plan;
     plan.config = &run.config;
     plan.run_dir = run.run_dir;
@@ -42,10 +43,13 @@ int in_threads(const ShortRunArguments& arguments, const ShortRun& run) {
     plan.verbose = arguments.verbose;
     plan.quiet = arguments.quiet;
     plan.master = run.as_master;
-    return report_end(arguments, run_in_threads(plan));
+    const Failure ended = run_in_threads(plan);
+    directory.note_end(ended);
+    return report_end(arguments, ended);
 }
 
-int in_processes(const ShortRunArguments& arguments, const ShortRun& run) {
+int in_processes(const ShortRunArguments& arguments, const ShortRun& run,
+                 const RunDirectory& directory) {
     const fs::path file = run.run_dir / "vflbus.toml";
     if (const auto written = write_file_atomically(file, config::to_toml(run.config, run.run_dir));
         !written)
@@ -65,7 +69,9 @@ int in_processes(const ShortRunArguments& arguments, const ShortRun& run) {
         for (ChildOptions& member : plan.members)
             member.arguments.insert(member.arguments.end(),
                                     {"--model-dir", run.model_dir.string()});
-    return report_local(arguments, run_locally(plan));
+    LocalOutcome outcome = run_locally(plan);
+    directory.note_end(outcome.failure);
+    return report_local(arguments, std::move(outcome));
 }
 
 }  // namespace
@@ -87,7 +93,8 @@ int run_short(const ShortRunArguments& arguments, const ShortRun& run) {
     if (!directory) return report_failure(arguments, directory.error());
     if (const auto kept = keep_standard_input(arguments, run.config, run.run_dir); !kept)
         return report_failure(arguments, kept.error());
-    return arguments.threads ? in_threads(arguments, run) : in_processes(arguments, run);
+    return arguments.threads ? in_threads(arguments, run, *directory)
+                             : in_processes(arguments, run, *directory);
 }
 
 }  // namespace vflbus::cli

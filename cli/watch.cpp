@@ -126,6 +126,17 @@ fs::path trace_part(const fs::path& run_dir, const std::string& party) {
     return run_dir / party / "trace.json";
 }
 
+Result<> check_addresses(const config::ObserveConfig& observe) {
+    if (!observe.metrics.empty())
+        if (auto good = observers::check_address(observe.metrics, observe.remote); !good)
+            return good;
+    static const std::atomic<bool> never{false};
+    if (!observe.mlflow_uri.empty())
+        if (auto opened = observers::open_mlflow(observe.mlflow_uri, never); !opened)
+            return tl::unexpected(opened.error());
+    return {};
+}
+
 std::string metrics_address(const config::Config& config, const std::string& party) {
     if (!config.observe.metrics.empty()) return config.observe.metrics;
     if (config.observe.prometheus_server_port == 0 || party != "master") return {};

@@ -71,6 +71,10 @@ class Watch {
 Result<std::shared_ptr<observers::HttpServer>> watch_broker(const config::Config& config,
                                                             bus::BrokerLoop& broker);
 
+/// That the addresses of [observe] make sense, before anything is begun. Errors: usage, insecure,
+/// bad_config.
+Result<> check_addresses(const config::ObserveConfig& observe);
+
 /// Where this process answers Prometheus: observe.metrics, or for a master what the seed's key
 /// says. Empty: nowhere.
 std::string metrics_address(const config::Config& config, const std::string& party);

@@ -34,6 +34,27 @@ struct Closes {
     void operator()(curl_slist* list) const { curl_slist_free_all(list); }
 };
 
+/// What to add to why a server of `url` was not reached, when that names the proxy in place of it.
+std::string proxy_hint(const std::string& url, const std::string& why) {
+    const bool tls = url.starts_with("https:");
+    for (const char* const name :
+         {tls ? "https_proxy" : "http_proxy", tls ? "HTTPS_PROXY" : "", "all_proxy", "ALL_PROXY"}) {
+        std::string proxy = *name == '\0' ? std::string() : variable(name);
+        if (const std::size_t scheme = proxy.find("://"); scheme != std::string::npos)
+            proxy.erase(0, scheme + 3);
+        proxy.erase(0, proxy.find('@') + 1);
+        proxy.erase(std::min(proxy.size(), proxy.find('/')));
+        const std::size_t colon = proxy.rfind(':');
+        const std::string host = proxy.substr(0, colon);
+        const std::string port =
+            colon == std::string::npos ? "" : " port " + proxy.substr(colon + 1);
+        if (!host.empty() && why.find(host + port) != std::string::npos)
+            return "; that is the proxy of " + std::string(name) +
+                   ", and no_proxy names hosts without one";
+    }
+    return {};
+}
+
 void set_identity(CURL* handle, const HttpIdentity& identity) {
     if (!identity.token.empty()) {
         curl_easy_setopt(handle, CURLOPT_HTTPAUTH, CURLAUTH_BEARER);
@@ -108,8 +129,10 @@ Result<HttpReply> send(const HttpRequest& request, const HttpIdentity& identity,
     const CURLcode done = curl_easy_perform(curl);
     if (done == CURLE_ABORTED_BY_CALLBACK) return fail(Errc::cancelled, "given up");
     if (done == CURLE_OPERATION_TIMEDOUT) return fail(Errc::timed_out, "it does not answer");
-    if (done != CURLE_OK)
-        return fail(Errc::unreachable, error[0] != '\0' ? error : curl_easy_strerror(done));
+    if (done != CURLE_OK) {
+        const std::string why = error[0] != '\0' ? error : curl_easy_strerror(done);
+        return fail(Errc::unreachable, why + proxy_hint(request.url, why));
+    }
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &reply.status);
     return reply;
 }

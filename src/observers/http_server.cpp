@@ -501,16 +501,22 @@ class Server final : public HttpServer {
 }  // namespace
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(Options options) {
+    if (auto good = check_address(options.address, options.remote); !good)
+        return tl::unexpected(good.error());
     auto place = parse_place(options.address);
-    if (!place) return tl::unexpected(place.error());
-    if (place->file.empty() && !options.remote && !is_loopback(place->host))
-        return fail(Errc::insecure,
-                    "address " + options.address +
-                        " is open to other machines, and whoever asks there is answered in the "
-                        "clear; use 127.0.0.1, or allow it with observe.remote = true");
     auto server = std::make_unique<Server>(std::move(options), std::move(*place));
     if (auto listens = server->listen(); !listens) return tl::unexpected(listens.error());
     return server;
+}
+
+Result<> check_address(const std::string& address, bool remote) {
+    const auto place = parse_place(address);
+    if (!place) return tl::unexpected(place.error());
+    if (!place->file.empty() || remote || is_loopback(place->host)) return {};
+    return fail(Errc::insecure,
+                "address " + address +
+                    " is open to other machines, and whoever asks there is answered in the "
+                    "clear; use 127.0.0.1, or allow it with observe.remote = true");
 }
 
 bool is_loopback_address(const std::string& address) {

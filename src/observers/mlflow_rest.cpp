@@ -41,6 +41,9 @@ Json pairs_of(const MlflowPairs& pairs) {
     return out;
 }
 
+/// Of a server that answers, and has nothing to say of experiments.
+constexpr std::string_view no_mlflow = "it names no experiment; is MLflow there?";
+
 class RestStore final : public MlflowStore {
   public:
     RestStore(std::string base, const std::atomic<bool>& cancelled)
@@ -144,7 +147,7 @@ class RestStore final : public MlflowStore {
         }
         if (!found) return tl::unexpected(found.error());
         const Json* const experiment = found->find("experiment");
-        if (experiment == nullptr) return fail(Errc::refused, "it names no experiment");
+        if (experiment == nullptr) return fail(Errc::refused, std::string(no_mlflow));
         if (text_in(*experiment, "lifecycle_stage") == "deleted")
             return fail(Errc::refused, "experiment \"" + name +
                                            "\" was deleted there; restore it, or name another");
@@ -153,7 +156,7 @@ class RestStore final : public MlflowStore {
 
     static Result<std::string> experiment_id_in(const Json& experiment) {
         std::string id = text_in(experiment, "experiment_id");
-        if (id.empty()) return fail(Errc::refused, "it names no experiment");
+        if (id.empty()) return fail(Errc::refused, std::string(no_mlflow));
         return id;
     }
 
@@ -175,6 +178,9 @@ class RestStore final : public MlflowStore {
         std::string why = "it answers " + std::to_string(reply->status);
         if (const std::string message = text_in(said, "message"); !message.empty())
             why += ": " + message;
+        if (reply->status == 401)
+            why +=
+                "; MLFLOW_TRACKING_TOKEN, or MLFLOW_TRACKING_USERNAME and _PASSWORD, say who asks";
         // 408, 429 and 5xx pass
         const bool passes = reply->status >= 500 || reply->status == 408 || reply->status == 429;
         return fail(passes ? Errc::unreachable : Errc::refused, why.substr(0, 300));

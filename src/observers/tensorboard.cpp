@@ -136,7 +136,7 @@ Result<std::shared_ptr<TensorBoardObserver>> TensorBoardObserver::open(
     std::FILE* const file = std::fopen(path.c_str(), "abe");
     if (file == nullptr)
         return fail(Errc::io, "cannot write " + path + ": " + std::strerror(errno));
-    std::shared_ptr<TensorBoardObserver> observer(new TensorBoardObserver(file, resumed));
+    std::shared_ptr<TensorBoardObserver> observer(new TensorBoardObserver(file, path, resumed));
     observer->write(version_event(now));
     std::fflush(file);
     return observer;
@@ -148,7 +148,12 @@ TensorBoardObserver::~TensorBoardObserver() {
 
 void TensorBoardObserver::write(const std::string& event) {
     const std::string record = tf_record(event);
-    if (std::fwrite(record.data(), 1, record.size(), file_) != record.size()) failed_ = true;
+    if (std::fwrite(record.data(), 1, record.size(), file_) != record.size() && error_ == 0)
+        error_ = errno;
+}
+
+void TensorBoardObserver::flush() {
+    if (std::fflush(file_) != 0 && error_ == 0) error_ = errno;
 }
 
 void TensorBoardObserver::scalar(const std::string& tag, double value, std::uint64_t step,
@@ -162,7 +167,7 @@ void TensorBoardObserver::scalar(const std::string& tag, double value, std::uint
     write(scalar_event(wall, step, tag, static_cast<float>(value)));
     if (at - flushed_ < flush_every) return;
     flushed_ = at;
-    if (std::fflush(file_) != 0) failed_ = true;
+    flush();
 }
 
 void TensorBoardObserver::on_step(const observe::ProgressState& state, TimePoint at) {
@@ -176,10 +181,10 @@ void TensorBoardObserver::on_metrics(const observe::ProgressState&,
 }
 
 void TensorBoardObserver::on_end(const observe::RunReport&, const Failure&) {
-    if (std::fflush(file_) != 0) failed_ = true;
-    if (failed_)
-        observe::log::warn({.part = "observe"},
-                           "TensorBoard's event file could not be written whole");
+    flush();
+    if (error_ != 0)
+        observe::log::warn({.part = "observe"}, "TensorBoard's {} lacks events: {}", path_,
+                           std::strerror(error_));
 }
 
 }  // namespace vflbus::observers

@@ -43,16 +43,19 @@ class TensorBoardObserver final : public actors::RunObserver {
     void on_end(const observe::RunReport& report, const Failure& outcome) override;
 
     /// For its warning, when a write has failed.
-    [[nodiscard]] bool failed() const noexcept { return failed_; }
+    [[nodiscard]] bool failed() const noexcept { return error_ != 0; }
 
   private:
-    TensorBoardObserver(std::FILE* file, bool resumed) : file_(file), restarts_(resumed) {}
+    TensorBoardObserver(std::FILE* file, std::string path, bool resumed)
+        : file_(file), path_(std::move(path)), restarts_(resumed) {}
     void scalar(const std::string& tag, double value, std::uint64_t step, TimePoint at);
     void write(const std::string& event);
+    void flush();
 
     std::FILE* file_;
+    std::string path_;
     bool restarts_;  ///< the first value says so
-    bool failed_ = false;
+    int error_ = 0;  ///< the errno of the first write that failed
     TimePoint flushed_{};
     std::map<std::string, std::uint64_t> last_steps_;  ///< by tag
 };

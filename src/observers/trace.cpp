@@ -237,6 +237,7 @@ Result<> merge_traces(const std::vector<std::filesystem::path>& parts,
     std::error_code ec;
     if (out.has_parent_path()) std::filesystem::create_directories(out.parent_path(), ec);
     const std::vector<double> offsets = offsets_of(parts);
+    errno = 0;
     std::ofstream merged(out, std::ios::binary | std::ios::trunc);
     merged << "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
     const char* between = "\n";
@@ -250,7 +251,10 @@ Result<> merge_traces(const std::vector<std::filesystem::path>& parts,
     }
     merged << "\n]}\n";
     merged.close();
-    if (!merged) return fail(Errc::io, "cannot write the trace " + out.string());
+    if (!merged)
+        return fail(Errc::io,
+                    "cannot write the trace " + out.string() +
+                        (errno == 0 ? std::string() : std::string(": ") + std::strerror(errno)));
     return {};
 }
 

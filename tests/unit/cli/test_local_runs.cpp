@@ -87,6 +87,33 @@ TEST_CASE("runs that lie here are listed with what their files tell", "[cli]") {
     CHECK(check.status == "not begun");
 }
 
+TEST_CASE("why a run ended before any party wrote something is in its directory", "[cli]") {
+    const RunsDirectory runs;
+    const auto why = [&](const char* digits) { return runs.run(digits).report.reason; };
+    {
+        const auto begun = cli::RunDirectory::begin(runs.path / completed_id, Purpose::train);
+        REQUIRE(begun.has_value());
+        begun->note_end({Errc::address, "broker: cannot listen at 127.0.0.1:9464"});
+    }
+    CHECK(runs.run("00112").status == "failed");
+    CHECK(runs.run("00112").purpose == "train");
+    CHECK(why("00112") == "broker: cannot listen at 127.0.0.1:9464");
+    CHECK(runs.run("00112").report.failure.code == Errc::address);
+    // begun again, and killed: that is not why any more
+    REQUIRE(cli::RunDirectory::begin(runs.path / completed_id, Purpose::train).has_value());
+    CHECK(runs.run("00112").status == "not begun");
+    CHECK(why("00112").empty());
+
+    runs.record(killed_id, actors::RunRecord::Phase::running, 7);
+    const auto say = [](const std::string&) {};
+    const auto resumed = [&] { return cli::RunDirectory::resume(runs.path / killed_id, say); };
+    resumed().value().note_end({Errc::io, "no space left"});
+    CHECK(runs.run("0011aaaa").status == "interrupted");
+    CHECK(why("0011aaaa") == "no space left");
+    REQUIRE(resumed().has_value());
+    CHECK(why("0011aaaa").empty());
+}
+
 TEST_CASE("a run that is under way is told apart from one that was killed", "[cli]") {
     const RunsDirectory runs;
     runs.record(killed_id, actors::RunRecord::Phase::running, 7);

@@ -211,6 +211,7 @@ TEST_CASE("an answer that is none of MLflow's ends no process, and is said") {
     };
     for (const Case& wrong : std::initializer_list<Case>{
              {"/api", 404, R"({"error_code":404,"message":"no route"})", "answers 404: no route"},
+             {"/api", 401, "", "answers 401; MLFLOW_TRACKING_TOKEN, or "},
              {"/api", 403, R"({"message":5})", "answers 403: 5"},
              {"/api", 403, R"({"message":{"a":1},"error_code":null})", "answers 403"},
              {"/api", 404, R"([1,2])", "answers 404"},
