@@ -3,11 +3,13 @@
 // Two processes with a link each and a broker between them, tcp on loopback. The first owns both
 // runs, the second takes part in both; whatever it is asked it answers at once.
 
+#include <cstring>
 #include <iostream>
 #include <sstream>
 #include <stdexcept>
 #include <thread>
 
+#include "base/hash.hpp"
 #include "bus/zmq/link_loop.hpp"
 #include "measure.hpp"
 #include "observe/log.hpp"
@@ -21,9 +23,10 @@ constexpr std::uint16_t type_bulk = 300;
 constexpr std::uint16_t type_small = 301;
 constexpr std::size_t small_bytes = 64;
 
-RunId run_of(std::uint8_t n) {
+RunId run_of(std::uint64_t process, std::uint8_t n) {
     RunId run;
     run.bytes.fill(n);
+    std::memcpy(run.bytes.data(), &process, sizeof process);
     return run;
 }
 
@@ -33,12 +36,17 @@ class Sharer {
     Sharer(const std::string& broker, bool owns, const std::string& pair, const std::string& keys)
         : other_("other" + pair) {
         const std::string owner = "owner" + pair;
-        const auto number = static_cast<std::uint8_t>(4 * pair.size());
-        bulk_run_ = run_of(static_cast<std::uint8_t>(number + 1));
-        small_run_ = run_of(static_cast<std::uint8_t>(number + 2));
+        const std::uint64_t process = random_u64();  // a later one of its name has runs of its own
+        bulk_run_ = run_of(process, 1);
+        small_run_ = run_of(process, 2);
         bus::LinkConfig config;
-        config.hello = {
-            owns ? owner : other_, owns ? "master" : "node", -1, 1, owns ? 1u : 2u, "bench", {}};
+        const auto started = std::chrono::system_clock::now().time_since_epoch();
+        config.hello.name = owns ? owner : other_;
+        config.hello.role = owns ? "master" : "node";
+        config.hello.incarnation = static_cast<std::uint64_t>(
+            std::chrono::duration_cast<std::chrono::milliseconds>(started).count());
+        config.hello.instance = process;
+        config.hello.version = "bench";
         // others may keep this machine busy for seconds
         config.timings.suspect = config.timings.lost = std::chrono::hours(1);
         auto loop =
