@@ -250,6 +250,7 @@ void BrokerCore::look_around(TimePoint now) {
         set_stall(node, now);
         set_slow(node, now);
         if ((node.out.waiting() || node.bulk.out.waiting()) && node.conn != 0) flush(node, now);
+        if (!node.unsaid.empty() && node.out.queued_controls() == 0) tell_unsaid(node, now);
         const bool owner_gone =
             node.state == Node::State::lost || (node.conn == 0 && node.gone_at != TimePoint{} &&
                                                 now - node.gone_at >= t.reconnect_grace);

@@ -264,6 +264,7 @@ class BrokerCore {
     void for_each_peer(Run& run, const Node& node, Visit&& visit);
     [[nodiscard]] bool tell_ending(Node& node, const Header& join, TimePoint now);
     void leave_out(Node& node, const Run& run, std::uint32_t term, TimePoint now);
+    void tell_unsaid(Node& node, TimePoint now);
     void tell_who_is_lost(Run& run, Node& owner, TimePoint now);
     bool settle_state(Run& run, TimePoint now);
     void invite(Node& node);

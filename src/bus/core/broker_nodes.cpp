@@ -247,6 +247,7 @@ void BrokerCore::begin_session(Node& node, Hello hello, ConnId from, TimePoint n
     node.conn = from;
     node.session = next_session_++;
     ++node.sessions;
+    node.unsaid.clear();
     node.state = Node::State::up;
     node.left = false;
     node.gone_at = {};

@@ -215,10 +215,12 @@ Posted BrokerCore::send_open(Node& node, const Run& run, TimePoint now) {
     header.term = run.term;
     header.src = run.owner;
     header.dst = node.id;
-    return post(
+    const Posted posted = post(
         node,
         {make_frame(header, run.open), run.owner, Subject{Kind::open, run.id, run.owner}, true},
         now);
+    if (posted == Posted::crowded) node.unsaid.insert(run.id);
+    return posted;
 }
 
 /// What a participant has said of the run, to its owner.

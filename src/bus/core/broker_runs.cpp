@@ -1,5 +1,7 @@
 // Who takes part in what: docs/protocol.md, section 5.
 
+#include <utility>
+
 #include "base/planted.hpp"
 #include "bus/core/broker_state.hpp"
 
@@ -158,7 +160,7 @@ void BrokerCore::tell_of_open(Node& node, Run& run, TimePoint now) {
         if (found == nodes_.end()) continue;
         Node& participant = *found->second;
         if (member.joined) {  // the owner came back: it hears again who is in
-            (void)send_join(node, run, member, now);
+            if (send_join(node, run, member, now) == Posted::crowded) node.unsaid.insert(run.id);
         } else if (participant.conn != 0 && may_take_part(participant, run, member.participant)) {
             (void)send_open(participant, run, now);
         }
@@ -166,6 +168,24 @@ void BrokerCore::tell_of_open(Node& node, Run& run, TimePoint now) {
     tell_who_is_lost(run, node, now);
     settle_state(run, now);
     note(run);
+}
+
+/// Says again what found no room in the queue of a node, which is empty now: nobody else would. The
+/// node that has sent it does not know that it was dropped.
+void BrokerCore::tell_unsaid(Node& node, TimePoint now) {
+    for (const RunId& id : std::exchange(node.unsaid, {})) {
+        Run* const run = runs_.find(id);
+        if (run == nullptr || node.conn == 0) continue;
+        if (run->owner == node.id) {
+            for (const Member& member : run->members())
+                if (run->owner_here && member.joined &&
+                    send_join(node, *run, member, now) == Posted::crowded)
+                    node.unsaid.insert(id);
+        } else if (const Member* const member = run->find(node.id);
+                   member != nullptr && !member->joined && may_invite(node, *run, now)) {
+            (void)send_open(node, *run, now);
+        }
+    }
 }
 
 /// A participant that is lost is among those who have joined until the grace is over. An owner that

@@ -130,6 +130,10 @@ struct BrokerNode {
     HopReceiver in;
     Bulk bulk;
 
+    /// Runs of which an OPEN or a JOIN to it found no room in its queue. They are said again when
+    /// the queue is empty; a new session forgets them, since everything is said in it anyway.
+    std::set<RunId> unsaid;
+
     std::optional<BrokerProbe> probe;
 
     /// Where its last frame went.

@@ -1590,6 +1590,55 @@ TEST_CASE_METHOD(BrokerFixture, "who asks without end and reads nothing is given
     expect(Kind::pong).to("member-1");
 }
 
+TEST_CASE_METHOD(
+    BrokerFixture,
+    "what finds no room in the queue of a slow node is said when there is room again") {
+    run_with("master", {"member-0", "member-1"});
+    const auto fill = [&](const std::string& from, const std::string& to) {
+        router.full.insert(conn(to));
+        Header credit = data_header(Kind::credit, from, to);
+        for (credit.request = 1; credit.request <= passed_on_of_one_frames_max; ++credit.request)
+            frame(conn(from), credit);
+    };
+    const auto drain = [&](const std::string& name) {
+        ignore();
+        router.full.clear();
+        pass(seconds(1));
+        std::erase_if(router.frames, [&](const auto& sent) {
+            return sent.to != conn(name) || sent.header.kind == Kind::credit;
+        });
+    };
+    SECTION("OPEN to a participant") {
+        fill("master", "member-0");
+        open("master", {"member-0"}, run_of(2));
+        const bool closed = GENERATE(false, true);
+        if (closed) close("master", run_of(2));
+        drain("member-0");
+        if (closed) {
+            expect(Kind::close).to("member-0");
+        } else {
+            CHECK(expect(Kind::open).from("master").to("member-0").header.run == run_of(2));
+            join("member-0", run_of(2));
+            expect(Kind::peer_up).about("member-0").to("master");
+            expect(Kind::peer_up).about("master").to("member-0");
+            CHECK(expect(Kind::join).from("member-0").to("master").header.run == run_of(2));
+        }
+    }
+    SECTION("JOIN to an owner that opens its run once more") {
+        fill("member-0", "master");
+        open("master", {"member-0", "member-1"});
+        drain("master");
+        std::set<NodeId> heard;
+        for (const SentFrame& sent : router.frames)
+            if (sent.header.kind == Kind::join) heard.insert(sent.header.src);
+        CHECK(heard == std::set<NodeId>{node_id_of("member-0"), node_id_of("member-1")});
+        ignore();
+    }
+    nothing_more();
+    pass(seconds(1));
+    nothing_more();
+}
+
 TEST_CASE_METHOD(BrokerFixture, "the flood of one node costs no other one its session") {
     run_with("master", {"member-0", "member-1"});
     const ConnId victim = conn("master");  // slow, but alive
