@@ -63,7 +63,7 @@ Bytes encode_described(std::span<const data::FeatureFigures> figures) {
 namespace {
 
 /// The figures as they travel: columns x 4.
-Result<std::vector<data::FeatureFigures>> figures_of(const TensorView& tensor) {
+Result<std::vector<data::FeatureFigures>> figures_of(const TensorView& tensor, std::uint64_t rows) {
     if (tensor.ring || (tensor.rows > 0 && tensor.cols != figures_per_column))
         return fail(
             Errc::malformed_message,
@@ -72,12 +72,14 @@ Result<std::vector<data::FeatureFigures>> figures_of(const TensorView& tensor) {
     copy_tensor(tensor, numbers);
     std::vector<data::FeatureFigures> all(numbers.rows());
     for (std::size_t i = 0; i < all.size(); ++i) {
-        const bool sound = numbers(i, 0) >= 0 && numbers(i, 1) >= 0 && numbers(i, 1) < 4.3e9 &&
+        const double missing = numbers(i, 1);
+        const bool sound = numbers(i, 0) >= 0 && std::isfinite(numbers(i, 0)) && missing >= 0 &&
+                           missing <= static_cast<double>(rows) && missing == std::floor(missing) &&
                            numbers(i, 2) >= 0 && numbers(i, 2) <= 1 &&
                            std::abs(numbers(i, 3)) <= 1.000001;
         if (!sound) return fail(Errc::malformed_message, "sent figures that no column has");
         all[i].information = numbers(i, 0);
-        all[i].missing = static_cast<std::uint64_t>(numbers(i, 1));
+        all[i].missing = static_cast<std::uint64_t>(missing);
         all[i].inflation =
             numbers(i, 2) == 0 ? std::numeric_limits<double>::infinity() : 1 / numbers(i, 2);
         all[i].correlation = numbers(i, 3);
@@ -87,10 +89,10 @@ Result<std::vector<data::FeatureFigures>> figures_of(const TensorView& tensor) {
 
 }  // namespace
 
-Result<std::vector<data::FeatureFigures>> decode_described(Body body) {
+Result<std::vector<data::FeatureFigures>> decode_described(Body body, std::uint64_t rows) {
     const auto reply = decode_evaluate_reply(body);
     if (!reply) return tl::unexpected(reply.error());
-    return figures_of(reply->scores);
+    return figures_of(reply->scores, rows);
 }
 
 Bytes encode(const BinsRequest& m) {
@@ -138,7 +140,7 @@ Result<BinsReply> decode_bins_reply(Body body, std::uint64_t rows) {
     const TensorView numbers = r.tensor();
     const TensorView counts = r.tensor();
     if (auto done = r.finish(); !done) return tl::unexpected(std::move(done.error()));
-    auto figures = figures_of(numbers);
+    auto figures = figures_of(numbers, rows);
     if (!figures) return tl::unexpected(std::move(figures.error()));
     m.figures = std::move(*figures);
     if (counts.ring || counts.rows != m.figures.size() ||
@@ -306,7 +308,7 @@ Task<> describe_openly(Run& run, const Party& own, std::span<const std::uint8_t>
     Replies asked = run.parties().ask_all(message::describe, encode(request));
     const std::vector<Bytes> replies = co_await asked;
     for (std::size_t i = 0; i < replies.size(); ++i) {
-        auto described = co_await run.said_by(i, decode_described(replies[i]));
+        auto described = co_await run.said_by(i, decode_described(replies[i], positive.size()));
         result.parties.push_back({run.parties()[i].name, std::move(described)});
     }
 }

@@ -38,7 +38,8 @@ Result<DescribeRequest> decode_describe_request(Body body);
 /// Of each column in the order of the table, without its name: information value, rows without a
 /// cell, 1 / inflation (0: infinite), correlation with the nearest column.
 Bytes encode_described(std::span<const data::FeatureFigures> figures);
-Result<std::vector<data::FeatureFigures>> decode_described(Body body);
+/// `rows`: training rows; no column lacks more cells.
+Result<std::vector<data::FeatureFigures>> decode_described(Body body, std::uint64_t rows);
 
 /// Information values are told with so many digits behind the point where the labels are hidden: a
 /// bin of a single row then says nothing of its label once there are a few thousand rows.

@@ -17,6 +17,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Bytes of a file: more than the largest picture takes unpacked, at 16 bits with transparency.
+constexpr std::uintmax_t picture_file_max = std::uintmax_t{256} << 20;
+
 bool is_png(const fs::path& path) {
     std::string end = path.extension().string();
     std::ranges::transform(end, end.begin(), [](char c) {
@@ -40,6 +43,15 @@ std::string csv_text(const std::string& text) {
     return out + '"';
 }
 
+/// What is in a folder, as far as it can be read: it may change meanwhile.
+std::vector<fs::directory_entry> entries_in(const fs::path& folder) {
+    std::vector<fs::directory_entry> out;
+    std::error_code ec;
+    for (fs::directory_iterator at(folder, ec), end; !ec && at != end; at.increment(ec))
+        out.push_back(*at);
+    return out;
+}
+
 /// Writes pictures as CSV.
 class PictureRows {
   public:
@@ -48,6 +60,10 @@ class PictureRows {
 
     Result<> add(const fs::path& file) {
         const Place place{options_.party, file.string()};
+        std::error_code ec;
+        if (fs::file_size(file, ec) > picture_file_max && !ec)
+            return tl::unexpected(
+                fault(Errc::bad_data, place, " is larger than 256 MiB, more than is read"));
         const auto bytes = read_file(file);
         if (!bytes) return tl::unexpected(fault(Errc::io, place, " cannot be read"));
         const auto picture = decode_png(*bytes);
@@ -93,16 +109,14 @@ std::vector<std::string> pictures_in(const std::string& folder) {
     std::vector<std::string> files;
     std::error_code ec;
     const auto take = [&](const fs::path& in) {
-        for (const auto& entry : fs::directory_iterator(in, ec))
+        for (const fs::directory_entry& entry : entries_in(in))
             if (is_png(entry.path()) && entry.is_regular_file(ec))
                 files.push_back(entry.path().string());
     };
     if (!fs::is_directory(folder, ec)) return files;
     take(folder);
-    std::vector<fs::path> within;
-    for (const auto& entry : fs::directory_iterator(folder, ec))
-        if (entry.is_directory(ec)) within.push_back(entry.path());
-    for (const fs::path& one : within) take(one);
+    for (const fs::directory_entry& entry : entries_in(folder))
+        if (entry.is_directory(ec)) take(entry.path());
     std::ranges::sort(files);
     return files;
 }

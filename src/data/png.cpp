@@ -15,6 +15,8 @@ using namespace std::string_view_literals;
 constexpr std::string_view png_signature = "\x89PNG\r\n\x1a\n"sv;
 /// Side of a picture.
 constexpr std::uint32_t png_side_max = 1 << 14;
+/// Bytes of a chunk, by the standard.
+constexpr std::uint32_t png_chunk_max = 0x7fffffff;
 /// What deflate makes of a byte at most (zlib's own figure is 1,032).
 constexpr std::size_t inflated_per_byte_max = 1100;
 
@@ -33,9 +35,8 @@ std::uint32_t u32_at(std::string_view bytes, std::size_t at) {
 struct PngLayout {
     std::uint32_t width = 0;
     std::uint32_t height = 0;
-    unsigned depth = 0;  ///< bits of a sample
-    unsigned colour =
-        0;  ///< type: 0 grey, 2 colour, 3 palette, 4 grey and alpha, 6 colour and alpha
+    unsigned depth = 0;    ///< bits of a sample
+    unsigned colour = 0;   ///< 0 grey, 2 colour, 3 palette, 4 grey and alpha, 6 colour and alpha
     unsigned samples = 0;  ///< of a pixel
     [[nodiscard]] std::size_t row_bytes() const {
         return (std::size_t{width} * samples * depth + 7) / 8;
@@ -72,6 +73,12 @@ Result<PngLayout> layout_of(std::string_view header) {
     return layout;
 }
 
+/// Whether who does not know a chunk of this type may pass it over: its first letter is a small
+/// one.
+bool is_ancillary(std::string_view type) {
+    return (static_cast<unsigned char>(type.front()) & 0x20U) != 0;
+}
+
 /// The chunks that pixels need.
 struct PngChunks {
     PngLayout layout;
@@ -86,7 +93,8 @@ Result<PngChunks> chunks_of(std::string_view bytes) {
     for (std::size_t at = png_signature.size();;) {
         if (bytes.size() - at < 12) return damaged_png("it is cut off");
         const std::uint32_t length = u32_at(bytes, at);
-        if (length > bytes.size() - at - 12) return damaged_png("it is cut off");
+        if (length > png_chunk_max || length > bytes.size() - at - 12)
+            return damaged_png("it is cut off");
         const std::string_view type = bytes.substr(at + 4, 4);
         const std::string_view content = bytes.substr(at + 8, length);
         const auto sum = ::crc32(0, reinterpret_cast<const Bytef*>(type.data()), length + 4);
@@ -98,10 +106,14 @@ Result<PngChunks> chunks_of(std::string_view bytes) {
             if (!layout) return tl::unexpected(std::move(layout.error()));
             out.layout = *layout;
         }
-        first = false;
-        if (type == "PLTE"sv) out.palette = content;
-        if (type == "IDAT"sv) out.packed += content;
         if (type == "IEND"sv) break;
+        if (type == "PLTE"sv)
+            out.palette = content;
+        else if (type == "IDAT"sv)
+            out.packed += content;
+        else if (!first && !is_ancillary(type))
+            return damaged_png("it has a chunk of a kind that PNG does not have");
+        first = false;
         at += 12 + std::size_t{length};
     }
     if (out.layout.colour == 3 && (out.palette.empty() || out.palette.size() % 3 != 0))

@@ -55,7 +55,7 @@ VFLBUS_TARGET header_target, control_target, questions_target, sealed_target;
 VFLBUS_TARGET broker_target, broker_keys_target, link_target;
 VFLBUS_TARGET training_target, psi_target, commit_target, model_target, report_target;
 VFLBUS_TARGET apps_target;
-VFLBUS_TARGET tables_target, config_target, audit_target, policy_target;
+VFLBUS_TARGET tables_target, pictures_target, config_target, audit_target, policy_target;
 VFLBUS_TARGET allow_list_target, invitation_target;
 #undef VFLBUS_TARGET
 

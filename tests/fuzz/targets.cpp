@@ -12,10 +12,11 @@ std::span<const Target> targets() {
     static const std::vector<Target> all = [] {
         std::vector<Target> there;
         for (const Target* const target :
-             {&header_target, &control_target, &questions_target, &sealed_target, &broker_target,
-              &broker_keys_target, &link_target, &training_target, &apps_target, &tables_target,
-              &config_target, &model_target, &commit_target, &report_target, &allow_list_target,
-              &invitation_target, &psi_target, &audit_target, &policy_target})
+             {&header_target,     &control_target,     &questions_target, &sealed_target,
+              &broker_target,     &broker_keys_target, &link_target,      &training_target,
+              &apps_target,       &tables_target,      &pictures_target,  &config_target,
+              &model_target,      &commit_target,      &report_target,    &allow_list_target,
+              &invitation_target, &psi_target,         &audit_target,     &policy_target})
             if (target != nullptr) there.push_back(*target);
         return there;
     }();

@@ -1,7 +1,9 @@
 // Tables, configurations, policies and audit logs: what people hand over.
 
 #include <stdlib.h>
+#include <zlib.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -11,6 +13,7 @@
 #include "config/config.hpp"
 #include "config/value.hpp"
 #include "data/formats.hpp"
+#include "data/png.hpp"
 #include "data/source.hpp"
 #include "observe/audit.hpp"
 #include "policy/policy.hpp"
@@ -62,6 +65,110 @@ std::vector<Bytes> table_seeds() {
         seed(3, "1 1:.5 7:2\n-1 2:.25\n"),
         seed(0, std::string_view("\xFF\xFEi\0d\0,\0a\0\n\0001\0,\0002\0\n\0", 20)),
     };
+}
+
+// -- pictures ----------------------------------------------------------------------------------
+
+std::uint32_t big_endian(std::span<const std::uint8_t> bytes) {
+    return std::uint32_t{bytes[0]} << 24 | std::uint32_t{bytes[1]} << 16 |
+           std::uint32_t{bytes[2]} << 8 | bytes[3];
+}
+void put_big_endian(std::uint32_t value, std::span<std::uint8_t> out) {
+    for (std::size_t i = 0; i < 4; ++i) out[i] = static_cast<std::uint8_t>(value >> (24 - 8 * i));
+}
+
+/// The same file with the checksums that its chunks should have: nothing would come further than to
+/// a wrong one.
+Bytes with_checksums(std::span<const std::uint8_t> file) {
+    Bytes out(file.begin(), file.end());
+    for (std::size_t at = 8; at + 12 <= out.size();) {
+        const std::size_t length = big_endian(std::span(out).subspan(at, 4));
+        if (length > out.size() - at - 12) break;
+        const auto sum = ::crc32(0, out.data() + at + 4, static_cast<uInt>(length + 4));
+        put_big_endian(static_cast<std::uint32_t>(sum), std::span(out).subspan(at + 8 + length, 4));
+        at += 12 + length;
+    }
+    return out;
+}
+
+void add_chunk(std::string_view type, std::span<const std::uint8_t> content, Bytes& out) {
+    const std::size_t at = out.size();
+    out.resize(at + 4);
+    put_big_endian(static_cast<std::uint32_t>(content.size()), std::span(out).subspan(at, 4));
+    out.insert(out.end(), type.begin(), type.end());
+    out.insert(out.end(), content.begin(), content.end());
+    out.resize(out.size() + 4);
+}
+
+/// A file of the 13 bytes of a header, one that says how many of the next are a palette, and its
+/// rows, which are packed here.
+Bytes packed_picture(std::span<const std::uint8_t> parts) {
+    constexpr std::size_t header = 13;
+    Bytes whole(parts.begin(), parts.end());
+    whole.resize(std::max(whole.size(), header + 1));
+    const std::span<const std::uint8_t> all(whole);
+    const std::size_t palette = std::min<std::size_t>(3 * all[header], all.size() - header - 1);
+    const auto rows = all.subspan(header + 1 + palette);
+    Bytes packed(::compressBound(rows.size()));
+    uLongf bytes = packed.size();
+    require(::compress2(packed.data(), &bytes, rows.data(), rows.size(), 1) == Z_OK,
+            "rows can be packed");
+    packed.resize(bytes);
+    Bytes out{0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    add_chunk("IHDR", all.first(header), out);
+    if (palette > 0) add_chunk("PLTE", all.subspan(header + 1, palette), out);
+    add_chunk("IDAT", packed, out);
+    add_chunk("IEND", {}, out);
+    return with_checksums(out);
+}
+
+/// A picture that is read has the pixels that its size says, no more than its bytes can hold, and
+/// what stands behind its end changes nothing.
+bool try_picture(std::span<const std::uint8_t> input) {
+    const auto [kind, body] = choose(input, 3);
+    Bytes file = kind == 0   ? Bytes(body.begin(), body.end())
+                 : kind == 1 ? with_checksums(body)
+                             : packed_picture(body);
+    const auto picture = data::decode_png(text_of(file));
+    if (!picture) {
+        require(!picture.error().sentence.empty(), "a picture is refused without a reason");
+        return false;
+    }
+    require(picture->channels == 1 || picture->channels == 3, "a pixel has one number or three");
+    require(picture->pixels.size() == picture->height * picture->width * picture->channels &&
+                !picture->pixels.empty() && picture->pixels.size() <= data::picture_bytes_max,
+            "a picture has as many pixels as its size says");
+    // deflate makes some 1,100 bytes of one at most, and a byte holds eight pixels of a palette
+    require(picture->pixels.size() / (1200 * 24) <= file.size(),
+            "a picture has more pixels than its bytes can hold");
+    file.push_back(0);
+    const auto again = data::decode_png(text_of(file));
+    require(again && again->pixels == picture->pixels, "a byte behind the end changes a picture");
+    return true;
+}
+
+std::vector<Bytes> picture_seeds() {
+    std::vector<Bytes> out;
+    // depth and colour type, bytes of a row of three pixels, and the length of a palette
+    constexpr std::uint8_t kinds[][4] = {{1, 0, 1, 0}, {4, 0, 2, 0},   {8, 0, 3, 0},  {16, 0, 6, 0},
+                                         {8, 2, 9, 0}, {16, 2, 18, 0}, {2, 3, 1, 4},  {8, 3, 3, 5},
+                                         {8, 4, 6, 0}, {8, 6, 12, 0},  {16, 6, 24, 0}};
+    for (const auto& [depth, colour, row, palette] : kinds) {
+        Bytes parts{0, 0, 0, 3, 0, 0, 0, 5, depth, colour, 0, 0, 0, palette};
+        for (std::uint8_t i = 0; i < 3 * palette; ++i)
+            parts.push_back(static_cast<std::uint8_t>(40 * i));
+        for (std::uint8_t filter = 0; filter < 5; ++filter) {
+            parts.push_back(filter);
+            // within the palette, whatever the filter adds
+            for (std::uint8_t i = 0; i < row; ++i)
+                parts.push_back(palette > 0 ? std::uint8_t{0}
+                                            : static_cast<std::uint8_t>(17 * i + filter));
+        }
+        out.push_back(seed(2, parts));
+        out.push_back(seed(1, packed_picture(parts)));
+        out.push_back(seed(0, packed_picture(parts)));
+    }
+    return out;
 }
 
 // -- configurations ----------------------------------------------------------------------------
@@ -117,7 +224,8 @@ bool try_policy(std::span<const std::uint8_t> input) {
 std::vector<Bytes> policy_seeds() {
     const auto bytes = [](std::string_view text) { return Bytes(text.begin(), text.end()); };
     return {bytes("approve = \"each\"\nheld_max = 3\n[banks]\nowners = [\"bank-*\"]\n"
-                  "purposes = [\"train\"]\nmodels = [\"linear\"]\nparties_min = 3\nhours = [\"07:00-19:00\"]\n"
+                  "purposes = [\"train\"]\nmodels = [\"linear\"]\nparties_min = 3\nhours = "
+                  "[\"07:00-19:00\"]\n"
                   "columns_never = [\"ssn\"]\nruns_per_day = 2\nrows_min = 100\n"),
             bytes("[all]\nowners = [\"*\"]\nfingerprints = [\"7QHD-2K5W\"]\n"
                   "tables = \"granted\"\nprotocols_never = [\"honest\"]\n")};
@@ -195,6 +303,8 @@ std::vector<Bytes> audit_seeds() {
 
 const Target tables_target{"tables", "CSV, libsvm, npy and packed tables", of_files::try_table,
                            of_files::table_seeds};
+const Target pictures_target{"pictures", "PNG pictures", of_files::try_picture,
+                             of_files::picture_seeds};
 const Target config_target{"config", "configuration files and the agreed half of another party",
                            of_files::try_config, of_files::config_seeds};
 const Target audit_target{"audit", "audit logs", of_files::try_audit, of_files::audit_seeds};

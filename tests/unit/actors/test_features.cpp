@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -254,14 +255,26 @@ TEST_CASE("a member describes its columns in a run for that alone, and once its 
 TEST_CASE("labels that are not as many as the rows, and figures that no column has, are refused") {
     CHECK_FALSE(decode_describe_request(encode(DescribeRequest{{}, {0, 1, 2}})));
     std::vector<data::FeatureFigures> figures(2);
-    CHECK(decode_described(encode_described(figures)));
+    const auto taken = [&] { return decode_described(encode_described(figures), 10).has_value(); };
+    CHECK(taken());
     figures[1].information = -1;
-    CHECK_FALSE(decode_described(encode_described(figures)));
+    CHECK_FALSE(taken());
+    figures[1].information = std::numeric_limits<double>::infinity();
+    CHECK_FALSE(taken());
     figures[1].information = 1;
+    figures[1].missing = 10;
+    CHECK(taken());
+    figures[1].missing = 11;
+    CHECK_FALSE(taken());
+    figures[1].missing = 0;
     figures[1].correlation = 7;
-    CHECK_FALSE(decode_described(encode_described(figures)));
+    CHECK_FALSE(taken());
     models::Matrix narrow(2, 3);
-    CHECK_FALSE(decode_described(encode_scores(narrow)));
+    CHECK_FALSE(decode_described(encode_scores(narrow), 10));
+    models::Matrix broken(1, 4);
+    broken(0, 1) = 2.5;
+    broken(0, 2) = 1;
+    CHECK_FALSE(decode_described(encode_scores(broken), 10));
 
     World world;
     Play play(world);

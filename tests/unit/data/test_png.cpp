@@ -125,6 +125,20 @@ TEST_CASE("a PNG picture that is cut or changed anywhere is refused", "[png]") {
     CHECK(refused.error().sentence.find("cut off") != std::string::npos);
 }
 
+TEST_CASE("chunks that say nothing of pixels are passed over, others are not", "[png]") {
+    const auto with_chunk = [](const std::string& type) {
+        std::string chunk = std::string(3, '\0') + '\1' + type + 'x';
+        const auto sum = ::crc32(0, reinterpret_cast<const Bytef*>(chunk.data() + 4), 5);
+        for (std::size_t i = 0; i < 4; ++i) chunk += static_cast<char>(sum >> (24 - 8 * i));
+        return grey_png.substr(0, 33) + chunk + grey_png.substr(33);
+    };
+    CHECK(decode_png(with_chunk("tEXt")));
+    const auto unknown = decode_png(with_chunk("TEXt"));
+    REQUIRE_FALSE(unknown);
+    CHECK(unknown.error().sentence.find("a chunk of a kind") != std::string::npos);
+    CHECK_FALSE(decode_png(with_chunk("IHDR")));
+}
+
 TEST_CASE("a folder of pictures is a table with a column for each pixel", "[png]") {
     const Folder folder;
     folder.put("seven/b.png", grey_png);
