@@ -7,13 +7,16 @@ namespace vflbus::privacy::paillier {
 Lanes lanes_of(const Integer& modulus) {
     const std::size_t words = mpz_size(modulus);
     Integer square;
+    Integer quotient;
     mpz_setbit(square, 2 * 52 * Lanes::digits_for(words));
-    mpz_mod(square, square, modulus);
+    mpz_fdiv_qr(quotient, square, square, modulus);
     Number m(words);
     Number s(words);
     get_words(modulus, m);
     get_words(square, s);
-    return {m, s};
+    Number r(mpz_size(quotient));
+    get_words(quotient, r);
+    return {m, s, r};
 }
 
 Result<> check_ciphertexts(std::span<const std::uint64_t> ciphertexts, const Integer& n,

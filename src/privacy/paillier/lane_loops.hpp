@@ -20,6 +20,15 @@ struct LaneModulus {
 
 /// As the functions of the same names of Lanes.
 struct LaneLoops {
+    /// out = a b modulo m, below m, of numbers below m. `reciprocal`: floor(2^(104 digits) / m), of
+    /// `digits` + 4 digits; m is at least 2^(52 (digits - 4)).
+    void (*multiply_plain)(const LaneModulus&, const std::uint64_t* reciprocal, std::uint64_t* out,
+                           const std::uint64_t* a, const std::uint64_t* b);
+    /// Eight numbers of `words` words each, one after another <-> digits.
+    void (*load)(std::size_t digits, std::size_t words, std::uint64_t* out,
+                 const std::uint64_t* numbers);
+    void (*store)(std::size_t digits, std::size_t words, const std::uint64_t* a,
+                  std::uint64_t* numbers);
     void (*multiply)(const LaneModulus&, std::uint64_t* out, const std::uint64_t* a,
                      const std::uint64_t* b);
     void (*square)(const LaneModulus&, std::uint64_t* out, const std::uint64_t* a);

@@ -1,5 +1,8 @@
 #include "privacy/paillier/lanes.hpp"
 
+#include <algorithm>
+#include <bit>
+
 #include "base/assert.hpp"
 
 namespace vflbus::privacy::paillier {
@@ -73,7 +76,8 @@ const LaneLoops* loops_of_this_processor() noexcept {
 }
 }  // namespace
 
-Lanes::Lanes(std::span<const std::uint64_t> modulus, std::span<const std::uint64_t> square)
+Lanes::Lanes(std::span<const std::uint64_t> modulus, std::span<const std::uint64_t> square,
+             std::span<const std::uint64_t> reciprocal)
     : loops_(loops_of_this_processor()),
       words_(modulus.size()),
       digits_(digits_for(modulus.size())),
@@ -85,6 +89,10 @@ Lanes::Lanes(std::span<const std::uint64_t> modulus, std::span<const std::uint64
                   "lanes are made where the processor has them, for numbers that fit");
     to_digits(modulus.data(), words_, modulus_.data(), digits_, 1);
     to_digits(square.data(), words_, square_.data(), digits_, 1);
+    if (64 * (reciprocal.size() - 1) + std::bit_width(reciprocal.back()) <= 52 * (digits_ + 4)) {
+        reciprocal_.resize(digits_ + 4);
+        to_digits(reciprocal.data(), reciprocal.size(), reciprocal_.data(), digits_ + 4, 1);
+    }
     // Newton: each step doubles the bits of 1/m that are right
     std::uint64_t inverse = modulus[0];
     for (int i = 0; i < 5; ++i) inverse *= 2 - modulus[0] * inverse;
@@ -107,8 +115,29 @@ void Lanes::square(std::uint64_t* out, const std::uint64_t* a) const {
 void Lanes::spread(std::uint64_t* out, const std::uint64_t* digits) const {
     for (std::size_t i = 0; i < size(); ++i) out[i] = digits[i / count];
 }
+void Lanes::multiply_plain(std::uint64_t* out, const std::uint64_t* a,
+                           const std::uint64_t* b) const {
+    if (!reciprocal_.empty()) {
+        loops_->multiply_plain({modulus_.data(), inverse_, digits_}, reciprocal_.data(), out, a, b);
+        return;
+    }
+    Eight factor(digits_);
+    std::copy_n(a, size(), factor.data());
+    to_montgomery(factor.data());
+    multiply(out, factor.data(), b);
+    std::vector<std::uint64_t> numbers(count * words_);
+    store(out, numbers);
+    load(out, numbers);
+}
+void Lanes::store_eight(const std::uint64_t* a, std::span<std::uint64_t> numbers) const {
+    loops_->store(digits_, words_, a, numbers.data());
+}
 void Lanes::load(std::uint64_t* out, std::span<const std::uint64_t> numbers) const {
     const std::size_t given = numbers.size() / words_;
+    if (given == count) {
+        loops_->load(digits_, words_, out, numbers.data());
+        return;
+    }
     for (std::size_t lane = 0; lane < count; ++lane)
         to_digits(numbers.data() + (lane < given ? lane : given - 1) * words_, words_, out + lane,
                   digits_, count);

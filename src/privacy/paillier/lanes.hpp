@@ -39,9 +39,10 @@ class Lanes {
     [[nodiscard]] static bool possible() noexcept;
 
     Lanes() = default;
-    /// `modulus`: odd, its highest word not 0. `square`: R^2 modulo m, which who makes this
-    /// computes.
-    Lanes(std::span<const std::uint64_t> modulus, std::span<const std::uint64_t> square);
+    /// `modulus`: odd, its highest word not 0. `square`: R^2 modulo m, and `reciprocal`:
+    /// floor(R^2 / m), which who makes this computes.
+    Lanes(std::span<const std::uint64_t> modulus, std::span<const std::uint64_t> square,
+          std::span<const std::uint64_t> reciprocal);
     /// So many digits for a modulus of so many words: a multiple of 4.
     [[nodiscard]] static std::size_t digits_for(std::size_t words) noexcept;
 
@@ -54,10 +55,15 @@ class Lanes {
     /// out = a b / R.
     void multiply(std::uint64_t* out, const std::uint64_t* a, const std::uint64_t* b) const;
     void square(std::uint64_t* out, const std::uint64_t* a) const;
+    /// out = a b modulo m for least numbers a and b: in the time of one multiply(), where that and
+    /// to_montgomery() take two. The result is the least one too.
+    void multiply_plain(std::uint64_t* out, const std::uint64_t* a, const std::uint64_t* b) const;
     /// The same number in all lanes, from its digits.
     void spread(std::uint64_t* out, const std::uint64_t* digits) const;
     /// Numbers of words() each, below m, one after another; lanes beyond are filled with the last.
     void load(std::uint64_t* out, std::span<const std::uint64_t> numbers) const;
+    /// Eight least numbers, as load() or multiply_plain() gave them.
+    void store_eight(const std::uint64_t* a, std::span<std::uint64_t> numbers) const;
     /// The least numbers that are the same modulo m.
     void store(const std::uint64_t* a, std::span<std::uint64_t> numbers) const;
     /// a = a R, and back.
@@ -88,6 +94,8 @@ class Lanes {
     std::vector<std::uint64_t> modulus_;  ///< digits
     std::vector<std::uint64_t> square_;   ///< digits of R^2 modulo m
     std::vector<std::uint64_t> one_;      ///< digits of R modulo m
+    /// Digits of floor(R^2 / m); empty where m has so few bits that they are more than digits_ + 4.
+    std::vector<std::uint64_t> reciprocal_;
 };
 
 }  // namespace vflbus::privacy::paillier

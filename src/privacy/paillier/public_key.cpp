@@ -227,9 +227,11 @@ void PublicKey::State::multiply(std::span<mp_limb_t> a, std::span<const mp_limb_
         const std::size_t given = std::min(Lanes::count * words, a.size() - at);
         of.load(x.data(), a.subspan(at, given));
         of.load(y.data(), b.subspan(at, given));
-        of.to_montgomery(x.data());
-        of.multiply(x.data(), x.data(), y.data());
-        of.store(x.data(), a.subspan(at, given));
+        of.multiply_plain(x.data(), x.data(), y.data());
+        if (given == Lanes::count * words)
+            of.store_eight(x.data(), a.subspan(at, given));
+        else
+            of.store(x.data(), a.subspan(at, given));
     }
 }
 

@@ -487,7 +487,7 @@ std::size_t workers_for(const Plan& plan) {
 
 }  // namespace
 
-Ahead::Ahead() : random_(key_of_answers()) {}
+Ahead::Ahead() : random_(key_of_answers()), small_(ring_size) {}
 
 void Ahead::use_plan(const Plan& plan) {
     if (plan_ == plan) return;
@@ -509,7 +509,7 @@ void Ahead::prepare(const Plan& plan, std::span<const std::int16_t> columns, std
         used_ = answers;
     }
     for (std::size_t i = 0; i < std::min(used_, answers); ++i)
-        draw(random_, hides_[i], plan.numbers_of(i).powers.size());
+        draw(random_, hides_[i], plan.numbers_of(i).powers.size(), small_.span());
     used_ = 0;
     const std::size_t factors =
         plan.packed ? plan.leaves_per_output_group() * plan.leaf_products() * plan.blocks()
@@ -557,8 +557,10 @@ void Ahead::make_parts(const Plan& plan, const Due& due) {
         expand_number(due.zero_seed, due.first + at, a_[at]);
     parts_.clear();
     parts_.resize(plan.answers());
-    in_parallel(plan.feature_groups(), workers_for(plan), [&](std::size_t f, std::size_t) {
-        Polynomial sum;
+    const std::size_t workers = workers_for(plan);
+    if (sums_.size() < workers) sums_.resize(workers);
+    in_parallel(plan.feature_groups(), workers, [&](std::size_t f, std::size_t worker) {
+        Polynomial& sum = sums_[worker];
         for (std::size_t g = 0; g < plan.output_groups(); ++g) {
             const std::size_t answer = f * plan.output_groups() + g;
             sum.clear();
@@ -580,20 +582,14 @@ void Ahead::make_packed_parts(const Plan& plan, const Due& due, const Answerer& 
         expand_number(due.zero_seed, due.first + at, a_[at]);
         inputs.push_back(&a_[at]);
     }
-    const Packer packer(plan, answerer.switch_keys_, inputs, workers);
-    std::vector<Leaf> leaves(plan.leaves());
-    const std::size_t in_group = plan.leaves_per_output_group();
-    in_parallel(in_group, workers, [&](std::size_t leaf, std::size_t) {
+    packer_.start(plan, answerer.switch_keys_, inputs, workers);
+    in_parallel(plan.leaves_per_output_group(), workers, [&](std::size_t leaf, std::size_t) {
         for (std::size_t g = 0; g < plan.output_groups(); ++g)
-            packer.multiply(combined_[leaf], g, leaves[g * in_group + leaf]);
+            packer_.multiply(combined_[leaf], g, leaf);
     });
     parts_.clear();
-    for (std::size_t answer = 0; answer < plan.answers(); ++answer) {
-        const std::size_t first = answer * plan.leaves_per_answer;
-        const std::size_t count = std::min(plan.leaves_per_answer, leaves.size() - first);
-        parts_.push_back(finish_packed(plan, packer, std::span(leaves).subspan(first, count),
-                                       answer, answerer, hides_[answer]));
-    }
+    for (std::size_t answer = 0; answer < plan.answers(); ++answer)
+        parts_.push_back(finish_packed(plan, packer_, answer, answerer, hides_[answer]));
     due_ = due;
 }
 
@@ -614,10 +610,9 @@ Ahead::Part Ahead::finish(const Plan& plan, Polynomial& a, const Polynomial& p1,
     return out;
 }
 
-Ahead::Part Ahead::finish_packed(const Plan& plan, const Packer& packer, std::span<Leaf> leaves,
-                                 std::size_t answer, const Answerer& keys, const Hide& with) {
-    packer.merge(leaves);
-    Leaf& merged = leaves[0];
+Ahead::Part Ahead::finish_packed(const Plan& plan, Packer& packer, std::size_t answer,
+                                 const Answerer& keys, const Hide& with) {
+    Leaf& merged = packer.merge(answer);
     Polynomial u;
     std::ranges::copy(with.u.words(), u.words().begin());
     to_montgomery(u);
@@ -640,10 +635,9 @@ std::vector<Ahead::Part> Ahead::take_parts(const Due& due) {
     return good ? std::exchange(parts_, {}) : std::vector<Part>{};
 }
 
-void Ahead::draw(AesStream& random, Hide& hide, std::size_t wanted) {
-    SecretVector<std::int32_t> small(ring_size);
-    sample_ternary(random, small.span());
-    from_signed(small.span(), hide.u);
+void Ahead::draw(AesStream& random, Hide& hide, std::size_t wanted, std::span<std::int32_t> small) {
+    sample_ternary(random, small);
+    from_signed(small, hide.u);
     forward(hide.u);
     if (hide.errors.size() == 0) hide.errors = SecretVector<std::int32_t>(ring_size);
     sample_errors(random, hide.errors.span());
@@ -738,14 +732,13 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
     work.answers.resize(plan.answers());
     work.masks.resize(plan.answers());
     const std::size_t workers = workers_for(plan);
-    if (plan.packed) {
+    if (scratch_.size() < workers) scratch_.resize(workers);
+    if (plan.packed)
         answer_packed(work, workers);
-    } else {
-        std::vector<Scratch> scratch(workers);
+    else
         in_parallel(plan.feature_groups(), workers, [&](std::size_t f, std::size_t worker) {
-            answer_group(work, f, scratch[worker]);
+            answer_group(work, f, scratch_[worker]);
         });
-    }
     Answer out;
     out.bytes.reserve(all_answer_bytes(plan));
     out.masks = SecretVector<std::uint64_t>(plan.shape.features * plan.shape.outputs);
@@ -759,10 +752,11 @@ Result<Answerer::Answer> Answerer::answer(const Plan& plan, std::span<const std:
 }
 
 /// What hides an answer: drawn before, or now.
-const Ahead::Hide& Answerer::hide_of(Work& work, std::size_t answer, Scratch& scratch) const {
+const Ahead::Hide& Answerer::hide_of(Work& work, std::size_t answer, Scratch& scratch) {
     if (work.hides[answer] != nullptr) return *work.hides[answer];
     AesStream random(work.seeds[answer]);
-    Ahead::draw(random, scratch.hide, work.plan->numbers_of(answer).powers.size());
+    Ahead::draw(random, scratch.hide, work.plan->numbers_of(answer).powers.size(),
+                scratch.small.span());
     return scratch.hide;
 }
 
@@ -771,7 +765,6 @@ const Ahead::Hide& Answerer::hide_of(Work& work, std::size_t answer, Scratch& sc
 void Answerer::multiply_group(const Work& work, std::size_t group, Scratch& scratch) const {
     const Plan& plan = *work.plan;
     scratch.sums.resize(plan.output_groups());
-    if (scratch.small.size() == 0) scratch.small = SecretVector<std::int32_t>(ring_size);
     for (auto& sum : scratch.sums)
         for (Polynomial& part : sum) part.clear();
     for (std::size_t block = 0; block < plan.blocks(); ++block) {
@@ -826,9 +819,8 @@ void Answerer::finish_answer(Work& work, std::size_t answer,
     if (watch_of_answers != nullptr) watch_of_answers->hidden(part.bytes, part.bare, masks.span());
 }
 
-/// All packed answers: leaf by leaf the products with b, of which the wanted coefficients are kept,
-/// and, unless the parts a' are there already, those with a.
-void Answerer::answer_packed(Work& work, std::size_t workers) const {
+/// All packed answers. The parts a' may be there already.
+void Answerer::answer_packed(Work& work, std::size_t workers) {
     const Plan& plan = *work.plan;
     std::vector<const Polynomial*> inputs_a;
     std::vector<const Polynomial*> inputs_b;
@@ -836,54 +828,54 @@ void Answerer::answer_packed(Work& work, std::size_t workers) const {
         inputs_a.push_back(&pair[0]);
         inputs_b.push_back(&pair[1]);
     }
-    const std::vector<Polynomial> images = images_of_b(plan, inputs_b);
-    std::optional<Packer> packer;
-    std::vector<Leaf> leaves;
-    if (work.parts.empty()) {
-        packer.emplace(plan, switch_keys_, inputs_a, workers);
-        leaves.resize(plan.leaves());
-    }
-    const std::size_t in_group = plan.leaves_per_output_group();
-    std::vector<SecretVector<std::uint64_t>> of_leaf(plan.leaves());  // by prime
-    std::vector<Scratch> scratch(workers);
-    in_parallel(in_group, workers, [&](std::size_t at, std::size_t worker) {
-        if (work.ahead == nullptr)
-            combine_columns(plan, work.columns, work.rows, at, scratch[worker].combined);
-        const CombinedColumns& columns =
-            work.ahead == nullptr ? scratch[worker].combined : work.ahead->combined_[at];
-        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
-            const std::size_t leaf = g * in_group + at;
-            if (packer) packer->multiply(columns, g, leaves[leaf]);
-            multiply_b(plan, columns, images, g, scratch[worker].factor);
-            of_leaf[leaf] = wanted_of_leaf(plan, leaf, scratch[worker].factor);
-        }
+    images_of_b(plan, inputs_b, images_);
+    if (work.parts.empty()) packer_.start(plan, switch_keys_, inputs_a, workers);
+    of_leaves_.resize(plan.leaves());
+    in_parallel(plan.leaves_per_output_group(), workers, [&](std::size_t leaf, std::size_t worker) {
+        multiply_leaves(work, leaf, scratch_[worker]);
     });
-    for (std::size_t answer = 0; answer < plan.answers(); ++answer) {
-        const std::size_t first = answer * plan.leaves_per_answer;
-        const std::size_t count = std::min(plan.leaves_per_answer, plan.leaves() - first);
-        const Ahead::Hide& with = hide_of(work, answer, scratch[0]);
-        Ahead::Part made;
-        if (packer)
-            made = Ahead::finish_packed(plan, *packer, std::span(leaves).subspan(first, count),
-                                        answer, *this, with);
-        const Ahead::Part& part = packer ? made : work.parts[answer];
-        const std::size_t numbers = part.offsets.size() / prime_count;
-        SecretVector<std::uint64_t> sums(part.offsets.size());
-        std::array<std::span<const std::uint64_t>, prime_count> of_b;
-        for (std::size_t p = 0; p < prime_count; ++p) {
-            const auto sum = sums.span().subspan(p * numbers, numbers);
-            std::size_t done = 0;
-            for (std::size_t leaf = first; leaf < first + count; ++leaf) {
-                const std::size_t part_size = of_leaf[leaf].size() / prime_count;
-                for (std::size_t i = 0; i < part_size; ++i, ++done)
-                    sum[done] =
-                        less(of_leaf[leaf][p * part_size + i] + part.offsets[p * numbers + done],
-                             primes()[p].value());
-            }
-            of_b[p] = sum;
-        }
-        finish_answer(work, answer, of_b, part, with);
+    for (std::size_t answer = 0; answer < plan.answers(); ++answer) finish_packed(work, answer);
+}
+
+/// Of one leaf in each group of outputs the products with b, of which the wanted coefficients are
+/// kept, and those with a.
+void Answerer::multiply_leaves(Work& work, std::size_t leaf, Scratch& scratch) {
+    const Plan& plan = *work.plan;
+    if (work.ahead == nullptr)
+        combine_columns(plan, work.columns, work.rows, leaf, scratch.combined);
+    const CombinedColumns& columns =
+        work.ahead == nullptr ? scratch.combined : work.ahead->combined_[leaf];
+    for (std::size_t g = 0; g < plan.output_groups(); ++g) {
+        if (work.parts.empty()) packer_.multiply(columns, g, leaf);
+        multiply_b(plan, columns, images_, g, scratch.factor);
+        const std::size_t at = g * plan.leaves_per_output_group() + leaf;
+        of_leaves_[at] = wanted_of_leaf(plan, at, scratch.factor);
     }
+}
+
+void Answerer::finish_packed(Work& work, std::size_t answer) {
+    const Plan& plan = *work.plan;
+    const Ahead::Hide& with = hide_of(work, answer, scratch_[0]);
+    Ahead::Part made;
+    if (work.parts.empty()) made = Ahead::finish_packed(plan, packer_, answer, *this, with);
+    const Ahead::Part& part = work.parts.empty() ? made : work.parts[answer];
+    const std::size_t numbers = part.offsets.size() / prime_count;
+    const std::size_t first = answer * plan.leaves_per_answer;
+    const std::size_t end = std::min(plan.leaves(), first + plan.leaves_per_answer);
+    SecretVector<std::uint64_t> sums(part.offsets.size());
+    std::array<std::span<const std::uint64_t>, prime_count> of_b;
+    for (std::size_t p = 0; p < prime_count; ++p) {
+        const auto sum = sums.span().subspan(p * numbers, numbers);
+        std::size_t done = 0;
+        for (std::size_t leaf = first; leaf < end; ++leaf) {
+            const std::size_t count = of_leaves_[leaf].size() / prime_count;
+            for (std::size_t i = 0; i < count; ++i, ++done)
+                sum[done] = less(of_leaves_[leaf][p * count + i] + part.offsets[p * numbers + done],
+                                 primes()[p].value());
+        }
+        of_b[p] = sum;
+    }
+    finish_answer(work, answer, of_b, part, with);
 }
 
 void watch_answers(const Watch* watch) noexcept {

@@ -189,8 +189,8 @@ class Ahead {
     static Part finish(const Plan& plan, Polynomial& a, const Polynomial& p1, const Polynomial& u,
                        const Hide& with, bool products);
     /// The same of a packed answer, whose leaves are merged into the first one.
-    static Part finish_packed(const Plan& plan, const Packer& packer, std::span<Leaf> leaves,
-                              std::size_t answer, const Answerer& keys, const Hide& with);
+    static Part finish_packed(const Plan& plan, Packer& packer, std::size_t answer,
+                              const Answerer& keys, const Hide& with);
     /// The parts of all answers to `due`, of as many hides as there are answers.
     void make_parts(const Plan& plan, const Due& due);
     void make_packed_parts(const Plan& plan, const Due& due, const Answerer& answerer);
@@ -199,7 +199,8 @@ class Ahead {
     /// The parts of these answers, and from now on none; empty when they were not made.
     std::vector<Part> take_parts(const Due& due);
     /// Draws what hides an answer with so many wanted numbers.
-    static void draw(AesStream& random, Hide& hide, std::size_t wanted);
+    static void draw(AesStream& random, Hide& hide, std::size_t wanted,
+                     std::span<std::int32_t> small);
     /// The next one that was prepared; null when there is none left.
     const Hide* take() noexcept;
     /// Whether `factors_` or `combined_` are of these columns, in this layout.
@@ -220,7 +221,11 @@ class Ahead {
     std::vector<Part> parts_;  ///< of the next answers, which hides_ from the first on hide
     std::optional<std::array<std::uint8_t, Key::size>> p1_seed_;  ///< of p1_
     Polynomial p1_;
-    std::vector<Polynomial> a_;  ///< scratch: of all ciphertexts
+    // scratch: memory of this size is dear to get
+    std::vector<Polynomial> a_;     ///< of all ciphertexts
+    std::vector<Polynomial> sums_;  ///< by worker
+    SecretVector<std::int32_t> small_;
+    Packer packer_;
 };
 
 /// The member's side. One per key.
@@ -274,14 +279,16 @@ class Answerer {
     struct Scratch {
         std::vector<Pair> sums;
         Polynomial factor;
-        SecretVector<std::int32_t> small;
+        SecretVector<std::int32_t> small = SecretVector<std::int32_t>(ring_size);
         Ahead::Hide hide;
         CombinedColumns combined;
     };
-    const Ahead::Hide& hide_of(Work& work, std::size_t answer, Scratch& scratch) const;
+    static const Ahead::Hide& hide_of(Work& work, std::size_t answer, Scratch& scratch);
     void multiply_group(const Work& work, std::size_t group, Scratch& scratch) const;
     void answer_group(Work& work, std::size_t group, Scratch& scratch) const;
-    void answer_packed(Work& work, std::size_t workers) const;
+    void answer_packed(Work& work, std::size_t workers);
+    void multiply_leaves(Work& work, std::size_t leaf, Scratch& scratch);
+    void finish_packed(Work& work, std::size_t answer);
     void finish_answer(Work& work, std::size_t answer,
                        std::span<const std::span<const std::uint64_t>> of_b,
                        const Ahead::Part& part, const Ahead::Hide& with) const;
@@ -291,7 +298,12 @@ class Answerer {
     AesStream random_;  ///< for answers without anything prepared
     Due next_;
     std::vector<std::uint64_t> numbers_;  ///< of the ciphertexts
-    std::vector<Pair> ciphertexts_;       ///< scratch
+    // scratch: memory of this size is dear to get
+    std::vector<Pair> ciphertexts_;
+    std::vector<Scratch> scratch_;  ///< by worker
+    Packer packer_;
+    std::vector<Polynomial> images_;                      ///< of b
+    std::vector<SecretVector<std::uint64_t>> of_leaves_;  ///< wanted numbers of b, by prime
 };
 
 // -- encryption by others -----------------------------------------------------------------------

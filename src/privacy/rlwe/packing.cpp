@@ -236,11 +236,12 @@ void combine_columns(const Plan& plan, std::span<const std::int16_t> columns, st
     }
 }
 
-std::vector<Polynomial> images_of_b(const Plan& plan, std::span<const Polynomial* const> b) {
+void images_of_b(const Plan& plan, std::span<const Polynomial* const> b,
+                 std::vector<Polynomial>& all) {
     const std::size_t together = plan.leaf_products();
-    std::vector<Polynomial> out(b.size() * together);
+    all.resize(b.size() * together);
     for (std::size_t at = 0; at < b.size(); ++at) {
-        Polynomial* const images = &out[at * together];
+        Polynomial* const images = &all[at * together];
         std::ranges::copy(b[at]->words(), images[0].words().begin());
         for (std::uint32_t level = 0; level < plan.input_levels; ++level) {
             const Automorphism& automorphism = automorphism_of(step_of(plan, level));
@@ -250,7 +251,6 @@ std::vector<Polynomial> images_of_b(const Plan& plan, std::span<const Polynomial
                     permute(automorphism.places.data(), images[i].at(p), images[count + i].at(p));
         }
     }
-    return out;
 }
 
 void multiply_b(const Plan& plan, const CombinedColumns& columns,
@@ -297,6 +297,14 @@ class Packer::Switcher {
             }
         divide(added_, sum);
     }
+    /// The same with the offset kept here, for divide_offset().
+    void run_alone(const SwitchKeys& keys, std::size_t key, const Automorphism& automorphism,
+                   const Polynomial& a, Polynomial& sum) {
+        offset_.clear();
+        run(keys, key, automorphism, a, offset_, sum);
+    }
+    /// sum = sum + that offset without its factor P.
+    void divide_offset(Polynomial& sum) { divide(offset_, sum); }
     /// sum = sum + (x - [x]_P) / P. `x` is left in another form.
     void divide(Extended& x, Polynomial& sum) {
         inverse(special_prime(), x.at(prime_count), special_prime().size_inverse());
@@ -319,71 +327,81 @@ class Packer::Switcher {
     Polynomial rotated_;
     Polynomial digits_;
     Extended added_;
+    Extended offset_;
     SecretVector<std::uint64_t> lifted_ = SecretVector<std::uint64_t>(ring_size);
 };
 
-Packer::Packer(const Plan& plan, const SwitchKeys& keys, std::span<const Polynomial* const> a,
-               std::size_t workers)
-    : plan_(&plan), keys_(&keys), workers_(std::max<std::size_t>(1, workers)) {
+Packer::Packer() = default;
+Packer::~Packer() = default;
+Packer::Packer(Packer&&) noexcept = default;
+Packer& Packer::operator=(Packer&&) noexcept = default;
+
+void Packer::start(const Plan& plan, const SwitchKeys& keys, std::span<const Polynomial* const> a,
+                   std::size_t workers) {
     VFLBUS_ASSERT(keys.serve(plan), "a packed answer is made with the keys of its plan");
+    plan_ = &plan;
+    keys_ = &keys;
+    workers_ = std::max<std::size_t>(1, workers);
+    if (scratch_.size() < workers_) scratch_.resize(workers_);
+    leaves_.resize(plan.leaves());
     make_images(a);
 }
 
 void Packer::make_images(std::span<const Polynomial* const> a) {
-    const std::size_t together = plan_->leaf_products();
-    images_.resize(a.size() * together);
-    offsets_.resize(a.size() * together);
-    std::array<Factor, prime_count> first;
-    std::array<Factor, prime_count> of_a;
-    std::array<Factor, prime_count> of_offset;
-    for (std::size_t p = 0; p < prime_count; ++p) {
-        const Prime& prime = primes()[p];
-        first[p] = prime.factor(prime.inverse_of(together));
-        const std::uint64_t half = prime.inverse_of(std::uint64_t{1} << plan_->tree_levels);
-        const std::uint64_t later = prime.multiply(half, prime.montgomery().value);
-        of_a[p] = prime.factor(later);
-        of_offset[p] = prime.factor(prime.multiply(later, constants().of_special[p].value));
-    }
-    std::vector<Switcher> scratch(workers_);
+    images_.resize(a.size() * plan_->leaf_products());
+    offsets_.resize(a.size() * plan_->leaf_products());
     in_parallel(a.size(), workers_, [&](std::size_t at, std::size_t worker) {
-        Polynomial* const images = &images_[at * together];
-        Polynomial* const offsets = &offsets_[at * together];
-        std::ranges::copy(a[at]->words(), images[0].words().begin());
-        for (std::size_t p = 0; p < prime_count; ++p) scale(primes()[p], images[0].at(p), first[p]);
-        Extended offset;
-        for (std::uint32_t level = 0; level < plan_->input_levels; ++level) {
-            const Automorphism& automorphism = automorphism_of(step_of(*plan_, level));
-            const std::size_t count = std::size_t{1} << level;
-            for (std::size_t i = 0; i < count; ++i) {
-                offset.clear();
-                scratch[worker].run(*keys_, level, automorphism, images[i], offset,
-                                    images[count + i]);
-                for (std::size_t p = 0; p < prime_count; ++p)
-                    permute(automorphism.places.data(), offsets[i].at(p), offsets[count + i].at(p));
-                scratch[worker].divide(offset, offsets[count + i]);
-            }
-        }
-        for (std::size_t i = 0; i < together; ++i)
-            for (std::size_t p = 0; p < prime_count; ++p) {
-                scale(primes()[p], images[i].at(p), of_a[p]);
-                scale(primes()[p], offsets[i].at(p), of_offset[p]);
-            }
+        make_images(*a[at], at, scratch_[worker]);
     });
 }
 
-void Packer::multiply(const CombinedColumns& columns, std::size_t output_group, Leaf& leaf) const {
+void Packer::make_images(const Polynomial& a, std::size_t at, Switcher& scratch) {
     const std::size_t together = plan_->leaf_products();
-    leaf.a.clear();
-    leaf.offset.clear();
+    Polynomial* const images = &images_[at * together];
+    Polynomial* const offsets = &offsets_[at * together];
+    std::ranges::copy(a.words(), images[0].words().begin());
+    for (std::size_t p = 0; p < prime_count; ++p) {
+        const Prime& prime = primes()[p];
+        scale(prime, images[0].at(p), prime.factor(prime.inverse_of(together)));
+    }
+    for (std::uint32_t level = 0; level < plan_->input_levels; ++level) {
+        const Automorphism& automorphism = automorphism_of(step_of(*plan_, level));
+        const std::size_t count = std::size_t{1} << level;
+        for (std::size_t i = 0; i < count; ++i) {
+            images[count + i].clear();
+            scratch.run_alone(*keys_, level, automorphism, images[i], images[count + i]);
+            for (std::size_t p = 0; p < prime_count && i > 0; ++p)  // the first has no offset
+                permute(automorphism.places.data(), offsets[i].at(p), offsets[count + i].at(p));
+            if (i == 0) offsets[count].clear();
+            scratch.divide_offset(offsets[count + i]);
+        }
+    }
+    for (std::size_t p = 0; p < prime_count; ++p) {
+        const Prime& prime = primes()[p];
+        const std::uint64_t half = prime.inverse_of(std::uint64_t{1} << plan_->tree_levels);
+        const std::uint64_t later = prime.multiply(half, prime.montgomery().value);
+        const Factor of_a = prime.factor(later);
+        const Factor of_offset =
+            prime.factor(prime.multiply(later, constants().of_special[p].value));
+        for (std::size_t i = 0; i < together; ++i) scale(prime, images[i].at(p), of_a);
+        for (std::size_t i = 1; i < together; ++i) scale(prime, offsets[i].at(p), of_offset);
+    }
+}
+
+void Packer::multiply(const CombinedColumns& columns, std::size_t output_group, std::size_t leaf) {
+    const std::size_t together = plan_->leaf_products();
+    Leaf& to = leaves_[output_group * plan_->leaves_per_output_group() + leaf];
+    to.a.clear();
+    to.offset.clear();
     for (std::size_t block = 0; block < plan_->blocks(); ++block) {
         const std::size_t input = block * plan_->output_groups() + output_group;
         for (std::size_t i = 0; i < together; ++i) {
             if (!columns.present[block * together + i]) continue;
             const Polynomial& of = columns.polynomials[block * together + i];
-            multiply_add(images_[input * together + i], of, leaf.a);
+            multiply_add(images_[input * together + i], of, to.a);
             for (std::size_t p = 0; p < prime_count && i > 0; ++p)  // the first has no offset
                 multiply_add(primes()[p], offsets_[input * together + i].at(p), of.at(p),
-                             leaf.offset.at(p));
+                             to.offset.at(p));
         }
     }
 }
@@ -407,17 +425,20 @@ void Packer::combine(Leaf& x, Leaf* y, std::uint32_t level, Switcher& scratch) c
     scratch.run(*keys_, level, automorphism, y->a, x.offset, x.a);
 }
 
-void Packer::merge(std::span<Leaf> leaves) const {
-    std::vector<Switcher> scratch(workers_);
+Leaf& Packer::merge(std::size_t answer) {
+    const std::size_t first = answer * plan_->leaves_per_answer;
+    const std::span<Leaf> leaves =
+        this->leaves().subspan(first, std::min(plan_->leaves_per_answer, leaves_.size() - first));
     for (std::uint32_t level = 0; level < plan_->tree_levels; ++level) {
         const std::size_t step = std::size_t{1} << level;
         const std::size_t pairs = (leaves.size() + 2 * step - 1) / (2 * step);
         in_parallel(pairs, workers_, [&](std::size_t pair, std::size_t worker) {
             const std::size_t at = 2 * step * pair;
             combine(leaves[at], at + step < leaves.size() ? &leaves[at + step] : nullptr,
-                    plan_->input_levels + level, scratch[worker]);
+                    plan_->input_levels + level, scratch_[worker]);
         });
     }
+    return leaves[0];
 }
 
 void wanted_offsets(const Plan& plan, Extended& offset, std::span<const std::size_t> powers,

@@ -111,9 +111,10 @@ struct CombinedColumns {
 void combine_columns(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
                      std::size_t leaf, CombinedColumns& out);
 
-/// The polynomials b of ciphertexts under all automorphisms of the input levels: 2^input_levels for
-/// each.
-std::vector<Polynomial> images_of_b(const Plan& plan, std::span<const Polynomial* const> b);
+/// images = the polynomials b of ciphertexts under all automorphisms of the input levels:
+/// 2^input_levels for each.
+void images_of_b(const Plan& plan, std::span<const Polynomial* const> b,
+                 std::vector<Polynomial>& images);
 /// sum = the products of combined columns with images of b, for one group of outputs. They lack
 /// 2^52, and have a factor of 2^input_levels.
 void multiply_b(const Plan& plan, const CombinedColumns& columns,
@@ -121,28 +122,40 @@ void multiply_b(const Plan& plan, const CombinedColumns& columns,
 /// What takes both off the coefficients of an inverse transform.
 [[nodiscard]] Factor scale_of_b(const Plan& plan, const Prime& prime);
 
-/// All that depends on the polynomials a of one request.
+/// All that depends on the polynomials a of one request. One serves request after request, as
+/// memory of its size is dear to get.
 class Packer {
   public:
-    /// `a`: of all ciphertexts. `workers`: threads at most.
-    Packer(const Plan& plan, const SwitchKeys& keys, std::span<const Polynomial* const> a,
-           std::size_t workers);
-    /// leaf = the products of combined columns with the images of a, for one group of outputs. May
-    /// be called on several threads.
-    void multiply(const CombinedColumns& columns, std::size_t output_group, Leaf& leaf) const;
-    /// Packs the leaves of an answer into the first one.
-    void merge(std::span<Leaf> leaves) const;
+    Packer();
+    ~Packer();
+    Packer(Packer&&) noexcept;
+    Packer& operator=(Packer&&) noexcept;
+
+    /// Begins another request. `a`: of all ciphertexts. `workers`: threads at most. The plan and
+    /// the keys are looked at until the leaves are merged.
+    void start(const Plan& plan, const SwitchKeys& keys, std::span<const Polynomial* const> a,
+               std::size_t workers);
+    /// Of all groups of outputs, as plan.numbers_of_leaf() counts them.
+    [[nodiscard]] std::span<Leaf> leaves() noexcept { return leaves_; }
+    /// A leaf = the products of combined columns with the images of a, for one group of outputs.
+    /// `leaf`: within its group. May be called on several threads, for different leaves.
+    void multiply(const CombinedColumns& columns, std::size_t output_group, std::size_t leaf);
+    /// Packs the leaves of an answer into the first of them, which it gives.
+    Leaf& merge(std::size_t answer);
 
   private:
     class Switcher;
     void make_images(std::span<const Polynomial* const> a);
+    void make_images(const Polynomial& a, std::size_t at, Switcher& scratch);
     void combine(Leaf& x, Leaf* y, std::uint32_t level, Switcher& scratch) const;
 
-    const Plan* plan_;
-    const SwitchKeys* keys_;
-    std::size_t workers_;
+    const Plan* plan_ = nullptr;
+    const SwitchKeys* keys_ = nullptr;
+    std::size_t workers_ = 1;
     std::vector<Polynomial> images_;   ///< by ciphertext
     std::vector<Polynomial> offsets_;  ///< of these
+    std::vector<Leaf> leaves_;
+    std::vector<Switcher> scratch_;  ///< by worker
 };
 
 /// The wanted coefficients of a merged offset, without the factor P: of each prime, as many.

@@ -25,12 +25,12 @@ constexpr std::uint32_t plain_bits_max = 50;
 constexpr double transform_ms = .009;
 constexpr double encrypt_cost = 20;         ///< of a ciphertext, with parsing it
 constexpr double column_cost = 3.3;         ///< of columns as a polynomial, and its products
-constexpr double packed_column_cost = 4.5;  ///< the same where products are packed ...
-constexpr double combine_cost = .7;         ///< ... and for each input level beside that
+constexpr double packed_column_cost = 3.4;  ///< the same where products are packed ...
+constexpr double combine_cost = .55;        ///< ... and for each input level beside that
 constexpr double answer_cost = 18;          ///< of one answer, with decrypting it
-constexpr double product_cost = 1.5;        ///< of the wanted numbers of a packed product
-constexpr double switch_cost = 34;          ///< of a key switch
-constexpr double switch_key_cost = 170;     ///< of making one key for it, and parsing it
+constexpr double product_cost = 1.1;        ///< of the wanted numbers of a packed product
+constexpr double switch_cost = 26;          ///< of a key switch
+constexpr double switch_key_cost = 145;     ///< of making one key for it, and parsing it
 constexpr double image_cost = 1.5;          ///< of a ciphertext under an automorphism
 constexpr double byte_cost_unknown = 8e-6 / transform_ms;  ///< 1 Gbit/s
 
@@ -52,7 +52,7 @@ double cost_of(const Plan& plan, double byte) {
     // the keys of the switches serve for several steps
     const double key = switch_key_cost + byte * static_cast<double>(switch_key_bytes());
     return both_ways +
-           columns * (packed_column_cost + combine_cost * plan.input_levels + 1.5 * outputs) +
+           columns * (packed_column_cost + combine_cost * plan.input_levels + 1.1 * outputs) +
            static_cast<double>(plan.products()) * product_cost +
            ciphertexts * static_cast<double>(plan.leaf_products()) * image_cost +
            static_cast<double>(plan.switches()) * switch_cost +

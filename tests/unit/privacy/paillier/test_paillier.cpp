@@ -8,7 +8,9 @@
 #include <sstream>
 #include <string>
 
+#include "base/rng.hpp"
 #include "catch.hpp"
+#include "privacy/paillier/lanes.hpp"
 #include "privacy/paillier/paillier.hpp"
 
 using namespace vflbus;
@@ -273,6 +275,144 @@ TEST_CASE("both paths come to the same bits: ciphertexts, sums, products, plaint
     }
     use_path(best_path());
     CHECK(came_to[0] == came_to[1]);
+}
+
+TEST_CASE("sums one by one are exact at the edges of the numbers, for every size of key") {
+    // (of 1664 bits, n^2 fills its digits so badly that sums are made in two steps)
+    const std::uint32_t bits = GENERATE(512, 640, 1024, 1664, 2048);
+    const PrivateKey secret = PrivateKey::generate(bits);
+    auto open = PublicKey::parse(secret.public_bytes(), bits);
+    REQUIRE(open);
+    const std::size_t each = open->words();
+    const Bytes bytes = secret.public_bytes();
+    mpz_t square;
+    mpz_t number;
+    mpz_inits(square, number, nullptr);
+    mpz_import(square, bits / 8, -1, 1, 0, 0, bytes.data());
+    mpz_mul(square, square, square);
+    const auto put = [&](const mpz_t& from, Words& to) {
+        const std::size_t first = to.size();
+        to.resize(first + each);
+        mpz_export(&to[first], nullptr, -1, sizeof to[0], 0, 0, from);
+    };
+    // 1, 2, n^2 - 1 and below, halves, numbers with long runs of ones, and others
+    Words numbers;
+    Rng rng(bits);
+    for (int i = 0; i < 43; ++i) {
+        if (i < 2) mpz_set_ui(number, static_cast<unsigned long>(1 + i));
+        if (i >= 2 && i < 8) mpz_sub_ui(number, square, static_cast<unsigned long>(i - 1));
+        if (i >= 8 && i < 12) mpz_fdiv_q_ui(number, square, static_cast<unsigned long>(i - 6));
+        if (i >= 12 && i < 24) {
+            mpz_set_ui(number, 1);
+            mpz_mul_2exp(number, number, (2 * bits - 3) * static_cast<unsigned>(i - 11) / 13);
+            mpz_sub_ui(number, number, 1);
+        }
+        if (i >= 24) {
+            std::vector<std::uint64_t> words(each);
+            for (std::uint64_t& word : words) word = rng.next();
+            mpz_import(number, each, -1, sizeof words[0], 0, 0, words.data());
+            mpz_mod(number, number, square);
+        }
+        put(number, numbers);
+    }
+    Words expected;
+    mpz_t other;
+    mpz_init(other);
+    for (std::size_t i = 0; i < 43; ++i) {
+        mpz_import(number, each, -1, sizeof numbers[0], 0, 0, &numbers[i * each]);
+        mpz_import(other, each, -1, sizeof numbers[0], 0, 0, &numbers[(i * 5 + 3) % 43 * each]);
+        mpz_mul(number, number, other);
+        mpz_mod(number, number, square);
+        put(number, expected);
+    }
+    mpz_clears(square, number, other, nullptr);
+    Words others;
+    for (std::size_t i = 0; i < 43; ++i) {
+        const auto from = numbers.begin() + static_cast<std::ptrdiff_t>((i * 5 + 3) % 43 * each);
+        others.insert(others.end(), from, from + static_cast<std::ptrdiff_t>(each));
+    }
+    for (const Path path : {Path::gmp, Path::ifma}) {
+        use_path(path == Path::ifma ? best_path() : path);
+        Words sums = numbers;
+        open->add(sums, others);
+        CHECK(sums == expected);
+    }
+    use_path(best_path());
+}
+
+namespace {
+
+/// Words at their edges more often than chance has them.
+Words edgy(Rng& rng, std::size_t count) {
+    Words out(count);
+    const std::uint64_t kind = rng.below(4);
+    for (std::uint64_t& word : out)
+        word = kind == 0 || (kind == 1 && rng.below(2) == 0) ? ~std::uint64_t{0}
+               : kind == 1                                   ? 0
+                                                             : rng.next();
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("eight products at once are exact, for any modulus that fills its words") {
+    if (!Lanes::possible()) return;  // nothing calls them then
+    Rng rng(1);
+    mpz_t m;
+    mpz_t square;
+    mpz_t reciprocal;
+    mpz_t a;
+    mpz_t b;
+    mpz_inits(m, square, reciprocal, a, b, nullptr);
+    const auto put = [](const mpz_t& from, std::span<std::uint64_t> to) {
+        std::ranges::fill(to, 0);
+        mpz_export(to.data(), nullptr, -1, sizeof to[0], 0, 0, from);
+    };
+    std::size_t wrong = 0;
+    for (int round = 0; round < 200; ++round) {
+        const std::size_t words = 16 + 8 * rng.below(11);
+        Words modulus = edgy(rng, words);
+        modulus.front() |= 1;
+        modulus.back() |= std::uint64_t{1} << (62 + rng.below(2));
+        mpz_import(m, words, -1, sizeof modulus[0], 0, 0, modulus.data());
+        mpz_set_ui(square, 1);
+        mpz_mul_2exp(square, square, 104 * Lanes::digits_for(words));
+        mpz_fdiv_qr(reciprocal, square, square, m);
+        Words s(words);
+        Words r(mpz_size(reciprocal));
+        put(square, s);
+        put(reciprocal, r);
+        const Lanes lanes(modulus, s, r);
+        Eight x(lanes.digits());
+        Eight y(lanes.digits());
+        Words left(Lanes::count * words);
+        Words right(left.size());
+        Words found(left.size());
+        for (int i = 0; i < 4; ++i) {
+            for (std::size_t lane = 0; lane < 2 * Lanes::count; ++lane) {
+                const Words some = edgy(rng, words);
+                mpz_import(a, words, -1, sizeof some[0], 0, 0, some.data());
+                if (rng.below(4) == 0) mpz_sub_ui(a, m, 1 + rng.below(4));
+                mpz_mod(a, a, m);
+                put(a, std::span(lane % 2 == 0 ? left : right).subspan(lane / 2 * words, words));
+            }
+            lanes.load(x.data(), left);
+            lanes.load(y.data(), right);
+            lanes.multiply_plain(x.data(), x.data(), y.data());
+            lanes.store_eight(x.data(), found);
+            for (std::size_t lane = 0; lane < Lanes::count; ++lane) {
+                mpz_import(a, words, -1, sizeof left[0], 0, 0, &left[lane * words]);
+                mpz_import(b, words, -1, sizeof left[0], 0, 0, &right[lane * words]);
+                mpz_mul(a, a, b);
+                mpz_mod(a, a, m);
+                Words expected(words);
+                put(a, expected);
+                wrong += std::equal(expected.begin(), expected.end(), &found[lane * words]) ? 0 : 1;
+            }
+        }
+    }
+    mpz_clears(m, square, reciprocal, a, b, nullptr);
+    CHECK(wrong == 0);
 }
 
 TEST_CASE("what is no key or no ciphertext of it is refused") {

@@ -334,15 +334,16 @@ TEST_CASE("the noise of key switches stays within what the plan counts, and is n
                 all_a.push_back(&a[i]);
                 all_b.push_back(&b[i]);
             }
-            const Packer packer(plan, *keys, all_a, 1);
-            const std::vector<Polynomial> images = images_of_b(plan, all_b);
-            std::vector<Leaf> leaves(plan.leaves());
+            Packer packer;
+            packer.start(plan, *keys, all_a, 1);
+            std::vector<Polynomial> images;
+            images_of_b(plan, all_b, images);
             std::vector<std::vector<std::uint64_t>> of_b(prime_count);
             CombinedColumns combined;
             Polynomial sum;
-            for (std::size_t leaf = 0; leaf < leaves.size(); ++leaf) {
+            for (std::size_t leaf = 0; leaf < plan.leaves(); ++leaf) {
                 combine_columns(plan, numbers.columns, plan.shape.rows, leaf, combined);
-                packer.multiply(combined, 0, leaves[leaf]);
+                packer.multiply(combined, 0, leaf);
                 multiply_b(plan, combined, images, 0, sum);
                 const std::vector<std::size_t> powers = plan.numbers_of_leaf(leaf).powers;
                 std::vector<std::uint64_t> found(powers.size());
@@ -352,12 +353,13 @@ TEST_CASE("the noise of key switches stays within what the plan counts, and is n
                     of_b[p].insert(of_b[p].end(), found.begin(), found.end());
                 }
             }
-            packer.merge(leaves);
+            REQUIRE(plan.answers() == 1);
+            Leaf& merged = packer.merge(0);
             const std::vector<std::size_t> powers = plan.numbers_of(0).powers;
             std::vector<std::uint64_t> offsets(prime_count * powers.size());
-            wanted_offsets(plan, leaves[0].offset, powers, offsets);
+            wanted_offsets(plan, merged.offset, powers, offsets);
             Polynomial phase;  // a' s
-            multiply_add(leaves[0].a, key, phase);
+            multiply_add(merged.a, key, phase);
             inverse(phase, false);
             for (std::size_t i = 0; i < powers.size(); ++i) {
                 std::array<std::uint64_t, prime_count> error{};
@@ -416,12 +418,14 @@ TEST_CASE("key switches are those of an independent program with whole numbers")
         pack_bits(all, prime_bits, packed);
         const auto keys = SwitchKeys::parse(plan, random_key().bytes(), packed);
         REQUIRE(keys);
-        std::vector<Leaf> leaves(2);
+        Packer packer;
+        packer.start(plan, *keys, {}, 1);
+        REQUIRE(packer.leaves().size() == 2);
         for (std::size_t p = 0; p < prime_count; ++p)
-            residues(numbers(number + 300), primes()[p], leaves[0].a.at(p));
-        Packer(plan, *keys, {}, 1).merge(leaves);
+            residues(numbers(number + 300), primes()[p], packer.leaves()[0].a.at(p));
+        Leaf& merged = packer.merge(0);
         std::array<std::uint64_t, prime_count> found{};
-        wanted_offsets(plan, leaves[0].offset, std::span(&at, 1), found);
+        wanted_offsets(plan, merged.offset, std::span(&at, 1), found);
         for (const std::uint64_t residue : found) {
             std::uint64_t expected = 0;
             words >> expected;
