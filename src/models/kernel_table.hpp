@@ -72,6 +72,11 @@ struct KernelTable {
                      double* g);
     /// out (b x d): row i is the d doubles at rows[i]
     void (*gather)(const double* const* rows, std::size_t b, std::size_t d, double* out);
+    /// out (b x d) = diag(w) X (b x d), each row times its weight
+    void (*weigh)(const double* x, std::size_t b, std::size_t d, const double* w, double* out);
+    /// out = out + diag(w) X, every product rounded before it is added
+    void (*add_weighed)(const double* x, std::size_t b, std::size_t d, const double* w,
+                        double* out);
     double (*lane_sum)(const double* values, std::size_t n);
     void (*exp)(const double* in, double* out, std::size_t n);
     void (*log)(const double* in, double* out, std::size_t n);

@@ -110,6 +110,16 @@ void design_scores(DesignView design, std::span<const RowIndex> rows, ConstMatri
         rows.size(), design.cols, W, Z);
 }
 
+void weigh_rows(std::span<const double> w, ConstMatrixView X, MatrixView out) noexcept {
+    assert(w.size() == X.rows && out.rows == X.rows && out.cols == X.cols);
+    kernels().weigh(X.data, X.rows, X.cols, w.data(), out.data);
+}
+
+void add_weighed_rows(std::span<const double> w, ConstMatrixView X, MatrixView out) noexcept {
+    assert(w.size() == X.rows && out.rows == X.rows && out.cols == X.cols);
+    kernels().add_weighed(X.data, X.rows, X.cols, w.data(), out.data);
+}
+
 double lane_sum(std::span<const double> values) noexcept {
     return kernels().lane_sum(values.data(), values.size());
 }

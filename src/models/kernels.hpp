@@ -29,6 +29,11 @@ void design_scores(DesignView design, ConstMatrixView W, MatrixView Z);
 void design_scores(DesignView design, std::span<const RowIndex> rows, ConstMatrixView W,
                    MatrixView Z);
 
+/// out = diag(w) X, and out = out + diag(w) X: each row times its weight, every product rounded. X
+/// and out: b x d, w: b.
+void weigh_rows(std::span<const double> w, ConstMatrixView X, MatrixView out) noexcept;
+void add_weighed_rows(std::span<const double> w, ConstMatrixView X, MatrixView out) noexcept;
+
 /// Sum of all values in the gradient's order (eight lanes, as stated above).
 double lane_sum(std::span<const double> values) noexcept;
 

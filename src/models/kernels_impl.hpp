@@ -224,6 +224,27 @@ void gather(const double* const* rows, size_t b, size_t d, double* out) {
         for (size_t j = 0; j < d; ++j) out[j * b + i] = rows[i][j];
 }
 
+// -- weights of rows -----------------------------------------------------------------
+
+void weigh(const double* x, size_t b, size_t d, const double* w, double* out) {
+    using V = Vector<native>;
+    for (size_t j = 0; j < d; ++j, x += b, out += b) {
+        size_t i = 0;
+        for (; i + native <= b; i += native) V::store(out + i, V::load(w + i) * V::load(x + i));
+        for (; i < b; ++i) out[i] = w[i] * x[i];
+    }
+}
+
+void add_weighed(const double* x, size_t b, size_t d, const double* w, double* out) {
+    using V = Vector<native>;
+    for (size_t j = 0; j < d; ++j, x += b, out += b) {
+        size_t i = 0;
+        for (; i + native <= b; i += native)
+            V::store(out + i, V::load(out + i) + V::load(w + i) * V::load(x + i));
+        for (; i < b; ++i) out[i] += w[i] * x[i];
+    }
+}
+
 // -- functions --------------------------------------------------------------------
 
 void exp_array(const double* in, double* out, size_t n) {
@@ -242,8 +263,9 @@ void softplus_array(const double* in, double* out, size_t n) {
 }  // namespace
 
 extern const KernelTable VFLBUS_KERNELS;
-const KernelTable VFLBUS_KERNELS = {
-    scores,         gradient, gather, lane_sum,  exp_array,       log_array,        sigmoid_array,
-    softplus_array, product,  adam,   depthwise, depthwise_by_in, depthwise_by_taps};
+const KernelTable VFLBUS_KERNELS = {scores,        gradient,        gather,           weigh,
+                                    add_weighed,   lane_sum,        exp_array,        log_array,
+                                    sigmoid_array, softplus_array,  product,          adam,
+                                    depthwise,     depthwise_by_in, depthwise_by_taps};
 
 }  // namespace vflbus::models

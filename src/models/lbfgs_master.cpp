@@ -390,8 +390,7 @@ void LbfgsMaster::add_group_panel(std::size_t group, std::size_t p, Span& span) 
             for (std::size_t i = 0; i < rows; ++i) weights[i] *= row_share_[i];
         std::ranges::copy(rows_of_column(request_.residual, begin + c, first, rows),
                           residual.begin());
-        for (std::size_t j = 0; j < vectors; ++j)
-            for (std::size_t i = 0; i < rows; ++i) weighted_.col(j)[i] = weights[i] * A.col(j)[i];
+        weigh_rows(weights, A, {weighted_.data(), rows, vectors});
         gradient(A, weighted_, part_.view());
         for (std::size_t j = 0; j < vectors; ++j) {
             for (std::size_t i = 0; i < vectors; ++i)
@@ -418,15 +417,10 @@ void LbfgsMaster::add_softmax_coupling(std::size_t p, Span& span) {
         const ConstMatrixView A = std::as_const(memory_[c]).panel(p);
         const auto probability = std::as_const(panel_weights_).col(c);
         std::ranges::copy(probability, coupling_.col(c).begin());
-        for (std::size_t j = 0; j < vectors; ++j) {
-            const auto to = coupling_.col(outputs + j);
-            for (std::size_t i = 0; i < rows; ++i) to[i] += probability[i] * A.col(j)[i];
-        }
+        add_weighed_rows(probability, A, {coupling_.col(outputs).data(), rows, vectors});
     }
     weighted_.resize_uninitialized(rows, width);
-    for (std::size_t j = 0; j < width; ++j)
-        for (std::size_t i = 0; i < rows; ++i)
-            weighted_.col(j)[i] = row_share_[i] * coupling_.col(j)[i];
+    weigh_rows(row_share_, coupling_, weighted_.view());
     part_.resize_uninitialized(width, width);
     gradient(coupling_, weighted_, part_.view());
     for (std::size_t i = 0; i < part_.size(); ++i) span.hessian.data()[i] -= part_.data()[i];

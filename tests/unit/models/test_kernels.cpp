@@ -80,6 +80,35 @@ TEST_CASE("scores and gradients have the stated order on every instruction set")
     SUCCEED();
 }
 
+TEST_CASE("rows times their weights are the rounded products, whatever the vectors' width") {
+    const EveryIsa isas;
+    Rng rng(5);
+    for (const std::size_t b : {1, 7, 8, 37, 256})
+        for (const std::size_t d : {1, 3, 11}) {
+            const Matrix X = random_matrix(b, d, rng);
+            const Matrix w = random_matrix(b, 1, rng);
+            const Matrix before = random_matrix(b, d, rng);
+            Matrix product(b, d);
+            Matrix sum(b, d);
+            for (std::size_t c = 0; c < d; ++c)
+                for (std::size_t i = 0; i < b; ++i) {
+                    volatile double rounded = w(i, 0) * X(i, c);
+                    product(i, c) = rounded;
+                    sum(i, c) = before(i, c) + rounded;
+                }
+            for (const Isa isa : isas.all) {
+                use_isa(isa);
+                CAPTURE(name_of(isa), b, d);
+                Matrix got(b, d);
+                weigh_rows(w.col(0), X, got.view());
+                CHECK(same_bits(got, product));
+                got = before;
+                add_weighed_rows(w.col(0), X, got.view());
+                CHECK(same_bits(got, sum));
+            }
+        }
+}
+
 TEST_CASE("alignment does not matter") {
     Rng rng(2);
     const std::size_t b = 37, d = 6, k = 3;
