@@ -327,6 +327,7 @@ class LinkCore {
     void on_join(const Header& header, const Payload& body);
     void on_close(const Header& header, const Payload& body);
     [[nodiscard]] Bytes close_of(Run& run) const;
+    [[nodiscard]] Ending open_to_all(const Header& header, Ending said) const;
     [[nodiscard]] Ending opened_ending(const Header& header, const Run* run, Close said);
     void keep_ending(const Header& header, Ending ending);
     void on_welcome(const Header& header, const Payload& body, TimePoint now);

@@ -451,11 +451,22 @@ Bytes LinkCore::close_of(Run& run) const {
     return encode(close);
 }
 
+/// What everybody may know of how a run ended; with where the cause is to be found, for a process
+/// that could not ask for its terms in time and so has no key for which it could be sealed.
+Ending LinkCore::open_to_all(const Header& header, Ending said) const {
+    const auto found = invited_.find(header.run);
+    if (found == invited_.end() || found->second.answered || said.code == Errc::ok) return said;
+    const std::string& owner = found->second.open.owner;
+    said.sentence += "; " + owner + " had closed the run before " + config_.hello.name +
+                     " could ask for its terms, and the log of " + owner + " has the cause";
+    return said;
+}
+
 /// How the owner says that the run ended, when it has sealed that for this process; else what
 /// everybody may know. `run`: null where this node has not joined it.
 Ending LinkCore::opened_ending(const Header& header, const Run* run, Close said) {
     const auto own = said.sealed.find(id_);
-    if (own == said.sealed.end() || !seal_) return std::move(said.ending);
+    if (own == said.sealed.end() || !seal_) return open_to_all(header, std::move(said.ending));
     bool tried = false;
     const auto open_with = [&](NodeId owner, const SealKeys& keys) -> std::optional<Ending> {
         tried = true;
@@ -481,7 +492,7 @@ Ending LinkCore::opened_ending(const Header& header, const Run* run, Close said)
             if (auto ending = open_with(invited.owner, *keys)) return *ending;
     }
     if (tried) seal_->note_broken("how run " + header.run.short_hex() + " ended does not open");
-    return std::move(said.ending);
+    return open_to_all(header, std::move(said.ending));
 }
 
 }  // namespace vflbus::bus

@@ -396,6 +396,18 @@ TEST_CASE("who has not joined by then hears how a sealed run ended, and the brok
             REQUIRE(b.take<RunInvited>(*b.member));
             hears(close_of_master(), "MARK of the cause", false);
         }
+        SECTION(aes ? "it has not asked for the terms (AES)"
+                    : "it has not asked for the terms (XChaCha20)") {
+            const Said close = close_of_master();
+            b.member_starts(2);
+            b.deliver(*b.member, b.open_);  // which it reads when the owner has closed the run
+            CHECK_FALSE(b.take<RunInvited>(*b.member));
+            hears(close,
+                  std::string(meaning_of(Errc::refused)) +
+                      "; master had closed the run before member-0 could ask for its terms, and "
+                      "the log of master has the cause",
+                  false);
+        }
         SECTION(aes ? "changed on the way (AES)" : "changed on the way (XChaCha20)") {
             Said close = close_of_master();
             auto decoded = decode_close(close.body);
