@@ -64,6 +64,7 @@ enum class PlantedBug : std::uint8_t {
     no_encryption_of_zero,
     no_flood,
     no_mask,
+    counted_twice,
     noise_used_twice,
     noise_left_out,
     answer_random_kept,

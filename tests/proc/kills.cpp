@@ -161,7 +161,6 @@ struct Driver {
         const bool chosen = options.commit_steps != 0;
         if (!chosen) options.commit_steps = 1000;
         epochs = 100;
-        double seconds = 0;
         for (;;) {
             const auto report = undisturbed();
             seconds = std::max(report["train_seconds"].get<double>(), 1e-3);
@@ -199,7 +198,7 @@ struct Driver {
             while (record(run).step <= from && record(run).step != steps && !process.reap())
                 std::this_thread::sleep_for(std::chrono::milliseconds(1));
         }
-        const auto until = Clock::now() + Seconds(options.seconds * 3 + 120);
+        const auto until = Clock::now() + Seconds(seconds * 3 + 120);
         while (!process.reap() && Clock::now() < until) {
             const Phase now = phase_of(run, steps);
             if (now == wanted) return true;
@@ -234,8 +233,9 @@ struct Driver {
                      std::string(phase_names[static_cast<std::size_t>(phase)]) + ")";
         }
         ++turn;  // other victims for the same phases in the next training
+        // (where the machine has no time for it, the undisturbed one took as long as it took)
         const Finished finished =
-            process.wait(std::chrono::seconds(static_cast<long>(options.seconds * 5) + 300));
+            process.wait(std::chrono::seconds(static_cast<long>(seconds * 5) + 300));
         const bool same = finished.exit_code == 0 && models(run) == reference;
         again = std::max(again, done_again(slurp(run / "master" / "log")));
         killed += done;
@@ -290,6 +290,7 @@ struct Driver {
     std::mt19937_64 random;
     TempDir dir;
     std::uint64_t epochs = 0;
+    double seconds = 0;  ///< that the undisturbed training took
     std::string policy;  ///< of each member, with `keys`
     std::uint64_t steps = 0;
     std::map<std::string, std::string> reference;

@@ -114,6 +114,7 @@ constexpr Bug all[] = {
     VFLBUS_BUG(no_mask, 15, "a member sends its gradient without a mask"),
     VFLBUS_BUG(pad_left_out, 15, "the master sends a member the residual without its pad"),
     VFLBUS_BUG(pad_used_twice, 15, "the master takes the same pad for two steps of a member"),
+    VFLBUS_BUG(counted_twice, 17, "a member counts for labels as often as it is asked"),
     VFLBUS_BUG(noise_used_twice, 9, "a party hides two releases with the same noise"),
     VFLBUS_BUG(noise_left_out, 9, "a party counts the noise of a release and adds none"),
     VFLBUS_BUG(answer_random_kept, 15,

@@ -76,6 +76,7 @@ void Swarm::build(std::uint64_t seed) {
     build_strangers(seed);
     build_hostile(seed);
     build_arbiter(seed);
+    build_explorer();
     world_.give_rights("visitor", 0xff);
     visit();
     if (plan_.faults > 0) plan_next_fault();
@@ -314,6 +315,8 @@ actors::ClientApp Swarm::watched(std::size_t place,
                 watch_request(place, incarnation, m, context);
                 auto answer = (*handler)(m, context);
                 if (type == actors::message::psi_take && answer) watch_points(m, *answer, context);
+                if (type == actors::message::count && answer)
+                    watch_count([&] { return (*handler)(m, context); });
                 if (type != actors::message::restore) return answer;
                 const auto asked = actors::decode_restore_request(m.content);
                 if (!answer)
@@ -477,6 +480,7 @@ void Swarm::go_on(std::size_t r) {
 void Swarm::poll() {
     watch_progress();
     if (plan_.hostile()) poll_hostile();
+    poll_explorer();
     if (healed_)
         for (const std::size_t twin : {twin_member, twin_master})
             if (world_.running(twin)) world_.kill(twin, {});
@@ -536,7 +540,8 @@ void Swarm::heal() {
 void Swarm::run() {
     const auto over = [this] {
         poll();
-        return runs_[0].over && runs_[1].over && asker_->done;
+        return runs_[0].over && runs_[1].over && asker_->done &&
+               plan_.explores == !figures_.empty();
     };
     world_.run_until([&] { return over() || (struck_ >= plan_.faults && plan_.faults > 0); },
                      fault_time);
@@ -658,9 +663,26 @@ const Files& calm_result(std::size_t owner, std::size_t variant) {
     return of_variant[owner];
 }
 
+/// What columns tell of the label where nothing happens.
+const std::string& calm_figures() {
+    static std::string known;
+    if (known.empty()) {
+        Plan plan = calm_plan(0);
+        plan.explores = true;
+        Swarm calm(1, plan, Story::told);
+        calm.run();
+        known = calm.figures();
+        if (known.empty())
+            throw std::runtime_error("the undisturbed run of features does not complete: " +
+                                     calm.result(0).violation + "\n" + calm.result(0).story);
+    }
+    return known;
+}
+
 }  // namespace
 
 void prepare() {
+    (void)calm_figures();
     for (std::size_t variant = 0; variant < variants; ++variant) (void)calm_result(0, variant);
 }
 
@@ -672,6 +694,7 @@ SeedResult simulate(std::uint64_t seed, Story story) {
     Swarm swarm(seed, plan, story);
     swarm.run();
     swarm.compare(calm);
+    if (plan.explores) swarm.compare_figures(calm_figures());
     SeedResult result = swarm.result(seed);
     if (result.violation.empty()) result.violation = masks.violation();
     return result;

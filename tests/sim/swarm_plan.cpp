@@ -69,6 +69,7 @@ Plan draw(std::uint64_t seed) {
     if (seed % 32 == 9) plan.variant[0] = noisy_variant;
     if (seed % 32 == 23) plan.variant = {encrypted_lbfgs_variant, encrypted_variant};
     if (seed % 32 == 11) plan.variant = {arbitered_variant, arbitered_variant};
+    plan.explores = seed % 32 == 17;
     const std::uint64_t steps[] = {1, 3, 10, 40, 0};
     plan.commit_steps = steps[rng.below(5)];
     if (plan.commit_steps == 0) plan.commit_interval = 0.3;
@@ -110,7 +111,8 @@ Plan draw(std::uint64_t seed) {
         world.body_bytes_max = 2 * bus::credit_free_bytes + 1024;
     }
     // a smaller message holds no ciphertexts, and is refused when a training begins
-    if (seed % 8 == 7) world.limits.message = std::max(world.limits.message, encrypted_message);
+    if (seed % 8 == 7 || plan.explores)
+        world.limits.message = std::max(world.limits.message, encrypted_message);
     // three of four: a draw of its own would make other stories of all seeds
     world.seal = seed % 4 != 2;
     world.keys = seed % 8 < 4;

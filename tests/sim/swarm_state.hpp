@@ -82,7 +82,8 @@ struct Plan {
     std::set<FaultKind> on;
     double deaths_per_step = 0;
     AskerPlan asker;
-    bool app = false;  ///< the run of questions ends with the process that drives it
+    bool explores = false;  ///< a run asks what columns tell of the label
+    bool app = false;       ///< the run of questions ends with the process that drives it
     /// A hostile node that is a member of a training of its own, and of open runs.
     bool hostile_member = false;
     bool hostile_owner = false;  ///< one that owns runs, and visits
@@ -132,6 +133,13 @@ class Swarm {
     /// What the last complete run of each master came to.
     std::array<Files, 2> results();
     void compare(const std::array<Files, 2>& calm);
+    /// What the run of features has told; empty before it has completed.
+    [[nodiscard]] const std::string& figures() const noexcept { return figures_; }
+    void compare_figures(const std::string& calm) {
+        if (world_.violation().empty() && figures_ != calm)
+            world_.violate("the figures of columns are not those of the undisturbed run:\n" +
+                           figures_ + "not\n" + calm);
+    }
     SeedResult result(std::uint64_t seed);
 
   private:
@@ -147,14 +155,17 @@ class Swarm {
     static constexpr std::size_t honest_places = 10;
     static constexpr std::size_t hostile_member = 10;  ///< member-2
     static constexpr std::size_t hostile_owner = 11;
-    static constexpr std::size_t victim = 12;   ///< a master whose third member is hostile
-    static constexpr std::size_t arbiter = 13;  ///< only where a training has one
+    static constexpr std::size_t victim = 12;    ///< a master whose third member is hostile
+    static constexpr std::size_t arbiter = 13;   ///< only where a training has one
+    static constexpr std::size_t explorer = 13;  ///< only where one asks what columns tell
     static constexpr std::size_t places = 14;
     [[nodiscard]] bool has_arbiter() const noexcept {
         return plan_.variant[0] == arbitered_variant || plan_.variant[1] == arbitered_variant;
     }
     /// Places that this world has.
-    [[nodiscard]] std::size_t present() const noexcept { return has_arbiter() ? places : arbiter; }
+    [[nodiscard]] std::size_t present() const noexcept {
+        return has_arbiter() || plan_.explores ? places : arbiter;
+    }
 
     struct Machine {
         std::unique_ptr<Disk> disk;
@@ -199,6 +210,12 @@ class Swarm {
     void join_questions(actors::Context& context);
     void setup_guest(actors::NodeCore& core);
     void visit();
+    // -- a run of features: swarm_explorer.cpp
+    void build_explorer();
+    void setup_explorer(actors::NodeCore& core);
+    void poll_explorer();
+    static std::string figures_text(const actors::FeaturesResult& result);
+    void watch_count(const std::function<Result<actors::Bytes>()>& once_more);
     void build_arbiter(std::uint64_t seed);
     void setup_arbiter(actors::NodeCore& core);
     void setup_member(std::size_t place, actors::NodeCore& core);
@@ -279,6 +296,10 @@ class Swarm {
     std::unique_ptr<actors::Run> hostile_master_;
     std::unique_ptr<actors::Run> victim_;
     RunId victim_run_;
+    std::unique_ptr<actors::FeaturesMaster> explored_;  ///< of the explorer's present process
+    std::uint64_t explorers_ = 0;
+    bool explorer_settled_ = true;
+    std::string figures_;
     bool victim_settled_ = false;
     bool hostile_settled_ = false;
     Rng hostile_rng_;
