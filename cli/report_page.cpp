@@ -36,7 +36,7 @@ table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.15rem .8rem .15rem 0;text-align:left;vertical-align:top}
 td.n,th.n{text-align:right}thead th{border-bottom:1px solid var(--line)}
 tbody th{font-weight:normal}
-.plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:1rem 2rem}
+.plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:1rem 2rem}
 figure{margin:0}svg{width:100%;height:auto}summary{cursor:pointer;color:var(--soft)}
 .note{border-left:3px solid var(--c1);padding-left:.8rem}.soft{color:var(--soft)}
 .tick{font:11px system-ui,sans-serif;fill:var(--soft)}.grid{stroke:var(--line);stroke-width:.5}

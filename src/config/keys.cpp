@@ -61,8 +61,8 @@ constexpr Section section_table[] = {
 #define IN_PARTY(member) [](Config&, PartyConfig& party) -> Field { return &party.member; }
 
 /// As data::DeclaredKind has them, which this room may not see (tests/unit/cli compares).
-constexpr std::string_view column_kinds[] = {"number",   "category", "text", "date",
-                                             "date-dmy", "date-mdy", "id",   "ignore"};
+constexpr std::string_view column_kinds[] = {"number",   "category", "text", "date",  "date-dmy",
+                                             "date-mdy", "time",     "id",   "ignore"};
 
 constexpr Key key_table[] = {
     // -- [run] ------------------------------------------------------------------
@@ -1239,8 +1239,8 @@ constexpr Key key_table[] = {
          "What columns are, where they do not look like it: a table [party.<name>.columns] of "
          "NAME = \"KIND\", or a list of \"NAME=KIND\"; a name may be a pattern with '*' and '?', "
          "as in \"zip*\" = \"category\". Kinds: number (also with percent signs, currencies, "
-         "groups of digits), category, text (not learned from), date, date-dmy, date-mdy, id, "
-         "ignore (not read).",
+         "groups of digits), category, text (not learned from), date, date-dmy, date-mdy, time "
+         "(of day), id, ignore (not read).",
      .choices = column_kinds},
     {.section = "party",
      .name = "prepare",

@@ -128,7 +128,7 @@ void KindDecision::as_declared(ChosenColumn& column, const KindTally& tally) {
             return as_numbers(column, tally, true);
         case DeclaredKind::date: {
             const DateForm form = tally.dates().form();
-            column.date = form == DateForm::none ? DateForm::ymd : form;
+            column.date = form == DateForm::none || form == DateForm::time ? DateForm::ymd : form;
             return;
         }
         case DeclaredKind::date_dmy:
@@ -136,6 +136,9 @@ void KindDecision::as_declared(ChosenColumn& column, const KindTally& tally) {
             return;
         case DeclaredKind::date_mdy:
             column.date = DateForm::mdy;
+            return;
+        case DeclaredKind::time:
+            column.date = DateForm::time;
             return;
         case DeclaredKind::category:
         case DeclaredKind::text:
@@ -151,7 +154,8 @@ void KindDecision::as_label(ChosenColumn& column, const KindTally& tally) {
         column.kind = ColumnKind::text;  // 1, 2, 3, 5 and U are classes; see make_numbers()
         return;
     }
-    if (tally.dates().form() != DateForm::none) return by_cells(column, tally);
+    const DateForm dates = tally.dates().form();
+    if (dates != DateForm::none && dates != DateForm::time) return by_cells(column, tally);
     as_numbers(column, tally, false);
 }
 
@@ -172,10 +176,12 @@ void KindDecision::by_cells(ChosenColumn& column, const KindTally& tally) {
         if (column.use == Use::feature) column.missing_words = tally.missing_words();
         if (column.style.thousands != '\0' && !stated_.thousands)
             grouped_.push_back(shown(column.name));
-    } else if (tally.dates().form() != DateForm::none) {
+    } else if (const DateForm form = tally.dates().form();
+               // labels that are times are classes, such as those at which a shop closes
+               form != DateForm::none && (form != DateForm::time || column.use == Use::feature)) {
         column.kind = ColumnKind::numeric;
-        column.date = tally.dates().form();
-        dates_.push_back(shown(column.name));
+        column.date = form;
+        (form == DateForm::time ? times_ : dates_).push_back(shown(column.name));
     } else {
         column.kind = ColumnKind::text;
         if (tally.dates().ambiguous())
@@ -199,6 +205,7 @@ std::vector<std::string> KindDecision::notes() const {
         "columns: \"number\"");
     add("numbers have their digits in groups: ", grouped_, "thousands");
     add("dates become days since 1970: ", dates_, "columns: \"category\"");
+    add("times of day become hours since midnight: ", times_, "columns: \"category\"");
     add("dates of which day and month cannot be told apart are taken for categories: ",
         ambiguous_dates_, "columns: \"date-dmy\" or \"date-mdy\"");
     add("amounts with signs around them are taken for categories: ", marked_,

@@ -16,6 +16,7 @@
 //      - 90 % or more finite decimal numbers: numbers;
 //      - 90 % or more numbers when groups of three digits may be set apart (1,234.5): numbers;
 //      - nothing but dates in one order of day, month and year: days since 1970-01-01;
+//      - nothing but times of day, in a column of features: hours since midnight;
 //      - otherwise categories.
 // In a column of numbers or dates a cell that is neither missing nor one is refused, but for words
 // that stand where there is no number: up to missing_words_max of them without a digit, each in
@@ -168,6 +169,7 @@ class KindDecision {
     std::vector<std::string> codes_;
     std::vector<std::string> grouped_;
     std::vector<std::string> dates_;
+    std::vector<std::string> times_;
     std::vector<std::string> ambiguous_dates_;
     std::vector<std::string> marked_;
     std::vector<std::string> mixed_;

@@ -9,14 +9,12 @@ struct KindName {
     DeclaredKind kind;
     std::string_view name;
 };
-constexpr KindName kind_names[] = {{DeclaredKind::number, "number"},
-                                   {DeclaredKind::category, "category"},
-                                   {DeclaredKind::text, "text"},
-                                   {DeclaredKind::date, "date"},
-                                   {DeclaredKind::date_dmy, "date-dmy"},
-                                   {DeclaredKind::date_mdy, "date-mdy"},
-                                   {DeclaredKind::id, "id"},
-                                   {DeclaredKind::ignore, "ignore"}};
+constexpr KindName kind_names[] = {
+    {DeclaredKind::number, "number"},     {DeclaredKind::category, "category"},
+    {DeclaredKind::text, "text"},         {DeclaredKind::date, "date"},
+    {DeclaredKind::date_dmy, "date-dmy"}, {DeclaredKind::date_mdy, "date-mdy"},
+    {DeclaredKind::time, "time"},         {DeclaredKind::id, "id"},
+    {DeclaredKind::ignore, "ignore"}};
 
 }  // namespace
 

@@ -18,6 +18,7 @@ enum class DeclaredKind : std::uint8_t {
     date,      ///< days since 1970; the order of day and month is guessed from the cells
     date_dmy,  ///< day first
     date_mdy,  ///< month first
+    time,      ///< times of day: hours since midnight
     id,        ///< names records: never a feature, and the record id when no other is named
     ignore,    ///< not read
 };

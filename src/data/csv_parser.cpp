@@ -414,6 +414,7 @@ class Parser {
             beside                     ? "; correct it"
             : column.use == Use::label ? "; correct it, or set model.task to one with classes"
                                        : "; correct it, leave the cell empty or exclude the column";
+        if (column.date == DateForm::time) return " is not a time of day" + how + correct;
         if (column.date != DateForm::none)
             return " is not a date (" + std::string(name_of(column.date)) + ")" + how + correct;
         const char sign = grouping_of(text, column.style.decimal);

@@ -69,17 +69,20 @@ std::optional<int> take_offset(std::string_view& text) noexcept {
     return (minus ? -1 : 1) * (hours * 60 + minutes);
 }
 
-/// The time of day at the end of a date, as a fraction of a day; 0 when there is none.
-std::optional<double> take_time(std::string_view& text) noexcept {
-    if (text.empty()) return 0;
-    if (!take(text, 'T') && !take(text, 't') && !take(text, ' ')) return std::nullopt;
-    while (take(text, ' ')) {
-    }
-    const int hour = take_number(text, 1, 2);
-    if (hour < 0 || hour > 23 || !take(text, ':')) return std::nullopt;
-    const int minute = take_number(text, 2, 2);
-    if (minute < 0 || minute > 59) return std::nullopt;
+struct DayTime {
+    int hour = 0;
+    int minute = 0;
     double seconds = 0;
+};
+
+/// "17:45", "5:45:30.5"; hours up to 24.
+std::optional<DayTime> take_clock(std::string_view& text) noexcept {
+    DayTime clock;
+    clock.hour = take_number(text, 1, 2);
+    if (clock.hour < 0 || clock.hour > 24 || !take(text, ':')) return std::nullopt;
+    clock.minute = take_number(text, 2, 2);
+    if (clock.minute < 0 || clock.minute > 59) return std::nullopt;
+    double& seconds = clock.seconds;
     if (take(text, ':')) {
         const int whole = take_number(text, 2, 2);
         if (whole < 0 || whole > 60) return std::nullopt;
@@ -93,11 +96,50 @@ std::optional<double> take_time(std::string_view& text) noexcept {
             }
         }
     }
+    return clock;
+}
+
+void skip_spaces(std::string_view& text) noexcept {
     while (take(text, ' ')) {
     }
+}
+
+/// The time of day at the end of a date, as a fraction of a day; 0 when there is none.
+std::optional<double> take_time(std::string_view& text) noexcept {
+    if (text.empty()) return 0;
+    if (!take(text, 'T') && !take(text, 't') && !take(text, ' ')) return std::nullopt;
+    skip_spaces(text);
+    const auto clock = take_clock(text);
+    if (!clock || clock->hour > 23) return std::nullopt;
+    skip_spaces(text);
     const auto offset = take_offset(text);
     if (!offset) return std::nullopt;
-    return (hour * 3600.0 + minute * 60.0 + seconds - *offset * 60.0) / 86'400.0;
+    return (clock->hour * 3600.0 + clock->minute * 60.0 + clock->seconds - *offset * 60.0) /
+           86'400.0;
+}
+
+/// Whether "am" or "pm" is left of a text; nothing for anything else.
+std::optional<bool> is_afternoon(std::string_view text) noexcept {
+    if (text.size() != 2 || (text[1] | 0x20) != 'm') return std::nullopt;
+    const int first = text[0] | 0x20;
+    if (first != 'a' && first != 'p') return std::nullopt;
+    return first == 'p';
+}
+
+/// Hours since midnight of a text that is nothing but a time of day.
+std::optional<double> parse_time(std::string_view text) noexcept {
+    const auto clock = take_clock(text);
+    if (!clock) return std::nullopt;
+    int hour = clock->hour;
+    skip_spaces(text);
+    if (!text.empty()) {
+        const auto afternoon = is_afternoon(text);
+        if (!afternoon || hour < 1 || hour > 12) return std::nullopt;
+        hour = hour % 12 + (*afternoon ? 12 : 0);
+    }
+    const double part = clock->minute / 60.0 + clock->seconds / 3600.0;
+    if (hour == 24 && part > 0) return std::nullopt;
+    return hour + part;
 }
 
 }  // namespace
@@ -112,18 +154,21 @@ std::string_view name_of(DateForm form) noexcept {
             return "dmy";
         case DateForm::mdy:
             return "mdy";
+        case DateForm::time:
+            return "time";
     }
     return "none";
 }
 
 DateForm parse_date_form(std::string_view name) noexcept {
-    for (const DateForm form : {DateForm::ymd, DateForm::dmy, DateForm::mdy})
+    for (const DateForm form : {DateForm::ymd, DateForm::dmy, DateForm::mdy, DateForm::time})
         if (name == name_of(form)) return form;
     return DateForm::none;
 }
 
 std::optional<double> parse_date(std::string_view text, DateForm form) noexcept {
     if (form == DateForm::none) return std::nullopt;
+    if (form == DateForm::time) return parse_time(text);
     const bool year_first = form == DateForm::ymd;
     const int first = year_first ? take_number(text, 4, 4) : take_number(text, 1, 2);
     if (first < 0 || text.empty()) return std::nullopt;
@@ -146,6 +191,8 @@ std::optional<double> parse_date(std::string_view text, DateForm form) noexcept 
 
 void DateGuess::add(std::string_view text) noexcept {
     ++texts_;
+    if (text.size() >= 4 && (text[1] == ':' || text[2] == ':'))
+        time_ += parse_time(text).has_value();
     // what has no separator in its first five characters is no date: one look for most texts
     if (text.size() < 8 || !is_digit(text.front())) return;
     ymd_ += parse_date(text, DateForm::ymd).has_value();
@@ -157,6 +204,7 @@ void DateGuess::add(std::string_view text) noexcept {
 
 DateForm DateGuess::form() const noexcept {
     if (texts_ == 0) return DateForm::none;
+    if (time_ == texts_) return DateForm::time;
     if (ymd_ == texts_) return DateForm::ymd;
     const bool dmy = dmy_ == texts_;
     const bool mdy = mdy_ == texts_;

@@ -1,5 +1,6 @@
 #pragma once
-// Dates as numbers: days since 1970-01-01, with the time of day as a fraction.
+// Dates as numbers: days since 1970-01-01, with the time of day as a fraction. A time of day alone
+// is the hours since midnight.
 
 #include <cstdint>
 #include <optional>
@@ -13,6 +14,7 @@ enum class DateForm : std::uint8_t {
     ymd,   ///< 2024-03-31, 2024/3/31, each with a time or without
     dmy,   ///< 31.03.2024, 31/3/2024
     mdy,   ///< 03/31/2024
+    time,  ///< 17:45, 5:45 PM, 17:45:30.5, without a day
 };
 
 /// "ymd"
@@ -22,15 +24,15 @@ DateForm parse_date_form(std::string_view name) noexcept;
 
 /// Days since 1970-01-01 in the Gregorian calendar. A time of day (2024-03-31 12:30,
 /// 2024-03-31T12:30:15.5Z, with an offset such as +02:00) is a fraction of a day. Nothing for what
-/// is no date of years 1 to 9999.
+/// is no date of years 1 to 9999. `time`: hours since midnight, 0 to 24, without an offset.
 std::optional<double> parse_date(std::string_view text, DateForm form) noexcept;
 
 /// Counts which forms the dates of a column can have.
 class DateGuess {
   public:
     void add(std::string_view text) noexcept;
-    /// The one form that all texts fit; none where some fit none, and where day and month cannot be
-    /// told apart: 03/04/2024 alone may be either.
+    /// The one form that all texts fit, times of day among them; none where some fit none, and
+    /// where day and month cannot be told apart: 03/04/2024 alone may be either.
     [[nodiscard]] DateForm form() const noexcept;
     /// Every text is a date, but nothing says which of two numbers is the day.
     [[nodiscard]] bool ambiguous() const noexcept;
@@ -40,6 +42,7 @@ class DateGuess {
     std::uint64_t ymd_ = 0;
     std::uint64_t dmy_ = 0;
     std::uint64_t mdy_ = 0;
+    std::uint64_t time_ = 0;
     std::uint64_t dotted_ = 0;  ///< written with dots, as only day-first dates are
 };
 

@@ -25,8 +25,9 @@ void add_histogram(const Column& column, ColumnSummary& summary) {
 ColumnSummary summary_of_numbers(const Column& column) {
     ColumnSummary summary;
     summary.name = column.name;
-    summary.kind = column.date == DateForm::none
-                       ? "number"
+    summary.kind = column.date == DateForm::none ? "number"
+                   : column.date == DateForm::time
+                       ? "time of day"
                        : "date (" + std::string(name_of(column.date)) + ")";
     summary.low = std::numeric_limits<double>::infinity();
     summary.high = -summary.low;

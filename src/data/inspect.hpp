@@ -16,7 +16,7 @@ inline constexpr std::size_t histogram_bins = 10;
 
 struct ColumnSummary {
     std::string name;
-    std::string kind;            ///< "number", "category", "date", or why it is left out
+    std::string kind;  ///< "number", "category", "date", "time of day", or why it is left out
     std::uint64_t missing = 0;   ///< cells
     std::uint64_t distinct = 0;  ///< values; 0: not counted
     double low = 0;              ///< numbers and dates
