@@ -175,6 +175,13 @@ Result<> be_party(ContainerSpec& spec, const config::Config& config, const std::
     give(file.parent_path(), spec.user);
     spec.mounts.push_back({file, config_inside, false});
     spec.mounts.push_back({runs_dir, runs_dir, true});
+    if (const fs::path events = config.observe.tensorboard; party == "master" && !events.empty()) {
+        std::error_code ec;
+        const bool made = fs::create_directories(events, ec);
+        if (ec) return fail(Errc::io, "cannot create " + events.string() + ": " + ec.message());
+        if (made) give(events, spec.user);
+        spec.mounts.push_back({events, events, true});
+    }
     spec.variables = {{"VFLBUS_CONFIG", config_inside},
                       {"VFLBUS_BROKER", config.bus.broker},
                       {"VFLBUS_OUTPUT_RUNS_DIR", runs_dir.string()}};

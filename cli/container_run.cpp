@@ -206,9 +206,10 @@ class ContainerRun {
             if (below.empty() || *below.begin() == "..") continue;
             fs::create_directories((party.own / below).parent_path(), ec);
         }
+        auto watched = watched_config(party);
+        if (!watched) return tl::unexpected(std::move(watched.error()));
         const fs::path file = staging_ / (name + ".toml");
-        if (auto written = write_file_atomically(file, config::to_toml(only_of(job_.config, name)));
-            !written)
+        if (auto written = write_file_atomically(file, config::to_toml(*watched)); !written)
             return written;
         // nobody but the party, and on the host nobody but who started this
         fs::permissions(file, fs::perms::owner_read | fs::perms::owner_write, ec);
@@ -221,6 +222,30 @@ class ContainerRun {
         party.mounts.push_back({party.own, runs_dir, true});
         parties_.push_back(std::move(party));
         return {};
+    }
+
+    /// The configuration of a party, whose observers write where its container may: a trace beside
+    /// its log, TensorBoard's events in a directory of this run that is mounted. MLflow is not
+    /// reached from the network of the run, so nobody waits for it: what the master keeps is sent
+    /// when the run is over (launch.cpp).
+    Result<config::Config> watched_config(Party& party) {
+        config::Config own = only_of(job_.config, party.name);
+        const fs::path run_inside = fs::path(job_.config.output.runs_dir) / job_.run.hex();
+        own.output.log_dir.clear();  // launch writes what they log beside the run
+        own.observe.mlflow_wait = 0;
+        if (!own.observe.trace.empty())
+            own.observe.trace = trace_part(run_inside, party.name).string();
+        if (own.observe.tensorboard.empty() || party.name != "master") return own;
+        const fs::path events = tensorboard_directory();
+        std::error_code ec;
+        fs::create_directories(events, ec);
+        if (ec) return fail(Errc::io, "cannot create " + events.string() + ": " + ec.message());
+        give(events, party.user);
+        party.mounts.push_back({events, fs::path(own.observe.tensorboard) / job_.run.hex(), true});
+        return own;
+    }
+    [[nodiscard]] fs::path tensorboard_directory() const {
+        return fs::absolute(job_.config.observe.tensorboard) / job_.run.hex();
     }
 
     // -- while it runs -------------------------------------------------------------------
@@ -378,6 +403,8 @@ class ContainerRun {
                 }
             }
         }
+        if (!keep && !job_.config.observe.tensorboard.empty())
+            give(tensorboard_directory(), caller);
         if (!keep) fs::remove_all(staging_, ec);
         if (arguments_.out.empty()) return;
         for (const std::string& name : names_) {

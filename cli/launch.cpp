@@ -22,6 +22,7 @@
 #include "signals.hpp"
 #include "thread_run.hpp"
 #include "trained_model.hpp"
+#include "watch.hpp"
 
 namespace vflbus::cli {
 namespace {
@@ -81,7 +82,10 @@ LocalOutcome launch_processes(const LaunchArguments& arguments, const TrainingJo
 }
 
 LocalOutcome launch_containers(const LaunchArguments& arguments, const TrainingJob& job) {
-    return run_in_containers(arguments, {job.run, job.run_dir, job.config, job.resume, job.go_on});
+    LocalOutcome outcome =
+        run_in_containers(arguments, {job.run, job.run_dir, job.config, job.resume, job.go_on});
+    send_what_mlflow_lacks(job.config, job.run);  // which the master's container does not reach
+    return outcome;
 }
 
 Failure launch_threads(const LaunchArguments& arguments, const TrainingJob& job,
@@ -135,7 +139,7 @@ int launch(const LaunchArguments& arguments, const TrainingJob& job) {
         if (auto parsed = observe::from_json(outcome.output)) report = std::move(*parsed);
     }
     if (report.run_id.empty()) job.directory.note_end(failure);
-    if (!arguments.threads && !arguments.podman) collect_trace(job.config, job.run_dir);
+    if (!arguments.threads) collect_trace(job.config, job.run_dir);
     report_run(arguments, std::move(report), job.run, failure, job.go_on);
     if (failure.code == Errc::ok && !arguments.json)
         print("\nPredict with it: " + predict_command(job.config, job.run_dir) + "\n");
