@@ -309,8 +309,9 @@ TEST_CASE("the noise of sums under the public key stays within what the plan cou
             add_shared(sum, encrypter->encrypt(plan, nothing, 256));
         const auto answer = member->answer(plan, columns, 256, sum);
         REQUIRE(answer);
-        // the flood takes half of the way to the next plaintext, and the noise far less than it
+        // the flood takes half of the way to the next plaintext, and the noise far less than it:
+        // rounding has a deviation of 21, of which eight are never seen
         for (const std::int64_t error : owner.phase_errors(plan, answer->bytes))
-            CHECK(std::abs(error) <= (1 << (answer_extra_bits - 2)) + 60);
+            CHECK(std::abs(error) <= (1 << (answer_extra_bits - 2)) + 8 * 21);
     }
 }
