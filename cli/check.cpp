@@ -78,10 +78,11 @@ std::string as_table(const actors::CheckMaster& master, config::Join join) {
 }
 
 Failure check_as_master(const CheckArguments& arguments, const config::Config& config,
-                        const RunId& run, const PartyOptions& options,
-                        const bus::StopSignal& stop) {
+                        const RunId& run, PartyOptions options, const bus::StopSignal& stop) {
     const auto env = actors::make_file_env();
-    auto master = actors::make_check_master(master_options(config, run, options, *env));
+    auto made = watched_options(config, run, options, *env);
+    if (!made) return made.error();
+    auto master = actors::make_check_master(std::move(*made));
     if (!master) return master.error();
     Failure outcome = drive(**master, config, options, stop);
     if (outcome.code == Errc::ok)

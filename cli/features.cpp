@@ -99,10 +99,11 @@ int run(const FeaturesArguments& arguments) {
         run_id = *parsed;
     }
     const auto run_dir = std::filesystem::path(config->output.runs_dir) / run_id.hex();
-    const auto as_master = [&](const PartyOptions& options,
-                               const bus::StopSignal& stop) -> Failure {
+    const auto as_master = [&](PartyOptions options, const bus::StopSignal& stop) -> Failure {
         const auto env = actors::make_file_env();
-        auto master = actors::make_features_master(master_options(*config, run_id, options, *env));
+        auto made = watched_options(*config, run_id, options, *env);
+        if (!made) return made.error();
+        auto master = actors::make_features_master(std::move(*made));
         if (!master) return master.error();
         Failure outcome = drive(**master, *config, options, stop);
         if (outcome.code == Errc::ok)

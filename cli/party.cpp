@@ -442,6 +442,16 @@ actors::MasterOptions master_options(const config::Config& config, const RunId& 
     return master;
 }
 
+Result<actors::MasterOptions> watched_options(const config::Config& config, const RunId& run,
+                                              PartyOptions& options, actors::Env& env) {
+    auto watch = watch_of(config, options, "master", "master");
+    if (!watch) return tl::unexpected(watch.error());
+    options.watch = std::move(*watch);
+    actors::MasterOptions master = master_options(config, run, options, env);
+    for (const auto& observer : options.watch->of_process()) master.observers.push_back(observer);
+    return master;
+}
+
 Result<std::unique_ptr<actors::Run>> watched_train_master(const config::Config& config,
                                                           const RunId& run,
                                                           const PartyOptions& options,

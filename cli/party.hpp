@@ -99,6 +99,10 @@ AppOutcome drive_app(const config::Config& config, const PartyOptions& options,
 /// What the master of a new run needs to be made. `env` must outlive it.
 actors::MasterOptions master_options(const config::Config& config, const RunId& run,
                                      const PartyOptions& options, actors::Env& env);
+/// The same of a run that is no training, which the metrics and the trace of this process are told
+/// of as well. `options` gets its watch. Errors: those of Watch::start.
+Result<actors::MasterOptions> watched_options(const config::Config& config, const RunId& run,
+                                              PartyOptions& options, actors::Env& env);
 /// The master of a training: whoever watches it is told as well. `options` has a watch. Errors:
 /// those of Watch::observers and of make_train_master.
 Result<std::unique_ptr<actors::Run>> watched_train_master(const config::Config& config,

@@ -96,8 +96,9 @@ struct Job {
 Failure predict_as_master(const Job& job, PartyOptions options, const bus::StopSignal& stop) {
     const auto env = actors::make_file_env();
     options.model_dir = job.arguments.model;
-    auto master = actors::make_predict_master(master_options(job.config, job.run, options, *env),
-                                              {job.model, job.out});
+    auto made = watched_options(job.config, job.run, options, *env);
+    if (!made) return made.error();
+    auto master = actors::make_predict_master(std::move(*made), {job.model, job.out});
     if (!master) return master.error();
     Failure outcome = drive(**master, job.config, options, stop);
     if (outcome.code != Errc::ok) return outcome;

@@ -172,7 +172,9 @@ Failure lead(const PsiArguments& arguments, const config::Config& config, const 
              PartyOptions options, const bus::StopSignal& stop) {
     const auto env = actors::make_file_env();
     options.on_common = sink_to(arguments.out);
-    auto master = actors::make_check_master(master_options(config, run, options, *env));
+    auto made = watched_options(config, run, options, *env);
+    if (!made) return made.error();
+    auto master = actors::make_check_master(std::move(*made));
     if (!master) return master.error();
     Failure outcome = drive(**master, config, options, stop);
     if (outcome.code == Errc::ok) tell(arguments, **master, run);

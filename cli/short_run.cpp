@@ -65,11 +65,13 @@ int in_processes(const ShortRunArguments& arguments, const ShortRun& run,
                                      {"--parent-columns", std::to_string(output_columns())});
     append_common(plan.master.arguments, arguments, run.config);
     append_metrics(plan.master.arguments, run.config, 1);
+    append_trace(plan.master.arguments, run.config, run.run_dir, "master");
     if (!run.model_dir.empty())
         for (ChildOptions& member : plan.members)
             member.arguments.insert(member.arguments.end(),
                                     {"--model-dir", run.model_dir.string()});
     LocalOutcome outcome = run_locally(plan);
+    collect_trace(run.config, run.run_dir);
     directory.note_end(outcome.failure);
     return report_local(arguments, std::move(outcome));
 }

@@ -270,6 +270,10 @@ std::unique_ptr<actors::Env> Watch::measured(std::unique_ptr<actors::Env> env) c
     return std::make_unique<observers::MeasuredEnv>(std::move(env), parts_->metrics);
 }
 
+const std::vector<std::shared_ptr<actors::RunObserver>>& Watch::of_process() const {
+    return parts_->always;
+}
+
 Result<std::vector<std::shared_ptr<actors::RunObserver>>> Watch::observers(
     const config::Config& config, const RunId& run) const {
     std::vector<std::shared_ptr<actors::RunObserver>> all = parts_->always;

@@ -43,7 +43,9 @@ class Watch {
     [[nodiscard]] std::function<void(const actors::HandledRequest&)> on_handled() const;
     /// `env`, or one that measures commits as well.
     [[nodiscard]] std::unique_ptr<actors::Env> measured(std::unique_ptr<actors::Env> env) const;
-    /// The observers of a run that this party drives, each behind a queue of its own. Errors:
+    /// The observers of this process, whatever run it works for: its metrics and its trace.
+    [[nodiscard]] const std::vector<std::shared_ptr<actors::RunObserver>>& of_process() const;
+    /// Those of a training that this party drives, each behind a queue of its own. Errors:
     /// bad_config and io, of what the configuration names.
     [[nodiscard]] Result<std::vector<std::shared_ptr<actors::RunObserver>>> observers(
         const config::Config& config, const RunId& run) const;

@@ -2,10 +2,14 @@
 // the one that the training reported.
 
 #include <algorithm>
+#include <cstdint>
 #include <iterator>
+#include <map>
+#include <string>
 
 #include "base/json.hpp"
 #include "catch.hpp"
+#include "parties.hpp"
 #include "support.hpp"
 
 using namespace proc;
@@ -92,6 +96,33 @@ TEST_CASE("the metric recomputed from the predictions is the reported one", "[pr
             CHECK(value.get<double>() == Approx(reported.at(name).get<double>()).margin(1e-9));
         }
     }
+}
+
+TEST_CASE("the trace of a prediction or a check has what each party did", "[predict][short]") {
+    const TempDir dir;
+    make_example(dir);
+    REQUIRE(
+        run(dir, {"launch", "--threads", "--config", "run.toml", "--run-id", run_id}).exit_code ==
+        0);
+    for (const Words& command : {Words{"predict", "--local", "--model", "runs/" + run_id},
+                                 Words{"check", "--local", "--config", "run.toml"}}) {
+        CAPTURE(command.front());
+        const std::string file = command.front() + ".json";
+        const Finished done = run(dir, with(command, {"--set", "observe.trace=" + file}));
+        INFO(done.err);
+        REQUIRE(done.exit_code == 0);
+        std::map<std::uint64_t, std::string> parties;
+        std::map<std::string, std::size_t> spans;
+        const Json trace = Json::parse(slurp(dir / file));
+        for (const Json& event : trace["traceEvents"])
+            if (event["name"] == "process_name")
+                parties[event["pid"].get<std::uint64_t>()] =
+                    event["args"]["name"].get<std::string>();
+        for (const Json& event : trace["traceEvents"])
+            if (event["ph"] == "X") ++spans[parties[event["pid"].get<std::uint64_t>()]];
+        for (const char* const party : {"master", "member-0", "member-1"}) CHECK(spans[party] > 2);
+    }
+    CHECK(left_behind(dir) == "");
 }
 
 TEST_CASE("rows without labels are predicted, over processes and threads alike",
