@@ -1,6 +1,7 @@
 #include "tune_grid.hpp"
 
 #include <algorithm>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -87,17 +88,23 @@ std::vector<Point> points_of(const std::vector<Axis>& grid) {
 }
 
 void share_alignments(std::vector<Point>& points) {
-    std::vector<std::pair<config::AgreedHalf, std::shared_ptr<actors::SharedAlignment>>> known;
+    std::vector<std::pair<config::AgreedHalf, std::vector<Point*>>> known;
     for (Point& point : points) {
         config::AgreedHalf wanted = actors::aligned_by(point.job->config);
         auto found =
             std::ranges::find_if(known, [&](const auto& one) { return one.first == wanted; });
         if (found == known.end()) {
-            auto made = std::make_shared<actors::SharedAlignment>(random_run_id());
-            known.emplace_back(std::move(wanted), std::move(made));
+            known.emplace_back(std::move(wanted), std::vector<Point*>());
             found = known.end() - 1;
         }
-        point.alignment = found->second;
+        found->second.push_back(&point);
+    }
+    for (const auto& [wanted, sharers] : known) {
+        std::set<RunId> runs;
+        for (const Point* const point : sharers) runs.insert(point->run);
+        const auto shared =
+            std::make_shared<actors::SharedAlignment>(random_run_id(), std::move(runs));
+        for (Point* const point : sharers) point->alignment = shared;
     }
 }
 

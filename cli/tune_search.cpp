@@ -61,7 +61,7 @@ void Search::work(const PartyOptions& options, const bus::StopSignal& stop) {
             point.outcome = drive_point(point, options, stop);
             point.ran = true;
         }
-        if (makes) point.alignment->ended();
+        point.alignment->ended(point.run, makes);
         if (point.ran) tell(point);
     }
 }

@@ -294,7 +294,7 @@ class MemberApp {
         When when;
         Method method;
     };
-    static const std::array<Row, 22>& rows();
+    static const std::array<Row, 23>& rows();
 
     Result<Bytes> handle(const Message& message, Context& context) const {
         MemberRun* run = context.state<MemberRun>();
@@ -437,6 +437,13 @@ class MemberApp {
             "goes on from an alignment that it has kept: " + std::to_string(reply.train_rows) +
                 " rows of its training table");
         return encode(reply);
+    }
+
+    Result<Bytes> forget(MemberRun& run, Body body, Context&) const {
+        if (auto decoded = decode_empty("forget", body); !decoded)
+            return tl::unexpected(decoded.error());
+        if (!run.alignment.name.none()) kept_alignments_.drop(run.alignment);
+        return encode_empty();
     }
 
     // -- private set intersection -------------------------------------------------------
@@ -978,8 +985,8 @@ class MemberApp {
     mutable KeptAlignments kept_alignments_;
 };
 
-const std::array<MemberApp::Row, 22>& MemberApp::rows() {
-    static constexpr std::array<Row, 22> table{{
+const std::array<MemberApp::Row, 23>& MemberApp::rows() {
+    static constexpr std::array<Row, 23> table{{
         {message::psi_begin, When::before_training, &MemberApp::psi_begin},
         {message::psi_take, When::before_training, &MemberApp::psi_take},
         {message::psi_give, When::before_training, &MemberApp::psi_give},
@@ -990,6 +997,7 @@ const std::array<MemberApp::Row, 22>& MemberApp::rows() {
         {message::psi_tags, When::before_training, &MemberApp::psi_tags},
         {message::align, When::before_training, &MemberApp::align},
         {message::recall, When::before_training, &MemberApp::recall},
+        {message::forget, When::any_moment, &MemberApp::forget},
         {message::select, When::before_training, &MemberApp::select},
         {message::describe, When::before_training, &MemberApp::describe},
         {message::bins, When::before_training, &MemberApp::bins},

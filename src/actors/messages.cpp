@@ -102,6 +102,8 @@ std::string name_of(MessageType type) {
             return "informed";
         case recall:
             return "recall";
+        case forget:
+            return "forget";
         case arbiter_key:
             return "arbiter_key";
         case open:

@@ -50,6 +50,7 @@ inline constexpr MessageType count = 62;
 inline constexpr MessageType informed = 63;
 /// Of an alignment that several runs share: alignment/kept_alignment.hpp.
 inline constexpr MessageType recall = 64;
+inline constexpr MessageType forget = 65;
 /// Of protocol arbitered: training/linear/arbitered.hpp.
 inline constexpr MessageType arbiter_key = 41;
 inline constexpr MessageType open = 42;

@@ -453,6 +453,10 @@ Task<> train(Run& run) {
     co_await store_out_of_fold(run, own, folds, fit->labels.coding);
     co_await store_evaluation(run, folds, *fit);
     co_await finish(run, *fit->model);
+    if (run.options().alignment != nullptr && run.options().alignment->is_last(run.options().run)) {
+        Replies forgotten = run.parties().ask_all(message::forget, encode_empty());
+        co_await forgotten;
+    }
 }
 
 // -- making one ----------------------------------------------------------------------

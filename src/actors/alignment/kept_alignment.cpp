@@ -29,6 +29,11 @@ void KeptAlignments::keep(std::shared_ptr<const KeptAlignment> alignment) {
     if (kept_.size() > kept_max) kept_.pop_back();
 }
 
+void KeptAlignments::drop(const AlignmentKey& key) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(kept_, [&](const auto& one) { return one->key == key; });
+}
+
 std::shared_ptr<const KeptAlignment> KeptAlignments::find(const AlignmentKey& key) {
     const std::lock_guard lock(mutex_);
     const auto found =

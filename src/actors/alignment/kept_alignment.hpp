@@ -60,6 +60,8 @@ class KeptAlignments {
     void keep(std::shared_ptr<const KeptAlignment> alignment);
     /// Null when there is none.
     std::shared_ptr<const KeptAlignment> find(const AlignmentKey& key);
+    /// Its owner needs it no longer. Who goes on from it now has a share in it.
+    void drop(const AlignmentKey& key);
 
   private:
     std::mutex mutex_;

@@ -14,10 +14,17 @@ bool SharedAlignment::begin(const std::function<bool()>& stopped) {
     return true;
 }
 
-void SharedAlignment::ended() {
+void SharedAlignment::ended(const RunId& run, bool makes) {
     const std::lock_guard lock(mutex_);
+    runs_left_.erase(run);
+    if (!makes) return;
     making_ = false;
     changed_.notify_all();
+}
+
+bool SharedAlignment::is_last(const RunId& run) {
+    const std::lock_guard lock(mutex_);
+    return runs_left_.erase(run) != 0 && runs_left_.empty();
 }
 
 std::shared_ptr<const MadeAlignment> SharedAlignment::made() const {

@@ -8,6 +8,8 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
+#include <utility>
 
 #include "actors/alignment/alignment.hpp"
 #include "actors/party.hpp"
@@ -24,26 +26,33 @@ struct MadeAlignment {
 /// Thread-safe: each run has a thread of its own.
 class SharedAlignment {
   public:
-    explicit SharedAlignment(const RunId& name) : name_(name) {}
+    /// `runs`: those that share it.
+    SharedAlignment(const RunId& name, std::set<RunId> runs)
+        : name_(name), runs_left_(std::move(runs)) {}
 
     [[nodiscard]] const RunId& name() const noexcept { return name_; }
 
     // -- around a run -----------------------------------------------------------------
     /// Waits while another run makes the alignment, and looks at `stopped` now and then. Whether
-    /// the caller's run makes it; then `ended` is called after that run, whatever came of it.
+    /// the caller's run makes it.
     bool begin(const std::function<bool()>& stopped);
-    void ended();
+    /// After run `run`, whatever has come of it. `makes`: what `begin` has said.
+    void ended(const RunId& run, bool makes);
 
     // -- within a run -----------------------------------------------------------------
     /// Null: none has been made.
     [[nodiscard]] std::shared_ptr<const MadeAlignment> made() const;
     void keep(MadeAlignment alignment);
+    /// Run `run` needs it no longer. Whether it is the last one: then its master tells the members
+    /// that they need not keep it.
+    bool is_last(const RunId& run);
 
   private:
     const RunId name_;
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     bool making_ = false;
+    std::set<RunId> runs_left_;
     std::shared_ptr<const MadeAlignment> made_;
 };
 

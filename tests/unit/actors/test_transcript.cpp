@@ -8,6 +8,7 @@
 #include <sstream>
 #include <tuple>
 
+#include "actors/alignment/shared_alignment.hpp"
 #include "actors/training/linear/lbfgs/messages.hpp"
 #include "actors/training/linear/messages.hpp"
 #include "catch.hpp"
@@ -261,6 +262,34 @@ void all_figures(std::set<Said>& transcript) {
     }
 }
 
+/// A training that goes on from the alignment of one before it, with the same members.
+void shared_alignment(std::set<Said>& transcript) {
+    World world;
+    world.rows = 120;
+    Play play(world);
+    std::vector<ClientApp> apps;
+    for (std::size_t rank = 0; rank < world.members; ++rank) apps.push_back(play.member(rank));
+    RunId name;
+    name.bytes[0] = 7;
+    RunId last = play.run;
+    last.bytes[0] = 2;
+    const auto shared = std::make_shared<SharedAlignment>(name, std::set<RunId>{last});
+    for (const std::uint8_t number : {1, 2}) {
+        play.run.bytes[0] = number;
+        MasterOptions options = play.master_options();
+        options.alignment = shared;
+        auto master = make_train_master(std::move(options));
+        REQUIRE(master);
+        Harness& harness = play.set(std::move(*master));
+        for (std::size_t rank = 0; rank < apps.size(); ++rank)
+            harness.serve(rank, ClientApp(apps[rank]));
+        listen(play, transcript);
+        const Ending ending = play.play();
+        INFO(ending.sentence);
+        REQUIRE(ending.code == Errc::ok);
+    }
+}
+
 std::set<Said> all_trainings() {
     std::set<Said> transcript;
     using config::Alignment;
@@ -310,6 +339,7 @@ std::set<Said> all_trainings() {
     encrypted.config.bus.commit_steps = 3;
     write_down(encrypted, transcript);
     all_figures(transcript);
+    shared_alignment(transcript);
     return transcript;
 }
 

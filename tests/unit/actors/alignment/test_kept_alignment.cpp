@@ -4,6 +4,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -61,7 +62,8 @@ struct Search {
 
     Play play;
     std::vector<ClientApp> apps;
-    std::shared_ptr<SharedAlignment> shared = std::make_shared<SharedAlignment>(id_of(0x77));
+    std::shared_ptr<SharedAlignment> shared =
+        std::make_shared<SharedAlignment>(id_of(0x77), std::set<RunId>{});
     std::map<MessageType, int> asked;
     std::function<bool(const Message&)> on_request;
     std::function<void(std::size_t)> before_event;
@@ -133,7 +135,7 @@ TEST_CASE("where a member has kept nothing, or other words were agreed, all alig
         search.play.config.data.id_salt = "another";
     }
     SECTION("another search") {
-        search.shared = std::make_shared<SharedAlignment>(id_of(0x78));
+        search.shared = std::make_shared<SharedAlignment>(id_of(0x78), std::set<RunId>{});
     }
     REQUIRE(search.train(2).code == Errc::ok);
     CHECK(search.aligned_anew());
@@ -155,6 +157,26 @@ TEST_CASE("a member that dies within a run aligns anew with all others, to the s
     REQUIRE(search.train(2).code == Errc::ok);
     CHECK(search.aligned_anew());
     CHECK(search.play.files() == alone(search, 2));
+}
+
+TEST_CASE("the last run of a search tells the members to forget") {
+    Search search(small_world());
+    const std::set<RunId> runs{id_of(1), id_of(2)};
+    search.shared = std::make_shared<SharedAlignment>(id_of(0x79), runs);
+    REQUIRE(search.train(1).code == Errc::ok);
+    CHECK(search.asked[message::forget] == 0);
+    REQUIRE(search.train(2).code == Errc::ok);
+    CHECK_FALSE(search.aligned_anew());
+    CHECK(search.asked[message::forget] == 2);
+    // what is asked for later has to be made again
+    REQUIRE(search.train(3).code == Errc::ok);
+    CHECK(search.aligned_anew());
+    CHECK(search.asked[message::forget] == 0);
+    // a run that has failed is none that is waited for
+    SharedAlignment other(id_of(1), runs);
+    other.ended(id_of(1), false);
+    CHECK(other.is_last(id_of(2)));
+    CHECK_FALSE(other.is_last(id_of(2)));
 }
 
 TEST_CASE("a policy is asked about the rows and columns of a kept alignment as of new ones") {
