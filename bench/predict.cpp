@@ -17,10 +17,8 @@
 
 #include "actors/master.hpp"
 #include "actors/node/node.hpp"
-#include "base/rng.hpp"
 #include "measure.hpp"
-#include "observe/log.hpp"
-#include "peer.hpp"
+#include "party.hpp"
 #include "process.hpp"
 
 namespace vflbus::bench {
@@ -30,30 +28,17 @@ constexpr int member_count = 3;
 constexpr std::size_t feature_count = 10;
 constexpr std::size_t training_rows = 2'000;
 
-/// Ids and columns of one party; at the master the label y instead of columns.
+/// Ids of all customers, in an order of this party's own.
 std::shared_ptr<const data::Table> make_rows(std::size_t rows, const std::string& party, int rank) {
-    auto table = std::make_shared<data::Table>();
-    table->path = "generated";
-    table->party = party;
-    Rng rng(static_cast<std::uint64_t>(rank + 11));
+    Rng rng = numbers_of(rank);
     std::vector<std::uint32_t> order(rows);
     std::iota(order.begin(), order.end(), 0U);
     for (std::size_t i = rows; i > 1; --i)
         std::swap(order[i - 1],
                   order[static_cast<std::size_t>(rng.uniform() * static_cast<double>(i))]);
-    for (const std::uint32_t row : order) table->ids.push_back("customer-" + std::to_string(row));
-    const auto column = [&](const std::string& name, auto&& value) {
-        data::Column made;
-        made.name = name;
-        for (std::size_t row = 0; row < rows; ++row) made.numbers.push_back(value());
-        return made;
-    };
-    if (rank < 0)
-        table->labels.push_back(column("y", [&] { return rng.uniform() < 0.3 ? 1.0 : 0.0; }));
-    for (std::size_t c = 0; rank >= 0 && c < feature_count; ++c)
-        table->features.push_back(
-            column("x" + std::to_string(c), [&] { return rng.uniform() - 0.5; }));
-    return table;
+    data::Ids ids;
+    for (const std::uint32_t row : order) ids.push_back("customer-" + std::to_string(row));
+    return made_table(party, rank, std::move(ids), feature_count, rng);
 }
 
 /// Both tables of a party, made once.
@@ -75,28 +60,12 @@ config::Config make_config() {
     return config;
 }
 
-std::unique_ptr<actors::Node> make_node(const std::string& broker, const std::string& state_dir,
-                                        const std::string& name, const std::string& role,
-                                        std::int64_t rank) {
-    observe::log::set_level(observe::log::Level::warn);
-    actors::NodeOptions options;
-    options.context = bus::make_context();
-    options.broker = broker;
-    options.name = name;
-    options.role = role;
-    options.rank = rank;
-    options.state_dir = state_dir + "/" + name;
-    auto node = actors::Node::create(std::move(options));
-    if (!node) throw std::runtime_error(node.error().sentence);
-    return std::move(*node);
-}
-
 /// Drives a run to its end, as a process of its own does: with a node that joins for it.
 template <class Master>
 void drive(const std::string& broker, const std::string& state_dir,
            Result<std::unique_ptr<Master>>& made) {
     if (!made) throw std::runtime_error(made.error().sentence);
-    const auto node = make_node(broker, state_dir, "master", "master", -1);
+    const auto node = made_node(broker, state_dir, "master", "master", -1);
     const bus::StopSignal never;
     const auto ending = node->drive(**made, never);
     if (!ending) throw std::runtime_error(ending.error().sentence);
@@ -145,7 +114,7 @@ int run_predict_member(const std::vector<std::string>& arguments) {
     const int rank = std::stoi(arguments[3]);
     const std::string name = config::member_name(static_cast<std::uint64_t>(rank));
     const auto tables = make_source(std::stoul(arguments[2]), name, rank);
-    const auto node = make_node(arguments[0], arguments[1], name, "member", rank);
+    const auto node = made_node(arguments[0], arguments[1], name, "member", rank);
     const auto env = actors::make_file_env();
     actors::MemberOptions options;
     options.name = name;

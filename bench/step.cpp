@@ -21,11 +21,10 @@
 #include "actors/master.hpp"
 #include "actors/messages.hpp"
 #include "actors/node/node.hpp"
-#include "base/rng.hpp"
 #include "bus/keys/allow_list_file.hpp"
 #include "bus/keys/key_files.hpp"
 #include "measure.hpp"
-#include "observe/log.hpp"
+#include "party.hpp"
 #include "peer.hpp"
 #include "process.hpp"
 
@@ -59,27 +58,12 @@ const Job& job_named(const std::string& name) {
     return name == network_job.name ? network_job : logistic_job;
 }
 
-/// Ids p0, p1, ... and columns of generated numbers; at the master the label y instead.
+/// Ids p0, p1, ... in one order for all.
 std::shared_ptr<const data::Table> make_table(const Job& job, const std::string& party, int rank) {
-    auto table = std::make_shared<data::Table>();
-    table->path = "generated";
-    table->party = party;
-    for (std::size_t row = 0; row < job.records; ++row)
-        table->ids.push_back("p" + std::to_string(row));
-    Rng rng(static_cast<std::uint64_t>(rank + 11));
-    const auto column = [&](const std::string& name, auto&& value) {
-        data::Column made;
-        made.name = name;
-        for (std::size_t row = 0; row < job.records; ++row) made.numbers.push_back(value());
-        return made;
-    };
-    if (rank < 0)
-        table->labels.push_back(column("y", [&] { return rng.uniform() < 0.3 ? 1.0 : 0.0; }));
-    else
-        for (std::size_t c = 0; c < job.features; ++c)
-            table->features.push_back(
-                column("x" + std::to_string(c), [&] { return rng.uniform() - 0.5; }));
-    return table;
+    data::Ids ids;
+    for (std::size_t row = 0; row < job.records; ++row) ids.push_back("p" + std::to_string(row));
+    Rng rng = numbers_of(rank);
+    return made_table(party, rank, std::move(ids), job.features, rng);
 }
 
 actors::TableSource make_tables(const Job& job, const std::string& party, int rank) {
@@ -105,23 +89,6 @@ config::Config make_config(const Job& job) {
     config.model.learning_rate = 0.001;
     config.model.dropout = 0;
     return config;
-}
-
-std::unique_ptr<actors::Node> make_node(const std::string& broker, const std::string& state_dir,
-                                        const std::string& name, const std::string& role,
-                                        std::int64_t rank, const std::string& keys) {
-    observe::log::set_level(observe::log::Level::warn);
-    actors::NodeOptions options;
-    options.context = bus::make_context();
-    options.broker = broker;
-    options.name = name;
-    options.role = role;
-    options.rank = rank;
-    options.state_dir = state_dir + "/" + name;
-    options.keys = keys_of(keys);
-    auto node = actors::Node::create(std::move(options));
-    if (!node) throw std::runtime_error(node.error().sentence);
-    return std::move(*node);
 }
 
 std::size_t residual_bytes(const Job& job) {
@@ -203,7 +170,7 @@ class Rounds final : public actors::RunObserver {
 int run_step_master(const std::vector<std::string>& arguments) {
     if (arguments.size() != 4) throw std::runtime_error("master BROKER STATE_DIR CERTIFICATES JOB");
     const Job& job = job_named(arguments[3]);
-    const auto node = make_node(arguments[0], arguments[1], "master", "master", -1, arguments[2]);
+    const auto node = made_node(arguments[0], arguments[1], "master", "master", -1, arguments[2]);
     const auto env = actors::make_file_env();
     actors::MasterOptions options;
     options.run.bytes.fill(9);
@@ -226,7 +193,7 @@ int run_step_member(const std::vector<std::string>& arguments) {
         throw std::runtime_error("member BROKER STATE_DIR CERTIFICATES RANK JOB");
     const int rank = std::stoi(arguments[3]);
     const std::string name = config::member_name(static_cast<std::uint64_t>(rank));
-    const auto node = make_node(arguments[0], arguments[1], name, "member", rank, arguments[2]);
+    const auto node = made_node(arguments[0], arguments[1], name, "member", rank, arguments[2]);
     const auto env = actors::make_file_env();
     actors::MemberOptions options;
     options.name = name;
