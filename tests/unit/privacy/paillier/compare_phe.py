@@ -7,7 +7,9 @@ A command of its own, as it needs a package that Debian does not have:
 
 phe decrypts every ciphertext, sum and product of the file with the same primes, and what it encrypts
 itself adds up with them. The unit test compares the same file with src/privacy/paillier, so the two
-agree. With `--time` it also says what phe needs for the numbers of ./dev bench --only privacy.
+agree. With `--time` it also says what phe needs for the numbers of ./dev bench --only privacy, and for whole
+batches of it: an encryption for each row, a product and an addition for each number of a column, and a decryption
+for each column.
 """
 
 import pathlib
@@ -75,10 +77,15 @@ def measure():
         return count / (time.process_time() - begun)
 
     one, two = public.encrypt(1.5, precision=1e-10), public.encrypt(-2.5, precision=1e-10)
-    print(f"phe, 2048 bits: {rate(20, lambda: public.encrypt(1.5, precision=1e-10)):.0f} encryptions/s, "
-          f"{rate(2000, lambda: one + two):.0f} additions/s, "
-          f"{rate(200, lambda: one * 12345):.0f} products with a column's number/s, "
-          f"{rate(40, lambda: secret.decrypt(one)):.0f} decryptions/s")
+    encryptions = rate(20, lambda: public.encrypt(1.5, precision=1e-10))
+    additions = rate(2000, lambda: one + two)
+    products = rate(200, lambda: one * 12345)
+    decryptions = rate(40, lambda: secret.decrypt(one))
+    print(f"phe, 2048 bits: {encryptions:.0f} encryptions/s, {additions:.0f} additions/s, "
+          f"{products:.0f} products with a column's number/s, {decryptions:.0f} decryptions/s")
+    for rows, columns in ((256, 30), (4096, 330)):
+        seconds = rows / encryptions + rows * columns * (1 / products + 1 / additions) + columns / decryptions
+        print(f"{rows} x {columns}: {seconds:.1f} s of processor")
 
 
 if __name__ == "__main__":
