@@ -233,23 +233,7 @@ bool consecutive(std::span<const std::uint64_t> numbers) {
 void columns_to_polynomial(const Plan& plan, std::span<const std::int16_t> columns,
                            std::size_t rows, std::size_t group, std::size_t block,
                            std::span<std::int32_t> small, Polynomial& out) {
-    const std::size_t first = group * plan.feature_group;
-    const std::size_t count = std::min(plan.feature_group, plan.shape.features - first);
-    const std::size_t stride = plan.output_group * plan.block_rows;
-    const std::size_t begin = std::min(rows, block * plan.block_rows);
-    const std::size_t end = std::min(rows, begin + plan.block_rows);
-    std::ranges::fill(small, 0);
-    for (std::size_t j = 0; j < count; ++j) {
-        const std::int16_t* const column = columns.data() + (first + j) * rows;
-        const std::size_t power = j * stride;
-        for (std::size_t i = begin; i < end; ++i) {
-            const std::size_t back = i - begin;
-            if (back <= power)
-                small[power - back] = column[i];
-            else  // X^-i is -X^(N - i)
-                small[ring_size + power - back] = -std::int32_t{column[i]};
-        }
-    }
+    place_columns(plan, columns, rows, group, block, small);
     from_signed(small, out);
     forward(out);
 }
@@ -564,9 +548,13 @@ void Ahead::make_parts(const Plan& plan, const Due& due) {
         for (std::size_t g = 0; g < plan.output_groups(); ++g) {
             const std::size_t answer = f * plan.output_groups() + g;
             sum.clear();
-            for (std::size_t block = 0; block < plan.blocks(); ++block)
-                multiply_add(a_[block * plan.output_groups() + g],
-                             factors_[f * plan.blocks() + block], sum);
+            for (std::size_t p = 0; p < prime_count; ++p) {
+                Factors all;
+                for (std::size_t block = 0; block < plan.blocks(); ++block)
+                    all.add(a_[block * plan.output_groups() + g].at(p),
+                            factors_[f * plan.blocks() + block].at(p));
+                dot(primes()[p], all.x, all.y, sum.at(p));
+            }
             parts_[answer] =
                 finish(plan, sum, p1_, hides_[answer].u, hides_[answer], /*products=*/true);
         }
@@ -767,19 +755,40 @@ void Answerer::multiply_group(const Work& work, std::size_t group, Scratch& scra
     scratch.sums.resize(plan.output_groups());
     for (auto& sum : scratch.sums)
         for (Polynomial& part : sum) part.clear();
-    for (std::size_t block = 0; block < plan.blocks(); ++block) {
-        if (work.ahead == nullptr)
-            columns_to_polynomial(plan, work.columns, work.rows, group, block, scratch.small.span(),
-                                  scratch.factor);
-        const Polynomial& factor = work.ahead == nullptr
-                                       ? scratch.factor
-                                       : work.ahead->factors_[group * plan.blocks() + block];
-        for (std::size_t g = 0; g < plan.output_groups(); ++g) {
-            const auto& [a, b] = ciphertexts_[block * plan.output_groups() + g];
-            if (work.parts.empty()) multiply_add(a, factor, scratch.sums[g][0]);
-            multiply_add(b, factor, scratch.sums[g][1]);
-        }
+    // so many blocks at once as stay in the caches
+    constexpr std::size_t together = 8;
+    if (work.ahead == nullptr) scratch.factors.resize(std::min(plan.blocks(), together));
+    for (std::size_t first = 0; first < plan.blocks(); first += together) {
+        const std::size_t count = std::min(together, plan.blocks() - first);
+        for (std::size_t i = 0; i < count && work.ahead == nullptr; ++i)
+            columns_to_polynomial(plan, work.columns, work.rows, group, first + i,
+                                  scratch.small.span(), scratch.factors[i]);
+        const Polynomial* const factors =
+            work.ahead == nullptr ? scratch.factors.data()
+                                  : &work.ahead->factors_[group * plan.blocks() + first];
+        for (std::size_t p = 0; p < prime_count; ++p)
+            for (std::size_t g = 0; g < plan.output_groups(); ++g)
+                multiply_blocks(work, first, {factors, count}, g, p, scratch);
     }
+}
+
+/// The same of the blocks from `first` on that `factors` are of, for one group of outputs and
+/// modulo one prime.
+void Answerer::multiply_blocks(const Work& work, std::size_t first,
+                               std::span<const Polynomial> factors, std::size_t output_group,
+                               std::size_t prime, Scratch& scratch) const {
+    std::vector<const std::uint64_t*> of_a;
+    Factors of_b;
+    for (std::size_t i = 0; i < factors.size(); ++i) {
+        const auto& [a, b] = ciphertexts_[(first + i) * work.plan->output_groups() + output_group];
+        of_a.push_back(a.at(prime));
+        of_b.add(b.at(prime), factors[i].at(prime));
+    }
+    auto& [sum_a, sum_b] = scratch.sums[output_group];
+    if (work.parts.empty())
+        dot(primes()[prime], {of_a, of_b.x}, of_b.y, {sum_a.at(prime), sum_b.at(prime)});
+    else
+        dot(primes()[prime], of_b.x, of_b.y, sum_b.at(prime));
 }
 
 /// The answers of one group of features.

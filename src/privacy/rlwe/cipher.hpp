@@ -279,12 +279,15 @@ class Answerer {
     struct Scratch {
         std::vector<Pair> sums;
         Polynomial factor;
+        std::vector<Polynomial> factors;  ///< by block
         SecretVector<std::int32_t> small = SecretVector<std::int32_t>(ring_size);
         Ahead::Hide hide;
         CombinedColumns combined;
     };
     static const Ahead::Hide& hide_of(Work& work, std::size_t answer, Scratch& scratch);
     void multiply_group(const Work& work, std::size_t group, Scratch& scratch) const;
+    void multiply_blocks(const Work& work, std::size_t first, std::span<const Polynomial> factors,
+                         std::size_t output_group, std::size_t prime, Scratch& scratch) const;
     void answer_group(Work& work, std::size_t group, Scratch& scratch) const;
     void answer_packed(Work& work, std::size_t workers);
     void multiply_leaves(Work& work, std::size_t leaf, Scratch& scratch);

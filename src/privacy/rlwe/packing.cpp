@@ -153,49 +153,25 @@ Result<SwitchKeys> SwitchKeys::parse(const Plan& plan, SeedBytes zero_seed,
 
 // -- columns ----------------------------------------------------------------------------------
 
-namespace {
-
-/// Columns of one product in one block of rows, as coefficients of the plan's layout.
 void place_columns(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
                    std::size_t group, std::size_t block, std::span<std::int32_t> out) {
     const std::size_t first = group * plan.feature_group;
     const std::size_t count = std::min(plan.feature_group, plan.shape.features - first);
     const std::size_t stride = plan.output_group * plan.block_rows;
     const std::size_t begin = std::min(rows, block * plan.block_rows);
-    const std::size_t end = std::min(rows, begin + plan.block_rows);
+    const std::size_t size = std::min(rows, begin + plan.block_rows) - begin;
     std::ranges::fill(out, 0);
-    for (std::size_t j = 0; j < count; ++j) {
-        const std::int16_t* const column = columns.data() + (first + j) * rows;
-        for (std::size_t i = begin; i < end; ++i) {
-            const std::size_t back = i - begin;
-            const std::size_t power = j * stride;
-            if (back <= power)
-                out[power - back] = column[i];
-            else  // X^-i is -X^(N - i)
-                out[ring_size + power - back] = -std::int32_t{column[i]};
+    for (std::size_t j = 0; j < count && size > 0; ++j) {
+        const auto column = columns.subspan((first + j) * rows + begin, size);
+        if (j > 0) {
+            reverse_signed(column, 1, &out[j * stride]);
+            continue;
         }
+        out[0] = column[0];
+        // X^-i is -X^(N - i)
+        if (size > 1) reverse_signed(column.subspan(1), -1, &out[ring_size - 1]);
     }
 }
-
-/// x, y = x + X^(step/2) y, s(x - X^(step/2) y).
-void combine_coefficients(std::size_t step, std::span<std::int32_t> x, std::span<std::int32_t> y,
-                          std::span<std::int32_t> scratch) {
-    const std::size_t shift = step / 2;
-    for (std::size_t i = 0; i < ring_size; ++i) {
-        const std::int32_t moved = i < shift ? -y[ring_size - shift + i] : y[i - shift];
-        scratch[i] = x[i] - moved;
-        x[i] += moved;
-    }
-    const std::vector<std::uint32_t>& from = automorphism_of(step).coefficients;
-    constexpr std::uint32_t sign = std::uint32_t{1} << 31;
-    for (std::size_t i = 0; i < ring_size; ++i) {
-        const std::int32_t value = scratch[from[i] & ~sign];
-        const std::int32_t negative = -static_cast<std::int32_t>(from[i] >> 31);
-        y[i] = (value ^ negative) - negative;
-    }
-}
-
-}  // namespace
 
 void combine_columns(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
                      std::size_t leaf, CombinedColumns& out) {
@@ -222,8 +198,9 @@ void combine_columns(const Plan& plan, std::span<const std::int16_t> columns, st
                 const auto a = present + static_cast<std::ptrdiff_t>(i);
                 const auto b = present + static_cast<std::ptrdiff_t>(i + step);
                 if (!*a && !*b) continue;
-                combine_coefficients(step_of(plan, level), small[i].span(), small[i + step].span(),
-                                     scratch.span());
+                combine_signed(automorphism_of(step_of(plan, level)).coefficients.data(),
+                               step_of(plan, level) / 2, small[i].data(), small[i + step].data(),
+                               scratch.data());
                 *a = *b = true;
             }
         }
@@ -257,12 +234,16 @@ void multiply_b(const Plan& plan, const CombinedColumns& columns,
                 std::span<const Polynomial> images, std::size_t output_group, Polynomial& sum) {
     const std::size_t together = plan.leaf_products();
     sum.clear();
-    for (std::size_t block = 0; block < plan.blocks(); ++block) {
-        const std::size_t input = block * plan.output_groups() + output_group;
-        for (std::size_t i = 0; i < together; ++i)
-            if (columns.present[block * together + i])
-                multiply_add(images[input * together + i],
-                             columns.polynomials[block * together + i], sum);
+    for (std::size_t p = 0; p < prime_count; ++p) {
+        Factors factors;
+        for (std::size_t block = 0; block < plan.blocks(); ++block) {
+            const std::size_t input = block * plan.output_groups() + output_group;
+            for (std::size_t i = 0; i < together; ++i)
+                if (columns.present[block * together + i])
+                    factors.add(images[input * together + i].at(p),
+                                columns.polynomials[block * together + i].at(p));
+        }
+        dot(primes()[p], factors.x, factors.y, sum.at(p));
     }
 }
 
@@ -284,17 +265,22 @@ class Packer::Switcher {
             inverse(primes()[d], digits_.at(d), constants().digit_of_transform[d]);
         }
         added_.clear();
-        for (std::size_t level = 0; level < level_count; ++level)
+        for (std::size_t level = 0; level < level_count; ++level) {
+            std::array<const std::uint64_t*, prime_count> digits{};
+            std::array<std::array<const std::uint64_t*, prime_count>, 2> halves{};
             for (std::size_t d = 0; d < prime_count; ++d) {
-                const std::uint64_t* digit = rotated_.at(d);
+                digits[d] = rotated_.at(d);
                 if (level != d) {
-                    lift(primes()[d], prime_at(level), digits_.at(d), lifted_.data());
-                    forward(prime_at(level), lifted_.data());
-                    digit = lifted_.data();
+                    lift(primes()[d], prime_at(level), digits_.at(d), lifted_.at(d));
+                    forward(prime_at(level), lifted_.at(d));
+                    digits[d] = lifted_.at(d);
                 }
-                multiply_add(prime_at(level), digit, keys.part(key, 0, d, level), offset.at(level));
-                multiply_add(prime_at(level), digit, keys.part(key, 1, d, level), added_.at(level));
+                halves[0][d] = keys.part(key, 0, d, level);
+                halves[1][d] = keys.part(key, 1, d, level);
             }
+            dot(prime_at(level), {halves[0], halves[1]}, digits,
+                {offset.at(level), added_.at(level)});
+        }
         divide(added_, sum);
     }
     /// The same with the offset kept here, for divide_offset().
@@ -309,17 +295,17 @@ class Packer::Switcher {
     void divide(Extended& x, Polynomial& sum) {
         inverse(special_prime(), x.at(prime_count), special_prime().size_inverse());
         for (std::size_t p = 0; p < prime_count; ++p) {
-            lift(special_prime(), primes()[p], x.at(prime_count), lifted_.data());
-            forward(primes()[p], lifted_.data());
-            add_difference(primes()[p], x.at(p), lifted_.data(), constants().inverse_of_special[p],
+            lift(special_prime(), primes()[p], x.at(prime_count), lifted_.at(0));
+            forward(primes()[p], lifted_.at(0));
+            add_difference(primes()[p], x.at(p), lifted_.at(0), constants().inverse_of_special[p],
                            sum.at(p));
         }
     }
     /// sum = sum + s(x)
     void add_image(const Automorphism& automorphism, const Extended& x, Extended& sum) {
         for (std::size_t level = 0; level < level_count; ++level) {
-            permute(automorphism.places.data(), x.at(level), lifted_.data());
-            add(prime_at(level), lifted_.data(), sum.at(level));
+            permute(automorphism.places.data(), x.at(level), lifted_.at(0));
+            add(prime_at(level), lifted_.at(0), sum.at(level));
         }
     }
 
@@ -328,7 +314,7 @@ class Packer::Switcher {
     Polynomial digits_;
     Extended added_;
     Extended offset_;
-    SecretVector<std::uint64_t> lifted_ = SecretVector<std::uint64_t>(ring_size);
+    Polynomial lifted_;  ///< digits modulo one prime
 };
 
 Packer::Packer() = default;
@@ -393,16 +379,20 @@ void Packer::multiply(const CombinedColumns& columns, std::size_t output_group, 
     Leaf& to = leaves_[output_group * plan_->leaves_per_output_group() + leaf];
     to.a.clear();
     to.offset.clear();
-    for (std::size_t block = 0; block < plan_->blocks(); ++block) {
-        const std::size_t input = block * plan_->output_groups() + output_group;
-        for (std::size_t i = 0; i < together; ++i) {
-            if (!columns.present[block * together + i]) continue;
-            const Polynomial& of = columns.polynomials[block * together + i];
-            multiply_add(images_[input * together + i], of, to.a);
-            for (std::size_t p = 0; p < prime_count && i > 0; ++p)  // the first has no offset
-                multiply_add(primes()[p], offsets_[input * together + i].at(p), of.at(p),
-                             to.offset.at(p));
+    for (std::size_t p = 0; p < prime_count; ++p) {
+        Factors of_a;
+        Factors of_offset;
+        for (std::size_t block = 0; block < plan_->blocks(); ++block) {
+            const std::size_t input = block * plan_->output_groups() + output_group;
+            for (std::size_t i = 0; i < together; ++i) {
+                if (!columns.present[block * together + i]) continue;
+                const std::uint64_t* const of = columns.polynomials[block * together + i].at(p);
+                of_a.add(images_[input * together + i].at(p), of);
+                if (i > 0) of_offset.add(offsets_[input * together + i].at(p), of);
+            }
         }
+        dot(primes()[p], of_a.x, of_a.y, to.a.at(p));
+        dot(primes()[p], of_offset.x, of_offset.y, to.offset.at(p));
     }
 }
 

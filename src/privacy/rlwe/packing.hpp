@@ -101,6 +101,21 @@ struct Leaf {
     Extended offset;
 };
 
+/// Pairs of polynomials modulo one prime whose products are added up.
+struct Factors {
+    std::vector<const std::uint64_t*> x;
+    std::vector<const std::uint64_t*> y;
+    void add(const std::uint64_t* left, const std::uint64_t* right) {
+        x.push_back(left);
+        y.push_back(right);
+    }
+};
+
+/// The columns of one group of features in one block of rows, as the N coefficients of the plan's
+/// layout.
+void place_columns(const Plan& plan, std::span<const std::int16_t> columns, std::size_t rows,
+                   std::size_t group, std::size_t block, std::span<std::int32_t> out);
+
 /// Columns of all blocks of rows of one leaf, combined and transformed: by block, 2^input_levels
 /// for each. Empty ones are of no columns.
 struct CombinedColumns {

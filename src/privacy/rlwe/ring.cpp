@@ -201,6 +201,39 @@ void multiply_add(const Prime& prime, const std::uint64_t* x, const std::uint64_
                   std::uint64_t* sum) {
     loops().multiply_add(prime, x, y, sum);
 }
+void count_coins(std::span<const std::uint64_t> words, std::uint32_t coins,
+                 std::span<std::int32_t> out) {
+    VFLBUS_ASSERT(words.size() == out.size() && coins <= 21, "there is a word for each number");
+    const std::uint64_t low = (std::uint64_t{1} << coins) - 1;
+    loops().count_coins(words.data(), words.size(), low | low << 32, out.data());
+}
+namespace {
+/// Polynomials begin at the same place of a page, so that the numbers of one place in each of them
+/// compete for the same lines of the cache, of which there are 8 to 12.
+constexpr std::size_t streams_max = 10;
+}  // namespace
+void dot(const Prime& prime, std::span<const std::uint64_t* const> x,
+         std::span<const std::uint64_t* const> y, std::uint64_t* sum) {
+    VFLBUS_ASSERT(x.size() == y.size(), "each polynomial has its factor");
+    for (std::size_t most = streams_max / 2, first = 0; first < x.size(); first += most)
+        loops().dot(prime, std::min(most, x.size() - first), x.data() + first, y.data() + first,
+                    sum);
+}
+void dot(const Prime& prime, std::array<std::span<const std::uint64_t* const>, 2> x,
+         std::span<const std::uint64_t* const> y, std::array<std::uint64_t*, 2> sums) {
+    VFLBUS_ASSERT(x[0].size() == y.size() && x[1].size() == y.size(),
+                  "each polynomial has its factor");
+    for (std::size_t most = streams_max / 3, first = 0; first < y.size(); first += most)
+        loops().dot_pair(prime, std::min(most, y.size() - first), x[0].data() + first,
+                         x[1].data() + first, y.data() + first, sums[0], sums[1]);
+}
+void reverse_signed(std::span<const std::int16_t> from, std::int32_t sign, std::int32_t* last) {
+    loops().reverse_signed(from.data(), from.size(), sign, last);
+}
+void combine_signed(const std::uint32_t* coefficients, std::size_t shift, std::int32_t* x,
+                    std::int32_t* y, std::int32_t* scratch) {
+    loops().combine_signed(coefficients, shift, x, y, scratch);
+}
 void scale(const Prime& prime, std::uint64_t* a, Factor factor) {
     loops().scale(prime, a, factor);
 }

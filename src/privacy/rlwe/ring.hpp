@@ -105,6 +105,13 @@ void inverse_every(const Prime& prime, const std::uint64_t* a, std::uint32_t k, 
 /// sum = sum + x y / 2^52 modulo p, all below p.
 void multiply_add(const Prime& prime, const std::uint64_t* x, const std::uint64_t* y,
                   std::uint64_t* sum);
+/// sum = sum + (x_0 y_0 + x_1 y_1 + ...) / 2^52 modulo p, all below p: faster than one multiply_add
+/// after another.
+void dot(const Prime& prime, std::span<const std::uint64_t* const> x,
+         std::span<const std::uint64_t* const> y, std::uint64_t* sum);
+/// Two such sums with the same y: sum_0 of x_0, sum_1 of x_1.
+void dot(const Prime& prime, std::array<std::span<const std::uint64_t* const>, 2> x,
+         std::span<const std::uint64_t* const> y, std::array<std::uint64_t*, 2> sums);
 /// a = a * factor modulo p; `a` below 2^52.
 void scale(const Prime& prime, std::uint64_t* a, Factor factor);
 
@@ -130,6 +137,16 @@ void add_and_subtract(const Prime& prime, const std::uint64_t* m, std::uint64_t*
 /// out = the numbers `a` of a modulo `from`, taken as between -from/2 and from/2, modulo `to`:
 /// below 2 p. Both primes are among primes() and special_prime().
 void lift(const Prime& from, const Prime& to, const std::uint64_t* a, std::uint64_t* out);
+/// out[i] = the ones among the lowest `coins` (21 at most) bits of word i, less those among the
+/// lowest ones of its upper half.
+void count_coins(std::span<const std::uint64_t> words, std::uint32_t coins,
+                 std::span<std::int32_t> out);
+/// last[-i] = number i times `sign`, which is 1 or -1.
+void reverse_signed(std::span<const std::int16_t> from, std::int32_t sign, std::int32_t* last);
+/// x, y = x + X^shift y, s(x - X^shift y) of coefficients, for the automorphism s that moves them
+/// as Automorphism::coefficients says. `scratch` has N numbers.
+void combine_signed(const std::uint32_t* coefficients, std::size_t shift, std::int32_t* x,
+                    std::int32_t* y, std::int32_t* scratch);
 /// out[i] = in[places[i]].
 void permute(const std::uint32_t* places, const std::uint64_t* in, std::uint64_t* out);
 
@@ -158,6 +175,15 @@ struct Loops {
     void (*add_and_subtract)(const Prime&, const std::uint64_t*, std::uint64_t*, std::uint64_t*);
     void (*lift)(const Prime&, const Prime&, const std::uint64_t*, std::uint64_t*);
     void (*permute)(const std::uint32_t*, const std::uint64_t*, std::uint64_t*);
+    void (*count_coins)(const std::uint64_t*, std::size_t, std::uint64_t, std::int32_t*);
+    void (*dot)(const Prime&, std::size_t, const std::uint64_t* const*, const std::uint64_t* const*,
+                std::uint64_t*);
+    void (*dot_pair)(const Prime&, std::size_t, const std::uint64_t* const*,
+                     const std::uint64_t* const*, const std::uint64_t* const*, std::uint64_t*,
+                     std::uint64_t*);
+    void (*reverse_signed)(const std::int16_t*, std::size_t, std::int32_t, std::int32_t*);
+    void (*combine_signed)(const std::uint32_t*, std::size_t, std::int32_t*, std::int32_t*,
+                           std::int32_t*);
 };
 extern const Loops portable_loops;
 extern const Loops ifma_loops;  ///< only in builds for x86-64

@@ -37,6 +37,9 @@ struct Words {
     static Words high52(Words a, Words b) {
         return {_mm512_madd52hi_epu64(_mm512_setzero_si512(), a.v, b.v)};
     }
+    static Words add_high52(Words sum, Words a, Words b) {
+        return {_mm512_madd52hi_epu64(sum.v, a.v, b.v)};
+    }
     static Words mask52(Words a) {
         return {_mm512_and_si512(a.v, _mm512_set1_epi64((1LL << 52) - 1))};
     }

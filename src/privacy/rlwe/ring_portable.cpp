@@ -55,6 +55,9 @@ struct Words {
             return static_cast<std::uint64_t>((Wide{a.at[i] & mask} * Wide{b.at[i] & mask}) >> 52);
         });
     }
+    static Words add_high52(const Words& sum, const Words& a, const Words& b) {
+        return add(sum, high52(a, b));
+    }
     static Words mask52(const Words& a) {
         return each([&](std::size_t i) { return a.at[i] & mask; });
     }

@@ -9,14 +9,6 @@ namespace {
 
 constexpr std::size_t words_at_a_time = 512;
 
-/// The number of ones in each byte, summed: no table, and no instruction that a processor may lack.
-constexpr std::uint64_t ones(std::uint64_t x) {
-    x -= (x >> 1) & 0x5555555555555555;
-    x = (x & 0x3333333333333333) + ((x >> 2) & 0x3333333333333333);
-    x = (x + (x >> 4)) & 0x0f0f0f0f0f0f0f0f;
-    return (x * 0x0101010101010101) >> 56;
-}
-
 }  // namespace
 
 void sample_ternary(AesStream& stream, std::span<std::int32_t> out) {
@@ -36,14 +28,11 @@ void sample_ternary(AesStream& stream, std::span<std::int32_t> out) {
 }
 
 void sample_errors(AesStream& stream, std::span<std::int32_t> out) {
-    constexpr std::uint64_t coins = (std::uint64_t{1} << error_bound) - 1;
     std::array<std::uint64_t, words_at_a_time> words;
     for (std::size_t first = 0; first < out.size(); first += words.size()) {
         const std::size_t part = std::min(words.size(), out.size() - first);
         stream.fill(std::span(words).first(part));
-        for (std::size_t i = 0; i < part; ++i)
-            out[first + i] = static_cast<std::int32_t>(ones(words[i] & coins)) -
-                             static_cast<std::int32_t>(ones((words[i] >> 32) & coins));
+        count_coins(std::span(words).first(part), error_bound, out.subspan(first, part));
     }
     wipe(words.data(), sizeof words);
 }
