@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <fstream>
 #include <sstream>
@@ -280,4 +281,185 @@ TEST_CASE("what does not fit is refused by name") {
     REQUIRE(!flood);
     CHECK(flood.error().sentence.find("hidden") != std::string::npos);
     CHECK(!make_plan({0, 10, 1, 1}));
+}
+
+namespace {
+
+/// The loops of each path of this processor.
+std::vector<const Loops*> all_loops() {
+    std::vector<const Loops*> out{&portable_loops};
+#ifdef VFLBUS_IFMA
+    if (best_path() == Path::ifma) out.push_back(&ifma_loops);
+#endif
+    return out;
+}
+
+/// N numbers below p: those at the edges more often than chance has them.
+Words edgy_numbers(Rng& rng, const Prime& prime) {
+    Words out(ring_size);
+    for (auto& number : out)
+        number = rng.below(4) == 0 ? prime.value() - 1 - rng.below(2) : rng.below(prime.value());
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("sums of up to 32 products are exact where all numbers are the largest") {
+    Rng rng(3);
+    const Prime& prime = primes()[2];  // the least of the three
+    const auto out_of_montgomery = [&](std::uint64_t sum) {
+        return prime.multiply(sum, prime.inverse_of(prime.montgomery().value));
+    };
+    for (const Loops* loops : all_loops())
+        for (const std::size_t count : {1, 2, 3, 31, 32}) {
+            std::vector<Words> x(count);
+            std::vector<Words> x1(count);
+            std::vector<Words> y(count);
+            std::vector<const std::uint64_t*> px;
+            std::vector<const std::uint64_t*> px1;
+            std::vector<const std::uint64_t*> py;
+            for (std::size_t k = 0; k < count; ++k) {
+                x[k] = count == 32 ? Words(ring_size, prime.value() - 1) : edgy_numbers(rng, prime);
+                y[k] = count == 32 ? Words(ring_size, prime.value() - 1) : edgy_numbers(rng, prime);
+                x1[k] = edgy_numbers(rng, prime);
+                px.push_back(x[k].data());
+                px1.push_back(x1[k].data());
+                py.push_back(y[k].data());
+            }
+            const Words begun = edgy_numbers(rng, prime);
+            Words one = begun;
+            Words two = begun;
+            Words other = begun;
+            loops->dot(prime, count, px.data(), py.data(), one.data());
+            loops->dot_pair(prime, count, px.data(), px1.data(), py.data(), two.data(),
+                            other.data());
+            CHECK(one == two);
+            for (std::size_t i = 0; i < ring_size; i += 97) {
+                std::uint64_t sum = 0;
+                std::uint64_t sum1 = 0;
+                for (std::size_t k = 0; k < count; ++k) {
+                    sum = (sum + prime.multiply(x[k][i], y[k][i])) % prime.value();
+                    sum1 = (sum1 + prime.multiply(x1[k][i], y[k][i])) % prime.value();
+                }
+                CHECK(one[i] == (begun[i] + out_of_montgomery(sum)) % prime.value());
+                CHECK(other[i] == (begun[i] + out_of_montgomery(sum1)) % prime.value());
+            }
+        }
+    // more than go at once
+    std::vector<Words> many(40);
+    std::vector<const std::uint64_t*> each;
+    Words by_one(ring_size);
+    for (Words& words : many) {
+        words = edgy_numbers(rng, prime);
+        each.push_back(words.data());
+        multiply_add(prime, words.data(), words.data(), by_one.data());
+    }
+    Words together(ring_size);
+    dot(prime, each, each, together.data());
+    CHECK(together == by_one);
+}
+
+TEST_CASE("what packing needs of the ring is what plain numbers come to, on every path") {
+    Rng rng(5);
+    for (const Loops* loops : all_loops())
+        for (const Prime* prime : {&primes()[0], &special_prime()}) {
+            const std::uint64_t p = prime->value();
+            const Words x = edgy_numbers(rng, *prime);
+            const Words y = edgy_numbers(rng, *prime);
+            const Words m = edgy_numbers(rng, *prime);
+            const Factor factor = prime->factor(p - 2);
+            Words sum = x;
+            loops->add(*prime, y.data(), sum.data());
+            Words difference = x;
+            loops->add_difference(*prime, y.data(), m.data(), factor, difference.data());
+            Words plus = x;
+            Words minus = y;
+            loops->add_and_subtract(*prime, m.data(), plus.data(), minus.data());
+            const Prime& to = primes()[1];
+            Words lifted(ring_size);
+            loops->lift(*prime, to, x.data(), lifted.data());
+            std::size_t wrong = 0;
+            for (std::size_t i = 0; i < ring_size; ++i) {
+                wrong += sum[i] != (x[i] + y[i]) % p ? 1 : 0;
+                const std::uint64_t apart = (y[i] + p - m[i]) % p;
+                wrong += difference[i] != (x[i] + prime->multiply(apart, p - 2)) % p ? 1 : 0;
+                const std::uint64_t product = prime->multiply(
+                    prime->multiply(m[i], y[i]), prime->inverse_of(prime->montgomery().value));
+                wrong += plus[i] != (x[i] + product) % p ? 1 : 0;
+                wrong += minus[i] != (x[i] + p - product) % p ? 1 : 0;
+                const std::uint64_t centred =
+                    x[i] > p / 2 ? (to.value() - (p - x[i]) % to.value()) : x[i];
+                wrong += lifted[i] % to.value() != centred % to.value() ? 1 : 0;
+                wrong += lifted[i] >= 2 * to.value() ? 1 : 0;
+            }
+            CHECK(wrong == 0);
+        }
+}
+
+TEST_CASE("automorphisms map powers to powers, transformed and not, for every step") {
+    for (std::size_t step = 2; step <= ring_size; step *= 2) {
+        const Automorphism& automorphism = automorphism_of(step);
+        const std::size_t element = 1 + 2 * ring_size / step;
+        for (const std::size_t power : {std::size_t{1}, step / 2, std::size_t{5}, ring_size - 1}) {
+            // X^power -> X^(power element), by whole exponents
+            const std::size_t to = power * element % (2 * ring_size);
+            const Prime& prime = primes()[1];
+            Words from(ring_size);
+            from[power % ring_size] = 1;
+            Words expected(ring_size);
+            expected[to % ring_size] = to < ring_size ? 1 : prime.value() - 1;
+            forward(prime, from.data());
+            forward(prime, expected.data());
+            Words image(ring_size);
+            permute(automorphism.places.data(), from.data(), image.data());
+            CHECK(image == expected);
+        }
+        CHECK(automorphism.coefficients[step % ring_size] == step % ring_size);
+    }
+}
+
+TEST_CASE("small numbers are placed, combined and counted as one by one, on every path") {
+    Rng rng(6);
+    for (const Loops* loops : all_loops()) {
+        for (const std::size_t step : {std::size_t{2}, std::size_t{64}, ring_size}) {
+            const Automorphism& automorphism = automorphism_of(step);
+            std::vector<std::int32_t> x(ring_size);
+            std::vector<std::int32_t> y(ring_size);
+            for (auto* all : {&x, &y})
+                for (auto& value : *all)
+                    value = static_cast<std::int32_t>(rng.below(1 << 22)) - (1 << 21);
+            const auto before_x = x;
+            const auto before_y = y;
+            std::vector<std::int32_t> scratch(ring_size);
+            loops->combine_signed(automorphism.coefficients.data(), step / 2, x.data(), y.data(),
+                                  scratch.data());
+            std::vector<std::int32_t> image(ring_size);
+            std::size_t wrong = 0;
+            for (std::size_t i = 0; i < ring_size; ++i) {
+                const std::int32_t moved =
+                    i < step / 2 ? -before_y[ring_size - step / 2 + i] : before_y[i - step / 2];
+                wrong += x[i] != before_x[i] + moved ? 1 : 0;
+                const std::size_t to = i * (1 + 2 * ring_size / step) % (2 * ring_size);
+                image[to % ring_size] = (before_x[i] - moved) * (to < ring_size ? 1 : -1);
+            }
+            CHECK(wrong == 0);
+            CHECK(y == image);
+        }
+        for (const std::size_t count : {1, 7, 8, 9, 33, 600}) {
+            std::vector<std::int16_t> from(count);
+            for (auto& value : from)
+                value = static_cast<std::int16_t>(static_cast<int>(rng.below(65536)) - 32768);
+            std::vector<std::int32_t> to(count + 2);
+            loops->reverse_signed(from.data(), count, -1, to.data() + count);
+            for (std::size_t i = 0; i < count; ++i) CHECK(to[count - i] == -from[i]);
+            CHECK((to.front() == 0 && to.back() == 0));
+            Words coins(count);
+            for (auto& word : coins) word = rng.next();
+            std::vector<std::int32_t> counted(count);
+            loops->count_coins(coins.data(), count, 0x1fffff'001fffff, counted.data());
+            for (std::size_t i = 0; i < count; ++i)
+                CHECK(counted[i] == std::popcount(coins[i] & 0x1fffff) -
+                                        std::popcount((coins[i] >> 32) & 0x1fffff));
+        }
+    }
 }
