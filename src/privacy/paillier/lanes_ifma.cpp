@@ -251,8 +251,11 @@ void load(std::size_t digits, std::size_t words, std::uint64_t* out, const std::
         _mm512_mullo_epi64(_mm512_set_epi64(7, 6, 5, 4, 3, 2, 1, 0), same(words));
     const Register mask = same(digit_mask);
     Register word[lane_digits_max];
-    for (std::size_t i = 0; i < words; ++i)
+    for (std::size_t i = 0; i < words; ++i) {
+        // the next eight numbers, which are asked for soon: gathers are no pattern that is foreseen
+        _mm_prefetch(reinterpret_cast<const char*>(numbers + 8 * (words + i)), _MM_HINT_T0);
         word[i] = _mm512_i64gather_epi64(at_lane, numbers + i, 8);
+    }
     for (std::size_t i = 0; i < digits; ++i) {
         const std::size_t from = 52 * i / 64;
         const auto shift = static_cast<unsigned>(52 * i % 64);
