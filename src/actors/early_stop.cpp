@@ -120,6 +120,7 @@ Task<> EarlyStop::ask_members(Run& run, bool back) const {
 Task<std::uint64_t> EarlyStop::go_back(Run& run, std::uint64_t step) {
     ended_ = true;
     if (!best_.kept || best_.step == step) co_return step;
+    co_await half_->agree_anew();
     co_await ask_members(run, true);
     co_await half_->restore(best_.step, best_.state);
     co_return best_.step;

@@ -210,11 +210,10 @@ void check_early_stopping(const Config& config, Problems& problems) {
                      "model.early_stopping = " + quote(model.early_stopping) + " is no metric of " +
                      task_text(config) + "; it has " +
                      join_and(std::vector<std::string>(names.begin(), names.end())));
-    if (config.run.protocol != Protocol::honest)
+    if (config.run.protocol == Protocol::arbitered)
         problems.add(at(config, {"model.early_stopping", "run.protocol"}) +
-                     "model.early_stopping works with run.protocol = \"honest\" only, not with " +
-                     quote(name_of(config.run.protocol)) +
-                     ": going back to a step would use its masks again");
+                     "model.early_stopping does not go with run.protocol = \"arbitered\", in which "
+                     "an arbiter opens each step once; the nearest is \"encrypted\"");
     if (config.data.folds > 0)
         problems.add(at(config, {"model.early_stopping", "data.folds"}) +
                      "model.early_stopping would choose the model of each fold by the rows that "

@@ -146,7 +146,7 @@ meaning:
 - noise of `[privacy]` with what it does not go with ([privacy.md](privacy.md#6-differential-privacy)),
   and `privacy.insecure_testing` without noise;
 - `data.use_inner_join` that contradicts `data.join`;
-- `model.early_stopping` with a metric that the task does not have, a protocol other than `honest`, or
+- `model.early_stopping` with a metric that the task does not have, `run.protocol = "arbitered"`, or
   `data.folds`;
 - one label with `multilabel`, several with any other task, a label at a member;
 - a column that is both a feature and the id, a label or excluded;

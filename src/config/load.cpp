@@ -166,8 +166,6 @@ class Loader {
             honest_only = "model.sequential = true";
         else if (has_log_link(model.task))
             honest_only = "model.task = " + quote(name_of(model.task));
-        else if (!model.early_stopping.empty())
-            honest_only = "model.early_stopping = " + quote(model.early_stopping);
         if (!honest_only.empty()) {
             problems_.add(
                 "run.protocol: parties with keys (bus.certificates) train with \"encrypted\" where "

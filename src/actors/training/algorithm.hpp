@@ -137,6 +137,9 @@ class MasterHalf {
     /// Whether steps have a loss. Under a protocol in which nobody sees scores or residuals they do
     /// not; the metrics of evaluations are all that there is.
     [[nodiscard]] virtual bool knows_loss() const { return true; }
+    /// New keys for what follows, where the protocol has any: `restore` of an earlier state of the
+    /// same term comes behind it, whose step's masks have been used.
+    virtual Task<> agree_anew() { co_return; }
     /// Of a training that is done.
     [[nodiscard]] virtual std::optional<Convergence> convergence() const { return {}; }
     /// Whether the metrics of the test rows are needed after `step` steps, also where the

@@ -1,6 +1,8 @@
 // Early stopping: which model is kept, when a training ends, what is refused. That a kill changes
 // nothing of it is in test_recovery.cpp.
 
+#include <utility>
+
 #include "actors/early_stop.hpp"
 #include "catch.hpp"
 #include "world.hpp"
@@ -87,6 +89,75 @@ TEST_CASE("a solver that has converged goes back to the weights that were best f
     // the solver had converged, and went back to weights that it had passed
     CHECK(report.early_stopping->step < report.early_stopping->last_step);
     CHECK(play.part(1).steps == report.early_stopping->step);
+}
+
+namespace {
+
+/// A training that goes on too long, under a protocol that hides numbers.
+Play hidden(config::Protocol protocol, config::Solver solver, config::ModelName name) {
+    World world = restless(solver);
+    world.name = name;
+    Play play(world);
+    configure(play, 24);
+    play.config.run.protocol = protocol;
+    play.config.bus.commit_steps = 10;
+    if (name == config::ModelName::linear) return play;
+    use_network(play.config.model, name);
+    play.config.model.epochs = 24;
+    play.config.model.learning_rate = 0.3;
+    play.config.model.combine = config::Combine::sum;
+    if (protocol == config::Protocol::encrypted) play.config.model.bottom = "5";
+    return play;
+}
+
+}  // namespace
+
+TEST_CASE("trainings under masks and encryption go back to their best step") {
+    const auto protocol = GENERATE(config::Protocol::masked, config::Protocol::encrypted);
+    const auto [solver, name] =
+        GENERATE(std::pair(config::Solver::sgd, config::ModelName::linear),
+                 std::pair(config::Solver::lbfgs, config::ModelName::linear),
+                 std::pair(config::Solver::adamw, config::ModelName::mlp));
+    CAPTURE(config::name_of(protocol), config::name_of(solver), config::name_of(name));
+    const auto early = [&, which = solver, of = name] {
+        Play play = hidden(protocol, which, of);
+        play.config.model.early_stopping = which == config::Solver::lbfgs ? "auc" : "loss";
+        play.config.model.patience = which == config::Solver::lbfgs ? 100 : 3;
+        if (which == config::Solver::lbfgs) play.config.model.l2 = 0.001;
+        return play;
+    };
+    Play play = early();
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    const observe::RunReport& report = play.master->report();
+    REQUIRE(report.early_stopping);
+    const observe::EarlyStopping& stop = *report.early_stopping;
+    CHECK(stop.step < stop.last_step);
+    CHECK(stop.value == play.metric(report.test, play.config.model.early_stopping));
+    for (const observe::HistoryEntry& entry : report.history)
+        if (entry.split == "test" && stop.metric == "loss") CHECK(entry.loss >= stop.value);
+    // the same after a death, with other keys
+    for (const std::size_t at : {60, 120}) {
+        Play disturbed = early();
+        disturbed.set().before_event = [&](std::size_t n) {
+            if (n == at) disturbed.restart_member(at == 60 ? 0 : 1);
+        };
+        const Ending end = disturbed.play();
+        INFO(end.sentence);
+        REQUIRE(end.code == Errc::ok);
+        CHECK(disturbed.files() == play.files());
+    }
+    if (solver == config::Solver::lbfgs) return;
+    // and it is the model of a training that ends there
+    Play plain = hidden(protocol, solver, name);
+    const std::uint64_t batches = report.steps_planned / 24;
+    plain.config.model.epochs = stop.step / batches;
+    REQUIRE(stop.step % batches == 0);
+    if (name == config::ModelName::mlp) return;  // whose schedule of rates follows the epochs
+    REQUIRE(plain.play().code == Errc::ok);
+    CHECK(weights_by_party(plain) == weights_by_party(play));
+    CHECK(plain.master->report().test == report.test);
 }
 
 TEST_CASE("networks and mini-batches stop early at looks of their own") {

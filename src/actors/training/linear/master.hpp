@@ -28,6 +28,7 @@ class LinearMaster : public MasterHalf {
 
     // -- MasterHalf ---------------------------------------------------------------------
     Task<> begin(std::uint64_t first) override;
+    Task<> agree_anew() override { co_await protocol_->begin(parties()); }
     [[nodiscard]] std::uint64_t steps() const override { return block_->schedule().steps(); }
     Task<models::Matrix> scores(TableKind side, std::uint64_t step) override;
     [[nodiscard]] std::span<const models::Matrix> shares() const override { return shares_; }

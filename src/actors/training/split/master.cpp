@@ -173,6 +173,7 @@ class SplitMaster final : public MasterHalf {
         for (std::size_t i = 0; i < replies.size(); ++i)
             co_await run_->said_by(i, begun(i, replies[i]));
     }
+    Task<> agree_anew() override { co_await agree(); }
     std::uint64_t steps() const override { return schedule_.steps(); }
 
     Task<StepResult> step(std::uint64_t step) override {
@@ -291,6 +292,7 @@ class SplitMaster final : public MasterHalf {
         explicit Gathered(std::size_t members) : theirs(members) {}
         Records mine;
         std::vector<Records> theirs;
+        models::Matrix sum;                 ///< of all; that of a batch is under way meanwhile
         std::vector<const Records*> parts;  ///< of each party with a network; or one, their sum
     };
     /// Rows [first, first + count) of `side`, by all parties' networks.
@@ -303,14 +305,14 @@ class SplitMaster final : public MasterHalf {
         Replies asked = run_->parties().ask_all(message::evaluate, encode(request));
         if (own_bottom_) co_await own_bottom_->infer(side, first, count, got.mine);
         const Stamp rows_stamp{run_->term(), step, side, first, Stamp::Tensor::scores};
-        if (protocol_) co_await protocol_->start(rows_stamp, own_numbers(got.mine, count), sum_);
+        if (protocol_) co_await protocol_->start(rows_stamp, own_numbers(got.mine, count), got.sum);
         const std::vector<Bytes> replies = co_await asked;
         for (std::size_t i = 0; i < replies.size(); ++i)
-            co_await run_->said_by(i, evaluated(rows_stamp, count, i, replies[i], got.theirs[i]));
+            co_await run_->said_by(i, evaluated(rows_stamp, count, i, replies[i], got));
         got.parts.clear();
         if (protocol_) {
-            co_await protocol_->finish(rows_stamp, sum_);
-            models::nn::from_matrix(sum_, got.mine);
+            co_await protocol_->finish(rows_stamp, got.sum);
+            models::nn::from_matrix(got.sum, got.mine);
             got.parts.push_back(&got.mine);
             co_return;
         }
@@ -465,11 +467,11 @@ class SplitMaster final : public MasterHalf {
         return take_batch(next, rank, reply->scores);
     }
     Result<> evaluated(const Stamp& stamp_of_rows, std::uint64_t rows, std::size_t rank, Body body,
-                       Records& out) {
+                       Gathered& got) {
         const auto reply = decode_evaluate_reply(body);
         if (!reply) return tl::unexpected(reply.error());
-        if (protocol_) return protocol_->add(stamp_of_rows, rank, reply->scores, sum_);
-        return take(reply->scores, rows, out);
+        if (protocol_) return protocol_->add(stamp_of_rows, rank, reply->scores, got.sum);
+        return take(reply->scores, rows, got.theirs[rank]);
     }
 
     Run* run_;
@@ -487,7 +489,7 @@ class SplitMaster final : public MasterHalf {
     // -- under a protocol that hides single parties' numbers ----
     std::unique_ptr<MasterProtocol> protocol_;
     bool agreed_ = false;
-    models::Matrix sum_;      ///< of all parties' numbers of the next batch, or of rows
+    models::Matrix sum_;      ///< of all parties' numbers of the next batch
     Records summed_;          ///< of the batch of a step
     models::Matrix by_rows_;  ///< the gradient by that sum
     std::optional<linear::EncryptedResiduals> residuals_;  ///< under protocol encrypted

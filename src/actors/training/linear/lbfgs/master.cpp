@@ -129,6 +129,7 @@ class LbfgsMasterHalf final : public MasterHalf {
     }
 
     // -- training -----------------------------------------------------------------------
+    Task<> agree_anew() override { co_await protocol_->begin(run_->parties()); }
     Task<> begin(std::uint64_t first) override {
         co_await protocol_->begin(run_->parties());
         BeginRequest request;

@@ -697,6 +697,36 @@ double apart(const std::vector<float>& a, const std::vector<float>& b) {
 
 }  // namespace
 
+TEST_CASE("networks whose numbers are summed have metrics on the way, which change nothing") {
+    World world = network_world(vflbus::Task::logistic);
+    world.rows = 200;
+    const bool encrypts = GENERATE(false, true);
+    const auto make = [&] {
+        Play play = encrypts ? encrypted_play(world) : masked_play(world, config::Combine::sum);
+        play.config.model.epochs = 4;
+        return play;
+    };
+    Play plain = make();
+    REQUIRE(plain.play().code == Errc::ok);
+    Play looking = make();
+    looking.config.model.report_test_metrics_iteration = 3;
+    looking.config.model.report_train_metrics_iteration = 5;
+    const Ending ending = looking.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    const auto looks =
+        std::ranges::count(looking.master->report().history, "test", &observe::HistoryEntry::split);
+    CHECK(looks > 4);
+    for (std::size_t p = 0; p <= world.members; ++p) {
+        const auto values = [&](const Play& play) {
+            const auto part = split::parse_split_part(play.file(p), "part");
+            REQUIRE(part);
+            return part->bottom.values;
+        };
+        CHECK(values(looking) == values(plain));
+    }
+}
+
 TEST_CASE("an encrypted network is the one that is trained with gradients which nobody hides") {
     World world = network_world(GENERATE(vflbus::Task::logistic, vflbus::Task::softmax));
     world.rows = 200;
