@@ -37,12 +37,11 @@ struct Words {
     static Words high52(Words a, Words b) {
         return {_mm512_madd52hi_epu64(_mm512_setzero_si512(), a.v, b.v)};
     }
-    static Words add_high52(Words sum, Words a, Words b) {
-        return {_mm512_madd52hi_epu64(sum.v, a.v, b.v)};
-    }
     static Words mask52(Words a) {
         return {_mm512_and_si512(a.v, _mm512_set1_epi64((1LL << 52) - 1))};
     }
+    /// Low and high halves of products apart, so that no product waits for another one's carry.
+    struct Sum;
     static Words min(Words a, Words b) { return {_mm512_min_epu64(a.v, b.v)}; }
     static void transpose(Words (&x)[8]) {
         __m512i pair[8], four[8];
@@ -60,6 +59,20 @@ struct Words {
             x[j].v = _mm512_shuffle_i64x2(four[j], four[4 + j], 0x88);
             x[4 + j].v = _mm512_shuffle_i64x2(four[j], four[4 + j], 0xdd);
         }
+    }
+};
+
+struct Words::Sum {
+    __m512i low_halves = _mm512_setzero_si512();
+    __m512i high_halves = _mm512_setzero_si512();
+
+    void add(Words x, Words y) {
+        low_halves = _mm512_madd52lo_epu64(low_halves, x.v, y.v);
+        high_halves = _mm512_madd52hi_epu64(high_halves, x.v, y.v);
+    }
+    Words low() const { return {low_halves}; }
+    Words upper() const {
+        return {_mm512_add_epi64(high_halves, _mm512_srli_epi64(low_halves, 52))};
     }
 };
 

@@ -4,7 +4,9 @@
 //
 // A word type W has: W::load, store, set (the same word eight times), add, sub, low52 (low 52 bits
 // of a product), load_signed (of 32-bit numbers), shift_left, shift_right, add_low52 (a sum and
-// they), high52 and add_high52 (the bits above them), mask52, min (unsigned), transpose of eight W.
+// they), high52 (the bits above them), mask52, min (unsigned), transpose of eight W.
+// W::Sum is a sum of products: add(x, y), low() whose low 52 bits are those of the sum, and
+// upper(), the bits above them.
 //
 // Sums may leave garbage above bit 52: products take the low 52 bits of their factors only, and
 // what is compared is masked before.
@@ -400,23 +402,13 @@ void count_coins_all(const std::uint64_t* words, std::size_t count, std::uint64_
     }
 }
 
-/// The two words of a sum of products.
+/// A sum of up to 32 products over 2^52, modulo p and below it: they are below 2^52 p together.
 template <class W>
-struct WideSum {
-    W low = W::set(0);
-    W high = W::set(0);
-    void add(W x, W y) {
-        low = W::add_low52(low, x, y);
-        high = W::add_high52(high, x, y);
-    }
-    /// Over 2^52, modulo p and below it: of up to 32 products, which are below 2^52 p together.
-    W reduced(W inverse_word, const Constants<W>& c) const {
-        const W quotient = W::low52(low, inverse_word);
-        // quotient p has the low 52 bits of `low`
-        const W carried = W::add(high, W::template shift_right<52>(low));
-        return once_less(W::add(W::sub(carried, W::high52(quotient, c.p)), c.p), c.p);
-    }
-};
+inline W reduced(const typename W::Sum& sum, W inverse_word, const Constants<W>& c) {
+    // quotient p has the low 52 bits of the sum
+    const W quotient = W::low52(sum.low(), inverse_word);
+    return once_less(W::add(W::sub(sum.upper(), W::high52(quotient, c.p)), c.p), c.p);
+}
 
 template <class W>
 void dot_all(const Prime& prime, std::size_t count, const std::uint64_t* const* x,
@@ -424,9 +416,9 @@ void dot_all(const Prime& prime, std::size_t count, const std::uint64_t* const* 
     const Constants<W> c(prime);
     const W inverse_word = W::set(prime.inverse_word());
     for (std::size_t i = 0; i < ring_size; i += lanes) {
-        WideSum<W> all;
+        typename W::Sum all;
         for (std::size_t k = 0; k < count; ++k) all.add(W::load(x[k] + i), W::load(y[k] + i));
-        once_less(W::add(W::load(sum + i), all.reduced(inverse_word, c)), c.p).store(sum + i);
+        once_less(W::add(W::load(sum + i), reduced(all, inverse_word, c)), c.p).store(sum + i);
     }
 }
 
@@ -437,14 +429,14 @@ void dot_pair_all(const Prime& prime, std::size_t count, const std::uint64_t* co
     const Constants<W> c(prime);
     const W inverse_word = W::set(prime.inverse_word());
     for (std::size_t i = 0; i < ring_size; i += lanes) {
-        WideSum<W> first, second;
+        typename W::Sum first, second;
         for (std::size_t k = 0; k < count; ++k) {
             const W factor = W::load(y[k] + i);
             first.add(W::load(x0[k] + i), factor);
             second.add(W::load(x1[k] + i), factor);
         }
-        once_less(W::add(W::load(sum0 + i), first.reduced(inverse_word, c)), c.p).store(sum0 + i);
-        once_less(W::add(W::load(sum1 + i), second.reduced(inverse_word, c)), c.p).store(sum1 + i);
+        once_less(W::add(W::load(sum0 + i), reduced(first, inverse_word, c)), c.p).store(sum0 + i);
+        once_less(W::add(W::load(sum1 + i), reduced(second, inverse_word, c)), c.p).store(sum1 + i);
     }
 }
 

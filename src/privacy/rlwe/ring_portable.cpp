@@ -55,12 +55,10 @@ struct Words {
             return static_cast<std::uint64_t>((Wide{a.at[i] & mask} * Wide{b.at[i] & mask}) >> 52);
         });
     }
-    static Words add_high52(const Words& sum, const Words& a, const Words& b) {
-        return add(sum, high52(a, b));
-    }
     static Words mask52(const Words& a) {
         return each([&](std::size_t i) { return a.at[i] & mask; });
     }
+    struct Sum;
     static Words min(const Words& a, const Words& b) {
         // without a branch: the difference borrows into the high half when a < b; all are far
         // below 2^63 but for a - p that has wrapped
@@ -72,6 +70,20 @@ struct Words {
     static void transpose(Words (&x)[8]) {
         for (std::size_t i = 0; i < 8; ++i)
             for (std::size_t j = 0; j < i; ++j) std::swap(x[i].at[j], x[j].at[i]);
+    }
+};
+
+struct Words::Sum {
+    Wide at[8] = {};
+
+    void add(const Words& x, const Words& y) {
+        for (std::size_t i = 0; i < 8; ++i) at[i] += Wide{x.at[i]} * y.at[i];
+    }
+    Words low() const {
+        return each([&](std::size_t i) { return static_cast<std::uint64_t>(at[i]) & mask; });
+    }
+    Words upper() const {
+        return each([&](std::size_t i) { return static_cast<std::uint64_t>(at[i] >> 52); });
     }
 };
 
