@@ -1,7 +1,8 @@
 // Random SIGKILLs on trainings under `vflbus launch --local`: `./dev kills [N]`; with `--keys` over
-// tcp with keys, sealing and policies. Each training gets one kill per phase; victims take turns,
-// so that all pairs come up. Whether the run was still going on, and in which phase, is looked up
-// right before the kill, from what it has stored and logged.
+// tcp with keys, sealing and policies; with `--alignment S` in the alignment alone, within S
+// seconds of its beginning. Each training gets one kill per phase; victims take turns, so that all
+// pairs come up. Whether the run was still going on, and in which phase, is looked up right before
+// the kill, from what it has stored and logged.
 
 #include <algorithm>
 #include <array>
@@ -36,6 +37,9 @@ struct Options {
     Words sets;                      ///< KEY=VALUE of the training, as model.name=mlp
     std::string task = "logistic";
     bool keys = false;  ///< over tcp with keys and sealing, each member with a policy of its own
+    std::uint64_t rows = 6000;
+    bool alignment_alone = false;
+    double alignment_seconds = .03;  ///< a kill in it comes within so many
 };
 
 /// One line per party of what is in its state directory: a commit above `step`.
@@ -107,9 +111,9 @@ std::uint64_t done_again(const std::string& log) {
 
 struct Driver {
     explicit Driver(const Options& wanted) : options(wanted), random(wanted.seed) {
-        const Finished made =
-            proc::run(dir, {"data", "synth", "--task", options.task, "--out", dir / "data",
-                            "--rows", "6000", "--members", "2", "--test-files", "--predict-files"});
+        const Finished made = proc::run(dir, {"data", "synth", "--task", options.task, "--out",
+                                              dir / "data", "--rows", std::to_string(options.rows),
+                                              "--members", "2", "--test-files", "--predict-files"});
         if (made.exit_code != 0) throw std::runtime_error(made.err);
         const TempDir other;
         make_example(other, options.task);
@@ -160,12 +164,12 @@ struct Driver {
     void calibrate() {
         const bool chosen = options.commit_steps != 0;
         if (!chosen) options.commit_steps = 1000;
-        epochs = 100;
+        epochs = options.alignment_alone ? 1 : 100;
         for (;;) {
             const auto report = undisturbed();
             seconds = std::max(report["train_seconds"].get<double>(), 1e-3);
             steps = report["steps"].get<std::uint64_t>();
-            if (seconds >= options.seconds) break;
+            if (seconds >= options.seconds || options.alignment_alone) break;
             // a short one says little about a long one
             const double factor = std::min(8.0, 1.1 * options.seconds / seconds);
             epochs = static_cast<std::uint64_t>(static_cast<double>(epochs) * factor) + 1;
@@ -220,19 +224,23 @@ struct Driver {
                                              Phase::recovery,  Phase::evaluation, Phase::saving};
         for (const Phase wanted : plan) {
             if (killed + done >= options.kills) break;
+            if (options.alignment_alone && wanted != Phase::alignment) break;
             const std::string& victim = victims[turn++ % victims.size()];
             if (!await_phase(process, run, wanted)) continue;
-            if (wanted == Phase::alignment) std::this_thread::sleep_for(Seconds(uniform(0, 0.03)));
+            if (wanted == Phase::alignment)
+                std::this_thread::sleep_for(Seconds(uniform(0, options.alignment_seconds)));
             if (wanted == Phase::recovery) std::this_thread::sleep_for(Seconds(uniform(0, 0.05)));
             const pid_t pid = child_of(process, victim);
             const Phase phase = phase_of(run, steps);
+            if (options.alignment_alone && phase != Phase::alignment) continue;
             if (pid == 0 || phase == Phase::over || ::kill(pid, SIGKILL) != 0) continue;
             ++done;
             ++counts[static_cast<std::size_t>(phase)][(turn - 1) % victims.size()];
             story += " " + victim + " (" +
                      std::string(phase_names[static_cast<std::size_t>(phase)]) + ")";
         }
-        ++turn;  // other victims for the same phases in the next training
+        // other victims for the same phases in the next training
+        if (!options.alignment_alone) ++turn;
         // (where the machine has no time for it, the undisturbed one took as long as it took)
         const Finished finished =
             process.wait(std::chrono::seconds(static_cast<long>(seconds * 5) + 300));
@@ -314,6 +322,11 @@ int main(int argc, char** argv) {
             options.seconds = std::strtod(argv[++i], nullptr);
         } else if (word == "--keys") {
             options.keys = true;
+        } else if (word == "--rows" && value != nullptr) {
+            options.rows = std::strtoull(argv[++i], nullptr, 10);
+        } else if (word == "--alignment" && value != nullptr) {
+            options.alignment_alone = true;
+            options.alignment_seconds = std::strtod(argv[++i], nullptr);
         } else if (word == "--seed" && value != nullptr) {
             options.seed = std::strtoull(argv[++i], nullptr, 10);
         } else if (word == "--task" && value != nullptr) {
@@ -325,7 +338,8 @@ int main(int argc, char** argv) {
         } else {
             std::fprintf(
                 stderr,
-                "kills [N] [--seconds S] [--seed X] [--task TASK] [--set KEY=VALUE]... [--keys]\n");
+                "kills [N] [--seconds S] [--seed X] [--task TASK] [--rows N] [--set KEY=VALUE]... "
+                "[--keys] [--alignment S]\n");
             return 2;
         }
     }
