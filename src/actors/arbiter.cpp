@@ -66,8 +66,9 @@ class ArbiterApp {
         if (!request) return tl::unexpected(request.error());
         if (request->rows == 0 || request->outputs == 0 || request->outputs > data::classes_max)
             return fail(Errc::malformed_message, "a training without rows or outputs");
-        const auto plan = linear::plan_shares(run->agreed, request->rows, request->outputs,
-                                              request->steps, context.message_bytes_max);
+        const linear::ShareShape shape{request->rows, request->outputs, request->steps,
+                                       request->weighted};
+        const auto plan = linear::plan_shares(run->agreed, shape, context.message_bytes_max);
         if (!plan) return tl::unexpected(plan.error());
         run->plan = *plan;
         run->opener = linear::ShareOpener::create(*plan, request->seed);

@@ -241,14 +241,17 @@ void check_arbitered(const Config& config, Problems& problems) {
         problems.add(at(config, {"model.solver", "run.protocol"}) +
                      "model.solver = " + quote(name_of(model.solver)) + with +
                      ", which trains by mini-batches: the nearest are \"sgd\" and \"adam\"");
-    if (model.task == Task::softmax)
-        problems.add(at(config, {"model.task", "run.protocol"}) + "model.task = \"softmax\"" +
-                     with +
-                     ", whose residuals are linear in the scores: the nearest are "
-                     "\"logistic\" and \"multilabel\"");
-    if (model.class_weights.rule != ClassWeights::Rule::none)
+    if (model.class_weights.rule == ClassWeights::Rule::none) return;
+    if (run.he == Encryption::rlwe)
         problems.add(at(config, {"model.class_weights", "run.protocol"}) + "model.class_weights" +
-                     with + ": nobody can weight a row whose residual nobody sees; leave it out");
+                     with +
+                     " and run.he = \"rlwe\", whose ciphertexts hold all rows of a batch at once: "
+                     "state run.he = \"paillier\", or leave it out");
+    if (model.task == Task::multilabel)
+        problems.add(at(config, {"model.class_weights", "model.task"}) + "model.class_weights" +
+                     with +
+                     " and model.task = \"multilabel\", where a row would have another weight for "
+                     "each label, and one ciphertext holds them all; leave it out");
 }
 
 }  // namespace

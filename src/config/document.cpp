@@ -140,8 +140,8 @@ meaning:
   `logistic` and `multilabel`;
 - `poisson`, `gamma` and `tweedie` with a protocol other than `honest`; `exposure` with
   any other task;
-- `run.protocol = "arbitered"` with a network, a solver other than `sgd` and `adam`, `softmax` or
-  `model.class_weights`; `run.he_key_bits` that is no multiple of 128, or below 2048 without
+- `run.protocol = "arbitered"` with a network or a solver other than `sgd` and `adam`, or with
+  `model.class_weights` and `multilabel` or `run.he = "rlwe"`; `run.he_key_bits` that is no multiple of 128, or below 2048 without
   `run.insecure_testing`;
 - noise of `[privacy]` with what it does not go with ([privacy.md](privacy.md#6-differential-privacy)),
   and `privacy.insecure_testing` without noise;

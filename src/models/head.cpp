@@ -208,6 +208,14 @@ void Head::take_row_weights(std::span<const RowIndex> train_rows) {
         row_weights_[i] *= labels_.exposure_weight(i);
 }
 
+double Head::weight(RowIndex row, std::size_t output) const noexcept {
+    double out = row_weights_.empty() ? 1 : row_weights_[row];
+    if (weights_.empty()) return out;
+    const bool softmax = labels_.task == Task::softmax;
+    const auto label = static_cast<std::size_t>(labels_.values(row, softmax ? 0 : output));
+    return out * weights_[softmax ? label : 2 * output + label];
+}
+
 void Head::weigh(std::span<const RowIndex> rows, std::span<double> values) const {
     if (row_weights_.empty()) return;
     for (std::size_t i = 0; i < rows.size(); ++i) values[i] *= row_weights_[rows[i]];

@@ -155,6 +155,10 @@ class Head {
     std::size_t outputs() const noexcept { return labels_.outputs(); }
     const Labels& labels() const noexcept { return labels_; }
     std::span<const double> intercept() const noexcept { return intercept_; }  ///< k, or empty
+    /// Whether rows count differently, by a weight of their own or of their class.
+    bool weighs_rows() const noexcept { return !weights_.empty() || !row_weights_.empty(); }
+    /// c of `row` for `output`; 1 without weights.
+    double weight(RowIndex row, std::size_t output) const noexcept;
     std::uint64_t steps() const noexcept { return optimizer_.state().steps; }
 
     // -- commits ----------------------------------------------------------------

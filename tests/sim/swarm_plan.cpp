@@ -179,8 +179,9 @@ config::Config configuration(std::size_t variant, std::size_t number, std::size_
         // ciphertexts of lattices are larger than messages here, and keys take time in each term
         if (variant == arbitered_variant && number == 0) settings.push_back("run.he=none");
         if (variant == arbitered_variant && number == 1)
-            settings.insert(settings.end(), {"run.he=paillier", "run.he_key_bits=512",
-                                             "run.insecure_testing=true"});
+            settings.insert(settings.end(),
+                            {"run.he=paillier", "run.he_key_bits=512", "run.insecure_testing=true",
+                             "model.class_weights=balanced"});
         if (variant == folds_variant || (number == 1 && (variant == 0 || variant == 4)))
             settings.push_back("run.protocol=masked");
         if (number == 1 && variant == network_variant)

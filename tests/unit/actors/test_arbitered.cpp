@@ -39,6 +39,17 @@ std::vector<std::string> train_arbitered(Play& play,
     return play.files();
 }
 
+/// Every row counts one to four times as much as others.
+void add_weights(Play& play) {
+    auto& table = play.tables[0][TableKind::train];
+    auto weighted = std::make_shared<data::Table>(*table);
+    weighted->weights.emplace();
+    weighted->weights->name = "w";
+    for (std::size_t row = 0; row < weighted->rows(); ++row)
+        weighted->weights->numbers.push_back(1 + static_cast<double>(row % 4));
+    table = std::move(weighted);
+}
+
 /// The text of a part without the lines that say how the run was encrypted.
 std::vector<std::string> weights_of(const Play& play) {
     std::vector<std::string> out;
@@ -55,8 +66,8 @@ std::vector<std::string> weights_of(const Play& play) {
 }  // namespace
 
 TEST_CASE("arbitered trainings: the same bits encrypted and not, whatever the keys") {
-    const auto task =
-        GENERATE(vflbus::Task::logistic, vflbus::Task::linear, vflbus::Task::multilabel);
+    const auto task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear,
+                               vflbus::Task::multilabel, vflbus::Task::softmax);
     const auto solver = GENERATE(config::Solver::sgd, config::Solver::adam);
     World world = arbitered_world(task, solver);
     world.rows = 90;
@@ -119,10 +130,74 @@ TEST_CASE("an arbitered logistic training ranks as well, and its probabilities a
     for (const auto& state : play.progress) CHECK(std::isnan(state.loss));
 }
 
+TEST_CASE("arbitered classes rank as well, and their probabilities are refitted") {
+    const World world = arbitered_world(vflbus::Task::softmax);
+    Play honest(world);
+    use_arbiter(honest);
+    honest.config.run.protocol = config::Protocol::honest;
+    honest.config.model.epochs = 40;
+    REQUIRE(honest.play().code == Errc::ok);
+    Play play(world);
+    use_arbiter(play);
+    play.config.model.epochs = 40;
+    REQUIRE(play.play().code == Errc::ok);
+    const auto& of = play.master->report();
+    const auto& joined = honest.master->report();
+    CHECK(play.metric(of.train, "accuracy") > play.metric(joined.train, "accuracy") - .05);
+    CHECK(play.metric(of.train, "loss") < 1.1 * play.metric(joined.train, "loss"));
+    const ModelPart part = play.part(0);
+    REQUIRE(part.slope.size() == 3);
+    CHECK(part.slope[0] > 1);
+    CHECK(part.slope[1] == part.slope[0]);
+}
+
+TEST_CASE("weights of rows and classes: the master's alone, under encryption") {
+    const bool classes = GENERATE(true, false);
+    const auto task = GENERATE(vflbus::Task::logistic, vflbus::Task::linear, vflbus::Task::softmax);
+    if (classes && task == vflbus::Task::linear) return;
+    World world = arbitered_world(task);
+    world.rows = 90;
+    CAPTURE(classes, config::name_of(task));
+    const auto prepare = [&](Play& play, config::Encryption he) {
+        use_arbiter(play, he);
+        if (classes) play.config.model.class_weights.rule = config::ClassWeights::Rule::balanced;
+        if (!classes) add_weights(play);
+    };
+    Play plain(world);
+    prepare(plain, config::Encryption::none);
+    REQUIRE(plain.play().code == Errc::ok);
+    Play encrypted(world);
+    prepare(encrypted, config::Encryption::paillier);
+    const Ending ending = encrypted.play();
+    INFO(ending.sentence);
+    REQUIRE(ending.code == Errc::ok);
+    CHECK(weights_of(encrypted) == weights_of(plain));
+    Play unweighted(world);
+    train_arbitered(unweighted);
+    CHECK(weights_of(unweighted) != weights_of(plain));
+    if (classes) return;  // (refused with lattices when the configuration is read)
+    // lattices hold all rows of a batch in one ciphertext
+    Play lattice(world);
+    prepare(lattice, config::Encryption::rlwe);
+    const Ending refused = lattice.play();
+    CHECK(refused.code == Errc::bad_config);
+    CHECK(refused.sentence.find("run.he = \"paillier\"") != std::string::npos);
+    if (task != vflbus::Task::linear) return;
+    // but for rounding it is the training of the weighted squares
+    Play honest(world);
+    prepare(honest, config::Encryption::none);
+    honest.config.run.protocol = config::Protocol::honest;
+    REQUIRE(honest.play().code == Errc::ok);
+    for (std::size_t p = 0; p <= world.members; ++p)
+        for (std::size_t i = 0; i < plain.part(p).weights.size(); ++i)
+            CHECK(plain.part(p).weights[i] == Approx(honest.part(p).weights[i]).margin(5e-3));
+}
+
 TEST_CASE("arbitered trainings come to the same model after deaths of everybody") {
     const auto he =
         GENERATE(config::Encryption::none, config::Encryption::paillier, config::Encryption::rlwe);
-    World world = arbitered_world(vflbus::Task::logistic);
+    const auto task = GENERATE(vflbus::Task::logistic, vflbus::Task::softmax);
+    World world = arbitered_world(task);
     world.rows = 90;
     Play undisturbed(world);
     const auto models = train_arbitered(undisturbed, he);
@@ -312,7 +387,7 @@ TEST_CASE("plans: bits of shares by the rows, and what does not fit is refused")
     agreed.run.he_key_bits = 2048;
     agreed.run.he = config::Encryption::paillier;
     const auto bits = [&](std::size_t rows) {
-        const auto plan = linear::plan_shares(agreed, rows, 1, 100, UINT64_MAX);
+        const auto plan = linear::plan_shares(agreed, {rows, 1, 100}, UINT64_MAX);
         return plan ? plan->residual_bits : 0;
     };
     CHECK(bits(256) == 20);
@@ -322,7 +397,7 @@ TEST_CASE("plans: bits of shares by the rows, and what does not fit is refused")
     CHECK(bits(30'000) >= 12);
     CHECK(bits(3'000'000) == 12);
     CHECK(bits(5'000'000) == 0);
-    const auto many = linear::plan_shares(agreed, 256, 19, 2'000, UINT64_MAX);
+    const auto many = linear::plan_shares(agreed, {256, 19, 2'000}, UINT64_MAX);
     REQUIRE(many);
     CHECK(many->slot_bits == 50 + 2 + 40 + 10 + 11 + 5);
     CHECK(many->output_group() == 17);
@@ -330,7 +405,7 @@ TEST_CASE("plans: bits of shares by the rows, and what does not fit is refused")
     CHECK(many->words(256) == 256 * 2 * 64);
     CHECK(many->answer_ciphertexts(3) == 3 + 1);  // 2 outputs of 3 features go into one
     agreed.run.he = config::Encryption::rlwe;
-    const auto lattice = linear::plan_shares(agreed, 256, 1, 2'000, UINT64_MAX);
+    const auto lattice = linear::plan_shares(agreed, {256, 1, 2'000}, UINT64_MAX);
     REQUIRE(lattice);
     CHECK(lattice->residual_bits >= 17);
     CHECK(lattice->lattice.residual_bits == lattice->residual_bits);
@@ -340,12 +415,12 @@ TEST_CASE("plans: bits of shares by the rows, and what does not fit is refused")
     REQUIRE_FALSE(columns);
     CHECK(columns.error().sentence.find("run.he = \"paillier\"") != std::string::npos);
     // all rows in one batch are too many for lattices, and the sentence says what to do
-    const auto all = linear::plan_shares(agreed, 24'000, 1, 2'000, UINT64_MAX);
+    const auto all = linear::plan_shares(agreed, {24'000, 1, 2'000}, UINT64_MAX);
     REQUIRE_FALSE(all);
     CHECK(all.error().sentence.find("model.batch_size") != std::string::npos);
     CHECK(lattice->words(256) == 2 * 24576 * 47 / 64);
     agreed.run.he = config::Encryption::paillier;
-    const auto large = linear::plan_shares(agreed, 1 << 20, 1, 100, 64 << 20);
+    const auto large = linear::plan_shares(agreed, {1 << 20, 1, 100}, 64 << 20);
     REQUIRE_FALSE(large);
     CHECK(large.error().code == Errc::too_large);
 }

@@ -8,17 +8,27 @@
 
 namespace vflbus::actors::linear {
 
+namespace {
+
+bool read_flag(bus::Reader& reader) {
+    const std::uint64_t flag = reader.u64();
+    if (flag > 1) reader.fault("a flag of " + std::to_string(flag));
+    return flag == 1;
+}
+
+}  // namespace
+
 // -- messages -----------------------------------------------------------------------------
 
 Bytes encode(const ShareSetup& m) {
     bus::Writer w;
-    w.array(3).array(m.exponents.size());
+    w.array(5).array(m.exponents.size());
     for (const std::int64_t exponent : m.exponents) w.i64(exponent);
-    return w.bin(m.seed).bin(m.key).take();
+    return w.bin(m.seed).bin(m.key).u64(m.weighted ? 1 : 0).i64(m.weight_exponent).take();
 }
 
 Result<ShareSetup> decode_share_setup(Body body) {
-    bus::Reader r("arbiter's key", body, 3);
+    bus::Reader r("arbiter's key", body, 5);
     ShareSetup m;
     m.exponents.resize(r.enter());
     for (std::int64_t& exponent : m.exponents) {
@@ -30,20 +40,26 @@ Result<ShareSetup> decode_share_setup(Body body) {
     r.fixed_bin(m.seed);
     const Body key = r.bin();
     m.key.assign(key.begin(), key.end());
+    m.weighted = read_flag(r);
+    m.weight_exponent = r.i64();
+    if (m.weight_exponent < -exponent_max || m.weight_exponent > exponent_max)
+        r.fault("weights times 2^" + std::to_string(m.weight_exponent) + " make no sense");
     return bus::finished(r, std::move(m));
 }
 
 Bytes encode(const ArbiterKeyRequest& m) {
     bus::Writer w;
-    return w.array(4).u64(m.rows).u64(m.outputs).u64(m.steps).bin(m.seed).take();
+    w.array(5).u64(m.rows).u64(m.outputs).u64(m.steps).bin(m.seed);
+    return w.u64(m.weighted ? 1 : 0).take();
 }
 Result<ArbiterKeyRequest> decode_arbiter_key_request(Body body) {
-    bus::Reader r("arbiter_key", body, 4);
+    bus::Reader r("arbiter_key", body, 5);
     ArbiterKeyRequest m;
     m.rows = r.u64();
     m.outputs = r.u64();
     m.steps = r.u64();
     r.fixed_bin(m.seed);
+    m.weighted = read_flag(r);
     return bus::finished(r, std::move(m));
 }
 Bytes encode_arbiter_key_reply(Body key) {
@@ -91,6 +107,21 @@ Result<std::vector<TensorView>> decode_open_reply(Body body) {
     return bus::finished(r, std::move(opened));
 }
 
+void share_of_scores(vflbus::Task task, models::Matrix& scores) {
+    if (task == vflbus::Task::linear) return;
+    if (task != vflbus::Task::softmax) {
+        for (double& score : scores.span()) score /= 4;
+        return;
+    }
+    const auto classes = static_cast<double>(scores.cols());
+    for (std::size_t i = 0; i < scores.rows(); ++i) {
+        double mean = 0;
+        for (std::size_t k = 0; k < scores.cols(); ++k) mean += scores(i, k) / classes;
+        for (std::size_t k = 0; k < scores.cols(); ++k)
+            scores(i, k) = (scores(i, k) - mean) / classes;
+    }
+}
+
 // -- a party with columns ---------------------------------------------------------------------
 
 Result<SharingParty> SharingParty::create(const SharePlan& plan, const ShareSetup& setup) {
@@ -101,6 +132,7 @@ Result<SharingParty> SharingParty::create(const SharePlan& plan, const ShareSetu
     SharingParty out;
     out.plan_ = plan;
     out.exponents_.assign(setup.exponents.begin(), setup.exponents.end());
+    out.weight_exponent_ = static_cast<int>(setup.weight_exponent);
     auto cipher = ShareCipher::create(plan, setup.seed, setup.key);
     if (!cipher) return tl::unexpected(std::move(cipher.error()));
     out.cipher_ = std::move(*cipher);
@@ -137,6 +169,11 @@ Result<> SharingParty::add(const TensorView& other) {
     if (auto good = cipher_->check(words); !good) return good;
     cipher_->add(words_, words);
     return {};
+}
+
+void SharingParty::weigh(std::span<const std::int16_t> weights) {
+    await_end(ahead_);
+    cipher_->weigh(words_, weights.size(), weights);
 }
 
 Body SharingParty::sum() const {
@@ -196,9 +233,9 @@ Result<> SharingParty::open(std::uint64_t step, const TensorView& opened,
                 return fail(Errc::malformed_message,
                             "an opened number is not what was asked for: no sum over a batch is so "
                             "large");
-            gradient(j, k) =
-                std::ldexp(static_cast<double>(sum), -exponents_[k] - pending_->columns[j]) /
-                static_cast<double>(pending_->rows);
+            gradient(j, k) = std::ldexp(static_cast<double>(sum),
+                                        -exponents_[k] - weight_exponent_ - pending_->columns[j]) /
+                             static_cast<double>(pending_->rows);
         }
     // masks are used once; a step that is asked for again finds none
     pending_->masks = {};

@@ -4,11 +4,12 @@
 //
 // The problem: a step needs X' d, and d of a row is made of what several parties know of it: of the
 // scores of each, and of the label. Here d is linear in the scores (linear models as they are;
-// logistic ones by the Taylor series of the sigmoid at 0, d = z / 4 + 1/2 - y), so it is a sum that
-// can be formed under encryption: each party encrypts its share under the key of an arbiter, who
-// has no data; the master adds the shares; each party multiplies the sum by its columns and hides
-// the result under random numbers; the arbiter opens numbers that tell it nothing; the party takes
-// its random numbers off. A step:
+// logistic ones by the Taylor series of the sigmoid at 0, d = z / 4 + 1/2 - y; classes by that of
+// softmax at 0, d_k = (z_k - mean z) / K + 1/K - y_k), so it is a sum that can be formed under
+// encryption: each party encrypts its share under the key of an arbiter, who has no data; the
+// master adds the shares (and multiplies each row by its weight, where rows or classes have
+// weights); each party multiplies the sum by its columns and hides the result under random numbers;
+// the arbiter opens numbers that tell it nothing; the party takes its random numbers off. A step:
 //
 //   product   (40) master -> members   [t, -, 0, -, sum]        -> [hidden gradient]
 //   open      (42) master -> arbiter   [t, features, answers]   -> [opened numbers]
@@ -45,6 +46,8 @@ struct ShareSetup {
     std::vector<std::int64_t> exponents;  ///< of each output: shares are multiplied by 2^exponent
     Hash256 seed{};                       ///< of ArbiterKeyRequest
     Bytes key;                            ///< the arbiter's public one
+    bool weighted = false;
+    std::int64_t weight_exponent = 0;  ///< weights of rows are multiplied by 2^weight_exponent
 };
 Bytes encode(const ShareSetup& m);
 Result<ShareSetup> decode_share_setup(Body body);
@@ -55,6 +58,7 @@ struct ArbiterKeyRequest {
     std::uint64_t outputs = 0;
     std::uint64_t steps = 0;
     Hash256 seed{};  ///< the master's: of a lattice key the part that its owner may not choose
+    bool weighted = false;
 };
 Bytes encode(const ArbiterKeyRequest& m);
 Result<ArbiterKeyRequest> decode_arbiter_key_request(Body body);
@@ -73,6 +77,11 @@ Result<OpenRequest> decode_open_request(Body body);
 Bytes encode_open_reply(const std::vector<std::vector<std::uint64_t>>& opened);
 Result<std::vector<TensorView>> decode_open_reply(Body body);
 
+/// Scores (rows x outputs) become what they are in the residual of an arbitered training: linear
+/// models as they are, logistic ones a quarter, of K classes what each is above their mean,
+/// divided by K.
+void share_of_scores(vflbus::Task task, models::Matrix& scores);
+
 // -- a party with columns ---------------------------------------------------------------------
 
 /// What the master and each member do in a step, in one training.
@@ -85,6 +94,8 @@ class SharingParty {
     Result<SentTensor> share(models::ConstMatrixView numbers);
     /// Adds the shares of another party to what share() gave. malformed_message.
     Result<> add(const TensorView& other);
+    /// Multiplies each row of the sum by its weight: an integer up to 2^weight_bits_max.
+    void weigh(std::span<const std::int16_t> weights);
     /// The ciphertexts that share() gave and add() added to.
     [[nodiscard]] Body sum() const;
 
@@ -100,6 +111,7 @@ class SharingParty {
   private:
     SharePlan plan_;
     std::vector<int> exponents_;
+    int weight_exponent_ = 0;
     std::unique_ptr<ShareCipher> cipher_;
     std::vector<std::uint64_t> words_;
     struct Pending {

@@ -4,7 +4,12 @@
 // A logistic model that is trained so minimises the Taylor series of its loss, which is least
 // squares on labels of -2 and 2: it ranks rows as well as another one, but its scores are no
 // log-odds. So the master fits a slope and an offset by which they become such (Platt 1999) on the
-// training rows, each time they are evaluated, and writes them into its part.
+// training rows, each time they are evaluated, and writes them into its part. Of K classes the
+// series is that of softmax at 0, whose derivative is (1 - 1/K) / K for a class's own score and
+// -1/K^2 for each other one; the least squares are those of the class indicators less 1/K.
+//
+// Weights of rows and classes are the master's alone, and tell labels: it multiplies the sum of
+// each row by an integer under encryption, which Paillier allows and lattices do not.
 
 #include <algorithm>
 #include <cmath>
@@ -36,10 +41,13 @@ class ArbiteredSteps final : public LinearMaster {
 
     Task<> begin(std::uint64_t first) override {
         const BatchSchedule& schedule = block().schedule();
+        const bool weighted = head().weighs_rows();
+        const ShareShape shape{schedule.batch_rows(0), outputs(), schedule.steps(), weighted};
         const SharePlan plan =
-            co_await plan_shares(run().config(), schedule.batch_rows(0), outputs(),
-                                 schedule.steps(), run().message_bytes_max());
+            co_await plan_shares(run().config(), shape, run().message_bytes_max());
+        if (weighted) find_weight_exponent();
         ArbiterKeyRequest request;
+        request.weighted = weighted;
         request.rows = schedule.batch_rows(0);
         request.outputs = outputs();
         request.steps = schedule.steps();
@@ -67,6 +75,7 @@ class ArbiteredSteps final : public LinearMaster {
     }
 
     Task<StepResult> step(std::uint64_t step) override {
+        if (head().weighs_rows()) weigh(step);
         ProductRequest request;
         request.step = step;
         request.ciphertexts = own_->sum();
@@ -108,8 +117,7 @@ class ArbiteredSteps final : public LinearMaster {
 
     models::Matrix predict(const models::Matrix& scores) const override {
         if (!logistic() || !calibrated_at_) return LinearMaster::predict(scores);
-        return models::predict(vflbus::Task::logistic, scaled(scores, calibration_.slope),
-                               calibrated_intercept());
+        return models::predict(task(), scaled(scores, calibration_.slope), calibrated_intercept());
     }
 
   private:
@@ -121,6 +129,8 @@ class ArbiteredSteps final : public LinearMaster {
         const auto key = decode_arbiter_key_reply(body);
         if (!key) return tl::unexpected(key.error());
         ShareSetup setup;
+        setup.weighted = head().weighs_rows();
+        setup.weight_exponent = weight_exponent_;
         setup.seed = seed;
         setup.key.assign(key->begin(), key->end());
         for (std::size_t k = 0; k < outputs(); ++k)
@@ -164,13 +174,12 @@ class ArbiteredSteps final : public LinearMaster {
         block().batch_scores(step, share_);
         if (step < block().schedule().steps()) {
             const auto rows = block().schedule().rows(step);
-            const models::Labels& labels = head().labels();
+            for (std::size_t k = 0; k < share_.cols() && has_intercept(); ++k)
+                for (std::size_t i = 0; i < share_.rows(); ++i) share_(i, k) += intercept()[k];
+            share_of_scores(task(), share_);
             for (std::size_t k = 0; k < share_.cols(); ++k)
-                for (std::size_t i = 0; i < share_.rows(); ++i) {
-                    const double score = share_(i, k) + (has_intercept() ? intercept()[k] : 0);
-                    const double label = labels.values(rows[i], k);
-                    share_(i, k) = logistic() ? score / 4 + (.5 - label) : score - label;
-                }
+                for (std::size_t i = 0; i < share_.rows(); ++i)
+                    share_(i, k) += share_of_label(rows[i], k);
             to_integers(block().batch(), columns_);
             if (has_intercept())
                 columns_.values.insert(columns_.values.end(), share_.rows(), one_as_integer);
@@ -179,6 +188,33 @@ class ArbiteredSteps final : public LinearMaster {
         if (!shared) return tl::unexpected(shared.error());
         return {};
     }
+    /// What the label of a row is in its residual.
+    [[nodiscard]] double share_of_label(models::RowIndex row, std::size_t output) {
+        const models::Labels& labels = head().labels();
+        if (!logistic()) return -labels.values(row, output);
+        if (task() != vflbus::Task::softmax) return .5 - labels.values(row, output);
+        const bool own = labels.values(row, 0) == static_cast<double>(output);
+        return 1 / static_cast<double>(outputs()) - (own ? 1 : 0);
+    }
+
+    /// The power of two that makes the largest weight 2^weight_bits_max, or just less.
+    void find_weight_exponent() {
+        double largest = 0;
+        for (std::size_t i = 0; i < train_labels().rows(); ++i)
+            largest = std::max(largest, head().weight(static_cast<models::RowIndex>(i), 0));
+        int unit = 0;
+        std::frexp(largest, &unit);
+        weight_exponent_ = std::clamp(static_cast<int>(weight_bits_max) - unit, -1000, 1000);
+    }
+    void weigh(std::uint64_t step) {
+        const auto rows = block().schedule().rows(step);
+        std::vector<std::int16_t> weights;
+        for (const models::RowIndex row : rows)
+            weights.push_back(static_cast<std::int16_t>(
+                std::nearbyint(std::ldexp(head().weight(row, 0), weight_exponent_))));
+        own_->weigh(weights);
+    }
+
     Result<> take_scores(std::uint64_t, std::size_t, const TensorView& scores) override {
         return own_->add(scores);
     }
@@ -232,7 +268,12 @@ class ArbiteredSteps final : public LinearMaster {
         for (std::size_t k = 0; k < scores.cols(); ++k)
             for (std::size_t i = 0; i < scores.rows(); ++i)
                 all(i, k) = scores(i, k) + (has_intercept() ? intercept()[k] : 0);
-        calibration_ = models::fit_recalibration(all, train_labels().values);
+        std::vector<double> weights;
+        for (std::size_t i = 0; i < all.rows() && head().weighs_rows(); ++i)
+            weights.push_back(head().weight(static_cast<models::RowIndex>(i), 0));
+        calibration_ = task() == vflbus::Task::softmax
+                           ? models::fit_class_recalibration(all, train_labels().values, weights)
+                           : models::fit_recalibration(all, train_labels().values, weights);
         calibrated_at_ = step;
     }
     /// With it, slope times scores become log-odds.
@@ -249,6 +290,7 @@ class ArbiteredSteps final : public LinearMaster {
     }
 
     std::size_t arbiter_ = 0;
+    int weight_exponent_ = 0;
     std::optional<SharingParty> own_;
     std::vector<std::uint64_t>
         features_;            ///< of each party, the master's first, with the intercept
@@ -271,19 +313,16 @@ bool arbitered_chosen(const config::AgreedHalf& agreed) {
 Result<> check_arbitered(const config::AgreedHalf& agreed) {
     const vflbus::Task task = agreed.model.task;
     if (task == vflbus::Task::linear || task == vflbus::Task::logistic ||
-        task == vflbus::Task::multilabel)
+        task == vflbus::Task::multilabel || task == vflbus::Task::softmax)
         return {};
     return fail(Errc::bad_config,
                 "model.task = \"" + std::string(config::name_of(task)) +
                     "\" does not go with run.protocol = \"arbitered\", whose residuals are linear "
-                    "in the scores: it has \"linear\", \"logistic\" and \"multilabel\"");
+                    "in the scores: it has \"linear\", \"logistic\", \"multilabel\" and "
+                    "\"softmax\"");
 }
 
 Result<std::unique_ptr<MasterHalf>> make_arbitered_master(const MasterSetting& setting) {
-    if (!setting.labels->train.weights.empty())
-        return fail(Errc::bad_config,
-                    "weights of rows (sample_weight) do not go with run.protocol = \"arbitered\": "
-                    "nobody can weight a row whose residual nobody sees");
     auto master = std::make_unique<ArbiteredSteps>(setting);
     if (auto done = master->prepare(); !done) return tl::unexpected(std::move(done.error()));
     return master;

@@ -225,8 +225,9 @@ class LinearMember final : public MemberHalf {
                         "the training begins, and no key of the arbiter has come");
         const auto setup = decode_share_setup(received);
         if (!setup) return tl::unexpected(setup.error());
-        const auto plan = plan_shares(party_->agreed(), schedule.batch_rows(0), block_->outputs(),
-                                      schedule.steps(), message_bytes_max_);
+        const ShareShape shape{schedule.batch_rows(0), block_->outputs(), schedule.steps(),
+                               setup->weighted};
+        const auto plan = plan_shares(party_->agreed(), shape, message_bytes_max_);
         if (!plan) return tl::unexpected(plan.error());
         if (auto good = check_columns(*plan, block_->features()); !good) return good;
         auto sharing = SharingParty::create(*plan, *setup);
@@ -290,12 +291,9 @@ class LinearMember final : public MemberHalf {
         return sharing().share(stamp_of(step, Stamp::Tensor::scores), scores_);
     }
 
-    /// A logistic residual is z / 4 + 1/2 - y here, so that a member's share is a quarter of its
-    /// score.
     Result<SentTensor> share_of(std::uint64_t step) {
         if (step < block_->schedule().steps()) to_integers(block_->batch(), columns_);
-        if (party_->agreed().model.task != vflbus::Task::linear)
-            for (double& score : scores_.span()) score /= 4;
+        share_of_scores(party_->agreed().model.task, scores_);
         return sharing_->share(scores_);
     }
 

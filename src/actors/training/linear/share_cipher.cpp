@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "base/assert.hpp"
 #include "base/planted.hpp"
 #include "privacy/masks/stream.hpp"
 #include "privacy/paillier/paillier.hpp"
@@ -37,6 +38,11 @@ class PlainCipher final : public ShareCipher {
     Result<> check(std::span<const std::uint64_t>) const override { return {}; }
     void add(std::span<std::uint64_t> sum, std::span<const std::uint64_t> other) const override {
         for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += other[i];
+    }
+    void weigh(std::span<std::uint64_t> words, std::size_t rows,
+               std::span<const std::int16_t> weights) override {
+        for (std::size_t i = 0; i < words.size(); ++i)
+            words[i] *= static_cast<std::uint64_t>(weights[i % rows]);
     }
     Result<Answer> product(std::span<const std::int16_t> columns, std::size_t features,
                            std::size_t rows, std::span<const std::uint64_t> sum) override {
@@ -110,6 +116,17 @@ class PaillierCipher final : public ShareCipher {
         key_.add(sum, other);
     }
 
+    void weigh(std::span<std::uint64_t> words, std::size_t rows,
+               std::span<const std::int16_t> weights) override {
+        std::vector<std::uint64_t> power(key_.words());
+        for (std::size_t at = 0; at < words.size() / key_.words(); ++at) {
+            const auto ciphertext = words.subspan(at * key_.words(), key_.words());
+            key_.product(weights.subspan(at % rows, 1), 1, 1, ciphertext, power);
+            std::ranges::copy(power, ciphertext.begin());
+        }
+        const std::vector<std::int64_t> nothing(rows * plan_.outputs);
+        key_.add(words, encrypt(nothing, rows));
+    }
     Result<Answer> product(std::span<const std::int16_t> columns, std::size_t features,
                            std::size_t rows, std::span<const std::uint64_t> sum) override {
         Answer out;
@@ -212,6 +229,9 @@ class LatticeCipher final : public ShareCipher {
     void add(std::span<std::uint64_t> sum, std::span<const std::uint64_t> other) const override {
         rlwe::add_shared({reinterpret_cast<std::uint8_t*>(sum.data()), sum.size_bytes()},
                          bytes_view(other));
+    }
+    void weigh(std::span<std::uint64_t>, std::size_t, std::span<const std::int16_t>) override {
+        VFLBUS_ASSERT(false, "a plan with lattices has no weights");
     }
     Result<Answer> product(std::span<const std::int16_t> columns, std::size_t features,
                            std::size_t rows, std::span<const std::uint64_t> sum) override {

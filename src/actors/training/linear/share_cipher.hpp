@@ -39,6 +39,11 @@ class ShareCipher {
     /// sum = sum + other, both checked.
     virtual void add(std::span<std::uint64_t> sum, std::span<const std::uint64_t> other) const = 0;
 
+    /// Each of `rows` rows times its weight, all outputs of it, of checked ciphertexts; encrypted
+    /// anew, so that who has the ciphertexts of before cannot try weights.
+    virtual void weigh(std::span<std::uint64_t> words, std::size_t rows,
+                       std::span<const std::int16_t> weights) = 0;
+
     struct Answer {
         Bytes bytes;
         privacy::SecretVector<std::uint64_t> masks;  ///< features x outputs, column-major

@@ -101,16 +101,22 @@ Result<> check_columns(const SharePlan& plan, std::size_t features) {
     return {};
 }
 
-Result<SharePlan> plan_shares(const config::AgreedHalf& agreed, std::size_t rows,
-                              std::size_t outputs, std::uint64_t steps,
+Result<SharePlan> plan_shares(const config::AgreedHalf& agreed, const ShareShape& shape,
                               std::uint64_t message_bytes_max) {
+    const auto [rows, outputs, steps, weighted] = shape;
     SharePlan plan;
     plan.encryption = agreed.run.he;
     plan.key_bits = static_cast<std::uint32_t>(agreed.run.he_key_bits);
     plan.rows = rows;
     plan.outputs = outputs;
     plan.parties = agreed.run.world_size + 1;
-    const std::uint32_t others = privacy::rlwe::column_bits + bits_of(rows);
+    if (weighted && plan.encryption == config::Encryption::rlwe)
+        return fail(Errc::bad_config,
+                    "weights of rows or classes do not go with run.protocol = \"arbitered\" and "
+                    "run.he = \"rlwe\", whose ciphertexts hold all rows of a batch at once: state "
+                    "run.he = \"paillier\", or leave the weights out");
+    const std::uint32_t others =
+        privacy::rlwe::column_bits + bits_of(rows) + (weighted ? weight_bits_max : 0);
     if (others + share_bits_min > product_bits)
         return fail(Errc::too_large, "sums over " + std::to_string(rows) +
                                          " rows do not fit into encrypted numbers: lower "

@@ -16,6 +16,9 @@ namespace vflbus::actors::linear {
 /// A sum over the rows of columns times residuals stays below 2^49 in magnitude.
 inline constexpr std::uint32_t product_bits = 49;
 
+/// Weights of rows have so many bits where there are any: 2^weight_bits for the largest.
+inline constexpr std::uint32_t weight_bits_max = 10;
+
 /// What all parties know of the numbers of a training, each by itself.
 struct SharePlan {
     config::Encryption encryption = config::Encryption::paillier;
@@ -43,11 +46,17 @@ struct SharePlan {
     [[nodiscard]] std::size_t answer_bytes(std::size_t features) const;
 };
 
-/// `rows`: of a batch, at most; `steps`: of one training of the run. Errors: too_large when sums
-/// over the rows do not fit, or a message of `message_bytes_max` does not hold the shares of a
-/// batch.
-Result<SharePlan> plan_shares(const config::AgreedHalf& agreed, std::size_t rows,
-                              std::size_t outputs, std::uint64_t steps,
+/// What a plan is made for.
+struct ShareShape {
+    std::size_t rows = 0;  ///< of a batch, at most
+    std::size_t outputs = 0;
+    std::uint64_t steps = 0;  ///< of one training of the run
+    bool weighted = false;    ///< the master weights rows, whose weights nobody else knows
+};
+
+/// Errors: too_large when sums over the rows do not fit, or a message of `message_bytes_max` does
+/// not hold the shares of a batch; bad_config for weights with lattices.
+Result<SharePlan> plan_shares(const config::AgreedHalf& agreed, const ShareShape& shape,
                               std::uint64_t message_bytes_max);
 
 /// Columns of one party, at most: an answer for more does not fit into a message.
