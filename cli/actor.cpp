@@ -456,8 +456,8 @@ int run_apps_alone(const ActorArguments& arguments, const Self& self, NodeApp ap
     return run_serverapp(arguments, *config, run, std::move(app.helper), std::move(app.config));
 }
 
-Result<std::optional<Child>> page_beside(const ActorArguments& arguments) {
-    if (arguments.http.empty()) return std::optional<Child>{};
+Result<std::unique_ptr<Page>> page_beside(const ActorArguments& arguments) {
+    if (arguments.http.empty()) return std::unique_ptr<Page>();
     const auto config = load_config(arguments, broker_flag(arguments.broker), {});
     if (!config) return tl::unexpected(config.error());
     return start_page(arguments.http, *config);
@@ -472,11 +472,17 @@ int run(const ActorArguments& arguments) {
         return report_failure(arguments, good.error());
     const auto page = page_beside(arguments);  // ends with us
     if (!page) return report_failure(arguments, page.error());
-    if (arguments.serve) return serve(arguments);
-    if (self->party == config::arbiter_name) return run_arbiter(arguments);
+    const auto watch_page = [&] {
+        if (*page) (*page)->watch();
+    };
+    if (arguments.serve || self->party == config::arbiter_name) {
+        watch_page();
+        return arguments.serve ? serve(arguments) : run_arbiter(arguments);
+    }
     // its helper is forked here, before any thread or ZeroMQ context is there
     auto app = start_app(arguments, *self);
     if (!app) return report_failure(arguments, app.error());
+    watch_page();
     const bool apps_alone = self->party == "serverapp" || self->party == "node";
     return apps_alone ? run_apps_alone(arguments, *self, std::move(**app))
                       : run_party(arguments, *self, std::move(*app));

@@ -97,8 +97,8 @@ void print_endpoints(const BrokerArguments& arguments, const std::vector<std::st
     for (const std::string& endpoint : endpoints) print(endpoint + "\n");
 }
 
-Result<std::optional<Child>> page_beside(const BrokerArguments& arguments, config::Config config,
-                                         const std::vector<std::string>& endpoints) {
+Result<std::unique_ptr<Page>> page_beside(const BrokerArguments& arguments, config::Config config,
+                                          const std::vector<std::string>& endpoints) {
     config.bus.broker = reached_here(endpoints.front());
     return start_page(arguments.http, config);
 }
@@ -155,6 +155,7 @@ int run(const BrokerArguments& arguments) {
     }
     auto page = page_beside(arguments, *config, endpoints);
     if (!page) return report_failure(arguments, page.error());
+    if (*page) (*page)->watch();
     print_endpoints(arguments, endpoints);
     if (const int failed = finish_output(0); failed != 0) return failed;
     (*broker)->run(stop);

@@ -38,8 +38,30 @@ std::string reached_here(const std::string& endpoint) {
     return endpoint;
 }
 
-Result<std::optional<Child>> start_page(const std::string& http, const config::Config& config) {
-    if (http.empty()) return std::optional<Child>{};
+Page::~Page() {
+    over_.ask();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Page::watch() {
+    if (!thread_.joinable()) thread_ = std::thread([this] { wait_for_end(); });
+}
+
+void Page::wait_for_end() {
+    while (!over_.stopped()) {
+        std::array<pollfd, 2> wanted{{{process_.end_fd(), POLLIN, 0}, {over_.fd(), POLLIN, 0}}};
+        (void)::poll(wanted.data(), wanted.size(), -1);
+        if (over_.stopped() || !process_.reap()) continue;
+        // Ctrl-C in a terminal may reach it first
+        if (process_.by_signal() != 0 || process_.exit_status() != 0)
+            observe::log::warn({.part = "observe"}, "{} {}; `vflbus ui` starts another one",
+                               process_.name(), process_.ending());
+        return;
+    }
+}
+
+Result<std::unique_ptr<Page>> start_page(const std::string& http, const config::Config& config) {
+    if (http.empty()) return std::unique_ptr<Page>();
     ChildOptions options;
     options.name = "the page at " + http;
     options.arguments = {"ui",
@@ -68,7 +90,7 @@ Result<std::optional<Child>> start_page(const std::string& http, const config::C
                                    : Failure{Errc::io, end_of(*page)});
     }
     observe::log::info({.part = "observe"}, "the page is at {}", address);
-    return std::optional<Child>(std::move(*page));
+    return std::make_unique<Page>(std::move(*page));
 }
 
 }  // namespace vflbus::cli

@@ -5,9 +5,12 @@
 // browser sends should reach the process which passes on everybody's messages. So the page is a
 // process of its own, which asks as `vflbus ui` does and ends with the one that has started it.
 
-#include <optional>
+#include <memory>
 #include <string>
+#include <thread>
+#include <utility>
 
+#include "bus/zmq/context.hpp"
 #include "config/config.hpp"
 #include "process.hpp"
 
@@ -16,9 +19,29 @@ namespace vflbus::cli {
 /// An endpoint that a broker listens at, as this machine reaches it.
 std::string reached_here(const std::string& endpoint);
 
-/// Starts the page at `http`, of the broker at `config.bus.broker`, and logs where it is; none when
+/// The page's process, which ends with this.
+class Page {
+  public:
+    explicit Page(Child process) : process_(std::move(process)) {}
+    ~Page();
+    Page(const Page&) = delete;
+    Page& operator=(const Page&) = delete;
+
+    /// From now on a line in the log says so when the process ends by itself: who looks at the page
+    /// could not tell that from a slow network. Starts a thread, and so comes after every fork.
+    void watch();
+
+  private:
+    void wait_for_end();
+
+    Child process_;
+    bus::StopSignal over_;
+    std::thread thread_;
+};
+
+/// Starts the page at `http`, of the broker at `config.bus.broker`, and logs where it is; null when
 /// `http` is empty. Other machines may look where observe.remote allows it. Errors: what the page
 /// says of why it does not start.
-Result<std::optional<Child>> start_page(const std::string& http, const config::Config& config);
+Result<std::unique_ptr<Page>> start_page(const std::string& http, const config::Config& config);
 
 }  // namespace vflbus::cli

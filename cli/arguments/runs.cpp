@@ -72,7 +72,13 @@ void add_looks(CommandLine& line) {
         top);
     on_top.add_option("--interval", top.interval, "seconds between two pictures; default 1")
         ->type_name("SECONDS")
-        ->check(CLI::Range(0.1, 3600.0));
+        ->check(CLI::Range(0.1, 3600.0))
+        ->check(
+            [](const std::string& text) {  // a range takes what is no number at all for one in it
+                return text.find_first_not_of("0123456789.") == std::string::npos
+                           ? ""
+                           : "write a number";
+            });
     add_number(on_top, "--times", top.times, "so many pictures, and then the end", 1)
         ->type_name("N");
     add_question(on_top, top);

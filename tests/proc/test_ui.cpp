@@ -129,6 +129,12 @@ TEST_CASE("a broker and a node are looked at by a page of their own process", "[
     Process member(dir, {"actor", "--role", "member", "--rank", "0", "--broker", address,
                          "--config", "run.toml", "--http", "127.0.0.1:0"});
     CHECK(get(page_of(member)).find("<title>vflbus") != std::string::npos);
+    // a page that is gone is missed by the one that has it
+    const std::string of_broker = std::to_string(broker.pid());
+    const std::string child = slurp("/proc/" + of_broker + "/task/" + of_broker + "/children");
+    REQUIRE(!child.empty());
+    ::kill(std::stoi(child), SIGKILL);
+    CHECK(broker.await_output("was ended by signal 9 (Killed); `vflbus ui` starts another", true));
     member.signal(SIGTERM);
     CHECK(member.wait().exit_code == 0);
     broker.signal(SIGTERM);

@@ -77,7 +77,8 @@ TEST_CASE("the number of restarts in words", "[cli]") {
 TEST_CASE("a wait ends when a child has written, when one has ended, or in time", "[cli]") {
     const SupervisorDirectory dir;
     Supervisor supervisor;
-    const Supervised& place = started(supervisor, "echo ready; read line < /dev/zero; sleep 60");
+    const Supervised& place =
+        started(supervisor, "echo ready; read line < /dev/zero; exec sleep 60");
     supervisor.wait_for([&] { return !place.child().output().empty(); }, 20s);
     CHECK(place.child().output() == "ready\n");
     const auto begin = Supervisor::Clock::now();
@@ -91,7 +92,7 @@ TEST_CASE("a wait ends when a child has written, when one has ended, or in time"
 TEST_CASE("a wait ends when another descriptor can be read", "[cli]") {
     const SupervisorDirectory dir;
     Supervisor supervisor;
-    const Supervised& place = started(supervisor, "sleep 60");
+    const Supervised& place = started(supervisor, "exec sleep 60");
     int ends[2];
     REQUIRE(::pipe(ends) == 0);
     REQUIRE(::write(ends[1], "x", 1) == 1);
@@ -222,7 +223,7 @@ TEST_CASE("the end of a group is orderly for those who answer, and sure for thos
 TEST_CASE("a child that is forgotten is ended", "[cli]") {
     const SupervisorDirectory dir;
     Supervisor supervisor;
-    const Supervised& place = started(supervisor, "sleep 60");
+    const Supervised& place = started(supervisor, "exec sleep 60");
     const pid_t pid = place.child().pid();
     supervisor.forget(place);
     CHECK(supervisor.all().empty());
