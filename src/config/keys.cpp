@@ -333,7 +333,7 @@ constexpr Key key_table[] = {
      .doc = "A metric of the test rows, as \"auc\" or \"loss\": the training ends when it has not "
             "become better for `patience` looks, and the model of the best look is kept. There is "
             "a look every report_test_metrics_iteration steps, or with 0 after each epoch (of "
-            "lbfgs: each iteration). Protocol honest, without folds."},
+            "lbfgs: each iteration). Not with folds, nor with protocol arbitered."},
     {.section = "model",
      .name = "patience",
      .type = Type::integer,
