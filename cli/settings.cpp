@@ -6,6 +6,7 @@
 
 #include "bus/keys/known_parties.hpp"
 #include "observe/log.hpp"
+#include "watch.hpp"
 
 namespace vflbus::cli {
 namespace {
