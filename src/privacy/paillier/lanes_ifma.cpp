@@ -62,6 +62,16 @@ struct Carry {
     Register next[block];
 };
 
+/// The halves of each column together, with what the columns before have carried.
+inline __attribute__((always_inline)) void set_columns(Register* column, const Columns& sum,
+                                                       const Carry& carry) {
+    column[0] = _mm512_add_epi64(sum.low[0], carry.next[0]);
+    for (int i = 1; i < 2 * block - 1; ++i)
+        column[i] = _mm512_add_epi64(sum.low[i], sum.high[i - 1]);
+    column[2 * block - 1] = sum.high[2 * block - 2];
+    for (int i = 1; i < block; ++i) column[i] = _mm512_add_epi64(column[i], carry.next[i]);
+}
+
 /// The product by columns, four at a time: of the lower half quotients q make multiples of m that
 /// cancel it, the upper half is the result. `squares`: a is b, and each pair is computed once.
 template <bool squares>
@@ -100,11 +110,7 @@ void montgomery(Register* out, const Register* a, const Register* b, const std::
             add_block(sum, q + block * i, [y](int j) { return same(y[j]); });
         }
         Register column[2 * block];
-        column[0] = _mm512_add_epi64(sum.low[0], carry.next[0]);
-        for (int i = 1; i < 2 * block - 1; ++i)
-            column[i] = _mm512_add_epi64(sum.low[i], sum.high[i - 1]);
-        column[2 * block - 1] = sum.high[2 * block - 2];
-        for (int i = 1; i < block; ++i) column[i] = _mm512_add_epi64(column[i], carry.next[i]);
+        set_columns(column, sum, carry);
         for (int i = 0; i < block; ++i) {
             if (k < blocks) {
                 const Register quotient =
@@ -177,11 +183,7 @@ void product_blocks(Register* out, int first, int last, const Register* a, int a
         const int end = k < a_blocks ? k : a_blocks - 1;
         for (int i = begin; i <= end; ++i) add_block(sum, a + block * i, b(k - i));
         Register column[2 * block];
-        column[0] = _mm512_add_epi64(sum.low[0], carry.next[0]);
-        for (int i = 1; i < 2 * block - 1; ++i)
-            column[i] = _mm512_add_epi64(sum.low[i], sum.high[i - 1]);
-        column[2 * block - 1] = sum.high[2 * block - 2];
-        for (int i = 1; i < block; ++i) column[i] = _mm512_add_epi64(column[i], carry.next[i]);
+        set_columns(column, sum, carry);
         for (int i = 0; i < block; ++i) {
             out[block * (k - first) + i] = _mm512_and_si512(column[i], mask);
             column[i + 1] = _mm512_add_epi64(column[i + 1], _mm512_srli_epi64(column[i], 52));

@@ -106,17 +106,26 @@ TEST_CASE("an arbitered linear training is the honest one but for rounding") {
     CHECK(play.part(0).slope.empty());
 }
 
+namespace {
+
+/// The same 40 epochs in the clear and with an arbiter.
+void play_with_and_without(Play& honest, Play& arbitered) {
+    for (Play* const play : {&honest, &arbitered}) {
+        use_arbiter(*play);
+        play->config.model.epochs = 40;
+    }
+    honest.config.run.protocol = config::Protocol::honest;
+    REQUIRE(honest.play().code == Errc::ok);
+    REQUIRE(arbitered.play().code == Errc::ok);
+}
+
+}  // namespace
+
 TEST_CASE("an arbitered logistic training ranks as well, and its probabilities are refitted") {
     const World world = arbitered_world(vflbus::Task::logistic);
     Play honest(world);
-    use_arbiter(honest);
-    honest.config.run.protocol = config::Protocol::honest;
-    honest.config.model.epochs = 40;
-    REQUIRE(honest.play().code == Errc::ok);
     Play play(world);
-    use_arbiter(play);
-    play.config.model.epochs = 40;
-    REQUIRE(play.play().code == Errc::ok);
+    play_with_and_without(honest, play);
     const auto& of = play.master->report();
     const auto& joined = honest.master->report();
     CHECK(play.metric(of.test, "auc") > play.metric(joined.test, "auc") - .01);
@@ -133,14 +142,8 @@ TEST_CASE("an arbitered logistic training ranks as well, and its probabilities a
 TEST_CASE("arbitered classes rank as well, and their probabilities are refitted") {
     const World world = arbitered_world(vflbus::Task::softmax);
     Play honest(world);
-    use_arbiter(honest);
-    honest.config.run.protocol = config::Protocol::honest;
-    honest.config.model.epochs = 40;
-    REQUIRE(honest.play().code == Errc::ok);
     Play play(world);
-    use_arbiter(play);
-    play.config.model.epochs = 40;
-    REQUIRE(play.play().code == Errc::ok);
+    play_with_and_without(honest, play);
     const auto& of = play.master->report();
     const auto& joined = honest.master->report();
     CHECK(play.metric(of.train, "accuracy") > play.metric(joined.train, "accuracy") - .05);

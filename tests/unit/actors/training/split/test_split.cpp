@@ -526,6 +526,22 @@ TEST_CASE("split networks refuse protocols that cannot hide what they send, with
 
 namespace {
 
+/// A run that predicts the rows that `play` has trained with, from the parts that it has left.
+void predict_from_parts(const World& world, const Play& play) {
+    Play scored(world);
+    scored.config = play.config;
+    scored.env = play.env;
+    scored.run.bytes[0] = 0xcd;
+    for (std::size_t p = 0; p <= world.members; ++p) {
+        scored.tables[p][TableKind::predict] = scored.tables[p][TableKind::train];
+        scored.tables[p].erase(TableKind::train);
+    }
+    scored.set_prediction(play.run);
+    const Ending predicted = scored.play();
+    INFO(predicted.sentence);
+    CHECK(predicted.code == Errc::ok);
+}
+
 Play masked_play(const World& world, config::Combine combine) {
     Play play(world);
     learn_longer(play);
@@ -592,18 +608,7 @@ TEST_CASE("masked networks learn what honest ones do from the sum of the parties
     }
 
     // and predict the same from their parts
-    Play scored(world);
-    scored.config = play.config;
-    scored.env = play.env;
-    scored.run.bytes[0] = 0xcd;
-    for (std::size_t p = 0; p <= world.members; ++p) {
-        scored.tables[p][TableKind::predict] = scored.tables[p][TableKind::train];
-        scored.tables[p].erase(TableKind::train);
-    }
-    scored.set_prediction(play.run);
-    const Ending predicted = scored.play();
-    INFO(predicted.sentence);
-    CHECK(predicted.code == Errc::ok);
+    predict_from_parts(world, play);
 }
 
 namespace {
@@ -785,18 +790,7 @@ TEST_CASE("encrypted networks learn every task, and no gradient of a row leaves 
     CHECK(headline(play, task) > (world.master_features ? 0.8 : 0.6));
 
     // a prediction needs no gradients
-    Play scored(world);
-    scored.config = play.config;
-    scored.env = play.env;
-    scored.run.bytes[0] = 0xcd;
-    for (std::size_t p = 0; p <= world.members; ++p) {
-        scored.tables[p][TableKind::predict] = scored.tables[p][TableKind::train];
-        scored.tables[p].erase(TableKind::train);
-    }
-    scored.set_prediction(play.run);
-    const Ending predicted = scored.play();
-    INFO(predicted.sentence);
-    CHECK(predicted.code == Errc::ok);
+    predict_from_parts(world, play);
 }
 
 TEST_CASE("encrypted networks come to the same bits with other keys, in folds and after deaths") {
