@@ -75,7 +75,9 @@ struct MemberRun {
     std::uint64_t trainings = 0;
     bool training_counted = false;  ///< the present one, in `trainings`
     BestState best;                 ///< of early stopping
-    bool gone_back = false;         ///< to the best state, which is the one that is written
+    /// A `begin` has failed behind an earlier one, and nothing of the training is to be relied on.
+    bool begin_failed = false;
+    bool gone_back = false;  ///< to the best state, which is the one that is written
     bool model_loaded = false;
     FinishReply written;
     CommitStore store;
@@ -217,8 +219,8 @@ class MemberApp {
 
     /// What this party has kept of an earlier run of the same owner on the same tables.
     void find_kept(MemberRun& run, const RunId& name, const Invitation& invitation) const {
-        run.alignment = {name, invitation.owner_fingerprint, invitation.participants,
-                         aligned_by(run.party.agreed())};
+        run.alignment = {name, invitation.owner_name, invitation.owner_fingerprint,
+                         invitation.participants, aligned_by(run.party.agreed())};
         run.kept = kept_alignments_.find(run.alignment);
     }
 
@@ -322,7 +324,7 @@ class MemberApp {
     }
 
     static bool allowed(const MemberRun& run, When when) {
-        const bool trains = run.state == State::training;
+        const bool trains = run.state == State::training && !run.begin_failed;
         switch (when) {
             case When::before_training:
                 return run.state == State::joined;
@@ -387,9 +389,12 @@ class MemberApp {
                 return tl::unexpected(std::move(good.error()));
         auto reply = answer_select(run.party, *request);
         if (reply && request->table == TableKind::train) run.people = people_in(request->selection);
-        if (reply && !run.alignment.name.none())
+        if (reply && !run.alignment.name.none() && run.party.wholly_aligned())
             kept_alignments_.keep(std::make_shared<const KeptAlignment>(
-                KeptAlignment{run.alignment, run.party.aligned_tables(), run.people}));
+                KeptAlignment{run.alignment,
+                              {context.invitation().run, context.invitation().term},
+                              run.party.aligned_tables(),
+                              run.people}));
         if (reply && options_.on_common && request->table == TableKind::train)
             if (auto taken = options_.on_common(run.party); !taken)
                 return tl::unexpected(std::move(taken.error()));
@@ -408,20 +413,22 @@ class MemberApp {
     /// Goes on from the alignment that was kept, or says whether that can be. The policy is asked
     /// about columns and rows as if they were new.
     Result<Bytes> recall(MemberRun& run, Body body, Context& context) const {
-        const auto take = decode_recall(body);
-        if (!take) return tl::unexpected(take.error());
-        if (run.alignment.name.none() || run.party.aligned(TableKind::train))
+        const auto request = decode_recall_request(body);
+        if (!request) return tl::unexpected(request.error());
+        if (run.alignment.name.none() || run.party.aligned(TableKind::train) ||
+            run.party.aligned(TableKind::test) || (run.psi != nullptr && run.psi->begun()))
             return out_of_order(run, message::recall);
         RecallReply reply;
-        reply.kept = run.kept != nullptr;
+        reply.kept = run.kept != nullptr && run.kept->made_in == request->made_in;
         if (!reply.kept) {
-            if (*take) return fail(Errc::handler_failed, "has kept no alignment of that name");
+            if (request->take)
+                return fail(Errc::handler_failed, "has kept no alignment of that name");
             return encode(reply);
         }
         const auto& tables = run.kept->tables.tables;
         reply.train_rows = tables[0].common.rows.size();
         reply.test_rows = tables[1].common.rows.size();
-        if (!*take) return encode(reply);
+        if (!request->take) return encode(reply);
         const RunId& id = context.invitation().run;
         for (const TableKind kind : {TableKind::train, TableKind::test})
             if (const auto& table = tables[static_cast<std::size_t>(kind)].table)
@@ -432,7 +439,7 @@ class MemberApp {
                 return tl::unexpected(std::move(good.error()));
         run.party.use(run.kept->tables);
         run.people = run.kept->people;
-        if (run.psi != nullptr) run.psi->recalled();
+        if (run.psi != nullptr) run.psi->recalled(run.party);
         log(Level::info, context,
             "goes on from an alignment that it has kept: " + std::to_string(reply.train_rows) +
                 " rows of its training table");
@@ -543,7 +550,7 @@ class MemberApp {
     }
 
     static bool allowed(const MemberRun& run, actors::When when) {
-        const bool trains = run.state == State::training;
+        const bool trains = run.state == State::training && !run.begin_failed;
         switch (when) {
             case actors::When::begins:
                 return run.purpose == Purpose::train && run.party.selected(TableKind::train) &&
@@ -568,6 +575,8 @@ class MemberApp {
         for (const MemberHandler& row : run.algorithm->handlers)
             if (row.type == type) handler = &row;
         if (handler == nullptr || !allowed(run, handler->when)) return out_of_order(run, type);
+        const bool begins = handler->when == actors::When::begins;
+        if (begins) run.begin_failed = true;
         if (auto ready = prepare(run, handler->when, message); !ready)
             return tl::unexpected(std::move(ready.error()));
         MemberCall call;
@@ -576,13 +585,12 @@ class MemberApp {
         call.step = run.step;
         call.steps = run.state == State::joined ? 0 : run.half->steps();
         call.predicts = run.purpose == Purpose::predict;
-        const bool tells =
-            handler->when != actors::When::begins && handler->when != actors::When::any_moment;
+        const bool tells = !begins && handler->when != actors::When::any_moment;
         if (tells && run.state == State::training && !std::exchange(run.training_counted, true))
             ++run.trainings;
         auto reply = handler->handle(*run.half, call);
         if (!reply) return reply;
-        if (handler->when == actors::When::begins) begun(run, context);
+        if (begins) begun(run, context);
         if (handler->when == actors::When::ends_step) ++run.step;
         return reply;
     }
@@ -608,6 +616,7 @@ class MemberApp {
             log(Level::info, context, note);
         if (!cross_validates(run)) run.party.drop_tables();
         run.state = State::training;
+        run.begin_failed = false;
         run.training_counted = false;
         log(Level::info, context,
             "trains " + std::to_string(run.party.features()) + " features on " +

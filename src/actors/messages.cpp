@@ -204,9 +204,10 @@ Bytes encode(const SelectReply& m) {
     return w.array(3).u64(m.rows).u64(m.filled_cells).u64(m.unseen_values).take();
 }
 
-Bytes encode_recall(bool take) {
+Bytes encode(const RecallRequest& m) {
     Writer w;
-    return w.array(1).u64(take ? 1 : 0).take();
+    w.array(3).u64(m.take ? 1 : 0).bin(m.made_in.run.bytes);
+    return w.u64(m.made_in.term).take();
 }
 
 Bytes encode(const RecallReply& m) {
@@ -370,10 +371,13 @@ Result<SelectReply> decode_select_reply(Body body) {
     return finished(r, std::move(m));
 }
 
-Result<bool> decode_recall(Body body) {
-    Reader r("recall", body, 1);
-    const bool take = r.u64(1) == 1;
-    return finished(r, bool(take));
+Result<RecallRequest> decode_recall_request(Body body) {
+    Reader r("recall", body, 3);
+    RecallRequest m;
+    m.take = r.u64(1) == 1;
+    r.fixed_bin(m.made_in.run.bytes);
+    m.made_in.term = static_cast<std::uint32_t>(r.u64(UINT32_MAX));
+    return finished(r, std::move(m));
 }
 
 Result<RecallReply> decode_recall_reply(Body body) {

@@ -114,7 +114,18 @@ struct SelectReply {
     std::uint64_t unseen_values = 0;
 };
 
-/// recall; its request says whether the member is to go on from what it has kept.
+/// The run and its term in which all parties have come to an alignment together.
+struct MadeIn {
+    RunId run;
+    std::uint32_t term = 0;
+    friend bool operator==(const MadeIn&, const MadeIn&) = default;
+};
+/// recall: whether the member has kept the alignment that was made in this run and term, and
+/// whether it is to go on from it. Another one of the same name is of other tables, perhaps.
+struct RecallRequest {
+    bool take = false;
+    MadeIn made_in;
+};
 struct RecallReply {
     bool kept = false;             ///< by this member, and what follows is of it
     std::uint64_t train_rows = 0;  ///< aligned ones
@@ -213,7 +224,7 @@ Bytes encode(const AlignReply& m, const data::LocalIds& local,
              const std::vector<std::string_view>* clear = nullptr);
 Bytes encode(const SelectRequest& m);
 Bytes encode(const SelectReply& m);
-Bytes encode_recall(bool take);
+Bytes encode(const RecallRequest& m);
 Bytes encode(const RecallReply& m);
 Bytes encode(const BeginRequest& m);
 Bytes encode(const BeginReply& m, const SentTensor& scores);
@@ -242,7 +253,7 @@ Result<AlignReply> decode_align_reply(Body body, const std::string* salt = nullp
 Result<SelectRequest> decode_select_request(Body body);
 Result<SelectReply> decode_select_reply(Body body);
 /// Whether the member is to take it.
-Result<bool> decode_recall(Body body);
+Result<RecallRequest> decode_recall_request(Body body);
 Result<RecallReply> decode_recall_reply(Body body);
 Result<BeginRequest> decode_begin_request(Body body);
 Result<BeginReply> decode_begin_reply(Body body);

@@ -57,6 +57,12 @@ class Party {
     Result<> select(TableKind kind, const data::Selection& selection, std::uint64_t rows);
     /// What has come of the alignment, before `drop_tables`.
     [[nodiscard]] AlignedTables aligned_tables() const;
+    /// Whether rows are selected of the training table, and of the test table if one was loaded:
+    /// what was aligned and not selected is not what the parties have in common.
+    [[nodiscard]] bool wholly_aligned() const noexcept {
+        return selected(TableKind::train) &&
+               (table(TableKind::test) == nullptr || selected(TableKind::test));
+    }
     /// Goes on from there, in place of `load`, `align` and `select`.
     void use(const AlignedTables& aligned);
     [[nodiscard]] bool aligned(TableKind kind) const noexcept;

@@ -67,7 +67,7 @@ Task<> align(Run& run, Party& own, std::shared_ptr<const MadeAlignment> before) 
     run.enter(Phase::aligning);
     Alignment alignment(run, own);
     if (before != nullptr) {
-        if (co_await alignment.recall(before->tables, before->told)) {
+        if (co_await alignment.recall(*before)) {
             co_await check_test_rows(run.config().data, own.selected(TableKind::test));
             co_return;
         }
@@ -82,7 +82,8 @@ Task<> align(Run& run, Party& own, std::shared_ptr<const MadeAlignment> before) 
     if (!test) kinds.pop_back();
     co_await alignment.select(kinds);
     if (run.options().alignment != nullptr)
-        run.options().alignment->keep({own.aligned_tables(), alignment.result()});
+        run.options().alignment->keep(
+            {{run.spec().run, run.term()}, own.aligned_tables(), alignment.result()});
 }
 
 void report_own(Run& run, const Party& own, const MasterHalf& model) {

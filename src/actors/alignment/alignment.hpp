@@ -33,6 +33,7 @@
 namespace vflbus::actors {
 
 class Run;
+struct MadeAlignment;
 
 /// Aligned rows for every row (or id) that a party really holds. Duplicated ids multiply: somebody
 /// with 5 rows at one party and 6 at another makes 30.
@@ -71,7 +72,7 @@ class Alignment {
 
     /// In place of the above, with what an earlier run of the same parties came to: whether all
     /// members have kept it. Then they, and the own party, go on from there.
-    Task<bool> recall(const AlignedTables& own, const AlignmentResult& told);
+    Task<bool> recall(const MadeAlignment& before);
     /// After `select`: what `recall` takes.
     [[nodiscard]] const AlignmentResult& result() const noexcept { return tables_; }
 

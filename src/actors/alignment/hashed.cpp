@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "actors/alignment/alignment.hpp"
+#include "actors/alignment/shared_alignment.hpp"
 #include "actors/run/run.hpp"
 
 namespace vflbus::actors {
@@ -249,9 +250,10 @@ Task<> Alignment::select(std::vector<TableKind> kinds) {
     tell_job();
 }
 
-Task<bool> Alignment::recall(const AlignedTables& own, const AlignmentResult& told) {
+Task<bool> Alignment::recall(const MadeAlignment& before) {
     // first all are asked, as none may go on from there alone
-    Replies asked = run_->parties().ask_all(message::recall, encode_recall(false));
+    Replies asked =
+        run_->parties().ask_all(message::recall, encode(RecallRequest{false, before.made_in}));
     std::vector<Bytes> replies = co_await asked;
     for (std::size_t i = 0; i < replies.size(); ++i) {
         const RecallReply reply = co_await run_->said_by(i, decode_recall_reply(replies[i]));
@@ -261,10 +263,11 @@ Task<bool> Alignment::recall(const AlignedTables& own, const AlignmentResult& to
                                    "align anew");
         co_return false;
     }
-    Replies taken = run_->parties().ask_all(message::recall, encode_recall(true));
+    Replies taken =
+        run_->parties().ask_all(message::recall, encode(RecallRequest{true, before.made_in}));
     replies = co_await taken;
-    own_->use(own);
-    tables_ = told;
+    own_->use(before.tables);
+    tables_ = before.told;
     for (std::size_t i = 0; i < replies.size(); ++i) {
         const RecallReply reply = co_await run_->said_by(i, decode_recall_reply(replies[i]));
         Result<> same;

@@ -1,6 +1,8 @@
 #include "actors/alignment/kept_alignment.hpp"
 
 #include <algorithm>
+#include <cstddef>
+#include <iterator>
 #include <utility>
 
 namespace vflbus::actors {
@@ -25,6 +27,12 @@ config::AgreedHalf aligned_by(const config::AgreedHalf& agreed) {
 void KeptAlignments::keep(std::shared_ptr<const KeptAlignment> alignment) {
     const std::lock_guard lock(mutex_);
     std::erase_if(kept_, [&](const auto& other) { return other->key == alignment->key; });
+    const auto of_owner = [&key = alignment->key](const auto& other) {
+        return other->key.owner == key.owner &&
+               other->key.owner_fingerprint == key.owner_fingerprint;
+    };
+    if (std::ranges::count_if(kept_, of_owner) >= std::ptrdiff_t{kept_of_owner_max})
+        kept_.erase(std::prev(std::find_if(kept_.rbegin(), kept_.rend(), of_owner).base()));
     kept_.push_front(std::move(alignment));
     if (kept_.size() > kept_max) kept_.pop_back();
 }

@@ -22,6 +22,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/messages.hpp"
 #include "actors/party.hpp"
 #include "base/ids.hpp"
 #include "bus/wire/control.hpp"
@@ -36,7 +37,8 @@ config::AgreedHalf aligned_by(const config::AgreedHalf& agreed);
 /// Whose it is, and of which runs.
 struct AlignmentKey {
     RunId name;
-    std::string owner_fingerprint;  ///< of its key; empty on a bus without keys
+    std::string owner;              ///< its name, which a broker with keys ties to a key
+    std::string owner_fingerprint;  ///< of its key; empty in a run that is not sealed
     std::vector<bus::Participant> participants;
     config::AgreedHalf agreed;  ///< as of aligned_by
     friend bool operator==(const AlignmentKey&, const AlignmentKey&) = default;
@@ -45,6 +47,7 @@ struct AlignmentKey {
 /// What a member keeps.
 struct KeptAlignment {
     AlignmentKey key;
+    MadeIn made_in;
     AlignedTables tables;
     std::uint64_t people = 0;  ///< different ids of the training table that are in use
 };
@@ -54,9 +57,11 @@ class KeptAlignments {
   public:
     /// Each holds the tables that were aligned.
     static constexpr std::size_t kept_max = 4;
+    /// So one owner leaves room for others, and what it never forgets is bounded.
+    static constexpr std::size_t kept_of_owner_max = 2;
 
     /// In place of an older one with the same key; the one that was used longest ago goes when
-    /// there are too many.
+    /// there are too many, of this owner or of all.
     void keep(std::shared_ptr<const KeptAlignment> alignment);
     /// Null when there is none.
     std::shared_ptr<const KeptAlignment> find(const AlignmentKey& key);

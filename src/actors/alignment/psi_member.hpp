@@ -8,6 +8,7 @@
 // before anybody saw the tags of the list that ends here, compares them itself, and undoes that
 // list for exactly the places that it has found, when these are enough.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -44,8 +45,16 @@ class PsiMember {
     /// Whether `undo` or `common` has been answered for this table: how many ids are common has
     /// been accepted then.
     [[nodiscard]] bool revealed(TableKind kind) const noexcept;
-    /// The party goes on from an alignment that it has kept: nothing of this is to be done.
-    void recalled() noexcept { done_.fill(true); }
+    /// Whether any list has been begun.
+    [[nodiscard]] bool begun() const noexcept {
+        return std::ranges::any_of(tables_, [](const auto& table) { return table != nullptr; }) ||
+               std::ranges::any_of(done_, [](bool done) { return done; });
+    }
+    /// The party goes on from an alignment that it has kept: of its tables nothing is to be done.
+    void recalled(const Party& party) noexcept {
+        for (std::size_t k = 0; k < table_kinds; ++k)
+            if (party.selected(static_cast<TableKind>(k))) done_[k] = true;
+    }
     /// All is done for this table, or for a table that the party does not have.
     [[nodiscard]] bool done(TableKind kind) const noexcept {
         return done_[static_cast<std::size_t>(kind)];

@@ -19,6 +19,7 @@ namespace vflbus::actors {
 
 /// What the master keeps.
 struct MadeAlignment {
+    MadeIn made_in;
     AlignedTables tables;  ///< its own
     AlignmentResult told;
 };

@@ -215,7 +215,8 @@ TEST_CASE("an alignment is recalled where it has a name and before anything is a
         search.shared = nullptr;
         search.on_request = [&](const Message& request) {
             if (request.metadata.message_type != message::begin) return true;
-            const auto answer = search.play.harness->ask(0, message::recall, encode_recall(true));
+            const auto answer = search.play.harness->ask(
+                0, message::recall, encode(RecallRequest{true, {id_of(1), 1}}));
             CHECK(answer.error().code == Errc::handler_failed);
             return true;
         };
@@ -226,7 +227,8 @@ TEST_CASE("an alignment is recalled where it has a name and before anything is a
             const MessageType type = request.metadata.message_type;
             if (type != message::align && type != message::begin) return true;
             if (type == message::align && at_align++ != 0) return true;
-            const auto answer = search.play.harness->ask(0, message::recall, encode_recall(true));
+            const auto answer = search.play.harness->ask(
+                0, message::recall, encode(RecallRequest{true, {id_of(1), 1}}));
             REQUIRE_FALSE(answer);
             CHECK(answer.error().code == Errc::handler_failed);
             return true;
@@ -236,6 +238,69 @@ TEST_CASE("an alignment is recalled where it has a name and before anything is a
     CHECK(search.play.files() == alone(search, 1));
 }
 
+TEST_CASE("nothing is recalled once the ids of any table are on their way") {
+    Search search(small_world());
+    search.play.config.data.alignment = config::Alignment::psi;
+    search.play.config.data.test_fraction = 0;
+    for (std::size_t p = 0; p <= search.play.world.members; ++p)
+        search.play.tables[p][TableKind::test] = std::make_shared<data::Table>(
+            search.play.world.table(p, search.play.world.order(p, 9)));
+    REQUIRE(search.train(1).code == Errc::ok);
+    // the second run aligns anew, as the owner asks for its kept alignment too late
+    search.shared = std::make_shared<SharedAlignment>(id_of(0x77), std::set<RunId>{});
+    bool asked = false;
+    search.on_request = [&](const Message& request) {
+        if (request.metadata.message_type != message::psi_take || asked) return true;
+        asked = true;
+        const auto answer = search.play.harness->ask(0, message::recall,
+                                                     encode(RecallRequest{true, {id_of(1), 1}}));
+        REQUIRE_FALSE(answer);
+        CHECK(answer.error().code == Errc::handler_failed);
+        return true;
+    };
+    REQUIRE(search.train(2).code == Errc::ok);
+    CHECK(asked);
+    CHECK(search.play.files() == alone(search, 2));
+}
+
+TEST_CASE("an alignment of the same name that was made in another run or term is another one") {
+    Search search(small_world());
+    REQUIRE(search.train(1).code == Errc::ok);
+    MadeAlignment before = *search.shared->made();
+    CHECK(before.made_in == MadeIn{id_of(1), 1});
+    if (GENERATE(false, true))
+        before.made_in.term = 2;
+    else
+        before.made_in.run = id_of(9);
+    search.shared->keep(before);
+    REQUIRE(search.train(2).code == Errc::ok);
+    CHECK(search.aligned_anew());
+    CHECK(search.play.files() == alone(search, 2));
+    REQUIRE(search.train(3).code == Errc::ok);
+    CHECK_FALSE(search.aligned_anew());
+}
+
+TEST_CASE("rows are wholly aligned when they are selected of each table there is") {
+    const World world = small_world();
+    Play play(world);
+    play.tables[1][TableKind::test] = play.tables[1][TableKind::train];
+    const bool with_test = GENERATE(false, true);
+    if (!with_test) play.tables[1].erase(TableKind::test);
+    Party party("", play.config, play.source(1));
+    CHECK_FALSE(party.wholly_aligned());
+    for (const TableKind kind : {TableKind::train, TableKind::test}) REQUIRE(party.align(kind));
+    data::Selection all;
+    const std::size_t ids = party.local(TableKind::train).ids.size();
+    all.bitmap.assign((ids + 7) / 8, 0);
+    for (std::size_t i = 0; i < ids; ++i)
+        all.bitmap[i / 8] = static_cast<std::uint8_t>(all.bitmap[i / 8] | (1U << (i % 8)));
+    REQUIRE(party.select(TableKind::train, all, ids));
+    CHECK(party.wholly_aligned() != with_test);
+    if (!with_test) return;
+    REQUIRE(party.select(TableKind::test, all, ids));
+    CHECK(party.wholly_aligned());
+}
+
 TEST_CASE("alignments are kept by owner, parties and words, the newest ones of all") {
     AlignmentKey key;
     key.name = id_of(1);
@@ -243,11 +308,14 @@ TEST_CASE("alignments are kept by owner, parties and words, the newest ones of a
     key.participants = {{"member-0", "member", 0}};
     KeptAlignments kept;
     const auto keep = [&](const AlignmentKey& of) {
-        kept.keep(std::make_shared<const KeptAlignment>(KeptAlignment{of, {}, 7}));
+        kept.keep(std::make_shared<const KeptAlignment>(KeptAlignment{of, {}, {}, 7}));
     };
     keep(key);
     REQUIRE(kept.find(key) != nullptr);
     AlignmentKey other = key;
+    SECTION("of an owner of another name") {
+        other.owner = "somebody";
+    }
     SECTION("of another owner") {
         other.owner_fingerprint = "cd";
     }
@@ -271,4 +339,23 @@ TEST_CASE("alignments are kept by owner, parties and words, the newest ones of a
     CHECK(kept.find(key) != nullptr);
     other.name = id_of(10);
     CHECK(kept.find(other) == nullptr);
+}
+
+TEST_CASE("one owner leaves room for the alignments of others") {
+    KeptAlignments kept;
+    const auto key = [](const char* owner, std::uint8_t name) {
+        AlignmentKey of;
+        of.name = id_of(name);
+        of.owner = owner;
+        return of;
+    };
+    const auto keep = [&](const AlignmentKey& of) {
+        kept.keep(std::make_shared<const KeptAlignment>(KeptAlignment{of, {}, {}, 7}));
+    };
+    keep(key("bank", 1));
+    for (std::uint8_t name = 1; name <= 9; ++name) keep(key("shop", name));
+    CHECK(kept.find(key("bank", 1)) != nullptr);
+    CHECK(kept.find(key("shop", 9)) != nullptr);
+    CHECK(kept.find(key("shop", 8)) != nullptr);
+    CHECK(kept.find(key("shop", 7)) == nullptr);
 }
