@@ -205,6 +205,7 @@ void BrokerCore::tell_who_is_lost(Run& run, Node& owner, TimePoint now) {
 /// A participant that the owner does not name any more is told, or it would keep its part for
 /// ever: it hears of nothing else that happens to the run.
 void BrokerCore::leave_out(Node& node, const Run& run, std::uint32_t term, TimePoint now) {
+    node.unsaid.erase(run.id);
     if (node.conn == 0) return;
     Header header;
     header.run = run.id;
@@ -357,6 +358,7 @@ void BrokerCore::end_run(Run& run, const Ending& ending, NodeId except, TimePoin
         Node& node = *found->second;
         node.out.drop_run(id, left_);
         node.bulk.out.drop_run(id, left_);
+        node.unsaid.erase(id);
         if (node_id == except || node.conn == 0) continue;
         Close close{ending, {}};
         if (const auto own = sealed.find(node_id); own != sealed.end()) close.sealed.insert(*own);
