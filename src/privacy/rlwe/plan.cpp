@@ -37,6 +37,8 @@ constexpr double byte_cost_unknown = 8e-6 / transform_ms;  ///< 1 Gbit/s
 /// The images of ciphertexts under automorphisms take memory at the member: so many at most.
 constexpr std::size_t images_max = 96;
 constexpr std::uint32_t input_levels_max = 5;
+/// The leaves of an answer's trees wait for each other there, 448 KiB each.
+constexpr std::size_t leaves_max = 256;
 
 /// Of a step, in transforms, where a byte takes as long as `byte` of them.
 double cost_of(const Plan& plan, double byte) {
@@ -166,7 +168,8 @@ void show_packed(Plan plan, Cheapest& cheapest) {
             plan.feature_group = slots / group;
             for (plan.input_levels = 0; plan.input_levels <= input_levels_max;
                  ++plan.input_levels) {
-                if (plan.ciphertexts() * plan.leaf_products() > images_max || !set_tree(plan))
+                if (plan.ciphertexts() * plan.leaf_products() > images_max ||
+                    plan.leaves() > leaves_max || !set_tree(plan))
                     continue;
                 if (hiding_of(plan) >= flood_bits_min) cheapest.show(plan);
             }

@@ -297,6 +297,31 @@ TEST_CASE("a product that does not fit is refused by the member and changes noth
     CHECK(ending.sentence.find("member-0") != std::string::npos);
 }
 
+TEST_CASE("after a begin that failed nothing of the training is answered") {
+    const auto solver = GENERATE(config::Solver::lbfgs, config::Solver::sgd);
+    CAPTURE(static_cast<int>(solver));
+    Play play(encrypted_world(vflbus::Task::logistic, solver));
+    set_up(play);
+    play.config.data.folds = 3;
+    auto& harness = play.set();
+    bool asked = false;
+    harness.on_request = [&](std::size_t member, Message& request) {
+        if (member != 0 || request.metadata.message_type != linear::product_message || asked)
+            return true;
+        asked = true;
+        // all rows are test rows: none is left to train with
+        Bytes all((play.world.rows + 7) / 8, 0);
+        for (std::size_t i = 0; i < play.world.rows; ++i)
+            all[i / 8] = static_cast<std::uint8_t>(all[i / 8] | (1U << (i % 8)));
+        CHECK_FALSE(harness.ask(0, message::begin, encode(BeginRequest{1, all, 0})));
+        return true;
+    };
+    const Ending ending = play.play();
+    CHECK(asked);
+    CHECK(ending.code == Errc::handler_failed);
+    CHECK(ending.sentence.find("member-0") != std::string::npos);
+}
+
 // -- slow lines -------------------------------------------------------------------------------
 
 namespace {

@@ -30,7 +30,7 @@ std::uint64_t message_bytes_of(const rlwe::Plan& plan) {
 
 /// So large may a message with switch keys be where those before were smaller: a member whose
 /// messages hold less has said so to nobody.
-constexpr std::uint64_t keys_message_bytes_max = 8 << 20;
+constexpr std::uint64_t keys_message_bytes_max = 6 << 20;
 
 std::string words_of_ms(double ms) {
     return shortest(std::round(ms * 10) / 10) + " ms";

@@ -46,6 +46,16 @@ class HonestSteps final : public LinearMaster {
         co_return result;
     }
 
+    /// What was asked ahead is answered before members go back to another model: they answer no
+    /// product afterwards, and a large one may arrive behind the small message that says so.
+    Task<> agree_anew() override {
+        for (; !asked_.empty(); asked_.pop_front()) {
+            Replies ahead = asked_.front().answers;
+            co_await ahead;
+        }
+        co_await LinearMaster::agree_anew();
+    }
+
     Result<> restore(std::uint64_t step, std::string_view state) override {
         if (residuals_) residuals_->forget();
         asked_.clear();

@@ -241,9 +241,10 @@ class LinearMember final : public MemberHalf {
         const auto request = decode_product_request(call.body);
         if (!request) return tl::unexpected(request.error());
         if (auto due = call.due(request->step); !due) return tl::unexpected(due.error());
-        if (!request->zero.empty() || request->exponent != 0 || request->settings.rows != 0)
+        if (!request->zero.empty() || !request->switch_keys.empty() || request->line != 0 ||
+            request->exponent != 0 || request->settings.rows != 0)
             return fail(Errc::malformed_message,
-                        "a product with a key or an exponent of the master");
+                        "a product with a key, a line or an exponent of the master");
         const models::ConstMatrixView batch = block_->batch();
         const auto answer = sharing_->product(request->step, columns_, batch.cols, batch.rows,
                                               request->ciphertexts);

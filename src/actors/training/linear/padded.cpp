@@ -267,7 +267,7 @@ Result<> PaddedGradients::check(const ProductRequest& request, std::uint64_t due
 }
 
 Result<Bytes> PaddedGradients::answer(const ProductRequest& request, std::uint64_t due) {
-    VFLBUS_ASSERT(plan_.has_value(), "a training has begun");
+    VFLBUS_ASSERT(plan_.has_value(), "products are answered in a training that has begun");
     if (auto good = check(request, due); !good) return tl::unexpected(std::move(good.error()));
     Pending pending;
     if (plan_->shape.features == 0) {
