@@ -50,6 +50,8 @@ Result<> configure(const TuneArguments& arguments, const std::vector<Axis>& grid
         if (!job) return tl::unexpected(std::move(job.error()));
         const Result<> judged = check_judged(job->config);
         // one process answers all who watch, and several runs have no port of their own
+        if (i == 0 && !job->config.observe.metrics.empty())
+            error_line("the runs of a search answer no scrapes: observe.metrics is left out");
         job->config.observe.metrics.clear();
         job->config.observe.prometheus_server_port = 0;
         points[i].job = std::move(*job);
