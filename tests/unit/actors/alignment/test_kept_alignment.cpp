@@ -211,6 +211,7 @@ TEST_CASE("a policy is asked about the rows and columns of a kept alignment as o
 TEST_CASE("an alignment is recalled where it has a name and before anything is aligned") {
     World world = small_world();
     Search search(world);
+    int at_align = 0;
     SECTION("not in a run without one") {
         search.shared = nullptr;
         search.on_request = [&](const Message& request) {
@@ -222,7 +223,6 @@ TEST_CASE("an alignment is recalled where it has a name and before anything is a
         };
     }
     SECTION("not of a run in which nothing was kept, nor behind select") {
-        int at_align = 0;
         search.on_request = [&](const Message& request) {
             const MessageType type = request.metadata.message_type;
             if (type != message::align && type != message::begin) return true;
