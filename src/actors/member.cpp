@@ -25,6 +25,7 @@
 #include "actors/table_notes.hpp"
 #include "actors/training/algorithm.hpp"
 #include "actors/training/schedule.hpp"
+#include "base/node_names.hpp"
 #include "base/planted.hpp"
 #include "base/text.hpp"
 #include "config/agreed.hpp"
@@ -219,8 +220,9 @@ class MemberApp {
 
     /// What this party has kept of an earlier run of the same owner on the same tables.
     void find_kept(MemberRun& run, const RunId& name, const Invitation& invitation) const {
-        run.alignment = {name, invitation.owner_name, invitation.owner_fingerprint,
-                         invitation.participants, aligned_by(run.party.agreed())};
+        run.alignment = {name, std::string(without_suffix(invitation.owner_name)),
+                         invitation.owner_fingerprint, invitation.participants,
+                         aligned_by(run.party.agreed())};
         run.kept = kept_alignments_.find(run.alignment);
     }
 

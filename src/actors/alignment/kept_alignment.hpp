@@ -37,7 +37,7 @@ config::AgreedHalf aligned_by(const config::AgreedHalf& agreed);
 /// Whose it is, and of which runs.
 struct AlignmentKey {
     RunId name;
-    std::string owner;              ///< its name, which a broker with keys ties to a key
+    std::string owner;              ///< its name, as its key has it where there are keys: without suffix
     std::string owner_fingerprint;  ///< of its key; empty in a run that is not sealed
     std::vector<bus::Participant> participants;
     config::AgreedHalf agreed;  ///< as of aligned_by
