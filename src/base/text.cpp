@@ -38,7 +38,8 @@ std::string nearest(std::string_view word, std::span<const std::string> candidat
     std::string found;
     for (const std::string& candidate : candidates) {
         // the distance is at least the difference of the lengths: most candidates cost no more
-        const auto [shorter, longer] = std::minmax(word.size(), candidate.size());
+        const std::size_t shorter = std::min(word.size(), candidate.size());
+        const std::size_t longer = std::max(word.size(), candidate.size());
         if (longer - shorter >= best) continue;
         const std::size_t distance = edit_distance(word, candidate);
         // of a short word all letters may differ: then it is no misspelt one

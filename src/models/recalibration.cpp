@@ -97,8 +97,8 @@ ClassFit classes_at(ConstMatrixView z, ConstMatrixView y, std::span<const double
         }
         const double of_label = p[label];
         double sum = 0;
-        for (double& value : p) sum += value = std::exp(value - most);
-        fit.loss += weight * (std::log(sum) + most - of_label);
+        for (double& value : p) sum += value = exp(value - most);
+        fit.loss += weight * (log(sum) + most - of_label);
         double mean = 0;
         double squares = 0;
         for (std::size_t c = 0; c < k; ++c) {

@@ -46,6 +46,11 @@ rules() {
         forbid 'No standard distributions, shuffles or random devices: base/rng.hpp' \
             'std::([a-z_]+_distribution|shuffle|random_device|mt19937|rand)\b'
 
+    # ... and those of libm differ between systems in the last bit, so that a model would.
+    files '^src/(models|actors/training)/.*\.[ch]pp$' |
+        forbid 'No functions of libm in what makes a model: models/math.hpp' \
+            'std::(exp2?|expm1|log|log2|log10|log1p|pow|sinh?|cosh?|tanh?|cbrt|erf|[lt]gamma|hypot)\('
+
     files '^src/.*\.[ch]pp$' '^src/(observe/console\.cpp|base/assert\.hpp)$' |
         forbid 'Libraries do not print' \
             'std::(cout|cerr|clog)\b|(^|[^a-z_])(printf|puts|putchar|perror|fputs)\(|fprintf\((stderr|stdout)'
@@ -58,6 +63,10 @@ rules() {
         xargs -0 -r grep -lE 'co_(await|return|yield)' /dev/null | while IFS= read -r file; do awk -f "$here/coroutines.awk" "$file"; done)"
     files '^(src|cli)/.*\.[ch]pp$' '^src/actors/run/' |
         forbid 'Tasks are started, resumed and destroyed by src/actors/run alone' 'coroutine_handle|resume_if_ready|Task<[^;()]*> [a-z_]+ ?[;={]'
+
+    # It returns a pair of references, which dangle where its arguments are values.
+    files "$code" | forbid 'std::minmax of two values is std::minmax({a, b})' \
+        'auto \[[a-z_, ]+\] = std::minmax\([^{]'
 
     # A heavy header costs seconds wherever it is seen (docs/hacking.md).
     # The files of cli/arguments are compiled as one, so that CLI11 is read once.

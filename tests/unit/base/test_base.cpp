@@ -397,6 +397,11 @@ TEST_CASE("the nearest key is found, a far one is not") {
     const std::vector<std::string> columns{"y", "z", "id"};
     CHECK(nearest("q", columns).empty());
     CHECK(nearest("ie", columns) == "id");
+    // words that are much longer or shorter cost no comparison, and change nothing
+    const std::vector<std::string> lengths{std::string(1000, 'e'), "e", "epochs", "", "epoch_of"};
+    CHECK(nearest("epochz", lengths) == "epochs");
+    CHECK(nearest(std::string(998, 'e'), lengths) == lengths[0]);
+    CHECK(nearest(std::string(500, 'e'), lengths).empty());
 }
 
 TEST_CASE("a text fits a pattern, or not") {
