@@ -116,25 +116,31 @@ std::vector<std::uint8_t> take_bins(const Binned& binned, FeatureFigures& figure
     return of_row;
 }
 
-/// UnitColumns of mean 0 and square sum 1 over the same rows; a constant one is all 0.
+/// Columns of mean 0 and square sum 1 over the same rows; a constant one is all 0.
 using UnitColumns = std::vector<std::vector<double>>;
 
 std::vector<double> unit_column(const Column& column, std::span<const std::uint32_t> rows,
                                 std::size_t every) {
     std::vector<double> values;
     double sum = 0;
+    double low = std::numeric_limits<double>::infinity();
+    double high = -low;
     std::size_t present = 0;
     for (std::size_t i = 0; i < rows.size(); i += every) {
         if (rows[i] == absent_row) continue;
         values.push_back(column.numbers[rows[i]]);
         if (std::isnan(values.back())) continue;
         sum += values.back();
+        low = std::min(low, values.back());
+        high = std::max(high, values.back());
         ++present;
     }
+    // (the mean of equal numbers may differ from them in the last bit)
+    const bool constant = low >= high;
     const double mean = present == 0 ? 0 : sum / static_cast<double>(present);
     double squares = 0;
     for (double& value : values) {
-        value = std::isnan(value) ? 0 : value - mean;
+        value = constant || std::isnan(value) ? 0 : value - mean;
         squares += value * value;
     }
     const double norm = std::sqrt(squares);

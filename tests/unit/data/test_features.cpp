@@ -124,6 +124,20 @@ TEST_CASE("correlation and variance inflation are those of the correlation matri
     CHECK(figures[1].inflation == 1);
 }
 
+TEST_CASE("columns of one number each are not alike, whatever their means are rounded to") {
+    // 0.1 + 0.1 + 0.1 is not three times 0.1
+    const Table table =
+        table_of({number_column("a", {0.1, 0.1, 0.1}), number_column("b", {0.7, 0.7, 0.7}),
+                  number_column("c", {1, 2, 4})},
+                 3);
+    const auto figures = feature_figures(table, first(3), std::vector<std::uint8_t>{0, 1, 1});
+    for (const FeatureFigures& one : figures) {
+        CHECK(one.nearest.empty());
+        CHECK(one.correlation == 0);
+        CHECK(one.inflation == Approx(1));
+    }
+}
+
 TEST_CASE("a column that follows from others has an infinite inflation, and only those") {
     const Table table = table_of(
         {number_column("x", {1, 2, 3, 4, 5, 6}), number_column("y", {2, 1, 4, 3, 6, 5}),
