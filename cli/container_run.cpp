@@ -226,13 +226,12 @@ class ContainerRun {
 
     /// The configuration of a party, whose observers write where its container may: a trace beside
     /// its log, TensorBoard's events in a directory of this run that is mounted. MLflow is not
-    /// reached from the network of the run, so nobody waits for it: what the master keeps is sent
-    /// when the run is over (launch.cpp).
+    /// reached from the network of the run, and a directory of that name would be the container's
+    /// own: the master keeps what it logs, and that is sent when the run is over (launch.cpp).
     Result<config::Config> watched_config(Party& party) {
         config::Config own = only_of(job_.config, party.name);
         const fs::path run_inside = fs::path(job_.config.output.runs_dir) / job_.run.hex();
         own.output.log_dir.clear();  // launch writes what they log beside the run
-        own.observe.mlflow_wait = 0;
         if (!own.observe.trace.empty())
             own.observe.trace = trace_part(run_inside, party.name).string();
         if (own.observe.tensorboard.empty() || party.name != "master") return own;
@@ -279,6 +278,7 @@ class ContainerRun {
                               {"VFLBUS_BROKER", broker_address()},
                               {"VFLBUS_STATE_DIR", node_dir(name)}};
             spec.variables.push_back(identity_variable(name));
+            if (name == "master") spec.variables.emplace_back(mlflow_later_variable, "1");
             if (name == "master")
                 if (const std::string columns = terminal_columns(); !columns.empty())
                     spec.variables.emplace_back("VFLBUS_TERMINAL", columns);

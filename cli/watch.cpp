@@ -286,6 +286,7 @@ Result<std::vector<std::shared_ptr<actors::RunObserver>>> Watch::observers(
     }
     if (!config.observe.mlflow_uri.empty()) {
         observers::MlflowJob job = mlflow_job(config, run);
+        job.keeps_all = !variable_or(mlflow_later_variable, "").empty();
         const auto patience = job.wait + mlflow_patience_more;
         auto sender = observers::MlflowSender::start(std::move(job));
         if (!sender) return tl::unexpected(sender.error());

@@ -80,7 +80,8 @@ Result<std::unique_ptr<MlflowSender>> MlflowSender::start(MlflowJob job) {
     if (!store) return tl::unexpected(store.error());
     sender->store_ = std::move(*store);
     if (auto loaded = sender->load(); !loaded) return tl::unexpected(loaded.error());
-    sender->thread_ = std::thread([raw = sender.get()] { raw->work_until_broken(); });
+    if (!sender->job_.keeps_all)
+        sender->thread_ = std::thread([raw = sender.get()] { raw->work_until_broken(); });
     return sender;
 }
 
@@ -148,15 +149,17 @@ bool MlflowSender::finish(const std::string& status) {
     }
     finishing_ = true;
     changed_.notify_all();
-    changed_.wait_for(lock, job_.wait, [&] { return pending_.empty() || broken_; });
+    changed_.wait_for(lock, job_.wait,
+                      [&] { return pending_.empty() || broken_ || job_.keeps_all; });
     const bool sent = pending_.empty();
     ending_ = true;
     if (!sent) note_silence();
     lock.unlock();
     cancelled_ = true;  // an attempt that is under way ends
     changed_.notify_all();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
     if (!sent) save();
+    if (job_.keeps_all) return sent;
     const std::string left = what_is_left();
     if (left.empty()) return true;
     if (job_.warn) job_.warn(left);
@@ -324,6 +327,7 @@ void MlflowSender::save() {
         state["experiment_id"] = run_.experiment_id;
         state["artifact_uri"] = run_.artifact_uri;
         state["ended"] = ended_;
+        state["start_ms"] = start_ms_;
         Json last = Json::object();
         for (const auto& [key, step] : last_steps_) last[key] = step;
         state["last_steps"] = std::move(last);
@@ -356,6 +360,7 @@ Result<> MlflowSender::load() {
         if (state.at("format").get<int>() != state_format) throw JsonError("another format");
         const bool elsewhere = state.at("uri") != without_password(job_.uri);
         ended_ = state.value("ended", "");
+        start_ms_ = state.value("start_ms", start_ms_);
         if (!elsewhere)
             run_ = {state.at("run_id").get<std::string>(),
                     state.at("experiment_id").get<std::string>(),

@@ -44,6 +44,9 @@ struct MlflowJob {
     MlflowPairs tags;
     std::filesystem::path state_file;
     std::vector<MlflowArtifact> artifacts;
+    /// Nothing is sent from here, where MLflow is another place than for whoever sends it later (a
+    /// directory that a container has to itself): all is kept in `state_file`, without a word.
+    bool keeps_all = false;
     /// How long the end of the run waits for what has not arrived.
     std::chrono::milliseconds wait{10'000};
     std::chrono::milliseconds batch_every{1000};

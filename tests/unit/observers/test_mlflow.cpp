@@ -392,6 +392,42 @@ TEST_CASE("a directory gets the layout of mlflow's file store") {
           std::string::npos);
 }
 
+TEST_CASE("where MLflow is another place, all is kept for whoever sends it later") {
+    // a container has a directory of the same name to itself, and what it writes there is lost
+    Play play;
+    CHECK(write_file_atomically(play.folder.path / "report.json", "{}").has_value());
+    const fs::path root = play.folder.path / "mlruns";
+    MlflowJob inside = play.job("file:" + root.string());
+    inside.keeps_all = true;
+    {
+        const auto sender = MlflowSender::start(inside);
+        REQUIRE(sender.has_value());
+        add_losses(**sender, 1, 2);
+        CHECK_FALSE((*sender)->finish("FINISHED"));
+    }
+    CHECK(!fs::exists(root));
+    CHECK(play.said.empty());
+    std::this_thread::sleep_for(5ms);
+    const auto later = play.sender("file:" + root.string());
+    CHECK(later->anything_left());
+    CHECK(later->finish({}));
+    const std::vector<fs::path> experiments = entries_of(root);
+    REQUIRE(experiments.size() == 1);
+    fs::path run;
+    for (const fs::path& entry : entries_of(experiments[0]))
+        if (fs::is_directory(entry)) run = entry;
+    CHECK(read_file(run / "metrics" / "loss").value() == "1000 0.5 1\n1000 0.5 2\n");
+    CHECK(read_file(run / "artifacts" / "report.json").value() == "{}");
+    const std::string meta = read_file(run / "meta.yaml").value();
+    CHECK(meta.find("\nstatus: 3\n") != std::string::npos);
+    const auto time = [&](const std::string& key) {
+        const std::size_t at = meta.find("\n" + key + ": ");
+        REQUIRE(at != std::string::npos);
+        return std::stoll(meta.substr(at + key.size() + 3));
+    };
+    CHECK(time("start_time") <= time("end_time"));  // the run's own, however late they are sent
+}
+
 TEST_CASE("an address that is none of MLflow is refused, and passwords are in no sentence") {
     Play play;
     for (const char* uri : {"databricks", "postgresql://x", "", "file:", "ftp://x", "http://",
