@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 
+#include "base/json.hpp"
 #include "catch.hpp"
 #include "parties.hpp"
 #include "proxy.hpp"
@@ -78,6 +79,12 @@ struct KeyedBus {
     std::unique_ptr<Process> broker;
 };
 
+int times_in(const std::string& text, const std::string& what) {
+    int times = 0;
+    for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; ++at) ++times;
+    return times;
+}
+
 std::string secret_in(const std::string& file) {
     const std::string text = slurp(file);
     const std::size_t at = text.find("\nsecret ");
@@ -122,6 +129,46 @@ TEST_CASE("a training with keys has the same model, and no secret is told anywhe
     for (const std::string name : {"master", "member-0", "member-1"})
         CHECK(all.find(secret_in(bus.keys_of(name) + "/" + name + ".key")) == std::string::npos);
     CHECK(all.find(secret_in(bus.keys() + "/broker.key")) == std::string::npos);
+}
+
+TEST_CASE("tune trains over one alignment at a bus with keys", "[keys]") {
+    const TempDir dir;
+    make_example(dir);
+    std::string all = slurp(dir / "run.toml");
+    for (std::size_t at = 0; (at = all.find("test_data", at)) != std::string::npos;)
+        all.erase(at, all.find('\n', at) + 1 - at);
+    spit(dir / "run.toml", all);
+    spit(dir / "members.toml", all.substr(all.find("[bus]")));  // the owner says the rest
+    KeyedBus bus(dir);
+    std::vector<std::unique_ptr<Process>> members;
+    for (const std::string rank : {"0", "1"})
+        members.push_back(std::make_unique<Process>(
+            dir,
+            Words{"actor", "--role", "member", "--rank", rank, "--config", "members.toml",
+                  "--verbose", "--broker", bus.endpoint, "--certificates",
+                  bus.keys_of("member-" + rank), "--set", "output.runs_dir=" + (dir / "runs")}));
+    const Finished searched = run(
+        dir, {"tune", "--broker", bus.endpoint, "--certificates", bus.keys_of("master"), "--config",
+              "run.toml", "--json", "--jobs", "2", "--grid", "model.learning_rate=0.1,0.2,0.3",
+              "--set", "data.test_fraction=0.2", "--set", "output.runs_dir=" + (dir / "runs")});
+    INFO(searched.err);
+    INFO(bus.broker->err());
+    REQUIRE(searched.exit_code == 0);
+    const Json told = Json::parse(searched.out);
+    REQUIRE(told["runs"].size() == 3);
+    for (const Json& one : told["runs"]) {
+        CHECK(one["status"] == "completed");
+        const fs::path own = fs::path(dir / "runs") / one["run_id"].get<std::string>();
+        CHECK(models(own).size() == 3);
+        // the default of parties with keys
+        CHECK(slurp(own / "agreed.txt").find("encrypted") != std::string::npos);
+    }
+    for (const auto& member : members) {
+        member->signal(SIGTERM);
+        const std::string said = member->wait().err;
+        CHECK(times_in(said, "takes part in a private set intersection") == 1);
+        CHECK(times_in(said, "goes on from an alignment that it has kept") == 2);
+    }
 }
 
 TEST_CASE("launch over tcp makes keys for its run, and leaves none", "[keys]") {
