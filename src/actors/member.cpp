@@ -65,6 +65,7 @@ struct MemberRun {
     std::unique_ptr<MemberHalf> half;     ///< on `party`
     std::unique_ptr<PsiMember> psi;       ///< with data.alignment = "psi"
     std::optional<BinnedColumns> binned;  ///< what `bins` has told of
+    bool described = false;               ///< `describe` was answered
     /// Of a training that shares its alignment with others; without a name in any other run.
     AlignmentKey alignment;
     std::shared_ptr<const KeptAlignment> kept;  ///< from which it may go on; null: there is none
@@ -723,6 +724,13 @@ class MemberApp {
                honest == openly;
     }
 
+    /// What is told of a bin is told of its rows together, as of those of a batch.
+    Result<> judge_bins(std::span<const data::FeatureFigures> figures,
+                        const Context& context) const {
+        if (!judged()) return {};
+        return judge().batch(context.invitation().run, fewest_rows(figures));
+    }
+
     /// The names and bins of its columns stay here, in a file of the party.
     Result<> keep_figures(std::span<const data::FeatureFigures> figures, bool labels_known,
                           const Context& context) const {
@@ -739,12 +747,16 @@ class MemberApp {
         return {};
     }
 
+    /// Once in a term, as `count`: other labels would tell more of which rows are in a bin.
     Result<Bytes> describe(MemberRun& run, Body body, Context& context) const {
         const auto request = decode_describe_request(body);
         if (!request) return tl::unexpected(request.error());
-        if (!describes(run, true)) return out_of_order(run, message::describe);
+        if (!describes(run, true) || run.described) return out_of_order(run, message::describe);
         const auto figures = describe_columns(run.party, *request);
         if (!figures) return tl::unexpected(figures.error());
+        if (auto good = judge_bins(*figures, context); !good)
+            return tl::unexpected(std::move(good.error()));
+        run.described = true;
         if (auto kept = keep_figures(*figures, true, context); !kept)
             return tl::unexpected(std::move(kept.error()));
         return encode_described(*figures);
@@ -758,11 +770,8 @@ class MemberApp {
         options_.env->random(nonce);
         auto binned = bin_columns(run.party, *request, nonce, context.message_bytes_max);
         if (!binned) return tl::unexpected(std::move(binned.error()));
-        if (judged())
-            if (auto good =
-                    judge().batch(context.invitation().run, fewest_rows(binned->table.figures));
-                !good)
-                return tl::unexpected(std::move(good.error()));
+        if (auto good = judge_bins(binned->table.figures, context); !good)
+            return tl::unexpected(std::move(good.error()));
         run.binned = std::move(*binned);
         return encode_bins_reply(nonce, run.binned->table.figures);
     }

@@ -252,6 +252,54 @@ TEST_CASE("a member describes its columns in a run for that alone, and once its 
     CHECK(asked);
 }
 
+TEST_CASE("a member describes its columns once: other labels would tell more of its bins") {
+    World world;
+    world.members = 1;
+    Play play(world);
+    play.set(std::move(*make_features_master(play.master_options())));
+    Bytes described;
+    bool again = false;
+    play.harness->on_request = [&](std::size_t, Message& request) {
+        if (request.metadata.message_type == message::describe)
+            described.assign(request.content.begin(), request.content.end());
+        return true;
+    };
+    play.harness->on_reply_hook = [&](std::size_t, Message& reply) {
+        if (reply.metadata.message_type != message::describe) return true;
+        again = true;
+        const auto answer = play.harness->ask(0, message::describe, described);
+        REQUIRE_FALSE(answer);
+        CHECK(answer.error().sentence.find("cannot take describe") != std::string::npos);
+        return true;
+    };
+    const Ending ending = play.play();
+    INFO(ending.sentence);
+    CHECK(ending.code == Errc::ok);
+    CHECK(again);
+}
+
+TEST_CASE("a member's policy bounds the rows of a bin under every protocol") {
+    struct KnowsBins final : LetsAllIn {
+        Result<> batch(const RunId&, std::uint64_t rows) override {
+            fewest = rows;
+            if (rows >= 1000) return {};
+            return fail(Errc::refused, "a bin is too small for its policy");
+        }
+        std::uint64_t fewest = 0;
+    };
+    World world;
+    world.members = 1;
+    KnowsBins judge;
+    Play play(world);
+    play.judge = &judge;
+    play.config.run.protocol = GENERATE(config::Protocol::honest, config::Protocol::encrypted);
+    const Told told = figures_of(play);
+    CHECK(told.ending.code == Errc::refused);
+    CHECK(told.ending.sentence.find("too small for its policy") != std::string::npos);
+    CHECK(judge.fewest > 0);
+    CHECK(judge.fewest < 100);
+}
+
 TEST_CASE("labels that are not as many as the rows, and figures that no column has, are refused") {
     CHECK_FALSE(decode_describe_request(encode(DescribeRequest{{}, {0, 1, 2}})));
     std::vector<data::FeatureFigures> figures(2);
