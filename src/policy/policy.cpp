@@ -285,13 +285,15 @@ bool within(const std::vector<std::pair<int, int>>& hours, int minute) {
 /// Collects the first rule that is broken.
 class Verdict {
   public:
+    /// `section`: empty where there is no policy, and a rule counts that needs none.
     explicit Verdict(std::string section) : section_(std::move(section)) {}
     /// `why` is made only for the first one.
     template <class Why>
     Verdict& rule(std::string_view name, bool holds, Why&& why) {
         if (!holds && !refusal_)
-            refusal_ = Refusal{std::string(name),
-                               "rule " + section_ + "." + std::string(name) + ": " + why()};
+            refusal_ =
+                Refusal{std::string(name), "rule " + section_ + (section_.empty() ? "" : ".") +
+                                               std::string(name) + ": " + why()};
         return *this;
     }
     [[nodiscard]] std::optional<Refusal> taken() { return std::move(refusal_); }

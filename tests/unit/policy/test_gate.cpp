@@ -549,6 +549,10 @@ TEST_CASE("a model is for the owner for whom it was trained, whoever knows its i
     CHECK(predicts(2, "bank") == Errc::ok);
     CHECK(predicts(3, "bank-0123456789abcdef") == Errc::ok);  // another process of that key
     CHECK(predicts(4, "shop") == Errc::refused);
+    CHECK(member.gate->model(asks(4).run, trained)
+              .error()
+              .sentence.find(judged ? "rule all.models_of: " : "rule models_of: ") !=
+          std::string::npos);
     CHECK(member.audit().find("\"rule\":\"models_of\"") != std::string::npos);
     // of a model from elsewhere nothing is known
     CHECK(code(member.gate->model(asks(4).run, asks(9).run)) == Errc::ok);
