@@ -12,6 +12,7 @@
 #include "actors/training/labels.hpp"
 #include "base/hash.hpp"
 #include "base/json.hpp"
+#include "base/text.hpp"
 
 namespace vflbus::actors {
 
@@ -163,9 +164,9 @@ Result<BinsReply> decode_bins_reply(Body body, std::uint64_t rows) {
             if (!ended) m.figures[i].bins.push_back({"", static_cast<std::uint64_t>(count), 0, 0});
         }
         if (sum != static_cast<double>(rows))
-            return fail(Errc::malformed_message, "has bins of " + std::to_string(sum) +
-                                                     " rows in a column of " +
-                                                     std::to_string(rows));
+            return fail(
+                Errc::malformed_message,
+                "has bins of " + shortest(sum) + " rows in a column of " + std::to_string(rows));
     }
     return m;
 }
@@ -398,9 +399,7 @@ Task<> features(Run& run, FeaturesResult& result) {
     run.enter(Phase::selecting);
     co_await alignment.select(kinds);
     co_await split_own(own);
-    const auto master = run.config().parties.find("master");
-    const std::string positive_class =
-        master == run.config().parties.end() ? std::string() : master->second.positive;
+    const std::string positive_class = config::section_of(run.config(), "master").positive;
     const Labels labels = co_await read_labels(own, run.config().model.task, positive_class);
 
     run.enter(Phase::evaluating);

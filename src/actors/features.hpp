@@ -41,7 +41,7 @@ Bytes encode_described(std::span<const data::FeatureFigures> figures);
 /// `rows`: training rows; no column lacks more cells.
 Result<std::vector<data::FeatureFigures>> decode_described(Body body, std::uint64_t rows);
 
-/// Information values are told with so many digits behind the point where the labels are hidden: a
+/// Where the labels are hidden, a member is told information values as multiples of 1 / 1,000: a
 /// bin of a single row then says nothing of its label once there are a few thousand rows.
 inline constexpr double told_information = 1000;
 

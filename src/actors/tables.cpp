@@ -28,6 +28,9 @@ struct Shared {
     std::optional<std::vector<data::KnownColumn>> known;
 };
 
+/// Columns that a line of the log names.
+constexpr std::size_t told_max = 20;
+
 /// Whether a column keeps the bounds of data.select.
 bool keeps(const data::FeatureFigures& one, const std::vector<data::FeatureFigures>& all,
            const config::ColumnSelect& select) {
@@ -126,8 +129,7 @@ struct Files {
         if (!table) return tl::unexpected(with_source(table.error()));
         table->prepare = std::move(*prepare);
         if (!dropped->empty())
-            table->notes.push_back(std::to_string(dropped->size()) +
-                                   " columns are left out by data.select");
+            table->notes.push_back("left out by data.select: " + join_some(*dropped, told_max));
         if (const auto image = config::image_of(party.image))
             table->image = {image->height, image->width, image->channels};
         if (exposed) {
