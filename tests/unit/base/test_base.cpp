@@ -402,6 +402,23 @@ TEST_CASE("the nearest key is found, a far one is not") {
     CHECK(nearest("epochz", lengths) == "epochs");
     CHECK(nearest(std::string(998, 'e'), lengths) == lengths[0]);
     CHECK(nearest(std::string(500, 'e'), lengths).empty());
+    // one letter more, one less, another one, two swapped: each is one change, wherever it is
+    const std::string word = "disconnect_idle_client_time";
+    const std::vector<std::string> of_bus{"d", "time_between_idle_connections_checks", word,
+                                          "disconnect", std::string(200, 'd')};
+    for (std::size_t at = 0; at + 1 < word.size(); ++at) {
+        std::string more = word;
+        std::string less = word;
+        std::string other = word;
+        std::string swapped = word;
+        more.insert(at, 1, 'x');
+        less.erase(at, 1);
+        other[at] = 'x';
+        std::swap(swapped[at], swapped[at + 1]);
+        for (const std::string& wrong : {more, less, other, swapped, more + swapped[at]})
+            CHECK(nearest(wrong, of_bus) == word);
+    }
+    CHECK(nearest(std::string(100, 'd'), of_bus).empty());
 }
 
 TEST_CASE("a text fits a pattern, or not") {
