@@ -89,7 +89,10 @@ std::uint64_t random_u64() {
 }
 
 NodeId node_id_of(std::string_view name) {
-    const Hash128 hash = hash128(std::string("vflbus-node:").append(name));
+    constexpr std::string_view prefix = "vflbus-node:";
+    std::string text;
+    text.reserve(prefix.size() + name.size());
+    const Hash128 hash = hash128(text.append(prefix).append(name));
     std::uint64_t value = 0;
     for (int i = 7; i >= 0; --i) value = value << 8 | hash[static_cast<std::size_t>(i)];
     return NodeId{value == 0 ? 1 : value};

@@ -11,10 +11,10 @@
 
 #include <compare>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 
+#include "base/fifo.hpp"
 #include "base/ids.hpp"
 #include "bus/core/hop.hpp"
 #include "bus/wire/header.hpp"
@@ -90,8 +90,8 @@ class ControlQueue {
     void drop_void();
 
     ControlLimits limits_;
-    std::deque<Entry> entries_;  ///< the first one is not void
-    std::uint64_t first_ = 0;    ///< the place of entries_[0] among all that ever waited
+    Fifo<Entry> entries_;      ///< the first one is not void
+    std::uint64_t first_ = 0;  ///< the place of entries_[0] among all that ever waited
     std::map<Subject, std::uint64_t> places_;
     std::map<NodeId, Count> of_node_;
     Count total_;

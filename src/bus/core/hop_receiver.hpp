@@ -8,8 +8,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <deque>
 
+#include "base/fifo.hpp"
 #include "bus/wire/limits.hpp"
 
 namespace vflbus::bus {
@@ -39,7 +39,7 @@ class HopReceiver {
     };
     static constexpr std::size_t marks_max = 1024;
 
-    std::deque<Mark> marks_;
+    Fifo<Mark> marks_;
     std::uint64_t received_ = 0;
     std::uint64_t held_ = 0;
 };

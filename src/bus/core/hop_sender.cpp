@@ -205,7 +205,7 @@ void HopSender::drop_run(const RunId& run, std::vector<Left>& left) {
     drop(found->second, left);
     queues_.erase(found);
     if (!round_.empty() && round_.front() == run) served_ = false;
-    std::erase(round_, run);
+    round_.erase(run);
     blocked_ = blocked_ && waiting();
 }
 

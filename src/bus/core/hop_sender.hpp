@@ -30,6 +30,7 @@
 #include <map>
 #include <vector>
 
+#include "base/fifo.hpp"
 #include "base/ids.hpp"
 #include "bus/core/control_queue.hpp"
 #include "bus/core/hop.hpp"
@@ -168,8 +169,8 @@ class HopSender {
     ControlQueue control_;
     std::uint64_t report_ = 0;  ///< token of the WINDOW that waits; 0: none
     std::map<RunId, RunQueue> queues_;
-    std::deque<RunId> round_;  ///< runs with a queue, in the order in which they are served
-    bool served_ = false;      ///< the first of them has its quantum of this turn already
+    Fifo<RunId> round_;    ///< runs with a queue, in the order in which they are served
+    bool served_ = false;  ///< the first of them has its quantum of this turn already
     std::uint64_t queued_ = 0;
     std::uint64_t queued_frames_ = 0;
     bool blocked_ = false;

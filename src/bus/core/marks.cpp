@@ -26,7 +26,7 @@ std::optional<Marks::Position> Marks::answered(std::uint64_t token) {
                                     [&](const Mark& mark) { return mark.token == token; });
     if (found == waiting_.end()) return std::nullopt;
     const Position position = found->position;
-    waiting_.erase(waiting_.begin(), found + 1);
+    for (auto left = found - waiting_.begin(); left >= 0; --left) waiting_.pop_front();
     return position;
 }
 

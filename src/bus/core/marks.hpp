@@ -8,8 +8,9 @@
 
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <optional>
+
+#include "base/fifo.hpp"
 
 namespace vflbus::bus {
 
@@ -48,7 +49,7 @@ class Marks {
         std::uint64_t token = 0;
         Position position;
     };
-    std::deque<Mark> waiting_;
+    Fifo<Mark> waiting_;
 };
 
 }  // namespace vflbus::bus

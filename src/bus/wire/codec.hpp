@@ -27,6 +27,9 @@ std::string_view cut_sentence(std::string_view sentence,
 /// with that sentence.
 class Writer {
   public:
+    /// Most bodies are small: they take memory once.
+    Writer() { bytes_.reserve(small_body_bytes); }
+
     Writer& array(std::size_t elements);
     Writer& map(std::size_t pairs);
     Writer& u64(std::uint64_t value);
@@ -54,6 +57,8 @@ class Writer {
     [[nodiscard]] Bytes take() { return std::move(bytes_); }
 
   private:
+    static constexpr std::size_t small_body_bytes = 64;
+
     Writer& tensor_of(std::string_view type, std::span<const std::uint8_t> raw, std::size_t rows,
                       std::size_t cols);
     void number(std::uint8_t marker, std::uint64_t value, std::size_t bytes);

@@ -5,13 +5,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <deque>
 #include <filesystem>
+#include <memory>
 #include <thread>
 #include <vector>
 
+#include "base/fifo.hpp"
 #include "base/file_writer.hpp"
 #include "base/files.hpp"
 #include "base/hash.hpp"
@@ -30,6 +34,85 @@ struct TemporaryDirectory {
     ~TemporaryDirectory() { fs::remove_all(path); }
 };
 }  // namespace
+
+TEST_CASE("a queue gives what came first, and holds nothing of what was taken out") {
+    Fifo<std::shared_ptr<int>> queue;
+    std::deque<int> model;
+    std::vector<std::weak_ptr<int>> all;
+    Rng rng(1);
+    for (int i = 0; i < 20'000; ++i) {
+        const bool grows = i / 1000 % 2 == 0;
+        switch (rng.below(grows ? 3 : 6)) {
+            case 0:
+            case 1:
+                queue.push_back(std::make_shared<int>(i));
+                all.push_back(queue.back());
+                model.push_back(i);
+                break;
+            case 2:
+                if (model.empty()) break;
+                model.pop_back();
+                queue.pop_back();
+                break;
+            default:
+                if (model.empty()) break;
+                model.pop_front();
+                queue.pop_front();
+                break;
+        }
+        if (i % 1000 == 500) {
+            auto moved = std::move(queue);
+            REQUIRE(queue.empty());  // NOLINT: that is what is asked
+            queue = std::move(moved);
+            REQUIRE(moved.empty());  // NOLINT
+        }
+        REQUIRE(queue.size() == model.size());
+        REQUIRE(queue.empty() == model.empty());
+        if (!model.empty()) {
+            REQUIRE(*queue.front() == model.front());
+            REQUIRE(*queue.back() == model.back());
+            REQUIRE(*queue[model.size() / 2] == model[model.size() / 2]);
+        }
+    }
+    const auto held = std::ranges::count_if(all, [](const auto& item) { return !item.expired(); });
+    CHECK(static_cast<std::size_t>(held) == model.size());
+    CHECK(std::ranges::equal(queue, model, {}, [](const auto& item) { return *item; }));
+    const auto third = queue[2];
+    queue.erase(third);
+    model.erase(model.begin() + 2);
+    CHECK(std::ranges::equal(queue, model, {}, [](const auto& item) { return *item; }));
+    queue.clear();
+    CHECK(queue.empty());
+}
+
+TEST_CASE("a queue moves each item a few times at most, however many wait") {
+    struct Counted {
+        Counted() = default;
+        explicit Counted(std::uint64_t* count) : moves(count) {}
+        Counted(Counted&& other) noexcept : moves(other.moves) { told(); }
+        Counted& operator=(Counted&& other) noexcept {
+            moves = other.moves;
+            told();
+            return *this;
+        }
+        void told() const {
+            if (moves != nullptr) ++*moves;
+        }
+        std::uint64_t* moves = nullptr;
+    };
+    for (const std::size_t waiting : {1u, 15u, 1000u, 1023u, 1024u}) {
+        std::uint64_t moves = 0;
+        Fifo<Counted> queue;
+        for (std::size_t i = 0; i < waiting; ++i) queue.push_back(Counted(&moves));
+        constexpr std::uint64_t rounds = 100'000;
+        moves = 0;
+        for (std::uint64_t i = 0; i < rounds; ++i) {
+            queue.push_back(Counted(&moves));
+            queue.pop_front();
+        }
+        CHECK(moves <= 6 * (rounds + waiting));
+    }
+}
 
 TEST_CASE("splitmix64 gives the published sequence") {
     Rng rng(1234567);
