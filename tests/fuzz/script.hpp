@@ -11,6 +11,12 @@
 namespace vflbus::fuzz {
 
 inline constexpr std::array<std::string_view, 3> node_names{"master", "member-0", "member-1"};
+/// The id of one of them: a hash, which is made once only.
+inline NodeId node_of(std::size_t name) {
+    static const std::array<NodeId, 3> ids{node_id_of(node_names[0]), node_id_of(node_names[1]),
+                                           node_id_of(node_names[2])};
+    return ids[name % ids.size()];
+}
 
 /// Takes numbers from an input; zeros behind its end.
 class Script {
@@ -47,11 +53,11 @@ inline AnyFrame any_frame(Script& script) {
     AnyFrame frame;
     bus::Header& header = frame.header;
     header.kind = static_cast<bus::Kind>(script.byte() % 24);
-    header.src = node_id_of(node_names[script.byte() % node_names.size()]);
+    header.src = node_of(script.byte());
     header.flags = script.byte();
     header.run.bytes.fill(static_cast<std::uint8_t>(1 + script.byte() % 4));
     header.term = static_cast<std::uint32_t>(script.number());
-    header.dst = node_id_of(node_names[script.byte() % node_names.size()]);
+    header.dst = node_of(script.byte());
     header.request = script.number();
     header.answered_below = script.number();
     header.body_offset = script.number();

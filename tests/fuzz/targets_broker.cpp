@@ -183,7 +183,8 @@ class Room {
     }
 
     void hello(ConnId conn, Script& script) {
-        const std::string name{names[script.byte() % names.size()]};
+        const std::size_t which = script.byte() % names.size();
+        const std::string name{names[which]};
         Hello hello{name,
                     name == "master" ? "master" : "member",
                     name == "master"     ? -1
@@ -195,11 +196,12 @@ class Room {
                     {},
                     {}};
         if (script.byte() % 4 == 0) hello.features = {std::string(feature_apps)};
-        say(conn, header_of(Kind::hello, name), encode(hello));
+        say(conn, header_of(Kind::hello, which), encode(hello));
     }
     void open(ConnId conn, Script& script) {
-        const std::string name{names[script.byte() % names.size()]};
-        Header header = header_of(Kind::open, name);
+        const std::size_t which = script.byte() % names.size();
+        const std::string name{names[which]};
+        Header header = header_of(Kind::open, which);
         header.run.bytes.fill(static_cast<std::uint8_t>(1 + script.byte() % 4));
         header.term = 1 + script.byte() % 3;
         Open open{name, {{"member-0", "member", 0}, {"member-1", "member", 1}}, {}, {}};
@@ -208,20 +210,21 @@ class Room {
         say(conn, header, encode(open));
     }
     void join(ConnId conn, Script& script) {
-        const std::string name{names[script.byte() % names.size()]};
-        Header header = header_of(Kind::join, name);
+        const std::size_t which = script.byte() % names.size();
+        const std::string name{names[which]};
+        Header header = header_of(Kind::join, which);
         header.run.bytes.fill(static_cast<std::uint8_t>(1 + script.byte() % 4));
         header.term = 1 + script.byte() % 3;
-        header.dst = node_id_of("master");
+        header.dst = node_of(0);
         Join join{name, "member", name == "member-1" ? 1 : 0, 0, {}, "0.1.0", Errc::ok, {}, {}};
         if (script.byte() % 4 == 0) join.code = Errc::bad_data;
         join.sentence.assign(std::size_t{script.byte()} * 16, 's');
         say(conn, header, encode(join));
     }
-    static Header header_of(Kind kind, std::string_view name) {
+    static Header header_of(Kind kind, std::size_t name) {
         Header header;
         header.kind = kind;
-        header.src = node_id_of(name);
+        header.src = node_of(name);
         header.request = 1;
         return header;
     }
