@@ -16,6 +16,10 @@ int run(const RunTraceArguments& arguments) {
         std::error_code ec;
         if (!std::filesystem::is_regular_file(file, ec))
             return report_failure(arguments, {Errc::io, "there is no trace " + file});
+        if (!observers::has_events(file))
+            return report_failure(arguments,
+                                  {Errc::bad_data, file + " is no trace of a party: it has "
+                                                          "no events, one in each line"});
         if (std::filesystem::equivalent(file, arguments.out, ec))
             return report_failure(arguments,
                                   {Errc::usage, "--out " + arguments.out +

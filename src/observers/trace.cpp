@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <map>
+#include <set>
 
 #include "actors/messages.hpp"
 #include "base/clock.hpp"
@@ -170,6 +172,7 @@ struct Clock {
     std::string party;
     std::map<std::string, TraceSpans> asked;
     TraceSpans worked;
+    std::set<std::size_t> damaged;  ///< which of its events are no JSON, counted from 0
 };
 
 Clock clock_of(const std::filesystem::path& file) {
@@ -178,8 +181,12 @@ Clock clock_of(const std::filesystem::path& file) {
     std::map<std::uint64_t, std::string> threads;
     std::ifstream part(file, std::ios::binary);
     std::string text;
-    while (next_event(part, text)) {
+    for (std::size_t at = 0; next_event(part, text); ++at) {
         const Json event = Json::parse(text);
+        if (!event.is_object()) {
+            clock.damaged.insert(at);
+            continue;
+        }
         const Json* const name = event.find("name");
         const Json* const thread = event.find("tid");
         const Json* const arguments = event.find("args");
@@ -219,11 +226,9 @@ std::string moved(const std::string& event, double microseconds) {
 }
 
 /// For each part what is added to its times, so that all are of the clock of the part that asks.
-std::vector<double> offsets_of(const std::vector<std::filesystem::path>& parts) {
-    std::vector<Clock> clocks;
-    for (const std::filesystem::path& part : parts) clocks.push_back(clock_of(part));
-    std::vector<double> offsets(parts.size(), 0);
-    for (std::size_t i = 0; i < parts.size(); ++i)
+std::vector<double> offsets_of(const std::vector<Clock>& clocks) {
+    std::vector<double> offsets(clocks.size(), 0);
+    for (std::size_t i = 0; i < clocks.size(); ++i)
         for (const Clock& master : clocks)
             if (const auto asked = master.asked.find(clocks[i].party); asked != master.asked.end())
                 offsets[i] = clock_offset(asked->second, clocks[i].worked);
@@ -232,11 +237,19 @@ std::vector<double> offsets_of(const std::vector<std::filesystem::path>& parts) 
 
 }  // namespace
 
+bool has_events(const std::filesystem::path& part) {
+    std::ifstream in(part, std::ios::binary);
+    std::string event;
+    return next_event(in, event);
+}
+
 Result<> merge_traces(const std::vector<std::filesystem::path>& parts,
                       const std::filesystem::path& out) {
     std::error_code ec;
     if (out.has_parent_path()) std::filesystem::create_directories(out.parent_path(), ec);
-    const std::vector<double> offsets = offsets_of(parts);
+    std::vector<Clock> clocks;
+    for (const std::filesystem::path& part : parts) clocks.push_back(clock_of(part));
+    const std::vector<double> offsets = offsets_of(clocks);
     errno = 0;
     std::ofstream merged(out, std::ios::binary | std::ios::trunc);
     merged << "{\"displayTimeUnit\":\"ms\",\"traceEvents\":[";
@@ -244,7 +257,8 @@ Result<> merge_traces(const std::vector<std::filesystem::path>& parts,
     for (std::size_t i = 0; i < parts.size(); ++i) {
         std::ifstream events(parts[i], std::ios::binary);
         std::string event;
-        while (next_event(events, event)) {
+        for (std::size_t at = 0; next_event(events, event); ++at) {
+            if (clocks[i].damaged.contains(at)) continue;
             merged << between << moved(event, offsets[i]);
             between = ",\n";
         }

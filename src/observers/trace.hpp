@@ -62,6 +62,8 @@ class TraceObserver final : public actors::RunObserver {
     TimePoint step_since_{};
 };
 
+/// Whether a party's file has an event at all.
+bool has_events(const std::filesystem::path& part);
 /// One trace of the files that are there, on the clock of the master's, when it is among them
 /// (trace_clocks.hpp). Errors: io.
 Result<> merge_traces(const std::vector<std::filesystem::path>& parts,

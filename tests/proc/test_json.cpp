@@ -115,6 +115,9 @@ TEST_CASE("what commands print for programs is what the page says", "[json]") {
                "vflbus-trace");
     CHECK(Json::parse(slurp(dir / "all.json"))["traceEvents"].size() == 1);
     CHECK(run(dir, {"run", "trace", "one.json", "--out", "one.json"}).exit_code == 2);
+    const Finished none = run(dir, {"run", "trace", "run.toml", "--out", "none.json"});
+    CHECK(none.exit_code == 3);
+    CHECK(none.err.find("run.toml is no trace of a party") != std::string::npos);
     const std::string log = run(dir, {"run", "logs", run_id, "--local", "--json", "--set",
                                       "output.runs_dir=" + (dir / "runs")})
                                 .out;

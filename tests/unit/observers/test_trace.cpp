@@ -61,8 +61,13 @@ TEST_CASE("the parts of all parties become one trace, also those of a killed pro
               .has_value());
     CHECK(read_file(begun).value().starts_with("[\n{"));
 
+    // what is no JSON is left out, as it would make the whole unreadable
+    CHECK(has_events(member));
+    CHECK(write_file_atomically(member, read_file(member).value() + "{damaged},\n").has_value());
+    CHECK(write_file_atomically(begun, "[\n{\"name\":").has_value());
+    CHECK_FALSE(has_events(begun));
     const auto out = folder / "all.json";
-    CHECK(merge_traces({master, member, folder / "not there"}, out).has_value());
+    CHECK(merge_traces({master, member, begun, folder / "not there"}, out).has_value());
     const Json all = Json::parse(read_file(out).value());
     REQUIRE(all.is_object());
     std::map<std::string, int> count;
