@@ -380,7 +380,10 @@ class Server final : public HttpServer {
                 pollfd waited{at_file_, POLLIN, 0};
                 if (::poll(&waited, 1, 100) <= 0) continue;
                 const socket_t one = ::accept4(at_file_, nullptr, nullptr, SOCK_CLOEXEC);
-                if (one >= 0) workers.enqueue([this, one] { server_.serve(one); });
+                if (one >= 0)
+                    workers.enqueue([this, one] { server_.serve(one); });
+                else  // no descriptor is free: who waits would be accepted at once for ever
+                    std::this_thread::sleep_for(std::chrono::milliseconds(100));
             }
             workers.shutdown();
         });
