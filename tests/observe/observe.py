@@ -272,14 +272,12 @@ def case_mlflow(play):
                            capture_output=True, text=True, cwd=play.work, timeout=200)
     check(again.returncode == 0, again.stderr[-500:])
     numbers = compare_mlflow(play, uri, report)
-    silent_numbers = numbers
-    killed_in_the_middle(play, server, port, uri, plain)
-    numbers = silent_numbers
+    killed_in_the_middle(play, server, port, uri)
     print(f"mlflow, silent server: {seconds:.2f} s of training ({plain:.2f} without), said what is "
           f"missing; after --resume {numbers} numbers are equal")
 
 
-def killed_in_the_middle(play, server, port, uri, plain):
+def killed_in_the_middle(play, server, port, uri):
     """SIGKILL while a training logs there; started again before its end, it lacks nothing."""
     runs = play.work / "runs" / "killed"
     training = subprocess.Popen(

@@ -186,8 +186,10 @@ TEST_CASE("no residual leaves the master in the clear, and no key serves two epo
             std::vector<std::uint64_t> words(step.residual.rows);
             step.residual.copy_to(words);
             // residuals have 21 bits; words under a pad, and what two of them differ by, have all
+            // 43 (three of a batch are below 2^22 once in 10^14 runs)
             const auto wide = [](std::uint64_t word) { return word >> 22 != 0; };
-            CHECK(std::ranges::count_if(words, wide) >= std::ssize(words) - 1);
+            REQUIRE(words.size() > 4);
+            CHECK(std::ranges::count_if(words, wide) >= std::ssize(words) - 2);
             for (std::size_t i = 0; i < std::min(words.size(), last.size()); ++i)
                 CHECK(words[i] != last[i]);
             last = words;
