@@ -16,7 +16,6 @@
 namespace vflbus::config {
 namespace {
 
-/// Where the first of `keys` that was stated was stated, as the beginning of a sentence.
 std::string task_text(const Config& config) {
     return "model.task = " + quote(name_of(config.model.task));
 }

@@ -152,7 +152,7 @@ struct DataConfig {
     std::string id_salt;
     Alignment alignment = Alignment::hashed;
     Join join = Join::inner;
-    std::string select;  ///< columns by their figures: config/select.hpp; empty: all
+    std::string select;             ///< columns by their figures: config/select.hpp; empty: all
     std::uint64_t common_min = 10;  ///< ids; of an intersection with psi
     bool standardize = true;
     std::uint64_t one_hot_max = 64;  ///< distinct values

@@ -14,8 +14,8 @@ namespace vflbus::config {
 /// where it is, l2 from C, and the default of batch_size that depends on the solver.
 void resolve_solver(Config& config, Problems& problems);
 
-/// Whether this is a network that protocol encrypted computes, or would be with the defaults of that
-/// protocol: one dense layer at each party, whose numbers are summed.
+/// Whether this is a network that protocol encrypted computes, or would be with the defaults of
+/// that protocol: one dense layer at each party, whose numbers are summed.
 bool is_encrypted_network(const Config& config);
 /// Once the protocol is known: what is not stated of a network whose numbers are summed, and has
 /// another default there.

@@ -1,11 +1,11 @@
 #pragma once
 // The log of a run in files of bounded size: runs/<run_id>/<party>/log, and older lines beside it.
 //
-// The problem: a run of weeks must not fill the disk with its log, and who follows it from
-// elsewhere asks for what comes after a position. So a position counts all bytes of the log since
-// its beginning, and a file that is put aside has the position of its first byte as its name's end:
-// log.0, log.10000000, and log with the youngest lines. Positions stay right when the oldest files
-// are removed.
+// The problem: a run of weeks must not fill the disk with its log; and a command that follows the
+// log over the bus asks for the lines after a position, which must not change when a file is put
+// aside. So a position counts all bytes of the log since its beginning, and a file that is put
+// aside gets the position of its first byte as the end of its name: log.0, log.10000000, and log
+// with the youngest lines. Positions stay right when the oldest files are removed.
 
 #include <cstdint>
 #include <filesystem>

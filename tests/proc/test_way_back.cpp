@@ -55,7 +55,8 @@ TEST_CASE("runs that lie here are listed with purpose, task, label and metric", 
     CHECK(purposes == std::set<std::string>{"check", "train"});
     const std::string table = run(dir, {"runs", "--local"}).out;
     INFO(table);
-    CHECK(table.find("00112233  train  completed  logistic  default  the first one") != std::string::npos);
+    CHECK(table.find("00112233  train  completed  logistic  default  the first one") !=
+          std::string::npos);
     CHECK(table.find("test auc 0.") != std::string::npos);
     CHECK(table.find("…") == std::string::npos);
     CHECK(table.find('\x1b') == std::string::npos);

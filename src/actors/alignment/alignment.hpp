@@ -70,8 +70,9 @@ class Alignment {
     /// Intersects, sends each member its selection, and selects the own rows.
     Task<> select(std::vector<TableKind> kinds);
 
-    /// In place of the above, with what an earlier run of the same parties came to: whether all
-    /// members have kept it. Then they, and the own party, go on from there.
+    /// In place of `gather` and `select`: asks the members to go on from the alignment `before` of
+    /// an earlier run. True: all of them have kept it, and they and the own party have its rows
+    /// now. False: one has not, nothing has changed, and the parties have to align anew.
     Task<bool> recall(const MadeAlignment& before);
     /// After `select`: what `recall` takes.
     [[nodiscard]] const AlignmentResult& result() const noexcept { return tables_; }

@@ -3,9 +3,9 @@
 //
 // The problem: a search trains many models on the same rows of the same parties, and to align is
 // often the longest part of a short training, above all with a private set intersection. So an
-// alignment may have a name (a line of OPEN): who has made one under that name keeps what came of
-// it, and a later run of the same name begins with that instead of aligning anew, when the master
-// and all members have kept it.
+// alignment may have a name, which is a line of OPEN. The parties of a run with such a name keep
+// the rows that they have found, and a later run with the same name begins with these instead of
+// aligning anew, when the master and all members still have them.
 //
 // Nobody is believed. The tables that are kept are the very objects that were aligned, so nothing
 // can have changed in them. A member goes on from its own copy alone, for an owner with the same
@@ -34,10 +34,10 @@ namespace vflbus::actors {
 /// is the same may share one.
 config::AgreedHalf aligned_by(const config::AgreedHalf& agreed);
 
-/// Whose it is, and of which runs.
+/// Two runs may share an alignment when all of this is the same in both.
 struct AlignmentKey {
     RunId name;
-    std::string owner;              ///< its name, as its key has it where there are keys: without suffix
+    std::string owner;  ///< its name, as its key has it where there are keys: without suffix
     std::string owner_fingerprint;  ///< of its key; empty in a run that is not sealed
     std::vector<bus::Participant> participants;
     config::AgreedHalf agreed;  ///< as of aligned_by

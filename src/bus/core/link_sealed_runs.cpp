@@ -210,11 +210,10 @@ bool LinkCore::take_keys(Run& run, NodeId node, Peer& peer, const std::string& n
 /// Example of what goes wrong without it:
 ///   1. A member has joined. A second process has its name for a while, and joins as well: what the
 ///      first one was asked has failed, and its keys are forgotten.
-///   2. The second process ends, and the first one is back. It knows that it has joined, and says
-///   so.
+///   2. The second process ends, and the first one is back. It knows that it has joined, and
+///      says so.
 ///   3. With those keys nothing may be said any more, as nonces could be used twice. The member
-///   waits
-///      for requests, and the owner for a JOIN with other keys.
+///      waits for requests, and the owner for a JOIN with other keys.
 void LinkCore::ask_to_join_again(const Run& run, NodeId node, std::uint64_t joining) {
     if (state_ != State::up) return;
     Header header;

@@ -1,8 +1,8 @@
 // How runs ended, for those who come late: what is remembered, for how long, and who makes room.
 
-#include "numbered_run.hpp"
 #include "bus/core/ended_runs.hpp"
 #include "catch.hpp"
+#include "numbered_run.hpp"
 
 using namespace vflbus;
 using namespace vflbus::bus;

@@ -1,8 +1,8 @@
 // The runs of a broker: who is named in them, and who may have how many.
 
-#include "numbered_run.hpp"
 #include "bus/core/run_table.hpp"
 #include "catch.hpp"
+#include "numbered_run.hpp"
 
 using namespace vflbus;
 using namespace vflbus::bus;

@@ -1,8 +1,8 @@
 // Runs that wait at serving masters: who may note how many, and when they are given up.
 
-#include "numbered_run.hpp"
 #include "bus/core/waiting_runs.hpp"
 #include "catch.hpp"
+#include "numbered_run.hpp"
 
 using namespace vflbus;
 using namespace vflbus::bus;
