@@ -65,7 +65,7 @@ TEST_CASE("AUC and KS of many scores of any sign are those of the ranks") {
         if (i % 50 == 0) value = i % 100 == 0 ? 0.0 : -0.0;
         if (i % 7 == 0) value = std::round(value);
         y.push_back(truth);
-        score.push_back(value + 0.1 * truth);
+        score.push_back(truth != 0 ? value + 0.1 : value);  // -0.0 + 0 would be 0.0
     }
     // with average ranks of equal scores (Mann and Whitney), and by the distribution functions
     std::vector<std::size_t> order(y.size());
