@@ -6,8 +6,6 @@
 // the run and ends when it has the predictions, as the text of the file that it would write. All
 // ids are common, and each party has them in an order of its own.
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <iostream>
 #include <memory>
