@@ -303,12 +303,9 @@ std::vector<config::Override> flags_of(const ActorArguments& arguments, const Se
 
 Result<MasterTask> find_task(const ActorArguments& arguments, const Self& self) {
     MasterTask task;
-    task.run = random_run_id();
-    if (!arguments.run_id.empty()) {
-        const auto parsed = parse_run_id(arguments.run_id);
-        if (!parsed) return tl::unexpected(parsed.error());
-        task.run = *parsed;
-    }
+    const auto run = run_id_or_random(arguments.run_id);
+    if (!run) return tl::unexpected(run.error());
+    task.run = *run;
     LoadMore more;
     more.self = self.party;
     std::string resume = arguments.resume;
@@ -447,13 +444,9 @@ int run_apps_alone(const ActorArguments& arguments, const Self& self, NodeApp ap
     if (!config) return report_failure(arguments, config.error());
     if (!arguments.parent) look_quickly(*config, {});
     if (self.party == "node") return run_app_node(arguments, *config, std::move(app));
-    RunId run = random_run_id();
-    if (!arguments.run_id.empty()) {
-        const auto parsed = parse_run_id(arguments.run_id);
-        if (!parsed) return report_failure(arguments, parsed.error());
-        run = *parsed;
-    }
-    return run_serverapp(arguments, *config, run, std::move(app.helper), std::move(app.config));
+    const auto run = run_id_or_random(arguments.run_id);
+    if (!run) return report_failure(arguments, run.error());
+    return run_serverapp(arguments, *config, *run, std::move(app.helper), std::move(app.config));
 }
 
 Result<std::unique_ptr<Page>> page_beside(const ActorArguments& arguments) {

@@ -203,15 +203,11 @@ Result<> be_master(ContainerSpec& spec, const AgentArguments& arguments,
         spec.command = {"predict", "--model", model.string()};
         return {};
     }
-    RunId run = random_run_id();
-    if (!arguments.run_id.empty()) {
-        const auto said = parse_run_id(arguments.run_id);
-        if (!said) return tl::unexpected(said.error());
-        run = *said;
-    }
-    spec.labels.back().second = run.hex();
+    const auto run = run_id_or_random(arguments.run_id);
+    if (!run) return tl::unexpected(run.error());
+    spec.labels.back().second = run->hex();
     // after a crash the container goes on with its run
-    spec.command = {"actor", "--run-id", run.hex(), "--or-resume"};
+    spec.command = {"actor", "--run-id", run->hex(), "--or-resume"};
     return {};
 }
 

@@ -111,12 +111,11 @@ struct TuneArguments : LaunchArguments {
 struct ShortRunArguments : Common, Local {
     std::string broker;
     std::string state_dir;
-    std::string name;  ///< node name of its master; empty: "master"
-};
-struct CheckArguments : ShortRunArguments {};
-struct FeaturesArguments : ShortRunArguments {
+    std::string name;    ///< node name of its master; empty: "master"
     std::string run_id;  ///< empty: random
 };
+struct CheckArguments : ShortRunArguments {};
+struct FeaturesArguments : ShortRunArguments {};
 /// Without --local: one party of several, which leads when it has no rank.
 struct PsiArguments : Common {
     bool local = false;             ///< --local: all files are of this machine
@@ -133,7 +132,6 @@ struct PredictArguments : ShortRunArguments {
     std::string model;              ///< a directory, or a run's id or its first digits
     std::vector<std::string> data;  ///< rows to predict, one file per party
     std::string out;                ///< CSV file; empty: predictions.csv in the run's directory
-    std::string run_id;             ///< of the prediction; empty: random
 };
 
 // -- questions to a broker: runs, nodes, run ... -------------------------------------

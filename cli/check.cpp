@@ -96,15 +96,16 @@ int run(const CheckArguments& arguments) {
     const EarlySignals early("vflbus: ended before it began\n");
     auto config = load_short(arguments);
     if (!config) return report_failure(arguments, config.error());
-    const RunId run_id = random_run_id();
+    const auto run_id = run_id_or_random(arguments.run_id);
+    if (!run_id) return report_failure(arguments, run_id.error());
     return run_short(arguments, {*config,
-                                 std::filesystem::path(config->output.runs_dir) / run_id.hex(),
+                                 std::filesystem::path(config->output.runs_dir) / run_id->hex(),
                                  actors::Purpose::check,
                                  [&](const PartyOptions& options, const bus::StopSignal& stop) {
-                                     return check_as_master(arguments, *config, run_id, options,
+                                     return check_as_master(arguments, *config, *run_id, options,
                                                             stop);
                                  },
-                                 {"check"},
+                                 {"check", "--run-id", run_id->hex()},
                                  {}});
 }
 

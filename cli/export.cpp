@@ -56,17 +56,13 @@ int write_out(const ExportArguments& arguments, const std::string& text) {
 }  // namespace
 
 int run(const ExportArguments& arguments) {
-    RunId run_id = random_run_id();
-    if (!arguments.run_id.empty()) {
-        const auto parsed = parse_run_id(arguments.run_id);
-        if (!parsed) return report_failure(arguments, parsed.error());
-        run_id = *parsed;
-    }
+    const auto run_id = run_id_or_random(arguments.run_id);
+    if (!run_id) return report_failure(arguments, run_id.error());
     const auto config = load_config(arguments, {});
     if (!config) return report_failure(arguments, config.error());
     if (const auto good = config::check_launch(*config); !good)
         return report_failure(arguments, good.error());
-    const Deployment deployment{*config, run_id, image_or_default(arguments.image),
+    const Deployment deployment{*config, *run_id, image_or_default(arguments.image),
                                 arguments.memory, arguments.cpus};
 
     if (arguments.form == ExportArguments::Form::systemd) {

@@ -92,29 +92,25 @@ int run(const FeaturesArguments& arguments) {
     const EarlySignals early("vflbus: ended before it began\n");
     auto config = load_short(arguments);
     if (!config) return report_failure(arguments, config.error());
-    RunId run_id = random_run_id();
-    if (!arguments.run_id.empty()) {
-        const auto parsed = parse_run_id(arguments.run_id);
-        if (!parsed) return report_failure(arguments, parsed.error());
-        run_id = *parsed;
-    }
-    const auto run_dir = std::filesystem::path(config->output.runs_dir) / run_id.hex();
+    const auto run_id = run_id_or_random(arguments.run_id);
+    if (!run_id) return report_failure(arguments, run_id.error());
+    const auto run_dir = std::filesystem::path(config->output.runs_dir) / run_id->hex();
     const auto as_master = [&](PartyOptions options, const bus::StopSignal& stop) -> Failure {
         const auto env = actors::make_file_env();
-        auto made = watched_options(*config, run_id, options, *env);
+        auto made = watched_options(*config, *run_id, options, *env);
         if (!made) return made.error();
         auto master = actors::make_features_master(std::move(*made));
         if (!master) return master.error();
         Failure outcome = drive(**master, *config, options, stop);
         if (outcome.code == Errc::ok)
-            print(arguments.json ? json_of(**master, run_id) : table_of(**master, run_dir));
+            print(arguments.json ? json_of(**master, *run_id) : table_of(**master, run_dir));
         return outcome;
     };
     return run_short(arguments, {*config,
                                  run_dir,
                                  actors::Purpose::features,
                                  as_master,
-                                 {"features", "--run-id", run_id.hex()},
+                                 {"features", "--run-id", run_id->hex()},
                                  {}});
 }
 

@@ -111,10 +111,9 @@ struct Chosen {
 
 Result<Chosen> choose_run(const LaunchArguments& arguments) {
     if (arguments.resume.empty()) {
-        if (arguments.run_id.empty()) return Chosen{random_run_id(), {}};
-        const auto parsed = parse_run_id(arguments.run_id);
-        if (!parsed) return tl::unexpected(parsed.error());
-        return Chosen{*parsed, {}};
+        const auto run = run_id_or_random(arguments.run_id);
+        if (!run) return tl::unexpected(run.error());
+        return Chosen{*run, {}};
     }
     LoadMore more;
     more.defaults = {"bus.rendezvous_timeout=60"};

@@ -153,13 +153,9 @@ int run(const PredictArguments& given) {
                                           "output; choose one"});
     if (const auto chosen = choose_rows(*config, arguments, *model); !chosen)
         return report_failure(arguments, chosen.error());
-    RunId run_id = random_run_id();
-    if (!arguments.run_id.empty()) {
-        const auto parsed = parse_run_id(arguments.run_id);
-        if (!parsed) return report_failure(arguments, parsed.error());
-        run_id = *parsed;
-    }
-    const fs::path run_dir = fs::path(config->output.runs_dir) / run_id.hex();
+    const auto run_id = run_id_or_random(arguments.run_id);
+    if (!run_id) return report_failure(arguments, run_id.error());
+    const fs::path run_dir = fs::path(config->output.runs_dir) / run_id->hex();
     fs::path out = arguments.out.empty() ? run_dir / "predictions.csv" : fs::path(arguments.out);
     if (arguments.out == "-") out.clear();
     std::error_code ec;
@@ -172,7 +168,7 @@ int run(const PredictArguments& given) {
                 return report_failure(
                     arguments, {Errc::usage, "--out " + arguments.out + " is a table of " + name +
                                                  "; name another file"});
-    const Job job{arguments, *config, run_id, model->head.run, out};
+    const Job job{arguments, *config, *run_id, model->head.run, out};
 
     return run_short(arguments, {*config,
                                  run_dir,
@@ -180,7 +176,7 @@ int run(const PredictArguments& given) {
                                  [&](const PartyOptions& options, const bus::StopSignal& stop) {
                                      return predict_as_master(job, options, stop);
                                  },
-                                 {"predict", "--model", arguments.model, "--run-id", run_id.hex(),
+                                 {"predict", "--model", arguments.model, "--run-id", run_id->hex(),
                                   "--out", out.empty() ? "-" : fs::absolute(out).string()},
                                  arguments.model});
 }

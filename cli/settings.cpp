@@ -80,6 +80,11 @@ Result<config::Config> load_config(const Common& common, const std::vector<confi
     return config;
 }
 
+Result<RunId> run_id_or_random(const std::string& text) {
+    if (text.empty()) return random_run_id();
+    return parse_run_id(text);
+}
+
 std::vector<config::Override> broker_flag(const std::string& broker) {
     if (broker.empty()) return {};
     return {{"bus.broker=" + broker, "--broker"}};

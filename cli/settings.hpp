@@ -11,6 +11,7 @@
 #include "actors/node/node.hpp"
 #include "arguments.hpp"
 #include "base/errc.hpp"
+#include "base/ids.hpp"
 #include "bus/core/link_core.hpp"
 #include "bus/zmq/broker_loop.hpp"
 #include "config/config.hpp"
@@ -27,6 +28,9 @@ struct LoadMore {
 Result<config::Config> load_config(const Common& common,
                                    const std::vector<config::Override>& flags = {},
                                    const LoadMore& more = {});
+
+/// The run that --run-id names, or a new one where it names none. Errors: usage.
+Result<RunId> run_id_or_random(const std::string& text);
 
 /// --broker as an override, when it was given.
 std::vector<config::Override> broker_flag(const std::string& broker);

@@ -182,6 +182,8 @@ void add_check(CommandLine& line) {
     add_local(on, check, "broker and members");
     add_broker_address(on, check.broker);
     on.add_option("--state-dir", check.state_dir)->group("");
+    on.add_option("--run-id", check.run_id, "32 hexadecimal digits; default random")
+        ->type_name("ID");
     add_config(on, check);
     add_output(on, check);
 }

@@ -388,11 +388,13 @@ TEST_CASE("--out moves the parts of the model, an earlier run is never overwritt
 TEST_CASE("check shows who is there and what is common", "[training]") {
     const TempDir dir;
     make_example(dir);
+    std::set<std::string> checks;
     for (const std::string how : {"--local", "--threads"}) {
         const Finished finished = run(dir, {"check", how, "--config", "run.toml", "--json"});
         INFO(finished.err);
         REQUIRE(finished.exit_code == 0);
         const Json said = Json::parse(finished.out);
+        checks.insert(said["run_id"].get<std::string>());
         REQUIRE(said["parties"].size() == 3);
         CHECK(said["parties"][1]["name"] == "member-0");
         CHECK(said["parties"][1]["rows"].get<int>() > 300);
@@ -402,6 +404,11 @@ TEST_CASE("check shows who is there and what is common", "[training]") {
         CHECK(said["common"].get<int>() > 300);
         CHECK(left_behind(dir) == "");
     }
+    // what its parties have logged lies in one directory for each, under the id that it tells
+    std::set<std::string> kept;
+    for (const auto& entry : fs::directory_iterator(dir / "runs"))
+        kept.insert(entry.path().filename().string());
+    CHECK(kept == checks);
     const Finished table = run(dir, {"check", "--local", "--config", "run.toml"});
     CHECK(table.out.find("ids are common to all parties") != std::string::npos);
 }
