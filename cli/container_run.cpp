@@ -140,8 +140,8 @@ class ContainerRun {
         give(own, party == parties_.end() ? user_for({}) : party->user);
         auto server = relay_metrics(address, job_.config.observe.remote, own);
         if (!server) return tl::unexpected(server.error());
-        observe::log::info({.part = "observe"}, "metrics of {} at {}/metrics", name,
-                           (*server)->url());
+        observe::log::info({.part = "observe"}, "metrics of {} at {}", name,
+                           place_of_metrics(**server));
         metrics_.push_back(std::move(*server));
         return {};
     }

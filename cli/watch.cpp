@@ -137,6 +137,11 @@ Result<> check_addresses(const config::ObserveConfig& observe) {
     return {};
 }
 
+std::string place_of_metrics(const observers::HttpServer& server) {
+    // the page is asked for through the socket; it is no file beside it
+    return server.url() + (server.url().starts_with("unix:") ? ", page /metrics" : "/metrics");
+}
+
 std::string metrics_address(const config::Config& config, const std::string& party) {
     if (!config.observe.metrics.empty()) return config.observe.metrics;
     if (config.observe.prometheus_server_port == 0 || party != "master") return {};
@@ -218,7 +223,7 @@ Result<> Watch::Parts::serve_metrics(const config::Config& config) {
     auto started = observers::HttpServer::start(std::move(http));
     if (!started) return tl::unexpected(started.error());
     server = std::move(*started);
-    log::info({{}, {}, options.node, "observe"}, "metrics at {}/metrics", server->url());
+    log::info({{}, {}, options.node, "observe"}, "metrics at {}", place_of_metrics(*server));
     return {};
 }
 
@@ -320,7 +325,7 @@ Result<std::shared_ptr<observers::HttpServer>> watch_broker(const config::Config
     };
     auto server = observers::HttpServer::start(std::move(http));
     if (!server) return tl::unexpected(server.error());
-    log::info({.part = "observe"}, "metrics at {}/metrics", (*server)->url());
+    log::info({.part = "observe"}, "metrics at {}", place_of_metrics(**server));
     return std::shared_ptr<observers::HttpServer>(std::move(*server));
 }
 

@@ -83,6 +83,9 @@ std::string metrics_address(const config::Config& config, const std::string& par
 /// That address for the `place`-th process that one command starts: the next ports in turn.
 std::string metrics_address_of(const std::string& base, std::uint64_t place);
 
+/// Where the metrics of such a server are, for a line of the log.
+std::string place_of_metrics(const observers::HttpServer& server);
+
 /// An observer behind a queue of its own.
 std::shared_ptr<actors::RunObserver> queued(std::string name,
                                             std::shared_ptr<actors::RunObserver> observer,
